@@ -1,0 +1,215 @@
+"""Write the tables of docs/benchmarks.md from benchmarks/results.
+
+    python benchmarks/page.py            # rewrites what stands between the markers
+    python benchmarks/page.py --check    # exits 1 where the page is not what it would write
+
+A table stands between ``<!-- table NAME -->`` and ``<!-- end -->``; the text around is by hand.
+"""
+
+import argparse
+import json
+import math
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+from kvplace.bench.published import ADRS, STRESS_7_BEST
+from kvplace.bench.tables import percent
+from kvplace.units import format_seconds
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/benchmarks.md"
+RESULTS = Path(__file__).parent / "results"
+SAME = 1e-9
+
+_BLOCK = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def load(name):
+    """Return a recording, or None where there is none."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+
+def recorded():
+    """Return all recordings, in the order of the page."""
+    names = (match[2] for match in _BLOCK.finditer(PAGE.read_text("utf-8")))
+    return [whole for name in names if (whole := load(name))]
+
+
+def table(rows):
+    """Return rows of text as a Markdown table, all columns but the first to the right."""
+    heads = list(rows[0])
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *(list(row.values()) for row in rows)]
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
+
+
+def number(value, form=".5f"):
+    """Print a number, or a dash for none."""
+    return "-" if value is None or not math.isfinite(value) else format(value, form)
+
+
+def share(value):
+    """Print a share, of which JSON has none where it is infinite."""
+    return percent(math.inf if value is None else value)
+
+
+def spread(mean, largest):
+    """Print a mean and a largest share."""
+    return f"{share(mean)} / {share(largest)}"
+
+
+def summary(whole):
+    """Return one line per family and solver."""
+    families = len(whole["families"]) > 1
+    rows = []
+    for score in whole["scores"]:
+        row = {"family": score["family"]} if families else {}
+        rows.append(
+            row
+            | {
+                "solver": f"`{score['solver']}`",
+                "cases": score["cases"],
+                "solved": score["solved"],
+                "proved": score["proved"],
+                "certified gap": spread(score["mean_gap"], score["max_gap"]),
+                "above best bound": spread(score["mean_excess"], score["max_excess"]),
+                "lower / higher than `auto`": f"{score['below_auto']} / {score['above_auto']}",
+                "value to `reference`": number(score["ratio"]),
+                "time": f"{format_seconds(score['seconds'] / score['cases'])} / "
+                f"{format_seconds(score['longest_seconds'])}",
+            }
+        )
+    return table(rows) + "\n" + origin(whole)
+
+
+def origin(whole):
+    """Say where and with what a recording was made."""
+    place = whole["environment"]
+    versions = ", ".join(f"{name} {version}" for name, version in place["versions"].items())
+    commit = (place["commit"] or "unknown")[:10] + (
+        " + changes" if place["commit_modified"] else ""
+    )
+    loads = ", ".join(f"{load:.1f}" for load in place["load_average"])
+    seeds = whole["case_seeds"]
+    span = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
+    missing = "".join(f" Not run: {name} ({why})." for name, why in whole["absent"].items())
+    return (
+        f"*Limit {whole['time_limit_seconds']:g} s per case and solver; seeds {span}. "
+        f"{place['recorded']}, commit {commit}, {place['cores']} cores of {place['processor']}, "
+        f"load {loads} over the last 1, 5 and 15 minutes; {versions}.{missing}*\n"
+    )
+
+
+def scores_of_adrs():
+    """Return the ADRS scores, measured and published."""
+    rows = [
+        {
+            "program": f"`{score['solver']}`", "score": f"{score['score']:.6f}",
+            "cases solved": score["solved"], "proved": score["proved"],
+            "time, all cases": format_seconds(score["seconds"]), "source": "measured",
+        }
+        for score in load("adrs")["scores"]
+    ]  # fmt: skip
+    rows += [
+        {
+            "program": entry.program + ("" if entry.valid else " (not valid)"),
+            "score": f"{entry.score:g}", "cases solved": "50" if entry.valid else "fewer",
+            "proved": 0, "time, all cases": "-", "source": entry.source,
+        }
+        for entry in ADRS
+    ]  # fmt: skip
+    return table(rows)
+
+
+def against_published():
+    """Return stress seed 7 case by case against the best published programs."""
+    runs = {(run["case"], run["solver"]): run for run in load("stress")["runs"]}
+    rows = []
+    for at, best in enumerate(STRESS_7_BEST):
+        auto, reference = (runs[f"stress-7-{at}", solver] for solver in ("auto", "reference"))
+        ratio = auto["value"] / best
+        at_bound = best <= auto["bound"] * (1 + 1e-6)
+        verdict = "lower" if ratio < 1 - SAME else "equal" if ratio <= 1 + SAME else "**higher**"
+        rows.append(
+            {
+                "case": at, "`auto`": number(auto["value"], ".9g"),
+                "best published": number(best, ".9g"),
+                "`reference`": number(reference["value"], ".9g"),
+                "`auto` to published": number(ratio, ".6f"),
+                "`auto` is": verdict + (", published is optimal" if at_bound else ""),
+                "certified gap": share(auto["gap"]), "time": format_seconds(auto["seconds"]),
+            }
+        )  # fmt: skip
+    return table(rows)
+
+
+def beaten():
+    """Return every case of every recording in which another solver reached a lower value."""
+    rows = []
+    for whole in recorded():
+        for run in whole["runs"]:
+            ratio = run["value_to_auto"]
+            if ratio is not None and ratio < 1 - SAME:
+                auto = next(
+                    other for other in whole["runs"]
+                    if other["case"] == run["case"] and other["solver"] == "auto"
+                )  # fmt: skip
+                rows.append(
+                    {
+                        "case": run["case"], "solver": f"`{run['solver']}`",
+                        "its value": number(run["value"], ".9g"),
+                        "`auto`": number(auto["value"], ".9g"),
+                        "lower by": percent(1 - ratio),
+                        "certified gap of `auto`": share(auto["gap"]),
+                        "limit": f"{whole['time_limit_seconds']:g} s",
+                    }
+                )  # fmt: skip
+    return table(rows) if rows else "None.\n"
+
+
+def evidence():
+    """Return what the bounds of `auto` rest on, per family."""
+    rows = []
+    for whole in recorded():
+        for family in whole["families"]:
+            kinds = Counter(
+                run["evidence"] for run in whole["runs"]
+                if run["family"] == family and run["solver"] == "auto"
+            )  # fmt: skip
+            listed = ", ".join(f"{n} x {kind}" for kind, n in sorted(kinds.items()))
+            rows.append({"family": family, "cases": kinds.total(), "evidence": listed})
+    return table(rows)
+
+
+def rendered(text):
+    """Return the page with its tables written anew."""
+    special = {
+        "adrs-scores": scores_of_adrs, "stress-7": against_published,
+        "beaten": beaten, "evidence": evidence,
+    }  # fmt: skip
+
+    def block(match):
+        name = match[2]
+        made = special[name]() if name in special else summary(load(name))
+        return f"{match[1]}\n{made}\n{match[3]}"
+
+    return _BLOCK.sub(block, text)
+
+
+def main(arguments=None):
+    raw = argparse.RawTextHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    options = parser.parse_args(arguments)
+    before = PAGE.read_text("utf-8")
+    after = rendered(before)
+    if options.check:
+        return int(before != after)
+    PAGE.write_text(after, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Benchmark families and their rivals, measured side by side."""

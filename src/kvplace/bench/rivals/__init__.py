@@ -1,0 +1,1 @@
+"""Other people's solvers on kvplace's problems, one adapter per file."""

@@ -1,0 +1,129 @@
+"""``kvplace export``: a plan as the files of a runtime."""
+
+import click
+
+from kvplace.cli.options import PLAN_FILE, nearest_choice
+from kvplace.cli.plans import fleet_option, load, load_other
+
+__all__ = ["RUNTIMES", "command"]
+
+# The names in kvplace.export.files.EXPORTS, which costs more to import than --help is worth; a
+# test keeps the two equal.
+RUNTIMES = (
+    "kvcached", "aibrix", "compose", "shell", "kubernetes", "ray-serve", "llama-swap", "prism",
+)  # fmt: skip
+
+_EXAMPLES = """\b
+Examples:
+  kvplace export plan.json --to compose --output deploy
+  kvplace export plan.json --to kubernetes --diff running.json --output changes
+  kvplace export plan.json --to kvcached --address h100-0=10.0.0.5 --output deploy
+"""
+
+
+@click.command("export", epilog=_EXAMPLES)
+@PLAN_FILE
+@click.option(
+    "--to", "runtime", required=True, type=nearest_choice(RUNTIMES), help="Runtime to write for."
+)
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(),
+    metavar="DIR",
+    help="Directory to write to; each file is written whole or not at all.",
+)
+@click.option(
+    "--diff",
+    "before",
+    type=click.Path(),
+    metavar="PLAN",
+    help="Plan that runs now: write only files that differ from its export.",
+)
+@fleet_option
+@click.option(
+    "--kv",
+    "pool",
+    type=nearest_choice(["static", "kvcached"]),
+    default="static",
+    show_default=True,
+    help="KV memory of engines that share a GPU, for compose, shell and kubernetes: fixed parts "
+    "in proportion to load, or one pool by kvcached.",
+)
+@click.option(
+    "--base-port",
+    type=click.IntRange(1024, 65535),
+    default=20000,
+    show_default=True,
+    metavar="PORT",
+    help="First port of the engines of a node.",
+)
+@click.option(
+    "--address",
+    "addresses",
+    multiple=True,
+    metavar="NODE=HOST",
+    help="kvcached: where a node is dialled. Default: its name.",
+)
+@click.option(
+    "--venv",
+    default="~/kvcached/venv",
+    show_default=True,
+    metavar="DIR",
+    help="kvcached: virtual environment of models that name none.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="Print no notes.")
+def command(
+    plan: str,
+    runtime: str,
+    output: str,
+    before: str | None,
+    fleet: str | None,
+    gpus: str | None,
+    pool: str,
+    base_port: int,
+    addresses: tuple[str, ...],
+    venv: str,
+    quiet: bool,
+) -> int:
+    """Write the files that put a PLAN into effect.
+
+    The plan is evaluated again first, and one that does not hold is not exported. How engines are
+    launched stands in the fleet file (launch). Secrets are referenced, never written.
+    """
+    from kvplace.cli.faults import say
+    from kvplace.export.files import Options, changes, export
+    from kvplace.export.write import write_files
+
+    options = Options(base_port, pool, _addresses(addresses), venv)
+    wanted = load(plan, fleet, gpus)
+    files = export(wanted.problem, wanted.placement, runtime, options)
+    removed: tuple[str, ...] = ()
+    total = len(files)
+    if before is not None:
+        running = load_other(before, fleet, gpus)
+        found = changes(export(running.problem, running.placement, runtime, options), files)
+        files, removed = found.files, found.removed
+    others = write_files(output, files)
+    if not quiet:
+        of = f" of {total}" if before is not None else ""
+        noun = "file" if len(files) == 1 and not of else "files"
+        say(f"{len(files)}{of} {noun} written to {output}")
+        for name in removed:
+            say(f"no longer needed: {name}")
+        for name in others:
+            if name not in removed:
+                say(f"not of this export: {output}/{name}")
+    return 0
+
+
+def _addresses(given: tuple[str, ...]) -> dict[str, str]:
+    """Return addresses by node."""
+    pairs = {}
+    for text in given:
+        node, mark, host = text.rpartition("=")
+        if not mark or not node or not host:
+            raise click.BadParameter(f"{text!r} is no NODE=HOST", param_hint="--address")
+        pairs[node] = host
+    return pairs

@@ -1,0 +1,55 @@
+"""What is said on stderr: one harmless line per fault."""
+
+import sys
+
+import click
+
+from kvplace.errors import InternalError, KvplaceError
+
+__all__ = ["fault_lines", "say"]
+
+_LONGEST = 500
+
+
+def say(line: str) -> None:
+    """Write one line to stderr; control characters in it are escaped."""
+    from kvplace.report.text import clean
+
+    text = line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+    # ASCII with escapes where the terminal's encoding lacks a character, and not a traceback.
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    shown = clean(text).encode(encoding, "backslashreplace").decode(encoding)
+    try:
+        sys.stderr.write(shown + "\n")
+        sys.stderr.flush()
+    except OSError:
+        pass  # nobody reads stderr; the exit code still tells
+
+
+def fault_lines(error: Exception) -> list[str]:
+    """Return the lines that tell the user what is wrong with the input.
+
+    Returns
+    -------
+    list of str
+        Empty where the error is no fault of the user's but a bug.
+    """
+    if isinstance(error, InternalError):
+        return []
+    if isinstance(error, KvplaceError):
+        texts = getattr(error, "lines", lambda: [str(error)])()
+        return [f"kvplace: {text}" for text in texts]
+    if isinstance(error, click.UsageError):
+        verb = error.ctx.command_path.partition(" ")[2] if error.ctx else ""
+        message = error.format_message().rstrip(".").replace("\n", " ")
+        return [f"kvplace: {verb}{': ' if verb else ''}{_lower(message)}; see --help"]
+    if isinstance(error, click.ClickException):
+        return [f"kvplace: {error.format_message()}"]
+    if isinstance(error, OSError) and error.strerror:
+        return [f"kvplace: {error.filename or 'output'}: {error.strerror}"]
+    return []
+
+
+def _lower(message: str) -> str:
+    """Return the message without the capital of a sentence, for after a colon."""
+    return message[:1].lower() + message[1:]

@@ -1,0 +1,138 @@
+"""The ``kvplace`` command: finds the verb, and turns every end into an exit code.
+
+========  ==========================================================================
+exit code meaning
+========  ==========================================================================
+0         done
+1         ``check`` found a disagreement, or ``diff`` a difference
+2         bad input or usage: one line per fault on stderr
+3         proved infeasible
+4         stopped without a placement
+70        a bug in kvplace
+130, 143  interrupted before there was anything to return
+141       whoever read the output has gone
+========  ==========================================================================
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from kvplace import __version__
+from kvplace.cli.faults import fault_lines, say
+
+__all__ = ["VERBS", "main", "root"]
+
+VERBS = (
+    "init", "plan", "refine", "check", "diff", "export", "report",
+    "model", "demand", "catalogue", "bench",
+)  # fmt: skip
+
+_BUG, _BAD, _GONE, _INTERRUPTED = 70, 2, 141, 130
+
+
+class _Verbs(click.Group):
+    """A group that imports a verb's file when the verb is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in VERBS:
+            return None
+        command = import_module(f"kvplace.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in VERBS and not name.startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, VERBS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(VERBS)}"
+            raise click.UsageError(f"no such command {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=False,
+)
+@click.version_option(__version__, message="kvplace %(version)s")
+def root() -> None:
+    """Decide which LLM runs on which GPU.
+
+    The GPU with the highest KV-cache pressure is made as good as it can be, and every answer
+    says how near to the optimum it is proved to be. Data goes to stdout, the rest to stderr.
+
+    Exit codes: 0 done, 1 check found a disagreement or diff a difference, 2 bad input or
+    usage, 3 proved infeasible, 4 stopped without a placement, 70 a bug in kvplace.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; never raises.
+
+    Parameters
+    ----------
+    args
+        Arguments after the program's name; those of the process where None.
+    """
+    try:
+        code = _run(list(sys.argv[1:] if args is None else args))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes stdout once more at its end; that must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _GONE
+    except OSError as error:
+        say(f"kvplace: output: {error.strerror or error}")
+        return _BAD
+    return code
+
+
+def _run(args: list[str]) -> int:
+    """Run one verb and turn what it raises into lines on stderr and an exit code."""
+    try:
+        if "_KVPLACE_COMPLETE" in os.environ:  # the shell asks what could come next
+            root.main(args=args, prog_name="kvplace")
+        # Not root.main(), which would end the process by itself when a pipe breaks.
+        with root.make_context("kvplace", args or ["--help"]) as context:
+            outcome = root.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        say("kvplace: interrupted")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the one place where everything ends
+        lines = fault_lines(error)
+        for line in lines or _bug_report(error):
+            say(line)
+        return _BAD if lines else _BUG
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _bug_report(error: Exception) -> list[str]:
+    """Return what to say of an error that nobody foresaw."""
+    if os.environ.get("KVPLACE_DEBUG") == "1":
+        import traceback
+
+        return traceback.format_exc().splitlines()
+    what = f"{type(error).__name__}: {error}"
+    return [
+        f"kvplace: internal error: {what}",
+        "kvplace: this is a bug in kvplace; please report it with what KVPLACE_DEBUG=1 prints",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""Options that several verbs share, and the values they take."""
+
+import math
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import click
+
+from kvplace.errors import UnitError
+from kvplace.units import parse_duration
+
+__all__ = [
+    "ALL_GPUS",
+    "COUNT_OR_NONE",
+    "FLEET",
+    "PLAN_FILE",
+    "SECONDS",
+    "SHARE",
+    "SOLVERS",
+    "input_options",
+    "limit_options",
+    "nearest_choice",
+    "output_options",
+    "solver_option",
+]
+
+Command = Callable[..., Any]
+
+_OBJECTIVES = ("requests", "tokens", "occupancy")
+# The names in kvplace.solver.solve.SOLVERS, which costs too much to import for --help alone; a
+# test keeps the two equal.
+SOLVERS = ("auto", "reference", "prism-greedy")
+
+
+class _Near(click.Choice[str]):
+    """A choice that suggests the nearest value."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        near = get_close_matches(str(value), [str(c) for c in self.choices], 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return super().get_invalid_choice_message(value, ctx).rstrip(".") + hint
+
+
+def nearest_choice(names: Sequence[str]) -> "click.Choice[str]":
+    """Return the type of an argument that is one of the names."""
+    return _Near(names)
+
+
+class _Seconds(click.ParamType[float]):
+    """Seconds, as a number or with a unit."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            try:
+                seconds = parse_duration(str(value))
+            except UnitError as error:
+                self.fail(str(error), param, ctx)
+        if not 0 < seconds < math.inf:
+            self.fail(f"{value!r} must be above 0 seconds and finite", param, ctx)
+        return seconds
+
+
+class _Share(click.ParamType[float]):
+    """A share from 0 up, as a number or a percentage."""
+
+    name = "share"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        text = str(value).strip()
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = math.nan
+        if not 0 <= share < math.inf:
+            self.fail(f"{value!r} is not a share; write it like 0.01 or 1%", param, ctx)
+        return share
+
+
+class _CountOrNone(click.ParamType[int | float]):
+    """A number from 0 up, or ``none`` for no limit, which becomes infinity for the caller."""
+
+    name = "n|none"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | float:
+        if value in ("none", math.inf):
+            return math.inf
+        if not str(value).isdecimal() or len(str(value)) > 18:
+            self.fail(f"{value!r} is not a number from 0 up, nor 'none'", param, ctx)
+        return int(value)
+
+
+SECONDS, SHARE, COUNT_OR_NONE = _Seconds(), _Share(), _CountOrNone()
+
+FLEET = click.argument("fleet", type=click.Path(), metavar="FLEET")
+PLAN_FILE = click.argument("plan", type=click.Path(), metavar="PLAN")
+ALL_GPUS = click.option(
+    "--all", "every_gpu", is_flag=True, help="List every GPU and all its models in the table."
+)
+
+
+def _apply(options: list[Callable[[Command], Command]], command: Command) -> Command:
+    """Put options on a command so that its help lists them in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def input_options(command: Command) -> Command:
+    """Add what decides how the fleet file is read."""
+    return _apply(
+        [
+            click.option(
+                "--objective",
+                type=_Near(_OBJECTIVES),
+                help="What a load is. Default: occupancy when every model gives what it needs, "
+                "else requests.",
+            ),
+            click.option(
+                "--gpus",
+                metavar="SPEC",
+                help="The GPUs for a CSV of models, such as 8x80GiB,4xH100-SXM-80GB.",
+            ),
+        ],
+        command,
+    )
+
+
+def solver_option(command: Command) -> Command:
+    """Add the choice of the algorithm."""
+    return click.option(
+        "--solver",
+        type=_Near(SOLVERS),
+        default="auto",
+        show_default=True,
+        help="auto: the best there is. reference: bisection, best fit decreasing, local search. "
+        "prism-greedy: the baseline.",
+    )(command)
+
+
+def limit_options(command: Command) -> Command:
+    """Add what ends a search and what makes it repeatable."""
+    return _apply(
+        [
+            click.option(
+                "--time-limit",
+                type=SECONDS,
+                metavar="SECONDS",
+                help="Stop after this time with the best plan so far (10, 500ms, 2min).",
+            ),
+            click.option(
+                "--seed",
+                type=click.IntRange(0, 2**32 - 1),
+                default=0,
+                show_default=True,
+                help="Seed of random choices.",
+            ),
+        ],
+        command,
+    )
+
+
+def output_options(command: Command) -> Command:
+    """Add where the answer goes and what it looks like."""
+    return _apply(
+        [
+            click.option(
+                "--format",
+                "form",
+                type=_Near(["table", "json", "csv"]),
+                default="table",
+                show_default=True,
+                help="A table for people, JSON for programs, CSV for spreadsheets.",
+            ),
+            click.option(
+                "--output",
+                "-o",
+                type=click.Path(),
+                metavar="FILE",
+                help="Write to this file, whole or not at all, instead of stdout.",
+            ),
+            click.option("--quiet", "-q", is_flag=True, help="Print no progress and no notes."),
+        ],
+        command,
+    )

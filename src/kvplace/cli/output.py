@@ -1,0 +1,105 @@
+"""Where an answer goes: stdout or a file, as a table, JSON or CSV."""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kvplace.cli.faults import say
+
+if TYPE_CHECKING:
+    from kvplace.core.result import Result
+    from kvplace.formats.stated import PlanStep
+    from kvplace.report.table import Look
+
+__all__ = ["emit", "look", "print_result"]
+
+_INFEASIBLE, _NOT_FOUND = 3, 4
+
+
+def look(output: str | None) -> "Look":
+    """Return what the table may use: the terminal's width, its colours and its characters."""
+    from kvplace.report.table import Look
+
+    terminal = output is None and sys.stdout.isatty()
+    columns = shutil.get_terminal_size((80, 24)).columns
+    encoding = "utf-8" if output is not None else sys.stdout.encoding or "ascii"
+    try:
+        "█▒░⋮∞²".encode(encoding)
+        blocks = True
+    except UnicodeEncodeError:
+        blocks = False
+    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    return Look(width=max(60, columns), colour=terminal and not plain, blocks=blocks)
+
+
+def emit(text: str, output: str | None, *, data: bool) -> None:
+    """Write an answer, ended by one line end.
+
+    Parameters
+    ----------
+    text
+        What to write.
+    output
+        File, written whole or not at all; None for stdout.
+    data
+        Whether programs read it, which makes it UTF-8 whatever the locale says.
+    """
+    text = text if text.endswith("\n") else text + "\n"
+    if output is not None:
+        from kvplace.formats.files import write_atomic
+
+        write_atomic(output, text)
+    elif data:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+    else:
+        encoding = sys.stdout.encoding or "ascii"
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+
+
+def print_result(
+    result: "Result",
+    form: str,
+    output: str | None,
+    *,
+    every_gpu: bool,
+    quiet: bool,
+    steps: "Sequence[PlanStep]" = (),
+) -> int:
+    """Print a result in the form asked for and return the exit code.
+
+    Without a placement the reasons go to stderr, and only JSON is still written: it holds the
+    evidence that there is none.
+    """
+    from kvplace.report.summary import reasons, summary
+
+    if result.placement is None:
+        if form == "json":
+            _emit_plan(result, form, output, steps)
+        for reason in reasons(result):
+            say(f"kvplace: cannot be placed: {reason}")
+        say(f"kvplace: {summary(result)}")
+        return _INFEASIBLE if result.status == "infeasible" else _NOT_FOUND
+    if form == "table":
+        from kvplace.report.table import plan_table
+
+        emit(plan_table(result, look(output), every_gpu=every_gpu), output, data=False)
+    else:
+        _emit_plan(result, form, output, steps)
+    if not quiet and (form != "table" or output is not None):
+        say(summary(result))
+    return 0
+
+
+def _emit_plan(
+    result: "Result", form: str, output: str | None, steps: "Sequence[PlanStep]"
+) -> None:
+    """Write a result as a plan file or as one row per shard."""
+    from kvplace.formats.plan import plan_csv, plan_of, write_plan
+
+    plan = plan_of(result, steps)
+    emit(write_plan(plan) if form == "json" else plan_csv(plan), output, data=True)

@@ -1,0 +1,82 @@
+"""``kvplace plan``: from a fleet file to a plan."""
+
+import click
+
+from kvplace.cli.options import (
+    ALL_GPUS,
+    COUNT_OR_NONE,
+    FLEET,
+    SHARE,
+    input_options,
+    limit_options,
+    output_options,
+    solver_option,
+)
+
+__all__ = ["command"]
+
+_EXAMPLES = """\b
+Examples:
+  kvplace plan fleet.yaml
+  kvplace plan fleet.yaml --format json --output plan.json
+  kvplace plan models.csv --gpus 8x80GiB
+"""
+
+
+@click.command("plan", epilog=_EXAMPLES)
+@FLEET
+@input_options
+@solver_option
+@limit_options
+@click.option(
+    "--gap",
+    type=SHARE,
+    default=0.0,
+    metavar="SHARE",
+    help="Stop once the plan is proved to be this near to the optimum (0.01 or 1%).",
+)
+@click.option(
+    "--iterations",
+    type=COUNT_OR_NONE,
+    metavar="N|none",
+    help="Limit the improving search to N steps. Default: the solver's own.",
+)
+@output_options
+@ALL_GPUS
+def command(
+    fleet: str,
+    objective: str | None,
+    gpus: str | None,
+    solver: str,
+    time_limit: float | None,
+    seed: int,
+    gap: float,
+    iterations: float | None,
+    form: str,
+    output: str | None,
+    quiet: bool,
+    every_gpu: bool,
+) -> int:
+    """Place the models of a FLEET file on its GPUs.
+
+    FLEET is a kvplace.fleet/v1 file in YAML or JSON, or a CSV of models together with --gpus.
+    The GPU with the highest KV-cache pressure (KVPR) is made as good as it can be, then the next.
+    """
+    from kvplace.cli.output import print_result
+    from kvplace.cli.run import History, watched
+    from kvplace.formats.fleet import read
+    from kvplace.solver.solve import solve
+
+    history = History()
+    with watched(time_limit, quiet=quiet, history=history) as watch:
+        problem = read(fleet, objective=objective, gpus=gpus)
+        result = solve(
+            problem,
+            gap=gap,
+            seed=seed,
+            solver=solver,
+            iterations=None if iterations is None else int(min(iterations, 2**62)),
+            watch=watch,
+        )
+    steps = history.steps()
+    return print_result(result, form, output, every_gpu=every_gpu, quiet=quiet, steps=steps)

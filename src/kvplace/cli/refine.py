@@ -1,0 +1,107 @@
+"""``kvplace refine``: improve a placement that is there."""
+
+import math
+
+import click
+
+from kvplace.cli.options import (
+    ALL_GPUS,
+    COUNT_OR_NONE,
+    FLEET,
+    SECONDS,
+    SHARE,
+    input_options,
+    output_options,
+)
+
+__all__ = ["command"]
+
+_EXAMPLES = """\b
+Example:
+  kvplace refine fleet.yaml --start plan.json --iterations none
+"""
+
+
+@click.command("refine", epilog=_EXAMPLES)
+@FLEET
+@click.option(
+    "--start", "start", required=True, type=click.Path(), metavar="PLAN", help="Plan to improve."
+)
+@input_options
+@click.option(
+    "--iterations",
+    type=COUNT_OR_NONE,
+    default=50,
+    show_default=True,
+    metavar="N|none",
+    help="Steps that lower the maximum; none goes on to the end.",
+)
+@click.option(
+    "--tolerance",
+    type=SHARE,
+    default=1e-9,
+    show_default=True,
+    metavar="SHARE",
+    help="Relative gain that a step must exceed.",
+)
+@click.option(
+    "--memory-margin",
+    type=SHARE,
+    default=0.0,
+    metavar="SHARE",
+    help="Share of each GPU's memory that a step must leave free (0.05 or 5%).",
+)
+@click.option(
+    "--time-limit",
+    type=SECONDS,
+    metavar="SECONDS",
+    help="Stop after this time with the best plan so far (10, 500ms, 2min).",
+)
+@output_options
+@ALL_GPUS
+def command(
+    fleet: str,
+    start: str,
+    objective: str | None,
+    gpus: str | None,
+    iterations: float,
+    tolerance: float,
+    memory_margin: float,
+    time_limit: float | None,
+    form: str,
+    output: str | None,
+    quiet: bool,
+    every_gpu: bool,
+) -> int:
+    """Improve a PLAN for a FLEET file by moving and swapping models.
+
+    Takes the GPU with the highest KVPR, moves one of its models or swaps it with another GPU's
+    where that lowers the larger of the two, and repeats. The plan returned is never worse than
+    the one given; any valid plan will do, wherever it comes from.
+    """
+    from kvplace.cli.output import print_result
+    from kvplace.cli.run import History, watched
+    from kvplace.errors import InputError
+    from kvplace.formats.fleet import read
+    from kvplace.formats.plan import read_plan
+    from kvplace.solver.solve import refine
+
+    history = History()
+    with watched(time_limit, quiet=quiet, history=history) as watch:
+        problem = read(fleet, objective=objective, gpus=gpus)
+        placement = read_plan(start).placement
+        try:
+            result = refine(
+                problem,
+                placement,
+                iterations=None if math.isinf(iterations) else int(iterations),
+                tolerance=tolerance,
+                memory_margin=memory_margin,
+                watch=watch,
+            )
+        except InputError as error:
+            if error.source != "placement":
+                raise
+            raise InputError(error.faults, start) from error  # the user knows it by its file
+    steps = history.steps()
+    return print_result(result, form, output, every_gpu=every_gpu, quiet=quiet, steps=steps)

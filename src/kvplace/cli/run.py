@@ -1,0 +1,144 @@
+"""A search under the eyes of a person: signals that end it well, progress while it lasts."""
+
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kvplace.formats.stated import PlanStep
+    from kvplace.solver.watch import Progress, Watch
+
+__all__ = ["History", "watched"]
+
+_QUIET_SECONDS = 1.0  # an answer that comes sooner needs no progress
+
+
+@contextmanager
+def watched(
+    time_limit: float | None, *, quiet: bool, history: "History | None" = None
+) -> Iterator["Watch"]:
+    """Give a watch for one search.
+
+    The first SIGINT or SIGTERM asks the search for the best it has; the second ends the process
+    in the usual way. Progress is shown on stderr, if that is a terminal, from one second on.
+
+    Parameters
+    ----------
+    time_limit
+        Seconds from now; None for no limit.
+    quiet
+        Show no progress.
+    history
+        Where to record how value and bound come together.
+    """
+    from kvplace.solver.watch import Watch
+
+    line = None if quiet or not sys.stderr.isatty() else _Line()
+
+    def hear(progress: "Progress") -> None:
+        if line:
+            line.hear(progress)
+        if history is not None:
+            history.hear(progress)
+
+    watch = Watch(time_limit, hear)
+
+    def ask_for_the_best(number: int, _frame: FrameType | None) -> None:
+        watch.interrupt()
+        signal.signal(number, before[number])
+
+    before: dict[int, Any] = {}
+    number: int
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, ask_for_the_best)
+    try:
+        yield watch
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if line:
+            line.close()
+
+
+class History:
+    """How value and bound come together, thinned out as it grows."""
+
+    _MOST = 400
+
+    def __init__(self) -> None:
+        self._steps: list[Progress] = []
+
+    def hear(self, progress: "Progress") -> None:
+        """Keep progress that changes a figure."""
+        last = self._steps[-1] if self._steps else None
+        if last is None or (last.value, last.bound) != (progress.value, progress.bound):
+            self._steps.append(progress)
+            if len(self._steps) > self._MOST:
+                self._steps = [*self._steps[:-1:2], progress]
+
+    def steps(self) -> "tuple[PlanStep, ...]":
+        """Return what was kept, oldest first."""
+        from kvplace.formats.stated import PlanStep
+
+        return tuple(PlanStep(step.seconds, step.value, step.bound) for step in self._steps)
+
+
+class _Line:
+    """The line on stderr that shows how far a search is, redrawn by a thread of its own."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._latest: Progress | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._draw, name="progress", daemon=True)
+        self._thread.start()
+
+    def hear(self, progress: "Progress") -> None:
+        """Remember the newest progress; costs nothing, however often it is called."""
+        self._latest = progress
+
+    def close(self) -> None:
+        """Take the line away."""
+        self._ended.set()
+        self._thread.join()
+
+    def _draw(self) -> None:
+        """Wait until it is worth it, then redraw until the end."""
+        if self._ended.wait(_QUIET_SECONDS):
+            return
+        from rich.console import Console
+        from rich.live import Live
+        from rich.spinner import Spinner
+
+        spinner = Spinner("dots")
+
+        def shown() -> Spinner:
+            spinner.update(text=self._text())
+            return spinner
+
+        console = Console(stderr=True)
+        with Live(get_renderable=shown, console=console, transient=True, refresh_per_second=8):
+            self._ended.wait()
+
+    def _text(self) -> str:
+        """Return phase, best value, bound, gap and time."""
+        from kvplace.report.summary import format_kvpr
+        from kvplace.units import format_percent
+
+        seconds = time.perf_counter() - self._start
+        latest = self._latest
+        if latest is None:
+            return f"starting, {seconds:.0f} s"
+        parts = [latest.phase, f"best {format_kvpr(latest.value)}"]
+        if latest.bound > 0:
+            parts.append(f"bound {format_kvpr(latest.bound)}")
+        if math.isfinite(latest.gap):
+            parts.append(f"gap {format_percent(latest.gap)}")
+        return ", ".join([*parts, f"{seconds:.0f} s (Ctrl-C: best so far)"])

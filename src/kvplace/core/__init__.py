@@ -1,0 +1,1 @@
+"""The trusted base: standard library only."""

@@ -1,0 +1,169 @@
+"""What a placement is worth. The only code that computes KVPR and violations.
+
+Bytes are summed as integers and loads with `math.fsum`, which rounds once; so the result does
+not depend on the order of models, replicas or GPUs.
+"""
+
+import math
+from dataclasses import dataclass
+
+from kvplace.core.constraints import Violation, structure_violations
+from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
+from kvplace.units import format_bytes
+
+__all__ = ["Evaluation", "GPUEvaluation", "Shard", "evaluate", "pressure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The part of a replica on one GPU.
+
+    Parameters
+    ----------
+    model, replica, index
+        Name of the model, number of the copy, and rank within the copy.
+    weights_bytes, min_kv_bytes, load
+        What it takes, as in `kvplace.core.shard.ShardNeed`.
+    """
+
+    model: str
+    replica: int
+    index: int
+    weights_bytes: int
+    min_kv_bytes: int
+    load: float
+
+
+@dataclass(frozen=True, slots=True)
+class GPUEvaluation:
+    """One GPU under a placement.
+
+    Parameters
+    ----------
+    id, type, memory_bytes
+        The GPU, with its usable memory.
+    weights_bytes
+        Weights and overheads of its shards.
+    load
+        Sum of the loads of its shards.
+    kvpr
+        `pressure` of the load on the free memory; ``inf`` where the memory is exceeded.
+    shards
+        In the order of the placement.
+    """
+
+    id: str
+    type: str
+    memory_bytes: int
+    weights_bytes: int
+    load: float
+    kvpr: float
+    shards: tuple[Shard, ...]
+
+    @property
+    def free_bytes(self) -> int:
+        """Memory left for the KV pool; negative where the weights exceed the memory."""
+        return self.memory_bytes - self.weights_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a placement is worth.
+
+    Parameters
+    ----------
+    gpus
+        One entry per GPU of the fleet, in the fleet's order.
+    violations
+        What is wrong with the placement; empty for a valid one.
+    """
+
+    gpus: tuple[GPUEvaluation, ...]
+    violations: tuple[Violation, ...]
+
+    @property
+    def value(self) -> float:
+        """KVPR of the worst GPU; ``inf`` where the placement is not valid."""
+        return math.inf if self.violations else max(gpu.kvpr for gpu in self.gpus)
+
+    @property
+    def valid(self) -> bool:
+        """Whether nothing is violated."""
+        return not self.violations
+
+    def profile(self) -> tuple[float, ...]:
+        """Return the KVPRs from the worst GPU to the best: what leximax compares."""
+        return tuple(sorted((gpu.kvpr for gpu in self.gpus), reverse=True))
+
+
+def pressure(load: float, free_bytes: int, memory_unit_bytes: int = 1) -> float:
+    """Return the KVPR of one GPU.
+
+    Parameters
+    ----------
+    load
+        Sum of loads.
+    free_bytes
+        Memory left for KV.
+    memory_unit_bytes
+        `Objective.memory_unit_bytes`.
+
+    Returns
+    -------
+    float
+        ``load / (free_bytes / memory_unit_bytes)``, and ``inf`` where nothing is left.
+    """
+    return load / (free_bytes / memory_unit_bytes) if free_bytes > 0 else math.inf
+
+
+def evaluate(problem: Problem, placement: Placement) -> Evaluation:
+    """Compute what a placement is worth, whoever made it.
+
+    A placement that is wrong in any way is evaluated as far as it goes, and the `violations`
+    say what is wrong: models lost or unknown, GPUs unknown, memory exceeded, too little KV.
+    """
+    violations = list(structure_violations(problem, placement))
+    copies: dict[str, int] = {}
+    for replica in placement:
+        copies[replica.model] = copies.get(replica.model, 0) + 1
+    shards: dict[str, list[Shard]] = {gpu.id: [] for gpu in problem.fleet.gpus}
+    for replica in placement:
+        model = problem.index_of.get(replica.model)
+        if model is None or not replica.gpus:
+            continue  # named by structure_violations
+        need = problem.need(model, len(replica.gpus), copies[replica.model])
+        for rank, gpu_id in enumerate(replica.gpus):
+            if gpu_id in shards:
+                part = (need.weights_bytes, need.min_kv_bytes, need.load)
+                shards[gpu_id].append(Shard(replica.model, replica.index, rank, *part))
+    gpus = []
+    unit = problem.goal.memory_unit_bytes
+    for gpu in problem.fleet.gpus:
+        held = tuple(shards[gpu.id])
+        weights = sum(shard.weights_bytes for shard in held)
+        load = math.fsum(shard.load for shard in held)
+        free = gpu.usable_bytes - weights
+        kvpr = pressure(load, free, unit) if held else 0.0
+        gpus.append(GPUEvaluation(gpu.id, gpu.type, gpu.usable_bytes, weights, load, kvpr, held))
+        if held:
+            violations.extend(_memory_violations(gpus[-1]))
+    return Evaluation(tuple(gpus), tuple(violations))
+
+
+def _memory_violations(gpu: GPUEvaluation) -> list[Violation]:
+    """Return what is wrong with the memory of a GPU that holds something."""
+    if gpu.free_bytes <= 0:
+        message = (
+            f"{gpu.id} holds {format_bytes(gpu.weights_bytes, 3)} of weights and overhead in "
+            f"{format_bytes(gpu.memory_bytes, 3)} usable; more than 0 bytes must stay free"
+        )
+        return [Violation("memory", gpu.id, message, 1 - gpu.free_bytes)]
+    least = sum(shard.min_kv_bytes for shard in gpu.shards)
+    if gpu.free_bytes < least:
+        message = (
+            f"{gpu.id} leaves {format_bytes(gpu.free_bytes, 3)} for KV; its models must be left "
+            f"{format_bytes(least, 3)} together (min_kv)"
+        )
+        return [Violation("min_kv", gpu.id, message, least - gpu.free_bytes)]
+    return []

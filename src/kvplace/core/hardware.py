@@ -1,0 +1,114 @@
+"""GPU, Node, Fleet: what there is to place on."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from kvplace.errors import Fault, InputError
+
+__all__ = ["GPU", "Fleet", "Node"]
+
+
+@dataclass(frozen=True, slots=True)
+class GPU:
+    """A device with usable memory.
+
+    Parameters
+    ----------
+    id
+        Unique in the fleet; files number them ``node/index``, such as ``h200-0/3``.
+    type
+        Name of the hardware, such as ``H200-SXM-141GB``.
+    memory_bytes
+        What a process can allocate, not the size on the box.
+    reserve_bytes
+        Kept for others; not used for weights nor for KV cache.
+    """
+
+    id: str
+    type: str
+    memory_bytes: int
+    reserve_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.memory_bytes <= 0:
+            raise InputError(f"GPU {self.id!r} has {self.memory_bytes} bytes; it needs more than 0")
+        if not 0 <= self.reserve_bytes < self.memory_bytes:
+            raise InputError(
+                f"GPU {self.id!r} reserves {self.reserve_bytes} of its {self.memory_bytes} bytes; "
+                "the reserve must be at least 0 and less than the memory"
+            )
+
+    @property
+    def usable_bytes(self) -> int:
+        """Memory for weights and KV cache: memory less the reserve."""
+        return self.memory_bytes - self.reserve_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A host whose GPUs share a fast link.
+
+    Parameters
+    ----------
+    name
+        Unique in the fleet.
+    gpus
+        Its devices, in the order of the host's own numbering.
+    labels
+        Topology and other facts, such as ``{"zone": "a"}``.
+    """
+
+    name: str
+    gpus: tuple[GPU, ...]
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """All nodes.
+
+    Parameters
+    ----------
+    nodes
+        At least one, together with at least one GPU; names and GPU ids are unique.
+
+    Raises
+    ------
+    InputError
+        A name or an id occurs twice, or there is no GPU.
+    """
+
+    nodes: tuple[Node, ...]
+    gpus: tuple[GPU, ...] = field(init=False, compare=False, repr=False)
+    _node_of: Mapping[str, Node] = field(init=False, compare=False, repr=False)
+    _gpu_of: Mapping[str, GPU] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        gpus = tuple(gpu for node in self.nodes for gpu in node.gpus)
+        faults = [
+            *(f"two nodes are named {name!r}" for name in _twice(n.name for n in self.nodes)),
+            *(f"two GPUs have the id {gpu!r}" for gpu in _twice(g.id for g in gpus)),
+        ]
+        if not gpus:
+            faults.append("the fleet has no GPU")
+        if faults:
+            raise InputError([Fault(f, "nodes") for f in faults])
+        object.__setattr__(self, "gpus", gpus)
+        object.__setattr__(self, "_gpu_of", {g.id: g for g in gpus})
+        object.__setattr__(self, "_node_of", {g.id: node for node in self.nodes for g in node.gpus})
+
+    def gpu(self, gpu_id: str) -> GPU | None:
+        """Return the GPU of that id, or None."""
+        return self._gpu_of.get(gpu_id)
+
+    def node_of(self, gpu_id: str) -> Node | None:
+        """Return the node that holds the GPU of that id, or None."""
+        return self._node_of.get(gpu_id)
+
+
+def _twice(names: Iterator[str]) -> list[str]:
+    """Return the names that occur more than once, each one time, in order."""
+    count: dict[str, int] = {}
+    for name in names:
+        count[name] = count.get(name, 0) + 1
+    return [name for name, times in count.items() if times > 1]

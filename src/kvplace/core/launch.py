@@ -1,0 +1,40 @@
+"""Launch: how the engine of a model is started. Decides nothing about where it runs."""
+
+from dataclasses import dataclass
+
+__all__ = ["ENGINES", "Launch"]
+
+ENGINES = ("vllm", "sglang")
+"""Engines that can be launched; the first is the default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How the engine of a model is started.
+
+    Parameters
+    ----------
+    engine
+        One of `ENGINES`.
+    source
+        Hub id, directory or URL of the checkpoint; the model's name where it is empty.
+    image
+        Container image; that of the export where it is empty.
+    venv
+        Directory of a virtual environment that holds the engine; empty where it is on the path.
+    args
+        Further arguments of the engine, one word each.
+    env
+        Environment variables and their values, which are written into files as they stand.
+    secrets
+        Names of environment variables whose values are taken where the engine starts, and
+        written nowhere.
+    """
+
+    engine: str = ENGINES[0]
+    source: str = ""
+    image: str = ""
+    venv: str = ""
+    args: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[str, ...] = ()

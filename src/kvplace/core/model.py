@@ -1,0 +1,148 @@
+"""Model, Demand, SLO: what is to be served, and how it may be split."""
+
+import math
+from dataclasses import dataclass
+
+from kvplace.core.launch import Launch
+from kvplace.errors import Fault, InputError
+from kvplace.units import GIB
+
+__all__ = ["DEFAULT_OVERHEAD_BYTES", "SLO", "Demand", "Model", "Replicas"]
+
+DEFAULT_OVERHEAD_BYTES = 3 * GIB // 2
+"""Memory of one engine process on one GPU besides weights and KV cache: 1.5 GiB.
+
+An estimate, to be replaced by a measurement: about 0.5 GiB of CUDA context and library
+workspaces, and about 1 GiB of CUDA graphs and peak activations at the engines' default batch
+sizes. Write ``overhead: 0B`` where weights already include it.
+"""
+
+_PLAIN_LAUNCH = Launch()
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What is asked of a model, all replicas together.
+
+    Parameters
+    ----------
+    requests_per_second
+        Mean arrival rate; 0 for a standby.
+    prompt_tokens, output_tokens
+        Mean tokens of a request; None where unknown.
+    """
+
+    requests_per_second: float
+    prompt_tokens: float | None = None
+    output_tokens: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SLO:
+    """Latency objectives, in seconds; None where not given.
+
+    Parameters
+    ----------
+    ttft_seconds
+        Time to first token.
+    tpot_seconds
+        Time per output token.
+    latency_seconds
+        Time of a whole request; `Model.latency_seconds` derives it where it is None.
+    """
+
+    ttft_seconds: float | None = None
+    tpot_seconds: float | None = None
+    latency_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many running copies of a model the planner may choose, both ends included."""
+
+    min: int = 1
+    max: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """An LLM to be served.
+
+    Parameters
+    ----------
+    name
+        Unique in the problem.
+    weights_bytes
+        One copy of the weights, before any split.
+    demand
+        What is asked of it.
+    slo
+        Its latency objectives.
+    kv_bytes_per_token
+        KV cache that one token takes, over all layers; None where unknown.
+    kv_bytes_per_sequence
+        Fixed state that one running request takes besides its tokens.
+    overhead_bytes
+        Per engine process and GPU: context, graphs, activations. Counts as weights.
+    min_kv_bytes
+        The least KV memory that must be left for it on each GPU that holds it.
+    tensor_parallel
+        Allowed degrees, ascending.
+    replicas
+        Allowed numbers of copies.
+    launch
+        How its engine is started; says nothing about what a placement is worth.
+
+    Raises
+    ------
+    InputError
+        A number is negative, not finite, or contradicts another.
+    """
+
+    name: str
+    weights_bytes: int
+    demand: Demand
+    slo: SLO = SLO()
+    kv_bytes_per_token: int | None = None
+    kv_bytes_per_sequence: int = 0
+    overhead_bytes: int = DEFAULT_OVERHEAD_BYTES
+    min_kv_bytes: int = 0
+    tensor_parallel: tuple[int, ...] = (1,)
+    replicas: Replicas = Replicas()
+    launch: Launch = _PLAIN_LAUNCH
+
+    def __post_init__(self) -> None:
+        amounts: dict[str, float | None] = {
+            "weights_bytes": self.weights_bytes,
+            "overhead_bytes": self.overhead_bytes,
+            "min_kv_bytes": self.min_kv_bytes,
+            "kv_bytes_per_token": self.kv_bytes_per_token,
+            "kv_bytes_per_sequence": self.kv_bytes_per_sequence,
+            "demand.requests_per_second": self.demand.requests_per_second,
+            "demand.prompt_tokens": self.demand.prompt_tokens,
+            "demand.output_tokens": self.demand.output_tokens,
+            "slo.ttft_seconds": self.slo.ttft_seconds,
+            "slo.tpot_seconds": self.slo.tpot_seconds,
+            "slo.latency_seconds": self.slo.latency_seconds,
+        }
+        faults = [
+            Fault(f"{value!r} must be a finite number of at least 0", f"{self.name}.{key}")
+            for key, value in amounts.items()
+            if value is not None and not 0 <= value < math.inf
+        ]
+        if not self.tensor_parallel or any(degree < 1 for degree in self.tensor_parallel):
+            faults.append(Fault("degrees must be at least 1", f"{self.name}.tensor_parallel"))
+        if not 1 <= self.replicas.min <= self.replicas.max:
+            faults.append(Fault("1 <= min <= max must hold", f"{self.name}.replicas"))
+        if faults:
+            raise InputError(faults)
+
+    @property
+    def latency_seconds(self) -> float | None:
+        """Latency objective of a whole request: given, or ``ttft + output_tokens x tpot``."""
+        if self.slo.latency_seconds is not None:
+            return self.slo.latency_seconds
+        ttft, tpot, output = self.slo.ttft_seconds, self.slo.tpot_seconds, self.demand.output_tokens
+        if ttft is None or tpot is None or output is None:
+            return None
+        return ttft + output * tpot

@@ -1,0 +1,118 @@
+"""What a load is: the three definitions of the demand that presses on a GPU's KV pool.
+
+KVPR = load / memory left for KV. The algebra is the same for all three; they differ in what
+one model adds to the numerator and so in the unit of the ratio.
+"""
+
+import math
+from collections.abc import Iterable
+from enum import StrEnum
+
+from kvplace.core.model import Model
+from kvplace.errors import Fault, InputError
+from kvplace.units import GIB
+
+__all__ = ["Objective", "default_objective"]
+
+
+class Objective(StrEnum):
+    """The load that a model puts on its GPU.
+
+    ``requests``
+        requests/s / latency objective; KVPR in 1/(s² GiB). The ADRS "prism" benchmark.
+    ``tokens``
+        (prompt + output tokens)/s x KV bytes per token / TPOT objective; KVPR in 1/s².
+        Prism, arXiv 2505.04021.
+    ``occupancy``
+        KV bytes in use on average by Little's law: requests/s x residence x mean KV bytes held
+        by a request, where residence = TTFT + output tokens x TPOT objective and a request
+        holds KV bytes per token x (prompt + output / 2) + fixed bytes per sequence.
+        KVPR is a share: 1.0 means that the pool is full.
+    """
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+    OCCUPANCY = "occupancy"
+
+    @property
+    def unit(self) -> str:
+        """Unit of the KVPR, for people; empty for a plain share."""
+        return {"requests": "1/(s² GiB)", "tokens": "1/s²", "occupancy": ""}[self.value]
+
+    @property
+    def memory_unit_bytes(self) -> int:
+        """Bytes in the unit of memory that the KVPR divides by: GiB for requests, else bytes."""
+        return GIB if self is Objective.REQUESTS else 1
+
+    def missing(self, model: Model) -> list[str]:
+        """Return the fields that this load needs and `model` does not give.
+
+        A model without requests has load 0 under every objective and needs nothing more.
+        """
+        if model.demand.requests_per_second == 0:
+            return []
+        if self is Objective.REQUESTS:
+            return [] if model.latency_seconds is not None else ["slo.latency"]
+        fields = {
+            "kv_bytes_per_token": model.kv_bytes_per_token,
+            "demand.prompt_tokens": model.demand.prompt_tokens,
+            "demand.output_tokens": model.demand.output_tokens,
+            "slo.tpot": model.slo.tpot_seconds,
+        }
+        if self is Objective.OCCUPANCY:
+            fields["slo.ttft"] = model.slo.ttft_seconds
+        return [name for name, value in fields.items() if value is None]
+
+    def load(self, model: Model) -> float:
+        """Return the load of all of a model's demand on one undivided replica.
+
+        Raises
+        ------
+        InputError
+            A field is missing, an objective that divides is 0, or the load overflows.
+        """
+        rate = model.demand.requests_per_second
+        if rate == 0:
+            return 0.0
+        missing = self.missing(model)
+        if missing:
+            raise InputError(
+                [
+                    Fault(f"the objective {self.value} needs it", f"{model.name}.{m}")
+                    for m in missing
+                ]
+            )
+        if self is Objective.REQUESTS:
+            load = _ratio(rate, model.latency_seconds, model, "slo.latency")
+        else:
+            kv_bytes, prompt = model.kv_bytes_per_token, model.demand.prompt_tokens
+            output, tpot = model.demand.output_tokens, model.slo.tpot_seconds
+            assert kv_bytes is not None
+            assert prompt is not None
+            assert output is not None
+            if self is Objective.TOKENS:
+                load = _ratio(rate * (prompt + output) * kv_bytes, tpot, model, "slo.tpot")
+            else:
+                ttft = model.slo.ttft_seconds
+                assert ttft is not None
+                assert tpot is not None
+                held = kv_bytes * (prompt + output / 2) + model.kv_bytes_per_sequence
+                load = rate * (ttft + output * tpot) * held
+        if not math.isfinite(load):
+            raise InputError([Fault(f"the load of objective {self.value} overflows", model.name)])
+        return load
+
+
+def default_objective(models: Iterable[Model]) -> Objective:
+    """Return occupancy when every model gives what it needs, else requests."""
+    complete = all(not Objective.OCCUPANCY.missing(model) for model in models)
+    return Objective.OCCUPANCY if complete else Objective.REQUESTS
+
+
+def _ratio(numerator: float, seconds: float | None, model: Model, field: str) -> float:
+    """Divide by a latency objective, which must be positive."""
+    if not seconds:
+        raise InputError(
+            [Fault("the objective divides by it; it must be above 0s", f"{model.name}.{field}")]
+        )
+    return numerator / seconds

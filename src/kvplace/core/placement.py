@@ -1,0 +1,114 @@
+"""Placement: which GPUs hold each shard, and how two placements differ."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+__all__ = ["Migration", "Placement", "Replica"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Replica:
+    """A running copy of a model.
+
+    Parameters
+    ----------
+    model
+        Name of the model.
+    index
+        Number of the copy, from 0.
+    gpus
+        Ids of the GPUs that hold its shards, in rank order.
+    """
+
+    model: str
+    index: int
+    gpus: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The decision, nothing else: every replica with its GPUs.
+
+    Two placements with the same replicas are equal, whatever order they were given in.
+
+    Parameters
+    ----------
+    replicas
+        Kept sorted by model and number.
+    """
+
+    replicas: tuple[Replica, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "replicas", tuple(sorted(self.replicas)))
+
+    @classmethod
+    def single(cls, gpu_of: Mapping[str, str]) -> "Placement":
+        """Return the placement of one undivided replica per model, from model name to GPU id."""
+        return cls(tuple(Replica(model, 0, (gpu,)) for model, gpu in gpu_of.items()))
+
+    def by_gpu(self) -> dict[str, list[Replica]]:
+        """Return the replicas with a shard on each GPU that holds any."""
+        held: dict[str, list[Replica]] = {}
+        for replica in self.replicas:
+            for gpu in replica.gpus:
+                held.setdefault(gpu, []).append(replica)
+        return held
+
+    def __iter__(self) -> Iterator[Replica]:
+        return iter(self.replicas)
+
+    def __len__(self) -> int:
+        return len(self.replicas)
+
+    def difference(self, after: "Placement") -> list["Migration"]:
+        """Return what turns this placement into `after`, the fewest replicas touched.
+
+        Copies of one model are alike, so only the GPUs they run on count, not their numbers.
+        """
+        before_left = _grouped(self.replicas)
+        after_left = _grouped(after.replicas)
+        changes: list[Migration] = []
+        for model in sorted(before_left.keys() | after_left.keys()):
+            old, new = before_left.get(model, Counter()), after_left.get(model, Counter())
+            gone, come = sorted((old - new).elements()), sorted((new - old).elements())
+            paired = min(len(gone), len(come))
+            changes += [Migration(model, gone[i], come[i]) for i in range(paired)]
+            changes += [Migration(model, gpus, ()) for gpus in gone[paired:]]
+            changes += [Migration(model, (), gpus) for gpus in come[paired:]]
+        return changes
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One replica that moves, starts or stops between two placements.
+
+    Parameters
+    ----------
+    model
+        Name of the model.
+    source
+        GPUs it leaves; empty when it starts.
+    target
+        GPUs it takes; empty when it stops.
+    """
+
+    model: str
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """``"move"``, ``"start"`` or ``"stop"``."""
+        if not self.source:
+            return "start"
+        return "move" if self.target else "stop"
+
+
+def _grouped(replicas: Iterable[Replica]) -> dict[str, Counter[tuple[str, ...]]]:
+    """Count the GPU groups of each model's copies."""
+    groups: dict[str, Counter[tuple[str, ...]]] = {}
+    for replica in replicas:
+        groups.setdefault(replica.model, Counter())[replica.gpus] += 1
+    return groups

@@ -1,0 +1,1 @@
+"""Demand: from request logs and monitoring to rates per model."""

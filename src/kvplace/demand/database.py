@@ -1,0 +1,105 @@
+"""The database that reads logs: DuckDB, in memory and within bounds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvplace.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+__all__ = [
+    "MEMORY_LIMIT",
+    "is_number",
+    "number",
+    "one_line",
+    "open_database",
+    "quoted",
+    "reader",
+    "text",
+]
+
+MEMORY_LIMIT = "1GB"
+"""What DuckDB may use before it spills to disk."""
+
+_READERS = {
+    ".csv": "read_csv({file}, header = true, all_varchar = true)",
+    ".tsv": "read_csv({file}, header = true, all_varchar = true, delim = '\\t')",
+    ".jsonl": "read_ndjson({file})",
+    ".ndjson": "read_ndjson({file})",
+    ".parquet": "read_parquet({file})",
+}
+
+
+def open_database(file: Path) -> "DuckDBPyConnection":
+    """Open a database in memory that spills to disk; the file must exist.
+
+    Raises
+    ------
+    InputError
+        There is no such file.
+    MissingExtraError
+        DuckDB is not installed.
+    """
+    try:
+        import duckdb  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        raise MissingExtraError(
+            "reading logs needs the extra 'logs': pip install 'kvplace[logs]'"
+        ) from error
+    if not file.is_file():
+        raise InputError("there is no such file", str(file))
+    database = duckdb.connect(config={"memory_limit": MEMORY_LIMIT})
+    database.execute("SET TimeZone = 'UTC'")
+    database.execute("SET enable_progress_bar = false")  # it would go to stdout, among the data
+    return database
+
+
+def reader(file: Path) -> str:
+    """Return the table function that reads a file, by its suffix.
+
+    Raises
+    ------
+    InputError
+        The suffix is unknown.
+    """
+    suffix = Path(file.name.removesuffix(".gz")).suffix.lower()
+    if suffix not in _READERS or (suffix == ".parquet" and file.suffix == ".gz"):
+        raise InputError(
+            f"{file.suffix or 'no suffix'!r} is no kind of log; known are "
+            f"{', '.join(_READERS)}, and all but .parquet with .gz",
+            str(file),
+        )
+    # DuckDB takes * ? [ for patterns; a bracket expression makes each of them literal.
+    literal = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(file))
+    return _READERS[suffix].format(file=text(literal))
+
+
+def quoted(name: str) -> str:
+    """Return a column's name for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text(value: str) -> str:
+    """Return a text for SQL."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def number(name: str) -> str:
+    """Return the expression for a column as a number, null where it is none."""
+    return f"TRY_CAST({quoted(name)} AS DOUBLE)"
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value reads as a number."""
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return True
+
+
+def one_line(error: Exception) -> str:
+    """Return the part of DuckDB's message that a person needs."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2]) if lines else type(error).__name__

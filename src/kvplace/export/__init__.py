@@ -1,0 +1,1 @@
+"""The plan as files that runtimes accept: one small file per runtime."""

@@ -1,0 +1,102 @@
+"""All exports by name, and what differs between two of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
+from kvplace.export.aibrix import aibrix_files
+from kvplace.export.commands import STATIC
+from kvplace.export.compose import compose_files
+from kvplace.export.kubernetes import kubernetes_files
+from kvplace.export.kvcached import DEFAULT_VENV, kvcached_files
+from kvplace.export.layout import BASE_PORT, Layout, lay_out
+from kvplace.export.llama_swap import llama_swap_files
+from kvplace.export.prism import prism_files
+from kvplace.export.ray_serve import ray_serve_files
+from kvplace.export.shell import shell_files
+
+__all__ = ["EXPORTS", "Changes", "Options", "changes", "export"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a plan does not say and an export may need.
+
+    Parameters
+    ----------
+    base_port
+        First port of the engines of each host.
+    pool
+        ``static`` or ``kvcached``: how engines that share a GPU share its KV memory, for runtimes
+        that leave the choice.
+    addresses
+        Address of a node by its name, for kvcached.
+    venv
+        Virtual environment of models that name none, for kvcached.
+    """
+
+    base_port: int = BASE_PORT
+    pool: str = STATIC
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    venv: str = DEFAULT_VENV
+
+
+EXPORTS: dict[str, Callable[[Layout, Options], dict[str, str]]] = {
+    "kvcached": lambda layout, o: kvcached_files(layout, o.addresses, o.venv),
+    "aibrix": lambda layout, _: aibrix_files(layout),
+    "compose": lambda layout, o: compose_files(layout, o.pool),
+    "shell": lambda layout, o: shell_files(layout, o.pool),
+    "kubernetes": lambda layout, o: kubernetes_files(layout, o.pool),
+    "ray-serve": lambda layout, _: ray_serve_files(layout),
+    "llama-swap": lambda layout, _: llama_swap_files(layout),
+    "prism": lambda layout, _: prism_files(layout),
+}
+"""Every export: from a layout to texts by file name."""
+
+
+def export(
+    problem: Problem, placement: Placement, to: str, options: Options | None = None
+) -> dict[str, str]:
+    """Return the files that put a placement into effect, by name.
+
+    The placement is evaluated first; one that is not valid is not exported.
+
+    Parameters
+    ----------
+    problem, placement
+        What was decided.
+    to
+        A key of `EXPORTS`.
+    options
+        What the plan does not say.
+
+    Raises
+    ------
+    InputError
+        The placement is not valid, or the runtime cannot do what it asks.
+    """
+    options = options or Options()
+    return EXPORTS[to](lay_out(problem, placement, options.base_port), options)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What differs between the files of two plans.
+
+    Parameters
+    ----------
+    files
+        Files that are new or say something else, by name.
+    removed
+        Names of files that are no longer.
+    """
+
+    files: dict[str, str]
+    removed: tuple[str, ...]
+
+
+def changes(before: Mapping[str, str], after: Mapping[str, str]) -> Changes:
+    """Return what of `after` is not in `before`, and what is gone."""
+    files = {name: text for name, text in after.items() if before.get(name) != text}
+    return Changes(files, tuple(sorted(before.keys() - after.keys())))

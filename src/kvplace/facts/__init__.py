@@ -1,0 +1,1 @@
+"""Facts about hardware and models, each with its source."""

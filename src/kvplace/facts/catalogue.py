@@ -1,0 +1,96 @@
+"""The catalogue of GPU types: what a process can allocate on each, with its source."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kvplace.errors import InputError
+from kvplace.facts.tables import number, read_tables
+from kvplace.units import parse_bytes
+
+__all__ = ["GPUType", "gpu_type", "gpu_types"]
+
+
+@dataclass(frozen=True, slots=True)
+class GPUType:
+    """A kind of GPU.
+
+    Parameters
+    ----------
+    name
+        Name in the catalogue: product, form and the size on the box.
+    memory_bytes
+        What one process can allocate, less than the size on the box.
+    source
+        Where `memory_bytes` comes from.
+    box_gb
+        The size on the box, in GB.
+    bandwidth_gb_per_second
+        Memory bandwidth.
+    bf16_tflops, fp8_tflops
+        Dense compute; None where the type cannot or the data sheet does not say.
+    link_gb_per_second
+        Link to the other GPUs of its node, one direction; 0 for PCIe alone.
+    source_specs
+        Where the data-sheet figures come from.
+    """
+
+    name: str
+    memory_bytes: int
+    source: str
+    box_gb: float | None = None
+    bandwidth_gb_per_second: float | None = None
+    bf16_tflops: float | None = None
+    fp8_tflops: float | None = None
+    link_gb_per_second: float | None = None
+    source_specs: str = ""
+
+
+def gpu_types() -> Mapping[str, GPUType]:
+    """Return all GPU types by name: the shipped ones, then a user's own.
+
+    Raises
+    ------
+    InputError
+        The user's own table is wrong: every row at once.
+    """
+    return read_tables("gpus.csv", ("name", "usable_gib", "source"), _gpu_type)
+
+
+def _gpu_type(row: Mapping[str, str]) -> GPUType:
+    """Make a GPU type of a row."""
+    return GPUType(
+        name=row["name"].strip(),
+        memory_bytes=parse_bytes(f"{row['usable_gib'].strip()}GiB"),
+        source=row["source"],
+        box_gb=number(row, "box_gb"),
+        bandwidth_gb_per_second=number(row, "bandwidth_gb_s"),
+        bf16_tflops=number(row, "bf16_tflops"),
+        fp8_tflops=number(row, "fp8_tflops"),
+        link_gb_per_second=number(row, "link_gb_s"),
+        source_specs=row.get("source_specs", ""),
+    )
+
+
+def gpu_type(name: str) -> GPUType:
+    """Return the GPU type of that name; upper and lower case are one.
+
+    Raises
+    ------
+    InputError
+        The catalogue has no such type; the nearest is named.
+    """
+    types = gpu_types()
+    folded = {known.casefold(): known for known in types}
+    known = folded.get(name.casefold())
+    if known is not None:
+        return types[known]
+    shown = repr(name if len(name) <= 60 else name[:59] + "…")
+    asked = name[:60].casefold()
+    close = [folded[known] for known in folded if len(asked) > 1 and known.startswith(asked)]
+    if not close:
+        close = [folded[n] for n in difflib.get_close_matches(asked, folded, n=1, cutoff=0.5)]
+    hint = (
+        f"did you mean {' or '.join(map(repr, close))}" if close else f"known: {', '.join(types)}"
+    )
+    raise InputError(f"{shown} is no GPU type of the catalogue; {hint}")

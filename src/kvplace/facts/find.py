@@ -1,0 +1,43 @@
+"""Facts about a model by whatever a user calls it: a directory, a known name, a hub id."""
+
+from pathlib import Path
+
+from kvplace.errors import InputError
+from kvplace.facts.huggingface import ModelFacts, facts_from_directory, facts_from_hub
+from kvplace.facts.known_models import known_model, near_model
+
+__all__ = ["SOURCES", "find_facts"]
+
+SOURCES = ("auto", "catalogue", "hub")
+"""Where to look: ``auto`` is a directory, then the catalogue, then the hub."""
+
+
+def find_facts(name: str, source: str = "auto", kv_dtype: str = "auto") -> ModelFacts:
+    """Find the facts of a model.
+
+    Parameters
+    ----------
+    name
+        A checkpoint's directory, or a hub id.
+    source
+        One of `SOURCES`.
+    kv_dtype
+        Type of the KV cache; ``auto`` for what the files say.
+
+    Raises
+    ------
+    InputError
+        The model is not found, or a figure of it cannot be known.
+    MissingExtraError
+        It is on the hub only, and the hub's client is not installed.
+    """
+    if source == "auto" and Path(name).is_dir():
+        return facts_from_directory(Path(name), kv_dtype)
+    known = known_model(name) if source != "hub" else None
+    if known is not None:
+        return known.facts(kv_dtype)
+    if source == "catalogue":
+        near = near_model(name)
+        hint = f"did you mean {near!r}" if near else "kvplace catalogue models lists them"
+        raise InputError(f"the catalogue has no such model; {hint}", name)
+    return facts_from_hub(name, kv_dtype)

@@ -1,0 +1,165 @@
+"""Facts about a model, read from its Hugging Face checkpoint: a directory or a hub id."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kvplace.core.fact import Fact
+from kvplace.errors import InputError
+from kvplace.facts.attention import cache_layout
+from kvplace.facts.cache import CacheLayout
+from kvplace.facts.config import text_fields
+from kvplace.facts.dtypes import kv_element_bytes, state_element_bytes
+from kvplace.facts.safetensors import local_weights
+
+__all__ = ["ModelFacts", "facts_from_config", "facts_from_directory", "facts_from_hub"]
+
+CONFIG = "config.json"
+QUANTIZATION = "hf_quant_config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What is known of a model, each figure with its origin.
+
+    Parameters
+    ----------
+    name
+        Its name: the hub id, or the directory's.
+    weights_bytes
+        One copy of the weights.
+    layout
+        What it caches; `CacheLayout` answers per token, per sequence and per rank.
+    kv_origin
+        How the layout was obtained, in one line.
+    context_tokens
+        The longest context that the config states; None where it states none.
+    """
+
+    name: str
+    weights_bytes: Fact[int]
+    layout: CacheLayout
+    kv_origin: str
+    context_tokens: int | None = None
+
+    def kv_bytes_per_token(self, degree: int = 1) -> Fact[int]:
+        """Return the bytes of one token inside every window, on each of `degree` ranks."""
+        rank = "" if degree == 1 else f", on each of {degree} ranks"
+        return Fact(self.layout.bytes_per_token(degree), self.kv_origin + rank)
+
+    def kv_bytes_per_sequence(self, degree: int = 1) -> Fact[int]:
+        """Return the fixed bytes of one sequence, on each of `degree` ranks."""
+        return Fact(self.layout.bytes_per_sequence(degree), self.kv_origin)
+
+
+def facts_from_config(
+    name: str,
+    config: Mapping[str, Any],
+    weights: Fact[int],
+    *,
+    quantization: Mapping[str, Any] | None = None,
+    kv_dtype: str = "auto",
+    source: str = CONFIG,
+) -> ModelFacts:
+    """Work out the facts of a parsed config.
+
+    Parameters
+    ----------
+    name
+        Name of the model.
+    config
+        The parsed ``config.json``.
+    weights
+        Bytes of weights, which no config states.
+    quantization
+        The parsed ``hf_quant_config.json``, if there is one.
+    kv_dtype
+        Type of the KV cache; ``auto`` for what the files say.
+    source
+        Name of the config, for messages.
+
+    Raises
+    ------
+    InputError
+        A figure cannot be known; every fault at once.
+    """
+    text = text_fields(config, source).values
+    element = kv_element_bytes(config, text, quantization or {}, kv_dtype, source)
+    conv, recurrent = state_element_bytes(config, text, element)
+    layout = cache_layout(config, source, element.value, (conv.value, recurrent.value))
+    origin = f"{source}: {layout.describe()}; {element.origin}"
+    if layout.bytes_per_sequence():
+        origin += f"; {conv.origin}, {recurrent.origin}"
+    context = text.get("max_position_embeddings") or text.get("seq_length")
+    return ModelFacts(name, weights, layout, origin, context if isinstance(context, int) else None)
+
+
+def facts_from_directory(directory: Path, kv_dtype: str = "auto") -> ModelFacts:
+    """Read the facts of a checkpoint in a directory, without any network.
+
+    Raises
+    ------
+    InputError
+        A file is missing or damaged, or a figure cannot be known.
+    """
+    path = directory / CONFIG
+    if not path.is_file():
+        raise InputError(f"there is no {CONFIG}", str(directory))
+    config = _read_json(path)
+    quantization = directory / QUANTIZATION
+    return facts_from_config(
+        directory.resolve().name,
+        config,
+        local_weights(directory),
+        quantization=_read_json(quantization) if quantization.is_file() else None,
+        kv_dtype=kv_dtype,
+        source=str(path),
+    )
+
+
+def facts_from_hub(repo: str, kv_dtype: str = "auto", revision: str | None = None) -> ModelFacts:
+    """Read the facts of a model on the Hugging Face hub, through its own client.
+
+    The client's rules hold: its cache, ``HF_TOKEN`` and the stored login for gated models,
+    ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``. Only the config and the headers of the weights are
+    fetched.
+
+    Raises
+    ------
+    MissingExtraError
+        ``huggingface_hub`` is not installed.
+    InputError
+        The model cannot be reached, or a figure cannot be known.
+    """
+    from kvplace.facts.hub import HubFiles  # noqa: PLC0415 - the optional client loads on use
+
+    files = HubFiles(repo, revision)
+    text = files.read(CONFIG)
+    if text is None:
+        raise InputError(f"the repository has no {CONFIG}", repo)
+    quantization = files.read(QUANTIZATION)
+    return facts_from_config(
+        repo,
+        _parse_json(text, f"{repo}/{CONFIG}"),
+        files.weights(),
+        quantization=_parse_json(quantization, f"{repo}/{QUANTIZATION}") if quantization else None,
+        kv_dtype=kv_dtype,
+        source=f"{repo}/{CONFIG}",
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return _parse_json(path.read_bytes(), str(path))
+
+
+def _parse_json(text: bytes, source: str) -> dict[str, Any]:
+    """Parse a JSON object."""
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"it is not JSON: {error}", source) from error
+    if not isinstance(parsed, dict):
+        raise InputError("it must be a JSON object", source)
+    return parsed

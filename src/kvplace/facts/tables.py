@@ -1,0 +1,116 @@
+"""Tables of facts: those shipped with kvplace, and a user's own rows over them."""
+
+import csv
+import os
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from kvplace.errors import Fault, InputError
+
+__all__ = ["CATALOGUE_VARIABLE", "number", "read_tables", "user_directory"]
+
+CATALOGUE_VARIABLE = "KVPLACE_CATALOGUE"
+"""Environment variable: the directory of a user's own ``gpus.csv`` and ``models.csv``."""
+
+T = TypeVar("T")
+
+
+def user_directory() -> Path:
+    """Return where a user's own tables are: `CATALOGUE_VARIABLE`, else the configuration home."""
+    named = os.environ.get(CATALOGUE_VARIABLE)
+    if named:
+        return Path(named)
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(home) if home else Path.home() / ".config") / "kvplace"
+
+
+def read_tables(
+    name: str, needed: Iterable[str], make: Callable[[Mapping[str, str]], T]
+) -> Mapping[str, T]:
+    """Read the shipped table of that name, and the user's own over it.
+
+    Parameters
+    ----------
+    name
+        File name, such as ``gpus.csv``.
+    needed
+        Columns that every table must have and every row must fill.
+    make
+        Turns a row into a fact; raises `InputError` for a row that is wrong.
+
+    Returns
+    -------
+    mapping
+        Facts by name, shipped ones first; a user's row takes the place of a shipped one.
+
+    Raises
+    ------
+    InputError
+        With every wrong row of the user's table.
+    """
+    shipped = Path(__file__).with_name(name)
+    own = user_directory() / name
+    paths = (shipped, own) if own.is_file() else (shipped,)
+    return _read(paths, tuple(needed), make)
+
+
+@cache
+def _read(
+    paths: tuple[Path, ...], needed: tuple[str, ...], make: Callable[[Mapping[str, str]], T]
+) -> Mapping[str, T]:
+    facts: dict[str, T] = {}
+    for path in paths:
+        facts |= _read_one(path, needed, make)
+    return facts
+
+
+def _read_one(
+    path: Path, needed: tuple[str, ...], make: Callable[[Mapping[str, str]], T]
+) -> dict[str, T]:
+    """Read one table, collecting every fault."""
+    facts: dict[str, T] = {}
+    faults: list[Fault] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            missing = [column for column in needed if column not in (reader.fieldnames or ())]
+            if missing:
+                raise InputError(
+                    [Fault(f"the column {column!r} is missing") for column in missing], str(path)
+                )
+            for row in reader:
+                empty = [column for column in needed if not row[column].strip()]
+                if empty:
+                    faults.append(Fault(f"{', '.join(empty)} is empty", "", reader.line_num))
+                    continue
+                try:
+                    facts[row["name"].strip()] = make(row)
+                except InputError as error:
+                    faults += [Fault(f.message, f.path, reader.line_num) for f in error.faults]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"this table cannot be read: {error}", str(path)) from error
+    if faults:
+        raise InputError(faults, str(path))
+    return facts
+
+
+def number(row: Mapping[str, str], column: str) -> float | None:
+    """Return a number of a row, None where the cell is empty or the column absent.
+
+    Raises
+    ------
+    InputError
+        The cell holds no number of at least 0.
+    """
+    text = (row.get(column) or "").strip()
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise InputError([Fault(f"{text!r} is no number of at least 0", column)])
+    return value

@@ -1,0 +1,1 @@
+"""Files in and out: the fleet file, spreadsheets, the plan file."""

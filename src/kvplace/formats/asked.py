@@ -1,0 +1,33 @@
+"""Which demand is a model's, and the rate to plan for."""
+
+from collections.abc import Mapping
+
+from kvplace.core.fact import Fact
+from kvplace.demand.summary import ModelDemand
+
+__all__ = ["demand_of", "rate"]
+
+
+def demand_of(
+    name: str, asked: Mapping[str, ModelDemand], aliases: Mapping[str, str]
+) -> ModelDemand | None:
+    """Return the demand of a model: by alias, by its name, or by the last part of it."""
+    wanted = next((alias for alias, model in aliases.items() if model == name), name)
+    if wanted in asked:
+        return asked[wanted]
+    tail = wanted.rstrip("/").rpartition("/")[2].casefold()
+    near = [own for label, own in asked.items() if label.rpartition("/")[2].casefold() == tail]
+    return near[0] if len(near) == 1 else None
+
+
+def rate(own: ModelDemand) -> Fact[float]:
+    """Return the rate to plan for: the quantile, but no less than the mean.
+
+    A model that is idle in most windows has a quantile of 0 and still needs room.
+    """
+    quantile = own.requests_per_second
+    if quantile.value >= own.mean_rate:
+        spread = f"mean {own.mean_rate:.4g}, peak {own.peak_rate:.4g}"
+        return Fact(quantile.value, f"{quantile.origin}; {spread}")
+    rest = f"above the {quantile.origin.partition(',')[0]}, {quantile.value:.4g}"
+    return Fact(own.mean_rate, f"mean, {rest}; peak {own.peak_rate:.4g}")

@@ -1,0 +1,98 @@
+"""Text files in and out: a size limit and clean refusals in, all or nothing out."""
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from kvplace.errors import Fault, InputError
+
+__all__ = ["MAX_FILE_BYTES", "read_text", "write_atomic"]
+
+MAX_FILE_BYTES = 64 * 2**20
+"""Largest file that is read: 64 MiB."""
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Read a UTF-8 text file whole.
+
+    Raises
+    ------
+    InputError
+        The file is missing, a directory, not readable, larger than `MAX_FILE_BYTES`, empty, or
+        not UTF-8.
+    """
+    name = os.fspath(path)
+    try:
+        with Path(name).open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise InputError("there is no such file", name) from None
+    except IsADirectoryError:
+        raise InputError("this is a directory; name a file in it", name) from None
+    except PermissionError:
+        raise InputError("this file may not be read; check its permissions", name) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"this file cannot be read: {_reason(error)}", name) from None
+    if len(content) > MAX_FILE_BYTES:
+        limit = f"{MAX_FILE_BYTES // 2**20} MiB"
+        raise InputError(f"this file is larger than {limit}, the most that is read", name)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        byte = content[error.start]
+        message = f"the byte 0x{byte:02X} is not UTF-8; save the file as UTF-8"
+        raise InputError([Fault(message, line=line)], name) from None
+    if not text.strip():
+        raise InputError("this file is empty", name)
+    return text
+
+
+def write_atomic(path: str | os.PathLike[str], text: str) -> None:
+    """Write a UTF-8 text file: afterwards it is there whole or as it was before.
+
+    The text goes to a new file in the same directory, which then takes the place of the old
+    one and its permissions. A symbolic link is followed.
+
+    Raises
+    ------
+    InputError
+        The path is a directory, or the file cannot be written; an earlier file is as it was.
+    """
+    name = os.fspath(path)
+    target = Path(os.path.realpath(name))
+    if target.is_dir():
+        raise InputError("this is a directory; name a file in it", name)
+    temporary = ""
+    try:
+        if target.exists() and not target.is_file():  # a pipe or a device is written straight to
+            target.write_text(text, encoding="utf-8")
+            return
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode("utf-8"))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(target)
+        temporary = ""
+    except (OSError, ValueError) as error:
+        raise InputError(f"this file cannot be written: {_reason(error)}", name) from None
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    """Return the system's words for an error, without the path."""
+    words = error.strerror if isinstance(error, OSError) else None
+    return (words or str(error)).lower()
+
+
+def _umask() -> int:
+    """Return the permissions that the process takes off new files."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

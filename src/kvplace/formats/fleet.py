@@ -1,0 +1,88 @@
+"""The fleet file, kvplace.fleet/v1, to a `Problem`."""
+
+import os
+from pathlib import PurePath
+
+from kvplace.core.problem import Problem
+from kvplace.errors import InputError
+from kvplace.formats.assemble import Assembly, objective_named
+from kvplace.formats.files import read_text
+from kvplace.formats.gpus import parse_gpus
+from kvplace.formats.report import Report, kind_of
+from kvplace.formats.tree import Tree
+
+__all__ = ["parse_fleet", "parse_gpus", "parse_tree", "read"]
+
+
+def read(
+    path: str | os.PathLike[str], *, objective: str | None = None, gpus: str | None = None
+) -> Problem:
+    """Read a problem from a file.
+
+    Parameters
+    ----------
+    path
+        A kvplace.fleet/v1 file in YAML or JSON, or a models table whose name ends in ``.csv``.
+    objective
+        ``requests``, ``tokens`` or ``occupancy``; by default what the file says, or else
+        `kvplace.core.objective.default_objective`.
+    gpus
+        For a models table, and only for it: the GPUs, such as ``8x80GiB,4xH100-SXM-80GB``.
+
+    Raises
+    ------
+    InputError
+        With everything that is wrong with the file, each fault with its path and line.
+    """
+    name = os.fspath(path)
+    if PurePath(name).suffix.lower() == ".csv":
+        from kvplace.formats.table import parse_table  # noqa: PLC0415 - only for a table
+
+        if gpus is None:
+            raise InputError("a models table needs its GPUs too: --gpus 8x80GiB", name)
+        return parse_table(read_text(name), gpus, name, objective=objective)
+    if gpus is not None:
+        raise InputError(
+            "a fleet file names its GPUs itself; --gpus is for a .csv table of models", name
+        )
+    return parse_fleet(read_text(name), name, objective=objective)
+
+
+def parse_fleet(text: str, source: str = "", *, objective: str | None = None) -> Problem:
+    """Read a problem from the text of a fleet file.
+
+    Parameters
+    ----------
+    text
+        YAML, or JSON where `source` ends in ``.json``.
+    source
+        Name of the file, for messages.
+    objective
+        As in `read`.
+
+    Raises
+    ------
+    InputError
+        As in `read`.
+    """
+    wanted = objective_named(objective)
+    tree = parse_tree(text, source)
+    report = Report(source, tree.line_of)
+    for fault in tree.faults:
+        report.add(fault.path, fault.message, fault.line)
+    if not tree.readable:
+        report.refuse()
+    if not isinstance(tree.data, dict):
+        report.stop((), f"a fleet file is a mapping of keys, not {kind_of(tree.data)}")
+    return Assembly(tree.data, report, wanted).problem()
+
+
+def parse_tree(text: str, source: str) -> Tree:
+    """Read plain data from JSON where the name ends in ``.json``, else from YAML."""
+    if PurePath(source).suffix.lower() == ".json":
+        from kvplace.formats.json_tree import parse_json  # noqa: PLC0415 - only for JSON
+
+        return parse_json(text)
+    from kvplace.formats.yaml_tree import parse_yaml  # noqa: PLC0415 - only for YAML
+
+    return parse_yaml(text)

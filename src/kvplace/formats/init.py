@@ -1,0 +1,174 @@
+"""A fleet file written for a person: every number with its origin as a comment."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kvplace.core.fact import Fact
+from kvplace.core.model import DEFAULT_OVERHEAD_BYTES
+from kvplace.units import GIB
+
+__all__ = ["InitModel", "InitNodes", "fleet_text"]
+
+_PLAIN = re.compile(r"[A-Za-z][\w./-]*", re.ASCII)
+_OVERHEAD = "per engine process and GPU: context, graphs, activations; an estimate, better measured"
+_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
+
+
+@dataclass(frozen=True, slots=True)
+class InitNodes:
+    """Hosts alike.
+
+    Parameters
+    ----------
+    name, count, gpus
+        Name, number of hosts, GPUs in each.
+    gpu_type
+        Name of the hardware.
+    memory_bytes
+        What a process can allocate on one of the GPUs.
+    """
+
+    name: str
+    count: int
+    gpus: int
+    gpu_type: str
+    memory_bytes: Fact[int]
+
+
+@dataclass(frozen=True, slots=True)
+class InitModel:
+    """A model as it goes into the file; None leaves a line out.
+
+    Parameters
+    ----------
+    name
+        Unique in the file.
+    weights_bytes, kv_bytes_per_token, kv_bytes_per_sequence
+        What it takes.
+    tensor_parallel, replicas
+        What the planner may choose; one number, or the lowest and the highest.
+    requests_per_second, prompt_tokens, output_tokens
+        What is asked of it.
+    ttft_seconds, tpot_seconds, latency_seconds
+        Its objectives.
+    notes
+        Further comments, a line each.
+    """
+
+    name: str
+    weights_bytes: Fact[int]
+    kv_bytes_per_token: Fact[int]
+    kv_bytes_per_sequence: Fact[int] | None
+    tensor_parallel: Fact[int]
+    replicas: Fact[tuple[int, int]]
+    requests_per_second: Fact[float]
+    prompt_tokens: Fact[float] | None = None
+    output_tokens: Fact[float] | None = None
+    ttft_seconds: Fact[float] | None = None
+    tpot_seconds: Fact[float] | None = None
+    latency_seconds: Fact[float] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def fleet_text(nodes: Sequence[InitNodes], models: Sequence[InitModel], head: Sequence[str]) -> str:
+    """Return a kvplace.fleet/v1 file.
+
+    Parameters
+    ----------
+    nodes, models
+        What is in it.
+    head
+        Comments at its top, a line each.
+    """
+    lines = [f"# {_comment(line)}".rstrip() for line in head]
+    lines += ["schema: kvplace.fleet/v1", "", "nodes:"]
+    for group in nodes:
+        memory = group.memory_bytes
+        lines += [
+            f"  - name: {_word(group.name)}",
+            f"    count: {group.count}",
+            f"    gpus: {group.gpus}",
+            "    gpu:",
+            f"      type: {_word(group.gpu_type)}",
+            f"      memory: {_bytes(memory)}",
+        ]
+    lines += [
+        "",
+        "defaults:",
+        f"  overhead: {DEFAULT_OVERHEAD_BYTES / GIB:g}GiB  # {_OVERHEAD}",
+        "",
+        "models:",
+    ]
+    for model in models:
+        lines += _model(model)
+    return "\n".join(lines) + "\n"
+
+
+def _model(model: InitModel) -> list[str]:
+    """Return the lines of one model."""
+    weights, state = model.weights_bytes, model.kv_bytes_per_sequence
+    lines = [
+        f"  - name: {_word(model.name)}",
+        *(f"    # {_comment(note)}" for note in model.notes),
+        f"    weights: {_bytes(weights)}",
+        _line(4, "kv_bytes_per_token", model.kv_bytes_per_token),
+    ]
+    if state is not None and state.value:
+        lines.append(_line(4, "kv_bytes_per_sequence", state))
+    low, high = model.replicas.value
+    copies = str(low) if low == high else f"{{min: {low}, max: {high}}}"
+    lines += [
+        _line(4, "tensor_parallel", model.tensor_parallel),
+        f"    replicas: {copies}  # {_comment(model.replicas.origin)}",
+        "    demand:",
+        _line(6, "requests_per_second", model.requests_per_second),
+    ]
+    for name, tokens in (
+        ("prompt_tokens", model.prompt_tokens),
+        ("output_tokens", model.output_tokens),
+    ):
+        if tokens is not None:
+            lines.append(_line(6, name, tokens))
+    times = {
+        "ttft": model.ttft_seconds,
+        "tpot": model.tpot_seconds,
+        "latency": model.latency_seconds,
+    }
+    given = {name: time for name, time in times.items() if time is not None}
+    if given:
+        lines.append("    slo:")
+    for name, time in given.items():
+        lines.append(f"      {name}: {_digits(1000 * time.value)}ms  # {_comment(time.origin)}")
+    return lines
+
+
+def _bytes(fact: Fact[int]) -> str:
+    """Return an exact number of bytes, with GiB and the origin as a comment."""
+    return f"{fact.value}B  # {fact.value / GIB:.2f} GiB, {_comment(fact.origin)}"
+
+
+def _line(indent: int, name: str, fact: Fact[int] | Fact[float]) -> str:
+    value = fact.value if isinstance(fact.value, int) else _digits(fact.value)
+    return f"{' ' * indent}{name}: {value}  # {_comment(fact.origin)}"
+
+
+def _digits(value: float) -> str:
+    """Return a number to six digits, without an exponent: no one edits 1.2e-05 with ease."""
+    text = f"{value:.6g}"
+    if "e" in text:
+        text = f"{value:.12f}".rstrip("0").rstrip(".") if value < 1 else f"{value:.0f}"
+    return text
+
+
+def _word(text: str) -> str:
+    """Return a text for YAML, quoted where it could be taken for something else."""
+    if _PLAIN.fullmatch(text) and text.casefold() not in _WORDS:
+        return text
+    return json.dumps(text)
+
+
+def _comment(text: str) -> str:
+    """Return a text for a comment: one line without control characters."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))

@@ -1,0 +1,140 @@
+"""Report: every fault of one file, with path and line, raised together."""
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+from kvplace.errors import Fault, InputError
+
+__all__ = ["MAX_FAULTS", "Path", "Report", "closest", "kind_of", "nearest", "path_text", "shown"]
+
+MAX_FAULTS = 50
+"""Faults listed of one file; the rest are counted."""
+
+Path = tuple[str | int, ...]
+"""Keys and positions from the root of a file to a value."""
+
+_STOP_AFTER = 1000
+_PLAIN_KEY = re.compile(r"[\w/-]{1,64}")
+_LONGEST = 60
+
+
+class Report:
+    """Collects what is wrong with one file, then raises all of it in the order of the file.
+
+    Parameters
+    ----------
+    source
+        Name of the file.
+    line_of
+        Returns the line of a path, or None.
+    text_of
+        Turns a path into text; `path_text` where not given.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        line_of: Callable[[Path], int | None] = lambda _: None,
+        text_of: Callable[[Path], str] | None = None,
+    ) -> None:
+        self.source = source
+        self._line_of = line_of
+        self._text_of = text_of or path_text
+        self._faults: list[tuple[Path, str, int | None]] = []
+
+    def add(self, path: Path, message: str, line: int | None = None) -> None:
+        """Note one fault at a path; `line` where it is not the path's own."""
+        self._faults.append((path, message, line))
+
+    def __bool__(self) -> bool:
+        return bool(self._faults)
+
+    @property
+    def full(self) -> bool:
+        """Whether there are so many faults that looking for more is of no use."""
+        return len(self._faults) >= _STOP_AFTER
+
+    def covers(self, path: Path) -> bool:
+        """Whether a fault is already noted at or above `path`, the whole file apart."""
+        return any(p and path[: len(p)] == p for p, _, _ in self._faults)
+
+    def refuse(self) -> None:
+        """Raise everything noted, if anything.
+
+        Raises
+        ------
+        InputError
+            With the first `MAX_FAULTS` faults in the order of the file and, where there are
+            more, how many.
+        """
+        if not self._faults:
+            return
+        placed = [
+            Fault(message, self._text_of(path), line or self._line_of(path))
+            for path, message, line in self._faults
+        ]
+        placed.sort(key=lambda fault: fault.line or math.inf)
+        faults = list(dict.fromkeys(placed))
+        if len(faults) > MAX_FAULTS:
+            least = "at least " if self.full else ""
+            more = Fault(f"and {least}{len(faults) - MAX_FAULTS} more faults")
+            faults = [*faults[:MAX_FAULTS], more]
+        raise InputError(faults, self.source)
+
+    def stop(self, path: Path, message: str, line: int | None = None) -> NoReturn:
+        """Note one fault and raise everything now."""
+        self.add(path, message, line)
+        self.refuse()
+        raise AssertionError  # pragma: no cover - refuse raises where a fault is noted
+
+
+def path_text(path: Path) -> str:
+    """Return a path as people write it, such as ``models[3].slo.ttft``."""
+    parts: list[str] = []
+    for step in path:
+        if isinstance(step, int):
+            parts.append(f"[{step}]")
+        elif _PLAIN_KEY.fullmatch(step):
+            parts.append(f".{step}" if parts else step)
+        else:
+            parts.append(f"[{shown(step)}]")
+    return "".join(parts)
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: short, and with nothing unprintable."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…")
+    if value is None or isinstance(value, bool | int | float):
+        digits = str(value)
+        return digits if len(digits) <= _LONGEST else digits[: _LONGEST // 2] + "…"
+    return kind_of(value)
+
+
+def kind_of(value: object) -> str:
+    """Say what kind of value a file holds, for messages."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return f"the truth value {str(value).lower()}"
+    if isinstance(value, int | float):
+        return f"the number {shown(value)}"
+    if isinstance(value, str):
+        return f"the text {shown(value)}"
+    return "a mapping" if isinstance(value, dict) else "a list"
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that `word` is most likely meant to be, if any is near."""
+    close = difflib.get_close_matches(word[:_LONGEST], list(known), n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'weights'?`` or, with nothing near, the known words."""
+    words = list(known)
+    close = closest(word, words)
+    return f"; did you mean {close!r}?" if close else f"; known: {', '.join(words)}"

@@ -1,0 +1,56 @@
+"""JSON Schemas of the file formats, from the code that reads them.
+
+``python -m kvplace.formats.schemas DIRECTORY`` writes them there.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from kvplace.formats.plan_schema import PlanPart
+from kvplace.formats.schema import FleetPart
+
+__all__ = ["schema_files", "write_schemas"]
+
+
+def schema_files() -> dict[str, str]:
+    """Return the text of each JSON Schema by its file name."""
+    return {
+        "kvplace.fleet.v1.json": _schema(FleetPart),
+        "kvplace.plan.v1.json": _schema(PlanPart),
+    }
+
+
+def write_schemas(directory: str | Path) -> None:
+    """Write the JSON Schemas to a directory."""
+    for name, text in schema_files().items():
+        (Path(directory) / name).write_text(text, encoding="utf-8")
+
+
+def _schema(part: type[BaseModel]) -> str:
+    """Return the JSON Schema of one format."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **part.model_json_schema(by_alias=True),
+    }
+    return json.dumps(_without_wrong_examples(schema), indent=2, ensure_ascii=False) + "\n"
+
+
+def _without_wrong_examples(schema: Any) -> Any:
+    """Leave out examples of what is no text: they show YAML as it is written."""
+    if isinstance(schema, list):
+        return [_without_wrong_examples(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _without_wrong_examples(inner)
+        for key, inner in schema.items()
+        if key != "examples" or schema.get("type") == "string"
+    }
+
+
+if __name__ == "__main__":
+    write_schemas(sys.argv[1])

@@ -1,0 +1,125 @@
+"""The main figure of a plan for slides: every GPU's memory, the worst first."""
+
+from typing import Any
+
+from kvplace.errors import InputError, MissingExtraError
+from kvplace.report.page_data import Subject, kvpr_text, pressure_class
+from kvplace.report.text import shorten
+from kvplace.units import GIB
+
+__all__ = ["draw_plan"]
+
+_SUFFIXES = (".svg", ".png", ".pdf")
+_COLOURS = ("#2f7f86", "#6d9c3c", "#c98a00", "#c9560d", "#b3162b")
+_WEIGHTS = "#7f8c99"
+_ROWS = 40
+
+
+def draw_plan(subject: Subject, baseline: Subject | None, path: str) -> None:
+    """Draw a plan into a file.
+
+    Up to 40 GPUs are bars of weights, KV in use and KV free; more are their pressures in
+    descending order, with those of the baseline where there is one.
+
+    Parameters
+    ----------
+    subject, baseline
+        The plan, and the plan before it.
+    path
+        A ``.svg``, ``.png`` or ``.pdf`` file.
+
+    Raises
+    ------
+    MissingExtraError
+        Matplotlib is not installed.
+    InputError
+        The suffix is none of the three, or the file cannot be written.
+    """
+    if not path.lower().endswith(_SUFFIXES):
+        raise InputError(f"a figure ends in {', '.join(_SUFFIXES)}", path)
+    try:
+        import matplotlib as mpl  # noqa: PLC0415 - an optional extra
+        from matplotlib.figure import Figure  # noqa: PLC0415 - as above
+    except ImportError as error:
+        raise MissingExtraError(
+            "a figure needs the extra 'report': pip install 'kvplace[report]'"
+        ) from error
+    count = len(subject.evaluation.gpus)
+    tall = 1.6 + 0.3 * count if count <= _ROWS else 5
+    # Names are not formulas, and the same plan gives the same file.
+    settings: Any = {"text.parse_math": False, "svg.hashsalt": "kvplace", "svg.fonttype": "path"}
+    with mpl.rc_context(settings):
+        figure = Figure(figsize=(10, max(3.0, tall)), layout="constrained")
+        axes: Any = figure.add_subplot()
+        if count <= _ROWS:
+            _bars(axes, subject)
+        else:
+            _profile(axes, subject, baseline)
+        axes.set_title(_title(subject), loc="left", fontsize=11, fontweight="bold")
+        axes.spines[["top", "right"]].set_visible(False)
+        metadata = {"Date": None} if path.lower().endswith(".svg") else None
+        try:
+            figure.savefig(path, dpi=200, metadata=metadata)
+        except OSError as error:
+            raise InputError(f"it cannot be written: {error.strerror}", path) from error
+
+
+def _title(subject: Subject) -> str:
+    """Return the headline: value, and what is proved."""
+    occupancy = subject.occupancy
+    worst = kvpr_text(subject.evaluation.value, occupancy=occupancy, exact=True)
+    text = f"Worst GPU: {worst} of its KV pool in use" if occupancy else f"Worst GPU: KVPR {worst}"
+    claim = subject.claim
+    if claim is None:
+        return text
+    if claim.status == "optimal":
+        return f"{text} (proved optimal)"
+    bound = kvpr_text(claim.bound, occupancy=occupancy, exact=True)
+    return f"{text} (no plan is below {bound})" if claim.bound > 0 else text
+
+
+def _bars(axes: Any, subject: Subject) -> None:
+    """Draw a stacked bar per GPU, the worst on top."""
+    gpus = sorted(subject.evaluation.gpus, key=lambda g: (-g.kvpr, not g.shards))
+    worst, occupancy = subject.evaluation.value, subject.occupancy
+    for row, gpu in enumerate(gpus):
+        colour = _COLOURS[pressure_class(gpu.kvpr, worst, occupancy=occupancy)]
+        left = 0.0
+        for shard in sorted(gpu.shards, key=lambda shard: -shard.weights_bytes):
+            width = shard.weights_bytes / GIB
+            axes.barh(row, width, left=left, color=_WEIGHTS, edgecolor="white", linewidth=0.6)
+            left += width
+        free = max(0, gpu.free_bytes) / GIB
+        used = min(1.0, gpu.kvpr) * free if occupancy else 0.0
+        axes.barh(row, used, left=left, color=colour)
+        axes.barh(row, free - used, left=left + used, color=colour, alpha=0.3)
+        text = f" {kvpr_text(gpu.kvpr, occupancy=occupancy)}"
+        axes.text(gpu.memory_bytes / GIB, row, text, va="center", fontsize=9)
+    axes.set_yticks(range(len(gpus)), [shorten(gpu.id, 24) for gpu in gpus], fontsize=9)
+    axes.invert_yaxis()
+    kv = "KV in use (full colour), KV free (pale)" if occupancy else "KV pool (pale)"
+    axes.set_xlabel(f"GiB: weights and overhead (grey), {kv}")
+
+
+def _profile(axes: Any, subject: Subject, baseline: Subject | None) -> None:
+    """Draw the pressure of every GPU, descending, and the bound."""
+    from matplotlib.ticker import PercentFormatter  # noqa: PLC0415 - an optional extra
+
+    profile = subject.evaluation.profile()
+    kinds = [pressure_class(kvpr, profile[0], occupancy=subject.occupancy) for kvpr in profile]
+    for kind in sorted(set(kinds)):
+        here = [kvpr if k == kind else 0.0 for kvpr, k in zip(profile, kinds, strict=True)]
+        axes.stairs(here, range(len(profile) + 1), fill=True, color=_COLOURS[kind])
+    if baseline is not None and baseline.problem.goal is subject.problem.goal:
+        before = baseline.evaluation.profile()
+        axes.stairs(before, range(len(before) + 1), color="black", label="before")
+    if subject.claim is not None and 0 < subject.claim.bound < float("inf"):
+        axes.axhline(subject.claim.bound, color="black", ls="--", lw=1, label="proved lower bound")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, loc="upper right")
+    axes.set_xlim(0, len(profile))
+    if subject.occupancy:
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("GPUs, the worst first")
+    axes.set_ylabel("share of the KV pool in use" if subject.occupancy else "KVPR")

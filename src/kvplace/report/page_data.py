@@ -1,0 +1,299 @@
+"""What a page about a plan says, as plain values: every figure computed from its evaluation."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from kvplace.core.evaluate import Evaluation, GPUEvaluation
+from kvplace.core.objective import Objective
+from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
+from kvplace.report.summary import format_kvpr
+from kvplace.report.text import clean, short_names
+from kvplace.units import GIB, format_percent
+
+__all__ = ["CLASSES", "Claim", "Step", "Subject", "kvpr_text", "page_values", "pressure_class"]
+
+CLASSES = (0.5, 0.8, 0.95, 1.0)
+"""Where the classes of pressure begin: shares of the pool, or of the worst GPU."""
+WHOLE_LIMIT = 1000
+"""GPUs up to which every one has a row."""
+SEGMENT_LIMIT = 200
+"""GPUs up to which a bar shows each model's weights by itself."""
+OPEN_LIMIT = 48
+"""GPUs up to which every node is open from the start."""
+WORST_SHOWN = 100
+NODES_SHOWN = 24
+MODELS_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far the search was at one time: seconds, best value, best bound."""
+
+    seconds: float
+    value: float
+    bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is proved of a plan, once a checker has agreed.
+
+    Parameters
+    ----------
+    status
+        As in `kvplace.core.result.Status`.
+    bound, gap
+        No plan has less; relative distance to it.
+    method
+        How the bound was found.
+    proof
+        ``certificate``, ``exhaustive search`` or ``none``.
+    solver, seconds
+        Who found the plan, and how long that took.
+    steps
+        How value and bound came together; may be empty.
+    """
+
+    status: str
+    bound: float
+    gap: float
+    method: str
+    proof: str
+    solver: str
+    seconds: float
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A plan to report on.
+
+    Parameters
+    ----------
+    name
+        What to call it, such as its file.
+    problem, placement, evaluation
+        What it is for, what it decides, what that is worth.
+    claim
+        What is proved of it; None where nothing is known.
+    """
+
+    name: str
+    problem: Problem
+    placement: Placement
+    evaluation: Evaluation
+    claim: Claim | None = None
+
+    @property
+    def occupancy(self) -> bool:
+        """Whether its KVPR is a share of the pool."""
+        return self.problem.goal is Objective.OCCUPANCY
+
+
+def kvpr_text(kvpr: float, *, occupancy: bool, exact: bool = False) -> str:
+    """Print a KVPR: a share of the pool as a percentage, another as a number.
+
+    Parameters
+    ----------
+    kvpr
+        The ratio.
+    occupancy
+        Whether it is a share.
+    exact
+        Print a percentage to four digits, for figures that are compared.
+    """
+    if not occupancy or math.isinf(kvpr):
+        return format_kvpr(kvpr)
+    if exact and 0.001 <= kvpr < 10:
+        return f"{100 * kvpr:#.4g} %"
+    return f"{100 * kvpr:,.0f} %" if kvpr >= 0.1 or not kvpr else format_percent(kvpr)
+
+
+def pressure_class(kvpr: float, worst: float, *, occupancy: bool) -> int:
+    """Return the class of a KVPR, from 0 (calm) to 4: absolute for occupancy, else by the worst."""
+    share = kvpr if occupancy else kvpr / worst if worst else 0.0
+    if not occupancy and share >= 1:
+        return len(CLASSES) - 1  # the worst GPU is not full for being the worst
+    return sum(share >= limit for limit in CLASSES)
+
+
+def page_values(subject: Subject) -> dict[str, Any]:
+    """Return what the templates show of one plan."""
+    evaluation, problem = subject.evaluation, subject.problem
+    worst = evaluation.value
+    gpus = {gpu.id: gpu for gpu in evaluation.gpus}
+    count = len(evaluation.gpus)
+    names = {name: clean(short) for name, short in
+             short_names(model.name for model in problem.models).items()}  # fmt: skip
+    largest = max(gpu.memory_bytes for gpu in evaluation.gpus)
+    look = _Look(worst, largest, subject.occupancy, count <= SEGMENT_LIMIT, names)
+    nodes = []
+    for node in problem.fleet.nodes:
+        rows = sorted((gpus[g.id] for g in node.gpus), key=lambda g: (-g.kvpr, not g.shards))
+        nodes.append(_node(node.name, rows, look, whole=count <= WHOLE_LIMIT))
+    nodes.sort(key=lambda row: -row["order"])
+    for index, row in enumerate(nodes):
+        row["open"] = count <= OPEN_LIMIT or (index < 2 and count <= WHOLE_LIMIT)
+    ranked = sorted(evaluation.gpus, key=lambda gpu: -gpu.kvpr)
+    profile = [gpu.kvpr for gpu in ranked]
+    models = _models(subject)
+    return {
+        "occupancy": subject.occupancy,
+        "objective": problem.goal.value,
+        "unit": problem.goal.unit,
+        "worst": kvpr_text(worst, occupancy=subject.occupancy, exact=True),
+        "worst_gpu": clean(ranked[0].id),
+        "median": kvpr_text(profile[count // 2], occupancy=subject.occupancy),
+        "value": worst,
+        "count": count,
+        "idle": sum(1 for gpu in evaluation.gpus if not gpu.shards),
+        "models_count": len(problem.models),
+        "replicas": len(subject.placement),
+        "free": sum(gpu.free_bytes for gpu in evaluation.gpus) / GIB,
+        "weights": sum(gpu.weights_bytes for gpu in evaluation.gpus) / GIB,
+        "memory": sum(gpu.memory_bytes for gpu in evaluation.gpus) / GIB,
+        "nodes": nodes,
+        "nodes_shown": NODES_SHOWN,
+        "whole": count <= WHOLE_LIMIT,
+        "worst_rows": [] if count <= WHOLE_LIMIT else [look.row(g) for g in ranked[:WORST_SHOWN]],
+        "segments": look.segments,
+        "profile": profile,
+        "models": models,
+        "models_shown": models[:MODELS_SHOWN],
+        "gpu_ids": [clean(gpu.id) for gpu in evaluation.gpus],
+        "legend": _legend(occupancy=subject.occupancy),
+        "claim": _claim(subject),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How GPUs become rows."""
+
+    worst: float
+    largest: int
+    occupancy: bool
+    segments: bool
+    names: dict[str, str]
+
+    def row(self, gpu: GPUEvaluation) -> dict[str, Any]:
+        """Return one GPU as a row: widths are percentages of the largest GPU of the fleet."""
+        free = max(0, gpu.free_bytes)
+        used = min(1.0, gpu.kvpr) if self.occupancy and math.isfinite(gpu.kvpr) else 0.0
+        seen: dict[str, int] = {}
+        for shard in gpu.shards:
+            seen[shard.model] = seen.get(shard.model, 0) + shard.weights_bytes
+        weights = sorted(seen.values(), reverse=True) if self.segments else [gpu.weights_bytes]
+        return {
+            "id": clean(gpu.id),
+            "kvpr": kvpr_text(gpu.kvpr, occupancy=self.occupancy),
+            "class": pressure_class(gpu.kvpr, self.worst, occupancy=self.occupancy),
+            "weights": [100 * part / self.largest for part in weights if part],
+            "used": 100 * used * free / self.largest,
+            "rest": 100 * (1 - used) * free / self.largest,
+            "weights_gib": gpu.weights_bytes / GIB,
+            "free_gib": gpu.free_bytes / GIB,
+            "memory_gib": gpu.memory_bytes / GIB,
+            "models": [{"name": self.names[name], "full": clean(name)} for name in seen],
+        }
+
+
+def _node(name: str, gpus: Sequence[GPUEvaluation], look: _Look, *, whole: bool) -> dict[str, Any]:
+    """Return one node with its GPUs, the worst first."""
+    kinds = sorted({gpu.type for gpu in gpus})
+    rated = [gpu.kvpr for gpu in gpus]
+    mean = math.fsum(rated) / len(rated) if rated else 0.0
+    worst = max(rated, default=0.0)
+    return {
+        "name": clean(name),
+        "kind": clean(", ".join(kinds)),
+        "order": worst,
+        "worst": kvpr_text(worst, occupancy=look.occupancy),
+        "class": pressure_class(worst, look.worst, occupancy=look.occupancy),
+        "mean": kvpr_text(mean, occupancy=look.occupancy),
+        "free_gib": sum(gpu.free_bytes for gpu in gpus) / GIB,
+        "count": len(gpus),
+        "tiles": [pressure_class(k, look.worst, occupancy=look.occupancy) for k in rated],
+        "rows": [look.row(gpu) for gpu in gpus] if whole else [],
+    }
+
+
+def _models(subject: Subject) -> list[dict[str, Any]]:
+    """Return the models, those on the worst GPUs first."""
+    kvpr = {gpu.id: gpu.kvpr for gpu in subject.evaluation.gpus}
+    load: dict[str, float] = {}
+    loads = {gpu.id: gpu.load for gpu in subject.evaluation.gpus}
+    for gpu in subject.evaluation.gpus:
+        for shard in gpu.shards:
+            part = shard.load / loads[gpu.id] if loads[gpu.id] else 0.0
+            load[shard.model] = max(load.get(shard.model, 0.0), part)
+    places: dict[str, list[str]] = {}
+    degree: dict[str, int] = {}
+    for replica in subject.placement:
+        places.setdefault(replica.model, []).append("+".join(replica.gpus))
+        degree[replica.model] = max(degree.get(replica.model, 1), len(replica.gpus))
+    worst: dict[str, float] = {}
+    for replica in subject.placement:
+        hottest = max(kvpr[gpu] for gpu in replica.gpus)
+        worst[replica.model] = max(worst.get(replica.model, 0.0), hottest)
+    found: list[dict[str, Any]] = [
+        {
+            "name": clean(model.name),
+            "gpus": [clean(place) for place in places.get(model.name, [])],
+            "degree": degree.get(model.name, 1),
+            "weights": f"{model.weights_bytes / GIB:,.1f}",
+            "rate": f"{model.demand.requests_per_second:.3g}",
+            "part": f"{100 * load.get(model.name, 0.0):.0f} %",
+            "worst": kvpr_text(worst.get(model.name, 0.0), occupancy=subject.occupancy),
+            "order": (-worst.get(model.name, 0.0), -load.get(model.name, 0.0), model.name),
+        }
+        for model in subject.problem.models
+    ]
+    found.sort(key=lambda row: row["order"])
+    return found
+
+
+def _legend(*, occupancy: bool) -> list[str]:
+    """Return what each class of pressure means."""
+    edges = [f"{100 * limit:.0f} %" for limit in CLASSES]
+    between = [f"{low} to {high}" for low, high in pairwise(edges)]
+    if occupancy:
+        return [f"under {edges[0]} full", *between, "over full"]
+    return [f"under {edges[0]} of the worst", *between[:2], f"from {edges[2]} to the worst"]
+
+
+def _claim(subject: Subject) -> dict[str, Any]:
+    """Return what is proved, in words."""
+    claim = subject.claim
+    if claim is None:
+        return {"known": False, "badge": "not proved", "good": False, "words":
+                "The plan file states no bound."}  # fmt: skip
+    bound = kvpr_text(claim.bound, occupancy=subject.occupancy, exact=True)
+    evidence = {
+        "certificate": f"a {claim.method} certificate, checked again for this page",
+        "exhaustive search": "exhaustive search, which leaves no certificate",
+    }.get(claim.proof, "the trivial bound")
+    if claim.status == "optimal":
+        badge, words = "Proved optimal", f"No plan does better: proved by {evidence}."
+    elif math.isinf(claim.gap):
+        badge, words = "No bound", "No bound above 0 is proved."
+    else:
+        gap = format_percent(claim.gap)
+        badge = f"Within {gap} of the optimum"
+        words = f"No plan is below {bound}: proved by {evidence}."
+    return {
+        "known": True,
+        "good": claim.status == "optimal",
+        "badge": badge,
+        "words": words,
+        "bound": bound,
+        "bound_value": claim.bound,
+        "gap": "0 %" if claim.gap <= 1e-9 else format_percent(claim.gap),
+        "solver": claim.solver,
+        "seconds": claim.seconds,
+        "steps": claim.steps,
+    }

@@ -1,0 +1,62 @@
+"""Rows of named columns as a table for people, as CSV and as JSON."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+
+from kvplace.report.text import Paint, fit
+
+__all__ = ["rows_csv", "rows_json", "rows_table"]
+
+Cell = str | int | float | None
+
+
+def rows_table(rows: Sequence[Mapping[str, str]], *, colour: bool = False) -> str:
+    """Return rows of ready text under their headings, all columns but the first to the right.
+
+    Parameters
+    ----------
+    rows
+        At least one; all with the same keys, which are the headings.
+    colour
+        Whether escape sequences are welcome.
+    """
+    names = list(rows[0])
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
+
+    def line(cells: Mapping[str, str]) -> str:
+        parts = [fit(cells[name], widths[name], right=at > 0) for at, name in enumerate(names)]
+        return "  ".join(parts).rstrip()
+
+    head = Paint(colour)(line({name: name for name in names}), "bold")
+    return "\n".join([head, *(line(row) for row in rows)])
+
+
+def rows_csv(rows: Sequence[Mapping[str, Cell]]) -> str:
+    """Return rows as CSV; a number that is not finite becomes an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _finite(value) for key, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def rows_json(document: Mapping[str, object]) -> str:
+    """Return a document as JSON; a number that is not finite becomes null."""
+    return json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: object) -> object:
+    """Return the value without numbers that JSON lacks."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return _finite(value)
+
+
+def _finite(value: object) -> object:
+    """Return None for a float that is not finite, and the value otherwise."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,102 @@
+"""One result in one sentence, and why there is none."""
+
+import math
+
+from kvplace.core.constraints import misfits
+from kvplace.core.objective import Objective
+from kvplace.core.result import Result, Status, Stop
+from kvplace.units import format_bytes, format_percent, format_seconds
+
+__all__ = ["format_kvpr", "reasons", "summary"]
+
+_STOPPED = {
+    Stop.TIME_LIMIT: "stopped by the time limit",
+    Stop.ITERATION_LIMIT: "stopped by the iteration limit",
+    Stop.INTERRUPTED: "interrupted",
+}
+
+
+def format_kvpr(kvpr: float) -> str:
+    """Print a KVPR with four digits that count, such as ``0.0413``; ``inf`` as ``∞``."""
+    if math.isinf(kvpr):
+        return "∞"
+    if kvpr == 0:
+        return "0"
+    if 1e-4 <= kvpr < 1e4:
+        return f"{kvpr:#.4g}".rstrip(".")
+    return f"{kvpr:,.0f}" if 1e4 <= kvpr < 1e6 else f"{kvpr:.3g}"
+
+
+def summary(result: Result) -> str:
+    """Return the closing line: value, what is proved, how much of what, and the time."""
+    if result.evaluation is None:
+        return _no_placement(result)
+    unit = result.problem.goal.unit
+    parts = [f"max KVPR {format_kvpr(result.value)}{' ' if unit else ''}{unit}"]
+    if result.problem.goal is Objective.OCCUPANCY:
+        parts[0] += f" = KV pool {_full(result.value)} full"
+    parts[0] += f" ({_proved(result)})"
+    used = sum(1 for gpu in result.evaluation.gpus if gpu.shards)
+    fleet = len(result.evaluation.gpus)
+    assert result.placement is not None
+    models, replicas = len(result.problem.models), len(result.placement)
+    copies = f" in {replicas:,} replicas" if replicas != models else ""
+    idle = f"{used:,} of " if used < fleet else ""
+    parts.append(f"{_count(models, 'model')}{copies} on {idle}{_count(fleet, 'GPU')}")
+    parts.append(format_seconds(result.seconds))
+    if result.stop in _STOPPED:
+        # The maximum is settled where it is optimal; what was cut is the balancing of the rest.
+        rest = "balancing the other GPUs was " if result.status is Status.OPTIMAL else ""
+        parts.append(rest + _STOPPED[result.stop])
+    return ", ".join(parts)
+
+
+def reasons(result: Result) -> list[str]:
+    """Return why there is no placement: one sentence per cause, models that fit nowhere first."""
+    alone = misfits(result.problem)
+    if alone:
+        return [f"{name!r} {reason}" for name, reason in alone.items()]
+    problem = result.problem
+    taken = sum(problem.need(index).weights_bytes for index in range(len(problem.models)))
+    there = sum(gpu.usable_bytes for gpu in problem.fleet.gpus)
+    if taken >= there:
+        room = f"all GPUs together have {format_bytes(there)} usable"
+        return [f"all models need {format_bytes(taken)} with overhead; {room}"]
+    share = f"{format_bytes(taken)} of weights and overhead in {format_bytes(there)} usable"
+    if result.status is Status.INFEASIBLE:
+        return [f"no packing fits: {share} is too much for GPUs of these sizes (proved)"]
+    return [f"{result.solver} found no packing of {share}, and none was proved impossible"]
+
+
+def _no_placement(result: Result) -> str:
+    """Return the closing line of a result without a placement."""
+    models = _count(len(result.problem.models), "model")
+    gpus = _count(len(result.problem.fleet.gpus), "GPU")
+    seconds = format_seconds(result.seconds)
+    if result.status is Status.INFEASIBLE:
+        return f"infeasible: no placement of {models} on {gpus} fits, which is proved, {seconds}"
+    stopped = f", {_STOPPED[result.stop]}" if result.stop in _STOPPED else ""
+    return f"no placement of {models} on {gpus} found{stopped}, {seconds}"
+
+
+def _proved(result: Result) -> str:
+    """Say what is proved: optimality with its evidence, or bound and gap."""
+    if result.status is Status.OPTIMAL:
+        method = result.proof.method
+        if method == "search":
+            return "optimal, proved by exhaustive search"
+        evidence = "certificate" if result.proof.certificate else "bound"
+        return f"optimal, proved by {method} {evidence}"
+    if math.isinf(result.gap):
+        return "no bound above 0 is proved"
+    return f"bound {format_kvpr(result.bound)}, gap {format_percent(result.gap)}"
+
+
+def _full(share: float) -> str:
+    """Print an occupancy as a percentage without needless digits."""
+    return f"{100 * share:,.0f} %" if share >= 0.1 else format_percent(share)
+
+
+def _count(number: int, noun: str) -> str:
+    """Return ``1 model`` or ``47 models``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

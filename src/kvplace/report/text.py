@@ -1,0 +1,112 @@
+"""Text for a terminal: harmless, measured in columns, shortened where it does not fit."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rich.cells import cell_len, set_cell_size
+
+__all__ = ["Paint", "clean", "fit", "flow", "short_names", "shorten"]
+
+_CODES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "green": "32", "cyan": "36"}
+_ORGANISED = re.compile(r"[\w.-]+/[^/]+")
+_LONGEST = 400
+"""Characters of one name looked at; no table is wider."""
+
+
+class Paint:
+    """Colour, or none where the output is no terminal.
+
+    Parameters
+    ----------
+    colour
+        Whether to write escape sequences at all.
+    """
+
+    def __init__(self, colour: bool) -> None:
+        self._colour = colour
+
+    def __call__(self, text: str, style: str) -> str:
+        """Return the text in a style: bold, dim, red, yellow, green or cyan."""
+        return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if self._colour and text else text
+
+
+def clean(text: str) -> str:
+    """Return the text with whatever is not printable written as its escape sequence.
+
+    Control characters, line ends, marks that turn the writing direction and lone surrogates can
+    neither move the cursor nor forge a line.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+def shorten(text: str, width: int) -> str:
+    """Return the text, its middle left out where it is wider than `width` columns."""
+    text = clean(text[:_LONGEST])
+    if cell_len(text) <= width:
+        return text
+    if width < 2:
+        return "…"[:width]
+    tail = (width - 1) // 3
+    end = ""
+    for char in reversed(text):
+        if cell_len(char + end) > tail:
+            break
+        end = char + end
+    return set_cell_size(text, width - 1 - cell_len(end)).rstrip() + "…" + end
+
+
+def fit(text: str, width: int, *, right: bool = False) -> str:
+    """Return the text in exactly `width` columns: shortened, or padded on its free side."""
+    text = shorten(text, width)
+    padding = " " * (width - cell_len(text))
+    return padding + text if right else text + padding
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Return each name without its ``organisation/`` where that leaves it unique."""
+    names = list(names)
+    tails = {name: name.partition("/")[2] if _ORGANISED.fullmatch(name) else name for name in names}
+    count = Counter(tails[name] for name in names)
+    return {name: tail if count[tail] == 1 else name for name, tail in tails.items()}
+
+
+def flow(items: Sequence[str], width: int, lines: int | None) -> list[str]:
+    """Set items one after the other in lines of `width` columns.
+
+    Parameters
+    ----------
+    items
+        Kept whole where they fit in one line, shortened where they do not.
+    width
+        Columns.
+    lines
+        Lines to use; None for as many as it takes. What does not fit becomes ``+3 more``.
+    """
+    filled: list[str] = []
+    for position, item in enumerate(items):
+        last = position == len(items) - 1
+        word = shorten(item, width - (0 if last else 1)) + ("" if last else ",")
+        left = len(items) - position
+        more = f"+{left} more"
+        if filled and cell_len(filled[-1]) + 1 + cell_len(word) <= width:
+            full = lines is not None and len(filled) == lines and not last
+            rest = f"{filled[-1]} {word} +{left - 1} more"
+            if full and cell_len(rest) > width:
+                return [*filled[:-1], _with_more(filled[-1], more, width)]
+            filled[-1] = f"{filled[-1]} {word}"
+        elif lines is not None and len(filled) == lines:
+            return [*filled[:-1], _with_more(filled[-1], more, width)]
+        else:
+            filled.append(word)
+    return filled or [""]
+
+
+def _with_more(line: str, more: str, width: int) -> str:
+    """Return the last line with its count of what is left out, within `width` columns."""
+    room = width - cell_len(more) - 1
+    return f"{shorten(line, room)} {more}" if room > 0 else shorten(more, width)

@@ -1,0 +1,1 @@
+"""Placement search and bounds: numbers in, numbers out."""

@@ -1,0 +1,200 @@
+"""The door of the solver: who runs, and the re-evaluation that every result passes."""
+
+import math
+
+from kvplace.core.certificate import Bound
+from kvplace.core.evaluate import evaluate
+from kvplace.core.objective import Objective
+from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
+from kvplace.core.result import OPTIMAL_GAP, Result, Stop, relative_gap
+from kvplace.errors import InputError, InternalError
+from kvplace.solver.arrays import Arrays, load_placement, load_problem, unload_placement
+from kvplace.solver.baselines import prism_greedy
+from kvplace.solver.bounds import certified, simple_bound
+from kvplace.solver.construct import bisect_target
+from kvplace.solver.portfolio import Portfolio
+from kvplace.solver.refine import balance, lower_maximum
+from kvplace.solver.state import State
+from kvplace.solver.watch import Watch
+
+__all__ = ["SOLVERS", "refine", "solve"]
+
+SOLVERS = ("auto", "reference", "prism-greedy")
+REFERENCE_ITERATIONS = 50
+
+
+def solve(
+    problem: Problem,
+    *,
+    objective: Objective | str | None = None,
+    time_limit: float | None = None,
+    gap: float = 0.0,
+    seed: int = 0,
+    solver: str = "auto",
+    start: Placement | None = None,
+    iterations: int | None = None,
+    watch: Watch | None = None,
+) -> Result:
+    """Place every model so that the worst GPU's KVPR is as low as it can be.
+
+    Parameters
+    ----------
+    problem
+        What to place on what.
+    objective
+        The load; None keeps the problem's own.
+    time_limit
+        Seconds; None for the solver's own end, which does not depend on the clock.
+    gap
+        Certified relative gap at which to stop.
+    seed
+        Of random choices.
+    solver
+        One of `SOLVERS`.
+    start
+        A placement to start from as well; the result is never worse.
+    iterations
+        Steps of the improving search; None for the solver's default.
+    watch
+        Clock, interrupt and listener; None makes one of `time_limit`.
+
+    Returns
+    -------
+    Result
+        Re-evaluated by `kvplace.core.evaluate`.
+
+    Raises
+    ------
+    InputError
+        Unknown solver or objective, or a start that does not fit the problem.
+    InternalError
+        The result failed its re-evaluation: a bug in kvplace, and no plan is returned.
+    """
+    if solver not in SOLVERS:
+        raise InputError(f"{solver!r} is no solver; choose one of {', '.join(SOLVERS)}")
+    problem = problem.with_objective(objective)
+    watch = watch or Watch(time_limit)
+    arrays = load_problem(problem)
+    bound = simple_bound(arrays)
+    watch.tell("bound", bound=bound.value)
+    given = None if start is None else load_placement(problem, arrays, start)
+    if solver == "auto":
+        run = Portfolio(
+            problem, arrays, bound, gap=gap, seed=seed, iterations=iterations, watch=watch
+        )
+        stop = run.run(given)
+        gpu_of = run.state.gpu_of if run.state else None
+        return _result(problem, arrays, gpu_of, run.bound, stop, solver, seed, run.steps, watch)
+    stop, steps, gpu_of = Stop.LOCAL_OPTIMUM, 0, None
+    if solver == "prism-greedy":
+        gpu_of = prism_greedy(arrays)
+    elif bound.value < math.inf:
+        state = _better(arrays, bisect_target(arrays, bound.value), given)
+        if state is not None:
+            limit = REFERENCE_ITERATIONS if iterations is None else iterations
+            steps, stop = _improve(state, limit, 1e-9, 0.0, watch)
+            gpu_of = state.gpu_of
+    return _result(problem, arrays, gpu_of, bound, stop, solver, seed, steps, watch)
+
+
+def refine(
+    problem: Problem,
+    placement: Placement,
+    *,
+    objective: Objective | str | None = None,
+    iterations: int | None = REFERENCE_ITERATIONS,
+    tolerance: float = 1e-9,
+    memory_margin: float = 0.0,
+    time_limit: float | None = None,
+    watch: Watch | None = None,
+) -> Result:
+    """Improve any placement by moves and swaps; the result is never worse than it.
+
+    Parameters
+    ----------
+    problem
+        What to place on what.
+    placement
+        Where every model is now.
+    objective
+        The load; None keeps the problem's own.
+    iterations
+        Steps that lower the maximum; None goes on to the end. The rest is balanced once the
+        maximum cannot be lowered any more.
+    tolerance
+        Relative gain that a step must exceed.
+    memory_margin
+        Share of each GPU's memory that a step must leave free, from 0 to below 1.
+    time_limit
+        Seconds; None for no limit.
+    watch
+        Clock, interrupt and listener; None makes one of `time_limit`.
+
+    Raises
+    ------
+    InputError
+        The placement is not valid for the problem; every violation is named.
+    """
+    if not 0 <= memory_margin < 1 or not 0 <= tolerance < 1:
+        raise InputError("the memory margin and the tolerance must be at least 0 and below 1")
+    problem = problem.with_objective(objective)
+    watch = watch or Watch(time_limit)
+    arrays = load_problem(problem)
+    bound = simple_bound(arrays)
+    violations = evaluate(problem, placement).violations
+    if violations:
+        raise InputError([v.message for v in violations], "placement")
+    state = State(arrays, load_placement(problem, arrays, placement))
+    watch.tell("refine", state.worst(), bound.value)
+    steps, stop = _improve(state, iterations, tolerance, memory_margin, watch)
+    return _result(problem, arrays, state.gpu_of, bound, stop, "refine", 0, steps, watch)
+
+
+def _better(arrays: Arrays, found: list[int] | None, given: list[int] | None) -> State | None:
+    """Return the better of two assignments as a state; None where neither is there."""
+    states = [State(arrays, gpu_of) for gpu_of in (found, given) if gpu_of is not None]
+    return min(states, key=State.worst, default=None)
+
+
+def _improve(
+    state: State, limit: int | None, tolerance: float, margin: float, watch: Watch
+) -> tuple[int, Stop]:
+    """Lower the maximum, then balance the rest; return the steps made and why it ended."""
+    steps = lower_maximum(state, limit, tolerance, margin, watch)
+    watch.tell("refine", state.worst())
+    if limit is not None and steps >= limit:
+        return steps, Stop.ITERATION_LIMIT
+    steps += balance(state, None, tolerance, margin, watch)
+    return steps, watch.stop or Stop.LOCAL_OPTIMUM
+
+
+def _result(
+    problem: Problem,
+    arrays: Arrays,
+    gpu_of: list[int] | None,
+    bound: Bound,
+    stop: Stop,
+    solver: str,
+    seed: int,
+    iterations: int,
+    watch: Watch,
+) -> Result:
+    """Re-evaluate an assignment by core and wrap it up; the only door a placement leaves by."""
+    bound = certified(problem, arrays, bound)
+    if gpu_of is None:
+        stop = Stop.INFEASIBLE if bound.value == math.inf else stop
+        return Result(problem, None, None, bound, stop, solver, seed, iterations, watch.seconds)
+    placement = unload_placement(problem, arrays, gpu_of)
+    evaluation = evaluate(problem, placement)
+    if evaluation.violations or evaluation.value < bound.value * (1 - OPTIMAL_GAP):
+        found = "; ".join(v.message for v in evaluation.violations) or "the bound exceeds the value"
+        raise InternalError(f"the plan of solver {solver} failed its re-evaluation: {found}")
+    if relative_gap(evaluation.value, bound.value) <= OPTIMAL_GAP:
+        stop = Stop.OPTIMAL if stop is Stop.LOCAL_OPTIMUM else stop
+    elif stop is Stop.OPTIMAL:
+        stop = Stop.LOCAL_OPTIMUM
+    watch.tell("done", evaluation.value, bound.value)
+    return Result(
+        problem, placement, evaluation, bound, stop, solver, seed, iterations, watch.seconds
+    )

@@ -1,0 +1,84 @@
+"""When to stop, and who is told how far it is."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kvplace.core.result import Stop, relative_gap
+
+__all__ = ["Progress", "Watch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a solver is.
+
+    Parameters
+    ----------
+    phase
+        What it does now, for people.
+    value, bound
+        Best max KVPR found (``inf`` before the first) and best bound proved.
+    seconds
+        Since the start.
+    """
+
+    phase: str
+    value: float
+    bound: float
+    seconds: float
+
+    @property
+    def gap(self) -> float:
+        """Relative gap between the two."""
+        return relative_gap(self.value, self.bound)
+
+
+class Watch:
+    """The clock, the interrupt and the listener of one solver run.
+
+    Parameters
+    ----------
+    time_limit
+        Seconds from now; None for no limit.
+    listener
+        Called with every `Progress`.
+    """
+
+    def __init__(
+        self, time_limit: float | None = None, listener: Callable[[Progress], None] | None = None
+    ) -> None:
+        self._start = time.perf_counter()
+        self._limit = float("inf") if time_limit is None else time_limit
+        self._listener = listener
+        self._interrupted = False
+        self._value = float("inf")
+        self._bound = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the start."""
+        return time.perf_counter() - self._start
+
+    @property
+    def left(self) -> float:
+        """Seconds until the limit; ``inf`` without one, 0 once interrupted."""
+        return 0.0 if self._interrupted else max(0.0, self._limit - self.seconds)
+
+    def interrupt(self) -> None:
+        """Ask the solver to return the best it has, from a signal handler or another thread."""
+        self._interrupted = True
+
+    @property
+    def stop(self) -> Stop | None:
+        """Why to stop now, or None to go on."""
+        if self._interrupted:
+            return Stop.INTERRUPTED
+        return Stop.TIME_LIMIT if self.seconds >= self._limit else None
+
+    def tell(self, phase: str, value: float | None = None, bound: float | None = None) -> None:
+        """Report progress; numbers not given stay as they were."""
+        self._value = self._value if value is None else value
+        self._bound = self._bound if bound is None else max(bound, self._bound)
+        if self._listener is not None:
+            self._listener(Progress(phase, self._value, self._bound, self.seconds))

@@ -1,0 +1,185 @@
+"""A fleet file from what people have: the file reads back, and every number has its origin."""
+
+import json
+import random
+
+import pytest
+
+from kvplace.cli.main import main
+from kvplace.facts.known_models import known_model
+from kvplace.formats.fleet import read
+from kvplace.formats.plan import read_plan
+
+pytest.importorskip("duckdb", reason="reading logs needs the extra 'logs'")
+
+MODELS = ("Qwen/Qwen3-8B", "Qwen/Qwen3-32B", "google/gemma-3-27b-it")
+COMPOSE = """
+services:
+  a1:
+    command: vllm serve Qwen/Qwen3-8B
+    environment: {CUDA_VISIBLE_DEVICES: "0"}
+  a2:
+    command: vllm serve Qwen/Qwen3-8B
+    environment: {CUDA_VISIBLE_DEVICES: "1"}
+  b:
+    command: vllm serve Qwen/Qwen3-32B
+    environment: {CUDA_VISIBLE_DEVICES: "1"}
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KVPLACE_CATALOGUE", str(tmp_path / "own"))
+    rng = random.Random(5)
+    lines, now = ["t_s,model,prompt_tokens,output_tokens"], 0.0
+    while now < 3600:
+        now += rng.expovariate(1.5)
+        lines.append(
+            f"{now:.2f},{rng.choice(MODELS)},{rng.randint(500, 4000)},{rng.randint(9, 99)}"
+        )
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def run(capsys, *args) -> tuple[int, str, list[str]]:
+    code = main([str(arg) for arg in args])
+    out, err = capsys.readouterr()
+    return code, out, err.splitlines()
+
+
+INIT = ("init", "--nodes", "2x4xH100", "--ttft", "1s", "--tpot", "50ms")
+
+
+def test_from_an_empty_folder_to_a_checked_plan_in_three_commands(here, capsys):
+    code, _out, err = run(capsys, *INIT, "--trace", "log.csv", "--output", "fleet.yaml")
+    assert (code, err) == (0, [])
+    code, _out, _err = run(
+        capsys, "plan", "fleet.yaml", "--format", "json", "--output", "plan.json"
+    )
+    assert code == 0
+    code, out, _err = run(capsys, "check", "fleet.yaml", "plan.json")
+    assert code == 0
+    assert "the plan holds" in out
+
+
+def test_every_number_has_its_origin_as_a_comment(here, capsys):
+    code, out, _err = run(capsys, *INIT, "--trace", "log.csv")
+    assert code == 0
+    plain = ("name:", "schema:", "count:", "gpus:", "type:")
+    for line in out.splitlines():
+        words = line.strip().removeprefix("- ")
+        if words and not words.startswith(("#", *plain)) and not words.endswith(":"):
+            assert "  # " in line, line
+
+
+def test_the_file_says_what_log_and_catalogue_say(here, capsys):
+    run(capsys, *INIT, "--trace", "log.csv", "--output", "fleet.yaml")
+    problem = read("fleet.yaml")
+    assert {gpu.memory_bytes for gpu in problem.fleet.gpus} == {round(79.18 * 2**30)}
+    assert [gpu.id for gpu in problem.fleet.gpus][:2] == ["h100-0/0", "h100-0/1"]
+    qwen = problem.models[problem.index_of["Qwen/Qwen3-8B"]]
+    assert qwen.weights_bytes == known_model("Qwen/Qwen3-8B").weights_bytes
+    assert qwen.kv_bytes_per_token == 147_456
+    assert qwen.slo.ttft_seconds == 1
+    assert 0.4 < qwen.demand.requests_per_second < 1
+
+
+def test_beyond_its_window_a_model_holds_growth_and_a_full_window(here, capsys):
+    run(capsys, *INIT, "--trace", "log.csv", "--output", "fleet.yaml")
+    problem = read("fleet.yaml")
+    gemma = problem.models[problem.index_of["google/gemma-3-27b-it"]]
+    # About 2,250 prompt tokens are more than the window of 1,024.
+    assert gemma.kv_bytes_per_token == 81_920
+    assert gemma.kv_bytes_per_sequence == 1024 * (507_904 - 81_920)
+
+
+def test_a_name_in_the_log_can_be_an_alias(here, capsys):
+    (here / "log.csv").write_text("t_s,model,input_tokens,output_tokens\n0,chat,9,9\n60,chat,9,9\n")
+    args = (*INIT, "--trace", "log.csv", "--models", "Qwen/Qwen3-8B")
+    code, _out, err = run(capsys, *args)
+    assert code == 2
+    assert "no demand is named like it (there are chat); pass --alias" in err[0]
+    code, out, _err = run(capsys, *args, "--alias", "chat=Qwen/Qwen3-8B")
+    assert code == 0
+    assert "prompt_tokens: 9 " in out
+
+
+def test_a_log_without_tokens_needs_the_latency_of_a_request(here, capsys):
+    (here / "log.csv").write_text("t,model,requests\n0,Qwen/Qwen3-8B,60\n600,Qwen/Qwen3-8B,120\n")
+    code, _out, err = run(capsys, *INIT, "--trace", "log.csv")
+    assert code == 2
+    assert "pass --latency" in err[0]
+    args = ("--trace", "log.csv", "--latency", "6s", "--output", "fleet.yaml")
+    assert run(capsys, *INIT, *args)[0] == 0
+    assert run(capsys, "plan", "fleet.yaml")[0] == 0
+
+
+def test_without_demand_models_are_standbys_that_say_so(here, capsys):
+    code, out, _err = run(capsys, *INIT, "--models", "Qwen/Qwen3-8B", "--replicas", "1-4")
+    assert code == 0
+    assert "requests_per_second: 0  # no demand was given" in out
+    assert "replicas: {min: 1, max: 4}" in out
+
+
+def test_what_runs_now_becomes_models_copies_and_a_placement(here, capsys):
+    (here / "compose.yaml").write_text(COMPOSE)
+    args = ("--from", "compose.yaml", "--current", "now.csv", "--output", "fleet.yaml")
+    code, _out, err = run(capsys, "init", "--nodes", "8xH100", *args)
+    assert (code, err) == (0, [])
+    rows = [line.split(",")[:5] for line in (here / "now.csv").read_text().splitlines()]
+    assert rows == [
+        ["model", "replica", "shard", "node", "gpu"],
+        ["Qwen/Qwen3-32B", "0", "0", "h100-0", "h100-0/1"],
+        ["Qwen/Qwen3-8B", "0", "0", "h100-0", "h100-0/0"],
+        ["Qwen/Qwen3-8B", "1", "0", "h100-0", "h100-0/1"],
+    ]
+    assert len(read_plan("now.csv").placement.replicas) == 3
+    assert "replicas: 2  # copies that run now: 2" in (here / "fleet.yaml").read_text()
+
+
+def test_a_local_directory_needs_no_network(here, capsys):
+    config = {"model_type": "llama", "num_hidden_layers": 2, "num_attention_heads": 4}
+    config |= {"hidden_size": 256, "torch_dtype": "bfloat16"}
+    (here / "mine").mkdir()
+    (here / "mine/config.json").write_text(json.dumps(config))
+    header = json.dumps({"w": {"dtype": "U8", "shape": [64], "data_offsets": [0, 64]}}).encode()
+    content = len(header).to_bytes(8, "little") + header + bytes(64)
+    (here / "mine/model.safetensors").write_bytes(content)
+    code, out, _err = run(capsys, *INIT, "--models", "./mine")
+    assert code == 0
+    assert "- name: mine" in out
+    assert "weights: 64B" in out
+    assert "kv_bytes_per_token: 2048 " in out
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--nodes", "8xH100"], "which models?"),
+        (["--models", "a/b"], "which GPUs?"),
+        (["--models", "a/b", "--nodes", "8xA100"], "'A100' could be A100-SXM-40GB"),
+        (["--models", "a/b", "--nodes", "H100"], "is no group of hosts"),
+        (["--trace", "x.csv", "--prometheus", "http://h", "--nodes", "8xH100"], "pass one"),
+        (["--trace", "log.csv", "--nodes", "8xH100"], "no latency objective is known"),
+        (["--models", "a/b", "--nodes", "8xH100", "--current", "f"], "--current needs --from"),
+        (["--models", "a/b", "--nodes", "8xH100", "--replicas", "4-1"], "1 <= least <= most"),
+        (["--from", "log.csv", "--nodes", "8xH100"], "neither a kvcached"),
+        (
+            ["--models", "meta-llama/Llama-3.1-405B-Instruct", "--nodes", "8xL4-24GB"],
+            "fit no node: 8 GPUs of 22.0 GiB",
+        ),
+        (
+            ["--models", "Qwen/Qwen3-8B", "--nodes", "8xH100", "--tensor-parallel", "3"],
+            "8 KV heads do not split over 3 ranks",
+        ),
+        (
+            ["--models", "Qwen/Qwen3-8BB", "--nodes", "8xH100", "--facts", "catalogue"],
+            "did you mean 'Qwen/Qwen3-8B'",
+        ),
+    ],
+)
+def test_what_does_not_suffice_is_told(args, told, here, capsys):
+    code, out, err = run(capsys, "init", *args)
+    assert (code, out) == (2, "")
+    assert any(told in line for line in err), err

@@ -1,0 +1,179 @@
+"""Exit codes and stderr of the command line, whatever the verb."""
+
+import io
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+import kvplace.solver.solve
+from kvplace.bench import families
+from kvplace.cli import main as cli
+from kvplace.cli.bench import FAMILIES
+from kvplace.cli.faults import fault_lines
+from kvplace.cli.main import VERBS, main
+from kvplace.cli.options import SOLVERS
+from kvplace.errors import Fault, InputError, InternalError
+
+
+def test_help_lists_every_verb(capsys):
+    assert main(["--help"]) == 0
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert all(f"\n  {verb} " in out for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    assert f"kvplace {verb}" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"kvplace {kvplace.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["plam"], "no such command 'plam'; did you mean 'plan'?"),
+        (["xyz"], "no such command 'xyz'; it is one of init, plan, refine, check"),
+        (["--verison"], "'--version'"),
+        (["plan"], "kvplace: plan: missing argument 'FLEET'"),
+        (["plan", "x", "--fromat", "csv"], "'--format'"),
+        (["plan", "x", "--format", "jsn"], "did you mean 'json'?"),
+        (["plan", "x", "--solver", "refrence"], "did you mean 'reference'?"),
+        (["plan", "x", "--objective", "occupency"], "did you mean 'occupancy'?"),
+        (["plan", "x", "--gap", "-1"], "write it like 0.01 or 1%"),
+        (["plan", "x", "--gap", "nan"], "write it like 0.01 or 1%"),
+        (["plan", "x", "--time-limit", "5parsecs"], "unknown unit 'parsecs'"),
+        (["plan", "x", "--time-limit", "0"], "must be above 0 seconds"),
+        (["plan", "x", "--time-limit", "inf"], "must be above 0 seconds and finite"),
+        (["plan", "x", "--iterations", "-3"], "is not a number from 0 up"),
+        (["plan", "x", "--seed", "-1"], "range"),
+        (["refine", "x"], "missing option '--start'"),
+        (["bench", "adsr"], "'adsr' is neither a family (adrs"),
+        (["bench", "adrs", "\x1b[31mx"], "\\x1b[31mx"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_2(args, said, capsys):
+    assert main(args) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("kvplace: ")
+    assert captured.err.count("\n") == 1
+    assert said in captured.err
+    assert captured.err[:-1].isprintable()
+
+
+def test_names_listed_for_help_are_those_of_the_library():
+    assert SOLVERS == kvplace.solver.solve.SOLVERS
+    assert list(FAMILIES) == list(families.FAMILIES)
+
+
+def test_every_fault_is_one_line():
+    error = InputError([Fault("is 1\n2", "models[3].slo", 41), "also"], "fleet.yaml")
+    assert fault_lines(error) == [
+        "kvplace: fleet.yaml: models[3].slo, line 41: is 1\n2",
+        "kvplace: fleet.yaml: also",
+    ]
+
+
+def failing(error):
+    """Return a verb that fails with this error."""
+
+    @click.command("plan")
+    def command():
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize("error", [InternalError("it was wrong"), ZeroDivisionError("oh")])
+def test_a_bug_is_exit_70_without_a_traceback(error, monkeypatch, capsys):
+    monkeypatch.delenv("KVPLACE_DEBUG", raising=False)
+    monkeypatch.setattr(cli._Verbs, "get_command", lambda *_: failing(error))
+    assert main(["plan"]) == 70
+    said = capsys.readouterr().err
+    assert "please report it" in said
+    assert "Traceback" not in said
+    monkeypatch.setenv("KVPLACE_DEBUG", "1")
+    assert main(["plan"]) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InputError(["a\x1b[2J", "b"], "f"), 2),
+        (FileNotFoundError(2, "No such file or directory", "nowhere.yaml"), 2),
+        (KeyboardInterrupt(), 130),
+        (MemoryError(), 70),
+        (RecursionError("deep"), 70),
+    ],
+)
+def test_what_is_raised_becomes_an_exit_code(error, code, monkeypatch, capsys):
+    monkeypatch.setattr(cli._Verbs, "get_command", lambda *_: failing(error))
+    assert main(["plan"]) == code
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert "Traceback" not in said
+
+
+def test_a_reader_that_leaves_is_no_error_message():
+    program = f"{sys.executable} -m kvplace bench adrs --solver prism-greedy --format json"
+    done = subprocess.run(
+        ["bash", "-c", f"{program} | true; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.returncode in {0, 141}  # 0 where the pipe took it all before it closed
+
+
+def test_a_full_disk_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "kvplace", "--help"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "kvplace: output: No space left on device\n"
+
+
+def test_stderr_without_unicode_still_works(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert main(["plan", "x", "--seed", "模"]) == 2
+    stream.seek(0)
+    assert "\\u6a21" in stream.read()
+
+
+def test_the_first_signal_asks_for_the_best_so_far():
+    code = (
+        "import os, signal, sys\n"
+        "from kvplace.cli.run import watched\n"
+        "with watched(None, quiet=True) as watch:\n"
+        "    os.kill(os.getpid(), getattr(signal, sys.argv[1]))\n"
+        "    print(watch.stop)\n"
+        "    print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)\n"
+    )
+    for name in ("SIGTERM", "SIGINT"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, name], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split()[0] == "interrupted"
+
+
+def test_help_is_quick():
+    best = min(_timed() for _ in range(3))
+    assert best < 1.0
+
+
+def _timed():
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "kvplace", "--help"], capture_output=True, check=True)
+    return time.perf_counter() - start

@@ -1,0 +1,237 @@
+"""``plan``, ``refine`` and ``check`` on files, from arguments to exit code."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import kvplace
+from kvplace.cli.main import main
+
+EXAMPLE = str(Path(__file__).parents[2] / "examples/open-models.yaml")
+SPREADSHEET = str(Path(__file__).parents[2] / "examples/models.csv")
+
+
+@pytest.fixture(scope="module")
+def plan_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plan") / "plan.json"
+    assert main(["plan", EXAMPLE, "--quiet", "--format", "json", "--output", str(path)]) == 0
+    return path
+
+
+def test_the_table_goes_to_stdout_and_nothing_to_stderr(capsys):
+    assert main(["plan", EXAMPLE]) == 0
+    captured = capsys.readouterr()
+    assert "16 models on 8 GPUs" in captured.out.splitlines()[-1]
+    assert captured.err == ""
+    assert "\x1b" not in captured.out
+
+
+def test_json_on_stdout_is_the_plan_and_the_summary_goes_to_stderr(capsys):
+    assert main(["plan", EXAMPLE, "--format", "json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["schema"] == "kvplace.plan/v1"
+    assert captured.err.startswith("max KVPR ")
+    assert captured.err.count("\n") == 1
+
+
+def test_csv_has_one_row_per_shard(capsys):
+    assert main(["plan", EXAMPLE, "--format", "csv", "--quiet"]) == 0
+    captured = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(captured.out)))
+    assert len(rows) == 16
+    assert list(rows[0])[:3] == ["model", "replica", "shard"]
+    assert captured.err == ""
+
+
+def test_output_writes_the_file_and_nothing_else(plan_file, capsys):
+    assert kvplace.read_plan(plan_file).placement
+    assert [path.name for path in plan_file.parent.iterdir()] == ["plan.json"]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_table_in_a_file_has_no_colour(tmp_path):
+    path = tmp_path / "plan.txt"
+    assert main(["plan", EXAMPLE, "--quiet", "--output", str(path)]) == 0
+    assert "\x1b" not in path.read_text("utf-8")
+
+
+def test_a_file_that_cannot_be_written_is_one_line(capsys):
+    assert main(["plan", EXAMPLE, "--quiet", "--output", "/proc/no/such/place"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("objective", ["requests", "tokens", "occupancy"])
+def test_every_objective_and_solver_gives_a_plan_that_checks(objective, tmp_path):
+    path = str(tmp_path / "plan.json")
+    for solver in ("auto", "reference", "prism-greedy"):
+        args = ["--objective", objective, "--solver", solver, "--format", "json", "--output", path]
+        assert main(["plan", EXAMPLE, *args]) == 0
+        assert main(["check", EXAMPLE, path]) == 0
+
+
+def test_the_same_call_gives_the_same_plan(tmp_path):
+    plans = []
+    for name in ("a", "b"):
+        path = tmp_path / name
+        assert main(["plan", EXAMPLE, "--seed", "5", "--format", "json", "-o", str(path)]) == 0
+        plan = json.loads(path.read_text("utf-8"))
+        plan.pop("seconds")
+        plan.pop("progress")
+        plans.append(plan)
+    assert plans[0] == plans[1]
+
+
+def test_what_fits_nowhere_is_exit_3_with_every_reason(capsys):
+    assert main(["plan", SPREADSHEET, "--gpus", "4x20GiB"]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert lines[0] == (
+        "kvplace: cannot be placed: 'chat-large' needs 27.5 GiB with overhead; "
+        "the largest GPU has 20.0 GiB usable"
+    )
+    assert len(lines) == 4
+    assert lines[-1].startswith("kvplace: infeasible")
+
+
+def test_a_proof_that_nothing_fits_is_a_file_that_checks(tmp_path, capsys):
+    path = str(tmp_path / "none.json")
+    where = ["--gpus", "4x20GiB"]
+    assert main(["plan", SPREADSHEET, *where, "--format", "json", "--output", path]) == 3
+    capsys.readouterr()
+    assert main(["check", SPREADSHEET, path, *where]) == 0
+    assert "the status 'infeasible' follows" in capsys.readouterr().out
+
+
+def test_a_missing_file_is_one_line(capsys):
+    assert main(["plan", "nowhere.yaml"]) == 2
+    assert capsys.readouterr().err.startswith("kvplace: nowhere.yaml: ")
+
+
+def test_refine_is_never_worse_and_its_plan_checks(tmp_path, capsys):
+    start, better = tmp_path / "start.json", tmp_path / "better.json"
+    base = ["plan", EXAMPLE, "--solver", "prism-greedy", "--format", "json", "--quiet"]
+    assert main([*base, "--output", str(start)]) == 0
+    for iterations in ("0", "1", "none"):
+        args = ["--start", str(start), "--iterations", iterations, "--format", "json"]
+        assert main(["refine", EXAMPLE, *args, "--output", str(better), "--quiet"]) == 0
+        assert main(["check", EXAMPLE, str(better)]) == 0
+        values = [json.loads(p.read_text("utf-8"))["objective"]["value"] for p in (start, better)]
+        assert values[1] <= values[0]
+    capsys.readouterr()
+    assert main(["refine", EXAMPLE, "--start", str(start), "--memory-margin", "5%"]) == 0
+    assert "16 models" in capsys.readouterr().out
+
+
+def test_a_start_for_another_fleet_is_refused_by_its_file(plan_file, capsys):
+    assert main(["refine", SPREADSHEET, "--gpus", "2x80GiB", "--start", str(plan_file)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 16 + 6  # each model that is unknown, each that is missing
+    assert all(line.startswith(f"kvplace: {plan_file}: '") for line in lines)
+
+
+def damaged(plan_file, tmp_path, change):
+    """Write the plan with one change and return its path."""
+    plan = json.loads(plan_file.read_text("utf-8"))
+    change(plan)
+    path = tmp_path / "damaged.json"
+    path.write_text(json.dumps(plan), encoding="utf-8")
+    return str(path)
+
+
+def lower_value(plan):
+    plan["objective"]["value"] *= 0.9
+
+
+def move_model(plan):
+    first = plan["placements"][0]
+    second = next(p for p in plan["placements"] if p["gpus"] != first["gpus"])
+    first["gpus"], second["gpus"] = second["gpus"], first["gpus"]
+
+
+def lose_model(plan):
+    plan["placements"].pop()
+
+
+def lower_price(plan):
+    prices = plan["certificate"]["prices"]
+    plan["certificate"]["prices"] = dict.fromkeys(prices, 0)
+
+
+@pytest.mark.parametrize("change", [lower_value, move_model, lose_model, lower_price])
+def test_check_exits_1_and_names_what_disagrees(change, plan_file, tmp_path, capsys):
+    assert main(["check", EXAMPLE, damaged(plan_file, tmp_path, change)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.strip()
+    assert "Traceback" not in captured.err
+
+
+def test_check_as_json(plan_file, tmp_path, capsys):
+    assert main(["check", EXAMPLE, str(plan_file), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["disagreements"] == []
+    bad = damaged(plan_file, tmp_path, lower_value)
+    assert main(["check", EXAMPLE, bad, "--format", "json"]) == 1
+    assert json.loads(capsys.readouterr().out)["disagreements"]
+
+
+def test_progress_and_notes_never_reach_stdout():
+    done = subprocess.run(
+        [sys.executable, "-m", "kvplace", "plan", EXAMPLE, "--format", "json"],
+        capture_output=True, text=True, check=True, timeout=60, encoding="utf-8",
+    )  # fmt: skip
+    json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_output_encoding_will_do(encoding):
+    done = subprocess.run(
+        [sys.executable, "-m", "kvplace", "plan", EXAMPLE],
+        capture_output=True, check=True, timeout=60,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert "16 models on 8 GPUs" in done.stdout.decode(encoding)
+
+
+def test_a_signal_returns_the_best_so_far(tmp_path):
+    script = (
+        "import sys, time, kvplace.solver.solve as s\n"
+        "real = s.solve\n"
+        "def slow(problem, *, watch, **options):\n"
+        "    print('ready', file=sys.stderr, flush=True)\n"
+        "    while watch.stop is None: time.sleep(0.01)\n"
+        "    return real(problem, **options)\n"
+        "s.solve = slow\n"
+        "from kvplace.cli.main import main\n"
+        f"sys.exit(main(['plan', {EXAMPLE!r}, '--format', 'csv']))\n"
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr.readline() == "ready\n"
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert len(out.splitlines()) == 17
+
+
+def test_a_small_plan_is_quick():
+    command = [shutil.which("kvplace", path=Path(sys.executable).parent), "plan", EXAMPLE]
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1.5  # 0.5 s alone; the tests share the machine

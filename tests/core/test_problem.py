@@ -1,0 +1,182 @@
+"""Problem and what it is made of: cross checks, digest, misfits, memory."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvplace.core.constraints import misfits
+from kvplace.core.hardware import GPU, Fleet, Node
+from kvplace.core.model import DEFAULT_OVERHEAD_BYTES, SLO, Demand, Model, Replicas
+from kvplace.core.objective import Objective
+from kvplace.core.problem import Problem
+from kvplace.core.shard import shard_need
+from kvplace.errors import InputError
+from strategies import problems
+from tiny import byte_model, byte_problem, fleet
+
+
+def faults_of(make):
+    """The paths and messages of the faults that building something raises."""
+    with pytest.raises(InputError) as error:
+        make()
+    return [(fault.path, fault.message) for fault in error.value.faults]
+
+
+def test_all_faults_of_a_problem_are_named_at_once():
+    models = (
+        byte_model("a", 1),
+        byte_model("b", 1),
+        byte_model("a", 2),
+        Model("bare", 1, Demand(1.0)),
+    )
+    faults = faults_of(lambda: Problem(models, fleet([10]), Objective.REQUESTS))
+    assert faults == [
+        ("models[2].name", "'a' is already the name of models[0]"),
+        ("models[3].slo.latency", "'bare' needs it for the objective requests"),
+    ]
+
+
+def test_a_problem_needs_models_and_gpus_with_names_of_their_own():
+    assert faults_of(lambda: Problem((), fleet([10]))) == [("models", "there is no model to place")]
+    assert faults_of(lambda: Fleet(())) == [("nodes", "the fleet has no GPU")]
+    gpu = GPU("same", "t", 10)
+    faults = faults_of(lambda: Fleet((Node("n", (gpu, gpu)), Node("n", (gpu,)))))
+    assert faults == [
+        ("nodes", "two nodes are named 'n'"),
+        ("nodes", "two GPUs have the id 'same'"),
+    ]
+
+
+@pytest.mark.parametrize(("memory", "reserve"), [(0, 0), (-1, 0), (5, 5), (5, 6), (5, -1)])
+def test_a_gpu_without_usable_memory_is_refused(memory, reserve):
+    with pytest.raises(InputError, match="GPU 'g'"):
+        GPU("g", "t", memory, reserve)
+
+
+def test_one_usable_byte_is_a_gpu():
+    assert GPU("g", "t", 5, 4).usable_bytes == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"weights_bytes": -1}, "m.weights_bytes"),
+        ({"overhead_bytes": -1}, "m.overhead_bytes"),
+        ({"min_kv_bytes": -1}, "m.min_kv_bytes"),
+        ({"kv_bytes_per_token": -1}, "m.kv_bytes_per_token"),
+        ({"kv_bytes_per_sequence": -1}, "m.kv_bytes_per_sequence"),
+        ({"demand": Demand(math.nan)}, "m.demand.requests_per_second"),
+        ({"demand": Demand(math.inf)}, "m.demand.requests_per_second"),
+        ({"demand": Demand(1.0, -1.0)}, "m.demand.prompt_tokens"),
+        ({"demand": Demand(1.0, 1.0, math.inf)}, "m.demand.output_tokens"),
+        ({"slo": SLO(ttft_seconds=-1.0)}, "m.slo.ttft_seconds"),
+        ({"slo": SLO(tpot_seconds=math.nan)}, "m.slo.tpot_seconds"),
+        ({"slo": SLO(latency_seconds=-0.5)}, "m.slo.latency_seconds"),
+        ({"tensor_parallel": ()}, "m.tensor_parallel"),
+        ({"tensor_parallel": (1, 0)}, "m.tensor_parallel"),
+        ({"replicas": Replicas(0, 1)}, "m.replicas"),
+        ({"replicas": Replicas(3, 2)}, "m.replicas"),
+    ],
+)
+def test_impossible_numbers_of_a_model_are_refused_by_name(change, path):
+    assert [p for p, _ in faults_of(lambda: replace(byte_model("m", 5), **change))] == [path]
+
+
+def test_several_impossible_numbers_are_named_together():
+    faults = faults_of(lambda: Model("m", -1, Demand(-1.0), SLO(-1.0, -1.0, -1.0)))
+    assert len(faults) == 5
+
+
+def test_loads_that_overflow_together_are_refused():
+    # Each load is finite, as is their sum on two GPUs; on one GPU it would not be.
+    rows = [(2, 1e308), (2, 1e308)]
+    assert faults_of(lambda: byte_problem([10, 10], rows))[0][0] == "models"
+    # A single load that is finite, yet not in bytes instead of GiB.
+    assert faults_of(lambda: byte_problem([10], [(2, 1e300)]))[0][0] == "models"
+
+
+def test_the_default_overhead_counts_as_weights():
+    model = Model("m", 100, Demand(1.0), SLO(latency_seconds=1.0))
+    problem = Problem((model,), fleet([2**40]))
+    assert DEFAULT_OVERHEAD_BYTES == 3 * 2**29
+    assert problem.need(0).weights_bytes == 100 + DEFAULT_OVERHEAD_BYTES
+
+
+def test_shards_split_weights_and_load_but_not_overhead_and_lose_no_byte():
+    model = Model("m", 10, Demand(6.0), overhead_bytes=2, min_kv_bytes=3)
+    need = shard_need(model, 6.0, degree=3, replicas=2)
+    assert (need.weights_bytes, need.min_kv_bytes, need.load) == (4 + 2, 3, 1.0)
+
+
+def test_another_objective_is_another_problem_and_none_keeps_it():
+    problem = byte_problem([10], [(1, 1.0)])
+    assert problem.with_objective(None) is problem
+    assert problem.with_objective("requests") == problem
+    with pytest.raises(InputError):
+        problem.with_objective("tokens")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_the_digest_tells_what_matters_and_nothing_else(data):
+    problem = data.draw(problems())
+    models = tuple(data.draw(st.permutations(problem.models)))
+    nodes = tuple(data.draw(st.permutations(problem.fleet.nodes)))
+    shuffled = Problem(models, Fleet(nodes), problem.objective)
+    assert shuffled.digest == problem.digest
+
+    at = data.draw(st.integers(0, len(models) - 1))
+    change = data.draw(
+        st.sampled_from(
+            [
+                {"weights_bytes": models[at].weights_bytes + 1},
+                {"overhead_bytes": models[at].overhead_bytes + 1},
+                {"min_kv_bytes": models[at].min_kv_bytes + 1},
+                {"name": "".join(m.name for m in models) + "x"},
+                {"tensor_parallel": (1, 2)},
+                {"replicas": Replicas(1, 2)},
+            ]
+        )
+    )
+    other = (*models[:at], replace(models[at], **change), *models[at + 1 :])
+    assert Problem(other, problem.fleet, problem.objective).digest != problem.digest
+    node = nodes[0]
+    gpu = replace(node.gpus[0], memory_bytes=node.gpus[0].memory_bytes + 1)
+    grown = Fleet((replace(node, gpus=(gpu, *node.gpus[1:])), *nodes[1:]))
+    assert Problem(models, grown, problem.objective).digest != problem.digest
+
+
+def test_the_digest_moves_with_load_and_objective():
+    digests = {
+        byte_problem([10], [(1, 1.0)]).digest,
+        byte_problem([10], [(1, 1.0 + 2**-52)]).digest,
+        byte_problem([10], [(1, 0.0)]).digest,
+        Problem((byte_model("m0", 1, 0.0),), fleet([10]), "tokens").digest,
+    }
+    assert len(digests) == 4
+    assert all(digest.startswith("sha256:") and len(digest) == 71 for digest in digests)
+
+
+def test_misfits_are_named_with_the_reason():
+    problem = byte_problem([10, 7], [(9, 1.0), (10, 1.0), (8, 1.0, 2), (8, 1.0, 3)])
+    reasons = misfits(problem)
+    assert list(reasons) == ["m1", "m3"]
+    assert "for KV" in reasons["m3"]
+    assert "for KV" not in reasons["m1"]
+
+
+def test_a_model_that_may_be_split_is_judged_by_its_smallest_shard():
+    model = replace(byte_model("m", 16), tensor_parallel=(1, 2))
+    assert misfits(Problem((model,), fleet([10, 10]), "requests")) == {}
+
+
+def test_lookups():
+    problem = byte_problem([10, 7], [(1, 1.0), (2, 1.0)])
+    assert problem.index_of == {"m0": 0, "m1": 1}
+    assert problem.fleet.gpu("g1").usable_bytes == 7
+    assert problem.fleet.gpu("g2") is None
+    assert problem.fleet.node_of("g1").name == "n0"
+    assert problem.fleet.node_of("nowhere") is None

@@ -1,0 +1,125 @@
+"""Files in and out: refused cleanly, written whole or not at all."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from kvplace.errors import InputError
+from kvplace.formats import files
+from kvplace.formats.files import read_text, write_atomic
+from kvplace.formats.fleet import read
+from kvplace.formats.plan import read_plan
+
+
+def fault_of(call, *arguments, **options):
+    with pytest.raises(InputError) as caught:
+        call(*arguments, **options)
+    assert len(caught.value.faults) == 1
+    return str(caught.value.faults[0])
+
+
+def test_what_cannot_be_read_is_refused_with_a_sentence(tmp_path, monkeypatch):
+    assert fault_of(read, tmp_path / "none.yaml") == "there is no such file"
+    assert fault_of(read_plan, tmp_path / "none.json") == "there is no such file"
+    assert fault_of(read, tmp_path) == "this is a directory; name a file in it"
+    path = tmp_path / "f.yaml"
+    path.write_bytes(b"")
+    assert fault_of(read, path) == "this file is empty"
+    path.write_bytes(b" \n\t\n")
+    assert fault_of(read, path) == "this file is empty"
+    path.write_bytes(b"a: 1\nb: \xff\n")
+    assert fault_of(read, path) == "line 2: the byte 0xFF is not UTF-8; save the file as UTF-8"
+    assert fault_of(read, "a\0b").startswith("this file cannot be read: ")
+    assert fault_of(read, "x" * 5000) == "this file cannot be read: file name too long"
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 2**20)
+    path.write_bytes(b"#" * (2**20 + 1))
+    assert fault_of(read, path) == "this file is larger than 1 MiB, the most that is read"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_refused(tmp_path):
+    path = tmp_path / "f.yaml"
+    path.write_text("x")
+    path.chmod(0)
+    assert fault_of(read, path) == "this file may not be read; check its permissions"
+
+
+def test_permission_errors_of_the_system_become_a_sentence(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    expected = "this file may not be read; check its permissions"
+    assert fault_of(read_text, tmp_path / "f") == expected
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+    path = tmp_path / "f"
+    path.write_bytes(b"\xef\xbb\xbfa")
+    assert read_text(path) == "a"
+
+
+def test_gpus_go_with_a_table_and_only_with_it(tmp_path):
+    table = tmp_path / "m.csv"
+    table.write_text("name\n")
+    assert fault_of(read, table) == "a models table needs its GPUs too: --gpus 8x80GiB"
+    expected = "a fleet file names its GPUs itself; --gpus is for a .csv table of models"
+    assert fault_of(read, tmp_path / "f.yaml", gpus="1x80GiB") == expected
+
+
+def test_a_file_is_written_whole_and_keeps_its_permissions(tmp_path):
+    path = tmp_path / "out.json"
+    write_atomic(path, "one é\n")
+    assert path.read_bytes() == "one é\n".encode()
+    path.chmod(0o640)
+    write_atomic(path, "two\n")
+    assert path.read_text() == "two\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_new_file_has_the_permissions_of_the_process(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_atomic(tmp_path / "new", "x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
+
+
+def test_a_link_is_followed(tmp_path):
+    target = tmp_path / "target"
+    target.write_text("old")
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    write_atomic(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+
+
+def test_a_failure_leaves_the_earlier_file(tmp_path, monkeypatch):
+    path = tmp_path / "out.json"
+    path.write_text("old")
+
+    def fail(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    expected = "this file cannot be written: no space left on device"
+    assert fault_of(write_atomic, path, "new") == expected
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_is_refused_with_a_sentence(tmp_path):
+    assert fault_of(write_atomic, tmp_path, "x") == "this is a directory; name a file in it"
+    missing = tmp_path / "no" / "out"
+    expected = "this file cannot be written: no such file or directory"
+    assert fault_of(write_atomic, missing, "x") == expected
+
+
+def test_a_device_is_written_straight_to():
+    write_atomic(os.devnull, "x")
+    assert not Path(os.devnull).is_file()

@@ -1,0 +1,169 @@
+"""The table for a person: right rows, right width, nothing hostile gets through."""
+
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+
+from kvplace.core.certificate import Bound
+from kvplace.core.evaluate import evaluate
+from kvplace.core.hardware import GPU, Fleet, Node
+from kvplace.core.model import SLO, Demand, Model
+from kvplace.core.objective import Objective
+from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
+from kvplace.core.result import Result, Stop
+from kvplace.report.summary import format_kvpr, reasons, summary
+from kvplace.report.table import COLDEST, HOTTEST, Look, plan_table
+from kvplace.solver.solve import refine, solve
+from kvplace.units import GIB
+
+
+def problem_of(models, gpus, objective=Objective.REQUESTS):
+    """Build a problem from (name, weights GiB, rate) and usable GiB; no overhead, objective 1 s."""
+    return Problem(
+        tuple(
+            Model(
+                name,
+                round(weights * GIB),
+                Demand(rate, 100.0, 0.0),
+                SLO(ttft_seconds=1.0, tpot_seconds=0.1, latency_seconds=1.0),
+                kv_bytes_per_token=GIB // 100,
+                overhead_bytes=0,
+            )
+            for name, weights, rate in models
+        ),
+        Fleet((Node("n", tuple(GPU(f"n/{i}", "G", round(m * GIB)) for i, m in enumerate(gpus))),)),
+        objective,
+    )
+
+
+def evaluated(problem, gpu_of):
+    """Return a result that holds just this placement."""
+    return refine(problem, Placement.single(gpu_of), iterations=0)
+
+
+@pytest.fixture(scope="module")
+def two():
+    # n/0: load 6 on 10 - 4 GiB = 1; n/1: load 1 on 10 - 8 GiB = 0.5. Single-model bound of a on
+    # an empty GPU: 6 / 6 = 1, so 1 is optimal.
+    problem = problem_of([("org/a", 4, 6.0), ("org/b", 8, 1.0)], [10, 10])
+    return solve(problem)
+
+
+def test_rows_go_from_the_hottest_gpu_to_the_coldest(two):
+    lines = plan_table(two).splitlines()
+    assert lines[0].split() == ["GPU", "KVPR", "memory", "for", "KV", "models"]
+    assert lines[1].split()[1] == "1.000"
+    assert lines[1].endswith("6.0 GiB  a")
+    assert lines[2].split()[1] == "0.5000"
+    assert lines[2].endswith("2.0 GiB  b")
+
+
+def test_the_closing_line_says_what_is_proved_and_how(two):
+    last = plan_table(two).splitlines()[-1]
+    assert last.startswith(
+        "max KVPR 1.000 1/(s² GiB) (optimal, proved by single-model certificate), "
+        "2 models on 2 GPUs, 0.0"
+    )
+    assert last.endswith(" s")
+
+
+def test_a_gap_is_shown_where_nothing_is_proved_optimal():
+    # All three on n/0: 18 / (20 - 12) = 2.25. Fluid bound: 18 / (30 - 12) = 1.
+    problem = problem_of([("a", 4, 6.0), ("b", 4, 6.0), ("c", 4, 6.0)], [20, 10])
+    placement = Placement.single({"a": "n/0", "b": "n/0", "c": "n/0"})
+    told = (Stop.TIME_LIMIT, "auto", 0, 7, 12.3456)
+    result = Result(problem, placement, evaluate(problem, placement), Bound(1.0, "fluid"), *told)
+    assert summary(result) == (
+        "max KVPR 2.250 1/(s² GiB) (bound 1.000, gap 125.0 %), 3 models on 1 of 2 GPUs, "
+        "12.35 s, stopped by the time limit"
+    )
+
+
+def test_an_optimum_whose_rest_was_cut_says_so(two):
+    cut = replace(two, stop=Stop.INTERRUPTED)
+    assert summary(cut).endswith(" s, balancing the other GPUs was interrupted")
+
+
+def test_occupancy_is_also_a_percentage_with_its_bar():
+    # 1 request/s for 1 s holding 100 tokens = 1 GiB (rounded down per token) of 10 - 6 = 4 GiB.
+    problem = problem_of([("a", 6, 1.0)], [10], Objective.OCCUPANCY)
+    shown = plan_table(solve(problem))
+    assert "max KVPR 0.2500 = KV pool 25 % full" in shown
+    assert "████████▒░░░░░" in shown.splitlines()[1]  # 8 of 14 weights, a quarter of 6 in use
+    assert "KV in use on average" in shown
+
+
+def test_idle_gpus_say_so_and_are_not_counted():
+    shown = plan_table(solve(problem_of([("a", 4, 6.0)], [10, 10])))
+    assert shown.splitlines()[2].endswith("idle")
+    assert "1 model on 1 of 2 GPUs" in shown
+
+
+def test_large_fleets_show_the_hottest_and_the_coldest():
+    problem = problem_of([(f"m{i}", 1, 1.0 + i % 7) for i in range(100)], [10] * 100)
+    result = evaluated(problem, {f"m{i}": f"n/{i}" for i in range(100)})
+    short = plan_table(result).splitlines()
+    assert len(short) == 1 + HOTTEST + 1 + COLDEST + 3
+    assert "84 more GPUs between, --all lists them" in short[1 + HOTTEST]
+    assert len(plan_table(result, every_gpu=True).splitlines()) == 1 + 100 + 3
+
+
+def test_many_models_of_a_gpu_are_cut_unless_all_is_asked_for():
+    problem = problem_of([(f"model-number-{i}", 0.1, 1.0) for i in range(30)], [10])
+    result = solve(problem)
+    assert "more" in plan_table(result)
+    whole = plan_table(result, every_gpu=True)
+    assert all(f"model-number-{i}" in whole for i in range(30))
+
+
+HOSTILE = [
+    "[red]x[/red]", "[/]", "\x1b[31mred\x1b[0m", "a\nb\r\tc", "\x07\x00", "模型" * 60, "x" * 5000,
+    "\u202eevil", "👩‍👩‍👧‍👦" * 20, "e\u0301" * 50, " ", "org/", "/", "\u2028",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [20, 60, 80, 120, 300])
+@pytest.mark.parametrize("blocks", [True, False])
+def test_hostile_names_stay_in_the_table(width, blocks):
+    problem = problem_of([(name, 0.5, 1.0) for name in HOSTILE], [10, 10])
+    for every_gpu in (True, False):
+        shown = plan_table(solve(problem), Look(width, blocks=blocks), every_gpu=every_gpu)
+        lines = shown.split("\n")
+        assert all(line.isprintable() for line in lines)
+        assert all(cell_len(line) <= max(width, 76) for line in lines[:-3])
+        assert not blocks or "[red]x[/red]" in shown or width < 80 or not every_gpu
+
+
+def test_colour_only_where_it_is_welcome(two):
+    assert "\x1b" not in plan_table(two, Look(80))
+    assert "\x1b[1m" in plan_table(two, Look(80, colour=True))
+
+
+@pytest.mark.parametrize(
+    ("kvpr", "shown"),
+    [
+        (0.0, "0"), (0.041312, "0.04131"), (0.5, "0.5000"), (1234.0, "1234"), (12345.6, "12,346"),
+        (1e-7, "1e-07"), (2.5e9, "2.5e+09"), (float("inf"), "∞"),
+    ],
+)  # fmt: skip
+def test_format_kvpr(kvpr, shown):
+    assert format_kvpr(kvpr) == shown
+
+
+def test_models_that_fit_nowhere_are_named_with_the_reason():
+    result = solve(problem_of([("a", 12, 1.0), ("b", 1, 1.0)], [10, 8]))
+    assert reasons(result) == [
+        "'a' needs 12.0 GiB with overhead; the largest GPU has 10.0 GiB usable"
+    ]
+    assert summary(result).startswith(
+        "infeasible: no placement of 2 models on 2 GPUs fits, which is proved, 0.0"
+    )
+
+
+def test_too_little_memory_in_all_is_said():
+    result = solve(problem_of([("a", 9, 1.0), ("b", 9, 1.0)], [10]))
+    assert reasons(result) == [
+        "all models need 18.0 GiB with overhead; all GPUs together have 10.0 GiB usable"
+    ]

@@ -1,0 +1,60 @@
+"""Text for a terminal stays harmless and in its columns."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from kvplace.report.text import clean, fit, flow, short_names, shorten
+
+
+@given(st.text(st.characters(), max_size=60))
+def test_cleaned_text_is_printable(text):
+    assert clean(text).isprintable()
+
+
+@given(st.text(max_size=500), st.integers(1, 60), st.booleans())
+def test_fitted_text_takes_exactly_its_columns(text, width, right):
+    assert cell_len(fit(text, width, right=right)) == width
+
+
+@given(
+    st.lists(st.text(max_size=30), min_size=1, max_size=12),
+    st.integers(12, 40),
+    st.one_of(st.none(), st.integers(1, 4)),
+)
+def test_flowed_lines_stay_in_their_columns(items, width, lines):
+    flowed = flow(items, width, lines)
+    assert all(cell_len(line) <= width for line in flowed)
+    assert lines is None or len(flowed) <= lines
+
+
+def test_flow_counts_what_it_leaves_out():
+    assert flow(["aaaa", "bbbb", "cccc", "dddd"], 11, None) == ["aaaa, bbbb,", "cccc, dddd"]
+    assert flow(["aaaa", "bbbb", "cccc", "dddd"], 13, 1) == ["aaaa, +3 more"]
+    assert flow(["aaaa", "bbbb"], 11, 1) == ["aaaa, bbbb"]
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [
+        ("short", 10, "short"),
+        ("Mistral-Small-3.2-24B-Instruct", 16, "Mistral-Sm…truct"),
+        ("模型模型模型", 7, "模型…型"),
+        ("\x1b[31mred", 20, "\\x1b[31mred"),
+        ("a\nb", 5, "a\\nb"),
+        ("\u202egpj.exe", 20, "\\u202egpj.exe"),
+        ("\ud800", 10, "\\ud800"),
+    ],
+)
+def test_shorten(text, width, shown):
+    assert shorten(text, width) == shown
+
+
+def test_short_names_drop_the_organisation_only_where_that_stays_unique():
+    assert short_names(["a/x", "b/x", "b/y", "z/"]) == {
+        "a/x": "a/x",
+        "b/x": "b/x",
+        "b/y": "y",
+        "z/": "z/",
+    }

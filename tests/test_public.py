@@ -1,0 +1,69 @@
+"""The public names: complete, sorted, lazy, and what they say they are."""
+
+import inspect
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+import kvplace
+
+
+def fresh(code):
+    """Run code in a process of its own and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.strip()
+
+
+def test_names_are_sorted_and_unique():
+    # Constants, then classes, then functions, each by name: the order that ruff keeps as well.
+    names = kvplace.__all__
+    assert names == sorted(
+        set(names), key=lambda n: (0 if n.isupper() else 1 if n[0].isupper() else 2, n)
+    )
+
+
+@pytest.mark.parametrize("name", kvplace.__all__)
+def test_every_public_name_is_there_documented_and_no_module(name):
+    thing = getattr(kvplace, name)
+    assert not inspect.ismodule(thing)
+    assert thing.__doc__
+    assert thing.__name__ == name
+
+
+def test_the_lazy_table_is_the_public_list():
+    assert sorted(kvplace._HOME) == sorted(kvplace.__all__)
+    assert set(kvplace.__all__) <= set(dir(kvplace))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'sovle'"):
+        _ = kvplace.sovle
+
+
+def test_verbs_stay_functions_once_their_modules_are_imported():
+    code = (
+        "import kvplace.formats.check, kvplace.formats.fleet, kvplace.solver.solve, "
+        "kvplace.solver.refine, kvplace.core.evaluate, kvplace.cli.check, kvplace.cli.refine, "
+        "kvplace; "
+        "print(all(callable(getattr(kvplace, n)) for n in "
+        "('check', 'evaluate', 'read', 'refine', 'solve')))"
+    )
+    assert fresh(code) == "True"
+
+
+def test_import_loads_nothing_heavy():
+    heavy = "{'numpy', 'numba', 'pydantic', 'yaml', 'click', 'rich', 'highspy', 'dataclasses'}"
+    assert fresh(f"import sys, kvplace; print(sorted({heavy} & set(sys.modules)))") == "[]"
+    heavy = "{'numpy', 'numba', 'pydantic', 'yaml', 'rich', 'highspy'}"
+    code = f"import sys, kvplace.cli.main; print(sorted({heavy} & set(sys.modules)))"
+    assert fresh(code) == "[]"
+    code = f"import sys, kvplace; kvplace.evaluate; print(sorted({heavy} & set(sys.modules)))"
+    assert fresh(code) == "[]"
+
+
+def test_the_version_is_the_distribution_s():
+    assert version("kvplace") == kvplace.__version__
