@@ -131,7 +131,7 @@ def test_prices_say_nothing_of_models_that_may_be_split_or_copied():
     assert check_certificate(problem, alone) == ""
     for freedom in [{"tensor_parallel": (1, 2)}, {"replicas": Replicas(1, 2)}]:
         freer = Problem((replace(problem.models[0], **freedom),), problem.fleet, problem.objective)
-        assert "may be split or copied" in check_certificate(freer, alone)
+        assert "needs 2 prices" in check_certificate(freer, alone)
 
 
 def test_giving_up_is_a_rejection(monkeypatch):

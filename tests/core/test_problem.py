@@ -107,7 +107,7 @@ def test_the_default_overhead_counts_as_weights():
 
 def test_shards_split_weights_and_load_but_not_overhead_and_lose_no_byte():
     model = Model("m", 10, Demand(6.0), overhead_bytes=2, min_kv_bytes=3)
-    need = shard_need(model, 6.0, degree=3, replicas=2)
+    need = shard_need(model, 6.0, degree=3, load_part=1 / 6)
     assert (need.weights_bytes, need.min_kv_bytes, need.load) == (4 + 2, 3, 1.0)
 
 

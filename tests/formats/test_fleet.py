@@ -115,13 +115,90 @@ def test_real_demand_is_read():
     assert parse_fleet(write_fleet(problem)) == problem
 
 
-def test_a_real_file_with_tensor_parallel_is_refused_model_by_model():
-    path = DATA / "lmsys-16.yaml"
+@pytest.mark.parametrize("name", ["lmsys-16", "openrouter-60", "openrouter-103"])
+def test_real_files_with_splits_and_copies_read_and_write_back_equal(name):
+    path = DATA / f"{name}.yaml"
     if not path.exists():
         pytest.skip("the shared data is absent")
+    problem = read(path)
+    assert not problem.plain
+    assert parse_fleet(write_fleet(problem)) == problem
+
+
+SPLITS = """
+schema: kvplace.fleet/v1
+nodes:
+  - name: n
+    count: 2
+    gpus: 4
+    gpu: {type: X, memory: 80GiB, resources: {compute: 1}}
+    labels: {zone: a}
+    link_size: 2
+    resources: {host_gib: 512}
+models:
+  - name: one
+    weights: 10GiB
+    kv_bytes_per_token: 131072
+    tensor_parallel: [1, 2]
+    replicas: {min: 1, max: 3, split: capacity}
+    kv_heads: 8
+    gpu_types: X
+    resources: {compute: 0.25, host_gib: 20}
+    demand: {requests_per_second: 1, prompt_tokens: 10, output_tokens: 10}
+    slo: {ttft: 1s, tpot: 10ms}
+  - name: two
+    weights: 10GiB
+    kv_bytes_per_token: 1000
+    attention: mla
+    tensor_parallel: 2
+    demand: {requests_per_second: 1, prompt_tokens: 10, output_tokens: 10}
+    slo: {ttft: 1s, tpot: 10ms}
+rules:
+  - {rule: pin, models: two, places: {nodes: n-1}}
+  - {rule: forbid, models: [one], places: {gpus: [n-0/0], labels: {zone: a}}, soft: 2}
+  - {rule: reserve, places: {gpus: n-1/3}}
+  - {rule: together, models: "*", over: zone}
+  - {rule: apart, models: [one, two], over: node}
+  - {rule: spread, models: "o*", over: node, max_skew: 2}
+  - {rule: limit, most: 3}
+"""
+
+
+def test_splits_copies_and_rules_read_and_write_back_equal():
+    problem = parse_fleet(SPLITS)
+    one, two = problem.models
+    assert [one.kv_part(t) for t in (1, 2, 16)] == [1, 1 / 2, 1 / 8]
+    assert [two.kv_part(t) for t in (1, 2, 16)] == [1, 1, 1]
+    assert [gpu.link for gpu in problem.fleet.nodes[0].gpus] == ["0", "0", "1", "1"]
+    assert [rule.kind for rule in problem.rules] == [
+        "pin", "forbid", "reserve", "together", "apart", "spread", "limit",
+    ]  # fmt: skip
+    assert sorted(problem.allowed(1)) == ["n-1/0", "n-1/1", "n-1/2"]
+    assert parse_fleet(write_fleet(problem)) == problem
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("{rule: pin, models: one}", "rules[0], line 30: a pin rule needs places"),
+        (
+            "{rule: pin, models: x, places: {nodes: n-0}}",
+            "rules[0], line 30: no model is named 'x'",
+        ),
+        ("{rule: reserve, places: {nodes: m}}", "rules[0], line 30: there is no node 'm'"),
+        ("{rule: spread, models: one, over: rack}", "rules[0], line 30: no node has the label"),
+        (
+            "{rule: limit, most: 1, max_skew: 2}",
+            "rules[0], line 30: a limit rule takes no max_skew",
+        ),
+        ("{rule: pn}", "rules[0].rule, line 30: must be one of"),
+    ],
+)
+def test_each_fault_of_a_rule_has_its_line(rule, message):
+    text = SPLITS.partition("rules:")[0] + f"rules:\n  - {rule}\n"
     with pytest.raises(InputError) as caught:
-        read(path)
-    assert {fault.path.partition(".")[2] for fault in caught.value.faults} == {"tensor_parallel"}
+        parse_fleet(text)
+    assert any(line.startswith(message) for line in caught.value.lines()), caught.value.lines()
 
 
 def test_three_thousand_models_are_read_quickly():

@@ -271,20 +271,23 @@ REPLACED = [
     ("name: b", "name: a-1", "nodes[1].name, line 4: 'a-1' is already the name of nodes[0]"),
     (
         "    min_kv: 2GiB",
-        "    min_kv: 2GiB\n    tensor_parallel: 2",
+        "    kv_heads: 8\n    attention: mla",
+        ("models[1], line 11: kv_heads has no place beside attention: mla; leave one of them out"),
+    ),
+    (
+        "    min_kv: 2GiB",
+        "    gpu_types: [H900]",
         (
-            "models[1].tensor_parallel, line 17: 'two' asks for tensor parallel degree 2; this "
-            "version "
-            "places one undivided replica of each model only, so write 1 or leave the key out"
+            "models[1].gpu_types, line 16: the fleet has no GPU of type 'H900'; it has 40GiB, "
+            "H100-SXM-80GB, X"
         ),
     ),
     (
         "    min_kv: 2GiB",
-        "    replicas: {min: 1, max: 8}\n    tensor_parallel: [1, 2]",
+        "    resources: {compute: 1}",
         (
-            "models[1].tensor_parallel, line 17: 'two' asks for tensor parallel degree 1 or 2 "
-            "and 1 to 8 replicas; this version places one undivided replica of each model only, "
-            "so write 1 or leave the key out"
+            "models[1].resources.compute, line 16: no GPU and no node has 'compute'; give it under "
+            "their resources"
         ),
     ),
     (

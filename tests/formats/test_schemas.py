@@ -70,9 +70,10 @@ def test_the_schema_refuses_what_the_reader_refuses(old, new):
 def test_the_examples_of_the_reference_are_read():
     text = (ROOT / "docs" / "reference" / "file-formats.md").read_text(encoding="utf-8")
     blocks = dict(re.findall(r"```(yaml|csv)\n(.*?)```", text, re.DOTALL))
-    problem = parse_fleet(blocks["yaml"])
-    assert len(problem.fleet.gpus) == 18
-    jsonschema.validate(yaml.safe_load(blocks["yaml"]), schema("kvplace.fleet.v1.json"))
+    fleet = "".join(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))  # the second is its rules
+    problem = parse_fleet(fleet)
+    assert (len(problem.fleet.gpus), len(problem.rules)) == (18, 7)
+    jsonschema.validate(yaml.safe_load(fleet), schema("kvplace.fleet.v1.json"))
     gpus = re.search(r"--gpus (\S+)`", text)[1]
     assert len(parse_table(blocks["csv"], gpus).models) == 2
     for part in (FleetPart, ModelPart, NodePart, PlanPart, PlanGPUPart):

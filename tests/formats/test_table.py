@@ -78,14 +78,6 @@ FAULTS = [
         ),
     ),
     (
-        f"{HEADER},tensor_parallel\na,1,2,1,1 2\n",
-        (
-            "models[0].tensor_parallel, line 2: 'a' asks for tensor parallel degree 1 or 2; "
-            "this version "
-            "places one undivided replica of each model only, so write 1 or leave the key out"
-        ),
-    ),
-    (
         f"{HEADER},replicas\na,1,2,1,many\n",
         (
             "models[0].replicas, line 2: 'many' is not a number of copies such as 1, or a span "

@@ -11,8 +11,11 @@ model a price y_j >= 0 and each size of memory a worth z. If no set of models th
 lines is priced above z, and all models together are priced above all GPUs together, there is no
 such placement.
 
-The argument is for one undivided replica of every model; a problem that leaves a choice of
-degrees or copies has no such certificate.
+Where degrees or copies are to be chosen, each option of a model, t shards of each of r copies,
+has a price per shard, and the model counts with the least ``t r y`` of the options of which a
+shard fits some GPU that it may run on. Where shards lie besides is left out, and so are rules
+other than where a model may run: a relaxation, so the bound stays valid. GPUs outside the
+certificate's scope are worth nothing, which holds where nothing that is priced can be there.
 
 All arithmetic is on integers: w_j is rounded down and M up on a scale of 2**-64 bytes. Floats of
 the problem are taken as the exact rationals they are.
@@ -20,12 +23,22 @@ the problem are taken as the exact rationals they are.
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
+from kvplace.core.model import Split
 from kvplace.core.problem import Problem
 
-__all__ = ["SCALE_BITS", "Bound", "Certificate", "check_certificate", "scaled_sizes"]
+__all__ = [
+    "SCALE_BITS",
+    "Bound",
+    "Certificate",
+    "check_certificate",
+    "possible_options",
+    "scaled_sizes",
+]
 
 SCALE_BITS = 64
 """Sizes are integers in units of 2**-64 bytes: fine enough where a single byte stays free."""
@@ -44,14 +57,30 @@ class Certificate:
     threshold
         K in the objective's unit; ``inf`` claims that no valid placement exists at all.
     prices
-        y, a non-negative integer per model, in the order of the problem's models.
+        y, a non-negative integer per model, in the order of the problem's models; or, of a
+        problem that is not `Problem.plain`, one per entry of `Problem.options`.
     worths
-        z: usable bytes and a non-negative integer, one pair per size of memory in the fleet.
+        z: usable bytes and a non-negative integer, one pair per size of memory in the scope.
+    scope
+        Ids of the GPUs that are worth anything; empty for all of them.
     """
 
     threshold: float
-    prices: tuple[int, ...]
+    prices: tuple[int | tuple[int, ...], ...]
     worths: tuple[tuple[int, int], ...]
+    scope: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """One way to have a shard of a model on a GPU: its price, size at K, and least memory."""
+
+    price: int
+    size: int
+    kept: int
+
+
+_Offers = tuple[_Offer, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,61 +124,140 @@ def check_certificate(problem: Problem, certificate: Certificate) -> str:
     str
         Empty where the claim is proved; otherwise a sentence that says what fails.
     """
-    capacities = Counter(gpu.usable_bytes for gpu in problem.fleet.gpus)
+    scope = frozenset(certificate.scope) or frozenset(gpu.id for gpu in problem.fleet.gpus)
+    capacities = Counter(g.usable_bytes for g in problem.fleet.gpus if g.id in scope)
     failure = _malformed(problem, certificate, capacities)
     if failure:
         return failure
     worths = dict(certificate.worths)
-    total = sum(certificate.prices)
+    total, groups = 0, []
+    for index, (needed, offers) in enumerate(_priced(problem, certificate)):
+        if needed is None:
+            return ""  # not one shard of this model fits anywhere below the threshold
+        total += needed
+        if offers:
+            groups.append(offers)
+            if not problem.allowed(index) <= scope and _fits_outside(problem, index, offers, scope):
+                return f"{problem.models[index].name!r} is priced and may be outside the scope"
     available = sum(count * worths[memory] for memory, count in capacities.items())
     if total <= available:
         return f"all models are priced {total}, not above all GPUs' {available}"
-    sizes = scaled_sizes(problem, certificate.threshold)
-    rest = [problem.need(i) for i in range(len(sizes))]
-    items = [
-        (price, size, need.weights_bytes + need.min_kv_bytes)
-        for price, size, need in zip(certificate.prices, sizes, rest, strict=True)
-        if price > 0
-    ]
     for memory in capacities:
-        failure = _knapsack_above(items, memory, worths[memory])
+        failure = _knapsack_above(groups, memory, worths[memory])
         if failure:
             return failure
     return ""
 
 
-def _malformed(problem: Problem, certificate: Certificate, capacities: Counter[int]) -> str:
+def possible_options(problem: Problem, index: int, threshold: float) -> list[tuple[int, int, int]]:
+    """Return the options of a model of which a shard fits a GPU below a threshold.
+
+    Returns
+    -------
+    list of tuple
+        Position in `Problem.options`, size of a shard at the threshold as in `scaled_sizes`, and
+        bytes of weights and KV that it needs at least.
+    """
+    largest = max((problem.usable_bytes(gpu) for gpu in problem.allowed(index)), default=0)
+    unit = problem.goal.memory_unit_bytes
+    uneven = problem.models[index].replicas.split is not Split.EVEN
+    found = []
+    for at, (degree, copies) in enumerate(problem.options(index)):
+        need = problem.need(index, degree, copies)
+        size = need.weights_bytes << SCALE_BITS
+        # Of copies that carry uneven parts, what one shard carries is not known.
+        if need.load and threshold < math.inf and not (uneven and copies > 1):
+            size += math.floor(Fraction(need.load) * (unit << SCALE_BITS) / Fraction(threshold))
+        kept = need.weights_bytes + need.min_kv_bytes
+        if size < largest << SCALE_BITS and kept <= largest:
+            found.append((at, size, kept))
+    return found
+
+
+def _priced(problem: Problem, certificate: Certificate) -> Iterator[tuple[int | None, _Offers]]:
+    """Yield what each model is priced at least, None for a model that fits nowhere, and offers."""
+    if problem.plain:
+        sizes = scaled_sizes(problem, certificate.threshold)
+        for index, (price, size) in enumerate(zip(certificate.prices, sizes, strict=True)):
+            assert isinstance(price, int)
+            need = problem.need(index)
+            offer = _Offer(price, size, need.weights_bytes + need.min_kv_bytes)
+            yield price, (offer,) if price else ()
+        return
+    for index, prices in enumerate(certificate.prices):
+        assert isinstance(prices, tuple)
+        options = problem.options(index)
+        possible = possible_options(problem, index, certificate.threshold)
+        offers = {_Offer(prices[at], size, kept) for at, size, kept in possible if prices[at]}
+        ordered = sorted(offers, key=lambda o: (o.size, -o.price, o.kept))
+        needed = (prices[at] * options[at][0] * options[at][1] for at, _, _ in possible)
+        yield min(needed, default=None), tuple(ordered)
+
+
+def _fits_outside(problem: Problem, index: int, offers: _Offers, scope: frozenset[str]) -> bool:
+    """Whether a priced shard of a model fits a GPU outside the scope that it may run on."""
+    outside = (problem.usable_bytes(gpu) for gpu in problem.allowed(index) - scope)
+    largest = max(outside, default=0)
+    return any(o.size < largest << SCALE_BITS and o.kept <= largest for o in offers)
+
+
+def _malformed(  # noqa: PLR0911 - one return per way to be malformed
+    problem: Problem, certificate: Certificate, capacities: Counter[int]
+) -> str:
     """Say why a certificate speaks of no problem, or not of this one; empty where it does."""
     threshold, worths = certificate.threshold, dict(certificate.worths)
     if not threshold > 0:
         return f"the threshold {threshold!r} is not above 0"
-    split = [m.name for m in problem.models if set(m.tensor_parallel) != {1} or m.replicas.max > 1]
-    if split:
-        return f"{split[0]!r} may be split or copied, of which the prices say nothing"
+    if any(problem.fleet.gpu(gpu) is None for gpu in certificate.scope):
+        return "its scope names a GPU that the fleet does not have"
     if worths.keys() != capacities.keys() or len(worths) != len(certificate.worths):
         return "the worths do not name each size of memory of the fleet once"
     if len(certificate.prices) != len(problem.models):
         return f"{len(certificate.prices)} prices for {len(problem.models)} models"
-    if any(type(n) is not int or n < 0 for n in (*certificate.prices, *worths.values())):
+    numbers: list[Any] = [*worths.values(), *certificate.prices]
+    if not problem.plain:
+        numbers = list(worths.values())
+        for index, price in enumerate(certificate.prices):
+            options = len(problem.options(index))
+            listed = price if isinstance(price, tuple) else (price,)
+            if len(listed) != options or listed is not price:
+                return f"{problem.models[index].name!r} needs {options} prices, one per option"
+            numbers.extend(listed)
+    if any(type(n) is not int or n < 0 for n in numbers):
         return "a price or a worth is not a non-negative integer"
     return ""
 
 
-def _knapsack_above(items: list[tuple[int, int, int]], memory: int, worth: int) -> str:
-    """Say whether some set of items that fits `memory` is priced above `worth`.
+def _knapsack_above(groups: list[_Offers], memory: int, worth: int) -> str:
+    """Say whether a set of shards that fits `memory`, one per group, is priced above `worth`.
 
-    Depth-first over the items, cut where a table of what the remaining items could add at most,
+    Depth-first over the groups, cut where a table of what the remaining ones could add at most,
     made by dynamic programming with sizes rounded down to `GRID` levels, cannot lift the price
-    above `worth`. Equal items are taken by their number, so that equal sets are seen once.
+    above `worth`. Equal groups are taken by their number, so that equal sets are seen once.
     """
     capacity = (memory << SCALE_BITS) - 1  # strictly below M
-    alike = Counter(it for it in items if it[1] <= capacity and it[2] <= memory)
-    kinds = sorted(alike.items(), key=lambda kind: (-kind[0][1], kind[0]))
-    if _fractional([(value, size, count) for (value, size, _), count in kinds], capacity) <= worth:
+    fitting = (
+        tuple(offer for offer in offers if offer.size <= capacity and offer.kept <= memory)
+        for offers in groups
+    )
+    alike = Counter(offers for offers in fitting if offers)
+    if _fractional([(_relaxed(offers), count) for offers, count in alike.items()], capacity) <= (
+        worth
+    ):
         return ""
+    kinds = sorted(alike.items(), key=lambda kind: (-kind[0][0].size, str(kind[0])))
+    kinds = [
+        kind
+        for offers, count in kinds
+        for kind in ([(offers, count)] if len(offers) == 1 else [(offers, 1)] * count)
+    ]
     levels = min(GRID, 8 * len(kinds))
-    by_size = _tables([(value, size, count) for (value, size, _), count in kinds], capacity, levels)
-    by_least = _tables([(value, kept, count) for (value, _, kept), count in kinds], memory, levels)
+    by_size = _tables(
+        [([(o.price, o.size) for o in offers], n) for offers, n in kinds], capacity, levels
+    )
+    by_least = _tables(
+        [([(o.price, o.kept) for o in offers], n) for offers, n in kinds], memory, levels
+    )
     stack = [(0, capacity, memory, 0)]
     steps = 0
     while stack:
@@ -164,36 +272,53 @@ def _knapsack_above(items: list[tuple[int, int, int]], memory: int, worth: int) 
         more = by_size[at][room * levels // capacity] if capacity else 0
         if price + min(more, by_least[at][least * levels // memory]) <= worth:
             continue
-        (value, size, kept), most = kinds[at]
-        most = min(most, room // size if size else most, least // kept if kept else most)
-        stack.extend(
-            (at + 1, room - take * size, least - take * kept, price + take * value)
-            for take in range(most + 1)
-        )
+        offers, count = kinds[at]
+        stack.append((at + 1, room, least, price))
+        for offer in offers:
+            most = min(
+                count,
+                room // offer.size if offer.size else count,
+                least // offer.kept if offer.kept else count,
+            )
+            stack.extend(
+                (at + 1, room - k * offer.size, least - k * offer.kept, price + k * offer.price)
+                for k in range(1, most + 1)
+            )
     return ""
 
 
-def _fractional(items: list[tuple[int, int, int]], capacity: int) -> Fraction:
+def _relaxed(offers: _Offers) -> tuple[int, int | Fraction]:
+    """Return a price and a size that dominate one of some offers, fractions of it allowed."""
+    price = max(offer.price for offer in offers)
+    return price, min(Fraction(price * o.size, o.price) for o in offers) if len(offers) > 1 else (
+        offers[0].size
+    )
+
+
+def _fractional(
+    items: list[tuple[tuple[int, int | Fraction], int]], capacity: int
+) -> int | Fraction:
     """Return the highest price of items that fit, fractions of the last allowed (Dantzig)."""
-    total, room = Fraction(0), capacity
-    free = [(value, size, count) for value, size, count in items if size == 0]
-    total += sum(value * count for value, _, count in free)
-    rest = [item for item in items if item[1] > 0]
-    for value, size, count in sorted(rest, key=lambda item: Fraction(-item[0], item[1])):
+    total: int | Fraction = sum(value * count for (value, size), count in items if size == 0)
+    room: int | Fraction = capacity
+    rest = [(value, size, count) for (value, size), count in items if size > 0]
+    for value, size, count in sorted(rest, key=lambda item: Fraction(-item[0]) / item[1]):
         if size * count >= room:
-            return total + Fraction(value * room, size)
+            return total + Fraction(value * room) / size
         total += value * count
         room -= size * count
     return total
 
 
-def _tables(items: list[tuple[int, int, int]], capacity: int, levels: int) -> list[list[int]]:
+def _tables(
+    items: list[tuple[list[tuple[int, int]], int]], capacity: int, levels: int
+) -> list[list[int]]:
     """Return, per item and level of room, what it and those after it could add at most.
 
     Parameters
     ----------
     items
-        Price, size and number of each.
+        Pairs of price and size of which one is taken, and how often the item is there.
     capacity
         Size of the whole room.
     levels
@@ -201,12 +326,18 @@ def _tables(items: list[tuple[int, int, int]], capacity: int, levels: int) -> li
     """
     table = [0] * (levels + 1)
     tables = [table]
-    for value, size, count in reversed(items):
-        step = size * levels // capacity if capacity else 0
-        if step == 0:
-            table = [entry + count * value for entry in table]
-        for _ in range(min(count, levels // step) if step else 0):
-            lifted = [entry + value for entry in table[: levels + 1 - step]]
-            table = table[:step] + list(map(max, table[step:], lifted))
+    for offers, count in reversed(items):
+        steps = [(value, size * levels // capacity if capacity else 0) for value, size in offers]
+        free = max((value for value, step in steps if step == 0), default=0)
+        least = min((step for _, step in steps if step), default=0)
+        for _ in range(min(count, levels // least) if least else 0):
+            lifted = list(table)
+            for value, step in steps:
+                if step and step <= levels:
+                    shifted = [entry + value for entry in table[: levels + 1 - step]]
+                    lifted[step:] = map(max, lifted[step:], shifted)
+            table = lifted
+        if free:
+            table = [entry + count * free for entry in table]
         tables.append(table)
     return tables[::-1]

@@ -1,13 +1,17 @@
 """What must hold of a placement: each check names whom it concerns and by how much it fails."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kvplace.core.hardware import Node
+from kvplace.core.model import Model
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
+from kvplace.core.rules.rule import copies_by_model, usable
 from kvplace.units import format_bytes
 
-__all__ = ["Violation", "misfits", "structure_violations"]
+__all__ = ["Violation", "misfits", "rule_violations", "structure_violations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,20 +21,27 @@ class Violation:
     Parameters
     ----------
     kind
-        ``memory``, ``min_kv``, ``replicas``, ``unknown_model``, ``unknown_gpu``, ``degree``,
-        ``distinct_gpus``, ``one_node`` or ``numbering``.
+        ``memory``, ``min_kv``, ``resource``, ``replicas``, ``unknown_model``, ``unknown_gpu``,
+        ``degree``, ``distinct_gpus``, ``one_node``, ``numbering``, ``gpu_type``, or the kind of
+        a rule.
     subject
-        Name of the model or id of the GPU.
+        Name of the model, id of the GPU, or name of the domain.
     message
         A sentence with the numbers.
     amount
-        How far from holding: bytes for memory, a count otherwise.
+        How far from holding: bytes for memory, the resource's own unit, a count otherwise.
+    tier
+        None where the constraint must hold; else the tier of the soft rule.
+    models
+        Names of the models that it takes, where a rule is broken.
     """
 
     kind: str
     subject: str
     message: str
-    amount: int
+    amount: float
+    tier: int | None = None
+    models: tuple[str, ...] = ()
 
 
 def structure_violations(problem: Problem, placement: Placement) -> Iterator[Violation]:
@@ -58,7 +69,7 @@ def structure_violations(problem: Problem, placement: Placement) -> Iterator[Vio
                 "numbering", model.name, f"two replicas of {model.name!r} have one number", 1
             )
         for replica in held:
-            yield from _replica_violations(problem, replica, model.tensor_parallel)
+            yield from _replica_violations(problem, replica, model)
         used = [gpu for replica in held for gpu in set(replica.gpus)]
         shared = len(used) - len(set(used))
         if shared:
@@ -66,11 +77,9 @@ def structure_violations(problem: Problem, placement: Placement) -> Iterator[Vio
             yield Violation("distinct_gpus", model.name, message, shared)
 
 
-def _replica_violations(
-    problem: Problem, replica: Replica, degrees: tuple[int, ...]
-) -> Iterator[Violation]:
+def _replica_violations(problem: Problem, replica: Replica, model: Model) -> Iterator[Violation]:
     """Yield what is wrong with one copy taken by itself."""
-    name, gpus = replica.model, replica.gpus
+    name, gpus, degrees = replica.model, replica.gpus, model.tensor_parallel
     unknown = [gpu for gpu in gpus if problem.fleet.gpu(gpu) is None]
     for gpu in unknown:
         yield Violation(
@@ -85,26 +94,73 @@ def _replica_violations(
     if len(set(gpus)) < len(gpus):
         message = f"two shards of {name!r} are on one GPU"
         yield Violation("distinct_gpus", name, message, len(gpus) - len(set(gpus)))
-    nodes = {node.name for gpu in gpus if (node := problem.fleet.node_of(gpu))}
-    if len(nodes) > 1:
-        message = f"{name!r} is split over the nodes {', '.join(sorted(nodes))}; one node is needed"
-        yield Violation("one_node", name, message, len(nodes) - 1)
+    for device in map(problem.fleet.gpu, gpus):
+        if device is not None and not usable(device, model.gpu_types):
+            types = " or ".join(model.gpu_types)
+            message = f"{name!r} is on {device.id}, of type {device.type}; it may run on {types}"
+            yield Violation("gpu_type", name, message, 1)
+    known = [gpu for gpu in gpus if gpu not in unknown]
+    for key, words in (("node", "node"), ("link", "link domain of a node")):
+        used = {problem.fleet.domain(gpu, key) or "" for gpu in known}
+        if len(used) > 1:
+            message = (
+                f"{name!r} is split over {', '.join(sorted(used))}; its shards need one {words}"
+            )
+            yield Violation("one_node", name, message, len(used) - 1)
+            break
+
+
+def rule_violations(problem: Problem, placement: Placement) -> Iterator[Violation]:
+    """Yield what rules and further capacities are broken, soft rules with their tier."""
+    if not problem.rules and not problem.resource_scopes:
+        return
+    copies = copies_by_model(placement, problem.fleet)
+    copies = {name: held for name, held in copies.items() if name in problem.index_of}
+    for rule in problem.rules:
+        for breach in rule.breaches(problem, copies):
+            tail = (breach.subject, breach.message, breach.amount, rule.soft, breach.models)
+            yield Violation(rule.kind, *tail)
+    for resource, scope in problem.resource_scopes.items():
+        yield from _overdrawn(problem, copies, resource, scope)
+
+
+def _overdrawn(
+    problem: Problem, copies: dict[str, list[Replica]], resource: str, scope: str
+) -> Iterator[Violation]:
+    """Yield the GPUs or nodes of whose resource more is taken than they have."""
+    taken: dict[str, list[float]] = {}
+    for name, held in copies.items():
+        amount = problem.models[problem.index_of[name]].resources.get(resource, 0)
+        if amount:
+            for gpu in (gpu for replica in held for gpu in replica.gpus):
+                taken.setdefault(problem.fleet.domain(gpu, scope) or "", []).append(amount)
+    holders = problem.fleet.nodes if scope == "node" else problem.fleet.gpus
+    for holder in holders:
+        name = holder.name if isinstance(holder, Node) else holder.id
+        total, most = math.fsum(taken.get(name, [])), holder.resources.get(resource, 0)
+        if total > most:
+            message = f"{scope} {name} has {most:g} of {resource}; its shards take {total:g}"
+            yield Violation("resource", name, message, total - most)
 
 
 def misfits(problem: Problem) -> dict[str, str]:
-    """Return the models that no GPU can hold even alone, each with the reason."""
-    largest = max(gpu.usable_bytes for gpu in problem.fleet.gpus)
+    """Return the models of which no GPU that they may run on holds even one shard alone."""
     reasons = {}
     for index, model in enumerate(problem.models):
-        need = min(
-            (problem.need(index, degree) for degree in model.tensor_parallel),
-            key=lambda need: need.weights_bytes,
-        )
+        allowed = [gpu for gpu in map(problem.fleet.gpu, problem.allowed(index)) if gpu]
+        if not allowed:
+            reasons[model.name] = "no GPU is left to it by its types and rules"
+            continue
+        largest = max(gpu.usable_bytes for gpu in allowed)
+        degree = max(model.tensor_parallel)
+        need = problem.need(index, degree)
         taken, least = need.weights_bytes, max(1, need.min_kv_bytes)
         if taken + least > largest:
             kept = f" and {format_bytes(least)} for KV" if need.min_kv_bytes else ""
+            split = f" on each of {degree} GPUs" if degree > 1 else ""
+            it_may = "" if len(allowed) == len(problem.fleet.gpus) else " that it may run on"
             reasons[model.name] = (
-                f"needs {format_bytes(taken)} with overhead{kept}; "
-                f"the largest GPU has {format_bytes(largest)} usable"
+                f"needs {format_bytes(taken)} with overhead{kept}{split}; "
+                f"the largest GPU{it_may} has {format_bytes(largest)} usable"
             )
     return reasons

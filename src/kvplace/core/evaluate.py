@@ -7,8 +7,8 @@ not depend on the order of models, replicas or GPUs.
 import math
 from dataclasses import dataclass
 
-from kvplace.core.constraints import Violation, structure_violations
-from kvplace.core.placement import Placement
+from kvplace.core.constraints import Violation, rule_violations, structure_violations
+from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.units import format_bytes
 
@@ -77,10 +77,13 @@ class Evaluation:
         One entry per GPU of the fleet, in the fleet's order.
     violations
         What is wrong with the placement; empty for a valid one.
+    preferences
+        Soft rules that are broken, each with its tier.
     """
 
     gpus: tuple[GPUEvaluation, ...]
     violations: tuple[Violation, ...]
+    preferences: tuple[Violation, ...] = ()
 
     @property
     def value(self) -> float:
@@ -124,19 +127,21 @@ def evaluate(problem: Problem, placement: Placement) -> Evaluation:
     say what is wrong: models lost or unknown, GPUs unknown, memory exceeded, too little KV.
     """
     violations = list(structure_violations(problem, placement))
-    copies: dict[str, int] = {}
+    copies: dict[str, list[Replica]] = {}
     for replica in placement:
-        copies[replica.model] = copies.get(replica.model, 0) + 1
+        copies.setdefault(replica.model, []).append(replica)
     shards: dict[str, list[Shard]] = {gpu.id: [] for gpu in problem.fleet.gpus}
-    for replica in placement:
-        model = problem.index_of.get(replica.model)
-        if model is None or not replica.gpus:
+    for name, held_ in copies.items():
+        index = problem.index_of.get(name)
+        if index is None:
             continue  # named by structure_violations
-        need = problem.need(model, len(replica.gpus), copies[replica.model])
-        for rank, gpu_id in enumerate(replica.gpus):
-            if gpu_id in shards:
-                part = (need.weights_bytes, need.min_kv_bytes, need.load)
-                shards[gpu_id].append(Shard(replica.model, replica.index, rank, *part))
+        parts = problem.demand_parts(index, [replica.gpus for replica in held_])
+        for replica, part in zip(held_, parts, strict=True):
+            need = problem.shard(index, max(1, len(replica.gpus)), part)
+            for rank, gpu_id in enumerate(replica.gpus):
+                if gpu_id in shards:
+                    taken = (need.weights_bytes, need.min_kv_bytes, need.load)
+                    shards[gpu_id].append(Shard(name, replica.index, rank, *taken))
     gpus = []
     unit = problem.goal.memory_unit_bytes
     for gpu in problem.fleet.gpus:
@@ -148,7 +153,10 @@ def evaluate(problem: Problem, placement: Placement) -> Evaluation:
         gpus.append(GPUEvaluation(gpu.id, gpu.type, gpu.usable_bytes, weights, load, kvpr, held))
         if held:
             violations.extend(_memory_violations(gpus[-1]))
-    return Evaluation(tuple(gpus), tuple(violations))
+    broken = list(rule_violations(problem, placement))
+    violations.extend(violation for violation in broken if violation.tier is None)
+    preferences = tuple(violation for violation in broken if violation.tier is not None)
+    return Evaluation(tuple(gpus), tuple(violations), preferences)
 
 
 def _memory_violations(gpu: GPUEvaluation) -> list[Violation]:

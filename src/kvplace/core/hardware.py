@@ -22,12 +22,18 @@ class GPU:
         What a process can allocate, not the size on the box.
     reserve_bytes
         Kept for others; not used for weights nor for KV cache.
+    link
+        Name of its link domain within the node; all GPUs of a node are one by default.
+    resources
+        Further additive capacities that its shards share, by name.
     """
 
     id: str
     type: str
     memory_bytes: int
     reserve_bytes: int = 0
+    link: str = ""
+    resources: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if self.memory_bytes <= 0:
@@ -56,11 +62,14 @@ class Node:
         Its devices, in the order of the host's own numbering.
     labels
         Topology and other facts, such as ``{"zone": "a"}``.
+    resources
+        Further additive capacities that the shards on all its GPUs share, by name.
     """
 
     name: str
     gpus: tuple[GPU, ...]
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    resources: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,25 @@ class Fleet:
     def node_of(self, gpu_id: str) -> Node | None:
         """Return the node that holds the GPU of that id, or None."""
         return self._node_of.get(gpu_id)
+
+    def domain(self, gpu_id: str, key: str) -> str | None:
+        """Return the topology domain of a GPU, or None where it is in none.
+
+        Parameters
+        ----------
+        gpu_id
+            A GPU of the fleet.
+        key
+            ``gpu``, ``link``, ``node``, or the name of a label of nodes.
+        """
+        if key == "gpu":
+            return gpu_id
+        node = self._node_of[gpu_id]
+        if key == "node":
+            return node.name
+        if key == "link":
+            return f"{node.name}/{self._gpu_of[gpu_id].link}"
+        return node.labels.get(key)
 
 
 def _twice(names: Iterator[str]) -> list[str]:

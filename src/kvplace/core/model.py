@@ -1,13 +1,15 @@
 """Model, Demand, SLO: what is to be served, and how it may be split."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from kvplace.core.launch import Launch
 from kvplace.errors import Fault, InputError
 from kvplace.units import GIB
 
-__all__ = ["DEFAULT_OVERHEAD_BYTES", "SLO", "Demand", "Model", "Replicas"]
+__all__ = ["DEFAULT_OVERHEAD_BYTES", "SLO", "Attention", "Demand", "Model", "Replicas", "Split"]
 
 DEFAULT_OVERHEAD_BYTES = 3 * GIB // 2
 """Memory of one engine process on one GPU besides weights and KV cache: 1.5 GiB.
@@ -56,12 +58,47 @@ class SLO:
     latency_seconds: float | None = None
 
 
+class Split(StrEnum):
+    """How the demand of a model is divided over its copies.
+
+    ``even``
+        Every copy carries the same part.
+    ``capacity``
+        A copy carries a part in proportion to the usable memory of the smallest of its GPUs.
+    """
+
+    EVEN = "even"
+    CAPACITY = "capacity"
+
+
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """How many running copies of a model the planner may choose, both ends included."""
+    """How many running copies of a model the planner may choose, both ends included.
+
+    Parameters
+    ----------
+    min, max
+        Least and most copies.
+    split
+        How the demand is divided over them.
+    """
 
     min: int = 1
     max: int = 1
+    split: Split = Split.EVEN
+
+
+class Attention(StrEnum):
+    """What of the KV cache of a token each rank of a split model holds.
+
+    ``grouped``
+        Whole KV heads, at least one per rank: with more ranks than heads, heads are replicated.
+    ``mla``
+        The latent vector of multi-head latent attention, whole on every rank.
+    """
+
+    GROUPED = "grouped"
+    MLA = "mla"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +126,14 @@ class Model:
     tensor_parallel
         Allowed degrees, ascending.
     replicas
-        Allowed numbers of copies.
+        Allowed numbers of copies, and how demand is divided over them.
+    attention, kv_heads
+        How the KV cache is split over the ranks of a copy; `kv_heads` None where unknown, which
+        counts as an even split.
+    gpu_types
+        GPU types it may run on; empty for all.
+    resources
+        What each shard takes of further capacities of its GPU or node, by name.
     launch
         How its engine is started; says nothing about what a placement is worth.
 
@@ -109,6 +153,10 @@ class Model:
     min_kv_bytes: int = 0
     tensor_parallel: tuple[int, ...] = (1,)
     replicas: Replicas = Replicas()
+    attention: Attention = Attention.GROUPED
+    kv_heads: int | None = None
+    gpu_types: tuple[str, ...] = ()
+    resources: Mapping[str, float] = field(default_factory=dict, hash=False)
     launch: Launch = _PLAIN_LAUNCH
 
     def __post_init__(self) -> None:
@@ -124,6 +172,7 @@ class Model:
             "slo.ttft_seconds": self.slo.ttft_seconds,
             "slo.tpot_seconds": self.slo.tpot_seconds,
             "slo.latency_seconds": self.slo.latency_seconds,
+            **{f"resources.{name}": amount for name, amount in self.resources.items()},
         }
         faults = [
             Fault(f"{value!r} must be a finite number of at least 0", f"{self.name}.{key}")
@@ -134,6 +183,9 @@ class Model:
             faults.append(Fault("degrees must be at least 1", f"{self.name}.tensor_parallel"))
         if not 1 <= self.replicas.min <= self.replicas.max:
             faults.append(Fault("1 <= min <= max must hold", f"{self.name}.replicas"))
+        if self.kv_heads is not None and (self.kv_heads < 1 or self.attention is Attention.MLA):
+            message = "must be at least 1, and has no place beside attention mla"
+            faults.append(Fault(message, f"{self.name}.kv_heads"))
         if faults:
             raise InputError(faults)
 
@@ -146,3 +198,20 @@ class Model:
         if ttft is None or tpot is None or output is None:
             return None
         return ttft + output * tpot
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is one undivided replica."""
+        return self.tensor_parallel == (1,) and self.replicas.max == 1
+
+    def kv_part(self, degree: int) -> float:
+        """Return the part of a copy's KV cache that each of its ranks holds.
+
+        1/degree where heads divide evenly or are not known; ``ceil(heads / degree) / heads`` of
+        grouped attention, which is never less than one head; 1 with MLA.
+        """
+        if self.attention is Attention.MLA:
+            return 1.0
+        if self.kv_heads is None:
+            return 1 / degree
+        return -(-self.kv_heads // degree) / self.kv_heads

@@ -3,12 +3,15 @@
 import hashlib
 import json
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from kvplace.core.hardware import Fleet
-from kvplace.core.model import Model
+from kvplace.core.model import Model, Split
 from kvplace.core.objective import Objective, default_objective
+from kvplace.core.rules.places import PlaceRule
+from kvplace.core.rules.rule import Rule, usable
 from kvplace.core.shard import ShardNeed, shard_need
 from kvplace.errors import Fault, InputError
 
@@ -27,16 +30,20 @@ class Problem:
         What there is to place on.
     objective
         The load; `default_objective` of the models where it is not given.
+    rules
+        What is demanded of a placement besides that everything fits.
 
     Raises
     ------
     InputError
-        A name occurs twice, or a model lacks a field that the objective needs.
+        A name occurs twice, a model lacks a field that the objective needs, or a rule, a GPU
+        type or a resource names what there is not.
     """
 
     models: tuple[Model, ...]
     fleet: Fleet
     objective: Objective | None = field(default=None)  # never None after construction
+    rules: tuple[Rule, ...] = ()
 
     def __post_init__(self) -> None:
         objective = Objective(self.objective or default_objective(self.models))
@@ -55,6 +62,7 @@ class Problem:
                 )
                 for name in objective.missing(model)
             )
+        faults.extend(self._unknown())
         if not self.models:
             faults.append(Fault("there is no model to place", "models"))
         if faults:
@@ -62,6 +70,104 @@ class Problem:
         # A load that overflows is refused here, not in a solver; then no KVPR can overflow.
         if not math.isfinite(sum(self.loads) * objective.memory_unit_bytes):
             raise InputError([Fault("the loads of all models together overflow", "models")])
+
+    def _unknown(self) -> Iterator[Fault]:
+        """Yield what models and rules name and the fleet does not have."""
+        types = {gpu.type for gpu in self.fleet.gpus}
+        known = self.resource_scopes
+        for index, model in enumerate(self.models):
+            for type_ in model.gpu_types:
+                if type_ not in types:
+                    message = f"the fleet has no GPU of type {type_!r}; it has {_listed(types)}"
+                    yield Fault(message, f"models[{index}].gpu_types")
+            for name in model.resources:
+                if name not in known:
+                    message = f"no GPU and no node has {name!r}; give it under their resources"
+                    yield Fault(message, f"models[{index}].resources.{name}")
+        for name, scope in known.items():
+            if scope == "both":
+                yield Fault(f"GPUs and nodes both have {name!r}; only one of them may", "nodes")
+        for index, rule in enumerate(self.rules):
+            yield from (Fault(message, f"rules[{index}]") for message in rule.faults(self))
+
+    @cached_property
+    def resource_scopes(self) -> dict[str, str]:
+        """``gpu`` or ``node``, whichever has the capacity, by the name of each resource."""
+        scopes: dict[str, str] = {}
+        for node in self.fleet.nodes:
+            for scope, holders in (("node", (node,)), ("gpu", node.gpus)):
+                for name in (name for holder in holders for name in holder.resources):
+                    scopes[name] = scope if scopes.get(name, scope) == scope else "both"
+        return scopes
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether one undivided replica per model, free to go anywhere, is all there is."""
+        return not self.rules and all(
+            model.plain and not model.gpu_types and not model.resources for model in self.models
+        )
+
+    @cached_property
+    def _place_rules(self) -> list[tuple[int, PlaceRule, frozenset[str]]]:
+        """Hard rules that say where models may run, with the models they concern."""
+        return [
+            (index, rule, frozenset(rule.concerned(self.index_of)))
+            for index, rule in enumerate(self.rules)
+            if isinstance(rule, PlaceRule) and rule.soft is None
+        ]
+
+    @cached_property
+    def _allowed(self) -> dict[tuple[object, ...], frozenset[str]]:
+        return {}
+
+    def allowed(self, index: int) -> frozenset[str]:
+        """Return the ids of the GPUs that type and hard rules let a model run on.
+
+        Models of which the same is asked share one set.
+        """
+        model = self.models[index]
+        rules = [(at, rule) for at, rule, names in self._place_rules if model.name in names]
+        key = (model.gpu_types, *(at for at, _ in rules))
+        if key not in self._allowed:
+            self._allowed[key] = frozenset(
+                gpu.id
+                for gpu in self.fleet.gpus
+                if usable(gpu, model.gpu_types)
+                and all(rule.allows(self.fleet, gpu.id) for _, rule in rules)
+            )
+        return self._allowed[key]
+
+    @cached_property
+    def _domains_allowed(self) -> dict[tuple[int, str], tuple[str, ...]]:
+        return {}
+
+    def domains_allowed(self, index: int, key: str) -> tuple[str, ...]:
+        """Return the domains of a topology key that hold a GPU a model may run on, sorted."""
+        allowed = self.allowed(index)
+        known = self._domains_allowed
+        at = (id(allowed), key)  # one set per signature, kept alive by the problem
+        if at not in known:
+            found = {self.fleet.domain(gpu, key) for gpu in allowed}
+            known[at] = tuple(sorted(domain for domain in found if domain is not None))
+        return known[at]
+
+    def usable_bytes(self, gpu_id: str) -> int:
+        """Return the usable memory of a GPU of the fleet."""
+        gpu = self.fleet.gpu(gpu_id)
+        assert gpu is not None
+        return gpu.usable_bytes
+
+    def options(self, index: int) -> list[tuple[int, int]]:
+        """Return the allowed pairs of degree and copies of a model.
+
+        Copies share no GPU, so more shards than there are allowed GPUs are left out.
+        """
+        model, most = self.models[index], len(self.allowed(index))
+        return [
+            (degree, copies)
+            for degree in model.tensor_parallel
+            for copies in range(model.replicas.min, min(model.replicas.max, most // degree) + 1)
+        ]
 
     @property
     def goal(self) -> Objective:
@@ -89,9 +195,39 @@ class Problem:
         degree
             Tensor parallel degree of the replica.
         replicas
-            Copies among which the demand is split.
+            Copies among which the demand is split evenly.
         """
-        return shard_need(self.models[index], self.loads[index], degree, replicas)
+        return self.shard(index, degree, 1 / replicas)
+
+    def shard(self, index: int, degree: int, part: float) -> ShardNeed:
+        """Return what one shard of a copy takes that carries a given part of the demand."""
+        part *= self.rank_part(index, degree)
+        return shard_need(self.models[index], self.loads[index], degree, part)
+
+    def rank_part(self, index: int, degree: int) -> float:
+        """Return the part of a copy's load that falls on each rank.
+
+        That of its KV cache, or an even part where the load has no KV bytes in it.
+        """
+        if self.goal is Objective.REQUESTS:
+            return 1 / degree
+        return self.models[index].kv_part(degree)
+
+    def demand_parts(self, index: int, copies: Sequence[Sequence[str]]) -> list[float]:
+        """Return the part of the demand that each copy carries; together they are 1.
+
+        Parameters
+        ----------
+        index
+            Position in `models`.
+        copies
+            GPUs of each copy.
+        """
+        if self.models[index].replicas.split is Split.EVEN:
+            return [1 / len(copies)] * len(copies)
+        found = ([self.fleet.gpu(gpu) for gpu in gpus] for gpus in copies)
+        least = [min((g.usable_bytes for g in gpus if g), default=1) for gpus in found]
+        return [memory / sum(least) for memory in least]
 
     def with_objective(self, objective: Objective | str | None) -> "Problem":
         """Return the same problem under another load; None keeps it."""
@@ -101,18 +237,43 @@ class Problem:
     def digest(self) -> str:
         """SHA-256 over everything that decides what a placement is worth, for plan files.
 
-        The order of models and nodes does not enter it.
+        The order of models, nodes and rules does not enter it.
         """
         models = sorted(
             [
                 m.name, m.weights_bytes, m.overhead_bytes, m.min_kv_bytes, load,
                 list(m.tensor_parallel), m.replicas.min, m.replicas.max,
+                *_stated(
+                    kv_part=[m.kv_part(d) for d in m.tensor_parallel if d > 1],
+                    split=m.replicas.split.value if m.replicas.split is not Split.EVEN else "",
+                    gpu_types=sorted(m.gpu_types), resources=sorted(m.resources.items()),
+                ),
             ]
             for m, load in zip(self.models, self.loads, strict=True)
         )  # fmt: skip
         nodes = sorted(
-            [n.name, sorted(n.labels.items()), [[g.id, g.type, g.usable_bytes] for g in n.gpus]]
+            [
+                n.name, sorted(n.labels.items()),
+                [
+                    [
+                        g.id, g.type, g.usable_bytes,
+                        *_stated(link=g.link, resources=sorted(g.resources.items())),
+                    ]
+                    for g in n.gpus
+                ],
+                *_stated(resources=sorted(n.resources.items())),
+            ]
             for n in self.fleet.nodes
-        )
-        text = json.dumps([self.goal.value, models, nodes], separators=(",", ":"))
+        )  # fmt: skip
+        parts = [self.goal.value, models, nodes, *_stated(rules=sorted(map(repr, self.rules)))]
+        text = json.dumps(parts, separators=(",", ":"))
         return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _stated(**values: object) -> list[object]:
+    """Return what is not empty, with its name."""
+    return [[name, value] for name, value in values.items() if value]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

@@ -26,23 +26,24 @@ class ShardNeed:
     load: float
 
 
-def shard_need(model: Model, load: float, degree: int, replicas: int) -> ShardNeed:
-    """Split a model's weights and load over the shards of its replicas.
+def shard_need(model: Model, load: float, degree: int, load_part: float) -> ShardNeed:
+    """Return what a shard takes.
 
     Parameters
     ----------
     model
         The model.
     load
-        Load of all its demand.
+        Load of all its demand on one undivided copy.
     degree
-        Tensor parallel degree: weights and load are divided by it, the overhead is not.
-    replicas
-        Copies; each carries an even part of the load.
+        Tensor parallel degree: weights are divided by it, the overhead is not.
+    load_part
+        Part of that load that falls on one rank: the copy's part of the demand times the rank's
+        part of the KV cache (`Problem.rank_part`).
     """
     part = -(-model.weights_bytes // degree)  # rounded up: no byte is lost
     return ShardNeed(
         weights_bytes=part + model.overhead_bytes,
         min_kv_bytes=model.min_kv_bytes,
-        load=load / (degree * replicas),
+        load=load * load_part,
     )

@@ -3,15 +3,23 @@
 from typing import Any
 
 from kvplace.core.hardware import Fleet, Node
-from kvplace.core.model import DEFAULT_OVERHEAD_BYTES, SLO, Demand, Model, Replicas
+from kvplace.core.model import (
+    DEFAULT_OVERHEAD_BYTES,
+    SLO,
+    Attention,
+    Demand,
+    Model,
+    Replicas,
+    Split,
+)
 from kvplace.core.objective import Objective, default_objective
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 from kvplace.formats.launch import LaunchPart, build_launch
 from kvplace.formats.nodes import build_nodes
-from kvplace.formats.report import Path, Report, shown
+from kvplace.formats.report import Path, Report, path_of, shown
+from kvplace.formats.rules import RulePart, build_rule
 from kvplace.formats.schema import FleetPart, ModelPart, NodePart
-from kvplace.formats.splits import refuse_splits
 from kvplace.formats.validate import validate, validate_list
 
 __all__ = ["Assembly", "objective_named"]
@@ -70,7 +78,8 @@ class Assembly:
             Every fault noted.
         """
         data, report = self._data, self._report
-        shell = {key: [] if key in ("nodes", "models") else value for key, value in data.items()}
+        lists = ("nodes", "models", "rules")
+        shell = {key: [] if key in lists else value for key, value in data.items()}
         head = validate(FleetPart, shell, (), report)
         if head is None and "schema" in data and report.covers(("schema",)):
             report.refuse()  # written for another format: nothing else would mean anything
@@ -81,15 +90,23 @@ class Assembly:
             ) else []  # fmt: skip
             nodes = build_nodes(parts, report)
         models = self._models(head)
+        rules = []
+        if "rules" in data:
+            stated = validate_list(RulePart, data["rules"], ("rules",), report, least=0)
+            rules = [build_rule(part) for part in stated if part is not None]
         objective = self._objective
         if objective is None and head is not None and head.objective is not None:
             objective = Objective(head.objective)
         self._cross_check(models, objective)
         report.refuse()
         try:
-            return Problem(tuple(m for m in models if m is not None), Fleet(nodes), objective)
-        except InputError as error:  # a cross-check of the core that this file does not mirror
-            raise InputError(error.faults, report.source) from None
+            placed = tuple(m for m in models if m is not None)
+            return Problem(placed, Fleet(nodes), objective, tuple(rules))
+        except InputError as error:  # cross-checks of the core
+            for fault in error.faults:
+                report.add(path_of(fault.path), fault.message)
+            report.refuse()
+            raise
 
     def _models(self, head: FleetPart | None) -> list[Model | None]:
         """Build the models; None where one is faulty."""
@@ -99,9 +116,7 @@ class Assembly:
         overhead = head.defaults.overhead if head is not None else None
         default = DEFAULT_OVERHEAD_BYTES if overhead is None else overhead
         launch = head.defaults.launch if head is not None else None
-        models = [None if part is None else _model(part, default, launch) for part in parts]
-        refuse_splits(models, self._report)
-        return models
+        return [None if part is None else _model(part, default, launch) for part in parts]
 
     def _cross_check(self, models: list[Model | None], objective: Objective | None) -> None:
         """Note names given twice, and fields that the objective lacks."""
@@ -136,7 +151,11 @@ def _model(part: ModelPart, default_overhead: int, launch: LaunchPart | None) ->
         overhead_bytes=default_overhead if part.overhead is None else part.overhead,
         min_kv_bytes=part.min_kv,
         tensor_parallel=part.tensor_parallel,
-        replicas=Replicas(part.replicas.min, part.replicas.max),
+        replicas=Replicas(part.replicas.min, part.replicas.max, Split(part.replicas.split)),
+        attention=Attention(part.attention),
+        kv_heads=part.kv_heads,
+        gpu_types=tuple(part.gpu_types or ()),
+        resources=part.resources,
         launch=build_launch(part.launch, launch),
     )
 

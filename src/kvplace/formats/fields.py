@@ -24,6 +24,7 @@ __all__ = [
     "Number",
     "NumberOrInfinity",
     "Rate",
+    "Resources",
     "Text",
     "Tokens",
     "count",
@@ -241,6 +242,13 @@ Rate = Annotated[
     ),
 ]
 Tokens = Annotated[float, *_kind(tokens, type="number", minimum=0, maximum=_MAX_TOKENS)]
+Resources = Annotated[
+    dict[
+        Annotated[str, *_kind(name, type="string", minLength=1)],
+        Annotated[float, *_kind(number, type="number", minimum=0)],
+    ],
+    "capacities by name",
+]
 BytesPerToken = Annotated[
     int, *_kind(bytes_per_token, type="integer", minimum=0, maximum=_MAX_BYTES_PER_TOKEN)
 ]

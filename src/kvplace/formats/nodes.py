@@ -13,7 +13,7 @@ from kvplace.formats.write import bytes_text
 
 __all__ = ["build_nodes"]
 
-_Device = tuple[str, int, int]  # type, memory and reserve of a GPU
+_Device = tuple[str, int, int, dict[str, float]]  # type, memory, reserve, resources of a GPU
 
 
 def build_nodes(parts: Sequence[NodePart | None], report: Report) -> tuple[Node, ...]:
@@ -40,14 +40,20 @@ def build_nodes(parts: Sequence[NodePart | None], report: Report) -> tuple[Node,
                 of = f"nodes[{first}]"
                 report.add((*path, "name"), f"{shown(name)} is already the name of {of}")
                 break
-            nodes.append(
-                Node(
-                    name,
-                    tuple(GPU(f"{name}/{i}", *device) for i, device in enumerate(devices)),
-                    dict(part.labels),
-                )
-            )
+            nodes.append(_node(name, devices, part))
     return tuple(nodes)
+
+
+def _node(name: str, devices: list[_Device], part: NodePart) -> Node:
+    """Return one host."""
+    gpus = tuple(
+        GPU(
+            f"{name}/{i}", type_, memory, reserve,
+            str(i // part.link_size) if part.link_size else "", resources,
+        )
+        for i, (type_, memory, reserve, resources) in enumerate(devices)
+    )  # fmt: skip
+    return Node(name, gpus, dict(part.labels), dict(part.resources))
 
 
 def _number_of_gpus(part: NodePart) -> int:
@@ -94,4 +100,4 @@ def _device(part: GPUPart, path: Path, report: Report) -> _Device | None:
         message = f"{bytes_text(part.reserve)} is not less than the memory, {bytes_text(memory)}"
         report.add((*path, "reserve"), message)
         return None
-    return part.type or bytes_text(memory), memory, part.reserve
+    return part.type or bytes_text(memory), memory, part.reserve, dict(part.resources)

@@ -3,9 +3,9 @@
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeVar
 
 import kvplace
 from kvplace.core.evaluate import GPUEvaluation
@@ -37,6 +37,9 @@ __all__ = [
 ]
 
 
+T = TypeVar("T")
+
+
 def plan_of(result: Result, progress: Sequence[PlanStep] = ()) -> Plan:
     """Return the plan that states a result.
 
@@ -58,6 +61,7 @@ def plan_of(result: Result, progress: Sequence[PlanStep] = ()) -> Plan:
             threshold=proof.certificate.threshold,
             prices=dict(zip(names, proof.certificate.prices, strict=True)),
             worths=proof.certificate.worths,
+            scope=proof.certificate.scope,
         )
     return Plan(
         kvplace_version=kvplace.__version__,
@@ -78,12 +82,26 @@ def plan_of(result: Result, progress: Sequence[PlanStep] = ()) -> Plan:
         iterations=result.iterations,
         seconds=result.seconds,
         nodes=tuple(
-            PlanNode(node.name, tuple(gpu.id for gpu in node.gpus), tuple(node.labels.items()))
+            PlanNode(
+                node.name,
+                tuple(gpu.id for gpu in node.gpus),
+                tuple(node.labels.items()),
+                _unless_empty(gpu.link for gpu in node.gpus),
+                tuple(node.resources.items()),
+                _unless_empty(tuple(gpu.resources.items()) for gpu in node.gpus),
+            )
             for node in problem.fleet.nodes
         ),
         models=problem.models,
+        rules=problem.rules,
         progress=tuple(progress),
     )
+
+
+def _unless_empty(entries: Iterable[T]) -> tuple[T, ...]:
+    """Return the entries, and none where each is empty."""
+    listed = tuple(entries)
+    return listed if any(listed) else ()
 
 
 def _plan_gpu(gpu: GPUEvaluation) -> PlanGPU:
@@ -132,6 +150,10 @@ def write_plan(plan: Plan) -> str:
         data["nodes"] = [node_data(node) for node in plan.nodes]
     if plan.models:
         data["models"] = [model_data(model) for model in plan.models]
+    if plan.rules:
+        from kvplace.formats.rules import rule_data  # noqa: PLC0415 - as above
+
+        data["rules"] = [rule_data(rule) for rule in plan.rules]
     if plan.progress:
         data["progress"] = [
             {"seconds": step.seconds, "value": _finite(step.value), "bound": _finite(step.bound)}
@@ -206,7 +228,7 @@ def _replica_data(replica: Replica) -> dict[str, Any]:
 def _certificate_data(certificate: PlanCertificate | None) -> dict[str, Any] | None:
     if certificate is None:
         return None
-    return {
+    data: dict[str, Any] = {
         "method": certificate.method,
         "threshold": _finite(certificate.threshold),
         "prices": certificate.prices,
@@ -214,3 +236,6 @@ def _certificate_data(certificate: PlanCertificate | None) -> dict[str, Any] | N
             {"memory_bytes": memory, "worth": worth} for memory, worth in certificate.worths
         ],
     }
+    if certificate.scope:
+        data["scope"] = list(certificate.scope)
+    return data

@@ -1,18 +1,27 @@
 """The problem that a plan carries, so that it can be evaluated again without its fleet file."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.launch import Launch
-from kvplace.core.model import SLO, Demand, Model, Replicas
+from kvplace.core.model import SLO, Attention, Demand, Model, Replicas, Split
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
-from kvplace.formats.fields import Count, Degrees, Integer, Name, Number, Text
+from kvplace.formats.fields import (
+    Count,
+    Degrees,
+    Integer,
+    Name,
+    Number,
+    Resources,
+    Text,
+    word,
+)
 from kvplace.formats.launch import LaunchPart, build_launch, launch_data
-from kvplace.formats.stated import Plan, PlanNode
+from kvplace.formats.stated import Plan, PlanGPU, PlanNode
 from kvplace.formats.validate import Part
 
 __all__ = [
@@ -49,6 +58,7 @@ class PlanReplicasPart(Part):
 
     min: Count
     max: Count
+    split: Annotated[str, *word(*Split)] = Split.EVEN
 
 
 class PlanModelPart(Part):
@@ -62,6 +72,10 @@ class PlanModelPart(Part):
     kv_bytes_per_sequence: Integer = 0
     tensor_parallel: Degrees = (1,)
     replicas: PlanReplicasPart = PlanReplicasPart(min=1, max=1)
+    attention: Annotated[str, *word(*Attention)] = Attention.GROUPED
+    kv_heads: Count | None = None
+    gpu_types: list[Name] = Field(default=[])
+    resources: Resources = Field(default={})
     demand: PlanDemandPart
     slo: PlanSLOPart = PlanSLOPart()
     launch: LaunchPart | None = None
@@ -73,6 +87,9 @@ class PlanNodePart(Part):
     name: Name
     gpus: list[Name]
     labels: dict[Name, Text] = Field(default={})
+    links: list[Text] = Field(default=[], description="Link domain of each GPU, by default one.")
+    resources: Resources = Field(default={})
+    gpu_resources: list[Resources] = Field(default=[])
 
 
 def build_model(part: PlanModelPart) -> Model:
@@ -93,14 +110,25 @@ def build_model(part: PlanModelPart) -> Model:
         overhead_bytes=part.overhead_bytes,
         min_kv_bytes=part.min_kv_bytes,
         tensor_parallel=part.tensor_parallel,
-        replicas=Replicas(part.replicas.min, part.replicas.max),
+        replicas=Replicas(part.replicas.min, part.replicas.max, Split(part.replicas.split)),
+        attention=Attention(part.attention),
+        kv_heads=part.kv_heads,
+        gpu_types=tuple(part.gpu_types),
+        resources=part.resources,
         launch=build_launch(part.launch),
     )
 
 
 def build_node(part: PlanNodePart) -> PlanNode:
     """Return the node that a plan states."""
-    return PlanNode(part.name, tuple(part.gpus), tuple(part.labels.items()))
+    return PlanNode(
+        part.name,
+        tuple(part.gpus),
+        tuple(part.labels.items()),
+        tuple(part.links),
+        tuple(part.resources.items()),
+        tuple(tuple(amounts.items()) for amounts in part.gpu_resources),
+    )
 
 
 def problem_of(plan: Plan, source: str = "") -> Problem:
@@ -128,17 +156,8 @@ def problem_of(plan: Plan, source: str = "") -> Problem:
     if sorted(stated) != sorted(gpu.id for gpu in plan.gpus):
         raise InputError("the nodes of this plan do not name each of its GPUs once", source)
     try:
-        fleet = Fleet(
-            tuple(
-                Node(
-                    node.name,
-                    tuple(GPU(id_, gpus[id_].type, gpus[id_].memory_bytes) for id_ in node.gpus),
-                    dict(node.labels),
-                )
-                for node in plan.nodes
-            )
-        )
-        problem = Problem(plan.models, fleet, Objective(plan.objective))
+        fleet = Fleet(tuple(_node(node, gpus) for node in plan.nodes))
+        problem = Problem(plan.models, fleet, Objective(plan.objective), plan.rules)
     except InputError as error:
         raise InputError(error.faults, source) from None
     if problem.digest != plan.problem_digest:
@@ -148,6 +167,19 @@ def problem_of(plan: Plan, source: str = "") -> Problem:
             source,
         )
     return problem
+
+
+def _node(node: PlanNode, gpus: dict[str, PlanGPU]) -> Node:
+    """Return a node as it was planned for; memory is what was usable."""
+    links = node.links or [""] * len(node.gpus)
+    amounts = node.gpu_resources or [()] * len(node.gpus)
+    if not len(links) == len(amounts) == len(node.gpus):
+        raise InputError(f"node {node.name!r} does not state one link and resource for each GPU")
+    devices = tuple(
+        GPU(id_, gpus[id_].type, gpus[id_].memory_bytes, 0, link, dict(resources))
+        for id_, link, resources in zip(node.gpus, links, amounts, strict=True)
+    )
+    return Node(node.name, devices, dict(node.labels), dict(node.resources))
 
 
 def model_data(model: Model) -> dict[str, Any]:
@@ -167,6 +199,16 @@ def model_data(model: Model) -> dict[str, Any]:
         data["tensor_parallel"] = list(model.tensor_parallel)
     if model.replicas != _ONE:
         data["replicas"] = {"min": model.replicas.min, "max": model.replicas.max}
+        if model.replicas.split is not Split.EVEN:
+            data["replicas"]["split"] = model.replicas.split.value
+    if model.attention is not Attention.GROUPED:
+        data["attention"] = model.attention.value
+    if model.kv_heads is not None:
+        data["kv_heads"] = model.kv_heads
+    if model.gpu_types:
+        data["gpu_types"] = list(model.gpu_types)
+    if model.resources:
+        data["resources"] = dict(model.resources)
     data["demand"] = _given(
         requests_per_second=model.demand.requests_per_second,
         prompt_tokens=model.demand.prompt_tokens,
@@ -189,6 +231,12 @@ def node_data(node: PlanNode) -> dict[str, Any]:
     data: dict[str, Any] = {"name": node.name, "gpus": list(node.gpus)}
     if node.labels:
         data["labels"] = dict(node.labels)
+    if any(node.links):
+        data["links"] = list(node.links)
+    if node.resources:
+        data["resources"] = dict(node.resources)
+    if any(node.gpu_resources):
+        data["gpu_resources"] = [dict(amounts) for amounts in node.gpu_resources]
     return data
 
 

@@ -14,6 +14,7 @@ from kvplace.formats.plan_schema import (
     PlanPart,
 )
 from kvplace.formats.report import Report, kind_of, shown
+from kvplace.formats.rules import RulePart, build_rule
 from kvplace.formats.stated import Plan, PlanCertificate, PlanGPU, PlanShard, PlanStep
 from kvplace.formats.validate import validate, validate_list
 
@@ -40,6 +41,7 @@ def parse_plan(text: str, source: str = "") -> Plan:
     part, gpus, placements = _parts(data, report)
     models = _models(data, report)
     nodes = validate_list(PlanNodePart, data.get("nodes", []), ("nodes",), report, least=0)
+    rules = validate_list(RulePart, data.get("rules", []), ("rules",), report, least=0)
     report.refuse()
     assert part is not None
     return Plan(
@@ -64,6 +66,7 @@ def parse_plan(text: str, source: str = "") -> Plan:
         seconds=part.seconds,
         nodes=tuple(build_node(node) for node in nodes if node is not None),
         models=tuple(model for model in models if model is not None),
+        rules=tuple(build_rule(rule) for rule in rules if rule is not None),
         progress=tuple(PlanStep(s.seconds, s.value, s.bound) for s in part.progress),
     )
 
@@ -72,7 +75,7 @@ def _parts(
     data: dict[str, Any], report: Report
 ) -> tuple[PlanPart | None, list[PlanGPUPart | None], list[PlacementPart | None]]:
     """Validate the long lists item by item, so that a hostile file costs little."""
-    lists = ("gpus", "placements", "models", "nodes")
+    lists = ("gpus", "placements", "models", "nodes", "rules")
     shell = {key: [] if key in lists else value for key, value in data.items()}
     part = validate(PlanPart, shell, (), report)
     if part is None and "schema" in data and report.covers(("schema",)):
@@ -129,4 +132,8 @@ def _certificate(part: CertificatePart | None) -> PlanCertificate | None:
     if part is None:
         return None
     worths = tuple((worth.memory_bytes, worth.worth) for worth in part.worths)
-    return PlanCertificate(part.method, part.threshold, dict(part.prices), worths)
+    prices = {
+        name: tuple(price) if isinstance(price, list) else price
+        for name, price in part.prices.items()
+    }
+    return PlanCertificate(part.method, part.threshold, prices, worths, tuple(part.scope))

@@ -16,6 +16,7 @@ from kvplace.formats.fields import (
     word,
 )
 from kvplace.formats.plan_problem import PlanModelPart, PlanNodePart
+from kvplace.formats.rules import RulePart
 from kvplace.formats.stated import PLAN_SCHEMA
 from kvplace.formats.validate import Part
 
@@ -87,8 +88,14 @@ class CertificatePart(Part):
 
     method: _Method
     threshold: NumberOrInfinity
-    prices: dict[str, Integer] = Field(description="Price of each model by its name.")
+    prices: dict[str, Integer | list[Integer]] = Field(
+        description="Price of each model by its name, or of each of its options, degree by degree "
+        "and within that copies by copies."
+    )
     worths: list[WorthPart]
+    scope: list[Name] = Field(
+        default=[], description="GPUs that are worth anything; all where it is left out."
+    )
 
 
 class StepPart(Part):
@@ -120,6 +127,7 @@ class PlanPart(Part):
     seconds: Number
     nodes: list[PlanNodePart] = Field(default=[], description="Hosts that were planned for.")
     models: list[PlanModelPart] = Field(default=[], description="Models that were planned for.")
+    rules: list[RulePart] = Field(default=[], description="Rules that were planned for.")
     progress: list[StepPart] = Field(
         default=[], description="How value and bound came together, oldest first."
     )

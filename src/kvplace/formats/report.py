@@ -8,7 +8,17 @@ from typing import NoReturn
 
 from kvplace.errors import Fault, InputError
 
-__all__ = ["MAX_FAULTS", "Path", "Report", "closest", "kind_of", "nearest", "path_text", "shown"]
+__all__ = [
+    "MAX_FAULTS",
+    "Path",
+    "Report",
+    "closest",
+    "kind_of",
+    "nearest",
+    "path_of",
+    "path_text",
+    "shown",
+]
 
 MAX_FAULTS = 50
 """Faults listed of one file; the rest are counted."""
@@ -102,6 +112,12 @@ def path_text(path: Path) -> str:
         else:
             parts.append(f"[{shown(step)}]")
     return "".join(parts)
+
+
+def path_of(text: str) -> Path:
+    """Return the path that a text such as ``models[3].slo.ttft`` stands for."""
+    steps = re.findall(r"\[(\d+)\]|([^.\[\]]+)", text)
+    return tuple(int(index) if index else key for index, key in steps)
 
 
 def shown(value: object) -> str:

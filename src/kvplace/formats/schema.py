@@ -4,6 +4,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from kvplace.core.model import Attention, Split
 from kvplace.core.objective import Objective
 from kvplace.formats.fields import (
     MAX_GPUS,
@@ -15,6 +16,7 @@ from kvplace.formats.fields import (
     Duration,
     Name,
     Rate,
+    Resources,
     Text,
     Tokens,
     count,
@@ -23,6 +25,7 @@ from kvplace.formats.fields import (
     word,
 )
 from kvplace.formats.launch import LaunchPart
+from kvplace.formats.rules import Names, RulePart
 from kvplace.formats.validate import Part
 
 __all__ = [
@@ -52,6 +55,9 @@ class GPUPart(Part):
         description="What a process can allocate; by default what the catalogue says of the type.",
     )
     reserve: Amount = Field(default=0, description="Kept for others: neither weights nor KV cache.")
+    resources: Resources = Field(
+        default={}, description="Further capacities that its shards share, by name."
+    )
 
 
 def _gpus(value: object) -> object:
@@ -80,6 +86,13 @@ class NodePart(Part):
     ] = Field(examples=["8"], description="GPUs that are all as `gpu` says, or each one by itself.")
     gpu: GPUPart | None = Field(default=None, description="Every GPU of a node that counts them.")
     labels: dict[Name, Text] = Field(default={}, description="Topology and other facts.")
+    link_size: Count | None = Field(
+        default=None,
+        description="GPUs in a row that share a fast link; by default all of the node.",
+    )
+    resources: Resources = Field(
+        default={}, description="Further capacities that the shards on its GPUs share, by name."
+    )
 
 
 class DemandPart(Part):
@@ -105,6 +118,9 @@ class ReplicasPart(Part):
 
     min: Count = 1
     max: Count = Field(examples=["8"])
+    split: Annotated[str, *word(*Split)] = Field(
+        default=Split.EVEN, description="How demand is divided: even, or by capacity of the GPUs."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -130,6 +146,19 @@ class ModelPart(Part):
     tensor_parallel: Degrees = Field(
         default=(1,), description="Degree, or a list of allowed degrees."
     )
+    attention: Annotated[str, *word(*Attention)] = Field(
+        default=Attention.GROUPED,
+        description="grouped: KV heads split over the ranks; mla: whole on every rank.",
+    )
+    kv_heads: Count | None = Field(
+        default=None, description="KV heads of grouped attention; by default KV splits evenly."
+    )
+    gpu_types: Names | None = Field(
+        default=None, description="GPU types that it may run on; by default all."
+    )
+    resources: Resources = Field(
+        default={}, description="What each shard takes of further capacities, by name."
+    )
     replicas: Annotated[
         ReplicasPart,
         BeforeValidator(_replicas),
@@ -153,6 +182,12 @@ class ModelPart(Part):
         default=None, description="How its engine is started; what it leaves out `defaults` gives."
     )
 
+    @model_validator(mode="after")
+    def _heads(self) -> Self:
+        if self.kv_heads is not None and self.attention == Attention.MLA:
+            refuse_value("kv_heads has no place beside attention: mla; leave one of them out")
+        return self
+
 
 class DefaultsPart(Part):
     """Values for models that do not give their own."""
@@ -173,3 +208,6 @@ class FleetPart(Part):
     defaults: DefaultsPart = DefaultsPart()
     nodes: list[NodePart] = Field(examples=["[{name: h100, gpus: 8, gpu: {type: H100-SXM-80GB}}]"])
     models: list[ModelPart] = Field(examples=["[{name: org/model, weights: 14.958GiB, ...}]"])
+    rules: list[RulePart] = Field(
+        default=[], description="What is demanded besides that everything fits."
+    )

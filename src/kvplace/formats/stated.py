@@ -6,6 +6,7 @@ from kvplace.core.certificate import Certificate
 from kvplace.core.model import Model
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
+from kvplace.core.rules.rule import Rule
 
 __all__ = ["PLAN_SCHEMA", "Plan", "PlanCertificate", "PlanGPU", "PlanNode", "PlanShard", "PlanStep"]
 
@@ -69,11 +70,18 @@ class PlanNode:
         Ids of its GPUs, in the order of its own numbering.
     labels
         Pairs of key and value.
+    links
+        Link domain of each GPU; empty where all are one.
+    resources, gpu_resources
+        Further capacities of the host and of each GPU, as pairs of name and amount.
     """
 
     name: str
     gpus: tuple[str, ...]
     labels: tuple[tuple[str, str], ...] = ()
+    links: tuple[str, ...] = ()
+    resources: tuple[tuple[str, float], ...] = ()
+    gpu_resources: tuple[tuple[tuple[str, float], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +112,18 @@ class PlanCertificate:
     threshold
         No placement has a smaller max KVPR; ``inf`` where no placement is valid.
     prices
-        Price of each model by its name.
+        Price of each model by its name, or its price under each of its options.
     worths
         Usable bytes and worth of each size of memory.
+    scope
+        Ids of the GPUs that are worth anything; empty for all of them.
     """
 
     method: str
     threshold: float
-    prices: dict[str, int]
+    prices: dict[str, int | tuple[int, ...]]
     worths: tuple[tuple[int, int], ...]
+    scope: tuple[str, ...] = ()
 
     def for_problem(self, problem: Problem) -> Certificate | str:
         """Return the certificate in the order of a problem's models, or why there is none."""
@@ -123,7 +134,7 @@ class PlanCertificate:
         if missing:
             return f"it has no price for {missing[0]!r}"
         prices = tuple(self.prices[model.name] for model in problem.models)
-        return Certificate(self.threshold, prices, self.worths)
+        return Certificate(self.threshold, prices, self.worths, self.scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,4 +191,5 @@ class Plan:
     seconds: float
     nodes: tuple[PlanNode, ...] = ()
     models: tuple[Model, ...] = ()
+    rules: tuple[Rule, ...] = ()
     progress: tuple[PlanStep, ...] = ()

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from kvplace.core.hardware import GPU, Node
 from kvplace.core.launch import Launch
-from kvplace.core.model import Model, Replicas
+from kvplace.core.model import Attention, Model, Replicas, Split
 from kvplace.core.objective import default_objective
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
@@ -43,6 +43,11 @@ def write_fleet(problem: Problem) -> str:
     lines.append("models:")
     for model in problem.models:
         lines += _model(model)
+    if problem.rules:
+        from kvplace.formats.rules import rule_data  # noqa: PLC0415 - needs the schema library
+
+        lines.append("rules:")
+        lines += [f"  - {json.dumps(rule_data(r), ensure_ascii=False)}" for r in problem.rules]
     return "\n".join(lines) + "\n"
 
 
@@ -64,13 +69,23 @@ def _node(node: Node) -> list[str]:
     if node.labels:
         labels = ", ".join(f"{_text(key)}: {_text(value)}" for key, value in node.labels.items())
         lines.append(f"    labels: {{{labels}}}")
+    links = [gpu.link for gpu in node.gpus]
+    if any(links):
+        size = links.count(links[0])
+        if links != [str(i // size) for i in range(len(links))]:
+            raise InputError(f"a fleet file cannot say how the GPUs of {node.name!r} are linked")
+        lines.append(f"    link_size: {size}")
+    if node.resources:
+        lines.append(f"    resources: {json.dumps(dict(node.resources))}")
     return lines
 
 
 def _gpu(gpu: GPU) -> str:
     """Return the mapping of one GPU."""
     reserve = f", reserve: {bytes_text(gpu.reserve_bytes)}" if gpu.reserve_bytes else ""
-    return f"{{type: {_text(gpu.type)}, memory: {bytes_text(gpu.memory_bytes)}{reserve}}}"
+    resources = f", resources: {json.dumps(dict(gpu.resources))}" if gpu.resources else ""
+    memory = bytes_text(gpu.memory_bytes)
+    return f"{{type: {_text(gpu.type)}, memory: {memory}{reserve}{resources}}}"
 
 
 def _model(model: Model) -> list[str]:
@@ -99,7 +114,17 @@ def _model(model: Model) -> list[str]:
     if model.tensor_parallel != (1,):
         fields["tensor_parallel"] = str(list(model.tensor_parallel))
     if model.replicas != Replicas():
-        fields["replicas"] = f"{{min: {model.replicas.min}, max: {model.replicas.max}}}"
+        copies = model.replicas
+        split = f", split: {copies.split}" if copies.split is not Split.EVEN else ""
+        fields["replicas"] = f"{{min: {copies.min}, max: {copies.max}{split}}}"
+    if model.attention is not Attention.GROUPED:
+        fields["attention"] = model.attention.value
+    if model.kv_heads is not None:
+        fields["kv_heads"] = str(model.kv_heads)
+    if model.gpu_types:
+        fields["gpu_types"] = json.dumps(list(model.gpu_types), ensure_ascii=False)
+    if model.resources:
+        fields["resources"] = json.dumps(dict(model.resources), ensure_ascii=False)
     fields["demand"] = _mapping(demand, "")
     if any(value is not None for value in slo.values()):
         fields["slo"] = _mapping(slo, "s")

@@ -74,6 +74,8 @@ def solve(
     if solver not in SOLVERS:
         raise InputError(f"{solver!r} is no solver; choose one of {', '.join(SOLVERS)}")
     problem = problem.with_objective(objective)
+    if not problem.plain:
+        raise InputError("this version places one undivided replica of each model, without rules")
     watch = watch or Watch(time_limit)
     arrays = load_problem(problem)
     bound = simple_bound(arrays)

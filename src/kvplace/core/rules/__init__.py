@@ -1,0 +1,1 @@
+"""Rules: what a user demands of a placement besides that everything fits."""

@@ -1,0 +1,86 @@
+"""Rules that say where a model may run: pin, forbid, reserve."""
+
+import abc
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from kvplace.core.hardware import Fleet
+from kvplace.core.placement import Replica
+from kvplace.core.rules.rule import EVERYWHERE, Breach, Places, Rule
+
+if TYPE_CHECKING:
+    from kvplace.core.problem import Problem
+
+__all__ = ["Forbid", "Pin", "PlaceRule", "Reserve"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRule(Rule):
+    """Says of every GPU whether the models may have a shard there.
+
+    Parameters
+    ----------
+    places
+        The GPUs it speaks of.
+    """
+
+    places: Places = EVERYWHERE
+
+    @abc.abstractmethod
+    def allows(self, fleet: Fleet, gpu_id: str) -> bool:
+        """Whether a shard may be on a GPU."""
+
+    def breaches(self, problem: "Problem", copies: dict[str, list[Replica]]) -> Iterator[Breach]:
+        """Yield each model with shards where they may not be, and how many."""
+        for name in self.concerned(copies):
+            used = [gpu for replica in copies[name] for gpu in replica.gpus]
+            bad = [gpu for gpu in used if not self.allows(problem.fleet, gpu)]
+            if bad:
+                message = f"{name!r} is on {', '.join(sorted(set(bad)))}; {self}"
+                yield Breach(name, message, len(bad), (name,))
+
+    def faults(self, problem: "Problem") -> Iterator[str]:
+        """Yield what the problem does not have."""
+        yield from super(PlaceRule, self).faults(problem)
+        if self.places == EVERYWHERE:
+            yield "names no places"
+        yield from self.places.unknown(problem.fleet)
+
+
+@dataclass(frozen=True, slots=True)
+class Pin(PlaceRule):
+    """The models run on the places and nowhere else."""
+
+    kind: ClassVar[str] = "pin"
+
+    def allows(self, fleet: Fleet, gpu_id: str) -> bool:
+        """Whether a shard may be on a GPU."""
+        return (fleet, gpu_id) in self.places
+
+    def __str__(self) -> str:
+        return f"pinned to {self.places}"
+
+
+@dataclass(frozen=True, slots=True)
+class Forbid(PlaceRule):
+    """The models do not run on the places."""
+
+    kind: ClassVar[str] = "forbid"
+
+    def allows(self, fleet: Fleet, gpu_id: str) -> bool:
+        """Whether a shard may be on a GPU."""
+        return (fleet, gpu_id) not in self.places
+
+    def __str__(self) -> str:
+        return f"forbidden on {self.places}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve(Forbid):
+    """The places are used by others: no model runs there, whatever `models` says."""
+
+    kind: ClassVar[str] = "reserve"
+
+    def __str__(self) -> str:
+        return f"{self.places} is reserved for others"
