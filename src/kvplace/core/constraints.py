@@ -13,6 +13,9 @@ from kvplace.units import format_bytes
 
 __all__ = ["Violation", "misfits", "rule_violations", "structure_violations"]
 
+ROUNDING = 1e-9
+"""Part by which a sum of resources may exceed a capacity: amounts are decimals in floats."""
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
@@ -138,7 +141,7 @@ def _overdrawn(
     for holder in holders:
         name = holder.name if isinstance(holder, Node) else holder.id
         total, most = math.fsum(taken.get(name, [])), holder.resources.get(resource, 0)
-        if total > most:
+        if total > most * (1 + ROUNDING):
             message = f"{scope} {name} has {most:g} of {resource}; its shards take {total:g}"
             yield Violation("resource", name, message, total - most)
 

@@ -1,5 +1,6 @@
 """GPU, Node, Fleet: what there is to place on."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -43,6 +44,7 @@ class GPU:
                 f"GPU {self.id!r} reserves {self.reserve_bytes} of its {self.memory_bytes} bytes; "
                 "the reserve must be at least 0 and less than the memory"
             )
+        _check_amounts(f"GPU {self.id!r}", self.resources)
 
     @property
     def usable_bytes(self) -> int:
@@ -70,6 +72,9 @@ class Node:
     gpus: tuple[GPU, ...]
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     resources: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        _check_amounts(f"node {self.name!r}", self.resources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,13 @@ class Fleet:
         if key == "link":
             return f"{node.name}/{self._gpu_of[gpu_id].link}"
         return node.labels.get(key)
+
+
+def _check_amounts(holder: str, resources: Mapping[str, float]) -> None:
+    """Refuse capacities that are negative or not finite."""
+    for name, amount in resources.items():
+        if not 0 <= amount < math.inf:
+            raise InputError(f"{holder} has {amount!r} of {name!r}; it must be finite, at least 0")
 
 
 def _twice(names: Iterator[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Check a plan against its problem: nothing that the plan states is taken on trust."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Status, Stop, relative_gap
 from kvplace.formats.plan_table import PlanTable
-from kvplace.formats.stated import Plan, PlanGPU
+from kvplace.formats.stated import Plan, PlanGPU, PlanNode
 
 __all__ = ["Check", "Disagreement", "check"]
 
@@ -182,9 +183,18 @@ class _Checker:
                 self.differ(f"models[{index}]", f"{model.name!r} is stated otherwise than it is")
         if plan.models and real:
             self.differ("models", f"the plan leaves out {next(iter(real))!r}")
-        nodes = sorted((n.name, *(gpu.id for gpu in n.gpus)) for n in self.problem.fleet.nodes)
-        if plan.nodes and sorted((node.name, *node.gpus) for node in plan.nodes) != nodes:
+        if not plan.nodes:
+            return
+        nodes = {node.name: PlanNode.of(node) for node in self.problem.fleet.nodes}
+        stated = {node.name: node for node in plan.nodes}
+        if len(stated) != len(plan.nodes) or stated.keys() != nodes.keys():
             self.differ("nodes", "the plan states other nodes than the fleet has")
+            return
+        for index, part in enumerate(plan.nodes):
+            if _unordered(part) != _unordered(nodes[part.name]):
+                self.differ(f"nodes[{index}]", f"{part.name!r} is stated otherwise than it is")
+        if Counter(plan.rules) != Counter(self.problem.rules):
+            self.differ("rules", "the plan states other rules than there are")
 
     def _check_gpus(self, plan: Plan) -> None:
         """Compare the GPUs, in any order."""
@@ -268,6 +278,12 @@ class _Checker:
                 self.differ("stop", f"{plan.stop!r} does not go with the status {status.value!r}")
         if len(self.found) == before:
             self.verified.append(f"the status {status.value!r} follows from value and bound")
+
+
+def _unordered(node: PlanNode) -> tuple[object, ...]:
+    """Return what a plan states of a node, free of the order of labels and resources."""
+    amounts = [dict(entries) for entries in node.gpu_resources]
+    return node.gpus, dict(node.labels), node.links, dict(node.resources), amounts
 
 
 def _shown(value: object) -> str:

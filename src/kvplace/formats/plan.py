@@ -3,9 +3,9 @@
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Any, TypeVar
+from typing import Any
 
 import kvplace
 from kvplace.core.evaluate import GPUEvaluation
@@ -35,9 +35,6 @@ __all__ = [
     "read_plan",
     "write_plan",
 ]
-
-
-T = TypeVar("T")
 
 
 def plan_of(result: Result, progress: Sequence[PlanStep] = ()) -> Plan:
@@ -81,27 +78,11 @@ def plan_of(result: Result, progress: Sequence[PlanStep] = ()) -> Plan:
         seed=result.seed,
         iterations=result.iterations,
         seconds=result.seconds,
-        nodes=tuple(
-            PlanNode(
-                node.name,
-                tuple(gpu.id for gpu in node.gpus),
-                tuple(node.labels.items()),
-                _unless_empty(gpu.link for gpu in node.gpus),
-                tuple(node.resources.items()),
-                _unless_empty(tuple(gpu.resources.items()) for gpu in node.gpus),
-            )
-            for node in problem.fleet.nodes
-        ),
+        nodes=tuple(map(PlanNode.of, problem.fleet.nodes)),
         models=problem.models,
         rules=problem.rules,
         progress=tuple(progress),
     )
-
-
-def _unless_empty(entries: Iterable[T]) -> tuple[T, ...]:
-    """Return the entries, and none where each is empty."""
-    listed = tuple(entries)
-    return listed if any(listed) else ()
 
 
 def _plan_gpu(gpu: GPUEvaluation) -> PlanGPU:

@@ -1,8 +1,11 @@
 """What a plan file states, as plain values: nothing here is checked."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from kvplace.core.certificate import Certificate
+from kvplace.core.hardware import Node
 from kvplace.core.model import Model
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
@@ -10,6 +13,7 @@ from kvplace.core.rules.rule import Rule
 
 __all__ = ["PLAN_SCHEMA", "Plan", "PlanCertificate", "PlanGPU", "PlanNode", "PlanShard", "PlanStep"]
 
+T = TypeVar("T")
 
 PLAN_SCHEMA = "kvplace.plan/v1"
 """Name and version of the plan file's format."""
@@ -82,6 +86,18 @@ class PlanNode:
     links: tuple[str, ...] = ()
     resources: tuple[tuple[str, float], ...] = ()
     gpu_resources: tuple[tuple[tuple[str, float], ...], ...] = ()
+
+    @classmethod
+    def of(cls, node: Node) -> "PlanNode":
+        """Return what a plan states of a node."""
+        return cls(
+            node.name,
+            tuple(gpu.id for gpu in node.gpus),
+            tuple(node.labels.items()),
+            _unless_empty(gpu.link for gpu in node.gpus),
+            tuple(node.resources.items()),
+            _unless_empty(tuple(gpu.resources.items()) for gpu in node.gpus),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,3 +209,9 @@ class Plan:
     models: tuple[Model, ...] = ()
     rules: tuple[Rule, ...] = ()
     progress: tuple[PlanStep, ...] = ()
+
+
+def _unless_empty(entries: Iterable[T]) -> tuple[T, ...]:
+    """Return the entries, and none where each is empty."""
+    listed = tuple(entries)
+    return listed if any(listed) else ()

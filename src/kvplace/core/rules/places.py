@@ -1,7 +1,7 @@
 """Rules that say where a model may run: pin, forbid, reserve."""
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -81,6 +81,10 @@ class Reserve(Forbid):
     """The places are used by others: no model runs there, whatever `models` says."""
 
     kind: ClassVar[str] = "reserve"
+
+    def concerned(self, names: Iterable[str]) -> list[str]:
+        """Return all names."""
+        return list(names)
 
     def __str__(self) -> str:
         return f"{self.places} is reserved for others"

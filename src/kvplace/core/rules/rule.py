@@ -128,8 +128,8 @@ def chosen(patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:
     """Return the names that match one of some patterns, in order."""
     if "*" in patterns:
         return list(names)
-    exact = {p for p in patterns if not any(c in p for c in "*?[")}
-    wild = [p for p in patterns if p not in exact]
+    exact = {p for p in patterns if not any(c in p for c in "*?")}
+    wild = [p.replace("[", "[[]") for p in patterns if p not in exact]
     return [n for n in names if n in exact or any(fnmatchcase(n, p) for p in wild)]
 
 
