@@ -64,6 +64,12 @@ def test_a_name_that_is_nearly_known_is_suggested():
         find_facts("Qwen/Qwen3-8BB", "catalogue")
 
 
+@pytest.mark.parametrize("name", ["phi-4", "Phi-4", "gpt-oss-20b"])
+def test_a_known_name_without_its_organisation_is_told_without_asking_the_hub(name):
+    with pytest.raises(InputError, match=f"did you mean '(microsoft|openai)/{name.lower()}'"):
+        find_facts(name)
+
+
 def test_own_rows_are_added_and_take_the_place_of_shipped_ones(own):
     (own / "gpus.csv").write_text(
         "name,usable_gib,source\nMY-GPU,10,measured\nT4-16GB,14,measured here\n"

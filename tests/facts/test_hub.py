@@ -122,6 +122,12 @@ def test_a_single_file_is_read_by_its_header(hub, tmp_path):
         ("org/m", {"config.json": None}, "the model is gated"),
         ("org/m", {"README.md": b""}, "has no config.json"),
         ("org/m", {"config.json": json.dumps(CONFIG).encode()}, "weights are not known"),
+        ("org/m", {"config.json": b"{"}, "it is not JSON"),
+        (
+            "org/m",
+            {"config.json": json.dumps(CONFIG).encode(), "model.safetensors.index.json": b"[]"},
+            "must be a JSON object",
+        ),
         ("a/b/c", {}, "no directory and no hub id"),
     ],
 )
@@ -134,3 +140,13 @@ def test_every_refusal_is_one_line(name, files_there, told, hub):
     (line,) = done.stderr.splitlines()
     assert told in line
     assert "hf_secret" not in line
+
+
+def test_a_hub_out_of_reach_is_one_line(hub, tmp_path):
+    _files, _tokens, ask = hub
+    # The client waits 23 s in all between its retries, and would log each of them.
+    (tmp_path / "sitecustomize.py").write_text("import time\ntime.sleep = lambda _: None\n")
+    done = ask("org/m", HF_ENDPOINT="http://127.0.0.1:9", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "the hub is out of reach" in line

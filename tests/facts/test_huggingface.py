@@ -196,6 +196,32 @@ def test_shared_layers_keep_nothing(tmp_path):
     assert layout(hunyuan, tmp_path).bytes_per_token() == 16 * 4096
 
 
+def test_lfm2_lists_its_attention_layers_and_convolves_in_the_others(tmp_path):
+    config = {**LLAMA, "model_type": "lfm2", "num_hidden_layers": 4, "full_attn_idxs": [2]}
+    kept = layout({**config, "conv_L_cache": 3}, tmp_path)
+    assert kept.bytes_per_token() == 1 * 4096
+    assert kept.bytes_per_sequence() == 3 * 4096 * 2 * 2
+
+
+def test_longcat_flash_attends_twice_in_each_layer(tmp_path):
+    config = {k: v for k, v in DEEPSEEK.items() if k != "num_hidden_layers"}
+    config |= {"model_type": "longcat_flash", "num_layers": 28}
+    assert layout(config, tmp_path).bytes_per_token() == 28 * 2 * (512 + 64) * 2
+
+
+def test_step_calls_its_kv_heads_groups(tmp_path):
+    config = {k: v for k, v in LLAMA.items() if k != "num_key_value_heads"}
+    config |= {"num_attention_groups": 1, "head_dim": 256}
+    assert layout(config, tmp_path).bytes_per_token() == 32 * 2 * 256 * 2
+
+
+@pytest.mark.parametrize("pattern", ["M*-M", ["M", "*", "-", "M"]])
+def test_a_pattern_may_be_a_text_or_a_list(pattern, tmp_path):
+    config = {**LLAMA, "num_hidden_layers": 4, "hybrid_override_pattern": pattern}
+    config |= {"mamba_expand": 2, "ssm_state_size": 16, "conv_kernel": 4}
+    assert layout(config, tmp_path).bytes_per_token() == 4096
+
+
 def test_a_multimodal_config_is_read_by_its_text_part(tmp_path):
     vision = {"num_hidden_layers": 24, "hidden_size": 1024, "num_attention_heads": 16}
     config = {"model_type": "vl", "text_config": LLAMA, "vision_config": vision}
@@ -217,6 +243,18 @@ def test_headers_are_believed_before_the_index(tmp_path):
     facts = facts_from_directory(directory)
     assert facts.weights_bytes.value == 99
     assert "total_size" in facts.weights_bytes.origin
+
+
+@pytest.mark.parametrize(
+    "index",
+    [[1], {"weight_map": [1]}, {"weight_map": {"a": 1}}, {"metadata": [1]}, {"metadata": {}}],
+)
+def test_a_damaged_index_is_one_line(index, tmp_path):
+    directory = write_checkpoint(tmp_path / "m", LLAMA)
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError) as caught:
+        facts_from_directory(directory)
+    assert len(caught.value.lines()) == 1
 
 
 def test_without_weight_files_the_bytes_are_not_guessed(tmp_path):
@@ -259,6 +297,8 @@ def test_all_missing_fields_are_told_at_once(tmp_path):
         {"ssm_state_size": 16},
         {"layer_types": ["full_attention", "brand_new_attention"] * 16},
         {"hybrid_layer_pattern": [0, 1]},
+        {"cross_attention_layers": [3, 8]},
+        {"block_types": ["recurrent", "attention"]},
         {"is_encoder_decoder": True},
     ],
 )
@@ -268,8 +308,16 @@ def test_a_layout_that_is_not_understood_is_an_error(hint, tmp_path):
 
 
 def test_an_unknown_type_asks_for_the_cache_s_type(tmp_path):
-    (line,) = refusal({k: v for k, v in LLAMA.items() if k != "torch_dtype"}, tmp_path)
+    (line,) = refusal({**LLAMA, "torch_dtype": "float4"}, tmp_path)
     assert "--kv-dtype" in line
+
+
+def test_without_a_type_the_cache_is_in_16_bits_as_engines_keep_it(tmp_path):
+    # gpt-oss publishes none; float32, which engines then assume, is served in half precision.
+    config = {k: v for k, v in LLAMA.items() if k != "torch_dtype"}
+    facts = facts_from_directory(write_checkpoint(tmp_path / "m", config))
+    assert facts.layout.bytes_per_token() == 131_072
+    assert "names no type" in facts.kv_origin
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", '"x"'])

@@ -12,6 +12,10 @@ from kvplace.facts.states import STATES
 __all__ = ["cache_layout"]
 
 _HEADS = ("num_attention_heads", "n_head", "n_heads")
+_KV_HEADS = (
+    "num_key_value_heads", "num_kv_heads", "n_head_kv", "n_kv_heads",
+    "num_attention_groups",  # Step
+)  # fmt: skip
 _INDEXER_BYTES_PER_SCALE = 4
 _INDEXER_BLOCK = 128
 
@@ -145,6 +149,6 @@ def _kv_heads(fields: Fields) -> int:
     grouped = fields.get("new_decoder_architecture")  # Falcon: multi-query unless it is set
     if fields.get("multi_query") and not grouped:
         return 1
-    given = fields.whole("num_key_value_heads", "num_kv_heads", "n_head_kv", "n_kv_heads")
+    given = fields.whole(*_KV_HEADS)
     # Without such a field the transformers library gives every query head its own KV head.
     return given if given is not None else fields.need(*_HEADS)

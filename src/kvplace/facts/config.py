@@ -13,6 +13,8 @@ _WRAPPERS = ("thinker_config",)
 
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
+_ATTENTIONS_PER_LAYER = {"longcat_flash": 2}  # LongCat-Flash, section 2: two blocks of MLA a layer
+
 _CLASS_DEFAULTS: dict[str, dict[str, Any]] = {
     # Published configs of this class leave out what equals the class defaults of the
     # transformers library (Gemma3TextConfig), so a missing field has a known value.
@@ -118,8 +120,8 @@ class Fields:
 
     @property
     def layers(self) -> int:
-        """Number of layers."""
-        return self.need(*_LAYERS)
+        """Number of layers that may attend."""
+        return self.need(*_LAYERS) * _ATTENTIONS_PER_LAYER.get(self.model_type, 1)
 
 
 def text_fields(config: Mapping[str, Any], source: str) -> Fields:

@@ -49,7 +49,7 @@ def kv_element_bytes(
     Raises
     ------
     InputError
-        The files do not say, or name a type whose size per element is not a constant.
+        The files name a type whose size per element is not a constant.
     """
     if asked != "auto":
         if asked not in _BYTES:
@@ -73,11 +73,8 @@ def kv_element_bytes(
             )
         return Fact(1, f"{algorithm} KV cache, from kv_cache_quant_algo")
     name = _dtype(config, text)
-    if name is None:
-        raise InputError(
-            "neither torch_dtype nor dtype says in which type the cache is kept; pass --kv-dtype",
-            source,
-        )
+    if name is None:  # gpt-oss; vLLM and SGLang then take float32 and serve it in half precision
+        return Fact(2, "KV cache in 16 bits: the config names no type, so engines serve in 16 bits")
     if name not in _BYTES:
         raise InputError(f"the type {name!r} is not known; pass --kv-dtype", source)
     if _BYTES[name] == 4:

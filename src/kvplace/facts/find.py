@@ -36,8 +36,10 @@ def find_facts(name: str, source: str = "auto", kv_dtype: str = "auto") -> Model
     known = known_model(name) if source != "hub" else None
     if known is not None:
         return known.facts(kv_dtype)
-    if source == "catalogue":
-        near = near_model(name)
-        hint = f"did you mean {near!r}" if near else "kvplace catalogue models lists them"
+    near = near_model(name)
+    if source == "catalogue" or (
+        source == "auto" and near and near.casefold().endswith(f"/{name.casefold()}")
+    ):
+        hint = f"did you mean {near!r}?" if near else "kvplace catalogue models lists them"
         raise InputError(f"the catalogue has no such model; {hint}", name)
     return facts_from_hub(name, kv_dtype)

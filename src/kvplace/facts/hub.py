@@ -1,6 +1,5 @@
 """Small files of a model on the Hugging Face hub, through the hub's own client."""
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from typing import Any
 
 from kvplace.core.fact import Fact
 from kvplace.errors import InputError, MissingExtraError
+from kvplace.facts.json_object import parse_object
 from kvplace.facts.safetensors import INDEX, index_total, single_file
 
 __all__ = ["HubFiles"]
@@ -39,6 +39,9 @@ class HubFiles:
             ) from error
         self._hub: Any = huggingface_hub
         self._hub.utils.disable_progress_bars()
+        # Loaded here because each module that the client loads sets its log level back.
+        for name in ("hf_hub_download", "get_safetensors_metadata", "try_to_load_from_cache"):
+            getattr(huggingface_hub, name)
         self._repo = repo
         self._revision = revision
 
@@ -93,7 +96,8 @@ class HubFiles:
         """
         text = self.read(INDEX)
         if text is not None:
-            return index_total(json.loads(text), f"{self._repo}/{INDEX}")
+            source = f"{self._repo}/{INDEX}"
+            return index_total(parse_object(text, source), source)
         cached = self._hub.try_to_load_from_cache(self._repo, _SINGLE, revision=self._revision)
         if isinstance(cached, str):
             return single_file(Path(cached))

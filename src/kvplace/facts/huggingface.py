@@ -1,6 +1,5 @@
 """Facts about a model, read from its Hugging Face checkpoint: a directory or a hub id."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from kvplace.facts.attention import cache_layout
 from kvplace.facts.cache import CacheLayout
 from kvplace.facts.config import text_fields
 from kvplace.facts.dtypes import kv_element_bytes, state_element_bytes
+from kvplace.facts.json_object import parse_object
 from kvplace.facts.safetensors import local_weights
 
 __all__ = ["ModelFacts", "facts_from_config", "facts_from_directory", "facts_from_hub"]
@@ -107,13 +107,17 @@ def facts_from_directory(directory: Path, kv_dtype: str = "auto") -> ModelFacts:
     path = directory / CONFIG
     if not path.is_file():
         raise InputError(f"there is no {CONFIG}", str(directory))
-    config = _read_json(path)
+    config = parse_object(path.read_bytes(), str(path))
     quantization = directory / QUANTIZATION
     return facts_from_config(
         directory.resolve().name,
         config,
         local_weights(directory),
-        quantization=_read_json(quantization) if quantization.is_file() else None,
+        quantization=(
+            parse_object(quantization.read_bytes(), str(quantization))
+            if quantization.is_file()
+            else None
+        ),
         kv_dtype=kv_dtype,
         source=str(path),
     )
@@ -142,24 +146,11 @@ def facts_from_hub(repo: str, kv_dtype: str = "auto", revision: str | None = Non
     quantization = files.read(QUANTIZATION)
     return facts_from_config(
         repo,
-        _parse_json(text, f"{repo}/{CONFIG}"),
+        parse_object(text, f"{repo}/{CONFIG}"),
         files.weights(),
-        quantization=_parse_json(quantization, f"{repo}/{QUANTIZATION}") if quantization else None,
+        quantization=(
+            parse_object(quantization, f"{repo}/{QUANTIZATION}") if quantization else None
+        ),
         kv_dtype=kv_dtype,
         source=f"{repo}/{CONFIG}",
     )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return _parse_json(path.read_bytes(), str(path))
-
-
-def _parse_json(text: bytes, source: str) -> dict[str, Any]:
-    """Parse a JSON object."""
-    try:
-        parsed = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"it is not JSON: {error}", source) from error
-    if not isinstance(parsed, dict):
-        raise InputError("it must be a JSON object", source)
-    return parsed

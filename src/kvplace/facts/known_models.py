@@ -125,7 +125,14 @@ def known_model(name: str) -> KnownModel | None:
 
 
 def near_model(name: str) -> str | None:
-    """Return the name in the catalogue that is nearest to a name, if one is near."""
+    """Return the name in the catalogue that is nearest to a name, if one is near.
+
+    A name without its organisation is nearest to the one that it ends.
+    """
+    tail = f"/{name.casefold()}"
+    for known in known_models():
+        if known.casefold().endswith(tail):
+            return known
     return next(iter(difflib.get_close_matches(name, known_models(), n=1, cutoff=0.6)), None)
 
 

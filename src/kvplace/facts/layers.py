@@ -34,7 +34,8 @@ _ALL_LAYERS_SLIDE = {"mistral", "mixtral", "phi3", "phimoe", "starcoder2", "mini
 _TELLING = (
     "mamba", "ssm", "linear_", "rwkv", "sliding", "window", "hybrid", "layer_pattern",
     "attn_type", "recurrent", "cla_", "use_cla", "chunk_size", "attn_layer", "block_configs",
-    "layer_types", "layers_block_type", "kv_shared", "share_kv", "compress",
+    "layer_types", "layers_block_type", "kv_shared", "share_kv", "compress", "full_attn",
+    "cross_attention_layers", "block_types",
 )  # fmt: skip
 """Parts of field names that say: not every layer caches alike."""
 
@@ -99,9 +100,12 @@ def _listed(fields: Fields, _layers: int) -> list[str] | None:
 
 
 def _pattern_of_letters(fields: Fields, _layers: int) -> list[str] | None:
-    """``hybrid_override_pattern`` of Nemotron-H, one letter per layer."""
+    """``hybrid_override_pattern`` of Nemotron-H, one letter per layer, as a text or a list."""
     pattern = fields.get("hybrid_override_pattern")
-    return None if pattern is None else _named(fields, "hybrid_override_pattern", str(pattern))
+    if pattern is None:
+        return None
+    letters = pattern if isinstance(pattern, list) else str(pattern)
+    return _named(fields, "hybrid_override_pattern", letters)
 
 
 def _blocks(fields: Fields, _layers: int) -> list[str] | None:
@@ -122,10 +126,11 @@ def _blocks(fields: Fields, _layers: int) -> list[str] | None:
 
 
 def _periodic(fields: Fields, layers: int) -> list[str] | None:
-    """Jamba: attention once in ``attn_layer_period``, Mamba elsewhere; Bamba lists indices."""
-    if fields.get("attn_layer_indices") is not None:
-        attending = set(fields.integers("attn_layer_indices") or ())
-        return ["full" if i in attending else "mamba" for i in range(layers)]
+    """Jamba: attention once in ``attn_layer_period``, Mamba elsewhere; others list indices."""
+    for name, other in (("attn_layer_indices", "mamba"), ("full_attn_idxs", "conv")):
+        if fields.get(name) is not None:  # Bamba, LFM2
+            attending = set(fields.integers(name) or ())
+            return ["full" if i in attending else other for i in range(layers)]
     period = fields.whole("attn_layer_period")
     if not period:
         return None

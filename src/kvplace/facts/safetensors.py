@@ -11,6 +11,7 @@ from typing import Any
 
 from kvplace.core.fact import Fact
 from kvplace.errors import Fault, InputError
+from kvplace.facts.json_object import parse_object
 
 __all__ = ["INDEX", "index_total", "local_weights", "single_file"]
 
@@ -31,9 +32,9 @@ def local_weights(directory: Path) -> Fact[int]:
         There is no weight file, or a header is damaged: every damaged file at once.
     """
     index = directory / INDEX
-    listed = _read_index(index) if index.is_file() else None
-    if listed is not None:
-        named = sorted(set((listed.get("weight_map") or {}).values()))
+    if index.is_file():
+        listed = parse_object(index.read_bytes(), str(index))
+        named = _files_named(listed, str(index))
         if named and all((directory / name).is_file() for name in named):
             return _from_headers([directory / name for name in named], index.name)
         return index_total(listed, str(index))
@@ -65,7 +66,8 @@ def index_total(index: dict[str, Any], source: str) -> Fact[int]:
     InputError
         It states none.
     """
-    total = (index.get("metadata") or {}).get("total_size")
+    metadata = index.get("metadata")
+    total = metadata.get("total_size") if isinstance(metadata, dict) else None
     if isinstance(total, float) and total.is_integer():
         total = int(total)
     if not isinstance(total, int) or isinstance(total, bool) or total <= 0:
@@ -84,14 +86,13 @@ def single_file(path: Path) -> Fact[int]:
     return _from_headers([path], "")
 
 
-def _read_index(path: Path) -> dict[str, Any]:
-    try:
-        parsed = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError(f"it is not JSON: {error}", str(path)) from error
-    if not isinstance(parsed, dict):
-        raise InputError("it must be a JSON object", str(path))
-    return parsed
+def _files_named(index: dict[str, Any], source: str) -> list[str]:
+    """Return the weight files that an index names, each once."""
+    places = index.get("weight_map") or {}
+    if not isinstance(places, dict) or not all(isinstance(v, str) for v in places.values()):
+        fault = Fault("it must be a mapping from tensors to names of files", "weight_map")
+        raise InputError([fault], source)
+    return sorted(set(places.values()))
 
 
 def _from_headers(files: list[Path], index: str) -> Fact[int]:
