@@ -241,10 +241,10 @@ def _knapsack_above(groups: list[_Offers], memory: int, worth: int) -> str:
         for offers in groups
     )
     alike = Counter(offers for offers in fitting if offers)
-    if _fractional([(_relaxed(offers), count) for offers, count in alike.items()], capacity) <= (
-        worth
-    ):
-        return ""
+    for kept, room in ((False, capacity), (True, memory)):
+        relaxed = [(_relaxed(offers, kept=kept), count) for offers, count in alike.items()]
+        if _fractional(relaxed, room) <= worth:
+            return ""
     kinds = sorted(alike.items(), key=lambda kind: (-kind[0][0].size, str(kind[0])))
     kinds = [
         kind
@@ -287,12 +287,14 @@ def _knapsack_above(groups: list[_Offers], memory: int, worth: int) -> str:
     return ""
 
 
-def _relaxed(offers: _Offers) -> tuple[int, int | Fraction]:
+def _relaxed(offers: _Offers, *, kept: bool) -> tuple[int, int | Fraction]:
     """Return a price and a size that dominate one of some offers, fractions of it allowed."""
+    sizes = [offer.kept if kept else offer.size for offer in offers]
+    if len(offers) == 1:
+        return offers[0].price, sizes[0]
     price = max(offer.price for offer in offers)
-    return price, min(Fraction(price * o.size, o.price) for o in offers) if len(offers) > 1 else (
-        offers[0].size
-    )
+    pairs = zip(offers, sizes, strict=True)
+    return price, min(Fraction(price * size, offer.price) for offer, size in pairs)
 
 
 def _fractional(

@@ -74,9 +74,9 @@ def solve(
     if solver not in SOLVERS:
         raise InputError(f"{solver!r} is no solver; choose one of {', '.join(SOLVERS)}")
     problem = problem.with_objective(objective)
-    if not problem.plain:
-        raise InputError("this version places one undivided replica of each model, without rules")
     watch = watch or Watch(time_limit)
+    if not problem.plain:
+        return _solve_general(problem, gap, seed, solver, start, iterations, watch)
     arrays = load_problem(problem)
     bound = simple_bound(arrays)
     watch.tell("bound", bound=bound.value)
@@ -142,6 +142,8 @@ def refine(
         raise InputError("the memory margin and the tolerance must be at least 0 and below 1")
     problem = problem.with_objective(objective)
     watch = watch or Watch(time_limit)
+    if not problem.plain:
+        return _refine_general(problem, placement, iterations, watch)
     arrays = load_problem(problem)
     bound = simple_bound(arrays)
     violations = evaluate(problem, placement).violations
@@ -151,6 +153,44 @@ def refine(
     watch.tell("refine", state.worst(), bound.value)
     steps, stop = _improve(state, iterations, tolerance, memory_margin, watch)
     return _result(problem, arrays, state.gpu_of, bound, stop, "refine", 0, steps, watch)
+
+
+def _solve_general(
+    problem: Problem,
+    gap: float,
+    seed: int,
+    solver: str,
+    start: Placement | None,
+    iterations: int | None,
+    watch: Watch,
+) -> Result:
+    """Solve a problem with tensor parallel, copies or rules."""
+    from kvplace.solver.general import General  # noqa: PLC0415 - numpy: only here
+
+    if solver != "auto":
+        raise InputError(
+            f"{solver} places one undivided replica of each model, free to go anywhere; "
+            "for tensor parallel, copies and rules there is auto"
+        )
+    run = General(problem, gap=gap, seed=seed, iterations=iterations, watch=watch)
+    stop = run.run(start)
+    placement = run.cluster.unload(run.board.where) if run.board else None
+    return _finish(problem, placement, run.bound, stop, solver, seed, run.steps, watch)
+
+
+def _refine_general(
+    problem: Problem, placement: Placement, iterations: int | None, watch: Watch
+) -> Result:
+    """Repair what a placement breaks, and improve it."""
+    from kvplace.solver.general import General  # noqa: PLC0415 - numpy: only here
+
+    run = General(problem, gap=0.0, seed=0, iterations=None, watch=watch)
+    stop = run.improve(placement, iterations)
+    if run.board is None:
+        found = [v.message for v in evaluate(problem, placement).violations]
+        raise InputError([*found, "no way was found to repair this"], "placement")
+    refined = run.cluster.unload(run.board.where)
+    return _finish(problem, refined, run.bound, stop, "refine", 0, run.steps, watch)
 
 
 def _better(arrays: Arrays, found: list[int] | None, given: list[int] | None) -> State | None:
@@ -182,12 +222,26 @@ def _result(
     iterations: int,
     watch: Watch,
 ) -> Result:
-    """Re-evaluate an assignment by core and wrap it up; the only door a placement leaves by."""
+    """Turn an assignment into a placement and finish."""
     bound = certified(problem, arrays, bound)
-    if gpu_of is None:
+    placement = None if gpu_of is None else unload_placement(problem, arrays, gpu_of)
+    return _finish(problem, placement, bound, stop, solver, seed, iterations, watch)
+
+
+def _finish(
+    problem: Problem,
+    placement: Placement | None,
+    bound: Bound,
+    stop: Stop,
+    solver: str,
+    seed: int,
+    iterations: int,
+    watch: Watch,
+) -> Result:
+    """Re-evaluate a placement by core and wrap it up; the only door one leaves by."""
+    if placement is None:
         stop = Stop.INFEASIBLE if bound.value == math.inf else stop
         return Result(problem, None, None, bound, stop, solver, seed, iterations, watch.seconds)
-    placement = unload_placement(problem, arrays, gpu_of)
     evaluation = evaluate(problem, placement)
     if evaluation.violations or evaluation.value < bound.value * (1 - OPTIMAL_GAP):
         found = "; ".join(v.message for v in evaluation.violations) or "the bound exceeds the value"

@@ -1,0 +1,154 @@
+"""Bounds for clusters: the fluid relaxation over choices of split and copies.
+
+At a target K every option of a model takes the room ``shards x (s + l / K)``; a model takes at
+least that of its least option of which a shard fits some GPU it may run on. Where all models
+together take more than all GPUs have, K is impossible. The same holds of any set of GPUs and the
+models that cannot leave it: by their rules and types, or because no other GPU is large enough.
+A model of which no shard fits anywhere is the single-model bound, a special case.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from kvplace.core.certificate import (
+    SCALE_BITS,
+    Bound,
+    Certificate,
+    check_certificate,
+    possible_options,
+)
+from kvplace.core.problem import Problem
+from kvplace.solver.choose import Chooser
+from kvplace.solver.cluster import Bools, Cluster
+from kvplace.solver.sets import Floats
+
+__all__ = ["fluid_bound"]
+
+HALVINGS = 60
+MASKS = 64
+"""Sets of GPUs looked at, most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """A set of GPUs, with its memory and, per model, the largest GPU outside that it may use."""
+
+    gpus: Bools
+    memory: float
+    outside: Floats
+
+
+def fluid_bound(cluster: Cluster) -> Bound:
+    """Return the best fluid bound over all scopes, certified.
+
+    Its value is ``inf`` where even the weights are proved not to fit.
+    """
+    if any(not options for options in cluster.options):
+        return _certified(cluster.problem, math.inf, None)
+    chooser = Chooser(cluster)
+    scopes = _scopes(cluster)
+    if _impossible(chooser, scopes, math.inf) is not None:
+        return _certified(cluster.problem, math.inf, _at(chooser, scopes, math.inf))
+    high = _somewhere_possible(chooser, scopes)
+    low = 0.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if not low < middle < high or high - low <= 1e-13 * high:
+            break
+        if _impossible(chooser, scopes, middle) is not None:
+            low = middle
+        else:
+            high = middle
+    if low <= 0:
+        return Bound(0.0, "trivial")
+    return _certified(cluster.problem, low, _at(chooser, scopes, low))
+
+
+def _scopes(cluster: Cluster) -> list[_Scope]:
+    """Return the sets of GPUs that may be short: those of each mask and of large memory."""
+    masks = list({id(mask): mask for mask in cluster.allowed}.values())[:MASKS]
+    everything = np.ones(cluster.g, dtype=bool)
+    found: dict[bytes, Bools] = {everything.tobytes(): everything}
+    sizes = np.unique(cluster.memory)[:16]
+    for mask in [everything, *masks]:
+        for least in sizes:
+            gpus = mask & (cluster.memory >= least)
+            if gpus.any():
+                found.setdefault(gpus.tobytes(), gpus)
+    scopes = []
+    for gpus in list(found.values())[: 2 * MASKS]:
+        largest = {id(mask): float(cluster.memory[mask & ~gpus].max(initial=0)) for mask in masks}
+        # Masks beyond those looked at are taken to reach outside.
+        outside = np.array([largest.get(id(mask), math.inf) for mask in cluster.allowed])
+        scopes.append(_Scope(gpus, float(cluster.memory[gpus].sum()), outside))
+    return scopes
+
+
+def _impossible(chooser: Chooser, scopes: list[_Scope], target: float) -> int | None:
+    """Return the scope that proves a target impossible, -1 for a model that fits nowhere."""
+    each, whole, fit = chooser.room(target)
+    if (~fit.any(axis=1)).any():
+        return -1
+    for at, scope in enumerate(scopes):
+        leaves = (fit & (each < scope.outside[:, None])).any(axis=1)
+        least = np.where(leaves, 0.0, whole.min(axis=1))
+        if least.sum() > scope.memory * (1 + 1e-12):
+            return at
+    return None
+
+
+def _at(chooser: Chooser, scopes: list[_Scope], target: float) -> _Scope | None:
+    at = _impossible(chooser, scopes, target)
+    return None if at is None or at < 0 else scopes[at]
+
+
+def _somewhere_possible(chooser: Chooser, scopes: list[_Scope]) -> float:
+    """Return a target that is not impossible."""
+    target = 1e-12
+    while _impossible(chooser, scopes, target) is not None and target < 1e300:
+        target *= 16
+    return target
+
+
+def _certified(problem: Problem, threshold: float, scope: _Scope | None) -> Bound:
+    """Return the bound with a certificate that checks, at most a part in 1e8 lower."""
+    order = sorted(
+        range(len(problem.fleet.gpus)),
+        key=lambda g: (-problem.fleet.gpus[g].usable_bytes, problem.fleet.gpus[g].id),
+    )
+    ids = [problem.fleet.gpus[g].id for g in order]
+    inside = ids if scope is None else [ids[g] for g in np.flatnonzero(scope.gpus)]
+    slack = 0.0
+    while slack < 1e-8:
+        lowered = threshold if math.isinf(threshold) else threshold * (1 - slack)
+        certificate = _prices(problem, lowered, inside)
+        if not check_certificate(problem, certificate):
+            return Bound(lowered, "fluid" if scope is not None else "single-model", certificate)
+        if math.isinf(threshold):
+            break
+        slack = slack * 8 if slack else 2.0**-50
+    return Bound(0.0, "trivial")
+
+
+def _prices(problem: Problem, threshold: float, inside: list[str]) -> Certificate:
+    """Price each option that cannot leave a scope at its size, and each GPU in it at its memory."""
+    scope = frozenset(inside)
+    outside: dict[int, int] = {}
+    prices = []
+    for index in range(len(problem.models)):
+        allowed = problem.allowed(index)
+        if id(allowed) not in outside:
+            rest = (problem.usable_bytes(gpu) for gpu in allowed - scope)
+            outside[id(allowed)] = max(rest, default=0)
+        row = [0] * len(problem.options(index))
+        for at, size, kept in possible_options(problem, index, threshold):
+            leaves = size < outside[id(allowed)] << SCALE_BITS and kept <= outside[id(allowed)]
+            row[at] = 0 if leaves else max(size, kept << SCALE_BITS if threshold == math.inf else 0)
+        prices.append(tuple(row))
+    memories = sorted({problem.usable_bytes(gpu) for gpu in inside})
+    strict = threshold < math.inf  # what a GPU holds at a target is below its memory
+    worths = tuple((memory, (memory << SCALE_BITS) - strict) for memory in memories)
+    everything = len(scope) == len(problem.fleet.gpus)
+    return Certificate(threshold, tuple(prices), worths, () if everything else tuple(sorted(scope)))
