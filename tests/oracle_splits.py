@@ -9,14 +9,15 @@ placement known is left.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from kvplace.core.constraints import rule_violations
+from kvplace.core.constraints import Violation, rule_violations
 from kvplace.core.evaluate import evaluate, pressure
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
+from kvplace.core.rules.rule import EVERYWHERE
 
 Copies = tuple[tuple[str, ...], ...]
 """GPUs of each copy of one model."""
@@ -185,14 +186,15 @@ def _tiers(problem: Problem) -> list[int]:
     return sorted({rule.soft for rule in problem.rules if rule.soft is not None})
 
 
-def _by_tier(problem: Problem, broken: object) -> tuple[float, ...]:
+def _by_tier(problem: Problem, broken: Iterable[Violation]) -> tuple[float, ...]:
     """Return the summed amounts of soft breaches, the weightiest tier first."""
-    return tuple(sum(v.amount for v in broken if v.tier == tier) for tier in _tiers(problem))
+    held = list(broken)
+    return tuple(sum(v.amount for v in held if v.tier == tier) for tier in _tiers(problem))
 
 
 def _alike(problem: Problem) -> dict[str, tuple[str, str]]:
     """Return a mark per GPU, the same for GPUs that nothing but their number tells apart."""
-    named = {gpu for rule in problem.rules for gpu in getattr(rule, "places", _NOWHERE).gpus}
+    named = {gpu for rule in problem.rules for gpu in getattr(rule, "places", EVERYWHERE).gpus}
     return {
         gpu.id: (
             repr((node.name, gpu.link, gpu.type, gpu.usable_bytes, sorted(gpu.resources.items()))),
@@ -201,12 +203,6 @@ def _alike(problem: Problem) -> dict[str, tuple[str, str]]:
         for node in problem.fleet.nodes
         for gpu in node.gpus
     }
-
-
-class _NOWHERE:
-    """Stands for the places of a rule that has none."""
-
-    gpus = ()
 
 
 def _replicas(name: str, way: Copies) -> tuple[Replica, ...]:

@@ -12,7 +12,7 @@ from kvplace.core.rules.topology import Apart, Limit, Spread, Together
 from oracle_splits import ways
 
 GIB = 2**30
-MOST_PLACEMENTS = 200_000
+MOST_PLACEMENTS = 1_000_000
 """Models are taken away from a draw of more, so that brute force has an end."""
 
 
@@ -22,7 +22,7 @@ def random_split_problem(random, models=5):
     objective = random.choice([Objective.REQUESTS, Objective.TOKENS])
     total = sum(gpu.usable_bytes for gpu in fleet.gpus)
     count = random.randint(1, models)
-    fill = random.choice([0.2, 0.4, 0.6, 0.75, 0.9]) / random.choice([1, 1, 1.5])
+    fill = random.choice([0.1, 0.25, 0.4, 0.55, 0.7])
     drawn = [_model(random, f"m{j}", fleet, fill * total / count) for j in range(count)]
     rules = tuple(
         _rule(random, [m.name for m in drawn], fleet) for _ in range(random.choice([0, 0, 1, 2, 3]))
@@ -95,7 +95,7 @@ def _rule(random, names, fleet):
     """A rule of any kind, hard or soft."""
     kind = random.choice([Pin, Forbid, Reserve, Together, Apart, Spread, Limit, Limit])
     models = random.choice([("*",), tuple(random.sample(names, random.randint(1, len(names))))])
-    soft = random.choice([None, None, 1, 2])
+    soft = random.choice([None, 1, 2])
     over = random.choice(["gpu", "node", "link", *_labels(fleet)])
     if kind is Reserve:
         return Reserve(places=Places(gpus=(random.choice(fleet.gpus).id,)))

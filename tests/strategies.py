@@ -1,12 +1,17 @@
 """Hypothesis strategies for small fleets, models, problems and placements."""
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import SLO, Demand, Model
+from kvplace.core.model import SLO, Attention, Demand, Model, Replicas, Split
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
+from kvplace.core.rules.places import Forbid, Pin, Reserve
+from kvplace.core.rules.rule import EVERYWHERE, Places
+from kvplace.core.rules.topology import Apart, Limit, Spread, Together
 
 GIB = 2**30
 
@@ -109,3 +114,103 @@ def placements(draw, problem: Problem):
     """Any GPU for each model, whether it fits or not."""
     ids = st.sampled_from([gpu.id for gpu in problem.fleet.gpus])
     return Placement(tuple(Replica(model.name, 0, (draw(ids),)) for model in problem.models))
+
+
+@st.composite
+def split_fleets(draw):
+    """A fleet whose nodes may have link domains and capacities, or whose GPUs have these."""
+    fleet = draw(fleets())
+    names = draw(st.lists(NAMES, max_size=2, unique=True))
+    scopes = {name: draw(st.sampled_from(["gpu", "node"])) for name in names}
+
+    def some(scope):
+        held = [name for name in names if scopes[name] == scope and draw(st.booleans())]
+        return {name: draw(floats(0, 100)) for name in held}
+
+    found = []
+    for node in fleet.nodes:
+        size = draw(st.integers(0, len(node.gpus)))
+        gpus = (
+            replace(gpu, link=str(at // size) if size else "", resources=some("gpu"))
+            for at, gpu in enumerate(node.gpus)
+        )
+        found.append(replace(node, gpus=tuple(gpus), resources=some("node")))
+    return Fleet(tuple(found))
+
+
+@st.composite
+def split_models(draw, name: str, whole: bool, fleet: Fleet):
+    """A model with degrees, copies, attention, types and what it takes of capacities."""
+    known = {name for holder in (*fleet.nodes, *fleet.gpus) for name in holder.resources}
+    least = draw(st.integers(1, 3))
+    attention = draw(st.sampled_from(Attention))
+    heads = st.none() if attention is Attention.MLA else st.sampled_from([None, 1, 2, 8])
+    types = sorted({gpu.type for gpu in fleet.gpus})
+    return replace(
+        draw(models(name, whole)),
+        tensor_parallel=tuple(sorted(draw(st.sets(st.integers(1, 8), min_size=1, max_size=3)))),
+        replicas=Replicas(least, least + draw(st.integers(0, 3)), draw(st.sampled_from(Split))),
+        attention=attention,
+        kv_heads=draw(heads),
+        gpu_types=tuple(draw(st.lists(st.sampled_from(types), max_size=2, unique=True))),
+        resources={n: draw(floats(0, 10)) for n in sorted(known) if draw(st.booleans())},
+    )
+
+
+@st.composite
+def rules(draw, names: list[str], fleet: Fleet):
+    """A rule of any kind, hard or soft."""
+    kind = draw(st.sampled_from([Pin, Forbid, Reserve, Together, Apart, Spread, Limit]))
+    listed = st.lists(st.sampled_from(names), min_size=1, max_size=3).map(tuple)
+    concerned = draw(st.one_of(st.just(("*",)), listed))
+    soft = draw(st.sampled_from([None, 1, 2]))
+    if kind is Reserve:
+        return Reserve(places=draw(places(fleet)))
+    if kind in {Pin, Forbid}:
+        return kind(concerned, soft, draw(places(fleet)))
+    labels = sorted({key for node in fleet.nodes for key, value in node.labels.items() if value})
+    over = draw(st.sampled_from(["gpu", "node", "link", *labels]))
+    if kind is Spread:
+        return Spread(concerned, soft, over, draw(st.integers(1, 3)))
+    if kind is Limit:
+        where = draw(st.one_of(st.just(EVERYWHERE), places(fleet)))
+        return Limit(concerned, soft, over, draw(st.integers(0, 5)), where)
+    return kind(concerned, soft, over)
+
+
+@st.composite
+def places(draw, fleet: Fleet):
+    """Some GPUs, nodes and labels of a fleet, at least one of them."""
+    ids, names = [gpu.id for gpu in fleet.gpus], [node.name for node in fleet.nodes]
+    labels = draw(st.sampled_from([tuple(node.labels.items()) for node in fleet.nodes]))
+    found = Places(
+        tuple(draw(st.lists(st.sampled_from(ids), max_size=2, unique=True))),
+        tuple(draw(st.lists(st.sampled_from(names), max_size=2, unique=True))),
+        draw(st.sampled_from([(), labels])),
+    )
+    return Places(nodes=(names[0],)) if found == EVERYWHERE else found
+
+
+@st.composite
+def split_problems(draw, largest: int = 5):
+    """Models to be split and copied, under rules and within capacities."""
+    fleet = draw(split_fleets())
+    names = draw(st.lists(NAMES, min_size=1, max_size=largest, unique=True))
+    whole = draw(st.booleans())
+    objective = draw(st.sampled_from([None, *Objective])) if whole else None
+    drawn = tuple(draw(split_models(name, whole, fleet)) for name in names)
+    ruled = draw(st.lists(rules(names, fleet), max_size=3).map(tuple))
+    return Problem(drawn, fleet, objective, ruled)
+
+
+@st.composite
+def split_placements(draw, problem: Problem):
+    """An allowed number of copies of each model, each of an allowed degree, on any GPUs."""
+    ids = st.sampled_from([gpu.id for gpu in problem.fleet.gpus])
+    replicas = []
+    for model in problem.models:
+        for number in range(draw(st.integers(model.replicas.min, model.replicas.max))):
+            degree = draw(st.sampled_from(model.tensor_parallel))
+            gpus = tuple(draw(ids) for _ in range(degree))
+            replicas.append(Replica(model.name, number, gpus))
+    return Placement(tuple(replicas))

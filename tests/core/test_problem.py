@@ -9,9 +9,20 @@ from hypothesis import strategies as st
 
 from kvplace.core.constraints import misfits
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import DEFAULT_OVERHEAD_BYTES, SLO, Demand, Model, Replicas
+from kvplace.core.model import (
+    DEFAULT_OVERHEAD_BYTES,
+    SLO,
+    Attention,
+    Demand,
+    Model,
+    Replicas,
+    Split,
+)
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
+from kvplace.core.rules.places import Forbid, Pin
+from kvplace.core.rules.rule import EVERYWHERE, Places
+from kvplace.core.rules.topology import Limit, Spread
 from kvplace.core.shard import shard_need
 from kvplace.errors import InputError
 from strategies import problems
@@ -147,6 +158,125 @@ def test_the_digest_tells_what_matters_and_nothing_else(data):
     gpu = replace(node.gpus[0], memory_bytes=node.gpus[0].memory_bytes + 1)
     grown = Fleet((replace(node, gpus=(gpu, *node.gpus[1:])), *nodes[1:]))
     assert Problem(models, grown, problem.objective).digest != problem.digest
+
+
+RULES = (
+    Pin(("a",), 1, Places(nodes=("n0",))),
+    Spread(("a", "b"), None, "zone", 2),
+    Limit(("*",), None, "gpu", 3, Places(gpus=("g0",))),
+)
+
+
+def ruled(change=None, node=None, gpu=None, rules=RULES):
+    """Two split and copied models on two nodes, with one thing changed."""
+    split = {
+        "tensor_parallel": (1, 2), "replicas": Replicas(1, 3), "kv_heads": 8,
+        "gpu_types": ("t",), "resources": {"compute": 0.5},
+    }  # fmt: skip
+    models = [replace(byte_model(name, 5), **split) for name in "ab"]
+    models[0] = replace(models[0], **(change or {}))
+    nodes = []
+    for name, zone in (("n0", "x"), ("n1", "y")):
+        gpus = [GPU(f"g{name[1]}", "t", 20, link="0", resources={"compute": 1.0})]
+        if name == "n0":
+            gpus = [replace(gpus[0], **(gpu or {})), GPU("g2", "u", 20, link="0")]
+        nodes.append(Node(name, tuple(gpus), {"zone": zone}, {"host": 4.0}))
+    nodes[0] = replace(nodes[0], **(node or {}))
+    return Problem(tuple(models), Fleet(tuple(nodes)), "requests", rules)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"change": {"tensor_parallel": (1, 2, 4)}},
+        {"change": {"tensor_parallel": (2,)}},
+        {"change": {"replicas": Replicas(2, 3)}},
+        {"change": {"replicas": Replicas(1, 4)}},
+        {"change": {"replicas": Replicas(1, 3, Split.CAPACITY)}},
+        {"change": {"kv_heads": 1}},
+        {"change": {"kv_heads": None, "attention": Attention.MLA}},
+        {"change": {"gpu_types": ("t", "u")}},
+        {"change": {"gpu_types": ()}},
+        {"change": {"resources": {"compute": 0.25}}},
+        {"change": {"resources": {"host": 0.5}}},
+        {"gpu": {"link": "1"}},
+        {"gpu": {"resources": {"compute": 2.0}}},
+        {"gpu": {"reserve_bytes": 1}},
+        {"node": {"labels": {"zone": "y"}}},
+        {"node": {"labels": {"zone": "x", "rack": "1"}}},
+        {"node": {"resources": {"host": 5.0}}},
+        {"rules": RULES[1:]},
+        {"rules": ()},
+        {"rules": (*RULES, RULES[0])},
+        {"rules": (replace(RULES[0], soft=2), *RULES[1:])},
+        {"rules": (replace(RULES[0], soft=None), *RULES[1:])},
+        {"rules": (replace(RULES[0], models=("b",)), *RULES[1:])},
+        {"rules": (replace(RULES[0], places=Places(nodes=("n1",))), *RULES[1:])},
+        {"rules": (Forbid(*(getattr(RULES[0], f) for f in ("models", "soft", "places"))),
+                   *RULES[1:])},
+        {"rules": (RULES[0], replace(RULES[1], over="node"), RULES[2])},
+        {"rules": (RULES[0], replace(RULES[1], max_skew=1), RULES[2])},
+        {"rules": (*RULES[:2], replace(RULES[2], most=2))},
+        {"rules": (*RULES[:2], replace(RULES[2], places=EVERYWHERE))},
+    ],
+)  # fmt: skip
+def test_the_digest_moves_with_all_that_splits_copies_and_rules_say(change):
+    assert ruled(**change).digest != ruled().digest
+
+
+def test_the_digest_does_not_move_with_the_order_of_anything():
+    one = ruled()
+    nodes = tuple(
+        replace(node, labels=dict(reversed(node.labels.items()))) for node in one.fleet.nodes[::-1]
+    )
+    turned = Problem(one.models[::-1], Fleet(nodes), one.objective, one.rules[::-1])
+    assert turned.digest == one.digest
+
+
+@pytest.mark.parametrize(
+    ("fields", "parts"),
+    [
+        ({"kv_heads": 8}, {1: 1, 2: 1 / 2, 8: 1 / 8, 16: 1 / 8, 3: 3 / 8, 5: 2 / 8}),
+        ({"kv_heads": 1}, {1: 1, 2: 1, 8: 1}),
+        ({"attention": Attention.MLA}, {1: 1, 2: 1, 16: 1}),
+        ({}, {1: 1, 2: 1 / 2, 3: 1 / 3, 16: 1 / 16}),
+    ],
+)
+def test_the_part_of_the_kv_cache_on_each_rank(fields, parts):
+    model = replace(byte_model("m", 5), **fields)
+    assert {degree: model.kv_part(degree) for degree in parts} == parts
+    tokens = replace(
+        model, demand=Demand(4.0, 1.0, 0.0), slo=SLO(tpot_seconds=1.0, latency_seconds=1.0),
+        kv_bytes_per_token=2, tensor_parallel=tuple(parts), replicas=Replicas(2, 2),
+    )  # fmt: skip
+    held = Problem((tokens,), fleet([20] * 32), Objective.TOKENS)
+    bare = Problem((tokens,), fleet([20] * 32), Objective.REQUESTS)
+    for degree, part in parts.items():
+        # 4 requests/s of one token of 2 bytes, over two copies.
+        assert held.need(0, degree, 2).load == 8 * (0.5 * part)
+        assert bare.need(0, degree, 2).load == 4 * (0.5 * (1 / degree))  # no KV bytes in it
+
+
+def test_demand_is_divided_evenly_or_by_the_memory_of_the_smallest_gpu():
+    even = replace(byte_model("m", 5), tensor_parallel=(1, 2), replicas=Replicas(1, 3))
+    problem = Problem((even,), fleet([10, 30, 60]), "requests")
+    copies = [("g0",), ("g1",), ("g2",)]
+    assert problem.demand_parts(0, copies) == [1 / 3] * 3
+    uneven = replace(even, replicas=Replicas(1, 3, Split.CAPACITY))
+    problem = Problem((uneven,), fleet([10, 30, 60]), "requests")
+    assert problem.demand_parts(0, copies) == [0.1, 0.3, 0.6]
+    assert problem.demand_parts(0, [("g2", "g0"), ("g1",)]) == [10 / 40, 30 / 40]
+    assert problem.demand_parts(0, [("g2", "g1")]) == [1.0]
+
+
+def test_options_are_the_degrees_and_copies_that_the_allowed_gpus_can_hold():
+    model = replace(byte_model("m", 5), tensor_parallel=(1, 2, 4), replicas=Replicas(2, 4))
+    free = Problem((model,), fleet([10] * 5), "requests")
+    assert free.options(0) == [(1, 2), (1, 3), (1, 4), (2, 2)]
+    pinned = (Pin(("m",), places=Places(gpus=("g0", "g1"))),)
+    assert Problem((model,), fleet([10] * 5), "requests", pinned).options(0) == [(1, 2)]
+    alone = (Pin(("m",), places=Places(gpus=("g0",))),)
+    assert Problem((model,), fleet([10] * 5), "requests", alone).options(0) == []
 
 
 def test_the_digest_moves_with_load_and_objective():

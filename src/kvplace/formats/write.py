@@ -76,14 +76,18 @@ def _node(node: Node) -> list[str]:
             raise InputError(f"a fleet file cannot say how the GPUs of {node.name!r} are linked")
         lines.append(f"    link_size: {size}")
     if node.resources:
-        lines.append(f"    resources: {json.dumps(dict(node.resources))}")
+        lines.append(f"    resources: {json.dumps(dict(node.resources), ensure_ascii=False)}")
     return lines
 
 
 def _gpu(gpu: GPU) -> str:
     """Return the mapping of one GPU."""
     reserve = f", reserve: {bytes_text(gpu.reserve_bytes)}" if gpu.reserve_bytes else ""
-    resources = f", resources: {json.dumps(dict(gpu.resources))}" if gpu.resources else ""
+    resources = (
+        f", resources: {json.dumps(dict(gpu.resources), ensure_ascii=False)}"
+        if gpu.resources
+        else ""
+    )
     memory = bytes_text(gpu.memory_bytes)
     return f"{{type: {_text(gpu.type)}, memory: {memory}{reserve}{resources}}}"
 

@@ -1,0 +1,185 @@
+"""Certificates where degrees, copies and places are to be chosen: by hand and by brute force."""
+
+import math
+import random
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+from itertools import product
+
+import pytest
+
+from kvplace.core.certificate import SCALE_BITS, Certificate, check_certificate, possible_options
+from kvplace.core.model import Replicas, Split
+from kvplace.core.objective import Objective
+from kvplace.core.problem import Problem
+from kvplace.core.result import OPTIMAL_GAP
+from kvplace.core.rules.places import Pin
+from kvplace.core.rules.rule import Places
+from oracle_splits import solve_by_force
+from splits import random_split_problem
+from tiny import GIB, byte_model, fleet
+
+
+def problem_of(memories, *models, rules=()):
+    """A problem whose KVPR is load / free bytes."""
+    scaled = tuple(
+        replace(m, demand=replace(m.demand, requests_per_second=m.demand.requests_per_second / GIB))
+        for m in models
+    )
+    return Problem(scaled, fleet(memories), Objective.REQUESTS, rules)
+
+
+# One model of 4 bytes and load 8 on two GPUs of 10. One copy: 8 / 6 on one GPU. Two copies:
+# 4 / 6 on both, which is the optimum. Below K = 2/3 a single copy takes more than 4 + 12 bytes,
+# which no GPU has, and each of two copies more than 4 + 6.
+HOT = replace(byte_model("hot", 4, 8.0), replicas=Replicas(1, 2))
+
+
+def test_one_copy_too_large_for_any_gpu_proves_it_by_hand():
+    problem = problem_of([10, 10], HOT)
+    assert solve_by_force(problem).value == pytest.approx(2 / 3)
+    third = Certificate(2 / 3, ((0, 0),), ((10, 0),))
+    assert check_certificate(problem, third) == ""
+    above = replace(third, threshold=0.67)
+    assert "not above all GPUs" in check_certificate(problem, above)
+    # Split in two as well, each of two ranks carries half: 4 / (10 - 2) is better.
+    both = replace(HOT, tensor_parallel=(1, 2))
+    assert check_certificate(problem_of([10, 10], both), third)
+    split = problem_of([10, 10], both)
+    assert solve_by_force(split).value == pytest.approx(4 / 8)
+    assert check_certificate(split, Certificate(4 / 8, ((0,) * 3,), ((10, 0),))) == ""
+
+
+# Two models like that: in two copies each, 8 bytes of weights and a load of 8 on both GPUs, 8 / 2;
+# in one copy each, 8 / 6. At K = 8/6 one copy takes 4 + 6 bytes, and each of two 4 + 3.
+PAIR = problem_of([10, 10], HOT, replace(HOT, name="warm"))
+
+
+def test_prices_per_option_by_hand():
+    assert solve_by_force(PAIR).value == pytest.approx(8 / 6)
+    near = math.nextafter(8 / 6, 0.0)
+    proof = Certificate(near, ((10, 7), (10, 7)), ((10, 7),))
+    # One copy no longer fits. Two of each model need 2 x 2 x 7 > 2 x 7: no GPU holds 7 + 7 bytes.
+    assert check_certificate(PAIR, proof) == ""
+    assert "not above" in check_certificate(PAIR, replace(proof, prices=((0, 3), (0, 3))))
+    assert "priced above" in check_certificate(PAIR, replace(proof, worths=((10, 6),)))
+    assert "priced above" in check_certificate(PAIR, replace(proof, threshold=2.7))
+    for prices in [(7, 7), ((10, 7), 7), ((10, 7), (7,)), ((10, 7), [10, 7]), ((10, 7),) * 3]:
+        assert check_certificate(PAIR, replace(proof, prices=prices))
+    for wrong in [-1, 1.0, True]:
+        assert "non-negative" in check_certificate(
+            PAIR, replace(proof, prices=((10, wrong), (10, 7)))
+        )
+
+
+def test_a_scope_by_hand():
+    # Two pinned to g0 of 10 bytes; nothing else is priced, so that g1 is worth nothing.
+    alone = byte_model("a", 4, 1.0), byte_model("b", 4, 1.0), byte_model("c", 1, 1.0)
+    rules = (Pin(("a", "b"), places=Places(gpus=("g0",))),)
+    problem = problem_of([10, 30], *alone, rules=rules)
+    assert solve_by_force(problem).value == pytest.approx(1.0)
+    proof = Certificate(1.0, ((1,), (1,), (0,)), ((10, 1),), ("g0",))
+    assert check_certificate(problem, proof) == ""
+    assert "not above" in check_certificate(problem, replace(proof, worths=((10, 2),)))
+    priced = replace(proof, prices=((1,), (1,), (1,)))
+    assert "'c' is priced and may be outside the scope" in check_certificate(problem, priced)
+    assert "a GPU that the fleet does not have" in check_certificate(
+        problem, replace(proof, scope=("g9",))
+    )
+    everywhere = replace(proof, scope=(), worths=((10, 1), (30, 0)))
+    assert "priced above" in check_certificate(problem, everywhere)
+
+
+def test_uneven_copies_are_not_trusted_with_their_load():
+    uneven = replace(HOT, replicas=Replicas(2, 2, Split.CAPACITY))
+    problem = problem_of([10, 30], uneven)
+    assert possible_options(problem, 0, 1e-9) == [(0, 4 << SCALE_BITS, 4)]
+    assert possible_options(problem_of([10, 30], HOT), 0, 1e-9) == []
+    # A quarter on the small GPU and the rest on the large one, 2 / 6 and 6 / 26.
+    assert solve_by_force(problem).value == pytest.approx(2 / 6)
+
+
+def listed(problem, claim):
+    """What each model is priced at least, and its offers, from the definition."""
+    unit, found = problem.goal.memory_unit_bytes, []
+    for index, (model, prices) in enumerate(zip(problem.models, claim.prices, strict=True)):
+        memories = [problem.fleet.gpu(gpu).usable_bytes for gpu in problem.allowed(index)]
+        pairs = [
+            (degree, copies)
+            for degree in model.tensor_parallel
+            for copies in range(model.replicas.min, model.replicas.max + 1)
+            if degree * copies <= len(memories)
+        ]
+        assert len(pairs) == len(prices)
+        needed, offers = [], []
+        for (degree, copies), price in zip(pairs, prices, strict=True):
+            weights = -(-model.weights_bytes // degree) + model.overhead_bytes
+            load = Fraction(problem.shard(index, degree, 1 / copies).load)
+            known = copies == 1 or model.replicas.split is Split.EVEN
+            more = load * unit / Fraction(claim.threshold) if known and load else 0
+            size = Fraction(math.floor((weights + more) * 2**SCALE_BITS), 2**SCALE_BITS)
+            kept = weights + model.min_kv_bytes
+            if any(size < memory and kept <= memory for memory in memories):
+                needed.append(degree * copies * price)
+                offers.append((price, size, kept))
+        found.append((min(needed, default=None), offers))
+    return found
+
+
+def dearest(found, memory):
+    """The highest price of shards that fit a memory, one of each model at most."""
+    best = 0
+    for chosen in product(*([(0, 0, 0), *offers] for _, offers in found)):
+        price, size, kept = map(sum, zip(*chosen, strict=True))
+        if size < memory and kept <= memory:
+            best = max(best, price)
+    return best
+
+
+def drawn_claim(draw, problem, optimum):
+    """Prices per option, and worths that are the highest price of any set, or near it."""
+    near = draw.choice([0.3, 0.6, 0.9, 0.999, 1.0, 1.001, 1.5])
+    threshold = optimum * near if 0 < optimum < math.inf else draw.choice([1e-3, 1.0, 1e3]) * GIB
+    fluid = draw.random() < 0.5
+    prices = []
+    for index in range(len(problem.models)):
+        own = [draw.randint(0, 4) for _ in problem.options(index)]
+        if fluid:
+            own = [0] * len(own)
+            for at, size, _ in possible_options(problem, index, threshold):
+                own[at] = size
+        prices.append(tuple(own))
+    claim = Certificate(threshold, tuple(prices), ())
+    found = listed(problem, claim)
+    worths = tuple(
+        (memory, max(0, dearest(found, memory) + draw.choice([0, 0, 0, -1, 1])))
+        for memory in sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
+    )
+    return replace(claim, worths=worths), found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_checker_says_what_listing_all_sets_says(seed):
+    draw, seen = random.Random(seed), Counter()
+    while seen.total() < 250:
+        problem = random_split_problem(draw, models=4)
+        if problem.plain:
+            continue
+        # A certificate says nothing of soft rules.
+        hard = replace(problem, rules=tuple(r for r in problem.rules if r.soft is None))
+        truth = solve_by_force(hard)
+        claim, found = drawn_claim(draw, problem, truth.value)
+        worths, gpus = dict(claim.worths), [gpu.usable_bytes for gpu in problem.fleet.gpus]
+        nowhere = any(needed is None for needed, _ in found)
+        proved = nowhere or (
+            sum(needed for needed, _ in found) > sum(worths[memory] for memory in gpus)
+            and all(dearest(found, memory) <= worths[memory] for memory in worths)
+        )
+        accepted = check_certificate(problem, claim) == ""
+        assert accepted == proved
+        seen[accepted, truth.feasible] += 1
+        if accepted:
+            assert claim.threshold <= truth.value * (1 + OPTIMAL_GAP)
+    assert seen[True, True] > 20
+    assert seen[False, True] > 20

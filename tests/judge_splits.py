@@ -1,0 +1,57 @@
+"""All that brute force and the checker can say of a result with splits, copies and rules."""
+
+import math
+from collections.abc import Iterator
+
+from kvplace.core.certificate import check_certificate
+from kvplace.core.problem import Problem
+from kvplace.core.result import OPTIMAL_GAP, Result, Status, Stop
+from kvplace.formats.check import check
+from kvplace.formats.plan import plan_of, write_plan
+from kvplace.formats.plan_read import parse_plan
+from oracle_splits import Answer, worth
+
+
+def faults(problem: Problem, result: Result, truth: Answer) -> Iterator[str]:
+    """Yield what is wrong with a result, as sentences."""
+    yield from _proof(problem, result)
+    yield from map(str, check(problem, parse_plan(write_plan(plan_of(result)))))
+    if result.stop is Stop.TIME_LIMIT:
+        yield f"no end after {result.iterations} steps in {result.seconds:.1f} s"
+    if not truth.feasible:
+        if result.status is not Status.INFEASIBLE:
+            yield f"brute force finds no placement; the result is {result.status}"
+        return
+    if result.bound > truth.value * (1 + OPTIMAL_GAP):
+        yield f"the bound {result.bound!r} is above the optimum {truth.value!r}"
+    if result.placement is None:
+        yield f"{result.status}, yet brute force finds {truth.breaches} {truth.value!r}"
+        return
+    found = worth(problem, result.placement)
+    if found is None:
+        yield "the placement is not valid"
+        return
+    breaches, value = found
+    if value != result.value:
+        yield f"the value is {result.value!r}, evaluated {value!r}"
+    best = (truth.breaches, truth.value * (1 + OPTIMAL_GAP))
+    if (breaches, value) > best:
+        yield f"{breaches} {value!r}, not the best {truth.breaches} {truth.value!r}"
+    if (breaches, value * (1 + OPTIMAL_GAP)) < (truth.breaches, truth.value):
+        yield "better than brute force"
+
+
+def _proof(problem: Problem, result: Result) -> Iterator[str]:
+    """Yield what is wrong with the bound's evidence."""
+    proof = result.proof
+    if proof.certificate is None:
+        if proof.value > 0 and proof.method != "search":
+            yield f"a bound {proof.value!r} by {proof.method} without evidence"
+        return
+    objection = check_certificate(problem, proof.certificate)
+    if objection:
+        yield f"the certificate is rejected: {objection}"
+    if proof.certificate.threshold < proof.value:
+        yield f"the certificate proves {proof.certificate.threshold!r}, not {proof.value!r}"
+    if not (proof.value > 0 or math.isinf(proof.value)):
+        yield f"a certificate for the bound {proof.value!r}"
