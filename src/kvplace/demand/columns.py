@@ -13,6 +13,7 @@ _TIME = (
     "t_s", "t", "time_s", "time", "timestamp", "timestamp_s", "timestamp_ms", "ts", "date",
     "datetime", "created_at", "created", "arrival_time", "arrived_at", "start_time",
 )  # fmt: skip
+_TIMES_WITH_UNITS = tuple(f"{name}_{unit}" for name in _TIME for unit in TIME_UNITS)
 _MODEL = ("model", "model_name", "model_id", "served_model_name", "service")
 _PROMPT = (
     "prompt_tokens", "input_tokens", "contexttokens", "context_tokens", "input_length",
@@ -90,7 +91,7 @@ def find_columns(
         for asked in (time, *model, prompt, output)
         if asked is not None and asked not in names
     ]
-    found_time = time or _first(_TIME, lower)
+    found_time = time or _first(_TIME, lower) or _first(_TIMES_WITH_UNITS, lower)
     if found_time is None:
         faults.append(
             Fault(f"no column is a time ({', '.join(names)}); name it with --time-column")

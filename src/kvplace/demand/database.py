@@ -1,5 +1,6 @@
 """The database that reads logs: DuckDB, in memory and within bounds."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,12 @@ _READERS = {
 }
 
 
+_SQL = re.compile(r"\s*\n?LINE \d+: ")
+"""Where DuckDB begins to quote the query, which a person did not write."""
+_KIND = re.compile(r"^(\w+ )+Error: ")
+"""DuckDB's name for the kind of a failure."""
+
+
 def open_database(file: Path) -> "DuckDBPyConnection":
     """Open a database in memory that spills to disk; the file must exist.
 
@@ -47,8 +54,12 @@ def open_database(file: Path) -> "DuckDBPyConnection":
         raise MissingExtraError(
             "reading logs needs the extra 'logs': pip install 'kvplace[logs]'"
         ) from error
-    if not file.is_file():
+    if file.is_dir():
+        raise InputError("this is a directory; name a file in it", str(file))
+    if not file.exists():
         raise InputError("there is no such file", str(file))
+    if file.is_file() and not file.stat().st_size:
+        raise InputError("this file is empty", str(file))
     database = duckdb.connect(config={"memory_limit": MEMORY_LIMIT})
     database.execute("SET TimeZone = 'UTC'")
     database.execute("SET enable_progress_bar = false")  # it would go to stdout, among the data
@@ -101,5 +112,6 @@ def is_number(value: object) -> bool:
 
 def one_line(error: Exception) -> str:
     """Return the part of DuckDB's message that a person needs."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2]) if lines else type(error).__name__
+    told = _SQL.split(str(error))[0]
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    return _KIND.sub("", " ".join(lines[:2])) or type(error).__name__

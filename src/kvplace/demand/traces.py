@@ -190,8 +190,8 @@ class _Log:
     def _refuse(self, bad: int) -> None:
         """Raise with the first rows that have no usable value."""
         rows = self.database.execute(
-            "SELECT i, m, t, n, p, o FROM (SELECT row_number() OVER () AS i, * FROM log) "  # noqa: S608
-            f"WHERE {_BAD} LIMIT {_SHOWN_FAULTS}"
+            f"SELECT i, {', '.join(_WRONG)} FROM "  # noqa: S608
+            f"(SELECT row_number() OVER () AS i, * FROM log) WHERE {_BAD} LIMIT {_SHOWN_FAULTS}"
         ).fetchall()
         names = (
             "/".join(self.columns.model) or "model",
@@ -201,14 +201,9 @@ class _Log:
             self.columns.output or "output tokens",
         )
         faults = []
-        for row, *values in rows:
-            wrong = [
-                name
-                for name, value in zip(names, values, strict=True)
-                if value is None
-                or (isinstance(value, float) and (not np.isfinite(value) or value < 0))
-            ]
-            faults.append(Fault(f"no usable value in {', '.join(wrong)}", f"row {row}"))
+        for row, *wrong in rows:
+            told = ", ".join(name for name, is_wrong in zip(names, wrong, strict=True) if is_wrong)
+            faults.append(Fault(f"no usable value in {told}", f"row {row}"))
         if bad > len(faults):
             faults.append(Fault(f"and {bad - len(faults):,} more rows without a usable value"))
         raise InputError(faults, str(self.file))
@@ -269,5 +264,12 @@ class _Log:
         return tuple(notes)
 
 
-_BAD = """(m IS NULL OR t IS NULL OR NOT isfinite(t) OR n IS NULL OR NOT isfinite(n) OR n < 0
-OR p IS NULL OR NOT isfinite(p) OR p < 0 OR o IS NULL OR NOT isfinite(o) OR o < 0)"""
+_FARTHEST_SECONDS = 1e11
+"""The year 5138: a time beyond it is in another unit, or none."""
+_WRONG = (
+    "m IS NULL",
+    f"(t IS NULL OR NOT abs(t) <= {_FARTHEST_SECONDS!r})",
+    *(f"({name} IS NULL OR NOT isfinite({name}) OR {name} < 0)" for name in ("n", "p", "o")),
+)
+"""What makes the value of a row unusable: its model, time, requests, prompt and output tokens."""
+_BAD = f"({' OR '.join(_WRONG)})"
