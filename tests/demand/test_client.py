@@ -78,7 +78,13 @@ def test_a_wrong_address_is_one_line():
     assert "check the address" in line
 
 
-@pytest.mark.parametrize("url", ["prometheus:9090", "ftp://host", "http://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "prometheus:9090", "ftp://host", "http://", "http://[::1", "http://h:70000", "http://a b",
+        "http://..", "http://h\n",
+    ],
+)  # fmt: skip
 def test_what_is_no_address_is_one_line(url):
     assert "is no address" in refusal(url)
 

@@ -60,6 +60,14 @@ def test_rows_go_from_the_hottest_gpu_to_the_coldest(two):
     assert lines[2].endswith("2.0 GiB  b")
 
 
+def test_a_small_kvpr_is_shown_whole():
+    result = solve(problem_of([("a", 4, 0.03), ("b", 8, 0.00001)], [10, 10]))
+    lines = plan_table(result).splitlines()
+    assert [line.split()[1] for line in lines[1:3]] == ["0.005000", "5e-06"]
+    assert lines[0].index("models") == lines[1].rindex("a") == lines[2].rindex("b")
+    assert all(cell_len(line) <= 80 for line in lines[:-1])
+
+
 def test_the_closing_line_says_what_is_proved_and_how(two):
     last = plan_table(two).splitlines()[-1]
     assert last.startswith(

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from kvplace.cli.options import SECONDS, SHARE
+from kvplace.cli.options import QUANTILE, SECONDS
 from kvplace.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ _UNITS = ("s", "ms", "us", "ns")
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--quantile",
-        type=SHARE,
+        type=QUANTILE,
+        metavar="SHARE",
         default="95%",
         show_default=True,
         help="Plan for the rate that this share of the windows does not exceed; 100% is the peak.",
@@ -57,9 +59,10 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--window",
         type=SECONDS,
+        metavar="SECONDS",
         default="7d",
         show_default=True,
-        help="Prometheus: how far back to read.",
+        help="Prometheus: how far back to read (12h).",
     ),
     click.option(
         "--match",
@@ -69,7 +72,8 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     ),
     click.option(
         "--latency-quantile",
-        type=SHARE,
+        type=QUANTILE,
+        metavar="SHARE",
         default="90%",
         show_default=True,
         help="Prometheus: quantile of the observed latencies.",
@@ -90,6 +94,7 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--timeout",
         type=SECONDS,
+        metavar="SECONDS",
         default="30s",
         show_default=True,
         help="Prometheus: the longest wait for an answer.",
@@ -113,6 +118,7 @@ def demand_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def read_trace_options(path: str, options: Mapping[str, Any]) -> "DemandSeries":
     """Read a log as the options say."""
+    _refuse_options("Prometheus", "a log")
     from kvplace.demand.traces import read_trace
 
     return read_trace(
@@ -132,6 +138,7 @@ def read_prometheus_options(
     url: str, options: Mapping[str, Any], models: tuple[str, ...] = ()
 ) -> "DemandSeries":
     """Read Prometheus as the options say."""
+    _refuse_options("Log", "Prometheus")
     from kvplace.demand.prometheus import DEFAULT_STEP_SECONDS, read_prometheus
 
     return read_prometheus(
@@ -144,6 +151,16 @@ def read_prometheus_options(
         latency_quantile=options["latency_quantile"],
         access=access_of(options),
     )
+
+
+def _refuse_options(other: str, source: str) -> None:
+    """Refuse options that are given and belong to the other source, as their help says."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        told = getattr(option, "help", None) or ""
+        given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if given and told.startswith(f"{other}: "):
+            raise click.UsageError(f"{option.opts[0]} does nothing for {source}")
 
 
 def access_of(options: Mapping[str, Any]) -> "Access":

@@ -15,6 +15,7 @@ __all__ = [
     "COUNT_OR_NONE",
     "FLEET",
     "PLAN_FILE",
+    "QUANTILE",
     "SECONDS",
     "SHARE",
     "SOLVERS",
@@ -85,6 +86,18 @@ class _Share(click.ParamType[float]):
         return share
 
 
+class _Quantile(_Share):
+    """A share above 0 and up to 1, which is the peak."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        share = super().convert(value, param, ctx)
+        if not 0 < share <= 1:
+            self.fail(f"{value!r} must be above 0 and up to 1; write it like 0.95 or 95%")
+        return share
+
+
 class _CountOrNone(click.ParamType[int | float]):
     """A number from 0 up, or ``none`` for no limit, which becomes infinity for the caller."""
 
@@ -100,7 +113,7 @@ class _CountOrNone(click.ParamType[int | float]):
         return int(value)
 
 
-SECONDS, SHARE, COUNT_OR_NONE = _Seconds(), _Share(), _CountOrNone()
+SECONDS, SHARE, QUANTILE, COUNT_OR_NONE = _Seconds(), _Share(), _Quantile(), _CountOrNone()
 
 FLEET = click.argument("fleet", type=click.Path(), metavar="FLEET")
 PLAN_FILE = click.argument("plan", type=click.Path(), metavar="PLAN")

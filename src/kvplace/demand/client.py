@@ -78,13 +78,7 @@ class PrometheusClient:
             raise MissingExtraError(
                 "reading Prometheus needs the extra 'prometheus': pip install 'kvplace[prometheus]'"
             ) from error
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        self.source = f"{parts.scheme}://{host}{parts.path}"  # without a password
-        if parts.scheme not in ("http", "https") or not host:
-            raise InputError(
-                f"{self.source!r} is no address; write it like http://prometheus:9090", "Prometheus"
-            )
+        self.source = _checked(url)
         self._httpx = httpx
         self._access = access = access or Access()
         retry = httpx_retries.Retry(
@@ -219,6 +213,23 @@ class PrometheusClient:
 
     def _no_answer(self, why: str) -> InputError:
         return InputError(f"this is not an answer of the Prometheus API ({why})", self.source)
+
+
+def _checked(url: str) -> str:
+    """Return an address without a password, for messages; refuse what is none."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        valid = parts.scheme in ("http", "https") and bool(host) and parts.port != 0
+        (parts.hostname or "").encode("idna")
+    except ValueError:  # a port, an IPv6 address or a name of a host that is none
+        valid = False
+    if not valid or not url.isprintable() or " " in url:
+        raise InputError(
+            f"{url.rpartition('@')[2]!r} is no address; write it like http://prometheus:9090",
+            "Prometheus",
+        )
+    return f"{parts.scheme}://{host}{parts.path}"
 
 
 def _first_line(text: object) -> str:

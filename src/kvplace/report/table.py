@@ -18,7 +18,9 @@ HOTTEST, COLDEST = 12, 4
 """Rows shown of a larger fleet."""
 MODEL_LINES = 3
 """Lines of models per GPU, unless all is asked for."""
-_KVPR_BAR, _MEMORY_BAR = 8, 14
+_KVPR_BAR, _MEMORY_BAR, _FREE_WIDTH = 8, 14, 9
+_SPACES = 9
+"""Between the columns, together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +97,25 @@ class _Table:
         )
         longest = max(len(gpu.id) for gpu in result.evaluation.gpus)
         self._gpu_width = min(max(longest, 3), 14 if look.width < 100 else 30)
-        self._models_width = max(
-            12, max(look.width, 60) - self._gpu_width - _KVPR_BAR - _MEMORY_BAR - 7 - 9 - 9
+        self._kvpr_width = max(7, *(len(format_kvpr(gpu.kvpr)) for gpu in result.evaluation.gpus))
+        self._before_models = (
+            self._gpu_width + self._kvpr_width + _KVPR_BAR + _MEMORY_BAR + _FREE_WIDTH + _SPACES
         )
+        self._models_width = max(12, max(look.width, 60) - self._before_models)
 
     def head(self) -> list[str]:
         """Return the line of headings."""
-        gpu, kvpr, bar = fit("GPU", self._gpu_width), fit("KVPR", 7, right=True), " " * _KVPR_BAR
-        memory, free = fit("memory", _MEMORY_BAR), fit("for KV", 9, right=True)
+        gpu, bar = fit("GPU", self._gpu_width), " " * _KVPR_BAR
+        kvpr = fit("KVPR", self._kvpr_width, right=True)
+        memory, free = fit("memory", _MEMORY_BAR), fit("for KV", _FREE_WIDTH, right=True)
         return [self._paint(f"{gpu}  {kvpr} {bar}  {memory}  {free}  models", "bold")]
 
     def row(self, gpu: GPUEvaluation, lines: int | None) -> list[str]:
         """Return the lines of one GPU."""
-        kvpr = fit(format_kvpr(gpu.kvpr), 7, right=True)
+        kvpr = fit(format_kvpr(gpu.kvpr), self._kvpr_width, right=True)
         share = min(1.0, gpu.kvpr / self._top) if self._top else 0.0
         pressure = fit(self._full * round(share * _KVPR_BAR), _KVPR_BAR)
-        free = fit(format_bytes(gpu.free_bytes), 9, right=True)
+        free = fit(format_bytes(gpu.free_bytes), _FREE_WIDTH, right=True)
         copies: dict[str, int] = {}
         for shard in gpu.shards:
             name = self._names.get(shard.model, shard.model)
@@ -120,7 +125,7 @@ class _Table:
             f"{fit(gpu.id, self._gpu_width)}  {kvpr} {self._paint(pressure, self._heat(gpu))}  "
             f"{self._paint(self._memory(gpu), 'cyan')}  {free}  "
         )
-        indent = " " * (self._gpu_width + _KVPR_BAR + _MEMORY_BAR + 7 + 9 + 9)
+        indent = " " * self._before_models
         return [(first + models[0]).rstrip(), *(indent + line for line in models[1:])]
 
     def note(self, text: str) -> str:
