@@ -92,8 +92,8 @@ class Bound:
     value
         No placement has a smaller max KVPR; ``inf`` where no placement is valid.
     method
-        ``trivial``, ``fluid``, ``single-model``, ``dual-feasible``, ``configuration`` or
-        ``search``.
+        ``trivial``, ``fluid``, ``single-model``, ``lifted``, ``dual-feasible``,
+        ``configuration`` or ``search``.
     certificate
         Checkable evidence for `value`; None for the trivial bound 0 and for ``search``, whose
         proof is an exhaustive search.
@@ -231,9 +231,10 @@ def _malformed(  # noqa: PLR0911 - one return per way to be malformed
 def _knapsack_above(groups: list[_Offers], memory: int, worth: int) -> str:
     """Say whether a set of shards that fits `memory`, one per group, is priced above `worth`.
 
-    Depth-first over the groups, cut where a table of what the remaining ones could add at most,
-    made by dynamic programming with sizes rounded down to `GRID` levels, cannot lift the price
-    above `worth`. Equal groups are taken by their number, so that equal sets are seen once.
+    Depth-first over the groups, cut where what the remaining ones could add at most cannot lift
+    the price above `worth`: by the best price per size among them, or by a table made by dynamic
+    programming with sizes rounded down to `GRID` levels. Equal groups are taken by their number,
+    so that equal sets are seen once.
     """
     capacity = (memory << SCALE_BITS) - 1  # strictly below M
     fitting = (
@@ -258,6 +259,7 @@ def _knapsack_above(groups: list[_Offers], memory: int, worth: int) -> str:
     by_least = _tables(
         [([(o.price, o.kept) for o in offers], n) for offers, n in kinds], memory, levels
     )
+    dense = _densest([offers for offers, _ in kinds])
     stack = [(0, capacity, memory, 0)]
     steps = 0
     while stack:
@@ -268,6 +270,9 @@ def _knapsack_above(groups: list[_Offers], memory: int, worth: int) -> str:
         if steps > MAX_STEPS:
             return f"the knapsack for {memory} bytes is not settled after {MAX_STEPS} steps"
         if at == len(kinds):
+            continue
+        best, size = dense[at]
+        if size and price + room * best // size <= worth:
             continue
         more = by_size[at][room * levels // capacity] if capacity else 0
         if price + min(more, by_least[at][least * levels // memory]) <= worth:
@@ -285,6 +290,17 @@ def _knapsack_above(groups: list[_Offers], memory: int, worth: int) -> str:
                 for k in range(1, most + 1)
             )
     return ""
+
+
+def _densest(kinds: list[_Offers]) -> list[tuple[int, int]]:
+    """Return, per kind, price and size of the best offer per size of it and those after it."""
+    best, found = (0, 1), []
+    for offers in reversed(kinds):
+        for offer in offers:
+            if offer.price * best[1] > best[0] * offer.size:
+                best = offer.price, offer.size
+        found.append(best)
+    return found[::-1]
 
 
 def _relaxed(offers: _Offers, *, kept: bool) -> tuple[int, int | Fraction]:

@@ -23,7 +23,8 @@ from kvplace.formats.validate import Part
 __all__ = ["PlanPart"]
 
 METHODS = (
-    "trivial", "fluid", "single-model", "counting", "dual-feasible", "configuration", "search",
+    "trivial", "fluid", "single-model", "counting", "lifted", "dual-feasible", "configuration",
+    "search",
 )  # fmt: skip
 PROOFS = ("certificate", "exhaustive search", "none")
 

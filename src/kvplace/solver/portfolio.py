@@ -7,6 +7,7 @@ simple bounds have failed to prove the start optimal.
 
 import math
 import random
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kvplace.core.certificate import Bound, check_certificate
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Portfolio"]
 
+FindBound = Callable[[Problem, Arrays, float, float, Watch], Bound | None]
+
 QUICK_MODELS = 80
 """Up to so many models the configuration program is asked before any search."""
+QUICK_DENSITY = 6
+"""And up to so many per GPU: with more, it takes long and says what the fluid bound says."""
 TINY_MODELS = 24
 """Up to so many models exact decisions come before the local search, too."""
 QUICK_ROUNDS = 60
@@ -159,13 +164,14 @@ class Portfolio:
         from kvplace.solver.columns import Configuration  # noqa: PLC0415 - numpy and HiGHS: only here
         from kvplace.solver.exact import Proof, nothing_below  # noqa: PLC0415 - same
 
+        self._lift()
         program = Configuration(self.arrays)
         proof = Proof(self.bound.value)
         affordable = self.arrays.n <= PROGRAM_MODELS
         sparse = BEST_FIT_DENSITY < self.arrays.n / self.arrays.g <= REGROUPED_DENSITY
         sparse = sparse and self.arrays.g > GROUP * 3 // 2
         assert self.state is not None
-        if self.arrays.n <= QUICK_MODELS:
+        if self.arrays.n <= min(QUICK_MODELS, QUICK_DENSITY * self.arrays.g):
             program.add(self.state.gpu_of)
             nothing_below(program, proof, self.state.worst(), self._watch, QUICK_ROUNDS)
             self._take(program, proof)
@@ -201,15 +207,23 @@ class Portfolio:
             if gpu_of is not None:
                 self._offer(State(self.arrays, gpu_of))
 
+    def _lift(self) -> None:
+        """Raise the bound by the room that hot models waste."""
+        from kvplace.solver.lifted import lifted_bound  # noqa: PLC0415 - numpy: only here
+
+        self._adopt(lifted_bound)
+
     def _dual_feasible(self) -> None:
         """Raise the bound by dual feasible functions, where the program is too large."""
         from kvplace.solver.dual_feasible import dual_feasible_bound  # noqa: PLC0415 - numpy: only here
 
+        self._adopt(dual_feasible_bound)
+
+    def _adopt(self, find: FindBound) -> None:
+        """Take what a bound gives between the best bound and the value, if it checks."""
         assert self.state is not None
         value = self.state.worst()
-        bound = dual_feasible_bound(
-            self._problem, self.arrays, self.bound.value, value, self._watch
-        )
+        bound = find(self._problem, self.arrays, self.bound.value, value, self._watch)
         if (
             bound is not None
             and bound.certificate is not None

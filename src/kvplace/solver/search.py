@@ -8,6 +8,7 @@ import numpy as np
 
 from kvplace.solver.arrays import Arrays
 from kvplace.solver.exchange import Exchanger
+from kvplace.solver.refill import hot_gpu, refill
 from kvplace.solver.state import State
 from kvplace.solver.watch import Watch
 
@@ -16,6 +17,8 @@ __all__ = ["iterate", "level", "most_free_first", "settle"]
 TOLERANCE = 1e-9
 FIRST = 40_000
 """Exchanges with the coldest GPUs looked at before all the others."""
+REFILLED = 4
+"""One kick in so many refills the hottest GPU, where a hot model is what makes it so."""
 
 
 def most_free_first(arrays: Arrays, keys: Sequence[float]) -> list[int] | None:
@@ -54,7 +57,7 @@ def most_free_first(arrays: Arrays, keys: Sequence[float]) -> list[int] | None:
     return gpu_of
 
 
-def settle(exchanger: Exchanger, watch: Watch, limit: int) -> int:
+def settle(exchanger: Exchanger, watch: Watch, limit: int, spared: int = -1) -> int:
     """Relieve the hottest GPU until nothing helps; return the exchanges made.
 
     Parameters
@@ -65,13 +68,19 @@ def settle(exchanger: Exchanger, watch: Watch, limit: int) -> int:
         Ends the search.
     limit
         Exchanges at most.
+    spared
+        A GPU that neither gives nor takes; -1 for none.
     """
     state, steps = exchanger.state, 0
     while steps < limit and not watch.stop:
         kvpr = exchanger.kvpr
+        if spared >= 0:
+            kvpr = kvpr.copy()
+            kvpr[spared] = -1.0
         g = int(kvpr.argmax())
         goal = state.kvpr[g] * (1 - TOLERANCE)
         order = exchanger.colder(goal)
+        order = order[order != spared]
         # The coldest GPUs first: as many as one small array operation looks at.
         first = max(4, FIRST // exchanger.subsets**2)
         done = exchanger.relieve(g, order[:first], goal)
@@ -134,7 +143,7 @@ def iterate(state: State, target: float, rounds: int, seed: int, watch: Watch) -
     chance = random.Random(seed)  # noqa: S311 - a search, not a secret
     best = State(state.arrays, state.gpu_of)
     exchanger = Exchanger(State(state.arrays, state.gpu_of))
-    steps, stale = 0, 0
+    steps, stale, refills = 0, 0, 0
     while True:
         steps += settle(exchanger, watch, 10_000)
         current = exchanger.state
@@ -147,7 +156,13 @@ def iterate(state: State, target: float, rounds: int, seed: int, watch: Watch) -
             return best, steps
         if stale % 8 == 0 or current.worst() > best.worst() * 1.05:
             exchanger = Exchanger(State(best.arrays, best.gpu_of))
-        _kick(exchanger, chance)
+        hot = hot_gpu(current) if stale % REFILLED == 1 else -1
+        if hot >= 0:
+            refill(exchanger, hot, refills)
+            refills += 1
+            steps += settle(exchanger, watch, 10_000, hot)
+        else:
+            _kick(exchanger, chance)
         steps += 1
 
 

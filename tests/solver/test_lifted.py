@@ -1,0 +1,80 @@
+"""Lifted bound and refills: what a hot model shares its GPU with."""
+
+import random
+
+import pytest
+
+from kvplace.core.certificate import check_certificate
+from kvplace.solver.arrays import load_problem
+from kvplace.solver.exchange import Exchanger
+from kvplace.solver.lifted import lifted_bound
+from kvplace.solver.refill import hot_gpu, refill
+from kvplace.solver.state import State
+from kvplace.solver.watch import Watch
+from oracle import solve_exactly
+from tiny import GIB, byte_problem, random_problem
+
+
+def gib_problem(memories, rows):
+    """A requests problem of whole GiB, in whose unit its loads are."""
+    return byte_problem([m * GIB for m in memories], [(size * GIB, rate) for size, rate in rows])
+
+
+def test_room_beside_a_hot_model_is_lost_by_hand():
+    # The hot model of 4 GiB and load 6 is at 1 if alone on 10 GiB. Below K = 2 it needs more than
+    # 7, which leaves no room for the others' 4; so they share the other GPU: 3 / (10 - 8).
+    problem = gib_problem([10, 10], [(4, 6.0), (4, 1.5), (4, 1.5)])
+    arrays = load_problem(problem)
+    bound = lifted_bound(problem, arrays, 9 / 8, 1.6, Watch())
+    assert bound.method == "lifted"
+    assert bound.value == pytest.approx(1.5, rel=1e-7)
+    assert bound.value < 1.5
+    assert check_certificate(problem, bound.certificate) == ""
+    assert float(solve_exactly(problem).optimum) == 1.5
+
+
+def test_a_fleet_without_hot_models_is_not_lifted():
+    problem = gib_problem([10, 10], [(2, 1.0)] * 6)
+    assert lifted_bound(problem, load_problem(problem), 0.75, 1.0, Watch()) is None
+
+
+def test_the_lifted_bound_never_exceeds_the_optimum():
+    draw, lifted = random.Random(5), 0
+    for _ in range(300):
+        problem = random_problem(draw)
+        truth = solve_exactly(problem)
+        if not truth.feasible or not truth.optimum:
+            continue
+        low = float(truth.optimum) / 2
+        bound = lifted_bound(problem, load_problem(problem), low, 2 * low * 1.1, Watch())
+        if bound is None or check_certificate(problem, bound.certificate):
+            continue
+        lifted += 1
+        assert bound.value <= truth.optimum
+    assert lifted > 50
+
+
+def test_refilling_changes_the_company_and_loses_nobody():
+    problem = gib_problem([20, 20, 20], [(4, 9.0), (5, 1.0), (3, 0.2), (6, 0.1), (2, 0.1)])
+    arrays = load_problem(problem)
+    start = [0, 0, 1, 1, 2]
+    assert hot_gpu(State(arrays, start)) == 0
+    seen = set()
+    for turn in range(8):
+        exchanger = Exchanger(State(arrays, start))
+        before = exchanger.state.kvpr[0]
+        refill(exchanger, 0, turn)
+        state = exchanger.state
+        assert sorted(j for held in state.members for j in held) == list(range(5))
+        assert state.gpu_of[0] == 0
+        assert state.kvpr[0] < before
+        assert list(exchanger.kvpr) == state.kvpr
+        seen.add(tuple(sorted(state.members[0])))
+    assert len(seen) > 2
+    assert (0,) in seen
+
+
+def test_only_a_hot_model_with_company_is_refilled():
+    arrays = load_problem(gib_problem([20, 20], [(4, 9.0), (5, 1.0), (3, 0.2)]))
+    assert hot_gpu(State(arrays, [0, 1, 1])) == -1
+    assert hot_gpu(State(arrays, [0, 0, 0])) == 0
