@@ -27,7 +27,7 @@ from kvplace.cli.faults import fault_lines, say
 __all__ = ["VERBS", "main", "root"]
 
 VERBS = (
-    "init", "plan", "refine", "check", "diff", "export", "report",
+    "init", "plan", "refine", "check", "explain", "size", "diff", "export", "report",
     "model", "demand", "catalogue", "bench",
 )  # fmt: skip
 

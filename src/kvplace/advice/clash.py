@@ -1,0 +1,156 @@
+"""The smallest set of demands that no placement meets together.
+
+Found by a deletion filter (Chinneck and Dravnieks, ORSA Journal on Computing 3, 1991): whatever
+can be left out of an impossible set without making it possible is left out, in growing portions.
+What remains is irreducible: impossible together, and possible without any one of its members.
+Every claim rests on a proof by the solver; what it cannot settle counts as possible, and then
+the answer says that a smaller clash may exist.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+
+from kvplace.advice.demanded import Demanded, Kind, demanded_of, keeping
+from kvplace.advice.within import Verdict, placeable
+from kvplace.core.constraints import misfits
+from kvplace.core.problem import Problem
+from kvplace.solver.watch import Watch
+
+__all__ = ["Clash", "find_clash"]
+
+SETS_TRIED = 400
+"""Smaller sets looked at one by one after the filter, where there are no more than so many."""
+QUESTION_SECONDS = 2.0
+"""Most time for one question where the whole has a limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """Demands that no placement meets together.
+
+    Parameters
+    ----------
+    members
+        The demands.
+    irreducible
+        Whether it is known that without any one of them the others can be met.
+    smallest
+        Whether it is known that no fewer demands clash.
+    problem
+        What they ask for: the problem with these demands alone.
+    """
+
+    members: tuple[Demanded, ...]
+    irreducible: bool
+    smallest: bool
+    problem: Problem
+
+
+def find_clash(problem: Problem, watch: Watch | None = None) -> Clash | None:
+    """Return a smallest clash of an impossible problem.
+
+    Parameters
+    ----------
+    problem
+        What cannot be placed.
+    watch
+        Clock and interrupt; when it ends, what is left is a clash that may not be irreducible.
+
+    Returns
+    -------
+    Clash or None
+        None where the problem is not proved impossible.
+    """
+    return _Filter(problem, watch or Watch()).run()
+
+
+class _Filter:
+    """The filter over one problem, with what it has asked already."""
+
+    def __init__(self, problem: Problem, watch: Watch) -> None:
+        self._problem = problem
+        self._watch = watch
+        self._seconds = QUESTION_SECONDS if watch.left < float("inf") else None
+        self._known: dict[frozenset[Demanded], Verdict] = {}
+
+    def run(self) -> Clash | None:
+        members = demanded_of(self._problem)
+        if self._verdict(members) is not Verdict.IMPOSSIBLE:
+            return None
+        alone = misfits(self._problem)
+        if alone:
+            # A model that fits nowhere clashes with nothing but its own limits.
+            name = min(alone, key=lambda n: (self._weights(n), n))
+            own = [m for m in members if m.subject == name or m.kind in (Kind.RULE, Kind.RESOURCE)]
+            members = own if self._verdict(own) is Verdict.IMPOSSIBLE else members
+        small_first = sorted(members, key=self._dispensable)
+        rules_first = sorted(small_first, key=lambda m: m.kind in (Kind.MODEL, Kind.MIN_KV))
+        found = min((self._filtered(order) for order in (small_first, rules_first)), key=len)
+        found, smallest = self._smaller(members, found)
+        rest = [self._verdict([m for m in found if m != dropped]) for dropped in found]
+        ordered = tuple(member for member in demanded_of(self._problem) if member in set(found))
+        part = keeping(self._problem, found)
+        assert part is not None
+        irreducible = all(verdict is Verdict.POSSIBLE for verdict in rest)
+        return Clash(ordered, irreducible, smallest and irreducible, part)
+
+    def _weights(self, name: str) -> int:
+        index = self._problem.index_of[name]
+        return self._problem.need(
+            index, max(self._problem.models[index].tensor_parallel)
+        ).weights_bytes
+
+    def _dispensable(self, member: Demanded) -> tuple[bool, int, str]:
+        """Order demands by what to leave out first: small models, then limits and rules."""
+        if member.kind is Kind.MODEL:
+            return False, self._weights(member.subject), member.subject
+        return True, 0, member.subject
+
+    def _filtered(self, order: Sequence[Demanded]) -> list[Demanded]:
+        """Leave out what can be left out, in portions that grow while that works.
+
+        Repeated until nothing more can go: without a rule a model may run in more domains, so
+        that a spread over them asks for more, and what was needed before may not be any more.
+        """
+        kept, before = list(order), -1
+        while len(kept) != before:
+            before, at, portion = len(kept), 0, max(1, len(kept) // 2)
+            while at < len(kept) and not self._watch.stop:
+                rest = kept[:at] + kept[at + portion :]
+                if self._verdict(rest) is Verdict.IMPOSSIBLE:
+                    kept = rest
+                    portion = min(2 * portion, max(1, len(kept) - at))
+                elif portion == 1:
+                    at += 1
+                else:
+                    portion = max(1, portion // 2)
+        return kept
+
+    def _smaller(
+        self, members: Sequence[Demanded], found: list[Demanded]
+    ) -> tuple[list[Demanded], bool]:
+        """Look through all smaller sets, if they are few; return the least, and if it is known."""
+        known = True
+        tried = 0
+        for size in range(1, len(found)):
+            tried += comb(len(members), size)
+            if tried > SETS_TRIED or self._watch.stop:
+                return found, False
+            for some in combinations(members, size):
+                verdict = self._verdict(some)
+                if verdict is Verdict.IMPOSSIBLE:
+                    return list(some), known
+                known = known and verdict is Verdict.POSSIBLE
+        return found, known
+
+    def _verdict(self, members: Iterable[Demanded]) -> Verdict:
+        """Return whether some demands can be met together."""
+        key = frozenset(members)
+        if key not in self._known:
+            part = keeping(self._problem, key)
+            self._known[key] = (
+                Verdict.POSSIBLE if part is None else placeable(part, self._watch, self._seconds)
+            )
+        return self._known[key]

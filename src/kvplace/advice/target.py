@@ -1,0 +1,52 @@
+"""A target: an objective and the most that the worst GPU may have of it."""
+
+import math
+import re
+from dataclasses import dataclass
+
+from kvplace.core.objective import Objective
+from kvplace.errors import InputError
+
+__all__ = ["Target", "parse_target"]
+
+_TARGET = re.compile(r"\s*(?:([a-z]+)\s*(?:<=|=|:)\s*)?([0-9.eE+-]+)\s*(%?)\s*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The most that the max KVPR may be.
+
+    Parameters
+    ----------
+    objective
+        Which load; None for the problem's own.
+    value
+        Most KVPR of any GPU, above 0.
+    """
+
+    objective: Objective | None
+    value: float
+
+
+def parse_target(text: str) -> Target:
+    """Read a target such as ``occupancy<=0.8``, ``requests<=0.05``, ``80%`` or ``0.8``.
+
+    Raises
+    ------
+    InputError
+        No such objective, or a value that is not above 0.
+    """
+    match = _TARGET.fullmatch(text[:200])
+    if match is None:
+        raise InputError(f"{text[:60]!r} is no target; write it like 'occupancy<=0.8'")
+    name, digits, percent = match.groups()
+    if name is not None and name not in list(Objective):
+        known = ", ".join(Objective)
+        raise InputError(f"{name!r} is no objective; a target names one of {known}")
+    try:
+        value = float(digits) / (100 if percent else 1)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise InputError(f"{text[:60]!r} has no value above 0; write it like 'occupancy<=0.8'")
+    return Target(Objective(name) if name else None, value)
