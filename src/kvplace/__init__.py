@@ -8,6 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from kvplace.advice.explain import Explanation, explain
+    from kvplace.advice.size import Sizing, size_fleet
+    from kvplace.advice.stock import Stock, stock_of
     from kvplace.core.certificate import Bound, Certificate, check_certificate
     from kvplace.core.constraints import Violation, misfits
     from kvplace.core.evaluate import Evaluation, GPUEvaluation, Shard, evaluate
@@ -40,6 +43,7 @@ __all__ = [
     "Certificate",
     "Demand",
     "Evaluation",
+    "Explanation",
     "Fault",
     "Fleet",
     "GPUEvaluation",
@@ -58,7 +62,9 @@ __all__ = [
     "Replicas",
     "Result",
     "Shard",
+    "Sizing",
     "Status",
+    "Stock",
     "Stop",
     "UnitError",
     "Violation",
@@ -66,16 +72,22 @@ __all__ = [
     "check",
     "check_certificate",
     "evaluate",
+    "explain",
     "misfits",
     "plan_of",
     "read",
     "read_plan",
     "refine",
+    "size_fleet",
     "solve",
+    "stock_of",
     "write_plan",
 ]
 
 _NAMES_OF = {
+    "advice.explain": ("Explanation", "explain"),
+    "advice.size": ("Sizing", "size_fleet"),
+    "advice.stock": ("Stock", "stock_of"),
     "core.certificate": ("Bound", "Certificate", "check_certificate"),
     "core.constraints": ("Violation", "misfits"),
     "core.evaluate": ("Evaluation", "GPUEvaluation", "Shard", "evaluate"),

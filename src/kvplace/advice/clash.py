@@ -16,6 +16,7 @@ from kvplace.advice.demanded import Demanded, Kind, demanded_of, keeping
 from kvplace.advice.within import Verdict, placeable
 from kvplace.core.constraints import misfits
 from kvplace.core.problem import Problem
+from kvplace.core.rules.topology import Spread
 from kvplace.solver.watch import Watch
 
 __all__ = ["Clash", "find_clash"]
@@ -131,17 +132,29 @@ class _Filter:
     def _smaller(
         self, members: Sequence[Demanded], found: list[Demanded]
     ) -> tuple[list[Demanded], bool]:
-        """Look through all smaller sets, if they are few; return the least, and if it is known."""
+        """Look through all smaller sets, if they are few; return the least, and if it is known.
+
+        A demand without which all others can be met is in every clash: only sets with these
+        count. Where a spread is demanded that does not follow, and all sets count.
+        """
+        spread = any(isinstance(rule, Spread) for rule in self._problem.rules)
+        everything = set(members)
+        needed = {
+            member
+            for member in ([] if spread else found)
+            if self._verdict(everything - {member}) is Verdict.POSSIBLE
+        }
+        others = [member for member in members if member not in needed]
         known = True
         tried = 0
-        for size in range(1, len(found)):
-            tried += comb(len(members), size)
+        for size in range(len(found) - len(needed)):
+            tried += comb(len(others), size)
             if tried > SETS_TRIED or self._watch.stop:
                 return found, False
-            for some in combinations(members, size):
-                verdict = self._verdict(some)
+            for some in combinations(others, size):
+                verdict = self._verdict(needed.union(some))
                 if verdict is Verdict.IMPOSSIBLE:
-                    return list(some), known
+                    return [*needed, *some], known
                 known = known and verdict is Verdict.POSSIBLE
         return found, known
 

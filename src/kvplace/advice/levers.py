@@ -3,6 +3,7 @@
 Nothing is estimated: every changed problem is solved, starting from the placement that is there.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -35,8 +36,8 @@ HOT_MODELS = 4
 RULES_TRIED = 12
 GAIN = 1e-6
 """Relative gain from which a lever is worth telling."""
-LEAST_SECONDS = 0.2
-"""Least time for one changed problem where the whole has a limit."""
+LEAST_SECONDS, MOST_SECONDS = 0.2, 4.0
+"""Least and most time for one changed problem where the whole has a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def find_levers(
         if watch.stop:
             break
         share = watch.left / (len(changes) - position)
-        seconds = max(LEAST_SECONDS, share) if share < float("inf") else None
+        seconds = min(max(LEAST_SECONDS, share), MOST_SECONDS) if share < math.inf else None
         result = solve(
             change.problem,
             start=_start(change.problem, placement),

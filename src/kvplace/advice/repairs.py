@@ -76,10 +76,12 @@ def find_repairs(problem: Problem, clash: Clash, watch: Watch | None = None) -> 
         for change in (*_released(problem, clash), *_engines(problem, clash))
         if run.possible(change.problem)
     ]
-    if not found:
-        found += run.several(problem, clash)
+    for kind in ("degree", "weights") if not found else ():
+        found += run.several(problem, clash, kind)
+        if found:
+            break
     found += [Repair((change,)) for change in run.hardware(problem, clash)]
-    return tuple(sorted(found, key=lambda repair: (len(repair.changes), repair.effort)))
+    return tuple(sorted(found, key=lambda repair: (repair.effort, len(repair.changes))))
 
 
 def _released(problem: Problem, clash: Clash) -> Iterator[Change]:
@@ -173,13 +175,22 @@ class _Run:
             low, high = (low, middle) if self.possible(change(middle).problem) else (middle, high)
         return high, change(high)
 
-    def several(self, problem: Problem, clash: Clash) -> Iterator[Repair]:
-        """Undo one clash after the other, each by what takes the least, until all is placed."""
+    def several(self, problem: Problem, clash: Clash, favoured: str) -> Iterator[Repair]:
+        """Undo one clash after the other, each by what takes the least, until all is placed.
+
+        Parameters
+        ----------
+        problem, clash
+            Where it starts.
+        favoured
+            Kind of change to take first among those that take the same effort.
+        """
         changes: list[Change] = []
         current, at = problem, clash
         while len(changes) < STEPS and not self.watch.stop:
             steps = sorted(
-                (*_released(current, at), *_engines(current, at)), key=lambda step: step.effort
+                (*_released(current, at), *_engines(current, at)),
+                key=lambda step: (step.effort, step.kind != favoured),
             )
             step = next((one for one in steps if self._undoes(one, at)), None)
             if step is None:

@@ -30,6 +30,8 @@ SEARCH_SHARE = 0.7
 QUESTION_SHARE = 0.15
 """Share of what is left of it for one mix."""
 LEAST_SECONDS = 0.2
+CELL_SECONDS = 4.0
+"""Most time for one fleet of that table where the whole has a limit."""
 MOST_LINES = 200_000
 """Combinations of all kinds but one that are gone through at most."""
 PROVED = 1e-9
@@ -350,7 +352,7 @@ def _table(
             yield Cell(mix, growth, None)
             continue
         share = watch.left / (len(cells) - position)
-        own = Within(watch, share if share < math.inf else None)
+        own = Within(watch, min(share, CELL_SECONDS) if share < math.inf else None)
         known = plans.get((mix, growth))
         start = known.placement if known else None
         yield Cell(mix, growth, solve(problem, start=start, seed=seed, watch=own))

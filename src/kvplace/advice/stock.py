@@ -107,9 +107,7 @@ class Stock:
     def in_words(self, mix: Mix) -> str:
         """Return a mix such as ``2 nodes of 8 x H100-SXM-80GB``."""
         pairs = [(n, kind[0]) for n, kind in zip(mix, self.kinds, strict=True) if n]
-        return " + ".join(
-            f"{n:,} {'node' if n == 1 else 'nodes'} of {contents(node)}" for n, node in pairs
-        )
+        return " + ".join(_several(n, node) for n, node in pairs)
 
 
 def stock_of(
@@ -166,6 +164,13 @@ def stock_of(
 def _price(kind: tuple[Node, ...], prices: Mapping[str, float] | None) -> float:
     """Return what a node of a kind costs per hour, or its number of GPUs."""
     return sum(1.0 if prices is None else prices[gpu.type] for gpu in kind[0].gpus)
+
+
+def _several(number: int, node: Node) -> str:
+    """Return a number of nodes of a kind in words."""
+    if len(node.gpus) == 1:
+        return f"{number:,} x {node.gpus[0].type}"
+    return f"{number:,} {'node' if number == 1 else 'nodes'} of {contents(node)}"
 
 
 def _nodes(kind: tuple[Node, ...], number: int) -> list[Node]:

@@ -151,11 +151,11 @@ def count(number: int, noun: str) -> str:
 
 def _where(problem: Problem, gpus: frozenset[str]) -> str:
     """Name some GPUs: the one, the node that they are, or how many."""
-    if len(gpus) == 1:
-        return f"GPU {next(iter(gpus))}"
     for node in problem.fleet.nodes:
         if gpus == {gpu.id for gpu in node.gpus}:
             return f"node {node.name}"
+    if len(gpus) == 1:
+        return f"GPU {next(iter(gpus))}"
     if len(gpus) == len(problem.fleet.gpus):
         return f"all {len(gpus):,} GPUs"
     return f"the {len(gpus):,} GPUs they may run on"

@@ -16,8 +16,7 @@ Examples:
   kvplace size fleet.yaml --target 'occupancy<=0.8'
   kvplace size fleet.yaml --target 80% --growth 1,1.5,2
   kvplace size models.csv --target 'requests<=0.05' --gpu-types 80GiB,H200-SXM-141GB
-  kvplace size fleet.yaml --target 'occupancy<=0.8' --gpu-types 8xH100-SXM-80GB,4xL40S-48GB \
-    --prices prices.yaml
+  kvplace size fleet.yaml --target 0.8 --gpu-types 8xH100-SXM-80GB,4x48GiB --prices prices.yaml
 """
 
 
@@ -90,7 +89,8 @@ def command(
     The answer comes with a proof of how much less is too little. Nodes are added whole, and of
     several kinds any mix may be the answer. Rules hold as in a plan; those that name single GPUs
     or nodes are left out, which is said. A table shows what fleets around the answer are worth.
-    Without --time-limit it takes 60 seconds at most. Exits with 3 where no number is enough.
+    Without --time-limit it takes 60 seconds at most. Exits with 3 where no number is enough at
+    any growth.
     """
     from kvplace.advice.size import size_fleet
     from kvplace.advice.stock import stock_of
@@ -121,6 +121,6 @@ def command(
         emit(sized_table(found, look(output)), output, data=False)
     else:
         emit(sized_json(found) if form == "json" else sized_csv(found), output, data=True)
-    if any(size.reasons for size in found.sizes):
-        return _IMPOSSIBLE
-    return _NOT_FOUND if any(size.mix is None for size in found.sizes) else 0
+    if any(size.mix is not None for size in found.sizes):
+        return 0
+    return _IMPOSSIBLE if all(size.reasons for size in found.sizes) else _NOT_FOUND

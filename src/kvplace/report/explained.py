@@ -1,5 +1,7 @@
 """An explanation for people, as JSON and as CSV."""
 
+from textwrap import wrap
+
 from kvplace.advice.bottleneck import Bottleneck
 from kvplace.advice.clash import Clash
 from kvplace.advice.explain import Explanation
@@ -13,7 +15,7 @@ from kvplace.report.differences import change_in_words
 from kvplace.report.scores import Cell, rows_csv, rows_json
 from kvplace.report.summary import format_kvpr, reasons, summary
 from kvplace.report.table import Look
-from kvplace.report.text import Paint, clean, fit, flow
+from kvplace.report.text import Paint, clean, fit
 from kvplace.units import format_bytes
 
 __all__ = ["explained_csv", "explained_json", "explained_table"]
@@ -96,7 +98,7 @@ def _clash(problem: Problem, clash: Clash, look: Look) -> list[str]:
     lines += [f"  {clean(demand_in_words(problem, m))}" for m in clash.members[:SHOWN]]
     if count > SHOWN:
         lines.append(f"  and {count - SHOWN:,} more, which --format json lists")
-    lines += flow(clean(clash_in_words(clash)).split(" "), max(look.width, 60), None)
+    lines += wrap(clean(clash_in_words(clash)), max(look.width, 60))
     if not clash.irreducible:
         lines.append("a part of these demands may clash already: not all of it was settled")
     return lines

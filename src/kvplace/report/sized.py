@@ -22,27 +22,28 @@ def sized_table(found: Sizing, look: Look | None = None) -> str:
     for size in found.sizes:
         several = len(found.sizes) > 1 or size.growth != 1
         opening = f"at {size.growth:g} times the demand: " if several else ""
-        lines += [clean(opening + sentence) for sentence in _sentences(found.stock, size)]
+        lines.append(clean(opening + _sentence(found.stock, size)))
+        lines += [f"  {clean(reason)}" for reason in size.reasons]
     if found.table:
         lines += ["", rows_table(_grid(found), colour=look.colour)]
     if found.stock.left_out:
         rules = ", ".join(f"rules[{index}]" for index in found.stock.left_out)
         lines += ["", f"left out: {rules}, for naming hosts or labels that are not on offer"]
-    if not found.complete:
+    if not found.complete and not all(size.proved or size.reasons for size in found.sizes):
         lines += ["", "cut by the time limit or an interrupt: more time may find a smaller fleet"]
     return "\n".join(lines)
 
 
-def _sentences(stock: Stock, size: Size) -> list[str]:
+def _sentence(stock: Stock, size: Size) -> str:
     """Say what is enough and what is proved too few."""
     if size.reasons:
-        return [f"no fleet is enough: {reason}" for reason in size.reasons]
+        return "no fleet is enough, however large:"
     if size.mix is None:
-        return [f"no fleet was found that is enough; {_least(stock, size)}"]
+        return f"no fleet was found that is enough; {_least(stock, size)}"
     verb = "suffices" if sum(size.mix) == 1 else "suffice"
     worth = _worth(stock, size.mix)
     alone = f" ({worth})" if worth else ""
-    return [f"{stock.in_words(size.mix)}{alone} {verb}, {_less(stock, size, size.mix)}"]
+    return f"{stock.in_words(size.mix)}{alone} {verb}, {_less(stock, size, size.mix)}"
 
 
 def _worth(stock: Stock, mix: Mix) -> str:

@@ -77,7 +77,7 @@ def _round(board: Board, chance: random.Random) -> bool:
     options = {j: option for j, option, _ in before if option is not None}
     options |= {first: promoted[1]} if promoted else {}
     for j in models:
-        if not board.where[j] and j != first and chance.random() < RESPLIT:
+        if j in options and not board.where[j] and j != first and chance.random() < RESPLIT:
             options[j] = _other_split(board, j, options[j], chance)
     options |= {j: chance.choice(board.cluster.options[j]) for j in lost}
     tight = chance.random() < 0.5 and hot < math.inf
