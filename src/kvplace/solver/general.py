@@ -11,9 +11,10 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Stop, relative_gap
 from kvplace.solver.board import Board
-from kvplace.solver.choose import construct
+from kvplace.solver.choose import Chooser, construct
 from kvplace.solver.cluster import Cluster
 from kvplace.solver.descend import drop_copies, level, settle
+from kvplace.solver.eject import Packer
 from kvplace.solver.enumerate import Enumeration
 from kvplace.solver.relax import fluid_bound
 from kvplace.solver.ruin import rebuild
@@ -134,6 +135,7 @@ class General:
                     self.bound = Bound(board.worst(), "search")
                 self._balance(board)
                 return True
+        packer = Packer(Chooser(self.cluster), self._seed, watch)
         passes = PASSES if watch.left == math.inf else TIMED_PASSES
         for pass_ in range(passes):
             if watch.stop or self._closed(board):
@@ -141,8 +143,27 @@ class General:
             target = self.bound.value * (1 + self._gap)
             rounds = (ROUNDS if self._iterations is None else self._iterations) << pass_
             self.steps += rebuild(board, target, rounds, self._seed + pass_, watch)
+            self._squeeze(board, packer, 200 << pass_)
         self._balance(board)
         return False
+
+    def _squeeze(self, board: Board, packer: Packer, rounds: int) -> None:
+        """Pack at lower and lower targets, nearer to the value each time that fails."""
+        part = 0.5
+        while part > 0.01 and not self._watch.stop and not self._closed(board):
+            value = board.worst() if board.valid else math.inf
+            target = self.bound.value + (value - self.bound.value) * (1 - part)
+            if value == math.inf:
+                return
+            found = packer.pack(board, target, rounds)
+            if found is None:
+                part /= 2
+                continue
+            settle(found, self._watch, STEPS)
+            if found.worth() < board.worth():
+                board.reset(found.where)
+                self.steps += 1
+                self._watch.tell("pack", board.worst())
 
     def _balance(self, board: Board) -> None:
         """Balance what the maximum leaves open, and stop copies that bring nothing."""
