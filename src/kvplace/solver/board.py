@@ -54,7 +54,8 @@ class Board:
         self.kvpr: Floats = np.zeros(cluster.g)
         self.costs = Costs(cluster)
         self._least = [
-            min((o.size * o.shards for o in options), default=1) for options in cluster.options
+            max(1, min((o.size * o.shards for o in options), default=1))
+            for options in cluster.options
         ]
         self.missing = sum(self._least)
         self._uneven: dict[tuple[int, int], float] = {}

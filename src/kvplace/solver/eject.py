@@ -166,7 +166,9 @@ class Packer:
         best = min(enough, default=None)
         out: list[int] = []
         total = 0.0
-        for trouble, size, j in sorted(held, key=lambda entry: (entry[0] / entry[1], entry[2])):
+        for trouble, size, j in sorted(
+            held, key=lambda entry: (entry[0] / max(entry[1], 1.0), entry[2])
+        ):
             out.append(j)
             room, total = room + size, total + trouble
             if room > 0:

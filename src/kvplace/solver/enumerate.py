@@ -1,13 +1,14 @@
 """Enumerate: every way to place a small cluster, cut where nothing better can follow.
 
 Depth-first over the models. All shards of a model are alike, so a way to place one is a split,
-a number of copies and a set of GPUs; which of them make up one copy is of no account. Adding a
-model raises pressures and breaches, never lowers them, so a partial assignment that is not below
-the best whole one is cut.
+a number of copies and a set of GPUs; which of them make up one copy matters only where copies
+carry parts by capacity. Adding a model raises pressures and breaches, never lowers them, so a
+partial assignment that is not below the best whole one is cut.
 """
 
 import math
-from itertools import combinations
+from collections.abc import Iterator
+from itertools import combinations, product
 
 from kvplace.solver.board import Board
 from kvplace.solver.cluster import Cluster, Copies, Option
@@ -42,12 +43,8 @@ class Enumeration:
         self._cluster = cluster
         self._nodes = nodes
         self.best: list[Copies] | None = None
-        self.complete = not any(
-            uneven and any(o.copies > 1 < o.degree for o in options)
-            for uneven, options in zip(cluster.uneven, cluster.options, strict=True)
-        )
         counted = [_count(cluster, j) for j in range(cluster.n)]
-        self.complete &= max(counted) <= ways and math.prod(counted) > 0
+        self.complete = max(counted) <= ways and math.prod(counted) > 0
         self._ways: list[list[_Way]] = []
         if self.complete:
             board = Board(cluster)
@@ -117,25 +114,35 @@ def _ways(cluster: Cluster, board: Board, j: int) -> list[_Way]:
         largest = option.size + max(1, option.keep)
         fitting = [g for g in gpus if cluster.memory[g] >= largest]
         for chosen in combinations(fitting, option.shards):
-            copies = _as_copies(cluster, chosen, option.degree)
-            if copies is None:
-                continue
-            board.costs.update(j, (), copies)
-            if board.costs.broken <= 0:
-                found.append((option, copies))
-            board.costs.update(j, copies, ())
+            for copies in _as_copies(cluster, chosen, option.degree, every=cluster.uneven[j]):
+                board.costs.update(j, (), copies)
+                if board.costs.broken <= 0:
+                    found.append((option, copies))
+                board.costs.update(j, copies, ())
     return found
 
 
-def _as_copies(cluster: Cluster, chosen: tuple[int, ...], degree: int) -> Copies | None:
-    """Return GPUs as copies within link domains, or None where they do not come out even."""
+def _as_copies(
+    cluster: Cluster, chosen: tuple[int, ...], degree: int, *, every: bool
+) -> Iterator[Copies]:
+    """Yield GPUs as copies within link domains: in one way, or in every way."""
     by_domain: dict[int, list[int]] = {}
     for g in chosen:
         by_domain.setdefault(int(cluster.domain_of[g]), []).append(g)
     if any(len(held) % degree for held in by_domain.values()):
-        return None
-    return tuple(
-        tuple(held[at : at + degree])
-        for held in by_domain.values()
-        for at in range(0, len(held), degree)
-    )
+        return
+    for parts in product(*(_parts(held, degree, every=every) for held in by_domain.values())):
+        yield tuple(copy for part in parts for copy in part)
+
+
+def _parts(held: list[int], degree: int, *, every: bool) -> Iterator[Copies]:
+    """Yield some GPUs cut into copies: in order, or in every way."""
+    if not held:
+        yield ()
+        return
+    first, *rest = held
+    mates = combinations(rest, degree - 1) if every else iter([tuple(rest[: degree - 1])])
+    for mate in mates:
+        left = [g for g in rest if g not in mate]
+        for others in _parts(left, degree, every=every):
+            yield ((first, *mate), *others)

@@ -75,11 +75,11 @@ def _round(board: Board, chance: random.Random) -> bool:
         for j, copies in taken.items()
     )
     options = {j: option for j, option, _ in before if option is not None}
+    options |= {j: chance.choice(board.cluster.options[j]) for j in lost}
     options |= {first: promoted[1]} if promoted else {}
     for j in models:
         if j in options and not board.where[j] and j != first and chance.random() < RESPLIT:
             options[j] = _other_split(board, j, options[j], chance)
-    options |= {j: chance.choice(board.cluster.options[j]) for j in lost}
     tight = chance.random() < 0.5 and hot < math.inf
     goal = hot * (1 - 0.1 * chance.random()) if tight else math.inf
     noise = {j: chance.uniform(0.7, 1.3) for j in models}
