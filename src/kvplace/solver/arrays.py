@@ -4,7 +4,9 @@ Inside, models and GPUs are numbers in a canonical order that depends on what th
 between equals, on their names; so the order of the input cannot change the plan.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
@@ -51,6 +53,18 @@ class Arrays:
         return len(self.memory)
 
 
+class Positions(Protocol):
+    """Where the models and GPUs of the arrays stand in the problem."""
+
+    @property
+    def model_index(self) -> Iterable[int]:
+        """Position of each model in the problem."""
+
+    @property
+    def gpu_index(self) -> Iterable[int]:
+        """Position of each GPU in the fleet."""
+
+
 def load_problem(problem: Problem) -> Arrays:
     """Turn a problem into arrays."""
     unit = problem.goal.memory_unit_bytes
@@ -76,18 +90,15 @@ def load_problem(problem: Problem) -> Arrays:
     )
 
 
-def unload_placement(problem: Problem, arrays: Arrays, gpu_of: list[int]) -> Placement:
+def unload_placement(problem: Problem, arrays: Positions, gpu_of: list[int]) -> Placement:
     """Turn an assignment, GPU per model in canonical order, into a placement."""
-    gpus = problem.fleet.gpus
+    ids = [problem.fleet.gpus[g].id for g in arrays.gpu_index]
     return Placement.single(
-        {
-            problem.models[arrays.model_index[j]].name: gpus[arrays.gpu_index[g]].id
-            for j, g in enumerate(gpu_of)
-        }
+        {problem.models[i].name: ids[g] for i, g in zip(arrays.model_index, gpu_of, strict=True)}
     )
 
 
-def load_placement(problem: Problem, arrays: Arrays, placement: Placement) -> list[int]:
+def load_placement(problem: Problem, arrays: Positions, placement: Placement) -> list[int]:
     """Turn a placement of undivided single replicas into an assignment.
 
     Raises

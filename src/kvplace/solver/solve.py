@@ -11,7 +11,7 @@ from kvplace.core.result import OPTIMAL_GAP, Result, Stop, relative_gap
 from kvplace.errors import InputError, InternalError
 from kvplace.solver.arrays import Arrays, load_placement, load_problem, unload_placement
 from kvplace.solver.baselines import prism_greedy
-from kvplace.solver.bounds import certified, simple_bound
+from kvplace.solver.bounds import certified, simple_bound, single_model_bound
 from kvplace.solver.construct import bisect_target
 from kvplace.solver.portfolio import Portfolio
 from kvplace.solver.refine import balance, lower_maximum
@@ -22,6 +22,8 @@ __all__ = ["SOLVERS", "refine", "solve"]
 
 SOLVERS = ("auto", "reference", "prism-greedy")
 REFERENCE_ITERATIONS = 50
+SMALL_MODELS = 600
+"""Up to so many models ``auto`` needs no compiled kernels."""
 
 
 def solve(
@@ -77,6 +79,8 @@ def solve(
     watch = watch or Watch(time_limit)
     if not problem.plain:
         return _solve_general(problem, gap, seed, solver, start, iterations, watch)
+    if solver == "auto" and len(problem.models) > SMALL_MODELS:
+        return _solve_at_scale(problem, start, gap, seed, iterations, watch)
     arrays = load_problem(problem)
     bound = simple_bound(arrays)
     watch.tell("bound", bound=bound.value)
@@ -193,6 +197,32 @@ def _refine_general(
     return _finish(problem, refined, run.bound, stop, "refine", 0, run.steps, watch)
 
 
+def _solve_at_scale(
+    problem: Problem,
+    start: Placement | None,
+    gap: float,
+    seed: int,
+    iterations: int | None,
+    watch: Watch,
+) -> Result:
+    """Solve by compiled kernels, which take half a second to load and pay from here on."""
+    watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
+    import numpy as np  # noqa: PLC0415 - numpy and numba: only here
+
+    from kvplace.solver.scale.auto import scale_bound, solve_at_scale  # noqa: PLC0415 - same
+    from kvplace.solver.scale.numbers import load_numbers  # noqa: PLC0415 - same
+
+    numbers = load_numbers(problem)
+    bound = scale_bound(numbers)
+    given = None if start is None else np.array(load_placement(problem, numbers, start))
+    gpu_of, stop, steps = solve_at_scale(
+        numbers, bound, given=given, gap=gap, seed=seed, iterations=iterations, watch=watch
+    )
+    placement = None if gpu_of is None else unload_placement(problem, numbers, gpu_of.tolist())
+    bound = certified(problem, bound, numbers.hottest)
+    return _finish(problem, placement, bound, stop, "auto", seed, steps, watch)
+
+
 def _better(arrays: Arrays, found: list[int] | None, given: list[int] | None) -> State | None:
     """Return the better of two assignments as a state; None where neither is there."""
     states = [State(arrays, gpu_of) for gpu_of in (found, given) if gpu_of is not None]
@@ -223,7 +253,7 @@ def _result(
     watch: Watch,
 ) -> Result:
     """Turn an assignment into a placement and finish."""
-    bound = certified(problem, arrays, bound)
+    bound = certified(problem, bound, arrays.model_index[single_model_bound(arrays)[1]])
     placement = None if gpu_of is None else unload_placement(problem, arrays, gpu_of)
     return _finish(problem, placement, bound, stop, solver, seed, iterations, watch)
 
@@ -242,6 +272,7 @@ def _finish(
     if placement is None:
         stop = Stop.INFEASIBLE if bound.value == math.inf else stop
         return Result(problem, None, None, bound, stop, solver, seed, iterations, watch.seconds)
+    watch.tell("check")
     evaluation = evaluate(problem, placement)
     if evaluation.violations or evaluation.value < bound.value * (1 - OPTIMAL_GAP):
         found = "; ".join(v.message for v in evaluation.violations) or "the bound exceeds the value"

@@ -1,0 +1,75 @@
+"""The one room that knows about compilation.
+
+Kernels are plain Python functions over arrays, compiled by numba where they are first called and
+kept on disk for the next process. They release the interpreter's lock, so that threads can run
+one kernel on disjoint parts of the same arrays; no kernel starts threads of its own.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
+
+import numba
+
+__all__ = ["Crew", "kernel"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kernel(function: F) -> F:
+    """Compile a function on its first call, from disk where it was compiled before.
+
+    A cache that cannot be written costs the compilation again in every process, nothing else.
+    """
+    try:
+        return _compiled(function, cache=True)
+    except RuntimeError:  # no directory for the cache can be written
+        return _compiled(function, cache=False)
+
+
+def _compiled(function: F, *, cache: bool) -> F:
+    return cast("F", numba.njit(function, nogil=True, error_model="numpy", cache=cache))
+
+
+class Crew:
+    """A few threads that share the work on disjoint parts.
+
+    Parameters
+    ----------
+    threads
+        How many; None for one per core that this process may use.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads or _cores()
+        self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
+
+    def share(self, work: Callable[[int, int], int], total: int, least: int) -> int:
+        """Call ``work(first, end)`` on parts of ``range(total)``; return the sum of its answers.
+
+        Parameters
+        ----------
+        work
+            Must do the same whatever the parts are.
+        total, least
+            Length of the whole, and below how much a part is not worth a thread.
+        """
+        if self._pool is None or total < 2 * least:
+            return work(0, total)
+        cuts = _cuts(total, min(4 * self.threads, total // least))
+        return sum(self._pool.map(work, cuts[:-1], cuts[1:]))
+
+    def close(self) -> None:
+        """Let the threads go."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
+def _cuts(total: int, parts: int) -> Sequence[int]:
+    return [total * part // parts for part in range(parts + 1)]
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

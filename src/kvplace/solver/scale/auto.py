@@ -1,0 +1,124 @@
+"""``auto`` for fleets of thousands of models and more: start, balance, relieve, prove.
+
+The same plan on any machine and any number of threads, as long as no time limit cuts it short.
+"""
+
+import math
+
+import numpy as np
+
+from kvplace.core.certificate import Bound
+from kvplace.core.result import OPTIMAL_GAP, Stop, relative_gap
+from kvplace.solver.compiled import Crew
+from kvplace.solver.scale.improve import Improver
+from kvplace.solver.scale.numbers import Numbers, fluid_level
+from kvplace.solver.scale.packing import Packing, pack_rows
+from kvplace.solver.scale.place import bisect_first_fit, most_room_first
+from kvplace.solver.sets import Ints
+from kvplace.solver.watch import Watch
+
+__all__ = ["scale_bound", "solve_at_scale"]
+
+EFFORT = 40.0
+"""Pairs looked at per GPU without a time limit."""
+REST_EFFORT = 4.0
+"""The same for what a proved optimum leaves open."""
+PATIENCE = 60.0
+"""Pairs looked at per GPU without a gain after which not even time left over is used."""
+
+
+def scale_bound(numbers: Numbers) -> Bound:
+    """Return the better of the fluid and the single-model bound, not yet certified."""
+    free = int(numbers.memory.sum(dtype=object)) - int(numbers.size.sum(dtype=object))
+    fluid = math.fsum(numbers.load) / free if free > 0 else math.inf
+    if free < int(numbers.keep.sum(dtype=object)):
+        fluid = math.inf
+    largest = int(numbers.memory[0])
+    short = numbers.size + np.maximum(1, numbers.keep) > largest
+    room = np.where(short, 1, largest - numbers.size)
+    single = math.inf if short.any() else float((numbers.load / room).max())
+    if max(fluid, single) <= 0:
+        return Bound(0.0, "trivial")
+    return Bound(single, "single-model") if single >= fluid else Bound(fluid, "fluid")
+
+
+def solve_at_scale(
+    numbers: Numbers,
+    bound: Bound,
+    *,
+    given: Ints | None,
+    gap: float,
+    seed: int,
+    iterations: int | None,
+    watch: Watch,
+    threads: int | None = None,
+) -> tuple[Ints | None, Stop, int]:
+    """Place all models.
+
+    Parameters
+    ----------
+    numbers
+        The problem.
+    bound
+        What is proved already.
+    given
+        (n,) an assignment to start from as well; None for none.
+    gap
+        Certified gap at which to stop.
+    seed
+        Of the order in which partners come.
+    iterations
+        Pairs looked at per GPU; None for the default effort.
+    watch
+        Clock and listener.
+    threads
+        How many; None for one per core. The plan does not depend on it.
+
+    Returns
+    -------
+    tuple
+        (n,) GPU per model, None where no start fits; why it ended; exchanges made.
+    """
+    if bound.value == math.inf:
+        return None, Stop.INFEASIBLE, 0
+    watch.tell("start", bound=bound.value)
+    level = fluid_level(numbers)
+    best = _start(numbers, bound, level, given, watch)
+    if best is None or not math.isfinite(best.kvpr().max()):
+        return None, watch.stop or Stop.LOCAL_OPTIMUM, 0
+    watch.tell("start", float(best.kvpr().max()))
+    crew = Crew(threads)
+    try:
+        improver = Improver(best, level, seed, crew, watch)
+        effort = EFFORT if iterations is None else float(iterations)
+        if iterations is None and watch.left < math.inf:
+            effort = math.inf
+        if given is None or effort > 0:
+            improver.balance()
+        improver.relieve(bound.value * (1 + gap), effort, PATIENCE)
+        if float(best.kvpr().max()) <= bound.value * (1 + OPTIMAL_GAP) and gap < OPTIMAL_GAP:
+            improver.relieve(0.0, REST_EFFORT, PATIENCE)
+    finally:
+        crew.close()
+    value = float(best.kvpr().max())
+    stop = watch.stop or (Stop.LOCAL_OPTIMUM if iterations is None else Stop.ITERATION_LIMIT)
+    if relative_gap(value, bound.value) <= max(gap, OPTIMAL_GAP):
+        stop = watch.stop or (
+            Stop.OPTIMAL if relative_gap(value, bound.value) <= OPTIMAL_GAP else Stop.GAP
+        )
+    return best.gpu_of(numbers.n), stop, improver.exchanges
+
+
+def _start(
+    numbers: Numbers, bound: Bound, level: float, given: Ints | None, watch: Watch
+) -> Packing | None:
+    """Return the best start: most room first, and first fit where memory is too tight for it."""
+    found = most_room_first(numbers, level)
+    starts = [found or bisect_first_fit(numbers, bound.value, watch)]
+    if given is not None:
+        starts.append(pack_rows(numbers, given))
+    return min(
+        (start for start in starts if start is not None),
+        key=lambda start: float(start.kvpr().max()),
+        default=None,
+    )

@@ -1,0 +1,241 @@
+"""The fleet-scale path: the same kernels on tiny, hand-made and middling fleets."""
+
+import math
+import random
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvplace.bench.families import build
+from kvplace.core.certificate import check_certificate
+from kvplace.core.evaluate import evaluate
+from kvplace.core.problem import Problem
+from kvplace.core.result import Status
+from kvplace.solver import solve as door
+from kvplace.solver.compiled import Crew
+from kvplace.solver.scale.auto import scale_bound, solve_at_scale
+from kvplace.solver.scale.exchange import exchange_pairs
+from kvplace.solver.scale.numbers import fluid_level, load_numbers
+from kvplace.solver.scale.packing import pack_rows
+from kvplace.solver.scale.place import bisect_first_fit, most_room_first
+from kvplace.solver.solve import solve
+from kvplace.solver.watch import Watch
+from oracle import solve_exactly
+from tiny import GIB, byte_problem, byte_problems
+
+
+def drawn(models, gpus, seed=0, fill=0.8, memory=(80,), tail=False):
+    """A fleet of random models."""
+    chance = np.random.RandomState(seed)
+    memories = [memory[g % len(memory)] for g in range(gpus)]
+    sizes = chance.uniform(0.4, 1.6, models)
+    sizes *= fill * sum(memories) / sizes.sum()
+    rates = chance.pareto(1.1, models) + 0.1 if tail else chance.uniform(1, 10, models)
+    return build(memories, sizes.tolist(), rates.tolist(), chance.uniform(5, 10, models).tolist())
+
+
+@pytest.fixture
+def at_scale(monkeypatch):
+    """Every problem is solved by the fleet-scale path."""
+    monkeypatch.setattr(door, "SMALL_MODELS", 0)
+
+
+@settings(max_examples=150, deadline=None)
+@given(byte_problems())
+def test_bound_optimum_and_value_come_in_this_order(problem):
+    numbers = load_numbers(problem)
+    bound = scale_bound(numbers)
+    gpu_of, _, _ = solve_at_scale(
+        numbers, bound, given=None, gap=0.0, seed=1, iterations=None, watch=Watch(), threads=1
+    )
+    truth = solve_exactly(problem, leximax=False)
+    unit = problem.goal.memory_unit_bytes
+    if truth.feasible:
+        assert bound.value <= float(truth.optimum) * (1 + 1e-12)
+    if gpu_of is None:
+        return  # no start fits: nothing is claimed
+    assert truth.feasible
+    packing = pack_rows(numbers, gpu_of)
+    assert packing.kvpr().max() >= float(truth.optimum) * (1 - 1e-12), unit
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.sampled_from([2, 5, 40, 200]))
+def test_an_exchange_keeps_every_sum_and_never_heats_the_pair(seed, per, width):
+    chance = np.random.RandomState(seed)
+    problem = drawn(per * 2, 2, seed, fill=0.7, memory=(80, 40))
+    numbers = load_numbers(problem)
+    numbers = replace(numbers, keep=chance.randint(0, 2**28, numbers.n))
+    gpu_of = np.sort(chance.randint(0, 2, numbers.n))
+    packing = pack_rows(numbers, gpu_of)
+    before = packing.kvpr()
+    turn = int(seed % 7)
+    made = exchange_pairs(packing, np.array([0]), np.array([1]), width + 2, turn, 0, 1)
+    after = pack_rows(numbers, packing.gpu_of(numbers.n))
+    assert sorted(packing.gpu_of(numbers.n).tolist()) == sorted(after.gpu_of(numbers.n).tolist())
+    assert (packing.gpu_of(numbers.n) >= 0).all()
+    assert packing.free.tolist() == after.free.tolist()
+    assert packing.kept.tolist() == after.kept.tolist()
+    assert packing.loads == pytest.approx(after.loads, rel=1e-12)
+    assert packing.models.tolist() == after.models.tolist()
+    if made:
+        assert packing.kvpr().max() < before.max()
+    else:
+        assert packing.kvpr().tolist() == before.tolist()
+
+
+def test_one_exchange_finds_the_exact_balance():
+    # 3 + 5 + 8 against 2 + 2 + 4 bytes of 32, loads as sizes: 12 and 12 is the balance.
+    problem = byte_problem([32, 32], [(s, float(s)) for s in (3, 5, 8, 2, 2, 4)])
+    numbers = load_numbers(problem)
+    sides = {3: 0, 5: 0, 8: 0, 2: 1, 4: 1}
+    packing = pack_rows(numbers, np.array([sides[int(s)] for s in numbers.size]))
+    assert exchange_pairs(packing, np.array([0]), np.array([1]), 64, 0, 0, 1) == 1
+    assert sorted(packing.free.tolist()) == [20, 20]
+    assert sorted(packing.loads.tolist()) == [12.0 * GIB, 12.0 * GIB]
+
+
+@pytest.mark.parametrize("shape", [(4000, 400, 0.8), (3000, 1000, 0.7), (900, 9, 0.8)])
+def test_one_two_and_four_threads_make_the_same_plan(shape):
+    numbers = load_numbers(drawn(*shape[:2], fill=shape[2], memory=(80, 141, 24)))
+    plans = [
+        solve_at_scale(
+            numbers, scale_bound(numbers), given=None, gap=0.0, seed=3, iterations=8,
+            watch=Watch(), threads=threads,
+        )
+        for threads in (1, 2, 4)
+    ]  # fmt: skip
+    assert plans[0][0].tolist() == plans[1][0].tolist() == plans[2][0].tolist()
+    assert plans[0][2] == plans[1][2] == plans[2][2] > 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "most"),
+    [((3000, 300, 0.81), 1e-4), ((3000, 1000, 0.73), 0.03), ((5000, 50, 0.9), 1e-4)],
+)
+def test_middling_fleets_come_near_to_the_bound(shape, most):
+    result = solve(drawn(*shape[:2], fill=shape[2]))
+    assert result.evaluation.valid
+    assert len(result.placement) == shape[0]
+    assert result.gap <= most
+    assert not check_certificate(result.problem, result.proof.certificate)
+
+
+def test_hot_models_are_proved_and_the_rest_is_balanced():
+    sizes, gpus = [6.0] * 900, 100
+    rates = [100_000.0, 50_000.0] + [1 + j % 7 for j in range(898)]
+    result = solve(build([80] * gpus, sizes, rates, [5.0] * 900))
+    assert result.status is Status.OPTIMAL
+    assert result.proof.method == "single-model"
+    hot, second, *rest = result.evaluation.profile()
+    assert hot == pytest.approx(100_000 / 5 / 74)
+    assert second == pytest.approx(50_000 / 5 / 74)
+    assert max(rest) <= np.mean(rest) * 1.1
+
+
+def test_order_of_the_input_and_seed(at_scale):
+    problem = drawn(400, 40)
+    models = list(problem.models)
+    random.Random(5).shuffle(models)
+    one, other = solve(problem), solve(Problem(tuple(models), problem.fleet, problem.objective))
+    assert one.placement == other.placement
+    assert (one.value, one.bound, one.stop) == (other.value, other.bound, other.stop)
+
+
+def test_equal_models_are_told_apart_by_name(at_scale):
+    problem = byte_problem([100] * 4, [(10, 1.0)] * 20)
+    models = list(problem.models)
+    random.Random(2).shuffle(models)
+    one, other = solve(problem), solve(Problem(tuple(models), problem.fleet, problem.objective))
+    assert one.placement == other.placement
+
+
+def test_a_start_is_never_made_worse(at_scale):
+    problem = drawn(300, 100, fill=0.75)
+    one = solve(problem, iterations=1)
+    two = solve(problem, start=one.placement, seed=9, iterations=0)
+    assert two.value <= one.value
+
+
+def test_kv_that_must_be_left_is_left(at_scale):
+    problem = byte_problem([100] * 10, [(4 + j % 3, float(j % 5)) for j in range(100)])
+    models = tuple(replace(model, min_kv_bytes=4) for model in problem.models)
+    result = solve(Problem(models, problem.fleet, problem.objective))
+    assert result.evaluation.valid
+    assert evaluate(result.problem, result.placement).valid
+
+
+def test_memory_so_tight_that_spreading_fails_is_packed():
+    # Worst fit breaks the halves up: 60 + 39 must share.
+    problem = byte_problem([100] * 50, [(60, 0.001)] * 50 + [(39, 1.0)] * 50)
+    numbers = load_numbers(problem)
+    packed = bisect_first_fit(numbers, scale_bound(numbers).value, Watch())
+    assert packed is not None
+    assert math.isfinite(packed.kvpr().max())
+    spread = most_room_first(numbers, fluid_level(numbers))
+    assert spread is None or (spread.free >= 1).all()
+
+
+def test_a_model_too_large_is_infeasible(at_scale):
+    result = solve(byte_problem([10, 10], [(11, 1.0), (2, 1.0)]))
+    assert result.status is Status.INFEASIBLE
+    assert not check_certificate(result.problem, result.proof.certificate)
+
+
+def test_weights_beyond_the_fleet_are_infeasible(at_scale):
+    result = solve(byte_problem([10, 10], [(7, 1.0), (7, 1.0), (7, 1.0)]))
+    assert result.status is Status.INFEASIBLE
+
+
+def test_no_load_at_all_is_optimal(at_scale):
+    result = solve(byte_problem([100] * 4, [(5, 0.0)] * 30))
+    assert result.status is Status.OPTIMAL
+    assert result.value == 0
+
+
+def test_a_crew_does_every_part_once():
+    crew, seen = Crew(4), np.zeros(1000, dtype=int)
+
+    def work(first, end):
+        seen[first:end] += 1
+        return end - first
+
+    assert crew.share(work, 1000, 10) == 1000
+    crew.close()
+    assert (seen == 1).all()
+
+
+def test_small_fleets_do_not_wait_for_kernels():
+    script = (
+        "import sys; from tiny import byte_problem; from kvplace.solver.solve import solve;"
+        "solve(byte_problem([40, 40], [(3, 1.0)] * 9)); print('numba' in sys.modules)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True,
+        env={"PYTHONPATH": "tests"},
+    )  # fmt: skip
+    assert answer.stdout.strip() == "False"
+
+
+def test_a_cache_that_cannot_be_written_breaks_nothing(tmp_path):
+    script = (
+        "from kvplace.bench.families import build; from kvplace.solver import solve as door;"
+        "import kvplace.solver.compiled as c; import numba;"
+        "real = numba.njit\n"
+        "def njit(f, cache=False, **o):\n"
+        "    if cache: raise RuntimeError('cannot cache')\n"
+        "    return f\n"
+        "numba.njit = njit\n"
+        "door.SMALL_MODELS = 0\n"
+        "r = door.solve(build([80] * 3, [9.0] * 12, [1.0] * 12, [5.0] * 12))\n"
+        "print(r.evaluation.valid)\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "True"
