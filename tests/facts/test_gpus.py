@@ -28,13 +28,13 @@ def test_a_type_is_found_in_any_case():
 
 
 def test_an_unknown_type_is_refused_with_the_nearest():
-    with pytest.raises(InputError, match=r"'h200' is no GPU .*; did you mean 'H200-SXM-141GB'\?$"):
+    with pytest.raises(InputError, match=r"'h200' is no GPU .*; did you mean 'H200-SXM-141GB'$"):
         gpu_type("h200")
-    with pytest.raises(InputError, match=r"did you mean 'H100-PCIE-80GB' or 'H100-SXM-80GB'\?$"):
+    with pytest.raises(InputError, match=r"did you mean 'H100-PCIE-80GB' or 'H100-SXM-80GB'$"):
         gpu_type("H100")
-    with pytest.raises(InputError, match=r"did you mean 'H100-SXM-80GB'\?$"):
+    with pytest.raises(InputError, match=r"did you mean 'H100-SXM-80GB'$"):
         gpu_type("H100-SXM-80G")
-    with pytest.raises(InputError, match=r"did you mean 'A100-SXM-80GB'\?$"):
+    with pytest.raises(InputError, match=r"did you mean 'A100-SXM-80GB'$"):
         gpu_type("A100-SXM80GB")
     with pytest.raises(InputError, match="known: T4-16GB, V100-SXM-32GB"):
         gpu_type("zzzzzzzz")

@@ -91,6 +91,6 @@ def gpu_type(name: str) -> GPUType:
     if not close:
         close = [folded[n] for n in difflib.get_close_matches(asked, folded, n=1, cutoff=0.5)]
     hint = (
-        f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(types)}"
+        f"did you mean {' or '.join(map(repr, close))}" if close else f"known: {', '.join(types)}"
     )
     raise InputError(f"{shown} is no GPU type of the catalogue; {hint}")

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from kvplace.formats.report import Path, Report, nearest, shown
 
@@ -18,8 +18,8 @@ def read_rows(
     optional: Sequence[str],
     report: Report,
     path_of: Callable[[int], Path],
-) -> list[Row]:
-    """Read a table with a header.
+) -> Iterator[Row]:
+    """Read a table with a header, row by row, up to its end or to more faults than are of use.
 
     Parameters
     ----------
@@ -32,14 +32,14 @@ def read_rows(
     path_of
         Returns the path of a row by its number, from 0.
 
-    Returns
-    -------
-    list of Row
-        All rows; one that is not as wide as the header is noted.
+    Yields
+    ------
+    Row
+        Each row; one that is not as wide as the header is noted.
     """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
-    rows: list[Row] = []
+    count = 0
     try:
         for cells in reader:
             line = reader.line_num
@@ -51,16 +51,16 @@ def read_rows(
                 continue
             if len(cells) != len(header):
                 message = f"the row has {len(cells)} cells; the header names {len(header)} columns"
-                report.add(path_of(len(rows)), message, line)
+                report.add(path_of(count), message, line)
             filled = dict(zip(header, (cell.strip() for cell in cells), strict=False))
-            rows.append(({column: cell for column, cell in filled.items() if cell}, line))
+            count += 1
+            yield {column: cell for column, cell in filled.items() if cell}, line
             if report.full:
                 break
     except csv.Error as error:
         report.stop((), f"not valid CSV: {error}", reader.line_num)
-    if header is None or not rows:
+    if not count:
         report.stop((), "the table has no rows" if header else "the table has no header", 1)
-    return rows
 
 
 def _check_header(
