@@ -72,6 +72,8 @@ def check_layout(layout):
                 here = [engine for engine in group.engines if gpu.id in engine.gpus]
                 taken = sum(engine.footprint_bytes + engine.kv_bytes for engine in here)
                 assert taken <= gpu.memory_bytes
+                if any(engine.degree == 1 for engine in here):
+                    assert taken == gpu.memory_bytes  # what an engine over several leaves is used
         waves = host.waves()
         for wave in waves:
             used = [gpu for engine in wave for gpu in engine.gpus]

@@ -5,7 +5,7 @@ import random
 from kvplace.core.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.launch import Launch
-from kvplace.core.model import SLO, Demand, Model, Replicas
+from kvplace.core.model import SLO, Attention, Demand, Model, Replicas
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 
@@ -39,7 +39,7 @@ def hostile_plan(seed):
     names, nodes = set(), []
     for _ in range(chance.randint(1, 3)):
         name = hostile_name(chance, names)
-        gpus = chance.randint(1, 4)
+        gpus = chance.choice([1, 2, 3, 4, 8])
         nodes.append(Node(name, tuple(GPU(f"{name}/{i}", "H100", 80 * GIB) for i in range(gpus))))
     free = {gpu.id: 79 for node in nodes for gpu in node.gpus}
     models, replicas, used = [], [], set()
@@ -48,8 +48,8 @@ def hostile_plan(seed):
     for _ in range(chance.randint(1, 8)):
         name = hostile_name(chance, used)
         node = chance.choice(nodes)
-        degree = 1 if uniform else chance.choice([1, 1, 1, 2, 4])
-        copies = chance.choice([1, 1, 2])
+        degree = 1 if uniform else chance.choice([1, 1, 1, 2, 4, 8])
+        copies = chance.choice([1, 1, 2, 3])
         size = chance.randint(1, 8)
         placed = []
         for _ in range(copies):
@@ -98,5 +98,6 @@ def _model(chance, name, weights, degree, copies, engines):
         min_kv_bytes=chance.choice([0, GIB // 2]),
         tensor_parallel=(degree,),
         replicas=Replicas(1, copies),
+        **chance.choice([{}, {"kv_heads": 2}, {"attention": Attention.MLA}]),
         launch=launch,
     )

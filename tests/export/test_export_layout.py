@@ -1,6 +1,7 @@
 """How memory is divided, and how things are named."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from test_export_accepted import model, node, small
 
 from kvplace.core.hardware import Fleet
+from kvplace.core.model import Attention
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
@@ -46,6 +48,63 @@ def test_shares_add_up_and_nobody_is_below_its_least(data):
     parts = divide(sum(least) + extra, loads, least)
     assert sum(parts) == sum(least) + extra
     assert all(part >= one for part, one in zip(parts, least, strict=True))
+
+
+def parts(models, placed):
+    """Return the KV bytes of each engine on one node of four GPUs of 79 GiB, in GiB."""
+    replicas = [Replica(name, index, gpus) for name, index, gpus in placed]
+    engines = lay_out(Problem(models, Fleet((node("n", 4),))), Placement(tuple(replicas))).engines
+    return {engine.served_name: engine.kv_bytes / GIB for engine in engines}
+
+
+def test_what_an_engine_over_two_gpus_cannot_use_goes_to_its_neighbours():
+    """Weights per GPU: p 9, q 18 (36 over two), each with 1.5 of overhead; loads p 1, q 2, r 2.
+
+    n/0 holds p and a shard of q: 79 - 10.5 - 19.5 = 49 GiB, for loads 1 and 2 / 2: 24.5 each.
+    n/1 holds the other shard of q and r: 49 GiB for loads 1 and 2: q could have only 16.33, so
+    that is what it gets on both, and p gets 49 - 16.33 = 32.67.
+    """
+    models = (model("p", 9), model("q", 36, degree=2, rate=2.0), model("r", 9, rate=2.0))
+    placed = [("p", 0, ("n/0",)), ("q", 0, ("n/0", "n/1")), ("r", 0, ("n/1",))]
+    assert parts(models, placed) == pytest.approx({"p": 98 / 3, "q": 49 / 3, "r": 98 / 3})
+
+
+def test_a_chain_of_engines_over_two_gpus_leaves_nothing_that_one_of_them_could_use():
+    """Each of n/0 to n/3 has 79 - 19.5 = 59.5 GiB left, 40 where two of p, q, r meet.
+
+    n/1 holds p and q, n/2 q and r, of loads 1 : 1 : 3 per shard. n/2 is under most pressure: q
+    gets 10 of its 40 and r 30; then p may have the other 30 of n/1, not its even share of 20.
+    """
+    rates = {"p": 1.0, "q": 1.0, "r": 3.0}
+    models = tuple(model(name, 36, degree=2, rate=rate) for name, rate in rates.items())
+    pairs = {"p": ("n/0", "n/1"), "q": ("n/1", "n/2"), "r": ("n/2", "n/3")}
+    found = parts(models, [(name, 0, gpus) for name, gpus in pairs.items()])
+    assert found == pytest.approx({"p": 30, "q": 10, "r": 30})
+
+
+def test_no_engine_over_several_gpus_is_below_its_min_kv():
+    """q must be left 30 GiB; n/1 would give it 49 / 3."""
+    q = replace(model("q", 36, degree=2, rate=2.0), min_kv_bytes=30 * GIB)
+    models = (model("p", 9), q, model("r", 9, rate=2.0))
+    placed = [("p", 0, ("n/0",)), ("q", 0, ("n/0", "n/1")), ("r", 0, ("n/1",))]
+    assert parts(models, placed) == pytest.approx({"p": 19, "q": 30, "r": 19})
+
+
+@pytest.mark.parametrize(
+    ("split", "tokens"),
+    [
+        ({}, 2 * 61.5),  # heads divide evenly: a rank holds half a token
+        ({"kv_heads": 1}, 61.5),  # one head, whole on both ranks
+        ({"kv_heads": 3}, 61.5 * 3 / 2),  # two of three heads on the fuller rank
+        ({"attention": Attention.MLA}, 61.5),  # the latent vector is whole on both ranks
+    ],
+)
+def test_tokens_of_sglang_are_counted_by_what_a_rank_holds(split, tokens):
+    """Each of two GPUs has 79 - 16 - 1.5 = 61.5 GiB left; 8192 tokens of 128 KiB take 1 GiB."""
+    one = replace(model("m", 32, degree=2, engine="sglang"), **split)
+    problem = Problem((one,), Fleet((node("n", 2),)))
+    (engine,) = lay_out(problem, Placement((Replica("m", 0, ("n/0", "n/1")),))).engines
+    assert f"--max-total-tokens={int(tokens * 8192)}" in memory_arguments(engine)
 
 
 def test_labels_are_plain_where_they_can_be():

@@ -93,12 +93,15 @@ def command(
     launched stands in the fleet file (launch). Secrets are referenced, never written.
     """
     from kvplace.cli.faults import say
-    from kvplace.export.files import Options, changes, export
+    from kvplace.export.advice import advice
+    from kvplace.export.files import EXPORTS, Options, changes, export
+    from kvplace.export.layout import lay_out
     from kvplace.export.write import write_files
 
     options = Options(base_port, pool, _addresses(addresses), venv)
     wanted = load(plan, fleet, gpus)
-    files = export(wanted.problem, wanted.placement, runtime, options)
+    layout = lay_out(wanted.problem, wanted.placement, base_port)
+    files = EXPORTS[runtime](layout, options)
     removed: tuple[str, ...] = ()
     total = len(files)
     if before is not None:
@@ -115,6 +118,8 @@ def command(
         for name in others:
             if name not in removed:
                 say(f"not of this export: {output}/{name}")
+        for note in advice(layout, runtime, pool):
+            say(f"note: {note}")
     return 0
 
 

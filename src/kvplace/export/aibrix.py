@@ -39,11 +39,13 @@ def aibrix_files(layout: Layout) -> dict[str, str]:
     for host in layout.hosts:
         for group in host.groups:
             where = ", ".join(gpu.id for gpu in group.gpus)
-            mixed = sorted({engine.degree for engine in group.engines} - {len(group.gpus)})
-            if mixed:
+            other = next((e for e in group.engines if e.degree != len(group.gpus)), None)
+            if other:
                 raise InputError(
-                    f"AIBrix gives every engine of a pool all its GPUs; on {where} one of degree "
-                    f"{mixed[0]} shares {len(group.gpus)} GPUs with others",
+                    f"AIBrix gives every engine of a pool all its GPUs, but {other.served_name!r} "
+                    f"takes {other.degree} of the {len(group.gpus)} that engines tie together at "
+                    f"{group.gpus[0].id}; allow one tensor_parallel degree for those that meet "
+                    "there, or keep them apart by a rule",
                     "placement",
                 )
             objects = [_pool(host, group), *(_claim(group, engine) for engine in group.engines)]
@@ -141,7 +143,7 @@ def _floor_bytes(engine: Engine) -> int:
     model = engine.model
     tokens = (model.demand.prompt_tokens or 0) + (model.demand.output_tokens or 0)
     request = (model.kv_bytes_per_token or 0) * tokens + model.kv_bytes_per_sequence
-    wanted = max(model.min_kv_bytes, int(request / engine.degree), _MIB)
+    wanted = max(model.min_kv_bytes, int(request * model.kv_part(engine.degree)), _MIB)
     return min(wanted, max(engine.kv_bytes, model.min_kv_bytes, 1))
 
 

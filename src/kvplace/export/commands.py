@@ -70,8 +70,8 @@ def memory_arguments(engine: Engine, before: Sequence[Engine] = ()) -> list[str]
     words = [f"--mem-fraction-static={_share(part, engine.memory_bytes - taken)}"]
     per_token = engine.model.kv_bytes_per_token
     if per_token:
-        tokens = max(1, engine.kv_bytes * engine.degree // per_token)
-        words.append(f"--max-total-tokens={tokens}")
+        held = per_token * engine.model.kv_part(engine.degree)  # of a token, on each rank
+        words.append(f"--max-total-tokens={max(1, int(engine.kv_bytes / held))}")
     return words
 
 

@@ -172,11 +172,11 @@ def lay_out(problem: Problem, placement: Placement, base_port: int = BASE_PORT) 
         if model.launch.engine not in ENGINES:
             raise InputError(f"{model.name!r} asks for the unknown engine {model.launch.engine!r}")
     gpus = {gpu.id: gpu for gpu in evaluation.gpus}
-    shares = {
-        (gpu.id, shard.model, shard.replica): (part, shard.weights_bytes)
+    kv_bytes = kv_parts(evaluation.gpus)
+    footprint = {
+        (shard.model, shard.replica): shard.weights_bytes
         for gpu in evaluation.gpus
-        if gpu.shards
-        for shard, part in zip(gpu.shards, kv_parts(gpu), strict=True)
+        for shard in gpu.shards
     }
     replicas = list(placement)
     position: dict[str, int] = {}
@@ -200,7 +200,6 @@ def lay_out(problem: Problem, placement: Placement, base_port: int = BASE_PORT) 
         index = {gpu.id: number for number, gpu in enumerate(node.gpus)}
         engines = []
         for replica, name in here:
-            parts = [shares[gpu, replica.model, replica.index] for gpu in replica.gpus]
             engines.append(
                 Engine(
                     label=label_of[name],
@@ -210,8 +209,8 @@ def lay_out(problem: Problem, placement: Placement, base_port: int = BASE_PORT) 
                     gpus=replica.gpus,
                     indices=tuple(index[gpu] for gpu in replica.gpus),
                     port=ports[name],
-                    footprint_bytes=max(weights for _, weights in parts),
-                    kv_bytes=min(part for part, _ in parts),
+                    footprint_bytes=footprint[replica.model, replica.index],
+                    kv_bytes=kv_bytes[replica.model, replica.index],
                     memory_bytes=min(gpus[gpu].memory_bytes for gpu in replica.gpus),
                 )
             )

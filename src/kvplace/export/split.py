@@ -1,7 +1,7 @@
 """Static splits: each engine's part of a GPU's KV memory, for runtimes without a shared pool."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kvplace.core.evaluate import GPUEvaluation
 from kvplace.errors import InputError
@@ -56,20 +56,68 @@ def divide(free_bytes: int, loads: Sequence[float], least: Sequence[int]) -> lis
     return [found[index] for index in range(len(loads))]
 
 
-def kv_parts(gpu: GPUEvaluation) -> list[int]:
-    """Return the KV bytes of each shard of a GPU, in the order of its shards.
+def kv_parts(gpus: Iterable[GPUEvaluation]) -> dict[tuple[str, int], int]:
+    """Return the KV bytes of each replica on each of its GPUs.
+
+    A replica over several GPUs gets the smallest of what they have for it, because its ranks hold
+    the same tokens; what that leaves on the others goes to the other engines there. GPUs under the
+    most pressure decide first.
+
+    Parameters
+    ----------
+    gpus
+        Evaluated GPUs; replicas may not reach beyond them.
+
+    Returns
+    -------
+    dict
+        Bytes by model and number of the copy.
 
     Raises
     ------
     InputError
-        Less is left than its models must have.
+        A GPU has less left than its models must have.
     """
-    count = len(gpu.shards)
+    held = sorted((gpu for gpu in gpus if gpu.shards), key=lambda gpu: -gpu.kvpr)
+    least = {gpu.id: _least(gpu) for gpu in held}
+    where: dict[tuple[str, int], list[GPUEvaluation]] = {}
+    for gpu in held:
+        for shard in gpu.shards:
+            where.setdefault((shard.model, shard.replica), []).append(gpu)
+    settled: dict[tuple[str, int], int] = {}
+
+    def open_parts(gpu: GPUEvaluation) -> dict[tuple[str, int], int]:
+        """Divide what the replicas that are settled leave of a GPU among the others."""
+        keys = [(shard.model, shard.replica) for shard in gpu.shards]
+        rest = gpu.free_bytes - sum(settled.get(key, 0) for key in keys)
+        places = [place for place, key in enumerate(keys) if key not in settled]
+        parts = divide(
+            rest,
+            [gpu.shards[place].load for place in places],
+            [least[gpu.id][place] for place in places],
+        )
+        return {keys[place]: part for place, part in zip(places, parts, strict=True)}
+
+    for gpu in held:
+        for shard in gpu.shards:
+            key = (shard.model, shard.replica)
+            if key not in settled and len(where[key]) > 1:
+                settled[key] = min(open_parts(other)[key] for other in where[key])
+        settled |= open_parts(gpu)
+    return settled
+
+
+def _least(gpu: GPUEvaluation) -> list[int]:
+    """Return what each shard of a GPU is left at least.
+
+    Raises
+    ------
+    InputError
+        The GPU has less.
+    """
     least = [shard.min_kv_bytes for shard in gpu.shards]
     if sum(least) > gpu.free_bytes:
         raise InputError(f"{gpu.id} leaves {gpu.free_bytes} bytes for KV, less than is needed")
-    floor = gpu.free_bytes // (_SHARE_OF_IDLE * count) if count else 0
+    floor = gpu.free_bytes // (_SHARE_OF_IDLE * len(least))
     raised = [max(one, floor) for one in least]
-    if sum(raised) > gpu.free_bytes:
-        raised = least
-    return divide(gpu.free_bytes, [shard.load for shard in gpu.shards], raised)
+    return raised if sum(raised) <= gpu.free_bytes else least

@@ -1,0 +1,75 @@
+"""What may go wrong with files that are right: said before anybody starts an engine."""
+
+from collections.abc import Sequence
+
+from kvplace.errors import InputError
+from kvplace.export.commands import STATIC
+from kvplace.export.flags import flag_pairs
+from kvplace.export.layout import Engine, Layout
+from kvplace.units import format_bytes
+
+__all__ = ["advice"]
+
+_POOLED = frozenset(("kvcached", "aibrix", "prism"))
+_NAMED = 3
+_HALF = 0.5
+
+
+def advice(layout: Layout, to: str, pool: str = STATIC) -> list[str]:
+    """Return a sentence for each thing that a runtime will trip over, or may.
+
+    Parameters
+    ----------
+    layout
+        What runs where.
+    to
+        The runtime, as in `kvplace.export.files.EXPORTS`.
+    pool
+        How engines that share a GPU share its KV memory.
+    """
+    notes = []
+    if to not in _POOLED and pool == STATIC:
+        long = [text for engine in layout.engines if (text := _too_long(engine))]
+        if long:
+            notes.append(
+                "one request of --max-model-len may take more KV cache than an engine's part of "
+                f"its GPU, and vLLM then refuses to start: {_listed(long)}; shorten it, plan with "
+                "a larger min_kv, or let the engines share the pool (--kv kvcached)"
+            )
+    if to == "ray-serve":
+        small = [repr(e.served_name) for e in layout.engines if e.degree > 1 and _share(e) <= _HALF]
+        if small:
+            notes.append(
+                "Ray may put two shards of a replica on one GPU, which vLLM refuses, where each "
+                f"takes half of it or less: {_listed(small)}; leave them more than half of each "
+                "GPU, or use another runtime"
+            )
+    return notes
+
+
+def _too_long(engine: Engine) -> str:
+    """Return the engine, what its longest request takes and what it has, where that is less."""
+    per_token = engine.model.kv_bytes_per_token
+    if not per_token or engine.model.launch.engine != "vllm":
+        return ""
+    try:
+        text = flag_pairs(engine.model.launch.args, "").get("--max-model-len", "")
+    except InputError:  # arguments that are no flags are the engine's to judge
+        return ""
+    needed = (
+        int(int(text) * per_token * engine.model.kv_part(engine.degree)) if text.isdecimal() else 0
+    )
+    if needed <= engine.kv_bytes:
+        return ""
+    return f"{engine.served_name!r} ({format_bytes(needed)} of {format_bytes(engine.kv_bytes)})"
+
+
+def _share(engine: Engine) -> float:
+    """Return the part of a GPU's memory that an engine gets."""
+    return (engine.footprint_bytes + engine.kv_bytes) / engine.memory_bytes
+
+
+def _listed(texts: Sequence[str]) -> str:
+    """Return the first few texts, and how many more there are."""
+    more = len(texts) - _NAMED
+    return ", ".join(texts[:_NAMED]) + (f" and {more} more" if more > 0 else "")
