@@ -177,3 +177,26 @@ def _timed():
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "kvplace", "--help"], capture_output=True, check=True)
     return time.perf_counter() - start
+
+
+def test_a_dash_is_stdin():
+    fleet = Path(__file__).parents[2] / "examples/open-models.yaml"
+    kvplace = [sys.executable, "-m", "kvplace"]
+    plan = subprocess.run(
+        [*kvplace, "plan", "-", "--quiet", "--format", "json"],
+        stdin=fleet.open("rb"), capture_output=True, check=True, timeout=60,
+    )  # fmt: skip
+    check = subprocess.run(
+        [*kvplace, "check", fleet, "-"], input=plan.stdout, capture_output=True, check=False
+    )
+    assert check.returncode == 0, check.stderr
+
+
+def test_a_file_that_may_not_be_read_is_one_sentence_about_it(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "fleet.yaml"
+    path.write_text("x")
+    monkeypatch.setattr("os.access", lambda *_: False)  # what a missing permission is to click
+    monkeypatch.setattr("pathlib.Path.open", lambda *_: (_ for _ in ()).throw(PermissionError()))
+    assert main(["plan", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert error == f"kvplace: {path}: this file may not be read; check its permissions\n"

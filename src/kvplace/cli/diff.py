@@ -2,7 +2,7 @@
 
 import click
 
-from kvplace.cli.options import output_options
+from kvplace.cli.options import IN_FILE, output_options
 from kvplace.cli.plans import fleet_option, load
 
 __all__ = ["command"]
@@ -16,8 +16,8 @@ Example:
 
 
 @click.command("diff", epilog=_EXAMPLES)
-@click.argument("before", type=click.Path(), metavar="PLAN")
-@click.argument("after", type=click.Path(), metavar="PLAN")
+@click.argument("before", type=IN_FILE, metavar="PLAN")
+@click.argument("after", type=IN_FILE, metavar="PLAN")
 @fleet_option
 @output_options
 def command(

@@ -2,7 +2,7 @@
 
 import click
 
-from kvplace.cli.options import FLEET, input_options, limit_options, output_options
+from kvplace.cli.options import FLEET, IN_FILE, input_options, limit_options, output_options
 
 __all__ = ["command"]
 
@@ -18,7 +18,7 @@ Examples:
 
 @click.command("explain", epilog=_EXAMPLES)
 @FLEET
-@click.argument("plan", type=click.Path(), metavar="[PLAN]", required=False)
+@click.argument("plan", type=IN_FILE, metavar="[PLAN]", required=False)
 @input_options
 @limit_options
 @output_options

@@ -2,7 +2,7 @@
 
 import click
 
-from kvplace.cli.options import PLAN_FILE, nearest_choice
+from kvplace.cli.options import IN_FILE, PLAN_FILE, nearest_choice
 from kvplace.cli.plans import fleet_option, load, load_other
 
 __all__ = ["RUNTIMES", "command"]
@@ -37,7 +37,7 @@ Examples:
 @click.option(
     "--diff",
     "before",
-    type=click.Path(),
+    type=IN_FILE,
     metavar="PLAN",
     help="Plan that runs now: write only files that differ from its export.",
 )

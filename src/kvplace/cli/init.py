@@ -6,7 +6,7 @@ import click
 
 from kvplace.cli.demand_source import demand_options, read_prometheus_options, read_trace_options
 from kvplace.cli.model import FACTS, KV_DTYPE
-from kvplace.cli.options import SECONDS
+from kvplace.cli.options import IN_FILE, SECONDS
 
 if TYPE_CHECKING:
     from kvplace.demand.summary import DemandSummary
@@ -57,7 +57,7 @@ class _Copies(click.ParamType["tuple[int, int]"]):
 @click.option(
     "--from",
     "existing",
-    type=click.Path(),
+    type=IN_FILE,
     metavar="FILE",
     help="What runs now: a kvcached controller file or a compose file of one host.",
 )

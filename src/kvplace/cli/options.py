@@ -14,6 +14,7 @@ __all__ = [
     "ALL_GPUS",
     "COUNT_OR_NONE",
     "FLEET",
+    "IN_FILE",
     "PLAN_FILE",
     "QUANTILE",
     "SECONDS",
@@ -113,10 +114,21 @@ class _CountOrNone(click.ParamType[int | float]):
         return int(value)
 
 
+class _InFile(click.Path):
+    """A file that is read, by code that says itself what is wrong with it; ``-`` is stdin."""
+
+    def __init__(self) -> None:
+        super().__init__(readable=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return "/dev/stdin" if value == "-" else super().convert(value, param, ctx)
+
+
+IN_FILE = _InFile()
 SECONDS, SHARE, QUANTILE, COUNT_OR_NONE = _Seconds(), _Share(), _Quantile(), _CountOrNone()
 
-FLEET = click.argument("fleet", type=click.Path(), metavar="FLEET")
-PLAN_FILE = click.argument("plan", type=click.Path(), metavar="PLAN")
+FLEET = click.argument("fleet", type=IN_FILE, metavar="FLEET")
+PLAN_FILE = click.argument("plan", type=IN_FILE, metavar="PLAN")
 ALL_GPUS = click.option(
     "--all", "every_gpu", is_flag=True, help="List every GPU and all its models in the table."
 )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kvplace.cli.options import Command
+from kvplace.cli.options import IN_FILE, Command
 
 if TYPE_CHECKING:
     from kvplace.core.evaluate import Evaluation
@@ -45,7 +45,7 @@ def fleet_option(command: Command) -> Command:
         ),
         click.option(
             "--fleet",
-            type=click.Path(),
+            type=IN_FILE,
             metavar="FLEET",
             help="The fleet file: for a plan in CSV, or to launch otherwise than the plan says.",
         ),

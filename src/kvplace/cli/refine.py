@@ -8,6 +8,7 @@ from kvplace.cli.options import (
     ALL_GPUS,
     COUNT_OR_NONE,
     FLEET,
+    IN_FILE,
     SECONDS,
     SHARE,
     input_options,
@@ -25,7 +26,7 @@ Example:
 @click.command("refine", epilog=_EXAMPLES)
 @FLEET
 @click.option(
-    "--start", "start", required=True, type=click.Path(), metavar="PLAN", help="Plan to improve."
+    "--start", "start", required=True, type=IN_FILE, metavar="PLAN", help="Plan to improve."
 )
 @input_options
 @click.option(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kvplace.cli.options import PLAN_FILE
+from kvplace.cli.options import IN_FILE, PLAN_FILE
 from kvplace.cli.plans import fleet_option, load, load_other
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Examples:
 @click.command("report", epilog=_EXAMPLES)
 @PLAN_FILE
 @click.option(
-    "--baseline", type=click.Path(), metavar="PLAN", help="Plan to compare with, such as what runs."
+    "--baseline", type=IN_FILE, metavar="PLAN", help="Plan to compare with, such as what runs."
 )
 @fleet_option
 @click.option(
