@@ -138,6 +138,17 @@ def test_what_runs_now_becomes_models_copies_and_a_placement(here, capsys):
     assert "replicas: 2  # copies that run now: 2" in (here / "fleet.yaml").read_text()
 
 
+def test_the_split_over_ranks_is_written_down(here, capsys):
+    models = "deepseek-ai/DeepSeek-V3,meta-llama/Llama-3.1-70B-Instruct"
+    code, out, _err = run(capsys, "init", "--nodes", "1x8xH200", "--models", models)
+    assert code == 0
+    (here / "fleet.yaml").write_text(out)
+    deepseek, llama = read(here / "fleet.yaml").models
+    assert (deepseek.kv_bytes_per_token, deepseek.attention) == (70_272, "mla")
+    assert deepseek.tensor_parallel == (8,)
+    assert (llama.kv_bytes_per_token, llama.kv_heads) == (327_680, 8)
+
+
 def test_a_local_directory_needs_no_network(here, capsys):
     config = {"model_type": "llama", "num_hidden_layers": 2, "num_attention_heads": 4}
     config |= {"hidden_size": 256, "torch_dtype": "bfloat16"}

@@ -76,13 +76,15 @@ class KnownModel:
             )
         whole = self.kv_bytes_per_token * scale[kv_dtype] // 2
         beyond = (self.kv_bytes_per_token_beyond_window or 0) * scale[kv_dtype] // 2
-        kind = "KV heads" if self.kv_units > 1 or self.attention != "mla" else "latent vector"
+        latent = self.kv_units == 1 and self.attention == "mla"
         groups = []
-        if self.window_tokens is None:
-            groups.append(CacheGroup("full", 1, self._units(whole, kind)))
+        if latent:
+            groups.append(CacheGroup("latent", 1, self._units(whole, "latent vector")))
+        elif self.window_tokens is None:
+            groups.append(CacheGroup("full", 1, self._units(whole, "KV heads")))
         else:
-            window = self._units(whole - beyond, kind)
-            groups.append(CacheGroup("full", 1, self._units(beyond, kind)))
+            window = self._units(whole - beyond, "KV heads")
+            groups.append(CacheGroup("full", 1, self._units(beyond, "KV heads")))
             groups.append(CacheGroup("window", 1, window, self.window_tokens))
         if self.kv_bytes_per_sequence:
             # How the state splits over ranks is not in the row, so each is taken to hold it all.

@@ -13,6 +13,7 @@ from kvplace.facts.huggingface import ModelFacts
 from kvplace.formats.asked import demand_of, rate
 from kvplace.formats.deployment import Deployment
 from kvplace.formats.init import InitModel, InitNodes
+from kvplace.formats.init_cache import cache_figures
 from kvplace.units import format_bytes
 
 __all__ = ["Wishes", "gather_models"]
@@ -124,7 +125,8 @@ def _model(
 ) -> InitModel:
     """Put one model together."""
     degree = _degree(facts, nodes, wishes, deployment, name)
-    per_token, per_sequence, notes = _cache(facts, degree.value, own)
+    cached = cache_figures(facts, degree.value, own)
+    notes = list(cached.notes)
     running = [i for i in deployment.instances if i.model == name] if deployment else []
     low, high = wishes.replicas
     copies = Fact((low, high), "as asked" if (low, high) != (1, 1) else "one copy")
@@ -143,8 +145,9 @@ def _model(
         if "/" not in facts.name and name != facts.name
         else name,
         weights_bytes=facts.weights_bytes,
-        kv_bytes_per_token=per_token,
-        kv_bytes_per_sequence=per_sequence,
+        kv_bytes_per_token=cached.bytes_per_token,
+        kv_bytes_per_sequence=cached.bytes_per_sequence,
+        split=cached.split,
         tensor_parallel=degree,
         replicas=copies,
         requests_per_second=asked_rate,
@@ -197,58 +200,6 @@ def _splits(layout: CacheLayout, degree: int) -> bool:
     except InputError:
         return False
     return True
-
-
-def _cache(
-    facts: ModelFacts, degree: int, own: ModelDemand | None
-) -> tuple[Fact[int], Fact[int] | None, list[str]]:
-    """Return the bytes per token and per sequence that hold at the mean length of a request.
-
-    A request holds ``prompt + output / 2`` tokens on average. Layers whose window is shorter
-    than that hold a full window, which is a constant, so they count per sequence; the others
-    count per token. Both figures are summed over ranks: where ranks hold the same heads or the
-    same latent vector, a token takes more memory in all, and a load that is divided by the
-    degree is then right on each rank.
-    """
-    layout, notes = facts.layout, []
-    per_token, fixed = 0, layout.bytes_per_sequence(degree)
-    tokens = None
-    if own is not None and own.prompt_tokens and own.output_tokens:
-        tokens = own.prompt_tokens.value + own.output_tokens.value / 2
-    full = []
-    for group in layout.groups:
-        if group.kind == "state":
-            continue
-        size = group.bytes_per_rank(degree)
-        if group.window is not None and tokens is not None and tokens > group.window:
-            fixed += group.window * size
-            full.append(group.window)
-        else:
-            per_token += size
-    origin = facts.kv_origin
-    if degree > 1 and per_token * degree > layout.bytes_per_token():
-        notes.append(
-            f"kv_bytes_per_token is the sum over {degree} ranks, some of which hold the same: "
-            f"{layout.bytes_per_token():,} B without the split"
-        )
-    if full:
-        windows = ", ".join(str(window) for window in sorted(set(full)))
-        notes.append(
-            f"a request holds {tokens:,.0f} tokens on average, more than the window of {windows}: "
-            "kv_bytes_per_token is the growth beyond the window, and the full window counts in "
-            f"kv_bytes_per_sequence; inside the window a token takes {layout.bytes_per_token():,} B"
-        )
-    elif layout.windows:
-        why = (
-            "no demand is known, so this is the upper bound inside the window of "
-            if tokens is None
-            else f"a request holds {tokens:,.0f} tokens on average, within the window of "
-        )
-        windows = ", ".join(map(str, layout.windows))
-        beyond = layout.bytes_per_token_beyond_window()
-        notes.append(f"{why}{windows}; beyond it a token takes {beyond:,} B")
-    state = Fact(fixed * degree, "state, and windows that are full") if fixed else None
-    return Fact(per_token * degree, origin), state, notes
 
 
 def _objectives(

@@ -49,6 +49,8 @@ class InitModel:
         What it takes.
     tensor_parallel, replicas
         What the planner may choose; one number, or the lowest and the highest.
+    split
+        Key and value that say how ranks divide the cache.
     requests_per_second, prompt_tokens, output_tokens
         What is asked of it.
     ttft_seconds, tpot_seconds, latency_seconds
@@ -64,6 +66,7 @@ class InitModel:
     tensor_parallel: Fact[int]
     replicas: Fact[tuple[int, int]]
     requests_per_second: Fact[float]
+    split: tuple[str, Fact[int] | Fact[str]] | None = None
     prompt_tokens: Fact[float] | None = None
     output_tokens: Fact[float] | None = None
     ttft_seconds: Fact[float] | None = None
@@ -117,6 +120,8 @@ def _model(model: InitModel) -> list[str]:
     ]
     if state is not None and state.value:
         lines.append(_line(4, "kv_bytes_per_sequence", state))
+    if model.split is not None:
+        lines.append(_line(4, *model.split))
     low, high = model.replicas.value
     copies = str(low) if low == high else f"{{min: {low}, max: {high}}}"
     lines += [
@@ -149,8 +154,8 @@ def _bytes(fact: Fact[int]) -> str:
     return f"{fact.value}B  # {fact.value / GIB:.2f} GiB, {_comment(fact.origin)}"
 
 
-def _line(indent: int, name: str, fact: Fact[int] | Fact[float]) -> str:
-    value = fact.value if isinstance(fact.value, int) else _digits(fact.value)
+def _line(indent: int, name: str, fact: Fact[int] | Fact[float] | Fact[str]) -> str:
+    value = _digits(fact.value) if isinstance(fact.value, float) else fact.value
     return f"{' ' * indent}{name}: {value}  # {_comment(fact.origin)}"
 
 
