@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import pytest
 
 from kvplace.bench.families import FAMILIES
-from kvplace.bench.solvers import RIVALS
+from kvplace.bench.solvers import POLICIES, RIVALS
 from kvplace.cli import bench
 from kvplace.cli.main import main
 from kvplace.report.scores import rows_csv, rows_json
@@ -53,6 +53,7 @@ def test_numbers_that_are_not_finite_leave_no_trace_in_files():
 def test_the_command_line_knows_the_names_of_the_library():
     assert tuple(FAMILIES) == bench.FAMILIES
     assert tuple(RIVALS) == bench.RIVALS
+    assert POLICIES == bench.POLICIES
 
 
 def test_several_families_ranges_of_seeds_and_cases_as_csv(capsys):
@@ -109,7 +110,7 @@ def test_a_rival_that_is_not_installed_is_named(capsys, monkeypatch):
         assert f"{rival} is left out: " in printed.err
     document = json.loads(printed.out)
     assert list(document["absent"]) == list(RIVALS)
-    assert document["solvers"] == ["auto", "reference", "prism-greedy"]
+    assert document["solvers"] == ["auto", "reference", "prism-greedy", *POLICIES]
     assert main(["bench", "20x40", "--solver", "cp-sat"]) == 2
     assert "ortools is not installed" in capsys.readouterr().err
 

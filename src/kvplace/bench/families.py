@@ -7,6 +7,7 @@ from importlib import resources
 
 import numpy as np
 
+from kvplace.bench.clusters import cluster
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import SLO, Demand, Model
 from kvplace.core.objective import Objective
@@ -136,6 +137,15 @@ def _scale_10(models: int) -> Callable[[int], Iterator[Case]]:
     return cases
 
 
+def _cluster(name: str, models: int, gpus: int, *, pinned: int) -> Callable[[int], Iterator[Case]]:
+    """Return a family of clusters with tensor parallel, copies to choose, zones and pins."""
+
+    def cases(seed: int) -> Iterator[Case]:
+        yield Case(f"{name}-{seed}", cluster(models, gpus, pinned, seed))
+
+    return cases
+
+
 FAMILIES: dict[str, Callable[[int], Iterator[Case]]] = {
     "adrs": lambda _: adrs(),
     "stress": stress,
@@ -146,6 +156,8 @@ FAMILIES: dict[str, Callable[[int], Iterator[Case]]] = {
     "50x150": _grid(50, 150),
     "100x200": _grid(100, 200),
     "scale-10-1k": _scale_10(1000),
+    "scale-real-3k": _cluster("scale-real-3k", 3_000, 2_000, pinned=30),
+    "scale-real-200k": _cluster("scale-real-200k", 200_000, 100_000, pinned=0),
 }
 """Generators by name, called with a seed; ``adrs`` has one seed, which is fixed."""
 

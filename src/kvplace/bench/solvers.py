@@ -4,7 +4,7 @@ import importlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 
@@ -13,14 +13,27 @@ from kvplace.bench.rivals.apart import Apart
 from kvplace.bench.rivals.narrow import PROVED_GAP, Answer, Tell
 from kvplace.core.certificate import check_certificate
 from kvplace.core.evaluate import evaluate
+from kvplace.core.model import Replicas
+from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Status, relative_gap
-from kvplace.errors import InternalError
+from kvplace.errors import InputError, InternalError
 from kvplace.solver.arrays import Arrays, load_problem, unload_placement
+from kvplace.solver.schedulers import SCHEDULERS
 from kvplace.solver.solve import SOLVERS as OWN
 from kvplace.solver.solve import solve
 from kvplace.solver.watch import Progress, Watch
 
-__all__ = ["OWN", "RIVALS", "RIVAL_SECONDS", "Outcome", "absent", "call", "warm_up"]
+__all__ = [
+    "ONE_COPY",
+    "OWN",
+    "POLICIES",
+    "RIVALS",
+    "RIVAL_SECONDS",
+    "Outcome",
+    "absent",
+    "call",
+    "warm_up",
+]
 
 RIVAL_SECONDS = 10.0
 """Time limit of a rival where none is given: most would otherwise not end."""
@@ -33,6 +46,11 @@ RIVALS = {
     "rebalancer": ("rebalancer", "Python 3.12 or later and pip install rebalancer"),
 }
 """Rivals by name: the package that each needs, and how to get it."""
+
+ONE_COPY = "one-copy"
+"""``auto`` held to the fewest copies of each model: what choosing copies is worth."""
+POLICIES = (*(name for name in SCHEDULERS if name not in OWN), ONE_COPY)
+"""What people do today, for problems with tensor parallel, copies and rules too; no bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +84,7 @@ class Outcome:
 
 def absent(solver: str) -> str:
     """Return what is missing to run a solver; empty where it can run."""
-    if solver in OWN or find_spec(RIVALS[solver][0]) is not None:
+    if solver in (*OWN, *POLICIES) or find_spec(RIVALS[solver][0]) is not None:
         return ""
     package, remedy = RIVALS[solver]
     return f"{package} is not installed; it needs {remedy}"
@@ -76,9 +94,9 @@ def call(solver: str, case: Case, *, seed: int = 0, time_limit: float | None = N
     """Run one solver on one case; a failure is an outcome, too."""
     history = _History()
     try:
-        run = _own if solver in OWN else _rival
+        run = _runner(solver, case.problem)
         return run(solver, case, seed, time_limit, history)
-    except (InternalError, TimeoutError) as error:
+    except (InputError, InternalError, TimeoutError) as error:
         return Outcome(
             value=math.inf,
             bound=0.0,
@@ -94,6 +112,22 @@ def warm_up(solver: str) -> None:
     # Two GPUs and five models that no simple bound settles: every stage is entered.
     problem = build([80.0, 80.0], [30, 25, 20, 15, 10], [3, 5, 7, 2, 9], [5, 6, 7, 8, 9])
     call(solver, Case("warm-up", problem), time_limit=2.0)
+    copied = tuple(replace(model, replicas=Replicas(1, 2)) for model in problem.models)
+    call(solver, Case("warm-up", replace(problem, models=copied)), time_limit=2.0)
+
+
+_Run = Callable[[str, Case, int, float | None, "_History"], Outcome]
+
+
+def _runner(solver: str, problem: Problem) -> _Run:
+    """Return what runs a solver on a problem."""
+    if solver in POLICIES or (solver in SCHEDULERS and not problem.plain):
+        return _policy
+    if solver in OWN:
+        return _own
+    if not problem.plain:
+        raise InputError(f"{solver} is asked only for one undivided replica of each model")
+    return _rival
 
 
 class _History:
@@ -134,6 +168,32 @@ def _own(
     history.add(value, result.bound, seconds)
     proved = result.status in {Status.OPTIMAL, Status.INFEASIBLE}
     return Outcome(value, result.bound, proved, _evidence(result), seconds, tuple(history.points))
+
+
+def _policy(
+    solver: str, case: Case, seed: int, time_limit: float | None, history: _History
+) -> Outcome:
+    """Run a policy; it proves nothing, and its placement is evaluated by core."""
+    if solver == ONE_COPY:
+        models = tuple(
+            replace(model, replicas=replace(model.replicas, max=model.replicas.min))
+            for model in case.problem.models
+        )
+        fewest = replace(case.problem, models=models)
+        placement = solve(fewest, seed=seed, time_limit=time_limit).placement
+    else:
+        placement = SCHEDULERS[solver](case.problem)
+    seconds = history.seconds
+    value, evidence = math.inf, "none"
+    if placement is not None:
+        evaluation = evaluate(case.problem, placement)
+        value = evaluation.value
+        if evaluation.violations:
+            evidence = f"failed: {evaluation.violations[0].message}"
+    history.add(value, 0.0, seconds)
+    return Outcome(
+        value, 0.0, proved=False, evidence=evidence, seconds=seconds, trace=tuple(history.points)
+    )
 
 
 def _evidence(result: Result) -> str:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from kvplace.bench.measure import Run
 
-__all__ = ["ALL_SOLVERS", "FAMILIES", "RIVALS", "command"]
+__all__ = ["ALL_SOLVERS", "FAMILIES", "POLICIES", "RIVALS", "command"]
 
-# The names in kvplace.bench.families.FAMILIES and kvplace.bench.solvers.RIVALS; a test keeps
-# them equal.
+# The names in kvplace.bench.families.FAMILIES and RIVALS and POLICIES of kvplace.bench.solvers; a
+# test keeps them equal.
 FAMILIES = (
     "adrs",
     "stress",
@@ -27,9 +27,12 @@ FAMILIES = (
     "50x150",
     "100x200",
     "scale-10-1k",
+    "scale-real-3k",
+    "scale-real-200k",
 )
 RIVALS = ("cp-sat", "highs", "rebalancer")
-ALL_SOLVERS = (*SOLVERS, *RIVALS)
+POLICIES = ("first-fit", "best-fit", "proportional", "one-copy")
+ALL_SOLVERS = (*SOLVERS, *POLICIES, *RIVALS)
 _EVERY = "all"
 _MOST_SEEDS = 10_000
 
@@ -75,8 +78,8 @@ class _Seeds(click.ParamType[tuple[int, ...]]):
     "solvers",
     type=nearest_choice((*ALL_SOLVERS, _EVERY)),
     multiple=True,
-    help="Solvers to run, kvplace's own by default; all adds every rival that is installed. "
-    "Ratios are to the reference.",
+    help="Solvers to run, kvplace's own by default; all adds what schedulers do and every rival "
+    "that is installed. Ratios are to the reference.",
 )
 @click.option(
     "--seed",
@@ -124,8 +127,10 @@ def command(
     """Run solvers on the cases of each FAMILY and compare them.
 
     FAMILY is adrs (the 50 public cases, whose optima are known), stress, GPUSxMODELS such as
-    20x40, scale-10-1k, or a fleet file of your own. Score is 1 / mean max KVPR + share of cases
-    solved, as ADRS has it. Rivals are cp-sat (OR-Tools), highs and rebalancer.
+    20x40, scale-10-1k, scale-real-3k (a cluster with tensor parallel, copies and rules), or a
+    fleet file of your own. Score is 1 / mean max KVPR + share of cases solved, as ADRS has it.
+    first-fit, best-fit and proportional (copies by demand) are what schedulers do; one-copy is
+    auto without further copies. Rivals are cp-sat (OR-Tools), highs and rebalancer.
     """
     from dataclasses import asdict
 
