@@ -68,6 +68,16 @@ def test_a_plot_is_written(suffix, log, tmp_path, capsys):
     assert plot.stat().st_size > 1000
 
 
+def test_a_plot_takes_names_as_they_are(tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="a plot needs the extra 'plots'")
+    log, plot = tmp_path / "$x$.csv", tmp_path / "plot.svg"
+    log.write_text("t,model\n0,a$\\frac$b\n60,_hidden\n70,<i>\n80,\u4f60\n")
+    code, _out, err = run(capsys, "trace", log, "--plot", plot)
+    assert (code, err) == (0, [])
+    drawn = plot.read_text("utf-8")
+    assert all(text in drawn for text in ("a$\\frac$b", "_hidden", "&lt;i&gt;", "$x$.csv"))
+
+
 @pytest.mark.parametrize(
     ("args", "told"),
     [

@@ -9,11 +9,10 @@ import numpy as np
 
 from kvplace.bench.measure import Run, best_bounds
 from kvplace.core.result import relative_gap
-from kvplace.errors import InputError, MissingExtraError
+from kvplace.report.canvas import canvas
 
 __all__ = ["draw_gaps", "mean_gap"]
 
-SUFFIXES = (".png", ".svg", ".pdf")
 FLOOR_PERCENT = 1e-4
 """Gaps below this are drawn at it; the axis is logarithmic and an optimum has gap 0."""
 STEPS = 400
@@ -41,15 +40,6 @@ def draw_gaps(runs: Sequence[Run], path: str) -> None:
     InputError
         The suffix is none of the three, or the file cannot be written.
     """
-    if not path.lower().endswith(SUFFIXES):
-        raise InputError(f"a plot ends in {', '.join(SUFFIXES)}", path)
-    try:
-        import matplotlib as mpl  # noqa: PLC0415 - an optional extra
-        from matplotlib.figure import Figure  # noqa: PLC0415 - same
-    except ImportError as error:
-        raise MissingExtraError(
-            "a plot needs the extra 'plots': pip install 'kvplace[plots]'"
-        ) from error
     bounds = best_bounds(runs)
     longest = max(run.outcome.seconds for run in runs)
     times = np.geomspace(1e-3, max(2e-3, longest), STEPS)
@@ -57,39 +47,38 @@ def draw_gaps(runs: Sequence[Run], path: str) -> None:
         ("to the best bound of all", lambda run, value, _: relative_gap(value, bounds[run.case])),
         ("to the solver's own bound", lambda _, value, bound: relative_gap(value, bound)),
     ]
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    axes: Any = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axis, (title, gap_of) in zip(axes, panels, strict=True):
-        for at, solver in enumerate(dict.fromkeys(run.solver for run in runs)):
-            own = [run for run in runs if run.solver == solver]
-            slowest = max(run.outcome.seconds for run in own)
-            ended = np.append(times[times < slowest], slowest)
-            gaps = np.array([mean_gap(own, float(t), gap_of) for t in ended]) * 100
-            known = np.isfinite(gaps)
-            drawn = np.maximum(gaps[known], FLOOR_PERCENT)
-            # Curves that coincide stay visible: wide ones below, narrow and dashed ones above.
-            style = {"linestyle": _STYLES[at % len(_STYLES)], "linewidth": max(1.2, 3 - 0.4 * at)}
-            axis.plot(
-                ended[known], drawn, label=solver, drawstyle="steps-post",
-                marker="o", markersize=5, markevery=[-1] if known.any() else [], **style,
-            )  # fmt: skip
-        axis.set_xscale("log")
-        axis.set_yscale("log")
-        axis.set_title(title, fontsize=10)
-        axis.set_xlabel("seconds")
-        axis.grid(visible=True, alpha=0.3)
-    axes[0].set_ylabel(f"mean gap, % (drawn from {FLOOR_PERCENT:g})")
-    axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
-    cases = len(bounds)
-    families = ", ".join(dict.fromkeys(run.family for run in runs))
-    figure.suptitle(f"{families}: {cases} case{'s' if cases > 1 else ''}", fontsize=11)
-    try:
-        # Neither a date nor random names in the file: the same runs draw the same bytes.
-        with mpl.rc_context({"svg.hashsalt": "kvplace", "svg.fonttype": "none"}):
-            metadata = {"Date": None} if path.lower().endswith(".svg") else None
-            figure.savefig(path, dpi=110, metadata=metadata)
-    except OSError as error:
-        raise InputError(f"it cannot be written: {error.strerror}", path) from error
+    with canvas(path, 10, 4.2) as figure:
+        axes: Any = figure.subplots(1, 2, sharex=True, sharey=True)
+        for axis, (title, gap_of) in zip(axes, panels, strict=True):
+            for at, solver in enumerate(dict.fromkeys(run.solver for run in runs)):
+                own = [run for run in runs if run.solver == solver]
+                slowest = max(run.outcome.seconds for run in own)
+                ended = np.append(times[times < slowest], slowest)
+                gaps = np.array([mean_gap(own, float(t), gap_of) for t in ended]) * 100
+                known = np.isfinite(gaps)
+                drawn = np.maximum(gaps[known], FLOOR_PERCENT)
+                # Curves that coincide stay visible: wide ones below, narrow and dashed ones above.
+                style = {
+                    "linestyle": _STYLES[at % len(_STYLES)],
+                    "linewidth": max(1.2, 3 - 0.4 * at),
+                }
+                axis.plot(
+                    ended[known], drawn, label=solver, drawstyle="steps-post",
+                    marker="o", markersize=5, markevery=[-1] if known.any() else [], **style,
+                )  # fmt: skip
+            axis.set_xscale("log")
+            axis.set_yscale("log")
+            for scale in (axis.xaxis, axis.yaxis):
+                scale.set_major_formatter("{x:g}")
+                scale.set_minor_formatter("")
+            axis.set_title(title, fontsize=10)
+            axis.set_xlabel("seconds")
+            axis.grid(visible=True, alpha=0.3)
+        axes[0].set_ylabel(f"mean gap, % (drawn from {FLOOR_PERCENT:g})")
+        axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+        cases = len(bounds)
+        families = ", ".join(dict.fromkeys(run.family for run in runs))
+        figure.suptitle(f"{families}: {cases} case{'s' if cases > 1 else ''}", fontsize=11)
 
 
 def mean_gap(

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvplace.errors import InputError, MissingExtraError
+from kvplace.report.canvas import canvas, legend_text
+from kvplace.report.text import clean
 
 if TYPE_CHECKING:
     from kvplace.demand.series import DemandSeries
@@ -14,7 +15,6 @@ __all__ = ["draw_demand"]
 
 _SHOWN = 8
 """Models drawn each by itself; the others are one band."""
-_SUFFIXES = (".png", ".svg", ".pdf")
 _REST = "#b8bec6"
 _UNITS = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 _FEWEST_UNITS = 3
@@ -40,41 +40,32 @@ def draw_demand(series: "DemandSeries", path: str) -> None:
     InputError
         The suffix is none of the three, or the file cannot be written.
     """
-    if not path.lower().endswith(_SUFFIXES):
-        raise InputError(f"a plot ends in {', '.join(_SUFFIXES)}", path)
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise MissingExtraError(
-            "a plot needs the extra 'plots': pip install 'kvplace[plots]'"
-        ) from error
-    figure = Figure(figsize=(10, 5), layout="constrained")
-    axes: Any = figure.add_subplot()
     rates = series.requests / series.step_seconds
     order = np.argsort(-rates.sum(axis=1), kind="stable")
     shown, rest = order[:_SHOWN], order[_SHOWN:]
-    bands = [(rates[index], series.models[index], f"C{place}") for place, index in enumerate(shown)]
+    bands = [
+        (rates[index], legend_text(series.models[index]), f"C{place}")
+        for place, index in enumerate(shown)
+    ]
     if len(rest):
         bands.append((rates[rest].sum(axis=0), f"{len(rest)} more", _REST))
     begin = float(series.starts[0])
     edges = np.append(series.starts, series.starts[-1] + series.step_seconds) - begin
     unit, seconds = _unit(float(edges[-1]))
-    floor = np.zeros(len(series.starts))
-    for band, label, colour in bands:
-        axes.stairs(
-            floor + band, edges / seconds, baseline=floor, fill=True, label=label, color=colour
-        )
-        floor += band
-    axes.set_xlabel(unit + _since(begin))
-    axes.set_ylabel("requests/s")
-    axes.set_title(f"{series.origin}, windows of {series.step_seconds:g} s", fontsize=10)
-    axes.margins(x=0)
-    # From top to bottom as the bands lie.
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, reverse=True)
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise InputError(f"it cannot be written: {error.strerror}", path) from error
+    with canvas(path, 10, 5) as figure:
+        axes: Any = figure.add_subplot()
+        floor = np.zeros(len(series.starts))
+        for band, label, colour in bands:
+            axes.stairs(
+                floor + band, edges / seconds, baseline=floor, fill=True, label=label, color=colour
+            )
+            floor += band
+        axes.set_xlabel(unit + _since(begin))
+        axes.set_ylabel("requests/s")
+        axes.set_title(f"{clean(series.origin)}, windows of {series.step_seconds:g} s", fontsize=10)
+        axes.margins(x=0)
+        # From top to bottom as the bands lie.
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, reverse=True)
 
 
 def _unit(span_seconds: float) -> tuple[str, float]:
