@@ -8,7 +8,7 @@ import yaml
 
 from kvplace.export.commands import command, memory_arguments
 from kvplace.export.layout import lay_out
-from kvplace.formats.deployment import read_deployment
+from kvplace.formats.start.deployment import read_deployment
 from kvplace.formats.yaml_tree import parse_yaml
 
 LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")

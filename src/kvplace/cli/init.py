@@ -114,11 +114,11 @@ def command(
     """
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit
-    from kvplace.formats.deployment import read_deployment
     from kvplace.formats.files import read_text
-    from kvplace.formats.gather import Wishes, gather_models
-    from kvplace.formats.hosts import gather_nodes
-    from kvplace.formats.init import fleet_text
+    from kvplace.formats.start.deployment import read_deployment
+    from kvplace.formats.start.gather import Wishes, gather_models
+    from kvplace.formats.start.hosts import gather_nodes
+    from kvplace.formats.start.text import fleet_text
 
     listed = (name.strip() for group in models for name in group.split(","))
     names = list(dict.fromkeys(name for name in listed if name))
@@ -142,7 +142,7 @@ def command(
     found, notes = gather_models(names, groups, demand, wishes, deployment)
     text = fleet_text(groups, found, _head(demand, existing))
     if current is not None and deployment is not None:
-        from kvplace.formats.running import running_table
+        from kvplace.formats.start.running import running_table
 
         named = dict(zip(names, (model.name for model in found), strict=True))
         emit(running_table(deployment, groups[0], named), current, data=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from kvplace.errors import InputError
-from kvplace.formats.deployment import read_deployment
+from kvplace.formats.start.deployment import read_deployment
 
 KVCACHED = """
 kvcached: {kvcached_gpu_utilization: 0.95}

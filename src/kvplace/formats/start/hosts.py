@@ -5,7 +5,7 @@ import re
 from kvplace.core.fact import Fact
 from kvplace.errors import Fault, InputError
 from kvplace.facts.catalogue import gpu_type, gpu_types
-from kvplace.formats.init import InitNodes
+from kvplace.formats.start.text import InitNodes
 from kvplace.units import format_bytes, parse_bytes
 
 __all__ = ["gather_nodes"]

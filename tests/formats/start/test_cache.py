@@ -8,7 +8,7 @@ from kvplace.demand.series import Latency
 from kvplace.demand.summary import ModelDemand
 from kvplace.facts.cache import CacheGroup, CacheLayout, Units
 from kvplace.facts.huggingface import ModelFacts
-from kvplace.formats.init_cache import cache_figures
+from kvplace.formats.start.cache import cache_figures
 
 HEADS = CacheGroup("full", 32, (Units(8, 512, "KV heads"),))
 LATENT = CacheGroup("latent", 61, (Units(1, 1152, "latent vector"),))

@@ -10,10 +10,10 @@ from kvplace.errors import Fault, InputError
 from kvplace.facts.cache import CacheLayout
 from kvplace.facts.find import find_facts
 from kvplace.facts.huggingface import ModelFacts
-from kvplace.formats.asked import demand_of, rate
-from kvplace.formats.deployment import Deployment
-from kvplace.formats.init import InitModel, InitNodes
-from kvplace.formats.init_cache import cache_figures
+from kvplace.formats.start.asked import demand_of, rate
+from kvplace.formats.start.cache import cache_figures
+from kvplace.formats.start.deployment import Deployment
+from kvplace.formats.start.text import InitModel, InitNodes
 from kvplace.units import format_bytes
 
 __all__ = ["Wishes", "gather_models"]

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 from kvplace.errors import Fault, InputError
-from kvplace.formats.deployment import Deployment
-from kvplace.formats.init import InitNodes
 from kvplace.formats.plan_table import COLUMNS
+from kvplace.formats.start.deployment import Deployment
+from kvplace.formats.start.text import InitNodes
 
 __all__ = ["running_table"]
 
