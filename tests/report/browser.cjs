@@ -82,6 +82,15 @@ const flags = [
     await page.waitForFunction(() => document.getElementById("found").textContent.includes("found"));
     result.search = { query, first: await page.textContent("#rows tr:first-child th"),
       words: await page.textContent("#found") };
+    // On a phone nothing sticks out of the page, nor a GPU out of its table.
+    await page.setViewportSize({ width: 390, height: 844 });
+    const narrow = await page.evaluate(() => window.axe.run({ resultTypes: ["violations"] }));
+    result.phone = await page.evaluate(() => ({
+      page: document.documentElement.scrollWidth,
+      over: [...document.querySelectorAll("table.gpus")].filter((one) =>
+        one.checkVisibility() && one.scrollWidth > one.parentElement.clientWidth).length,
+    }));
+    result.phone.violations = narrow.violations.map((one) => one.id);
     await page.emulateMedia({ media: "print" });
     result.pdf = (await page.pdf({ printBackground: true })).length;
   } finally {

@@ -55,6 +55,28 @@ def subject(given, shift=0, claim=None, name="plan.json"):
     return Subject(name, given, placement, evaluate(given, placement), claim)
 
 
+def test_shards_of_a_model_over_several_gpus_are_told_apart():
+    fleet = Fleet((Node("n", tuple(GPU(f"n/{i}", "H100", 80 * GIB) for i in range(3))),))
+    models = (
+        Model("org/wide", 100 * GIB, Demand(1.0, 1000, 200), SLO(1.0, 0.05), 131072,
+              tensor_parallel=(2,)),
+        Model("org/narrow", 10 * GIB, Demand(1.0, 1000, 200), SLO(1.0, 0.05), 131072),
+    )  # fmt: skip
+    placement = Placement(
+        (Replica("org/wide", 0, ("n/2", "n/0")), Replica("org/narrow", 0, ("n/2",)))
+    )
+    given = Problem(models, fleet)
+    one = Subject("plan.json", given, placement, evaluate(given, placement))
+    parts = {
+        row["id"]: [(m["name"], m["part"]) for m in row["models"]]
+        for row in page_values(one)["nodes"][0]["rows"]
+    }
+    assert parts == {"n/2": [("narrow", ""), ("wide", "1/2")], "n/0": [("wide", "2/2")], "n/1": []}
+    assert "n/2+n/0" in page(one)
+    assert "marked 1/2" in page(one)
+    assert "marked 1/2" not in page(subject(problem()))
+
+
 STEPS = (Step(0.1, float("inf"), 0.1), Step(0.5, 0.9, 0.1), Step(2.0, 0.5, 0.2), Step(4, 0.4, 0.3))
 CLAIM = Claim("feasible", 0.01, 0.2, "fluid", "certificate", "auto", 4.0, STEPS)
 
@@ -177,6 +199,8 @@ def test_the_profile_is_drawn_to_scale():
 def test_the_search_is_drawn_only_where_there_is_one():
     assert convergence_chart((), occupancy=True) is None
     assert convergence_chart(STEPS[1:2], occupancy=True) is None
+    proved_at_once = (Step(0.1, float("inf"), 0.5), Step(0.2, 0.5, 0.5))
+    assert convergence_chart(proved_at_once, occupancy=True) is None
     chart = convergence_chart(STEPS, occupancy=True)
     assert chart["value"].count("H") == 3  # three finite values, then on to the edge
     assert chart["bound"].count("V") == 3
@@ -185,7 +209,7 @@ def test_the_search_is_drawn_only_where_there_is_one():
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
 @pytest.mark.parametrize("nodes", [1, 12])
 def test_the_figure(tmp_path, suffix, nodes):
-    given = problem(nodes, 4, names=lambda i: f"$x_{i}$ {EVIL}")
+    given = problem(nodes, 4, names=lambda i: f"$x_{i}$ 日本 {EVIL if i else ''}")
     path = tmp_path / f"plan.{suffix}"
     draw_plan(subject(given, claim=CLAIM), subject(given, shift=1), str(path))
     assert path.stat().st_size > 3000
@@ -261,5 +285,6 @@ def test_in_a_browser(tmp_path, nodes):
     assert found["search"]["first"] == found["search"]["query"]
     assert found["search"]["words"] == "1 found" or "found" in found["search"]["words"]
     assert found["pdf"] > 10_000
+    assert found["phone"] == {"page": 390, "over": 0, "violations": []}
     if nodes == 125:
         assert found["schemes"]["light"]["loaded"] < 5000

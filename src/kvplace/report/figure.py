@@ -1,10 +1,11 @@
 """The main figure of a plan for slides: every GPU's memory, the worst first."""
 
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 from kvplace.errors import InputError, MissingExtraError
 from kvplace.report.page_data import Subject, kvpr_text, pressure_class
-from kvplace.report.text import shorten
+from kvplace.report.text import clean, short_names, shorten
 from kvplace.units import GIB
 
 __all__ = ["draw_plan"]
@@ -12,13 +13,16 @@ __all__ = ["draw_plan"]
 _SUFFIXES = (".svg", ".png", ".pdf")
 _COLOURS = ("#2f7f86", "#6d9c3c", "#c98a00", "#c9560d", "#b3162b")
 _WEIGHTS = "#7f8c99"
-_ROWS = 40
+_ROWS = 24
+_WIDTH, _HEIGHT = 12.0, 6.75  # inches: a slide of 16 to 9
+_BAR_WIDTH = 0.85 * _WIDTH
+_LETTER_WIDTH = 0.072
 
 
 def draw_plan(subject: Subject, baseline: Subject | None, path: str) -> None:
     """Draw a plan into a file.
 
-    Up to 40 GPUs are bars of weights, KV in use and KV free; more are their pressures in
+    Up to 24 GPUs are bars of weights, KV in use and KV free; more are their pressures in
     descending order, with those of the baseline where there is one.
 
     Parameters
@@ -45,11 +49,11 @@ def draw_plan(subject: Subject, baseline: Subject | None, path: str) -> None:
             "a figure needs the extra 'report': pip install 'kvplace[report]'"
         ) from error
     count = len(subject.evaluation.gpus)
-    tall = 1.6 + 0.3 * count if count <= _ROWS else 5
+    tall = min(_HEIGHT, 1.6 + 0.4 * count) if count <= _ROWS else _HEIGHT
     # Names are not formulas, and the same plan gives the same file.
     settings: Any = {"text.parse_math": False, "svg.hashsalt": "kvplace", "svg.fonttype": "path"}
     with mpl.rc_context(settings):
-        figure = Figure(figsize=(10, max(3.0, tall)), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, max(3.0, tall)), layout="constrained")
         axes: Any = figure.add_subplot()
         if count <= _ROWS:
             _bars(axes, subject)
@@ -59,7 +63,10 @@ def draw_plan(subject: Subject, baseline: Subject | None, path: str) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         metadata = {"Date": None} if path.lower().endswith(".svg") else None
         try:
-            figure.savefig(path, dpi=200, metadata=metadata)
+            with catch_warnings():
+                # A letter that the font lacks is drawn as a box.
+                filterwarnings("ignore", message="Glyph .* missing from font")
+                figure.savefig(path, dpi=200, metadata=metadata)
         except OSError as error:
             raise InputError(f"it cannot be written: {error.strerror}", path) from error
 
@@ -82,12 +89,17 @@ def _bars(axes: Any, subject: Subject) -> None:
     """Draw a stacked bar per GPU, the worst on top."""
     gpus = sorted(subject.evaluation.gpus, key=lambda g: (-g.kvpr, not g.shards))
     worst, occupancy = subject.evaluation.value, subject.occupancy
+    names = short_names(model.name for model in subject.problem.models)
+    inches_per_gib = _BAR_WIDTH * GIB / max(gpu.memory_bytes for gpu in gpus)
     for row, gpu in enumerate(gpus):
         colour = _COLOURS[pressure_class(gpu.kvpr, worst, occupancy=occupancy)]
         left = 0.0
         for shard in sorted(gpu.shards, key=lambda shard: -shard.weights_bytes):
             width = shard.weights_bytes / GIB
             axes.barh(row, width, left=left, color=_WEIGHTS, edgecolor="white", linewidth=0.6)
+            name = clean(names[shard.model])
+            if len(name) * _LETTER_WIDTH < width * inches_per_gib:
+                axes.text(left + width / 2, row, name, ha="center", va="center", fontsize=8)
             left += width
         free = max(0, gpu.free_bytes) / GIB
         used = min(1.0, gpu.kvpr) * free if occupancy else 0.0
@@ -96,7 +108,7 @@ def _bars(axes: Any, subject: Subject) -> None:
         text = f" {kvpr_text(gpu.kvpr, occupancy=occupancy)}"
         axes.text(gpu.memory_bytes / GIB, row, text, va="center", fontsize=9)
     axes.set_yticks(range(len(gpus)), [shorten(gpu.id, 24) for gpu in gpus], fontsize=9)
-    axes.invert_yaxis()
+    axes.set_ylim(len(gpus) - 0.4, -0.6)
     kv = "KV in use (full colour), KV free (pale)" if occupancy else "KV pool (pale)"
     axes.set_xlabel(f"GiB: weights and overhead (grey), {kv}")
 

@@ -110,7 +110,7 @@ def _areas(profile: Sequence[float], y: Any, wide: float, *, occupancy: bool) ->
 def convergence_chart(
     steps: Sequence[Step], *, occupancy: bool, seconds: float = 0.0
 ) -> dict[str, Any] | None:
-    """Return value and bound over the time of the search; None with fewer than two steps.
+    """Return value and bound over the time of the search; None where neither ever changed.
 
     Parameters
     ----------
@@ -122,10 +122,10 @@ def convergence_chart(
         How long the search took, which may be longer than until the last change.
     """
     found = [step for step in steps if math.isfinite(step.value) or step.bound > 0]
-    if len(found) < 2:
-        return None
     values = [step.value for step in found if math.isfinite(step.value)]
     bounds = [step.bound for step in found if step.bound > 0]
+    if len(set(values)) < 2 and len(set(bounds)) < 2:
+        return None
     low, high = min(values + bounds), max(values + bounds)
     # The start may be far off: what matters is where the two meet.
     if values and bounds and high > 3 * values[-1] > 0:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from kvplace.core.evaluate import Evaluation, GPUEvaluation
+from kvplace.core.evaluate import Evaluation, GPUEvaluation, Shard
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
@@ -130,7 +130,8 @@ def page_values(subject: Subject) -> dict[str, Any]:
     names = {name: clean(short) for name, short in
              short_names(model.name for model in problem.models).items()}  # fmt: skip
     largest = max(gpu.memory_bytes for gpu in evaluation.gpus)
-    look = _Look(worst, largest, subject.occupancy, count <= SEGMENT_LIMIT, names)
+    degrees = {(r.model, r.index): len(r.gpus) for r in subject.placement}
+    look = _Look(worst, largest, subject.occupancy, count <= SEGMENT_LIMIT, names, degrees)
     nodes = []
     for node in problem.fleet.nodes:
         rows = sorted((gpus[g.id] for g in node.gpus), key=lambda g: (-g.kvpr, not g.shards))
@@ -153,6 +154,7 @@ def page_values(subject: Subject) -> dict[str, Any]:
         "idle": sum(1 for gpu in evaluation.gpus if not gpu.shards),
         "models_count": len(problem.models),
         "replicas": len(subject.placement),
+        "split": any(degree > 1 for degree in degrees.values()),
         "free": sum(gpu.free_bytes for gpu in evaluation.gpus) / GIB,
         "weights": sum(gpu.weights_bytes for gpu in evaluation.gpus) / GIB,
         "memory": sum(gpu.memory_bytes for gpu in evaluation.gpus) / GIB,
@@ -179,6 +181,7 @@ class _Look:
     occupancy: bool
     segments: bool
     names: dict[str, str]
+    degrees: dict[tuple[str, int], int]
 
     def row(self, gpu: GPUEvaluation) -> dict[str, Any]:
         """Return one GPU as a row: widths are percentages of the largest GPU of the fleet."""
@@ -187,6 +190,7 @@ class _Look:
         seen: dict[str, int] = {}
         for shard in gpu.shards:
             seen[shard.model] = seen.get(shard.model, 0) + shard.weights_bytes
+        shards = {shard.model: shard for shard in gpu.shards}
         weights = sorted(seen.values(), reverse=True) if self.segments else [gpu.weights_bytes]
         return {
             "id": clean(gpu.id),
@@ -198,8 +202,14 @@ class _Look:
             "weights_gib": gpu.weights_bytes / GIB,
             "free_gib": gpu.free_bytes / GIB,
             "memory_gib": gpu.memory_bytes / GIB,
-            "models": [{"name": self.names[name], "full": clean(name)} for name in seen],
+            "models": [self._shard(shard) for shard in shards.values()],
         }
+
+    def _shard(self, shard: Shard) -> dict[str, str]:
+        """Return what is said of a shard: its model, and which part of how many it is."""
+        degree = self.degrees[shard.model, shard.replica]
+        part = f"{shard.index + 1}/{degree}" if degree > 1 else ""
+        return {"name": self.names[shard.model], "full": clean(shard.model), "part": part}
 
 
 def _node(name: str, gpus: Sequence[GPUEvaluation], look: _Look, *, whole: bool) -> dict[str, Any]:
@@ -232,10 +242,8 @@ def _models(subject: Subject) -> list[dict[str, Any]]:
             part = shard.load / loads[gpu.id] if loads[gpu.id] else 0.0
             load[shard.model] = max(load.get(shard.model, 0.0), part)
     places: dict[str, list[str]] = {}
-    degree: dict[str, int] = {}
     for replica in subject.placement:
         places.setdefault(replica.model, []).append("+".join(replica.gpus))
-        degree[replica.model] = max(degree.get(replica.model, 1), len(replica.gpus))
     worst: dict[str, float] = {}
     for replica in subject.placement:
         hottest = max(kvpr[gpu] for gpu in replica.gpus)
@@ -244,7 +252,6 @@ def _models(subject: Subject) -> list[dict[str, Any]]:
         {
             "name": clean(model.name),
             "gpus": [clean(place) for place in places.get(model.name, [])],
-            "degree": degree.get(model.name, 1),
             "weights": f"{model.weights_bytes / GIB:,.1f}",
             "rate": f"{model.demand.requests_per_second:.3g}",
             "part": f"{100 * load.get(model.name, 0.0):.0f} %",
