@@ -11,6 +11,7 @@ from kvplace.export.layout import lay_out
 from kvplace.formats.start.deployment import read_deployment
 from kvplace.formats.yaml_tree import parse_yaml
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where there is one
 LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 FILE = re.compile(r"[a-z0-9-]{1,100}\.(yaml|json|sh)")
@@ -18,7 +19,7 @@ FILE = re.compile(r"[a-z0-9-]{1,100}\.(yaml|json|sh)")
 
 def documents(text):
     """Return the documents of a YAML text, which the rules of 1.1 and of 1.2 read alike."""
-    found = list(yaml.safe_load_all(text))
+    found = list(yaml.load_all(text, Loader=_LOADER))
     for part, data in zip(re.split(r"^---\n", text, flags=re.MULTILINE)[-len(found) :], found,
                           strict=True):  # fmt: skip
         tree = parse_yaml(part)
