@@ -79,7 +79,7 @@ REPLACED = [
     (
         "latency: 2s",
         "latency: 2",
-        "models[0].slo.latency, line 10: 2 has no unit; write it like 2s",
+        "models[0].slo.latency, line 10: 2 has no unit; write it like 2ms or 2s",
     ),
     (
         "ttft: 500ms",

@@ -67,15 +67,16 @@ def text(value: object) -> str:
     return "" if value == "" else name(value)
 
 
-def _quantity(value: object, parse: Callable[[str], Any], kind: str, unit: str) -> Any:
-    """Accept a number with its unit."""
+def _quantity(value: object, parse: Callable[[str], Any], kind: str, *units: str) -> Any:
+    """Accept a number with its unit; `units` are those that a bare number may have meant."""
     if isinstance(value, str):
         try:
             return parse(value)
         except UnitError as error:
             refuse_value(error.faults[0].message)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        refuse_value(f"{shown(value)} has no unit; write it like {shown(value)}{unit}")
+        meant = " or ".join(f"{shown(value)}{unit}" for unit in units)
+        refuse_value(f"{shown(value)} has no unit; write it like {meant}")
     return refuse_value(f"must be {kind}, not {kind_of(value)}")
 
 
@@ -93,7 +94,7 @@ def amount_or_bytes(value: object) -> Any:
 
 def duration(value: object) -> Any:
     """Accept a duration."""
-    return _quantity(value, parse_duration, "a duration such as 572ms", "s")
+    return _quantity(value, parse_duration, "a duration such as 572ms", "ms", "s")
 
 
 def rate(value: object) -> Any:
