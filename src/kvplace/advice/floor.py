@@ -129,7 +129,9 @@ def _why(stock: Stock, index: int, target: float) -> str:
     if not rooms:
         degree = min(model.tensor_parallel)
         types = f" of type {' or '.join(model.gpu_types)}" if model.gpu_types else ""
-        return f"{model.name!r} needs {degree} GPUs{types} in one node; no node on offer has them"
+        number = "a GPU" if degree == 1 else f"{degree} GPUs"
+        together = "" if degree == 1 else " in one node"
+        return f"{model.name!r} needs {number}{types}{together}, which no node on offer has"
     pressed = [
         (need.load * unit / (room - need.weights_bytes), degree, type_)
         for room, degree, type_ in rooms

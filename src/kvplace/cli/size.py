@@ -115,7 +115,10 @@ def command(
             gpus = gpu_types
         problem = read(fleet, objective=wanted, gpus=gpus)
         costs = None if prices is None else read_prices(prices)
-        stock = stock_of(problem, kinds, costs)
+        try:
+            stock = stock_of(problem, kinds, costs)
+        except InputError as error:
+            raise InputError(error.faults, prices or "--gpu-types") from error
         found = size_fleet(stock, aim.value, growths=growths, seed=seed, watch=watch)
     if form == "table":
         emit(sized_table(found, look(output)), output, data=False)

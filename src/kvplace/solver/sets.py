@@ -39,7 +39,7 @@ class Knapsack:
         self._order = order[sizes[order] <= capacity]
         self._size, self._price = sizes[self._order], prices[self._order]
         self._capacity = capacity
-        self._scale = GRID / capacity
+        self._scale = GRID / capacity if capacity > 0 else 0.0  # nothing fits a GPU of one byte
         steps = np.floor(self._size * self._scale * (1 - 1e-12)).astype(np.int64)
         n = len(steps)
         table = np.zeros((n + 1, GRID + 1))
