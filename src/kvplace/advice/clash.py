@@ -77,25 +77,28 @@ class _Filter:
         self._known: dict[frozenset[Demanded], Verdict] = {}
 
     def run(self) -> Clash | None:
-        members = demanded_of(self._problem)
-        if self._verdict(members) is not Verdict.IMPOSSIBLE:
+        everything = demanded_of(self._problem)
+        if self._verdict(everything) is not Verdict.IMPOSSIBLE:
             return None
-        alone = misfits(self._problem)
-        if alone:
-            # A model that fits nowhere clashes with nothing but its own limits.
-            name = min(alone, key=lambda n: (self._weights(n), n))
-            own = [m for m in members if m.subject == name or m.kind in (Kind.RULE, Kind.RESOURCE)]
-            members = own if self._verdict(own) is Verdict.IMPOSSIBLE else members
-        small_first = sorted(members, key=self._dispensable)
+        small_first = sorted(self._narrowed(everything), key=self._dispensable)
         rules_first = sorted(small_first, key=lambda m: m.kind in (Kind.MODEL, Kind.MIN_KV))
         found = min((self._filtered(order) for order in (small_first, rules_first)), key=len)
-        found, smallest = self._smaller(members, found)
+        found, smallest = self._smaller(everything, found)
         rest = [self._verdict([m for m in found if m != dropped]) for dropped in found]
         ordered = tuple(member for member in demanded_of(self._problem) if member in set(found))
         part = keeping(self._problem, found)
         assert part is not None
         irreducible = all(verdict is Verdict.POSSIBLE for verdict in rest)
         return Clash(ordered, irreducible, smallest and irreducible, part)
+
+    def _narrowed(self, members: list[Demanded]) -> list[Demanded]:
+        """Return what concerns a model that fits nowhere alone, if there is one, else all."""
+        alone = misfits(self._problem)
+        if not alone:
+            return members
+        name = min(alone, key=lambda one: (self._weights(one), one))
+        own = [m for m in members if m.subject == name or m.kind in (Kind.RULE, Kind.RESOURCE)]
+        return own if self._verdict(own) is Verdict.IMPOSSIBLE else members
 
     def _weights(self, name: str) -> int:
         index = self._problem.index_of[name]
