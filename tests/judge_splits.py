@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from kvplace.core.certificate import check_certificate
 from kvplace.core.problem import Problem
-from kvplace.core.result import OPTIMAL_GAP, Result, Status, Stop
+from kvplace.core.result import OPTIMAL_GAP, Result, Status
 from kvplace.formats.check import check
 from kvplace.formats.plan import plan_of, write_plan
 from kvplace.formats.plan_read import parse_plan
@@ -16,8 +16,6 @@ def faults(problem: Problem, result: Result, truth: Answer) -> Iterator[str]:
     """Yield what is wrong with a result, as sentences."""
     yield from _proof(problem, result)
     yield from map(str, check(problem, parse_plan(write_plan(plan_of(result)))))
-    if result.stop is Stop.TIME_LIMIT:
-        yield f"no end after {result.iterations} steps in {result.seconds:.1f} s"
     if not truth.feasible:
         if result.status is not Status.INFEASIBLE:
             yield f"brute force finds no placement; the result is {result.status}"
