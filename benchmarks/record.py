@@ -18,16 +18,23 @@ from kvplace.bench.document import document
 from kvplace.bench.environment import environment
 from kvplace.bench.measure import measure
 from kvplace.bench.plot import draw_gaps
-from kvplace.bench.solvers import OWN, RIVALS, absent
+from kvplace.bench.solvers import OWN, POLICIES, RIVALS, absent
 from kvplace.report.scores import rows_json
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-FLEET = ROOT.parent / "shared/data/fleets/openrouter-47.yaml"
+FLEETS = ROOT.parent / "shared/data/fleets"
 OBJECTIVES = ("requests", "tokens", "occupancy")
+
+
+def fleet(name):
+    """Return the path of a real fleet."""
+    return str(FLEETS / f"{name}.yaml")
+
 
 EVERY = (*OWN, *RIVALS)
 PAIR = ("auto", "reference")
+TODAY = ("auto", "prism-greedy", *POLICIES)
 PLAN = {
     # name: families, limit in seconds, parts of (seeds, solvers)
     "adrs": (["adrs"], 2.0, [(range(1), EVERY)]),
@@ -39,7 +46,12 @@ PLAN = {
         ["20x60", "50x150", "100x200"], 10.0, [(range(2), EVERY), (range(2, 10), PAIR)],
     ),
     "scale": (["scale-10-1k"], 1.0, [(range(2), EVERY), (range(2, 10), PAIR)]),
-    "real": ([str(FLEET)], 1.0, [(range(1), EVERY)]),
+    "real": ([fleet("openrouter-47")], 1.0, [(range(1), EVERY)]),
+    "fleets": (
+        [fleet("lmsys-16"), fleet("openrouter-47"), fleet("openrouter-60")], 5.0,
+        [(range(1), TODAY)],
+    ),
+    "fleets-large": ([fleet("openrouter-103")], 20.0, [(range(1), TODAY)]),
 }  # fmt: skip
 ROUNDED = (
     "gap", "excess", "seconds", "value_to_reference", "seconds_to_reference", "value_to_auto",
@@ -52,15 +64,16 @@ DRAWN = {"hard": ("gaps-hard.svg", range(2)), "stress": ("gaps-stress.svg", rang
 def record(name, folder, seconds):
     """Measure one recording and write its file."""
     families, limit, parts = PLAN[name]
-    if name == "real" and not FLEET.exists():
-        print(f"{name}: skipped, there is no {FLEET}", file=sys.stderr)
+    if families[0] == fleet(Path(families[0]).stem) and not FLEETS.exists():
+        print(f"{name}: skipped, there is no {FLEETS}", file=sys.stderr)
         return
     limit = seconds or limit
     place = environment()  # before anybody can change a file
     runs, missing, drawn = [], {}, []
     for seeds, solvers in parts:
         missing |= {solver: why for solver in solvers if (why := absent(solver))}
-        cases = cases_of(families, seeds, objectives=OBJECTIVES)
+        objectives = OBJECTIVES if name == "real" else ()
+        cases = cases_of(families, seeds, objectives=objectives)
         present = [solver for solver in solvers if solver not in missing]
         new = measure(
             cases, present, time_limit=limit, told=teller(name, len(cases) * len(present))
