@@ -131,13 +131,18 @@ def check_certificate(problem: Problem, certificate: Certificate) -> str:
         return failure
     worths = dict(certificate.worths)
     total, groups = 0, []
+    outside: dict[int, int] = {}  # largest memory outside the scope, by the set allowed
     for index, (needed, offers) in enumerate(_priced(problem, certificate)):
         if needed is None:
             return ""  # not one shard of this model fits anywhere below the threshold
         total += needed
         if offers:
             groups.append(offers)
-            if not problem.allowed(index) <= scope and _fits_outside(problem, index, offers, scope):
+            allowed = problem.allowed(index)
+            if id(allowed) not in outside:
+                outside[id(allowed)] = max(map(problem.usable_bytes, allowed - scope), default=0)
+            most = outside[id(allowed)]
+            if any(o.size < most << SCALE_BITS and o.kept <= most for o in offers):
                 return f"{problem.models[index].name!r} is priced and may be outside the scope"
     available = sum(count * worths[memory] for memory, count in capacities.items())
     if total <= available:
@@ -158,7 +163,7 @@ def possible_options(problem: Problem, index: int, threshold: float) -> list[tup
         Position in `Problem.options`, size of a shard at the threshold as in `scaled_sizes`, and
         bytes of weights and KV that it needs at least.
     """
-    largest = max((problem.usable_bytes(gpu) for gpu in problem.allowed(index)), default=0)
+    largest = problem.largest_bytes(index)
     unit = problem.goal.memory_unit_bytes
     uneven = problem.models[index].replicas.split is not Split.EVEN
     found = []
@@ -192,13 +197,6 @@ def _priced(problem: Problem, certificate: Certificate) -> Iterator[tuple[int | 
         ordered = sorted(offers, key=lambda o: (o.size, -o.price, o.kept))
         needed = (prices[at] * options[at][0] * options[at][1] for at, _, _ in possible)
         yield min(needed, default=None), tuple(ordered)
-
-
-def _fits_outside(problem: Problem, index: int, offers: _Offers, scope: frozenset[str]) -> bool:
-    """Whether a priced shard of a model fits a GPU outside the scope that it may run on."""
-    outside = (problem.usable_bytes(gpu) for gpu in problem.allowed(index) - scope)
-    largest = max(outside, default=0)
-    return any(o.size < largest << SCALE_BITS and o.kept <= largest for o in offers)
 
 
 def _malformed(  # noqa: PLR0911 - one return per way to be malformed

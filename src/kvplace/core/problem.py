@@ -108,13 +108,14 @@ class Problem:
         )
 
     @cached_property
-    def _place_rules(self) -> list[tuple[int, PlaceRule, frozenset[str]]]:
-        """Hard rules that say where models may run, with the models they concern."""
-        return [
-            (index, rule, frozenset(rule.concerned(self.index_of)))
-            for index, rule in enumerate(self.rules)
-            if isinstance(rule, PlaceRule) and rule.soft is None
-        ]
+    def _place_rules(self) -> dict[str, list[PlaceRule]]:
+        """Hard rules that say where a model may run, by its name."""
+        found: dict[str, list[PlaceRule]] = {}
+        for rule in self.rules:
+            if isinstance(rule, PlaceRule) and rule.soft is None:
+                for name in rule.concerned(self.index_of):
+                    found.setdefault(name, []).append(rule)
+        return found
 
     @cached_property
     def _allowed(self) -> dict[tuple[object, ...], frozenset[str]]:
@@ -126,16 +127,27 @@ class Problem:
         Models of which the same is asked share one set.
         """
         model = self.models[index]
-        rules = [(at, rule) for at, rule, names in self._place_rules if model.name in names]
-        key = (model.gpu_types, *(at for at, _ in rules))
+        rules = self._place_rules.get(model.name, ())
+        key = (model.gpu_types, *((rule.kind, rule.places) for rule in rules))
         if key not in self._allowed:
             self._allowed[key] = frozenset(
                 gpu.id
                 for gpu in self.fleet.gpus
                 if usable(gpu, model.gpu_types)
-                and all(rule.allows(self.fleet, gpu.id) for _, rule in rules)
+                and all(rule.allows(self.fleet, gpu.id) for rule in rules)
             )
         return self._allowed[key]
+
+    @cached_property
+    def _largest(self) -> dict[int, int]:
+        return {}
+
+    def largest_bytes(self, index: int) -> int:
+        """Return the usable memory of the largest GPU that a model may run on; 0 for none."""
+        allowed = self.allowed(index)
+        if id(allowed) not in self._largest:  # one set per signature, kept alive by the problem
+            self._largest[id(allowed)] = max(map(self.usable_bytes, allowed), default=0)
+        return self._largest[id(allowed)]
 
     @cached_property
     def _domains_allowed(self) -> dict[tuple[int, str], tuple[str, ...]]:

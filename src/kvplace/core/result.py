@@ -9,7 +9,7 @@ from kvplace.core.evaluate import Evaluation
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 
-__all__ = ["OPTIMAL_GAP", "Result", "Status", "Stop", "relative_gap"]
+__all__ = ["OPTIMAL_GAP", "Result", "Status", "Stop", "relative_gap", "status_of"]
 
 OPTIMAL_GAP = 1e-9
 """A certified gap up to this counts as proved optimal: the rounding of floats, nothing more."""
@@ -18,7 +18,8 @@ OPTIMAL_GAP = 1e-9
 class Status(StrEnum):
     """What is known of the result.
 
-    ``optimal``: valid, and proved to be within `OPTIMAL_GAP` of the best possible.
+    ``optimal``: valid, and proved to be within `OPTIMAL_GAP` of the best possible, soft rules
+    before the KVPR.
     ``feasible``: valid, with a certified gap. ``infeasible``: proved that no placement is valid.
     ``unknown``: no placement was found and none was proved impossible.
     """
@@ -97,7 +98,19 @@ class Result:
         """What is known."""
         if self.placement is None:
             return Status.INFEASIBLE if math.isinf(self.bound) else Status.UNKNOWN
-        return Status.OPTIMAL if self.gap <= OPTIMAL_GAP else Status.FEASIBLE
+        assert self.evaluation is not None
+        return status_of(self.evaluation, self.bound, self.proof.method)
+
+
+def status_of(evaluation: Evaluation, bound: float, method: str) -> Status:
+    """Return the status of a valid placement under a bound.
+
+    Where soft rules are broken, a bound on the KVPR alone proves nothing; an exhaustive search
+    has looked at the soft rules first.
+    """
+    closed = relative_gap(evaluation.value, bound) <= OPTIMAL_GAP
+    whole = not evaluation.preferences or method == "search"
+    return Status.OPTIMAL if closed and whole else Status.FEASIBLE
 
 
 def relative_gap(value: float, bound: float) -> float:

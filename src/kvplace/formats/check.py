@@ -9,7 +9,7 @@ from kvplace.core.certificate import check_certificate
 from kvplace.core.evaluate import Evaluation, GPUEvaluation, evaluate
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.core.result import OPTIMAL_GAP, Status, Stop, relative_gap
+from kvplace.core.result import Status, Stop, relative_gap, status_of
 from kvplace.formats.plan_table import PlanTable
 from kvplace.formats.stated import Plan, PlanGPU, PlanNode
 
@@ -267,11 +267,10 @@ class _Checker:
     def _check_status(self, plan: Plan, value: float) -> None:
         """Check that the status follows from the value and the bound."""
         before = len(self.found)
-        gap = relative_gap(value, plan.bound)
         if self.evaluation is None:
             status = Status.INFEASIBLE if math.isinf(plan.bound) else Status.UNKNOWN
         else:
-            status = Status.OPTIMAL if gap <= OPTIMAL_GAP else Status.FEASIBLE
+            status = status_of(self.evaluation, plan.bound, plan.bound_method)
         self.compare("status", plan.status, status.value)
         for stop, needs in ((Stop.OPTIMAL, Status.OPTIMAL), (Stop.INFEASIBLE, Status.INFEASIBLE)):
             if plan.stop == stop and status is not needs:

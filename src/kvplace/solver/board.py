@@ -52,7 +52,7 @@ class Board:
         self.kept: Floats = np.zeros(cluster.g)
         self.load: Floats = np.zeros(cluster.g)
         self.kvpr: Floats = np.zeros(cluster.g)
-        self.costs = Costs(cluster)
+        self.costs = Costs(cluster.blueprints, cluster.n)
         self._least = [
             max(1, min((o.size * o.shards for o in options), default=1))
             for options in cluster.options

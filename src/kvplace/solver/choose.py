@@ -12,12 +12,19 @@ import numpy as np
 
 from kvplace.solver.board import Board
 from kvplace.solver.cluster import Bools, Cluster, Option, padded
+from kvplace.solver.rooms import Rooms
 from kvplace.solver.seats import place_model
 from kvplace.solver.sets import Floats, Ints
 from kvplace.solver.watch import Watch
 
 __all__ = ["Chooser", "construct"]
 
+LARGE = 200_000
+"""Models times GPUs above which few rules are tried."""
+FIRST, LAST = 0.005, 1e6
+"""Parts above the bound of the first and the last target; doubled in between."""
+HALVINGS = 5
+"""Targets tried between the last that failed and the first that did not."""
 ORDERS = ("room", "degree")
 """What goes first: the shards that take most room, or the models that are split most."""
 SHARES = (1.0, 0.75, 0.5, 0.35)
@@ -72,47 +79,64 @@ class Chooser:
         return [row[at] for row, at in zip(self.cluster.options, chosen.tolist(), strict=True)]
 
 
-def construct(cluster: Cluster, bound: float, watch: Watch, halvings: int = 12) -> Iterator[Board]:
-    """Yield assignments, each made by bisection over the target, some with models left out.
+def construct(chooser: Chooser, bound: float, watch: Watch) -> Iterator[Board]:
+    """Yield assignments, each the best that one rule finds, some with models left out.
 
     Parameters
     ----------
-    cluster
-        The problem.
+    chooser
+        The options of the cluster's models.
     bound
         A lower bound on the optimum: where the search for a target starts.
     watch
         Ends it early, after the first.
-    halvings
-        Targets tried for each cap, order and rule.
     """
-    chooser = Chooser(cluster)
+    known = math.inf
+    for rule in _rules(chooser):
+        fill = _Fill(chooser, *rule)
+        # A rule that fails just below what others found is not looked at further.
+        if known < math.inf and fill.at(known * (1 - FIRST)) is None:
+            continue
+        board = _search(fill, bound, watch)
+        known = min(known, board.worst()) if board.valid else known
+        yield board
+        if watch.stop:
+            return
+
+
+def _rules(chooser: Chooser) -> list[tuple[float, str, bool]]:
+    """Return cap, order and tightness of the rules worth trying; few where each costs much."""
+    cluster = chooser.cluster
     caps = chooser.caps() if any(len(row) > 1 for row in cluster.options) else [math.inf]
-    for tight in (True, False):
-        for order in ORDERS:
-            for cap in caps:
-                fill = _Fill(cluster, chooser, cap, order, tight=tight)
-                yield _bisect(fill, bound, halvings, watch)
-                if watch.stop:
-                    return
+    if cluster.n * cluster.g > LARGE:
+        return [(cap, ORDERS[0], True) for cap in caps[:2]]
+    return [(cap, order, tight) for tight in (True, False) for order in ORDERS for cap in caps]
 
 
-def _bisect(fill: "_Fill", bound: float, halvings: int, watch: Watch) -> Board:
-    """Return the best assignment that bisection over the target finds."""
-    best = fill.at(math.inf)
-    low, high = bound, best.worst() if not best.missing else math.inf
-    step = 2.0
-    for _ in range(halvings if bound > 0 else 0):
-        if watch.stop or high <= low * (1 + 1e-3):
-            break
-        target = math.sqrt(low * high) if high < math.inf else low * step
+def _search(fill: "_Fill", bound: float, watch: Watch) -> Board:
+    """Return the best assignment found at targets further and further above the bound."""
+    best, failed, part = None, bound, FIRST
+    while bound > 0 and part < LAST and not watch.stop:
+        target = bound * (1 + part)
         board = fill.at(target)
-        if board.missing:
-            low, step = target, step * step
+        if board is not None:
+            best = board
+            break
+        failed, part = target, part * 2
+    if best is None:
+        board = fill.at(math.inf)
+        assert board is not None
+        return board
+    high = min(target, best.worst())
+    for _ in range(HALVINGS):
+        if watch.stop or high <= failed * (1 + 1e-3):
+            break
+        target = math.sqrt(failed * high)
+        board = fill.at(target)
+        if board is None:
+            failed = target
         else:
-            high = min(target, board.worst())
-            if board.worth() < best.worth():
-                best = board
+            best, high = min(best, board, key=Board.worth), target
     return best
 
 
@@ -121,38 +145,41 @@ class _Fill:
 
     Parameters
     ----------
-    cluster, chooser
-        The problem.
+    chooser
+        The options of the cluster's models.
     cap
         Most that one shard is to take where there is a choice.
     order
         Of `ORDERS`: by which models are sorted that are equally free to go.
     tight
-        As in `kvplace.solver.seats.seats`.
+        Take the tightest fit; else the GPUs with the least pressure afterwards.
     """
 
-    def __init__(
-        self, cluster: Cluster, chooser: Chooser, cap: float, order: str, *, tight: bool
-    ) -> None:
-        self._cluster, self._chooser = cluster, chooser
+    def __init__(self, chooser: Chooser, cap: float, order: str, tight: bool) -> None:
+        self._cluster, self._chooser = chooser.cluster, chooser
         self._cap, self._order, self._tight = cap, order, tight
-        counted = {id(mask): int(mask.sum()) for mask in cluster.allowed}
-        self._places = [counted[id(mask)] for mask in cluster.allowed]
+        counted = {id(mask): int(mask.sum()) for mask in self._cluster.allowed}
+        self._places = [counted[id(mask)] for mask in self._cluster.allowed]
 
-    def at(self, target: float) -> Board:
-        """Return the assignment at a target.
+    def at(self, target: float) -> Board | None:
+        """Return the assignment at a target, or None where a model finds no seat.
 
-        Below infinity the first model that finds no seat ends it; at infinity it is left out.
+        At infinity such a model is left out.
         """
         board = Board(self._cluster)
         options = self._chooser.pick(target, self._cap)
         finite = target < math.inf
-        room = [o.size + (o.load / target if finite else 0.0) for o in options]
+        needs = [o.size + (o.load / target if finite else 0.0) for o in options]
         degrees = [-o.degree if self._order == "degree" else 0 for o in options]
         order = sorted(
-            range(self._cluster.n), key=lambda j: (self._places[j], degrees[j], -room[j], j)
+            range(self._cluster.n), key=lambda j: (self._places[j], degrees[j], -needs[j], j)
         )
+        rooms = Rooms(board, target) if finite and self._tight else None
         for j in order:
-            if not place_model(board, j, options[j], target, tight=self._tight) and finite:
-                return board
+            if rooms is not None:
+                placed = rooms.place(j, options[j])
+            else:
+                placed = place_model(board, j, options[j], target)
+            if not placed and finite:
+                return None
         return board

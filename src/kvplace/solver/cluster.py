@@ -8,6 +8,7 @@ cannot change the plan.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,12 @@ from kvplace.core.model import Split
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
+from kvplace.solver.rule_costs import Blueprint, Copies, blueprints
 from kvplace.solver.sets import Floats, Ints
 
 __all__ = ["Bools", "Cluster", "Copies", "Option"]
 
 Bools = NDArray[np.bool_]
-Copies = tuple[tuple[int, ...], ...]
-"""GPUs of each copy of a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,11 @@ class Cluster:
     def g(self) -> int:
         """Number of GPUs."""
         return len(self.memory)
+
+    @cached_property
+    def blueprints(self) -> list[Blueprint]:
+        """How the trackers of its rules are made."""
+        return blueprints(self)
 
     def name(self, j: int) -> str:
         """Return the name of a model."""
@@ -227,5 +232,5 @@ class Cluster:
 
 def padded(rows: Sequence[Sequence[float]], fill: float = math.inf) -> Floats:
     """Return rows of unequal length as one array."""
-    width = max(map(len, rows))
+    width = max(1, *map(len, rows)) if rows else 1
     return np.array([[*row, *[fill] * (width - len(row))] for row in rows], dtype=np.float64)

@@ -42,6 +42,7 @@ class Packer:
         self._cluster = chooser.cluster
         self._chance = random.Random(seed)  # noqa: S311 - a search, not a secret
         self._watch = watch
+        self._memory: list[int] = self._cluster.memory.tolist()
         self._trouble = [1.0] * self._cluster.n
 
     def pack(self, start: Board, target: float, rounds: int) -> Board | None:
@@ -123,16 +124,21 @@ class Packer:
         """Make room for one copy of a model and place it; return the models pushed out."""
         need = option.size + option.load / target
         held = {g for copy in board.where[j] for g in copy}
+        allowed = self._cluster.allowed[j]
+        # GPUs of one size that hold the same models are many, as with all ranks of a copy.
+        known: dict[object, tuple[float, tuple[int, ...]] | None] = {}
         choices = []
         for domain in self._domains(j):
             costs = []
             for g in domain:
-                if g not in held and self._cluster.allowed[j][g]:
-                    out = self._cheapest(board, g, need, target)
-                    if out is not None:
-                        costs.append(
-                            (sum(self._trouble[i] for i in out), self._chance.random(), g, out)
-                        )
+                if g in held or not allowed[g]:
+                    continue
+                alike = (self._memory[g], *board.members[g])
+                if alike not in known:
+                    known[alike] = self._cheapest(board, g, need, target)
+                found = known[alike]
+                if found is not None:
+                    costs.append((found[0], self._chance.random(), g, found[1]))
             if len(costs) >= option.degree:
                 chosen = sorted(costs)[: option.degree]
                 pushed = {i for _, _, _, out in chosen for i in out}
@@ -152,11 +158,16 @@ class Packer:
             found = self._chance.sample(found, DOMAINS)
         return [[g for g in cluster.domains[d].tolist() if g < cluster.g] for d in found]
 
-    def _cheapest(self, board: Board, g: int, need: float, target: float) -> tuple[int, ...] | None:
-        """Return the models to push out of a GPU for some room; None where that is not enough."""
+    def _cheapest(
+        self, board: Board, g: int, need: float, target: float
+    ) -> tuple[float, tuple[int, ...]] | None:
+        """Return the trouble of the models to push out of a GPU for some room, and them.
+
+        None where even all of them are not enough.
+        """
         room = float(board.free[g] - board.load[g] / target) - need
         if room > 0:
-            return ()
+            return 0.0, ()
         held = []
         for j in board.members[g]:
             option = board.option[j]
@@ -172,7 +183,8 @@ class Packer:
             out.append(j)
             room, total = room + size, total + trouble
             if room > 0:
-                return (best[1],) if best is not None and best[0] <= total else tuple(out)
+                one = best is not None and best[0] <= total
+                return (best[0], (best[1],)) if one and best else (total, tuple(out))
         return None
 
     def _push(

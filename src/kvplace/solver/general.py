@@ -16,7 +16,7 @@ from kvplace.solver.cluster import Cluster
 from kvplace.solver.descend import drop_copies, level, settle
 from kvplace.solver.eject import Packer
 from kvplace.solver.enumerate import Enumeration
-from kvplace.solver.relax import fluid_bound
+from kvplace.solver.relax import FluidBound
 from kvplace.solver.ruin import rebuild
 from kvplace.solver.watch import Watch
 
@@ -28,6 +28,8 @@ STEPS = 2_000
 """Steps of one descent."""
 ROUNDS = 150
 """Rounds without gain that end the rebuilding of the first pass; doubled every pass."""
+PACKED = 200
+"""Copies placed at each target by ejection in the first pass; doubled every pass."""
 PASSES = 2
 TIMED_PASSES = 12
 
@@ -46,8 +48,6 @@ class General:
     ----------
     board
         The best assignment; None where none was valid.
-    bound
-        Best bound.
     steps
         Steps and rounds that gained.
     """
@@ -56,7 +56,10 @@ class General:
         self, problem: Problem, *, gap: float, seed: int, iterations: int | None, watch: Watch
     ) -> None:
         self.cluster = Cluster(problem)
-        self.bound = Bound(0.0, "trivial")
+        self.chooser = Chooser(self.cluster)
+        self._fluid = FluidBound(self.chooser)
+        self._low = self._fluid.value
+        self._searched = False
         self.board: Board | None = None
         self.steps = 0
         self._gap = max(gap, OPTIMAL_GAP)
@@ -67,20 +70,22 @@ class General:
     def run(self, given: Placement | None) -> Stop:
         """Solve; return why it ended."""
         watch = self._watch
-        self.bound = fluid_bound(self.cluster)
-        watch.tell("bound", bound=self.bound.value)
-        if self.bound.value == math.inf:
+        watch.tell("bound", bound=self._low)
+        if self._low == math.inf:
             return Stop.INFEASIBLE
         best = self._start(given)
-        watch.tell("start", best.worst() if best.valid else None, self.bound.value)
-        complete = self._search(best)
+        watch.tell("start", best.worst() if best.valid else None, self._low)
+        if self._enumerate(best):
+            self._low, self._searched = (best.worst() if best.valid else math.inf), True
+        else:
+            self._search(best)
         if not best.valid:
-            if complete:
-                self.bound = Bound(math.inf, "search")
-                return Stop.INFEASIBLE
-            return watch.stop or Stop.LOCAL_OPTIMUM
+            return watch.stop or (Stop.INFEASIBLE if self._searched else Stop.LOCAL_OPTIMUM)
+        self._balance(best)
         self.board = best
-        if relative_gap(best.worst(), self.bound.value) <= OPTIMAL_GAP:
+        if self._searched or (
+            self._closed(best) and relative_gap(best.worst(), self._low) <= OPTIMAL_GAP
+        ):
             return watch.stop or Stop.OPTIMAL
         if self._closed(best):
             return Stop.GAP
@@ -90,7 +95,6 @@ class General:
 
     def improve(self, given: Placement, limit: int | None) -> Stop:
         """Repair and improve one placement by moves and swaps, and nothing else."""
-        self.bound = fluid_bound(self.cluster)
         board = Board(self.cluster, self.cluster.load(given))
         if not board.valid:
             rebuild(board, math.inf, 10 * ROUNDS, self._seed, self._watch)
@@ -102,63 +106,72 @@ class General:
         self.steps += level(board, self._watch, STEPS + 10 * self.cluster.g)
         return self._watch.stop or Stop.LOCAL_OPTIMUM
 
+    @property
+    def bound(self) -> Bound:
+        """The best bound, certified where it does not rest on a search."""
+        fluid = self._fluid.certified()
+        if self._searched and self._low > fluid.value:
+            return Bound(self._low, "search")
+        return fluid
+
     def _closed(self, board: Board) -> bool:
-        return board.valid and relative_gap(board.worst(), self.bound.value) <= self._gap
+        """Whether all rules are kept and the gap is what was asked for."""
+        return not any(board.flaws) and relative_gap(board.worst(), self._low) <= self._gap
 
     def _start(self, given: Placement | None) -> Board:
         """Return the best of several constructions and the placement given, descended."""
-        best: Board | None = None
-        boards = list(construct(self.cluster, self.bound.value, self._watch))
+        boards = []
         if given is not None:
-            boards.insert(0, Board(self.cluster, self.cluster.load(given)))
-        for board in sorted(boards, key=Board.worth)[:3]:
+            boards.append(Board(self.cluster, self.cluster.load(given)))
+        for board in construct(self.chooser, self._low, self._watch):
+            boards.append(board)
+            if self._closed(board):
+                break
+        boards = sorted(boards, key=Board.worth)[:3]
+        for board in boards:
             self.steps += settle(board, self._watch, STEPS)
-            if best is None or board.worth() < best.worth():
-                best = board
-        assert best is not None
-        return best
+        return min(boards, key=Board.worth)
 
-    def _search(self, board: Board) -> bool:
-        """Improve a board in place; whether every way was looked at."""
+    def _enumerate(self, board: Board) -> bool:
+        """Look at every way to place a tiny cluster; whether none was left out."""
+        if self.cluster.n * self.cluster.g > TINY or self._closed(board):
+            return False
+        exhausted = Enumeration(self.cluster)
+        worst = (0.0, *[math.inf] * len(board.costs.vector))
+        exhausted.run(
+            board.flaws if board.valid else worst,
+            board.worst() if board.valid else math.inf,
+            self._watch,
+        )
+        if exhausted.best is not None:
+            board.reset(exhausted.best)
+        return exhausted.complete
+
+    def _search(self, board: Board) -> None:
+        """Improve a board in place with growing effort."""
         watch = self._watch
-        if self.cluster.n * self.cluster.g <= TINY and not self._closed(board):
-            exhausted = Enumeration(self.cluster)
-            exhausted.run(
-                board.flaws if board.valid else (0.0, *[math.inf] * len(board.costs.vector)),
-                board.worst() if board.valid else math.inf,
-                watch,
-            )
-            if exhausted.best is not None:
-                board.reset(exhausted.best)
-            if exhausted.complete:
-                if board.valid:
-                    self.bound = Bound(board.worst(), "search")
-                self._balance(board)
-                return True
-        packer = Packer(Chooser(self.cluster), self._seed, watch)
+        packer = Packer(self.chooser, self._seed, watch)
         passes = PASSES if watch.left == math.inf else TIMED_PASSES
         for pass_ in range(passes):
             if watch.stop or self._closed(board):
                 break
-            target = self.bound.value * (1 + self._gap)
+            target = self._low * (1 + self._gap)
             rounds = (ROUNDS if self._iterations is None else self._iterations) << pass_
             self.steps += rebuild(board, target, rounds, self._seed + pass_, watch)
-            self._squeeze(board, packer, 200 << pass_)
-        self._balance(board)
-        return False
+            if board.valid:
+                self._squeeze(board, packer, (PACKED + 8 * self.cluster.n) << pass_)
 
     def _squeeze(self, board: Board, packer: Packer, rounds: int) -> None:
-        """Pack at lower and lower targets, nearer to the value each time that fails."""
-        part = 0.5
+        """Pack at lower and lower targets, nearer to the value each time that fails twice."""
+        part, tried = 0.5, 0
         while part > 0.01 and not self._watch.stop and not self._closed(board):
-            value = board.worst() if board.valid else math.inf
-            target = self.bound.value + (value - self.bound.value) * (1 - part)
-            if value == math.inf:
-                return
+            target = self._low + (board.worst() - self._low) * (1 - part)
             found = packer.pack(board, target, rounds)
             if found is None:
-                part /= 2
+                tried += 1
+                part /= 1 if tried % 2 else 2
                 continue
+            tried = 0
             settle(found, self._watch, STEPS)
             if found.worth() < board.worth():
                 board.reset(found.where)
@@ -167,8 +180,6 @@ class General:
 
     def _balance(self, board: Board) -> None:
         """Balance what the maximum leaves open, and stop copies that bring nothing."""
-        if not board.valid:
-            return
-        self._watch.tell("balance", board.worst(), self.bound.value)
+        self._watch.tell("balance", board.worst(), self._low)
         self.steps += level(board, self._watch, STEPS + 10 * self.cluster.g)
         drop_copies(board, self._watch)

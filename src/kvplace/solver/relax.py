@@ -24,7 +24,7 @@ from kvplace.solver.choose import Chooser
 from kvplace.solver.cluster import Bools, Cluster
 from kvplace.solver.sets import Floats
 
-__all__ = ["fluid_bound"]
+__all__ = ["FluidBound"]
 
 HALVINGS = 60
 MASKS = 64
@@ -40,30 +40,60 @@ class _Scope:
     outside: Floats
 
 
-def fluid_bound(cluster: Cluster) -> Bound:
-    """Return the best fluid bound over all scopes, certified.
+class FluidBound:
+    """The best fluid bound over all scopes.
 
-    Its value is ``inf`` where even the weights are proved not to fit.
+    Parameters
+    ----------
+    chooser
+        The options of the cluster's models.
+
+    Attributes
+    ----------
+    value
+        The bound, not yet certified; ``inf`` where even the weights are proved not to fit.
     """
-    if any(not options for options in cluster.options):
-        return _certified(cluster.problem, math.inf, None)
-    chooser = Chooser(cluster)
-    scopes = _scopes(cluster)
-    if _impossible(chooser, scopes, math.inf) is not None:
-        return _certified(cluster.problem, math.inf, _at(chooser, scopes, math.inf))
-    high = _somewhere_possible(chooser, scopes)
-    low = 0.0
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        if not low < middle < high or high - low <= 1e-13 * high:
-            break
-        if _impossible(chooser, scopes, middle) is not None:
-            low = middle
-        else:
-            high = middle
-    if low <= 0:
+
+    def __init__(self, chooser: Chooser) -> None:
+        self._chooser = chooser
+        self._scopes = _scopes(chooser.cluster)
+        self.value = self._best()
+
+    def _best(self) -> float:
+        """Return the largest target that is impossible."""
+        chooser, scopes = self._chooser, self._scopes
+        if _impossible(chooser, scopes, math.inf) is not None:
+            return math.inf
+        low, high = 0.0, _somewhere_possible(chooser, scopes)
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            if not low < middle < high or high - low <= 1e-13 * high:
+                break
+            if _impossible(chooser, scopes, middle) is not None:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def certified(self) -> Bound:
+        """Return the bound with a certificate that checks, at most a part in 1e8 lower."""
+        if self.value <= 0:
+            return Bound(0.0, "trivial")
+        problem = self._chooser.cluster.problem
+        at = _impossible(self._chooser, self._scopes, self.value)
+        scope = None if at is None or at < 0 else self._scopes[at]
+        ids = self._chooser.cluster.gpu_ids
+        inside = ids if scope is None else [ids[g] for g in np.flatnonzero(scope.gpus)]
+        slack = 0.0
+        while slack < 1e-8:
+            lowered = self.value if math.isinf(self.value) else self.value * (1 - slack)
+            certificate = _prices(problem, lowered, inside)
+            if not check_certificate(problem, certificate):
+                return Bound(lowered, "fluid" if scope is not None else "single-model", certificate)
+            if math.isinf(self.value):
+                break
+            slack = slack * 8 if slack else 2.0**-50
         return Bound(0.0, "trivial")
-    return _certified(cluster.problem, low, _at(chooser, scopes, low))
 
 
 def _scopes(cluster: Cluster) -> list[_Scope]:
@@ -99,37 +129,12 @@ def _impossible(chooser: Chooser, scopes: list[_Scope], target: float) -> int | 
     return None
 
 
-def _at(chooser: Chooser, scopes: list[_Scope], target: float) -> _Scope | None:
-    at = _impossible(chooser, scopes, target)
-    return None if at is None or at < 0 else scopes[at]
-
-
 def _somewhere_possible(chooser: Chooser, scopes: list[_Scope]) -> float:
     """Return a target that is not impossible."""
     target = 1e-12
     while _impossible(chooser, scopes, target) is not None and target < 1e300:
         target *= 16
     return target
-
-
-def _certified(problem: Problem, threshold: float, scope: _Scope | None) -> Bound:
-    """Return the bound with a certificate that checks, at most a part in 1e8 lower."""
-    order = sorted(
-        range(len(problem.fleet.gpus)),
-        key=lambda g: (-problem.fleet.gpus[g].usable_bytes, problem.fleet.gpus[g].id),
-    )
-    ids = [problem.fleet.gpus[g].id for g in order]
-    inside = ids if scope is None else [ids[g] for g in np.flatnonzero(scope.gpus)]
-    slack = 0.0
-    while slack < 1e-8:
-        lowered = threshold if math.isinf(threshold) else threshold * (1 - slack)
-        certificate = _prices(problem, lowered, inside)
-        if not check_certificate(problem, certificate):
-            return Bound(lowered, "fluid" if scope is not None else "single-model", certificate)
-        if math.isinf(threshold):
-            break
-        slack = slack * 8 if slack else 2.0**-50
-    return Bound(0.0, "trivial")
 
 
 def _prices(problem: Problem, threshold: float, inside: list[str]) -> Certificate:

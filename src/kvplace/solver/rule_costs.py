@@ -6,14 +6,25 @@ by being told of it and, where the move is refused, of its reversal.
 
 import abc
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from kvplace.core.constraints import ROUNDING
 from kvplace.core.rules.places import PlaceRule
-from kvplace.core.rules.rule import EVERYWHERE, Rule
+from kvplace.core.rules.rule import EVERYWHERE
 from kvplace.core.rules.topology import Apart, Limit, Spread, Together, TopologyRule
-from kvplace.solver.cluster import Cluster, Copies
 
-__all__ = ["Costs", "Tracker"]
+if TYPE_CHECKING:
+    from kvplace.solver.cluster import Cluster
+
+__all__ = ["Blueprint", "Copies", "Costs", "Tracker", "blueprints"]
+
+Copies = tuple[tuple[int, ...], ...]
+"""GPUs of each copy of a model."""
 
 
 class Tracker(abc.ABC):
@@ -21,14 +32,11 @@ class Tracker(abc.ABC):
 
     Attributes
     ----------
-    tier
-        0 for a rule that must hold, else the tier of the soft rule.
     amount
         As `kvplace.core.rules.rule.Breach.amount`, summed.
     """
 
-    def __init__(self, tier: int) -> None:
-        self.tier = tier
+    def __init__(self) -> None:
         self.amount: float = 0
 
     @abc.abstractmethod
@@ -39,8 +47,8 @@ class Tracker(abc.ABC):
 class _Places(Tracker):
     """Shards where they may not be."""
 
-    def __init__(self, tier: int, bad: list[bool]) -> None:
-        super().__init__(tier)
+    def __init__(self, bad: list[bool]) -> None:
+        super().__init__()
         self._bad = bad
 
     def update(self, j: int, old: Copies, new: Copies) -> None:  # noqa: ARG002 - all models alike
@@ -52,8 +60,8 @@ class _Places(Tracker):
 class _Limit(Tracker):
     """Shards above the most in each domain."""
 
-    def __init__(self, tier: int, domain: list[int], most: int) -> None:
-        super().__init__(tier)
+    def __init__(self, domain: list[int], most: int) -> None:
+        super().__init__()
         self._domain, self._most = domain, most
         self._count: Counter[int] = Counter()
 
@@ -69,8 +77,8 @@ class _Limit(Tracker):
 class _Apart(Tracker):
     """Models above one in each domain."""
 
-    def __init__(self, tier: int, domain: list[int]) -> None:
-        super().__init__(tier)
+    def __init__(self, domain: list[int]) -> None:
+        super().__init__()
         self._domain = domain
         self._held: dict[int, set[int]] = {}
 
@@ -90,8 +98,8 @@ class _Apart(Tracker):
 class _Together(Tracker):
     """Domains above one."""
 
-    def __init__(self, tier: int, domain: list[int]) -> None:
-        super().__init__(tier)
+    def __init__(self, domain: list[int]) -> None:
+        super().__init__()
         self._domain = domain
         self._count: Counter[int] = Counter()
 
@@ -107,10 +115,8 @@ class _Together(Tracker):
 class _Spread(Tracker):
     """Skew above the most, over the domains that a model may run in."""
 
-    def __init__(
-        self, tier: int, domain: list[int], domains: dict[int, set[int]], skew: int
-    ) -> None:
-        super().__init__(tier)
+    def __init__(self, domain: list[int], domains: dict[int, set[int]], skew: int) -> None:
+        super().__init__()
         self._domain, self._domains, self._skew = domain, domains, skew
 
     def _excess(self, j: int, copies: Copies) -> int:
@@ -129,7 +135,7 @@ class _Resource(Tracker):
     """What shards take of a capacity above what there is."""
 
     def __init__(self, holder: list[int], capacity: list[float], taken: list[float]) -> None:
-        super().__init__(0)
+        super().__init__()
         self._holder, self._capacity, self._taken = holder, capacity, taken
         self._total = [0.0] * len(capacity)
 
@@ -148,37 +154,88 @@ class _Resource(Tracker):
             self.amount = 0.0  # what is left of rounding
 
 
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """How the tracker of one rule is made, its arrays shared by all boards of a cluster.
+
+    Parameters
+    ----------
+    make
+        Returns a new tracker.
+    concerned
+        Models of which the rule speaks.
+    tier
+        0 for a rule that must hold, else the tier of the soft rule.
+    """
+
+    make: Callable[[], Tracker]
+    concerned: list[int]
+    tier: int
+
+
+def blueprints(cluster: "Cluster") -> list[Blueprint]:
+    """Return how the trackers of all rules and capacities of a cluster are made."""
+    problem = cluster.problem
+    found = []
+    places: dict[object, list[bool]] = {}
+    topologies: dict[str, list[int]] = {}
+
+    def topology(key: str) -> list[int]:
+        if key not in topologies:
+            topologies[key] = cluster.topology(key).tolist()
+        return topologies[key]
+
+    for rule in problem.rules:
+        concerned = [cluster.model_at[name] for name in rule.concerned(problem.index_of)]
+        tier = rule.soft or 0
+        if isinstance(rule, PlaceRule):
+            key = (rule.kind, rule.places)
+            if key not in places:
+                places[key] = [not rule.allows(problem.fleet, id_) for id_ in cluster.gpu_ids]
+            make: Callable[[], Tracker] = partial(_Places, places[key])
+        else:
+            assert isinstance(rule, TopologyRule)
+            make = _topology_tracker(rule, cluster, concerned, topology(rule.over))
+        found.append(Blueprint(make, concerned, tier))
+    for resource, scope in problem.resource_scopes.items():
+        taken = [problem.models[i].resources.get(resource, 0.0) for i in cluster.model_index]
+        concerned = [j for j, amount in enumerate(taken) if amount]
+        capacity = _capacity(resource, scope, cluster, topology(scope))
+        make = partial(_Resource, topology(scope), capacity, taken)
+        found.append(Blueprint(make, concerned, 0))
+    return found
+
+
 class Costs:
     """All rules of a cluster.
 
     Parameters
     ----------
-    cluster
-        The problem.
+    plans
+        What `blueprints` returns.
+    models
+        Number of models.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
-        problem = cluster.problem
-        self.trackers: list[Tracker] = []
-        self._of: list[list[Tracker]] = [[] for _ in range(cluster.n)]
-        for rule in problem.rules:
-            concerned = [cluster.model_at[name] for name in rule.concerned(problem.index_of)]
-            self._watch(_tracker(rule, cluster, concerned), concerned)
-        for resource, scope in problem.resource_scopes.items():
-            taken = [problem.models[i].resources.get(resource, 0.0) for i in cluster.model_index]
-            concerned = [j for j, amount in enumerate(taken) if amount]
-            self._watch(_resource(resource, scope, cluster, taken), concerned)
-        self._tiers = sorted({tracker.tier for tracker in self.trackers})
-
-    def _watch(self, tracker: Tracker, concerned: list[int]) -> None:
-        self.trackers.append(tracker)
-        for j in concerned:
-            self._of[j].append(tracker)
+    def __init__(self, plans: list[Blueprint], models: int) -> None:
+        self.trackers = [plan.make() for plan in plans]
+        self._of: list[list[int]] = [[] for _ in range(models)]
+        for at, plan in enumerate(plans):
+            for j in plan.concerned:
+                self._of[j].append(at)
+        tiers = sorted({plan.tier for plan in plans})
+        self._row = [tiers.index(plan.tier) for plan in plans]
+        self._hard = bool(tiers) and tiers[0] == 0
+        self._totals: list[float] = [0] * len(tiers)
 
     def update(self, j: int, old: Copies, new: Copies) -> None:
         """Note that the copies of a model moved from `old` to `new`."""
-        for tracker in self._of[j]:
+        for at in self._of[j]:
+            tracker = self.trackers[at]
+            before = tracker.amount
             tracker.update(j, old, new)
+            if tracker.amount != before:
+                self._totals[self._row[at]] += tracker.amount - before
 
     def free(self, j: int) -> bool:
         """Whether no rule speaks of a model."""
@@ -187,51 +244,44 @@ class Costs:
     @property
     def vector(self) -> tuple[float, ...]:
         """What is broken, tier by tier; what must hold comes first."""
-        if not self.trackers:
-            return ()
-        return tuple(
-            sum(tracker.amount for tracker in self.trackers if tracker.tier == tier)
-            for tier in self._tiers
-        )
+        return tuple(self._totals)
 
     @property
     def broken(self) -> float:
         """How much of what must hold is broken."""
-        return sum(tracker.amount for tracker in self.trackers if tracker.tier == 0)
+        return self._totals[0] if self._hard else 0
 
 
-def _tracker(rule: Rule, cluster: Cluster, concerned: list[int]) -> Tracker:
-    """Return the tracker of a rule."""
-    problem, tier = cluster.problem, rule.soft or 0
-    if isinstance(rule, PlaceRule):
-        return _Places(tier, [not rule.allows(problem.fleet, id_) for id_ in cluster.gpu_ids])
-    assert isinstance(rule, TopologyRule)
-    domain = cluster.topology(rule.over)
+def _topology_tracker(
+    rule: TopologyRule, cluster: "Cluster", concerned: list[int], domain: list[int]
+) -> Callable[[], Tracker]:
+    """Return what makes the tracker of a rule over topology domains."""
     if isinstance(rule, Limit):
         if rule.places != EVERYWHERE:
-            for g, id_ in enumerate(cluster.gpu_ids):
-                if not rule.counts(problem, id_):
-                    domain[g] = -1
-        return _Limit(tier, domain.tolist(), rule.most)
+            domain = [
+                d if rule.counts(cluster.problem, id_) else -1
+                for d, id_ in zip(domain, cluster.gpu_ids, strict=True)
+            ]
+        return partial(_Limit, domain, rule.most)
     if isinstance(rule, Apart):
-        return _Apart(tier, domain.tolist())
+        return partial(_Apart, domain)
     if isinstance(rule, Together):
-        return _Together(tier, domain.tolist())
+        return partial(_Together, domain)
     assert isinstance(rule, Spread)
     known: dict[int, set[int]] = {}
     domains = {}
+    numbers = np.array(domain)
     for j in concerned:
         mask = cluster.allowed[j]
         if id(mask) not in known:
-            known[id(mask)] = set(domain[mask].tolist()) - {-1}
+            known[id(mask)] = set(numbers[mask].tolist()) - {-1}
         domains[j] = known[id(mask)]
-    return _Spread(tier, domain.tolist(), domains, rule.max_skew)
+    return partial(_Spread, domain, domains, rule.max_skew)
 
 
-def _resource(resource: str, scope: str, cluster: Cluster, taken: list[float]) -> Tracker:
-    """Return the tracker of a further capacity."""
+def _capacity(resource: str, scope: str, cluster: "Cluster", holder: list[int]) -> list[float]:
+    """Return what each GPU or node has of a resource."""
     fleet = cluster.problem.fleet
-    holder = cluster.topology(scope).tolist()
     capacity = [0.0] * (max(holder) + 1)
     for g, id_ in enumerate(cluster.gpu_ids):
         gpu, node = fleet.gpu(id_), fleet.node_of(id_)
@@ -239,4 +289,4 @@ def _resource(resource: str, scope: str, cluster: Cluster, taken: list[float]) -
         assert node is not None
         has = gpu.resources if scope == "gpu" else node.resources
         capacity[holder[g]] = float(has.get(resource, 0.0))
-    return _Resource(holder, capacity, taken)
+    return capacity
