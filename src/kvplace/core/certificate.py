@@ -169,13 +169,14 @@ def possible_options(problem: Problem, index: int, threshold: float) -> list[tup
     found = []
     for at, (degree, copies) in enumerate(problem.options(index)):
         need = problem.need(index, degree, copies)
-        size = need.weights_bytes << SCALE_BITS
-        # Of copies that carry uneven parts, what one shard carries is not known.
-        if need.load and threshold < math.inf and not (uneven and copies > 1):
+        size = least = need.weights_bytes << SCALE_BITS
+        if need.load and threshold < math.inf:
             size += math.floor(Fraction(need.load) * (unit << SCALE_BITS) / Fraction(threshold))
         kept = need.weights_bytes + need.min_kv_bytes
+        # Of copies that carry uneven parts one carries an even part or more; what the others
+        # carry is not known.
         if size < largest << SCALE_BITS and kept <= largest:
-            found.append((at, size, kept))
+            found.append((at, least if uneven and copies > 1 else size, kept))
     return found
 
 

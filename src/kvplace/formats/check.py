@@ -170,7 +170,7 @@ class _Checker:
         if len(self.found) == before and self.evaluation:
             self.verified.append("every number of every GPU is right")
         self._check_bound(plan, value)
-        self._check_status(plan, value)
+        self._check_status(plan)
 
     def _check_problem(self, plan: Plan) -> None:
         """Compare the models and nodes that the plan carries; launches may differ."""
@@ -264,7 +264,7 @@ class _Checker:
         if len(self.found) == before:
             self.verified.append(sentence)
 
-    def _check_status(self, plan: Plan, value: float) -> None:
+    def _check_status(self, plan: Plan) -> None:
         """Check that the status follows from the value and the bound."""
         before = len(self.found)
         if self.evaluation is None:

@@ -45,6 +45,13 @@ class Chooser:
         options = cluster.options
         self._size = padded([[o.size for o in row] for row in options])
         self._load = padded([[o.load for o in row] for row in options], 0.0)
+        self._sure = padded(
+            [
+                [0.0 if uneven and o.copies > 1 else o.load for o in row]
+                for row, uneven in zip(options, cluster.uneven, strict=True)
+            ],
+            0.0,
+        )
         self._shards = padded([[o.shards for o in row] for row in options])
         self._least = padded([[o.size + max(1, o.keep) for o in row] for row in options])
         largest: dict[int, float] = {}
@@ -55,11 +62,21 @@ class Chooser:
 
     def room(self, target: float) -> tuple[Floats, Floats, Bools]:
         """Return per option the room of a shard and of all shards at a target, and which fit."""
-        each: Floats = self._size + (self._load / target if target < math.inf else 0.0)
         with np.errstate(invalid="ignore"):
+            each: Floats = self._size + (self._load / target if target < math.inf else 0.0)
             fit = (each < self.largest[:, None]) & (self._least <= self.largest[:, None])
             whole = np.where(fit, each * self._shards, math.inf)
         return each, whole, fit
+
+    def sure_room(self, target: float, fit: Bools) -> tuple[Floats, Floats]:
+        """Return per option the room of a shard and of all that a certificate can count on.
+
+        Of copies that carry uneven parts that is their weights alone.
+        """
+        with np.errstate(invalid="ignore"):
+            each: Floats = self._size + (self._sure / target if target < math.inf else 0.0)
+            whole = np.where(fit, each * self._shards, math.inf)
+        return each, whole
 
     def caps(self) -> list[float]:
         """Return the sizes of shard worth aiming at: parts of the largest GPU, and other GPUs."""
@@ -95,7 +112,7 @@ def construct(chooser: Chooser, bound: float, watch: Watch) -> Iterator[Board]:
     for rule in _rules(chooser):
         fill = _Fill(chooser, *rule)
         # A rule that fails just below what others found is not looked at further.
-        if known < math.inf and fill.at(known * (1 - FIRST)) is None:
+        if known == 0 or (known < math.inf and fill.at(known * (1 - FIRST)) is None):
             continue
         board = _search(fill, bound, watch)
         known = min(known, board.worst()) if board.valid else known

@@ -110,7 +110,8 @@ class General:
     def bound(self) -> Bound:
         """The best bound, certified where it does not rest on a search."""
         fluid = self._fluid.certified()
-        if self._searched and self._low > fluid.value:
+        kept = self.board is not None and not any(self.board.flaws)
+        if self._searched and not (kept and self._low <= fluid.value):
             return Bound(self._low, "search")
         return fluid
 

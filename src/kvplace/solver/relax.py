@@ -118,7 +118,8 @@ def _scopes(cluster: Cluster) -> list[_Scope]:
 
 def _impossible(chooser: Chooser, scopes: list[_Scope], target: float) -> int | None:
     """Return the scope that proves a target impossible, -1 for a model that fits nowhere."""
-    each, whole, fit = chooser.room(target)
+    _, _, fit = chooser.room(target)
+    each, whole = chooser.sure_room(target, fit)
     if (~fit.any(axis=1)).any():
         return -1
     for at, scope in enumerate(scopes):
