@@ -49,6 +49,10 @@ REGROUPED_DENSITY = 6.0
 """Above so many models per GPU a group has too many sets to be refilled exactly."""
 GROUP = 12
 """GPUs refilled together in the first round; four more in each of the next two."""
+COMPILED_SECONDS = 5.0
+"""A time limit that leaves room to load compiled kernels for refilling groups."""
+SQUEEZES = 300
+"""Groups without gain, then, that end a target in the first round; doubled every round."""
 DEALINGS = 10
 """Dealings without gain after which a nearer target is tried."""
 TIMED_ROUNDS = 20
@@ -115,6 +119,7 @@ class Portfolio:
         self._seed = seed
         self._iterations = iterations
         self._watch = watch
+        self._long = COMPILED_SECONDS <= watch.limit < math.inf
 
     def run(self, given: list[int] | None) -> Stop:
         """Solve; return why it ended."""
@@ -194,7 +199,10 @@ class Portfolio:
             if affordable and self._value_open() and not self._watch.stop:
                 self._prove(program, proof, round_)
             if sparse and self._value_open() and not self._watch.stop:
-                self._regroup(round_)
+                if affordable and self._long:
+                    self._squeeze(program, round_)
+                else:
+                    self._regroup(round_)
 
     def _spread(self) -> None:
         """Try the starts that are best where many models share a GPU."""
@@ -251,11 +259,14 @@ class Portfolio:
 
         assert self.state is not None
         program.add(self.state.gpu_of)
-        effort = Effort(nodes=10_000 << min(round_, 6), rounds=ROUNDS << min(round_, 6))
+        effort = Effort(
+            nodes=10_000 << min(round_, 6),
+            rounds=ROUNDS << min(round_ + 2 * self._long, 6),
+        )
         program_bound(program, proof, self.state.worst(), effort, self._watch)
         # With several models per GPU, a search over many GPUs gives up until late rounds.
         pairs = self.arrays.n <= BEST_FIT_DENSITY * self.arrays.g
-        if pairs or self.arrays.g <= SEARCHED_GPUS << round_:
+        if pairs or self.arrays.g <= SEARCHED_GPUS << (0 if self._long else round_):
             self._offer(close_gap(program, self.state, proof, self._gap, effort, self._watch))
         self._take(program, proof)
 
@@ -297,6 +308,20 @@ class Portfolio:
                     return
             if failures >= DEALINGS:
                 step, failures = step / 2, 0
+
+    def _squeeze(self, program: "Configuration", round_: int) -> None:
+        """Do the same with compiled kernels, where the time limit has room to load them."""
+        self._watch.tell("loading kernels (compiled once, which takes seconds)")
+        from kvplace.solver.squeeze import squeeze  # noqa: PLC0415 - numba: only here
+
+        assert self.state is not None
+        value = self.state.worst()
+        verdict = program.decide(value * (1 - OPTIMAL_GAP), self._watch)
+        chance = random.Random(self._seed + round_)  # noqa: S311 - a search, not a secret
+        tries = SQUEEZES << min(round_, 6)
+        state = squeeze(self.state, self.bound.value, verdict, tries, chance, self._watch)
+        self.steps += state.worst() < value
+        self.state = state
 
     def _balance(self, state: State) -> None:
         """Leximax: balance what the maximum leaves open."""

@@ -43,13 +43,18 @@ class Watch:
         Seconds from now; None for no limit.
     listener
         Called with every `Progress`.
+
+    Attributes
+    ----------
+    limit
+        Seconds allowed in all; ``inf`` without a limit.
     """
 
     def __init__(
         self, time_limit: float | None = None, listener: Callable[[Progress], None] | None = None
     ) -> None:
         self._start = time.perf_counter()
-        self._limit = float("inf") if time_limit is None else time_limit
+        self.limit = float("inf") if time_limit is None else time_limit
         self._listener = listener
         self._interrupted = False
         self._value = float("inf")
@@ -63,7 +68,7 @@ class Watch:
     @property
     def left(self) -> float:
         """Seconds until the limit; ``inf`` without one, 0 once interrupted."""
-        return 0.0 if self._interrupted else max(0.0, self._limit - self.seconds)
+        return 0.0 if self._interrupted else max(0.0, self.limit - self.seconds)
 
     def interrupt(self) -> None:
         """Ask the solver to return the best it has, from a signal handler or another thread."""
@@ -74,7 +79,7 @@ class Watch:
         """Why to stop now, or None to go on."""
         if self._interrupted:
             return Stop.INTERRUPTED
-        return Stop.TIME_LIMIT if self.seconds >= self._limit else None
+        return Stop.TIME_LIMIT if self.seconds >= self.limit else None
 
     def tell(self, phase: str, value: float | None = None, bound: float | None = None) -> None:
         """Report progress; numbers not given stay as they were."""

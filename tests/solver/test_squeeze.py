@@ -1,0 +1,57 @@
+"""Compiled refills: covers by hand, and a squeeze that never worsens a fleet."""
+
+import random
+
+import numpy as np
+import pytest
+
+from kvplace.bench.families import build
+from kvplace.solver.arrays import load_problem, unload_placement
+from kvplace.solver.columns import Configuration
+from kvplace.solver.construct import bisect_target
+from kvplace.solver.squeeze import squeeze
+from kvplace.solver.state import State
+from kvplace.solver.tight import tight_cover
+from kvplace.solver.watch import Watch
+from oracle import exact_profile
+
+
+def cover(sizes, capacity, count, nodes=1000):
+    """A cover priced by size."""
+    sizes, capacity = np.array(sizes, dtype=float), np.array(capacity, dtype=float)
+    return tight_cover(sizes, sizes, capacity, capacity, np.array(count), 1000, nodes)
+
+
+def test_a_perfect_cover_by_hand():
+    # 35 on 10 + 10 + 15, so every GPU is full: 7 + 3, 5 + 4 + 1 and 6 + 5 + 4, for one.
+    found = cover([7, 6, 5, 4, 3, 5, 1, 4], [10.0, 15.0], [2, 1])
+    held = sorted(sorted(models) for _, models in found)
+    assert sorted(j for models in held for j in models) == list(range(8))
+    sizes = [7, 6, 5, 4, 3, 5, 1, 4]
+    assert sorted(sum(sizes[j] for j in models) for models in held) == [10, 10, 15]
+    assert all(sum(sizes[j] for j in m) <= (10, 15)[type_] for type_, m in found)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "nodes"),
+    [([6, 6, 6], 1000), ([8, 4, 4, 4], 1000), ([5, 5, 5, 5], 0), ([11, 1], 1000)],
+    ids=["no pair fits", "the rest does not fit", "no node allowed", "one fits nowhere"],
+)
+def test_no_cover(sizes, nodes):
+    assert cover(sizes, [10.0], [2], nodes) is None
+
+
+@pytest.mark.parametrize("memory", [[80.0] * 20, [80.0] * 12 + [64.0] * 10])
+def test_a_squeeze_lowers_the_maximum_and_loses_nobody(memory):
+    draw = random.Random(4)
+    rows = [(draw.randint(10, 29), draw.randint(1, 9), draw.randint(5, 9)) for _ in range(60)]
+    problem = build(memory, *zip(*rows, strict=True))
+    arrays = load_problem(problem)
+    start = State(arrays, bisect_target(arrays, tolerance=1e-2))
+    before = list(start.gpu_of)
+    verdict = Configuration(arrays).decide(start.worst(), Watch())
+    bound = sum(arrays.load) / (sum(arrays.memory) - sum(arrays.size))
+    found = squeeze(start, bound, verdict, 20, random.Random(1), Watch())
+    assert start.gpu_of == before
+    assert found.worst() < start.worst()
+    assert exact_profile(problem, unload_placement(problem, arrays, found.gpu_of)) is not None
