@@ -128,3 +128,55 @@ def test_there_and_back_gives_the_same_placement(here, runtime, name, capsys):
     rows = (here / "now.csv").read_text().splitlines()[1:]
     found = {row.split(",")[0]: [row.split(",")[4].rpartition("/")[2]] for row in rows}
     assert found == planned
+
+
+SPLIT = """\
+schema: kvplace.fleet/v1
+nodes:
+  - {name: h100, gpus: 8, gpu: {type: H100-SXM-80GB, memory: 79GiB}}
+models:
+  - name: meta-llama/Llama-3.3-70B-Instruct
+    weights: 131.4GiB
+    kv_bytes_per_token: 327680
+    tensor_parallel: 4
+    demand: {requests_per_second: 0.5, prompt_tokens: 900, output_tokens: 100}
+    slo: {ttft: 1s, tpot: 50ms}
+  - name: Qwen/Qwen3-32B
+    weights: 61GiB
+    kv_bytes_per_token: 262144
+    tensor_parallel: 2
+    replicas: 2
+    demand: {requests_per_second: 1, prompt_tokens: 900, output_tokens: 100}
+    slo: {ttft: 1s, tpot: 50ms}
+    launch: {engine: sglang}
+  - name: Qwen/Qwen3-8B
+    weights: 15.3GiB
+    kv_bytes_per_token: 147456
+    replicas: 3
+    demand: {requests_per_second: 4, prompt_tokens: 900, output_tokens: 100}
+    slo: {ttft: 1s, tpot: 50ms}
+"""
+
+
+@pytest.mark.parametrize(
+    ("runtime", "name"), [("kvcached", "node-h100.yaml"), ("compose", "compose-h100.yaml")]
+)
+def test_shards_and_copies_come_back_too(tmp_path, monkeypatch, runtime, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fleet.yaml").write_text(SPLIT)
+    call = ["plan", "fleet.yaml", "--iterations", "20", "--format", "json", "-o", "plan.json"]
+    assert main([*call, "-q"]) == 0
+    assert main(["export", "plan.json", "--to", runtime, "-o", "out", "-q"]) == 0
+    call = ["init", "--from", f"out/{name}", "--nodes", "1x8xH100-SXM-80GB", "--ttft", "1s"]
+    call += ["--tpot", "50ms", "--facts", "catalogue", "--current", "now.csv", "-o", "again.yaml"]
+    assert main(call) == 0
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    planned = sorted(
+        (p["model"], [gpu.rpartition("/")[2] for gpu in p["gpus"]]) for p in plan["placements"]
+    )
+    assert sorted(len(gpus) for _, gpus in planned) == [1, 1, 1, 2, 2, 4]
+    found = {}
+    for row in (tmp_path / "now.csv").read_text().splitlines()[1:]:
+        model, replica, _, _, gpu, *_ = row.split(",")
+        found.setdefault((model, replica), []).append(gpu.rpartition("/")[2])
+    assert sorted((model, gpus) for (model, _), gpus in found.items()) == planned

@@ -4,7 +4,8 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from exported import objects
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_export_accepted import model, node, small
 
@@ -13,6 +14,7 @@ from kvplace.core.model import Attention
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
+from kvplace.export.aibrix import aibrix_files
 from kvplace.export.commands import command, memory_arguments
 from kvplace.export.flags import flag_pairs, keyword_values
 from kvplace.export.layout import lay_out
@@ -38,6 +40,7 @@ def test_shares_derived_by_hand(free, loads, least, parts):
     assert divide(free, loads, least) == parts
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_shares_add_up_and_nobody_is_below_its_least(data):
     count = data.draw(st.integers(1, 6))
@@ -180,6 +183,17 @@ def test_memory_of_vllm_and_sglang():
     ]
     assert command(first, "h")[:3] == ["vllm", "serve", "a"]
     assert command(second, "h")[:4] == ["python3", "-m", "sglang.launch_server", "--model-path=b"]
+
+
+def test_the_floor_of_aibrix_is_one_request_of_the_longest_length_or_the_part():
+    """A rank holds half of 65,536 x 128 KiB = 8 GiB, and the most is 79 - 15.5 - 1.5 = 62 GiB."""
+    fleet, placement = Fleet((node("n", 2),)), Placement((Replica("m", 0, ("n/0", "n/1")),))
+    for args, floor in (((), 1024), (("--max-model-len", "65536"), 4096),
+                        (("--max-model-len=9999999",), 63488)):  # fmt: skip
+        one = replace(model("m", 31, degree=2, args=args), min_kv_bytes=GIB)
+        files = aibrix_files(lay_out(Problem((one,), fleet), placement))
+        (claim,) = [o for o in objects(files) if o["kind"] == "ModelClaim"]
+        assert claim["spec"]["perGPU"]["kvFloor"] == f"{floor}Mi"
 
 
 def test_flags_as_keys_and_values():

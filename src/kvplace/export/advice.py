@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from kvplace.errors import InputError
 from kvplace.export.commands import STATIC
-from kvplace.export.flags import flag_pairs
+from kvplace.export.flags import stated_length
 from kvplace.export.layout import Engine, Layout
 from kvplace.units import format_bytes
 
@@ -49,16 +48,11 @@ def advice(layout: Layout, to: str, pool: str = STATIC) -> list[str]:
 
 def _too_long(engine: Engine) -> str:
     """Return the engine, what its longest request takes and what it has, where that is less."""
-    per_token = engine.model.kv_bytes_per_token
-    if not per_token or engine.model.launch.engine != "vllm":
+    model = engine.model
+    if model.launch.engine != "vllm":
         return ""
-    try:
-        text = flag_pairs(engine.model.launch.args, "").get("--max-model-len", "")
-    except InputError:  # arguments that are no flags are the engine's to judge
-        return ""
-    needed = (
-        int(int(text) * per_token * engine.model.kv_part(engine.degree)) if text.isdecimal() else 0
-    )
+    tokens = stated_length(model.launch.args)
+    needed = int(tokens * (model.kv_bytes_per_token or 0) * model.kv_part(engine.degree))
     if needed <= engine.kv_bytes:
         return ""
     return f"{engine.served_name!r} ({format_bytes(needed)} of {format_bytes(engine.kv_bytes)})"

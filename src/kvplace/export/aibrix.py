@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from kvplace.errors import InputError
 from kvplace.export.commands import KVCACHED
-from kvplace.export.flags import flag_pairs
+from kvplace.export.flags import flag_pairs, stated_length
 from kvplace.export.images import one_image
 from kvplace.export.kubernetes import affinity, metadata, secret_variables, shared
 from kvplace.export.layout import Engine, Group, Host, Layout
@@ -139,9 +139,14 @@ def _policy(group: Group) -> dict[str, Any]:
 
 
 def _floor_bytes(engine: Engine) -> int:
-    """Return the KV memory that an engine must keep: its least, or that of one mean request."""
+    """Return the KV memory that an engine must keep, at most its part of the pool.
+
+    That of one request of the length that it is told to serve, or else of a mean one, and never
+    less than the model's least.
+    """
     model = engine.model
-    tokens = (model.demand.prompt_tokens or 0) + (model.demand.output_tokens or 0)
+    mean = (model.demand.prompt_tokens or 0) + (model.demand.output_tokens or 0)
+    tokens = stated_length(model.launch.args) or mean
     request = (model.kv_bytes_per_token or 0) * tokens + model.kv_bytes_per_sequence
     wanted = max(model.min_kv_bytes, int(request * model.kv_part(engine.degree)), _MIB)
     return min(wanted, max(engine.kv_bytes, model.min_kv_bytes, 1))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from kvplace.errors import InputError
 
-__all__ = ["flag_pairs", "keyword_values"]
+__all__ = ["flag_pairs", "keyword_values", "stated_length"]
 
 
 def flag_pairs(args: Sequence[str], model: str) -> dict[str, str]:
@@ -43,6 +43,15 @@ def keyword_values(args: Sequence[str], model: str) -> dict[str, object]:
         else:
             values[name] = True
     return values
+
+
+def stated_length(args: Sequence[str]) -> int:
+    """Return the tokens of the longest request that vLLM is told to serve; 0 where it is not."""
+    try:
+        text = flag_pairs(args, "").get("--max-model-len", "")
+    except InputError:  # arguments that are no flags are the engine's to judge
+        return 0
+    return int(text) if text.isdecimal() and text.isascii() else 0
 
 
 def _value(text: str) -> object:

@@ -1,7 +1,7 @@
 """Static splits: each engine's part of a GPU's KV memory, for runtimes without a shared pool."""
 
-import math
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 
 from kvplace.core.evaluate import GPUEvaluation
 from kvplace.errors import InputError
@@ -31,18 +31,17 @@ def divide(free_bytes: int, loads: Sequence[float], least: Sequence[int]) -> lis
     """
     if not loads:
         return []
-    weights = list(loads) if any(loads) else [1.0] * len(loads)
-    largest = max(weights)
-    weights = [weight / largest for weight in weights]  # sums of huge loads must not overflow
+    # Exact, so that parts rounded down never add up to more than there is.
+    weights = [Fraction(load) for load in loads] if any(loads) else [Fraction(1)] * len(loads)
     fixed: dict[int, int] = {}
     while True:
         rest = free_bytes - sum(fixed.values())
         open_ = [index for index in range(len(loads)) if index not in fixed]
-        total = math.fsum(weights[index] for index in open_)
+        total = sum(weights[index] for index in open_)
         if not total:
             parts = {index: least[index] for index in open_}
         else:
-            parts = {index: int(rest * (weights[index] / total)) for index in open_}
+            parts = {index: int(rest * weights[index] / total) for index in open_}
         below = [index for index in open_ if parts[index] < least[index]]
         if not below:
             break

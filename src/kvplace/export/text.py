@@ -14,15 +14,14 @@ _WORDS = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y", "n")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-class _Dumper(yaml.SafeDumper):
+_Emitter: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml where it was built in
+
+
+class _Dumper(_Emitter):  # type: ignore[misc]
     """Writes texts so that YAML 1.1 and 1.2 read the same, and never an alias."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
-        """Indent lists in mappings, which people expect."""
-        super().increase_indent(flow, False)  # noqa: FBT003 - positional in the library
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
