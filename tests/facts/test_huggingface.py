@@ -307,6 +307,12 @@ def test_a_layout_that_is_not_understood_is_an_error(hint, tmp_path):
     assert line
 
 
+@pytest.mark.parametrize("layers", [10_001, 2**63, 10**400])
+def test_an_absurd_number_of_layers_is_one_line(layers, tmp_path):
+    (line,) = refusal({**LLAMA, "num_hidden_layers": layers}, tmp_path)
+    assert line.endswith("num_hidden_layers: it is more than 10,000")
+
+
 def test_an_unknown_type_asks_for_the_cache_s_type(tmp_path):
     (line,) = refusal({**LLAMA, "torch_dtype": "float4"}, tmp_path)
     assert "--kv-dtype" in line

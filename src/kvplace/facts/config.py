@@ -13,6 +13,7 @@ _WRAPPERS = ("thinker_config",)
 
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
+_MOST_LAYERS = 10_000
 _ATTENTIONS_PER_LAYER = {"longcat_flash": 2}  # LongCat-Flash, section 2: two blocks of MLA a layer
 
 _CLASS_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -121,7 +122,11 @@ class Fields:
     @property
     def layers(self) -> int:
         """Number of layers that may attend."""
-        return self.need(*_LAYERS) * _ATTENTIONS_PER_LAYER.get(self.model_type, 1)
+        layers = self.need(*_LAYERS)
+        if layers > _MOST_LAYERS:
+            self.fault(_LAYERS[0], f"it is more than {_MOST_LAYERS:,}")
+            return 1
+        return layers * _ATTENTIONS_PER_LAYER.get(self.model_type, 1)
 
 
 def text_fields(config: Mapping[str, Any], source: str) -> Fields:
