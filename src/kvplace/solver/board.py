@@ -40,6 +40,8 @@ class Board:
         memory is exceeded; summed anew at every change, so that nothing drifts.
     missing
         Bytes of the models that are not placed.
+    changed
+        GPUs that changed since who looks at it emptied it.
     """
 
     def __init__(self, cluster: Cluster, where: Sequence[Copies] | None = None) -> None:
@@ -52,6 +54,7 @@ class Board:
         self.kept: Floats = np.zeros(cluster.g)
         self.load: Floats = np.zeros(cluster.g)
         self.kvpr: Floats = np.zeros(cluster.g)
+        self.changed: set[int] = set()
         self.costs = Costs(cluster.blueprints, cluster.n)
         self._least = [
             max(1, min((o.size * o.shards for o in options), default=1))
@@ -94,6 +97,7 @@ class Board:
                 self._put(j, option, copies)
         for g in touched:
             self._refresh(g)
+        self.changed |= touched
         undo.reverse()
         return undo, touched
 

@@ -14,6 +14,7 @@ from kvplace.solver.cluster import Copies, Option
 from kvplace.solver.seats import place_model
 from kvplace.solver.sets import Floats, Ints
 from kvplace.solver.watch import Watch
+from kvplace.solver.wide import Wide
 
 __all__ = ["COPY_GAIN", "drop_copies", "level", "relieve", "settle", "try_changes"]
 
@@ -22,6 +23,8 @@ COPY_GAIN = 0.01
 """Least relative gain, below the maximum, for which a copy is started or a split widened."""
 PARTNERS = 192
 """GPUs, the coldest first, with which one is exchanged."""
+WIDE = 500
+"""GPUs with which wide exchanges are looked at first; twenty times as many after them."""
 TRIED = 48
 """Exchanges tried in the order of what they promise."""
 
@@ -42,13 +45,15 @@ def try_changes(board: Board, changes: list[Change], goal: float) -> set[int] | 
     return None
 
 
-def settle(board: Board, watch: Watch, limit: int) -> int:
+def settle(board: Board, watch: Watch, limit: int, wide: Wide | None = None) -> int:
     """Relieve the hottest GPU until nothing helps; return the steps made."""
     steps = 0
     while steps < limit and not watch.stop:
         worst = board.worst()
         level_ = np.flatnonzero(board.kvpr >= worst * (1 - TOLERANCE))
-        if worst <= 0 or not any(relieve(board, int(g), TOLERANCE, TOLERANCE) for g in level_[:8]):
+        if worst <= 0 or not any(
+            relieve(board, int(g), TOLERANCE, TOLERANCE, wide) for g in level_[:8]
+        ):
             break
         steps += 1
     return steps
@@ -72,7 +77,9 @@ def level(board: Board, watch: Watch, limit: int, tolerance: float = 1e-4) -> in
     return steps
 
 
-def relieve(board: Board, g: int, gain: float, copy_gain: float) -> set[int] | None:
+def relieve(
+    board: Board, g: int, gain: float, copy_gain: float, wide: Wide | None = None
+) -> set[int] | None:
     """Make the first step that relieves a GPU: exchange, other seats, a copy, another split.
 
     Parameters
@@ -83,6 +90,8 @@ def relieve(board: Board, g: int, gain: float, copy_gain: float) -> set[int] | N
         The GPU to relieve.
     gain, copy_gain
         Relative gains to exceed: of exchanges, and of copies and splits.
+    wide
+        Looks at exchanges with all GPUs; None leaves it to the coldest.
 
     Returns
     -------
@@ -90,7 +99,11 @@ def relieve(board: Board, g: int, gain: float, copy_gain: float) -> set[int] | N
         The GPUs touched; None where nothing helps.
     """
     hot = float(board.kvpr[g])
-    found = _exchange(board, g, hot * (1 - gain))
+    found = _wide(board, wide, g, hot * (1 - gain)) if wide is not None else None
+    if found is None:
+        found = _exchange(board, g, hot * (1 - gain))
+    if found is None and wide is not None:
+        found = _trade(board, wide, g, hot * (1 - gain))
     members = sorted(board.members[g], key=lambda j: (-board.shard_load(j, g), j))
     for step, least in ((_reseat, gain), (_another_copy, copy_gain), (_another_split, copy_gain)):
         for j in members if found is None else ():
@@ -98,6 +111,35 @@ def relieve(board: Board, g: int, gain: float, copy_gain: float) -> set[int] | N
             if found is not None:
                 break
     return found
+
+
+def _wide(board: Board, wide: Wide, g: int, goal: float) -> set[int] | None:
+    """Make the best exchange of up to two shards for up to two that ends below a pressure."""
+    order = np.argsort(board.kvpr, kind="stable")
+    partners = order[: int(np.searchsorted(board.kvpr[order], goal, side="left"))]
+    partners = partners[partners != g]
+    # The coldest first: what they give is most often enough.
+    for some in (partners[:WIDE], partners[WIDE : 20 * WIDE]):
+        for changes in wide.exchanges(g, some, goal, TRIED) if len(some) else ():
+            found = try_changes(board, changes, goal)
+            if found is not None:
+                return found
+    return None
+
+
+def _trade(board: Board, wide: Wide, g: int, goal: float) -> set[int] | None:
+    """Make the best trade of a copy of a split model with shards of another link domain."""
+    for j in sorted(board.members[g], key=lambda j: (-board.shard_load(j, g), j)):
+        option = board.option[j]
+        assert option is not None
+        if option.degree == 1 or _uneven(board, j):
+            continue
+        copy = next(copy for copy in board.where[j] if g in copy)
+        for changes in wide.trades(j, copy, goal, TRIED):
+            found = try_changes(board, changes, goal)
+            if found is not None:
+                return found
+    return None
 
 
 def _exchange(board: Board, g: int, goal: float) -> set[int] | None:

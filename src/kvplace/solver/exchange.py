@@ -14,7 +14,7 @@ import numpy as np
 from kvplace.solver.sets import Floats, Ints
 from kvplace.solver.state import State
 
-__all__ = ["Exchanger"]
+__all__ = ["Exchanger", "subset_pairs"]
 
 BATCH = 200_000
 """Exchanges looked at in one array operation."""
@@ -54,7 +54,7 @@ class Exchanger:
     def _widen(self) -> None:
         """Lay out the totals for the GPU with the most models."""
         most = max(len(held) for held in self.state.members)
-        self.subsets = len(_pairs(most, self._width)[0])
+        self.subsets = len(subset_pairs(most, self._width)[0])
         self._totals = np.empty((self.state.arrays.g, self.subsets, 3))
         for g in range(self.state.arrays.g):
             self._refresh(g)
@@ -65,7 +65,7 @@ class Exchanger:
         self.kvpr[g] = state.kvpr[g]
         self._carried[g] = state.free[g], state.load[g], state.kept[g]
         held = state.members[g]
-        first, second = _pairs(len(held), self._width)
+        first, second = subset_pairs(len(held), self._width)
         if len(first) > self.subsets:
             self._widen()
             return
@@ -75,12 +75,12 @@ class Exchanger:
 
     def count(self, g: int) -> int:
         """Return the number of subsets of a GPU's models, the empty one included."""
-        return len(_pairs(len(self.state.members[g]), self._width)[0])
+        return len(subset_pairs(len(self.state.members[g]), self._width)[0])
 
     def subset(self, g: int, row: int) -> tuple[int, ...]:
         """Return one subset of a GPU's models by its number."""
         held = self.state.members[g]
-        first, second = _pairs(len(held), self._width)
+        first, second = subset_pairs(len(held), self._width)
         return tuple(held[i] for i in (first[row], second[row]) if i < len(held))
 
     def colder(self, goal: float) -> Ints:
@@ -144,7 +144,7 @@ class Exchanger:
 
 
 @cache
-def _pairs(models: int, width: int) -> tuple[Ints, Ints]:
+def subset_pairs(models: int, width: int) -> tuple[Ints, Ints]:
     """Return the subsets of up to `width` of some models as pairs of positions.
 
     Position `models` stands for none.

@@ -19,6 +19,7 @@ from kvplace.solver.enumerate import Enumeration
 from kvplace.solver.relax import FluidBound
 from kvplace.solver.ruin import rebuild
 from kvplace.solver.watch import Watch
+from kvplace.solver.wide import Wide
 
 __all__ = ["General"]
 
@@ -130,7 +131,7 @@ class General:
                 break
         boards = sorted(boards, key=Board.worth)[:3]
         for board in boards:
-            self.steps += settle(board, self._watch, STEPS)
+            self.steps += settle(board, self._watch, STEPS, Wide(board))
         return min(boards, key=Board.worth)
 
     def _enumerate(self, board: Board) -> bool:
@@ -173,7 +174,7 @@ class General:
                 part /= 1 if tried % 2 else 2
                 continue
             tried = 0
-            settle(found, self._watch, STEPS)
+            settle(found, self._watch, STEPS, Wide(found))
             if found.worth() < board.worth():
                 board.reset(found.where)
                 self.steps += 1

@@ -11,6 +11,7 @@ from kvplace.solver.descend import settle
 from kvplace.solver.seats import place_model
 from kvplace.solver.sets import Floats
 from kvplace.solver.watch import Watch
+from kvplace.solver.wide import Wide
 
 __all__ = ["rebuild"]
 
@@ -39,13 +40,14 @@ def rebuild(board: Board, target: float, rounds: int, seed: int, watch: Watch) -
         Ends it.
     """
     chance = random.Random(seed)  # noqa: S311 - a search, not a secret
+    wide = Wide(board)
     gains, stale = 0, 0
     while stale < rounds and not watch.stop:
         if board.valid and board.worst() <= target:
             break
         before = board.worth()
         if _round(board, chance):
-            settle(board, watch, 200)
+            settle(board, watch, 200, wide)
             if board.worth() < before:
                 gains, stale = gains + 1, 0
                 watch.tell("search", board.worst() if board.valid else None)
