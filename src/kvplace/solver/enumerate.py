@@ -39,7 +39,7 @@ class Enumeration:
         Whether nothing was left out.
     """
 
-    def __init__(self, cluster: Cluster, ways: int = 4_000, nodes: int = 20_000) -> None:
+    def __init__(self, cluster: Cluster, ways: int = 4_000, nodes: int = 60_000) -> None:
         self._cluster = cluster
         self._nodes = nodes
         self.best: list[Copies] | None = None
