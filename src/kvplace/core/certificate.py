@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from kvplace.core.by_rule import RuleCertificate, check_rule
 from kvplace.core.model import Split
 from kvplace.core.problem import Problem
 
@@ -38,6 +39,7 @@ __all__ = [
     "check_certificate",
     "possible_options",
     "scaled_sizes",
+    "spelled_out",
 ]
 
 SCALE_BITS = 64
@@ -101,7 +103,7 @@ class Bound:
 
     value: float
     method: str
-    certificate: Certificate | None = None
+    certificate: Certificate | RuleCertificate | None = None
 
 
 def scaled_sizes(problem: Problem, threshold: float) -> list[int]:
@@ -116,7 +118,24 @@ def scaled_sizes(problem: Problem, threshold: float) -> list[int]:
     return sizes
 
 
-def check_certificate(problem: Problem, certificate: Certificate) -> str:
+def spelled_out(problem: Problem, rule: RuleCertificate) -> Certificate:
+    """Return the bound of a rule with the price of each model and the worth of each GPU."""
+    threshold = rule.threshold
+    memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
+    if rule.rule == "single-model":
+        alone = tuple(int(name == rule.model) for name in problem.names)
+        return Certificate(threshold, alone, tuple((memory, 0) for memory in memories))
+    if math.isinf(threshold) and any(problem.min_kv_bytes):
+        sizes = zip(problem.undivided_bytes, problem.min_kv_bytes, strict=True)
+        needs = tuple(size + kept for size, kept in sizes)
+        return Certificate(threshold, needs, tuple((memory, memory) for memory in memories))
+    worths = tuple((memory, (memory << SCALE_BITS) - 1) for memory in memories)
+    return Certificate(threshold, tuple(scaled_sizes(problem, threshold)), worths)
+
+
+def check_certificate(  # noqa: PLR0911 - one return per way to fail
+    problem: Problem, certificate: Certificate | RuleCertificate
+) -> str:
     """Check a certificate against a problem, knowing nothing of who made it.
 
     Returns
@@ -124,6 +143,8 @@ def check_certificate(problem: Problem, certificate: Certificate) -> str:
     str
         Empty where the claim is proved; otherwise a sentence that says what fails.
     """
+    if isinstance(certificate, RuleCertificate):
+        return check_rule(problem, certificate)
     scope = frozenset(certificate.scope) or frozenset(gpu.id for gpu in problem.fleet.gpus)
     capacities = Counter(g.usable_bytes for g in problem.fleet.gpus if g.id in scope)
     failure = _malformed(problem, certificate, capacities)

@@ -5,10 +5,13 @@ not depend on the order of models, replicas or GPUs.
 """
 
 import math
-from dataclasses import dataclass
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from kvplace.core.constraints import Violation, rule_violations, structure_violations
-from kvplace.core.placement import Placement, Replica
+from kvplace.core.evaluate_columns import Rows, suits, sum_up
+from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.units import format_bytes
 
@@ -81,14 +84,26 @@ class Evaluation:
         Soft rules that are broken, each with its tier.
     """
 
-    gpus: tuple[GPUEvaluation, ...]
+    gpus: Sequence[GPUEvaluation]
     violations: tuple[Violation, ...]
     preferences: tuple[Violation, ...] = ()
+    _kvprs: Sequence[float] = field(default=(), repr=False, compare=False)
+    _busy: int = field(default=-1, repr=False, compare=False)
+
+    @property
+    def kvprs(self) -> Sequence[float]:
+        """KVPR of each GPU, in the fleet's order."""
+        return self._kvprs or [gpu.kvpr for gpu in self.gpus]
+
+    @property
+    def busy(self) -> int:
+        """Number of GPUs that hold something."""
+        return self._busy if self._busy >= 0 else sum(1 for gpu in self.gpus if gpu.shards)
 
     @property
     def value(self) -> float:
         """KVPR of the worst GPU; ``inf`` where the placement is not valid."""
-        return math.inf if self.violations else max(gpu.kvpr for gpu in self.gpus)
+        return math.inf if self.violations else max(self.kvprs)
 
     @property
     def valid(self) -> bool:
@@ -97,7 +112,7 @@ class Evaluation:
 
     def profile(self) -> tuple[float, ...]:
         """Return the KVPRs from the worst GPU to the best: what leximax compares."""
-        return tuple(sorted((gpu.kvpr for gpu in self.gpus), reverse=True))
+        return tuple(sorted(self.kvprs, reverse=True))
 
 
 def pressure(load: float, free_bytes: int, memory_unit_bytes: int = 1) -> float:
@@ -126,6 +141,9 @@ def evaluate(problem: Problem, placement: Placement) -> Evaluation:
     A placement that is wrong in any way is evaluated as far as it goes, and the `violations`
     say what is wrong: models lost or unknown, GPUs unknown, memory exceeded, too little KV.
     """
+    assigned = placement.replicas
+    if isinstance(assigned, Assigned) and suits(problem, assigned):
+        return _evaluate_assigned(problem, assigned)
     violations = list(structure_violations(problem, placement))
     copies: dict[str, list[Replica]] = {}
     for replica in placement:
@@ -157,6 +175,45 @@ def evaluate(problem: Problem, placement: Placement) -> Evaluation:
     violations.extend(violation for violation in broken if violation.tier is None)
     preferences = tuple(violation for violation in broken if violation.tier is not None)
     return Evaluation(tuple(gpus), tuple(violations), preferences)
+
+
+def _evaluate_assigned(problem: Problem, assigned: Assigned) -> Evaluation:
+    """Evaluate one undivided replica per model, with the GPUs made when they are looked at."""
+    sums, gpus, unit = (
+        sum_up(problem, assigned.gpu_of),
+        problem.fleet.gpus,
+        problem.goal.memory_unit_bytes,
+    )
+    kvprs = array("d")
+    for at, gpu in enumerate(gpus):
+        free = gpu.usable_bytes - sums.weights_bytes[at]
+        kvprs.append(pressure(sums.loads[at], free, unit) if sums.holds(at) else 0.0)
+
+    def made(at: int) -> GPUEvaluation:
+        shards = sorted(
+            (
+                Shard(
+                    problem.names[model], 0, 0,
+                    problem.undivided_bytes[model], problem.min_kv_bytes[model],
+                    problem.loads[model],
+                )
+                for model in sums.held(at)
+            ),
+            key=lambda shard: shard.model,
+        )  # fmt: skip
+        gpu = gpus[at]
+        held = (sums.weights_bytes[at], sums.loads[at], kvprs[at], tuple(shards))
+        return GPUEvaluation(gpu.id, gpu.type, gpu.usable_bytes, *held)
+
+    violations = [
+        violation
+        for at, gpu in enumerate(gpus)
+        if sums.holds(at)
+        and gpu.usable_bytes - sums.weights_bytes[at] < max(1, sums.min_kv_bytes[at])
+        for violation in _memory_violations(made(at))
+    ]
+    busy = sum(1 for at in range(len(gpus)) if sums.holds(at))
+    return Evaluation(Rows(len(gpus), made), tuple(violations), (), kvprs, busy)
 
 
 def _memory_violations(gpu: GPUEvaluation) -> list[Violation]:

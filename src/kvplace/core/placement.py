@@ -1,10 +1,14 @@
 """Placement: which GPUs hold each shard, and how two placements differ."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from __future__ import annotations
 
-__all__ = ["Migration", "Placement", "Replica"]
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import overload
+
+__all__ = ["Assigned", "Migration", "Placement", "Replica"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -26,6 +30,57 @@ class Replica:
     gpus: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Assigned(Sequence[Replica]):
+    """One undivided replica per model as an array; replicas are made on demand, sorted by model.
+
+    Parameters
+    ----------
+    names
+        Model by model, in any order.
+    gpu_ids
+        GPU by GPU, in the order of the fleet.
+    gpu_of
+        (n,) position in `gpu_ids` of the GPU of each model.
+    """
+
+    names: Sequence[str]
+    gpu_ids: Sequence[str]
+    gpu_of: array[int]
+    _order: list[int] = field(default_factory=list, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def _sorted(self) -> list[int]:
+        if not self._order:
+            self._order.extend(sorted(range(len(self.names)), key=self.names.__getitem__))
+        return self._order
+
+    @overload
+    def __getitem__(self, index: int) -> Replica: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Replica, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Replica | tuple[Replica, ...]:
+        if isinstance(index, slice):
+            return tuple(map(self._replica, self._sorted()[index]))
+        return self._replica(self._sorted()[index])
+
+    def __iter__(self) -> Iterator[Replica]:
+        return map(self._replica, self._sorted())
+
+    def _replica(self, at: int) -> Replica:
+        return Replica(self.names[at], 0, (self.gpu_ids[self.gpu_of[at]],))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """The decision, nothing else: every replica with its GPUs.
@@ -38,13 +93,15 @@ class Placement:
         Kept sorted by model and number.
     """
 
-    replicas: tuple[Replica, ...]
+    replicas: Sequence[Replica]
 
     def __post_init__(self) -> None:
+        if isinstance(self.replicas, Assigned):
+            return
         object.__setattr__(self, "replicas", tuple(sorted(self.replicas)))
 
     @classmethod
-    def single(cls, gpu_of: Mapping[str, str]) -> "Placement":
+    def single(cls, gpu_of: Mapping[str, str]) -> Placement:
         """Return the placement of one undivided replica per model, from model name to GPU id."""
         return cls(tuple(Replica(model, 0, (gpu,)) for model, gpu in gpu_of.items()))
 
@@ -62,7 +119,7 @@ class Placement:
     def __len__(self) -> int:
         return len(self.replicas)
 
-    def difference(self, after: "Placement") -> list["Migration"]:
+    def difference(self, after: Placement) -> list[Migration]:
         """Return what turns this placement into `after`, the fewest replicas touched.
 
         Copies of one model are alike, so only the GPUs they run on count, not their numbers.

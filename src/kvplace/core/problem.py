@@ -3,10 +3,12 @@
 import hashlib
 import json
 import math
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from kvplace.core.columns import ModelTable
 from kvplace.core.hardware import Fleet
 from kvplace.core.model import Model, Split
 from kvplace.core.objective import Objective, default_objective
@@ -25,7 +27,8 @@ class Problem:
     Parameters
     ----------
     models
-        What is to be placed, in the order of the input; names are unique.
+        What is to be placed, in the order of the input; names are unique. A tuple, or, of many
+        plain ones, a `ModelTable`.
     fleet
         What there is to place on.
     objective
@@ -40,28 +43,30 @@ class Problem:
         type or a resource names what there is not.
     """
 
-    models: tuple[Model, ...]
+    models: Sequence[Model]
     fleet: Fleet
     objective: Objective | None = field(default=None)  # never None after construction
     rules: tuple[Rule, ...] = ()
 
     def __post_init__(self) -> None:
-        objective = Objective(self.objective or default_objective(self.models))
+        objective = self.objective or self._default_objective()
+        objective = Objective(objective)
         object.__setattr__(self, "objective", objective)
         faults: list[Fault] = []
-        seen: dict[str, int] = {}
-        for index, model in enumerate(self.models):
-            first = seen.setdefault(model.name, index)
-            if first != index:
-                message = f"{model.name!r} is already the name of models[{first}]"
-                faults.append(Fault(message, f"models[{index}].name"))
-            faults.extend(
-                Fault(
-                    f"{model.name!r} needs it for the objective {objective.value}",
-                    f"models[{index}].{name}",
-                )
-                for name in objective.missing(model)
+        if len(set(self.names)) < len(self.models):
+            seen: dict[str, int] = {}
+            for index, name in enumerate(self.names):
+                first = seen.setdefault(name, index)
+                if first != index:
+                    message = f"{name!r} is already the name of models[{first}]"
+                    faults.append(Fault(message, f"models[{index}].name"))
+        faults.extend(
+            Fault(
+                f"{self.names[index]!r} needs it for the objective {objective.value}",
+                f"models[{index}].{name}",
             )
+            for index, name in self._missing(objective)
+        )
         faults.extend(self._unknown())
         if not self.models:
             faults.append(Fault("there is no model to place", "models"))
@@ -71,11 +76,32 @@ class Problem:
         if not math.isfinite(sum(self.loads) * objective.memory_unit_bytes):
             raise InputError([Fault("the loads of all models together overflow", "models")])
 
+    def _default_objective(self) -> Objective:
+        if isinstance(self.models, ModelTable):
+            complete = self.models.complete(Objective.OCCUPANCY)
+            return Objective.OCCUPANCY if complete else Objective.REQUESTS
+        return default_objective(self.models)
+
+    def _missing(self, objective: Objective) -> Iterable[tuple[int, str]]:
+        """Yield the position of each model with a field that the objective needs and it lacks."""
+        if isinstance(self.models, ModelTable):
+            return self.models.missing(objective)
+        missing = map(objective.missing, self.models)
+        return ((index, name) for index, fields in enumerate(missing) for name in fields)
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """Name of each model, in the order of `models`."""
+        if isinstance(self.models, ModelTable):
+            return self.models.names
+        return [model.name for model in self.models]
+
     def _unknown(self) -> Iterator[Fault]:
         """Yield what models and rules name and the fleet does not have."""
         types = {gpu.type for gpu in self.fleet.gpus}
         known = self.resource_scopes
-        for index, model in enumerate(self.models):
+        named = () if isinstance(self.models, ModelTable) else self.models
+        for index, model in enumerate(named):
             for type_ in model.gpu_types:
                 if type_ not in types:
                     message = f"the fleet has no GPU of type {type_!r}; it has {_listed(types)}"
@@ -103,6 +129,8 @@ class Problem:
     @cached_property
     def plain(self) -> bool:
         """Whether one undivided replica per model, free to go anywhere, is all there is."""
+        if isinstance(self.models, ModelTable):
+            return not self.rules
         return not self.rules and all(
             model.plain and not model.gpu_types and not model.resources for model in self.models
         )
@@ -188,14 +216,31 @@ class Problem:
         return self.objective
 
     @cached_property
-    def loads(self) -> tuple[float, ...]:
+    def loads(self) -> Sequence[float]:
         """Load of each model's whole demand, in the objective's unit, in the order of `models`."""
+        if isinstance(self.models, ModelTable):
+            return self.models.loads(self.goal)
         return tuple(self.goal.load(model) for model in self.models)
 
     @cached_property
     def index_of(self) -> dict[str, int]:
         """Position of each model by its name."""
-        return {model.name: index for index, model in enumerate(self.models)}
+        return {name: index for index, name in enumerate(self.names)}
+
+    @cached_property
+    def undivided_bytes(self) -> "array[int]":
+        """Weights and overhead of each model on one GPU, in the order of `models`."""
+        models = self.models
+        if isinstance(models, ModelTable):
+            return array("q", map(int.__add__, models.weights_bytes, models.overhead_bytes))
+        return array("q", [m.weights_bytes + m.overhead_bytes for m in models])
+
+    @cached_property
+    def min_kv_bytes(self) -> "array[int]":
+        """KV memory that each model must be left, in the order of `models`."""
+        if isinstance(self.models, ModelTable):
+            return self.models.min_kv_bytes
+        return array("q", [model.min_kv_bytes for model in self.models])
 
     def need(self, index: int, degree: int = 1, replicas: int = 1) -> ShardNeed:
         """Return what one shard of model `index` takes from its GPU.
@@ -251,18 +296,6 @@ class Problem:
 
         The order of models, nodes and rules does not enter it.
         """
-        models = sorted(
-            [
-                m.name, m.weights_bytes, m.overhead_bytes, m.min_kv_bytes, load,
-                list(m.tensor_parallel), m.replicas.min, m.replicas.max,
-                *_stated(
-                    kv_part=[m.kv_part(d) for d in m.tensor_parallel if d > 1],
-                    split=m.replicas.split.value if m.replicas.split is not Split.EVEN else "",
-                    gpu_types=sorted(m.gpu_types), resources=sorted(m.resources.items()),
-                ),
-            ]
-            for m, load in zip(self.models, self.loads, strict=True)
-        )  # fmt: skip
         nodes = sorted(
             [
                 n.name, sorted(n.labels.items()),
@@ -277,9 +310,43 @@ class Problem:
             ]
             for n in self.fleet.nodes
         )  # fmt: skip
-        parts = [self.goal.value, models, nodes, *_stated(rules=sorted(map(repr, self.rules)))]
-        text = json.dumps(parts, separators=(",", ":"))
-        return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        # The JSON of [goal, [model, ...], nodes, ...], piece by piece: a million models would
+        # otherwise be in memory twice more.
+        hashed = hashlib.sha256(f"[{_json(self.goal.value)},[".encode())
+        order = sorted(range(len(self.names)), key=self.names.__getitem__)
+        for first in range(0, len(order), _AT_ONCE):
+            rows = [self._digested(index) for index in order[first : first + _AT_ONCE]]
+            hashed.update(("," if first else "").encode())
+            hashed.update(_json(rows)[1:-1].encode("utf-8", "surrogatepass"))
+        rest = [nodes, *_stated(rules=sorted(map(repr, self.rules)))]
+        hashed.update(f"],{_json(rest)[1:-1]}]".encode("utf-8", "surrogatepass"))
+        return f"sha256:{hashed.hexdigest()}"
+
+    def _digested(self, index: int) -> list[object]:
+        """Return what of a model enters the digest."""
+        load = self.loads[index]
+        if isinstance(self.models, ModelTable):
+            t = self.models
+            amounts = (t.weights_bytes[index], t.overhead_bytes[index], t.min_kv_bytes[index])
+            return [t.names[index], *amounts, load, [1], 1, 1]
+        m = self.models[index]
+        return [
+            m.name, m.weights_bytes, m.overhead_bytes, m.min_kv_bytes, load,
+            list(m.tensor_parallel), m.replicas.min, m.replicas.max,
+            *_stated(
+                kv_part=[m.kv_part(d) for d in m.tensor_parallel if d > 1],
+                split=m.replicas.split.value if m.replicas.split is not Split.EVEN else "",
+                gpu_types=sorted(m.gpu_types), resources=sorted(m.resources.items()),
+            ),
+        ]  # fmt: skip
+
+
+_AT_ONCE = 10_000
+"""Models whose rows are hashed together."""
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _stated(**values: object) -> list[object]:

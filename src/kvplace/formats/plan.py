@@ -8,6 +8,8 @@ from pathlib import PurePath
 from typing import Any
 
 import kvplace
+from kvplace.core.by_rule import RuleCertificate
+from kvplace.core.certificate import spelled_out
 from kvplace.core.evaluate import GPUEvaluation
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result
@@ -52,13 +54,15 @@ def plan_of(result: Result, progress: Sequence[PlanStep] = ()) -> Plan:
     evidence = "exhaustive search" if proof.method == "search" else "none"
     if proof.certificate is not None:
         evidence = "certificate"
-        names = [model.name for model in problem.models]
+        claim = proof.certificate
+        if isinstance(claim, RuleCertificate):
+            claim = spelled_out(problem, claim)
         certificate = PlanCertificate(
             method=proof.method,
-            threshold=proof.certificate.threshold,
-            prices=dict(zip(names, proof.certificate.prices, strict=True)),
-            worths=proof.certificate.worths,
-            scope=proof.certificate.scope,
+            threshold=claim.threshold,
+            prices=dict(zip(problem.names, claim.prices, strict=True)),
+            worths=claim.worths,
+            scope=claim.scope,
         )
     return Plan(
         kvplace_version=kvplace.__version__,
@@ -79,7 +83,7 @@ def plan_of(result: Result, progress: Sequence[PlanStep] = ()) -> Plan:
         iterations=result.iterations,
         seconds=result.seconds,
         nodes=tuple(map(PlanNode.of, problem.fleet.nodes)),
-        models=problem.models,
+        models=tuple(problem.models),
         rules=problem.rules,
         progress=tuple(progress),
     )

@@ -36,7 +36,7 @@ def summary(result: Result) -> str:
     if result.problem.goal is Objective.OCCUPANCY:
         parts[0] += f" = KV pool {_full(result.value)} full"
     parts[0] += f" ({_proved(result)})"
-    used = sum(1 for gpu in result.evaluation.gpus if gpu.shards)
+    used = result.evaluation.busy
     fleet = len(result.evaluation.gpus)
     assert result.placement is not None
     models, replicas = len(result.problem.models), len(result.placement)

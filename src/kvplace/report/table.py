@@ -61,18 +61,23 @@ def plan_table(result: Result, look: Look | None = None, *, every_gpu: bool = Fa
     """
     assert result.evaluation is not None
     table = _Table(result, look or Look())
-    gpus = sorted(result.evaluation.gpus, key=lambda gpu: (-gpu.kvpr, not gpu.shards))
+    kvprs, gpus = result.evaluation.kvprs, result.evaluation.gpus
+
+    def rank(at: int) -> tuple[float, bool]:
+        return -kvprs[at], kvprs[at] == 0 and not gpus[at].shards
+
+    order = sorted(range(len(gpus)), key=rank)
     lines = table.head()
-    if every_gpu or len(gpus) <= SHOWN_WHOLE:
-        for gpu in gpus:
-            lines += table.row(gpu, None if every_gpu else MODEL_LINES)
+    if every_gpu or len(order) <= SHOWN_WHOLE:
+        for at in order:
+            lines += table.row(gpus[at], None if every_gpu else MODEL_LINES)
     else:
-        for gpu in gpus[:HOTTEST]:
-            lines += table.row(gpu, MODEL_LINES)
-        left = len(gpus) - HOTTEST - COLDEST
+        for at in order[:HOTTEST]:
+            lines += table.row(gpus[at], MODEL_LINES)
+        left = len(order) - HOTTEST - COLDEST
         lines.append(table.note(f"{left:,} more GPUs between, --all lists them"))
-        for gpu in gpus[-COLDEST:]:
-            lines += table.row(gpu, MODEL_LINES)
+        for at in order[-COLDEST:]:
+            lines += table.row(gpus[at], MODEL_LINES)
     return "\n".join([*lines, "", *table.legend(), summary(result)])
 
 
@@ -87,17 +92,17 @@ class _Table:
 
     def __init__(self, result: Result, look: Look) -> None:
         assert result.evaluation is not None
-        self._names = short_names(model.name for model in result.problem.models)
+        self._names = short_names(result.problem.names)
         self._paint = Paint(look.colour)
         self._full, self._used, self._free = "█▒░" if look.blocks else "#=."
         self._more = "⋮" if look.blocks else ":"
         self._occupancy = result.problem.goal is Objective.OCCUPANCY
         self._top = max(
-            (gpu.kvpr for gpu in result.evaluation.gpus if math.isfinite(gpu.kvpr)), default=0.0
+            (kvpr for kvpr in result.evaluation.kvprs if math.isfinite(kvpr)), default=0.0
         )
-        longest = max(len(gpu.id) for gpu in result.evaluation.gpus)
+        longest = max(len(gpu.id) for gpu in result.problem.fleet.gpus)
         self._gpu_width = min(max(longest, 3), 14 if look.width < 100 else 30)
-        self._kvpr_width = max(7, *(len(format_kvpr(gpu.kvpr)) for gpu in result.evaluation.gpus))
+        self._kvpr_width = max(7, *(len(format_kvpr(kvpr)) for kvpr in result.evaluation.kvprs))
         self._before_models = (
             self._gpu_width + self._kvpr_width + _KVPR_BAR + _MEMORY_BAR + _FREE_WIDTH + _SPACES
         )

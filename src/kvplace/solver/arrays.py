@@ -90,11 +90,11 @@ def load_problem(problem: Problem) -> Arrays:
     )
 
 
-def unload_placement(problem: Problem, arrays: Positions, gpu_of: list[int]) -> Placement:
+def unload_placement(problem: Problem, arrays: Arrays, gpu_of: list[int]) -> Placement:
     """Turn an assignment, GPU per model in canonical order, into a placement."""
     ids = [problem.fleet.gpus[g].id for g in arrays.gpu_index]
     return Placement.single(
-        {problem.models[i].name: ids[g] for i, g in zip(arrays.model_index, gpu_of, strict=True)}
+        {problem.names[i]: ids[g] for i, g in zip(arrays.model_index, gpu_of, strict=True)}
     )
 
 

@@ -6,9 +6,9 @@ model alone.
 """
 
 import math
-from collections.abc import Callable
 
-from kvplace.core.certificate import SCALE_BITS, Bound, Certificate, check_certificate, scaled_sizes
+from kvplace.core.by_rule import RULES, RuleCertificate
+from kvplace.core.certificate import Bound, check_certificate, spelled_out
 from kvplace.core.problem import Problem
 from kvplace.solver.arrays import Arrays
 
@@ -46,50 +46,31 @@ def simple_bound(arrays: Arrays) -> Bound:
     return Bound(single, "single-model") if single >= fluid else Bound(fluid, "fluid")
 
 
-def certified(problem: Problem, bound: Bound, hottest: int) -> Bound:
+def certified(problem: Problem, bound: Bound, hottest: int, *, by_rule: bool = False) -> Bound:
     """Return a simple bound with a certificate that checks, at most a part in 1e8 lower.
 
-    `hottest` is the position in the problem of the model that attains the single-model bound.
     Other bounds come back as they are; one that cannot be certified is dropped to 0.
+
+    Parameters
+    ----------
+    problem, bound
+        The bound, and what it is on.
+    hottest
+        Position in the problem of the model that attains the single-model bound.
+    by_rule
+        Whether the certificate is to be the rule, not the prices that follow from it.
     """
-    if bound.method == "single-model":
-        price = _alone(hottest)
-    elif bound.method == "fluid":
-        price = _fluid
-    else:
+    if bound.method not in RULES:
         return bound
-    slack = 0.0
+    model = problem.names[hottest] if bound.method == "single-model" else ""
+    slack = 2.0**-50 if by_rule else 0.0  # so that the prices of the rule prove it as well
     while slack < 1e-8:
         threshold = bound.value if math.isinf(bound.value) else bound.value * (1 - slack)
-        certificate = price(problem, threshold)
+        rule = RuleCertificate(threshold, bound.method, model)
+        certificate = rule if by_rule else spelled_out(problem, rule)
         if not check_certificate(problem, certificate):
             return Bound(threshold, bound.method, certificate)
         if math.isinf(bound.value):
             break
         slack = slack * 8 if slack else 2.0**-50
     return Bound(0.0, "trivial")
-
-
-def _alone(model: int) -> Callable[[Problem, float], Certificate]:
-    """Price one model at 1, all else at 0: it fits no GPU below the threshold."""
-
-    def price(problem: Problem, threshold: float) -> Certificate:
-        prices = tuple(int(i == model) for i in range(len(problem.models)))
-        memories = {gpu.usable_bytes for gpu in problem.fleet.gpus}
-        return Certificate(threshold, prices, tuple((memory, 0) for memory in sorted(memories)))
-
-    return price
-
-
-def _fluid(problem: Problem, threshold: float) -> Certificate:
-    """Price every model at its size and every GPU at its memory.
-
-    Where memory alone is at stake the size includes the KV that must be left.
-    """
-    memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
-    if math.isinf(threshold) and any(model.min_kv_bytes for model in problem.models):
-        needs = [problem.need(i) for i in range(len(problem.models))]
-        prices = [need.weights_bytes + need.min_kv_bytes for need in needs]
-        return Certificate(threshold, tuple(prices), tuple((m, m) for m in memories))
-    worths = tuple((memory, (memory << SCALE_BITS) - 1) for memory in memories)
-    return Certificate(threshold, tuple(scaled_sizes(problem, threshold)), worths)

@@ -207,20 +207,18 @@ def _solve_at_scale(
 ) -> Result:
     """Solve by compiled kernels, which take half a second to load and pay from here on."""
     watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
-    import numpy as np  # noqa: PLC0415 - numpy and numba: only here
+    from kvplace.solver.scale import auto, numbers  # noqa: PLC0415 - numba: only here
 
-    from kvplace.solver.scale.auto import scale_bound, solve_at_scale  # noqa: PLC0415 - same
-    from kvplace.solver.scale.numbers import load_numbers  # noqa: PLC0415 - same
-
-    numbers = load_numbers(problem)
-    bound = scale_bound(numbers)
-    given = None if start is None else np.array(load_placement(problem, numbers, start))
-    gpu_of, stop, steps = solve_at_scale(
-        numbers, bound, given=given, gap=gap, seed=seed, iterations=iterations, watch=watch
+    known = numbers.load_numbers(problem)
+    bound = auto.scale_bound(known)
+    given = None if start is None else numbers.load_assignment(problem, known, start)
+    gpu_of, stop, steps = auto.solve_at_scale(
+        known, bound, given=given, gap=gap, seed=seed, iterations=iterations, watch=watch
     )
-    placement = None if gpu_of is None else unload_placement(problem, numbers, gpu_of.tolist())
-    bound = certified(problem, bound, numbers.hottest)
-    return _finish(problem, placement, bound, stop, "auto", seed, steps, watch)
+    watch.tell("check")
+    found = None if gpu_of is None else numbers.unload_assignment(problem, known, gpu_of)
+    bound = certified(problem, bound, known.hottest, by_rule=True)
+    return _finish(problem, found, bound, stop, "auto", seed, steps, watch)
 
 
 def _better(arrays: Arrays, found: list[int] | None, given: list[int] | None) -> State | None:
@@ -272,7 +270,6 @@ def _finish(
     if placement is None:
         stop = Stop.INFEASIBLE if bound.value == math.inf else stop
         return Result(problem, None, None, bound, stop, solver, seed, iterations, watch.seconds)
-    watch.tell("check")
     evaluation = evaluate(problem, placement)
     if evaluation.violations or evaluation.value < bound.value * (1 - OPTIMAL_GAP):
         found = "; ".join(v.message for v in evaluation.violations) or "the bound exceeds the value"

@@ -5,16 +5,19 @@ decides it and, only between equals, their names.
 """
 
 import math
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kvplace.core.placement import Assigned, Placement
 from kvplace.core.problem import Problem
+from kvplace.solver.arrays import load_placement
 from kvplace.solver.sets import Floats, Ints
 
-__all__ = ["Numbers", "fluid_level", "load_numbers"]
+__all__ = ["Numbers", "fluid_level", "load_assignment", "load_numbers", "unload_assignment"]
 
 EXACT_TOTAL = 2**62
 """Byte sums of 64-bit integers stay exact below this."""
@@ -64,15 +67,27 @@ class Numbers:
 
 def load_numbers(problem: Problem) -> Numbers:
     """Turn a problem into arrays."""
-    n, gpus = len(problem.models), problem.fleet.gpus
-    needs = [problem.need(i) for i in range(n)]
-    size = np.fromiter((need.weights_bytes for need in needs), np.int64, n)
-    keep = np.fromiter((need.min_kv_bytes for need in needs), np.int64, n)
+    gpus = problem.fleet.gpus
+    size = np.frombuffer(problem.undivided_bytes, np.int64)
+    keep = np.frombuffer(problem.min_kv_bytes, np.int64)
     load = np.array(problem.loads) * float(problem.goal.memory_unit_bytes)
     memory = np.fromiter((gpu.usable_bytes for gpu in gpus), np.int64, len(gpus))
-    order = _canonical((-load, -size, -keep), lambda i: problem.models[i].name)
+    order = _canonical((-load, -size, -keep), problem.names.__getitem__)
     gpu_order = _canonical((-memory,), lambda g: gpus[g].id)
     return Numbers(size[order], keep[order], load[order], memory[gpu_order], order, gpu_order)
+
+
+def load_assignment(problem: Problem, numbers: Numbers, placement: Placement) -> Ints:
+    """Turn a placement of undivided single replicas into the GPU of each model."""
+    return np.array(load_placement(problem, numbers, placement))
+
+
+def unload_assignment(problem: Problem, numbers: Numbers, gpu_of: Ints) -> Placement:
+    """Turn the GPU of each model into a placement."""
+    real = np.empty(numbers.n, dtype=np.int64)
+    real[numbers.model_index] = numbers.gpu_index[gpu_of]
+    ids = [gpu.id for gpu in problem.fleet.gpus]
+    return Placement(Assigned(problem.names, ids, array("q", real.tobytes())))
 
 
 def _canonical(keys: tuple[NDArray[np.generic], ...], name: Callable[[int], str]) -> Ints:

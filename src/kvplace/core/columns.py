@@ -1,0 +1,129 @@
+"""Models as columns: a million of them in proportion to their numbers, objects on demand.
+
+Every model of a table is `Model.plain`. The columns are arrays of the standard library, which
+numpy and Arrow read and write in place.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import overload
+
+from kvplace.core.model import SLO, Demand, Model
+from kvplace.core.objective import Objective
+
+__all__ = ["ModelTable"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelTable(Sequence[Model]):
+    """Undivided single replicas, free to go anywhere.
+
+    Parameters
+    ----------
+    names
+        Unique names.
+    weights_bytes, overhead_bytes, min_kv_bytes
+        (n,) whole bytes.
+    requests_per_second
+        (n,) rates.
+    prompt_tokens, output_tokens, ttft_seconds, tpot_seconds, latency_seconds
+        (n,) numbers, NaN where not given; empty where no model gives one.
+    kv_bytes_per_token
+        (n,) whole bytes, -1 where not given; empty where no model gives it.
+    """
+
+    names: list[str]
+    weights_bytes: array[int]
+    overhead_bytes: array[int]
+    min_kv_bytes: array[int]
+    requests_per_second: array[float]
+    latency_seconds: array[float]
+    prompt_tokens: array[float]
+    output_tokens: array[float]
+    ttft_seconds: array[float]
+    tpot_seconds: array[float]
+    kv_bytes_per_token: array[int]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Model: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Model, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Model | tuple[Model, ...]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        return Model(
+            name=self.names[index],
+            weights_bytes=self.weights_bytes[index],
+            demand=Demand(
+                self.requests_per_second[index],
+                _given(self.prompt_tokens, index),
+                _given(self.output_tokens, index),
+            ),
+            slo=SLO(
+                _given(self.ttft_seconds, index),
+                _given(self.tpot_seconds, index),
+                _given(self.latency_seconds, index),
+            ),
+            kv_bytes_per_token=(
+                self.kv_bytes_per_token[index]
+                if self.kv_bytes_per_token and self.kv_bytes_per_token[index] >= 0
+                else None
+            ),
+            overhead_bytes=self.overhead_bytes[index],
+            min_kv_bytes=self.min_kv_bytes[index],
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, ModelTable):
+            return all(getattr(self, f.name) == getattr(other, f.name) for f in fields(self))
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.names))
+
+    def complete(self, objective: Objective) -> bool:
+        """Whether every model gives what an objective needs."""
+        return not any(self.missing(objective))
+
+    def missing(self, objective: Objective) -> Iterator[tuple[int, str]]:
+        """Yield the position of each model with a field that an objective needs and it lacks."""
+        if objective is Objective.REQUESTS and _whole(self.latency_seconds, len(self)):
+            return
+        if objective is not Objective.REQUESTS and all(
+            _whole(column, len(self))
+            for column in (self.prompt_tokens, self.output_tokens, self.tpot_seconds)
+        ):
+            known = len(self.kv_bytes_per_token) == len(self) and min(self.kv_bytes_per_token) >= 0
+            timed = objective is Objective.TOKENS or _whole(self.ttft_seconds, len(self))
+            if known and timed:
+                return
+        for index, model in enumerate(self):
+            for name in objective.missing(model):
+                yield index, name
+
+    def loads(self, objective: Objective) -> array[float]:
+        """Return (n,) loads; what `Objective.load` returns of each model."""
+        if objective is Objective.REQUESTS and _whole(self.latency_seconds, len(self)):
+            pairs = zip(self.requests_per_second, self.latency_seconds, strict=True)
+            if all(self.latency_seconds):
+                return array("d", [rate / latency for rate, latency in pairs])
+        return array("d", map(objective.load, self))
+
+
+def _given(column: array[float], index: int) -> float | None:
+    """Return an entry of a column that may lack it."""
+    return column[index] if column and not math.isnan(column[index]) else None
+
+
+def _whole(column: array[float], length: int) -> bool:
+    """Whether every model gives an entry."""
+    return len(column) == length and not any(map(math.isnan, column))
