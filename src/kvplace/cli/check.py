@@ -31,8 +31,8 @@ def command(
     """Check a PLAN against a FLEET file, believing nothing it states.
 
     Everything is computed again: the placement, every number of every GPU, the bound by its
-    certificate, the status. PLAN is JSON or, with less to check, CSV. The objective is the
-    plan's own unless another is asked for. Exits with 1 and names every disagreement.
+    certificate, the status. PLAN is JSON or Parquet or, with less to check, CSV. The objective is
+    the plan's own unless another is asked for. Exits with 1 and names every disagreement.
     """
     from kvplace.cli.output import emit
     from kvplace.formats.check import check

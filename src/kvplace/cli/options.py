@@ -154,7 +154,8 @@ def input_options(command: Command) -> Command:
             click.option(
                 "--gpus",
                 metavar="SPEC",
-                help="The GPUs for a CSV of models, such as 8x80GiB,4xH100-SXM-80GB.",
+                help="The GPUs for a table of models, such as 8x80GiB,4xH100-SXM-80GB, or a "
+                "Parquet file with a row per GPU.",
             ),
         ],
         command,

@@ -75,6 +75,7 @@ def print_result(
     Without a placement the reasons go to stderr, and only JSON is still written: it holds the
     evidence that there is none.
     """
+    from kvplace.formats.arrow import is_parquet
     from kvplace.report.summary import reasons, summary
 
     if result.placement is None:
@@ -84,6 +85,14 @@ def print_result(
             say(f"kvplace: cannot be placed: {reason}")
         say(f"kvplace: {summary(result)}")
         return _INFEASIBLE if result.status == "infeasible" else _NOT_FOUND
+    if output is not None and is_parquet(output):
+        from kvplace.formats.columns_plan import plan_bytes
+        from kvplace.formats.files import write_atomic
+
+        write_atomic(output, plan_bytes(result))
+        if not quiet:
+            say(summary(result))
+        return 0
     if form == "table":
         from kvplace.report.table import plan_table
 

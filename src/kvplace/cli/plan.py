@@ -1,5 +1,7 @@
 """``kvplace plan``: from a fleet file to a plan."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from kvplace.cli.options import (
@@ -13,6 +15,9 @@ from kvplace.cli.options import (
     solver_option,
 )
 
+if TYPE_CHECKING:
+    from kvplace.core.result import Result
+
 __all__ = ["command"]
 
 _EXAMPLES = """\b
@@ -20,6 +25,7 @@ Examples:
   kvplace plan fleet.yaml
   kvplace plan fleet.yaml --format json --output plan.json
   kvplace plan models.csv --gpus 8x80GiB
+  kvplace plan models.parquet --gpus 100000x80GiB --output plan.parquet
 """
 
 
@@ -59,7 +65,8 @@ def command(
 ) -> int:
     """Place the models of a FLEET file on its GPUs.
 
-    FLEET is a kvplace.fleet/v1 file in YAML or JSON, or a CSV of models together with --gpus.
+    FLEET is a kvplace.fleet/v1 file in YAML or JSON, or a table of models, CSV or Parquet, together
+    with --gpus. An --output that ends in .parquet is written in columns, one row per shard.
     The GPU with the highest KV-cache pressure (KVPR) is made as good as it can be, then the next.
     """
     from kvplace.cli.output import print_result
@@ -68,7 +75,13 @@ def command(
     from kvplace.solver.solve import solve
 
     history = History()
+
+    def _print(result: "Result") -> int:
+        steps = history.steps()
+        return print_result(result, form, output, every_gpu=every_gpu, quiet=quiet, steps=steps)
+
     with watched(time_limit, quiet=quiet, history=history) as watch:
+        watch.tell("read")
         problem = read(fleet, objective=objective, gpus=gpus)
         result = solve(
             problem,
@@ -78,5 +91,10 @@ def command(
             iterations=None if iterations is None else int(min(iterations, 2**62)),
             watch=watch,
         )
+        if output is not None:
+            watch.tell("write")
+            return print_result(
+                result, form, output, every_gpu=every_gpu, quiet=quiet, steps=history.steps()
+            )
     steps = history.steps()
     return print_result(result, form, output, every_gpu=every_gpu, quiet=quiet, steps=steps)

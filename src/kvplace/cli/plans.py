@@ -75,10 +75,10 @@ def load(path: str, fleet: str | None, gpus: str | None = None) -> Loaded:
     from kvplace.formats.fleet import read
     from kvplace.formats.plan import read_plan
     from kvplace.formats.plan_problem import problem_of
-    from kvplace.formats.plan_table import PlanTable
+    from kvplace.formats.stated import Plan
 
     stated = read_plan(path)
-    plan = None if isinstance(stated, PlanTable) else stated
+    plan = stated if isinstance(stated, Plan) else None
     if not stated.placement.replicas:
         raise InputError("this plan places nothing", path)
     if fleet is not None:
@@ -98,5 +98,5 @@ def load(path: str, fleet: str | None, gpus: str | None = None) -> Loaded:
 
 def load_other(path: str, fleet: str | None, gpus: str | None) -> Loaded:
     """Read a plan to compare with: the fleet file is for it only where it is a table."""
-    table = path.lower().endswith(".csv")
+    table = path.lower().endswith((".csv", ".parquet"))
     return load(path, fleet if table else None, gpus if table else None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import overload
 
@@ -96,23 +96,31 @@ class ModelTable(Sequence[Model]):
 
     def missing(self, objective: Objective) -> Iterator[tuple[int, str]]:
         """Yield the position of each model with a field that an objective needs and it lacks."""
-        if objective is Objective.REQUESTS and _whole(self.latency_seconds, len(self)):
+        columns: dict[str, Sequence[float]] = {"slo.latency": self.latency_seconds}
+        if objective is not Objective.REQUESTS:
+            columns = {
+                "kv_bytes_per_token": self.kv_bytes_per_token,
+                "demand.prompt_tokens": self.prompt_tokens,
+                "demand.output_tokens": self.output_tokens,
+                "slo.tpot": self.tpot_seconds,
+            }
+        if objective is Objective.OCCUPANCY:
+            columns["slo.ttft"] = self.ttft_seconds
+        lacking = {name: _lacking(column, len(self)) for name, column in columns.items()}
+        if not any(lacking.values()):
             return
-        if objective is not Objective.REQUESTS and all(
-            _whole(column, len(self))
-            for column in (self.prompt_tokens, self.output_tokens, self.tpot_seconds)
-        ):
-            known = len(self.kv_bytes_per_token) == len(self) and min(self.kv_bytes_per_token) >= 0
-            timed = objective is Objective.TOKENS or _whole(self.ttft_seconds, len(self))
-            if known and timed:
-                return
-        for index, model in enumerate(self):
-            for name in objective.missing(model):
-                yield index, name
+        derived = (self.ttft_seconds, self.tpot_seconds, self.output_tokens)
+        for index in sorted(set().union(*lacking.values())):
+            if self.requests_per_second[index] == 0:
+                continue
+            for name, rows in lacking.items():
+                known = name == "slo.latency" and all(_given(c, index) is not None for c in derived)
+                if index in rows and not known:
+                    yield index, name
 
     def loads(self, objective: Objective) -> array[float]:
         """Return (n,) loads; what `Objective.load` returns of each model."""
-        if objective is Objective.REQUESTS and _whole(self.latency_seconds, len(self)):
+        if objective is Objective.REQUESTS and not _lacking(self.latency_seconds, len(self)):
             pairs = zip(self.requests_per_second, self.latency_seconds, strict=True)
             if all(self.latency_seconds):
                 return array("d", [rate / latency for rate, latency in pairs])
@@ -124,6 +132,8 @@ def _given(column: array[float], index: int) -> float | None:
     return column[index] if column and not math.isnan(column[index]) else None
 
 
-def _whole(column: array[float], length: int) -> bool:
-    """Whether every model gives an entry."""
-    return len(column) == length and not any(map(math.isnan, column))
+def _lacking(column: Sequence[float], length: int) -> Collection[int]:
+    """Return the rows of which an entry is not given."""
+    if len(column) < length:
+        return range(length)
+    return {row for row, value in enumerate(column) if not value >= 0}

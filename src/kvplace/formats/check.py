@@ -5,11 +5,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from kvplace.core.certificate import check_certificate
+from kvplace.core.by_rule import RuleCertificate
+from kvplace.core.certificate import Certificate, check_certificate
 from kvplace.core.evaluate import Evaluation, GPUEvaluation, evaluate
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status, Stop, relative_gap, status_of
+from kvplace.formats.check_columns import certificate_of, differing_rows, number_of
+from kvplace.formats.columns_plan import PlanColumns
 from kvplace.formats.plan_table import PlanTable
 from kvplace.formats.stated import Plan, PlanGPU, PlanNode
 
@@ -68,7 +71,7 @@ class Check:
         return len(self.disagreements)
 
 
-def check(problem: Problem, plan: Plan | PlanTable | Placement) -> Check:
+def check(problem: Problem, plan: Plan | PlanTable | PlanColumns | Placement) -> Check:
     """Recompute everything that a plan states, knowing nothing of the solver that made it.
 
     Parameters
@@ -90,6 +93,8 @@ def check(problem: Problem, plan: Plan | PlanTable | Placement) -> Check:
     elif isinstance(plan, PlanTable):
         checker.check_placement(plan.placement)
         checker.check_rows(plan)
+    elif isinstance(plan, PlanColumns):
+        checker.check_columns(plan)
     else:
         checker.check_plan(plan)
     return Check(tuple(checker.found), tuple(checker.verified), checker.evaluation)
@@ -147,6 +152,34 @@ class _Checker:
         if len(self.found) == before:
             self.verified.append("the weights and loads that the rows state are right")
 
+    def check_columns(self, plan: PlanColumns) -> None:
+        """Compare the rows of a plan in columns, and what else it states."""
+        self.check_placement(plan.placement_for(self.problem))
+        assert self.evaluation is not None
+        before = len(self.found)
+        for path, message in differing_rows(self.problem, plan, self.evaluation, TOLERANCE):
+            self.differ(path, message)
+        if len(self.found) == before:
+            self.verified.append("the weights and loads that the rows state are right")
+        if not plan.head:
+            return
+        objective = plan.head.get("objective")
+        objective = objective if isinstance(objective, dict) else {}
+        if objective.get("name") != self.problem.goal.value:
+            self.compare("objective.name", objective.get("name"), self.problem.goal.value)
+        elif plan.head.get("problem_digest") != self.problem.digest:
+            self.differ("problem_digest", "the plan is for another problem")
+        else:
+            self.verified.append("the plan is for this problem")
+        value, bound = self.evaluation.value, number_of(objective.get("bound"))
+        self.compare("objective.value", number_of(objective.get("value")), value)
+        self.compare("objective.gap", number_of(objective.get("gap")), relative_gap(value, bound))
+        stated = plan.head.get("certificate")
+        claim = None if stated is None else certificate_of(stated, self.problem)
+        method = str(objective.get("bound_method"))
+        self._check_claim(claim, bound, value, method)
+        self._check_status(str(plan.head.get("status")), str(plan.head.get("stop")), bound, method)
+
     def check_plan(self, plan: Plan) -> None:
         """Go through the whole plan."""
         before = len(self.found)
@@ -170,7 +203,7 @@ class _Checker:
         if len(self.found) == before and self.evaluation:
             self.verified.append("every number of every GPU is right")
         self._check_bound(plan, value)
-        self._check_status(plan)
+        self._check_status(plan.status, plan.stop, plan.bound, plan.bound_method)
 
     def _check_problem(self, plan: Plan) -> None:
         """Compare the models and nodes that the plan carries; launches may differ."""
@@ -233,48 +266,58 @@ class _Checker:
             self.differ(f"{path}.shards", message)
 
     def _check_bound(self, plan: Plan, value: float) -> None:
-        """Check what the bound rests on."""
+        """Check what the bound of a plan rests on."""
+        claim, proof = None, "exhaustive search" if plan.bound_method == "search" else "none"
+        if plan.certificate is not None:
+            proof = "certificate"
+            self.compare("certificate.method", plan.certificate.method, plan.bound_method)
+            claim = plan.certificate.for_problem(self.problem)
+        self.compare("proof", plan.proof, proof)
+        self._check_claim(claim, plan.bound, value, plan.bound_method)
+
+    def _check_claim(
+        self,
+        claim: Certificate | RuleCertificate | str | None,
+        bound: float,
+        value: float,
+        method: str,
+    ) -> None:
+        """Check a bound and its certificate, of which a text says why it is none."""
         before = len(self.found)
-        certificate = plan.certificate
-        if plan.bound > value:
-            message = f"the bound {_shown(plan.bound)} is above the value {_shown(value)}"
+        if not bound <= value:
+            message = f"the bound {_shown(bound)} is above the value {_shown(value)}"
             self.differ("objective.bound", message)
-        if certificate is not None:
-            self.compare("proof", plan.proof, "certificate")
-            self.compare("certificate.method", certificate.method, plan.bound_method)
-            if plan.bound > certificate.threshold:
+        if claim is not None:
+            if not isinstance(claim, str) and not bound <= claim.threshold:
                 message = (
-                    f"the bound {_shown(plan.bound)} is above the certificate's threshold "
-                    f"{_shown(certificate.threshold)}"
+                    f"the bound {_shown(bound)} is above the certificate's threshold "
+                    f"{_shown(claim.threshold)}"
                 )
                 self.differ("objective.bound", message)
-            claim = certificate.for_problem(self.problem)
             why = claim if isinstance(claim, str) else check_certificate(self.problem, claim)
             if why:
                 self.differ("certificate", f"it does not prove the bound: {why}")
-            sentence = f"the bound is proved by the certificate ({plan.bound_method})"
-        elif plan.bound_method == "search":
-            self.compare("proof", plan.proof, "exhaustive search")
+            sentence = f"the bound is proved by the certificate ({method})"
+        elif method == "search":
             sentence = "the bound rests on an exhaustive search, which was not repeated"
         else:
-            self.compare("proof", plan.proof, "none")
-            if plan.bound > 0:
-                self.differ("objective.bound", f"nothing supports the bound {_shown(plan.bound)}")
+            if bound > 0:
+                self.differ("objective.bound", f"nothing supports the bound {_shown(bound)}")
             sentence = "no bound above 0 is stated"
         if len(self.found) == before:
             self.verified.append(sentence)
 
-    def _check_status(self, plan: Plan) -> None:
+    def _check_status(self, stated: str, stop: str, bound: float, method: str) -> None:
         """Check that the status follows from the value and the bound."""
         before = len(self.found)
         if self.evaluation is None:
-            status = Status.INFEASIBLE if math.isinf(plan.bound) else Status.UNKNOWN
+            status = Status.INFEASIBLE if math.isinf(bound) else Status.UNKNOWN
         else:
-            status = status_of(self.evaluation, plan.bound, plan.bound_method)
-        self.compare("status", plan.status, status.value)
-        for stop, needs in ((Stop.OPTIMAL, Status.OPTIMAL), (Stop.INFEASIBLE, Status.INFEASIBLE)):
-            if plan.stop == stop and status is not needs:
-                self.differ("stop", f"{plan.stop!r} does not go with the status {status.value!r}")
+            status = status_of(self.evaluation, bound, method)
+        self.compare("status", stated, status.value)
+        for ended, needs in ((Stop.OPTIMAL, Status.OPTIMAL), (Stop.INFEASIBLE, Status.INFEASIBLE)):
+            if stop == ended and status is not needs:
+                self.differ("stop", f"{stop!r} does not go with the status {status.value!r}")
         if len(self.found) == before:
             self.verified.append(f"the status {status.value!r} follows from value and bound")
 

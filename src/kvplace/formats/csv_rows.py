@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kvplace.formats.report import Path, Report, nearest, shown
 
-__all__ = ["Row", "read_rows"]
+__all__ = ["Row", "check_header", "read_rows"]
 
 Row = tuple[dict[str, str], int]
 """Cells by column, without the empty ones, and the line of the row's end."""
@@ -47,7 +47,7 @@ def read_rows(
                 continue
             if header is None:
                 header = [cell.strip() for cell in cells]
-                _check_header(header, required, optional, report, line)
+                check_header(header, required, optional, report, line)
                 continue
             if len(cells) != len(header):
                 message = f"the row has {len(cells)} cells; the header names {len(header)} columns"
@@ -63,8 +63,12 @@ def read_rows(
         report.stop((), "the table has no rows" if header else "the table has no header", 1)
 
 
-def _check_header(
-    header: list[str], required: Sequence[str], optional: Sequence[str], report: Report, line: int
+def check_header(
+    header: list[str],
+    required: Sequence[str],
+    optional: Sequence[str],
+    report: Report,
+    line: int | None,
 ) -> None:
     """Refuse a header with unknown, doubled or missing columns."""
     known = (*required, *optional)

@@ -49,10 +49,10 @@ def read_text(path: str | os.PathLike[str]) -> str:
     return text
 
 
-def write_atomic(path: str | os.PathLike[str], text: str) -> None:
-    """Write a UTF-8 text file: afterwards it is there whole or as it was before.
+def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
+    """Write a file, text as UTF-8: afterwards it is there whole or as it was before.
 
-    The text goes to a new file in the same directory, which then takes the place of the old
+    The content goes to a new file in the same directory, which then takes the place of the old
     one and its permissions. A symbolic link is followed.
 
     Raises
@@ -62,17 +62,18 @@ def write_atomic(path: str | os.PathLike[str], text: str) -> None:
     """
     name = os.fspath(path)
     target = Path(os.path.realpath(name))
+    data = content.encode("utf-8") if isinstance(content, str) else content
     if target.is_dir():
         raise InputError("this is a directory; name a file in it", name)
     temporary = ""
     try:
         if target.exists() and not target.is_file():  # a pipe or a device is written straight to
-            target.write_text(text, encoding="utf-8")
+            target.write_bytes(data)
             return
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with os.fdopen(handle, "wb") as file:
-            file.write(text.encode("utf-8"))
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(mode)

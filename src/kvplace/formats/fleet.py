@@ -1,12 +1,13 @@
 """The fleet file, kvplace.fleet/v1, to a `Problem`."""
 
 import os
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
+from kvplace.formats.arrow import is_parquet, read_columns
 from kvplace.formats.assemble import Assembly, objective_named
-from kvplace.formats.files import read_text
+from kvplace.formats.files import MAX_FILE_BYTES, read_text
 from kvplace.formats.gpus import parse_gpus
 from kvplace.formats.report import Report, kind_of
 from kvplace.formats.tree import Tree
@@ -22,12 +23,13 @@ def read(
     Parameters
     ----------
     path
-        A kvplace.fleet/v1 file in YAML or JSON, or a models table whose name ends in ``.csv``.
+        A kvplace.fleet/v1 file in YAML or JSON, or a models table: ``.csv`` or ``.parquet``.
     objective
         ``requests``, ``tokens`` or ``occupancy``; by default what the file says, or else
         `kvplace.core.objective.default_objective`.
     gpus
-        For a models table, and only for it: the GPUs, such as ``8x80GiB,4xH100-SXM-80GB``.
+        For a models table, and only for it: the GPUs, such as ``8x80GiB,4xH100-SXM-80GB``, or
+        the name of a Parquet file with a row per GPU.
 
     Raises
     ------
@@ -35,17 +37,38 @@ def read(
         With everything that is wrong with the file, each fault with its path and line.
     """
     name = os.fspath(path)
-    if PurePath(name).suffix.lower() == ".csv":
-        from kvplace.formats.table import parse_table  # noqa: PLC0415 - only for a table
-
+    if is_parquet(name) or PurePath(name).suffix.lower() == ".csv":
         if gpus is None:
             raise InputError("a models table needs its GPUs too: --gpus 8x80GiB", name)
-        return parse_table(read_text(name), gpus, name, objective=objective)
+        return _read_table(name, gpus, objective)
     if gpus is not None:
         raise InputError(
-            "a fleet file names its GPUs itself; --gpus is for a .csv table of models", name
+            "a fleet file names its GPUs itself; --gpus is for a table of models", name
         )
     return parse_fleet(read_text(name), name, objective=objective)
+
+
+def _read_table(name: str, gpus: str, objective: str | None) -> Problem:
+    """Read a problem from a table of models, by columns where it is large or made of them."""
+    large = not is_parquet(name) and _size_bytes(name) > MAX_FILE_BYTES
+    if not (is_parquet(name) or is_parquet(gpus) or large):
+        from kvplace.formats.table import parse_table  # noqa: PLC0415 - only for a table
+
+        return parse_table(read_text(name), gpus, name, objective=objective)
+    from kvplace.formats.columns import problem_of_columns  # noqa: PLC0415 - as above
+    from kvplace.formats.columns_fleet import nodes_of_columns  # noqa: PLC0415 - as above
+
+    wanted = objective_named(objective)
+    nodes = nodes_of_columns(read_columns(gpus), gpus) if is_parquet(gpus) else parse_gpus(gpus)
+    return problem_of_columns(read_columns(name), nodes, name, wanted)
+
+
+def _size_bytes(name: str) -> int:
+    """Return the size of a file; 0 where there is none, which reading it tells."""
+    try:
+        return Path(name).stat().st_size
+    except OSError:
+        return 0
 
 
 def parse_fleet(text: str, source: str = "", *, objective: str | None = None) -> Problem:

@@ -13,6 +13,8 @@ from kvplace.core.certificate import spelled_out
 from kvplace.core.evaluate import GPUEvaluation
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result
+from kvplace.formats.arrow import is_parquet, read_columns
+from kvplace.formats.columns_plan import PlanColumns, plan_of_columns
 from kvplace.formats.plan_table import PlanTable, table_text
 from kvplace.formats.stated import (
     PLAN_SCHEMA,
@@ -156,13 +158,13 @@ def plan_csv(plan: Plan) -> str:
     )
 
 
-def read_plan(path: str | os.PathLike[str]) -> Plan | PlanTable:
-    """Read a plan: the JSON of kvplace.plan/v1, or its CSV where the name ends in ``.csv``.
+def read_plan(path: str | os.PathLike[str]) -> Plan | PlanTable | PlanColumns:
+    """Read a plan: the JSON of kvplace.plan/v1, or a ``.csv`` or ``.parquet`` of its shards.
 
     Returns
     -------
-    Plan or PlanTable
-        Both have a `placement`; a table states little else.
+    Plan, PlanTable or PlanColumns
+        All have a `placement`; a table states little else.
 
     Raises
     ------
@@ -174,6 +176,8 @@ def read_plan(path: str | os.PathLike[str]) -> Plan | PlanTable:
     from kvplace.formats.plan_table import parse_plan_table  # noqa: PLC0415 - as above
 
     name = os.fspath(path)
+    if is_parquet(name):
+        return plan_of_columns(read_columns(name), name)
     text = read_text(name)
     if PurePath(name).suffix.lower() == ".csv":
         return parse_plan_table(text, name)

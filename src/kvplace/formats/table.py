@@ -12,7 +12,7 @@ from kvplace.formats.gpus import parse_gpus
 from kvplace.formats.report import Path, Report, path_text, shown
 from kvplace.formats.schema import FLEET_SCHEMA
 
-__all__ = ["COLUMNS", "parse_table"]
+__all__ = ["COLUMNS", "REQUIRED", "column_text", "parse_table", "row_model"]
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "name": ("name",),
@@ -31,7 +31,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """Each column and the key of a fleet file that it stands for."""
 
-_REQUIRED = ("name", "weights_gib", "requests_per_second")
+REQUIRED = ("name", "weights_gib", "requests_per_second")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
 _SPAN = re.compile(r"([0-9]{1,9})\s*-\s*([0-9]{1,9})", re.ASCII)
@@ -64,7 +64,7 @@ def parse_table(text: str, gpus: str, source: str = "", *, objective: str | None
         row = path[1] if len(path) > 1 else None
         return lines[row] if isinstance(row, int) and row < len(lines) else None
 
-    report = Report(source, line_of, _column_text)
+    report = Report(source, line_of, column_text)
     nodes = None
     try:
         nodes = parse_gpus(gpus)
@@ -73,18 +73,18 @@ def parse_table(text: str, gpus: str, source: str = "", *, objective: str | None
             raise
         for fault in error.faults:
             report.add((f"--gpus {shown(gpus)}",), fault.message)
-    optional = [column for column in COLUMNS if column not in _REQUIRED]
+    optional = [column for column in COLUMNS if column not in REQUIRED]
     models = []
     for index, (cells, line) in enumerate(
-        read_rows(text, _REQUIRED, optional, report, lambda row: ("models", row))
+        read_rows(text, REQUIRED, optional, report, lambda row: ("models", row))
     ):
         lines.append(line)
-        models.append(_model(cells, index, report))
+        models.append(row_model(cells, index, report))
     data = {"schema": FLEET_SCHEMA, "nodes": [], "models": models}
     return Assembly(data, report, wanted, nodes or ()).problem()
 
 
-def _column_text(path: Path) -> str:
+def column_text(path: Path) -> str:
     """Return a path with the name of the column in place of the keys of a fleet file."""
     column = next((name for name, keys in COLUMNS.items() if keys == path[2:]), None)
     if column is not None:
@@ -92,7 +92,7 @@ def _column_text(path: Path) -> str:
     return str(path[0]) if len(path) == 1 else path_text(path)
 
 
-def _model(cells: dict[str, str], index: int, report: Report) -> dict[str, Any]:
+def row_model(cells: dict[str, str], index: int, report: Report) -> dict[str, Any]:
     """Return a row as a model of a fleet file; a cell that is no number is noted, and 0."""
     model: dict[str, Any] = {"demand": {}, "slo": {}}
     for column, keys in COLUMNS.items():
@@ -103,7 +103,7 @@ def _model(cells: dict[str, str], index: int, report: Report) -> dict[str, Any]:
                 into[keys[-1]] = _value(column, cell)
             except ValueError as error:
                 report.add(("models", index, *keys), str(error))
-        elif column in _REQUIRED and not report.covers(("models", index)):
+        elif column in REQUIRED and not report.covers(("models", index)):
             report.add(("models", index, *keys), "is empty")
     return model
 

@@ -10,7 +10,7 @@ import numpy as np
 from kvplace.core.certificate import Bound
 from kvplace.core.result import OPTIMAL_GAP, Stop, relative_gap
 from kvplace.solver.compiled import Crew
-from kvplace.solver.scale.improve import Improver
+from kvplace.solver.scale.improve import WIDE, Improver
 from kvplace.solver.scale.numbers import Numbers, fluid_level
 from kvplace.solver.scale.packing import Packing, pack_rows
 from kvplace.solver.scale.place import bisect_first_fit, most_room_first
@@ -19,12 +19,16 @@ from kvplace.solver.watch import Watch
 
 __all__ = ["scale_bound", "solve_at_scale"]
 
-EFFORT = 40.0
-"""Pairs looked at per GPU without a time limit."""
-REST_EFFORT = 4.0
-"""The same for what a proved optimum leaves open."""
-PATIENCE = 60.0
-"""Pairs looked at per GPU without a gain after which not even time left over is used."""
+WORK = 1.2e6
+"""Pairs of GPUs of many models looked at without a time limit, whatever the fleet."""
+LEAST_EFFORT, MOST_EFFORT = 10.0, 40.0
+"""The same per GPU, at least and at most; pairs of few models count less."""
+REST_SHARE = 0.25
+"""Share of the effort for what a proved optimum leaves open."""
+FIXED = 30
+"""Subsets that cost as much as finding two GPUs' models in memory."""
+PATIENCE = 2.0
+"""Effort without a gain, in multiples of the default, after which not even time left is used."""
 
 
 def scale_bound(numbers: Numbers) -> Bound:
@@ -90,14 +94,15 @@ def solve_at_scale(
     crew = Crew(threads)
     try:
         improver = Improver(best, level, seed, crew, watch)
-        effort = EFFORT if iterations is None else float(iterations)
+        usual = _effort(numbers)
+        effort = usual if iterations is None else float(iterations)
         if iterations is None and watch.left < math.inf:
             effort = math.inf
         if given is None or effort > 0:
             improver.balance()
-        improver.relieve(bound.value * (1 + gap), effort, PATIENCE)
+        improver.relieve(bound.value * (1 + gap), effort, PATIENCE * usual)
         if float(best.kvpr().max()) <= bound.value * (1 + OPTIMAL_GAP) and gap < OPTIMAL_GAP:
-            improver.relieve(0.0, REST_EFFORT, PATIENCE)
+            improver.relieve(0.0, REST_SHARE * min(usual, effort), math.inf)
     finally:
         crew.close()
     value = float(best.kvpr().max())
@@ -107,6 +112,14 @@ def solve_at_scale(
             Stop.OPTIMAL if relative_gap(value, bound.value) <= OPTIMAL_GAP else Stop.GAP
         )
     return best.gpu_of(numbers.n), stop, improver.exchanges
+
+
+def _effort(numbers: Numbers) -> float:
+    """Return the pairs to look at per GPU, more where a pair has fewer subsets to look at."""
+    k = numbers.n / numbers.g
+    subsets = min(1 + k + k * (k - 1) / 2 + k * (k - 1) * (k - 2) / 6, WIDE)
+    cost = (FIXED + subsets) / (FIXED + WIDE)
+    return min(max(WORK / numbers.g, LEAST_EFFORT), MOST_EFFORT) / cost
 
 
 def _start(

@@ -14,7 +14,7 @@ from kvplace.solver.scale.packing import Packing
 from kvplace.solver.sets import Floats, Ints
 from kvplace.solver.watch import Watch
 
-__all__ = ["Improver"]
+__all__ = ["WIDE", "Improver"]
 
 NARROW = 64
 """Subsets of each GPU where all GPUs are paired: all of up to two of ten models."""

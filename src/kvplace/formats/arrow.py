@@ -1,0 +1,158 @@
+"""Columnar files: Parquet in and out, big CSV in. The one file that knows the library for it."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any
+
+from kvplace.errors import InputError, MissingExtraError
+
+__all__ = ["Columns", "is_parquet", "numbers", "read_columns", "texts", "whole", "write_parquet"]
+
+Columns = Any
+"""A table of the library, which ships no types."""
+
+
+def is_parquet(path: str) -> bool:
+    """Whether a name is that of a Parquet file."""
+    return PurePath(path).suffix.lower() == ".parquet"
+
+
+def read_columns(path: str | os.PathLike[str]) -> Columns:
+    """Read a Parquet file whole; or a CSV, all cells of it as text and empty ones as missing.
+
+    Raises
+    ------
+    InputError
+        The file is missing, cannot be read, or is not what its name says.
+    MissingExtraError
+        The library is not installed.
+    """
+    arrow = _arrow("")
+    name = os.fspath(path)
+    try:
+        if is_parquet(name):
+            return _arrow("parquet").read_table(name)
+        csv = _arrow("csv")
+        header = csv.open_csv(name).schema.names
+        text = csv.ConvertOptions(
+            column_types=dict.fromkeys(header, arrow.string()), strings_can_be_null=True
+        )
+        return csv.read_csv(name, convert_options=text)
+    except FileNotFoundError:
+        raise InputError("there is no such file", name) from None
+    except (OSError, arrow.ArrowException, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"this file cannot be read: {reason}", name) from None
+
+
+def write_parquet(columns: dict[str, object], metadata: dict[str, str]) -> bytes:
+    """Return the bytes of a Parquet file.
+
+    Parameters
+    ----------
+    columns
+        Arrays of the standard library, lists of text, or pairs of positions and the texts that
+        they stand for.
+    metadata
+        What the file states besides.
+    """
+    arrow = _arrow("")
+    arrays = {name: _written(arrow, column) for name, column in columns.items()}
+    table = arrow.table(arrays).replace_schema_metadata(metadata)
+    sink = arrow.BufferOutputStream()
+    _arrow("parquet").write_table(table, sink, compression="zstd")
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _written(arrow: Any, column: Any) -> Any:
+    """Return a column as an array of the library, without a copy where there can be none."""
+    if isinstance(column, array):
+        kind = {"q": arrow.int64(), "i": arrow.int32(), "d": arrow.float64()}[column.typecode]
+        return arrow.Array.from_buffers(kind, len(column), [None, arrow.py_buffer(column)])
+    if isinstance(column, tuple):
+        positions, values = column
+        return arrow.DictionaryArray.from_arrays(_written(arrow, positions), arrow.array(values))
+    return arrow.array(column, arrow.string())
+
+
+def numbers(column: Any, scale: float = 1.0) -> tuple[array[float], list[int]]:
+    """Return a column as floats, NaN where missing, and the rows that hold no number.
+
+    Parameters
+    ----------
+    column
+        Of numbers, or of text.
+    scale
+        What each is multiplied by.
+    """
+    arrow, compute = _arrow(""), _arrow("compute")
+    kind, bad = column.type, []
+    if arrow.types.is_string(kind) or arrow.types.is_large_string(kind):
+        plain = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?$"
+        sound = compute.fill_null(compute.match_substring_regex(column, plain), fill_value=True)
+        bad = _where(compute.invert(sound))
+        column = compute.if_else(sound, column, None)
+    elif not (arrow.types.is_integer(kind) or arrow.types.is_floating(kind)):
+        bad = list(range(min(len(column), 1)))
+        column = arrow.nulls(len(column))
+    floats = compute.cast(column, arrow.float64())
+    if scale != 1.0:
+        floats = compute.multiply(floats, scale)
+    return _taken(compute.fill_null(floats, float("nan")), "d"), bad
+
+
+def whole(column: Any) -> array[int]:
+    """Return a column of whole numbers; -1 where missing or not whole."""
+    arrow, compute = _arrow(""), _arrow("compute")
+    numeric, _ = numbers(column)
+    floats = _written(arrow, numeric)
+    sound = compute.fill_null(compute.equal(compute.floor(floats), floats), fill_value=False)
+    kept = compute.if_else(sound, floats, -1.0)
+    taken: array[int] = _taken(compute.cast(kept, arrow.int64(), safe=False), "q")
+    return taken
+
+
+def texts(column: Any) -> tuple[Sequence[str], array[int]]:
+    """Return the different texts of a column, and the position of each row's; -1 where missing."""
+    compute, arrow = _arrow("compute"), _arrow("")
+    if not arrow.types.is_dictionary(column.type):
+        column = compute.dictionary_encode(compute.cast(column, arrow.string()))
+    one = column.unify_dictionaries().combine_chunks()
+    one = one.chunk(0) if hasattr(one, "chunk") else one
+    indices = compute.fill_null(compute.cast(one.indices, arrow.int64()), -1)
+    return one.dictionary.to_pylist(), _taken(indices, "q")
+
+
+def _where(mask: Any) -> list[int]:
+    """Return the rows of a mask that are set."""
+    rows: list[int] = _arrow("compute").indices_nonzero(mask).to_pylist()
+    return rows
+
+
+def _taken(column: Any, code: str) -> Any:
+    """Return a column without missing entries as an array of the standard library."""
+    taken: Any = array(code)
+    for chunk in column.chunks if hasattr(column, "chunks") else [column]:
+        first, end = 8 * chunk.offset, 8 * (chunk.offset + len(chunk))
+        taken.frombytes(memoryview(chunk.buffers()[1])[first:end])
+    return taken
+
+
+def _arrow(module: str) -> Any:
+    """Return the library, or a module of it."""
+    try:
+        import pyarrow  # noqa: ICN001, PLC0415 - an optional extra
+        import pyarrow.compute  # noqa: PLC0415 - same
+        import pyarrow.csv  # noqa: PLC0415 - same
+        import pyarrow.parquet  # noqa: PLC0415 - same
+    except ImportError as error:
+        raise MissingExtraError(
+            "Parquet files and tables beyond 64 MiB need the extra 'columns': "
+            "pip install 'kvplace[columns]'"
+        ) from error
+    return getattr(pyarrow, module) if module else pyarrow

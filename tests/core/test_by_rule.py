@@ -1,0 +1,67 @@
+"""Certificates by rule: accepted where they hold, and only there."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvplace.core.by_rule import RuleCertificate
+from kvplace.core.certificate import check_certificate, spelled_out
+from kvplace.core.model import Replicas
+from kvplace.core.problem import Problem
+from oracle import solve_exactly
+from tiny import GIB, byte_problem, byte_problems
+
+
+def test_fluid_by_hand():
+    # 6 requests/s over (20 - 8) bytes: 0.5 per byte, in GiB.
+    problem = byte_problem([10, 10], [(4, 2.0), (4, 4.0)])
+    assert not check_certificate(problem, RuleCertificate(0.4999 * GIB, "fluid"))
+    assert "below" in check_certificate(problem, RuleCertificate(0.5001 * GIB, "fluid"))
+    assert check_certificate(problem, RuleCertificate(0.0, "fluid"))
+    assert check_certificate(problem, RuleCertificate(math.nan, "fluid"))
+    assert "8 bytes of 20" not in check_certificate(problem, RuleCertificate(0.4 * GIB, "fluid"))
+    assert "bytes of 20" in check_certificate(problem, RuleCertificate(math.inf, "fluid"))
+
+
+def test_single_model_by_hand():
+    problem = byte_problem([10, 8], [(4, 3.0), (4, 1.0)])
+    assert not check_certificate(problem, RuleCertificate(0.5 * GIB, "single-model", "m0"))
+    assert check_certificate(problem, RuleCertificate(0.51 * GIB, "single-model", "m0"))
+    assert check_certificate(problem, RuleCertificate(0.5 * GIB, "single-model", "m1"))
+    assert "no model" in check_certificate(problem, RuleCertificate(0.1, "single-model", "x"))
+    assert "no rule" in check_certificate(problem, RuleCertificate(0.1, "guess"))
+
+
+def test_split_models_have_no_rule():
+    problem = byte_problem([10, 10], [(4, 2.0), (4, 4.0)])
+    models = (replace(problem.models[0], replicas=Replicas(1, 2)), problem.models[1])
+    split = Problem(models, problem.fleet, problem.objective)
+    assert "split" in check_certificate(split, RuleCertificate(0.1, "fluid"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    byte_problems(),
+    st.sampled_from(["fluid", "single-model"]),
+    st.one_of(st.floats(0.01, 2.0), st.just(math.inf)),
+)
+def test_what_a_rule_proves_is_true_and_its_prices_prove_it(problem, rule, factor):
+    truth = solve_exactly(problem, leximax=False)
+    optimum = float(truth.optimum) if truth.feasible else 1.0
+    name = problem.models[0].name if rule == "single-model" else ""
+    certificate = RuleCertificate(optimum * factor if optimum else factor, rule, name)
+    if check_certificate(problem, certificate):
+        return
+    if truth.feasible:
+        assert certificate.threshold <= optimum * (1 + 1e-12)
+    lower = replace(certificate, threshold=certificate.threshold * (1 - 1e-9))
+    assert not check_certificate(problem, spelled_out(problem, lower))
+
+
+@pytest.mark.parametrize("rule", ["fluid", "single-model"])
+def test_a_bound_of_memory_alone(rule):
+    problem = byte_problem([10, 10], [(11, 1.0), (10, 1.0)])
+    assert not check_certificate(problem, RuleCertificate(math.inf, rule, "m0"))
