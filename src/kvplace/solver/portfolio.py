@@ -169,7 +169,6 @@ class Portfolio:
         from kvplace.solver.columns import Configuration  # noqa: PLC0415 - numpy and HiGHS: only here
         from kvplace.solver.exact import Proof, nothing_below  # noqa: PLC0415 - same
 
-        self._lift()
         program = Configuration(self.arrays)
         proof = Proof(self.bound.value)
         affordable = self.arrays.n <= PROGRAM_MODELS
@@ -180,6 +179,9 @@ class Portfolio:
             program.add(self.state.gpu_of)
             nothing_below(program, proof, self.state.worst(), self._watch, QUICK_ROUNDS)
             self._take(program, proof)
+        if self._value_open():
+            self._lift()
+            proof.value = self.bound.value
         if self.arrays.n <= TINY_MODELS and self._value_open():
             self._prove(program, proof, 0)
         self._spread()
