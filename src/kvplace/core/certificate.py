@@ -46,6 +46,8 @@ SCALE_BITS = 64
 """Sizes are integers in units of 2**-64 bytes: fine enough where a single byte stays free."""
 GRID = 1024
 """Most levels of room in the checker's table."""
+PLAIN_STEPS = 500
+"""Knapsack nodes before tables are made."""
 MAX_STEPS = 2_000_000
 """Knapsack nodes after which the checker gives up, which counts as rejected."""
 
@@ -113,7 +115,9 @@ def scaled_sizes(problem: Problem, threshold: float) -> list[int]:
     for index, load in enumerate(problem.loads):
         weights = problem.need(index).weights_bytes << SCALE_BITS
         if load and threshold < math.inf:
-            weights += math.floor(Fraction(load) * (unit << SCALE_BITS) / Fraction(threshold))
+            part, of = load.as_integer_ratio()
+            top, bottom = float(threshold).as_integer_ratio()
+            weights += part * (unit << SCALE_BITS) * bottom // (of * top)
         sizes.append(weights)
     return sizes
 
@@ -273,12 +277,8 @@ def _knapsack_above(groups: list[_Offers], memory: int, worth: int) -> str:
         for kind in ([(offers, count)] if len(offers) == 1 else [(offers, 1)] * count)
     ]
     levels = min(GRID, 8 * len(kinds))
-    by_size = _tables(
-        [([(o.price, o.size) for o in offers], n) for offers, n in kinds], capacity, levels
-    )
-    by_least = _tables(
-        [([(o.price, o.kept) for o in offers], n) for offers, n in kinds], memory, levels
-    )
+    by_size: list[list[int]] = []
+    by_least: list[list[int]] = []
     dense = _densest([offers for offers, _ in kinds])
     stack = [(0, capacity, memory, 0)]
     steps = 0
@@ -294,9 +294,17 @@ def _knapsack_above(groups: list[_Offers], memory: int, worth: int) -> str:
         best, size = dense[at]
         if size and price + room * best // size <= worth:
             continue
-        more = by_size[at][room * levels // capacity] if capacity else 0
-        if price + min(more, by_least[at][least * levels // memory]) <= worth:
-            continue
+        if steps == PLAIN_STEPS:  # most searches end before the tables pay
+            by_size = _tables(
+                [([(o.price, o.size) for o in offers], n) for offers, n in kinds], capacity, levels
+            )
+            by_least = _tables(
+                [([(o.price, o.kept) for o in offers], n) for offers, n in kinds], memory, levels
+            )
+        if by_size:
+            more = by_size[at][room * levels // capacity] if capacity else 0
+            if price + min(more, by_least[at][least * levels // memory]) <= worth:
+                continue
         offers, count = kinds[at]
         stack.append((at + 1, room, least, price))
         for offer in offers:
