@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from kvplace.report.text import clean, fit, flow, short_names, shorten
+from kvplace.report.text import clean, fit, flow, gpus_text, short_names, shorten
 
 
 @given(st.text(st.characters(), max_size=60))
@@ -58,3 +58,21 @@ def test_short_names_drop_the_organisation_only_where_that_stays_unique():
         "b/y": "y",
         "z/": "z/",
     }
+
+
+@pytest.mark.parametrize(
+    ("gpus", "text"),
+    [
+        ((), ""),
+        (("h100/3",), "h100/3"),
+        (("h100/0", "h100/1"), "h100/0+1"),
+        (("h100/0", "h100/1", "h100/2", "h100/3"), "h100/0-3"),
+        (("h100/1", "h100/5"), "h100/1+5"),
+        (("h100/5", "h100/4"), "h100/5+4"),  # the order of ranks is kept
+        (("a/b/0", "a/b/1", "a/b/2", "a/b/7"), "a/b/0-2+7"),
+        (("x/0", "y/1"), "x/0+y/1"),
+        (("gpu-a", "gpu-b"), "gpu-a+gpu-b"),
+    ],
+)
+def test_gpus_of_a_replica_are_short_where_they_are_of_one_node(gpus, text):
+    assert gpus_text(gpus) == text

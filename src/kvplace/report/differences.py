@@ -9,7 +9,7 @@ from kvplace.core.problem import Problem
 from kvplace.report.scores import Cell, rows_csv, rows_json
 from kvplace.report.summary import format_kvpr
 from kvplace.report.table import Look
-from kvplace.report.text import Paint, clean, fit
+from kvplace.report.text import Paint, clean, fit, gpus_text
 from kvplace.units import format_bytes
 
 __all__ = [
@@ -102,7 +102,7 @@ def differences_table(found: Differences, look: Look | None = None) -> str:
     lines = []
     for change in found.changes:
         mark, colour = _MARKS[change.kind]
-        source, target = (_gpus(gpus) for gpus in (change.source, change.target))
+        source, target = (gpus_text(gpus) for gpus in (change.source, change.target))
         where = f"{source} -> {target}" if change.kind == "move" else source or target
         weights = format_bytes(found.weights_bytes.get(change.model, 0))
         line = f"{fit(change.model, width)}  {clean(where)}  {weights}"
@@ -153,10 +153,6 @@ def differences_csv(found: Differences) -> str:
     if not rows:
         return "change,model,from,to,weights_bytes\n"
     return rows_csv(rows)
-
-
-def _gpus(gpus: tuple[str, ...]) -> str:
-    return "+".join(gpus)
 
 
 def counts(found: Differences) -> str:

@@ -9,7 +9,7 @@ from kvplace.errors import MissingExtraError
 from kvplace.report.differences import Differences, change_in_words, counts, next_difference
 from kvplace.report.page_charts import convergence_chart, profile_chart
 from kvplace.report.page_data import Subject, kvpr_text, page_values, pressure_class
-from kvplace.report.text import clean
+from kvplace.report.text import clean, gpus_text
 from kvplace.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -64,7 +64,15 @@ def page(
         digest=subject.problem.digest[:19],
         data={
             "models": [
-                [m["name"], ", ".join(m["gpus"]), m["weights"], m["rate"], m["part"], m["worst"]]
+                [
+                    m["name"],
+                    ", ".join(m["gpus"]),
+                    m["weights"],
+                    m["rate"],
+                    m["part"],
+                    m["worst"],
+                    m["ids"],
+                ]
                 for m in values["models"]
             ]
         },
@@ -97,8 +105,8 @@ def _change(subject: Subject, baseline: Subject, found: Differences) -> dict[str
             {
                 "kind": change.kind,
                 "model": clean(change.model),
-                "source": clean("+".join(change.source)),
-                "target": clean("+".join(change.target)),
+                "source": clean(gpus_text(change.source)),
+                "target": clean(gpus_text(change.target)),
                 "weights": format_bytes(found.weights_bytes.get(change.model, 0)),
             }
             for change in found.changes

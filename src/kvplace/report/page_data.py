@@ -11,7 +11,7 @@ from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.report.summary import format_kvpr
-from kvplace.report.text import clean, short_names
+from kvplace.report.text import clean, gpus_text, short_names
 from kvplace.units import GIB, format_percent
 
 __all__ = ["CLASSES", "Claim", "Step", "Subject", "kvpr_text", "page_values", "pressure_class"]
@@ -242,8 +242,11 @@ def _models(subject: Subject) -> list[dict[str, Any]]:
             part = shard.load / loads[gpu.id] if loads[gpu.id] else 0.0
             load[shard.model] = max(load.get(shard.model, 0.0), part)
     places: dict[str, list[str]] = {}
+    found_by: dict[str, list[str]] = {}  # ids that a short form does not spell out
     for replica in subject.placement:
-        places.setdefault(replica.model, []).append("+".join(replica.gpus))
+        places.setdefault(replica.model, []).append(gpus_text(replica.gpus))
+        if len(replica.gpus) > 1:
+            found_by.setdefault(replica.model, []).extend(replica.gpus)
     worst: dict[str, float] = {}
     for replica in subject.placement:
         hottest = max(kvpr[gpu] for gpu in replica.gpus)
@@ -251,6 +254,7 @@ def _models(subject: Subject) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {
             "name": clean(model.name),
+            "ids": clean(" ".join(found_by.get(model.name, []))),
             "gpus": [clean(place) for place in places.get(model.name, [])],
             "weights": f"{model.weights_bytes / GIB:,.1f}",
             "rate": f"{model.demand.requests_per_second:.3g}",

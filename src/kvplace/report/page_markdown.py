@@ -4,7 +4,7 @@ import re
 
 from kvplace.report.differences import Differences, change_in_words, counts
 from kvplace.report.page_data import Subject, kvpr_text, page_values
-from kvplace.report.text import clean
+from kvplace.report.text import clean, gpus_text
 from kvplace.units import format_bytes
 
 __all__ = ["markdown_summary"]
@@ -61,8 +61,8 @@ def _changes(subject: Subject, baseline: Subject, found: Differences) -> list[st
     lines += ["", "<details><summary>Changes</summary>", "", "| | model | from | to |"]
     lines.append("|---|---|---|---|")
     lines += [
-        f"| {one.kind} | {_cell(one.model)} | {_cell('+'.join(one.source))} "
-        f"| {_cell('+'.join(one.target))} |"
+        f"| {one.kind} | {_cell(one.model)} | {_cell(gpus_text(one.source))} "
+        f"| {_cell(gpus_text(one.target))} |"
         for one in found.changes[:_CHANGES_SHOWN]
     ]
     if len(found.changes) > _CHANGES_SHOWN:

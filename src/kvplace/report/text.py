@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len, set_cell_size
 
-__all__ = ["Paint", "clean", "fit", "flow", "short_names", "shorten"]
+__all__ = ["Paint", "clean", "fit", "flow", "gpus_text", "short_names", "shorten"]
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "green": "32", "cyan": "36"}
 _ORGANISED = re.compile(r"[\w.-]+/[^/]+")
@@ -73,6 +73,26 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     tails = {name: name.partition("/")[2] if _ORGANISED.fullmatch(name) else name for name in names}
     count = Counter(tails[name] for name in names)
     return {name: tail if count[tail] == 1 else name for name, tail in tails.items()}
+
+
+def gpus_text(gpus: Sequence[str]) -> str:
+    """Return the GPUs of a replica in rank order, short where they are of one node.
+
+    ``h100/0-3`` stands for four in a row and ``h100/1+5`` for two that are not; ids that do not
+    end in ``/`` and a number, or are of different nodes, are joined whole.
+    """
+    parts = [gpu.rpartition("/") for gpu in gpus]
+    node = parts[0][0] if parts else ""
+    if len(gpus) < 2 or any(p[0] != node or not p[1] or not p[2].isdecimal() for p in parts):
+        return "+".join(gpus)
+    runs: list[list[int]] = []
+    for number in (int(tail) for _, _, tail in parts):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    texts = [f"{r[0]}-{r[-1]}" if len(r) > 2 else "+".join(map(str, r)) for r in runs]
+    return f"{node}/{'+'.join(texts)}"
 
 
 def flow(items: Sequence[str], width: int, lines: int | None) -> list[str]:
