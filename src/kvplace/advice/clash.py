@@ -7,10 +7,10 @@ Every claim rests on a proof by the solver; what it cannot settle counts as poss
 the answer says that a smaller clash may exist.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import comb
 
 from kvplace.advice.demanded import Demanded, Kind, demanded_of, keeping
 from kvplace.advice.within import Verdict, placeable
@@ -23,8 +23,8 @@ __all__ = ["Clash", "find_clash"]
 
 SETS_TRIED = 400
 """Smaller sets looked at one by one after the filter, where there are no more than so many."""
-QUESTION_SECONDS = 2.0
-"""Most time for one question where the whole has a limit."""
+QUESTION_SHARE, QUESTION_SECONDS = 0.025, 2.0
+"""Share of a time limit for one question, and most time for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,8 @@ class _Filter:
     def __init__(self, problem: Problem, watch: Watch) -> None:
         self._problem = problem
         self._watch = watch
-        self._seconds = QUESTION_SECONDS if watch.left < float("inf") else None
+        share = watch.left * QUESTION_SHARE
+        self._seconds = min(share, QUESTION_SECONDS) if share < math.inf else None
         self._known: dict[frozenset[Demanded], Verdict] = {}
 
     def run(self) -> Clash | None:
@@ -151,7 +152,7 @@ class _Filter:
         known = True
         tried = 0
         for size in range(len(found) - len(needed)):
-            tried += comb(len(others), size)
+            tried += math.comb(len(others), size)
             if tried > SETS_TRIED or self._watch.stop:
                 return found, False
             for some in combinations(others, size):
@@ -165,6 +166,8 @@ class _Filter:
         """Return whether some demands can be met together."""
         key = frozenset(members)
         if key not in self._known:
+            if self._watch.stop:
+                return Verdict.OPEN
             part = keeping(self._problem, key)
             self._known[key] = (
                 Verdict.POSSIBLE if part is None else placeable(part, self._watch, self._seconds)

@@ -18,8 +18,9 @@ from kvplace.solver.watch import Watch
 
 __all__ = ["Explanation", "explain"]
 
-FIRST_SHARE = 0.3
-"""Share of a time limit for the plan itself; the rest is for what follows from it."""
+FIRST_SHARE, CLASH_SHARE = 0.3, 0.5
+"""Share of a time limit for the plan itself, and share of what is left then for the clash; the
+rest is for what follows from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,8 @@ def _why_not(problem: Problem, result: Result, watch: Watch) -> Explanation:
     if result.status is not Status.INFEASIBLE:
         return Explanation(result, None, None, (), None, (), watch.stop is None)
     watch.tell("smallest clash")
-    clash = find_clash(problem, watch)
+    share = watch.left * CLASH_SHARE
+    clash = find_clash(problem, Within(watch, share if share < float("inf") else None))
     repairs: tuple[Repair, ...] = ()
     if clash is not None:
         watch.tell("repairs")

@@ -1,6 +1,7 @@
 """Ways out of a clash, each verified: after it a placement exists."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +14,7 @@ from kvplace.advice.changes import (
     smaller_weights,
     with_gpus,
 )
-from kvplace.advice.clash import QUESTION_SECONDS, Clash, find_clash
+from kvplace.advice.clash import QUESTION_SECONDS, QUESTION_SHARE, Clash, find_clash
 from kvplace.advice.demanded import Demanded, Kind, keeping, without
 from kvplace.advice.within import Verdict, placeable
 from kvplace.advice.words import demand_in_words, room_of
@@ -71,25 +72,39 @@ def find_repairs(problem: Problem, clash: Clash, watch: Watch | None = None) -> 
         Clock and interrupt; when it ends, the repairs found so far are returned.
     """
     run = _Run(watch or Watch())
-    found = [
-        Repair((change,))
-        for change in (*_released(problem, clash), *_engines(problem, clash))
-        if run.possible(change.problem)
-    ]
+    found = run.single(_released(problem, clash))
+    hardware = [Repair((change,)) for change in run.hardware(problem, clash)]
+    found += run.single(_engines(problem, clash))
+    found += run.single(_left_out(problem, clash))
     for kind in ("degree", "weights") if not found else ():
         found += run.several(problem, clash, kind)
         if found:
             break
-    found += [Repair((change,)) for change in run.hardware(problem, clash)]
-    return tuple(sorted(found, key=lambda repair: (repair.effort, len(repair.changes))))
+    return tuple(sorted(found + hardware, key=lambda repair: (repair.effort, len(repair.changes))))
 
 
 def _released(problem: Problem, clash: Clash) -> Iterator[Change]:
-    """Yield the problem without each member of the clash."""
+    """Yield the problem without each rule or limit of the clash."""
     for member in clash.members:
+        changed = None if member.kind is Kind.MODEL else without(problem, member)
+        if changed is not None:
+            yield _release(problem, member, changed)
+
+
+def _left_out(problem: Problem, clash: Clash) -> Iterator[Change]:
+    """Yield the problem without each of the largest models of the clash."""
+    for index in _largest(problem, clash):
+        member = Demanded(Kind.MODEL, problem.models[index].name)
         changed = without(problem, member)
         if changed is not None:
             yield _release(problem, member, changed)
+
+
+def _largest(problem: Problem, clash: Clash) -> list[int]:
+    """Return the positions of the largest models of a clash."""
+    names = [member.subject for member in clash.members if member.kind is Kind.MODEL]
+    indices = [problem.index_of[name] for name in names]
+    return sorted(indices, key=lambda i: -problem.models[i].weights_bytes)[:MODELS_TRIED]
 
 
 def _release(problem: Problem, member: Demanded, changed: Problem) -> Change:
@@ -104,12 +119,7 @@ def _release(problem: Problem, member: Demanded, changed: Problem) -> Change:
 
 def _engines(problem: Problem, clash: Clash) -> Iterator[Change]:
     """Yield other ways to run the largest models of the clash."""
-    names = [member.subject for member in clash.members if member.kind is Kind.MODEL]
-    indices = sorted(
-        (problem.index_of[name] for name in names),
-        key=lambda index: -problem.models[index].weights_bytes,
-    )[:MODELS_TRIED]
-    for index in indices:
+    for index in _largest(problem, clash):
         degree = higher_degree(problem, index)
         if degree is not None:
             yield degree
@@ -121,7 +131,12 @@ class _Run:
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
-        self._seconds = QUESTION_SECONDS if watch.left < float("inf") else None
+        share = watch.left * QUESTION_SHARE
+        self._seconds = min(share, QUESTION_SECONDS) if share < math.inf else None
+
+    def single(self, changes: Iterable[Change]) -> list[Repair]:
+        """Return the changes that are enough by themselves."""
+        return [Repair((change,)) for change in changes if self.possible(change.problem)]
 
     def possible(self, problem: Problem) -> bool:
         """Whether a placement of the problem was found."""
@@ -189,7 +204,7 @@ class _Run:
         current, at = problem, clash
         while len(changes) < STEPS and not self.watch.stop:
             steps = sorted(
-                (*_released(current, at), *_engines(current, at)),
+                (*_released(current, at), *_engines(current, at), *_left_out(current, at)),
                 key=lambda step: (step.effort, step.kind != favoured),
             )
             step = next((one for one in steps if self._undoes(one, at)), None)
