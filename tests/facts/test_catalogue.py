@@ -93,6 +93,7 @@ def test_every_wrong_row_is_told_with_its_line(own):
         gpu_types()
     lines = caught.value.lines()
     assert len(lines) == 3
+    assert lines[0].endswith("usable_gib, line 2: 'ten' is no number of GiB")
     assert [f"line {n}" in line for n, line in zip((2, 3, 4), lines, strict=True)] == [True] * 3
     (own / "models.csv").write_text("name\nx\n")
     with pytest.raises(InputError) as caught:

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kvplace.errors import InputError
-from kvplace.facts.tables import number, read_tables
-from kvplace.units import parse_bytes
+from kvplace.facts.tables import gibibytes, number, read_tables
 
 __all__ = ["GPUType", "gpu_type", "gpu_types"]
 
@@ -61,7 +60,7 @@ def _gpu_type(row: Mapping[str, str]) -> GPUType:
     """Make a GPU type of a row."""
     return GPUType(
         name=row["name"].strip(),
-        memory_bytes=parse_bytes(f"{row['usable_gib'].strip()}GiB"),
+        memory_bytes=gibibytes(row, "usable_gib"),
         source=row["source"],
         box_gb=number(row, "box_gb"),
         bandwidth_gb_per_second=number(row, "bandwidth_gb_s"),

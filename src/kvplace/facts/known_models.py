@@ -8,8 +8,7 @@ from kvplace.core.fact import Fact
 from kvplace.errors import Fault, InputError
 from kvplace.facts.cache import CacheGroup, CacheLayout, Units
 from kvplace.facts.huggingface import ModelFacts
-from kvplace.facts.tables import number, read_tables
-from kvplace.units import parse_bytes
+from kvplace.facts.tables import gibibytes, number, read_tables
 
 __all__ = ["KnownModel", "known_model", "known_models", "near_model"]
 
@@ -152,7 +151,7 @@ def _known_model(row: Mapping[str, str]) -> KnownModel:
         state = 0
     return KnownModel(
         name=row["name"].strip(),
-        weights_bytes=parse_bytes(f"{row['weights_gib'].strip()}GiB"),
+        weights_bytes=gibibytes(row, "weights_gib"),
         weight_dtype=row.get("weight_dtype", ""),
         kv_bytes_per_token=kv,
         kv_units=units,

@@ -7,9 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from kvplace.errors import Fault, InputError
+from kvplace.errors import Fault, InputError, UnitError
+from kvplace.units import parse_bytes
 
-__all__ = ["CATALOGUE_VARIABLE", "number", "read_tables", "user_directory"]
+__all__ = ["CATALOGUE_VARIABLE", "gibibytes", "number", "read_tables", "user_directory"]
 
 CATALOGUE_VARIABLE = "KVPLACE_CATALOGUE"
 """Environment variable: the directory of a user's own ``gpus.csv`` and ``models.csv``."""
@@ -114,3 +115,18 @@ def number(row: Mapping[str, str], column: str) -> float | None:
     if not 0 <= value < float("inf"):
         raise InputError([Fault(f"{text!r} is no number of at least 0", column)])
     return value
+
+
+def gibibytes(row: Mapping[str, str], column: str) -> int:
+    """Return a cell of GiB that is filled, in bytes.
+
+    Raises
+    ------
+    InputError
+        The cell holds no amount of memory.
+    """
+    cell = row[column].strip()
+    try:
+        return parse_bytes(f"{cell}GiB")
+    except UnitError as error:
+        raise InputError([Fault(f"{cell!r} is no number of GiB", column)]) from error
