@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -229,9 +228,10 @@ def test_a_signal_returns_the_best_so_far(tmp_path):
 
 def test_a_small_plan_is_quick():
     command = [shutil.which("kvplace", path=Path(sys.executable).parent), "plan", EXAMPLE]
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run(command, capture_output=True, check=True)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 1.5  # 0.5 s alone; the tests share the machine
+    before = os.times()
+    subprocess.run(command, capture_output=True, check=True)
+    after = os.times()
+    busy = (after.children_user - before.children_user) + (
+        after.children_system - before.children_system
+    )
+    assert busy < 1.0  # 0.3 s of CPU, which is the time it takes on an idle machine
