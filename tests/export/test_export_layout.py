@@ -196,6 +196,17 @@ def test_the_floor_of_aibrix_is_one_request_of_the_longest_length_or_the_part():
         assert claim["spec"]["perGPU"]["kvFloor"] == f"{floor}Mi"
 
 
+def test_a_name_that_looks_like_a_scheme_is_no_url_of_aibrix():
+    """Found by plan 7318 of those with hostile names."""
+    fleet, placement = Fleet((node("n", 1),)), Placement((Replica("m", 0, ("n/0",)),))
+    for source, url in (("日本//x", "huggingface://%E6%97%A5%E6%9C%AC//x"),
+                        ("é://x", "huggingface://%C3%A9%3A//x"),
+                        ("s3://b/é", "s3://b/%C3%A9")):  # fmt: skip
+        files = aibrix_files(lay_out(Problem((model("m", 8, source=source),), fleet), placement))
+        (claim,) = [o for o in objects(files) if o["kind"] == "ModelClaim"]
+        assert claim["spec"]["artifactURL"] == url
+
+
 def test_flags_as_keys_and_values():
     args = ("--max-model-len", "8192", "--no-enable-x", "--y", '--z={"a": 1}', "--name=b")
     assert flag_pairs(args, "m")["--max-model-len"] == "8192"

@@ -5,6 +5,7 @@ mixes degrees cannot be a pool. Memory flags are AIBrix's own; it refuses them i
 """
 
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from kvplace.export.text import yaml_text
 __all__ = ["aibrix_files"]
 
 _MIB = 2**20
+_SCHEME = re.compile(r"[a-z][a-z0-9]*", re.ASCII)
 _RUNTIME_PORT = 8080
 _POOL = "pool.aibrix.ai"
 _OWN_FLAGS = frozenset(
@@ -187,6 +189,6 @@ def _claim(group: Group, engine: Engine) -> dict[str, Any]:
 def _artifact(source: str) -> str:
     """Return the location of a checkpoint as a URL."""
     scheme, mark, rest = source.partition("://")
-    if mark and scheme.isalnum():
+    if mark and _SCHEME.fullmatch(scheme):
         return f"{scheme}://{quote(rest, safe='/:@?=&%+~')}"
     return f"file://{quote(source)}" if source.startswith("/") else f"huggingface://{quote(source)}"
