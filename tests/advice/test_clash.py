@@ -141,7 +141,7 @@ def test_an_interrupt_leaves_a_clash_that_may_not_be_irreducible():
     assert clash is None or not clash.irreducible
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(byte_problems(gpus=3, models=5))
 def test_bytes(problem_):
     judged(problem_, lambda part: solve_exactly(part, leximax=False).feasible)
@@ -151,7 +151,7 @@ def test_bytes(problem_):
 def test_splits_copies_and_rules(seed):
     draw = random.Random(seed)
     found = 0
-    while found < 25:
+    while found < 15:
         found += judged(random_split_problem(draw, models=4), by_force) is not None
 
 

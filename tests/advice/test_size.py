@@ -238,6 +238,16 @@ def test_copies_split_by_capacity_may_lean_on_larger_gpus():
     assert floor_of(stock_of(made), 0.07).unreachable == ()
 
 
+def test_a_soft_rule_goes_before_the_target():
+    # Together they are at 10 / 40 = 0.25 whatever the size; what is proved is without the rule.
+    rule = Together(("a", "b"), soft=1, over="gpu")
+    made = problem([model("a", 20, 5.0), model("b", 20, 5.0)], fleet(80), rule)
+    (size,) = sized(made, 0.1).sizes
+    assert (size.mix, size.reasons, size.proved) == (None, (), False)
+    assert size.least_cost == 2
+    assert sized(made, 0.25).sizes[0].mix == (1,)
+
+
 def test_a_spread_does_not_fool_the_proof():
     zones = [{"zone": "a"}, {"zone": "a"}, {"zone": "b"}]
     copies = model("m", 50, 1.0, replicas=Replicas(3, 3))

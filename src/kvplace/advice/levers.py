@@ -94,8 +94,8 @@ def find_levers(
     """
     watch = watch or Watch()
     evaluation = evaluate(problem, placement)
-    enough = evaluation.value * (1 - GAIN)
     before = evaluation.value if before is None else before
+    enough = min(evaluation.value, before) * (1 - GAIN)
     changes = list(_changes(problem, evaluation))
     found = []
     for position, change in enumerate(changes):

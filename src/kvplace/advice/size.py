@@ -34,6 +34,8 @@ CELL_SECONDS = 4.0
 """Most time for one fleet of that table where the whole has a limit."""
 MOST_LINES = 200_000
 """Combinations of all kinds but one that are gone through at most."""
+MOST_UNSETTLED = 16
+"""Mixes neither shown to be enough nor excluded after which the answer stands as it is."""
 PROVED = 1e-9
 """Relative distance by which a bound must exceed the target, for the rounding of floats."""
 
@@ -234,12 +236,14 @@ class _Search:
         cap = math.inf if best is None else self._stock.cost(best)
         cheap = min(range(self._kinds), key=lambda kind: (self._stock.prices[kind], kind))
         heap, least = self._lines(cheap, cap)
-        while heap and not self._watch.stop:
+        unsettled = 0
+        while heap and unsettled < MOST_UNSETTLED and not self._watch.stop:
             (cost, _, _), mix = heapq.heappop(heap)
             if self._enough(mix):
                 return mix, min(cost, least)
             if not self._is_excluded(mix):
                 least = min(least, cost)  # open: the bound stays here, the search goes on
+                unsettled += 1
             longer = _with(mix, cheap, mix[cheap] + 1)
             if self._stock.cost(longer) < cap * (1 - PROVED) and longer[cheap] <= self._most:
                 heapq.heappush(heap, (self._order(longer), longer))
@@ -321,7 +325,10 @@ class _Search:
         """Solve until the target is reached or out of reach."""
         share = self._watch.left * QUESTION_SHARE
         seconds = max(LEAST_SECONDS, share) if share < math.inf else None
-        watch = Within(self._watch, seconds, enough=self._target, hopeless=self._target)
+        # Soft rules go before the KVPR, so the first plan within the target is not the last word.
+        soft = any(rule.soft is not None for rule in problem.rules)
+        enough = -math.inf if soft else self._target
+        watch = Within(self._watch, seconds, enough=enough, hopeless=self._target)
         return solve(problem, seed=self._seed, watch=watch)
 
 
