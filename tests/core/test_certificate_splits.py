@@ -94,8 +94,11 @@ def test_a_scope_by_hand():
 def test_uneven_copies_are_not_trusted_with_their_load():
     uneven = replace(HOT, replicas=Replicas(2, 2, Split.CAPACITY))
     problem = problem_of([10, 30], uneven)
-    assert possible_options(problem, 0, 1e-9) == [(0, 4 << SCALE_BITS, 4)]
-    assert possible_options(problem_of([10, 30], HOT), 0, 1e-9) == []
+    # At K = 1/4 an even part, of 4 + 4 / K bytes, fits the larger GPU; a lesser one may be there.
+    assert possible_options(problem, 0, 1 / 4) == [(0, 4 << SCALE_BITS, 4)]
+    assert possible_options(problem_of([10, 30], HOT), 0, 1 / 4) == [(1, 20 << SCALE_BITS, 4)]
+    # At K = 1/8 it does not, and one of the copies carries that much or more.
+    assert possible_options(problem, 0, 1 / 8) == []
     # A quarter on the small GPU and the rest on the large one, 2 / 6 and 6 / 26.
     assert solve_by_force(problem).value == pytest.approx(2 / 6)
 
@@ -117,12 +120,12 @@ def listed(problem, claim):
             weights = -(-model.weights_bytes // degree) + model.overhead_bytes
             load = Fraction(problem.shard(index, degree, 1 / copies).load)
             known = copies == 1 or model.replicas.split is Split.EVEN
-            more = load * unit / Fraction(claim.threshold) if known and load else 0
+            more = load * unit / Fraction(claim.threshold) if load else 0
             size = Fraction(math.floor((weights + more) * 2**SCALE_BITS), 2**SCALE_BITS)
             kept = weights + model.min_kv_bytes
             if any(size < memory and kept <= memory for memory in memories):
                 needed.append(degree * copies * price)
-                offers.append((price, size, kept))
+                offers.append((price, size if known else Fraction(weights), kept))
         found.append((min(needed, default=None), offers))
     return found
 
