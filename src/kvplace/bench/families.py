@@ -8,6 +8,7 @@ from importlib import resources
 import numpy as np
 
 from kvplace.bench.clusters import cluster
+from kvplace.bench.scale import SHAPES, SIZES, scale_problem
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import SLO, Demand, Model
 from kvplace.core.objective import Objective
@@ -122,17 +123,11 @@ def _grid(gpus: int, models: int) -> Callable[[int], Iterator[Case]]:
     return cases
 
 
-def _scale_10(models: int) -> Callable[[int], Iterator[Case]]:
-    """Return a family of 10 models per GPU of 80 GiB, 81 % of the memory in weights."""
+def _scale(shape: str, models: int) -> Callable[[int], Iterator[Case]]:
+    """Return a family of one shape and size, one case per seed."""
 
     def cases(seed: int) -> Iterator[Case]:
-        random = np.random.RandomState(seed)
-        gpus = models // 10
-        sizes = random.uniform(0.4, 1.6, models)
-        sizes *= 0.81 * MEMORY_GIB * gpus / sizes.sum()
-        rates, slos = random.uniform(1, 10, models), random.uniform(5, 10, models)
-        problem = build([MEMORY_GIB] * gpus, sizes.tolist(), rates.tolist(), slos.tolist())
-        yield Case(f"scale-10-{models}-{seed}", problem)
+        yield Case(f"{shape}-{models}-{seed}", scale_problem(shape, models, seed))
 
     return cases
 
@@ -155,7 +150,11 @@ FAMILIES: dict[str, Callable[[int], Iterator[Case]]] = {
     "50x100": _grid(50, 100),
     "50x150": _grid(50, 150),
     "100x200": _grid(100, 200),
-    "scale-10-1k": _scale_10(1000),
+    **{
+        f"{shape}-{size}": _scale(shape, models)
+        for shape in SHAPES
+        for size, models in SIZES.items()
+    },
     "scale-real-3k": _cluster("scale-real-3k", 3_000, 2_000, pinned=30),
     "scale-real-200k": _cluster("scale-real-200k", 200_000, 100_000, pinned=0),
 }

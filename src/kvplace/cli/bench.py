@@ -26,7 +26,11 @@ FAMILIES = (
     "50x100",
     "50x150",
     "100x200",
-    "scale-10-1k",
+    *(
+        f"{shape}-{size}"
+        for shape in ("scale-10", "scale-mixed", "scale-3", "scale-hot")
+        for size in ("1k", "10k", "100k", "300k", "1m")
+    ),
     "scale-real-3k",
     "scale-real-200k",
 )
@@ -127,8 +131,9 @@ def command(
     """Run solvers on the cases of each FAMILY and compare them.
 
     FAMILY is adrs (the 50 public cases, whose optima are known), stress, GPUSxMODELS such as
-    20x40, scale-10-1k, scale-real-3k (a cluster with tensor parallel, copies and rules), or a
-    fleet file of your own. Score is 1 / mean max KVPR + share of cases solved, as ADRS has it.
+    20x40, scale-10-1k, scale-mixed, scale-3 and scale-hot at 1k, 10k, 100k, 300k and 1m models,
+    scale-real-3k (a cluster with tensor parallel, copies and rules), or a fleet file of your own.
+    Score is 1 / mean max KVPR + share of cases solved, as ADRS has it.
     first-fit, best-fit and proportional (copies by demand) are what schedulers do; one-copy is
     auto without further copies. Rivals are cp-sat (OR-Tools), highs and rebalancer.
     """

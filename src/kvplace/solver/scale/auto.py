@@ -27,8 +27,9 @@ REST_SHARE = 0.25
 """Share of the effort for what a proved optimum leaves open."""
 FIXED = 30
 """Subsets that cost as much as finding two GPUs' models in memory."""
-PATIENCE = 2.0
-"""Effort without a gain, in multiples of the default, after which not even time left is used."""
+PATIENCE, TIMED_PATIENCE = 0.25, 2.0
+"""Effort without a gain that ends the search, in multiples of the default: without and with a
+time limit."""
 
 
 def scale_bound(numbers: Numbers) -> Bound:
@@ -96,11 +97,12 @@ def solve_at_scale(
         improver = Improver(best, level, seed, crew, watch)
         usual = _effort(numbers)
         effort = usual if iterations is None else float(iterations)
+        patience = PATIENCE * usual
         if iterations is None and watch.left < math.inf:
-            effort = math.inf
+            effort, patience = math.inf, TIMED_PATIENCE * usual
         if given is None or effort > 0:
             improver.balance()
-        improver.relieve(bound.value * (1 + gap), effort, PATIENCE * usual)
+        improver.relieve(bound.value * (1 + gap), effort, patience)
         if float(best.kvpr().max()) <= bound.value * (1 + OPTIMAL_GAP) and gap < OPTIMAL_GAP:
             improver.relieve(0.0, REST_SHARE * min(usual, effort), math.inf)
     finally:
