@@ -38,7 +38,7 @@ PLOTTED = 1e-3
 
 def one(shape, size):
     """Return what one fleet shows."""
-    solve(scale_problem(shape, 700, 1), iterations=1)  # loads the kernels
+    solve(scale_problem(shape, 3000, 1), iterations=1)  # loads the kernels
     problem = scale_problem(shape, SIZES[size], 0)
     floats = np.random.RandomState(0).uniform(size=SIZES[size])
     sorting = min(timed(lambda: np.argsort(floats)) for _ in range(3))
@@ -70,9 +70,10 @@ def audited(problem, placement):
 
     The spread is that of the KVPR of those that could share: the highest over the mean.
     """
-    held = placement.replicas
-    gpu_of = np.array(held.gpu_of)
     gpus = problem.fleet.gpus
+    position = {gpu.id: at for at, gpu in enumerate(gpus)}
+    on = {replica.model: position[replica.gpus[0]] for replica in placement}
+    gpu_of = np.array([on[name] for name in problem.names])
     assert len(gpu_of) == len(problem.models)
     assert gpu_of.min() >= 0
     assert gpu_of.max() < len(gpus)

@@ -208,6 +208,7 @@ def test_every_lie_is_found(solved, monkeypatch, scale):
     problem, _, path = solved
     if scale:
         monkeypatch.setattr(door, "SMALL_MODELS", 0)
+        monkeypatch.setattr(door, "SPARSE_MODELS", 0)
     path.write_bytes(plan_bytes(solve(problem)))
     table = pq.read_table(path)
     head = json.loads(table.schema.metadata[KEY.encode()])
@@ -258,6 +259,7 @@ def test_rows_in_any_order_are_the_same_plan(solved):
 
 def test_columns_and_objects_are_evaluated_alike(monkeypatch):
     monkeypatch.setattr(door, "SMALL_MODELS", 0)
+    monkeypatch.setattr(door, "SPARSE_MODELS", 0)
     problem = parse_table(csv_text(), "8x80GiB,4x141GiB")
     result = solve(problem)
     objects = Placement(tuple(result.placement))

@@ -43,6 +43,7 @@ def drawn(models, gpus, seed=0, fill=0.8, memory=(80,), tail=False):
 def at_scale(monkeypatch):
     """Every problem is solved by the fleet-scale path."""
     monkeypatch.setattr(door, "SMALL_MODELS", 0)
+    monkeypatch.setattr(door, "SPARSE_MODELS", 0)
 
 
 @settings(max_examples=150, deadline=None)
@@ -231,7 +232,7 @@ def test_a_cache_that_cannot_be_written_breaks_nothing(tmp_path):
         "    if cache: raise RuntimeError('cannot cache')\n"
         "    return f\n"
         "numba.njit = njit\n"
-        "door.SMALL_MODELS = 0\n"
+        "door.SMALL_MODELS = door.SPARSE_MODELS = 0\n"
         "r = door.solve(build([80] * 3, [9.0] * 12, [1.0] * 12, [5.0] * 12))\n"
         "print(r.evaluation.valid)\n"
     )

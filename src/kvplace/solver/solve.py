@@ -24,6 +24,9 @@ SOLVERS = ("auto", "reference", "prism-greedy")
 REFERENCE_ITERATIONS = 50
 SMALL_MODELS = 600
 """Up to so many models ``auto`` needs no compiled kernels."""
+SPARSE_MODELS, SPARSE_DENSITY = 2_000, 6.0
+"""The same where at most so many models share a GPU: groups are then refilled exactly, which is
+worth more than many exchanges, as long as that is affordable."""
 
 
 def solve(
@@ -79,7 +82,7 @@ def solve(
     watch = watch or Watch(time_limit)
     if not problem.plain:
         return _solve_general(problem, gap, seed, solver, start, iterations, watch)
-    if solver == "auto" and len(problem.models) > SMALL_MODELS:
+    if solver == "auto" and _at_scale(problem):
         return _solve_at_scale(problem, start, gap, seed, iterations, watch)
     arrays = load_problem(problem)
     bound = simple_bound(arrays)
@@ -195,6 +198,13 @@ def _refine_general(
         raise InputError([*found, "no way was found to repair this"], "placement")
     refined = run.cluster.unload(run.board.where)
     return _finish(problem, refined, run.bound, stop, "refine", 0, run.steps, watch)
+
+
+def _at_scale(problem: Problem) -> bool:
+    """Whether a fleet is one for the compiled kernels."""
+    models, gpus = len(problem.models), len(problem.fleet.gpus)
+    sparse = models <= min(SPARSE_MODELS, SPARSE_DENSITY * gpus)
+    return models > SMALL_MODELS and not sparse
 
 
 def _solve_at_scale(

@@ -27,7 +27,7 @@ REST_SHARE = 0.25
 """Share of the effort for what a proved optimum leaves open."""
 FIXED = 30
 """Subsets that cost as much as finding two GPUs' models in memory."""
-PATIENCE, TIMED_PATIENCE = 0.25, 2.0
+PATIENCE, TIMED_PATIENCE = 0.5, 2.0
 """Effort without a gain that ends the search, in multiples of the default: without and with a
 time limit."""
 

@@ -32,7 +32,7 @@ TRIES = 16
 """Partners of a hot GPU at most, unless so few are hot that looking for them costs more."""
 PAIRS = 4096
 """Pairs that cost about as much as finding the hot ones."""
-STUCK = 512
+STUCK = 4096
 """Partners that failed after which a hot GPU is left as it is, for leximax: on to the next."""
 CLOSE = 1e-12
 """Relative distance to the level at which nothing is left to gain."""
