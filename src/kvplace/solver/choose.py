@@ -78,6 +78,11 @@ class Chooser:
             whole = np.where(fit, each * self._shards, math.inf)
         return each, whole
 
+    @property
+    def sure_options(self) -> tuple[Floats, Floats, Floats]:
+        """Bytes, load that a certificate can count on, and shards, per model and option."""
+        return self._size, self._sure, self._shards
+
     def caps(self) -> list[float]:
         """Return the sizes of shard worth aiming at: parts of the largest GPU, and other GPUs."""
         sizes = np.unique(self.cluster.memory)[::-1].tolist()

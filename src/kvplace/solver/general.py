@@ -5,6 +5,7 @@ without a time limit gives the same plan everywhere.
 """
 
 import math
+from typing import TYPE_CHECKING
 
 from kvplace.core.certificate import Bound
 from kvplace.core.placement import Placement
@@ -21,6 +22,9 @@ from kvplace.solver.ruin import rebuild
 from kvplace.solver.watch import Watch
 from kvplace.solver.wide import Wide
 
+if TYPE_CHECKING:
+    from kvplace.solver.levels import LevelBound
+
 __all__ = ["General"]
 
 TINY = 64
@@ -29,6 +33,8 @@ STEPS = 2_000
 """Steps of one descent."""
 ROUNDS = 150
 """Rounds without gain that end the rebuilding of the first pass; doubled every pass."""
+CHECKED_MODELS = 6_000
+"""Models up to which a certificate of the configuration program is made and checked."""
 PACKED = 200
 """Copies placed at each target by ejection in the first pass; doubled every pass."""
 PASSES = 2
@@ -61,6 +67,7 @@ class General:
         self._fluid = FluidBound(self.chooser)
         self._low = self._fluid.value
         self._searched = False
+        self._levels: LevelBound | None = None
         self.board: Board | None = None
         self.steps = 0
         self._gap = max(gap, OPTIMAL_GAP)
@@ -110,7 +117,8 @@ class General:
     @property
     def bound(self) -> Bound:
         """The best bound, certified where it does not rest on a search."""
-        fluid = self._fluid.certified()
+        levels = self._levels.certified() if self._levels is not None else None
+        fluid = levels or self._fluid.certified()
         kept = self.board is not None and not any(self.board.flaws)
         if self._searched and not (kept and self._low <= fluid.value):
             return Bound(self._low, "search")
@@ -154,6 +162,7 @@ class General:
         watch = self._watch
         packer = Packer(self.chooser, self._seed, watch)
         passes = PASSES if watch.left == math.inf else TIMED_PASSES
+        self._raise_bound(board)
         for pass_ in range(passes):
             if watch.stop or self._closed(board):
                 break
@@ -162,6 +171,17 @@ class General:
             self.steps += rebuild(board, target, rounds, self._seed + pass_, watch)
             if board.valid:
                 self._squeeze(board, packer, (PACKED + 8 * self.cluster.n) << pass_)
+
+    def _raise_bound(self, board: Board) -> None:
+        """Ask the configuration program by levels, where its certificate can be checked."""
+        if not board.valid or self._closed(board) or self.cluster.n > CHECKED_MODELS:
+            return
+        from kvplace.solver.levels import LevelBound  # noqa: PLC0415 - HiGHS: only here
+
+        levels = LevelBound(self.chooser)
+        levels.rise(self._low, board, self._watch)
+        if levels.value > self._low:
+            self._low, self._levels = levels.value, levels
 
     def _squeeze(self, board: Board, packer: Packer, rounds: int) -> None:
         """Pack at lower and lower targets, nearer to the value each time that fails twice."""
