@@ -25,8 +25,9 @@ FIRST, LAST = 0.005, 1e6
 """Parts above the bound of the first and the last target; doubled in between."""
 HALVINGS = 5
 """Targets tried between the last that failed and the first that did not."""
-ORDERS = ("room", "degree")
-"""What goes first: the shards that take most room, or the models that are split most."""
+ORDERS = ("room", "degree", "apart")
+"""What goes first: the shards that take most room; the models that are split most; or those that
+cannot move freely later, each where most room is left, so that others can be exchanged around."""
 SHARES = (1.0, 0.75, 0.5, 0.35)
 """Parts of the largest GPU that one shard may take, tried in turn."""
 
@@ -131,8 +132,11 @@ def _rules(chooser: Chooser) -> list[tuple[float, str, bool]]:
     cluster = chooser.cluster
     caps = chooser.caps() if any(len(row) > 1 for row in cluster.options) else [math.inf]
     if cluster.n * cluster.g > LARGE:
-        return [(cap, ORDERS[0], True) for cap in caps[:2]]
-    return [(cap, order, tight) for tight in (True, False) for order in ORDERS for cap in caps]
+        return [(caps[0], order, True) for order in ("apart", "room")]
+    return [
+        (cap, order, tight) for tight in (True, False) for order in ORDERS for cap in caps
+        if tight or order != "apart"
+    ]  # fmt: skip
 
 
 def _search(fill: "_Fill", bound: float, watch: Watch) -> Board:
@@ -192,14 +196,19 @@ class _Fill:
         options = self._chooser.pick(target, self._cap)
         finite = target < math.inf
         needs = [o.size + (o.load / target if finite else 0.0) for o in options]
-        degrees = [-o.degree if self._order == "degree" else 0 for o in options]
+        simple = [o.shards == 1 and board.costs.free(j) for j, o in enumerate(options)]
+        first = {
+            "degree": [-o.degree for o in options],
+            "apart": [(s, -o.degree) for s, o in zip(simple, options, strict=True)],
+        }.get(self._order, [0] * len(options))
         order = sorted(
-            range(self._cluster.n), key=lambda j: (self._places[j], degrees[j], -needs[j], j)
+            range(self._cluster.n), key=lambda j: (self._places[j], first[j], -needs[j], j)
         )
         rooms = Rooms(board, target) if finite and self._tight else None
         for j in order:
             if rooms is not None:
-                placed = rooms.place(j, options[j])
+                held = self._order == "apart" and not simple[j]
+                placed = rooms.place(j, options[j], apart=held)
             else:
                 placed = place_model(board, j, options[j], target)
             if not placed and finite:

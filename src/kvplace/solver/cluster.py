@@ -71,6 +71,8 @@ class Cluster:
         Per model.
     allowed
         Per model, (g,) where it may run; models of which the same is asked share one array.
+    everywhere
+        Whether an array of `allowed`, by its id, holds every GPU.
     uneven
         Per model, whether its copies carry parts by capacity.
     """
@@ -91,6 +93,7 @@ class Cluster:
         self.domain_of, self.domains = self._link_domains()
         self.options = [self._options(i) for i in self.model_index]
         self.allowed = self._allowed()
+        self.everywhere = {id(mask): bool(mask.all()) for mask in self.allowed}
         self.uneven = [
             models[i].replicas.split is not Split.EVEN and models[i].replicas.max > 1
             for i in self.model_index

@@ -35,6 +35,12 @@ ROUNDS = 150
 """Rounds without gain that end the rebuilding of the first pass; doubled every pass."""
 CHECKED_MODELS = 6_000
 """Models up to which a certificate of the configuration program is made and checked."""
+LARGE = 1_000_000
+"""Models times GPUs above which compiled kernels pay."""
+TURNS = 30
+"""Turns of compiled exchanges and single steps."""
+EFFORT = 400.0
+"""Pairs of GPUs looked at per turn, per GPU."""
 PACKED = 200
 """Copies placed at each target by ejection in the first pass; doubled every pass."""
 PASSES = 2
@@ -137,10 +143,29 @@ class General:
             boards.append(board)
             if self._closed(board):
                 break
-        boards = sorted(boards, key=Board.worth)[:3]
+        large = self.cluster.n * self.cluster.g > LARGE
+        boards = sorted(boards, key=Board.worth)[: 1 if large else 3]
         for board in boards:
-            self.steps += settle(board, self._watch, STEPS, Wide(board))
+            if large:
+                self._exchange_many(board)
+            else:
+                self.steps += settle(board, self._watch, STEPS, Wide(board))
         return min(boards, key=Board.worth)
+
+    def _exchange_many(self, board: Board) -> None:
+        """Improve the mobile models by compiled kernels, and what is not by itself, in turn."""
+        from kvplace.solver.mobile import improve_mobile  # noqa: PLC0415 - numba: only here
+
+        wide = Wide(board)
+        for turn in range(TURNS):
+            before = board.worst()
+            level_ = max(self._low, 1e-300)
+            self.steps += improve_mobile(board, level_, EFFORT, self._seed + turn, self._watch)
+            self._watch.tell("improve", board.worst())
+            self.steps += settle(board, self._watch, STEPS, wide)
+            self._watch.tell("improve", board.worst())
+            if self._watch.stop or self._closed(board) or board.worst() >= before * (1 - 1e-6):
+                break
 
     def _enumerate(self, board: Board) -> bool:
         """Look at every way to place a tiny cluster; whether none was left out."""

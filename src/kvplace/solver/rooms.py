@@ -24,6 +24,7 @@ class Rooms:
     def __init__(self, board: Board, target: float) -> None:
         cluster = board.cluster
         self._board, self._target = board, target
+        self._step = 1
         self._room: list[float] = (board.free - board.load / target).tolist()
         self._sorted = sorted((room, g) for g, room in enumerate(self._room))
         self._domain: list[list[int]] = [
@@ -34,9 +35,13 @@ class Rooms:
         self._split: dict[int, list[tuple[float, int]]] = {}
         self._last: dict[int, list[float]] = {}
 
-    def place(self, j: int, option: Option) -> bool:
-        """Place all copies of a model that is off the board; whether there was room."""
+    def place(self, j: int, option: Option, *, apart: bool = False) -> bool:
+        """Place all copies of a model that is off the board; whether there was room.
+
+        With `apart` each goes where most room is left, and not least.
+        """
         need = option.size + option.load / self._target
+        self._step = -1 if apart else 1
         for _ in range(option.copies):
             seat = self._seat(j, option, need)
             if seat is None:
@@ -81,7 +86,7 @@ class Rooms:
         self, j: int, option: Option, need: float, taken: set[int]
     ) -> Iterator[tuple[int, ...]]:
         """Yield single GPUs, those with the least room first."""
-        for at in range(bisect_left(self._sorted, (need, -1)), len(self._sorted)):
+        for at in range(bisect_left(self._sorted, (need, -1)), len(self._sorted))[:: self._step]:
             g = self._sorted[at][1]
             if self._fits(j, g, option, taken):
                 yield (g,)
@@ -92,13 +97,14 @@ class Rooms:
         """Yield groups of GPUs of one link domain, the domains with the least room first."""
         degree = option.degree
         ranked = self._ranked(degree)
-        for at in range(bisect_left(ranked, (need, -1)), len(ranked)):
+        for at in range(bisect_left(ranked, (need, -1)), len(ranked))[:: self._step]:
             gpus = [
                 g for g in self._domain[ranked[at][1]]
                 if self._room[g] >= need and self._fits(j, g, option, taken)
             ]  # fmt: skip
             if len(gpus) >= degree:
-                yield tuple(sorted(sorted(gpus, key=lambda g: (self._room[g], g))[:degree]))
+                gpus.sort(key=lambda g: (self._step * self._room[g], g))
+                yield tuple(sorted(gpus[:degree]))
 
     def _ranked(self, degree: int) -> list[tuple[float, int]]:
         """Return the link domains by the room that the last of `degree` GPUs would have."""

@@ -293,8 +293,8 @@ def _move(packing: Packing, g: int, h: int, slots: Ints) -> None:
 
 @kernel
 def _load(packing: Packing, g: int) -> float:
-    """Return the load of the models of a GPU."""
-    total = 0.0
+    """Return the load of a GPU."""
+    total = float(packing.base[g])
     for slot in range(packing.start[g], packing.start[g] + packing.models[g]):
         total += packing.load[slot]
     return total

@@ -29,6 +29,8 @@ class Packing(NamedTuple):
         (slots,) model, its bytes, its least KV bytes and its load.
     memory, free, kept, loads
         (g,) usable and free bytes, least KV bytes and load of each GPU.
+    base
+        (g,) load on each GPU of what is not in the rows and stays where it is.
     """
 
     start: Ints
@@ -41,12 +43,13 @@ class Packing(NamedTuple):
     free: Ints
     kept: Ints
     loads: Floats
+    base: Floats
 
     def kvpr(self) -> Floats:
         """Return the KVPR per GPU; ``inf`` where the memory is exceeded."""
         short = self.free < np.maximum(1, self.kept)
         kvpr: Floats = np.where(short, np.inf, self.loads / np.where(short, 1, self.free))
-        kvpr[self.models == 0] = 0.0
+        kvpr[(self.models == 0) & (self.base == 0)] = 0.0
         return kvpr
 
     def gpu_of(self, n: int) -> Ints:
@@ -59,9 +62,23 @@ class Packing(NamedTuple):
         return gpu_of
 
 
-def pack_rows(numbers: Numbers, gpu_of: Ints) -> Packing:
-    """Return the packing of an assignment."""
+def pack_rows(
+    numbers: Numbers, gpu_of: Ints, base: Floats | None = None, kept: Ints | None = None
+) -> Packing:
+    """Return the packing of an assignment.
+
+    Parameters
+    ----------
+    numbers
+        The models, and the memory that is left to them.
+    gpu_of
+        (n,) GPU per model.
+    base, kept
+        (g,) load and least KV bytes of what else is on each GPU; None for nothing.
+    """
     g = numbers.g
+    base = np.zeros(g) if base is None else base
+    least = np.zeros(g, dtype=np.int64) if kept is None else kept
     count = np.bincount(gpu_of, minlength=g)
     start = np.concatenate([[0], np.cumsum(count + count // 2 + SLACK)])
     order = np.argsort(gpu_of, kind="stable")
@@ -75,7 +92,7 @@ def pack_rows(numbers: Numbers, gpu_of: Ints) -> Packing:
 
     # Sums along the rows, in their order: bytes exact, loads as a kernel would sum them.
     held = np.concatenate([[0], np.cumsum(numbers.size[order])])
-    kept = np.concatenate([[0], np.cumsum(numbers.keep[order])])
+    keeps = np.concatenate([[0], np.cumsum(numbers.keep[order])])
     return Packing(
         start=start,
         models=count,
@@ -85,6 +102,7 @@ def pack_rows(numbers: Numbers, gpu_of: Ints) -> Packing:
         load=filled(numbers.load),
         memory=numbers.memory,
         free=numbers.memory - (held[first + count] - held[first]),
-        kept=kept[first + count] - kept[first],
-        loads=np.bincount(gpu_of, weights=numbers.load, minlength=g).astype(np.float64),
+        kept=least + keeps[first + count] - keeps[first],
+        loads=base + np.bincount(gpu_of, weights=numbers.load, minlength=g),
+        base=base,
     )
