@@ -197,18 +197,16 @@ class _Fill:
         finite = target < math.inf
         needs = [o.size + (o.load / target if finite else 0.0) for o in options]
         simple = [o.shards == 1 and board.costs.free(j) for j, o in enumerate(options)]
-        first = {
-            "degree": [-o.degree for o in options],
-            "apart": [(s, -o.degree) for s, o in zip(simple, options, strict=True)],
-        }.get(self._order, [0] * len(options))
+        apart = self._order == "apart"
+        degrees = [0 if self._order == "room" else -o.degree for o in options]
         order = sorted(
-            range(self._cluster.n), key=lambda j: (self._places[j], first[j], -needs[j], j)
+            range(self._cluster.n),
+            key=lambda j: (self._places[j], apart and simple[j], degrees[j], -needs[j], j),
         )
         rooms = Rooms(board, target) if finite and self._tight else None
         for j in order:
             if rooms is not None:
-                held = self._order == "apart" and not simple[j]
-                placed = rooms.place(j, options[j], apart=held)
+                placed = rooms.place(j, options[j], apart=apart and not simple[j])
             else:
                 placed = place_model(board, j, options[j], target)
             if not placed and finite:
