@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from kvplace.bench.scale import SHAPES, SIZES
+
 ROOT = Path(__file__).parents[2]
-RESULTS = sorted((ROOT / "benchmarks/results").glob("*.json"))
+GROWTH = ROOT / "benchmarks/results/growth.json"
+RESULTS = sorted(set((ROOT / "benchmarks/results").glob("*.json")) - {GROWTH})
 
 
 def script(name):
@@ -47,6 +50,16 @@ def test_no_bound_exceeds_a_value_that_anyone_reached(path):
     for run in runs:
         if run["case"] in lowest and run["bound"] is not None:
             assert run["bound"] <= lowest[run["case"]] * (1 + 1e-6), (run["solver"], run["case"])
+
+
+def test_growth_is_recorded_for_every_shape_and_size_within_its_bounds():
+    whole = json.loads(GROWTH.read_text("utf-8"))
+    assert len(whole["environment"]["commit"]) == 40
+    assert {row["models"] for row in whole["rows"]} == set(SIZES.values())
+    assert {row["shape"] for row in whole["rows"]} == set(SHAPES)
+    for row in whole["rows"]:
+        assert row["bound"] <= row["value"] * (1 + 1e-9)
+        assert row["method"] in {"fluid", "single-model", "dual-feasible"}
 
 
 def test_a_recording_is_valid_json_with_a_line_per_run():
