@@ -25,6 +25,12 @@ FIRST, LAST = 0.005, 1e6
 """Parts above the bound of the first and the last target; doubled in between."""
 HALVINGS = 5
 """Targets tried between the last that failed and the first that did not."""
+HUGE = 1_000_000_000
+"""Models times GPUs above which an assignment costs so much that few targets are tried."""
+LOOSE = 0.2
+"""Part above the bound of the first target then."""
+CHECKED_EVERY = 200
+"""Models placed between two looks at the clock."""
 ORDERS = ("room", "degree", "apart")
 """What goes first: the shards that take most room; the models that are split most; or those that
 cannot move freely later, each where most room is left, so that others can be exchanged around."""
@@ -116,7 +122,7 @@ def construct(chooser: Chooser, bound: float, watch: Watch) -> Iterator[Board]:
     """
     known = math.inf
     for rule in _rules(chooser):
-        fill = _Fill(chooser, *rule)
+        fill = _Fill(chooser, watch, *rule)
         # A rule that fails just below what others found is not looked at further.
         if known == 0 or (known < math.inf and fill.at(known * (1 - FIRST)) is None):
             continue
@@ -141,7 +147,7 @@ def _rules(chooser: Chooser) -> list[tuple[float, str, bool]]:
 
 def _search(fill: "_Fill", bound: float, watch: Watch) -> Board:
     """Return the best assignment found at targets further and further above the bound."""
-    best, failed, part = None, bound, FIRST
+    best, failed, part = None, bound, LOOSE if fill.huge else FIRST
     while bound > 0 and part < LAST and not watch.stop:
         target = bound * (1 + part)
         board = fill.at(target)
@@ -154,7 +160,7 @@ def _search(fill: "_Fill", bound: float, watch: Watch) -> Board:
         assert board is not None
         return board
     high = min(target, best.worst())
-    for _ in range(HALVINGS):
+    for _ in range(1 if fill.huge else HALVINGS):
         if watch.stop or high <= failed * (1 + 1e-3):
             break
         target = math.sqrt(failed * high)
@@ -173,6 +179,8 @@ class _Fill:
     ----------
     chooser
         The options of the cluster's models.
+    watch
+        Ends an assignment that is not whole yet.
     cap
         Most that one shard is to take where there is a choice.
     order
@@ -181,8 +189,9 @@ class _Fill:
         Take the tightest fit; else the GPUs with the least pressure afterwards.
     """
 
-    def __init__(self, chooser: Chooser, cap: float, order: str, tight: bool) -> None:
-        self._cluster, self._chooser = chooser.cluster, chooser
+    def __init__(self, chooser: Chooser, watch: Watch, cap: float, order: str, tight: bool) -> None:
+        self._cluster, self._chooser, self._watch = chooser.cluster, chooser, watch
+        self.huge = chooser.cluster.n * chooser.cluster.g > HUGE
         self._cap, self._order, self._tight = cap, order, tight
         counted = {id(mask): int(mask.sum()) for mask in self._cluster.allowed}
         self._places = [counted[id(mask)] for mask in self._cluster.allowed]
@@ -204,7 +213,9 @@ class _Fill:
             key=lambda j: (self._places[j], apart and simple[j], degrees[j], -needs[j], j),
         )
         rooms = Rooms(board, target) if finite and self._tight else None
-        for j in order:
+        for done, j in enumerate(order):
+            if done % CHECKED_EVERY == 0 and self._watch.stop:
+                return None if finite else board
             if rooms is not None:
                 placed = rooms.place(j, options[j], apart=apart and not simple[j])
             else:

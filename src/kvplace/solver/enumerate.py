@@ -3,13 +3,16 @@
 Depth-first over the models. All shards of a model are alike, so a way to place one is a split,
 a number of copies and a set of GPUs; which of them make up one copy matters only where copies
 carry parts by capacity. Adding a model raises pressures and breaches, never lowers them, so a
-partial assignment that is not below the best whole one is cut.
+partial assignment that is not below the best whole one is cut. GPUs that hold nothing and that
+nothing tells apart are tried once.
 """
 
 import math
 from collections.abc import Iterator
 from itertools import combinations, product
 
+from kvplace.core.rules.places import PlaceRule
+from kvplace.core.rules.topology import Limit
 from kvplace.solver.board import Board
 from kvplace.solver.cluster import Cluster, Copies, Option
 from kvplace.solver.watch import Watch
@@ -64,6 +67,7 @@ class Enumeration:
             return
         self._limit = (flaws[1:], value)  # all models are placed here
         self._watch = watch
+        self._kind = _kinds(self._cluster)
         self._board = Board(self._cluster)
         self._descend(0)
 
@@ -75,7 +79,12 @@ class Enumeration:
             return
         j = self._order[depth]
         scored: list[tuple[tuple[tuple[float, ...], float], int, Option, Copies]] = []
+        seen: set[Copies] = set()
         for option, copies in self._ways[j]:
+            mark = self._mark(copies)
+            if mark in seen:
+                continue
+            seen.add(mark)
             self._nodes -= 1
             if self._nodes < 0 or self._watch.stop:
                 self.complete = False
@@ -98,6 +107,27 @@ class Enumeration:
             board.apply(undo)
             if not self.complete:
                 return
+
+    def _mark(self, copies: Copies) -> Copies:
+        """Return what all ways have in common that differ by empty GPUs of one kind."""
+        held, kind = self._board.members, self._kind
+        marks = (sorted(g if held[g] else ~kind[g] for g in copy) for copy in copies)
+        return tuple(sorted(map(tuple, marks)))
+
+
+def _kinds(cluster: Cluster) -> list[int]:
+    """Return a number per GPU, the same for GPUs that nothing but their id tells apart."""
+    problem, numbers = cluster.problem, dict[object, int]()
+    places = [rule.places for rule in problem.rules if isinstance(rule, PlaceRule | Limit)]
+    named = {gpu for place in places for gpu in place.gpus}
+    kinds = []
+    for g, id_ in enumerate(cluster.gpu_ids):
+        gpu = problem.fleet.gpu(id_)
+        assert gpu is not None
+        traits = (gpu.usable_bytes, gpu.type, tuple(sorted(gpu.resources.items())))
+        key = (int(cluster.domain_of[g]), traits, id_ if id_ in named else "")
+        kinds.append(numbers.setdefault(key, len(numbers)))
+    return kinds
 
 
 def _count(cluster: Cluster, j: int) -> int:

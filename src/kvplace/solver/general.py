@@ -109,7 +109,7 @@ class General:
 
     def improve(self, given: Placement, limit: int | None) -> Stop:
         """Repair and improve one placement by moves and swaps, and nothing else."""
-        board = Board(self.cluster, self.cluster.load(given))
+        board = self._board_of(given)
         if not board.valid:
             rebuild(board, math.inf, 10 * ROUNDS, self._seed, self._watch)
         steps = settle(board, self._watch, STEPS if limit is None else limit)
@@ -134,11 +134,21 @@ class General:
         """Whether all rules are kept and the gap is what was asked for."""
         return not any(board.flaws) and relative_gap(board.worst(), self._low) <= self._gap
 
+    def _board_of(self, given: Placement) -> Board:
+        """Return the board of a placement; a model that is where it may not be is taken off."""
+        board = Board(self.cluster, self.cluster.load(given))
+        board.apply(
+            (j, None, ())
+            for j, copies in enumerate(board.where)
+            if not all(self.cluster.allowed[j][g] for copy in copies for g in copy)
+        )
+        return board
+
     def _start(self, given: Placement | None) -> Board:
         """Return the best of several constructions and the placement given, descended."""
         boards = []
         if given is not None:
-            boards.append(Board(self.cluster, self.cluster.load(given)))
+            boards.append(self._board_of(given))
         for board in construct(self.chooser, self._low, self._watch):
             boards.append(board)
             if self._closed(board):

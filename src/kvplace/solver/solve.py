@@ -7,7 +7,7 @@ from kvplace.core.evaluate import evaluate
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.core.result import OPTIMAL_GAP, Result, Stop, relative_gap
+from kvplace.core.result import OPTIMAL_GAP, Result, Status, Stop, status_of
 from kvplace.errors import InputError, InternalError
 from kvplace.solver.arrays import Arrays, load_placement, load_problem, unload_placement
 from kvplace.solver.baselines import prism_greedy
@@ -284,7 +284,7 @@ def _finish(
     if evaluation.violations or evaluation.value < bound.value * (1 - OPTIMAL_GAP):
         found = "; ".join(v.message for v in evaluation.violations) or "the bound exceeds the value"
         raise InternalError(f"the plan of solver {solver} failed its re-evaluation: {found}")
-    if relative_gap(evaluation.value, bound.value) <= OPTIMAL_GAP:
+    if status_of(evaluation, bound.value, bound.method) is Status.OPTIMAL:
         stop = Stop.OPTIMAL if stop is Stop.LOCAL_OPTIMUM else stop
     elif stop is Stop.OPTIMAL:
         stop = Stop.LOCAL_OPTIMUM
