@@ -1,6 +1,6 @@
 """Rebalancer as a rival: its local search, balancing the sizes at a target.
 
-https://pypi.org/project/rebalancer, Python 3.12 and later. KVPR is a ratio, which none of its
+PyPI package rebalancer, Python 3.12 and later. KVPR is a ratio, which none of its
 specs is; at a target K the largest filling with sizes ``s_j + l_j / K`` is what they can say. It
 claims no bounds, and its time limits are whole seconds.
 """
