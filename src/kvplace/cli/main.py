@@ -37,7 +37,7 @@ _BUG, _BAD, _GONE, _INTERRUPTED = 70, 2, 141, 130
 class _Verbs(click.Group):
     """A group that imports a verb's file when the verb is asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002

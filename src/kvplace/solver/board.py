@@ -164,10 +164,6 @@ class Board:
         """Return what two boards are compared by, the lesser the better."""
         return (*self.flaws,), self.worst()
 
-    def profile(self, gpus: Iterable[int]) -> list[float]:
-        """Return the pressures of some GPUs, the highest first."""
-        return sorted((float(self.kvpr[g]) for g in gpus), reverse=True)
-
     def copy(self) -> "Board":
         """Return a board alike."""
         return Board(self.cluster, self.where)

@@ -19,7 +19,8 @@ MOST = 6
 """Mobile shards of a GPU that are looked at in pairs; of those beyond, none are."""
 BATCH = 400_000
 """Exchanges looked at in one array operation."""
-SIZE, LOAD, KEEP = 0, 1, 2
+SIZE = 0
+"""Position of the size in the totals of a subset; load and least KV follow."""
 
 
 class Wide:
