@@ -3,9 +3,10 @@
     python benchmarks/fuzz_splits.py --cases 20000 --seed 1
 
 What solve returns must be the best there is, its bound never above it, and infeasible exactly
-what brute force says is; every plan is written, read and checked. Case number i of seed s is
-always the same problem; a failure prints the command that repeats it. Exits 1 where anything
-failed.
+what brute force says is; every plan is written, read and checked. What is said to clash where
+nothing can be placed must do so, and must be placeable without any one of its members. Case
+number i of seed s is always the same problem; a failure prints the command that repeats it.
+Exits 1 where anything failed.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from judge_splits import faults
+from judge_splits import clash_faults, faults
+from kvplace.advice.clash import find_clash
 from kvplace.formats.write import write_fleet
 from kvplace.solver.solve import solve
 from oracle_splits import solve_by_force
@@ -61,6 +63,10 @@ def run_case(problem, number, limit, counts):
         truth = solve_by_force(problem)
         result = solve(problem, seed=number, time_limit=limit)
         found = list(faults(problem, result, truth))
+        if not truth.feasible:
+            clash = find_clash(problem)
+            found += clash_faults(problem, clash, lambda part: solve_by_force(part).feasible)
+            counts["smallest clashes"] += clash is not None and clash.smallest
     except Exception:  # noqa: BLE001 - any exception is what is looked for
         return [traceback.format_exc()]
     counts[str(result.status)] += 1

@@ -1,8 +1,11 @@
 """All that brute force and the checker can say of a result with splits, copies and rules."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import combinations
 
+from kvplace.advice.clash import Clash
+from kvplace.advice.demanded import demanded_of, keeping
 from kvplace.core.certificate import check_certificate
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Result, Status
@@ -37,6 +40,37 @@ def faults(problem: Problem, result: Result, truth: Answer) -> Iterator[str]:
         yield f"{breaches} {value!r}, not the best {truth.breaches} {truth.value!r}"
     if (breaches, value * (1 + OPTIMAL_GAP)) < (truth.breaches, truth.value):
         yield "better than brute force"
+
+
+def clash_faults(
+    problem: Problem, clash: Clash | None, possible: Callable[[Problem], bool]
+) -> Iterator[str]:
+    """Yield what is wrong with the clash of an impossible problem, as sentences.
+
+    Parameters
+    ----------
+    problem, clash
+        The problem, and what is said to clash in it.
+    possible
+        Decides by brute force whether a problem has a placement.
+    """
+    if clash is None:
+        yield "no clash is found, and yet nothing can be placed"
+        return
+    if possible(clash.problem):
+        yield "what is said to clash can be placed"
+    if not clash.irreducible:
+        yield "the clash is not known to be irreducible"
+    for dropped in clash.members:
+        rest = keeping(problem, [member for member in clash.members if member != dropped])
+        if rest is not None and not possible(rest):
+            yield f"without {dropped.kind.value} {dropped.subject} the rest clashes as well"
+    if clash.smallest:
+        for some in combinations(demanded_of(problem), len(clash.members) - 1):
+            part = keeping(problem, some)
+            if part is not None and not possible(part):
+                yield f"said to be smallest, yet fewer clash: {some}"
+                return
 
 
 def _proof(problem: Problem, result: Result) -> Iterator[str]:

@@ -2,13 +2,13 @@
 
 import random
 from dataclasses import replace
-from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import fleet, model, problem
 
+from judge_splits import clash_faults
 from kvplace.advice.clash import find_clash
 from kvplace.advice.demanded import Demanded, Kind, demanded_of, keeping, without
 from kvplace.advice.words import clash_in_words, demand_in_words, room_of
@@ -35,16 +35,7 @@ def judged(problem_, force):
     if force(problem_):
         assert clash is None
         return None
-    assert clash is not None
-    assert clash.irreducible
-    assert not force(keeping(problem_, clash.members))
-    for dropped in clash.members:
-        rest = keeping(problem_, [m for m in clash.members if m != dropped])
-        assert rest is None or force(rest)
-    if clash.smallest:
-        for some in combinations(demanded_of(problem_), len(clash.members) - 1):
-            part = keeping(problem_, some)
-            assert part is None or force(part)
+    assert list(clash_faults(problem_, clash, force)) == []
     assert clash_in_words(clash)
     assert all(demand_in_words(problem_, member) for member in clash.members)
     return clash

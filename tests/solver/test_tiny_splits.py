@@ -8,9 +8,16 @@ from itertools import product
 import pytest
 
 from judge_splits import faults
-from kvplace.core.hardware import Fleet
+from kvplace.core.hardware import GPU, Fleet, Node
+from kvplace.core.model import SLO, Demand, Model, Replicas
+from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement, Replica
+from kvplace.core.problem import Problem
+from kvplace.core.rules.topology import Apart
+from kvplace.solver.cluster import Cluster
+from kvplace.solver.enumerate import Enumeration
 from kvplace.solver.solve import solve
+from kvplace.solver.watch import Watch
 from oracle_splits import solve_by_force, ways, worth
 from splits import random_split_problem
 
@@ -56,6 +63,27 @@ def test_the_solver_finds_what_brute_force_finds():
     found, proved = judged("test", 80)
     assert found == []
     assert proved >= 78  # an enumeration that is cut leaves a gap open
+
+
+def test_models_kept_apart_over_too_few_nodes_are_proved_impossible_soon():
+    # Seed 2, case 1633: 140,000 ways were tried one after the other, and that was given up.
+    nodes = tuple(
+        Node(f"n{number}", tuple(GPU(f"n{number}/{at}", "t", 17) for at in range(3)))
+        for number in range(2)
+    )
+    models = tuple(
+        Model(
+            f"m{j}", 4, Demand(1.0), SLO(latency_seconds=1.0), overhead_bytes=0,
+            tensor_parallel=(1, 2), replicas=Replicas(1, 2),
+        )
+        for j in range(4)
+    )  # fmt: skip
+    apart = Apart(("m1", "m2", "m3"), over="node")
+    problem = Problem(models, Fleet(nodes), Objective.REQUESTS, (apart,))
+    enumeration = Enumeration(Cluster(problem), nodes=5_000)
+    enumeration.run((math.inf, math.inf), math.inf, Watch())
+    assert enumeration.complete
+    assert enumeration.best is None
 
 
 @pytest.mark.heavy

@@ -3,8 +3,10 @@
 Depth-first over the models. All shards of a model are alike, so a way to place one is a split,
 a number of copies and a set of GPUs; which of them make up one copy matters only where copies
 carry parts by capacity. Adding a model raises pressures and breaches, never lowers them, so a
-partial assignment that is not below the best whole one is cut. GPUs that hold nothing and that
-nothing tells apart are tried once.
+partial assignment that is not below the best whole one is cut, and a way that memory or a rule
+rules out stays out: the model with the fewest ways left comes next, and one with none ends the
+branch (forward checking; Haralick and Elliott, Artificial Intelligence 14, 1980). GPUs that hold
+nothing and that nothing tells apart are tried once.
 """
 
 import math
@@ -52,14 +54,6 @@ class Enumeration:
         if self.complete:
             board = Board(cluster)
             self._ways = [_ways(cluster, board, j) for j in range(cluster.n)]
-        # Those with the fewest ways first; among equals the largest.
-        self._order = sorted(
-            range(len(self._ways)),
-            key=lambda j: (
-                len(self._ways[j]),
-                -max((o.size for o in cluster.options[j]), default=0),
-            ),
-        )
 
     def run(self, flaws: tuple[float, ...], value: float, watch: Watch) -> None:
         """Look for an assignment that is better than one with these flaws and this value."""
@@ -69,18 +63,22 @@ class Enumeration:
         self._watch = watch
         self._kind = _kinds(self._cluster)
         self._board = Board(self._cluster)
-        self._descend(0)
+        self._descend(dict(enumerate(self._ways)))
 
-    def _descend(self, depth: int) -> None:
+    def _descend(self, open_: dict[int, list[_Way]]) -> None:
+        """Place the models that are not yet, each with the ways that the others left it."""
         board = self._board
-        if depth == len(self._order):
+        if not open_:
             self.best = list(board.where)
             self._limit = (board.costs.vector, board.worst())
             return
-        j = self._order[depth]
+        open_ = {j: [way for way in ways if self._may(j, *way)] for j, ways in open_.items()}
+        # Those with the fewest ways first; among equals the first, which carries most.
+        j = min(open_, key=lambda j: len(open_[j]))
+        ways = open_.pop(j)
         scored: list[tuple[tuple[tuple[float, ...], float], int, Option, Copies]] = []
         seen: set[Copies] = set()
-        for option, copies in self._ways[j]:
+        for option, copies in ways:
             mark = self._mark(copies)
             if mark in seen:
                 continue
@@ -89,24 +87,34 @@ class Enumeration:
             if self._nodes < 0 or self._watch.stop:
                 self.complete = False
                 return
-            if any(
-                board.free[g] - option.size < max(1, board.kept[g] + option.keep)
-                for copy in copies
-                for g in copy
-            ):
-                continue
             undo, _ = board.apply([(j, option, copies)])
-            if board.costs.broken <= 0 and (board.costs.vector, board.worst()) < self._limit:
+            if (board.costs.vector, board.worst()) < self._limit:
                 scored.append(((board.costs.vector, board.worst()), len(scored), option, copies))
             board.apply(undo)
         for now, _, option, copies in sorted(scored, key=lambda entry: entry[:2]):
             if now >= self._limit:
                 break
             undo, _ = board.apply([(j, option, copies)])
-            self._descend(depth + 1)
+            self._descend(open_)
             board.apply(undo)
             if not self.complete:
                 return
+
+    def _may(self, j: int, option: Option, copies: Copies) -> bool:
+        """Whether memory and the rules that must hold allow a way beside what is placed."""
+        board = self._board
+        if any(
+            board.free[g] - option.size < max(1, board.kept[g] + option.keep)
+            for copy in copies
+            for g in copy
+        ):
+            return False
+        if board.costs.free(j):
+            return True
+        board.costs.update(j, (), copies)
+        held = board.costs.broken <= 0
+        board.costs.update(j, copies, ())
+        return held
 
     def _mark(self, copies: Copies) -> Copies:
         """Return what all ways have in common that differ by empty GPUs of one kind."""
