@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kvplace.core.evaluate import evaluate
 from kvplace.core.model import SLO, Demand, Model
 from kvplace.core.objective import Objective
-from kvplace.core.placement import Placement
+from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.result import Stop
 from kvplace.errors import InputError
@@ -20,6 +20,8 @@ from kvplace.solver.refine import balance, lower_maximum, relieve
 from kvplace.solver.solve import refine, solve
 from kvplace.solver.state import State
 from oracle import exact_profile, solve_exactly
+from oracle_splits import solve_by_force, ways, worth
+from splits import random_split_problem
 from tiny import GIB, byte_problem, byte_problems, fleet
 
 
@@ -154,7 +156,6 @@ def test_margins_and_tolerances_out_of_range_are_refused(options):
         ({"m0": "g0"}, ["'m1' has 0 replicas"]),
         ({"m0": "g0", "m1": "g9"}, ["'g9', which is no GPU"]),
         ({"m0": "g0", "m1": "g0", "m2": "g0"}, ["'m2' is no model"]),
-        ({"m0": "g0", "m1": "g0"}, ["more than 0 bytes must stay free"]),
         ({"m0": "g8", "m9": "g9"}, ["'m9'", "'g8'", "'m1'"]),
     ],
 )
@@ -163,6 +164,81 @@ def test_a_start_that_is_not_valid_is_refused_with_every_reason(gpu_of, words):
     with pytest.raises(InputError) as error:
         refine(problem, Placement.single(gpu_of))
     assert all(word in str(error.value) for word in words)
+
+
+def test_a_start_that_exceeds_a_gpu_is_repaired_by_as_few_moves_as_that_takes():
+    # 4 + 3 + 2 in 8: without m2 the rest fits, and m3 and m0 stay where they are.
+    problem = byte_problem([8, 8], [(4, 1.0), (3, 1.0), (2, 1.0), (5, 1.0)])
+    start = Placement.single({"m0": "g0", "m1": "g0", "m2": "g0", "m3": "g1"})
+    found = refine(problem, start, iterations=0)
+    assert found.placement == Placement.single({"m0": "g0", "m1": "g0", "m2": "g1", "m3": "g1"})
+
+
+def test_where_no_model_can_simply_leave_all_is_placed_anew():
+    # Only 6 | 3 + 5 fits: 8 bytes and 9, of which one more must stay free.
+    problem = byte_problem([8, 9], [(6, 1.0), (3, 1.0), (5, 1.0)])
+    start = Placement.single({"m0": "g0", "m1": "g0", "m2": "g0"})
+    assert evaluate(problem, refine(problem, start).placement).valid
+    crossed = Placement.single({"m0": "g1", "m1": "g1", "m2": "g0"})  # 9 of 9 bytes, 5 of 8
+    assert evaluate(problem, refine(problem, crossed).placement).valid
+
+
+def test_a_start_beyond_repair_is_refused_and_why():
+    problem = byte_problem([8, 8], [(5, 1.0), (5, 1.0), (5, 1.0)])
+    start = Placement.single({"m0": "g0", "m1": "g0", "m2": "g1"})
+    with pytest.raises(InputError, match="no placement is valid") as error:
+        refine(problem, start)
+    assert "more than 0 bytes must stay free" in str(error.value)
+
+
+@settings(max_examples=150, deadline=None)
+@given(byte_problems(), st.randoms(use_true_random=False))
+def test_any_start_is_repaired_where_a_valid_placement_exists(problem, draw):
+    ids = [gpu.id for gpu in problem.fleet.gpus]
+    start = Placement.single({model.name: draw.choice(ids) for model in problem.models})
+    truth = solve_exactly(problem, leximax=False)
+    if truth.feasible:
+        assert exact_profile(problem, refine(problem, start).placement) is not None
+    else:
+        with pytest.raises(InputError, match="no placement is valid"):
+            refine(problem, start)
+
+
+def test_any_start_with_splits_copies_and_rules_is_repaired_where_that_is_possible():
+    for number in range(60):
+        draw = random.Random(f"broken/{number}")
+        problem = random_split_problem(draw)
+        start = _anyhow(problem, draw)
+        try:
+            placement = refine(problem, start).placement
+        except InputError as error:
+            assert "no placement is valid" in str(error)  # noqa: PT017 - either is right
+            assert not solve_by_force(problem).feasible
+        else:
+            before, after = worth(problem, start), worth(problem, placement)
+            assert after is not None
+            assert before is None or after <= before
+
+
+def test_a_start_with_another_split_than_is_allowed_now_is_repaired():
+    # Case 139 of random starts: the model may no longer be split as it is.
+    one = Model(
+        "m0", 8, Demand(1.0), SLO(latency_seconds=1.0), overhead_bytes=0, tensor_parallel=(2,)
+    )
+    problem = Problem((one,), fleet([6, 6]), Objective.REQUESTS)
+    start = Placement((Replica("m0", 0, ("g0",)),))
+    assert refine(problem, start).placement.replicas == (Replica("m0", 0, ("g0", "g1")),)
+
+
+def _anyhow(problem, draw):
+    """Place every model in some way that it may be split and copied, valid or not."""
+    return Placement(
+        tuple(
+            Replica(model.name, number, gpus)
+            for index, model in enumerate(problem.models)
+            for number, gpus in enumerate(draw.choice(ways(problem, index) or [()]))
+        )
+    )
 
 
 @settings(max_examples=200, deadline=None)

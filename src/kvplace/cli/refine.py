@@ -78,7 +78,9 @@ def command(
 
     Takes the GPU with the highest KVPR, moves one of its models or swaps it with another GPU's
     where that lowers the larger of the two, and repeats. The plan returned is never worse than
-    the one given; any valid plan will do, wherever it comes from.
+    the one given; any plan of these models and GPUs will do, wherever it comes from. What breaks
+    a rule or exceeds a GPU is repaired first, by as few changes as are found to be enough, and
+    refused only where no way is found or none exists; the message says which.
     """
     from kvplace.cli.output import print_result
     from kvplace.cli.run import History, watched

@@ -186,11 +186,12 @@ class Cluster:
     def load(self, placement: Placement) -> list[Copies]:
         """Return where the copies of each model are under a placement.
 
+        A model that is split or copied in a way that it may not be is nowhere.
+
         Raises
         ------
         InputError
-            The placement lacks a model or splits or copies it as it may not be, or names what
-            the problem does not have.
+            The placement lacks a model, or names what the problem does not have.
         """
         held: dict[str, list[tuple[str, ...]]] = {}
         for replica in placement:
@@ -201,36 +202,33 @@ class Cluster:
             if name not in self.model_at
         ]
         where: list[Copies] = []
-        for j, options in enumerate(self.options):
+        for j in range(self.n):
             copies = held.get(self.name(j), [])
-            fault = self._misplaced(copies, options)
-            if fault:
-                faults.append(f"{self.name(j)!r} {fault}")
+            used = [gpu for copy in copies for gpu in copy]
+            unknown = [gpu for gpu in used if gpu not in self.gpu_at]
+            if unknown:
+                faults.append(
+                    f"{self.name(j)!r} is on {unknown[0]!r}, which is no GPU of the fleet"
+                )
+            elif not used:
+                faults.append(f"{self.name(j)!r} has no GPU")
             else:
-                where.append(tuple(tuple(self.gpu_at[gpu] for gpu in copy) for copy in copies))
+                found = tuple(tuple(self.gpu_at[gpu] for gpu in copy) for copy in copies)
+                where.append(found if self._suits(j, found) else ())
         if faults:
             raise InputError(faults, "placement")
         return where
 
-    def _misplaced(self, copies: list[tuple[str, ...]], options: list[Option]) -> str:
-        """Say why copies are none that a model may have; empty where they are."""
-        used = [gpu for copy in copies for gpu in copy]
-        if not used:
-            return "has no GPU"
-        unknown = [gpu for gpu in used if gpu not in self.gpu_at]
-        if unknown:
-            return f"is on {unknown[0]!r}, which is no GPU of the fleet"
-        degrees = {len(copy) for copy in copies}
-        if len(degrees) > 1 or (len(copies[0]), len(copies)) not in {
-            (option.degree, option.copies) for option in options
-        }:
-            return "is split or copied in another way than it may be"
-        split = any(
-            len({int(self.domain_of[self.gpu_at[gpu]]) for gpu in copy}) > 1 for copy in copies
+    def _suits(self, j: int, copies: Copies) -> bool:
+        """Whether copies are split and counted as an option is, each on GPUs of its own."""
+        used = [g for copy in copies for g in copy]
+        ways = {(option.degree, option.copies) for option in self.options[j]}
+        return (
+            len(set(used)) == len(used)
+            and len({len(copy) for copy in copies}) == 1
+            and (len(copies[0]), len(copies)) in ways
+            and all(len({int(self.domain_of[g]) for g in copy}) == 1 for copy in copies)
         )
-        if split or len(set(used)) < len(used):
-            return "has copies that share a GPU or leave their link domain"
-        return ""
 
 
 def padded(rows: Sequence[Sequence[float]], fill: float = math.inf) -> Floats:

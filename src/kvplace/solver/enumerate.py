@@ -21,6 +21,9 @@ from kvplace.solver.watch import Watch
 
 __all__ = ["Enumeration"]
 
+SURE = 1e-12
+"""Relative distance that no rounding of a sum of loads reaches."""
+
 _Way = tuple[Option, Copies]
 
 
@@ -101,18 +104,21 @@ class Enumeration:
                 return
 
     def _may(self, j: int, option: Option, copies: Copies) -> bool:
-        """Whether memory and the rules that must hold allow a way beside what is placed."""
-        board = self._board
-        if any(
-            board.free[g] - option.size < max(1, board.kept[g] + option.keep)
-            for copy in copies
-            for g in copy
-        ):
-            return False
+        """Whether memory, the rules and the best known allow a way beside what is placed."""
+        board, (vector, value) = self._board, self._limit
+        even = option.copies == 1 or not self._cluster.uneven[j]
+        # Above this a GPU is no better than the best known, unless fewer soft rules are broken.
+        most = value * (1 + SURE) if even and board.costs.vector == vector else math.inf
+        for g in (g for copy in copies for g in copy):
+            free = board.free[g] - option.size
+            if free < max(1, board.kept[g] + option.keep):
+                return False
+            if board.load[g] + option.load > most * free:
+                return False
         if board.costs.free(j):
             return True
         board.costs.update(j, (), copies)
-        held = board.costs.broken <= 0
+        held = board.costs.broken <= 0 and board.costs.vector <= vector
         board.costs.update(j, copies, ())
         return held
 

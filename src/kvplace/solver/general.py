@@ -43,6 +43,8 @@ EFFORT = 400.0
 """Pairs of GPUs looked at per turn, per GPU."""
 PACKED = 200
 """Copies placed at each target by ejection in the first pass; doubled every pass."""
+REPAIRS = 3
+"""Times that a start which breaks something is rebuilt before all is placed anew."""
 PASSES = 2
 TIMED_PASSES = 12
 
@@ -108,17 +110,37 @@ class General:
         )
 
     def improve(self, given: Placement, limit: int | None) -> Stop:
-        """Repair and improve one placement by moves and swaps, and nothing else."""
+        """Repair one placement and improve it by moves and swaps.
+
+        All is placed anew only where no repair is found.
+        """
+        if self._low == math.inf:
+            return Stop.INFEASIBLE
         board = self._board_of(given)
         if not board.valid:
-            rebuild(board, math.inf, 10 * ROUNDS, self._seed, self._watch)
+            board = self._repaired(board)
+        if not board.valid:
+            return self._watch.stop or (
+                Stop.INFEASIBLE if self._low == math.inf else Stop.LOCAL_OPTIMUM
+            )
         steps = settle(board, self._watch, STEPS if limit is None else limit)
         self.steps += steps
-        self.board = board if board.valid else None
+        self.board = board
         if limit is not None and steps >= limit:
             return Stop.ITERATION_LIMIT
         self.steps += level(board, self._watch, STEPS + 10 * self.cluster.g)
         return self._watch.stop or Stop.LOCAL_OPTIMUM
+
+    def _repaired(self, board: Board) -> Board:
+        """Repair a board around what is broken, and failing that place everything anew."""
+        for turn in range(REPAIRS):
+            rebuild(board, math.inf, 10 * ROUNDS, self._seed + turn, self._watch)
+            if board.valid or self._watch.stop:
+                return board
+            if turn == 0 and self._enumerate(board):
+                self._low, self._searched = (board.worst() if board.valid else math.inf), True
+                return board
+        return self._start(None)
 
     @property
     def bound(self) -> Bound:
@@ -224,16 +246,16 @@ class General:
         while part > 0.01 and not self._watch.stop and not self._closed(board):
             target = self._low + (board.worst() - self._low) * (1 - part)
             found = packer.pack(board, target, rounds)
-            if found is None:
-                tried += 1
-                part /= 1 if tried % 2 else 2
-                continue
-            tried = 0
-            settle(found, self._watch, STEPS, Wide(found))
-            if found.worth() < board.worth():
-                board.reset(found.where)
-                self.steps += 1
-                self._watch.tell("pack", board.worst())
+            if found is not None:
+                settle(found, self._watch, STEPS, Wide(found))
+                if found.worth() < board.worth():
+                    board.reset(found.where)
+                    self.steps += 1
+                    self._watch.tell("pack", board.worst())
+                    tried = 0
+                    continue
+            tried += 1  # a packing that breaks more soft rules is none either
+            part /= 1 if tried % 2 else 2
 
     def _balance(self, board: Board) -> None:
         """Balance what the maximum leaves open, and stop copies that bring nothing."""

@@ -1,8 +1,10 @@
 """The door of the solver: who runs, and the re-evaluation that every result passes."""
 
 import math
+from collections.abc import Sequence
 
 from kvplace.core.certificate import Bound
+from kvplace.core.constraints import Violation
 from kvplace.core.evaluate import evaluate
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
@@ -15,6 +17,7 @@ from kvplace.solver.bounds import certified, simple_bound, single_model_bound
 from kvplace.solver.construct import bisect_target
 from kvplace.solver.portfolio import Portfolio
 from kvplace.solver.refine import balance, lower_maximum
+from kvplace.solver.repair import make_room
 from kvplace.solver.state import State
 from kvplace.solver.watch import Watch
 
@@ -24,6 +27,8 @@ SOLVERS = ("auto", "reference", "prism-greedy")
 REFERENCE_ITERATIONS = 50
 SMALL_MODELS = 600
 """Up to so many models ``auto`` needs no compiled kernels."""
+REPAIRABLE = {"memory", "min_kv"}
+"""What may be wrong with a start of undivided models that is repaired."""
 SPARSE_MODELS, SPARSE_DENSITY = 2_000, 6.0
 """The same where at most so many models share a GPU: groups are then refilled exactly, which is
 worth more than many exchanges, as long as that is affordable."""
@@ -120,6 +125,8 @@ def refine(
 ) -> Result:
     """Improve any placement by moves and swaps; the result is never worse than it.
 
+    One that breaks a rule or exceeds a GPU's memory is repaired first.
+
     Parameters
     ----------
     problem
@@ -143,7 +150,8 @@ def refine(
     Raises
     ------
     InputError
-        The placement is not valid for the problem; every violation is named.
+        The placement is of other models or GPUs, or breaks what no way was found to repair;
+        every violation is named.
     """
     if not 0 <= memory_margin < 1 or not 0 <= tolerance < 1:
         raise InputError("the memory margin and the tolerance must be at least 0 and below 1")
@@ -154,9 +162,16 @@ def refine(
     arrays = load_problem(problem)
     bound = simple_bound(arrays)
     violations = evaluate(problem, placement).violations
-    if violations:
+    if any(v.kind not in REPAIRABLE for v in violations):
         raise InputError([v.message for v in violations], "placement")
-    state = State(arrays, load_placement(problem, arrays, placement))
+    given = load_placement(problem, arrays, placement)
+    gpu_of = make_room(arrays, given) if violations else given
+    if gpu_of is None:
+        anew = solve(problem, watch=watch)
+        if anew.placement is None:
+            raise _beyond_repair(violations, anew.stop)
+        gpu_of = load_placement(problem, arrays, anew.placement)
+    state = State(arrays, gpu_of)
     watch.tell("refine", state.worst(), bound.value)
     steps, stop = _improve(state, iterations, tolerance, memory_margin, watch)
     return _result(problem, arrays, state.gpu_of, bound, stop, "refine", 0, steps, watch)
@@ -194,10 +209,19 @@ def _refine_general(
     run = General(problem, gap=0.0, seed=0, iterations=None, watch=watch)
     stop = run.improve(placement, iterations)
     if run.board is None:
-        found = [v.message for v in evaluate(problem, placement).violations]
-        raise InputError([*found, "no way was found to repair this"], "placement")
+        raise _beyond_repair(evaluate(problem, placement).violations, stop)
     refined = run.cluster.unload(run.board.where)
     return _finish(problem, refined, run.bound, stop, "refine", 0, run.steps, watch)
+
+
+def _beyond_repair(violations: Sequence[Violation], stop: Stop) -> InputError:
+    """Return what is wrong with a start, and why it stays so."""
+    reason = {
+        Stop.INFEASIBLE: "this cannot be repaired: no placement is valid, as kvplace explain shows",
+        Stop.TIME_LIMIT: "no way was found to repair this within the time limit",
+        Stop.INTERRUPTED: "no way was found to repair this before the interrupt",
+    }.get(stop, "no way was found to repair this, which is no proof that there is none")
+    return InputError([*(violation.message for violation in violations), reason], "placement")
 
 
 def _at_scale(problem: Problem) -> bool:
