@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from kvplace.core import certificate as checker
+from kvplace.core import knapsack as checker
 from kvplace.core.certificate import SCALE_BITS, Certificate, check_certificate, scaled_sizes
 from kvplace.core.model import SLO, Demand, Model, Replicas
 from kvplace.core.objective import Objective
@@ -135,9 +135,29 @@ def test_prices_say_nothing_of_models_that_may_be_split_or_copied():
 
 
 def test_giving_up_is_a_rejection(monkeypatch):
-    assert check_certificate(PAIR, PROOF) == ""
+    # 6 and 4 bytes fill a GPU of 10, of which one must stay free: by fractions alone 3 + 2 fit.
+    problem = plain([10], [(6, 0), (4, 0)])
+    proof = Certificate(1.0, (3, 2), ((10, 3),))
+    assert check_certificate(problem, proof) == ""
     monkeypatch.setattr(checker, "MAX_STEPS", 0)
-    assert "not settled" in check_certificate(PAIR, PROOF)
+    assert "not settled" in check_certificate(problem, proof)
+
+
+def test_models_of_one_level_are_settled_together(monkeypatch):
+    # Three of 4 bytes and more never share 10 bytes, however many there are to choose from; the
+    # best price per size does not say so.
+    sizes = [(4 + j % 3, 0) for j in range(50)]
+    problem = plain([10] * 20, sizes)
+    proof = Certificate(1.0, (1,) * 50, ((10, 2),))
+    dear = Certificate(1.0, (1,) * 50, ((10, 1),))
+    monkeypatch.setattr(checker, "MAX_STEPS", 0)
+    assert check_certificate(problem, proof) == ""  # 10 / 4 rounded down
+    prices = tuple(5 if size == 6 else 3 for size, _ in sizes)
+    proof = Certificate(1.0, prices, ((10, 6),))  # 3 + 3; a part of 5 and 3 would be 7
+    assert "not settled" in check_certificate(problem, proof)
+    monkeypatch.setattr(checker, "GRID", 40)
+    assert check_certificate(problem, proof) == ""
+    assert "not settled" in check_certificate(problem, dear)
 
 
 def test_sizes_are_rounded_down_and_exact_where_they_can_be():

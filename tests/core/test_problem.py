@@ -1,6 +1,7 @@
 """Problem and what it is made of: cross checks, digest, misfits, memory."""
 
 import math
+import random
 from dataclasses import replace
 
 import pytest
@@ -25,6 +26,7 @@ from kvplace.core.rules.rule import EVERYWHERE, Places
 from kvplace.core.rules.topology import Limit, Spread
 from kvplace.core.shard import shard_need
 from kvplace.errors import InputError
+from splits import random_split_problem
 from strategies import problems
 from tiny import byte_model, byte_problem, fleet
 
@@ -277,6 +279,23 @@ def test_options_are_the_degrees_and_copies_that_the_allowed_gpus_can_hold():
     assert Problem((model,), fleet([10] * 5), "requests", pinned).options(0) == [(1, 2)]
     alone = (Pin(("m",), places=Places(gpus=("g0",))),)
     assert Problem((model,), fleet([10] * 5), "requests", alone).options(0) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_option_table_states_what_the_problem_says_of_each_option(seed):
+    drawn = random_split_problem(random.Random(seed))
+    for objective in (Objective.REQUESTS, Objective.TOKENS):
+        problem = drawn.with_objective(objective)
+        table = problem.option_table
+        for index in range(len(problem.models)):
+            rows = range(table.starts[index], table.starts[index + 1])
+            ways = [(table.degrees[row], table.copies[row]) for row in rows]
+            assert ways == problem.options(index)
+            assert table.count(index) == len(ways)
+            for row, way in zip(rows, ways, strict=True):
+                need = problem.need(index, *way)
+                taken = (table.weights_bytes[row], table.min_kv_bytes[row], table.loads[row])
+                assert taken == (need.weights_bytes, need.min_kv_bytes, need.load)
 
 
 def test_the_digest_moves_with_load_and_objective():

@@ -7,11 +7,13 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import repeat
 
 from kvplace.core.columns import ModelTable
 from kvplace.core.hardware import Fleet
 from kvplace.core.model import Model, Split
 from kvplace.core.objective import Objective, default_objective
+from kvplace.core.option_table import OptionTable, option_table
 from kvplace.core.rules.places import PlaceRule
 from kvplace.core.rules.rule import Rule, usable
 from kvplace.core.shard import ShardNeed, shard_need
@@ -146,36 +148,44 @@ class Problem:
         return found
 
     @cached_property
-    def _allowed(self) -> dict[tuple[object, ...], frozenset[str]]:
-        return {}
+    def _allowed(self) -> list[frozenset[str]]:
+        """What `allowed` returns of each model."""
+        by_type: dict[tuple[str, ...], frozenset[str]] = {}
+        known: dict[tuple[object, ...], frozenset[str]] = {}
+        table = isinstance(self.models, ModelTable)
+        asked = repeat((), len(self.models)) if table else (m.gpu_types for m in self.models)
+        found = []
+        for name, types in zip(self.names, asked, strict=True):
+            rules = self._place_rules.get(name, ())
+            key = (types, *((rule.kind, rule.places) for rule in rules)) if rules else types
+            allowed = known.get(key)
+            if allowed is None:
+                if types not in by_type:
+                    gpus = self.fleet.gpus
+                    by_type[types] = frozenset(g.id for g in gpus if usable(g, types))
+                allowed = by_type[types]
+                for rule in rules:
+                    allowed = rule.among(self.fleet, allowed)
+                known[key] = allowed
+            found.append(allowed)
+        return found
 
     def allowed(self, index: int) -> frozenset[str]:
         """Return the ids of the GPUs that type and hard rules let a model run on.
 
         Models of which the same is asked share one set.
         """
-        model = self.models[index]
-        rules = self._place_rules.get(model.name, ())
-        key = (model.gpu_types, *((rule.kind, rule.places) for rule in rules))
-        if key not in self._allowed:
-            self._allowed[key] = frozenset(
-                gpu.id
-                for gpu in self.fleet.gpus
-                if usable(gpu, model.gpu_types)
-                and all(rule.allows(self.fleet, gpu.id) for rule in rules)
-            )
-        return self._allowed[key]
+        return self._allowed[index]
 
     @cached_property
-    def _largest(self) -> dict[int, int]:
-        return {}
+    def _largest(self) -> list[int]:
+        known = {id(allowed): allowed for allowed in self._allowed}
+        largest = {at: max(map(self.usable_bytes, s), default=0) for at, s in known.items()}
+        return [largest[id(allowed)] for allowed in self._allowed]
 
     def largest_bytes(self, index: int) -> int:
         """Return the usable memory of the largest GPU that a model may run on; 0 for none."""
-        allowed = self.allowed(index)
-        if id(allowed) not in self._largest:  # one set per signature, kept alive by the problem
-            self._largest[id(allowed)] = max(map(self.usable_bytes, allowed), default=0)
-        return self._largest[id(allowed)]
+        return self._largest[index]
 
     @cached_property
     def _domains_allowed(self) -> dict[tuple[int, str], tuple[str, ...]]:
@@ -203,11 +213,25 @@ class Problem:
         Copies share no GPU, so more shards than there are allowed GPUs are left out.
         """
         model, most = self.models[index], len(self.allowed(index))
-        return [
-            (degree, copies)
-            for degree in model.tensor_parallel
-            for copies in range(model.replicas.min, min(model.replicas.max, most // degree) + 1)
-        ]
+        degrees, replicas = model.tensor_parallel, model.replicas
+        key = (degrees, replicas.min, replicas.max, most)
+        if key not in self._ways:
+            self._ways[key] = [
+                (degree, copies)
+                for degree in degrees
+                for copies in range(replicas.min, min(replicas.max, most // degree) + 1)
+            ]
+        return list(self._ways[key])
+
+    @cached_property
+    def _ways(self) -> dict[tuple[object, ...], list[tuple[int, int]]]:
+        """What `options` returns, by what it depends on."""
+        return {}
+
+    @cached_property
+    def option_table(self) -> OptionTable:
+        """The options of all models with what a shard takes in each."""
+        return option_table(self)
 
     @property
     def goal(self) -> Objective:

@@ -17,7 +17,7 @@ from kvplace.core.certificate import (
     Bound,
     Certificate,
     check_certificate,
-    possible_options,
+    every_possible,
 )
 from kvplace.core.problem import Problem
 from kvplace.solver.choose import Chooser
@@ -143,15 +143,16 @@ def _prices(problem: Problem, threshold: float, inside: list[str]) -> Certificat
     scope = frozenset(inside)
     outside: dict[int, int] = {}
     prices = []
-    for index in range(len(problem.models)):
+    for index, possible in enumerate(every_possible(problem, threshold)):
         allowed = problem.allowed(index)
         if id(allowed) not in outside:
             rest = (problem.usable_bytes(gpu) for gpu in allowed - scope)
             outside[id(allowed)] = max(rest, default=0)
-        row = [0] * len(problem.options(index))
-        for at, size, kept in possible_options(problem, index, threshold):
-            leaves = size < outside[id(allowed)] << SCALE_BITS and kept <= outside[id(allowed)]
-            row[at] = 0 if leaves else max(size, kept << SCALE_BITS if threshold == math.inf else 0)
+        most = outside[id(allowed)]
+        row = [0] * problem.option_table.count(index)
+        for at, size, kept in possible:
+            if not (size < most << SCALE_BITS and kept <= most):
+                row[at] = max(size, kept << SCALE_BITS) if threshold == math.inf else size
         prices.append(tuple(row))
     memories = sorted({problem.usable_bytes(gpu) for gpu in inside})
     strict = threshold < math.inf  # what a GPU holds at a target is below its memory

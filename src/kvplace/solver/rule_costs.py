@@ -191,7 +191,8 @@ def blueprints(cluster: "Cluster") -> list[Blueprint]:
         if isinstance(rule, PlaceRule):
             key = (rule.kind, rule.places)
             if key not in places:
-                places[key] = [not rule.allows(problem.fleet, id_) for id_ in cluster.gpu_ids]
+                kept = rule.among(problem.fleet, frozenset(cluster.gpu_ids))
+                places[key] = [id_ not in kept for id_ in cluster.gpu_ids]
             make: Callable[[], Tracker] = partial(_Places, places[key])
         else:
             assert isinstance(rule, TopologyRule)

@@ -28,14 +28,17 @@ class PlaceRule(Rule):
     places: Places = EVERYWHERE
 
     @abc.abstractmethod
-    def allows(self, fleet: Fleet, gpu_id: str) -> bool:
-        """Whether a shard may be on a GPU."""
+    def among(self, fleet: Fleet, gpus: frozenset[str]) -> frozenset[str]:
+        """Return those of some GPUs of the fleet on which a shard may be."""
 
     def breaches(self, problem: "Problem", copies: dict[str, list[Replica]]) -> Iterator[Breach]:
         """Yield each model with shards where they may not be, and how many."""
-        for name in self.concerned(copies):
+        names = self.concerned(copies)
+        taken = {gpu for name in names for replica in copies[name] for gpu in replica.gpus}
+        forbidden = taken - self.among(problem.fleet, frozenset(taken))
+        for name in names if forbidden else ():
             used = [gpu for replica in copies[name] for gpu in replica.gpus]
-            bad = [gpu for gpu in used if not self.allows(problem.fleet, gpu)]
+            bad = [gpu for gpu in used if gpu in forbidden]
             if bad:
                 message = f"{name!r} is on {', '.join(sorted(set(bad)))}; {self}"
                 yield Breach(name, message, len(bad), (name,))
@@ -54,9 +57,9 @@ class Pin(PlaceRule):
 
     kind: ClassVar[str] = "pin"
 
-    def allows(self, fleet: Fleet, gpu_id: str) -> bool:
-        """Whether a shard may be on a GPU."""
-        return (fleet, gpu_id) in self.places
+    def among(self, fleet: Fleet, gpus: frozenset[str]) -> frozenset[str]:
+        """Return those of some GPUs of the fleet on which a shard may be."""
+        return gpus & self.places.of(fleet)
 
     def __str__(self) -> str:
         return f"pinned to {self.places}"
@@ -68,9 +71,9 @@ class Forbid(PlaceRule):
 
     kind: ClassVar[str] = "forbid"
 
-    def allows(self, fleet: Fleet, gpu_id: str) -> bool:
-        """Whether a shard may be on a GPU."""
-        return (fleet, gpu_id) not in self.places
+    def among(self, fleet: Fleet, gpus: frozenset[str]) -> frozenset[str]:
+        """Return those of some GPUs of the fleet on which a shard may be."""
+        return gpus - self.places.of(fleet)
 
     def __str__(self) -> str:
         return f"forbidden on {self.places}"

@@ -1,9 +1,10 @@
 """What every rule is: whom it concerns, whether it holds, and by how much it does not."""
 
 import abc
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from typing import TYPE_CHECKING, ClassVar
 
 from kvplace.core.hardware import GPU, Fleet
@@ -40,6 +41,16 @@ class Places:
             return False
         labelled = bool(self.labels) and all(node.labels.get(k) == v for k, v in self.labels)
         return labelled or node.name in self.nodes
+
+    def of(self, fleet: Fleet) -> frozenset[str]:
+        """Return the ids of those that the fleet has."""
+        found = {gpu for gpu in self.gpus if fleet.gpu(gpu) is not None}
+        named = set(self.nodes)
+        for node in fleet.nodes:
+            labelled = self.labels and all(node.labels.get(k) == v for k, v in self.labels)
+            if labelled or node.name in named:
+                found.update(gpu.id for gpu in node.gpus)
+        return frozenset(found)
 
     def unknown(self, fleet: Fleet) -> Iterator[str]:
         """Yield a sentence for each name that the fleet does not have."""
@@ -116,7 +127,7 @@ class Rule(abc.ABC):
     def faults(self, problem: "Problem") -> Iterator[str]:
         """Yield a sentence for each thing in the rule that the problem does not have."""
         for pattern in self.models:
-            if not chosen((pattern,), problem.index_of):
+            if pattern not in problem.index_of and not chosen((pattern,), problem.index_of):
                 yield f"no model is named {pattern!r}"
 
     def concerned(self, names: Iterable[str]) -> list[str]:
@@ -128,16 +139,20 @@ def chosen(patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:
     """Return the names that match one of some patterns, in order."""
     if "*" in patterns:
         return list(names)
-    exact = {p for p in patterns if not any(c in p for c in "*?")}
-    wild = [p.replace("[", "[[]") for p in patterns if p not in exact]
-    return [n for n in names if n in exact or any(fnmatchcase(n, p) for p in wild)]
+    exact = {p for p in patterns if "*" not in p and "?" not in p}
+    wild = [translate(p.replace("[", "[[]")) for p in patterns if p not in exact]
+    if not wild:
+        return [n for n in names if n in exact]
+    match = re.compile("|".join(wild)).match
+    return [n for n in names if n in exact or match(n)]
 
 
 def copies_by_model(placement: Placement, fleet: Fleet) -> dict[str, list[Replica]]:
     """Return the replicas of each model, those on unknown GPUs left out."""
     copies: dict[str, list[Replica]] = {}
+    known = {gpu.id for gpu in fleet.gpus}
     for replica in placement:
-        if replica.gpus and all(fleet.gpu(gpu) is not None for gpu in replica.gpus):
+        if replica.gpus and known.issuperset(replica.gpus):
             copies.setdefault(replica.model, []).append(replica)
     return copies
 

@@ -1,0 +1,228 @@
+"""Whether some set of priced shards that fits one GPU is worth more than the GPU.
+
+Exact, on integers: two relaxations that settle most questions in one pass, a third, and a search.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import accumulate
+from operator import add
+from typing import NamedTuple
+
+__all__ = ["GRID", "SCALE_BITS", "Offer", "Offers", "set_above"]
+
+SCALE_BITS = 64
+"""Sizes are integers in units of 2**-64 bytes: fine enough where a single byte stays free."""
+GRID = 1024
+"""Most levels of room in the checker's table."""
+PLAIN_STEPS = 500
+"""Knapsack nodes before tables are made."""
+ENTRIES = 1 << 23
+"""Most numbers in such a table: of many models it has fewer levels."""
+MAX_STEPS = 2_000_000
+"""Knapsack nodes after which the checker gives up, which counts as rejected."""
+
+
+class Offer(NamedTuple):
+    """One way to have a shard of a model on a GPU: its price, size at K, and least memory."""
+
+    price: int
+    size: int
+    kept: int
+
+
+Offers = tuple[Offer, ...]
+"""Those of one model, of which a GPU holds at most one."""
+
+
+def set_above(groups: list[Offers], worths: dict[int, int]) -> str:
+    """Say which size of memory some set of shards fits that is priced above its worth.
+
+    Parameters
+    ----------
+    groups
+        What may be priced, at most one of each group on a GPU.
+    worths
+        By size of memory.
+
+    Returns
+    -------
+    str
+        Empty where there is none, and this is proved.
+    """
+    evidently = _evidently_below(groups, worths)
+    for memory, worth in worths.items():
+        failure = "" if memory in evidently else _knapsack_above(groups, memory, worth)
+        if failure:
+            return failure
+    return ""
+
+
+def _evidently_below(groups: list[Offers], worths: dict[int, int]) -> set[int]:
+    """Return the sizes of memory for which two relaxations show that no set exceeds the worth.
+
+    A set is priced at most at its whole room times the best price per size. Of many models, those
+    with the same size rounded down to a `GRID` of levels are alike: one table over the levels,
+    any number of each allowed, bounds the sets of every memory.
+    """
+    found = set()
+    for kept in (False, True):
+        *_, (price, size) = (0, 1), *_densest(groups, kept=kept)
+        for memory, worth in worths.items():
+            room = memory if kept else (memory << SCALE_BITS) - 1
+            if size and room * price // size <= worth:
+                found.add(memory)
+    if len(found) == len(worths) or len(groups) <= GRID:
+        return found
+    whole = max(worths) << SCALE_BITS
+    dearest, free = [0] * (GRID + 1), 0
+    for offers in groups:
+        for offer in offers:
+            level = offer.size * GRID // whole
+            if level <= GRID and offer.price > dearest[level]:
+                dearest[level] = offer.price
+        free += max(offer.price if offer.size * GRID < whole else 0 for offer in offers)
+    dearest[1:] = accumulate(dearest[1:], max)
+    table = [0]
+    for level in range(1, GRID + 1):
+        table.append(max(map(add, table[::-1], dearest[1 : level + 1])))
+    rooms = {memory: ((memory << SCALE_BITS) - 1) * GRID // whole for memory in worths}
+    return found | {m for m, worth in worths.items() if free + table[rooms[m]] <= worth}
+
+
+def _knapsack_above(groups: list[Offers], memory: int, worth: int) -> str:
+    """Say whether a set of shards that fits `memory`, one per group, is priced above `worth`.
+
+    Depth-first over the groups, cut where what the remaining ones could add at most cannot lift
+    the price above `worth`: by the best price per size among them, or by a table made by dynamic
+    programming with sizes rounded down to `GRID` levels. Equal groups are taken by their number,
+    so that equal sets are seen once.
+    """
+    capacity = (memory << SCALE_BITS) - 1  # strictly below M
+    fitting = (
+        tuple(offer for offer in offers if offer.size <= capacity and offer.kept <= memory)
+        for offers in groups
+    )
+    alike = Counter(offers for offers in fitting if offers)
+    for kept, room in ((False, capacity), (True, memory)):
+        relaxed = [(_relaxed(offers, kept=kept), count) for offers, count in alike.items()]
+        if _fractional(relaxed, room) <= worth:
+            return ""
+    kinds = sorted(alike.items(), key=lambda kind: (-kind[0][0].size, str(kind[0])))
+    kinds = [
+        kind
+        for offers, count in kinds
+        for kind in ([(offers, count)] if len(offers) == 1 else [(offers, 1)] * count)
+    ]
+    levels = min(GRID, 8 * len(kinds), max(1, ENTRIES // max(1, len(kinds))))
+    by_size: list[list[int]] = []
+    by_least: list[list[int]] = []
+    dense = list(_densest([offers for offers, _ in kinds]))[::-1]
+    stack = [(0, capacity, memory, 0)]
+    steps = 0
+    while stack:
+        at, room, least, price = stack.pop()
+        if price > worth:
+            return f"a set of models that fits {memory} bytes is priced above its worth {worth}"
+        steps += 1
+        if steps > MAX_STEPS:
+            return f"the knapsack for {memory} bytes is not settled after {MAX_STEPS} steps"
+        if at == len(kinds):
+            continue
+        best, size = dense[at]
+        if size and price + room * best // size <= worth:
+            continue
+        if steps == PLAIN_STEPS:  # most searches end before the tables pay
+            by_size = _tables(
+                [([(o.price, o.size) for o in offers], n) for offers, n in kinds], capacity, levels
+            )
+            by_least = _tables(
+                [([(o.price, o.kept) for o in offers], n) for offers, n in kinds], memory, levels
+            )
+        if by_size:
+            more = by_size[at][room * levels // capacity] if capacity else 0
+            if price + min(more, by_least[at][least * levels // memory]) <= worth:
+                continue
+        offers, count = kinds[at]
+        stack.append((at + 1, room, least, price))
+        for offer in offers:
+            most = min(
+                count,
+                room // offer.size if offer.size else count,
+                least // offer.kept if offer.kept else count,
+            )
+            stack.extend(
+                (at + 1, room - k * offer.size, least - k * offer.kept, price + k * offer.price)
+                for k in range(1, most + 1)
+            )
+    return ""
+
+
+def _densest(kinds: list[Offers], *, kept: bool = False) -> Iterator[tuple[int, int]]:
+    """Yield, from the last kind on, price and size of the best per size of those seen so far."""
+    price, size = 0, 1
+    for offers in reversed(kinds):
+        for offer in offers:
+            taken = offer.kept if kept else offer.size
+            if offer.price * size > price * taken:
+                price, size = offer.price, taken
+        yield price, size
+
+
+def _relaxed(offers: Offers, *, kept: bool) -> tuple[int, int | Fraction]:
+    """Return a price and a size that dominate one of some offers, fractions of it allowed."""
+    sizes = [offer.kept if kept else offer.size for offer in offers]
+    if len(offers) == 1:
+        return offers[0].price, sizes[0]
+    price = max(offer.price for offer in offers)
+    pairs = zip(offers, sizes, strict=True)
+    return price, min(Fraction(price * size, offer.price) for offer, size in pairs)
+
+
+def _fractional(
+    items: list[tuple[tuple[int, int | Fraction], int]], capacity: int
+) -> int | Fraction:
+    """Return the highest price of items that fit, fractions of the last allowed (Dantzig)."""
+    total: int | Fraction = sum(value * count for (value, size), count in items if size == 0)
+    room: int | Fraction = capacity
+    rest = [(value, size, count) for (value, size), count in items if size > 0]
+    for value, size, count in sorted(rest, key=lambda item: Fraction(-item[0]) / item[1]):
+        if size * count >= room:
+            return total + Fraction(value * room) / size
+        total += value * count
+        room -= size * count
+    return total
+
+
+def _tables(
+    items: list[tuple[list[tuple[int, int]], int]], capacity: int, levels: int
+) -> list[list[int]]:
+    """Return, per item and level of room, what it and those after it could add at most.
+
+    Parameters
+    ----------
+    items
+        Pairs of price and size of which one is taken, and how often the item is there.
+    capacity
+        Size of the whole room.
+    levels
+        Steps into which it is cut.
+    """
+    table = [0] * (levels + 1)
+    tables = [table]
+    for offers, count in reversed(items):
+        steps = [(value, size * levels // capacity if capacity else 0) for value, size in offers]
+        free = max((value for value, step in steps if step == 0), default=0)
+        least = min((step for _, step in steps if step), default=0)
+        for _ in range(min(count, levels // least) if least else 0):
+            lifted = list(table)
+            for value, step in steps:
+                if step and step <= levels:
+                    shifted = [entry + value for entry in table[: levels + 1 - step]]
+                    lifted[step:] = map(max, lifted[step:], shifted)
+            table = lifted
+        if free:
+            table = [entry + count * free for entry in table]
+        tables.append(table)
+    return tables[::-1]
