@@ -15,7 +15,7 @@ from kvplace.bench.families import build
 from kvplace.core.certificate import check_certificate
 from kvplace.core.evaluate import evaluate
 from kvplace.core.problem import Problem
-from kvplace.core.result import Status
+from kvplace.core.result import Status, Stop
 from kvplace.solver import solve as door
 from kvplace.solver.compiled import Crew
 from kvplace.solver.scale.auto import scale_bound, solve_at_scale
@@ -240,3 +240,15 @@ def test_a_cache_that_cannot_be_written_breaks_nothing(tmp_path):
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == "True"
+
+
+def test_the_search_ends_early_enough_for_what_follows_it():
+    watch = Watch(1000)
+    watch.keep(400)
+    assert 590 < watch.left <= 600
+    assert watch.stop is None
+    watch.keep(1000)
+    assert (watch.left, watch.stop) == (0, Stop.TIME_LIMIT)
+    forever = Watch()
+    forever.keep(10)
+    assert (forever.left, forever.stop) == (math.inf, None)

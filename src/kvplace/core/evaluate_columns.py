@@ -9,7 +9,7 @@ import math
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TypeVar, overload
 
 from kvplace.core.placement import Assigned
@@ -64,16 +64,19 @@ def suits(problem: Problem, assigned: Assigned) -> bool:
 def sum_up(problem: Problem, gpu_of: array[int]) -> Sums:
     """Return what an assignment puts on each GPU."""
     g = len(problem.fleet.gpus)
-    weights, least, count = [0] * g, [0] * g, [0] * g
-    for gpu, taken, kept in zip(gpu_of, problem.undivided_bytes, problem.min_kv_bytes, strict=True):
+    weights, count = [0] * g, [0] * g
+    for gpu, taken in zip(gpu_of, problem.undivided_bytes, strict=True):
         weights[gpu] += taken
-        least[gpu] += kept
         count[gpu] += 1
-    models = array("q", sorted(range(len(gpu_of)), key=gpu_of.__getitem__))
-    ends = array("q", accumulate(count, initial=0))
-    loads = [problem.loads[model] for model in models]
-    sums = array("d", [math.fsum(loads[ends[at] : ends[at + 1]]) for at in range(g)])
-    return Sums(weights, least, sums, models, ends)
+    least = [0] * g
+    if any(problem.min_kv_bytes):
+        for gpu, kept in zip(gpu_of, problem.min_kv_bytes, strict=True):
+            least[gpu] += kept
+    models = array("q", sorted(range(len(gpu_of)), key=gpu_of.tolist().__getitem__))
+    ends = list(accumulate(count, initial=0))
+    loads = list(map(problem.loads.__getitem__, models))
+    sums = array("d", [math.fsum(loads[first:end]) for first, end in pairwise(ends)])
+    return Sums(weights, least, sums, models, array("q", ends))
 
 
 T = TypeVar("T")

@@ -27,6 +27,9 @@ SOLVERS = ("auto", "reference", "prism-greedy")
 REFERENCE_ITERATIONS = 50
 SMALL_MODELS = 600
 """Up to so many models ``auto`` needs no compiled kernels."""
+FINISH = 3.5
+"""Time kept at scale for evaluating the plan and certifying its bound, in multiples of that for
+loading the problem and its first bound."""
 REPAIRABLE = {"memory", "min_kv"}
 """What may be wrong with a start of undivided models that is repaired."""
 SPARSE_MODELS, SPARSE_DENSITY = 2_000, 6.0
@@ -243,8 +246,10 @@ def _solve_at_scale(
     watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
     from kvplace.solver.scale import auto, numbers  # noqa: PLC0415 - numba: only here
 
+    began = watch.seconds
     known = numbers.load_numbers(problem)
     bound = auto.scale_bound(known)
+    watch.keep(FINISH * (watch.seconds - began))
     given = None if start is None else numbers.load_assignment(problem, known, start)
     gpu_of, stop, steps = auto.solve_at_scale(
         known, bound, given=given, gap=gap, seed=seed, iterations=iterations, watch=watch

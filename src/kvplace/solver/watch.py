@@ -57,6 +57,7 @@ class Watch:
         self.limit = float("inf") if time_limit is None else time_limit
         self._listener = listener
         self._interrupted = False
+        self._kept = 0.0
         self._value = float("inf")
         self._bound = 0.0
 
@@ -67,8 +68,12 @@ class Watch:
 
     @property
     def left(self) -> float:
-        """Seconds until the limit; ``inf`` without one, 0 once interrupted."""
-        return 0.0 if self._interrupted else max(0.0, self.limit - self.seconds)
+        """Seconds until the search is to end; ``inf`` without a limit, 0 once interrupted."""
+        return 0.0 if self._interrupted else max(0.0, self.limit - self._kept - self.seconds)
+
+    def keep(self, seconds: float) -> None:
+        """End the search so many seconds before the limit: what follows it takes as long."""
+        self._kept = seconds
 
     def interrupt(self) -> None:
         """Ask the solver to return the best it has, from a signal handler or another thread."""
@@ -79,7 +84,7 @@ class Watch:
         """Why to stop now, or None to go on."""
         if self._interrupted:
             return Stop.INTERRUPTED
-        return Stop.TIME_LIMIT if self.seconds >= self.limit else None
+        return Stop.TIME_LIMIT if self.seconds >= self.limit - self._kept else None
 
     def tell(self, phase: str, value: float | None = None, bound: float | None = None) -> None:
         """Report progress; numbers not given stay as they were."""

@@ -6,7 +6,7 @@ decides it and, only between equals, their names.
 
 import math
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,15 +92,25 @@ def unload_assignment(problem: Problem, numbers: Numbers, gpu_of: Ints) -> Place
 
 def _canonical(keys: tuple[NDArray[np.generic], ...], name: Callable[[int], str]) -> Ints:
     """Return the order by the keys, the first one first, and by name between equals."""
-    order = np.lexsort(keys[::-1])
-    same = np.ones(max(0, len(order) - 1), dtype=bool)
-    for key in keys:
-        ranked = key[order]
-        same &= ranked[1:] == ranked[:-1]
+    order = np.argsort(keys[0])  # most often enough: what ties is put in order next
+    tied = _ties(keys[:1], order)
+    among = np.flatnonzero(np.concatenate([[False], tied]) | np.concatenate([tied, [False]]))
+    held = order[among]
+    order[among] = held[np.lexsort([key[held] for key in keys[::-1]])]
+    same = _ties(keys, order)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8)))
     for first, last in edges.reshape(-1, 2):
         order[first : last + 1] = sorted(order[first : last + 1].tolist(), key=name)
     return order.astype(np.int64)
+
+
+def _ties(keys: Sequence[NDArray[np.generic]], order: Ints) -> NDArray[np.bool_]:
+    """Return for each but the first in an order whether it equals the one before."""
+    same = np.ones(max(0, len(order) - 1), dtype=bool)
+    for key in keys:
+        ranked = key[order]
+        same &= ranked[1:] == ranked[:-1]
+    return same
 
 
 def fluid_level(numbers: Numbers) -> float:

@@ -119,29 +119,32 @@ def _most_room(
     kept: Ints,
     gpu_of: Ints,
 ) -> int:
-    """Place along `order` with a heap of room, largest on top; return how many were placed."""
+    """Place along `order` with a heap of room, largest on top; return how many were placed.
+
+    `room` is the heap, and `gpus` what each of its places stands for: both children of a place
+    are neighbours in memory.
+    """
     g = len(room)
-    heap = np.arange(g)  # memory descends, so this is a heap
+    gpus = np.arange(g)  # memory descends, so this is a heap
     for at in range(len(order)):
         j = order[at]
-        top = heap[0]
+        top = gpus[0]
         if free[top] - size[j] < max(1, kept[top] + keep[j]):
             return at
         gpu_of[j] = top
         free[top] -= size[j]
         kept[top] += keep[j]
-        room[top] -= sizes[j]
-        value = room[top]
+        value = room[0] - sizes[j]
         here = 0
         while 2 * here + 1 < g:
             child = 2 * here + 1
-            if child + 1 < g and room[heap[child + 1]] > room[heap[child]]:
+            if child + 1 < g and room[child + 1] > room[child]:
                 child += 1
-            if room[heap[child]] <= value:
+            if room[child] <= value:
                 break
-            heap[here] = heap[child]
+            room[here], gpus[here] = room[child], gpus[child]
             here = child
-        heap[here] = top
+        room[here], gpus[here] = value, top
     return len(order)
 
 
