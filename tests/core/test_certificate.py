@@ -139,6 +139,7 @@ def test_giving_up_is_a_rejection(monkeypatch):
     problem = plain([10], [(6, 0), (4, 0)])
     proof = Certificate(1.0, (3, 2), ((10, 3),))
     assert check_certificate(problem, proof) == ""
+    monkeypatch.setattr(checker, "MAX_ENTRIES", 0)
     monkeypatch.setattr(checker, "MAX_STEPS", 0)
     assert "not settled" in check_certificate(problem, proof)
 
@@ -150,6 +151,7 @@ def test_models_of_one_level_are_settled_together(monkeypatch):
     problem = plain([10] * 20, sizes)
     proof = Certificate(1.0, (1,) * 50, ((10, 2),))
     dear = Certificate(1.0, (1,) * 50, ((10, 1),))
+    monkeypatch.setattr(checker, "MAX_ENTRIES", 0)
     monkeypatch.setattr(checker, "MAX_STEPS", 0)
     assert check_certificate(problem, proof) == ""  # 10 / 4 rounded down
     prices = tuple(5 if size == 6 else 3 for size, _ in sizes)

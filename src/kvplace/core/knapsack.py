@@ -3,6 +3,7 @@
 Exact, on integers: two relaxations that settle most questions in one pass, a third, and a search.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
@@ -17,11 +18,13 @@ SCALE_BITS = 64
 GRID = 1024
 """Most levels of room in the checker's table."""
 PLAIN_STEPS = 500
-"""Knapsack nodes before tables are made."""
+"""Sets grown before tables are made."""
 ENTRIES = 1 << 23
 """Most numbers in such a table: of many models it has fewer levels."""
 MAX_STEPS = 2_000_000
-"""Knapsack nodes after which the checker gives up, which counts as rejected."""
+"""Sets grown after which the checker gives up, which counts as rejected."""
+MAX_ENTRIES = 200_000
+"""Prices below a worth, times models, up to which each price's least size is worked out."""
 
 
 class Offer(NamedTuple):
@@ -94,10 +97,11 @@ def _evidently_below(groups: list[Offers], worths: dict[int, int]) -> set[int]:
 def _knapsack_above(groups: list[Offers], memory: int, worth: int) -> str:
     """Say whether a set of shards that fits `memory`, one per group, is priced above `worth`.
 
-    Depth-first over the groups, cut where what the remaining ones could add at most cannot lift
-    the price above `worth`: by the best price per size among them, or by a table made by dynamic
-    programming with sizes rounded down to `GRID` levels. Equal groups are taken by their number,
-    so that equal sets are seen once.
+    Where prices are small whole numbers, the least size of a set above `worth` says it. Otherwise
+    sets grow by one group after the other (Nemhauser and Ullmann, Management Science 15, 1969).
+    Those are dropped that another one dominates, and those that the groups still to come cannot
+    lift above `worth`: by the best price per size among them, or by a table made by dynamic
+    programming with sizes rounded down to `GRID` levels.
     """
     capacity = (memory << SCALE_BITS) - 1  # strictly below M
     fitting = (
@@ -109,54 +113,105 @@ def _knapsack_above(groups: list[Offers], memory: int, worth: int) -> str:
         relaxed = [(_relaxed(offers, kept=kept), count) for offers, count in alike.items()]
         if _fractional(relaxed, room) <= worth:
             return ""
+    if _least_above(alike, worth) > capacity:
+        return ""
     kinds = sorted(alike.items(), key=lambda kind: (-kind[0][0].size, str(kind[0])))
-    kinds = [
-        kind
-        for offers, count in kinds
-        for kind in ([(offers, count)] if len(offers) == 1 else [(offers, 1)] * count)
-    ]
-    levels = min(GRID, 8 * len(kinds), max(1, ENTRIES // max(1, len(kinds))))
-    by_size: list[list[int]] = []
-    by_least: list[list[int]] = []
-    dense = list(_densest([offers for offers, _ in kinds]))[::-1]
-    stack = [(0, capacity, memory, 0)]
+    bounds = _Reach(kinds, capacity, memory)
+    implied = all(o.kept << SCALE_BITS <= o.size for offers, _ in kinds for o in offers)
+    states = [(0, 0, 0)]  # size, weights and KV, price
     steps = 0
-    while stack:
-        at, room, least, price = stack.pop()
-        if price > worth:
+    for at, (offers, count) in enumerate(kinds):
+        grown = found = states
+        for _ in range(count):
+            grown = [
+                (size + offer.size, 0 if implied else least + offer.kept, price + offer.price)
+                for size, least, price in grown
+                for offer in offers
+                if size + offer.size <= capacity and least + offer.kept <= memory
+            ]
+            if not grown:
+                break
+            found = found + grown
+        steps += len(found)
+        if any(price > worth for _, _, price in found):
             return f"a set of models that fits {memory} bytes is priced above its worth {worth}"
-        steps += 1
         if steps > MAX_STEPS:
             return f"the knapsack for {memory} bytes is not settled after {MAX_STEPS} steps"
-        if at == len(kinds):
-            continue
-        best, size = dense[at]
-        if size and price + room * best // size <= worth:
-            continue
-        if steps == PLAIN_STEPS:  # most searches end before the tables pay
-            by_size = _tables(
-                [([(o.price, o.size) for o in offers], n) for offers, n in kinds], capacity, levels
-            )
-            by_least = _tables(
-                [([(o.price, o.kept) for o in offers], n) for offers, n in kinds], memory, levels
-            )
-        if by_size:
-            more = by_size[at][room * levels // capacity] if capacity else 0
-            if price + min(more, by_least[at][least * levels // memory]) <= worth:
-                continue
-        offers, count = kinds[at]
-        stack.append((at + 1, room, least, price))
-        for offer in offers:
-            most = min(
-                count,
-                room // offer.size if offer.size else count,
-                least // offer.kept if offer.kept else count,
-            )
-            stack.extend(
-                (at + 1, room - k * offer.size, least - k * offer.kept, price + k * offer.price)
-                for k in range(1, most + 1)
-            )
+        states = _undominated(bounds.above(worth, at + 1, found, tabled=steps > PLAIN_STEPS))
     return ""
+
+
+_State = tuple[int, int, int]
+
+
+def _undominated(states: list[_State]) -> list[_State]:
+    """Return states, by size, without some that others are better than or equal to."""
+    states.sort(key=lambda state: (state[0], -state[2]))
+    best, least, left = -1, 0, []
+    for state in states:
+        if state[2] > best:
+            _, least, best = state
+            left.append(state)
+        elif state[1] < least:
+            left.append(state)
+    return left
+
+
+class _Reach:
+    """What the groups from one on can still add at most."""
+
+    def __init__(self, kinds: list[tuple[Offers, int]], capacity: int, memory: int) -> None:
+        self._kinds = kinds
+        self._capacity = capacity
+        self._memory = memory
+        self._levels = min(GRID, 8 * len(kinds), max(1, ENTRIES // max(1, len(kinds))))
+        self._dense = [(0, 1), *_densest([offers for offers, _ in kinds])][::-1]
+        self._tables: list[tuple[list[int], list[int]]] = []
+
+    def above(self, worth: int, at: int, states: list[_State], *, tabled: bool) -> list[_State]:
+        """Return the states that the groups from `at` on may lift above a worth."""
+        capacity, memory, levels = self._capacity, self._memory, self._levels
+        best, size_ = self._dense[at]
+        left = [s for s in states if not size_ or s[2] + (capacity - s[0]) * best // size_ > worth]
+        if not tabled:  # most searches end before the tables pay
+            return left
+        if not self._tables:
+            by_size = [([(o.price, o.size) for o in offers], n) for offers, n in self._kinds]
+            by_least = [([(o.price, o.kept) for o in offers], n) for offers, n in self._kinds]
+            self._tables = list(
+                zip(
+                    _tables(by_size, capacity, levels),
+                    _tables(by_least, memory, levels),
+                    strict=True,
+                )
+            )
+        more, more_least = self._tables[at]
+        return [
+            (size, least, price)
+            for size, least, price in left
+            if price + more[(capacity - size) * levels // capacity if capacity else 0] > worth
+            and price + more_least[(memory - least) * levels // memory] > worth
+        ]
+
+
+def _least_above(alike: Counter[Offers], worth: int) -> float:
+    """Return the least size of a set priced above `worth`; 0 where prices are too fine to say.
+
+    By dynamic programming over the prices, in units of their greatest common divisor.
+    """
+    unit = math.gcd(*(offer.price for offers in alike for offer in offers))
+    levels = worth // unit + 1 if unit else 0
+    if levels * alike.total() > MAX_ENTRIES:
+        return 0
+    least: list[float] = [0] + [math.inf] * levels  # by price reached; integers, but for inf
+    for offers, count in alike.items():
+        for _ in range(count):
+            table = least
+            for offer in offers:
+                price = min(offer.price // unit, levels)
+                taken = [0] * price + table[: levels + 1 - price]
+                least = [min(a, b + offer.size) for a, b in zip(least, taken, strict=True)]
+    return least[levels]
 
 
 def _densest(kinds: list[Offers], *, kept: bool = False) -> Iterator[tuple[int, int]]:

@@ -14,6 +14,7 @@ import numpy as np
 from kvplace.core.certificate import Bound, Certificate
 from kvplace.core.problem import Problem
 from kvplace.solver.arrays import Arrays
+from kvplace.solver.climb import climb
 from kvplace.solver.sets import Floats, Knapsack
 from kvplace.solver.watch import Watch
 
@@ -21,8 +22,6 @@ __all__ = ["lifted_bound"]
 
 LIFTED = 32
 """Most models lifted, the largest first: they leave the least room."""
-WIDTH = 1e-8
-"""Relative width at which the bisection ends."""
 SCALE = 10**12
 EDGE = 1e-12
 """Relative width by which prices are lowered, so that rounding cannot lift a set above a GPU."""
@@ -44,18 +43,12 @@ def lifted_bound(
     """
     memory, count = np.unique(np.array(arrays.memory, dtype=np.float64), return_counts=True)
     total = float(memory @ count)
-    best: tuple[float, Floats] | None = None
-    first = low * (1 + WIDTH)
-    middle = first  # where lifting cannot help at all, the first question shows it
-    while high > low * (1 + WIDTH) and not watch.stop:
-        prices = _lifted(arrays, memory, middle)
-        if float(prices.sum()) > total * (1 + 4 * EDGE):
-            low, best = middle, (middle, prices)
-        else:
-            high = middle
-        if best is None and middle == first:
-            break
-        middle = (low + high) / 2
+
+    def prove(target: float) -> Floats | None:
+        prices = _lifted(arrays, memory, target)
+        return prices if float(prices.sum()) > total * (1 + 4 * EDGE) else None
+
+    best = climb(prove, low, high, watch)
     if best is None:
         return None
     return Bound(best[0], "lifted", _certificate(problem, arrays, memory, *best))

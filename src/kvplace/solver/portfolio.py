@@ -218,10 +218,13 @@ class Portfolio:
                 self._offer(State(self.arrays, gpu_of))
 
     def _lift(self) -> None:
-        """Raise the bound by the room that hot models waste."""
+        """Raise the bound by the room that hot models, and whole steps of memory, waste."""
         from kvplace.solver.lifted import lifted_bound  # noqa: PLC0415 - numpy: only here
+        from kvplace.solver.stepped import stepped_bound  # noqa: PLC0415 - same
 
         self._adopt(lifted_bound)
+        if self._value_open():
+            self._adopt(stepped_bound)
 
     def _dual_feasible(self) -> None:
         """Raise the bound by dual feasible functions, where the program is too large."""

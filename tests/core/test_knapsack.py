@@ -1,0 +1,65 @@
+"""The checker's knapsack against every set, by each of its ways to a verdict."""
+
+import random
+from itertools import product
+
+import pytest
+
+from kvplace.core import knapsack
+from kvplace.core.knapsack import SCALE_BITS, Offer, set_above
+
+WAYS = {
+    "least sizes": {},
+    "sets": {"MAX_ENTRIES": 0},
+    "sets and tables": {"MAX_ENTRIES": 0, "PLAIN_STEPS": 0},
+}
+
+
+def dearest(groups, memory):
+    """The highest price of a set that fits, one offer or none per group."""
+    best = 0
+    for chosen in product(*[(None, *offers) for offers in groups]):
+        held = [offer for offer in chosen if offer]
+        if sum(o.size for o in held) < memory << SCALE_BITS and sum(o.kept for o in held) <= memory:
+            best = max(best, sum(o.price for o in held))
+    return best
+
+
+def draw_groups(draw, memory):
+    """A few groups of offers, some alike, some whose KV to be left is what binds."""
+    groups = []
+    for _ in range(draw.randint(1, 7)):
+        offers = []
+        for _ in range(draw.choice([1, 1, 1, 2, 3])):
+            size = draw.randint(0, memory << SCALE_BITS)
+            if draw.random() < 0.5:
+                size = (size >> SCALE_BITS) << SCALE_BITS
+            kept = (size >> SCALE_BITS) + draw.choice([0, 0, draw.randint(0, memory)])
+            offers.append(Offer(draw.randint(1, 9) * draw.choice([1, 6]), size, kept))
+        groups.append(tuple(offers))
+        if draw.random() < 0.3:
+            groups.append(groups[0])
+    return groups
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_worth_holds_exactly_from_the_dearest_set_on(way, monkeypatch):
+    for name, value in WAYS[way].items():
+        monkeypatch.setattr(knapsack, name, value)
+    draw = random.Random(way)
+    for _ in range(300):
+        memory = draw.choice([3, 10, 1000])
+        groups = draw_groups(draw, memory)
+        best = dearest(groups, memory)
+        assert set_above(groups, {memory: best}) == ""
+        if best:
+            assert "priced above" in set_above(groups, {memory: best - 1})
+
+
+def test_thousands_of_like_sets_are_settled_in_few_steps(monkeypatch):
+    # Thirty models of one size per price: a search that sees each set by itself never ends.
+    monkeypatch.setattr(knapsack, "MAX_ENTRIES", 0)
+    monkeypatch.setattr(knapsack, "MAX_STEPS", 20_000)
+    size = (10 << SCALE_BITS) + 1
+    groups = [(Offer(1_000_000 + j, size + j, 10),) for j in range(30)]
+    assert set_above(groups, {100: 9 * 1_000_029}) == ""
