@@ -6,7 +6,6 @@ Exact, on integers: two relaxations that settle most questions in one pass, a th
 import math
 from collections import Counter
 from collections.abc import Iterator
-from fractions import Fraction
 from itertools import accumulate
 from operator import add
 from typing import NamedTuple
@@ -109,15 +108,14 @@ def _knapsack_above(groups: list[Offers], memory: int, worth: int) -> str:
         for offers in groups
     )
     alike = Counter(offers for offers in fitting if offers)
-    for kept, room in ((False, capacity), (True, memory)):
-        relaxed = [(_relaxed(offers, kept=kept), count) for offers, count in alike.items()]
-        if _fractional(relaxed, room) <= worth:
-            return ""
+    implied = all(o.kept << SCALE_BITS <= o.size for offers in alike for o in offers)
+    limits = (False,) if implied else (False, True)
+    if any(_fractional(alike, memory, kept=kept) <= worth for kept in limits):
+        return ""
     if _least_above(alike, worth) > capacity:
         return ""
     kinds = sorted(alike.items(), key=lambda kind: (-kind[0][0].size, str(kind[0])))
     bounds = _Reach(kinds, capacity, memory)
-    implied = all(o.kept << SCALE_BITS <= o.size for offers, _ in kinds for o in offers)
     states = [(0, 0, 0)]  # size, weights and KV, price
     steps = 0
     for at, (offers, count) in enumerate(kinds):
@@ -225,29 +223,31 @@ def _densest(kinds: list[Offers], *, kept: bool = False) -> Iterator[tuple[int, 
         yield price, size
 
 
-def _relaxed(offers: Offers, *, kept: bool) -> tuple[int, int | Fraction]:
-    """Return a price and a size that dominate one of some offers, fractions of it allowed."""
-    sizes = [offer.kept if kept else offer.size for offer in offers]
-    if len(offers) == 1:
-        return offers[0].price, sizes[0]
-    price = max(offer.price for offer in offers)
-    pairs = zip(offers, sizes, strict=True)
-    return price, min(Fraction(price * size, offer.price) for offer, size in pairs)
+def _fractional(alike: Counter[Offers], memory: int, *, kept: bool) -> int:
+    """Return a price that no set that fits exceeds, fractions of one model allowed (Dantzig).
 
-
-def _fractional(
-    items: list[tuple[tuple[int, int | Fraction], int]], capacity: int
-) -> int | Fraction:
-    """Return the highest price of items that fit, fractions of the last allowed (Dantzig)."""
-    total: int | Fraction = sum(value * count for (value, size), count in items if size == 0)
-    room: int | Fraction = capacity
-    rest = [(value, size, count) for (value, size), count in items if size > 0]
-    for value, size, count in sorted(rest, key=lambda item: Fraction(-item[0]) / item[1]):
-        if size * count >= room:
-            return total + Fraction(value * room) / size
-        total += value * count
-        room -= size * count
-    return total
+    Room at any price is such a bound, plus all that offers are worth above it. The price chosen
+    is that of the last offer that fits, by falling price per size.
+    """
+    room = memory if kept else (memory << SCALE_BITS) - 1
+    items = [[(o.price, o.kept if kept else o.size) for o in offers] + [(0, 1)] for offers in alike]
+    dense = sorted(
+        (
+            (*max(((price << 64) // (size or 1), price, size) for price, size in options), count)
+            for options, count in zip(items, alike.values(), strict=True)
+        ),
+        reverse=True,
+    )
+    left, of, per = room, 0, 1
+    for _, price, size, count in dense:
+        left -= size * count
+        if left < 0:
+            of, per = price, size
+            break
+    whole = of * room
+    for options, count in zip(items, alike.values(), strict=True):
+        whole += count * max(0, *(price * per - of * size for price, size in options))
+    return whole // per
 
 
 def _tables(

@@ -70,11 +70,11 @@ class Configuration:
         self.size = np.array(arrays.size, dtype=np.float64)
         self.load = np.array(arrays.load, dtype=np.float64)
         self.keep = np.array(arrays.keep, dtype=np.float64)
-        memory, self.type_of, count = np.unique(
-            np.array(arrays.memory, dtype=np.float64), return_inverse=True, return_counts=True
-        )
-        self.memory: Floats = memory
-        self.count: Floats = count.astype(np.float64)
+        memory = sorted(set(arrays.memory))
+        number = {capacity: type_ for type_, capacity in enumerate(memory)}
+        self.type_of = [number[capacity] for capacity in arrays.memory]
+        self.memory: Floats = np.array(memory, dtype=np.float64)
+        self.count: Floats = np.bincount(self.type_of).astype(np.float64)
         self._columns: dict[Column, None] = {}
 
     def add(self, gpu_of: list[int]) -> None:
@@ -83,7 +83,7 @@ class Configuration:
         for j, g in enumerate(gpu_of):
             held.setdefault(g, []).append(j)
         for g, members in held.items():
-            self._columns[int(self.type_of[g]), tuple(members)] = None
+            self._columns[self.type_of[g], tuple(members)] = None
 
     def sizes(self, target: float) -> Floats:
         """Return (n,) sizes ``s + l / K`` at a target.

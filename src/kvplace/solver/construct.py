@@ -72,7 +72,9 @@ def pack(arrays: Arrays, target: float, margin: float = 0.0) -> list[int] | None
     seen = set()
     for order in ORDERS.values():
         keys = order(arrays, sizes)
-        ranked = tuple(sorted(range(arrays.n), key=lambda j: (-keys[j], j)))
+        ranked = tuple(
+            sorted(range(arrays.n), key=keys.__getitem__, reverse=True)
+        )  # ties as they are
         if ranked not in seen:
             seen.add(ranked)
             found = _best_fit(arrays, sizes, ranked, margin)

@@ -1,5 +1,8 @@
 """Pool: sets of models near the top price, from which good columns are picked without a search."""
 
+import math
+from itertools import accumulate
+
 import numpy as np
 
 from kvplace.solver.sets import Floats, Ints, Knapsack, TooManyError
@@ -13,8 +16,8 @@ SETS = 4_000
 """Sets kept per type of GPU."""
 PICKED = 40
 """Columns given out at once."""
-FEW = 3_000
-"""Sets up to which a program takes all of them at once."""
+FEW = 5_000
+"""Partial sets up to which all sets are looked for, for a program that takes them all at once."""
 ACCURACY = 1e-7
 """Relative accuracy of prices."""
 REPEATS = 2
@@ -42,21 +45,12 @@ class Pool:
 
     def everything(self) -> list[Column] | None:
         """Return every set that fits and takes no further model; None where there are many."""
-        if len(self._sizes) > FEW:
-            return None
         columns: list[Column] = []
-        for type_, memory in enumerate(self._memory):
-            try:
-                found = Knapsack(self._sizes, self._sizes, float(memory)).above(0.0, FEW)
-            except TooManyError:
+        for type_, memory in enumerate(self._memory.tolist()):
+            found = _full_sets(self._sizes.tolist(), memory)
+            if found is None:
                 return None
-            for group in found:
-                # The smallest model outside the set must not fit besides it.
-                room = memory - self._sizes[group].sum(axis=1)
-                outside = np.ones((len(group), len(self._sizes)), dtype=bool)
-                np.put_along_axis(outside, group, values=False, axis=1)
-                least = np.where(outside, self._sizes, np.inf).min(axis=1)
-                columns.extend((type_, tuple(row)) for row in group[least > room].tolist())
+            columns.extend((type_, members) for members in found)
         return columns
 
     def dearer(self, prices: Floats, worths: Floats) -> list[Column]:
@@ -131,6 +125,34 @@ class Pool:
                 return found, floor
             break
         return table.above(least, SETS // 4, beam=True), None
+
+
+def _full_sets(sizes: list[float], memory: float) -> list[tuple[int, ...]] | None:
+    """Return the sets that fit and take no further model; None where there are many.
+
+    In plain Python, which is quicker for small fleets. Largest models first: one that fits and
+    is left out must not fit in the end, so what follows has to fill the room for it.
+    """
+    order = sorted(range(len(sizes)), key=lambda j: -sizes[j])
+    ranked = [sizes[j] for j in order]
+    rest = [*accumulate(reversed(ranked), initial=0.0)][::-1]
+    found: list[tuple[int, ...]] = []
+    stack: list[tuple[int, float, float, tuple[int, ...]]] = [(0, memory, math.inf, ())]
+    for _ in range(FEW):
+        if not stack:
+            return found
+        at, room, left_out, members = stack.pop()
+        while at < len(ranked) and ranked[at] > room:
+            at += 1
+        if at == len(ranked):
+            if room < left_out:
+                found.append(tuple(sorted(members)))
+            continue
+        size = ranked[at]
+        stack.append((at + 1, room - size, left_out, (*members, order[at])))
+        if room - rest[at + 1] < size:
+            stack.append((at + 1, room, size, members))
+    return None
 
 
 def slack(prices: Floats, worth: float) -> float:

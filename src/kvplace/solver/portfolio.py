@@ -179,11 +179,11 @@ class Portfolio:
             program.add(self.state.gpu_of)
             nothing_below(program, proof, self.state.worst(), self._watch, QUICK_ROUNDS)
             self._take(program, proof)
+        if self.arrays.n <= TINY_MODELS and self._value_open():
+            self._prove(program, proof, 0)
         if self._value_open():
             self._lift()
             proof.value = self.bound.value
-        if self.arrays.n <= TINY_MODELS and self._value_open():
-            self._prove(program, proof, 0)
         self._spread()
         if not affordable:
             self._dual_feasible()

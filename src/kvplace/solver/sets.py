@@ -5,6 +5,8 @@ the models not yet looked at can add to a partial set. The bound is so tight tha
 partial set is kept that does not lead to a set worth returning.
 """
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,6 +42,10 @@ class Knapsack:
         self._size, self._price = sizes[self._order], prices[self._order]
         self._capacity = capacity
         self._scale = GRID / capacity if capacity > 0 else 0.0  # nothing fits a GPU of one byte
+
+    @cached_property
+    def _table(self) -> Floats:
+        """What the models from one on add at most, by level of room."""
         steps = np.floor(self._size * self._scale * (1 - 1e-12)).astype(np.int64)
         n = len(steps)
         table = np.zeros((n + 1, GRID + 1))
@@ -47,7 +53,7 @@ class Knapsack:
             step, below, here = steps[row], table[row + 1], table[row]
             here[:step] = below[:step]
             np.maximum(below[step:], below[: GRID + 1 - step] + self._price[row], out=here[step:])
-        self._table = table
+        return table
 
     @property
     def upper(self) -> float:
@@ -96,8 +102,10 @@ class Knapsack:
             alive = np.flatnonzero(new_weight <= self._capacity)
             parent, child, new_weight = parent[alive], child[alive], new_weight[alive]
             new_value = value[parent] + self._price[child]
-            room = ((self._capacity - new_weight) * self._scale * (1 + 1e-12)).astype(np.int64)
-            reach = new_value + self._table[child + 1, room]
+            reach = new_value
+            if floor > 0:
+                room = ((self._capacity - new_weight) * self._scale * (1 + 1e-12)).astype(np.int64)
+                reach = new_value + self._table[child + 1, room]
             alive = np.flatnonzero(reach >= floor)
             if len(alive) > 10 * limit:
                 if not beam:
