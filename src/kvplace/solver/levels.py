@@ -8,7 +8,7 @@ cheapest of its options.
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,22 +101,19 @@ class LevelBound:
 
     def rise(self, low: float, board: Board, watch: Watch, halvings: int = HALVINGS) -> None:
         """Look for targets between a bound and the value of an assignment that are impossible."""
-        high = board.worst()
-        for _ in range(halvings):
-            if watch.stop or high <= low * (1 + CLOSE):
-                break
-            target = (low + high) / 2
-            self._program.add(
+        found = self._program.rise(
+            low,
+            board.worst(),
+            lambda target: (
                 (int(self._type[g]), self._sizes(board, g, target))
                 for g in range(self._cluster.g)
                 if board.members[g]
-            )
-            prices = self._program.decide(target, watch)
-            if prices.excess > 0:
-                low, self._prices, self.value = target, prices, target
-                watch.tell("bound", bound=target)
-            else:
-                high = target
+            ),
+            watch,
+            halvings=halvings,
+        )
+        if found is not None:
+            self._prices, self.value = found, found.target
 
     def _sizes(self, board: Board, g: int, target: float) -> Floats:
         return np.array(
@@ -174,6 +171,50 @@ class LevelProgram:
                 levels.pop(0)
             if levels:
                 self._columns[type_, tuple(level for level in levels if level)] = None
+
+    def rise(
+        self,
+        low: float,
+        high: float,
+        groups: Callable[[float], Iterable[tuple[int, Floats]]],
+        watch: Watch,
+        *,
+        halvings: int = HALVINGS,
+        least_left: float = 0.0,
+    ) -> Prices | None:
+        """Look for targets between a bound and the value of an assignment that are impossible.
+
+        Parameters
+        ----------
+        low, high
+            The bound and the value.
+        groups
+            Returns the sets of the assignment, as of `add`, at a target.
+        watch
+            Ends it and is told of what is found.
+        halvings
+            Targets at most.
+        least_left
+            Seconds of the watch that are to be left.
+
+        Returns
+        -------
+        Prices or None
+            For the highest target found to be impossible.
+        """
+        best = None
+        for _ in range(halvings):
+            if watch.stop or watch.left < least_left or high <= low * (1 + CLOSE):
+                break
+            target = (low + high) / 2
+            self.add(groups(target))
+            prices = self.decide(target, watch)
+            if prices.excess > 0:
+                low, best = target, prices
+                watch.tell("bound", bound=target)
+            else:
+                high = target
+        return best
 
     def decide(self, target: float, watch: Watch, rounds: int = ROUNDS) -> Prices:
         """Return the best prices found at a target.

@@ -251,12 +251,17 @@ def _solve_at_scale(
     bound = auto.scale_bound(known)
     watch.keep(FINISH * (watch.seconds - began))
     given = None if start is None else numbers.load_assignment(problem, known, start)
-    gpu_of, stop, steps = auto.solve_at_scale(
+    gpu_of, prices, stop, steps = auto.solve_at_scale(
         known, bound, given=given, gap=gap, seed=seed, iterations=iterations, watch=watch
     )
     watch.tell("check")
     found = None if gpu_of is None else numbers.unload_assignment(problem, known, gpu_of)
-    bound = certified(problem, bound, known.hottest, by_rule=True)
+    proof = None
+    if prices is not None:
+        from kvplace.solver.scale.prove import certified_levels  # noqa: PLC0415 - HiGHS: only here
+
+        proof = certified_levels(problem, prices)
+    bound = proof or certified(problem, bound, known.hottest, by_rule=True)
     return _finish(problem, found, bound, stop, "auto", seed, steps, watch)
 
 

@@ -4,6 +4,7 @@ The same plan on any machine and any number of threads, as long as no time limit
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from kvplace.solver.scale.place import bisect_first_fit, most_room_first
 from kvplace.solver.sets import Ints
 from kvplace.solver.watch import Watch
 
+if TYPE_CHECKING:
+    from kvplace.solver.levels import Prices
+
 __all__ = ["scale_bound", "solve_at_scale"]
 
 WORK = 1.2e6
@@ -27,6 +31,8 @@ REST_SHARE = 0.25
 """Share of the effort for what a proved optimum leaves open."""
 FIXED = 30
 """Subsets that cost as much as finding two GPUs' models in memory."""
+FEW = 2.7
+"""Models per GPU up to which first fit is tried as well, and the configuration program asked."""
 PATIENCE, TIMED_PATIENCE = 0.5, 2.0
 """Effort without a gain that ends the search, in multiples of the default: without and with a
 time limit."""
@@ -57,7 +63,7 @@ def solve_at_scale(
     iterations: int | None,
     watch: Watch,
     threads: int | None = None,
-) -> tuple[Ints | None, Stop, int]:
+) -> "tuple[Ints | None, Prices | None, Stop, int]":
     """Place all models.
 
     Parameters
@@ -82,15 +88,16 @@ def solve_at_scale(
     Returns
     -------
     tuple
-        (n,) GPU per model, None where no start fits; why it ended; exchanges made.
+        (n,) GPU per model, None where no start fits; prices that prove a better bound, if any
+        were found; why it ended; exchanges made.
     """
     if bound.value == math.inf:
-        return None, Stop.INFEASIBLE, 0
+        return None, None, Stop.INFEASIBLE, 0
     watch.tell("start", bound=bound.value)
     level = fluid_level(numbers)
     best = _start(numbers, bound, level, given, watch)
     if best is None or not math.isfinite(best.kvpr().max()):
-        return None, watch.stop or Stop.LOCAL_OPTIMUM, 0
+        return None, None, watch.stop or Stop.LOCAL_OPTIMUM, 0
     watch.tell("start", float(best.kvpr().max()))
     crew = Crew(threads)
     try:
@@ -102,18 +109,18 @@ def solve_at_scale(
             effort, patience = math.inf, TIMED_PATIENCE * usual
         if given is None or effort > 0:
             improver.balance()
-        improver.relieve(bound.value * (1 + gap), effort, patience)
-        if float(best.kvpr().max()) <= bound.value * (1 + OPTIMAL_GAP) and gap < OPTIMAL_GAP:
+        prices = _prices(numbers, best, bound.value, watch)
+        low = prices.target if prices else bound.value
+        improver.relieve(low * (1 + gap), effort, patience)
+        if float(best.kvpr().max()) <= low * (1 + OPTIMAL_GAP) and gap < OPTIMAL_GAP:
             improver.relieve(0.0, REST_SHARE * min(usual, effort), math.inf)
     finally:
         crew.close()
     value = float(best.kvpr().max())
     stop = watch.stop or (Stop.LOCAL_OPTIMUM if iterations is None else Stop.ITERATION_LIMIT)
-    if relative_gap(value, bound.value) <= max(gap, OPTIMAL_GAP):
-        stop = watch.stop or (
-            Stop.OPTIMAL if relative_gap(value, bound.value) <= OPTIMAL_GAP else Stop.GAP
-        )
-    return best.gpu_of(numbers.n), stop, improver.exchanges
+    if relative_gap(value, low) <= max(gap, OPTIMAL_GAP):
+        stop = watch.stop or (Stop.OPTIMAL if relative_gap(value, low) <= OPTIMAL_GAP else Stop.GAP)
+    return best.gpu_of(numbers.n), prices, stop, improver.exchanges
 
 
 def _effort(numbers: Numbers) -> float:
@@ -127,9 +134,11 @@ def _effort(numbers: Numbers) -> float:
 def _start(
     numbers: Numbers, bound: Bound, level: float, given: Ints | None, watch: Watch
 ) -> Packing | None:
-    """Return the best start: most room first, and first fit where memory is too tight for it."""
+    """Return the best start: most room first, and first fit where that fails or few share."""
     found = most_room_first(numbers, level)
-    starts = [found or bisect_first_fit(numbers, bound.value, watch)]
+    starts = [found]
+    if found is None or _sparse(numbers):
+        starts.append(bisect_first_fit(numbers, bound.value, watch))
     if given is not None:
         starts.append(pack_rows(numbers, given))
     return min(
@@ -137,3 +146,17 @@ def _start(
         key=lambda start: float(start.kvpr().max()),
         default=None,
     )
+
+
+def _sparse(numbers: Numbers) -> bool:
+    """Whether so few models share a GPU that exchanges cannot fill it, and memory lies waste."""
+    return numbers.n <= FEW * numbers.g
+
+
+def _prices(numbers: Numbers, packing: Packing, low: float, watch: Watch) -> "Prices | None":
+    """Ask the configuration program by levels for a better bound, where that can pay."""
+    if not _sparse(numbers) or low <= 0:
+        return None
+    from kvplace.solver.scale.prove import raise_bound  # noqa: PLC0415 - HiGHS: only here
+
+    return raise_bound(numbers, packing, low, watch)
