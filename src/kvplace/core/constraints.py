@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kvplace.core.hardware import Node
+from kvplace.core.hardware import Fleet, Node
 from kvplace.core.model import Model
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
@@ -47,37 +47,59 @@ class Violation:
     models: tuple[str, ...] = ()
 
 
-def structure_violations(problem: Problem, placement: Placement) -> Iterator[Violation]:
-    """Yield what is wrong with a placement before any memory is counted.
+def structure_violations(problem: Problem, copies: dict[str, list[Replica]]) -> Iterator[Violation]:
+    """Yield what is wrong with the copies of each model before any memory is counted.
 
     Every model has an allowed number of copies, numbered apart; every copy has an allowed
     degree and distinct, existing GPUs of one node; copies of one model share no GPU.
     """
-    copies: dict[str, list[Replica]] = {}
-    for replica in placement:
-        copies.setdefault(replica.model, []).append(replica)
     for name in sorted(copies.keys() - problem.index_of.keys()):
         yield Violation(
             "unknown_model", name, f"{name!r} is no model of the problem", len(copies[name])
         )
+    none: list[Replica] = []
     for model in problem.models:
-        held = copies.get(model.name, [])
-        low, high = model.replicas.min, model.replicas.max
-        if not low <= len(held) <= high:
-            wanted = f"{low}" if low == high else f"{low} to {high}"
-            message = f"{model.name!r} has {len(held)} replicas placed; it must have {wanted}"
-            yield Violation("replicas", model.name, message, max(low - len(held), len(held) - high))
-        if len({replica.index for replica in held}) < len(held):
-            yield Violation(
-                "numbering", model.name, f"two replicas of {model.name!r} have one number", 1
-            )
-        for replica in held:
-            yield from _replica_violations(problem, replica, model)
-        used = [gpu for replica in held for gpu in set(replica.gpus)]
-        shared = len(used) - len(set(used))
-        if shared:
-            message = f"replicas of {model.name!r} share {shared} GPUs; each needs its own"
-            yield Violation("distinct_gpus", model.name, message, shared)
+        held = copies.get(model.name, none)
+        if not _sound(problem.fleet, model, held):
+            yield from _model_violations(problem, model, held)
+
+
+def _sound(fleet: Fleet, model: Model, held: list[Replica]) -> bool:
+    """Whether nothing is wrong with the copies of a model: the quick answer to what is usual."""
+    replicas, degrees, types = model.replicas, model.tensor_parallel, model.gpu_types
+    used = held[0].gpus if len(held) == 1 else [gpu for replica in held for gpu in replica.gpus]
+    return (
+        replicas.min <= len(held) <= replicas.max
+        and (len(held) == 1 or len({replica.index for replica in held}) == len(held))
+        and (len(used) == 1 or len(set(used)) == len(used))
+        and all(gpu is not None and usable(gpu, types) for gpu in map(fleet.gpu, used))
+        and all(len(copy.gpus) in degrees and _in_one_link(fleet, copy.gpus) for copy in held)
+    )
+
+
+def _in_one_link(fleet: Fleet, gpus: tuple[str, ...]) -> bool:
+    """Whether GPUs of the fleet are of one link domain of one node."""
+    return len(gpus) == 1 or len({fleet.domain(gpu, "link") for gpu in gpus}) <= 1
+
+
+def _model_violations(problem: Problem, model: Model, held: list[Replica]) -> Iterator[Violation]:
+    """Yield what is wrong with the copies of a model."""
+    low, high = model.replicas.min, model.replicas.max
+    if not low <= len(held) <= high:
+        wanted = f"{low}" if low == high else f"{low} to {high}"
+        message = f"{model.name!r} has {len(held)} replicas placed; it must have {wanted}"
+        yield Violation("replicas", model.name, message, max(low - len(held), len(held) - high))
+    if len({replica.index for replica in held}) < len(held):
+        yield Violation(
+            "numbering", model.name, f"two replicas of {model.name!r} have one number", 1
+        )
+    for replica in held:
+        yield from _replica_violations(problem, replica, model)
+    used = [gpu for replica in held for gpu in set(replica.gpus)]
+    shared = len(used) - len(set(used))
+    if shared:
+        message = f"replicas of {model.name!r} share {shared} GPUs; each needs its own"
+        yield Violation("distinct_gpus", model.name, message, shared)
 
 
 def _replica_violations(problem: Problem, replica: Replica, model: Model) -> Iterator[Violation]:
@@ -113,12 +135,30 @@ def _replica_violations(problem: Problem, replica: Replica, model: Model) -> Ite
             break
 
 
-def rule_violations(problem: Problem, placement: Placement) -> Iterator[Violation]:
-    """Yield what rules and further capacities are broken, soft rules with their tier."""
+def rule_violations(
+    problem: Problem, placement: Placement, copies: dict[str, list[Replica]] | None = None
+) -> Iterator[Violation]:
+    """Yield what rules and further capacities are broken, soft rules with their tier.
+
+    Replicas of unknown models and on unknown GPUs are left out.
+
+    Parameters
+    ----------
+    problem
+        What is placed on what.
+    placement
+        The decision.
+    copies
+        Its replicas by model, where it is known that all are of models and on GPUs that there
+        are.
+    """
     if not problem.rules and not problem.resource_scopes:
         return
-    copies = copies_by_model(placement, problem.fleet)
-    copies = {name: held for name, held in copies.items() if name in problem.index_of}
+    if copies is None:
+        ids = {gpu.id for gpu in problem.fleet.gpus}
+        known = tuple(r for r in placement if r.gpus and ids.issuperset(r.gpus))
+        every = copies_by_model(known)
+        copies = {name: held for name, held in every.items() if name in problem.index_of}
     for rule in problem.rules:
         for breach in rule.breaches(problem, copies):
             tail = (breach.subject, breach.message, breach.amount, rule.soft, breach.models)

@@ -6,16 +6,20 @@ not depend on the order of models, replicas or GPUs.
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from kvplace.core.constraints import Violation, rule_violations, structure_violations
-from kvplace.core.evaluate_columns import Rows, suits, sum_up
-from kvplace.core.placement import Assigned, Placement, Replica
+from kvplace.core.evaluate_columns import Rows, Sums, suits, sum_replicas, sum_up
+from kvplace.core.placement import Assigned, Placement
 from kvplace.core.problem import Problem
+from kvplace.core.rules.rule import copies_by_model
 from kvplace.units import format_bytes
 
 __all__ = ["Evaluation", "GPUEvaluation", "Shard", "evaluate", "pressure"]
+
+FEW = 1_000
+"""GPUs up to which all are made at once: whoever evaluates few looks at them again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,76 +148,72 @@ def evaluate(problem: Problem, placement: Placement) -> Evaluation:
     assigned = placement.replicas
     if isinstance(assigned, Assigned) and suits(problem, assigned):
         return _evaluate_assigned(problem, assigned)
-    violations = list(structure_violations(problem, placement))
-    copies: dict[str, list[Replica]] = {}
-    for replica in placement:
-        copies.setdefault(replica.model, []).append(replica)
-    shards: dict[str, list[Shard]] = {gpu.id: [] for gpu in problem.fleet.gpus}
-    for name, held_ in copies.items():
-        index = problem.index_of.get(name)
-        if index is None:
-            continue  # named by structure_violations
-        parts = problem.demand_parts(index, [replica.gpus for replica in held_])
-        for replica, part in zip(held_, parts, strict=True):
-            need = problem.shard(index, max(1, len(replica.gpus)), part)
-            for rank, gpu_id in enumerate(replica.gpus):
-                if gpu_id in shards:
-                    taken = (need.weights_bytes, need.min_kv_bytes, need.load)
-                    shards[gpu_id].append(Shard(name, replica.index, rank, *taken))
-    gpus = []
-    unit = problem.goal.memory_unit_bytes
-    for gpu in problem.fleet.gpus:
-        held = tuple(shards[gpu.id])
-        weights = sum(shard.weights_bytes for shard in held)
-        load = math.fsum(shard.load for shard in held)
-        free = gpu.usable_bytes - weights
-        kvpr = pressure(load, free, unit) if held else 0.0
-        gpus.append(GPUEvaluation(gpu.id, gpu.type, gpu.usable_bytes, weights, load, kvpr, held))
-        if held:
-            violations.extend(_memory_violations(gpus[-1]))
-    broken = list(rule_violations(problem, placement))
-    violations.extend(violation for violation in broken if violation.tier is None)
-    preferences = tuple(violation for violation in broken if violation.tier is not None)
-    return Evaluation(tuple(gpus), tuple(violations), preferences)
+    copies = copies_by_model(placement)
+    sums, carried = sum_replicas(problem, copies)
+
+    def shards(at: int) -> Iterator[Shard]:
+        gpu_id = problem.fleet.gpus[at].id
+        for number in dict.fromkeys(sums.held(at)):
+            replica, part = carried.replicas[number], carried.parts[number]
+            need = problem.shard(problem.index_of[replica.model], len(replica.gpus), part)
+            taken = (need.weights_bytes, need.min_kv_bytes, need.load)
+            for rank, gpu in enumerate(replica.gpus):
+                if gpu == gpu_id:
+                    yield Shard(replica.model, replica.index, rank, *taken)
+
+    structure = list(structure_violations(problem, copies))
+    # Where nothing is wrong so far, no copy is of an unknown model or on an unknown GPU.
+    broken = list(rule_violations(problem, placement, None if structure else copies))
+    return _evaluation(problem, sums, shards, structure, broken)
 
 
 def _evaluate_assigned(problem: Problem, assigned: Assigned) -> Evaluation:
-    """Evaluate one undivided replica per model, with the GPUs made when they are looked at."""
-    sums, gpus, unit = (
-        sum_up(problem, assigned.gpu_of),
-        problem.fleet.gpus,
-        problem.goal.memory_unit_bytes,
-    )
+    """Evaluate one undivided replica per model."""
+    sums = sum_up(problem, assigned.gpu_of)
+    names, sizes, kept = problem.names, problem.undivided_bytes, problem.min_kv_bytes
+
+    def shards(at: int) -> list[Shard]:
+        models = sorted(sums.held(at), key=names.__getitem__)
+        return [Shard(names[m], 0, 0, sizes[m], kept[m], problem.loads[m]) for m in models]
+
+    return _evaluation(problem, sums, shards, [], [])
+
+
+def _evaluation(
+    problem: Problem,
+    sums: Sums,
+    shards: Callable[[int], Iterable[Shard]],
+    structure: list[Violation],
+    broken: list[Violation],
+) -> Evaluation:
+    """Return the evaluation of what is on each GPU; of many, they are made when looked at."""
+    gpus, unit = problem.fleet.gpus, problem.goal.memory_unit_bytes
+    frees = [gpu.usable_bytes - taken for gpu, taken in zip(gpus, sums.weights_bytes, strict=True)]
+    held = [sums.holds(at) for at in range(len(gpus))]
     kvprs = array("d")
-    for at, gpu in enumerate(gpus):
-        free = gpu.usable_bytes - sums.weights_bytes[at]
-        kvprs.append(pressure(sums.loads[at], free, unit) if sums.holds(at) else 0.0)
+    for load, free, holds in zip(sums.loads, frees, held, strict=True):
+        kvprs.append(pressure(load, free, unit) if holds else 0.0)
 
     def made(at: int) -> GPUEvaluation:
-        shards = sorted(
-            (
-                Shard(
-                    problem.names[model], 0, 0,
-                    problem.undivided_bytes[model], problem.min_kv_bytes[model],
-                    problem.loads[model],
-                )
-                for model in sums.held(at)
-            ),
-            key=lambda shard: shard.model,
-        )  # fmt: skip
         gpu = gpus[at]
-        held = (sums.weights_bytes[at], sums.loads[at], kvprs[at], tuple(shards))
-        return GPUEvaluation(gpu.id, gpu.type, gpu.usable_bytes, *held)
+        sum_ = (sums.weights_bytes[at], sums.loads[at], kvprs[at])
+        return GPUEvaluation(gpu.id, gpu.type, gpu.usable_bytes, *sum_, tuple(shards(at)))
 
-    violations = [
-        violation
-        for at, gpu in enumerate(gpus)
-        if sums.holds(at)
-        and gpu.usable_bytes - sums.weights_bytes[at] < max(1, sums.min_kv_bytes[at])
-        for violation in _memory_violations(made(at))
-    ]
-    busy = sum(1 for at in range(len(gpus)) if sums.holds(at))
-    return Evaluation(Rows(len(gpus), made), tuple(violations), (), kvprs, busy)
+    short = (
+        at
+        for at, (free, least, holds) in enumerate(zip(frees, sums.min_kv_bytes, held, strict=True))
+        if holds and free < max(1, least)
+    )
+    violations = (
+        *structure,
+        *(violation for at in short for violation in _memory_violations(made(at))),
+        *(violation for violation in broken if violation.tier is None),
+    )
+    preferences = tuple(violation for violation in broken if violation.tier is not None)
+    rows = Rows(len(gpus), made)
+    if len(gpus) <= FEW:
+        return Evaluation(tuple(rows), violations, preferences)
+    return Evaluation(rows, violations, preferences, kvprs, sum(held))
 
 
 def _memory_violations(gpu: GPUEvaluation) -> list[Violation]:

@@ -1,26 +1,26 @@
-"""The evaluation of one undivided replica per model, GPU by GPU from arrays.
+"""What a placement puts on each GPU, summed up in arrays.
 
-The arithmetic is that of `kvplace.core.evaluate`: bytes as integers, loads by `math.fsum`.
+Bytes are summed as integers and loads by `math.fsum`, which rounds once.
 """
 
 from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import TypeVar, overload
+from typing import NamedTuple, TypeVar, overload
 
-from kvplace.core.placement import Assigned
+from kvplace.core.placement import Assigned, Replica
 from kvplace.core.problem import Problem
 
-__all__ = ["Rows", "Sums", "suits", "sum_up"]
+__all__ = ["Carried", "Rows", "Sums", "suits", "sum_replicas", "sum_up"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What an assignment puts on each GPU, in the order of the fleet.
+    """What a placement puts on each GPU, in the order of the fleet.
 
     Parameters
     ----------
@@ -28,25 +28,32 @@ class Sums:
         (g,) whole bytes.
     loads
         (g,) loads, each rounded once.
-    models
-        (n,) positions of the models, GPU by GPU.
+    members
+        GPU by GPU, positions of the models on it, or of the copies with shards on it.
     ends
-        (g + 1,) where the models of each GPU start, and the end.
+        (g + 1,) where the members of each GPU start, and the end.
     """
 
     weights_bytes: list[int]
     min_kv_bytes: list[int]
     loads: array[float]
-    models: array[int]
+    members: array[int]
     ends: array[int]
 
     def holds(self, gpu: int) -> bool:
-        """Whether a GPU holds any model."""
+        """Whether a GPU holds anything."""
         return self.ends[gpu] < self.ends[gpu + 1]
 
     def held(self, gpu: int) -> Sequence[int]:
-        """Return the positions of the models on a GPU."""
-        return self.models[self.ends[gpu] : self.ends[gpu + 1]]
+        """Return the members of a GPU."""
+        return self.members[self.ends[gpu] : self.ends[gpu + 1]]
+
+
+class Carried(NamedTuple):
+    """Copies, each with the part of its model's demand that it carries."""
+
+    replicas: list[Replica]
+    parts: array[float]
 
 
 def suits(problem: Problem, assigned: Assigned) -> bool:
@@ -64,19 +71,67 @@ def suits(problem: Problem, assigned: Assigned) -> bool:
 def sum_up(problem: Problem, gpu_of: array[int]) -> Sums:
     """Return what an assignment puts on each GPU."""
     g = len(problem.fleet.gpus)
-    weights, count = [0] * g, [0] * g
+    weights, least = [0] * g, [0] * g
     for gpu, taken in zip(gpu_of, problem.undivided_bytes, strict=True):
         weights[gpu] += taken
-        count[gpu] += 1
-    least = [0] * g
     if any(problem.min_kv_bytes):
         for gpu, kept in zip(gpu_of, problem.min_kv_bytes, strict=True):
             least[gpu] += kept
-    models = array("q", sorted(range(len(gpu_of)), key=gpu_of.tolist().__getitem__))
+    return _sums(weights, least, gpu_of.tolist(), problem.loads, range(len(gpu_of)))
+
+
+def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> tuple[Sums, Carried]:
+    """Return what the copies of each model put on each GPU, and which copies these are."""
+    position = {gpu.id: at for at, gpu in enumerate(problem.fleet.gpus)}
+    weights, least = [0] * len(position), [0] * len(position)
+    replicas: list[Replica] = []
+    carried = array("d")
+    gpu_of: list[int] = []
+    loads: list[float] = []
+    numbers: list[int] = []
+    for name, held in copies.items():
+        index = problem.index_of.get(name)
+        if index is None:
+            continue
+        parts = problem.demand_parts(index, [replica.gpus for replica in held])
+        degree, before = -1, -1.0
+        for replica, part in zip(held, parts, strict=True):
+            gpus = replica.gpus
+            if len(gpus) != degree or part != before:
+                degree, before = len(gpus), part
+                need = problem.shard(index, max(1, degree), part)
+                size, kept, load = need.weights_bytes, need.min_kv_bytes, need.load
+            for gpu_id in gpus:
+                gpu = position.get(gpu_id)
+                if gpu is not None:
+                    weights[gpu] += size
+                    least[gpu] += kept
+                    gpu_of.append(gpu)
+                    loads.append(load)
+                    numbers.append(len(replicas))
+            replicas.append(replica)
+            carried.append(part)
+    sums = _sums(weights, least, gpu_of, loads, numbers)
+    return sums, Carried(replicas, carried)
+
+
+def _sums(
+    weights: list[int],
+    least: list[int],
+    gpu_of: list[int],
+    loads: Sequence[float],
+    members: Sequence[int],
+) -> Sums:
+    """Return the sums of rows that each state a GPU, a load and a member."""
+    count = [0] * len(weights)
+    for gpu in gpu_of:
+        count[gpu] += 1
     ends = list(accumulate(count, initial=0))
-    loads = list(map(problem.loads.__getitem__, models))
-    sums = array("d", [math.fsum(loads[first:end]) for first, end in pairwise(ends)])
-    return Sums(weights, least, sums, models, array("q", ends))
+    order = sorted(range(len(gpu_of)), key=gpu_of.__getitem__)
+    held = list(map(loads.__getitem__, order))
+    sums = array("d", [math.fsum(held[first:end]) for first, end in pairwise(ends)])
+    ordered = array("q", map(members.__getitem__, order))
+    return Sums(weights, least, sums, ordered, array("q", ends))
 
 
 T = TypeVar("T")

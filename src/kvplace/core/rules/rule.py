@@ -8,7 +8,7 @@ from fnmatch import translate
 from typing import TYPE_CHECKING, ClassVar
 
 from kvplace.core.hardware import GPU, Fleet
-from kvplace.core.placement import Placement, Replica
+from kvplace.core.placement import Replica
 
 if TYPE_CHECKING:
     from kvplace.core.problem import Problem
@@ -147,13 +147,15 @@ def chosen(patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:
     return [n for n in names if n in exact or match(n)]
 
 
-def copies_by_model(placement: Placement, fleet: Fleet) -> dict[str, list[Replica]]:
-    """Return the replicas of each model, those on unknown GPUs left out."""
+def copies_by_model(placement: Iterable[Replica]) -> dict[str, list[Replica]]:
+    """Return the replicas of each model."""
     copies: dict[str, list[Replica]] = {}
-    known = {gpu.id for gpu in fleet.gpus}
     for replica in placement:
-        if replica.gpus and known.issuperset(replica.gpus):
-            copies.setdefault(replica.model, []).append(replica)
+        held = copies.get(replica.model)
+        if held is None:
+            copies[replica.model] = [replica]
+        else:
+            held.append(replica)
     return copies
 
 

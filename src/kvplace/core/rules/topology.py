@@ -93,14 +93,15 @@ class Spread(TopologyRule):
     def breaches(self, problem: "Problem", copies: dict[str, list[Replica]]) -> Iterator[Breach]:
         """Yield each model that is spread too unevenly."""
         for name in self.concerned(copies):
-            count = Counter(
-                domain for copy in copies[name] for domain in self._domains(problem, copy)
-            )
             domains = problem.domains_allowed(problem.index_of[name], self.over)
             if not domains:
                 continue
-            high = max(count[domain] for domain in domains)
-            low = min(count[domain] for domain in domains)
+            count = dict.fromkeys(domains, 0)
+            for copy in copies[name]:
+                for domain in self._domains(problem, copy):
+                    if domain in count:
+                        count[domain] += 1
+            high, low = max(count.values()), min(count.values())
             if high - low > self.max_skew:
                 message = (
                     f"{name!r} has {high} copies in one {self.over} and {low} in another; the "
