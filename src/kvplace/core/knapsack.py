@@ -6,6 +6,7 @@ Exact, on integers: two relaxations that settle most questions in one pass, a th
 import math
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import accumulate
 from operator import add
 from typing import NamedTuple
@@ -115,7 +116,7 @@ def _knapsack_above(groups: list[Offers], memory: int, worth: int) -> str:
     if _least_above(alike, worth) > capacity:
         return ""
     kinds = sorted(alike.items(), key=lambda kind: (-kind[0][0].size, str(kind[0])))
-    bounds = _Reach(kinds, capacity, memory)
+    bounds = _Reach(kinds, capacity, memory, implied=implied)
     states = [(0, 0, 0)]  # size, weights and KV, price
     steps = 0
     for at, (offers, count) in enumerate(kinds):
@@ -156,15 +157,27 @@ def _undominated(states: list[_State]) -> list[_State]:
 
 
 class _Reach:
-    """What the groups from one on can still add at most."""
+    """What the groups from one on can still add at most.
 
-    def __init__(self, kinds: list[tuple[Offers, int]], capacity: int, memory: int) -> None:
+    Parameters
+    ----------
+    kinds
+        Groups and how many are like each.
+    capacity, memory
+        What bounds the sizes of a set, and its weights and KV.
+    implied
+        Whether the first bound says all that the second says.
+    """
+
+    def __init__(
+        self, kinds: list[tuple[Offers, int]], capacity: int, memory: int, *, implied: bool
+    ) -> None:
         self._kinds = kinds
         self._capacity = capacity
         self._memory = memory
+        self._implied = implied
         self._levels = min(GRID, 8 * len(kinds), max(1, ENTRIES // max(1, len(kinds))))
         self._dense = [(0, 1), *_densest([offers for offers, _ in kinds])][::-1]
-        self._tables: list[tuple[list[int], list[int]]] = []
 
     def above(self, worth: int, at: int, states: list[_State], *, tabled: bool) -> list[_State]:
         """Return the states that the groups from `at` on may lift above a worth."""
@@ -173,23 +186,22 @@ class _Reach:
         left = [s for s in states if not size_ or s[2] + (capacity - s[0]) * best // size_ > worth]
         if not tabled:  # most searches end before the tables pay
             return left
-        if not self._tables:
-            by_size = [([(o.price, o.size) for o in offers], n) for offers, n in self._kinds]
-            by_least = [([(o.price, o.kept) for o in offers], n) for offers, n in self._kinds]
-            self._tables = list(
-                zip(
-                    _tables(by_size, capacity, levels),
-                    _tables(by_least, memory, levels),
-                    strict=True,
-                )
-            )
-        more, more_least = self._tables[at]
-        return [
-            (size, least, price)
-            for size, least, price in left
-            if price + more[(capacity - size) * levels // capacity if capacity else 0] > worth
-            and price + more_least[(memory - least) * levels // memory] > worth
-        ]
+        more = self._by_size[at]
+        left = [s for s in left if s[2] + more[(capacity - s[0]) * levels // capacity] > worth]
+        if self._implied:
+            return left
+        more = self._by_least[at]
+        return [s for s in left if s[2] + more[(memory - s[1]) * levels // memory] > worth]
+
+    @cached_property
+    def _by_size(self) -> list[list[int]]:
+        items = [([(o.price, o.size) for o in offers], n) for offers, n in self._kinds]
+        return _tables(items, self._capacity, self._levels)
+
+    @cached_property
+    def _by_least(self) -> list[list[int]]:
+        items = [([(o.price, o.kept) for o in offers], n) for offers, n in self._kinds]
+        return _tables(items, self._memory, self._levels)
 
 
 def _least_above(alike: Counter[Offers], worth: int) -> float:

@@ -135,7 +135,9 @@ class Configuration:
         for _ in range(rounds):
             if watch.stop:
                 break
-            prices, worths, reached = program.solve()
+            prices, worths, reached = program.solve(watch.left)
+            if watch.stop:
+                break
             if not settle and reached <= 1 + ACCURACY:
                 break
             if prices is None or worths is None:
@@ -228,8 +230,13 @@ class _Program:
         self._highs.addCol(0.0, 0.0, highspy.kHighsInf, len(rows), rows, np.ones(len(rows)))
         return True
 
-    def solve(self) -> tuple[Floats | None, Floats | None, float]:
-        """Return dual prices, worths and the share; None where some model has no column."""
+    def solve(self, seconds: float) -> tuple[Floats | None, Floats | None, float]:
+        """Return dual prices, worths and the share; None where some model has no column.
+
+        None as well where that takes longer than the seconds given.
+        """
+        if seconds < math.inf:  # HiGHS counts all the runs of one program
+            self._highs.setOptionValue("time_limit", self._highs.getRunTime() + seconds)
         self._highs.run()
         if self._highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None, None, math.inf
