@@ -321,10 +321,12 @@ class Portfolio:
 
         assert self.state is not None
         value = self.state.worst()
-        verdict = program.decide(value * (1 - OPTIMAL_GAP), self._watch)
+        # Where targets are possible, prices may be anything; at the bound they say what is short.
+        ends = (value * (1 - OPTIMAL_GAP), self.bound.value)
+        verdicts = [program.decide(target, self._watch) for target in ends]
         chance = random.Random(self._seed + round_)  # noqa: S311 - a search, not a secret
         tries = SQUEEZES << min(round_, 6)
-        state = squeeze(self.state, self.bound.value, verdict, tries, chance, self._watch)
+        state = squeeze(self.state, self.bound.value, verdicts, tries, chance, self._watch)
         self.steps += state.worst() < value
         self.state = state
 

@@ -6,6 +6,7 @@ where groups of hot and cold alike would split it among themselves.
 """
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,7 +33,12 @@ SAFETY = 1e-12
 
 
 def squeeze(
-    state: State, bound: float, verdict: Verdict, tries: int, chance: random.Random, watch: Watch
+    state: State,
+    bound: float,
+    verdicts: Sequence[Verdict],
+    tries: int,
+    chance: random.Random,
+    watch: Watch,
 ) -> State:
     """Lower the maximum towards a bound.
 
@@ -42,8 +48,8 @@ def squeeze(
         Not changed.
     bound
         Below all targets.
-    verdict
-        Prices and worths at the value of `state` or above.
+    verdicts
+        Prices and worths at several targets; each group takes some by chance.
     tries
         Groups without gain per target after which a nearer one is tried.
     chance
@@ -57,27 +63,33 @@ def squeeze(
         Never worse than `state`.
     """
     current, at = State(state.arrays, state.gpu_of), 0
+    losses = [_Loss(state.arrays, verdict) for verdict in verdicts]
     while at < len(STEPS) and not watch.stop:
         value = current.worst()
         target = value - STEPS[at] * (value - bound)
         if target >= value * (1 - SAFETY):
             break
-        _lower(current, target, verdict, tries, chance, watch)
+        _lower(current, target, losses, tries, chance, watch)
         at = 0 if current.worst() <= target else at + 1
         watch.tell("squeeze", current.worst())
     return current
 
 
 def _lower(
-    state: State, target: float, verdict: Verdict, tries: int, chance: random.Random, watch: Watch
+    state: State,
+    target: float,
+    losses: "Sequence[_Loss]",
+    tries: int,
+    chance: random.Random,
+    watch: Watch,
 ) -> None:
     """Refill groups until no GPU is above the target, or that many in a row bring nothing."""
-    loss = _Loss(state.arrays, verdict)
     failures = 0
     while failures < tries and not watch.stop:
         hot = [g for g, kvpr in enumerate(state.kvpr) if kvpr > target]
         if not hot:
             break
+        loss = chance.choice(losses)
         members = _group(state, chance.choice(hot), target, loss, chance)
         failures = 0 if _refill(state, members, target, loss) else failures + 1
 
