@@ -5,6 +5,7 @@ by being told of it and, where the move is refused, of its reversal.
 """
 
 import abc
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from kvplace.solver.cluster import Cluster
 
 __all__ = ["Blueprint", "Copies", "Costs", "Tracker", "blueprints"]
+
+STEPS = 2**52
+"""Steps of the largest amount or capacity of a resource."""
+AMOUNT_BITS = 26
+"""Bits of the amount by which a capacity of 1 or more is exceeded; a smaller one counts as 1."""
 
 Copies = tuple[tuple[int, ...], ...]
 """GPUs of each copy of a model."""
@@ -132,12 +138,24 @@ class _Spread(Tracker):
 
 
 class _Resource(Tracker):
-    """What shards take of a capacity above what there is."""
+    """What shards take of a capacity above what there is.
+
+    Counted in whole steps, so that what is taken and given back leaves nothing of rounding, and
+    the amount is rounded up to a power of two times a whole number, so that sums of the amounts
+    of several rules leave nothing either.
+    """
 
     def __init__(self, holder: list[int], capacity: list[float], taken: list[float]) -> None:
         super().__init__()
-        self._holder, self._capacity, self._taken = holder, capacity, taken
-        self._total = [0.0] * len(capacity)
+        largest = max(*capacity, *taken, 1e-300)
+        step = largest / STEPS
+        self._holder = holder
+        self._most = [int(amount * (1 + ROUNDING / 2) / step) for amount in capacity]
+        self._taken = [round(amount / step) for amount in taken]
+        self._total = [0] * len(capacity)
+        self._above = 0
+        self._unit = 2.0 ** max(math.frexp(largest)[1] - AMOUNT_BITS, -AMOUNT_BITS)
+        self._units = step / self._unit
 
     def update(self, j: int, old: Copies, new: Copies) -> None:
         taken = self._taken[j]
@@ -145,13 +163,10 @@ class _Resource(Tracker):
             return
         for copies, step in ((old, -taken), (new, taken)):
             for holder in (self._holder[g] for copy in copies for g in copy):
-                most = self._capacity[holder] * (1 + ROUNDING / 2)
-                before = self._total[holder]
-                after = before + step
-                self._total[holder] = 0.0 if abs(after) < taken * ROUNDING / 4 else after
-                self.amount += max(0.0, after - most) - max(0.0, before - most)
-        if self.amount < taken * ROUNDING:
-            self.amount = 0.0  # what is left of rounding
+                most, before = self._most[holder], self._total[holder]
+                self._total[holder] = before + step
+                self._above += max(0, before + step - most) - max(0, before - most)
+        self.amount = math.ceil(self._above * self._units) * self._unit
 
 
 @dataclass(frozen=True, slots=True)
