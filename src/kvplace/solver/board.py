@@ -55,18 +55,16 @@ class Board:
         self.load: Floats = np.zeros(cluster.g)
         self.kvpr: Floats = np.zeros(cluster.g)
         self.changed: set[int] = set()
-        self.costs = Costs(cluster.blueprints, cluster.n)
-        self._least = [
-            max(1, min((o.size * o.shards for o in options), default=1))
-            for options in cluster.options
-        ]
+        self.costs = Costs(cluster.blueprints, cluster.rules_of)
+        self._least = cluster.least_bytes
         self.missing = sum(self._least)
         self._uneven: dict[tuple[int, int], float] = {}
         for j, copies in enumerate(where or ()):
             if copies:
                 self._put(j, cluster.option_of(j, copies), copies)
-        for g in range(cluster.g):
-            self._refresh(g)
+        for g, held in enumerate(self.members):
+            if held:
+                self._refresh(g)
 
     def reset(self, where: Sequence[Copies]) -> None:
         """Place every model as given."""

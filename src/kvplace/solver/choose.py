@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kvplace.solver.board import Board
-from kvplace.solver.cluster import Bools, Cluster, Option, padded
+from kvplace.solver.cluster import Bools, Cluster, Option
 from kvplace.solver.rooms import Rooms
 from kvplace.solver.seats import place_model
 from kvplace.solver.sets import Floats, Ints
@@ -49,23 +49,14 @@ class Chooser:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        options = cluster.options
-        self._size = padded([[o.size for o in row] for row in options])
-        self._load = padded([[o.load for o in row] for row in options], 0.0)
-        self._sure = padded(
-            [
-                [0.0 if uneven and o.copies > 1 else o.load for o in row]
-                for row, uneven in zip(options, cluster.uneven, strict=True)
-            ],
-            0.0,
-        )
-        self._shards = padded([[o.shards for o in row] for row in options])
-        self._least = padded([[o.size + max(1, o.keep) for o in row] for row in options])
-        largest: dict[int, float] = {}
-        for mask in cluster.allowed:
-            if id(mask) not in largest:
-                largest[id(mask)] = float(cluster.memory[mask].max(initial=0))
-        self.largest: Floats = np.array([largest[id(mask)] for mask in cluster.allowed])
+        rows = cluster.rows
+        self._size = rows.padded(rows.size)
+        self._load = rows.padded(rows.load, 0.0)
+        self._sure = rows.padded(rows.sure, 0.0)
+        self._shards = rows.padded(rows.shards)
+        self._least = rows.padded(rows.least)
+        largest = [float(cluster.memory[mask].max(initial=0)) for mask in cluster.masks]
+        self.largest: Floats = np.array(largest)[cluster.mask_of]
 
     def room(self, target: float) -> tuple[Floats, Floats, Bools]:
         """Return per option the room of a shard and of all shards at a target, and which fit."""
@@ -193,8 +184,8 @@ class _Fill:
         self._cluster, self._chooser, self._watch = chooser.cluster, chooser, watch
         self.huge = chooser.cluster.n * chooser.cluster.g > HUGE
         self._cap, self._order, self._tight = cap, order, tight
-        counted = {id(mask): int(mask.sum()) for mask in self._cluster.allowed}
-        self._places = [counted[id(mask)] for mask in self._cluster.allowed]
+        counted = np.array([int(mask.sum()) for mask in self._cluster.masks])
+        self._places: list[int] = counted[self._cluster.mask_of].tolist()
 
     def at(self, target: float) -> Board | None:
         """Return the assignment at a target, or None where a model finds no seat.

@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +22,12 @@ from kvplace.errors import InputError
 from kvplace.solver.rule_costs import Blueprint, Copies, blueprints
 from kvplace.solver.sets import Floats, Ints
 
-__all__ = ["Bools", "Cluster", "Copies", "Option"]
+__all__ = ["Bools", "Cluster", "Copies", "Option", "OptionRows"]
 
 Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One way to split and copy a model.
 
     Parameters
@@ -51,6 +52,38 @@ class Option:
         return self.degree * self.copies
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OptionRows:
+    """The options of all models of a cluster, one after the other, in arrays.
+
+    Parameters
+    ----------
+    starts
+        (n + 1,) row of the first option of each model, and the end.
+    size, load, shards
+        (rows,) bytes and load of a shard, as in `Option`, and how many shards there are.
+    sure
+        (rows,) load that a shard is sure to have: none of uneven copies.
+    least
+        (rows,) bytes of a shard and of the KV that must be left, at least one.
+    """
+
+    starts: Ints
+    size: Floats
+    load: Floats
+    shards: Floats
+    sure: Floats
+    least: Floats
+
+    def padded(self, column: Floats, fill: float = math.inf) -> Floats:
+        """Return a column as one row per model, filled up where a model has fewer options."""
+        counts = np.diff(self.starts)
+        wide = np.full((len(counts), max(1, int(counts.max(initial=0)))), fill)
+        model = np.repeat(np.arange(len(counts)), counts)
+        wide[model, np.arange(len(column)) - self.starts[model]] = column
+        return wide
+
+
 class Cluster:
     """A problem as arrays.
 
@@ -69,8 +102,12 @@ class Cluster:
         (g,) link domain per GPU.
     options
         Per model.
+    rows
+        The same in arrays.
     allowed
         Per model, (g,) where it may run; models of which the same is asked share one array.
+    masks, mask_of
+        Each such array once, and (n,) which of them is that of a model.
     everywhere
         Whether an array of `allowed`, by its id, holds every GPU.
     uneven
@@ -84,20 +121,21 @@ class Cluster:
         self.gpu_ids = [gpus[g].id for g in order]
         self.gpu_at = {id_: g for g, id_ in enumerate(self.gpu_ids)}
         self.memory: Ints = np.array([gpus[g].usable_bytes for g in order], dtype=np.int64)
-        models = problem.models
-        self.model_index = sorted(
-            range(len(models)),
-            key=lambda i: (-problem.loads[i], -models[i].weights_bytes, models[i].name),
-        )
-        self.model_at = {models[i].name: j for j, i in enumerate(self.model_index)}
+        models, names = problem.models, problem.names
+        # By load, the hottest first; then by weights, the largest first; then by name.
+        self.model_index = sorted(range(len(models)), key=names.__getitem__)
+        self.model_index.sort(key=[m.weights_bytes for m in models].__getitem__, reverse=True)
+        self.model_index.sort(key=problem.loads.__getitem__, reverse=True)
+        self.model_at = {names[i]: j for j, i in enumerate(self.model_index)}
         self.domain_of, self.domains = self._link_domains()
-        self.options = [self._options(i) for i in self.model_index]
-        self.allowed = self._allowed()
-        self.everywhere = {id(mask): bool(mask.all()) for mask in self.allowed}
         self.uneven = [
             models[i].replicas.split is not Split.EVEN and models[i].replicas.max > 1
             for i in self.model_index
         ]
+        self.options, self.rows = self._options()
+        self.masks, self.mask_of = self._allowed()
+        self.allowed = [self.masks[at] for at in self.mask_of.tolist()]
+        self.everywhere = {id(mask): bool(mask.all()) for mask in self.masks}
 
     @property
     def n(self) -> int:
@@ -114,9 +152,19 @@ class Cluster:
         """How the trackers of its rules are made."""
         return blueprints(self)
 
+    @cached_property
+    def rules_of(self) -> list[list[int]]:
+        """Positions in `blueprints` of those that speak of each model."""
+        none: list[int] = []
+        of = [none] * self.n
+        for at, plan in enumerate(self.blueprints):
+            for j in plan.concerned:
+                of[j] = [*of[j], at]
+        return of
+
     def name(self, j: int) -> str:
         """Return the name of a model."""
-        return self.problem.models[self.model_index[j]].name
+        return self.problem.names[self.model_index[j]]
 
     def topology(self, key: str) -> Ints:
         """Return (g,) domains of a topology key as numbers, -1 where a GPU is in none."""
@@ -137,26 +185,51 @@ class Cluster:
         domains[domain_of[order], column] = order
         return domain_of, domains
 
-    def _options(self, index: int) -> list[Option]:
-        problem = self.problem
-        unit = problem.goal.memory_unit_bytes
-        options = []
-        for degree, copies in problem.options(index):
-            need = problem.need(index, degree, copies)
-            options.append(
-                Option(degree, copies, need.weights_bytes, need.min_kv_bytes, need.load * unit)
-            )
-        return options
+    def _options(self) -> tuple[list[list[Option]], OptionRows]:
+        table = self.problem.option_table
+        index = np.array(self.model_index)
+        first = np.array(table.starts, dtype=np.int64)
+        counts = np.diff(first)[index]
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        order = np.arange(starts[-1]) + np.repeat(first[:-1][index] - starts[:-1], counts)
+        at = order.tolist()
+        degrees = np.array(table.degrees, dtype=np.int64)[order]
+        copies = np.array(table.copies, dtype=np.int64)[order]
+        sizes, keeps = (
+            [column[row] for row in at] for column in (table.weights_bytes, table.min_kv_bytes)
+        )
+        loads = np.array(table.loads)[order] * self.problem.goal.memory_unit_bytes
+        columns = (degrees.tolist(), copies.tolist(), sizes, keeps, loads.tolist())
+        options = list(map(Option._make, zip(*columns, strict=True)))
+        uneven = np.repeat(self.uneven, counts) & (copies > 1)
+        rows = OptionRows(
+            starts,
+            np.array(sizes, dtype=np.float64),
+            loads,
+            (degrees * copies).astype(np.float64),
+            np.where(uneven, 0.0, loads),
+            np.array(
+                [size + max(1, keep) for size, keep in zip(sizes, keeps, strict=True)],
+                dtype=np.float64,
+            ),
+        )
+        return [options[a:b] for a, b in pairwise(starts.tolist())], rows
 
-    def _allowed(self) -> list[Bools]:
-        masks: dict[int, Bools] = {}
-        rows = []
-        for i in self.model_index:
-            allowed = self.problem.allowed(i)
-            if id(allowed) not in masks:
-                masks[id(allowed)] = np.array([id_ in allowed for id_ in self.gpu_ids])
-            rows.append(masks[id(allowed)])
-        return rows
+    def _allowed(self) -> tuple[list[Bools], Ints]:
+        number: dict[int, int] = {}
+        masks: list[Bools] = []
+        mask_of = []
+        for allowed in map(self.problem.allowed, self.model_index):
+            if id(allowed) not in number:
+                number[id(allowed)] = len(masks)
+                masks.append(np.array([id_ in allowed for id_ in self.gpu_ids]))
+            mask_of.append(number[id(allowed)])
+        return masks, np.array(mask_of, dtype=np.int64)
+
+    @cached_property
+    def least_bytes(self) -> list[int]:
+        """Bytes that each model takes at least, of all its shards together; never 0."""
+        return [max(1, min([o.size * o.shards for o in row], default=1)) for row in self.options]
 
     def loads(self, j: int, option: Option, copies: Copies) -> list[float]:
         """Return the load of a shard of each copy."""
@@ -170,15 +243,22 @@ class Cluster:
 
     def option_of(self, j: int, copies: Copies) -> Option:
         """Return the option that some copies of a model are."""
-        wanted = (len(copies[0]), len(copies))
-        return next(o for o in self.options[j] if (o.degree, o.copies) == wanted)
+        degree, count = len(copies[0]), len(copies)
+        for option in self.options[j]:
+            if option.degree == degree and option.copies == count:
+                return option
+        raise ValueError((j, copies))
 
     def unload(self, where: Sequence[Copies]) -> Placement:
         """Return the placement of copies that are on the GPUs given for each model."""
+        names, ids = self.problem.names, self.gpu_ids
+        placed = sorted(
+            (names[i], copies) for i, copies in zip(self.model_index, where, strict=True)
+        )
         return Placement(
             tuple(
-                Replica(self.name(j), index, tuple(self.gpu_ids[g] for g in copy))
-                for j, copies in enumerate(where)
+                Replica(name, index, tuple([ids[g] for g in copy]))
+                for name, copies in placed
                 for index, copy in enumerate(sorted(copies))
             )
         )
@@ -229,9 +309,3 @@ class Cluster:
             and (len(copies[0]), len(copies)) in ways
             and all(len({int(self.domain_of[g]) for g in copy}) == 1 for copy in copies)
         )
-
-
-def padded(rows: Sequence[Sequence[float]], fill: float = math.inf) -> Floats:
-    """Return rows of unequal length as one array."""
-    width = max(1, *map(len, rows)) if rows else 1
-    return np.array([[*row, *[fill] * (width - len(row))] for row in rows], dtype=np.float64)

@@ -33,7 +33,7 @@ MASKS = 64
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """A set of GPUs, with its memory and, per model, the largest GPU outside that it may use."""
+    """A set of GPUs, with its memory and, by `Cluster.mask_of`, the largest GPU outside it."""
 
     gpus: Bools
     memory: float
@@ -57,31 +57,58 @@ class FluidBound:
     def __init__(self, chooser: Chooser) -> None:
         self._chooser = chooser
         self._scopes = _scopes(chooser.cluster)
+        counts = np.diff(chooser.cluster.rows.starts)
+        self._mask_of = np.repeat(chooser.cluster.mask_of, counts)
+        self._largest = np.repeat(chooser.largest, counts)
         self.value = self._best()
 
     def _best(self) -> float:
         """Return the largest target that is impossible."""
-        chooser, scopes = self._chooser, self._scopes
-        if _impossible(chooser, scopes, math.inf) is not None:
+        among = self._scopes
+        if self._impossible(math.inf, among):
             return math.inf
-        low, high = 0.0, _somewhere_possible(chooser, scopes)
+        low, high = 0.0, 1e-12
+        while high < 1e300 and self._impossible(high, among):
+            high *= 16
         for _ in range(HALVINGS):
             middle = (low + high) / 2
             if not low < middle < high or high - low <= 1e-13 * high:
                 break
-            if _impossible(chooser, scopes, middle) is not None:
-                low = middle
+            shown = self._impossible(middle, among)
+            if shown:
+                # What does not prove this target proves none above.
+                low, among = middle, [scope for scope in shown if scope is not None]
             else:
                 high = middle
         return low
+
+    def _impossible(self, target: float, among: list[_Scope]) -> list[_Scope | None]:
+        """Return the scopes that prove a target impossible; None for a model that fits nowhere."""
+        rows, first = self._chooser.cluster.rows, self._chooser.cluster.rows.starts[:-1]
+        if (np.diff(rows.starts) == 0).any():
+            return [None]
+        finite = target < math.inf
+        each = rows.size + rows.load / target if finite else rows.size
+        fit = (each < self._largest) & (rows.least <= self._largest)
+        # Of uneven copies a certificate can count on the weights alone.
+        each = rows.size + rows.sure / target if finite else rows.size
+        whole = np.minimum.reduceat(np.where(fit, each * rows.shards, math.inf), first)
+        found: list[_Scope | None] = [] if np.isfinite(whole).all() else [None]
+        for scope in among:
+            held = whole
+            if scope.outside.any():
+                leaves = fit & (each < scope.outside[self._mask_of])
+                held = np.where(np.logical_or.reduceat(leaves, first), 0.0, whole)
+            if held.sum() > scope.memory * (1 + 1e-12):
+                found.append(scope)
+        return found
 
     def certified(self) -> Bound:
         """Return the bound with a certificate that checks, at most a part in 1e8 lower."""
         if self.value <= 0:
             return Bound(0.0, "trivial")
         problem = self._chooser.cluster.problem
-        at = _impossible(self._chooser, self._scopes, self.value)
-        scope = None if at is None or at < 0 else self._scopes[at]
+        scope = next(iter(self._impossible(self.value, self._scopes)), None)
         ids = self._chooser.cluster.gpu_ids
         inside = ids if scope is None else [ids[g] for g in np.flatnonzero(scope.gpus)]
         slack = 0.0
@@ -98,7 +125,7 @@ class FluidBound:
 
 def _scopes(cluster: Cluster) -> list[_Scope]:
     """Return the sets of GPUs that may be short: those of each mask and of large memory."""
-    masks = list({id(mask): mask for mask in cluster.allowed}.values())[:MASKS]
+    masks = cluster.masks[:MASKS]
     everything = np.ones(cluster.g, dtype=bool)
     found: dict[bytes, Bools] = {everything.tobytes(): everything}
     sizes = np.unique(cluster.memory)[:16]
@@ -109,33 +136,10 @@ def _scopes(cluster: Cluster) -> list[_Scope]:
                 found.setdefault(gpus.tobytes(), gpus)
     scopes = []
     for gpus in list(found.values())[: 2 * MASKS]:
-        largest = {id(mask): float(cluster.memory[mask & ~gpus].max(initial=0)) for mask in masks}
-        # Masks beyond those looked at are taken to reach outside.
-        outside = np.array([largest.get(id(mask), math.inf) for mask in cluster.allowed])
+        outside = np.full(len(cluster.masks), math.inf)  # where a mask beyond those looked at is
+        outside[: len(masks)] = [cluster.memory[mask & ~gpus].max(initial=0) for mask in masks]
         scopes.append(_Scope(gpus, float(cluster.memory[gpus].sum()), outside))
     return scopes
-
-
-def _impossible(chooser: Chooser, scopes: list[_Scope], target: float) -> int | None:
-    """Return the scope that proves a target impossible, -1 for a model that fits nowhere."""
-    _, _, fit = chooser.room(target)
-    each, whole = chooser.sure_room(target, fit)
-    if (~fit.any(axis=1)).any():
-        return -1
-    for at, scope in enumerate(scopes):
-        leaves = (fit & (each < scope.outside[:, None])).any(axis=1)
-        least = np.where(leaves, 0.0, whole.min(axis=1))
-        if least.sum() > scope.memory * (1 + 1e-12):
-            return at
-    return None
-
-
-def _somewhere_possible(chooser: Chooser, scopes: list[_Scope]) -> float:
-    """Return a target that is not impossible."""
-    target = 1e-12
-    while _impossible(chooser, scopes, target) is not None and target < 1e300:
-        target *= 16
-    return target
 
 
 def _prices(problem: Problem, threshold: float, inside: list[str]) -> Certificate:

@@ -229,16 +229,13 @@ class Costs:
     ----------
     plans
         What `blueprints` returns.
-    models
-        Number of models.
+    of
+        Positions in `plans` of those that speak of each model.
     """
 
-    def __init__(self, plans: list[Blueprint], models: int) -> None:
+    def __init__(self, plans: list[Blueprint], of: list[list[int]]) -> None:
         self.trackers = [plan.make() for plan in plans]
-        self._of: list[list[int]] = [[] for _ in range(models)]
-        for at, plan in enumerate(plans):
-            for j in plan.concerned:
-                self._of[j].append(at)
+        self._of = of
         tiers = sorted({plan.tier for plan in plans})
         self._row = [tiers.index(plan.tier) for plan in plans]
         self._hard = bool(tiers) and tiers[0] == 0
