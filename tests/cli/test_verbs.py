@@ -226,6 +226,36 @@ def test_a_signal_returns_the_best_so_far(tmp_path):
         assert len(out.splitlines()) == 17
 
 
+def test_a_signal_ends_a_search_that_is_under_way(tmp_path):
+    fleet = tmp_path / "models.csv"
+    rows = [f"m{j},{10 + j * j % 21},{1 + 7 * j % 9},{5 + j % 6}" for j in range(150)]
+    header = "name,weights_gib,requests_per_second,slo_seconds"
+    fleet.write_text("\n".join([header, *rows]))
+    script = (
+        "import sys\n"
+        "from kvplace.solver.watch import Watch\n"
+        "tell = Watch.tell\n"
+        "def loud(self, phase, *numbers, **named):\n"
+        "    tell(self, phase, *numbers, **named)\n"
+        "    if phase == 'search': print('searching', file=sys.stderr, flush=True)\n"
+        "Watch.tell = loud\n"
+        "from kvplace.cli.main import main\n"
+        f"args = ['plan', {str(fleet)!r}, '--gpus', '50x80GiB', '--format', 'json']\n"
+        "sys.exit(main([*args, '--time-limit', '4.5']))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while process.stderr.readline() not in {"searching\n", ""}:
+        pass
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    plan = json.loads(out)
+    assert plan["stop"] == "interrupted"
+    assert len(plan["placements"]) == 150
+
+
 def test_a_small_plan_is_quick():
     command = [shutil.which("kvplace", path=Path(sys.executable).parent), "plan", EXAMPLE]
     before = os.times()
