@@ -1,6 +1,5 @@
 """The plan file, kvplace.plan/v1: a result that a user keeps, and that nobody has to trust."""
 
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result
 from kvplace.formats.arrow import is_parquet, read_columns
 from kvplace.formats.columns_plan import PlanColumns, plan_of_columns
+from kvplace.formats.json_text import json_text
 from kvplace.formats.plan_table import PlanTable, table_text
 from kvplace.formats.stated import (
     PLAN_SCHEMA,
@@ -146,7 +146,7 @@ def write_plan(plan: Plan) -> str:
             {"seconds": step.seconds, "value": _finite(step.value), "bound": _finite(step.bound)}
             for step in plan.progress
         ]
-    return json.dumps(data, indent=1, allow_nan=False) + "\n"
+    return json_text(data) + "\n"
 
 
 def plan_csv(plan: Plan) -> str:

@@ -251,15 +251,12 @@ class Cluster:
 
     def unload(self, where: Sequence[Copies]) -> Placement:
         """Return the placement of copies that are on the GPUs given for each model."""
-        names, ids = self.problem.names, self.gpu_ids
-        placed = sorted(
-            (names[i], copies) for i, copies in zip(self.model_index, where, strict=True)
-        )
+        ids, names = self.gpu_ids, [self.problem.names[i] for i in self.model_index]
         return Placement(
             tuple(
-                Replica(name, index, tuple([ids[g] for g in copy]))
-                for name, copies in placed
-                for index, copy in enumerate(sorted(copies))
+                Replica(names[j], index, tuple([ids[g] for g in copy]))
+                for j in sorted(range(self.n), key=names.__getitem__)  # as placements are
+                for index, copy in enumerate(sorted(where[j]))
             )
         )
 
