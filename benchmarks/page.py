@@ -242,7 +242,9 @@ def rendered(text):
         if name in special:
             made = special[name]()
         else:
-            made = (by_policy if name.startswith("fleets") else summary)(load(name))
+            whole = load(name)
+            table_of = by_policy if name.startswith(("fleets", "pools")) else summary
+            made = table_of(whole) if whole else "*Not recorded yet.*\n"
         return f"{match[1]}\n{made}\n{match[3]}"
 
     return _BLOCK.sub(block, text)

@@ -11,6 +11,7 @@ Then: python benchmarks/page.py
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 from kvplace.bench.cases import cases_of
@@ -20,6 +21,7 @@ from kvplace.bench.measure import measure
 from kvplace.bench.plot import draw_gaps
 from kvplace.bench.solvers import OWN, POLICIES, RIVALS, absent
 from kvplace.report.scores import rows_json
+from pools import POOLS, write_pool
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -46,12 +48,14 @@ PLAN = {
         ["20x60", "50x150", "100x200"], 10.0, [(range(2), EVERY), (range(2, 10), PAIR)],
     ),
     "scale": (["scale-10-1k"], 1.0, [(range(2), EVERY), (range(2, 10), PAIR)]),
+    "scale-10k": (["scale-10-10k"], 0.5, [(range(2), ("auto", "reference", "rebalancer"))]),
     "real": ([fleet("openrouter-47")], 1.0, [(range(1), EVERY)]),
     "fleets": (
         [fleet("lmsys-16"), fleet("openrouter-47"), fleet("openrouter-60")], 5.0,
         [(range(1), TODAY)],
     ),
     "fleets-large": ([fleet("openrouter-103")], 20.0, [(range(1), TODAY)]),
+    "pools": (list(POOLS), 60.0, [(range(1), ("auto",))]),
 }  # fmt: skip
 ROUNDED = (
     "gap", "excess", "seconds", "value_to_reference", "seconds_to_reference", "value_to_auto",
@@ -64,10 +68,20 @@ DRAWN = {"hard": ("gaps-hard.svg", range(2)), "stress": ("gaps-stress.svg", rang
 def record(name, folder, seconds):
     """Measure one recording and write its file."""
     families, limit, parts = PLAN[name]
+    if name == "pools":
+        with tempfile.TemporaryDirectory() as made:
+            written = [write_pool(pool, 0, Path(made)) for pool in families]
+            if all(written):
+                measured(name, list(map(str, written)), seconds or limit, parts, folder)
+        return
     if families[0] == fleet(Path(families[0]).stem) and not FLEETS.exists():
         print(f"{name}: skipped, there is no {FLEETS}", file=sys.stderr)
         return
-    limit = seconds or limit
+    measured(name, families, seconds or limit, parts, folder)
+
+
+def measured(name, families, limit, parts, folder):
+    """Measure families and write the file."""
     place = environment()  # before anybody can change a file
     runs, missing, drawn = [], {}, []
     for seeds, solvers in parts:
@@ -84,8 +98,8 @@ def record(name, folder, seconds):
     seeds = sorted({seed for part, _ in parts for seed in part})
     place["load_average"] = environment()["load_average"]
     facts = {"seeds": seeds, "seed": 0, "time_limit": limit, "environment": place}
-    measured = document(runs, absent=missing, **facts)
-    whole = json.loads(rows_json(measured))  # without numbers that JSON lacks
+    told = document(runs, absent=missing, **facts)
+    whole = json.loads(rows_json(told))  # without numbers that JSON lacks
     for row in whole["runs"]:
         row |= {key: rounded(row[key]) for key in ROUNDED}
     (folder / f"{name}.json").write_text(compact(whole), "utf-8")

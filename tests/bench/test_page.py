@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from kvplace.bench.scale import SHAPES, SIZES
 ROOT = Path(__file__).parents[2]
 GROWTH = ROOT / "benchmarks/results/growth.json"
 RESULTS = sorted(set((ROOT / "benchmarks/results").glob("*.json")) - {GROWTH})
+
+
+sys.path.append(str(ROOT / "benchmarks"))  # where its scripts find each other
 
 
 def script(name):

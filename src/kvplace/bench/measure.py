@@ -130,8 +130,9 @@ def measure(
     told
         Called before each run with the solver's name and the number of runs done.
     """
+    largest = max((len(case.problem.models) for _, case in cases), default=0)
     for solver in solvers:
-        warm_up(solver)
+        warm_up(solver, largest)
     runs: list[Run] = []
     for family, case in cases:
         for solver in solvers:

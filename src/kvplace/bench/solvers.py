@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from kvplace.bench.families import Case, build
 from kvplace.bench.rivals.apart import Apart
 from kvplace.bench.rivals.narrow import PROVED_GAP, Answer, Tell
+from kvplace.bench.scale import scale_problem
 from kvplace.core.certificate import check_certificate
 from kvplace.core.evaluate import evaluate
 from kvplace.core.model import Replicas
@@ -19,8 +20,8 @@ from kvplace.core.result import Result, Status, relative_gap
 from kvplace.errors import InputError, InternalError
 from kvplace.solver.arrays import Arrays, load_problem, unload_placement
 from kvplace.solver.schedulers import SCHEDULERS
+from kvplace.solver.solve import SMALL_MODELS, solve
 from kvplace.solver.solve import SOLVERS as OWN
-from kvplace.solver.solve import solve
 from kvplace.solver.watch import Progress, Watch
 
 __all__ = [
@@ -107,8 +108,10 @@ def call(solver: str, case: Case, *, seed: int = 0, time_limit: float | None = N
         )
 
 
-def warm_up(solver: str) -> None:
-    """Load what a solver needs, so that no measurement includes it."""
+def warm_up(solver: str, models: int) -> None:
+    """Load what a solver needs for fleets of so many models, so that no measurement includes it."""
+    if solver == "auto" and models > SMALL_MODELS:
+        solve(scale_problem("scale-10", 1_000, 1), iterations=1)
     # Two GPUs and five models that no simple bound settles: every stage is entered.
     problem = build([80.0, 80.0], [30, 25, 20, 15, 10], [3, 5, 7, 2, 9], [5, 6, 7, 8, 9])
     call(solver, Case("warm-up", problem), time_limit=2.0)
