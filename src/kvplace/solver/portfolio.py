@@ -149,7 +149,7 @@ class Portfolio:
         arrays, watch = self.arrays, self._watch
         if self.bound.value == math.inf:
             return
-        tolerance = 1e-2 if arrays.n <= PLAIN_MODELS else 0.1
+        tolerance = 1e-2 if arrays.n <= TINY_MODELS else 1e-9 if arrays.n <= PLAIN_MODELS else 0.1
         for gpu_of in (given, bisect_target(arrays, self.bound.value, tolerance=tolerance)):
             if gpu_of is None:
                 continue
@@ -181,6 +181,8 @@ class Portfolio:
             self._take(program, proof)
         if self.arrays.n <= TINY_MODELS and self._value_open():
             self._prove(program, proof, 0)
+            if self._value_open():
+                self._exhaust()
         if self._value_open():
             self._lift()
             proof.value = self.bound.value
@@ -216,6 +218,19 @@ class Portfolio:
             gpu_of = most_free_first(self.arrays, keys)
             if gpu_of is not None:
                 self._offer(State(self.arrays, gpu_of))
+
+    def _exhaust(self) -> None:
+        """Try all placements of a tiny fleet, where they are few enough."""
+        from kvplace.solver.exhaust import exhaust  # noqa: PLC0415 - few fleets need it
+
+        value = self.state.worst() if self.state else math.inf
+        gpu_of, complete = exhaust(self.arrays, value, self._watch)
+        if gpu_of is not None:
+            self._offer(State(self.arrays, gpu_of))
+            value = self.state.worst() if self.state else math.inf
+        if complete:
+            self.bound = Bound(value * (1 - OPTIMAL_GAP / 2), "search")
+            self._watch.tell("search", value, self.bound.value)
 
     def _lift(self) -> None:
         """Raise the bound by the room that hot models, and whole steps of memory, waste."""
@@ -356,7 +371,10 @@ class Portfolio:
         self._take(program, proof)
         if state is not None:
             self._offer(state)
-            self.steps += lower_maximum(state, None, watch=self._watch)
+        elif self.arrays.n <= TINY_MODELS and self.bound.value < math.inf:
+            self._exhaust()
+        if self.state is not None:
+            self.steps += lower_maximum(self.state, None, watch=self._watch)
             if self._value_open():
                 self._search()
 
