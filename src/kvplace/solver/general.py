@@ -44,7 +44,8 @@ EFFORT = 400.0
 PACKED = 200
 """Copies placed at each target by ejection in the first pass; doubled every pass."""
 REPAIRS = 3
-"""Times that a start which breaks something is rebuilt before all is placed anew."""
+"""Times that a start which breaks something is rebuilt, each with four times the effort, before all
+is placed anew."""
 PASSES = 2
 TIMED_PASSES = 12
 
@@ -134,7 +135,7 @@ class General:
     def _repaired(self, board: Board) -> Board:
         """Repair a board around what is broken, and failing that place everything anew."""
         for turn in range(REPAIRS):
-            rebuild(board, math.inf, 10 * ROUNDS, self._seed + turn, self._watch)
+            rebuild(board, math.inf, ROUNDS << 2 * turn, self._seed + turn, self._watch)
             if board.valid or self._watch.stop:
                 return board
             if turn == 0 and self._enumerate(board):
