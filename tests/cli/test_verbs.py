@@ -9,11 +9,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import kvplace
 from kvplace.cli.main import main
+from kvplace.formats import fleet
+from kvplace.solver import watch
 
 EXAMPLE = str(Path(__file__).parents[2] / "examples/open-models.yaml")
 SPREADSHEET = str(Path(__file__).parents[2] / "examples/models.csv")
@@ -265,3 +268,18 @@ def test_a_small_plan_is_quick():
         after.children_system - before.children_system
     )
     assert busy < 1.0  # 0.3 s of CPU, which is the time it takes on an idle machine
+
+
+def test_reading_a_file_is_not_counted_against_the_time_limit(monkeypatch, capsys):
+    now, read = [0.0], fleet.read  # a clock that only reading moves
+
+    def slow(*arguments, **options):
+        now[0] += 1000.0
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(watch, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(fleet, "read", slow)
+    assert main(["plan", EXAMPLE, "--format", "json", "--time-limit", "10"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["seconds"] == 0
+    assert found["stop"] != "time_limit"

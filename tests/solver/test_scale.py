@@ -249,6 +249,10 @@ def test_the_search_ends_early_enough_for_what_follows_it():
     assert watch.stop is None
     watch.keep(1000)
     assert (watch.left, watch.stop) == (0, Stop.TIME_LIMIT)
+    watch.keep(0)
+    watch.interrupt()
+    watch.restart()
+    assert (watch.left, watch.stop) == (0, Stop.INTERRUPTED)
     forever = Watch()
     forever.keep(10)
     assert (forever.left, forever.stop) == (math.inf, None)

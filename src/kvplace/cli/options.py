@@ -182,7 +182,7 @@ def limit_options(command: Command) -> Command:
                 "--time-limit",
                 type=SECONDS,
                 metavar="SECONDS",
-                help="Stop after this time with the best plan so far (10, 500ms, 2min).",
+                help="Solve for this time at most and give the best plan so far (10, 500ms, 2min).",
             ),
             click.option(
                 "--seed",

@@ -83,6 +83,7 @@ def command(
     with watched(time_limit, quiet=quiet, history=history) as watch:
         watch.tell("read")
         problem = read(fleet, objective=objective, gpus=gpus)
+        watch.restart()
         result = solve(
             problem,
             gap=gap,

@@ -56,7 +56,7 @@ Example:
     "--time-limit",
     type=SECONDS,
     metavar="SECONDS",
-    help="Stop after this time with the best plan so far (10, 500ms, 2min).",
+    help="Solve for this time at most and give the best plan so far (10, 500ms, 2min).",
 )
 @output_options
 @ALL_GPUS
@@ -93,6 +93,7 @@ def command(
     with watched(time_limit, quiet=quiet, history=history) as watch:
         problem = read(fleet, objective=objective, gpus=gpus)
         placement = read_plan(start).placement
+        watch.restart()
         try:
             result = refine(
                 problem,

@@ -71,6 +71,10 @@ class Watch:
         """Seconds until the search is to end; ``inf`` without a limit, 0 once interrupted."""
         return 0.0 if self._interrupted else max(0.0, self.limit - self._kept - self.seconds)
 
+    def restart(self) -> None:
+        """Count from now on: what went before, such as reading a file, was no search."""
+        self._start = time.perf_counter()
+
     def keep(self, seconds: float) -> None:
         """End the search so many seconds before the limit: what follows it takes as long."""
         self._kept = seconds
