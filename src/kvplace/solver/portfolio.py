@@ -149,8 +149,11 @@ class Portfolio:
         arrays, watch = self.arrays, self._watch
         if self.bound.value == math.inf:
             return
-        tolerance = 1e-2 if arrays.n <= TINY_MODELS else 1e-9 if arrays.n <= PLAIN_MODELS else 0.1
-        for gpu_of in (given, bisect_target(arrays, self.bound.value, tolerance=tolerance)):
+        tolerances = [1e-2] if arrays.n <= PLAIN_MODELS else [0.1]
+        if TINY_MODELS < arrays.n <= PLAIN_MODELS:
+            tolerances.append(1e-9)  # refined, either may be the better start
+        found = (bisect_target(arrays, self.bound.value, tolerance=t) for t in tolerances)
+        for gpu_of in (given, *found):
             if gpu_of is None:
                 continue
             state = State(arrays, gpu_of)
