@@ -15,7 +15,7 @@ __all__ = ["GRID", "SCALE_BITS", "Offer", "Offers", "set_above"]
 
 SCALE_BITS = 64
 """Sizes are integers in units of 2**-64 bytes: fine enough where a single byte stays free."""
-GRID = 1024
+GRID = 2048
 """Most levels of room in the checker's table."""
 PLAIN_STEPS = 500
 """Sets grown before tables are made."""
@@ -76,7 +76,7 @@ def _evidently_below(groups: list[Offers], worths: dict[int, int]) -> set[int]:
             room = memory if kept else (memory << SCALE_BITS) - 1
             if size and room * price // size <= worth:
                 found.add(memory)
-    if len(found) == len(worths) or len(groups) <= GRID:
+    if len(found) == len(worths) or 8 * len(groups) <= GRID:
         return found
     whole = max(worths) << SCALE_BITS
     dearest, free = [0] * (GRID + 1), 0

@@ -23,7 +23,7 @@ from kvplace.solver.watch import Watch
 from kvplace.solver.wide import Wide
 
 if TYPE_CHECKING:
-    from kvplace.solver.levels import LevelBound
+    from kvplace.solver.level_bound import LevelBound
 
 __all__ = ["General"]
 
@@ -33,14 +33,23 @@ STEPS = 2_000
 """Steps of one descent."""
 ROUNDS = 150
 """Rounds without gain that end the rebuilding of the first pass; doubled every pass."""
-CHECKED_MODELS = 6_000
-"""Models up to which a certificate of the configuration program is made and checked."""
+MANY = 20_000
+"""Models up to which the configuration program is asked for a bound before there is a start, and
+up to which GPUs are emptied and filled again one by one."""
+LOOSE = 0.01
+"""Part above the bound of the target that the program met from which a better bound is sought."""
 LARGE = 1_000_000
 """Models times GPUs above which compiled kernels pay."""
 TURNS = 30
 """Turns of compiled exchanges and single steps."""
-EFFORT = 400.0
-"""Pairs of GPUs looked at per turn, per GPU."""
+WORK = 1e6
+"""Pairs of GPUs looked at per turn."""
+LEAST_EFFORT, MOST_EFFORT = 10.0, 400.0
+"""The same per GPU, at least and at most."""
+WIDE_GPUS = 20_000
+"""GPUs up to which all wide exchanges of the hottest are looked at."""
+FEW_STEPS = 100
+"""Steps of one descent of more GPUs, where the kernels do more in the time."""
 PACKED = 200
 """Copies placed at each target by ejection in the first pass; doubled every pass."""
 REPAIRS = 3
@@ -172,11 +181,14 @@ class General:
         boards = []
         if given is not None:
             boards.append(self._board_of(given))
-        for board in construct(self.chooser, self._low, self._watch):
+        large = self.cluster.n * self.cluster.g > LARGE
+        configured = self._configured() if large else None
+        if configured is not None:
+            boards.append(configured)
+        for board in construct(self.chooser, self._low, self._watch) if not boards else ():
             boards.append(board)
             if self._closed(board):
                 break
-        large = self.cluster.n * self.cluster.g > LARGE
         boards = sorted(boards, key=Board.worth)[: 1 if large else 3]
         for board in boards:
             if large:
@@ -185,18 +197,37 @@ class General:
                 self.steps += settle(board, self._watch, STEPS, Wide(board))
         return min(boards, key=Board.worth)
 
-    def _exchange_many(self, board: Board) -> None:
-        """Improve the mobile models by compiled kernels, and what is not by itself, in turn."""
-        from kvplace.solver.mobile import improve_mobile  # noqa: PLC0415 - numba: only here
+    def _configured(self) -> Board | None:
+        """Return what the configuration program on levels of size makes of it, if valid."""
+        from kvplace.solver.configure import Configurer  # noqa: PLC0415 - HiGHS: only here
 
-        wide = Wide(board)
+        few = self.cluster.n <= MANY
+        if few:
+            self._raise_bound(None)
+        self._watch.tell("configure", bound=self._low)
+        configurer = Configurer(self.chooser, self._seed)
+        board = configurer.build(self._low, self._watch)
+        if not few and configurer.target > self._low * (1 + LOOSE):
+            self._raise_bound(None)
+        return board if board is not None and board.valid else None
+
+    def _exchange_many(self, board: Board) -> None:
+        """Improve the mobile shards by compiled kernels, and what is not by itself, in turn."""
+        from kvplace.solver.mobile import Regions, improve_mobile  # noqa: PLC0415 - numba
+
+        regions = Regions(self.cluster)
+        effort = min(max(WORK / self.cluster.g, LEAST_EFFORT), MOST_EFFORT)
+        wide = Wide(board) if self.cluster.g <= WIDE_GPUS else None
+        level_ = max(self._low, 1e-300)
         for turn in range(TURNS):
             before = board.worst()
-            level_ = max(self._low, 1e-300)
-            self.steps += improve_mobile(board, level_, EFFORT, self._seed + turn, self._watch)
-            self._watch.tell("improve", board.worst())
-            self.steps += settle(board, self._watch, STEPS, wide)
-            self._watch.tell("improve", board.worst())
+            if wide is not None or turn:
+                self.steps += settle(board, self._watch, STEPS if wide else FEW_STEPS, wide)
+            self._watch.tell("improve", board.worst(), self._low)
+            self.steps += improve_mobile(
+                board, regions, level_, effort, self._seed + turn, self._watch
+            )
+            self._watch.tell("improve", board.worst(), self._low)
             if self._watch.stop or self._closed(board) or board.worst() >= before * (1 - 1e-6):
                 break
 
@@ -218,6 +249,8 @@ class General:
     def _search(self, board: Board) -> None:
         """Improve a board in place with growing effort."""
         watch = self._watch
+        if self.cluster.n > MANY:
+            return
         packer = Packer(self.chooser, self._seed, watch)
         passes = PASSES if watch.left == math.inf else TIMED_PASSES
         self._raise_bound(board)
@@ -230,16 +263,18 @@ class General:
             if board.valid:
                 self._squeeze(board, packer, (PACKED + 8 * self.cluster.n) << pass_)
 
-    def _raise_bound(self, board: Board) -> None:
-        """Ask the configuration program by levels, where its certificate can be checked."""
-        if not board.valid or self._closed(board) or self.cluster.n > CHECKED_MODELS:
+    def _raise_bound(self, board: Board | None) -> None:
+        """Ask the configuration program by levels, once."""
+        if self._levels is not None:
             return
-        from kvplace.solver.levels import LevelBound  # noqa: PLC0415 - HiGHS: only here
+        if board is not None and (not board.valid or self._closed(board)):
+            return
+        from kvplace.solver.level_bound import LevelBound  # noqa: PLC0415 - HiGHS: only here
 
         levels = LevelBound(self.chooser)
         levels.rise(self._low, board, self._watch)
-        if levels.value > self._low:
-            self._low, self._levels = levels.value, levels
+        self._levels = levels
+        self._low = max(self._low, levels.value)
 
     def _squeeze(self, board: Board, packer: Packer, rounds: int) -> None:
         """Pack at lower and lower targets, nearer to the value each time that fails twice."""

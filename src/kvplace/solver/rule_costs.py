@@ -7,7 +7,7 @@ by being told of it and, where the move is refused, of its reversal.
 import abc
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -66,7 +66,7 @@ class _Places(Tracker):
 class _Limit(Tracker):
     """Shards above the most in each domain."""
 
-    def __init__(self, domain: list[int], most: int) -> None:
+    def __init__(self, domain: Sequence[int], most: int) -> None:
         super().__init__()
         self._domain, self._most = domain, most
         self._count: Counter[int] = Counter()
@@ -83,7 +83,7 @@ class _Limit(Tracker):
 class _Apart(Tracker):
     """Models above one in each domain."""
 
-    def __init__(self, domain: list[int]) -> None:
+    def __init__(self, domain: Sequence[int]) -> None:
         super().__init__()
         self._domain = domain
         self._held: dict[int, set[int]] = {}
@@ -104,7 +104,7 @@ class _Apart(Tracker):
 class _Together(Tracker):
     """Domains above one."""
 
-    def __init__(self, domain: list[int]) -> None:
+    def __init__(self, domain: Sequence[int]) -> None:
         super().__init__()
         self._domain = domain
         self._count: Counter[int] = Counter()
@@ -121,7 +121,7 @@ class _Together(Tracker):
 class _Spread(Tracker):
     """Skew above the most, over the domains that a model may run in."""
 
-    def __init__(self, domain: list[int], domains: dict[int, set[int]], skew: int) -> None:
+    def __init__(self, domain: Sequence[int], domains: dict[int, set[int]], skew: int) -> None:
         super().__init__()
         self._domain, self._domains, self._skew = domain, domains, skew
 
@@ -181,11 +181,14 @@ class Blueprint:
         Models of which the rule speaks.
     tier
         0 for a rule that must hold, else the tier of the soft rule.
+    labels
+        Per GPU; between GPUs of one label a shard moves without a change to the rule.
     """
 
     make: Callable[[], Tracker]
     concerned: list[int]
     tier: int
+    labels: Sequence[int]
 
 
 def blueprints(cluster: "Cluster") -> list[Blueprint]:
@@ -208,17 +211,24 @@ def blueprints(cluster: "Cluster") -> list[Blueprint]:
             if key not in places:
                 kept = rule.among(problem.fleet, frozenset(cluster.gpu_ids))
                 places[key] = [id_ not in kept for id_ in cluster.gpu_ids]
+            labels: Sequence[int] = places[key]
             make: Callable[[], Tracker] = partial(_Places, places[key])
         else:
             assert isinstance(rule, TopologyRule)
-            make = _topology_tracker(rule, cluster, concerned, topology(rule.over))
-        found.append(Blueprint(make, concerned, tier))
+            labels = topology(rule.over)
+            if isinstance(rule, Limit) and rule.places != EVERYWHERE:
+                labels = [
+                    d if rule.counts(cluster.problem, id_) else -1
+                    for d, id_ in zip(labels, cluster.gpu_ids, strict=True)
+                ]
+            make = _topology_tracker(rule, cluster, concerned, labels)
+        found.append(Blueprint(make, concerned, tier, labels))
     for resource, scope in problem.resource_scopes.items():
         taken = [problem.models[i].resources.get(resource, 0.0) for i in cluster.model_index]
         concerned = [j for j, amount in enumerate(taken) if amount]
         capacity = _capacity(resource, scope, cluster, topology(scope))
         make = partial(_Resource, topology(scope), capacity, taken)
-        found.append(Blueprint(make, concerned, 0))
+        found.append(Blueprint(make, concerned, 0, topology(scope)))
     return found
 
 
@@ -266,15 +276,10 @@ class Costs:
 
 
 def _topology_tracker(
-    rule: TopologyRule, cluster: "Cluster", concerned: list[int], domain: list[int]
+    rule: TopologyRule, cluster: "Cluster", concerned: list[int], domain: Sequence[int]
 ) -> Callable[[], Tracker]:
     """Return what makes the tracker of a rule over topology domains."""
     if isinstance(rule, Limit):
-        if rule.places != EVERYWHERE:
-            domain = [
-                d if rule.counts(cluster.problem, id_) else -1
-                for d, id_ in zip(domain, cluster.gpu_ids, strict=True)
-            ]
         return partial(_Limit, domain, rule.most)
     if isinstance(rule, Apart):
         return partial(_Apart, domain)

@@ -30,6 +30,8 @@ SMALL_MODELS = 600
 FINISH = 3.5
 """Time kept at scale for evaluating the plan and certifying its bound, in multiples of that for
 loading the problem and its first bound."""
+FINISH_GENERAL = 2.0
+"""The same with tensor parallel, copies and rules."""
 REPAIRABLE = {"memory", "min_kv"}
 """What may be wrong with a start of undivided models that is repaired."""
 SPARSE_MODELS, SPARSE_DENSITY = 2_000, 6.0
@@ -197,7 +199,9 @@ def _solve_general(
             f"{solver} places one undivided replica of each model, free to go anywhere; "
             "for tensor parallel, copies and rules there is auto"
         )
+    began = watch.seconds
     run = General(problem, gap=gap, seed=seed, iterations=iterations, watch=watch)
+    watch.keep(FINISH_GENERAL * (watch.seconds - began))
     stop = run.run(start)
     placement = run.cluster.unload(run.board.where) if run.board else None
     return _finish(problem, placement, run.bound, stop, solver, seed, run.steps, watch)

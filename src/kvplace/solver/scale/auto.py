@@ -19,7 +19,7 @@ from kvplace.solver.sets import Ints
 from kvplace.solver.watch import Watch
 
 if TYPE_CHECKING:
-    from kvplace.solver.levels import Prices
+    from kvplace.solver.level_bound import Prices
 
 __all__ = ["scale_bound", "solve_at_scale"]
 

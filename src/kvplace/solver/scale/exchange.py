@@ -145,6 +145,8 @@ def _exchange(packing: Packing, g: int, h: int, turn: int, scratch: tuple[Ints, 
     if (
         count[g] - x_g + x_h > start[g + 1] - at_g
         or count[h] - x_h + x_g > start[h + 1] - at_h
+        or _meets(packing, h, out[:x_g])
+        or _meets(packing, g, back[:x_h])
         or not _gains(packing, g, h, out[:x_g], back[:x_h])
     ):
         return 0
@@ -155,6 +157,18 @@ def _exchange(packing: Packing, g: int, h: int, turn: int, scratch: tuple[Ints, 
     _move(packing, h, g, back[both:x_h])
     loads[g], loads[h] = _load(packing, g), _load(packing, h)  # anew, so that nothing drifts
     return 1
+
+
+@kernel
+def _meets(packing: Packing, g: int, slots: Ints) -> bool:
+    """Return whether a model of some slots would meet one of its group on a GPU."""
+    group, item = packing.group, packing.item
+    for slot in slots:
+        own = group[item[slot]]
+        for other in range(packing.start[g], packing.start[g] + packing.models[g]):
+            if group[item[other]] == own:
+                return True
+    return False
 
 
 @kernel

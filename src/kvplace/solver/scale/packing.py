@@ -31,6 +31,8 @@ class Packing(NamedTuple):
         (g,) usable and free bytes, least KV bytes and load of each GPU.
     base
         (g,) load on each GPU of what is not in the rows and stays where it is.
+    group
+        (n,) of each model; two of one group never share a GPU.
     """
 
     start: Ints
@@ -44,6 +46,7 @@ class Packing(NamedTuple):
     kept: Ints
     loads: Floats
     base: Floats
+    group: Ints
 
     def kvpr(self) -> Floats:
         """Return the KVPR per GPU; ``inf`` where the memory is exceeded."""
@@ -63,7 +66,11 @@ class Packing(NamedTuple):
 
 
 def pack_rows(
-    numbers: Numbers, gpu_of: Ints, base: Floats | None = None, kept: Ints | None = None
+    numbers: Numbers,
+    gpu_of: Ints,
+    base: Floats | None = None,
+    kept: Ints | None = None,
+    group: Ints | None = None,
 ) -> Packing:
     """Return the packing of an assignment.
 
@@ -75,6 +82,8 @@ def pack_rows(
         (n,) GPU per model.
     base, kept
         (g,) load and least KV bytes of what else is on each GPU; None for nothing.
+    group
+        (n,) as in `Packing`; None where all may share a GPU.
     """
     g = numbers.g
     base = np.zeros(g) if base is None else base
@@ -105,4 +114,5 @@ def pack_rows(
         kept=least + keeps[first + count] - keeps[first],
         loads=base + np.bincount(gpu_of, weights=numbers.load, minlength=g),
         base=base,
+        group=np.arange(numbers.n) if group is None else group,
     )

@@ -15,7 +15,7 @@ from kvplace.core.certificate import (
     scaled_sizes,
 )
 from kvplace.core.problem import Problem
-from kvplace.solver.levels import LevelProgram, Prices
+from kvplace.solver.level_bound import LevelTargets, Prices
 from kvplace.solver.scale.numbers import Numbers
 from kvplace.solver.scale.packing import Packing
 from kvplace.solver.watch import Watch
@@ -42,7 +42,7 @@ def raise_bound(numbers: Numbers, packing: Packing, low: float, watch: Watch) ->
     """
     memory, type_, count = np.unique(numbers.memory, return_inverse=True, return_counts=True)
     one = (numbers.n, 1)
-    program = LevelProgram(
+    program = LevelTargets(
         memory, count,
         numbers.size.astype(np.float64).reshape(one), numbers.load.reshape(one), np.ones(one),
     )  # fmt: skip

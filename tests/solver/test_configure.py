@@ -1,0 +1,78 @@
+"""Clusters large enough for the configuration program, with pins, spread copies and splits."""
+
+import numpy as np
+import pytest
+
+import kvplace
+from kvplace.bench.clusters import cluster
+from kvplace.core.model import Model
+from kvplace.solver.choose import Chooser
+from kvplace.solver.cluster import Cluster
+from kvplace.solver.configure import Configurer
+from kvplace.solver.level_bound import LevelBound
+from kvplace.solver.mobile import Regions, improve_mobile
+from kvplace.solver.relax import FluidBound
+from kvplace.solver.watch import Watch
+
+
+@pytest.fixture(scope="module")
+def chooser() -> Chooser:
+    return Chooser(Cluster(cluster(600, 400, pinned=12, seed=3)))
+
+
+@pytest.fixture(scope="module")
+def low(chooser) -> float:
+    return FluidBound(chooser).value
+
+
+def test_the_bound_by_levels_is_certified_and_above_the_fluid_one(chooser, low):
+    bound = LevelBound(chooser)
+    bound.rise(low, None, Watch(None))
+    assert bound.value > low
+    found = bound.certified()
+    assert found is not None
+    assert found.value == bound.value
+
+
+def test_what_is_built_is_whole_and_keeps_all_rules(chooser, low):
+    board = Configurer(chooser, 0).build(low, Watch(None))
+    assert board is not None
+    assert board.valid
+    assert not any(board.flaws)
+    placement = chooser.cluster.unload(board.where)
+    assert kvplace.evaluate(chooser.cluster.problem, placement).valid
+
+
+def test_the_same_is_built_again(chooser, low):
+    first, second = (Configurer(chooser, 7).build(low, Watch(None)) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.where == second.where
+
+
+def test_exchanges_keep_pins_and_spread_and_copies_apart(chooser, low):
+    board = Configurer(chooser, 0).build(low, Watch(None))
+    assert board is not None
+    before = board.worst()
+    regions = Regions(chooser.cluster)
+    assert regions.count == 3  # zones
+    assert regions.bound.all()
+    assert 0 < regions.free.sum() < chooser.cluster.n
+    improve_mobile(board, regions, low, 100.0, 0, Watch(None))
+    assert board.worst() <= before
+    assert not any(board.flaws)
+    assert kvplace.evaluate(chooser.cluster.problem, chooser.cluster.unload(board.where)).valid
+
+
+def test_a_large_cluster_is_planned_close_to_its_bound():
+    problem = cluster(1_500, 1_000, pinned=30, seed=1)
+    result = kvplace.solve(problem, time_limit=10)
+    assert result.status == "feasible"
+    assert result.gap < 0.3  # whatever the machine does besides
+    assert kvplace.evaluate(problem, result.placement).valid
+    copies = {r.model: 0 for r in result.placement}
+    for replica in result.placement:
+        copies[replica.model] += 1
+    models: dict[str, Model] = {m.name: m for m in problem.models}
+    assert all(models[n].replicas.min <= k <= models[n].replicas.max for n, k in copies.items())
+    assert np.isfinite(result.value)

@@ -1,0 +1,72 @@
+"""Rounding: nothing is lost, nothing is placed twice, and no room is exceeded."""
+
+from collections import Counter
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvplace.solver.levels import LevelProgram, LevelRooms, Need, need_of
+from kvplace.solver.rounding import round_off
+from kvplace.solver.watch import Watch
+
+GRID = 24
+
+
+@st.composite
+def _needs(draw):
+    n = draw(st.integers(1, 30))
+    level = np.array(draw(st.lists(st.integers(1, 20), min_size=n, max_size=n)))
+    copied = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+    levels = np.column_stack([level, np.maximum(1, level // 2 + 2)])
+    fit = np.column_stack([np.ones(n, dtype=bool), copied])
+    each, shards = levels.astype(float), np.tile([1.0, 2.0], (n, 1))
+    rooms = Counter(draw(st.lists(st.integers(4, GRID), min_size=1, max_size=25)))
+    return (
+        need_of(GRID, np.where(fit, levels, 0), each, shards, fit)[0],
+        LevelRooms(np.array(sorted(rooms)), np.array([float(rooms[r]) for r in sorted(rooms)])),
+    )
+
+
+def _asked(need: Need, option: np.ndarray) -> Counter[int]:
+    asked = Counter({x: int(k) for x, k in enumerate(need.demand.tolist()) if k})
+    for j, (now, then) in enumerate(zip(need.chosen.tolist(), option.tolist(), strict=True)):
+        asked[int(need.level[j, now])] -= int(need.shards[j, now])
+        asked[int(need.level[j, then])] += int(need.shards[j, then])
+    return +asked
+
+
+@settings(max_examples=60, deadline=None)
+@given(_needs())
+def test_every_shard_is_in_one_set_or_left(case):
+    need, rooms = case
+    found = round_off(LevelProgram(), need, rooms, Watch(None))
+    held = Counter[int]()
+    for (_, members), times in found.held.items():
+        for level in members:
+            held[level] += times
+    assert held + found.left == _asked(need, found.option)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_needs())
+def test_no_room_is_exceeded(case):
+    need, rooms = case
+    found = round_off(LevelProgram(), need, rooms, Watch(None))
+    used = Counter[int]()
+    for (room, members), times in found.held.items():
+        assert sum(members) <= room
+        used[room] += times
+    for room, count in zip(rooms.levels.tolist(), rooms.count.tolist(), strict=True):
+        assert used[room] <= count
+
+
+def test_pairs_that_fit_are_all_placed():
+    demand = np.zeros(GRID + 1)
+    demand[[10, 14]] = 50
+    none = np.zeros((0, 1), dtype=np.int64)
+    need = Need(demand, none, none, np.zeros(0, dtype=np.int64))
+    rooms = LevelRooms(np.array([GRID]), np.array([50.0]))
+    found = round_off(LevelProgram(), need, rooms, Watch(None))
+    assert found.held == {(GRID, (10, 14)): 50}
+    assert not found.left
