@@ -20,7 +20,7 @@ from kvplace.solver import solve as door
 from kvplace.solver.compiled import Crew
 from kvplace.solver.scale.auto import scale_bound, solve_at_scale
 from kvplace.solver.scale.exchange import exchange_pairs
-from kvplace.solver.scale.numbers import fluid_level, load_numbers
+from kvplace.solver.scale.numbers import _largest, fluid_level, load_numbers, total
 from kvplace.solver.scale.packing import pack_rows
 from kvplace.solver.scale.place import bisect_first_fit, most_room_first
 from kvplace.solver.solve import solve
@@ -273,3 +273,16 @@ def test_the_program_leaves_time_for_the_search(at_scale):
     found = solve(drawn(1200, 600, fill=0.73), time_limit=0.0)
     assert found.placement is not None
     assert found.proof.method == "fluid"
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0, 3.5]), min_size=1, max_size=30), st.data())
+def test_the_largest_come_in_the_order_of_a_stable_sort(values, data):
+    count = data.draw(st.integers(0, len(values)))
+    array = np.array(values)
+    expected = np.argsort(-array, kind="stable")[:count].tolist()
+    assert _largest(array, count).tolist() == expected
+
+
+def test_a_sum_that_exceeds_64_bits_is_exact():
+    assert total(np.full(5, 2**62, dtype=np.int64)) == 5 * 2**62
+    assert total(np.array([3, 4])) == 7

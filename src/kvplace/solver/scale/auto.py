@@ -12,7 +12,7 @@ from kvplace.core.certificate import Bound
 from kvplace.core.result import OPTIMAL_GAP, Stop, relative_gap
 from kvplace.solver.compiled import Crew
 from kvplace.solver.scale.improve import WIDE, Improver
-from kvplace.solver.scale.numbers import Numbers, fluid_level
+from kvplace.solver.scale.numbers import Numbers, fluid_level, total
 from kvplace.solver.scale.packing import Packing, pack_rows
 from kvplace.solver.scale.place import bisect_first_fit, most_room_first
 from kvplace.solver.sets import Ints
@@ -40,9 +40,9 @@ time limit."""
 
 def scale_bound(numbers: Numbers) -> Bound:
     """Return the better of the fluid and the single-model bound, not yet certified."""
-    free = int(numbers.memory.sum(dtype=object)) - int(numbers.size.sum(dtype=object))
+    free = total(numbers.memory) - total(numbers.size)
     fluid = math.fsum(numbers.load) / free if free > 0 else math.inf
-    if free < int(numbers.keep.sum(dtype=object)):
+    if free < total(numbers.keep):
         fluid = math.inf
     largest = int(numbers.memory[0])
     short = numbers.size + np.maximum(1, numbers.keep) > largest

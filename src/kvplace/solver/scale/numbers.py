@@ -17,7 +17,14 @@ from kvplace.core.problem import Problem
 from kvplace.solver.arrays import load_placement
 from kvplace.solver.sets import Floats, Ints
 
-__all__ = ["Numbers", "fluid_level", "load_assignment", "load_numbers", "unload_assignment"]
+__all__ = [
+    "Numbers",
+    "fluid_level",
+    "load_assignment",
+    "load_numbers",
+    "total",
+    "unload_assignment",
+]
 
 EXACT_TOTAL = 2**62
 """Byte sums of 64-bit integers stay exact below this."""
@@ -113,6 +120,24 @@ def _ties(keys: Sequence[NDArray[np.generic]], order: Ints) -> NDArray[np.bool_]
     return same
 
 
+def _largest(values: Floats, count: int) -> Ints:
+    """Return the positions of the largest values, the largest first, equals as they come."""
+    if count < 1:
+        return np.zeros(0, dtype=np.int64)
+    least = np.partition(values, len(values) - count)[len(values) - count]
+    above = np.flatnonzero(values > least)
+    found = np.concatenate([above, np.flatnonzero(values == least)[: count - len(above)]])
+    found.sort()
+    order: Ints = found[np.argsort(-values[found], kind="stable")]
+    return order
+
+
+def total(whole: Ints) -> int:
+    """Return the exact sum of whole numbers."""
+    exact = int(np.abs(whole).max(initial=0)) * len(whole) < EXACT_TOTAL
+    return int(whole.sum() if exact else whole.sum(dtype=object))
+
+
 def fluid_level(numbers: Numbers) -> float:
     """Return the KVPR that all GPUs would have together, the hottest models apart.
 
@@ -121,7 +146,7 @@ def fluid_level(numbers: Numbers) -> float:
     target, not a bound.
     """
     alone = numbers.load / np.maximum(float(numbers.memory[0]) - numbers.size, 1.0)
-    hottest = np.argsort(-alone, kind="stable")[: numbers.g - 1]
+    hottest = _largest(alone, min(numbers.g - 1, numbers.n))
     taken_load = np.concatenate([[0.0], np.cumsum(numbers.load[hottest])])
     room = numbers.memory[: len(hottest)] - numbers.size[hottest]
     taken_room = np.concatenate([[0.0], np.cumsum(room.astype(np.float64))])
