@@ -26,7 +26,7 @@ class Rooms:
         self._board, self._target = board, target
         self._step = 1
         self._room: list[float] = (board.free - board.load / target).tolist()
-        self._sorted = sorted((room, g) for g, room in enumerate(self._room))
+        self._sorted: list[tuple[float, int]] = []  # made for the first model that is not split
         self._domain: list[list[int]] = [
             [g for g in row if g < cluster.g] for row in cluster.domains.tolist()
         ]
@@ -86,6 +86,8 @@ class Rooms:
         self, j: int, option: Option, need: float, taken: set[int]
     ) -> Iterator[tuple[int, ...]]:
         """Yield single GPUs, those with the least room first."""
+        if not self._sorted:
+            self._sorted = sorted((room, g) for g, room in enumerate(self._room))
         for at in range(bisect_left(self._sorted, (need, -1)), len(self._sorted))[:: self._step]:
             g = self._sorted[at][1]
             if self._fits(j, g, option, taken):
@@ -124,8 +126,9 @@ class Rooms:
         _, touched = board.apply([change])
         for g in touched:
             room = float(board.free[g] - board.load[g] / self._target)
-            self._sorted.pop(bisect_left(self._sorted, (self._room[g], g)))
-            insort(self._sorted, (room, g))
+            if self._sorted:
+                self._sorted.pop(bisect_left(self._sorted, (self._room[g], g)))
+                insort(self._sorted, (room, g))
             self._room[g] = room
         for degree, ranked in self._split.items():
             last = self._last[degree]
