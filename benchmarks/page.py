@@ -243,7 +243,7 @@ def rendered(text):
             made = special[name]()
         else:
             whole = load(name)
-            table_of = by_policy if name.startswith(("fleets", "pools")) else summary
+            table_of = by_policy if name.startswith(("fleets", "pools", "clusters")) else summary
             made = table_of(whole) if whole else "*Not recorded yet.*\n"
         return f"{match[1]}\n{made}\n{match[3]}"
 

@@ -55,6 +55,7 @@ PLAN = {
         [(range(1), TODAY)],
     ),
     "fleets-large": ([fleet("openrouter-103")], 20.0, [(range(1), TODAY)]),
+    "clusters": (["scale-real-3k", "scale-real-200k"], 20.0, [(range(2), ("auto",))]),
     "pools": (list(POOLS), 60.0, [(range(1), ("auto",))]),
 }  # fmt: skip
 ROUNDED = (
