@@ -40,6 +40,8 @@ LOOSE = 0.01
 """Part above the bound of the target that the program met from which a better bound is sought."""
 LARGE = 1_000_000
 """Models times GPUs above which compiled kernels pay."""
+AT_ONCE = 8
+"""Turns of compiled exchanges, of many GPUs, without a step in between."""
 TURNS = 30
 """Turns of compiled exchanges and single steps."""
 WORK = 1e6
@@ -218,14 +220,14 @@ class General:
         regions = Regions(self.cluster)
         effort = min(max(WORK / self.cluster.g, LEAST_EFFORT), MOST_EFFORT)
         wide = Wide(board) if self.cluster.g <= WIDE_GPUS else None
-        level_ = max(self._low, 1e-300)
+        level_, turns = max(self._low, 1e-300), 1 if wide else AT_ONCE
         for turn in range(TURNS):
             before = board.worst()
             if wide is not None or turn:
                 self.steps += settle(board, self._watch, STEPS if wide else FEW_STEPS, wide)
             self._watch.tell("improve", board.worst(), self._low)
             self.steps += improve_mobile(
-                board, regions, level_, effort, self._seed + turn, self._watch
+                board, regions, level_, effort, self._seed + turn, self._watch, turns
             )
             self._watch.tell("improve", board.worst(), self._low)
             if self._watch.stop or self._closed(board) or board.worst() >= before * (1 - 1e-6):

@@ -93,7 +93,13 @@ class _Shards:
 
 
 def improve_mobile(
-    board: Board, regions: Regions, bound: float, effort: float, seed: int, watch: Watch
+    board: Board,
+    regions: Regions,
+    bound: float,
+    effort: float,
+    seed: int,
+    watch: Watch,
+    turns: int = 1,
 ) -> int:
     """Exchange mobile shards between hot and cold GPUs; return the exchanges made.
 
@@ -111,21 +117,25 @@ def improve_mobile(
         Of the order in which partners come.
     watch
         Ends it.
+    turns
+        Times that all of them are gone through.
     """
     shards = _shards(board, regions)
     if not len(shards.model) or not board.valid:
         return 0
     started = shards.gpu.copy()
+    single = regions.free[shards.model] & (np.bincount(shards.model)[shards.model] == 1)
     crew, made = Crew(), 0
-    free = regions.free[shards.model]
     try:
-        single = free & (np.bincount(shards.model)[shards.model] == 1)
-        made += _improve(shards, single, bound, effort, seed, crew, watch)
-        if not single.all():
-            for region in range(regions.count):
+        for turn in range(seed, seed + turns):
+            before = made
+            made += _improve(shards, single, bound, effort, turn, crew, watch)
+            for region in range(0 if single.all() else regions.count):
                 inside = regions.of[shards.gpu] == region
                 gpus = regions.of == region
-                made += _improve(shards, inside, bound, effort, seed, crew, watch, gpus)
+                made += _improve(shards, inside, bound, effort, turn, crew, watch, gpus)
+            if made == before or watch.stop:
+                break
     finally:
         crew.close()
     return made if _carry_out(board, shards, started) else 0

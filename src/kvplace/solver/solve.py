@@ -30,7 +30,7 @@ SMALL_MODELS = 600
 FINISH = 3.5
 """Time kept at scale for evaluating the plan and certifying its bound, in multiples of that for
 loading the problem and its first bound."""
-FINISH_GENERAL = 2.0
+FINISH_GENERAL = 3.0
 """The same with tensor parallel, copies and rules."""
 REPAIRABLE = {"memory", "min_kv"}
 """What may be wrong with a start of undivided models that is repaired."""
