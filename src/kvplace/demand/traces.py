@@ -1,6 +1,7 @@
 """Demand from logs: CSV, JSON lines or Parquet, of requests or of counts per window.
 
 DuckDB reads and groups them, streaming: memory grows with models times windows, not with rows.
+All names and paths in its SQL are quoted by `quoted` and `text` (S608).
 """
 
 from collections.abc import Sequence

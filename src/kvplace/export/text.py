@@ -20,7 +20,7 @@ _Emitter: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml where i
 class _Dumper(_Emitter):  # type: ignore[misc]
     """Writes texts so that YAML 1.1 and 1.2 read the same, and never an alias."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - of PyYAML
         return True
 
 

@@ -27,6 +27,9 @@ TARGETS = 8
 """Targets tried, each further above the bound."""
 SPARE = 1.0
 """GPUs that the program leaves, for what rounding costs."""
+MORE, MOST = 0.02, 64.0
+"""Parts above the bound at which what is split is placed where it finds no room below: the first,
+doubled each time, and the last."""
 MOST_STEP = 0.2
 """Relative step at most from a target that is not met to the next."""
 ROUNDS = 40
@@ -74,12 +77,16 @@ class Configurer:
 
         None where what is split finds no room, or time is up.
         """
-        options = self._chooser.pick(low, self._chooser.caps()[0])
-        board = self._split(options, low)
-        if board is None:
-            return None
+        above, board = 0.0, None
+        while board is None:
+            target = low * (1 + above)
+            options = self._chooser.pick(target, self._chooser.caps()[0])
+            board = self._split(options, target)
+            above = max(2 * above, MORE)
+            if watch.stop or (board is None and above > MOST):
+                return None
         part = _Part(self._chooser, [j for j, option in enumerate(options) if option.degree == 1])
-        target = self._aimed(board, part, low, watch)
+        target = self._aimed(board, part, target, watch)
         self.target = target
         if target == math.inf:
             return None

@@ -1,13 +1,18 @@
 """Rooms: the room that each GPU has left at a target, sorted, for best fit at every size."""
 
+import math
 from bisect import bisect_left, insort
 from collections.abc import Iterator
+from itertools import chain
 
 from kvplace.solver.board import Board, Change
 from kvplace.solver.cluster import Option
 from kvplace.solver.seats import RULED, TRIED
 
 __all__ = ["Rooms"]
+
+ROOMY = 0.6
+"""Most of a GPU that a shard may take for which it need not be a larger one."""
 
 
 class Rooms:
@@ -25,6 +30,8 @@ class Rooms:
         cluster = board.cluster
         self._board, self._target = board, target
         self._step = 1
+        self._memory: list[int] = cluster.memory.tolist()
+        self._sizes = sorted(set(self._memory))[:-1]
         self._room: list[float] = (board.free - board.load / target).tolist()
         self._sorted: list[tuple[float, int]] = []  # made for the first model that is not split
         self._domain: list[list[int]] = [
@@ -58,7 +65,9 @@ class Rooms:
         found = (
             self._gpus(j, option, need, taken)
             if option.degree == 1
-            else self._groups(j, option, need, taken)
+            else chain.from_iterable(
+                self._groups(j, option, need, taken, most) for most in self._memories(need)
+            )
         )
         if costs.free(j):
             return next(found, None)
@@ -75,6 +84,15 @@ class Rooms:
             if tried >= RULED or (best is not None and tried >= TRIED):
                 break
         return best[1] if best else None
+
+    def _memories(self, need: float) -> list[float]:
+        """Return the sizes of memory up to which GPUs are looked at, one after the other.
+
+        What goes where most room is left leaves larger GPUs to those that need them.
+        """
+        if self._step == 1:
+            return [math.inf]
+        return [*(size for size in self._sizes if need <= ROOMY * size), math.inf]
 
     def _fits(self, j: int, g: int, option: Option, taken: set[int]) -> bool:
         board = self._board
@@ -94,7 +112,7 @@ class Rooms:
                 yield (g,)
 
     def _groups(
-        self, j: int, option: Option, need: float, taken: set[int]
+        self, j: int, option: Option, need: float, taken: set[int], most: float
     ) -> Iterator[tuple[int, ...]]:
         """Yield groups of GPUs of one link domain, the domains with the least room first."""
         degree = option.degree
@@ -102,7 +120,8 @@ class Rooms:
         for at in range(bisect_left(ranked, (need, -1)), len(ranked))[:: self._step]:
             gpus = [
                 g for g in self._domain[ranked[at][1]]
-                if self._room[g] >= need and self._fits(j, g, option, taken)
+                if self._room[g] >= need and self._memory[g] <= most
+                and self._fits(j, g, option, taken)
             ]  # fmt: skip
             if len(gpus) >= degree:
                 gpus.sort(key=lambda g: (self._step * self._room[g], g))
