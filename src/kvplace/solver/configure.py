@@ -38,9 +38,9 @@ ABOVE = 8e-3
 """Relative distance from a bound of the first target."""
 NEAR = 3e-3
 """Relative distance of two targets, one met and one not, at which no other is tried."""
-FINE, COARSE = 2048, 256
-"""Levels of the largest GPU: for few models, of which each set must fit well, and for many."""
-FINE_MODELS = 20_000
+GRIDS = ((5_000, 2048), (30_000, 1024), (math.inf, 256))
+"""Models up to which the largest GPU has so many levels: each set must fit well where there are
+few, and exchanges make up for it where there are many."""
 WINDOW = 0.004
 """Part of the largest GPU by which a place taken for a copy under rules is larger than it, if that
 can be; half of it by which it may be smaller."""
@@ -67,7 +67,7 @@ class Configurer:
     def __init__(self, chooser: Chooser, seed: int) -> None:
         self._chooser, self._cluster = chooser, chooser.cluster
         self._program = LevelProgram()
-        self._grid = FINE if self._cluster.n <= FINE_MODELS else COARSE
+        self._grid = next(grid for most, grid in GRIDS if self._cluster.n <= most)
         self._unit = float(self._cluster.memory[0]) / self._grid
         self.target: float = math.inf
         self._order = np.random.default_rng(seed).permutation(self._cluster.g)
@@ -81,7 +81,8 @@ class Configurer:
         while board is None:
             target = low * (1 + above)
             options = self._chooser.pick(target, self._chooser.caps()[0])
-            board = self._split(options, target)
+            board = self._split(options, target, apart=True)
+            board = board or self._split(options, target, apart=False)
             above = max(2 * above, MORE)
             if watch.stop or (board is None and above > MOST):
                 return None
@@ -107,7 +108,7 @@ class Configurer:
             share = self._program.decide(
                 need, spared, watch, whole=high == math.inf, rounds=ROUNDS
             ).share
-            if watch.stop or share == math.inf:
+            if watch.stop:
                 break
             if share <= 1:
                 high = target
@@ -119,13 +120,16 @@ class Configurer:
             target = (low + high) / 2 if high < math.inf else target * (1 + step)
         return high
 
-    def _split(self, options: list[Option], target: float) -> Board | None:
-        """Return a board with the models that are split, those with most shards first."""
+    def _split(self, options: list[Option], target: float, *, apart: bool) -> Board | None:
+        """Return a board with the models that are split, those with most shards first.
+
+        Each goes where most room is left, or, where that leaves none for some, least.
+        """
         board = Board(self._cluster)
         rooms = Rooms(board, target)
         split = [j for j, option in enumerate(options) if option.degree > 1]
         split.sort(key=lambda j: (-options[j].degree, -options[j].size, j))
-        if not all(rooms.place(j, options[j], apart=True) for j in split):
+        if not all(rooms.place(j, options[j], apart=apart) for j in split):
             return None
         return board
 
@@ -234,11 +238,10 @@ class _Filler:
     def run(self, target: float) -> None:
         """Place all models, those of which rules speak first; what finds no place goes last."""
         board, free, left = self._board, [], []
-        everywhere, allowed = board.cluster.everywhere, board.cluster.allowed
         chosen = self._part.chosen
         chosen.sort(key=lambda item: (-item[1].copies, -item[2], item[0]))
         for j, option, level in chosen:
-            if option.copies == 1 and board.costs.free(j) and everywhere[id(allowed[j])]:
+            if option.copies == 1 and self._anywhere(j):
                 free.append((j, option, level))
             elif not self._place(j, option, level):
                 left.append((j, option))
@@ -279,7 +282,28 @@ class _Filler:
             _, j, option = _nearest(shared[levels[0]], rest)
             changes.append((j, option, ((g,),)))
         board.apply(changes)
-        return [(j, option) for _, j, option in items[:excess]]
+        return [(j, option) for _, j, option in items[:excess]] + self._overfull()
+
+    def _overfull(self) -> list[tuple[int, Option]]:
+        """Take the smallest models that may go anywhere off GPUs whose memory is exceeded."""
+        board, taken = self._board, []
+        for g in np.flatnonzero(np.isinf(board.kvpr)).tolist():
+            movable = [
+                (option.size, j, option)
+                for j, option in ((j, board.option[j]) for j in board.members[g])
+                if option is not None and option.shards == 1 and self._anywhere(j)
+            ]
+            for _, j, option in sorted(movable, key=itemgetter(0, 1)):
+                board.apply([(j, None, ())])
+                taken.append((j, option))
+                if board.kvpr[g] < math.inf:
+                    break
+        return taken
+
+    def _anywhere(self, j: int) -> bool:
+        """Whether a model may go anywhere."""
+        cluster = self._board.cluster
+        return self._board.costs.free(j) and cluster.everywhere[id(cluster.allowed[j])]
 
     def _bound(self, at: int) -> int:
         """Return the GPU of a set, given one where it has none."""

@@ -36,6 +36,8 @@ ROUNDS = 150
 MANY = 20_000
 """Models up to which the configuration program is asked for a bound before there is a start, and
 up to which GPUs are emptied and filled again one by one."""
+OTHER_START = 0.35
+"""Share of the time left that a start by the configuration program leaves to another one."""
 LOOSE = 0.01
 """Part above the bound of the target that the program met from which a better bound is sought."""
 LARGE = 1_000_000
@@ -184,7 +186,7 @@ class General:
         if given is not None:
             boards.append(self._board_of(given))
         large = self.cluster.n * self.cluster.g > LARGE
-        configured = self._configured() if large else None
+        configured = self._configured_in_time() if large else None
         if configured is not None:
             boards.append(configured)
         for board in construct(self.chooser, self._low, self._watch) if not boards else ():
@@ -199,6 +201,17 @@ class General:
                 self.steps += settle(board, self._watch, STEPS, Wide(board))
         return min(boards, key=Board.worth)
 
+    def _configured_in_time(self) -> Board | None:
+        """Return `_configured`, ended so early that time is left for another start."""
+        watch = self._watch
+        if watch.left == math.inf:
+            return self._configured()
+        kept = watch.keep(0.0)
+        watch.keep(kept + OTHER_START * (watch.left - kept))
+        board = self._configured()
+        watch.keep(kept)
+        return board
+
     def _configured(self) -> Board | None:
         """Return what the configuration program on levels of size makes of it, if valid."""
         from kvplace.solver.configure import Configurer  # noqa: PLC0415 - HiGHS: only here
@@ -209,6 +222,8 @@ class General:
         self._watch.tell("configure", bound=self._low)
         configurer = Configurer(self.chooser, self._seed)
         board = configurer.build(self._low, self._watch)
+        if board is not None and board.missing:
+            rebuild(board, math.inf, ROUNDS, self._seed, self._watch)
         if not few and configurer.target > self._low * (1 + LOOSE):
             self._raise_bound(None)
         return board if board is not None and board.valid else None

@@ -75,9 +75,10 @@ class Watch:
         """Count from now on: what went before, such as reading a file, was no search."""
         self._start = time.perf_counter()
 
-    def keep(self, seconds: float) -> None:
-        """End the search so many seconds before the limit: what follows it takes as long."""
-        self._kept = seconds
+    def keep(self, seconds: float) -> float:
+        """End the search so many seconds before the limit; return how many it was before."""
+        before, self._kept = self._kept, seconds
+        return before
 
     def interrupt(self) -> None:
         """Ask the solver to return the best it has, from a signal handler or another thread."""
