@@ -150,7 +150,7 @@ def by_policy(whole):
     rows = [
         {
             "fleet": run["family"], "solver": f"`{run['solver']}`",
-            "max occupancy": number(run["value"], ".4g"),
+            "max KVPR": number(run["value"], ".4g"),
             "to `auto`": number(run["value_to_auto"], ".4g"),
             "certified gap": share(run["gap"]) if run["bound"] else "-",
             "time": format_seconds(run["seconds"]),
