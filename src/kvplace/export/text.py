@@ -17,7 +17,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _Emitter: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml where it was built in
 
 
-class _Dumper(_Emitter):  # type: ignore[misc]
+class _Dumper(_Emitter):  # type: ignore[misc]  # PyYAML has no types
     """Writes texts so that YAML 1.1 and 1.2 read the same, and never an alias."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - of PyYAML

@@ -76,6 +76,7 @@ class Improver:
                 break
             order = np.argsort(-self._packing.kvpr(), kind="stable")
             hot, cold = order[:half], order[::-1][:half].copy()
+            # mypy cannot tell the types of a lambda's defaults.
             done = self._crew.share(
                 lambda first, end, hot=hot, cold=cold, turn=turn: exchange_pairs(  # type: ignore[misc]
                     self._packing, hot, cold, NARROW, turn, first, end
