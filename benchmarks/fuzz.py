@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from kvplace.core.certificate import check_certificate
+from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.placement import Placement
 from kvplace.core.result import OPTIMAL_GAP, Status, Stop
 from kvplace.errors import InputError, InternalError, KvplaceError

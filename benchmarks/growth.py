@@ -26,7 +26,7 @@ from matplotlib import pyplot as plt
 
 from kvplace.bench.environment import environment
 from kvplace.bench.scale import SHAPES, SIZES, scale_problem
-from kvplace.core.certificate import check_certificate
+from kvplace.core.certificates.certificate import check_certificate
 from kvplace.solver.solve import solve
 from kvplace.solver.watch import Watch
 

@@ -6,7 +6,7 @@ from itertools import combinations
 
 from kvplace.advice.clash import Clash
 from kvplace.advice.demanded import demanded_of, keeping
-from kvplace.core.certificate import check_certificate
+from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Result, Status
 from kvplace.formats.check import check

@@ -1,7 +1,7 @@
 """Brute force for tiny fleets with tensor parallel, copies and rules; knows nothing of the solver.
 
 Every way to split every model is tried on every choice of GPUs, model after model. What a
-placement is worth is left to `kvplace.core.evaluate`; here only whole bytes are added up. Two
+placement is worth is left to `kvplace.core.evaluation`; here only whole bytes are added up. Two
 things make it fast enough. GPUs that hold nothing and that nothing tells apart are tried once.
 And whatever is broken or pressed by some of the models is not less so with all of them: every
 rule, every capacity, and the worst GPU; so a part that is already no better than the best
@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from kvplace.core.constraints import Violation, rule_violations
-from kvplace.core.evaluate import evaluate, pressure
+from kvplace.core.evaluation.constraints import Violation, rule_violations
+from kvplace.core.evaluation.evaluate import evaluate, pressure
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
-from kvplace.core.rules.rule import EVERYWHERE
+from kvplace.core.rules.places import EVERYWHERE
 
 Copies = tuple[tuple[str, ...], ...]
 """GPUs of each copy of one model."""

@@ -9,9 +9,14 @@ from kvplace.core.model import SLO, Attention, Demand, Model, Replicas, Split
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
-from kvplace.core.rules.places import Forbid, Pin, Reserve
-from kvplace.core.rules.rule import EVERYWHERE, Places
-from kvplace.core.rules.topology import Apart, Limit, Spread, Together
+from kvplace.core.rules.apart import Apart
+from kvplace.core.rules.forbid import Forbid
+from kvplace.core.rules.limit import Limit
+from kvplace.core.rules.pin import Pin
+from kvplace.core.rules.places import EVERYWHERE, Places
+from kvplace.core.rules.reserve import Reserve
+from kvplace.core.rules.spread import Spread
+from kvplace.core.rules.together import Together
 
 GIB = 2**30
 

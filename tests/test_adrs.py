@@ -8,7 +8,7 @@ import pytest
 
 from kvplace.adrs import compute_model_placement, problem_of
 from kvplace.bench.families import adrs, stress
-from kvplace.core.evaluate import evaluate
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.errors import InputError
 from kvplace.solver.solve import SOLVERS, solve
 

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from kvplace.advice.explain import Explanation, explain
     from kvplace.advice.size import Sizing, size_fleet
     from kvplace.advice.stock import Stock, stock_of
-    from kvplace.core.certificate import Bound, Certificate, check_certificate
-    from kvplace.core.constraints import Violation, misfits
-    from kvplace.core.evaluate import Evaluation, GPUEvaluation, Shard, evaluate
+    from kvplace.core.certificates.certificate import Bound, Certificate, check_certificate
+    from kvplace.core.evaluation.constraints import Violation, misfits
+    from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, Shard, evaluate
     from kvplace.core.hardware import GPU, Fleet, Node
     from kvplace.core.model import SLO, Demand, Model, Replicas
     from kvplace.core.objective import Objective
@@ -88,9 +88,9 @@ _NAMES_OF = {
     "advice.explain": ("Explanation", "explain"),
     "advice.size": ("Sizing", "size_fleet"),
     "advice.stock": ("Stock", "stock_of"),
-    "core.certificate": ("Bound", "Certificate", "check_certificate"),
-    "core.constraints": ("Violation", "misfits"),
-    "core.evaluate": ("Evaluation", "GPUEvaluation", "Shard", "evaluate"),
+    "core.certificates.certificate": ("Bound", "Certificate", "check_certificate"),
+    "core.evaluation.constraints": ("Violation", "misfits"),
+    "core.evaluation.evaluate": ("Evaluation", "GPUEvaluation", "Shard", "evaluate"),
     "core.hardware": ("GPU", "Fleet", "Node"),
     "core.model": ("SLO", "Demand", "Model", "Replicas"),
     "core.objective": ("Objective",),

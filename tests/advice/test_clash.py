@@ -14,9 +14,12 @@ from kvplace.advice.demanded import Demanded, Kind, demanded_of, keeping, withou
 from kvplace.advice.words import clash_in_words, demand_in_words, room_of
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import Replicas
-from kvplace.core.rules.places import Pin
-from kvplace.core.rules.rule import Places
-from kvplace.core.rules.topology import Apart, Limit, Spread, Together
+from kvplace.core.rules.apart import Apart
+from kvplace.core.rules.limit import Limit
+from kvplace.core.rules.pin import Pin
+from kvplace.core.rules.places import Places
+from kvplace.core.rules.spread import Spread
+from kvplace.core.rules.together import Together
 from kvplace.solver.watch import Watch
 from oracle import solve_exactly
 from oracle_splits import solve_by_force

@@ -9,8 +9,8 @@ from made import fleet, model, problem
 from kvplace.advice.changes import Effort
 from kvplace.advice.clash import find_clash
 from kvplace.advice.repairs import find_repairs
-from kvplace.core.rules.places import Pin
-from kvplace.core.rules.rule import Places
+from kvplace.core.rules.pin import Pin
+from kvplace.core.rules.places import Places
 from kvplace.solver.watch import Watch
 from oracle_splits import solve_by_force
 from splits import random_split_problem

@@ -12,13 +12,16 @@ from kvplace.advice.floor import floor_of
 from kvplace.advice.size import size_fleet
 from kvplace.advice.stock import stock_of
 from kvplace.advice.target import parse_target
-from kvplace.core.evaluate import evaluate
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import Fleet
 from kvplace.core.model import Replicas, Split
 from kvplace.core.objective import Objective
-from kvplace.core.rules.places import Forbid, Pin
-from kvplace.core.rules.rule import Places
-from kvplace.core.rules.topology import Apart, Spread, Together
+from kvplace.core.rules.apart import Apart
+from kvplace.core.rules.forbid import Forbid
+from kvplace.core.rules.pin import Pin
+from kvplace.core.rules.places import Places
+from kvplace.core.rules.spread import Spread
+from kvplace.core.rules.together import Together
 from kvplace.errors import InputError
 from kvplace.formats.gpus import parse_gpus
 from kvplace.solver.watch import Watch

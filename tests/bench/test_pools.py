@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kvplace.core.constraints import misfits
+from kvplace.core.evaluation.constraints import misfits
 from kvplace.formats.fleet import read
 
 ROOT = Path(__file__).parents[2]

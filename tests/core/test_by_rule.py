@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvplace.core.by_rule import RuleCertificate
-from kvplace.core.certificate import check_certificate, spelled_out
+from kvplace.core.certificates.by_rule import RuleCertificate
+from kvplace.core.certificates.certificate import check_certificate, spelled_out
 from kvplace.core.model import Replicas
 from kvplace.core.problem import Problem
 from oracle import solve_exactly

@@ -9,8 +9,13 @@ import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from kvplace.core import knapsack as checker
-from kvplace.core.certificate import SCALE_BITS, Certificate, check_certificate, scaled_sizes
+from kvplace.core.certificates import knapsack as checker
+from kvplace.core.certificates.certificate import (
+    SCALE_BITS,
+    Certificate,
+    check_certificate,
+    scaled_sizes,
+)
 from kvplace.core.model import SLO, Demand, Model, Replicas
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem

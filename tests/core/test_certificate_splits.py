@@ -9,13 +9,18 @@ from itertools import product
 
 import pytest
 
-from kvplace.core.certificate import SCALE_BITS, Certificate, check_certificate, possible_options
+from kvplace.core.certificates.certificate import (
+    SCALE_BITS,
+    Certificate,
+    check_certificate,
+    possible_options,
+)
 from kvplace.core.model import Replicas, Split
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP
-from kvplace.core.rules.places import Pin
-from kvplace.core.rules.rule import Places
+from kvplace.core.rules.pin import Pin
+from kvplace.core.rules.places import Places
 from oracle_splits import solve_by_force
 from splits import random_split_problem
 from tiny import GIB, byte_model, fleet

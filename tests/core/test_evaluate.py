@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvplace.core.evaluate import evaluate, pressure
+from kvplace.core.evaluation.evaluate import evaluate, pressure
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import SLO, Demand, Model, Replicas
 from kvplace.core.objective import Objective

@@ -5,8 +5,8 @@ from itertools import product
 
 import pytest
 
-from kvplace.core import knapsack
-from kvplace.core.knapsack import SCALE_BITS, Offer, set_above
+from kvplace.core.certificates import knapsack
+from kvplace.core.certificates.knapsack import SCALE_BITS, Offer, set_above
 
 WAYS = {
     "least sizes": {},

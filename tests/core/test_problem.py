@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvplace.core.constraints import misfits
+from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import (
     DEFAULT_OVERHEAD_BYTES,
@@ -21,9 +21,11 @@ from kvplace.core.model import (
 )
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
-from kvplace.core.rules.places import Forbid, Pin
-from kvplace.core.rules.rule import EVERYWHERE, Places
-from kvplace.core.rules.topology import Limit, Spread
+from kvplace.core.rules.forbid import Forbid
+from kvplace.core.rules.limit import Limit
+from kvplace.core.rules.pin import Pin
+from kvplace.core.rules.places import EVERYWHERE, Places
+from kvplace.core.rules.spread import Spread
 from kvplace.core.shard import shard_need
 from kvplace.errors import InputError
 from splits import random_split_problem

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from kvplace.core.certificate import Bound
-from kvplace.core.evaluate import evaluate
+from kvplace.core.certificates.certificate import Bound
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Placement
 from kvplace.core.result import OPTIMAL_GAP, Result, Status, Stop, relative_gap
 from tiny import byte_problem

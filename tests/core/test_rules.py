@@ -7,16 +7,23 @@ from dataclasses import replace
 
 import pytest
 
-from kvplace.core.constraints import rule_violations
-from kvplace.core.evaluate import evaluate
+from kvplace.core.evaluation.constraints import rule_violations
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import Replicas
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
-from kvplace.core.rules.places import Forbid, Pin, Reserve
-from kvplace.core.rules.rule import EVERYWHERE, Places, chosen
-from kvplace.core.rules.topology import Apart, Limit, Spread, Together
+from kvplace.core.rules.apart import Apart
+from kvplace.core.rules.forbid import Forbid
+from kvplace.core.rules.limit import Limit
+from kvplace.core.rules.pin import Pin
+from kvplace.core.rules.places import EVERYWHERE, Places
+from kvplace.core.rules.registry import rule_kinds
+from kvplace.core.rules.reserve import Reserve
+from kvplace.core.rules.rule import chosen
+from kvplace.core.rules.spread import Spread
+from kvplace.core.rules.together import Together
 from kvplace.errors import InputError
 from oracle_splits import ways
 from splits import random_split_problem
@@ -324,3 +331,11 @@ def test_what_some_models_break_is_not_mended_by_more_of_them(seed):
             part = sum(v.amount for v in rule_violations(alone, rest) if v.kind == rule.kind)
             whole = sum(v.amount for v in rule_violations(alone, placement) if v.kind == rule.kind)
             assert part <= whole
+
+
+def test_registry_finds_every_kind_of_rule():
+    kinds = rule_kinds()
+    assert kinds == {
+        rule.kind: rule for rule in (Apart, Forbid, Limit, Pin, Reserve, Spread, Together)
+    }
+    assert list(kinds) == sorted(kinds)

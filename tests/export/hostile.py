@@ -2,7 +2,7 @@
 
 import random
 
-from kvplace.core.evaluate import evaluate
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.launch import Launch
 from kvplace.core.model import SLO, Attention, Demand, Model, Replicas

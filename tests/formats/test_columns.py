@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from kvplace.core.columns import ModelTable
-from kvplace.core.evaluate import evaluate
+from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.model_table import ModelTable
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import strategies
-from kvplace.core.certificate import Bound
-from kvplace.core.evaluate import evaluate
+from kvplace.core.certificates.certificate import Bound
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result, Stop
 from kvplace.formats.check import check

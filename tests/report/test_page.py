@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kvplace.core.evaluate import evaluate
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import SLO, Demand, Model
 from kvplace.core.placement import Placement, Replica

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from kvplace.core.certificate import Bound
-from kvplace.core.evaluate import evaluate
+from kvplace.core.certificates.certificate import Bound
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import SLO, Demand, Model
 from kvplace.core.objective import Objective

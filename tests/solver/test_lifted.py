@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from kvplace.core.certificate import check_certificate
+from kvplace.core.certificates.certificate import check_certificate
 from kvplace.solver.arrays import load_problem
 from kvplace.solver.exchange import Exchanger
 from kvplace.solver.lifted import lifted_bound

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from kvplace.core.evaluate import evaluate
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.model import SLO, Demand, Model
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement, Replica

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvplace.bench.families import build
-from kvplace.core.certificate import check_certificate
-from kvplace.core.evaluate import evaluate
+from kvplace.core.certificates.certificate import check_certificate
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status, Stop
 from kvplace.solver import solve as door

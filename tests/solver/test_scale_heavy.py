@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kvplace.bench.scale import SIZES, scale_problem
-from kvplace.core.certificate import check_certificate
+from kvplace.core.certificates.certificate import check_certificate
 from kvplace.solver.scale.auto import scale_bound, solve_at_scale
 from kvplace.solver.scale.numbers import load_numbers
 from kvplace.solver.solve import solve

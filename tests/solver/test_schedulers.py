@@ -5,15 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from kvplace.core.evaluate import evaluate
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import Replicas
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
-from kvplace.core.rules.places import Forbid
-from kvplace.core.rules.rule import Places
-from kvplace.core.rules.topology import Apart, Spread
+from kvplace.core.rules.apart import Apart
+from kvplace.core.rules.forbid import Forbid
+from kvplace.core.rules.places import Places
+from kvplace.core.rules.spread import Spread
 from kvplace.solver.arrays import load_problem, unload_placement
 from kvplace.solver.baselines import prism_greedy
 from kvplace.solver.schedulers import SCHEDULERS, best_fit, first_fit, prism, proportional

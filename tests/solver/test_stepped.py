@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from kvplace.core.certificate import check_certificate
+from kvplace.core.certificates.certificate import check_certificate
 from kvplace.solver.arrays import load_problem
 from kvplace.solver.solve import solve
 from kvplace.solver.stepped import stepped_bound

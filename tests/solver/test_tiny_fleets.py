@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from kvplace.core.certificate import check_certificate
+from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.hardware import Fleet
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem

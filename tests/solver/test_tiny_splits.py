@@ -13,7 +13,8 @@ from kvplace.core.model import SLO, Demand, Model, Replicas
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
-from kvplace.core.rules.topology import Apart, Limit
+from kvplace.core.rules.apart import Apart
+from kvplace.core.rules.limit import Limit
 from kvplace.solver.board import Board
 from kvplace.solver.cluster import Cluster
 from kvplace.solver.enumerate import Enumeration

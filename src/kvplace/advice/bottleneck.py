@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from kvplace.core.evaluate import Evaluation, GPUEvaluation, pressure
+from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, pressure
 from kvplace.core.problem import Problem
 
 __all__ = ["Bottleneck", "Cause", "alone", "bottleneck_of"]

@@ -14,9 +14,9 @@ from itertools import combinations
 
 from kvplace.advice.demanded import Demanded, Kind, demanded_of, keeping
 from kvplace.advice.within import Verdict, placeable
-from kvplace.core.constraints import misfits
+from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.problem import Problem
-from kvplace.core.rules.topology import Spread
+from kvplace.core.rules.spread import Spread
 from kvplace.solver.watch import Watch
 
 __all__ = ["Clash", "find_clash"]

@@ -8,7 +8,7 @@ from kvplace.advice.clash import Clash, find_clash
 from kvplace.advice.levers import GAIN, Lever, find_levers
 from kvplace.advice.repairs import Repair, find_repairs
 from kvplace.advice.within import Within
-from kvplace.core.evaluate import Evaluation, evaluate
+from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Status

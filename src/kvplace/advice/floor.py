@@ -9,10 +9,9 @@ import math
 from dataclasses import dataclass
 
 from kvplace.advice.stock import Mix, Stock
-from kvplace.core.hardware import Node
+from kvplace.core.hardware import Node, usable
 from kvplace.core.model import Split
 from kvplace.core.problem import Problem
-from kvplace.core.rules.rule import usable
 from kvplace.core.shard import ShardNeed
 from kvplace.units import format_bytes
 

@@ -20,7 +20,7 @@ from kvplace.advice.changes import (
 from kvplace.advice.demanded import Demanded, Kind, demanded_of, without, without_models
 from kvplace.advice.within import Within
 from kvplace.advice.words import demand_in_words
-from kvplace.core.evaluate import Evaluation, evaluate
+from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.hardware import Fleet
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem

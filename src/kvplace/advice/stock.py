@@ -8,9 +8,11 @@ from kvplace.advice.changes import contents, shape_of
 from kvplace.core.hardware import Fleet, Node
 from kvplace.core.model import Model
 from kvplace.core.problem import Problem
-from kvplace.core.rules.places import Pin, PlaceRule
+from kvplace.core.rules.limit import Limit
+from kvplace.core.rules.pin import Pin
+from kvplace.core.rules.place_rule import PlaceRule
 from kvplace.core.rules.rule import Rule
-from kvplace.core.rules.topology import Limit, Spread
+from kvplace.core.rules.spread import Spread
 from kvplace.errors import Fault, InputError
 
 __all__ = ["Mix", "Stock", "stock_of"]

@@ -5,11 +5,16 @@ from dataclasses import dataclass
 
 from kvplace.advice.clash import Clash
 from kvplace.advice.demanded import Demanded, Kind
-from kvplace.core.constraints import misfits
+from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.problem import Problem
-from kvplace.core.rules.places import PlaceRule, Reserve
-from kvplace.core.rules.rule import EVERYWHERE, Rule
-from kvplace.core.rules.topology import Apart, Limit, Spread, Together
+from kvplace.core.rules.apart import Apart
+from kvplace.core.rules.limit import Limit
+from kvplace.core.rules.place_rule import PlaceRule
+from kvplace.core.rules.places import EVERYWHERE
+from kvplace.core.rules.reserve import Reserve
+from kvplace.core.rules.rule import Rule
+from kvplace.core.rules.spread import Spread
+from kvplace.core.rules.together import Together
 from kvplace.units import format_bytes
 
 __all__ = ["Room", "clash_in_words", "count", "demand_in_words", "names_in_words", "room_of"]

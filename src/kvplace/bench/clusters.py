@@ -10,9 +10,10 @@ from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import SLO, Demand, Model, Replicas
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
-from kvplace.core.rules.places import Pin
-from kvplace.core.rules.rule import Places, Rule
-from kvplace.core.rules.topology import Spread
+from kvplace.core.rules.pin import Pin
+from kvplace.core.rules.places import Places
+from kvplace.core.rules.rule import Rule
+from kvplace.core.rules.spread import Spread
 from kvplace.units import GIB
 
 __all__ = ["cluster"]

@@ -9,8 +9,8 @@ from itertools import cycle, islice
 
 import numpy as np
 
-from kvplace.core.columns import ModelTable
 from kvplace.core.hardware import GPU, Fleet, Node
+from kvplace.core.model_table import ModelTable
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.solver.sets import Floats

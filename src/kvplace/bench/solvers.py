@@ -12,8 +12,8 @@ from kvplace.bench.families import Case, build
 from kvplace.bench.rivals.apart import Apart
 from kvplace.bench.rivals.narrow import PROVED_GAP, Answer, Tell
 from kvplace.bench.scale import scale_problem
-from kvplace.core.certificate import check_certificate
-from kvplace.core.evaluate import evaluate
+from kvplace.core.certificates.certificate import check_certificate
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.model import Replicas
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Status, relative_gap
@@ -61,7 +61,7 @@ class Outcome:
     Parameters
     ----------
     value
-        Max KVPR by `kvplace.core.evaluate`; ``inf`` without a valid placement.
+        Max KVPR by `kvplace.core.evaluation`; ``inf`` without a valid placement.
     bound
         What it proved or claims.
     proved

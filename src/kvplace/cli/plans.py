@@ -8,7 +8,7 @@ import click
 from kvplace.cli.options import IN_FILE, Command
 
 if TYPE_CHECKING:
-    from kvplace.core.evaluate import Evaluation
+    from kvplace.core.evaluation.evaluate import Evaluation
     from kvplace.core.placement import Placement
     from kvplace.core.problem import Problem
     from kvplace.formats.stated import Plan
@@ -69,7 +69,7 @@ def load(path: str, fleet: str | None, gpus: str | None = None) -> Loaded:
     InputError
         The plan cannot be read, has no placement, or is not what it states.
     """
-    from kvplace.core.evaluate import evaluate
+    from kvplace.core.evaluation.evaluate import evaluate
     from kvplace.errors import Fault, InputError
     from kvplace.formats.check import check
     from kvplace.formats.fleet import read

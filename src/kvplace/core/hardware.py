@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from kvplace.errors import Fault, InputError
 
-__all__ = ["GPU", "Fleet", "Node"]
+__all__ = ["GPU", "Fleet", "Node", "usable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,11 @@ class Fleet:
         if key == "link":
             return f"{node.name}/{self._gpu_of[gpu_id].link}"
         return node.labels.get(key)
+
+
+def usable(gpu: GPU, types: tuple[str, ...]) -> bool:
+    """Whether a GPU is of one of some types, or none is asked for."""
+    return not types or gpu.type in types
 
 
 def _check_amounts(holder: str, resources: Mapping[str, float]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import overload
 
-__all__ = ["Assigned", "Migration", "Placement", "Replica"]
+__all__ = ["Assigned", "Migration", "Placement", "Replica", "copies_by_model"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -166,6 +166,18 @@ class Migration:
         if not self.source:
             return "start"
         return "move" if self.target else "stop"
+
+
+def copies_by_model(placement: Iterable[Replica]) -> dict[str, list[Replica]]:
+    """Return the replicas of each model."""
+    copies: dict[str, list[Replica]] = {}
+    for replica in placement:
+        held = copies.get(replica.model)
+        if held is None:
+            copies[replica.model] = [replica]
+        else:
+            held.append(replica)
+    return copies
 
 
 def _grouped(replicas: Iterable[Replica]) -> dict[str, Counter[tuple[str, ...]]]:

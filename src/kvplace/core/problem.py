@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import repeat
 
-from kvplace.core.columns import ModelTable
-from kvplace.core.hardware import Fleet
+from kvplace.core.hardware import Fleet, usable
 from kvplace.core.model import Model, Split
+from kvplace.core.model_table import ModelTable
 from kvplace.core.objective import Objective, default_objective
 from kvplace.core.option_table import OptionTable, option_table
-from kvplace.core.rules.places import PlaceRule
-from kvplace.core.rules.rule import Rule, usable
+from kvplace.core.rules.place_rule import PlaceRule
+from kvplace.core.rules.rule import Rule
 from kvplace.core.shard import ShardNeed, shard_need
 from kvplace.errors import Fault, InputError
 

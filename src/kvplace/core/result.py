@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kvplace.core.certificate import Bound
-from kvplace.core.evaluate import Evaluation
+from kvplace.core.certificates.certificate import Bound
+from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 
@@ -53,7 +53,7 @@ class Result:
     placement
         The best placement found; None where none was.
     evaluation
-        Its evaluation by `kvplace.core.evaluate`; None where there is no placement.
+        Its evaluation by `kvplace.core.evaluation`; None where there is no placement.
     proof
         The lower bound with its evidence.
     stop

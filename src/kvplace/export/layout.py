@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kvplace.core.evaluate import GPUEvaluation, evaluate
+from kvplace.core.evaluation.evaluate import GPUEvaluation, evaluate
 from kvplace.core.hardware import Node
 from kvplace.core.launch import ENGINES
 from kvplace.core.model import Model

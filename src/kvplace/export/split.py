@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from kvplace.core.evaluate import GPUEvaluation
+from kvplace.core.evaluation.evaluate import GPUEvaluation
 from kvplace.errors import InputError
 
 __all__ = ["divide", "kv_parts"]

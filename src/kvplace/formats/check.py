@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from kvplace.core.by_rule import RuleCertificate
-from kvplace.core.certificate import Certificate, check_certificate
-from kvplace.core.evaluate import Evaluation, GPUEvaluation, evaluate
+from kvplace.core.certificates.by_rule import RuleCertificate
+from kvplace.core.certificates.certificate import Certificate, check_certificate
+from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, evaluate
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status, Stop, relative_gap, status_of

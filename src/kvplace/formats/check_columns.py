@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from kvplace.core.by_rule import RuleCertificate
-from kvplace.core.certificate import Certificate
-from kvplace.core.evaluate import Evaluation
+from kvplace.core.certificates.by_rule import RuleCertificate
+from kvplace.core.certificates.certificate import Certificate
+from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.problem import Problem
 from kvplace.formats.columns_plan import PlanColumns
 

@@ -11,9 +11,9 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from kvplace.core.columns import ModelTable
 from kvplace.core.hardware import Fleet, Node
 from kvplace.core.model import DEFAULT_OVERHEAD_BYTES
+from kvplace.core.model_table import ModelTable
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import kvplace
-from kvplace.core.by_rule import RuleCertificate
+from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result

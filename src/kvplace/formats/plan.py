@@ -7,9 +7,9 @@ from pathlib import PurePath
 from typing import Any
 
 import kvplace
-from kvplace.core.by_rule import RuleCertificate
-from kvplace.core.certificate import spelled_out
-from kvplace.core.evaluate import GPUEvaluation
+from kvplace.core.certificates.by_rule import RuleCertificate
+from kvplace.core.certificates.certificate import spelled_out
+from kvplace.core.evaluation.evaluate import GPUEvaluation
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result
 from kvplace.formats.arrow import is_parquet, read_columns

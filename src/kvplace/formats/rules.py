@@ -4,9 +4,17 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from kvplace.core.rules.places import Forbid, Pin, PlaceRule, Reserve
-from kvplace.core.rules.rule import EVERYWHERE, Places, Rule
-from kvplace.core.rules.topology import Apart, Limit, Spread, Together, TopologyRule
+from kvplace.core.rules.apart import Apart
+from kvplace.core.rules.forbid import Forbid
+from kvplace.core.rules.limit import Limit
+from kvplace.core.rules.pin import Pin
+from kvplace.core.rules.place_rule import PlaceRule
+from kvplace.core.rules.places import EVERYWHERE, Places
+from kvplace.core.rules.reserve import Reserve
+from kvplace.core.rules.rule import Rule
+from kvplace.core.rules.spread import Spread
+from kvplace.core.rules.together import Together
+from kvplace.core.rules.topology_rule import TopologyRule
 from kvplace.formats.fields import Count, Integer, Name, Text, name, refuse_value, word
 from kvplace.formats.validate import Part
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from kvplace.core.certificate import Certificate
+from kvplace.core.certificates.certificate import Certificate
 from kvplace.core.hardware import Node
 from kvplace.core.model import Model
 from kvplace.core.placement import Placement

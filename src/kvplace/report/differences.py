@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from kvplace.core.evaluate import Evaluation, evaluate
+from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.placement import Migration, Placement
 from kvplace.core.problem import Problem
 from kvplace.report.scores import Cell, rows_csv, rows_json

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from kvplace.core.evaluate import Evaluation, GPUEvaluation, Shard
+from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, Shard
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem

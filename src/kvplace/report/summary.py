@@ -2,7 +2,7 @@
 
 import math
 
-from kvplace.core.constraints import misfits
+from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.objective import Objective
 from kvplace.core.result import Result, Status, Stop
 from kvplace.units import format_bytes, format_percent, format_seconds

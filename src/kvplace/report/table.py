@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from kvplace.core.evaluate import GPUEvaluation
+from kvplace.core.evaluation.evaluate import GPUEvaluation
 from kvplace.core.objective import Objective
 from kvplace.core.result import Result
 from kvplace.report.summary import format_kvpr, summary

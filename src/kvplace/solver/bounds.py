@@ -1,14 +1,14 @@
 """Simple lower bounds on the max KVPR: fluid and single-model, each with its prices.
 
-Both are special cases of the certificate in `kvplace.core.certificate`: the fluid bound prices
+Both are special cases of the certificate in `kvplace.core.certificates`: the fluid bound prices
 every model at its size w_j(K) and every GPU at its memory, the single-model bound prices one
 model alone.
 """
 
 import math
 
-from kvplace.core.by_rule import RULES, RuleCertificate
-from kvplace.core.certificate import Bound, check_certificate, spelled_out
+from kvplace.core.certificates.by_rule import RULES, RuleCertificate
+from kvplace.core.certificates.certificate import Bound, check_certificate, spelled_out
 from kvplace.core.problem import Problem
 from kvplace.solver.arrays import Arrays
 

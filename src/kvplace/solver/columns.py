@@ -3,7 +3,7 @@
 Gilmore and Gomory's program for bin packing with several sizes of bin. A column is a set of
 models that fits a GPU of one type at the target; ``share`` is the least factor by which all
 GPUs would have to be multiplied so that fractions of columns cover every model. Above 1, the
-target is impossible, and the dual prices are the proof (`kvplace.core.certificate`).
+target is impossible, and the dual prices are the proof (`kvplace.core.certificates`).
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any
 import highspy
 import numpy as np
 
-from kvplace.core.certificate import Certificate
+from kvplace.core.certificates.certificate import Certificate
 from kvplace.solver.arrays import Arrays
 from kvplace.solver.pool import ACCURACY, Column, Pool
 from kvplace.solver.sets import Floats

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kvplace.core.certificate import Bound, Certificate
+from kvplace.core.certificates.certificate import Bound, Certificate
 from kvplace.core.problem import Problem
 from kvplace.solver.arrays import Arrays
 from kvplace.solver.sets import Floats

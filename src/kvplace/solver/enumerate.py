@@ -13,8 +13,8 @@ import math
 from collections.abc import Iterator
 from itertools import combinations, product
 
-from kvplace.core.rules.places import PlaceRule
-from kvplace.core.rules.topology import Limit
+from kvplace.core.rules.limit import Limit
+from kvplace.core.rules.place_rule import PlaceRule
 from kvplace.solver.board import Board
 from kvplace.solver.cluster import Cluster, Copies, Option
 from kvplace.solver.watch import Watch

@@ -7,7 +7,7 @@ without a time limit gives the same plan everywhere.
 import math
 from typing import TYPE_CHECKING
 
-from kvplace.core.certificate import Bound
+from kvplace.core.certificates.certificate import Bound
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Stop, relative_gap

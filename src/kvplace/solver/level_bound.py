@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from kvplace.core.certificate import (
+from kvplace.core.certificates.certificate import (
     GRID,
     SCALE_BITS,
     Bound,

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from kvplace.core.certificate import Bound, Certificate
+from kvplace.core.certificates.certificate import Bound, Certificate
 from kvplace.core.problem import Problem
 from kvplace.solver.arrays import Arrays
 from kvplace.solver.climb import climb

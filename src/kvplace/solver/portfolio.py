@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kvplace.core.certificate import Bound, check_certificate
+from kvplace.core.certificates.certificate import Bound, check_certificate
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Stop, relative_gap
 from kvplace.solver.arrays import Arrays

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kvplace.core.certificate import (
+from kvplace.core.certificates.certificate import (
     SCALE_BITS,
     Bound,
     Certificate,

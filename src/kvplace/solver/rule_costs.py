@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvplace.core.constraints import ROUNDING
-from kvplace.core.rules.places import PlaceRule
-from kvplace.core.rules.rule import EVERYWHERE
-from kvplace.core.rules.topology import Apart, Limit, Spread, Together, TopologyRule
+from kvplace.core.evaluation.constraints import ROUNDING
+from kvplace.core.rules.apart import Apart
+from kvplace.core.rules.limit import Limit
+from kvplace.core.rules.place_rule import PlaceRule
+from kvplace.core.rules.places import EVERYWHERE
+from kvplace.core.rules.spread import Spread
+from kvplace.core.rules.together import Together
+from kvplace.core.rules.topology_rule import TopologyRule
 
 if TYPE_CHECKING:
     from kvplace.solver.cluster import Cluster

@@ -7,12 +7,12 @@ rule, those with the best score are taken. Tensor parallel takes its GPUs within
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from kvplace.core.constraints import rule_violations
-from kvplace.core.evaluate import evaluate
+from kvplace.core.evaluation.constraints import rule_violations
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
-from kvplace.core.rules.places import PlaceRule
-from kvplace.core.rules.topology import Spread
+from kvplace.core.rules.place_rule import PlaceRule
+from kvplace.core.rules.spread import Spread
 from kvplace.core.shard import ShardNeed
 
 __all__ = ["SCHEDULERS", "best_fit", "first_fit", "prism", "proportional"]

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from kvplace.core.certificate import Bound
-from kvplace.core.constraints import Violation
-from kvplace.core.evaluate import evaluate
+from kvplace.core.certificates.certificate import Bound
+from kvplace.core.evaluation.constraints import Violation
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
@@ -77,7 +77,7 @@ def solve(
     Returns
     -------
     Result
-        Re-evaluated by `kvplace.core.evaluate`.
+        Re-evaluated by `kvplace.core.evaluation`.
 
     Raises
     ------

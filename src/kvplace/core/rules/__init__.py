@@ -1,1 +1,4 @@
-"""Rules: what a user demands of a placement besides that everything fits."""
+"""Rules: what a user demands of a placement besides that everything fits.
+
+One rule is one module of this folder.
+"""

@@ -1,93 +1,68 @@
-"""Rules that say where a model may run: pin, forbid, reserve."""
+"""Places: some GPUs of a fleet, by name, by node or by label."""
 
-import abc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
 
 from kvplace.core.hardware import Fleet
-from kvplace.core.placement import Replica
-from kvplace.core.rules.rule import EVERYWHERE, Breach, Places, Rule
 
-if TYPE_CHECKING:
-    from kvplace.core.problem import Problem
-
-__all__ = ["Forbid", "Pin", "PlaceRule", "Reserve"]
+__all__ = ["EVERYWHERE", "Places"]
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceRule(Rule):
-    """Says of every GPU whether the models may have a shard there.
+class Places:
+    """Some GPUs of a fleet: those named, those of nodes named, and those of nodes so labelled.
 
     Parameters
     ----------
-    places
-        The GPUs it speaks of.
+    gpus, nodes
+        Ids and names.
+    labels
+        Pairs of label and value, all of which a node must have.
     """
 
-    places: Places = EVERYWHERE
+    gpus: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
 
-    @abc.abstractmethod
-    def among(self, fleet: Fleet, gpus: frozenset[str]) -> frozenset[str]:
-        """Return those of some GPUs of the fleet on which a shard may be."""
+    def __contains__(self, at: tuple[Fleet, str]) -> bool:
+        fleet, gpu_id = at
+        if gpu_id in self.gpus:
+            return True
+        node = fleet.node_of(gpu_id)
+        if node is None:
+            return False
+        labelled = bool(self.labels) and all(node.labels.get(k) == v for k, v in self.labels)
+        return labelled or node.name in self.nodes
 
-    def breaches(self, problem: "Problem", copies: dict[str, list[Replica]]) -> Iterator[Breach]:
-        """Yield each model with shards where they may not be, and how many."""
-        names = self.concerned(copies)
-        taken = {gpu for name in names for replica in copies[name] for gpu in replica.gpus}
-        forbidden = taken - self.among(problem.fleet, frozenset(taken))
-        for name in names if forbidden else ():
-            used = [gpu for replica in copies[name] for gpu in replica.gpus]
-            bad = [gpu for gpu in used if gpu in forbidden]
-            if bad:
-                message = f"{name!r} is on {', '.join(sorted(set(bad)))}; {self}"
-                yield Breach(name, message, len(bad), (name,))
+    def of(self, fleet: Fleet) -> frozenset[str]:
+        """Return the ids of those that the fleet has."""
+        found = {gpu for gpu in self.gpus if fleet.gpu(gpu) is not None}
+        named = set(self.nodes)
+        for node in fleet.nodes:
+            labelled = self.labels and all(node.labels.get(k) == v for k, v in self.labels)
+            if labelled or node.name in named:
+                found.update(gpu.id for gpu in node.gpus)
+        return frozenset(found)
 
-    def faults(self, problem: "Problem") -> Iterator[str]:
-        """Yield what the problem does not have."""
-        yield from super(PlaceRule, self).faults(problem)
-        if self.places == EVERYWHERE:
-            yield "names no places"
-        yield from self.places.unknown(problem.fleet)
-
-
-@dataclass(frozen=True, slots=True)
-class Pin(PlaceRule):
-    """The models run on the places and nowhere else."""
-
-    kind: ClassVar[str] = "pin"
-
-    def among(self, fleet: Fleet, gpus: frozenset[str]) -> frozenset[str]:
-        """Return those of some GPUs of the fleet on which a shard may be."""
-        return gpus & self.places.of(fleet)
+    def unknown(self, fleet: Fleet) -> Iterator[str]:
+        """Yield a sentence for each name that the fleet does not have."""
+        nodes = {node.name for node in fleet.nodes}
+        yield from (f"there is no GPU {gpu!r}" for gpu in self.gpus if fleet.gpu(gpu) is None)
+        yield from (f"there is no node {node!r}" for node in self.nodes if node not in nodes)
+        wanted = dict(self.labels)
+        if wanted and not any(wanted.items() <= dict(n.labels).items() for n in fleet.nodes):
+            yield f"no node has the labels {_pairs(self.labels)}"
 
     def __str__(self) -> str:
-        return f"pinned to {self.places}"
+        parts = [*self.gpus, *(f"node {node}" for node in self.nodes)]
+        if self.labels:
+            parts.append(f"nodes with {_pairs(self.labels)}")
+        return " or ".join(parts) if parts else "everywhere"
 
 
-@dataclass(frozen=True, slots=True)
-class Forbid(PlaceRule):
-    """The models do not run on the places."""
-
-    kind: ClassVar[str] = "forbid"
-
-    def among(self, fleet: Fleet, gpus: frozenset[str]) -> frozenset[str]:
-        """Return those of some GPUs of the fleet on which a shard may be."""
-        return gpus - self.places.of(fleet)
-
-    def __str__(self) -> str:
-        return f"forbidden on {self.places}"
+EVERYWHERE = Places()
+"""No GPUs named, which stands for all of them where a rule may leave its places out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reserve(Forbid):
-    """The places are used by others: no model runs there, whatever `models` says."""
-
-    kind: ClassVar[str] = "reserve"
-
-    def concerned(self, names: Iterable[str]) -> list[str]:
-        """Return all names."""
-        return list(names)
-
-    def __str__(self) -> str:
-        return f"{self.places} is reserved for others"
+def _pairs(labels: tuple[tuple[str, str], ...]) -> str:
+    return " and ".join(f"{key}={value}" for key, value in labels)

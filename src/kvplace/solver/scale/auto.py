@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvplace.core.certificate import Bound
+from kvplace.core.certificates.certificate import Bound
 from kvplace.core.result import OPTIMAL_GAP, Stop, relative_gap
 from kvplace.solver.compiled import Crew
 from kvplace.solver.scale.improve import WIDE, Improver

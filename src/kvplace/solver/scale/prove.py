@@ -6,7 +6,7 @@ see. The program grows with the levels, and so does not with the fleet.
 
 import numpy as np
 
-from kvplace.core.certificate import (
+from kvplace.core.certificates.certificate import (
     GRID,
     SCALE_BITS,
     Bound,

@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from kvplace.core.by_rule import RuleCertificate, check_rule
-from kvplace.core.knapsack import GRID, SCALE_BITS, Offer, Offers, set_above
+from kvplace.core.certificates.by_rule import RuleCertificate, check_rule
+from kvplace.core.certificates.knapsack import GRID, SCALE_BITS, Offer, Offers, set_above
 from kvplace.core.model import Split
 from kvplace.core.problem import Problem
 

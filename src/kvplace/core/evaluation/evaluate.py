@@ -9,11 +9,10 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from kvplace.core.constraints import Violation, rule_violations, structure_violations
-from kvplace.core.evaluate_columns import Rows, Sums, suits, sum_replicas, sum_up
-from kvplace.core.placement import Assigned, Placement
+from kvplace.core.evaluation.constraints import Violation, rule_violations, structure_violations
+from kvplace.core.evaluation.sums import Rows, Sums, suits, sum_replicas, sum_up
+from kvplace.core.placement import Assigned, Placement, copies_by_model
 from kvplace.core.problem import Problem
-from kvplace.core.rules.rule import copies_by_model
 from kvplace.units import format_bytes
 
 __all__ = ["Evaluation", "GPUEvaluation", "Shard", "evaluate", "pressure"]

@@ -4,11 +4,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kvplace.core.hardware import Fleet, Node
+from kvplace.core.hardware import Fleet, Node, usable
 from kvplace.core.model import Model
-from kvplace.core.placement import Placement, Replica
+from kvplace.core.placement import Placement, Replica, copies_by_model
 from kvplace.core.problem import Problem
-from kvplace.core.rules.rule import copies_by_model, usable
 from kvplace.units import format_bytes
 
 __all__ = ["Violation", "misfits", "rule_violations", "structure_violations"]

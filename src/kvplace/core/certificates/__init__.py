@@ -1,0 +1,1 @@
+"""Claims about every placement, and the checker that can say no."""

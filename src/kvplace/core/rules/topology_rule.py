@@ -1,0 +1,43 @@
+"""Rules over the domains into which a topology key divides the GPUs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kvplace.core.placement import Replica
+from kvplace.core.rules.context import Context
+from kvplace.core.rules.rule import Rule
+
+__all__ = ["NOWHERE", "TopologyRule", "listed"]
+
+NOWHERE = "(no domain)"
+"""Stands for the domain of a GPU whose node lacks the label."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyRule(Rule):
+    """Speaks of the domains into which a topology key divides the GPUs.
+
+    Parameters
+    ----------
+    over
+        ``gpu``, ``link``, ``node``, or the name of a label of nodes.
+    """
+
+    over: str = "node"
+
+    def faults(self, context: Context) -> Iterator[str]:
+        """Yield what the problem does not have."""
+        yield from super(TopologyRule, self).faults(context)
+        fleet = context.fleet
+        if not any(fleet.domain(node.gpus[0].id, self.over) for node in fleet.nodes if node.gpus):
+            yield f"no node has the label {self.over!r}"
+
+    def domains(self, context: Context, replica: Replica) -> set[str]:
+        """Return the domains that a replica touches."""
+        return {context.fleet.domain(gpu, self.over) or NOWHERE for gpu in replica.gpus}
+
+
+def listed(names: list[str]) -> str:
+    """List names, the first few of many."""
+    few = ", ".join(repr(name) for name in names[:4])
+    return few + (f" and {len(names) - 4} more" if len(names) > 4 else "")
