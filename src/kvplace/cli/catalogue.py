@@ -64,7 +64,9 @@ def _gpus() -> list[dict[str, Any]]:
             "bandwidth_gb_s": gpu.bandwidth_gb_per_second,
             "bf16_tflops": gpu.bf16_tflops,
             "fp8_tflops": gpu.fp8_tflops,
+            "fp4_tflops": gpu.fp4_tflops,
             "link_gb_s": gpu.link_gb_per_second,
+            "pcie_gb_s": gpu.pcie_gb_per_second,
             "source": gpu.source,
             "source_specs": gpu.source_specs,
         }

@@ -26,10 +26,12 @@ class GPUType:
         The size on the box, in GB.
     bandwidth_gb_per_second
         Memory bandwidth.
-    bf16_tflops, fp8_tflops
+    bf16_tflops, fp8_tflops, fp4_tflops
         Dense compute; None where the type cannot or the data sheet does not say.
     link_gb_per_second
         Link to the other GPUs of its node, one direction; 0 for PCIe alone.
+    pcie_gb_per_second
+        PCIe x16, line rate, one direction.
     source_specs
         Where the data-sheet figures come from.
     """
@@ -41,7 +43,9 @@ class GPUType:
     bandwidth_gb_per_second: float | None = None
     bf16_tflops: float | None = None
     fp8_tflops: float | None = None
+    fp4_tflops: float | None = None
     link_gb_per_second: float | None = None
+    pcie_gb_per_second: float | None = None
     source_specs: str = ""
 
 
@@ -66,7 +70,9 @@ def _gpu_type(row: Mapping[str, str]) -> GPUType:
         bandwidth_gb_per_second=number(row, "bandwidth_gb_s"),
         bf16_tflops=number(row, "bf16_tflops"),
         fp8_tflops=number(row, "fp8_tflops"),
+        fp4_tflops=number(row, "fp4_tflops"),
         link_gb_per_second=number(row, "link_gb_s"),
+        pcie_gb_per_second=number(row, "pcie_gb_s"),
         source_specs=row.get("source_specs", ""),
     )
 

@@ -17,6 +17,8 @@ CATALOGUE_VARIABLE = "KVPLACE_CATALOGUE"
 
 T = TypeVar("T")
 
+_SHIPPED = Path(__file__).parent
+
 
 def user_directory() -> Path:
     """Return where a user's own tables are: `CATALOGUE_VARIABLE`, else the configuration home."""
@@ -28,7 +30,10 @@ def user_directory() -> Path:
 
 
 def read_tables(
-    name: str, needed: Iterable[str], make: Callable[[Mapping[str, str]], T]
+    name: str,
+    needed: Iterable[str],
+    make: Callable[[Mapping[str, str]], T],
+    folder: Path = _SHIPPED,
 ) -> Mapping[str, T]:
     """Read the shipped table of that name, and the user's own over it.
 
@@ -40,6 +45,8 @@ def read_tables(
         Columns that every table must have and every row must fill.
     make
         Turns a row into a fact; raises `InputError` for a row that is wrong.
+    folder
+        Where the shipped table is.
 
     Returns
     -------
@@ -51,7 +58,7 @@ def read_tables(
     InputError
         With every wrong row of the user's table.
     """
-    shipped = Path(__file__).with_name(name)
+    shipped = folder / name
     own = user_directory() / name
     paths = (shipped, own) if own.is_file() else (shipped,)
     return _read(paths, tuple(needed), make)
