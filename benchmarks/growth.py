@@ -27,8 +27,8 @@ from matplotlib import pyplot as plt
 from kvplace.bench.environment import environment
 from kvplace.bench.scale import SHAPES, SIZES, scale_problem
 from kvplace.core.certificates.certificate import check_certificate
+from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
-from kvplace.solver.watch import Watch
 
 RESULTS = Path(__file__).parent / "results"
 GAPS = (1e-2, 4e-3, 1e-3, 5e-4, 2e-4, 1e-4)

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from kvplace.formats.check import check
     from kvplace.formats.fleet import read
     from kvplace.formats.plan import plan_of, read_plan, write_plan
+    from kvplace.solver.clock import Progress, Watch
     from kvplace.solver.solve import refine, solve
-    from kvplace.solver.watch import Progress, Watch
 
 __version__ = "0.1.0"
 
@@ -109,7 +109,7 @@ _NAMES_OF = {
     "formats.fleet": ("read",),
     "formats.plan": ("plan_of", "read_plan", "write_plan"),
     "solver.solve": ("refine", "solve"),
-    "solver.watch": ("Progress", "Watch"),
+    "solver.clock": ("Progress", "Watch"),
 }
 _HOME = {name: f"kvplace.{home}" for home, names in _NAMES_OF.items() for name in names}
 

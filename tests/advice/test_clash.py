@@ -20,7 +20,7 @@ from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places
 from kvplace.core.rules.spread import Spread
 from kvplace.core.rules.together import Together
-from kvplace.solver.watch import Watch
+from kvplace.solver.clock import Watch
 from oracle import solve_exactly
 from oracle_splits import solve_by_force
 from splits import random_split_problem

@@ -17,8 +17,8 @@ from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places
 from kvplace.core.rules.together import Together
 from kvplace.errors import InputError
+from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
-from kvplace.solver.watch import Watch
 from oracle_splits import solve_by_force
 from splits import random_split_problem
 

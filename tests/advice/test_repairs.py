@@ -11,7 +11,7 @@ from kvplace.advice.clash import find_clash
 from kvplace.advice.repairs import find_repairs
 from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places
-from kvplace.solver.watch import Watch
+from kvplace.solver.clock import Watch
 from oracle_splits import solve_by_force
 from splits import random_split_problem
 

@@ -24,7 +24,7 @@ from kvplace.core.rules.spread import Spread
 from kvplace.core.rules.together import Together
 from kvplace.errors import InputError
 from kvplace.formats.gpus import parse_gpus
-from kvplace.solver.watch import Watch
+from kvplace.solver.clock import Watch
 from oracle_splits import solve_by_force
 from splits import random_split_problem
 

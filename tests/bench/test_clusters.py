@@ -6,7 +6,7 @@ import pytest
 
 from kvplace.bench.clusters import FILL, cluster
 from kvplace.bench.families import FAMILIES
-from kvplace.solver.schedulers import first_fit
+from kvplace.solver.baselines.schedulers import first_fit
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from kvplace.bench.families import Case, build, family
 from kvplace.bench.rivals.narrow import Answer, Decision, narrow
 from kvplace.bench.rivals.shapes import allowed, relabelled
 from kvplace.bench.solvers import RIVALS, absent, call
-from kvplace.solver.arrays import load_problem
+from kvplace.solver.assignment.lists import State
+from kvplace.solver.clock import Watch
+from kvplace.solver.instance.lists import load_problem
 from kvplace.solver.solve import solve
-from kvplace.solver.state import State
-from kvplace.solver.watch import Watch
 
 EXACT = ("cp-sat", "highs")
 

@@ -236,7 +236,7 @@ def test_a_signal_ends_a_search_that_is_under_way(tmp_path):
     fleet.write_text("\n".join([header, *rows]))
     script = (
         "import sys\n"
-        "from kvplace.solver.watch import Watch\n"
+        "from kvplace.solver.clock import Watch\n"
         "tell = Watch.tell\n"
         "def loud(self, phase, *numbers, **named):\n"
         "    tell(self, phase, *numbers, **named)\n"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvplace.solver.configurations import Program, fill
+from kvplace.solver.column_generation.master import Program, fill
 
 
 def _dearest(prices: list[int], room: int) -> int:

@@ -6,13 +6,13 @@ import pytest
 import kvplace
 from kvplace.bench.clusters import cluster
 from kvplace.core.model import Model
-from kvplace.solver.choose import Chooser
-from kvplace.solver.cluster import Cluster
-from kvplace.solver.configure import Configurer
-from kvplace.solver.level_bound import LevelBound
-from kvplace.solver.mobile import Regions, improve_mobile
-from kvplace.solver.relax import FluidBound
-from kvplace.solver.watch import Watch
+from kvplace.solver.bounds.fluid import FluidBound
+from kvplace.solver.bounds.size_classes import LevelBound
+from kvplace.solver.clock import Watch
+from kvplace.solver.construct.from_configurations import Configurer
+from kvplace.solver.improve.movable_shards import Regions, improve_mobile
+from kvplace.solver.instance.cluster import Cluster
+from kvplace.solver.instance.options import Chooser
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import random
 import pytest
 
 from kvplace.core.result import Status
-from kvplace.solver import exhaust as module
-from kvplace.solver.arrays import load_problem
-from kvplace.solver.exhaust import exhaust
+from kvplace.solver.assignment.lists import State
+from kvplace.solver.clock import Watch
+from kvplace.solver.exact import enumerate_undivided as module
+from kvplace.solver.exact.enumerate_undivided import exhaust
+from kvplace.solver.instance.lists import load_problem
 from kvplace.solver.solve import solve
-from kvplace.solver.state import State
-from kvplace.solver.watch import Watch
 from oracle import solve_exactly
 from tiny import byte_problem, random_problem
 

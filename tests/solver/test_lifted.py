@@ -5,12 +5,12 @@ import random
 import pytest
 
 from kvplace.core.certificates.certificate import check_certificate
-from kvplace.solver.arrays import load_problem
-from kvplace.solver.exchange import Exchanger
-from kvplace.solver.lifted import lifted_bound
-from kvplace.solver.refill import hot_gpu, refill
-from kvplace.solver.state import State
-from kvplace.solver.watch import Watch
+from kvplace.solver.assignment.lists import State
+from kvplace.solver.bounds.lifted import lifted_bound
+from kvplace.solver.clock import Watch
+from kvplace.solver.improve.pair_exchange import Exchanger
+from kvplace.solver.instance.lists import load_problem
+from kvplace.solver.large_neighbourhood.bin_completion import hot_gpu, refill
 from oracle import solve_exactly
 from tiny import GIB, byte_problem, random_problem
 

@@ -15,10 +15,10 @@ from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.result import Stop
 from kvplace.errors import InputError
-from kvplace.solver.arrays import load_placement, load_problem, unload_placement
-from kvplace.solver.refine import balance, lower_maximum, relieve
+from kvplace.solver.assignment.lists import State
+from kvplace.solver.improve.moves_and_swaps import balance, lower_maximum, relieve
+from kvplace.solver.instance.lists import load_placement, load_problem, unload_placement
 from kvplace.solver.solve import refine, solve
-from kvplace.solver.state import State
 from oracle import exact_profile, solve_exactly
 from oracle_splits import solve_by_force, ways, worth
 from splits import random_split_problem

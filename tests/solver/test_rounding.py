@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvplace.solver.levels import LevelProgram, LevelRooms, Need, need_of
-from kvplace.solver.rounding import round_off
-from kvplace.solver.watch import Watch
+from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.diving import round_off
+from kvplace.solver.column_generation.size_classes import LevelProgram, LevelRooms, Need, need_of
 
 GRID = 24
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kvplace.core.hardware import Fleet
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
-from kvplace.solver.arrays import load_placement, load_problem, unload_placement
+from kvplace.solver.instance.lists import load_placement, load_problem, unload_placement
 from kvplace.solver.solve import SOLVERS, solve
 from strategies import placements, problems
 from tiny import byte_problem, byte_problems

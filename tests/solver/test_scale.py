@@ -17,14 +17,14 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status, Stop
 from kvplace.solver import solve as door
-from kvplace.solver.compiled import Crew
-from kvplace.solver.scale.auto import scale_bound, solve_at_scale
-from kvplace.solver.scale.exchange import exchange_pairs
-from kvplace.solver.scale.numbers import _largest, fluid_level, load_numbers, total
-from kvplace.solver.scale.packing import pack_rows
-from kvplace.solver.scale.place import bisect_first_fit, most_room_first
+from kvplace.solver.assignment.packed import pack_rows
+from kvplace.solver.clock import Watch
+from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
+from kvplace.solver.improve.parallel_pairs_kernel import exchange_pairs
+from kvplace.solver.instance.columns import _largest, fluid_level, load_numbers, total
+from kvplace.solver.kernels import Crew
 from kvplace.solver.solve import solve
-from kvplace.solver.watch import Watch
+from kvplace.solver.strategies.large import scale_bound, solve_at_scale
 from oracle import solve_exactly
 from tiny import GIB, byte_problem, byte_problems
 
@@ -226,7 +226,7 @@ def test_small_fleets_do_not_wait_for_kernels():
 def test_a_cache_that_cannot_be_written_breaks_nothing(tmp_path):
     script = (
         "from kvplace.bench.families import build; from kvplace.solver import solve as door;"
-        "import kvplace.solver.compiled as c; import numba;"
+        "import kvplace.solver.kernels as c; import numba;"
         "real = numba.njit\n"
         "def njit(f, cache=False, **o):\n"
         "    if cache: raise RuntimeError('cannot cache')\n"

@@ -7,10 +7,10 @@ import pytest
 
 from kvplace.bench.scale import SIZES, scale_problem
 from kvplace.core.certificates.certificate import check_certificate
-from kvplace.solver.scale.auto import scale_bound, solve_at_scale
-from kvplace.solver.scale.numbers import load_numbers
+from kvplace.solver.clock import Watch
+from kvplace.solver.instance.columns import load_numbers
 from kvplace.solver.solve import solve
-from kvplace.solver.watch import Watch
+from kvplace.solver.strategies.large import scale_bound, solve_at_scale
 
 BIG = [("scale-10", "1m"), ("scale-mixed", "1m"), ("scale-3", "300k"), ("scale-hot", "1m")]
 MOST_GAP = {"scale-10": 1e-3, "scale-mixed": 1e-3, "scale-3": 0.02, "scale-hot": 1e-9}

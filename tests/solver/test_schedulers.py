@@ -15,9 +15,9 @@ from kvplace.core.rules.apart import Apart
 from kvplace.core.rules.forbid import Forbid
 from kvplace.core.rules.places import Places
 from kvplace.core.rules.spread import Spread
-from kvplace.solver.arrays import load_problem, unload_placement
-from kvplace.solver.baselines import prism_greedy
-from kvplace.solver.schedulers import SCHEDULERS, best_fit, first_fit, prism, proportional
+from kvplace.solver.baselines.prism import prism_greedy
+from kvplace.solver.baselines.schedulers import SCHEDULERS, best_fit, first_fit, prism, proportional
+from kvplace.solver.instance.lists import load_problem, unload_placement
 from oracle_splits import solve_by_force, worth
 from splits import random_split_problem
 from tiny import byte_model, byte_problem, random_problem

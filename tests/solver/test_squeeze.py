@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from kvplace.bench.families import build
-from kvplace.solver.arrays import load_problem, unload_placement
-from kvplace.solver.columns import Configuration
-from kvplace.solver.construct import bisect_target
-from kvplace.solver.squeeze import squeeze
-from kvplace.solver.state import State
-from kvplace.solver.tight import tight_cover
-from kvplace.solver.watch import Watch
+from kvplace.solver.assignment.lists import State
+from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.model_sets import Configuration
+from kvplace.solver.construct.best_fit_decreasing import bisect_target
+from kvplace.solver.exact.set_cover_kernel import tight_cover
+from kvplace.solver.instance.lists import load_problem, unload_placement
+from kvplace.solver.large_neighbourhood.group_cover_compiled import squeeze
 from oracle import exact_profile
 
 

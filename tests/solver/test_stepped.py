@@ -5,10 +5,10 @@ import random
 import pytest
 
 from kvplace.core.certificates.certificate import check_certificate
-from kvplace.solver.arrays import load_problem
+from kvplace.solver.bounds.stepped import stepped_bound
+from kvplace.solver.clock import Watch
+from kvplace.solver.instance.lists import load_problem
 from kvplace.solver.solve import solve
-from kvplace.solver.stepped import stepped_bound
-from kvplace.solver.watch import Watch
 from oracle import solve_exactly
 from tiny import GIB, byte_problem, random_problem
 

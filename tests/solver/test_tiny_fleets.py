@@ -14,10 +14,10 @@ from kvplace.core.hardware import Fleet
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Status, Stop
-from kvplace.solver.arrays import load_problem
-from kvplace.solver.construct import bisect_target, pack
+from kvplace.solver.assignment.lists import State
+from kvplace.solver.construct.best_fit_decreasing import bisect_target, pack
+from kvplace.solver.instance.lists import load_problem
 from kvplace.solver.solve import solve
-from kvplace.solver.state import State
 from oracle import exact_profile, solve_exactly
 from tiny import GIB, byte_problem, byte_problems, random_problem
 

@@ -15,11 +15,11 @@ from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.rules.apart import Apart
 from kvplace.core.rules.limit import Limit
-from kvplace.solver.board import Board
-from kvplace.solver.cluster import Cluster
-from kvplace.solver.enumerate import Enumeration
+from kvplace.solver.assignment.cluster import Board
+from kvplace.solver.clock import Watch
+from kvplace.solver.exact.enumerate import Enumeration
+from kvplace.solver.instance.cluster import Cluster
 from kvplace.solver.solve import solve
-from kvplace.solver.watch import Watch
 from oracle_splits import solve_by_force, ways, worth
 from splits import random_split_problem
 

@@ -17,7 +17,7 @@ from kvplace.advice.within import Verdict, placeable
 from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.problem import Problem
 from kvplace.core.rules.spread import Spread
-from kvplace.solver.watch import Watch
+from kvplace.solver.clock import Watch
 
 __all__ = ["Clash", "find_clash"]
 

@@ -13,8 +13,8 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Status
 from kvplace.errors import InputError
+from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
-from kvplace.solver.watch import Watch
 
 __all__ = ["Explanation", "explain"]
 

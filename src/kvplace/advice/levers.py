@@ -25,8 +25,8 @@ from kvplace.core.hardware import Fleet
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
+from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
-from kvplace.solver.watch import Watch
 from kvplace.units import format_bytes
 
 __all__ = ["Lever", "find_levers"]

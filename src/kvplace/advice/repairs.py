@@ -20,7 +20,7 @@ from kvplace.advice.within import Verdict, placeable
 from kvplace.advice.words import demand_in_words, room_of
 from kvplace.core.hardware import Node
 from kvplace.core.problem import Problem
-from kvplace.solver.watch import Watch
+from kvplace.solver.clock import Watch
 from kvplace.units import GIB
 
 __all__ = ["Repair", "find_repairs"]

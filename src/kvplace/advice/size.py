@@ -20,8 +20,8 @@ from kvplace.advice.stock import Mix, Stock
 from kvplace.advice.within import Within
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
+from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
-from kvplace.solver.watch import Watch
 
 __all__ = ["Cell", "Size", "Sizing", "size_fleet"]
 

@@ -7,8 +7,8 @@ from enum import StrEnum
 from kvplace.core.model import Demand
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status, Stop
+from kvplace.solver.clock import Progress, Watch
 from kvplace.solver.solve import solve
-from kvplace.solver.watch import Progress, Watch
 
 __all__ = ["Verdict", "Within", "placeable"]
 

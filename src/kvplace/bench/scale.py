@@ -13,7 +13,7 @@ from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model_table import ModelTable
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
-from kvplace.solver.sets import Floats
+from kvplace.solver.array_types import Floats
 from kvplace.units import GIB
 
 __all__ = ["SHAPES", "SIZES", "scale_problem"]

@@ -18,11 +18,11 @@ from kvplace.core.model import Replicas
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Status, relative_gap
 from kvplace.errors import InputError, InternalError
-from kvplace.solver.arrays import Arrays, load_problem, unload_placement
-from kvplace.solver.schedulers import SCHEDULERS
+from kvplace.solver.baselines.schedulers import SCHEDULERS
+from kvplace.solver.clock import Progress, Watch
+from kvplace.solver.instance.lists import Arrays, load_problem, unload_placement
 from kvplace.solver.solve import SMALL_MODELS, solve
 from kvplace.solver.solve import SOLVERS as OWN
-from kvplace.solver.watch import Progress, Watch
 
 __all__ = [
     "ONE_COPY",

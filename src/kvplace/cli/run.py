@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kvplace.formats.stated import PlanStep
-    from kvplace.solver.watch import Progress, Watch
+    from kvplace.solver.clock import Progress, Watch
 
 __all__ = ["History", "watched"]
 
@@ -37,7 +37,7 @@ def watched(
     history
         Where to record how value and bound come together.
     """
-    from kvplace.solver.watch import Watch
+    from kvplace.solver.clock import Watch
 
     line = None if quiet or not sys.stderr.isatty() else _Line()
 

@@ -11,15 +11,15 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Result, Status, Stop, status_of
 from kvplace.errors import InputError, InternalError
-from kvplace.solver.arrays import Arrays, load_placement, load_problem, unload_placement
-from kvplace.solver.baselines import prism_greedy
-from kvplace.solver.bounds import certified, simple_bound, single_model_bound
-from kvplace.solver.construct import bisect_target
-from kvplace.solver.portfolio import Portfolio
-from kvplace.solver.refine import balance, lower_maximum
-from kvplace.solver.repair import make_room
-from kvplace.solver.state import State
-from kvplace.solver.watch import Watch
+from kvplace.solver.assignment.lists import State
+from kvplace.solver.baselines.prism import prism_greedy
+from kvplace.solver.bounds.trivial import certified, simple_bound, single_model_bound
+from kvplace.solver.clock import Watch
+from kvplace.solver.construct.best_fit_decreasing import bisect_target
+from kvplace.solver.construct.repair import make_room
+from kvplace.solver.improve.moves_and_swaps import balance, lower_maximum
+from kvplace.solver.instance.lists import Arrays, load_placement, load_problem, unload_placement
+from kvplace.solver.strategies.undivided import Portfolio
 
 __all__ = ["SOLVERS", "refine", "solve"]
 
@@ -192,7 +192,7 @@ def _solve_general(
     watch: Watch,
 ) -> Result:
     """Solve a problem with tensor parallel, copies or rules."""
-    from kvplace.solver.general import General  # noqa: PLC0415 - numpy: only here
+    from kvplace.solver.strategies.cluster import General  # noqa: PLC0415 - numpy: only here
 
     if solver != "auto":
         raise InputError(
@@ -211,7 +211,7 @@ def _refine_general(
     problem: Problem, placement: Placement, iterations: int | None, watch: Watch
 ) -> Result:
     """Repair what a placement breaks, and improve it."""
-    from kvplace.solver.general import General  # noqa: PLC0415 - numpy: only here
+    from kvplace.solver.strategies.cluster import General  # noqa: PLC0415 - numpy: only here
 
     run = General(problem, gap=0.0, seed=0, iterations=None, watch=watch)
     stop = run.improve(placement, iterations)
@@ -248,7 +248,8 @@ def _solve_at_scale(
 ) -> Result:
     """Solve by compiled kernels, which take half a second to load and pay from here on."""
     watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
-    from kvplace.solver.scale import auto, numbers  # noqa: PLC0415 - numba: only here
+    from kvplace.solver.instance import columns as numbers  # noqa: PLC0415 - numba: only here
+    from kvplace.solver.strategies import large as auto  # noqa: PLC0415 - numba: only here
 
     began = watch.seconds
     known = numbers.load_numbers(problem)
@@ -262,7 +263,7 @@ def _solve_at_scale(
     found = None if gpu_of is None else numbers.unload_assignment(problem, known, gpu_of)
     proof = None
     if prices is not None:
-        from kvplace.solver.scale.prove import certified_levels  # noqa: PLC0415 - HiGHS: only here
+        from kvplace.solver.bounds.size_classes_large import certified_levels  # noqa: PLC0415 - HiGHS: only here
 
         proof = certified_levels(problem, prices)
     bound = proof or certified(problem, bound, known.hottest, by_rule=True)

@@ -13,8 +13,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from kvplace.bench.rivals.narrow import Answer, Tell
-from kvplace.solver.arrays import Arrays
-from kvplace.solver.watch import Watch
+from kvplace.solver.clock import Watch
+from kvplace.solver.instance.lists import Arrays
 
 __all__ = ["Apart"]
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from kvplace.bench.rivals.narrow import Answer, Decision, Tell, narrow
 from kvplace.bench.rivals.shapes import allowed, relabelled, sizes_at
-from kvplace.solver.arrays import Arrays
-from kvplace.solver.watch import Watch
+from kvplace.solver.clock import Watch
+from kvplace.solver.instance.lists import Arrays
 
 __all__ = ["WORKERS", "solve"]
 

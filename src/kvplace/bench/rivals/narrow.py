@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from kvplace.solver.arrays import Arrays
-from kvplace.solver.bounds import simple_bound
-from kvplace.solver.construct import bisect_target
-from kvplace.solver.refine import balance, lower_maximum
-from kvplace.solver.state import State
-from kvplace.solver.watch import Watch
+from kvplace.solver.assignment.lists import State
+from kvplace.solver.bounds.trivial import simple_bound
+from kvplace.solver.clock import Watch
+from kvplace.solver.construct.best_fit_decreasing import bisect_target
+from kvplace.solver.improve.moves_and_swaps import balance, lower_maximum
+from kvplace.solver.instance.lists import Arrays
 
 __all__ = ["PROVED_GAP", "Answer", "Decider", "Decision", "Tell", "narrow"]
 

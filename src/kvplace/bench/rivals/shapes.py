@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from kvplace.solver.arrays import Arrays
+from kvplace.solver.instance.lists import Arrays
 
 __all__ = ["allowed", "relabelled", "sizes_at"]
 

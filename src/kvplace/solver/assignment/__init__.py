@@ -1,0 +1,1 @@
+"""Who is where, and what that puts on each GPU, kept up to date."""

@@ -1,0 +1,171 @@
+"""Board: who is where on a cluster, under change, with what each GPU carries kept up to date."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from kvplace.solver.array_types import Floats
+from kvplace.solver.instance.cluster import Cluster, Copies, Option
+from kvplace.solver.instance.rule_penalties import Costs
+
+__all__ = ["Board", "Change"]
+
+Change = tuple[int, Option | None, Copies]
+"""A model, the option its copies then are (None for none placed), and their GPUs."""
+
+Worth = tuple[float, ...]
+
+
+class Board:
+    """An assignment, complete or not.
+
+    A GPU holds at most one shard of a model, so model and GPU name a shard.
+
+    Parameters
+    ----------
+    cluster
+        The problem.
+    where
+        GPUs of the copies of each model; an empty tuple for a model that is not placed.
+
+    Attributes
+    ----------
+    where, option
+        Per model.
+    members
+        Models with a shard on each GPU.
+    free, kept, load, kvpr
+        (g,) free bytes, bytes of KV that must be left, load, and pressure, ``inf`` where the
+        memory is exceeded; summed anew at every change, so that nothing drifts.
+    missing
+        Bytes of the models that are not placed.
+    changed
+        GPUs that changed since who looks at it emptied it.
+    """
+
+    def __init__(self, cluster: Cluster, where: Sequence[Copies] | None = None) -> None:
+        self.cluster = cluster
+        self.where: list[Copies] = [()] * cluster.n
+        self.option: list[Option | None] = [None] * cluster.n
+        self.members: list[list[int]] = [[] for _ in range(cluster.g)]
+        self._memory: list[int] = cluster.memory.tolist()
+        self.free: Floats = cluster.memory.astype(np.float64)
+        self.kept: Floats = np.zeros(cluster.g)
+        self.load: Floats = np.zeros(cluster.g)
+        self.kvpr: Floats = np.zeros(cluster.g)
+        self.changed: set[int] = set()
+        self.costs = Costs(cluster.blueprints, cluster.rules_of)
+        self._least = cluster.least_bytes
+        self.missing = sum(self._least)
+        self._uneven: dict[tuple[int, int], float] = {}
+        for j, copies in enumerate(where or ()):
+            if copies:
+                self._put(j, cluster.option_of(j, copies), copies)
+        for g, held in enumerate(self.members):
+            if held:
+                self._refresh(g)
+
+    def reset(self, where: Sequence[Copies]) -> None:
+        """Place every model as given."""
+        self.apply((j, self.cluster.option_of(j, copies), copies) for j, copies in enumerate(where))
+
+    def shard_load(self, j: int, g: int) -> float:
+        """Return the load of the shard of a model on a GPU."""
+        if self._uneven:
+            found = self._uneven.get((j, g))
+            if found is not None:
+                return found
+        option = self.option[j]
+        assert option is not None
+        return option.load
+
+    def apply(self, changes: Iterable[Change]) -> tuple[list[Change], set[int]]:
+        """Make changes; return what reverses them, and the GPUs they touched."""
+        undo: list[Change] = []
+        touched: set[int] = set()
+        for j, option, copies in changes:
+            old, was = self.where[j], self.option[j]
+            undo.append((j, was, old))
+            before, after = _gpus(old), _gpus(copies)
+            alike = was is option and not self.cluster.uneven[j]
+            touched |= before ^ after if alike else before | after
+            self._take(j)
+            if option is not None and copies:
+                self._put(j, option, copies)
+        for g in touched:
+            self._refresh(g)
+        self.changed |= touched
+        undo.reverse()
+        return undo, touched
+
+    def _take(self, j: int) -> None:
+        """Take all copies of a model off."""
+        old = self.where[j]
+        if not old:
+            return
+        for copy in old:
+            for g in copy:
+                self.members[g].remove(j)
+                self._uneven.pop((j, g), None)
+        self.costs.update(j, old, ())
+        option = self.option[j]
+        assert option is not None
+        if len(old) == option.copies:
+            self.missing += self._least[j]
+        self.where[j], self.option[j] = (), None
+
+    def _put(self, j: int, option: Option, copies: Copies) -> None:
+        """Place copies of a model that has none; fewer than the option has leave it missing."""
+        for copy in copies:
+            for g in copy:
+                self.members[g].append(j)
+        if self.cluster.uneven[j]:
+            loads = self.cluster.loads(j, option, copies)
+            self._uneven.update(
+                {(j, g): load for copy, load in zip(copies, loads, strict=True) for g in copy}
+            )
+        self.costs.update(j, (), copies)
+        self.where[j], self.option[j] = copies, option
+        if len(copies) == option.copies:
+            self.missing -= self._least[j]
+
+    def _refresh(self, g: int) -> None:
+        held = self.members[g]
+        free, kept, loads = self._memory[g], 0, []
+        for j in held:
+            option = self.option[j]
+            assert option is not None
+            free -= option.size
+            kept += option.keep
+            loads.append(self.shard_load(j, g) if self._uneven else option.load)
+        load = math.fsum(loads)
+        self.free[g], self.kept[g], self.load[g] = free, kept, load
+        fits = free >= max(1, kept) if held else True
+        self.kvpr[g] = (load / free if held else 0.0) if fits else math.inf
+
+    @property
+    def flaws(self) -> Worth:
+        """What is wrong, the gravest first: bytes not placed, rules that must hold, soft tiers."""
+        return (float(self.missing), *self.costs.vector)
+
+    @property
+    def valid(self) -> bool:
+        """Whether every model is placed and all that must hold does."""
+        return not self.missing and self.costs.broken <= 0 and self.worst() < math.inf
+
+    def worst(self) -> float:
+        """Return the largest KVPR."""
+        return float(self.kvpr.max())
+
+    def worth(self) -> tuple[Worth, float]:
+        """Return what two boards are compared by, the lesser the better."""
+        return (*self.flaws,), self.worst()
+
+    def copy(self) -> "Board":
+        """Return a board alike."""
+        return Board(self.cluster, self.where)
+
+
+def _gpus(copies: Copies) -> set[int]:
+    return {g for copy in copies for g in copy}

@@ -1,0 +1,1 @@
+"""Placement rules of other schedulers."""

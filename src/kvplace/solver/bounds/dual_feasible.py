@@ -1,0 +1,134 @@
+"""Bounds from dual feasible functions: prices ``f(w_j / M)`` from two families of functions.
+
+A superadditive f on [0, 1] with f(1) = 1 prices every set that fits a share c of the largest
+memory at f(c) or less; so ``sum f(w_j / M) > sum f(M_g / M)`` proves a target impossible, for
+mixed memory as well. The families are the thresholds of Martello and Toth's L2 (Discrete
+Applied Mathematics 28, 1990) and the roundings u(k) of Fekete and Schepers (Mathematical
+Programming 91, 2001), of which the counting bound is a case. Costs O(n log n) per target, so
+it serves where the configuration program is too large.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from kvplace.core.certificates.certificate import Bound, Certificate
+from kvplace.core.problem import Problem
+from kvplace.solver.array_types import Floats
+from kvplace.solver.clock import Watch
+from kvplace.solver.instance.lists import Arrays
+
+__all__ = ["dual_feasible_bound"]
+
+ROUNDINGS = range(1, 25)
+"""Members k of the family u(k)."""
+SCALE = 10**12
+EDGE = 1e-9
+"""Relative distance that sizes and shares keep from a step of f, on the safe side."""
+
+Function = Callable[[Floats], Floats]
+
+
+def dual_feasible_bound(
+    problem: Problem, arrays: Arrays, low: float, high: float, watch: Watch
+) -> Bound | None:
+    """Return the best bound above `low` that the families give, or None.
+
+    Parameters
+    ----------
+    problem, arrays
+        What the bound is on.
+    low, high
+        A proved bound, and the value of a placement.
+    watch
+        Ends the bisection early.
+    """
+    best: tuple[float, Function] | None = None
+    for _ in range(40):
+        if high <= low * (1 + EDGE) or watch.stop:
+            break
+        middle = (low + high) / 2
+        function = _impossible(arrays, middle)
+        if function is None:
+            high = middle
+        else:
+            low, best = middle, (middle, function)
+    if best is None:
+        return None
+    return Bound(best[0], "dual-feasible", _certificate(problem, arrays, *best))
+
+
+def _shares(arrays: Arrays, target: float) -> tuple[Floats, Floats]:
+    """Return sizes at a target and memory, as shares of the largest memory."""
+    memory = np.array(arrays.memory, dtype=np.float64)
+    sizes = np.array(arrays.size, dtype=np.float64) + np.array(arrays.load) / target
+    return np.minimum(sizes / memory[0] * (1 - EDGE), 1.0), memory / memory[0]
+
+
+def _impossible(arrays: Arrays, target: float) -> Function | None:
+    """Return a function that proves a target impossible, or None."""
+    sizes, memory = _shares(arrays, target)
+    margin = 1 + 1e-9
+    for k in ROUNDINGS:
+        function = _rounding(k)
+        if function(sizes).sum() > function(memory).sum() * margin:
+            return function
+    ordered = np.sort(sizes)
+    steps = np.unique(np.concatenate([ordered[ordered <= 0.5], 1 - ordered[ordered > 0.5]]))
+    sums = np.concatenate([[0.0], np.cumsum(ordered)])
+
+    def total(values: Floats, prefix: Floats) -> Floats:
+        """Sum f over sorted values for every threshold at once."""
+        first = np.searchsorted(values, steps, side="left")
+        last = np.searchsorted(values, 1 - steps, side="right")
+        last = np.maximum(first, last)
+        result: Floats = prefix[last] - prefix[first] + (len(values) - last)
+        return result
+
+    levels = np.sort(memory)
+    left = total(ordered, sums)
+    right = total(levels, np.concatenate([[0.0], np.cumsum(levels)]))
+    excess = left - right * margin
+    if len(excess) and excess.max() > 0:
+        return _threshold(float(steps[excess.argmax()]))
+    return None
+
+
+def _rounding(k: int) -> Function:
+    """Return u(k): x where (k + 1) x is whole, else floor((k + 1) x) / k."""
+
+    def function(shares: Floats) -> Floats:
+        scaled = shares * (k + 1)
+        whole = np.abs(scaled - np.round(scaled)) < EDGE
+        # A size just at a step is taken below it, a memory just at it above.
+        lower = np.floor(scaled) / k
+        result: Floats = np.minimum(np.where(whole, np.round(scaled) / (k + 1), lower), 1.0)
+        return result
+
+    return function
+
+
+def _threshold(step: float) -> Function:
+    """Return L2's function: 1 above ``1 - step``, 0 below ``step``, x between."""
+
+    def function(shares: Floats) -> Floats:
+        result: Floats = np.where(shares > 1 - step, 1.0, np.where(shares < step, 0.0, shares))
+        return result
+
+    return function
+
+
+def _certificate(
+    problem: Problem, arrays: Arrays, target: float, function: Function
+) -> Certificate:
+    """Return the integer certificate of a function at a target."""
+    sizes, memory = _shares(arrays, target)
+    prices = [0] * len(problem.models)
+    for j, price in enumerate(function(sizes)):
+        prices[arrays.model_index[j]] = math.floor(price * SCALE)
+    worths = {
+        arrays.memory[g]: math.ceil(float(worth) * SCALE)
+        for g, worth in enumerate(function(memory))
+    }
+    return Certificate(target, tuple(prices), tuple(sorted(worths.items())))

@@ -1,0 +1,165 @@
+"""Bounds for clusters: the fluid relaxation over choices of split and copies.
+
+At a target K every option of a model takes the room ``shards x (s + l / K)``; a model takes at
+least that of its least option of which a shard fits some GPU it may run on. Where all models
+together take more than all GPUs have, K is impossible. The same holds of any set of GPUs and the
+models that cannot leave it: by their rules and types, or because no other GPU is large enough.
+A model of which no shard fits anywhere is the single-model bound, a special case.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from kvplace.core.certificates.certificate import (
+    SCALE_BITS,
+    Bound,
+    Certificate,
+    check_certificate,
+    every_possible,
+)
+from kvplace.core.problem import Problem
+from kvplace.solver.array_types import Bools, Floats
+from kvplace.solver.instance.cluster import Cluster
+from kvplace.solver.instance.options import Chooser
+
+__all__ = ["FluidBound"]
+
+HALVINGS = 60
+MASKS = 64
+"""Sets of GPUs looked at, most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """A set of GPUs, with its memory and, by `Cluster.mask_of`, the largest GPU outside it."""
+
+    gpus: Bools
+    memory: float
+    outside: Floats
+
+
+class FluidBound:
+    """The best fluid bound over all scopes.
+
+    Parameters
+    ----------
+    chooser
+        The options of the cluster's models.
+
+    Attributes
+    ----------
+    value
+        The bound, not yet certified; ``inf`` where even the weights are proved not to fit.
+    """
+
+    def __init__(self, chooser: Chooser) -> None:
+        self._chooser = chooser
+        self._scopes = _scopes(chooser.cluster)
+        counts = np.diff(chooser.cluster.rows.starts)
+        self._mask_of = np.repeat(chooser.cluster.mask_of, counts)
+        self._largest = np.repeat(chooser.largest, counts)
+        self.value = self._best()
+
+    def _best(self) -> float:
+        """Return the largest target that is impossible."""
+        among = self._scopes
+        if self._impossible(math.inf, among):
+            return math.inf
+        low, high = 0.0, 1e-12
+        while high < 1e300 and self._impossible(high, among):
+            high *= 16
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            if not low < middle < high or high - low <= 1e-13 * high:
+                break
+            shown = self._impossible(middle, among)
+            if shown:
+                # What does not prove this target proves none above.
+                low, among = middle, [scope for scope in shown if scope is not None]
+            else:
+                high = middle
+        return low
+
+    def _impossible(self, target: float, among: list[_Scope]) -> list[_Scope | None]:
+        """Return the scopes that prove a target impossible; None for a model that fits nowhere."""
+        rows, first = self._chooser.cluster.rows, self._chooser.cluster.rows.starts[:-1]
+        if (np.diff(rows.starts) == 0).any():
+            return [None]
+        finite = target < math.inf
+        each = rows.size + rows.load / target if finite else rows.size
+        fit = (each < self._largest) & (rows.least <= self._largest)
+        # Of uneven copies a certificate can count on the weights alone.
+        each = rows.size + rows.sure / target if finite else rows.size
+        whole = np.minimum.reduceat(np.where(fit, each * rows.shards, math.inf), first)
+        found: list[_Scope | None] = [] if np.isfinite(whole).all() else [None]
+        for scope in among:
+            held = whole
+            if scope.outside.any():
+                leaves = fit & (each < scope.outside[self._mask_of])
+                held = np.where(np.logical_or.reduceat(leaves, first), 0.0, whole)
+            if held.sum() > scope.memory * (1 + 1e-12):
+                found.append(scope)
+        return found
+
+    def certified(self) -> Bound:
+        """Return the bound with a certificate that checks, at most a part in 1e8 lower."""
+        if self.value <= 0:
+            return Bound(0.0, "trivial")
+        problem = self._chooser.cluster.problem
+        scope = next(iter(self._impossible(self.value, self._scopes)), None)
+        ids = self._chooser.cluster.gpu_ids
+        inside = ids if scope is None else [ids[g] for g in np.flatnonzero(scope.gpus)]
+        slack = 0.0
+        while slack < 1e-8:
+            lowered = self.value if math.isinf(self.value) else self.value * (1 - slack)
+            certificate = _prices(problem, lowered, inside)
+            if not check_certificate(problem, certificate):
+                return Bound(lowered, "fluid" if scope is not None else "single-model", certificate)
+            if math.isinf(self.value):
+                break
+            slack = slack * 8 if slack else 2.0**-50
+        return Bound(0.0, "trivial")
+
+
+def _scopes(cluster: Cluster) -> list[_Scope]:
+    """Return the sets of GPUs that may be short: those of each mask and of large memory."""
+    masks = cluster.masks[:MASKS]
+    everything = np.ones(cluster.g, dtype=bool)
+    found: dict[bytes, Bools] = {everything.tobytes(): everything}
+    sizes = np.unique(cluster.memory)[:16]
+    for mask in [everything, *masks]:
+        for least in sizes:
+            gpus = mask & (cluster.memory >= least)
+            if gpus.any():
+                found.setdefault(gpus.tobytes(), gpus)
+    scopes = []
+    for gpus in list(found.values())[: 2 * MASKS]:
+        outside = np.full(len(cluster.masks), math.inf)  # where a mask beyond those looked at is
+        outside[: len(masks)] = [cluster.memory[mask & ~gpus].max(initial=0) for mask in masks]
+        scopes.append(_Scope(gpus, float(cluster.memory[gpus].sum()), outside))
+    return scopes
+
+
+def _prices(problem: Problem, threshold: float, inside: list[str]) -> Certificate:
+    """Price each option that cannot leave a scope at its size, and each GPU in it at its memory."""
+    scope = frozenset(inside)
+    outside: dict[int, int] = {}
+    prices = []
+    for index, possible in enumerate(every_possible(problem, threshold)):
+        allowed = problem.allowed(index)
+        if id(allowed) not in outside:
+            rest = (problem.usable_bytes(gpu) for gpu in allowed - scope)
+            outside[id(allowed)] = max(rest, default=0)
+        most = outside[id(allowed)]
+        row = [0] * problem.option_table.count(index)
+        for at, size, kept in possible:
+            if not (size < most << SCALE_BITS and kept <= most):
+                row[at] = max(size, kept << SCALE_BITS) if threshold == math.inf else size
+        prices.append(tuple(row))
+    memories = sorted({problem.usable_bytes(gpu) for gpu in inside})
+    strict = threshold < math.inf  # what a GPU holds at a target is below its memory
+    worths = tuple((memory, (memory << SCALE_BITS) - strict) for memory in memories)
+    everything = len(scope) == len(problem.fleet.gpus)
+    return Certificate(threshold, tuple(prices), worths, () if everything else tuple(sorted(scope)))

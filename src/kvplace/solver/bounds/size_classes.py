@@ -1,0 +1,215 @@
+"""Bound from the configuration program on levels, whatever the number of models.
+
+Sizes at a target are rounded down to levels, so that a set that fits a GPU fits it on the grid
+too; what is impossible there is impossible.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from kvplace.core.certificates.certificate import (
+    GRID,
+    SCALE_BITS,
+    Bound,
+    Certificate,
+    check_certificate,
+    every_possible,
+)
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.assignment.cluster import Board
+from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.size_classes import LevelProgram, LevelRooms, Need, need_of
+from kvplace.solver.instance.options import Chooser
+
+__all__ = ["LevelBound", "LevelTargets", "Prices"]
+
+TARGETS = 8
+"""Targets decided between a bound and a value."""
+CLOSE = 1e-4
+"""Relative distance of the two at which no further target is decided."""
+MANY, ROUGH = 20_000, 5e-3
+"""Models above which that distance is larger: each program takes seconds then."""
+MARGIN = 1e-7
+"""Relative distance that sizes keep from a level, on the safe side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Integer prices that prove a target impossible.
+
+    Parameters
+    ----------
+    target
+        K, in load per byte.
+    prices
+        (GRID + 1,) of a shard by its level.
+    worths
+        (t,) of a GPU of each size of memory, smallest first.
+    """
+
+    target: float
+    prices: Ints
+    worths: Ints
+
+
+class LevelTargets:
+    """What targets ask of one fleet, every size rounded down.
+
+    Parameters
+    ----------
+    memory, count
+        (t,) usable bytes of each size of GPU, smallest first, and how many there are.
+    size, load, shards
+        (n, o) bytes and load of a shard of each option of each model, and how many shards;
+        ``inf`` bytes where a model has fewer options.
+    """
+
+    def __init__(
+        self, memory: Ints, count: Ints, size: Floats, load: Floats, shards: Floats
+    ) -> None:
+        self._largest = int(memory[-1])
+        self._unit = self._largest / GRID
+        levels = np.array([int(m) * GRID // self._largest for m in memory])
+        self._rooms = LevelRooms(levels, count.astype(np.float64))
+        self._size, self._load, self._shards = size, load, shards
+        # Bytes by which the room grows with the logarithm of the target are the load to it.
+        self._slope = float(memory @ count) / max(float(load[:, 0] @ shards[:, 0]), 1e-300)
+        self._close = CLOSE if len(size) <= MANY else ROUGH
+        self._program = LevelProgram()
+
+    def rise(
+        self,
+        low: float,
+        high: float,
+        groups: Callable[[float], Iterable[tuple[int, Floats]]] | None,
+        watch: Watch,
+        *,
+        targets: int = TARGETS,
+        least_left: float = 0.0,
+    ) -> Prices | None:
+        """Look for targets between a bound and the value of an assignment that are impossible.
+
+        Parameters
+        ----------
+        low, high
+            The bound and the value; ``inf`` for none.
+        groups
+            Returns, at a target, the type of each GPU of the assignment and the sizes on it;
+            None where there is no assignment.
+        watch
+            Ends it and is told of what is found.
+        targets
+            Asked about at most.
+        least_left
+            Seconds of the watch that are to be left.
+
+        Returns
+        -------
+        Prices or None
+            For the highest target found to be impossible.
+        """
+        best = None
+        target = (low + high) / 2 if high < math.inf else low * (1 + self._close)
+        for _ in range(targets):
+            if watch.stop or watch.left < least_left or high <= low * (1 + self._close):
+                break
+            if groups is not None:
+                self._program.add(
+                    (int(self._rooms.levels[type_]), self._floor(sizes).tolist())
+                    for type_, sizes in groups(target)
+                )
+            found = self._program.decide(
+                self._need(target), self._rooms, watch, whole=high == math.inf
+            )
+            if found.excess > 0:
+                worths = found.table.worth[self._rooms.levels]
+                low, best = target, Prices(target, found.table.prices, worths)
+                watch.tell("bound", bound=target)
+                target *= 1 + min(max(found.excess * self._slope * target, self._close), 1.0)
+            else:
+                high = target
+            if high < math.inf:
+                target = (low + high) / 2
+        return best
+
+    def _floor(self, sizes: Floats) -> Ints:
+        return np.floor(sizes / self._unit * (1 - MARGIN)).astype(np.int64)
+
+    def _need(self, target: float) -> Need:
+        """Return what a target needs."""
+        with np.errstate(invalid="ignore"):
+            each = self._size + self._load / target
+        fit = each < self._largest
+        return need_of(GRID, self._floor(np.where(fit, each, 0.0)), each, self._shards, fit)[0]
+
+
+class LevelBound:
+    """The bound of one cluster by levels.
+
+    Parameters
+    ----------
+    chooser
+        The options of the cluster's models.
+
+    Attributes
+    ----------
+    value
+        The best bound, not yet certified; 0 where none was found.
+    """
+
+    def __init__(self, chooser: Chooser) -> None:
+        self._cluster = chooser.cluster
+        memory, type_, count = np.unique(
+            self._cluster.memory, return_inverse=True, return_counts=True
+        )
+        self._memory: list[int] = memory.tolist()
+        self._type: list[int] = type_.tolist()
+        self._targets = LevelTargets(memory, count, *chooser.sure_options)
+        self._prices: Prices | None = None
+        self.value = 0.0
+
+    def rise(self, low: float, board: Board | None, watch: Watch) -> None:
+        """Look for targets above a bound, below the value of an assignment, that are impossible.
+
+        Parameters
+        ----------
+        low
+            The bound.
+        board
+            The assignment; None for none.
+        watch
+            Ends it early, and is told of every bound.
+        """
+        high = math.inf if board is None else board.worst()
+        groups = None if board is None else partial(self._groups, board)
+        self._prices = self._targets.rise(low, high, groups, watch)
+        self.value = 0.0 if self._prices is None else self._prices.target
+
+    def _groups(self, board: Board, target: float) -> Iterable[tuple[int, Floats]]:
+        """Yield the type of each GPU of an assignment and the sizes on it."""
+        for type_, members in zip(self._type, board.members, strict=True):
+            options = [board.option[j] for j in members]
+            if options:
+                yield type_, np.array([o.size + o.load / target for o in options if o is not None])
+
+    def certified(self) -> Bound | None:
+        """Return the bound with its certificate, or None where there is none that checks."""
+        if self._prices is None:
+            return None
+        problem, prices = self._cluster.problem, self._prices.prices.tolist()
+        largest = self._memory[-1] << SCALE_BITS
+        rows = []
+        for index, possible in enumerate(every_possible(problem, self.value)):
+            row = [0] * len(problem.options(index))
+            for at, size, _ in possible:
+                row[at] = prices[min(GRID, size * GRID // largest)]
+            rows.append(tuple(row))
+        worths = tuple(zip(self._memory, self._prices.worths.tolist(), strict=True))
+        certificate = Certificate(self.value, tuple(rows), worths)
+        if check_certificate(problem, certificate):
+            return None
+        return Bound(self.value, "configuration", certificate)

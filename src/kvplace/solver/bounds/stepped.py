@@ -1,0 +1,106 @@
+"""The stepped bound: where weights come in whole steps, so does the memory that they leave free.
+
+With weights that are multiples of d, a load needs a whole number of steps of d to stay below K,
+and what it needs of the last of them only in part is lost to the GPU. So each model is priced at
+the whole steps in its size, ``floor(w_j / d)``, and a GPU is worth those strictly below its
+memory: a dual feasible function (Fekete and Schepers, Mathematical Programming 91, 2001). Then
+the largest models are raised in turn to what their company leaves them, by sequential lifting
+(Padberg, Mathematical Programming 5, 1973). Prices are small whole numbers, so the company of
+most steps is found exactly, by the least size for every number of steps.
+"""
+
+import math
+
+import numpy as np
+
+from kvplace.core.certificates.certificate import Bound, Certificate
+from kvplace.core.problem import Problem
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.bounds.bisection import climb
+from kvplace.solver.clock import Watch
+from kvplace.solver.instance.lists import Arrays
+
+__all__ = ["stepped_bound"]
+
+MOST_STEPS = 2_048
+"""Steps in the largest memory above which they are too fine to lose anything."""
+LIFTED = 32
+"""Models raised, the largest first."""
+EDGE = 1e-12
+"""Relative width by which loads are lowered, so that rounding never counts a step too many."""
+
+
+def stepped_bound(
+    problem: Problem, arrays: Arrays, low: float, high: float, watch: Watch
+) -> Bound | None:
+    """Return the best bound above `low` by whole steps of memory, or None.
+
+    Parameters
+    ----------
+    problem, arrays
+        What the bound is on.
+    low, high
+        A proved bound, and the value of a placement.
+    watch
+        Ends the bisection early.
+    """
+    step = math.gcd(*arrays.size)
+    if not step or arrays.memory[0] > step * MOST_STEPS:
+        return None
+    memory = sorted(set(arrays.memory))
+    count = [arrays.memory.count(capacity) for capacity in memory]
+    worths = np.array([-(-capacity // step) - 1 for capacity in memory])
+    total = int(worths @ count)
+
+    def prove(target: float) -> Ints | None:
+        extra = np.array(arrays.load) * (1 - EDGE) / (target * step)
+        prices = np.array([size // step for size in arrays.size]) + np.floor(extra).astype(int)
+        if prices.sum() <= total:
+            sizes = np.array([size / step for size in arrays.size]) * (1 - EDGE) + extra
+            prices = _raised(prices, sizes, np.array(memory) / step, worths)
+        return prices if prices.sum() > total else None
+
+    best = climb(prove, low, high, watch)
+    if best is None:
+        return None
+    target, prices = best
+    whole = [0] * len(problem.models)
+    for j, price in enumerate(prices):
+        whole[arrays.model_index[j]] = int(price)
+    pairs = tuple((m, int(worth)) for m, worth in zip(memory, worths, strict=True))
+    return Bound(target, "lifted", Certificate(target, tuple(whole), pairs))
+
+
+def _raised(prices: Ints, sizes: Floats, memory: Floats, worths: Ints) -> Ints:
+    """Return prices at which still no set that fits is priced above its GPU's worth."""
+    prices = prices.copy()
+    order = np.argsort(-sizes, kind="stable")
+    top, rest = order[:LIFTED], order[LIFTED:]
+    alone = np.full(int(worths.max()) + 2, np.inf)
+    alone[0] = 0.0
+    for j in rest:
+        alone = _with(alone, int(prices[j]), float(sizes[j]))
+    for j in top:
+        least = alone
+        for i in top:
+            if i != j:
+                least = _with(least, int(prices[i]), float(sizes[i]))
+        left = [
+            int(worth - np.flatnonzero(least < capacity - sizes[j])[-1])
+            for capacity, worth in zip(memory, worths, strict=True)
+            if sizes[j] < capacity
+        ]
+        if left:
+            prices[j] = max(int(prices[j]), min(left))
+    return prices
+
+
+def _with(least: Floats, price: int, size: float) -> Floats:
+    """Return the least size of a set of that price or more, per price, with one more model."""
+    if price == 0:
+        return least
+    taken = np.empty_like(least)
+    taken[:price] = size
+    taken[price:] = least[: max(0, len(least) - price)] + size
+    result: Floats = np.minimum(least, taken)
+    return result

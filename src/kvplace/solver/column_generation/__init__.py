@@ -1,0 +1,1 @@
+"""Configuration linear programs: master, pricing, knapsacks, rounding."""

@@ -1,0 +1,161 @@
+"""Rounding: whole configurations out of the fractions of a program, by diving.
+
+What the program uses of a configuration in whole numbers is kept, which costs nothing; of the
+rest the largest fractions are rounded up, and the program is asked again about what is left
+(Wäscher and Gau, OR Spektrum 18, 1996).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kvplace.solver.array_types import Ints
+from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.master import Column, Switch
+from kvplace.solver.column_generation.size_classes import LevelProgram, LevelRooms, Need
+
+__all__ = ["Configured", "round_off"]
+
+FEW = 0.25
+"""Part of the GPUs that whole numbers fill below which fractions are rounded up too."""
+DIVES = 40
+"""Programs asked at most."""
+WHOLE = 1e-6
+"""Distance from a whole number that counts as none."""
+KEPT = 0.25
+"""Part of the fractions, by number, that are rounded up before the program is asked again."""
+
+
+@dataclass(slots=True)
+class Configured:
+    """What a program came to.
+
+    Parameters
+    ----------
+    held
+        Room of a GPU and levels on it, and on how many GPUs.
+    option
+        (m,) the option of each model of `Need` that has several.
+    left
+        Shards of each level that are in no configuration.
+    """
+
+    held: Counter[Column] = field(default_factory=Counter)
+    option: Ints = field(default_factory=lambda: np.array([], dtype=np.int64))
+    left: Counter[int] = field(default_factory=Counter)
+
+
+class _Dive:
+    """A need that is met step by step."""
+
+    def __init__(self, need: Need, rooms: LevelRooms) -> None:
+        self.need = need
+        self.bins = Counter(dict(zip(rooms.levels.tolist(), map(int, rooms.count), strict=True)))
+        self.left = np.round(need.demand).astype(np.int64)
+        self.option = need.chosen.copy()
+        self.open: Ints = np.arange(len(need.chosen))
+        self.held: Counter[Column] = Counter()
+
+    def rest(self) -> tuple[Need, LevelRooms]:
+        """Return what is left as a need, and the rooms that are left."""
+        need, open_ = self.need, self.open
+        levels = np.array(sorted(room for room, count in self.bins.items() if count))
+        count = np.array([float(self.bins[room]) for room in levels.tolist()])
+        rest = Need(
+            self.left.astype(np.float64), need.level[open_], need.shards[open_], self.option[open_]
+        )
+        return rest, LevelRooms(levels, count)
+
+    def settle(self, groups: Ints, switches: list[tuple[Switch, float]]) -> None:
+        """Change the options of models by whole numbers; those of a fraction stay open."""
+        need, open_, kept = self.need, self.open, set()
+        members = {group: np.flatnonzero(groups == group).tolist() for (group, _), _ in switches}
+        for (group, option), value in switches:
+            whole, could = int(value + WHOLE), members[group]
+            for _ in range(min(whole, len(could))):
+                j = int(open_[could.pop()])
+                now = self.option[j]
+                self.left[need.level[j, now]] -= need.shards[j, now]
+                self.left[need.level[j, option]] += need.shards[j, option]
+                self.option[j] = option
+            if value - whole > WHOLE and could:
+                kept.add(int(open_[could[-1]]))
+        self.open = np.array(sorted(kept), dtype=np.int64)
+
+    def take(self, columns: Iterable[tuple[Column, int]]) -> int:
+        """Use configurations so many times each; return on how many GPUs they hold something.
+
+        A place for a level serves the highest level up to it of which something is left.
+        """
+        used = []
+        supply = np.zeros(len(self.left), dtype=np.int64)
+        for (room, members), times in columns:
+            many = min(times, self.bins[room])
+            if many:
+                used.append((room, members, many))
+                self.bins[room] -= many
+                np.add.at(supply, list(members), many)
+        served = self._serve(supply)
+        placed = 0
+        for room, members, many in used:
+            for _ in range(many):
+                found = tuple(sorted(served[level].pop() for level in members if served[level]))
+                if found:
+                    self.held[room, found] += 1
+                    placed += 1
+                else:
+                    self.bins[room] += 1
+        return placed
+
+    def _serve(self, supply: Ints) -> dict[int, list[int]]:
+        """Take what is left for the places of each level, the lowest places first."""
+        served: dict[int, list[int]] = {}
+        below: list[int] = []
+        for level in np.flatnonzero((supply > 0) | (self.left > 0)).tolist():
+            if self.left[level]:
+                below.append(level)
+            found: list[int] = []
+            while below and len(found) < supply[level]:
+                many = min(int(supply[level]) - len(found), int(self.left[below[-1]]))
+                found += [below[-1]] * many
+                self.left[below[-1]] -= many
+                if not self.left[below[-1]]:
+                    below.pop()
+            served[level] = found
+        return served
+
+
+def round_off(program: LevelProgram, need: Need, rooms: LevelRooms, watch: Watch) -> Configured:
+    """Meet a need by whole configurations, as nearly as diving does.
+
+    Parameters
+    ----------
+    program
+        Asked for fractions.
+    need, rooms
+        What is to be placed where.
+    watch
+        Ends it early; what is not placed by then is left.
+    """
+    dive = _Dive(need, rooms)
+    for _ in range(DIVES):
+        rest, where = dive.rest()
+        if watch.stop or not rest.demand.any() or not len(where.levels):
+            break
+        columns, switches = program.decide(rest, where, watch, whole=True).program.solution()
+        dive.settle(rest.groups(), switches)
+        placed = dive.take((column, int(value + WHOLE)) for column, value in columns)
+        parts = sorted(
+            ((value % 1, column) for column, value in columns if WHOLE < value % 1 < 1 - WHOLE),
+            key=lambda part: (-part[0], part[1]),
+        )
+        most = math.ceil(KEPT * len(parts))
+        if placed < FEW * where.count.sum():
+            placed += dive.take((column, 1) for _, column in parts[:most])
+        if not placed:
+            break
+    left = Counter({x: int(k) for x, k in enumerate(dive.left.tolist()) if k > 0})
+    return Configured(dive.held, dive.option, left)

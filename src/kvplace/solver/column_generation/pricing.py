@@ -1,0 +1,161 @@
+"""Pool: sets of models near the top price, from which good columns are picked without a search."""
+
+import math
+from itertools import accumulate
+
+import numpy as np
+
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.column_generation.knapsack import Knapsack, TooManyError
+
+__all__ = ["ACCURACY", "Column", "Pool", "slack"]
+
+Column = tuple[int, tuple[int, ...]]
+"""Type of GPU, and the models on it in ascending order."""
+
+SETS = 4_000
+"""Sets kept per type of GPU."""
+PICKED = 40
+"""Columns given out at once."""
+FEW = 5_000
+"""Partial sets up to which all sets are looked for, for a program that takes them all at once."""
+ACCURACY = 1e-7
+"""Relative accuracy of prices."""
+REPEATS = 2
+"""Columns given out at once that hold one model."""
+NEARER = (0.0, 0.5, 0.75, 0.9, 0.97, 0.99)
+"""Shares of the way from a worth to the dearest price at which enumeration is tried in turn."""
+
+
+class Pool:
+    """Sets of models that are good columns at or near the present prices, for each type.
+
+    Parameters
+    ----------
+    sizes
+        (n,) sizes at the target.
+    memory
+        (t,) capacity per type.
+    """
+
+    def __init__(self, sizes: Floats, memory: Floats) -> None:
+        self._sizes = sizes
+        self._memory = memory
+        self._groups: list[list[Ints]] = [[] for _ in memory]
+        self._window = [0.02] * len(memory)
+
+    def everything(self) -> list[Column] | None:
+        """Return every set that fits and takes no further model; None where there are many."""
+        columns: list[Column] = []
+        for type_, memory in enumerate(self._memory.tolist()):
+            found = _full_sets(self._sizes.tolist(), memory)
+            if found is None:
+                return None
+            columns.extend((type_, members) for members in found)
+        return columns
+
+    def dearer(self, prices: Floats, worths: Floats) -> list[Column]:
+        """Return columns priced above their worth, the dearest first, few per model."""
+        best: list[tuple[float, Column]] = []
+        for type_, groups in enumerate(self._groups):
+            floor = slack(prices, float(worths[type_]))
+            for group in groups:
+                excess = prices[group].sum(axis=1) - worths[type_]
+                top = np.argpartition(-excess, min(5 * PICKED, len(excess) - 1))[: 5 * PICKED]
+                best.extend(
+                    (-float(excess[at]), (type_, tuple(group[at].tolist())))
+                    for at in top
+                    if excess[at] > floor
+                )
+        best.sort()
+        used: dict[int, int] = {}
+        picked = []
+        for _, column in best:
+            if all(used.get(j, 0) < REPEATS for j in column[1]):
+                picked.append(column)
+                for j in column[1]:
+                    used[j] = used.get(j, 0) + 1
+                if len(picked) == PICKED:
+                    break
+        return picked
+
+    def refill(self, prices: Floats, worths: Floats) -> tuple[Floats, bool]:
+        """Take the sets priced near or above their worth, for each type.
+
+        Returns
+        -------
+        worths
+            (t,) valid worths at these prices: no set that fits is priced above.
+        exact
+            Whether no set priced above the worth given is missing from the pool.
+        """
+        true, exact = worths.copy(), True
+        active = np.flatnonzero(prices > 0)
+        for type_, memory in enumerate(self._memory):
+            table = Knapsack(self._sizes[active], prices[active], float(memory))
+            worth = float(worths[type_])
+            least = worth + slack(prices, worth)
+            groups, floor = self._near(table, worth, least, type_)
+            self._groups[type_] = [active[group] for group in groups]
+            dearest = [float(prices[group].sum(axis=1).max()) for group in self._groups[type_]]
+            # Sets below the floor are not known; without a floor only the table's bound holds.
+            true[type_] = table.upper if floor is None else max([least, floor, *dearest])
+            exact = exact and floor is not None and floor <= least
+        return true, exact
+
+    def _near(
+        self, table: Knapsack, worth: float, least: float, type_: int
+    ) -> tuple[list[Ints], float | None]:
+        """Return the sets from the top down to a floor that gives hundreds, and that floor.
+
+        The floor is None where even the top has too many; the sets are then some of them.
+        """
+        window = self._window[type_]
+        floors = [least + (table.upper - least) * share for share in NEARER]
+        if worth > 0 and table.upper <= worth * 1.05:
+            floors.insert(0, worth * (1 - window))
+        for floor in floors:
+            try:
+                found = table.above(max(floor, least * 1e-9), SETS)
+            except TooManyError:
+                self._window[type_] = max(1e-5, window / 2)
+                continue
+            if floor < worth and sum(map(len, found)) < SETS // 8:
+                self._window[type_] = min(0.5, window * 2)
+            if found or floor <= least:
+                return found, floor
+            break
+        return table.above(least, SETS // 4, beam=True), None
+
+
+def _full_sets(sizes: list[float], memory: float) -> list[tuple[int, ...]] | None:
+    """Return the sets that fit and take no further model; None where there are many.
+
+    In plain Python, which is quicker for small fleets. Largest models first: one that fits and
+    is left out must not fit in the end, so what follows has to fill the room for it.
+    """
+    order = sorted(range(len(sizes)), key=lambda j: -sizes[j])
+    ranked = [sizes[j] for j in order]
+    rest = [*accumulate(reversed(ranked), initial=0.0)][::-1]
+    found: list[tuple[int, ...]] = []
+    stack: list[tuple[int, float, float, tuple[int, ...]]] = [(0, memory, math.inf, ())]
+    for _ in range(FEW):
+        if not stack:
+            return found
+        at, room, left_out, members = stack.pop()
+        while at < len(ranked) and ranked[at] > room:
+            at += 1
+        if at == len(ranked):
+            if room < left_out:
+                found.append(tuple(sorted(members)))
+            continue
+        size = ranked[at]
+        stack.append((at + 1, room - size, left_out, (*members, order[at])))
+        if room - rest[at + 1] < size:
+            stack.append((at + 1, room, size, members))
+    return None
+
+
+def slack(prices: Floats, worth: float) -> float:
+    """Return by how much a price must exceed `worth` to count: the accuracy of the program."""
+    return ACCURACY * max(worth, float(prices.max()) * 1e-3)

@@ -1,0 +1,108 @@
+"""Construct: bisection over the target KVPR with best fit decreasing.
+
+At a target K a GPU is at or below K exactly when ``sum(s_j + l_j / K) <= M``: bin packing, and
+monotone in K. Best fit decreasing is Johnson's rule (SIAM J. Comput. 3, 1974); bisection around
+a packing rule is MULTIFIT (Coffman, Garey and Johnson, SIAM J. Comput. 7, 1978).
+"""
+
+import math
+from bisect import bisect_left, insort
+from collections.abc import Callable, Sequence
+
+from kvplace.solver.assignment.lists import State
+from kvplace.solver.instance.lists import Arrays
+
+__all__ = ["ORDERS", "bisect_target", "pack"]
+
+HALVINGS = 50
+
+Order = Callable[[Arrays, Sequence[float]], Sequence[float]]
+
+ORDERS: dict[str, Order] = {
+    "size": lambda _, w: w,
+    "weights": lambda arrays, _: arrays.size,
+    "load": lambda arrays, _: arrays.load,
+}
+"""What models are sorted by, largest first: size at K, weights, or load."""
+
+
+def bisect_target(
+    arrays: Arrays, lower: float = 0.0, margin: float = 0.0, tolerance: float = 1e-9
+) -> list[int] | None:
+    """Return the best assignment that best fit decreasing finds, or None.
+
+    Parameters
+    ----------
+    arrays
+        The problem.
+    lower
+        A lower bound on the optimum: where the search for K starts.
+    margin
+        Share of each GPU's memory that stays free of weights.
+    tolerance
+        Relative width of the interval of K at which to stop before 50 halvings.
+
+    Returns
+    -------
+    list of int or None
+        GPU per model; None where no order packs even the weights alone.
+    """
+    best = pack(arrays, math.inf, margin)
+    if best is None:
+        return None
+    high, low = State(arrays, best).worst(), lower
+    for _ in range(HALVINGS):
+        if high - low <= tolerance * high:
+            break
+        target = (low + high) / 2
+        found = pack(arrays, target, margin)
+        value = State(arrays, found).worst() if found else math.inf
+        if found and value < high:
+            best, high = found, value
+        else:
+            low = target
+    return best
+
+
+def pack(arrays: Arrays, target: float, margin: float = 0.0) -> list[int] | None:
+    """Return the first assignment at or below a target KVPR that some order gives, or None."""
+    sizes = [
+        s + load / target if load else s for s, load in zip(arrays.size, arrays.load, strict=True)
+    ]
+    seen = set()
+    for order in ORDERS.values():
+        keys = order(arrays, sizes)
+        ranked = tuple(
+            sorted(range(arrays.n), key=keys.__getitem__, reverse=True)
+        )  # ties as they are
+        if ranked not in seen:
+            seen.add(ranked)
+            found = _best_fit(arrays, sizes, ranked, margin)
+            if found:
+                return found
+    return None
+
+
+def _best_fit(
+    arrays: Arrays, sizes: Sequence[float], ranked: Sequence[int], margin: float
+) -> list[int] | None:
+    """Give each model in turn to the GPU with the least room that still takes it."""
+    room = sorted((memory * (1 - margin), g) for g, memory in enumerate(arrays.memory))
+    free = list(arrays.memory)  # exact bytes, besides the floats of `room`
+    kept = [0] * arrays.g
+    gpu_of = [-1] * arrays.n
+    for j in ranked:
+        at = bisect_left(room, (sizes[j], -1))
+        while at < len(room):
+            g = room[at][1]
+            if free[g] - arrays.size[j] >= max(1, kept[g] + arrays.keep[j]):
+                break
+            at += 1
+        else:
+            return None
+        left, g = room.pop(at)
+        insort(room, (left - sizes[j], g))
+        free[g] -= arrays.size[j]
+        kept[g] += arrays.keep[j]
+        gpu_of[j] = g
+    return gpu_of

@@ -1,0 +1,159 @@
+"""Rooms: the room that each GPU has left at a target, sorted, for best fit at every size."""
+
+import math
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from itertools import chain
+
+from kvplace.solver.assignment.cluster import Board, Change
+from kvplace.solver.construct.candidates import RULED, TRIED
+from kvplace.solver.instance.cluster import Option
+
+__all__ = ["Rooms"]
+
+ROOMY = 0.6
+"""Most of a GPU that a shard may take for which it need not be a larger one."""
+
+
+class Rooms:
+    """Places models on a board where the least room is left at a target.
+
+    Parameters
+    ----------
+    board
+        Changed in place, through this alone.
+    target
+        KVPR not to exceed.
+    """
+
+    def __init__(self, board: Board, target: float) -> None:
+        cluster = board.cluster
+        self._board, self._target = board, target
+        self._step = 1
+        self._memory: list[int] = cluster.memory.tolist()
+        self._sizes = sorted(set(self._memory))[:-1]
+        self._room: list[float] = (board.free - board.load / target).tolist()
+        self._sorted: list[tuple[float, int]] = []  # made for the first model that is not split
+        self._domain: list[list[int]] = [
+            [g for g in row if g < cluster.g] for row in cluster.domains.tolist()
+        ]
+        self._domain_of: list[int] = cluster.domain_of.tolist()
+        # Per degree, link domains by the room of the last GPU that a copy would take.
+        self._split: dict[int, list[tuple[float, int]]] = {}
+        self._last: dict[int, list[float]] = {}
+
+    def place(self, j: int, option: Option, *, apart: bool = False) -> bool:
+        """Place all copies of a model that is off the board; whether there was room.
+
+        With `apart` each goes where most room is left, and not least.
+        """
+        need = option.size + option.load / self._target
+        self._step = -1 if apart else 1
+        for _ in range(option.copies):
+            seat = self._seat(j, option, need)
+            if seat is None:
+                self._apply((j, None, ()))
+                return False
+            self._apply((j, option, (*self._board.where[j], seat)))
+        return True
+
+    def _seat(self, j: int, option: Option, need: float) -> tuple[int, ...] | None:
+        """Return the tightest seat for one more copy that breaks nothing, if there is one."""
+        board, costs = self._board, self._board.costs
+        copies = board.where[j]
+        taken = {g for copy in copies for g in copy}
+        found = (
+            self._gpus(j, option, need, taken)
+            if option.degree == 1
+            else chain.from_iterable(
+                self._groups(j, option, need, taken, most) for most in self._memories(need)
+            )
+        )
+        if costs.free(j):
+            return next(found, None)
+        broken, vector = costs.broken, costs.vector
+        best: tuple[tuple[float, ...], tuple[int, ...]] | None = None
+        for tried, seat in enumerate(found):
+            costs.update(j, copies, (*copies, seat))
+            held, now = costs.broken <= broken, costs.vector
+            costs.update(j, (*copies, seat), copies)
+            if held and now <= vector:
+                return seat
+            if held and (best is None or now < best[0]):
+                best = now, seat
+            if tried >= RULED or (best is not None and tried >= TRIED):
+                break
+        return best[1] if best else None
+
+    def _memories(self, need: float) -> list[float]:
+        """Return the sizes of memory up to which GPUs are looked at, one after the other.
+
+        What goes where most room is left leaves larger GPUs to those that need them.
+        """
+        if self._step == 1:
+            return [math.inf]
+        return [*(size for size in self._sizes if need <= ROOMY * size), math.inf]
+
+    def _fits(self, j: int, g: int, option: Option, taken: set[int]) -> bool:
+        board = self._board
+        least = max(1.0, board.kept[g] + option.keep)
+        allowed = board.cluster.allowed[j][g] and g not in taken
+        return bool(allowed and board.free[g] - option.size >= least)
+
+    def _gpus(
+        self, j: int, option: Option, need: float, taken: set[int]
+    ) -> Iterator[tuple[int, ...]]:
+        """Yield single GPUs, those with the least room first."""
+        if not self._sorted:
+            self._sorted = sorted((room, g) for g, room in enumerate(self._room))
+        for at in range(bisect_left(self._sorted, (need, -1)), len(self._sorted))[:: self._step]:
+            g = self._sorted[at][1]
+            if self._fits(j, g, option, taken):
+                yield (g,)
+
+    def _groups(
+        self, j: int, option: Option, need: float, taken: set[int], most: float
+    ) -> Iterator[tuple[int, ...]]:
+        """Yield groups of GPUs of one link domain, the domains with the least room first."""
+        degree = option.degree
+        ranked = self._ranked(degree)
+        for at in range(bisect_left(ranked, (need, -1)), len(ranked))[:: self._step]:
+            gpus = [
+                g for g in self._domain[ranked[at][1]]
+                if self._room[g] >= need and self._memory[g] <= most
+                and self._fits(j, g, option, taken)
+            ]  # fmt: skip
+            if len(gpus) >= degree:
+                gpus.sort(key=lambda g: (self._step * self._room[g], g))
+                yield tuple(sorted(gpus[:degree]))
+
+    def _ranked(self, degree: int) -> list[tuple[float, int]]:
+        """Return the link domains by the room that the last of `degree` GPUs would have."""
+        if degree not in self._split:
+            last = [self._nth(d, degree) for d in range(len(self._domain))]
+            self._last[degree] = last
+            self._split[degree] = sorted((room, d) for d, room in enumerate(last))
+        return self._split[degree]
+
+    def _nth(self, domain: int, degree: int) -> float:
+        rooms = sorted((self._room[g] for g in self._domain[domain]), reverse=True)
+        return rooms[degree - 1] if len(rooms) >= degree else -1.0
+
+    def _apply(self, change: Change) -> None:
+        """Make a change on the board and keep the sorted lists."""
+        board = self._board
+        _, touched = board.apply([change])
+        for g in touched:
+            room = float(board.free[g] - board.load[g] / self._target)
+            if self._sorted:
+                self._sorted.pop(bisect_left(self._sorted, (self._room[g], g)))
+                insort(self._sorted, (room, g))
+            self._room[g] = room
+        for degree, ranked in self._split.items():
+            last = self._last[degree]
+            for domain in {self._domain_of[g] for g in touched}:
+                room = self._nth(domain, degree)
+                if room != last[domain]:
+                    ranked.pop(bisect_left(ranked, (last[domain], domain)))
+                    insort(ranked, (room, domain))
+                    last[domain] = room

@@ -1,0 +1,138 @@
+"""Seats: the GPUs that a copy of a model could take, the best first."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.assignment.cluster import Board, Change
+from kvplace.solver.instance.cluster import Option
+
+__all__ = ["place_model", "seats"]
+
+TRIED = 24
+"""Seats looked at for a copy before it is given up."""
+RULED = 400
+"""The same for a model of which rules speak."""
+
+
+def seats(
+    board: Board, j: int, option: Option, target: float, taken: set[int], *, tight: bool
+) -> Iterator[tuple[int, ...]]:
+    """Yield the GPUs that a copy could take, the best first.
+
+    Parameters
+    ----------
+    board
+        The assignment so far.
+    j, option
+        The model and how it is split.
+    target
+        KVPR not to exceed; ``inf`` where only memory counts.
+    taken
+        GPUs on which the model has a shard already.
+    tight
+        Take the tightest fit at the target; else the GPU with the least pressure afterwards.
+    """
+    cluster = board.cluster
+    tried = TRIED if board.costs.free(j) else RULED
+    room = board.free - option.size
+    fits = cluster.allowed[j] & (room >= np.maximum(1.0, board.kept + option.keep))
+    for g in taken:
+        fits[g] = False
+    load = board.load + option.load
+    with np.errstate(divide="ignore", invalid="ignore"):
+        after = np.where(fits, load / room, math.inf)
+    if target < math.inf:
+        after[after > target] = math.inf
+    score = after
+    if tight:
+        used = load / target if target > 0 else 0.0
+        score = np.where(after < math.inf, room - used, math.inf)
+    if option.degree == 1:
+        yield from ((g,) for g in _least(score, tried))
+    else:
+        yield from _best_of_domains(cluster.domains, score, option.degree, tried)
+
+
+def _least(score: Floats, most: int) -> Iterator[int]:
+    """Yield the positions of the least finite scores, in order."""
+    if len(score) > most:
+        few = np.argpartition(score, most)[:most]
+        few = few[np.lexsort((few, score[few]))]
+    else:
+        few = np.argsort(score, kind="stable")
+    for at in few:
+        if score[at] == math.inf:
+            return
+        yield int(at)
+
+
+def _best_of_domains(
+    domains: Ints, score: Floats, degree: int, most: int
+) -> Iterator[tuple[int, ...]]:
+    """Yield the best `degree` GPUs of each domain, those whose worst is best first."""
+    if domains.shape[1] < degree:
+        return
+    padded = np.append(score, math.inf)[domains]
+    order = np.argsort(padded, axis=1, kind="stable")[:, :degree]
+    worst = np.take_along_axis(padded, order[:, -1:], axis=1)[:, 0]
+    for domain in _least(worst, most):
+        yield tuple(sorted(domains[domain][order[domain]].tolist()))
+
+
+def place_model(
+    board: Board, j: int, option: Option, target: float = math.inf, *, tight: bool = False
+) -> bool:
+    """Place the copies that a model lacks, one by one, at their best seats.
+
+    Parameters
+    ----------
+    board
+        Changed where all copies find a seat, else left as it was.
+    j, option
+        The model and how it is split and copied; copies on the board stay where they are.
+    target, tight
+        As in `seats`.
+
+    Returns
+    -------
+    bool
+        Whether it was placed without breaking what must hold.
+    """
+    before: Change = (j, board.option[j], board.where[j])
+    if board.where[j]:
+        board.apply([(j, option, board.where[j])])
+    while len(board.where[j]) < option.copies:
+        seat = _seat(board, j, option, target, tight=tight)
+        if seat is None:
+            board.apply([before])
+            return False
+        board.apply([(j, option, (*board.where[j], seat))])
+    return True
+
+
+def _seat(
+    board: Board, j: int, option: Option, target: float, *, tight: bool
+) -> tuple[int, ...] | None:
+    """Return the best seat for one more copy that breaks nothing that must hold.
+
+    One that leaves soft rules as they are goes before all others.
+    """
+    costs, copies = board.costs, board.where[j]
+    free = costs.free(j)
+    broken, vector = costs.broken, costs.vector
+    best: tuple[tuple[float, ...], tuple[int, ...]] | None = None
+    taken = {g for copy in copies for g in copy}
+    for seat in seats(board, j, option, target, taken, tight=tight):
+        if free:
+            return seat
+        costs.update(j, copies, (*copies, seat))
+        held, now = costs.broken <= broken, costs.vector
+        costs.update(j, (*copies, seat), copies)
+        if held and now <= vector:
+            return seat
+        if held and (best is None or now < best[0]):
+            best = now, seat
+    return best[1] if best else None

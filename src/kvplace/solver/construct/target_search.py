@@ -1,0 +1,147 @@
+"""Target search: first assignments by best fit at a rising, then a bisected target KVPR."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from kvplace.solver.assignment.cluster import Board
+from kvplace.solver.clock import Watch
+from kvplace.solver.construct.best_fit_index import Rooms
+from kvplace.solver.construct.candidates import place_model
+from kvplace.solver.instance.options import Chooser
+
+__all__ = ["construct"]
+
+LARGE = 200_000
+"""Models times GPUs above which few rules are tried."""
+FIRST, LAST = 0.005, 1e6
+"""Parts above the bound of the first and the last target; doubled in between."""
+HALVINGS = 5
+"""Targets tried between the last that failed and the first that did not."""
+HUGE = 1_000_000_000
+"""Models times GPUs above which an assignment costs so much that few targets are tried."""
+LOOSE = 0.2
+"""Part above the bound of the first target then."""
+CHECKED_EVERY = 200
+"""Models placed between two looks at the clock."""
+ORDERS = ("room", "degree", "apart")
+"""What goes first: the shards that take most room; the models that are split most; or those that
+cannot move freely later, each where most room is left, so that others can be exchanged around."""
+
+
+def construct(chooser: Chooser, bound: float, watch: Watch) -> Iterator[Board]:
+    """Yield assignments, each the best that one rule finds, some with models left out.
+
+    Parameters
+    ----------
+    chooser
+        The options of the cluster's models.
+    bound
+        A lower bound on the optimum: where the search for a target starts.
+    watch
+        Ends it early, after the first.
+    """
+    known = math.inf
+    for rule in _rules(chooser):
+        fill = _Fill(chooser, watch, *rule)
+        # A rule that fails just below what others found is not looked at further.
+        if known == 0 or (known < math.inf and fill.at(known * (1 - FIRST)) is None):
+            continue
+        board = _search(fill, bound, watch)
+        known = min(known, board.worst()) if board.valid else known
+        yield board
+        if watch.stop:
+            return
+
+
+def _rules(chooser: Chooser) -> list[tuple[float, str, bool]]:
+    """Return cap, order and tightness of the rules worth trying; few where each costs much."""
+    cluster = chooser.cluster
+    caps = chooser.caps() if any(len(row) > 1 for row in cluster.options) else [math.inf]
+    if cluster.n * cluster.g > LARGE:
+        return [(caps[0], order, True) for order in ("apart", "room")]
+    return [
+        (cap, order, tight) for tight in (True, False) for order in ORDERS for cap in caps
+        if tight or order != "apart"
+    ]  # fmt: skip
+
+
+def _search(fill: "_Fill", bound: float, watch: Watch) -> Board:
+    """Return the best assignment found at targets further and further above the bound."""
+    best, failed, part = None, bound, LOOSE if fill.huge else FIRST
+    while bound > 0 and part < LAST and not watch.stop:
+        target = bound * (1 + part)
+        board = fill.at(target)
+        if board is not None:
+            best = board
+            break
+        failed, part = target, part * 2
+    if best is None:
+        board = fill.at(math.inf)
+        assert board is not None
+        return board
+    high = min(target, best.worst())
+    for _ in range(1 if fill.huge else HALVINGS):
+        if watch.stop or high <= failed * (1 + 1e-3):
+            break
+        target = math.sqrt(failed * high)
+        board = fill.at(target)
+        if board is None:
+            failed = target
+        else:
+            best, high = min(best, board, key=Board.worth), target
+    return best
+
+
+class _Fill:
+    """One rule for placing all models at a target.
+
+    Parameters
+    ----------
+    chooser
+        The options of the cluster's models.
+    watch
+        Ends an assignment that is not whole yet.
+    cap
+        Most that one shard is to take where there is a choice.
+    order
+        Of `ORDERS`: by which models are sorted that are equally free to go.
+    tight
+        Take the tightest fit; else the GPUs with the least pressure afterwards.
+    """
+
+    def __init__(self, chooser: Chooser, watch: Watch, cap: float, order: str, tight: bool) -> None:
+        self._cluster, self._chooser, self._watch = chooser.cluster, chooser, watch
+        self.huge = chooser.cluster.n * chooser.cluster.g > HUGE
+        self._cap, self._order, self._tight = cap, order, tight
+        counted = np.array([int(mask.sum()) for mask in self._cluster.masks])
+        self._places: list[int] = counted[self._cluster.mask_of].tolist()
+
+    def at(self, target: float) -> Board | None:
+        """Return the assignment at a target, or None where a model finds no seat.
+
+        At infinity such a model is left out.
+        """
+        board = Board(self._cluster)
+        options = self._chooser.pick(target, self._cap)
+        finite = target < math.inf
+        needs = [o.size + (o.load / target if finite else 0.0) for o in options]
+        simple = [o.shards == 1 and board.costs.free(j) for j, o in enumerate(options)]
+        apart = self._order == "apart"
+        degrees = [0 if self._order == "room" else -o.degree for o in options]
+        order = sorted(
+            range(self._cluster.n),
+            key=lambda j: (self._places[j], apart and simple[j], degrees[j], -needs[j], j),
+        )
+        rooms = Rooms(board, target) if finite and self._tight else None
+        for done, j in enumerate(order):
+            if done % CHECKED_EVERY == 0 and self._watch.stop:
+                return None if finite else board
+            if rooms is not None:
+                placed = rooms.place(j, options[j], apart=apart and not simple[j])
+            else:
+                placed = place_model(board, j, options[j], target)
+            if not placed and finite:
+                return None
+        return board

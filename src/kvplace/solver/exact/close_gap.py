@@ -1,0 +1,183 @@
+"""Close the gap: find the least target that the fleet can reach, and prove the one below.
+
+Three questions are asked of a target K, the cheap ones first: does the configuration program
+already call it impossible; does a search over the sets that can matter find a placement; does
+that search end without one. Targets start just above the program's own threshold, where few
+sets matter, and move up while the search gives up.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+from kvplace.solver.assignment.lists import State
+from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.model_sets import Configuration, Verdict
+from kvplace.solver.exact.set_cover import Answer, decide_cover
+
+__all__ = ["Effort", "Proof", "close_gap", "nothing_below", "pack_exactly", "program_bound"]
+
+DIRECT_MODELS = 24
+"""Up to so many models "nothing better" is asked at once, without a climb towards it."""
+WIDTH = 1e-5
+"""Relative width at which the bisection for the program's threshold ends."""
+STEP = 5e-10
+"""Relative step below the incumbent at which "nothing better" is asked; half of OPTIMAL_GAP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much to spend; counted, not timed, so that results are reproducible.
+
+    Parameters
+    ----------
+    sets, nodes
+        Limits of each search.
+    targets
+        Targets asked at most.
+    rounds
+        Rounds of column generation per target.
+    """
+
+    sets: int = 16_000
+    nodes: int = 20_000
+    targets: int = 24
+    rounds: int = 2000
+
+
+@dataclass(slots=True)
+class Proof:
+    """The best lower bound so far, with its evidence.
+
+    Parameters
+    ----------
+    value
+        No placement has a smaller max KVPR.
+    searched
+        Whether the proof is an exhaustive search, and not the last of `verdicts`.
+    verdicts
+        Targets that the configuration program called impossible, ascending.
+    """
+
+    value: float
+    searched: bool = False
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    def raise_to(self, verdict: Verdict) -> None:
+        """Take the bound of an impossible target."""
+        if verdict.target > self.value:
+            self.value, self.searched = verdict.target, False
+            self.verdicts.append(verdict)
+
+    def search_to(self, target: float) -> None:
+        """Take a bound proved by exhaustive search."""
+        self.value, self.searched = target, True
+
+
+def nothing_below(
+    program: Configuration, proof: Proof, value: float, watch: Watch, rounds: int
+) -> bool:
+    """Ask whether the configuration program proves that nothing is below a value."""
+    verdict = program.decide(value * (1 - STEP), watch, rounds=rounds, settle=False)
+    if verdict.impossible:
+        proof.raise_to(verdict)
+    return verdict.impossible
+
+
+def program_bound(
+    program: Configuration, proof: Proof, value: float, effort: Effort, watch: Watch
+) -> None:
+    """Raise the bound towards the configuration program's threshold.
+
+    First just above the bound, where a program that cannot help shows it soonest; then by
+    bisection, to a tenth of the gap left or a relative width of 1e-5.
+    """
+    if nothing_below(program, proof, value, watch, effort.rounds):
+        return
+    low, high = proof.value, value
+    first = program.decide(low + (high - low) / 8, watch, rounds=effort.rounds, settle=False)
+    if not first.impossible:
+        return
+    proof.raise_to(first)
+    low = first.target
+    while high > low * (1 + WIDTH) and high - low > (value - low) / 10 and not watch.stop:
+        middle = (low + high) / 2
+        verdict = program.decide(middle, watch, rounds=effort.rounds, settle=False)
+        if verdict.impossible:
+            proof.raise_to(verdict)
+            low = middle
+        else:
+            high = middle
+        watch.tell("bound", value, proof.value)
+
+
+def close_gap(
+    program: Configuration, state: State, proof: Proof, gap: float, effort: Effort, watch: Watch
+) -> State:
+    """Narrow the gap from both sides by deciding targets; return the best state."""
+    value = state.worst()
+    step = 1e-4
+    after_find = False
+    for _ in range(effort.targets):
+        if value <= proof.value * (1 + max(gap, 2 * STEP)) or watch.stop:
+            break
+        target = proof.value * (1 + step)
+        if target >= value * (1 - STEP) or after_find or program.arrays.n <= DIRECT_MODELS:
+            target = value * (1 - STEP)
+        verdict = program.decide(target, watch, rounds=effort.rounds)
+        if verdict.impossible:
+            proof.raise_to(verdict)
+            after_find = False
+            continue
+        if not verdict.exact:
+            break
+        decision = decide_cover(program, verdict, effort.sets, effort.nodes, watch)
+        if decision.answer is Answer.FOUND:
+            found = _state_of(program, decision.groups)
+            if found.worst() >= value:
+                break
+            state, value = found, found.worst()
+            after_find, step = not after_find, step / 4
+        elif decision.answer is Answer.IMPOSSIBLE:
+            proof.search_to(target)
+            after_find, step = False, step * 1.5
+        elif target >= value * (1 - STEP):
+            if not after_find:
+                break
+            after_find = False
+        else:
+            step *= 2
+            if after_find:
+                break
+        watch.tell("search", value, proof.value)
+    return state
+
+
+def pack_exactly(
+    program: Configuration, proof: Proof, effort: Effort, watch: Watch
+) -> State | None:
+    """Decide whether memory alone can be packed, where no packing rule found a way.
+
+    Where it cannot, the bound becomes infinite; where neither is settled, None is returned and
+    the bound stays.
+    """
+    verdict = program.decide(math.inf, watch)
+    if verdict.impossible:
+        proof.raise_to(verdict)
+    elif verdict.exact:
+        decision = decide_cover(program, verdict, effort.sets, effort.nodes, watch)
+        if decision.answer is Answer.FOUND:
+            return _state_of(program, decision.groups)
+        if decision.answer is Answer.IMPOSSIBLE:
+            proof.search_to(math.inf)
+    return None
+
+
+def _state_of(program: Configuration, groups: list[tuple[int, tuple[int, ...]]]) -> State:
+    """Put each group on a GPU of its type, in order."""
+    free = {t: [g for g, type_ in enumerate(program.type_of) if type_ == t] for t, _ in groups}
+    gpu_of = [0] * program.arrays.n
+    for type_, members in sorted(groups):
+        g = free[type_].pop(0)
+        for j in members:
+            gpu_of[j] = g
+    return State(program.arrays, gpu_of)

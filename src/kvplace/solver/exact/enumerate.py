@@ -1,0 +1,192 @@
+"""Enumerate: every way to place a small cluster, cut where nothing better can follow.
+
+Depth-first over the models. All shards of a model are alike, so a way to place one is a split,
+a number of copies and a set of GPUs; which of them make up one copy matters only where copies
+carry parts by capacity. Adding a model raises pressures and breaches, never lowers them, so a
+partial assignment that is not below the best whole one is cut, and a way that memory or a rule
+rules out stays out: the model with the fewest ways left comes next, and one with none ends the
+branch (forward checking; Haralick and Elliott, Artificial Intelligence 14, 1980). GPUs that hold
+nothing and that nothing tells apart are tried once.
+"""
+
+import math
+from collections.abc import Iterator
+from itertools import combinations, product
+
+from kvplace.core.rules.limit import Limit
+from kvplace.core.rules.place_rule import PlaceRule
+from kvplace.solver.assignment.cluster import Board
+from kvplace.solver.clock import Watch
+from kvplace.solver.instance.cluster import Cluster, Copies, Option
+
+__all__ = ["Enumeration"]
+
+SURE = 1e-12
+"""Relative distance that no rounding of a sum of loads reaches."""
+
+_Way = tuple[Option, Copies]
+
+
+class Enumeration:
+    """An exhaustive search.
+
+    Parameters
+    ----------
+    cluster
+        The problem.
+    ways
+        Ways of one model at most; above, the search does not start.
+    nodes
+        Partial assignments looked at, most.
+
+    Attributes
+    ----------
+    best
+        The best assignment; None where none was found better than the one given.
+    complete
+        Whether nothing was left out.
+    """
+
+    def __init__(self, cluster: Cluster, ways: int = 4_000, nodes: int = 60_000) -> None:
+        self._cluster = cluster
+        self._nodes = nodes
+        self.best: list[Copies] | None = None
+        counted = [_count(cluster, j) for j in range(cluster.n)]
+        self.complete = max(counted) <= ways and math.prod(counted) > 0
+        self._ways: list[list[_Way]] = []
+        if self.complete:
+            board = Board(cluster)
+            self._ways = [_ways(cluster, board, j) for j in range(cluster.n)]
+
+    def run(self, flaws: tuple[float, ...], value: float, watch: Watch) -> None:
+        """Look for an assignment that is better than one with these flaws and this value."""
+        if not self.complete:
+            return
+        self._limit = (flaws[1:], value)  # all models are placed here
+        self._watch = watch
+        self._kind = _kinds(self._cluster)
+        self._board = Board(self._cluster)
+        self._descend(dict(enumerate(self._ways)))
+
+    def _descend(self, open_: dict[int, list[_Way]]) -> None:
+        """Place the models that are not yet, each with the ways that the others left it."""
+        board = self._board
+        if not open_:
+            self.best = list(board.where)
+            self._limit = (board.costs.vector, board.worst())
+            return
+        open_ = {j: [way for way in ways if self._may(j, *way)] for j, ways in open_.items()}
+        # Those with the fewest ways first; among equals the first, which carries most.
+        j = min(open_, key=lambda j: len(open_[j]))
+        ways = open_.pop(j)
+        scored: list[tuple[tuple[tuple[float, ...], float], int, Option, Copies]] = []
+        seen: set[Copies] = set()
+        for option, copies in ways:
+            mark = self._mark(copies)
+            if mark in seen:
+                continue
+            seen.add(mark)
+            self._nodes -= 1
+            if self._nodes < 0 or self._watch.stop:
+                self.complete = False
+                return
+            undo, _ = board.apply([(j, option, copies)])
+            if (board.costs.vector, board.worst()) < self._limit:
+                scored.append(((board.costs.vector, board.worst()), len(scored), option, copies))
+            board.apply(undo)
+        for now, _, option, copies in sorted(scored, key=lambda entry: entry[:2]):
+            if now >= self._limit:
+                break
+            undo, _ = board.apply([(j, option, copies)])
+            self._descend(open_)
+            board.apply(undo)
+            if not self.complete:
+                return
+
+    def _may(self, j: int, option: Option, copies: Copies) -> bool:
+        """Whether memory, the rules and the best known allow a way beside what is placed."""
+        board, (vector, value) = self._board, self._limit
+        even = option.copies == 1 or not self._cluster.uneven[j]
+        # Above this a GPU is no better than the best known, unless fewer soft rules are broken.
+        most = value * (1 + SURE) if even and board.costs.vector == vector else math.inf
+        for g in (g for copy in copies for g in copy):
+            free = board.free[g] - option.size
+            if free < max(1, board.kept[g] + option.keep):
+                return False
+            if board.load[g] + option.load > most * free:
+                return False
+        if board.costs.free(j):
+            return True
+        board.costs.update(j, (), copies)
+        held = board.costs.broken <= 0 and board.costs.vector <= vector
+        board.costs.update(j, copies, ())
+        return held
+
+    def _mark(self, copies: Copies) -> Copies:
+        """Return what all ways have in common that differ by empty GPUs of one kind."""
+        held, kind = self._board.members, self._kind
+        marks = (sorted(g if held[g] else ~kind[g] for g in copy) for copy in copies)
+        return tuple(sorted(map(tuple, marks)))
+
+
+def _kinds(cluster: Cluster) -> list[int]:
+    """Return a number per GPU, the same for GPUs that nothing but their id tells apart."""
+    problem, numbers = cluster.problem, dict[object, int]()
+    places = [rule.places for rule in problem.rules if isinstance(rule, PlaceRule | Limit)]
+    named = {gpu for place in places for gpu in place.gpus}
+    kinds = []
+    for g, id_ in enumerate(cluster.gpu_ids):
+        gpu = problem.fleet.gpu(id_)
+        assert gpu is not None
+        traits = (gpu.usable_bytes, gpu.type, tuple(sorted(gpu.resources.items())))
+        key = (int(cluster.domain_of[g]), traits, id_ if id_ in named else "")
+        kinds.append(numbers.setdefault(key, len(numbers)))
+    return kinds
+
+
+def _count(cluster: Cluster, j: int) -> int:
+    """Return at most how many ways a model has, without looking at domains."""
+    places = int(cluster.allowed[j].sum())
+    return sum(math.comb(places, o.shards) for o in cluster.options[j])
+
+
+def _ways(cluster: Cluster, board: Board, j: int) -> list[_Way]:
+    """Return the ways to place a model on an empty cluster that break nothing by themselves."""
+    gpus = [g for g in range(cluster.g) if cluster.allowed[j][g]]
+    found: list[_Way] = []
+    for option in cluster.options[j]:
+        largest = option.size + max(1, option.keep)
+        fitting = [g for g in gpus if cluster.memory[g] >= largest]
+        for chosen in combinations(fitting, option.shards):
+            for copies in _as_copies(cluster, chosen, option.degree, every=cluster.uneven[j]):
+                board.costs.update(j, (), copies)
+                if board.costs.broken <= 0:
+                    found.append((option, copies))
+                board.costs.update(j, copies, ())
+    return found
+
+
+def _as_copies(
+    cluster: Cluster, chosen: tuple[int, ...], degree: int, *, every: bool
+) -> Iterator[Copies]:
+    """Yield GPUs as copies within link domains: in one way, or in every way."""
+    by_domain: dict[int, list[int]] = {}
+    for g in chosen:
+        by_domain.setdefault(int(cluster.domain_of[g]), []).append(g)
+    if any(len(held) % degree for held in by_domain.values()):
+        return
+    for parts in product(*(_parts(held, degree, every=every) for held in by_domain.values())):
+        yield tuple(copy for part in parts for copy in part)
+
+
+def _parts(held: list[int], degree: int, *, every: bool) -> Iterator[Copies]:
+    """Yield some GPUs cut into copies: in order, or in every way."""
+    if not held:
+        yield ()
+        return
+    first, *rest = held
+    mates = combinations(rest, degree - 1) if every else iter([tuple(rest[: degree - 1])])
+    for mate in mates:
+        left = [g for g in rest if g not in mate]
+        for others in _parts(left, degree, every=every):
+            yield ((first, *mate), *others)

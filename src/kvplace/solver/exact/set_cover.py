@@ -1,0 +1,236 @@
+"""Decide a target exactly: enumerate the sets that can matter, then search for a cover.
+
+With dual prices y and worths z of the configuration program, every placement at the target
+loses ``z - y(set)`` on each GPU, and all losses together are ``sum z - sum y``: the budget. So
+only sets that lose no more than the budget can occur, and a search that picks, again and again,
+the model with the fewest sets left ends quickly near the program's own threshold. Found: a
+placement. Exhausted: no placement reaches the target.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import highspy
+import numpy as np
+
+from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.knapsack import Knapsack, TooManyError
+from kvplace.solver.column_generation.model_sets import Configuration, Verdict
+
+__all__ = ["Answer", "Decision", "decide_cover"]
+
+SAFETY = 1e-9
+"""Relative width by which sizes and budgets are widened, so that rounding loses no set."""
+
+
+PAIRS = 2.5
+"""Up to so many models per GPU covers are nearly matchings, at which HiGHS is good."""
+DEPTH_FIRST_SETS = 1_000
+"""Sets above which HiGHS then takes over from the search in Python."""
+DEPTH_FIRST_GPUS = 300
+"""Depth up to which the search in Python goes."""
+
+
+class Answer(Enum):
+    """What the search says of a target."""
+
+    FOUND = "found"
+    IMPOSSIBLE = "impossible"
+    GAVE_UP = "gave up"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Answer of the search.
+
+    Parameters
+    ----------
+    answer
+        What is known.
+    groups
+        Where found: type of GPU and models of each GPU that holds any.
+    nodes
+        Nodes of the search.
+    """
+
+    answer: Answer
+    groups: list[tuple[int, tuple[int, ...]]]
+    nodes: int
+
+
+def decide_cover(
+    program: Configuration, verdict: Verdict, set_limit: int, node_limit: int, watch: Watch
+) -> Decision:
+    """Decide whether a placement at the verdict's target exists.
+
+    Parameters
+    ----------
+    program
+        The fleet.
+    verdict
+        Exact prices and worths at the target.
+    set_limit, node_limit
+        Where to give up: sets enumerated, and nodes searched.
+    watch
+        Ends the search early.
+    """
+    sizes = program.sizes(verdict.target)
+    budget = max(0.0, 1.0 - float(verdict.prices.sum())) + SAFETY
+    kept, capacity = program.size + program.keep, program.capacity(verdict.target)
+    columns: list[tuple[float, int, tuple[int, ...]]] = []
+    for type_, memory in enumerate(program.memory):
+        worth = float(verdict.worths[type_])
+        prices = verdict.prices
+        try:
+            room = capacity[type_] * (1 + SAFETY * 1e-3)
+            groups = Knapsack(sizes, prices, room).above(worth - budget, set_limit)
+        except TooManyError:
+            return Decision(Answer.GAVE_UP, [], 0)
+        for group in groups:
+            loss = np.maximum(worth - prices[group].sum(axis=1), 0.0)
+            fits = kept[group].sum(axis=1) <= memory
+            fits &= program.size[group].sum(axis=1) < memory
+            columns.extend(
+                (float(loss[at]), type_, tuple(int(j) for j in group[at]))
+                for at in np.flatnonzero(fits)
+            )
+        if len(columns) > set_limit:
+            return Decision(Answer.GAVE_UP, [], 0)
+    columns.sort()
+    if program.arrays.n <= PAIRS * program.arrays.g and len(columns) > DEPTH_FIRST_SETS:
+        return integer_cover(program, columns, node_limit, watch)
+    if program.arrays.g > DEPTH_FIRST_GPUS:
+        return Decision(Answer.GAVE_UP, [], 0)
+    search = _Cover(len(sizes), columns, program.count.astype(int).tolist())
+    return search.run(budget, node_limit, watch)
+
+
+def integer_cover(
+    program: Configuration,
+    columns: list[tuple[float, int, tuple[int, ...]]],
+    node_limit: int,
+    watch: Watch,
+) -> Decision:
+    """Decide the cover as a set partitioning program in HiGHS.
+
+    Parameters
+    ----------
+    program, watch
+        As for `decide_cover`.
+    columns
+        Loss, type and models of each set that can matter.
+    node_limit
+        A tenth of it bounds the branch and bound nodes.
+    """
+    models = program.arrays.n
+    highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]  # ships no types
+    highs.setOptionValue("output_flag", False)  # noqa: FBT003 - the signature of HiGHS
+    highs.setOptionValue("mip_max_nodes", max(1, node_limit // 200))
+    if watch.left < math.inf:
+        highs.setOptionValue("time_limit", watch.left)
+    none = np.array([], dtype=np.int32)
+    for _ in range(models):
+        highs.addRow(1.0, 1.0, 0, none, np.array([]))
+    for count in program.count:
+        highs.addRow(-highspy.kHighsInf, float(count), 0, none, np.array([]))
+    number = len(columns)
+    lengths = np.array([len(members) + 1 for _, _, members in columns])
+    rows = [row for _, type_, members in columns for row in (*members, models + type_)]
+    highs.addCols(
+        number,
+        np.zeros(number),
+        np.zeros(number),
+        np.ones(number),
+        len(rows),
+        (np.cumsum(lengths) - lengths).astype(np.int32),
+        np.array(rows, dtype=np.int32),
+        np.ones(len(rows)),
+    )
+    kind = np.array([highspy.HighsVarType.kInteger] * number)
+    highs.changeColsIntegrality(number, np.arange(number, dtype=np.int32), kind)
+    highs.run()
+    status = highs.getModelStatus()
+    nodes = int(highs.getInfo().mip_node_count)
+    if status == highspy.HighsModelStatus.kInfeasible:
+        return Decision(Answer.IMPOSSIBLE, [], nodes)
+    if status != highspy.HighsModelStatus.kOptimal:
+        return Decision(Answer.GAVE_UP, [], nodes)
+    chosen = np.flatnonzero(np.array(highs.getSolution().col_value) > 0.5)
+    return Decision(Answer.FOUND, [columns[c][1:] for c in chosen], nodes)
+
+
+class _Cover:
+    """Depth-first exact cover under a budget; models are bits of an integer."""
+
+    def __init__(
+        self,
+        models: int,
+        columns: list[tuple[float, int, tuple[int, ...]]],
+        count: list[int],
+    ) -> None:
+        self._models = models
+        self._loss = [loss for loss, _, _ in columns]
+        self._type = [type_ for _, type_, _ in columns]
+        self._members = [members for _, _, members in columns]
+        self._mask = [sum(1 << j for j in members) for _, _, members in columns]
+        self._count = count
+
+    def run(self, budget: float, node_limit: int, watch: Watch) -> Decision:
+        """Search; the stack holds the columns still to be tried at each depth."""
+        self._nodes, self._limit, self._watch = 0, node_limit, watch
+        found = self._descend(list(range(len(self._mask))), 0, budget, list(self._count), [])
+        if found is not None:
+            groups = [(self._type[c], self._members[c]) for c in found]
+            return Decision(Answer.FOUND, groups, self._nodes)
+        answer = Answer.GAVE_UP if self._nodes > node_limit else Answer.IMPOSSIBLE
+        return Decision(answer, [], self._nodes)
+
+    def _descend(
+        self, columns: list[int], covered: int, budget: float, left: list[int], chosen: list[int]
+    ) -> list[int] | None:
+        if covered == (1 << self._models) - 1:
+            return chosen
+        self._nodes += 1
+        if self._nodes & 255 == 0 and self._watch.stop:
+            self._nodes = self._limit + 1
+        if self._nodes > self._limit:
+            return None
+        pivot = self._rarest(columns, covered)
+        if pivot < 0:
+            return None
+        bit = 1 << pivot
+        mask, loss, type_of = self._mask, self._loss, self._type
+        for c in columns:
+            if not mask[c] & bit:
+                continue
+            rest = budget - loss[c]
+            if rest < 0:
+                break  # columns are sorted by loss
+            type_ = type_of[c]
+            left[type_] -= 1
+            taken = mask[c]
+            full = {t for t, count in enumerate(left) if count == 0}
+            live = [
+                d
+                for d in columns
+                if not mask[d] & taken and loss[d] <= rest and type_of[d] not in full
+            ]
+            found = self._descend(live, covered | taken, rest, left, [*chosen, c])
+            left[type_] += 1
+            if found is not None or self._nodes > self._limit:
+                return found
+        return None
+
+    def _rarest(self, columns: list[int], covered: int) -> int:
+        """Return the uncovered model with the fewest columns; -1 where one has none."""
+        count = [0] * self._models
+        for c in columns:
+            for j in self._members[c]:
+                count[j] += 1
+        best, arg = len(columns) + 1, -1
+        for j, number in enumerate(count):
+            if number < best and not covered >> j & 1:
+                best, arg = number, j
+        return arg if best else -1

@@ -1,0 +1,1 @@
+"""Local search: moves, swaps and wider exchanges."""

@@ -1,0 +1,351 @@
+"""Descend: local search on a board: moves, swaps, another seat, another copy, another split.
+
+Every step lowers the largest pressure among the GPUs it touches below that of the GPU it
+relieves, and so the sorted vector of pressures (leximax), and leaves no rule worse.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.assignment.cluster import Board, Change
+from kvplace.solver.clock import Watch
+from kvplace.solver.construct.candidates import place_model
+from kvplace.solver.improve.pair_exchange_cluster import Wide
+from kvplace.solver.instance.cluster import Copies, Option
+
+__all__ = ["COPY_GAIN", "drop_copies", "level", "relieve", "settle", "try_changes"]
+
+TOLERANCE = 1e-9
+COPY_GAIN = 0.01
+"""Least relative gain, below the maximum, for which a copy is started or a split widened."""
+PARTNERS = 192
+"""GPUs, the coldest first, with which one is exchanged."""
+WIDE = 500
+"""GPUs with which wide exchanges are looked at first; twenty times as many after them."""
+TRIED = 48
+"""Exchanges tried in the order of what they promise."""
+
+
+def try_changes(board: Board, changes: list[Change], goal: float) -> set[int] | None:
+    """Make changes if all GPUs touched end below a pressure and no flaw grows.
+
+    Returns
+    -------
+    set of int or None
+        The GPUs touched; None where the board is left as it was.
+    """
+    flaws = board.flaws
+    undo, touched = board.apply(changes)
+    if board.flaws <= flaws and all(board.kvpr[g] < goal for g in touched):
+        return touched
+    board.apply(undo)
+    return None
+
+
+def settle(board: Board, watch: Watch, limit: int, wide: Wide | None = None) -> int:
+    """Relieve the hottest GPU until nothing helps; return the steps made."""
+    steps = 0
+    while steps < limit and not watch.stop:
+        worst = board.worst()
+        level_ = np.flatnonzero(board.kvpr >= worst * (1 - TOLERANCE))
+        if worst <= 0 or not any(
+            relieve(board, int(g), TOLERANCE, TOLERANCE, wide) for g in level_[:8]
+        ):
+            break
+        steps += 1
+    return steps
+
+
+def level(board: Board, watch: Watch, limit: int, tolerance: float = 1e-4) -> int:
+    """Relieve every GPU, the hottest first, until none can be: leximax; return the steps."""
+    steps = 0
+    stuck = np.zeros(board.cluster.g, dtype=bool)
+    while steps < limit and not watch.stop:
+        open_ = np.where(stuck, -1.0, board.kvpr)
+        g = int(open_.argmax())
+        if open_[g] <= 0 or open_[g] == math.inf:
+            break
+        touched = relieve(board, g, tolerance, COPY_GAIN)
+        if touched is None:
+            stuck[g] = True
+        else:
+            stuck[list(touched)] = False
+            steps += 1
+    return steps
+
+
+def relieve(
+    board: Board, g: int, gain: float, copy_gain: float, wide: Wide | None = None
+) -> set[int] | None:
+    """Make the first step that relieves a GPU: exchange, other seats, a copy, another split.
+
+    Parameters
+    ----------
+    board
+        Changed in place.
+    g
+        The GPU to relieve.
+    gain, copy_gain
+        Relative gains to exceed: of exchanges, and of copies and splits.
+    wide
+        Looks at exchanges with all GPUs; None leaves it to the coldest.
+
+    Returns
+    -------
+    set of int or None
+        The GPUs touched; None where nothing helps.
+    """
+    hot = float(board.kvpr[g])
+    found = _wide(board, wide, g, hot * (1 - gain)) if wide is not None else None
+    if found is None:
+        found = _exchange(board, g, hot * (1 - gain))
+    if found is None and wide is not None:
+        found = _trade(board, wide, g, hot * (1 - gain))
+    members = sorted(board.members[g], key=lambda j: (-board.shard_load(j, g), j))
+    for step, least in ((_reseat, gain), (_another_copy, copy_gain), (_another_split, copy_gain)):
+        for j in members if found is None else ():
+            found = step(board, g, j, hot * (1 - least))
+            if found is not None:
+                break
+    return found
+
+
+def _wide(board: Board, wide: Wide, g: int, goal: float) -> set[int] | None:
+    """Make the best exchange of up to two shards for up to two that ends below a pressure."""
+    order = np.argsort(board.kvpr, kind="stable")
+    partners = order[: int(np.searchsorted(board.kvpr[order], goal, side="left"))]
+    partners = partners[partners != g]
+    # The coldest first: what they give is most often enough.
+    for some in (partners[:WIDE], partners[WIDE : 20 * WIDE]):
+        for changes in wide.exchanges(g, some, goal, TRIED) if len(some) else ():
+            found = try_changes(board, changes, goal)
+            if found is not None:
+                return found
+    return None
+
+
+def _trade(board: Board, wide: Wide, g: int, goal: float) -> set[int] | None:
+    """Make the best trade of a copy of a split model with shards of another link domain."""
+    for j in sorted(board.members[g], key=lambda j: (-board.shard_load(j, g), j)):
+        option = board.option[j]
+        assert option is not None
+        if option.degree == 1 or _uneven(board, j):
+            continue
+        copy = next(copy for copy in board.where[j] if g in copy)
+        for changes in wide.trades(j, copy, goal, TRIED):
+            found = try_changes(board, changes, goal)
+            if found is not None:
+                return found
+    return None
+
+
+def _exchange(board: Board, g: int, goal: float) -> set[int] | None:
+    """Make the best move of a shard off a GPU, or swap of two, that ends below a pressure."""
+    cluster = board.cluster
+    mine = [j for j in board.members[g] if not _uneven(board, j)]
+    partners = _partners(board, g, goal)
+    if not mine or not len(partners):
+        return None
+    value, pairs = _values(board, g, mine, partners)
+    few = np.flatnonzero(value < goal)
+    few = few[np.argsort(value[few], kind="stable")][:TRIED]
+    for at in few.tolist():
+        a, h, b = pairs(at)
+        if a in board.members[h] or (b >= 0 and b in board.members[g]):
+            continue
+        if b >= 0 and not (
+            cluster.allowed[b][g] and _stays(board, b, h, g) and not _uneven(board, b)
+        ):
+            continue
+        changes = [_moved(board, a, g, h)]
+        if b >= 0:
+            changes.append(_moved(board, b, h, g))
+        found = try_changes(board, changes, goal)
+        if found is not None:
+            return found
+    return None
+
+
+def _values(
+    board: Board, g: int, mine: list[int], partners: Ints
+) -> tuple[Floats, Callable[[int], tuple[int, int, int]]]:
+    """Return the larger pressure after each exchange, and what an exchange is by its number.
+
+    An exchange gives a model of `mine` to a partner, and takes one of its models or none, -1.
+    """
+    cluster = board.cluster
+    theirs: list[int] = []
+    owner: list[int] = []
+    for at, h in enumerate(partners.tolist()):
+        held = board.members[h]
+        theirs += [-1, *held]
+        owner += [at] * (len(held) + 1)
+    at_ = np.array(owner)
+    hosts = partners[at_]
+    need_a = np.array([_need(board, j, g) for j in mine])
+    need_b = np.array(
+        [
+            _need(board, j, h) if j >= 0 else (0.0, 0.0, 0.0)
+            for j, h in zip(theirs, hosts.tolist(), strict=True)
+        ]
+    )
+    size, keep, load = (need_a[:, None, i] - need_b[None, :, i] for i in range(3))
+    free_g, free_h = board.free[g] + size, board.free[hosts] - size
+    kept_g, kept_h = board.kept[g] - keep, board.kept[hosts] + keep
+    with np.errstate(divide="ignore", invalid="ignore"):
+        here = np.maximum(board.load[g] - load, 0.0) / free_g
+        there = np.maximum(board.load[hosts] + load, 0.0) / free_h
+    value: Floats = np.maximum(here, there)
+    bad = (free_g < np.maximum(1.0, kept_g)) | (free_h < np.maximum(1.0, kept_h))
+    may = np.array([cluster.allowed[j][hosts] for j in mine])
+    for row, j in enumerate(mine):
+        option = board.option[j]
+        assert option is not None
+        if option.degree > 1:
+            may[row] &= cluster.domain_of[hosts] == cluster.domain_of[g]
+    value[bad | ~may] = math.inf
+    width = len(theirs)
+
+    def pair(number: int) -> tuple[int, int, int]:
+        row, column = divmod(number, width)
+        return mine[row], int(hosts[column]), theirs[column]
+
+    return value.ravel(), pair
+
+
+def _need(board: Board, j: int, g: int) -> tuple[float, float, float]:
+    option = board.option[j]
+    assert option is not None
+    return float(option.size), float(option.keep), board.shard_load(j, g)
+
+
+def _partners(board: Board, g: int, goal: float) -> Ints:
+    """Return the GPUs to exchange with: the coldest, and those of the same link domain."""
+    kvpr = board.kvpr
+    if len(kvpr) <= PARTNERS:
+        partners = np.flatnonzero(kvpr < goal)
+    else:
+        near = board.cluster.domains[board.cluster.domain_of[g]]
+        near = near[near < len(kvpr)]
+        cold = np.argpartition(kvpr, PARTNERS)[:PARTNERS]
+        partners = np.union1d(near, cold)
+        partners = partners[kvpr[partners] < goal]
+    found: Ints = partners[partners != g]
+    return found
+
+
+def _uneven(board: Board, j: int) -> bool:
+    """Whether a model's loads change with where its copies are."""
+    return board.cluster.uneven[j] and len(board.where[j]) > 1
+
+
+def _stays(board: Board, j: int, source: int, target: int) -> bool:
+    """Whether a shard may go from one GPU to another without leaving its link domain."""
+    option, domain_of = board.option[j], board.cluster.domain_of
+    assert option is not None
+    return option.degree == 1 or bool(domain_of[source] == domain_of[target])
+
+
+def _moved(board: Board, j: int, source: int, target: int) -> Change:
+    """Return the change that moves one shard."""
+    copies = tuple(
+        tuple(sorted(target if g == source else g for g in copy)) if source in copy else copy
+        for copy in board.where[j]
+    )
+    return j, board.option[j], copies
+
+
+def _others(copies: Copies, g: int) -> Copies:
+    """Return the copies that have no shard on a GPU."""
+    return tuple(copy for copy in copies if g not in copy)
+
+
+def _replaced(
+    board: Board, g: int, j: int, option: Option, keep: Copies, goal: float
+) -> set[int] | None:
+    """Place a model anew, some copies kept, if all GPUs touched end below a pressure."""
+    flaws = board.flaws
+    before: Change = (j, board.option[j], board.where[j])
+    _, touched = board.apply([(j, option, keep)])
+    if place_model(board, j, option, goal):
+        touched |= {h for copy in board.where[j] for h in copy}
+        if board.flaws <= flaws and all(board.kvpr[h] < goal for h in touched | {g}):
+            return touched
+    board.apply([before])
+    return None
+
+
+def _reseat(board: Board, g: int, j: int, goal: float) -> set[int] | None:
+    """Move the copy on a GPU to other seats as a whole."""
+    option = board.option[j]
+    assert option is not None
+    if option.degree == 1 and not board.cluster.uneven[j]:
+        return None  # an exchange has looked at it
+    return _replaced(board, g, j, option, _others(board.where[j], g), goal)
+
+
+def _another_copy(board: Board, g: int, j: int, goal: float) -> set[int] | None:
+    """Start one more copy of a model, so that each carries less."""
+    option = board.option[j]
+    assert option is not None
+    for other in board.cluster.options[j]:
+        if (other.degree, other.copies) == (option.degree, option.copies + 1):
+            return _replaced(board, g, j, other, board.where[j], goal)
+    return None
+
+
+def _another_split(board: Board, g: int, j: int, goal: float) -> set[int] | None:
+    """Place a model with another degree or number of copies, all anew."""
+    option = board.option[j]
+    for other in _splits(board.cluster.options[j], option):
+        found = _replaced(board, g, j, other, (), goal)
+        if found is not None:
+            return found
+    return None
+
+
+def _splits(options: list[Option], now: Option | None) -> Iterator[Option]:
+    """Yield other options near the present one, those with the fewest shards first."""
+    assert now is not None
+    near = [
+        o for o in options
+        if o.degree != now.degree and o.shards <= 2 * now.shards + 1 and o.load <= now.load
+    ]  # fmt: skip
+    yield from sorted(near, key=lambda o: (o.shards, o.degree))[:4]
+
+
+def drop_copies(board: Board, watch: Watch) -> int:
+    """Stop copies that bring nothing; return how many.
+
+    A copy goes where without it the GPUs concerned are no hotter, or a little and yet well
+    below the maximum.
+    """
+    dropped = 0
+    for j, options in enumerate(board.cluster.options):
+        least = min((o.copies for o in options), default=1)
+        stuck = watch.stop is not None
+        while not stuck and len(board.where[j]) > least:
+            stuck = not _drop(board, j)
+            dropped += not stuck
+    return dropped
+
+
+def _drop(board: Board, j: int) -> bool:
+    """Stop the copy of a model without which the rest is best, if it brings nothing."""
+    option, copies = board.option[j], board.where[j]
+    assert option is not None
+    wanted = (option.degree, option.copies - 1)
+    fewer = next((o for o in board.cluster.options[j] if (o.degree, o.copies) == wanted), None)
+    if fewer is None:
+        return False
+    before = max(float(board.kvpr[g]) for copy in copies for g in copy)
+    goal = max(before, min(before * (1 + COPY_GAIN), board.worst() * (1 - COPY_GAIN)))
+    hottest = sorted(copies, key=lambda copy: (-max(float(board.kvpr[g]) for g in copy), copy))
+    for copy in hottest:
+        rest = tuple(other for other in copies if other != copy)
+        if try_changes(board, [(j, fewer, rest)], math.nextafter(goal, math.inf)) is not None:
+            return True
+    return False

@@ -1,0 +1,148 @@
+"""Improvement: hot GPUs exchange models with colder ones, many disjoint pairs at once.
+
+First every GPU with its opposite in the order of KVPR, which balances the whole; then, again
+and again, the GPUs above a target between the level and the worst, each with partners of its
+own. All choices are counted or seeded, and pairs are disjoint, so that neither the clock nor the
+number of threads decides.
+"""
+
+import numpy as np
+
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.assignment.packed import Packing
+from kvplace.solver.clock import Watch
+from kvplace.solver.improve.parallel_pairs_kernel import exchange_pairs, relieve
+from kvplace.solver.kernels import Crew
+
+__all__ = ["WIDE", "Improver"]
+
+NARROW = 64
+"""Subsets of each GPU where all GPUs are paired: all of up to two of ten models."""
+WIDE = 256
+"""The same for the hottest: all of up to three of eleven."""
+ROUNDS = 6
+"""Rounds of all GPUs at most."""
+LIVELY = 0.4
+"""Share of the pairs that must still gain for another round of all."""
+WORTH_A_THREAD = 64
+"""Pairs below which a thread costs more than it brings."""
+HOT_SHARE = 0.1
+"""Share of the GPUs relieved at once at most, so that each has several partners."""
+TRIES = 16
+"""Partners of a hot GPU at most, unless so few are hot that looking for them costs more."""
+PAIRS = 4096
+"""Pairs that cost about as much as finding the hot ones."""
+STUCK = 4096
+"""Partners that failed after which a hot GPU is left as it is, for leximax: on to the next."""
+CLOSE = 1e-12
+"""Relative distance to the level at which nothing is left to gain."""
+
+
+class Improver:
+    """Lowers the hottest GPUs of a packing until effort or time is spent.
+
+    Parameters
+    ----------
+    packing
+        Changed in place.
+    level
+        KVPR that all GPUs have together: what none can fall below while others rise.
+    seed
+        Of the order in which partners come.
+    crew, watch
+        Threads, and what ends the search and is told.
+
+    Attributes
+    ----------
+    exchanges
+        Made so far.
+    """
+
+    def __init__(self, packing: Packing, level: float, seed: int, crew: Crew, watch: Watch) -> None:
+        self._packing = packing
+        self._level = level
+        self._crew = crew
+        self._watch = watch
+        self._random = np.random.default_rng(seed)
+        self._shuffled: Ints = self._random.permutation(len(packing.models))
+        self._failed = np.zeros(len(packing.models), dtype=np.int64)
+        self.exchanges = 0
+
+    def balance(self) -> None:
+        """Pair every GPU with its opposite while that pays."""
+        half = len(self._packing.models) // 2
+        for turn in range(ROUNDS):
+            if self._watch.stop:
+                break
+            order = np.argsort(-self._packing.kvpr(), kind="stable")
+            hot, cold = order[:half], order[::-1][:half].copy()
+            # mypy cannot tell the types of a lambda's defaults.
+            done = self._crew.share(
+                lambda first, end, hot=hot, cold=cold, turn=turn: exchange_pairs(  # type: ignore[misc]
+                    self._packing, hot, cold, NARROW, turn, first, end
+                ),
+                half,
+                WORTH_A_THREAD,
+            )
+            self.exchanges += done
+            self._watch.tell("balance", self._worst())
+            if done < LIVELY * half:
+                break
+
+    def relieve(self, goal: float, effort: float, patience: float) -> None:
+        """Lower the hottest GPUs, and where those are stuck the next.
+
+        Parameters
+        ----------
+        goal
+            KVPR of the worst GPU at which to stop.
+        effort, patience
+            Pairs looked at, per GPU of the fleet, after which to stop: in all, and without a
+            lower worst GPU.
+        """
+        g = len(self._packing.models)
+        kvpr = self._packing.kvpr()
+        # A model alone on the largest GPU is as cool as it gets.
+        memory = self._packing.memory
+        done_with = (self._packing.models <= 1) & (memory == memory.max())
+        self._failed = np.where(done_with, STUCK, 0)
+        spent, gained, turn, top = 0, 0, 0, np.inf
+        while spent < effort * g and spent - gained < patience * g and not self._watch.stop:
+            kvpr = self._packing.kvpr()
+            open_ = np.where(self._failed < STUCK, kvpr, -1.0)
+            now = float(open_.max())
+            if now <= self._level * (1 + CLOSE) or float(kvpr.max()) <= goal:
+                break
+            if now < top * (1 - CLOSE):
+                top, gained = now, spent
+                self._watch.tell("improve", self._worst())
+            spent += self._round(open_, kvpr, self._level + (now - self._level) / 2, turn)
+            turn += 1
+
+    def _worst(self) -> float:
+        return float(self._packing.kvpr().max())
+
+    def _round(self, open_: Floats, kvpr: Floats, target: float, turn: int) -> int:
+        """Relieve the GPUs above a target once; return the pairs that could be looked at."""
+        g = len(kvpr)
+        hot = np.flatnonzero(open_ > target)
+        most = max(1, int(g * HOT_SHARE))
+        if len(hot) > most:
+            hot = hot[np.argsort(-open_[hot], kind="stable")[:most]]
+        cut = int(self._random.integers(g))
+        order = np.concatenate([self._shuffled[cut:], self._shuffled[:cut]])
+        pool = order[kvpr[order] <= target]
+        if not len(pool):
+            return g
+        hot = hot[: len(pool)]
+        tries = min(len(pool) // len(hot), max(TRIES, PAIRS // len(hot)))
+        packing = self._packing
+        before = kvpr[hot]
+        self.exchanges += self._crew.share(
+            lambda first, end: relieve(packing, hot, pool, tries, target, WIDE, turn, first, end),
+            len(hot),
+            WORTH_A_THREAD,
+        )
+        same = packing.loads[hot] >= before * packing.free[hot] * (1 - CLOSE)
+        self._failed[hot] = np.where(same, self._failed[hot] + tries, 0)
+        return tries * len(hot)

@@ -1,0 +1,69 @@
+"""Options: how each model is split and copied at a target KVPR.
+
+At a target K a shard takes the room ``s + l / K``, and a model the least room where
+``shards x (s + l / K)`` is least among the options of which a shard is at most a share of the
+GPU: water-filling. A hot model gets copies exactly as far as K makes one shard too large.
+"""
+
+import math
+
+import numpy as np
+
+from kvplace.solver.array_types import Bools, Floats, Ints
+from kvplace.solver.instance.cluster import Cluster, Option
+
+__all__ = ["Chooser"]
+
+SHARES = (1.0, 0.75, 0.5, 0.35)
+"""Parts of the largest GPU that one shard may take, tried in turn."""
+
+
+class Chooser:
+    """Picks an option per model at a target.
+
+    Parameters
+    ----------
+    cluster
+        The problem; each model has an option.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        rows = cluster.rows
+        self._size = rows.padded(rows.size)
+        self._load = rows.padded(rows.load, 0.0)
+        self._sure = rows.padded(rows.sure, 0.0)
+        self._shards = rows.padded(rows.shards)
+        self._least = rows.padded(rows.least)
+        largest = [float(cluster.memory[mask].max(initial=0)) for mask in cluster.masks]
+        self.largest: Floats = np.array(largest)[cluster.mask_of]
+
+    def room(self, target: float) -> tuple[Floats, Floats, Bools]:
+        """Return per option the room of a shard and of all shards at a target, and which fit."""
+        with np.errstate(invalid="ignore"):
+            each: Floats = self._size + (self._load / target if target < math.inf else 0.0)
+            fit = (each < self.largest[:, None]) & (self._least <= self.largest[:, None])
+            whole = np.where(fit, each * self._shards, math.inf)
+        return each, whole, fit
+
+    @property
+    def sure_options(self) -> tuple[Floats, Floats, Floats]:
+        """Bytes, load that a certificate can count on, and shards, per model and option."""
+        return self._size, self._sure, self._shards
+
+    def caps(self) -> list[float]:
+        """Return the sizes of shard worth aiming at: parts of the largest GPU, and other GPUs."""
+        sizes = np.unique(self.cluster.memory)[::-1].tolist()
+        return [*(share * sizes[0] for share in SHARES), *(0.97 * size for size in sizes[1:6])]
+
+    def pick(self, target: float, cap: float) -> list[Option]:
+        """Return the option of each model that takes the least room.
+
+        Options of which a shard takes more than `cap` come last, the smaller shards first.
+        """
+        each, whole, fit = self.room(target)
+        large = each > cap
+        whole = np.where(large, whole + each * 1e6, whole)
+        whole = np.where(fit, whole, np.where(np.isfinite(each), each * 1e12, math.inf))
+        chosen: Ints = whole.argmin(axis=1)
+        return [row[at] for row, at in zip(self.cluster.options, chosen.tolist(), strict=True)]

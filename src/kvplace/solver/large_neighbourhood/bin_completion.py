@@ -1,0 +1,85 @@
+"""Refill: other company for a hot model, the kick that decides fleets with heavy-tailed demand.
+
+A model that needs more than half of a GPU at the KVPR reached makes it the hottest; which few
+models share that GPU with it decides more than any exchange between two GPUs can put right.
+"""
+
+import math
+
+import numpy as np
+
+from kvplace.solver.assignment.lists import State
+from kvplace.solver.column_generation.knapsack import Knapsack
+from kvplace.solver.improve.pair_exchange import Exchanger
+
+__all__ = ["hot_gpu", "refill"]
+
+SETS = 256
+"""Sets of company looked at."""
+GAIN = 1e-6
+"""Relative gain that a refilled GPU must bring."""
+
+
+def hot_gpu(state: State) -> int:
+    """Return the hottest GPU if one of its models needs more than half of it and is not alone.
+
+    Otherwise -1.
+    """
+    arrays = state.arrays
+    worst = state.worst()
+    g = state.kvpr.index(worst)
+    held = state.members[g]
+    if len(held) < 2 or math.isinf(worst):
+        return -1
+    needs = (arrays.size[j] + arrays.load[j] / worst for j in held)
+    return g if 2 * max(needs) > arrays.memory[g] else -1
+
+
+def refill(exchanger: Exchanger, g: int, turn: int) -> None:
+    """Give the hottest model of a GPU other company, below the GPU's present KVPR.
+
+    Parameters
+    ----------
+    exchanger
+        The state and its moves.
+    g
+        The GPU.
+    turn
+        Which company: 0 for the one that leaves least room unused, and so on; after the last
+        the first again.
+    """
+    state = exchanger.state
+    arrays = state.arrays
+    target = state.kvpr[g] * (1 - GAIN)
+    sizes = np.array(arrays.size, dtype=np.float64) + np.array(arrays.load) / target
+    hot = max(state.members[g], key=lambda j: (sizes[j], -j))
+    room = arrays.memory[g] - float(sizes[hot])
+    others = np.flatnonzero((sizes > 0) & (sizes <= room))
+    company: list[tuple[float, list[int]]] = [(0.0, [])]
+    if len(others):
+        table = Knapsack(sizes[others], sizes[others], room)
+        for group in table.above(room * 1e-9, SETS, beam=True):
+            filled = sizes[others[group]].sum(axis=1)
+            company += zip(filled.tolist(), others[group].tolist(), strict=True)
+    company.sort(key=lambda entry: (-entry[0], entry[1]))
+    chosen = company[turn % len(company)][1]
+    for j in sorted(state.members[g], key=lambda j: (-arrays.load[j], j)):
+        if j != hot and j not in chosen:
+            _evict(exchanger, g, j)
+    for j in chosen:
+        h = state.gpu_of[j]
+        if h != g:
+            exchanger.exchange(h, (j,), g, ())
+
+
+def _evict(exchanger: Exchanger, g: int, j: int) -> None:
+    """Move a model off a GPU to where it hurts least; it stays where no GPU takes it."""
+    state = exchanger.state
+    arrays = state.arrays
+    free = np.array(state.free, dtype=np.float64) - arrays.size[j]
+    fits = free >= np.maximum(1.0, np.array(state.kept) + arrays.keep[j])
+    fits[g] = False
+    if fits.any():
+        load = np.array(state.load) + arrays.load[j]
+        h = int(np.where(fits, load / np.where(fits, free, 1.0), math.inf).argmin())
+        exchanger.exchange(g, (j,), h, ())

@@ -1,0 +1,225 @@
+"""Eject: pack a cluster at a target by giving seats to what lacks one, and taking others off.
+
+Guided ejection search (Nagata and Braysy, Operations Research Letters 37, 2009, for vehicle
+routing) on bin packing at a target KVPR: a copy that fits nowhere takes the seat where those it
+pushes out have been the least trouble to place so far.
+"""
+
+import math
+import random
+
+import numpy as np
+
+from kvplace.solver.assignment.cluster import Board
+from kvplace.solver.clock import Watch
+from kvplace.solver.construct.candidates import place_model
+from kvplace.solver.instance.cluster import Option
+from kvplace.solver.instance.options import Chooser
+
+__all__ = ["Packer"]
+
+DOMAINS = 48
+"""Link domains looked at for one ejection."""
+STIRRED = 0.1
+"""Chance of a few moves at random after an ejection, and of an unlikely option."""
+
+
+class Packer:
+    """Packs boards of one cluster at targets.
+
+    Parameters
+    ----------
+    chooser
+        The options of the cluster's models.
+    seed
+        Of the choices.
+    watch
+        Ends it.
+    """
+
+    def __init__(self, chooser: Chooser, seed: int, watch: Watch) -> None:
+        self._chooser = chooser
+        self._cluster = chooser.cluster
+        self._chance = random.Random(seed)  # noqa: S311 - a search, not a secret
+        self._watch = watch
+        self._memory: list[int] = self._cluster.memory.tolist()
+        self._trouble = [1.0] * self._cluster.n
+
+    def pack(self, start: Board, target: float, rounds: int) -> Board | None:
+        """Return an assignment at or below a target, made from another; None where it failed.
+
+        Parameters
+        ----------
+        start
+            Not changed.
+        target
+            Max KVPR.
+        rounds
+            Copies placed at most.
+        """
+        board = start.copy()
+        feasible = self._feasible(target)
+        lacking = self._clear(board, target, feasible)
+        for _ in range(rounds):
+            if self._watch.stop:
+                return None
+            if not lacking:
+                return board if board.worst() <= target else None
+            # What was most trouble goes first.
+            j = max(lacking, key=lambda j: (self._trouble[j], -j))
+            option = self._option(board, j, feasible[j])
+            if option is None:
+                return None
+            if place_model(board, j, option, target, tight=True):
+                lacking.discard(j)
+                continue
+            self._trouble[j] += 1
+            lacking |= self._eject_for(board, j, option, target)
+            if board.option[j] is not None and len(board.where[j]) == option.copies:
+                lacking.discard(j)
+            if self._chance.random() < STIRRED:
+                self._stir(board, target)
+        return None
+
+    def _feasible(self, target: float) -> list[list[tuple[float, Option]]]:
+        """Return per model the options of which a shard fits at a target, least room first."""
+        _, whole, fit = self._chooser.room(target)
+        found = []
+        for j, options in enumerate(self._cluster.options):
+            rows = [(float(whole[j, at]), o) for at, o in enumerate(options) if fit[j, at]]
+            found.append(sorted(rows, key=lambda row: (row[0], row[1].degree)))
+        return found
+
+    def _clear(
+        self, board: Board, target: float, feasible: list[list[tuple[float, Option]]]
+    ) -> set[int]:
+        """Take off what keeps GPUs above a target; return the models that lack copies."""
+        for g in np.flatnonzero(board.kvpr > target).tolist():
+            while board.kvpr[g] > target and board.members[g]:
+                j = max(board.members[g], key=lambda j: (board.shard_load(j, g), j))
+                options = [option for _, option in feasible[j]]
+                rest = tuple(copy for copy in board.where[j] if g not in copy)
+                board.apply([(j, board.option[j], rest if board.option[j] in options else ())])
+        for j, copies in enumerate(board.where):
+            options = [option for _, option in feasible[j]]
+            if copies and board.option[j] not in options:
+                board.apply([(j, None, ())])
+        return {j for j in range(self._cluster.n) if not _whole(board, j)}
+
+    def _option(self, board: Board, j: int, feasible: list[tuple[float, Option]]) -> Option | None:
+        """Return how a model is to be split: as it is, or most often what takes least room."""
+        now = board.option[j]
+        if now is not None and self._chance.random() > STIRRED:
+            return now
+        if not feasible:
+            return None
+        if now is not None:
+            board.apply([(j, None, ())])
+        at = 0
+        while at + 1 < len(feasible) and self._chance.random() < 0.35:
+            at += 1
+        return feasible[at][1]
+
+    def _eject_for(self, board: Board, j: int, option: Option, target: float) -> set[int]:
+        """Make room for one copy of a model and place it; return the models pushed out."""
+        need = option.size + option.load / target
+        held = {g for copy in board.where[j] for g in copy}
+        allowed = self._cluster.allowed[j]
+        # GPUs of one size that hold the same models are many, as with all ranks of a copy.
+        known: dict[object, tuple[float, tuple[int, ...]] | None] = {}
+        choices = []
+        for domain in self._domains(j):
+            costs = []
+            for g in domain:
+                if g in held or not allowed[g]:
+                    continue
+                alike = (self._memory[g], *board.members[g])
+                if alike not in known:
+                    known[alike] = self._cheapest(board, g, need, target)
+                found = known[alike]
+                if found is not None:
+                    costs.append((found[0], self._chance.random(), g, found[1]))
+            if len(costs) >= option.degree:
+                chosen = sorted(costs)[: option.degree]
+                pushed = {i for _, _, _, out in chosen for i in out}
+                cost = sum(self._trouble[i] for i in pushed)
+                choices.append((cost, self._chance.random(), [(g, out) for _, _, g, out in chosen]))
+        for _, _, seat in sorted(choices, key=lambda choice: choice[:2])[:4]:
+            done = self._push(board, j, option, seat)
+            if done is not None:
+                return done
+        return set()
+
+    def _domains(self, j: int) -> list[list[int]]:
+        """Return some link domains in which a model may run, or single GPUs alike."""
+        cluster = self._cluster
+        found = np.unique(cluster.domain_of[cluster.allowed[j]]).tolist()
+        if len(found) > DOMAINS:
+            found = self._chance.sample(found, DOMAINS)
+        return [[g for g in cluster.domains[d].tolist() if g < cluster.g] for d in found]
+
+    def _cheapest(
+        self, board: Board, g: int, need: float, target: float
+    ) -> tuple[float, tuple[int, ...]] | None:
+        """Return the trouble of the models to push out of a GPU for some room, and them.
+
+        None where even all of them are not enough.
+        """
+        room = float(board.free[g] - board.load[g] / target) - need
+        if room > 0:
+            return 0.0, ()
+        held = []
+        for j in board.members[g]:
+            option = board.option[j]
+            assert option is not None
+            held.append((self._trouble[j], option.size + board.shard_load(j, g) / target, j))
+        enough = [(trouble, j) for trouble, size, j in held if room + size > 0]
+        best = min(enough, default=None)
+        out: list[int] = []
+        total = 0.0
+        for trouble, size, j in sorted(
+            held, key=lambda entry: (entry[0] / max(entry[1], 1.0), entry[2])
+        ):
+            out.append(j)
+            room, total = room + size, total + trouble
+            if room > 0:
+                one = best is not None and best[0] <= total
+                return (best[0], (best[1],)) if one and best else (total, tuple(out))
+        return None
+
+    def _push(
+        self, board: Board, j: int, option: Option, seat: list[tuple[int, tuple[int, ...]]]
+    ) -> set[int] | None:
+        """Push models out of GPUs and place a copy there, unless a rule that must hold breaks."""
+        broken = board.costs.broken
+        gpus = {i: {g for g, out in seat if i in out} for _, outs in seat for i in outs}
+        changes = [
+            (i, board.option[i], tuple(c for c in board.where[i] if at.isdisjoint(c)))
+            for i, at in sorted(gpus.items())
+        ]
+        copy = tuple(sorted(g for g, _ in seat))
+        undo, _ = board.apply([*changes, (j, option, (*board.where[j], copy))])
+        if board.costs.broken <= broken and all(board.kvpr[g] < math.inf for g in copy):
+            return set(gpus)
+        board.apply(undo)
+        return None
+
+    def _stir(self, board: Board, target: float) -> None:
+        """Move a few models to other seats at random."""
+        for _ in range(5):
+            j = self._chance.randrange(self._cluster.n)
+            option, copies = board.option[j], board.where[j]
+            if option is None or not copies:
+                continue
+            out = self._chance.choice(copies)
+            rest = tuple(copy for copy in copies if copy != out)
+            board.apply([(j, option, rest)])
+            lone = len(rest) + 1 == option.copies
+            tight = self._chance.random() < 0.5
+            if not lone or not place_model(board, j, option, target, tight=tight):
+                board.apply([(j, option, copies)])
+
+
+def _whole(board: Board, j: int) -> bool:
+    option = board.option[j]
+    return option is not None and len(board.where[j]) == option.copies

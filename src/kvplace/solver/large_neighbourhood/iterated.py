@@ -1,0 +1,185 @@
+"""Iterated local search: a greedy start, the best exchanges, and kicks when stuck."""
+
+import math
+import random
+from collections.abc import Sequence
+
+import numpy as np
+
+from kvplace.solver.assignment.lists import State
+from kvplace.solver.clock import Watch
+from kvplace.solver.improve.pair_exchange import Exchanger
+from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.large_neighbourhood.bin_completion import hot_gpu, refill
+
+__all__ = ["iterate", "level", "most_free_first", "settle"]
+
+TOLERANCE = 1e-9
+FIRST = 40_000
+"""Exchanges with the coldest GPUs looked at before all the others."""
+REFILLED = 4
+"""One kick in so many refills the hottest GPU, where a hot model is what makes it so."""
+
+
+def most_free_first(arrays: Arrays, keys: Sequence[float]) -> list[int] | None:
+    """Give each model, by falling key, to the GPU where the KVPR after it is least.
+
+    Longest processing time first (Graham, SIAM J. Appl. Math. 17, 1969) for this ratio; ties go
+    to the GPU with the most memory left.
+
+    Parameters
+    ----------
+    arrays
+        The problem.
+    keys
+        (n,) what models are sorted by.
+
+    Returns
+    -------
+    list of int or None
+        GPU per model; None where a model finds no room.
+    """
+    free = np.array(arrays.memory, dtype=np.float64)
+    kept, load = np.zeros(arrays.g), np.zeros(arrays.g)
+    gpu_of = [-1] * arrays.n
+    for j in sorted(range(arrays.n), key=lambda j: (-keys[j], j)):
+        left = free - arrays.size[j]
+        fits = left >= np.maximum(1.0, kept + arrays.keep[j])
+        if not fits.any():
+            return None
+        value = np.where(fits, (load + arrays.load[j]) / np.where(fits, left, 1.0), math.inf)
+        ties = np.flatnonzero(value == value.min())
+        g = int(ties[left[ties].argmax()])
+        free[g] = left[g]
+        kept[g] += arrays.keep[j]
+        load[g] += arrays.load[j]
+        gpu_of[j] = g
+    return gpu_of
+
+
+def settle(exchanger: Exchanger, watch: Watch, limit: int, spared: int = -1) -> int:
+    """Relieve the hottest GPU until nothing helps; return the exchanges made.
+
+    Parameters
+    ----------
+    exchanger
+        The state and its moves.
+    watch
+        Ends the search.
+    limit
+        Exchanges at most.
+    spared
+        A GPU that neither gives nor takes; -1 for none.
+    """
+    state, steps = exchanger.state, 0
+    while steps < limit and not watch.stop:
+        kvpr = exchanger.kvpr
+        if spared >= 0:
+            kvpr = kvpr.copy()
+            kvpr[spared] = -1.0
+        g = int(kvpr.argmax())
+        goal = state.kvpr[g] * (1 - TOLERANCE)
+        order = exchanger.colder(goal)
+        order = order[order != spared]
+        # The coldest GPUs first: as many as one small array operation looks at.
+        first = max(4, FIRST // exchanger.subsets**2)
+        done = exchanger.relieve(g, order[:first], goal)
+        if done is None and len(order) > first:
+            done = exchanger.relieve(g, order[first:], goal)
+        if done is None:
+            break
+        steps += 1
+    return steps
+
+
+def level(exchanger: Exchanger, watch: Watch, limit: int, tolerance: float = 1e-6) -> int:
+    """Relieve every GPU, the hottest first, until none can be: leximax; return the exchanges.
+
+    Parameters
+    ----------
+    exchanger
+        The state and its moves.
+    watch
+        Ends the search.
+    limit
+        Exchanges at most.
+    tolerance
+        Relative gain that an exchange must exceed.
+    """
+    state, steps = exchanger.state, 0
+    stuck = np.zeros(state.arrays.g, dtype=bool)
+    while steps < limit and not watch.stop:
+        open_ = np.where(stuck, -1.0, exchanger.kvpr)
+        g = int(open_.argmax())
+        if open_[g] <= 0:
+            break
+        goal = state.kvpr[g] * (1 - tolerance)
+        partner = exchanger.relieve(g, exchanger.colder(goal), goal)
+        if partner is None:
+            stuck[g] = True
+            continue
+        # Hotter GPUs may use what changed here; they are few, and were stuck on their own.
+        stuck[[g, partner]] = False
+        steps += 1
+    return steps
+
+
+def iterate(state: State, target: float, rounds: int, seed: int, watch: Watch) -> tuple[State, int]:
+    """Search from a state with seeded kicks; return the best state and the exchanges made.
+
+    Parameters
+    ----------
+    state
+        Where to start; not changed.
+    target
+        Max KVPR at which to stop.
+    rounds
+        Kicks without a better maximum after which to stop.
+    seed
+        Of the kicks.
+    watch
+        Ends the search.
+    """
+    chance = random.Random(seed)  # noqa: S311 - a search, not a secret
+    best = State(state.arrays, state.gpu_of)
+    exchanger = Exchanger(State(state.arrays, state.gpu_of))
+    steps, stale, refills = 0, 0, 0
+    while True:
+        steps += settle(exchanger, watch, 10_000)
+        current = exchanger.state
+        if current.worst() < best.worst() * (1 - TOLERANCE):
+            best, stale = State(current.arrays, current.gpu_of), 0
+            watch.tell("search", best.worst())
+        else:
+            stale += 1
+        if best.worst() <= target or stale > rounds or watch.stop or current.arrays.g < 2:
+            return best, steps
+        if stale % 8 == 0 or current.worst() > best.worst() * 1.05:
+            exchanger = Exchanger(State(best.arrays, best.gpu_of))
+        hot = hot_gpu(current) if stale % REFILLED == 1 else -1
+        if hot >= 0:
+            refill(exchanger, hot, refills)
+            refills += 1
+            steps += settle(exchanger, watch, 10_000, hot)
+        else:
+            _kick(exchanger, chance)
+        steps += 1
+
+
+def _kick(exchanger: Exchanger, chance: random.Random) -> None:
+    """Swap random subsets of the hottest GPU and a random other, twice, where they fit."""
+    state = exchanger.state
+    for _ in range(2):
+        hottest = int(exchanger.kvpr.argmax())
+        for _ in range(8):
+            h = chance.randrange(len(state.kvpr))
+            if h == hottest:
+                continue
+            out = exchanger.subset(hottest, chance.randrange(exchanger.count(hottest)))
+            back = exchanger.subset(h, chance.randrange(exchanger.count(h)))
+            if not out and not back:
+                continue
+            exchanger.exchange(hottest, out, h, back)
+            if max(state.kvpr[hottest], state.kvpr[h]) < math.inf:
+                break
+            exchanger.exchange(h, out, hottest, back)

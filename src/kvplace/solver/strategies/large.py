@@ -1,0 +1,162 @@
+"""``auto`` for fleets of thousands of models and more: start, balance, relieve, prove.
+
+The same plan on any machine and any number of threads, as long as no time limit cuts it short.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kvplace.core.certificates.certificate import Bound
+from kvplace.core.result import OPTIMAL_GAP, Stop, relative_gap
+from kvplace.solver.array_types import Ints
+from kvplace.solver.assignment.packed import Packing, pack_rows
+from kvplace.solver.clock import Watch
+from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
+from kvplace.solver.improve.parallel_pairs import WIDE, Improver
+from kvplace.solver.instance.columns import Numbers, fluid_level, total
+from kvplace.solver.kernels import Crew
+
+if TYPE_CHECKING:
+    from kvplace.solver.bounds.size_classes import Prices
+
+__all__ = ["scale_bound", "solve_at_scale"]
+
+WORK = 1.2e6
+"""Pairs of GPUs of many models looked at without a time limit, whatever the fleet."""
+LEAST_EFFORT, MOST_EFFORT = 10.0, 40.0
+"""The same per GPU, at least and at most; pairs of few models count less."""
+REST_SHARE = 0.25
+"""Share of the effort for what a proved optimum leaves open."""
+FIXED = 30
+"""Subsets that cost as much as finding two GPUs' models in memory."""
+FEW = 2.7
+"""Models per GPU up to which first fit is tried as well, and the configuration program asked."""
+PATIENCE, TIMED_PATIENCE = 0.5, 2.0
+"""Effort without a gain that ends the search, in multiples of the default: without and with a
+time limit."""
+
+
+def scale_bound(numbers: Numbers) -> Bound:
+    """Return the better of the fluid and the single-model bound, not yet certified."""
+    free = total(numbers.memory) - total(numbers.size)
+    fluid = math.fsum(numbers.load) / free if free > 0 else math.inf
+    if free < total(numbers.keep):
+        fluid = math.inf
+    largest = int(numbers.memory[0])
+    short = numbers.size + np.maximum(1, numbers.keep) > largest
+    room = np.where(short, 1, largest - numbers.size)
+    single = math.inf if short.any() else float((numbers.load / room).max())
+    if max(fluid, single) <= 0:
+        return Bound(0.0, "trivial")
+    return Bound(single, "single-model") if single >= fluid else Bound(fluid, "fluid")
+
+
+def solve_at_scale(
+    numbers: Numbers,
+    bound: Bound,
+    *,
+    given: Ints | None,
+    gap: float,
+    seed: int,
+    iterations: int | None,
+    watch: Watch,
+    threads: int | None = None,
+) -> "tuple[Ints | None, Prices | None, Stop, int]":
+    """Place all models.
+
+    Parameters
+    ----------
+    numbers
+        The problem.
+    bound
+        What is proved already.
+    given
+        (n,) an assignment to start from as well; None for none.
+    gap
+        Certified gap at which to stop.
+    seed
+        Of the order in which partners come.
+    iterations
+        Pairs looked at per GPU; None for the default effort.
+    watch
+        Clock and listener.
+    threads
+        How many; None for one per core. The plan does not depend on it.
+
+    Returns
+    -------
+    tuple
+        (n,) GPU per model, None where no start fits; prices that prove a better bound, if any
+        were found; why it ended; exchanges made.
+    """
+    if bound.value == math.inf:
+        return None, None, Stop.INFEASIBLE, 0
+    watch.tell("start", bound=bound.value)
+    level = fluid_level(numbers)
+    best = _start(numbers, bound, level, given, watch)
+    if best is None or not math.isfinite(best.kvpr().max()):
+        return None, None, watch.stop or Stop.LOCAL_OPTIMUM, 0
+    watch.tell("start", float(best.kvpr().max()))
+    crew = Crew(threads)
+    try:
+        improver = Improver(best, level, seed, crew, watch)
+        usual = _effort(numbers)
+        effort = usual if iterations is None else float(iterations)
+        patience = PATIENCE * usual
+        if iterations is None and watch.left < math.inf:
+            effort, patience = math.inf, TIMED_PATIENCE * usual
+        if given is None or effort > 0:
+            improver.balance()
+        prices = _prices(numbers, best, bound.value, watch)
+        low = prices.target if prices else bound.value
+        improver.relieve(low * (1 + gap), effort, patience)
+        if float(best.kvpr().max()) <= low * (1 + OPTIMAL_GAP) and gap < OPTIMAL_GAP:
+            improver.relieve(0.0, REST_SHARE * min(usual, effort), math.inf)
+    finally:
+        crew.close()
+    value = float(best.kvpr().max())
+    stop = watch.stop or (Stop.LOCAL_OPTIMUM if iterations is None else Stop.ITERATION_LIMIT)
+    if relative_gap(value, low) <= max(gap, OPTIMAL_GAP):
+        stop = watch.stop or (Stop.OPTIMAL if relative_gap(value, low) <= OPTIMAL_GAP else Stop.GAP)
+    return best.gpu_of(numbers.n), prices, stop, improver.exchanges
+
+
+def _effort(numbers: Numbers) -> float:
+    """Return the pairs to look at per GPU, more where a pair has fewer subsets to look at."""
+    k = numbers.n / numbers.g
+    subsets = min(1 + k + k * (k - 1) / 2 + k * (k - 1) * (k - 2) / 6, WIDE)
+    cost = (FIXED + subsets) / (FIXED + WIDE)
+    return min(max(WORK / numbers.g, LEAST_EFFORT), MOST_EFFORT) / cost
+
+
+def _start(
+    numbers: Numbers, bound: Bound, level: float, given: Ints | None, watch: Watch
+) -> Packing | None:
+    """Return the best start: most room first, and first fit where that fails or few share."""
+    found = most_room_first(numbers, level)
+    starts = [found]
+    if found is None or _sparse(numbers):
+        starts.append(bisect_first_fit(numbers, bound.value, watch))
+    if given is not None:
+        starts.append(pack_rows(numbers, given))
+    return min(
+        (start for start in starts if start is not None),
+        key=lambda start: float(start.kvpr().max()),
+        default=None,
+    )
+
+
+def _sparse(numbers: Numbers) -> bool:
+    """Whether so few models share a GPU that exchanges cannot fill it, and memory lies waste."""
+    return numbers.n <= FEW * numbers.g
+
+
+def _prices(numbers: Numbers, packing: Packing, low: float, watch: Watch) -> "Prices | None":
+    """Ask the configuration program by levels for a better bound, where that can pay."""
+    if not _sparse(numbers) or low <= 0:
+        return None
+    from kvplace.solver.bounds.size_classes_large import raise_bound  # noqa: PLC0415 - HiGHS: only here
+
+    return raise_bound(numbers, packing, low, watch)
