@@ -20,8 +20,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from judge_splits import clash_faults, faults
-from kvplace.advice.clash import find_clash
-from kvplace.formats.write import write_fleet
+from kvplace.explain.clash import find_clash
+from kvplace.formats.fleet.write import write_fleet
 from kvplace.solver.solve import solve
 from oracle_splits import solve_by_force
 from splits import random_split_problem

@@ -4,14 +4,14 @@ import math
 from collections.abc import Callable, Iterator
 from itertools import combinations
 
-from kvplace.advice.clash import Clash
-from kvplace.advice.demanded import demanded_of, keeping
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Result, Status
-from kvplace.formats.check import check
-from kvplace.formats.plan import plan_of, write_plan
-from kvplace.formats.plan_read import parse_plan
+from kvplace.explain.clash import Clash
+from kvplace.explain.demanded import demanded_of, keeping
+from kvplace.formats.plan.check import check
+from kvplace.formats.plan.io import plan_of, write_plan
+from kvplace.formats.plan.read_json import parse_plan
 from oracle_splits import Answer, worth
 
 

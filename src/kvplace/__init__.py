@@ -4,13 +4,14 @@ The names below are the public ones. Each is imported where it is first used, so
 ``import kvplace`` costs next to nothing.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
+from kvplace._version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from kvplace.advice.explain import Explanation, explain
-    from kvplace.advice.size import Sizing, size_fleet
-    from kvplace.advice.stock import Stock, stock_of
     from kvplace.core.certificates.certificate import Bound, Certificate, check_certificate
     from kvplace.core.evaluation.constraints import Violation, misfits
     from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, Shard, evaluate
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
         MissingExtraError,
         UnitError,
     )
-    from kvplace.formats.check import check
-    from kvplace.formats.fleet import read
-    from kvplace.formats.plan import plan_of, read_plan, write_plan
+    from kvplace.explain.explain import Explanation, explain
+    from kvplace.formats.plan.check import check
+    from kvplace.formats.plan.io import plan_of, read_plan, write_plan
+    from kvplace.formats.read import read
+    from kvplace.size.size import Sizing, size_fleet
+    from kvplace.size.stock import Stock, stock_of
     from kvplace.solver.clock import Progress, Watch
     from kvplace.solver.solve import refine, solve
-
-__version__ = "0.1.0"
 
 __all__ = [
     "GPU",
@@ -85,9 +87,6 @@ __all__ = [
 ]
 
 _NAMES_OF = {
-    "advice.explain": ("Explanation", "explain"),
-    "advice.size": ("Sizing", "size_fleet"),
-    "advice.stock": ("Stock", "stock_of"),
     "core.certificates.certificate": ("Bound", "Certificate", "check_certificate"),
     "core.evaluation.constraints": ("Violation", "misfits"),
     "core.evaluation.evaluate": ("Evaluation", "GPUEvaluation", "Shard", "evaluate"),
@@ -105,11 +104,14 @@ _NAMES_OF = {
         "MissingExtraError",
         "UnitError",
     ),
-    "formats.check": ("check",),
-    "formats.fleet": ("read",),
-    "formats.plan": ("plan_of", "read_plan", "write_plan"),
-    "solver.solve": ("refine", "solve"),
+    "explain.explain": ("Explanation", "explain"),
+    "formats.plan.check": ("check",),
+    "formats.plan.io": ("plan_of", "read_plan", "write_plan"),
+    "formats.read": ("read",),
+    "size.size": ("Sizing", "size_fleet"),
+    "size.stock": ("Stock", "stock_of"),
     "solver.clock": ("Progress", "Watch"),
+    "solver.solve": ("refine", "solve"),
 }
 _HOME = {name: f"kvplace.{home}" for home, names in _NAMES_OF.items() for name in names}
 
@@ -127,3 +129,18 @@ def __getattr__(name: str) -> object:
 def __dir__() -> list[str]:
     """Return the public names, imported yet or not."""
     return sorted([*__all__, "__version__"])
+
+
+class _Package(ModuleType):
+    """Keeps a public function where a room has its name, such as `explain`.
+
+    The import system makes each room an attribute of this package. Where a public name is the
+    same, the attribute stays the public one; ``from kvplace.explain.x import y`` works as ever.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kvplace.core.evaluation.constraints import misfits
-from kvplace.formats.fleet import read
+from kvplace.formats.read import read
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared/data"

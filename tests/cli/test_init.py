@@ -7,8 +7,8 @@ import pytest
 
 from kvplace.cli.main import main
 from kvplace.facts.known_models import known_model
-from kvplace.formats.fleet import read
-from kvplace.formats.plan import read_plan
+from kvplace.formats.plan.io import read_plan
+from kvplace.formats.read import read
 
 pytest.importorskip("duckdb", reason="reading logs needs the extra 'logs'")
 

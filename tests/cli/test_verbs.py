@@ -15,7 +15,7 @@ import pytest
 
 import kvplace
 from kvplace.cli.main import main
-from kvplace.formats import fleet
+from kvplace.formats import read as reading
 from kvplace.solver import watch
 
 EXAMPLE = str(Path(__file__).parents[2] / "examples/open-models.yaml")
@@ -271,14 +271,14 @@ def test_a_small_plan_is_quick():
 
 
 def test_reading_a_file_is_not_counted_against_the_time_limit(monkeypatch, capsys):
-    now, read = [0.0], fleet.read  # a clock that only reading moves
+    now, read = [0.0], reading.read  # a clock that only reading moves
 
     def slow(*arguments, **options):
         now[0] += 1000.0
         return read(*arguments, **options)
 
     monkeypatch.setattr(watch, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    monkeypatch.setattr(fleet, "read", slow)
+    monkeypatch.setattr(reading, "read", slow)
     assert main(["plan", EXAMPLE, "--format", "json", "--time-limit", "10"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["seconds"] == 0

@@ -14,7 +14,7 @@ from kvplace.demand.client import Access
 from kvplace.demand.prometheus import read_prometheus
 from kvplace.demand.summary import summarise
 from kvplace.errors import InputError
-from kvplace.formats.fleet import read
+from kvplace.formats.read import read
 
 pytest.importorskip("httpx_retries", reason="reading Prometheus needs the extra 'prometheus'")
 pytestmark = pytest.mark.skipif(

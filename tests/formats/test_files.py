@@ -9,8 +9,8 @@ import pytest
 from kvplace.errors import InputError
 from kvplace.formats import files
 from kvplace.formats.files import read_text, write_atomic
-from kvplace.formats.fleet import read
-from kvplace.formats.plan import read_plan
+from kvplace.formats.plan.io import read_plan
+from kvplace.formats.read import read
 
 
 def fault_of(call, *arguments, **options):

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from kvplace.errors import InputError
-from kvplace.formats.fleet import parse_fleet, read
-from kvplace.formats.plan import plan_csv, plan_of, read_plan, write_plan
-from kvplace.formats.write import write_fleet
+from kvplace.formats.fleet.write import write_fleet
+from kvplace.formats.plan.io import plan_csv, plan_of, read_plan, write_plan
+from kvplace.formats.read import parse_fleet, read
 from kvplace.solver.solve import solve
 
 FLEET = """\

@@ -8,13 +8,13 @@ import jsonschema
 import pytest
 import yaml
 
-from kvplace.formats.fleet import parse_fleet
-from kvplace.formats.plan import plan_of, write_plan
-from kvplace.formats.plan_schema import PlanGPUPart, PlanPart
-from kvplace.formats.schema import FleetPart, ModelPart, NodePart
+from kvplace.formats.fleet.schema import FleetPart, ModelPart, NodePart
+from kvplace.formats.fleet.write import write_fleet
+from kvplace.formats.plan.io import plan_of, write_plan
+from kvplace.formats.plan.schema import PlanGPUPart, PlanPart
+from kvplace.formats.read import parse_fleet
 from kvplace.formats.schemas import schema_files, write_schemas
-from kvplace.formats.table import parse_table
-from kvplace.formats.write import write_fleet
+from kvplace.formats.tables.models_csv import parse_table
 from kvplace.solver.solve import solve
 
 ROOT = Path(__file__).parents[2]

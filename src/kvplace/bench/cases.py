@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from kvplace.bench.families import FAMILIES, Case, family
 from kvplace.errors import InputError
-from kvplace.formats.fleet import read
+from kvplace.formats.read import read
 
 __all__ = ["SUFFIXES", "cases_of"]
 
@@ -32,7 +32,7 @@ def cases_of(
     objectives
         For files: one case for each; the file's own load where none is given.
     gpus
-        For a table of models, as `kvplace.formats.fleet.read` takes it.
+        For a table of models, as `kvplace.formats.read.read` takes it.
 
     Raises
     ------

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from kvplace import __version__
+from kvplace._version import __version__
 
 __all__ = ["environment"]
 

@@ -139,7 +139,7 @@ def command(
     """
     from dataclasses import asdict
 
-    from kvplace import __version__
+    from kvplace._version import __version__
     from kvplace.bench.cases import cases_of
     from kvplace.bench.document import document, rows
     from kvplace.bench.environment import environment

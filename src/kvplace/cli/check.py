@@ -35,9 +35,9 @@ def command(
     the plan's own unless another is asked for. Exits with 1 and names every disagreement.
     """
     from kvplace.cli.output import emit
-    from kvplace.formats.check import check
-    from kvplace.formats.fleet import read
-    from kvplace.formats.plan import read_plan
+    from kvplace.formats.plan.check import check
+    from kvplace.formats.plan.io import read_plan
+    from kvplace.formats.read import read
     from kvplace.report.checked import checked_csv, checked_json, checked_table
 
     stated = read_plan(plan)

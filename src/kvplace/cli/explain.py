@@ -41,13 +41,13 @@ def command(
     changed fleet. With a PLAN, that one is explained, else the best that is found. Without
     --time-limit it takes 30 seconds at most. Exits with 3 where no placement exists.
     """
-    from kvplace.advice.explain import explain
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit, look
     from kvplace.cli.run import watched
     from kvplace.errors import InputError
-    from kvplace.formats.fleet import read
-    from kvplace.formats.plan import read_plan
+    from kvplace.explain.explain import explain
+    from kvplace.formats.plan.io import read_plan
+    from kvplace.formats.read import read
     from kvplace.report.explained import explained_csv, explained_json, explained_table
     from kvplace.report.summary import summary
 

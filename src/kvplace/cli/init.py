@@ -115,10 +115,10 @@ def command(
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit
     from kvplace.formats.files import read_text
-    from kvplace.formats.start.deployment import read_deployment
-    from kvplace.formats.start.gather import Wishes, gather_models
-    from kvplace.formats.start.hosts import gather_nodes
-    from kvplace.formats.start.text import fleet_text
+    from kvplace.scaffold.deployment import read_deployment
+    from kvplace.scaffold.fleet_text import fleet_text
+    from kvplace.scaffold.hosts import gather_nodes
+    from kvplace.scaffold.models import Wishes, gather_models
 
     listed = (name.strip() for group in models for name in group.split(","))
     names = list(dict.fromkeys(name for name in listed if name))
@@ -142,7 +142,7 @@ def command(
     found, notes = gather_models(names, groups, demand, wishes, deployment)
     text = fleet_text(groups, found, _head(demand, existing))
     if current is not None and deployment is not None:
-        from kvplace.formats.start.running import running_table
+        from kvplace.scaffold.running import running_table
 
         named = dict(zip(names, (model.name for model in found), strict=True))
         emit(running_table(deployment, groups[0], named), current, data=True)
@@ -201,9 +201,9 @@ def _aliases(pairs: tuple[str, ...]) -> dict[str, str]:
 
 def _head(demand: "DemandSummary | None", existing: str | None) -> list[str]:
     """Return the comments at the top of the file."""
-    import kvplace
+    from kvplace._version import __version__
 
-    lines = [f"Written by kvplace init {kvplace.__version__}; edit it, then: kvplace plan FILE"]
+    lines = [f"Written by kvplace init {__version__}; edit it, then: kvplace plan FILE"]
     if existing:
         lines.append(f"Models and copies: what {existing} runs.")
     if demand is None:

@@ -21,7 +21,7 @@ from importlib import import_module
 
 import click
 
-from kvplace import __version__
+from kvplace._version import __version__
 from kvplace.cli.faults import fault_lines, say
 
 __all__ = ["VERBS", "main", "root"]

@@ -10,7 +10,7 @@ from kvplace.cli.faults import say
 
 if TYPE_CHECKING:
     from kvplace.core.result import Result
-    from kvplace.formats.stated import PlanStep
+    from kvplace.formats.plan.stated import PlanStep
     from kvplace.report.table import Look
 
 __all__ = ["emit", "look", "print_result"]
@@ -75,7 +75,7 @@ def print_result(
     Without a placement the reasons go to stderr, and only JSON is still written: it holds the
     evidence that there is none.
     """
-    from kvplace.formats.arrow import is_parquet
+    from kvplace.formats.tables.arrow import is_parquet
     from kvplace.report.summary import reasons, summary
 
     if result.placement is None:
@@ -86,8 +86,8 @@ def print_result(
         say(f"kvplace: {summary(result)}")
         return _INFEASIBLE if result.status == "infeasible" else _NOT_FOUND
     if output is not None and is_parquet(output):
-        from kvplace.formats.columns_plan import plan_bytes
         from kvplace.formats.files import write_atomic
+        from kvplace.formats.plan.parquet import plan_bytes
 
         write_atomic(output, plan_bytes(result))
         if not quiet:
@@ -108,7 +108,7 @@ def _emit_plan(
     result: "Result", form: str, output: str | None, steps: "Sequence[PlanStep]"
 ) -> None:
     """Write a result as a plan file or as one row per shard."""
-    from kvplace.formats.plan import plan_csv, plan_of, write_plan
+    from kvplace.formats.plan.io import plan_csv, plan_of, write_plan
 
     plan = plan_of(result, steps)
     emit(write_plan(plan) if form == "json" else plan_csv(plan), output, data=True)

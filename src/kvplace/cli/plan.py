@@ -71,7 +71,7 @@ def command(
     """
     from kvplace.cli.output import print_result
     from kvplace.cli.run import History, watched
-    from kvplace.formats.fleet import read
+    from kvplace.formats.read import read
     from kvplace.solver.solve import solve
 
     history = History()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from kvplace.core.evaluation.evaluate import Evaluation
     from kvplace.core.placement import Placement
     from kvplace.core.problem import Problem
-    from kvplace.formats.stated import Plan
+    from kvplace.formats.plan.stated import Plan
 
 __all__ = ["Loaded", "fleet_option", "load", "load_other"]
 
@@ -71,11 +71,11 @@ def load(path: str, fleet: str | None, gpus: str | None = None) -> Loaded:
     """
     from kvplace.core.evaluation.evaluate import evaluate
     from kvplace.errors import Fault, InputError
-    from kvplace.formats.check import check
-    from kvplace.formats.fleet import read
-    from kvplace.formats.plan import read_plan
-    from kvplace.formats.plan_problem import problem_of
-    from kvplace.formats.stated import Plan
+    from kvplace.formats.plan.check import check
+    from kvplace.formats.plan.io import read_plan
+    from kvplace.formats.plan.problem import problem_of
+    from kvplace.formats.plan.stated import Plan
+    from kvplace.formats.read import read
 
     stated = read_plan(path)
     plan = stated if isinstance(stated, Plan) else None

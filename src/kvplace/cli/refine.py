@@ -85,8 +85,8 @@ def command(
     from kvplace.cli.output import print_result
     from kvplace.cli.run import History, watched
     from kvplace.errors import InputError
-    from kvplace.formats.fleet import read
-    from kvplace.formats.plan import read_plan
+    from kvplace.formats.plan.io import read_plan
+    from kvplace.formats.read import read
     from kvplace.solver.solve import refine
 
     history = History()

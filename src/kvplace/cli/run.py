@@ -11,7 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kvplace.formats.stated import PlanStep
+    from kvplace.formats.plan.stated import PlanStep
     from kvplace.solver.clock import Progress, Watch
 
 __all__ = ["History", "watched"]
@@ -85,7 +85,7 @@ class History:
 
     def steps(self) -> "tuple[PlanStep, ...]":
         """Return what was kept, oldest first."""
-        from kvplace.formats.stated import PlanStep
+        from kvplace.formats.plan.stated import PlanStep
 
         return tuple(PlanStep(step.seconds, step.value, step.bound) for step in self._steps)
 

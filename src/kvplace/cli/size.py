@@ -92,16 +92,16 @@ def command(
     Without --time-limit it takes 60 seconds at most. Exits with 3 where no number is enough at
     any growth.
     """
-    from kvplace.advice.size import size_fleet
-    from kvplace.advice.stock import stock_of
-    from kvplace.advice.target import parse_target
     from kvplace.cli.output import emit, look
     from kvplace.cli.run import watched
     from kvplace.errors import InputError
-    from kvplace.formats.fleet import read
-    from kvplace.formats.gpus import parse_gpus
-    from kvplace.formats.prices import read_prices
+    from kvplace.formats.fleet.gpu_groups import parse_gpus
+    from kvplace.formats.fleet.prices import read_prices
+    from kvplace.formats.read import read
     from kvplace.report.sized import sized_csv, sized_json, sized_table
+    from kvplace.size.size import size_fleet
+    from kvplace.size.stock import stock_of
+    from kvplace.size.target import parse_target
 
     try:
         aim = parse_target(target)

@@ -1,7 +1,8 @@
 """GPU, Node, Fleet: what there is to place on."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kvplace.errors import Fault, InputError
@@ -75,6 +76,21 @@ class Node:
 
     def __post_init__(self) -> None:
         _check_amounts(f"node {self.name!r}", self.resources)
+
+    @property
+    def shape(self) -> Hashable:
+        """What makes nodes alike: equal GPUs, links and resources. Names and labels may differ."""
+        gpus = tuple(
+            (g.type, g.memory_bytes, g.reserve_bytes, g.link, tuple(sorted(g.resources.items())))
+            for g in self.gpus
+        )
+        return gpus, tuple(sorted(self.resources.items()))
+
+    @property
+    def contents(self) -> str:
+        """Its GPUs by type, such as ``8 x H100-SXM-80GB``."""
+        types = Counter(gpu.type for gpu in self.gpus)
+        return ", ".join(f"{number} x {kind}" for kind, number in types.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Files in and out: the fleet file, spreadsheets, the plan file."""
+"""Files in and out: the fleet file, tables of models, the plan file."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from kvplace.formats.plan_schema import PlanPart
-from kvplace.formats.schema import FleetPart
+from kvplace.formats.fleet.schema import FleetPart
+from kvplace.formats.plan.schema import PlanPart
 
 __all__ = ["schema_files", "write_schemas"]
 

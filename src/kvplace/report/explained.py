@@ -2,15 +2,15 @@
 
 from textwrap import wrap
 
-from kvplace.advice.bottleneck import Bottleneck
-from kvplace.advice.clash import Clash
-from kvplace.advice.explain import Explanation
-from kvplace.advice.levers import Lever
-from kvplace.advice.repairs import Repair
-from kvplace.advice.words import clash_in_words, demand_in_words, room_of
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status
+from kvplace.explain.bottleneck import Bottleneck
+from kvplace.explain.clash import Clash
+from kvplace.explain.explain import Explanation
+from kvplace.explain.levers import Lever
+from kvplace.explain.repairs import Repair
+from kvplace.explain.words import clash_in_words, demand_in_words, room_of
 from kvplace.report.differences import change_in_words
 from kvplace.report.scores import Cell, rows_csv, rows_json
 from kvplace.report.summary import format_kvpr, reasons, summary

@@ -4,7 +4,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-import kvplace
+from kvplace._version import __version__
 from kvplace.errors import MissingExtraError
 from kvplace.report.differences import Differences, change_in_words, counts, next_difference
 from kvplace.report.page_charts import convergence_chart, profile_chart
@@ -46,7 +46,7 @@ def page(
     occupancy = subject.occupancy
     title = _count(values["models_count"], "model") + " on " + _count(values["count"], "GPU")
     return template.render(
-        version=kvplace.__version__,
+        version=__version__,
         title=f"Plan {clean(subject.name)}: {title}" if subject.name else f"Plan: {title}",
         css=_text("page.css"),
         js=_text("page.js"),

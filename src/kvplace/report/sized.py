@@ -2,13 +2,13 @@
 
 import math
 
-from kvplace.advice.size import Cell, Size, Sizing
-from kvplace.advice.stock import Mix, Stock
 from kvplace.report.scores import Cell as Field
 from kvplace.report.scores import rows_csv, rows_json, rows_table
 from kvplace.report.summary import format_kvpr
 from kvplace.report.table import Look
 from kvplace.report.text import clean
+from kvplace.size.size import Cell, Size, Sizing
+from kvplace.size.stock import Mix, Stock
 
 __all__ = ["sized_csv", "sized_json", "sized_table"]
 

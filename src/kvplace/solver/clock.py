@@ -1,12 +1,13 @@
-"""When to stop, and who is told how far it is."""
+"""When to stop, and who is told how far it is; a shorter run inside a longer one."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from kvplace.core.result import Stop, relative_gap
 
-__all__ = ["Progress", "Watch"]
+__all__ = ["Progress", "Watch", "Within"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +98,44 @@ class Watch:
         self._bound = self._bound if bound is None else max(bound, self._bound)
         if self._listener is not None:
             self._listener(Progress(phase, self._value, self._bound, self.seconds))
+
+
+class Within(Watch):
+    """The watch of one solver run among several that share the time of an outer watch.
+
+    Parameters
+    ----------
+    outer
+        Watch of the whole; when it ends, so does this run.
+    seconds
+        Limit of this run; None for no limit of its own.
+    enough
+        The run ends once the value is at most this.
+    hopeless
+        The run ends once the bound is above this.
+    """
+
+    def __init__(
+        self,
+        outer: Watch,
+        seconds: float | None = None,
+        *,
+        enough: float = -math.inf,
+        hopeless: float = math.inf,
+    ) -> None:
+        super().__init__(seconds, self._settle)
+        self._outer, self._enough, self._hopeless = outer, enough, hopeless
+
+    def _settle(self, progress: Progress) -> None:
+        if progress.value <= self._enough or progress.bound > self._hopeless:
+            self.interrupt()
+
+    @property
+    def left(self) -> float:
+        """Seconds until this run or the outer one ends."""
+        return min(super().left, self._outer.left)
+
+    @property
+    def stop(self) -> Stop | None:
+        """Why to stop now, or None to go on."""
+        return super().stop or self._outer.stop

@@ -1,0 +1,182 @@
+"""Changes to a problem, each a small step that somebody could really take."""
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from itertools import islice
+
+from kvplace.core.hardware import GPU, Fleet, Node
+from kvplace.core.model import Model, Replicas
+from kvplace.core.problem import Problem
+from kvplace.explain.words import count
+from kvplace.units import GIB, format_bytes
+
+__all__ = [
+    "Change",
+    "Effort",
+    "another_copy",
+    "higher_degree",
+    "more_nodes",
+    "node_kinds",
+    "smaller_weights",
+    "with_gpus",
+]
+
+
+class Effort(IntEnum):
+    """What a change takes, from a line in a file to money or a service less."""
+
+    PLAN = 0  # nothing but another placement
+    RULE = 1  # a line of the fleet file: a rule, a limit, a number of copies
+    ENGINE = 2  # another way to start the engine, or another checkpoint
+    HARDWARE = 3  # more GPUs
+    SERVICE = 4  # a model is served no longer
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One step, and the problem as it is after it.
+
+    Parameters
+    ----------
+    kind
+        What is done, for programs: ``replica``, ``weights``, ``degree``, ``gpus``, ``nodes``,
+        ``leave_out``, ``release`` and others.
+    subject
+        Name of the model, rule, node or GPU type it is done to.
+    text
+        What is done, for people.
+    effort
+        What it takes.
+    problem
+        The problem after it.
+    """
+
+    kind: str
+    subject: str
+    text: str
+    effort: Effort
+    problem: Problem
+
+
+def another_copy(problem: Problem, index: int, copies: int) -> Change:
+    """Allow a model one copy more than it has."""
+    model = problem.models[index]
+    allowed = Replicas(model.replicas.min, copies + 1, model.replicas.split)
+    text = f"a further copy of {model.name} (up to {copies + 1})"
+    changed = _with_model(problem, index, replace(model, replicas=allowed))
+    return Change("replica", model.name, text, Effort.RULE, changed)
+
+
+def smaller_weights(problem: Problem, index: int) -> Change:
+    """Halve the weights of a model, as FP8 does with what was BF16."""
+    model = problem.models[index]
+    text = (
+        f"FP8 weights for {model.name}: half of its {format_bytes(model.weights_bytes)}, "
+        "if they are 16 bits wide now"
+    )
+    halved = replace(model, weights_bytes=-(-model.weights_bytes // 2))
+    return Change("weights", model.name, text, Effort.ENGINE, _with_model(problem, index, halved))
+
+
+def higher_degree(problem: Problem, index: int) -> Change | None:
+    """Allow a model twice its highest tensor parallel degree; None where no link is so wide."""
+    model = problem.models[index]
+    degree = 2 * max(model.tensor_parallel)
+    allowed: dict[str, int] = {}
+    for gpu in problem.allowed(index):
+        link = problem.fleet.domain(gpu, "link") or ""
+        allowed[link] = allowed.get(link, 0) + 1
+    if degree > max(allowed.values(), default=0):
+        return None
+    degrees = (*model.tensor_parallel, degree)
+    text = f"tensor parallel {degree} for {model.name}"
+    changed = _with_model(problem, index, replace(model, tensor_parallel=degrees))
+    return Change("degree", model.name, text, Effort.ENGINE, changed)
+
+
+def node_kinds(fleet: Fleet) -> list[Node]:
+    """Return the first node of each kind that has a GPU."""
+    kinds: dict[Hashable, Node] = {}
+    for node in fleet.nodes:
+        if node.gpus:
+            kinds.setdefault(node.shape, node)
+    return list(kinds.values())
+
+
+def more_nodes(problem: Problem, like: Node, number: int = 1, *, single: bool = False) -> Change:
+    """Add hosts like one of the fleet.
+
+    Parameters
+    ----------
+    problem
+        What is changed.
+    like
+        The host to be like, labels included.
+    number
+        Hosts to add.
+    single
+        Give each only one GPU.
+    """
+    taken = {node.name for node in problem.fleet.nodes}
+    taken |= {gpu.id.partition("/")[0] for gpu in problem.fleet.gpus}
+    free = (name for name in _numbered("new") if name not in taken)
+    gpus = like.gpus[:1] if single else like.gpus
+    nodes = [
+        Node(
+            name,
+            tuple(replace(gpu, id=f"{name}/{i}") for i, gpu in enumerate(gpus)),
+            like.labels,
+            like.resources,
+        )
+        for name in islice(free, number)
+    ]
+    kind = like.gpus[0].type
+    if single:
+        size = format_bytes(like.gpus[0].usable_bytes)
+        text = f"{count(number, 'more GPU')} of type {kind} ({size} usable)"
+        named, subject = "gpus", kind
+    else:
+        text = f"{count(number, 'more node')} like {like.name} ({like.contents})"
+        named, subject = "nodes", like.name
+    fleet = Fleet((*problem.fleet.nodes, *nodes))
+    return Change(named, subject, text, Effort.HARDWARE, replace(problem, fleet=fleet))
+
+
+def with_gpus(
+    problem: Problem, like: Node, memory_gib: int, number: int = 1, *, inside: bool
+) -> Change:
+    """Add GPUs of whole GiB, inside a node or in further ones with the same labels."""
+    pattern = like.gpus[0]
+    taken = {gpu.id for gpu in problem.fleet.gpus} | {node.name for node in problem.fleet.nodes}
+    free = (name for name in _numbered(f"{like.name}/new") if name not in taken)
+    gpus = [
+        GPU(name, pattern.type, memory_gib * GIB, link=pattern.link, resources=pattern.resources)
+        for name in islice(free, number)
+    ]
+    if inside:
+        nodes = tuple(
+            replace(node, gpus=(*node.gpus, *gpus)) if node.name == like.name else node
+            for node in problem.fleet.nodes
+        )
+        where = f" in node {like.name}" if len(nodes) > 1 else ""
+    else:
+        added = (Node(gpu.id, (gpu,), like.labels, like.resources) for gpu in gpus)
+        nodes = (*problem.fleet.nodes, *added)
+        where = ""
+    text = f"{count(number, 'more GPU')} of at least {memory_gib} GiB usable{where}"
+    return Change("gpus", pattern.type, text, Effort.HARDWARE, replace(problem, fleet=Fleet(nodes)))
+
+
+def _with_model(problem: Problem, index: int, model: Model) -> Problem:
+    """Return the problem with another model in that position."""
+    models = (*problem.models[:index], model, *problem.models[index + 1 :])
+    return replace(problem, models=models)
+
+
+def _numbered(stem: str) -> Iterator[str]:
+    """Yield names with a number, from 0 on."""
+    number = 0
+    while True:
+        yield f"{stem}-{number}"
+        number += 1

@@ -1,0 +1,141 @@
+"""How a model is launched, as files state it."""
+
+import re
+import shlex
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from kvplace.core.launch import ENGINES, Launch
+from kvplace.formats.validation.diagnostics import kind_of, shown
+from kvplace.formats.validation.fields import Name, Text, refuse_value, text, word
+from kvplace.formats.validation.models import Part
+
+__all__ = ["LaunchPart", "build_launch", "launch_data"]
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+_SECRET = re.compile(
+    r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|CREDENTIALS?|PRIVATE_KEY)(_|$)",
+    re.IGNORECASE,
+)
+_SECRET_FLAG = re.compile(r"--(api-key|admin-api-key|hf-token|ssl-keyfile-password)\b")
+
+
+def _argument(value: object) -> str:
+    """Accept one word of a command line; a number will do."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value or len(value) > 4096 or not value.isprintable():
+        refuse_value(f"must be one printable word of a command line, not {kind_of(value)}")
+    if _SECRET_FLAG.match(value):
+        name = "VLLM_API_KEY, HF_TOKEN or the like"
+        refuse_value(f"{shown(value)} would write a secret; name {name} under secrets instead")
+    return value
+
+
+def _arguments(value: object) -> object:
+    """Accept a list of words, or a line that a shell would split into them."""
+    if isinstance(value, str):
+        try:
+            value = shlex.split(value)
+        except ValueError as error:
+            refuse_value(f"{shown(value)} is not understood: {str(error).lower()}")
+    if not isinstance(value, list):
+        refuse_value(f'must be a list of words such as ["--max-model-len", 8192], not '
+                     f"{kind_of(value)}")  # fmt: skip
+    return [_argument(item) for item in value]
+
+
+def _variable(value: object) -> str:
+    """Accept the name of an environment variable."""
+    if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
+        refuse_value(f"{shown(value)} is no name of an environment variable; write it like HF_HOME")
+    return value
+
+
+def _environment(value: object) -> object:
+    """Accept a mapping of variables to texts or numbers, none of which looks like a secret."""
+    if not isinstance(value, dict):
+        refuse_value(
+            f"must be a mapping such as {{VLLM_LOGGING_LEVEL: INFO}}, not {kind_of(value)}"
+        )
+    accepted = {}
+    for name, content in value.items():
+        _variable(name)
+        if _SECRET.search(name):
+            refuse_value(f"{name} looks like a secret, which is never written; list it in secrets")
+        number = isinstance(content, int | float) and not isinstance(content, bool)
+        accepted[name] = str(content) if number else text(content)
+    return accepted
+
+
+_NAMED = {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
+_WORD = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "number"}]}
+
+
+class LaunchPart(Part):
+    """How the engine of a model is started; exports use it, placing does not."""
+
+    engine: Annotated[str, *word(*ENGINES)] = Field(default=ENGINES[0])
+    source: Text = Field(
+        default="", description="Hub id, directory or URL; by default the model's name."
+    )
+    image: Text = Field(default="", description="Container image; by default that of the export.")
+    venv: Text = Field(default="", description="Virtual environment that holds the engine.")
+    args: Annotated[
+        list[str],
+        BeforeValidator(_arguments),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": _WORD}]}),
+    ] = Field(default=[], description="Further arguments: a list of words, or one line.")
+    env: Annotated[
+        dict[str, str],
+        BeforeValidator(_environment),
+        WithJsonSchema(
+            {
+                "type": "object",
+                "propertyNames": _NAMED,
+                "additionalProperties": {"type": ["string", "number"]},
+            }
+        ),
+    ] = Field(default={}, description="Environment variables, written as they stand.")
+    secrets: list[Annotated[Name, BeforeValidator(_variable), WithJsonSchema(_NAMED)]] = Field(
+        default=[], description="Environment variables that are referenced, never written."
+    )
+
+    @model_validator(mode="after")
+    def _apart(self) -> "LaunchPart":
+        both = sorted(self.env.keys() & set(self.secrets))
+        if both:
+            refuse_value(f"{both[0]} is in env and in secrets; keep it in secrets")
+        return self
+
+
+def build_launch(part: LaunchPart | None, default: LaunchPart | None = None) -> Launch:
+    """Return the launch of a model: what it gives itself, else what the default gives."""
+    given: dict[str, Any] = {}
+    for source in (default, part):
+        if source is not None:
+            given |= {name: getattr(source, name) for name in source.model_fields_set}
+    return Launch(
+        engine=given.get("engine", ENGINES[0]),
+        source=given.get("source", ""),
+        image=given.get("image", ""),
+        venv=given.get("venv", ""),
+        args=tuple(given.get("args", ())),
+        env=tuple(sorted(given.get("env", {}).items())),
+        secrets=tuple(given.get("secrets", ())),
+    )
+
+
+def launch_data(launch: Launch) -> dict[str, Any]:
+    """Return what differs from the default, as plain data; empty where nothing does."""
+    data: dict[str, Any] = {
+        "engine": launch.engine if launch.engine != ENGINES[0] else "",
+        "source": launch.source,
+        "image": launch.image,
+        "venv": launch.venv,
+        "args": list(launch.args),
+        "env": dict(launch.env),
+        "secrets": list(launch.secrets),
+    }
+    return {key: value for key, value in data.items() if value}

@@ -1,0 +1,103 @@
+"""The nodes of a fleet file: counts written out, GPU memory from the catalogue."""
+
+from collections.abc import Sequence
+
+from kvplace.core.hardware import GPU, Node
+from kvplace.errors import InputError
+from kvplace.facts.catalogue import gpu_type
+from kvplace.formats.fleet.schema import GPUPart, NodePart
+from kvplace.formats.fleet.write import bytes_text
+from kvplace.formats.validation.diagnostics import Path, Report, shown
+from kvplace.formats.validation.fields import MAX_GPUS
+from kvplace.formats.validation.models import validate_list
+
+__all__ = ["build_nodes"]
+
+_Device = tuple[str, int, int, dict[str, float]]  # type, memory, reserve, resources of a GPU
+
+
+def build_nodes(parts: Sequence[NodePart | None], report: Report) -> tuple[Node, ...]:
+    """Return the nodes of a fleet; what is wrong is noted in the report."""
+    nodes: list[Node] = []
+    names: dict[str, int] = {}
+    total = 0
+    for index, part in enumerate(parts):
+        if part is None or report.full:
+            continue
+        path: Path = ("nodes", index)
+        devices = _devices(part, path, report)
+        hosts = 1 if part.count is None else part.count
+        total += hosts * _number_of_gpus(part)
+        if total > MAX_GPUS:
+            report.add((*path, "gpus"), f"the fleet has more than {MAX_GPUS:,} GPUs, the most here")
+            return ()
+        hosts_named = (
+            [part.name] if part.count is None else [f"{part.name}-{i}" for i in range(hosts)]
+        )
+        for name in hosts_named:
+            first = names.setdefault(name, index)
+            if first != index:
+                of = f"nodes[{first}]"
+                report.add((*path, "name"), f"{shown(name)} is already the name of {of}")
+                break
+            nodes.append(_node(name, devices, part))
+    return tuple(nodes)
+
+
+def _node(name: str, devices: list[_Device], part: NodePart) -> Node:
+    """Return one host."""
+    gpus = tuple(
+        GPU(
+            f"{name}/{i}", type_, memory, reserve,
+            str(i // part.link_size) if part.link_size else "", resources,
+        )
+        for i, (type_, memory, reserve, resources) in enumerate(devices)
+    )  # fmt: skip
+    return Node(name, gpus, dict(part.labels), dict(part.resources))
+
+
+def _number_of_gpus(part: NodePart) -> int:
+    return len(part.gpus) if isinstance(part.gpus, list) else int(part.gpus)
+
+
+def _devices(part: NodePart, path: Path, report: Report) -> list[_Device]:
+    """Return the GPUs of one node; none where one is faulty."""
+    if not isinstance(part.gpus, list):
+        if part.gpu is None:
+            example = "{type: H200-SXM-141GB, memory: 139.8GiB}"
+            report.add((*path, "gpu"), f"is missing; write it like gpu: {example}")
+            return []
+        device = _device(part.gpu, (*path, "gpu"), report)
+        return [] if device is None or part.gpus > MAX_GPUS else [device] * part.gpus
+    if part.gpu is not None:
+        report.add((*path, "gpu"), "is for a node that counts its GPUs; this one lists them")
+    listed = validate_list(GPUPart, part.gpus, (*path, "gpus"), report)
+    devices = [
+        None if gpu is None else _device(gpu, (*path, "gpus", i), report)
+        for i, gpu in enumerate(listed)
+    ]
+    return [] if None in devices else [device for device in devices if device is not None]
+
+
+def _device(part: GPUPart, path: Path, report: Report) -> _Device | None:
+    """Return type, memory and reserve of a GPU; None, and a fault, where one is wrong."""
+    memory = part.memory
+    if memory is None:
+        if part.type is None:
+            report.add(path, "has neither a type nor memory; write it like {memory: 80GiB}")
+            return None
+        try:
+            memory = gpu_type(part.type).memory_bytes
+        except InputError as error:
+            if error.source:  # the user's own catalogue is wrong, not this file
+                raise
+            report.add((*path, "type"), f"{error.faults[0].message}, or give its memory")
+            return None
+    if memory == 0:
+        report.add((*path, "memory"), "must be above 0B")
+        return None
+    if part.reserve >= memory:
+        message = f"{bytes_text(part.reserve)} is not less than the memory, {bytes_text(memory)}"
+        report.add((*path, "reserve"), message)
+        return None
+    return part.type or bytes_text(memory), memory, part.reserve, dict(part.resources)

@@ -1,0 +1,51 @@
+"""Prices of GPUs: a file that maps GPU types to what one costs per hour."""
+
+import math
+import os
+from collections.abc import Mapping
+
+from kvplace.formats.files import read_text
+from kvplace.formats.text.parse import parse_tree
+from kvplace.formats.validation.diagnostics import Report, kind_of, shown
+
+__all__ = ["parse_prices", "read_prices"]
+
+
+def read_prices(path: str | os.PathLike[str]) -> Mapping[str, float]:
+    """Read what a GPU of each type costs per hour, in any one currency.
+
+    Parameters
+    ----------
+    path
+        YAML or JSON: a mapping of types to numbers above 0, ``H100-SXM-80GB: 2.5``.
+
+    Raises
+    ------
+    InputError
+        With everything that is wrong with the file, each fault with its line.
+    """
+    name = os.fspath(path)
+    return parse_prices(read_text(name), name)
+
+
+def parse_prices(text: str, source: str = "") -> Mapping[str, float]:
+    """Read prices from the text of a file; as `read_prices`."""
+    tree = parse_tree(text, source)
+    report = Report(source, tree.line_of)
+    for fault in tree.faults:
+        report.add(fault.path, fault.message, fault.line)
+    if not tree.readable:
+        report.refuse()
+    if not isinstance(tree.data, dict) or not tree.data:
+        report.stop((), f"prices are a mapping of GPU types to numbers, not {kind_of(tree.data)}")
+    prices: dict[str, float] = {}
+    for name, price in tree.data.items():
+        if isinstance(price, bool) or not isinstance(price, int | float):
+            message = f"must be what one such GPU costs per hour, like 2.5, not {kind_of(price)}"
+            report.add((str(name),), message)
+        elif not 0 < price < math.inf:
+            report.add((str(name),), f"{shown(price)} is not a price above 0")
+        else:
+            prices[str(name)] = float(price)
+    report.refuse()
+    return prices

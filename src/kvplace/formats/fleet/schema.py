@@ -1,0 +1,213 @@
+"""What a fleet file may hold: kvplace.fleet/v1."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from kvplace.core.model import Attention, Split
+from kvplace.core.objective import Objective
+from kvplace.formats.fleet.launch import LaunchPart
+from kvplace.formats.fleet.rules import Names, RulePart
+from kvplace.formats.validation.fields import (
+    MAX_GPUS,
+    Amount,
+    AmountOrBytes,
+    BytesPerToken,
+    Count,
+    Degrees,
+    Duration,
+    Name,
+    Rate,
+    Resources,
+    Text,
+    Tokens,
+    count,
+    gpu_count,
+    refuse_value,
+    word,
+)
+from kvplace.formats.validation.models import Part
+
+__all__ = [
+    "FLEET_SCHEMA",
+    "DefaultsPart",
+    "DemandPart",
+    "FleetPart",
+    "GPUPart",
+    "ModelPart",
+    "NodePart",
+    "ReplicasPart",
+    "SLOPart",
+]
+
+FLEET_SCHEMA = "kvplace.fleet/v1"
+
+_Schema = Annotated[str, *word(FLEET_SCHEMA)]
+_Objective = Annotated[str, *word(*Objective)]
+
+
+class GPUPart(Part):
+    """A GPU; `type` or `memory` or both."""
+
+    type: Name | None = Field(default=None, description="Name of the hardware.")
+    memory: Amount | None = Field(
+        default=None,
+        description="What a process can allocate; by default what the catalogue says of the type.",
+    )
+    reserve: Amount = Field(default=0, description="Kept for others: neither weights nor KV cache.")
+    resources: Resources = Field(
+        default={}, description="Further capacities that its shards share, by name."
+    )
+
+
+def _gpus(value: object) -> object:
+    """Accept a count, or a list to be looked at GPU by GPU."""
+    return value if isinstance(value, list) else gpu_count(value)
+
+
+class NodePart(Part):
+    """A host, or `count` hosts alike."""
+
+    name: Name = Field(examples=["h200"])
+    count: Count | None = Field(
+        default=None, description="Hosts alike, named name-0, name-1 and so on."
+    )
+    gpus: Annotated[
+        Any,
+        BeforeValidator(_gpus),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "integer", "minimum": 1, "maximum": MAX_GPUS},
+                    {"type": "array", "items": GPUPart.model_json_schema(), "minItems": 1},
+                ]
+            }
+        ),
+    ] = Field(examples=["8"], description="GPUs that are all as `gpu` says, or each one by itself.")
+    gpu: GPUPart | None = Field(default=None, description="Every GPU of a node that counts them.")
+    labels: dict[Name, Text] = Field(default={}, description="Topology and other facts.")
+    link_size: Count | None = Field(
+        default=None,
+        description="GPUs in a row that share a fast link; by default all of the node.",
+    )
+    resources: Resources = Field(
+        default={}, description="Further capacities that the shards on its GPUs share, by name."
+    )
+
+
+class DemandPart(Part):
+    """What is asked of a model, all replicas together."""
+
+    requests_per_second: Rate = Field(examples=["2.1"])
+    prompt_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+
+
+class SLOPart(Part):
+    """Latency objectives."""
+
+    ttft: Duration | None = Field(default=None, description="Time to first token.")
+    tpot: Duration | None = Field(default=None, description="Time per output token.")
+    latency: Duration | None = Field(
+        default=None, description="Time of a whole request; by default ttft + output_tokens x tpot."
+    )
+
+
+class ReplicasPart(Part):
+    """How many copies the planner may choose, both ends included."""
+
+    min: Count = 1
+    max: Count = Field(examples=["8"])
+    split: Annotated[str, *word(*Split)] = Field(
+        default=Split.EVEN, description="How demand is divided: even, or by capacity of the GPUs."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min > self.max:
+            refuse_value(f"min {self.min} is above max {self.max}")
+        return self
+
+
+def _replicas(value: object) -> object:
+    """Accept a number of copies for a range of one."""
+    return value if isinstance(value, dict) else dict.fromkeys(("min", "max"), count(value))
+
+
+class ModelPart(Part):
+    """A model to be served."""
+
+    name: Name = Field(examples=["org/model"])
+    weights: Amount = Field(examples=["14.958GiB"], description="One copy, before any split.")
+    kv_bytes_per_token: BytesPerToken | None = None
+    kv_bytes_per_sequence: AmountOrBytes = Field(
+        default=0, description="Fixed state of one running request besides its tokens."
+    )
+    tensor_parallel: Degrees = Field(
+        default=(1,), description="Degree, or a list of allowed degrees."
+    )
+    attention: Annotated[str, *word(*Attention)] = Field(
+        default=Attention.GROUPED,
+        description="grouped: KV heads split over the ranks; mla: whole on every rank.",
+    )
+    kv_heads: Count | None = Field(
+        default=None, description="KV heads of grouped attention; by default KV splits evenly."
+    )
+    gpu_types: Names | None = Field(
+        default=None, description="GPU types that it may run on; by default all."
+    )
+    resources: Resources = Field(
+        default={}, description="What each shard takes of further capacities, by name."
+    )
+    replicas: Annotated[
+        ReplicasPart,
+        BeforeValidator(_replicas),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "integer", "minimum": 1},
+                    ReplicasPart.model_json_schema(),
+                ]
+            }
+        ),
+    ] = ReplicasPart(min=1, max=1)
+    demand: DemandPart = Field(examples=["{requests_per_second: 2.1}"])
+    slo: SLOPart = SLOPart()
+    overhead: Amount | None = Field(
+        default=None,
+        description="Of each engine process on each GPU; by default as `defaults` says.",
+    )
+    min_kv: Amount = Field(default=0, description="KV memory that the model must be left at least.")
+    launch: LaunchPart | None = Field(
+        default=None, description="How its engine is started; what it leaves out `defaults` gives."
+    )
+
+    @model_validator(mode="after")
+    def _heads(self) -> Self:
+        if self.kv_heads is not None and self.attention == Attention.MLA:
+            refuse_value("kv_heads has no place beside attention: mla; leave one of them out")
+        return self
+
+
+class DefaultsPart(Part):
+    """Values for models that do not give their own."""
+
+    overhead: Amount | None = Field(default=None, description="1.5GiB where not given.")
+    launch: LaunchPart | None = Field(default=None, description="How engines are started.")
+
+
+class FleetPart(Part):
+    """A fleet file: GPUs, and the models to place on them."""
+
+    model_config = ConfigDict(title=FLEET_SCHEMA)
+
+    schema_: _Schema = Field(alias="schema", examples=[FLEET_SCHEMA])
+    objective: _Objective | None = Field(
+        default=None, description="Load to plan for; by default what the models give enough for."
+    )
+    defaults: DefaultsPart = DefaultsPart()
+    nodes: list[NodePart] = Field(examples=["[{name: h100, gpus: 8, gpu: {type: H100-SXM-80GB}}]"])
+    models: list[ModelPart] = Field(examples=["[{name: org/model, weights: 14.958GiB, ...}]"])
+    rules: list[RulePart] = Field(
+        default=[], description="What is demanded besides that everything fits."
+    )

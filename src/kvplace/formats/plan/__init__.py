@@ -1,0 +1,1 @@
+"""The plan file, kvplace.plan/v1: JSON, CSV and Parquet, in and out, and its check."""

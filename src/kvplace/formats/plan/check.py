@@ -1,0 +1,333 @@
+"""Check a plan against its problem: nothing that the plan states is taken on trust."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from kvplace.core.certificates.by_rule import RuleCertificate
+from kvplace.core.certificates.certificate import Certificate, check_certificate
+from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, evaluate
+from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
+from kvplace.core.result import Status, Stop, relative_gap, status_of
+from kvplace.formats.plan.check_parquet import certificate_of, differing_rows, number_of
+from kvplace.formats.plan.csv import PlanTable
+from kvplace.formats.plan.parquet import PlanColumns
+from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
+
+__all__ = ["Check", "Disagreement", "check"]
+
+TOLERANCE = 1e-12
+"""Relative difference of two floats that still counts as the same number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """One thing that a plan states and that is not so.
+
+    Parameters
+    ----------
+    path
+        Where in the plan, such as ``gpus[3].kvpr``.
+    message
+        What the plan states and what is found.
+    """
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What came of a check.
+
+    Parameters
+    ----------
+    disagreements
+        What is wrong with the plan; empty where nothing is.
+    verified
+        What was found to hold, in sentences.
+    evaluation
+        What the placement is really worth; None where the plan has none.
+    """
+
+    disagreements: tuple[Disagreement, ...]
+    verified: tuple[str, ...]
+    evaluation: Evaluation | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.disagreements
+
+    def __iter__(self) -> Iterator[Disagreement]:
+        return iter(self.disagreements)
+
+    def __len__(self) -> int:
+        return len(self.disagreements)
+
+
+def check(problem: Problem, plan: Plan | PlanTable | PlanColumns | Placement) -> Check:
+    """Recompute everything that a plan states, knowing nothing of the solver that made it.
+
+    Parameters
+    ----------
+    problem
+        What the plan is for. It must be under the plan's objective.
+    plan
+        A plan; or a plan's table or a bare placement, of which less is stated and checked.
+
+    Returns
+    -------
+    Check
+        Every disagreement, and what was verified. Whole numbers must be equal, others to a
+        relative 1e-12.
+    """
+    checker = _Checker(problem)
+    if isinstance(plan, Placement):
+        checker.check_placement(plan)
+    elif isinstance(plan, PlanTable):
+        checker.check_placement(plan.placement)
+        checker.check_rows(plan)
+    elif isinstance(plan, PlanColumns):
+        checker.check_columns(plan)
+    else:
+        checker.check_plan(plan)
+    return Check(tuple(checker.found), tuple(checker.verified), checker.evaluation)
+
+
+class _Checker:
+    """Collects disagreements while it goes through a plan."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.found: list[Disagreement] = []
+        self.verified: list[str] = []
+        self.evaluation: Evaluation | None = None
+
+    def differ(self, path: str, message: str) -> None:
+        self.found.append(Disagreement(path, message))
+
+    def compare(self, path: str, stated: object, found: object) -> None:
+        """Note where a stated value is not the one found."""
+        if isinstance(stated, float) and isinstance(found, int | float):
+            same = stated == found or math.isclose(stated, found, rel_tol=TOLERANCE)
+        else:
+            same = stated == found
+        if not same:
+            self.differ(path, f"the plan states {_shown(stated)}; it is {_shown(found)}")
+
+    def check_placement(self, placement: Placement, path: str = "placements") -> None:
+        """Evaluate the placement and note what it violates."""
+        self.evaluation = evaluate(self.problem, placement)
+        for violation in self.evaluation.violations:
+            self.differ(path, violation.message)
+        if self.evaluation.valid:
+            models, gpus = len(self.problem.models), len(self.problem.fleet.gpus)
+            self.verified.append(f"the placement of {models} models on {gpus} GPUs is valid")
+
+    def check_rows(self, table: PlanTable) -> None:
+        """Compare what each row of a table states."""
+        assert self.evaluation is not None
+        before = len(self.found)
+        real = {
+            (shard.model, shard.replica, shard.index): shard
+            for gpu in self.evaluation.gpus
+            for shard in gpu.shards
+        }
+        for number, row in enumerate(table.rows):
+            shard = real.get((row.model, row.replica, row.shard))
+            if shard is None:
+                continue  # its model or GPU is unknown, which is noted
+            if row.weights_bytes is not None:
+                self.compare(
+                    f"rows[{number}].weights_bytes", row.weights_bytes, shard.weights_bytes
+                )
+            if row.load is not None:
+                self.compare(f"rows[{number}].load", row.load, shard.load)
+        if len(self.found) == before:
+            self.verified.append("the weights and loads that the rows state are right")
+
+    def check_columns(self, plan: PlanColumns) -> None:
+        """Compare the rows of a plan in columns, and what else it states."""
+        self.check_placement(plan.placement_for(self.problem))
+        assert self.evaluation is not None
+        before = len(self.found)
+        for path, message in differing_rows(self.problem, plan, self.evaluation, TOLERANCE):
+            self.differ(path, message)
+        if len(self.found) == before:
+            self.verified.append("the weights and loads that the rows state are right")
+        if not plan.head:
+            return
+        objective = plan.head.get("objective")
+        objective = objective if isinstance(objective, dict) else {}
+        if objective.get("name") != self.problem.goal.value:
+            self.compare("objective.name", objective.get("name"), self.problem.goal.value)
+        elif plan.head.get("problem_digest") != self.problem.digest:
+            self.differ("problem_digest", "the plan is for another problem")
+        else:
+            self.verified.append("the plan is for this problem")
+        value, bound = self.evaluation.value, number_of(objective.get("bound"))
+        self.compare("objective.value", number_of(objective.get("value")), value)
+        self.compare("objective.gap", number_of(objective.get("gap")), relative_gap(value, bound))
+        stated = plan.head.get("certificate")
+        claim = None if stated is None else certificate_of(stated, self.problem)
+        method = str(objective.get("bound_method"))
+        self._check_claim(claim, bound, value, method)
+        self._check_status(str(plan.head.get("status")), str(plan.head.get("stop")), bound, method)
+
+    def check_plan(self, plan: Plan) -> None:
+        """Go through the whole plan."""
+        before = len(self.found)
+        if plan.objective != self.problem.goal:
+            self.compare("objective.name", plan.objective, self.problem.goal.value)
+        elif plan.problem_digest != self.problem.digest:
+            self.differ(
+                "problem_digest",
+                f"the plan is for another problem: it states {plan.problem_digest}; this "
+                f"problem's is {self.problem.digest}",
+            )
+        else:
+            self.verified.append("the plan is for this problem")
+        self._check_problem(plan)
+        if plan.placement.replicas or plan.gpus:
+            self.check_placement(plan.placement)
+            self._check_gpus(plan)
+        value = self.evaluation.value if self.evaluation else math.inf
+        self.compare("objective.value", plan.value, value)
+        self.compare("objective.gap", plan.gap, relative_gap(value, plan.bound))
+        if len(self.found) == before and self.evaluation:
+            self.verified.append("every number of every GPU is right")
+        self._check_bound(plan, value)
+        self._check_status(plan.status, plan.stop, plan.bound, plan.bound_method)
+
+    def _check_problem(self, plan: Plan) -> None:
+        """Compare the models and nodes that the plan carries; launches may differ."""
+        real = {model.name: model for model in self.problem.models}
+        for index, model in enumerate(plan.models):
+            found = real.pop(model.name, None)
+            if found is None:
+                self.differ(f"models[{index}]", f"{model.name!r} is no model left to place")
+            elif replace(model, launch=found.launch) != found:
+                self.differ(f"models[{index}]", f"{model.name!r} is stated otherwise than it is")
+        if plan.models and real:
+            self.differ("models", f"the plan leaves out {next(iter(real))!r}")
+        if not plan.nodes:
+            return
+        nodes = {node.name: PlanNode.of(node) for node in self.problem.fleet.nodes}
+        stated = {node.name: node for node in plan.nodes}
+        if len(stated) != len(plan.nodes) or stated.keys() != nodes.keys():
+            self.differ("nodes", "the plan states other nodes than the fleet has")
+            return
+        for index, part in enumerate(plan.nodes):
+            if _unordered(part) != _unordered(nodes[part.name]):
+                self.differ(f"nodes[{index}]", f"{part.name!r} is stated otherwise than it is")
+        if Counter(plan.rules) != Counter(self.problem.rules):
+            self.differ("rules", "the plan states other rules than there are")
+
+    def _check_gpus(self, plan: Plan) -> None:
+        """Compare the GPUs, in any order."""
+        assert self.evaluation is not None
+        stated: dict[str, int] = {}
+        for index, gpu in enumerate(plan.gpus):
+            if stated.setdefault(gpu.id, index) != index:
+                self.differ(f"gpus[{index}].id", f"{gpu.id!r} is already gpus[{stated[gpu.id]}]")
+        real = {gpu.id: gpu for gpu in self.evaluation.gpus}
+        for name, index in stated.items():
+            if name in real:
+                self._check_gpu(f"gpus[{index}]", plan.gpus[index], real[name])
+            else:
+                self.differ(f"gpus[{index}].id", f"{name!r} is no GPU of the fleet")
+        missing = [name for name in real if name not in stated]
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            self.differ("gpus", f"the plan leaves out {missing[0]!r}{more}")
+
+    def _check_gpu(self, path: str, stated: PlanGPU, real: GPUEvaluation) -> None:
+        """Compare one GPU."""
+        for name in ("type", "memory_bytes", "weights_bytes", "free_bytes", "load", "kvpr"):
+            self.compare(f"{path}.{name}", getattr(stated, name), getattr(real, name))
+        found = {(s.model, s.replica, s.index): s for s in real.shards}
+        for index, shard in enumerate(stated.shards):
+            inner = f"{path}.shards[{index}]"
+            match = found.pop((shard.model, shard.replica, shard.shard), None)
+            if match is None:
+                name = f"shard {shard.shard} of replica {shard.replica} of {shard.model!r}"
+                self.differ(inner, f"{name} is not placed here, or is listed twice")
+                continue
+            self.compare(f"{inner}.weights_bytes", shard.weights_bytes, match.weights_bytes)
+            self.compare(f"{inner}.load", shard.load, match.load)
+        for model, replica, rank in found:
+            message = f"shard {rank} of replica {replica} of {model!r} is placed here and left out"
+            self.differ(f"{path}.shards", message)
+
+    def _check_bound(self, plan: Plan, value: float) -> None:
+        """Check what the bound of a plan rests on."""
+        claim, proof = None, "exhaustive search" if plan.bound_method == "search" else "none"
+        if plan.certificate is not None:
+            proof = "certificate"
+            self.compare("certificate.method", plan.certificate.method, plan.bound_method)
+            claim = plan.certificate.for_problem(self.problem)
+        self.compare("proof", plan.proof, proof)
+        self._check_claim(claim, plan.bound, value, plan.bound_method)
+
+    def _check_claim(
+        self,
+        claim: Certificate | RuleCertificate | str | None,
+        bound: float,
+        value: float,
+        method: str,
+    ) -> None:
+        """Check a bound and its certificate, of which a text says why it is none."""
+        before = len(self.found)
+        if not bound <= value:
+            message = f"the bound {_shown(bound)} is above the value {_shown(value)}"
+            self.differ("objective.bound", message)
+        if claim is not None:
+            if not isinstance(claim, str) and not bound <= claim.threshold:
+                message = (
+                    f"the bound {_shown(bound)} is above the certificate's threshold "
+                    f"{_shown(claim.threshold)}"
+                )
+                self.differ("objective.bound", message)
+            why = claim if isinstance(claim, str) else check_certificate(self.problem, claim)
+            if why:
+                self.differ("certificate", f"it does not prove the bound: {why}")
+            sentence = f"the bound is proved by the certificate ({method})"
+        elif method == "search":
+            sentence = "the bound rests on an exhaustive search, which was not repeated"
+        else:
+            if bound > 0:
+                self.differ("objective.bound", f"nothing supports the bound {_shown(bound)}")
+            sentence = "no bound above 0 is stated"
+        if len(self.found) == before:
+            self.verified.append(sentence)
+
+    def _check_status(self, stated: str, stop: str, bound: float, method: str) -> None:
+        """Check that the status follows from the value and the bound."""
+        before = len(self.found)
+        if self.evaluation is None:
+            status = Status.INFEASIBLE if math.isinf(bound) else Status.UNKNOWN
+        else:
+            status = status_of(self.evaluation, bound, method)
+        self.compare("status", stated, status.value)
+        for ended, needs in ((Stop.OPTIMAL, Status.OPTIMAL), (Stop.INFEASIBLE, Status.INFEASIBLE)):
+            if stop == ended and status is not needs:
+                self.differ("stop", f"{stop!r} does not go with the status {status.value!r}")
+        if len(self.found) == before:
+            self.verified.append(f"the status {status.value!r} follows from value and bound")
+
+
+def _unordered(node: PlanNode) -> tuple[object, ...]:
+    """Return what a plan states of a node, free of the order of labels and resources."""
+    amounts = [dict(entries) for entries in node.gpu_resources]
+    return node.gpus, dict(node.labels), node.links, dict(node.resources), amounts
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message."""
+    return repr(value)

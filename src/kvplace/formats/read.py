@@ -1,0 +1,100 @@
+"""The fleet file, kvplace.fleet/v1, to a `Problem`."""
+
+import os
+from pathlib import Path, PurePath
+
+from kvplace.core.problem import Problem
+from kvplace.errors import InputError
+from kvplace.formats.files import MAX_FILE_BYTES, read_text
+from kvplace.formats.fleet.build import Assembly, objective_named
+from kvplace.formats.fleet.gpu_groups import parse_gpus
+from kvplace.formats.tables.arrow import is_parquet, read_columns
+from kvplace.formats.text.parse import parse_tree
+from kvplace.formats.validation.diagnostics import Report, kind_of
+
+__all__ = ["parse_fleet", "parse_gpus", "read"]
+
+
+def read(
+    path: str | os.PathLike[str], *, objective: str | None = None, gpus: str | None = None
+) -> Problem:
+    """Read a problem from a file.
+
+    Parameters
+    ----------
+    path
+        A kvplace.fleet/v1 file in YAML or JSON, or a models table: ``.csv`` or ``.parquet``.
+    objective
+        ``requests``, ``tokens`` or ``occupancy``; by default what the file says, or else
+        `kvplace.core.objective.default_objective`.
+    gpus
+        For a models table, and only for it: the GPUs, such as ``8x80GiB,4xH100-SXM-80GB``, or
+        the name of a Parquet file with a row per GPU.
+
+    Raises
+    ------
+    InputError
+        With everything that is wrong with the file, each fault with its path and line.
+    """
+    name = os.fspath(path)
+    if is_parquet(name) or PurePath(name).suffix.lower() == ".csv":
+        if gpus is None:
+            raise InputError("a models table needs its GPUs too: --gpus 8x80GiB", name)
+        return _read_table(name, gpus, objective)
+    if gpus is not None:
+        raise InputError(
+            "a fleet file names its GPUs itself; --gpus is for a table of models", name
+        )
+    return parse_fleet(read_text(name), name, objective=objective)
+
+
+def _read_table(name: str, gpus: str, objective: str | None) -> Problem:
+    """Read a problem from a table of models, by columns where it is large or made of them."""
+    large = not is_parquet(name) and _size_bytes(name) > MAX_FILE_BYTES
+    if not (is_parquet(name) or is_parquet(gpus) or large):
+        from kvplace.formats.tables.models_csv import parse_table  # noqa: PLC0415 - only for a table
+
+        return parse_table(read_text(name), gpus, name, objective=objective)
+    from kvplace.formats.tables.gpus_columns import nodes_of_columns  # noqa: PLC0415 - as above
+    from kvplace.formats.tables.models_columns import problem_of_columns  # noqa: PLC0415 - as above
+
+    wanted = objective_named(objective)
+    nodes = nodes_of_columns(read_columns(gpus), gpus) if is_parquet(gpus) else parse_gpus(gpus)
+    return problem_of_columns(read_columns(name), nodes, name, wanted)
+
+
+def _size_bytes(name: str) -> int:
+    """Return the size of a file; 0 where there is none, which reading it tells."""
+    try:
+        return Path(name).stat().st_size
+    except OSError:
+        return 0
+
+
+def parse_fleet(text: str, source: str = "", *, objective: str | None = None) -> Problem:
+    """Read a problem from the text of a fleet file.
+
+    Parameters
+    ----------
+    text
+        YAML, or JSON where `source` ends in ``.json``.
+    source
+        Name of the file, for messages.
+    objective
+        As in `read`.
+
+    Raises
+    ------
+    InputError
+        As in `read`.
+    """
+    wanted = objective_named(objective)
+    tree = parse_tree(text, source)
+    report = Report(source, tree.line_of)
+    for fault in tree.faults:
+        report.add(fault.path, fault.message, fault.line)
+    if not tree.readable:
+        report.refuse()
+    if not isinstance(tree.data, dict):
+        report.stop((), f"a fleet file is a mapping of keys, not {kind_of(tree.data)}")
+    return Assembly(tree.data, report, wanted).problem()

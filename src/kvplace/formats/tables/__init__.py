@@ -1,0 +1,1 @@
+"""Tables of models and GPUs, CSV or Parquet, to a `Problem`."""

@@ -1,0 +1,145 @@
+"""The models table: one row per model, numbers in the units that the column names say."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from kvplace.core.problem import Problem
+from kvplace.errors import InputError
+from kvplace.formats.fleet.build import Assembly, objective_named
+from kvplace.formats.fleet.gpu_groups import parse_gpus
+from kvplace.formats.fleet.schema import FLEET_SCHEMA
+from kvplace.formats.validation.csv_rows import read_rows
+from kvplace.formats.validation.diagnostics import Path, Report, path_text, shown
+
+__all__ = ["COLUMNS", "REQUIRED", "column_text", "parse_table", "row_model"]
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "name": ("name",),
+    "weights_gib": ("weights",),
+    "requests_per_second": ("demand", "requests_per_second"),
+    "slo_seconds": ("slo", "latency"),
+    "overhead_gib": ("overhead",),
+    "min_kv_gib": ("min_kv",),
+    "kv_bytes_per_token": ("kv_bytes_per_token",),
+    "prompt_tokens": ("demand", "prompt_tokens"),
+    "output_tokens": ("demand", "output_tokens"),
+    "ttft_seconds": ("slo", "ttft"),
+    "tpot_seconds": ("slo", "tpot"),
+    "tensor_parallel": ("tensor_parallel",),
+    "replicas": ("replicas",),
+}
+"""Each column and the key of a fleet file that it stands for."""
+
+REQUIRED = ("name", "weights_gib", "requests_per_second")
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
+_WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
+_SPAN = re.compile(r"([0-9]{1,9})\s*-\s*([0-9]{1,9})", re.ASCII)
+
+
+def parse_table(text: str, gpus: str, source: str = "", *, objective: str | None = None) -> Problem:
+    """Read a problem from a table of models.
+
+    Parameters
+    ----------
+    text
+        CSV with a header of `COLUMNS`; ``name``, ``weights_gib`` and ``requests_per_second`` are
+        required, and an empty cell is a value not given.
+    gpus
+        As in `kvplace.formats.fleet.gpu_groups.parse_gpus`.
+    source
+        Name of the file, for messages.
+    objective
+        As in `kvplace.formats.read.read`.
+
+    Raises
+    ------
+    InputError
+        With every fault of the table, each with its column and line, and of `gpus`.
+    """
+    wanted = objective_named(objective)
+    lines: list[int] = []
+
+    def line_of(path: Path) -> int | None:
+        row = path[1] if len(path) > 1 else None
+        return lines[row] if isinstance(row, int) and row < len(lines) else None
+
+    report = Report(source, line_of, column_text)
+    nodes = None
+    try:
+        nodes = parse_gpus(gpus)
+    except InputError as error:
+        if error.source:  # the user's own catalogue is wrong, not this option
+            raise
+        for fault in error.faults:
+            report.add((f"--gpus {shown(gpus)}",), fault.message)
+    optional = [column for column in COLUMNS if column not in REQUIRED]
+    models = []
+    for index, (cells, line) in enumerate(
+        read_rows(text, REQUIRED, optional, report, lambda row: ("models", row))
+    ):
+        lines.append(line)
+        models.append(row_model(cells, index, report))
+    data = {"schema": FLEET_SCHEMA, "nodes": [], "models": models}
+    return Assembly(data, report, wanted, nodes or ()).problem()
+
+
+def column_text(path: Path) -> str:
+    """Return a path with the name of the column in place of the keys of a fleet file."""
+    column = next((name for name, keys in COLUMNS.items() if keys == path[2:]), None)
+    if column is not None:
+        return path_text((*path[:2], column))
+    return str(path[0]) if len(path) == 1 else path_text(path)
+
+
+def row_model(cells: dict[str, str], index: int, report: Report) -> dict[str, Any]:
+    """Return a row as a model of a fleet file; a cell that is no number is noted, and 0."""
+    model: dict[str, Any] = {"demand": {}, "slo": {}}
+    for column, keys in COLUMNS.items():
+        cell = cells.get(column)
+        into = model[keys[0]] if len(keys) > 1 else model
+        if cell is not None:
+            try:
+                into[keys[-1]] = _value(column, cell)
+            except ValueError as error:
+                report.add(("models", index, *keys), str(error))
+        elif column in REQUIRED and not report.covers(("models", index)):
+            report.add(("models", index, *keys), "is empty")
+    return model
+
+
+def _value(column: str, cell: str) -> object:
+    """Return a cell as a fleet file would write it."""
+    if column in _OTHERS:
+        return _OTHERS[column](cell)
+    if not _NUMBER.fullmatch(cell):
+        raise ValueError(f"{shown(cell)} is not a number; the column names the unit")
+    unit = {"gib": "GiB", "seconds": "s"}.get(column.rpartition("_")[2])
+    return f"{cell}{unit}" if unit else float(cell)
+
+
+def _degrees(cell: str) -> list[int]:
+    wanted = "a degree such as 2, or degrees such as 1 2 4"
+    return [_whole(degree, wanted) for degree in cell.split()]
+
+
+def _replicas(cell: str) -> object:
+    span = _SPAN.fullmatch(cell)
+    if span:
+        return {"min": int(span[1]), "max": int(span[2])}
+    return _whole(cell, "a number of copies such as 1, or a span such as 1-8")
+
+
+def _whole(cell: str, wanted: str) -> int:
+    if not _WHOLE.fullmatch(cell):
+        raise ValueError(f"{shown(cell)} is not {wanted}")
+    return int(cell)
+
+
+_OTHERS: dict[str, Callable[[str], object]] = {
+    "name": str,
+    "kv_bytes_per_token": lambda cell: _whole(cell, "a whole number of bytes"),
+    "tensor_parallel": _degrees,
+    "replicas": _replicas,
+}
+"""Columns whose cells are not plain numbers with the unit of the column."""

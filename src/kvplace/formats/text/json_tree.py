@@ -1,0 +1,101 @@
+"""JSON text to a `Tree`. Lines are computed only when something is wrong."""
+
+import json
+import re
+from itertools import islice
+from typing import Any
+
+from kvplace.formats.text.builder import Builder
+from kvplace.formats.text.tree import MAX_DEPTH, MAX_VALUES, Tree, TreeFault
+
+__all__ = ["parse_json"]
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|\n|[^\s\[\]{},:"]+')
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_LONGEST_INT = 300  # digits; longer ones are far beyond every limit and become floats
+
+
+def parse_json(text: str) -> Tree:
+    """Read JSON; what is wrong is in the tree's `faults`, nothing is raised."""
+    doubled = False
+
+    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal doubled
+        data: dict[str, Any] = {}
+        for key, value in pairs:
+            data.setdefault(key, value)
+        doubled = doubled or len(data) < len(pairs)
+        return data
+
+    try:
+        try:
+            data = json.loads(text, object_pairs_hook=mapping)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:  # an integer of thousands of digits
+            data = json.loads(text, object_pairs_hook=mapping, parse_int=_integer)
+    except json.JSONDecodeError as error:
+        words = f"{error.msg[:1].lower()}{error.msg[1:]} (column {error.colno})"
+        fault = TreeFault((), f"not valid JSON: {words}", error.lineno)
+        return Tree(None, lambda: 1, (fault,), readable=False)
+    except RecursionError:
+        scan = _scan(text)
+        line = scan.faults[0].line if scan.faults else None
+        fault = TreeFault((), f"nested deeper than {MAX_DEPTH} levels", line)
+        return Tree(None, lambda: 1, (fault,), readable=False)
+    broken = bool(_SURROGATE.search(text)) and _broken(data)
+    if doubled or broken:
+        scan = _scan(text)
+        if not scan.faults:  # they come after what is looked at one by one
+            message = "a key is given twice, or half of a surrogate pair is given"
+            scan.faults.append(TreeFault((), message))
+        return Tree(data, lambda: scan.root_spot, tuple(scan.faults), readable=not broken)
+    return Tree(data, lambda: _scan(text).root_spot)
+
+
+def _integer(text: str) -> int | float:
+    """Read an integer; one beyond every limit of the formats becomes a float."""
+    return int(text) if len(text) <= _LONGEST_INT else float(text)
+
+
+def _broken(data: Any) -> bool:
+    """Whether some text holds half of a surrogate pair, which no file can hold."""
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return True
+    return False
+
+
+def _scan(text: str) -> Builder:
+    """Return the line of every value of a valid JSON text, doubled keys, broken characters.
+
+    Values after the first `MAX_VALUES` tokens are given the line of what holds them.
+    """
+    builder = Builder()
+    line = 1
+    for match in islice(_TOKEN.finditer(text), MAX_VALUES):
+        part = match[0]
+        start = part[0]
+        if start == "\n":
+            line += 1
+        elif start in "{[":
+            builder.open({} if start == "{" else [], line)
+            if not builder.wants_more:
+                break
+        elif start in "}]":
+            builder.close()
+        elif start not in ",:":
+            content = json.loads(part) if start == '"' else part
+            if builder.wants_key:
+                builder.key(content, line)
+                _refuse_surrogates(builder, content, line)
+            else:
+                _refuse_surrogates(builder, content, line)
+                builder.scalar(content, line)
+    return builder
+
+
+def _refuse_surrogates(builder: Builder, content: str, line: int) -> None:
+    if any("\ud800" <= character <= "\udfff" for character in content):
+        builder.fault("half of a surrogate pair is no character", line)

@@ -1,0 +1,136 @@
+"""YAML text to a `Tree`: plain data by the YAML 1.2 core rules, nothing clever.
+
+The text is taken event by event, so that anchors, aliases, tags, duplicate keys, further
+documents and deep nesting are refused where they stand and never expanded.
+"""
+
+import re
+from typing import Any
+
+import yaml
+from yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    DocumentStartEvent,
+    MappingStartEvent,
+    ScalarEvent,
+)
+from yaml.reader import ReaderError
+
+from kvplace.formats.text.builder import Builder
+from kvplace.formats.text.tree import MAX_VALUES, Tree, TreeFault
+from kvplace.formats.validation.diagnostics import shown
+
+__all__ = ["parse_yaml", "plain_value"]
+
+_Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml where it was built in
+
+_INT = re.compile(r"[-+]?[0-9]+")
+_OTHER_INT = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_SPECIAL = re.compile(r"([-+]?)\.(?:(inf|Inf|INF)|nan|NaN|NAN)")
+_WORDS = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_NUMBER_STARTS = frozenset("0123456789+-.")
+_LONGEST_INT = 64  # digits; longer ones are far beyond every limit and become floats
+
+
+def parse_yaml(text: str) -> Tree:
+    """Read YAML; what is wrong is in the tree's `faults`, nothing is raised."""
+    builder = Builder()
+    documents = taken = 0
+    try:
+        loader = _Loader(text)
+        while builder.wants_more and (event := loader.get_event()) is not None:
+            if isinstance(event, DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    line = _line(event)
+                    builder.fault("a second document starts here; keep one", line, last=True)
+            else:
+                _take(builder, event)
+            taken += 1
+            if taken > MAX_VALUES:
+                message = f"more than {MAX_VALUES:,} keys and values; write so large a file as JSON"
+                builder.fault(message, _line(event), last=True)
+        readable = builder.depth == 0 and taken <= MAX_VALUES
+    except yaml.MarkedYAMLError as error:
+        readable = False
+        mark = error.problem_mark or error.context_mark
+        detail = " ".join(part for part in (error.problem, error.context) if part)
+        place = mark.line + 1 if mark else None
+        builder.faults.append(TreeFault((), f"not valid YAML: {detail}", place))
+    except ReaderError as error:
+        readable = False
+        line = text.encode("utf-8", "replace")[: error.position].count(b"\n") + 1
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        message = f"not valid YAML: the character U+{code:04X} is not allowed"
+        builder.faults.append(TreeFault((), message, line))
+    except UnicodeEncodeError as error:
+        readable = False
+        line = text[: error.start].count("\n") + 1
+        builder.fault("half of a surrogate pair is no character", line)
+    spots = builder.root_spot
+    return Tree(builder.root, lambda: spots, tuple(builder.faults), readable)
+
+
+def plain_value(text: str) -> Any:
+    """Return what an unquoted scalar means by the core rules of YAML 1.2."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in _NUMBER_STARTS:
+        return text
+    value: Any = text
+    if _INT.fullmatch(text):
+        value = int(text) if len(text) <= _LONGEST_INT else float(text)
+    elif _FLOAT.fullmatch(text):
+        value = float(text)
+    elif _OTHER_INT.fullmatch(text):
+        value = int(text, 0) if len(text) <= _LONGEST_INT else float("inf")
+    elif special := _SPECIAL.fullmatch(text):
+        value = float(special[1] + ("inf" if special[2] else "nan"))
+    return value
+
+
+def _take(builder: Builder, event: Any) -> None:
+    """Hand one event to the builder."""
+    if isinstance(event, ScalarEvent):
+        line = _line(event)
+        if event.anchor or event.tag:
+            _refuse_extras(builder, event, line)
+        if builder.wants_key:
+            builder.key(event.value, line)
+        else:
+            builder.scalar(plain_value(event.value) if event.implicit[0] else event.value, line)
+    elif isinstance(event, CollectionStartEvent):
+        line = _line(event)
+        if event.anchor or event.tag:
+            _refuse_extras(builder, event, line)
+        builder.open({} if isinstance(event, MappingStartEvent) else [], line)
+    elif isinstance(event, CollectionEndEvent):
+        builder.close()
+    elif isinstance(event, AliasEvent):
+        line = _line(event)
+        name = shown(event.anchor)[1:-1]
+        is_key = builder.wants_key
+        builder.fault(f"the alias *{name} is not accepted; write the value out", line, last=is_key)
+        if not is_key:
+            builder.scalar(None, line)
+
+
+def _line(event: Any) -> int:
+    """Return the line where an event starts, from 1."""
+    return int(event.start_mark.line) + 1
+
+
+def _refuse_extras(builder: Builder, event: Any, line: int) -> None:
+    """Note the anchor and the tag of a value."""
+    if event.anchor:
+        name = shown(event.anchor)[1:-1]
+        builder.fault(f"the anchor &{name} is not accepted; remove it", line)
+    if event.tag:
+        builder.fault(f"the tag {shown(event.tag)} is not accepted; remove it", line)

@@ -1,0 +1,90 @@
+"""CSV text to rows with their lines; what is wrong with the table itself is told."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+
+from kvplace.formats.validation.diagnostics import Path, Report, nearest, shown
+
+__all__ = ["Row", "check_header", "read_rows"]
+
+Row = tuple[dict[str, str], int]
+"""Cells by column, without the empty ones, and the line of the row's end."""
+
+
+def read_rows(
+    text: str,
+    required: Sequence[str],
+    optional: Sequence[str],
+    report: Report,
+    path_of: Callable[[int], Path],
+) -> Iterator[Row]:
+    """Read a table with a header, row by row, up to its end or to more faults than are of use.
+
+    Parameters
+    ----------
+    text
+        Cells apart by commas; blank lines are skipped.
+    required, optional
+        Names of the columns; a required one must be in the header and filled in each row.
+    report
+        Where faults go; a faulty header is raised at once.
+    path_of
+        Returns the path of a row by its number, from 0.
+
+    Yields
+    ------
+    Row
+        Each row; one that is not as wide as the header is noted.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] | None = None
+    count = 0
+    try:
+        for cells in reader:
+            line = reader.line_num
+            if not any(cell.strip() for cell in cells):
+                continue
+            if header is None:
+                header = [cell.strip() for cell in cells]
+                check_header(header, required, optional, report, line)
+                continue
+            if len(cells) != len(header):
+                message = f"the row has {len(cells)} cells; the header names {len(header)} columns"
+                report.add(path_of(count), message, line)
+            filled = dict(zip(header, (cell.strip() for cell in cells), strict=False))
+            count += 1
+            yield {column: cell for column, cell in filled.items() if cell}, line
+            if report.full:
+                break
+    except csv.Error as error:
+        report.stop((), f"not valid CSV: {error}", reader.line_num)
+    if not count:
+        report.stop((), "the table has no rows" if header else "the table has no header", 1)
+
+
+def check_header(
+    header: list[str],
+    required: Sequence[str],
+    optional: Sequence[str],
+    report: Report,
+    line: int | None,
+) -> None:
+    """Refuse a header with unknown, doubled or missing columns."""
+    known = (*required, *optional)
+    separators = [mark for mark in ";\t|" if len(header) == 1 and mark in header[0]]
+    if separators:
+        report.stop((), f"cells must be apart by commas, not by {separators[0]!r}", line)
+    sound = True
+    for position, column in enumerate(header):
+        sound = sound and column in known and column not in header[:position]
+        if column not in known:
+            report.add((), f"unknown column {shown(column)}{nearest(column, known)}", line)
+        elif column in header[:position]:
+            report.add((), f"the column {column} is there twice", line)
+    for column in required:
+        if column not in header:
+            sound = False
+            report.add((), f"the column {column} is missing", line)
+    if not sound:
+        report.refuse()

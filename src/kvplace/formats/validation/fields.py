@@ -1,0 +1,277 @@
+"""The kinds of value that the files hold: each checks itself and says what to write instead."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
+
+from pydantic import BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from kvplace.errors import UnitError
+from kvplace.formats.validation.diagnostics import kind_of, nearest, shown
+from kvplace.units import MAX_BYTES, parse_bytes, parse_duration, parse_rate
+
+__all__ = [
+    "MAX_GPUS",
+    "Amount",
+    "AmountOrBytes",
+    "AnyInteger",
+    "BytesPerToken",
+    "Count",
+    "Degrees",
+    "Duration",
+    "Integer",
+    "Name",
+    "Number",
+    "NumberOrInfinity",
+    "Rate",
+    "Resources",
+    "Text",
+    "Tokens",
+    "count",
+    "gpu_count",
+    "refuse_value",
+    "word",
+]
+
+MAX_GPUS = 1_000_000
+"""GPUs and nodes of one fleet."""
+
+_LONGEST_NAME = 256
+_MAX_TOKENS = 1e9
+_MAX_BYTES_PER_TOKEN = 2**40
+_MAX_DEGREE = 1024
+
+
+def refuse_value(message: str) -> NoReturn:
+    """Refuse the value under validation with a sentence."""
+    raise PydanticCustomError("kvplace", "{message}", {"message": message})
+
+
+def name(value: object) -> str:
+    """Accept a text of 1 to 256 printable characters."""
+    if not isinstance(value, str):
+        hint = f'; put it in quotes: "{shown(value)}"' if isinstance(value, int | float) else ""
+        refuse_value(f"must be a text, not {kind_of(value)}{hint}")
+    if not value or len(value) > _LONGEST_NAME:
+        refuse_value(f"has {len(value):,} characters; 1 to {_LONGEST_NAME} are accepted")
+    if not value.isprintable():
+        bad = next(character for character in value if not character.isprintable())
+        refuse_value(f"{shown(value)} holds the unprintable character U+{ord(bad):04X}; remove it")
+    if value != value.strip():
+        refuse_value(f"{shown(value)} starts or ends with a space; remove it")
+    return value
+
+
+def text(value: object) -> str:
+    """Accept a text of up to 256 printable characters, also none."""
+    return "" if value == "" else name(value)
+
+
+def _quantity(value: object, parse: Callable[[str], Any], kind: str, *units: str) -> Any:
+    """Accept a number with its unit; `units` are those that a bare number may have meant."""
+    if isinstance(value, str):
+        try:
+            return parse(value)
+        except UnitError as error:
+            refuse_value(error.faults[0].message)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        meant = " or ".join(f"{shown(value)}{unit}" for unit in units)
+        refuse_value(f"{shown(value)} has no unit; write it like {meant}")
+    return refuse_value(f"must be {kind}, not {kind_of(value)}")
+
+
+def amount(value: object) -> Any:
+    """Accept an amount of memory."""
+    return _quantity(value, parse_bytes, "an amount of memory such as 14.958GiB", "GiB")
+
+
+def amount_or_bytes(value: object) -> Any:
+    """Accept an amount of memory, or a bare whole number of bytes."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _integer(value, 0, MAX_BYTES)
+    return amount(value)
+
+
+def duration(value: object) -> Any:
+    """Accept a duration."""
+    return _quantity(value, parse_duration, "a duration such as 572ms", "ms", "s")
+
+
+def rate(value: object) -> Any:
+    """Accept a rate with its unit, or a bare number per second."""
+    if isinstance(value, str) and any(unit in value for unit in "/"):
+        return _quantity(value, parse_rate, "a rate", "/s")
+    return _number(value, 1e12, "such as 2.1 (per second) or 126/min")
+
+
+def tokens(value: object) -> float:
+    """Accept a mean number of tokens."""
+    return _number(value, _MAX_TOKENS, "of tokens such as 891")
+
+
+def number(value: object) -> float:
+    """Accept a finite number of at least 0."""
+    return _number(value, float("inf"), "")
+
+
+def number_or_infinity(value: object) -> float:
+    """Accept a finite number of at least 0, or null for infinity."""
+    return float("inf") if value is None else number(value)
+
+
+def _number(value: object, most: float, like: str) -> float:
+    """Accept a finite number from 0 to `most`."""
+    wanted = f"a number {like}".rstrip()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        refuse_value(f"must be {wanted}, not {kind_of(value)}")
+    if value != value or abs(value) == float("inf"):  # noqa: PLR0124 - NaN
+        refuse_value(f"must be {wanted}, not {value}")
+    if value < 0:
+        refuse_value(f"{shown(value)} is negative; it starts at 0")
+    try:
+        converted = float(value)
+    except OverflowError:
+        refuse_value("is beyond every number that can be computed with")
+    if converted > most:
+        refuse_value(f"{shown(value)} is more than {most:,.0f}; check the number")
+    return converted
+
+
+def _integer(value: object, least: int, most: int | None) -> int:
+    """Accept a whole number; one written 8.0 is whole too."""
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not isinstance(value, int | float) or not whole:
+        refuse_value(f"must be a whole number, not {kind_of(value)}")
+    if value < least or (most is not None and value > most):
+        span = f"from {least} to {most:,}" if most is not None else f"of at least {least}"
+        refuse_value(f"must be a whole number {span}, not {shown(value)}")
+    return int(value)
+
+
+def bytes_per_token(value: object) -> int:
+    """Accept a bare whole number of bytes."""
+    if isinstance(value, str):
+        refuse_value(
+            f"must be a bare whole number of bytes such as 131072, not {kind_of(value)}; "
+            "its unit is in the key"
+        )
+    return _integer(value, 0, _MAX_BYTES_PER_TOKEN)
+
+
+def integer(value: object) -> int:
+    """Accept a whole number of at least 0."""
+    return _integer(value, 0, None)
+
+
+def any_integer(value: object) -> int:
+    """Accept a whole number of either sign."""
+    return _integer(value, -(2**63), None)
+
+
+def count(value: object) -> int:
+    """Accept a count of copies, from 1."""
+    return _integer(value, 1, MAX_GPUS)
+
+
+def gpu_count(value: object) -> int:
+    """Accept a count of GPUs or nodes."""
+    return _integer(value, 1, MAX_GPUS)
+
+
+def degrees(value: object) -> tuple[int, ...]:
+    """Accept one tensor parallel degree, or a list of different ones."""
+    listed = value if isinstance(value, list) else [value]
+    if not listed or len(listed) > _MAX_DEGREE:
+        refuse_value("must be a degree such as 2, or a list of degrees such as [1, 2, 4]")
+    accepted = [_integer(degree, 1, _MAX_DEGREE) for degree in listed]
+    if len(set(accepted)) < len(accepted):
+        refuse_value("names a degree twice")
+    return tuple(sorted(accepted))
+
+
+def word(*known: str) -> tuple[Any, ...]:
+    """Return the annotations of a text that is one of a few words."""
+    known = tuple(map(str, known))  # members of enums too
+
+    def check(value: object) -> str:
+        if value not in known:
+            wanted = known[0] if len(known) == 1 else f"one of {', '.join(known)}"
+            hint = nearest(value, known) if isinstance(value, str) and len(known) > 1 else ""
+            refuse_value(f"must be {wanted}, not {kind_of(value)}{hint.partition('; known')[0]}")
+        return str(value)
+
+    allowed = {"const": known[0]} if len(known) == 1 else {"enum": list(known)}
+    return _kind(check, type="string", **allowed)
+
+
+def _kind(check: Callable[[Any], Any], **json_schema: Any) -> tuple[Any, ...]:
+    """Return the annotations of a value that `check` accepts."""
+    return BeforeValidator(check), WithJsonSchema(json_schema)
+
+
+_UNSIGNED = r"^\s*\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*"
+_MEMORY = _UNSIGNED + r"(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB|Ki|Mi|Gi|Ti)\s*$"
+_RATE = _UNSIGNED + r"/(s|min|h|d)\s*$"
+
+Name = Annotated[str, *_kind(name, type="string", minLength=1, maxLength=_LONGEST_NAME)]
+Text = Annotated[str, *_kind(text, type="string", maxLength=_LONGEST_NAME)]
+Amount = Annotated[int, *_kind(amount, type="string", pattern=_MEMORY, examples=["14.958GiB"])]
+AmountOrBytes = Annotated[
+    int,
+    *_kind(
+        amount_or_bytes,
+        anyOf=[{"type": "string", "pattern": _MEMORY}, {"type": "integer", "minimum": 0}],
+    ),
+]
+Duration = Annotated[
+    float,
+    *_kind(
+        duration,
+        type="string",
+        pattern=_UNSIGNED + r"(us|ms|s|min|h|d)\s*$",
+        examples=["572ms"],
+    ),
+]
+Rate = Annotated[
+    float,
+    *_kind(
+        rate,
+        anyOf=[
+            {"type": "number", "minimum": 0, "maximum": 1e12},
+            {"type": "string", "pattern": _RATE, "examples": ["126/min"]},
+        ],
+    ),
+]
+Tokens = Annotated[float, *_kind(tokens, type="number", minimum=0, maximum=_MAX_TOKENS)]
+Resources = Annotated[
+    dict[
+        Annotated[str, *_kind(name, type="string", minLength=1)],
+        Annotated[float, *_kind(number, type="number", minimum=0)],
+    ],
+    "capacities by name",
+]
+BytesPerToken = Annotated[
+    int, *_kind(bytes_per_token, type="integer", minimum=0, maximum=_MAX_BYTES_PER_TOKEN)
+]
+Count = Annotated[int, *_kind(count, type="integer", minimum=1, maximum=MAX_GPUS)]
+Degrees = Annotated[
+    tuple[int, ...],
+    *_kind(
+        degrees,
+        anyOf=[
+            {"type": "integer", "minimum": 1, "maximum": _MAX_DEGREE},
+            {
+                "type": "array",
+                "items": {"type": "integer", "minimum": 1, "maximum": _MAX_DEGREE},
+                "minItems": 1,
+                "uniqueItems": True,
+            },
+        ],
+    ),
+]
+Integer = Annotated[int, *_kind(integer, type="integer", minimum=0)]
+AnyInteger = Annotated[int, *_kind(any_integer, type="integer")]
+Number = Annotated[float, *_kind(number, type="number", minimum=0)]
+NumberOrInfinity = Annotated[
+    float, *_kind(number_or_infinity, anyOf=[{"type": "number", "minimum": 0}, {"type": "null"}])
+]

@@ -1,0 +1,231 @@
+"""From names, demand and objectives to what goes into a new fleet file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kvplace.core.fact import Fact
+from kvplace.core.model import DEFAULT_OVERHEAD_BYTES
+from kvplace.demand.summary import DemandSummary, ModelDemand
+from kvplace.errors import Fault, InputError
+from kvplace.facts.cache import CacheLayout
+from kvplace.facts.find import find_facts
+from kvplace.facts.huggingface import ModelFacts
+from kvplace.scaffold.demand import demand_of, rate
+from kvplace.scaffold.deployment import Deployment
+from kvplace.scaffold.fleet_text import InitModel, InitNodes
+from kvplace.scaffold.kv_cache import cache_figures
+from kvplace.units import format_bytes
+
+__all__ = ["Wishes", "gather_models"]
+
+_ROOM = 0.1
+"""Share of the largest GPU that a shard should leave for KV cache when the degree is chosen."""
+_DEGREES = (1, 2, 4, 8, 16, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the user asked for beside models, GPUs and demand.
+
+    Parameters
+    ----------
+    ttft_seconds, tpot_seconds, latency_seconds
+        Objectives for every model; None for what was observed.
+    degree
+        Tensor parallel degree of every model; None for the smallest that fits.
+    replicas
+        Copies that the planner may choose.
+    aliases
+        Name in the demand of a model.
+    facts, kv_dtype
+        As in `kvplace.facts.find.find_facts`.
+    """
+
+    ttft_seconds: float | None = None
+    tpot_seconds: float | None = None
+    latency_seconds: float | None = None
+    degree: int | None = None
+    replicas: tuple[int, int] = (1, 1)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    facts: str = "auto"
+    kv_dtype: str = "auto"
+
+
+def gather_models(
+    names: Sequence[str],
+    nodes: Sequence[InitNodes],
+    demand: DemandSummary | None,
+    wishes: Wishes,
+    deployment: Deployment | None = None,
+) -> tuple[list[InitModel], list[str]]:
+    """Find out everything that a fleet file says of models.
+
+    Parameters
+    ----------
+    names
+        Directories or hub ids; where there is none, those of the demand.
+    nodes
+        GPUs that they are to run on.
+    demand
+        What is asked of them; None for standbys.
+    wishes
+        Objectives and choices.
+    deployment
+        What runs now: its degrees and numbers of copies are kept.
+
+    Returns
+    -------
+    tuple
+        The models, and notes for the user.
+
+    Raises
+    ------
+    InputError
+        A figure cannot be known: all models' faults at once.
+    """
+    asked = {model.model: model for model in demand.models} if demand else {}
+    names = list(dict.fromkeys(names)) or list(asked)
+    faults: list[Fault] = []
+    models: list[InitModel] = []
+    used: set[str] = set()
+    for name in names:
+        own = demand_of(name, asked, wishes.aliases) if demand else None
+        if demand and own is None:
+            known = ", ".join(list(asked)[:8]) + (", ..." if len(asked) > 8 else "")
+            faults.append(
+                Fault(
+                    f"no demand is named like it (there are {known}); pass --alias NAME={name}",
+                    name,
+                )
+            )
+        if own is not None:
+            used.add(own.model)
+        try:
+            facts = find_facts(name, wishes.facts, wishes.kv_dtype)
+            models.append(
+                _model(name, facts, own, nodes=nodes, wishes=wishes, deployment=deployment)
+            )
+        except InputError as error:
+            faults += [Fault(fault.message, fault.path or name) for fault in error.faults]
+    if faults:
+        raise InputError(faults)
+    left = [name for name in asked if name not in used]
+    notes = [f"demand of {', '.join(left)} is left out: no such model is named"] if left else []
+    return models, notes
+
+
+def _model(
+    name: str,
+    facts: ModelFacts,
+    own: ModelDemand | None,
+    *,
+    nodes: Sequence[InitNodes],
+    wishes: Wishes,
+    deployment: Deployment | None,
+) -> InitModel:
+    """Put one model together."""
+    degree = _degree(facts, nodes, wishes, deployment, name)
+    cached = cache_figures(facts, degree.value, own)
+    notes = list(cached.notes)
+    running = [i for i in deployment.instances if i.model == name] if deployment else []
+    low, high = wishes.replicas
+    copies = Fact((low, high), "as asked" if (low, high) != (1, 1) else "one copy")
+    if running:
+        copies = Fact((len(running), len(running)), f"copies that run now: {len(running)}")
+    asked_rate = Fact(0.0, "no demand was given: a standby; put its rate here")
+    if own is not None:
+        asked_rate = rate(own)
+        if own.peaks_with:
+            notes.append(f"peaks together with {', '.join(own.peaks_with[:5])}")
+    ttft, tpot, latency = _objectives(own, wishes, name)
+    return InitModel(
+        name=facts.name
+        if own is None and not running
+        else name.rstrip("/").rpartition("/")[2]
+        if "/" not in facts.name and name != facts.name
+        else name,
+        weights_bytes=facts.weights_bytes,
+        kv_bytes_per_token=cached.bytes_per_token,
+        kv_bytes_per_sequence=cached.bytes_per_sequence,
+        split=cached.split,
+        tensor_parallel=degree,
+        replicas=copies,
+        requests_per_second=asked_rate,
+        prompt_tokens=own.prompt_tokens if own else None,
+        output_tokens=own.output_tokens if own else None,
+        ttft_seconds=ttft,
+        tpot_seconds=tpot,
+        latency_seconds=latency,
+        notes=tuple(notes),
+    )
+
+
+def _degree(
+    facts: ModelFacts,
+    nodes: Sequence[InitNodes],
+    wishes: Wishes,
+    deployment: Deployment | None,
+    name: str,
+) -> Fact[int]:
+    """Return the tensor parallel degree: asked for, running, or the smallest that fits."""
+    if wishes.degree is not None:
+        facts.layout.bytes_per_token(wishes.degree)  # refuses a degree that does not divide
+        return Fact(wishes.degree, "as asked")
+    running = {i.degree for i in deployment.instances if i.model == name} if deployment else set()
+    if len(running) > 1:
+        raise InputError(
+            f"its copies run with the degrees {', '.join(map(str, sorted(running)))}; a model has "
+            "one here, so pass --tensor-parallel",
+            name,
+        )
+    if running:
+        return Fact(running.pop(), "as it runs now")
+    largest = max(group.memory_bytes.value for group in nodes)
+    most = max(group.gpus for group in nodes)
+    for degree in (d for d in _DEGREES if d <= most):
+        part = -(-facts.weights_bytes.value // degree) + DEFAULT_OVERHEAD_BYTES
+        if part <= (1 - _ROOM) * largest and _splits(facts.layout, degree):
+            reason = f"smallest degree that leaves {100 * _ROOM:.0f} % of a GPU for KV cache"
+            return Fact(degree, reason if degree > 1 else "fits one GPU")
+    raise InputError(
+        f"{format_bytes(facts.weights_bytes.value)} of weights fit no node: {most} GPUs of "
+        f"{format_bytes(largest)} at most",
+        name,
+    )
+
+
+def _splits(layout: CacheLayout, degree: int) -> bool:
+    try:
+        layout.bytes_per_token(degree)
+    except InputError:
+        return False
+    return True
+
+
+def _objectives(
+    own: ModelDemand | None, wishes: Wishes, name: str
+) -> tuple[Fact[float] | None, Fact[float] | None, Fact[float] | None]:
+    """Return the objectives: asked for, or else what was observed."""
+
+    def chosen(asked: float | None, observed: Fact[float] | None) -> Fact[float] | None:
+        if asked is not None:
+            return Fact(asked, "as asked")
+        if observed is None:
+            return None
+        return Fact(observed.value, f"observed: {observed.origin}; put your objective here")
+
+    ttft = chosen(wishes.ttft_seconds, own.latency.ttft_seconds if own else None)
+    tpot = chosen(wishes.tpot_seconds, own.latency.tpot_seconds if own else None)
+    latency = chosen(wishes.latency_seconds, None)
+    if own is not None and own.mean_rate > 0 and latency is None:
+        if ttft is None or tpot is None:
+            raise InputError(
+                "no latency objective is known; pass --ttft and --tpot, or --latency", name
+            )
+        if own.output_tokens is None:
+            raise InputError(
+                "the demand tells no output tokens, so the time of a request does not follow from "
+                "--ttft and --tpot; pass --latency, or name the column with --output-column",
+                name,
+            )
+    return ttft, tpot, latency

@@ -1,0 +1,133 @@
+"""What holds the worst GPU, and levers: every figure is that of a placement."""
+
+import random
+
+import pytest
+
+from kvplace.core.certificates.certificate import check_certificate
+from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.model import Replicas
+from kvplace.core.placement import Placement
+from kvplace.core.rules.pin import Pin
+from kvplace.core.rules.places import Places
+from kvplace.core.rules.together import Together
+from kvplace.errors import InputError
+from kvplace.explain.bottleneck import alone, bottleneck_of
+from kvplace.explain.changes import Effort
+from kvplace.explain.explain import explain
+from kvplace.explain.levers import find_levers
+from kvplace.solver.clock import Watch
+from kvplace.solver.solve import solve
+from made import fleet, model, problem
+from oracle_splits import solve_by_force
+from splits import random_split_problem
+
+
+def levers(problem_):
+    found = explain(problem_).levers
+    return {(lever.change.kind, lever.change.subject): lever for lever in found}
+
+
+def test_one_hot_model_gets_a_copy_or_smaller_weights_or_more_gpus():
+    # hot: 10 / (80 - 40) = 0.25, whatever the rest does; cold: 1 / (80 - 40) = 0.025.
+    found = levers(problem([model("hot", 40, 10.0), model("cold", 40)], fleet(80, 80, gpus=1)))
+    # FP8: 10 / (80 - 20). Without it cold alone is left. A copy does not fit: 40 + 40 = 80.
+    assert found["weights", "hot"].value == pytest.approx(10 / 60)
+    assert found["leave_out", "hot"].value == pytest.approx(1 / 40)
+    assert ("replica", "hot") not in found
+    assert ("gpus", "80GiB") not in found
+    assert found["weights", "hot"].gain == pytest.approx(1 - (10 / 60) / 0.25)
+
+
+def test_another_copy_and_a_higher_degree_where_there_is_room():
+    found = levers(problem([model("hot", 40, 10.0)], fleet(80, gpus=2)))
+    assert found["replica", "hot"].value == pytest.approx(5 / 40)
+    assert found["degree", "hot"].value == pytest.approx(5 / 60)
+    assert "up to 2" in found["replica", "hot"].change.text
+
+
+def test_a_rule_that_costs_is_a_lever():
+    pin = Pin(("hot",), places=Places(nodes=("h1",)))
+    found = levers(problem([model("hot", 20, 10.0)], fleet(80, 40), pin))
+    lever = found["release", "rules[0]"]
+    assert (lever.before, lever.value) == (pytest.approx(0.5), pytest.approx(10 / 60))
+    assert lever.change.text == "release the rule: 'hot' is pinned to node h1"
+    assert lever.change.effort is Effort.RULE
+
+
+def test_levers_come_from_the_best_to_the_least():
+    found = explain(
+        problem([model("hot", 30, 10.0), model("b", 30, 3.0)], fleet(80, gpus=2))
+    ).levers
+    values = [lever.value for lever in found]
+    assert values == sorted(values)
+    assert all(lever.value < lever.before for lever in found)
+
+
+def test_a_plan_that_is_not_the_best_is_told_so_first():
+    split = problem([model("a", 20, 2.0), model("b", 20, 2.0)], fleet(80, 80))
+    worse = Placement.single({"a": "h0/0", "b": "h0/0"})
+    found = explain(split, worse)
+    assert found.given.value == pytest.approx(4 / 40)
+    first = found.levers[0]
+    assert (first.change.kind, first.value) == ("plan", pytest.approx(2 / 60))
+    assert found.bottleneck.gpu.id == "h0/0"
+    assert all(lever.before == found.given.value for lever in found.levers)
+
+
+def test_a_plan_that_does_not_hold_is_refused():
+    with pytest.raises(InputError, match="has 0 replicas placed"):
+        explain(problem([model("a", 20)], fleet(80)), Placement(()))
+
+
+def test_what_holds_the_worst_gpu():
+    hot = problem([model("hot", 40, 10.0), model("cold", 40)], fleet(80, 80))
+    full = problem([model("a", 20, 2.0), model("b", 20, 2.0)], fleet(80))
+    packed = problem([model(name, 20, 2.0) for name in "abc"], fleet(80, 80))
+    causes = [bottleneck_of(p, solve(p).evaluation).cause for p in (hot, full, packed)]
+    assert [(cause.kind, cause.model) for cause in causes] == [
+        ("single-model", "hot"), ("fluid", ""), ("packing", ""),
+    ]  # fmt: skip
+    assert [cause.value for cause in causes] == [
+        pytest.approx(10 / 40), pytest.approx(4 / 40), pytest.approx(6 / 100),
+    ]  # fmt: skip
+
+
+def test_alone_takes_the_best_option():
+    split = model("a", 40, 8.0, tensor_parallel=(1, 2), replicas=Replicas(1, 2))
+    # Two copies of two shards: 8 / 2 / 2 = 2 on 80 - 20.
+    assert alone(problem([split], fleet(80, gpus=4)), 0) == pytest.approx(2 / 60)
+    assert alone(problem([split], fleet(80, gpus=1)), 0) == pytest.approx(8 / 40)
+    assert alone(problem([model("b", 90)], fleet(80)), 0) == float("inf")
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_figure_is_that_of_a_placement_and_no_bound_is_above_the_optimum(seed):
+    draw = random.Random(seed)
+    for _ in range(12):
+        drawn = random_split_problem(draw, models=3)
+        result = solve(drawn)
+        if result.placement is None:
+            continue
+        cause = bottleneck_of(drawn, result.evaluation).cause
+        truth = solve_by_force(drawn)
+        assert cause.value <= truth.value * (1 + 1e-9)
+        for lever in find_levers(drawn, result.placement):
+            changed = lever.change.problem
+            assert evaluate(changed, lever.result.placement).value == lever.value
+            certificate = lever.result.proof.certificate
+            assert certificate is None or check_certificate(changed, certificate) == ""
+            if len(changed.fleet.gpus) <= 7 and not any(rule.soft for rule in changed.rules):
+                assert lever.result.bound <= solve_by_force(changed).value * (1 + 1e-9)
+
+
+def test_nothing_helps_a_fleet_without_demand():
+    assert explain(problem([model("idle", 20, 0.0)], fleet(80))).levers == ()
+
+
+def test_an_interrupt_ends_it():
+    watch = Watch()
+    hot = problem([model("hot", 40, 10.0)], fleet(80, gpus=2), Together())
+    result = solve(hot)
+    watch.interrupt()
+    assert find_levers(hot, result.placement, watch) == ()

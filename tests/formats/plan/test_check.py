@@ -1,0 +1,167 @@
+"""check believes nothing: every number that is changed in a plan is named."""
+
+import copy
+import dataclasses
+import json
+
+import pytest
+
+from kvplace.core.placement import Placement, Replica
+from kvplace.formats.plan.check import check
+from kvplace.formats.plan.csv import parse_plan_table
+from kvplace.formats.plan.io import plan_csv, plan_of, write_plan
+from kvplace.formats.plan.read_json import parse_plan
+from kvplace.formats.read import parse_fleet
+from kvplace.solver.solve import solve
+
+FLEET = """\
+schema: kvplace.fleet/v1
+nodes: [{name: n, gpus: 2, gpu: {type: X, memory: 80GiB}}]
+models:
+  - {name: a, weights: 20GiB, overhead: 0B, demand: {requests_per_second: 6}, slo: {latency: 1s}}
+  - {name: b, weights: 30GiB, overhead: 0B, demand: {requests_per_second: 5}, slo: {latency: 1s}}
+  - {name: c, weights: 10GiB, overhead: 0B, demand: {requests_per_second: 1}, slo: {latency: 3s}}
+"""
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return parse_fleet(FLEET)
+
+
+@pytest.fixture(scope="module")
+def plan(problem):
+    return plan_of(solve(problem, solver="reference"))
+
+
+def leaves(data, path=()):
+    """Yield the path of every number and text in a plan."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from leaves(value, (*path, key))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from leaves(value, (*path, index))
+    else:
+        yield path
+
+
+def test_a_true_plan_agrees_and_says_what_was_verified(problem, plan):
+    found = check(problem, plan)
+    assert found.agrees
+    assert list(found) == []
+    assert found.verified[:3] == (
+        "the plan is for this problem",
+        "the placement of 3 models on 2 GPUs is valid",
+        "every number of every GPU is right",
+    )
+    assert found.verified[3] == f"the bound is proved by the certificate ({plan.bound_method})"
+    assert found.verified[4].startswith(f"the status {plan.status!r} follows")
+
+
+def test_the_order_of_the_models_in_the_file_does_not_matter(plan):
+    head, _, body = FLEET.partition("models:\n")
+    turned = head + "models:\n" + "\n".join(reversed(body.splitlines())) + "\n"
+    assert check(parse_fleet(turned), plan).agrees
+
+
+FREE = {"kvplace_version", "solver", "seed", "iterations", "seconds", "schema"}
+WORDS = {
+    "status": "unknown",
+    "stop": "infeasible",
+    "proof": "none",
+    "name": "tokens",
+    "bound_method": "counting",
+    "method": "counting",
+}
+
+
+def test_every_number_that_is_changed_is_named(problem, plan):
+    data = json.loads(write_plan(plan))
+    for path in leaves(data):
+        if path[0] in FREE or path[:2] == ("certificate", "prices"):
+            continue
+        changed = copy.deepcopy(data)
+        inner = changed
+        for step in path[:-1]:
+            inner = inner[step]
+        old = inner[path[-1]]
+        if isinstance(old, str):
+            new = WORDS.get(path[-1], old + "x")
+        else:
+            new = old + 1 if isinstance(old, int) else old * (1 + 1e-9) + 1e-9
+        if path[0] == "certificate" and path[-1] == "threshold":
+            new = old / 2
+        if path[-1] == "worth":
+            new = 10 * old + 10**30
+        inner[path[-1]] = new
+        found = check(problem, parse_plan(json.dumps(changed)))
+        assert not found.agrees, (path, old, new)
+
+
+def test_a_bound_without_a_sound_certificate_is_named(problem, plan):
+    certificate = plan.certificate
+    for damaged, words in [
+        (dataclasses.replace(certificate, prices={**certificate.prices, "z": 1}), "prices 'z'"),
+        (dataclasses.replace(certificate, prices={"a": 1}), "no price for 'b'"),
+        (dataclasses.replace(certificate, worths=()), "each size of memory"),
+        (dataclasses.replace(certificate, prices=dict.fromkeys("abc", 0)), "not above all GPUs"),
+    ]:
+        found = check(problem, dataclasses.replace(plan, certificate=damaged))
+        assert [d.path for d in found] == ["certificate"]
+        assert words in found.disagreements[0].message
+    bare = dataclasses.replace(plan, certificate=None, proof="none")
+    assert any("nothing supports the bound" in d.message for d in check(problem, bare))
+
+
+def test_an_exhaustive_search_is_told_apart_from_a_certificate(problem, plan):
+    searched = dataclasses.replace(
+        plan,
+        certificate=None,
+        proof="exhaustive search",
+        bound_method="search",
+        bound=plan.value,
+        gap=0.0,
+        status="optimal",
+    )
+    found = check(problem, searched)
+    assert found.agrees
+    assert "the bound rests on an exhaustive search, which was not repeated" in found.verified
+
+
+def test_a_lost_model_and_an_unknown_gpu_are_named(problem, plan):
+    lost = Placement((Replica("a", 0, ("n/0",)), Replica("b", 0, ("n/7",))))
+    messages = [d.message for d in check(problem, dataclasses.replace(plan, placement=lost))]
+    assert "'b' is on 'n/7', which is no GPU of the fleet" in messages
+    assert "'c' has 0 replicas placed; it must have 1" in messages
+
+
+def test_a_plan_for_another_problem_is_named(plan):
+    other = parse_fleet(FLEET.replace("30GiB", "31GiB"))
+    found = check(other, plan)
+    assert found.disagreements[0].path == "problem_digest"
+    assert any(d.path.endswith("weights_bytes") for d in found)
+
+
+def test_a_gpu_left_out_or_given_twice_is_named(problem, plan):
+    first, second = plan.gpus
+    assert "gpus" in [d.path for d in check(problem, dataclasses.replace(plan, gpus=(first,)))]
+    twice = dataclasses.replace(plan, gpus=(first, second, second))
+    assert "gpus[2].id" in [d.path for d in check(problem, twice)]
+
+
+def test_a_table_is_checked_as_far_as_it_goes(problem, plan):
+    text = plan_csv(plan)
+    assert check(problem, parse_plan_table(text)).agrees
+    weights = str(20 * 2**30)
+    found = check(problem, parse_plan_table(text.replace(weights, "5")))
+    assert [d.path for d in found] == ["rows[0].weights_bytes"]
+    assert check(problem, plan.placement).agrees
+
+
+def test_a_problem_that_cannot_be_placed_has_a_plan_that_agrees():
+    problem = parse_fleet(FLEET.replace("20GiB", "90GiB"))
+    plan = plan_of(solve(problem, solver="reference"))
+    assert plan.status == "infeasible"
+    assert check(problem, parse_plan(write_plan(plan))).agrees
+    assert not check(problem, dataclasses.replace(plan, status="unknown")).agrees

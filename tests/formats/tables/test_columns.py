@@ -1,0 +1,289 @@
+"""Models, GPUs and plans in columns: the same as in text, with the same refusals."""
+
+import csv
+import io
+import json
+import sys
+from array import array
+from dataclasses import replace
+
+import pytest
+
+from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.model_table import ModelTable
+from kvplace.core.objective import Objective
+from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
+from kvplace.errors import InputError, MissingExtraError
+from kvplace.formats.plan.check import check
+from kvplace.formats.plan.io import read_plan
+from kvplace.formats.plan.parquet import KEY, plan_bytes
+from kvplace.formats.read import read
+from kvplace.formats.tables.arrow import write_parquet
+from kvplace.formats.tables.models_csv import parse_table
+from kvplace.solver import solve as door
+from kvplace.solver.solve import solve
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+HEAD = ("name", "weights_gib", "requests_per_second", "slo_seconds")
+ROWS = [(f"m{j}", 3.25 + j % 7, 0.5 + j % 11, 5.0 + j % 3) for j in range(120)]
+FULL = (
+    *HEAD, "overhead_gib", "min_kv_gib", "kv_bytes_per_token", "prompt_tokens", "output_tokens",
+    "ttft_seconds", "tpot_seconds",
+)  # fmt: skip
+
+
+def parquet(path, rows=ROWS, head=HEAD):
+    """Write rows as Parquet, nothing where a cell is None."""
+    columns = zip(*rows, strict=True)
+    pq.write_table(pa.table({n: pa.array(c) for n, c in zip(head, columns, strict=True)}), path)
+    return str(path)
+
+
+def csv_text(rows=ROWS, head=HEAD):
+    text = io.StringIO()
+    csv.writer(text).writerows([head, *([("" if c is None else c) for c in row] for row in rows)])
+    return text.getvalue()
+
+
+def faults_of(action):
+    with pytest.raises(InputError) as caught:
+        action()
+    return [(fault.path, fault.message) for fault in caught.value.faults]
+
+
+def changed(row, column, value, rows=ROWS, head=HEAD):
+    """The rows with one cell changed."""
+    new = [list(r) for r in rows]
+    new[row][head.index(column)] = value
+    return new
+
+
+def test_a_table_is_the_same_problem_in_columns_and_in_text(tmp_path):
+    wide = [(*row, 1.5, 0.25, 131072, 800.0, 90.0, 0.5, 0.02) for row in ROWS]
+    wide[3] = (*ROWS[3], None, None, 131072, 800.0, 90.0, 0.5, 0.02)
+    for rows, head in ((ROWS, HEAD), (wide, FULL)):
+        columnar = read(parquet(tmp_path / "m.parquet", rows, head), gpus="10x80GiB,2x141GiB")
+        plain = parse_table(csv_text(rows, head), "10x80GiB,2x141GiB")
+        assert isinstance(columnar.models, ModelTable)
+        assert tuple(columnar.models) == plain.models
+        assert columnar.goal is plain.goal
+        assert tuple(columnar.loads) == plain.loads
+        assert columnar.digest == plain.digest
+        for objective in Objective if head == FULL else []:
+            one, two = columnar.with_objective(objective), plain.with_objective(objective)
+            assert tuple(one.loads) == two.loads
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "value"),
+    [
+        (7, "weights_gib", -1.0),
+        (7, "weights_gib", float("nan")),
+        (7, "weights_gib", None),
+        (7, "weights_gib", 1e9),
+        (0, "requests_per_second", -0.5),
+        (119, "requests_per_second", 1e13),
+        (119, "slo_seconds", 0.0),
+        (5, "slo_seconds", None),
+        (5, "slo_seconds", 1e9),
+        (4, "name", None),
+        (4, "name", " padded"),
+        (4, "name", "x" * 300),
+        (4, "name", "bell\a"),
+    ],
+)
+def test_refusals_are_those_of_text(tmp_path, row, column, value):
+    rows = changed(row, column, value)
+    text = csv_text(rows)
+    if value == " padded":
+        text = text.replace(" padded", '" padded"')  # text is trimmed; columns are not
+    found = faults_of(lambda: read(parquet(tmp_path / "m.parquet", rows), gpus="10x80GiB"))
+    assert found
+    assert all(path == f"models[{row}].{column}" for path, _ in found)
+    if value != " padded" and value == value:
+        assert found == faults_of(lambda: parse_table(text, "10x80GiB"))
+
+
+def test_all_faults_come_at_once_with_row_and_column(tmp_path):
+    rows = changed(3, "weights_gib", -1.0, changed(90, "slo_seconds", None))
+    rows[50][0] = "m49"
+    found = faults_of(lambda: read(parquet(tmp_path / "m.parquet", rows), gpus="10x80GiB"))
+    assert {path for path, _ in found} == {
+        "models[3].weights_gib", "models[90].slo_seconds", "models[50].name",
+    }  # fmt: skip
+    assert any("models[49]" in message for _, message in found)
+
+
+def test_columns_of_text_are_numbers_where_they_are_written_so(tmp_path):
+    rows = [(name, str(w), str(r), str(s)) for name, w, r, s in ROWS]
+    assert (
+        read(parquet(tmp_path / "m.parquet", rows), gpus="10x80GiB").digest
+        == read(parquet(tmp_path / "n.parquet"), gpus="10x80GiB").digest
+    )
+    bad = changed(9, "weights_gib", "three", rows)
+    found = faults_of(lambda: read(parquet(tmp_path / "m.parquet", bad), gpus="10x80GiB"))
+    assert found == [
+        ("models[9].weights_gib", "'three' is not a number; the column names the unit")
+    ]
+
+
+def test_headers_are_checked(tmp_path):
+    head = ("name", "weight_gib", "requests_per_second", "slo_seconds")
+    found = faults_of(lambda: read(parquet(tmp_path / "m.parquet", ROWS, head), gpus="1x80GiB"))
+    assert any("did you mean 'weights_gib'" in message for _, message in found)
+
+
+def test_what_is_no_parquet_is_refused(tmp_path):
+    path = tmp_path / "m.parquet"
+    path.write_text("not columns")
+    assert "cannot be read" in faults_of(lambda: read(str(path), gpus="1x80GiB"))[0][1]
+    missing = faults_of(lambda: read(str(tmp_path / "no.parquet"), gpus="1x80GiB"))
+    assert missing == [("", "there is no such file")]
+
+
+def test_degrees_and_copies_are_read_too(tmp_path):
+    rows = [(*row, "1 2", "1-3") for row in ROWS[:4]]
+    head = (*HEAD, "tensor_parallel", "replicas")
+    problem = read(parquet(tmp_path / "m.parquet", rows, head), gpus="4x80GiB")
+    assert problem.models[0].tensor_parallel == (1, 2)
+    assert problem.models[3].replicas.max == 3
+    assert problem.digest == parse_table(csv_text(rows, head), "4x80GiB").digest
+
+
+def test_a_large_csv_goes_by_columns(tmp_path, monkeypatch):
+    path = tmp_path / "m.csv"
+    path.write_text(csv_text())
+    small = read(str(path), gpus="10x80GiB")
+    monkeypatch.setattr("kvplace.formats.read.MAX_FILE_BYTES", 10)
+    large = read(str(path), gpus="10x80GiB")
+    assert isinstance(large.models, ModelTable)
+    assert large.digest == small.digest
+
+
+def test_gpus_in_columns(tmp_path):
+    rows = [
+        *((f"a{i // 4}", None, 79.5, 1.0, "east") for i in range(8)),
+        ("b", "H100-SXM-80GB", None, None, "west"),
+        ("b", None, 40.0, None, "west"),
+    ]
+    head = ("node", "type", "memory_gib", "reserve_gib", "zone")
+    gpus = parquet(tmp_path / "fleet.parquet", rows, head)
+    problem = read(parquet(tmp_path / "m.parquet"), gpus=gpus)
+    assert [node.name for node in problem.fleet.nodes] == ["a0", "a1", "b"]
+    assert problem.fleet.nodes[2].labels == {"zone": "west"}
+    assert problem.fleet.gpus[0].usable_bytes == round(78.5 * 2**30)
+    assert problem.fleet.gpus[9].id == "b/1"
+    bad = [list(row) for row in rows]
+    bad[5][2], bad[9][3] = -4.0, 50.0
+    parquet(tmp_path / "fleet.parquet", bad, head)
+    found = faults_of(lambda: read(parquet(tmp_path / "m.parquet"), gpus=gpus))
+    assert {path for path, _ in found} == {"gpus[5].memory_gib", "gpus[9].reserve_gib"}
+
+
+@pytest.fixture
+def solved(tmp_path):
+    """A problem, its result, and the plan's file."""
+    problem = read(parquet(tmp_path / "m.parquet"), gpus="8x80GiB,4x141GiB")
+    result = solve(problem)
+    path = tmp_path / "plan.parquet"
+    path.write_bytes(plan_bytes(result))
+    return problem, result, path
+
+
+def test_a_plan_comes_back_and_is_what_it_states(solved):
+    problem, result, path = solved
+    plan = read_plan(path)
+    assert plan.placement == result.placement
+    assert plan.objective == "requests"
+    found = check(problem, plan)
+    assert found.agrees, found.disagreements
+    assert len(found.verified) == 5
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_every_lie_is_found(solved, monkeypatch, scale):
+    problem, _, path = solved
+    if scale:
+        monkeypatch.setattr(door, "SMALL_MODELS", 0)
+        monkeypatch.setattr(door, "SPARSE_MODELS", 0)
+    path.write_bytes(plan_bytes(solve(problem)))
+    table = pq.read_table(path)
+    head = json.loads(table.schema.metadata[KEY.encode()])
+
+    def paths(table=table, **other):
+        stated = {KEY: json.dumps(head | other)}
+        pq.write_table(table.replace_schema_metadata(stated), path)
+        return {one.path for one in check(problem, read_plan(path))}
+
+    assert paths() == set()
+    objective = head["objective"]
+    assert "objective.value" in paths(objective=objective | {"value": objective["value"] * 0.9})
+    assert "objective.bound" in paths(objective=objective | {"bound": objective["bound"] * 1.5})
+    assert "status" in paths(status="infeasible")
+    assert "problem_digest" in paths(problem_digest="sha256:0")
+    assert "certificate" in paths(certificate=head["certificate"] | {"threshold": 1e9})
+    assert "certificate" in paths(certificate={"rule": "hope", "threshold": 1.0, "model": ""})
+    assert "certificate" in paths(certificate=[])
+    assert "objective.bound" in paths(certificate=None)
+    for column, value in (("weights_bytes", 1), ("load", 1.0)):
+        at = table.column_names.index(column)
+        values = table[column].to_pylist()
+        values[5] = value
+        wrong = table.set_column(at, column, pa.array(values))
+        assert paths(wrong) == {f"rows[5].{column}"}
+    assert "placements" in paths(table.slice(1))  # a model lost
+    twice = pa.concat_tables([table, table.slice(0, 1)])
+    assert "placements" in paths(twice)
+    models = table["model"].to_pylist()
+    models[0] = "stranger"
+    assert "placements" in paths(table.set_column(0, "model", pa.array(models)))
+    ids = table["gpu"].to_pylist()
+    at = table.column_names.index("gpu")
+    assert "placements" in paths(table.set_column(at, "gpu", pa.array([ids[0]] * len(ids))))
+    ids[3] = "nowhere/0"
+    assert "placements" in paths(table.set_column(at, "gpu", pa.array(ids)))
+
+
+def test_rows_in_any_order_are_the_same_plan(solved):
+    problem, result, path = solved
+    table = pq.read_table(path)
+    shuffled = table.take(list(range(len(table)))[::-1])
+    pq.write_table(shuffled, path)
+    found = check(problem, read_plan(path))
+    assert found.agrees, found.disagreements
+    assert found.evaluation.value == result.value
+
+
+def test_columns_and_objects_are_evaluated_alike(monkeypatch):
+    monkeypatch.setattr(door, "SMALL_MODELS", 0)
+    monkeypatch.setattr(door, "SPARSE_MODELS", 0)
+    problem = parse_table(csv_text(), "8x80GiB,4x141GiB")
+    result = solve(problem)
+    objects = Placement(tuple(result.placement))
+    assert evaluate(problem, objects) == result.evaluation
+    assert evaluate(problem, objects).profile() == result.evaluation.profile()
+    assert evaluate(problem, objects).busy == result.evaluation.busy
+    one = result.placement.replicas
+    crowd = Placement(replace(one, gpu_of=array("q", [0] * len(one))))
+    assert evaluate(problem, crowd) == evaluate(problem, Placement(tuple(crowd)))
+    assert not evaluate(problem, crowd).valid
+
+
+def test_the_extra_is_named_where_it_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'kvplace\[columns\]'"):
+        read(str(tmp_path / "m.parquet"), gpus="1x80GiB")
+    with pytest.raises(MissingExtraError):
+        write_parquet({}, {})
+
+
+def test_a_table_of_models_reads_like_a_tuple(tmp_path):
+    problem = read(parquet(tmp_path / "m.parquet"), gpus="8x80GiB,4x141GiB")
+    listed = Problem(tuple(problem.models), problem.fleet, problem.goal)
+    assert problem.models[5:7] == listed.models[5:7]
+    assert problem.models == listed.models
+    assert problem.index_of == listed.index_of
+    assert solve(problem).placement == solve(listed).placement

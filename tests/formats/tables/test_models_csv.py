@@ -1,0 +1,142 @@
+"""The models table and the GPUs that go with it."""
+
+import pytest
+
+from kvplace.core.hardware import GPU
+from kvplace.core.model import DEFAULT_OVERHEAD_BYTES, SLO, Demand
+from kvplace.core.objective import Objective
+from kvplace.errors import InputError
+from kvplace.formats.read import parse_gpus, read
+from kvplace.formats.tables.models_csv import parse_table
+
+GIB = 2**30
+HEADER = "name,weights_gib,requests_per_second,slo_seconds"
+
+
+def faults_of(text, gpus="1x80GiB"):
+    with pytest.raises(InputError) as caught:
+        parse_table(text, gpus, "m.csv")
+    return [str(fault) for fault in caught.value.faults]
+
+
+def test_a_table_is_read_with_its_defaults():
+    problem = parse_table(f"{HEADER}\n\na,10.5,2,1\n\n b , 20,3.5,4 \n", "2x80GiB")
+    a, b = problem.models
+    assert (a.name, a.weights_bytes, a.demand) == ("a", 21 * GIB // 2, Demand(2.0))
+    assert (b.name, b.slo, b.overhead_bytes) == ("b", SLO(None, None, 4.0), DEFAULT_OVERHEAD_BYTES)
+    assert problem.goal is Objective.REQUESTS
+
+
+def test_every_column_has_its_field(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_bytes(
+        b"\xef\xbb\xbfname,weights_gib,requests_per_second,slo_seconds,overhead_gib,min_kv_gib,"
+        b"kv_bytes_per_token,prompt_tokens,output_tokens,ttft_seconds,tpot_seconds,"
+        b"tensor_parallel,replicas\r\n"
+        b'"a, b",10,2,,0,2,131072,700,70.5,0.5,0.02,1,1-1\r\n'
+    )
+    problem = read(path, gpus="1xH200-SXM-141GB", objective="occupancy")
+    (model,) = problem.models
+    assert model.name == "a, b"
+    assert (model.overhead_bytes, model.min_kv_bytes) == (0, 2 * GIB)
+    assert model.kv_bytes_per_token == 131072
+    assert model.demand == Demand(2.0, 700.0, 70.5)
+    assert model.slo == SLO(0.5, 0.02)
+
+
+FAULTS = [
+    ("", "line 1: the table has no header"),
+    ("name\n", "line 1: the column weights_gib is missing"),
+    (
+        f"{HEADER},wieghts_gib\n",
+        "line 1: unknown column 'wieghts_gib'; did you mean 'weights_gib'?",
+    ),
+    (
+        f"{HEADER}\na,10GiB,2,1\n",
+        "models[0].weights_gib, line 2: '10GiB' is not a number; the column names the unit",
+    ),
+    (
+        f"{HEADER}\na,nan,2,1\n",
+        "models[0].weights_gib, line 2: 'nan' is not a number; the column names the unit",
+    ),
+    (
+        f"{HEADER}\na,-1,2,1\n",
+        "models[0].weights_gib, line 2: '-1GiB' is negative; memory starts at 0B",
+    ),
+    (f"{HEADER}\na,1,,1\n", "models[0].requests_per_second, line 2: is empty"),
+    (f"{HEADER}\na,1,2\n", "models[0], line 2: the row has 3 cells; the header names 4 columns"),
+    (
+        f"{HEADER}\na,1,2,1\na,1,2,1\n",
+        "models[1].name, line 3: 'a' is already the name of models[0]",
+    ),
+    (
+        f"{HEADER}\na,1,2,\n",
+        (
+            "models[0].slo_seconds, line 2: 'a' needs it for the objective requests; give it, "
+            "or ttft "
+            "and tpot together with demand.output_tokens"
+        ),
+    ),
+    (
+        f"{HEADER},replicas\na,1,2,1,many\n",
+        (
+            "models[0].replicas, line 2: 'many' is not a number of copies such as 1, or a span "
+            "such as "
+            "1-8"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "fault"), FAULTS)
+def test_each_fault_has_its_column_and_line(text, fault):
+    assert fault in faults_of(text)
+
+
+def test_faults_of_the_gpus_are_told_with_those_of_the_table():
+    found = faults_of(f"{HEADER}\na,x,2,1\n", "8x80")
+    assert [fault.partition(": ")[0] for fault in found] == [
+        "models[0].weights_gib, line 2",
+        "--gpus '8x80'",
+    ]
+
+
+def test_groups_of_gpus_become_nodes():
+    first, second, third = parse_gpus("2x80GiB, 1xh100-sxm-80gb ,80GiB")
+    assert first.gpus == (
+        GPU("80GiB/0", "80GiB", 80 * GIB),
+        GPU("80GiB/1", "80GiB", 80 * GIB),
+    )
+    assert second.gpus == (GPU("H100-SXM-80GB/0", "H100-SXM-80GB", 85018877624),)
+    assert third.gpus == (GPU("80GiB-2/0", "80GiB", 80 * GIB),)
+
+
+GPU_FAULTS = [
+    ("", "gpus[0]: '' is no group of GPUs; write it like 8x80GiB"),
+    ("8x80GiB,", "gpus[1]: '' is no group of GPUs; write it like 8x80GiB"),
+    ("0x80GiB", "gpus[0]: '0x80GiB' counts no GPU; write at least 1"),
+    ("1x0GiB", "gpus[0]: '1x0GiB' has no memory"),
+    (
+        "1x80GiBs",
+        (
+            "gpus[0]: '80GiBs' has the unknown unit 'GiBs'; known units: B, kB, KB, MB, GB, "
+            "TB, KiB, MiB, GiB, TiB, Ki, Mi, Gi, Ti"
+        ),
+    ),
+    ("1xH100", "gpus[0]: 'H100' is no GPU type of the catalogue; did you mean "),
+    ("9999999x80GiB", "gpus[0]: these are more than 1,000,000 GPUs"),
+]
+
+
+@pytest.mark.parametrize(("text", "fault"), GPU_FAULTS)
+def test_each_wrong_group_is_told(text, fault):
+    with pytest.raises(InputError) as caught:
+        parse_gpus(text)
+    assert str(caught.value.faults[0]).startswith(fault)
+
+
+def test_a_table_full_of_faults_is_not_read_to_its_end():
+    # The unclosed quote of the last row would be a fault of its own, if it were come to.
+    faults = faults_of(HEADER + "\n" + ",x,y,z\n" * 5000 + '"')
+    assert len(faults) == 51
+    assert faults[-1] == "and at least 950 more faults"
