@@ -1,0 +1,162 @@
+"""Steps and schedules: what is done to turn one placement into another, in which order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from kvplace.core.placement import Replica
+
+__all__ = ["Pause", "Pricing", "Schedule", "Step", "StepKind"]
+
+
+class StepKind(StrEnum):
+    """What a step does.
+
+    ``load``
+        Start the engine and load the weights; it serves nobody yet.
+    ``switch``
+        Lead requests to the new copies, and no longer to those they take the place of.
+    ``drain``
+        Send a copy no more requests and wait for those that it has.
+    ``unload``
+        Stop the engine; its memory is free.
+    """
+
+    LOAD = "load"
+    SWITCH = "switch"
+    DRAIN = "drain"
+    UNLOAD = "unload"
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """What steps take. The defaults are estimates, to be replaced by measurements.
+
+    Parameters
+    ----------
+    load_bytes_per_second
+        Rate at which one engine loads weights from disk or network onto one GPU. Default: 2 GiB/s,
+        what one NVMe disk gives.
+    start_seconds
+        What a start takes besides loading: imports, profiling, capture of graphs. Default: 45 s.
+    drain_seconds
+        Time that requests in flight are given. Default: 30 s.
+    unload_seconds
+        Time until a stopped engine's memory is free. Default: 5 s.
+    loads_per_node
+        Most engines of a node that load at a time.
+    """
+
+    load_bytes_per_second: float = 2.0 * 2**30
+    start_seconds: float = 45.0
+    drain_seconds: float = 30.0
+    unload_seconds: float = 5.0
+    loads_per_node: int = 2
+
+    def load_seconds(self, bytes_per_gpu: int) -> float:
+        """Return how long one engine takes from its start until it can serve."""
+        return self.start_seconds + bytes_per_gpu / self.load_bytes_per_second
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do.
+
+    Parameters
+    ----------
+    number
+        From 1, in an order in which steps may be done one by one.
+    kind
+        What it is.
+    replicas
+        Whom it concerns: of a switch, the copies that begin to serve.
+    replaced
+        Of a switch, the copies that end to serve.
+    after
+        Numbers of the steps that must be done before; steps of which none waits for the other
+        may be done at once.
+    seconds
+        How long it takes, estimated from `Pricing`.
+    begins_seconds
+        When it begins, counted from the first step, where all begin as early as they may.
+    loaded_bytes
+        Weights that are read, over all GPUs of the replica.
+    """
+
+    number: int
+    kind: StepKind
+    replicas: tuple[Replica, ...]
+    replaced: tuple[Replica, ...] = ()
+    after: tuple[int, ...] = ()
+    seconds: float = 0.0
+    begins_seconds: float = 0.0
+    loaded_bytes: int = 0
+
+    @property
+    def ends_seconds(self) -> float:
+        """When it ends."""
+        return self.begins_seconds + self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A time in which a replica serves nobody: stopped first, started later.
+
+    Parameters
+    ----------
+    model, index
+        The replica.
+    seconds
+        From the end of its drain to the switch to its new place.
+    others
+        Copies of the model that serve meanwhile, at least; 0 means that the model is down.
+    """
+
+    model: str
+    index: int
+    seconds: float
+    others: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A safe order of steps, or why there is none.
+
+    Parameters
+    ----------
+    steps
+        By number; empty where nothing is to be done, or nothing can be.
+    pauses
+        What is stopped before it is started again.
+    parked
+        Replicas that go to their place by way of another.
+    found
+        Whether there is an order.
+    reason
+        Why there is none, or why something pauses or is parked; empty where all is plain.
+    proved
+        Whether `reason` is proved by an exhaustive search, and not only what a search ended with.
+    """
+
+    steps: tuple[Step, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+    parked: tuple[Replica, ...] = ()
+    found: bool = True
+    reason: str = ""
+    proved: bool = field(default=False)
+
+    @property
+    def seconds(self) -> float:
+        """How long all of it takes, estimated."""
+        return max((step.ends_seconds for step in self.steps), default=0.0)
+
+    @property
+    def downtime_seconds(self) -> float:
+        """Sum of the times in which a model is without a serving copy, estimated."""
+        return sum(pause.seconds for pause in self.pauses if not pause.others)
+
+    @property
+    def loaded_bytes(self) -> int:
+        """Weights that are read."""
+        return sum(step.loaded_bytes for step in self.steps)

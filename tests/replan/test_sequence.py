@@ -1,0 +1,63 @@
+from random import Random
+
+import pytest
+from transitions import split_transition, tight_transition
+from walk import reachable, walk
+
+from kvplace.core.evaluate import evaluate
+from kvplace.replan.changes import renumbered
+from kvplace.replan.sequence import sequence
+from kvplace.replan.steps import Pricing
+
+
+def check_one(random, transition):
+    problem, before, after, former = transition
+    per_node = random.randint(1, 3)
+    schedule = sequence(
+        problem,
+        before,
+        after,
+        former=former,
+        pricing=Pricing(loads_per_node=per_node),
+        may_pause=random.random() < 0.7,
+    )
+    models = former | {m.name: m for m in problem.models}
+    if schedule.proved and len(before) <= 4:
+        goal = renumbered(before, after)
+        assert reachable(problem, models, before, goal) in {False, None}
+    if not schedule.found:
+        return schedule
+    goal = renumbered(before, after)
+    for _ in range(3):
+        end, back = walk(problem, models, before, schedule, random, per_node)
+        assert end == sorted(before if back else goal)
+    return schedule
+
+
+def transitions(random, count):
+    made = 0
+    while made < count:
+        kind = random.choice([tight_transition, split_transition])
+        found = kind(random, evaluate)
+        if found is not None:
+            made += 1
+            yield found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_schedules_are_safe_in_every_order_they_allow_and_on_the_way_back(seed):
+    random = Random(seed)
+    for transition in transitions(random, 60):
+        check_one(random, transition)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed", range(100, 120))
+def test_twenty_thousand_schedules_are_safe(seed):
+    random = Random(seed)
+    found = {}
+    for transition in transitions(random, 1000):
+        schedule = check_one(random, transition)
+        key = (schedule.found, bool(schedule.pauses), bool(schedule.parked), schedule.proved)
+        found[key] = found.get(key, 0) + 1
+    print(seed, found)  # noqa: T201 - read by whoever runs it
