@@ -4,7 +4,7 @@ import pytest
 from transitions import split_transition, tight_transition
 from walk import reachable, walk
 
-from kvplace.core.evaluate import evaluate
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.replan.changes import renumbered
 from kvplace.replan.sequence import sequence
 from kvplace.replan.steps import Pricing

@@ -5,9 +5,12 @@ from kvplace.core.model import SLO, Demand, Model, Replicas
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
-from kvplace.core.rules.places import Forbid
-from kvplace.core.rules.rule import Places
-from kvplace.core.rules.topology import Apart, Limit, Spread, Together
+from kvplace.core.rules.apart import Apart
+from kvplace.core.rules.forbid import Forbid
+from kvplace.core.rules.limit import Limit
+from kvplace.core.rules.places import Places
+from kvplace.core.rules.spread import Spread
+from kvplace.core.rules.together import Together
 
 
 def small_fleet(random, gpus=4, memory=(6, 24)):

@@ -4,8 +4,9 @@ from collections import Counter
 from itertools import permutations
 
 from kvplace.core.placement import Replica
-from kvplace.core.rules.places import PlaceRule
-from kvplace.core.rules.topology import Apart, Limit
+from kvplace.core.rules.apart import Apart
+from kvplace.core.rules.limit import Limit
+from kvplace.core.rules.place_rule import PlaceRule
 from kvplace.replan.steps import StepKind
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from kvplace.core.placement import Placement, Replica
-from kvplace.core.rules.rule import copies_by_model
+from kvplace.core.placement import Placement, Replica, copies_by_model
 
 __all__ = ["Change", "changes", "renumbered"]
 

@@ -16,9 +16,10 @@ from kvplace.core.hardware import Fleet
 from kvplace.core.model import Model
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
-from kvplace.core.rules.places import PlaceRule
+from kvplace.core.rules.apart import Apart
+from kvplace.core.rules.limit import Limit
+from kvplace.core.rules.place_rule import PlaceRule
 from kvplace.core.rules.rule import Rule
-from kvplace.core.rules.topology import Apart, Limit
 from kvplace.errors import InputError
 
 __all__ = ["Footprints", "Live"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import count, permutations
 
 from kvplace.core.placement import Replica
-from kvplace.core.rules.topology import Together
+from kvplace.core.rules.together import Together
 from kvplace.replan.changes import Change
 from kvplace.replan.live import Live
 

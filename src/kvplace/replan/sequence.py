@@ -8,7 +8,9 @@ from dataclasses import replace
 from kvplace.core.model import Model
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
-from kvplace.core.rules.topology import Apart, Limit, TopologyRule
+from kvplace.core.rules.apart import Apart
+from kvplace.core.rules.limit import Limit
+from kvplace.core.rules.topology_rule import TopologyRule
 from kvplace.replan.changes import Change, changes, renumbered
 from kvplace.replan.live import Footprints, Live
 from kvplace.replan.order import Operation, find_order
