@@ -19,6 +19,7 @@ from kvplace.core.model import (
     Replicas,
     Split,
 )
+from kvplace.core.needs import shard_need
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.rules.forbid import Forbid
@@ -26,7 +27,6 @@ from kvplace.core.rules.limit import Limit
 from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import EVERYWHERE, Places
 from kvplace.core.rules.spread import Spread
-from kvplace.core.shard import shard_need
 from kvplace.errors import InputError
 from splits import random_split_problem
 from strategies import problems

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import repeat
 from typing import overload
 
 from kvplace.core.model import SLO, Demand, Model
@@ -90,9 +91,25 @@ class ModelTable(Sequence[Model]):
     def __hash__(self) -> int:
         return hash(tuple(self.names))
 
-    def complete(self, objective: Objective) -> bool:
-        """Whether every model gives what an objective needs."""
-        return not any(self.missing(objective))
+    @property
+    def undivided_bytes(self) -> array[int]:
+        """Weights and overhead of each model on one GPU."""
+        return array("q", map(int.__add__, self.weights_bytes, self.overhead_bytes))
+
+    @property
+    def plain(self) -> bool:
+        """Each model is one undivided replica that may go anywhere."""
+        return True
+
+    @property
+    def gpu_types(self) -> Iterable[tuple[str, ...]]:
+        """GPU types that each model asks for: none."""
+        return repeat((), len(self))
+
+    @property
+    def resources(self) -> Iterable[tuple[int, str]]:
+        """Further resources that the models take: none."""
+        return ()
 
     def missing(self, objective: Objective) -> Iterator[tuple[int, str]]:
         """Yield the position of each model with a field that an objective needs and it lacks."""
@@ -125,6 +142,12 @@ class ModelTable(Sequence[Model]):
             if all(self.latency_seconds):
                 return array("d", [rate / latency for rate, latency in pairs])
         return array("d", map(objective.load, self))
+
+    def digest_row(self, index: int, load: float) -> list[object]:
+        """Return what of a model enters the digest of its problem."""
+        kept = self.min_kv_bytes[index]
+        sizes = (self.weights_bytes[index], self.overhead_bytes[index], kept)
+        return [self.names[index], *sizes, load, [1], 1, 1]
 
 
 def _given(column: array[float], index: int) -> float | None:

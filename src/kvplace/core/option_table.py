@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from kvplace.core.model import Model
+from kvplace.core.needs import rank_part
 from kvplace.core.objective import Objective
-
-if TYPE_CHECKING:
-    from kvplace.core.problem import Problem
 
 __all__ = ["OptionTable", "option_table"]
 
@@ -40,23 +39,35 @@ class OptionTable:
         return self.starts[index + 1] - self.starts[index]
 
 
-def option_table(problem: Problem) -> OptionTable:
-    """Return the options of all models of a problem."""
-    by_requests = problem.goal is Objective.REQUESTS
+def option_table(
+    goal: Objective,
+    models: Iterable[Model],
+    loads: Sequence[float],
+    options: Callable[[int], list[tuple[int, int]]],
+) -> OptionTable:
+    """Return the options of all models.
+
+    Parameters
+    ----------
+    goal
+        The objective.
+    models, loads
+        The models, and the load of each.
+    options
+        Returns the pairs of degree and copies of the model at a position.
+    """
     starts, degrees, copies = array("q", [0]), array("q"), array("q")
     weights: list[int] = []
     kept: list[int] = []
-    loads = array("d")
-    for index, (model, load) in enumerate(zip(problem.models, problem.loads, strict=True)):
+    shard_loads = array("d")
+    for index, (model, load) in enumerate(zip(models, loads, strict=True)):
         size, overhead, least = model.weights_bytes, model.overhead_bytes, model.min_kv_bytes
-        for degree, count in problem.options(index):
+        for degree, count in options(index):
             degrees.append(degree)
             copies.append(count)
             weights.append(-(-size // degree) + overhead)
             kept.append(least)
             # In the order of `Problem.shard`, so that floats round alike.
-            loads.append(
-                load * (1 / count * (1 / degree if by_requests else model.kv_part(degree)))
-            )
+            shard_loads.append(load * (1 / count * rank_part(goal, model, degree)))
         starts.append(len(degrees))
-    return OptionTable(starts, degrees, copies, weights, kept, loads)
+    return OptionTable(starts, degrees, copies, weights, kept, shard_loads)

@@ -1,22 +1,21 @@
 """Problem: the whole input, immutable and cross-checked."""
 
-import hashlib
-import json
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import repeat
 
-from kvplace.core.hardware import Fleet, usable
-from kvplace.core.model import Model, Split
+from kvplace.core.digest import digest_of
+from kvplace.core.eligibility import Eligibility
+from kvplace.core.hardware import Fleet
+from kvplace.core.model import Model
+from kvplace.core.model_columns import ListedModels, ModelColumns
 from kvplace.core.model_table import ModelTable
-from kvplace.core.objective import Objective, default_objective
+from kvplace.core.needs import ShardNeed, Ways, demand_parts, rank_part, shard_need
+from kvplace.core.objective import Objective
 from kvplace.core.option_table import OptionTable, option_table
-from kvplace.core.rules.place_rule import PlaceRule
 from kvplace.core.rules.rule import Rule
-from kvplace.core.shard import ShardNeed, shard_need
 from kvplace.errors import Fault, InputError
 
 __all__ = ["Problem"]
@@ -67,7 +66,7 @@ class Problem:
                 f"{self.names[index]!r} needs it for the objective {objective.value}",
                 f"models[{index}].{name}",
             )
-            for index, name in self._missing(objective)
+            for index, name in self.columns.missing(objective)
         )
         faults.extend(self._unknown())
         if not self.models:
@@ -79,39 +78,33 @@ class Problem:
             raise InputError([Fault("the loads of all models together overflow", "models")])
 
     def _default_objective(self) -> Objective:
-        if isinstance(self.models, ModelTable):
-            complete = self.models.complete(Objective.OCCUPANCY)
-            return Objective.OCCUPANCY if complete else Objective.REQUESTS
-        return default_objective(self.models)
+        complete = not any(self.columns.missing(Objective.OCCUPANCY))
+        return Objective.OCCUPANCY if complete else Objective.REQUESTS
 
-    def _missing(self, objective: Objective) -> Iterable[tuple[int, str]]:
-        """Yield the position of each model with a field that the objective needs and it lacks."""
-        if isinstance(self.models, ModelTable):
-            return self.models.missing(objective)
-        missing = map(objective.missing, self.models)
-        return ((index, name) for index, fields in enumerate(missing) for name in fields)
+    @cached_property
+    def columns(self) -> ModelColumns:
+        """All models at once."""
+        models = self.models
+        return models if isinstance(models, ModelTable) else ListedModels(models)
 
     @cached_property
     def names(self) -> Sequence[str]:
         """Name of each model, in the order of `models`."""
-        if isinstance(self.models, ModelTable):
-            return self.models.names
-        return [model.name for model in self.models]
+        return self.columns.names
 
     def _unknown(self) -> Iterator[Fault]:
         """Yield what models and rules name and the fleet does not have."""
         types = {gpu.type for gpu in self.fleet.gpus}
         known = self.resource_scopes
-        named = () if isinstance(self.models, ModelTable) else self.models
-        for index, model in enumerate(named):
-            for type_ in model.gpu_types:
+        for index, asked in enumerate(self.columns.gpu_types):
+            for type_ in asked:
                 if type_ not in types:
                     message = f"the fleet has no GPU of type {type_!r}; it has {_listed(types)}"
                     yield Fault(message, f"models[{index}].gpu_types")
-            for name in model.resources:
-                if name not in known:
-                    message = f"no GPU and no node has {name!r}; give it under their resources"
-                    yield Fault(message, f"models[{index}].resources.{name}")
+        for index, name in self.columns.resources:
+            if name not in known:
+                message = f"no GPU and no node has {name!r}; give it under their resources"
+                yield Fault(message, f"models[{index}].resources.{name}")
         for name, scope in known.items():
             if scope == "both":
                 yield Fault(f"GPUs and nodes both have {name!r}; only one of them may", "nodes")
@@ -131,75 +124,26 @@ class Problem:
     @cached_property
     def plain(self) -> bool:
         """Whether one undivided replica per model, free to go anywhere, is all there is."""
-        if isinstance(self.models, ModelTable):
-            return not self.rules
-        return not self.rules and all(
-            model.plain and not model.gpu_types and not model.resources for model in self.models
-        )
+        return not self.rules and self.columns.plain
 
     @cached_property
-    def _place_rules(self) -> dict[str, list[PlaceRule]]:
-        """Hard rules that say where a model may run, by its name."""
-        found: dict[str, list[PlaceRule]] = {}
-        for rule in self.rules:
-            if isinstance(rule, PlaceRule) and rule.soft is None:
-                for name in rule.concerned(self.index_of):
-                    found.setdefault(name, []).append(rule)
-        return found
-
-    @cached_property
-    def _allowed(self) -> list[frozenset[str]]:
-        """What `allowed` returns of each model."""
-        by_type: dict[tuple[str, ...], frozenset[str]] = {}
-        known: dict[tuple[object, ...], frozenset[str]] = {}
-        table = isinstance(self.models, ModelTable)
-        asked = repeat((), len(self.models)) if table else (m.gpu_types for m in self.models)
-        found = []
-        for name, types in zip(self.names, asked, strict=True):
-            rules = self._place_rules.get(name, ())
-            key = (types, *((rule.kind, rule.places) for rule in rules)) if rules else types
-            allowed = known.get(key)
-            if allowed is None:
-                if types not in by_type:
-                    gpus = self.fleet.gpus
-                    by_type[types] = frozenset(g.id for g in gpus if usable(g, types))
-                allowed = by_type[types]
-                for rule in rules:
-                    allowed = rule.among(self.fleet, allowed)
-                known[key] = allowed
-            found.append(allowed)
-        return found
+    def _eligibility(self) -> Eligibility:
+        return Eligibility(self.fleet, self.names, self.columns.gpu_types, self.rules)
 
     def allowed(self, index: int) -> frozenset[str]:
         """Return the ids of the GPUs that type and hard rules let a model run on.
 
-        Models of which the same is asked share one set.
+        Models with equal demands share one set.
         """
-        return self._allowed[index]
-
-    @cached_property
-    def _largest(self) -> list[int]:
-        known = {id(allowed): allowed for allowed in self._allowed}
-        largest = {at: max(map(self.usable_bytes, s), default=0) for at, s in known.items()}
-        return [largest[id(allowed)] for allowed in self._allowed]
+        return self._eligibility.allowed[index]
 
     def largest_bytes(self, index: int) -> int:
         """Return the usable memory of the largest GPU that a model may run on; 0 for none."""
-        return self._largest[index]
-
-    @cached_property
-    def _domains_allowed(self) -> dict[tuple[int, str], tuple[str, ...]]:
-        return {}
+        return self._eligibility.largest_bytes[index]
 
     def domains_allowed(self, index: int, key: str) -> tuple[str, ...]:
         """Return the domains of a topology key that hold a GPU a model may run on, sorted."""
-        allowed = self.allowed(index)
-        known = self._domains_allowed
-        at = (id(allowed), key)  # one set per signature, kept alive by the problem
-        if at not in known:
-            found = {self.fleet.domain(gpu, key) for gpu in allowed}
-            known[at] = tuple(sorted(domain for domain in found if domain is not None))
-        return known[at]
+        return self._eligibility.domains(index, key)
 
     def usable_bytes(self, gpu_id: str) -> int:
         """Return the usable memory of a GPU of the fleet."""
@@ -208,30 +152,18 @@ class Problem:
         return gpu.usable_bytes
 
     def options(self, index: int) -> list[tuple[int, int]]:
-        """Return the allowed pairs of degree and copies of a model.
-
-        Copies share no GPU, so more shards than there are allowed GPUs are left out.
-        """
-        model, most = self.models[index], len(self.allowed(index))
-        degrees, replicas = model.tensor_parallel, model.replicas
-        key = (degrees, replicas.min, replicas.max, most)
-        if key not in self._ways:
-            self._ways[key] = [
-                (degree, copies)
-                for degree in degrees
-                for copies in range(replicas.min, min(replicas.max, most // degree) + 1)
-            ]
-        return list(self._ways[key])
+        """Return the allowed pairs of degree and copies of a model, as `Ways.of` does."""
+        model = self.models[index]
+        return self._ways.of(model.tensor_parallel, model.replicas, len(self.allowed(index)))
 
     @cached_property
-    def _ways(self) -> dict[tuple[object, ...], list[tuple[int, int]]]:
-        """What `options` returns, by what it depends on."""
-        return {}
+    def _ways(self) -> Ways:
+        return Ways()
 
     @cached_property
     def option_table(self) -> OptionTable:
         """The options of all models with what a shard takes in each."""
-        return option_table(self)
+        return option_table(self.goal, self.models, self.loads, self.options)
 
     @property
     def goal(self) -> Objective:
@@ -242,9 +174,7 @@ class Problem:
     @cached_property
     def loads(self) -> Sequence[float]:
         """Load of each model's whole demand, in the objective's unit, in the order of `models`."""
-        if isinstance(self.models, ModelTable):
-            return self.models.loads(self.goal)
-        return tuple(self.goal.load(model) for model in self.models)
+        return self.columns.loads(self.goal)
 
     @cached_property
     def index_of(self) -> dict[str, int]:
@@ -254,17 +184,12 @@ class Problem:
     @cached_property
     def undivided_bytes(self) -> "array[int]":
         """Weights and overhead of each model on one GPU, in the order of `models`."""
-        models = self.models
-        if isinstance(models, ModelTable):
-            return array("q", map(int.__add__, models.weights_bytes, models.overhead_bytes))
-        return array("q", [m.weights_bytes + m.overhead_bytes for m in models])
+        return self.columns.undivided_bytes
 
     @cached_property
     def min_kv_bytes(self) -> "array[int]":
         """KV memory that each model must be left, in the order of `models`."""
-        if isinstance(self.models, ModelTable):
-            return self.models.min_kv_bytes
-        return array("q", [model.min_kv_bytes for model in self.models])
+        return self.columns.min_kv_bytes
 
     def need(self, index: int, degree: int = 1, replicas: int = 1) -> ShardNeed:
         """Return what one shard of model `index` takes from its GPU.
@@ -282,17 +207,13 @@ class Problem:
 
     def shard(self, index: int, degree: int, part: float) -> ShardNeed:
         """Return what one shard of a copy takes that carries a given part of the demand."""
-        part *= self.rank_part(index, degree)
-        return shard_need(self.models[index], self.loads[index], degree, part)
+        model = self.models[index]
+        part *= rank_part(self.goal, model, degree)
+        return shard_need(model, self.loads[index], degree, part)
 
     def rank_part(self, index: int, degree: int) -> float:
-        """Return the part of a copy's load that falls on each rank.
-
-        That of its KV cache, or an even part where the load has no KV bytes in it.
-        """
-        if self.goal is Objective.REQUESTS:
-            return 1 / degree
-        return self.models[index].kv_part(degree)
+        """Return the part of a copy's load that falls on each rank."""
+        return rank_part(self.goal, self.models[index], degree)
 
     def demand_parts(self, index: int, copies: Sequence[Sequence[str]]) -> list[float]:
         """Return the part of the demand that each copy carries; together they are 1.
@@ -304,11 +225,7 @@ class Problem:
         copies
             GPUs of each copy.
         """
-        if self.models[index].replicas.split is Split.EVEN:
-            return [1 / len(copies)] * len(copies)
-        found = ([self.fleet.gpu(gpu) for gpu in gpus] for gpus in copies)
-        least = [min((g.usable_bytes for g in gpus if g), default=1) for gpus in found]
-        return [memory / sum(least) for memory in least]
+        return demand_parts(self.models[index], self.fleet, copies)
 
     def with_objective(self, objective: Objective | str | None) -> "Problem":
         """Return the same problem under another load; None keeps it."""
@@ -316,66 +233,8 @@ class Problem:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over everything that decides what a placement is worth, for plan files.
-
-        The order of models, nodes and rules does not enter it.
-        """
-        nodes = sorted(
-            [
-                n.name, sorted(n.labels.items()),
-                [
-                    [
-                        g.id, g.type, g.usable_bytes,
-                        *_stated(link=g.link, resources=sorted(g.resources.items())),
-                    ]
-                    for g in n.gpus
-                ],
-                *_stated(resources=sorted(n.resources.items())),
-            ]
-            for n in self.fleet.nodes
-        )  # fmt: skip
-        # The JSON of [goal, [model, ...], nodes, ...], piece by piece: a million models would
-        # otherwise be in memory twice more.
-        hashed = hashlib.sha256(f"[{_json(self.goal.value)},[".encode())
-        order = sorted(range(len(self.names)), key=self.names.__getitem__)
-        for first in range(0, len(order), _AT_ONCE):
-            rows = [self._digested(index) for index in order[first : first + _AT_ONCE]]
-            hashed.update(("," if first else "").encode())
-            hashed.update(_json(rows)[1:-1].encode("utf-8", "surrogatepass"))
-        rest = [nodes, *_stated(rules=sorted(map(repr, self.rules)))]
-        hashed.update(f"],{_json(rest)[1:-1]}]".encode("utf-8", "surrogatepass"))
-        return f"sha256:{hashed.hexdigest()}"
-
-    def _digested(self, index: int) -> list[object]:
-        """Return what of a model enters the digest."""
-        load = self.loads[index]
-        if isinstance(self.models, ModelTable):
-            t = self.models
-            amounts = (t.weights_bytes[index], t.overhead_bytes[index], t.min_kv_bytes[index])
-            return [t.names[index], *amounts, load, [1], 1, 1]
-        m = self.models[index]
-        return [
-            m.name, m.weights_bytes, m.overhead_bytes, m.min_kv_bytes, load,
-            list(m.tensor_parallel), m.replicas.min, m.replicas.max,
-            *_stated(
-                kv_part=[m.kv_part(d) for d in m.tensor_parallel if d > 1],
-                split=m.replicas.split.value if m.replicas.split is not Split.EVEN else "",
-                gpu_types=sorted(m.gpu_types), resources=sorted(m.resources.items()),
-            ),
-        ]  # fmt: skip
-
-
-_AT_ONCE = 10_000
-"""Models whose rows are hashed together."""
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
-
-
-def _stated(**values: object) -> list[object]:
-    """Return what is not empty, with its name."""
-    return [[name, value] for name, value in values.items() if value]
+        """SHA-256 over everything that decides what a placement is worth, for plan files."""
+        return digest_of(self.goal.value, self.columns, self.loads, self.fleet, self.rules)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from kvplace.core.hardware import Node, usable
 from kvplace.core.model import Split
+from kvplace.core.needs import ShardNeed
 from kvplace.core.problem import Problem
-from kvplace.core.shard import ShardNeed
 from kvplace.size.stock import Mix, Stock
 from kvplace.units import format_bytes
 

@@ -30,7 +30,7 @@ class Shard:
     model, replica, index
         Name of the model, number of the copy, and rank within the copy.
     weights_bytes, min_kv_bytes, load
-        What it takes, as in `kvplace.core.shard.ShardNeed`.
+        What it takes, as in `kvplace.core.needs.ShardNeed`.
     """
 
     model: str

@@ -30,3 +30,7 @@ class Apart(TopologyRule):
             if domain != NOWHERE and len(names) > 1:
                 message = f"{listed(names)} share {self.over} {domain}; they are to be kept apart"
                 yield Breach(domain, message, len(names) - 1, tuple(names))
+
+    def describe(self, models: str, be: str) -> str:  # noqa: ARG002
+        """Return the rule as a sentence."""
+        return f"no two of {models} share a {self.over}"

@@ -27,10 +27,16 @@ class Limit(TopologyRule):
     """
 
     kind: ClassVar[str] = "limit"
+    digested: ClassVar[tuple[str, ...]] = ("models", "soft", "over", "most", "places")
 
     over: str = "gpu"
     most: int = 1
     places: Places = EVERYWHERE
+
+    @property
+    def named_places(self) -> Places:
+        """The GPUs that the rule tells from others."""
+        return self.places
 
     def breaches(self, context: Context, copies: dict[str, list[Replica]]) -> Iterator[Breach]:
         """Yield each domain with too many shards."""
@@ -56,3 +62,8 @@ class Limit(TopologyRule):
         """Yield what the problem does not have."""
         yield from super(Limit, self).faults(context)
         yield from self.places.unknown(context.fleet)
+
+    def describe(self, models: str, be: str) -> str:  # noqa: ARG002
+        """Return the rule as a sentence."""
+        at = "" if self.places == EVERYWHERE else f" of {self.places}"
+        return f"at most {self.most} shards of {models} in each {self.over}{at}"

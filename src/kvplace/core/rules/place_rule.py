@@ -3,6 +3,7 @@
 import abc
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from kvplace.core.hardware import Fleet
 from kvplace.core.placement import Replica
@@ -23,11 +24,23 @@ class PlaceRule(Rule):
         The GPUs it speaks of.
     """
 
+    gpu_by_gpu: ClassVar[bool] = True
+    digested: ClassVar[tuple[str, ...]] = ("models", "soft", "places")
+
     places: Places = EVERYWHERE
 
     @abc.abstractmethod
     def among(self, fleet: Fleet, gpus: frozenset[str]) -> frozenset[str]:
         """Return those of some GPUs of the fleet on which a shard may be."""
+
+    @property
+    def named_places(self) -> Places:
+        """The GPUs that the rule tells from others."""
+        return self.places
+
+    def describe(self, models: str, be: str) -> str:
+        """Return the rule as a sentence."""
+        return f"{models} {be} {self}"
 
     def breaches(self, context: Context, copies: dict[str, list[Replica]]) -> Iterator[Breach]:
         """Yield each model with shards where they may not be, and how many."""

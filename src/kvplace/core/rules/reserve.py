@@ -19,5 +19,9 @@ class Reserve(Forbid):
         """Return all names."""
         return list(names)
 
+    def describe(self, models: str, be: str) -> str:  # noqa: ARG002
+        """Return the rule as a sentence."""
+        return str(self)
+
     def __str__(self) -> str:
         return f"{self.places} is reserved for others"

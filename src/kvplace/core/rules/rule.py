@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from fnmatch import translate
 from typing import ClassVar
 
+from kvplace.core.hardware import Fleet
 from kvplace.core.placement import Replica
 from kvplace.core.rules.context import Context
+from kvplace.core.rules.places import EVERYWHERE, Places
 
 __all__ = ["Breach", "Rule", "chosen"]
 
@@ -49,6 +51,15 @@ class Rule(abc.ABC):
     """
 
     kind: ClassVar[str]
+    """The word for it in files."""
+    gpu_by_gpu: ClassVar[bool] = False
+    """Whether it says of each GPU by itself which models may be there, as `among` does."""
+    model_by_model: ClassVar[bool] = False
+    """Whether it speaks of the copies of each model by themselves."""
+    monotone: ClassVar[bool] = True
+    """Whether a placement that keeps it keeps it in a larger fleet as well."""
+    digested: ClassVar[tuple[str, ...]] = ("models", "soft")
+    """Fields that enter the digest, in the order of its text."""
 
     models: tuple[str, ...] = ("*",)
     soft: int | None = None
@@ -75,6 +86,32 @@ class Rule(abc.ABC):
         """Return the names of models that the rule concerns, in order."""
         return chosen(self.models, names)
 
+    def among(self, fleet: Fleet, gpus: frozenset[str]) -> frozenset[str]:  # noqa: ARG002
+        """Return those of some GPUs of the fleet on which a shard of the models may be."""
+        return gpus
+
+    @property
+    def named_places(self) -> Places:
+        """The GPUs that the rule tells from others by name, node or label."""
+        return EVERYWHERE
+
+    @abc.abstractmethod
+    def describe(self, models: str, be: str) -> str:
+        """Return the rule as a sentence.
+
+        Parameters
+        ----------
+        models
+            The models that it concerns, in words.
+        be
+            ``is`` or ``are``, whichever goes with them.
+        """
+
+    def digest_text(self) -> str:
+        """Return what enters the digest of a problem. Plans rest on it: it never changes."""
+        fields = (f"{name}={_frozen(getattr(self, name))}" for name in self.digested)
+        return f"{self.kind.capitalize()}({', '.join(fields)})"
+
 
 def chosen(patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:
     """Return the names that match one of some patterns, in order."""
@@ -86,3 +123,11 @@ def chosen(patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:
         return [n for n in names if n in exact]
     match = re.compile("|".join(wild)).match
     return [n for n in names if n in exact or match(n)]
+
+
+def _frozen(value: object) -> str:
+    """Return the text of a field in a digest."""
+    if isinstance(value, Places):
+        parts = (f"{name}={getattr(value, name)!r}" for name in ("gpus", "nodes", "labels"))
+        return f"Places({', '.join(parts)})"
+    return repr(value)

@@ -23,6 +23,9 @@ class Spread(TopologyRule):
     """
 
     kind: ClassVar[str] = "spread"
+    model_by_model: ClassVar[bool] = True
+    monotone: ClassVar[bool] = False
+    digested: ClassVar[tuple[str, ...]] = ("models", "soft", "over", "max_skew")
 
     max_skew: int = 1
 
@@ -44,3 +47,7 @@ class Spread(TopologyRule):
                     f"skew may be {self.max_skew}"
                 )
                 yield Breach(name, message, high - low - self.max_skew, (name,))
+
+    def describe(self, models: str, be: str) -> str:  # noqa: ARG002
+        """Return the rule as a sentence."""
+        return f"copies of {models} are spread over {self.over}, skew at most {self.max_skew}"

@@ -25,3 +25,7 @@ class Together(TopologyRule):
         if len(used) > 1:
             message = f"{listed(names)} are in {len(used)} domains of {self.over}, not in one"
             yield Breach(names[0], message, len(used) - 1, tuple(names))
+
+    def describe(self, models: str, be: str) -> str:
+        """Return the rule as a sentence."""
+        return f"{models} {be} together in one {self.over}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from kvplace.core.placement import Replica
 from kvplace.core.rules.context import Context
@@ -22,6 +23,8 @@ class TopologyRule(Rule):
     over
         ``gpu``, ``link``, ``node``, or the name of a label of nodes.
     """
+
+    digested: ClassVar[tuple[str, ...]] = ("models", "soft", "over")
 
     over: str = "node"
 

@@ -71,7 +71,7 @@ def problem_of_columns(
     reader = _Reader(columns, nodes, source)
     table = reader.table()
     chosen = objective or (
-        Objective.OCCUPANCY if table.complete(Objective.OCCUPANCY) else Objective.REQUESTS
+        Objective.REQUESTS if any(table.missing(Objective.OCCUPANCY)) else Objective.OCCUPANCY
     )
     try:
         missing = dict.fromkeys(row for row, _ in table.missing(chosen))

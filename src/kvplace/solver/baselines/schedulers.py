@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kvplace.core.evaluation.constraints import rule_violations
 from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.needs import ShardNeed
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.rules.place_rule import PlaceRule
 from kvplace.core.rules.spread import Spread
-from kvplace.core.shard import ShardNeed
 
 __all__ = ["SCHEDULERS", "best_fit", "first_fit", "prism", "proportional"]
 

@@ -1,0 +1,68 @@
+"""The digest of a problem: what decides the worth of a placement, as one hash."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from kvplace.core.hardware import Fleet
+from kvplace.core.model_columns import ModelColumns, stated
+from kvplace.core.rules.rule import Rule
+
+__all__ = ["digest_of"]
+
+AT_ONCE = 10_000
+"""Models whose rows are hashed together."""
+
+
+def digest_of(
+    goal: str,
+    models: ModelColumns,
+    loads: Sequence[float],
+    fleet: Fleet,
+    rules: tuple[Rule, ...],
+) -> str:
+    """Return the SHA-256 over everything that decides what a placement is worth.
+
+    The order of models, nodes and rules does not enter it.
+
+    Parameters
+    ----------
+    goal
+        Name of the objective.
+    models, loads
+        The models, and the load of each.
+    fleet
+        What there is to place on.
+    rules
+        What is demanded besides.
+    """
+    nodes = sorted(
+        [
+            n.name, sorted(n.labels.items()),
+            [
+                [
+                    g.id, g.type, g.usable_bytes,
+                    *stated(link=g.link, resources=sorted(g.resources.items())),
+                ]
+                for g in n.gpus
+            ],
+            *stated(resources=sorted(n.resources.items())),
+        ]
+        for n in fleet.nodes
+    )  # fmt: skip
+    # The JSON of [goal, [model, ...], nodes, ...], piece by piece: a million models would
+    # otherwise be in memory twice more.
+    hashed = hashlib.sha256(f"[{_json(goal)},[".encode())
+    names = models.names
+    order = sorted(range(len(names)), key=names.__getitem__)
+    for first in range(0, len(order), AT_ONCE):
+        rows = [models.digest_row(i, loads[i]) for i in order[first : first + AT_ONCE]]
+        hashed.update(("," if first else "").encode())
+        hashed.update(_json(rows)[1:-1].encode("utf-8", "surrogatepass"))
+    rest = [nodes, *stated(rules=sorted(rule.digest_text() for rule in rules))]
+    hashed.update(f"],{_json(rest)[1:-1]}]".encode("utf-8", "surrogatepass"))
+    return f"sha256:{hashed.hexdigest()}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,87 @@
+"""Eligibility: the GPUs that types and hard rules let each model run on."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from kvplace.core.hardware import Fleet, usable
+from kvplace.core.rules.rule import Rule
+
+__all__ = ["Eligibility"]
+
+
+@dataclass(frozen=True)
+class Eligibility:
+    """The GPUs that each model may run on.
+
+    Parameters
+    ----------
+    fleet
+        What there is to place on.
+    names
+        Names of the models.
+    gpu_types
+        GPU types that each model asks for.
+    rules
+        All rules; those count that must hold and say of each GPU by itself who may be there.
+    """
+
+    fleet: Fleet
+    names: Sequence[str]
+    gpu_types: Iterable[tuple[str, ...]]
+    rules: tuple[Rule, ...]
+
+    @cached_property
+    def allowed(self) -> list[frozenset[str]]:
+        """Ids of the GPUs that each model may run on; models with equal demands share one set."""
+        by_type: dict[tuple[str, ...], frozenset[str]] = {}
+        known: dict[tuple[object, ...], frozenset[str]] = {}
+        found = []
+        for name, types in zip(self.names, self.gpu_types, strict=True):
+            rules = self._rules_of.get(name, ())
+            key = (types, *((rule.kind, rule.named_places) for rule in rules)) if rules else types
+            allowed = known.get(key)
+            if allowed is None:
+                if types not in by_type:
+                    gpus = self.fleet.gpus
+                    by_type[types] = frozenset(g.id for g in gpus if usable(g, types))
+                allowed = by_type[types]
+                for rule in rules:
+                    allowed = rule.among(self.fleet, allowed)
+                known[key] = allowed
+            found.append(allowed)
+        return found
+
+    @cached_property
+    def largest_bytes(self) -> list[int]:
+        """Usable memory of the largest GPU that each model may run on; 0 for none."""
+        usable_bytes = {gpu.id: gpu.usable_bytes for gpu in self.fleet.gpus}
+        known = {id(allowed): allowed for allowed in self.allowed}
+        largest = {
+            at: max(map(usable_bytes.__getitem__, gpus), default=0) for at, gpus in known.items()
+        }
+        return [largest[id(allowed)] for allowed in self.allowed]
+
+    def domains(self, index: int, key: str) -> tuple[str, ...]:
+        """Return the domains of a topology key that hold a GPU a model may run on, sorted."""
+        allowed = self.allowed[index]
+        at = (id(allowed), key)  # the sets are kept alive by `allowed`
+        if at not in self._domains:
+            found = {self.fleet.domain(gpu, key) for gpu in allowed}
+            self._domains[at] = tuple(sorted(domain for domain in found if domain is not None))
+        return self._domains[at]
+
+    @cached_property
+    def _domains(self) -> dict[tuple[int, str], tuple[str, ...]]:
+        return {}
+
+    @cached_property
+    def _rules_of(self) -> dict[str, list[Rule]]:
+        """Hard rules that say of each GPU by itself who may be there, by the name of a model."""
+        positions = dict.fromkeys(self.names)
+        found: dict[str, list[Rule]] = {}
+        for rule in self.rules:
+            if rule.gpu_by_gpu and rule.soft is None:
+                for name in rule.concerned(positions):
+                    found.setdefault(name, []).append(rule)
+        return found

@@ -1,0 +1,128 @@
+"""All models at once: one protocol for models in columns and for models as objects."""
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from kvplace.core.model import Model, Split
+from kvplace.core.objective import Objective
+
+__all__ = ["ListedModels", "ModelColumns", "stated"]
+
+
+class ModelColumns(Protocol):
+    """What a problem asks of all its models together, in their order."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names."""
+        ...
+
+    @property
+    def undivided_bytes(self) -> "array[int]":
+        """Weights and overhead of each model on one GPU."""
+        ...
+
+    @property
+    def min_kv_bytes(self) -> "array[int]":
+        """KV memory that each model must be left."""
+        ...
+
+    @property
+    def plain(self) -> bool:
+        """Whether each is one undivided replica that may go anywhere."""
+        ...
+
+    @property
+    def gpu_types(self) -> Iterable[tuple[str, ...]]:
+        """GPU types that each model asks for."""
+        ...
+
+    @property
+    def resources(self) -> Iterable[tuple[int, str]]:
+        """Position of each model that takes a further resource, with the resource."""
+        ...
+
+    def missing(self, objective: Objective) -> Iterator[tuple[int, str]]:
+        """Yield the position of each model with a field that an objective needs and it lacks."""
+        ...
+
+    def loads(self, objective: Objective) -> Sequence[float]:
+        """Return what `Objective.load` returns of each model."""
+        ...
+
+    def digest_row(self, index: int, load: float) -> list[object]:
+        """Return what of a model enters the digest of its problem."""
+        ...
+
+
+@dataclass(frozen=True)
+class ListedModels:
+    """Models as objects, seen as columns.
+
+    Parameters
+    ----------
+    models
+        In their order.
+    """
+
+    models: Sequence[Model]
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """Names."""
+        return [model.name for model in self.models]
+
+    @property
+    def undivided_bytes(self) -> "array[int]":
+        """Weights and overhead of each model on one GPU."""
+        return array("q", [m.weights_bytes + m.overhead_bytes for m in self.models])
+
+    @property
+    def min_kv_bytes(self) -> "array[int]":
+        """KV memory that each model must be left."""
+        return array("q", [model.min_kv_bytes for model in self.models])
+
+    @property
+    def plain(self) -> bool:
+        """Whether each is one undivided replica that may go anywhere."""
+        return all(m.plain and not m.gpu_types and not m.resources for m in self.models)
+
+    @property
+    def gpu_types(self) -> Iterable[tuple[str, ...]]:
+        """GPU types that each model asks for."""
+        return (model.gpu_types for model in self.models)
+
+    @property
+    def resources(self) -> Iterable[tuple[int, str]]:
+        """Position of each model that takes a further resource, with the resource."""
+        return ((index, name) for index, m in enumerate(self.models) for name in m.resources)
+
+    def missing(self, objective: Objective) -> Iterator[tuple[int, str]]:
+        """Yield the position of each model with a field that an objective needs and it lacks."""
+        missing = map(objective.missing, self.models)
+        return ((index, name) for index, fields in enumerate(missing) for name in fields)
+
+    def loads(self, objective: Objective) -> Sequence[float]:
+        """Return what `Objective.load` returns of each model."""
+        return tuple(map(objective.load, self.models))
+
+    def digest_row(self, index: int, load: float) -> list[object]:
+        """Return what of a model enters the digest of its problem."""
+        m = self.models[index]
+        return [
+            m.name, m.weights_bytes, m.overhead_bytes, m.min_kv_bytes, load,
+            list(m.tensor_parallel), m.replicas.min, m.replicas.max,
+            *stated(
+                kv_part=[m.kv_part(d) for d in m.tensor_parallel if d > 1],
+                split=m.replicas.split.value if m.replicas.split is not Split.EVEN else "",
+                gpu_types=sorted(m.gpu_types), resources=sorted(m.resources.items()),
+            ),
+        ]  # fmt: skip
+
+
+def stated(**values: object) -> list[object]:
+    """Return what is not empty, with its name."""
+    return [[name, value] for name, value in values.items() if value]
