@@ -14,7 +14,6 @@ from itertools import combinations
 
 from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.problem import Problem
-from kvplace.core.rules.spread import Spread
 from kvplace.explain.demanded import Demanded, Kind, demanded_of, keeping
 from kvplace.explain.placeable import Verdict, placeable
 from kvplace.solver.clock import Watch
@@ -141,7 +140,7 @@ class _Filter:
         A demand without which all others can be met is in every clash: only sets with these
         count. Where a spread is demanded that does not follow, and all sets count.
         """
-        spread = any(isinstance(rule, Spread) for rule in self._problem.rules)
+        spread = any(not rule.monotone for rule in self._problem.rules)
         everything = set(members)
         needed = {
             member

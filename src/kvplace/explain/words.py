@@ -5,14 +5,7 @@ from dataclasses import dataclass
 
 from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.problem import Problem
-from kvplace.core.rules.apart import Apart
-from kvplace.core.rules.limit import Limit
-from kvplace.core.rules.place_rule import PlaceRule
-from kvplace.core.rules.places import EVERYWHERE
-from kvplace.core.rules.reserve import Reserve
 from kvplace.core.rules.rule import Rule
-from kvplace.core.rules.spread import Spread
-from kvplace.core.rules.together import Together
 from kvplace.explain.clash import Clash
 from kvplace.explain.demanded import Demanded, Kind
 from kvplace.units import format_bytes
@@ -122,25 +115,7 @@ def _rule_in_words(problem: Problem, rule: Rule) -> str:
     names = rule.concerned(problem.index_of)
     who = "all models" if len(names) == len(problem.models) > 1 else names_in_words(names)
     be = "is" if len(names) == 1 else "are"
-    if isinstance(rule, Reserve):
-        return str(rule)
-    if isinstance(rule, PlaceRule):
-        return f"{who} {be} {rule}"
-    return _topology_in_words(rule, who, be)
-
-
-def _topology_in_words(rule: Rule, who: str, be: str) -> str:
-    """Return a rule over topology domains as a sentence."""
-    if isinstance(rule, Together):
-        return f"{who} {be} together in one {rule.over}"
-    if isinstance(rule, Apart):
-        return f"no two of {who} share a {rule.over}"
-    if isinstance(rule, Spread):
-        return f"copies of {who} are spread over {rule.over}, skew at most {rule.max_skew}"
-    if isinstance(rule, Limit):
-        at = "" if rule.places == EVERYWHERE else f" of {rule.places}"
-        return f"at most {rule.most} shards of {who} in each {rule.over}{at}"
-    return f"{rule.kind} of {who}"
+    return rule.describe(who, be)
 
 
 def names_in_words(names: Collection[str]) -> str:

@@ -7,11 +7,7 @@ from functools import partial
 from kvplace.core.hardware import Fleet, Node
 from kvplace.core.model import Model
 from kvplace.core.problem import Problem
-from kvplace.core.rules.limit import Limit
-from kvplace.core.rules.pin import Pin
-from kvplace.core.rules.place_rule import PlaceRule
 from kvplace.core.rules.rule import Rule
-from kvplace.core.rules.spread import Spread
 from kvplace.errors import Fault, InputError
 
 __all__ = ["Mix", "Stock", "stock_of"]
@@ -95,7 +91,7 @@ class Stock:
                 continue
             if not any(rule.faults(bare)):
                 rules.append(rule)
-            elif isinstance(rule, Pin) and rule.soft is None:
+            elif rule.confines and rule.soft is None:
                 return None
             # Any other rule about a label that no node has holds by itself.
         return replace(bare, rules=tuple(rules))
@@ -187,14 +183,12 @@ def _nodes(kind: tuple[Node, ...], number: int) -> list[Node]:
 
 def _names_hosts(rule: Rule) -> bool:
     """Whether a rule speaks of single GPUs or nodes, which are yet to be chosen."""
-    if not isinstance(rule, PlaceRule | Limit):
-        return False
-    return bool(rule.places.gpus or rule.places.nodes)
+    return bool(rule.named_places.gpus or rule.named_places.nodes)
 
 
 def _monotone(rule: Rule) -> bool:
     """Whether a rule that holds in a fleet holds in a larger one."""
-    return rule.soft is None and not isinstance(rule, Spread)
+    return rule.soft is None and rule.monotone
 
 
 def _grown(model: Model, factor: float) -> Model:

@@ -14,6 +14,7 @@ class Pin(PlaceRule):
     """The models run on the places and nowhere else."""
 
     kind: ClassVar[str] = "pin"
+    confines: ClassVar[bool] = True
 
     def among(self, fleet: Fleet, gpus: frozenset[str]) -> frozenset[str]:
         """Return those of some GPUs of the fleet on which a shard may be."""

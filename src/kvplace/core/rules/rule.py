@@ -54,6 +54,8 @@ class Rule(abc.ABC):
     """The word for it in files."""
     gpu_by_gpu: ClassVar[bool] = False
     """Whether it says of each GPU by itself which models may be there, as `among` does."""
+    confines: ClassVar[bool] = False
+    """Whether the models run on its places and, where there are none, nowhere."""
     model_by_model: ClassVar[bool] = False
     """Whether it speaks of the copies of each model by themselves."""
     monotone: ClassVar[bool] = True

@@ -4,43 +4,24 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from kvplace.core.rules.apart import Apart
-from kvplace.core.rules.forbid import Forbid
-from kvplace.core.rules.limit import Limit
-from kvplace.core.rules.pin import Pin
-from kvplace.core.rules.place_rule import PlaceRule
-from kvplace.core.rules.places import EVERYWHERE, Places
-from kvplace.core.rules.reserve import Reserve
+from kvplace.core.rules.places import Places
+from kvplace.core.rules.registry import rule_kinds
 from kvplace.core.rules.rule import Rule
-from kvplace.core.rules.spread import Spread
-from kvplace.core.rules.together import Together
-from kvplace.core.rules.topology_rule import TopologyRule
 from kvplace.formats.validation.fields import Count, Integer, Name, Text, name, refuse_value, word
 from kvplace.formats.validation.models import Part
 
 __all__ = ["Names", "PlacesPart", "RulePart", "build_rule", "rule_data"]
 
-_KINDS: dict[str, type[Rule]] = {
-    rule.kind: rule for rule in (Pin, Forbid, Reserve, Together, Apart, Spread, Limit)
+_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "pin": (("models", "places", "soft"), ("models", "places")),
+    "forbid": (("models", "places", "soft"), ("models", "places")),
+    "reserve": (("places",), ("places",)),
+    "together": (("models", "over", "soft"), ("models", "over")),
+    "apart": (("models", "over", "soft"), ("models", "over")),
+    "spread": (("models", "over", "max_skew", "soft"), ("models", "over")),
+    "limit": (("models", "places", "over", "most", "soft"), ("most",)),
 }
-_TAKES = {
-    "pin": {"models", "places", "soft"},
-    "forbid": {"models", "places", "soft"},
-    "reserve": {"places"},
-    "together": {"models", "over", "soft"},
-    "apart": {"models", "over", "soft"},
-    "spread": {"models", "over", "max_skew", "soft"},
-    "limit": {"models", "over", "most", "places", "soft"},
-}
-_NEEDS = {
-    "pin": {"models", "places"},
-    "forbid": {"models", "places"},
-    "reserve": {"places"},
-    "together": {"models", "over"},
-    "apart": {"models", "over"},
-    "spread": {"models", "over"},
-    "limit": {"most"},
-}
+"""Keys that each kind takes, in the order in which they are written, and those it needs."""
 
 
 def _names(value: object) -> list[str]:
@@ -82,7 +63,7 @@ class PlacesPart(Part):
 class RulePart(Part):
     """One rule; which keys it takes depends on its kind."""
 
-    rule: Annotated[str, *word(*_KINDS)] = Field(examples=["spread"])
+    rule: Annotated[str, *word(*_KEYS)] = Field(examples=["spread"])
     models: Names | None = Field(
         default=None,
         examples=['["org/*"]'],
@@ -107,10 +88,11 @@ class RulePart(Part):
     @model_validator(mode="after")
     def _fits_kind(self) -> Self:
         given = self.model_fields_set - {"rule"}
-        for key in sorted(given - _TAKES[self.rule]):
-            known = ", ".join(sorted(_TAKES[self.rule]))
+        takes, needs = _KEYS[self.rule]
+        for key in sorted(given.difference(takes)):
+            known = ", ".join(sorted(takes))
             refuse_value(f"a {self.rule} rule takes no {key}; it takes {known}")
-        missing = sorted(_NEEDS[self.rule] - given)
+        missing = sorted(set(needs) - given)
         if missing:
             refuse_value(f"a {self.rule} rule needs {' and '.join(missing)}")
         return self
@@ -130,25 +112,19 @@ def build_rule(part: RulePart) -> Rule:
     for key in ("over", "most", "max_skew"):
         if getattr(part, key) is not None:
             fields[key] = getattr(part, key)
-    return _KINDS[part.rule](**fields)
+    return rule_kinds()[part.rule](**fields)
 
 
 def rule_data(rule: Rule) -> dict[str, Any]:
     """Return a rule as a file states it."""
-    takes = _TAKES[rule.kind]
     data: dict[str, Any] = {"rule": rule.kind}
-    if "models" in takes:
-        data["models"] = list(rule.models)
-    if isinstance(rule, PlaceRule | Limit) and rule.places != EVERYWHERE:
-        places = {"gpus": list(rule.places.gpus), "nodes": list(rule.places.nodes)}
-        labels = {"labels": dict(rule.places.labels)}
-        data["places"] = {k: v for k, v in {**places, **labels}.items() if v}
-    if isinstance(rule, TopologyRule):
-        data["over"] = rule.over
-    if isinstance(rule, Limit):
-        data["most"] = rule.most
-    if isinstance(rule, Spread):
-        data["max_skew"] = rule.max_skew
-    if rule.soft is not None:
-        data["soft"] = rule.soft
+    for key in _KEYS[rule.kind][0]:
+        value = getattr(rule, key)
+        if isinstance(value, Places):
+            places = {"gpus": list(value.gpus), "nodes": list(value.nodes)}
+            value = {k: v for k, v in {**places, "labels": dict(value.labels)}.items() if v}
+        elif isinstance(value, tuple):
+            value = list(value)
+        if value is not None and value != {}:
+            data[key] = value
     return data

@@ -12,8 +12,6 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.needs import ShardNeed
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
-from kvplace.core.rules.place_rule import PlaceRule
-from kvplace.core.rules.spread import Spread
 
 __all__ = ["SCHEDULERS", "best_fit", "first_fit", "prism", "proportional"]
 
@@ -165,12 +163,11 @@ class _Board:
         """Whether a copy breaks no hard rule and no capacity, as things are."""
         held = {**self._placed, copy.model: [*self._placed.get(copy.model, []), copy]}
         for rule in self.problem.rules:
-            if rule.soft is not None or isinstance(rule, PlaceRule):
+            if rule.soft is not None or rule.gpu_by_gpu:
                 continue  # soft rules are left out; where a model may be is filtered before
             if copy.model not in rule.concerned([copy.model]):
                 continue
-            # Spreading concerns each model by itself.
-            names = [copy.model] if isinstance(rule, Spread) else rule.concerned(held)
+            names = [copy.model] if rule.model_by_model else rule.concerned(held)
             if any(rule.breaches(self.problem, {name: held[name] for name in names})):
                 return False
         return not any(self._overdrawn(copy, held))

@@ -13,8 +13,6 @@ import math
 from collections.abc import Iterator
 from itertools import combinations, product
 
-from kvplace.core.rules.limit import Limit
-from kvplace.core.rules.place_rule import PlaceRule
 from kvplace.solver.assignment.cluster import Board
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.cluster import Cluster, Copies, Option
@@ -132,8 +130,7 @@ class Enumeration:
 def _kinds(cluster: Cluster) -> list[int]:
     """Return a number per GPU, the same for GPUs that nothing but their id tells apart."""
     problem, numbers = cluster.problem, dict[object, int]()
-    places = [rule.places for rule in problem.rules if isinstance(rule, PlaceRule | Limit)]
-    named = {gpu for place in places for gpu in place.gpus}
+    named = {gpu for rule in problem.rules for gpu in rule.named_places.gpus}
     kinds = []
     for g, id_ in enumerate(cluster.gpu_ids):
         gpu = problem.fleet.gpu(id_)
