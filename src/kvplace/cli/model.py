@@ -34,6 +34,15 @@ KV_DTYPE = click.option(
 )
 
 
+ENGINE = click.option(
+    "--engine",
+    type=nearest_choice(("vllm", "sglang", "trtllm")),
+    default="vllm",
+    show_default=True,
+    help="Whose layout of the cache: they differ for FP8 caches of sparse attention.",
+)
+
+
 @click.command("model", epilog=_EXAMPLES)
 @click.argument("models", nargs=-1, required=True, metavar="DIR-OR-ID...")
 @click.option(
@@ -45,12 +54,14 @@ KV_DTYPE = click.option(
     help="Say what each of so many ranks caches.",
 )
 @KV_DTYPE
+@ENGINE
 @FACTS
 @output_options
 def command(
     models: tuple[str, ...],
     degree: int,
     kv_dtype: str,
+    engine: str,
     facts: str,
     form: str,
     output: str | None,
@@ -58,9 +69,10 @@ def command(
 ) -> int:
     """Say what models take: bytes of weights, of KV cache per token, of state per sequence.
 
-    Each is a checkpoint's directory, which is read without any network, or a hub id. Weights
-    come from the headers or the index of the weight files, the cache from config.json. What
-    cannot be known is an error. With --format json every figure carries its origin.
+    Each is a checkpoint's directory or a GGUF file, which are read without any network, or a hub
+    id. Weights come from the headers or the index of the weight files, the cache from config.json,
+    params.json or the GGUF header. What cannot be known is an error. With --format json every
+    figure carries its origin.
     """
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit, look
@@ -72,7 +84,7 @@ def command(
     faults: list[Fault] = []
     for name in models:
         try:
-            found.append(find_facts(name, facts, kv_dtype))
+            found.append(find_facts(name, facts, kv_dtype, engine))
             found[-1].layout.bytes_per_token(degree)
         except InputError as error:
             faults += [

@@ -12,8 +12,12 @@ _TEXT_PARTS = ("text_config", "llm_config", "language_config", "language_model_c
 _WRAPPERS = ("thinker_config",)
 
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_LISTS = ("layer_types", "layers_block_type", "hybrid_override_pattern")
+"""Fields with one entry per layer: they give the number of layers where no field does."""
 
 _MOST_LAYERS = 10_000
+_LARGEST = 2**40
+"""No field of a config that counts something is larger, so products stay exact and printable."""
 _ATTENTIONS_PER_LAYER = {"longcat_flash": 2}  # LongCat-Flash, section 2: two blocks of MLA a layer
 
 _CLASS_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -26,6 +30,8 @@ _CLASS_DEFAULTS: dict[str, dict[str, Any]] = {
         "num_hidden_layers": 26,
         "sliding_window": 4096,
     },
+    # Same (Gemma4TextConfig): what `per_layer_config` does not say.
+    "gemma4_text": {"global_head_dim": 512, "sliding_window": 512},
 }
 
 
@@ -48,6 +54,8 @@ class Fields:
     outer: Mapping[str, Any] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
+    own: frozenset[str] = frozenset()
+    """Names that the config states for this layer alone."""
 
     @property
     def model_type(self) -> str:
@@ -71,6 +79,9 @@ class Fields:
             return default
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             self.fault(names[0], f"{value!r} must be a whole number of at least 0")
+            return default
+        if value > _LARGEST:
+            self.fault(names[0], f"it is more than {_LARGEST:,}")
             return default
         return value
 
@@ -110,6 +121,13 @@ class Fields:
             return {}
         return value or {}
 
+    def at(self, own: Mapping[str, Any]) -> "Fields":
+        """Return the fields of a layer that the config states some of for this layer alone."""
+        if not own:
+            return self
+        values = {**self.values, **own}
+        return Fields(values, self.prefix, self.outer, self.faults, self.used, frozenset(own))
+
     def fault(self, name: str, message: str) -> None:
         """Record that a field is wrong."""
         self.faults.append(Fault(message, self.prefix + name))
@@ -121,8 +139,14 @@ class Fields:
 
     @property
     def layers(self) -> int:
-        """Number of layers that may attend."""
-        layers = self.need(*_LAYERS)
+        """Number of layers that may attend: stated, or as many as a list of layers has."""
+        if self.get(*_LAYERS) is None:
+            for name in _LISTS:
+                listed = self.values.get(name)
+                if isinstance(listed, (list, str)) and 0 < len(listed) <= _MOST_LAYERS:
+                    return len(listed) * _ATTENTIONS_PER_LAYER.get(self.model_type, 1)
+        stated = self.get(*_LAYERS)
+        layers = stated if type(stated) is int and stated > _LARGEST else self.need(*_LAYERS)
         if layers > _MOST_LAYERS:
             self.fault(_LAYERS[0], f"it is more than {_MOST_LAYERS:,}")
             return 1

@@ -59,6 +59,8 @@ def kv_element_bytes(
     scheme = stated.get("kv_cache_scheme") or {}
     if scheme:
         bits = scheme.get("num_bits") if isinstance(scheme, dict) else None
+        if isinstance(scheme, str) and scheme.casefold() in ("fp8", "int8", "fp8_e4m3", "fp8_e5m2"):
+            bits = 8
         if bits != 8:
             raise InputError(
                 f"kv_cache_scheme {scheme!r} is not understood; pass --kv-dtype", source

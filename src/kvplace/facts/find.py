@@ -3,7 +3,12 @@
 from pathlib import Path
 
 from kvplace.errors import InputError
-from kvplace.facts.huggingface import ModelFacts, facts_from_directory, facts_from_hub
+from kvplace.facts.huggingface import (
+    ModelFacts,
+    facts_from_directory,
+    facts_from_gguf,
+    facts_from_hub,
+)
 from kvplace.facts.known_models import known_model, near_model
 
 __all__ = ["SOURCES", "find_facts"]
@@ -12,17 +17,21 @@ SOURCES = ("auto", "catalogue", "hub")
 """Where to look: ``auto`` is a directory, then the catalogue, then the hub."""
 
 
-def find_facts(name: str, source: str = "auto", kv_dtype: str = "auto") -> ModelFacts:
+def find_facts(
+    name: str, source: str = "auto", kv_dtype: str = "auto", engine: str = "vllm"
+) -> ModelFacts:
     """Find the facts of a model.
 
     Parameters
     ----------
     name
-        A checkpoint's directory, or a hub id.
+        A checkpoint's directory, a GGUF file, or a hub id.
     source
         One of `SOURCES`.
     kv_dtype
         Type of the KV cache; ``auto`` for what the files say.
+    engine
+        Whose layout of the cache it is: one of `kvplace.facts.attention.ENGINES`.
 
     Raises
     ------
@@ -32,7 +41,9 @@ def find_facts(name: str, source: str = "auto", kv_dtype: str = "auto") -> Model
         It is on the hub only, and the hub's client is not installed.
     """
     if source == "auto" and Path(name).is_dir():
-        return facts_from_directory(Path(name), kv_dtype)
+        return facts_from_directory(Path(name), kv_dtype, engine)
+    if source == "auto" and name.casefold().endswith(".gguf") and Path(name).is_file():
+        return facts_from_gguf([Path(name)], Path(name).stem, kv_dtype, engine)
     known = known_model(name) if source != "hub" else None
     if known is not None:
         return known.facts(kv_dtype)
@@ -42,4 +53,4 @@ def find_facts(name: str, source: str = "auto", kv_dtype: str = "auto") -> Model
     ):
         hint = f"did you mean {near!r}?" if near else "kvplace catalogue models lists them"
         raise InputError(f"the catalogue has no such model; {hint}", name)
-    return facts_from_hub(name, kv_dtype)
+    return facts_from_hub(name, kv_dtype, engine=engine)

@@ -6,17 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from kvplace.core.fact import Fact
-from kvplace.errors import InputError
+from kvplace.errors import Fault, InputError
 from kvplace.facts.attention import cache_layout
 from kvplace.facts.cache import CacheLayout
 from kvplace.facts.config import text_fields
 from kvplace.facts.dtypes import kv_element_bytes, state_element_bytes
-from kvplace.facts.json_object import parse_object
-from kvplace.facts.safetensors import local_weights
+from kvplace.facts.gguf import config_of_gguf, gguf_parts
+from kvplace.facts.json_object import parse_object, read_object
+from kvplace.facts.params_json import config_of_params
+from kvplace.facts.safetensors import file_sizes, local_weights
 
-__all__ = ["ModelFacts", "facts_from_config", "facts_from_directory", "facts_from_hub"]
+__all__ = [
+    "ModelFacts",
+    "facts_from_config",
+    "facts_from_directory",
+    "facts_from_gguf",
+    "facts_from_hub",
+]
 
 CONFIG = "config.json"
+PARAMS = "params.json"
+ADAPTER = "adapter_config.json"
 QUANTIZATION = "hf_quant_config.json"
 
 
@@ -62,6 +72,7 @@ def facts_from_config(
     quantization: Mapping[str, Any] | None = None,
     kv_dtype: str = "auto",
     source: str = CONFIG,
+    engine: str = "vllm",
 ) -> ModelFacts:
     """Work out the facts of a parsed config.
 
@@ -79,6 +90,8 @@ def facts_from_config(
         Type of the KV cache; ``auto`` for what the files say.
     source
         Name of the config, for messages.
+    engine
+        Whose layout of the cache it is: one of `kvplace.facts.attention.ENGINES`.
 
     Raises
     ------
@@ -88,42 +101,90 @@ def facts_from_config(
     text = text_fields(config, source).values
     element = kv_element_bytes(config, text, quantization or {}, kv_dtype, source)
     conv, recurrent = state_element_bytes(config, text, element)
-    layout = cache_layout(config, source, element.value, (conv.value, recurrent.value))
+    layout = cache_layout(config, source, element.value, (conv.value, recurrent.value), engine)
     origin = f"{source}: {layout.describe()}; {element.origin}"
+    if any(group.kind == "indexer" for group in layout.groups) and element.value == 1:
+        origin += f", as {engine} lays it out"
+    if not layout.groups:
+        origin = f"{source}: no layer keeps a KV cache of its own, as in an encoder"
     if layout.bytes_per_sequence():
         origin += f"; {conv.origin}, {recurrent.origin}"
     context = text.get("max_position_embeddings") or text.get("seq_length")
     return ModelFacts(name, weights, layout, origin, context if isinstance(context, int) else None)
 
 
-def facts_from_directory(directory: Path, kv_dtype: str = "auto") -> ModelFacts:
+def facts_from_directory(
+    directory: Path, kv_dtype: str = "auto", engine: str = "vllm"
+) -> ModelFacts:
     """Read the facts of a checkpoint in a directory, without any network.
+
+    The config is ``config.json``, else ``params.json``, else the header of a GGUF file.
 
     Raises
     ------
     InputError
         A file is missing or damaged, or a figure cannot be known.
     """
+    adapter = directory / ADAPTER
+    if adapter.is_file() and not any(directory.glob("model*.safetensors*")):
+        raise InputError(_adapter(read_object(adapter)), str(directory))
     path = directory / CONFIG
-    if not path.is_file():
-        raise InputError(f"there is no {CONFIG}", str(directory))
-    config = parse_object(path.read_bytes(), str(path))
+    if path.is_file():
+        config = read_object(path)
+    elif (path := directory / PARAMS).is_file():
+        config = config_of_params(read_object(path))
+    else:
+        parts = gguf_parts(directory)
+        if not parts:
+            raise InputError(f"there is no {CONFIG}, no {PARAMS} and no GGUF file", str(directory))
+        return facts_from_gguf(parts, directory.resolve().name, kv_dtype, engine)
     quantization = directory / QUANTIZATION
     return facts_from_config(
         directory.resolve().name,
         config,
         local_weights(directory),
-        quantization=(
-            parse_object(quantization.read_bytes(), str(quantization))
-            if quantization.is_file()
-            else None
-        ),
+        quantization=(read_object(quantization) if quantization.is_file() else None),
         kv_dtype=kv_dtype,
         source=str(path),
+        engine=engine,
     )
 
 
-def facts_from_hub(repo: str, kv_dtype: str = "auto", revision: str | None = None) -> ModelFacts:
+def facts_from_gguf(
+    parts: list[Path], name: str, kv_dtype: str = "auto", engine: str = "vllm"
+) -> ModelFacts:
+    """Read the facts of a model in one or several GGUF files; the first holds the header.
+
+    Raises
+    ------
+    InputError
+        The header is damaged, or does not say what the model caches.
+    """
+    path = parts[0]
+    try:
+        return facts_from_config(
+            name,
+            config_of_gguf(path),
+            file_sizes(parts, "GGUF"),
+            kv_dtype=kv_dtype,
+            source=str(path),
+            engine=engine,
+        )
+    except InputError as error:
+        way = "put the config.json of the model that it was made from beside it, in one directory"
+        raise InputError([*error.faults, Fault(way)], error.source) from error
+
+
+def _adapter(config: Mapping[str, Any]) -> str:
+    """Say what an adapter's directory is, and which model to read in its place."""
+    base = config.get("base_model_name_or_path")
+    named = f" of {base}" if isinstance(base, str) and base else ""
+    return f"it is a LoRA adapter{named}, not a model; read the base model"
+
+
+def facts_from_hub(
+    repo: str, kv_dtype: str = "auto", revision: str | None = None, engine: str = "vllm"
+) -> ModelFacts:
     """Read the facts of a model on the Hugging Face hub, through its own client.
 
     The client's rules hold: its cache, ``HF_TOKEN`` and the stored login for gated models,
@@ -140,17 +201,29 @@ def facts_from_hub(repo: str, kv_dtype: str = "auto", revision: str | None = Non
     from kvplace.facts.hub import HubFiles  # noqa: PLC0415 - the optional client loads on use
 
     files = HubFiles(repo, revision)
-    text = files.read(CONFIG)
-    if text is None:
-        raise InputError(f"the repository has no {CONFIG}", repo)
+    name = CONFIG
+    text = files.read(name)
+    if text is not None:
+        config = parse_object(text, f"{repo}/{name}")
+    elif (adapter := files.read(ADAPTER)) is not None:
+        raise InputError(_adapter(parse_object(adapter, f"{repo}/{ADAPTER}")), repo)
+    elif (text := files.read(name := PARAMS)) is not None:
+        config = config_of_params(parse_object(text, f"{repo}/{name}"))
+    else:
+        raise InputError(
+            f"the repository has no {CONFIG}; of a repository of GGUF files, download one and "
+            "name the file",
+            repo,
+        )
     quantization = files.read(QUANTIZATION)
     return facts_from_config(
         repo,
-        parse_object(text, f"{repo}/{CONFIG}"),
+        config,
         files.weights(),
         quantization=(
             parse_object(quantization, f"{repo}/{QUANTIZATION}") if quantization else None
         ),
         kv_dtype=kv_dtype,
-        source=f"{repo}/{CONFIG}",
+        source=f"{repo}/{name}",
+        engine=engine,
     )

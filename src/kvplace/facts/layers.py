@@ -1,23 +1,44 @@
 """Which layer caches how: one kind per layer, from whatever field a config says it with.
 
-Kinds: ``full`` and ``window`` attention, a recurrent state (``delta``, ``kda``, ``mamba``,
-``lightning``, ``conv``), ``shared`` (reads another layer's cache), ``none``.
+Kinds: ``full``, ``window`` and ``chunk`` attention (the last two keep the last tokens only), a
+recurrent state (``delta``, ``kda``, ``mamba``, ``lightning``, ``conv``), ``shared`` (reads
+another layer's cache), ``none``. A sum such as ``full+mamba`` is both in one layer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from kvplace.facts.config import Fields
 
-__all__ = ["layer_kinds", "window_tokens"]
+__all__ = ["ATTENDING", "layer_kinds", "per_layer", "window_tokens"]
+
+ATTENDING = ("full", "window", "chunk")
+"""Kinds that keep keys and values."""
+
+_PER_LAYER = {
+    "head_dim",
+    "v_head_dim",
+    "num_key_value_heads",
+    "num_attention_heads",
+    "sliding_window",
+    "q_lora_rank",
+    "kv_lora_rank",
+    "qk_nope_head_dim",
+    "qk_rope_head_dim",
+}
+"""Fields that are understood where they differ from layer to layer."""
 
 _NAMED = {
     # Names in `layer_types`, `layers_block_type` and the letters of `hybrid_override_pattern`.
     "full_attention": "full",
     "attention": "full",
     "*": "full",
+    "indexed_attention": "full",  # sparse attention chooses what it reads, and keeps all
+    "deepseek_sparse_attention": "full",
+    "minimax_m3_sparse": "full",
     "sliding_attention": "window",
-    "chunked_attention": "window",
-    "linear_attention": "delta",
+    "chunked_attention": "chunk",
+    "linear_attention": "linear",  # which state: `_linear_state` says
     "mamba": "mamba",
     "mamba2": "mamba",
     "M": "mamba",
@@ -28,54 +49,63 @@ _NAMED = {
     "E": "none",
 }
 
+_STATE_UNKNOWN = {"xlstm", "rwkv", "rwkv5", "rwkv6", "rwkv7", "retnet", "ttt", "mega"}
+"""Model types whose every layer is recurrent, with a state that is not worked out here."""
+
 _ALL_LAYERS_SLIDE = {"mistral", "mixtral", "phi3", "phimoe", "starcoder2", "ministral"}
 """Model types whose ``sliding_window``, where it is not null, holds for every layer."""
 
-_TELLING = (
-    "mamba", "ssm", "linear_", "rwkv", "sliding", "window", "hybrid", "layer_pattern",
-    "attn_type", "recurrent", "cla_", "use_cla", "chunk_size", "attn_layer", "block_configs",
-    "layer_types", "layers_block_type", "kv_shared", "share_kv", "compress", "full_attn",
-    "cross_attention_layers", "block_types",
-)  # fmt: skip
-"""Parts of field names that say: not every layer caches alike."""
 
-_HARMLESS = {
-    "chunk_size_feed_forward",
-    "max_window_layers",
-    "mamba_chunk_size",
-    "use_mamba_kernels",
-    "use_sliding_window",
-    "num_kv_shared_layers",
-    "use_cla",
-    "cla_share_factor",
-}
-"""Fields with such a name that change nothing, or whose meaning `_with_sharing` knows."""
-
-
-def layer_kinds(fields: Fields) -> list[str]:
-    """Return the kind of each layer, first to last.
-
-    A config that hints at special layers in a way that is not understood is a fault, never
-    taken for plain attention.
-    """
+def layer_kinds(fields: Fields) -> tuple[list[str], bool]:
+    """Return the kind of each layer, first to last, and whether a field said them."""
     layers = fields.layers
     for rule in _RULES:
         kinds = rule(fields, layers)
         if kinds is not None:
             break
     else:
-        kinds = ["full"] * layers
-        _refuse_unknown_hints(fields)
+        kinds = None
+    stated = kinds is not None
+    kinds = ["full"] * layers if kinds is None else kinds
+    # Some configs list the layers that predict further tokens behind the others.
+    further = fields.whole("num_nextn_predict_layers", "num_mtp_layers", default=0) or 0
+    if len(kinds) == layers + further:
+        kinds = kinds[:layers]
     if len(kinds) != layers:
         fields.fault("num_hidden_layers", f"it says {layers}, but {len(kinds)} layers are listed")
-    return _with_sharing(fields, kinds)
+    return _with_sharing(fields, kinds), stated
 
 
-def window_tokens(fields: Fields) -> int:
-    """Return the tokens that a ``window`` layer keeps."""
-    if fields.get("attention_chunk_size"):
+def per_layer(fields: Fields, layers: int) -> list[Mapping[str, Any]]:
+    """Return what a config states for each layer alone (``per_layer_config``), empty for most."""
+    stated: list[Mapping[str, Any]] = [{} for _ in range(layers)]
+    for key, values in fields.mapping("per_layer_config").items():
+        path = f"per_layer_config.{key}"
+        if not str(key).isdecimal() or not str(key).isascii() or len(str(key)) > 6:
+            fields.fault(path, "it must be the number of a layer")
+        elif int(key) >= layers or not isinstance(values, dict):
+            fields.fault(path, f"it must be a mapping for one of {layers} layers")
+        else:
+            kept = {name: value for name, value in values.items() if _tells(name)}
+            unknown = sorted(kept.keys() - _PER_LAYER)
+            if unknown:
+                fields.fault(path, f"it is not known what {', '.join(unknown)} change per layer")
+            stated[int(key)] = {name: kept[name] for name in sorted(kept)}
+    return stated
+
+
+def window_tokens(fields: Fields, kind: str) -> int:
+    """Return the tokens that a layer of the kind ``window`` or ``chunk`` keeps."""
+    if kind == "chunk":
         return fields.need("attention_chunk_size")
-    return fields.need("sliding_window", "sliding_window_size")
+    return fields.need(
+        "sliding_window", "sliding_window_size", "attention_window_size", "window_size"
+    )
+
+
+def _tells(name: str) -> bool:
+    """Say whether a field of a single layer may change what it caches."""
+    return "head" in name or "window" in name or "kv" in name or "key" in name or "rank" in name
 
 
 def _named(fields: Fields, name: str, words: Sequence[object]) -> list[str]:
@@ -87,16 +117,43 @@ def _named(fields: Fields, name: str, words: Sequence[object]) -> list[str]:
     return [_NAMED.get(str(word), "none") for word in words]
 
 
-def _listed(fields: Fields, _layers: int) -> list[str] | None:
+def _listed(fields: Fields, layers: int) -> list[str] | None:
     """``layer_types`` (transformers), ``layers_block_type`` (Nemotron 3.5)."""
     for name in ("layer_types", "layers_block_type"):
         words = fields.sequence(name)
         if words:
+            if all(word == "hybrid" for word in words) and fields.model_type == "falcon_h1":
+                return ["full+mamba"] * layers
             kinds = _named(fields, name, words)
-            if "linear_attention" in words and fields.model_type.startswith("minimax"):
-                return ["lightning" if kind == "delta" else kind for kind in kinds]
+            if "linear" in kinds:
+                state = _linear_state(fields, name)
+                kinds = [state if kind == "linear" else kind for kind in kinds]
             return kinds
     return None
+
+
+def _linear_state(fields: Fields, name: str) -> str:
+    """Return the state behind ``linear_attention``, which names four kinds of layer."""
+    if fields.model_type.startswith("minimax"):
+        return "lightning"
+    if fields.get("linear_num_key_heads", "linear_num_value_heads") is not None:
+        return "delta"
+    if fields.mapping("linear_attn_config") or fields.model_type in (
+        "kimi_linear",
+        "glm5_next_text",
+    ):
+        return "kda"
+    if (
+        fields.get("mamba_d_state", "ssm_state_size", "mamba_n_heads", "mamba_num_heads")
+        is not None
+    ):
+        return "mamba"
+    fields.fault(
+        name,
+        f"linear_attention has a state that is not known for the model type "
+        f"{fields.model_type!r}; give the figures in the fleet file yourself",
+    )
+    return "none"
 
 
 def _pattern_of_letters(fields: Fields, _layers: int) -> list[str] | None:
@@ -127,6 +184,9 @@ def _blocks(fields: Fields, _layers: int) -> list[str] | None:
 
 def _periodic(fields: Fields, layers: int) -> list[str] | None:
     """Jamba: attention once in ``attn_layer_period``, Mamba elsewhere; others list indices."""
+    marks = fields.integers("hybrid_layer_pattern")
+    if marks:  # MiMo-V2: 1 marks a layer with a window
+        return ["window" if mark else "full" for mark in marks]
     for name, other in (("attn_layer_indices", "mamba"), ("full_attn_idxs", "conv")):
         if fields.get(name) is not None:  # Bamba, LFM2
             attending = set(fields.integers(name) or ())
@@ -162,14 +222,16 @@ def _every_nth_full(fields: Fields, layers: int) -> list[str] | None:
     interval = fields.whole("full_attention_interval")
     if interval:  # Qwen3-Next, Qwen3.5
         return ["full" if (i + 1) % interval == 0 else "delta" for i in range(layers)]
-    if fields.get("attention_chunk_size"):  # Llama 4: layers without rotary positions see all
+    if fields.get("attention_chunk_size") and fields.model_type.startswith(
+        "llama4"
+    ):  # Llama 4: layers without rotary positions see all
         plain = fields.integers("no_rope_layers")
         if plain:  # 1 marks a layer with rotary positions, which attends within its chunk
-            return ["window" if rotary else "full" for rotary in plain]
+            return ["chunk" if rotary else "full" for rotary in plain]
         every = fields.whole("no_rope_layer_interval", default=4)
-        return ["full" if (i + 1) % (every or 4) == 0 else "window" for i in range(layers)]
+        return ["full" if (i + 1) % (every or 4) == 0 else "chunk" for i in range(layers)]
     habit = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "cohere2": 4}.get(fields.model_type)
-    stated = fields.get("sliding_window_pattern", "layer_switch")
+    stated = fields.get("sliding_window_pattern", "_sliding_window_pattern", "layer_switch")
     if isinstance(stated, str):  # EXAONE 4: such as LLLG
         return ["window" if stated[i % len(stated)] == "L" else "full" for i in range(layers)]
     every = stated if isinstance(stated, int) else habit
@@ -192,8 +254,12 @@ def _all_sliding(fields: Fields, layers: int) -> list[str] | None:
     return None
 
 
-def _all_parallel(fields: Fields, layers: int) -> list[str] | None:
-    """Falcon-H1: attention and Mamba side by side in every layer."""
+def _all_alike(fields: Fields, layers: int) -> list[str] | None:
+    """Falcon-H1: attention and Mamba side by side in every layer; Mamba: no attention at all."""
+    if fields.model_type in _STATE_UNKNOWN:
+        fields.fault("model_type", f"the state of a {fields.model_type} layer is not known here")
+    if fields.model_type in ("mamba", "mamba2", "falcon_mamba"):
+        return ["mamba"] * layers
     return ["full+mamba"] * layers if fields.model_type == "falcon_h1" else None
 
 
@@ -201,27 +267,13 @@ _RULES: tuple[Callable[[Fields, int], list[str] | None], ...] = (
     _listed,
     _pattern_of_letters,
     _blocks,
-    _all_parallel,
+    _all_alike,
     _periodic,
     _kimi_linear,
     _typed_by_number,
     _every_nth_full,
     _all_sliding,
 )
-
-
-def _refuse_unknown_hints(fields: Fields) -> None:
-    """Record a fault for each field that hints at special layers and was not understood."""
-    for name, value in fields.values.items():
-        if not value or name in fields.used or name in _HARMLESS:
-            continue
-        if any(part in name for part in _TELLING):
-            kind = fields.model_type or "without a model_type"
-            fields.fault(
-                name,
-                f"it says that layers cache differently, and for the model type {kind!r} it is "
-                "not known how; give the figures in the fleet file yourself",
-            )
 
 
 def _with_sharing(fields: Fields, kinds: list[str]) -> list[str]:
@@ -233,4 +285,13 @@ def _with_sharing(fields: Fields, kinds: list[str]) -> list[str]:
     factor = fields.whole("cla_share_factor", default=1) or 1  # Hunyuan: one in `factor` keeps
     if fields.get("use_cla") and factor > 1:
         kinds = [kind if i % factor == 0 else "shared" for i, kind in enumerate(kinds)]
+    sources = fields.integers("kv_source_layers")  # Mistral Large 4: whose cache a layer reads
+    if sources is not None:
+        if len(sources) != len(kinds):
+            fields.fault("kv_source_layers", f"it must name a layer for each of {len(kinds)}")
+        else:
+            kinds = [
+                kind if s == i else "shared"
+                for i, (kind, s) in enumerate(zip(kinds, sources, strict=True))
+            ]
     return kinds

@@ -11,9 +11,11 @@ from typing import Any
 
 from kvplace.core.fact import Fact
 from kvplace.errors import Fault, InputError
-from kvplace.facts.json_object import parse_object
+from kvplace.facts.gguf import gguf_parts
+from kvplace.facts.json_object import read_object
+from kvplace.units import MAX_BYTES
 
-__all__ = ["INDEX", "index_total", "local_weights", "single_file"]
+__all__ = ["INDEX", "file_sizes", "index_total", "local_weights", "single_file"]
 
 INDEX = "model.safetensors.index.json"
 """Lists the tensors of a checkpoint of several files, and their total size."""
@@ -33,7 +35,7 @@ def local_weights(directory: Path) -> Fact[int]:
     """
     index = directory / INDEX
     if index.is_file():
-        listed = parse_object(index.read_bytes(), str(index))
+        listed = read_object(index)
         named = _files_named(listed, str(index))
         if named and all((directory / name).is_file() for name in named):
             return _from_headers([directory / name for name in named], index.name)
@@ -41,21 +43,25 @@ def local_weights(directory: Path) -> Fact[int]:
     files = sorted(directory.glob("model*.safetensors")) or sorted(directory.glob("*.safetensors"))
     if files:
         return _from_headers(files, "")
-    for pattern, kind in (("*.gguf", "GGUF"), ("pytorch_model*.bin", "PyTorch")):
-        files = sorted(directory.glob(pattern))
-        if kind == "GGUF" and len(files) > 1 and not all("-of-" in f.name for f in files):
-            raise InputError(
-                f"{len(files)} GGUF files that are not parts of one; keep one quantization here",
-                str(directory),
-            )
+    kinds = {
+        "GGUF": gguf_parts(directory),
+        "PyTorch": sorted(directory.glob("pytorch_model*.bin"))
+        or sorted(directory.glob("consolidated*.pth")),
+    }
+    for kind, files in kinds.items():
         if files:
-            size = sum(file.stat().st_size for file in files)
-            return Fact(size, f"size of {len(files)} {kind} file{'s' * (len(files) > 1)}")
+            return file_sizes(files, kind)
     raise InputError(
-        f"no weight file here (looked for {INDEX}, *.safetensors, *.gguf, pytorch_model*.bin), "
-        "so the bytes of weights are not known",
+        f"no weight file here (looked for {INDEX}, *.safetensors, *.gguf, pytorch_model*.bin, "
+        "consolidated*.pth), so the bytes of weights are not known",
         str(directory),
     )
+
+
+def file_sizes(files: list[Path], kind: str) -> Fact[int]:
+    """Return the bytes of weight files that do not say how long their tensors are."""
+    size = sum(file.stat().st_size for file in files)
+    return Fact(size, f"size of {len(files)} {kind} file{'s' * (len(files) > 1)}")
 
 
 def index_total(index: dict[str, Any], source: str) -> Fact[int]:
@@ -70,7 +76,8 @@ def index_total(index: dict[str, Any], source: str) -> Fact[int]:
     total = metadata.get("total_size") if isinstance(metadata, dict) else None
     if isinstance(total, float) and total.is_integer():
         total = int(total)
-    if not isinstance(total, int) or isinstance(total, bool) or total <= 0:
+    if not isinstance(total, int) or isinstance(total, bool) or not 0 < total <= MAX_BYTES:
+        total = total if not isinstance(total, int) or total.bit_length() < 128 else "a huge number"
         raise InputError([Fault(f"{total!r} is no size in bytes", "metadata.total_size")], source)
     return Fact(total, f"metadata.total_size of {INDEX}")
 
@@ -102,7 +109,10 @@ def _from_headers(files: list[Path], index: str) -> Fact[int]:
     for file in files:
         try:
             sizes = _tensor_sizes(file)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except OSError as error:
+            faults.append(Fault(error.strerror or "it cannot be read", file.name))
+            continue
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError, MemoryError) as error:
             faults.append(Fault(f"damaged safetensors header: {error}", file.name))
             continue
         total += sum(sizes)
@@ -129,9 +139,13 @@ def _tensor_sizes(file: Path) -> list[int]:
         for name, entry in header.items()
         if name != "__metadata__"
     ]
+    if not all(type(begin) is int and type(end) is int for begin, end in ends):
+        raise ValueError("a place that is no whole number")
     if any(not 0 <= begin <= end for begin, end in ends):
         raise ValueError("a tensor ends before it begins")
     need = 8 + length + max((end for _, end in ends), default=0)
     if size < need:
         raise ValueError(f"the file has {size} bytes where its tensors need {need}")
+    if need > MAX_BYTES:
+        raise ValueError("it states more than 1 PiB")
     return [end - begin for begin, end in ends]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from kvplace.facts.cache import Units
 from kvplace.facts.config import Fields
+from kvplace.facts.heads import head_dim
 
 __all__ = ["STATES"]
 
@@ -29,12 +30,20 @@ def _delta(fields: Fields, conv: int, recurrent: int) -> list[Units]:
 def _kda(fields: Fields, conv: int, recurrent: int) -> list[Units]:
     """Kimi delta attention: as the gated delta rule, with as many key as value heads."""
     linear = fields.mapping("linear_attn_config")
+    if not linear:  # the spelling of the transformers library
+        linear = {
+            "num_heads": fields.whole("linear_num_heads"),
+            "head_dim": fields.whole("linear_head_dim"),
+            "short_conv_kernel_size": fields.whole("linear_conv_kernel_dim"),
+        }
+    fields.used.update(("linear_num_heads", "linear_head_dim", "linear_conv_kernel_dim"))
     given: list[int] = []
     for name in ("num_heads", "head_dim", "short_conv_kernel_size"):
         value = linear.get(name)
-        if not isinstance(value, int):
-            fields.fault(f"linear_attn_config.{name}", "the file does not give it")
-        given.append(value if isinstance(value, int) else 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            fields.fault(f"linear_attn_config.{name}", "it must be a whole number of at least 1")
+            value = 1
+        given.append(value)
     heads, width, kernel = given
     size = width * width * recurrent + (kernel - 1) * 3 * width * conv
     return [Units(heads, size, "delta heads")]
@@ -48,12 +57,15 @@ def _mamba(fields: Fields, conv: int, recurrent: int) -> list[Units]:
     """
     kernel = fields.need("conv_kernel", "mamba_d_conv", "d_conv", "conv_kernel_size")
     state = fields.need("ssm_state_size", "mamba_d_state", "state_size", "mamba_state_dim")
-    heads = fields.whole("mamba_num_heads", "mamba_n_heads", "n_mamba_heads")
+    names = ("mamba_num_heads", "mamba_n_heads", "n_mamba_heads")
+    plain = fields.model_type == "mamba2"  # the names of other models' attention
+    heads = fields.whole(*names, *(("num_heads",) if plain else ()))
     past = kernel - 1
     if heads is None:
         channels = fields.need("mamba_expand", "expand") * fields.need("hidden_size")
         return [Units(channels, state * recurrent + past * conv, "channels")]
-    width = fields.get("mamba_head_dim", "mamba_d_head")
+    fields.used.add("mamba_d_ssm")
+    width = fields.get("mamba_head_dim", "mamba_d_head", *(("head_dim",) if plain else ()))
     if not isinstance(width, int):  # Granite writes "auto": the expanded hidden size over heads
         inner = fields.whole("mamba_d_ssm")
         inner = inner or fields.need("mamba_expand", "expand") * fields.need("hidden_size")
@@ -68,7 +80,7 @@ def _mamba(fields: Fields, conv: int, recurrent: int) -> list[Units]:
 def _lightning(fields: Fields, _conv: int, recurrent: int) -> list[Units]:
     """Lightning attention (MiniMax-01): a square matrix per head."""
     heads = fields.need("num_attention_heads")
-    width = fields.need("head_dim")
+    width = head_dim(fields)
     return [Units(heads, width * width * recurrent, "linear heads")]
 
 
