@@ -16,7 +16,7 @@ import pytest
 import kvplace
 from kvplace.cli.main import main
 from kvplace.formats import read as reading
-from kvplace.solver import watch
+from kvplace.solver import clock
 
 EXAMPLE = str(Path(__file__).parents[2] / "examples/open-models.yaml")
 SPREADSHEET = str(Path(__file__).parents[2] / "examples/models.csv")
@@ -277,7 +277,7 @@ def test_reading_a_file_is_not_counted_against_the_time_limit(monkeypatch, capsy
         now[0] += 1000.0
         return read(*arguments, **options)
 
-    monkeypatch.setattr(watch, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     monkeypatch.setattr(reading, "read", slow)
     assert main(["plan", EXAMPLE, "--format", "json", "--time-limit", "10"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -8,13 +8,13 @@ from rich.cells import cell_len
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import SLO, Demand, Model
+from kvplace.core.model import SLO, Demand, Model, Replicas
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Stop
 from kvplace.report.summary import format_kvpr, reasons, summary
-from kvplace.report.table import COLDEST, HOTTEST, Look, plan_table
+from kvplace.report.table import HOTTEST, Look, plan_table
 from kvplace.solver.solve import refine, solve
 from kvplace.units import GIB
 
@@ -43,6 +43,12 @@ def evaluated(problem, gpu_of):
     return refine(problem, Placement.single(gpu_of), iterations=0)
 
 
+def gpu_lines(shown):
+    """Return the lines of the table of GPUs and what follows."""
+    lines = shown.splitlines()
+    return lines[next(i for i, line in enumerate(lines) if "GPU  " in line) :]
+
+
 @pytest.fixture(scope="module")
 def two():
     # n/0: load 6 on 10 - 4 GiB = 1; n/1: load 1 on 10 - 8 GiB = 0.5. Single-model bound of a on
@@ -52,7 +58,7 @@ def two():
 
 
 def test_rows_go_from_the_hottest_gpu_to_the_coldest(two):
-    lines = plan_table(two).splitlines()
+    lines = gpu_lines(plan_table(two))
     assert lines[0].split() == ["GPU", "KVPR", "memory", "for", "KV", "models"]
     assert lines[1].split()[1] == "1.000"
     assert lines[1].endswith("6.0 GiB  a")
@@ -60,9 +66,38 @@ def test_rows_go_from_the_hottest_gpu_to_the_coldest(two):
     assert lines[2].endswith("2.0 GiB  b")
 
 
+def test_models_are_listed_with_what_was_decided_for_them():
+    # Two copies of a, TP 2, and b alone: 4 GPUs of a at 1.5 / (10 - 2), one of b at 1 / (10 - 4).
+    a = Model(
+        "a", 4 * GIB, Demand(6.0, 100.0, 0.0), SLO(latency_seconds=1.0), overhead_bytes=0,
+        tensor_parallel=(2,), replicas=Replicas(2, 2),
+    )  # fmt: skip
+    b = Model("b", 4 * GIB, Demand(1.0), SLO(latency_seconds=1.0), overhead_bytes=0)
+    gpus = tuple(GPU(f"n/{i}", "G", 10 * GIB) for i in range(6))
+    result = solve(Problem((a, b), Fleet((Node("n", gpus),))))
+    lines = plan_table(result, Look(100)).splitlines()
+    assert lines[0].split() == ["model", "replicas", "KVPR", "on"]
+    assert lines[1].split()[:6] == ["a", "2", "x", "TP", "2", "0.1875"]
+    assert lines[2].split()[:3] == ["b", "1", "0.1667"]
+    assert sum("1 idle GPU: n/" in line for line in lines) == 1
+    assert len(gpu_lines(plan_table(result, Look(100)))) >= 3  # GPUs that are alike share a row
+
+
+def test_a_narrow_terminal_gets_whole_lines(two):
+    assert all(cell_len(line) <= 60 for line in plan_table(two, Look(60)).splitlines()[:-1])
+
+
+def test_overload_fills_the_bar_whatever_else_is_worse():
+    # 12 GiB in use of 4 GiB: 300 %; and a GPU at 10 % stays at one cell.
+    problem = problem_of([("a", 6, 12.0), ("b", 6, 0.4)], [10, 10], Objective.OCCUPANCY)
+    lines = gpu_lines(plan_table(solve(problem)))
+    assert lines[1].split()[1:4] == ["300", "%", "████████"]
+    assert lines[2].split()[1:4] == ["10.0", "%", "█"]
+
+
 def test_a_small_kvpr_is_shown_whole():
     result = solve(problem_of([("a", 4, 0.03), ("b", 8, 0.00001)], [10, 10]))
-    lines = plan_table(result).splitlines()
+    lines = gpu_lines(plan_table(result))
     assert [line.split()[1] for line in lines[1:3]] == ["0.005000", "5e-06"]
     assert lines[0].index("models") == lines[1].rindex("a") == lines[2].rindex("b")
     assert all(cell_len(line) <= 80 for line in lines[:-1])
@@ -99,23 +134,31 @@ def test_occupancy_is_also_a_percentage_with_its_bar():
     problem = problem_of([("a", 6, 1.0)], [10], Objective.OCCUPANCY)
     shown = plan_table(solve(problem))
     assert "max KVPR 0.2500 = KV pool 25 % full" in shown
-    assert "████████▒░░░░░" in shown.splitlines()[1]  # 8 of 14 weights, a quarter of 6 in use
+    assert "████████▒░░░░░" in gpu_lines(shown)[1]  # 8 of 14 weights, a quarter of 6 in use
     assert "KV in use on average" in shown
 
 
 def test_idle_gpus_say_so_and_are_not_counted():
     shown = plan_table(solve(problem_of([("a", 4, 6.0)], [10, 10])))
-    assert shown.splitlines()[2].endswith("idle")
+    assert "1 idle GPU: n/" in shown
     assert "1 model on 1 of 2 GPUs" in shown
 
 
-def test_large_fleets_show_the_hottest_and_the_coldest():
-    problem = problem_of([(f"m{i}", 1, 1.0 + i % 7) for i in range(100)], [10] * 100)
+def test_large_fleets_show_the_hottest_gpus_and_how_all_are_spread():
+    problem = problem_of([(f"m{i}", 1, 1.0 + i / 100) for i in range(100)], [10] * 100)
     result = evaluated(problem, {f"m{i}": f"n/{i}" for i in range(100)})
-    short = plan_table(result).splitlines()
-    assert len(short) == 1 + HOTTEST + 1 + COLDEST + 3
-    assert "84 more GPUs between, --all lists them" in short[1 + HOTTEST]
-    assert len(plan_table(result, every_gpu=True).splitlines()) == 1 + 100 + 3
+    short = gpu_lines(plan_table(result))
+    assert "88 more GPUs, --all lists them" in short[1 + HOTTEST]
+    at = short.index("KVPR of all 100 GPUs")
+    assert sum(int(line.split()[3]) for line in short[at + 1 : at + 9]) == 100
+    assert sum("n/" in line for line in gpu_lines(plan_table(result, every_gpu=True))) == 100
+
+
+def test_gpus_that_are_alike_share_a_row():
+    problem = problem_of([(f"m{i}", 1, 1.0) for i in range(4)], [10] * 4)
+    result = evaluated(problem, {f"m{i}": f"n/{i}" for i in range(4)})
+    lines = gpu_lines(plan_table(result))
+    assert [line.split()[0] for line in lines[1:5]] == ["n/0", "n/1", "n/2", "n/3"]  # other models
 
 
 def test_many_models_of_a_gpu_are_cut_unless_all_is_asked_for():

@@ -7,7 +7,7 @@ from kvplace.core.objective import Objective
 from kvplace.core.result import Result, Status, Stop
 from kvplace.units import format_bytes, format_percent, format_seconds
 
-__all__ = ["format_kvpr", "reasons", "summary"]
+__all__ = ["format_kvpr", "format_share", "reasons", "summary"]
 
 _STOPPED = {
     Stop.TIME_LIMIT: "stopped by the time limit",
@@ -27,6 +27,13 @@ def format_kvpr(kvpr: float) -> str:
     return f"{kvpr:,.0f}" if 1e4 <= kvpr < 1e6 else f"{kvpr:.3g}"
 
 
+def format_share(share: float) -> str:
+    """Print how full something is as a percentage without needless digits; ``inf`` as ``∞``."""
+    if math.isinf(share):
+        return "∞"
+    return f"{100 * share:,.0f} %" if share >= 0.1 else format_percent(share)
+
+
 def summary(result: Result) -> str:
     """Return the closing line: value, what is proved, how much of what, and the time."""
     if result.evaluation is None:
@@ -34,7 +41,7 @@ def summary(result: Result) -> str:
     unit = result.problem.goal.unit
     parts = [f"max KVPR {format_kvpr(result.value)}{' ' if unit else ''}{unit}"]
     if result.problem.goal is Objective.OCCUPANCY:
-        parts[0] += f" = KV pool {_full(result.value)} full"
+        parts[0] += f" = KV pool {format_share(result.value)} full"
     parts[0] += f" ({_proved(result)})"
     used = result.evaluation.busy
     fleet = len(result.evaluation.gpus)
@@ -90,11 +97,6 @@ def _proved(result: Result) -> str:
     if math.isinf(result.gap):
         return "no bound above 0 is proved"
     return f"bound {format_kvpr(result.bound)}, gap {format_percent(result.gap)}"
-
-
-def _full(share: float) -> str:
-    """Print an occupancy as a percentage without needless digits."""
-    return f"{100 * share:,.0f} %" if share >= 0.1 else format_percent(share)
 
 
 def _count(number: int, noun: str) -> str:

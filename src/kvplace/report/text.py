@@ -6,7 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len, set_cell_size
 
-__all__ = ["Paint", "clean", "fit", "flow", "gpus_text", "short_names", "shorten"]
+__all__ = [
+    "Paint", "clean", "fit", "flow", "gpus_text", "places_text", "short_names", "shorten",
+    "shorten_start",
+]  # fmt: skip
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "green": "32", "cyan": "36"}
 _ORGANISED = re.compile(r"[\w.-]+/[^/]+")
@@ -60,6 +63,22 @@ def shorten(text: str, width: int) -> str:
     return set_cell_size(text, width - 1 - cell_len(end)).rstrip() + "…" + end
 
 
+def shorten_start(text: str, width: int) -> str:
+    """Return the text, its start left out where it is wider than `width` columns.
+
+    For ids of GPUs, whose end tells one from the other.
+    """
+    text = clean(text[-_LONGEST:])
+    if cell_len(text) <= width:
+        return text
+    end = ""
+    for char in reversed(text):
+        if cell_len(char + end) > width - 1:
+            break
+        end = char + end
+    return f"…{end}"[:width]
+
+
 def fit(text: str, width: int, *, right: bool = False) -> str:
     """Return the text in exactly `width` columns: shortened, or padded on its free side."""
     text = shorten(text, width)
@@ -93,6 +112,14 @@ def gpus_text(gpus: Sequence[str]) -> str:
             runs.append([number])
     texts = [f"{r[0]}-{r[-1]}" if len(r) > 2 else "+".join(map(str, r)) for r in runs]
     return f"{node}/{'+'.join(texts)}"
+
+
+def places_text(gpus: Iterable[str]) -> list[str]:
+    """Return GPUs node by node, such as ``["a/0-3", "b/1"]``, in the order given."""
+    nodes: dict[str, list[str]] = {}
+    for gpu in gpus:
+        nodes.setdefault(gpu.rpartition("/")[0], []).append(gpu)
+    return [gpus_text(held) for held in nodes.values()]
 
 
 def flow(items: Sequence[str], width: int, lines: int | None) -> list[str]:

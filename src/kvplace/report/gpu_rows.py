@@ -1,0 +1,70 @@
+"""Rows of the GPU table: GPUs that are alike share one row, the most loaded first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation
+
+__all__ = ["GPURow", "gpu_rows", "histogram"]
+
+
+@dataclass(frozen=True, slots=True)
+class GPURow:
+    """GPUs of one type that hold shards of the same models under the same pressure.
+
+    Parameters
+    ----------
+    gpu
+        The first of them.
+    ids
+        All of them, in the fleet's order.
+    """
+
+    gpu: GPUEvaluation
+    ids: tuple[str, ...]
+
+
+def gpu_rows(evaluation: Evaluation, most: int | None) -> tuple[list[GPURow], list[str], int]:
+    """Group the GPUs of a fleet, the most loaded first.
+
+    Parameters
+    ----------
+    evaluation
+        What the placement is worth.
+    most
+        Rows wanted; None for all. GPUs beyond them are counted and not looked at, so that a
+        large fleet costs little.
+
+    Returns
+    -------
+    tuple
+        The rows, the ids of idle GPUs (those looked at), and the number of busy GPUs left out.
+    """
+    kvprs, gpus = evaluation.kvprs, evaluation.gpus
+    groups: dict[object, tuple[GPUEvaluation, list[str]]] = {}
+    idle: list[str] = []
+    shown = 0
+    for at in sorted(range(len(gpus)), key=lambda at: -kvprs[at]):
+        gpu = gpus[at]
+        if not gpu.shards:
+            idle.append(gpu.id)
+            continue
+        models = tuple(sorted(shard.model for shard in gpu.shards))
+        key = (gpu.type, gpu.memory_bytes, gpu.weights_bytes, f"{gpu.kvpr:.4g}", models)
+        if key not in groups:
+            if most is not None and len(groups) == most:
+                break
+            groups[key] = (gpu, [])
+        groups[key][1].append(gpu.id)
+        shown += 1
+    rows = [GPURow(gpu, tuple(ids)) for gpu, ids in groups.values()]
+    return rows, idle, evaluation.busy - shown
+
+
+def histogram(kvprs: Sequence[float], top: float, bins: int) -> list[int]:
+    """Count the GPUs in `bins` equal steps from 0 to `top`; what is above counts in the last."""
+    counts = [0] * bins
+    for kvpr in kvprs:
+        at = int(kvpr / top * bins) if top > 0 and kvpr < top else bins - 1 if top > 0 else 0
+        counts[at] += 1
+    return counts
