@@ -28,7 +28,7 @@ class Architecture:
     Parameters
     ----------
     layers
-        Decoder layers.
+        Decoder layers; a block that only mixes tokens or only has a perceptron is half of one.
     hidden_size
         Width of the residual stream.
     parameters
@@ -44,6 +44,11 @@ class Architecture:
         KV heads of a layer; 1 for the latent vector of multi-head latent attention.
     attention_layers
         Layers that attend to all earlier tokens; None for all layers.
+    state_layers
+        Layers that keep a recurrent state in place of a cache.
+    latent, indexed
+        Whether attention caches one latent vector (multi-head latent attention), and whether
+        an indexer chooses the tokens that it attends to (sparse attention).
     intermediate_size
         Width of the widest multi-layer perceptron that every token goes through.
     experts, experts_per_token
@@ -78,6 +83,9 @@ class Architecture:
     head_size: int = 0
     kv_heads: int = 0
     attention_layers: int | None = None
+    state_layers: int = 0
+    latent: bool = False
+    indexed: bool = False
     intermediate_size: int = 0
     experts: int = 0
     experts_per_token: int = 0
@@ -94,7 +102,7 @@ class Architecture:
         numbers = {
             name: value
             for name in self.__dataclass_fields__
-            if isinstance(value := getattr(self, name), int | float)
+            if isinstance(value := getattr(self, name), int | float) and not isinstance(value, bool)
         }
         faults = [
             Fault(f"{value!r} must be a finite number of at least 0", name)

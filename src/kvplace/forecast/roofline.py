@@ -28,16 +28,27 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """What of its data sheet a GPU type reaches, fitted to measured kernels.
+    """What of its data sheet a GPU type reaches, fitted to measured engines.
 
     Parameters
     ----------
-    memory, compute
-        Parts of bandwidth and of FLOP/s that reading and multiplying weights reach.
+    memory, experts
+        Parts of the bandwidth that reading weights reaches: those that every token is
+        multiplied with, and those of routed experts.
+    unpacked
+        What is left of that where weights are stored in fewer bits than they are multiplied in.
+    compute_bf16, compute_fp8, compute_fp4
+        Parts of the FLOP/s that multiplying weights reaches in each number format.
     cache, attention
-        Parts that reading the KV cache and the attention of a prefill reach.
+        Parts of bandwidth and 16-bit FLOP/s that reading the KV cache in a decode step and the
+        attention of a prefill reach.
     layer_seconds
-        What a layer takes in every step besides.
+        What every layer takes in every step besides: launches, norms, rotations.
+    expert_layer_seconds, latent_layer_seconds, indexed_layer_seconds, state_layer_seconds
+        What a layer takes more that routes to experts, has latent attention, an indexer, or a
+        recurrent state.
+    sequence_seconds
+        What a sequence takes in every step besides: sampling, its place in the batch.
     sharpness
         Exponent of the smooth maximum of reading and multiplying.
     links
@@ -49,14 +60,31 @@ class Roofline:
     """
 
     memory: float
-    compute: float
+    experts: float
+    unpacked: float
+    compute_bf16: float
+    compute_fp8: float
+    compute_fp4: float
     cache: float
     attention: float
     layer_seconds: float
+    expert_layer_seconds: float
+    latent_layer_seconds: float
+    indexed_layer_seconds: float
+    state_layer_seconds: float
+    sequence_seconds: float
     sharpness: float
     links: float
     link_seconds: float
     source: str
+
+    def compute(self, number_format: Format) -> float:
+        """Return the part of the FLOP/s that is reached in a number format."""
+        return {
+            Format.BF16: self.compute_bf16,
+            Format.FP8: self.compute_fp8,
+            Format.FP4: self.compute_fp4,
+        }[number_format]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +112,22 @@ class Speed:
     roofline: Roofline
 
     def flops_of(self, number_format: Format) -> float:
-        """Return the FLOP/s in a number format."""
-        return self.flops.get(number_format) or self.flops[Format.BF16]
+        """Return the FLOP/s of the data sheet in a number format."""
+        return self.flops[self.multiplied_in(number_format)]
+
+    def multiplied_in(self, number_format: Format) -> Format:
+        """Return the format in which such weights are multiplied: 16 bits where it lacks it."""
+        return number_format if number_format in self.flops else Format.BF16
+
+    def unpacks(self, bits: float, number_format: Format) -> bool:
+        """Whether weights of so many bits are unpacked before they are multiplied."""
+        return bits < _PACKED_BITS and self.multiplied_in(number_format) is Format.BF16
+
+    def reached_flops(self, number_format: Format) -> float:
+        """Return the FLOP/s that weights of a number format are multiplied at."""
+        return self.flops_of(number_format) * self.roofline.compute(
+            self.multiplied_in(number_format)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,28 +158,22 @@ def rooflines() -> Mapping[str, Roofline]:
     InputError
         The user's own ``roofline.csv`` is wrong: every row at once.
     """
-    columns = [name.removesuffix("_seconds") for name in Roofline.__slots__]
-    needed = [f"{name}_us" if name in ("layer", "link") else name for name in columns]
-    return read_tables("roofline.csv", ("name", *needed), _roofline, folder=_FOLDER)
+    columns = ["name", *map(_column, Roofline.__slots__)]
+    return read_tables("roofline.csv", columns, _roofline, folder=_FOLDER)
+
+
+def _column(name: str) -> str:
+    """Return the column of a constant: seconds are written in microseconds."""
+    return f"{name.removesuffix('_seconds')}_us" if name.endswith("_seconds") else name
 
 
 def _roofline(row: Mapping[str, str]) -> Roofline:
-    def value(column: str) -> float:
-        found = number(row, column)
-        assert found is not None
-        return found
-
-    return Roofline(
-        memory=value("memory"),
-        compute=value("compute"),
-        cache=value("cache"),
-        attention=value("attention"),
-        layer_seconds=value("layer_us") * 1e-6,
-        sharpness=value("sharpness"),
-        links=value("links"),
-        link_seconds=value("link_us") * 1e-6,
-        source=row["source"],
-    )
+    values: dict[str, float] = {}
+    for name in Roofline.__slots__:
+        if name != "source":
+            found = number(row, _column(name)) or 0.0
+            values[name] = found * 1e-6 if name.endswith("_seconds") else found
+    return Roofline(**values, source=row["source"])
 
 
 def speed_of(gpu_type: str) -> Speed | None:
@@ -179,6 +215,9 @@ def speed_of_data_sheet(kind: GPUType) -> Speed | None:
     )
 
 
+_PACKED_BITS = 15.0
+"""Mean bits below which most weights are stored in fewer than 16."""
+
 _PCIE_GB_PER_SECOND = 32.0
 """PCIe 4.0 x16 in one direction, where the catalogue does not say."""
 
@@ -198,27 +237,41 @@ def step_time(shape: Architecture, reads: CacheReads, speed: Speed, degree: int 
         Tensor-parallel degree: each rank reads and multiplies its part of the weights.
     """
     found = speed.roofline
-    memory = speed.bytes_per_second * found.memory * degree
+    memory = speed.bytes_per_second * degree
+    read_dense, read_experts = memory * found.memory, memory * found.experts
     cached = speed.bytes_per_second * found.cache
-    dense, routed = shape.dense_parameters, shape.active_expert_parameters
     expert_bits = shape.weight_bits if shape.expert_bits is None else shape.expert_bits
-    weight_flops = speed.flops_of(shape.weight_format)
-    expert_flops = speed.flops_of(shape.expert_format or shape.weight_format)
+    expert_format = shape.expert_format or shape.weight_format
+    if speed.unpacks(shape.weight_bits, shape.weight_format):
+        read_dense *= found.unpacked
+    if speed.unpacks(expert_bits, expert_format):
+        read_experts *= found.unpacked
+    multiplied = shape.dense_parameters / speed.reached_flops(
+        shape.weight_format
+    ) + shape.active_expert_parameters / speed.reached_flops(expert_format)
+    layer = (
+        found.layer_seconds
+        + found.expert_layer_seconds * (shape.experts > 0)
+        + found.latent_layer_seconds * shape.latent
+        + found.indexed_layer_seconds * shape.indexed
+    )
     pairs = 4 * shape.attending_layers * shape.heads * shape.head_size
     exchanges = 2 * shape.layers if degree > 1 else 0
     # A ring moves 2 (t - 1) / t of the activations over each link, in 16 bits.
     moved = exchanges * shape.hidden_size * 2 * 2 * (degree - 1) / degree
     return StepTime(
-        fixed_seconds=shape.layers * found.layer_seconds + exchanges * found.link_seconds,
-        dense_seconds=dense * shape.weight_bits / 8 / memory,
-        experts_seconds=shape.expert_parameters * expert_bits / 8 / memory,
+        fixed_seconds=shape.layers * layer
+        + shape.state_layers * found.state_layer_seconds
+        + exchanges * found.link_seconds,
+        dense_seconds=shape.dense_parameters * shape.weight_bits / 8 / read_dense,
+        experts_seconds=shape.expert_parameters * expert_bits / 8 / read_experts,
         expert_share=shape.experts_per_token / shape.experts if shape.experts else 0.0,
-        token_seconds=2 * (dense / weight_flops + routed / expert_flops) / (found.compute * degree),
+        token_seconds=2 * multiplied / degree,
         kv_token_seconds=reads.bytes_per_token / cached,
         window_token_seconds=reads.window_bytes_per_token / cached,
         window_tokens=reads.window_tokens,
-        sequence_seconds=2 * reads.bytes_per_sequence / cached,
-        attention_seconds=pairs / (speed.flops_of(Format.BF16) * found.attention * degree),
+        sequence_seconds=found.sequence_seconds + reads.bytes_per_sequence / cached,
+        attention_seconds=pairs / (speed.flops[Format.BF16] * found.attention * degree),
         link_seconds=moved / (speed.link_bytes_per_second * found.links),
         sharpness=found.sharpness,
     )
