@@ -51,7 +51,7 @@ def architecture(
         Fields are missing or not understood: all of them at once.
     """
     fields = text_fields(config, source)
-    kinds = layer_kinds(fields)
+    kinds, _ = layer_kinds(fields)
     blocks = feed_forward(fields)
     wide = feed_forward_kinds(fields, len(kinds))
     fields.check(source)
@@ -85,7 +85,7 @@ def architecture(
         heads=heads,
         head_size=_head_size(fields, hidden, heads),
         kv_heads=_kv_heads(fields, heads),
-        attention_layers=sum("full" in kind for kind in kinds),
+        attention_layers=sum("full" in kind.split("+") for kind in kinds),
         state_layers=sum(part in STATES for kind in kinds for part in kind.split("+")),
         latent=bool(fields.get("kv_lora_rank")),
         indexed=bool(fields.get("index_head_dim", "index_n_heads")),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kvplace.facts.config import Fields
+from kvplace.facts.layers import ATTENDING
 
 __all__ = [
     "FeedForward",
@@ -170,7 +171,7 @@ def mixer_parameters(fields: Fields, kind: str) -> int:
 
 
 def _mixer(fields: Fields, kind: str) -> int:
-    if kind in ("full", "window"):
+    if kind in ATTENDING:
         return _attention(fields, kind)
     count = _OTHER_MIXERS.get(kind)
     return count(fields, fields.need(*_HIDDEN)) if count else 0
