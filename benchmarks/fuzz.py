@@ -35,6 +35,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--solver", choices=SOLVERS, default="auto")
     parser.add_argument("--oracle", action="store_true", help="compare with brute force")
@@ -52,13 +53,14 @@ def main(arguments=None):
         if faults:
             failures += 1
             report(options, number, faults)
+        done = number + 1 - options.first
         if now - shown > 30:
             shown = now
-            done = number + 1 - options.first
             print(f"{done} cases, {done / (now - start):.0f}/s, {failures} failed", file=sys.stderr)
+        if now - start > options.seconds:
+            break
     seconds = time.perf_counter() - start
-    rate = options.cases / seconds
-    print(f"{options.cases} cases in {seconds:.1f} s: {rate:.0f}/s; {failures} failed")
+    print(f"{done} cases in {seconds:.1f} s: {done / seconds:.0f}/s; {failures} failed")
     print("; ".join(f"{name} {count}" for name, count in sorted(counts.items())))
     print(f"slowest: case {slowest[1]}, {slowest[0]:.3f} s")
     return 1 if failures else 0

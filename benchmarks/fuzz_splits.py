@@ -32,6 +32,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--models", type=int, default=5, help="models at most")
     parser.add_argument("--limit", type=float, help="seconds per case; none by default")
@@ -47,11 +48,14 @@ def main(arguments=None):
         if found:
             failures += 1
             report(options, number, problem, found)
+        done = number + 1 - options.first
         if time.perf_counter() - shown > 30:
             shown = time.perf_counter()
-            print(f"{number + 1 - options.first} cases, {failures} failed", file=sys.stderr)
-    rate = options.cases / (time.perf_counter() - start)
-    print(f"{options.cases} cases, {rate:.0f}/s; {failures} failed")
+            print(f"{done} cases, {failures} failed", file=sys.stderr)
+        if time.perf_counter() - start > options.seconds:
+            break
+    rate = done / (time.perf_counter() - start)
+    print(f"{done} cases, {rate:.0f}/s; {failures} failed")
     print("; ".join(f"{name} {count}" for name, count in sorted(counts.items())))
     print(f"slowest: case {slowest[1]}, {slowest[0]:.3f} s of processor time")
     return 1 if failures else 0

@@ -1,0 +1,30 @@
+"""Two minutes of random problems against everything that must always hold, on two cores one.
+
+Each run draws other cases; a failure prints the command that repeats it.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fuzz.py", "--solver", "auto", "--oracle"],
+        ["fuzz.py", "--solver", "reference"],
+        ["fuzz_splits.py", "--limit", "20"],
+    ],
+    ids=["auto", "reference", "splits"],
+)
+def test_random_problems_keep_every_promise(arguments):
+    seed = str(int(time.time()))  # other cases every time: a fixed set would be exhausted
+    command = [sys.executable, BENCHMARKS / arguments[0], *arguments[1:]]
+    limits = ["--seconds", "40", "--cases", "1000000", "--seed", seed]
+    done = subprocess.run([*command, *limits], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
