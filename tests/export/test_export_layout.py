@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_export_accepted import model, node, small
 
+from kvplace.core.evaluation.static_split import divide
 from kvplace.core.hardware import Fleet
 from kvplace.core.model import Attention
 from kvplace.core.placement import Placement, Replica
@@ -19,7 +20,6 @@ from kvplace.export.commands import command, memory_arguments
 from kvplace.export.flags import flag_pairs, keyword_values
 from kvplace.export.layout import lay_out
 from kvplace.export.names import labels, unique_names
-from kvplace.export.split import divide
 
 GIB = 2**30
 

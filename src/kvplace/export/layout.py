@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import GPUEvaluation, evaluate
+from kvplace.core.evaluation.static_split import kv_parts
 from kvplace.core.hardware import Node
 from kvplace.core.launch import ENGINES
 from kvplace.core.model import Model
@@ -11,7 +12,6 @@ from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 from kvplace.export.names import check_text, digits_of, labels, unique_names
-from kvplace.export.split import kv_parts
 
 __all__ = ["BASE_PORT", "Engine", "Group", "Host", "Layout", "lay_out"]
 

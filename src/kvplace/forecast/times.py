@@ -1,0 +1,134 @@
+"""The step times of every model of a problem on every GPU type, and where they come from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kvplace.core.architecture import Architecture
+from kvplace.core.model import Model
+from kvplace.errors import Fault, InputError
+from kvplace.facts.catalogue import GPUType, gpu_types
+from kvplace.forecast.roofline import CacheReads, Speed, speed_of, speed_of_data_sheet, step_time
+from kvplace.forecast.step_time import StepTime
+
+__all__ = ["StepTimes", "Timed"]
+
+_BYTES_PER_PARAMETER = 2
+_LAYERS_OF_8B = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Step times with their source.
+
+    Parameters
+    ----------
+    times
+        The coefficients.
+    source
+        Measured, computed or estimated, and from what.
+    """
+
+    times: StepTime
+    source: str
+
+
+class StepTimes:
+    """Step times by model, GPU type and tensor-parallel degree, each made when it is asked for.
+
+    Parameters
+    ----------
+    measured
+        By ``(model, gpu_type)``, or by ``(model, "")`` for every type: what was measured on a
+        running engine goes before what is computed.
+    architectures
+        Shapes by model name; a model without one is taken as dense, in 16 bits, and as large as
+        its weights.
+    """
+
+    def __init__(
+        self,
+        measured: Mapping[tuple[str, str], StepTime] | None = None,
+        architectures: Mapping[str, Architecture] | None = None,
+    ) -> None:
+        self._measured = dict(measured or {})
+        self._architectures = dict(architectures or {})
+        self._speeds: dict[tuple[str, int], tuple[Speed, str]] = {}
+        self._made: dict[tuple[str, str, int, int], Timed] = {}
+
+    def of(self, model: Model, gpu_type: str, memory_bytes: int, degree: int = 1) -> Timed:
+        """Return the step times of a model.
+
+        Parameters
+        ----------
+        model
+            What runs.
+        gpu_type, memory_bytes
+            Where it runs; the memory decides which type a GPU is taken for that the catalogue
+            does not know.
+        degree
+            Tensor-parallel degree.
+
+        Raises
+        ------
+        InputError
+            The model has no KV bytes per token.
+        """
+        key = (model.name, gpu_type, memory_bytes, degree)
+        if key not in self._made:
+            self._made[key] = self._make(*key, model)
+        return self._made[key]
+
+    def _make(self, name: str, gpu_type: str, memory: int, degree: int, model: Model) -> Timed:
+        for known in ((name, gpu_type), (name, "")):
+            if known in self._measured:
+                return Timed(self._measured[known], "measured")
+        if model.kv_bytes_per_token is None:
+            message = "its step times need the KV bytes per token"
+            raise InputError([Fault(message, f"{name}.kv_bytes_per_token")])
+        if (gpu_type, memory) not in self._speeds:
+            self._speeds[gpu_type, memory] = _speed(gpu_type, memory)
+        speed, origin = self._speeds[gpu_type, memory]
+        part = model.kv_part(degree)
+        reads = CacheReads(
+            model.kv_bytes_per_token * part, bytes_per_sequence=model.kv_bytes_per_sequence * part
+        )
+        shape = self._architectures.get(name)
+        if shape is None:
+            shape = _guessed(model.weights_bytes)
+            origin = f"{origin}; estimated from the size of the weights: dense, 16 bits"
+        return Timed(step_time(shape, reads, speed, degree), origin)
+
+
+def _speed(gpu_type: str, memory_bytes: int) -> tuple[Speed, str]:
+    """Return the speed of a GPU type; of one that is not known, that of the nearest in memory."""
+    speed = speed_of(gpu_type)
+    if speed is not None:
+        return speed, f"computed from the data sheet of {speed.gpu_type}"
+    usable = [
+        (abs(kind.memory_bytes - memory_bytes), -(kind.bf16_tflops or 0), kind.name, kind)
+        for kind in gpu_types().values()
+        if speed_of_data_sheet(kind) is not None
+    ]
+    kind: GPUType = min(usable)[3]
+    found = speed_of_data_sheet(kind)
+    assert found is not None
+    return found, f"GPU type {gpu_type!r} is not in the catalogue: taken for a {kind.name}"
+
+
+def _guessed(weights_bytes: int) -> Architecture:
+    """Return a dense model of so many bytes in 16 bits, as deep as its size has it.
+
+    Depth and width grow together: layers with the cube root of the size, 32 at 8 billion
+    parameters.
+    """
+    parameters = max(1, weights_bytes // _BYTES_PER_PARAMETER)
+    layers = max(4, round(_LAYERS_OF_8B * (parameters / 8e9) ** (1 / 3)))
+    hidden = max(64, round((parameters / 12 / layers) ** 0.5))
+    return Architecture(
+        layers=layers,
+        hidden_size=hidden,
+        parameters=parameters,
+        active_parameters=parameters,
+        heads=max(1, hidden // 128),
+        head_size=128,
+    )

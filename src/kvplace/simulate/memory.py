@@ -1,0 +1,50 @@
+"""The KV pool of a GPU: blocks are taken by whoever comes first, and given back whole."""
+
+from kvplace.simulate.state import BLOCK_TOKENS, World
+from kvplace.solver.kernels import kernel
+
+__all__ = ["free", "take"]
+
+
+@kernel
+def take(w: World, e: int, r: int, tokens: int, now: float) -> bool:
+    """Give a request the blocks for so many tokens; False, and nothing taken, if they don't fit."""
+    engine, request = w.engines[e], w.requests[r]
+    blocks = (tokens + BLOCK_TOKENS - 1) // BLOCK_TOKENS
+    more = blocks - request.blocks
+    if more <= 0:
+        return True
+    size = more * engine.block_bytes
+    if request.blocks == 0:
+        size += engine.fixed_bytes
+    if engine.held + size > engine.limit:
+        return False
+    for at in range(engine.first_gpu, engine.end_gpu):
+        gpu = w.gpus[w.lists[at]]
+        if gpu.used + size > gpu.limit:
+            return False
+    _change(w, e, size, now)
+    request.blocks = blocks
+    return True
+
+
+@kernel
+def free(w: World, e: int, r: int, now: float) -> None:
+    """Give back all that a request holds."""
+    engine, request = w.engines[e], w.requests[r]
+    if request.blocks > 0:
+        _change(w, e, -(request.blocks * engine.block_bytes + engine.fixed_bytes), now)
+        request.blocks = 0
+
+
+@kernel
+def _change(w: World, e: int, size: int, now: float) -> None:
+    """Add bytes to what an engine holds on each of its GPUs."""
+    engine = w.engines[e]
+    engine.held += size
+    for at in range(engine.first_gpu, engine.end_gpu):
+        gpu = w.gpus[w.lists[at]]
+        gpu.used_seconds += gpu.used * (now - gpu.used_since)
+        gpu.used_since = now
+        gpu.used += size
+        gpu.peak = max(gpu.peak, gpu.used)

@@ -1,0 +1,211 @@
+"""Requests: drawn from the demand of a problem, or replayed from a log.
+
+Every model has streams of its own, so that the same requests reach every plan, and a higher load
+is the same requests in less time.
+"""
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kvplace.core.model import Model
+from kvplace.errors import Fault, InputError
+from kvplace.solver.array_types import Floats, Ints
+
+__all__ = ["ModelTraffic", "Traffic", "drawn", "replayed"]
+
+PROMPT_CV, OUTPUT_CV = 1.0, 0.8
+"""Coefficients of variation of token counts where only means are known: lognormal."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelTraffic:
+    """The requests of one model.
+
+    Parameters
+    ----------
+    arrival
+        (r,) seconds, ascending.
+    prompt, output
+        (r,) tokens, at least 1.
+    prefix
+        (r,) number of the beginning that the prompt shares with others; -1 for none.
+    prefix_tokens
+        (r,) its length.
+    """
+
+    arrival: Floats
+    prompt: Ints
+    output: Ints
+    prefix: Ints
+    prefix_tokens: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Traffic:
+    """The requests of all models over a stretch of time.
+
+    Parameters
+    ----------
+    models
+        In the order of the problem.
+    seconds
+        Length of the stretch.
+    """
+
+    models: Sequence[ModelTraffic]
+    seconds: float
+
+
+def drawn(
+    models: Sequence[Model],
+    seconds: float,
+    *,
+    load: float = 1.0,
+    seed: int = 0,
+    burst: float = 1.0,
+    prefix_share: float = 0.0,
+    prefixes: int = 16,
+) -> Traffic:
+    """Draw requests: arrivals with gamma gaps, token counts lognormal around their means.
+
+    Parameters
+    ----------
+    models
+        With their demand.
+    seconds
+        Length of the stretch.
+    load
+        Factor on every rate.
+    seed
+        The same seed draws the same requests; another load only changes when they come.
+    burst
+        Coefficient of variation of the gaps between arrivals: 1 is Poisson, 0 even.
+    prefix_share
+        Part of each prompt that it shares with others.
+    prefixes
+        Number of such beginnings per model.
+
+    Raises
+    ------
+    InputError
+        A model that is asked for gives no token counts: all of them at once.
+    """
+    faults = [
+        Fault("requests cannot be drawn without token counts", f"{m.name}.demand.{name}")
+        for m in models
+        if m.demand.requests_per_second > 0
+        for name, value in (
+            ("prompt_tokens", m.demand.prompt_tokens), ("output_tokens", m.demand.output_tokens)
+        )
+        if value is None
+    ]  # fmt: skip
+    if faults:
+        raise InputError(faults)
+    found = [_draw(model, seconds, load, seed, burst, prefix_share, prefixes) for model in models]
+    return Traffic(found, seconds)
+
+
+def _draw(
+    model: Model, seconds: float, load: float, seed: int, burst: float, share: float, prefixes: int
+) -> ModelTraffic:
+    rate = model.demand.requests_per_second * load
+    if rate <= 0:
+        return _none()
+    key = zlib.crc32(model.name.encode())
+    gaps, prompts, outputs, groups = (
+        np.random.default_rng([seed, key, stream]) for stream in range(4)
+    )
+    arrival = _arrivals(gaps, rate, seconds, burst)
+    count = len(arrival)
+    prompt = _lognormal(prompts, float(model.demand.prompt_tokens or 1), PROMPT_CV, count)
+    output = _lognormal(outputs, float(model.demand.output_tokens or 1), OUTPUT_CV, count)
+    if share <= 0:
+        return ModelTraffic(arrival, prompt, output, np.full(count, -1), np.zeros(count, np.int64))
+    group = groups.integers(0, prefixes, count)
+    return ModelTraffic(arrival, prompt, output, group, (prompt * min(1.0, share)).astype(np.int64))
+
+
+def _arrivals(rng: np.random.Generator, rate: float, seconds: float, burst: float) -> Floats:
+    """Return arrival times, the first of a process that has been going on for long."""
+    horizon = seconds * rate  # in mean gaps, so that the draws do not depend on the rate
+    found: list[Floats] = []
+    clock = 0.0
+    if burst > 0:
+        shape = 1 / burst**2
+        # In a process that runs since ever, the gap around time 0 is chosen by its length.
+        clock = float(rng.gamma(shape + 1) * burst**2 * rng.random())
+    else:
+        clock = float(rng.random())
+    found.append(np.array([clock]))
+    while clock < horizon:
+        gaps = rng.gamma(1 / burst**2, burst**2, 256) if burst > 0 else np.ones(256)
+        times = clock + np.cumsum(gaps)
+        found.append(times)
+        clock = float(times[-1])
+    times = np.concatenate(found)
+    kept: Floats = times[times < horizon] / rate
+    return kept
+
+
+def _lognormal(rng: np.random.Generator, mean: float, cv: float, count: int) -> Ints:
+    """Return whole token counts of at least 1."""
+    variance = math.log1p(cv**2)
+    drawn_ = rng.lognormal(math.log(max(mean, 1.0)) - variance / 2, variance**0.5, count)
+    return np.maximum(1, np.rint(drawn_)).astype(np.int64)
+
+
+def _none() -> ModelTraffic:
+    empty = np.zeros(0, np.int64)
+    return ModelTraffic(np.zeros(0), empty, empty, empty, empty)
+
+
+def replayed(
+    names: Sequence[str],
+    requests: Mapping[str, tuple[Floats, Ints, Ints]],
+    *,
+    load: float = 1.0,
+    seconds: float | None = None,
+) -> Traffic:
+    """Replay requests of a log.
+
+    Parameters
+    ----------
+    names
+        Models in the order of the problem; those without requests stay idle.
+    requests
+        By model: arrival times, prompt tokens and output tokens.
+    load
+        How much faster than in the log they come.
+    seconds
+        Length of the log; up to its last request where None.
+
+    Raises
+    ------
+    InputError
+        The log has requests of none of the models.
+    """
+    if not any(name in requests and len(requests[name][0]) for name in names):
+        raise InputError("the log has requests of none of the models")
+    found = []
+    for name in names:
+        if name not in requests:
+            found.append(_none())
+            continue
+        time, prompt, output = requests[name]
+        order = np.argsort(time, kind="stable")
+        count = len(order)
+        found.append(
+            ModelTraffic(
+                time[order] / load,
+                np.maximum(1, prompt[order]).astype(np.int64),
+                np.maximum(1, output[order]).astype(np.int64),
+                np.full(count, -1),
+                np.zeros(count, np.int64),
+            )
+        )
+    last = max(float(one.arrival[-1]) for one in found if len(one.arrival))
+    return Traffic(found, last if seconds is None else seconds / load)
