@@ -46,7 +46,7 @@ def test_one_two_and_four_threads_make_the_same_plan(shape, size):
     numbers = load_numbers(scale_problem(shape, SIZES[size], 0))
     plans = [
         solve_at_scale(
-            numbers, scale_bound(numbers), given=None, gap=0.0, seed=1, iterations=4,
+            numbers, scale_bound(numbers), given=None, gap=0.0, seed=1, iterations=100_000,
             watch=Watch(), threads=threads,
         )[0]
         for threads in (1, 2, 4)

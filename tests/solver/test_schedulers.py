@@ -5,22 +5,21 @@ from dataclasses import replace
 
 import pytest
 
-from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import Replicas
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
+from kvplace.core.result import Status
 from kvplace.core.rules.apart import Apart
 from kvplace.core.rules.forbid import Forbid
 from kvplace.core.rules.places import Places
 from kvplace.core.rules.spread import Spread
-from kvplace.solver.baselines.prism import prism_greedy
 from kvplace.solver.baselines.schedulers import SCHEDULERS, best_fit, first_fit, prism, proportional
-from kvplace.solver.instance.lists import load_problem, unload_placement
+from kvplace.solver.solve import solve
 from oracle_splits import solve_by_force, worth
 from splits import random_split_problem
-from tiny import byte_model, byte_problem, random_problem
+from tiny import byte_model, byte_problem
 
 
 def two_nodes(*memories):
@@ -108,17 +107,46 @@ def test_what_a_scheduler_places_is_valid(seed):
     assert placed > 150
 
 
-def test_prism_on_plain_problems_is_the_rule_of_the_benchmark():
-    draw, compared = random.Random(0), 0
-    while compared < 100:
-        problem = random_problem(draw)
-        alike = len({gpu.usable_bytes for gpu in problem.fleet.gpus}) == 1
-        if not alike or len(set(problem.loads)) < len(problem.loads):
-            continue  # ties are broken by the order of the input there
-        compared += 1
-        arrays = load_problem(problem)
-        gpu_of, placement = prism_greedy(arrays), prism(problem)
-        assert (gpu_of is None) == (placement is None)
-        if gpu_of is not None:
-            expected = evaluate(problem, unload_placement(problem, arrays, gpu_of))
-            assert evaluate(problem, placement).profile() == expected.profile()
+def adrs_greedy(sizes, loads, memory):
+    """The rule as the ADRS benchmark's first program has it; GPU per model, None without room."""
+    free, load, gpu_of = list(memory), [0.0] * len(memory), [-1] * len(sizes)
+    for j in sorted(range(len(sizes)), key=lambda j: -loads[j]):
+        fitting = [g for g in range(len(memory)) if free[g] - sizes[j] >= 1]
+        if not fitting:
+            return None
+        g = min(fitting, key=lambda g: load[g] / free[g])
+        free[g] -= sizes[j]
+        load[g] += loads[j]
+        gpu_of[j] = g
+    return gpu_of
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_prism_on_plain_problems_is_the_rule_of_the_benchmark(seed):
+    draw = random.Random(seed)
+    for _ in range(60):
+        memory = [draw.randint(20, 60)] * draw.randint(1, 4)
+        rows = [(draw.randint(1, 20), draw.uniform(0, 9)) for _ in range(draw.randint(1, 9))]
+        problem = byte_problem(memory, rows)
+        gpu_of, placement = adrs_greedy(*zip(*rows, strict=True), memory), prism(problem)
+        if gpu_of is None:
+            assert placement is None
+        else:
+            assert placement == Placement.single({f"m{j}": f"g{g}" for j, g in enumerate(gpu_of)})
+
+
+def test_prism_and_the_reference_serve_every_kind_of_problem():
+    draw, placed = random.Random(7), 0
+    for _ in range(60):
+        problem = random_split_problem(draw)
+        truth = solve_by_force(problem)
+        for solver in ("prism-greedy", "reference"):
+            result = solve(problem, solver=solver)
+            assert result.solver == solver
+            if result.placement is None:
+                assert result.status is not Status.INFEASIBLE or not truth.feasible
+                continue
+            placed += 1
+            assert worth(problem, result.placement) >= (truth.breaches, truth.value)
+            assert result.bound <= truth.value * (1 + 1e-9)
+    assert placed > 60

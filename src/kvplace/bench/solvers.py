@@ -124,7 +124,7 @@ _Run = Callable[[str, Case, int, float | None, "_History"], Outcome]
 
 def _runner(solver: str, problem: Problem) -> _Run:
     """Return what runs a solver on a problem."""
-    if solver in POLICIES or (solver in SCHEDULERS and not problem.plain):
+    if solver in POLICIES:
         return _policy
     if solver in OWN:
         return _own

@@ -45,7 +45,8 @@ Examples:
     "--iterations",
     type=COUNT_OR_NONE,
     metavar="N|none",
-    help="Limit the improving search to N steps. Default: the solver's own.",
+    help="Make at most N steps of the search that lowers the maximum: exchanges made, and kicks "
+    "or regrouped GPUs tried. Default: the solver's own end.",
 )
 @output_options
 @ALL_GPUS

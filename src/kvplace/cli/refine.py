@@ -35,7 +35,8 @@ Example:
     default=50,
     show_default=True,
     metavar="N|none",
-    help="Steps that lower the maximum; none goes on to the end.",
+    help="Make at most N steps that lower the maximum: exchanges made. none goes on to the end, "
+    "and then balances the rest.",
 )
 @click.option(
     "--tolerance",
@@ -50,7 +51,8 @@ Example:
     type=SHARE,
     default=0.0,
     metavar="SHARE",
-    help="Share of each GPU's memory that a step must leave free (0.05 or 5%).",
+    help="Share of each GPU's memory that a step which takes memory there must leave free "
+    "(0.05 or 5%).",
 )
 @click.option(
     "--time-limit",

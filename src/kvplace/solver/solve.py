@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.constraints import Violation
-from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.core.result import OPTIMAL_GAP, Result, Status, Stop, status_of
+from kvplace.core.result import OPTIMAL_GAP, Result, Status, Stop, relative_gap, status_of
 from kvplace.errors import InputError, InternalError
 from kvplace.solver.assignment.lists import State
-from kvplace.solver.baselines.prism import prism_greedy
+from kvplace.solver.baselines.schedulers import prism
 from kvplace.solver.bounds.trivial import certified, simple_bound, single_model_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
@@ -21,7 +21,7 @@ from kvplace.solver.improve.moves_and_swaps import balance, lower_maximum
 from kvplace.solver.instance.lists import Arrays, load_placement, load_problem, unload_placement
 from kvplace.solver.strategies.undivided import Portfolio
 
-__all__ = ["SOLVERS", "refine", "solve"]
+__all__ = ["SOLVERS", "refine", "solve", "stop_of"]
 
 SOLVERS = ("auto", "reference", "prism-greedy")
 REFERENCE_ITERATIONS = 50
@@ -68,9 +68,12 @@ def solve(
     solver
         One of `SOLVERS`.
     start
-        A placement to start from as well; the result is never worse.
+        A placement to start from as well; the result is never worse. ``prism-greedy`` takes none.
     iterations
-        Steps of the improving search; None for the solver's default.
+        Steps at most of the search that lowers the maximum; None for the solver's own end. A step
+        is an exchange that is made, or a perturbation that is tried: a kick, GPUs that are emptied
+        and filled again, a copy that is forced in. Bounds, and balancing what the maximum leaves
+        open, count none.
     watch
         Clock, interrupt and listener; None makes one of `time_limit`.
 
@@ -98,23 +101,26 @@ def solve(
     bound = simple_bound(arrays)
     watch.tell("bound", bound=bound.value)
     given = None if start is None else load_placement(problem, arrays, start)
+    steps, limited, gpu_of = 0, False, None
     if solver == "auto":
         run = Portfolio(
             problem, arrays, bound, gap=gap, seed=seed, iterations=iterations, watch=watch
         )
-        stop = run.run(given)
+        limited = run.run(given)
         gpu_of = run.state.gpu_of if run.state else None
-        return _result(problem, arrays, gpu_of, run.bound, stop, solver, seed, run.steps, watch)
-    stop, steps, gpu_of = Stop.LOCAL_OPTIMUM, 0, None
-    if solver == "prism-greedy":
-        gpu_of = prism_greedy(arrays)
+        bound, steps = run.bound, run.steps
+    elif solver == "prism-greedy":
+        bound = _certified(problem, arrays, bound)
+        return _finish(problem, prism(problem), bound, solver, seed, 0, watch, gap=gap)
     elif bound.value < math.inf:
         state = _better(arrays, bisect_target(arrays, bound.value), given)
         if state is not None:
             limit = REFERENCE_ITERATIONS if iterations is None else iterations
-            steps, stop = _improve(state, limit, 1e-9, 0.0, watch)
+            steps, limited = _improve(state, limit, 1e-9, 0.0, watch)
             gpu_of = state.gpu_of
-    return _result(problem, arrays, gpu_of, bound, stop, solver, seed, steps, watch)
+    found = None if gpu_of is None else unload_placement(problem, arrays, gpu_of)
+    bound = _certified(problem, arrays, bound)
+    return _finish(problem, found, bound, solver, seed, steps, watch, gap=gap, limited=limited)
 
 
 def refine(
@@ -141,12 +147,13 @@ def refine(
     objective
         The load; None keeps the problem's own.
     iterations
-        Steps that lower the maximum; None goes on to the end. The rest is balanced once the
-        maximum cannot be lowered any more.
+        Steps at most that lower the maximum, as in `solve`; None goes on to the end. The rest is
+        balanced once the maximum cannot be lowered any more.
     tolerance
         Relative gain that a step must exceed.
     memory_margin
-        Share of each GPU's memory that a step must leave free, from 0 to below 1.
+        Share of each GPU's memory that a step which takes memory there must leave free, from 0
+        to below 1.
     time_limit
         Seconds; None for no limit.
     watch
@@ -163,23 +170,35 @@ def refine(
     problem = problem.with_objective(objective)
     watch = watch or Watch(time_limit)
     if not problem.plain:
-        return _refine_general(problem, placement, iterations, watch)
+        return _refine_general(problem, placement, iterations, tolerance, memory_margin, watch)
+    placement = _repaired(problem, placement, watch)
+    if _at_scale(problem):
+        return _refine_at_scale(problem, placement, iterations, tolerance, memory_margin, watch)
     arrays = load_problem(problem)
     bound = simple_bound(arrays)
+    state = State(arrays, load_placement(problem, arrays, placement))
+    watch.tell("refine", state.worst(), bound.value)
+    steps, limited = _improve(state, iterations, tolerance, memory_margin, watch)
+    found = unload_placement(problem, arrays, state.gpu_of)
+    bound = _certified(problem, arrays, bound)
+    return _finish(problem, found, bound, "refine", 0, steps, watch, limited=limited)
+
+
+def _repaired(problem: Problem, placement: Placement, watch: Watch) -> Placement:
+    """Return a placement of undivided models as it is, or within the memory of every GPU."""
     violations = evaluate(problem, placement).violations
     if any(v.kind not in REPAIRABLE for v in violations):
         raise InputError([v.message for v in violations], "placement")
-    given = load_placement(problem, arrays, placement)
-    gpu_of = make_room(arrays, given) if violations else given
-    if gpu_of is None:
-        anew = solve(problem, watch=watch)
-        if anew.placement is None:
-            raise _beyond_repair(violations, anew.stop)
-        gpu_of = load_placement(problem, arrays, anew.placement)
-    state = State(arrays, gpu_of)
-    watch.tell("refine", state.worst(), bound.value)
-    steps, stop = _improve(state, iterations, tolerance, memory_margin, watch)
-    return _result(problem, arrays, state.gpu_of, bound, stop, "refine", 0, steps, watch)
+    if not violations:
+        return placement
+    arrays = load_problem(problem)
+    gpu_of = make_room(arrays, load_placement(problem, arrays, placement))
+    if gpu_of is not None:
+        return unload_placement(problem, arrays, gpu_of)
+    anew = solve(problem, watch=watch)
+    if anew.placement is None:
+        raise _beyond_repair(violations, anew.stop)
+    return anew.placement
 
 
 def _solve_general(
@@ -194,31 +213,39 @@ def _solve_general(
     """Solve a problem with tensor parallel, copies or rules."""
     from kvplace.solver.strategies.cluster import General  # noqa: PLC0415 - numpy: only here
 
-    if solver != "auto":
-        raise InputError(
-            f"{solver} places one undivided replica of each model, free to go anywhere; "
-            "for tensor parallel, copies and rules there is auto"
-        )
     began = watch.seconds
     run = General(problem, gap=gap, seed=seed, iterations=iterations, watch=watch)
+    if solver == "prism-greedy":
+        return _finish(problem, prism(problem), run.bound, solver, seed, 0, watch, gap=gap)
     watch.keep(FINISH_GENERAL * (watch.seconds - began))
-    stop = run.run(start)
-    placement = run.cluster.unload(run.board.where) if run.board else None
-    return _finish(problem, placement, run.bound, stop, solver, seed, run.steps, watch)
+    if solver == "reference":
+        limited = run.reference(start, REFERENCE_ITERATIONS if iterations is None else iterations)
+    else:
+        limited = run.run(start)
+    found = run.cluster.unload(run.board.where) if run.board else None
+    return _finish(
+        problem, found, run.bound, solver, seed, run.steps, watch, gap=gap, limited=limited
+    )
 
 
 def _refine_general(
-    problem: Problem, placement: Placement, iterations: int | None, watch: Watch
+    problem: Problem,
+    placement: Placement,
+    iterations: int | None,
+    tolerance: float,
+    margin: float,
+    watch: Watch,
 ) -> Result:
     """Repair what a placement breaks, and improve it."""
     from kvplace.solver.strategies.cluster import General  # noqa: PLC0415 - numpy: only here
 
-    run = General(problem, gap=0.0, seed=0, iterations=None, watch=watch)
-    stop = run.improve(placement, iterations)
+    run = General(problem, gap=0.0, seed=0, iterations=iterations, watch=watch)
+    limited = run.improve(placement, tolerance, margin)
     if run.board is None:
+        stop = stop_of(None, run.bound, 0.0, watch)
         raise _beyond_repair(evaluate(problem, placement).violations, stop)
-    refined = run.cluster.unload(run.board.where)
-    return _finish(problem, refined, run.bound, stop, "refine", 0, run.steps, watch)
+    found = run.cluster.unload(run.board.where)
+    return _finish(problem, found, run.bound, "refine", 0, run.steps, watch, limited=limited)
 
 
 def _beyond_repair(violations: Sequence[Violation], stop: Stop) -> InputError:
@@ -256,7 +283,7 @@ def _solve_at_scale(
     bound = auto.scale_bound(known)
     watch.keep(FINISH * (watch.seconds - began))
     given = None if start is None else numbers.load_assignment(problem, known, start)
-    gpu_of, prices, stop, steps = auto.solve_at_scale(
+    gpu_of, prices, limited, steps = auto.solve_at_scale(
         known, bound, given=given, gap=gap, seed=seed, iterations=iterations, watch=watch
     )
     watch.tell("check")
@@ -267,7 +294,34 @@ def _solve_at_scale(
 
         proof = certified_levels(problem, prices)
     bound = proof or certified(problem, bound, known.hottest, by_rule=True)
-    return _finish(problem, found, bound, stop, "auto", seed, steps, watch)
+    return _finish(problem, found, bound, "auto", seed, steps, watch, gap=gap, limited=limited)
+
+
+def _refine_at_scale(
+    problem: Problem,
+    placement: Placement,
+    iterations: int | None,
+    tolerance: float,
+    margin: float,
+    watch: Watch,
+) -> Result:
+    """Improve a valid placement by the compiled kernels."""
+    watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
+    from kvplace.solver.instance import columns as numbers  # noqa: PLC0415 - numba: only here
+    from kvplace.solver.strategies import large as auto  # noqa: PLC0415 - numba: only here
+
+    began = watch.seconds
+    known = numbers.load_numbers(problem)
+    bound = auto.scale_bound(known)
+    watch.keep(FINISH * (watch.seconds - began))
+    given = numbers.load_assignment(problem, known, placement)
+    gpu_of, limited, steps = auto.refine_at_scale(
+        known, bound, given, iterations=iterations, tolerance=tolerance, margin=margin, watch=watch
+    )
+    watch.tell("check")
+    found = numbers.unload_assignment(problem, known, gpu_of)
+    bound = certified(problem, bound, known.hottest, by_rule=True)
+    return _finish(problem, found, bound, "refine", 0, steps, watch, limited=limited)
 
 
 def _better(arrays: Arrays, found: list[int] | None, given: list[int] | None) -> State | None:
@@ -278,56 +332,71 @@ def _better(arrays: Arrays, found: list[int] | None, given: list[int] | None) ->
 
 def _improve(
     state: State, limit: int | None, tolerance: float, margin: float, watch: Watch
-) -> tuple[int, Stop]:
-    """Lower the maximum, then balance the rest; return the steps made and why it ended."""
+) -> tuple[int, bool]:
+    """Lower the maximum, then balance the rest; return the steps made and whether those ran out."""
     steps = lower_maximum(state, limit, tolerance, margin, watch)
     watch.tell("refine", state.worst())
     if limit is not None and steps >= limit:
-        return steps, Stop.ITERATION_LIMIT
-    steps += balance(state, None, tolerance, margin, watch)
-    return steps, watch.stop or Stop.LOCAL_OPTIMUM
+        return steps, True
+    return steps + balance(state, None, tolerance, margin, watch), False
 
 
-def _result(
-    problem: Problem,
-    arrays: Arrays,
-    gpu_of: list[int] | None,
-    bound: Bound,
-    stop: Stop,
-    solver: str,
-    seed: int,
-    iterations: int,
-    watch: Watch,
-) -> Result:
-    """Turn an assignment into a placement and finish."""
-    bound = certified(problem, bound, arrays.model_index[single_model_bound(arrays)[1]])
-    placement = None if gpu_of is None else unload_placement(problem, arrays, gpu_of)
-    return _finish(problem, placement, bound, stop, solver, seed, iterations, watch)
+def _certified(problem: Problem, arrays: Arrays, bound: Bound) -> Bound:
+    """Return a bound with a certificate that checks."""
+    return certified(problem, bound, arrays.model_index[single_model_bound(arrays)[1]])
+
+
+def stop_of(
+    evaluation: Evaluation | None, bound: Bound, gap: float, watch: Watch, *, limited: bool = False
+) -> Stop:
+    """Return why a search ended.
+
+    Parameters
+    ----------
+    evaluation
+        Of the placement found; None where there is none.
+    bound
+        What is proved.
+    gap
+        Certified relative gap that was asked for.
+    watch
+        Knows whether time or an interrupt ended it.
+    limited
+        Whether the steps allowed were used up.
+    """
+    spent = watch.stop or (Stop.ITERATION_LIMIT if limited else None)
+    if evaluation is None:
+        return Stop.INFEASIBLE if bound.value == math.inf else spent or Stop.LOCAL_OPTIMUM
+    if status_of(evaluation, bound.value, bound.method) is Status.OPTIMAL:
+        return spent or Stop.OPTIMAL
+    if not evaluation.preferences and relative_gap(evaluation.value, bound.value) <= gap:
+        return Stop.GAP
+    return spent or Stop.LOCAL_OPTIMUM
 
 
 def _finish(
     problem: Problem,
     placement: Placement | None,
     bound: Bound,
-    stop: Stop,
     solver: str,
     seed: int,
     iterations: int,
     watch: Watch,
+    *,
+    gap: float = 0.0,
+    limited: bool = False,
 ) -> Result:
     """Re-evaluate a placement by core and wrap it up; the only door one leaves by."""
-    if placement is None:
-        stop = Stop.INFEASIBLE if bound.value == math.inf else stop
-        return Result(problem, None, None, bound, stop, solver, seed, iterations, watch.seconds)
-    evaluation = evaluate(problem, placement)
-    if evaluation.violations or evaluation.value < bound.value * (1 - OPTIMAL_GAP):
-        found = "; ".join(v.message for v in evaluation.violations) or "the bound exceeds the value"
-        raise InternalError(f"the plan of solver {solver} failed its re-evaluation: {found}")
-    if status_of(evaluation, bound.value, bound.method) is Status.OPTIMAL:
-        stop = Stop.OPTIMAL if stop is Stop.LOCAL_OPTIMUM else stop
-    elif stop is Stop.OPTIMAL:
-        stop = Stop.LOCAL_OPTIMUM
-    watch.tell("done", evaluation.value, bound.value)
+    evaluation = None
+    if placement is not None:
+        evaluation = evaluate(problem, placement)
+        if evaluation.violations or evaluation.value < bound.value * (1 - OPTIMAL_GAP):
+            found = "; ".join(v.message for v in evaluation.violations) or (
+                "the bound exceeds the value"
+            )
+            raise InternalError(f"the plan of solver {solver} failed its re-evaluation: {found}")
+        watch.tell("done", evaluation.value, bound.value)
+    stop = stop_of(evaluation, bound, gap, watch, limited=limited)
     return Result(
         problem, placement, evaluation, bound, stop, solver, seed, iterations, watch.seconds
     )

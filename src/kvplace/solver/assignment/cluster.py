@@ -38,6 +38,8 @@ class Board:
     free, kept, load, kvpr
         (g,) free bytes, bytes of KV that must be left, load, and pressure, ``inf`` where the
         memory is exceeded; summed anew at every change, so that nothing drifts.
+    spare
+        (g,) bytes that a step which takes memory of a GPU must leave free there; 0 at first.
     missing
         Bytes of the models that are not placed.
     changed
@@ -54,6 +56,7 @@ class Board:
         self.kept: Floats = np.zeros(cluster.g)
         self.load: Floats = np.zeros(cluster.g)
         self.kvpr: Floats = np.zeros(cluster.g)
+        self.spare: Floats = np.zeros(cluster.g)
         self.changed: set[int] = set()
         self.costs = Costs(cluster.blueprints, cluster.rules_of)
         self._least = cluster.least_bytes
@@ -98,6 +101,10 @@ class Board:
         self.changed |= touched
         undo.reverse()
         return undo, touched
+
+    def spared(self, before: Floats, gpus: Iterable[int]) -> bool:
+        """Whether GPUs that have less free memory than before have as much as is to be spared."""
+        return all(self.free[g] >= min(self.spare[g], before[g]) for g in gpus)
 
     def _take(self, j: int) -> None:
         """Take all copies of a model off."""

@@ -33,6 +33,8 @@ class Packing(NamedTuple):
         (g,) load on each GPU of what is not in the rows and stays where it is.
     group
         (n,) of each model; two of one group never share a GPU.
+    spare
+        (g,) bytes that a change which takes memory of a GPU must leave free there.
     """
 
     start: Ints
@@ -47,6 +49,7 @@ class Packing(NamedTuple):
     loads: Floats
     base: Floats
     group: Ints
+    spare: Ints
 
     def kvpr(self) -> Floats:
         """Return the KVPR per GPU; ``inf`` where the memory is exceeded."""
@@ -71,6 +74,7 @@ def pack_rows(
     base: Floats | None = None,
     kept: Ints | None = None,
     group: Ints | None = None,
+    spare: Ints | None = None,
 ) -> Packing:
     """Return the packing of an assignment.
 
@@ -84,6 +88,8 @@ def pack_rows(
         (g,) load and least KV bytes of what else is on each GPU; None for nothing.
     group
         (n,) as in `Packing`; None where all may share a GPU.
+    spare
+        (g,) as in `Packing`; None for nothing.
     """
     g = numbers.g
     base = np.zeros(g) if base is None else base
@@ -115,4 +121,5 @@ def pack_rows(
         loads=base + np.bincount(gpu_of, weights=numbers.load, minlength=g),
         base=base,
         group=np.arange(numbers.n) if group is None else group,
+        spare=np.zeros(g, dtype=np.int64) if spare is None else spare,
     )

@@ -5,10 +5,12 @@ rule, those with the best score are taken. Tensor parallel takes its GPUs within
 """
 
 import math
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
 
 from kvplace.core.evaluation.constraints import rule_violations
 from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.hardware import GPU
 from kvplace.core.needs import ShardNeed
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
@@ -32,10 +34,13 @@ def best_fit(problem: Problem) -> Placement | None:
 def prism(problem: Problem) -> Placement | None:
     """Place the fewest copies by falling load where KVPR *before* them is least.
 
-    The rule of Prism (arXiv 2505.04021), with the memory check it lacks. A group of GPUs counts
-    as its hottest.
+    The rule of Prism (arXiv 2505.04021) and of the ADRS benchmark's first program, with the
+    memory check it lacks. A group of GPUs counts as its hottest; of equal GPUs the largest comes
+    first.
     """
-    return _Board(problem, _coolest).place(_by_load(problem), _fewest_copies(problem))
+    gpus = sorted(problem.fleet.gpus, key=lambda gpu: (-gpu.usable_bytes, gpu.id))
+    board = _Board(problem, _coolest, gpus)
+    return board.place(_by_load(problem), _fewest_copies(problem))
 
 
 def proportional(problem: Problem) -> Placement | None:
@@ -69,6 +74,8 @@ SCHEDULERS: dict[str, Callable[[Problem], Placement | None]] = {
 
 def _fewest_copies(problem: Problem) -> list[int]:
     """Return the least allowed number of copies of each model."""
+    if problem.plain:
+        return [1] * len(problem.models)
     return [model.replicas.min for model in problem.models]
 
 
@@ -86,12 +93,20 @@ class _Board:
         What is placed.
     score
         Of a GPU before anything is put on it, the lowest being taken first.
+    gpus
+        All GPUs in the order in which those of one score are taken; None for that of the fleet.
     """
 
-    def __init__(self, problem: Problem, score: Callable[["_Board", str], float]) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        score: Callable[["_Board", str], float],
+        gpus: Sequence[GPU] | None = None,
+    ) -> None:
         self.problem = problem
         self._score = score
-        self.order = {gpu.id: at for at, gpu in enumerate(problem.fleet.gpus)}
+        self._free_to_go = not problem.rules and not problem.resource_scopes
+        self.order = {gpu.id: at for at, gpu in enumerate(gpus or problem.fleet.gpus)}
         self.free = {gpu.id: gpu.usable_bytes for gpu in problem.fleet.gpus}
         self.kept = dict.fromkeys(self.free, 0)
         self.load = dict.fromkeys(self.free, 0.0)
@@ -100,6 +115,9 @@ class _Board:
             domains.setdefault(problem.fleet.domain(gpu, "link") or "", []).append(gpu)
         self._domains = list(domains.values())
         self._placed: dict[str, list[Replica]] = {}
+        # All GPUs by score, kept sorted, so that a shard need not look at every GPU.
+        self._scores = {gpu: score(self, gpu) for gpu in self.free}
+        self._ranked = sorted((self._scores[gpu], self.order[gpu], gpu) for gpu in self.free)
 
     def place(self, order: Sequence[int], copies: Sequence[int]) -> Placement | None:
         """Place that many copies of each model; None where one finds no room."""
@@ -114,7 +132,7 @@ class _Board:
     def _place_model(self, index: int, degree: int, copies: int) -> bool:
         """Place all copies of a model at a degree, or none of them."""
         need = self.problem.need(index, degree, copies)
-        name = self.problem.models[index].name
+        name = self.problem.names[index]
         for number in range(copies):
             group = self._group(index, need, degree, number)
             if group is None:
@@ -131,36 +149,47 @@ class _Board:
             self.free[gpu] -= sign * need.weights_bytes
             self.kept[gpu] += sign * need.min_kv_bytes
             self.load[gpu] += sign * need.load
+            self._ranked.pop(bisect_left(self._ranked, (self._scores[gpu], self.order[gpu])))
+            self._scores[gpu] = self._score(self, gpu)
+            insort(self._ranked, (self._scores[gpu], self.order[gpu], gpu))
 
     def _group(
         self, index: int, need: ShardNeed, degree: int, number: int
     ) -> tuple[str, ...] | None:
         """Return the GPUs with the best score that have room and break no rule."""
-        name = self.problem.models[index].name
-        allowed = self.problem.allowed(index)
-        used = {gpu for copy in self._placed.get(name, []) for gpu in copy.gpus}
-        groups: list[tuple[float, int, tuple[str, ...]]] = []
-        for domain in self._domains:
-            fitting = sorted(
-                (self._score(self, gpu), self.order[gpu], gpu)
-                for gpu in domain
-                if gpu in allowed
-                and gpu not in used
-                and self.free[gpu] - need.weights_bytes
-                >= max(1, self.kept[gpu] + need.min_kv_bytes)
-            )
-            if degree == 1:
-                groups += [(score, at, (gpu,)) for score, at, gpu in fitting]
-            elif len(fitting) >= degree:
-                chosen = fitting[:degree]
-                groups.append((chosen[-1][0], chosen[0][1], tuple(gpu for _, _, gpu in chosen)))
-        for _, _, gpus in sorted(groups):
+        name = self.problem.names[index]
+        for gpus in self._groups(index, need, degree):
             if self._may(Replica(name, number, gpus)):
                 return gpus
         return None
 
+    def _groups(self, index: int, need: ShardNeed, degree: int) -> Iterator[tuple[str, ...]]:
+        """Yield the GPUs that one more copy could take, the best score first."""
+        allowed = self.problem.allowed(index)
+        held = self._placed.get(self.problem.names[index], ())
+        used = {gpu for copy in held for gpu in copy.gpus}
+
+        def fits(gpu: str) -> bool:
+            least = max(1, self.kept[gpu] + need.min_kv_bytes)
+            return (
+                self.free[gpu] - need.weights_bytes >= least and gpu in allowed and gpu not in used
+            )
+
+        if degree == 1:
+            yield from ((gpu,) for _, _, gpu in self._ranked if fits(gpu))
+            return
+        groups = []
+        for domain in self._domains:
+            fitting = sorted((self._scores[g], self.order[g], g) for g in domain if fits(g))
+            if len(fitting) >= degree:
+                chosen = fitting[:degree]
+                groups.append((chosen[-1][0], chosen[0][1], tuple(gpu for _, _, gpu in chosen)))
+        yield from (gpus for _, _, gpus in sorted(groups))
+
     def _may(self, copy: Replica) -> bool:
         """Whether a copy breaks no hard rule and no capacity, as things are."""
+        if self._free_to_go:
+            return True
         held = {**self._placed, copy.model: [*self._placed.get(copy.model, []), copy]}
         for rule in self.problem.rules:
             if rule.soft is not None or rule.gpu_by_gpu:

@@ -38,7 +38,8 @@ def seats(
     cluster = board.cluster
     tried = TRIED if board.costs.free(j) else RULED
     room = board.free - option.size
-    fits = cluster.allowed[j] & (room >= np.maximum(1.0, board.kept + option.keep))
+    least = np.maximum(1.0, np.maximum(board.spare, board.kept + option.keep))
+    fits = cluster.allowed[j] & (room >= least)
     for g in taken:
         fits[g] = False
     load = board.load + option.load

@@ -38,21 +38,32 @@ def try_changes(board: Board, changes: list[Change], goal: float) -> set[int] | 
         The GPUs touched; None where the board is left as it was.
     """
     flaws = board.flaws
+    before = board.free.copy() if board.spare.any() else board.free
     undo, touched = board.apply(changes)
-    if board.flaws <= flaws and all(board.kvpr[g] < goal for g in touched):
+    if (
+        board.flaws <= flaws
+        and all(board.kvpr[g] < goal for g in touched)
+        and board.spared(before, touched)
+    ):
         return touched
     board.apply(undo)
     return None
 
 
-def settle(board: Board, watch: Watch, limit: int, wide: Wide | None = None) -> int:
+def settle(
+    board: Board,
+    watch: Watch,
+    limit: float,
+    wide: Wide | None = None,
+    tolerance: float = TOLERANCE,
+) -> int:
     """Relieve the hottest GPU until nothing helps; return the steps made."""
     steps = 0
     while steps < limit and not watch.stop:
         worst = board.worst()
-        level_ = np.flatnonzero(board.kvpr >= worst * (1 - TOLERANCE))
+        level_ = np.flatnonzero(board.kvpr >= worst * (1 - tolerance))
         if worst <= 0 or not any(
-            relieve(board, int(g), TOLERANCE, TOLERANCE, wide) for g in level_[:8]
+            relieve(board, int(g), tolerance, tolerance, wide) for g in level_[:8]
         ):
             break
         steps += 1
@@ -68,7 +79,7 @@ def level(board: Board, watch: Watch, limit: int, tolerance: float = 1e-4) -> in
         g = int(open_.argmax())
         if open_[g] <= 0 or open_[g] == math.inf:
             break
-        touched = relieve(board, g, tolerance, COPY_GAIN)
+        touched = relieve(board, g, tolerance, max(tolerance, COPY_GAIN))
         if touched is None:
             stuck[g] = True
         else:
@@ -200,6 +211,8 @@ def _values(
         there = np.maximum(board.load[hosts] + load, 0.0) / free_h
     value: Floats = np.maximum(here, there)
     bad = (free_g < np.maximum(1.0, kept_g)) | (free_h < np.maximum(1.0, kept_h))
+    bad |= (free_g < board.spare[g]) & (size < 0)
+    bad |= (free_h < board.spare[hosts]) & (size > 0)
     may = np.array([cluster.allowed[j][hosts] for j in mine])
     for row, j in enumerate(mine):
         option = board.option[j]

@@ -13,7 +13,7 @@ from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.assignment.cluster import Board, Change
 from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.clock import Watch
-from kvplace.solver.improve.parallel_pairs import Improver
+from kvplace.solver.improve.parallel_pairs import GAIN, Improver
 from kvplace.solver.instance.cluster import Cluster
 from kvplace.solver.instance.columns import Numbers
 from kvplace.solver.kernels import Crew
@@ -79,6 +79,8 @@ class _Shards:
         (m,) of each.
     memory, kept, base
         (g,) bytes that they share with nobody else, and least KV bytes and load of the others.
+    spare
+        (g,) bytes to be left free, as in `Packing`.
     """
 
     model: Ints
@@ -90,6 +92,7 @@ class _Shards:
     memory: Ints
     kept: Ints
     base: Floats
+    spare: Ints
 
 
 def improve_mobile(
@@ -100,6 +103,9 @@ def improve_mobile(
     seed: int,
     watch: Watch,
     turns: int = 1,
+    *,
+    limit: int | None = None,
+    gain: float = GAIN,
 ) -> int:
     """Exchange mobile shards between hot and cold GPUs; return the exchanges made.
 
@@ -119,6 +125,10 @@ def improve_mobile(
         Ends it.
     turns
         Times that all of them are gone through.
+    limit
+        Exchanges at most; None for no limit.
+    gain
+        Relative gain that an exchange must exceed.
     """
     shards = _shards(board, regions)
     if not len(shards.model) or not board.valid:
@@ -126,14 +136,17 @@ def improve_mobile(
     started = shards.gpu.copy()
     single = regions.free[shards.model] & (np.bincount(shards.model)[shards.model] == 1)
     crew, made = Crew(), 0
+
+    def improve(mobile: Bools, turn: int, gpus: Bools | None = None) -> int:
+        left = None if limit is None else limit - made
+        return _improve(shards, mobile, bound, effort, turn, crew, watch, gpus, left, gain)
+
     try:
         for turn in range(seed, seed + turns):
             before = made
-            made += _improve(shards, single, bound, effort, turn, crew, watch)
+            made += improve(single, turn)
             for region in range(0 if single.all() else regions.count):
-                inside = regions.of[shards.gpu] == region
-                gpus = regions.of == region
-                made += _improve(shards, inside, bound, effort, turn, crew, watch, gpus)
+                made += improve(regions.of[shards.gpu] == region, turn, regions.of == region)
             if made == before or watch.stop:
                 break
     finally:
@@ -160,7 +173,9 @@ def _shards(board: Board, regions: Regions) -> _Shards:
     base = board.load - np.bincount(gpu, load, minlength=cluster.g)
     alone = np.bincount(gpu, minlength=cluster.g) == [len(held) for held in board.members]
     base[alone] = 0.0
-    return _Shards(model, copy, gpu.copy(), size, keep, load, memory, kept, np.maximum(base, 0.0))
+    spare = np.ceil(board.spare).astype(np.int64)
+    base = np.maximum(base, 0.0)
+    return _Shards(model, copy, gpu.copy(), size, keep, load, memory, kept, base, spare)
 
 
 def _improve(
@@ -171,7 +186,9 @@ def _improve(
     seed: int,
     crew: Crew,
     watch: Watch,
-    gpus: Bools | None = None,
+    gpus: Bools | None,
+    limit: int | None,
+    gain: float,
 ) -> int:
     """Exchange some shards, between some GPUs, all others staying where they are."""
     g = len(shards.memory)
@@ -190,9 +207,10 @@ def _improve(
         shards.size[which], shards.keep[which], shards.load[which], memory[at], which, at
     )
     packing = pack_rows(
-        numbers, position[shards.gpu[which]], base[at], kept[at], shards.model[which]
-    )
-    improver = Improver(packing, bound, seed, crew, watch)
+        numbers, position[shards.gpu[which]], base[at], kept[at], shards.model[which],
+        shards.spare[at],
+    )  # fmt: skip
+    improver = Improver(packing, bound, seed, crew, watch, limit=limit, gain=gain)
     improver.relieve(bound, effort, effort)
     shards.gpu[which] = at[packing.gpu_of(numbers.n)]
     return improver.exchanges

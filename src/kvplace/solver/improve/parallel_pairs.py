@@ -34,6 +34,8 @@ PAIRS = 4096
 """Pairs that cost about as much as finding the hot ones."""
 STUCK = 4096
 """Partners that failed after which a hot GPU is left as it is, for leximax: on to the next."""
+GAIN = 1e-9
+"""Relative gain that an exchange must exceed where no other is asked for."""
 CLOSE = 1e-12
 """Relative distance to the level at which nothing is left to gain."""
 
@@ -51,6 +53,10 @@ class Improver:
         Of the order in which partners come.
     crew, watch
         Threads, and what ends the search and is told.
+    limit
+        Exchanges at most; None for no limit.
+    gain
+        Relative gain that an exchange must exceed.
 
     Attributes
     ----------
@@ -58,7 +64,18 @@ class Improver:
         Made so far.
     """
 
-    def __init__(self, packing: Packing, level: float, seed: int, crew: Crew, watch: Watch) -> None:
+    def __init__(
+        self,
+        packing: Packing,
+        level: float,
+        seed: int,
+        crew: Crew,
+        watch: Watch,
+        *,
+        limit: int | None = None,
+        gain: float = GAIN,
+    ) -> None:
+        self._limit, self._gain = limit, gain
         self._packing = packing
         self._level = level
         self._crew = crew
@@ -68,20 +85,30 @@ class Improver:
         self._failed = np.zeros(len(packing.models), dtype=np.int64)
         self.exchanges = 0
 
+    @property
+    def limited(self) -> bool:
+        """Whether as many exchanges were made as are allowed."""
+        return self._limit is not None and self.exchanges >= self._limit
+
+    def _left(self, most: int) -> int:
+        """Return how many exchanges may still be made, at most that many."""
+        return most if self._limit is None else min(most, self._limit - self.exchanges)
+
     def balance(self) -> None:
         """Pair every GPU with its opposite while that pays."""
         half = len(self._packing.models) // 2
         for turn in range(ROUNDS):
-            if self._watch.stop:
+            pairs = self._left(half)
+            if self._watch.stop or pairs < 1:
                 break
             order = np.argsort(-self._packing.kvpr(), kind="stable")
             hot, cold = order[:half], order[::-1][:half].copy()
             # mypy cannot tell the types of a lambda's defaults.
             done = self._crew.share(
                 lambda first, end, hot=hot, cold=cold, turn=turn: exchange_pairs(  # type: ignore[misc]
-                    self._packing, hot, cold, NARROW, turn, first, end
+                    self._packing, hot, cold, NARROW, turn, self._gain, first, end
                 ),
-                half,
+                pairs,
                 WORTH_A_THREAD,
             )
             self.exchanges += done
@@ -107,7 +134,9 @@ class Improver:
         done_with = (self._packing.models <= 1) & (memory == memory.max())
         self._failed = np.where(done_with, STUCK, 0)
         spent, gained, turn, top = 0, 0, 0, np.inf
-        while spent < effort * g and spent - gained < patience * g and not self._watch.stop:
+        while spent < effort * g and spent - gained < patience * g:
+            if self._watch.stop or self.limited:
+                break
             kvpr = self._packing.kvpr()
             open_ = np.where(self._failed < STUCK, kvpr, -1.0)
             now = float(open_.max())
@@ -136,10 +165,16 @@ class Improver:
             return g
         hot = hot[: len(pool)]
         tries = min(len(pool) // len(hot), max(TRIES, PAIRS // len(hot)))
+        # No more pairs than exchanges are left, so that the limit holds whatever they bring.
+        left = self._left(tries * len(hot))
+        tries = min(tries, left)
+        hot = hot[: left // tries]
         packing = self._packing
         before = kvpr[hot]
         self.exchanges += self._crew.share(
-            lambda first, end: relieve(packing, hot, pool, tries, target, WIDE, turn, first, end),
+            lambda first, end: relieve(
+                packing, hot, pool, tries, target, WIDE, turn, self._gain, first, end
+            ),
             len(hot),
             WORTH_A_THREAD,
         )

@@ -23,13 +23,18 @@ LARGEST = 1 << 38
 """Sizes are whole units below this: three of them and a code fit into 63 bits."""
 NEVER = -1
 """Sorts before every subset."""
-GAIN = 1e-9
-"""Relative gain that an exchange must exceed."""
 
 
 @kernel
 def exchange_pairs(
-    packing: Packing, hot: Ints, cold: Ints, width: int, turn: int, first: int, end: int
+    packing: Packing,
+    hot: Ints,
+    cold: Ints,
+    width: int,
+    turn: int,
+    gain: float,
+    first: int,
+    end: int,
 ) -> int:
     """Make the best exchange of each pair ``hot[p], cold[p]``; return how many were made.
 
@@ -43,13 +48,15 @@ def exchange_pairs(
         Subsets looked at on either side.
     turn
         Where subsets start that do not all fit into `width`.
+    gain
+        Relative gain that an exchange must exceed.
     first, end
         Part of the pairs to do.
     """
     scratch = _scratch(width)
     done = 0
     for p in range(first, end):
-        done += _exchange(packing, hot[p], cold[p], turn, scratch)
+        done += _exchange(packing, hot[p], cold[p], turn, gain, scratch)
     return done
 
 
@@ -62,6 +69,7 @@ def relieve(
     target: float,
     width: int,
     turn: int,
+    gain: float,
     first: int,
     end: int,
 ) -> int:
@@ -79,7 +87,7 @@ def relieve(
         Partners of each.
     target
         KVPR at which a GPU is left alone.
-    width, turn, first, end
+    width, turn, gain, first, end
         As of `exchange_pairs`.
     """
     scratch = _scratch(width)
@@ -89,7 +97,7 @@ def relieve(
         for t in range(p * tries, p * tries + tries):
             if packing.loads[g] <= target * packing.free[g]:
                 break
-            done += _exchange(packing, g, pool[t], turn, scratch)
+            done += _exchange(packing, g, pool[t], turn, gain, scratch)
     return done
 
 
@@ -104,7 +112,9 @@ def _scratch(width: int) -> tuple[Ints, ...]:
 
 
 @kernel
-def _exchange(packing: Packing, g: int, h: int, turn: int, scratch: tuple[Ints, ...]) -> int:
+def _exchange(
+    packing: Packing, g: int, h: int, turn: int, gain: float, scratch: tuple[Ints, ...]
+) -> int:
     """Make the best exchange between two GPUs; return 1 where one was made, else 0."""
     start, count, free, kept, loads = (
         packing.start, packing.models, packing.free, packing.kept, packing.loads,
@@ -131,8 +141,11 @@ def _exchange(packing: Packing, g: int, h: int, turn: int, scratch: tuple[Ints, 
             bytes_g, keep_g = _held(packing, at_g, subsets_g[i])
             bytes_h, keep_h = _held(packing, at_h, subsets_h[j])
             free_g, free_h = free[g] + bytes_g - bytes_h, free[h] - bytes_g + bytes_h
-            if free_g >= max(1, kept[g] - keep_g + keep_h) and free_h >= max(
-                1, kept[h] + keep_g - keep_h
+            # Only where an exchange takes memory must some be spared.
+            least_g = packing.spare[g] if bytes_h > bytes_g else 1
+            least_h = packing.spare[h] if bytes_g > bytes_h else 1
+            if free_g >= max(1, least_g, kept[g] - keep_g + keep_h) and free_h >= max(
+                1, least_h, kept[h] + keep_g - keep_h
             ):
                 best, best_g, best_h = abs(excess - moved), i, j
         if moved < excess:
@@ -147,7 +160,7 @@ def _exchange(packing: Packing, g: int, h: int, turn: int, scratch: tuple[Ints, 
         or count[h] - x_h + x_g > start[h + 1] - at_h
         or _meets(packing, h, out[:x_g])
         or _meets(packing, g, back[:x_h])
-        or not _gains(packing, g, h, out[:x_g], back[:x_h])
+        or not _gains(packing, g, h, out[:x_g], back[:x_h], gain)
     ):
         return 0
     both = min(x_g, x_h)
@@ -172,7 +185,7 @@ def _meets(packing: Packing, g: int, slots: Ints) -> bool:
 
 
 @kernel
-def _gains(packing: Packing, g: int, h: int, out: Ints, back: Ints) -> bool:
+def _gains(packing: Packing, g: int, h: int, out: Ints, back: Ints, gain: float) -> bool:
     """Update the bytes of both GPUs for an exchange, if it lowers the larger KVPR."""
     free, kept, loads = packing.free, packing.kept, packing.loads
     load_g, load_h, moved_bytes, moved_keep = loads[g], loads[h], 0, 0
@@ -185,7 +198,7 @@ def _gains(packing: Packing, g: int, h: int, out: Ints, back: Ints) -> bool:
         moved_bytes -= packing.size[slot]
         moved_keep -= packing.keep[slot]
     free_g, free_h = free[g] + moved_bytes, free[h] - moved_bytes
-    if max(load_g / free_g, load_h / free_h) >= loads[g] / free[g] * (1 - GAIN):
+    if max(load_g / free_g, load_h / free_h) >= loads[g] / free[g] * (1 - gain):
         return False
     free[g], free[h] = free_g, free_h
     kept[g], kept[h] = kept[g] - moved_keep, kept[h] + moved_keep

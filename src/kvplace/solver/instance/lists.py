@@ -115,10 +115,10 @@ def load_placement(problem: Problem, arrays: Positions, placement: Placement) ->
     ]
     gpu_of = []
     for i in arrays.model_index:
-        gpus = held.get(problem.models[i].name, ())
+        gpus = held.get(problem.names[i], ())
         if len(gpus) != 1 or gpus[0] not in position:
             where = f"is on {', '.join(gpus)}" if gpus else "has no GPU"
-            faults.append(f"{problem.models[i].name!r} {where}; it needs one GPU of the fleet")
+            faults.append(f"{problem.names[i]!r} {where}; it needs one GPU of the fleet")
         else:
             gpu_of.append(position[gpus[0]])
     if faults:

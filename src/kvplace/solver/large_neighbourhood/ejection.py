@@ -45,8 +45,8 @@ class Packer:
         self._memory: list[int] = self._cluster.memory.tolist()
         self._trouble = [1.0] * self._cluster.n
 
-    def pack(self, start: Board, target: float, rounds: int) -> Board | None:
-        """Return an assignment at or below a target, made from another; None where it failed.
+    def pack(self, start: Board, target: float, rounds: int) -> tuple[Board | None, int]:
+        """Make an assignment at or below a target from another.
 
         Parameters
         ----------
@@ -56,20 +56,25 @@ class Packer:
             Max KVPR.
         rounds
             Copies placed at most.
+
+        Returns
+        -------
+        tuple
+            The assignment, None where it failed, and the copies placed.
         """
         board = start.copy()
         feasible = self._feasible(target)
         lacking = self._clear(board, target, feasible)
-        for _ in range(rounds):
+        for placed in range(rounds):
             if self._watch.stop:
-                return None
+                return None, placed
             if not lacking:
-                return board if board.worst() <= target else None
+                return (board if board.worst() <= target else None), placed
             # What was most trouble goes first.
             j = max(lacking, key=lambda j: (self._trouble[j], -j))
             option = self._option(board, j, feasible[j])
             if option is None:
-                return None
+                return None, placed
             if place_model(board, j, option, target, tight=True):
                 lacking.discard(j)
                 continue
@@ -79,7 +84,7 @@ class Packer:
                 lacking.discard(j)
             if self._chance.random() < STIRRED:
                 self._stir(board, target)
-        return None
+        return None, rounds
 
     def _feasible(self, target: float) -> list[list[tuple[float, Option]]]:
         """Return per model the options of which a shard fits at a target, least room first."""

@@ -24,8 +24,14 @@ PRICED = 24
 
 
 def regroup(
-    state: State, target: float, group: int, nodes: int, chance: random.Random, watch: Watch
-) -> State:
+    state: State,
+    target: float,
+    group: int,
+    nodes: int,
+    chance: random.Random,
+    watch: Watch,
+    limit: float,
+) -> tuple[State, int]:
     """Refill groups of GPUs whose hottest is above a target, until all or none reach it.
 
     Parameters
@@ -42,11 +48,13 @@ def regroup(
         Random numbers for the dealing.
     watch
         Ends the search.
+    limit
+        Groups tried at most.
 
     Returns
     -------
-    State
-        Never worse than `state`.
+    tuple
+        A state that is never worse, and the groups tried.
     """
     current = State(state.arrays, state.gpu_of)
     count = max(1, -(-current.arrays.g // group))
@@ -57,12 +65,14 @@ def regroup(
         chance.shuffle(row)
         for at, g in enumerate(row):
             groups[at].append(g)
+    tried = 0
     for members in groups:
-        if watch.stop:
+        if watch.stop or tried >= limit:
             break
         if max(current.kvpr[g] for g in members) > target:
             _refill(current, members, target, nodes, watch)
-    return current
+            tried += 1
+    return current, tried
 
 
 def _refill(state: State, gpus: list[int], target: float, nodes: int, watch: Watch) -> bool:

@@ -39,7 +39,8 @@ def squeeze(
     tries: int,
     chance: random.Random,
     watch: Watch,
-) -> State:
+    limit: float = np.inf,
+) -> tuple[State, int]:
     """Lower the maximum towards a bound.
 
     Parameters
@@ -56,23 +57,25 @@ def squeeze(
         Random numbers for the choice of groups.
     watch
         Ends the search.
+    limit
+        Groups tried at most.
 
     Returns
     -------
-    State
-        Never worse than `state`.
+    tuple
+        A state that is never worse, and the groups tried.
     """
-    current, at = State(state.arrays, state.gpu_of), 0
+    current, at, tried = State(state.arrays, state.gpu_of), 0, 0
     losses = [_Loss(state.arrays, verdict) for verdict in verdicts]
-    while at < len(STEPS) and not watch.stop:
+    while at < len(STEPS) and tried < limit and not watch.stop:
         value = current.worst()
         target = value - STEPS[at] * (value - bound)
         if target >= value * (1 - SAFETY):
             break
-        _lower(current, target, losses, tries, chance, watch)
+        tried += _lower(current, target, losses, tries, chance, watch, limit - tried)
         at = 0 if current.worst() <= target else at + 1
         watch.tell("squeeze", current.worst())
-    return current
+    return current, tried
 
 
 def _lower(
@@ -82,16 +85,22 @@ def _lower(
     tries: int,
     chance: random.Random,
     watch: Watch,
-) -> None:
-    """Refill groups until no GPU is above the target, or that many in a row bring nothing."""
-    failures = 0
-    while failures < tries and not watch.stop:
+    limit: float,
+) -> int:
+    """Refill groups until no GPU is above the target, or that many in a row bring nothing.
+
+    Returns the groups tried.
+    """
+    failures, tried = 0, 0
+    while failures < tries and tried < limit and not watch.stop:
         hot = [g for g, kvpr in enumerate(state.kvpr) if kvpr > target]
         if not hot:
             break
         loss = chance.choice(losses)
         members = _group(state, chance.choice(hot), target, loss, chance)
         failures = 0 if _refill(state, members, target, loss) else failures + 1
+        tried += 1
+    return tried
 
 
 class _Loss:

@@ -57,7 +57,7 @@ def most_free_first(arrays: Arrays, keys: Sequence[float]) -> list[int] | None:
     return gpu_of
 
 
-def settle(exchanger: Exchanger, watch: Watch, limit: int, spared: int = -1) -> int:
+def settle(exchanger: Exchanger, watch: Watch, limit: float, spared: int = -1) -> int:
     """Relieve the hottest GPU until nothing helps; return the exchanges made.
 
     Parameters
@@ -124,8 +124,12 @@ def level(exchanger: Exchanger, watch: Watch, limit: int, tolerance: float = 1e-
     return steps
 
 
-def iterate(state: State, target: float, rounds: int, seed: int, watch: Watch) -> tuple[State, int]:
-    """Search from a state with seeded kicks; return the best state and the exchanges made.
+def iterate(
+    state: State, target: float, rounds: int, seed: int, watch: Watch, limit: float = math.inf
+) -> tuple[State, int]:
+    """Search from a state with seeded kicks; return the best state and the steps.
+
+    A step is an exchange made or a kick tried.
 
     Parameters
     ----------
@@ -139,13 +143,15 @@ def iterate(state: State, target: float, rounds: int, seed: int, watch: Watch) -
         Of the kicks.
     watch
         Ends the search.
+    limit
+        Steps at most.
     """
     chance = random.Random(seed)  # noqa: S311 - a search, not a secret
     best = State(state.arrays, state.gpu_of)
     exchanger = Exchanger(State(state.arrays, state.gpu_of))
     steps, stale, refills = 0, 0, 0
     while True:
-        steps += settle(exchanger, watch, 10_000)
+        steps += settle(exchanger, watch, min(10_000, limit - steps))
         current = exchanger.state
         if current.worst() < best.worst() * (1 - TOLERANCE):
             best, stale = State(current.arrays, current.gpu_of), 0
@@ -154,16 +160,18 @@ def iterate(state: State, target: float, rounds: int, seed: int, watch: Watch) -
             stale += 1
         if best.worst() <= target or stale > rounds or watch.stop or current.arrays.g < 2:
             return best, steps
+        if steps >= limit:
+            return best, steps
         if stale % 8 == 0 or current.worst() > best.worst() * 1.05:
             exchanger = Exchanger(State(best.arrays, best.gpu_of))
+        steps += 1
         hot = hot_gpu(current) if stale % REFILLED == 1 else -1
         if hot >= 0:
             refill(exchanger, hot, refills)
             refills += 1
-            steps += settle(exchanger, watch, 10_000, hot)
+            steps += settle(exchanger, watch, min(10_000, limit - steps), hot)
         else:
             _kick(exchanger, chance)
-        steps += 1
 
 
 def _kick(exchanger: Exchanger, chance: random.Random) -> None:

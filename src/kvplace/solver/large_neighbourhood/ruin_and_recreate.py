@@ -23,8 +23,12 @@ PLAIN = 0.5
 """Share of rounds that empty GPUs for no model in particular."""
 
 
-def rebuild(board: Board, target: float, rounds: int, seed: int, watch: Watch) -> int:
-    """Empty and refill groups of GPUs around what is worst; return the rounds that gained.
+def rebuild(
+    board: Board, target: float, rounds: int, seed: int, watch: Watch, limit: float = math.inf
+) -> int:
+    """Empty and refill groups of GPUs around what is worst; return the steps.
+
+    A step is a group that is emptied and refilled, or an exchange made after it.
 
     Parameters
     ----------
@@ -38,22 +42,25 @@ def rebuild(board: Board, target: float, rounds: int, seed: int, watch: Watch) -
         Of the choices.
     watch
         Ends it.
+    limit
+        Steps at most.
     """
     chance = random.Random(seed)  # noqa: S311 - a search, not a secret
     wide = Wide(board)
-    gains, stale = 0, 0
-    while stale < rounds and not watch.stop:
+    steps, stale = 0, 0
+    while stale < rounds and steps < limit and not watch.stop:
         if board.valid and board.worst() <= target:
             break
         before = board.worth()
+        steps += 1
         if _round(board, chance):
-            settle(board, watch, 200, wide)
+            steps += settle(board, watch, min(200, limit - steps), wide)
             if board.worth() < before:
-                gains, stale = gains + 1, 0
+                stale = 0
                 watch.tell("search", board.worst() if board.valid else None)
                 continue
         stale += 1
-    return gains
+    return steps
 
 
 def _round(board: Board, chance: random.Random) -> bool:

@@ -7,10 +7,12 @@ that a run without a time limit gives the same plan everywhere.
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.core.result import OPTIMAL_GAP, Stop, relative_gap
+from kvplace.core.result import OPTIMAL_GAP, relative_gap
 from kvplace.solver.assignment.cluster import Board
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.clock import Watch
@@ -30,6 +32,10 @@ __all__ = ["General"]
 
 TINY = 64
 """GPUs times models up to which every way is enumerated."""
+GAIN = 1e-9
+"""Relative gain that a step must exceed where no other is asked for."""
+LEVEL_GAIN = 1e-4
+"""The same of steps that balance the rest."""
 STEPS = 2_000
 """Steps of one descent."""
 ROUNDS = 150
@@ -72,14 +78,14 @@ class General:
     problem
         What is solved.
     gap, seed, iterations, watch
-        As in `kvplace.solver.strategies.undivided`; `iterations` are rounds of rebuilding.
+        As in `kvplace.solver.strategies.undivided`.
 
     Attributes
     ----------
     board
         The best assignment; None where none was valid.
     steps
-        Steps and rounds that gained.
+        Exchanges made and perturbations tried.
     """
 
     def __init__(
@@ -98,53 +104,78 @@ class General:
         self._iterations = iterations
         self._watch = watch
 
-    def run(self, given: Placement | None) -> Stop:
-        """Solve; return why it ended."""
+    def run(self, given: Placement | None) -> bool:
+        """Solve; return whether the steps allowed were used up."""
         watch = self._watch
         watch.tell("bound", bound=self._low)
         if self._low == math.inf:
-            return Stop.INFEASIBLE
+            return False
         best = self._start(given)
         watch.tell("start", best.worst() if best.valid else None, self._low)
         if self._enumerate(best):
             self._low, self._searched = (best.worst() if best.valid else math.inf), True
         else:
             self._search(best)
-        if not best.valid:
-            return watch.stop or (Stop.INFEASIBLE if self._searched else Stop.LOCAL_OPTIMUM)
-        self._balance(best)
-        self.board = best
-        if self._searched or (
-            self._closed(best) and relative_gap(best.worst(), self._low) <= OPTIMAL_GAP
-        ):
-            return watch.stop or Stop.OPTIMAL
-        if self._closed(best):
-            return Stop.GAP
-        return watch.stop or (
-            Stop.LOCAL_OPTIMUM if self._iterations is None else Stop.ITERATION_LIMIT
-        )
+        limited = self._spent
+        if best.valid:
+            self._balance(best)
+            self.board = best
+        return limited and not self._closed(best)
 
-    def improve(self, given: Placement, limit: int | None) -> Stop:
-        """Repair one placement and improve it by moves and swaps.
+    def reference(self, given: Placement | None, limit: int) -> bool:
+        """Do what a textbook would: best fit at a bisected target, moves and swaps, balancing.
 
-        All is placed anew only where no repair is found.
+        Returns whether the steps allowed were used up.
         """
         if self._low == math.inf:
-            return Stop.INFEASIBLE
+            return False
+        boards = [] if given is None else [self._board_of(given)]
+        boards += construct(self.chooser, self._low, self._watch)
+        self.board = min(boards, key=Board.worth)
+        if not self.board.valid:
+            self.board = None
+            return False
+        self.steps = settle(self.board, self._watch, limit)
+        if self.steps >= limit:
+            return True
+        self.steps += level(self.board, self._watch, STEPS + 10 * self.cluster.g)
+        return False
+
+    def improve(self, given: Placement, tolerance: float, margin: float) -> bool:
+        """Repair one placement and improve it by moves and swaps.
+
+        All is placed anew only where no repair is found. Returns whether the steps allowed were
+        used up; they count from the repaired placement on.
+        """
+        if self._low == math.inf:
+            return False
         board = self._board_of(given)
         if not board.valid:
+            limit, self._iterations = self._iterations, None
             board = self._repaired(board)
+            self.steps, self._iterations = 0, limit
         if not board.valid:
-            return self._watch.stop or (
-                Stop.INFEASIBLE if self._low == math.inf else Stop.LOCAL_OPTIMUM
-            )
-        steps = settle(board, self._watch, STEPS if limit is None else limit)
-        self.steps += steps
+            return False
         self.board = board
-        if limit is not None and steps >= limit:
-            return Stop.ITERATION_LIMIT
-        self.steps += level(board, self._watch, STEPS + 10 * self.cluster.g)
-        return self._watch.stop or Stop.LOCAL_OPTIMUM
+        board.spare = margin * self.cluster.memory.astype(np.float64)
+        if self.cluster.n * self.cluster.g > LARGE:
+            self._exchange_many(board, tolerance)
+        self.steps += settle(board, self._watch, min(STEPS, self._left), tolerance=tolerance)
+        if self._spent:
+            return True
+        most = STEPS + 10 * self.cluster.g
+        self.steps += level(board, self._watch, most, max(tolerance, LEVEL_GAIN))
+        return False
+
+    @property
+    def _left(self) -> float:
+        """Steps that may still be made."""
+        return math.inf if self._iterations is None else max(0, self._iterations - self.steps)
+
+    @property
+    def _spent(self) -> bool:
+        """Whether no further step may be made."""
+        return self._left <= 0
 
     def _repaired(self, board: Board) -> Board:
         """Repair a board around what is broken, and failing that place everything anew."""
@@ -199,7 +230,8 @@ class General:
             if large:
                 self._exchange_many(board)
             else:
-                self.steps += settle(board, self._watch, STEPS, Wide(board))
+                most = min(STEPS, self._left)
+                self.steps += settle(board, self._watch, most, Wide(board))
         return min(boards, key=Board.worth)
 
     def _configured_in_time(self) -> Board | None:
@@ -229,7 +261,7 @@ class General:
             self._raise_bound(None)
         return board if board is not None and board.valid else None
 
-    def _exchange_many(self, board: Board) -> None:
+    def _exchange_many(self, board: Board, gain: float = GAIN) -> None:
         """Improve the mobile shards by compiled kernels, and what is not by itself, in turn."""
         from kvplace.solver.improve.movable_shards import Regions, improve_mobile  # noqa: PLC0415 - numba
 
@@ -240,13 +272,17 @@ class General:
         for turn in range(TURNS):
             before = board.worst()
             if wide is not None or turn:
-                self.steps += settle(board, self._watch, STEPS if wide else FEW_STEPS, wide)
+                most = min(STEPS if wide else FEW_STEPS, self._left)
+                self.steps += settle(board, self._watch, most, wide, gain)
             self._watch.tell("improve", board.worst(), self._low)
             self.steps += improve_mobile(
-                board, regions, level_, effort, self._seed + turn, self._watch, turns
-            )
+                board, regions, level_, effort, self._seed + turn, self._watch, turns,
+                limit=None if self._iterations is None else int(self._left), gain=gain,
+            )  # fmt: skip
             self._watch.tell("improve", board.worst(), self._low)
-            if self._watch.stop or self._closed(board) or board.worst() >= before * (1 - 1e-6):
+            if self._watch.stop or self._spent or self._closed(board):
+                break
+            if board.worst() >= before * (1 - 1e-6):
                 break
 
     def _enumerate(self, board: Board) -> bool:
@@ -270,14 +306,15 @@ class General:
         if self.cluster.n > MANY:
             return
         packer = Packer(self.chooser, self._seed, watch)
-        passes = PASSES if watch.left == math.inf else TIMED_PASSES
+        timed = watch.left < math.inf or self._iterations is not None
+        passes = TIMED_PASSES if timed else PASSES
         self._raise_bound(board)
         for pass_ in range(passes):
-            if watch.stop or self._closed(board):
+            if watch.stop or self._spent or self._closed(board):
                 break
             target = self._low * (1 + self._gap)
-            rounds = (ROUNDS if self._iterations is None else self._iterations) << pass_
-            self.steps += rebuild(board, target, rounds, self._seed + pass_, watch)
+            seed = self._seed + pass_
+            self.steps += rebuild(board, target, ROUNDS << pass_, seed, watch, self._left)
             if board.valid:
                 self._squeeze(board, packer, (PACKED + 8 * self.cluster.n) << pass_)
 
@@ -299,12 +336,15 @@ class General:
         part, tried = 0.5, 0
         while part > 0.01 and not self._watch.stop and not self._closed(board):
             target = self._low + (board.worst() - self._low) * (1 - part)
-            found = packer.pack(board, target, rounds)
+            most = int(min(rounds, self._left))
+            if most < 1:
+                break
+            found, tries = packer.pack(board, target, most)
+            self.steps += tries
             if found is not None:
-                settle(found, self._watch, STEPS, Wide(found))
+                self.steps += settle(found, self._watch, min(STEPS, self._left), Wide(found))
                 if found.worth() < board.worth():
                     board.reset(found.where)
-                    self.steps += 1
                     self._watch.tell("pack", board.worst())
                     tried = 0
                     continue

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kvplace.core.certificates.certificate import Bound
-from kvplace.core.result import OPTIMAL_GAP, Stop, relative_gap
+from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.array_types import Ints
 from kvplace.solver.assignment.packed import Packing, pack_rows
 from kvplace.solver.clock import Watch
@@ -21,7 +21,7 @@ from kvplace.solver.kernels import Crew
 if TYPE_CHECKING:
     from kvplace.solver.bounds.size_classes import Prices
 
-__all__ = ["scale_bound", "solve_at_scale"]
+__all__ = ["refine_at_scale", "scale_bound", "solve_at_scale"]
 
 WORK = 1.2e6
 """Pairs of GPUs of many models looked at without a time limit, whatever the fleet."""
@@ -63,7 +63,7 @@ def solve_at_scale(
     iterations: int | None,
     watch: Watch,
     threads: int | None = None,
-) -> "tuple[Ints | None, Prices | None, Stop, int]":
+) -> "tuple[Ints | None, Prices | None, bool, int]":
     """Place all models.
 
     Parameters
@@ -79,7 +79,7 @@ def solve_at_scale(
     seed
         Of the order in which partners come.
     iterations
-        Pairs looked at per GPU; None for the default effort.
+        Exchanges at most; None for the default effort.
     watch
         Clock and listener.
     threads
@@ -89,26 +89,24 @@ def solve_at_scale(
     -------
     tuple
         (n,) GPU per model, None where no start fits; prices that prove a better bound, if any
-        were found; why it ended; exchanges made.
+        were found; whether the exchanges allowed were used up; exchanges made.
     """
     if bound.value == math.inf:
-        return None, None, Stop.INFEASIBLE, 0
+        return None, None, False, 0
     watch.tell("start", bound=bound.value)
     level = fluid_level(numbers)
     best = _start(numbers, bound, level, given, watch)
     if best is None or not math.isfinite(best.kvpr().max()):
-        return None, None, watch.stop or Stop.LOCAL_OPTIMUM, 0
+        return None, None, False, 0
     watch.tell("start", float(best.kvpr().max()))
     crew = Crew(threads)
     try:
-        improver = Improver(best, level, seed, crew, watch)
+        improver = Improver(best, level, seed, crew, watch, limit=iterations)
         usual = _effort(numbers)
-        effort = usual if iterations is None else float(iterations)
-        patience = PATIENCE * usual
-        if iterations is None and watch.left < math.inf:
+        effort, patience = usual, PATIENCE * usual
+        if iterations is not None or watch.left < math.inf:
             effort, patience = math.inf, TIMED_PATIENCE * usual
-        if given is None or effort > 0:
-            improver.balance()
+        improver.balance()
         prices = _prices(numbers, best, bound.value, watch)
         low = prices.target if prices else bound.value
         improver.relieve(low * (1 + gap), effort, patience)
@@ -116,11 +114,56 @@ def solve_at_scale(
             improver.relieve(0.0, REST_SHARE * min(usual, effort), math.inf)
     finally:
         crew.close()
-    value = float(best.kvpr().max())
-    stop = watch.stop or (Stop.LOCAL_OPTIMUM if iterations is None else Stop.ITERATION_LIMIT)
-    if relative_gap(value, low) <= max(gap, OPTIMAL_GAP):
-        stop = watch.stop or (Stop.OPTIMAL if relative_gap(value, low) <= OPTIMAL_GAP else Stop.GAP)
-    return best.gpu_of(numbers.n), prices, stop, improver.exchanges
+    return best.gpu_of(numbers.n), prices, improver.limited, improver.exchanges
+
+
+def refine_at_scale(
+    numbers: Numbers,
+    bound: Bound,
+    given: Ints,
+    *,
+    iterations: int | None,
+    tolerance: float,
+    margin: float,
+    watch: Watch,
+    threads: int | None = None,
+) -> tuple[Ints, bool, int]:
+    """Improve a valid assignment by exchanges alone.
+
+    Parameters
+    ----------
+    numbers, bound, iterations, watch, threads
+        As in `solve_at_scale`.
+    given
+        (n,) GPU per model.
+    tolerance
+        Relative gain that an exchange must exceed.
+    margin
+        Share of each GPU's memory that an exchange which takes memory there must leave free.
+
+    Returns
+    -------
+    tuple
+        (n,) GPU per model; whether the exchanges allowed were used up; exchanges made.
+    """
+    spare = np.ceil(margin * numbers.memory.astype(np.float64)).astype(np.int64)
+    packing = pack_rows(numbers, given, spare=spare)
+    watch.tell("refine", float(packing.kvpr().max()), bound.value)
+    crew = Crew(threads)
+    try:
+        improver = Improver(
+            packing, fluid_level(numbers), 0, crew, watch, limit=iterations, gain=tolerance
+        )
+        usual = _effort(numbers)
+        effort = math.inf if watch.left < math.inf else usual
+        if iterations is None:
+            improver.balance()
+        improver.relieve(bound.value, effort, TIMED_PATIENCE * usual)
+        if not improver.limited:
+            improver.relieve(0.0, REST_SHARE * usual, math.inf)
+    finally:
+        crew.close()
+    return packing.gpu_of(numbers.n), improver.limited, improver.exchanges
 
 
 def _effort(numbers: Numbers) -> float:

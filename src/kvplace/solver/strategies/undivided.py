@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kvplace.core.certificates.certificate import Bound, check_certificate
 from kvplace.core.problem import Problem
-from kvplace.core.result import OPTIMAL_GAP, Stop, relative_gap
+from kvplace.core.result import OPTIMAL_GAP, relative_gap
 from kvplace.solver.assignment.lists import State
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
@@ -85,7 +85,7 @@ class Portfolio:
     seed
         Of the kicks.
     iterations
-        Kicks without gain per round; None for the default effort.
+        Steps at most; None for the default effort.
     watch
         Clock and listener.
 
@@ -121,23 +121,23 @@ class Portfolio:
         self._watch = watch
         self._long = COMPILED_SECONDS <= watch.limit < math.inf
 
-    def run(self, given: list[int] | None) -> Stop:
-        """Solve; return why it ended."""
+    def run(self, given: list[int] | None) -> bool:
+        """Solve; return whether the steps allowed were used up."""
         self._start(given)
         if self.state is not None and self._value_open():
             self._search()
         elif self.state is None and self.bound.value < math.inf:
             self._pack()
+        limited = self._left <= 0
         if self.state is None:
-            return self._watch.stop or Stop.LOCAL_OPTIMUM  # solve says infeasible where proved
+            return limited
         self._balance(self.state)
-        if relative_gap(self.state.worst(), self.bound.value) <= OPTIMAL_GAP:
-            return self._watch.stop or Stop.OPTIMAL
-        if not self._value_open():
-            return Stop.GAP
-        return self._watch.stop or (
-            Stop.LOCAL_OPTIMUM if self._iterations is None else Stop.ITERATION_LIMIT
-        )
+        return limited and self._value_open()
+
+    @property
+    def _left(self) -> float:
+        """Steps that may still be made."""
+        return math.inf if self._iterations is None else max(0, self._iterations - self.steps)
 
     def _value_open(self) -> bool:
         """Whether the gap is above what was asked for."""
@@ -158,7 +158,7 @@ class Portfolio:
                 continue
             state = State(arrays, gpu_of)
             if arrays.n <= PLAIN_MODELS:
-                self.steps += lower_maximum(state, 50, watch=watch)
+                self.steps += lower_maximum(state, int(min(50, self._left)), watch=watch)
             self._offer(state)
         watch.tell("start", self.state.worst() if self.state else None, self.bound.value)
 
@@ -194,7 +194,7 @@ class Portfolio:
             self._dual_feasible()
             proof.value = self.bound.value
         rounds = DEFAULT_ROUNDS
-        if self._watch.left < math.inf:
+        if self._watch.left < math.inf or self._iterations is not None:
             rounds = TIMED_ROUNDS if self.arrays.n > TINY_MODELS else TINY_ROUNDS
         idle, known = 0, (math.inf, 0.0)
         for round_ in range(rounds):
@@ -202,10 +202,12 @@ class Portfolio:
             idle, known = (idle + 1 if now == known else 0), now
             if not self._value_open() or self._watch.stop or idle > IDLE_ROUNDS:
                 break
+            if round_ and self._left <= 0:
+                break
             self._iterate(round_)
             if affordable and self._value_open() and not self._watch.stop:
                 self._prove(program, proof, round_)
-            if sparse and self._value_open() and not self._watch.stop:
+            if sparse and self._value_open() and not self._watch.stop and self._left > 0:
                 if affordable and self._long:
                     self._squeeze(program, round_)
                 else:
@@ -269,10 +271,11 @@ class Portfolio:
         from kvplace.solver.large_neighbourhood.iterated import iterate  # noqa: PLC0415 - numpy: only here
 
         assert self.state is not None
-        effort = min(KICKS, 5 * self.arrays.n)
-        kicks = (effort if self._iterations is None else self._iterations) << round_
+        kicks = min(KICKS, 5 * self.arrays.n) << round_
         target = self.bound.value * (1 + self._gap)
-        state, steps = iterate(self.state, target, kicks, self._seed + round_, self._watch)
+        state, steps = iterate(
+            self.state, target, kicks, self._seed + round_, self._watch, self._left
+        )
         self.steps += steps
         self._offer(state)
 
@@ -317,14 +320,16 @@ class Portfolio:
         group = GROUP + 4 * min(round_, 2)
         state, step, failures = self.state, 0.2, 0
         for _ in range(30 << round_):
-            if step < 0.01 or self._watch.stop:
+            if step < 0.01 or self._watch.stop or self._left <= 0:
                 break
             target = self.bound.value + (self.state.worst() - self.bound.value) * (1 - step)
             hot = _above(state, target)
-            state = regroup(state, target, group, 2_000 << min(round_, 4), chance, self._watch)
+            state, refilled = regroup(
+                state, target, group, 2_000 << min(round_, 4), chance, self._watch, self._left
+            )
+            self.steps += refilled
             failures = failures + 1 if _above(state, target) >= hot else 0
             if state.worst() < self.state.worst():
-                self.steps += 1
                 self.state = state
                 self._watch.tell("regroup", state.worst())
                 if not self._value_open():
@@ -344,9 +349,10 @@ class Portfolio:
         verdicts = [program.decide(target, self._watch) for target in ends]
         chance = random.Random(self._seed + round_)  # noqa: S311 - a search, not a secret
         tries = SQUEEZES << min(round_, 6)
-        state = squeeze(self.state, self.bound.value, verdicts, tries, chance, self._watch)
-        self.steps += state.worst() < value
-        self.state = state
+        self.state, refilled = squeeze(
+            self.state, self.bound.value, verdicts, tries, chance, self._watch, self._left
+        )
+        self.steps += refilled
 
     def _balance(self, state: State) -> None:
         """Leximax: balance what the maximum leaves open."""
@@ -377,7 +383,8 @@ class Portfolio:
         elif self.arrays.n <= TINY_MODELS and self.bound.value < math.inf:
             self._exhaust()
         if self.state is not None:
-            self.steps += lower_maximum(self.state, None, watch=self._watch)
+            limit = None if self._iterations is None else int(self._left)
+            self.steps += lower_maximum(self.state, limit, watch=self._watch)
             if self._value_open():
                 self._search()
 
