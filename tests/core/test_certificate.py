@@ -16,6 +16,7 @@ from kvplace.core.certificates.certificate import (
     check_certificate,
     scaled_sizes,
 )
+from kvplace.core.certificates.knapsack import Offer, TooLarge, set_above
 from kvplace.core.model import SLO, Demand, Model, Replicas
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
@@ -146,7 +147,37 @@ def test_giving_up_is_a_rejection(monkeypatch):
     assert check_certificate(problem, proof) == ""
     monkeypatch.setattr(checker, "MAX_ENTRIES", 0)
     monkeypatch.setattr(checker, "MAX_STEPS", 0)
-    assert "not settled" in check_certificate(problem, proof)
+    failure = check_certificate(problem, proof)
+    assert "not settled" in failure
+    assert isinstance(failure, TooLarge)  # no verdict on the claim
+
+
+def test_crafted_options_cost_a_bounded_number_of_sets(monkeypatch):
+    # Two offers per model, close in price: sets doubled with every model, to gigabytes.
+    grown = []
+    undominated = checker._undominated
+    monkeypatch.setattr(
+        checker, "_undominated", lambda found: grown.append(len(found)) or undominated(found)
+    )
+    groups = [
+        (Offer(10**12 + 39, 1 << 94, 1 << 30), Offer(10**12 + 61, 1 << 93, 1 << 29))
+        for _ in range(40)
+    ]
+    assert "priced above" in set_above(groups, {80 << 30: 10**12 * 20 - 10**10})
+    assert max(grown) <= 2 * 41
+
+
+def test_many_equal_models_are_one_kind():
+    # 600 sets of growing size, not 600 copies of the list of them.
+    groups = [(Offer(1_000_003, 1 << 84, (1 << 20) + 1),)] * 600
+    assert "priced above" in set_above(groups, {80 << 30: 1_000_003 * 600 - 1})
+    assert set_above(groups, {80 << 30: 1_000_003 * 600}) == ""
+
+
+def test_a_price_of_thousands_of_digits_is_refused():
+    problem = plain([10], [(6, 0), (4, 0)])
+    huge = 10**4000
+    assert "bits" in check_certificate(problem, Certificate(1.0, (3, huge), ((10, huge),)))
 
 
 def test_models_of_one_level_are_settled_together(monkeypatch):

@@ -29,7 +29,14 @@ from itertools import chain
 from typing import Any
 
 from kvplace.core.certificates.by_rule import RuleCertificate, check_rule
-from kvplace.core.certificates.knapsack import GRID, SCALE_BITS, Offer, Offers, set_above
+from kvplace.core.certificates.knapsack import (
+    GRID,
+    SCALE_BITS,
+    Offer,
+    Offers,
+    TooLarge,
+    set_above,
+)
 from kvplace.core.model import Split
 from kvplace.core.problem import Problem
 
@@ -38,12 +45,16 @@ __all__ = [
     "SCALE_BITS",
     "Bound",
     "Certificate",
+    "TooLarge",
     "check_certificate",
     "every_possible",
     "possible_options",
     "scaled_sizes",
     "spelled_out",
 ]
+
+PRICE_BITS = 256
+"""Most bits of a price or a worth; sizes at a threshold have some 110."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +136,8 @@ def check_certificate(problem: Problem, certificate: Certificate | RuleCertifica
     Returns
     -------
     str
-        Empty where the claim is proved; otherwise a sentence that says what fails.
+        Empty where the claim is proved; otherwise a sentence that says what fails. A `TooLarge`
+        says that the certificate takes more work or memory than the checker spends.
     """
     if isinstance(certificate, RuleCertificate):
         return check_rule(problem, certificate)
@@ -246,4 +258,6 @@ def _malformed(  # noqa: PLR0911 - one return per way to be malformed
         numbers = [*worths.values(), *chain.from_iterable(numbers[len(worths) :])]
     if not set(map(type, numbers)) <= {int} or min(numbers, default=0) < 0:
         return "a price or a worth is not a non-negative integer"
+    if max(numbers, default=0).bit_length() > PRICE_BITS:
+        return f"a price or a worth has more than {PRICE_BITS} bits"
     return ""

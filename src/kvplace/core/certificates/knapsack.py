@@ -11,7 +11,7 @@ from itertools import accumulate
 from operator import add
 from typing import NamedTuple
 
-__all__ = ["GRID", "SCALE_BITS", "Offer", "Offers", "set_above"]
+__all__ = ["GRID", "SCALE_BITS", "Offer", "Offers", "TooLarge", "set_above"]
 
 SCALE_BITS = 64
 """Sizes are integers in units of 2**-64 bytes: fine enough where a single byte stays free."""
@@ -22,9 +22,21 @@ PLAIN_STEPS = 500
 ENTRIES = 1 << 23
 """Most numbers in such a table: of many models it has fewer levels."""
 MAX_STEPS = 2_000_000
-"""Sets grown after which the checker gives up, which counts as rejected."""
+"""Sets grown after which the checker gives up."""
+MAX_STATES = 500_000
+"""Sets kept at once, each some 200 bytes, above which the checker gives up."""
 MAX_ENTRIES = 200_000
-"""Prices below a worth, times models, up to which each price's least size is worked out."""
+"""Prices below a worth, times offers, up to which each price's least size is worked out."""
+TABLE_STEPS = 40_000_000
+"""Additions that a table may cost; it has fewer levels where it would cost more."""
+LEAST_LEVELS = 16
+"""Levels below which a table says too little to be worth making."""
+
+
+class TooLarge(str):
+    """Why a question was not settled within the checker's bounds: no verdict on the claim."""
+
+    __slots__ = ()
 
 
 class Offer(NamedTuple):
@@ -52,7 +64,8 @@ def set_above(groups: list[Offers], worths: dict[int, int]) -> str:
     Returns
     -------
     str
-        Empty where there is none, and this is proved.
+        Empty where there is none, and this is proved; a `TooLarge` where that is not settled
+        within the checker's bounds on work and memory.
     """
     evidently = _evidently_below(groups, worths)
     for memory, worth in worths.items():
@@ -120,8 +133,13 @@ def _knapsack_above(groups: list[Offers], memory: int, worth: int) -> str:
     states = [(0, 0, 0)]  # size, weights and KV, price
     steps = 0
     for at, (offers, count) in enumerate(kinds):
-        grown = found = states
+        grown, found = states, list(states)
         for _ in range(count):
+            steps += len(grown) * len(offers)
+            if steps > MAX_STEPS or len(found) > MAX_STATES:
+                return TooLarge(
+                    f"the knapsack for {memory} bytes is not settled within the work allowed"
+                )
             grown = [
                 (size + offer.size, 0 if implied else least + offer.kept, price + offer.price)
                 for size, least, price in grown
@@ -130,12 +148,11 @@ def _knapsack_above(groups: list[Offers], memory: int, worth: int) -> str:
             ]
             if not grown:
                 break
-            found = found + grown
-        steps += len(found)
+            if len(offers) > 1:  # the same models in another order
+                grown = _undominated(grown)
+            found += grown
         if any(price > worth for _, _, price in found):
             return f"a set of models that fits {memory} bytes is priced above its worth {worth}"
-        if steps > MAX_STEPS:
-            return f"the knapsack for {memory} bytes is not settled after {MAX_STEPS} steps"
         states = _undominated(bounds.above(worth, at + 1, found, tabled=steps > PLAIN_STEPS))
     return ""
 
@@ -176,7 +193,9 @@ class _Reach:
         self._capacity = capacity
         self._memory = memory
         self._implied = implied
-        self._levels = min(GRID, 8 * len(kinds), max(1, ENTRIES // max(1, len(kinds))))
+        offers = sum(len(offers) * min(count, GRID) for offers, count in kinds)
+        most = min(ENTRIES // max(1, len(kinds)), TABLE_STEPS // max(1, offers))
+        self._levels = min(GRID, 8 * len(kinds), max(1, most))
         self._dense = [(0, 1), *_densest([offers for offers, _ in kinds])][::-1]
 
     def above(self, worth: int, at: int, states: list[_State], *, tabled: bool) -> list[_State]:
@@ -184,7 +203,7 @@ class _Reach:
         capacity, memory, levels = self._capacity, self._memory, self._levels
         best, size_ = self._dense[at]
         left = [s for s in states if not size_ or s[2] + (capacity - s[0]) * best // size_ > worth]
-        if not tabled:  # most searches end before the tables pay
+        if not tabled or levels < LEAST_LEVELS:  # most searches end before the tables pay
             return left
         more = self._by_size[at]
         left = [s for s in left if s[2] + more[(capacity - s[0]) * levels // capacity] > worth]
@@ -211,7 +230,7 @@ def _least_above(alike: Counter[Offers], worth: int) -> float:
     """
     unit = math.gcd(*(offer.price for offers in alike for offer in offers))
     levels = worth // unit + 1 if unit else 0
-    if levels * alike.total() > MAX_ENTRIES:
+    if levels * sum(len(offers) * count for offers, count in alike.items()) > MAX_ENTRIES:
         return 0
     least: list[float] = [0] + [math.inf] * levels  # by price reached; integers, but for inf
     for offers, count in alike.items():
