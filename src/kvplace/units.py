@@ -8,6 +8,7 @@ from kvplace.errors import UnitError
 
 __all__ = [
     "GIB",
+    "bytes_text",
     "format_bytes",
     "format_percent",
     "format_seconds",
@@ -18,6 +19,8 @@ __all__ = [
 
 GIB = 2**30
 """Bytes in one GiB."""
+
+_MIB = 2**20
 
 _BYTES = {
     "B": 1,
@@ -131,6 +134,13 @@ def parse_rate(text: str) -> float:
     if not math.isfinite(rate) or rate > 1e12:
         raise UnitError(f"{text!r} is more than 1e12 a second; check the unit")
     return rate
+
+
+def bytes_text(count: int) -> str:
+    """Write bytes exactly, in the largest of GiB, MiB and B that has no fraction."""
+    if count % GIB == 0 and count:
+        return f"{count // GIB}GiB"
+    return f"{count // _MIB}MiB" if count % _MIB == 0 and count else f"{count}B"
 
 
 def format_bytes(count: int, digits: int = 1) -> str:

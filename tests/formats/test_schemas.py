@@ -11,10 +11,12 @@ import yaml
 from kvplace.formats.fleet.schema import FleetPart, ModelPart, NodePart
 from kvplace.formats.fleet.write import write_fleet
 from kvplace.formats.plan.io import plan_of, write_plan
-from kvplace.formats.plan.schema import PlanGPUPart, PlanPart
+from kvplace.formats.plan.schema import PlanPart
+from kvplace.formats.plan.stated import PlanGPU
 from kvplace.formats.read import parse_fleet
 from kvplace.formats.schemas import schema_files, write_schemas
 from kvplace.formats.tables.models_csv import parse_table
+from kvplace.formats.validation.parts import fields_of
 from kvplace.solver.solve import solve
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +78,6 @@ def test_the_examples_of_the_reference_are_read():
     jsonschema.validate(yaml.safe_load(fleet), schema("kvplace.fleet.v1.json"))
     gpus = re.search(r"--gpus (\S+)`", text)[1]
     assert len(parse_table(blocks["csv"], gpus).models) == 2
-    for part in (FleetPart, ModelPart, NodePart, PlanPart, PlanGPUPart):
-        for name, field in part.model_fields.items():
-            assert f"`{field.alias or name}" in text, name
+    for part in (FleetPart, ModelPart, NodePart, PlanPart, PlanGPU):
+        for key in fields_of(part):
+            assert f"`{key}" in text, key

@@ -5,12 +5,12 @@ from pathlib import Path, PurePath
 
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
+from kvplace.formats.diagnostics import Report, kind_of
 from kvplace.formats.files import MAX_FILE_BYTES, read_text
 from kvplace.formats.fleet.build import Assembly, objective_named
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.tables.arrow import is_parquet, read_columns
 from kvplace.formats.text.parse import parse_tree
-from kvplace.formats.validation.diagnostics import Report, kind_of
 
 __all__ = ["parse_fleet", "parse_gpus", "read"]
 

@@ -1,19 +1,16 @@
 """A fleet file written for a person: every number with its origin as a comment."""
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kvplace.core.fact import Fact
 from kvplace.core.model import DEFAULT_OVERHEAD_BYTES
+from kvplace.formats.text.yaml_writer import quoted
 from kvplace.units import GIB
 
 __all__ = ["InitModel", "InitNodes", "fleet_text"]
 
-_PLAIN = re.compile(r"[A-Za-z][\w./-]*", re.ASCII)
 _OVERHEAD = "per engine process and GPU: context, graphs, activations; an estimate, better measured"
-_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +87,11 @@ def fleet_text(nodes: Sequence[InitNodes], models: Sequence[InitModel], head: Se
     for group in nodes:
         memory = group.memory_bytes
         lines += [
-            f"  - name: {_word(group.name)}",
+            f"  - name: {quoted(group.name)}",
             f"    count: {group.count}",
             f"    gpus: {group.gpus}",
             "    gpu:",
-            f"      type: {_word(group.gpu_type)}",
+            f"      type: {quoted(group.gpu_type)}",
             f"      memory: {_bytes(memory)}",
         ]
     lines += [
@@ -113,7 +110,7 @@ def _model(model: InitModel) -> list[str]:
     """Return the lines of one model."""
     weights, state = model.weights_bytes, model.kv_bytes_per_sequence
     lines = [
-        f"  - name: {_word(model.name)}",
+        f"  - name: {quoted(model.name)}",
         *(f"    # {_comment(note)}" for note in model.notes),
         f"    weights: {_bytes(weights)}",
         _line(4, "kv_bytes_per_token", model.kv_bytes_per_token),
@@ -165,13 +162,6 @@ def _digits(value: float) -> str:
     if "e" in text:
         text = f"{value:.12f}".rstrip("0").rstrip(".") if value < 1 else f"{value:.0f}"
     return text
-
-
-def _word(text: str) -> str:
-    """Return a text for YAML, quoted where it could be taken for something else."""
-    if _PLAIN.fullmatch(text) and text.casefold() not in _WORDS:
-        return text
-    return json.dumps(text)
 
 
 def _comment(text: str) -> str:

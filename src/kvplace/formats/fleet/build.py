@@ -5,21 +5,16 @@ from typing import Any
 from kvplace.core.hardware import Fleet, Node
 from kvplace.core.model import (
     DEFAULT_OVERHEAD_BYTES,
-    SLO,
-    Attention,
-    Demand,
     Model,
-    Replicas,
-    Split,
 )
 from kvplace.core.objective import Objective, default_objective
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
-from kvplace.formats.fleet.launch import LaunchPart, build_launch
+from kvplace.formats.diagnostics import Path, Report, path_of, shown
+from kvplace.formats.fleet.launch import LaunchPart
 from kvplace.formats.fleet.nodes import build_nodes
 from kvplace.formats.fleet.rules import RulePart, build_rule
 from kvplace.formats.fleet.schema import FleetPart, ModelPart, NodePart
-from kvplace.formats.validation.diagnostics import Path, Report, path_of, shown
 from kvplace.formats.validation.models import validate, validate_list
 
 __all__ = ["Assembly", "objective_named"]
@@ -137,27 +132,12 @@ class Assembly:
                 _check_load(model, objective, ("models", index), self._report)
 
 
-def _model(part: ModelPart, default_overhead: int, launch: LaunchPart | None) -> Model:
+def _model(part: ModelPart, default_overhead: int, default_launch: LaunchPart | None) -> Model:
     """Turn a validated part into a model."""
-    return Model(
-        name=part.name,
-        weights_bytes=part.weights,
-        demand=Demand(
-            part.demand.requests_per_second, part.demand.prompt_tokens, part.demand.output_tokens
-        ),
-        slo=SLO(part.slo.ttft, part.slo.tpot, part.slo.latency),
-        kv_bytes_per_token=part.kv_bytes_per_token,
-        kv_bytes_per_sequence=part.kv_bytes_per_sequence,
-        overhead_bytes=default_overhead if part.overhead is None else part.overhead,
-        min_kv_bytes=part.min_kv,
-        tensor_parallel=part.tensor_parallel,
-        replicas=Replicas(part.replicas.min, part.replicas.max, Split(part.replicas.split)),
-        attention=Attention(part.attention),
-        kv_heads=part.kv_heads,
-        gpu_types=tuple(part.gpu_types or ()),
-        resources=part.resources,
-        launch=build_launch(part.launch, launch),
-    )
+    own = LaunchPart() if part.launch is None else part.launch
+    given = {} if part.overhead_bytes is not None else {"overhead_bytes": default_overhead}
+    model: Model = part.build(launch=own.filled_from(default_launch).build(), **given)
+    return model
 
 
 def _check_load(model: Model, objective: Objective, path: Path, report: Report) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from kvplace.core.hardware import GPU, Node
 from kvplace.errors import Fault, InputError, UnitError
 from kvplace.facts.catalogue import gpu_type
-from kvplace.formats.validation.diagnostics import shown
+from kvplace.formats.diagnostics import shown
 from kvplace.units import parse_bytes
 
 __all__ = ["parse_gpus"]

@@ -2,16 +2,16 @@
 
 import re
 import shlex
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from kvplace.core.launch import ENGINES, Launch
-from kvplace.formats.validation.diagnostics import kind_of, shown
+from kvplace.formats.diagnostics import kind_of, shown
 from kvplace.formats.validation.fields import Name, Text, refuse_value, text, word
-from kvplace.formats.validation.models import Part
+from kvplace.formats.validation.parts import Part, Written
 
-__all__ = ["LaunchPart", "build_launch", "launch_data"]
+__all__ = ["LaunchPart"]
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _SECRET = re.compile(
@@ -43,7 +43,7 @@ def _arguments(value: object) -> object:
     if not isinstance(value, list):
         refuse_value(f'must be a list of words such as ["--max-model-len", 8192], not '
                      f"{kind_of(value)}")  # fmt: skip
-    return [_argument(item) for item in value]
+    return tuple(_argument(item) for item in value)
 
 
 def _variable(value: object) -> str:
@@ -66,15 +66,20 @@ def _environment(value: object) -> object:
             refuse_value(f"{name} looks like a secret, which is never written; list it in secrets")
         number = isinstance(content, int | float) and not isinstance(content, bool)
         accepted[name] = str(content) if number else text(content)
-    return accepted
+    return tuple(sorted(accepted.items()))
 
 
 _NAMED = {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
 _WORD = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "number"}]}
 
 
+_Variable = Annotated[Name, BeforeValidator(_variable), WithJsonSchema(_NAMED)]
+
+
 class LaunchPart(Part):
     """How the engine of a model is started; exports use it, placing does not."""
+
+    core = Launch
 
     engine: Annotated[str, *word(*ENGINES)] = Field(default=ENGINES[0])
     source: Text = Field(
@@ -83,13 +88,14 @@ class LaunchPart(Part):
     image: Text = Field(default="", description="Container image; by default that of the export.")
     venv: Text = Field(default="", description="Virtual environment that holds the engine.")
     args: Annotated[
-        list[str],
+        tuple[str, ...],
         BeforeValidator(_arguments),
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": _WORD}]}),
-    ] = Field(default=[], description="Further arguments: a list of words, or one line.")
+    ] = Field(default=(), description="Further arguments: a list of words, or one line.")
     env: Annotated[
-        dict[str, str],
+        tuple[tuple[str, str], ...],
         BeforeValidator(_environment),
+        Written(dict),
         WithJsonSchema(
             {
                 "type": "object",
@@ -97,45 +103,14 @@ class LaunchPart(Part):
                 "additionalProperties": {"type": ["string", "number"]},
             }
         ),
-    ] = Field(default={}, description="Environment variables, written as they stand.")
-    secrets: list[Annotated[Name, BeforeValidator(_variable), WithJsonSchema(_NAMED)]] = Field(
-        default=[], description="Environment variables that are referenced, never written."
+    ] = Field(default=(), description="Environment variables, written as they stand.")
+    secrets: tuple[Annotated[Name, BeforeValidator(_variable), WithJsonSchema(_NAMED)], ...] = (
+        Field(default=(), description="Environment variables that are referenced, never written.")
     )
 
     @model_validator(mode="after")
     def _apart(self) -> "LaunchPart":
-        both = sorted(self.env.keys() & set(self.secrets))
+        both = sorted(dict(self.env).keys() & set(self.secrets))
         if both:
             refuse_value(f"{both[0]} is in env and in secrets; keep it in secrets")
         return self
-
-
-def build_launch(part: LaunchPart | None, default: LaunchPart | None = None) -> Launch:
-    """Return the launch of a model: what it gives itself, else what the default gives."""
-    given: dict[str, Any] = {}
-    for source in (default, part):
-        if source is not None:
-            given |= {name: getattr(source, name) for name in source.model_fields_set}
-    return Launch(
-        engine=given.get("engine", ENGINES[0]),
-        source=given.get("source", ""),
-        image=given.get("image", ""),
-        venv=given.get("venv", ""),
-        args=tuple(given.get("args", ())),
-        env=tuple(sorted(given.get("env", {}).items())),
-        secrets=tuple(given.get("secrets", ())),
-    )
-
-
-def launch_data(launch: Launch) -> dict[str, Any]:
-    """Return what differs from the default, as plain data; empty where nothing does."""
-    data: dict[str, Any] = {
-        "engine": launch.engine if launch.engine != ENGINES[0] else "",
-        "source": launch.source,
-        "image": launch.image,
-        "venv": launch.venv,
-        "args": list(launch.args),
-        "env": dict(launch.env),
-        "secrets": list(launch.secrets),
-    }
-    return {key: value for key, value in data.items() if value}

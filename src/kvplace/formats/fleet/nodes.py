@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from kvplace.core.hardware import GPU, Node
 from kvplace.errors import InputError
 from kvplace.facts.catalogue import gpu_type
+from kvplace.formats.diagnostics import Path, Report, shown
 from kvplace.formats.fleet.schema import GPUPart, NodePart
-from kvplace.formats.fleet.write import bytes_text
-from kvplace.formats.validation.diagnostics import Path, Report, shown
 from kvplace.formats.validation.fields import MAX_GPUS
 from kvplace.formats.validation.models import validate_list
+from kvplace.units import bytes_text
 
 __all__ = ["build_nodes"]
 

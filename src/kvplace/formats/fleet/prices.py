@@ -4,9 +4,9 @@ import math
 import os
 from collections.abc import Mapping
 
+from kvplace.formats.diagnostics import Report, kind_of, shown
 from kvplace.formats.files import read_text
 from kvplace.formats.text.parse import parse_tree
-from kvplace.formats.validation.diagnostics import Report, kind_of, shown
 
 __all__ = ["parse_prices", "read_prices"]
 

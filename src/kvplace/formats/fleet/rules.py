@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from kvplace.core.rules.places import Places
 from kvplace.core.rules.registry import rule_kinds
 from kvplace.core.rules.rule import Rule
 from kvplace.formats.validation.fields import Count, Integer, Name, Text, name, refuse_value, word
-from kvplace.formats.validation.models import Part
+from kvplace.formats.validation.parts import Exact, Part, Written, stated
 
 __all__ = ["Names", "PlacesPart", "RulePart", "build_rule", "rule_data"]
 
@@ -24,17 +24,18 @@ _KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Keys that each kind takes, in the order in which they are written, and those it needs."""
 
 
-def _names(value: object) -> list[str]:
+def _names(value: object) -> tuple[str, ...]:
     """Accept a name or a list of names."""
     listed = value if isinstance(value, list) else [value]
     if not listed:
         refuse_value("is empty; name at least one")
-    return [name(entry) for entry in listed]
+    return tuple(name(entry) for entry in listed)
 
 
 Names = Annotated[
-    list[str],
+    tuple[str, ...],
     BeforeValidator(_names),
+    Exact(tuple[Name, ...]),
     WithJsonSchema(
         {
             "anyOf": [
@@ -49,9 +50,13 @@ Names = Annotated[
 class PlacesPart(Part):
     """GPUs by id, by node, or by all of some labels of their node."""
 
+    core = Places
+
     gpus: Names | None = Field(default=None, examples=["[h200-0/3]"])
     nodes: Names | None = Field(default=None, examples=["[h200-0]"])
-    labels: dict[Name, Text] = Field(default={}, examples=["{zone: a}"])
+    labels: Annotated[
+        dict[Name, Text], AfterValidator(lambda labels: tuple(labels.items())), Written(dict)
+    ] = Field(default={}, validate_default=True, examples=["{zone: a}"])
 
     @model_validator(mode="after")
     def _some(self) -> Self:
@@ -100,19 +105,10 @@ class RulePart(Part):
 
 def build_rule(part: RulePart) -> Rule:
     """Return the rule that a part states."""
-    fields: dict[str, Any] = {"soft": part.soft}
-    if part.models is not None:
-        fields["models"] = tuple(part.models)
+    given = {key: value for key, value in part if key != "rule" and value is not None}
     if part.places is not None:
-        fields["places"] = Places(
-            tuple(part.places.gpus or ()),
-            tuple(part.places.nodes or ()),
-            tuple(part.places.labels.items()),
-        )
-    for key in ("over", "most", "max_skew"):
-        if getattr(part, key) is not None:
-            fields[key] = getattr(part, key)
-    return rule_kinds()[part.rule](**fields)
+        given["places"] = part.places.build()
+    return rule_kinds()[part.rule](**given)
 
 
 def rule_data(rule: Rule) -> dict[str, Any]:
@@ -121,10 +117,7 @@ def rule_data(rule: Rule) -> dict[str, Any]:
     for key in _KEYS[rule.kind][0]:
         value = getattr(rule, key)
         if isinstance(value, Places):
-            places = {"gpus": list(value.gpus), "nodes": list(value.nodes)}
-            value = {k: v for k, v in {**places, "labels": dict(value.labels)}.items() if v}
-        elif isinstance(value, tuple):
-            value = list(value)
-        if value is not None and value != {}:
-            data[key] = value
+            value = stated(PlacesPart, value) or None
+        if value is not None:
+            data[key] = list(value) if isinstance(value, tuple) else value
     return data

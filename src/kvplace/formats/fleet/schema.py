@@ -4,7 +4,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from kvplace.core.model import Attention, Split
+from kvplace.core.model import SLO, Attention, Demand, Model, Replicas, Split
 from kvplace.core.objective import Objective
 from kvplace.formats.fleet.launch import LaunchPart
 from kvplace.formats.fleet.rules import Names, RulePart
@@ -26,7 +26,7 @@ from kvplace.formats.validation.fields import (
     refuse_value,
     word,
 )
-from kvplace.formats.validation.models import Part
+from kvplace.formats.validation.parts import ALWAYS, Part
 
 __all__ = [
     "FLEET_SCHEMA",
@@ -98,6 +98,8 @@ class NodePart(Part):
 class DemandPart(Part):
     """What is asked of a model, all replicas together."""
 
+    core = Demand
+
     requests_per_second: Rate = Field(examples=["2.1"])
     prompt_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
@@ -106,19 +108,29 @@ class DemandPart(Part):
 class SLOPart(Part):
     """Latency objectives."""
 
-    ttft: Duration | None = Field(default=None, description="Time to first token.")
-    tpot: Duration | None = Field(default=None, description="Time per output token.")
-    latency: Duration | None = Field(
-        default=None, description="Time of a whole request; by default ttft + output_tokens x tpot."
+    core = SLO
+
+    ttft_seconds: Duration | None = Field(
+        default=None, alias="ttft", description="Time to first token."
+    )
+    tpot_seconds: Duration | None = Field(
+        default=None, alias="tpot", description="Time per output token."
+    )
+    latency_seconds: Duration | None = Field(
+        default=None,
+        alias="latency",
+        description="Time of a whole request; by default ttft + output_tokens x tpot.",
     )
 
 
 class ReplicasPart(Part):
     """How many copies the planner may choose, both ends included."""
 
-    min: Count = 1
+    core = Replicas
+
+    min: Annotated[Count, ALWAYS] = 1
     max: Count = Field(examples=["8"])
-    split: Annotated[str, *word(*Split)] = Field(
+    split: Annotated[Split, *word(*Split)] = Field(
         default=Split.EVEN, description="How demand is divided: even, or by capacity of the GPUs."
     )
 
@@ -137,27 +149,26 @@ def _replicas(value: object) -> object:
 class ModelPart(Part):
     """A model to be served."""
 
+    core = Model
+
     name: Name = Field(examples=["org/model"])
-    weights: Amount = Field(examples=["14.958GiB"], description="One copy, before any split.")
+    weights_bytes: Amount = Field(
+        alias="weights", examples=["14.958GiB"], description="One copy, before any split."
+    )
+    overhead_bytes: Annotated[Amount | None, ALWAYS] = Field(
+        default=None,
+        alias="overhead",
+        description="Of each engine process on each GPU; by default as `defaults` says.",
+    )
+    min_kv_bytes: Amount = Field(
+        default=0, alias="min_kv", description="KV memory that the model must be left at least."
+    )
     kv_bytes_per_token: BytesPerToken | None = None
     kv_bytes_per_sequence: AmountOrBytes = Field(
         default=0, description="Fixed state of one running request besides its tokens."
     )
     tensor_parallel: Degrees = Field(
         default=(1,), description="Degree, or a list of allowed degrees."
-    )
-    attention: Annotated[str, *word(*Attention)] = Field(
-        default=Attention.GROUPED,
-        description="grouped: KV heads split over the ranks; mla: whole on every rank.",
-    )
-    kv_heads: Count | None = Field(
-        default=None, description="KV heads of grouped attention; by default KV splits evenly."
-    )
-    gpu_types: Names | None = Field(
-        default=None, description="GPU types that it may run on; by default all."
-    )
-    resources: Resources = Field(
-        default={}, description="What each shard takes of further capacities, by name."
     )
     replicas: Annotated[
         ReplicasPart,
@@ -171,13 +182,21 @@ class ModelPart(Part):
             }
         ),
     ] = ReplicasPart(min=1, max=1)
+    attention: Annotated[Attention, *word(*Attention)] = Field(
+        default=Attention.GROUPED,
+        description="grouped: KV heads split over the ranks; mla: whole on every rank.",
+    )
+    kv_heads: Count | None = Field(
+        default=None, description="KV heads of grouped attention; by default KV splits evenly."
+    )
+    gpu_types: Names | None = Field(
+        default=(), description="GPU types that it may run on; by default all."
+    )
+    resources: Resources = Field(
+        default={}, description="What each shard takes of further capacities, by name."
+    )
     demand: DemandPart = Field(examples=["{requests_per_second: 2.1}"])
     slo: SLOPart = SLOPart()
-    overhead: Amount | None = Field(
-        default=None,
-        description="Of each engine process on each GPU; by default as `defaults` says.",
-    )
-    min_kv: Amount = Field(default=0, description="KV memory that the model must be left at least.")
     launch: LaunchPart | None = Field(
         default=None, description="How its engine is started; what it leaves out `defaults` gives."
     )

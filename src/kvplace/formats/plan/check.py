@@ -224,7 +224,7 @@ class _Checker:
             self.differ("nodes", "the plan states other nodes than the fleet has")
             return
         for index, part in enumerate(plan.nodes):
-            if _unordered(part) != _unordered(nodes[part.name]):
+            if part != nodes[part.name]:
                 self.differ(f"nodes[{index}]", f"{part.name!r} is stated otherwise than it is")
         if Counter(plan.rules) != Counter(self.problem.rules):
             self.differ("rules", "the plan states other rules than there are")
@@ -320,12 +320,6 @@ class _Checker:
                 self.differ("stop", f"{stop!r} does not go with the status {status.value!r}")
         if len(self.found) == before:
             self.verified.append(f"the status {status.value!r} follows from value and bound")
-
-
-def _unordered(node: PlanNode) -> tuple[object, ...]:
-    """Return what a plan states of a node, free of the order of labels and resources."""
-    amounts = [dict(entries) for entries in node.gpu_resources]
-    return node.gpus, dict(node.labels), node.links, dict(node.resources), amounts
 
 
 def _shown(value: object) -> str:

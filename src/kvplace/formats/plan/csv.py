@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kvplace.core.placement import Placement, Replica
-from kvplace.formats.validation.diagnostics import Path, Report, shown
+from kvplace.formats.diagnostics import Path, Report, shown
 
 __all__ = ["COLUMNS", "PlanRow", "PlanTable", "parse_plan_table", "table_text"]
 

@@ -1,19 +1,20 @@
 """The plan file, kvplace.plan/v1: a result that a user keeps, and that nobody has to trust."""
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Any
 
 from kvplace._version import __version__
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.certificate import spelled_out
 from kvplace.core.evaluation.evaluate import GPUEvaluation
-from kvplace.core.placement import Placement, Replica
+from kvplace.core.placement import Placement
 from kvplace.core.result import Result
-from kvplace.formats.plan.csv import PlanTable, table_text
+from kvplace.formats.files import read_text
+from kvplace.formats.plan.csv import PlanTable, parse_plan_table, table_text
 from kvplace.formats.plan.parquet import PlanColumns, plan_of_columns
+from kvplace.formats.plan.read_json import parse_plan
+from kvplace.formats.plan.schema import plan_data
 from kvplace.formats.plan.stated import (
     PLAN_SCHEMA,
     Plan,
@@ -22,6 +23,7 @@ from kvplace.formats.plan.stated import (
     PlanNode,
     PlanShard,
     PlanStep,
+    PlanWorth,
 )
 from kvplace.formats.tables.arrow import is_parquet, read_columns
 from kvplace.formats.text.json_writer import json_text
@@ -63,7 +65,7 @@ def plan_of(result: Result, progress: Sequence[PlanStep] = ()) -> Plan:
             method=proof.method,
             threshold=claim.threshold,
             prices=dict(zip(problem.names, claim.prices, strict=True)),
-            worths=claim.worths,
+            worths=tuple(PlanWorth(*pair) for pair in claim.worths),
             scope=claim.scope,
         )
     return Plan(
@@ -109,44 +111,7 @@ def _plan_gpu(gpu: GPUEvaluation) -> PlanGPU:
 
 def write_plan(plan: Plan) -> str:
     """Return the JSON of a plan; infinities are null, floats read back equal."""
-    from kvplace.formats.plan.problem import model_data, node_data  # noqa: PLC0415 - needs schemas
-
-    data: dict[str, Any] = {
-        "schema": PLAN_SCHEMA,
-        "kvplace_version": plan.kvplace_version,
-        "problem_digest": plan.problem_digest,
-        "status": plan.status,
-        "stop": plan.stop,
-        "proof": plan.proof,
-        "objective": {
-            "name": plan.objective,
-            "value": _finite(plan.value),
-            "bound": _finite(plan.bound),
-            "gap": _finite(plan.gap),
-            "bound_method": plan.bound_method,
-        },
-        "gpus": [_gpu_data(gpu) for gpu in plan.gpus],
-        "placements": [_replica_data(replica) for replica in plan.placement],
-        "certificate": _certificate_data(plan.certificate),
-        "solver": plan.solver,
-        "seed": plan.seed,
-        "iterations": plan.iterations,
-        "seconds": plan.seconds,
-    }
-    if plan.nodes:
-        data["nodes"] = [node_data(node) for node in plan.nodes]
-    if plan.models:
-        data["models"] = [model_data(model) for model in plan.models]
-    if plan.rules:
-        from kvplace.formats.fleet.rules import rule_data  # noqa: PLC0415 - as above
-
-        data["rules"] = [rule_data(rule) for rule in plan.rules]
-    if plan.progress:
-        data["progress"] = [
-            {"seconds": step.seconds, "value": _finite(step.value), "bound": _finite(step.bound)}
-            for step in plan.progress
-        ]
-    return json_text(data) + "\n"
+    return json_text(plan_data(plan)) + "\n"
 
 
 def plan_csv(plan: Plan) -> str:
@@ -171,10 +136,6 @@ def read_plan(path: str | os.PathLike[str]) -> Plan | PlanTable | PlanColumns:
     InputError
         With everything that is wrong with the file, each fault with its path and line.
     """
-    from kvplace.formats.files import read_text  # noqa: PLC0415 - writing needs none of this
-    from kvplace.formats.plan.csv import parse_plan_table  # noqa: PLC0415 - as above
-    from kvplace.formats.plan.read_json import parse_plan  # noqa: PLC0415 - as above
-
     name = os.fspath(path)
     if is_parquet(name):
         return plan_of_columns(read_columns(name), name)
@@ -182,49 +143,3 @@ def read_plan(path: str | os.PathLike[str]) -> Plan | PlanTable | PlanColumns:
     if PurePath(name).suffix.lower() == ".csv":
         return parse_plan_table(text, name)
     return parse_plan(text, name)
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
-
-
-def _gpu_data(gpu: PlanGPU) -> dict[str, Any]:
-    return {
-        "id": gpu.id,
-        "type": gpu.type,
-        "memory_bytes": gpu.memory_bytes,
-        "weights_bytes": gpu.weights_bytes,
-        "free_bytes": gpu.free_bytes,
-        "load": gpu.load,
-        "kvpr": _finite(gpu.kvpr),
-        "shards": [
-            {
-                "model": shard.model,
-                "replica": shard.replica,
-                "shard": shard.shard,
-                "weights_bytes": shard.weights_bytes,
-                "load": shard.load,
-            }
-            for shard in gpu.shards
-        ],
-    }
-
-
-def _replica_data(replica: Replica) -> dict[str, Any]:
-    return {"model": replica.model, "replica": replica.index, "gpus": list(replica.gpus)}
-
-
-def _certificate_data(certificate: PlanCertificate | None) -> dict[str, Any] | None:
-    if certificate is None:
-        return None
-    data: dict[str, Any] = {
-        "method": certificate.method,
-        "threshold": _finite(certificate.threshold),
-        "prices": certificate.prices,
-        "worths": [
-            {"memory_bytes": memory, "worth": worth} for memory, worth in certificate.worths
-        ],
-    }
-    if certificate.scope:
-        data["scope"] = list(certificate.scope)
-    return data

@@ -15,11 +15,11 @@ from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
 from kvplace.errors import InputError
+from kvplace.formats.diagnostics import Report
 from kvplace.formats.plan.csv import COLUMNS
 from kvplace.formats.plan.stated import PLAN_SCHEMA
 from kvplace.formats.tables.arrow import Columns, numbers, texts, whole, write_parquet
 from kvplace.formats.validation.csv_rows import check_header
-from kvplace.formats.validation.diagnostics import Report
 
 __all__ = ["PlanColumns", "plan_bytes", "plan_of_columns"]
 

@@ -1,8 +1,13 @@
-"""What a plan file states, as plain values: nothing here is checked."""
+"""What a plan file states, field by field, as plain values: nothing here is checked.
+
+The annotations say how a field is read and written; see `kvplace.formats.validation.parts`.
+"""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, TypeVar
+
+from pydantic import ConfigDict, Field
 
 from kvplace.core.certificates.certificate import Certificate
 from kvplace.core.hardware import Node
@@ -10,82 +15,86 @@ from kvplace.core.model import Model
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.rules.rule import Rule
+from kvplace.formats.validation.fields import (
+    AnyInteger,
+    Integer,
+    Name,
+    Number,
+    NumberOrInfinity,
+    Price,
+    Resources,
+    Text,
+    word,
+)
 
-__all__ = ["PLAN_SCHEMA", "Plan", "PlanCertificate", "PlanGPU", "PlanNode", "PlanShard", "PlanStep"]
+__all__ = [
+    "METHODS",
+    "PLAN_SCHEMA",
+    "Plan",
+    "PlanCertificate",
+    "PlanGPU",
+    "PlanNode",
+    "PlanShard",
+    "PlanStep",
+    "PlanWorth",
+]
 
 T = TypeVar("T")
 
 PLAN_SCHEMA = "kvplace.plan/v1"
 """Name and version of the plan file's format."""
 
+METHODS = (
+    "trivial", "fluid", "single-model", "counting", "lifted", "dual-feasible", "configuration",
+    "search",
+)  # fmt: skip
+"""How bounds are found; ``counting`` stands in older plans only."""
 
-@dataclass(frozen=True, slots=True)
-class PlanShard:
-    """A shard as a plan states it.
 
-    Parameters
-    ----------
-    model, replica, shard
-        Name of the model, number of the copy, rank within the copy.
-    weights_bytes, load
-        What it takes.
-    """
+class _Stated:
+    """A mapping of a plan file: known keys only."""
 
-    model: str
-    replica: int
-    shard: int
-    weights_bytes: int
-    load: float
+    __slots__ = ()
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
-class PlanGPU:
-    """A GPU as a plan states it.
+class PlanShard(_Stated):
+    """A shard on its GPU: model, number of the copy, rank within it, and what it takes."""
 
-    Parameters
-    ----------
-    id, type, memory_bytes
-        The GPU, with its usable memory.
-    weights_bytes, free_bytes, load, kvpr
-        What the placement makes of it.
-    shards
-        What it holds.
-    """
+    model: Name
+    replica: Integer
+    shard: Integer
+    weights_bytes: Integer
+    load: Number
 
-    id: str
-    type: str
-    memory_bytes: int
-    weights_bytes: int
-    free_bytes: int
-    load: float
-    kvpr: float
+
+@dataclass(frozen=True, slots=True)
+class PlanGPU(_Stated):
+    """A GPU, and what the placement makes of it."""
+
+    id: Name
+    type: Text
+    memory_bytes: Annotated[Integer, Field(description="Usable memory: less the reserve.")]
+    weights_bytes: Integer
+    free_bytes: AnyInteger
+    load: Number
+    kvpr: NumberOrInfinity
     shards: tuple[PlanShard, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class PlanNode:
-    """A host as a plan states it.
+class PlanNode(_Stated):
+    """A host: its GPUs in the order of its own numbering."""
 
-    Parameters
-    ----------
-    name
-        Unique in the fleet.
-    gpus
-        Ids of its GPUs, in the order of its own numbering.
-    labels
-        Pairs of key and value.
-    links
-        Link domain of each GPU; empty where all are one.
-    resources, gpu_resources
-        Further capacities of the host and of each GPU, as pairs of name and amount.
-    """
-
-    name: str
-    gpus: tuple[str, ...]
-    labels: tuple[tuple[str, str], ...] = ()
-    links: tuple[str, ...] = ()
-    resources: tuple[tuple[str, float], ...] = ()
-    gpu_resources: tuple[tuple[tuple[str, float], ...], ...] = ()
+    name: Name
+    gpus: tuple[Name, ...]
+    labels: dict[Name, Text] = field(default_factory=dict)
+    links: Annotated[
+        tuple[Text, ...], Field(description="Link domain of each GPU, by default one.")
+    ] = ()
+    resources: Resources = field(default_factory=dict)
+    gpu_resources: tuple[Resources, ...] = ()
 
     @classmethod
     def of(cls, node: Node) -> "PlanNode":
@@ -93,53 +102,48 @@ class PlanNode:
         return cls(
             node.name,
             tuple(gpu.id for gpu in node.gpus),
-            tuple(node.labels.items()),
+            dict(node.labels),
             _unless_empty(gpu.link for gpu in node.gpus),
-            tuple(node.resources.items()),
-            _unless_empty(tuple(gpu.resources.items()) for gpu in node.gpus),
+            dict(node.resources),
+            _unless_empty(dict(gpu.resources) for gpu in node.gpus),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class PlanStep:
-    """How far the search was at one time.
+class PlanStep(_Stated):
+    """How far the search was at one time: best value so far and best bound proved."""
 
-    Parameters
-    ----------
-    seconds
-        Since its start.
-    value, bound
-        Best max KVPR so far, ``inf`` before the first, and best bound proved.
-    """
-
-    seconds: float
-    value: float
-    bound: float
+    seconds: Number
+    value: NumberOrInfinity
+    bound: NumberOrInfinity
 
 
 @dataclass(frozen=True, slots=True)
-class PlanCertificate:
-    """A certificate as a plan states it, free of the order of the models.
+class PlanWorth(_Stated):
+    """The worth of one size of memory."""
 
-    Parameters
-    ----------
-    method
-        How the bound was found.
-    threshold
-        No placement has a smaller max KVPR; ``inf`` where no placement is valid.
-    prices
-        Price of each model by its name, or its price under each of its options.
-    worths
-        Usable bytes and worth of each size of memory.
-    scope
-        Ids of the GPUs that are worth anything; empty for all of them.
-    """
+    memory_bytes: Integer
+    worth: Integer
 
-    method: str
-    threshold: float
-    prices: dict[str, int | tuple[int, ...]]
-    worths: tuple[tuple[int, int], ...]
-    scope: tuple[str, ...] = ()
+
+@dataclass(frozen=True, slots=True)
+class PlanCertificate(_Stated):
+    """Prices that prove the bound, free of the order of the models."""
+
+    method: Annotated[str, *word(*METHODS)]
+    threshold: NumberOrInfinity
+    prices: Annotated[
+        dict[str, Price],
+        Field(
+            description="Price of each model by its name, or of each of its options, degree by "
+            "degree and within that copies by copies."
+        ),
+    ]
+    worths: tuple[PlanWorth, ...]
+    scope: Annotated[
+        tuple[Name, ...],
+        Field(description="GPUs that are worth anything; all where it is left out."),
+    ] = ()
 
     def for_problem(self, problem: Problem) -> Certificate | str:
         """Return the certificate in the order of a problem's models, or why there is none."""
@@ -150,7 +154,8 @@ class PlanCertificate:
         if missing:
             return f"it has no price for {missing[0]!r}"
         prices = tuple(self.prices[model.name] for model in problem.models)
-        return Certificate(self.threshold, prices, self.worths, self.scope)
+        worths = tuple((entry.memory_bytes, entry.worth) for entry in self.worths)
+        return Certificate(self.threshold, prices, worths, self.scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +193,8 @@ class Plan:
         How value and bound came together, oldest first; empty where that was not recorded.
     """
 
+    schema_: ClassVar[str] = PLAN_SCHEMA
+
     kvplace_version: str
     problem_digest: str
     status: str
@@ -209,6 +216,11 @@ class Plan:
     models: tuple[Model, ...] = ()
     rules: tuple[Rule, ...] = ()
     progress: tuple[PlanStep, ...] = ()
+
+    @property
+    def claim(self) -> "Plan":
+        """What the file has under its key ``objective``: fields of the plan itself."""
+        return self
 
 
 def _unless_empty(entries: Iterable[T]) -> tuple[T, ...]:

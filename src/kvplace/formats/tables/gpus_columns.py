@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from kvplace.core.hardware import Node
+from kvplace.formats.diagnostics import Path, Report, path_text
 from kvplace.formats.fleet.nodes import build_nodes
 from kvplace.formats.fleet.schema import NodePart
 from kvplace.formats.tables.arrow import Columns
 from kvplace.formats.validation.csv_rows import check_header
-from kvplace.formats.validation.diagnostics import Path, Report, path_text
 from kvplace.formats.validation.models import validate
 
 __all__ = ["nodes_of_columns"]

@@ -17,12 +17,12 @@ from kvplace.core.model_table import ModelTable
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
+from kvplace.formats.diagnostics import MAX_FAULTS, Path, Report, shown
 from kvplace.formats.fleet.build import Assembly
 from kvplace.formats.fleet.schema import FLEET_SCHEMA
 from kvplace.formats.tables.arrow import Columns, numbers, texts, whole
 from kvplace.formats.tables.models_csv import COLUMNS, REQUIRED, column_text, row_model
 from kvplace.formats.validation.csv_rows import check_header
-from kvplace.formats.validation.diagnostics import MAX_FAULTS, Path, Report, shown
 from kvplace.formats.validation.fields import name as check_name
 from kvplace.units import GIB, MAX_BYTES
 

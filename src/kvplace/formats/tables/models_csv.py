@@ -6,11 +6,11 @@ from typing import Any
 
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
+from kvplace.formats.diagnostics import Path, Report, path_text, shown
 from kvplace.formats.fleet.build import Assembly, objective_named
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.fleet.schema import FLEET_SCHEMA
 from kvplace.formats.validation.csv_rows import read_rows
-from kvplace.formats.validation.diagnostics import Path, Report, path_text, shown
 
 __all__ = ["COLUMNS", "REQUIRED", "column_text", "parse_table", "row_model"]
 

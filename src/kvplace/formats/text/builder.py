@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from kvplace.formats.diagnostics import shown
 from kvplace.formats.text.tree import MAX_DEPTH, Spot, TreeFault
-from kvplace.formats.validation.diagnostics import shown
 
 __all__ = ["Builder"]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from kvplace.formats.validation.diagnostics import Path
+from kvplace.formats.diagnostics import Path
 
 __all__ = ["MAX_DEPTH", "MAX_VALUES", "Spot", "Tree", "TreeFault"]
 

@@ -18,9 +18,9 @@ from yaml.events import (
 )
 from yaml.reader import ReaderError
 
+from kvplace.formats.diagnostics import shown
 from kvplace.formats.text.builder import Builder
 from kvplace.formats.text.tree import MAX_VALUES, Tree, TreeFault
-from kvplace.formats.validation.diagnostics import shown
 
 __all__ = ["parse_yaml", "plain_value"]
 

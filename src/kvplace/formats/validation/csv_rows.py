@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
 
-from kvplace.formats.validation.diagnostics import Path, Report, nearest, shown
+from kvplace.formats.diagnostics import Path, Report, nearest, shown
 
 __all__ = ["Row", "check_header", "read_rows"]
 

@@ -1,5 +1,6 @@
 """The kinds of value that the files hold: each checks itself and says what to write instead."""
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
 
@@ -7,8 +8,10 @@ from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from kvplace.errors import UnitError
-from kvplace.formats.validation.diagnostics import kind_of, nearest, shown
-from kvplace.units import MAX_BYTES, parse_bytes, parse_duration, parse_rate
+from kvplace.formats.diagnostics import kind_of, nearest, shown
+from kvplace.formats.text.yaml_writer import Plain
+from kvplace.formats.validation.parts import Exact, Written
+from kvplace.units import MAX_BYTES, bytes_text, parse_bytes, parse_duration, parse_rate
 
 __all__ = [
     "MAX_GPUS",
@@ -23,6 +26,7 @@ __all__ = [
     "Name",
     "Number",
     "NumberOrInfinity",
+    "Price",
     "Rate",
     "Resources",
     "Text",
@@ -163,6 +167,13 @@ def integer(value: object) -> int:
     return _integer(value, 0, None)
 
 
+def price(value: object) -> int | tuple[int, ...]:
+    """Accept a whole number of at least 0, or a list of them."""
+    if isinstance(value, list):
+        return tuple(_integer(entry, 0, None) for entry in value)
+    return _integer(value, 0, None)
+
+
 def any_integer(value: object) -> int:
     """Accept a whole number of either sign."""
     return _integer(value, -(2**63), None)
@@ -204,22 +215,66 @@ def word(*known: str) -> tuple[Any, ...]:
     return _kind(check, type="string", **allowed)
 
 
-def _kind(check: Callable[[Any], Any], **json_schema: Any) -> tuple[Any, ...]:
-    """Return the annotations of a value that `check` accepts."""
-    return BeforeValidator(check), WithJsonSchema(json_schema)
+def _kind(
+    check: Callable[[Any], Any],
+    write: Callable[[Any], Any] | None = None,
+    exact: Any = None,
+    **json_schema: Any,
+) -> tuple[Any, ...]:
+    """Return the annotations of a value that `check` accepts and `write` writes.
+
+    `exact` is the kind that stands for it in a plan file, where that is another one.
+    """
+    further = [] if write is None else [Written(write)]
+    stands = [] if exact is None else [Exact(exact)]
+    return BeforeValidator(check), WithJsonSchema(json_schema), *further, *stands
+
+
+def _amount_text(count: int) -> str:
+    return Plain(bytes_text(count))
+
+
+def _seconds_text(seconds: float) -> str:
+    return Plain(f"{seconds!r}s")
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 _UNSIGNED = r"^\s*\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*"
 _MEMORY = _UNSIGNED + r"(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB|Ki|Mi|Gi|Ti)\s*$"
 _RATE = _UNSIGNED + r"/(s|min|h|d)\s*$"
 
+Integer = Annotated[int, *_kind(integer, type="integer", minimum=0)]
+AnyInteger = Annotated[int, *_kind(any_integer, type="integer")]
+Price = Annotated[
+    int | tuple[int, ...],
+    *_kind(
+        price,
+        anyOf=[
+            {"type": "integer", "minimum": 0},
+            {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        ],
+    ),
+]
+Number = Annotated[float, *_kind(number, type="number", minimum=0)]
+NumberOrInfinity = Annotated[
+    float,
+    *_kind(number_or_infinity, _finite, anyOf=[{"type": "number", "minimum": 0}, {"type": "null"}]),
+]
 Name = Annotated[str, *_kind(name, type="string", minLength=1, maxLength=_LONGEST_NAME)]
 Text = Annotated[str, *_kind(text, type="string", maxLength=_LONGEST_NAME)]
-Amount = Annotated[int, *_kind(amount, type="string", pattern=_MEMORY, examples=["14.958GiB"])]
+Amount = Annotated[
+    int,
+    *_kind(amount, _amount_text, Integer, type="string", pattern=_MEMORY, examples=["14.958GiB"]),
+]
 AmountOrBytes = Annotated[
     int,
     *_kind(
         amount_or_bytes,
+        _amount_text,
+        Integer,
         anyOf=[{"type": "string", "pattern": _MEMORY}, {"type": "integer", "minimum": 0}],
     ),
 ]
@@ -227,6 +282,8 @@ Duration = Annotated[
     float,
     *_kind(
         duration,
+        _seconds_text,
+        Number,
         type="string",
         pattern=_UNSIGNED + r"(us|ms|s|min|h|d)\s*$",
         examples=["572ms"],
@@ -236,22 +293,27 @@ Rate = Annotated[
     float,
     *_kind(
         rate,
+        None,
+        Number,
         anyOf=[
             {"type": "number", "minimum": 0, "maximum": 1e12},
             {"type": "string", "pattern": _RATE, "examples": ["126/min"]},
         ],
     ),
 ]
-Tokens = Annotated[float, *_kind(tokens, type="number", minimum=0, maximum=_MAX_TOKENS)]
+Tokens = Annotated[
+    float, *_kind(tokens, None, Number, type="number", minimum=0, maximum=_MAX_TOKENS)
+]
 Resources = Annotated[
     dict[
         Annotated[str, *_kind(name, type="string", minLength=1)],
         Annotated[float, *_kind(number, type="number", minimum=0)],
     ],
-    "capacities by name",
+    Written(dict),
 ]
 BytesPerToken = Annotated[
-    int, *_kind(bytes_per_token, type="integer", minimum=0, maximum=_MAX_BYTES_PER_TOKEN)
+    int,
+    *_kind(bytes_per_token, None, Integer, type="integer", minimum=0, maximum=_MAX_BYTES_PER_TOKEN),
 ]
 Count = Annotated[int, *_kind(count, type="integer", minimum=1, maximum=MAX_GPUS)]
 Degrees = Annotated[
@@ -268,10 +330,4 @@ Degrees = Annotated[
             },
         ],
     ),
-]
-Integer = Annotated[int, *_kind(integer, type="integer", minimum=0)]
-AnyInteger = Annotated[int, *_kind(any_integer, type="integer")]
-Number = Annotated[float, *_kind(number, type="number", minimum=0)]
-NumberOrInfinity = Annotated[
-    float, *_kind(number_or_infinity, anyOf=[{"type": "number", "minimum": 0}, {"type": "null"}])
 ]

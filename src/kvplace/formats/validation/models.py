@@ -1,20 +1,20 @@
-"""Plain data against a schema model, every fault told in the file's own words."""
+"""Plain data against a part, every fault told in the file's own words."""
 
-from typing import Any, TypeVar
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from kvplace.formats.validation.diagnostics import Path, Report, closest, kind_of, nearest, shown
+from kvplace.formats.diagnostics import Path, Report, closest, kind_of, nearest, shown
+from kvplace.formats.validation.parts import FieldOf, adapter, fields_of
 
-__all__ = ["Part", "validate", "validate_list"]
+__all__ = ["validate", "validate_list"]
 
-P = TypeVar("P", bound="Part")
+P = TypeVar("P")
 
-
-class Part(BaseModel):
-    """One mapping of a file: known keys only, values taken as they stand."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+_NO_MAPPING = ("model_type", "dict_type", "dataclass_type", "dataclass_exact_type")
 
 
 def validate(part: type[P], data: object, path: Path, report: Report) -> P | None:
@@ -27,7 +27,7 @@ def validate(part: type[P], data: object, path: Path, report: Report) -> P | Non
             report.add(path, f"must be a mapping, not {kind_of(data)}")
         return None
     try:
-        return part.model_validate(data)
+        valid: P = adapter(part).validate_python(data)
     except ValidationError as error:
         details = error.errors(include_url=False)
         meant = _meant(part, details)
@@ -37,18 +37,7 @@ def validate(part: type[P], data: object, path: Path, report: Report) -> P | Non
             if not told and not report.covers((*path, *location)):
                 report.add((*path, *location), _message(part, location, detail))
         return None
-
-
-def _meant(part: type[BaseModel], details: list[Any]) -> set[Path]:
-    """Return the keys that unknown keys were meant to be: they are not missing as well."""
-    meant: set[Path] = set()
-    for detail in details:
-        if detail["type"] == "extra_forbidden":
-            *parent, key = detail["loc"]
-            close = closest(str(key), _known_keys(part, tuple(parent)))
-            if close is not None:
-                meant.add((*parent, close))
-    return meant
+    return valid
 
 
 def validate_list(
@@ -68,51 +57,53 @@ def validate_list(
     return parts
 
 
-def _message(part: type[BaseModel], location: Path, detail: Any) -> str:
+def _meant(part: type[Any], details: list[Any]) -> set[Path]:
+    """Return the keys that unknown keys were meant to be: they are not missing as well."""
+    meant: set[Path] = set()
+    for detail in details:
+        if detail["type"] in _UNKNOWN:
+            *parent, key = detail["loc"]
+            close = closest(str(key), _fields_at(part, tuple(parent)))
+            if close is not None:
+                meant.add((*parent, close))
+    return meant
+
+
+def _message(part: type[Any], location: Path, detail: Any) -> str:
     """Turn one finding of the schema library into a sentence."""
     kind = detail["type"]
     if kind == "kvplace":
         return str(detail["ctx"]["message"])
-    if kind == "missing":
-        example = _example(part, location)
-        return f"is missing; write it like {location[-1]}: {example}" if example else "is missing"
-    if kind == "extra_forbidden":
-        known = _known_keys(part, location[:-1])
-        return f"unknown key {shown(location[-1])}{nearest(str(location[-1]), known)}"
-    if kind in {"model_type", "model_attributes_type", "dict_type"}:
+    if kind == "missing" or kind in _UNKNOWN:
+        *above, key = location
+        return _wrong_key(kind, str(key), _fields_at(part, tuple(above)))
+    if kind in _NO_MAPPING:
         return f"must be a mapping, not {kind_of(detail['input'])}"
     if kind in {"tuple_type", "list_type"}:
         return f"must be a list, not {kind_of(detail['input'])}"
     return str(detail["msg"])
 
 
-def _known_keys(part: type[BaseModel], location: Path) -> list[str]:
-    """Return the keys of the part at a location below `part`."""
-    at = _part_at(part, location)
-    return [field.alias or name for name, field in at.model_fields.items()]
+def _wrong_key(kind: str, key: str, known: Mapping[str, FieldOf]) -> str:
+    """Say that a key is missing, with an example, or unknown, with what it may be meant to be."""
+    if kind != "missing":
+        return f"unknown key {shown(key)}{nearest(key, known)}"
+    field = known.get(key)
+    example = field.examples[0] if field is not None and field.examples else ""
+    return f"is missing; write it like {key}: {example}" if example else "is missing"
 
 
-def _example(part: type[BaseModel], location: Path) -> str:
-    """Return how the field at a location is written, where the schema has an example."""
-    for name, field in _part_at(part, location[:-1]).model_fields.items():
-        if location[-1] in (name, field.alias) and field.examples:
-            return str(field.examples[0])
-    return ""
-
-
-def _part_at(part: type[BaseModel], location: Path) -> type[BaseModel]:
-    """Follow a location down the schema models."""
+def _fields_at(part: type[Any], location: Path) -> Mapping[str, FieldOf]:
+    """Return the fields, by their keys, of the part at a location below `part`."""
     for step in location:
-        fields = part.model_fields
-        field = next((f for n, f in fields.items() if step in (n, f.alias)), None)
-        inner = _inner_part(field.annotation) if field else None
-        part = inner or part
-    return part
+        field = fields_of(part).get(str(step))
+        part = (_inner_part(field.kind) if field else None) or part
+    return fields_of(part)
 
 
-def _inner_part(annotation: Any) -> type[BaseModel] | None:
+def _inner_part(kind: Any) -> type[Any] | None:
     """Return the part that a type is or holds, such as that of ``Part | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    held = (_inner_part(inner) for inner in getattr(annotation, "__args__", ()))
+    if isinstance(kind, type) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind)):
+        return kind
+    held = (_inner_part(inner) for inner in get_args(kind))
     return next((inner for inner in held if inner), None)

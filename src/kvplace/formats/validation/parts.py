@@ -1,0 +1,277 @@
+"""Parts: each field of a file stated once, for reading, for writing and for the JSON Schema.
+
+A part is a pydantic model whose fields have the names of a class of `kvplace.core` or, where it
+differs, the key of the file as their alias. The kind of a field, one of those in
+`kvplace.formats.validation.fields`, says how a value is read, how it is written (`Written`), and
+what stands for it in a plan file, which states exact numbers under names that hold the unit
+(`Exact`).
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Self,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
+from pydantic.fields import FieldInfo
+
+__all__ = [
+    "ALWAYS",
+    "Exact",
+    "FieldOf",
+    "Part",
+    "Written",
+    "adapter",
+    "exact",
+    "fields_of",
+    "stated",
+]
+
+P = TypeVar("P", bound="Part")
+
+_MISSING: Any = object()
+
+
+class _Always:
+    """Marks a field that is written even where it has its default."""
+
+
+ALWAYS = _Always()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How a value of a kind is written; without it, as it stands."""
+
+    write: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """The kind that stands for another one in a plan file."""
+
+    kind: Any
+
+
+class Part(BaseModel):
+    """One mapping of a file: known keys only, values taken as they stand."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
+
+    core: ClassVar[Callable[..., Any] | None] = None
+    """What the part states, a class with the same fields; None where code of its own builds it."""
+
+    def build(self, **given: Any) -> Any:
+        """Return what the part states; what is None is left to the defaults of its class.
+
+        Parameters
+        ----------
+        given
+            Values that take the place of the part's own.
+
+        Raises
+        ------
+        InputError
+            The values contradict each other.
+        """
+        assert self.core is not None
+        own = {
+            name: value.build() if isinstance(value, Part) else value
+            for name, value in self
+            if value is not None
+        }
+        return type(self).core(**own | given)  # type: ignore[misc]  # seen as a method
+
+    def filled_from(self, default: Self | None) -> Self:
+        """Return this part with what it does not give taken from another."""
+        if default is None:
+            return self
+        given = {name: getattr(default, name) for name in default.model_fields_set}
+        given |= {name: getattr(self, name) for name in self.model_fields_set}
+        return self.model_construct(**given)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldOf:
+    """A field of a part or of a dataclass that states a mapping of a file.
+
+    Parameters
+    ----------
+    name, key
+        Its name in code and in the file.
+    kind
+        Its type with all annotations.
+    default
+        Value that is not written; the same object as nothing else where the field is required.
+    examples
+        How it may be written.
+    """
+
+    name: str
+    key: str
+    kind: Any
+    default: Any
+    examples: tuple[Any, ...]
+
+
+def adapter(part: type[Any]) -> TypeAdapter[Any]:
+    """Return what validates a part or a dataclass."""
+    return _adapter(part)  # type: ignore[arg-type]  # a type is hashable
+
+
+@cache
+def _adapter(part: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(part)
+
+
+def fields_of(part: type[Any]) -> Mapping[str, FieldOf]:
+    """Return the fields of a part or of a dataclass by the key in the file."""
+    return _fields(part)  # type: ignore[arg-type]  # a type is hashable
+
+
+@cache
+def _fields(part: Any) -> Mapping[str, FieldOf]:
+    kinds = get_type_hints(part, include_extras=True)
+    found: dict[str, FieldOf] = {}
+    for name, info, default in _infos(part, kinds):
+        key = info.alias or name
+        found[key] = FieldOf(name, key, kinds[name], default, tuple(info.examples or ()))
+    return found
+
+
+def stated(part: type[Any], value: object) -> dict[str, Any]:
+    """Return an object as plain data, key by key as the part states it, without defaults.
+
+    Parameters
+    ----------
+    part
+        A part, or a dataclass that is its own part.
+    value
+        Whatever has attributes of the names that the part's fields have.
+    """
+    data: dict[str, Any] = {}
+    for name, key, default, write in _writers(part):  # type: ignore[arg-type]  # a type is hashable
+        given = getattr(value, name)
+        if given is not None and (default is _MISSING or given != default):
+            data[key] = given if write is None else write(given)
+        elif default is _MISSING:
+            data[key] = None
+    return data
+
+
+def exact(part: type[Part]) -> type[Part]:
+    """Return the part that states the same in a plan file.
+
+    Its keys are the names of the fields, each kind is the exact one, and what is always written
+    is required. A part that is the same in both is returned as it is.
+    """
+    made: type[Part] = _exact_part(part)
+    return made
+
+
+@cache
+def _exact_part(part: Any) -> Any:
+    kinds = get_type_hints(part, include_extras=True)
+    fields: dict[str, Any] = {}
+    same = True
+    for name, info in part.model_fields.items():
+        kind = _exact_kind(kinds[name])
+        always = _marked(kinds[name])
+        default = ... if always or info.is_required() else info.get_default()
+        if isinstance(default, Part):
+            default = _exact_part(type(default)).model_construct(**dict(default))
+        if default is not None and type(None) in get_args(kind):
+            kind = Union[tuple(k for k in get_args(kind) if k is not type(None))]  # noqa: UP007
+        same = same and kind == kinds[name] and not always and info.alias is None
+        fields[name] = (kind, Field(default=default, description=info.description))
+    if same:
+        return part
+    made: type[Part] = create_model(
+        f"Plan{part.__name__}", __base__=Part, __doc__=part.__doc__, **fields
+    )
+    made.core = part.core
+    return made
+
+
+def _exact_kind(kind: Any) -> Any:
+    """Return the kind that stands for another in a plan file."""
+    if get_origin(kind) is Annotated:
+        inner, *extras = get_args(kind)
+        for extra in extras:
+            if isinstance(extra, Exact):
+                return extra.kind
+        found = _exact_kind(inner)
+        return kind if found == inner else found
+    if get_origin(kind) in (Union, UnionType):
+        return Union[tuple(_exact_kind(inner) for inner in get_args(kind))]  # noqa: UP007
+    return _exact_part(kind) if isinstance(kind, type) and issubclass(kind, Part) else kind
+
+
+def _infos(part: type[Any], kinds: Mapping[str, Any]) -> list[tuple[str, FieldInfo, Any]]:
+    """Return name, description and unwritten default of each field."""
+    found = []
+    if issubclass(part, BaseModel):
+        defaults = _core_defaults(getattr(part, "core", None))
+        for name, info in part.model_fields.items():
+            none = _marked(kinds[name]) or info.is_required()
+            default = _MISSING if none else defaults.get(name, info.get_default())
+            found.append((name, info, default))
+        return found
+    for field in dataclasses.fields(part):
+        extras = getattr(kinds[field.name], "__metadata__", ())
+        info = next((extra for extra in extras if isinstance(extra, FieldInfo)), FieldInfo())
+        found.append((field.name, info, _default(field)))
+    return found
+
+
+def _core_defaults(core: Any) -> dict[str, Any]:
+    """Return the defaults of the class that a part states."""
+    if not dataclasses.is_dataclass(core):
+        return {}
+    defaults = {field.name: _default(field) for field in dataclasses.fields(core)}
+    return {name: value for name, value in defaults.items() if value is not _MISSING}
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return _MISSING if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _marked(kind: Any) -> bool:
+    """Whether a field is written even where it has its default."""
+    return any(isinstance(extra, _Always) for extra in getattr(kind, "__metadata__", ()))
+
+
+@cache
+def _writers(part: Any) -> list[tuple[str, str, Any, Callable[[Any], Any] | None]]:
+    """Return name, key, unwritten default and writer of each field."""
+    return [(f.name, f.key, f.default, _writer(f.kind)) for f in _fields(part).values()]
+
+
+def _writer(kind: Any) -> Callable[[Any], Any] | None:
+    """Return how values of a kind are written; None for as they stand."""
+    if get_origin(kind) is Annotated:
+        inner, *extras = get_args(kind)
+        own = next((extra.write for extra in extras if isinstance(extra, Written)), None)
+        return own or _writer(inner)
+    if get_origin(kind) in (Union, UnionType):
+        return next((w for inner in get_args(kind) if (w := _writer(inner))), None)
+    if get_origin(kind) in (tuple, list):
+        each = _writer(get_args(kind)[0])
+        return list if each is None else lambda values: [each(value) for value in values]
+    if isinstance(kind, type) and (issubclass(kind, Part) or dataclasses.is_dataclass(kind)):
+        return lambda value: stated(kind, value)
+    return None
