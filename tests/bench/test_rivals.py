@@ -12,7 +12,7 @@ from kvplace.bench.rivals.shapes import allowed, relabelled
 from kvplace.bench.solvers import RIVALS, absent, call
 from kvplace.solver.assignment.lists import State
 from kvplace.solver.clock import Watch
-from kvplace.solver.instance.lists import load_problem
+from kvplace.solver.instance.door import load_instance
 from kvplace.solver.solve import solve
 
 EXACT = ("cp-sat", "highs")
@@ -91,7 +91,7 @@ def test_a_rival_that_loses_a_model_or_overfills_gains_nothing(monkeypatch):
 def test_narrowing_ends_with_value_and_bound_of_an_exact_decider():
     # Weights 3, 3, 1, 1 with loads 4, 1, 4, 1 on two GPUs of 10 GiB: the best is to part the
     # loads of 4, {3, 1} with loads 4 + 1 and 6 GiB left on both: 5/6.
-    arrays = load_problem(build([10, 10], [3, 3, 1, 1], [4, 1, 4, 1], [1, 1, 1, 1]))
+    arrays = load_instance(build([10, 10], [3, 3, 1, 1], [4, 1, 4, 1], [1, 1, 1, 1]))
     optimum = 5 / 6
 
     def decide(target, start, seconds):
@@ -107,7 +107,7 @@ def test_narrowing_ends_with_value_and_bound_of_an_exact_decider():
 @pytest.mark.parametrize(("name", "seed"), [("20x50", 0), ("20x50", 1), ("stress", 2)])
 def test_narrowing_starts_where_the_reference_ends(name, seed):
     for case in list(family(name, [seed]))[:3]:
-        arrays = load_problem(case.problem)
+        arrays = load_instance(case.problem)
         watch = Watch()
 
         def decide(*_, watch=watch):
@@ -120,7 +120,7 @@ def test_narrowing_starts_where_the_reference_ends(name, seed):
 
 
 def test_equal_gpus_are_numbered_by_their_first_model():
-    arrays = load_problem(build([10, 10, 5], [4, 3, 2], [3, 2, 1], [1, 1, 1]))
+    arrays = load_instance(build([10, 10, 5], [4, 3, 2], [3, 2, 1], [1, 1, 1]))
     assert allowed(arrays) == [[0, 2], [0, 1, 2], [0, 1, 2]]
     assert relabelled(arrays, [1, 0, 2]) == [0, 1, 2]
     for gpu_of in ([1, 1, 0], [2, 1, 1], [1, 2, 0]):

@@ -6,18 +6,24 @@ import pytest
 import kvplace
 from kvplace.bench.clusters import cluster
 from kvplace.core.model import Model
+from kvplace.core.problem import Problem
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.size_classes import LevelBound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.from_configurations import Configurer
 from kvplace.solver.improve.movable_shards import Regions, improve_mobile
-from kvplace.solver.instance.cluster import Cluster
+from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.instance.options import Chooser
 
 
 @pytest.fixture(scope="module")
-def chooser() -> Chooser:
-    return Chooser(Cluster(cluster(600, 400, pinned=12, seed=3)))
+def problem() -> Problem:
+    return cluster(600, 400, pinned=12, seed=3)
+
+
+@pytest.fixture(scope="module")
+def chooser(problem) -> Chooser:
+    return Chooser(load_instance(problem))
 
 
 @pytest.fixture(scope="module")
@@ -25,22 +31,22 @@ def low(chooser) -> float:
     return FluidBound(chooser).value
 
 
-def test_the_bound_by_levels_is_certified_and_above_the_fluid_one(chooser, low):
+def test_the_bound_by_levels_is_certified_and_above_the_fluid_one(problem, chooser, low):
     bound = LevelBound(chooser)
     bound.rise(low, None, Watch(None))
     assert bound.value > low
-    found = bound.certified()
+    found = bound.certified(problem)
     assert found is not None
     assert found.value == bound.value
 
 
-def test_what_is_built_is_whole_and_keeps_all_rules(chooser, low):
+def test_what_is_built_is_whole_and_keeps_all_rules(problem, chooser, low):
     board = Configurer(chooser, 0).build(low, Watch(None))
     assert board is not None
     assert board.valid
     assert not any(board.flaws)
-    placement = chooser.cluster.unload(board.where)
-    assert kvplace.evaluate(chooser.cluster.problem, placement).valid
+    placement = unload_copies(problem, chooser.instance, board.where)
+    assert kvplace.evaluate(problem, placement).valid
 
 
 def test_the_same_is_built_again(chooser, low):
@@ -50,18 +56,18 @@ def test_the_same_is_built_again(chooser, low):
     assert first.where == second.where
 
 
-def test_exchanges_keep_pins_and_spread_and_copies_apart(chooser, low):
+def test_exchanges_keep_pins_and_spread_and_copies_apart(problem, chooser, low):
     board = Configurer(chooser, 0).build(low, Watch(None))
     assert board is not None
     before = board.worst()
-    regions = Regions(chooser.cluster)
+    regions = Regions(chooser.instance)
     assert regions.count == 3  # zones
     assert regions.bound.all()
-    assert 0 < regions.free.sum() < chooser.cluster.n
+    assert 0 < regions.free.sum() < chooser.instance.n
     improve_mobile(board, regions, low, 100.0, 0, Watch(None))
     assert board.worst() <= before
     assert not any(board.flaws)
-    assert kvplace.evaluate(chooser.cluster.problem, chooser.cluster.unload(board.where)).valid
+    assert kvplace.evaluate(problem, unload_copies(problem, chooser.instance, board.where)).valid
 
 
 def test_a_large_cluster_is_planned_close_to_its_bound():

@@ -10,7 +10,7 @@ from kvplace.solver.assignment.lists import State
 from kvplace.solver.clock import Watch
 from kvplace.solver.exact import enumerate_undivided as module
 from kvplace.solver.exact.enumerate_undivided import exhaust
-from kvplace.solver.instance.lists import load_problem
+from kvplace.solver.instance.door import load_instance
 from kvplace.solver.solve import solve
 from oracle import solve_exactly
 from tiny import byte_problem, random_problem
@@ -20,7 +20,7 @@ def test_all_placements_say_what_brute_force_says():
     draw = random.Random(8)
     for _ in range(300):
         problem = random_problem(draw)
-        arrays = load_problem(problem)
+        arrays = load_instance(problem)
         truth = solve_exactly(problem)
         gpu_of, complete = exhaust(arrays, math.inf, Watch())
         assert complete
@@ -32,13 +32,13 @@ def test_all_placements_say_what_brute_force_says():
 
 
 def test_giving_up_is_said(monkeypatch):
-    arrays = load_problem(byte_problem([40, 40, 30], [(3 + j, 1.0 + j) for j in range(9)]))
+    arrays = load_instance(byte_problem([40, 40, 30], [(3 + j, 1.0 + j) for j in range(9)]))
     monkeypatch.setattr(module, "NODES", 50)
     assert exhaust(arrays, math.inf, Watch())[1] is False
 
 
 def test_a_time_limit_ends_it():
-    arrays = load_problem(byte_problem([90] * 6, [(3 + j, 1.0 + j) for j in range(20)]))
+    arrays = load_instance(byte_problem([90] * 6, [(3 + j, 1.0 + j) for j in range(20)]))
     assert exhaust(arrays, math.inf, Watch(0.0))[1] is False
 
 

@@ -9,7 +9,7 @@ from kvplace.solver.assignment.lists import State
 from kvplace.solver.bounds.lifted import lifted_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.pair_exchange import Exchanger
-from kvplace.solver.instance.lists import load_problem
+from kvplace.solver.instance.door import load_instance
 from kvplace.solver.large_neighbourhood.bin_completion import hot_gpu, refill
 from oracle import solve_exactly
 from tiny import GIB, byte_problem, random_problem
@@ -24,7 +24,7 @@ def test_room_beside_a_hot_model_is_lost_by_hand():
     # The hot model of 4 GiB and load 6 is at 1 if alone on 10 GiB. Below K = 2 it needs more than
     # 7, which leaves no room for the others' 4; so they share the other GPU: 3 / (10 - 8).
     problem = gib_problem([10, 10], [(4, 6.0), (4, 1.5), (4, 1.5)])
-    arrays = load_problem(problem)
+    arrays = load_instance(problem)
     bound = lifted_bound(problem, arrays, 9 / 8, 1.6, Watch())
     assert bound.method == "lifted"
     assert bound.value == pytest.approx(1.5, rel=1e-7)
@@ -35,7 +35,7 @@ def test_room_beside_a_hot_model_is_lost_by_hand():
 
 def test_a_fleet_without_hot_models_is_not_lifted():
     problem = gib_problem([10, 10], [(2, 1.0)] * 6)
-    assert lifted_bound(problem, load_problem(problem), 0.75, 1.0, Watch()) is None
+    assert lifted_bound(problem, load_instance(problem), 0.75, 1.0, Watch()) is None
 
 
 def test_the_lifted_bound_never_exceeds_the_optimum():
@@ -46,7 +46,7 @@ def test_the_lifted_bound_never_exceeds_the_optimum():
         if not truth.feasible or not truth.optimum:
             continue
         low = float(truth.optimum) / 2
-        bound = lifted_bound(problem, load_problem(problem), low, 2 * low * 1.1, Watch())
+        bound = lifted_bound(problem, load_instance(problem), low, 2 * low * 1.1, Watch())
         if bound is None or check_certificate(problem, bound.certificate):
             continue
         lifted += 1
@@ -56,7 +56,7 @@ def test_the_lifted_bound_never_exceeds_the_optimum():
 
 def test_refilling_changes_the_company_and_loses_nobody():
     problem = gib_problem([20, 20, 20], [(4, 9.0), (5, 1.0), (3, 0.2), (6, 0.1), (2, 0.1)])
-    arrays = load_problem(problem)
+    arrays = load_instance(problem)
     start = [0, 0, 1, 1, 2]
     assert hot_gpu(State(arrays, start)) == 0
     seen = set()
@@ -75,6 +75,6 @@ def test_refilling_changes_the_company_and_loses_nobody():
 
 
 def test_only_a_hot_model_with_company_is_refilled():
-    arrays = load_problem(gib_problem([20, 20], [(4, 9.0), (5, 1.0), (3, 0.2)]))
+    arrays = load_instance(gib_problem([20, 20], [(4, 9.0), (5, 1.0), (3, 0.2)]))
     assert hot_gpu(State(arrays, [0, 1, 1])) == -1
     assert hot_gpu(State(arrays, [0, 0, 0])) == 0

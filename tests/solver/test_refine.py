@@ -17,7 +17,7 @@ from kvplace.core.result import Stop
 from kvplace.errors import InputError
 from kvplace.solver.assignment.lists import State
 from kvplace.solver.improve.moves_and_swaps import balance, lower_maximum, relieve
-from kvplace.solver.instance.lists import load_placement, load_problem, unload_placement
+from kvplace.solver.instance.door import load_instance, load_placement, unload_placement
 from kvplace.solver.solve import refine, solve
 from oracle import exact_profile, solve_exactly
 from oracle_splits import solve_by_force, ways, worth
@@ -72,7 +72,7 @@ def test_idempotent_at_its_end(start):
 @given(starts(), st.integers(0, 5))
 def test_the_limit_counts_the_steps_that_lower_the_maximum(start, limit):
     problem, placement = start
-    arrays = load_problem(problem)
+    arrays = load_instance(problem)
     state = State(arrays, load_placement(problem, arrays, placement))
     worst = state.worst()
     steps = lower_maximum(state, limit)
@@ -246,7 +246,7 @@ def _anyhow(problem, draw):
 def test_an_exchange_is_a_full_evaluation(start, seed):
     problem, placement = start
     draw = random.Random(seed)
-    arrays = load_problem(problem)
+    arrays = load_instance(problem)
     state = State(arrays, load_placement(problem, arrays, placement))
     for _ in range(5):
         if arrays.g < 2:
@@ -271,7 +271,7 @@ def test_an_exchange_is_a_full_evaluation(start, seed):
 @given(starts())
 def test_every_step_lowers_the_sorted_pressures(start):
     problem, placement = start
-    arrays = load_problem(problem)
+    arrays = load_instance(problem)
     state = State(arrays, load_placement(problem, arrays, placement))
     for g in range(arrays.g):
         before = sorted(state.kvpr, reverse=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kvplace.core.hardware import Fleet
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
-from kvplace.solver.instance.lists import load_placement, load_problem, unload_placement
+from kvplace.solver.instance.door import load_instance, load_placement, unload_placement
 from kvplace.solver.solve import SOLVERS, solve
 from strategies import placements, problems
 from tiny import byte_problem, byte_problems
@@ -42,10 +42,10 @@ def test_the_order_of_the_input_changes_nothing(data):
 def test_arrays_there_and_back(data):
     problem = data.draw(problems())
     placement = data.draw(placements(problem))
-    arrays = load_problem(problem)
+    arrays = load_instance(problem)
     assert sorted(arrays.model_index) == list(range(len(problem.models)))
     assert sorted(arrays.gpu_index) == list(range(len(problem.fleet.gpus)))
-    assert arrays.memory == sorted(arrays.memory, reverse=True)
+    assert list(arrays.memory) == sorted(arrays.memory, reverse=True)
     gpu_of = load_placement(problem, arrays, placement)
     assert unload_placement(problem, arrays, gpu_of) == placement
 

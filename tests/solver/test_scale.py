@@ -4,6 +4,7 @@ import math
 import random
 import subprocess
 import sys
+from array import array
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,8 @@ from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
 from kvplace.solver.improve.parallel_pairs_kernel import exchange_pairs
-from kvplace.solver.instance.columns import _largest, fluid_level, load_numbers, total
+from kvplace.solver.instance.columns import fluid_level, largest, total
+from kvplace.solver.instance.door import load_instance
 from kvplace.solver.kernels import Crew
 from kvplace.solver.solve import solve
 from kvplace.solver.strategies.large import scale_bound, solve_at_scale
@@ -49,7 +51,7 @@ def at_scale(monkeypatch):
 @settings(max_examples=150, deadline=None)
 @given(byte_problems())
 def test_bound_optimum_and_value_come_in_this_order(problem):
-    numbers = load_numbers(problem)
+    numbers = load_instance(problem).columns
     bound = scale_bound(numbers)
     gpu_of, _, _, _ = solve_at_scale(
         numbers, bound, given=None, gap=0.0, seed=1, iterations=None, watch=Watch(), threads=1
@@ -70,8 +72,9 @@ def test_bound_optimum_and_value_come_in_this_order(problem):
 def test_an_exchange_keeps_every_sum_and_never_heats_the_pair(seed, per, width):
     chance = np.random.RandomState(seed)
     problem = drawn(per * 2, 2, seed, fill=0.7, memory=(80, 40))
-    numbers = load_numbers(problem)
-    numbers = replace(numbers, keep=chance.randint(0, 2**28, numbers.n))
+    instance = load_instance(problem)
+    keep = array("q", chance.randint(0, 2**28, instance.n).tolist())
+    numbers = replace(instance, keep=keep).columns
     gpu_of = np.sort(chance.randint(0, 2, numbers.n))
     packing = pack_rows(numbers, gpu_of)
     before = packing.kvpr()
@@ -93,7 +96,7 @@ def test_an_exchange_keeps_every_sum_and_never_heats_the_pair(seed, per, width):
 def test_one_exchange_finds_the_exact_balance():
     # 3 + 5 + 8 against 2 + 2 + 4 bytes of 32, loads as sizes: 12 and 12 is the balance.
     problem = byte_problem([32, 32], [(s, float(s)) for s in (3, 5, 8, 2, 2, 4)])
-    numbers = load_numbers(problem)
+    numbers = load_instance(problem).columns
     sides = {3: 0, 5: 0, 8: 0, 2: 1, 4: 1}
     packing = pack_rows(numbers, np.array([sides[int(s)] for s in numbers.size]))
     assert exchange_pairs(packing, np.array([0]), np.array([1]), 64, 0, 1e-9, 0, 1) == 1
@@ -103,7 +106,7 @@ def test_one_exchange_finds_the_exact_balance():
 
 @pytest.mark.parametrize("shape", [(4000, 400, 0.8), (3000, 1000, 0.7), (900, 9, 0.8)])
 def test_one_two_and_four_threads_make_the_same_plan(shape):
-    numbers = load_numbers(drawn(*shape[:2], fill=shape[2], memory=(80, 141, 24)))
+    numbers = load_instance(drawn(*shape[:2], fill=shape[2], memory=(80, 141, 24))).columns
     plans = [
         solve_at_scale(
             numbers, scale_bound(numbers), given=None, gap=0.0, seed=3, iterations=5_000,
@@ -175,7 +178,7 @@ def test_kv_that_must_be_left_is_left(at_scale):
 def test_memory_so_tight_that_spreading_fails_is_packed():
     # Worst fit breaks the halves up: 60 + 39 must share.
     problem = byte_problem([100] * 50, [(60, 0.001)] * 50 + [(39, 1.0)] * 50)
-    numbers = load_numbers(problem)
+    numbers = load_instance(problem).columns
     packed = bisect_first_fit(numbers, scale_bound(numbers).value, Watch())
     assert packed is not None
     assert math.isfinite(packed.kvpr().max())
@@ -281,7 +284,7 @@ def test_the_largest_come_in_the_order_of_a_stable_sort(values, data):
     count = data.draw(st.integers(0, len(values)))
     array = np.array(values)
     expected = np.argsort(-array, kind="stable")[:count].tolist()
-    assert _largest(array, count).tolist() == expected
+    assert largest(array, count).tolist() == expected
 
 
 def test_a_sum_that_exceeds_64_bits_is_exact():

@@ -8,7 +8,7 @@ import pytest
 from kvplace.bench.scale import SIZES, scale_problem
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.solver.clock import Watch
-from kvplace.solver.instance.columns import load_numbers
+from kvplace.solver.instance.door import load_instance
 from kvplace.solver.solve import solve
 from kvplace.solver.strategies.large import scale_bound, solve_at_scale
 
@@ -43,7 +43,7 @@ def test_nothing_is_lost_and_another_path_finds_the_same_value(shape, size):
 @pytest.mark.heavy
 @pytest.mark.parametrize(("shape", "size"), BIG)
 def test_one_two_and_four_threads_make_the_same_plan(shape, size):
-    numbers = load_numbers(scale_problem(shape, SIZES[size], 0))
+    numbers = load_instance(scale_problem(shape, SIZES[size], 0)).columns
     plans = [
         solve_at_scale(
             numbers, scale_bound(numbers), given=None, gap=0.0, seed=1, iterations=100_000,

@@ -11,7 +11,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.model_sets import Configuration
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.exact.set_cover_kernel import tight_cover
-from kvplace.solver.instance.lists import load_problem, unload_placement
+from kvplace.solver.instance.door import load_instance, unload_placement
 from kvplace.solver.large_neighbourhood.group_cover_compiled import squeeze
 from oracle import exact_profile
 
@@ -46,7 +46,7 @@ def test_a_squeeze_lowers_the_maximum_and_loses_nobody(memory):
     draw = random.Random(4)
     rows = [(draw.randint(10, 29), draw.randint(1, 9), draw.randint(5, 9)) for _ in range(60)]
     problem = build(memory, *zip(*rows, strict=True))
-    arrays = load_problem(problem)
+    arrays = load_instance(problem)
     start = State(arrays, bisect_target(arrays, tolerance=1e-2))
     before = list(start.gpu_of)
     verdict = Configuration(arrays).decide(start.worst(), Watch())

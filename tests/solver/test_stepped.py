@@ -7,7 +7,7 @@ import pytest
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.solver.bounds.stepped import stepped_bound
 from kvplace.solver.clock import Watch
-from kvplace.solver.instance.lists import load_problem
+from kvplace.solver.instance.door import load_instance
 from kvplace.solver.solve import solve
 from oracle import solve_exactly
 from tiny import GIB, byte_problem, random_problem
@@ -22,7 +22,7 @@ def test_a_load_needs_whole_steps_by_hand():
     # 4 GiB are free in all, so the fluid bound is 6 / 4. Below K = 2 a load of 2 needs more than
     # 1 GiB, and so 2, on the GPU where it is: 6 GiB free for three of them.
     problem = gib_problem([10, 10, 10], [(8, 2.0), (8, 2.0), (8, 2.0), (1, 0.0), (1, 0.0)])
-    arrays = load_problem(problem)
+    arrays = load_instance(problem)
     bound = stepped_bound(problem, arrays, 1.5, 2.0, Watch())
     assert bound.value == pytest.approx(2.0, rel=1e-9)
     assert bound.value < 2.0
@@ -35,7 +35,7 @@ def test_company_of_a_model_is_found_exactly_by_hand():
     # But what fills the other 4 GiB beside it carries 0.2 or more: (3 + 0.2) / 2.
     rows = [(4, 3.0), (4, 0.2), (3, 0.3), (3, 0.4), (3, 0.4)]
     problem = gib_problem([10, 10], rows)
-    arrays = load_problem(problem)
+    arrays = load_instance(problem)
     bound = stepped_bound(problem, arrays, 1.44, 1.6, Watch())
     assert bound.value == pytest.approx(1.6, rel=1e-8)
     assert check_certificate(problem, bound.certificate) == ""
@@ -44,7 +44,7 @@ def test_company_of_a_model_is_found_exactly_by_hand():
 
 def test_weights_of_odd_bytes_have_no_steps():
     problem = byte_problem([10 * GIB] * 2, [(4 * GIB + 1, 1.0), (4 * GIB, 1.0), (3 * GIB, 1.0)])
-    assert stepped_bound(problem, load_problem(problem), 0.1, 1.0, Watch()) is None
+    assert stepped_bound(problem, load_instance(problem), 0.1, 1.0, Watch()) is None
 
 
 def test_the_stepped_bound_never_exceeds_the_optimum():
@@ -55,7 +55,7 @@ def test_the_stepped_bound_never_exceeds_the_optimum():
         if not truth.feasible or not truth.optimum:
             continue
         low = float(truth.optimum) / 2
-        bound = stepped_bound(problem, load_problem(problem), low, 2 * low * 1.1, Watch())
+        bound = stepped_bound(problem, load_instance(problem), low, 2 * low * 1.1, Watch())
         if bound is None:
             continue
         found += 1

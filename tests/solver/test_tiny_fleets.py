@@ -16,7 +16,7 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Status, Stop
 from kvplace.solver.assignment.lists import State
 from kvplace.solver.construct.best_fit_decreasing import bisect_target, pack
-from kvplace.solver.instance.lists import load_problem
+from kvplace.solver.instance.door import load_instance
 from kvplace.solver.solve import solve
 from oracle import exact_profile, solve_exactly
 from tiny import GIB, byte_problem, byte_problems, random_problem
@@ -143,7 +143,7 @@ def test_the_larger_gpu_takes_the_larger_load(solver):
 @settings(max_examples=150, deadline=None)
 @given(byte_problems())
 def test_construct_fails_only_where_no_order_packs_the_weights(problem):
-    arrays = load_problem(problem)
+    arrays = load_instance(problem)
     found = bisect_target(arrays)
     packed = pack(arrays, math.inf)
     assert (found is None) == (packed is None)

@@ -18,7 +18,7 @@ from kvplace.core.rules.limit import Limit
 from kvplace.solver.assignment.cluster import Board
 from kvplace.solver.clock import Watch
 from kvplace.solver.exact.enumerate import Enumeration
-from kvplace.solver.instance.cluster import Cluster
+from kvplace.solver.instance.door import load_instance
 from kvplace.solver.solve import solve
 from oracle_splits import solve_by_force, ways, worth
 from splits import random_split_problem
@@ -82,7 +82,7 @@ def test_models_kept_apart_over_too_few_nodes_are_proved_impossible_soon():
     )  # fmt: skip
     apart = Apart(("m1", "m2", "m3"), over="node")
     problem = Problem(models, Fleet(nodes), Objective.REQUESTS, (apart,))
-    enumeration = Enumeration(Cluster(problem), nodes=5_000)
+    enumeration = Enumeration(load_instance(problem), nodes=5_000)
     enumeration.run((math.inf, math.inf), math.inf, Watch())
     assert enumeration.complete
     assert enumeration.best is None
@@ -108,7 +108,7 @@ def test_what_moves_to_and_fro_leaves_nothing_of_rounding_in_what_rules_cost():
         for j, amount in enumerate([0.1, 0.2, 0.5, 0.7])
     )  # fmt: skip
     limit = Limit(most=1, over="gpu")
-    board = Board(Cluster(Problem(models, Fleet(nodes), Objective.REQUESTS, (limit,))))
+    board = Board(load_instance(Problem(models, Fleet(nodes), Objective.REQUESTS, (limit,))))
     draw = random.Random(1)
     for _ in range(300):
         where = {j: tuple((g,) for g in draw.sample(range(4), 2)) for j in range(4)}

@@ -20,7 +20,8 @@ from kvplace.core.result import Result, Status, relative_gap
 from kvplace.errors import InputError, InternalError
 from kvplace.solver.baselines.schedulers import SCHEDULERS
 from kvplace.solver.clock import Progress, Watch
-from kvplace.solver.instance.lists import Arrays, load_problem, unload_placement
+from kvplace.solver.instance.door import load_instance, unload_placement
+from kvplace.solver.instance.instance import Instance
 from kvplace.solver.solve import SMALL_MODELS, solve
 from kvplace.solver.solve import SOLVERS as OWN
 
@@ -39,7 +40,7 @@ __all__ = [
 RIVAL_SECONDS = 10.0
 """Time limit of a rival where none is given: most would otherwise not end."""
 
-Rival = Callable[[Arrays, Watch, int, Tell], Answer]
+Rival = Callable[[Instance, Watch, int, Tell], Answer]
 
 RIVALS = {
     "cp-sat": ("ortools", "pip install 'kvplace[bench]'"),
@@ -219,7 +220,7 @@ def _rival(
     """Run a rival; its placement is evaluated by core."""
     run = _load(solver)
     watch = Watch(RIVAL_SECONDS if time_limit is None else time_limit)
-    arrays = load_problem(case.problem)
+    arrays = load_instance(case.problem)
     answer = run(arrays, watch, seed, history.add)
     seconds = history.seconds
     value, evidence = math.inf, "claim" if answer.bound > 0 else "none"

@@ -18,7 +18,14 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.construct.repair import make_room
 from kvplace.solver.improve.moves_and_swaps import balance, lower_maximum
-from kvplace.solver.instance.lists import Arrays, load_placement, load_problem, unload_placement
+from kvplace.solver.instance.door import (
+    load_instance,
+    load_placement,
+    unload_assignment,
+    unload_copies,
+    unload_placement,
+)
+from kvplace.solver.instance.instance import Instance
 from kvplace.solver.strategies.undivided import Portfolio
 
 __all__ = ["SOLVERS", "refine", "solve", "stop_of"]
@@ -97,7 +104,7 @@ def solve(
         return _solve_general(problem, gap, seed, solver, start, iterations, watch)
     if solver == "auto" and _at_scale(problem):
         return _solve_at_scale(problem, start, gap, seed, iterations, watch)
-    arrays = load_problem(problem)
+    arrays = load_instance(problem)
     bound = simple_bound(arrays)
     watch.tell("bound", bound=bound.value)
     given = None if start is None else load_placement(problem, arrays, start)
@@ -174,7 +181,7 @@ def refine(
     placement = _repaired(problem, placement, watch)
     if _at_scale(problem):
         return _refine_at_scale(problem, placement, iterations, tolerance, memory_margin, watch)
-    arrays = load_problem(problem)
+    arrays = load_instance(problem)
     bound = simple_bound(arrays)
     state = State(arrays, load_placement(problem, arrays, placement))
     watch.tell("refine", state.worst(), bound.value)
@@ -191,7 +198,7 @@ def _repaired(problem: Problem, placement: Placement, watch: Watch) -> Placement
         raise InputError([v.message for v in violations], "placement")
     if not violations:
         return placement
-    arrays = load_problem(problem)
+    arrays = load_instance(problem)
     gpu_of = make_room(arrays, load_placement(problem, arrays, placement))
     if gpu_of is not None:
         return unload_placement(problem, arrays, gpu_of)
@@ -222,7 +229,7 @@ def _solve_general(
         limited = run.reference(start, REFERENCE_ITERATIONS if iterations is None else iterations)
     else:
         limited = run.run(start)
-    found = run.cluster.unload(run.board.where) if run.board else None
+    found = unload_copies(problem, run.instance, run.board.where) if run.board else None
     return _finish(
         problem, found, run.bound, solver, seed, run.steps, watch, gap=gap, limited=limited
     )
@@ -244,7 +251,7 @@ def _refine_general(
     if run.board is None:
         stop = stop_of(None, run.bound, 0.0, watch)
         raise _beyond_repair(evaluate(problem, placement).violations, stop)
-    found = run.cluster.unload(run.board.where)
+    found = unload_copies(problem, run.instance, run.board.where)
     return _finish(problem, found, run.bound, "refine", 0, run.steps, watch, limited=limited)
 
 
@@ -275,19 +282,21 @@ def _solve_at_scale(
 ) -> Result:
     """Solve by compiled kernels, which take half a second to load and pay from here on."""
     watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
-    from kvplace.solver.instance import columns as numbers  # noqa: PLC0415 - numba: only here
+    import numpy as np  # noqa: PLC0415 - numba: only here
+
     from kvplace.solver.strategies import large as auto  # noqa: PLC0415 - numba: only here
 
     began = watch.seconds
-    known = numbers.load_numbers(problem)
+    instance = load_instance(problem)
+    known = instance.columns
     bound = auto.scale_bound(known)
     watch.keep(FINISH * (watch.seconds - began))
-    given = None if start is None else numbers.load_assignment(problem, known, start)
+    given = None if start is None else np.array(load_placement(problem, instance, start))
     gpu_of, prices, limited, steps = auto.solve_at_scale(
         known, bound, given=given, gap=gap, seed=seed, iterations=iterations, watch=watch
     )
     watch.tell("check")
-    found = None if gpu_of is None else numbers.unload_assignment(problem, known, gpu_of)
+    found = None if gpu_of is None else unload_assignment(problem, instance, gpu_of)
     proof = None
     if prices is not None:
         from kvplace.solver.bounds.size_classes_large import certified_levels  # noqa: PLC0415 - HiGHS: only here
@@ -307,24 +316,26 @@ def _refine_at_scale(
 ) -> Result:
     """Improve a valid placement by the compiled kernels."""
     watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
-    from kvplace.solver.instance import columns as numbers  # noqa: PLC0415 - numba: only here
+    import numpy as np  # noqa: PLC0415 - numba: only here
+
     from kvplace.solver.strategies import large as auto  # noqa: PLC0415 - numba: only here
 
     began = watch.seconds
-    known = numbers.load_numbers(problem)
+    instance = load_instance(problem)
+    known = instance.columns
     bound = auto.scale_bound(known)
     watch.keep(FINISH * (watch.seconds - began))
-    given = numbers.load_assignment(problem, known, placement)
+    given = np.array(load_placement(problem, instance, placement))
     gpu_of, limited, steps = auto.refine_at_scale(
         known, bound, given, iterations=iterations, tolerance=tolerance, margin=margin, watch=watch
     )
     watch.tell("check")
-    found = numbers.unload_assignment(problem, known, gpu_of)
+    found = unload_assignment(problem, instance, gpu_of)
     bound = certified(problem, bound, known.hottest, by_rule=True)
     return _finish(problem, found, bound, "refine", 0, steps, watch, limited=limited)
 
 
-def _better(arrays: Arrays, found: list[int] | None, given: list[int] | None) -> State | None:
+def _better(arrays: Instance, found: list[int] | None, given: list[int] | None) -> State | None:
     """Return the better of two assignments as a state; None where neither is there."""
     states = [State(arrays, gpu_of) for gpu_of in (found, given) if gpu_of is not None]
     return min(states, key=State.worst, default=None)
@@ -341,7 +352,7 @@ def _improve(
     return steps + balance(state, None, tolerance, margin, watch), False
 
 
-def _certified(problem: Problem, arrays: Arrays, bound: Bound) -> Bound:
+def _certified(problem: Problem, arrays: Instance, bound: Bound) -> Bound:
     """Return a bound with a certificate that checks."""
     return certified(problem, bound, arrays.model_index[single_model_bound(arrays)[1]])
 

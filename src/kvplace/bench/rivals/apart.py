@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 
 from kvplace.bench.rivals.narrow import Answer, Tell
 from kvplace.solver.clock import Watch
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["Apart"]
 
@@ -36,7 +36,7 @@ class Apart:
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
 
-    def __call__(self, arrays: Arrays, watch: Watch, seed: int, tell: Tell) -> Answer:
+    def __call__(self, arrays: Instance, watch: Watch, seed: int, tell: Tell) -> Answer:
         """Solve there until the watch stops, and pass on what is told."""
         pipe = self._started()
         pipe.send((arrays, watch.left, seed))

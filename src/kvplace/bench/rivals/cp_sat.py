@@ -14,7 +14,7 @@ from typing import Any
 from kvplace.bench.rivals.narrow import Answer, Decision, Tell, narrow
 from kvplace.bench.rivals.shapes import allowed, relabelled, sizes_at
 from kvplace.solver.clock import Watch
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["WORKERS", "solve"]
 
@@ -25,7 +25,7 @@ SETTLED_GAP = 0.9999
 """Relative gap below which the signs of excess and bound agree: the target is decided."""
 
 
-def solve(arrays: Arrays, watch: Watch, seed: int, tell: Tell) -> Answer:
+def solve(arrays: Instance, watch: Watch, seed: int, tell: Tell) -> Answer:
     """Minimise the max KVPR with CP-SAT until the watch stops."""
     return narrow(arrays, _Decider(arrays, seed), watch, tell)
 
@@ -41,7 +41,7 @@ class _Decider:
         Of CP-SAT.
     """
 
-    def __init__(self, arrays: Arrays, seed: int) -> None:
+    def __init__(self, arrays: Instance, seed: int) -> None:
         self._arrays = arrays
         self._seed = seed
         self._allowed = allowed(arrays)

@@ -14,7 +14,7 @@ import numpy as np
 from kvplace.bench.rivals.narrow import Answer, Decision, Tell, narrow
 from kvplace.bench.rivals.shapes import allowed, relabelled, sizes_at
 from kvplace.solver.clock import Watch
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["solve"]
 
@@ -27,7 +27,7 @@ TOLERANCE = 1e-7
 """On a capacity: a part in 1e10 of the largest memory."""
 
 
-def solve(arrays: Arrays, watch: Watch, seed: int, tell: Tell) -> Answer:
+def solve(arrays: Instance, watch: Watch, seed: int, tell: Tell) -> Answer:
     """Minimise the max KVPR with HiGHS until the watch stops."""
     return narrow(arrays, _Decider(arrays, seed), watch, tell)
 
@@ -43,7 +43,7 @@ class _Decider:
         Of HiGHS.
     """
 
-    def __init__(self, arrays: Arrays, seed: int) -> None:
+    def __init__(self, arrays: Instance, seed: int) -> None:
         self._arrays = arrays
         self._seed = seed
         pairs = [(j, g) for j, gpus in enumerate(allowed(arrays)) for g in gpus]

@@ -18,7 +18,7 @@ from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.improve.moves_and_swaps import balance, lower_maximum
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["PROVED_GAP", "Answer", "Decider", "Decision", "Tell", "narrow"]
 
@@ -77,7 +77,7 @@ class Decider(Protocol):
         """Decide a target within some seconds, from a placement above it where there is one."""
 
 
-def narrow(arrays: Arrays, decide: Decider, watch: Watch, tell: Tell) -> Answer:
+def narrow(arrays: Instance, decide: Decider, watch: Watch, tell: Tell) -> Answer:
     """Close in on the optimum by deciding targets until the time is up or the gap is closed."""
     bound = simple_bound(arrays).value
     tell(None, bound)
@@ -107,7 +107,7 @@ def narrow(arrays: Arrays, decide: Decider, watch: Watch, tell: Tell) -> Answer:
     return Answer(best, bound)
 
 
-def _reference(arrays: Arrays, watch: Watch) -> tuple[list[int] | None, float]:
+def _reference(arrays: Instance, watch: Watch) -> tuple[list[int] | None, float]:
     """Return the placement that ``reference`` would find, and its value."""
     found = bisect_target(arrays, simple_bound(arrays).value)
     if found is None:

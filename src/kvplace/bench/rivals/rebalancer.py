@@ -12,7 +12,7 @@ from typing import Any
 from kvplace.bench.rivals.narrow import Answer, Decision, Tell, narrow
 from kvplace.bench.rivals.shapes import sizes_at
 from kvplace.solver.clock import Watch
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["solve"]
 
@@ -21,7 +21,7 @@ LARGEST_FILLING = 2
 """``MAX`` of its ``BalanceSpecFormula``: release 1.0.4 takes enumerations by their number."""
 
 
-def solve(arrays: Arrays, watch: Watch, seed: int, tell: Tell) -> Answer:
+def solve(arrays: Instance, watch: Watch, seed: int, tell: Tell) -> Answer:
     """Minimise the max KVPR with Rebalancer until the watch stops."""
     return narrow(arrays, _Decider(arrays, seed), watch, tell)
 
@@ -37,7 +37,7 @@ class _Decider:
         Of the local search.
     """
 
-    def __init__(self, arrays: Arrays, seed: int) -> None:
+    def __init__(self, arrays: Instance, seed: int) -> None:
         self._arrays = arrays
         self._seed = seed
 

@@ -2,12 +2,12 @@
 
 from fractions import Fraction
 
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["allowed", "relabelled", "sizes_at"]
 
 
-def sizes_at(arrays: Arrays, target: float, scale: Fraction) -> list[int]:
+def sizes_at(arrays: Instance, target: float, scale: Fraction) -> list[int]:
     """Return ``(s_j + l_j / K) * scale`` rounded down, exactly."""
     if target == float("inf"):
         return [int(size * scale) for size in arrays.size]
@@ -18,7 +18,7 @@ def sizes_at(arrays: Arrays, target: float, scale: Fraction) -> list[int]:
     ]
 
 
-def allowed(arrays: Arrays) -> list[list[int]]:
+def allowed(arrays: Instance) -> list[list[int]]:
     """Return the GPUs that each model may go to, without most of the symmetric placements.
 
     GPUs of equal memory are numbered by the first model on them, so model j is at most on the
@@ -38,7 +38,7 @@ def allowed(arrays: Arrays) -> list[list[int]]:
     ]
 
 
-def relabelled(arrays: Arrays, gpu_of: list[int]) -> list[int]:
+def relabelled(arrays: Instance, gpu_of: list[int]) -> list[int]:
     """Rename equal GPUs of a placement so that it keeps to `allowed`."""
     first: dict[int, int] = {}
     for memory in set(arrays.memory):

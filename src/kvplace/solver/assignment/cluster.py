@@ -1,4 +1,4 @@
-"""Board: who is where on a cluster, under change, with what each GPU carries kept up to date."""
+"""Board: who is where on a instance, under change, with what each GPU carries kept up to date."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from kvplace.solver.array_types import Floats
-from kvplace.solver.instance.cluster import Cluster, Copies, Option
+from kvplace.solver.instance.instance import Copies, Instance, Option
 from kvplace.solver.instance.rule_penalties import Costs
 
 __all__ = ["Board", "Change"]
@@ -24,7 +24,7 @@ class Board:
 
     Parameters
     ----------
-    cluster
+    instance
         The problem.
     where
         GPUs of the copies of each model; an empty tuple for a model that is not placed.
@@ -46,32 +46,34 @@ class Board:
         GPUs that changed since who looks at it emptied it.
     """
 
-    def __init__(self, cluster: Cluster, where: Sequence[Copies] | None = None) -> None:
-        self.cluster = cluster
-        self.where: list[Copies] = [()] * cluster.n
-        self.option: list[Option | None] = [None] * cluster.n
-        self.members: list[list[int]] = [[] for _ in range(cluster.g)]
-        self._memory: list[int] = cluster.memory.tolist()
-        self.free: Floats = cluster.memory.astype(np.float64)
-        self.kept: Floats = np.zeros(cluster.g)
-        self.load: Floats = np.zeros(cluster.g)
-        self.kvpr: Floats = np.zeros(cluster.g)
-        self.spare: Floats = np.zeros(cluster.g)
+    def __init__(self, instance: Instance, where: Sequence[Copies] | None = None) -> None:
+        self.instance = instance
+        self.where: list[Copies] = [()] * instance.n
+        self.option: list[Option | None] = [None] * instance.n
+        self.members: list[list[int]] = [[] for _ in range(instance.g)]
+        self._memory: list[int] = instance.memory.tolist()
+        self.free: Floats = instance.columns.memory.astype(np.float64)
+        self.kept: Floats = np.zeros(instance.g)
+        self.load: Floats = np.zeros(instance.g)
+        self.kvpr: Floats = np.zeros(instance.g)
+        self.spare: Floats = np.zeros(instance.g)
         self.changed: set[int] = set()
-        self.costs = Costs(cluster.blueprints, cluster.rules_of)
-        self._least = cluster.least_bytes
+        self.costs = Costs(instance.blueprints, instance.rules_of)
+        self._least = instance.least_bytes
         self.missing = sum(self._least)
         self._uneven: dict[tuple[int, int], float] = {}
         for j, copies in enumerate(where or ()):
             if copies:
-                self._put(j, cluster.option_of(j, copies), copies)
+                self._put(j, instance.option_of(j, copies), copies)
         for g, held in enumerate(self.members):
             if held:
                 self._refresh(g)
 
     def reset(self, where: Sequence[Copies]) -> None:
         """Place every model as given."""
-        self.apply((j, self.cluster.option_of(j, copies), copies) for j, copies in enumerate(where))
+        self.apply(
+            (j, self.instance.option_of(j, copies), copies) for j, copies in enumerate(where)
+        )
 
     def shard_load(self, j: int, g: int) -> float:
         """Return the load of the shard of a model on a GPU."""
@@ -91,7 +93,7 @@ class Board:
             old, was = self.where[j], self.option[j]
             undo.append((j, was, old))
             before, after = _gpus(old), _gpus(copies)
-            alike = was is option and not self.cluster.uneven[j]
+            alike = was is option and not self.instance.is_uneven(j)
             touched |= before ^ after if alike else before | after
             self._take(j)
             if option is not None and copies:
@@ -127,10 +129,10 @@ class Board:
         for copy in copies:
             for g in copy:
                 self.members[g].append(j)
-        if self.cluster.uneven[j]:
-            loads = self.cluster.loads(j, option, copies)
+        if self.instance.is_uneven(j):
+            loads = self.instance.copy_loads(j, option, copies)
             self._uneven.update(
-                {(j, g): load for copy, load in zip(copies, loads, strict=True) for g in copy}
+                {(j, g): load[0][0] for copy, load in zip(copies, loads, strict=True) for g in copy}
             )
         self.costs.update(j, (), copies)
         self.where[j], self.option[j] = copies, option
@@ -171,7 +173,7 @@ class Board:
 
     def copy(self) -> "Board":
         """Return a board alike."""
-        return Board(self.cluster, self.where)
+        return Board(self.instance, self.where)
 
 
 def _gpus(copies: Copies) -> set[int]:

@@ -2,7 +2,7 @@
 
 import math
 
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["State"]
 
@@ -31,7 +31,7 @@ class State:
 
     __slots__ = ("arrays", "free", "gpu_of", "kept", "kvpr", "load", "members")
 
-    def __init__(self, arrays: Arrays, gpu_of: list[int]) -> None:
+    def __init__(self, arrays: Instance, gpu_of: list[int]) -> None:
         self.arrays = arrays
         self.gpu_of = list(gpu_of)
         self.members: list[list[int]] = [[] for _ in arrays.memory]

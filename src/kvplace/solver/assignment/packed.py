@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.instance.columns import Numbers
+from kvplace.solver.instance.columns import Columns
 
 __all__ = ["Packing", "pack_rows"]
 
@@ -69,7 +69,7 @@ class Packing(NamedTuple):
 
 
 def pack_rows(
-    numbers: Numbers,
+    numbers: Columns,
     gpu_of: Ints,
     base: Floats | None = None,
     kept: Ints | None = None,

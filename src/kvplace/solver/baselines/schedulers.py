@@ -18,7 +18,7 @@ from kvplace.core.problem import Problem
 __all__ = ["SCHEDULERS", "best_fit", "first_fit", "prism", "proportional"]
 
 FACTORS = 20
-"""Numbers of copies that are tried in proportion to demand, each 1.5 times the one before."""
+"""Columns of copies that are tried in proportion to demand, each 1.5 times the one before."""
 
 
 def first_fit(problem: Problem) -> Placement | None:

@@ -17,7 +17,7 @@ from kvplace.core.certificates.certificate import Bound, Certificate
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats
 from kvplace.solver.clock import Watch
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["dual_feasible_bound"]
 
@@ -31,7 +31,7 @@ Function = Callable[[Floats], Floats]
 
 
 def dual_feasible_bound(
-    problem: Problem, arrays: Arrays, low: float, high: float, watch: Watch
+    problem: Problem, arrays: Instance, low: float, high: float, watch: Watch
 ) -> Bound | None:
     """Return the best bound above `low` that the families give, or None.
 
@@ -59,14 +59,14 @@ def dual_feasible_bound(
     return Bound(best[0], "dual-feasible", _certificate(problem, arrays, *best))
 
 
-def _shares(arrays: Arrays, target: float) -> tuple[Floats, Floats]:
+def _shares(arrays: Instance, target: float) -> tuple[Floats, Floats]:
     """Return sizes at a target and memory, as shares of the largest memory."""
     memory = np.array(arrays.memory, dtype=np.float64)
     sizes = np.array(arrays.size, dtype=np.float64) + np.array(arrays.load) / target
     return np.minimum(sizes / memory[0] * (1 - EDGE), 1.0), memory / memory[0]
 
 
-def _impossible(arrays: Arrays, target: float) -> Function | None:
+def _impossible(arrays: Instance, target: float) -> Function | None:
     """Return a function that proves a target impossible, or None."""
     sizes, memory = _shares(arrays, target)
     margin = 1 + 1e-9
@@ -120,7 +120,7 @@ def _threshold(step: float) -> Function:
 
 
 def _certificate(
-    problem: Problem, arrays: Arrays, target: float, function: Function
+    problem: Problem, arrays: Instance, target: float, function: Function
 ) -> Certificate:
     """Return the integer certificate of a function at a target."""
     sizes, memory = _shares(arrays, target)

@@ -21,7 +21,7 @@ from kvplace.core.certificates.certificate import (
 )
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Bools, Floats
-from kvplace.solver.instance.cluster import Cluster
+from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import Chooser
 
 __all__ = ["FluidBound"]
@@ -33,7 +33,7 @@ MASKS = 64
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """A set of GPUs, with its memory and, by `Cluster.mask_of`, the largest GPU outside it."""
+    """A set of GPUs, with its memory and, by `Instance.mask_of`, the largest GPU outside it."""
 
     gpus: Bools
     memory: float
@@ -56,9 +56,9 @@ class FluidBound:
 
     def __init__(self, chooser: Chooser) -> None:
         self._chooser = chooser
-        self._scopes = _scopes(chooser.cluster)
-        counts = np.diff(chooser.cluster.rows.starts)
-        self._mask_of = np.repeat(chooser.cluster.mask_of, counts)
+        self._scopes = _scopes(chooser.instance)
+        counts = np.diff(chooser.instance.columns.rows.starts)
+        self._mask_of = np.repeat(chooser.instance.columns.mask_of, counts)
         self._largest = np.repeat(chooser.largest, counts)
         self.value = self._best()
 
@@ -84,7 +84,8 @@ class FluidBound:
 
     def _impossible(self, target: float, among: list[_Scope]) -> list[_Scope | None]:
         """Return the scopes that prove a target impossible; None for a model that fits nowhere."""
-        rows, first = self._chooser.cluster.rows, self._chooser.cluster.rows.starts[:-1]
+        rows = self._chooser.instance.columns.rows
+        first = rows.starts[:-1]
         if (np.diff(rows.starts) == 0).any():
             return [None]
         finite = target < math.inf
@@ -103,13 +104,12 @@ class FluidBound:
                 found.append(scope)
         return found
 
-    def certified(self) -> Bound:
+    def certified(self, problem: Problem) -> Bound:
         """Return the bound with a certificate that checks, at most a part in 1e8 lower."""
         if self.value <= 0:
             return Bound(0.0, "trivial")
-        problem = self._chooser.cluster.problem
         scope = next(iter(self._impossible(self.value, self._scopes)), None)
-        ids = self._chooser.cluster.gpu_ids
+        ids = [problem.fleet.gpus[g].id for g in self._chooser.instance.gpu_index]
         inside = ids if scope is None else [ids[g] for g in np.flatnonzero(scope.gpus)]
         slack = 0.0
         while slack < 1e-8:
@@ -123,22 +123,23 @@ class FluidBound:
         return Bound(0.0, "trivial")
 
 
-def _scopes(cluster: Cluster) -> list[_Scope]:
+def _scopes(instance: Instance) -> list[_Scope]:
     """Return the sets of GPUs that may be short: those of each mask and of large memory."""
-    masks = cluster.masks[:MASKS]
-    everything = np.ones(cluster.g, dtype=bool)
+    columns = instance.columns
+    masks = columns.masks[:MASKS]
+    everything = np.ones(instance.g, dtype=bool)
     found: dict[bytes, Bools] = {everything.tobytes(): everything}
-    sizes = np.unique(cluster.memory)[:16]
+    sizes = np.unique(columns.memory)[:16]
     for mask in [everything, *masks]:
         for least in sizes:
-            gpus = mask & (cluster.memory >= least)
+            gpus = mask & (columns.memory >= least)
             if gpus.any():
                 found.setdefault(gpus.tobytes(), gpus)
     scopes = []
     for gpus in list(found.values())[: 2 * MASKS]:
-        outside = np.full(len(cluster.masks), math.inf)  # where a mask beyond those looked at is
-        outside[: len(masks)] = [cluster.memory[mask & ~gpus].max(initial=0) for mask in masks]
-        scopes.append(_Scope(gpus, float(cluster.memory[gpus].sum()), outside))
+        outside = np.full(len(columns.masks), math.inf)  # where a mask beyond those looked at is
+        outside[: len(masks)] = [columns.memory[mask & ~gpus].max(initial=0) for mask in masks]
+        scopes.append(_Scope(gpus, float(columns.memory[gpus].sum()), outside))
     return scopes
 
 

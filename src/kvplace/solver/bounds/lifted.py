@@ -17,7 +17,7 @@ from kvplace.solver.array_types import Floats
 from kvplace.solver.bounds.bisection import climb
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.knapsack import Knapsack
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["lifted_bound"]
 
@@ -29,7 +29,7 @@ EDGE = 1e-12
 
 
 def lifted_bound(
-    problem: Problem, arrays: Arrays, low: float, high: float, watch: Watch
+    problem: Problem, arrays: Instance, low: float, high: float, watch: Watch
 ) -> Bound | None:
     """Return the best bound above `low` by lifted prices, or None.
 
@@ -55,7 +55,7 @@ def lifted_bound(
     return Bound(best[0], "lifted", _certificate(problem, arrays, memory, *best))
 
 
-def _lifted(arrays: Arrays, memory: Floats, target: float) -> Floats:
+def _lifted(arrays: Instance, memory: Floats, target: float) -> Floats:
     """Return (n,) prices at a target, in bytes, at which no set is dearer than its GPU."""
     sizes = np.array(arrays.size, dtype=np.float64) + np.array(arrays.load) / target
     prices = sizes * (1 - EDGE)
@@ -73,7 +73,7 @@ def _lifted(arrays: Arrays, memory: Floats, target: float) -> Floats:
 
 
 def _certificate(
-    problem: Problem, arrays: Arrays, memory: Floats, target: float, prices: Floats
+    problem: Problem, arrays: Instance, memory: Floats, target: float, prices: Floats
 ) -> Certificate:
     """Return the integer certificate of prices at a target."""
     scale = SCALE / float(memory[-1])

@@ -19,6 +19,7 @@ from kvplace.core.certificates.certificate import (
     check_certificate,
     every_possible,
 )
+from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.cluster import Board
 from kvplace.solver.clock import Watch
@@ -162,9 +163,9 @@ class LevelBound:
     """
 
     def __init__(self, chooser: Chooser) -> None:
-        self._cluster = chooser.cluster
+        self._instance = chooser.instance
         memory, type_, count = np.unique(
-            self._cluster.memory, return_inverse=True, return_counts=True
+            self._instance.memory, return_inverse=True, return_counts=True
         )
         self._memory: list[int] = memory.tolist()
         self._type: list[int] = type_.tolist()
@@ -196,11 +197,11 @@ class LevelBound:
             if options:
                 yield type_, np.array([o.size + o.load / target for o in options if o is not None])
 
-    def certified(self) -> Bound | None:
+    def certified(self, problem: Problem) -> Bound | None:
         """Return the bound with its certificate, or None where there is none that checks."""
         if self._prices is None:
             return None
-        problem, prices = self._cluster.problem, self._prices.prices.tolist()
+        prices = self._prices.prices.tolist()
         largest = self._memory[-1] << SCALE_BITS
         rows = []
         for index, possible in enumerate(every_possible(problem, self.value)):

@@ -18,7 +18,7 @@ from kvplace.core.problem import Problem
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.bounds.size_classes import LevelTargets, Prices
 from kvplace.solver.clock import Watch
-from kvplace.solver.instance.columns import Numbers
+from kvplace.solver.instance.columns import Columns
 
 __all__ = ["certified_levels", "raise_bound"]
 
@@ -28,7 +28,7 @@ TIME_SHARE = 0.5
 """Share of the time left that the program may take."""
 
 
-def raise_bound(numbers: Numbers, packing: Packing, low: float, watch: Watch) -> Prices | None:
+def raise_bound(numbers: Columns, packing: Packing, low: float, watch: Watch) -> Prices | None:
     """Look for a bound between one that is known and the value of a packing.
 
     Parameters

@@ -18,7 +18,7 @@ from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.bounds.bisection import climb
 from kvplace.solver.clock import Watch
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["stepped_bound"]
 
@@ -31,7 +31,7 @@ EDGE = 1e-12
 
 
 def stepped_bound(
-    problem: Problem, arrays: Arrays, low: float, high: float, watch: Watch
+    problem: Problem, arrays: Instance, low: float, high: float, watch: Watch
 ) -> Bound | None:
     """Return the best bound above `low` by whole steps of memory, or None.
 

@@ -10,12 +10,12 @@ import math
 from kvplace.core.certificates.by_rule import RULES, RuleCertificate
 from kvplace.core.certificates.certificate import Bound, check_certificate, spelled_out
 from kvplace.core.problem import Problem
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["certified", "fluid_bound", "simple_bound", "single_model_bound"]
 
 
-def fluid_bound(arrays: Arrays) -> float:
+def fluid_bound(arrays: Instance) -> float:
     """Return ``sum l / (sum M - sum s)``: all GPUs as one; ``inf`` where the weights exceed it."""
     free = sum(arrays.memory) - sum(arrays.size)
     if free <= 0 or free < sum(arrays.keep):
@@ -23,7 +23,7 @@ def fluid_bound(arrays: Arrays) -> float:
     return math.fsum(arrays.load) / free
 
 
-def single_model_bound(arrays: Arrays) -> tuple[float, int]:
+def single_model_bound(arrays: Instance) -> tuple[float, int]:
     """Return ``max_j l_j / (max M - s_j)`` and the model that attains it.
 
     The value is ``inf`` where a model fits no GPU even alone.
@@ -37,7 +37,7 @@ def single_model_bound(arrays: Arrays) -> tuple[float, int]:
     return best, arg
 
 
-def simple_bound(arrays: Arrays) -> Bound:
+def simple_bound(arrays: Instance) -> Bound:
     """Return the better of the fluid and the single-model bound, not yet certified."""
     fluid = fluid_bound(arrays)
     single, _ = single_model_bound(arrays)

@@ -17,7 +17,7 @@ from kvplace.core.certificates.certificate import Certificate
 from kvplace.solver.array_types import Floats
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.pricing import ACCURACY, Column, Pool
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["Configuration", "Verdict"]
 
@@ -65,7 +65,7 @@ class Configuration:
         The problem.
     """
 
-    def __init__(self, arrays: Arrays) -> None:
+    def __init__(self, arrays: Instance) -> None:
         self.arrays = arrays
         self.size = np.array(arrays.size, dtype=np.float64)
         self.load = np.array(arrays.load, dtype=np.float64)

@@ -10,13 +10,13 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 
 from kvplace.solver.assignment.lists import State
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["ORDERS", "bisect_target", "pack"]
 
 HALVINGS = 50
 
-Order = Callable[[Arrays, Sequence[float]], Sequence[float]]
+Order = Callable[[Instance, Sequence[float]], Sequence[float]]
 
 ORDERS: dict[str, Order] = {
     "size": lambda _, w: w,
@@ -27,7 +27,7 @@ ORDERS: dict[str, Order] = {
 
 
 def bisect_target(
-    arrays: Arrays, lower: float = 0.0, margin: float = 0.0, tolerance: float = 1e-9
+    arrays: Instance, lower: float = 0.0, margin: float = 0.0, tolerance: float = 1e-9
 ) -> list[int] | None:
     """Return the best assignment that best fit decreasing finds, or None.
 
@@ -64,7 +64,7 @@ def bisect_target(
     return best
 
 
-def pack(arrays: Arrays, target: float, margin: float = 0.0) -> list[int] | None:
+def pack(arrays: Instance, target: float, margin: float = 0.0) -> list[int] | None:
     """Return the first assignment at or below a target KVPR that some order gives, or None."""
     sizes = [
         s + load / target if load else s for s, load in zip(arrays.size, arrays.load, strict=True)
@@ -84,7 +84,7 @@ def pack(arrays: Arrays, target: float, margin: float = 0.0) -> list[int] | None
 
 
 def _best_fit(
-    arrays: Arrays, sizes: Sequence[float], ranked: Sequence[int], margin: float
+    arrays: Instance, sizes: Sequence[float], ranked: Sequence[int], margin: float
 ) -> list[int] | None:
     """Give each model in turn to the GPU with the least room that still takes it."""
     room = sorted((memory * (1 - margin), g) for g, memory in enumerate(arrays.memory))

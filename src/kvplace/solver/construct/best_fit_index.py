@@ -7,7 +7,7 @@ from itertools import chain
 
 from kvplace.solver.assignment.cluster import Board, Change
 from kvplace.solver.construct.candidates import RULED, TRIED
-from kvplace.solver.instance.cluster import Option
+from kvplace.solver.instance.instance import Option
 
 __all__ = ["Rooms"]
 
@@ -27,17 +27,17 @@ class Rooms:
     """
 
     def __init__(self, board: Board, target: float) -> None:
-        cluster = board.cluster
+        instance = board.instance
         self._board, self._target = board, target
         self._step = 1
-        self._memory: list[int] = cluster.memory.tolist()
+        self._memory: list[int] = instance.columns.memory.tolist()
         self._sizes = sorted(set(self._memory))[:-1]
         self._room: list[float] = (board.free - board.load / target).tolist()
         self._sorted: list[tuple[float, int]] = []  # made for the first model that is not split
         self._domain: list[list[int]] = [
-            [g for g in row if g < cluster.g] for row in cluster.domains.tolist()
+            [g for g in row if g < instance.g] for row in instance.columns.domains.tolist()
         ]
-        self._domain_of: list[int] = cluster.domain_of.tolist()
+        self._domain_of: list[int] = instance.columns.domain_of.tolist()
         # Per degree, link domains by the room of the last GPU that a copy would take.
         self._split: dict[int, list[tuple[float, int]]] = {}
         self._last: dict[int, list[float]] = {}
@@ -97,7 +97,7 @@ class Rooms:
     def _fits(self, j: int, g: int, option: Option, taken: set[int]) -> bool:
         board = self._board
         least = max(1.0, board.kept[g] + option.keep)
-        allowed = board.cluster.allowed[j][g] and g not in taken
+        allowed = board.instance.columns.allowed[j][g] and g not in taken
         return bool(allowed and board.free[g] - option.size >= least)
 
     def _gpus(

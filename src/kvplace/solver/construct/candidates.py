@@ -7,7 +7,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.cluster import Board, Change
-from kvplace.solver.instance.cluster import Option
+from kvplace.solver.instance.instance import Option
 
 __all__ = ["place_model", "seats"]
 
@@ -35,11 +35,11 @@ def seats(
     tight
         Take the tightest fit at the target; else the GPU with the least pressure afterwards.
     """
-    cluster = board.cluster
+    instance = board.instance
     tried = TRIED if board.costs.free(j) else RULED
     room = board.free - option.size
     least = np.maximum(1.0, np.maximum(board.spare, board.kept + option.keep))
-    fits = cluster.allowed[j] & (room >= least)
+    fits = instance.columns.allowed[j] & (room >= least)
     for g in taken:
         fits[g] = False
     load = board.load + option.load
@@ -54,7 +54,7 @@ def seats(
     if option.degree == 1:
         yield from ((g,) for g in _least(score, tried))
     else:
-        yield from _best_of_domains(cluster.domains, score, option.degree, tried)
+        yield from _best_of_domains(instance.columns.domains, score, option.degree, tried)
 
 
 def _least(score: Floats, most: int) -> Iterator[int]:

@@ -24,7 +24,7 @@ from kvplace.solver.column_generation.size_classes import (
 )
 from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.construct.candidates import place_model
-from kvplace.solver.instance.cluster import Option
+from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.options import Chooser
 
 __all__ = ["Configurer"]
@@ -55,7 +55,7 @@ SETS, GPUS = 64, 16
 
 
 class Configurer:
-    """Builds assignments of one cluster.
+    """Builds assignments of one instance.
 
     Parameters
     ----------
@@ -71,12 +71,12 @@ class Configurer:
     """
 
     def __init__(self, chooser: Chooser, seed: int) -> None:
-        self._chooser, self._cluster = chooser, chooser.cluster
+        self._chooser, self._instance = chooser, chooser.instance
         self._program = LevelProgram()
-        self._grid = next(grid for most, grid in GRIDS if self._cluster.n <= most)
-        self._unit = float(self._cluster.memory[0]) / self._grid
+        self._grid = next(grid for most, grid in GRIDS if self._instance.n <= most)
+        self._unit = float(self._instance.memory[0]) / self._grid
         self.target: float = math.inf
-        self._order = np.random.default_rng(seed).permutation(self._cluster.g)
+        self._order = np.random.default_rng(seed).permutation(self._instance.g)
 
     def build(self, low: float, watch: Watch) -> Board | None:
         """Return an assignment at the first target above a bound at which the program is met.
@@ -110,7 +110,7 @@ class Configurer:
         for _ in range(TARGETS):
             need = part.need(target, self._grid, self._unit)
             rooms = _counted(self._room(board, target))
-            spared = LevelRooms(rooms.levels, rooms.count * (1 - SPARE / self._cluster.g))
+            spared = LevelRooms(rooms.levels, rooms.count * (1 - SPARE / self._instance.g))
             share = self._program.decide(
                 need, spared, watch, whole=high == math.inf, rounds=ROUNDS
             ).share
@@ -131,7 +131,7 @@ class Configurer:
 
         Each goes where most room is left, or, where that leaves none for some, least.
         """
-        board = Board(self._cluster)
+        board = Board(self._instance)
         rooms = Rooms(board, target)
         split = [j for j, option in enumerate(options) if option.degree > 1]
         split.sort(key=lambda j: (-options[j].degree, -options[j].size, j))
@@ -147,7 +147,7 @@ class Configurer:
     def _step(self, board: Board, part: "_Part", target: float, missing: float) -> float:
         """Return the relative step to the target at which a share of the fleet is gained."""
         load = float(board.load.sum()) + part.load
-        return missing * float(self._cluster.memory.sum()) * target / max(load, 1e-300)
+        return missing * float(sum(self._instance.memory)) * target / max(load, 1e-300)
 
 
 def _counted(levels: Ints) -> LevelRooms:
@@ -174,7 +174,7 @@ class _Part:
     ) -> None:
         self.models: Ints = np.array(models, dtype=np.int64)
         self._chooser = chooser
-        rows = [chooser.cluster.options[j] for j in models]
+        rows = [chooser.instance.options[j] for j in models]
         width = max(map(len, rows), default=1)
         fits = [
             [o is given[j] if given else o.degree == 1 for o in row]
@@ -206,7 +206,7 @@ class _Part:
     @property
     def chosen(self) -> list[tuple[int, Option, int]]:
         """Each model, its option and the level of its shards."""
-        options = self._chooser.cluster.options
+        options = self._chooser.instance.options
         levels = self.level[np.arange(len(self.option)), self.option]
         return [
             (j, options[j][at], level)
@@ -222,7 +222,11 @@ class _Filler:
     def __init__(
         self, board: Board, part: _Part, found: Configured, levels: Ints, order: Ints, grid: int
     ) -> None:
-        self._board, self._part, self._unit = board, part, float(board.cluster.memory[0]) / grid
+        self._board, self._part, self._unit = (
+            board,
+            part,
+            float(board.instance.columns.memory[0]) / grid,
+        )
         near = max(1, round(WINDOW * grid))
         self._near = sorted(range(-near // 2, near + 1), key=lambda off: (abs(off), -off))
         self._near += [*range(near + 1, grid // 4), *range(-near // 2 - 1, -grid // 4, -1)]
@@ -308,8 +312,8 @@ class _Filler:
 
     def _anywhere(self, j: int) -> bool:
         """Whether a model may go anywhere."""
-        cluster = self._board.cluster
-        return self._board.costs.free(j) and cluster.everywhere[id(cluster.allowed[j])]
+        instance = self._board.instance
+        return self._board.costs.free(j) and instance.anywhere(j)
 
     def _bound(self, at: int) -> int:
         """Return the GPU of a set, given one where it has none."""
@@ -340,7 +344,11 @@ class _Filler:
 
     def _seat_at(self, j: int, option: Option, level: int) -> int | None:
         """Place one more copy in a place for a level; return its set."""
-        board, costs, allowed = self._board, self._board.costs, self._board.cluster.allowed[j]
+        board, costs, allowed = (
+            self._board,
+            self._board.costs,
+            self._board.instance.columns.allowed[j],
+        )
         copies = board.where[j]
         taken = {g for copy in copies for g in copy}
         broken, vector = costs.broken, costs.vector

@@ -12,7 +12,7 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.packed import Packing, pack_rows
 from kvplace.solver.clock import Watch
-from kvplace.solver.instance.columns import Numbers
+from kvplace.solver.instance.columns import Columns
 from kvplace.solver.kernels import kernel
 
 __all__ = ["bisect_first_fit", "most_room_first"]
@@ -21,7 +21,7 @@ HALVINGS = 10
 """Steps of the bisection: to a thousandth of the interval."""
 
 
-def most_room_first(numbers: Numbers, level: float) -> Packing | None:
+def most_room_first(numbers: Columns, level: float) -> Packing | None:
     """Give each model, the largest at the level first, to the GPU with the most room left.
 
     Parameters
@@ -46,7 +46,7 @@ def most_room_first(numbers: Numbers, level: float) -> Packing | None:
     return pack_rows(numbers, gpu_of) if placed == numbers.n else None
 
 
-def bisect_first_fit(numbers: Numbers, lower: float, watch: Watch) -> Packing | None:
+def bisect_first_fit(numbers: Columns, lower: float, watch: Watch) -> Packing | None:
     """Return the best packing that first fit decreasing finds by bisection of the target.
 
     Parameters
@@ -82,7 +82,7 @@ def bisect_first_fit(numbers: Numbers, lower: float, watch: Watch) -> Packing | 
     return best
 
 
-def _sizes(numbers: Numbers, level: float) -> Floats:
+def _sizes(numbers: Columns, level: float) -> Floats:
     """Return (n,) sizes at a level; at infinity with the KV that must be left."""
     if math.isinf(level):
         return (numbers.size + numbers.keep).astype(np.float64)
@@ -90,7 +90,7 @@ def _sizes(numbers: Numbers, level: float) -> Floats:
     return numbers.size.astype(np.float64) + extra
 
 
-def _first_fit_at(numbers: Numbers, target: float) -> Packing | None:
+def _first_fit_at(numbers: Columns, target: float) -> Packing | None:
     """Pack at a target by first fit decreasing, large GPUs last; None where it does not work."""
     sizes = _sizes(numbers, target)
     order = np.argsort(-sizes, kind="stable")

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Sequence
 
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["make_room"]
 
 
-def make_room(arrays: Arrays, gpu_of: Sequence[int]) -> list[int] | None:
+def make_room(arrays: Instance, gpu_of: Sequence[int]) -> list[int] | None:
     """Move models off GPUs that hold too much, as few as that takes.
 
     Parameters
@@ -56,12 +56,12 @@ def make_room(arrays: Arrays, gpu_of: Sequence[int]) -> list[int] | None:
     return found
 
 
-def _leaver(arrays: Arrays, held: Sequence[int], lacking: int) -> int:
+def _leaver(arrays: Instance, held: Sequence[int], lacking: int) -> int:
     """Return the smallest model without which all others fit, or else the largest."""
     enough = [j for j in held if _room(arrays, j) >= lacking]
     return min(enough or held, key=lambda j: (_room(arrays, j) * (1 if enough else -1), j))
 
 
-def _room(arrays: Arrays, j: int) -> int:
+def _room(arrays: Instance, j: int) -> int:
     """Return what a model takes at least: bytes resident and of KV."""
     return arrays.size[j] + arrays.keep[j]

@@ -57,9 +57,9 @@ def construct(chooser: Chooser, bound: float, watch: Watch) -> Iterator[Board]:
 
 def _rules(chooser: Chooser) -> list[tuple[float, str, bool]]:
     """Return cap, order and tightness of the rules worth trying; few where each costs much."""
-    cluster = chooser.cluster
-    caps = chooser.caps() if any(len(row) > 1 for row in cluster.options) else [math.inf]
-    if cluster.n * cluster.g > LARGE:
+    instance = chooser.instance
+    caps = chooser.caps() if any(len(row) > 1 for row in instance.options) else [math.inf]
+    if instance.n * instance.g > LARGE:
         return [(caps[0], order, True) for order in ("apart", "room")]
     return [
         (cap, order, tight) for tight in (True, False) for order in ORDERS for cap in caps
@@ -112,18 +112,18 @@ class _Fill:
     """
 
     def __init__(self, chooser: Chooser, watch: Watch, cap: float, order: str, tight: bool) -> None:
-        self._cluster, self._chooser, self._watch = chooser.cluster, chooser, watch
-        self.huge = chooser.cluster.n * chooser.cluster.g > HUGE
+        self._instance, self._chooser, self._watch = chooser.instance, chooser, watch
+        self.huge = chooser.instance.n * chooser.instance.g > HUGE
         self._cap, self._order, self._tight = cap, order, tight
-        counted = np.array([int(mask.sum()) for mask in self._cluster.masks])
-        self._places: list[int] = counted[self._cluster.mask_of].tolist()
+        counted = np.array([int(mask.sum()) for mask in self._instance.columns.masks])
+        self._places: list[int] = counted[self._instance.columns.mask_of].tolist()
 
     def at(self, target: float) -> Board | None:
         """Return the assignment at a target, or None where a model finds no seat.
 
         At infinity such a model is left out.
         """
-        board = Board(self._cluster)
+        board = Board(self._instance)
         options = self._chooser.pick(target, self._cap)
         finite = target < math.inf
         needs = [o.size + (o.load / target if finite else 0.0) for o in options]
@@ -131,7 +131,7 @@ class _Fill:
         apart = self._order == "apart"
         degrees = [0 if self._order == "room" else -o.degree for o in options]
         order = sorted(
-            range(self._cluster.n),
+            range(self._instance.n),
             key=lambda j: (self._places[j], apart and simple[j], degrees[j], -needs[j], j),
         )
         rooms = Rooms(board, target) if finite and self._tight else None

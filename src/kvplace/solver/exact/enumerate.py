@@ -15,7 +15,7 @@ from itertools import combinations, product
 
 from kvplace.solver.assignment.cluster import Board
 from kvplace.solver.clock import Watch
-from kvplace.solver.instance.cluster import Cluster, Copies, Option
+from kvplace.solver.instance.instance import Copies, Instance, Option
 
 __all__ = ["Enumeration"]
 
@@ -30,7 +30,7 @@ class Enumeration:
 
     Parameters
     ----------
-    cluster
+    instance
         The problem.
     ways
         Ways of one model at most; above, the search does not start.
@@ -45,16 +45,16 @@ class Enumeration:
         Whether nothing was left out.
     """
 
-    def __init__(self, cluster: Cluster, ways: int = 4_000, nodes: int = 60_000) -> None:
-        self._cluster = cluster
+    def __init__(self, instance: Instance, ways: int = 4_000, nodes: int = 60_000) -> None:
+        self._instance = instance
         self._nodes = nodes
         self.best: list[Copies] | None = None
-        counted = [_count(cluster, j) for j in range(cluster.n)]
+        counted = [_count(instance, j) for j in range(instance.n)]
         self.complete = max(counted) <= ways and math.prod(counted) > 0
         self._ways: list[list[_Way]] = []
         if self.complete:
-            board = Board(cluster)
-            self._ways = [_ways(cluster, board, j) for j in range(cluster.n)]
+            board = Board(instance)
+            self._ways = [_ways(instance, board, j) for j in range(instance.n)]
 
     def run(self, flaws: tuple[float, ...], value: float, watch: Watch) -> None:
         """Look for an assignment that is better than one with these flaws and this value."""
@@ -62,8 +62,8 @@ class Enumeration:
             return
         self._limit = (flaws[1:], value)  # all models are placed here
         self._watch = watch
-        self._kind = _kinds(self._cluster)
-        self._board = Board(self._cluster)
+        self._kind = self._instance.kind_of or range(self._instance.g)
+        self._board = Board(self._instance)
         self._descend(dict(enumerate(self._ways)))
 
     def _descend(self, open_: dict[int, list[_Way]]) -> None:
@@ -104,7 +104,7 @@ class Enumeration:
     def _may(self, j: int, option: Option, copies: Copies) -> bool:
         """Whether memory, the rules and the best known allow a way beside what is placed."""
         board, (vector, value) = self._board, self._limit
-        even = option.copies == 1 or not self._cluster.uneven[j]
+        even = option.copies == 1 or not self._instance.is_uneven(j)
         # Above this a GPU is no better than the best known, unless fewer soft rules are broken.
         most = value * (1 + SURE) if even and board.costs.vector == vector else math.inf
         for g in (g for copy in copies for g in copy):
@@ -127,35 +127,21 @@ class Enumeration:
         return tuple(sorted(map(tuple, marks)))
 
 
-def _kinds(cluster: Cluster) -> list[int]:
-    """Return a number per GPU, the same for GPUs that nothing but their id tells apart."""
-    problem, numbers = cluster.problem, dict[object, int]()
-    named = {gpu for rule in problem.rules for gpu in rule.named_places.gpus}
-    kinds = []
-    for g, id_ in enumerate(cluster.gpu_ids):
-        gpu = problem.fleet.gpu(id_)
-        assert gpu is not None
-        traits = (gpu.usable_bytes, gpu.type, tuple(sorted(gpu.resources.items())))
-        key = (int(cluster.domain_of[g]), traits, id_ if id_ in named else "")
-        kinds.append(numbers.setdefault(key, len(numbers)))
-    return kinds
-
-
-def _count(cluster: Cluster, j: int) -> int:
+def _count(instance: Instance, j: int) -> int:
     """Return at most how many ways a model has, without looking at domains."""
-    places = int(cluster.allowed[j].sum())
-    return sum(math.comb(places, o.shards) for o in cluster.options[j])
+    places = int(instance.columns.allowed[j].sum())
+    return sum(math.comb(places, o.shards) for o in instance.options[j])
 
 
-def _ways(cluster: Cluster, board: Board, j: int) -> list[_Way]:
+def _ways(instance: Instance, board: Board, j: int) -> list[_Way]:
     """Return the ways to place a model on an empty cluster that break nothing by themselves."""
-    gpus = [g for g in range(cluster.g) if cluster.allowed[j][g]]
+    gpus = [g for g in range(instance.g) if instance.columns.allowed[j][g]]
     found: list[_Way] = []
-    for option in cluster.options[j]:
+    for option in instance.options[j]:
         largest = option.size + max(1, option.keep)
-        fitting = [g for g in gpus if cluster.memory[g] >= largest]
+        fitting = [g for g in gpus if instance.columns.memory[g] >= largest]
         for chosen in combinations(fitting, option.shards):
-            for copies in _as_copies(cluster, chosen, option.degree, every=cluster.uneven[j]):
+            for copies in _as_copies(instance, chosen, option.degree, every=instance.is_uneven(j)):
                 board.costs.update(j, (), copies)
                 if board.costs.broken <= 0:
                     found.append((option, copies))
@@ -164,12 +150,12 @@ def _ways(cluster: Cluster, board: Board, j: int) -> list[_Way]:
 
 
 def _as_copies(
-    cluster: Cluster, chosen: tuple[int, ...], degree: int, *, every: bool
+    instance: Instance, chosen: tuple[int, ...], degree: int, *, every: bool
 ) -> Iterator[Copies]:
     """Yield GPUs as copies within link domains: in one way, or in every way."""
     by_domain: dict[int, list[int]] = {}
     for g in chosen:
-        by_domain.setdefault(int(cluster.domain_of[g]), []).append(g)
+        by_domain.setdefault(int(instance.columns.domain_of[g]), []).append(g)
     if any(len(held) % degree for held in by_domain.values()):
         return
     for parts in product(*(_parts(held, degree, every=every) for held in by_domain.values())):

@@ -7,7 +7,7 @@ soon as one GPU is at the best KVPR or above: what is added to a GPU never lower
 
 from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.clock import Watch
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["exhaust"]
 
@@ -15,7 +15,7 @@ NODES = 30_000
 """Partial placements after which it gives up: a tenth of a second."""
 
 
-def exhaust(arrays: Arrays, value: float, watch: Watch) -> tuple[list[int] | None, bool]:
+def exhaust(arrays: Instance, value: float, watch: Watch) -> tuple[list[int] | None, bool]:
     """Look for the best placement below a value.
 
     Parameters
@@ -42,7 +42,7 @@ def exhaust(arrays: Arrays, value: float, watch: Watch) -> tuple[list[int] | Non
 class _Search:
     """Depth-first over the models, those first that need the largest share of a GPU."""
 
-    def __init__(self, arrays: Arrays, value: float) -> None:
+    def __init__(self, arrays: Instance, value: float) -> None:
         self._arrays = arrays
         self._limit = value
         self.found: list[int] | None = None

@@ -14,7 +14,7 @@ from kvplace.solver.assignment.cluster import Board, Change
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.improve.pair_exchange_cluster import Wide
-from kvplace.solver.instance.cluster import Copies, Option
+from kvplace.solver.instance.instance import Copies, Option
 
 __all__ = ["COPY_GAIN", "drop_copies", "level", "relieve", "settle", "try_changes"]
 
@@ -73,7 +73,7 @@ def settle(
 def level(board: Board, watch: Watch, limit: int, tolerance: float = 1e-4) -> int:
     """Relieve every GPU, the hottest first, until none can be: leximax; return the steps."""
     steps = 0
-    stuck = np.zeros(board.cluster.g, dtype=bool)
+    stuck = np.zeros(board.instance.g, dtype=bool)
     while steps < limit and not watch.stop:
         open_ = np.where(stuck, -1.0, board.kvpr)
         g = int(open_.argmax())
@@ -155,7 +155,7 @@ def _trade(board: Board, wide: Wide, g: int, goal: float) -> set[int] | None:
 
 def _exchange(board: Board, g: int, goal: float) -> set[int] | None:
     """Make the best move of a shard off a GPU, or swap of two, that ends below a pressure."""
-    cluster = board.cluster
+    instance = board.instance
     mine = [j for j in board.members[g] if not _uneven(board, j)]
     partners = _partners(board, g, goal)
     if not mine or not len(partners):
@@ -168,7 +168,7 @@ def _exchange(board: Board, g: int, goal: float) -> set[int] | None:
         if a in board.members[h] or (b >= 0 and b in board.members[g]):
             continue
         if b >= 0 and not (
-            cluster.allowed[b][g] and _stays(board, b, h, g) and not _uneven(board, b)
+            instance.columns.allowed[b][g] and _stays(board, b, h, g) and not _uneven(board, b)
         ):
             continue
         changes = [_moved(board, a, g, h)]
@@ -187,7 +187,7 @@ def _values(
 
     An exchange gives a model of `mine` to a partner, and takes one of its models or none, -1.
     """
-    cluster = board.cluster
+    instance = board.instance
     theirs: list[int] = []
     owner: list[int] = []
     for at, h in enumerate(partners.tolist()):
@@ -213,12 +213,12 @@ def _values(
     bad = (free_g < np.maximum(1.0, kept_g)) | (free_h < np.maximum(1.0, kept_h))
     bad |= (free_g < board.spare[g]) & (size < 0)
     bad |= (free_h < board.spare[hosts]) & (size > 0)
-    may = np.array([cluster.allowed[j][hosts] for j in mine])
+    may = np.array([instance.columns.allowed[j][hosts] for j in mine])
     for row, j in enumerate(mine):
         option = board.option[j]
         assert option is not None
         if option.degree > 1:
-            may[row] &= cluster.domain_of[hosts] == cluster.domain_of[g]
+            may[row] &= instance.columns.domain_of[hosts] == instance.columns.domain_of[g]
     value[bad | ~may] = math.inf
     width = len(theirs)
 
@@ -241,7 +241,7 @@ def _partners(board: Board, g: int, goal: float) -> Ints:
     if len(kvpr) <= PARTNERS:
         partners = np.flatnonzero(kvpr < goal)
     else:
-        near = board.cluster.domains[board.cluster.domain_of[g]]
+        near = board.instance.columns.domains[board.instance.columns.domain_of[g]]
         near = near[near < len(kvpr)]
         cold = np.argpartition(kvpr, PARTNERS)[:PARTNERS]
         partners = np.union1d(near, cold)
@@ -252,12 +252,12 @@ def _partners(board: Board, g: int, goal: float) -> Ints:
 
 def _uneven(board: Board, j: int) -> bool:
     """Whether a model's loads change with where its copies are."""
-    return board.cluster.uneven[j] and len(board.where[j]) > 1
+    return board.instance.is_uneven(j) and len(board.where[j]) > 1
 
 
 def _stays(board: Board, j: int, source: int, target: int) -> bool:
     """Whether a shard may go from one GPU to another without leaving its link domain."""
-    option, domain_of = board.option[j], board.cluster.domain_of
+    option, domain_of = board.option[j], board.instance.columns.domain_of
     assert option is not None
     return option.degree == 1 or bool(domain_of[source] == domain_of[target])
 
@@ -295,7 +295,7 @@ def _reseat(board: Board, g: int, j: int, goal: float) -> set[int] | None:
     """Move the copy on a GPU to other seats as a whole."""
     option = board.option[j]
     assert option is not None
-    if option.degree == 1 and not board.cluster.uneven[j]:
+    if option.degree == 1 and not board.instance.is_uneven(j):
         return None  # an exchange has looked at it
     return _replaced(board, g, j, option, _others(board.where[j], g), goal)
 
@@ -304,7 +304,7 @@ def _another_copy(board: Board, g: int, j: int, goal: float) -> set[int] | None:
     """Start one more copy of a model, so that each carries less."""
     option = board.option[j]
     assert option is not None
-    for other in board.cluster.options[j]:
+    for other in board.instance.options[j]:
         if (other.degree, other.copies) == (option.degree, option.copies + 1):
             return _replaced(board, g, j, other, board.where[j], goal)
     return None
@@ -313,7 +313,7 @@ def _another_copy(board: Board, g: int, j: int, goal: float) -> set[int] | None:
 def _another_split(board: Board, g: int, j: int, goal: float) -> set[int] | None:
     """Place a model with another degree or number of copies, all anew."""
     option = board.option[j]
-    for other in _splits(board.cluster.options[j], option):
+    for other in _splits(board.instance.options[j], option):
         found = _replaced(board, g, j, other, (), goal)
         if found is not None:
             return found
@@ -337,7 +337,7 @@ def drop_copies(board: Board, watch: Watch) -> int:
     below the maximum.
     """
     dropped = 0
-    for j, options in enumerate(board.cluster.options):
+    for j, options in enumerate(board.instance.options):
         least = min((o.copies for o in options), default=1)
         stuck = watch.stop is not None
         while not stuck and len(board.where[j]) > least:
@@ -351,7 +351,7 @@ def _drop(board: Board, j: int) -> bool:
     option, copies = board.option[j], board.where[j]
     assert option is not None
     wanted = (option.degree, option.copies - 1)
-    fewer = next((o for o in board.cluster.options[j] if (o.degree, o.copies) == wanted), None)
+    fewer = next((o for o in board.instance.options[j] if (o.degree, o.copies) == wanted), None)
     if fewer is None:
         return False
     before = max(float(board.kvpr[g]) for copy in copies for g in copy)

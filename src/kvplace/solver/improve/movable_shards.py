@@ -14,8 +14,7 @@ from kvplace.solver.assignment.cluster import Board, Change
 from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.parallel_pairs import GAIN, Improver
-from kvplace.solver.instance.cluster import Cluster
-from kvplace.solver.instance.columns import Numbers
+from kvplace.solver.instance.instance import Instance
 from kvplace.solver.kernels import Crew
 
 __all__ = ["Regions", "improve_mobile"]
@@ -25,7 +24,7 @@ REGIONS = 16
 
 
 class Regions:
-    """The regions of a cluster.
+    """The regions of an instance.
 
     Attributes
     ----------
@@ -37,19 +36,19 @@ class Regions:
         (n,) whether a model may go anywhere in its regions, and anywhere at all.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
-        self.bound = np.ones(cluster.n, dtype=bool)
-        self.free = np.ones(cluster.n, dtype=bool)
-        of = np.zeros(cluster.g, dtype=np.int64)
-        masks = {id(mask): mask for mask in cluster.allowed}
+    def __init__(self, instance: Instance) -> None:
+        self.bound = np.ones(instance.n, dtype=bool)
+        self.free = np.ones(instance.n, dtype=bool)
+        of = np.zeros(instance.g, dtype=np.int64)
+        masks = instance.columns.masks
         few = len(masks) <= REGIONS
-        for mask in masks.values() if few else ():
+        for mask in masks if few else ():
             of = _refined(of, mask.astype(np.int64))
-        for j, mask in enumerate(cluster.allowed):
-            if not cluster.everywhere[id(mask)]:
+        for j in range(instance.n):
+            if not instance.anywhere(j):
                 self.free[j] = False
                 self.bound[j] = few
-        for plan in cluster.blueprints:
+        for plan in instance.blueprints:
             labels = np.asarray(plan.labels, dtype=np.int64)
             self.free[plan.concerned] = False
             if len(np.unique(labels)) <= REGIONS:
@@ -114,7 +113,7 @@ def improve_mobile(
     board
         Changed in place, its worst GPU never to a worse one.
     regions
-        Of its cluster.
+        Of its instance.
     bound
         A lower bound: the level aimed at.
     effort
@@ -156,11 +155,11 @@ def improve_mobile(
 
 def _shards(board: Board, regions: Regions) -> _Shards:
     """Return the mobile shards of a board."""
-    cluster = board.cluster
+    instance = board.instance
     rows = []
     for j in np.flatnonzero(regions.bound).tolist():
         option = board.option[j]
-        if option is None or option.degree > 1 or (cluster.uneven[j] and option.copies > 1):
+        if option is None or option.degree > 1 or (instance.is_uneven(j) and option.copies > 1):
             continue
         need = (option.size, option.keep, option.load)
         rows += [(j, at, g, *need) for at, (g,) in enumerate(board.where[j])]
@@ -170,8 +169,8 @@ def _shards(board: Board, regions: Regions) -> _Shards:
     memory, kept = board.free.astype(np.int64), board.kept.astype(np.int64)
     np.add.at(memory, gpu, size)
     np.subtract.at(kept, gpu, keep)
-    base = board.load - np.bincount(gpu, load, minlength=cluster.g)
-    alone = np.bincount(gpu, minlength=cluster.g) == [len(held) for held in board.members]
+    base = board.load - np.bincount(gpu, load, minlength=instance.g)
+    alone = np.bincount(gpu, minlength=instance.g) == [len(held) for held in board.members]
     base[alone] = 0.0
     spare = np.ceil(board.spare).astype(np.int64)
     base = np.maximum(base, 0.0)
@@ -203,9 +202,9 @@ def _improve(
     which = np.flatnonzero(mobile)
     if len(at) < 2 or not len(which):
         return 0
-    numbers = Numbers(
+    numbers = Instance.undivided(
         shards.size[which], shards.keep[which], shards.load[which], memory[at], which, at
-    )
+    ).columns
     packing = pack_rows(
         numbers, position[shards.gpu[which]], base[at], kept[at], shards.model[which],
         shards.spare[at],

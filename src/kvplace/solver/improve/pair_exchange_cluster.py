@@ -35,10 +35,10 @@ class Wide:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._first, self._second = subset_pairs(MOST, 2)
-        self._totals = np.empty((board.cluster.g, len(self._first), 3))
-        self._mobile: list[list[int]] = [[] for _ in range(board.cluster.g)]
+        self._totals = np.empty((board.instance.g, len(self._first), 3))
+        self._mobile: list[list[int]] = [[] for _ in range(board.instance.g)]
         board.changed.clear()
-        for g in range(board.cluster.g):
+        for g in range(board.instance.g):
             self._refresh(g)
 
     def _refresh(self, g: int) -> None:
@@ -57,7 +57,7 @@ class Wide:
         board = self._board
         option = board.option[j]
         assert option is not None
-        return option.degree == 1 and not (board.cluster.uneven[j] and option.copies > 1)
+        return option.degree == 1 and not (board.instance.is_uneven(j) and option.copies > 1)
 
     def exchanges(self, g: int, partners: Ints, goal: float, most: int) -> Iterator[list[Change]]:
         """Yield exchanges of a GPU with others that leave both below a pressure, the best first.
@@ -110,10 +110,12 @@ class Wide:
             Domains at most.
         """
         self._sync()
-        board, cluster = self._board, self._board.cluster
+        board, instance = self._board, self._board.instance
         option = board.option[j]
         assert option is not None
-        may = cluster.allowed[j] & (cluster.domain_of != cluster.domain_of[copy[0]])
+        may = instance.columns.allowed[j] & (
+            instance.columns.domain_of != instance.columns.domain_of[copy[0]]
+        )
         may[[g for other in board.where[j] for g in other]] = False
         partners = np.flatnonzero(may)
         if not len(partners):
@@ -123,9 +125,9 @@ class Wide:
         for g in copy:
             value = self._between(g, own, partners)[:, 0]
             subsets.append(value.argmin(axis=1))
-            row = np.full(cluster.g + 1, math.inf)
+            row = np.full(instance.g + 1, math.inf)
             row[partners] = value.min(axis=1)
-            rows.append(row[cluster.domains])
+            rows.append(row[instance.columns.domains])
         # A domain is worth what the last of its best GPUs gives the first shard.
         ranked = np.sort(rows[0], axis=1)[:, min(len(copy), rows[0].shape[1]) - 1]
         good = np.flatnonzero(ranked < goal)
@@ -142,7 +144,7 @@ class Wide:
         self, copy: tuple[int, ...], values: list[Floats], domain: int, goal: float
     ) -> list[int] | None:
         """Return a GPU of a domain for each shard, each the best that is left, or None."""
-        left = self._board.cluster.domains[domain].tolist()
+        left = self._board.instance.columns.domains[domain].tolist()
         seats: list[int] = []
         for i in range(len(copy)):
             worth = [(float(values[i][at]), h) for at, h in enumerate(left) if h not in seats]
@@ -156,7 +158,7 @@ class Wide:
         self, j: int, copy: tuple[int, ...], seats: list[int], backs: list[list[int]]
     ) -> list[Change]:
         """Return the changes of a trade; none where a model would meet itself or may not go."""
-        board, allowed = self._board, self._board.cluster.allowed
+        board, allowed = self._board, self._board.instance.columns.allowed
         where = tuple(tuple(sorted(seats)) if c == copy else c for c in board.where[j])
         changes: list[Change] = [(j, board.option[j], where)]
         moved: set[int] = set()
@@ -200,7 +202,7 @@ class Wide:
 
     def _changes(self, g: int, out: list[int], h: int, back: list[int]) -> list[Change]:
         """Return the changes of an exchange; none where a model would meet itself or may not go."""
-        board, allowed = self._board, self._board.cluster.allowed
+        board, allowed = self._board, self._board.instance.columns.allowed
         if any(j in board.members[h] or not allowed[j][h] for j in out):
             return []
         if any(j in board.members[g] or not allowed[j][g] for j in back):

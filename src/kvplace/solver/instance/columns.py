@@ -1,62 +1,93 @@
-"""The door between core's types and the arrays of the fleet-scale path.
-
-The order inside is the canonical one of `kvplace.solver.instance.lists`: what models and GPUs are
-decides it and, only between equals, their names.
-"""
+"""Columns: an instance as numpy arrays."""
 
 import math
-from array import array
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kvplace.core.placement import Assigned, Placement
-from kvplace.core.problem import Problem
-from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.instance.lists import load_placement
+from kvplace.solver.array_types import Bools, Floats, Ints
 
-__all__ = [
-    "Numbers",
-    "fluid_level",
-    "load_assignment",
-    "load_numbers",
-    "total",
-    "unload_assignment",
-]
+if TYPE_CHECKING:
+    from kvplace.solver.instance.instance import Instance
+
+__all__ = ["Columns", "OptionRows", "fluid_level", "largest", "total"]
 
 EXACT_TOTAL = 2**62
 """Byte sums of 64-bit integers stay exact below this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """A problem of undivided single replicas as arrays; index = position in canonical order.
+@dataclass(frozen=True, slots=True, eq=False)
+class OptionRows:
+    """The options of all models, one after the other, for arithmetic in floats.
 
     Parameters
     ----------
+    starts
+        (n + 1,) row of the first option of each model, and the end.
+    size, load, shards
+        (rows,) bytes and first KV load of a shard, and how many shards there are.
+    sure
+        (rows,) load that a shard is sure to have: none of uneven copies.
+    least
+        (rows,) bytes of a shard and of the KV that must be left, at least one.
+    """
+
+    starts: Ints
+    size: Floats
+    load: Floats
+    shards: Floats
+    sure: Floats
+    least: Floats
+
+    def padded(self, column: Floats, fill: float = math.inf) -> Floats:
+        """Return a column as one row per model, filled up where a model has fewer options."""
+        counts = np.diff(self.starts)
+        wide = np.full((len(counts), max(1, int(counts.max(initial=0)))), fill)
+        model = np.repeat(np.arange(len(counts)), counts)
+        wide[model, np.arange(len(column)) - self.starts[model]] = column
+        return wide
+
+
+class Columns:
+    """An instance as arrays that share its memory.
+
+    Parameters
+    ----------
+    instance
+        The instance.
+
+    Attributes
+    ----------
     size, keep
-        (n,) bytes resident per model, and bytes of KV that it must be left.
-    load
-        (n,) loads, times the objective's memory unit: KVPR = load / free bytes.
+        (rows,) bytes resident, and bytes of KV that must be left, per shard.
+    loads
+        (rows, load types, pressures) loads of a shard where copies carry even parts.
     memory
         (g,) usable bytes per GPU, descending.
     model_index, gpu_index
-        Position of each in the problem and in the fleet.
+        Position of each model in the problem, and of each GPU in the fleet.
+    kv
+        Number of pressures on KV memory; those on time follow.
     """
 
-    size: Ints
-    keep: Ints
-    load: Floats
-    memory: Ints
-    model_index: Ints
-    gpu_index: Ints
+    def __init__(self, instance: "Instance") -> None:
+        self._instance = instance
+        self.n, self.g, self.kv = instance.n, instance.g, instance.kv
+        self.size: Ints = np.frombuffer(instance.size, np.int64)
+        self.keep: Ints = np.frombuffer(instance.keep, np.int64)
+        self.loads: Floats = np.frombuffer(instance.loads, np.float64).reshape(
+            len(self.size), instance.types, instance.pressures
+        )
+        self.memory: Ints = np.frombuffer(instance.memory, np.int64)
+        self.model_index: Ints = np.frombuffer(instance.model_index, np.int64)
+        self.gpu_index: Ints = np.frombuffer(instance.gpu_index, np.int64)
 
     @property
-    def n(self) -> int:
-        """Number of models."""
-        return len(self.size)
+    def load(self) -> Floats:
+        """(n,) loads of undivided models under one pressure."""
+        return self.loads.reshape(-1)
 
     @property
     def hottest(self) -> int:
@@ -66,61 +97,67 @@ class Numbers:
         alone = np.where(fits, self.load / np.where(fits, room, 1), np.inf)
         return int(self.model_index[alone.argmax()])
 
-    @property
-    def g(self) -> int:
-        """Number of GPUs."""
-        return len(self.memory)
+    @cached_property
+    def type_of(self) -> Ints:
+        """(g,) load type per GPU."""
+        found = self._instance.type_of
+        return np.array(found or [0] * self.g, dtype=np.int64)
+
+    @cached_property
+    def domain_of(self) -> Ints:
+        """(g,) link domain per GPU."""
+        found = self._instance.domain_of
+        return np.array(found or range(self.g), dtype=np.int64)
+
+    @cached_property
+    def domains(self) -> Ints:
+        """(d, w) GPUs of each link domain, filled up with g."""
+        order = np.argsort(self.domain_of, kind="stable")
+        counts = np.bincount(self.domain_of)
+        domains = np.full((len(counts), int(counts.max())), self.g, dtype=np.int64)
+        starts = np.cumsum(counts) - counts
+        column = np.arange(self.g) - np.repeat(starts, counts)
+        domains[self.domain_of[order], column] = order
+        return domains
+
+    @cached_property
+    def masks(self) -> list[Bools]:
+        """Sets of GPUs, each (g,), that models may run on."""
+        masks = [np.frombuffer(mask, np.bool_) for mask in self._instance.masks]
+        return masks or [np.ones(self.g, dtype=bool)]
+
+    @cached_property
+    def mask_of(self) -> Ints:
+        """(n,) which of `masks` is that of each model."""
+        found = self._instance.mask_of
+        return np.array(found, dtype=np.int64) if found else np.zeros(self.n, dtype=np.int64)
+
+    @cached_property
+    def allowed(self) -> list[Bools]:
+        """Per model, (g,) where it may run; models of which the same is asked share one array."""
+        return [self.masks[at] for at in self.mask_of.tolist()]
+
+    @cached_property
+    def rows(self) -> OptionRows:
+        """The options for arithmetic in floats."""
+        instance = self._instance
+        starts = np.array(instance.starts, dtype=np.int64)
+        copies = np.array(instance.copies, dtype=np.float64)
+        load = self.loads[:, 0, 0].copy()
+        uneven = np.zeros(self.n, dtype=bool)
+        uneven[list(instance.uneven or ())] = True
+        unsure = np.repeat(uneven, np.diff(starts)) & (copies > 1)
+        return OptionRows(
+            starts,
+            self.size.astype(np.float64),
+            load,
+            np.array(instance.degree, dtype=np.float64) * copies,
+            np.where(unsure, 0.0, load),
+            self.size.astype(np.float64) + np.maximum(1, self.keep),
+        )
 
 
-def load_numbers(problem: Problem) -> Numbers:
-    """Turn a problem into arrays."""
-    gpus = problem.fleet.gpus
-    size = np.frombuffer(problem.undivided_bytes, np.int64)
-    keep = np.frombuffer(problem.min_kv_bytes, np.int64)
-    load = np.array(problem.loads) * float(problem.goal.memory_unit_bytes)
-    memory = np.fromiter((gpu.usable_bytes for gpu in gpus), np.int64, len(gpus))
-    order = _canonical((-load, -size, -keep), problem.names.__getitem__)
-    gpu_order = _canonical((-memory,), lambda g: gpus[g].id)
-    return Numbers(size[order], keep[order], load[order], memory[gpu_order], order, gpu_order)
-
-
-def load_assignment(problem: Problem, numbers: Numbers, placement: Placement) -> Ints:
-    """Turn a placement of undivided single replicas into the GPU of each model."""
-    return np.array(load_placement(problem, numbers, placement))
-
-
-def unload_assignment(problem: Problem, numbers: Numbers, gpu_of: Ints) -> Placement:
-    """Turn the GPU of each model into a placement."""
-    real = np.empty(numbers.n, dtype=np.int64)
-    real[numbers.model_index] = numbers.gpu_index[gpu_of]
-    ids = [gpu.id for gpu in problem.fleet.gpus]
-    return Placement(Assigned(problem.names, ids, array("q", real.tobytes())))
-
-
-def _canonical(keys: tuple[NDArray[np.generic], ...], name: Callable[[int], str]) -> Ints:
-    """Return the order by the keys, the first one first, and by name between equals."""
-    order = np.argsort(keys[0])  # most often enough: what ties is put in order next
-    tied = _ties(keys[:1], order)
-    among = np.flatnonzero(np.concatenate([[False], tied]) | np.concatenate([tied, [False]]))
-    held = order[among]
-    order[among] = held[np.lexsort([key[held] for key in keys[::-1]])]
-    same = _ties(keys, order)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8)))
-    for first, last in edges.reshape(-1, 2):
-        order[first : last + 1] = sorted(order[first : last + 1].tolist(), key=name)
-    return order.astype(np.int64)
-
-
-def _ties(keys: Sequence[NDArray[np.generic]], order: Ints) -> NDArray[np.bool_]:
-    """Return for each but the first in an order whether it equals the one before."""
-    same = np.ones(max(0, len(order) - 1), dtype=bool)
-    for key in keys:
-        ranked = key[order]
-        same &= ranked[1:] == ranked[:-1]
-    return same
-
-
-def _largest(values: Floats, count: int) -> Ints:
+def largest(values: Floats, count: int) -> Ints:
     """Return the positions of the largest values, the largest first, equals as they come."""
     if count < 1:
         return np.zeros(0, dtype=np.int64)
@@ -133,26 +170,26 @@ def _largest(values: Floats, count: int) -> Ints:
 
 
 def total(whole: Ints) -> int:
-    """Return the exact sum of whole numbers."""
+    """Return the exact sum of whole columns."""
     exact = int(np.abs(whole).max(initial=0)) * len(whole) < EXACT_TOTAL
     return int(whole.sum() if exact else whole.sum(dtype=object))
 
 
-def fluid_level(numbers: Numbers) -> float:
+def fluid_level(columns: Columns) -> float:
     """Return the KVPR that all GPUs would have together, the hottest models apart.
 
     Models whose KVPR alone on a GPU is above the level of what remains take a GPU each, the
     largest first; the level is what the others come to, were they fluid. A start and a
     target, not a bound.
     """
-    alone = numbers.load / np.maximum(float(numbers.memory[0]) - numbers.size, 1.0)
-    hottest = _largest(alone, min(numbers.g - 1, numbers.n))
-    taken_load = np.concatenate([[0.0], np.cumsum(numbers.load[hottest])])
-    room = numbers.memory[: len(hottest)] - numbers.size[hottest]
+    alone = columns.load / np.maximum(float(columns.memory[0]) - columns.size, 1.0)
+    hottest = largest(alone, min(columns.g - 1, columns.n))
+    taken_load = np.concatenate([[0.0], np.cumsum(columns.load[hottest])])
+    room = columns.memory[: len(hottest)] - columns.size[hottest]
     taken_room = np.concatenate([[0.0], np.cumsum(room.astype(np.float64))])
-    free = float(numbers.memory.sum(dtype=np.float64) - numbers.size.sum(dtype=np.float64))
+    free = float(columns.memory.sum(dtype=np.float64) - columns.size.sum(dtype=np.float64))
     left = np.maximum(free - taken_room, 1.0)
-    level = np.maximum(math.fsum(numbers.load) - taken_load, 0.0) / left
+    level = np.maximum(math.fsum(columns.load) - taken_load, 0.0) / left
     next_alone = np.concatenate([alone[hottest], [0.0]])
     below = np.flatnonzero(next_alone <= level)
     return float(level[below[0]]) if len(below) else float(level.min())

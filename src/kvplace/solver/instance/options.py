@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from kvplace.solver.array_types import Bools, Floats, Ints
-from kvplace.solver.instance.cluster import Cluster, Option
+from kvplace.solver.instance.instance import Instance, Option
 
 __all__ = ["Chooser"]
 
@@ -23,20 +23,21 @@ class Chooser:
 
     Parameters
     ----------
-    cluster
+    instance
         The problem; each model has an option.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
-        rows = cluster.rows
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        rows = instance.columns.rows
         self._size = rows.padded(rows.size)
         self._load = rows.padded(rows.load, 0.0)
         self._sure = rows.padded(rows.sure, 0.0)
         self._shards = rows.padded(rows.shards)
         self._least = rows.padded(rows.least)
-        largest = [float(cluster.memory[mask].max(initial=0)) for mask in cluster.masks]
-        self.largest: Floats = np.array(largest)[cluster.mask_of]
+        columns = instance.columns
+        largest = [float(columns.memory[mask].max(initial=0)) for mask in columns.masks]
+        self.largest: Floats = np.array(largest)[instance.columns.mask_of]
 
     def room(self, target: float) -> tuple[Floats, Floats, Bools]:
         """Return per option the room of a shard and of all shards at a target, and which fit."""
@@ -53,7 +54,7 @@ class Chooser:
 
     def caps(self) -> list[float]:
         """Return the sizes of shard worth aiming at: parts of the largest GPU, and other GPUs."""
-        sizes = np.unique(self.cluster.memory)[::-1].tolist()
+        sizes = np.unique(self.instance.columns.memory)[::-1].tolist()
         return [*(share * sizes[0] for share in SHARES), *(0.97 * size for size in sizes[1:6])]
 
     def pick(self, target: float, cap: float) -> list[Option]:
@@ -66,4 +67,4 @@ class Chooser:
         whole = np.where(large, whole + each * 1e6, whole)
         whole = np.where(fit, whole, np.where(np.isfinite(each), each * 1e12, math.inf))
         chosen: Ints = whole.argmin(axis=1)
-        return [row[at] for row, at in zip(self.cluster.options, chosen.tolist(), strict=True)]
+        return [row[at] for row, at in zip(self.instance.options, chosen.tolist(), strict=True)]

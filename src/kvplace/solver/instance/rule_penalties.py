@@ -6,22 +6,18 @@ refused.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from kvplace.solver.instance.penalties.places import penalty as places_penalty
 from kvplace.solver.instance.penalties.registry import penalty_kinds
 from kvplace.solver.instance.penalties.resource import resource_penalty
 from kvplace.solver.instance.penalties.tracker import Copies, Ground, MakeTracker
 
-if TYPE_CHECKING:
-    from kvplace.solver.instance.cluster import Cluster
-
 __all__ = ["Blueprint", "Copies", "Costs", "blueprints"]
 
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """How the tracker of one rule is made, its arrays shared by all boards of a cluster.
+    """How the tracker of one rule is made, its arrays shared by all assignments of an instance.
 
     Parameters
     ----------
@@ -41,21 +37,21 @@ class Blueprint:
     labels: Sequence[int]
 
 
-def blueprints(cluster: "Cluster") -> list[Blueprint]:
-    """Return how the trackers of all rules and capacities of a cluster are made."""
-    problem = cluster.problem
-    found = []
+def blueprints(ground: Ground, models: Sequence[int]) -> list[Blueprint]:
+    """Return how the trackers of all rules and capacities of a problem are made.
+
+    Parameters
+    ----------
+    ground
+        What they are made from.
+    models
+        (n,) position of each model in the problem.
+    """
+    problem, found = ground.problem, []
+    number = {problem.names[i]: j for j, i in enumerate(models)}
     places: dict[object, tuple[Sequence[int], MakeTracker]] = {}
-    topologies: dict[str, list[int]] = {}
-
-    def topology(key: str) -> list[int]:
-        if key not in topologies:
-            topologies[key] = cluster.topology(key).tolist()
-        return topologies[key]
-
-    ground = Ground(problem, cluster.gpu_ids, topology, cluster.allowed)
     for rule in problem.rules:
-        concerned = [cluster.model_at[name] for name in rule.concerned(problem.index_of)]
+        concerned = [number[name] for name in rule.concerned(problem.index_of)]
         if rule.gpu_by_gpu:
             key = (rule.kind, rule.named_places)
             if key not in places:
@@ -65,7 +61,7 @@ def blueprints(cluster: "Cluster") -> list[Blueprint]:
             labels, make = penalty_kinds()[rule.kind](rule, ground, concerned)
         found.append(Blueprint(make, concerned, rule.soft or 0, labels))
     for resource, scope in problem.resource_scopes.items():
-        taken = [problem.models[i].resources.get(resource, 0.0) for i in cluster.model_index]
+        taken = [problem.models[i].resources.get(resource, 0.0) for i in models]
         concerned = [j for j, amount in enumerate(taken) if amount]
         labels, make = resource_penalty(resource, scope, ground, taken)
         found.append(Blueprint(make, concerned, 0, labels))
@@ -73,7 +69,7 @@ def blueprints(cluster: "Cluster") -> list[Blueprint]:
 
 
 class Costs:
-    """All rules of a cluster.
+    """All rules of an instance.
 
     Parameters
     ----------
@@ -83,7 +79,7 @@ class Costs:
         Positions in `plans` of those that speak of each model.
     """
 
-    def __init__(self, plans: list[Blueprint], of: list[list[int]]) -> None:
+    def __init__(self, plans: Sequence[Blueprint], of: list[list[int]]) -> None:
         self.trackers = [plan.make() for plan in plans]
         self._of = of
         tiers = sorted({plan.tier for plan in plans})

@@ -13,7 +13,7 @@ import numpy as np
 from kvplace.solver.assignment.cluster import Board
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import place_model
-from kvplace.solver.instance.cluster import Option
+from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.options import Chooser
 
 __all__ = ["Packer"]
@@ -39,11 +39,11 @@ class Packer:
 
     def __init__(self, chooser: Chooser, seed: int, watch: Watch) -> None:
         self._chooser = chooser
-        self._cluster = chooser.cluster
+        self._instance = chooser.instance
         self._chance = random.Random(seed)  # noqa: S311 - a search, not a secret
         self._watch = watch
-        self._memory: list[int] = self._cluster.memory.tolist()
-        self._trouble = [1.0] * self._cluster.n
+        self._memory: list[int] = self._instance.memory.tolist()
+        self._trouble = [1.0] * self._instance.n
 
     def pack(self, start: Board, target: float, rounds: int) -> tuple[Board | None, int]:
         """Make an assignment at or below a target from another.
@@ -90,7 +90,7 @@ class Packer:
         """Return per model the options of which a shard fits at a target, least room first."""
         _, whole, fit = self._chooser.room(target)
         found = []
-        for j, options in enumerate(self._cluster.options):
+        for j, options in enumerate(self._instance.options):
             rows = [(float(whole[j, at]), o) for at, o in enumerate(options) if fit[j, at]]
             found.append(sorted(rows, key=lambda row: (row[0], row[1].degree)))
         return found
@@ -109,7 +109,7 @@ class Packer:
             options = [option for _, option in feasible[j]]
             if copies and board.option[j] not in options:
                 board.apply([(j, None, ())])
-        return {j for j in range(self._cluster.n) if not _whole(board, j)}
+        return {j for j in range(self._instance.n) if not _whole(board, j)}
 
     def _option(self, board: Board, j: int, feasible: list[tuple[float, Option]]) -> Option | None:
         """Return how a model is to be split: as it is, or most often what takes least room."""
@@ -129,7 +129,7 @@ class Packer:
         """Make room for one copy of a model and place it; return the models pushed out."""
         need = option.size + option.load / target
         held = {g for copy in board.where[j] for g in copy}
-        allowed = self._cluster.allowed[j]
+        allowed = self._instance.columns.allowed[j]
         # GPUs of one size that hold the same models are many, as with all ranks of a copy.
         known: dict[object, tuple[float, tuple[int, ...]] | None] = {}
         choices = []
@@ -157,11 +157,11 @@ class Packer:
 
     def _domains(self, j: int) -> list[list[int]]:
         """Return some link domains in which a model may run, or single GPUs alike."""
-        cluster = self._cluster
-        found = np.unique(cluster.domain_of[cluster.allowed[j]]).tolist()
+        instance = self._instance
+        found = np.unique(instance.columns.domain_of[instance.columns.allowed[j]]).tolist()
         if len(found) > DOMAINS:
             found = self._chance.sample(found, DOMAINS)
-        return [[g for g in cluster.domains[d].tolist() if g < cluster.g] for d in found]
+        return [[g for g in instance.columns.domains[d].tolist() if g < instance.g] for d in found]
 
     def _cheapest(
         self, board: Board, g: int, need: float, target: float
@@ -212,7 +212,7 @@ class Packer:
     def _stir(self, board: Board, target: float) -> None:
         """Move a few models to other seats at random."""
         for _ in range(5):
-            j = self._chance.randrange(self._cluster.n)
+            j = self._chance.randrange(self._instance.n)
             option, copies = board.option[j], board.where[j]
             if option is None or not copies:
                 continue

@@ -11,7 +11,7 @@ from kvplace.solver.assignment.lists import State
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.model_sets import Configuration, Verdict
 from kvplace.solver.exact.set_cover import Answer, decide_cover
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["regroup"]
 
@@ -79,7 +79,7 @@ def _refill(state: State, gpus: list[int], target: float, nodes: int, watch: Wat
     """Place the models of some GPUs anew so that each is at or below the target."""
     arrays = state.arrays
     models = [j for g in gpus for j in state.members[g]]
-    part = Arrays(
+    part = Instance.undivided(
         size=[arrays.size[j] for j in models],
         keep=[arrays.keep[j] for j in models],
         load=[arrays.load[j] for j in models],

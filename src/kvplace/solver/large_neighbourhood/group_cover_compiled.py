@@ -15,7 +15,7 @@ from kvplace.solver.assignment.lists import State
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.model_sets import Verdict
 from kvplace.solver.exact.set_cover_kernel import MOST_MODELS, tight_cover
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 __all__ = ["squeeze"]
 
@@ -106,7 +106,7 @@ def _lower(
 class _Loss:
     """What GPUs lose of their worth at the prices of a verdict."""
 
-    def __init__(self, arrays: Arrays, verdict: Verdict) -> None:
+    def __init__(self, arrays: Instance, verdict: Verdict) -> None:
         self.prices = verdict.prices
         self.memory = sorted(set(arrays.memory))
         self.worths = verdict.worths

@@ -9,7 +9,7 @@ import numpy as np
 from kvplace.solver.assignment.lists import State
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.pair_exchange import Exchanger
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 from kvplace.solver.large_neighbourhood.bin_completion import hot_gpu, refill
 
 __all__ = ["iterate", "level", "most_free_first", "settle"]
@@ -21,7 +21,7 @@ REFILLED = 4
 """One kick in so many refills the hottest GPU, where a hot model is what makes it so."""
 
 
-def most_free_first(arrays: Arrays, keys: Sequence[float]) -> list[int] | None:
+def most_free_first(arrays: Instance, keys: Sequence[float]) -> list[int] | None:
     """Give each model, by falling key, to the GPU where the KVPR after it is least.
 
     Longest processing time first (Graham, SIAM J. Appl. Math. 17, 1969) for this ratio; ties go

@@ -11,7 +11,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.pair_exchange_cluster import Wide
-from kvplace.solver.instance.cluster import Option
+from kvplace.solver.instance.instance import Option
 
 __all__ = ["rebuild"]
 
@@ -84,7 +84,7 @@ def _round(board: Board, chance: random.Random) -> bool:
         for j, copies in taken.items()
     )
     options = {j: option for j, option, _ in before if option is not None}
-    options |= {j: chance.choice(board.cluster.options[j]) for j in lost}
+    options |= {j: chance.choice(board.instance.options[j]) for j in lost}
     options |= {first: promoted[1]} if promoted else {}
     for j in models:
         if j in options and not board.where[j] and j != first and chance.random() < RESPLIT:
@@ -107,7 +107,7 @@ def _round(board: Board, chance: random.Random) -> bool:
 
 def _other_split(board: Board, j: int, now: Option, chance: random.Random) -> Option:
     """Return an option of another degree, of the least load per shard not above the present."""
-    others = [o for o in board.cluster.options[j] if o.degree != now.degree]
+    others = [o for o in board.instance.options[j] if o.degree != now.degree]
     near = [o for o in others if o.copies <= now.copies]
     return chance.choice(near or others or [now])
 
@@ -127,19 +127,23 @@ def _centre(board: Board, chance: random.Random) -> int:
     """Return the GPU around which to empty: the hottest, or any where something is broken."""
     if not board.missing and board.costs.broken <= 0:
         return int(board.kvpr.argmax())
-    return chance.randrange(board.cluster.g)
+    return chance.randrange(board.instance.g)
 
 
 def _group(board: Board, centre: int, chance: random.Random) -> list[int]:
     """Return the centre, some of its link domain, and some of the coldest and of any."""
-    cluster = board.cluster
-    near = [int(g) for g in cluster.domains[cluster.domain_of[centre]] if g < cluster.g]
+    instance = board.instance
+    near = [
+        int(g)
+        for g in instance.columns.domains[instance.columns.domain_of[centre]]
+        if g < instance.g
+    ]
     chance.shuffle(near)
-    cold = np.argsort(board.kvpr, kind="stable")[: max(4, cluster.g // 3)].tolist()
+    cold = np.argsort(board.kvpr, kind="stable")[: max(4, instance.g // 3)].tolist()
     chosen = {centre, *near[: chance.randint(0, 3)]}
     for _ in range(chance.randint(1, 5)):
         chosen.add(int(chance.choice(cold)))
-    chosen.add(chance.randrange(cluster.g))
+    chosen.add(chance.randrange(instance.g))
     return sorted(chosen)
 
 
@@ -164,7 +168,7 @@ def _promoted(
     now = board.option[j]
     assert now is not None
     more = [
-        o for o in board.cluster.options[j]
+        o for o in board.instance.options[j]
         if o.degree == now.degree and now.copies < o.copies <= now.copies + 2
     ]  # fmt: skip
     if more and chance.random() < 0.5:
@@ -176,13 +180,13 @@ def _promoted(
 
 def _domain(board: Board, j: int, chance: random.Random) -> list[int]:
     """Return the GPUs of a link domain in which a model may have one more copy."""
-    cluster = board.cluster
+    instance = board.instance
     held = {g for copy in board.where[j] for g in copy}
-    free = [g for g in np.flatnonzero(cluster.allowed[j]).tolist() if g not in held]
-    largest = [g for g in free if cluster.memory[g] >= cluster.memory[free].max()]
+    free = [g for g in np.flatnonzero(instance.columns.allowed[j]).tolist() if g not in held]
+    largest = [g for g in free if instance.columns.memory[g] >= instance.columns.memory[free].max()]
     chosen = chance.choice(largest if chance.random() < 0.5 else free) if free else 0
-    gpus = cluster.domains[cluster.domain_of[chosen]]
-    return [int(g) for g in gpus if g < cluster.g]
+    gpus = instance.columns.domains[instance.columns.domain_of[chosen]]
+    return [int(g) for g in gpus if g < instance.g]
 
 
 def _taken(

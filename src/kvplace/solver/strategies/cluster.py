@@ -20,7 +20,7 @@ from kvplace.solver.construct.target_search import construct
 from kvplace.solver.exact.enumerate import Enumeration
 from kvplace.solver.improve.descent import drop_copies, level, settle
 from kvplace.solver.improve.pair_exchange_cluster import Wide
-from kvplace.solver.instance.cluster import Cluster
+from kvplace.solver.instance.door import load_copies, load_instance
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.large_neighbourhood.ejection import Packer
 from kvplace.solver.large_neighbourhood.ruin_and_recreate import rebuild
@@ -91,8 +91,9 @@ class General:
     def __init__(
         self, problem: Problem, *, gap: float, seed: int, iterations: int | None, watch: Watch
     ) -> None:
-        self.cluster = Cluster(problem)
-        self.chooser = Chooser(self.cluster)
+        self._problem = problem
+        self.instance = load_instance(problem)
+        self.chooser = Chooser(self.instance)
         self._fluid = FluidBound(self.chooser)
         self._low = self._fluid.value
         self._searched = False
@@ -138,7 +139,7 @@ class General:
         self.steps = settle(self.board, self._watch, limit)
         if self.steps >= limit:
             return True
-        self.steps += level(self.board, self._watch, STEPS + 10 * self.cluster.g)
+        self.steps += level(self.board, self._watch, STEPS + 10 * self.instance.g)
         return False
 
     def improve(self, given: Placement, tolerance: float, margin: float) -> bool:
@@ -157,13 +158,13 @@ class General:
         if not board.valid:
             return False
         self.board = board
-        board.spare = margin * self.cluster.memory.astype(np.float64)
-        if self.cluster.n * self.cluster.g > LARGE:
+        board.spare = margin * self.instance.columns.memory.astype(np.float64)
+        if self.instance.n * self.instance.g > LARGE:
             self._exchange_many(board, tolerance)
         self.steps += settle(board, self._watch, min(STEPS, self._left), tolerance=tolerance)
         if self._spent:
             return True
-        most = STEPS + 10 * self.cluster.g
+        most = STEPS + 10 * self.instance.g
         self.steps += level(board, self._watch, most, max(tolerance, LEVEL_GAIN))
         return False
 
@@ -191,8 +192,8 @@ class General:
     @property
     def bound(self) -> Bound:
         """The best bound, certified where it does not rest on a search."""
-        levels = self._levels.certified() if self._levels is not None else None
-        fluid = levels or self._fluid.certified()
+        levels = self._levels.certified(self._problem) if self._levels is not None else None
+        fluid = levels or self._fluid.certified(self._problem)
         kept = self.board is not None and not any(self.board.flaws)
         if self._searched and not (kept and self._low <= fluid.value):
             return Bound(self._low, "search")
@@ -204,11 +205,11 @@ class General:
 
     def _board_of(self, given: Placement) -> Board:
         """Return the board of a placement; a model that is where it may not be is taken off."""
-        board = Board(self.cluster, self.cluster.load(given))
+        board = Board(self.instance, load_copies(self._problem, self.instance, given))
         board.apply(
             (j, None, ())
             for j, copies in enumerate(board.where)
-            if not all(self.cluster.allowed[j][g] for copy in copies for g in copy)
+            if not all(self.instance.columns.allowed[j][g] for copy in copies for g in copy)
         )
         return board
 
@@ -217,7 +218,7 @@ class General:
         boards = []
         if given is not None:
             boards.append(self._board_of(given))
-        large = self.cluster.n * self.cluster.g > LARGE
+        large = self.instance.n * self.instance.g > LARGE
         configured = self._configured_in_time() if large else None
         if configured is not None:
             boards.append(configured)
@@ -249,7 +250,7 @@ class General:
         """Return what the configuration program on levels of size makes of it, if valid."""
         from kvplace.solver.construct.from_configurations import Configurer  # noqa: PLC0415 - HiGHS: only here
 
-        few = self.cluster.n <= MANY
+        few = self.instance.n <= MANY
         if few:
             self._raise_bound(None)
         self._watch.tell("configure", bound=self._low)
@@ -265,9 +266,9 @@ class General:
         """Improve the mobile shards by compiled kernels, and what is not by itself, in turn."""
         from kvplace.solver.improve.movable_shards import Regions, improve_mobile  # noqa: PLC0415 - numba
 
-        regions = Regions(self.cluster)
-        effort = min(max(WORK / self.cluster.g, LEAST_EFFORT), MOST_EFFORT)
-        wide = Wide(board) if self.cluster.g <= WIDE_GPUS else None
+        regions = Regions(self.instance)
+        effort = min(max(WORK / self.instance.g, LEAST_EFFORT), MOST_EFFORT)
+        wide = Wide(board) if self.instance.g <= WIDE_GPUS else None
         level_, turns = max(self._low, 1e-300), 1 if wide else AT_ONCE
         for turn in range(TURNS):
             before = board.worst()
@@ -287,9 +288,9 @@ class General:
 
     def _enumerate(self, board: Board) -> bool:
         """Look at every way to place a tiny cluster; whether none was left out."""
-        if self.cluster.n * self.cluster.g > TINY or self._closed(board):
+        if self.instance.n * self.instance.g > TINY or self._closed(board):
             return False
-        exhausted = Enumeration(self.cluster)
+        exhausted = Enumeration(self.instance)
         worst = (0.0, *[math.inf] * len(board.costs.vector))
         exhausted.run(
             board.flaws if board.valid else worst,
@@ -303,7 +304,7 @@ class General:
     def _search(self, board: Board) -> None:
         """Improve a board in place with growing effort."""
         watch = self._watch
-        if self.cluster.n > MANY:
+        if self.instance.n > MANY:
             return
         packer = Packer(self.chooser, self._seed, watch)
         timed = watch.left < math.inf or self._iterations is not None
@@ -316,7 +317,7 @@ class General:
             seed = self._seed + pass_
             self.steps += rebuild(board, target, ROUNDS << pass_, seed, watch, self._left)
             if board.valid:
-                self._squeeze(board, packer, (PACKED + 8 * self.cluster.n) << pass_)
+                self._squeeze(board, packer, (PACKED + 8 * self.instance.n) << pass_)
 
     def _raise_bound(self, board: Board | None) -> None:
         """Ask the configuration program by levels, once."""
@@ -354,5 +355,5 @@ class General:
     def _balance(self, board: Board) -> None:
         """Balance what the maximum leaves open, and stop copies that bring nothing."""
         self._watch.tell("balance", board.worst(), self._low)
-        self.steps += level(board, self._watch, STEPS + 10 * self.cluster.g)
+        self.steps += level(board, self._watch, STEPS + 10 * self.instance.g)
         drop_copies(board, self._watch)

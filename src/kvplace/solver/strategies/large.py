@@ -15,7 +15,7 @@ from kvplace.solver.assignment.packed import Packing, pack_rows
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
 from kvplace.solver.improve.parallel_pairs import WIDE, Improver
-from kvplace.solver.instance.columns import Numbers, fluid_level, total
+from kvplace.solver.instance.columns import Columns, fluid_level, total
 from kvplace.solver.kernels import Crew
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ PATIENCE, TIMED_PATIENCE = 0.5, 2.0
 time limit."""
 
 
-def scale_bound(numbers: Numbers) -> Bound:
+def scale_bound(numbers: Columns) -> Bound:
     """Return the better of the fluid and the single-model bound, not yet certified."""
     free = total(numbers.memory) - total(numbers.size)
     fluid = math.fsum(numbers.load) / free if free > 0 else math.inf
@@ -54,7 +54,7 @@ def scale_bound(numbers: Numbers) -> Bound:
 
 
 def solve_at_scale(
-    numbers: Numbers,
+    numbers: Columns,
     bound: Bound,
     *,
     given: Ints | None,
@@ -118,7 +118,7 @@ def solve_at_scale(
 
 
 def refine_at_scale(
-    numbers: Numbers,
+    numbers: Columns,
     bound: Bound,
     given: Ints,
     *,
@@ -166,7 +166,7 @@ def refine_at_scale(
     return packing.gpu_of(numbers.n), improver.limited, improver.exchanges
 
 
-def _effort(numbers: Numbers) -> float:
+def _effort(numbers: Columns) -> float:
     """Return the pairs to look at per GPU, more where a pair has fewer subsets to look at."""
     k = numbers.n / numbers.g
     subsets = min(1 + k + k * (k - 1) / 2 + k * (k - 1) * (k - 2) / 6, WIDE)
@@ -175,7 +175,7 @@ def _effort(numbers: Numbers) -> float:
 
 
 def _start(
-    numbers: Numbers, bound: Bound, level: float, given: Ints | None, watch: Watch
+    numbers: Columns, bound: Bound, level: float, given: Ints | None, watch: Watch
 ) -> Packing | None:
     """Return the best start: most room first, and first fit where that fails or few share."""
     found = most_room_first(numbers, level)
@@ -191,12 +191,12 @@ def _start(
     )
 
 
-def _sparse(numbers: Numbers) -> bool:
+def _sparse(numbers: Columns) -> bool:
     """Whether so few models share a GPU that exchanges cannot fill it, and memory lies waste."""
     return numbers.n <= FEW * numbers.g
 
 
-def _prices(numbers: Numbers, packing: Packing, low: float, watch: Watch) -> "Prices | None":
+def _prices(numbers: Columns, packing: Packing, low: float, watch: Watch) -> "Prices | None":
     """Ask the configuration program by levels for a better bound, where that can pay."""
     if not _sparse(numbers) or low <= 0:
         return None

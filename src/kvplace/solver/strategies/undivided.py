@@ -17,7 +17,7 @@ from kvplace.solver.assignment.lists import State
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.improve.moves_and_swaps import balance, lower_maximum
-from kvplace.solver.instance.lists import Arrays
+from kvplace.solver.instance.instance import Instance
 
 if TYPE_CHECKING:
     from kvplace.solver.column_generation.model_sets import Configuration
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Portfolio"]
 
-FindBound = Callable[[Problem, Arrays, float, float, Watch], Bound | None]
+FindBound = Callable[[Problem, Instance, float, float, Watch], Bound | None]
 
 QUICK_MODELS = 80
 """Up to so many models the configuration program is asked before any search."""
@@ -102,7 +102,7 @@ class Portfolio:
     def __init__(
         self,
         problem: Problem,
-        arrays: Arrays,
+        arrays: Instance,
         bound: Bound,
         *,
         gap: float,

@@ -1,0 +1,255 @@
+"""Instance: a problem as numbers, made once; what every search, bound and proof works on.
+
+Models and GPUs are numbers in a canonical order that depends on what they are and, only between
+equals, on their names; so the order of the input cannot change the plan. A model has one row per
+option, one way to split and copy it; an undivided model has one. A row carries a load for every
+pressure on a GPU: first those on its KV memory, where the pressure is load / free bytes, then those
+on its time, where the load is the pressure. The pressure of a GPU is the largest.
+"""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kvplace.solver.instance.rule_penalties import Blueprint, Copies
+
+if TYPE_CHECKING:
+    from kvplace.solver.array_types import Floats, Ints
+    from kvplace.solver.instance.columns import Columns
+
+__all__ = ["Copies", "Instance", "Option", "Uneven"]
+
+Loads = tuple[tuple[float, ...], ...]
+"""Loads of a shard, by load type of the GPU and by pressure."""
+
+
+class Option(NamedTuple):
+    """One way to split and copy a model.
+
+    Parameters
+    ----------
+    row
+        Its row in the instance.
+    degree, copies
+        Tensor parallel degree and number of copies.
+    size, keep
+        Bytes resident and bytes of KV to be left, per shard.
+    loads
+        Per shard where copies carry even parts, by load type of the GPU and by pressure.
+    """
+
+    row: int
+    degree: int
+    copies: int
+    size: int
+    keep: int
+    loads: Loads
+
+    @property
+    def shards(self) -> int:
+        """Shards of all copies together."""
+        return self.degree * self.copies
+
+    @property
+    def load(self) -> float:
+        """The first KV load: the only one where there is one pressure."""
+        return self.loads[0][0]
+
+
+class Uneven(NamedTuple):
+    """How the demand of a model is divided over copies that carry uneven parts.
+
+    Parameters
+    ----------
+    load
+        (pressures on KV memory,) of its whole demand on one undivided copy.
+    part
+        Part of a copy's load that each rank carries, by degree.
+    """
+
+    load: tuple[float, ...]
+    part: dict[int, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """A problem as numbers.
+
+    Parameters
+    ----------
+    starts
+        (n + 1,) row of the first option of each model, and the end.
+    degree, copies
+        (rows,) tensor parallel degree and number of copies.
+    size, keep
+        (rows,) bytes resident, and bytes of KV that must be left, per shard.
+    loads
+        (rows x load types x pressures,) loads of a shard where copies carry even parts; those on
+        KV memory times the objective's memory unit, so that pressure = load / free bytes.
+    memory
+        (g,) usable bytes per GPU, descending.
+    model_index, gpu_index
+        Position of each model in the problem, and of each GPU in the fleet.
+    kv, time
+        Number of pressures on KV memory and on time.
+    type_of
+        (g,) load type per GPU: GPUs of one type carry the same load of a shard. Empty where
+        there is one type.
+    domain_of
+        (g,) link domain per GPU. Empty where every GPU is one of its own.
+    kind_of
+        (g,) number per GPU, the same for GPUs that nothing but their names tells apart. Empty
+        where nobody asks.
+    masks, mask_of
+        Sets of GPUs, a byte per GPU, and (n,) which of them each model may run on; both empty
+        where every model may run anywhere.
+    uneven
+        Models whose copies carry uneven parts.
+    blueprints
+        How the trackers of its rules are made.
+    """
+
+    starts: Sequence[int]
+    degree: "array[int]"
+    copies: "array[int]"
+    size: "array[int]"
+    keep: "array[int]"
+    loads: "array[float]"
+    memory: "array[int]"
+    model_index: "array[int]"
+    gpu_index: "array[int]"
+    kv: int = 1
+    time: int = 0
+    type_of: Sequence[int] = ()
+    domain_of: Sequence[int] = ()
+    kind_of: Sequence[int] = ()
+    masks: tuple[bytes, ...] = ()
+    mask_of: Sequence[int] = ()
+    uneven: dict[int, Uneven] | None = None
+    blueprints: tuple[Blueprint, ...] = ()
+
+    @classmethod
+    def undivided(
+        cls,
+        size: "Sequence[int] | Ints",
+        keep: "Sequence[int] | Ints",
+        load: "Sequence[float] | Floats",
+        memory: "Sequence[int] | Ints",
+        model_index: "Sequence[int] | Ints",
+        gpu_index: "Sequence[int] | Ints",
+    ) -> "Instance":
+        """Return an instance of undivided models that may go anywhere, with one pressure."""
+        ones = array("i", [1]) * len(size)
+        return cls(
+            range(len(size) + 1),
+            ones,
+            ones,
+            _as("q", size),
+            _as("q", keep),
+            _as("d", load),
+            _as("q", memory),
+            _as("q", model_index),
+            _as("q", gpu_index),
+        )
+
+    @property
+    def n(self) -> int:
+        """Number of models."""
+        return len(self.starts) - 1
+
+    @property
+    def g(self) -> int:
+        """Number of GPUs."""
+        return len(self.memory)
+
+    @property
+    def pressures(self) -> int:
+        """Number of pressures on a GPU."""
+        return self.kv + self.time
+
+    @property
+    def types(self) -> int:
+        """Number of load types."""
+        return max(self.type_of, default=0) + 1
+
+    @property
+    def load(self) -> "array[float]":
+        """(n,) loads of undivided models under one pressure."""
+        return self.loads
+
+    @cached_property
+    def options(self) -> list[list[Option]]:
+        """The options of each model."""
+        per_type = zip(*[iter(self.loads)] * self.pressures, strict=True)
+        loads = zip(*[per_type] * self.types, strict=True)
+        columns = (range(len(self.size)), self.degree, self.copies, self.size, self.keep, loads)
+        options = list(map(Option._make, zip(*columns, strict=True)))
+        return [options[a:b] for a, b in pairwise(self.starts)]
+
+    @cached_property
+    def columns(self) -> "Columns":
+        """The same as numpy arrays, which share its memory."""
+        from kvplace.solver.instance.columns import Columns  # noqa: PLC0415 - numpy: only here
+
+        return Columns(self)
+
+    @cached_property
+    def least_bytes(self) -> list[int]:
+        """Bytes that each model takes at least, of all its shards together; never 0."""
+        return [max(1, min([o.size * o.shards for o in row], default=1)) for row in self.options]
+
+    @cached_property
+    def rules_of(self) -> list[list[int]]:
+        """Positions in `blueprints` of those that speak of each model."""
+        none: list[int] = []
+        of = [none] * self.n
+        for at, plan in enumerate(self.blueprints):
+            for j in plan.concerned:
+                of[j] = [*of[j], at]
+        return of
+
+    @cached_property
+    def everywhere(self) -> list[bool]:
+        """Whether each of `masks` holds every GPU."""
+        return [all(mask) for mask in self.masks]
+
+    def anywhere(self, j: int) -> bool:
+        """Whether a model may run on every GPU."""
+        return not self.masks or self.everywhere[self.mask_of[j]]
+
+    def is_uneven(self, j: int) -> bool:
+        """Whether the copies of a model carry uneven parts where it has several."""
+        return self.uneven is not None and j in self.uneven
+
+    def type_at(self, g: int) -> int:
+        """Return the load type of a GPU."""
+        return self.type_of[g] if self.type_of else 0
+
+    def copy_loads(self, j: int, option: Option, copies: Copies) -> list[Loads]:
+        """Return the loads of a shard of each copy."""
+        if self.uneven is None or j not in self.uneven or len(copies) < 2:
+            return [option.loads] * len(copies)
+        uneven = self.uneven[j]
+        least = [min([self.memory[g] for g in copy]) for copy in copies]
+        parts = [memory / sum(least) * uneven.part[option.degree] for memory in least]
+        return [
+            tuple((*(load * part for load in uneven.load), *row[self.kv :]) for row in option.loads)
+            for part in parts
+        ]
+
+    def option_of(self, j: int, copies: Copies) -> Option:
+        """Return the option that some copies of a model are."""
+        degree, count = len(copies[0]), len(copies)
+        for option in self.options[j]:
+            if option.degree == degree and option.copies == count:
+                return option
+        raise ValueError((j, copies))
+
+
+def _as(code: str, column: "Sequence[float] | Ints | Floats") -> "array[Any]":
+    if isinstance(column, array):
+        return column
+    return array(code, column if isinstance(column, Sequence) else column.tobytes())
