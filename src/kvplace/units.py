@@ -14,6 +14,7 @@ __all__ = [
     "format_seconds",
     "parse_bytes",
     "parse_duration",
+    "parse_number",
     "parse_rate",
 ]
 
@@ -50,6 +51,7 @@ _SECONDS = {
 _PER_SECONDS = {"/s": 1, "/min": 60, "/h": 3600, "/d": 86400}
 
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)\s*(\S*)\s*", re.ASCII)
+_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?)\s*", re.ASCII)
 _LONGEST = 64  # no honest quantity is longer; keeps hostile input cheap
 
 MAX_BYTES = 2**50
@@ -72,6 +74,18 @@ def _split(text: str, kind: str, example: str, units: object) -> tuple[Decimal, 
         return Decimal(match[1]), match[2]
     except InvalidOperation:  # pragma: no cover - the pattern admits only decimals
         raise UnitError(f"{shown!r} is not {kind}; write it like {example}") from None
+
+
+def parse_number(text: str) -> float | None:
+    """Read a plain decimal number, such as ``-1.5e3``; None for anything else.
+
+    Only ASCII digits count: no blanks within, no underscores, no ``nan`` and no ``inf``. A number
+    too large for a float is infinite.
+    """
+    if len(text) > _LONGEST:
+        return None
+    match = _NUMBER.fullmatch(text)
+    return float(match[1]) if match else None
 
 
 def parse_bytes(text: str) -> int:

@@ -73,7 +73,7 @@ def test_a_plot_takes_names_as_they_are(tmp_path, capsys):
     log, plot = tmp_path / "$x$.csv", tmp_path / "plot.svg"
     log.write_text("t,model\n0,a$\\frac$b\n60,_hidden\n70,<i>\n80,\u4f60\n")
     code, _out, err = run(capsys, "trace", log, "--plot", plot)
-    assert (code, err) == (0, [])
+    assert (code, len(err)) == (0, 1)  # no tokens, which is said
     drawn = plot.read_text("utf-8")
     assert all(text in drawn for text in ("a$\\frac$b", "_hidden", "&lt;i&gt;", "$x$.csv"))
 
@@ -104,6 +104,8 @@ def test_every_refusal_is_one_line(args, told, log, capsys):
 
 def test_a_missing_extra_says_what_to_install(log, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "duckdb", None)
+    assert run(capsys, "trace", log)[0] == 0  # a small log needs none
+    log = log.rename(log.with_suffix(".parquet"))
     code, _out, err = run(capsys, "trace", log)
     assert code == 2
     assert "pip install 'kvplace[logs]'" in err[0]

@@ -136,7 +136,8 @@ def test_bad_rows_are_all_told_with_their_place(tmp_path):
         ("log.txt", TWO, "no kind of log"),
         ("log.csv", "a,b\n1,2\n", "--time-column"),
         ("log.csv", "", "this file is empty"),
-        ("log.csv", "t_s,model\n", "the column 't_s' is empty"),
+        ("log.csv", "t_s,model\n", "there is no row in it"),
+        ("log.csv", "t_s,model\n ,a\n", "the column 't_s' is empty"),
         ("log.csv", "t_s,model\n1,a\n", "one instant"),
         ("log.jsonl", "{broken", "log.jsonl"),
         ("log.parquet", "not parquet", "log.parquet"),
@@ -155,7 +156,8 @@ def test_a_time_beyond_all_calendars_is_told_and_not_dropped(far, tmp_path):
     path = log(tmp_path, f"t_ms,model\n0,a\n60000,a\n{far},a\n")
     with pytest.raises(InputError) as caught:
         read_trace(path)
-    assert caught.value.lines() == [f"{path}: row 3: no usable value in t_ms"]
+    told = "row 3: no usable value in t_ms; --skip-bad leaves such rows out"
+    assert caught.value.lines() == [f"{path}: {told}"]
 
 
 def test_a_missing_file_is_one_line(tmp_path):

@@ -44,8 +44,9 @@ def command(
 ) -> int:
     """Read what is asked of every model from a request log or from Prometheus.
 
-    A log is CSV, JSON lines or Parquet, a row per request or per count of requests in a window.
-    Prometheus is read for the metrics of vLLM and SGLang. Rates are a quantile of the rates in
+    A log is CSV, JSON or Parquet, a row per request or per count of requests in a window.
+    Prometheus is read for the metrics of vLLM, SGLang, TensorRT-LLM, text-generation-inference,
+    NVIDIA Dynamo and LiteLLM. Rates are a quantile of the rates in
     windows; models that peak in the same windows are named.
     """
     from kvplace.cli.faults import say

@@ -49,9 +49,14 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--prompt-column", metavar="NAME", help="Log: the column of prompt tokens."),
     click.option("--output-column", metavar="NAME", help="Log: the column of output tokens."),
     click.option(
+        "--count-column",
+        metavar="NAME",
+        help="Log: the column that counts the requests of a row.",
+    ),
+    click.option(
         "--time-unit",
         type=click.Choice(_UNITS),
-        help="Log: unit of numeric times whose column name does not tell it.",
+        help="Log: unit of numeric times, where neither their name nor the log's form tells it.",
     ),
     click.option(
         "--skip-bad", is_flag=True, help="Log: leave out rows without a usable value, and say so."
@@ -129,6 +134,7 @@ def read_trace_options(path: str, options: Mapping[str, Any]) -> "DemandSeries":
         model_columns=options["model_column"],
         prompt_column=options["prompt_column"],
         output_column=options["output_column"],
+        count_column=options["count_column"],
         time_unit=options["time_unit"],
         skip_bad=options["skip_bad"],
     )

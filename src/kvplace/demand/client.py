@@ -3,6 +3,8 @@
 API: https://prometheus.io/docs/prometheus/latest/querying/api/
 """
 
+import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from kvplace.demand.clocked import Clock, clocked_transport
 from kvplace.errors import InputError, MissingExtraError
 
 __all__ = ["Access", "PrometheusClient", "Samples"]
@@ -18,6 +21,8 @@ Samples = tuple[dict[str, str], list[tuple[float, float]]]
 """Labels of a series, and its samples: time in seconds, value."""
 
 _RETRIED = (429, 500, 502, 503, 504)
+_LARGEST_ANSWER = 256 * 2**20
+_LONGEST_PAUSE = 5.0  # seconds between two tries, whatever the server asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class Access:
     verify
         Whether to check the server's certificate.
     timeout_seconds
-        The longest wait for an answer.
+        The longest that one answer may take, from the question to its last byte.
     retries
         How often a lost connection or an answer of 429 or 5xx is tried again.
     """
@@ -86,6 +91,8 @@ class PrometheusClient:
             backoff_factor=0.2,
             status_forcelist=_RETRIED,
             allowed_methods=("GET", "POST"),
+            max_backoff_wait=_LONGEST_PAUSE,
+            total_timeout=3 * _LONGEST_PAUSE,
             retry_on_exceptions=(httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError),
         )
         auth = (access.user, access.password or "") if access.user is not None else None
@@ -96,7 +103,7 @@ class PrometheusClient:
             headers=headers,
             timeout=access.timeout_seconds,
             transport=httpx_retries.RetryTransport(
-                httpx.HTTPTransport(verify=self._trust(access)), retry=retry
+                clocked_transport(httpx, self._trust(access), access.timeout_seconds), retry=retry
             ),
         )
 
@@ -152,33 +159,63 @@ class PrometheusClient:
             for series in data["result"]:
                 pairs = [series[field]] if kind == "vector" else series[field]
                 labels = {str(k): str(v) for k, v in series["metric"].items()}
-                yield labels, [(float(time), float(value)) for time, value in pairs]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+                samples = [(float(time), float(value)) for time, value in pairs]
+                if not all(math.isfinite(time) for time, _ in samples):
+                    raise self._no_answer("a time that is none")
+                yield labels, samples
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise self._no_answer(f"{type(error).__name__} in its result") from error
 
     def _ask(self, path: str, fields: Mapping[str, Any], *, post: bool = True) -> Any:
         """Send one request and return the data of its answer."""
         httpx = self._httpx
+        late = False
         try:
             if post:
-                answer = self._client.post(path, data=dict(fields))
+                question = self._client.build_request("POST", path, data=dict(fields))
             else:
-                answer = self._client.get(path, params=dict(fields))
-        except httpx.TimeoutException as error:
-            raise InputError(
+                question = self._client.build_request("GET", path, params=dict(fields))
+            answer = self._client.send(question, stream=True)
+            with Clock(self._access.timeout_seconds, self._client.close) as clock:
+                try:
+                    body = self._body(answer)
+                finally:
+                    late = clock.late
+                    answer.close()
+        except (httpx.HTTPError, RuntimeError, OSError) as error:
+            raise self._failed(error, late=late) from error
+        return self._data(answer, body)
+
+    def _body(self, answer: Any) -> bytes:
+        """Read an answer up to the largest that is taken."""
+        parts, size = [], 0
+        for part in answer.iter_bytes(65536):
+            size += len(part)
+            if size > _LARGEST_ANSWER:
+                raise InputError(
+                    f"the answer is longer than {_LARGEST_ANSWER // 2**20} MiB; shorten --window, "
+                    "take a longer --step or narrow it with --match",
+                    self.source,
+                )
+            parts.append(part)
+        return b"".join(parts)
+
+    def _failed(self, error: Exception, *, late: bool) -> InputError:
+        """Return one line about a request without an answer."""
+        httpx = self._httpx
+        if late or isinstance(error, httpx.TimeoutException):
+            return InputError(
                 f"no answer within {self._access.timeout_seconds:g} s; raise --timeout, shorten "
                 "--window or take a longer --step",
                 self.source,
-            ) from error
-        except httpx.ConnectError as error:
-            raise InputError(
+            )
+        if isinstance(error, httpx.ConnectError):
+            return InputError(
                 f"cannot be reached ({_first_line(error)}); check the address", self.source
-            ) from error
-        except httpx.HTTPError as error:
-            raise InputError(f"the answer broke off ({_first_line(error)})", self.source) from error
-        return self._data(answer)
+            )
+        return InputError(f"the answer broke off ({_first_line(error)})", self.source)
 
-    def _data(self, answer: Any) -> Any:
+    def _data(self, answer: Any, text: bytes) -> Any:
         """Return the data of an answer, or raise one line about what is wrong with it."""
         status = int(answer.status_code)
         if status in (401, 403):
@@ -191,8 +228,8 @@ class PrometheusClient:
             place = answer.headers.get("location", "elsewhere")
             raise InputError(f"it redirects to {place}; pass that address", self.source)
         try:
-            body = answer.json()
-        except ValueError:
+            body = json.loads(text)
+        except (ValueError, RecursionError):
             body = None
         told = body.get("error") if isinstance(body, dict) else None
         if status == 404 and not told:
@@ -205,10 +242,10 @@ class PrometheusClient:
             raise InputError(f"it fails with {status}{retried}{reason}", self.source)
         if not isinstance(body, dict) or body.get("status") != "success" or "data" not in body:
             raise self._no_answer(_first_line(told) if told else "it is no such JSON")
-        if body.get("warnings"):
-            raise InputError(
-                f"it answers only in part: {_first_line(body['warnings'][0])}", self.source
-            )
+        warnings = body.get("warnings")
+        if warnings:
+            told = warnings[0] if isinstance(warnings, list) else warnings
+            raise InputError(f"it answers only in part: {_first_line(told)}", self.source)
         return body["data"]
 
     def _no_answer(self, why: str) -> InputError:

@@ -1,34 +1,40 @@
-"""Which column of a log means what, and in which unit its times are."""
+"""Which column of a log means what."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kvplace.errors import Fault, InputError
 
-__all__ = ["TIME_UNITS", "Columns", "find_columns"]
-
-TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+__all__ = ["Columns", "find_columns", "normal"]
 
 _TIME = (
-    "t_s", "t", "time_s", "time", "timestamp", "timestamp_s", "timestamp_ms", "ts", "date",
-    "datetime", "created_at", "created", "arrival_time", "arrived_at", "start_time",
+    "t_s", "t", "time_s", "time", "timestamp", "timestamp_s", "timestamp_ms", "ts", "start_time",
+    "start_time_iso", "date", "datetime", "created_at", "created", "request_created_at",
+    "arrival_time", "arrived_at", "window_start", "bucket_start", "bucket", "day", "hour",
 )  # fmt: skip
-_TIMES_WITH_UNITS = tuple(f"{name}_{unit}" for name in _TIME for unit in TIME_UNITS)
-_MODEL = ("model", "model_name", "model_id", "served_model_name", "service")
+_END = ("end_time", "window_end", "bucket_end")
+_MODEL = (
+    "model", "model_name", "model_id", "served_model_name", "model_permaslug", "model_slug",
+    "request_model", "response_model", "model_group", "deployment", "service",
+)  # fmt: skip
 _PROMPT = (
-    "prompt_tokens", "input_tokens", "contexttokens", "context_tokens", "input_length",
-    "num_prefill_tokens", "n_input_tokens", "prompt_len",
+    "native_tokens_prompt", "prompt_tokens", "input_tokens", "tokens_prompt", "tokens_input",
+    "context_tokens", "num_prefill_tokens", "n_input_tokens", "request_tokens", "input_length",
+    "prompt_length", "input_len", "prompt_len", "prompt_token_count", "input_token_count",
+    "num_prompt_tokens", "num_input_tokens", "usage_input", "input_usage",
 )  # fmt: skip
 _OUTPUT = (
-    "output_tokens", "completion_tokens", "generation_tokens", "generatedtokens",
-    "generated_tokens", "output_length", "num_decode_tokens", "n_output_tokens", "output_len",
+    "native_tokens_completion", "completion_tokens", "output_tokens", "tokens_completion",
+    "tokens_output", "generation_tokens", "generated_tokens", "num_decode_tokens",
+    "n_output_tokens", "response_tokens", "output_length", "response_length", "output_len",
+    "completion_length", "completion_token_count", "output_token_count", "candidates_token_count",
+    "num_output_tokens", "num_completion_tokens", "usage_output", "output_usage",
 )  # fmt: skip
-_COUNT = ("requests", "request_count", "num_requests", "count")
-
-_SECONDS_BY_NAME = {"t", "t_s", "time_s", "timestamp_s", "arrived_at"}
-"""Numeric times of these names are seconds: the shared traces' and vidur's convention."""
-_MOONCAKE = {"timestamp", "input_length", "output_length"}
-"""Mooncake's published logs: their numeric ``timestamp`` is in milliseconds."""
+_COUNT = (
+    "requests", "request_count", "requests_count", "num_requests", "num_model_requests",
+    "total_requests", "number_of_requests", "count", "calls", "call_count",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +45,14 @@ class Columns:
     ----------
     time
         Time of the request, or begin of the window that a row counts.
+    end
+        End of that window; None where absent.
     model
         Columns whose values together, joined by ``/``, name the model; empty for a log of one.
     prompt, output
         Tokens of the request, or of all requests of the row's window; None where absent.
     count
         Requests in the row's window; None where every row is one request.
-    time_unit
-        Unit of a numeric time; None where the name does not tell.
     """
 
     time: str
@@ -54,7 +60,7 @@ class Columns:
     prompt: str | None
     output: str | None
     count: str | None
-    time_unit: str | None
+    end: str | None = None
 
 
 def find_columns(
@@ -65,9 +71,13 @@ def find_columns(
     model: Sequence[str] = (),
     prompt: str | None = None,
     output: str | None = None,
-    time_unit: str | None = None,
+    count: str | None = None,
 ) -> Columns:
     """Find the columns of a log by their names; those that the caller names go first.
+
+    Names are compared without case, blanks and marks, so ``Prompt Tokens``, ``promptTokens`` and
+    ``prompt_tokens`` are one; of a nested name, such as ``usage.prompt_tokens``, the last part
+    counts where no column has the whole name.
 
     Parameters
     ----------
@@ -75,50 +85,56 @@ def find_columns(
         All columns of the log.
     source
         Name of the log, for messages.
-    time, model, prompt, output
+    time, model, prompt, output, count
         Columns named by the caller.
-    time_unit
-        One of `TIME_UNITS`, for a numeric time.
 
     Raises
     ------
     InputError
         A named column is absent, or there is no time column: every fault at once.
     """
-    lower = {name.lower(): name for name in reversed(names)}
+    known = {normal(name): name for name in reversed(names)}
+    nested = {normal(name.rpartition(".")[2]): name for name in reversed(names) if "." in name}
+    known = {**nested, **known}
     faults = [
-        Fault(f"there is no column {asked!r}; there are {', '.join(names)}")
-        for asked in (time, *model, prompt, output)
+        Fault(f"there is no column {asked!r}; there are {_shown(names)}")
+        for asked in (time, *model, prompt, output, count)
         if asked is not None and asked not in names
     ]
-    found_time = time or _first(_TIME, lower) or _first(_TIMES_WITH_UNITS, lower)
+    found_time = time or _first(_TIME, known) or _timed(known)
     if found_time is None:
-        faults.append(
-            Fault(f"no column is a time ({', '.join(names)}); name it with --time-column")
-        )
+        faults.append(Fault(f"no column is a time ({_shown(names)}); name it with --time-column"))
     if faults:
         raise InputError(faults, source)
     assert found_time is not None
-    single = _first(_MODEL, lower)
+    single = _first(_MODEL, known)
+    count = count or _first(_COUNT, known)
     return Columns(
         time=found_time,
         model=tuple(model) or ((single,) if single else ()),
-        prompt=prompt or _first(_PROMPT, lower),
-        output=output or _first(_OUTPUT, lower),
-        count=_first(_COUNT, lower),
-        time_unit=time_unit or _unit(found_time.lower(), set(lower)),
+        prompt=prompt or _first(_PROMPT, known),
+        output=output or _first(_OUTPUT, known),
+        count=count,
+        end=_first(_END, known) if count else None,
     )
 
 
-def _first(wanted: Sequence[str], lower: dict[str, str]) -> str | None:
-    return next((lower[name] for name in wanted if name in lower), None)
+def normal(name: str) -> str:
+    """Return a name without case, blanks and marks."""
+    return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
-def _unit(time: str, names: set[str]) -> str | None:
-    """Return the unit that the name of a numeric time column tells, if any."""
-    if names >= _MOONCAKE and time == "timestamp":
-        return "ms"
-    if time in _SECONDS_BY_NAME:
-        return "s"
-    suffix = time.rpartition("_")[2]
-    return suffix if suffix in TIME_UNITS and suffix != time else None
+def _timed(known: dict[str, str]) -> str | None:
+    """Return a column whose name is a time's with a unit behind, such as ``created_at_ms``."""
+    units = ("s", "ms", "us", "ns", "sec", "secs", "seconds", "millis", "milliseconds")
+    return _first([f"{name}{unit}" for name in _TIME for unit in units], known)
+
+
+def _first(wanted: Iterable[str], known: dict[str, str]) -> str | None:
+    return next((known[normal(name)] for name in wanted if normal(name) in known), None)
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Return names for a message, the first of many."""
+    more = f" and {len(names) - 40} more" if len(names) > 40 else ""
+    return ", ".join(str(name)[:60] for name in names[:40]) + more

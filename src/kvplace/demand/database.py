@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MEMORY_LIMIT",
-    "is_number",
     "number",
     "one_line",
     "open_database",
@@ -26,6 +25,7 @@ MEMORY_LIMIT = "1GB"
 _READERS = {
     ".csv": "read_csv({file}, header = true, all_varchar = true)",
     ".tsv": "read_csv({file}, header = true, all_varchar = true, delim = '\\t')",
+    ".json": "read_json({file})",
     ".jsonl": "read_ndjson({file})",
     ".ndjson": "read_ndjson({file})",
     ".parquet": "read_parquet({file})",
@@ -99,15 +99,6 @@ def text(value: str) -> str:
 def number(name: str) -> str:
     """Return the expression for a column as a number, null where it is none."""
     return f"TRY_CAST({quoted(name)} AS DOUBLE)"
-
-
-def is_number(value: object) -> bool:
-    """Return whether a value reads as a number."""
-    try:
-        float(str(value))
-    except ValueError:
-        return False
-    return True
 
 
 def one_line(error: Exception) -> str:

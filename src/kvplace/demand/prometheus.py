@@ -1,4 +1,4 @@
-"""Demand from Prometheus: what vLLM and SGLang exported, window by window."""
+"""Demand from Prometheus: what engines and gateways exported, window by window."""
 
 import math
 import re
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kvplace.demand.client import Access, PrometheusClient
-from kvplace.demand.engines import ROLES, all_names
+from kvplace.demand.engines import ENGINES, GATEWAYS, UNREADABLE, Family
 from kvplace.demand.scrape import Grid, Reader, Tally
 from kvplace.demand.series import Array, DemandSeries, Latency
 from kvplace.errors import Fault, InputError
@@ -72,25 +72,59 @@ def read_prometheus(
     grid = Grid(last - math.floor(window_seconds / step_seconds) * step_seconds, last, step_seconds)
     with PrometheusClient(url, access) as client:
         reader = Reader(client, grid, tuple(matchers), frozenset(models))
-        tallies = {role: reader.tally(metrics) for role, metrics in ROLES.items()}
-        if not tallies["requests"].counted:
-            looked = ", ".join(all_names(ROLES["requests"], "_total"))
-            raise InputError(
-                f"no request of vLLM or SGLang in the {_span(grid)} before {_clock(grid.end)}; "
-                f"looked for {looked}"
-                + (f" with {', '.join(matchers)}" if matchers else "")
-                + (f" and the models {', '.join(models)}" if models else ""),
-                client.source,
-            )
-        latencies = reader.latencies(latency_quantile)
-        return _assemble(client.source, grid, tallies, latencies)
+        for family in (ENGINES, GATEWAYS):
+            tallies = {role: reader.tally(metrics) for role, metrics in family.roles.items()}
+            if tallies["requests"].counted:
+                latencies = reader.latencies(family, latency_quantile)
+                return _assemble(client.source, grid, tallies, latencies, _said(reader, family))
+        raise _nothing(reader, matchers, models)
+
+
+def _said(reader: Reader, family: Family) -> list[str]:
+    """Return notes on where the figures come from."""
+    notes = []
+    if family is GATEWAYS:
+        notes.append("no engine is seen; requests are counted where a gateway takes them")
+    if reader.stood_in:
+        names = ", ".join(sorted(reader.stood_in)[:5])
+        notes.append(f"the engine names no model, so its service stands for it: {names}")
+    return notes
+
+
+def _nothing(reader: Reader, matchers: Sequence[str], models: Sequence[str]) -> InputError:
+    """Return the error that there is no request, and what was looked for."""
+    metrics = (*ENGINES.roles["requests"], *GATEWAYS.roles["requests"])
+    looked = ", ".join(metric.spellings("_total")[0] for metric in metrics)
+    counts_none = (
+        "; llama.cpp is seen, which counts no requests, so take a log of them"
+        if reader.existing(UNREADABLE.spellings("_total"))
+        else ""
+    )
+    return InputError(
+        f"no request of a known engine or gateway in the {_span(reader.grid)} before "
+        f"{_clock(reader.grid.end)}; looked for {looked}, also with an underscore or ray_ before it"
+        + (f" with {', '.join(matchers)}" if matchers else "")
+        + (f" and the models {', '.join(models)}" if models else "")
+        + counts_none,
+        reader.client.source,
+    )
 
 
 def _assemble(
-    source: str, grid: Grid, tallies: dict[str, Tally], latencies: dict[str, Latency]
+    source: str,
+    grid: Grid,
+    tallies: dict[str, Tally],
+    latencies: dict[str, Latency],
+    notes: list[str],
 ) -> DemandSeries:
     """Put the roles together; a model with requests must have tokens too."""
     requests = tallies["requests"]
+    twice = sorted({model for role, tally in tallies.items() for model in tally.count_once(role)})
+    if twice:
+        notes.append(
+            "prefill and decode workers report the same requests, which are counted once: "
+            + ", ".join(twice[:5])
+        )
     models = tuple(sorted(requests.counted))
     faults = [
         Fault(f"it has requests, but no {what.replace('_', ' ')} are exported for it", model)
@@ -113,7 +147,6 @@ def _assemble(
 
     cached = np.minimum(rows("cached_tokens"), rows("prompt_tokens"))
     prompt = rows("prompt_tokens") - cached
-    notes = []
     if covered.sum() < 0.95 * grid.windows * grid.step:
         notes.append(f"samples cover {covered.sum() / 3600:.1f} h of the {_span(grid)} asked for")
     if requests.restarts:

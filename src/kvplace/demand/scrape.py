@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from kvplace.core.fact import Fact
 from kvplace.demand.client import PrometheusClient
 from kvplace.demand.counters import increments
-from kvplace.demand.engines import MODEL_LABELS, RANK_LABELS, TPOT, TTFT, Metric
+from kvplace.demand.engines import (
+    MODEL_LABELS,
+    RANK_LABELS,
+    STAND_INS,
+    Family,
+    Metric,
+    part_of,
+)
 from kvplace.demand.series import Array, Latency, check_cells
 from kvplace.errors import InputError
 
@@ -33,12 +40,30 @@ class Counter:
 
 @dataclass(slots=True)
 class Tally:
-    """What the counters of one role counted, by model, and what went on meanwhile."""
+    """What the counters of one role counted, by model, and what went on meanwhile.
+
+    ``parts`` holds the same by model and by what its workers do: prefill, decode, or both (empty).
+    """
 
     counted: dict[str, Array] = field(default_factory=dict)
     seen: dict[str, Seen] = field(default_factory=dict)
+    parts: dict[str, dict[str, Array]] = field(default_factory=dict)
     restarts: int = 0
     gaps: int = 0
+
+    def count_once(self, role: str) -> list[str]:
+        """Leave out what prefill and decode workers of a model both count; return such models.
+
+        Prompts are counted by the prefill workers, all else by the decode workers.
+        """
+        twice = []
+        keep = "prefill" if role == "prompt_tokens" else "decode"
+        for model, parts in self.parts.items():
+            if {"prefill", "decode"} <= parts.keys():
+                twice.append(model)
+                drop = parts["decode" if keep == "prefill" else "prefill"]
+                self.counted[model] = np.maximum(self.counted[model] - drop, 0.0)
+        return twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +92,7 @@ class Reader:
     grid: Grid
     matchers: tuple[str, ...]
     models: frozenset[str]
+    stood_in: set[str] = field(default_factory=set)
 
     def tally(self, metrics: tuple[Metric, ...]) -> Tally:
         """Count what the counters of one role counted."""
@@ -74,12 +100,12 @@ class Reader:
         for metric in metrics:
             # By labels, so that one counter under an old and a new name is counted once.
             done: dict[Labels, list[tuple[Array, Seen]]] = {}
-            for name in self._existing(metric.spellings("_total", "")):
+            for name in self.existing(metric.spellings("_total", "")):
                 for labels, counter in self._counters(name).items():
                     self._add(tally, labels, counter, done)
         return tally
 
-    def _existing(self, names: Sequence[str]) -> list[str]:
+    def existing(self, names: Sequence[str]) -> list[str]:
         """Return those of the names that the server knows, in order."""
         known = self.client.names(
             self._selector("|".join(names), regex=True), self.grid.start, self.grid.end
@@ -124,7 +150,13 @@ class Reader:
                 check_cells(len(found) + 1, self.grid.windows, self.grid.step, self.client.source)
                 found[key] = Counter(np.full(self.grid.windows + 1, np.nan))
             for time, value in samples:
-                yield found[key], self.grid.point(time), value
+                point = self.grid.point(time)
+                if not 0 <= point <= self.grid.windows:
+                    raise InputError(
+                        f"it answers for another time than was asked ({time:g})", self.client.source
+                    )
+                if math.isfinite(value):
+                    yield found[key], point, value
 
     def _add(
         self,
@@ -150,23 +182,29 @@ class Reader:
         done.setdefault(labels, []).append((counted, seen))
         empty = np.zeros(self.grid.windows)
         tally.counted[model] = tally.counted.get(model, empty) + counted
+        parts, part = tally.parts.setdefault(model, {}), part_of(named)
+        parts[part] = parts.get(part, empty) + counted
         tally.seen[model] = tally.seen.get(model, np.zeros_like(seen)) | seen
         tally.restarts += restarts
         tally.gaps += gaps
 
     def _model(self, labels: dict[str, str]) -> str | None:
         """Return the model of a series, or None where it is not one of those asked for."""
-        model = next((labels[name] for name in MODEL_LABELS if labels.get(name)), None)
+        named = (*MODEL_LABELS, *STAND_INS)
+        model = next((labels[name] for name in named if labels.get(name)), None)
         if model is None:
+            shown = ", ".join(f"{k}={v}" for k, v in sorted(labels.items()))[:200]
             raise InputError(
-                f"a series has none of the labels {', '.join(MODEL_LABELS)}: {labels}",
-                self.client.source,
+                f"a series has none of the labels {', '.join(named)}: {shown}", self.client.source
             )
+        if not any(labels.get(name) for name in MODEL_LABELS):
+            self.stood_in.add(model)
         return model if not self.models or model in self.models else None
 
-    def latencies(self, quantile: float) -> dict[str, Latency]:
+    def latencies(self, family: Family, quantile: float) -> dict[str, Latency]:
         """Return the observed latencies by model."""
-        ttft, tpot = self._histogram(TTFT, quantile), self._histogram(TPOT, quantile)
+        ttft = self._histogram(family.ttft, quantile)
+        tpot = self._histogram(family.tpot, quantile)
         return {model: Latency(ttft.get(model), tpot.get(model)) for model in {*ttft, *tpot}}
 
     def _histogram(self, metrics: tuple[Metric, ...], quantile: float) -> dict[str, Fact[float]]:
@@ -174,7 +212,7 @@ class Reader:
         found: dict[str, Fact[float]] = {}
         span = f"{self.grid.end - self.grid.start:g}s"
         for metric in metrics:
-            for name in self._existing(metric.spellings("_bucket")):
+            for name in self.existing(metric.spellings("_bucket")):
                 query = (
                     f"histogram_quantile({quantile!r}, sum by (le, {', '.join(MODEL_LABELS)}) "
                     f"(rate({self._selector(name)}[{span}])))"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kvplace.core.fact import Fact
 from kvplace.demand.series import Array, DemandSeries, Latency
@@ -10,7 +11,7 @@ from kvplace.errors import InputError
 
 __all__ = ["DemandSummary", "JointPeak", "ModelDemand", "summarise"]
 
-_ENOUGH = 0.5  # windows observed for less than this share say too little about a rate
+_ENOUGH = 0.5  # a window observed for less than this share says too little about a rate
 _ENOUGH_PEAKS = 3  # fewer common windows may be chance
 _BLOCK = 512  # models compared with all others at once
 _TOGETHER = 0.5
@@ -89,8 +90,9 @@ class DemandSummary:
 def summarise(series: DemandSeries, quantile: float = 0.95) -> DemandSummary:
     """Work out the demand that a plan should be made for.
 
-    A quantile of 0.95 is the smallest rate that 95 % of the windows do not exceed; windows that
-    were observed for less than half of their length count for the mean only.
+    A quantile of 0.95 is the smallest rate that 95 % of the windows do not exceed. A window that
+    was observed for less than half of its length is joined to the one before it, so that no
+    request is lost and the mean is never above the peak.
 
     Parameters
     ----------
@@ -106,19 +108,18 @@ def summarise(series: DemandSeries, quantile: float = 0.95) -> DemandSummary:
     """
     if not 0 < quantile <= 1:
         raise InputError(f"the quantile {quantile!r} must be above 0 and at most 1")
-    enough = series.covered_seconds >= _ENOUGH * series.step_seconds
-    if not enough.any():
-        enough = series.covered_seconds > 0
-    covered = series.covered_seconds[enough]
-    rates = series.requests[:, enough] / covered
-    pressing = series.pressing[:, enough] / covered
+    joined = _joined(series)
+    firsts = np.flatnonzero(np.diff(joined, prepend=-1))
+    covered = np.add.reduceat(series.covered_seconds, firsts)
+    rates = np.add.reduceat(series.requests, firsts, axis=1) / covered
+    pressing = np.add.reduceat(series.pressing, firsts, axis=1) / covered
     quantiles = _quantile(rates, quantile)
     total = pressing.sum(axis=0)
     joint_windows = total >= _quantile(total[None, :], quantile)[0]
     busiest = np.flatnonzero(joint_windows)
     busiest = busiest[np.argsort(-total[busiest], kind="stable")]
     together = _peaking_together(pressing, quantile)
-    count, share = int(enough.sum()), "peak" if quantile == 1 else f"{100 * quantile:g} % quantile"
+    count, share = len(covered), "peak" if quantile == 1 else f"{100 * quantile:g} % quantile"
     how = f"{share} of {count} window{'s' * (count > 1)} of {series.step_seconds:g} s"
     sums = series.requests.sum(axis=1)
     models = [
@@ -138,9 +139,17 @@ def summarise(series: DemandSeries, quantile: float = 0.95) -> DemandSummary:
     joint = JointPeak(
         float(quantiles.sum()),
         float(_quantile(rates.sum(axis=0)[None, :], quantile)[0]),
-        tuple(float(start) for start in series.starts[enough][busiest]),
+        tuple(float(start) for start in series.starts[firsts][busiest]),
     )
     return DemandSummary(tuple(models), joint, quantile, series.origin, series.notes)
+
+
+def _joined(series: DemandSeries) -> NDArray[np.int64]:
+    """Return the number of the stretch that each window belongs to, ascending from 0."""
+    enough = series.covered_seconds >= _ENOUGH * series.step_seconds
+    # What comes before the first window that says enough belongs to that one.
+    stretches: NDArray[np.int64] = np.maximum(np.cumsum(enough) - 1, 0)
+    return stretches
 
 
 def _quantile(rates: Array, quantile: float) -> Array:
