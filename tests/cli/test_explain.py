@@ -63,7 +63,7 @@ def test_levers_as_table_json_and_csv(capsys, tmp_path):
     assert main(["explain", EXAMPLE]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("worst GPU: h100/0 at KVPR 0.7121 = KV pool 71 % full\n")
-    assert "held by one model: openai/gpt-oss-120b" in captured.out
+    assert "limited by one model: openai/gpt-oss-120b" in captured.out
     assert "tensor parallel 2 for openai/gpt-oss-120b" in captured.out
     assert captured.err == ""
     path = tmp_path / "why.json"

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvplace.core.certificates.certificate import possible_options
 from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import (
@@ -331,3 +332,24 @@ def test_lookups():
     assert problem.fleet.gpu("g2") is None
     assert problem.fleet.node_of("g1").name == "n0"
     assert problem.fleet.node_of("nowhere") is None
+
+
+def test_a_degree_wider_than_every_node_is_a_misfit():
+    big = Model("big", 40 * GIB, Demand(1.0), SLO(latency_seconds=1.0), tensor_parallel=(16,))
+    gpus = tuple(GPU(f"n/{i}", "t", 80 * GIB) for i in range(8))
+    more = tuple(GPU(f"m/{i}", "t", 80 * GIB) for i in range(8))
+    problem = Problem((big,), Fleet((Node("n", gpus), Node("m", more))))
+    assert "needs 16 GPUs in one node" in misfits(problem)["big"]
+    assert possible_options(problem, 0, math.inf) == []
+
+
+def test_more_replicas_than_gpus_are_a_misfit():
+    # Two nodes of 3: three replicas of degree 2 find one pair in each, 2 in all.
+    copied = Model(
+        "a", GIB, Demand(1.0), SLO(latency_seconds=1.0), tensor_parallel=(2,),
+        replicas=Replicas(3, 3),
+    )  # fmt: skip
+    nodes = (Node(n, tuple(GPU(f"{n}/{i}", "t", 80 * GIB) for i in range(3))) for n in "xy")
+    problem = Problem((copied,), Fleet(tuple(nodes)))
+    assert "needs 3 replicas on GPUs of their own; the 6 GPUs" in misfits(problem)["a"]
+    assert possible_options(problem, 0, math.inf) == []

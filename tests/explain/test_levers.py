@@ -13,7 +13,7 @@ from kvplace.core.rules.places import Places
 from kvplace.core.rules.together import Together
 from kvplace.errors import InputError
 from kvplace.explain.bottleneck import alone, bottleneck_of
-from kvplace.explain.changes import Effort
+from kvplace.explain.changes import Effort, higher_degree
 from kvplace.explain.explain import explain
 from kvplace.explain.levers import find_levers
 from kvplace.solver.clock import Watch
@@ -59,9 +59,24 @@ def test_levers_come_from_the_best_to_the_least():
     found = explain(
         problem([model("hot", 30, 10.0), model("b", 30, 3.0)], fleet(80, gpus=2))
     ).levers
-    values = [lever.value for lever in found]
-    assert values == sorted(values)
+    kept = [lever.value for lever in found if lever.change.effort < Effort.SERVICE]
+    assert kept == sorted(kept)
+    assert found[len(kept)].change.kind == "leave_out"  # a service less comes last
     assert all(lever.value < lever.before for lever in found)
+
+
+@pytest.mark.parametrize("name", ["openai/gpt-oss-120b", "org/x-FP8", "org/x-AWQ", "x.Q4.gguf"])
+def test_fp8_is_not_offered_where_weights_are_narrow_already(name):
+    found = levers(problem([model(name, 20, 10.0)], fleet(80)))
+    assert ("weights", name) not in found
+    assert ("weights", "wide") in levers(problem([model("wide", 20, 10.0)], fleet(80)))
+
+
+def test_the_degree_offered_is_one_that_fits():
+    # 650 GiB on nodes of 8 x 90: 2 and 4 shards do not fit, 8 do.
+    found = higher_degree(problem([model("big", 650, 1.0)], fleet(90, gpus=8)), 0)
+    assert found.text == "tensor parallel 8 for big"
+    assert higher_degree(problem([model("big", 950, 1.0)], fleet(90, gpus=8)), 0) is None
 
 
 def test_a_plan_that_is_not_the_best_is_told_so_first():

@@ -1,5 +1,6 @@
 """Eligibility: the GPUs that types and hard rules let each model run on."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +8,20 @@ from functools import cached_property
 from kvplace.core.hardware import Fleet, usable
 from kvplace.core.rules.rule import Rule
 
-__all__ = ["Eligibility"]
+__all__ = ["Eligibility", "seats"]
+
+
+def seats(links: Iterable[int], degree: int) -> int:
+    """Return how many copies of a degree find GPUs of their own, each copy inside one link domain.
+
+    Parameters
+    ----------
+    links
+        GPUs per link domain.
+    degree
+        GPUs per copy.
+    """
+    return sum(width // degree for width in links)
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,19 @@ class Eligibility:
             at: max(map(usable_bytes.__getitem__, gpus), default=0) for at, gpus in known.items()
         }
         return [largest[id(allowed)] for allowed in self.allowed]
+
+    def links(self, index: int) -> tuple[int, ...]:
+        """Return how many GPUs each link domain holds that a model may run on, most first."""
+        allowed = self.allowed[index]
+        at = id(allowed)  # the sets are kept alive by `allowed`
+        if at not in self._links:
+            counts = Counter(self.fleet.domain(gpu, "link") for gpu in allowed)
+            self._links[at] = tuple(sorted(counts.values(), reverse=True))
+        return self._links[at]
+
+    @cached_property
+    def _links(self) -> dict[int, tuple[int, ...]]:
+        return {}
 
     def domains(self, index: int, key: str) -> tuple[str, ...]:
         """Return the domains of a topology key that hold a GPU a model may run on, sorted."""

@@ -137,6 +137,10 @@ class Problem:
         """
         return self._eligibility.allowed[index]
 
+    def links(self, index: int) -> tuple[int, ...]:
+        """Return how many GPUs each link domain holds that a model may run on, most first."""
+        return self._eligibility.links(index)
+
     def largest_bytes(self, index: int) -> int:
         """Return the usable memory of the largest GPU that a model may run on; 0 for none."""
         return self._eligibility.largest_bytes[index]

@@ -1,5 +1,6 @@
 """Changes to a problem, each a small step that somebody could really take."""
 
+import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -9,6 +10,7 @@ from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import Model, Replicas
 from kvplace.core.problem import Problem
 from kvplace.explain.words import count
+from kvplace.facts.known_models import known_model
 from kvplace.units import GIB, format_bytes
 
 __all__ = [
@@ -21,6 +23,10 @@ __all__ = [
     "smaller_weights",
     "with_gpus",
 ]
+
+_WIDE = {"bf16", "fp16", "fp32"}
+_NARROW = re.compile(r"fp[48]|int[48]|w[48]a|awq|gptq|gguf|[48]-?bit|bnb", re.IGNORECASE)
+"""How names say that weights are narrower than 16 bits."""
 
 
 class Effort(IntEnum):
@@ -63,31 +69,37 @@ def another_copy(problem: Problem, index: int, copies: int) -> Change:
     """Allow a model one copy more than it has."""
     model = problem.models[index]
     allowed = Replicas(model.replicas.min, copies + 1, model.replicas.split)
-    text = f"a further copy of {model.name} (up to {copies + 1})"
+    text = f"one more replica of {model.name} (up to {copies + 1})"
     changed = _with_model(problem, index, replace(model, replicas=allowed))
     return Change("replica", model.name, text, Effort.RULE, changed)
 
 
-def smaller_weights(problem: Problem, index: int) -> Change:
-    """Halve the weights of a model, as FP8 does with what was BF16."""
+def smaller_weights(problem: Problem, index: int) -> Change | None:
+    """Halve the weights of a model, as FP8 does with BF16; None where they are narrower already.
+
+    A name such as ``org/model-FP8`` says so, and so does the catalogue.
+    """
     model = problem.models[index]
-    text = (
-        f"FP8 weights for {model.name}: half of its {format_bytes(model.weights_bytes)}, "
-        "if they are 16 bits wide now"
-    )
+    known = known_model(model.name)
+    if _NARROW.search(model.name) or (known is not None and known.weight_dtype not in _WIDE):
+        return None
+    sure = "" if known is not None else ", if they are 16 bits wide now"
+    text = f"FP8 weights for {model.name}: half of its {format_bytes(model.weights_bytes)}{sure}"
     halved = replace(model, weights_bytes=-(-model.weights_bytes // 2))
     return Change("weights", model.name, text, Effort.ENGINE, _with_model(problem, index, halved))
 
 
 def higher_degree(problem: Problem, index: int) -> Change | None:
-    """Allow a model twice its highest tensor parallel degree; None where no link is so wide."""
-    model = problem.models[index]
+    """Allow a model a higher tensor parallel degree; None where no link domain is so wide.
+
+    It is the highest degree so far, doubled until one shard fits the largest GPU.
+    """
+    model, largest = problem.models[index], problem.largest_bytes(index)
+    widest = max(problem.links(index), default=0)
     degree = 2 * max(model.tensor_parallel)
-    allowed: dict[str, int] = {}
-    for gpu in problem.allowed(index):
-        link = problem.fleet.domain(gpu, "link") or ""
-        allowed[link] = allowed.get(link, 0) + 1
-    if degree > max(allowed.values(), default=0):
+    while degree <= widest and problem.need(index, degree).weights_bytes >= largest:
+        degree *= 2
+    if degree > widest:
         return None
     degrees = (*model.tensor_parallel, degree)
     text = f"tensor parallel {degree} for {model.name}"

@@ -78,6 +78,8 @@ def find_levers(
 ) -> tuple[Lever, ...]:
     """Return the changes that lower the max KVPR, the most helpful first.
 
+    To serve a model no longer comes last, however much it would help.
+
     Parameters
     ----------
     problem
@@ -110,7 +112,13 @@ def find_levers(
         )
         if result.value < enough:
             found.append(Lever(change, result, before))
-    return tuple(sorted(found, key=lambda lever: (lever.value, lever.change.effort)))
+    return tuple(sorted(found, key=_by_help))
+
+
+def _by_help(lever: Lever) -> tuple[bool, float, Effort]:
+    """Order changes by what they give, those that give up a service last."""
+    effort = lever.change.effort
+    return effort is Effort.SERVICE, lever.value, effort
 
 
 def _start(problem: Problem, placement: Placement) -> Placement | None:
@@ -130,10 +138,8 @@ def _changes(problem: Problem, evaluation: Evaluation) -> Iterator[Change]:
         index = problem.index_of[shard.model]
         if problem.models[index].replicas.max <= copies[shard.model] < len(problem.allowed(index)):
             yield another_copy(problem, index, copies[shard.model])
-        yield smaller_weights(problem, index)
-        degree = higher_degree(problem, index)
-        if degree is not None:
-            yield degree
+        engine = (smaller_weights(problem, index), higher_degree(problem, index))
+        yield from (change for change in engine if change is not None)
         rest = without_models(problem, {shard.model})
         if rest is not None:
             text = f"leave out {shard.model}"

@@ -120,10 +120,8 @@ def _release(problem: Problem, member: Demanded, changed: Problem) -> Change:
 def _engines(problem: Problem, clash: Clash) -> Iterator[Change]:
     """Yield other ways to run the largest models of the clash."""
     for index in _largest(problem, clash):
-        degree = higher_degree(problem, index)
-        if degree is not None:
-            yield degree
-        yield smaller_weights(problem, index)
+        engine = (higher_degree(problem, index), smaller_weights(problem, index))
+        yield from (change for change in engine if change is not None)
 
 
 class _Run:

@@ -101,7 +101,7 @@ def demand_in_words(problem: Problem, demand: Demanded) -> str:
     if demand.kind is Kind.MIN_KV:
         return f"{name} is left {format_bytes(model.min_kv_bytes)} for KV on each GPU (min_kv)"
     if demand.kind is Kind.REPLICAS:
-        return f"{name} has at least {model.replicas.min} copies"
+        return f"{name} has at least {model.replicas.min} replicas"
     if demand.kind is Kind.GPU_TYPES:
         return f"{name} runs on {' or '.join(model.gpu_types)} only"
     degree = min(model.tensor_parallel)

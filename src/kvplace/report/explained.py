@@ -45,7 +45,7 @@ def _bottleneck(found: Explanation, at: Bottleneck, paint: Paint) -> list[str]:
     full = ""
     if goal is Objective.OCCUPANCY:
         full = f" = KV pool {100 * gpu.kvpr:,.0f} % full"
-    among = f", as {at.alike - 1} more GPUs are" if at.alike > 1 else ""
+    among = f" ({at.alike:,} GPUs are equally loaded)" if at.alike > 1 else ""
     lines = [
         paint(f"worst GPU: {clean(gpu.id)} at KVPR {format_kvpr(gpu.kvpr)}{full}{among}", "bold")
     ]
@@ -68,12 +68,11 @@ def _cause(at: Bottleneck) -> str:
     value = format_kvpr(at.cause.value)
     if at.cause.kind == "single-model":
         model = clean(at.cause.model)
-        return f"held by one model: {model} is at {value} even with nothing else on its GPUs"
+        return f"limited by one model: {model} is at {value} even alone on the best GPUs"
     if at.cause.kind == "fluid":
-        return f"held by the whole fleet: all load over all memory that weights leave is {value}"
+        return f"limited by total demand: all load over all memory that weights leave is {value}"
     return (
-        "held by how models divide over the GPUs: no model alone and no sum over the fleet asks "
-        f"for more than {value}"
+        f"limited by packing: neither a single model nor total demand forces more than {value}"
     )
 
 

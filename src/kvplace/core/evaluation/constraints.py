@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kvplace.core.eligibility import seats
 from kvplace.core.hardware import Fleet, Node, usable
 from kvplace.core.model import Model
 from kvplace.core.placement import Placement, Replica, copies_by_model
@@ -186,7 +187,11 @@ def _overdrawn(
 
 
 def misfits(problem: Problem) -> dict[str, str]:
-    """Return the models of which no GPU that they may run on holds even one shard alone."""
+    """Return the models that no placement can hold even alone, each with the reason.
+
+    No GPU that it may run on holds one shard, no link domain is as wide as its least degree, or
+    there are fewer GPUs than its copies need.
+    """
     reasons = {}
     for index, model in enumerate(problem.models):
         allowed = [gpu for gpu in map(problem.fleet.gpu, problem.allowed(index)) if gpu]
@@ -194,7 +199,22 @@ def misfits(problem: Problem) -> dict[str, str]:
             reasons[model.name] = "no GPU is left to it by its types and rules"
             continue
         largest = max(gpu.usable_bytes for gpu in allowed)
-        degree = max(model.tensor_parallel)
+        links = problem.links(index)
+        possible = [degree for degree in model.tensor_parallel if degree <= links[0]]
+        if not possible:
+            reasons[model.name] = (
+                f"needs {min(model.tensor_parallel)} GPUs in one node for one replica (tensor "
+                f"parallel); no node has more than {links[0]} that it may run on"
+            )
+            continue
+        most = max(seats(links, degree) for degree in possible)
+        if most < model.replicas.min:
+            reasons[model.name] = (
+                f"needs {model.replicas.min} replicas on GPUs of their own; the {len(allowed)} "
+                f"GPUs that it may run on hold {most} at most"
+            )
+            continue
+        degree = max(possible)
         need = problem.need(index, degree)
         taken, least = need.weights_bytes, max(1, need.min_kv_bytes)
         if taken + least > largest:
