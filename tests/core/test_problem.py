@@ -31,7 +31,7 @@ from kvplace.core.rules.spread import Spread
 from kvplace.errors import InputError
 from splits import random_split_problem
 from strategies import problems
-from tiny import byte_model, byte_problem, fleet
+from tiny import GIB, byte_model, byte_problem, fleet
 
 
 def faults_of(make):

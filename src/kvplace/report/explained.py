@@ -71,9 +71,7 @@ def _cause(at: Bottleneck) -> str:
         return f"limited by one model: {model} is at {value} even alone on the best GPUs"
     if at.cause.kind == "fluid":
         return f"limited by total demand: all load over all memory that weights leave is {value}"
-    return (
-        f"limited by packing: neither a single model nor total demand forces more than {value}"
-    )
+    return f"limited by packing: neither a single model nor total demand forces more than {value}"
 
 
 def _levers(found: Explanation, paint: Paint) -> list[str]:

@@ -31,7 +31,8 @@ class OptionRows:
     sure
         (rows,) load that a shard is sure to have: none of uneven copies.
     least
-        (rows,) bytes of a shard and of the KV that must be left, at least one.
+        (rows,) bytes of a shard and of the KV that must be left, at least one; ``inf`` where no
+        link domains are wide enough for all copies.
     """
 
     starts: Ints
@@ -147,14 +148,28 @@ class Columns:
         uneven = np.zeros(self.n, dtype=bool)
         uneven[list(instance.uneven or ())] = True
         unsure = np.repeat(uneven, np.diff(starts)) & (copies > 1)
+        least = self.size.astype(np.float64) + np.maximum(1, self.keep)
+        least[~self._seated(starts, copies)] = math.inf
         return OptionRows(
             starts,
             self.size.astype(np.float64),
             load,
             np.array(instance.degree, dtype=np.float64) * copies,
             np.where(unsure, 0.0, load),
-            self.size.astype(np.float64) + np.maximum(1, self.keep),
+            least,
         )
+
+    def _seated(self, starts: Ints, copies: Floats) -> Bools:
+        """Return per option whether all its copies find GPUs, each inside one link domain."""
+        degree = np.array(self._instance.degree, dtype=np.int64)
+        seated = np.ones(len(degree), dtype=bool)
+        split = np.flatnonzero(degree > 1)
+        mask = np.repeat(self.mask_of, np.diff(starts))[split]
+        for at, each in set(zip(mask.tolist(), degree[split].tolist(), strict=True)):
+            seats = (np.bincount(self.domain_of[self.masks[at]]) // each).sum()
+            rows = split[(mask == at) & (degree[split] == each)]
+            seated[rows] = copies[rows] <= seats
+        return seated
 
 
 def largest(values: Floats, count: int) -> Ints:
