@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvplace.solver.column_generation.master import Program, fill
+from kvplace.solver.column_generation.class_knapsack import fill
+from kvplace.solver.column_generation.size_classes import Program
 
 
 def _dearest(prices: list[int], room: int) -> int:

@@ -14,8 +14,13 @@ import numpy as np
 
 from kvplace.solver.array_types import Ints
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.master import Column, Switch
-from kvplace.solver.column_generation.size_classes import LevelProgram, LevelRooms, Need
+from kvplace.solver.column_generation.size_classes import (
+    Column,
+    LevelProgram,
+    LevelRooms,
+    Need,
+    Switch,
+)
 
 __all__ = ["Configured", "round_off"]
 

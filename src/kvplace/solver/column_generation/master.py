@@ -1,197 +1,142 @@
-"""Configurations: sets of levels of size that fill a GPU, their knapsack and their program.
+"""The restricted master program in HiGHS: the share of a fleet that meets a demand.
 
-Sizes are whole levels of a grid, so that shards of one level are alike and the Gilmore-Gomory
-program (Operations Research 9, 1961) grows with the grid and not with the models.
+Gilmore and Gomory's program for bin packing with several sizes of bin (Operations Research 9,
+1961). An item is a model, or all shards of one size class. A column is a set of items on one GPU
+of a type. The program minimises the factor by which all GPUs would have to be multiplied so that
+fractions of columns cover every item: above 1, the demand cannot be met. Its duals price the
+items and the GPUs.
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import highspy
 import numpy as np
 
-from kvplace.solver.array_types import Bools, Floats, Ints
+from kvplace.solver.array_types import Floats
 
-__all__ = ["Column", "Program", "Switch", "Table", "fill"]
+__all__ = ["Duals", "Entry", "Master", "add_columns", "quiet_highs"]
 
-Column = tuple[int, tuple[int, ...]]
-"""Room of a GPU in levels, and the levels on it in ascending order."""
 
-Switch = tuple[int, int]
-"""A group of models with the same choice, and the option to which some of them change."""
+class Entry(NamedTuple):
+    """A column of a program.
+
+    Parameters
+    ----------
+    rows, values
+        Where it has a coefficient, and which.
+    """
+
+    rows: Sequence[int]
+    values: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """The dearest sets for each room.
+class Duals:
+    """The dual solution of a restricted master program.
 
     Parameters
     ----------
     prices
-        (levels,) price of a shard by its level; that of level 0 is 0.
-    worth
-        (room + 1,) highest price of shards that fit each room, any number alike.
-    first
-        (room + 1,) a level in a set of that price; 0 where one less room is as good.
+        (items,) price of each item, not negative.
+    worths
+        (t,) worth of a GPU of each type, not negative.
+    share
+        Share of the fleet that the columns known need.
     """
 
-    prices: Ints
-    worth: Ints
-    first: Ints
-
-    def best(self, room: int) -> tuple[int, ...]:
-        """Return a dearest set for a room."""
-        members = []
-        while room > 0 and self.worth[room] > 0:
-            level = int(self.first[room])
-            if level:
-                members.append(level)
-            room -= level or 1
-        return tuple(sorted(members))
-
-    def columns(self, room: int, most: int) -> list[tuple[int, ...]]:
-        """Return dear sets for a room: for each of some levels the best set that holds it."""
-        if most == 1:
-            return [self.best(room)]
-        dearer = np.flatnonzero(np.diff(self.prices[: room + 1], prepend=0) > 0)
-        value = self.prices[dearer] + self.worth[room - dearer]
-        good = dearer[np.argsort(-value, kind="stable")][:most]
-        found = {tuple(sorted([level, *self.best(room - level)])) for level in good.tolist()}
-        return sorted(found)
+    prices: Floats
+    worths: Floats
+    share: float
 
 
-def fill(prices: Ints, room: int) -> Table:
-    """Solve the knapsack for every room by dynamic programming.
-
-    Parameters
-    ----------
-    prices
-        (levels,) non-decreasing, 0 first, at least `room` + 1 of them.
-    room
-        The largest room.
-    """
-    worth = [0] * (room + 1)
-    first = [0] * (room + 1)
-    # The table backwards, so that both operands of the sum are contiguous.
-    backwards = np.zeros(room + 1, dtype=np.int64)
-    for at in range(1, room + 1):
-        sums = backwards[room - at + 1 :] + prices[1 : at + 1]
-        best = int(sums.argmax())
-        value = int(sums[best])
-        if value > worth[at - 1]:
-            worth[at], first[at] = value, best + 1
-        else:
-            worth[at] = worth[at - 1]
-        backwards[room - at] = worth[at]
-    return Table(prices, np.array(worth, dtype=np.int64), np.array(first, dtype=np.int64))
+def quiet_highs(**options: object) -> Any:
+    """Return an empty HiGHS model that prints nothing, with some options set."""
+    highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]  # ships no types
+    for name, value in {"output_flag": False, **options}.items():
+        highs.setOptionValue(name, value)
+    return highs
 
 
-class Program:
-    """The restricted program in HiGHS: minimise the share of the fleet, cover every level.
+def add_columns(highs: Any, columns: Sequence[Entry], upper: float = highspy.kHighsInf) -> None:
+    """Add columns without cost between 0 and an upper bound."""
+    number = len(columns)
+    lengths = np.array([len(column.rows) for column in columns], dtype=np.int64)
+    rows = [row for column in columns for row in column.rows]
+    values = [value for column in columns for value in column.values]
+    highs.addCols(
+        number, np.zeros(number), np.zeros(number), np.full(number, upper),
+        len(rows), (np.cumsum(lengths) - lengths).astype(np.int32),
+        np.array(rows, dtype=np.int32), np.array(values, dtype=np.float64),
+    )  # fmt: skip
 
-    A place for a level may go to the next lower one, which keeps prices from falling.
+
+class Master:
+    """Minimise the share of the fleet, cover every item.
 
     Parameters
     ----------
     demand
-        (levels,) shards of each level.
-    present
-        (levels,) whether a level is or may come to be in demand.
-    rooms, count
-        (t,) rooms of GPUs in levels, ascending, and how many GPUs have each.
+        (items,) how often each item is to be covered.
+    count
+        (t,) GPUs of each type.
+    falling
+        Whether a place for an item also serves the item before it, which keeps prices from
+        falling along the items.
+    options
+        Of HiGHS.
     """
 
-    def __init__(self, demand: Floats, present: Bools, rooms: Ints, count: Floats) -> None:
-        levels = np.flatnonzero(present[1:]) + 1
-        # Row of the highest level present that a place of each level serves.
-        self._row = np.searchsorted(levels, np.arange(len(demand) + 1), side="right") - 1
-        self._size = len(demand)
-        self._type = {room: at for at, room in enumerate(rooms.tolist())}
-        self._highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]  # ships no types
-        self._highs.setOptionValue("output_flag", False)  # noqa: FBT003 - the signature of HiGHS
-        self._highs.setOptionValue("presolve", "off")  # solved again and again
-        self._highs.setOptionValue("simplex_strategy", 4)  # primal: columns are added
-        self._columns: dict[Column, int] = {}
-        self._switches: dict[Switch, int] = {}
-        self._groups: dict[int, int] = {}
-        m, types, infinite = len(levels), len(count), highspy.kHighsInf
-        none, empty = np.zeros(m + types, dtype=np.int32), np.array([], dtype=np.int32)
-        lower = np.concatenate([demand[levels], np.full(types, -infinite)])
-        upper = np.concatenate([np.full(m, infinite), np.zeros(types)])
-        self._highs.addRows(m + types, lower, upper, 0, none, empty, np.array([]))
-        self._m = m
-        rows = np.arange(m, m + types, dtype=np.int32)
+    def __init__(
+        self, demand: Floats, count: Floats, *, falling: bool = False, **options: object
+    ) -> None:
+        # Small programs are solved again and again: presolving them does not pay.
+        self._highs = quiet_highs(presolve="off", **options)
+        self._columns: dict[Hashable, int] = {}
+        self._items, types, infinite = len(demand), len(count), highspy.kHighsInf
+        self._rows = total = self._items + types
+        none, empty = np.zeros(total, dtype=np.int32), np.array([], dtype=np.int32)
+        lower = np.concatenate([demand, np.full(types, -infinite)])
+        upper = np.concatenate([np.full(self._items, infinite), np.zeros(types)])
+        self._highs.addRows(total, lower, upper, 0, none, empty, np.array([]))
+        rows = np.arange(self._items, total, dtype=np.int32)
         self._highs.addCol(1.0, 0.0, infinite, types, rows, -count)
-        for row in range(1, m):
-            pair = np.array([row - 1, row], dtype=np.int32)
-            self._highs.addCol(0.0, 0.0, infinite, 2, pair, np.array([1.0, -1.0]))
-        largest = int(rooms[-1])
-        self.add([(largest, (level,)) for level in levels.tolist() if level <= largest])
+        if falling and self._items > 1:
+            add_columns(
+                self._highs, [Entry((row - 1, row), (1.0, -1.0)) for row in range(1, self._items)]
+            )
 
-    def add(self, columns: Iterable[Column]) -> int:
-        """Add sets of levels on GPUs of a room; return how many were new."""
-        before = len(self._columns)
-        for room, members in columns:
-            if (room, members) in self._columns or room not in self._type:
-                continue
-            self._columns[room, members] = self._highs.getNumCol()
-            count = Counter(int(self._row[level]) for level in members)
-            count.pop(-1, None)  # below all that is present
-            index = np.array([*count, self._m + self._type[room]], dtype=np.int32)
-            value = np.array([*count.values(), 1.0], dtype=np.float64)
-            self._highs.addCol(0.0, 0.0, highspy.kHighsInf, len(index), index, value)
-        return len(self._columns) - before
+    def add_row(self, most: float) -> int:
+        """Add a row whose sum is limited; return its number."""
+        none = np.array([], dtype=np.int32)
+        self._highs.addRow(-highspy.kHighsInf, most, 0, none, np.array([]))
+        return int(self._highs.getNumRow()) - 1
 
-    def switch(self, switch: Switch, most: int, change: Counter[int]) -> bool:
-        """Let models of a group change to an option; whether that was new.
+    def add(self, columns: Iterable[tuple[Hashable, Entry]]) -> int:
+        """Add columns that are not yet known by their keys; return how many were new."""
+        new = {key: entry for key, entry in columns if key not in self._columns}
+        if new:
+            first = int(self._highs.getNumCol())
+            add_columns(self._highs, list(new.values()))
+            self._columns.update(zip(new, range(first, first + len(new)), strict=True))
+        return len(new)
 
-        Parameters
-        ----------
-        switch
-            The group and the option.
-        most
-            Models of the group, which change to one option each.
-        change
-            Places that one change frees, by level; negative where it needs some.
-        """
-        if switch in self._switches:
-            return False
-        group = switch[0]
-        none, empty = np.array([], dtype=np.int32), np.array([])
-        if group not in self._groups:
-            self._groups[group] = self._highs.getNumRow()
-            self._highs.addRow(-highspy.kHighsInf, float(most), 0, none, empty)
-        self._switches[switch] = self._highs.getNumCol()
-        rows: Counter[int] = Counter()
-        for level, places in change.items():
-            rows[int(self._row[level])] += places
-        rows[self._groups[group]] = 1
-        index = np.array(list(rows), dtype=np.int32)
-        value = np.array(list(rows.values()), dtype=np.float64)
-        self._highs.addCol(0.0, 0.0, highspy.kHighsInf, len(index), index, value)
-        return True
-
-    def solve(self, seconds: float = math.inf) -> tuple[Floats | None, float]:
-        """Return the price of each level and the share needed; None where that failed."""
-        if seconds < math.inf:
+    def solve(self, seconds: float = math.inf) -> Duals | None:
+        """Return the duals, or None where some item has no column or the time is too short."""
+        if seconds < math.inf:  # HiGHS counts all the runs of one program
             spent = self._highs.getRunTime()
             self._highs.setOptionValue("time_limit", spent + max(seconds, 0.0))
         self._highs.run()
         if self._highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            return None, math.inf
-        dual = np.maximum(np.array(self._highs.getSolution().row_dual)[: self._m], 0.0)
-        padded = np.concatenate([[0.0], dual])
-        return padded[self._row[: self._size] + 1], float(
-            self._highs.getInfo().objective_function_value
-        )
+            return None
+        dual = np.array(self._highs.getSolution().row_dual)
+        share = float(self._highs.getInfo().objective_function_value)
+        prices, worths = dual[: self._items], -dual[self._items : self._rows]
+        return Duals(np.maximum(prices, 0.0), np.maximum(worths, 0.0), share)
 
-    def solution(self) -> tuple[list[tuple[Column, float]], list[tuple[Switch, float]]]:
-        """Return the columns and the changes of option that the last solution uses."""
+    def solution(self) -> dict[Hashable, float]:
+        """Return how often the last solution uses each column, by its key; none are left out."""
         value = np.array(self._highs.getSolution().col_value)
-        return (
-            [(c, float(value[at])) for c, at in self._columns.items() if value[at] > 0],
-            [(s, float(value[at])) for s, at in self._switches.items() if value[at] > 0],
-        )
+        return {key: float(value[at]) for key, at in self._columns.items() if value[at] > 0}

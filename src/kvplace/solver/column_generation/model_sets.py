@@ -8,14 +8,14 @@ target is impossible, and the dual prices are the proof (`kvplace.core.certifica
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
-import highspy
 import numpy as np
 
 from kvplace.core.certificates.certificate import Certificate
 from kvplace.solver.array_types import Floats
 from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.loop import generate
+from kvplace.solver.column_generation.master import Duals, Entry, Master
 from kvplace.solver.column_generation.pricing import ACCURACY, Column, Pool
 from kvplace.solver.instance.instance import Instance
 
@@ -116,65 +116,48 @@ class Configuration:
         settle
             Go on to exact prices; else stop as soon as the target is seen to be possible.
         """
-        sizes = self.sizes(target)
-        capacity = self.capacity(target)
+        sizes, capacity = self.sizes(target), self.capacity(target)
+        if sizes.max() > capacity[-1]:  # a model fits no GPU at this target, not even alone
+            alone = (sizes > capacity[-1]).astype(np.float64)
+            return Verdict(target, math.inf, alone, np.zeros(len(capacity)), exact=True)
         pool = Pool(sizes, capacity)
         complete = pool.everything()
-        if complete is None:
-            largest = len(capacity) - 1
-            alone = [(largest, (int(j),)) for j in np.flatnonzero(sizes <= capacity[-1])]
-            known = [c for c in self._columns if sizes[list(c[1])].sum() <= capacity[c[0]]]
-            program = _Program(len(sizes), self.count, [*known, *alone])
-        else:
-            program = _Program(len(sizes), self.count, complete)
-        # The fluid bound is the first centre: prices as sizes, worths as memory.
-        total = float(self.count @ capacity)
-        best = Verdict(
-            target, float(sizes.sum()) / total, sizes / total, capacity / total, exact=False
-        )
-        for _ in range(rounds):
-            if watch.stop:
-                break
-            prices, worths, reached = program.solve(watch.left)
-            if watch.stop:
-                break
-            if not settle and reached <= 1 + ACCURACY:
-                break
-            if prices is None or worths is None:
-                # A model fits no GPU at this target, not even alone.
-                alone = (sizes > capacity[-1]).astype(np.float64)
-                return Verdict(target, math.inf, alone, np.zeros(len(capacity)), exact=True)
-            if complete is not None:
-                total = float(self.count @ worths)
-                return Verdict(target, reached, prices / total, worths / total, exact=True)
-            if self._extend(program, pool.dearer(prices, worths)):
-                continue
-            true_worths, exact = pool.refill(prices, worths)
-            new = pool.dearer(prices, worths)
-            best = self._better(best, prices, true_worths)
-            if best.impossible:
-                return best
-            if not self._extend(program, new):
-                all_worth = float(self.count @ true_worths)
-                share = float(prices.sum()) / all_worth
-                return Verdict(
-                    target, share, prices / all_worth, true_worths / all_worth, exact=exact
-                )
-        return best
+        master = Master(np.ones(len(sizes)), self.count, dual_feasibility_tolerance=ACCURACY / 100)
+        master.add(map(self._entry, self._start(sizes, capacity) if complete is None else complete))
+        if complete is not None and not watch.stop:
+            duals = master.solve(watch.left)
+            if duals is not None and not watch.stop:
+                return self.verdict(target, duals.prices, duals.worths, exact=True)
+        pricing = _SetPricing(self, pool, target, settle=settle)
+        generate(master, pricing, 0 if complete is not None else rounds, watch)
+        return pricing.best
 
-    def _better(self, best: Verdict, prices: Floats, worths: Floats) -> Verdict:
-        """Return the better bound of a verdict and of other prices with their valid worths."""
-        all_worth = float(self.count @ worths)
-        share = float(prices.sum()) / all_worth if all_worth > 0 else math.inf
-        if share <= best.share:
-            return best
-        return Verdict(best.target, share, prices / all_worth, worths / all_worth, exact=False)
+    def fluid(self, target: float) -> Verdict:
+        """Return what the fluid bound says: prices as sizes, worths as memory."""
+        return self.verdict(target, self.sizes(target), self.capacity(target), exact=False)
 
-    def _extend(self, program: "_Program", columns: list[Column]) -> bool:
-        """Give columns to the program and keep them for the next; whether any is new."""
+    def verdict(self, target: float, prices: Floats, worths: Floats, *, exact: bool) -> Verdict:
+        """Return what prices and worths say, scaled so that all GPUs are worth 1 together."""
+        total = float(self.count @ worths)
+        if total <= 0:
+            return Verdict(target, math.inf, prices, worths, exact=exact)
+        return Verdict(target, float(prices.sum()) / total, prices / total, worths / total, exact)
+
+    def _start(self, sizes: Floats, capacity: Floats) -> list[Column]:
+        """Return the columns known that fit, and each model alone."""
+        largest = len(capacity) - 1
+        known = [c for c in self._columns if sizes[list(c[1])].sum() <= capacity[c[0]]]
+        return [*known, *((largest, (j,)) for j in range(len(sizes)))]
+
+    def _entry(self, column: Column) -> tuple[Column, Entry]:
+        type_, members = column
+        rows = (*members, len(self.size) + type_)
+        return column, Entry(rows, (1.0,) * len(rows))
+
+    def extend(self, master: Master, columns: list[Column]) -> bool:
+        """Give columns to a master and keep them for the next; whether any is new."""
         self._columns.update(dict.fromkeys(columns))
-        added = [program.add(column) for column in columns]
-        return any(added)
+        return master.add(map(self._entry, columns)) > 0
 
     def certificate(self, verdict: Verdict, threshold: float) -> Certificate:
         """Return the integer certificate of an impossible target, in the problem's order."""
@@ -189,57 +172,29 @@ class Configuration:
         return Certificate(threshold, tuple(prices), worths)
 
 
-class _Program:
-    """The restricted program in HiGHS: minimise the share, cover every model, by type."""
+class _SetPricing:
+    """Prices sets of models exactly, from a pool that is refilled when it has run dry."""
 
-    def __init__(self, models: int, count: Floats, columns: list[Column]) -> None:
-        self._models = models
-        self._highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]  # ships no types
-        self._highs.setOptionValue("output_flag", False)  # noqa: FBT003 - the signature of HiGHS
-        self._highs.setOptionValue("dual_feasibility_tolerance", ACCURACY / 100)
-        self._highs.setOptionValue("presolve", "off")  # small programs, solved again and again
-        self._held = dict.fromkeys(columns)
-        types, infinite = len(count), highspy.kHighsInf
-        none, empty = np.zeros(models + types, dtype=np.int32), np.array([], dtype=np.int32)
-        lower = np.concatenate([np.ones(models), np.full(types, -infinite)])
-        upper = np.concatenate([np.full(models, infinite), np.zeros(types)])
-        self._highs.addRows(models + types, lower, upper, 0, none, empty, np.array([]))
-        rows = np.arange(models, models + types, dtype=np.int32)
-        self._highs.addCol(1.0, 0.0, infinite, types, rows, -count)
-        columns = list(self._held)
-        number = len(columns)
-        lengths = np.array([len(members) + 1 for _, members in columns], dtype=np.int64)
-        flat = [row for type_, members in columns for row in (*members, models + type_)]
-        self._highs.addCols(
-            number,
-            np.zeros(number),
-            np.zeros(number),
-            np.full(number, infinite),
-            len(flat),
-            (np.cumsum(lengths) - lengths).astype(np.int32),
-            np.array(flat, dtype=np.int32),
-            np.ones(len(flat)),
-        )
+    def __init__(self, program: Configuration, pool: Pool, target: float, *, settle: bool) -> None:
+        self._program, self._pool, self._settle = program, pool, settle
+        self.best = program.fluid(target)  # the first centre
 
-    def add(self, column: Column) -> bool:
-        """Add a set of models on one GPU of a type; return whether it is new."""
-        if column in self._held:
+    def settled(self, share: float) -> bool:
+        return self.best.impossible or (not self._settle and share <= 1 + ACCURACY)
+
+    def extend(self, master: Master, duals: Duals) -> bool:
+        program, pool = self._program, self._pool
+        prices, worths = duals.prices, duals.worths
+        if program.extend(master, pool.dearer(prices, worths)):
+            return True
+        true_worths, exact = pool.refill(prices, worths)
+        new = pool.dearer(prices, worths)
+        found = program.verdict(self.best.target, prices, true_worths, exact=False)
+        if found.share > self.best.share:
+            self.best = found
+        if self.best.impossible:
             return False
-        self._held[column] = None
-        rows = np.array([*column[1], self._models + column[0]], dtype=np.int32)
-        self._highs.addCol(0.0, 0.0, highspy.kHighsInf, len(rows), rows, np.ones(len(rows)))
-        return True
-
-    def solve(self, seconds: float) -> tuple[Floats | None, Floats | None, float]:
-        """Return dual prices, worths and the share; None where some model has no column.
-
-        None as well where that takes longer than the seconds given.
-        """
-        if seconds < math.inf:  # HiGHS counts all the runs of one program
-            self._highs.setOptionValue("time_limit", self._highs.getRunTime() + seconds)
-        self._highs.run()
-        if self._highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            return None, None, math.inf
-        dual = np.array(self._highs.getSolution().row_dual)
-        share = float(self._highs.getInfo().objective_function_value)
-        return np.maximum(dual[: self._models], 0.0), np.maximum(-dual[self._models :], 0.0), share
+        if program.extend(master, new):
+            return True
+        self.best = program.verdict(self.best.target, prices, true_worths, exact=exact)
+        return False

@@ -8,14 +8,33 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.master import Column, Program, Switch, Table, fill
+from kvplace.solver.column_generation.class_knapsack import Table, fill
+from kvplace.solver.column_generation.loop import generate
+from kvplace.solver.column_generation.master import Duals, Entry, Master
 
-__all__ = ["Answer", "LevelProgram", "LevelRooms", "Need", "need_of", "several_of"]
+__all__ = [
+    "Answer",
+    "Column",
+    "LevelProgram",
+    "LevelRooms",
+    "Need",
+    "Program",
+    "Switch",
+    "need_of",
+    "several_of",
+]
+
+Column = tuple[int, tuple[int, ...]]
+"""Room of a GPU in levels, and the levels on it in ascending order."""
+
+Switch = tuple[int, int]
+"""A group of models with the same choice, and the option to which some of them change."""
 
 SCALE = 10**9
 """Integer prices: worth of the dearest level."""
@@ -77,6 +96,96 @@ class Need:
     def cost(self, prices: Ints) -> Floats:
         """Return (m, o) the price of each option, ``inf`` where there is none."""
         return np.where(self.shards > 0, (prices[self.level] * self.shards), np.inf)
+
+
+class Program:
+    """The restricted master over levels: a place for a level may go to the next lower one.
+
+    Parameters
+    ----------
+    demand
+        (levels,) shards of each level.
+    present
+        (levels,) whether a level is or may come to be in demand.
+    rooms, count
+        (t,) rooms of GPUs in levels, ascending, and how many GPUs have each.
+    """
+
+    def __init__(self, demand: Floats, present: Bools, rooms: Ints, count: Floats) -> None:
+        levels = np.flatnonzero(present[1:]) + 1
+        # Row of the highest level present that a place of each level serves.
+        self._row = np.searchsorted(levels, np.arange(len(demand) + 1), side="right") - 1
+        self._size, self._levels = len(demand), len(levels)
+        self._type = {room: at for at, room in enumerate(rooms.tolist())}
+        # The primal simplex: columns are added.
+        self._master = Master(demand[levels], count, falling=True, simplex_strategy=4)
+        self._switches: set[Switch] = set()
+        self._groups: dict[int, int] = {}
+        largest = int(rooms[-1])
+        self.add([(largest, (level,)) for level in levels.tolist() if level <= largest])
+
+    def add(self, columns: Iterable[Column]) -> int:
+        """Add sets of levels on GPUs of a room; return how many were new."""
+        fitting = (column for column in columns if column[0] in self._type)
+        return self._master.add((column, self._entry(*column)) for column in fitting)
+
+    def _entry(self, room: int, members: tuple[int, ...]) -> Entry:
+        count = Counter(int(self._row[level]) for level in members)
+        count.pop(-1, None)  # below all that is present
+        count[self._levels + self._type[room]] = 1
+        return Entry(list(count), list(count.values()))
+
+    def switch(self, switch: Switch, most: int, change: Counter[int]) -> bool:
+        """Let models of a group change to an option; whether that was new.
+
+        Parameters
+        ----------
+        switch
+            The group and the option.
+        most
+            Models of the group, which change to one option each.
+        change
+            Places that one change frees, by level; negative where it needs some.
+        """
+        if switch in self._switches:
+            return False
+        self._switches.add(switch)
+        if switch[0] not in self._groups:
+            self._groups[switch[0]] = self._master.add_row(float(most))
+        rows: Counter[int] = Counter()
+        for level, places in change.items():
+            rows[int(self._row[level])] += places
+        rows[self._groups[switch[0]]] = 1
+        entry = Entry(list(rows), list(rows.values()))
+        return self._master.add([(("switch", switch), entry)]) > 0
+
+    def solve(self, seconds: float = math.inf) -> tuple[Floats | None, float]:
+        """Return the price of each level and the share needed; None where that failed."""
+        duals = self._master.solve(seconds)
+        if duals is None:
+            return None, math.inf
+        return self.by_level(duals), duals.share
+
+    @property
+    def master(self) -> Master:
+        """The program itself."""
+        return self._master
+
+    def by_level(self, duals: Duals) -> Floats:
+        """Return the price of each level."""
+        padded: Floats = np.concatenate([[0.0], duals.prices])
+        return padded[self._row[: self._size] + 1]
+
+    def solution(self) -> tuple[list[tuple[Column, float]], list[tuple[Switch, float]]]:
+        """Return the columns and the changes of option that the last solution uses."""
+        columns: list[tuple[Column, float]] = []
+        switches: list[tuple[Switch, float]] = []
+        for key, value in self._master.solution().items():
+            if isinstance(key, tuple) and key[0] == "switch":
+                switches.append((key[1], value))
+            else:
+                columns.append((cast("Column", key), value))
+        return columns, switches
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,34 +253,53 @@ class LevelProgram:
         present[0] = False
         program = Program(need.demand, present, rooms.levels, rooms.count)
         program.add(self._columns or _first_fit(need, rooms))
-        groups = need.groups()
+        pricing = _ClassPricing(program, need, rooms, self._columns, whole=whole)
+        share = generate(program.master, pricing, rounds, watch)
+        return Answer(pricing.table, pricing.excess, share, program)
+
+
+class _ClassPricing:
+    """Prices sets of levels by dynamic programming, at prices smoothed towards the best known."""
+
+    def __init__(
+        self,
+        program: Program,
+        need: Need,
+        rooms: LevelRooms,
+        known: dict[Column, None],
+        *,
+        whole: bool,
+    ) -> None:
+        self._program, self._need, self._rooms, self._whole = program, need, rooms, whole
+        self._columns, self._groups = known, need.groups()
         # The fluid bound is the first centre: prices as sizes.
-        centre = np.arange(len(need.demand), dtype=np.float64) / (len(need.demand) - 1)
-        table, excess = _priced(need, rooms, centre)
-        share, known = math.inf, -1.0
-        for _ in range(rounds):
-            if watch.stop or (excess > 0 and not whole):
+        self._centre = np.arange(len(need.demand), dtype=np.float64) / (len(need.demand) - 1)
+        self._excess = -1.0
+        self.table, self.excess = _priced(need, rooms, self._centre)
+
+    def settled(self, share: float) -> bool:
+        if self.excess > 0 and not self._whole:
+            return True
+        return share <= max(1.0, (1 + self.excess) * (1 + CONVERGED))
+
+    def extend(self, master: Master, duals: Duals) -> bool:  # noqa: ARG002 - the program has it
+        need, program, prices = self._need, self._program, self._program.by_level(duals)
+        changes = sum(program.switch(*more) for more in _cheaper(need, self._groups, prices))
+        added = 0
+        for weight in (SMOOTH, 0.0):
+            mixed = weight * self._centre + (1 - weight) * prices / max(float(prices.max()), 1e-300)
+            found, more = _priced(need, self._rooms, mixed)
+            if more > self.excess:
+                self.table, self.excess = found, more
+            if more > self._excess:  # of the prices that the program gave, however poor at first
+                self._centre = found.prices / max(int(found.prices.max()), 1)
+                self._excess = more
+            new = _dear(found, self._rooms)
+            added = program.add(new)
+            self._columns.update(dict.fromkeys(new))
+            if added or (self.excess > 0 and not self._whole):
                 break
-            prices, share = program.solve(watch.left)
-            if prices is None or share <= 1 or share <= (1 + excess) * (1 + CONVERGED):
-                break
-            changes = sum(program.switch(*more) for more in _cheaper(need, groups, prices))
-            new: list[Column] = []
-            for weight in (SMOOTH, 0.0):
-                mixed = weight * centre + (1 - weight) * prices / max(float(prices.max()), 1e-300)
-                found, more = _priced(need, rooms, mixed)
-                if more > excess:
-                    table, excess = found, more
-                if more > known:  # of the prices that the program gave, however poor at first
-                    centre, known = found.prices / max(int(found.prices.max()), 1), more
-                new = _dear(found, rooms)
-                added = program.add(new)
-                self._columns.update(dict.fromkeys(new))
-                if added or (excess > 0 and not whole):
-                    break
-            if not added and not changes:
-                break
-        return Answer(table, excess, share, program)
+        return bool(added or changes)
 
 
 def _first_fit(need: Need, rooms: LevelRooms) -> list[Column]:

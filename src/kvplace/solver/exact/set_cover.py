@@ -10,13 +10,13 @@ placement. Exhausted: no placement reaches the target.
 import math
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 import highspy
 import numpy as np
 
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.knapsack import Knapsack, TooManyError
+from kvplace.solver.column_generation.master import Entry, add_columns, quiet_highs
 from kvplace.solver.column_generation.model_sets import Configuration, Verdict
 
 __all__ = ["Answer", "Decision", "decide_cover"]
@@ -125,29 +125,18 @@ def integer_cover(
         A tenth of it bounds the branch and bound nodes.
     """
     models = program.arrays.n
-    highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]  # ships no types
-    highs.setOptionValue("output_flag", False)  # noqa: FBT003 - the signature of HiGHS
-    highs.setOptionValue("mip_max_nodes", max(1, node_limit // 200))
+    options: dict[str, object] = {"mip_max_nodes": max(1, node_limit // 200)}
     if watch.left < math.inf:
-        highs.setOptionValue("time_limit", watch.left)
+        options["time_limit"] = watch.left
+    highs = quiet_highs(**options)
     none = np.array([], dtype=np.int32)
-    for _ in range(models):
-        highs.addRow(1.0, 1.0, 0, none, np.array([]))
-    for count in program.count:
-        highs.addRow(-highspy.kHighsInf, float(count), 0, none, np.array([]))
+    for least, most in [(1.0, 1.0)] * models + [
+        (-highspy.kHighsInf, float(k)) for k in program.count
+    ]:
+        highs.addRow(least, most, 0, none, np.array([]))
+    rows = [(*members, models + type_) for _, type_, members in columns]
+    add_columns(highs, [Entry(row, (1.0,) * len(row)) for row in rows], upper=1.0)
     number = len(columns)
-    lengths = np.array([len(members) + 1 for _, _, members in columns])
-    rows = [row for _, type_, members in columns for row in (*members, models + type_)]
-    highs.addCols(
-        number,
-        np.zeros(number),
-        np.zeros(number),
-        np.ones(number),
-        len(rows),
-        (np.cumsum(lengths) - lengths).astype(np.int32),
-        np.array(rows, dtype=np.int32),
-        np.ones(len(rows)),
-    )
     kind = np.array([highspy.HighsVarType.kInteger] * number)
     highs.changeColsIntegrality(number, np.arange(number, dtype=np.int32), kind)
     highs.run()
