@@ -51,7 +51,8 @@ def test_a_squeeze_lowers_the_maximum_and_loses_nobody(memory):
     before = list(start.gpu_of)
     verdict = Configuration(arrays).decide(start.worst(), Watch())
     bound = sum(arrays.load) / (sum(arrays.memory) - sum(arrays.size))
-    found = squeeze(start, bound, [verdict], 20, random.Random(1), Watch())
+    found, tried = squeeze(start, bound, [verdict], 20, random.Random(1), Watch())
+    assert tried > 0
     assert start.gpu_of == before
     assert found.worst() < start.worst()
     assert exact_profile(problem, unload_placement(problem, arrays, found.gpu_of)) is not None
