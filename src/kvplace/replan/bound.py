@@ -57,7 +57,9 @@ class BudgetBound:
         ]
         self._gpu = np.array([s[0] for s in shards], dtype=np.int64)
         self._weights = np.array([s[3] for s in shards], dtype=float)
-        self._loads = np.array([s[4] for s in shards], dtype=float).reshape(len(shards), len(state.load)).T
+        self._loads = (
+            np.array([s[4] for s in shards], dtype=float).reshape(len(shards), len(state.load)).T
+        )
         names = state.problem.names
         factor = np.array([prices.factor(names[s[1]]) for s in shards], dtype=float)
         # What may relieve several GPUs at once is one item: a split copy, or a model of which

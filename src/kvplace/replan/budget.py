@@ -28,6 +28,10 @@ _BACK = 400
 """Models that a fresh plan may change for its changes to be taken back one by one."""
 _FEW = 12
 """Models up to which a fleet may be tiny enough to try everything."""
+_DEPTH, _WIDTH = 3, 5
+"""Changes that are made together where none helps alone, and how many are tried at each."""
+_CHAINED = 1_200
+"""GPUs up to which that is done."""
 _SAME = 1e-9
 
 
@@ -74,6 +78,8 @@ class Search:
         the worst GPU that it touches.
     watch
         Clock and interrupt.
+    floor
+        A bound that holds without any budget; that of the problem where not given.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class Search:
         *,
         gain: float = 0.0,
         watch: Watch | None = None,
+        floor: float | None = None,
     ) -> None:
         self.problem, self.current = problem, current
         self.prices = prices or Prices()
@@ -91,11 +98,13 @@ class Search:
         self.watch = watch or Watch()
         self.state = FleetState(problem, current)
         self.origin = dict(self.state.origin)
-        self.floor = floor_of(problem)
+        self.floor = floor_of(problem) if floor is None else floor
         self.bounds = BudgetBound(self.state, self.prices, self.floor)
         self.points: dict[float, Point] = {}
         self.exhaustive = False
         self._broken_at_origin = frozenset(self.state.illegal)
+        self._stuck: set[int] = set()
+        self._chains = len(self.state.ids) <= _CHAINED
         self._kept = {
             j for j, name in enumerate(problem.names) if math.isinf(self.prices.factor(name))
         }
@@ -140,8 +149,12 @@ class Search:
         A dearer placement is taken only where it lowers the first pressure, from the worst GPU
         down, in which it differs from a cheaper one by the least gain.
         """
+        return self.worthwhile(self.frontier(budget))
+
+    def worthwhile(self, points: list[Point]) -> Point | None:
+        """Return the last of some points, by rising price, that is worth its price."""
         chosen: Point | None = None
-        for point in self.frontier(budget):
+        for point in points:
             if chosen is None or self._pays(point, chosen):
                 chosen = point
         return chosen
@@ -218,14 +231,17 @@ class Search:
         state = self.state
         rows = Rows(state, self._movable)
         spent = self.prices.total(state)
-        stuck: set[int] = set()
+        stuck = self._stuck = set()
         while not self.watch.stop and len(stuck) < min(len(state.ids), _TOP):
             hot = self._hottest(stuck)
             limit = float(state.pressure[hot])
             if limit <= target or limit <= 0:
                 break
             least = self.gain * min(state.highest(), BROKEN)
-            chosen = self._choose(rows, hot, budget - spent, least, cheap=cheap, target=target)
+            left = budget - spent
+            chosen = self._choose(rows, hot, left, least, cheap=cheap, target=target)
+            if chosen is None and self._chains:
+                chosen = self._chain(rows, limit - max(least, limit * _SAME), left, _DEPTH, {})
             if chosen is None:
                 stuck.add(hot)
                 continue
@@ -272,6 +288,78 @@ class Search:
             if state.rules_after(one.reshape) <= before:
                 return one
         return None
+
+    def _chain(
+        self, rows: Rows, limit: float, left: float, depth: int, first: dict[int, Copies]
+    ) -> Candidate | None:
+        """Return several changes that together leave what they touch below a limit.
+
+        The hottest GPU is relieved onto GPUs that are too hot for it, which are then relieved in
+        turn.
+
+        Parameters
+        ----------
+        rows
+            Copies in columns.
+        limit
+            Pressure to stay below.
+        left
+            What they may cost.
+        depth
+            How many changes there may be.
+        first
+            Models that were changed on the way here, each with the copies it had before.
+        """
+        state = self.state
+        hot = self._hottest(self._stuck) if not first else self._hottest_of(first)
+        last = depth == 1
+        found = sorted(
+            reliefs(
+                state, rows, hot, self._price, self._movable, limit=limit if last else math.inf
+            ),
+            key=lambda one: (one.worst, one.price, one.reshape),
+        )
+        found = [
+            one
+            for one in found
+            if one.price <= left * (1 + _SAME) + _SAME
+            and not any(j in first for j, _ in one.reshape)
+        ]
+        before = state.rules.amounts()
+        for one in found[:_WIDTH]:
+            if not state.rules.idle and state.rules_after(one.reshape) > before:
+                continue
+            back = state.apply(one.reshape)
+            rows.follow(back, one.reshape)
+            touched = first | dict(back)
+            chained: Candidate | None = None
+            if self._hottest_pressure_of(touched) < limit:
+                chained = Candidate(
+                    self._hottest_pressure_of(touched),
+                    one.price,
+                    tuple((j, state.copies[j]) for j in sorted(touched)),
+                )
+            elif depth > 1 and left - one.price > 0:
+                deeper = self._chain(rows, limit, left - one.price, depth - 1, touched)
+                if deeper is not None:
+                    chained = Candidate(deeper.worst, one.price + deeper.price, deeper.reshape)
+            state.apply(back)
+            rows.follow(one.reshape, back)
+            if chained is not None:
+                return chained
+        return None
+
+    def _touched(self, models: dict[int, Copies]) -> list[int]:
+        """Return the GPUs on which models are, or were before."""
+        return sorted(
+            {g for j, old in models.items() for c in (*old, *self.state.copies[j]) for g in c}
+        )
+
+    def _hottest_of(self, models: dict[int, Copies]) -> int:
+        return max(self._touched(models), key=lambda g: (self.state.pressure[g], -g))
+
+    def _hottest_pressure_of(self, models: dict[int, Copies]) -> float:
+        return float(self.state.pressure[self._touched(models)].max())
 
     def _go_back_from(self, fresh: Placement, budget: float) -> None:
         """From a fresh plan, take changes back, the least useful first, and keep every point."""

@@ -82,6 +82,7 @@ def reliefs(
     hot: int,
     price: Callable[[int, Copies], float],
     movable: Callable[[int], bool],
+    limit: float | None = None,
 ) -> Iterator[Candidate]:
     """Yield changes that leave every GPU they touch below the pressure of a hot one.
 
@@ -95,8 +96,10 @@ def reliefs(
         What it costs to give a model other copies, in all.
     movable
         Whether a model may be touched.
+    limit
+        Another pressure to stay below.
     """
-    limit = float(state.pressure[hot])
+    limit = float(state.pressure[hot]) if limit is None else limit
     for model in list(state.members[hot]):
         if not movable(model):
             continue
