@@ -1,4 +1,4 @@
-"""The best placement for every budget by looking at every placement; core says what each is worth."""
+"""The best placement for every budget by looking at all placements, as core evaluates them."""
 
 from itertools import combinations
 

@@ -4,11 +4,10 @@ import pytest
 from every import best_by_budget
 from transitions import random_placement, split_transition, tight_transition
 
-import kvplace.replan.budget as budgets
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Placement
+from kvplace.replan import budget as budgets
 from kvplace.replan.budget import Search
-from kvplace.replan.prices import Measure, Prices
 
 
 def origins(random, count):

@@ -162,6 +162,7 @@ def replan(
     pricing: Pricing | None = None,
     frontier: bool = False,
     fresh: Placement | None = None,
+    compare: bool = True,
     watch: Watch | None = None,
 ) -> Replan:
     """Find the best placement that a budget allows, and a safe order of steps that leads there.
@@ -183,7 +184,9 @@ def replan(
     frontier
         Whether points beyond the budget are wanted too.
     fresh
-        A plan made without looking at what runs, to go towards; small fleets get one made.
+        A plan made without looking at what runs, to go towards.
+    compare
+        Whether a fleet of up to 2,000 models gets such a plan made where none is given.
     watch
         Clock and interrupt.
 
@@ -209,7 +212,7 @@ def replan(
         found = _found(part.problem, part.placement, search, budget, former, pricing, None)
         return _whole(problem, current, before, found, part)
     search = Search(problem, alive, prices, gain=budget.gain, watch=watch)
-    if fresh is None and _FEW_MODELS < len(problem.models) <= _FRESH_MODELS:
+    if fresh is None and compare and _FEW_MODELS < len(problem.models) <= _FRESH_MODELS:
         watch.tell("a fresh plan, to compare with")
         limit = max(0.05, min(_FRESH_SECONDS, watch.left * 0.4))
         fresh = solve(problem, gap=_FRESH_GAP, time_limit=limit).placement
