@@ -336,7 +336,10 @@ def listed(problem, claim):
         prices = (prices,) if isinstance(prices, int) else prices
         kinds = sorted(kinds_of(problem, problem.allowed(index)))
         needed, offers = [], {}
+        widths = Counter(problem.fleet.domain(gpu, "link") for gpu in problem.allowed(index))
         for (degree, copies), price in zip(problem.options(index), prices, strict=True):
+            if sum(width // degree for width in widths.values()) < copies:
+                continue
             weights = -(-m.weights_bytes // degree) + m.overhead_bytes
             kept, somewhere = weights + m.min_kv_bytes, False
             for kind in kinds:

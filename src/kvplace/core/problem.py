@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from kvplace.core.digest import digest_of
-from kvplace.core.eligibility import Eligibility
+from kvplace.core.eligibility import Eligibility, seats
 from kvplace.core.hardware import Fleet
 from kvplace.core.model import Model
 from kvplace.core.model_columns import ListedModels, ModelColumns
@@ -187,6 +187,19 @@ class Problem:
     @cached_property
     def _ways(self) -> Ways:
         return Ways()
+
+    def seated(self, index: int, row: int) -> bool:
+        """Whether link domains are wide enough for all copies of an option, each inside one.
+
+        Parameters
+        ----------
+        index
+            Position of the model.
+        row
+            Row of one of its options in `option_table`.
+        """
+        degree, copies = self.option_table.degrees[row], self.option_table.copies[row]
+        return degree == 1 or seats(self.links(index), degree) >= copies
 
     @cached_property
     def option_table(self) -> OptionTable:

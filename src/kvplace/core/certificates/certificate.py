@@ -46,7 +46,6 @@ from kvplace.core.certificates.weighted import (
     weighted_limit,
     weighted_sizes,
 )
-from kvplace.core.eligibility import seats
 from kvplace.core.model import Split
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
@@ -204,15 +203,9 @@ def every_possible(
             kept = weights[row] + min_kv[row]
             # Of copies that carry uneven parts one carries an even part or more; what the others
             # carry is not known.
-            if size < capacity and kept <= largest and _seated(problem, index, row):
+            if size < capacity and kept <= largest and problem.seated(index, row):
                 found.append((row - first, least if uneven and copies[row] > 1 else size, kept))
         yield found
-
-
-def _seated(problem: Problem, index: int, row: int) -> bool:
-    """Whether the link domains are wide enough for all copies of an option, each inside one."""
-    degree, copies = problem.option_table.degrees[row], problem.option_table.copies[row]
-    return degree == 1 or seats(problem.links(index), degree) >= copies
 
 
 def _priced(problem: Problem, certificate: Certificate) -> Iterator[tuple[int | None, Offers]]:

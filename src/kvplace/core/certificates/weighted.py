@@ -123,7 +123,7 @@ def weighted_sizes(
             for window, load in enumerate(table.loads_of(row)):
                 part, of = load.as_integer_ratio()
                 most[window] += (part * bottom << SCALE_BITS) // (of * top)
-            if kept > largest:
+            if kept > largest or not problem.seated(index, row):
                 continue
             if not idle:
                 in_memory = most
