@@ -180,10 +180,10 @@ def _needed(alike: Counter[Offers], limits: tuple[int, ...]) -> tuple[Counter[Of
     That is so where no offer takes a larger part of the limit than it takes of the other's.
     """
     rows: list[int] = []
-    offers = [offer for offers in alike for offer in offers]
+    every = [offer for offers in alike for offer in offers]
     for row, limit in enumerate(limits):
         if not any(
-            limits[by] and all(o.sizes[row] * limits[by] <= o.sizes[by] * limit for o in offers)
+            limits[by] and all(o.sizes[row] * limits[by] <= o.sizes[by] * limit for o in every)
             for by in rows
         ):
             rows.append(row)
