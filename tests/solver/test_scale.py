@@ -19,6 +19,7 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import Status, Stop
 from kvplace.solver import solve as door
 from kvplace.solver.assignment.packed import pack_rows
+from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
 from kvplace.solver.improve.parallel_pairs_kernel import exchange_pairs
@@ -26,7 +27,7 @@ from kvplace.solver.instance.columns import fluid_level, largest, total
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.kernels import Crew
 from kvplace.solver.solve import solve
-from kvplace.solver.strategies.large import scale_bound, solve_at_scale
+from kvplace.solver.strategies.large import solve_at_scale
 from oracle import solve_exactly
 from tiny import GIB, byte_problem, byte_problems
 
@@ -51,8 +52,8 @@ def at_scale(monkeypatch):
 @settings(max_examples=150, deadline=None)
 @given(byte_problems())
 def test_bound_optimum_and_value_come_in_this_order(problem):
-    numbers = load_instance(problem).columns
-    bound = scale_bound(numbers)
+    instance = load_instance(problem)
+    numbers, bound = instance.columns, simple_bound(instance)
     gpu_of, _, _, _ = solve_at_scale(
         numbers, bound, given=None, gap=0.0, seed=1, iterations=None, watch=Watch(), threads=1
     )
@@ -106,10 +107,11 @@ def test_one_exchange_finds_the_exact_balance():
 
 @pytest.mark.parametrize("shape", [(4000, 400, 0.8), (3000, 1000, 0.7), (900, 9, 0.8)])
 def test_one_two_and_four_threads_make_the_same_plan(shape):
-    numbers = load_instance(drawn(*shape[:2], fill=shape[2], memory=(80, 141, 24))).columns
+    instance = load_instance(drawn(*shape[:2], fill=shape[2], memory=(80, 141, 24)))
+    numbers = instance.columns
     plans = [
         solve_at_scale(
-            numbers, scale_bound(numbers), given=None, gap=0.0, seed=3, iterations=5_000,
+            numbers, simple_bound(instance), given=None, gap=0.0, seed=3, iterations=5_000,
             watch=Watch(), threads=threads,
         )
         for threads in (1, 2, 4)
@@ -178,8 +180,9 @@ def test_kv_that_must_be_left_is_left(at_scale):
 def test_memory_so_tight_that_spreading_fails_is_packed():
     # Worst fit breaks the halves up: 60 + 39 must share.
     problem = byte_problem([100] * 50, [(60, 0.001)] * 50 + [(39, 1.0)] * 50)
-    numbers = load_instance(problem).columns
-    packed = bisect_first_fit(numbers, scale_bound(numbers).value, Watch())
+    instance = load_instance(problem)
+    numbers = instance.columns
+    packed = bisect_first_fit(numbers, simple_bound(instance).value, Watch())
     assert packed is not None
     assert math.isfinite(packed.kvpr().max())
     spread = most_room_first(numbers, fluid_level(numbers))

@@ -7,10 +7,11 @@ import pytest
 
 from kvplace.bench.scale import SIZES, scale_problem
 from kvplace.core.certificates.certificate import check_certificate
+from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.solve import solve
-from kvplace.solver.strategies.large import scale_bound, solve_at_scale
+from kvplace.solver.strategies.large import solve_at_scale
 
 BIG = [("scale-10", "1m"), ("scale-mixed", "1m"), ("scale-3", "300k"), ("scale-hot", "1m")]
 MOST_GAP = {"scale-10": 1e-3, "scale-mixed": 1e-3, "scale-3": 0.02, "scale-hot": 1e-9}
@@ -43,10 +44,11 @@ def test_nothing_is_lost_and_another_path_finds_the_same_value(shape, size):
 @pytest.mark.heavy
 @pytest.mark.parametrize(("shape", "size"), BIG)
 def test_one_two_and_four_threads_make_the_same_plan(shape, size):
-    numbers = load_instance(scale_problem(shape, SIZES[size], 0)).columns
+    instance = load_instance(scale_problem(shape, SIZES[size], 0))
+    numbers = instance.columns
     plans = [
         solve_at_scale(
-            numbers, scale_bound(numbers), given=None, gap=0.0, seed=1, iterations=100_000,
+            numbers, simple_bound(instance), given=None, gap=0.0, seed=1, iterations=100_000,
             watch=Watch(), threads=threads,
         )[0]
         for threads in (1, 2, 4)

@@ -13,7 +13,8 @@ from kvplace.core.result import OPTIMAL_GAP, Result, Status, Stop, relative_gap,
 from kvplace.errors import InputError, InternalError
 from kvplace.solver.assignment.lists import State
 from kvplace.solver.baselines.schedulers import prism
-from kvplace.solver.bounds.trivial import certified, simple_bound, single_model_bound
+from kvplace.solver.bounds.certify import certified_rule
+from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.construct.repair import make_room
@@ -98,7 +99,7 @@ def solve(
     """
     if solver not in SOLVERS:
         raise InputError(f"{solver!r} is no solver; choose one of {', '.join(SOLVERS)}")
-    problem = _planned(problem.with_objective(objective))
+    problem = problem.with_objective(objective)
     watch = watch or Watch(time_limit)
     if not problem.plain:
         return _solve_general(problem, gap, seed, solver, start, iterations, watch)
@@ -128,16 +129,6 @@ def solve(
     found = None if gpu_of is None else unload_placement(problem, arrays, gpu_of)
     bound = _certified(problem, arrays, bound)
     return _finish(problem, found, bound, solver, seed, steps, watch, gap=gap, limited=limited)
-
-
-def _planned(problem: Problem) -> Problem:
-    """Return a problem, which must be of one pressure per GPU."""
-    if problem.goal is Objective.PRESSURE:
-        raise InputError(
-            "the objective pressure can be evaluated and checked, and not yet be planned for; "
-            "choose occupancy"
-        )
-    return problem
 
 
 def refine(
@@ -184,7 +175,7 @@ def refine(
     """
     if not 0 <= memory_margin < 1 or not 0 <= tolerance < 1:
         raise InputError("the memory margin and the tolerance must be at least 0 and below 1")
-    problem = _planned(problem.with_objective(objective))
+    problem = problem.with_objective(objective)
     watch = watch or Watch(time_limit)
     if not problem.plain:
         return _refine_general(problem, placement, iterations, tolerance, memory_margin, watch)
@@ -299,7 +290,7 @@ def _solve_at_scale(
     began = watch.seconds
     instance = load_instance(problem)
     known = instance.columns
-    bound = auto.scale_bound(known)
+    bound = simple_bound(instance)
     watch.keep(FINISH * (watch.seconds - began))
     given = None if start is None else np.array(load_placement(problem, instance, start))
     gpu_of, prices, limited, steps = auto.solve_at_scale(
@@ -309,10 +300,10 @@ def _solve_at_scale(
     found = None if gpu_of is None else unload_assignment(problem, instance, gpu_of)
     proof = None
     if prices is not None:
-        from kvplace.solver.bounds.size_classes_large import certified_levels  # noqa: PLC0415 - HiGHS: only here
+        from kvplace.solver.bounds.size_classes import certified_classes  # noqa: PLC0415 - HiGHS: only here
 
-        proof = certified_levels(problem, prices)
-    bound = proof or certified(problem, bound, known.hottest, by_rule=True)
+        proof = certified_classes(problem, prices)
+    bound = proof or _certified(problem, instance, bound, by_rule=True)
     return _finish(problem, found, bound, "auto", seed, steps, watch, gap=gap, limited=limited)
 
 
@@ -333,7 +324,7 @@ def _refine_at_scale(
     began = watch.seconds
     instance = load_instance(problem)
     known = instance.columns
-    bound = auto.scale_bound(known)
+    bound = simple_bound(instance)
     watch.keep(FINISH * (watch.seconds - began))
     given = np.array(load_placement(problem, instance, placement))
     gpu_of, limited, steps = auto.refine_at_scale(
@@ -341,7 +332,7 @@ def _refine_at_scale(
     )
     watch.tell("check")
     found = unload_assignment(problem, instance, gpu_of)
-    bound = certified(problem, bound, known.hottest, by_rule=True)
+    bound = _certified(problem, instance, bound, by_rule=True)
     return _finish(problem, found, bound, "refine", 0, steps, watch, limited=limited)
 
 
@@ -362,9 +353,10 @@ def _improve(
     return steps + balance(state, None, tolerance, margin, watch), False
 
 
-def _certified(problem: Problem, arrays: Instance, bound: Bound) -> Bound:
+def _certified(problem: Problem, arrays: Instance, bound: Bound, *, by_rule: bool = False) -> Bound:
     """Return a bound with a certificate that checks."""
-    return certified(problem, bound, arrays.model_index[single_model_bound(arrays)[1]])
+    hottest = arrays.model_index[single_model_bound(arrays)[1]]
+    return certified_rule(problem, bound, hottest, by_rule=by_rule)
 
 
 def stop_of(

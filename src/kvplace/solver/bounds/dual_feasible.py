@@ -8,67 +8,51 @@ Programming 91, 2001), of which the counting bound is a case. Costs O(n log n) p
 it serves where the configuration program is too large.
 """
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 
-from kvplace.core.certificates.certificate import Bound, Certificate
-from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats
-from kvplace.solver.clock import Watch
+from kvplace.solver.bounds.certify import Priced
 from kvplace.solver.instance.instance import Instance
 
-__all__ = ["dual_feasible_bound"]
+__all__ = ["DualFeasible"]
 
 ROUNDINGS = range(1, 25)
 """Members k of the family u(k)."""
-SCALE = 10**12
 EDGE = 1e-9
 """Relative distance that sizes and shares keep from a step of f, on the safe side."""
 
 Function = Callable[[Floats], Floats]
 
 
-def dual_feasible_bound(
-    problem: Problem, arrays: Instance, low: float, high: float, watch: Watch
-) -> Bound | None:
-    """Return the best bound above `low` that the families give, or None.
+class DualFeasible:
+    """Prices ``f(w / M)`` by the functions of two families."""
 
-    Parameters
-    ----------
-    problem, arrays
-        What the bound is on.
-    low, high
-        A proved bound, and the value of a placement.
-    watch
-        Ends the bisection early.
-    """
-    best: tuple[float, Function] | None = None
-    for _ in range(40):
-        if high <= low * (1 + EDGE) or watch.stop:
-            break
-        middle = (low + high) / 2
-        function = _impossible(arrays, middle)
+    method = "dual-feasible"
+
+    def supports(self, instance: Instance) -> bool:  # noqa: D102 - as of the protocol
+        return instance.n > 1
+
+    def prove(self, instance: Instance, target: float) -> Priced | None:  # noqa: D102 - same
+        function = _impossible(instance, target)
         if function is None:
-            high = middle
-        else:
-            low, best = middle, (middle, function)
-    if best is None:
-        return None
-    return Bound(best[0], "dual-feasible", _certificate(problem, arrays, *best))
+            return None
+        sizes, memory = _shares(instance, target)
+        worths = zip(instance.memory, function(memory).tolist(), strict=True)
+        return Priced(target, function(sizes).tolist(), dict(worths))
 
 
-def _shares(arrays: Instance, target: float) -> tuple[Floats, Floats]:
+def _shares(instance: Instance, target: float) -> tuple[Floats, Floats]:
     """Return sizes at a target and memory, as shares of the largest memory."""
-    memory = np.array(arrays.memory, dtype=np.float64)
-    sizes = np.array(arrays.size, dtype=np.float64) + np.array(arrays.load) / target
+    memory = np.array(instance.memory, dtype=np.float64)
+    sizes = np.array(instance.size, dtype=np.float64) + np.array(instance.load) / target
     return np.minimum(sizes / memory[0] * (1 - EDGE), 1.0), memory / memory[0]
 
 
-def _impossible(arrays: Instance, target: float) -> Function | None:
+def _impossible(instance: Instance, target: float) -> Function | None:
     """Return a function that proves a target impossible, or None."""
-    sizes, memory = _shares(arrays, target)
+    sizes, memory = _shares(instance, target)
     margin = 1 + 1e-9
     for k in ROUNDINGS:
         function = _rounding(k)
@@ -117,18 +101,3 @@ def _threshold(step: float) -> Function:
         return result
 
     return function
-
-
-def _certificate(
-    problem: Problem, arrays: Instance, target: float, function: Function
-) -> Certificate:
-    """Return the integer certificate of a function at a target."""
-    sizes, memory = _shares(arrays, target)
-    prices = [0] * len(problem.models)
-    for j, price in enumerate(function(sizes)):
-        prices[arrays.model_index[j]] = math.floor(price * SCALE)
-    worths = {
-        arrays.memory[g]: math.ceil(float(worth) * SCALE)
-        for g, worth in enumerate(function(memory))
-    }
-    return Certificate(target, tuple(prices), tuple(sorted(worths.items())))

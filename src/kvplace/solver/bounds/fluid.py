@@ -12,21 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kvplace.core.certificates.certificate import (
-    SCALE_BITS,
-    Bound,
-    Certificate,
-    check_certificate,
-    every_possible,
-)
+from kvplace.core.certificates.certificate import SCALE_BITS, Bound, Certificate
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Bools, Floats
+from kvplace.solver.bisection import bisect
+from kvplace.solver.bounds.certify import checked, lowered, priced_by_size
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import Chooser
 
 __all__ = ["FluidBound"]
 
-HALVINGS = 60
 MASKS = 64
 """Sets of GPUs looked at, most."""
 
@@ -67,20 +62,18 @@ class FluidBound:
         among = self._scopes
         if self._impossible(math.inf, among):
             return math.inf
-        low, high = 0.0, 1e-12
+
+        def impossible(target: float) -> bool:
+            nonlocal among
+            shown = self._impossible(target, among)
+            if shown:  # what does not prove this target proves none above
+                among = [scope for scope in shown if scope is not None]
+            return bool(shown)
+
+        high = 1e-12
         while high < 1e300 and self._impossible(high, among):
             high *= 16
-        for _ in range(HALVINGS):
-            middle = (low + high) / 2
-            if not low < middle < high or high - low <= 1e-13 * high:
-                break
-            shown = self._impossible(middle, among)
-            if shown:
-                # What does not prove this target proves none above.
-                low, among = middle, [scope for scope in shown if scope is not None]
-            else:
-                high = middle
-        return low
+        return bisect(impossible, 0.0, high, width=1e-13)[0]
 
     def _impossible(self, target: float, among: list[_Scope]) -> list[_Scope | None]:
         """Return the scopes that prove a target impossible; None for a model that fits nowhere."""
@@ -111,16 +104,10 @@ class FluidBound:
         scope = next(iter(self._impossible(self.value, self._scopes)), None)
         ids = [problem.fleet.gpus[g].id for g in self._chooser.instance.gpu_index]
         inside = ids if scope is None else [ids[g] for g in np.flatnonzero(scope.gpus)]
-        slack = 0.0
-        while slack < 1e-8:
-            lowered = self.value if math.isinf(self.value) else self.value * (1 - slack)
-            certificate = _prices(problem, lowered, inside)
-            if not check_certificate(problem, certificate):
-                return Bound(lowered, "fluid" if scope is not None else "single-model", certificate)
-            if math.isinf(self.value):
-                break
-            slack = slack * 8 if slack else 2.0**-50
-        return Bound(0.0, "trivial")
+        method = "fluid" if scope is not None else "single-model"
+        return lowered(
+            self.value, lambda target: checked(problem, method, _prices(problem, target, inside))
+        )
 
 
 def _scopes(instance: Instance) -> list[_Scope]:
@@ -147,20 +134,21 @@ def _prices(problem: Problem, threshold: float, inside: list[str]) -> Certificat
     """Price each option that cannot leave a scope at its size, and each GPU in it at its memory."""
     scope = frozenset(inside)
     outside: dict[int, int] = {}
-    prices = []
-    for index, possible in enumerate(every_possible(problem, threshold)):
+
+    def price(index: int, size: int, least: int) -> int:
         allowed = problem.allowed(index)
         if id(allowed) not in outside:
             rest = (problem.usable_bytes(gpu) for gpu in allowed - scope)
             outside[id(allowed)] = max(rest, default=0)
         most = outside[id(allowed)]
-        row = [0] * problem.option_table.count(index)
-        for at, size, kept in possible:
-            if not (size < most << SCALE_BITS and kept <= most):
-                row[at] = max(size, kept << SCALE_BITS) if threshold == math.inf else size
-        prices.append(tuple(row))
+        if size < most << SCALE_BITS and least <= most:
+            return 0
+        return max(size, least << SCALE_BITS) if threshold == math.inf else size
+
     memories = sorted({problem.usable_bytes(gpu) for gpu in inside})
     strict = threshold < math.inf  # what a GPU holds at a target is below its memory
-    worths = tuple((memory, (memory << SCALE_BITS) - strict) for memory in memories)
+    worths = [(memory, (memory << SCALE_BITS) - strict) for memory in memories]
     everything = len(scope) == len(problem.fleet.gpus)
-    return Certificate(threshold, tuple(prices), worths, () if everything else tuple(sorted(scope)))
+    return priced_by_size(
+        problem, threshold, price, worths, () if everything else tuple(sorted(scope))
+    )

@@ -11,22 +11,19 @@ from functools import partial
 
 import numpy as np
 
-from kvplace.core.certificates.certificate import (
-    GRID,
-    SCALE_BITS,
-    Bound,
-    Certificate,
-    check_certificate,
-    every_possible,
-)
+from kvplace.core.certificates.certificate import GRID, SCALE_BITS, Bound
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.cluster import Board
+from kvplace.solver.assignment.packed import Packing
+from kvplace.solver.bisection import bisect
+from kvplace.solver.bounds.certify import checked, priced_by_size
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.size_classes import LevelProgram, LevelRooms, Need, need_of
+from kvplace.solver.instance.columns import Columns
 from kvplace.solver.instance.options import Chooser
 
-__all__ = ["LevelBound", "LevelTargets", "Prices"]
+__all__ = ["LevelBound", "LevelTargets", "Prices", "certified_classes", "packing_bound"]
 
 TARGETS = 8
 """Targets decided between a bound and a value."""
@@ -34,6 +31,10 @@ CLOSE = 1e-4
 """Relative distance of the two at which no further target is decided."""
 MANY, ROUGH = 20_000, 5e-3
 """Models above which that distance is larger: each program takes seconds then."""
+SETS = 2_000
+"""GPUs of a large fleet of which the models are given to the program to start from."""
+TIME_SHARE = 0.5
+"""Share of the time left that the program of a large fleet may take."""
 MARGIN = 1e-7
 """Relative distance that sizes keep from a level, on the safe side."""
 
@@ -113,28 +114,40 @@ class LevelTargets:
         Prices or None
             For the highest target found to be impossible.
         """
-        best = None
-        target = (low + high) / 2 if high < math.inf else low * (1 + self._close)
-        for _ in range(targets):
-            if watch.stop or watch.left < least_left or high <= low * (1 + self._close):
-                break
+        best: Prices | None = None
+        excess, asked = 0.0, 0
+
+        def impossible(target: float) -> bool:
+            nonlocal best, excess, asked
+            asked += 1
             if groups is not None:
                 self._program.add(
                     (int(self._rooms.levels[type_]), self._floor(sizes).tolist())
                     for type_, sizes in groups(target)
                 )
-            found = self._program.decide(
-                self._need(target), self._rooms, watch, whole=high == math.inf
-            )
-            if found.excess > 0:
+            whole = high == math.inf
+            found = self._program.decide(self._need(target), self._rooms, watch, whole=whole)
+            excess = found.excess
+            if excess > 0:
                 worths = found.table.worth[self._rooms.levels]
-                low, best = target, Prices(target, found.table.prices, worths)
+                best = Prices(target, found.table.prices, worths)
                 watch.tell("bound", bound=target)
-                target *= 1 + min(max(found.excess * self._slope * target, self._close), 1.0)
+            return excess > 0
+
+        target = low * (1 + self._close)
+        while high == math.inf and asked < targets:
+            if watch.stop or watch.left < least_left:
+                return best
+            if impossible(target):
+                low = target
+                target *= 1 + min(max(excess * self._slope * target, self._close), 1.0)
             else:
                 high = target
-            if high < math.inf:
-                target = (low + high) / 2
+        if high < math.inf:
+            bisect(
+                impossible, low, high, width=self._close, most=targets - asked, watch=watch,
+                near=lambda _low, _high: watch.left < least_left,
+            )  # fmt: skip
         return best
 
     def _floor(self, sizes: Floats) -> Ints:
@@ -199,18 +212,50 @@ class LevelBound:
 
     def certified(self, problem: Problem) -> Bound | None:
         """Return the bound with its certificate, or None where there is none that checks."""
-        if self._prices is None:
-            return None
-        prices = self._prices.prices.tolist()
-        largest = self._memory[-1] << SCALE_BITS
-        rows = []
-        for index, possible in enumerate(every_possible(problem, self.value)):
-            row = [0] * len(problem.options(index))
-            for at, size, _ in possible:
-                row[at] = prices[min(GRID, size * GRID // largest)]
-            rows.append(tuple(row))
-        worths = tuple(zip(self._memory, self._prices.worths.tolist(), strict=True))
-        certificate = Certificate(self.value, tuple(rows), worths)
-        if check_certificate(problem, certificate):
-            return None
-        return Bound(self.value, "configuration", certificate)
+        return None if self._prices is None else certified_classes(problem, self._prices)
+
+
+def certified_classes(problem: Problem, prices: Prices) -> Bound | None:
+    """Return the bound of some prices with its certificate, None where that does not check."""
+    memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
+    largest, by_class = memories[-1] << SCALE_BITS, prices.prices.tolist()
+    certificate = priced_by_size(
+        problem,
+        prices.target,
+        lambda _, size, __: by_class[min(GRID, size * GRID // largest)],
+        zip(memories, prices.worths.tolist(), strict=True),
+    )
+    return checked(problem, "configuration", certificate)
+
+
+def packing_bound(columns: Columns, packing: Packing, low: float, watch: Watch) -> Prices | None:
+    """Look for a bound of undivided models between one that is known and the value of a packing.
+
+    Parameters
+    ----------
+    columns, packing
+        The problem, and an assignment.
+    low
+        The bound known.
+    watch
+        Ends it early.
+    """
+    memory, type_, count = np.unique(columns.memory, return_inverse=True, return_counts=True)
+    one = (columns.n, 1)
+    program = LevelTargets(
+        memory, count,
+        columns.size.astype(np.float64).reshape(one), columns.load.reshape(one), np.ones(one),
+    )  # fmt: skip
+    some = range(0, columns.g, max(1, columns.g // SETS))
+    rows = [(int(type_[g]), slice(packing.start[g], packing.start[g] + packing.models[g]))
+            for g in some]  # fmt: skip
+    left = watch.left
+    return program.rise(
+        low,
+        float(packing.kvpr().max()),
+        lambda target: (
+            (kind, packing.size[row] + packing.load[row] / target) for kind, row in rows
+        ),
+        watch,
+        least_left=left * (1 - TIME_SHARE) if left < np.inf else 0.0,
+    )

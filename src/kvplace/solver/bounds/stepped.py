@@ -13,14 +13,11 @@ import math
 
 import numpy as np
 
-from kvplace.core.certificates.certificate import Bound, Certificate
-from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.bounds.bisection import climb
-from kvplace.solver.clock import Watch
+from kvplace.solver.bounds.certify import Priced
 from kvplace.solver.instance.instance import Instance
 
-__all__ = ["stepped_bound"]
+__all__ = ["Stepped"]
 
 MOST_STEPS = 2_048
 """Steps in the largest memory above which they are too fine to lose anything."""
@@ -30,45 +27,30 @@ EDGE = 1e-12
 """Relative width by which loads are lowered, so that rounding never counts a step too many."""
 
 
-def stepped_bound(
-    problem: Problem, arrays: Instance, low: float, high: float, watch: Watch
-) -> Bound | None:
-    """Return the best bound above `low` by whole steps of memory, or None.
+class Stepped:
+    """Whole steps of memory, where every model's weights are a multiple of one step."""
 
-    Parameters
-    ----------
-    problem, arrays
-        What the bound is on.
-    low, high
-        A proved bound, and the value of a placement.
-    watch
-        Ends the bisection early.
-    """
-    step = math.gcd(*arrays.size)
-    if not step or arrays.memory[0] > step * MOST_STEPS:
-        return None
-    memory = sorted(set(arrays.memory))
-    count = [arrays.memory.count(capacity) for capacity in memory]
-    worths = np.array([-(-capacity // step) - 1 for capacity in memory])
-    total = int(worths @ count)
+    method = "lifted"
 
-    def prove(target: float) -> Ints | None:
-        extra = np.array(arrays.load) * (1 - EDGE) / (target * step)
-        prices = np.array([size // step for size in arrays.size]) + np.floor(extra).astype(int)
+    def supports(self, instance: Instance) -> bool:  # noqa: D102 - as of the protocol
+        step = math.gcd(*instance.size)
+        return step > 0 and instance.memory[0] <= step * MOST_STEPS
+
+    def prove(self, instance: Instance, target: float) -> Priced | None:  # noqa: D102 - same
+        step = math.gcd(*instance.size)
+        memory, count = np.unique(np.array(instance.memory, dtype=np.int64), return_counts=True)
+        worths = -(-memory // step) - 1
+        total = int(worths @ count)
+        extra = np.array(instance.load) * (1 - EDGE) / (target * step)
+        whole = np.array([size // step for size in instance.size])
+        prices = whole + np.floor(extra).astype(np.int64)
         if prices.sum() <= total:
-            sizes = np.array([size / step for size in arrays.size]) * (1 - EDGE) + extra
-            prices = _raised(prices, sizes, np.array(memory) / step, worths)
-        return prices if prices.sum() > total else None
-
-    best = climb(prove, low, high, watch)
-    if best is None:
-        return None
-    target, prices = best
-    whole = [0] * len(problem.models)
-    for j, price in enumerate(prices):
-        whole[arrays.model_index[j]] = int(price)
-    pairs = tuple((m, int(worth)) for m, worth in zip(memory, worths, strict=True))
-    return Bound(target, "lifted", Certificate(target, tuple(whole), pairs))
+            sizes = np.array([size / step for size in instance.size]) * (1 - EDGE) + extra
+            prices = _raised(prices, sizes, memory / step, worths)
+        if prices.sum() <= total:
+            return None
+        worth_of = dict(zip(memory.tolist(), worths.tolist(), strict=True))
+        return Priced(target, prices.tolist(), worth_of, whole=True)
 
 
 def _raised(prices: Ints, sizes: Floats, memory: Floats, worths: Ints) -> Ints:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kvplace.core.certificates.certificate import Certificate
 from kvplace.solver.array_types import Floats
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.loop import generate
@@ -158,18 +157,6 @@ class Configuration:
         """Give columns to a master and keep them for the next; whether any is new."""
         self._columns.update(dict.fromkeys(columns))
         return master.add(map(self._entry, columns)) > 0
-
-    def certificate(self, verdict: Verdict, threshold: float) -> Certificate:
-        """Return the integer certificate of an impossible target, in the problem's order."""
-        scale = 10**12
-        prices = [0] * self.arrays.n
-        for j, price in enumerate(verdict.prices):
-            prices[self.arrays.model_index[j]] = math.floor(price * scale)
-        worths = tuple(
-            (int(memory), math.ceil(worth * (1 + 1e-12) * scale) + 1 if worth else 0)
-            for memory, worth in zip(self.memory, verdict.worths, strict=True)
-        )
-        return Certificate(threshold, tuple(prices), worths)
 
 
 class _SetPricing:

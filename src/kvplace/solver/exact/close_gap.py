@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field
 
 from kvplace.solver.assignment.lists import State
+from kvplace.solver.bisection import bisect
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.model_sets import Configuration, Verdict
 from kvplace.solver.exact.set_cover import Answer, decide_cover
@@ -93,21 +94,19 @@ def program_bound(
     """
     if nothing_below(program, proof, value, watch, effort.rounds):
         return
-    low, high = proof.value, value
-    first = program.decide(low + (high - low) / 8, watch, rounds=effort.rounds, settle=False)
-    if not first.impossible:
-        return
-    proof.raise_to(first)
-    low = first.target
-    while high > low * (1 + WIDTH) and high - low > (value - low) / 10 and not watch.stop:
-        middle = (low + high) / 2
-        verdict = program.decide(middle, watch, rounds=effort.rounds, settle=False)
+
+    def impossible(target: float) -> bool:
+        verdict = program.decide(target, watch, rounds=effort.rounds, settle=False)
         if verdict.impossible:
             proof.raise_to(verdict)
-            low = middle
-        else:
-            high = middle
-        watch.tell("bound", value, proof.value)
+            watch.tell("bound", value, proof.value)
+        return verdict.impossible
+
+    low, high = proof.value, value
+    bisect(
+        impossible, low, high, width=WIDTH, probes=[(low + (high - low) / 8, True)],
+        near=lambda low, high: high - low <= (value - low) / 10, watch=watch,
+    )  # fmt: skip
 
 
 def close_gap(

@@ -90,14 +90,6 @@ class Columns:
         """(n,) loads of undivided models under one pressure."""
         return self.loads.reshape(-1)
 
-    @property
-    def hottest(self) -> int:
-        """Position in the problem of the model with the highest KVPR alone on the largest GPU."""
-        room = int(self.memory[0]) - self.size
-        fits = room >= np.maximum(1, self.keep)
-        alone = np.where(fits, self.load / np.where(fits, room, 1), np.inf)
-        return int(self.model_index[alone.argmax()])
-
     @cached_property
     def type_of(self) -> Ints:
         """(g,) load type per GPU."""

@@ -15,13 +15,13 @@ from kvplace.solver.assignment.packed import Packing, pack_rows
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
 from kvplace.solver.improve.parallel_pairs import WIDE, Improver
-from kvplace.solver.instance.columns import Columns, fluid_level, total
+from kvplace.solver.instance.columns import Columns, fluid_level
 from kvplace.solver.kernels import Crew
 
 if TYPE_CHECKING:
     from kvplace.solver.bounds.size_classes import Prices
 
-__all__ = ["refine_at_scale", "scale_bound", "solve_at_scale"]
+__all__ = ["refine_at_scale", "solve_at_scale"]
 
 WORK = 1.2e6
 """Pairs of GPUs of many models looked at without a time limit, whatever the fleet."""
@@ -36,21 +36,6 @@ FEW = 2.7
 PATIENCE, TIMED_PATIENCE = 0.5, 2.0
 """Effort without a gain that ends the search, in multiples of the default: without and with a
 time limit."""
-
-
-def scale_bound(numbers: Columns) -> Bound:
-    """Return the better of the fluid and the single-model bound, not yet certified."""
-    free = total(numbers.memory) - total(numbers.size)
-    fluid = math.fsum(numbers.load) / free if free > 0 else math.inf
-    if free < total(numbers.keep):
-        fluid = math.inf
-    largest = int(numbers.memory[0])
-    short = numbers.size + np.maximum(1, numbers.keep) > largest
-    room = np.where(short, 1, largest - numbers.size)
-    single = math.inf if short.any() else float((numbers.load / room).max())
-    if max(fluid, single) <= 0:
-        return Bound(0.0, "trivial")
-    return Bound(single, "single-model") if single >= fluid else Bound(fluid, "fluid")
 
 
 def solve_at_scale(
@@ -200,6 +185,6 @@ def _prices(numbers: Columns, packing: Packing, low: float, watch: Watch) -> "Pr
     """Ask the configuration program by levels for a better bound, where that can pay."""
     if not _sparse(numbers) or low <= 0:
         return None
-    from kvplace.solver.bounds.size_classes_large import raise_bound  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.bounds.size_classes import packing_bound  # noqa: PLC0415 - HiGHS: only here
 
-    return raise_bound(numbers, packing, low, watch)
+    return packing_bound(numbers, packing, low, watch)

@@ -7,13 +7,13 @@ simple bounds have failed to prove the start optimal.
 
 import math
 import random
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kvplace.core.certificates.certificate import Bound, check_certificate
+from kvplace.core.certificates.certificate import Bound
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, relative_gap
 from kvplace.solver.assignment.lists import State
+from kvplace.solver.bounds.certify import Priced, bound_of
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.improve.moves_and_swaps import balance, lower_maximum
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from kvplace.solver.exact.close_gap import Proof
 
 __all__ = ["Portfolio"]
-
-FindBound = Callable[[Problem, Instance, float, float, Watch], Bound | None]
 
 QUICK_MODELS = 80
 """Up to so many models the configuration program is asked before any search."""
@@ -187,11 +185,11 @@ class Portfolio:
             if self._value_open():
                 self._exhaust()
         if self._value_open():
-            self._lift()
+            self._price()
             proof.value = self.bound.value
         self._spread()
         if not affordable:
-            self._dual_feasible()
+            self._price("dual-feasible")
             proof.value = self.bound.value
         rounds = DEFAULT_ROUNDS
         if self._watch.left < math.inf or self._iterations is not None:
@@ -237,34 +235,21 @@ class Portfolio:
             self.bound = Bound(value * (1 - OPTIMAL_GAP / 2), "search")
             self._watch.tell("search", value, self.bound.value)
 
-    def _lift(self) -> None:
-        """Raise the bound by the room that hot models, and whole steps of memory, waste."""
-        from kvplace.solver.bounds.lifted import lifted_bound  # noqa: PLC0415 - numpy: only here
-        from kvplace.solver.bounds.stepped import stepped_bound  # noqa: PLC0415 - same
+    def _price(self, method: str | None = None) -> None:
+        """Raise the bound by the price functions of a method, or by all the others."""
+        from kvplace.solver.bounds.price_functions import price_functions, raise_bound  # noqa: PLC0415 - numpy: only here
 
-        self._adopt(lifted_bound)
-        if self._value_open():
-            self._adopt(stepped_bound)
-
-    def _dual_feasible(self) -> None:
-        """Raise the bound by dual feasible functions, where the program is too large."""
-        from kvplace.solver.bounds.dual_feasible import dual_feasible_bound  # noqa: PLC0415 - numpy: only here
-
-        self._adopt(dual_feasible_bound)
-
-    def _adopt(self, find: FindBound) -> None:
-        """Take what a bound gives between the best bound and the value, if it checks."""
         assert self.state is not None
-        value = self.state.worst()
-        bound = find(self._problem, self.arrays, self.bound.value, value, self._watch)
-        if (
-            bound is not None
-            and bound.certificate is not None
-            and self.arrays.n <= CHECKED_MODELS
-            and not check_certificate(self._problem, bound.certificate)
-        ):
-            self.bound = bound
-            self._watch.tell("bound", value, bound.value)
+        for function in price_functions():
+            if (function.method == "dual-feasible") != (method == "dual-feasible"):
+                continue
+            if not self._value_open() or self.arrays.n > CHECKED_MODELS:
+                return
+            value, low = self.state.worst(), self.bound.value
+            bound = raise_bound(function, self._problem, self.arrays, low, value, self._watch)
+            if bound is not None:
+                self.bound = bound
+                self._watch.tell("bound", value, bound.value)
 
     def _iterate(self, round_: int) -> None:
         """Local search with kicks from the best state."""
@@ -303,9 +288,13 @@ class Portfolio:
         for verdict in proof.verdicts[: -CHECKED - 1 : -1]:
             if verdict.target <= self.bound.value:
                 break
-            certificate = program.certificate(verdict, verdict.target)
-            if not check_certificate(self._problem, certificate):
-                self.bound = Bound(verdict.target, "configuration", certificate)
+            worths = dict(zip(map(int, program.memory), verdict.worths.tolist(), strict=True))
+            # Upwards by more than prices are accurate to.
+            safe = {memory: worth * (1 + 1e-12) for memory, worth in worths.items()}
+            priced = Priced(verdict.target, verdict.prices.tolist(), safe)
+            bound = bound_of(self._problem, self.arrays, "configuration", priced)
+            if bound is not None:
+                self.bound = bound
                 break
         proof.value, proof.verdicts = self.bound.value, []
         value = self.state.worst() if self.state else None

@@ -1,0 +1,171 @@
+"""Certificates: prices and worths turned into the integers that core's checker accepts.
+
+Prices are rounded down and worths up, so that rounding never turns an honest bound into a wrong
+one; the checker decides, and a bound that it rejects is dropped or lowered.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from kvplace.core.certificates.by_rule import RULES, RuleCertificate
+from kvplace.core.certificates.certificate import (
+    Bound,
+    Certificate,
+    check_certificate,
+    every_possible,
+    scaled_sizes,
+    spelled_out,
+)
+from kvplace.core.problem import Problem
+from kvplace.solver.instance.instance import Instance
+
+__all__ = [
+    "Priced",
+    "bound_of",
+    "certificate_of",
+    "certified_rule",
+    "checked",
+    "lowered",
+    "priced_by_size",
+]
+
+SCALE = 10**12
+"""Integer worth of all that is worth 1."""
+SLACK, MOST_SLACK = 2.0**-50, 1e-8
+"""First and last relative amount by which a bound is lowered until its certificate checks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """Prices that prove a target impossible.
+
+    Parameters
+    ----------
+    target
+        K, in load per byte.
+    prices
+        (n,) price per model, in the order of the instance.
+    worths
+        Worth of a GPU by its usable bytes: no set that fits it is priced above.
+    whole
+        Whether these are integers already.
+    """
+
+    target: float
+    prices: Sequence[float]
+    worths: dict[int, float]
+    whole: bool = False
+
+
+def certificate_of(problem: Problem, instance: Instance, priced: Priced) -> Certificate:
+    """Return the certificate of prices, one per undivided model."""
+    scale = 1 if priced.whole else SCALE / max(priced.worths.values(), default=1.0)
+    prices = [0] * len(problem.names)
+    for index, price in zip(instance.model_index, priced.prices, strict=True):
+        prices[index] = math.floor(price * scale)
+    worths = {memory: math.ceil(worth * scale) for memory, worth in priced.worths.items()}
+    return Certificate(priced.target, tuple(prices), tuple(sorted(worths.items())))
+
+
+def bound_of(problem: Problem, instance: Instance, method: str, priced: Priced) -> Bound | None:
+    """Return the bound of prices, or None where its certificate does not check."""
+    return checked(problem, method, certificate_of(problem, instance, priced))
+
+
+def checked(problem: Problem, method: str, certificate: Certificate) -> Bound | None:
+    """Return the bound of a certificate, or None where that does not check."""
+    if check_certificate(problem, certificate):
+        return None
+    return Bound(certificate.threshold, method, certificate)
+
+
+def priced_by_size(
+    problem: Problem,
+    target: float,
+    price: Callable[[int, int, int], int],
+    worths: Iterable[tuple[int, int]],
+    scope: tuple[str, ...] = (),
+) -> Certificate:
+    """Return the certificate in which a shard is priced by what it takes.
+
+    Parameters
+    ----------
+    problem
+        What it is on.
+    target
+        K, in load per byte.
+    price
+        Returns the price of a shard by position of its model, its size at the target as in
+        `scaled_sizes`, and the bytes that it needs at least.
+    worths
+        Usable bytes of each size of GPU, and its worth.
+    scope
+        As in `Certificate`.
+    """
+    rows: list[int | tuple[int, ...]] = []
+    if problem.plain and not scope:
+        for index, size in enumerate(scaled_sizes(problem, target)):
+            least = problem.undivided_bytes[index] + problem.min_kv_bytes[index]
+            rows.append(price(index, size, least))
+    else:
+        counts = problem.option_table
+        for index, possible in enumerate(every_possible(problem, target)):
+            row = [0] * counts.count(index)
+            for at, size, least in possible:
+                row[at] = price(index, size, least)
+            rows.append(tuple(row))
+    return Certificate(target, tuple(rows), tuple(worths), scope)
+
+
+def lowered(value: float, certificate: Callable[[float], Bound | None]) -> Bound:
+    """Return a bound that checks, at most a part in 1e8 below a value; the trivial one if none.
+
+    Parameters
+    ----------
+    value
+        A bound that holds but for rounding.
+    certificate
+        Returns the bound at a threshold, or None where its certificate does not check.
+    """
+    if value <= 0:
+        return Bound(0.0, "trivial")
+    slack = 0.0
+    while slack < MOST_SLACK:
+        found = certificate(value if math.isinf(value) else value * (1 - slack))
+        if found is not None:
+            return found
+        if math.isinf(value):
+            break
+        slack = slack * 8 if slack else SLACK
+    return Bound(0.0, "trivial")
+
+
+def certified_rule(problem: Problem, bound: Bound, hottest: int, *, by_rule: bool = False) -> Bound:
+    """Return a fluid or single-model bound with its certificate.
+
+    Other bounds come back as they are; one that cannot be certified is dropped to 0.
+
+    Parameters
+    ----------
+    problem, bound
+        The bound, and what it is on.
+    hottest
+        Position in the problem of the model that attains the single-model bound.
+    by_rule
+        Whether the certificate is to be the rule, not the prices that follow from it.
+    """
+    if bound.method not in RULES:
+        return bound
+    model = problem.names[hottest] if bound.method == "single-model" else ""
+
+    def at(threshold: float) -> Bound | None:
+        # By rule a little lower, so that the prices of the rule prove it as well.
+        threshold *= 1 - SLACK if by_rule and math.isfinite(threshold) else 1
+        rule = RuleCertificate(threshold, bound.method, model)
+        certificate = rule if by_rule else spelled_out(problem, rule)
+        if check_certificate(problem, certificate):
+            return None
+        return Bound(threshold, bound.method, certificate)
+
+    return lowered(bound.value, at)
