@@ -8,6 +8,7 @@ from kvplace.cli.demand_source import demand_options, read_prometheus_options, r
 from kvplace.cli.options import nearest_choice, output_options
 
 if TYPE_CHECKING:
+    from kvplace.demand.series import DemandSeries
     from kvplace.demand.summary import DemandSummary, ModelDemand
 
 __all__ = ["command"]
@@ -16,6 +17,7 @@ _EXAMPLES = """\b
 Examples:
   kvplace demand trace requests.parquet --step 10min
   kvplace demand trace counts.csv --model-column service --model-column client --plot demand.svg
+  kvplace demand trace requests.parquet --windows 4 --format json
   kvplace demand prometheus http://prometheus:9090 --window 7d --quantile 95%
 """
 
@@ -31,12 +33,20 @@ Examples:
     metavar="FILE",
     help="Draw the rates over time into a .png, .svg or .pdf file.",
 )
+@click.option(
+    "--windows",
+    metavar="N|hour|weekday",
+    help="Give the demand of N windows that stand for all: the joint peaks that matter when models "
+    "share GPUs; or the means of each hour of the day, or of each weekday. With --quantile, what "
+    "a group of models exceeds only in the other windows counts no more.",
+)
 @output_options
 def command(
     kind: str,
     source: str,
     only: tuple[str, ...],
     plot: str | None,
+    windows: str | None,
     form: str,
     output: str | None,
     quiet: bool,
@@ -58,6 +68,8 @@ def command(
         series = read_trace_options(source, options).only(only)
     else:
         series = read_prometheus_options(source, options, only)
+    if windows is not None:
+        return _print_windows(series, windows, options["quantile"], form, output, quiet=quiet)
     summary = summarise(series, options["quantile"])
     if plot is not None:
         from kvplace.report.demand_plot import draw_demand
@@ -72,6 +84,34 @@ def command(
         emit(rows_json(_document(summary)), output, data=True)
     if not quiet:
         for note in summary.notes:
+            say(f"note: {note}")
+    return 0
+
+
+def _print_windows(
+    series: "DemandSeries", wanted: str, quantile: float, form: str, output: str | None, *,
+    quiet: bool,
+) -> int:  # fmt: skip
+    """Print the demand of a few windows."""
+    from kvplace.cli.faults import say
+    from kvplace.cli.output import emit, look
+    from kvplace.demand.windows import Calendar, choose_windows
+    from kvplace.errors import InputError
+    from kvplace.report.demand_windows import windows_csv, windows_json, windows_table
+
+    if wanted not in set(Calendar) and not wanted.isascii():
+        raise InputError(f"--windows {wanted!r} must be a whole number, hour or weekday")
+    try:
+        number = Calendar(wanted) if wanted in set(Calendar) else int(wanted)
+    except ValueError:
+        raise InputError(f"--windows {wanted!r} must be a whole number, hour or weekday") from None
+    found = choose_windows(series, number, quantile)
+    if form == "table":
+        emit(windows_table(found, look(output)), output, data=False)
+    else:
+        emit((windows_json if form == "json" else windows_csv)(found), output, data=True)
+    if not quiet:
+        for note in series.notes:
             say(f"note: {note}")
     return 0
 

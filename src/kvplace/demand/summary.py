@@ -9,7 +9,7 @@ from kvplace.core.fact import Fact
 from kvplace.demand.series import Array, DemandSeries, Latency
 from kvplace.errors import InputError
 
-__all__ = ["DemandSummary", "JointPeak", "ModelDemand", "summarise"]
+__all__ = ["DemandSummary", "JointPeak", "ModelDemand", "stretches", "summarise"]
 
 _ENOUGH = 0.5  # a window observed for less than this share says too little about a rate
 _ENOUGH_PEAKS = 3  # fewer common windows may be chance
@@ -108,8 +108,7 @@ def summarise(series: DemandSeries, quantile: float = 0.95) -> DemandSummary:
     """
     if not 0 < quantile <= 1:
         raise InputError(f"the quantile {quantile!r} must be above 0 and at most 1")
-    joined = _joined(series)
-    firsts = np.flatnonzero(np.diff(joined, prepend=-1))
+    firsts = stretches(series)
     covered = np.add.reduceat(series.covered_seconds, firsts)
     rates = np.add.reduceat(series.requests, firsts, axis=1) / covered
     pressing = np.add.reduceat(series.pressing, firsts, axis=1) / covered
@@ -144,12 +143,12 @@ def summarise(series: DemandSeries, quantile: float = 0.95) -> DemandSummary:
     return DemandSummary(tuple(models), joint, quantile, series.origin, series.notes)
 
 
-def _joined(series: DemandSeries) -> NDArray[np.int64]:
-    """Return the number of the stretch that each window belongs to, ascending from 0."""
+def stretches(series: DemandSeries) -> NDArray[np.int64]:
+    """Return the first window of each stretch: windows joined until enough was observed."""
     enough = series.covered_seconds >= _ENOUGH * series.step_seconds
     # What comes before the first window that says enough belongs to that one.
-    stretches: NDArray[np.int64] = np.maximum(np.cumsum(enough) - 1, 0)
-    return stretches
+    joined = np.maximum(np.cumsum(enough) - 1, 0)
+    return np.flatnonzero(np.diff(joined, prepend=-1))
 
 
 def _quantile(rates: Array, quantile: float) -> Array:
