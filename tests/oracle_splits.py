@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from kvplace.core.evaluation.constraints import Violation, rule_violations
-from kvplace.core.evaluation.evaluate import evaluate, pressure
+from kvplace.core.evaluation.evaluate import evaluate, kvpr_of
+from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.rules.places import EVERYWHERE
@@ -32,7 +33,7 @@ class Answer:
     breaches
         Summed amounts of the soft rules broken, weightiest tier first.
     value
-        Least max KVPR among the placements of these breaches; ``inf`` where none is valid.
+        Least max pressure among the placements of these breaches; ``inf`` where none is valid.
     placement
         One of the best; None where none is valid.
     """
@@ -104,7 +105,10 @@ class _Search:
         self.options = options
         self.size = dict.fromkeys(self.usable, 0)
         self.least = dict.fromkeys(self.usable, 0)
-        self.loads: dict[str, list[float]] = {gpu: [] for gpu in self.usable}
+        windows = 1 if problem.goal is not Objective.PRESSURE else len(problem.windows)
+        self.loads = {gpu: [[] for _ in range(windows)] for gpu in self.usable}
+        self.shares = {gpu: [[] for _ in range(windows)] for gpu in self.usable}
+        self.types = {gpu.id: gpu.type for gpu in problem.fleet.gpus}
         self.best: tuple[tuple[float, ...], float] = ((math.inf,) * len(_tiers(problem)), math.inf)
         self.placement: Placement | None = None
 
@@ -136,12 +140,13 @@ class _Search:
             for gpu, size, least in taken:
                 self.size[gpu] -= size
                 self.least[gpu] -= least
-                self.loads[gpu].pop()
+                for held in (*self.loads[gpu], *self.shares[gpu]):
+                    held.pop()
 
     def _mark(self, way: Copies) -> object:
         """Return what all ways have in common that differ by empty GPUs of one kind."""
         marks = (
-            tuple(sorted((gpu, "") if self.loads[gpu] else self.alike[gpu] for gpu in group))
+            tuple(sorted((gpu, "") if self.loads[gpu][0] else self.alike[gpu] for gpu in group))
             for group in way
         )
         return tuple(sorted(marks))
@@ -154,9 +159,26 @@ class _Search:
             for gpu in group:
                 self.size[gpu] += need.weights_bytes
                 self.least[gpu] += need.min_kv_bytes
-                self.loads[gpu].append(need.load)
+                loads, shares = [need.load], [0.0]
+                if self.problem.goal is Objective.PRESSURE:
+                    loads, shares = self._press(index, len(group), part, self.types[gpu])
+                for held, more in zip(
+                    (*self.loads[gpu], *self.shares[gpu]), (*loads, *shares), strict=True
+                ):
+                    held.append(more)
                 taken.append((gpu, need.weights_bytes, need.min_kv_bytes))
         return taken
+
+    def _press(
+        self, index: int, degree: int, part: float, gpu_type: str
+    ) -> tuple[list[float], list[float]]:
+        """Return the KV bytes in use and the shares of time of a shard, from their definitions."""
+        problem, model = self.problem, self.problem.models[index]
+        demands = [model.demand_in(window.name) for window in problem.windows]
+        of_rank = part * model.kv_part(degree)
+        loads = [Objective.OCCUPANCY.load(model, demand) * of_rank for demand in demands]
+        share = problem.timing.share
+        return loads, [share(model, demand, degree, part, gpu_type) for demand in demands]
 
     def _fits(self, way: Copies) -> bool:
         """Whether the memory of the GPUs just filled is enough."""
@@ -169,10 +191,11 @@ class _Search:
     def _worth(self, placed: Placement) -> tuple[tuple[float, ...], float]:
         """Return breaches by tier and max KVPR of what is placed so far, memory left out."""
         value, unit = 0.0, self.problem.goal.memory_unit_bytes
-        for gpu, loads in self.loads.items():
-            if loads:
+        for gpu, windows in self.loads.items():
+            if windows[0]:
                 free = self.usable[gpu] - self.size[gpu]
-                value = max(value, pressure(math.fsum(loads), free, unit))
+                kvpr = max(kvpr_of(math.fsum(loads), free, unit) for loads in windows)
+                value = max(value, kvpr, *map(math.fsum, self.shares[gpu]))
         if not self.ruled:
             return (), value
         broken = list(rule_violations(self.problem, placed))

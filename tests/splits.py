@@ -15,16 +15,17 @@ from kvplace.core.rules.reserve import Reserve
 from kvplace.core.rules.spread import Spread
 from kvplace.core.rules.together import Together
 from oracle_splits import ways
+from timings import PowerTiming
 
 GIB = 2**30
 MOST_PLACEMENTS = 1_000_000
 """Models are taken away from a draw of more, so that brute force has an end."""
 
 
-def random_split_problem(random, models=5):
+def random_split_problem(random, models=5, objectives=(Objective.REQUESTS, Objective.TOKENS)):
     """Draw a problem of two nodes, at most five models, and any rules."""
     fleet = _fleet(random)
-    objective = random.choice([Objective.REQUESTS, Objective.TOKENS])
+    objective = random.choice(objectives)
     total = sum(gpu.usable_bytes for gpu in fleet.gpus)
     count = random.randint(1, models)
     fill = random.choice([0.1, 0.25, 0.4, 0.55, 0.7])
@@ -32,7 +33,10 @@ def random_split_problem(random, models=5):
     rules = tuple(
         _rule(random, [m.name for m in drawn], fleet) for _ in range(random.choice([0, 0, 1, 2, 3]))
     )
-    problem = Problem(tuple(drawn), fleet, objective)
+    timing = None
+    if objective is Objective.PRESSURE:
+        drawn, timing = _pressing(random, drawn, fleet)
+    problem = Problem(tuple(drawn), fleet, objective, timing=timing)
     product = 1
     for index in range(count):
         product *= max(1, len(ways(problem, index)))
@@ -41,7 +45,25 @@ def random_split_problem(random, models=5):
             break
     names = {model.name for model in drawn}
     rules = tuple(rule for rule in rules if rule.models == ("*",) or set(rule.models) <= names)
-    return Problem(tuple(drawn), fleet, objective, rules)
+    return Problem(tuple(drawn), fleet, objective, rules, timing=timing)
+
+
+def _pressing(random, drawn, fleet):
+    """Give models demand in up to three windows, and a law of their shares of time."""
+    names = ("night", "noon", "peak")[: random.randint(1, 3)]
+    grain = GIB if min(gpu.memory_bytes for gpu in fleet.gpus) >= GIB else 1
+    part = random.choice([0.02, 0.1, 0.3])
+    found, works = [], {}
+    for model in drawn:
+        works[model.name] = random.choice([0.0, part, random.uniform(0, 3 * part)])
+        rate = model.demand.requests_per_second
+        rates = [rate * random.choice([0.0, 0.5, 1.0, 1.0, 3.0]) for _ in names]
+        one = len(names) == 1 or random.random() < 0.2
+        windows = {} if one else {n: Demand(r, 1.0, 0.0) for n, r in zip(names, rates, strict=True)}
+        slo = SLO(1.0, 1.0, model.slo.latency_seconds)
+        found.append(replace(model, kv_bytes_per_token=grain, slo=slo, windows=windows))
+    speeds = {gpu.type: random.choice([1.0, 1.0, 0.5, 3.0]) for gpu in fleet.gpus}
+    return found, PowerTiming(works, speeds, random.choice([1.0, 0.75]))
 
 
 def _fleet(random):

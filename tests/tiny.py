@@ -6,6 +6,7 @@ from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import SLO, Demand, Model
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
+from strategies import KVPR_OBJECTIVES
 
 GIB = 2**30
 GRAINS = (
@@ -69,7 +70,7 @@ def random_problem(random, gpus=3, models=6):
         keeps = [
             random.choice([0, 0, 1, random.randint(0, max(1, memories[0] // 4))]) for _ in sizes
         ]
-    objective = random.choice([*Objective, None])
+    objective = random.choice([*KVPR_OBJECTIVES, None])
     whole = objective is not Objective.REQUESTS
     rows = []
     for j, (size, rate, keep) in enumerate(zip(sizes, loads, keeps, strict=True)):

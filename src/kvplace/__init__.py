@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from kvplace.formats.plan.check import check
     from kvplace.formats.plan.io import plan_of, read_plan, write_plan
     from kvplace.formats.read import read
+    from kvplace.replan.replan import Budget, FrontierPoint, Replan, replan
+    from kvplace.replan.sequence import sequence
+    from kvplace.replan.steps import Pause, Pricing, Schedule, Step
     from kvplace.size.size import Sizing, size_fleet
     from kvplace.size.stock import Stock, stock_of
     from kvplace.solver.clock import Progress, Watch
@@ -42,12 +45,14 @@ __all__ = [
     "GPU",
     "SLO",
     "Bound",
+    "Budget",
     "Certificate",
     "Demand",
     "Evaluation",
     "Explanation",
     "Fault",
     "Fleet",
+    "FrontierPoint",
     "GPUEvaluation",
     "InputError",
     "InternalError",
@@ -57,15 +62,20 @@ __all__ = [
     "Model",
     "Node",
     "Objective",
+    "Pause",
     "Placement",
+    "Pricing",
     "Problem",
     "Progress",
+    "Replan",
     "Replica",
     "Replicas",
     "Result",
+    "Schedule",
     "Shard",
     "Sizing",
     "Status",
+    "Step",
     "Stock",
     "Stop",
     "UnitError",
@@ -80,6 +90,8 @@ __all__ = [
     "read",
     "read_plan",
     "refine",
+    "replan",
+    "sequence",
     "size_fleet",
     "solve",
     "stock_of",
@@ -110,6 +122,9 @@ _NAMES_OF = {
     "formats.read": ("read",),
     "size.size": ("Sizing", "size_fleet"),
     "size.stock": ("Stock", "stock_of"),
+    "replan.replan": ("Budget", "FrontierPoint", "Replan", "replan"),
+    "replan.sequence": ("sequence",),
+    "replan.steps": ("Pause", "Pricing", "Schedule", "Step"),
     "solver.clock": ("Progress", "Watch"),
     "solver.solve": ("refine", "solve"),
 }

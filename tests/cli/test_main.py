@@ -41,7 +41,7 @@ def test_version(capsys):
     ("args", "said"),
     [
         (["plam"], "no such command 'plam'; did you mean 'plan'?"),
-        (["xyz"], "no such command 'xyz'; it is one of init, plan, refine, check"),
+        (["xyz"], "no such command 'xyz'; it is one of init, plan, refine"),
         (["--verison"], "'--version'"),
         (["plan"], "kvplace: plan: missing argument 'FLEET'"),
         (["plan", "x", "--fromat", "csv"], "'--format'"),

@@ -16,7 +16,7 @@ from kvplace.core.certificates.certificate import (
     check_certificate,
     scaled_sizes,
 )
-from kvplace.core.certificates.knapsack import Offer, TooLarge, set_above
+from kvplace.core.certificates.knapsack import Bin, Offer, TooLarge, set_above
 from kvplace.core.model import SLO, Demand, Model, Replicas
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
@@ -152,6 +152,11 @@ def test_giving_up_is_a_rejection(monkeypatch):
     assert isinstance(failure, TooLarge)  # no verdict on the claim
 
 
+def eighty(worth):
+    """A GPU of 80 GiB."""
+    return Bin(((80 << 94) - 1, 80 << 30), worth, "80 GiB")
+
+
 def test_crafted_options_cost_a_bounded_number_of_sets(monkeypatch):
     # Two offers per model, close in price: sets doubled with every model, to gigabytes.
     grown = []
@@ -160,18 +165,18 @@ def test_crafted_options_cost_a_bounded_number_of_sets(monkeypatch):
         checker, "_undominated", lambda found: grown.append(len(found)) or undominated(found)
     )
     groups = [
-        (Offer(10**12 + 39, 1 << 94, 1 << 30), Offer(10**12 + 61, 1 << 93, 1 << 29))
+        (Offer(10**12 + 39, (1 << 94, 1 << 30)), Offer(10**12 + 61, (1 << 93, 1 << 29)))
         for _ in range(40)
     ]
-    assert "priced above" in set_above(groups, {80 << 30: 10**12 * 20 - 10**10})
+    assert "priced above" in set_above(groups, [eighty(10**12 * 20 - 10**10)])
     assert max(grown) <= 2 * 41
 
 
 def test_many_equal_models_are_one_kind():
     # 600 sets of growing size, not 600 copies of the list of them.
-    groups = [(Offer(1_000_003, 1 << 84, (1 << 20) + 1),)] * 600
-    assert "priced above" in set_above(groups, {80 << 30: 1_000_003 * 600 - 1})
-    assert set_above(groups, {80 << 30: 1_000_003 * 600}) == ""
+    groups = [(Offer(1_000_003, (1 << 84, (1 << 20) + 1)),)] * 600
+    assert "priced above" in set_above(groups, [eighty(1_000_003 * 600 - 1)])
+    assert set_above(groups, [eighty(1_000_003 * 600)]) == ""
 
 
 def test_a_price_of_thousands_of_digits_is_refused():

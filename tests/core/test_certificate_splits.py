@@ -121,7 +121,10 @@ def listed(problem, claim):
         ]
         assert len(pairs) == len(prices)
         needed, offers = [], []
+        widths = Counter(problem.fleet.domain(gpu, "link") for gpu in problem.allowed(index))
         for (degree, copies), price in zip(pairs, prices, strict=True):
+            if sum(width // degree for width in widths.values()) < copies:
+                continue
             weights = -(-model.weights_bytes // degree) + model.overhead_bytes
             load = Fraction(problem.shard(index, degree, 1 / copies).load)
             known = copies == 1 or model.replicas.split is Split.EVEN

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvplace.core.evaluation.evaluate import evaluate, pressure
+from kvplace.core.evaluation.evaluate import evaluate, kvpr_of
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import SLO, Demand, Model, Replicas
 from kvplace.core.objective import Objective
@@ -51,9 +51,9 @@ def test_kvpr_by_hand_in_the_unit_of_each_objective(objective, free, kvpr):
 
 
 def test_pressure_without_free_memory_is_infinite():
-    assert pressure(1.0, 0) == math.inf
-    assert pressure(0.0, -5) == math.inf
-    assert pressure(0.0, 5) == 0.0
+    assert kvpr_of(1.0, 0) == math.inf
+    assert kvpr_of(0.0, -5) == math.inf
+    assert kvpr_of(0.0, 5) == 0.0
 
 
 def test_one_free_byte_is_enough_and_none_is_not():

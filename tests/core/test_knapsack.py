@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from kvplace.core.certificates import knapsack
-from kvplace.core.certificates.knapsack import SCALE_BITS, Offer, set_above
+from kvplace.core.certificates.knapsack import SCALE_BITS, Bin, Offer, set_above
 
 WAYS = {
     "least sizes": {},
@@ -15,12 +15,21 @@ WAYS = {
 }
 
 
+def kind(memory, worth=0):
+    """A GPU of that memory."""
+    return Bin(((memory << SCALE_BITS) - 1, memory), worth, f"{memory} bytes")
+
+
 def dearest(groups, memory):
     """The highest price of a set that fits, one offer or none per group."""
     best = 0
     for chosen in product(*[(None, *offers) for offers in groups]):
         held = [offer for offer in chosen if offer]
-        if sum(o.size for o in held) < memory << SCALE_BITS and sum(o.kept for o in held) <= memory:
+        fits = all(
+            sum(o.sizes[row] for o in held) <= limit
+            for row, limit in enumerate(kind(memory).limits)
+        )
+        if fits:
             best = max(best, sum(o.price for o in held))
     return best
 
@@ -35,7 +44,7 @@ def draw_groups(draw, memory):
             if draw.random() < 0.5:
                 size = (size >> SCALE_BITS) << SCALE_BITS
             kept = (size >> SCALE_BITS) + draw.choice([0, 0, draw.randint(0, memory)])
-            offers.append(Offer(draw.randint(1, 9) * draw.choice([1, 6]), size, kept))
+            offers.append(Offer(draw.randint(1, 9) * draw.choice([1, 6]), (size, kept)))
         groups.append(tuple(offers))
         if draw.random() < 0.3:
             groups.append(groups[0])
@@ -51,9 +60,9 @@ def test_a_worth_holds_exactly_from_the_dearest_set_on(way, monkeypatch):
         memory = draw.choice([3, 10, 1000])
         groups = draw_groups(draw, memory)
         best = dearest(groups, memory)
-        assert set_above(groups, {memory: best}) == ""
+        assert set_above(groups, [kind(memory, best)]) == ""
         if best:
-            assert "priced above" in set_above(groups, {memory: best - 1})
+            assert "priced above" in set_above(groups, [kind(memory, best - 1)])
 
 
 def test_thousands_of_like_sets_are_settled_in_few_steps(monkeypatch):
@@ -61,5 +70,29 @@ def test_thousands_of_like_sets_are_settled_in_few_steps(monkeypatch):
     monkeypatch.setattr(knapsack, "MAX_ENTRIES", 0)
     monkeypatch.setattr(knapsack, "MAX_STEPS", 20_000)
     size = (10 << SCALE_BITS) + 1
-    groups = [(Offer(1_000_000 + j, size + j, 10),) for j in range(30)]
-    assert set_above(groups, {100: 9 * 1_000_029}) == ""
+    groups = [(Offer(1_000_000 + j, (size + j, 10)),) for j in range(30)]
+    assert set_above(groups, [kind(100, 9 * 1_000_029)]) == ""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_any_number_of_limits_holds_together(way, monkeypatch):
+    for name, value in WAYS[way].items():
+        monkeypatch.setattr(knapsack, name, value)
+    draw = random.Random(f"{way} in several dimensions")
+    for _ in range(200):
+        limits = tuple(draw.choice([0, 7, 100, 1000]) for _ in range(draw.randint(1, 5)))
+        groups = [
+            tuple(
+                Offer(draw.randint(1, 30), tuple(draw.randint(0, most) for most in limits))
+                for _ in range(draw.choice([1, 1, 2]))
+            )
+            for _ in range(draw.randint(1, 7))
+        ]
+        best = 0
+        for chosen in product(*[(None, *offers) for offers in groups]):
+            held = [offer for offer in chosen if offer]
+            if all(sum(o.sizes[r] for o in held) <= most for r, most in enumerate(limits)):
+                best = max(best, sum(o.price for o in held))
+        assert set_above(groups, [Bin(limits, best, "it")]) == ""
+        if best:
+            assert "priced above" in set_above(groups, [Bin(limits, best - 1, "it")])

@@ -130,6 +130,6 @@ def test_the_default_is_occupancy_where_all_models_allow_it():
 
 
 def test_units():
-    assert [o.memory_unit_bytes for o in Objective] == [2**30, 1, 1]
-    assert [o.unit for o in Objective] == ["1/(s² GiB)", "1/s²", ""]
+    assert [o.memory_unit_bytes for o in Objective] == [2**30, 1, 1, 1]
+    assert [o.unit for o in Objective] == ["1/(s² GiB)", "1/s²", "", ""]
     assert all(math.isfinite(o.load(CHAT)) for o in Objective)

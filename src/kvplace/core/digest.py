@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kvplace.core.hardware import Fleet
 from kvplace.core.model_columns import ModelColumns, stated
@@ -20,6 +20,7 @@ def digest_of(
     loads: Sequence[float],
     fleet: Fleet,
     rules: tuple[Rule, ...],
+    pressed: Iterable[object] = (),
 ) -> str:
     """Return the SHA-256 over everything that decides what a placement is worth.
 
@@ -35,6 +36,9 @@ def digest_of(
         What there is to place on.
     rules
         What is demanded besides.
+    pressed
+        What of windows and times decides the pressure, in any order; nothing under the other
+        objectives.
     """
     nodes = sorted(
         [
@@ -59,7 +63,10 @@ def digest_of(
         rows = [models.digest_row(i, loads[i]) for i in order[first : first + AT_ONCE]]
         hashed.update(("," if first else "").encode())
         hashed.update(_json(rows)[1:-1].encode("utf-8", "surrogatepass"))
-    rest = [nodes, *stated(rules=sorted(rule.digest_text() for rule in rules))]
+    hashes = sorted(hashlib.sha256(_json(row).encode()).digest() for row in pressed)
+    together = hashlib.sha256(b"".join(hashes)).hexdigest() if hashes else ""
+    ruled = sorted(rule.digest_text() for rule in rules)
+    rest = [nodes, *stated(rules=ruled, pressures=together)]
     hashed.update(f"],{_json(rest)[1:-1]}]".encode("utf-8", "surrogatepass"))
     return f"sha256:{hashed.hexdigest()}"
 

@@ -136,6 +136,9 @@ class Model:
         What each shard takes of further capacities of its GPU or node, by name.
     launch
         How its engine is started; says nothing about what a placement is worth.
+    windows
+        Demand in each window of the problem, by the window's name; empty where `demand` is that
+        of every window. `demand` is then their mean.
 
     Raises
     ------
@@ -158,6 +161,7 @@ class Model:
     gpu_types: tuple[str, ...] = ()
     resources: Mapping[str, float] = field(default_factory=dict, hash=False)
     launch: Launch = _PLAIN_LAUNCH
+    windows: Mapping[str, Demand] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         amounts: dict[str, float | None] = {
@@ -174,6 +178,12 @@ class Model:
             "slo.latency_seconds": self.slo.latency_seconds,
             **{f"resources.{name}": amount for name, amount in self.resources.items()},
         }
+        for name, demand in self.windows.items():
+            amounts |= {
+                f"windows.{name}.requests_per_second": demand.requests_per_second,
+                f"windows.{name}.prompt_tokens": demand.prompt_tokens,
+                f"windows.{name}.output_tokens": demand.output_tokens,
+            }
         faults = [
             Fault(f"{value!r} must be a finite number of at least 0", f"{self.name}.{key}")
             for key, value in amounts.items()
@@ -198,6 +208,10 @@ class Model:
         if ttft is None or tpot is None or output is None:
             return None
         return ttft + output * tpot
+
+    def demand_in(self, window: str) -> Demand:
+        """Return the demand in a window."""
+        return self.windows.get(window, self.demand)
 
     @property
     def plain(self) -> bool:

@@ -1,7 +1,7 @@
 """All models at once: one protocol for models in columns and for models as objects."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -51,6 +51,19 @@ class ModelColumns(Protocol):
 
     def loads(self, objective: Objective) -> Sequence[float]:
         """Return what `Objective.load` returns of each model."""
+        ...
+
+    @property
+    def windows(self) -> Iterable[Collection[str]]:
+        """Names of the windows of each model; none where its demand is that of every window."""
+        ...
+
+    def window_loads(self, window: str) -> Sequence[float]:
+        """Return the mean KV bytes in use of each model's demand in a window, undivided."""
+        ...
+
+    def demand_rows(self, windows: Sequence[str]) -> Iterator[list[float | None]]:
+        """Yield per model its TPOT objective, and rate and token counts of each window."""
         ...
 
     def digest_row(self, index: int, load: float) -> list[object]:
@@ -108,6 +121,23 @@ class ListedModels:
     def loads(self, objective: Objective) -> Sequence[float]:
         """Return what `Objective.load` returns of each model."""
         return tuple(map(objective.load, self.models))
+
+    @property
+    def windows(self) -> Iterable[Collection[str]]:
+        """Names of the windows of each model; none where its demand is that of every window."""
+        return (model.windows.keys() for model in self.models)
+
+    def window_loads(self, window: str) -> Sequence[float]:
+        """Return the mean KV bytes in use of each model's demand in a window, undivided."""
+        return [Objective.OCCUPANCY.load(model, model.demand_in(window)) for model in self.models]
+
+    def demand_rows(self, windows: Sequence[str]) -> Iterator[list[float | None]]:
+        """Yield per model its TPOT objective, and rate and token counts of each window."""
+        for model in self.models:
+            row = [model.slo.tpot_seconds]
+            for demand in map(model.demand_in, windows):
+                row += [demand.requests_per_second, demand.prompt_tokens, demand.output_tokens]
+            yield row
 
     def digest_row(self, index: int, load: float) -> list[object]:
         """Return what of a model enters the digest of its problem."""

@@ -16,7 +16,34 @@ from typing import overload
 from kvplace.core.model import SLO, Demand, Model
 from kvplace.core.objective import Objective
 
-__all__ = ["ModelTable"]
+__all__ = ["DemandColumns", "ModelTable"]
+
+
+@dataclass(frozen=True, slots=True)
+class DemandColumns:
+    """The demand of all models in one window.
+
+    Parameters
+    ----------
+    name
+        Name of the window.
+    requests_per_second
+        (n,) rates.
+    prompt_tokens, output_tokens
+        (n,) numbers, NaN where not given; empty where no model gives one.
+    """
+
+    name: str
+    requests_per_second: array[float]
+    prompt_tokens: array[float]
+    output_tokens: array[float]
+
+    def __getitem__(self, index: int) -> Demand:
+        return Demand(
+            self.requests_per_second[index],
+            _given(self.prompt_tokens, index),
+            _given(self.output_tokens, index),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +62,8 @@ class ModelTable(Sequence[Model]):
         (n,) numbers, NaN where not given; empty where no model gives one.
     kv_bytes_per_token
         (n,) whole bytes, -1 where not given; empty where no model gives it.
+    windows_of_demand
+        Demand of all models in each window; empty where it is the same in every window.
     """
 
     names: list[str]
@@ -48,6 +77,7 @@ class ModelTable(Sequence[Model]):
     ttft_seconds: array[float]
     tpot_seconds: array[float]
     kv_bytes_per_token: array[int]
+    windows_of_demand: tuple[DemandColumns, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -81,6 +111,7 @@ class ModelTable(Sequence[Model]):
             ),
             overhead_bytes=self.overhead_bytes[index],
             min_kv_bytes=self.min_kv_bytes[index],
+            windows={window.name: window[index] for window in self.windows_of_demand},
         )
 
     def __eq__(self, other: object) -> bool:
@@ -113,6 +144,10 @@ class ModelTable(Sequence[Model]):
 
     def missing(self, objective: Objective) -> Iterator[tuple[int, str]]:
         """Yield the position of each model with a field that an objective needs and it lacks."""
+        if objective is Objective.PRESSURE and self.windows_of_demand:
+            missing = map(objective.missing, self)
+            yield from ((index, name) for index, names in enumerate(missing) for name in names)
+            return
         columns: dict[str, Sequence[float]] = {"slo.latency": self.latency_seconds}
         if objective is not Objective.REQUESTS:
             columns = {
@@ -121,7 +156,7 @@ class ModelTable(Sequence[Model]):
                 "demand.output_tokens": self.output_tokens,
                 "slo.tpot": self.tpot_seconds,
             }
-        if objective is Objective.OCCUPANCY:
+        if objective in (Objective.OCCUPANCY, Objective.PRESSURE):
             columns["slo.ttft"] = self.ttft_seconds
         lacking = {name: _lacking(column, len(self)) for name, column in columns.items()}
         if not any(lacking.values()):
@@ -141,7 +176,64 @@ class ModelTable(Sequence[Model]):
             pairs = zip(self.requests_per_second, self.latency_seconds, strict=True)
             if all(self.latency_seconds):
                 return array("d", [rate / latency for rate, latency in pairs])
+        if objective in (Objective.OCCUPANCY, Objective.PRESSURE):
+            return self._occupancy(
+                self.requests_per_second, self.prompt_tokens, self.output_tokens
+            ) or array("d", map(objective.load, self))
         return array("d", map(objective.load, self))
+
+    def _occupancy(
+        self, rates: array[float], prompts: array[float], outputs: array[float]
+    ) -> array[float] | None:
+        """Return the mean KV bytes in use of some demand, or None where a number is lacking.
+
+        The formula and its order are those of `Objective.load`, so that floats round alike.
+        """
+        n = len(self)
+        columns = (rates, prompts, outputs, self.ttft_seconds, self.tpot_seconds)
+        if any(_lacking(column, n) for column in (*columns, self.kv_bytes_per_token)):
+            return None
+        return array(
+            "d",
+            [
+                rate * (ttft + output * tpot) * (kv * (prompt + output / 2))
+                for rate, prompt, output, ttft, tpot, kv in zip(
+                    *columns, self.kv_bytes_per_token, strict=True
+                )
+            ],
+        )
+
+    @property
+    def windows(self) -> Iterable[Collection[str]]:
+        """Names of the windows of each model."""
+        return repeat([window.name for window in self.windows_of_demand], len(self))
+
+    def window_loads(self, window: str) -> Sequence[float]:
+        """Return the mean KV bytes in use of each model's demand in a window."""
+        if not self.windows_of_demand:
+            return self.loads(Objective.OCCUPANCY)
+        found = next(demand for demand in self.windows_of_demand if demand.name == window)
+        tokens = (found.prompt_tokens, found.output_tokens)
+        loads = self._occupancy(found.requests_per_second, *tokens)
+        if loads is not None:
+            return loads
+        load = Objective.OCCUPANCY.load
+        return array("d", [load(model, found[index]) for index, model in enumerate(self)])
+
+    def demand_rows(self, windows: Sequence[str]) -> Iterator[list[float | None]]:
+        """Yield per model its TPOT objective, and rate and token counts of each window."""
+        stated = {demand.name: demand for demand in self.windows_of_demand}
+        mean = DemandColumns("", self.requests_per_second, self.prompt_tokens, self.output_tokens)
+        demands = [stated.get(name, mean) for name in windows]
+        for index in range(len(self)):
+            row = [_given(self.tpot_seconds, index)]
+            for demand in demands:
+                row += [
+                    demand.requests_per_second[index],
+                    _given(demand.prompt_tokens, index),
+                    _given(demand.output_tokens, index),
+                ]
+            yield row
 
     def digest_row(self, index: int, load: float) -> list[object]:
         """Return what of a model enters the digest of its problem."""

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from enum import StrEnum
 
-from kvplace.core.model import Model
+from kvplace.core.model import Demand, Model
 from kvplace.errors import Fault, InputError
 from kvplace.units import GIB
 
@@ -28,16 +28,20 @@ class Objective(StrEnum):
         by a request, where residence = TTFT + output tokens x TPOT objective and a request
         holds KV bytes per token x (prompt + output / 2) + fixed bytes per sequence.
         KVPR is a share: 1.0 means that the pool is full.
+    ``pressure``
+        The largest of the occupancy of the KV pool and of the share of the GPU's time that its
+        models need, over all windows of demand. The load is that of ``occupancy``.
     """
 
     REQUESTS = "requests"
     TOKENS = "tokens"
     OCCUPANCY = "occupancy"
+    PRESSURE = "pressure"
 
     @property
     def unit(self) -> str:
         """Unit of the KVPR, for people; empty for a plain share."""
-        return {"requests": "1/(s² GiB)", "tokens": "1/s²", "occupancy": ""}[self.value]
+        return {"requests": "1/(s² GiB)", "tokens": "1/s²"}.get(self.value, "")
 
     @property
     def memory_unit_bytes(self) -> int:
@@ -47,34 +51,50 @@ class Objective(StrEnum):
     def missing(self, model: Model) -> list[str]:
         """Return the fields that this load needs and `model` does not give.
 
-        A model without requests has load 0 under every objective and needs nothing more.
+        A model without requests has load 0 under every objective and needs nothing more. What
+        `PRESSURE` needs besides to know times is what `Timing.missing` says.
         """
-        if model.demand.requests_per_second == 0:
+        if self is Objective.PRESSURE and model.windows:
+            found = (self._missing(model, demand) for demand in model.windows.values())
+            return list(dict.fromkeys(name for names in found for name in names))
+        return self._missing(model, model.demand)
+
+    def _missing(self, model: Model, demand: Demand) -> list[str]:
+        """Return the fields that the load of a demand needs and a model does not give."""
+        if demand.requests_per_second == 0:
             return []
         if self is Objective.REQUESTS:
             return [] if model.latency_seconds is not None else ["slo.latency"]
         fields = {
             "kv_bytes_per_token": model.kv_bytes_per_token,
-            "demand.prompt_tokens": model.demand.prompt_tokens,
-            "demand.output_tokens": model.demand.output_tokens,
+            "demand.prompt_tokens": demand.prompt_tokens,
+            "demand.output_tokens": demand.output_tokens,
             "slo.tpot": model.slo.tpot_seconds,
         }
-        if self is Objective.OCCUPANCY:
+        if self is not Objective.TOKENS:
             fields["slo.ttft"] = model.slo.ttft_seconds
         return [name for name, value in fields.items() if value is None]
 
-    def load(self, model: Model) -> float:
+    def load(self, model: Model, demand: Demand | None = None) -> float:
         """Return the load of all of a model's demand on one undivided replica.
+
+        Parameters
+        ----------
+        model
+            The model.
+        demand
+            What is asked of it; `Model.demand` where it is None.
 
         Raises
         ------
         InputError
             A field is missing, an objective that divides is 0, or the load overflows.
         """
-        rate = model.demand.requests_per_second
+        demand = demand or model.demand
+        rate = demand.requests_per_second
         if rate == 0:
             return 0.0
-        missing = self.missing(model)
+        missing = self._missing(model, demand)
         if missing:
             raise InputError(
                 [
@@ -85,8 +105,8 @@ class Objective(StrEnum):
         if self is Objective.REQUESTS:
             load = _ratio(rate, model.latency_seconds, model, "slo.latency")
         else:
-            kv_bytes, prompt = model.kv_bytes_per_token, model.demand.prompt_tokens
-            output, tpot = model.demand.output_tokens, model.slo.tpot_seconds
+            kv_bytes, prompt = model.kv_bytes_per_token, demand.prompt_tokens
+            output, tpot = demand.output_tokens, model.slo.tpot_seconds
             assert kv_bytes is not None
             assert prompt is not None
             assert output is not None

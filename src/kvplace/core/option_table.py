@@ -10,7 +10,7 @@ from kvplace.core.model import Model
 from kvplace.core.needs import rank_part
 from kvplace.core.objective import Objective
 
-__all__ = ["OptionTable", "option_table"]
+__all__ = ["OptionTable", "option_table", "shard_loads"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,3 +71,28 @@ def option_table(
             shard_loads.append(load * (1 / count * rank_part(goal, model, degree)))
         starts.append(len(degrees))
     return OptionTable(starts, degrees, copies, weights, kept, shard_loads)
+
+
+def shard_loads(
+    models: Iterable[Model], window_loads: Sequence[Sequence[float]], options: OptionTable
+) -> array[float]:
+    """Return (rows x windows,) mean KV bytes in use of a shard of each option.
+
+    Parameters
+    ----------
+    models
+        All models.
+    window_loads
+        Per window, the load of each model on one undivided copy.
+    options
+        Their options.
+    """
+    rows, n = len(options.degrees), len(options.starts) - 1
+    if rows == n == options.degrees.count(1) == options.copies.count(1) and len(window_loads) == 1:
+        return array("d", window_loads[0])  # undivided models: nothing is divided
+    found = array("d")
+    for index, (model, *loads) in enumerate(zip(models, *window_loads, strict=True)):
+        for row in range(options.starts[index], options.starts[index + 1]):
+            part = 1 / options.copies[row] * model.kv_part(options.degrees[row])
+            found.extend(load * part for load in loads)
+    return found

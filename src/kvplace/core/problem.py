@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from kvplace.core.digest import digest_of
-from kvplace.core.eligibility import Eligibility
+from kvplace.core.eligibility import Eligibility, seats
 from kvplace.core.hardware import Fleet
 from kvplace.core.model import Model
 from kvplace.core.model_columns import ListedModels, ModelColumns
@@ -15,7 +15,10 @@ from kvplace.core.model_table import ModelTable
 from kvplace.core.needs import ShardNeed, Ways, demand_parts, rank_part, shard_need
 from kvplace.core.objective import Objective
 from kvplace.core.option_table import OptionTable, option_table
+from kvplace.core.pressures import Pressures
 from kvplace.core.rules.rule import Rule
+from kvplace.core.timing import Timing
+from kvplace.core.window import ALWAYS, Window
 from kvplace.errors import Fault, InputError
 
 __all__ = ["Problem"]
@@ -36,6 +39,11 @@ class Problem:
         The load; `default_objective` of the models where it is not given.
     rules
         What is demanded of a placement besides that everything fits.
+    windows
+        The windows of demand; by default those that the models name, in their order, or
+        `ALWAYS` where no model names one.
+    timing
+        Who knows the shares of GPU time; None where nobody does.
 
     Raises
     ------
@@ -48,10 +56,12 @@ class Problem:
     fleet: Fleet
     objective: Objective | None = field(default=None)  # never None after construction
     rules: tuple[Rule, ...] = ()
+    windows: tuple[Window, ...] = ()  # never empty after construction
+    timing: Timing | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        objective = self.objective or self._default_objective()
-        objective = Objective(objective)
+        object.__setattr__(self, "windows", self.windows or self._named_windows())
+        objective = Objective(self.objective or self._default_objective())
         object.__setattr__(self, "objective", objective)
         faults: list[Fault] = []
         if len(set(self.names)) < len(self.models):
@@ -68,18 +78,32 @@ class Problem:
             )
             for index, name in self.columns.missing(objective)
         )
+        if objective is Objective.PRESSURE:
+            faults.extend(
+                Fault(f"the objective pressure needs {what}", place)
+                for place, what in self.pressures.untimed()
+            )
+        faults.extend(self.pressures.window_faults())
         faults.extend(self._unknown())
         if not self.models:
             faults.append(Fault("there is no model to place", "models"))
         if faults:
             raise InputError(faults)
         # A load that overflows is refused here, not in a solver; then no KVPR can overflow.
-        if not math.isfinite(sum(self.loads) * objective.memory_unit_bytes):
+        sums = [sum(self.loads)]
+        if objective is Objective.PRESSURE:
+            sums += map(sum, self.pressures.window_loads)
+        if not all(math.isfinite(total * objective.memory_unit_bytes) for total in sums):
             raise InputError([Fault("the loads of all models together overflow", "models")])
 
     def _default_objective(self) -> Objective:
         complete = not any(self.columns.missing(Objective.OCCUPANCY))
         return Objective.OCCUPANCY if complete else Objective.REQUESTS
+
+    def _named_windows(self) -> tuple[Window, ...]:
+        """Return the windows that models name, or the one that stands for all time."""
+        named = dict.fromkeys(name for names in self.columns.windows for name in names)
+        return tuple(map(Window, named)) or (ALWAYS,)
 
     @cached_property
     def columns(self) -> ModelColumns:
@@ -164,10 +188,42 @@ class Problem:
     def _ways(self) -> Ways:
         return Ways()
 
+    def seated(self, index: int, row: int) -> bool:
+        """Whether link domains are wide enough for all copies of an option, each inside one.
+
+        Parameters
+        ----------
+        index
+            Position of the model.
+        row
+            Row of one of its options in `option_table`.
+        """
+        degree, copies = self.option_table.degrees[row], self.option_table.copies[row]
+        return degree == 1 or seats(self.links(index), degree) >= copies
+
     @cached_property
     def option_table(self) -> OptionTable:
         """The options of all models with what a shard takes in each."""
         return option_table(self.goal, self.models, self.loads, self.options)
+
+    @cached_property
+    def gpu_types(self) -> tuple[str, ...]:
+        """Types of the fleet's GPUs, sorted."""
+        return tuple(sorted({gpu.type for gpu in self.fleet.gpus}))
+
+    @cached_property
+    def pressures(self) -> Pressures:
+        """What shards press on, window by window, and what of it is not known."""
+        names = tuple(window.name for window in self.windows)
+        return Pressures(
+            self.models, self.columns, names, self.timing, self.gpu_types, lambda: self.option_table
+        )
+
+    def lacking(self, objective: Objective) -> list[tuple[str, str]]:
+        """Return what keeps an objective from being used: places in the input, and what lacks."""
+        missing = self.columns.missing(objective)
+        found = [(f"models[{i}].{name}", f"{name} of {self.names[i]!r}") for i, name in missing]
+        return [*found, *(self.pressures.untimed() if objective is Objective.PRESSURE else ())]
 
     @property
     def goal(self) -> Objective:
@@ -238,7 +294,9 @@ class Problem:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over everything that decides what a placement is worth, for plan files."""
-        return digest_of(self.goal.value, self.columns, self.loads, self.fleet, self.rules)
+        pressed = self.pressures.digest_rows() if self.goal is Objective.PRESSURE else ()
+        goal, columns = self.goal.value, self.columns
+        return digest_of(goal, columns, self.loads, self.fleet, self.rules, pressed)
 
 
 def _listed(names: Iterable[str]) -> str:

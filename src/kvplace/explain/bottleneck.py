@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, pressure
+from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, kvpr_of
 from kvplace.core.problem import Problem
 
 __all__ = ["Bottleneck", "Cause", "alone", "bottleneck_of"]
@@ -69,7 +69,7 @@ def alone(problem: Problem, index: int) -> float:
         need = problem.need(index, degree, copies)
         free = largest - need.weights_bytes
         if free >= max(1, need.min_kv_bytes):
-            least = min(least, pressure(need.load, free, problem.goal.memory_unit_bytes))
+            least = min(least, kvpr_of(need.load, free, problem.goal.memory_unit_bytes))
     return least
 
 
@@ -94,4 +94,4 @@ def _fluid(problem: Problem) -> float:
         load += min((d * r * need.load for d, r, need in options), default=0.0)
         weights += min((d * r * need.weights_bytes for d, r, need in options), default=0)
     free = sum(gpu.usable_bytes for gpu in problem.fleet.gpus) - weights
-    return pressure(load, free, problem.goal.memory_unit_bytes)
+    return kvpr_of(load, free, problem.goal.memory_unit_bytes)

@@ -11,7 +11,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from kvplace.formats.fleet.schema import FleetPart
+from kvplace.formats.observation import Observation
 from kvplace.formats.plan.schema import PlanPart
+from kvplace.formats.proposal import Proposal
 
 __all__ = ["schema_files", "write_schemas"]
 
@@ -20,7 +22,9 @@ def schema_files() -> dict[str, str]:
     """Return the text of each JSON Schema by its file name."""
     return {
         "kvplace.fleet.v1.json": _schema(FleetPart),
+        "kvplace.observation.v1.json": _schema(Observation),
         "kvplace.plan.v1.json": _schema(PlanPart),
+        "kvplace.proposal.v1.json": _schema(Proposal),
     }
 
 

@@ -99,7 +99,7 @@ def solve(
     """
     if solver not in SOLVERS:
         raise InputError(f"{solver!r} is no solver; choose one of {', '.join(SOLVERS)}")
-    problem = problem.with_objective(objective)
+    problem = _planned(problem.with_objective(objective))
     watch = watch or Watch(time_limit)
     if not problem.plain:
         return _solve_general(problem, gap, seed, solver, start, iterations, watch)
@@ -129,6 +129,16 @@ def solve(
     found = None if gpu_of is None else unload_placement(problem, arrays, gpu_of)
     bound = _certified(problem, arrays, bound)
     return _finish(problem, found, bound, solver, seed, steps, watch, gap=gap, limited=limited)
+
+
+def _planned(problem: Problem) -> Problem:
+    """Return a problem, which must be of one pressure per GPU."""
+    if problem.goal is Objective.PRESSURE:
+        raise InputError(
+            "the objective pressure can be evaluated and checked, and not yet be planned for; "
+            "choose occupancy"
+        )
+    return problem
 
 
 def refine(
@@ -175,7 +185,7 @@ def refine(
     """
     if not 0 <= memory_margin < 1 or not 0 <= tolerance < 1:
         raise InputError("the memory margin and the tolerance must be at least 0 and below 1")
-    problem = problem.with_objective(objective)
+    problem = _planned(problem.with_objective(objective))
     watch = watch or Watch(time_limit)
     if not problem.plain:
         return _refine_general(problem, placement, iterations, tolerance, memory_margin, watch)

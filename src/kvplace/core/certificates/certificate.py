@@ -1,6 +1,8 @@
 """Bound, Certificate, and the checker that can say no.
 
-The claim of a `Certificate` is: *every placement has max KVPR >= threshold*. Its evidence is
+The claim of a `Certificate` is: *every placement has max pressure >= threshold*. Where the pressure
+is the KVPR alone, this module checks it; `kvplace.core.certificates.weighted` does where there are
+several pressures. Its evidence is
 linear-programming duality for bin packing (Gilmore and Gomory, Operations Research 9, 1961).
 Suppose a placement had max KVPR < K. Then on each GPU, in exact numbers,
 
@@ -24,21 +26,28 @@ the problem are taken as the exact rationals they are.
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from kvplace.core.certificates.by_rule import RuleCertificate, check_rule
+from kvplace.core.certificates.claim import PRICE_BITS, Bound, Certificate
 from kvplace.core.certificates.knapsack import (
     GRID,
     SCALE_BITS,
+    Bin,
     Offer,
     Offers,
     TooLarge,
     set_above,
 )
-from kvplace.core.eligibility import seats
+from kvplace.core.certificates.weighted import (
+    check_weighted,
+    kinds_of,
+    weighted_limit,
+    weighted_sizes,
+)
 from kvplace.core.model import Split
+from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 
 __all__ = [
@@ -53,53 +62,6 @@ __all__ = [
     "scaled_sizes",
     "spelled_out",
 ]
-
-PRICE_BITS = 256
-"""Most bits of a price or a worth; sizes at a threshold have some 110."""
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """Prices that prove a lower bound on the max KVPR of every placement.
-
-    Parameters
-    ----------
-    threshold
-        K in the objective's unit; ``inf`` claims that no valid placement exists at all.
-    prices
-        y, a non-negative integer per model, in the order of the problem's models; or, of a
-        problem that is not `Problem.plain`, one per entry of `Problem.options`.
-    worths
-        z: usable bytes and a non-negative integer, one pair per size of memory in the scope.
-    scope
-        Ids of the GPUs that are worth anything; empty for all of them.
-    """
-
-    threshold: float
-    prices: tuple[int | tuple[int, ...], ...]
-    worths: tuple[tuple[int, int], ...]
-    scope: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A proved lower limit on the optimum.
-
-    Parameters
-    ----------
-    value
-        No placement has a smaller max KVPR; ``inf`` where no placement is valid.
-    method
-        ``trivial``, ``fluid``, ``single-model``, ``lifted``, ``dual-feasible``,
-        ``configuration`` or ``search``.
-    certificate
-        Checkable evidence for `value`; None for the trivial bound 0 and for ``search``, whose
-        proof is an exhaustive search.
-    """
-
-    value: float
-    method: str
-    certificate: Certificate | RuleCertificate | None = None
 
 
 def scaled_sizes(problem: Problem, threshold: float) -> list[int]:
@@ -119,6 +81,8 @@ def scaled_sizes(problem: Problem, threshold: float) -> list[int]:
 def spelled_out(problem: Problem, rule: RuleCertificate) -> Certificate:
     """Return the bound of a rule with the price of each model and the worth of each GPU."""
     threshold = rule.threshold
+    if problem.goal is Objective.PRESSURE and not math.isinf(threshold):
+        return _spelled_out_weighted(problem, rule)
     memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
     if rule.rule == "single-model":
         alone = tuple(int(name == rule.model) for name in problem.names)
@@ -129,6 +93,26 @@ def spelled_out(problem: Problem, rule: RuleCertificate) -> Certificate:
         return Certificate(threshold, needs, tuple((memory, memory) for memory in memories))
     worths = tuple((memory, (memory << SCALE_BITS) - 1) for memory in memories)
     return Certificate(threshold, tuple(scaled_sizes(problem, threshold)), worths)
+
+
+def _spelled_out_weighted(problem: Problem, rule: RuleCertificate) -> Certificate:
+    """Return the bound of a rule under several pressures, whose weights take one of them."""
+    windows, threshold = len(problem.windows), rule.threshold
+    weights = [0] * (2 * windows)
+    weights[rule.window + (windows if rule.resource == "time" else 0)] = 1
+    everything = frozenset(gpu.id for gpu in problem.fleet.gpus)
+    kinds = sorted(kinds_of(problem, everything))
+    types = tuple(gpu_type for gpu_type, _ in kinds)
+    if rule.rule == "single-model":
+        alone = tuple(int(name == rule.model) for name in problem.names)
+        worths = tuple((memory, 0) for _, memory in kinds)
+        return Certificate(threshold, alone, worths, (), (tuple(weights),), types)
+    worths = tuple((memory, weighted_limit(threshold, memory, weights)) for _, memory in kinds)
+    prices = []
+    for options in weighted_sizes(problem, threshold, [weights]):
+        sizes = [size for option in options for (size,) in option.sizes.values()]
+        prices.append(min(sizes, default=0))
+    return Certificate(threshold, tuple(prices), worths, (), (tuple(weights),), types)
 
 
 def check_certificate(problem: Problem, certificate: Certificate | RuleCertificate) -> str:
@@ -142,6 +126,15 @@ def check_certificate(problem: Problem, certificate: Certificate | RuleCertifica
     """
     if isinstance(certificate, RuleCertificate):
         return check_rule(problem, certificate)
+    if certificate.weights or certificate.types:
+        return check_weighted(problem, certificate)
+    return _check_prices(problem, certificate)
+
+
+def _check_prices(problem: Problem, certificate: Certificate) -> str:
+    """Say why prices prove nothing where the pressure is the KVPR; empty where they do."""
+    if problem.goal is Objective.PRESSURE and not math.isinf(certificate.threshold):
+        return "it has no weights, which say how much each pressure counts"
     scope = frozenset(certificate.scope) or frozenset(gpu.id for gpu in problem.fleet.gpus)
     capacities = Counter(g.usable_bytes for g in problem.fleet.gpus if g.id in scope)
     failure = _malformed(problem, certificate, capacities)
@@ -160,12 +153,18 @@ def check_certificate(problem: Problem, certificate: Certificate | RuleCertifica
             if id(allowed) not in outside:
                 outside[id(allowed)] = max(map(problem.usable_bytes, allowed - scope), default=0)
             most = outside[id(allowed)]
-            if most and any(o.size < most << SCALE_BITS and o.kept <= most for o in offers):
+            if most and any(
+                size < most << SCALE_BITS and kept <= most for _, (size, kept) in offers
+            ):
                 return f"{problem.models[index].name!r} is priced and may be outside the scope"
     available = sum(count * worths[memory] for memory, count in capacities.items())
     if total <= available:
         return f"all models are priced {total}, not above all GPUs' {available}"
-    return set_above(groups, {memory: worths[memory] for memory in capacities})
+    bins = [
+        Bin(((memory << SCALE_BITS) - 1, memory), worths[memory], f"{memory} bytes")
+        for memory in capacities
+    ]
+    return set_above(groups, bins)
 
 
 def possible_options(problem: Problem, index: int, threshold: float) -> list[tuple[int, int, int]]:
@@ -204,15 +203,9 @@ def every_possible(
             kept = weights[row] + min_kv[row]
             # Of copies that carry uneven parts one carries an even part or more; what the others
             # carry is not known.
-            if size < capacity and kept <= largest and _seated(problem, index, row):
+            if size < capacity and kept <= largest and problem.seated(index, row):
                 found.append((row - first, least if uneven and copies[row] > 1 else size, kept))
         yield found
-
-
-def _seated(problem: Problem, index: int, row: int) -> bool:
-    """Whether the link domains are wide enough for all copies of an option, each inside one."""
-    degree, copies = problem.option_table.degrees[row], problem.option_table.copies[row]
-    return degree == 1 or seats(problem.links(index), degree) >= copies
 
 
 def _priced(problem: Problem, certificate: Certificate) -> Iterator[tuple[int | None, Offers]]:
@@ -222,7 +215,7 @@ def _priced(problem: Problem, certificate: Certificate) -> Iterator[tuple[int | 
         for index, (price, size) in enumerate(zip(certificate.prices, sizes, strict=True)):
             assert isinstance(price, int)
             need = problem.need(index)
-            offer = Offer(price, size, need.weights_bytes + need.min_kv_bytes)
+            offer = Offer(price, (size, need.weights_bytes + need.min_kv_bytes))
             yield price, (offer,) if price else ()
         return
     table = problem.option_table
@@ -235,9 +228,9 @@ def _priced(problem: Problem, certificate: Certificate) -> Iterator[tuple[int | 
             whole = prices[at] * table.degrees[first + at] * table.copies[first + at]
             needed = whole if needed is None or whole < needed else needed
             if prices[at]:
-                offers.add(Offer(prices[at], size, kept))
+                offers.add(Offer(prices[at], (size, kept)))
         if len(offers) > 1:
-            yield needed, tuple(sorted(offers, key=lambda o: (o.size, -o.price, o.kept)))
+            yield needed, tuple(sorted(offers, key=lambda o: (o.sizes[0], -o.price, o.sizes[1])))
         else:
             yield needed, tuple(offers)
 

@@ -1,17 +1,19 @@
 """Whether some set of priced shards that fits one GPU is worth more than the GPU.
 
-Exact, on integers: two relaxations that settle most questions in one pass, a third, and a search.
+A set fits where it keeps every limit of the GPU: its sizes in each dimension sum up to no more
+than the limit there. Exact, on integers: relaxations that settle most questions in one pass, and
+a search.
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
-from operator import add
+from operator import add, le
 from typing import NamedTuple
 
-__all__ = ["GRID", "SCALE_BITS", "Offer", "Offers", "TooLarge", "set_above"]
+__all__ = ["GRID", "SCALE_BITS", "Bin", "Offer", "Offers", "TooLarge", "set_above"]
 
 SCALE_BITS = 64
 """Sizes are integers in units of 2**-64 bytes: fine enough where a single byte stays free."""
@@ -40,26 +42,43 @@ class TooLarge(str):
 
 
 class Offer(NamedTuple):
-    """One way to have a shard of a model on a GPU: its price, size at K, and least memory."""
+    """One way to have a shard of a model on a GPU: its price, and its size in each dimension."""
 
     price: int
-    size: int
-    kept: int
+    sizes: tuple[int, ...]
 
 
 Offers = tuple[Offer, ...]
 """Those of one model, of which a GPU holds at most one."""
 
 
-def set_above(groups: list[Offers], worths: dict[int, int]) -> str:
-    """Say which size of memory some set of shards fits that is priced above its worth.
+class Bin(NamedTuple):
+    """A kind of GPU.
+
+    Parameters
+    ----------
+    limits
+        What the sizes of a set may sum up to, in each dimension.
+    worth
+        What no set may be priced above.
+    name
+        What it is called in a message.
+    """
+
+    limits: tuple[int, ...]
+    worth: int
+    name: str
+
+
+def set_above(groups: list[Offers], bins: Sequence[Bin]) -> str:
+    """Say which kind of GPU some set of shards fits that is priced above its worth.
 
     Parameters
     ----------
     groups
         What may be priced, at most one of each group on a GPU.
-    worths
-        By size of memory.
+    bins
+        The kinds of GPU.
 
     Returns
     -------
@@ -67,70 +86,69 @@ def set_above(groups: list[Offers], worths: dict[int, int]) -> str:
         Empty where there is none, and this is proved; a `TooLarge` where that is not settled
         within the checker's bounds on work and memory.
     """
-    evidently = _evidently_below(groups, worths)
-    for memory, worth in worths.items():
-        failure = "" if memory in evidently else _knapsack_above(groups, memory, worth)
+    evidently = _evidently_below(groups, bins)
+    for at, kind in enumerate(bins):
+        failure = "" if at in evidently else _knapsack_above(groups, kind)
         if failure:
             return failure
     return ""
 
 
-def _evidently_below(groups: list[Offers], worths: dict[int, int]) -> set[int]:
-    """Return the sizes of memory for which two relaxations show that no set exceeds the worth.
+def _evidently_below(groups: list[Offers], bins: Sequence[Bin]) -> set[int]:
+    """Return the kinds of GPU for which two relaxations show that no set exceeds the worth.
 
     A set is priced at most at its whole room times the best price per size. Of many models, those
     with the same size rounded down to a `GRID` of levels are alike: one table over the levels,
-    any number of each allowed, bounds the sets of every memory.
+    any number of each allowed, bounds the sets of every kind.
     """
     found = set()
-    for kept in (False, True):
-        *_, (price, size) = (0, 1), *_densest(groups, kept=kept)
-        for memory, worth in worths.items():
-            room = memory if kept else (memory << SCALE_BITS) - 1
-            if size and room * price // size <= worth:
-                found.add(memory)
-    if len(found) == len(worths) or 8 * len(groups) <= GRID:
+    for row in range(len(bins[0].limits) if bins else 0):
+        *_, (price, size) = (0, 1), *_densest(groups, row)
+        for at, kind in enumerate(bins):
+            if size and kind.limits[row] * price // size <= kind.worth:
+                found.add(at)
+    if len(found) == len(bins) or 8 * len(groups) <= GRID:
         return found
-    whole = max(worths) << SCALE_BITS
+    whole = max(kind.limits[0] for kind in bins) + 1
     dearest, free = [0] * (GRID + 1), 0
     for offers in groups:
         for offer in offers:
-            level = offer.size * GRID // whole
+            level = offer.sizes[0] * GRID // whole
             if level <= GRID and offer.price > dearest[level]:
                 dearest[level] = offer.price
-        free += max(offer.price if offer.size * GRID < whole else 0 for offer in offers)
+        free += max(offer.price if offer.sizes[0] * GRID < whole else 0 for offer in offers)
     dearest[1:] = accumulate(dearest[1:], max)
     table = [0]
     for level in range(1, GRID + 1):
         table.append(max(map(add, table[::-1], dearest[1 : level + 1])))
-    rooms = {memory: ((memory << SCALE_BITS) - 1) * GRID // whole for memory in worths}
-    return found | {m for m, worth in worths.items() if free + table[rooms[m]] <= worth}
+    for at, kind in enumerate(bins):
+        if free + table[kind.limits[0] * GRID // whole] <= kind.worth:
+            found.add(at)
+    return found
 
 
-def _knapsack_above(groups: list[Offers], memory: int, worth: int) -> str:
-    """Say whether a set of shards that fits `memory`, one per group, is priced above `worth`.
+def _knapsack_above(groups: list[Offers], kind: Bin) -> str:
+    """Say whether a set of shards that fits a GPU, one per group, is priced above its worth.
 
-    Where prices are small whole numbers, the least size of a set above `worth` says it. Otherwise
-    sets grow by one group after the other (Nemhauser and Ullmann, Management Science 15, 1969).
-    Those are dropped that another one dominates, and those that the groups still to come cannot
-    lift above `worth`: by the best price per size among them, or by a table made by dynamic
-    programming with sizes rounded down to `GRID` levels.
+    Where prices are small whole numbers, the least size of a set above the worth says it.
+    Otherwise sets grow by one group after the other (Nemhauser and Ullmann, Management Science
+    15, 1969). Those are dropped that another one dominates, and those that the groups still to
+    come cannot lift above the worth: by the best price per size among them, or by a table made by
+    dynamic programming with sizes rounded down to `GRID` levels.
     """
-    capacity = (memory << SCALE_BITS) - 1  # strictly below M
+    worth = kind.worth
     fitting = (
-        tuple(offer for offer in offers if offer.size <= capacity and offer.kept <= memory)
+        tuple(offer for offer in offers if all(map(le, offer.sizes, kind.limits)))
         for offers in groups
     )
-    alike = Counter(offers for offers in fitting if offers)
-    implied = all(o.kept << SCALE_BITS <= o.size for offers in alike for o in offers)
-    limits = (False,) if implied else (False, True)
-    if any(_fractional(alike, memory, kept=kept) <= worth for kept in limits):
+    alike, limits = _needed(Counter(offers for offers in fitting if offers), kind.limits)
+    if any(_fractional(alike, row, limit) <= worth for row, limit in enumerate(limits)):
         return ""
-    if _least_above(alike, worth) > capacity:
+    if any(_least_above(alike, row, worth) > limit for row, limit in enumerate(limits)):
         return ""
-    kinds = sorted(alike.items(), key=lambda kind: (-kind[0][0].size, str(kind[0])))
-    bounds = _Reach(kinds, capacity, memory, implied=implied)
-    states = [(0, 0, 0)]  # size, weights and KV, price
+    kinds = sorted(alike.items(), key=lambda kind: (-kind[0][0].sizes[0], str(kind[0])))
+    bounds = _Reach(kinds, limits)
+    states: list[_State] = [(0, *(0 for _ in limits))]
     steps = 0
     for at, (offers, count) in enumerate(kinds):
         grown, found = states, list(states)
@@ -138,37 +156,80 @@ def _knapsack_above(groups: list[Offers], memory: int, worth: int) -> str:
             steps += len(grown) * len(offers)
             if steps > MAX_STEPS or len(found) > MAX_STATES:
                 return TooLarge(
-                    f"the knapsack for {memory} bytes is not settled within the work allowed"
+                    f"the knapsack for {kind.name} is not settled within the work allowed"
                 )
-            grown = [
-                (size + offer.size, 0 if implied else least + offer.kept, price + offer.price)
-                for size, least, price in grown
-                for offer in offers
-                if size + offer.size <= capacity and least + offer.kept <= memory
-            ]
+            grown = _grown(grown, offers, limits)
             if not grown:
                 break
             if len(offers) > 1:  # the same models in another order
                 grown = _undominated(grown)
             found += grown
-        if any(price > worth for _, _, price in found):
-            return f"a set of models that fits {memory} bytes is priced above its worth {worth}"
+        if any(state[0] > worth for state in found):
+            return f"a set of models that fits {kind.name} is priced above its worth {worth}"
         states = _undominated(bounds.above(worth, at + 1, found, tabled=steps > PLAIN_STEPS))
     return ""
 
 
-_State = tuple[int, int, int]
+_State = tuple[int, ...]
+"""Price of a set, and its size in each dimension."""
+
+
+def _needed(alike: Counter[Offers], limits: tuple[int, ...]) -> tuple[Counter[Offers], _State]:
+    """Return the offers and limits without dimensions whose limits follow from another's.
+
+    That is so where no offer takes a larger part of the limit than it takes of the other's.
+    """
+    rows: list[int] = []
+    every = [offer for offers in alike for offer in offers]
+    for row, limit in enumerate(limits):
+        if not any(
+            limits[by] and all(o.sizes[row] * limits[by] <= o.sizes[by] * limit for o in every)
+            for by in rows
+        ):
+            rows.append(row)
+    if len(rows) == len(limits):
+        return alike, limits
+    left: Counter[Offers] = Counter()
+    for offers, count in alike.items():
+        left[tuple(Offer(o.price, tuple(o.sizes[r] for r in rows)) for o in offers)] += count
+    return left, tuple(limits[row] for row in rows)
+
+
+def _grown(states: list[_State], offers: Offers, limits: tuple[int, ...]) -> list[_State]:
+    """Return what fits of sets with one offer more."""
+    if len(limits) == 1:
+        most = limits[0]
+        single = [(price, sizes[0]) for price, sizes in offers]
+        return [
+            (has + price, taken + size)
+            for has, taken in states
+            for price, size in single
+            if taken + size <= most
+        ]
+    if len(limits) == 2:
+        first, second = limits
+        pairs = [(price, *sizes) for price, sizes in offers]
+        return [
+            (has + price, a + size, b + least)
+            for has, a, b in states
+            for price, size, least in pairs
+            if a + size <= first and b + least <= second
+        ]
+    more = [(price, *sizes) for price, sizes in offers]
+    sums = (tuple(map(add, state, row)) for state in states for row in more)
+    return [state for state in sums if all(map(le, state[1:], limits))]
 
 
 def _undominated(states: list[_State]) -> list[_State]:
     """Return states, by size, without some that others are better than or equal to."""
-    states.sort(key=lambda state: (state[0], -state[2]))
-    best, least, left = -1, 0, []
+    states.sort(key=lambda state: (state[1], -state[0]))
+    best: _State = ()
+    left = []
     for state in states:
-        if state[2] > best:
-            _, least, best = state
+        if not best or state[0] > best[0]:
+            best = state
             left.append(state)
-        elif state[1] < least:
+        elif not all(map(le, best[2:], state[2:])):
             left.append(state)
     return left
 
@@ -180,50 +241,47 @@ class _Reach:
     ----------
     kinds
         Groups and how many are like each.
-    capacity, memory
-        What bounds the sizes of a set, and its weights and KV.
-    implied
-        Whether the first bound says all that the second says.
+    limits
+        What bounds the sizes of a set.
     """
 
-    def __init__(
-        self, kinds: list[tuple[Offers, int]], capacity: int, memory: int, *, implied: bool
-    ) -> None:
+    def __init__(self, kinds: list[tuple[Offers, int]], limits: tuple[int, ...]) -> None:
         self._kinds = kinds
-        self._capacity = capacity
-        self._memory = memory
-        self._implied = implied
+        self._limits = limits
         offers = sum(len(offers) * min(count, GRID) for offers, count in kinds)
         most = min(ENTRIES // max(1, len(kinds)), TABLE_STEPS // max(1, offers))
         self._levels = min(GRID, 8 * len(kinds), max(1, most))
-        self._dense = [(0, 1), *_densest([offers for offers, _ in kinds])][::-1]
+        self._dense = [(0, 1), *_densest([offers for offers, _ in kinds], 0)][::-1]
 
     def above(self, worth: int, at: int, states: list[_State], *, tabled: bool) -> list[_State]:
         """Return the states that the groups from `at` on may lift above a worth."""
-        capacity, memory, levels = self._capacity, self._memory, self._levels
+        limit, levels = self._limits[0], self._levels
         best, size_ = self._dense[at]
-        left = [s for s in states if not size_ or s[2] + (capacity - s[0]) * best // size_ > worth]
+        left = [s for s in states if not size_ or s[0] + (limit - s[1]) * best // size_ > worth]
         if not tabled or levels < LEAST_LEVELS:  # most searches end before the tables pay
             return left
-        more = self._by_size[at]
-        left = [s for s in left if s[2] + more[(capacity - s[0]) * levels // capacity] > worth]
-        if self._implied:
-            return left
-        more = self._by_least[at]
-        return [s for s in left if s[2] + more[(memory - s[1]) * levels // memory] > worth]
+        for row, limit in enumerate(self._limits):
+            more, column = self._tables[row][at], row + 1
+            left = [
+                s
+                for s in left
+                if s[0] + more[(limit - s[column]) * levels // limit if limit else 0] > worth
+            ]
+        return left
 
     @cached_property
-    def _by_size(self) -> list[list[int]]:
-        items = [([(o.price, o.size) for o in offers], n) for offers, n in self._kinds]
-        return _tables(items, self._capacity, self._levels)
+    def _tables(self) -> list[list[list[int]]]:
+        return [
+            _tables(
+                [([(o.price, o.sizes[row]) for o in offers], n) for offers, n in self._kinds],
+                limit,
+                self._levels,
+            )
+            for row, limit in enumerate(self._limits)
+        ]
 
-    @cached_property
-    def _by_least(self) -> list[list[int]]:
-        items = [([(o.price, o.kept) for o in offers], n) for offers, n in self._kinds]
-        return _tables(items, self._memory, self._levels)
 
-
-def _least_above(alike: Counter[Offers], worth: int) -> float:
+def _least_above(alike: Counter[Offers], row: int, worth: int) -> float:
     """Return the least size of a set priced above `worth`; 0 where prices are too fine to say.
 
     By dynamic programming over the prices, in units of their greatest common divisor.
@@ -239,29 +297,28 @@ def _least_above(alike: Counter[Offers], worth: int) -> float:
             for offer in offers:
                 price = min(offer.price // unit, levels)
                 taken = [0] * price + table[: levels + 1 - price]
-                least = [min(a, b + offer.size) for a, b in zip(least, taken, strict=True)]
+                least = [min(a, b + offer.sizes[row]) for a, b in zip(least, taken, strict=True)]
     return least[levels]
 
 
-def _densest(kinds: list[Offers], *, kept: bool = False) -> Iterator[tuple[int, int]]:
+def _densest(kinds: list[Offers], row: int) -> Iterator[tuple[int, int]]:
     """Yield, from the last kind on, price and size of the best per size of those seen so far."""
     price, size = 0, 1
     for offers in reversed(kinds):
         for offer in offers:
-            taken = offer.kept if kept else offer.size
+            taken = offer.sizes[row]
             if offer.price * size > price * taken:
                 price, size = offer.price, taken
         yield price, size
 
 
-def _fractional(alike: Counter[Offers], memory: int, *, kept: bool) -> int:
+def _fractional(alike: Counter[Offers], row: int, room: int) -> int:
     """Return a price that no set that fits exceeds, fractions of one model allowed (Dantzig).
 
     Room at any price is such a bound, plus all that offers are worth above it. The price chosen
     is that of the last offer that fits, by falling price per size.
     """
-    room = memory if kept else (memory << SCALE_BITS) - 1
-    items = [[(o.price, o.kept if kept else o.size) for o in offers] + [(0, 1)] for offers in alike]
+    items = [[(o.price, o.sizes[row]) for o in offers] + [(0, 1)] for offers in alike]
     dense = sorted(
         (
             (*max(((price << 64) // (size or 1), price, size) for price, size in options), count)

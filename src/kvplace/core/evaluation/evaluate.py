@@ -1,4 +1,4 @@
-"""What a placement is worth. The only code that computes KVPR and violations.
+"""What a placement is worth. The only code that computes pressures and violations.
 
 Bytes are summed as integers and loads with `math.fsum`, which rounds once; so the result does
 not depend on the order of models, replicas or GPUs.
@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 from kvplace.core.evaluation.constraints import Violation, rule_violations, structure_violations
 from kvplace.core.evaluation.sums import Rows, Sums, suits, sum_replicas, sum_up
+from kvplace.core.objective import Objective
 from kvplace.core.placement import Assigned, Placement, copies_by_model
 from kvplace.core.problem import Problem
 from kvplace.units import format_bytes
 
-__all__ = ["Evaluation", "GPUEvaluation", "Shard", "evaluate", "pressure"]
+__all__ = ["Evaluation", "GPUEvaluation", "Shard", "evaluate", "kvpr_of"]
 
 FEW = 1_000
 """GPUs up to which all are made at once: whoever evaluates few looks at them again and again."""
@@ -31,6 +32,9 @@ class Shard:
         Name of the model, number of the copy, and rank within the copy.
     weights_bytes, min_kv_bytes, load
         What it takes, as in `kvplace.core.needs.ShardNeed`.
+    window_loads, time_shares
+        Per window, its mean KV bytes in use and the share of the GPU's time that it needs; empty
+        where shares of time are not known.
     """
 
     model: str
@@ -39,6 +43,8 @@ class Shard:
     weights_bytes: int
     min_kv_bytes: int
     load: float
+    window_loads: tuple[float, ...] = ()
+    time_shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +60,15 @@ class GPUEvaluation:
     load
         Sum of the loads of its shards.
     kvpr
-        `pressure` of the load on the free memory; ``inf`` where the memory is exceeded.
+        `kvpr_of` the load and the free memory; ``inf`` where the memory is exceeded. Under the
+        objective ``pressure``, the largest of `occupancies`.
     shards
         In the order of the placement.
+    occupancies, time_shares
+        Per window of the problem, the occupancy of the KV pool and the sum of the shares of the
+        GPU's time that its shards need; empty where shares of time are not known.
+    timed
+        Whether `time_shares` count, as they do under the objective ``pressure``.
     """
 
     id: str
@@ -66,6 +78,22 @@ class GPUEvaluation:
     load: float
     kvpr: float
     shards: tuple[Shard, ...]
+    occupancies: tuple[float, ...] = ()
+    time_shares: tuple[float, ...] = ()
+    timed: bool = False
+
+    @property
+    def pressure(self) -> float:
+        """How full the scarcest resource is: the KVPR, or the largest time share if that counts."""
+        return max(self.kvpr, *self.time_shares) if self.timed else self.kvpr
+
+    @property
+    def binding(self) -> tuple[str, int]:
+        """What is fullest: ``kv`` or ``time``, and the position of its window."""
+        pairs = (("kv", self.occupancies), ("time", self.time_shares))
+        ranked = [(value, kind, at) for kind, of in pairs for at, value in enumerate(of)]
+        _, kind, at = max(ranked, key=lambda entry: entry[0], default=(0, "kv", 0))
+        return kind, at
 
     @property
     def free_bytes(self) -> int:
@@ -91,6 +119,7 @@ class Evaluation:
     violations: tuple[Violation, ...]
     preferences: tuple[Violation, ...] = ()
     _kvprs: Sequence[float] = field(default=(), repr=False, compare=False)
+    _pressures: Sequence[float] = field(default=(), repr=False, compare=False)
     _busy: int = field(default=-1, repr=False, compare=False)
 
     @property
@@ -99,14 +128,19 @@ class Evaluation:
         return self._kvprs or [gpu.kvpr for gpu in self.gpus]
 
     @property
+    def pressures(self) -> Sequence[float]:
+        """Pressure of each GPU, in the fleet's order: its KVPR, unless time counts as well."""
+        return self._pressures or [gpu.pressure for gpu in self.gpus]
+
+    @property
     def busy(self) -> int:
         """Number of GPUs that hold something."""
         return self._busy if self._busy >= 0 else sum(1 for gpu in self.gpus if gpu.shards)
 
     @property
     def value(self) -> float:
-        """KVPR of the worst GPU; ``inf`` where the placement is not valid."""
-        return math.inf if self.violations else max(self.kvprs)
+        """Pressure of the worst GPU; ``inf`` where the placement is not valid."""
+        return math.inf if self.violations else max(self.pressures)
 
     @property
     def valid(self) -> bool:
@@ -114,11 +148,11 @@ class Evaluation:
         return not self.violations
 
     def profile(self) -> tuple[float, ...]:
-        """Return the KVPRs from the worst GPU to the best: what leximax compares."""
-        return tuple(sorted(self.kvprs, reverse=True))
+        """Return the pressures from the worst GPU to the best: what leximax compares."""
+        return tuple(sorted(self.pressures, reverse=True))
 
 
-def pressure(load: float, free_bytes: int, memory_unit_bytes: int = 1) -> float:
+def kvpr_of(load: float, free_bytes: int, memory_unit_bytes: int = 1) -> float:
     """Return the KVPR of one GPU.
 
     Parameters
@@ -154,11 +188,13 @@ def evaluate(problem: Problem, placement: Placement) -> Evaluation:
         gpu_id = problem.fleet.gpus[at].id
         for number in dict.fromkeys(sums.held(at)):
             replica, part = carried.replicas[number], carried.parts[number]
-            need = problem.shard(problem.index_of[replica.model], len(replica.gpus), part)
+            index, degree = problem.index_of[replica.model], len(replica.gpus)
+            need = problem.shard(index, degree, part)
             taken = (need.weights_bytes, need.min_kv_bytes, need.load)
+            windows = _windows(problem, index, degree, part, at)
             for rank, gpu in enumerate(replica.gpus):
                 if gpu == gpu_id:
-                    yield Shard(replica.model, replica.index, rank, *taken)
+                    yield Shard(replica.model, replica.index, rank, *taken, *windows)
 
     structure = list(structure_violations(problem, copies))
     # Where nothing is wrong so far, no copy is of an unknown model or on an unknown GPU.
@@ -173,9 +209,26 @@ def _evaluate_assigned(problem: Problem, assigned: Assigned) -> Evaluation:
 
     def shards(at: int) -> list[Shard]:
         models = sorted(sums.held(at), key=names.__getitem__)
-        return [Shard(names[m], 0, 0, sizes[m], kept[m], problem.loads[m]) for m in models]
+        return [
+            Shard(
+                names[m], 0, 0, sizes[m], kept[m], problem.loads[m],
+                *_windows(problem, m, 1, 1.0, at),
+            )
+            for m in models
+        ]  # fmt: skip
 
     return _evaluation(problem, sums, shards, [], [])
+
+
+def _windows(
+    problem: Problem, index: int, degree: int, part: float, gpu: int
+) -> tuple[tuple[float, ...], ...]:
+    """Return what a shard presses on in each window; nothing where that is not known."""
+    if not problem.pressures.known:
+        return ()
+    gpu_type = problem.fleet.gpus[gpu].type
+    loads, shares = problem.pressures.shard(index, max(1, degree), part, gpu_type)
+    return tuple(loads), tuple(shares)
 
 
 def _evaluation(
@@ -189,14 +242,23 @@ def _evaluation(
     gpus, unit = problem.fleet.gpus, problem.goal.memory_unit_bytes
     frees = [gpu.usable_bytes - taken for gpu, taken in zip(gpus, sums.weights_bytes, strict=True)]
     held = [sums.holds(at) for at in range(len(gpus))]
+    timed = problem.goal is Objective.PRESSURE
+    of_memory = sums.window_loads if timed else [sums.loads]
     kvprs = array("d")
-    for load, free, holds in zip(sums.loads, frees, held, strict=True):
-        kvprs.append(pressure(load, free, unit) if holds else 0.0)
+    for *loads, free, holds in zip(*of_memory, frees, held, strict=True):
+        kvprs.append(max(kvpr_of(load, free, unit) for load in loads) if holds else 0.0)
+    pressures = kvprs
+    if timed:
+        pressures = array("d", map(max, kvprs, *sums.time_shares))
 
     def made(at: int) -> GPUEvaluation:
         gpu = gpus[at]
         sum_ = (sums.weights_bytes[at], sums.loads[at], kvprs[at])
-        return GPUEvaluation(gpu.id, gpu.type, gpu.usable_bytes, *sum_, tuple(shards(at)))
+        in_use = (loads[at] for loads in sums.window_loads)
+        occupancies = tuple(kvpr_of(used, frees[at]) if held[at] else 0.0 for used in in_use)
+        shares = tuple(of[at] for of in sums.time_shares)
+        named = (gpu.id, gpu.type, gpu.usable_bytes)
+        return GPUEvaluation(*named, *sum_, tuple(shards(at)), occupancies, shares, timed)
 
     short = (
         at
@@ -212,7 +274,7 @@ def _evaluation(
     rows = Rows(len(gpus), made)
     if len(gpus) <= FEW:
         return Evaluation(tuple(rows), violations, preferences)
-    return Evaluation(rows, violations, preferences, kvprs, sum(held))
+    return Evaluation(rows, violations, preferences, kvprs, pressures, sum(held))
 
 
 def _memory_violations(gpu: GPUEvaluation) -> list[Violation]:

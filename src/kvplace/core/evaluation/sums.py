@@ -32,6 +32,9 @@ class Sums:
         GPU by GPU, positions of the models on it, or of the copies with shards on it.
     ends
         (g + 1,) where the members of each GPU start, and the end.
+    window_loads, time_shares
+        Per window, (g,) mean KV bytes in use and shares of the GPU's time, each rounded once;
+        empty where shares of time are not known.
     """
 
     weights_bytes: list[int]
@@ -39,6 +42,8 @@ class Sums:
     loads: array[float]
     members: array[int]
     ends: array[int]
+    window_loads: list[array[float]]
+    time_shares: list[array[float]]
 
     def holds(self, gpu: int) -> bool:
         """Whether a GPU holds anything."""
@@ -47,6 +52,10 @@ class Sums:
     def held(self, gpu: int) -> Sequence[int]:
         """Return the members of a GPU."""
         return self.members[self.ends[gpu] : self.ends[gpu + 1]]
+
+
+Columns = tuple[Sequence[float], Sequence[float]]
+"""KV bytes in use, and shares of time, of rows."""
 
 
 class Carried(NamedTuple):
@@ -77,7 +86,26 @@ def sum_up(problem: Problem, gpu_of: array[int]) -> Sums:
     if any(problem.min_kv_bytes):
         for gpu, kept in zip(gpu_of, problem.min_kv_bytes, strict=True):
             least[gpu] += kept
-    return _sums(weights, least, gpu_of.tolist(), problem.loads, range(len(gpu_of)))
+    windows: list[Columns] = []
+    if problem.pressures.known:
+        windows = _undivided(problem, gpu_of)
+    return _sums(weights, least, gpu_of.tolist(), problem.loads, range(len(gpu_of)), windows)
+
+
+def _undivided(problem: Problem, gpu_of: array[int]) -> list[Columns]:
+    """Return per window what each undivided model presses on where it is: KV bytes and time."""
+    table, gpus = problem.pressures.table, problem.fleet.gpus
+    at = {name: number for number, name in enumerate(table.gpu_types)}
+    type_of = [at[gpu.type] for gpu in gpus]
+    windows, types = table.windows, len(at)
+    found: list[Columns] = []
+    for window in range(windows):
+        loads, shares = table.loads[window::windows], table.shares[window::windows]
+        if types > 1:
+            rows = enumerate(gpu_of)
+            shares = array("d", [shares[row * types + type_of[gpu]] for row, gpu in rows])
+        found.append((loads, shares))
+    return found
 
 
 def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> tuple[Sums, Carried]:
@@ -111,8 +139,34 @@ def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> tuple
                     numbers.append(len(replicas))
             replicas.append(replica)
             carried.append(part)
-    sums = _sums(weights, least, gpu_of, loads, numbers)
+    windows: list[Columns] = []
+    if problem.pressures.known:
+        windows = _divided(problem, replicas, carried, gpu_of, numbers)
+    sums = _sums(weights, least, gpu_of, loads, numbers, windows)
     return sums, Carried(replicas, carried)
+
+
+def _divided(
+    problem: Problem,
+    replicas: list[Replica],
+    carried: array[float],
+    gpu_of: list[int],
+    numbers: list[int],
+) -> list[Columns]:
+    """Return per window what each shard presses on where it is: KV bytes and time."""
+    gpus, windows = problem.fleet.gpus, range(len(problem.windows))
+    found: list[tuple[array[float], array[float]]] = [(array("d"), array("d")) for _ in windows]
+    known: dict[tuple[int, str], tuple[Sequence[float], Sequence[float]]] = {}
+    for gpu, number in zip(gpu_of, numbers, strict=True):
+        key = (number, gpus[gpu].type)
+        if key not in known:
+            replica = replicas[number]
+            index, degree = problem.index_of[replica.model], max(1, len(replica.gpus))
+            known[key] = problem.pressures.shard(index, degree, carried[number], key[1])
+        for (loads, shares), load, share in zip(found, *known[key], strict=True):
+            loads.append(load)
+            shares.append(share)
+    return list(found)
 
 
 def _sums(
@@ -121,17 +175,22 @@ def _sums(
     gpu_of: list[int],
     loads: Sequence[float],
     members: Sequence[int],
+    windows: list[Columns],
 ) -> Sums:
-    """Return the sums of rows that each state a GPU, a load and a member."""
+    """Return the sums of rows that each state a GPU, a load, a member, and loads by window."""
     count = [0] * len(weights)
     for gpu in gpu_of:
         count[gpu] += 1
     ends = list(accumulate(count, initial=0))
     order = sorted(range(len(gpu_of)), key=gpu_of.__getitem__)
-    held = list(map(loads.__getitem__, order))
-    sums = array("d", [math.fsum(held[first:end]) for first, end in pairwise(ends)])
+
+    def summed(column: Sequence[float]) -> array[float]:
+        held = list(map(column.__getitem__, order))
+        return array("d", [math.fsum(held[first:end]) for first, end in pairwise(ends)])
+
     ordered = array("q", map(members.__getitem__, order))
-    return Sums(weights, least, sums, ordered, array("q", ends))
+    of_windows = ([summed(loads) for loads, _ in windows], [summed(time) for _, time in windows])
+    return Sums(weights, least, summed(loads), ordered, array("q", ends), *of_windows)
 
 
 T = TypeVar("T")

@@ -1,0 +1,129 @@
+"""What runs now, as an input: a plan, an observation or a proposal."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kvplace.core.model import Model
+    from kvplace.core.placement import Placement
+    from kvplace.core.problem import Problem
+
+__all__ = ["Current", "read_current"]
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What runs.
+
+    Parameters
+    ----------
+    placement
+        Where it runs.
+    former
+        Models as the file describes them, by name.
+    notes
+        What is not as it should be, a sentence each.
+    """
+
+    placement: "Placement"
+    former: "dict[str, Model]" = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def read_current(path: str, problem: "Problem | None") -> Current:
+    """Read what runs.
+
+    Parameters
+    ----------
+    path
+        A plan in JSON, CSV or Parquet, an observation, or a proposal, of which the plan counts.
+    problem
+        What is to be served; None where it does not matter.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or what runs is not known well enough to plan on.
+    """
+    from kvplace.formats.observation import OBSERVATION_SCHEMA
+    from kvplace.formats.plan.io import read_plan
+    from kvplace.formats.plan.stated import Plan
+    from kvplace.formats.proposal import PROPOSAL_SCHEMA, read_proposal, target_of
+
+    schema = _schema(path)
+    if schema == OBSERVATION_SCHEMA:
+        return _observed(path, problem)
+    plan: Any
+    plan = target_of(read_proposal(path), path) if schema == PROPOSAL_SCHEMA else read_plan(path)
+    placement = plan.placement if problem is None else _placed(plan, problem)
+    former = {m.name: m for m in plan.models} if isinstance(plan, Plan) else {}
+    return Current(placement, former, tuple(_notes(placement, problem)))
+
+
+def _placed(plan: Any, problem: "Problem") -> "Placement":
+    """Return the placement of a plan; of one in columns as a column, where it suits the problem."""
+    from kvplace.formats.plan.parquet import PlanColumns
+
+    found: Placement = plan.placement
+    if isinstance(plan, PlanColumns) and problem.plain:
+        found = plan.placement_for(problem)
+    return found
+
+
+def _schema(path: str) -> str:
+    """Return the schema that a JSON file names in its first bytes; empty where it is none."""
+    import re
+    from pathlib import Path
+
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return ""  # whoever reads it says what is wrong
+    found = re.search(rb'"schema"\s*:\s*"([^"]*)"', head)
+    return found[1].decode("utf-8", "replace") if found else ""
+
+
+def _observed(path: str, problem: "Problem | None") -> Current:
+    """Return an observation as what runs; engines without a known GPU cannot be planned around."""
+    from kvplace.errors import Fault, InputError
+    from kvplace.formats.observation import observed_placement, read_observation
+
+    seen = read_observation(path)
+    lost = [
+        Fault(
+            f"{engine.model!r} runs and it is not known on which GPUs; state them, or say that it "
+            "is stopped",
+            f"engines[{at}].gpus",
+        )
+        for at, engine in enumerate(seen.engines)
+        if not engine.gpus and engine.state in {"serving", "loading", "asleep", "unknown"}
+    ]
+    if lost:
+        raise InputError(lost, path)
+    notes = list(seen.notes)
+    notes += [
+        f"{engine.model!r} on {', '.join(engine.gpus) or 'no GPU'} is {engine.state}: it counts as "
+        "not running"
+        for engine in seen.engines
+        if engine.state in {"stopped", "broken", "unknown"}
+    ]
+    placement = observed_placement(seen)
+    return Current(placement, {}, (*notes, *_notes(placement, problem)))
+
+
+def _notes(placement: "Placement", problem: "Problem | None") -> list[str]:
+    """Return what runs and is not in the fleet file, and what is there and does not run."""
+    from kvplace.core.placement import Assigned
+
+    if problem is None or (isinstance(placement.replicas, Assigned) and problem.plain):
+        return []
+    fleet = problem.fleet
+    gone = sorted({gpu for r in placement for gpu in r.gpus if fleet.gpu(gpu) is None})
+    running = {r.model for r in placement}
+    new = [name for name in problem.names if name not in running]
+    old = sorted(running - problem.index_of.keys())
+    notes = [f"GPU {gpu} is gone: what ran there is taken for dead" for gpu in gone]
+    notes += [f"{name!r} is new: it does not run yet" for name in new]
+    notes += [f"{name!r} runs and is no longer to be served: it is stopped" for name in old]
+    return notes

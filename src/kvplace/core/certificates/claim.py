@@ -1,0 +1,62 @@
+"""Claims: a lower bound that holds for every placement, and the evidence for it."""
+
+from dataclasses import dataclass
+
+from kvplace.core.certificates.by_rule import RuleCertificate
+
+__all__ = ["PRICE_BITS", "Bound", "Certificate"]
+
+PRICE_BITS = 256
+"""Most bits of a price, a worth or a weight; sizes at a threshold have some 110."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Prices that prove a lower bound on the max pressure of every placement.
+
+    Parameters
+    ----------
+    threshold
+        K in the objective's unit; ``inf`` claims that no valid placement exists at all.
+    prices
+        y, a non-negative integer per model, in the order of the problem's models; or, of a
+        problem that is not `Problem.plain`, one per entry of `Problem.options`.
+    worths
+        z: usable bytes and a non-negative integer, one pair per size of memory in the scope.
+    scope
+        Ids of the GPUs that are worth anything; empty for all of them.
+    weights
+        Under the objective ``pressure``, one or more weightings, each of which makes one limit of
+        all pressures: non-negative integers, first those of the KV memory in each window, then
+        those of the time in each window. Empty under the other objectives.
+    types
+        GPU type of each entry of `worths`, where there are `weights`.
+    """
+
+    threshold: float
+    prices: tuple[int | tuple[int, ...], ...]
+    worths: tuple[tuple[int, int], ...]
+    scope: tuple[str, ...] = ()
+    weights: tuple[tuple[int, ...], ...] = ()
+    types: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A proved lower limit on the optimum.
+
+    Parameters
+    ----------
+    value
+        No placement has a smaller max pressure; ``inf`` where no placement is valid.
+    method
+        ``trivial``, ``fluid``, ``single-model``, ``lifted``, ``dual-feasible``,
+        ``configuration`` or ``search``.
+    certificate
+        Checkable evidence for `value`; None for the trivial bound 0 and for ``search``, whose
+        proof is an exhaustive search.
+    """
+
+    value: float
+    method: str
+    certificate: Certificate | RuleCertificate | None = None

@@ -1,0 +1,79 @@
+"""Window: one stretch of demand, such as an hour of the day, a peak or a what-if."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kvplace.core.model import Demand
+from kvplace.errors import InputError
+
+__all__ = ["ALWAYS", "Window", "mean_demand"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One stretch of demand.
+
+    Parameters
+    ----------
+    name
+        Unique in the problem.
+    weight
+        How much of all time it stands for, in any unit; it decides the mean demand, and not the
+        pressure, which must hold in every window.
+
+    Raises
+    ------
+    InputError
+        The name is empty, or the weight is not finite and above 0.
+    """
+
+    name: str
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise InputError("a window has no name")
+        if not 0 < self.weight < math.inf:
+            message = f"the weight of window {self.name!r} is {self.weight!r}; it must be above 0"
+            raise InputError(message)
+
+
+ALWAYS = Window("always")
+"""The window of a problem that states one demand."""
+
+
+def mean_demand(demands: Sequence[Demand], weights: Sequence[float]) -> Demand:
+    """Return the mean demand over windows.
+
+    Parameters
+    ----------
+    demands
+        Demand in each window; at least one.
+    weights
+        Weight of each window, above 0.
+
+    Returns
+    -------
+    Demand
+        The weighted mean rate, with the token counts of its mean request; None where a window
+        that has requests does not give them.
+    """
+    if all(demand == demands[0] for demand in demands):
+        return demands[0]
+    parts = [w * d.requests_per_second for w, d in zip(weights, demands, strict=True)]
+    total = math.fsum(parts)
+
+    def mean(counts: Sequence[float | None]) -> float | None:
+        if total == 0:
+            return counts[0]
+        found = [(part, count) for part, count in zip(parts, counts, strict=True) if part]
+        if any(count is None for _, count in found):
+            return None
+        return math.fsum(part * (count or 0.0) for part, count in found) / total
+
+    return Demand(
+        total / math.fsum(weights),
+        mean([demand.prompt_tokens for demand in demands]),
+        mean([demand.output_tokens for demand in demands]),
+    )

@@ -1,0 +1,110 @@
+"""The observation file, kvplace.observation/v1: what runs on a fleet, as far as it was seen."""
+
+import os
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from kvplace.core.placement import Placement, Replica
+from kvplace.formats.diagnostics import Report, kind_of
+from kvplace.formats.files import read_text
+from kvplace.formats.text.json_tree import parse_json
+from kvplace.formats.text.json_writer import json_text
+from kvplace.formats.validation.fields import Name, Text, word
+from kvplace.formats.validation.models import validate
+from kvplace.formats.validation.parts import Part, stated
+
+__all__ = [
+    "OBSERVATION_SCHEMA",
+    "STATES",
+    "EnginePart",
+    "Observation",
+    "observed_placement",
+    "parse_observation",
+    "read_observation",
+    "write_observation",
+]
+
+OBSERVATION_SCHEMA = "kvplace.observation/v1"
+"""Name and version of the observation file's format."""
+STATES = ("serving", "loading", "asleep", "stopped", "broken", "unknown")
+"""What an engine may be seen to do."""
+
+
+class EnginePart(Part):
+    """One engine as it was seen."""
+
+    model: Name = Field(description="Name of the model, as in the fleet file where that is known.")
+    gpus: tuple[Name, ...] = Field(default=(), description="GPUs in rank order; empty: not known.")
+    state: Annotated[str, *word(*STATES)] = "serving"
+    runtime: Text = ""
+    address: Text = Field(default="", description="Where it was asked.")
+    since: Text = Field(default="", description="UTC time at which it began to serve.")
+
+
+class Observation(Part):
+    """An observation file."""
+
+    model_config = ConfigDict(title=OBSERVATION_SCHEMA)
+
+    schema_: Annotated[str, *word(OBSERVATION_SCHEMA)] = Field(alias="schema")
+    observed: Text = Field(default="", description="UTC, as in 2026-08-13T12:00:00Z.")
+    engines: tuple[EnginePart, ...]
+    notes: tuple[str, ...] = Field(default=(), description="What was not understood or not seen.")
+
+
+def write_observation(observation: Observation) -> str:
+    """Return the JSON of an observation."""
+    return json_text(stated(Observation, observation)) + "\n"
+
+
+def read_observation(path: str | os.PathLike[str]) -> Observation:
+    """Read an observation.
+
+    Raises
+    ------
+    InputError
+        With everything that is wrong with the file, each fault with its path and line.
+    """
+    name = os.fspath(path)
+    return parse_observation(read_text(name), name)
+
+
+def parse_observation(text: str, source: str = "") -> Observation:
+    """Read the JSON of an observation.
+
+    Raises
+    ------
+    InputError
+        As in `read_observation`.
+    """
+    tree = parse_json(text)
+    report = Report(source, tree.line_of)
+    for fault in tree.faults:
+        report.add(fault.path, fault.message, fault.line)
+    if not tree.readable:
+        report.refuse()
+    if not isinstance(tree.data, dict):
+        report.stop((), f"an observation is a mapping of keys, not {kind_of(tree.data)}")
+    found = validate(Observation, tree.data, (), report)
+    report.refuse()
+    assert found is not None
+    return found
+
+
+def observed_placement(observation: Observation) -> Placement:
+    """Return what takes memory of GPUs that are known: engines that serve, load or sleep.
+
+    Numbers of copies follow the order of their GPUs.
+    """
+    seen: dict[str, set[tuple[str, ...]]] = {}
+    for engine in observation.engines:
+        if engine.gpus and engine.state in {"serving", "loading", "asleep"}:
+            seen.setdefault(engine.model, set()).add(engine.gpus)
+    return Placement(
+        tuple(
+            Replica(model, number, gpus)
+            for model, places in seen.items()
+            for number, gpus in enumerate(sorted(places))
+        )
+    )

@@ -1,0 +1,147 @@
+"""The proposal file, kvplace.proposal/v1: a re-plan to be approved before it is carried out."""
+
+import os
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+
+from kvplace.core.placement import Placement, Replica
+from kvplace.formats.diagnostics import Report, kind_of
+from kvplace.formats.files import read_text
+from kvplace.formats.plan.read_json import parse_plan
+from kvplace.formats.plan.schema import ReplicaPart
+from kvplace.formats.plan.stated import Plan
+from kvplace.formats.text.json_tree import parse_json
+from kvplace.formats.text.json_writer import json_text
+from kvplace.formats.validation.fields import Integer, Name, Number, NumberOrInfinity, Text, word
+from kvplace.formats.validation.models import validate
+from kvplace.formats.validation.parts import Part, stated
+
+__all__ = [
+    "PROPOSAL_SCHEMA",
+    "MovePart",
+    "PausePart",
+    "Proposal",
+    "StepPart",
+    "WorthPart",
+    "placement_of",
+    "read_proposal",
+    "target_of",
+    "write_proposal",
+]
+
+PROPOSAL_SCHEMA = "kvplace.proposal/v1"
+"""Name and version of the proposal file's format."""
+
+
+class MovePart(Part):
+    """One replica that moves, starts or stops, and why."""
+
+    change: Annotated[str, *word("move", "start", "stop")]
+    model: Name
+    replica: Integer
+    source: tuple[Name, ...] = Field(alias="from")
+    target: tuple[Name, ...] = Field(alias="to")
+    loaded_bytes: Integer
+    reason: str
+
+
+class StepPart(Part):
+    """One step; it may begin when those in `after` are done."""
+
+    number: Integer
+    kind: Annotated[str, *word("load", "switch", "drain", "unload")]
+    replicas: tuple[ReplicaPart, ...]
+    replaced: tuple[ReplicaPart, ...] = Field(
+        default=(), description="Of a switch: copies that end to serve."
+    )
+    after: tuple[Integer, ...] = ()
+    seconds: Number
+    begins_seconds: Number
+    loaded_bytes: Integer = 0
+
+
+class PausePart(Part):
+    """A replica that serves nobody for a while."""
+
+    model: Name
+    index: Integer = Field(alias="replica")
+    seconds: Number
+    others: Integer = Field(alias="other_copies")
+
+
+class WorthPart(Part):
+    """What the proposal is worth; null is infinity."""
+
+    objective: Text
+    before: NumberOrInfinity = Field(description="KVPR of the worst GPU as things are.")
+    after: NumberOrInfinity = Field(description="The same once all steps are done, computed.")
+    bound: NumberOrInfinity = Field(description="No placement within the budget has less.")
+    measured: NumberOrInfinity | None = Field(
+        default=None, description="The same, from what was observed after the steps."
+    )
+
+
+class Proposal(Part):
+    """A proposal file."""
+
+    model_config = ConfigDict(title=PROPOSAL_SCHEMA)
+
+    schema_: Annotated[str, *word(PROPOSAL_SCHEMA)] = Field(alias="schema")
+    kvplace_version: Text
+    id: Name
+    created: Name = Field(description="UTC, as in 2026-08-13T12:00:00Z.")
+    expires: Name = Field(description="UTC; after that the fleet is to be looked at again.")
+    problem_digest: Text
+    state_digest: Text = Field(description="Of what ran when the proposal was made.")
+    worth: WorthPart
+    current: tuple[ReplicaPart, ...]
+    moves: tuple[MovePart, ...]
+    steps: tuple[StepPart, ...]
+    pauses: tuple[PausePart, ...] = ()
+    parked: tuple[ReplicaPart, ...] = ()
+    plan: dict[str, Any] = Field(description="What is to run, as kvplace.plan/v1.")
+
+
+def write_proposal(proposal: Proposal) -> str:
+    """Return the JSON of a proposal; infinities are null."""
+    return json_text(stated(Proposal, proposal)) + "\n"
+
+
+def read_proposal(path: str | os.PathLike[str]) -> Proposal:
+    """Read a proposal.
+
+    Raises
+    ------
+    InputError
+        With everything that is wrong with the file, each fault with its path and line.
+    """
+    name = os.fspath(path)
+    tree = parse_json(read_text(name))
+    report = Report(name, tree.line_of)
+    for fault in tree.faults:
+        report.add(fault.path, fault.message, fault.line)
+    if not tree.readable:
+        report.refuse()
+    if not isinstance(tree.data, dict):
+        report.stop((), f"a proposal is a mapping of keys, not {kind_of(tree.data)}")
+    found = validate(Proposal, tree.data, (), report)
+    report.refuse()
+    assert found is not None
+    return found
+
+
+def target_of(proposal: Proposal, source: str = "") -> Plan:
+    """Return the plan that a proposal leads to.
+
+    Raises
+    ------
+    InputError
+        It is no plan.
+    """
+    return parse_plan(json_text(proposal.plan), source)
+
+
+def placement_of(replicas: tuple[ReplicaPart, ...]) -> Placement:
+    """Return replicas of a file as a placement."""
+    return Placement(tuple(Replica(r.model, r.index, r.gpus) for r in replicas))

@@ -1,0 +1,220 @@
+"""How good a placement can be at most that costs no more than a budget: a proof for every budget.
+
+At a pressure K a shard takes ``w = s + l / K`` of its GPU's memory. A GPU that is above K must lose
+what covers its excess ``sum(w) - M``, and no fewer copies cover it than those with the largest w;
+the same holds of each load by itself, and of shares of time. A migration relieves the GPUs that
+its copy leaves; where a model may have more copies, a start elsewhere relieves all GPUs of that
+model at once, and never by more than its whole w. So a count of relieved pairs of GPU and model
+that is too small for all GPUs together proves that K is out of reach, and K rises until it is not.
+
+Where bytes are counted, a GPU loses no fewer bytes than a fractional choice of its copies does.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kvplace.replan.fleet_state import BROKEN, FleetState
+from kvplace.replan.prices import Measure, Prices
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["BudgetBound"]
+
+_STEPS = 60
+_SLACK = 1e-12  # rounding of floats, always to the side of a weaker claim
+
+
+class BudgetBound:
+    """Lower bounds on the pressure within budgets, for one origin.
+
+    Parameters
+    ----------
+    state
+        The fleet at its origin.
+    prices
+        What is counted.
+    floor
+        Bound that holds without any budget.
+    """
+
+    def __init__(self, state: FleetState, prices: Prices, floor: float) -> None:
+        self._prices, self._floor = prices, floor
+        self._memory = state.memory.astype(float)
+        self._unit, self._kv = float(state.unit), state.kv_loads
+        shards = [
+            (gpu, model, item, weights, loads)
+            for model, copies in state.copies.items()
+            for item, (copy, part) in enumerate(
+                zip(copies, state.parts(model, copies), strict=True)
+            )
+            for weights, _, loads in (state.need(model, len(copy), part),)
+            for gpu in copy
+        ]
+        self._gpu = np.array([s[0] for s in shards], dtype=np.int64)
+        self._weights = np.array([s[3] for s in shards], dtype=float)
+        self._loads = (
+            np.array([s[4] for s in shards], dtype=float).reshape(len(shards), len(state.load)).T
+        )
+        names = state.problem.names
+        factor = np.array([prices.factor(names[s[1]]) for s in shards], dtype=float)
+        # What may relieve several GPUs at once is one item: a split copy, or a model of which
+        # another copy may be started.
+        keys: dict[tuple[int, int], int] = {}
+        missing = set(state.illegal)  # what starts there anyway may relieve the others
+        loose = {
+            j: j in missing
+            or state.problem.models[j].replicas.min < state.problem.models[j].replicas.max
+            or not state.even(j)
+            for j in state.copies
+        }
+        item = [keys.setdefault((s[1], -1 if loose[s[1]] else s[2]), len(keys)) for s in shards]
+        self._item = np.array(item, dtype=np.int64)
+        self._loose = np.array([loose[s[1]] for s in shards], dtype=bool)
+        size = np.array([state.problem.models[s[1]].weights_bytes for s in shards], dtype=float)
+        # A copy that is stopped reads nothing; one that moves reads all its weights, which are
+        # shared out here over the GPUs that it leaves.
+        degree = np.array([len(c) for cs in state.copies.values() for c in cs for _ in c])
+        cost = factor if prices.measure is Measure.MOVES else factor * size / np.maximum(1, degree)
+        if prices.measure is Measure.BYTES:
+            cost = np.where(self._loose, 0.0, cost)
+        order = np.argsort(self._gpu, kind="stable")
+        self._gpu, self._item, self._cost = self._gpu[order], self._item[order], cost[order]
+        self._weights, self._loads = self._weights[order], self._loads[:, order]
+        self._ends = np.searchsorted(self._gpu, np.arange(len(state.ids) + 1))
+        self._pressure = state.pressure.copy()
+        self._forced = sum(_least_starts(state, prices, j) for j in missing)
+        self._top = float(self._pressure.max())
+
+    def least(self, pressure: float, enough: float = math.inf) -> float:
+        """Return what reaching a pressure costs at least.
+
+        Parameters
+        ----------
+        pressure
+            To be reached.
+        enough
+            Where it costs more than this, any larger number will do.
+        """
+        hot = np.flatnonzero(self._pressure > pressure * (1 + _SLACK))
+        relieved, touched = 0.0, []
+        for gpu in hot:
+            part = slice(int(self._ends[gpu]), int(self._ends[gpu + 1]))
+            found = self._relief(part, float(self._memory[gpu]), pressure)
+            if math.isinf(found):
+                return math.inf
+            if found:
+                relieved += found
+                touched.append(part)
+            if self._prices.measure is Measure.BYTES and relieved > enough * (1 + _SLACK):
+                return relieved
+        if not touched:
+            return self._forced
+        if self._prices.measure is Measure.BYTES:
+            return max(self._forced, relieved * (1 - _SLACK))
+        at = np.concatenate([np.arange(part.start, part.stop) for part in touched])
+        return max(self._forced, self._migrations(relieved, self._item[at], self._cost[at]))
+
+    def _relief(self, part: slice, memory: float, pressure: float) -> float:
+        """Return what one GPU must lose at least: copies, or bytes."""
+        most = 0.0
+        for at in range(len(self._loads)):
+            if at < self._kv:
+                sizes = self._weights[part] + self._loads[at][part] * (self._unit / pressure)
+                room = memory
+            else:
+                sizes, room = self._loads[at][part], pressure
+            need = float(sizes.sum()) * (1 - _SLACK) - room
+            if need > 0:
+                most = max(most, self._covered(sizes, self._cost[part], need))
+        return most
+
+    def _covered(self, sizes: NDArray[np.float64], cost: NDArray[np.float64], need: float) -> float:
+        """Return how many copies, or which bytes, a GPU must lose at least."""
+        may = np.isfinite(cost)
+        if float(sizes[may].sum()) < need * (1 - _SLACK):
+            return math.inf
+        if self._prices.measure is Measure.MOVES:
+            ordered = np.sort(sizes[may])[::-1].cumsum()
+            return float(np.searchsorted(ordered, need * (1 - _SLACK)) + 1)
+        sizes, cost = sizes[may], cost[may]
+        order = np.argsort(cost / np.maximum(sizes, 1e-300), kind="stable")
+        total, paid = 0.0, 0.0
+        for one in order:
+            left = need - total
+            if left <= 0:
+                break
+            part = min(1.0, left / float(sizes[one])) if sizes[one] else 0.0
+            total += float(sizes[one])
+            paid += part * float(cost[one])
+        return paid
+
+    def _migrations(
+        self, needed: float, item: NDArray[np.int64], cost: NDArray[np.float64]
+    ) -> float:
+        """Return the least cost of items that together relieve as many pairs as are needed."""
+        _, first, count = np.unique(item, return_index=True, return_counts=True)
+        price = cost[first]
+        may = np.isfinite(price)
+        count, price = count[may].astype(float), price[may]
+        # Fractional cover: the cheapest per pair first, the last one in part; whole migrations
+        # where all cost the same.
+        order = np.argsort(price / count, kind="stable")
+        total, paid = 0.0, 0.0
+        for one in order:
+            left = needed - total
+            if left <= 0:
+                break
+            paid += float(price[one]) * min(1.0, left / float(count[one]))
+            total += float(count[one])
+        if total < needed:
+            return math.inf
+        whole = float(price.min()) if len(price) and price.min() == price.max() else 0.0
+        return math.ceil(paid / whole - 1e-9) * whole if whole else paid * (1 - _SLACK)
+
+    def at(self, budget: float) -> float:
+        """Return a pressure below which no placement within a budget is.
+
+        ``inf`` where none is valid within it.
+        """
+        if self._forced > budget * (1 + _SLACK):
+            return math.inf
+        low = max(self._floor, 0.0)
+        high = self._top
+        if high <= low or self.least(max(low, 1e-300), budget) <= budget * (1 + _SLACK):
+            return low
+        if high >= BROKEN:
+            high = self._valid_top()
+            if self.least(high, budget) > budget * (1 + _SLACK):
+                return math.inf
+        for _ in range(_STEPS):
+            middle = math.sqrt(low * high) if low > 0 else high / 2
+            if not low < middle < high:
+                break
+            if self.least(middle, budget) > budget * (1 + _SLACK):
+                low = middle
+            else:
+                high = middle
+            if high <= low * (1 + 1e-10):
+                break
+        return low * (1 - 1e-9)
+
+    def _valid_top(self) -> float:
+        """Return a pressure so high that only memory counts."""
+        return BROKEN / 10
+
+
+def _least_starts(state: FleetState, prices: Prices, model: int) -> float:
+    """Return what it costs at least to give a model the copies that it must have."""
+    wanted = state.problem.models[model].replicas
+    held = len(state.copies[model])
+    factor = prices.factor(state.problem.names[model])
+    if math.isinf(factor):
+        factor = 1.0
+    if prices.measure is Measure.MOVES:
+        return max(0, wanted.min - held, held - wanted.max) * factor
+    return max(0, wanted.min - held) * state.problem.models[model].weights_bytes * factor

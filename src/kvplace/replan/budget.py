@@ -1,0 +1,426 @@
+"""The best placement that costs no more than a budget, for one budget or for all of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
+from kvplace.replan.bound import BudgetBound
+from kvplace.replan.exact import enumerate_budgets
+from kvplace.replan.fleet_state import BROKEN, Copies, FleetState
+from kvplace.replan.floor import floor_of
+from kvplace.replan.neighbours import Candidate, Rows, reliefs
+from kvplace.replan.prices import Prices
+from kvplace.replan.repair import repair
+from kvplace.solver.clock import Watch
+
+__all__ = ["Point", "Search"]
+
+_TOP = 48
+"""GPUs, from the hottest down, by which placements are compared."""
+_TARGETS = 10
+"""Pressures between what is and what can be at best that the search aims at, one after another."""
+_BACK = 400
+"""Models that a fresh plan may change for its changes to be taken back one by one."""
+_FEW = 12
+"""Models up to which a fleet may be tiny enough to try everything."""
+_DEPTH, _WIDTH = 3, 5
+"""Changes that are made together where none helps alone, and how many are tried at each."""
+_CHAINED = 1_200
+"""GPUs up to which that is done."""
+_SAME = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A placement and what it costs.
+
+    Parameters
+    ----------
+    price
+        What it costs, in the measure of the budget.
+    soft
+        How far each tier of soft rules is from holding.
+    profile
+        Pressures of the hottest GPUs, from the worst down.
+    changed
+        Copies of the models that run otherwise than at the origin.
+    """
+
+    price: float
+    soft: tuple[float, ...]
+    profile: tuple[float, ...]
+    changed: dict[int, Copies] = field(compare=False)
+
+    @property
+    def worth(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """What is compared: less is better."""
+        return self.soft, self.profile
+
+
+class Search:
+    """All that is known about re-planning from one origin.
+
+    Parameters
+    ----------
+    problem
+        What is to be served.
+    current
+        What runs, valid or not.
+    prices
+        What a budget counts.
+    gain
+        Least share of the fleet's highest pressure by which a change must lower the pressure of
+        the worst GPU that it touches.
+    watch
+        Clock and interrupt.
+    floor
+        A bound that holds without any budget; that of the problem where not given.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        current: Placement,
+        prices: Prices | None = None,
+        *,
+        gain: float = 0.0,
+        watch: Watch | None = None,
+        floor: float | None = None,
+    ) -> None:
+        self.problem, self.current = problem, current
+        self.prices = prices or Prices()
+        self.gain = gain
+        self.watch = watch or Watch()
+        self.state = FleetState(problem, current)
+        self.origin = dict(self.state.origin)
+        self.floor = floor_of(problem) if floor is None else floor
+        self.bounds = BudgetBound(self.state, self.prices, self.floor)
+        self.points: dict[float, Point] = {}
+        self.exhaustive = False
+        self._broken_at_origin = frozenset(self.state.illegal)
+        self._stuck: set[int] = set()
+        self._chains = len(self.state.ids) <= _CHAINED
+        self._kept = {
+            j for j, name in enumerate(problem.names) if math.isinf(self.prices.factor(name))
+        }
+
+    # The whole of it
+
+    def run(self, budget: float = math.inf, fresh: Placement | None = None) -> None:
+        """Search for the best placement of every price up to a budget.
+
+        Parameters
+        ----------
+        budget
+            Most that a placement may cost.
+        fresh
+            A placement that was made without looking at what runs, to go towards.
+        """
+        self._keep_point()
+        if len(self.problem.models) <= _FEW:
+            found = enumerate_budgets(self.state, self.prices)
+            if found is not None:
+                self.exhaustive = True
+                for one in found:
+                    changed = {j: c for j, c in one.copies.items() if c != self.origin[j]}
+                    self._offer(Point(one.price, one.soft, one.profile[:_TOP], changed))
+                return
+        repaired = repair(self.state, self.prices, self._movable)
+        self._keep_point()
+        base = dict(self.state.copies)
+        self._descend(budget, cheap=False)
+        self._return_to(base)
+        self._descend(budget, cheap=True)
+        if fresh is not None:
+            self._go_back_from(fresh, budget)
+        if repaired:
+            self._aim(base, budget)
+            if budget < math.inf:
+                self._polish(budget)
+
+    def best(self, budget: float = math.inf) -> Point | None:
+        """Return the best valid placement within a budget that is worth its price.
+
+        A dearer placement is taken only where it lowers the first pressure, from the worst GPU
+        down, in which it differs from a cheaper one by the least gain.
+        """
+        return self.worthwhile(self.frontier(budget))
+
+    def worthwhile(self, points: list[Point]) -> Point | None:
+        """Return the last of some points, by rising price, that is worth its price."""
+        chosen: Point | None = None
+        for point in points:
+            if chosen is None or self._pays(point, chosen):
+                chosen = point
+        return chosen
+
+    def frontier(self, budget: float = math.inf) -> list[Point]:
+        """Return valid placements by rising price, each better than all that cost less."""
+        found: list[Point] = []
+        for price in sorted(self.points):
+            point = self.points[price]
+            if price > budget * (1 + _SAME) or point.profile[0] >= BROKEN:
+                continue
+            if not found or point.worth < found[-1].worth:
+                found.append(point)
+        return found
+
+    def placement(self, point: Point) -> Placement:
+        """Return the placement of a point."""
+        return self.state.placement_of(point.changed)
+
+    def _pays(self, better: Point, than: Point) -> bool:
+        if better.soft != than.soft:
+            return better.soft < than.soft
+        if than.profile[0] >= BROKEN:
+            return True
+        for new, old in zip(better.profile, than.profile, strict=True):
+            if abs(new - old) > _SAME * max(abs(new), abs(old)):
+                return old - new >= self.gain * than.profile[0]
+        return False
+
+    # Points
+
+    def _worth(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Return what the state is worth; None where it is not valid."""
+        amounts = self.state.rules.amounts()
+        if amounts[0] > 0 or self.state.illegal:
+            return None
+        pressure = self.state.pressure
+        top = min(_TOP, len(pressure))
+        some = np.partition(pressure, len(pressure) - top)[len(pressure) - top :]
+        return amounts[1:], tuple(np.sort(some)[::-1].tolist())
+
+    def _keep_point(self) -> None:
+        worth = self._worth()
+        if worth is None:
+            return
+        price = self.prices.total(self.state)
+        known = self.points.get(price)
+        if known is None or worth < known.worth:
+            copies = self.state.copies
+            changed = {j: copies[j] for j in self.state.changed}
+            self._offer(Point(price, *worth, changed))
+
+    def _offer(self, point: Point) -> None:
+        known = self.points.get(point.price)
+        if known is None or point.worth < known.worth:
+            self.points[point.price] = point
+
+    # Moving about
+
+    def _movable(self, model: int) -> bool:
+        return model not in self._kept
+
+    def _price(self, model: int, copies: Copies) -> float:
+        return self.prices.of(self.state, model, copies)
+
+    def _return_to(self, copies: dict[int, Copies]) -> None:
+        now = self.state.copies
+        differ = tuple((j, wanted) for j, wanted in copies.items() if now[j] != wanted)
+        if differ:
+            self.state.apply(differ)
+
+    def _descend(self, budget: float, *, cheap: bool, target: float = 0.0) -> None:
+        """Relieve the hottest GPU, and the next, as long as that is allowed and pays."""
+        state = self.state
+        rows = Rows(state, self._movable)
+        spent = self.prices.total(state)
+        stuck = self._stuck = set()
+        while not self.watch.stop and len(stuck) < min(len(state.ids), _TOP):
+            hot = self._hottest(stuck)
+            limit = float(state.pressure[hot])
+            if limit <= target or limit <= 0:
+                break
+            least = self.gain * min(state.highest(), BROKEN)
+            left = budget - spent
+            chosen = self._choose(rows, hot, left, least, cheap=cheap, target=target)
+            if chosen is None and self._chains:
+                chosen = self._chain(rows, limit - max(least, limit * _SAME), left, _DEPTH, {})
+            if chosen is None:
+                stuck.add(hot)
+                continue
+            back = state.apply(chosen.reshape)
+            rows.follow(back, chosen.reshape)
+            spent += chosen.price
+            self._keep_point()
+
+    def _hottest(self, stuck: set[int]) -> int:
+        if not stuck:
+            return int(self.state.pressure.argmax())
+        pressure = self.state.pressure.copy()
+        pressure[list(stuck)] = -1.0
+        return int(pressure.argmax())
+
+    def _choose(
+        self, rows: Rows, hot: int, left: float, least: float, *, cheap: bool, target: float
+    ) -> Candidate | None:
+        """Return the change to make to a hot GPU."""
+        state = self.state
+        limit = float(state.pressure[hot])
+        found = [
+            one
+            for one in reliefs(state, rows, hot, self._price, self._movable)
+            if one.price <= left * (1 + _SAME) + _SAME and limit - one.worst >= least
+        ]
+        if limit < BROKEN:
+            found = [one for one in found if one.worst < limit * (1 - _SAME)]
+        pressure = state.pressure[np.arange(len(state.ids)) != hot]
+        second = max(target, float(pressure.max())) if len(pressure) else target
+
+        def key(one: Candidate) -> tuple[float, ...]:
+            if target:
+                return (max(one.worst, target), one.price, one.worst)
+            if cheap:
+                return (one.price, one.worst)
+            return (max(one.worst, second), one.price, one.worst)
+
+        found.sort(key=lambda one: (*key(one), one.reshape))
+        if state.rules.idle:
+            return found[0] if found else None
+        before = state.rules.amounts()
+        for one in found:
+            if state.rules_after(one.reshape) <= before:
+                return one
+        return None
+
+    def _chain(
+        self, rows: Rows, limit: float, left: float, depth: int, first: dict[int, Copies]
+    ) -> Candidate | None:
+        """Return several changes that together leave what they touch below a limit.
+
+        The hottest GPU is relieved onto GPUs that are too hot for it, which are then relieved in
+        turn.
+
+        Parameters
+        ----------
+        rows
+            Copies in columns.
+        limit
+            Pressure to stay below.
+        left
+            What they may cost.
+        depth
+            How many changes there may be.
+        first
+            Models that were changed on the way here, each with the copies it had before.
+        """
+        state = self.state
+        hot = self._hottest(self._stuck) if not first else self._hottest_of(first)
+        last = depth == 1
+        found = sorted(
+            reliefs(
+                state, rows, hot, self._price, self._movable, limit=limit if last else math.inf
+            ),
+            key=lambda one: (one.worst, one.price, one.reshape),
+        )
+        found = [
+            one
+            for one in found
+            if one.price <= left * (1 + _SAME) + _SAME
+            and not any(j in first for j, _ in one.reshape)
+        ]
+        before = state.rules.amounts()
+        for one in found[:_WIDTH]:
+            if not state.rules.idle and state.rules_after(one.reshape) > before:
+                continue
+            back = state.apply(one.reshape)
+            rows.follow(back, one.reshape)
+            touched = first | dict(back)
+            chained: Candidate | None = None
+            if self._hottest_pressure_of(touched) < limit:
+                chained = Candidate(
+                    self._hottest_pressure_of(touched),
+                    one.price,
+                    tuple((j, state.copies[j]) for j in sorted(touched)),
+                )
+            elif depth > 1 and left - one.price > 0:
+                deeper = self._chain(rows, limit, left - one.price, depth - 1, touched)
+                if deeper is not None:
+                    chained = Candidate(deeper.worst, one.price + deeper.price, deeper.reshape)
+            state.apply(back)
+            rows.follow(one.reshape, back)
+            if chained is not None:
+                return chained
+        return None
+
+    def _touched(self, models: dict[int, Copies]) -> list[int]:
+        """Return the GPUs on which models are, or were before."""
+        return sorted(
+            {g for j, old in models.items() for c in (*old, *self.state.copies[j]) for g in c}
+        )
+
+    def _hottest_of(self, models: dict[int, Copies]) -> int:
+        return max(self._touched(models), key=lambda g: (self.state.pressure[g], -g))
+
+    def _hottest_pressure_of(self, models: dict[int, Copies]) -> float:
+        return float(self.state.pressure[self._touched(models)].max())
+
+    def _go_back_from(self, fresh: Placement, budget: float) -> None:
+        """From a fresh plan, take changes back, the least useful first, and keep every point."""
+        state = self.state
+        here = dict(state.copies)
+        wanted = FleetState(self.problem, fresh).copies
+        self._return_to({j: c for j, c in wanted.items() if j not in self._kept})
+        self._keep_point()
+        open_ = state.changed - self._broken_at_origin
+        if len(open_) <= _BACK:
+            while open_ and not self.watch.stop:
+                ranked = sorted((state.outcome(((j, self.origin[j]),)), j) for j in open_)
+                for _, j in ranked:
+                    before = state.rules.amounts()
+                    if state.rules.idle or state.rules_after(((j, self.origin[j]),)) <= before:
+                        state.apply(((j, self.origin[j]),))
+                        open_.discard(j)
+                        break
+                else:
+                    break
+                self._keep_point()
+        self._return_to(here)
+        within = self.frontier(budget)
+        if within:
+            self._return_to(self.origin | within[-1].changed)
+            self._descend(budget, cheap=False)
+
+    def _aim(self, base: dict[int, Copies], budget: float) -> None:
+        """Aim at pressures down to the best known, each with as few changes as it takes."""
+        points = self.frontier()
+        if not points:
+            return
+        high, low = points[0].profile[0], min(p.profile[0] for p in points)
+        if not 0 < low < high:
+            return
+        for step in range(1, _TARGETS + 1):
+            if self.watch.stop:
+                return
+            target = high * (low / high) ** (step / _TARGETS)
+            self._return_to(base)
+            self._descend(budget, cheap=False, target=target * (1 + _SAME))
+
+    def _polish(self, budget: float) -> None:
+        """Take back one change of the best placement at a time, and spend it better."""
+        improved = True
+        rounds = 0
+        while improved and not self.watch.stop and rounds < 20:
+            improved = False
+            rounds += 1
+            points = self.frontier(budget)
+            if not points:
+                return
+            best = points[-1]
+            for j in sorted(best.changed)[:_TOP]:
+                if self.watch.stop or j in self._broken_at_origin:
+                    continue
+                self._return_to(self.origin | best.changed)
+                if self.state.rules.idle or self.state.rules_after(((j, self.origin[j]),)) <= (
+                    self.state.rules.amounts()
+                ):
+                    self.state.apply(((j, self.origin[j]),))
+                    self._descend(budget, cheap=False)
+            after = self.frontier(budget)[-1]
+            improved = after.worth < best.worth

@@ -1,0 +1,274 @@
+"""Proposals: a re-plan as a file that can be approved, and whether a fleet still is as it says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from kvplace._version import __version__
+from kvplace.core.certificates.certificate import Bound
+from kvplace.core.placement import Placement, Replica
+from kvplace.core.result import Result, Stop
+from kvplace.formats.plan.io import plan_of
+from kvplace.formats.plan.schema import ReplicaPart, plan_data
+from kvplace.formats.proposal import (
+    PROPOSAL_SCHEMA,
+    MovePart,
+    PausePart,
+    Proposal,
+    StepPart,
+    WorthPart,
+    placement_of,
+)
+from kvplace.replan.replan import Replan
+from kvplace.replan.steps import Step, StepKind
+
+__all__ = ["Verdict", "Verification", "propose", "result_of", "state_digest", "steps_of", "verify"]
+
+
+def state_digest(placement: Iterable[Replica]) -> str:
+    """Return the SHA-256 of what runs where; copies of a model are alike, ranks in any order."""
+    rows = sorted([r.model, *sorted(r.gpus)] for r in placement)
+    text = json.dumps(rows, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def result_of(found: Replan, seconds: float = 0.0) -> Result:
+    """Return what a re-plan leads to as a result, of which nothing is proved without a budget.
+
+    Raises
+    ------
+    ValueError
+        There is no placement.
+    """
+    if found.placement is None or found.after is None:
+        raise ValueError("the re-plan has no placement")
+    proof = Bound(0.0, "trivial")
+    return Result(
+        found.problem, found.placement, found.after, proof, Stop.LOCAL_OPTIMUM, "replan", 0,
+        len(found.changes), seconds,
+    )  # fmt: skip
+
+
+def propose(found: Replan, now: datetime, valid_for: timedelta) -> Proposal:
+    """Return the proposal that states a re-plan.
+
+    The same state, target and steps make the same id, whenever the proposal is made.
+
+    Parameters
+    ----------
+    found
+        A re-plan with a placement.
+    now
+        When it is made; with a time zone.
+    valid_for
+        How long what it rests on may be taken to hold.
+    """
+    result = result_of(found)
+    assert found.after is not None
+    digest = state_digest(found.current)
+    loaded = {
+        (s.replicas[0].model, s.replicas[0].index): s.loaded_bytes
+        for s in found.schedule.steps
+        if s.kind is StepKind.LOAD
+    }
+    moves = tuple(
+        MovePart(
+            change=change.kind,
+            model=change.model,
+            replica=change.index,
+            **{"from": change.source, "to": change.target},
+            loaded_bytes=loaded.get((change.model, change.index), 0),
+            reason=reason,
+        )
+        for change, reason in zip(found.changes, found.reasons, strict=True)
+    )
+    steps = tuple(_step_part(step) for step in found.schedule.steps)
+    identity = json.dumps(
+        [found.problem.digest, digest, [s.model_dump(mode="json") for s in steps]],
+        separators=(",", ":"),
+    )
+    return Proposal(
+        schema=PROPOSAL_SCHEMA,
+        kvplace_version=__version__,
+        id=hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:16],
+        created=_stamp(now),
+        expires=_stamp(now + valid_for),
+        problem_digest=found.problem.digest,
+        state_digest=digest,
+        worth=WorthPart(
+            objective=found.problem.goal.value,
+            before=found.before.value,
+            after=found.after.value,
+            bound=found.bound,
+        ),
+        current=tuple(_replica_part(r) for r in found.current),
+        moves=moves,
+        steps=steps,
+        pauses=tuple(
+            PausePart(model=p.model, replica=p.index, seconds=p.seconds, other_copies=p.others)
+            for p in found.schedule.pauses
+        ),
+        parked=tuple(_replica_part(r) for r in found.schedule.parked),
+        plan=plan_data(plan_of(result)),
+    )
+
+
+def _step_part(step: Step) -> StepPart:
+    return StepPart(
+        number=step.number,
+        kind=step.kind.value,
+        replicas=tuple(map(_replica_part, step.replicas)),
+        replaced=tuple(map(_replica_part, step.replaced)),
+        after=step.after,
+        seconds=step.seconds,
+        begins_seconds=step.begins_seconds,
+        loaded_bytes=step.loaded_bytes,
+    )
+
+
+def _replica_part(replica: Replica) -> ReplicaPart:
+    return ReplicaPart(model=replica.model, replica=replica.index, gpus=replica.gpus)
+
+
+def steps_of(proposal: Proposal) -> tuple[Step, ...]:
+    """Return the steps that a proposal states."""
+    return tuple(
+        Step(
+            number=part.number,
+            kind=StepKind(part.kind),
+            replicas=tuple(placement_of(part.replicas)),
+            replaced=tuple(placement_of(part.replaced)),
+            after=part.after,
+            seconds=part.seconds,
+            begins_seconds=part.begins_seconds,
+            loaded_bytes=part.loaded_bytes,
+        )
+        for part in proposal.steps
+    )
+
+
+def _stamp(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Verdict(StrEnum):
+    """What a fleet says to a proposal.
+
+    ``ready``: nothing is done yet, and the fleet is as it was. ``under_way``: some steps are done.
+    ``done``: all are. ``drifted``: something runs, or does not, that no step explains.
+    """
+
+    READY = "ready"
+    UNDER_WAY = "under_way"
+    DONE = "done"
+    DRIFTED = "drifted"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A proposal held against what runs.
+
+    Parameters
+    ----------
+    verdict
+        What it comes to.
+    done
+        Numbers of the steps that are done. A switch and a drain cannot be seen from outside: they
+        count as done where a later step of theirs is.
+    expired
+        Whether the proposal's time is over.
+    differences
+        What no step explains, a sentence each.
+    """
+
+    verdict: Verdict
+    done: tuple[int, ...]
+    expired: bool
+    differences: tuple[str, ...] = ()
+
+
+def verify(proposal: Proposal, observed: Placement, now: datetime) -> Verification:
+    """Say which steps of a proposal are done, and whether the fleet is otherwise as it was.
+
+    Parameters
+    ----------
+    proposal
+        What was approved.
+    observed
+        What runs; copies of a model are alike.
+    now
+        The time, with its zone.
+    """
+    steps = steps_of(proposal)
+    expired = _stamp(now) > proposal.expires
+    here = {_key(r) for r in observed}
+    start = {_key(r) for r in placement_of(proposal.current)}
+    done = _done(steps, here)
+    expected = set(start)
+    for step in steps:
+        if step.number in done:
+            if step.kind is StepKind.LOAD:
+                expected |= {_key(r) for r in step.replicas}
+            elif step.kind is StepKind.UNLOAD:
+                expected -= {_key(r) for r in step.replicas}
+    # Copies on GPUs that are gone were never seen and need not be.
+    lost = start - {_key(r) for s in steps for r in s.replicas} - _kept(proposal)
+    extra, missing = sorted(here - expected), sorted(expected - here - lost)
+    found = [f"{m!r} runs on {', '.join(gpus)}, which is not foreseen" for m, gpus in extra]
+    found += [f"{m!r} does not run on {', '.join(gpus)} any more" for m, gpus in missing]
+    orphans = [s.number for s in steps if s.number in done and not set(s.after) <= done]
+    found += [f"step {n} is done before those it waits for" for n in orphans]
+    if found:
+        verdict = Verdict.DRIFTED
+    elif not done and steps:
+        verdict = Verdict.READY
+    else:
+        verdict = Verdict.DONE if len(done) == len(steps) else Verdict.UNDER_WAY
+    return Verification(verdict, tuple(sorted(done)), expired, tuple(found))
+
+
+def _kept(proposal: Proposal) -> set[tuple[str, tuple[str, ...]]]:
+    """Return what is to run at the end."""
+    return {(r["model"], tuple(sorted(r["gpus"]))) for r in proposal.plan.get("placements", ())}
+
+
+def _key(replica: Replica) -> tuple[str, tuple[str, ...]]:
+    return replica.model, tuple(sorted(replica.gpus))
+
+
+def _done(steps: Iterable[Step], here: set[tuple[str, tuple[str, ...]]]) -> set[int]:
+    """Return the steps that are done, judged by what is resident.
+
+    A replica goes from place to place: the last place at which it is seen says how far it is.
+    """
+    steps = list(steps)
+    done: set[int] = set()
+    by_replica: dict[tuple[str, int], list[Step]] = {}
+    for step in steps:
+        for replica in (*step.replicas, *step.replaced):
+            by_replica.setdefault((replica.model, replica.index), []).append(step)
+    for key, mine in by_replica.items():
+        reached = -1
+        for at, step in enumerate(mine):
+            own = [r for r in step.replicas if (r.model, r.index) == key]
+            if step.kind is StepKind.LOAD and _key(own[0]) in here:
+                reached = max(reached, at)
+            if step.kind is StepKind.UNLOAD and _key(own[0]) not in here:
+                again = any(
+                    other.kind is StepKind.LOAD and _key(other.replicas[0]) == _key(own[0])
+                    for other in mine[at + 1 :]
+                )
+                reached = reached if again and _key(own[0]) in here else max(reached, at)
+        done.update(step.number for step in mine[: reached + 1])
+    # A switch that is not followed by anything of its replica is done with what it waits for.
+    for step in steps:
+        if step.kind is StepKind.SWITCH and step.number not in done and not step.replaced:
+            loads = [s.number for s in steps if s.kind is StepKind.LOAD and s.number in step.after]
+            if loads and all(number in done for number in loads):
+                done.add(step.number)
+    return done

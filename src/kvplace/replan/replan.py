@@ -1,0 +1,433 @@
+"""Re-planning: from what runs, within a budget, to what should run, and how to get there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kvplace.core.evaluation.evaluate import Evaluation, evaluate
+from kvplace.core.model import Model
+from kvplace.core.placement import Assigned, Placement
+from kvplace.core.problem import Problem
+from kvplace.errors import InternalError
+from kvplace.replan.budget import Point, Search
+from kvplace.replan.changes import Change, changes, renumbered
+from kvplace.replan.floor import floor_of
+from kvplace.replan.nearby import Nearby, cut_down
+from kvplace.replan.prices import Measure, Prices
+from kvplace.replan.sequence import sequence
+from kvplace.replan.steps import Pricing, Schedule
+from kvplace.solver.clock import Watch
+from kvplace.solver.solve import solve
+
+__all__ = ["Budget", "FrontierPoint", "Replan", "replan"]
+
+GAIN = 0.01
+"""Default of the least gain of a change, as a share of the fleet's highest pressure: 1 %."""
+_FRESH_SECONDS = 10.0
+_FRESH_GAP = 0.02
+_FEW_MODELS, _FRESH_MODELS = 3, 2_000
+"""More models than this, up to that, are planned afresh to compare with and to go towards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a re-plan may cost.
+
+    Parameters
+    ----------
+    moves
+        Most replicas that move, start or stop.
+    loaded_bytes
+        Most weights that are read.
+    downtime_seconds
+        Most time in which models are without a serving copy, summed; 0 for none.
+    prices
+        How many times its count a migration of a model costs, by name; infinite for never.
+    gain
+        Least share of the fleet's highest pressure by which a change must lower the pressure of
+        the worst GPU that it touches.
+    """
+
+    moves: float = math.inf
+    loaded_bytes: float = math.inf
+    downtime_seconds: float = 0.0
+    prices: Mapping[str, float] | None = None
+    gain: float = GAIN
+
+    @property
+    def measure(self) -> Measure:
+        """What is counted in the search."""
+        return Measure.MOVES if math.isinf(self.loaded_bytes) else Measure.BYTES
+
+    @property
+    def price(self) -> float:
+        """Most that the search may spend."""
+        return self.loaded_bytes if self.measure is Measure.BYTES else self.moves
+
+
+@dataclass(frozen=True, slots=True)
+class FrontierPoint:
+    """The best pressure that a budget buys.
+
+    Parameters
+    ----------
+    moves, loaded_bytes
+        Replicas that move, start or stop, and weights that are read.
+    price
+        The same, weighted, in the measure of the budget.
+    value
+        Highest pressure.
+    second
+        Next pressure, from the worst down, that differs from the one of the point before.
+    bound
+        No placement that costs as little has a lower one.
+    placement
+        It, numbered as what runs.
+    """
+
+    moves: int
+    loaded_bytes: int
+    price: float
+    value: float
+    second: float
+    bound: float
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Replan:
+    """What to do, what that is worth, and how far it can be from the best.
+
+    Parameters
+    ----------
+    problem
+        What is to be served, on which fleet.
+    current
+        What runs, as given.
+    before
+        Its evaluation for the problem; where it is not valid the violations say why.
+    placement, after
+        What is to run, and its evaluation; None where no valid placement was found within the
+        budget.
+    changes
+        Replicas that move, start or stop.
+    reasons
+        Why, change by change.
+    bound
+        No placement within the budget has a lower pressure.
+    needed
+        Least price of any valid placement, proved.
+    frontier
+        Points by rising price, each better than all before.
+    fresh
+        Value and number of changes of a plan made without looking at what runs; None where none
+        was made.
+    schedule
+        The order of steps.
+    set_aside
+        Why a better placement within the budget was not taken; empty where there is none.
+    exhaustive
+        Whether every placement was looked at.
+    """
+
+    problem: Problem
+    current: Placement
+    before: Evaluation
+    placement: Placement | None
+    after: Evaluation | None
+    changes: tuple[Change, ...]
+    reasons: tuple[str, ...]
+    bound: float
+    needed: float
+    frontier: tuple[FrontierPoint, ...]
+    fresh: tuple[float, int] | None
+    schedule: Schedule
+    set_aside: str = ""
+    exhaustive: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is to be done."""
+        return self.placement is not None and not self.changes
+
+
+def replan(
+    problem: Problem,
+    current: Placement,
+    *,
+    budget: Budget | None = None,
+    former: Mapping[str, Model] | None = None,
+    pricing: Pricing | None = None,
+    frontier: bool = False,
+    fresh: Placement | None = None,
+    compare: bool = True,
+    watch: Watch | None = None,
+) -> Replan:
+    """Find the best placement that a budget allows, and a safe order of steps that leads there.
+
+    Every change counts, those included that are needed for the placement to be valid at all.
+
+    Parameters
+    ----------
+    problem
+        What is to be served, on which fleet.
+    current
+        What runs. Copies on GPUs that the fleet does not have are taken for dead.
+    budget
+        What it may cost; by default whatever pays, without downtime.
+    former
+        Models that run and are not in the problem, by name: they are stopped.
+    pricing
+        What steps take.
+    frontier
+        Whether points beyond the budget are wanted too.
+    fresh
+        A plan made without looking at what runs, to go towards.
+    compare
+        Whether a fleet of up to 2,000 models gets such a plan made where none is given.
+    watch
+        Clock and interrupt.
+
+    Raises
+    ------
+    InputError
+        Something runs of which nobody knows what it takes.
+    InternalError
+        A placement failed its re-evaluation: a bug in kvplace.
+    """
+    budget, watch, former = budget or Budget(), watch or Watch(), former or {}
+    before = evaluate(problem, current)
+    alive = _alive(problem, current)
+    prices = Prices(budget.measure, budget.prices or {})
+    part = cut_down(problem, alive, budget.moves) if before.valid else None
+    if part is not None:
+        watch.tell("search")
+        floor = floor_of(problem)
+        search = Search(
+            part.problem, part.placement, prices, gain=budget.gain, watch=watch, floor=floor
+        )
+        search.run(budget.price)
+        found = _found(part.problem, part.placement, search, budget, former, pricing, None)
+        return _whole(problem, current, before, found, part)
+    search = Search(problem, alive, prices, gain=budget.gain, watch=watch)
+    if fresh is None and compare and _FEW_MODELS < len(problem.models) <= _FRESH_MODELS:
+        watch.tell("a fresh plan, to compare with")
+        limit = max(0.05, min(_FRESH_SECONDS, watch.left * 0.4))
+        fresh = solve(problem, gap=_FRESH_GAP, time_limit=limit).placement
+    watch.tell("search")
+    search.run(math.inf if frontier else budget.price, fresh)
+    found = _found(problem, alive, search, budget, former, pricing, fresh)
+    return _whole(problem, current, before, found, None)
+
+
+def _alive(problem: Problem, current: Placement) -> Placement:
+    """Return the copies on GPUs that there are."""
+    gpu = problem.fleet.gpu
+    if isinstance(current.replicas, Assigned) and all(map(gpu, current.replicas.gpu_ids)):
+        return current
+    return Placement(tuple(r for r in current if all(gpu(one) is not None for one in r.gpus)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the search has come to, for the GPUs that it looked at."""
+
+    placement: Placement | None
+    changes: tuple[Change, ...]
+    bound: float
+    needed: float
+    frontier: tuple[FrontierPoint, ...]
+    fresh: tuple[float, int] | None
+    schedule: Schedule
+    set_aside: str
+    exhaustive: bool
+
+
+def _found(
+    problem: Problem,
+    alive: Placement,
+    search: Search,
+    budget: Budget,
+    former: Mapping[str, Model],
+    pricing: Pricing | None,
+    fresh: Placement | None,
+) -> _Found:
+    """Choose a point whose steps are in a safe order."""
+    allowed = [p for p in search.frontier(budget.price) if _within(search, p, budget)]
+    chosen, schedule, set_aside = _scheduled(
+        problem, alive, search, allowed, budget, former, pricing
+    )
+    compared = None
+    if fresh is not None:
+        count = len(changes(alive, renumbered(alive, fresh)))
+        compared = (evaluate(problem, fresh).value, count)
+    bound = search.bounds.at(budget.price)
+    if search.exhaustive and allowed and not any(soft for p in allowed for soft in p.soft):
+        bound = max(bound, min(p.profile[0] for p in allowed) * (1 - 1e-12))
+    placement = None if chosen is None else renumbered(alive, search.placement(chosen))
+    return _Found(
+        placement,
+        () if placement is None else tuple(changes(alive, placement)),
+        bound,
+        search.bounds.least(math.inf),
+        tuple(_frontier(problem, alive, search, search.frontier())),
+        compared,
+        schedule,
+        set_aside,
+        search.exhaustive,
+    )
+
+
+def _whole(
+    problem: Problem,
+    current: Placement,
+    before: Evaluation,
+    found: _Found,
+    part: Nearby | None,
+) -> Replan:
+    """Evaluate what was found for the whole fleet, and say why each change is made."""
+    after: Evaluation | None = None
+    reasons: tuple[str, ...] = ()
+    placement = found.placement
+    if placement is not None:
+        if part is not None:
+            placement = part.lift(problem, current, placement)
+        after = evaluate(problem, placement)
+        if not after.valid or after.value < found.bound * (1 - 1e-9):
+            wrong = "; ".join(v.message for v in after.violations) or "the bound is above the value"
+            raise InternalError(f"a re-plan failed its re-evaluation: {wrong}")
+        reasons = tuple(_reasons(problem, current, before, after, found.changes))
+    return Replan(
+        problem=problem,
+        current=current,
+        before=before,
+        placement=placement,
+        after=after,
+        changes=found.changes,
+        reasons=reasons,
+        bound=found.bound,
+        needed=found.needed,
+        frontier=found.frontier,
+        fresh=found.fresh,
+        schedule=found.schedule,
+        set_aside=found.set_aside,
+        exhaustive=found.exhaustive,
+    )
+
+
+def _within(search: Search, point: Point, budget: Budget) -> bool:
+    """Whether a point keeps to the part of the budget that the search does not count."""
+    if math.isinf(budget.moves) or budget.measure is Measure.MOVES:
+        return True
+    state = search.state
+    return sum(state.migrations(j, c) for j, c in point.changed.items()) <= budget.moves
+
+
+def _scheduled(
+    problem: Problem,
+    alive: Placement,
+    search: Search,
+    points: list[Point],
+    budget: Budget,
+    former: Mapping[str, Model],
+    pricing: Pricing | None,
+) -> tuple[Point | None, Schedule, str]:
+    """Return the best point with a safe order within the downtime allowed."""
+    set_aside, schedule = "", Schedule()
+    left = list(points)
+    while left:
+        chosen = search.worthwhile(left)
+        assert chosen is not None
+        schedule = sequence(
+            problem,
+            alive,
+            search.placement(chosen),
+            former=former,
+            pricing=pricing,
+            may_pause=budget.downtime_seconds > 0,
+        )
+        if schedule.found and schedule.downtime_seconds <= budget.downtime_seconds:
+            return chosen, schedule, set_aside
+        why = schedule.reason
+        if schedule.found:
+            why = f"it takes {schedule.downtime_seconds:.0f} s of downtime"
+        if not set_aside:
+            set_aside = f"{chosen.profile[0]:.6g} at a price of {chosen.price:g}: {why}"
+        left = [point for point in left if point.price < chosen.price]
+    return None, schedule, set_aside
+
+
+def _frontier(
+    problem: Problem, alive: Placement, search: Search, points: Iterable[Point]
+) -> Iterable[FrontierPoint]:
+    """Yield points as they are shown, each evaluated again."""
+    last: tuple[float, ...] = ()
+    for point in points:
+        placement = renumbered(alive, search.placement(point))
+        found = evaluate(problem, placement)
+        profile = point.profile
+        second = next(
+            (b for a, b in zip(last, profile, strict=False) if abs(a - b) > 1e-9 * abs(a)),
+            profile[0],
+        )
+        last = profile
+        todo = changes(alive, placement)
+        state = search.state
+        yield FrontierPoint(
+            moves=len(todo),
+            loaded_bytes=sum(state.loaded_bytes(j, c) for j, c in point.changed.items()),
+            price=point.price,
+            value=found.value,
+            second=second,
+            bound=min(search.bounds.at(point.price), found.value),
+            placement=placement,
+        )
+
+
+def _reasons(
+    problem: Problem,
+    current: Placement,
+    before: Evaluation,
+    after: Evaluation,
+    todo: Sequence[Change],
+) -> Iterable[str]:
+    """Yield why each change is made, from the evaluations of what it touches."""
+    ids = [gpu.id for gpu in problem.fleet.gpus]
+    was = dict(zip(ids, before.kvprs, strict=True))
+    becomes = dict(zip(ids, after.kvprs, strict=True))
+    touched = {change.model for change in todo}
+    mine = [] if not touched else [r for r in current if r.model in touched]
+    dead = {
+        (r.model, r.index): [gpu for gpu in r.gpus if problem.fleet.gpu(gpu) is None] for r in mine
+    }
+    served = {r.model for r in mine}
+    for change in todo:
+        lost = dead.get((change.model, change.index), [])
+        if change.kind == "stop":
+            known = change.model in problem.index_of
+            yield "fewer copies are enough" if known else "the model is no longer to be served"
+        elif change.kind == "start":
+            if lost:
+                yield f"its GPU {', '.join(lost)} is gone"
+            elif change.model not in served:
+                yield "the model is new"
+            else:
+                others = [g for r in mine if r.model == change.model for g in r.gpus if g in was]
+                yield f"another copy{_relief(others, was, becomes)}"
+        else:
+            yield f"moves{_relief(change.source, was, becomes)}"
+
+
+def _relief(gpus: Iterable[str], was: Mapping[str, float], becomes: Mapping[str, float]) -> str:
+    """Return which GPU is relieved the most, and by how much."""
+    known = [gpu for gpu in gpus if gpu in was]
+    if not known:
+        return ""
+    gpu = max(known, key=lambda g: (was[g] - becomes[g], g))
+    if math.isinf(was[gpu]):
+        return f": {gpu} holds more than fits"
+    if becomes[gpu] >= was[gpu]:
+        return " to make room for what else moves"
+    return f": {gpu} goes from {was[gpu]:.4g} to {becomes[gpu]:.4g}"

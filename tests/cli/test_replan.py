@@ -1,0 +1,209 @@
+"""``kvplace replan`` and ``kvplace verify``: from what runs to a proposal and back."""
+
+import json
+
+import jsonschema
+import pytest
+
+from kvplace.cli.main import main
+from kvplace.formats.schemas import schema_files
+
+FLEET = """\
+schema: kvplace.fleet/v1
+nodes:
+  - {name: a, count: 2, gpus: 2, gpu: {type: X, memory: 80GiB}, labels: {zone: z}}
+models:
+"""
+MODEL = """\
+  - name: {name}
+    weights: {weights}GiB
+    overhead: 0B
+    demand: {{requests_per_second: {rate}}}
+    slo: {{latency: 1s}}
+"""
+# 40 + 30 GiB and 9/s on a-0/0: 9 / 10 = 0.9. 10 GiB and 7/s on a-0/1: 0.1. a-1/0: 2 / 75.
+# b alone on a-1/1: 4 / 50 = 0.08, and a on a-0/0: 5 / 40 = 0.125.
+MODELS = (("a", 40, 5), ("b", 30, 4), ("c", 10, 7), ("d", 5, 2))
+RUNNING = {"a": "a-0/0", "b": "a-0/0", "c": "a-0/1", "d": "a-1/0"}
+
+
+def table(places):
+    return "model,replica,shard,gpu\n" + "".join(f"{m},0,0,{g}\n" for m, g in places.items())
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    models = "".join(MODEL.format(name=n, weights=w, rate=r) for n, w, r in MODELS)
+    (tmp_path / "fleet.yaml").write_text(FLEET + models)
+    (tmp_path / "running.csv").write_text(table(RUNNING))
+    (tmp_path / "done.csv").write_text(table(RUNNING | {"b": "a-1/1"}))
+    return tmp_path
+
+
+def test_one_move_and_why(here, capsys):
+    assert main(["replan", "fleet.yaml", "--current", "running.csv", "--max-moves", "1"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert " ".join(out[0].split()) == "~ b a-0/0 -> a-1/1 moves: a-0/0 goes from 0.9 to 0.125"
+    assert out[2] == "max KVPR 0.9000 -> 0.1250 (-86.1 %); within this budget none is below 0.1250"
+    assert out[3].startswith("1 change, 30.0 GiB of weights to load, about 96.00 s, no downtime")
+
+
+def test_nothing_to_gain_is_nothing_to_do(here, capsys):
+    assert main(["replan", "fleet.yaml", "--current", "done.csv"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("nothing to do: max KVPR 0.1250")
+    assert "step" not in out
+
+
+def test_no_moves_allowed(here, capsys):
+    assert main(["replan", "fleet.yaml", "--current", "running.csv", "--max-moves", "0"]) == 0
+    assert "nothing to do: max KVPR 0.9000" in capsys.readouterr().out
+
+
+def test_a_model_that_is_kept_stays(here, capsys):
+    args = ["replan", "fleet.yaml", "--current", "running.csv", "--max-moves", "1", "--keep", "b"]
+    assert main(args) == 0
+    assert capsys.readouterr().out.split()[:2] == ["~", "a"]
+
+
+def test_the_frontier_has_a_bound_for_every_budget(here, capsys):
+    args = ["replan", "fleet.yaml", "--current", "running.csv", "--frontier", "--format", "json"]
+    assert main(args) == 0
+    points = json.loads(capsys.readouterr().out)["points"]
+    assert [p["changes"] for p in points][:2] == [0, 1]
+    values = [p["value"] for p in points]
+    assert values == sorted(values, reverse=True)
+    assert all(p["bound"] <= p["value"] for p in points)
+
+
+def proposed(here, *more):
+    args = ["replan", "fleet.yaml", "--current", "running.csv", "--max-moves", "1"]
+    assert main([*args, "--format", "json", "-o", "proposal.json", *more]) == 0
+    return json.loads((here / "proposal.json").read_text())
+
+
+def test_a_proposal_is_verified_from_ready_to_done(here, capsys):
+    data = proposed(here, "--plan", "plan.json")
+    jsonschema.validate(data, json.loads(schema_files()["kvplace.proposal.v1.json"]))
+    assert [m["model"] for m in data["moves"]] == ["b"]
+    assert [s["kind"] for s in data["steps"]] == ["load", "switch", "drain", "unload"]
+    assert main(["check", "fleet.yaml", "plan.json"]) == 0
+    capsys.readouterr()
+    for observed, verdict, done in (
+        ("running.csv", "ready", []),
+        ("done.csv", "done", [1, 2, 3, 4]),
+        ("plan.json", "done", [1, 2, 3, 4]),
+    ):
+        args = ["verify", "proposal.json", "--observed", observed, "--format", "json"]
+        assert main([*args, "--fleet", "fleet.yaml"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["verdict"], found["done"]) == (verdict, done)
+        assert found["value_now"] == pytest.approx(0.9 if verdict == "ready" else 0.125)
+
+
+def test_a_proposal_half_done_is_under_way(here, capsys):
+    proposed(here)
+    both = table(RUNNING) + "b,1,0,a-1/1\n"
+    (here / "both.csv").write_text(both)
+    assert main(["verify", "proposal.json", "--observed", "both.csv"]) == 0
+    out = capsys.readouterr().out
+    assert "under way" in out
+    assert "[x]   1 load" in out
+    assert "[ ]   3 drain" in out
+
+
+def test_a_proposal_for_another_state_is_refused(here, capsys):
+    proposed(here)
+    (here / "other.csv").write_text(table(RUNNING | {"c": "a-1/1"}))
+    assert main(["verify", "proposal.json", "--observed", "other.csv"]) == 1
+    out = capsys.readouterr().out
+    assert "refused" in out
+    assert "'c' runs on a-1/1, which is not foreseen" in out
+
+
+def test_an_expired_proposal_is_refused(here, capsys):
+    data = proposed(here)
+    data["expires"] = "2020-01-01T00:00:00Z"
+    (here / "proposal.json").write_text(json.dumps(data))
+    assert main(["verify", "proposal.json", "--observed", "running.csv"]) == 1
+    assert "its time was over" in capsys.readouterr().out
+
+
+def test_the_same_re_plan_has_the_same_id(here):
+    assert proposed(here)["id"] == proposed(here)["id"]
+
+
+def test_a_node_that_is_gone_is_restored_elsewhere(here, capsys):
+    assert main(["replan", "fleet.yaml", "--current", "running.csv", "--without", "a-0"]) == 0
+    captured = capsys.readouterr()
+    assert "GPU a-0/0 is gone" in captured.err
+    changes = [line.split()[:2] for line in captured.out.split("\n\n")[0].splitlines()]
+    assert sorted(changes) == [["+", "a"], ["+", "b"], ["+", "c"]]
+
+
+def test_what_finds_no_room_is_named(here, capsys):
+    args = ["replan", "fleet.yaml", "--current", "running.csv", "--without", "a-0"]
+    assert main([*args, "--without", "a-1/1"]) == 0
+    err = capsys.readouterr().err
+    assert err.count("is not restored") == 1
+
+
+def test_a_node_to_be_drained_ends_empty(here, capsys):
+    args = [
+        "replan",
+        "fleet.yaml",
+        "--current",
+        "running.csv",
+        "--drain",
+        "a-0",
+        "--plan",
+        "p.json",
+    ]
+    assert main(args) == 0
+    plan = json.loads((here / "p.json").read_text())
+    assert {gpu for r in plan["placements"] for gpu in r["gpus"]} <= {"a-1/0", "a-1/1"}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--without", "nowhere"], "'nowhere' is no GPU"),
+        (["--keep", "nobody"], "no model is named 'nobody'"),
+        (["--cost", "a=0"], "'a=0' is no MODEL=N"),
+        (["--max-bytes", "400"], "no unit"),
+        (["--load-rate", "0GiB"], "must be above 0"),
+    ],
+)
+def test_bad_options_are_told_in_one_line(here, capsys, more, words):
+    assert main(["replan", "fleet.yaml", "--current", "running.csv", *more]) == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_engines_on_unknown_gpus_cannot_be_planned_around(here, capsys):
+    seen = {
+        "schema": "kvplace.observation/v1",
+        "engines": [{"model": "a", "gpus": ["a-0/0"]}, {"model": "b"}],
+    }
+    (here / "seen.json").write_text(json.dumps(seen))
+    assert main(["replan", "fleet.yaml", "--current", "seen.json"]) == 2
+    assert "engines[1].gpus" in capsys.readouterr().err
+
+
+def test_a_full_fleet_needs_downtime_which_must_be_allowed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    head = "schema: kvplace.fleet/v1\nnodes: [{name: n, gpus: 2, gpu: {memory: 20GiB}}]\nmodels:\n"
+    # 12 + 7 and 12 + 7 GiB: the two of 7 change places, or else nothing does.
+    rows = (("a", 12, 5), ("b", 12, 0.1), ("c", 7, 5), ("d", 7, 0.1))
+    models = "".join(MODEL.format(name=n, weights=w, rate=r) for n, w, r in rows)
+    (tmp_path / "f.yaml").write_text(head + models)
+    (tmp_path / "now.csv").write_text(table({"a": "n/0", "c": "n/0", "b": "n/1", "d": "n/1"}))
+    assert main(["replan", "f.yaml", "--current", "now.csv"]) == 0
+    out = capsys.readouterr().out
+    assert "nothing to do" in out
+    assert "set aside" in out
+    assert "every order was tried" in out
+    assert main(["replan", "f.yaml", "--current", "now.csv", "--max-downtime", "10min"]) == 0
+    assert "of downtime" in capsys.readouterr().out

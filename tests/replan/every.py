@@ -1,0 +1,57 @@
+"""The best placement for every budget by looking at all placements, as core evaluates them."""
+
+from itertools import combinations
+
+from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.placement import Placement, Replica
+
+
+def every_placement(problem, most):
+    """Return all placements whose copies and degrees are allowed; None where there are too many."""
+    ways = []
+    total = 1
+    for model in problem.models:
+        sets = [
+            c
+            for degree in model.tensor_parallel
+            for node in problem.fleet.nodes
+            for c in combinations([g.id for g in node.gpus], degree)
+        ]
+        mine = []
+        for count in range(model.replicas.min, model.replicas.max + 1):
+            for chosen in combinations(sets, count):
+                gpus = [g for c in chosen for g in c]
+                if len(gpus) == len(set(gpus)):
+                    mine.append(tuple(Replica(model.name, n, c) for n, c in enumerate(chosen)))
+        ways.append(mine)
+        total *= len(mine)
+        if total > most:
+            return None
+    found = [()]
+    for mine in ways:
+        found = [(*some, *more) for some in found for more in mine]
+    return [Placement(replicas) for replicas in found]
+
+
+def best_by_budget(problem, current, most=3000):
+    """Return the least value by the number of changes; None where there is too much to look at."""
+    placements = every_placement(problem, most)
+    if placements is None:
+        return None
+    known = {m.name for m in problem.models}
+    gpus = {g.id for g in problem.fleet.gpus}
+    alive = [r for r in current if r.model in known and gpus.issuperset(r.gpus)]
+    alive = Placement(tuple(Replica(r.model, r.index, tuple(sorted(r.gpus))) for r in alive))
+    best = {}
+    for placement in placements:
+        evaluation = evaluate(problem, placement)
+        if not evaluation.valid or evaluation.preferences:
+            continue
+        sorted_ = Placement(
+            tuple(Replica(r.model, r.index, tuple(sorted(r.gpus))) for r in placement)
+        )
+        cost = len(alive.difference(sorted_))
+        profile = evaluation.profile()
+        if cost not in best or profile < best[cost]:
+            best[cost] = profile
+    return best
