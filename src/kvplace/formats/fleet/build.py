@@ -3,19 +3,25 @@
 from typing import Any
 
 from kvplace.core.hardware import Fleet, Node
-from kvplace.core.model import (
-    DEFAULT_OVERHEAD_BYTES,
-    Model,
-)
+from kvplace.core.model import DEFAULT_OVERHEAD_BYTES, Demand, Model
 from kvplace.core.objective import Objective, default_objective
 from kvplace.core.problem import Problem
+from kvplace.core.window import Window, mean_demand
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Path, Report, path_of, shown
 from kvplace.formats.fleet.launch import LaunchPart
 from kvplace.formats.fleet.nodes import build_nodes
 from kvplace.formats.fleet.rules import RulePart, build_rule
-from kvplace.formats.fleet.schema import FleetPart, ModelPart, NodePart
+from kvplace.formats.fleet.schema import (
+    DemandPart,
+    FleetPart,
+    ModelPart,
+    NodePart,
+    WindowDemandPart,
+    WindowPart,
+)
 from kvplace.formats.validation.models import validate, validate_list
+from kvplace.formats.validation.parts import stated
 
 __all__ = ["Assembly", "objective_named"]
 
@@ -73,7 +79,7 @@ class Assembly:
             Every fault noted.
         """
         data, report = self._data, self._report
-        lists = ("nodes", "models", "rules")
+        lists = ("nodes", "models", "rules", "windows")
         shell = {key: [] if key in lists else value for key, value in data.items()}
         head = validate(FleetPart, shell, (), report)
         if head is None and "schema" in data and report.covers(("schema",)):
@@ -84,7 +90,11 @@ class Assembly:
                 "nodes" in data
             ) else []  # fmt: skip
             nodes = build_nodes(parts, report)
-        models = self._models(head)
+        windows: list[Window] = []
+        if "windows" in data:
+            named = validate_list(WindowPart, data["windows"], ("windows",), report)
+            windows = [w for at, part in enumerate(named) if (w := self._window(at, part))]
+        models = self._models(head, windows)
         rules = []
         if "rules" in data:
             stated = validate_list(RulePart, data["rules"], ("rules",), report, least=0)
@@ -96,22 +106,54 @@ class Assembly:
         report.refuse()
         try:
             placed = tuple(m for m in models if m is not None)
-            return Problem(placed, Fleet(nodes), objective, tuple(rules))
+            return Problem(placed, Fleet(nodes), objective, tuple(rules), tuple(windows))
         except InputError as error:  # cross-checks of the core
             for fault in error.faults:
                 report.add(path_of(fault.path), fault.message)
             report.refuse()
             raise
 
-    def _models(self, head: FleetPart | None) -> list[Model | None]:
+    def _window(self, index: int, part: WindowPart | None) -> Window | None:
+        """Build a window; None where it is faulty."""
+        try:
+            return None if part is None else part.build()
+        except InputError as error:
+            self._report.add(("windows", index, "weight"), error.faults[0].message)
+            return None
+
+    def _models(self, head: FleetPart | None, windows: list[Window]) -> list[Model | None]:
         """Build the models; None where one is faulty."""
         if "models" not in self._data:
             return []
-        parts = validate_list(ModelPart, self._data["models"], ("models",), self._report)
+        items = self._data["models"]
+        if isinstance(items, list):
+            weights = {window.name: window.weight for window in windows}
+            items = [self._with_mean(at, item, weights) for at, item in enumerate(items)]
+        parts = validate_list(ModelPart, items, ("models",), self._report)
         overhead = head.defaults.overhead if head is not None else None
         default = DEFAULT_OVERHEAD_BYTES if overhead is None else overhead
         launch = head.defaults.launch if head is not None else None
         return [None if part is None else _model(part, default, launch) for part in parts]
+
+    def _with_mean(self, index: int, item: object, weights: dict[str, float]) -> object:
+        """Return a model whose list of demands is stated as their mean, with each beside it."""
+        if not isinstance(item, dict) or not isinstance(item.get("demand"), list):
+            return item
+        path = ("models", index, "demand")
+        parts = validate_list(WindowDemandPart, item["demand"], path, self._report)
+        found: dict[str, Demand] = {}
+        for at, part in enumerate(parts):
+            if part is not None and part.window in found:
+                self._report.add((*path, at, "window"), f"{shown(part.window)} is stated twice")
+            elif part is not None:
+                tokens = (part.prompt_tokens, part.output_tokens)
+                found[part.window] = Demand(part.requests_per_second, *tokens)
+        mean = Demand(0.0)
+        if found:
+            shares = [weights.get(window, 1.0) for window in found]
+            mean = mean_demand(list(found.values()), shares)
+        windows = {window: stated(DemandPart, demand) for window, demand in found.items()}
+        return {**item, "demand": stated(DemandPart, mean), "windows": windows}
 
     def _cross_check(self, models: list[Model | None], objective: Objective | None) -> None:
         """Note names given twice, and fields that the objective lacks."""

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_v
 
 from kvplace.core.model import SLO, Attention, Demand, Model, Replicas, Split
 from kvplace.core.objective import Objective
+from kvplace.core.window import Window
 from kvplace.formats.fleet.launch import LaunchPart
 from kvplace.formats.fleet.rules import Names, RulePart
 from kvplace.formats.validation.fields import (
@@ -38,6 +39,8 @@ __all__ = [
     "NodePart",
     "ReplicasPart",
     "SLOPart",
+    "WindowDemandPart",
+    "WindowPart",
 ]
 
 FLEET_SCHEMA = "kvplace.fleet/v1"
@@ -103,6 +106,23 @@ class DemandPart(Part):
     requests_per_second: Rate = Field(examples=["2.1"])
     prompt_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
+
+
+class WindowDemandPart(DemandPart):
+    """What is asked of a model in one window, all replicas together."""
+
+    window: Name = Field(examples=["day"])
+
+
+class WindowPart(Part):
+    """A window of demand: a stretch of the day, a peak, a what-if."""
+
+    core = Window
+
+    name: Name = Field(examples=["day"])
+    weight: Rate = Field(
+        default=1.0, description="How much of all time it stands for, in any unit."
+    )
 
 
 class SLOPart(Part):
@@ -195,7 +215,23 @@ class ModelPart(Part):
     resources: Resources = Field(
         default={}, description="What each shard takes of further capacities, by name."
     )
-    demand: DemandPart = Field(examples=["{requests_per_second: 2.1}"])
+    demand: Annotated[
+        DemandPart,
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    DemandPart.model_json_schema(),
+                    {"type": "array", "items": WindowDemandPart.model_json_schema(), "minItems": 1},
+                ]
+            }
+        ),
+    ] = Field(
+        examples=["{requests_per_second: 2.1}"],
+        description="Of all time, or a list of the demand in each window.",
+    )
+    windows: dict[Name, DemandPart] = Field(
+        default={}, description="Demand by window, where `demand` states the mean beside it."
+    )
     slo: SLOPart = SLOPart()
     launch: LaunchPart | None = Field(
         default=None, description="How its engine is started; what it leaves out `defaults` gives."
@@ -227,6 +263,9 @@ class FleetPart(Part):
     defaults: DefaultsPart = DefaultsPart()
     nodes: list[NodePart] = Field(examples=["[{name: h100, gpus: 8, gpu: {type: H100-SXM-80GB}}]"])
     models: list[ModelPart] = Field(examples=["[{name: org/model, weights: 14.958GiB, ...}]"])
+    windows: list[WindowPart] = Field(
+        default=[], description="Windows of demand; by default those that the models name."
+    )
     rules: list[RulePart] = Field(
         default=[], description="What is demanded besides that everything fits."
     )

@@ -6,9 +6,10 @@ from kvplace.core.hardware import GPU, Node
 from kvplace.core.model import Model
 from kvplace.core.objective import default_objective
 from kvplace.core.problem import Problem
+from kvplace.core.window import ALWAYS, Window, mean_demand
 from kvplace.errors import InputError
 from kvplace.formats.fleet.rules import rule_data
-from kvplace.formats.fleet.schema import FLEET_SCHEMA, ModelPart
+from kvplace.formats.fleet.schema import FLEET_SCHEMA, DemandPart, ModelPart, WindowPart
 from kvplace.formats.text.yaml_writer import flow, json_line, quoted
 from kvplace.formats.validation.parts import stated
 from kvplace.units import bytes_text
@@ -35,7 +36,11 @@ def write_fleet(problem: Problem) -> str:
         lines += _node(node)
     lines.append("models:")
     for model in problem.models:
-        lines += _model(model)
+        lines += _model(model, problem.windows)
+    named = dict.fromkeys(name for model in problem.models for name in model.windows)
+    if problem.windows != (tuple(map(Window, named)) or (ALWAYS,)):
+        lines.append("windows:")
+        lines += [f"  - {json_line(stated(WindowPart, window))}" for window in problem.windows]
     if problem.rules:
         lines.append("rules:")
         lines += [f"  - {json_line(rule_data(rule))}" for rule in problem.rules]
@@ -79,10 +84,24 @@ def _gpu(gpu: GPU) -> str:
     return f"{{type: {quoted(gpu.type)}, memory: {memory}{reserve}{resources}}}"
 
 
-def _model(model: Model) -> list[str]:
-    """Return the lines of one model."""
-    (first, name), *rest = stated(ModelPart, model).items()
+def _model(model: Model, windows: tuple[Window, ...]) -> list[str]:
+    """Return the lines of one model; its demand in a list where its mean follows from that."""
+    data = stated(ModelPart, model)
+    demands = [model.windows[window.name] for window in windows if window.name in model.windows]
+    weights = [window.weight for window in windows]
+    listed = bool(demands) and mean_demand(demands, weights) == model.demand
+    (first, name), *rest = data.items()
     lines = [f"  - {first}: {flow(name)}"]
     for key, value in rest:
+        if listed and key == "demand":
+            lines.append("    demand:")
+            for window, demand in zip(windows, demands, strict=True):
+                of_window = {"window": window.name, **stated(DemandPart, demand)}
+                lines.append(f"      - {json_line(of_window)}")
+            continue
+        if key == "windows":
+            if not listed:
+                lines.append(f"    windows: {json_line(value)}")
+            continue
         lines.append(f"    {key}: {json_line(value) if key in _AS_JSON else flow(value)}")
     return lines

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kvplace.core.certificates.by_rule import RuleCertificate
@@ -251,6 +251,8 @@ class _Checker:
         """Compare one GPU."""
         for name in ("type", "memory_bytes", "weights_bytes", "free_bytes", "load", "kvpr"):
             self.compare(f"{path}.{name}", getattr(stated, name), getattr(real, name))
+        self._compare_windows(f"{path}.occupancies", stated.occupancies, real.occupancies)
+        self._compare_windows(f"{path}.time_shares", stated.time_shares, real.time_shares)
         found = {(s.model, s.replica, s.index): s for s in real.shards}
         for index, shard in enumerate(stated.shards):
             inner = f"{path}.shards[{index}]"
@@ -261,9 +263,23 @@ class _Checker:
                 continue
             self.compare(f"{inner}.weights_bytes", shard.weights_bytes, match.weights_bytes)
             self.compare(f"{inner}.load", shard.load, match.load)
+            self._compare_windows(f"{inner}.time_shares", shard.time_shares, match.time_shares)
         for model, replica, rank in found:
             message = f"shard {rank} of replica {replica} of {model!r} is placed here and left out"
             self.differ(f"{path}.shards", message)
+
+    def _compare_windows(
+        self, path: str, stated: Mapping[str, float], found: Sequence[float]
+    ) -> None:
+        """Compare what is stated of each window; what is not stated is not compared."""
+        if not stated:
+            return
+        if not found:
+            self.differ(path, "shares of GPU time are not known here, so it cannot be checked")
+            return
+        real = {w.name: value for w, value in zip(self.problem.windows, found, strict=True)}
+        for name in sorted(stated.keys() | real.keys()):
+            self.compare(f"{path}.{name}", stated.get(name), real.get(name))
 
     def _check_bound(self, plan: Plan, value: float) -> None:
         """Check what the bound of a plan rests on."""

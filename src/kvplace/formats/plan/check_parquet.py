@@ -67,13 +67,27 @@ def certificate_of(stated: Any, problem: Problem) -> Certificate | RuleCertifica
     try:
         threshold = number_of(stated["threshold"])
         if "rule" in stated:
-            return RuleCertificate(threshold, str(stated["rule"]), str(stated["model"]))
+            windows = [window.name for window in problem.windows]
+            return RuleCertificate(
+                threshold,
+                str(stated["rule"]),
+                str(stated["model"]),
+                str(stated.get("resource", "kv")),
+                windows.index(stated["window"]) if "window" in stated else 0,
+            )
         prices = dict(zip(stated["models"], stated["prices"], strict=True))
         ordered = tuple(
             tuple(price) if isinstance(price, list) else price
             for price in (prices[name] for name in problem.names)
         )
         worths = tuple((memory, worth) for memory, worth in stated["worths"])
-        return Certificate(threshold, ordered, worths, tuple(stated["scope"]))
-    except (KeyError, TypeError, ValueError) as error:
+        scope = tuple(stated["scope"])
+        if "weights" not in stated:
+            return Certificate(threshold, ordered, worths, scope)
+        at = {name: position for position, name in enumerate(stated["windows"])}
+        order = [at[window.name] for window in problem.windows]
+        both = (*order, *(position + len(at) for position in order))
+        weights = tuple(tuple(row[position] for position in both) for row in stated["weights"])
+        return Certificate(threshold, ordered, worths, scope, weights, tuple(stated["types"]))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         return f"it is not a certificate of this problem: {error!r}"

@@ -6,10 +6,12 @@ from pathlib import PurePath
 
 from kvplace._version import __version__
 from kvplace.core.certificates.by_rule import RuleCertificate
-from kvplace.core.certificates.certificate import spelled_out
+from kvplace.core.certificates.certificate import Certificate, spelled_out
 from kvplace.core.evaluation.evaluate import GPUEvaluation
 from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
 from kvplace.core.result import Result
+from kvplace.core.window import ALWAYS
 from kvplace.formats.files import read_text
 from kvplace.formats.plan.csv import PlanTable, parse_plan_table, table_text
 from kvplace.formats.plan.parquet import PlanColumns, plan_of_columns
@@ -23,6 +25,7 @@ from kvplace.formats.plan.stated import (
     PlanNode,
     PlanShard,
     PlanStep,
+    PlanWeight,
     PlanWorth,
 )
 from kvplace.formats.tables.arrow import is_parquet, read_columns
@@ -61,13 +64,7 @@ def plan_of(result: Result, progress: Sequence[PlanStep] = ()) -> Plan:
         claim = proof.certificate
         if isinstance(claim, RuleCertificate):
             claim = spelled_out(problem, claim)
-        certificate = PlanCertificate(
-            method=proof.method,
-            threshold=claim.threshold,
-            prices=dict(zip(problem.names, claim.prices, strict=True)),
-            worths=tuple(PlanWorth(*pair) for pair in claim.worths),
-            scope=claim.scope,
-        )
+        certificate = _certificate(problem, claim, proof.method)
     return Plan(
         kvplace_version=__version__,
         problem_digest=problem.digest,
@@ -79,7 +76,7 @@ def plan_of(result: Result, progress: Sequence[PlanStep] = ()) -> Plan:
         bound=result.bound,
         gap=result.gap,
         bound_method=proof.method,
-        gpus=tuple(_plan_gpu(gpu) for gpu in evaluation.gpus) if evaluation else (),
+        gpus=tuple(_plan_gpu(gpu, problem) for gpu in evaluation.gpus) if evaluation else (),
         placement=result.placement or Placement(()),
         certificate=certificate,
         solver=result.solver,
@@ -90,11 +87,30 @@ def plan_of(result: Result, progress: Sequence[PlanStep] = ()) -> Plan:
         models=tuple(problem.models),
         rules=problem.rules,
         progress=tuple(progress),
+        windows=() if problem.windows == (ALWAYS,) else problem.windows,
     )
 
 
-def _plan_gpu(gpu: GPUEvaluation) -> PlanGPU:
+def _certificate(problem: Problem, claim: Certificate, method: str) -> PlanCertificate:
+    """Return a certificate as the plan states it, free of the order of models and windows."""
+    types = claim.types or ("",) * len(claim.worths)
+    names, n = [window.name for window in problem.windows], len(problem.windows)
+    return PlanCertificate(
+        method=method,
+        threshold=claim.threshold,
+        prices=dict(zip(problem.names, claim.prices, strict=True)),
+        worths=tuple(
+            PlanWorth(memory, worth, type_)
+            for (memory, worth), type_ in zip(claim.worths, types, strict=True)
+        ),
+        scope=claim.scope,
+        weights=tuple(tuple(map(PlanWeight, names, row[:n], row[n:])) for row in claim.weights),
+    )
+
+
+def _plan_gpu(gpu: GPUEvaluation, problem: Problem) -> PlanGPU:
     """Return a GPU as the plan states it."""
+    names = [window.name for window in problem.windows]
     return PlanGPU(
         id=gpu.id,
         type=gpu.type,
@@ -104,9 +120,15 @@ def _plan_gpu(gpu: GPUEvaluation) -> PlanGPU:
         load=gpu.load,
         kvpr=gpu.kvpr,
         shards=tuple(
-            PlanShard(s.model, s.replica, s.index, s.weights_bytes, s.load) for s in gpu.shards
+            PlanShard(
+                s.model, s.replica, s.index, s.weights_bytes, s.load,
+                dict(zip(names, s.time_shares, strict=False)),
+            )
+            for s in gpu.shards
         ),
-    )
+        occupancies=dict(zip(names, gpu.occupancies, strict=False)),
+        time_shares=dict(zip(names, gpu.time_shares, strict=False)),
+    )  # fmt: skip
 
 
 def write_plan(plan: Plan) -> str:

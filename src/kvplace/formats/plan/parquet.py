@@ -11,6 +11,7 @@ from typing import Any
 
 from kvplace._version import __version__
 from kvplace.core.certificates.by_rule import RuleCertificate
+from kvplace.core.objective import Objective
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
@@ -141,6 +142,9 @@ def _head(result: Result) -> dict[str, Any]:
             "threshold": _finite(proof.certificate.threshold),
             "model": proof.certificate.model,
         }
+        if result.problem.goal is Objective.PRESSURE:
+            window = result.problem.windows[proof.certificate.window].name
+            certificate |= {"resource": proof.certificate.resource, "window": window}
     elif proof.certificate is not None:
         certificate = {
             "threshold": _finite(proof.certificate.threshold),
@@ -149,6 +153,12 @@ def _head(result: Result) -> dict[str, Any]:
             "worths": list(proof.certificate.worths),
             "scope": list(proof.certificate.scope),
         }
+        if proof.certificate.weights:
+            certificate |= {
+                "types": list(proof.certificate.types),
+                "weights": list(proof.certificate.weights),
+                "windows": [window.name for window in result.problem.windows],
+            }
     return {
         "schema": PLAN_SCHEMA,
         "kvplace_version": __version__,

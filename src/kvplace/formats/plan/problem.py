@@ -35,7 +35,8 @@ def problem_of(plan: Plan, source: str = "") -> Problem:
         raise InputError("the nodes of this plan do not name each of its GPUs once", source)
     try:
         fleet = Fleet(tuple(_node(node, gpus) for node in plan.nodes))
-        problem = Problem(plan.models, fleet, Objective(plan.objective), plan.rules)
+        objective = Objective(plan.objective)
+        problem = Problem(plan.models, fleet, objective, plan.rules, plan.windows)
     except InputError as error:
         raise InputError(error.faults, source) from None
     if problem.digest != plan.problem_digest:

@@ -4,9 +4,11 @@ from typing import Any
 
 from kvplace.core.model import Model
 from kvplace.core.placement import Placement, Replica
+from kvplace.core.window import Window
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report, kind_of, shown
 from kvplace.formats.fleet.rules import RulePart, build_rule
+from kvplace.formats.fleet.schema import WindowPart
 from kvplace.formats.plan.schema import PlanModelPart, PlanPart, ReplicaPart
 from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
 from kvplace.formats.text.json_tree import parse_json
@@ -14,7 +16,7 @@ from kvplace.formats.validation.models import validate, validate_list
 
 __all__ = ["parse_plan"]
 
-_LISTS = ("gpus", "placements", "models", "nodes", "rules")
+_LISTS = ("gpus", "placements", "models", "nodes", "rules", "windows")
 
 
 def parse_plan(text: str, source: str = "") -> Plan:
@@ -44,6 +46,7 @@ def parse_plan(text: str, source: str = "") -> Plan:
     models = _models(data, report)
     nodes = validate_list(PlanNode, data.get("nodes", []), ("nodes",), report, least=0)
     rules = validate_list(RulePart, data.get("rules", []), ("rules",), report, least=0)
+    windows = _windows(data, report)
     report.refuse()
     assert head is not None
     given = dict(head) | dict(head.claim)
@@ -53,6 +56,7 @@ def parse_plan(text: str, source: str = "") -> Plan:
         "nodes": tuple(nodes),
         "models": tuple(models),
         "rules": tuple(build_rule(rule) for rule in rules if rule is not None),
+        "windows": tuple(windows),
     }
     return Plan(**{key: given[key] for key in given.keys() - {"schema_", "claim"}})
 
@@ -69,6 +73,18 @@ def _replicas(data: dict[str, Any], report: Report) -> list[Replica]:
             name = f"replica {part.index} of {shown(part.model)}"
             report.add(("placements", index), f"{name} is already placements[{first}]")
     return [Replica(part.model, part.index, part.gpus) for part in parts if part is not None]
+
+
+def _windows(data: dict[str, Any], report: Report) -> list[Window]:
+    """Return the windows that the plan names; what is wrong with one is noted."""
+    parts = validate_list(WindowPart, data.get("windows", []), ("windows",), report, least=0)
+    windows: list[Window] = []
+    for index, part in enumerate(parts):
+        try:
+            windows += [] if part is None else [part.build()]
+        except InputError as error:
+            report.add(("windows", index, "weight"), error.faults[0].message)
+    return windows
 
 
 def _models(data: dict[str, Any], report: Report) -> list[Model]:

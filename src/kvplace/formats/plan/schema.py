@@ -8,7 +8,7 @@ from kvplace.core.objective import Objective
 from kvplace.core.placement import Replica
 from kvplace.core.result import Status, Stop
 from kvplace.formats.fleet.rules import RulePart, rule_data
-from kvplace.formats.fleet.schema import ModelPart
+from kvplace.formats.fleet.schema import ModelPart, WindowPart
 from kvplace.formats.plan.stated import (
     METHODS,
     PLAN_SCHEMA,
@@ -97,6 +97,9 @@ class PlanPart(Part):
     )
     progress: tuple[PlanStep, ...] = Field(
         default=(), description="How value and bound came together, oldest first."
+    )
+    windows: tuple[WindowPart, ...] = Field(
+        default=(), description="Windows of demand, where there are several."
     )
 
 

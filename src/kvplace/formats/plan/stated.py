@@ -15,6 +15,7 @@ from kvplace.core.model import Model
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.rules.rule import Rule
+from kvplace.core.window import Window
 from kvplace.formats.validation.fields import (
     AnyInteger,
     Integer,
@@ -36,6 +37,7 @@ __all__ = [
     "PlanNode",
     "PlanShard",
     "PlanStep",
+    "PlanWeight",
     "PlanWorth",
 ]
 
@@ -67,6 +69,10 @@ class PlanShard(_Stated):
     shard: Integer
     weights_bytes: Integer
     load: Number
+    time_shares: Annotated[
+        dict[Name, Number],
+        Field(description="Share of the GPU's time that it needs in each window, where known."),
+    ] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,14 @@ class PlanGPU(_Stated):
     load: Number
     kvpr: NumberOrInfinity
     shards: tuple[PlanShard, ...]
+    occupancies: Annotated[
+        dict[Name, NumberOrInfinity],
+        Field(description="Mean share of the KV pool in use in each window, where known."),
+    ] = field(default_factory=dict)
+    time_shares: Annotated[
+        dict[Name, Number],
+        Field(description="Share of its time that its shards need in each window, where known."),
+    ] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +134,20 @@ class PlanStep(_Stated):
 
 @dataclass(frozen=True, slots=True)
 class PlanWorth(_Stated):
-    """The worth of one size of memory."""
+    """The worth of one size of memory, and of one type of GPU where there are several pressures."""
 
     memory_bytes: Integer
     worth: Integer
+    type: Text = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanWeight(_Stated):
+    """How much the KV memory and the time of one window count."""
+
+    window: Name
+    kv: Integer
+    time: Integer
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +168,10 @@ class PlanCertificate(_Stated):
         tuple[Name, ...],
         Field(description="GPUs that are worth anything; all where it is left out."),
     ] = ()
+    weights: Annotated[
+        tuple[tuple[PlanWeight, ...], ...],
+        Field(description="Weightings of all pressures, each of which makes one limit."),
+    ] = ()
 
     def for_problem(self, problem: Problem) -> Certificate | str:
         """Return the certificate in the order of a problem's models, or why there is none."""
@@ -155,7 +183,14 @@ class PlanCertificate(_Stated):
             return f"it has no price for {missing[0]!r}"
         prices = tuple(self.prices[model.name] for model in problem.models)
         worths = tuple((entry.memory_bytes, entry.worth) for entry in self.worths)
-        return Certificate(self.threshold, prices, worths, self.scope)
+        weights, types = [], tuple(entry.type for entry in self.worths) if self.weights else ()
+        windows = [window.name for window in problem.windows]
+        for row in self.weights:
+            of = {weight.window: weight for weight in row}
+            if of.keys() != set(windows) or len(row) != len(windows):
+                return "a weighting does not name each window of the problem once"
+            weights.append((*(of[w].kv for w in windows), *(of[w].time for w in windows)))
+        return Certificate(self.threshold, prices, worths, self.scope, tuple(weights), types)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +226,8 @@ class Plan:
         The problem that was solved; empty where the plan does not carry it.
     progress
         How value and bound came together, oldest first; empty where that was not recorded.
+    windows
+        The windows of demand, where there are several.
     """
 
     schema_: ClassVar[str] = PLAN_SCHEMA
@@ -216,6 +253,7 @@ class Plan:
     models: tuple[Model, ...] = ()
     rules: tuple[Rule, ...] = ()
     progress: tuple[PlanStep, ...] = ()
+    windows: tuple[Window, ...] = ()
 
     @property
     def claim(self) -> "Plan":

@@ -87,11 +87,7 @@ class Part(BaseModel):
             The values contradict each other.
         """
         assert self.core is not None
-        own = {
-            name: value.build() if isinstance(value, Part) else value
-            for name, value in self
-            if value is not None
-        }
+        own = {name: _built(value) for name, value in self if value is not None}
         return type(self).core(**own | given)  # type: ignore[misc]  # seen as a method
 
     def filled_from(self, default: Self | None) -> Self:
@@ -101,6 +97,15 @@ class Part(BaseModel):
         given = {name: getattr(default, name) for name in default.model_fields_set}
         given |= {name: getattr(self, name) for name in self.model_fields_set}
         return self.model_construct(**given)
+
+
+def _built(value: Any) -> Any:
+    """Return what a value states: a part, or a mapping of parts, or what is none."""
+    if isinstance(value, Part):
+        return value.build()
+    if isinstance(value, dict):
+        return {key: _built(inner) for key, inner in value.items()}
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,9 +274,20 @@ def _writer(kind: Any) -> Callable[[Any], Any] | None:
         return own or _writer(inner)
     if get_origin(kind) in (Union, UnionType):
         return next((w for inner in get_args(kind) if (w := _writer(inner))), None)
-    if get_origin(kind) in (tuple, list):
-        each = _writer(get_args(kind)[0])
-        return list if each is None else lambda values: [each(value) for value in values]
+    if get_origin(kind) in (tuple, list, dict):
+        return _collection_writer(kind)
     if isinstance(kind, type) and (issubclass(kind, Part) or dataclasses.is_dataclass(kind)):
         return lambda value: stated(kind, value)
     return None
+
+
+def _collection_writer(kind: Any) -> Callable[[Any], Any] | None:
+    """Return how a list or a mapping of values of a kind is written."""
+    held = get_args(kind)
+    if get_origin(kind) is dict:
+        part = held[1]
+        if isinstance(part, type) and issubclass(part, Part):
+            return lambda values: {key: stated(part, value) for key, value in values.items()}
+        return None
+    each = _writer(held[0])
+    return list if each is None else lambda values: [each(value) for value in values]
