@@ -1,0 +1,247 @@
+"""The fluid bound under several pressures, at the best weighting of them.
+
+Below a target K every GPU holds ``sum(s + l_w / K) < M`` and ``sum(u_w) < K`` in every window w, so
+any non-negative weights make one limit of all of them, on one weighted size per shard. Every model
+takes at least the weighted size of the cheapest of its options on the cheapest GPU for it; where
+that exceeds what all GPUs have, K is impossible. The excess is a concave function of the weights,
+so the best weighting is found by cutting planes (Kelley, SIAM Journal 8, 1960): a small linear
+program in as many variables as there are pressures. A model of which no shard is within every
+pressure on any GPU is the single-model bound.
+"""
+
+import math
+from array import array
+
+import numpy as np
+
+from kvplace.core.certificates.by_rule import RuleCertificate
+from kvplace.core.certificates.certificate import Bound, Certificate, check_certificate
+from kvplace.core.certificates.weighted import weighted_limit, weighted_sizes
+from kvplace.core.model import Split
+from kvplace.core.problem import Problem
+from kvplace.solver.array_types import Bools, Floats
+from kvplace.solver.bisection import bisect
+from kvplace.solver.bounds.certify import checked, lowered
+
+__all__ = ["PressureBound"]
+
+CUTS = 40
+"""Weightings tried per target at most."""
+EDGE = 1e-12
+"""Relative excess that counts as none."""
+WEIGHT_BITS = 40
+"""Precision of the weights of a certificate, in bits of the largest."""
+BY_RULE = 10_000
+"""Undivided models from which a certificate is the rule, not a price for each."""
+
+
+class PressureBound:
+    """The best fluid or single-model bound over all weightings of the pressures.
+
+    Parameters
+    ----------
+    problem
+        A problem under the objective ``pressure``.
+
+    Attributes
+    ----------
+    value
+        The bound, not yet certified; ``inf`` where even the weights are proved not to fit.
+    weighting
+        (2 x windows,) the share that each pressure has in the limit that proves it, those of the
+        KV memory first.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        table, options = problem.pressures.table, problem.option_table
+        self._windows = table.windows
+        self._starts = np.array(options.starts, dtype=np.int64)
+        rows, types = len(options.degrees), len(table.gpu_types)
+        self._size = np.array(_floats(options.weights_bytes))
+        self._least = self._size + np.array(_floats(options.min_kv_bytes))
+        self._loads = np.array(table.loads).reshape(rows, self._windows)
+        self._shares = np.array(table.shares).reshape(rows, types, self._windows)
+        degrees, copies = np.array(options.degrees), np.array(options.copies)
+        self._shards = (degrees * copies).astype(np.float64)
+        model = np.repeat(np.arange(len(self._starts) - 1), np.diff(self._starts))
+        self._sure = np.ones(rows)  # 0 for uneven copies, of which the weights alone are sure
+        if not problem.plain:
+            uneven = [m.replicas.split is not Split.EVEN for m in problem.models]
+            self._sure = np.where(np.array(uneven)[model] & (copies > 1), 0.0, 1.0)
+        self._kinds(problem, model)
+        self.weighting: Floats = np.full(2 * self._windows, 0.5 / self._windows)
+        self._alone = False
+        self.value = self._best()
+
+    def _kinds(self, problem: Problem, model: np.ndarray) -> None:
+        """Note the kinds of GPU, how many there are, and which each option may be on."""
+        types = problem.pressures.table.gpu_types
+        every = [(types.index(g.type), g.usable_bytes) for g in problem.fleet.gpus]
+        kinds = sorted(set(every))
+        self._type = np.array([type_ for type_, _ in kinds])
+        self._memory = np.array([float(memory) for _, memory in kinds])
+        self._count = np.array([float(every.count(kind)) for kind in kinds])
+        number = dict(zip((gpu.id for gpu in problem.fleet.gpus), every, strict=True))
+        masks: dict[int, Bools] = {}
+        for index in range(len(problem.names)):
+            allowed = problem.allowed(index)
+            if id(allowed) not in masks:
+                found = {number[gpu] for gpu in allowed}
+                masks[id(allowed)] = np.array([kind in found for kind in kinds])
+        of_model = np.array([masks[id(problem.allowed(i))] for i in range(len(problem.names))])
+        self._allowed: Bools = of_model[model] & (self._least[:, None] <= self._memory)
+        for row in np.flatnonzero(np.array(problem.option_table.degrees) > 1).tolist():
+            if not problem.seated(int(model[row]), row):
+                self._allowed[row] = False
+
+    def _best(self) -> float:
+        """Return the largest target that is impossible."""
+        if self._impossible(math.inf):
+            return math.inf
+        high = 1e-9
+        while high < 1e300 and self._impossible(high):
+            high *= 16
+        return bisect(self._impossible, 0.0, high, width=1e-12)[0]
+
+    def _impossible(self, target: float) -> bool:
+        """Whether some weighting proves a target impossible; keeps the one that does."""
+        if (np.diff(self._starts) == 0).any():
+            self._alone = True
+            return True
+        in_memory = self._size[:, None] + self._loads / target
+        fit = self._allowed & (in_memory.max(axis=1)[:, None] < self._memory)
+        fit &= (self._shares.max(axis=2) < target)[:, self._type]
+        if not np.logical_or.reduceat(fit.any(axis=1), self._starts[:-1]).all():
+            self._alone = True
+            return True
+        limits = self._limits(target)
+        sizes = self._size[:, None] + self._loads * self._sure[:, None] / target
+        cuts = np.empty((0, 2 * self._windows))
+        weighting = self.weighting
+        for _ in range(CUTS):
+            used = self._used(weighting / limits, sizes, fit)
+            excess = used / limits - 1  # of each pressure, for the choice that is cheapest now
+            if float(weighting @ excess) > EDGE:
+                self.weighting, self._alone = weighting, False
+                return True
+            cuts = np.vstack([cuts, excess])
+            weighting, most = _best_weighting(cuts)
+            if most <= EDGE:
+                return False
+        return False
+
+    def _limits(self, target: float) -> Floats:
+        """Return (2 x windows,) what all GPUs together have of each pressure."""
+        bytes_, gpus = float(self._memory @ self._count), float(self._count.sum())
+        time = gpus * target if target < math.inf else 1e300
+        return np.repeat([bytes_, time], self._windows)
+
+    def _used(self, weights: Floats, sizes: Floats, fit: Bools) -> Floats:
+        """Return what all models take of each pressure where each takes the cheapest way."""
+        w = self._windows
+        shares = self._shares * self._sure[:, None, None]
+        cost = (sizes @ weights[:w])[:, None] + (shares @ weights[w:])[:, self._type]
+        cost = np.where(fit, cost, np.inf) * self._shards[:, None]
+        kind = cost.argmin(axis=1)
+        least = cost[np.arange(len(cost)), kind]
+        whole = np.minimum.reduceat(least, self._starts[:-1])
+        at = np.flatnonzero(least == np.repeat(whole, np.diff(self._starts)))
+        # Of equal options the first of each model.
+        model = np.searchsorted(self._starts, at, side="right")
+        row = at[np.unique(model, return_index=True)[1]]
+        many = self._shards[row]
+        return np.concatenate([many @ sizes[row], many @ shares[row, self._type[kind[row]]]])
+
+    def certified(self, problem: Problem) -> Bound:
+        """Return the bound with a certificate that checks, at most a part in 1e8 lower."""
+        method = "single-model" if self._alone else "fluid"
+        if self.value > 0 and math.isfinite(self.value):
+            self._impossible(self.value)
+            method = "single-model" if self._alone else "fluid"
+            rule = self._by_rule(problem, method)
+            if rule is not None:
+                return rule
+        return lowered(
+            self.value, lambda target: checked(problem, method, self._certificate(problem, target))
+        )
+
+    def _by_rule(self, problem: Problem, method: str) -> Bound | None:
+        """Return the bound as a rule, of many undivided models and one pressure; None if not so."""
+        if not problem.plain or len(problem.names) < BY_RULE or method != "fluid":
+            return None
+        at = int(self.weighting.argmax())
+        resource, window = ("kv", at) if at < self._windows else ("time", at - self._windows)
+
+        def rule(target: float) -> Bound | None:
+            certificate = RuleCertificate(target, "fluid", "", resource, window)
+            if check_certificate(problem, certificate):
+                return None
+            return Bound(target, method, certificate)
+
+        found = lowered(self.value, rule)
+        return found if found.value > 0 else None
+
+    def _certificate(self, problem: Problem, target: float) -> Certificate:
+        """Price each option at its weighted size, and each GPU at its weighted limit."""
+        kinds = sorted({(gpu.type, gpu.usable_bytes) for gpu in problem.fleet.gpus})
+        types = tuple(gpu_type for gpu_type, _ in kinds)
+        if math.isinf(target):
+            return self._in_memory(problem)
+        weights = self._whole_weights(target)
+        worths = tuple((memory, weighted_limit(target, memory, weights)) for _, memory in kinds)
+        if self._alone:
+            weights, worths = (1, *weights[1:]), tuple((memory, 0) for _, memory in kinds)
+        counts, prices = problem.option_table, []
+        for index, options in enumerate(weighted_sizes(problem, target, [weights])):
+            row = [0] * counts.count(index)
+            for option in options:
+                row[option.at] = min(size for (size,) in option.sizes.values())
+            if self._alone:
+                row = [int(not options)] * len(row)
+            prices.append(row[0] if problem.plain else tuple(row))
+        return Certificate(target, tuple(prices), worths, (), (tuple(weights),), types)
+
+    def _in_memory(self, problem: Problem) -> Certificate:
+        """Price each option at the bytes that it needs at least: memory alone does not suffice."""
+        options, prices = problem.option_table, []
+        for index in range(len(problem.names)):
+            first, end = options.starts[index], options.starts[index + 1]
+            row = [options.weights_bytes[at] + options.min_kv_bytes[at] for at in range(first, end)]
+            prices.append(row[0] if problem.plain else tuple(row))
+        memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
+        return Certificate(math.inf, tuple(prices), tuple((m, m) for m in memories))
+
+    def _whole_weights(self, target: float) -> tuple[int, ...]:
+        """Return the weighting as integers, per byte and per share of time."""
+        limits = self._limits(target)
+        scale = float(2**WEIGHT_BITS) * float(limits.max())
+        kept = np.where(self.weighting > EDGE, self.weighting, 0.0)
+        return tuple(int(part * (scale / limit)) for part, limit in zip(kept, limits, strict=True))
+
+
+def _floats(column: "list[int] | array[int]") -> list[float]:
+    return [float(value) for value in column]
+
+
+def _best_weighting(cuts: Floats) -> tuple[Floats, float]:
+    """Return the weighting whose least excess over some cuts is largest, and that excess."""
+    from kvplace.solver.column_generation.master import Entry, add_columns, quiet_highs  # noqa: PLC0415 - HiGHS: only where one weighting fails
+
+    pressures = cuts.shape[1]
+    if len(cuts) == 1:
+        best = int(cuts[0].argmax())
+        return np.eye(pressures)[best], float(cuts[0, best])
+    highs = quiet_highs()
+    none, infinite = np.array([], dtype=np.int32), highs.getInfinity()
+    highs.addRow(1.0, 1.0, 0, none, np.array([]))
+    for _ in cuts:
+        highs.addRow(0.0, infinite, 0, none, np.array([]))
+    rows = range(1 + len(cuts))
+    add_columns(highs, [Entry(rows, (1.0, *cuts[:, at])) for at in range(pressures)])
+    # The excess itself, of either sign, is maximised.
+    rest = np.arange(1, 1 + len(cuts), dtype=np.int32)
+    highs.addCol(-1.0, -infinite, infinite, len(rest), rest, np.full(len(rest), -1.0))
+    highs.run()
+    value = np.array(highs.getSolution().col_value)
+    weighting: Floats = np.maximum(value[:pressures], 0.0)
+    return weighting / max(float(weighting.sum()), 1e-300), float(value[pressures])

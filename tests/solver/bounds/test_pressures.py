@@ -1,0 +1,34 @@
+"""The bound under several pressures: checked by core, and never above the optimum."""
+
+import random
+
+import pytest
+
+from kvplace.core.certificates.certificate import check_certificate
+from kvplace.core.objective import Objective
+from kvplace.solver.bounds.pressures import PressureBound
+from oracle_splits import solve_by_force
+from splits import random_split_problem
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_never_exceeds_the_optimum_and_its_certificate_checks(seed):
+    draw, positive, infinite = random.Random(seed), 0, 0
+    for _ in range(50):
+        problem = random_split_problem(draw, models=4, objectives=(Objective.PRESSURE,))
+        found = PressureBound(problem)
+        bound = found.certified(problem)
+        truth = solve_by_force(problem)
+        assert bound.value <= found.value
+        if bound.value == float("inf"):
+            infinite += 1
+            assert not truth.feasible
+        elif truth.feasible:
+            assert bound.value <= truth.value * (1 + 1e-12)
+        if bound.value > 0:
+            positive += 1
+            assert check_certificate(problem, bound.certificate) == ""
+            assert bound.value >= found.value * (1 - 1e-7)
+        else:
+            assert found.value == 0 or not problem.plain
+    assert positive > 25
