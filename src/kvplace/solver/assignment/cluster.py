@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from kvplace.solver.array_types import Floats
-from kvplace.solver.instance.instance import Copies, Instance, Option
+from kvplace.solver.assignment.pressure import pressure
+from kvplace.solver.instance.instance import Copies, Instance, Loads, Option
 from kvplace.solver.instance.rule_penalties import Costs
 
 __all__ = ["Board", "Change"]
@@ -35,9 +36,11 @@ class Board:
         Per model.
     members
         Models with a shard on each GPU.
-    free, kept, load, kvpr
-        (g,) free bytes, bytes of KV that must be left, load, and pressure, ``inf`` where the
-        memory is exceeded; summed anew at every change, so that nothing drifts.
+    free, kept, kvpr
+        (g,) free bytes, bytes of KV that must be left, and pressure, ``inf`` where the memory is
+        exceeded; summed anew at every change, so that nothing drifts.
+    load
+        (pressures, g) loads.
     spare
         (g,) bytes that a step which takes memory of a GPU must leave free there; 0 at first.
     missing
@@ -54,14 +57,15 @@ class Board:
         self._memory: list[int] = instance.memory.tolist()
         self.free: Floats = instance.columns.memory.astype(np.float64)
         self.kept: Floats = np.zeros(instance.g)
-        self.load: Floats = np.zeros(instance.g)
+        self.load: Floats = np.zeros((instance.pressures, instance.g))
         self.kvpr: Floats = np.zeros(instance.g)
         self.spare: Floats = np.zeros(instance.g)
         self.changed: set[int] = set()
         self.costs = Costs(instance.blueprints, instance.rules_of)
         self._least = instance.least_bytes
         self.missing = sum(self._least)
-        self._uneven: dict[tuple[int, int], float] = {}
+        self._type: Sequence[int] = instance.type_of or [0] * instance.g
+        self._uneven: dict[tuple[int, int], Loads] = {}
         for j, copies in enumerate(where or ()):
             if copies:
                 self._put(j, instance.option_of(j, copies), copies)
@@ -75,15 +79,46 @@ class Board:
             (j, self.instance.option_of(j, copies), copies) for j, copies in enumerate(where)
         )
 
-    def shard_load(self, j: int, g: int) -> float:
-        """Return the load of the shard of a model on a GPU."""
+    def loads_of(self, j: int) -> Loads:
+        """Return the loads of a shard of a model whose copies carry even parts."""
+        option = self.option[j]
+        assert option is not None
+        return option.loads
+
+    def shard_loads(self, j: int, g: int) -> tuple[float, ...]:
+        """Return (pressures,) the loads of the shard of a model on a GPU."""
         if self._uneven:
             found = self._uneven.get((j, g))
             if found is not None:
-                return found
-        option = self.option[j]
-        assert option is not None
-        return option.load
+                return found[self._type[g]]
+        return self.loads_of(j)[self._type[g]]
+
+    def room(self, g: int, target: float) -> list[float]:
+        """Return what a GPU has left at a target by each pressure, in bytes of it."""
+        loads = self.load[:, g].tolist()
+        taken = self.instance.takes(0, loads, target, g)
+        kv, free, memory = self.instance.kv, float(self.free[g]), self._memory[g]
+        return [(free if at < kv else memory) - load for at, load in enumerate(taken)]
+
+    def binding(self, g: int) -> int:
+        """Return which of its loads presses most on a GPU."""
+        if len(self.load) == 1:
+            return 0
+        loads = self.load[:, g].copy()
+        loads[: self.instance.kv] /= max(float(self.free[g]), 1.0)
+        return int(loads.argmax())
+
+    def hottest_first(self, g: int) -> list[int]:
+        """Return the models on a GPU, those first that carry most of what presses most on it."""
+        at = self.binding(g)
+        return sorted(self.members[g], key=lambda j: (-self.shard_loads(j, g)[at], j))
+
+    def loads_with(self, option: Option) -> list[Floats]:
+        """Return (pressures,) the loads of all GPUs, each with one more shard on it."""
+        if len(option.loads) == 1:
+            return [mine + more for mine, more in zip(self.load, option.loads[0], strict=True)]
+        more = np.array(option.loads)[self.instance.columns.type_of]
+        return list(self.load + more.T)
 
     def apply(self, changes: Iterable[Change]) -> tuple[list[Change], set[int]]:
         """Make changes; return what reverses them, and the GPUs they touched."""
@@ -132,7 +167,7 @@ class Board:
         if self.instance.is_uneven(j):
             loads = self.instance.copy_loads(j, option, copies)
             self._uneven.update(
-                {(j, g): load[0][0] for copy, load in zip(copies, loads, strict=True) for g in copy}
+                {(j, g): load for copy, load in zip(copies, loads, strict=True) for g in copy}
             )
         self.costs.update(j, (), copies)
         self.where[j], self.option[j] = copies, option
@@ -141,17 +176,20 @@ class Board:
 
     def _refresh(self, g: int) -> None:
         held = self.members[g]
-        free, kept, loads = self._memory[g], 0, []
+        free, kept, rows = self._memory[g], 0, []
         for j in held:
             option = self.option[j]
             assert option is not None
             free -= option.size
             kept += option.keep
-            loads.append(self.shard_load(j, g) if self._uneven else option.load)
-        load = math.fsum(loads)
-        self.free[g], self.kept[g], self.load[g] = free, kept, load
-        fits = free >= max(1, kept) if held else True
-        self.kvpr[g] = (load / free if held else 0.0) if fits else math.inf
+            rows.append(self.shard_loads(j, g) if self._uneven else option.loads[self._type[g]])
+        self.free[g], self.kept[g] = free, kept
+        if not held:
+            self.load[:, g] = self.kvpr[g] = 0.0
+            return
+        loads = list(map(math.fsum, zip(*rows, strict=True)))
+        self.load[:, g] = loads
+        self.kvpr[g] = pressure(free, kept, loads, self.instance.kv)
 
     @property
     def flaws(self) -> Worth:

@@ -32,7 +32,7 @@ class Rooms:
         self._step = 1
         self._memory: list[int] = instance.columns.memory.tolist()
         self._sizes = sorted(set(self._memory))[:-1]
-        self._room: list[float] = (board.free - board.load / target).tolist()
+        self._room: list[float] = (board.free - board.load[0] / target).tolist()
         self._sorted: list[tuple[float, int]] = []  # made for the first model that is not split
         self._domain: list[list[int]] = [
             [g for g in row if g < instance.g] for row in instance.columns.domains.tolist()
@@ -144,7 +144,7 @@ class Rooms:
         board = self._board
         _, touched = board.apply([change])
         for g in touched:
-            room = float(board.free[g] - board.load[g] / self._target)
+            room = float(board.free[g] - board.load[0, g] / self._target)
             if self._sorted:
                 self._sorted.pop(bisect_left(self._sorted, (self._room[g], g)))
                 insort(self._sorted, (room, g))

@@ -7,6 +7,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.cluster import Board, Change
+from kvplace.solver.assignment.pressure import pressures
 from kvplace.solver.instance.instance import Option
 
 __all__ = ["place_model", "seats"]
@@ -42,19 +43,31 @@ def seats(
     fits = instance.columns.allowed[j] & (room >= least)
     for g in taken:
         fits[g] = False
-    load = board.load + option.load
-    with np.errstate(divide="ignore", invalid="ignore"):
-        after = np.where(fits, load / room, math.inf)
-    if target < math.inf:
-        after[after > target] = math.inf
-    score = after
-    if tight:
-        used = load / target if target > 0 else 0.0
-        score = np.where(after < math.inf, room - used, math.inf)
+    loads = board.loads_with(option)
+    after = pressures(room, board.kept + option.keep, loads, instance.kv)
+    after[~fits | (after > target)] = math.inf
+    score = np.where(after < math.inf, _left(board, room, loads, target), after) if tight else after
     if option.degree == 1:
         yield from ((g,) for g in _least(score, tried))
     else:
         yield from _best_of_domains(instance.columns.domains, score, option.degree, tried)
+
+
+def _left(board: Board, room: Floats, loads: list[Floats], target: float) -> Floats:
+    """Return how much room GPUs have left at a target: in bytes, or over several pressures.
+
+    Of several, what is left of a GPU by each, in parts of it, makes a vector, and its length is
+    what is left: the least length is the best fit (Panigrahy et al., Microsoft Research 2011).
+    """
+    if not 0 < target < math.inf:
+        return room
+    if len(loads) == 1:
+        return room - loads[0] / target
+    instance = board.instance
+    memory = instance.columns.memory
+    left = [(room - load / target) / memory for load in loads[: instance.kv]]
+    left += [1.0 - load / target for load in loads[instance.kv :]]
+    return np.asarray(np.square(left).sum(axis=0))
 
 
 def _least(score: Floats, most: int) -> Iterator[int]:

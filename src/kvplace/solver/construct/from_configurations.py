@@ -141,8 +141,9 @@ class Configurer:
 
     def _room(self, board: Board, target: float) -> Ints:
         """Return (g,) room of each GPU in levels."""
-        room = np.rint((board.free - board.load / target) / self._unit)
-        return np.clip(room, 0, self._grid).astype(np.int64)
+        room = np.rint((board.free - board.load[0] / target) / self._unit)
+        levels: Ints = np.clip(room, 0, self._grid).astype(np.int64)
+        return levels
 
     def _step(self, board: Board, part: "_Part", target: float, missing: float) -> float:
         """Return the relative step to the target at which a share of the fleet is gained."""
@@ -284,7 +285,7 @@ class _Filler:
         changes: list[Change] = []
         for number, levels in sorted(of_set.items()):
             g = self._bound(number)
-            rest = float(board.free[g] - board.load[g] / target)
+            rest = float(board.free[g] - board.load[0, g] / target)
             for level in levels[:0:-1]:
                 room, j, option = shared[level].pop()
                 rest -= room

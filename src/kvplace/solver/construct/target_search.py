@@ -126,7 +126,7 @@ class _Fill:
         board = Board(self._instance)
         options = self._chooser.pick(target, self._cap)
         finite = target < math.inf
-        needs = [o.size + (o.load / target if finite else 0.0) for o in options]
+        needs = [self._instance.need(option, target) for option in options]
         simple = [o.shards == 1 and board.costs.free(j) for j, o in enumerate(options)]
         apart = self._order == "apart"
         degrees = [0 if self._order == "room" else -o.degree for o in options]
@@ -134,14 +134,15 @@ class _Fill:
             range(self._instance.n),
             key=lambda j: (self._places[j], apart and simple[j], degrees[j], -needs[j], j),
         )
-        rooms = Rooms(board, target) if finite and self._tight else None
+        sorted_ = finite and self._tight and self._instance.pressures == 1
+        rooms = Rooms(board, target) if sorted_ else None
         for done, j in enumerate(order):
             if done % CHECKED_EVERY == 0 and self._watch.stop:
                 return None if finite else board
             if rooms is not None:
                 placed = rooms.place(j, options[j], apart=apart and not simple[j])
             else:
-                placed = place_model(board, j, options[j], target)
+                placed = place_model(board, j, options[j], target, tight=self._tight and finite)
             if not placed and finite:
                 return None
         return board

@@ -103,7 +103,7 @@ class Enumeration:
 
     def _may(self, j: int, option: Option, copies: Copies) -> bool:
         """Whether memory, the rules and the best known allow a way beside what is placed."""
-        board, (vector, value) = self._board, self._limit
+        instance, board, (vector, value) = self._instance, self._board, self._limit
         even = option.copies == 1 or not self._instance.is_uneven(j)
         # Above this a GPU is no better than the best known, unless fewer soft rules are broken.
         most = value * (1 + SURE) if even and board.costs.vector == vector else math.inf
@@ -111,8 +111,10 @@ class Enumeration:
             free = board.free[g] - option.size
             if free < max(1, board.kept[g] + option.keep):
                 return False
-            if board.load[g] + option.load > most * free:
-                return False
+            loads = option.loads[instance.type_at(g)]
+            for at, load in enumerate(board.load[:, g].tolist()):
+                if load + loads[at] > most * (free if at < instance.kv else 1.0):
+                    return False
         if board.costs.free(j):
             return True
         board.costs.update(j, (), copies)

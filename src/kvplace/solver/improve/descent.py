@@ -6,11 +6,14 @@ relieves, and so the sorted vector of pressures (leximax), and leaves no rule wo
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import chain
+from operator import le
 
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.cluster import Board, Change
+from kvplace.solver.assignment.pressure import pressures
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.improve.pair_exchange_cluster import Wide
@@ -115,7 +118,7 @@ def relieve(
         found = _exchange(board, g, hot * (1 - gain))
     if found is None and wide is not None:
         found = _trade(board, wide, g, hot * (1 - gain))
-    members = sorted(board.members[g], key=lambda j: (-board.shard_load(j, g), j))
+    members = board.hottest_first(g)
     for step, least in ((_reseat, gain), (_another_copy, copy_gain), (_another_split, copy_gain)):
         for j in members if found is None else ():
             found = step(board, g, j, hot * (1 - least))
@@ -140,7 +143,7 @@ def _wide(board: Board, wide: Wide, g: int, goal: float) -> set[int] | None:
 
 def _trade(board: Board, wide: Wide, g: int, goal: float) -> set[int] | None:
     """Make the best trade of a copy of a split model with shards of another link domain."""
-    for j in sorted(board.members[g], key=lambda j: (-board.shard_load(j, g), j)):
+    for j in board.hottest_first(g):
         option = board.option[j]
         assert option is not None
         if option.degree == 1 or _uneven(board, j):
@@ -196,22 +199,22 @@ def _values(
         owner += [at] * (len(held) + 1)
     at_ = np.array(owner)
     hosts = partners[at_]
-    need_a = np.array([_need(board, j, g) for j in mine])
-    need_b = np.array(
-        [
-            _need(board, j, h) if j >= 0 else (0.0, 0.0, 0.0)
-            for j, h in zip(theirs, hosts.tolist(), strict=True)
-        ]
-    )
-    size, keep, load = (need_a[:, None, i] - need_b[None, :, i] for i in range(3))
+    size_a, keep_a, loads_a = _needs(board, mine)
+    size_b, keep_b, loads_b = _needs(board, theirs)
+    size, keep = size_a[:, None] - size_b, keep_a[:, None] - keep_b
     free_g, free_h = board.free[g] + size, board.free[hosts] - size
     kept_g, kept_h = board.kept[g] - keep, board.kept[hosts] + keep
-    with np.errstate(divide="ignore", invalid="ignore"):
-        here = np.maximum(board.load[g] - load, 0.0) / free_g
-        there = np.maximum(board.load[hosts] + load, 0.0) / free_h
-    value: Floats = np.maximum(here, there)
-    bad = (free_g < np.maximum(1.0, kept_g)) | (free_h < np.maximum(1.0, kept_h))
-    bad |= (free_g < board.spare[g]) & (size < 0)
+    type_g, type_h = instance.type_at(g), instance.columns.type_of[hosts]
+    columns = np.arange(len(theirs))
+    here, there = [], []
+    for at, load in enumerate(board.load):
+        given, taken = loads_a[:, :, at], loads_b[:, :, at]
+        here.append(load[g] - given[:, type_g, None] + taken[:, type_g])
+        there.append(load[hosts] + given[:, type_h] - taken[columns, type_h])
+    value = np.maximum(
+        pressures(free_g, kept_g, here, instance.kv), pressures(free_h, kept_h, there, instance.kv)
+    )
+    bad = (free_g < board.spare[g]) & (size < 0)
     bad |= (free_h < board.spare[hosts]) & (size > 0)
     may = np.array([instance.columns.allowed[j][hosts] for j in mine])
     for row, j in enumerate(mine):
@@ -229,10 +232,15 @@ def _values(
     return value.ravel(), pair
 
 
-def _need(board: Board, j: int, g: int) -> tuple[float, float, float]:
-    option = board.option[j]
-    assert option is not None
-    return float(option.size), float(option.keep), board.shard_load(j, g)
+def _needs(board: Board, models: list[int]) -> tuple[Floats, Floats, Floats]:
+    """Return bytes, least KV bytes and, by load type and pressure, loads of shards; 0 for -1."""
+    none = np.zeros((board.instance.types, board.instance.pressures)).tolist()
+    options = [board.option[j] if j >= 0 else None for j in models]
+    return (
+        np.array([float(o.size) if o else 0.0 for o in options]),
+        np.array([float(o.keep) if o else 0.0 for o in options]),
+        np.array([o.loads if o else none for o in options]),
+    )
 
 
 def _partners(board: Board, g: int, goal: float) -> Ints:
@@ -325,7 +333,8 @@ def _splits(options: list[Option], now: Option | None) -> Iterator[Option]:
     assert now is not None
     near = [
         o for o in options
-        if o.degree != now.degree and o.shards <= 2 * now.shards + 1 and o.load <= now.load
+        if o.degree != now.degree and o.shards <= 2 * now.shards + 1
+        and all(map(le, chain(*o.loads), chain(*now.loads)))
     ]  # fmt: skip
     yield from sorted(near, key=lambda o: (o.shards, o.degree))[:4]
 

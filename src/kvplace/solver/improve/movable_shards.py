@@ -169,7 +169,7 @@ def _shards(board: Board, regions: Regions) -> _Shards:
     memory, kept = board.free.astype(np.int64), board.kept.astype(np.int64)
     np.add.at(memory, gpu, size)
     np.subtract.at(kept, gpu, keep)
-    base = board.load - np.bincount(gpu, load, minlength=instance.g)
+    base = board.load[0] - np.bincount(gpu, load, minlength=instance.g)
     alone = np.bincount(gpu, minlength=instance.g) == [len(held) for held in board.members]
     base[alone] = 0.0
     spare = np.ceil(board.spare).astype(np.int64)

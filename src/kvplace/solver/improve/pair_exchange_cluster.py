@@ -11,6 +11,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.cluster import Board, Change
+from kvplace.solver.assignment.pressure import pressures
 from kvplace.solver.improve.pair_exchange import subset_pairs
 
 __all__ = ["Wide"]
@@ -19,8 +20,6 @@ MOST = 6
 """Mobile shards of a GPU that are looked at in pairs; of those beyond, none are."""
 BATCH = 400_000
 """Exchanges looked at in one array operation."""
-SIZE = 0
-"""Position of the size in the totals of a subset; load and least KV follow."""
 
 
 class Wide:
@@ -35,23 +34,29 @@ class Wide:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._first, self._second = subset_pairs(MOST, 2)
-        self._totals = np.empty((board.instance.g, len(self._first), 3))
-        self._mobile: list[list[int]] = [[] for _ in range(board.instance.g)]
+        g, width = board.instance.g, len(self._first)
+        self._size, self._keep = np.empty((g, width)), np.empty((g, width))
+        self._loads = np.empty((board.instance.types, board.instance.pressures, g, width))
+        self._mobile: list[list[int]] = [[] for _ in range(g)]
         board.changed.clear()
-        for g in range(board.instance.g):
-            self._refresh(g)
+        for h in range(g):
+            self._refresh(h)
 
     def _refresh(self, g: int) -> None:
         board = self._board
         mobile = [j for j in board.members[g] if self._free(j)][:MOST]
         self._mobile[g] = mobile
-        own = np.full((MOST + 1, 3), (math.inf, 0.0, 0.0))
-        own[MOST] = 0.0
+        size, keep = np.full(MOST + 1, math.inf), np.zeros(MOST + 1)
+        size[MOST] = 0.0  # of the absent partner of a single shard
+        loads = np.zeros((*self._loads.shape[:2], MOST + 1))
         for at, j in enumerate(mobile):
             option = board.option[j]
             assert option is not None
-            own[at] = option.size, option.load, option.keep
-        self._totals[g] = own[self._first] + own[self._second]
+            size[at], keep[at], loads[:, :, at] = option.size, option.keep, option.loads
+        first, second = self._first, self._second
+        self._size[g] = size[first] + size[second]
+        self._keep[g] = keep[first] + keep[second]
+        self._loads[:, :, g] = loads[:, :, first] + loads[:, :, second]
 
     def _free(self, j: int) -> bool:
         board = self._board
@@ -74,7 +79,7 @@ class Wide:
             Exchanges yielded at most.
         """
         self._sync()
-        mine = np.flatnonzero(self._totals[g, :, SIZE] < math.inf)
+        mine = np.flatnonzero(self._size[g] < math.inf)
         width = len(self._first)
         step = max(1, BATCH // (len(mine) * width))
         values, places = [], []
@@ -120,7 +125,10 @@ class Wide:
         partners = np.flatnonzero(may)
         if not len(partners):
             return
-        own = np.array([[option.size, option.load, option.keep]], dtype=np.float64)
+        own = (
+            np.array([float(option.size)]), np.array([float(option.keep)]),
+            np.array(option.loads)[:, :, None],
+        )  # fmt: skip
         rows, subsets = [], []
         for g in copy:
             value = self._between(g, own, partners)[:, 0]
@@ -178,22 +186,28 @@ class Wide:
 
     def _values(self, g: int, mine: Ints, batch: Ints) -> Floats:
         """Return the larger pressure after each exchange: (partners, own subsets, theirs)."""
-        return self._between(g, self._totals[g, mine], batch)
+        own = self._size[g, mine], self._keep[g, mine], self._loads[:, :, g, mine]
+        return self._between(g, own, batch)
 
-    def _between(self, g: int, own: Floats, batch: Ints) -> Floats:
-        """Return the larger pressure where a GPU gives totals for subsets of others."""
-        board = self._board
-        theirs = self._totals[batch]
-        size, more, keep = (own[None, :, None, i] - theirs[:, None, :, i] for i in range(3))
+    def _between(self, g: int, own: tuple[Floats, Floats, Floats], batch: Ints) -> Floats:
+        """Return the larger pressure where a GPU gives size, KV and loads for subsets of others."""
+        board, kv = self._board, self._board.instance.kv
+        size_a, keep_a, loads_a = own
+        size = size_a[None, :, None] - self._size[batch][:, None, :]
+        keep = keep_a[None, :, None] - self._keep[batch][:, None, :]
+        type_g, type_h = board.instance.type_at(g), board.instance.columns.type_of[batch]
+        here, there = [], []
+        for at, load in enumerate(board.load):
+            given, taken = loads_a[:, at], self._loads[:, at]
+            here.append(load[g] - given[type_g][None, :, None] + taken[type_g, batch][:, None, :])
+            more = given[type_h][:, :, None] - taken[type_h, batch][:, None, :]
+            there.append(load[batch][:, None, None] + more)
         free_g, free_h = board.free[g] + size, board.free[batch][:, None, None] - size
-        with np.errstate(divide="ignore", invalid="ignore"):
-            here = np.maximum(board.load[g] - more, 0.0) / free_g
-            there = np.maximum(board.load[batch][:, None, None] + more, 0.0) / free_h
-        value: Floats = np.maximum(here, there)
-        bad = free_g < np.maximum(1.0, board.kept[g] - keep)
-        bad |= free_h < np.maximum(1.0, board.kept[batch][:, None, None] + keep)
-        value[bad | ~np.isfinite(value)] = math.inf
-        return value
+        kept_h = board.kept[batch][:, None, None] + keep
+        return np.maximum(
+            pressures(free_g, board.kept[g] - keep, here, kv),
+            pressures(free_h, kept_h, there, kv),
+        )
 
     def _subset(self, g: int, number: int) -> list[int]:
         held = self._mobile[g]

@@ -9,16 +9,17 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from kvplace.core.model import Split
+from kvplace.core.objective import Objective
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
-from kvplace.solver.instance.instance import Copies, Instance, Uneven
+from kvplace.solver.instance.instance import Copies, Instance, Loads, Uneven
 from kvplace.solver.instance.order import MANY, canonical
 from kvplace.solver.instance.penalties.tracker import Ground
 from kvplace.solver.instance.rule_penalties import blueprints
 
 if TYPE_CHECKING:
-    from kvplace.solver.array_types import Ints
+    from kvplace.solver.array_types import Floats, Ints
 
 __all__ = [
     "load_copies",
@@ -35,7 +36,8 @@ MOST_BYTES = 2**62
 
 def load_instance(problem: Problem) -> Instance:
     """Turn a problem into numbers."""
-    return _undivided(problem) if problem.plain else _divided(problem)
+    one_pressure = problem.goal is not Objective.PRESSURE
+    return _undivided(problem) if problem.plain and one_pressure else _divided(problem)
 
 
 def _order(problem: Problem) -> tuple[Sequence[int], Sequence[int]]:
@@ -81,7 +83,7 @@ def _taken(code: str, column: Sequence[float], order: Sequence[int]) -> "array[A
 
 
 def _divided(problem: Problem) -> Instance:
-    """Turn a problem with tensor parallel, copies or rules into numbers."""
+    """Turn a problem with tensor parallel, copies, rules or several pressures into numbers."""
     import numpy as np  # noqa: PLC0415 - most that serve such problems need it
 
     models, gpus = _order(problem)
@@ -96,7 +98,8 @@ def _divided(problem: Problem) -> Instance:
         array("q", [min(column[row], MOST_BYTES) for row in order.tolist()])
         for column in (table.weights_bytes, table.min_kv_bytes)
     )
-    loads = np.array(table.loads)[order] * problem.goal.memory_unit_bytes
+    types = [problem.gpu_types.index(problem.fleet.gpus[g].type) for g in gpus]
+    loads, kv_windows, time_windows = _loads(problem, order)
     masks, mask_of = _masks(problem, models, ids)
     allowed = [np.frombuffer(mask, np.bool_) for mask in masks]
     topology = cache(partial(_domains, problem, tuple(ids)))
@@ -107,17 +110,48 @@ def _divided(problem: Problem) -> Instance:
         array("i", np.array(table.copies, dtype=np.intc)[order].tobytes()),
         sizes,
         keeps,
-        array("d", loads.tobytes()),
+        array("d", np.ascontiguousarray(loads).tobytes()),
         array("q", [problem.fleet.gpus[g].usable_bytes for g in gpus]),
         array("q", models),
         array("q", gpus),
+        kv_windows=kv_windows,
+        time_windows=time_windows,
+        type_of=types if loads.shape[1] > 1 else (),
         domain_of=topology("link"),
         kind_of=_kinds(problem, gpus, topology("link")),
         masks=tuple(masks),
         mask_of=mask_of,
-        uneven=_uneven(problem, models),
+        uneven=_uneven(problem, models, kv_windows, time_windows),
         blueprints=tuple(blueprints(ground, models)),
     )
+
+
+def _loads(problem: Problem, order: "Ints") -> "tuple[Floats, tuple[int, ...], tuple[int, ...]]":
+    """Return (rows, load types, pressures) loads of all options, and the windows they are of."""
+    import numpy as np  # noqa: PLC0415 - they are arrays
+
+    if problem.goal is not Objective.PRESSURE:
+        one = np.array(problem.option_table.loads)[order] * problem.goal.memory_unit_bytes
+        return one.reshape(-1, 1, 1), (0,), ()
+    table = problem.pressures.table
+    types, windows = len(table.gpu_types), table.windows
+    kv = np.array(table.loads).reshape(-1, 1, windows)[order]
+    time = np.array(table.shares).reshape(-1, types, windows)[order]
+    kv_windows, time_windows = _undominated(kv), tuple(range(windows))
+    if not _uneven(problem, range(len(problem.models))):  # of their parts, shares say nothing
+        time_windows = _undominated(time)
+    kv = np.broadcast_to(kv[:, :, kv_windows], (len(order), types, len(kv_windows)))
+    return np.concatenate([kv, time[:, :, time_windows]], axis=2), kv_windows, time_windows
+
+
+def _undominated(loads: "Floats") -> tuple[int, ...]:
+    """Return the windows, the last axis, without those that another is never below."""
+    kept: list[int] = []
+    rows = loads.reshape(-1, loads.shape[-1])
+    for window in (-rows.sum(axis=0)).argsort(kind="stable").tolist():
+        if not any((rows[:, window] <= rows[:, other]).all() for other in kept):
+            kept.append(window)
+    return tuple(sorted(kept))
 
 
 def _domains(problem: Problem, ids: Sequence[str], key: str) -> list[int]:
@@ -155,13 +189,26 @@ def _masks(
     return masks, mask_of
 
 
-def _uneven(problem: Problem, models: Sequence[int]) -> dict[int, Uneven]:
+def _uneven(
+    problem: Problem, models: Sequence[int], kv: Sequence[int] = (0,), time: Sequence[int] = ()
+) -> dict[int, Uneven]:
     """Return how the demand of models is divided whose copies carry parts by capacity."""
     unit = problem.goal.memory_unit_bytes
+    timed = problem.goal is Objective.PRESSURE
+
+    def load(i: int) -> tuple[float, ...]:
+        loads = problem.pressures.window_loads if timed else [problem.loads]
+        return tuple(loads[window][i] * unit for window in kv)
+
+    def shares(i: int, degree: int, part: float) -> Loads:
+        found = (problem.pressures.shard(i, degree, part, t)[1] for t in problem.gpu_types)
+        return tuple(tuple(row[window] for window in time) for row in found)
+
     return {
         j: Uneven(
-            (problem.loads[i] * unit,),
+            load(i),
             {degree: problem.rank_part(i, degree) for degree in problem.models[i].tensor_parallel},
+            partial(shares, i) if timed else None,
         )
         for j, i in enumerate(models)
         if problem.models[i].replicas.split is not Split.EVEN and problem.models[i].replicas.max > 1

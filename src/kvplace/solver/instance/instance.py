@@ -7,8 +7,9 @@ pressure on a GPU: first those on its KV memory, where the pressure is load / fr
 on its time, where the load is the pressure. The pressure of a GPU is the largest.
 """
 
+import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from kvplace.solver.array_types import Floats, Ints
     from kvplace.solver.instance.columns import Columns
 
-__all__ = ["Copies", "Instance", "Option", "Uneven"]
+__all__ = ["Copies", "Instance", "Loads", "Option", "Uneven"]
 
 Loads = tuple[tuple[float, ...], ...]
 """Loads of a shard, by load type of the GPU and by pressure."""
@@ -68,10 +69,14 @@ class Uneven(NamedTuple):
         (pressures on KV memory,) of its whole demand on one undivided copy.
     part
         Part of a copy's load that each rank carries, by degree.
+    shares
+        Returns the loads on time of a shard, by load type and window, of a copy of some degree
+        that carries some part of the demand: they do not follow it in proportion.
     """
 
     load: tuple[float, ...]
     part: dict[int, float]
+    shares: Callable[[int, float], Loads] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +98,9 @@ class Instance:
         (g,) usable bytes per GPU, descending.
     model_index, gpu_index
         Position of each model in the problem, and of each GPU in the fleet.
-    kv, time
-        Number of pressures on KV memory and on time.
+    kv_windows, time_windows
+        Window of demand of each pressure on KV memory and on time. One that another window is
+        never below is left out.
     type_of
         (g,) load type per GPU: GPUs of one type carry the same load of a shard. Empty where
         there is one type.
@@ -121,8 +127,8 @@ class Instance:
     memory: "array[int]"
     model_index: "array[int]"
     gpu_index: "array[int]"
-    kv: int = 1
-    time: int = 0
+    kv_windows: tuple[int, ...] = (0,)
+    time_windows: tuple[int, ...] = ()
     type_of: Sequence[int] = ()
     domain_of: Sequence[int] = ()
     kind_of: Sequence[int] = ()
@@ -164,6 +170,16 @@ class Instance:
     def g(self) -> int:
         """Number of GPUs."""
         return len(self.memory)
+
+    @cached_property
+    def kv(self) -> int:
+        """Number of pressures on KV memory."""
+        return len(self.kv_windows)
+
+    @cached_property
+    def time(self) -> int:
+        """Number of pressures on time."""
+        return len(self.time_windows)
 
     @property
     def pressures(self) -> int:
@@ -234,11 +250,36 @@ class Instance:
             return [option.loads] * len(copies)
         uneven = self.uneven[j]
         least = [min([self.memory[g] for g in copy]) for copy in copies]
-        parts = [memory / sum(least) * uneven.part[option.degree] for memory in least]
-        return [
-            tuple((*(load * part for load in uneven.load), *row[self.kv :]) for row in option.loads)
-            for part in parts
-        ]
+        found = []
+        for part in [memory / sum(least) for memory in least]:
+            of_rank = part * uneven.part[option.degree]
+            kv = tuple([load * of_rank for load in uneven.load])
+            shares = ((),) if uneven.shares is None else uneven.shares(option.degree, part)
+            found.append(tuple([(*kv, *times) for times in shares]))
+        return found
+
+    def need(self, option: Option, target: float) -> float:
+        """Return what a shard takes at a target of the largest GPU, in its bytes.
+
+        At a target K a GPU holds shards while their ``size + load / K`` are at most its memory,
+        for every pressure on memory, and their loads at most K, for every pressure on time. What
+        a shard takes is the largest part of either, on the GPU type where that is least.
+        """
+        if not 0 < target < math.inf:
+            return float(option.size)
+        kv = option.size + max(option.loads[0][: self.kv]) / target
+        if not self.time:
+            return kv
+        time = min([max(row[self.kv :]) for row in option.loads])
+        return max(kv, time / target * self.memory[0])
+
+    def takes(self, size: int, loads: Sequence[float], target: float, g: int) -> list[float]:
+        """Return what a shard takes of a GPU at a target by each pressure, in bytes of that GPU."""
+        if not self.time:
+            return [size + load / target for load in loads]
+        unit = self.memory[g] / target
+        kv = [size + load / target for load in loads[: self.kv]]
+        return kv + [load * unit for load in loads[self.kv :]]
 
     def option_of(self, j: int, copies: Copies) -> Option:
         """Return the option that some copies of a model are."""

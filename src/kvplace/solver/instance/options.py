@@ -14,6 +14,9 @@ from kvplace.solver.instance.instance import Instance, Option
 
 __all__ = ["Chooser"]
 
+SCARCE = 4.0
+"""Power of the share of the fleet that a pressure takes, by which it counts among several."""
+
 SHARES = (1.0, 0.75, 0.5, 0.35)
 """Parts of the largest GPU that one shard may take, tried in turn."""
 
@@ -29,23 +32,39 @@ class Chooser:
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
-        rows = instance.columns.rows
+        columns, rows = instance.columns, instance.columns.rows
         self._size = rows.padded(rows.size)
-        self._load = rows.padded(rows.load, 0.0)
+        self._load = rows.padded(columns.loads[:, 0, : instance.kv].max(axis=1), 0.0)
         self._sure = rows.padded(rows.sure, 0.0)
         self._shards = rows.padded(rows.shards)
         self._least = rows.padded(rows.least)
-        columns = instance.columns
+        self._time = rows.padded(_least_time(instance), 0.0) if instance.time else None
         largest = [float(columns.memory[mask].max(initial=0)) for mask in columns.masks]
-        self.largest: Floats = np.array(largest)[instance.columns.mask_of]
+        self.largest: Floats = np.array(largest)[columns.mask_of]
 
     def room(self, target: float) -> tuple[Floats, Floats, Bools]:
-        """Return per option the room of a shard and of all shards at a target, and which fit."""
+        """Return per option the room of a shard and of all shards at a target, and which fit.
+
+        Under several pressures the room of a shard is what it takes of the scarcest, and that of
+        all shards what they take of each as far as it is scarce; both in bytes of the largest GPU.
+        """
+        finite = target < math.inf
         with np.errstate(invalid="ignore"):
-            each: Floats = self._size + (self._load / target if target < math.inf else 0.0)
+            each: Floats = self._size + (self._load / target if finite else 0.0)
             fit = (each < self.largest[:, None]) & (self._least <= self.largest[:, None])
-            whole = np.where(fit, each * self._shards, math.inf)
-        return each, whole, fit
+            if self._time is None or not finite:
+                return each, np.where(fit, each * self._shards, math.inf), fit
+            fit &= self._time <= target
+            time = self._time / target * self.instance.memory[0]
+            kv_all, time_all = each * self._shards, time * self._shards
+            scarce = [_taken(kv_all, fit), _taken(time_all, fit)]
+            scarce[0] /= float(sum(self.instance.memory))
+            scarce[1] /= float(self.instance.memory[0]) * self.instance.g
+            kv_part, time_part = np.power(scarce, SCARCE) / max(
+                np.power(scarce, SCARCE).sum(), 1e-300
+            )
+            whole = np.where(fit, kv_all * kv_part + time_all * time_part, math.inf)
+        return np.maximum(each, time), whole, fit
 
     @property
     def sure_options(self) -> tuple[Floats, Floats, Floats]:
@@ -68,3 +87,22 @@ class Chooser:
         whole = np.where(fit, whole, np.where(np.isfinite(each), each * 1e12, math.inf))
         chosen: Ints = whole.argmin(axis=1)
         return [row[at] for row, at in zip(self.instance.options, chosen.tolist(), strict=True)]
+
+
+def _least_time(instance: Instance) -> Floats:
+    """Return (rows,) the largest load on time of a shard, on the GPU type where that is least."""
+    columns = instance.columns
+    time = columns.loads[:, :, instance.kv :].max(axis=2)
+    if time.shape[1] == 1:
+        return np.asarray(time[:, 0])
+    found = [
+        np.bincount(columns.type_of[mask], minlength=time.shape[1]) > 0 for mask in columns.masks
+    ]
+    may = np.repeat(np.array(found)[columns.mask_of], np.diff(columns.rows.starts), axis=0)
+    return np.asarray(np.where(may, time, math.inf).min(axis=1))
+
+
+def _taken(whole: Floats, fit: Bools) -> float:
+    """Return what all models take at least."""
+    least = np.where(fit, whole, math.inf).min(axis=1)
+    return float(least[np.isfinite(least)].sum())

@@ -7,6 +7,7 @@ pushes out have been the least trouble to place so far.
 
 import math
 import random
+from operator import add, sub
 
 import numpy as np
 
@@ -101,7 +102,8 @@ class Packer:
         """Take off what keeps GPUs above a target; return the models that lack copies."""
         for g in np.flatnonzero(board.kvpr > target).tolist():
             while board.kvpr[g] > target and board.members[g]:
-                j = max(board.members[g], key=lambda j: (board.shard_load(j, g), j))
+                at = board.binding(g)
+                j = max(board.members[g], key=lambda j: (board.shard_loads(j, g)[at], j))
                 options = [option for _, option in feasible[j]]
                 rest = tuple(copy for copy in board.where[j] if g not in copy)
                 board.apply([(j, board.option[j], rest if board.option[j] in options else ())])
@@ -127,9 +129,8 @@ class Packer:
 
     def _eject_for(self, board: Board, j: int, option: Option, target: float) -> set[int]:
         """Make room for one copy of a model and place it; return the models pushed out."""
-        need = option.size + option.load / target
         held = {g for copy in board.where[j] for g in copy}
-        allowed = self._instance.columns.allowed[j]
+        instance, allowed = self._instance, self._instance.columns.allowed[j]
         # GPUs of one size that hold the same models are many, as with all ranks of a copy.
         known: dict[object, tuple[float, tuple[int, ...]] | None] = {}
         choices = []
@@ -138,8 +139,10 @@ class Packer:
             for g in domain:
                 if g in held or not allowed[g]:
                     continue
-                alike = (self._memory[g], *board.members[g])
+                alike = (self._memory[g], instance.type_at(g), *board.members[g])
                 if alike not in known:
+                    loads = option.loads[instance.type_at(g)]
+                    need = instance.takes(option.size, loads, target, g)
                     known[alike] = self._cheapest(board, g, need, target)
                 found = known[alike]
                 if found is not None:
@@ -164,30 +167,32 @@ class Packer:
         return [[g for g in instance.columns.domains[d].tolist() if g < instance.g] for d in found]
 
     def _cheapest(
-        self, board: Board, g: int, need: float, target: float
+        self, board: Board, g: int, need: list[float], target: float
     ) -> tuple[float, tuple[int, ...]] | None:
         """Return the trouble of the models to push out of a GPU for some room, and them.
 
         None where even all of them are not enough.
         """
-        room = float(board.free[g] - board.load[g] / target) - need
-        if room > 0:
+        room = list(map(sub, board.room(g, target), need))
+        if min(room) > 0:
             return 0.0, ()
+        short = room.index(min(room))
         held = []
         for j in board.members[g]:
             option = board.option[j]
             assert option is not None
-            held.append((self._trouble[j], option.size + board.shard_load(j, g) / target, j))
-        enough = [(trouble, j) for trouble, size, j in held if room + size > 0]
+            size = self._instance.takes(option.size, board.shard_loads(j, g), target, g)
+            held.append((self._trouble[j], size, j))
+        enough = [(trouble, j) for trouble, size, j in held if min(map(add, room, size)) > 0]
         best = min(enough, default=None)
         out: list[int] = []
         total = 0.0
         for trouble, size, j in sorted(
-            held, key=lambda entry: (entry[0] / max(entry[1], 1.0), entry[2])
+            held, key=lambda entry: (entry[0] / max(entry[1][short], 1.0), entry[2])
         ):
             out.append(j)
-            room, total = room + size, total + trouble
-            if room > 0:
+            room, total = list(map(add, room, size)), total + trouble
+            if min(room) > 0:
                 one = best is not None and best[0] <= total
                 return (best[0], (best[1],)) if one and best else (total, tuple(out))
         return None

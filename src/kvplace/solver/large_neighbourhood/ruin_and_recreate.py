@@ -92,7 +92,9 @@ def _round(board: Board, chance: random.Random) -> bool:
     tight = chance.random() < 0.5 and hot < math.inf
     goal = hot * (1 - 0.1 * chance.random()) if tight else math.inf
     noise = {j: chance.uniform(0.7, 1.3) for j in models}
-    for j in sorted(models, key=lambda j: (j != first, -_room(options[j], hot) * noise[j], j)):
+    for j in sorted(
+        models, key=lambda j: (j != first, -board.instance.need(options[j], hot) * noise[j], j)
+    ):
         if place_model(board, j, options[j], goal, tight=tight) or (
             tight and place_model(board, j, options[j])
         ):
@@ -117,10 +119,6 @@ def _lower(now: Floats, then: Floats) -> bool:
     with np.errstate(invalid="ignore"):
         apart = np.flatnonzero(~np.isclose(now, then, rtol=1e-9, atol=0))
     return bool(len(apart) and now[apart[0]] < then[apart[0]])
-
-
-def _room(option: Option, target: float) -> float:
-    return option.size + (option.load / target if 0 < target < math.inf else 0.0)
 
 
 def _centre(board: Board, chance: random.Random) -> int:
@@ -161,7 +159,8 @@ def _promoted(
     members = board.members[centre]
     if board.missing or not members or chance.random() < PLAIN:
         return None
-    loads = [board.shard_load(j, centre) for j in members]
+    at = board.binding(centre)
+    loads = [board.shard_loads(j, centre)[at] for j in members]
     if not any(loads):
         return None
     (j,) = chance.choices(members, loads)
