@@ -99,9 +99,9 @@ def solve(
     """
     if solver not in SOLVERS:
         raise InputError(f"{solver!r} is no solver; choose one of {', '.join(SOLVERS)}")
-    problem = _planned(problem.with_objective(objective))
+    problem = problem.with_objective(objective)
     watch = watch or Watch(time_limit)
-    if not problem.plain:
+    if _several(problem):
         return _solve_general(problem, gap, seed, solver, start, iterations, watch)
     if solver == "auto" and _at_scale(problem):
         return _solve_at_scale(problem, start, gap, seed, iterations, watch)
@@ -131,14 +131,9 @@ def solve(
     return _finish(problem, found, bound, solver, seed, steps, watch, gap=gap, limited=limited)
 
 
-def _planned(problem: Problem) -> Problem:
-    """Return a problem, which must be of one pressure per GPU."""
-    if problem.goal is Objective.PRESSURE:
-        raise InputError(
-            "the objective pressure can be evaluated and checked, and not yet be planned for; "
-            "choose occupancy"
-        )
-    return problem
+def _several(problem: Problem) -> bool:
+    """Whether shards are split, copied, under rules, or press on more than one thing."""
+    return not problem.plain or problem.goal is Objective.PRESSURE
 
 
 def refine(
@@ -185,9 +180,9 @@ def refine(
     """
     if not 0 <= memory_margin < 1 or not 0 <= tolerance < 1:
         raise InputError("the memory margin and the tolerance must be at least 0 and below 1")
-    problem = _planned(problem.with_objective(objective))
+    problem = problem.with_objective(objective)
     watch = watch or Watch(time_limit)
-    if not problem.plain:
+    if _several(problem):
         return _refine_general(problem, placement, iterations, tolerance, memory_margin, watch)
     placement = _repaired(problem, placement, watch)
     if _at_scale(problem):

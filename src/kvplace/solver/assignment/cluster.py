@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from kvplace.solver.array_types import Floats
-from kvplace.solver.assignment.pressure import pressure
 from kvplace.solver.instance.instance import Copies, Instance, Loads, Option
+from kvplace.solver.instance.pressure import pressure
 from kvplace.solver.instance.rule_penalties import Costs
 
 __all__ = ["Board", "Change"]

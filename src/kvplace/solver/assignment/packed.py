@@ -11,11 +11,31 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.instance.columns import Columns
+from kvplace.solver.instance.pressure import pressures
 
-__all__ = ["Packing", "pack_rows"]
+__all__ = ["Items", "Packing", "pack_items", "pack_rows"]
 
 SLACK = 4
 """Free slots of a row besides half as many as it holds."""
+
+
+class Items(NamedTuple):
+    """What is packed, each thing on one GPU.
+
+    Parameters
+    ----------
+    size, keep
+        (n,) bytes resident, and bytes of KV that must be left.
+    table
+        (n, load types, pressures) loads.
+    kv
+        Number of pressures on KV memory; those on time follow.
+    """
+
+    size: Ints
+    keep: Ints
+    table: Floats
+    kv: int
 
 
 class Packing(NamedTuple):
@@ -26,15 +46,17 @@ class Packing(NamedTuple):
     start, models
         (g + 1,) first slot of each row, and (g,) models in it.
     item, size, keep, load
-        (slots,) model, its bytes, its least KV bytes and its load.
-    memory, free, kept, loads
-        (g,) usable and free bytes, least KV bytes and load of each GPU.
-    base
-        (g,) load on each GPU of what is not in the rows and stays where it is.
+        (slots,) model, its bytes, its least KV bytes and its first load on KV memory.
+    memory, free, kept
+        (g,) usable and free bytes, and least KV bytes of each GPU.
+    loads, base
+        (g, pressures) loads on each GPU, and of what is not in the rows and stays where it is.
     group
         (n,) of each model; two of one group never share a GPU.
     spare
         (g,) bytes that a change which takes memory of a GPU must leave free there.
+    type_of, table, kv
+        (g,) load type of each GPU; the loads of each model, and how many are on KV memory.
     """
 
     start: Ints
@@ -50,13 +72,15 @@ class Packing(NamedTuple):
     base: Floats
     group: Ints
     spare: Ints
+    type_of: Ints
+    table: Floats
+    kv: int
 
-    def kvpr(self) -> Floats:
-        """Return the KVPR per GPU; ``inf`` where the memory is exceeded."""
-        short = self.free < np.maximum(1, self.kept)
-        kvpr: Floats = np.where(short, np.inf, self.loads / np.where(short, 1, self.free))
-        kvpr[(self.models == 0) & (self.base == 0)] = 0.0
-        return kvpr
+    def pressure(self) -> Floats:
+        """Return the pressure per GPU; ``inf`` where the memory is exceeded."""
+        found = pressures(self.free, self.kept, self.loads.T, self.kv)
+        found[(self.models == 0) & (self.base == 0).all(axis=1)] = 0.0
+        return found
 
     def gpu_of(self, n: int) -> Ints:
         """Return the GPU of each of the n models."""
@@ -68,8 +92,26 @@ class Packing(NamedTuple):
         return gpu_of
 
 
-def pack_rows(
-    numbers: Columns,
+def pack_rows(columns: Columns, gpu_of: Ints, spare: Ints | None = None) -> Packing:
+    """Return the packing of an assignment of undivided models.
+
+    Parameters
+    ----------
+    columns
+        The problem.
+    gpu_of
+        (n,) GPU per model.
+    spare
+        (g,) as in `Packing`; None for nothing.
+    """
+    items = Items(columns.size, columns.keep, columns.loads, columns.kv)
+    return pack_items(items, columns.memory, columns.type_of, gpu_of, spare=spare)
+
+
+def pack_items(
+    items: Items,
+    memory: Ints,
+    type_of: Ints,
     gpu_of: Ints,
     base: Floats | None = None,
     kept: Ints | None = None,
@@ -80,19 +122,21 @@ def pack_rows(
 
     Parameters
     ----------
-    numbers
-        The models, and the memory that is left to them.
+    items
+        What is packed.
+    memory, type_of
+        (g,) bytes that they share with nothing else, and load type of each GPU.
     gpu_of
-        (n,) GPU per model.
+        (n,) GPU of each.
     base, kept
-        (g,) load and least KV bytes of what else is on each GPU; None for nothing.
+        Loads and least KV bytes of what else is on each GPU; None for nothing.
     group
         (n,) as in `Packing`; None where all may share a GPU.
     spare
         (g,) as in `Packing`; None for nothing.
     """
-    g = numbers.g
-    base = np.zeros(g) if base is None else base
+    g, width = len(memory), items.table.shape[2]
+    base = np.zeros((g, width)) if base is None else base
     least = np.zeros(g, dtype=np.int64) if kept is None else kept
     count = np.bincount(gpu_of, minlength=g)
     start = np.concatenate([[0], np.cumsum(count + count // 2 + SLACK)])
@@ -106,20 +150,29 @@ def pack_rows(
         return row
 
     # Sums along the rows, in their order: bytes exact, loads as a kernel would sum them.
-    held = np.concatenate([[0], np.cumsum(numbers.size[order])])
-    keeps = np.concatenate([[0], np.cumsum(numbers.keep[order])])
+    held = np.concatenate([[0], np.cumsum(items.size[order])])
+    keeps = np.concatenate([[0], np.cumsum(items.keep[order])])
+    loads = np.empty((g, width))
+    for at in range(width):
+        one = items.table[:, 0, at]
+        if items.table.shape[1] > 1:
+            one = items.table[np.arange(len(gpu_of)), type_of[gpu_of], at]
+        loads[:, at] = base[:, at] + np.bincount(gpu_of, weights=one, minlength=g)
     return Packing(
         start=start,
         models=count,
-        item=filled(np.arange(numbers.n)),
-        size=filled(numbers.size),
-        keep=filled(numbers.keep),
-        load=filled(numbers.load),
-        memory=numbers.memory,
-        free=numbers.memory - (held[first + count] - held[first]),
+        item=filled(np.arange(len(gpu_of))),
+        size=filled(items.size),
+        keep=filled(items.keep),
+        load=filled(np.ascontiguousarray(items.table[:, 0, 0])),
+        memory=memory,
+        free=memory - (held[first + count] - held[first]),
         kept=least + keeps[first + count] - keeps[first],
-        loads=base + np.bincount(gpu_of, weights=numbers.load, minlength=g),
+        loads=loads,
         base=base,
-        group=np.arange(numbers.n) if group is None else group,
+        group=np.arange(len(gpu_of)) if group is None else group,
         spare=np.zeros(g, dtype=np.int64) if spare is None else spare,
+        type_of=type_of,
+        table=items.table,
+        kv=items.kv,
     )

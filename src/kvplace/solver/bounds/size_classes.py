@@ -252,7 +252,7 @@ def packing_bound(columns: Columns, packing: Packing, low: float, watch: Watch) 
     left = watch.left
     return program.rise(
         low,
-        float(packing.kvpr().max()),
+        float(packing.pressure().max()),
         lambda target: (
             (kind, packing.size[row] + packing.load[row] / target) for kind, row in rows
         ),

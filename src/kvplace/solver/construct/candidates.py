@@ -7,8 +7,8 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.cluster import Board, Change
-from kvplace.solver.assignment.pressure import pressures
 from kvplace.solver.instance.instance import Option
+from kvplace.solver.instance.pressure import pressures
 
 __all__ = ["place_model", "seats"]
 

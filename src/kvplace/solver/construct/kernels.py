@@ -15,8 +15,10 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.instance.columns import Columns
 from kvplace.solver.kernels import kernel
 
-__all__ = ["bisect_first_fit", "most_room_first"]
+__all__ = ["bisect_first_fit", "least_pressure_first", "most_room_first"]
 
+SCANNED = 100_000_000
+"""Models times GPUs up to which every GPU is looked at for every model."""
 HALVINGS = 10
 """Steps of the bisection: to a thousandth of the interval."""
 
@@ -46,6 +48,42 @@ def most_room_first(numbers: Columns, level: float) -> Packing | None:
     return pack_rows(numbers, gpu_of) if placed == numbers.n else None
 
 
+def least_pressure_first(columns: Columns, level: float) -> list[Packing]:
+    """Give each model, the largest first, to the GPU that is then fullest by none of its pressures.
+
+    At a level K a GPU is full by a pressure on memory where its ``sum(s + l / K)`` is its memory,
+    and by one on time where its loads are K. Models are sorted by the largest part of a GPU that
+    they take, and by the sum over all pressures.
+
+    Parameters
+    ----------
+    columns
+        The problem, under any number of pressures.
+    level
+        Pressure above 0.
+
+    Returns
+    -------
+    list of Packing
+        One for each order in which every model found memory.
+    """
+    largest = float(columns.memory[0])
+    part = columns.loads.min(axis=1) / level
+    part[:, : columns.kv] = (part[:, : columns.kv] + columns.size[:, None]) / largest
+    found = []
+    for keys in (part.max(axis=1), part.sum(axis=1)):
+        gpu_of = np.empty(columns.n, dtype=np.int64)
+        order = np.argsort(-keys, kind="stable")
+        place = _least_full if columns.n * columns.g <= SCANNED else _emptiest
+        placed = place(
+            order, columns.size, columns.keep, columns.loads, columns.kv, level, columns.type_of,
+            columns.memory, columns.memory.copy(), np.zeros_like(columns.memory), gpu_of,
+        )  # fmt: skip
+        if placed == columns.n:
+            found.append(pack_rows(columns, gpu_of))
+    return found
+
+
 def bisect_first_fit(numbers: Columns, lower: float, watch: Watch) -> Packing | None:
     """Return the best packing that first fit decreasing finds by bisection of the target.
 
@@ -68,13 +106,13 @@ def bisect_first_fit(numbers: Columns, lower: float, watch: Watch) -> Packing | 
         low, step = target, 1 + (step - 1) * 2
     if best is None:
         return None
-    high = float(best.kvpr().max())
+    high = float(best.pressure().max())
     for _ in range(HALVINGS):
         if high <= low * (1 + 1e-4) or watch.stop:
             break
         target = (low + high) / 2
         found = _first_fit_at(numbers, target)
-        value = math.inf if found is None else float(found.kvpr().max())
+        value = math.inf if found is None else float(found.pressure().max())
         if found is not None and value < high:
             best, high = found, value
         else:
@@ -186,3 +224,107 @@ def _first_fit(
             tree[node] = largest
             node //= 2
     return len(order)
+
+
+@kernel
+def _least_full(
+    order: Ints,
+    size: Ints,
+    keep: Ints,
+    table: Floats,
+    kv: int,
+    level: float,
+    type_of: Ints,
+    memory: Ints,
+    free: Ints,
+    kept: Ints,
+    gpu_of: Ints,
+) -> int:
+    """Place along `order` where the fullest pressure is least; return how many were placed."""
+    g, width = len(memory), table.shape[2]
+    full = np.zeros((g, width))
+    for at in range(len(order)):
+        j = order[at]
+        best, arg = np.inf, -1
+        for h in range(g):
+            if free[h] - size[j] < max(1, kept[h] + keep[j]):
+                continue
+            value = 0.0
+            for d in range(width):
+                more = table[j, type_of[h], d] / level
+                if d < kv:
+                    more = (more + size[j]) / memory[h]
+                value = max(value, full[h, d] + more)
+                if value >= best:
+                    break
+            if value < best:
+                best, arg = value, h
+        if arg < 0:
+            return at
+        _fill(j, arg, size, keep, table, kv, level, type_of, memory, free, kept, full)
+        gpu_of[j] = arg
+    return len(order)
+
+
+@kernel
+def _emptiest(
+    order: Ints,
+    size: Ints,
+    keep: Ints,
+    table: Floats,
+    kv: int,
+    level: float,
+    type_of: Ints,
+    memory: Ints,
+    free: Ints,
+    kept: Ints,
+    gpu_of: Ints,
+) -> int:
+    """Place along `order` on the GPU that is least full before; return how many were placed.
+
+    `gpus` is a heap of all GPUs, the least full on top.
+    """
+    g, width = len(memory), table.shape[2]
+    full, most = np.zeros((g, width)), np.zeros(g)
+    gpus = np.arange(g)
+    for at in range(len(order)):
+        j, top = order[at], gpus[0]
+        if free[top] - size[j] < max(1, kept[top] + keep[j]):
+            return at
+        _fill(j, top, size, keep, table, kv, level, type_of, memory, free, kept, full)
+        gpu_of[j] = top
+        most[top] = full[top].max()
+        here = 0
+        while 2 * here + 1 < g:
+            child = 2 * here + 1
+            if child + 1 < g and most[gpus[child + 1]] < most[gpus[child]]:
+                child += 1
+            if most[gpus[child]] >= most[top]:
+                break
+            gpus[here] = gpus[child]
+            here = child
+        gpus[here] = top
+    return len(order)
+
+
+@kernel
+def _fill(
+    j: int,
+    g: int,
+    size: Ints,
+    keep: Ints,
+    table: Floats,
+    kv: int,
+    level: float,
+    type_of: Ints,
+    memory: Ints,
+    free: Ints,
+    kept: Ints,
+    full: Floats,
+) -> None:
+    """Put a model on a GPU."""
+    free[g] -= size[j]
+    kept[g] += keep[j]
+    for d in range(full.shape[1]):
+        more = table[j, type_of[g], d] / level
+        full[g, d] += (more + size[j]) / memory[g] if d < kv else more

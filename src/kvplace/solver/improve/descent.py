@@ -13,11 +13,11 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.cluster import Board, Change
-from kvplace.solver.assignment.pressure import pressures
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.improve.pair_exchange_cluster import Wide
 from kvplace.solver.instance.instance import Copies, Option
+from kvplace.solver.instance.pressure import pressures
 
 __all__ = ["COPY_GAIN", "drop_copies", "level", "relieve", "settle", "try_changes"]
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.assignment.cluster import Board, Change
-from kvplace.solver.assignment.packed import pack_rows
+from kvplace.solver.assignment.packed import Items, pack_items
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.parallel_pairs import GAIN, Improver
+from kvplace.solver.instance.columns import Columns
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.kernels import Crew
 
@@ -72,26 +73,31 @@ class _Shards:
 
     Parameters
     ----------
-    model, copy, gpu
-        (m,) whose they are, which copy, and where; `gpu` changes.
-    size, keep, load
-        (m,) of each.
-    memory, kept, base
-        (g,) bytes that they share with nobody else, and least KV bytes and load of the others.
-    spare
-        (g,) bytes to be left free, as in `Packing`.
+    model, copy, row, gpu
+        (m,) whose they are, which copy, the row of the option, and where; `gpu` changes.
+    columns
+        Of the instance, with what each row takes.
+    memory, kept, spare
+        (g,) bytes that they share with nobody else, least KV bytes of the others, and bytes to be
+        left free, as in `Packing`.
+    base
+        (g, pressures) loads of the others.
     """
 
     model: Ints
     copy: Ints
+    row: Ints
     gpu: Ints
-    size: Ints
-    keep: Ints
-    load: Floats
+    columns: Columns
     memory: Ints
     kept: Ints
-    base: Floats
     spare: Ints
+    base: Floats
+
+    def loads(self, which: Ints) -> Floats:
+        """Return (shards, pressures) the loads of some on the GPUs where they are."""
+        found: Floats = self.columns.loads[self.row[which], self.columns.type_of[self.gpu[which]]]
+        return found
 
 
 def improve_mobile(
@@ -155,26 +161,25 @@ def improve_mobile(
 
 def _shards(board: Board, regions: Regions) -> _Shards:
     """Return the mobile shards of a board."""
-    instance = board.instance
+    instance, columns = board.instance, board.instance.columns
     rows = []
     for j in np.flatnonzero(regions.bound).tolist():
         option = board.option[j]
         if option is None or option.degree > 1 or (instance.is_uneven(j) and option.copies > 1):
             continue
-        need = (option.size, option.keep, option.load)
-        rows += [(j, at, g, *need) for at, (g,) in enumerate(board.where[j])]
-    table = np.array(rows, dtype=np.float64).reshape(len(rows), 6)
-    model, copy, gpu, size, keep = table[:, :5].astype(np.int64).T
-    load = table[:, 5].copy()
+        rows += [(j, at, option.row, g) for at, (g,) in enumerate(board.where[j])]
+    model, copy, row, gpu = np.array(rows, dtype=np.int64).reshape(len(rows), 4).T.copy()
     memory, kept = board.free.astype(np.int64), board.kept.astype(np.int64)
-    np.add.at(memory, gpu, size)
-    np.subtract.at(kept, gpu, keep)
-    base = board.load[0] - np.bincount(gpu, load, minlength=instance.g)
+    np.add.at(memory, gpu, columns.size[row])
+    np.subtract.at(kept, gpu, columns.keep[row])
+    base: Floats = board.load.T.copy()
+    spare = np.ceil(board.spare).astype(np.int64)
+    shards = _Shards(model, copy, row, gpu, columns, memory, kept, spare, base)
+    np.subtract.at(base, gpu, shards.loads(np.arange(len(rows))))
     alone = np.bincount(gpu, minlength=instance.g) == [len(held) for held in board.members]
     base[alone] = 0.0
-    spare = np.ceil(board.spare).astype(np.int64)
-    base = np.maximum(base, 0.0)
-    return _Shards(model, copy, gpu.copy(), size, keep, load, memory, kept, base, spare)
+    np.maximum(base, 0.0, out=base)
+    return shards
 
 
 def _improve(
@@ -190,28 +195,26 @@ def _improve(
     gain: float,
 ) -> int:
     """Exchange some shards, between some GPUs, all others staying where they are."""
-    g = len(shards.memory)
-    fixed = ~mobile
-    memory, kept = shards.memory.copy(), shards.kept.copy()
-    np.subtract.at(memory, shards.gpu[fixed], shards.size[fixed])
-    np.add.at(kept, shards.gpu[fixed], shards.keep[fixed])
-    base = shards.base + np.bincount(shards.gpu[fixed], shards.load[fixed], minlength=g)
+    g, columns = len(shards.memory), shards.columns
     at = np.arange(g) if gpus is None else np.flatnonzero(gpus)
-    position = np.zeros(g, dtype=np.int64)
-    position[at] = np.arange(len(at))
-    which = np.flatnonzero(mobile)
+    which, fixed = np.flatnonzero(mobile), np.flatnonzero(~mobile)
     if len(at) < 2 or not len(which):
         return 0
-    numbers = Instance.undivided(
-        shards.size[which], shards.keep[which], shards.load[which], memory[at], which, at
-    ).columns
-    packing = pack_rows(
-        numbers, position[shards.gpu[which]], base[at], kept[at], shards.model[which],
-        shards.spare[at],
+    memory, kept, base = shards.memory.copy(), shards.kept.copy(), shards.base.copy()
+    np.subtract.at(memory, shards.gpu[fixed], columns.size[shards.row[fixed]])
+    np.add.at(kept, shards.gpu[fixed], columns.keep[shards.row[fixed]])
+    np.add.at(base, shards.gpu[fixed], shards.loads(fixed))
+    position = np.zeros(g, dtype=np.int64)
+    position[at] = np.arange(len(at))
+    rows = shards.row[which]
+    items = Items(columns.size[rows], columns.keep[rows], columns.loads[rows], columns.kv)
+    packing = pack_items(
+        items, memory[at], columns.type_of[at], position[shards.gpu[which]],
+        base[at], kept[at], shards.model[which], shards.spare[at],
     )  # fmt: skip
     improver = Improver(packing, bound, seed, crew, watch, limit=limit, gain=gain)
     improver.relieve(bound, effort, effort)
-    shards.gpu[which] = at[packing.gpu_of(numbers.n)]
+    shards.gpu[which] = at[packing.gpu_of(len(which))]
     return improver.exchanges
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.cluster import Board, Change
-from kvplace.solver.assignment.pressure import pressures
 from kvplace.solver.improve.pair_exchange import subset_pairs
+from kvplace.solver.instance.pressure import pressures
 
 __all__ = ["Wide"]
 

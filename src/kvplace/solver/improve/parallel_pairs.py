@@ -12,6 +12,8 @@ from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.parallel_pairs_kernel import exchange_pairs, relieve
+from kvplace.solver.improve.parallel_pairs_several import exchange_pairs_several, relieve_several
+from kvplace.solver.instance.pressure import pressures
 from kvplace.solver.kernels import Crew
 
 __all__ = ["WIDE", "Improver"]
@@ -77,6 +79,9 @@ class Improver:
     ) -> None:
         self._limit, self._gain = limit, gain
         self._packing = packing
+        several = packing.loads.shape[1] > 1
+        self._pairs = exchange_pairs_several if several else exchange_pairs
+        self._hottest = relieve_several if several else relieve
         self._level = level
         self._crew = crew
         self._watch = watch
@@ -101,11 +106,11 @@ class Improver:
             pairs = self._left(half)
             if self._watch.stop or pairs < 1:
                 break
-            order = np.argsort(-self._packing.kvpr(), kind="stable")
+            order = np.argsort(-self._packing.pressure(), kind="stable")
             hot, cold = order[:half], order[::-1][:half].copy()
             # mypy cannot tell the types of a lambda's defaults.
             done = self._crew.share(
-                lambda first, end, hot=hot, cold=cold, turn=turn: exchange_pairs(  # type: ignore[misc]
+                lambda first, end, hot=hot, cold=cold, turn=turn: self._pairs(  # type: ignore[misc]
                     self._packing, hot, cold, NARROW, turn, self._gain, first, end
                 ),
                 pairs,
@@ -128,7 +133,7 @@ class Improver:
             lower worst GPU.
         """
         g = len(self._packing.models)
-        kvpr = self._packing.kvpr()
+        kvpr = self._packing.pressure()
         # A model alone on the largest GPU is as cool as it gets.
         memory = self._packing.memory
         done_with = (self._packing.models <= 1) & (memory == memory.max())
@@ -137,7 +142,7 @@ class Improver:
         while spent < effort * g and spent - gained < patience * g:
             if self._watch.stop or self.limited:
                 break
-            kvpr = self._packing.kvpr()
+            kvpr = self._packing.pressure()
             open_ = np.where(self._failed < STUCK, kvpr, -1.0)
             now = float(open_.max())
             if now <= self._level * (1 + CLOSE) or float(kvpr.max()) <= goal:
@@ -149,7 +154,7 @@ class Improver:
             turn += 1
 
     def _worst(self) -> float:
-        return float(self._packing.kvpr().max())
+        return float(self._packing.pressure().max())
 
     def _round(self, open_: Floats, kvpr: Floats, target: float, turn: int) -> int:
         """Relieve the GPUs above a target once; return the pairs that could be looked at."""
@@ -172,12 +177,13 @@ class Improver:
         packing = self._packing
         before = kvpr[hot]
         self.exchanges += self._crew.share(
-            lambda first, end: relieve(
+            lambda first, end: self._hottest(
                 packing, hot, pool, tries, target, WIDE, turn, self._gain, first, end
             ),
             len(hot),
             WORTH_A_THREAD,
         )
-        same = packing.loads[hot] >= before * packing.free[hot] * (1 - CLOSE)
+        now = pressures(packing.free[hot], packing.kept[hot], packing.loads[hot].T, packing.kv)
+        same = now >= before * (1 - CLOSE)
         self._failed[hot] = np.where(same, self._failed[hot] + tries, 0)
         return tries * len(hot)

@@ -14,7 +14,7 @@ from kvplace.solver.array_types import Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.kernels import kernel
 
-__all__ = ["exchange_pairs", "relieve"]
+__all__ = ["exchange_pairs", "meets", "move", "relieve", "swap"]
 
 MOST = 255
 """Models of one GPU that are looked at."""
@@ -95,7 +95,7 @@ def relieve(
     for p in range(first, end):
         g = hot[p]
         for t in range(p * tries, p * tries + tries):
-            if packing.loads[g] <= target * packing.free[g]:
+            if packing.loads[g, 0] <= target * packing.free[g]:
                 break
             done += _exchange(packing, g, pool[t], turn, gain, scratch)
     return done
@@ -117,7 +117,7 @@ def _exchange(
 ) -> int:
     """Make the best exchange between two GPUs; return 1 where one was made, else 0."""
     start, count, free, kept, loads = (
-        packing.start, packing.models, packing.free, packing.kept, packing.loads,
+        packing.start, packing.models, packing.free, packing.kept, packing.loads[:, 0],
     )  # fmt: skip
     if free[g] <= 0 or free[h] <= 0:
         return 0
@@ -158,22 +158,22 @@ def _exchange(
     if (
         count[g] - x_g + x_h > start[g + 1] - at_g
         or count[h] - x_h + x_g > start[h + 1] - at_h
-        or _meets(packing, h, out[:x_g])
-        or _meets(packing, g, back[:x_h])
+        or meets(packing, h, out[:x_g])
+        or meets(packing, g, back[:x_h])
         or not _gains(packing, g, h, out[:x_g], back[:x_h], gain)
     ):
         return 0
     both = min(x_g, x_h)
     for i in range(both):
-        _swap(packing, out[i], back[i])
-    _move(packing, g, h, out[both:x_g])
-    _move(packing, h, g, back[both:x_h])
+        swap(packing, out[i], back[i])
+    move(packing, g, h, out[both:x_g])
+    move(packing, h, g, back[both:x_h])
     loads[g], loads[h] = _load(packing, g), _load(packing, h)  # anew, so that nothing drifts
     return 1
 
 
 @kernel
-def _meets(packing: Packing, g: int, slots: Ints) -> bool:
+def meets(packing: Packing, g: int, slots: Ints) -> bool:
     """Return whether a model of some slots would meet one of its group on a GPU."""
     group, item = packing.group, packing.item
     for slot in slots:
@@ -187,7 +187,7 @@ def _meets(packing: Packing, g: int, slots: Ints) -> bool:
 @kernel
 def _gains(packing: Packing, g: int, h: int, out: Ints, back: Ints, gain: float) -> bool:
     """Update the bytes of both GPUs for an exchange, if it lowers the larger KVPR."""
-    free, kept, loads = packing.free, packing.kept, packing.loads
+    free, kept, loads = packing.free, packing.kept, packing.loads[:, 0]
     load_g, load_h, moved_bytes, moved_keep = loads[g], loads[h], 0, 0
     for slot in out:
         load_g, load_h = load_g - packing.load[slot], load_h + packing.load[slot]
@@ -298,7 +298,7 @@ def _slots(subset: int, at: int, slots: Ints) -> int:
 
 
 @kernel
-def _swap(packing: Packing, a: int, b: int) -> None:
+def swap(packing: Packing, a: int, b: int) -> None:
     """Exchange the models of two slots."""
     item, size, keep, load = packing.item, packing.size, packing.keep, packing.load
     item[a], item[b] = item[b], item[a]
@@ -308,12 +308,12 @@ def _swap(packing: Packing, a: int, b: int) -> None:
 
 
 @kernel
-def _move(packing: Packing, g: int, h: int, slots: Ints) -> None:
+def move(packing: Packing, g: int, h: int, slots: Ints) -> None:
     """Move the models of some slots, the last first, from the row of g to the end of that of h."""
     count = packing.models
     for slot in slots:
-        _swap(packing, slot, packing.start[h] + count[h])
-        _swap(packing, slot, packing.start[g] + count[g] - 1)
+        swap(packing, slot, packing.start[h] + count[h])
+        swap(packing, slot, packing.start[g] + count[g] - 1)
         count[g] -= 1
         count[h] += 1
 
@@ -321,7 +321,7 @@ def _move(packing: Packing, g: int, h: int, slots: Ints) -> None:
 @kernel
 def _load(packing: Packing, g: int) -> float:
     """Return the load of a GPU."""
-    total = float(packing.base[g])
+    total = float(packing.base[g, 0])
     for slot in range(packing.start[g], packing.start[g] + packing.models[g]):
         total += packing.load[slot]
     return total

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kvplace.solver.array_types import Bools, Floats, Ints
+from kvplace.solver.instance.pressure import pressures
 
 if TYPE_CHECKING:
     from kvplace.solver.instance.instance import Instance
@@ -89,6 +90,15 @@ class Columns:
     def load(self) -> Floats:
         """(n,) loads of undivided models under one pressure."""
         return self.loads.reshape(-1)
+
+    @property
+    def alone(self) -> Floats:
+        """(n,) pressure of each undivided model alone on the GPU where that is least."""
+        least: Floats = np.full(self.n, math.inf)
+        for kind in np.unique(self.type_of).tolist():
+            memory, loads = self.memory[self.type_of == kind].max(), self.loads[:, kind].T
+            np.minimum(least, pressures(memory - self.size, self.keep, loads, self.kv), out=least)
+        return least
 
     @cached_property
     def type_of(self) -> Ints:
@@ -183,20 +193,45 @@ def total(whole: Ints) -> int:
 
 
 def fluid_level(columns: Columns) -> float:
-    """Return the KVPR that all GPUs would have together, the hottest models apart.
+    """Return the pressure that all GPUs would have together, the hottest models apart.
 
-    Models whose KVPR alone on a GPU is above the level of what remains take a GPU each, the
-    largest first; the level is what the others come to, were they fluid. A start and a
-    target, not a bound.
+    Models whose pressure alone on a GPU is above the level of what remains take a GPU each, the
+    largest first; the level is what the others come to, were they fluid. A start and a target,
+    not a bound. Of several pressures, the highest level counts.
     """
-    alone = columns.load / np.maximum(float(columns.memory[0]) - columns.size, 1.0)
-    hottest = largest(alone, min(columns.g - 1, columns.n))
-    taken_load = np.concatenate([[0.0], np.cumsum(columns.load[hottest])])
-    room = columns.memory[: len(hottest)] - columns.size[hottest]
-    taken_room = np.concatenate([[0.0], np.cumsum(room.astype(np.float64))])
+    room = np.maximum(float(columns.memory[0]) - columns.size, 1.0)
     free = float(columns.memory.sum(dtype=np.float64) - columns.size.sum(dtype=np.float64))
-    left = np.maximum(free - taken_room, 1.0)
-    level = np.maximum(math.fsum(columns.load) - taken_load, 0.0) / left
-    next_alone = np.concatenate([alone[hottest], [0.0]])
-    below = np.flatnonzero(next_alone <= level)
+    few = min(columns.g - 1, columns.n)
+    levels = []
+    for at in range(columns.loads.shape[2]):
+        if at < columns.kv:
+            load = columns.loads[:, 0, at]
+            hottest = largest(load / room, few)
+            alone = load[hottest] / room[hottest]
+            taken = columns.memory[: len(hottest)] - columns.size[hottest].astype(np.float64)
+            levels.append(_level(load, hottest, alone, taken, free))
+        else:
+            load = columns.loads[:, :, at].min(axis=1)
+            hottest = largest(load, few)
+            one = np.ones(len(hottest))
+            levels.append(_level(load, hottest, load[hottest], one, float(columns.g)))
+    return max(levels)
+
+
+def _level(load: Floats, hottest: Ints, alone: Floats, taken: Floats, free: float) -> float:
+    """Return the level of one pressure.
+
+    Parameters
+    ----------
+    load
+        (n,) load of each model.
+    hottest, alone, taken
+        Models by falling pressure alone on a GPU, that pressure, and what it has there.
+    free
+        What all models have of all GPUs.
+    """
+    taken_load = np.concatenate([[0.0], np.cumsum(load[hottest])])
+    left = np.maximum(free - np.concatenate([[0.0], np.cumsum(taken)]), 1.0)
+    level = np.maximum(math.fsum(load) - taken_load, 0.0) / left
+    below = np.flatnonzero(np.concatenate([alone, [0.0]]) <= level)
     return float(level[below[0]]) if len(below) else float(level.min())

@@ -13,7 +13,7 @@ from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.array_types import Ints
 from kvplace.solver.assignment.packed import Packing, pack_rows
 from kvplace.solver.clock import Watch
-from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
+from kvplace.solver.construct.kernels import bisect_first_fit, least_pressure_first, most_room_first
 from kvplace.solver.improve.parallel_pairs import WIDE, Improver
 from kvplace.solver.instance.columns import Columns, fluid_level
 from kvplace.solver.kernels import Crew
@@ -81,9 +81,9 @@ def solve_at_scale(
     watch.tell("start", bound=bound.value)
     level = fluid_level(numbers)
     best = _start(numbers, bound, level, given, watch)
-    if best is None or not math.isfinite(best.kvpr().max()):
+    if best is None or not math.isfinite(best.pressure().max()):
         return None, None, False, 0
-    watch.tell("start", float(best.kvpr().max()))
+    watch.tell("start", float(best.pressure().max()))
     crew = Crew(threads)
     try:
         improver = Improver(best, level, seed, crew, watch, limit=iterations)
@@ -95,7 +95,7 @@ def solve_at_scale(
         prices = _prices(numbers, best, bound.value, watch)
         low = prices.target if prices else bound.value
         improver.relieve(low * (1 + gap), effort, patience)
-        if float(best.kvpr().max()) <= low * (1 + OPTIMAL_GAP) and gap < OPTIMAL_GAP:
+        if float(best.pressure().max()) <= low * (1 + OPTIMAL_GAP) and gap < OPTIMAL_GAP:
             improver.relieve(0.0, REST_SHARE * min(usual, effort), math.inf)
     finally:
         crew.close()
@@ -133,7 +133,7 @@ def refine_at_scale(
     """
     spare = np.ceil(margin * numbers.memory.astype(np.float64)).astype(np.int64)
     packing = pack_rows(numbers, given, spare=spare)
-    watch.tell("refine", float(packing.kvpr().max()), bound.value)
+    watch.tell("refine", float(packing.pressure().max()), bound.value)
     crew = Crew(threads)
     try:
         improver = Improver(
@@ -163,17 +163,17 @@ def _start(
     numbers: Columns, bound: Bound, level: float, given: Ints | None, watch: Watch
 ) -> Packing | None:
     """Return the best start: most room first, and first fit where that fails or few share."""
-    found = most_room_first(numbers, level)
-    starts = [found]
-    if found is None or _sparse(numbers):
-        starts.append(bisect_first_fit(numbers, bound.value, watch))
+    if numbers.loads.shape[2] > 1:
+        starts = least_pressure_first(numbers, max(level, bound.value))
+    else:
+        found = most_room_first(numbers, level)
+        starts = [] if found is None else [found]
+        if found is None or _sparse(numbers):
+            first = bisect_first_fit(numbers, bound.value, watch)
+            starts += [] if first is None else [first]
     if given is not None:
         starts.append(pack_rows(numbers, given))
-    return min(
-        (start for start in starts if start is not None),
-        key=lambda start: float(start.kvpr().max()),
-        default=None,
-    )
+    return min(starts, key=lambda start: float(start.pressure().max()), default=None)
 
 
 def _sparse(numbers: Columns) -> bool:
@@ -183,7 +183,7 @@ def _sparse(numbers: Columns) -> bool:
 
 def _prices(numbers: Columns, packing: Packing, low: float, watch: Watch) -> "Prices | None":
     """Ask the configuration program by levels for a better bound, where that can pay."""
-    if not _sparse(numbers) or low <= 0:
+    if not _sparse(numbers) or low <= 0 or numbers.loads.shape[2] > 1:
         return None
     from kvplace.solver.bounds.size_classes import packing_bound  # noqa: PLC0415 - HiGHS: only here
 

@@ -1,0 +1,210 @@
+"""Kernels: the best exchange within a pair of GPUs that several things press on.
+
+Of all subsets of up to two models on either side, each pair is tried: what two GPUs have together
+is a vector here, so that no order of the subsets leads to the best one. The pressures are looked
+at one after the other, that which binds the hotter GPU first, and most pairs fail at the first.
+"""
+
+import numpy as np
+
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.assignment.packed import Packing
+from kvplace.solver.improve.parallel_pairs_kernel import meets, move, swap
+from kvplace.solver.instance.pressure import pressure
+from kvplace.solver.kernels import kernel
+
+__all__ = ["exchange_pairs_several", "relieve_several"]
+
+MOST = 64
+"""Subsets of one GPU that are looked at: all of up to two of ten models."""
+
+Scratch = tuple[Ints, Ints, Floats, Floats]
+
+_pressure = kernel(pressure)
+
+
+@kernel
+def exchange_pairs_several(
+    packing: Packing,
+    hot: Ints,
+    cold: Ints,
+    width: int,
+    turn: int,
+    gain: float,
+    first: int,
+    end: int,
+) -> int:
+    """Make the best exchange of each pair ``hot[p], cold[p]``; return how many were made.
+
+    Parameters are those of `kvplace.solver.improve.parallel_pairs_kernel.exchange_pairs`.
+    """
+    scratch = _scratch(packing, width)
+    done = 0
+    for p in range(first, end):
+        done += _exchange(packing, hot[p], cold[p], turn, gain, scratch)
+    return done
+
+
+@kernel
+def relieve_several(
+    packing: Packing,
+    hot: Ints,
+    pool: Ints,
+    tries: int,
+    target: float,
+    width: int,
+    turn: int,
+    gain: float,
+    first: int,
+    end: int,
+) -> int:
+    """Bring each hot GPU to a target with partners of its own; return the exchanges made.
+
+    Parameters are those of `kvplace.solver.improve.parallel_pairs_kernel.relieve`.
+    """
+    scratch = _scratch(packing, width)
+    done = 0
+    for p in range(first, end):
+        g = hot[p]
+        for t in range(p * tries, p * tries + tries):
+            if _pressure(packing.free[g], packing.kept[g], packing.loads[g], packing.kv) <= target:
+                break
+            done += _exchange(packing, g, pool[t], turn, gain, scratch)
+    return done
+
+
+@kernel
+def _scratch(packing: Packing, width: int) -> Scratch:
+    """Return room for the subsets of either side: slots, bytes, and loads here and there."""
+    most, loads = min(width, MOST), packing.loads.shape[1]
+    return (
+        np.empty((2, most, 2), np.int64),
+        np.empty((2, most, 2), np.int64),
+        np.empty((2, most, loads), np.float64),
+        np.empty((2, most, loads), np.float64),
+    )
+
+
+@kernel
+def _subsets(packing: Packing, g: int, h: int, side: int, turn: int, scratch: Scratch) -> int:
+    """Fill in the subsets of a GPU's models with what they take there and on another GPU."""
+    slots, taken, here, there = scratch
+    width, k = slots.shape[1], packing.models[g]
+    some = min(k, width - 1)
+    slots[side, 0, 0] = slots[side, 0, 1] = -1
+    taken[side, 0, 0] = taken[side, 0, 1] = 0
+    here[side, 0, :] = 0.0
+    there[side, 0, :] = 0.0
+    count = 1
+    for i in range(some):
+        slot = packing.start[g] + (i + turn) % k
+        item = packing.item[slot]
+        slots[side, count, 0], slots[side, count, 1] = slot, -1
+        taken[side, count, 0], taken[side, count, 1] = packing.size[slot], packing.keep[slot]
+        for d in range(here.shape[2]):
+            here[side, count, d] = packing.table[item, packing.type_of[g], d]
+            there[side, count, d] = packing.table[item, packing.type_of[h], d]
+        count += 1
+    for i in range(2, some + 1):
+        for j in range(1, i):
+            if count == width:
+                return count
+            a, b = slots[side, i, 0], slots[side, j, 0]
+            slots[side, count, 0], slots[side, count, 1] = max(a, b), min(a, b)
+            for x in range(2):
+                taken[side, count, x] = taken[side, i, x] + taken[side, j, x]
+            for d in range(here.shape[2]):
+                here[side, count, d] = here[side, i, d] + here[side, j, d]
+                there[side, count, d] = there[side, i, d] + there[side, j, d]
+            count += 1
+    return count
+
+
+@kernel
+def _exchange(packing: Packing, g: int, h: int, turn: int, gain: float, scratch: Scratch) -> int:
+    """Make the best exchange between two GPUs; return 1 where one was made, else 0."""
+    free, kept, loads, kv = packing.free, packing.kept, packing.loads, packing.kv
+    hot = _pressure(free[g], kept[g], loads[g], kv)
+    other = _pressure(free[h], kept[h], loads[h], kv)
+    if other > hot:
+        g, h, hot = h, g, other
+    if not 0 < hot < np.inf:
+        return 0
+    width = loads.shape[1]
+    binding, most = 0, -1.0
+    for d in range(width):
+        value = loads[g, d] / free[g] if d < kv else loads[g, d]
+        if value > most:
+            binding, most = d, value
+    m_g = _subsets(packing, g, h, 0, turn, scratch)
+    m_h = _subsets(packing, h, g, 1, turn, scratch)
+    slots, taken, here, there = scratch
+    best, best_g, best_h = hot * (1 - gain), -1, -1
+    for a in range(m_g):
+        for b in range(m_h):
+            moved = taken[0, a, 0] - taken[1, b, 0]
+            free_g, free_h = free[g] + moved, free[h] - moved
+            load = loads[g, binding] - here[0, a, binding] + there[1, b, binding]
+            if load >= best * (free_g if binding < kv else 1.0):
+                continue
+            more = taken[0, a, 1] - taken[1, b, 1]
+            least_g = packing.spare[g] if moved < 0 else 1
+            least_h = packing.spare[h] if moved > 0 else 1
+            if free_g < max(1, least_g, kept[g] - more) or free_h < max(1, least_h, kept[h] + more):
+                continue
+            value = 0.0
+            for d in range(width):
+                room_g = free_g if d < kv else 1.0
+                room_h = free_h if d < kv else 1.0
+                load_g = loads[g, d] - here[0, a, d] + there[1, b, d]
+                load_h = loads[h, d] + there[0, a, d] - here[1, b, d]
+                value = max(value, load_g / room_g, load_h / room_h)
+                if value >= best:
+                    break
+            if value < best:
+                best, best_g, best_h = value, a, b
+    if best_g < 0:
+        return 0
+    return _made(packing, g, h, slots[0, best_g], slots[1, best_h])
+
+
+@kernel
+def _made(packing: Packing, g: int, h: int, given: Ints, back: Ints) -> int:
+    """Make an exchange, unless models of one group would meet; return 1 where it was made."""
+    out, into = given[given >= 0], back[back >= 0]
+    start, count = packing.start, packing.models
+    x_g, x_h = len(out), len(into)
+    if (
+        count[g] - x_g + x_h > start[g + 1] - start[g]
+        or count[h] - x_h + x_g > start[h + 1] - start[h]
+        or meets(packing, h, out)
+        or meets(packing, g, into)
+    ):
+        return 0
+    moved, more = 0, 0
+    for slot in out:
+        moved, more = moved + packing.size[slot], more + packing.keep[slot]
+    for slot in into:
+        moved, more = moved - packing.size[slot], more - packing.keep[slot]
+    both = min(x_g, x_h)
+    for i in range(both):
+        swap(packing, out[i], into[i])
+    move(packing, g, h, out[both:])
+    move(packing, h, g, into[both:])
+    packing.free[g] += moved
+    packing.free[h] -= moved
+    packing.kept[g] -= more
+    packing.kept[h] += more
+    _sum_up(packing, g)  # anew, so that nothing drifts
+    _sum_up(packing, h)
+    return 1
+
+
+@kernel
+def _sum_up(packing: Packing, g: int) -> None:
+    """Add up the loads of a GPU."""
+    for d in range(packing.loads.shape[1]):
+        total = float(packing.base[g, d])
+        for slot in range(packing.start[g], packing.start[g] + packing.models[g]):
+            total += packing.table[packing.item[slot], packing.type_of[g], d]
+        packing.loads[g, d] = total
