@@ -152,3 +152,17 @@ def _places(random, fleet):
             Places(labels=(random.choice(zones),)) if zones else Places(nodes=("n0",)),
         ]
     )
+
+
+def random_where(random, problem, instance):
+    """Return random GPUs for the copies of each model of an instance; None where one has no way."""
+    gpu_at = {problem.fleet.gpus[g].id: at for at, g in enumerate(instance.gpu_index)}
+    where = []
+    for index in instance.model_index:
+        options = problem.options(index)
+        found = [way for way in ways(problem, index) if (len(way[0]), len(way)) in options]
+        if not found:
+            return None
+        way = random.choice(found)
+        where.append(tuple(tuple(gpu_at[gpu] for gpu in copy) for copy in way))
+    return where

@@ -208,7 +208,7 @@ def fluid_level(columns: Columns) -> float:
             load = columns.loads[:, 0, at]
             hottest = largest(load / room, few)
             alone = load[hottest] / room[hottest]
-            taken = columns.memory[: len(hottest)] - columns.size[hottest].astype(np.float64)
+            taken = (columns.memory[: len(hottest)] - columns.size[hottest]).astype(np.float64)
             levels.append(_level(load, hottest, alone, taken, free))
         else:
             load = columns.loads[:, :, at].min(axis=1)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kvplace.solver.array_types import Floats
+    from kvplace.solver.array_types import Floats, Ints
 
 __all__ = ["fits", "pressure", "pressures"]
 
@@ -42,7 +42,9 @@ def pressure(free: float, kept: float, loads: "Sequence[float] | Floats", kv: in
     return most
 
 
-def pressures(free: "Floats", kept: "Floats", loads: "Sequence[Floats]", kv: int) -> "Floats":
+def pressures(
+    free: "Floats | Ints", kept: "Floats | Ints", loads: "Sequence[Floats] | Floats", kv: int
+) -> "Floats":
     """Return the pressure of many GPUs, as `pressure` does; an empty one is at 0 or ``inf``.
 
     Parameters
@@ -54,7 +56,7 @@ def pressures(free: "Floats", kept: "Floats", loads: "Sequence[Floats]", kv: int
     """
     import numpy as np  # noqa: PLC0415 - small fleets need none of it
 
-    most = np.maximum(loads[0], 0.0)
+    most: Floats = np.maximum(loads[0], 0.0)
     for load in loads[1:kv]:
         most = np.maximum(most, load)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,0 +1,85 @@
+"""The pressure that an exchange promises is the pressure that it leaves."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+
+from kvplace.core.objective import Objective
+from kvplace.solver.assignment.cluster import Board
+from kvplace.solver.clock import Watch
+from kvplace.solver.improve.descent import _moved, _stays, _uneven, _values, level, settle
+from kvplace.solver.improve.pair_exchange_cluster import Wide
+from kvplace.solver.instance.door import load_instance
+from splits import random_split_problem, random_where
+
+
+OBJECTIVES = Objective.REQUESTS, Objective.TOKENS, Objective.PRESSURE
+
+
+def boards(seed, count):
+    draw = random.Random(seed)
+    while count:
+        problem = random_split_problem(draw, objectives=OBJECTIVES)
+        instance = load_instance(problem)
+        where = random_where(draw, problem, instance)
+        if where is not None and instance.g > 1:
+            count -= 1
+            yield Board(instance, where)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_move_and_a_swap_leave_what_they_promise(seed):
+    tried = 0
+    for board in boards(seed, 40):
+        g = int(board.kvpr.argmax())
+        mine = [j for j in board.members[g] if not _uneven(board, j)]
+        partners = np.array([h for h in range(board.instance.g) if h != g])
+        if not mine:
+            continue
+        value, pairs = _values(board, g, mine, partners)
+        for number in range(len(value)):
+            a, h, b = pairs(number)
+            if value[number] == math.inf or a in board.members[h]:
+                continue
+            changes = [_moved(board, a, g, h)]
+            if b >= 0:
+                if b in board.members[g] or not _stays(board, b, h, g) or _uneven(board, b):
+                    continue
+                changes.append(_moved(board, b, h, g))
+            undo, _ = board.apply(changes)
+            left = max(board.kvpr[g], board.kvpr[h])
+            assert left == pytest.approx(value[number], rel=1e-9, abs=1e-12)
+            board.apply(undo)
+            tried += 1
+    assert tried > 50
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_wide_exchanges_leave_less_than_asked(seed):
+    tried = 0
+    for board in boards(seed + 7, 60):
+        wide = Wide(board)
+        g = int(board.kvpr.argmax())
+        goal = float(board.kvpr[g])
+        partners = np.flatnonzero(board.kvpr < goal)
+        for changes in wide.exchanges(g, partners, goal, 20) if len(partners) else ():
+            undo, touched = board.apply(changes)
+            assert max(board.kvpr[h] for h in touched) <= goal * (1 + 1e-9)
+            board.apply(undo)
+            tried += 1
+    assert tried > 30
+
+
+def test_a_descent_never_raises_the_sorted_pressures():
+    for board in boards(3, 40):
+        before, flaws = sorted(board.kvpr, reverse=True), board.flaws
+        settle(board, Watch(None), 50, Wide(board))
+        level(board, Watch(None), 50)
+        assert board.flaws <= flaws
+        if board.flaws == flaws:
+            assert sorted(board.kvpr, reverse=True) <= before
+        fresh = Board(board.instance, board.where)
+        assert fresh.kvpr.tolist() == board.kvpr.tolist()
+        assert fresh.flaws == board.flaws

@@ -1,0 +1,99 @@
+"""Compiled exchanges under several pressures: sums stay exact, and no better exchange is missed."""
+
+from array import array
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from kvplace.solver.assignment.packed import pack_rows
+from kvplace.solver.clock import Watch
+from kvplace.solver.construct.kernels import least_pressure_first
+from kvplace.solver.improve.parallel_pairs import Improver
+from kvplace.solver.improve.parallel_pairs_several import exchange_pairs_several
+from kvplace.solver.instance.columns import fluid_level
+from kvplace.solver.instance.instance import Instance
+from kvplace.solver.kernels import Crew
+
+
+def drawn(seed, models, memory, windows=2, types=1):
+    """Return an instance with that many windows on memory and as many on time."""
+    chance = np.random.RandomState(seed)
+    g = len(memory)
+    rows = models, types, windows
+    kv = np.broadcast_to(np.minimum(chance.pareto(2, (models, 1, windows)), 3), rows)
+    loads = np.concatenate([kv, np.minimum(chance.pareto(2, rows), 3) * 0.6 * g / models], axis=2)
+    ones = array("i", [1] * models)
+    return Instance(
+        range(models + 1),
+        ones,
+        ones,
+        array("q", chance.randint(1, sum(memory) // (2 * models) + 2, models).tolist()),
+        array("q", chance.randint(0, 3, models).tolist()),
+        array("d", loads.ravel().tolist()),
+        array("q", memory),
+        array("q", range(models)),
+        array("q", range(g)),
+        kv_windows=tuple(range(windows)),
+        time_windows=tuple(range(windows)),
+        type_of=tuple(at % types for at in range(g)) if types > 1 else (),
+    )
+
+
+def after(columns, gpu_of):
+    return pack_rows(columns, gpu_of).pressure().max()
+
+
+def best_by_force(columns, gpu_of):
+    """Return the least larger pressure after an exchange of up to two models for up to two."""
+    sides = [np.flatnonzero(gpu_of == g).tolist() for g in (0, 1)]
+    some = [[c for k in range(3) for c in combinations(side, k)] for side in sides]
+    best = after(columns, gpu_of)
+    for out in some[0]:
+        for back in some[1]:
+            moved = gpu_of.copy()
+            moved[list(out)], moved[list(back)] = 1, 0
+            best = min(best, after(columns, moved))
+    return best
+
+
+@pytest.mark.parametrize("types", [1, 2])
+def test_the_best_exchange_of_a_pair_is_made(types):
+    made = 0
+    for seed in range(25):
+        chance = np.random.RandomState(seed)
+        columns = drawn(seed, 7, [60, 50], windows=1 + seed % 3, types=types).columns
+        gpu_of = chance.randint(0, 2, columns.n)
+        packing = pack_rows(columns, gpu_of)
+        if not np.isfinite(packing.pressure()).all():
+            continue
+        expected = best_by_force(columns, gpu_of)
+        pair = np.array([0]), np.array([1])
+        made += exchange_pairs_several(packing, *pair, 64, seed, 1e-9, 0, 1)
+        again = pack_rows(columns, packing.gpu_of(columns.n))
+        assert packing.free.tolist() == again.free.tolist()
+        assert packing.kept.tolist() == again.kept.tolist()
+        assert packing.loads == pytest.approx(again.loads, rel=1e-12)
+        assert packing.pressure().max() == pytest.approx(expected, rel=1e-9)
+    assert made > 5
+
+
+@pytest.mark.parametrize("types", [1, 2])
+def test_a_fleet_is_improved_and_loses_nobody(types):
+    instance = drawn(3, 400, [90] * 20 + [60] * 20, windows=3, types=types)
+    columns = instance.columns
+    level = fluid_level(columns)
+    assert level > 0
+    plans = []
+    for threads in (1, 2):
+        packing = least_pressure_first(columns, level)[0]
+        before = packing.pressure().max()
+        improver = Improver(packing, level, 0, Crew(threads), Watch(None))
+        improver.balance()
+        improver.relieve(level, 20.0, 20.0)
+        assert packing.pressure().max() < before
+        gpu_of = packing.gpu_of(columns.n)
+        assert gpu_of.min() >= 0
+        assert packing.pressure() == pytest.approx(pack_rows(columns, gpu_of).pressure())
+        plans.append(gpu_of.tolist())
+    assert plans[0] == plans[1]
