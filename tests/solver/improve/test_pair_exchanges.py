@@ -14,7 +14,6 @@ from kvplace.solver.improve.pair_exchange_cluster import Wide
 from kvplace.solver.instance.door import load_instance
 from splits import random_split_problem, random_where
 
-
 OBJECTIVES = Objective.REQUESTS, Objective.TOKENS, Objective.PRESSURE
 
 
