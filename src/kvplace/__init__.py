@@ -30,12 +30,17 @@ if TYPE_CHECKING:
         UnitError,
     )
     from kvplace.explain.explain import Explanation, explain
+    from kvplace.forecast.forecast import Forecast, forecast
+    from kvplace.forecast.rules import Rules
     from kvplace.formats.plan.check import check
     from kvplace.formats.plan.io import plan_of, read_plan, write_plan
     from kvplace.formats.read import read
     from kvplace.replan.replan import Budget, FrontierPoint, Replan, replan
     from kvplace.replan.sequence import sequence
     from kvplace.replan.steps import Pause, Pricing, Schedule, Step
+    from kvplace.simulate.outcome import Simulation
+    from kvplace.simulate.run import simulate
+    from kvplace.simulate.served import Served, served
     from kvplace.size.size import Sizing, size_fleet
     from kvplace.size.stock import Stock, stock_of
     from kvplace.solver.clock import Progress, Watch
@@ -52,6 +57,7 @@ __all__ = [
     "Explanation",
     "Fault",
     "Fleet",
+    "Forecast",
     "FrontierPoint",
     "GPUEvaluation",
     "InputError",
@@ -71,8 +77,11 @@ __all__ = [
     "Replica",
     "Replicas",
     "Result",
+    "Rules",
     "Schedule",
+    "Served",
     "Shard",
+    "Simulation",
     "Sizing",
     "Status",
     "Step",
@@ -85,6 +94,7 @@ __all__ = [
     "check_certificate",
     "evaluate",
     "explain",
+    "forecast",
     "misfits",
     "plan_of",
     "read",
@@ -92,6 +102,8 @@ __all__ = [
     "refine",
     "replan",
     "sequence",
+    "served",
+    "simulate",
     "size_fleet",
     "solve",
     "stock_of",
@@ -117,9 +129,14 @@ _NAMES_OF = {
         "UnitError",
     ),
     "explain.explain": ("Explanation", "explain"),
+    "forecast.forecast": ("Forecast", "forecast"),
+    "forecast.rules": ("Rules",),
     "formats.plan.check": ("check",),
     "formats.plan.io": ("plan_of", "read_plan", "write_plan"),
     "formats.read": ("read",),
+    "simulate.outcome": ("Simulation",),
+    "simulate.run": ("simulate",),
+    "simulate.served": ("Served", "served"),
     "size.size": ("Sizing", "size_fleet"),
     "size.stock": ("Stock", "stock_of"),
     "replan.replan": ("Budget", "FrontierPoint", "Replan", "replan"),

@@ -6,9 +6,9 @@ from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import SLO, Demand, Model, Replicas
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
+from kvplace.forecast.rules import Rules
 from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.times import StepTimes
-from kvplace.simulate.rules import Rules
 from kvplace.simulate.run import simulate_traffic
 from kvplace.simulate.traffic import ModelTraffic, Traffic
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
-from kvplace.simulate.rules import Rules
 from kvplace.simulate.run import simulate, simulate_traffic
 from kvplace.simulate.traffic import drawn
 from simulate.small import (

@@ -89,10 +89,24 @@ def test_without_contention_nobody_notices_the_other():
 
 
 def test_side_by_side_what_is_scarce_slows_both_down():
-    # Each step uses 0.8 of the bandwidth: together 1.6. The first has 0.5 left and takes 0.8, in
-    # which the second does as much; its other half second it has alone.
+    # Each step reads for 0.8 of its time and keeps the GPU busy in a quarter of the rest: 0.85,
+    # together 1.7. The first has 0.5 left and takes 0.85, in which the second does as much; its
+    # other half second it has alone.
     a, b = two("mps", seconds(dense=0.8, fixed=0.2))
-    assert a.finish == pytest.approx([1.3])
+    assert a.finish == pytest.approx([1.35])
+    assert b.finish == pytest.approx([1.85])
+
+
+def test_side_by_side_a_step_that_reads_gets_what_one_that_computes_leaves():
+    # The first computes for 0.9 of its time: it keeps 0.925 busy and goes ahead. The second, which
+    # reads all the time, gets the least that is left, 0.2, until 1.0, and then all.
+    reads, computes = seconds(dense=1.0), seconds(token=0.9, fixed=0.1)
+    (a, b), _ = run(
+        problem([model("a"), model("b")]), place(("a", 0), ("b", 0)),
+        traffic(requests((0.0, 1, 1)), requests((0.0, 1, 1))), {"a": computes, "b": reads},
+        sharing="mps",
+    )  # fmt: skip
+    assert a.finish == pytest.approx([1.0])
     assert b.finish == pytest.approx([1.8])
 
 

@@ -27,8 +27,8 @@ from kvplace.cli.faults import fault_lines, say
 __all__ = ["VERBS", "main", "root"]
 
 VERBS = (
-    "init", "plan", "refine", "replan", "verify", "check", "explain", "size", "diff", "export",
-    "report", "model", "demand", "catalogue", "bench",
+    "init", "plan", "refine", "replan", "verify", "check", "explain", "size", "forecast",
+    "simulate", "diff", "export", "report", "model", "demand", "catalogue", "bench",
 )  # fmt: skip
 
 _BUG, _BAD, _GONE, _INTERRUPTED = 70, 2, 141, 130

@@ -136,7 +136,9 @@ class _Line:
         latest = self._latest
         if latest is None:
             return f"starting, {seconds:.0f} s"
-        parts = [latest.phase, f"best {format_kvpr(latest.value)}"]
+        parts = [latest.phase]
+        if math.isfinite(latest.value):
+            parts.append(f"best {format_kvpr(latest.value)}")
         if latest.bound > 0:
             parts.append(f"bound {format_kvpr(latest.bound)}")
         if math.isfinite(latest.gap):

@@ -128,6 +128,12 @@ class DatabaseLog:
         bad = self._ask(f"SELECT count(*) FROM log WHERE {_BAD}").fetchone()[0]  # noqa: S608
         return found, int(bad)
 
+    def requests(self) -> tuple[dict[str, Any], int]:
+        """Return the usable rows in the order of time, and how many are not usable."""
+        found = self._ask(f"SELECT m, t, p, o FROM log WHERE NOT {_BAD} ORDER BY t").fetchnumpy()  # noqa: S608
+        bad = self._ask(f"SELECT count(*) FROM log WHERE {_BAD}").fetchone()[0]  # noqa: S608
+        return found, int(bad)
+
     def own_step(self) -> float | None:
         """Return the length of the windows that a log of counts has; None where it is not told."""
         if self._end:

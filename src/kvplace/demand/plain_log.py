@@ -142,6 +142,15 @@ class PlainLog:
             int(wrong.sum()),
         )
 
+    def requests(self) -> tuple[dict[str, Any], int]:
+        """Return the usable rows in the order of time, and how many are not usable."""
+        wrong = self.wrong().any(axis=1)
+        usable = np.flatnonzero(~wrong)
+        order = usable[np.argsort(self._numbers["t"][usable], kind="stable")]
+        found: dict[str, Any] = {name: self._numbers[name][order] for name in "tpo"}
+        found["m"] = np.array([self._models[place] for place in order], dtype=str)
+        return found, int(wrong.sum())
+
     def own_step(self) -> float | None:
         """Return the length of the windows that a log of counts has; None where it is not told."""
         times = self._numbers["t"]

@@ -12,7 +12,7 @@ from kvplace.demand.columns import Columns, find_columns
 from kvplace.demand.series import Array, DemandSeries, check_cells
 from kvplace.errors import Fault, InputError, MissingExtraError
 
-__all__ = ["DEFAULT_STEP_SECONDS", "read_trace"]
+__all__ = ["DEFAULT_STEP_SECONDS", "define_columns", "open_log", "read_trace", "refuse_rows"]
 
 DEFAULT_STEP_SECONDS = 60.0
 """Length of a window for logs of requests; logs of counts keep their own windows."""
@@ -39,6 +39,8 @@ class Log(Protocol):
     def bad_rows(self, most: int) -> list[tuple[int, Sequence[bool]]]: ...
 
     def grouped(self, step: float) -> tuple[dict[str, Any], int]: ...
+
+    def requests(self) -> tuple[dict[str, Any], int]: ...
 
     def own_step(self) -> float | None: ...
 
@@ -84,7 +86,7 @@ def read_trace(
         The log is large or Parquet, and DuckDB is not installed.
     """
     file = Path(path)
-    log = _opened(file)
+    log = open_log(file)
     try:
         columns = find_columns(
             log.names,
@@ -96,7 +98,7 @@ def read_trace(
             count=count_column,
         )
         name = model or file.name.partition(".")[0]
-        notes = _define(log, columns, name, time_unit, file)
+        notes = define_columns(log, columns, name, time_unit, file)
         own = _own_step(log, file) if columns.count else None
         step = step_seconds or own or DEFAULT_STEP_SECONDS
         if own and step % own:
@@ -107,7 +109,7 @@ def read_trace(
             )
         grouped, bad = log.grouped(step)
         if bad and not skip_bad:
-            _refuse(log, columns, bad, file)
+            refuse_rows(log, columns, bad, file)
     finally:
         log.close()
     if bad:
@@ -120,7 +122,7 @@ def read_trace(
     return replace(series, notes=tuple(notes))
 
 
-def _opened(file: Path) -> Log:
+def open_log(file: Path) -> Log:
     """Open a log: a small one here, any other in the database."""
     suffix = Path(file.name.removesuffix(".gz")).suffix.casefold()
     if file.is_dir():
@@ -150,7 +152,9 @@ def _opened(file: Path) -> Log:
         return PlainLog(file)
 
 
-def _define(log: Log, columns: Columns, model: str, asked: str | None, file: Path) -> list[str]:
+def define_columns(
+    log: Log, columns: Columns, model: str, asked: str | None, file: Path
+) -> list[str]:
     """Tell the log what its columns mean; return what was concluded about its times."""
     facts = log.time_facts(columns.time)
     if not facts.numeric:
@@ -171,7 +175,7 @@ def _own_step(log: Log, file: Path) -> float:
     return step
 
 
-def _refuse(log: Log, columns: Columns, bad: int, file: Path) -> None:
+def refuse_rows(log: Log, columns: Columns, bad: int, file: Path) -> None:
     """Raise with the first rows that have no usable value."""
     names = (
         "/".join(columns.model) or "model",

@@ -26,10 +26,13 @@ class Timed:
         The coefficients.
     source
         Measured, computed or estimated, and from what.
+    doubtful
+        Whether it rests on more than figures of that model and that GPU type.
     """
 
     times: StepTime
     source: str
+    doubtful: bool = False
 
 
 class StepTimes:
@@ -52,7 +55,7 @@ class StepTimes:
     ) -> None:
         self._measured = dict(measured or {})
         self._architectures = dict(architectures or {})
-        self._speeds: dict[tuple[str, int], tuple[Speed, str]] = {}
+        self._speeds: dict[tuple[str, int], tuple[Speed, str, bool]] = {}
         self._made: dict[tuple[str, str, int, int], Timed] = {}
 
     def of(self, model: Model, gpu_type: str, memory_bytes: int, degree: int = 1) -> Timed:
@@ -87,7 +90,7 @@ class StepTimes:
             raise InputError([Fault(message, f"{name}.kv_bytes_per_token")])
         if (gpu_type, memory) not in self._speeds:
             self._speeds[gpu_type, memory] = _speed(gpu_type, memory)
-        speed, origin = self._speeds[gpu_type, memory]
+        speed, origin, doubtful = self._speeds[gpu_type, memory]
         part = model.kv_part(degree)
         reads = CacheReads(
             model.kv_bytes_per_token * part, bytes_per_sequence=model.kv_bytes_per_sequence * part
@@ -95,15 +98,16 @@ class StepTimes:
         shape = self._architectures.get(name)
         if shape is None:
             shape = _guessed(model.weights_bytes)
-            origin = f"{origin}; estimated from the size of the weights: dense, 16 bits"
-        return Timed(step_time(shape, reads, speed, degree), origin)
+            origin = f"{origin}; estimated from the size of the weights, as dense in 16 bits"
+            doubtful = True
+        return Timed(step_time(shape, reads, speed, degree), origin, doubtful)
 
 
-def _speed(gpu_type: str, memory_bytes: int) -> tuple[Speed, str]:
+def _speed(gpu_type: str, memory_bytes: int) -> tuple[Speed, str, bool]:
     """Return the speed of a GPU type; of one that is not known, that of the nearest in memory."""
     speed = speed_of(gpu_type)
     if speed is not None:
-        return speed, f"computed from the data sheet of {speed.gpu_type}"
+        return speed, f"computed from the data sheet of {speed.gpu_type}", False
     usable = [
         (abs(kind.memory_bytes - memory_bytes), -(kind.bf16_tflops or 0), kind.name, kind)
         for kind in gpu_types().values()
@@ -112,7 +116,7 @@ def _speed(gpu_type: str, memory_bytes: int) -> tuple[Speed, str]:
     kind: GPUType = min(usable)[3]
     found = speed_of_data_sheet(kind)
     assert found is not None
-    return found, f"GPU type {gpu_type!r} is not in the catalogue: taken for a {kind.name}"
+    return found, f"GPU type {gpu_type!r} is not in the catalogue: taken for {kind.name}", True
 
 
 def _guessed(weights_bytes: int) -> Architecture:

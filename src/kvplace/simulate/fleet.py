@@ -1,58 +1,25 @@
 """A plan as engines, pools and components: GPUs that share neither engine nor router are apart."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.evaluation.static_split import kv_parts
-from kvplace.core.placement import Placement, copies_by_model
+from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.errors import Fault, InputError
+from kvplace.forecast.copies import Copy, copies_of
+from kvplace.forecast.rules import Pool, Router, Rules
 from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.times import StepTimes
-from kvplace.simulate.rules import Pool, Router, Rules
 from kvplace.simulate.state import BLOCK_TOKENS, ENGINE, GPU
 
-__all__ = ["Component", "Copy", "Engined", "engines_of", "records_of"]
+__all__ = ["Component", "Engined", "Records", "block_bytes", "engines_of", "records_of"]
 
 Records = NDArray[np.void]
 
 _ALL = np.iinfo(np.int64).max // 4
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """One engine.
-
-    Parameters
-    ----------
-    model
-        Position of its model in the problem.
-    number
-        Of the copy within its model, from 0.
-    gpus
-        Positions of its GPUs in the fleet.
-    part
-        Part of the model's demand.
-    costs
-        Fields of its `StepTime`.
-    block_bytes, fixed_bytes
-        Of a KV block and of a running request, on each of its GPUs.
-    limit_bytes
-        Its own pool on each GPU, or more than any where the pool is shared.
-    """
-
-    model: int
-    number: int
-    gpus: tuple[int, ...]
-    part: float
-    costs: tuple[float, ...]
-    block_bytes: int
-    fixed_bytes: int
-    limit_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +50,10 @@ class Engined:
         Engines of each model.
     pools
         KV bytes of each GPU.
+    limits
+        Bytes of the own pool of each engine on each GPU, more than any where pools are shared.
     components
         What is simulated apart.
-    evaluation
-        The placement's, by core.
     notes
         Where step times come from, when they are not computed from known figures.
     """
@@ -94,8 +61,8 @@ class Engined:
     copies: tuple[Copy, ...]
     of_model: tuple[tuple[int, ...], ...]
     pools: tuple[int, ...]
+    limits: tuple[int, ...]
     components: tuple[Component, ...]
-    evaluation: Evaluation
     notes: tuple[str, ...]
 
 
@@ -107,52 +74,19 @@ def engines_of(problem: Problem, placement: Placement, rules: Rules, times: Step
     InputError
         The placement is not valid, or a model lacks its KV bytes per token.
     """
-    evaluation = evaluate(problem, placement)
-    if evaluation.violations:
-        raise InputError([Fault(v.message, "placement") for v in evaluation.violations])
-    faults = [
-        Fault("a simulation needs it", f"{model.name}.kv_bytes_per_token")
-        for model in problem.models
-        if model.kv_bytes_per_token is None
-    ]
-    if faults:
-        raise InputError(faults)
-    position = {gpu.id: at for at, gpu in enumerate(problem.fleet.gpus)}
-    limits = kv_parts(evaluation.gpus) if rules.pool is Pool.STATIC else {}
-    copies: list[Copy] = []
-    sources: dict[str, None] = {}
-    of_model: list[tuple[int, ...]] = [()] * len(problem.models)
-    by_model = copies_by_model(placement)
-    for index, model in enumerate(problem.models):
-        replicas = sorted(by_model[model.name], key=lambda one: one.index)
-        parts = problem.demand_parts(index, [one.gpus for one in replicas])
-        of_model[index] = tuple(range(len(copies), len(copies) + len(replicas)))
-        for number, (replica, part) in enumerate(zip(replicas, parts, strict=True)):
-            degree = len(replica.gpus)
-            gpus = [problem.fleet.gpus[position[gpu]] for gpu in replica.gpus]
-            found = [times.of(model, gpu.type, gpu.memory_bytes, degree) for gpu in gpus]
-            # A step ends at its slowest GPU, so the slowest type decides.
-            slowest = max(found, key=lambda one: sum(astuple(one.times)[:5]))
-            if not slowest.source.startswith(("measured", "computed")) or ";" in slowest.source:
-                sources.setdefault(slowest.source)
-            share = model.kv_part(degree)
-            block = max(1, round((model.kv_bytes_per_token or 0) * share * BLOCK_TOKENS))
-            copies.append(
-                Copy(
-                    index,
-                    number,
-                    tuple(position[gpu] for gpu in replica.gpus),
-                    part,
-                    astuple(slowest.times),
-                    block,
-                    round(model.kv_bytes_per_sequence * share),
-                    limits.get((model.name, replica.index), _ALL),
-                )
-            )
-    pools = tuple(max(0, gpu.free_bytes) for gpu in evaluation.gpus)
+    found = copies_of(problem, placement, times)
+    parts = kv_parts(found.evaluation.gpus) if rules.pool is Pool.STATIC else {}
+    limits = tuple(
+        parts.get((problem.models[copy.model].name, copy.index), _ALL) for copy in found.copies
+    )
     coupled = rules.router is Router.LEAST_LOADED
-    components = _components(copies, of_model, len(pools), coupled=coupled)
-    return Engined(tuple(copies), tuple(of_model), pools, components, evaluation, tuple(sources))
+    components = _components(found.copies, found.of_model, len(found.pools), coupled=coupled)
+    return Engined(found.copies, found.of_model, found.pools, limits, components, found.notes)
+
+
+def block_bytes(copy: Copy) -> int:
+    """Return what a KV block of a copy takes on each of its GPUs."""
+    return max(1, round(copy.token_bytes * BLOCK_TOKENS))
 
 
 def _components(
@@ -216,8 +150,8 @@ def records_of(
         one["first_gpu"] = len(lists)
         lists.extend(local[gpu] for gpu in copy.gpus)
         one["end_gpu"] = len(lists)
-        one["replica"], one["limit"] = copy.number, copy.limit_bytes
-        one["block_bytes"], one["fixed_bytes"] = copy.block_bytes, copy.fixed_bytes
+        one["replica"], one["limit"] = copy.number, engined.limits[component.copies[at]]
+        one["block_bytes"], one["fixed_bytes"] = block_bytes(copy), copy.sequence_bytes
         one["first_prefix"], one["end_prefix"] = prefixes.get(copy.model, (0, 0))
         for name, value in zip(names, copy.costs, strict=True):
             one[name] = value

@@ -10,11 +10,18 @@ import numpy as np
 from kvplace.core.model import Model
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
+from kvplace.forecast.rules import Router, Rules, Sharing
 from kvplace.forecast.times import StepTimes
 from kvplace.simulate.events import run
-from kvplace.simulate.fleet import Component, Engined, Records, engines_of, records_of
+from kvplace.simulate.fleet import (
+    Component,
+    Engined,
+    Records,
+    block_bytes,
+    engines_of,
+    records_of,
+)
 from kvplace.simulate.outcome import GPUOutcome, ModelOutcome, Outcome, Simulation
-from kvplace.simulate.rules import Router, Rules, Sharing
 from kvplace.simulate.state import BLOCK_TOKENS, MPS, NONE, REQUEST, SLICE, World, world
 from kvplace.simulate.traffic import ModelTraffic, Traffic, drawn
 from kvplace.solver.array_types import Bools, Floats, Ints
@@ -389,8 +396,8 @@ def _too_long(engined: Engined, index: int, one: ModelTraffic) -> Bools:
     most = 0
     for engine in engined.of_model[index]:
         copy = engined.copies[engine]
-        pool = min(copy.limit_bytes, *(engined.pools[gpu] for gpu in copy.gpus))
-        most_here = max(0, pool - copy.fixed_bytes) // copy.block_bytes * BLOCK_TOKENS
+        pool = min(engined.limits[engine], *(engined.pools[gpu] for gpu in copy.gpus))
+        most_here = max(0, pool - copy.sequence_bytes) // block_bytes(copy) * BLOCK_TOKENS
         most = most_here if most == 0 else min(most, most_here)
     found: Bools = tokens > most
     return found

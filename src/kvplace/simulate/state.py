@@ -38,14 +38,15 @@ ENGINE = _record(
     # its GPUs; bytes of its own pool there; the numbers of its model's prompt beginnings.
     "first_gpu end_gpu replica sequences budget block_bytes fixed_bytes limit "
     "first_prefix end_prefix "
-    # Kept: what it does; how many run and wait, and the ends of the queue; bytes held on each GPU.
-    "phase running waiting head tail held steps preemptions",
+    # Kept: what it does; how many run and wait, and the ends of the queue; bytes held on each GPU;
+    # whether its step computes more than it reads.
+    "phase running waiting head tail held steps preemptions computes",
     # Given: host work per step and per sequence; the coefficients of its step times.
     "host_seconds host_seconds_per_sequence "
     + " ".join(field.name for field in fields(StepTime))
-    # Kept: seconds of its step left at `since`, alone, and its speed since then; the shares of
-    # bandwidth and compute that the step takes alone; since when it waits for memory.
-    + " work speed since memory compute stalled_since",
+    # Kept: seconds of its step left at `since`, alone, and its speed since then; the part of the
+    # GPU that the step keeps busy alone; since when the engine waits for memory.
+    + " work speed since use stalled_since",
 )
 GPU = _record(
     # Given: bytes of its pool; where the list of its engines stands in `World.lists`.

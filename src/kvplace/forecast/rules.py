@@ -1,4 +1,4 @@
-"""How engines run: the settings of a simulation that no plan decides."""
+"""How engines run: what a forecast and a simulation assume and no plan decides."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,8 @@ class Sharing(StrEnum):
     ``slice``
         Time slices, the default of drivers: k steps at once run at 1/k of their speed.
     ``mps``
-        Side by side, until their shares of bandwidth or of compute sum to more than one.
+        Side by side, until what they keep busy sums to more than the GPU; steps that compute go
+        before steps that read memory.
     ``none``
         Without any contention, as if each engine had a GPU of its own.
     """

@@ -1,0 +1,127 @@
+"""A placement as running copies with their step times: where forecast and simulation start."""
+
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+
+from kvplace.core.evaluation.evaluate import Evaluation, evaluate
+from kvplace.core.placement import Placement, copies_by_model
+from kvplace.core.problem import Problem
+from kvplace.errors import Fault, InputError
+from kvplace.forecast.times import StepTimes
+
+__all__ = ["Copies", "Copy", "copies_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One engine.
+
+    Parameters
+    ----------
+    model
+        Position of its model in the problem.
+    number, index
+        Of the copy within its model, from 0; and as the placement numbers it.
+    gpus
+        Positions of its GPUs in the fleet.
+    part
+        Part of the model's demand.
+    costs
+        Fields of its `StepTime`.
+    token_bytes, sequence_bytes
+        KV of a token and of a running request besides, on each of its GPUs.
+    """
+
+    model: int
+    number: int
+    index: int
+    gpus: tuple[int, ...]
+    part: float
+    costs: tuple[float, ...]
+    token_bytes: float
+    sequence_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """All engines of a placement.
+
+    Parameters
+    ----------
+    copies
+        By model and number.
+    of_model
+        Positions of the copies of each model.
+    pools
+        KV bytes of each GPU.
+    evaluation
+        The placement's, by core.
+    notes
+        Where step times come from, when they are not computed from known figures.
+    """
+
+    copies: tuple[Copy, ...]
+    of_model: tuple[tuple[int, ...], ...]
+    pools: tuple[int, ...]
+    evaluation: Evaluation
+    notes: tuple[str, ...]
+
+
+def copies_of(problem: Problem, placement: Placement, times: StepTimes) -> Copies:
+    """Make engines of a placement.
+
+    Raises
+    ------
+    InputError
+        The placement is not valid, or a model lacks its KV bytes per token.
+    """
+    evaluation = evaluate(problem, placement)
+    if evaluation.violations:
+        raise InputError([Fault(v.message, "placement") for v in evaluation.violations])
+    faults = [
+        Fault("its step times need it", f"{model.name}.kv_bytes_per_token")
+        for model in problem.models
+        if model.kv_bytes_per_token is None
+    ]
+    if faults:
+        raise InputError(faults)
+    position = {gpu.id: at for at, gpu in enumerate(problem.fleet.gpus)}
+    copies: list[Copy] = []
+    sources: dict[str, int] = {}
+    of_model: list[tuple[int, ...]] = []
+    by_model = copies_by_model(placement)
+    for index, model in enumerate(problem.models):
+        replicas = sorted(by_model[model.name], key=lambda one: one.index)
+        parts = problem.demand_parts(index, [one.gpus for one in replicas])
+        of_model.append(tuple(range(len(copies), len(copies) + len(replicas))))
+        for number, (replica, part) in enumerate(zip(replicas, parts, strict=True)):
+            degree = len(replica.gpus)
+            gpus = [problem.fleet.gpus[position[gpu]] for gpu in replica.gpus]
+            found = [times.of(model, gpu.type, gpu.memory_bytes, degree) for gpu in gpus]
+            # A step ends at its slowest GPU, so the slowest type decides.
+            slowest = max(found, key=lambda one: sum(astuple(one.times)[:5]))
+            if slowest.doubtful:
+                sources[slowest.source] = sources.get(slowest.source, 0) + 1
+            share = model.kv_part(degree)
+            copies.append(
+                Copy(
+                    index,
+                    number,
+                    replica.index,
+                    tuple(position[gpu] for gpu in replica.gpus),
+                    part,
+                    astuple(slowest.times),
+                    (model.kv_bytes_per_token or 0) * share,
+                    round(model.kv_bytes_per_sequence * share),
+                )
+            )
+    pools = tuple(max(0, gpu.free_bytes) for gpu in evaluation.gpus)
+    return Copies(tuple(copies), tuple(of_model), pools, evaluation, _notes(sources, len(copies)))
+
+
+def _notes(sources: Mapping[str, int], copies: int) -> tuple[str, ...]:
+    """Return one sentence per kind of step times that rests on more than known figures."""
+    return tuple(
+        f"step times of {count} of {copies} engines: {source}"
+        for source, count in sorted(sources.items())
+    )

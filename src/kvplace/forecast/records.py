@@ -1,0 +1,42 @@
+"""What the kernels of the forecast work on: engines and GPUs as records."""
+
+from dataclasses import fields
+
+import numpy as np
+
+from kvplace.forecast.step_time import StepTime
+
+__all__ = ["ENGINE", "GPU", "GPU_USE", "MPS", "NONE", "SLICE"]
+
+SLICE, MPS, NONE = 0, 1, 2
+"""How engines share a GPU: time slices, side by side, or without any contention."""
+
+GPU_USE = 0.9
+"""Side by side: part of the GPU that the prefill of a long prompt keeps busy."""
+
+ENGINE = np.dtype(
+    [
+        # Given: where the list of its GPUs stands; most running requests.
+        ("first_gpu", np.int64),
+        ("end_gpu", np.int64),
+        ("sequences", np.int64),
+        *(
+            (name, np.float64)
+            for name in (
+                # Given: requests per second, tokens of prompt and output, mean context of a decoded
+                # token, peakedness of the arrivals, host work, coefficients of the step times.
+                "rate prompt output context peakedness host_seconds host_seconds_per_sequence "
+                + " ".join(field.name for field in fields(StepTime))
+                # Kept: seconds of a prompt alone and what it adds to a step; slow-down; requests in
+                # the system, chance of none, of a step on the GPU, of a step that computes, and
+                # that every seat is taken; batch, its step, the part of the GPU that it keeps busy;
+                # mean and variance of the time per output token; chance of a step while a certain
+                # other engine is in one.
+                + " first_seconds prompt_seconds slow number idle busy computing full batch step "
+                "use tpot tpot_variance beside"
+            ).split()
+        ),
+    ]
+)
+
+GPU = np.dtype([("first_engine", np.int64), ("end_engine", np.int64)])

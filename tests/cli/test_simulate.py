@@ -1,0 +1,100 @@
+"""``forecast`` and ``simulate`` on the command line."""
+
+import json
+
+import pytest
+
+from kvplace.cli.main import main
+
+FLEET = """\
+schema: kvplace.fleet/v1
+nodes: [{name: a, gpus: 2, gpu: {type: H100-SXM-80GB, memory: 79GiB}}]
+models:
+  - name: one
+    weights: 15GiB
+    kv_bytes_per_token: 131072
+    demand: {requests_per_second: 2, prompt_tokens: 500, output_tokens: 100}
+    slo: {ttft: 1s, tpot: 40ms}
+  - name: two
+    weights: 30GiB
+    kv_bytes_per_token: 131072
+    demand: {requests_per_second: 1, prompt_tokens: 500, output_tokens: 100}
+    slo: {ttft: 1s, tpot: 60ms}
+"""
+
+
+@pytest.fixture
+def plan(tmp_path, capsys):
+    (tmp_path / "fleet.yaml").write_text(FLEET)
+    path = str(tmp_path / "plan.json")
+    args = ["plan", str(tmp_path / "fleet.yaml"), "--format", "json", "--output", path, "--quiet"]
+    assert main(args) == 0
+    capsys.readouterr()
+    return path
+
+
+def test_forecast(plan, capsys):
+    assert main(["forecast", plan]) == 0
+    out = capsys.readouterr().out
+    assert "of the requests keep their objectives" in out
+    assert "estimated from the size of the weights" in out
+    assert main(["forecast", plan, "--format", "json", "--load", "2", "--quiet"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert 0 < found["attainment"] <= 1
+    assert {m["model"] for m in found["models"]} == {"one", "two"}
+    assert found["load"] == 2
+    assert main(["forecast", plan, "--format", "csv", "--quiet"]) == 0
+    assert capsys.readouterr().out.startswith("model,requests_per_second,attainment,ttft_seconds")
+
+
+def test_simulate_finds_the_load_that_is_served(plan, capsys):
+    assert main(["simulate", plan, "--seconds", "60"]) == 0
+    out = capsys.readouterr().out
+    assert "times the stated demand within its objectives at 95" in out
+    assert "preemptions" in out
+
+
+def test_simulate_loads_seeds_and_plot(plan, tmp_path, capsys):
+    plot = tmp_path / "served.svg"
+    args = ["simulate", plan, "--load", "0.5,40", "--seeds", "1,2", "--seconds", "30", "--quiet",
+            "--format", "json", "--plot", str(plot)]  # fmt: skip
+    assert main(args) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(o["load"], o["seed"]) for o in found["outcomes"]] == [
+        (0.5, 1), (0.5, 2), (40, 1), (40, 2),
+    ]  # fmt: skip
+    assert found["loads"][0]["attainment"] > found["loads"][1]["attainment"]
+    assert plot.read_text().startswith("<?xml")
+
+
+def test_simulate_replays_a_log(plan, tmp_path, capsys):
+    log = tmp_path / "log.csv"
+    rows = [f"{at},one,100,5" for at in range(20)]
+    log.write_text("\n".join(["t_s,model,prompt_tokens,output_tokens", *rows]))
+    args = ["simulate", plan, "--trace", str(log), "--load", "1", "--format", "csv", "--quiet"]
+    assert main(args) == 0
+    lines = capsys.readouterr().out.splitlines()
+    # The first tenth of the 19 s is not counted: 18 of 20 requests are.
+    assert lines[1].startswith("1.0,0,one,18,18,0,0,")
+    assert lines[2].startswith("1.0,0,two,0,0,0,0,")
+    log.write_text("t_s,model,prompt_tokens,output_tokens\n0,other,5,5\n1,other,5,5")
+    assert main(args) == 2
+    assert "none of the plan's models, but of other" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--load", "2..1"], "is no range"),
+        (["--load", "x"], "write them like 0.5..2"),
+        (["--load", "0"], "write them like 0.5..2"),
+        (["--burst", "-1"], "is no coefficient of variation"),
+        (["--sharing", "msp"], "did you mean 'mps'"),
+        (["--seeds", "a"], "is no list of seeds"),
+        (["--level", "0"], "above 0 and up to 1"),
+        (["--plot", "x.gif", "--load", "1", "--seconds", "1"], "a plot ends in"),
+    ],
+)
+def test_wrong_options(plan, capsys, args, said):
+    assert main(["simulate", plan, *args]) == 2
+    assert said in capsys.readouterr().err
