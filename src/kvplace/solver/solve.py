@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.constraints import Violation
@@ -28,6 +29,9 @@ from kvplace.solver.instance.door import (
 )
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.strategies.undivided import Portfolio
+
+if TYPE_CHECKING:
+    from kvplace.solver.bounds.pressures import PressureBound
 
 __all__ = ["SOLVERS", "refine", "solve", "stop_of"]
 
@@ -101,10 +105,10 @@ def solve(
         raise InputError(f"{solver!r} is no solver; choose one of {', '.join(SOLVERS)}")
     problem = problem.with_objective(objective)
     watch = watch or Watch(time_limit)
-    if _several(problem):
-        return _solve_general(problem, gap, seed, solver, start, iterations, watch)
     if solver == "auto" and _at_scale(problem):
         return _solve_at_scale(problem, start, gap, seed, iterations, watch)
+    if _several(problem):
+        return _solve_general(problem, gap, seed, solver, start, iterations, watch)
     arrays = load_instance(problem)
     bound = simple_bound(arrays)
     watch.tell("bound", bound=bound.value)
@@ -182,7 +186,7 @@ def refine(
         raise InputError("the memory margin and the tolerance must be at least 0 and below 1")
     problem = problem.with_objective(objective)
     watch = watch or Watch(time_limit)
-    if _several(problem):
+    if not problem.plain or (_several(problem) and not _at_scale(problem)):
         return _refine_general(problem, placement, iterations, tolerance, memory_margin, watch)
     placement = _repaired(problem, placement, watch)
     if _at_scale(problem):
@@ -273,6 +277,8 @@ def _beyond_repair(violations: Sequence[Violation], stop: Stop) -> InputError:
 
 def _at_scale(problem: Problem) -> bool:
     """Whether a fleet is one for the compiled kernels."""
+    if not problem.plain:
+        return False
     models, gpus = len(problem.models), len(problem.fleet.gpus)
     sparse = models <= min(SPARSE_MODELS, SPARSE_DENSITY * gpus)
     return models > SMALL_MODELS and not sparse
@@ -295,7 +301,8 @@ def _solve_at_scale(
     began = watch.seconds
     instance = load_instance(problem)
     known = instance.columns
-    bound = simple_bound(instance)
+    several = _pressure_bound(problem)
+    bound = simple_bound(instance) if several is None else Bound(several.value, "fluid")
     watch.keep(FINISH * (watch.seconds - began))
     given = None if start is None else np.array(load_placement(problem, instance, start))
     gpu_of, prices, limited, steps = auto.solve_at_scale(
@@ -308,7 +315,10 @@ def _solve_at_scale(
         from kvplace.solver.bounds.size_classes import certified_classes  # noqa: PLC0415 - HiGHS: only here
 
         proof = certified_classes(problem, prices)
-    bound = proof or _certified(problem, instance, bound, by_rule=True)
+    if several is not None:
+        bound = several.certified(problem)
+    else:
+        bound = proof or _certified(problem, instance, bound, by_rule=True)
     return _finish(problem, found, bound, "auto", seed, steps, watch, gap=gap, limited=limited)
 
 
@@ -329,7 +339,8 @@ def _refine_at_scale(
     began = watch.seconds
     instance = load_instance(problem)
     known = instance.columns
-    bound = simple_bound(instance)
+    several = _pressure_bound(problem)
+    bound = simple_bound(instance) if several is None else Bound(several.value, "fluid")
     watch.keep(FINISH * (watch.seconds - began))
     given = np.array(load_placement(problem, instance, placement))
     gpu_of, limited, steps = auto.refine_at_scale(
@@ -337,8 +348,20 @@ def _refine_at_scale(
     )
     watch.tell("check")
     found = unload_assignment(problem, instance, gpu_of)
-    bound = _certified(problem, instance, bound, by_rule=True)
+    if several is not None:
+        bound = several.certified(problem)
+    else:
+        bound = _certified(problem, instance, bound, by_rule=True)
     return _finish(problem, found, bound, "refine", 0, steps, watch, limited=limited)
+
+
+def _pressure_bound(problem: Problem) -> "PressureBound | None":
+    """Return the bound of a problem under several pressures; None where there is one."""
+    if problem.goal is not Objective.PRESSURE:
+        return None
+    from kvplace.solver.bounds.pressures import PressureBound  # noqa: PLC0415 - numpy: only here
+
+    return PressureBound(problem)
 
 
 def _better(arrays: Instance, found: list[int] | None, given: list[int] | None) -> State | None:

@@ -15,6 +15,7 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, relative_gap
 from kvplace.solver.assignment.cluster import Board
 from kvplace.solver.bounds.fluid import FluidBound
+from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.target_search import construct
 from kvplace.solver.exact.enumerate import Enumeration
@@ -94,7 +95,8 @@ class General:
         self._problem = problem
         self.instance = load_instance(problem)
         self.chooser = Chooser(self.instance)
-        self._fluid = FluidBound(self.chooser)
+        self._several = self.instance.pressures > 1
+        self._fluid = PressureBound(problem) if self._several else FluidBound(self.chooser)
         self._low = self._fluid.value
         self._searched = False
         self._levels: LevelBound | None = None
@@ -219,7 +221,7 @@ class General:
         if given is not None:
             boards.append(self._board_of(given))
         large = self.instance.n * self.instance.g > LARGE
-        configured = self._configured_in_time() if large else None
+        configured = self._configured_in_time() if large and not self._several else None
         if configured is not None:
             boards.append(configured)
         for board in construct(self.chooser, self._low, self._watch) if not boards else ():
@@ -321,7 +323,7 @@ class General:
 
     def _raise_bound(self, board: Board | None) -> None:
         """Ask the configuration program by levels, once."""
-        if self._levels is not None:
+        if self._levels is not None or self._several:
             return
         if board is not None and (not board.valid or self._closed(board)):
             return
