@@ -68,14 +68,14 @@ class BudgetBound:
         missing = set(state.illegal)  # what starts there anyway may relieve the others
         loose = {
             j: j in missing
-            or state.problem.models[j].replicas.min < state.problem.models[j].replicas.max
+            or state.models[j].replicas.min < state.models[j].replicas.max
             or not state.even(j)
             for j in state.copies
         }
         item = [keys.setdefault((s[1], -1 if loose[s[1]] else s[2]), len(keys)) for s in shards]
         self._item = np.array(item, dtype=np.int64)
         self._loose = np.array([loose[s[1]] for s in shards], dtype=bool)
-        size = np.array([state.problem.models[s[1]].weights_bytes for s in shards], dtype=float)
+        size = np.array([state.models[s[1]].weights_bytes for s in shards], dtype=float)
         # A copy that is stopped reads nothing; one that moves reads all its weights, which are
         # shared out here over the GPUs that it leaves.
         degree = np.array([len(c) for cs in state.copies.values() for c in cs for _ in c])
@@ -210,11 +210,11 @@ class BudgetBound:
 
 def _least_starts(state: FleetState, prices: Prices, model: int) -> float:
     """Return what it costs at least to give a model the copies that it must have."""
-    wanted = state.problem.models[model].replicas
+    wanted = state.models[model].replicas
     held = len(state.copies[model])
     factor = prices.factor(state.problem.names[model])
     if math.isinf(factor):
         factor = 1.0
     if prices.measure is Measure.MOVES:
         return max(0, wanted.min - held, held - wanted.max) * factor
-    return max(0, wanted.min - held) * state.problem.models[model].weights_bytes * factor
+    return max(0, wanted.min - held) * state.models[model].weights_bytes * factor

@@ -13,7 +13,7 @@ from kvplace.replan.bound import BudgetBound
 from kvplace.replan.exact import enumerate_budgets
 from kvplace.replan.fleet_state import BROKEN, Copies, FleetState
 from kvplace.replan.floor import floor_of
-from kvplace.replan.neighbours import Candidate, Rows, reliefs
+from kvplace.replan.neighbours import Candidate, Rows, reliefs, swaps
 from kvplace.replan.prices import Prices
 from kvplace.replan.repair import repair
 from kvplace.solver.clock import Watch
@@ -32,6 +32,9 @@ _DEPTH, _WIDTH = 3, 5
 """Changes that are made together where none helps alone, and how many are tried at each."""
 _CHAINED = 1_200
 """GPUs up to which that is done."""
+_POLISHED = 300
+"""GPUs up to which changes are taken back one by one and spent better."""
+_CLOSE = 1.01
 _SAME = 1e-9
 
 
@@ -134,14 +137,23 @@ class Search:
         self._keep_point()
         base = dict(self.state.copies)
         self._descend(budget, cheap=False)
+        if repaired and self._is_close(budget):
+            return
         self._return_to(base)
         self._descend(budget, cheap=True)
         if fresh is not None:
             self._go_back_from(fresh, budget)
         if repaired:
             self._aim(base, budget)
-            if budget < math.inf:
+            if budget < math.inf and len(self.state.ids) <= _POLISHED:
                 self._polish(budget)
+
+    def _is_close(self, budget: float) -> bool:
+        """Whether a large fleet is within a hundredth of its bound, which leaves little to find."""
+        if len(self.state.ids) <= _CHAINED or budget == math.inf:
+            return False
+        points = self.frontier(budget)
+        return bool(points) and points[-1].profile[0] <= self.bounds.at(budget) * _CLOSE
 
     def best(self, budget: float = math.inf) -> Point | None:
         """Return the best valid placement within a budget that is worth its price.
@@ -263,15 +275,12 @@ class Search:
         """Return the change to make to a hot GPU."""
         state = self.state
         limit = float(state.pressure[hot])
-        found = [
-            one
-            for one in reliefs(state, rows, hot, self._price, self._movable)
-            if one.price <= left * (1 + _SAME) + _SAME and limit - one.worst >= least
-        ]
-        if limit < BROKEN:
-            found = [one for one in found if one.worst < limit * (1 - _SAME)]
         pressure = state.pressure[np.arange(len(state.ids)) != hot]
         second = max(target, float(pressure.max())) if len(pressure) else target
+
+        def allowed(one: Candidate) -> bool:
+            within = one.price <= left * (1 + _SAME) + _SAME and limit - one.worst >= least
+            return within and (limit >= BROKEN or one.worst < limit * (1 - _SAME))
 
         def key(one: Candidate) -> tuple[float, ...]:
             if target:
@@ -280,6 +289,13 @@ class Search:
                 return (one.price, one.worst)
             return (max(one.worst, second), one.price, one.worst)
 
+        found = list(filter(allowed, reliefs(state, hot, self._price, self._movable)))
+        # An exchange costs more than a move; where a move leaves nothing to wish for, none is
+        # looked for.
+        enough = target or second
+        if not found or (not cheap and min(one.worst for one in found) > enough):
+            exchanged = swaps(state, rows, hot, self._price, self._movable)
+            found.extend(filter(allowed, exchanged))
         found.sort(key=lambda one: (*key(one), one.reshape))
         if state.rules.idle:
             return found[0] if found else None
@@ -312,10 +328,11 @@ class Search:
         """
         state = self.state
         hot = self._hottest(self._stuck) if not first else self._hottest_of(first)
-        last = depth == 1
+        below = limit if depth == 1 else math.inf
         found = sorted(
-            reliefs(
-                state, rows, hot, self._price, self._movable, limit=limit if last else math.inf
+            (
+                *reliefs(state, hot, self._price, self._movable, below),
+                *swaps(state, rows, hot, self._price, self._movable, below),
             ),
             key=lambda one: (one.worst, one.price, one.reshape),
         )

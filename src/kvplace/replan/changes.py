@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from kvplace.core.placement import Placement, Replica, copies_by_model
+from kvplace.core.placement import Assigned, Placement, Replica, copies_by_model
 
 __all__ = ["Change", "changes", "renumbered"]
 
@@ -42,6 +42,8 @@ def renumbered(before: Placement, after: Placement) -> Placement:
     sides are paired as moves, those with the most GPUs in common first; what starts takes the
     smallest numbers that are free.
     """
+    if isinstance(after.replicas, Assigned):
+        return after  # one copy of each model, number 0 as ever
     old, new = copies_by_model(before), copies_by_model(after)
     found: list[Replica] = []
     for model, wanted in new.items():

@@ -7,6 +7,7 @@ is evaluated again by core before anybody sees it.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kvplace.core.model import Split
-from kvplace.core.placement import Placement, Replica
+from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.replan.rule_state import RuleState
 
@@ -46,6 +47,7 @@ class FleetState:
     def __init__(self, problem: Problem, placement: Placement) -> None:
         self.problem = problem
         gpus = problem.fleet.gpus
+        self.models = tuple(problem.models)  # of a table, made once
         self.ids = [gpu.id for gpu in gpus]
         self.position = {gpu_id: at for at, gpu_id in enumerate(self.ids)}
         self.memory = np.array([gpu.usable_bytes for gpu in gpus], dtype=np.int64)
@@ -93,13 +95,13 @@ class FleetState:
         """Return the part of the demand that each copy carries."""
         if not copies:
             return ()
-        if self.problem.models[model].replicas.split is Split.EVEN:
+        if self.models[model].replicas.split is Split.EVEN:
             return (1 / len(copies),) * len(copies)
         return self.problem.demand_parts(model, [[self.ids[g] for g in c] for c in copies])
 
     def even(self, model: int) -> bool:
         """Whether a copy of a model takes the same wherever it and the others are."""
-        replicas = self.problem.models[model].replicas
+        replicas = self.models[model].replicas
         return replicas.split is Split.EVEN or len(self.copies[model]) == 1
 
     def mask(self, model: int) -> NDArray[np.bool_]:
@@ -236,7 +238,7 @@ class FleetState:
     def loaded_bytes(self, model: int, copies: Copies) -> int:
         """Return the weights that are read to go from the origin to some copies."""
         _, come = self._differences(model, copies)
-        size = self.problem.models[model].weights_bytes
+        size = self.models[model].weights_bytes
         return sum(-(-size // len(copy)) * len(copy) for copy in come)
 
     def _differences(
@@ -254,6 +256,10 @@ class FleetState:
 
     def placement_of(self, changed: Mapping[int, Copies]) -> Placement:
         """Return the placement in which some models run otherwise than at the origin."""
+        if self.problem.plain and all(map(len, self.origin.values())):
+            where = self.origin | dict(changed)
+            gpu_of = array("q", [where[j][0][0] for j in range(len(self.models))])
+            return Placement(Assigned(self.problem.names, self.ids, gpu_of))
         return Placement(
             tuple(
                 replica
@@ -285,7 +291,7 @@ class FleetState:
 
     def _legal(self, model: int) -> bool:
         """Whether a model has as many copies as it may, each as it may be by itself."""
-        held, about = self.copies[model], self.problem.models[model]
+        held, about = self.copies[model], self.models[model]
         return (
             about.replicas.min <= len(held) <= about.replicas.max
             and all(len(copy) in about.tensor_parallel for copy in held)

@@ -51,7 +51,10 @@ def _gpu_of(
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Return the position of the GPU of each model."""
     replicas = placement.replicas
-    if isinstance(replicas, Assigned) and replicas.names is problem.names:
+    same = isinstance(replicas, Assigned) and (
+        replicas.names is problem.names or list(replicas.names) == list(problem.names)
+    )
+    if isinstance(replicas, Assigned) and same and len(position) == len(replicas.gpu_ids):
         return np.array(replicas.gpu_of, dtype=np.int64)
     found = np.empty(len(problem.names), dtype=np.int64)
     for replica in replicas:

@@ -13,7 +13,7 @@ from kvplace.replan.fleet_state import BROKEN, Copies, FleetState, Reshape
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Candidate", "Rows", "places_for", "reliefs", "shapes_of"]
+__all__ = ["Candidate", "Rows", "places_for", "reliefs", "shapes_of", "swaps"]
 
 _BEST = 6
 """Targets per model that are looked at, in case rules refuse the first."""
@@ -78,17 +78,16 @@ class Rows:
 
 def reliefs(
     state: FleetState,
-    rows: Rows,
     hot: int,
     price: Callable[[int, Copies], float],
     movable: Callable[[int], bool],
     limit: float | None = None,
 ) -> Iterator[Candidate]:
-    """Yield changes that leave every GPU they touch below the pressure of a hot one.
+    """Yield changes of one model that leave every GPU they touch below the pressure of a hot one.
 
     Parameters
     ----------
-    state, rows
+    state
         The fleet.
     hot
         The GPU to relieve.
@@ -109,7 +108,21 @@ def reliefs(
             worst = state.outcome(reshape)
             if worst < limit:
                 yield Candidate(worst, price(model, copies) - now, reshape)
-        yield from _swaps(state, rows, model, hot, limit, price)
+
+
+def swaps(
+    state: FleetState,
+    rows: Rows,
+    hot: int,
+    price: Callable[[int, Copies], float],
+    movable: Callable[[int], bool],
+    limit: float | None = None,
+) -> Iterator[Candidate]:
+    """Yield exchanges of a copy on a hot GPU with a copy of another model, as `reliefs` does."""
+    limit = float(state.pressure[hot]) if limit is None else limit
+    for model in list(state.members[hot]):
+        if movable(model):
+            yield from _swaps(state, rows, model, hot, limit, price)
 
 
 def _elsewhere(state: FleetState, model: int, hot: int, limit: float) -> Iterator[Copies]:
@@ -117,7 +130,7 @@ def _elsewhere(state: FleetState, model: int, hot: int, limit: float) -> Iterato
     copies = state.copies[model]
     own = next(c for c in copies if hot in c)
     rest = tuple(c for c in copies if c != own)
-    about = state.problem.models[model]
+    about = state.models[model]
     others = {gpu for c in rest for gpu in c}
     part = 1 / len(copies)
     for degree in about.tensor_parallel:
@@ -255,7 +268,7 @@ def _least(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
 
 def shapes_of(state: FleetState, model: int, most: int) -> list[Copies] | None:
     """Return every allowed way to run a model; None where there are more than so many."""
-    about = state.problem.models[model]
+    about = state.models[model]
     sets = []
     for degree in about.tensor_parallel:
         for place in state.sets_of(model, degree):

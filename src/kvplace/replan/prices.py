@@ -58,4 +58,4 @@ class Prices:
 
     def total(self, state: FleetState) -> float:
         """Return what everything costs that is otherwise than at the origin."""
-        return sum(self.of(state, j, c) for j, c in state.copies.items() if c != state.origin[j])
+        return sum(self.of(state, j, state.copies[j]) for j in sorted(state.changed))

@@ -24,7 +24,7 @@ def repair(state: FleetState, prices: Prices, movable: Callable[[int], bool]) ->
     bool
         Whether every model now has them and no hard rule is broken; GPUs may be over their memory.
     """
-    size = {j: -state.problem.models[j].weights_bytes for j in state.illegal}
+    size = {j: -state.models[j].weights_bytes for j in state.illegal}
     for model in sorted(state.illegal, key=lambda j: (size[j], j)):
         _make_legal(state, model)
     for _ in range(_ROUNDS):
@@ -37,7 +37,7 @@ def repair(state: FleetState, prices: Prices, movable: Callable[[int], bool]) ->
 
 def _make_legal(state: FleetState, model: int) -> None:
     """Drop what may not be, then start or stop copies until their number is allowed."""
-    about = state.problem.models[model]
+    about = state.models[model]
     legal: list[tuple[int, ...]] = []
     for copy in state.copies[model]:
         taken = {gpu for other in legal for gpu in other}
@@ -59,10 +59,10 @@ def _with_one_more(state: FleetState, model: int) -> list[Copies]:
     """Return the copies of a model with another, wherever one may be."""
     copies = state.copies[model]
     taken = {gpu for c in copies for gpu in c}
-    wanted = max(len(copies) + 1, state.problem.models[model].replicas.min)
+    wanted = max(len(copies) + 1, state.models[model].replicas.min)
     return [
         tuple(sorted((*copies, place)))
-        for degree in state.problem.models[model].tensor_parallel
+        for degree in state.models[model].tensor_parallel
         for place in places_for(state, model, degree, taken, 1 / wanted)
     ]
 
@@ -87,10 +87,10 @@ def _obey(state: FleetState, prices: Prices, model: int) -> bool:
     for own in copies:
         rest = tuple(c for c in copies if c != own)
         taken = {gpu for c in rest for gpu in c}
-        for degree in state.problem.models[model].tensor_parallel:
+        for degree in state.models[model].tensor_parallel:
             places = places_for(state, model, degree, taken, 1 / len(copies), most=32)
             options += [tuple(sorted((*rest, place))) for place in places if place != own]
-        if len(rest) >= state.problem.models[model].replicas.min:
+        if len(rest) >= state.models[model].replicas.min:
             options.append(rest)
     best: tuple[float, bool, float, float, Copies] | None = None
     for option in options:

@@ -120,7 +120,7 @@ class Replan:
     needed
         Least price of any valid placement, proved.
     frontier
-        Points by rising price, each better than all before.
+        Points by rising price, each better than all before; empty where they were not asked for.
     fresh
         Value and number of changes of a plan made without looking at what runs; None where none
         was made.
@@ -209,7 +209,9 @@ def replan(
             part.problem, part.placement, prices, gain=budget.gain, watch=watch, floor=floor
         )
         search.run(budget.price)
-        found = _found(part.problem, part.placement, search, budget, former, pricing, None)
+        found = _found(
+            part.problem, part.placement, search, budget, former, pricing, None, every=frontier
+        )
         return _whole(problem, current, before, found, part)
     search = Search(problem, alive, prices, gain=budget.gain, watch=watch)
     if fresh is None and compare and _FEW_MODELS < len(problem.models) <= _FRESH_MODELS:
@@ -218,7 +220,9 @@ def replan(
         fresh = solve(problem, gap=_FRESH_GAP, time_limit=limit).placement
     watch.tell("search")
     search.run(math.inf if frontier else budget.price, fresh)
-    found = _found(problem, alive, search, budget, former, pricing, fresh)
+    found = _found(
+        problem, alive, search, budget, former, pricing, fresh, every=frontier or search.exhaustive
+    )
     return _whole(problem, current, before, found, None)
 
 
@@ -253,6 +257,8 @@ def _found(
     former: Mapping[str, Model],
     pricing: Pricing | None,
     fresh: Placement | None,
+    *,
+    every: bool,
 ) -> _Found:
     """Choose a point whose steps are in a safe order."""
     allowed = [p for p in search.frontier(budget.price) if _within(search, p, budget)]
@@ -272,7 +278,7 @@ def _found(
         () if placement is None else tuple(changes(alive, placement)),
         bound,
         search.bounds.least(math.inf),
-        tuple(_frontier(problem, alive, search, search.frontier())),
+        tuple(_frontier(problem, alive, search, search.frontier() if every else [])),
         compared,
         schedule,
         set_aside,
