@@ -99,7 +99,7 @@ def test_a_name_in_the_log_can_be_an_alias(here, capsys):
     args = (*INIT, "--trace", "log.csv", "--models", "Qwen/Qwen3-8B")
     code, _out, err = run(capsys, *args)
     assert code == 2
-    assert "no demand is named like it (there are chat); pass --alias" in err[0]
+    assert "the log has no model of this name; it has chat; pass --alias" in err[0]
     code, out, _err = run(capsys, *args, "--alias", "chat=Qwen/Qwen3-8B")
     assert code == 0
     assert "prompt_tokens: 9 " in out
@@ -136,6 +136,56 @@ def test_what_runs_now_becomes_models_copies_and_a_placement(here, capsys):
     ]
     assert len(read_plan("now.csv").placement.replicas) == 3
     assert "replicas: 2  # copies that run now: 2" in (here / "fleet.yaml").read_text()
+
+
+UNKNOWN = (
+    COMPOSE
+    + """
+  ollama:
+    image: ollama/ollama
+    deploy: {resources: {reservations: {devices: [{device_ids: ["6"], capabilities: [gpu]}]}}}
+  nim:
+    image: nvcr.io/nim/meta/llama
+    deploy: {resources: {reservations: {devices: [{device_ids: ["GPU-a", "GPU-b"],
+      capabilities: [gpu]}]}}}
+"""
+)
+
+
+def test_what_cannot_be_read_is_named_and_kept_as_a_reservation(here, capsys):
+    (here / "compose.yaml").write_text(UNKNOWN)
+    args = ("init", "--nodes", "8xH100", "--from", "compose.yaml", "--output", "fleet.yaml")
+    code, _out, err = run(capsys, *args, "--quiet")
+    assert code == 0
+    assert err[0].startswith("warning: 2 services on GPUs could not be read")
+    assert "ollama (GPU 6): Ollama" in err[1]
+    assert "nim (2 GPUs, it is not known which)" in err[2]
+    assert "reserve" not in (here / "fleet.yaml").read_text()
+    assert run(capsys, *args, "--keep-unknown")[0] == 0
+    (rule,) = read(here / "fleet.yaml").rules
+    assert rule.places.gpus == ("h100-0/5", "h100-0/6", "h100-0/7")
+    assert run(capsys, "plan", "fleet.yaml")[0] == 0
+
+
+def test_a_model_whose_figures_are_not_known_can_be_kept_too(here, capsys):
+    (here / "compose.yaml").write_text(COMPOSE.replace("Qwen/Qwen3-32B", "./nowhere/x"))
+    args = ("init", "--nodes", "8xH100", "--from", "compose.yaml", "--facts", "catalogue")
+    assert run(capsys, *args)[0] != 0 or "could not be read" in run(capsys, *args)[2][0]
+    code, out, err = run(capsys, *args, "--keep-unknown")
+    assert code == 0
+    assert "rule: reserve" in out
+    assert any("nowhere" in line for line in err)
+
+
+def test_aliases_alone_name_the_models_of_a_log(here, capsys):
+    (here / "log.csv").write_text("t_s,model,input_tokens,output_tokens\n0,chat,9,9\n60,chat,9,9\n")
+    args = (*INIT, "--trace", "log.csv")
+    code, _out, err = run(capsys, *args)
+    assert code == 2
+    assert "say which model it is with --alias chat=MODEL" in err[0]
+    code, out, _err = run(capsys, *args, "--alias", "chat=Qwen/Qwen3-8B")
+    assert code == 0
+    assert "name: Qwen/Qwen3-8B" in out
 
 
 def test_the_split_over_ranks_is_written_down(here, capsys):
@@ -175,7 +225,7 @@ def test_a_local_directory_needs_no_network(here, capsys):
         (["--trace", "log.csv", "--nodes", "8xH100"], "no latency objective is known"),
         (["--models", "a/b", "--nodes", "8xH100", "--current", "f"], "--current needs --from"),
         (["--models", "a/b", "--nodes", "8xH100", "--replicas", "4-1"], "1 <= least <= most"),
-        (["--from", "log.csv", "--nodes", "8xH100"], "neither a kvcached"),
+        (["--from", "log.csv", "--nodes", "8xH100"], "this is none of: a compose file"),
         (
             ["--models", "meta-llama/Llama-3.1-405B-Instruct", "--nodes", "8xL4-24GB"],
             "fit no node: 8 GPUs of 22.0 GiB",

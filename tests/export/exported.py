@@ -9,7 +9,7 @@ import yaml
 from kvplace.export.commands import command, memory_arguments
 from kvplace.export.layout import lay_out
 from kvplace.formats.text.yaml_tree import parse_yaml
-from kvplace.scaffold.deployment import read_deployment
+from kvplace.scaffold.deployments.read import read_deployment
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where there is one
 LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")

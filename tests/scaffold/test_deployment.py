@@ -3,7 +3,7 @@
 import pytest
 
 from kvplace.errors import InputError
-from kvplace.scaffold.deployment import read_deployment
+from kvplace.scaffold.deployments.read import read_deployment
 
 KVCACHED = """
 kvcached: {kvcached_gpu_utilization: 0.95}
@@ -62,7 +62,7 @@ def test_a_compose_file(monkeypatch):
         [
             ("chat", "Qwen/Qwen3-8B", 2, (0, 1)),
             ("code", "Qwen/Qwen3-32B", 1, (3,)),
-            ("serve", "Qwen/Qwen3-0.6B", 1, None),
+            ("serve", "Qwen/Qwen3-0.6B", 1, (0,)),  # of all GPUs a process takes the first
         ],
     )
     monkeypatch.setenv("CODE_MODEL", "other/model")
@@ -73,8 +73,8 @@ def test_a_compose_file(monkeypatch):
     ("text", "told"),
     [
         ("a: [", "file: line 1"),
-        ("models: []", "neither a kvcached controller file"),
-        ("[]", "neither"),
+        ("models: []", "this is none of: a compose file"),
+        ("[]", "this is none of"),
         ("services: {db: {image: postgres}}", "it serves no model"),
         ("instances: [1, {model: 2}]", "instances[0]: it must be a mapping with a model"),
         ("services: {a: {command: '--model ${NOWHERE_SET}'}}", "NOWHERE_SET has no value"),

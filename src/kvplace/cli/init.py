@@ -10,6 +10,7 @@ from kvplace.cli.options import IN_FILE, SECONDS
 
 if TYPE_CHECKING:
     from kvplace.demand.summary import DemandSummary
+    from kvplace.scaffold.deployments.deployment import Unread
 
 __all__ = ["command"]
 
@@ -59,13 +60,19 @@ class _Copies(click.ParamType["tuple[int, int]"]):
     "existing",
     type=IN_FILE,
     metavar="FILE",
-    help="What runs now: a kvcached controller file or a compose file of one host.",
+    help="What runs now: a compose file, Kubernetes objects, or a config of Ray Serve, llama-swap, "
+    "KServe, AIBrix, production-stack, kvcached or Prism.",
 )
 @click.option(
     "--current",
     type=click.Path(),
     metavar="FILE",
     help="With --from: write the placement that runs now to this file, as the CSV of a plan.",
+)
+@click.option(
+    "--keep-unknown",
+    is_flag=True,
+    help="With --from: keep the GPUs of what cannot be read, as a reservation.",
 )
 @click.option("--ttft", type=SECONDS, help="Objective: time to first token of every model (1s).")
 @click.option("--tpot", type=SECONDS, help="Objective: time per output token (50ms).")
@@ -101,6 +108,7 @@ def command(
     prometheus: str | None,
     existing: str | None,
     current: str | None,
+    keep_unknown: bool,
     alias: tuple[str, ...],
     output: str | None,
     quiet: bool,
@@ -115,7 +123,7 @@ def command(
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit
     from kvplace.formats.files import read_text
-    from kvplace.scaffold.deployment import read_deployment
+    from kvplace.scaffold.deployments.read import read_deployment
     from kvplace.scaffold.fleet_text import fleet_text
     from kvplace.scaffold.hosts import gather_nodes
     from kvplace.scaffold.models import Wishes, gather_models
@@ -123,6 +131,8 @@ def command(
     listed = (name.strip() for group in models for name in group.split(","))
     names = list(dict.fromkeys(name for name in listed if name))
     _check_usage(names, nodes, trace, prometheus, existing, current)
+    if keep_unknown and not existing:
+        raise click.UsageError("--keep-unknown needs --from")
     assert nodes is not None
     groups = gather_nodes(nodes)
     deployment = read_deployment(read_text(existing), existing) if existing else None
@@ -139,18 +149,42 @@ def command(
         facts=options["facts"],
         kv_dtype=options["kv_dtype"],
     )
-    found, notes = gather_models(names, groups, demand, wishes, deployment)
-    text = fleet_text(groups, found, _head(demand, existing))
+    found = gather_models(names, groups, demand, wishes, deployment, keep_unknown=keep_unknown)
+    unread = [*(deployment.unread if deployment else ()), *found.unread]
+    kept: list[str] = []
+    if deployment is not None and keep_unknown:
+        from kvplace.scaffold.running import held_gpus
+
+        kept = held_gpus(deployment, unread, groups)
+    kept_for = [f"in use by {entry.describe()}" for entry in unread]
+    text = fleet_text(groups, found.models, _head(demand, existing), kept, kept_for)
     if current is not None and deployment is not None:
         from kvplace.scaffold.running import running_table
 
-        named = dict(zip(names, (model.name for model in found), strict=True))
-        emit(running_table(deployment, groups[0], named), current, data=True)
+        named = dict(zip(found.names, (model.name for model in found.models), strict=True))
+        emit(running_table(deployment, groups, named), current, data=True)
     emit(text, output, data=True)
+    notes = [*(deployment.notes if deployment else ()), *(demand.notes if demand else ())]
+    # What holds GPUs is said even where notes are not wanted.
+    for line in _unread(unread, kept=bool(kept)):
+        say(line)
     if not quiet:
-        for note in [*(demand.notes if demand else ()), *notes]:
+        for note in [*notes, *found.notes]:
             say(f"note: {note}")
     return 0
+
+
+def _unread(unread: "list[Unread]", *, kept: bool) -> list[str]:
+    """Return what holds GPUs and was not read, a line each, and what became of it."""
+    if not unread:
+        return []
+    count = f"{len(unread)} service{'s' * (len(unread) > 1)} on GPUs could not be read"
+    what = (
+        "and their GPUs are reserved in the file"
+        if kept
+        else "and the file knows nothing of them; --keep-unknown reserves their GPUs"
+    )
+    return [f"warning: {count}, {what}:", *(f"  {entry.describe()}" for entry in unread)]
 
 
 def _check_usage(

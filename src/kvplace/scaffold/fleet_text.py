@@ -72,7 +72,13 @@ class InitModel:
     notes: tuple[str, ...] = ()
 
 
-def fleet_text(nodes: Sequence[InitNodes], models: Sequence[InitModel], head: Sequence[str]) -> str:
+def fleet_text(
+    nodes: Sequence[InitNodes],
+    models: Sequence[InitModel],
+    head: Sequence[str],
+    kept: Sequence[str] = (),
+    kept_for: Sequence[str] = (),
+) -> str:
     """Return a kvplace.fleet/v1 file.
 
     Parameters
@@ -81,6 +87,10 @@ def fleet_text(nodes: Sequence[InitNodes], models: Sequence[InitModel], head: Se
         What is in it.
     head
         Comments at its top, a line each.
+    kept
+        Ids of GPUs that no model of the file may use.
+    kept_for
+        Comments beside them: what holds them.
     """
     lines = [f"# {_comment(line)}".rstrip() for line in head]
     lines += ["schema: kvplace.fleet/v1", "", "nodes:"]
@@ -103,6 +113,10 @@ def fleet_text(nodes: Sequence[InitNodes], models: Sequence[InitModel], head: Se
     ]
     for model in models:
         lines += _model(model)
+    if kept:
+        lines += ["", "rules:", *(f"  # {_comment(line)}" for line in kept_for)]
+        lines += ["  - rule: reserve", "    places:", "      gpus:"]
+        lines += [f"        - {quoted(gpu)}" for gpu in kept]
     return "\n".join(lines) + "\n"
 
 

@@ -1,7 +1,9 @@
 """From names, demand and objectives to what goes into a new fleet file."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kvplace.core.fact import Fact
 from kvplace.core.model import DEFAULT_OVERHEAD_BYTES
@@ -11,16 +13,18 @@ from kvplace.facts.cache import CacheLayout
 from kvplace.facts.find import find_facts
 from kvplace.facts.huggingface import ModelFacts
 from kvplace.scaffold.demand import demand_of, rate
-from kvplace.scaffold.deployment import Deployment
+from kvplace.scaffold.deployments.deployment import Deployment, Unread
 from kvplace.scaffold.fleet_text import InitModel, InitNodes
 from kvplace.scaffold.kv_cache import cache_figures
 from kvplace.units import format_bytes
 
-__all__ = ["Wishes", "gather_models"]
+__all__ = ["Gathered", "Wishes", "gather_models"]
 
 _ROOM = 0.1
 """Share of the largest GPU that a shard should leave for KV cache when the degree is chosen."""
 _DEGREES = (1, 2, 4, 8, 16, 32)
+_SIDE_BY_SIDE = 8
+"""Look-ups at once: each waits for the hub, and retries where it is out of reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +55,43 @@ class Wishes:
     kv_dtype: str = "auto"
 
 
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What was found out.
+
+    Parameters
+    ----------
+    models
+        What goes into the file.
+    names
+        By which each of them was asked for, in the same order.
+    unread
+        What holds GPUs and has no figures that could be known.
+    notes
+        For the user.
+    """
+
+    models: list[InitModel]
+    names: list[str]
+    unread: list[Unread]
+    notes: list[str] = field(default_factory=list)
+
+
 def gather_models(
     names: Sequence[str],
     nodes: Sequence[InitNodes],
     demand: DemandSummary | None,
     wishes: Wishes,
     deployment: Deployment | None = None,
-) -> tuple[list[InitModel], list[str]]:
+    *,
+    keep_unknown: bool = False,
+) -> Gathered:
     """Find out everything that a fleet file says of models.
 
     Parameters
     ----------
     names
-        Directories or hub ids; where there is none, those of the demand.
+        Directories or hub ids; where there is none, those of the demand, by their aliases.
     nodes
         GPUs that they are to run on.
     demand
@@ -72,11 +100,9 @@ def gather_models(
         Objectives and choices.
     deployment
         What runs now: its degrees and numbers of copies are kept.
-
-    Returns
-    -------
-    tuple
-        The models, and notes for the user.
+    keep_unknown
+        Count a model of the deployment whose figures cannot be known among what holds GPUs and
+        is not understood, in place of raising.
 
     Raises
     ------
@@ -84,34 +110,69 @@ def gather_models(
         A figure cannot be known: all models' faults at once.
     """
     asked = {model.model: model for model in demand.models} if demand else {}
-    names = list(dict.fromkeys(names)) or list(asked)
+    names = list(dict.fromkeys(names))
+    named_by_log = not names
+    names = names or list(dict.fromkeys(wishes.aliases.get(label, label) for label in asked))
+    gathered = Gathered([], [], [])
     faults: list[Fault] = []
-    models: list[InitModel] = []
     used: set[str] = set()
-    for name in names:
+    for name, facts in zip(names, _look_up(names, wishes, hub=not named_by_log), strict=True):
         own = demand_of(name, asked, wishes.aliases) if demand else None
         if demand and own is None:
             known = ", ".join(list(asked)[:8]) + (", ..." if len(asked) > 8 else "")
-            faults.append(
-                Fault(
-                    f"no demand is named like it (there are {known}); pass --alias NAME={name}",
-                    name,
-                )
-            )
+            message = f"the log has no model of this name; it has {known}; pass --alias NAME={name}"
+            faults.append(Fault(message, name))
         if own is not None:
             used.add(own.model)
         try:
-            facts = find_facts(name, wishes.facts, wishes.kv_dtype)
-            models.append(
+            if isinstance(facts, InputError):
+                raise facts
+            gathered.models.append(
                 _model(name, facts, own, nodes=nodes, wishes=wishes, deployment=deployment)
             )
+            gathered.names.append(name)
         except InputError as error:
-            faults += [Fault(fault.message, fault.path or name) for fault in error.faults]
+            own_faults = [Fault(fault.message, fault.path or name) for fault in error.faults]
+            running = [i for i in deployment.instances if i.model == name] if deployment else []
+            if keep_unknown and running:
+                why = own_faults[0].message
+                gathered.unread.extend(
+                    Unread(i.name, f"{name}: {why}", i.gpus, i.degree, i.host) for i in running
+                )
+            else:
+                faults += own_faults
     if faults:
         raise InputError(faults)
     left = [name for name in asked if name not in used]
-    notes = [f"demand of {', '.join(left)} is left out: no such model is named"] if left else []
-    return models, notes
+    if left:
+        gathered.notes.append(f"demand of {', '.join(left)} is left out: no such model is named")
+    return gathered
+
+
+def _look_up(names: Sequence[str], wishes: Wishes, *, hub: bool) -> list[ModelFacts | InputError]:
+    """Return the facts of every model, or why they are not known; look-ups run side by side.
+
+    A name that comes from a log is looked for on the hub only where it has the form of a hub id.
+    """
+
+    def facts_of(name: str) -> ModelFacts | InputError:
+        source = wishes.facts
+        if not hub and source == "auto" and "/" not in name and not Path(name).exists():
+            source = "catalogue"
+        try:
+            return find_facts(name, source, wishes.kv_dtype)
+        except InputError as error:
+            if source == "catalogue" and wishes.facts == "auto":
+                return InputError(
+                    f"the log calls a model so; say which model it is with --alias {name}=MODEL",
+                    name,
+                )
+            return error
+
+    if len(names) < 2:
+        return [facts_of(name) for name in names]
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        return list(pool.map(facts_of, names))
 
 
 def _model(

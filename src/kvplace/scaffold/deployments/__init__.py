@@ -1,0 +1,1 @@
+"""What runs now, by the files that started it: one module per kind of file."""

@@ -1,0 +1,96 @@
+"""Any file that says what runs now: told apart by what is in it, and read by its reader."""
+
+from collections.abc import Callable
+from typing import Any
+
+from kvplace.errors import Fault, InputError
+from kvplace.scaffold.deployments.compose import read_compose
+from kvplace.scaffold.deployments.deployment import Deployment
+from kvplace.scaffold.deployments.documents import at, documents, listed
+from kvplace.scaffold.deployments.kubernetes import (
+    is_kubernetes,
+    read_kubernetes,
+    read_production_stack,
+)
+from kvplace.scaffold.deployments.kvcached import read_kvcached
+from kvplace.scaffold.deployments.serve_files import (
+    read_llama_swap,
+    read_prism,
+    read_ray_serve,
+    read_script,
+)
+
+__all__ = ["KINDS", "read_deployment"]
+
+KINDS = (
+    "a compose file, Kubernetes objects (also KServe, RayService and AIBrix claims), values of "
+    "vLLM's production-stack, a Ray Serve, llama-swap, kvcached or Prism config, or a script that "
+    "starts engines"
+)
+"""What `read_deployment` reads, for messages."""
+
+
+def read_deployment(text: str, source: str) -> Deployment:
+    """Read a deployment.
+
+    Parameters
+    ----------
+    text
+        Content of a file, one of `KINDS`.
+    source
+        Its path, for messages and for what it names beside it.
+
+    Raises
+    ------
+    InputError
+        It is none of these, serves no model, or cannot be read: every fault at once.
+    """
+    found = read_script(text) if text.startswith("#!") else None
+    if found is None:
+        found = _read(documents(text, source), text, source)
+    if not found.instances and not found.unread:
+        raise InputError("it serves no model: no command names one with --model", source)
+    if not found.instances:
+        faults = [Fault(held.describe()) for held in found.unread]
+        raise InputError([*faults, Fault("nothing of it can be read")], source)
+    return found
+
+
+def _read(parsed: list[Any], text: str, source: str) -> Deployment:
+    """Tell the kind of a parsed file by its keys."""
+    if parsed and all(is_kubernetes(document) for document in parsed):
+        return read_kubernetes(parsed)
+    only: Any = parsed[0] if len(parsed) == 1 else None
+    for fits, read in _KINDS:
+        if only is not None and fits(only):
+            return read(only, source)
+    script = read_script(text)
+    if script is not None:
+        return script
+    raise InputError(f"this is none of: {KINDS}", source)
+
+
+def _has_commands(parsed: Any) -> bool:
+    models = at(parsed, "models")
+    return isinstance(models, dict) and any(at(entry, "cmd") for entry in models.values())
+
+
+_KINDS: tuple[tuple[Callable[[Any], object], Callable[[Any, str], Deployment]], ...] = (
+    (
+        lambda file: isinstance(file, list) and file and at(file[0], "model_path"),
+        lambda file, _: read_prism(file),
+    ),
+    (
+        lambda file: isinstance(at(file, "instances"), list),
+        lambda file, source: read_kvcached(file["instances"], source),
+    ),
+    (lambda file: isinstance(at(file, "services"), dict) or at(file, "include"), read_compose),
+    (
+        lambda file: listed(at(file, "servingEngineSpec", "modelSpec")),
+        lambda file, _: read_production_stack(file),
+    ),
+    (lambda file: listed(at(file, "applications")), lambda file, _: read_ray_serve(file)),
+    (_has_commands, lambda file, _: read_llama_swap(file)),
+    (lambda file: listed(at(file, "items")), lambda file, _: read_kubernetes([file])),
+)
+"""How to know a file by what is in it, and who reads it."""

@@ -1,0 +1,159 @@
+"""Kubernetes objects, charts, Ray Serve, llama-swap, scripts: all that is exported and more."""
+
+import json
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvplace.errors import InputError
+from kvplace.scaffold.deployments.read import read_deployment
+
+
+def pod(args, gpus=1, **container):
+    limits = {"nvidia.com/gpu": gpus} if gpus else {}
+    return {"containers": [{"name": "c", "image": "vllm/vllm-openai", "args": args,
+                            "resources": {"limits": limits}, **container}]}  # fmt: skip
+
+
+def deployment(spec, kind="Deployment", **rest):
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "a"},
+            "spec": {"replicas": 2, "template": {"spec": spec}}, **rest}  # fmt: skip
+
+
+def read(*objects):
+    return read_deployment(yaml.safe_dump_all(objects), "file.yaml")
+
+
+def rows(*objects):
+    return [(i.model, i.degree) for i in read(*objects).instances]
+
+
+def test_a_workload_of_kubernetes():
+    args = ["--model", "org/m", "--tensor-parallel-size", "2"]
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {}}
+    assert rows(deployment(pod(args, 2)), service) == [("org/m", 2)] * 2
+    shell = pod(None, 2, command=["/bin/sh", "-c"])
+    shell["containers"][0]["args"] = ["vllm serve org/m --tensor-parallel-size 2"]
+    assert rows(deployment(shell, "StatefulSet")) == [("org/m", 2)] * 2
+    env = [{"name": "MODEL", "value": "org/m"}]
+    assert rows(deployment(pod(["--model", "$(MODEL)"], 1, env=env))) == [("org/m", 1)] * 2
+    bare = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": pod(["org/m"])}
+    assert rows(bare) == [("org/m", 1)]
+    assert rows({"apiVersion": "v1", "kind": "List", "items": [bare]}) == [("org/m", 1)]
+
+
+def test_what_asks_for_gpus_and_is_not_read_is_named():
+    fine = deployment(pod(["org/m"]))
+    train = deployment(pod(["train.py"], 4, image="pytorch"))
+    other = {"apiVersion": "x/v1", "kind": "Training", "metadata": {"name": "t"},
+             "spec": {"worker": pod(["x"], 8)}}  # fmt: skip
+    lines = [entry.describe() for entry in read(fine, train, other).unread]
+    assert lines == [
+        "a-0 (4 GPUs, it is not known which): its command starts no engine that is known here",
+        "a-1 (4 GPUs, it is not known which): its command starts no engine that is known here",
+        "t (8 GPUs, it is not known which): a Training is not read here",
+    ]
+    few = read(fine, deployment(pod(["org/m", "-tp", "4"], 2))).unread
+    assert "2 GPUs are given for 4 ranks" in few[0].describe()
+
+
+def test_kserve():
+    llm = {"apiVersion": "serving.kserve.io/v1alpha2", "kind": "LLMInferenceService",
+           "metadata": {"name": "a"},
+           "spec": {"model": {"uri": "hf://org/m"}, "replicas": 2,
+                    "template": pod(None, "1")}}  # fmt: skip
+    assert rows(llm) == [("org/m", 1)] * 2
+    service = {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService",
+               "metadata": {"name": "a"},
+               "spec": {"predictor": {"minReplicas": 1, "model": {
+                   "modelFormat": {"name": "huggingface"}, "args": ["--model_id=org/m"],
+                   "resources": {"limits": {"nvidia.com/gpu": "1"}}}}}}  # fmt: skip
+    assert rows(service) == [("org/m", 1)]
+
+
+def test_aibrix_claims_and_charts():
+    claim = {"apiVersion": "model.aibrix.ai/v1alpha1", "kind": "ModelClaim",
+             "metadata": {"name": "a"},
+             "spec": {"modelName": "q", "artifactURL": "huggingface://org/m",
+                      "engineConfig": {"args": {"tensor-parallel-size": "2"}}}}  # fmt: skip
+    assert rows(claim) == [("org/m", 2)]
+    chart = {"servingEngineSpec": {"modelSpec": [
+        {"name": "q", "modelURL": "org/m", "replicaCount": 2, "requestGPU": 2,
+         "vllmConfig": {"tensorParallelSize": 2, "extraArgs": ["--max-model-len", "4096"]}},
+        {"name": "broken", "requestGPU": 4}]}}  # fmt: skip
+    found = read_deployment(yaml.safe_dump(chart), "values.yaml")
+    assert [(i.model, i.degree) for i in found.instances] == [("org/m", 2)] * 2
+    assert "broken (4 GPUs, it is not known which)" in found.unread[0].describe()
+
+
+SERVE = {"applications": [{"name": "app", "args": {"llm_configs": [
+    {"model_loading_config": {"model_id": "m", "model_source": "org/m"},
+     "engine_kwargs": {"tensor_parallel_size": 2},
+     "deployment_config": {"autoscaling_config": {"min_replicas": 2}}}]}}]}  # fmt: skip
+
+
+def test_ray_serve_alone_and_in_kubernetes():
+    assert [(i.model, i.degree) for i in read_deployment(yaml.safe_dump(SERVE), "f").instances] == [
+        ("org/m", 2)] * 2  # fmt: skip
+    service = {"apiVersion": "ray.io/v1", "kind": "RayService", "metadata": {"name": "r"},
+               "spec": {"serveConfigV2": yaml.safe_dump(SERVE)}}  # fmt: skip
+    assert rows(service) == [("org/m", 2)] * 2
+
+
+def test_llama_swap_with_macros():
+    text = """
+macros: {"start": "vllm serve", "port": "--port ${PORT}"}
+models:
+  m: {cmd: "${start} org/m ${port}", env: [CUDA_VISIBLE_DEVICES=3]}
+  g: {cmd: "llama-server -m /m.gguf", env: [CUDA_VISIBLE_DEVICES=1]}
+"""
+    found = read_deployment(text, "f")
+    assert [(i.model, i.gpus) for i in found.instances] == [("org/m", (3,))]
+    assert found.unread[0].describe().startswith("g (GPU 1): llama.cpp")
+
+
+def test_a_script_that_starts_engines():
+    text = """#!/bin/sh
+env CUDA_VISIBLE_DEVICES=2,3 \\
+  vllm serve org/m --tensor-parallel-size=2 &
+CUDA_VISIBLE_DEVICES=1 python -m sglang.launch_server --model-path org/n > log 2>&1 &
+"""
+    found = read_deployment(text, "start.sh")
+    assert [(i.model, i.gpus) for i in found.instances] == [("org/m", (2, 3)), ("org/n", (1,))]
+
+
+def test_nothing_readable_names_what_there_is():
+    with pytest.raises(InputError) as caught:
+        read(deployment(pod(["train.py"], 4, image="pytorch")))
+    assert "a-0 (4 GPUs" in str(caught.value)
+    assert "nothing of it can be read" in str(caught.value)
+
+
+LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6))
+KEYS = st.sampled_from([
+    "apiVersion", "kind", "metadata", "spec", "template", "containers", "resources", "limits",
+    "nvidia.com/gpu", "args", "command", "env", "name", "value", "replicas", "model", "uri",
+    "predictor", "applications", "llm_configs", "models", "cmd", "items", "servingEngineSpec",
+    "modelSpec", "instances", "services", "annotations", "kvplace/placement", "engineConfig",
+    "artifactURL", "include", "model_path", "init_placements", "gpu_ids", "deployments",
+])  # fmt: skip
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=4)),
+    max_leaves=12,
+)
+HEADS = st.sampled_from(["Deployment", "InferenceService", "LLMInferenceService", "ModelClaim",
+                         "RayService", "List", "Pod", "LeaderWorkerSet"])  # fmt: skip
+
+
+@settings(deadline=None, max_examples=200)
+@given(TREES, st.one_of(st.none(), HEADS))
+def test_any_file_is_answered(tree, kind):
+    if kind is not None and isinstance(tree, dict):
+        tree = {**tree, "apiVersion": "v1", "kind": kind}
+    try:
+        read_deployment(json.dumps(tree), "file.json")
+    except InputError:
+        return
