@@ -9,6 +9,7 @@ import yaml
 from kvplace.export.commands import command, memory_arguments
 from kvplace.export.layout import lay_out
 from kvplace.formats.text.yaml_tree import parse_yaml
+from kvplace.scaffold.deployments.compose import read_compose
 from kvplace.scaffold.deployments.read import read_deployment
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where there is one
@@ -127,7 +128,8 @@ def check_compose(layout, files):
         text = files[f"compose-{host.label}.yaml"]
         (data,) = documents(text)
         assert sorted(data["services"]) == sorted(engine.label for engine in host.engines)
-        read = {i.name: i for i in read_deployment(text, "x").instances}
+        found = read_compose(data, "x")
+        read, held = ({i.name: i for i in part} for part in (found.instances, found.unread))
         for engine in host.engines:
             service = data["services"][engine.label]
             for value in (*service["command"], *(service.get("environment") or {}).values()):
@@ -135,8 +137,12 @@ def check_compose(layout, files):
             words = [w.replace("$$", "$") for w in service["entrypoint"] + service["command"]]
             wanted, memory = expected[host.label, engine.port]
             assert without(words, memory) == wanted
-            assert read[engine.label].gpus == engine.indices
-            assert read[engine.label].model == engine.source
+            if engine.label in read:
+                assert read[engine.label].gpus == engine.indices
+                assert read[engine.label].model == engine.source
+            else:  # a path within the container, which is not here
+                assert held[engine.label].gpus == engine.indices
+                assert engine.source.startswith(("/", ".", "~"))
             assert set(service.get("depends_on", {})) < set(data["services"])
             written = json.dumps(service)
             assert all(f'"{s}": null' in written for s in engine.model.launch.secrets)

@@ -1,9 +1,8 @@
 """Schemas of what runtimes accept, written from their documented fields."""
 
-QUANTITY = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"}
-
 MODEL_CLAIM = {
-    # aibrix.readthedocs.io, features/modelclaim: "The supported spec fields are".
+    # aibrix.readthedocs.io, features/modelclaim: "The supported spec fields are"; the same in
+    # config/crd/model/model.aibrix.ai_modelclaims.yaml at e3e10f9e of 2026-08-22.
     "type": "object",
     "required": ["apiVersion", "kind", "metadata", "spec"],
     "additionalProperties": False,
@@ -13,7 +12,7 @@ MODEL_CLAIM = {
         "metadata": {"type": "object", "required": ["name"]},
         "spec": {
             "type": "object",
-            "required": ["podSelector", "artifactURL", "perGPU"],
+            "required": ["podSelector", "artifactURL"],
             "additionalProperties": False,
             "properties": {
                 "modelName": {"type": "string", "minLength": 1},
@@ -47,12 +46,6 @@ MODEL_CLAIM = {
                             "additionalProperties": {"type": "string"},
                         }
                     },
-                },
-                "perGPU": {
-                    "type": "object",
-                    "required": ["maximumFootprint", "kvFloor"],
-                    "additionalProperties": False,
-                    "properties": {"maximumFootprint": QUANTITY, "kvFloor": QUANTITY},
                 },
             },
         },

@@ -122,9 +122,9 @@ def test_what_aibrix_counts_fits_every_gpu():
         pool, *claims = documents(text)
         assert pool["kind"] == "Deployment"
         taken = sum(
-            int(claim["spec"]["perGPU"][key].removesuffix("Mi"))
+            int(claim["metadata"]["annotations"][f"kvplace/{key}"].removesuffix("Mi"))
             for claim in claims
-            for key in ("maximumFootprint", "kvFloor")
+            for key in ("footprint-per-gpu", "kv-floor-per-gpu")
         )
         assert taken * 2**20 <= 79 * GIB
 

@@ -193,7 +193,8 @@ def test_the_floor_of_aibrix_is_one_request_of_the_longest_length_or_the_part():
         one = replace(model("m", 31, degree=2, args=args), min_kv_bytes=GIB)
         files = aibrix_files(lay_out(Problem((one,), fleet), placement))
         (claim,) = [o for o in objects(files) if o["kind"] == "ModelClaim"]
-        assert claim["spec"]["perGPU"]["kvFloor"] == f"{floor}Mi"
+        assert claim["metadata"]["annotations"]["kvplace/kv-floor-per-gpu"] == f"{floor}Mi"
+        assert "perGPU" not in claim["spec"]
 
 
 def test_a_name_that_looks_like_a_scheme_is_no_url_of_aibrix():

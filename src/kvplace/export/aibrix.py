@@ -170,15 +170,17 @@ def _claim(group: Group, engine: Engine) -> dict[str, Any]:
         "artifactURL": _artifact(engine.source),
         "engine": model.launch.engine,
         "replicas": 1,
-        "perGPU": {
-            "maximumFootprint": f"{-(-engine.footprint_bytes // _MIB)}Mi",
-            "kvFloor": f"{max(1, _floor_bytes(engine) // _MIB)}Mi",
-        },
     }
     if pairs:
         spec["engineConfig"] = {"args": pairs}
     about = metadata(engine.label, group)
-    about["annotations"] = {"kvplace/replica": f"{engine.replica.index}"}
+    # No released ModelClaim has a field for them: `perGPU` is a proposal (aibrix#2647, #2744) whose
+    # names changed twice, and an unknown field makes the API server refuse the claim.
+    about["annotations"] = {
+        "kvplace/replica": f"{engine.replica.index}",
+        "kvplace/footprint-per-gpu": f"{-(-engine.footprint_bytes // _MIB)}Mi",
+        "kvplace/kv-floor-per-gpu": f"{max(1, _floor_bytes(engine) // _MIB)}Mi",
+    }
     return {
         "apiVersion": "model.aibrix.ai/v1alpha1",
         "kind": "ModelClaim",
