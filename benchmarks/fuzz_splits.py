@@ -1,6 +1,7 @@
 """Tiny fleets with tensor parallel, copies, rules and capacities against brute force.
 
     python benchmarks/fuzz_splits.py --cases 20000 --seed 1
+    python benchmarks/fuzz_splits.py --cases 20000 --seed 1 --objective pressure
 
 What solve returns must be the best there is, its bound never above it, and infeasible exactly
 what brute force says is; every plan is written, read and checked. What is said to clash where
@@ -20,11 +21,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from judge_splits import clash_faults, faults
+from kvplace.core.objective import Objective
 from kvplace.explain.clash import find_clash
 from kvplace.formats.fleet.write import write_fleet
 from kvplace.solver.solve import solve
 from oracle_splits import solve_by_force
-from splits import random_split_problem
+from splits import OBJECTIVES, random_split_problem
 
 
 def main(arguments=None):
@@ -35,13 +37,16 @@ def main(arguments=None):
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--models", type=int, default=5, help="models at most")
+    parser.add_argument("--objective", choices=list(Objective), help="the only one drawn")
     parser.add_argument("--limit", type=float, help="seconds per case; none by default")
     parser.add_argument("--show", action="store_true", help="print the fleet file of a failure")
     options = parser.parse_args(arguments)
+    drawn = (Objective(options.objective),) if options.objective else OBJECTIVES
     counts, failures, slowest = Counter(), 0, (0.0, 0)
     start = shown = time.perf_counter()
     for number in range(options.first, options.first + options.cases):
-        problem = random_split_problem(random.Random(f"{options.seed}/{number}"), options.models)
+        draw = random.Random(f"{options.seed}/{number}")
+        problem = random_split_problem(draw, options.models, drawn)
         began = time.process_time()
         found = run_case(problem, number, options.limit, counts)
         slowest = max(slowest, (time.process_time() - began, number))
@@ -87,7 +92,8 @@ def report(options, number, problem, found):
     for fault in found:
         print(f"  {fault}")
     command = f"python benchmarks/fuzz_splits.py --cases 1 --first {number} --seed {options.seed}"
-    print(f"  {command} --models {options.models} --show")
+    objective = f" --objective {options.objective}" if options.objective else ""
+    print(f"  {command} --models {options.models}{objective} --show")
     if options.show:
         print(write_fleet(problem))
     sys.stdout.flush()

@@ -18,11 +18,13 @@ from oracle_splits import ways
 from timings import PowerTiming
 
 GIB = 2**30
+OBJECTIVES = (Objective.REQUESTS, Objective.TOKENS)
+"""Objectives that are drawn where none are asked for."""
 MOST_PLACEMENTS = 1_000_000
 """Models are taken away from a draw of more, so that brute force has an end."""
 
 
-def random_split_problem(random, models=5, objectives=(Objective.REQUESTS, Objective.TOKENS)):
+def random_split_problem(random, models=5, objectives=OBJECTIVES):
     """Draw a problem of two nodes, at most five models, and any rules."""
     fleet = _fleet(random)
     objective = random.choice(objectives)

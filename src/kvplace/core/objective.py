@@ -44,6 +44,16 @@ class Objective(StrEnum):
         return {"requests": "1/(s² GiB)", "tokens": "1/s²"}.get(self.value, "")
 
     @property
+    def is_share(self) -> bool:
+        """Whether 1.0 means that something is full."""
+        return self in (Objective.OCCUPANCY, Objective.PRESSURE)
+
+    @property
+    def quantity(self) -> str:
+        """What is minimised of the worst GPU, for people: ``KVPR`` or ``pressure``."""
+        return "pressure" if self is Objective.PRESSURE else "KVPR"
+
+    @property
     def memory_unit_bytes(self) -> int:
         """Bytes in the unit of memory that the KVPR divides by: GiB for requests, else bytes."""
         return GIB if self is Objective.REQUESTS else 1

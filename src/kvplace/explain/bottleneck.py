@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, kvpr_of
+from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 
 __all__ = ["Bottleneck", "Cause", "alone", "bottleneck_of"]
@@ -41,7 +42,7 @@ class Bottleneck:
     gpu
         It, with what it holds.
     alike
-        GPUs of the same KVPR, itself included.
+        GPUs of the same pressure, itself included.
     cause
         What holds it.
     """
@@ -53,16 +54,18 @@ class Bottleneck:
 
 def bottleneck_of(problem: Problem, evaluation: Evaluation) -> Bottleneck:
     """Return the worst GPU of a valid placement and what holds it."""
-    worst = max(evaluation.gpus, key=lambda gpu: gpu.kvpr)
-    alike = sum(gpu.kvpr >= worst.kvpr * (1 - NEAR) for gpu in evaluation.gpus)
-    return Bottleneck(worst, alike, _cause(problem, worst.kvpr))
+    worst = max(evaluation.gpus, key=lambda gpu: gpu.pressure)
+    alike = sum(gpu.pressure >= worst.pressure * (1 - NEAR) for gpu in evaluation.gpus)
+    return Bottleneck(worst, alike, _cause(problem, worst.pressure))
 
 
 def alone(problem: Problem, index: int) -> float:
-    """Return the least KVPR of a model's GPUs where nothing else runs on them.
+    """Return the least pressure of a model's GPUs where nothing else runs on them.
 
-    By the best of its options, on the largest GPU that it may use; ``inf`` where it fits none.
+    By the best of its options, on the best GPU that it may use; ``inf`` where it fits none.
     """
+    if problem.goal is Objective.PRESSURE:
+        return _alone_in_time(problem, index)
     largest = max(map(problem.usable_bytes, problem.allowed(index)), default=0)
     least = math.inf
     for degree, copies in problem.options(index):
@@ -70,6 +73,21 @@ def alone(problem: Problem, index: int) -> float:
         free = largest - need.weights_bytes
         if free >= max(1, need.min_kv_bytes):
             least = min(least, kvpr_of(need.load, free, problem.goal.memory_unit_bytes))
+    return least
+
+
+def _alone_in_time(problem: Problem, index: int) -> float:
+    """Return the least pressure of a model alone, of its time as well as of its memory."""
+    least = math.inf
+    gpus = map(problem.fleet.gpu, problem.allowed(index))
+    kinds = {(gpu.type, gpu.usable_bytes) for gpu in gpus if gpu is not None}
+    for degree, copies in problem.options(index):
+        need = problem.need(index, degree, copies)
+        for gpu_type, memory in kinds:
+            free = memory - need.weights_bytes
+            if free >= max(1, need.min_kv_bytes):
+                loads, shares = problem.pressures.shard(index, degree, 1 / copies, gpu_type)
+                least = min(least, max(*shares, *(kvpr_of(load, free) for load in loads)))
     return least
 
 
@@ -87,7 +105,12 @@ def _cause(problem: Problem, value: float) -> Cause:
 
 
 def _fluid(problem: Problem) -> float:
-    """Return all load over all memory that weights leave, each at its least over the options."""
+    """Return all load over all memory that weights leave, each at its least over the options.
+
+    Under several pressures, the largest such sum of a window, or of shares of time over GPUs.
+    """
+    if problem.goal is Objective.PRESSURE:
+        return _fluid_in_windows(problem)
     load, weights = 0.0, 0
     for index in range(len(problem.models)):
         options = [(d, r, problem.need(index, d, r)) for d, r in problem.options(index)]
@@ -95,3 +118,28 @@ def _fluid(problem: Problem) -> float:
         weights += min((d * r * need.weights_bytes for d, r, need in options), default=0)
     free = sum(gpu.usable_bytes for gpu in problem.fleet.gpus) - weights
     return kvpr_of(load, free, problem.goal.memory_unit_bytes)
+
+
+def _fluid_in_windows(problem: Problem) -> float:
+    """Return the largest pressure of all models spread evenly over all GPUs, in any window."""
+    table, options = problem.pressures.table, problem.option_table
+    gpus = problem.fleet.gpus
+    weights, windows = 0, range(table.windows)
+    loads, times = [0.0] * table.windows, [0.0] * table.windows
+    for index in range(len(problem.names)):
+        rows = range(options.starts[index], options.starts[index + 1])
+        shards = [options.degrees[row] * options.copies[row] for row in rows]
+        pairs = list(zip(rows, shards, strict=True))
+        weights += min((options.weights_bytes[row] * n for row, n in pairs), default=0)
+        for window in windows:
+            loads[window] += min((table.loads_of(row)[window] * n for row, n in pairs), default=0.0)
+            times[window] += min(
+                (
+                    table.shares_of(row, at)[window] * n
+                    for row, n in pairs
+                    for at in range(len(table.gpu_types))
+                ),
+                default=0.0,
+            )
+    free = sum(gpu.usable_bytes for gpu in gpus) - weights
+    return max(*(kvpr_of(load, free) for load in loads), *(time / len(gpus) for time in times))

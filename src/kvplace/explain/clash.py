@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from kvplace.core.evaluation.constraints import misfits
+from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.explain.demanded import Demanded, Kind, demanded_of, keeping
 from kvplace.explain.placeable import Verdict, placeable
@@ -63,6 +64,8 @@ def find_clash(problem: Problem, watch: Watch | None = None) -> Clash | None:
     Clash or None
         None where the problem is not proved impossible.
     """
+    if problem.goal is Objective.PRESSURE:  # what can be placed at all depends on no pressure
+        problem = problem.with_objective(Objective.OCCUPANCY)
     return _Filter(problem, watch or Watch()).run()
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from kvplace.core.evaluation.evaluate import Evaluation, evaluate
+from kvplace.core.evaluation.evaluate import Evaluation, evaluate, part_of
 from kvplace.core.hardware import Fleet
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
@@ -129,8 +129,8 @@ def _start(problem: Problem, placement: Placement) -> Placement | None:
 
 def _changes(problem: Problem, evaluation: Evaluation) -> Iterator[Change]:
     """Yield what could be done about the worst GPU."""
-    worst = max(evaluation.gpus, key=lambda gpu: gpu.kvpr)
-    hot = sorted(worst.shards, key=lambda shard: -shard.load)[:HOT_MODELS]
+    worst = max(evaluation.gpus, key=lambda gpu: gpu.pressure)
+    hot = sorted(worst.shards, key=lambda shard: -part_of(shard, worst))[:HOT_MODELS]
     copies = Counter(
         shard.model for gpu in evaluation.gpus for shard in gpu.shards if shard.index == 0
     )

@@ -179,9 +179,8 @@ def _values(found: Differences) -> list[str]:
     """Return the lines that say what the plans are worth."""
     before, after = found.before.value, found.after.value
     change = change_in_words(before, after)
-    lines = [
-        f"max KVPR {format_kvpr(before)} -> {format_kvpr(after)}{f' ({change})' if change else ''}"
-    ]
+    worth = f"max {found.after.quantity} {format_kvpr(before)} -> {format_kvpr(after)}"
+    lines = [worth + (f" ({change})" if change else "")]
     next_worst = (
         next_difference(found.before, found.after) if before == after and found.same_problem else ""
     )
@@ -190,6 +189,6 @@ def _values(found: Differences) -> list[str]:
     if not found.same_problem:
         now = found.before_now
         lines[0] += ", for different models, demand or GPUs"
-        worth = f"max KVPR {format_kvpr(now.value)}" if now else "not valid"
+        worth = f"max {now.quantity} {format_kvpr(now.value)}" if now else "not valid"
         lines.append(f"for what the second plan serves, the first is {worth}")
     return lines

@@ -2,6 +2,7 @@
 
 from textwrap import wrap
 
+from kvplace.core.evaluation.evaluate import part_of
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status
@@ -13,7 +14,7 @@ from kvplace.explain.repairs import Repair
 from kvplace.explain.words import clash_in_words, demand_in_words, room_of
 from kvplace.report.differences import change_in_words
 from kvplace.report.scores import Cell, rows_csv, rows_json
-from kvplace.report.summary import format_kvpr, reasons, summary
+from kvplace.report.summary import format_kvpr, reasons, summary, what_binds_on
 from kvplace.report.table import Look
 from kvplace.report.text import Paint, clean, fit
 from kvplace.units import format_bytes
@@ -45,44 +46,55 @@ def _bottleneck(found: Explanation, at: Bottleneck, paint: Paint) -> list[str]:
     full = ""
     if goal is Objective.OCCUPANCY:
         full = f" = KV pool {100 * gpu.kvpr:,.0f} % full"
+    if goal is Objective.PRESSURE:
+        full = f" = {what_binds_on(found.result.problem, gpu)}"
+    worth = f"{goal.quantity} {format_kvpr(gpu.pressure)}"
     among = f" ({at.alike:,} GPUs are equally loaded)" if at.alike > 1 else ""
     lines = [
-        paint(f"worst GPU: {clean(gpu.id)} at KVPR {format_kvpr(gpu.kvpr)}{full}{among}", "bold")
+        paint(
+            f"worst GPU: {clean(gpu.id)} at {worth}{full}{among}",
+            "bold",
+        )
     ]
-    shards = sorted(gpu.shards, key=lambda shard: -shard.load)
+    shards = sorted(gpu.shards, key=lambda shard: -part_of(shard, gpu))
+    kind = {"kv": "KV in use", "time": "time"}[gpu.binding[0]] if gpu.timed else "load"
     width = max((len(clean(shard.model)) for shard in shards[:SHOWN]), default=0)
     for shard in shards[:SHOWN]:
-        share = shard.load / gpu.load if gpu.load else 0.0
+        share = part_of(shard, gpu)
         weights = format_bytes(shard.weights_bytes)
         lines.append(
             f"  {fit(shard.model, min(width, 44))}  {weights:>9} of weights and overhead, "
-            f"{100 * share:.0f} % of the load"
+            f"{100 * share:.0f} % of the {kind}"
         )
     if len(shards) > SHOWN:
         lines.append(f"  and {len(shards) - SHOWN} more")
-    return [*lines, _cause(at)]
+    return [*lines, _cause(at, goal)]
 
 
-def _cause(at: Bottleneck) -> str:
+def _cause(at: Bottleneck, goal: Objective) -> str:
     """Say what holds the worst GPU."""
     value = format_kvpr(at.cause.value)
     if at.cause.kind == "single-model":
         model = clean(at.cause.model)
         return f"limited by one model: {model} is at {value} even alone on the best GPUs"
     if at.cause.kind == "fluid":
+        if goal is Objective.PRESSURE:
+            return f"limited by total demand: spread evenly over all GPUs, all of it is at {value}"
         return f"limited by total demand: all load over all memory that weights leave is {value}"
     return f"limited by packing: neither a single model nor total demand forces more than {value}"
 
 
 def _levers(found: Explanation, paint: Paint) -> list[str]:
     """Return a line per lever, the best first."""
+    worst = f"max {found.result.problem.goal.quantity}"
     if not found.levers:
-        return ["no single change that was tried lowers the max KVPR"]
-    lines = [paint(f"{'max KVPR':>9} {'change':>9} {'bound':>9}  what would help", "bold")]
+        return [f"no single change that was tried lowers the {worst}"]
+    lines = [paint(f"{worst:>9} {'change':>9} {'bound':>9}  what would help", "bold")]
     for lever in found.levers:
         change = change_in_words(lever.before, lever.value)
         value, bound = format_kvpr(lever.value), format_kvpr(lever.result.bound)
-        lines.append(f"{value:>9} {change:>9} {bound:>9}  {clean(lever.change.text)}")
+        width = max(9, len(worst))
+        lines.append(f"{value:>{width}} {change:>9} {bound:>9}  {clean(lever.change.text)}")
     return lines
 
 
@@ -142,6 +154,9 @@ def _bottleneck_data(at: Bottleneck) -> dict[str, object]:
         "gpu": at.gpu.id,
         "type": at.gpu.type,
         "kvpr": at.gpu.kvpr,
+        "pressure": at.gpu.pressure,
+        "occupancies": list(at.gpu.occupancies),
+        "time_shares": list(at.gpu.time_shares),
         "free_bytes": at.gpu.free_bytes,
         "alike": at.alike,
         "cause": {"kind": at.cause.kind, "model": at.cause.model, "value": at.cause.value},

@@ -87,12 +87,12 @@ def _title(subject: Subject) -> str:
 
 def _bars(axes: Any, subject: Subject) -> None:
     """Draw a stacked bar per GPU, the worst on top."""
-    gpus = sorted(subject.evaluation.gpus, key=lambda g: (-g.kvpr, not g.shards))
+    gpus = sorted(subject.evaluation.gpus, key=lambda g: (-g.pressure, not g.shards))
     worst, occupancy = subject.evaluation.value, subject.occupancy
     names = short_names(model.name for model in subject.problem.models)
     inches_per_gib = _BAR_WIDTH * GIB / max(gpu.memory_bytes for gpu in gpus)
     for row, gpu in enumerate(gpus):
-        colour = _COLOURS[pressure_class(gpu.kvpr, worst, occupancy=occupancy)]
+        colour = _COLOURS[pressure_class(gpu.pressure, worst, occupancy=occupancy)]
         left = 0.0
         for shard in sorted(gpu.shards, key=lambda shard: -shard.weights_bytes):
             width = shard.weights_bytes / GIB
@@ -105,7 +105,7 @@ def _bars(axes: Any, subject: Subject) -> None:
         used = min(1.0, gpu.kvpr) * free if occupancy else 0.0
         axes.barh(row, used, left=left, color=colour)
         axes.barh(row, free - used, left=left + used, color=colour, alpha=0.3)
-        text = f" {kvpr_text(gpu.kvpr, occupancy=occupancy)}"
+        text = f" {kvpr_text(gpu.pressure, occupancy=occupancy)}"
         axes.text(gpu.memory_bytes / GIB, row, text, va="center", fontsize=9)
     axes.set_yticks(range(len(gpus)), [shorten(gpu.id, 24) for gpu in gpus], fontsize=9)
     axes.set_ylim(len(gpus) - 0.4, -0.6)

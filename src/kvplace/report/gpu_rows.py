@@ -40,17 +40,17 @@ def gpu_rows(evaluation: Evaluation, most: int | None) -> tuple[list[GPURow], li
     tuple
         The rows, the ids of idle GPUs (those looked at), and the number of busy GPUs left out.
     """
-    kvprs, gpus = evaluation.kvprs, evaluation.gpus
+    pressures, gpus = evaluation.pressures, evaluation.gpus
     groups: dict[object, tuple[GPUEvaluation, list[str]]] = {}
     idle: list[str] = []
     shown = 0
-    for at in sorted(range(len(gpus)), key=lambda at: -kvprs[at]):
+    for at in sorted(range(len(gpus)), key=lambda at: -pressures[at]):
         gpu = gpus[at]
         if not gpu.shards:
             idle.append(gpu.id)
             continue
         models = tuple(sorted(shard.model for shard in gpu.shards))
-        key = (gpu.type, gpu.memory_bytes, gpu.weights_bytes, f"{gpu.kvpr:.4g}", models)
+        key = (gpu.type, gpu.memory_bytes, gpu.weights_bytes, f"{gpu.pressure:.4g}", models)
         if key not in groups:
             if most is not None and len(groups) == most:
                 break

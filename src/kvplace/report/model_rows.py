@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from kvplace.core.evaluation.evaluate import part_of
 from kvplace.core.result import Result
 
 __all__ = ["ModelRow", "model_rows"]
@@ -17,10 +18,10 @@ class ModelRow:
         Its name.
     replicas, degree
         Number of copies, and tensor parallel degree of each.
-    kvpr
+    pressure
         Of the most loaded GPU that holds a part of it.
     share
-        The part of that GPU's load that is its own, from 0 to 1.
+        The part of what presses most on that GPU that is its own, from 0 to 1.
     gpus
         GPUs of each copy, in rank order.
     """
@@ -28,7 +29,7 @@ class ModelRow:
     model: str
     replicas: int
     degree: int
-    kvpr: float
+    pressure: float
     share: float
     gpus: tuple[tuple[str, ...], ...]
 
@@ -37,12 +38,11 @@ def model_rows(result: Result) -> list[ModelRow]:
     """Return one row per placed model, the one on the most loaded GPU first."""
     assert result.evaluation is not None
     assert result.placement is not None
-    worst: dict[str, tuple[float, float, float]] = {}
+    worst: dict[str, tuple[float, float]] = {}
     for gpu in result.evaluation.gpus:
         for shard in gpu.shards:
-            share = shard.load / gpu.load if gpu.load else 0.0
-            here = (gpu.kvpr, shard.load, share)
-            if here > worst.get(shard.model, (-1.0, 0.0, 0.0)):
+            here = (gpu.pressure, part_of(shard, gpu))
+            if here > worst.get(shard.model, (-1.0, 0.0)):
                 worst[shard.model] = here
     copies: dict[str, list[tuple[str, ...]]] = {}
     for replica in result.placement:
@@ -53,8 +53,7 @@ def model_rows(result: Result) -> list[ModelRow]:
             name,
             len(copies[name]),
             len(copies[name][0]),
-            worst[name][0],
-            worst[name][2],
+            *worst[name],
             tuple(copies[name]),
         )
         for name in order

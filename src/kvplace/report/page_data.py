@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, Shard
-from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.report.summary import format_kvpr
@@ -90,8 +89,8 @@ class Subject:
 
     @property
     def occupancy(self) -> bool:
-        """Whether its KVPR is a share of the pool."""
-        return self.problem.goal is Objective.OCCUPANCY
+        """Whether its pressure is a share: 1.0 means that something is full."""
+        return self.problem.goal.is_share
 
 
 def kvpr_text(kvpr: float, *, occupancy: bool, exact: bool = False) -> str:
@@ -134,13 +133,13 @@ def page_values(subject: Subject) -> dict[str, Any]:
     look = _Look(worst, largest, subject.occupancy, count <= SEGMENT_LIMIT, names, degrees)
     nodes = []
     for node in problem.fleet.nodes:
-        rows = sorted((gpus[g.id] for g in node.gpus), key=lambda g: (-g.kvpr, not g.shards))
+        rows = sorted((gpus[g.id] for g in node.gpus), key=lambda g: (-g.pressure, not g.shards))
         nodes.append(_node(node.name, rows, look, whole=count <= WHOLE_LIMIT))
     nodes.sort(key=lambda row: -row["order"])
     for index, row in enumerate(nodes):
         row["open"] = count <= OPEN_LIMIT or (index < 2 and count <= WHOLE_LIMIT)
-    ranked = sorted(evaluation.gpus, key=lambda gpu: -gpu.kvpr)
-    profile = [gpu.kvpr for gpu in ranked]
+    ranked = sorted(evaluation.gpus, key=lambda gpu: -gpu.pressure)
+    profile = [gpu.pressure for gpu in ranked]
     models = _models(subject)
     return {
         "occupancy": subject.occupancy,
@@ -194,8 +193,8 @@ class _Look:
         weights = sorted(seen.values(), reverse=True) if self.segments else [gpu.weights_bytes]
         return {
             "id": clean(gpu.id),
-            "kvpr": kvpr_text(gpu.kvpr, occupancy=self.occupancy),
-            "class": pressure_class(gpu.kvpr, self.worst, occupancy=self.occupancy),
+            "kvpr": kvpr_text(gpu.pressure, occupancy=self.occupancy),
+            "class": pressure_class(gpu.pressure, self.worst, occupancy=self.occupancy),
             "weights": [100 * part / self.largest for part in weights if part],
             "used": 100 * used * free / self.largest,
             "rest": 100 * (1 - used) * free / self.largest,
@@ -215,7 +214,7 @@ class _Look:
 def _node(name: str, gpus: Sequence[GPUEvaluation], look: _Look, *, whole: bool) -> dict[str, Any]:
     """Return one node with its GPUs, the worst first."""
     kinds = sorted({gpu.type for gpu in gpus})
-    rated = [gpu.kvpr for gpu in gpus]
+    rated = [gpu.pressure for gpu in gpus]
     mean = math.fsum(rated) / len(rated) if rated else 0.0
     worst = max(rated, default=0.0)
     return {
@@ -234,7 +233,7 @@ def _node(name: str, gpus: Sequence[GPUEvaluation], look: _Look, *, whole: bool)
 
 def _models(subject: Subject) -> list[dict[str, Any]]:
     """Return the models, those on the worst GPUs first."""
-    kvpr = {gpu.id: gpu.kvpr for gpu in subject.evaluation.gpus}
+    kvpr = {gpu.id: gpu.pressure for gpu in subject.evaluation.gpus}
     load: dict[str, float] = {}
     loads = {gpu.id: gpu.load for gpu in subject.evaluation.gpus}
     for gpu in subject.evaluation.gpus:

@@ -37,10 +37,10 @@ def markdown_summary(
     if baseline is not None and found is not None:
         lines += ["", *_changes(subject, baseline, found)]
     lines += ["", "| GPU | pressure | GiB for KV | models |", "|---|---:|---:|---|"]
-    gpus = sorted(subject.evaluation.gpus, key=lambda gpu: (-gpu.kvpr, not gpu.shards))
+    gpus = sorted(subject.evaluation.gpus, key=lambda gpu: (-gpu.pressure, not gpu.shards))
     for gpu in gpus[:_GPUS_SHOWN]:
         models = ", ".join(_cell(name) for name in dict.fromkeys(s.model for s in gpu.shards))
-        kvpr = kvpr_text(gpu.kvpr, occupancy=subject.occupancy)
+        kvpr = kvpr_text(gpu.pressure, occupancy=subject.occupancy)
         free = format_bytes(gpu.free_bytes).removesuffix(" GiB")
         lines.append(f"| {_cell(gpu.id)} | {kvpr} | {free} | {models or '*idle*'} |")
     if len(gpus) > _GPUS_SHOWN:

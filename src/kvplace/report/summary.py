@@ -3,11 +3,20 @@
 import math
 
 from kvplace.core.evaluation.constraints import misfits
+from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation
 from kvplace.core.objective import Objective
+from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Status, Stop
 from kvplace.units import format_bytes, format_percent, format_seconds
 
-__all__ = ["format_kvpr", "format_share", "reasons", "summary"]
+__all__ = [
+    "format_kvpr",
+    "format_share",
+    "reasons",
+    "summary",
+    "what_binds",
+    "what_binds_on",
+]
 
 _STOPPED = {
     Stop.TIME_LIMIT: "stopped by the time limit",
@@ -38,10 +47,13 @@ def summary(result: Result) -> str:
     """Return the closing line: value, what is proved, how much of what, and the time."""
     if result.evaluation is None:
         return _no_placement(result)
-    unit = result.problem.goal.unit
-    parts = [f"max KVPR {format_kvpr(result.value)}{' ' if unit else ''}{unit}"]
-    if result.problem.goal is Objective.OCCUPANCY:
+    goal = result.problem.goal
+    unit = goal.unit
+    parts = [f"max {goal.quantity} {format_kvpr(result.value)}{' ' if unit else ''}{unit}"]
+    if goal is Objective.OCCUPANCY:
         parts[0] += f" = KV pool {format_share(result.value)} full"
+    if goal is Objective.PRESSURE:
+        parts[0] += f" = {what_binds(result.problem, result.evaluation)}"
     parts[0] += f" ({_proved(result)})"
     used = result.evaluation.busy
     fleet = len(result.evaluation.gpus)
@@ -56,6 +68,21 @@ def summary(result: Result) -> str:
         rest = "balancing the other GPUs was " if result.status is Status.OPTIMAL else ""
         parts.append(rest + _STOPPED[result.stop])
     return ", ".join(parts)
+
+
+def what_binds(problem: Problem, evaluation: Evaluation) -> str:
+    """Return what is fullest on the worst GPU, such as ``GPU time 87 % in window day``."""
+    pressures = evaluation.pressures
+    return what_binds_on(problem, evaluation.gpus[pressures.index(max(pressures))])
+
+
+def what_binds_on(problem: Problem, gpu: GPUEvaluation) -> str:
+    """Return what is fullest on a GPU, under several pressures."""
+    kind, at = gpu.binding
+    words = f"GPU time {format_share(gpu.pressure)}"
+    if kind == "kv":
+        words = f"KV pool {format_share(gpu.pressure)} full"
+    return words if len(problem.windows) == 1 else f"{words} in window {problem.windows[at].name}"
 
 
 def reasons(result: Result) -> list[str]:

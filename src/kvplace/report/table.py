@@ -26,6 +26,8 @@ MODEL_LINES = 3
 """Lines of models per GPU, unless all is asked for."""
 BINS = 8
 """Steps of the histogram of a large fleet."""
+_TIME = "time"
+"""Heading of the share of its time that a GPU's models need."""
 _BAR, _MEMORY_BAR, _FREE_WIDTH, _HISTOGRAM = 8, 14, 9, 30
 _NARROW = 76
 """Columns below which there is no room for the bar of memory."""
@@ -87,11 +89,14 @@ class _Tables:
         self._paint = Paint(look.colour)
         self._full, self._used, self._free = "█▒░" if look.blocks else "#=."
         self._more = "⋮" if look.blocks else ":"
-        self._shares = result.problem.goal is Objective.OCCUPANCY
+        self._shares = result.problem.goal.is_share
+        self._timed = bool(self._evaluation.gpus[0].time_shares)
         self._width = max(look.width, 60)
-        finite = (kvpr for kvpr in self._evaluation.kvprs if math.isfinite(kvpr))
+        finite = (value for value in self._evaluation.pressures if math.isfinite(value))
         self._top = max(finite, default=0.0)
         self._heading = "KV used" if self._shares else "KVPR"
+        several = result.problem.goal is Objective.PRESSURE
+        self._pressure = "pressure" if several else self._heading
 
     def models(self) -> list[str]:
         """Return the table of models, ended by an empty line; nothing of a huge fleet."""
@@ -101,14 +106,14 @@ class _Tables:
         shown = rows if self._all or len(rows) <= SHOWN_WHOLE else rows[:HOTTEST]
         names = [shorten(self._names.get(row.model, row.model), 60) for row in shown]
         copies = [_copies(row) for row in shown]
-        values = [self._value(row.kvpr) for row in shown]
+        values = [self._value(row.pressure) for row in shown]
         name_width = min(max(map(len, [*names, "model"])), max(20, self._width * 2 // 5))
         copies_width = max(map(len, [*copies, "replicas"]))
-        value_width = max(map(len, [*values, self._heading]))
+        value_width = max(map(len, [*values, self._pressure]))
         where_width = self._width - name_width - copies_width - value_width - 6
         head = (
             f"{fit('model', name_width)}  {fit('replicas', copies_width)}  "
-            f"{fit(self._heading, value_width, right=True)}  on"
+            f"{fit(self._pressure, value_width, right=True)}  on"
         )
         lines = [self._paint(head, "bold")]
         for row, name, copy, value in zip(shown, names, copies, values, strict=True):
@@ -116,7 +121,7 @@ class _Tables:
             where = _flow_ids(places, where_width, None if self._all else 1)
             start = (
                 f"{fit(name, name_width)}  {fit(copy, copies_width)}  "
-                f"{self._paint(fit(value, value_width, right=True), self._heat(row.kvpr))}  "
+                f"{self._paint(fit(value, value_width, right=True), self._heat(row.pressure))}  "
             )
             indent = " " * (self._width - where_width)
             lines += [start + where[0], *(indent + line for line in where[1:])]
@@ -134,19 +139,25 @@ class _Tables:
         values = [self._value(row.gpu.kvpr) for row in rows]
         value_width = max(map(len, [*values, self._heading]))
         memory = self._width >= _NARROW
-        indent = gpu_width + value_width + _BAR + _FREE_WIDTH + 7 + (memory and _MEMORY_BAR + 2)
+        times = [format_share(max(row.gpu.time_shares, default=0.0)) for row in rows]
+        time_width = max(map(len, [*times, _TIME])) if self._timed else -1
+        indent = gpu_width + value_width + time_width + _BAR + _FREE_WIDTH + 8
+        indent += memory and _MEMORY_BAR + 2
         head = (
             f"{fit('GPU', gpu_width)}  {fit(self._heading, value_width, right=True)} "
+            f"{fit(_TIME, time_width, right=True) + ' ' if self._timed else ''}"
             f"{' ' * _BAR}  {fit('memory', _MEMORY_BAR) + '  ' if memory else ''}"
             f"{fit('for KV', _FREE_WIDTH, right=True)}  models"
         )
         lines = [self._paint(head, "bold")]
-        for row, label, value in zip(rows, labels, values, strict=True):
+        for row, label, value, time in zip(rows, labels, values, times, strict=True):
             gpu = row.gpu
-            bar = self._paint(fit(self._full * self._filled(gpu.kvpr), _BAR), self._heat(gpu.kvpr))
+            filled = self._full * self._filled(gpu.pressure)
+            bar = self._paint(fit(filled, _BAR), self._heat(gpu.pressure))
             start = (
                 f"{fit(shorten_start(label, gpu_width), gpu_width)}  "
-                f"{fit(value, value_width, right=True)} {bar}  "
+                f"{fit(value, value_width, right=True)} "
+                f"{fit(time, time_width, right=True) + ' ' if self._timed else ''}{bar}  "
                 f"{self._paint(self._memory(gpu), 'cyan') + '  ' if memory else ''}"
                 f"{fit(format_bytes(gpu.free_bytes), _FREE_WIDTH, right=True)}  "
             )
@@ -175,8 +186,8 @@ class _Tables:
     def _histogram(self) -> list[str]:
         """Return how many GPUs of a large fleet are under how much pressure."""
         top = max(self._top, 1.0) if self._shares else self._top
-        counts = histogram(self._evaluation.kvprs, top, BINS)
-        lines = ["", self._paint(f"{self._heading} of all {sum(counts):,} GPUs", "bold")]
+        counts = histogram(self._evaluation.pressures, top, BINS)
+        lines = ["", self._paint(f"{self._pressure} of all {sum(counts):,} GPUs", "bold")]
         edges = [self._value(top * at / BINS) for at in range(BINS + 1)]
         width = max(map(len, edges))
         for at, count in enumerate(counts):

@@ -16,7 +16,7 @@ from kvplace.core.placement import Assigned, Placement, copies_by_model
 from kvplace.core.problem import Problem
 from kvplace.units import format_bytes
 
-__all__ = ["Evaluation", "GPUEvaluation", "Shard", "evaluate", "kvpr_of"]
+__all__ = ["Evaluation", "GPUEvaluation", "Shard", "evaluate", "kvpr_of", "part_of"]
 
 FEW = 1_000
 """GPUs up to which all are made at once: whoever evaluates few looks at them again and again."""
@@ -133,6 +133,11 @@ class Evaluation:
         return self._pressures or [gpu.pressure for gpu in self.gpus]
 
     @property
+    def quantity(self) -> str:
+        """What `value` is, for people: ``pressure`` where time counts as well, else ``KVPR``."""
+        return "pressure" if len(self.gpus) and self.gpus[0].timed else "KVPR"
+
+    @property
     def busy(self) -> int:
         """Number of GPUs that hold something."""
         return self._busy if self._busy >= 0 else sum(1 for gpu in self.gpus if gpu.shards)
@@ -150,6 +155,19 @@ class Evaluation:
     def profile(self) -> tuple[float, ...]:
         """Return the pressures from the worst GPU to the best: what leximax compares."""
         return tuple(sorted(self.pressures, reverse=True))
+
+
+def part_of(shard: Shard, gpu: GPUEvaluation) -> float:
+    """Return the part of what presses most on a GPU that is one of its shards', from 0 to 1."""
+    mine, whole = shard.load, gpu.load
+    if gpu.timed:
+        kind, at = gpu.binding
+        if kind == "time":
+            mine, whole = shard.time_shares[at], gpu.time_shares[at]
+        else:
+            mine = shard.window_loads[at]
+            whole = math.fsum(held.window_loads[at] for held in gpu.shards)
+    return mine / whole if whole else 0.0
 
 
 def kvpr_of(load: float, free_bytes: int, memory_unit_bytes: int = 1) -> float:
