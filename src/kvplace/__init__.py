@@ -30,14 +30,18 @@ if TYPE_CHECKING:
         UnitError,
     )
     from kvplace.explain.explain import Explanation, explain
+    from kvplace.export.export import Export, export
     from kvplace.forecast.forecast import Forecast, forecast
     from kvplace.forecast.rules import Rules
+    from kvplace.formats.load import load_plan
     from kvplace.formats.plan.check import check
     from kvplace.formats.plan.io import plan_of, read_plan, write_plan
     from kvplace.formats.read import read
     from kvplace.replan.replan import Budget, FrontierPoint, Replan, replan
     from kvplace.replan.sequence import sequence
     from kvplace.replan.steps import Pause, Pricing, Schedule, Step
+    from kvplace.report.differences import Differences, diff
+    from kvplace.report.report import Report, report
     from kvplace.simulate.outcome import Simulation
     from kvplace.simulate.run import simulate
     from kvplace.simulate.served import Served, served
@@ -53,8 +57,10 @@ __all__ = [
     "Budget",
     "Certificate",
     "Demand",
+    "Differences",
     "Evaluation",
     "Explanation",
+    "Export",
     "Fault",
     "Fleet",
     "Forecast",
@@ -76,6 +82,7 @@ __all__ = [
     "Replan",
     "Replica",
     "Replicas",
+    "Report",
     "Result",
     "Rules",
     "Schedule",
@@ -92,15 +99,19 @@ __all__ = [
     "Watch",
     "check",
     "check_certificate",
+    "diff",
     "evaluate",
     "explain",
+    "export",
     "forecast",
+    "load_plan",
     "misfits",
     "plan_of",
     "read",
     "read_plan",
     "refine",
     "replan",
+    "report",
     "sequence",
     "served",
     "simulate",
@@ -137,6 +148,10 @@ _NAMES_OF = {
     "simulate.outcome": ("Simulation",),
     "simulate.run": ("simulate",),
     "simulate.served": ("Served", "served"),
+    "export.export": ("Export", "export"),
+    "formats.load": ("load_plan",),
+    "report.differences": ("Differences", "diff"),
+    "report.report": ("Report", "report"),
     "size.size": ("Sizing", "size_fleet"),
     "size.stock": ("Stock", "stock_of"),
     "replan.replan": ("Budget", "FrontierPoint", "Replan", "replan"),

@@ -19,13 +19,17 @@ from exported import documents, objects
 from hostile import hostile_plan
 from schemas import LLAMA_SWAP, MODEL_CLAIM, POOL_POLICY, PRISM
 
+from kvplace.core.certificates.certificate import Bound
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.launch import Launch
 from kvplace.core.model import SLO, Demand, Model, Replicas
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
+from kvplace.core.result import Result, Stop
 from kvplace.errors import InputError
-from kvplace.export.files import Options, changes, export
+from kvplace.export.export import export
+from kvplace.export.files import Options, files_for
 from kvplace.export.layout import lay_out
 
 GIB = 2**30
@@ -73,7 +77,7 @@ def exports(to, options=None):
     done = []
     for problem, placement in plans():
         try:
-            done.append((problem, placement, export(problem, placement, to, options)))
+            done.append((problem, placement, files_for(problem, placement, to, options)))
         except InputError:
             continue
     assert len(done) >= 3
@@ -118,7 +122,7 @@ def test_aibrix_pools_are_kubernetes_objects():
 
 def test_what_aibrix_counts_fits_every_gpu():
     problem, placement = small()
-    for text in export(problem, placement, "aibrix").values():
+    for text in files_for(problem, placement, "aibrix").values():
         pool, *claims = documents(text)
         assert pool["kind"] == "Deployment"
         taken = sum(
@@ -206,7 +210,7 @@ def test_a_command_with_line_ends_is_one_line_that_bash_reads_back(tmp_path):
     problem, _ = small()
     name = "a\n# b \\\n${PORT}\té"
     one = Problem((model(name, 8),), problem.fleet)
-    files = export(one, Placement((Replica(name, 0, ("h100-0/0",)),)), "llama-swap")
+    files = files_for(one, Placement((Replica(name, 0, ("h100-0/0",)),)), "llama-swap")
     (data,) = documents(files["llama-swap-h100-0.yaml"])
     line = data["models"][name]["cmd"]
     assert "\n" not in line
@@ -247,19 +251,19 @@ def test_kvcached_starts_and_routes_what_was_planned():
 def test_addresses_of_nodes_are_dialled_and_0_0_0_0_is_not():
     problem, placement = small()
     options = Options(addresses={"h100-0": "10.0.0.5", "h100-1": "node-b.example"})
-    front = export(problem, placement, "kvcached", options)["frontend.yaml"]
+    front = files_for(problem, placement, "kvcached", options)["frontend.yaml"]
     hosts = {host for host, _ in routes(documents(front)[0]).values()}
     assert hosts == {"10.0.0.5", "node-b.example"}
     for wrong in ("0.0.0.0", "::", "::1", "a b", ""):
         with pytest.raises(InputError, match="is no address"):
-            export(problem, placement, "kvcached", Options(addresses={"h100-0": wrong}))
+            files_for(problem, placement, "kvcached", Options(addresses={"h100-0": wrong}))
 
 
 def test_secrets_are_nowhere_written(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret_value")
     problem, placement = small()
     for to in ("aibrix", "compose", "shell", "kubernetes", "ray-serve"):
-        text = "".join(export(problem, placement, to).values())
+        text = "".join(files_for(problem, placement, to).values())
         assert "HF_TOKEN" in text
         assert "hf_secret_value" not in text
 
@@ -269,18 +273,22 @@ def test_only_what_changes_is_in_the_difference():
     moved = Placement(
         tuple(r if r.index == 0 else Replica(r.model, r.index, ("h100-1/0",)) for r in placement)
     )
-    before, after = (export(problem, p, "kubernetes") for p in (placement, moved))
-    found = changes(before, after)
+    before, after = (
+        Result(problem, p, evaluate(problem, p), Bound(0, "trivial"), Stop.GIVEN, "", 0, 0, 0)
+        for p in (placement, moved)
+    )
+    found = export(after, "kubernetes", before=before)
     assert set(found.files) == {"group-h100-1-g0.yaml"}
     assert found.removed == ("group-h100-1-g1.yaml",)
-    assert not changes(before, before).files
+    assert found.total == len(files_for(problem, moved, "kubernetes"))
+    assert not export(before, "kubernetes", before=before).files
 
 
 def test_a_plan_that_does_not_hold_is_not_exported():
     problem, placement = small()
     lost = Placement(placement.replicas[1:])
     with pytest.raises(InputError, match=re.escape("0 replicas placed")):
-        export(problem, lost, "shell")
+        files_for(problem, lost, "shell")
 
 
 def test_what_a_runtime_cannot_do_is_said():
@@ -289,10 +297,10 @@ def test_what_a_runtime_cannot_do_is_said():
         (*(r for r in placement if r.model != "it's $(x)"), Replica("it's $(x)", 0, ("h100-0/1",)))
     )
     with pytest.raises(InputError, match="AIBrix gives every engine of a pool all its GPUs"):
-        export(problem, mixed, "aibrix")
+        files_for(problem, mixed, "aibrix")
     other = Problem((model("a", 8), model("b", 8, engine="sglang")), problem.fleet)
     alone = Placement((Replica("a", 0, ("h100-0/0",)), Replica("b", 0, ("h100-0/1",))))
     with pytest.raises(InputError, match=r"ray\.serve\.llm runs vllm"):
-        export(other, alone, "ray-serve")
+        files_for(other, alone, "ray-serve")
     with pytest.raises(InputError, match="ports"):
-        export(problem, placement, "shell", Options(base_port=65000))
+        files_for(problem, placement, "shell", Options(base_port=65000))

@@ -8,7 +8,7 @@ from exported import CHECKS, check_files, check_layout
 from hostile import hostile_plan
 
 from kvplace.errors import InputError
-from kvplace.export.files import EXPORTS, export
+from kvplace.export.files import EXPORTS, files_for
 from kvplace.export.layout import lay_out
 
 REFUSALS = (
@@ -24,7 +24,7 @@ def check_plan(seed):
     refused = []
     for to in EXPORTS:
         try:
-            files = export(problem, placement, to)
+            files = files_for(problem, placement, to)
         except InputError as error:
             refused.append((to, str(error)))
             continue
@@ -65,7 +65,7 @@ def test_bash_reads_every_word_as_it_was_meant(tmp_path):
         layout = lay_out(problem, placement)
         expected = expected_words(layout)
         for host in layout.hosts:
-            text = export(problem, placement, "shell")[f"start-{host.label}.sh"]
+            text = files_for(problem, placement, "shell")[f"start-{host.label}.sh"]
             out = tmp_path / f"{seed}-{host.label}"
             out.mkdir()
             lines = [line for line in text.split("\n") if not line.startswith("await ")]
@@ -98,4 +98,4 @@ def test_names_that_nothing_can_carry_are_refused(name):
     problem = Problem((model,), problem.fleet)
     placement = Placement((Replica(name, 0, (problem.fleet.gpus[0].id,)),))
     with pytest.raises(InputError, match=r"launched under|command line|Unicode"):
-        export(problem, placement, "shell")
+        files_for(problem, placement, "shell")

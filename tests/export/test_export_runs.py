@@ -9,7 +9,7 @@ import time
 import pytest
 from test_export_accepted import small
 
-from kvplace.export.files import Options, export
+from kvplace.export.files import Options, files_for
 
 ENGINE = f"""#!{sys.executable}
 import http.server, os, sys, time
@@ -40,7 +40,7 @@ def started(tmp_path):
     engine.chmod(0o755)
     (tmp_path / "out").mkdir()
     problem, placement = small()
-    files = export(problem, placement, "shell", Options(base_port=41000))
+    files = files_for(problem, placement, "shell", Options(base_port=41000))
     script = tmp_path / "start.sh"
     script.write_text(files["start-h100-0.sh"])
     environment = {
@@ -96,7 +96,7 @@ def test_ctrl_c_stops_all_of_them(started):
 
 def test_a_missing_secret_is_said_before_anything_starts(tmp_path):
     problem, placement = small()
-    script = export(problem, placement, "shell")["start-h100-0.sh"]
+    script = files_for(problem, placement, "shell")["start-h100-0.sh"]
     done = subprocess.run(
         ["bash", "-c", script], cwd=tmp_path, env={"PATH": os.environ["PATH"]},
         capture_output=True, text=True, check=False, timeout=20,

@@ -10,20 +10,23 @@ from pathlib import Path
 
 import pytest
 
+from kvplace.core.certificates.by_rule import RuleCertificate
+from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import SLO, Demand, Model
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
+from kvplace.core.result import Result, Step, Stop
 from kvplace.errors import InputError
-from kvplace.report.differences import differences
 from kvplace.report.figure import draw_plan
 from kvplace.report.page import page
 from kvplace.report.page_charts import convergence_chart, profile_chart
-from kvplace.report.page_data import Claim, Step, Subject, kvpr_text, page_values, pressure_class
+from kvplace.report.page_data import kvpr_text, page_values, pressure_class
 from kvplace.report.page_markdown import markdown_summary
 
 GIB = 2**30
+STEPS = (Step(0.1, float("inf"), 0.1), Step(0.5, 0.9, 0.1), Step(2.0, 0.5, 0.2), Step(4, 0.4, 0.3))
 EVIL = '</script><img src=x onerror="alert(1)">&{{7*7}}\u202e|`'
 BROWSER = Path(__file__).with_name("browser.cjs")
 
@@ -44,7 +47,7 @@ def problem(nodes=1, gpus=4, per=2, names=lambda index: f"org/model-{index}", ob
     return Problem(models, fleet, objective)
 
 
-def subject(given, shift=0, claim=None, name="plan.json"):
+def subject(given, shift=0, proved=False):
     """Model i goes to GPU i + shift, around and around."""
     ids = [gpu.id for gpu in given.fleet.gpus]
     placement = Placement(
@@ -52,7 +55,16 @@ def subject(given, shift=0, claim=None, name="plan.json"):
             Replica(m.name, 0, (ids[(i + shift) % len(ids)],)) for i, m in enumerate(given.models)
         )
     )
-    return Subject(name, given, placement, evaluate(given, placement), claim)
+    return result(given, placement, proved=proved)
+
+
+def result(given, placement, proved=False):
+    """What a plan's rows tell, or (proved) what a solver found: within 20 % of its bound."""
+    found = evaluate(given, placement)
+    if not proved:
+        return Result(given, placement, found, Bound(0.0, "trivial"), Stop.GIVEN, "", 0, 0, 0.0)
+    proof = Bound(found.value / 1.2, "fluid", RuleCertificate(found.value / 1.2, "fluid", ""))
+    return Result(given, placement, found, proof, Stop.TIME_LIMIT, "auto", 0, 0, 4.0, STEPS)
 
 
 def test_shards_of_a_model_over_several_gpus_are_told_apart():
@@ -66,7 +78,7 @@ def test_shards_of_a_model_over_several_gpus_are_told_apart():
         (Replica("org/wide", 0, ("n/2", "n/0")), Replica("org/narrow", 0, ("n/2",)))
     )
     given = Problem(models, fleet)
-    one = Subject("plan.json", given, placement, evaluate(given, placement))
+    one = result(given, placement)
     parts = {
         row["id"]: [(m["name"], m["part"]) for m in row["models"]]
         for row in page_values(one)["nodes"][0]["rows"]
@@ -79,16 +91,11 @@ def test_shards_of_a_model_over_several_gpus_are_told_apart():
     assert "marked 1/2" not in page(subject(problem()))
 
 
-STEPS = (Step(0.1, float("inf"), 0.1), Step(0.5, 0.9, 0.1), Step(2.0, 0.5, 0.2), Step(4, 0.4, 0.3))
-CLAIM = Claim("feasible", 0.01, 0.2, "fluid", "certificate", "auto", 4.0, STEPS)
-
-
 def whole(nodes, gpus, name=EVIL):
     """Return a page with everything on it."""
     given = problem(nodes, gpus, names=lambda i: f"{name}{i}")
-    before, after = subject(given, shift=1, name="old.json"), subject(given, claim=CLAIM)
-    found = differences(given, before.placement, given, after.placement)
-    return after, page(after, before, found)
+    before, after = subject(given, shift=1), subject(given, proved=True)
+    return after, page(after, before, name="plan.json", baseline_name="old.json")
 
 
 class _Tags(HTMLParser):
@@ -124,7 +131,7 @@ def test_the_page_is_one_file_and_names_are_only_text():
 
 def test_the_figures_are_the_plan_s():
     given = problem()
-    one = subject(given, claim=CLAIM)
+    one = subject(given, proved=True)
     values = page_values(one)
     gpus = one.evaluation.gpus
     assert values["value"] == max(gpu.kvpr for gpu in gpus)
@@ -213,14 +220,14 @@ def test_the_search_is_drawn_only_where_there_is_one():
 def test_the_figure(tmp_path, suffix, nodes):
     given = problem(nodes, 4, names=lambda i: f"$x_{i}$ 日本 {EVIL if i else ''}")
     path = tmp_path / f"plan.{suffix}"
-    draw_plan(subject(given, claim=CLAIM), subject(given, shift=1), str(path))
+    draw_plan(subject(given, proved=True), subject(given, shift=1), str(path))
     assert path.stat().st_size > 3000
 
 
 def test_the_same_plan_gives_the_same_figure(tmp_path):
     texts = []
     for name in ("a.svg", "b.svg"):
-        draw_plan(subject(problem(), claim=CLAIM), None, str(tmp_path / name))
+        draw_plan(subject(problem(), proved=True), None, str(tmp_path / name))
         texts.append((tmp_path / name).read_text())
     assert texts[0] == texts[1]
 
@@ -232,9 +239,8 @@ def test_a_figure_of_another_kind_is_refused(tmp_path):
 
 def test_markdown_holds_the_headline_and_hostile_names_stay_in_their_cells():
     given = problem(names=lambda i: f"{EVIL}{i}")
-    before, after = subject(given, shift=1, name="old.json"), subject(given, claim=CLAIM)
-    found = differences(given, before.placement, given, after.placement)
-    text = markdown_summary(after, before, found)
+    before, after = subject(given, shift=1), subject(given, proved=True)
+    text = markdown_summary(after, before, name="plan.json", baseline_name="old.json")
     worst = kvpr_text(after.evaluation.value, occupancy=True, exact=True)
     assert f"worst GPU {worst}" in text
     assert "8 to move, 0 to start, 0 to stop" in text

@@ -12,7 +12,7 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Stop
 from kvplace.explain.bottleneck import alone, bottleneck_of
-from kvplace.report.differences import differences, differences_table
+from kvplace.report.differences import diff, differences_table
 from kvplace.report.summary import summary
 from kvplace.report.table import Look, plan_table
 from oracle_splits import solve_by_force
@@ -92,5 +92,5 @@ def test_what_a_bottleneck_is_held_by_is_never_above_the_optimum():
 def test_a_difference_is_one_of_pressures():
     of = problem()
     one, two = result(of, {"a": "n/0", "b": "n/0"}), result(of, {"a": "n/0", "b": "n/1"})
-    found = differences(of, one.placement, of, two.placement)
+    found = diff(one, two)
     assert "max pressure 2.000 -> 0.8000" in differences_table(found)

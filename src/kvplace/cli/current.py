@@ -62,10 +62,10 @@ def read_current(path: str, problem: "Problem | None") -> Current:
 
 def _placed(plan: Any, problem: "Problem") -> "Placement":
     """Return the placement of a plan; of one in columns as a column, where it suits the problem."""
-    from kvplace.formats.plan.parquet import PlanColumns
+    from kvplace.formats.plan.table import PlanTable
 
     found: Placement = plan.placement
-    if isinstance(plan, PlanColumns) and problem.plain:
+    if isinstance(plan, PlanTable) and problem.plain:
         found = plan.placement_for(problem)
     return found
 

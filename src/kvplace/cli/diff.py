@@ -36,14 +36,13 @@ def command(
     """
     from kvplace.cli.output import emit, look
     from kvplace.report.differences import (
-        differences,
+        diff,
         differences_csv,
         differences_json,
         differences_table,
     )
 
-    first, second = load(before, fleet, gpus), load(after, fleet, gpus)
-    found = differences(first.problem, first.placement, second.problem, second.placement)
+    found = diff(load(before, fleet, gpus), load(after, fleet, gpus))
     if form == "table":
         emit(differences_table(found, look(output)), output, data=False)
     else:

@@ -93,32 +93,28 @@ def command(
     launched stands in the fleet file (launch). Secrets are referenced, never written.
     """
     from kvplace.cli.faults import say
-    from kvplace.export.advice import advice
-    from kvplace.export.files import EXPORTS, Options, changes, export
-    from kvplace.export.layout import lay_out
-    from kvplace.export.write import write_files
+    from kvplace.export.export import export
 
-    options = Options(base_port, pool, _addresses(addresses), venv)
-    wanted = load(plan, fleet, gpus)
-    layout = lay_out(wanted.problem, wanted.placement, base_port)
-    files = EXPORTS[runtime](layout, options)
-    removed: tuple[str, ...] = ()
-    total = len(files)
-    if before is not None:
-        running = load_other(before, fleet, gpus)
-        found = changes(export(running.problem, running.placement, runtime, options), files)
-        files, removed = found.files, found.removed
-    others = write_files(output, files)
+    found = export(
+        load(plan, fleet, gpus),
+        runtime,
+        before=None if before is None else load_other(before, fleet, gpus),
+        base_port=base_port,
+        pool=pool,
+        addresses=_addresses(addresses),
+        venv=venv,
+    )
+    others = found.write(output)
     if not quiet:
-        of = f" of {total}" if before is not None else ""
-        noun = "file" if len(files) == 1 and not of else "files"
-        say(f"{len(files)}{of} {noun} written to {output}")
-        for name in removed:
+        of = f" of {found.total}" if before is not None else ""
+        noun = "file" if len(found.files) == 1 and not of else "files"
+        say(f"{len(found.files)}{of} {noun} written to {output}")
+        for name in found.removed:
             say(f"no longer needed: {name}")
         for name in others:
-            if name not in removed:
+            if name not in found.removed:
                 say(f"not of this export: {output}/{name}")
-        for note in advice(layout, runtime, pool):
+        for note in found.notes:
             say(f"note: {note}")
     return 0
 

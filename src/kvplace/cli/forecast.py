@@ -52,6 +52,7 @@ def command(
     from kvplace.cli.output import emit, look
     from kvplace.cli.plans import load as load_plan
     from kvplace.cli.serving import engine_rules
+    from kvplace.core.result import placed
     from kvplace.forecast.forecast import forecast
     from kvplace.report.forecasted import (
         forecast_csv,
@@ -60,9 +61,9 @@ def command(
         forecast_table,
     )
 
-    loaded = load_plan(plan, fleet, gpus)
+    result = load_plan(plan, fleet, gpus)
     found = forecast(
-        loaded.problem, loaded.placement, load=load, burst=burst, rules=engine_rules(sharing)
+        result.problem, placed(result), load=load, burst=burst, rules=engine_rules(sharing)
     )
     if form == "table":
         emit(forecast_table(found, look(output), every=every), output, data=False)

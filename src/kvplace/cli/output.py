@@ -3,14 +3,12 @@
 import os
 import shutil
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kvplace.cli.faults import say
 
 if TYPE_CHECKING:
     from kvplace.core.result import Result
-    from kvplace.formats.plan.stated import PlanStep
     from kvplace.report.table import Look
 
 __all__ = ["emit", "look", "print_result"]
@@ -68,7 +66,6 @@ def print_result(
     *,
     every_gpu: bool,
     quiet: bool,
-    steps: "Sequence[PlanStep]" = (),
 ) -> int:
     """Print a result in the form asked for and return the exit code.
 
@@ -80,16 +77,15 @@ def print_result(
 
     if result.placement is None:
         if form == "json":
-            _emit_plan(result, form, output, steps)
+            _emit_plan(result, form, output)
         for reason in reasons(result):
             say(f"kvplace: cannot be placed: {reason}")
         say(f"kvplace: {summary(result)}")
         return _INFEASIBLE if result.status == "infeasible" else _NOT_FOUND
     if output is not None and is_parquet(output):
-        from kvplace.formats.files import write_atomic
-        from kvplace.formats.plan.parquet import plan_bytes
+        from kvplace.formats.plan.io import write_plan
 
-        write_atomic(output, plan_bytes(result))
+        write_plan(result, output)
         if not quiet:
             say(summary(result))
         return 0
@@ -98,17 +94,14 @@ def print_result(
 
         emit(plan_table(result, look(output), every_gpu=every_gpu), output, data=False)
     else:
-        _emit_plan(result, form, output, steps)
+        _emit_plan(result, form, output)
     if not quiet and (form != "table" or output is not None):
         say(summary(result))
     return 0
 
 
-def _emit_plan(
-    result: "Result", form: str, output: str | None, steps: "Sequence[PlanStep]"
-) -> None:
+def _emit_plan(result: "Result", form: str, output: str | None) -> None:
     """Write a result as a plan file or as one row per shard."""
-    from kvplace.formats.plan.io import plan_csv, plan_of, write_plan
+    from kvplace.formats.plan.io import plan_csv, write_plan
 
-    plan = plan_of(result, steps)
-    emit(write_plan(plan) if form == "json" else plan_csv(plan), output, data=True)
+    emit(write_plan(result) if form == "json" else plan_csv(result), output, data=True)

@@ -1,7 +1,5 @@
 """``kvplace plan``: from a fleet file to a plan."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from kvplace.cli.options import (
@@ -14,9 +12,6 @@ from kvplace.cli.options import (
     output_options,
     solver_option,
 )
-
-if TYPE_CHECKING:
-    from kvplace.core.result import Result
 
 __all__ = ["command"]
 
@@ -71,17 +66,11 @@ def command(
     The GPU with the highest KV-cache pressure (KVPR) is made as good as it can be, then the next.
     """
     from kvplace.cli.output import print_result
-    from kvplace.cli.run import History, watched
+    from kvplace.cli.run import watched
     from kvplace.formats.read import read
     from kvplace.solver.solve import solve
 
-    history = History()
-
-    def _print(result: "Result") -> int:
-        steps = history.steps()
-        return print_result(result, form, output, every_gpu=every_gpu, quiet=quiet, steps=steps)
-
-    with watched(time_limit, quiet=quiet, history=history) as watch:
+    with watched(time_limit, quiet=quiet) as watch:
         watch.tell("read")
         problem = read(fleet, objective=objective, gpus=gpus)
         watch.restart()
@@ -95,8 +84,5 @@ def command(
         )
         if output is not None:
             watch.tell("write")
-            return print_result(
-                result, form, output, every_gpu=every_gpu, quiet=quiet, steps=history.steps()
-            )
-    steps = history.steps()
-    return print_result(result, form, output, every_gpu=every_gpu, quiet=quiet, steps=steps)
+            return print_result(result, form, output, every_gpu=every_gpu, quiet=quiet)
+    return print_result(result, form, output, every_gpu=every_gpu, quiet=quiet)

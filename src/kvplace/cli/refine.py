@@ -85,14 +85,13 @@ def command(
     refused only where no way is found or none exists; the message says which.
     """
     from kvplace.cli.output import print_result
-    from kvplace.cli.run import History, watched
+    from kvplace.cli.run import watched
     from kvplace.errors import InputError
     from kvplace.formats.plan.io import read_plan
     from kvplace.formats.read import read
     from kvplace.solver.solve import refine
 
-    history = History()
-    with watched(time_limit, quiet=quiet, history=history) as watch:
+    with watched(time_limit, quiet=quiet) as watch:
         problem = read(fleet, objective=objective, gpus=gpus)
         placement = read_plan(start).placement
         watch.restart()
@@ -109,5 +108,4 @@ def command(
             if error.source != "placement":
                 raise
             raise InputError(error.faults, start) from error  # the user knows it by its file
-    steps = history.steps()
-    return print_result(result, form, output, every_gpu=every_gpu, quiet=quiet, steps=steps)
+    return print_result(result, form, output, every_gpu=every_gpu, quiet=quiet)

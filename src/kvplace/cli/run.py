@@ -11,18 +11,15 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kvplace.formats.plan.stated import PlanStep
     from kvplace.solver.clock import Progress, Watch
 
-__all__ = ["History", "watched"]
+__all__ = ["watched"]
 
 _QUIET_SECONDS = 1.0  # an answer that comes sooner needs no progress
 
 
 @contextmanager
-def watched(
-    time_limit: float | None, *, quiet: bool, history: "History | None" = None
-) -> Iterator["Watch"]:
+def watched(time_limit: float | None, *, quiet: bool) -> Iterator["Watch"]:
     """Give a watch for one search.
 
     The first SIGINT or SIGTERM asks the search for the best it has; the second ends the process
@@ -34,20 +31,11 @@ def watched(
         Seconds from now; None for no limit.
     quiet
         Show no progress.
-    history
-        Where to record how value and bound come together.
     """
     from kvplace.solver.clock import Watch
 
     line = None if quiet or not sys.stderr.isatty() else _Line()
-
-    def hear(progress: "Progress") -> None:
-        if line:
-            line.hear(progress)
-        if history is not None:
-            history.hear(progress)
-
-    watch = Watch(time_limit, hear)
+    watch = Watch(time_limit, line.hear if line else None)
 
     def ask_for_the_best(number: int, _frame: FrameType | None) -> None:
         watch.interrupt()
@@ -65,29 +53,6 @@ def watched(
             signal.signal(number, handler)
         if line:
             line.close()
-
-
-class History:
-    """How value and bound come together, thinned out as it grows."""
-
-    _MOST = 400
-
-    def __init__(self) -> None:
-        self._steps: list[Progress] = []
-
-    def hear(self, progress: "Progress") -> None:
-        """Keep progress that changes a figure."""
-        last = self._steps[-1] if self._steps else None
-        if last is None or (last.value, last.bound) != (progress.value, progress.bound):
-            self._steps.append(progress)
-            if len(self._steps) > self._MOST:
-                self._steps = [*self._steps[:-1:2], progress]
-
-    def steps(self) -> "tuple[PlanStep, ...]":
-        """Return what was kept, oldest first."""
-        from kvplace.formats.plan.stated import PlanStep
-
-        return tuple(PlanStep(step.seconds, step.value, step.bound) for step in self._steps)
 
 
 class _Line:

@@ -118,6 +118,7 @@ def command(
     from kvplace.cli.plans import load as load_plan
     from kvplace.cli.run import watched
     from kvplace.cli.serving import engine_rules
+    from kvplace.core.result import placed
     from kvplace.report.simulated import (
         draw_simulation,
         served_sentence,
@@ -129,8 +130,8 @@ def command(
     from kvplace.simulate.served import served
 
     with watched(None, quiet=quiet) as watch:
-        loaded = load_plan(plan, fleet, gpus)
-        problem, placement = loaded.problem, loaded.placement
+        result = load_plan(plan, fleet, gpus)
+        problem, placement = result.problem, placed(result)
         rules = engine_rules(sharing, router, pool)
         traffic = _traffic(problem.models, seconds, trace, burst, prefix)
         watch.tell("simulating")

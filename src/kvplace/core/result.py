@@ -1,18 +1,35 @@
 """Result: a placement with its evaluation, its bound, and why the solver stopped."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from html import escape
+from typing import Any
 
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
+from kvplace.errors import InputError
 
-__all__ = ["OPTIMAL_GAP", "Result", "Status", "Stop", "relative_gap", "status_of"]
+__all__ = [
+    "OPTIMAL_GAP",
+    "Result",
+    "Status",
+    "Step",
+    "Stop",
+    "evaluated",
+    "placed",
+    "relative_gap",
+    "status_of",
+]
 
 OPTIMAL_GAP = 1e-9
 """A certified gap up to this counts as proved optimal: the rounding of floats, nothing more."""
+
+
+_ROWS = 20
+"""GPUs that a notebook shows of a result."""
 
 
 class Status(StrEnum):
@@ -40,9 +57,27 @@ class Stop(StrEnum):
     TIME_LIMIT = "time_limit"  # cut by the clock: not reproducible
     INTERRUPTED = "interrupted"
     INFEASIBLE = "infeasible"
+    GIVEN = "given"  # nothing was searched: a placement that somebody made
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """How far a search was at one time.
+
+    Parameters
+    ----------
+    seconds
+        Since its start.
+    value, bound
+        Best max KVPR so far, ``inf`` before the first, and best bound proved.
+    """
+
+    seconds: float
+    value: float
+    bound: float
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """What a solver found and what is proved about it.
 
@@ -66,6 +101,8 @@ class Result:
         Improving steps and kicks made.
     seconds
         Wall time.
+    progress
+        How value and bound came together, oldest first; empty where that was not recorded.
     """
 
     problem: Problem
@@ -77,6 +114,7 @@ class Result:
     seed: int
     iterations: int
     seconds: float
+    progress: tuple[Step, ...] = field(default=(), compare=False)
 
     @property
     def value(self) -> float:
@@ -100,6 +138,74 @@ class Result:
             return Status.INFEASIBLE if math.isinf(self.bound) else Status.UNKNOWN
         assert self.evaluation is not None
         return status_of(self.evaluation, self.bound, self.proof.method)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was found as plain data; `kvplace.write_plan` gives the whole plan."""
+        gpus = self.evaluation.gpus if self.evaluation else ()
+        return {
+            "status": self.status.value,
+            "stop": self.stop.value,
+            "objective": self.problem.goal.value,
+            "value": self.value,
+            "bound": self.bound,
+            "gap": self.gap,
+            "pressures": {gpu.id: gpu.pressure for gpu in gpus},
+            "placements": [
+                {"model": replica.model, "replica": replica.index, "gpus": list(replica.gpus)}
+                for replica in self.placement or ()
+            ],
+            "solver": self.solver,
+            "seed": self.seed,
+            "iterations": self.iterations,
+            "seconds": self.seconds,
+        }
+
+    def __repr__(self) -> str:
+        models, gpus = len(self.problem.models), len(self.problem.fleet.gpus)
+        return (
+            f"<Result {self.status.value}: {models} models on {gpus} GPUs, "
+            f"value {self.value:.4g}, bound {self.bound:.4g}, stop {self.stop.value}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return a table of the GPUs under most pressure, for notebooks."""
+        worst = sorted(
+            self.evaluation.gpus if self.evaluation else (), key=lambda gpu: -gpu.pressure
+        )
+        rows = "".join(
+            f"<tr><td>{escape(gpu.id)}</td><td>{gpu.pressure:.4g}</td><td>"
+            f"{escape(', '.join(dict.fromkeys(shard.model for shard in gpu.shards)))}</td></tr>"
+            for gpu in worst[:_ROWS]
+        )
+        more = f"<p>and {len(worst) - _ROWS} more GPUs</p>" if len(worst) > _ROWS else ""
+        head = "<tr><th>GPU</th><th>pressure</th><th>models</th></tr>"
+        return f"<p>{escape(repr(self))}</p><table>{head}{rows}</table>{more}"
+
+
+def placed(result: Result) -> Placement:
+    """Return the placement of a result that must have one.
+
+    Raises
+    ------
+    InputError
+        It has none.
+    """
+    if result.placement is None:
+        raise InputError("this plan places nothing")
+    return result.placement
+
+
+def evaluated(result: Result) -> Evaluation:
+    """Return the evaluation of a result that must have a placement.
+
+    Raises
+    ------
+    InputError
+        It has none.
+    """
+    if result.evaluation is None:
+        raise InputError("this plan places nothing")
+    return result.evaluation
 
 
 def status_of(evaluation: Evaluation, bound: float, method: str) -> Status:

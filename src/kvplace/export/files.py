@@ -1,10 +1,11 @@
-"""All exports by name, and what differs between two of them."""
+"""All exports by name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
+from kvplace.errors import InputError
 from kvplace.export.aibrix import aibrix_files
 from kvplace.export.commands import STATIC
 from kvplace.export.compose import compose_files
@@ -16,7 +17,7 @@ from kvplace.export.prism import prism_files
 from kvplace.export.ray_serve import ray_serve_files
 from kvplace.export.shell import shell_files
 
-__all__ = ["EXPORTS", "Changes", "Options", "changes", "export"]
+__all__ = ["EXPORTS", "Options", "files_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,48 +56,18 @@ EXPORTS: dict[str, Callable[[Layout, Options], dict[str, str]]] = {
 """Every export: from a layout to texts by file name."""
 
 
-def export(
+def files_for(
     problem: Problem, placement: Placement, to: str, options: Options | None = None
 ) -> dict[str, str]:
     """Return the files that put a placement into effect, by name.
 
-    The placement is evaluated first; one that is not valid is not exported.
-
-    Parameters
-    ----------
-    problem, placement
-        What was decided.
-    to
-        A key of `EXPORTS`.
-    options
-        What the plan does not say.
-
     Raises
     ------
     InputError
-        The placement is not valid, or the runtime cannot do what it asks.
+        There is no such runtime, the placement is not valid, or the runtime cannot do what it
+        asks.
     """
+    if to not in EXPORTS:
+        raise InputError(f"there is no export to {to!r}; known: {', '.join(EXPORTS)}")
     options = options or Options()
     return EXPORTS[to](lay_out(problem, placement, options.base_port), options)
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What differs between the files of two plans.
-
-    Parameters
-    ----------
-    files
-        Files that are new or say something else, by name.
-    removed
-        Names of files that are no longer.
-    """
-
-    files: dict[str, str]
-    removed: tuple[str, ...]
-
-
-def changes(before: Mapping[str, str], after: Mapping[str, str]) -> Changes:
-    """Return what of `after` is not in `before`, and what is gone."""
-    files = {name: text for name, text in after.items() if before.get(name) != text}
-    return Changes(files, tuple(sorted(before.keys() - after.keys())))

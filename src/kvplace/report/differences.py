@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
-from kvplace.core.placement import Migration, Placement
-from kvplace.core.problem import Problem
+from kvplace.core.placement import Migration
+from kvplace.core.result import Result, evaluated, placed
 from kvplace.report.scores import Cell, rows_csv, rows_json
 from kvplace.report.summary import format_kvpr
 from kvplace.report.table import Look
@@ -16,7 +16,7 @@ __all__ = [
     "Differences",
     "change_in_words",
     "counts",
-    "differences",
+    "diff",
     "differences_csv",
     "differences_json",
     "differences_table",
@@ -68,21 +68,28 @@ class Differences:
         )
 
 
-def differences(
-    before_problem: Problem, before: Placement, after_problem: Problem, after: Placement
-) -> Differences:
-    """Return what turns `before` into `after`."""
-    same = before_problem.digest == after_problem.digest
+def diff(before: Result, after: Result) -> Differences:
+    """Return what turns the placement of one result into that of another.
+
+    Copies of a model are alike: only the GPUs that they run on count.
+
+    Raises
+    ------
+    InputError
+        One of the results has no placement.
+    """
+    old, new = placed(before), placed(after)
+    same = before.problem.digest == after.problem.digest
     found = sorted(
-        before.difference(after), key=lambda change: (_ORDER.index(change.kind), change.model)
+        old.difference(new), key=lambda change: (_ORDER.index(change.kind), change.model)
     )
-    models = {m.name: m.weights_bytes for m in (*before_problem.models, *after_problem.models)}
-    now = None if same else evaluate(after_problem, before)
+    models = {m.name: m.weights_bytes for r in (before, after) for m in r.problem.models}
+    now = None if same else evaluate(after.problem, old)
     return Differences(
         tuple(found),
         models,
-        evaluate(before_problem, before),
-        evaluate(after_problem, after),
+        evaluated(before),
+        evaluated(after),
         now if now is not None and now.valid else None,
         same,
     )

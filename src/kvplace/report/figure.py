@@ -3,8 +3,9 @@
 from typing import Any
 from warnings import catch_warnings, filterwarnings
 
+from kvplace.core.result import Result, Status, evaluated
 from kvplace.errors import InputError, MissingExtraError
-from kvplace.report.page_data import Subject, kvpr_text, pressure_class
+from kvplace.report.page_data import is_share, kvpr_text, pressure_class
 from kvplace.report.text import clean, short_names, shorten
 from kvplace.units import GIB
 
@@ -19,7 +20,7 @@ _BAR_WIDTH = 0.85 * _WIDTH
 _LETTER_WIDTH = 0.072
 
 
-def draw_plan(subject: Subject, baseline: Subject | None, path: str) -> None:
+def draw_plan(result: Result, baseline: Result | None, path: str) -> None:
     """Draw a plan into a file.
 
     Up to 24 GPUs are bars of weights, KV in use and KV free; more are their pressures in
@@ -27,7 +28,7 @@ def draw_plan(subject: Subject, baseline: Subject | None, path: str) -> None:
 
     Parameters
     ----------
-    subject, baseline
+    result, baseline
         The plan, and the plan before it.
     path
         A ``.svg``, ``.png`` or ``.pdf`` file.
@@ -48,7 +49,7 @@ def draw_plan(subject: Subject, baseline: Subject | None, path: str) -> None:
         raise MissingExtraError(
             "a figure needs the extra 'report': pip install 'kvplace[report]'"
         ) from error
-    count = len(subject.evaluation.gpus)
+    count = len(evaluated(result).gpus)
     tall = min(_HEIGHT, 1.6 + 0.4 * count) if count <= _ROWS else _HEIGHT
     # Names are not formulas, and the same plan gives the same file.
     settings: Any = {"text.parse_math": False, "svg.hashsalt": "kvplace", "svg.fonttype": "path"}
@@ -56,10 +57,10 @@ def draw_plan(subject: Subject, baseline: Subject | None, path: str) -> None:
         figure = Figure(figsize=(_WIDTH, max(3.0, tall)), layout="constrained")
         axes: Any = figure.add_subplot()
         if count <= _ROWS:
-            _bars(axes, subject)
+            _bars(axes, result)
         else:
-            _profile(axes, subject, baseline)
-        axes.set_title(_title(subject), loc="left", fontsize=11, fontweight="bold")
+            _profile(axes, result, baseline)
+        axes.set_title(_title(result), loc="left", fontsize=11, fontweight="bold")
         axes.spines[["top", "right"]].set_visible(False)
         metadata = {"Date": None} if path.lower().endswith(".svg") else None
         try:
@@ -71,25 +72,24 @@ def draw_plan(subject: Subject, baseline: Subject | None, path: str) -> None:
             raise InputError(f"it cannot be written: {error.strerror}", path) from error
 
 
-def _title(subject: Subject) -> str:
+def _title(result: Result) -> str:
     """Return the headline: value, and what is proved."""
-    occupancy = subject.occupancy
-    worst = kvpr_text(subject.evaluation.value, occupancy=occupancy, exact=True)
+    occupancy = is_share(result)
+    worst = kvpr_text(evaluated(result).value, occupancy=occupancy, exact=True)
     text = f"Worst GPU: {worst} of its KV pool in use" if occupancy else f"Worst GPU: KVPR {worst}"
-    claim = subject.claim
-    if claim is None:
+    if not result.solver:
         return text
-    if claim.status == "optimal":
+    if result.status is Status.OPTIMAL:
         return f"{text} (proved optimal)"
-    bound = kvpr_text(claim.bound, occupancy=occupancy, exact=True)
-    return f"{text} (no plan is below {bound})" if claim.bound > 0 else text
+    bound = kvpr_text(result.bound, occupancy=occupancy, exact=True)
+    return f"{text} (no plan is below {bound})" if result.bound > 0 else text
 
 
-def _bars(axes: Any, subject: Subject) -> None:
+def _bars(axes: Any, result: Result) -> None:
     """Draw a stacked bar per GPU, the worst on top."""
-    gpus = sorted(subject.evaluation.gpus, key=lambda g: (-g.pressure, not g.shards))
-    worst, occupancy = subject.evaluation.value, subject.occupancy
-    names = short_names(model.name for model in subject.problem.models)
+    gpus = sorted(evaluated(result).gpus, key=lambda g: (-g.pressure, not g.shards))
+    worst, occupancy = evaluated(result).value, is_share(result)
+    names = short_names(model.name for model in result.problem.models)
     inches_per_gib = _BAR_WIDTH * GIB / max(gpu.memory_bytes for gpu in gpus)
     for row, gpu in enumerate(gpus):
         colour = _COLOURS[pressure_class(gpu.pressure, worst, occupancy=occupancy)]
@@ -113,25 +113,25 @@ def _bars(axes: Any, subject: Subject) -> None:
     axes.set_xlabel(f"GiB: weights and overhead (grey), {kv}")
 
 
-def _profile(axes: Any, subject: Subject, baseline: Subject | None) -> None:
+def _profile(axes: Any, result: Result, baseline: Result | None) -> None:
     """Draw the pressure of every GPU, descending, and the bound."""
     from matplotlib.ticker import PercentFormatter  # noqa: PLC0415 - an optional extra
 
-    profile = subject.evaluation.profile()
-    kinds = [pressure_class(kvpr, profile[0], occupancy=subject.occupancy) for kvpr in profile]
+    profile = evaluated(result).profile()
+    kinds = [pressure_class(kvpr, profile[0], occupancy=is_share(result)) for kvpr in profile]
     for kind in sorted(set(kinds)):
         here = [kvpr if k == kind else 0.0 for kvpr, k in zip(profile, kinds, strict=True)]
         axes.stairs(here, range(len(profile) + 1), fill=True, color=_COLOURS[kind])
-    if baseline is not None and baseline.problem.goal is subject.problem.goal:
-        before = baseline.evaluation.profile()
+    if baseline is not None and baseline.problem.goal is result.problem.goal:
+        before = evaluated(baseline).profile()
         axes.stairs(before, range(len(before) + 1), color="black", label="before")
-    if subject.claim is not None and 0 < subject.claim.bound < float("inf"):
-        axes.axhline(subject.claim.bound, color="black", ls="--", lw=1, label="proved lower bound")
+    if result.solver and 0 < result.bound < float("inf"):
+        axes.axhline(result.bound, color="black", ls="--", lw=1, label="proved lower bound")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, loc="upper right")
     axes.set_xlim(0, len(profile))
-    if subject.occupancy:
+    if is_share(result):
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(bottom=0)
     axes.set_xlabel("GPUs, the worst first")
-    axes.set_ylabel("share of the KV pool in use" if subject.occupancy else "KVPR")
+    axes.set_ylabel("share of the KV pool in use" if is_share(result) else "KVPR")

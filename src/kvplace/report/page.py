@@ -5,10 +5,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from kvplace._version import __version__
+from kvplace.core.result import Result, evaluated
 from kvplace.errors import MissingExtraError
-from kvplace.report.differences import Differences, change_in_words, counts, next_difference
+from kvplace.report.differences import change_in_words, counts, diff, next_difference
 from kvplace.report.page_charts import convergence_chart, profile_chart
-from kvplace.report.page_data import Subject, kvpr_text, page_values, pressure_class
+from kvplace.report.page_data import is_share, kvpr_text, page_values, pressure_class
 from kvplace.report.text import clean, gpus_text
 from kvplace.units import format_bytes, format_seconds
 
@@ -19,35 +20,40 @@ __all__ = ["page"]
 
 
 def page(
-    subject: Subject, baseline: Subject | None = None, found: Differences | None = None
+    result: Result,
+    baseline: Result | None = None,
+    *,
+    name: str = "",
+    baseline_name: str = "",
 ) -> str:
     """Return the HTML of a page about a plan.
 
     Parameters
     ----------
-    subject
+    result
         The plan.
     baseline
         The plan before it; None without one.
-    found
-        What turns the baseline into the plan; given with a baseline.
+    name, baseline_name
+        What to call them, such as their files.
 
     Raises
     ------
+    InputError
+        A result has no placement.
     MissingExtraError
         Jinja2 is not installed.
     """
     template = _template()
-    values = page_values(subject)
-    claim = subject.claim
-    bound = claim.bound if claim and 0 < claim.bound < float("inf") else None
-    before = list(baseline.evaluation.profile()) if baseline else None
-    comparable = baseline is not None and baseline.problem.goal is subject.problem.goal
-    occupancy = subject.occupancy
+    values = page_values(result)
+    bound = result.bound if result.solver and 0 < result.bound < float("inf") else None
+    before = list(evaluated(baseline).profile()) if baseline else None
+    comparable = baseline is not None and baseline.problem.goal is result.problem.goal
+    occupancy = is_share(result)
     title = _count(values["models_count"], "model") + " on " + _count(values["count"], "GPU")
     return template.render(
         version=__version__,
-        title=f"Plan {clean(subject.name)}: {title}" if subject.name else f"Plan: {title}",
+        title=f"Plan {clean(name)}: {title}" if name else f"Plan: {title}",
         css=_text("page.css"),
         js=_text("page.js"),
         p=values,
@@ -56,12 +62,12 @@ def page(
             values["profile"], bound, before if comparable else None, occupancy=occupancy
         ),
         steps=(
-            convergence_chart(claim.steps, occupancy=occupancy, seconds=claim.seconds)
-            if claim
+            convergence_chart(result.progress, occupancy=occupancy, seconds=result.seconds)
+            if result.solver
             else None
         ),
-        change=_change(subject, baseline, found) if baseline and found else None,
-        digest=subject.problem.digest[:19],
+        change=_change(result, baseline, baseline_name) if baseline else None,
+        digest=result.problem.digest[:19],
         data={
             "models": [
                 [
@@ -79,14 +85,13 @@ def page(
     )
 
 
-def _change(subject: Subject, baseline: Subject, found: Differences) -> dict[str, Any]:
+def _change(result: Result, baseline: Result, name: str) -> dict[str, Any]:
     """Return what the page says of before and after."""
+    found = diff(baseline, result)
     notes = []
     if not found.same_problem:
         now = found.before_now
-        worth = (
-            kvpr_text(now.value, occupancy=subject.occupancy, exact=True) if now else "not valid"
-        )
+        worth = kvpr_text(now.value, occupancy=is_share(result), exact=True) if now else "not valid"
         notes.append(
             "The two plans are for different models, demand or GPUs. For what the second one "
             f"serves, the first is {worth}."
@@ -96,8 +101,8 @@ def _change(subject: Subject, baseline: Subject, found: Differences) -> dict[str
         if further:
             notes.append(f"The worst GPU is the same; KVPR of GPU {further}.")
     return {
-        "name": clean(baseline.name),
-        "before": kvpr_text(found.before.value, occupancy=baseline.occupancy, exact=True),
+        "name": clean(name),
+        "before": kvpr_text(found.before.value, occupancy=is_share(baseline), exact=True),
         "words": change_in_words(found.before.value, found.after.value),
         "counts": counts(found),
         "notes": notes,

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from kvplace.report.page_data import Step, kvpr_text, pressure_class
+from kvplace.core.result import Step
+from kvplace.report.page_data import kvpr_text, pressure_class
 
 __all__ = ["convergence_chart", "profile_chart"]
 

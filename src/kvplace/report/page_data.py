@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, Shard
-from kvplace.core.placement import Placement
-from kvplace.core.problem import Problem
+from kvplace.core.evaluation.evaluate import GPUEvaluation, Shard
+from kvplace.core.result import Result, Status, evaluated, placed
 from kvplace.report.summary import format_kvpr
 from kvplace.report.text import clean, gpus_text, short_names
 from kvplace.units import GIB, format_percent
 
-__all__ = ["CLASSES", "Claim", "Step", "Subject", "kvpr_text", "page_values", "pressure_class"]
+__all__ = ["CLASSES", "is_share", "kvpr_text", "page_values", "pressure_class"]
 
 CLASSES = (0.5, 0.8, 0.95, 1.0)
 """Where the classes of pressure begin: shares of the pool, or of the worst GPU."""
@@ -28,69 +27,9 @@ NODES_SHOWN = 24
 MODELS_SHOWN = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How far the search was at one time: seconds, best value, best bound."""
-
-    seconds: float
-    value: float
-    bound: float
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What is proved of a plan, once a checker has agreed.
-
-    Parameters
-    ----------
-    status
-        As in `kvplace.core.result.Status`.
-    bound, gap
-        No plan has less; relative distance to it.
-    method
-        How the bound was found.
-    proof
-        ``certificate``, ``exhaustive search`` or ``none``.
-    solver, seconds
-        Who found the plan, and how long that took.
-    steps
-        How value and bound came together; may be empty.
-    """
-
-    status: str
-    bound: float
-    gap: float
-    method: str
-    proof: str
-    solver: str
-    seconds: float
-    steps: tuple[Step, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A plan to report on.
-
-    Parameters
-    ----------
-    name
-        What to call it, such as its file.
-    problem, placement, evaluation
-        What it is for, what it decides, what that is worth.
-    claim
-        What is proved of it; None where nothing is known.
-    """
-
-    name: str
-    problem: Problem
-    placement: Placement
-    evaluation: Evaluation
-    claim: Claim | None = None
-
-    @property
-    def occupancy(self) -> bool:
-        """Whether its pressure is a share: 1.0 means that something is full."""
-        return self.problem.goal.is_share
+def is_share(result: Result) -> bool:
+    """Whether the pressure of a result is a share: 1.0 means that something is full."""
+    return result.problem.goal.is_share
 
 
 def kvpr_text(kvpr: float, *, occupancy: bool, exact: bool = False) -> str:
@@ -120,17 +59,17 @@ def pressure_class(kvpr: float, worst: float, *, occupancy: bool) -> int:
     return sum(share >= limit for limit in CLASSES)
 
 
-def page_values(subject: Subject) -> dict[str, Any]:
+def page_values(result: Result) -> dict[str, Any]:
     """Return what the templates show of one plan."""
-    evaluation, problem = subject.evaluation, subject.problem
-    worst = evaluation.value
+    evaluation, problem, placement = evaluated(result), result.problem, placed(result)
+    worst, occupancy = evaluation.value, is_share(result)
     gpus = {gpu.id: gpu for gpu in evaluation.gpus}
     count = len(evaluation.gpus)
     names = {name: clean(short) for name, short in
              short_names(model.name for model in problem.models).items()}  # fmt: skip
     largest = max(gpu.memory_bytes for gpu in evaluation.gpus)
-    degrees = {(r.model, r.index): len(r.gpus) for r in subject.placement}
-    look = _Look(worst, largest, subject.occupancy, count <= SEGMENT_LIMIT, names, degrees)
+    degrees = {(r.model, r.index): len(r.gpus) for r in placement}
+    look = _Look(worst, largest, occupancy, count <= SEGMENT_LIMIT, names, degrees)
     nodes = []
     for node in problem.fleet.nodes:
         rows = sorted((gpus[g.id] for g in node.gpus), key=lambda g: (-g.pressure, not g.shards))
@@ -140,19 +79,19 @@ def page_values(subject: Subject) -> dict[str, Any]:
         row["open"] = count <= OPEN_LIMIT or (index < 2 and count <= WHOLE_LIMIT)
     ranked = sorted(evaluation.gpus, key=lambda gpu: -gpu.pressure)
     profile = [gpu.pressure for gpu in ranked]
-    models = _models(subject)
+    models = _models(result)
     return {
-        "occupancy": subject.occupancy,
+        "occupancy": occupancy,
         "objective": problem.goal.value,
         "unit": problem.goal.unit,
-        "worst": kvpr_text(worst, occupancy=subject.occupancy, exact=True),
+        "worst": kvpr_text(worst, occupancy=occupancy, exact=True),
         "worst_gpu": clean(ranked[0].id),
-        "median": kvpr_text(profile[count // 2], occupancy=subject.occupancy),
+        "median": kvpr_text(profile[count // 2], occupancy=occupancy),
         "value": worst,
         "count": count,
         "idle": sum(1 for gpu in evaluation.gpus if not gpu.shards),
         "models_count": len(problem.models),
-        "replicas": len(subject.placement),
+        "replicas": len(placement),
         "split": any(degree > 1 for degree in degrees.values()),
         "free": sum(gpu.free_bytes for gpu in evaluation.gpus) / GIB,
         "weights": sum(gpu.weights_bytes for gpu in evaluation.gpus) / GIB,
@@ -166,8 +105,8 @@ def page_values(subject: Subject) -> dict[str, Any]:
         "models": models,
         "models_shown": models[:MODELS_SHOWN],
         "gpu_ids": [clean(gpu.id) for gpu in evaluation.gpus],
-        "legend": _legend(occupancy=subject.occupancy),
-        "claim": _claim(subject),
+        "legend": _legend(occupancy=occupancy),
+        "claim": _claim(result),
     }
 
 
@@ -231,23 +170,24 @@ def _node(name: str, gpus: Sequence[GPUEvaluation], look: _Look, *, whole: bool)
     }
 
 
-def _models(subject: Subject) -> list[dict[str, Any]]:
+def _models(result: Result) -> list[dict[str, Any]]:
     """Return the models, those on the worst GPUs first."""
-    kvpr = {gpu.id: gpu.pressure for gpu in subject.evaluation.gpus}
+    evaluation, placement, occupancy = evaluated(result), placed(result), is_share(result)
+    kvpr = {gpu.id: gpu.pressure for gpu in evaluation.gpus}
     load: dict[str, float] = {}
-    loads = {gpu.id: gpu.load for gpu in subject.evaluation.gpus}
-    for gpu in subject.evaluation.gpus:
+    loads = {gpu.id: gpu.load for gpu in evaluation.gpus}
+    for gpu in evaluation.gpus:
         for shard in gpu.shards:
             part = shard.load / loads[gpu.id] if loads[gpu.id] else 0.0
             load[shard.model] = max(load.get(shard.model, 0.0), part)
     places: dict[str, list[str]] = {}
     found_by: dict[str, list[str]] = {}  # ids that a short form does not spell out
-    for replica in subject.placement:
+    for replica in placement:
         places.setdefault(replica.model, []).append(gpus_text(replica.gpus))
         if len(replica.gpus) > 1:
             found_by.setdefault(replica.model, []).extend(replica.gpus)
     worst: dict[str, float] = {}
-    for replica in subject.placement:
+    for replica in placement:
         hottest = max(kvpr[gpu] for gpu in replica.gpus)
         worst[replica.model] = max(worst.get(replica.model, 0.0), hottest)
     found: list[dict[str, Any]] = [
@@ -258,10 +198,10 @@ def _models(subject: Subject) -> list[dict[str, Any]]:
             "weights": f"{model.weights_bytes / GIB:,.1f}",
             "rate": f"{model.demand.requests_per_second:.3g}",
             "part": f"{100 * load.get(model.name, 0.0):.0f} %",
-            "worst": kvpr_text(worst.get(model.name, 0.0), occupancy=subject.occupancy),
+            "worst": kvpr_text(worst.get(model.name, 0.0), occupancy=occupancy),
             "order": (-worst.get(model.name, 0.0), -load.get(model.name, 0.0), model.name),
         }
-        for model in subject.problem.models
+        for model in result.problem.models
     ]
     found.sort(key=lambda row: row["order"])
     return found
@@ -276,34 +216,35 @@ def _legend(*, occupancy: bool) -> list[str]:
     return [f"under {edges[0]} of the worst", *between[:2], f"from {edges[2]} to the worst"]
 
 
-def _claim(subject: Subject) -> dict[str, Any]:
+def _claim(result: Result) -> dict[str, Any]:
     """Return what is proved, in words."""
-    claim = subject.claim
-    if claim is None:
+    if not result.solver:
         return {"known": False, "badge": "not proved", "good": False, "words":
                 "The plan file states no bound."}  # fmt: skip
-    bound = kvpr_text(claim.bound, occupancy=subject.occupancy, exact=True)
-    evidence = {
-        "certificate": f"a {claim.method} certificate, checked again for this page",
-        "exhaustive search": "exhaustive search, which leaves no certificate",
-    }.get(claim.proof, "the trivial bound")
-    if claim.status == "optimal":
+    bound = kvpr_text(result.bound, occupancy=is_share(result), exact=True)
+    if result.proof.certificate is not None:
+        evidence = f"a {result.proof.method} certificate, checked again for this page"
+    elif result.proof.method == "search":
+        evidence = "exhaustive search, which leaves no certificate"
+    else:
+        evidence = "the trivial bound"
+    optimal = result.status is Status.OPTIMAL
+    if optimal:
         badge, words = "Proved optimal", f"No plan does better: proved by {evidence}."
-    elif math.isinf(claim.gap):
+    elif math.isinf(result.gap):
         badge, words = "No bound", "No bound above 0 is proved."
     else:
-        gap = format_percent(claim.gap)
+        gap = format_percent(result.gap)
         badge = f"Within {gap} of the optimum"
         words = f"No plan is below {bound}: proved by {evidence}."
     return {
         "known": True,
-        "good": claim.status == "optimal",
+        "good": optimal,
         "badge": badge,
         "words": words,
         "bound": bound,
-        "bound_value": claim.bound,
-        "gap": "0 %" if claim.gap <= 1e-9 else format_percent(claim.gap),
-        "solver": claim.solver,
-        "seconds": claim.seconds,
-        "steps": claim.steps,
+        "bound_value": result.bound,
+        "gap": "0 %" if result.gap <= 1e-9 else format_percent(result.gap),
+        "solver": result.solver,
+        "seconds": result.seconds,
     }

@@ -2,8 +2,9 @@
 
 import re
 
-from kvplace.report.differences import Differences, change_in_words, counts
-from kvplace.report.page_data import Subject, kvpr_text, page_values
+from kvplace.core.result import Result, evaluated
+from kvplace.report.differences import change_in_words, counts, diff
+from kvplace.report.page_data import is_share, kvpr_text, page_values
 from kvplace.report.text import clean, gpus_text
 from kvplace.units import format_bytes
 
@@ -14,33 +15,37 @@ _GPUS_SHOWN, _CHANGES_SHOWN = 10, 50
 
 
 def markdown_summary(
-    subject: Subject, baseline: Subject | None = None, found: Differences | None = None
+    result: Result,
+    baseline: Result | None = None,
+    *,
+    name: str = "",
+    baseline_name: str = "",
 ) -> str:
     """Return the headline, the worst GPUs, and what changes against a baseline.
 
     Parameters
     ----------
-    subject, baseline, found
+    result, baseline, name, baseline_name
         As in `kvplace.report.page.page`.
     """
-    values = page_values(subject)
+    values = page_values(result)
     claim = values["claim"]
-    pool = " of its KV pool in use" if subject.occupancy else ""
+    pool = " of its KV pool in use" if is_share(result) else ""
     on = f"{values['count'] - values['idle']:,} of {values['count']:,}"
     lines = [
-        f"### Plan {_cell(subject.name)}: worst GPU {values['worst']}{pool}",
+        f"### Plan {_cell(name)}: worst GPU {values['worst']}{pool}",
         "",
         f"**{claim['badge']}.** {claim['words']}",
         "",
         f"{values['models_count']:,} models in {values['replicas']:,} replicas on {on} GPUs.",
     ]
-    if baseline is not None and found is not None:
-        lines += ["", *_changes(subject, baseline, found)]
+    if baseline is not None:
+        lines += ["", *_changes(result, baseline, baseline_name)]
     lines += ["", "| GPU | pressure | GiB for KV | models |", "|---|---:|---:|---|"]
-    gpus = sorted(subject.evaluation.gpus, key=lambda gpu: (-gpu.pressure, not gpu.shards))
+    gpus = sorted(evaluated(result).gpus, key=lambda gpu: (-gpu.pressure, not gpu.shards))
     for gpu in gpus[:_GPUS_SHOWN]:
         models = ", ".join(_cell(name) for name in dict.fromkeys(s.model for s in gpu.shards))
-        kvpr = kvpr_text(gpu.pressure, occupancy=subject.occupancy)
+        kvpr = kvpr_text(gpu.pressure, occupancy=is_share(result))
         free = format_bytes(gpu.free_bytes).removesuffix(" GiB")
         lines.append(f"| {_cell(gpu.id)} | {kvpr} | {free} | {models or '*idle*'} |")
     if len(gpus) > _GPUS_SHOWN:
@@ -48,13 +53,14 @@ def markdown_summary(
     return "\n".join(lines) + "\n"
 
 
-def _changes(subject: Subject, baseline: Subject, found: Differences) -> list[str]:
+def _changes(result: Result, baseline: Result, name: str) -> list[str]:
     """Return before and after, and the changes folded away."""
-    before = kvpr_text(found.before.value, occupancy=baseline.occupancy, exact=True)
-    after = kvpr_text(found.after.value, occupancy=subject.occupancy, exact=True)
+    found = diff(baseline, result)
+    before = kvpr_text(found.before.value, occupancy=is_share(baseline), exact=True)
+    after = kvpr_text(found.after.value, occupancy=is_share(result), exact=True)
     change = change_in_words(found.before.value, found.after.value)
     words = f" ({change})" if change else ""
-    against = _cell(baseline.name)
+    against = _cell(name)
     lines = [f"Against {against}: **{before} → {after}**{words}; {counts(found)}."]
     if not found.changes:
         return lines

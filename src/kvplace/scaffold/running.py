@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from kvplace.errors import Fault, InputError
-from kvplace.formats.plan.csv import COLUMNS
+from kvplace.formats.plan.table import COLUMNS
 from kvplace.scaffold.deployments.deployment import Deployment, Instance, Unread
 from kvplace.scaffold.fleet_text import InitNodes
 

@@ -5,9 +5,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kvplace.core.result import Stop, relative_gap
+from kvplace.core.result import Step, Stop, relative_gap
 
-__all__ = ["Progress", "Watch", "Within"]
+__all__ = ["MOST_STEPS", "Progress", "Watch", "Within"]
+
+MOST_STEPS = 400
+"""Steps that a watch remembers; at the next one every other is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,12 @@ class Watch:
         self._kept = 0.0
         self._value = float("inf")
         self._bound = 0.0
+        self._steps: list[Step] = []
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """How value and bound came together, oldest first, at most `MOST_STEPS` of them."""
+        return tuple(self._steps)
 
     @property
     def seconds(self) -> float:
@@ -96,8 +105,17 @@ class Watch:
         """Report progress; numbers not given stay as they were."""
         self._value = self._value if value is None else value
         self._bound = self._bound if bound is None else max(bound, self._bound)
+        self._record()
         if self._listener is not None:
             self._listener(Progress(phase, self._value, self._bound, self.seconds))
+
+    def _record(self) -> None:
+        """Keep how far the search is, if a figure has changed; thin out what was kept."""
+        last = self._steps[-1] if self._steps else None
+        if last is None or (last.value, last.bound) != (self._value, self._bound):
+            self._steps.append(Step(self.seconds, self._value, self._bound))
+            if len(self._steps) > MOST_STEPS:
+                self._steps = [*self._steps[:-1:2], self._steps[-1]]
 
 
 class Within(Watch):

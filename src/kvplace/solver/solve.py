@@ -439,5 +439,6 @@ def _finish(
         watch.tell("done", evaluation.value, bound.value)
     stop = stop_of(evaluation, bound, gap, watch, limited=limited)
     return Result(
-        problem, placement, evaluation, bound, stop, solver, seed, iterations, watch.seconds
-    )
+        problem, placement, evaluation, bound, stop, solver, seed, iterations, watch.seconds,
+        watch.steps,
+    )  # fmt: skip

@@ -65,7 +65,7 @@ def test_the_order_of_the_models_in_the_file_does_not_matter(plan):
     assert check(parse_fleet(turned), plan).agrees
 
 
-FREE = {"kvplace_version", "solver", "seed", "iterations", "seconds", "schema"}
+FREE = {"kvplace_version", "solver", "seed", "iterations", "seconds", "schema", "progress"}
 WORDS = {
     "status": "unknown",
     "stop": "infeasible",

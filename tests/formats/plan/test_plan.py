@@ -45,6 +45,7 @@ KEYS = [
     "seconds",
     "nodes",
     "models",
+    "progress",
 ]
 
 

@@ -15,8 +15,8 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError, MissingExtraError
 from kvplace.formats.plan.check import check
-from kvplace.formats.plan.io import read_plan
-from kvplace.formats.plan.parquet import KEY, plan_bytes
+from kvplace.formats.plan.io import read_plan, write_plan
+from kvplace.formats.plan.parquet import KEY
 from kvplace.formats.read import read
 from kvplace.formats.tables.arrow import write_parquet
 from kvplace.formats.tables.models_csv import parse_table
@@ -189,7 +189,7 @@ def solved(tmp_path):
     problem = read(parquet(tmp_path / "m.parquet"), gpus="8x80GiB,4x141GiB")
     result = solve(problem)
     path = tmp_path / "plan.parquet"
-    path.write_bytes(plan_bytes(result))
+    write_plan(result, path)
     return problem, result, path
 
 
@@ -209,7 +209,7 @@ def test_every_lie_is_found(solved, monkeypatch, scale):
     if scale:
         monkeypatch.setattr(door, "SMALL_MODELS", 0)
         monkeypatch.setattr(door, "SPARSE_MODELS", 0)
-    path.write_bytes(plan_bytes(solve(problem)))
+    write_plan(solve(problem), path)
     table = pq.read_table(path)
     head = json.loads(table.schema.metadata[KEY.encode()])
 
@@ -226,7 +226,10 @@ def test_every_lie_is_found(solved, monkeypatch, scale):
     assert "problem_digest" in paths(problem_digest="sha256:0")
     assert "certificate" in paths(certificate=head["certificate"] | {"threshold": 1e9})
     assert "certificate" in paths(certificate={"rule": "hope", "threshold": 1.0, "model": ""})
-    assert "certificate" in paths(certificate=[])
+    with pytest.raises(InputError, match="certificate: must be a mapping"):
+        paths(certificate=[])
+    with pytest.raises(InputError, match="status: must be one of"):
+        paths(status="great")
     assert "objective.bound" in paths(certificate=None)
     for column, value in (("weights_bytes", 1), ("load", 1.0)):
         at = table.column_names.index(column)
@@ -236,7 +239,8 @@ def test_every_lie_is_found(solved, monkeypatch, scale):
         assert paths(wrong) == {f"rows[5].{column}"}
     assert "placements" in paths(table.slice(1))  # a model lost
     twice = pa.concat_tables([table, table.slice(0, 1)])
-    assert "placements" in paths(twice)
+    with pytest.raises(InputError, match="is twice"):
+        paths(twice)
     models = table["model"].to_pylist()
     models[0] = "stranger"
     assert "placements" in paths(table.set_column(0, "model", pa.array(models)))

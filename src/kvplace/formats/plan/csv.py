@@ -2,52 +2,16 @@
 
 import csv
 import io
+from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from kvplace.core.placement import Placement, Replica
 from kvplace.formats.diagnostics import Path, Report, shown
+from kvplace.formats.plan.table import COLUMNS, NEEDED, UNSTATED, PlanTable, note_numbering
+from kvplace.formats.validation.csv_rows import read_rows
 
-__all__ = ["COLUMNS", "PlanRow", "PlanTable", "parse_plan_table", "table_text"]
+__all__ = ["parse_plan_table", "table_text"]
 
-COLUMNS = ("model", "replica", "shard", "node", "gpu", "weights_bytes", "load")
-_NEEDED = ("model", "replica", "shard", "gpu")
-
-
-@dataclass(frozen=True, slots=True)
-class PlanRow:
-    """One shard as a row states it.
-
-    Parameters
-    ----------
-    model, replica, shard, gpu
-        Name of the model, number of the copy, rank within the copy, id of the GPU.
-    weights_bytes, load
-        What it takes; None where the cell is empty.
-    """
-
-    model: str
-    replica: int
-    shard: int
-    gpu: str
-    weights_bytes: int | None
-    load: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class PlanTable:
-    """What the CSV form of a plan states: a placement, and what each shard takes.
-
-    Parameters
-    ----------
-    rows
-        In the order of the file.
-    placement
-        The decision.
-    """
-
-    rows: tuple[PlanRow, ...]
-    placement: Placement
+_Row = tuple[str, int, int, str, int, float]
 
 
 def table_text(shards: Iterable[tuple[str, int, int, str, int, float]]) -> str:
@@ -69,51 +33,39 @@ def parse_plan_table(text: str, source: str = "") -> PlanTable:
     InputError
         With every fault, each with its row, column and line.
     """
-    from kvplace.formats.validation.csv_rows import read_rows  # noqa: PLC0415 - writing needs none of it
-
     report = Report(source)
-    optional = [column for column in COLUMNS if column not in _NEEDED]
-    rows = []
-    groups: dict[tuple[str, int], dict[int, str]] = {}
-    lines: dict[tuple[str, int], int] = {}
-    table = read_rows(text, _NEEDED, optional, report, lambda row: ("rows", row))
+    optional = [column for column in COLUMNS if column not in NEEDED]
+    rows: list[_Row] = []
+    lines: list[int] = []
+    table = read_rows(text, NEEDED, optional, report, lambda row: ("rows", row))
     for number, (cells, line) in enumerate(table):
         row = _row(cells, ("rows", number), line, report)
-        if row is None:
-            continue
-        rows.append(row)
-        copy = (row.model, row.replica)
-        shards = groups.setdefault(copy, {})
-        lines.setdefault(copy, line)
-        if row.shard in shards:
-            message = f"shard {row.shard} of replica {row.replica} of {shown(row.model)} is twice"
-            report.add(("rows", number), message, line)
-        shards[row.shard] = row.gpu
-    for (model, replica), shards in groups.items():
-        if sorted(shards) != list(range(len(shards))):
-            named = ", ".join(map(str, sorted(shards)[:8]))
-            message = (
-                f"replica {replica} of {shown(model)} has the shards {named}; they count from 0"
-            )
-            report.add((), message, lines[model, replica])
+        if row is not None:
+            rows.append(row)
+            lines.append(line)
+    note_numbering(((row[0], row[1], row[2]) for row in rows), lines, report)
     report.refuse()
-    replicas = (
-        Replica(model, index, tuple(shards[rank] for rank in range(len(shards))))
-        for (model, index), shards in groups.items()
+    ids = {gpu: at for at, gpu in enumerate(dict.fromkeys(row[3] for row in rows))}
+    return PlanTable(
+        models=[row[0] for row in rows],
+        gpus=(list(ids), array("q", [ids[row[3]] for row in rows])),
+        replicas=array("q", [row[1] for row in rows]),
+        shards=array("q", [row[2] for row in rows]),
+        weights_bytes=array("q", [row[4] for row in rows]),
+        loads=array("d", [row[5] for row in rows]),
     )
-    return PlanTable(tuple(rows), Placement(tuple(replicas)))
 
 
-def _row(cells: dict[str, str], path: Path, line: int, report: Report) -> PlanRow | None:
+def _row(cells: dict[str, str], path: Path, line: int, report: Report) -> _Row | None:
     """Return one row; None, and its faults, where it is wrong."""
     if report.covers(path):
         return None
-    missing = [column for column in _NEEDED if column not in cells]
+    missing = [column for column in NEEDED if column not in cells]
     for column in missing:
         report.add((*path, column), "is empty", line)
-    numbers: dict[str, int | None] = {}
+    numbers: dict[str, int] = {}
     for column in ("replica", "shard", "weights_bytes"):
-        numbers[column] = None
+        numbers[column] = UNSTATED
         if column in cells:
             cell = cells[column]
             if cell.isascii() and cell.isdigit() and len(cell) <= 18:
@@ -121,7 +73,7 @@ def _row(cells: dict[str, str], path: Path, line: int, report: Report) -> PlanRo
             else:
                 missing.append(column)
                 report.add((*path, column), f"{shown(cell)} is not a whole number", line)
-    load = None
+    load = float(UNSTATED)
     if "load" in cells:
         try:
             load = float(cells["load"])
@@ -130,8 +82,7 @@ def _row(cells: dict[str, str], path: Path, line: int, report: Report) -> PlanRo
         if not 0 <= load < float("inf"):
             missing.append("load")
             report.add((*path, "load"), f"{shown(cells['load'])} is not a load", line)
-    replica, shard = numbers["replica"], numbers["shard"]
-    if missing or replica is None or shard is None:
+    if missing:
         return None
-    model, gpu = cells["model"], cells["gpu"]
-    return PlanRow(model, replica, shard, gpu, numbers["weights_bytes"], load)
+    replica, shard, weights = (numbers[key] for key in ("replica", "shard", "weights_bytes"))
+    return cells["model"], replica, shard, cells["gpu"], weights, load

@@ -1,108 +1,88 @@
-"""A plan in columns: one row per shard as in its CSV form, and the rest of the plan beside them."""
+"""The Parquet form of a plan: one row per shard as in CSV, and the rest of the plan beside them.
+
+The certificate is stated so that a million prices stay small: as two lists, or as the rule that
+they follow.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
-from kvplace._version import __version__
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.objective import Objective
-from kvplace.core.placement import Assigned, Placement, Replica
-from kvplace.core.problem import Problem
+from kvplace.core.placement import Assigned
 from kvplace.core.result import Result
 from kvplace.errors import InputError
-from kvplace.formats.diagnostics import Report
-from kvplace.formats.plan.csv import COLUMNS
-from kvplace.formats.plan.stated import PLAN_SCHEMA
+from kvplace.formats.diagnostics import Report, kind_of
+from kvplace.formats.plan.schema import HeadPart, plan_of_part
+from kvplace.formats.plan.stated import (
+    Plan,
+    PlanCertificate,
+    PlanRule,
+    PlanWorth,
+    weights_by_window,
+)
+from kvplace.formats.plan.table import COLUMNS, NEEDED, PlanTable, note_numbering
 from kvplace.formats.tables.arrow import Columns, numbers, texts, whole, write_parquet
 from kvplace.formats.validation.csv_rows import check_header
+from kvplace.formats.validation.fields import NumberOrInfinity
+from kvplace.formats.validation.models import validate
+from kvplace.formats.validation.parts import Part, stated
 
-__all__ = ["PlanColumns", "plan_bytes", "plan_of_columns"]
+__all__ = ["plan_bytes", "plan_of_columns"]
 
 KEY = "kvplace.plan"
 """Where in the file's metadata the rest of the plan is."""
 
+_FEW = 50
+"""Faults noted of one column."""
 
-@dataclass(frozen=True, slots=True)
-class PlanColumns:
-    """What the columnar form of a plan states.
+
+class _PricesPart(Part):
+    """Prices that prove the bound, model by model."""
+
+    threshold: NumberOrInfinity
+    prices: tuple[int | tuple[int, ...], ...]
+    models: tuple[str, ...]
+    worths: tuple[tuple[int, int], ...]
+    scope: tuple[str, ...]
+    types: tuple[str, ...] = ()
+    weights: tuple[tuple[int, ...], ...] = ()
+    windows: tuple[str, ...] = ()
+
+    def certificate(self, method: str) -> PlanCertificate | str:
+        """Return the certificate as JSON states it, or why it is none."""
+        types = self.types or ("",) * len(self.worths)
+        if len(self.models) != len(self.prices) or len(types) != len(self.worths):
+            return "it does not have one price for each of its models, one type for each worth"
+        if any(len(row) != 2 * len(self.windows) for row in self.weights):
+            return "a weighting does not have two numbers for each window"
+        return PlanCertificate(
+            method=method,
+            threshold=self.threshold,
+            prices=dict(zip(self.models, self.prices, strict=True)),
+            worths=tuple(
+                PlanWorth(*pair, type_) for pair, type_ in zip(self.worths, types, strict=True)
+            ),
+            scope=self.scope,
+            weights=weights_by_window(self.windows, self.weights),
+        )
+
+
+def plan_bytes(result: Result, claims: Plan) -> bytes:
+    """Return the Parquet file of a result that has a placement.
 
     Parameters
     ----------
-    head
-        The rest of the plan, as JSON has it: status, objective, certificate and so on.
-    models, gpus
-        (rows,) name of the model and id of the GPU of each shard.
-    replicas, shards
-        (rows,) number of the copy, and rank within it.
-    weights_bytes, loads
-        (rows,) what each shard takes.
+    result
+        What was found.
+    claims
+        What a plan states of it besides its lists.
     """
-
-    head: dict[str, Any]
-    models: Sequence[str]
-    gpus: tuple[Sequence[str], array[int]]
-    replicas: array[int]
-    shards: array[int]
-    weights_bytes: array[int]
-    loads: array[float]
-
-    @property
-    def objective(self) -> str | None:
-        """Name of the load; None where it is not stated."""
-        stated = self.head.get("objective")
-        name = stated.get("name") if isinstance(stated, dict) else None
-        return name if isinstance(name, str) else None
-
-    @property
-    def placement(self) -> Placement:
-        """The decision."""
-        ids, at = self.gpus
-        undivided = not any(self.replicas) and not any(self.shards)
-        if undivided and len(set(self.models)) == len(self.models):
-            return Placement(Assigned(self.models, ids, at))
-        groups: dict[tuple[str, int], dict[int, str]] = {}
-        for row, model in enumerate(self.models):
-            group = groups.setdefault((model, self.replicas[row]), {})
-            while self.shards[row] in group:  # stated twice: then the degree is wrong, and told
-                group[len(group) + self.shards[row] + 1] = group.pop(self.shards[row])
-            group[self.shards[row]] = ids[at[row]]
-        return Placement(
-            tuple(
-                Replica(model, number, tuple(gpus[rank] for rank in sorted(gpus)))
-                for (model, number), gpus in groups.items()
-            )
-        )
-
-    def placement_for(self, problem: Problem) -> Placement:
-        """Return the decision in the order of a problem's models and GPUs, where it is for it."""
-        placement = self.placement
-        held = placement.replicas
-        if not isinstance(held, Assigned) or len(held.names) != len(problem.names):
-            return placement
-        position = {gpu.id: at for at, gpu in enumerate(problem.fleet.gpus)}
-        real = [position.get(gpu, -1) for gpu in held.gpu_ids]
-        gpu_of = array("q", [real[at] for at in held.gpu_of])
-        if held.names != problem.names:
-            models = problem.index_of
-            if any(name not in models for name in held.names):
-                return placement
-            ordered = array("q", gpu_of)
-            for name, gpu in zip(held.names, gpu_of, strict=True):
-                ordered[models[name]] = gpu
-            gpu_of = ordered
-        if min(gpu_of) < 0:
-            return placement
-        return Placement(Assigned(problem.names, list(position), gpu_of))
-
-
-def plan_bytes(result: Result) -> bytes:
-    """Return the Parquet file of a result that has a placement."""
     problem, placement = result.problem, result.placement
     assert placement is not None
     held = placement.replicas
@@ -129,58 +109,33 @@ def plan_bytes(result: Result) -> bytes:
             "weights_bytes": array("q", [s.weights_bytes for s, _ in rows]),
             "load": array("d", [s.load for s, _ in rows]),
         }
-    return write_parquet(columns, {KEY: json.dumps(_head(result), allow_nan=False)})
+    return write_parquet(columns, {KEY: json.dumps(_head(result, claims), allow_nan=False)})
 
 
-def _head(result: Result) -> dict[str, Any]:
+def _head(result: Result, claims: Plan) -> dict[str, Any]:
     """Return what a plan states besides its rows."""
-    proof = result.proof
-    certificate: dict[str, Any] | None = None
-    if isinstance(proof.certificate, RuleCertificate):
-        certificate = {
-            "rule": proof.certificate.rule,
-            "threshold": _finite(proof.certificate.threshold),
-            "model": proof.certificate.model,
-        }
-        if result.problem.goal is Objective.PRESSURE:
-            window = result.problem.windows[proof.certificate.window].name
-            certificate |= {"resource": proof.certificate.resource, "window": window}
-    elif proof.certificate is not None:
-        certificate = {
-            "threshold": _finite(proof.certificate.threshold),
-            "prices": list(proof.certificate.prices),
+    evidence, windows = result.proof.certificate, [w.name for w in result.problem.windows]
+    data: dict[str, Any] | None = None
+    if isinstance(evidence, RuleCertificate):
+        named = windows[evidence.window] if result.problem.goal is Objective.PRESSURE else ""
+        shown = (evidence.rule, evidence.threshold, evidence.model, evidence.resource, named)
+        data = stated(PlanRule, PlanRule(*shown))
+    elif evidence is not None:
+        data = {
+            "threshold": evidence.threshold if math.isfinite(evidence.threshold) else None,
+            "prices": evidence.prices,
             "models": list(result.problem.names),
-            "worths": list(proof.certificate.worths),
-            "scope": list(proof.certificate.scope),
+            "worths": evidence.worths,
+            "scope": evidence.scope,
         }
-        if proof.certificate.weights:
-            certificate |= {
-                "types": list(proof.certificate.types),
-                "weights": list(proof.certificate.weights),
-                "windows": [window.name for window in result.problem.windows],
-            }
-    return {
-        "schema": PLAN_SCHEMA,
-        "kvplace_version": __version__,
-        "problem_digest": result.problem.digest,
-        "status": result.status.value,
-        "stop": result.stop.value,
-        "objective": {
-            "name": result.problem.goal.value,
-            "value": _finite(result.value),
-            "bound": _finite(result.bound),
-            "gap": _finite(result.gap),
-            "bound_method": proof.method,
-        },
-        "certificate": certificate,
-        "solver": result.solver,
-        "seed": result.seed,
-        "iterations": result.iterations,
-        "seconds": result.seconds,
-    }
+        if evidence.weights:
+            data |= {"types": evidence.types, "weights": evidence.weights, "windows": windows}
+    head = stated(HeadPart, replace(claims, proof="", certificate=cast("Any", data)))
+    del head["placements"]  # the rows are the placement
+    return head
 
 
-def plan_of_columns(columns: Columns, source: str) -> PlanColumns:
+def plan_of_columns(columns: Columns, source: str) -> PlanTable:
     """Return a plan that was written by `plan_bytes`, or rows alone.
 
     Raises
@@ -189,41 +144,67 @@ def plan_of_columns(columns: Columns, source: str) -> PlanColumns:
         The columns are not those of a plan, or an entry is missing or no number.
     """
     report = Report(source)
-    needed = ("model", "replica", "shard", "gpu")
-    optional = [column for column in COLUMNS if column not in needed]
-    check_header(list(columns.column_names), needed, optional, report, None)
-    head: Any = {}
-    stated = (columns.schema.metadata or {}).get(KEY.encode())
-    try:
-        head = json.loads(stated) if stated else {}
-    except ValueError as error:
-        raise InputError(f"its metadata {KEY!r} is not JSON: {error}", source) from None
-    if not isinstance(head, dict):
-        report.stop((), f"its metadata {KEY!r} is not a mapping")
+    present = list(columns.column_names)
+    optional = [column for column in COLUMNS if column not in NEEDED]
+    check_header(present, NEEDED, optional, report, None)
+    head = _read_head((columns.schema.metadata or {}).get(KEY.encode()), report)
     names = {}
     for column in ("model", "gpu"):
         values, at = texts(columns[column])
-        for row in [row for row, i in enumerate(at) if i < 0][:50]:
-            report.add(("rows", row, column), "is missing")
+        for row in [row for row, i in enumerate(at) if i < 0][:_FEW]:
+            report.add(("rows", row, column), "is empty")
         names[column] = (values, at)
-    counts = {}
-    for column in ("replica", "shard"):
-        counts[column] = whole(columns[column])
-        for row in [row for row, n in enumerate(counts[column]) if n < 0][:50]:
-            report.add(("rows", row, column), "is not a whole number of at least 0")
+    counts: dict[str, array[int]] = {"weights_bytes": array("q")}
+    for column in ("replica", "shard", "weights_bytes"):
+        if column in present:
+            counts[column], bad = whole(columns[column])
+            if column in NEEDED:
+                bad += [row for row, number in enumerate(counts[column]) if number < 0]
+            for row in sorted(set(bad))[:_FEW]:
+                report.add(("rows", row, column), "is not a whole number")
+    loads, bad = numbers(columns["load"]) if "load" in present else (array("d"), [])
+    for row in bad[:_FEW]:
+        report.add(("rows", row, "load"), "is not a load")
     report.refuse()
     values, at = names["model"]
-    present = columns.column_names
-    return PlanColumns(
-        head=head,
+    table = PlanTable(
         models=[values[i] for i in at],
         gpus=names["gpu"],
         replicas=counts["replica"],
         shards=counts["shard"],
-        weights_bytes=whole(columns["weights_bytes"]) if "weights_bytes" in present else array("q"),
-        loads=numbers(columns["load"])[0] if "load" in present else array("d"),
+        weights_bytes=counts["weights_bytes"],
+        loads=loads,
+        head=head,
     )
+    if not table.undivided or len(set(table.models)) < len(table.models):
+        note_numbering(zip(table.models, table.replicas, table.shards, strict=True), (), report)
+        report.refuse()
+    return table
 
 
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
+def _read_head(text: bytes | None, report: Report) -> Plan | None:
+    """Return what the metadata states, as a plan without GPUs; None where it states nothing."""
+    if not text:
+        return None
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"its metadata {KEY!r} is not JSON: {error}", report.source) from None
+    if not isinstance(data, dict):
+        report.stop((), f"its metadata {KEY!r} must be a mapping, not {kind_of(data)}")
+    part = validate(HeadPart, data, (), report)
+    given = data.get("certificate")
+    evidence: PlanRule | _PricesPart | None = None
+    if isinstance(given, dict) and "rule" in given:
+        evidence = validate(PlanRule, given, ("certificate",), report)
+    elif given is not None:
+        evidence = validate(_PricesPart, given, ("certificate",), report)
+    report.refuse()
+    assert part is not None
+    plan = plan_of_part(part)
+    if isinstance(evidence, _PricesPart):
+        certificate = evidence.certificate(plan.bound_method)
+        if isinstance(certificate, str):
+            report.stop(("certificate",), certificate)
+        return replace(plan, certificate=certificate)
+    return replace(plan, certificate=evidence)

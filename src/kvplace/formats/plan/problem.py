@@ -29,6 +29,12 @@ def problem_of(plan: Plan, source: str = "") -> Problem:
             "this plan does not carry its models and nodes; name its fleet file with --fleet",
             source,
         )
+    if not plan.gpus:
+        raise InputError(
+            "this plan places nothing, so it does not state its GPUs; name its fleet file with "
+            "--fleet",
+            source,
+        )
     gpus = {gpu.id: gpu for gpu in plan.gpus}
     stated = [gpu for node in plan.nodes for gpu in node.gpus]
     if sorted(stated) != sorted(gpu.id for gpu in plan.gpus):

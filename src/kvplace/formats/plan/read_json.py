@@ -9,7 +9,7 @@ from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report, kind_of, shown
 from kvplace.formats.fleet.rules import RulePart, build_rule
 from kvplace.formats.fleet.schema import WindowPart
-from kvplace.formats.plan.schema import PlanModelPart, PlanPart, ReplicaPart
+from kvplace.formats.plan.schema import PlanModelPart, PlanPart, ReplicaPart, plan_of_part
 from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
 from kvplace.formats.text.json_tree import parse_json
 from kvplace.formats.validation.models import validate, validate_list
@@ -49,16 +49,16 @@ def parse_plan(text: str, source: str = "") -> Plan:
     windows = _windows(data, report)
     report.refuse()
     assert head is not None
-    given = dict(head) | dict(head.claim)
-    given |= {
-        "gpus": tuple(gpus),
-        "placement": Placement(tuple(replicas)),
-        "nodes": tuple(nodes),
-        "models": tuple(models),
-        "rules": tuple(build_rule(rule) for rule in rules if rule is not None),
-        "windows": tuple(windows),
-    }
-    return Plan(**{key: given[key] for key in given.keys() - {"schema_", "claim"}})
+    return plan_of_part(
+        head,
+        gpus=tuple(gpus),
+        placement=Placement(tuple(replicas)),
+        nodes=tuple(nodes),
+        models=tuple(models),
+        rules=tuple(build_rule(rule) for rule in rules if rule is not None),
+        windows=tuple(windows),
+        progress=tuple(step.build() for step in head.progress),
+    )
 
 
 def _replicas(data: dict[str, Any], report: Report) -> list[Replica]:

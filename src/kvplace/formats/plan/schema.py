@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field
 
 from kvplace.core.objective import Objective
-from kvplace.core.placement import Replica
-from kvplace.core.result import Status, Stop
+from kvplace.core.placement import Placement, Replica
+from kvplace.core.result import Status, Step, Stop
 from kvplace.formats.fleet.rules import RulePart, rule_data
 from kvplace.formats.fleet.schema import ModelPart, WindowPart
 from kvplace.formats.plan.stated import (
@@ -16,7 +16,6 @@ from kvplace.formats.plan.stated import (
     PlanCertificate,
     PlanGPU,
     PlanNode,
-    PlanStep,
 )
 from kvplace.formats.validation.fields import (
     AnyInteger,
@@ -28,9 +27,9 @@ from kvplace.formats.validation.fields import (
     refuse_value,
     word,
 )
-from kvplace.formats.validation.parts import Part, Written, exact, stated
+from kvplace.formats.validation.parts import ALWAYS, Part, Written, exact, stated
 
-__all__ = ["PlanModelPart", "PlanPart", "ReplicaPart", "plan_data"]
+__all__ = ["HeadPart", "PlanModelPart", "PlanPart", "ReplicaPart", "plan_data", "plan_of_part"]
 
 PROOFS = ("certificate", "exhaustive search", "none")
 
@@ -69,6 +68,16 @@ class ReplicaPart(Part):
     )
 
 
+class StepPart(Part):
+    """How far the search was at one time: best value so far and best bound proved."""
+
+    core = Step
+
+    seconds: Number
+    value: NumberOrInfinity
+    bound: NumberOrInfinity
+
+
 class PlanPart(Part):
     """A plan file."""
 
@@ -95,12 +104,29 @@ class PlanPart(Part):
     rules: tuple[Annotated[RulePart, Written(rule_data)], ...] = Field(
         default=(), description="Rules that were planned for."
     )
-    progress: tuple[PlanStep, ...] = Field(
+    progress: tuple[StepPart, ...] = Field(
         default=(), description="How value and bound came together, oldest first."
     )
     windows: tuple[WindowPart, ...] = Field(
         default=(), description="Windows of demand, where there are several."
     )
+
+
+class HeadPart(PlanPart):
+    """What a Parquet file states beside its rows; its certificate has a form of its own."""
+
+    proof: str = ""
+    gpus: tuple[PlanGPU, ...] = ()
+    placement: tuple[ReplicaPart, ...] = Field(default=(), alias="placements")
+    certificate: Annotated[Any, ALWAYS] = None
+
+
+def plan_of_part(part: PlanPart, **lists: Any) -> Plan:
+    """Return the plan that a part states; `lists` are what its long lists hold."""
+    given = {key: value for key, value in part if key not in ("schema_", "claim")}
+    given |= dict(part.claim)
+    given |= {"gpus": (), "placement": Placement(()), "progress": ()} | lists
+    return Plan(**given)
 
 
 def plan_data(plan: Plan) -> dict[str, Any]:

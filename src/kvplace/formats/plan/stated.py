@@ -3,17 +3,19 @@
 The annotations say how a field is read and written; see `kvplace.formats.validation.parts`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import ConfigDict, Field
 
-from kvplace.core.certificates.certificate import Certificate
+from kvplace.core.certificates.by_rule import RuleCertificate
+from kvplace.core.certificates.certificate import Bound, Certificate
 from kvplace.core.hardware import Node
 from kvplace.core.model import Model
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
+from kvplace.core.result import Step
 from kvplace.core.rules.rule import Rule
 from kvplace.core.window import Window
 from kvplace.formats.validation.fields import (
@@ -35,10 +37,11 @@ __all__ = [
     "PlanCertificate",
     "PlanGPU",
     "PlanNode",
+    "PlanRule",
     "PlanShard",
-    "PlanStep",
     "PlanWeight",
     "PlanWorth",
+    "weights_by_window",
 ]
 
 T = TypeVar("T")
@@ -124,15 +127,6 @@ class PlanNode(_Stated):
 
 
 @dataclass(frozen=True, slots=True)
-class PlanStep(_Stated):
-    """How far the search was at one time: best value so far and best bound proved."""
-
-    seconds: Number
-    value: NumberOrInfinity
-    bound: NumberOrInfinity
-
-
-@dataclass(frozen=True, slots=True)
 class PlanWorth(_Stated):
     """The worth of one size of memory, and of one type of GPU where there are several pressures."""
 
@@ -194,6 +188,25 @@ class PlanCertificate(_Stated):
 
 
 @dataclass(frozen=True, slots=True)
+class PlanRule(_Stated):
+    """The rule that the prices of a certificate follow, as in `RuleCertificate`."""
+
+    rule: Text
+    threshold: NumberOrInfinity
+    model: Text
+    resource: Text = "kv"
+    window: Text = ""
+
+    def for_problem(self, problem: Problem) -> RuleCertificate | str:
+        """Return the certificate for the windows of a problem, or why there is none."""
+        windows = [window.name for window in problem.windows]
+        if self.window and self.window not in windows:
+            return f"it speaks of {self.window!r}, which is no window of the problem"
+        at = windows.index(self.window) if self.window else 0
+        return RuleCertificate(self.threshold, self.rule, self.model, self.resource, at)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a plan file states. `kvplace.formats.plan.check` says how much of it is true.
 
@@ -206,7 +219,8 @@ class Plan:
     status, stop
         What is known of the result, and why the solver stopped.
     proof
-        What the bound rests on: ``certificate``, ``exhaustive search`` or ``none``.
+        What the bound rests on: ``certificate``, ``exhaustive search`` or ``none``; empty where
+        the file does not say.
     objective
         Name of the load.
     value, bound, gap
@@ -219,7 +233,8 @@ class Plan:
     placement
         The decision; empty where there is none.
     certificate
-        Evidence for the bound; None where it has none that can be checked.
+        Evidence for the bound; None where it has none that can be checked. Parquet states a rule
+        where JSON spells its prices out.
     solver, seed, iterations, seconds
         How the result came about.
     nodes, models
@@ -244,7 +259,7 @@ class Plan:
     bound_method: str
     gpus: tuple[PlanGPU, ...]
     placement: Placement
-    certificate: PlanCertificate | None
+    certificate: PlanCertificate | PlanRule | None
     solver: str
     seed: int
     iterations: int
@@ -252,13 +267,28 @@ class Plan:
     nodes: tuple[PlanNode, ...] = ()
     models: tuple[Model, ...] = ()
     rules: tuple[Rule, ...] = ()
-    progress: tuple[PlanStep, ...] = ()
+    progress: tuple[Step, ...] = ()
     windows: tuple[Window, ...] = ()
+
+    def bound_for(self, problem: Problem) -> Bound | str:
+        """Return the bound with its evidence for a problem, or why the evidence is none."""
+        evidence = None if self.certificate is None else self.certificate.for_problem(problem)
+        if isinstance(evidence, str):
+            return evidence
+        return Bound(self.bound, self.bound_method, evidence)
 
     @property
     def claim(self) -> "Plan":
         """What the file has under its key ``objective``: fields of the plan itself."""
         return self
+
+
+def weights_by_window(
+    windows: Sequence[str], rows: Iterable[Sequence[int]]
+) -> tuple[tuple[PlanWeight, ...], ...]:
+    """Return weightings, KV of each window and then time of each, as a plan states them."""
+    n = len(windows)
+    return tuple(tuple(map(PlanWeight, windows, row[:n], row[n:])) for row in rows)
 
 
 def _unless_empty(entries: Iterable[T]) -> tuple[T, ...]:

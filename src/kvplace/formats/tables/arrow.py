@@ -106,15 +106,20 @@ def numbers(column: Any, scale: float = 1.0) -> tuple[array[float], list[int]]:
     return _taken(compute.fill_null(floats, float("nan")), "d"), bad
 
 
-def whole(column: Any) -> array[int]:
-    """Return a column of whole numbers; -1 where missing or not whole."""
+def whole(column: Any) -> tuple[array[int], list[int]]:
+    """Return a column of whole numbers, -1 where missing, and the rows that hold none."""
     arrow, compute = _arrow(""), _arrow("compute")
-    numeric, _ = numbers(column)
+    if arrow.types.is_integer(column.type) and not column.null_count:
+        return _taken(compute.cast(column, arrow.int64()), "q"), []
+    numeric, bad = numbers(column)
     floats = _written(arrow, numeric)
-    sound = compute.fill_null(compute.equal(compute.floor(floats), floats), fill_value=False)
+    missing = compute.is_nan(floats)
+    sound = compute.and_(
+        compute.equal(compute.floor(floats), floats), compute.greater_equal(floats, 0)
+    )
+    bad = sorted({*bad, *_where(compute.and_not(compute.invert(sound), missing))})
     kept = compute.if_else(sound, floats, -1.0)
-    taken: array[int] = _taken(compute.cast(kept, arrow.int64(), safe=False), "q")
-    return taken
+    return _taken(compute.cast(kept, arrow.int64(), safe=False), "q"), bad
 
 
 def texts(column: Any) -> tuple[Sequence[str], array[int]]:

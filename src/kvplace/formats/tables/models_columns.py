@@ -107,7 +107,8 @@ class _Reader:
         kv_bytes = array("q")
         if "kv_bytes_per_token" in self._columns.column_names:
             self._numbers("kv_bytes_per_token")
-            kv_bytes = whole(self._columns["kv_bytes_per_token"])
+            kv_bytes, bad = whole(self._columns["kv_bytes_per_token"])
+            self.odd |= dict.fromkeys(bad)
         return ModelTable(
             names=self._names(),
             weights_bytes=self._bytes("weights_gib", None),

@@ -285,9 +285,9 @@ def _collection_writer(kind: Any) -> Callable[[Any], Any] | None:
     """Return how a list or a mapping of values of a kind is written."""
     held = get_args(kind)
     if get_origin(kind) is dict:
-        part = held[1]
-        if isinstance(part, type) and issubclass(part, Part):
-            return lambda values: {key: stated(part, value) for key, value in values.items()}
-        return None
+        write = _writer(held[1])
+        return None if write is None else (
+            lambda values: {key: write(value) for key, value in values.items()}
+        )  # fmt: skip
     each = _writer(held[0])
-    return list if each is None else lambda values: [each(value) for value in values]
+    return None if each is None else lambda values: [each(value) for value in values]

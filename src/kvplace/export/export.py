@@ -1,0 +1,93 @@
+"""A plan as the files of a runtime, all of them or those that differ from another plan's."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kvplace.core.result import Result, placed
+from kvplace.export.advice import advice
+from kvplace.export.commands import STATIC
+from kvplace.export.files import Options, files_for
+from kvplace.export.kvcached import DEFAULT_VENV
+from kvplace.export.layout import BASE_PORT, lay_out
+from kvplace.export.write import write_files
+
+__all__ = ["Export", "export"]
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Files that put a plan into effect.
+
+    Parameters
+    ----------
+    files
+        Texts by file name; where there is a plan that runs now, only what differs from its files.
+    total
+        How many files the plan has in all.
+    removed
+        Names of files that the plan that runs now has and this one has not.
+    notes
+        What may go wrong with the files, in sentences.
+    """
+
+    files: Mapping[str, str]
+    total: int
+    removed: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def write(self, directory: str | os.PathLike[str]) -> list[str]:
+        """Write the files, each whole or not at all, into a directory, which may be new.
+
+        Returns
+        -------
+        list of str
+            Names of other files there, which may belong to an earlier export.
+
+        Raises
+        ------
+        InputError
+            The directory cannot be made, or a file cannot be written.
+        """
+        return write_files(directory, self.files)
+
+
+def export(
+    result: Result,
+    to: str,
+    *,
+    before: Result | None = None,
+    base_port: int = BASE_PORT,
+    pool: str = STATIC,
+    addresses: Mapping[str, str] | None = None,
+    venv: str = DEFAULT_VENV,
+) -> Export:
+    """Return the files that put a plan into effect.
+
+    Parameters
+    ----------
+    result
+        The plan. It is evaluated again, and one that is not valid is not exported.
+    to
+        The runtime: ``kvcached``, ``aibrix``, ``compose``, ``shell``, ``kubernetes``,
+        ``ray-serve``, ``llama-swap`` or ``prism``.
+    before
+        The plan that runs now: only files that differ from its files are returned.
+    base_port, pool, addresses, venv
+        As in `kvplace.export.files.Options`.
+
+    Raises
+    ------
+    InputError
+        There is no such runtime, no placement or no valid one, or the runtime cannot do what the
+        plan asks.
+    """
+    options = Options(base_port, pool, addresses or {}, venv)
+    files = files_for(result.problem, placed(result), to, options)
+    notes = tuple(advice(lay_out(result.problem, placed(result), base_port), to, pool))
+    if before is None:
+        return Export(files, len(files), (), notes)
+    running = files_for(before.problem, placed(before), to, options)
+    differing = {name: text for name, text in files.items() if running.get(name) != text}
+    removed = tuple(sorted(running.keys() - files.keys()))
+    return Export(differing, len(files), removed, notes)

@@ -1,0 +1,85 @@
+"""A plan file read back: checked, evaluated again, and a `Result` as a solver returns it."""
+
+import os
+
+from kvplace.core.certificates.certificate import Bound
+from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.problem import Problem
+from kvplace.core.result import Result, Stop
+from kvplace.errors import Fault, InputError
+from kvplace.formats.plan.check import check
+from kvplace.formats.plan.io import read_plan
+from kvplace.formats.plan.problem import problem_of
+from kvplace.formats.plan.stated import Plan
+from kvplace.formats.plan.table import PlanTable
+from kvplace.formats.read import read
+
+__all__ = ["load_plan"]
+
+
+def load_plan(
+    path: str | os.PathLike[str],
+    fleet: Problem | str | os.PathLike[str] | None = None,
+    *,
+    gpus: str | None = None,
+) -> Result:
+    """Read a plan, check everything it states, and return it as a result.
+
+    Parameters
+    ----------
+    path
+        JSON, CSV or Parquet.
+    fleet
+        What the plan is for: a problem, or a file as `kvplace.read` reads it. None where the plan
+        carries its models and nodes, as JSON does.
+    gpus
+        The GPUs, where `fleet` is a table of models.
+
+    Returns
+    -------
+    Result
+        Placement and evaluation are computed again, the bound is proved again. Of rows alone
+        nothing is known but the placement: the bound is 0, the solver has no name, and `stop` is
+        ``given``.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, its problem is not known, or what it states is not so: every
+        disagreement.
+    """
+    name = os.fspath(path)
+    stated = read_plan(path)
+    claims = stated.head if isinstance(stated, PlanTable) else stated
+    if isinstance(fleet, Problem):
+        problem = fleet
+    elif fleet is not None:
+        problem = read(fleet, objective=stated.objective, gpus=gpus)
+    elif isinstance(stated, Plan):
+        problem = problem_of(stated, name)
+    else:
+        raise InputError(
+            "a table does not carry its models; name its fleet file with --fleet", name
+        )
+    found = check(problem, stated)
+    if not found.agrees:
+        raise InputError([Fault(one.message, one.path) for one in found], name)
+    if claims is None:
+        placement = stated.placement
+        evaluation = evaluate(problem, placement)
+        bound = Bound(0.0, "trivial")
+        return Result(problem, placement, evaluation, bound, Stop.GIVEN, "", 0, 0, 0.0)
+    proof = claims.bound_for(problem)
+    assert isinstance(proof, Bound)  # else the check would have said why it is none
+    return Result(
+        problem,
+        stated.placement if found.evaluation else None,
+        found.evaluation,
+        proof,
+        Stop(claims.stop),
+        claims.solver,
+        claims.seed,
+        claims.iterations,
+        claims.seconds,
+        claims.progress,
+    )

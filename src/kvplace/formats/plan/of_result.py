@@ -1,0 +1,107 @@
+"""A `Result` as a plan states it."""
+
+from dataclasses import replace
+
+from kvplace._version import __version__
+from kvplace.core.certificates.by_rule import RuleCertificate
+from kvplace.core.certificates.certificate import spelled_out
+from kvplace.core.evaluation.evaluate import GPUEvaluation
+from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
+from kvplace.core.result import Result
+from kvplace.core.window import ALWAYS
+from kvplace.formats.plan.stated import (
+    Plan,
+    PlanCertificate,
+    PlanGPU,
+    PlanNode,
+    PlanShard,
+    PlanWorth,
+    weights_by_window,
+)
+
+__all__ = ["claims_of", "plan_of"]
+
+
+def plan_of(result: Result) -> Plan:
+    """Return the plan that states a result."""
+    evaluation, problem = result.evaluation, result.problem
+    return replace(
+        claims_of(result),
+        gpus=tuple(_gpu(gpu, problem) for gpu in evaluation.gpus) if evaluation else (),
+        placement=result.placement or Placement(()),
+        certificate=_certificate(result),
+        nodes=tuple(map(PlanNode.of, problem.fleet.nodes)),
+        models=tuple(problem.models),
+        rules=problem.rules,
+        progress=result.progress,
+        windows=() if problem.windows == (ALWAYS,) else problem.windows,
+    )
+
+
+def claims_of(result: Result) -> Plan:
+    """Return the plan without its lists and its certificate: what is said of the placement."""
+    evidence = "exhaustive search" if result.proof.method == "search" else "none"
+    return Plan(
+        kvplace_version=__version__,
+        problem_digest=result.problem.digest,
+        status=result.status.value,
+        stop=result.stop.value,
+        proof=evidence if result.proof.certificate is None else "certificate",
+        objective=result.problem.goal.value,
+        value=result.value,
+        bound=result.bound,
+        gap=result.gap,
+        bound_method=result.proof.method,
+        gpus=(),
+        placement=Placement(()),
+        certificate=None,
+        solver=result.solver,
+        seed=result.seed,
+        iterations=result.iterations,
+        seconds=result.seconds,
+    )
+
+
+def _certificate(result: Result) -> PlanCertificate | None:
+    """Return the evidence for the bound, free of the order of models and windows."""
+    problem, claim = result.problem, result.proof.certificate
+    if claim is None:
+        return None
+    if isinstance(claim, RuleCertificate):
+        claim = spelled_out(problem, claim)
+    types = claim.types or ("",) * len(claim.worths)
+    return PlanCertificate(
+        method=result.proof.method,
+        threshold=claim.threshold,
+        prices=dict(zip(problem.names, claim.prices, strict=True)),
+        worths=tuple(
+            PlanWorth(memory, worth, type_)
+            for (memory, worth), type_ in zip(claim.worths, types, strict=True)
+        ),
+        scope=claim.scope,
+        weights=weights_by_window([window.name for window in problem.windows], claim.weights),
+    )
+
+
+def _gpu(gpu: GPUEvaluation, problem: Problem) -> PlanGPU:
+    """Return a GPU as the plan states it."""
+    names = [window.name for window in problem.windows]
+    return PlanGPU(
+        id=gpu.id,
+        type=gpu.type,
+        memory_bytes=gpu.memory_bytes,
+        weights_bytes=gpu.weights_bytes,
+        free_bytes=gpu.free_bytes,
+        load=gpu.load,
+        kvpr=gpu.kvpr,
+        shards=tuple(
+            PlanShard(
+                s.model, s.replica, s.index, s.weights_bytes, s.load,
+                dict(zip(names, s.time_shares, strict=False)),
+            )
+            for s in gpu.shards
+        ),
+        occupancies=dict(zip(names, gpu.occupancies, strict=False)),
+        time_shares=dict(zip(names, gpu.time_shares, strict=False)),
+    )  # fmt: skip

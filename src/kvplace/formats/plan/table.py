@@ -1,0 +1,129 @@
+"""What the CSV and the Parquet form of a plan state: one row per shard, in columns."""
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from kvplace.core.placement import Assigned, Placement, Replica
+from kvplace.core.problem import Problem
+from kvplace.formats.diagnostics import Report, shown
+from kvplace.formats.plan.stated import Plan
+
+__all__ = ["COLUMNS", "NEEDED", "UNSTATED", "PlanTable", "note_numbering"]
+
+COLUMNS = ("model", "replica", "shard", "node", "gpu", "weights_bytes", "load")
+NEEDED = ("model", "replica", "shard", "gpu")
+MANY = 10_000
+"""Rows above which a placement is kept as arrays rather than as replicas."""
+UNSTATED = -1
+"""What stands in a column of numbers where a row states none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTable:
+    """What the rows of a plan state, and what is beside them.
+
+    Parameters
+    ----------
+    models
+        (rows,) name of the model of each shard.
+    gpus
+        Ids of GPUs, and (rows,) the position in them of the GPU of each shard.
+    replicas, shards
+        (rows,) number of the copy, and rank within it.
+    weights_bytes, loads
+        (rows,) what each shard takes, `UNSTATED` where a row does not say; empty where none does.
+    head
+        The rest of the plan, whose own lists are empty; None where there are only rows.
+    """
+
+    models: Sequence[str]
+    gpus: tuple[Sequence[str], "array[int]"]
+    replicas: "array[int]"
+    shards: "array[int]"
+    weights_bytes: "array[int]"
+    loads: "array[float]"
+    head: Plan | None = None
+
+    @property
+    def objective(self) -> str | None:
+        """Name of the load; None where it is not stated."""
+        return None if self.head is None else self.head.objective
+
+    @property
+    def undivided(self) -> bool:
+        """Whether there is one shard of each model."""
+        return not any(self.replicas) and not any(self.shards)
+
+    @property
+    def placement(self) -> Placement:
+        """The decision; as arrays where there are many undivided models."""
+        ids, at = self.gpus
+        if len(self.models) > MANY and self.undivided:
+            return Placement(Assigned(self.models, ids, at))
+        groups: dict[tuple[str, int], dict[int, str]] = {}
+        for row, model in enumerate(self.models):
+            group = groups.setdefault((model, self.replicas[row]), {})
+            group[self.shards[row]] = ids[at[row]]
+        return Placement(
+            tuple(
+                Replica(model, number, tuple(gpus[rank] for rank in sorted(gpus)))
+                for (model, number), gpus in groups.items()
+            )
+        )
+
+    def placement_for(self, problem: Problem) -> Placement:
+        """Return the decision in the order of a problem's models and GPUs, where it is for it."""
+        placement = self.placement
+        held = placement.replicas
+        if not isinstance(held, Assigned):
+            return placement
+        if len(held.names) != len(problem.names):
+            return Placement(tuple(placement))
+        position = {gpu.id: at for at, gpu in enumerate(problem.fleet.gpus)}
+        real = [position.get(gpu, -1) for gpu in held.gpu_ids]
+        gpu_of = array("q", [real[at] for at in held.gpu_of])
+        if held.names != problem.names:
+            models = problem.index_of
+            if any(name not in models for name in held.names):
+                return Placement(tuple(placement))
+            ordered = array("q", gpu_of)
+            for name, gpu in zip(held.names, gpu_of, strict=True):
+                ordered[models[name]] = gpu
+            gpu_of = ordered
+        if min(gpu_of) < 0:
+            return Placement(tuple(placement))
+        return Placement(Assigned(problem.names, list(position), gpu_of))
+
+
+def note_numbering(
+    shards: Iterable[tuple[str, int, int]], lines: Sequence[int], report: Report
+) -> None:
+    """Note shards that are there twice, and copies whose shards do not count from 0.
+
+    Parameters
+    ----------
+    shards
+        Model, number of the copy and rank, row by row.
+    lines
+        Line of each row; empty where rows have none.
+    report
+        Where faults go.
+    """
+    first: dict[tuple[str, int], int] = {}
+    ranks: dict[tuple[str, int], set[int]] = {}
+    for row, (model, replica, shard) in enumerate(shards):
+        held = ranks.setdefault((model, replica), set())
+        first.setdefault((model, replica), row)
+        if shard in held:
+            message = f"shard {shard} of replica {replica} of {shown(model)} is twice"
+            report.add(("rows", row), message, lines[row] if lines else None)
+        held.add(shard)
+    for (model, replica), held in ranks.items():
+        if max(held) != len(held) - 1:
+            named = ", ".join(map(str, islice(sorted(held), 8)))
+            message = (
+                f"replica {replica} of {shown(model)} has the shards {named}; they count from 0"
+            )
+            report.add((), message, lines[first[model, replica]] if lines else None)

@@ -1,0 +1,75 @@
+"""A plan for people: a page, a figure, or Markdown."""
+
+from dataclasses import dataclass
+
+from kvplace.core.result import Result, placed
+
+__all__ = ["Report", "report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A plan to be shown, beside another one or alone.
+
+    Parameters
+    ----------
+    result, baseline
+        The plan, and the one before it; None without one.
+    name, baseline_name
+        What to call them, such as their files.
+    """
+
+    result: Result
+    baseline: Result | None = None
+    name: str = ""
+    baseline_name: str = ""
+
+    def html(self) -> str:
+        """Return one self-contained page, which needs no network.
+
+        Raises
+        ------
+        MissingExtraError
+            Jinja2 is not installed.
+        """
+        from kvplace.report.page import page  # noqa: PLC0415 - an optional extra
+
+        names = {"name": self.name, "baseline_name": self.baseline_name}
+        return page(self.result, self.baseline, **names)
+
+    def markdown(self) -> str:
+        """Return a summary for a pull request."""
+        from kvplace.report.page_markdown import markdown_summary  # noqa: PLC0415 - only if asked
+
+        names = {"name": self.name, "baseline_name": self.baseline_name}
+        return markdown_summary(self.result, self.baseline, **names)
+
+    def draw(self, path: str) -> None:
+        """Write the main figure as ``.svg``, ``.png`` or ``.pdf``.
+
+        Raises
+        ------
+        InputError
+            The file cannot be written.
+        MissingExtraError
+            Matplotlib is not installed.
+        """
+        from kvplace.report.figure import draw_plan  # noqa: PLC0415 - an optional extra
+
+        draw_plan(self.result, self.baseline, path)
+
+
+def report(
+    result: Result, baseline: Result | None = None, *, name: str = "", baseline_name: str = ""
+) -> Report:
+    """Return a plan to be shown, as `Report` says.
+
+    Raises
+    ------
+    InputError
+        A result has no placement.
+    """
+    for one in (result, baseline):
+        if one is not None:
+            placed(one)
+    return Report(result, baseline, name, baseline_name)
