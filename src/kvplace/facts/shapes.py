@@ -1,0 +1,113 @@
+"""Shapes of common open models, by name."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from kvplace.core.architecture import Architecture, Format
+from kvplace.errors import Fault, InputError
+from kvplace.facts.tables import number, read_tables
+
+__all__ = ["known_shape", "known_shapes", "stored_bytes"]
+
+_NEAR = 0.12
+"""How far weights may be from those of a shape: a vision tower, a layer that predicts further."""
+_STORED = ((8.0, Format.FP8), (4.5, Format.BF16))
+"""Bits in which a 16-bit model may be served instead, and the format that is then multiplied."""
+_FLAGS = ("latent", "indexed")
+_REALS = ("weight_bits", "expert_bits")
+_FORMATS = ("weight_format", "expert_format")
+_NAMES = ("name", "like", "source")
+
+
+def known_shapes() -> Mapping[str, Architecture | str]:
+    """Return the shipped shapes by name, then a user's own; a text is the name of one alike.
+
+    Raises
+    ------
+    InputError
+        The user's own ``shapes.csv`` is wrong: every row at once.
+    """
+    return read_tables("shapes.csv", ("name", "source"), _shape)
+
+
+def known_shape(name: str, weights_bytes: int | None = None) -> Architecture | None:
+    """Return the shape of a model, or None where it is not known.
+
+    Parameters
+    ----------
+    name
+        Hub id; upper and lower case are one.
+    weights_bytes
+        What one copy of it takes. A half or a quarter of the shape's own is the same model in 8
+        or 4 bits; anything else is another model of that name, whose shape is not known.
+    """
+    shapes = known_shapes()
+    found = shapes.get(name)
+    if found is None:
+        folded = name.casefold()
+        found = next((shapes[key] for key in shapes if key.casefold() == folded), None)
+    if isinstance(found, str):
+        found = shapes.get(found)
+    if not isinstance(found, Architecture):
+        return None
+    return found if weights_bytes is None else _as_stored(found, weights_bytes)
+
+
+def stored_bytes(shape: Architecture) -> int:
+    """Return the bytes of one copy of the weights, towers for images or sound included."""
+    expert_bits = shape.weight_bits if shape.expert_bits is None else shape.expert_bits
+    plain = shape.parameters - shape.expert_parameters - shape.embedding_parameters
+    bits = (
+        plain * shape.weight_bits
+        + shape.expert_parameters * expert_bits
+        + (shape.embedding_parameters + shape.other_parameters) * 16
+    )
+    return round(bits / 8)
+
+
+def _as_stored(shape: Architecture, weights_bytes: int) -> Architecture | None:
+    """Return the shape with the bits that the weights tell; None where they do not fit it."""
+    towers = shape.other_parameters * 2
+    for own in (stored_bytes(shape), stored_bytes(shape) - towers):
+        if abs(weights_bytes / own - 1) <= _NEAR:
+            return shape if own > weights_bytes - towers else replace(shape, other_parameters=0)
+    for bits, multiplied in _STORED:
+        smaller = replace(
+            shape,
+            weight_bits=min(shape.weight_bits, bits),
+            expert_bits=bits,
+            weight_format=multiplied,
+            expert_format=multiplied,
+        )
+        if abs(weights_bytes / stored_bytes(smaller) - 1) <= 2 * _NEAR:
+            return smaller
+    return None
+
+
+def _shape(row: Mapping[str, str]) -> Architecture | str:
+    """Make a shape of a row."""
+    like = (row.get("like") or "").strip()
+    if like:
+        return like
+    values: dict[str, object] = {}
+    for column in Architecture.__dataclass_fields__:
+        cell = (row.get(column) or "").strip()
+        if not cell:
+            continue
+        if column in _FORMATS:
+            if cell not in list(Format):
+                message = f"{cell!r} is no number format; known: {', '.join(Format)}"
+                raise InputError([Fault(message, column)])
+            values[column] = Format(cell)
+            continue
+        value = number(row, column)
+        assert value is not None
+        if column in _FLAGS:
+            values[column] = bool(value)
+        else:
+            values[column] = value if column in _REALS else int(value)
+    missing = [name for name in ("layers", "hidden_size", "parameters", "active_parameters")
+               if name not in values]  # fmt: skip
+    if missing:
+        raise InputError([Fault("it is empty", name) for name in missing])
+    return Architecture(**values)  # type: ignore[arg-type]  # columns are its fields
