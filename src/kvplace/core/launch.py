@@ -26,6 +26,9 @@ class Launch:
         Further arguments of the engine, one word each.
     env
         Environment variables and their values, which are written into files as they stand.
+    max_num_batched_tokens, max_num_seqs
+        Most tokens and most sequences of one step, which the engine's memory was estimated for;
+        0 leaves them to the engine.
     secrets
         Names of environment variables whose values are taken where the engine starts, and
         written nowhere.
@@ -38,3 +41,5 @@ class Launch:
     args: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     secrets: tuple[str, ...] = ()
+    max_num_batched_tokens: int = 0
+    max_num_seqs: int = 0

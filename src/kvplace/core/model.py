@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from kvplace.core.architecture import Architecture
 from kvplace.core.launch import Launch
 from kvplace.errors import Fault, InputError
 from kvplace.units import GIB
@@ -12,11 +13,10 @@ from kvplace.units import GIB
 __all__ = ["DEFAULT_OVERHEAD_BYTES", "SLO", "Attention", "Demand", "Model", "Replicas", "Split"]
 
 DEFAULT_OVERHEAD_BYTES = 3 * GIB // 2
-"""Memory of one engine process on one GPU besides weights and KV cache: 1.5 GiB.
+"""Memory of one engine process on one GPU besides weights and KV cache, where nothing better is
+known: 1.5 GiB, the median of public start-up logs of engines with up to 12 GiB of weights.
 
-An estimate, to be replaced by a measurement: about 0.5 GiB of CUDA context and library
-workspaces, and about 1 GiB of CUDA graphs and peak activations at the engines' default batch
-sizes. Write ``overhead: 0B`` where weights already include it.
+Files get an estimate in parts of models whose shape is known (`kvplace.facts.overhead`).
 """
 
 _PLAIN_LAUNCH = Launch()
@@ -121,8 +121,15 @@ class Model:
         Fixed state that one running request takes besides its tokens.
     overhead_bytes
         Per engine process and GPU: context, graphs, activations. Counts as weights.
+    resident
+        Pairs of a tensor parallel degree and what one shard takes at it, ascending: weights as
+        loaded and overhead together. At a degree without a pair the weights divide evenly, and on
+        top comes what is not weights at the next lower pair, or `overhead_bytes`.
     min_kv_bytes
         The least KV memory that must be left for it on each GPU that holds it.
+    max_model_len
+        Most tokens of one request; each copy must be left room for one such request. None where
+        nothing is promised.
     tensor_parallel
         Allowed degrees, ascending.
     replicas
@@ -139,6 +146,8 @@ class Model:
     windows
         Demand in each window of the problem, by the window's name; empty where `demand` is that
         of every window. `demand` is then their mean.
+    architecture
+        Its shape, which decides how long its steps take; None where it is not known.
 
     Raises
     ------
@@ -162,12 +171,17 @@ class Model:
     resources: Mapping[str, float] = field(default_factory=dict, hash=False)
     launch: Launch = _PLAIN_LAUNCH
     windows: Mapping[str, Demand] = field(default_factory=dict, hash=False)
+    resident: tuple[tuple[int, int], ...] = ()
+    max_model_len: int | None = None
+    architecture: Architecture | None = None
 
     def __post_init__(self) -> None:
         amounts: dict[str, float | None] = {
             "weights_bytes": self.weights_bytes,
             "overhead_bytes": self.overhead_bytes,
             "min_kv_bytes": self.min_kv_bytes,
+            "max_model_len": self.max_model_len,
+            **{f"resident.{degree}": size for degree, size in self.resident},
             "kv_bytes_per_token": self.kv_bytes_per_token,
             "kv_bytes_per_sequence": self.kv_bytes_per_sequence,
             "demand.requests_per_second": self.demand.requests_per_second,
@@ -193,11 +207,42 @@ class Model:
             faults.append(Fault("degrees must be at least 1", f"{self.name}.tensor_parallel"))
         if not 1 <= self.replicas.min <= self.replicas.max:
             faults.append(Fault("1 <= min <= max must hold", f"{self.name}.replicas"))
+        if list(self.resident) != sorted(dict(self.resident).items()):
+            faults.append(Fault("degrees must be ascending, each once", f"{self.name}.resident"))
         if self.kv_heads is not None and (self.kv_heads < 1 or self.attention is Attention.MLA):
             message = "must be at least 1, and has no place beside attention mla"
             faults.append(Fault(message, f"{self.name}.kv_heads"))
         if faults:
             raise InputError(faults)
+
+    def resident_bytes(self, degree: int) -> int:
+        """Return what one shard takes besides KV cache at a tensor parallel degree."""
+        beside = self.overhead_bytes
+        for known, size in self.resident:
+            if known == degree:
+                return size
+            if known < degree:  # what is not weights at the next lower degree
+                beside = max(0, size - -(-self.weights_bytes // known))
+        return -(-self.weights_bytes // degree) + beside  # no byte is lost
+
+    def least_kv_bytes(self, degree: int) -> int:
+        """Return the KV memory that must be left for one shard at a tensor parallel degree.
+
+        `min_kv_bytes`, or room for one request of `max_model_len` tokens where that is more.
+        """
+        if self.max_model_len is None or self.kv_bytes_per_token is None:
+            return self.min_kv_bytes
+        tokens = self.kv_bytes_per_token * self.max_model_len
+        request = math.ceil((tokens + self.kv_bytes_per_sequence) * self.kv_part(degree))
+        return max(self.min_kv_bytes, request)
+
+    def with_weights(self, weights_bytes: int) -> "Model":
+        """Return the model with other weights; what a shard takes changes by its part of them."""
+        resident = tuple(
+            (degree, max(0, size - -(-self.weights_bytes // degree) + -(-weights_bytes // degree)))
+            for degree, size in self.resident
+        )
+        return replace(self, weights_bytes=weights_bytes, resident=resident)
 
     @property
     def latency_seconds(self) -> float | None:

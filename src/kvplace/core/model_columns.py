@@ -91,12 +91,12 @@ class ListedModels:
     @property
     def undivided_bytes(self) -> "array[int]":
         """Weights and overhead of each model on one GPU."""
-        return array("q", [m.weights_bytes + m.overhead_bytes for m in self.models])
+        return array("q", [model.resident_bytes(1) for model in self.models])
 
     @property
     def min_kv_bytes(self) -> "array[int]":
         """KV memory that each model must be left."""
-        return array("q", [model.min_kv_bytes for model in self.models])
+        return array("q", [model.least_kv_bytes(1) for model in self.models])
 
     @property
     def plain(self) -> bool:
@@ -147,10 +147,17 @@ class ListedModels:
             list(m.tensor_parallel), m.replicas.min, m.replicas.max,
             *stated(
                 kv_part=[m.kv_part(d) for d in m.tensor_parallel if d > 1],
+                resident=sorted(m.resident), least_kv=_least_kv(m),
                 split=m.replicas.split.value if m.replicas.split is not Split.EVEN else "",
                 gpu_types=sorted(m.gpu_types), resources=sorted(m.resources.items()),
             ),
         ]  # fmt: skip
+
+
+def _least_kv(model: Model) -> list[int]:
+    """Return the least KV memory per degree where a request needs more than the model states."""
+    least = [model.least_kv_bytes(degree) for degree in model.tensor_parallel]
+    return least if any(kept > model.min_kv_bytes for kept in least) else []
 
 
 def stated(**values: object) -> list[object]:

@@ -39,15 +39,14 @@ def shard_need(model: Model, load: float, degree: int, load_part: float) -> Shar
     load
         Load of all its demand on one undivided copy.
     degree
-        Tensor parallel degree: weights are divided by it, the overhead is not.
+        Tensor parallel degree.
     load_part
         Part of that load that falls on one rank: the copy's part of the demand times the rank's
         part of the KV cache (`rank_part`).
     """
-    part = -(-model.weights_bytes // degree)  # rounded up: no byte is lost
     return ShardNeed(
-        weights_bytes=part + model.overhead_bytes,
-        min_kv_bytes=model.min_kv_bytes,
+        weights_bytes=model.resident_bytes(degree),
+        min_kv_bytes=model.least_kv_bytes(degree),
         load=load * load_part,
     )
 

@@ -61,12 +61,11 @@ def option_table(
     kept: list[int] = []
     shard_loads = array("d")
     for index, (model, load) in enumerate(zip(models, loads, strict=True)):
-        size, overhead, least = model.weights_bytes, model.overhead_bytes, model.min_kv_bytes
         for degree, count in options(index):
             degrees.append(degree)
             copies.append(count)
-            weights.append(-(-size // degree) + overhead)
-            kept.append(least)
+            weights.append(model.resident_bytes(degree))
+            kept.append(model.least_kv_bytes(degree))
             # In the order of `Problem.shard`, so that floats round alike.
             shard_loads.append(load * (1 / count * rank_part(goal, model, degree)))
         starts.append(len(degrees))

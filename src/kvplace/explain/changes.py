@@ -85,7 +85,7 @@ def smaller_weights(problem: Problem, index: int) -> Change | None:
         return None
     sure = "" if known is not None else ", if they are 16 bits wide now"
     text = f"FP8 weights for {model.name}: half of its {format_bytes(model.weights_bytes)}{sure}"
-    halved = replace(model, weights_bytes=-(-model.weights_bytes // 2))
+    halved = model.with_weights(-(-model.weights_bytes // 2))
     return Change("weights", model.name, text, Effort.ENGINE, _with_model(problem, index, halved))
 
 

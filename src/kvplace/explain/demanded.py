@@ -46,7 +46,7 @@ def demanded_of(problem: Problem) -> list[Demanded]:
     found: list[Demanded] = []
     for model in problem.models:
         found.append(Demanded(Kind.MODEL, model.name))
-        if model.min_kv_bytes:
+        if model.least_kv_bytes(min(model.tensor_parallel)):
             found.append(Demanded(Kind.MIN_KV, model.name))
         if model.replicas.min > 1:
             found.append(Demanded(Kind.REPLICAS, model.name))
@@ -108,6 +108,7 @@ def _relaxed(model: Model, held: frozenset[Demanded]) -> Model:
     return replace(
         model,
         min_kv_bytes=model.min_kv_bytes if Demanded(Kind.MIN_KV, name) in held else 0,
+        max_model_len=model.max_model_len if Demanded(Kind.MIN_KV, name) in held else None,
         replicas=copies
         if Demanded(Kind.REPLICAS, name) in held
         else Replicas(1, copies.max, copies.split),

@@ -99,7 +99,9 @@ def demand_in_words(problem: Problem, demand: Demanded) -> str:
     index = problem.index_of[demand.subject]
     model, name = problem.models[index], repr(demand.subject)
     if demand.kind is Kind.MIN_KV:
-        return f"{name} is left {format_bytes(model.min_kv_bytes)} for KV on each GPU (min_kv)"
+        least = model.least_kv_bytes(min(model.tensor_parallel))
+        field = "min_kv" if least == model.min_kv_bytes else f"max_model_len {model.max_model_len}"
+        return f"{name} is left {format_bytes(least)} for KV on each GPU ({field})"
     if demand.kind is Kind.REPLICAS:
         return f"{name} has at least {model.replicas.min} replicas"
     if demand.kind is Kind.GPU_TYPES:

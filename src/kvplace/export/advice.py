@@ -51,7 +51,7 @@ def _too_long(engine: Engine) -> str:
     model = engine.model
     if model.launch.engine != "vllm":
         return ""
-    tokens = stated_length(model.launch.args)
+    tokens = stated_length(model.launch.args) or model.max_model_len or 0
     needed = int(tokens * (model.kv_bytes_per_token or 0) * model.kv_part(engine.degree))
     if needed <= engine.kv_bytes:
         return ""

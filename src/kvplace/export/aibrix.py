@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from kvplace.errors import InputError
-from kvplace.export.commands import KVCACHED
+from kvplace.export.commands import KVCACHED, limits
 from kvplace.export.flags import flag_pairs, stated_length
 from kvplace.export.images import one_image
 from kvplace.export.kubernetes import affinity, metadata, secret_variables, shared
@@ -149,7 +149,7 @@ def _floor_bytes(engine: Engine) -> int:
     """
     model = engine.model
     mean = (model.demand.prompt_tokens or 0) + (model.demand.output_tokens or 0)
-    tokens = stated_length(model.launch.args) or mean
+    tokens = stated_length(model.launch.args) or model.max_model_len or mean
     request = (model.kv_bytes_per_token or 0) * tokens + model.kv_bytes_per_sequence
     wanted = max(model.min_kv_bytes, int(request * model.kv_part(engine.degree)), _MIB)
     return min(wanted, max(engine.kv_bytes, model.min_kv_bytes, 1))
@@ -162,6 +162,7 @@ def _claim(group: Group, engine: Engine) -> dict[str, Any]:
     refused = sorted(_OWN_FLAGS & pairs.keys())
     if refused:
         raise InputError(f"{refused[0]} is AIBrix's to set", f"{model.name}.launch.args")
+    pairs = flag_pairs(limits(engine), model.name) | pairs
     if engine.degree > 1:
         pairs = {"--tensor-parallel-size": str(engine.degree)} | pairs
     spec: dict[str, Any] = {

@@ -5,7 +5,15 @@ from collections.abc import Sequence
 
 from kvplace.export.layout import Engine
 
-__all__ = ["KVCACHED", "STATIC", "arguments", "command", "environment", "memory_arguments"]
+__all__ = [
+    "KVCACHED",
+    "STATIC",
+    "arguments",
+    "command",
+    "environment",
+    "limits",
+    "memory_arguments",
+]
 
 STATIC, KVCACHED = "static", "kvcached"
 """How the engines of a GPU share its KV memory: fixed parts, or one elastic pool."""
@@ -46,7 +54,32 @@ def arguments(engine: Engine, host: str, port: str = "") -> list[str]:
     if engine.degree > 1:
         flag = "--tp-size" if engine.model.launch.engine == "sglang" else "--tensor-parallel-size"
         words.append(f"{flag}={engine.degree}")
-    return words
+    return words + limits(engine)
+
+
+_LIMITS = {
+    # What the plan assumed: the flag of each engine, and other spellings that state it already.
+    "max_model_len": ("--max-model-len", "--context-length"),
+    "max_num_batched_tokens": ("--max-num-batched-tokens", "--chunked-prefill-size"),
+    "max_num_seqs": ("--max-num-seqs", "--max-running-requests"),
+}
+
+
+def limits(engine: Engine) -> list[str]:
+    """Return the limits that the plan assumed, exactly; none that the model's own flags state."""
+    model = engine.model
+    assumed = {
+        "max_model_len": model.max_model_len,
+        "max_num_batched_tokens": model.launch.max_num_batched_tokens,
+        "max_num_seqs": model.launch.max_num_seqs,
+    }
+    stated = {word.partition("=")[0] for word in model.launch.args}
+    at = 1 if model.launch.engine == "sglang" else 0
+    return [
+        f"{_LIMITS[name][at]}={value}"
+        for name, value in assumed.items()
+        if value and not stated & set(_LIMITS[name])
+    ]
 
 
 def memory_arguments(engine: Engine, before: Sequence[Engine] = ()) -> list[str]:
@@ -56,7 +89,8 @@ def memory_arguments(engine: Engine, before: Sequence[Engine] = ()) -> list[str]
     it starts, after its own context. SGLang takes tokens where it is known what one needs, and a
     share of what is free when it starts for weights and cache together.
     """
-    part = engine.footprint_bytes - engine.model.overhead_bytes + engine.kv_bytes
+    weights = min(engine.footprint_bytes, -(-engine.model.weights_bytes // engine.degree))
+    part = weights + engine.kv_bytes
     if engine.model.launch.engine != "sglang":
         share = _share(part, engine.memory_bytes)
         return [f"--kv-cache-memory-bytes={engine.kv_bytes}", f"--gpu-memory-utilization={share}"]

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from kvplace.errors import InputError
-from kvplace.export.commands import STATIC, environment, memory_arguments
+from kvplace.export.commands import STATIC, environment, limits, memory_arguments
 from kvplace.export.flags import keyword_values
 from kvplace.export.layout import Engine, Host, Layout
 from kvplace.export.text import yaml_text
@@ -72,7 +72,7 @@ def _config(host: Host, engine: Engine) -> dict[str, Any]:
             f"{model.name!r} is launched by {model.launch.engine}; ray.serve.llm runs vllm",
             "placement",
         )
-    kwargs = keyword_values(memory_arguments(engine), model.name)
+    kwargs = keyword_values([*memory_arguments(engine), *limits(engine)], model.name)
     part = engine.footprint_bytes + engine.kv_bytes
     share = math.floor(_STEPS * part / engine.memory_bytes) / _STEPS  # the most digits Ray takes
     if engine.degree > 1:

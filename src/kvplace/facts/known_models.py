@@ -37,6 +37,8 @@ class KnownModel:
         Kind, in the field's words.
     context_tokens
         Longest context, None where unknown.
+    loaded_bytes, loaded_source
+        What an engine was measured to hold on one GPU, and by whom; None where nobody reported.
     source, note
         Where the row comes from, and what to know about it.
     """
@@ -53,6 +55,8 @@ class KnownModel:
     context_tokens: int | None
     source: str
     note: str
+    loaded_bytes: int | None = None
+    loaded_source: str = ""
 
     def facts(self, kv_dtype: str = "auto") -> ModelFacts:
         """Return the row as facts; its cache is in 16 bits unless 8 are asked for.
@@ -162,6 +166,10 @@ def _known_model(row: Mapping[str, str]) -> KnownModel:
         context_tokens=_whole(row, "context_tokens"),
         source=row["source"],
         note=row.get("note", ""),
+        loaded_bytes=gibibytes(row, "loaded_gib")
+        if (row.get("loaded_gib") or "").strip()
+        else None,
+        loaded_source=row.get("loaded_source", ""),
     )
 
 

@@ -16,18 +16,22 @@ _STORED = ((8.0, Format.FP8), (4.5, Format.BF16))
 _FLAGS = ("latent", "indexed")
 _REALS = ("weight_bits", "expert_bits")
 _FORMATS = ("weight_format", "expert_format")
-_NAMES = ("name", "like", "source")
 
 
-def known_shapes() -> Mapping[str, Architecture | str]:
-    """Return the shipped shapes by name, then a user's own; a text is the name of one alike.
+def known_shapes() -> Mapping[str, Architecture]:
+    """Return the shipped shapes by name, then a user's own.
 
     Raises
     ------
     InputError
-        The user's own ``shapes.csv`` is wrong: every row at once.
+        A row of the user's own ``shapes.csv`` is wrong.
     """
-    return read_tables("shapes.csv", ("name", "source"), _shape)
+    return {name: shape for name in _rows() if (shape := known_shape(name)) is not None}
+
+
+def _rows() -> Mapping[str, Mapping[str, str]]:
+    """Return the rows by name; each is looked at when its model is asked for."""
+    return read_tables("shapes.csv", ("name", "source"), dict)
 
 
 def known_shape(name: str, weights_bytes: int | None = None) -> Architecture | None:
@@ -41,16 +45,19 @@ def known_shape(name: str, weights_bytes: int | None = None) -> Architecture | N
         What one copy of it takes. A half or a quarter of the shape's own is the same model in 8
         or 4 bits; anything else is another model of that name, whose shape is not known.
     """
-    shapes = known_shapes()
-    found = shapes.get(name)
-    if found is None:
-        folded = name.casefold()
-        found = next((shapes[key] for key in shapes if key.casefold() == folded), None)
-    if isinstance(found, str):
-        found = shapes.get(found)
-    if not isinstance(found, Architecture):
+    rows = _rows()
+    row = rows.get(name) or _folded(rows).get(name.casefold())
+    if row is not None and (row.get("like") or "").strip():
+        row = rows.get(row["like"].strip())
+    if row is None:
         return None
-    return found if weights_bytes is None else _as_stored(found, weights_bytes)
+    shape = _shape(row)
+    return shape if weights_bytes is None else _as_stored(shape, weights_bytes)
+
+
+def _folded(rows: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
+    """Return the rows by name, upper and lower case being one."""
+    return {name.casefold(): row for name, row in rows.items()}
 
 
 def stored_bytes(shape: Architecture) -> int:
@@ -67,10 +74,10 @@ def stored_bytes(shape: Architecture) -> int:
 
 def _as_stored(shape: Architecture, weights_bytes: int) -> Architecture | None:
     """Return the shape with the bits that the weights tell; None where they do not fit it."""
-    towers = shape.other_parameters * 2
-    for own in (stored_bytes(shape), stored_bytes(shape) - towers):
-        if abs(weights_bytes / own - 1) <= _NEAR:
-            return shape if own > weights_bytes - towers else replace(shape, other_parameters=0)
+    text = replace(shape, other_parameters=0)
+    nearest = min((shape, text), key=lambda own: abs(weights_bytes - stored_bytes(own)))
+    if abs(weights_bytes / stored_bytes(nearest) - 1) <= _NEAR:
+        return nearest
     for bits, multiplied in _STORED:
         smaller = replace(
             shape,
@@ -84,11 +91,14 @@ def _as_stored(shape: Architecture, weights_bytes: int) -> Architecture | None:
     return None
 
 
-def _shape(row: Mapping[str, str]) -> Architecture | str:
-    """Make a shape of a row."""
-    like = (row.get("like") or "").strip()
-    if like:
-        return like
+def _shape(row: Mapping[str, str]) -> Architecture:
+    """Make a shape of a row.
+
+    Raises
+    ------
+    InputError
+        A cell is wrong or missing.
+    """
     values: dict[str, object] = {}
     for column in Architecture.__dataclass_fields__:
         cell = (row.get(column) or "").strip()

@@ -67,7 +67,7 @@ class Footprints:
         """Return the bytes that stay resident on each GPU, and the KV bytes to be left there."""
         model = self.models[replica.model]
         degree = max(1, len(replica.gpus))
-        return -(-model.weights_bytes // degree) + model.overhead_bytes, model.min_kv_bytes
+        return model.resident_bytes(degree), model.least_kv_bytes(degree)
 
     def loaded_bytes(self, replica: Replica) -> int:
         """Return the weights that starting a replica reads, over all its GPUs."""

@@ -3,16 +3,18 @@
 from typing import Any
 
 from kvplace.core.hardware import Fleet, Node
-from kvplace.core.model import DEFAULT_OVERHEAD_BYTES, Demand, Model
+from kvplace.core.model import Demand, Model
 from kvplace.core.objective import Objective, default_objective
 from kvplace.core.problem import Problem
 from kvplace.core.window import Window, mean_demand
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Path, Report, path_of, shown
+from kvplace.formats.fleet.estimates import Estimates
 from kvplace.formats.fleet.launch import LaunchPart
 from kvplace.formats.fleet.nodes import build_nodes
 from kvplace.formats.fleet.rules import RulePart, build_rule
 from kvplace.formats.fleet.schema import (
+    DefaultsPart,
     DemandPart,
     FleetPart,
     ModelPart,
@@ -94,7 +96,8 @@ class Assembly:
         if "windows" in data:
             named = validate_list(WindowPart, data["windows"], ("windows",), report)
             windows = [w for at, part in enumerate(named) if (w := self._window(at, part))]
-        models = self._models(head, windows)
+        estimates = Estimates(nodes, _shards(data)) if self._nodes is None else None
+        models = self._models(head, windows, estimates)
         rules = []
         if "rules" in data:
             stated = validate_list(RulePart, data["rules"], ("rules",), report, least=0)
@@ -121,7 +124,9 @@ class Assembly:
             self._report.add(("windows", index, "weight"), error.faults[0].message)
             return None
 
-    def _models(self, head: FleetPart | None, windows: list[Window]) -> list[Model | None]:
+    def _models(
+        self, head: FleetPart | None, windows: list[Window], estimates: Estimates | None
+    ) -> list[Model | None]:
         """Build the models; None where one is faulty."""
         if "models" not in self._data:
             return []
@@ -130,10 +135,8 @@ class Assembly:
             weights = {window.name: window.weight for window in windows}
             items = [self._with_mean(at, item, weights) for at, item in enumerate(items)]
         parts = validate_list(ModelPart, items, ("models",), self._report)
-        overhead = head.defaults.overhead if head is not None else None
-        default = DEFAULT_OVERHEAD_BYTES if overhead is None else overhead
-        launch = head.defaults.launch if head is not None else None
-        return [None if part is None else _model(part, default, launch) for part in parts]
+        defaults = head.defaults if head is not None else DefaultsPart()
+        return [None if part is None else _model(part, defaults, estimates) for part in parts]
 
     def _with_mean(self, index: int, item: object, weights: dict[str, float]) -> object:
         """Return a model whose list of demands is stated as their mean, with each beside it."""
@@ -174,12 +177,38 @@ class Assembly:
                 _check_load(model, objective, ("models", index), self._report)
 
 
-def _model(part: ModelPart, default_overhead: int, default_launch: LaunchPart | None) -> Model:
-    """Turn a validated part into a model."""
+def _shards(data: dict[str, Any]) -> int:
+    """Return about the fewest shards that the models of a file have; faults are told elsewhere."""
+    models = data.get("models")
+    total = 0
+    for item in models if isinstance(models, list) else []:
+        if not isinstance(item, dict):
+            continue
+        degree, copies = item.get("tensor_parallel", 1), item.get("replicas", 1)
+        degrees = [d for d in degree if isinstance(d, int)] if isinstance(degree, list) else [degree]
+        degree = min(degrees, default=1)
+        copies = copies.get("min", 1) if isinstance(copies, dict) else copies
+        whole = isinstance(degree, int) and isinstance(copies, int)
+        total += degree * copies if whole else 1
+    return total
+
+
+def _model(part: ModelPart, defaults: DefaultsPart, estimates: Estimates | None) -> Model:
+    """Turn a validated part into a model; what it leaves out is estimated.
+
+    Models of a table are not: a table says what its columns say, in rows or in Parquet.
+    """
     own = LaunchPart() if part.launch is None else part.launch
-    given = {} if part.overhead_bytes is not None else {"overhead_bytes": default_overhead}
-    model: Model = part.build(launch=own.filled_from(default_launch).build(), **given)
-    return model
+    launch = own.filled_from(defaults.launch).build()
+    given: dict[str, Any] = {}
+    overhead = defaults.overhead if part.overhead_bytes is None else part.overhead_bytes
+    if overhead is not None:
+        given["overhead_bytes"] = overhead
+    model: Model = part.build(launch=launch, **given)
+    if estimates is None:
+        return model
+    unsure = overhead is None and not part.resident
+    return estimates.filled(model, memory=unsure, length=part.min_kv_bytes is None)
 
 
 def _check_load(model: Model, objective: Objective, path: Path, report: Report) -> None:

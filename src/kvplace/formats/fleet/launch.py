@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from kvplace.core.launch import ENGINES, Launch
 from kvplace.formats.diagnostics import kind_of, shown
-from kvplace.formats.validation.fields import Name, Text, refuse_value, text, word
+from kvplace.formats.validation.fields import Count, Name, Text, refuse_value, text, word
 from kvplace.formats.validation.parts import Part, Written
 
 __all__ = ["LaunchPart"]
@@ -106,6 +106,15 @@ class LaunchPart(Part):
     ] = Field(default=(), description="Environment variables, written as they stand.")
     secrets: tuple[Annotated[Name, BeforeValidator(_variable), WithJsonSchema(_NAMED)], ...] = (
         Field(default=(), description="Environment variables that are referenced, never written.")
+    )
+
+    max_num_batched_tokens: Count | None = Field(
+        default=None,
+        description="Most tokens of one step; by default the engine's own on GPUs of this size, "
+        "or 2,048 where more copies than GPUs share the fleet.",
+    )
+    max_num_seqs: Count | None = Field(
+        default=None, description="Most sequences of one step; 256 where copies share GPUs."
     )
 
     @model_validator(mode="after")

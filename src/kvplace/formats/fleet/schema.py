@@ -9,6 +9,7 @@ from kvplace.core.objective import Objective
 from kvplace.core.window import Window
 from kvplace.formats.fleet.launch import LaunchPart
 from kvplace.formats.fleet.rules import Names, RulePart
+from kvplace.formats.fleet.shape import Resident, Shape
 from kvplace.formats.validation.fields import (
     MAX_GPUS,
     Amount,
@@ -180,8 +181,21 @@ class ModelPart(Part):
         alias="overhead",
         description="Of each engine process on each GPU; by default as `defaults` says.",
     )
-    min_kv_bytes: Amount = Field(
-        default=0, alias="min_kv", description="KV memory that the model must be left at least."
+    resident: Resident = Field(
+        default=(),
+        description="What one engine process takes of each of its GPUs besides KV cache, by "
+        "tensor parallel degree, as measured; goes before weights and overhead.",
+    )
+    min_kv_bytes: Amount | None = Field(
+        default=None,
+        alias="min_kv",
+        description="KV memory that the model must be left at least; by default room for one "
+        "request of max_model_len.",
+    )
+    max_model_len: Count | None = Field(
+        default=None,
+        description="Most tokens of one request; by default four times the mean request, rounded "
+        "up to 1,024, and no more than the model's context.",
     )
     kv_bytes_per_token: BytesPerToken | None = None
     kv_bytes_per_sequence: AmountOrBytes = Field(
@@ -236,6 +250,11 @@ class ModelPart(Part):
     launch: LaunchPart | None = Field(
         default=None, description="How its engine is started; what it leaves out `defaults` gives."
     )
+    architecture: Shape | None = Field(
+        default=None,
+        description="Its shape, which its overhead and its step times are computed from; by "
+        "default that of the model of this name.",
+    )
 
     @model_validator(mode="after")
     def _heads(self) -> Self:
@@ -247,7 +266,7 @@ class ModelPart(Part):
 class DefaultsPart(Part):
     """Values for models that do not give their own."""
 
-    overhead: Amount | None = Field(default=None, description="1.5GiB where not given.")
+    overhead: Amount | None = Field(default=None, description="Estimated where not given.")
     launch: LaunchPart | None = Field(default=None, description="How engines are started.")
 
 

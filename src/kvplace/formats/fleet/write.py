@@ -87,6 +87,8 @@ def _gpu(gpu: GPU) -> str:
 def _model(model: Model, windows: tuple[Window, ...]) -> list[str]:
     """Return the lines of one model; its demand in a list where its mean follows from that."""
     data = stated(ModelPart, model)
+    if model.max_model_len is None:
+        data.setdefault("min_kv", bytes_text(0))  # else the longest request would be estimated
     demands = [model.windows[window.name] for window in windows if window.name in model.windows]
     weights = [window.weight for window in windows]
     listed = bool(demands) and mean_demand(demands, weights) == model.demand

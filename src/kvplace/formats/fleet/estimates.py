@@ -1,0 +1,176 @@
+"""What a fleet file leaves out of a model and facts can tell: shape, memory, length of requests."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+from kvplace.core.architecture import Architecture
+from kvplace.core.hardware import Node
+from kvplace.core.launch import Launch
+from kvplace.core.model import DEFAULT_OVERHEAD_BYTES, Demand, Model
+from kvplace.facts.catalogue import GPUType, gpu_types
+from kvplace.facts.known_models import known_model
+from kvplace.facts.loaded import loaded_weights
+from kvplace.facts.overhead import EngineLimits, engine_limits, overhead, overhead_of_unknown
+from kvplace.facts.shapes import known_shape
+
+__all__ = ["SHARED", "Estimates", "longest_request"]
+
+SHARED = EngineLimits(2048, 256)
+"""Limits of a step of engines that share GPUs: vLLM's own on GPUs below 70 GiB. At 1,024
+sequences the logits of each engine would take several GiB more."""
+
+_TIMES_MEAN, _STEP = 4, 1024
+"""A request of the longest kind is taken to have four times the tokens of the mean one: lengths
+spread about log-normally, and with a coefficient of variation of 1 less than 2 % are longer."""
+_RELEASE = re.compile(r"v?(\d+)\.(\d+)")
+
+
+class Estimates:
+    """Estimates for the models of one fleet.
+
+    Parameters
+    ----------
+    nodes
+        The fleet: the types of its GPUs decide the limits that engines take by default.
+    shards
+        Fewest shards that all models together have. Where they are more than the GPUs, engines
+        share GPUs and are started with lower limits.
+    """
+
+    def __init__(self, nodes: Sequence[Node], shards: int) -> None:
+        gpus = [gpu.type for node in nodes for gpu in node.gpus]
+        self._types = set(gpus)
+        self._shared = shards > len(gpus)
+
+    def launch(self, launch: Launch, allowed: Sequence[str]) -> Launch:
+        """Return a launch with the limits of a step that its memory is estimated for.
+
+        Those that it states, itself or as flags; else `SHARED` where engines share GPUs, and the
+        engine's own where each can have a GPU.
+        """
+        own = engine_limits(self._kinds(allowed), launch.engine)
+        default = SHARED if self._shared else own
+        tokens = _flag(launch, "--max-num-batched-tokens", "--chunked-prefill-size")
+        sequences = _flag(launch, "--max-num-seqs", "--max-running-requests")
+        return replace(
+            launch,
+            max_num_batched_tokens=launch.max_num_batched_tokens
+            or tokens
+            or min(own.batched_tokens, default.batched_tokens),
+            max_num_seqs=launch.max_num_seqs or sequences or min(own.sequences, default.sequences),
+        )
+
+    def _kinds(self, allowed: Sequence[str]) -> list[GPUType]:
+        """Return the GPU types of the fleet that the catalogue knows and a model may run on."""
+        known = gpu_types()
+        types = sorted(self._types)
+        return [known[t] for t in types if t in known and (not allowed or t in allowed)]
+
+    def filled(self, model: Model, *, memory: bool, length: bool) -> Model:
+        """Return a model with what its file leaves out.
+
+        Parameters
+        ----------
+        model
+            What the file states.
+        memory
+            Whether what a shard takes besides KV cache is left out.
+        length
+            Whether its least KV memory is left out; then the longest request decides it.
+        """
+        shape = model.architecture or known_shape(model.name, model.weights_bytes)
+        filled: dict[str, Any] = {"architecture": shape}
+        if memory:
+            launch = model.launch
+            if shape is not None:
+                launch = self.launch(launch, model.gpu_types)
+            filled |= {"launch": launch, "resident": self.resident(model, shape, launch)}
+        if length and model.max_model_len is None:
+            filled["max_model_len"] = longest_request(model.name, model.demand, model.launch)
+        return replace(model, **filled)
+
+    def resident(
+        self, model: Model, shape: Architecture | None, launch: Launch
+    ) -> tuple[tuple[int, int], ...]:
+        """Return what one shard takes besides KV cache at each degree; nothing for the default.
+
+        Parameters
+        ----------
+        model
+            What the file states.
+        shape
+            Its shape, where it is known.
+        launch
+            How it is started: it tells the limits of a step, and the image the release.
+        """
+        size, degrees = model.weights_bytes, model.tensor_parallel
+        if shape is None:
+            return self._unknown(size, degrees)
+        limits = EngineLimits(launch.max_num_batched_tokens, launch.max_num_seqs)
+        linked = any(gpu.link_gb_per_second for gpu in self._kinds(model.gpu_types))
+        release = _release(launch)
+        found = []
+        for degree in degrees:
+            beside = overhead(
+                shape, degree, limits, linked=linked, engine=launch.engine, release=release
+            )
+            loaded = loaded_weights(size, shape, degree).total_bytes
+            measured = _measured(model.name, size) if degree == 1 else None
+            found.append((degree, (measured or loaded) + beside.total))
+        return tuple(found)
+
+    def _unknown(self, weights_bytes: int, degrees: Sequence[int]) -> tuple[tuple[int, int], ...]:
+        """Return the estimate from the weights alone."""
+        parts = {degree: -(-weights_bytes // degree) for degree in degrees}
+        if all(overhead_of_unknown(part) == DEFAULT_OVERHEAD_BYTES for part in parts.values()):
+            return ()
+        return tuple((degree, part + overhead_of_unknown(part)) for degree, part in parts.items())
+
+
+def longest_request(name: str, demand: Demand, launch: Launch) -> int | None:
+    """Return the tokens of the longest request that a model is to serve.
+
+    That which the engine's flags state; else four times the mean request, rounded up to 1,024,
+    and no more than the model's context. None where the demand gives no token counts.
+    """
+    stated = _flag(launch, "--max-model-len", "--context-length")
+    if stated:
+        return stated
+    mean = (demand.prompt_tokens or 0) + (demand.output_tokens or 0)
+    if not mean or demand.output_tokens is None:
+        return None
+    tokens = math.ceil(_TIMES_MEAN * mean / _STEP) * _STEP
+    known = known_model(name)
+    if known is not None and known.context_tokens:
+        return max(min(tokens, known.context_tokens), math.ceil(mean))
+    return tokens
+
+
+def _flag(launch: Launch, *names: str) -> int:
+    """Return the whole number that one of some flags is given; 0 where none is."""
+    words = [part for word in launch.args for part in word.split("=", 1)]
+    for flag, value in pairwise(words):
+        if flag in names and value.isascii() and value.isdecimal():
+            return int(value)
+    return 0
+
+
+def _release(launch: Launch) -> tuple[int, int] | None:
+    """Return major and minor number of the engine that an image's tag names."""
+    if launch.engine != "vllm" or ":" not in launch.image:
+        return None
+    match = _RELEASE.match(launch.image.rpartition(":")[2])
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _measured(name: str, weights_bytes: int) -> int | None:
+    """Return the weights as a report measured them, where the file's are the catalogue's."""
+    known = known_model(name)
+    if known is None or known.loaded_bytes is None:
+        return None
+    near = abs(weights_bytes / known.weights_bytes - 1) < 0.01
+    return known.loaded_bytes if near else None
