@@ -185,7 +185,9 @@ def _shards(data: dict[str, Any]) -> int:
         if not isinstance(item, dict):
             continue
         degree, copies = item.get("tensor_parallel", 1), item.get("replicas", 1)
-        degrees = [d for d in degree if isinstance(d, int)] if isinstance(degree, list) else [degree]
+        degrees = (
+            [d for d in degree if isinstance(d, int)] if isinstance(degree, list) else [degree]
+        )
         degree = min(degrees, default=1)
         copies = copies.get("min", 1) if isinstance(copies, dict) else copies
         whole = isinstance(degree, int) and isinstance(copies, int)

@@ -108,7 +108,7 @@ def _by_degree_schema(size: dict[str, Any]) -> WithJsonSchema:
 Resident = Annotated[
     tuple[tuple[int, int], ...],
     BeforeValidator(_resident),
-    Written(lambda pairs: {degree: bytes_text(size) for degree, size in pairs}),
+    Written(lambda pairs: {str(degree): bytes_text(size) for degree, size in pairs}),
     Exact(
         Annotated[
             tuple[tuple[int, int], ...],
