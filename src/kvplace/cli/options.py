@@ -174,16 +174,19 @@ def solver_option(command: Command) -> Command:
     )(command)
 
 
+TIME_LIMIT = click.option(
+    "--time-limit",
+    type=SECONDS,
+    metavar="SECONDS",
+    help="Solve for this time at most and give the best plan so far (10, 500ms, 2min).",
+)
+
+
 def limit_options(command: Command) -> Command:
     """Add what ends a search and what makes it repeatable."""
     return _apply(
         [
-            click.option(
-                "--time-limit",
-                type=SECONDS,
-                metavar="SECONDS",
-                help="Solve for this time at most and give the best plan so far (10, 500ms, 2min).",
-            ),
+            TIME_LIMIT,
             click.option(
                 "--seed",
                 type=click.IntRange(0, 2**32 - 1),

@@ -6,7 +6,13 @@ import json
 
 import pytest
 
+from kvplace.core.certificates.certificate import Bound
+from kvplace.core.certificates.knapsack import TooLarge
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Placement, Replica
+from kvplace.core.result import Result, Stop
+from kvplace.explain.repeat import repeat
+from kvplace.formats.plan import check as module
 from kvplace.formats.plan.check import check
 from kvplace.formats.plan.csv import parse_plan_table
 from kvplace.formats.plan.io import plan_csv, plan_of, write_plan
@@ -126,7 +132,37 @@ def test_an_exhaustive_search_is_told_apart_from_a_certificate(problem, plan):
     )
     found = check(problem, searched)
     assert found.agrees
-    assert "the bound rests on an exhaustive search, which was not repeated" in found.verified
+    assert not found.holds  # the name of a method is no evidence
+    assert len(found.claimed) == 2
+    assert "an exhaustive search, which leaves no evidence" in found.claimed[0]
+    assert "the status 'optimal'" in found.claimed[1]
+    assert not any("bound" in sentence for sentence in found.verified)
+
+
+def test_evidence_that_is_too_large_is_no_verdict(problem, plan, monkeypatch):
+    monkeypatch.setattr(module, "check_certificate", lambda *_: TooLarge("it takes too long"))
+    found = check(problem, plan)
+    assert found.agrees
+    assert "its certificate is too large to check: it takes too long" in found.claimed[0]
+
+
+def test_optimal_is_a_claim_where_a_soft_rule_is_broken():
+    # b could go to n/1 with nothing lost but the value; no certificate speaks of soft rules.
+    soft = FLEET + "rules: [{rule: pin, models: [b], places: {gpus: [n/0]}, soft: 1}]\n"
+    soft_problem = parse_fleet(soft)
+    gpus = {"a": "n/0", "b": "n/1", "c": "n/0"}
+    evaluation = evaluate(soft_problem, Placement.single(gpus))
+    bound = Bound(evaluation.value, "search")
+    result = Result(
+        soft_problem, Placement.single(gpus), evaluation, bound, Stop.OPTIMAL, "auto", 0, 0, 0.0
+    )
+    found = check(soft_problem, plan_of(result))
+    assert any("no evidence says that the soft rules" in claim for claim in found.claimed)
+
+
+def test_a_search_from_scratch_refutes_or_supports_a_claim(problem, plan):
+    assert repeat(problem, plan.value * 2).refuted
+    assert not repeat(problem, plan.bound).refuted
 
 
 def test_a_lost_model_and_an_unknown_gpu_are_named(problem, plan):

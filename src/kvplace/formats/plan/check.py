@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kvplace.core.certificates.certificate import check_certificate
+from kvplace.core.certificates.certificate import TooLarge, check_certificate
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, evaluate
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
@@ -42,7 +42,7 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What came of a check.
+    """What came of a check, in three words: wrong, verified, claimed.
 
     Parameters
     ----------
@@ -50,6 +50,11 @@ class Check:
         What is wrong with the plan; empty where nothing is.
     verified
         What was found to hold, in sentences.
+    claimed
+        What the plan states and what was not verified here, each with the reason: a proof that
+        leaves no evidence, or evidence that takes more work than the checker spends.
+    bound
+        The bound that the plan states; None where it states none.
     evaluation
         What the placement is really worth; None where the plan has none.
     """
@@ -57,11 +62,18 @@ class Check:
     disagreements: tuple[Disagreement, ...]
     verified: tuple[str, ...]
     evaluation: Evaluation | None
+    claimed: tuple[str, ...] = ()
+    bound: float | None = None
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether nothing is wrong; what is only claimed may be so still."""
         return not self.disagreements
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is wrong and nothing is only claimed."""
+        return not self.disagreements and not self.claimed
 
     def __iter__(self) -> Iterator[Disagreement]:
         return iter(self.disagreements)
@@ -83,15 +95,18 @@ def check(problem: Problem, plan: Plan | PlanTable | Placement) -> Check:
     Returns
     -------
     Check
-        Every disagreement, and what was verified. Whole numbers must be equal, others to a
-        relative 1e-12.
+        Every disagreement, what was verified, and what is only claimed. Whole numbers must be
+        equal, others to a relative 1e-12. The name of a method is never evidence.
     """
     checker = _Checker(problem)
     if isinstance(plan, Placement):
         checker.check_placement(plan)
     else:
         checker.check_plan(plan)
-    return Check(tuple(checker.found), tuple(checker.verified), checker.evaluation)
+    found, verified = tuple(checker.found), tuple(checker.verified)
+    head = plan.head if isinstance(plan, PlanTable) else plan
+    bound = head.bound if isinstance(head, Plan) else None
+    return Check(found, verified, checker.evaluation, tuple(checker.claimed), bound)
 
 
 class _Checker:
@@ -101,6 +116,7 @@ class _Checker:
         self.problem = problem
         self.found: list[Disagreement] = []
         self.verified: list[str] = []
+        self.claimed: list[str] = []
         self.evaluation: Evaluation | None = None
 
     def differ(self, path: str, message: str) -> None:
@@ -140,8 +156,8 @@ class _Checker:
         self.compare("objective.gap", head.gap, relative_gap(value, head.bound))
         if len(self.found) == before and isinstance(plan, Plan) and self.evaluation:
             self.verified.append("every number of every GPU is right")
-        self._check_bound(head, value)
-        self._check_status(head.status, head.stop, head.bound, head.bound_method)
+        proved = self._check_bound(head, value)
+        self._check_status(head, proved=proved)
 
     def _check_identity(self, plan: Plan) -> None:
         """Check that the plan is for this problem."""
@@ -246,21 +262,13 @@ class _Checker:
         for name in sorted(stated.keys() | real.keys()):
             self.compare(f"{path}.{name}", stated.get(name), real.get(name))
 
-    def _check_bound(self, plan: Plan, value: float) -> None:
-        """Check a bound and what it rests on."""
-        evidence, proof = plan.certificate, "none"
-        if evidence is not None:
-            proof = "certificate"
-        elif plan.bound_method == "search":
-            proof = "exhaustive search"
-        if isinstance(evidence, PlanCertificate):
-            self.compare("certificate.method", evidence.method, plan.bound_method)
-        if plan.proof:
-            self.compare("proof", plan.proof, proof)
+    def _check_bound(self, plan: Plan, value: float) -> bool:
+        """Check a bound and what it rests on; return whether it is proved here."""
+        self._check_proof(plan)
         known = plan.bound_for(self.problem)
         claim = known if isinstance(known, str) else known.certificate
         bound, method = plan.bound, plan.bound_method
-        before = len(self.found)
+        before, open_ = len(self.found), ""
         if not bound <= value:
             message = f"the bound {_shown(bound)} is above the value {_shown(value)}"
             self.differ("objective.bound", message)
@@ -272,20 +280,40 @@ class _Checker:
                 )
                 self.differ("objective.bound", message)
             why = claim if isinstance(claim, str) else check_certificate(self.problem, claim)
-            if why:
+            if isinstance(why, TooLarge):
+                open_ = f"the bound {_shown(bound)}: its certificate is too large to check: {why}"
+            elif why:
                 self.differ("certificate", f"it does not prove the bound: {why}")
             sentence = f"the bound is proved by the certificate ({method})"
         elif method == "search":
-            sentence = "the bound rests on an exhaustive search, which was not repeated"
+            open_ = f"the bound {_shown(bound)}: an exhaustive search, which leaves no evidence"
         else:
             if bound > 0:
                 self.differ("objective.bound", f"nothing supports the bound {_shown(bound)}")
             sentence = "no bound above 0 is stated"
-        if len(self.found) == before:
+        if len(self.found) > before:
+            return False
+        if open_:
+            self.claimed.append(open_)
+        else:
             self.verified.append(sentence)
+        return not open_
 
-    def _check_status(self, stated: str, stop: str, bound: float, method: str) -> None:
+    def _check_proof(self, plan: Plan) -> None:
+        """Check that the kind of proof that is named is the one that is there."""
+        evidence, proof = plan.certificate, "none"
+        if evidence is not None:
+            proof = "certificate"
+        elif plan.bound_method == "search":
+            proof = "exhaustive search"
+        if isinstance(evidence, PlanCertificate):
+            self.compare("certificate.method", evidence.method, plan.bound_method)
+        if plan.proof:
+            self.compare("proof", plan.proof, proof)
+
+    def _check_status(self, plan: Plan, *, proved: bool) -> None:
         """Check that the status follows from the value and the bound."""
+        stated, stop, bound, method = plan.status, plan.stop, plan.bound, plan.bound_method
         before = len(self.found)
         if self.evaluation is None:
             status = Status.INFEASIBLE if math.isinf(bound) else Status.UNKNOWN
@@ -295,8 +323,17 @@ class _Checker:
         for ended, needs in ((Stop.OPTIMAL, Status.OPTIMAL), (Stop.INFEASIBLE, Status.INFEASIBLE)):
             if stop == ended and status is not needs:
                 self.differ("stop", f"{stop!r} does not go with the status {status.value!r}")
-        if len(self.found) == before:
+        if len(self.found) > before:
+            return
+        if status is Status.OPTIMAL and self.evaluation and self.evaluation.preferences:
+            self.claimed.append(
+                f"the status {status.value!r}: no evidence says that the soft rules it breaks "
+                "cannot be kept"
+            )
+        elif proved or status in (Status.FEASIBLE, Status.UNKNOWN):
             self.verified.append(f"the status {status.value!r} follows from value and bound")
+        else:
+            self.claimed.append(f"the status {status.value!r}: it follows if the bound holds")
 
 
 def _stated_rows(
