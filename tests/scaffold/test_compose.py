@@ -14,6 +14,16 @@ from kvplace.scaffold.deployments.variables import fill, unset_in
 VLLM = {"image": "vllm/vllm-openai:latest"}
 
 
+NVLINK = """
+source /etc/detect.sh
+if [ $$NVLINK = 1 ]; then
+  exec vllm serve $${EAGER:+--eager} "$$@"
+else
+  exec vllm serve --disable-custom-all-reduce "$$@"
+fi
+"""
+
+
 def gpus(*ids):
     device = {"driver": "nvidia", "device_ids": list(map(str, ids)), "capabilities": ["gpu"]}
     return {"deploy": {"resources": {"reservations": {"devices": [device]}}}}
@@ -49,6 +59,9 @@ def held(service):
             "  --model-path org/m --tp $$TP --port 3\n")]}, 2),
         ({"image": "x", "command": ["sh", "-lc", "CUDA_X=1 vllm serve org/m -tp=2 | tee log"]}, 2),
         ({"image": "x", "entrypoint": "bash -c 'cd / && exec vllm serve ${M:-org/m} -tp 2'"}, 2),
+        ({**VLLM, "entrypoint": ["/bin/bash", "-c", NVLINK, "--"],
+          "command": ["--port", "8000", "--model", "org/m", "--tensor-parallel-size",
+                      "${TP:-2}", "--pipeline-parallel-size", "${PP:-1}"]}, 2),
         ({"image": "ghcr.io/huggingface/text-generation-inference:3.3",
           "environment": {"MODEL_ID": "org/m", "NUM_SHARD": "2"}}, 2),
         ({"image": "openmmlab/lmdeploy", "command": "lmdeploy serve api_server org/m --tp 2"}, 2),

@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from kvplace.errors import Fault, InputError
-from kvplace.scaffold.deployments.commands import NotUnderstoodError, read_command, split_words
+from kvplace.scaffold.deployments.commands import (
+    EngineCommand,
+    NotUnderstoodError,
+    read_command,
+    split_words,
+)
 from kvplace.scaffold.deployments.deployment import Deployment, Instance, Unread
 from kvplace.scaffold.deployments.devices import Devices, devices_of
 from kvplace.scaffold.deployments.documents import at, documents, listed, mapping, texts, whole
@@ -170,24 +175,19 @@ def _service(
     environment |= environment_of(service.get("environment"))
     devices = devices_of(service, environment)
     copies = _copies(service)
-    if not copies:
-        return [], []
-    image = service.get("image")
+    command: EngineCommand | None = None
+    model, reason = "", ""
     try:
-        words = [*split_words(service.get("entrypoint")), *split_words(service.get("command"))]
-        command = read_command(
-            words, image if isinstance(image, str) else "", environment, gpu=devices.any
-        )
-        if command is None:
-            return [], []
-        model = _on_host(command.model, service, folder)
-        command.check(None if devices.gpus is None else len(devices.gpus), paths=True)
+        command = _command(service, environment, gpu=devices.any)
+        if command is not None:
+            command.check(None if devices.gpus is None else len(devices.gpus), paths=True)
+            model = _on_host(command.model, service, folder)
     except NotUnderstoodError as error:
-        return [], _held(name, str(error), devices) * copies
-    except ValueError as error:
-        if not devices.any and "--model" not in str(service.get("command")):
-            return [], []
-        return [], _held(name, f"its command is not understood: {error}", devices) * copies
+        reason = str(error)
+    if reason:
+        return [], _held(name, reason, devices, command) * copies
+    if command is None:
+        return [], []
     gpus = devices.first(command.gpus)
     instances = []
     for copy in range(copies):
@@ -200,10 +200,26 @@ def _service(
     return instances, []
 
 
-def _held(name: str, reason: str, devices: Devices) -> list[Unread]:
-    """Return a service that is not understood."""
+def _command(
+    service: Mapping[str, Any], environment: Mapping[str, str], *, gpu: bool
+) -> EngineCommand | None:
+    """Read the command of a service; None where it starts no engine and uses no GPUs."""
+    image = service.get("image")
+    try:
+        words = [*split_words(service.get("entrypoint")), *split_words(service.get("command"))]
+    except ValueError as error:
+        if not gpu and "--model" not in str(service.get("command")):
+            return None
+        raise NotUnderstoodError(f"its command is not understood: {error}") from error
+    return read_command(words, image if isinstance(image, str) else "", environment, gpu=gpu)
+
+
+def _held(name: str, reason: str, devices: Devices, command: EngineCommand | None) -> list[Unread]:
+    """Return a service that is not understood, with its GPUs as far as they are."""
     clean = reason.replace(ABSENT[0], "${").replace(ABSENT[1], "}")
-    return [Unread(name, clean, devices.gpus, devices.count)]
+    if command is None or devices.gpus is not None:
+        return [Unread(name, clean, devices.gpus, devices.count)]
+    return [Unread(name, clean, devices.first(command.gpus), command.gpus)]
 
 
 def _copies(service: Mapping[str, Any]) -> int:

@@ -11,7 +11,7 @@ from kvplace.scaffold.deployments.documents import at, listed, mapping, texts, w
 
 __all__ = ["is_kubernetes", "read_kubernetes", "read_production_stack"]
 
-_GPU_RESOURCES = re.compile(r"(nvidia|amd)\.com/(gpu|mig-.*)|gpu\.intel\.com/.*")
+_GPU_RESOURCES = re.compile(r"gpu|(nvidia|amd)\.com/(gpu|mig-.*)|gpu\.intel\.com/.*")
 _PLACEMENT = "kvplace/placement"
 _POOL = "pool.aibrix.ai/name"
 _Place = tuple[str, str, tuple[int, ...]]  # model, host, GPUs

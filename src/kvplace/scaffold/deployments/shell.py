@@ -4,11 +4,15 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
+from kvplace.scaffold.deployments.variables import ABSENT, fill
+
 __all__ = ["engine_words"]
 
 _SHELLS = re.compile(r"(?:.*/)?(?:ba|da|z|a)?sh")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.ASCII | re.DOTALL)
-_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?::?-([^{}]*))?\}|([A-Za-z_]\w*))", re.ASCII)
+_ALL_ARGUMENTS = ("$@", "${@}", "$*")
+_NOTHING = re.compile(f"{ABSENT[0]}[^{ABSENT[1]}]*{ABSENT[1]}")
+"""A word that is one variable without a value."""
 _ENDS = frozenset((";", "&&", "||", "|", "&", "(", ")", "\n", ";;", "{", "}"))
 _BEFORE = frozenset(("exec", "env", "nohup", "time", "sudo", "numactl", "then", "do", "else"))
 _LONGEST = 2**17
@@ -36,13 +40,14 @@ def engine_words(
     ValueError
         Quotes of the script do not close.
     """
-    script = _script(words)
-    if script is None:
+    called = _script(words)
+    if called is None:
         return list(words), dict(environment)
+    script, arguments = called
     known = dict(environment)
     chosen: list[str] = []
     for command in _commands(script):
-        filled = [_filled(word, known) for word in command]
+        filled = _filled(command, known, arguments)
         own = dict(known)
         while filled:
             match = _ASSIGNMENT.fullmatch(filled[0])
@@ -64,14 +69,15 @@ def engine_words(
     return (chosen, result) if chosen else ([], known)
 
 
-def _script(words: Sequence[str]) -> str | None:
-    """Return the script of ``bash -c SCRIPT``; None where no shell is called so."""
+def _script(words: Sequence[str]) -> tuple[str, Sequence[str]] | None:
+    """Return the script of ``bash -c SCRIPT NAME ...`` and its arguments; None without a shell."""
     for place, word in enumerate(words[:4]):
         if _SHELLS.fullmatch(word):
             for flag_at in range(place + 1, min(place + 5, len(words))):
                 flag = words[flag_at]
                 if flag.startswith("-") and "c" in flag.lstrip("-"):
-                    return words[flag_at + 1] if flag_at + 1 < len(words) else ""
+                    rest = words[flag_at + 1 :]
+                    return (rest[0], rest[2:]) if rest else ("", ())
             return None
     return None
 
@@ -94,12 +100,16 @@ def _commands(script: str) -> list[list[str]]:
     return [command for command in commands if command]
 
 
-def _filled(word: str, known: Mapping[str, str]) -> str:
-    """Put in the variables that are known; others stay as they are written."""
-
-    def value(match: re.Match[str]) -> str:
-        name = match[1] or match[3]
-        found = known.get(name) or match[2]
-        return match[0] if found is None else found
-
-    return _VARIABLE.sub(value, word)
+def _filled(
+    command: Sequence[str], known: Mapping[str, str], arguments: Sequence[str]
+) -> list[str]:
+    """Put in variables and the script's arguments; what is nothing in a shell is left out."""
+    filled: list[str] = []
+    for word in command:
+        if word in _ALL_ARGUMENTS:
+            filled += arguments
+            continue
+        text = fill(word, known, lambda _: None)
+        if text and not _NOTHING.fullmatch(text):
+            filled.append(text)
+    return filled
