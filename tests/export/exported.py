@@ -254,6 +254,18 @@ def check_prism(layout, files):
     assert copies == len(layout.engines)
 
 
+def check_prometheus(layout, files):
+    """Every string of every expression is closed, and each engine's name stands in one."""
+    (text,) = files.values()
+    rules = documents(text)[0]["groups"][0]["rules"]
+    observed = [rule for rule in rules if rule["record"] == "kvplace:observed_kv_used"]
+    matcher = re.compile(r'model_name="((?:[^"\\\n]|\\(?:["\\]|u[0-9a-f]{4}|U[0-9a-f]{8}))*)"')
+    gpus = {rule["labels"]["gpu"] for rule in observed}
+    assert gpus <= {gpu.id for host in layout.hosts for group in host.groups for gpu in group.gpus}
+    for rule in observed:
+        assert '"' not in matcher.sub("", rule["expr"])
+
+
 CHECKS = {
     "kvcached": check_kvcached,
     "aibrix": check_aibrix,
@@ -263,4 +275,5 @@ CHECKS = {
     "ray-serve": check_ray,
     "llama-swap": check_llama_swap,
     "prism": check_prism,
+    "prometheus": check_prometheus,
 }

@@ -11,6 +11,7 @@ __all__ = ["RUNTIMES", "command"]
 # test keeps the two equal.
 RUNTIMES = (
     "kvcached", "aibrix", "compose", "shell", "kubernetes", "ray-serve", "llama-swap", "prism",
+    "prometheus",
 )  # fmt: skip
 
 _EXAMPLES = """\b

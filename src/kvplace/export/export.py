@@ -70,7 +70,7 @@ def export(
         The plan. It is evaluated again, and one that is not valid is not exported.
     to
         The runtime: ``kvcached``, ``aibrix``, ``compose``, ``shell``, ``kubernetes``,
-        ``ray-serve``, ``llama-swap`` or ``prism``.
+        ``ray-serve``, ``llama-swap``, ``prism``, or ``prometheus`` for rules that watch the plan.
     before
         The plan that runs now: only files that differ from its files are returned.
     base_port, pool, addresses, venv

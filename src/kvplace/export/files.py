@@ -14,6 +14,7 @@ from kvplace.export.kvcached import DEFAULT_VENV, kvcached_files
 from kvplace.export.layout import BASE_PORT, Layout, lay_out
 from kvplace.export.llama_swap import llama_swap_files
 from kvplace.export.prism import prism_files
+from kvplace.export.prometheus import prometheus_files
 from kvplace.export.ray_serve import ray_serve_files
 from kvplace.export.shell import shell_files
 
@@ -52,6 +53,7 @@ EXPORTS: dict[str, Callable[[Layout, Options], dict[str, str]]] = {
     "ray-serve": lambda layout, _: ray_serve_files(layout),
     "llama-swap": lambda layout, _: llama_swap_files(layout),
     "prism": lambda layout, _: prism_files(layout),
+    "prometheus": lambda layout, _: prometheus_files(layout),
 }
 """Every export: from a layout to texts by file name."""
 
