@@ -13,6 +13,7 @@ from kvplace.bench.solvers import POLICIES, RIVALS
 from kvplace.cli import bench
 from kvplace.cli.main import main
 from kvplace.report.scores import rows_csv, rows_json
+from kvplace.solver.strategies.stages import NEEDED, STAGES
 
 
 def test_the_reference_reaches_its_published_score(capsys):
@@ -54,6 +55,16 @@ def test_the_command_line_knows_the_names_of_the_library():
     assert tuple(FAMILIES) == bench.FAMILIES
     assert tuple(RIVALS) == bench.RIVALS
     assert POLICIES == bench.POLICIES
+    assert (*bench.STAGES, *NEEDED) == tuple(
+        sorted(STAGES, key=lambda name: (name in NEEDED, name))
+    )
+
+
+def test_a_stage_is_left_out_beside_the_whole(capsys):
+    args = ["bench", "20x40", "--solver", "auto", "--without", "lifted-bound", "--format=csv"]
+    assert main(args) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["solver"] for row in rows] == ["auto", "auto without lifted-bound"]
 
 
 def test_several_families_ranges_of_seeds_and_cases_as_csv(capsys):

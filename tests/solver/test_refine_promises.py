@@ -13,7 +13,7 @@ from kvplace.core.result import Stop
 from kvplace.core.rules.limit import Limit
 from kvplace.solver import solve as door
 from kvplace.solver.solve import refine, solve
-from kvplace.solver.strategies import cluster
+from kvplace.solver.strategies.params import ClusterParams, LargeParams, Params
 from tiny import byte_problem
 
 KINDS = ("lists", "kernels", "a rule", "copies", "kernels and a rule")
@@ -23,10 +23,10 @@ KINDS = ("lists", "kernels", "a rule", "copies", "kernels and a rule")
 def kind(request, monkeypatch):
     """Send every problem of this test down one of the ways that refine goes."""
     if request.param == "kernels":
-        monkeypatch.setattr(door, "SMALL_MODELS", 0)
-        monkeypatch.setattr(door, "SPARSE_MODELS", 0)
+        large = LargeParams(models=0, sparse_models=0)
+        monkeypatch.setattr(door, "DEFAULTS", Params(large=large))
     if request.param == "kernels and a rule":
-        monkeypatch.setattr(cluster, "LARGE", 0)
+        monkeypatch.setattr(door, "DEFAULTS", Params(cluster=ClusterParams(large=0)))
     return request.param
 
 

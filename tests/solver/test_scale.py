@@ -27,9 +27,13 @@ from kvplace.solver.instance.columns import fluid_level, largest, total
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.kernels import Crew
 from kvplace.solver.solve import solve
-from kvplace.solver.strategies.large import solve_at_scale
+from kvplace.solver.strategies.large import LargeSearch
+from kvplace.solver.strategies.params import LargeParams, Params
+from kvplace.solver.strategies.stages import Settings
 from oracle import solve_exactly
 from tiny import GIB, byte_problem, byte_problems
+
+AT_SCALE = Params(large=LargeParams(models=0, sparse_models=0))
 
 
 def drawn(models, gpus, seed=0, fill=0.8, memory=(80,), tail=False):
@@ -45,8 +49,7 @@ def drawn(models, gpus, seed=0, fill=0.8, memory=(80,), tail=False):
 @pytest.fixture
 def at_scale(monkeypatch):
     """Every problem is solved by the fleet-scale path."""
-    monkeypatch.setattr(door, "SMALL_MODELS", 0)
-    monkeypatch.setattr(door, "SPARSE_MODELS", 0)
+    monkeypatch.setattr(door, "DEFAULTS", AT_SCALE)
 
 
 @settings(max_examples=150, deadline=None)
@@ -54,9 +57,9 @@ def at_scale(monkeypatch):
 def test_bound_optimum_and_value_come_in_this_order(problem):
     instance = load_instance(problem)
     numbers, bound = instance.columns, simple_bound(instance)
-    gpu_of, _, _, _ = solve_at_scale(
-        numbers, bound, given=None, gap=0.0, seed=1, iterations=None, watch=Watch(), threads=1
-    )
+    search = LargeSearch(problem, Settings(seed=1, params=AT_SCALE), threads=1)
+    search.solve(None)
+    gpu_of = None if search.placement is None else search.packing.gpu_of(numbers.n)
     truth = solve_exactly(problem, leximax=False)
     unit = problem.goal.memory_unit_bytes
     if truth.feasible:
@@ -107,17 +110,14 @@ def test_one_exchange_finds_the_exact_balance():
 
 @pytest.mark.parametrize("shape", [(4000, 400, 0.8), (3000, 1000, 0.7), (900, 9, 0.8)])
 def test_one_two_and_four_threads_make_the_same_plan(shape):
-    instance = load_instance(drawn(*shape[:2], fill=shape[2], memory=(80, 141, 24)))
-    numbers = instance.columns
-    plans = [
-        solve_at_scale(
-            numbers, simple_bound(instance), given=None, gap=0.0, seed=3, iterations=5_000,
-            watch=Watch(), threads=threads,
-        )
-        for threads in (1, 2, 4)
-    ]  # fmt: skip
-    assert plans[0][0].tolist() == plans[1][0].tolist() == plans[2][0].tolist()
-    assert plans[0][3] == plans[1][3] == plans[2][3] > 0
+    problem = drawn(*shape[:2], fill=shape[2], memory=(80, 141, 24))
+    plans = []
+    for threads in (1, 2, 4):
+        search = LargeSearch(problem, Settings(seed=3, iterations=5_000), threads)
+        search.solve(None)
+        plans.append((search.packing.gpu_of(len(problem.models)).tolist(), search.steps))
+    assert plans[0] == plans[1] == plans[2]
+    assert plans[0][1] > 0
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,8 @@ def test_a_cache_that_cannot_be_written_breaks_nothing(tmp_path):
         "    if cache: raise RuntimeError('cannot cache')\n"
         "    return f\n"
         "numba.njit = njit\n"
-        "door.SMALL_MODELS = door.SPARSE_MODELS = 0\n"
+        "from kvplace.solver.strategies.params import LargeParams, Params\n"
+        "door.DEFAULTS = Params(large=LargeParams(models=0, sparse_models=0))\n"
         "r = door.solve(build([80] * 3, [9.0] * 12, [1.0] * 12, [5.0] * 12))\n"
         "print(r.evaluation.valid)\n"
     )

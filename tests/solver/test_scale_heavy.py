@@ -7,11 +7,9 @@ import pytest
 
 from kvplace.bench.scale import SIZES, scale_problem
 from kvplace.core.certificates.certificate import check_certificate
-from kvplace.solver.bounds.trivial import simple_bound
-from kvplace.solver.clock import Watch
-from kvplace.solver.instance.door import load_instance
 from kvplace.solver.solve import solve
-from kvplace.solver.strategies.large import solve_at_scale
+from kvplace.solver.strategies.large import LargeSearch
+from kvplace.solver.strategies.stages import Settings
 
 BIG = [("scale-10", "1m"), ("scale-mixed", "1m"), ("scale-3", "300k"), ("scale-hot", "1m")]
 MOST_GAP = {"scale-10": 1e-3, "scale-mixed": 1e-3, "scale-3": 0.02, "scale-hot": 1e-9}
@@ -44,14 +42,10 @@ def test_nothing_is_lost_and_another_path_finds_the_same_value(shape, size):
 @pytest.mark.heavy
 @pytest.mark.parametrize(("shape", "size"), BIG)
 def test_one_two_and_four_threads_make_the_same_plan(shape, size):
-    instance = load_instance(scale_problem(shape, SIZES[size], 0))
-    numbers = instance.columns
-    plans = [
-        solve_at_scale(
-            numbers, simple_bound(instance), given=None, gap=0.0, seed=1, iterations=100_000,
-            watch=Watch(), threads=threads,
-        )[0]
-        for threads in (1, 2, 4)
-    ]  # fmt: skip
+    problem, plans = scale_problem(shape, SIZES[size], 0), []
+    for threads in (1, 2, 4):
+        search = LargeSearch(problem, Settings(seed=1, iterations=100_000), threads)
+        search.solve(None)
+        plans.append(search.packing.gpu_of(len(problem.models)))
     assert np.array_equal(plans[0], plans[1])
     assert np.array_equal(plans[0], plans[2])

@@ -22,7 +22,7 @@ from kvplace.solver.baselines.schedulers import SCHEDULERS
 from kvplace.solver.clock import Progress, Watch
 from kvplace.solver.instance.door import load_instance, unload_placement
 from kvplace.solver.instance.instance import Instance
-from kvplace.solver.solve import SMALL_MODELS, solve
+from kvplace.solver.solve import DEFAULTS, solve
 from kvplace.solver.solve import SOLVERS as OWN
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "POLICIES",
     "RIVALS",
     "RIVAL_SECONDS",
+    "WITHOUT",
     "Outcome",
     "absent",
     "call",
@@ -51,6 +52,8 @@ RIVALS = {
 
 ONE_COPY = "one-copy"
 """``auto`` held to the fewest copies of each model: what choosing copies is worth."""
+WITHOUT = "auto without "
+"""``auto`` without a stage, by the stage's name: what the stage is worth."""
 POLICIES = (*(name for name in SCHEDULERS if name not in OWN), ONE_COPY)
 """What people do today, for problems with tensor parallel, copies and rules too; no bounds."""
 
@@ -86,7 +89,11 @@ class Outcome:
 
 def absent(solver: str) -> str:
     """Return what is missing to run a solver; empty where it can run."""
-    if solver in (*OWN, *POLICIES) or find_spec(RIVALS[solver][0]) is not None:
+    if (
+        solver in (*OWN, *POLICIES)
+        or solver.startswith(WITHOUT)
+        or find_spec(RIVALS[solver][0]) is not None
+    ):
         return ""
     package, remedy = RIVALS[solver]
     return f"{package} is not installed; it needs {remedy}"
@@ -111,7 +118,7 @@ def call(solver: str, case: Case, *, seed: int = 0, time_limit: float | None = N
 
 def warm_up(solver: str, models: int) -> None:
     """Load what a solver needs for fleets of so many models, so that no measurement includes it."""
-    if solver == "auto" and models > SMALL_MODELS:
+    if solver == "auto" and models > DEFAULTS.large.models:
         solve(scale_problem("scale-10", 1_000, 1), iterations=1)
     # Two GPUs and five models that no simple bound settles: every stage is entered.
     problem = build([80.0, 80.0], [30, 25, 20, 15, 10], [3, 5, 7, 2, 9], [5, 6, 7, 8, 9])
@@ -127,7 +134,7 @@ def _runner(solver: str, problem: Problem) -> _Run:
     """Return what runs a solver on a problem."""
     if solver in POLICIES:
         return _policy
-    if solver in OWN:
+    if solver in OWN or solver.startswith(WITHOUT):
         return _own
     if not problem.plain:
         raise InputError(f"{solver} is asked only for one undivided replica of each model")
@@ -164,7 +171,8 @@ def _own(
 ) -> Outcome:
     """Run one of kvplace's solvers; its placement and certificate are checked again."""
     watch = Watch(time_limit, history.hear)
-    result = solve(case.problem, solver=solver, seed=seed, watch=watch)
+    name, *stages = solver.split(WITHOUT)
+    result = solve(case.problem, solver=name or "auto", seed=seed, watch=watch, without=stages)
     seconds = history.seconds
     value = math.inf
     if result.placement is not None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from kvplace.bench.measure import Run
 
-__all__ = ["ALL_SOLVERS", "FAMILIES", "POLICIES", "RIVALS", "command"]
+__all__ = ["ALL_SOLVERS", "FAMILIES", "POLICIES", "RIVALS", "STAGES", "command"]
 
 # The names in kvplace.bench.families.FAMILIES and RIVALS and POLICIES of kvplace.bench.solvers; a
 # test keeps them equal.
@@ -37,6 +37,26 @@ FAMILIES = (
 RIVALS = ("cp-sat", "highs", "rebalancer")
 POLICIES = ("first-fit", "best-fit", "proportional", "one-copy")
 ALL_SOLVERS = (*SOLVERS, *POLICIES, *RIVALS)
+# The names in kvplace.solver.strategies.stages that can be left out, which a test keeps equal, too.
+STAGES = (
+    "balance",
+    "configuration-bound",
+    "configurations",
+    "drop-copies",
+    "dual-feasible-bound",
+    "ejection",
+    "enumeration",
+    "exact-decisions",
+    "exact-packing",
+    "group-cover",
+    "iterated-local-search",
+    "lifted-bound",
+    "longest-processing-time",
+    "pair-exchanges",
+    "parallel-exchanges",
+    "ruin-and-recreate",
+    "stepped-bound",
+)
 _EVERY = "all"
 _MOST_SEEDS = 10_000
 
@@ -45,6 +65,7 @@ Examples:
   kvplace bench adrs
   kvplace bench stress --seeds 1-10 --solver auto --time-limit 1 --format json
   kvplace bench 20x60 --solver all --time-limit 10 --plot gaps.svg
+  kvplace bench stress --solver auto --without lifted-bound --time-limit 2
   kvplace bench fleet.yaml --objective tokens --objective occupancy
 """
 
@@ -86,6 +107,13 @@ class _Seeds(click.ParamType[tuple[int, ...]]):
     "that is installed. Ratios are to the reference.",
 )
 @click.option(
+    "--without",
+    "without",
+    type=nearest_choice(STAGES),
+    multiple=True,
+    help="Also run auto without this stage of its search: what the stage is worth.",
+)
+@click.option(
     "--seed",
     "--seeds",
     "seeds",
@@ -118,6 +146,7 @@ class _Seeds(click.ParamType[tuple[int, ...]]):
 def command(
     families: tuple[str, ...],
     solvers: tuple[str, ...],
+    without: tuple[str, ...],
     seeds: tuple[tuple[int, ...], ...],
     time_limit: float | None,
     objectives: tuple[str, ...],
@@ -148,6 +177,7 @@ def command(
     from kvplace.report.scores import rows_csv, rows_json
 
     names, absent = _available(solvers, quiet=quiet)
+    names += [f"auto without {stage}" for stage in dict.fromkeys(without)]
     chosen = list(dict.fromkeys(seed for part in seeds for seed in part)) or [0]
     cases = cases_of(list(dict.fromkeys(families)), chosen, objectives=objectives, gpus=gpus)
     shown = not quiet and sys.stderr.isatty()

@@ -15,6 +15,7 @@ from kvplace.errors import InputError
 __all__ = [
     "OPTIMAL_GAP",
     "Result",
+    "StageGain",
     "Status",
     "Step",
     "Stop",
@@ -77,6 +78,42 @@ class Step:
     bound: float
 
 
+@dataclass(frozen=True, slots=True)
+class StageGain:
+    """What one stage of a search brought, in all of its calls together.
+
+    Parameters
+    ----------
+    name
+        Of the stage.
+    calls, seconds, steps
+        How often it ran, its wall time, and the steps it made.
+    lowered
+        Factor by which it lowered the value: 0.9 for a tenth; 1 where it changed nothing or found
+        the first placement.
+    raised
+        Factor by which it raised the bound; 1 where it changed nothing or found the first.
+    """
+
+    name: str
+    calls: int = 0
+    seconds: float = 0.0
+    steps: int = 0
+    lowered: float = 1.0
+    raised: float = 1.0
+
+    def added(self, seconds: float, steps: int, lowered: float, raised: float) -> "StageGain":
+        """Return the gain with one more call in it."""
+        return StageGain(
+            self.name,
+            self.calls + 1,
+            self.seconds + seconds,
+            self.steps + steps,
+            self.lowered * lowered,
+            self.raised * raised,
+        )
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """What a solver found and what is proved about it.
@@ -103,6 +140,9 @@ class Result:
         Wall time.
     progress
         How value and bound came together, oldest first; empty where that was not recorded.
+    stages
+        What each stage of the search brought, in the order of their first calls; empty for a
+        result that was read from a file.
     """
 
     problem: Problem
@@ -115,6 +155,7 @@ class Result:
     iterations: int
     seconds: float
     progress: tuple[Step, ...] = field(default=(), compare=False)
+    stages: tuple[StageGain, ...] = field(default=(), compare=False)
 
     @property
     def value(self) -> float:

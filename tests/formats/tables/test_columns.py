@@ -22,6 +22,7 @@ from kvplace.formats.tables.arrow import write_parquet
 from kvplace.formats.tables.models_csv import parse_table
 from kvplace.solver import solve as door
 from kvplace.solver.solve import solve
+from kvplace.solver.strategies.params import LargeParams, Params
 from strategies import KVPR_OBJECTIVES
 
 pa = pytest.importorskip("pyarrow")
@@ -33,6 +34,8 @@ FULL = (
     *HEAD, "overhead_gib", "min_kv_gib", "kv_bytes_per_token", "prompt_tokens", "output_tokens",
     "ttft_seconds", "tpot_seconds",
 )  # fmt: skip
+
+AT_SCALE = Params(large=LargeParams(models=0, sparse_models=0))
 
 
 def parquet(path, rows=ROWS, head=HEAD):
@@ -207,8 +210,7 @@ def test_a_plan_comes_back_and_is_what_it_states(solved):
 def test_every_lie_is_found(solved, monkeypatch, scale):
     problem, _, path = solved
     if scale:
-        monkeypatch.setattr(door, "SMALL_MODELS", 0)
-        monkeypatch.setattr(door, "SPARSE_MODELS", 0)
+        monkeypatch.setattr(door, "DEFAULTS", AT_SCALE)
     write_plan(solve(problem), path)
     table = pq.read_table(path)
     head = json.loads(table.schema.metadata[KEY.encode()])
@@ -262,8 +264,7 @@ def test_rows_in_any_order_are_the_same_plan(solved):
 
 
 def test_columns_and_objects_are_evaluated_alike(monkeypatch):
-    monkeypatch.setattr(door, "SMALL_MODELS", 0)
-    monkeypatch.setattr(door, "SPARSE_MODELS", 0)
+    monkeypatch.setattr(door, "DEFAULTS", AT_SCALE)
     problem = parse_table(csv_text(), "8x80GiB,4x141GiB")
     result = solve(problem)
     objects = Placement(tuple(result.placement))

@@ -30,6 +30,7 @@ class DualFeasible:
     """Prices ``f(w / M)`` by the functions of two families."""
 
     method = "dual-feasible"
+    stage = "dual-feasible-bound"
 
     def supports(self, instance: Instance) -> bool:  # noqa: D102 - as of the protocol
         return instance.n > 1

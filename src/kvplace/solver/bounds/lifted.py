@@ -26,6 +26,7 @@ class Lifted:
     """Fluid prices, raised for the models that leave room nobody can use."""
 
     method = "lifted"
+    stage = "lifted-bound"
 
     def supports(self, instance: Instance) -> bool:  # noqa: D102 - as of the protocol
         return instance.n > 1

@@ -31,6 +31,11 @@ class PriceFunction(Protocol):
         """Name of the bound, as `Bound.method` has it."""
         ...
 
+    @property
+    def stage(self) -> str:
+        """Name of the stage of a strategy that asks it."""
+        ...
+
     def supports(self, instance: Instance) -> bool:
         """Whether it can say more of an instance than the fluid bound does."""
         ...

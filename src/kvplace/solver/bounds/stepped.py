@@ -31,6 +31,7 @@ class Stepped:
     """Whole steps of memory, where every model's weights are a multiple of one step."""
 
     method = "lifted"
+    stage = "stepped-bound"
 
     def supports(self, instance: Instance) -> bool:  # noqa: D102 - as of the protocol
         step = math.gcd(*instance.size)

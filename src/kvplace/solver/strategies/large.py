@@ -1,4 +1,4 @@
-"""``auto`` for fleets of thousands of models and more: start, balance, relieve, prove.
+"""The strategy for thousands of undivided models and more, by compiled kernels.
 
 The same plan on any machine and any number of threads, as long as no time limit cuts it short.
 """
@@ -9,182 +9,243 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kvplace.core.certificates.certificate import Bound
+from kvplace.core.objective import Objective
+from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP
-from kvplace.solver.array_types import Ints
 from kvplace.solver.assignment.packed import Packing, pack_rows
-from kvplace.solver.clock import Watch
+from kvplace.solver.bounds.certify import certified_rule
+from kvplace.solver.bounds.pressures import PressureBound
+from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
 from kvplace.solver.construct.kernels import bisect_first_fit, least_pressure_first, most_room_first
-from kvplace.solver.improve.parallel_pairs import WIDE, Improver
-from kvplace.solver.instance.columns import Columns, fluid_level
+from kvplace.solver.improve.parallel_pairs import GAIN, WIDE, Improver
+from kvplace.solver.instance.columns import fluid_level
+from kvplace.solver.instance.door import load_instance, load_placement, unload_assignment
 from kvplace.solver.kernels import Crew
+from kvplace.solver.strategies.params import LargeParams
+from kvplace.solver.strategies.stages import Search, Settings, Stage, Strategy, run_strategy
 
 if TYPE_CHECKING:
     from kvplace.solver.bounds.size_classes import Prices
 
-__all__ = ["refine_at_scale", "solve_at_scale"]
-
-WORK = 1.2e6
-"""Pairs of GPUs of many models looked at without a time limit, whatever the fleet."""
-LEAST_EFFORT, MOST_EFFORT = 10.0, 40.0
-"""The same per GPU, at least and at most; pairs of few models count less."""
-REST_SHARE = 0.25
-"""Share of the effort for what a proved optimum leaves open."""
-FIXED = 30
-"""Subsets that cost as much as finding two GPUs' models in memory."""
-FEW = 2.7
-"""Models per GPU up to which first fit is tried as well, and the configuration program asked."""
-PATIENCE, TIMED_PATIENCE = 0.5, 2.0
-"""Effort without a gain that ends the search, in multiples of the default: without and with a
-time limit."""
+__all__ = ["LargeSearch"]
 
 
-def solve_at_scale(
-    numbers: Columns,
-    bound: Bound,
-    *,
-    given: Ints | None,
-    gap: float,
-    seed: int,
-    iterations: int | None,
-    watch: Watch,
-    threads: int | None = None,
-) -> "tuple[Ints | None, Prices | None, bool, int]":
-    """Place all models.
+class LargeSearch(Search):
+    """One run.
 
     Parameters
     ----------
-    numbers
-        The problem.
-    bound
-        What is proved already.
-    given
-        (n,) an assignment to start from as well; None for none.
-    gap
-        Certified gap at which to stop.
-    seed
-        Of the order in which partners come.
-    iterations
-        Exchanges at most; None for the default effort.
-    watch
-        Clock and listener.
+    problem, settings
+        As of `Search`.
     threads
         How many; None for one per core. The plan does not depend on it.
 
-    Returns
-    -------
-    tuple
-        (n,) GPU per model, None where no start fits; prices that prove a better bound, if any
-        were found; whether the exchanges allowed were used up; exchanges made.
-    """
-    if bound.value == math.inf:
-        return None, None, False, 0
-    watch.tell("start", bound=bound.value)
-    level = fluid_level(numbers)
-    best = _start(numbers, bound, level, given, watch)
-    if best is None or not math.isfinite(best.pressure().max()):
-        return None, None, False, 0
-    watch.tell("start", float(best.pressure().max()))
-    crew = Crew(threads)
-    try:
-        improver = Improver(best, level, seed, crew, watch, limit=iterations)
-        usual = _effort(numbers)
-        effort, patience = usual, PATIENCE * usual
-        if iterations is not None or watch.left < math.inf:
-            effort, patience = math.inf, TIMED_PATIENCE * usual
-        improver.balance()
-        prices = _prices(numbers, best, bound.value, watch)
-        low = prices.target if prices else bound.value
-        improver.relieve(low * (1 + gap), effort, patience)
-        if float(best.pressure().max()) <= low * (1 + OPTIMAL_GAP) and gap < OPTIMAL_GAP:
-            improver.relieve(0.0, REST_SHARE * min(usual, effort), math.inf)
-    finally:
-        crew.close()
-    return best.gpu_of(numbers.n), prices, improver.limited, improver.exchanges
-
-
-def refine_at_scale(
-    numbers: Columns,
-    bound: Bound,
-    given: Ints,
-    *,
-    iterations: int | None,
-    tolerance: float,
-    margin: float,
-    watch: Watch,
-    threads: int | None = None,
-) -> tuple[Ints, bool, int]:
-    """Improve a valid assignment by exchanges alone.
-
-    Parameters
+    Attributes
     ----------
-    numbers, bound, iterations, watch, threads
-        As in `solve_at_scale`.
-    given
-        (n,) GPU per model.
-    tolerance
-        Relative gain that an exchange must exceed.
-    margin
-        Share of each GPU's memory that an exchange which takes memory there must leave free.
-
-    Returns
-    -------
-    tuple
-        (n,) GPU per model; whether the exchanges allowed were used up; exchanges made.
+    columns
+        The problem as arrays.
+    packing
+        The best assignment; None before the start.
+    prices
+        Prices of size classes that prove a better bound, if any were found.
     """
-    spare = np.ceil(margin * numbers.memory.astype(np.float64)).astype(np.int64)
-    packing = pack_rows(numbers, given, spare=spare)
-    watch.tell("refine", float(packing.pressure().max()), bound.value)
-    crew = Crew(threads)
-    try:
-        improver = Improver(
-            packing, fluid_level(numbers), 0, crew, watch, limit=iterations, gain=tolerance
-        )
-        usual = _effort(numbers)
-        effort = math.inf if watch.left < math.inf else usual
-        if iterations is None:
-            improver.balance()
-        improver.relieve(bound.value, effort, TIMED_PATIENCE * usual)
-        if not improver.limited:
-            improver.relieve(0.0, REST_SHARE * usual, math.inf)
-    finally:
-        crew.close()
-    return packing.gpu_of(numbers.n), improver.limited, improver.exchanges
+
+    def __init__(self, problem: Problem, settings: Settings, threads: int | None = None) -> None:
+        super().__init__(problem, settings)
+        began = self.watch.seconds
+        self.knobs: LargeParams = self.params.large
+        self.instance = load_instance(problem)
+        self.columns = self.instance.columns
+        self.packing: Packing | None = None
+        self.prices: Prices | None = None
+        self.given: np.ndarray | None = None
+        self._several: PressureBound | None = None
+        if problem.goal is Objective.PRESSURE:
+            self._several = PressureBound(problem)
+            self._bound = Bound(self._several.value, "fluid")
+        else:
+            self._bound = simple_bound(self.instance)
+        self._threads = threads
+        self._improver: Improver | None = None
+        self._value = math.inf
+        self.level = fluid_level(self.columns)
+        self.watch.keep(self.params.evaluation * (self.watch.seconds - began))
+        self.watch.tell("start", bound=self.low)
+
+    @property
+    def value(self) -> float:  # noqa: D102 - as of `Search`, here and below
+        return self._value
+
+    @property
+    def low(self) -> float:  # noqa: D102
+        return self.prices.target if self.prices is not None else self._bound.value
+
+    @property
+    def proof(self) -> Bound:  # noqa: D102
+        self.watch.tell("check")
+        found = None
+        if self._several is not None:
+            return self._several.certified(self.problem)
+        if self.prices is not None:
+            from kvplace.solver.bounds.size_classes import certified_classes  # noqa: PLC0415 - HiGHS: only here
+
+            found = certified_classes(self.problem, self.prices)
+        hottest = self.instance.model_index[single_model_bound(self.instance)[1]]
+        return found or certified_rule(self.problem, self._bound, hottest, by_rule=True)
+
+    @property
+    def placement(self) -> Placement | None:  # noqa: D102
+        if self.packing is None or not math.isfinite(self.value):
+            return None
+        return unload_assignment(self.problem, self.instance, self.packing.gpu_of(self.columns.n))
+
+    def solve(self, start: Placement | None) -> None:  # noqa: D102
+        if start is not None:
+            self.given = np.array(load_placement(self.problem, self.instance, start))
+        self._run(STRATEGY)
+        self.limited = self.left <= 0 and not self.closed
+
+    def reference(self, start: Placement | None) -> None:  # noqa: D102
+        raise NotImplementedError  # the reference is plain Python at every size
+
+    def refine(self, start: Placement, tolerance: float, margin: float) -> None:  # noqa: D102
+        given = np.array(load_placement(self.problem, self.instance, start))
+        spare = np.ceil(margin * self.columns.memory.astype(np.float64)).astype(np.int64)
+        self.take(pack_rows(self.columns, given, spare=spare))
+        self._tolerance = tolerance
+        self._run(REFINE)
+        self.limited = self.left <= 0
+
+    _tolerance = GAIN
+
+    def _run(self, strategy: "Strategy[LargeSearch]") -> None:
+        crew = Crew(self._threads)
+        self._crew = crew
+        try:
+            run_strategy(self, strategy)
+        finally:
+            crew.close()
+
+    def take(self, packing: Packing) -> None:
+        """Begin with an assignment."""
+        self.packing, self._improver = packing, None
+        self._value = float(packing.pressure().max())
+        self.watch.tell("start", self.value, self.low)
+
+    @property
+    def improver(self) -> Improver:
+        """Improves the assignment."""
+        assert self.packing is not None
+        if self._improver is None:
+            self._improver = Improver(
+                self.packing, self.level, self.seed, self._crew, self.watch,
+                limit=self.most(math.inf), gain=self._tolerance,
+            )  # fmt: skip
+        return self._improver
+
+    def improved(self) -> None:
+        """Note what the improver reached."""
+        assert self.packing is not None
+        self.steps = self.improver.exchanges
+        self._value = float(self.packing.pressure().max())
+
+    @property
+    def effort(self) -> float:
+        """Pairs to look at per GPU, more where a pair has fewer subsets to look at."""
+        knobs, k = self.knobs, self.columns.n / self.columns.g
+        subsets = min(1 + k + k * (k - 1) / 2 + k * (k - 1) * (k - 2) / 6, WIDE)
+        cost = (knobs.fixed + subsets) / (knobs.fixed + WIDE)
+        pairs = max(knobs.pairs / self.columns.g, knobs.least_pairs)
+        return min(pairs, knobs.most_pairs) / cost
+
+    @property
+    def limitless(self) -> bool:
+        """Whether neither time nor steps are limited, so that effort is counted."""
+        return self.limit is None and self.watch.left == math.inf
+
+    @property
+    def sparse(self) -> bool:
+        """Whether so few models share a GPU that exchanges cannot fill it."""
+        return self.columns.n <= self.knobs.few * self.columns.g
 
 
-def _effort(numbers: Columns) -> float:
-    """Return the pairs to look at per GPU, more where a pair has fewer subsets to look at."""
-    k = numbers.n / numbers.g
-    subsets = min(1 + k + k * (k - 1) / 2 + k * (k - 1) * (k - 2) / 6, WIDE)
-    cost = (FIXED + subsets) / (FIXED + WIDE)
-    return min(max(WORK / numbers.g, LEAST_EFFORT), MOST_EFFORT) / cost
-
-
-def _start(
-    numbers: Columns, bound: Bound, level: float, given: Ints | None, watch: Watch
-) -> Packing | None:
-    """Return the best start: most room first, and first fit where that fails or few share."""
-    if numbers.loads.shape[2] > 1:
-        starts = least_pressure_first(numbers, max(level, bound.value))
+def _start(search: LargeSearch) -> None:
+    """Take the best start: most room first, and first fit where that fails or few share."""
+    if search.low == math.inf:
+        return
+    columns = search.columns
+    if columns.loads.shape[2] > 1:
+        starts = least_pressure_first(columns, max(search.level, search.low))
     else:
-        found = most_room_first(numbers, level)
+        found = most_room_first(columns, search.level)
         starts = [] if found is None else [found]
-        if found is None or _sparse(numbers):
-            first = bisect_first_fit(numbers, bound.value, watch)
+        if found is None or search.sparse:
+            first = bisect_first_fit(columns, search.low, search.watch)
             starts += [] if first is None else [first]
-    if given is not None:
-        starts.append(pack_rows(numbers, given))
-    return min(starts, key=lambda start: float(start.pressure().max()), default=None)
+    if search.given is not None:
+        starts.append(pack_rows(columns, search.given))
+    if starts:
+        search.take(min(starts, key=lambda start: float(start.pressure().max())))
 
 
-def _sparse(numbers: Columns) -> bool:
-    """Whether so few models share a GPU that exchanges cannot fill it, and memory lies waste."""
-    return numbers.n <= FEW * numbers.g
+def _pair(search: LargeSearch) -> None:
+    """Pair every GPU with its opposite while that pays."""
+    search.improver.balance()
+    search.improved()
 
 
-def _prices(numbers: Columns, packing: Packing, low: float, watch: Watch) -> "Prices | None":
-    """Ask the configuration program by levels for a better bound, where that can pay."""
-    if not _sparse(numbers) or low <= 0 or numbers.loads.shape[2] > 1:
-        return None
+def _raise_bound(search: LargeSearch) -> None:
+    """Ask the configuration program on size classes for a better bound."""
     from kvplace.solver.bounds.size_classes import packing_bound  # noqa: PLC0415 - HiGHS: only here
 
-    return packing_bound(numbers, packing, low, watch)
+    assert search.packing is not None
+    search.prices = packing_bound(search.columns, search.packing, search.low, search.watch)
+
+
+def _relieve(search: LargeSearch) -> None:
+    """Lower the hottest GPUs."""
+    knobs, usual = search.knobs, search.effort
+    patience = knobs.patience if search.limitless else knobs.timed_patience
+    effort = usual if search.limitless else math.inf
+    search.improver.relieve(search.low * (1 + search.settings.gap), effort, patience * usual)
+    search.improved()
+
+
+def _rest(search: LargeSearch) -> None:
+    """Lower the GPUs that a proved maximum leaves open."""
+    search.improver.relieve(0.0, search.knobs.rest_part * search.effort, math.inf)
+    search.improved()
+
+
+def _placed(search: LargeSearch) -> bool:
+    return math.isfinite(search.value)
+
+
+def _wasteful(search: LargeSearch) -> bool:
+    """Whether memory that no set of models fills lies waste, which the program can see."""
+    return _placed(search) and search.sparse and search.low > 0 and search.instance.pressures == 1
+
+
+def _proved(search: LargeSearch) -> bool:
+    met = search.value <= search.low * (1 + OPTIMAL_GAP)
+    return _placed(search) and met and search.settings.gap < OPTIMAL_GAP
+
+
+STRATEGY: Strategy[LargeSearch] = Strategy(
+    once=(
+        Stage("start", _start, closed=True),
+        Stage("pair-exchanges", _pair, _placed, closed=True, steps=True),
+        Stage("configuration-bound", _raise_bound, _wasteful, closed=True),
+        Stage("parallel-exchanges", _relieve, _placed, closed=True, steps=True),
+    ),
+    last=(Stage("balance", _rest, _proved, closed=True, steps=True),),
+)
+
+REFINE: Strategy[LargeSearch] = Strategy(
+    once=(
+        Stage("pair-exchanges", _pair, lambda s: s.limit is None, closed=True, steps=True),
+        Stage("parallel-exchanges", _relieve, closed=True, steps=True),
+    ),
+    last=(Stage("balance", _rest, closed=True, steps=True),),
+)

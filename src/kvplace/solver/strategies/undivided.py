@@ -1,8 +1,6 @@
-"""The portfolio behind ``auto``: starts, search, bounds and proofs, each while it can still pay.
+"""The strategy for one undivided replica of each model, free to go anywhere.
 
-What runs depends on the instance and on counted effort, never on the clock, so that a run
-without a time limit gives the same plan everywhere. numpy and HiGHS are imported only once the
-simple bounds have failed to prove the start optimal.
+numpy and HiGHS are imported only once the simple bounds have failed to prove the start optimal.
 """
 
 import math
@@ -10,374 +8,423 @@ import random
 from typing import TYPE_CHECKING
 
 from kvplace.core.certificates.certificate import Bound
+from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.core.result import OPTIMAL_GAP, relative_gap
+from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.assignment.lists import State
-from kvplace.solver.bounds.certify import Priced, bound_of
-from kvplace.solver.clock import Watch
+from kvplace.solver.bounds.certify import Priced, bound_of, certified_rule
+from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.improve.moves_and_swaps import balance, lower_maximum
-from kvplace.solver.instance.instance import Instance
+from kvplace.solver.instance.door import load_instance, load_placement, unload_placement
+from kvplace.solver.strategies.params import UndividedParams
+from kvplace.solver.strategies.stages import Search, Settings, Stage, Strategy, run_strategy
 
 if TYPE_CHECKING:
     from kvplace.solver.column_generation.model_sets import Configuration
     from kvplace.solver.exact.close_gap import Proof
 
-__all__ = ["Portfolio"]
-
-QUICK_MODELS = 80
-"""Up to so many models the configuration program is asked before any search."""
-QUICK_DENSITY = 6
-"""And up to so many per GPU: with more, it takes long and says what the fluid bound says."""
-TINY_MODELS = 24
-"""Up to so many models exact decisions come before the local search, too."""
-QUICK_ROUNDS = 60
-"""Rounds of column generation of that first question."""
-PROGRAM_MODELS = 600
-"""Above so many models it is not asked at all: the fluid bound is then as good."""
-PLAIN_MODELS = 300
-"""Up to so many models the rest is balanced in plain Python."""
-ROUNDS = 60
-"""Rounds of column generation per target in the first round; doubled every round."""
-BEST_FIT_DENSITY = 2.5
-"""Up to so many models per GPU best fit decreasing is the only start: it is then the best."""
-SEARCHED_GPUS = 24
-"""Up to so many GPUs an exact search is tried in the first round; doubled every round."""
-REGROUPED_DENSITY = 6.0
-"""Above so many models per GPU a group has too many sets to be refilled exactly."""
-GROUP = 12
-"""GPUs refilled together in the first round; four more in each of the next two."""
-COMPILED_SECONDS = 5.0
-"""A time limit that leaves room to load compiled kernels for refilling groups."""
-SQUEEZES = 300
-"""Groups without gain, then, that end a target in the first round; doubled every round."""
-DEALINGS = 10
-"""Dealings without gain after which a nearer target is tried."""
-TIMED_ROUNDS = 20
-"""Rounds at most where a time limit leaves room for them."""
-TINY_ROUNDS = 3
-"""The same for fleets so small that what three rounds leave open, rounding keeps open."""
-IDLE_ROUNDS = 4
-"""Rounds without any gain, each twice the effort of the last, after which even time left over
-is not used."""
-CHECKED_MODELS = 5_000
-"""Models up to which a certificate of dual feasible functions is checked, and so used."""
-CHECKED = 3
-"""Certificates tried, the best first, before a bound is given up."""
-DEFAULT_ROUNDS = 1
-KICKS = 200
-"""Kicks without gain that end the local search of the first round; doubled every round."""
+__all__ = ["UndividedSearch"]
 
 
-class Portfolio:
-    """One run of ``auto``.
-
-    Parameters
-    ----------
-    problem, arrays
-        What is solved, for the checker and for the search.
-    bound
-        The simple bound.
-    gap
-        Certified gap at which to stop.
-    seed
-        Of the kicks.
-    iterations
-        Steps at most; None for the default effort.
-    watch
-        Clock and listener.
+class UndividedSearch(Search):
+    """One run.
 
     Attributes
     ----------
+    instance
+        The problem as numbers.
     state
         Best assignment; None where none was found.
     bound
-        Best bound.
-    steps
-        Exchanges and kicks made.
+        Best bound, certified unless it is a simple one.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        arrays: Instance,
-        bound: Bound,
-        *,
-        gap: float,
-        seed: int,
-        iterations: int | None,
-        watch: Watch,
-    ) -> None:
-        self._problem = problem
-        self.arrays = arrays
-        self.bound = bound
+    def __init__(self, problem: Problem, settings: Settings) -> None:
+        super().__init__(problem, settings)
+        self.knobs: UndividedParams = self.params.undivided
+        self.instance = load_instance(problem)
+        self.bound = simple_bound(self.instance)
         self.state: State | None = None
-        self.steps = 0
-        self._gap = max(gap, OPTIMAL_GAP)
-        self._seed = seed
-        self._iterations = iterations
-        self._watch = watch
-        self._long = COMPILED_SECONDS <= watch.limit < math.inf
-
-    def run(self, given: list[int] | None) -> bool:
-        """Solve; return whether the steps allowed were used up."""
-        self._start(given)
-        if self.state is not None and self._value_open():
-            self._search()
-        elif self.state is None and self.bound.value < math.inf:
-            self._pack()
-        limited = self._left <= 0
-        if self.state is None:
-            return limited
-        self._balance(self.state)
-        return limited and self._value_open()
+        self.given: list[int] | None = None
+        self.chance = random.Random(self.seed)  # noqa: S311 - a search, not a secret
+        self._program: Configuration | None = None
+        self._proof: Proof | None = None
+        self.watch.tell("bound", bound=self.bound.value)
 
     @property
-    def _left(self) -> float:
-        """Steps that may still be made."""
-        return math.inf if self._iterations is None else max(0, self._iterations - self.steps)
+    def value(self) -> float:  # noqa: D102 - as of `Search`, here and below
+        return math.inf if self.state is None else self.state.worst()
 
-    def _value_open(self) -> bool:
-        """Whether the gap is above what was asked for."""
-        assert self.state is not None
-        return relative_gap(self.state.worst(), self.bound.value) > self._gap
+    @property
+    def low(self) -> float:  # noqa: D102
+        return self.bound.value
 
-    def _start(self, given: list[int] | None) -> None:
-        """Take the best of several constructions and the placement given, refined."""
-        arrays, watch = self.arrays, self._watch
-        if self.bound.value == math.inf:
-            return
-        tolerances = [1e-2] if arrays.n <= PLAIN_MODELS else [0.1]
-        if TINY_MODELS < arrays.n <= PLAIN_MODELS:
-            tolerances.append(1e-9)  # refined, either may be the better start
-        found = (bisect_target(arrays, self.bound.value, tolerance=t) for t in tolerances)
-        for gpu_of in (given, *found):
-            if gpu_of is None:
-                continue
-            state = State(arrays, gpu_of)
-            if arrays.n <= PLAIN_MODELS:
-                self.steps += lower_maximum(state, int(min(50, self._left)), watch=watch)
-            self._offer(state)
-        watch.tell("start", self.state.worst() if self.state else None, self.bound.value)
+    @property
+    def proof(self) -> Bound:  # noqa: D102
+        hottest = self.instance.model_index[single_model_bound(self.instance)[1]]
+        return certified_rule(self.problem, self.bound, hottest)
 
-    def _offer(self, state: State) -> None:
+    @property
+    def placement(self) -> Placement | None:  # noqa: D102
+        if self.state is None:
+            return None
+        return unload_placement(self.problem, self.instance, self.state.gpu_of)
+
+    def solve(self, start: Placement | None) -> None:
+        """Do everything that can pay."""
+        self._take_start(start)
+        run_strategy(self, STRATEGY)
+        self.limited = self.left <= 0 and not self.closed
+
+    def reference(self, start: Placement | None) -> None:
+        """Do what the ADRS reference does: bisect, pack best fit, move and swap, balance."""
+        self._take_start(start)
+        run_strategy(self, REFERENCE)
+        self.limited = self.left <= 0
+
+    def refine(self, start: Placement, tolerance: float, margin: float) -> None:
+        """Improve a valid placement by moves and swaps."""
+        self.state = State(self.instance, load_placement(self.problem, self.instance, start))
+        self.watch.tell("refine", self.value, self.low)
+        self.lower(tolerance, margin)
+        self.limited = self.left <= 0
+        if not self.limited:
+            self.steps += balance(self.state, None, tolerance, margin, self.watch)
+
+    def _take_start(self, start: Placement | None) -> None:
+        if start is not None:
+            self.given = load_placement(self.problem, self.instance, start)
+
+    def offer(self, state: State) -> None:
         """Keep a state if it is the best so far."""
-        if self.state is None or state.worst() < self.state.worst():
+        if state.worst() < self.value:
             self.state = state
 
-    def _search(self) -> None:
-        """Alternate local search, bounds and exact decisions with growing effort."""
+    def lower(self, tolerance: float = 1e-9, margin: float = 0.0) -> None:
+        """Lower the maximum of the best state by moves and swaps."""
+        assert self.state is not None
+        most = self.most(math.inf)
+        self.steps += lower_maximum(self.state, most, tolerance, margin, self.watch)
+        self.watch.tell("refine", self.value)
+
+    @property
+    def long(self) -> bool:
+        """Whether the time limit leaves room for compiled kernels."""
+        return self.knobs.compiled_seconds <= self.watch.limit < math.inf
+
+    @property
+    def density(self) -> float:
+        """Models per GPU."""
+        return self.instance.n / self.instance.g
+
+    @property
+    def program(self) -> "Configuration":
+        """The configuration program, with the best assignment among its columns."""
         from kvplace.solver.column_generation.model_sets import Configuration  # noqa: PLC0415 - numpy and HiGHS: only here
-        from kvplace.solver.exact.close_gap import Proof, nothing_below  # noqa: PLC0415 - same
 
-        program = Configuration(self.arrays)
-        proof = Proof(self.bound.value)
-        affordable = self.arrays.n <= PROGRAM_MODELS
-        sparse = BEST_FIT_DENSITY < self.arrays.n / self.arrays.g <= REGROUPED_DENSITY
-        sparse = sparse and self.arrays.g > GROUP * 3 // 2
-        assert self.state is not None
-        if self.arrays.n <= min(QUICK_MODELS, QUICK_DENSITY * self.arrays.g):
-            program.add(self.state.gpu_of)
-            nothing_below(program, proof, self.state.worst(), self._watch, QUICK_ROUNDS)
-            self._take(program, proof)
-        if self.arrays.n <= TINY_MODELS and self._value_open():
-            self._prove(program, proof, 0)
-            if self._value_open():
-                self._exhaust()
-        if self._value_open():
-            self._price()
-            proof.value = self.bound.value
-        self._spread()
-        if not affordable:
-            self._price("dual-feasible")
-            proof.value = self.bound.value
-        rounds = DEFAULT_ROUNDS
-        if self._watch.left < math.inf or self._iterations is not None:
-            rounds = TIMED_ROUNDS if self.arrays.n > TINY_MODELS else TINY_ROUNDS
-        idle, known = 0, (math.inf, 0.0)
-        for round_ in range(rounds):
-            now = (self.state.worst(), self.bound.value)
-            idle, known = (idle + 1 if now == known else 0), now
-            if not self._value_open() or self._watch.stop or idle > IDLE_ROUNDS:
-                break
-            if round_ and self._left <= 0:
-                break
-            self._iterate(round_)
-            if affordable and self._value_open() and not self._watch.stop:
-                self._prove(program, proof, round_)
-            if sparse and self._value_open() and not self._watch.stop and self._left > 0:
-                if affordable and self._long:
-                    self._squeeze(program, round_)
-                else:
-                    self._regroup(round_)
-
-    def _spread(self) -> None:
-        """Try the starts that are best where many models share a GPU."""
-        from kvplace.solver.large_neighbourhood.iterated import most_free_first  # noqa: PLC0415 - numpy: only here
-
-        if self.arrays.n <= BEST_FIT_DENSITY * self.arrays.g:
-            return
-        for keys in (self.arrays.load, [float(size) for size in self.arrays.size]):
-            gpu_of = most_free_first(self.arrays, keys)
-            if gpu_of is not None:
-                self._offer(State(self.arrays, gpu_of))
-
-    def _exhaust(self) -> None:
-        """Try all placements of a tiny fleet, where they are few enough."""
-        from kvplace.solver.exact.enumerate_undivided import exhaust  # noqa: PLC0415 - few fleets need it
-
-        value = self.state.worst() if self.state else math.inf
-        gpu_of, complete = exhaust(self.arrays, value, self._watch)
-        if gpu_of is not None:
-            self._offer(State(self.arrays, gpu_of))
-            value = self.state.worst() if self.state else math.inf
-        if complete:
-            self.bound = Bound(value * (1 - OPTIMAL_GAP / 2), "search")
-            self._watch.tell("search", value, self.bound.value)
-
-    def _price(self, method: str | None = None) -> None:
-        """Raise the bound by the price functions of a method, or by all the others."""
-        from kvplace.solver.bounds.price_functions import price_functions, raise_bound  # noqa: PLC0415 - numpy: only here
-
-        assert self.state is not None
-        for function in price_functions():
-            if (function.method == "dual-feasible") != (method == "dual-feasible"):
-                continue
-            if not self._value_open() or self.arrays.n > CHECKED_MODELS:
-                return
-            value, low = self.state.worst(), self.bound.value
-            bound = raise_bound(function, self._problem, self.arrays, low, value, self._watch)
-            if bound is not None:
-                self.bound = bound
-                self._watch.tell("bound", value, bound.value)
-
-    def _iterate(self, round_: int) -> None:
-        """Local search with kicks from the best state."""
-        from kvplace.solver.large_neighbourhood.iterated import iterate  # noqa: PLC0415 - numpy: only here
-
-        assert self.state is not None
-        kicks = min(KICKS, 5 * self.arrays.n) << round_
-        target = self.bound.value * (1 + self._gap)
-        state, steps = iterate(
-            self.state, target, kicks, self._seed + round_, self._watch, self._left
-        )
-        self.steps += steps
-        self._offer(state)
-
-    def _prove(self, program: "Configuration", proof: "Proof", round_: int) -> None:
-        """Raise the bound, then decide targets between it and the value."""
-        from kvplace.solver.exact.close_gap import Effort, close_gap, program_bound  # noqa: PLC0415 - same
-
-        assert self.state is not None
-        program.add(self.state.gpu_of)
-        effort = Effort(
-            nodes=10_000 << min(round_, 6),
-            rounds=ROUNDS << min(round_ + 2 * self._long, 6),
-        )
-        program_bound(program, proof, self.state.worst(), effort, self._watch)
-        # With several models per GPU, a search over many GPUs gives up until late rounds.
-        pairs = self.arrays.n <= BEST_FIT_DENSITY * self.arrays.g
-        if pairs or self.arrays.g <= SEARCHED_GPUS << (0 if self._long else round_):
-            self._offer(close_gap(program, self.state, proof, self._gap, effort, self._watch))
-        self._take(program, proof)
-
-    def _take(self, program: "Configuration", proof: "Proof") -> None:
-        """Adopt what is proved: a search as it is, a certificate only if it checks."""
-        if proof.searched and proof.value > self.bound.value:
-            self.bound = Bound(proof.value, "search")
-        for verdict in proof.verdicts[: -CHECKED - 1 : -1]:
-            if verdict.target <= self.bound.value:
-                break
-            worths = dict(zip(map(int, program.memory), verdict.worths.tolist(), strict=True))
-            # Upwards by more than prices are accurate to.
-            safe = {memory: worth * (1 + 1e-12) for memory, worth in worths.items()}
-            priced = Priced(verdict.target, verdict.prices.tolist(), safe)
-            bound = bound_of(self._problem, self.arrays, "configuration", priced)
-            if bound is not None:
-                self.bound = bound
-                break
-        proof.value, proof.verdicts = self.bound.value, []
-        value = self.state.worst() if self.state else None
-        self._watch.tell("bound", value, self.bound.value)
-
-    def _regroup(self, round_: int) -> None:
-        """Refill groups of GPUs at lower and lower targets while that works."""
-        from kvplace.solver.large_neighbourhood.group_cover import regroup  # noqa: PLC0415 - numpy: only here
-
-        assert self.state is not None
-        chance = random.Random(self._seed + round_)  # noqa: S311 - a search, not a secret
-        group = GROUP + 4 * min(round_, 2)
-        state, step, failures = self.state, 0.2, 0
-        for _ in range(30 << round_):
-            if step < 0.01 or self._watch.stop or self._left <= 0:
-                break
-            target = self.bound.value + (self.state.worst() - self.bound.value) * (1 - step)
-            hot = _above(state, target)
-            state, refilled = regroup(
-                state, target, group, 2_000 << min(round_, 4), chance, self._watch, self._left
-            )
-            self.steps += refilled
-            failures = failures + 1 if _above(state, target) >= hot else 0
-            if state.worst() < self.state.worst():
-                self.state = state
-                self._watch.tell("regroup", state.worst())
-                if not self._value_open():
-                    return
-            if failures >= DEALINGS:
-                step, failures = step / 2, 0
-
-    def _squeeze(self, program: "Configuration", round_: int) -> None:
-        """Do the same with compiled kernels, where the time limit has room to load them."""
-        self._watch.tell("loading kernels (compiled once, which takes seconds)")
-        from kvplace.solver.large_neighbourhood.group_cover_compiled import squeeze  # noqa: PLC0415 - numba: only here
-
-        assert self.state is not None
-        value = self.state.worst()
-        # Where targets are possible, prices may be anything; at the bound they say what is short.
-        ends = (value * (1 - OPTIMAL_GAP), self.bound.value)
-        verdicts = [program.decide(target, self._watch) for target in ends]
-        chance = random.Random(self._seed + round_)  # noqa: S311 - a search, not a secret
-        tries = SQUEEZES << min(round_, 6)
-        self.state, refilled = squeeze(
-            self.state, self.bound.value, verdicts, tries, chance, self._watch, self._left
-        )
-        self.steps += refilled
-
-    def _balance(self, state: State) -> None:
-        """Leximax: balance what the maximum leaves open."""
-        self._watch.tell("balance", state.worst())
-        if self.arrays.n <= PLAIN_MODELS:
-            self.steps += balance(
-                state, 10 * self.arrays.g + 200, tolerance=1e-6, watch=self._watch
-            )
-            return
-        from kvplace.solver.improve.pair_exchange import Exchanger  # noqa: PLC0415 - numpy: only here
-        from kvplace.solver.large_neighbourhood.iterated import level  # noqa: PLC0415 - numpy: only here
-
-        self.steps += level(Exchanger(state, width=1), self._watch, 10 * self.arrays.g + 200)
-
-    def _pack(self) -> None:
-        """No rule packs the weights: find a way, or prove that there is none."""
-        if self.arrays.n > PROGRAM_MODELS:
-            return
-        from kvplace.solver.column_generation.model_sets import Configuration  # noqa: PLC0415 - numpy and HiGHS: only here
-        from kvplace.solver.exact.close_gap import Effort, Proof, pack_exactly  # noqa: PLC0415 - same
-
-        proof = Proof(self.bound.value)
-        program = Configuration(self.arrays)
-        state = pack_exactly(program, proof, Effort(nodes=50_000), self._watch)
-        self._take(program, proof)
-        if state is not None:
-            self._offer(state)
-        elif self.arrays.n <= TINY_MODELS and self.bound.value < math.inf:
-            self._exhaust()
+        self._program = self._program or Configuration(self.instance)
         if self.state is not None:
-            limit = None if self._iterations is None else int(self._left)
-            self.steps += lower_maximum(self.state, limit, watch=self._watch)
-            if self._value_open():
-                self._search()
+            self._program.add(self.state.gpu_of)
+        return self._program
+
+    @property
+    def deciding(self) -> "Proof":
+        """What exact decisions proved, at least the bound known."""
+        from kvplace.solver.exact.close_gap import Proof  # noqa: PLC0415 - numpy and HiGHS: only here
+
+        self._proof = self._proof or Proof(self.low)
+        self._proof.value = max(self._proof.value, self.low)
+        return self._proof
+
+    def adopt(self) -> None:
+        """Take what is proved: a search as it is, a certificate only if it checks."""
+        proof, program = self.deciding, self.program
+        if proof.searched and proof.value > self.low:
+            self.bound = Bound(proof.value, "search")
+        for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
+            if verdict.target <= self.low:
+                break
+            worths = zip(map(int, program.memory), verdict.worths.tolist(), strict=True)
+            # Upwards by more than prices are accurate to.
+            safe = {memory: worth * (1 + 1e-12) for memory, worth in worths}
+            priced = Priced(verdict.target, verdict.prices.tolist(), safe)
+            bound = bound_of(self.problem, self.instance, "configuration", priced)
+            if bound is not None:
+                self.bound = bound
+                break
+        proof.value, proof.verdicts = self.low, []
+        self.watch.tell("bound", self.value, self.low)
+
+
+def _start(search: UndividedSearch) -> None:
+    """Take the best of several constructions and the placement given, refined."""
+    instance, knobs = search.instance, search.knobs
+    if search.low == math.inf:
+        return
+    small = instance.n <= knobs.plain_models
+    tolerances = [knobs.coarse_tolerance if small else knobs.rough_tolerance]
+    if small and instance.n > knobs.tiny_models:
+        tolerances.append(knobs.fine_tolerance)
+    found = (bisect_target(instance, search.low, tolerance=width) for width in tolerances)
+    for gpu_of in (search.given, *found):
+        if gpu_of is None:
+            continue
+        state = State(instance, gpu_of)
+        if small:
+            most = search.most(knobs.start_steps)
+            search.steps += lower_maximum(state, most, watch=search.watch)
+        search.offer(state)
+    search.watch.tell("start", search.value, search.low)
+
+
+def _start_as_reference(search: UndividedSearch) -> None:
+    """Take the better of best fit at a bisected target and the placement given."""
+    found = bisect_target(search.instance, search.low) if search.low < math.inf else None
+    for gpu_of in (found, search.given):
+        if gpu_of is not None:
+            search.offer(State(search.instance, gpu_of))
+    if search.state is not None:
+        search.lower()
+
+
+def _pack(search: UndividedSearch) -> None:
+    """No rule packs the weights: find a way, or prove that there is none."""
+    from kvplace.solver.exact.close_gap import Effort, pack_exactly  # noqa: PLC0415 - numpy and HiGHS: only here
+
+    effort = Effort(nodes=search.knobs.packing_nodes)
+    state = pack_exactly(search.program, search.deciding, effort, search.watch)
+    search.adopt()
+    if state is not None:
+        search.offer(state)
+    elif search.instance.n <= search.knobs.tiny_models and search.low < math.inf:
+        _enumerate(search)
+    if search.state is not None:
+        search.lower()
+
+
+def _ask_program(search: UndividedSearch) -> None:
+    """Ask the configuration program whether nothing is better than the start."""
+    from kvplace.solver.exact.close_gap import nothing_below  # noqa: PLC0415 - numpy and HiGHS: only here
+
+    rounds = search.knobs.quick_rounds
+    nothing_below(search.program, search.deciding, search.value, search.watch, rounds)
+    search.adopt()
+
+
+def _decide(search: UndividedSearch) -> None:
+    """Raise the bound, then decide targets between it and the value."""
+    from kvplace.solver.exact.close_gap import Effort, close_gap, program_bound  # noqa: PLC0415 - numpy and HiGHS: only here
+
+    knobs, state = search.knobs, search.state
+    assert state is not None
+    program, proof = search.program, search.deciding
+    effort = Effort(
+        nodes=knobs.nodes << min(search.round, 6),
+        rounds=knobs.program_rounds << min(search.round + 2 * search.long, 6),
+    )
+    program_bound(program, proof, state.worst(), effort, search.watch)
+    # With several models per GPU, a search over many GPUs gives up until late rounds.
+    pairs = search.density <= knobs.best_fit_density
+    if pairs or search.instance.g <= knobs.searched_gpus << (0 if search.long else search.round):
+        search.offer(close_gap(program, state, proof, search.gap, effort, search.watch))
+    search.adopt()
+
+
+def _enumerate(search: UndividedSearch) -> None:
+    """Try all placements of a tiny fleet, where they are few enough."""
+    from kvplace.solver.exact.enumerate_undivided import exhaust  # noqa: PLC0415 - few fleets need it
+
+    gpu_of, complete = exhaust(search.instance, search.value, search.watch)
+    if gpu_of is not None:
+        search.offer(State(search.instance, gpu_of))
+    if complete:
+        search.bound = Bound(search.value * (1 - OPTIMAL_GAP / 2), "search")
+        search.watch.tell("search", search.value, search.low)
+
+
+def _price(search: UndividedSearch, stage: str) -> None:
+    """Raise the bound by the price functions of a stage."""
+    from kvplace.solver.bounds.price_functions import price_functions, raise_bound  # noqa: PLC0415 - numpy: only here
+
+    for function in price_functions():
+        if function.stage == stage:
+            bound = raise_bound(
+                function, search.problem, search.instance, search.low, search.value, search.watch
+            )
+            if bound is not None:
+                search.bound = bound
+                search.watch.tell("bound", search.value, search.low)
+
+
+def _spread(search: UndividedSearch) -> None:
+    """Try the starts that are best where many models share a GPU."""
+    from kvplace.solver.large_neighbourhood.iterated import most_free_first  # noqa: PLC0415 - numpy: only here
+
+    instance = search.instance
+    for keys in (instance.load, [float(size) for size in instance.size]):
+        gpu_of = most_free_first(instance, keys)
+        if gpu_of is not None:
+            search.offer(State(instance, gpu_of))
+
+
+def _iterate(search: UndividedSearch) -> None:
+    """Local search with kicks from the best state."""
+    from kvplace.solver.large_neighbourhood.iterated import iterate  # noqa: PLC0415 - numpy: only here
+
+    assert search.state is not None
+    knobs = search.knobs
+    kicks = min(knobs.kicks, knobs.kicks_per_model * search.instance.n) << search.round
+    target = search.low * (1 + search.gap)
+    state, steps = iterate(
+        search.state, target, kicks, search.seed + search.round, search.watch, search.left
+    )
+    search.steps += steps
+    search.offer(state)
+
+
+def _cover(search: UndividedSearch) -> None:
+    """Refill groups of GPUs exactly at lower targets, by kernels where there is time for them."""
+    compiled = search.long and search.instance.n <= search.knobs.program_models
+    (_cover_compiled if compiled else _cover_plain)(search)
+
+
+def _cover_plain(search: UndividedSearch) -> None:
+    """Refill groups of GPUs at lower and lower targets while that works."""
+    from kvplace.solver.large_neighbourhood.group_cover import regroup  # noqa: PLC0415 - numpy: only here
+
+    assert search.state is not None
+    knobs, round_ = search.knobs, search.round
+    chance = random.Random(search.seed + round_)  # noqa: S311 - a search, not a secret
+    group, nodes = knobs.group + 4 * min(round_, 2), knobs.group_nodes << min(round_, 4)
+    state, part, failures = search.state, knobs.first_part, 0
+    for _ in range(knobs.group_targets << round_):
+        if part < knobs.least_part or search.watch.stop or search.left <= 0:
+            break
+        target = search.low + (search.value - search.low) * (1 - part)
+        hot = _above(state, target)
+        state, refilled = regroup(state, target, group, nodes, chance, search.watch, search.left)
+        search.steps += refilled
+        failures = failures + 1 if _above(state, target) >= hot else 0
+        if state.worst() < search.value:
+            search.state = state
+            search.watch.tell("regroup", search.value)
+            if search.closed:
+                return
+        if failures >= knobs.deals:
+            part, failures = part / 2, 0
 
 
 def _above(state: State, target: float) -> int:
     """Count the GPUs above a target."""
     return sum(kvpr > target for kvpr in state.kvpr)
+
+
+def _cover_compiled(search: UndividedSearch) -> None:
+    """Do the same with compiled kernels."""
+    search.watch.tell("loading kernels (compiled once, which takes seconds)")
+    from kvplace.solver.large_neighbourhood.group_cover_compiled import squeeze  # noqa: PLC0415 - numba: only here
+
+    assert search.state is not None
+    # Where targets are possible, prices may be anything; at the bound they say what is short.
+    ends = (search.value * (1 - OPTIMAL_GAP), search.low)
+    verdicts = [search.program.decide(target, search.watch) for target in ends]
+    chance = random.Random(search.seed + search.round)  # noqa: S311 - a search, not a secret
+    tries = search.knobs.squeezes << min(search.round, 6)
+    search.state, refilled = squeeze(
+        search.state, search.low, verdicts, tries, chance, search.watch, search.left
+    )
+    search.steps += refilled
+
+
+def _balance(search: UndividedSearch) -> None:
+    """Leximax: balance what the maximum leaves open."""
+    state, knobs = search.state, search.knobs
+    assert state is not None
+    search.watch.tell("balance", state.worst())
+    most = knobs.balance_per_gpu * search.instance.g + knobs.balance_steps
+    if search.instance.n <= knobs.plain_models:
+        search.steps += balance(state, most, tolerance=knobs.balance_gain, watch=search.watch)
+        return
+    from kvplace.solver.improve.pair_exchange import Exchanger  # noqa: PLC0415 - numpy: only here
+    from kvplace.solver.large_neighbourhood.iterated import level  # noqa: PLC0415 - numpy: only here
+
+    search.steps += level(Exchanger(state, width=1), search.watch, most)
+
+
+def _balance_as_reference(search: UndividedSearch) -> None:
+    assert search.state is not None
+    search.steps += balance(search.state, None, watch=search.watch)
+
+
+def _placed(search: UndividedSearch) -> bool:
+    return search.state is not None
+
+
+def _small(search: UndividedSearch) -> bool:
+    return search.instance.n <= search.knobs.program_models
+
+
+def _tiny(search: UndividedSearch) -> bool:
+    return _placed(search) and search.instance.n <= search.knobs.tiny_models
+
+
+def _quick(search: UndividedSearch) -> bool:
+    knobs = search.knobs
+    few = search.instance.n <= min(knobs.quick_models, knobs.quick_density * search.instance.g)
+    return _placed(search) and few
+
+
+def _checked(search: UndividedSearch) -> bool:
+    return _placed(search) and search.instance.n <= search.knobs.checked_models
+
+
+def _covered(search: UndividedSearch) -> bool:
+    knobs = search.knobs
+    sparse = knobs.best_fit_density < search.density <= knobs.covered_density
+    return _placed(search) and sparse and search.instance.g > knobs.group * 3 // 2
+
+
+def _rounds(search: UndividedSearch) -> int:
+    knobs = search.knobs
+    if search.watch.left == math.inf and search.limit is None:
+        return knobs.default_rounds
+    return knobs.timed_rounds if search.instance.n > knobs.tiny_models else knobs.tiny_rounds
+
+
+STRATEGY: Strategy[UndividedSearch] = Strategy(
+    once=(
+        Stage("start", _start, closed=True),
+        Stage("exact-packing", _pack, lambda s: not _placed(s) and _small(s)),
+        Stage("configuration-bound", _ask_program, _quick),
+        Stage("exact-decisions", _decide, _tiny),
+        Stage("enumeration", _enumerate, _tiny),
+        Stage("lifted-bound", lambda s: _price(s, "lifted-bound"), _checked),
+        Stage("stepped-bound", lambda s: _price(s, "stepped-bound"), _checked),
+        Stage(
+            "longest-processing-time",
+            _spread,
+            lambda s: _placed(s) and s.density > s.knobs.best_fit_density,
+        ),
+        Stage(
+            "dual-feasible-bound",
+            lambda s: _price(s, "dual-feasible-bound"),
+            lambda s: _checked(s) and not _small(s),
+        ),
+    ),
+    rounds=(
+        Stage("iterated-local-search", _iterate, _placed, steps=True),
+        Stage("exact-decisions", _decide, lambda s: _placed(s) and _small(s)),
+        Stage("group-cover", _cover, _covered, steps=True),
+    ),
+    last=(Stage("balance", _balance, _placed, closed=True),),
+    repeats=_rounds,
+    idle=lambda s: s.knobs.idle_rounds,
+)
+
+REFERENCE: Strategy[UndividedSearch] = Strategy(
+    once=(Stage("start", _start_as_reference, closed=True),),
+    last=(
+        Stage("balance", _balance_as_reference, lambda s: _placed(s) and s.left > 0, closed=True),
+    ),
+)

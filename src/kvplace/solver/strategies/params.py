@@ -1,0 +1,255 @@
+"""Every knob of the strategies, with its unit and how it was found.
+
+``by hand`` means: set while the stage was written, on the families of docs/benchmarks.md, and not
+searched for since. ``measured`` names what was compared. What a stage as a whole is worth is on
+the page docs/stages.md; whoever changes a knob can make it anew by benchmarks/stages.py.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["ClusterParams", "LargeParams", "Params", "UndividedParams"]
+
+BY_HAND = "by hand"
+
+
+def _knob(default: Any, unit: str, found: str = BY_HAND) -> Any:
+    """Return a field with its default, its unit and how it was found."""
+    return field(default=default, metadata={"unit": unit, "found": found})
+
+
+@dataclass(frozen=True, slots=True)
+class UndividedParams:
+    """Knobs of the strategy for one undivided replica of each model.
+
+    Parameters
+    ----------
+    quick_models, quick_density
+        Up to so many models, and so many per GPU, the configuration program is asked before any
+        search. With more per GPU it takes long and says what the fluid bound says.
+    quick_rounds
+        Rounds of column generation of that first question.
+    tiny_models
+        Up to so many models exact decisions come before the local search, too.
+    program_models
+        Above so many models the configuration program is not asked at all: the fluid bound is
+        then as good.
+    plain_models
+        Up to so many models starts are refined and the rest is balanced in plain Python.
+    coarse_tolerance, rough_tolerance, fine_tolerance
+        Width of the bisection of a start: of small fleets, of those above `plain_models`, and of
+        a second start of those above `tiny_models`. Refined, either may be the better start.
+    start_steps
+        Exchanges by which each start is refined before they are compared.
+    best_fit_density
+        Up to so many models per GPU best fit decreasing is the only start: it is then the best.
+    program_rounds
+        Rounds of column generation per target in the first round; doubled every round.
+    nodes
+        Nodes of an exact decision in the first round; doubled every round.
+    packing_nodes
+        Nodes of the exact packing where no rule packs the weights.
+    searched_gpus
+        Up to so many GPUs an exact search is tried in the first round; doubled every round.
+    covered_density
+        Above so many models per GPU a group has too many sets to be refilled exactly.
+    group
+        GPUs refilled together in the first round; four more in each of the next two.
+    group_nodes
+        Nodes of one refill in the first round; doubled every round.
+    group_targets
+        Targets of groups in the first round; doubled every round.
+    deals
+        Deals of groups without gain after which a nearer target is tried.
+    first_part, least_part
+        Part of the gap by which a target of groups is below the value, at first and at least.
+    compiled_seconds
+        A time limit that leaves room to load compiled kernels for refilling groups.
+    squeezes
+        Groups without gain, then, that end a target in the first round; doubled every round.
+    timed_rounds
+        Rounds at most where a time or step limit leaves room for them.
+    tiny_rounds
+        The same for tiny fleets: what three rounds leave open, rounding keeps open.
+    idle_rounds
+        Rounds without any gain, each twice the effort of the last, after which even time left
+        over is not used.
+    default_rounds
+        Rounds without a limit.
+    checked_models
+        Models up to which the certificate of a price function is checked, and so used.
+    certificates
+        Certificates of the configuration program tried, the best first.
+    kicks
+        Kicks without gain that end the local search of the first round; doubled every round.
+    kicks_per_model
+        The same per model, where that is fewer.
+    balance_steps, balance_per_gpu
+        Steps of the balance at most, and more per GPU.
+    balance_gain
+        Relative gain that a step of the balance must exceed.
+    """
+
+    quick_models: int = _knob(80, "models")
+    quick_density: float = _knob(6, "models per GPU")
+    quick_rounds: int = _knob(60, "rounds")
+    tiny_models: int = _knob(24, "models")
+    program_models: int = _knob(600, "models")
+    plain_models: int = _knob(300, "models", "measured: numpy's import is 0.2 s of a command")
+    coarse_tolerance: float = _knob(1e-2, "relative width")
+    rough_tolerance: float = _knob(0.1, "relative width")
+    fine_tolerance: float = _knob(1e-9, "relative width")
+    start_steps: int = _knob(50, "exchanges", "the iteration limit of the ADRS reference")
+    best_fit_density: float = _knob(2.5, "models per GPU")
+    program_rounds: int = _knob(60, "rounds")
+    nodes: int = _knob(10_000, "nodes")
+    packing_nodes: int = _knob(50_000, "nodes")
+    searched_gpus: int = _knob(24, "GPUs")
+    covered_density: float = _knob(6.0, "models per GPU")
+    group: int = _knob(12, "GPUs")
+    group_nodes: int = _knob(2_000, "nodes")
+    group_targets: int = _knob(30, "targets")
+    deals: int = _knob(10, "deals")
+    first_part: float = _knob(0.2, "part of the gap")
+    least_part: float = _knob(0.01, "part of the gap")
+    compiled_seconds: float = _knob(5.0, "s", "measured: loading kernels takes 0.5 to 7 s")
+    squeezes: int = _knob(300, "groups")
+    timed_rounds: int = _knob(20, "rounds")
+    tiny_rounds: int = _knob(3, "rounds")
+    idle_rounds: int = _knob(4, "rounds")
+    default_rounds: int = _knob(1, "rounds")
+    checked_models: int = _knob(5_000, "models")
+    certificates: int = _knob(3, "certificates")
+    kicks: int = _knob(200, "kicks")
+    kicks_per_model: int = _knob(5, "kicks per model")
+    balance_steps: int = _knob(200, "steps")
+    balance_per_gpu: int = _knob(10, "steps per GPU")
+    balance_gain: float = _knob(1e-6, "relative gain")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterParams:
+    """Knobs of the strategy for tensor parallel, copies, rules and several pressures.
+
+    Parameters
+    ----------
+    tiny
+        GPUs times models up to which every way is enumerated.
+    steps, few_steps
+        Steps of one descent, and of one between compiled exchanges of many GPUs.
+    gain, balance_gain
+        Relative gains that a step must exceed: of the maximum, and of the balance.
+    rounds
+        Rounds without gain that end the rebuilding of the first pass; doubled every pass.
+    many
+        Models up to which the configuration program is asked for a bound before there is a
+        start, and up to which GPUs are emptied and filled again.
+    configured_part
+        Part of the time left that a start from configurations may take.
+    loose
+        Part above the bound of the target that the program met from which a better bound is
+        sought.
+    large
+        Models times GPUs above which compiled kernels pay.
+    starts
+        Starts that are descended, the best first.
+    at_once
+        Turns of compiled exchanges, of many GPUs, without a step in between.
+    turns
+        Turns of compiled exchanges and single steps.
+    pairs, least_pairs, most_pairs
+        Pairs of GPUs looked at per turn in all, and per GPU at least and at most.
+    wide_gpus
+        GPUs up to which all wide exchanges of the hottest are looked at.
+    packed, packed_per_model
+        Copies placed at each target by ejection in the first pass; doubled every pass.
+    repairs
+        Times that a start which breaks something is rebuilt, each with four times the effort,
+        before all is placed anew.
+    passes, timed_passes
+        Passes without and with a time or step limit.
+    """
+
+    tiny: int = _knob(64, "models x GPUs")
+    steps: int = _knob(2_000, "steps")
+    few_steps: int = _knob(100, "steps")
+    gain: float = _knob(1e-9, "relative gain", "the tolerance of the ADRS reference")
+    balance_gain: float = _knob(1e-4, "relative gain")
+    rounds: int = _knob(150, "rounds")
+    many: int = _knob(20_000, "models")
+    configured_part: float = _knob(0.65, "part of the time left")
+    loose: float = _knob(0.01, "part of the bound")
+    large: int = _knob(1_000_000, "models x GPUs")
+    starts: int = _knob(3, "starts")
+    at_once: int = _knob(8, "turns")
+    turns: int = _knob(30, "turns")
+    pairs: float = _knob(1e6, "pairs")
+    least_pairs: float = _knob(10.0, "pairs per GPU")
+    most_pairs: float = _knob(400.0, "pairs per GPU")
+    wide_gpus: int = _knob(20_000, "GPUs")
+    packed: int = _knob(200, "copies")
+    packed_per_model: int = _knob(8, "copies per model")
+    repairs: int = _knob(3, "rebuildings")
+    passes: int = _knob(2, "passes")
+    timed_passes: int = _knob(12, "passes")
+
+
+@dataclass(frozen=True, slots=True)
+class LargeParams:
+    """Knobs of the strategy for thousands of undivided models and more.
+
+    Parameters
+    ----------
+    models
+        Above so many models it takes over.
+    sparse_models, sparse_density
+        Up to so many models it does not where at most so many share a GPU: groups are then
+        refilled exactly, which is worth more than many exchanges, as long as that is affordable.
+    pairs, least_pairs, most_pairs
+        Pairs of GPUs of many models looked at without a time limit in all, and per GPU at least
+        and at most; pairs of few models count less.
+    rest_part
+        Part of that effort for what a proved optimum leaves open.
+    fixed
+        Subsets that cost as much as finding two GPUs' models in memory.
+    few
+        Models per GPU up to which first fit is tried as well, and the configuration program asked.
+    patience, timed_patience
+        Effort without a gain that ends the search, in multiples of the default: without and with
+        a time or step limit.
+    """
+
+    models: int = _knob(600, "models")
+    sparse_models: int = _knob(2_000, "models")
+    sparse_density: float = _knob(6.0, "models per GPU")
+    pairs: float = _knob(1.2e6, "pairs")
+    least_pairs: float = _knob(10.0, "pairs per GPU")
+    most_pairs: float = _knob(40.0, "pairs per GPU")
+    rest_part: float = _knob(0.25, "part of the effort")
+    fixed: int = _knob(30, "subsets")
+    few: float = _knob(2.7, "models per GPU")
+    patience: float = _knob(0.5, "multiple of the effort")
+    timed_patience: float = _knob(2.0, "multiple of the effort")
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """All knobs of the strategies.
+
+    Parameters
+    ----------
+    undivided, cluster, large
+        Of each strategy.
+    reference_steps
+        Steps of the solver ``reference`` and of `refine` where none are given.
+    evaluation, cluster_evaluation
+        Time kept for evaluating the plan and certifying its bound, in multiples of that for
+        loading the problem and its first bound: of large fleets, and of clusters.
+    """
+
+    undivided: UndividedParams = field(default_factory=UndividedParams)
+    cluster: ClusterParams = field(default_factory=ClusterParams)
+    large: LargeParams = field(default_factory=LargeParams)
+    reference_steps: int = _knob(50, "steps", "the iteration limit of the ADRS reference")
+    evaluation: float = _knob(3.5, "multiple of the loading time", "measured on scale-10-1m")
+    cluster_evaluation: float = _knob(3.0, "multiple of the loading time", "measured on clusters")

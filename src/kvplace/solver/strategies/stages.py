@@ -1,0 +1,286 @@
+"""The engine of every strategy: stages in order, each where it can still pay.
+
+A strategy is three ordered lists of stages: those that run once, those that are repeated in rounds
+of growing effort, and those that end it. What runs depends on the instance and on counted effort,
+never on the clock, so that a run without a time limit gives the same plan everywhere.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from kvplace.core.certificates.certificate import Bound
+from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
+from kvplace.core.result import OPTIMAL_GAP, StageGain, relative_gap
+from kvplace.errors import InputError
+from kvplace.solver.clock import Watch
+from kvplace.solver.strategies.params import Params
+
+__all__ = [
+    "NEEDED",
+    "STAGES",
+    "Search",
+    "Settings",
+    "Stage",
+    "Strategy",
+    "run_stages",
+    "run_strategy",
+]
+
+STAGES = (
+    "balance",
+    "configuration-bound",
+    "configurations",
+    "drop-copies",
+    "dual-feasible-bound",
+    "ejection",
+    "enumeration",
+    "exact-decisions",
+    "exact-packing",
+    "group-cover",
+    "iterated-local-search",
+    "lifted-bound",
+    "longest-processing-time",
+    "pair-exchanges",
+    "parallel-exchanges",
+    "ruin-and-recreate",
+    "start",
+    "stepped-bound",
+)
+"""Names of all stages; a stage of one name does the same for every kind of problem."""
+NEEDED = ("start",)
+"""Stages without which nothing is placed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a caller asks of a search.
+
+    Parameters
+    ----------
+    gap
+        Certified relative gap at which to stop.
+    seed
+        Of random choices.
+    iterations
+        Steps at most; None for the default effort.
+    watch
+        Clock, interrupt and listener.
+    without
+        Names of stages to leave out.
+    params
+        Every knob.
+
+    Raises
+    ------
+    InputError
+        A stage is unknown, or nothing can be placed without it.
+    """
+
+    gap: float = 0.0
+    seed: int = 0
+    iterations: int | None = None
+    watch: Watch = field(default_factory=Watch)
+    without: frozenset[str] = frozenset()
+    params: Params = field(default_factory=Params)
+
+    def __post_init__(self) -> None:
+        known = [name for name in STAGES if name not in NEEDED]
+        unknown = sorted(self.without - set(known))
+        if unknown:
+            raise InputError(
+                f"{unknown[0]!r} is no stage that can be left out; choose from {', '.join(known)}"
+            )
+
+
+class Search(ABC):
+    """One run: the best found, what is proved, and what each stage brought.
+
+    Parameters
+    ----------
+    problem
+        What is solved.
+    settings
+        What is asked of the run.
+
+    Attributes
+    ----------
+    steps
+        Exchanges made and perturbations tried.
+    round
+        Number of the present round, from 0.
+    limited
+        Whether the steps allowed were used up.
+    gains
+        What each stage brought so far, by its name.
+    """
+
+    repaired_before = True
+    """Whether `refine` needs a placement within the memory of every GPU."""
+
+    def __init__(self, problem: Problem, settings: Settings) -> None:
+        self.problem = problem
+        self.settings = settings
+        self.params = settings.params
+        self.watch = settings.watch
+        self.seed = settings.seed
+        self.gap = max(settings.gap, OPTIMAL_GAP)
+        self.limit = settings.iterations
+        self.steps = 0
+        self.round = 0
+        self.limited = False
+        self.gains: dict[str, StageGain] = {}
+
+    @property
+    @abstractmethod
+    def value(self) -> float:
+        """Max pressure of the best assignment; ``inf`` where there is none that is valid."""
+
+    @property
+    @abstractmethod
+    def low(self) -> float:
+        """What is proved, before it is certified."""
+
+    @property
+    @abstractmethod
+    def proof(self) -> Bound:
+        """What is proved, with its evidence."""
+
+    @property
+    @abstractmethod
+    def placement(self) -> Placement | None:
+        """The best placement; None where there is none that is valid."""
+
+    @abstractmethod
+    def solve(self, start: Placement | None) -> None:
+        """Do everything that can pay, from a placement as well where there is one."""
+
+    @abstractmethod
+    def reference(self, start: Placement | None) -> None:
+        """Do what a textbook would: best fit at a bisected target, moves and swaps, balancing."""
+
+    @abstractmethod
+    def refine(self, start: Placement, tolerance: float, margin: float) -> None:
+        """Improve a placement by moves and swaps, repairing it first where that is needed.
+
+        Parameters
+        ----------
+        start
+            Where every model is now.
+        tolerance
+            Relative gain that a step must exceed.
+        margin
+            Share of each GPU's memory that a step which takes memory there must leave free.
+        """
+
+    @property
+    def closed(self) -> bool:
+        """Whether the gap is what was asked for."""
+        return relative_gap(self.value, self.low) <= self.gap
+
+    @property
+    def left(self) -> float:
+        """Steps that may still be made."""
+        return math.inf if self.limit is None else max(0, self.limit - self.steps)
+
+    def most(self, steps: float) -> int | None:
+        """Return a number of steps, or fewer where fewer are left; None for no limit."""
+        fewer = min(steps, self.left)
+        return None if math.isinf(fewer) else int(fewer)
+
+
+S = TypeVar("S", bound=Search)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage(Generic[S]):
+    """One step of a strategy.
+
+    Parameters
+    ----------
+    name
+        One of `STAGES`.
+    run
+        Does it.
+    supports
+        Whether it can pay for the instance and at this point; None for always.
+    closed
+        Whether it runs once the gap is closed or the time is up, too.
+    steps
+        Whether all it does is to make steps, so that it is left out once none is left.
+    """
+
+    name: str
+    run: Callable[[S], object]
+    supports: Callable[[S], bool] | None = None
+    closed: bool = False
+    steps: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy(Generic[S]):
+    """Stages in order.
+
+    Parameters
+    ----------
+    once, rounds, last
+        Stages that run once, that are repeated, and that end it.
+    repeats
+        Returns how many rounds there are at most.
+    idle
+        Returns the rounds without a gain after which the rounds end.
+    """
+
+    once: Sequence[Stage[S]]
+    rounds: Sequence[Stage[S]] = ()
+    last: Sequence[Stage[S]] = ()
+    repeats: Callable[[S], int] = lambda _: 1
+    idle: Callable[[S], float] = lambda _: math.inf
+
+
+def run_stages(search: S, stages: Sequence[Stage[S]]) -> None:
+    """Run those of some stages that can pay, and note what each brought."""
+    for stage in stages:
+        if stage.name in search.settings.without:
+            continue
+        if not stage.closed and (search.closed or search.watch.stop):
+            continue
+        if stage.steps and search.left <= 0:
+            continue
+        if stage.supports is not None and not stage.supports(search):
+            continue
+        value, low, steps = search.value, search.low, search.steps
+        began = search.watch.seconds
+        stage.run(search)
+        gain = search.gains.get(stage.name, StageGain(stage.name))
+        search.gains[stage.name] = gain.added(
+            seconds=search.watch.seconds - began,
+            steps=search.steps - steps,
+            lowered=_ratio(search.value, value),
+            raised=_ratio(search.low, low),
+        )
+
+
+def _ratio(now: float, before: float) -> float:
+    """Return by what factor a number changed; 1 where there was none before."""
+    known = 0 < before < math.inf and math.isfinite(now)
+    return now / before if known else 1.0
+
+
+def run_strategy(search: S, strategy: Strategy[S]) -> None:
+    """Run a strategy: once, in rounds until they bring nothing, and to its end."""
+    run_stages(search, strategy.once)
+    idle, known = 0, (math.inf, 0.0)
+    for number in range(strategy.repeats(search) if strategy.rounds else 0):
+        now = (search.value, search.low)
+        idle, known = (idle + 1 if now == known else 0), now
+        if search.closed or search.watch.stop or idle > strategy.idle(search):
+            break
+        if number and search.left <= 0:
+            break
+        search.round = number
+        run_stages(search, strategy.rounds)
+    run_stages(search, strategy.last)
