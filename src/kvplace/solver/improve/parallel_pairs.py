@@ -150,8 +150,20 @@ class Improver:
             if now < top * (1 - CLOSE):
                 top, gained = now, spent
                 self._watch.tell("improve", self._worst())
-            spent += self._round(open_, kvpr, self._level + (now - self._level) / 2, turn)
+            spent += self._round(open_, kvpr, self._target(now, kvpr), turn)
             turn += 1
+
+    def _target(self, now: float, pressure: Floats) -> float:
+        """Return the pressure down to which GPUs are relieved: half-way down to the level.
+
+        Several pressures seldom all come down to the level. So that there are partners, the target
+        is not below what all but the hottest GPUs are at.
+        """
+        target = self._level + (now - self._level) / 2
+        if self._packing.loads.shape[1] == 1:
+            return target
+        rank = max(0, len(pressure) - 1 - max(1, int(len(pressure) * HOT_SHARE)))
+        return max(target, float(np.partition(pressure, rank)[rank]))
 
     def _worst(self) -> float:
         return float(self._packing.pressure().max())
@@ -166,7 +178,7 @@ class Improver:
         cut = int(self._random.integers(g))
         order = np.concatenate([self._shuffled[cut:], self._shuffled[:cut]])
         pool = order[kvpr[order] <= target]
-        if not len(pool):
+        if not len(pool) or not len(hot):
             return g
         hot = hot[: len(pool)]
         tries = min(len(pool) // len(hot), max(TRIES, PAIRS // len(hot)))

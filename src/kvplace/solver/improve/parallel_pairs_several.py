@@ -18,7 +18,7 @@ __all__ = ["exchange_pairs_several", "relieve_several"]
 MOST = 64
 """Subsets of one GPU that are looked at: all of up to two of ten models."""
 
-Scratch = tuple[Ints, Ints, Floats, Floats]
+Scratch = tuple[Ints, Ints, Floats, Floats, Floats, Ints]
 
 _pressure = kernel(pressure)
 
@@ -82,13 +82,15 @@ def _scratch(packing: Packing, width: int) -> Scratch:
         np.empty((2, most, 2), np.int64),
         np.empty((2, most, loads), np.float64),
         np.empty((2, most, loads), np.float64),
+        np.empty(most, np.float64),
+        np.empty(most, np.int64),
     )
 
 
 @kernel
 def _subsets(packing: Packing, g: int, h: int, side: int, turn: int, scratch: Scratch) -> int:
     """Fill in the subsets of a GPU's models with what they take there and on another GPU."""
-    slots, taken, here, there = scratch
+    slots, taken, here, there, _, _ = scratch
     width, k = slots.shape[1], packing.models[g]
     some = min(k, width - 1)
     slots[side, 0, 0] = slots[side, 0, 1] = -1
@@ -138,15 +140,22 @@ def _exchange(packing: Packing, g: int, h: int, turn: int, gain: float, scratch:
             binding, most = d, value
     m_g = _subsets(packing, g, h, 0, turn, scratch)
     m_h = _subsets(packing, h, g, 1, turn, scratch)
-    slots, taken, here, there = scratch
+    slots, taken, here, there, keys, order = scratch
     best, best_g, best_h = hot * (1 - gain), -1, -1
+    # What a subset takes of what binds: sizes at the goal as in packing, or time.
+    price = best if binding < kv else 0.0
+    for b in range(m_h):
+        keys[b] = there[1, b, binding] + price * taken[1, b, 0]
+    _sort(keys, order, m_h)
+    most = best * (free[g] if binding < kv else 1.0) - loads[g, binding]
     for a in range(m_g):
-        for b in range(m_h):
+        left = most + here[0, a, binding] + price * taken[0, a, 0]
+        for at in range(m_h):
+            b = order[at]
+            if keys[b] >= left:
+                break
             moved = taken[0, a, 0] - taken[1, b, 0]
             free_g, free_h = free[g] + moved, free[h] - moved
-            load = loads[g, binding] - here[0, a, binding] + there[1, b, binding]
-            if load >= best * (free_g if binding < kv else 1.0):
-                continue
             more = taken[0, a, 1] - taken[1, b, 1]
             least_g = packing.spare[g] if moved < 0 else 1
             least_h = packing.spare[h] if moved > 0 else 1
@@ -166,6 +175,17 @@ def _exchange(packing: Packing, g: int, h: int, turn: int, gain: float, scratch:
     if best_g < 0:
         return 0
     return _made(packing, g, h, slots[0, best_g], slots[1, best_h])
+
+
+@kernel
+def _sort(keys: Floats, order: Ints, count: int) -> None:
+    """Fill in the order of some keys, ascending; by insertion, as they are few."""
+    for i in range(count):
+        at = i
+        while at > 0 and keys[order[at - 1]] > keys[i]:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = i
 
 
 @kernel
