@@ -16,6 +16,7 @@ def every_placement(problem, most):
             for degree in model.tensor_parallel
             for node in problem.fleet.nodes
             for c in combinations([g.id for g in node.gpus], degree)
+            if len({g.link for g in node.gpus if g.id in c}) == 1
         ]
         mine = []
         for count in range(model.replicas.min, model.replicas.max + 1):
@@ -45,13 +46,17 @@ def best_by_budget(problem, current, most=3000):
     best = {}
     for placement in placements:
         evaluation = evaluate(problem, placement)
-        if not evaluation.valid or evaluation.preferences:
+        if not evaluation.valid:
             continue
         sorted_ = Placement(
             tuple(Replica(r.model, r.index, tuple(sorted(r.gpus))) for r in placement)
         )
         cost = len(alive.difference(sorted_))
-        profile = evaluation.profile()
+        tiers = sorted({r.soft for r in problem.rules if r.soft is not None})
+        amounts = (
+            sum(v.amount for v in evaluation.preferences if v.tier == tier) for tier in tiers
+        )
+        profile = (tuple(amounts), evaluation.profile())
         if cost not in best or profile < best[cost]:
             best[cost] = profile
     return best

@@ -47,7 +47,7 @@ class BudgetBound:
         self._memory = state.memory.astype(float)
         self._unit, self._kv = float(state.unit), state.kv_loads
         shards = [
-            (gpu, model, item, weights, loads)
+            (gpu, model, item, weights, loads[state.type_of[gpu]])
             for model, copies in state.copies.items()
             for item, (copy, part) in enumerate(
                 zip(copies, state.parts(model, copies), strict=True)

@@ -117,7 +117,8 @@ class _Search:
                 self.kept[gpu] += kept
                 self.held[gpu] += 1
                 added.append((gpu, weights, kept, self.load[gpu]))  # as it was, for the way back
-                self.load[gpu] = [a + b for a, b in zip(self.load[gpu], loads, strict=True)]
+                mine = loads[state.type_of[gpu]]
+                self.load[gpu] = [a + b for a, b in zip(self.load[gpu], mine, strict=True)]
         for gpu, *_ in added:
             if self.memory[gpu] - self.used[gpu] < max(1, self.kept[gpu]):
                 self._remove(added)

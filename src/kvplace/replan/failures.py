@@ -109,7 +109,7 @@ def without_gpus(problem: Problem, gone: frozenset[str]) -> Remains:
     if not models:
         raise InputError("no model is left that may run on the GPUs that are left")
     kept_rules = tuple(_of_models(rules, {model.name for model in models}))
-    left_over = Problem(tuple(models), fleet, problem.goal, kept_rules)
+    left_over = replace(problem, models=tuple(models), fleet=fleet, rules=kept_rules)
     return Remains(left_over, tuple(unplaceable))
 
 
@@ -222,4 +222,4 @@ def _only(problem: Problem, models: Sequence[Model]) -> Problem:
     names = {model.name: model for model in models}
     ordered = tuple(names[name] for name in problem.names if name in names)
     rules = tuple(_of_models(problem.rules, set(names)))
-    return Problem(ordered, problem.fleet, problem.goal, rules)
+    return replace(problem, models=ordered, rules=rules)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kvplace.core.model import Split
+from kvplace.core.objective import Objective
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.replan.rule_state import RuleState
@@ -29,6 +30,8 @@ BROKEN = 1e290
 
 Copies = tuple[tuple[int, ...], ...]
 """GPUs of each copy of a model, as positions in the fleet."""
+Need = tuple[int, int, tuple[tuple[float, ...], ...]]
+"""Weights, least KV and loads by type of GPU of one shard."""
 Reshape = tuple[tuple[int, Copies], ...]
 """Models, each with the copies that it is to have."""
 
@@ -53,12 +56,17 @@ class FleetState:
         self.memory = np.array([gpu.usable_bytes for gpu in gpus], dtype=np.int64)
         self.unit = problem.goal.memory_unit_bytes
         count = len(gpus)
-        self.kv_loads = 1  # how many of the loads press on memory; the rest are shares of time
+        timed = problem.goal is Objective.PRESSURE
+        windows = len(problem.windows) if timed else 1
+        self.kv_loads = windows  # how many of the loads press on memory; the rest are times
+        self.types = problem.gpu_types if timed else ("",)
+        kind = {name: at for at, name in enumerate(self.types)}
+        self.type_of = np.array([kind.get(gpu.type, 0) for gpu in gpus], dtype=np.int64)
         self.used = np.zeros(count, dtype=np.int64)
         self.kept = np.zeros(count, dtype=np.int64)
-        self.load = np.zeros((1, count))
+        self.load = np.zeros((2 * windows if timed else 1, count))
         self.members: list[dict[int, None]] = [{} for _ in range(count)]
-        self._needs: dict[tuple[int, int, float], tuple[int, int, tuple[float, ...]]] = {}
+        self._needs: dict[tuple[int, int, float], Need] = {}
         self._classes: dict[int, int] = {}
         self._masks: list[NDArray[np.bool_]] = []
         self.copies: dict[int, Copies] = {}
@@ -81,13 +89,18 @@ class FleetState:
 
     # What a shard takes
 
-    def need(self, model: int, degree: int, part: float) -> tuple[int, int, tuple[float, ...]]:
-        """Return the weights, the least KV and the loads of one shard."""
+    def need(self, model: int, degree: int, part: float) -> Need:
+        """Return the weights, the least KV and, by type of GPU, the loads of one shard."""
         key = (model, degree, part)
         found = self._needs.get(key)
         if found is None:
             shard = self.problem.shard(model, degree, part)
-            found = (shard.weights_bytes, shard.min_kv_bytes, (shard.load,))
+            loads: tuple[tuple[float, ...], ...] = ((shard.load,),)
+            if self.problem.goal is Objective.PRESSURE:
+                of = self.problem.pressures.shard
+                pairs = (of(model, degree, part, name) for name in self.types)
+                loads = tuple((*kv, *time) for kv, time in pairs)
+            found = (shard.weights_bytes, shard.min_kv_bytes, loads)
             self._needs[key] = found
         return found
 
@@ -158,10 +171,11 @@ class FleetState:
                 for copy, part in zip(held, self.parts(model, held), strict=True):
                     weights, kept, loads = self.need(model, len(copy), part)
                     for gpu in copy:
-                        entry = found.setdefault(gpu, [0, 0, [0.0] * len(loads)])
+                        mine = loads[self.type_of[gpu]]
+                        entry = found.setdefault(gpu, [0, 0, [0.0] * len(mine)])
                         entry[0] += sign * weights
                         entry[1] += sign * kept
-                        entry[2] = [a + sign * b for a, b in zip(entry[2], loads, strict=True)]
+                        entry[2] = [a + sign * b for a, b in zip(entry[2], mine, strict=True)]
         return found
 
     def outcome(self, reshape: Reshape) -> float:
@@ -212,7 +226,7 @@ class FleetState:
             for gpu in copy:
                 self.used[gpu] -= weights
                 self.kept[gpu] -= kept
-                self.load[:, gpu] -= loads
+                self.load[:, gpu] -= loads[self.type_of[gpu]]
                 self.members[gpu].pop(model, None)
                 if not self.members[gpu]:
                     self.load[:, gpu] = 0.0  # no rounding is left behind
@@ -225,7 +239,7 @@ class FleetState:
             for gpu in copy:
                 self.used[gpu] += weights
                 self.kept[gpu] += kept
-                self.load[:, gpu] += loads
+                self.load[:, gpu] += loads[self.type_of[gpu]]
                 self.members[gpu][model] = None
 
     # Costs

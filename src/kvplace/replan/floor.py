@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kvplace.core.model import Split
+from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ def floor_of(problem: Problem) -> float:
     memory = float(sum(gpu.usable_bytes for gpu in problem.fleet.gpus))
     largest = float(max(gpu.usable_bytes for gpu in problem.fleet.gpus))
     unit = float(problem.goal.memory_unit_bytes)
-    if problem.plain:
+    if problem.plain and problem.goal is not Objective.PRESSURE:
         sizes = np.frombuffer(problem.undivided_bytes, dtype=np.int64).astype(float)
         pressing = np.array(problem.loads, dtype=float)
         return _larger(sizes, pressing, pressing, sizes, memory, largest, unit)
+    if problem.goal is Objective.PRESSURE:
+        return _timed(problem, memory)
     table = problem.option_table
     starts = np.frombuffer(table.starts, dtype=np.int64)
     if (np.diff(starts) == 0).any():
@@ -76,6 +79,29 @@ def _larger(
     alone = np.divide(loads * unit, room, out=np.full(len(loads), np.inf), where=room > 0)
     least = alone if first is None else np.minimum.reduceat(alone, first)
     return max(fluid, float(least.max())) * _SLACK
+
+
+def _timed(problem: Problem, memory: float) -> float:
+    """Return the bound of everything together, for KV and for time, in each window."""
+    options, table = problem.option_table, problem.pressures.table
+    starts = np.frombuffer(options.starts, dtype=np.int64)
+    if (np.diff(starts) == 0).any():
+        return float("inf")
+    first, windows = starts[:-1], table.windows
+    shards = np.array(options.degrees) * np.array(options.copies)
+    weights = np.minimum.reduceat(np.array(options.weights_bytes, dtype=float) * shards, first)
+    left = memory - float(weights.sum())
+    if left <= 0:
+        return float("inf")
+    loads = np.array(table.loads).reshape(len(shards), windows)
+    shares = np.array(table.shares).reshape(len(shards), len(table.gpu_types), windows).min(axis=1)
+    uneven = any(_uneven(problem, model) for model in range(len(first)))
+    best = 0.0
+    for window in range(windows):
+        kv = np.minimum.reduceat(loads[:, window] * shards, first).sum() / left
+        time = np.minimum.reduceat(shares[:, window] * shards, first).sum()
+        best = max(best, float(kv), 0.0 if uneven else float(time) / len(problem.fleet.gpus))
+    return best * _SLACK
 
 
 def _uneven(problem: Problem, model: int) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 
 from kvplace.core.hardware import Fleet, Node
 from kvplace.core.model import Model
+from kvplace.core.objective import Objective
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 
@@ -75,7 +76,12 @@ def cut_down(problem: Problem, current: Placement, moves: float) -> Nearby | Non
         How many are allowed.
     """
     gpus = problem.fleet.gpus
-    if not problem.plain or len(gpus) < LARGE_GPUS or 3 * moves + 320 > len(gpus) / 2:
+    if (
+        not problem.plain
+        or problem.goal is Objective.PRESSURE
+        or len(gpus) < LARGE_GPUS
+        or 3 * moves + 320 > len(gpus) / 2
+    ):
         return None
     position = {gpu.id: at for at, gpu in enumerate(gpus)}
     gpu_of = _gpu_of(problem, current, position)
@@ -96,7 +102,7 @@ def cut_down(problem: Problem, current: Placement, moves: float) -> Nearby | Non
     few: tuple[Model, ...] = tuple(problem.models[int(j)] for j in models)
     devices = tuple(gpus[int(g)] for g in chosen)
     nodes = tuple(Node(f"{at}", (replace(gpu, resources={}),)) for at, gpu in enumerate(devices))
-    part = Problem(few, Fleet(nodes), problem.goal)
+    part = replace(problem, models=few, fleet=Fleet(nodes))
     placement = Placement(
         tuple(
             Replica(model.name, 0, (gpus[int(gpu_of[j])].id,))

@@ -56,7 +56,9 @@ class Rows:
         self.gpu = np.array([row[1] for row in rows], dtype=np.int64)
         self.weights = np.array([row[2][0] for row in rows], dtype=np.int64)
         self.kept = np.array([row[2][1] for row in rows], dtype=np.int64)
-        self.load = np.array([row[2][2] for row in rows]).reshape(len(rows), len(state.load)).T
+        shape = (len(rows), len(state.types), len(state.load))
+        # By type of GPU, load by load, row by row.
+        self.load = np.array([row[2][2] for row in rows]).reshape(shape).transpose(1, 2, 0)
         self.kind = np.array([state.class_of(row[0]) for row in rows], dtype=np.int64)
         self._at = {(row[0], row[1]): at for at, row in enumerate(rows)}
 
@@ -184,10 +186,9 @@ def places_for(
         used, least, load = used.copy(), least.copy(), load.copy()
         used[at] -= less[0]
         least[at] -= less[1]
-        load[:, at] -= np.array(less[2])[:, None]
-    pressed = state.pressed(
-        state.memory, used + weights, least + kept, load + np.array(loads)[:, None]
-    )
+        load[:, at] -= np.array(less[2])[state.type_of[at]].T
+    added = np.array(loads)[state.type_of].T
+    pressed = state.pressed(state.memory, used + weights, least + kept, load + added)
     pressed = np.where(state.mask(model), pressed, np.inf)
     pressed[list(taken)] = np.inf
     if degree == 1:
@@ -221,7 +222,8 @@ def _swaps(
     if (hot,) not in copies or not state.even(model) or not len(rows.model):
         return
     weights, kept, loads = state.need(model, 1, 1 / len(copies))
-    load = np.array(loads)[:, None]
+    load = np.array(loads)  # by type of GPU
+    mine, type_here = load[state.type_of[hot]][:, None], int(state.type_of[hot])
     others = [gpu for c in copies for gpu in c]
     may = state.mask(model)[rows.gpu] & ~np.isin(rows.gpu, others)
     may &= state.kinds_on(hot)[rows.kind] & ~np.isin(rows.model, list(state.members[hot]))
@@ -232,17 +234,18 @@ def _swaps(
         state.memory[hot],
         state.used[hot] - weights + rows.weights[at],
         state.kept[hot] - kept + rows.kept[at],
-        state.load[:, [hot]] - load + rows.load[:, at],
+        state.load[:, [hot]] - mine + rows.load[type_here][:, at],
     )
     some = at[new_hot < limit]
     if not len(some):
         return
     gpu = rows.gpu[some]
+    kind = state.type_of[gpu]
     new_there = state.pressed(
         state.memory[gpu],
         state.used[gpu] - rows.weights[some] + weights,
         state.kept[gpu] - rows.kept[some] + kept,
-        state.load[:, gpu] - rows.load[:, some] + load,
+        state.load[:, gpu] - rows.load[kind, :, some].T + load[kind].T,
     )
     worst = np.maximum(new_hot[new_hot < limit], new_there)
     now = price(model, copies)

@@ -401,8 +401,8 @@ def _reasons(
 ) -> Iterable[str]:
     """Yield why each change is made, from the evaluations of what it touches."""
     ids = [gpu.id for gpu in problem.fleet.gpus]
-    was = dict(zip(ids, before.kvprs, strict=True))
-    becomes = dict(zip(ids, after.kvprs, strict=True))
+    was = dict(zip(ids, before.pressures, strict=True))
+    becomes = dict(zip(ids, after.pressures, strict=True))
     touched = {change.model for change in todo}
     mine = [] if not touched else [r for r in current if r.model in touched]
     dead = {
