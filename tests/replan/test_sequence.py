@@ -23,11 +23,11 @@ def check_one(random, transition):
     )
     models = former | {m.name: m for m in problem.models}
     if schedule.proved and len(before) <= 4:
-        goal = renumbered(before, after)
+        goal = renumbered(before, after, problem.fleet)
         assert reachable(problem, models, before, goal) in {False, None}
     if not schedule.found:
         return schedule
-    goal = renumbered(before, after)
+    goal = renumbered(before, after, problem.fleet)
     for _ in range(3):
         end, back = walk(problem, models, before, schedule, random, per_node)
         assert end == sorted(before if back else goal)

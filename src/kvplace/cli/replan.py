@@ -211,10 +211,32 @@ def command(
         from kvplace.report.frontier_plot import draw_frontier
 
         draw_frontier(found, plot)
-    _write(found, form, output, frontier=frontier, expires=expires, plan_file=plan_file)
+    kept = _parts(current, found)
+    _write(found, form, output, frontier=frontier, expires=expires, plan_file=plan_file, kept=kept)
     if found.placement is not None:
         return 0
     return _INFEASIBLE if math.isinf(found.bound) else _NOT_FOUND
+
+
+def _parts(current: str, found: "Replan") -> "dict[tuple[str, int], int]":
+    """Return the KV bytes that engines of the current plan have and keep, where it states them.
+
+    What runs by another file than a plan, or by one that does not hold, has no parts to keep.
+    """
+    from kvplace.errors import InputError
+    from kvplace.export.layout import kept_parts, lay_out
+    from kvplace.formats.load import load_plan
+
+    if found.placement is None or not current.lower().endswith(".json"):
+        return {}
+    try:
+        before = load_plan(current)
+        if before.placement is None:
+            return {}
+        running = lay_out(before.problem, before.placement, kept=before.kv_parts)
+    except InputError:
+        return {}
+    return kept_parts(running, found.placement)
 
 
 def _write(
@@ -225,19 +247,20 @@ def _write(
     frontier: bool,
     expires: float,
     plan_file: str | None,
+    kept: "dict[tuple[str, int], int]",
 ) -> None:
     """Write the answer in the form asked for, and the plan."""
+    from dataclasses import replace
     from datetime import UTC, datetime, timedelta
 
     from kvplace.cli.output import emit, look
-    from kvplace.formats.files import write_atomic
-    from kvplace.formats.plan.io import plan_of, write_plan
+    from kvplace.formats.plan.io import write_plan
     from kvplace.formats.proposal import write_proposal
     from kvplace.replan.proposal import propose, result_of
     from kvplace.report import replanned
 
     if plan_file is not None and found.placement is not None:
-        write_atomic(plan_file, write_plan(plan_of(result_of(found))))
+        write_plan(replace(result_of(found), kv_parts=kept), plan_file)
     if form == "table":
         sight = look(output)
         parts = ["\n".join(replanned.replan_lines(found, sight))]
@@ -250,7 +273,7 @@ def _write(
     elif form == "csv":
         emit(replanned.moves_csv(found), output, data=True)
     elif found.placement is not None:
-        proposal = propose(found, datetime.now(UTC), timedelta(seconds=expires))
+        proposal = propose(found, datetime.now(UTC), timedelta(seconds=expires), kept)
         emit(write_proposal(proposal), output, data=True)
     else:
         from kvplace.cli.faults import say

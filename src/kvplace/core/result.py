@@ -1,6 +1,7 @@
 """Result: a placement with its evaluation, its bound, and why the solver stopped."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from html import escape
@@ -143,6 +144,9 @@ class Result:
     stages
         What each stage of the search brought, in the order of their first calls; empty for a
         result that was read from a file.
+    kv_parts
+        Bytes of each GPU's KV memory that engines have and are to keep where they share a GPU by
+        fixed parts, by model and number of the copy; exports make the others.
     """
 
     problem: Problem
@@ -156,6 +160,7 @@ class Result:
     seconds: float
     progress: tuple[Step, ...] = field(default=(), compare=False)
     stages: tuple[StageGain, ...] = field(default=(), compare=False)
+    kv_parts: Mapping[tuple[str, int], int] = field(default_factory=dict, compare=False)
 
     @property
     def value(self) -> float:

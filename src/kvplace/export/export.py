@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from kvplace.core.result import Result, placed
 from kvplace.export.advice import advice
 from kvplace.export.commands import STATIC
-from kvplace.export.files import Options, files_for
+from kvplace.export.files import EXPORTS, Options, files_for
 from kvplace.export.kvcached import DEFAULT_VENV
-from kvplace.export.layout import BASE_PORT, lay_out
+from kvplace.export.layout import BASE_PORT, kept_parts, lay_out
 from kvplace.export.write import write_files
 
 __all__ = ["Export", "export"]
@@ -72,7 +72,8 @@ def export(
         The runtime: ``kvcached``, ``aibrix``, ``compose``, ``shell``, ``kubernetes``,
         ``ray-serve``, ``llama-swap``, ``prism``, or ``prometheus`` for rules that watch the plan.
     before
-        The plan that runs now: only files that differ from its files are returned.
+        The plan that runs now: its engines keep their parts of the KV memory where that holds,
+        and only files that differ from its files are returned.
     base_port, pool, addresses, venv
         As in `kvplace.export.files.Options`.
 
@@ -82,12 +83,16 @@ def export(
         There is no such runtime, no placement or no valid one, or the runtime cannot do what the
         plan asks.
     """
-    options = Options(base_port, pool, addresses or {}, venv)
-    files = files_for(result.problem, placed(result), to, options)
-    notes = tuple(advice(lay_out(result.problem, placed(result), base_port), to, pool))
-    if before is None:
+    placement, kept, ran = placed(result), result.kv_parts, None
+    if before is not None:
+        ran = lay_out(before.problem, placed(before), base_port, before.kv_parts)
+        kept = {**kept_parts(ran, placement), **kept}
+    options = Options(base_port, pool, addresses or {}, venv, kept)
+    files = files_for(result.problem, placement, to, options)
+    notes = tuple(advice(lay_out(result.problem, placement, base_port, kept), to, pool))
+    if ran is None:
         return Export(files, len(files), (), notes)
-    running = files_for(before.problem, placed(before), to, options)
+    running = EXPORTS[to](ran, options)
     differing = {name: text for name, text in files.items() if running.get(name) != text}
     removed = tuple(sorted(running.keys() - files.keys()))
     return Export(differing, len(files), removed, notes)

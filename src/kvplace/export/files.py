@@ -36,12 +36,15 @@ class Options:
         Address of a node by its name, for kvcached.
     venv
         Virtual environment of models that name none, for kvcached.
+    kept
+        KV bytes that engines have now, by model and number of the copy, as `lay_out` takes them.
     """
 
     base_port: int = BASE_PORT
     pool: str = STATIC
     addresses: Mapping[str, str] = field(default_factory=dict)
     venv: str = DEFAULT_VENV
+    kept: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
 
 EXPORTS: dict[str, Callable[[Layout, Options], dict[str, str]]] = {
@@ -72,4 +75,4 @@ def files_for(
     if to not in EXPORTS:
         raise InputError(f"there is no export to {to!r}; known: {', '.join(EXPORTS)}")
     options = options or Options()
-    return EXPORTS[to](lay_out(problem, placement, options.base_port), options)
+    return EXPORTS[to](lay_out(problem, placement, options.base_port, options.kept), options)

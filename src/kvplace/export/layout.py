@@ -13,7 +13,7 @@ from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 from kvplace.export.names import check_text, digits_of, labels, unique_names
 
-__all__ = ["BASE_PORT", "Engine", "Group", "Host", "Layout", "lay_out"]
+__all__ = ["BASE_PORT", "Engine", "Group", "Host", "Layout", "kept_parts", "lay_out"]
 
 BASE_PORT = 20000
 """First port of the engines of a host."""
@@ -148,7 +148,12 @@ class Layout:
         return tuple(engine for host in self.hosts for engine in host.engines)
 
 
-def lay_out(problem: Problem, placement: Placement, base_port: int = BASE_PORT) -> Layout:
+def lay_out(
+    problem: Problem,
+    placement: Placement,
+    base_port: int = BASE_PORT,
+    kept: Mapping[tuple[str, int], int] | None = None,
+) -> Layout:
     """Evaluate a placement again and lay it out as processes.
 
     Parameters
@@ -157,6 +162,9 @@ def lay_out(problem: Problem, placement: Placement, base_port: int = BASE_PORT) 
         What was decided.
     base_port
         First port of the engines of each host.
+    kept
+        KV bytes that replicas have now, by model and number: they keep them where that holds, as
+        in `kvplace.core.evaluation.static_split.kv_parts`.
 
     Raises
     ------
@@ -172,18 +180,17 @@ def lay_out(problem: Problem, placement: Placement, base_port: int = BASE_PORT) 
         if model.launch.engine not in ENGINES:
             raise InputError(f"{model.name!r} asks for the unknown engine {model.launch.engine!r}")
     gpus = {gpu.id: gpu for gpu in evaluation.gpus}
-    kv_bytes = kv_parts(evaluation.gpus)
+    kv_bytes = kv_parts(evaluation.gpus, kept)
     footprint = {
         (shard.model, shard.replica): shard.weights_bytes
         for gpu in evaluation.gpus
         for shard in gpu.shards
     }
     replicas = list(placement)
-    position: dict[str, int] = {}
-    wanted = []
-    for replica in replicas:
-        wanted.append((replica.model, position.get(replica.model, 0)))
-        position[replica.model] = wanted[-1][1] + 1
+    # By number, so that a copy keeps its name while others come and go; one always bears the
+    # model's own.
+    first = {replica.model: replica.index for replica in reversed(replicas)}
+    wanted = [(r.model, 0 if r.index == first[r.model] else r.index) for r in replicas]
     served = unique_names(wanted, problem.index_of)
     label_of = labels(served)
     node_labels = labels(check_text(node.name, "a node's name") for node in problem.fleet.nodes)
@@ -217,6 +224,16 @@ def lay_out(problem: Problem, placement: Placement, base_port: int = BASE_PORT) 
         groups = _groups(node_labels[node.name], node, engines, gpus)
         hosts.append(Host(node_labels[node.name], node, groups))
     return Layout(problem, tuple(hosts))
+
+
+def kept_parts(running: Layout, placement: Placement) -> dict[tuple[str, int], int]:
+    """Return the KV bytes of engines that run and stay where they are under a placement."""
+    stays = set(placement)
+    return {
+        (engine.replica.model, engine.replica.index): engine.kv_bytes
+        for engine in running.engines
+        if engine.replica in stays
+    }
 
 
 def _groups(

@@ -82,4 +82,5 @@ def load_plan(
         claims.iterations,
         claims.seconds,
         claims.progress,
+        kv_parts={(part.model, part.replica): part.kv_bytes for part in claims.kv_parts},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from kvplace.core.hardware import Fleet
 from kvplace.core.placement import Assigned, Placement, Replica, copies_by_model
 
 __all__ = ["Change", "changes", "renumbered"]
@@ -35,23 +36,25 @@ class Change:
         return "move" if self.target else "stop"
 
 
-def renumbered(before: Placement, after: Placement) -> Placement:
+def renumbered(before: Placement, after: Placement, fleet: Fleet | None = None) -> Placement:
     """Return `after` with the numbers and rank orders that `before` gives the same replicas.
 
     A copy on GPUs that held a copy of its model before is that copy; copies that are left on both
-    sides are paired as moves, those with the most GPUs in common first; what starts takes the
-    smallest numbers that are free.
+    sides are paired as moves, those with the most GPUs in common first, then those on one node
+    where the fleet is given; what starts takes the smallest numbers that are free.
     """
     if isinstance(after.replicas, Assigned):
         return after  # one copy of each model, number 0 as ever
     old, new = copies_by_model(before), copies_by_model(after)
     found: list[Replica] = []
     for model, wanted in new.items():
-        found.extend(_numbered(model, old.get(model, []), wanted))
+        found.extend(_numbered(model, old.get(model, []), wanted, fleet))
     return Placement(tuple(found))
 
 
-def _numbered(model: str, old: list[Replica], wanted: list[Replica]) -> list[Replica]:
+def _numbered(
+    model: str, old: list[Replica], wanted: list[Replica], fleet: Fleet | None
+) -> list[Replica]:
     """Return the copies of one model with the numbers of the copies that they are."""
     left: dict[frozenset[str], list[Replica]] = {}
     for replica in sorted(old):
@@ -66,8 +69,13 @@ def _numbered(model: str, old: list[Replica], wanted: list[Replica]) -> list[Rep
             open_.append(copy.gpus)
     gone = sorted(replica for rest in left.values() for replica in rest)
     pairs = sorted(
-        ((len(set(replica.gpus) & set(gpus)), replica, gpus) for replica in gone for gpus in open_),
-        key=lambda pair: (-pair[0], pair[1], pair[2]),
+        (
+            (-len(set(replica.gpus) & set(gpus)), not _on_one_node(fleet, replica.gpus, gpus)),
+            replica,
+            gpus,
+        )
+        for replica in gone
+        for gpus in open_
     )
     waiting, idle = Counter(open_), set(gone)
     for _, replica, gpus in pairs:
@@ -83,6 +91,11 @@ def _numbered(model: str, old: list[Replica], wanted: list[Replica]) -> list[Rep
         taken.add(number)
         kept.append(Replica(model, number, gpus))
     return kept
+
+
+def _on_one_node(fleet: Fleet | None, first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+    """Whether two groups of GPUs are of one node."""
+    return fleet is not None and fleet.node_of(first[0]) is fleet.node_of(second[0])
 
 
 def changes(before: Placement, after: Placement) -> list[Change]:

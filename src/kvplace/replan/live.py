@@ -121,6 +121,10 @@ class Live:
         """Whether a hard rule about what serves was broken at the start."""
         return self._allowed[id(rule)] > 0
 
+    def at_once(self, model: str) -> bool:
+        """Whether a rule about what serves concerns a model: switches may have to be one."""
+        return any(model in self._concerned[id(rule)] for rule in self._serving_rules)
+
     def load(self, replica: Replica) -> None:
         """Make a replica resident."""
         self._add(replica)

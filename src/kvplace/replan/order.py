@@ -98,16 +98,20 @@ def find_order(
     """
     units = _units(live, wanted)
     direct, proved = _direct(live, units)
+    if direct is None and any(live.at_once(change.model) for change in wanted):
+        # Copies that are spread may have to be switched at one time.
+        proved = False
+        units = _by_model(live, units)
+        direct, _ = _direct(live, units)
     if direct is not None:
         return Found(tuple(direct), complete=True)
     stuck = _blocked(live, units, proved=proved)
-    single = all(len(unit) == 1 for unit in units)
-    small = single and len(wanted) <= _SMALL
+    small = all(len(unit) == 1 for unit in units) and len(wanted) <= _SMALL
     found, none = None, False
     if small:
         ways = _Ways(live, wanted, seconds, may_pause=False)
         found, ended = ways.search()
-        none = ended and ways.everything
+        none = ended and ways.everything and proved
     if found is None and not none:
         found = _by_turns(live, units, seconds, pause=False)
     if found is not None:
@@ -147,6 +151,15 @@ def _units(live: Live, wanted: Sequence[Change]) -> list[Unit]:
     for change in wanted:
         units.setdefault(find(change), []).append(change)
     return [tuple(unit) for unit in units.values()]
+
+
+def _by_model(live: Live, units: Sequence[Unit]) -> list[Unit]:
+    """Return units in which all changes of a model that a rule about what serves concerns are."""
+    joined: dict[object, list[Change]] = {}
+    for unit in units:
+        tied = next((c.model for c in unit if live.at_once(c.model)), None)
+        joined.setdefault(unit if tied is None else tied, []).extend(unit)
+    return [tuple(unit) for unit in joined.values()]
 
 
 def _leaves(live: Live, rule: Together, change: Change) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -54,7 +54,12 @@ def result_of(found: Replan, seconds: float = 0.0) -> Result:
     )  # fmt: skip
 
 
-def propose(found: Replan, now: datetime, valid_for: timedelta) -> Proposal:
+def propose(
+    found: Replan,
+    now: datetime,
+    valid_for: timedelta,
+    kv_parts: Mapping[tuple[str, int], int] | None = None,
+) -> Proposal:
     """Return the proposal that states a re-plan.
 
     The same state, target and steps make the same id, whenever the proposal is made.
@@ -67,6 +72,8 @@ def propose(found: Replan, now: datetime, valid_for: timedelta) -> Proposal:
         When it is made; with a time zone.
     valid_for
         How long what it rests on may be taken to hold.
+    kv_parts
+        Parts of the KV memory that engines have and are to keep.
     """
     result = result_of(found)
     assert found.after is not None
@@ -114,7 +121,7 @@ def propose(found: Replan, now: datetime, valid_for: timedelta) -> Proposal:
             for p in found.schedule.pauses
         ),
         parked=tuple(_replica_part(r) for r in found.schedule.parked),
-        plan=plan_data(plan_of(result)),
+        plan=plan_data(plan_of(replace(result, kv_parts=kv_parts or {}))),
     )
 
 

@@ -267,12 +267,14 @@ def _found(
     )
     compared = None
     if fresh is not None:
-        count = len(changes(alive, renumbered(alive, fresh)))
+        count = len(changes(alive, renumbered(alive, fresh, problem.fleet)))
         compared = (evaluate(problem, fresh).value, count)
     bound = search.bounds.at(budget.price)
     if search.exhaustive and allowed and not any(soft for p in allowed for soft in p.soft):
         bound = max(bound, min(p.profile[0] for p in allowed) * (1 - 1e-12))
-    placement = None if chosen is None else renumbered(alive, search.placement(chosen))
+    placement = (
+        None if chosen is None else renumbered(alive, search.placement(chosen), problem.fleet)
+    )
     return _Found(
         placement,
         () if placement is None else tuple(changes(alive, placement)),
@@ -371,7 +373,7 @@ def _frontier(
     """Yield points as they are shown, each evaluated again."""
     last: tuple[float, ...] = ()
     for point in points:
-        placement = renumbered(alive, search.placement(point))
+        placement = renumbered(alive, search.placement(point), problem.fleet)
         found = evaluate(problem, placement)
         profile = point.profile
         second = next(

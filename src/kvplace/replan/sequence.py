@@ -62,7 +62,7 @@ def sequence(
     alive = Placement(
         tuple(r for r in before if all(problem.fleet.gpu(gpu) is not None for gpu in r.gpus))
     )
-    after = renumbered(alive, after)
+    after = renumbered(alive, after, problem.fleet)
     wanted = changes(alive, after)
     if not wanted:
         return Schedule()

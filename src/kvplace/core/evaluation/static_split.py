@@ -1,6 +1,6 @@
 """Static splits: each engine's part of a GPU's KV memory, for runtimes without a shared pool."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
 from kvplace.core.evaluation.evaluate import GPUEvaluation
@@ -55,7 +55,14 @@ def divide(free_bytes: int, loads: Sequence[float], least: Sequence[int]) -> lis
     return [found[index] for index in range(len(loads))]
 
 
-def kv_parts(gpus: Iterable[GPUEvaluation]) -> dict[tuple[str, int], int]:
+KEPT_SLACK = 1.25
+"""Parts that engines have are kept while none of them is fuller by more than this factor than it
+would be with parts made anew: a changed part is a restarted engine."""
+
+
+def kv_parts(
+    gpus: Iterable[GPUEvaluation], kept: Mapping[tuple[str, int], int] | None = None
+) -> dict[tuple[str, int], int]:
     """Return the KV bytes of each replica on each of its GPUs.
 
     A replica over several GPUs gets the smallest of what they have for it, because its ranks hold
@@ -66,6 +73,10 @@ def kv_parts(gpus: Iterable[GPUEvaluation]) -> dict[tuple[str, int], int]:
     ----------
     gpus
         Evaluated GPUs; replicas may not reach beyond them.
+    kept
+        Parts that replicas have now. On GPUs that replicas tie together either all of these stay
+        as they are, and what is new gets what they leave, or all are made anew, where they no
+        longer fit or `KEPT_SLACK` says that it pays.
 
     Returns
     -------
@@ -77,13 +88,68 @@ def kv_parts(gpus: Iterable[GPUEvaluation]) -> dict[tuple[str, int], int]:
     InputError
         A GPU has less left than its models must have.
     """
-    held = sorted((gpu for gpu in gpus if gpu.shards), key=lambda gpu: -gpu.kvpr)
+    held = [gpu for gpu in gpus if gpu.shards]
+    fresh = _divided(held, {})
+    found = dict(fresh)
+    for group in _tied(held) if kept else ():
+        mine = {(shard.model, shard.replica) for gpu in group for shard in gpu.shards}
+        have = {key: part for key, part in (kept or {}).items() if key in mine}
+        if have and have != {key: fresh[key] for key in have} and _holds(group, have):
+            parts = _divided(group, have)
+            if _fullest(group, parts) <= KEPT_SLACK * _fullest(group, fresh):
+                found |= parts
+    return found
+
+
+def _tied(held: Sequence[GPUEvaluation]) -> list[list[GPUEvaluation]]:
+    """Return the GPUs in groups that no replica reaches out of."""
+    groups: list[tuple[set[tuple[str, int]], list[GPUEvaluation]]] = []
+    for gpu in held:
+        keys, members = {(shard.model, shard.replica) for shard in gpu.shards}, [gpu]
+        apart = []
+        for others, more in groups:
+            if keys.isdisjoint(others):
+                apart.append((others, more))
+            else:
+                keys, members = keys | others, more + members
+        groups = [*apart, (keys, members)]
+    return [members for _, members in groups]
+
+
+def _holds(group: Sequence[GPUEvaluation], have: Mapping[tuple[str, int], int]) -> bool:
+    """Whether parts that replicas have leave the others their least, and are no less themselves."""
+    for gpu in group:
+        rest = gpu.free_bytes
+        for shard, least in zip(gpu.shards, _least(gpu), strict=True):
+            part = have.get((shard.model, shard.replica))
+            rest -= least if part is None else part
+            if part is not None and part < max(1, shard.min_kv_bytes):
+                return False
+        if rest < 0:
+            return False
+    return True
+
+
+def _fullest(group: Sequence[GPUEvaluation], parts: Mapping[tuple[str, int], int]) -> float:
+    """Return the largest load of a shard as a share of its part."""
+    return max(
+        shard.load / max(1, parts[shard.model, shard.replica])
+        for gpu in group
+        for shard in gpu.shards
+    )
+
+
+def _divided(
+    gpus: Sequence[GPUEvaluation], settled: Mapping[tuple[str, int], int]
+) -> dict[tuple[str, int], int]:
+    """Divide the KV memory of GPUs among the replicas whose parts are not settled."""
+    held = sorted(gpus, key=lambda gpu: -gpu.kvpr)
     least = {gpu.id: _least(gpu) for gpu in held}
     where: dict[tuple[str, int], list[GPUEvaluation]] = {}
     for gpu in held:
         for shard in gpu.shards:
             where.setdefault((shard.model, shard.replica), []).append(gpu)
-    settled: dict[tuple[str, int], int] = {}
+    settled = dict(settled)
 
     def open_parts(gpu: GPUEvaluation) -> dict[tuple[str, int], int]:
         """Divide what the replicas that are settled leave of a GPU among the others."""

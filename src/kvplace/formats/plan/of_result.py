@@ -14,6 +14,7 @@ from kvplace.formats.plan.stated import (
     Plan,
     PlanCertificate,
     PlanGPU,
+    PlanKVPart,
     PlanNode,
     PlanShard,
     PlanWorth,
@@ -36,6 +37,10 @@ def plan_of(result: Result) -> Plan:
         rules=problem.rules,
         progress=result.progress,
         windows=() if problem.windows == (ALWAYS,) else problem.windows,
+        kv_parts=tuple(
+            PlanKVPart(model, index, part)
+            for (model, index), part in sorted(result.kv_parts.items())
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from kvplace.formats.plan.stated import (
     Plan,
     PlanCertificate,
     PlanGPU,
+    PlanKVPart,
     PlanNode,
 )
 from kvplace.formats.validation.fields import (
@@ -109,6 +110,9 @@ class PlanPart(Part):
     )
     windows: tuple[WindowPart, ...] = Field(
         default=(), description="Windows of demand, where there are several."
+    )
+    kv_parts: tuple[PlanKVPart, ...] = Field(
+        default=(), description="Parts of the KV memory that engines have and are to keep."
     )
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "Plan",
     "PlanCertificate",
     "PlanGPU",
+    "PlanKVPart",
     "PlanNode",
     "PlanRule",
     "PlanShard",
@@ -76,6 +77,15 @@ class PlanShard(_Stated):
         dict[Name, Number],
         Field(description="Share of the GPU's time that it needs in each window, where known."),
     ] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanKVPart(_Stated):
+    """Bytes of each GPU's KV memory that an engine has and is to keep."""
+
+    model: Name
+    replica: Integer
+    kv_bytes: Integer
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +253,9 @@ class Plan:
         How value and bound came together, oldest first; empty where that was not recorded.
     windows
         The windows of demand, where there are several.
+    kv_parts
+        Parts of the KV memory that engines have and are to keep, where they share a GPU by fixed
+        parts; exports make the others.
     """
 
     schema_: ClassVar[str] = PLAN_SCHEMA
@@ -269,6 +282,7 @@ class Plan:
     rules: tuple[Rule, ...] = ()
     progress: tuple[Step, ...] = ()
     windows: tuple[Window, ...] = ()
+    kv_parts: tuple[PlanKVPart, ...] = ()
 
     def bound_for(self, problem: Problem) -> Bound | str:
         """Return the bound with its evidence for a problem, or why the evidence is none."""
