@@ -8,9 +8,10 @@ from itertools import product
 import pytest
 
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.hardware import Fleet
-from kvplace.core.model import Replicas, Split
+from kvplace.core.hardware import GPU, Fleet, Node
+from kvplace.core.model import SLO, Demand, Model, Replicas, Split
 from kvplace.core.objective import Objective
+from kvplace.core.problem import Problem
 from kvplace.core.rules.apart import Apart
 from kvplace.core.rules.forbid import Forbid
 from kvplace.core.rules.pin import Pin
@@ -26,7 +27,8 @@ from kvplace.size.target import parse_target
 from kvplace.solver.clock import Watch
 from made import fleet, model, problem
 from oracle_splits import solve_by_force
-from splits import random_split_problem
+from splits import OBJECTIVES, random_split_problem
+from timings import PowerTiming
 
 
 def sized(problem_, target, spec="", prices=None, **options):
@@ -217,11 +219,11 @@ def not_below(part, target):
     return solve_by_force(hard).value > target * (1 - 1e-9)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_the_floor_admits_every_fleet_that_is_enough(seed):
-    draw = random.Random(100 + seed)
-    for _ in range(40):
-        drawn = random_split_problem(draw, models=3)
+@pytest.mark.parametrize("objectives", [OBJECTIVES, (Objective.PRESSURE,)])
+def test_the_floor_admits_every_fleet_that_is_enough(objectives):
+    draw = random.Random(100)
+    for _ in range(80):
+        drawn = random_split_problem(draw, models=3, objectives=objectives)
         truth = solve_by_force(drawn)
         if not truth.feasible or truth.value == 0:
             continue
@@ -258,3 +260,22 @@ def test_a_spread_does_not_fool_the_proof():
     found = sized(made, 1.0)
     assert found.sizes[0].mix == (3,)
     assert isinstance(found.stock.on((3,)).fleet, Fleet)
+
+
+def test_a_fleet_whose_time_is_short_is_not_called_enough():
+    # Two models of 10 bytes with room to spare; each needs 0.6 of a GPU's time by day.
+    models = tuple(
+        Model(
+            name, 10, Demand(1.0, 1.0, 0.0), SLO(1.0, 1.0), 1, overhead_bytes=0,
+            windows={"day": Demand(2.0, 1.0, 0.0), "night": Demand(0.0, 1.0, 0.0)},
+        )
+        for name in "ab"
+    )  # fmt: skip
+    timing = PowerTiming({"a": 0.3, "b": 0.3}, {"T": 1.0}, exponent=1.0)
+    gpus = Fleet((Node("n0", (GPU("n0/0", "T", 80),)),))
+    made = Problem(models, gpus, "pressure", timing=timing)
+    (size,) = size_fleet(stock_of(made), 0.7).sizes
+    assert (size.mix, size.proved) == ((2,), True)
+    assert size_fleet(stock_of(made), 1.25).sizes[0].mix == (1,)
+    assert floor_of(stock_of(made), 0.5).unreachable
+    assert stock_of(made).grown(2.0).problem.models[0].windows["day"].requests_per_second == 4.0

@@ -2,15 +2,20 @@
 
 At a target K every model needs memory for its weights and ``load / K`` for KV. A fleet whose
 nodes have less than the models need in sum does not reach K; nor does one in which the nodes on
-which certain models can run at all have less than these models need.
+which certain models can run at all have less than these models need. Under the objective
+``pressure`` the load is that of the window with most of it, and the shares of GPU time of all
+models are held against the number of GPUs in the same way.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kvplace.core.evaluation.evaluate import kvpr_of
 from kvplace.core.hardware import Node, usable
 from kvplace.core.model import Split
 from kvplace.core.needs import ShardNeed
+from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.size.stock import Mix, Stock
 from kvplace.units import format_bytes
@@ -31,6 +36,10 @@ class Floor:
         Usable memory of a node of each kind.
     groups
         Pairs of the kinds on which some models can run, and the bytes that these models need.
+    gpus
+        GPUs of a node of each kind.
+    time_groups
+        Pairs of the kinds on which some models can run, and the GPUs that their time needs.
     unreachable
         Why no fleet reaches the target: one sentence per model; empty where that is not so.
     """
@@ -38,40 +47,82 @@ class Floor:
     capacity_bytes: tuple[int, ...]
     groups: tuple[tuple[frozenset[int], float], ...]
     unreachable: tuple[str, ...]
+    gpus: tuple[int, ...] = ()
+    time_groups: tuple[tuple[frozenset[int], float], ...] = ()
 
     def admits(self, mix: Mix) -> bool:
         """Whether the sums leave it open that a mix is enough."""
+        pairs = ((self.capacity_bytes, self.groups), (self.gpus, self.time_groups))
         return all(
-            sum(mix[kind] * self.capacity_bytes[kind] for kind in kinds) >= needed
-            for kinds, needed in self.groups
+            sum(mix[kind] * capacity[kind] for kind in kinds) >= needed
+            for capacity, groups in pairs
+            for kinds, needed in groups
         )
 
 
 def floor_of(stock: Stock, target: float) -> Floor:
     """Return the floor of a stock at a target KVPR."""
-    needed: dict[frozenset[int], float] = {}
+    problem = stock.problem
+    bytes_needed: dict[frozenset[int], float] = {}
+    gpus_needed: list[dict[frozenset[int], float]] = [{} for _ in problem.windows]
     unreachable = []
-    for index in range(len(stock.problem.models)):
+    loads, timed = _loads(problem), problem.goal is Objective.PRESSURE
+    for index in range(len(problem.models)):
         kinds = _kinds(stock, index, target)
         if kinds:
-            needed[kinds] = needed.get(kinds, 0.0) + _least(stock.problem, index, target)
+            least = _least(problem, index, loads[index], target)
+            bytes_needed[kinds] = bytes_needed.get(kinds, 0.0) + least
         else:
             unreachable.append(_why(stock, index, target))
-    groups = tuple(
+        if kinds and timed:
+            for of_window, time in zip(gpus_needed, _least_times(problem, index), strict=True):
+                of_window[kinds] = of_window.get(kinds, 0.0) + time / target
+    capacity = tuple(sum(gpu.usable_bytes for gpu in kind[0].gpus) for kind in stock.kinds)
+    gpus = tuple(len(kind[0].gpus) for kind in stock.kinds)
+    time_groups = tuple(group for needed in gpus_needed for group in _summed(stock, needed))
+    return Floor(capacity, _summed(stock, bytes_needed), tuple(unreachable), gpus, time_groups)
+
+
+def _summed(
+    stock: Stock, needed: dict[frozenset[int], float]
+) -> tuple[tuple[frozenset[int], float], ...]:
+    """Return per set of kinds what the models need that can run on no others."""
+    return tuple(
         (kinds, (1 - ROUNDING) * sum(n for other, n in needed.items() if other <= kinds))
         for kinds in {*needed, frozenset(range(len(stock.kinds)))}
     )
-    capacity = tuple(sum(gpu.usable_bytes for gpu in kind[0].gpus) for kind in stock.kinds)
-    return Floor(capacity, groups, tuple(unreachable))
 
 
-def _least(problem: Problem, index: int, target: float) -> float:
+def _loads(problem: Problem) -> Sequence[float]:
+    """Return the load of each model, under several pressures in the window with most of it."""
+    if problem.goal is not Objective.PRESSURE:
+        return problem.loads
+    return max(problem.pressures.window_loads, key=math.fsum)
+
+
+def _least(problem: Problem, index: int, load: float, target: float) -> float:
     """Return the least memory that a model takes at a target, over all its degrees."""
     model, unit = problem.models[index], problem.goal.memory_unit_bytes
     needs = [(degree, problem.need(index, degree)) for degree in model.tensor_parallel]
     weights = min(degree * need.weights_bytes for degree, need in needs)
-    load = min(degree * need.load for degree, need in needs)
-    return model.replicas.min * weights + load * unit / target
+    part = min(degree * problem.rank_part(index, degree) for degree, _ in needs)
+    return model.replicas.min * weights + load * part * unit / target
+
+
+def _least_times(problem: Problem, index: int) -> list[float]:
+    """Return per window the least GPU time that a model needs, over its options and GPU types."""
+    model, pressures = problem.models[index], problem.pressures
+    uneven = model.replicas.split is not Split.EVEN
+    found = [math.inf] * len(problem.windows)
+    for degree in model.tensor_parallel:
+        for copies in range(model.replicas.min, model.replicas.max + 1):
+            if uneven and copies > 1:
+                return [0.0] * len(found)  # what copies with uneven parts need is not known
+            for gpu_type in problem.gpu_types:
+                _, shares = pressures.shard(index, degree, 1 / copies, gpu_type)
+                whole = (degree * copies * share for share in shares)
+                found = list(map(min, found, whole))
+    return found
 
 
 def _kinds(stock: Stock, index: int, target: float) -> frozenset[int]:
@@ -90,7 +141,9 @@ def _kinds(stock: Stock, index: int, target: float) -> frozenset[int]:
         # Split by capacity, a copy on a small GPU has less to carry beside others on large ones.
         even = model.replicas.split is Split.EVEN
         part = 1 / copies if even else room / (room + (copies - 1) * largest)
-        if _fits(problem.shard(index, degree, part), room, target, unit):
+        if _fits(problem.shard(index, degree, part), room, target, unit) and _keeps_time(
+            problem, index, degree, part, stock.kinds[at][0], room, target
+        ):
             kinds.add(at)
     return frozenset(kinds)
 
@@ -115,10 +168,44 @@ def _fits(need: ShardNeed, memory_bytes: int, target: float, unit: int) -> bool:
     return free >= max(1, need.min_kv_bytes) and need.load * unit <= target * free * (1 + ROUNDING)
 
 
+def _keeps_time(
+    problem: Problem,
+    index: int,
+    degree: int,
+    part: float,
+    node: Node,
+    memory_bytes: int,
+    target: float,
+) -> bool:
+    """Whether a shard alone on some GPU of a node keeps a target in every window, in time too."""
+    if problem.goal is not Objective.PRESSURE:
+        return True
+    free = memory_bytes - problem.shard(index, degree, part).weights_bytes
+    types = {gpu.type for gpu in node.gpus if usable(gpu, problem.models[index].gpu_types)}
+    most = target * (1 + ROUNDING)
+    for gpu_type in types:
+        loads, shares = problem.pressures.shard(index, degree, part, gpu_type)
+        if max(shares) <= most and max(loads) <= most * free:
+            return True
+    return False
+
+
+def _alone(
+    problem: Problem, index: int, degree: int, copies: int, memory_bytes: int, gpu_type: str
+) -> float:
+    """Return the pressure of a GPU of a memory and type that holds one shard of a model."""
+    need = problem.need(index, degree, copies)
+    free = memory_bytes - need.weights_bytes
+    if problem.goal is not Objective.PRESSURE:
+        return kvpr_of(need.load, free, problem.goal.memory_unit_bytes)
+    loads, shares = problem.pressures.shard(index, degree, 1 / copies, gpu_type)
+    return max(*shares, *(kvpr_of(load, free) for load in loads))
+
+
 def _why(stock: Stock, index: int, target: float) -> str:
     """Say why a model reaches the target on no node however many there are."""
     problem, model = stock.problem, stock.problem.models[index]
-    copies, unit = model.replicas.max, problem.goal.memory_unit_bytes
+    copies = model.replicas.max
     rooms = [
         (room, degree, kind[0].gpus[0].type)
         for kind in stock.kinds
@@ -132,7 +219,7 @@ def _why(stock: Stock, index: int, target: float) -> str:
         together = "" if degree == 1 else " in one node"
         return f"{model.name!r} needs {number}{types}{together}, which no node on offer has"
     pressed = [
-        (need.load * unit / (room - need.weights_bytes), degree, type_)
+        (_alone(problem, index, degree, copies, room, type_), degree, type_)
         for room, degree, type_ in rooms
         for need in [problem.need(index, degree, copies)]
         if room - need.weights_bytes >= max(1, need.min_kv_bytes)

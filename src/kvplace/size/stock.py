@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from kvplace.core.hardware import Fleet, Node
-from kvplace.core.model import Model
+from kvplace.core.model import Demand, Model
 from kvplace.core.problem import Problem
 from kvplace.core.rules.rule import Rule
 from kvplace.errors import Fault, InputError
@@ -192,6 +192,10 @@ def _monotone(rule: Rule) -> bool:
 
 
 def _grown(model: Model, factor: float) -> Model:
-    """Return a model with its rate times a factor."""
-    rate = model.demand.requests_per_second * factor
-    return replace(model, demand=replace(model.demand, requests_per_second=rate))
+    """Return a model with its rate times a factor, in every window."""
+
+    def grown(demand: Demand) -> Demand:
+        return replace(demand, requests_per_second=demand.requests_per_second * factor)
+
+    windows = {name: grown(demand) for name, demand in model.windows.items()}
+    return replace(model, demand=grown(model.demand), windows=windows)

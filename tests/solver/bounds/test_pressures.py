@@ -32,3 +32,4 @@ def test_it_never_exceeds_the_optimum_and_its_certificate_checks(seed):
         else:
             assert found.value == 0 or not problem.plain
     assert positive > 25
+    assert infinite > 3

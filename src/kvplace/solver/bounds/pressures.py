@@ -209,7 +209,8 @@ class PressureBound:
             row = [options.weights_bytes[at] + options.min_kv_bytes[at] for at in range(first, end)]
             prices.append(row[0] if problem.plain else tuple(row))
         memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
-        return Certificate(math.inf, tuple(prices), tuple((m, m) for m in memories))
+        worths = tuple((m, 0 if self._alone else m) for m in memories)
+        return Certificate(math.inf, tuple(prices), worths)
 
     def _whole_weights(self, target: float) -> tuple[int, ...]:
         """Return the weighting as integers, per byte and per share of time."""
