@@ -8,6 +8,7 @@ from kvplace.core.objective import Objective, default_objective
 from kvplace.core.problem import Problem
 from kvplace.core.window import Window, mean_demand
 from kvplace.errors import InputError
+from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.diagnostics import Path, Report, path_of, shown
 from kvplace.formats.fleet.estimates import Estimates
 from kvplace.formats.fleet.launch import LaunchPart
@@ -109,7 +110,8 @@ class Assembly:
         report.refuse()
         try:
             placed = tuple(m for m in models if m is not None)
-            return Problem(placed, Fleet(nodes), objective, tuple(rules), tuple(windows))
+            timing = ShareTiming()
+            return Problem(placed, Fleet(nodes), objective, tuple(rules), tuple(windows), timing)
         except InputError as error:  # cross-checks of the core
             for fault in error.faults:
                 report.add(path_of(fault.path), fault.message)

@@ -4,6 +4,7 @@ from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
+from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
 
 __all__ = ["problem_of"]
@@ -42,7 +43,8 @@ def problem_of(plan: Plan, source: str = "") -> Problem:
     try:
         fleet = Fleet(tuple(_node(node, gpus) for node in plan.nodes))
         objective = Objective(plan.objective)
-        problem = Problem(plan.models, fleet, objective, plan.rules, plan.windows)
+        timing = ShareTiming()
+        problem = Problem(plan.models, fleet, objective, plan.rules, plan.windows, timing)
     except InputError as error:
         raise InputError(error.faults, source) from None
     if problem.digest != plan.problem_digest:

@@ -1,0 +1,106 @@
+"""Shares of GPU time for a `Problem`: from the shapes of models and the speeds of GPUs."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
+from functools import cache, lru_cache
+
+from kvplace.core.architecture import Architecture
+from kvplace.core.model import Demand, Model
+from kvplace.core.timing import Timing
+from kvplace.forecast.roofline import CacheReads, Speed, speed_of, step_time
+from kvplace.forecast.step_time import StepTime
+from kvplace.forecast.time_share import Idle, TimeShare, idle_times, time_share
+
+__all__ = ["ShareTiming"]
+
+STEPS = 2**40
+"""Steps of a share of 1: shares are rounded to these, so that machines whose exponentials differ
+in the last bit plan alike."""
+
+
+@dataclass(frozen=True)
+class ShareTiming(Timing):
+    """Shares by the roofline of the GPU type, of models whose shape is known.
+
+    A share of a model whose shape was guessed would decide a plan by a guess: it counts as missing.
+    """
+
+    def missing(self, model: Model) -> list[str]:
+        """Return the fields that a share needs and a model does not give."""
+        busy = [d for d in (model.demand, *model.windows.values()) if d.requests_per_second]
+        if not busy:
+            return []
+        decodes = any(demand.output_tokens != 0 for demand in busy)
+        lacking = {
+            "architecture": model.architecture is None,
+            "kv_bytes_per_token": model.kv_bytes_per_token is None,
+            "slo.tpot": decodes and not model.slo.tpot_seconds,
+            "demand.prompt_tokens": any(demand.prompt_tokens is None for demand in busy),
+            "demand.output_tokens": any(demand.output_tokens is None for demand in busy),
+        }
+        return [field for field, lacks in lacking.items() if lacks]
+
+    def unknown(self, gpu_types: Iterable[str]) -> list[str]:
+        """Return those of some GPU types that the catalogue does not know."""
+        return [name for name in gpu_types if _speed(name) is None]
+
+    def share(self, model: Model, demand: Demand, degree: int, part: float, gpu_type: str) -> float:
+        """Return the share of one GPU's time that a shard needs to keep its objectives."""
+        found = self.parts(model, demand, degree, part, gpu_type)
+        return math.inf if found is None else round(found.total * STEPS) / STEPS
+
+    def parts(
+        self, model: Model, demand: Demand, degree: int, part: float, gpu_type: str
+    ) -> TimeShare | None:
+        """Return the share in parts, not rounded; None where the facts do not suffice."""
+        if demand.requests_per_second == 0:
+            return TimeShare(0.0, 0.0, 0.0)
+        times = self._times(model, degree, gpu_type)
+        return None if times is None else time_share(times, demand, model.slo, part)
+
+    def idle(self, model: Model, degree: int, gpu_type: str) -> Idle | None:
+        """Return how fast a copy serves one request and nothing else; None where not known."""
+        times = self._times(model, degree, gpu_type)
+        return None if times is None else idle_times(times, model.demand)
+
+    def _times(self, model: Model, degree: int, gpu_type: str) -> StepTime | None:
+        if model.architecture is None or model.kv_bytes_per_token is None:
+            return None
+        part = model.kv_part(degree)
+        kept = (model.kv_bytes_per_token * part, model.kv_bytes_per_sequence * part)
+        return _step_time(model.architecture, *kept, gpu_type, degree)
+
+    def basis(self, models: Sequence[Model]) -> Iterator[object]:
+        """Yield the shape of each model and what it keeps per token and sequence."""
+        for model in models:
+            shape = None if model.architecture is None else astuple(model.architecture)
+            yield [shape, model.kv_bytes_per_token, model.kv_bytes_per_sequence]
+
+    def hardware(self, gpu_types: Sequence[str]) -> list[object]:
+        """Return the speed of each GPU type and what of it is reached."""
+        found: list[object] = []
+        for name in gpu_types:
+            speed = _speed(name)
+            if speed is not None:
+                *fitted, _ = astuple(speed.roofline)
+                flops = sorted((key.value, value) for key, value in speed.flops.items())
+                sheet = [speed.bytes_per_second, flops, speed.link_bytes_per_second]
+                found.append([name, *sheet, *fitted])
+        return found
+
+
+@cache
+def _speed(gpu_type: str) -> Speed | None:
+    return speed_of(gpu_type)
+
+
+@lru_cache(maxsize=100_000)
+def _step_time(
+    shape: Architecture, token_bytes: float, sequence_bytes: float, gpu_type: str, degree: int
+) -> StepTime | None:
+    speed = _speed(gpu_type)
+    if speed is None:
+        return None
+    reads = CacheReads(token_bytes, bytes_per_sequence=sequence_bytes)
+    return step_time(shape, reads, speed, degree)
