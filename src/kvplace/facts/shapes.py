@@ -57,7 +57,14 @@ def known_shape(name: str, weights_bytes: int | None = None) -> Architecture | N
 
 def _folded(rows: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
     """Return the rows by name, upper and lower case being one."""
-    return {name.casefold(): row for name, row in rows.items()}
+    # `read_tables` returns one object per state of the files, and a file asks model by model.
+    if _last[0] is not rows:
+        _last[:] = rows, {name.casefold(): row for name, row in rows.items()}
+    return _last[1]
+
+
+_last: list[Mapping[str, Mapping[str, str]]] = [{}, {}]
+"""Rows as last asked for, and the same by their folded names."""
 
 
 def stored_bytes(shape: Architecture) -> int:
