@@ -24,6 +24,7 @@ from kvplace.report.page import page
 from kvplace.report.page_charts import convergence_chart, profile_chart
 from kvplace.report.page_data import kvpr_text, page_values, pressure_class
 from kvplace.report.page_markdown import markdown_summary
+from kvplace.solver.solve import solve
 
 GIB = 2**30
 STEPS = (Step(0.1, float("inf"), 0.1), Step(0.5, 0.9, 0.1), Step(2.0, 0.5, 0.2), Step(4, 0.4, 0.3))
@@ -83,8 +84,9 @@ def test_shards_of_a_model_over_several_gpus_are_told_apart():
         row["id"]: [(m["name"], m["part"]) for m in row["models"]]
         for row in page_values(one)["nodes"][0]["rows"]
     }
-    assert parts == {"n/2": [("narrow", ""), ("wide", "1/2")], "n/0": [("wide", "2/2")], "n/1": []}
+    assert parts == {"n/2": [("narrow", ""), ("wide", "1/2")], "n/0": [("wide", "2/2")]}
     text = page(one)
+    assert "1 idle GPU" in text
     assert "n/2+0" in text
     assert '"n/2 n/0"]' in text  # the search finds it by each of its GPUs
     assert "marked 1/2" in page(one)
@@ -157,7 +159,7 @@ def test_other_loads_have_numbers_and_no_share_of_a_pool(objective):
     assert "of the KV pool" not in text
     assert "The plan file states no bound." in text
     worst = max(gpu.kvpr for gpu in one.evaluation.gpus)
-    assert pressure_class(worst, worst, occupancy=False) == 3
+    assert pressure_class(worst, worst, occupancy=False) == 1
     assert kvpr_text(worst, occupancy=False) in text
 
 
@@ -190,8 +192,18 @@ def test_how_a_pressure_is_printed(kvpr, occupancy, exact, text):
 
 
 def test_classes_of_pressure():
-    found = [pressure_class(k, 2.0, occupancy=True) for k in (0, 0.49, 0.5, 0.8, 0.95, 1.0, 9.0)]
-    assert found == [0, 0, 1, 2, 3, 4, 4]
+    found = [pressure_class(k, 2.0, occupancy=True) for k in (0, 0.79, 0.8, 0.99, 1.0, 9.0)]
+    assert found == [0, 0, 1, 1, 2, 2]
+
+
+def test_the_page_opens_with_what_to_do():
+    assert "The demand fits" in page(subject(problem()))
+    hot = [Model("org/hot", 60 * GIB, Demand(40.0, 1000, 200), SLO(1.0, 0.05), 131072)]
+    fleet = Fleet((Node("n", (GPU("n/0", "H100", 80 * GIB), GPU("n/1", "H100", 80 * GIB))),))
+    text = page(solve(Problem(tuple(hot), fleet)))
+    assert "Overloaded: n/" in text
+    assert "more replicas of hot" in text
+    assert 'class="proof fair"' in text  # optimal, and still no reason to be content
 
 
 def test_the_profile_is_drawn_to_scale():

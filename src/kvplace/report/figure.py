@@ -12,7 +12,7 @@ from kvplace.units import GIB
 __all__ = ["draw_plan"]
 
 _SUFFIXES = (".svg", ".png", ".pdf")
-_COLOURS = ("#2f7f86", "#6d9c3c", "#c98a00", "#c9560d", "#b3162b")
+_COLOURS = ("#4f8f3c", "#c98a00", "#b3162b")  # calm, tight, full: as on the page
 _WEIGHTS = "#7f8c99"
 _ROWS = 24
 _WIDTH, _HEIGHT = 12.0, 6.75  # inches: a slide of 16 to 9

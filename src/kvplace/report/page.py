@@ -59,7 +59,11 @@ def page(
         p=values,
         hero_class=pressure_class(values["value"], values["value"], occupancy=occupancy),
         chart=profile_chart(
-            values["profile"], bound, before if comparable else None, occupancy=occupancy
+            values["profile"],
+            bound,
+            before if comparable else None,
+            occupancy=occupancy,
+            gpus=values["bars"],
         ),
         steps=(
             convergence_chart(result.progress, occupancy=occupancy, seconds=result.seconds)
@@ -72,6 +76,8 @@ def page(
             "models": [
                 [
                     m["name"],
+                    f"{m['replicas']:,}",
+                    f"TP {m['degree']}" if m["degree"] > 1 else "",
                     ", ".join(m["gpus"]),
                     m["weights"],
                     m["rate"],

@@ -6,12 +6,15 @@ from typing import Any
 
 from kvplace.core.result import Step
 from kvplace.report.page_data import kvpr_text, pressure_class
+from kvplace.report.text import shorten_start
 
 __all__ = ["convergence_chart", "profile_chart"]
 
 _WIDTH, _HEIGHT = 720, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 14, 34
-_BARS = 64
+_BARS, _NAMED = 64, 16
+_LETTER = 6.6
+"""Width of a letter of the labels."""
 _POINTS = 400
 
 
@@ -21,6 +24,7 @@ def profile_chart(
     before: Sequence[float] | None,
     *,
     occupancy: bool,
+    gpus: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """Return the KVPR of every GPU from the worst to the best, as shapes in a 720 x 230 box.
 
@@ -34,6 +38,8 @@ def profile_chart(
         Profile of the baseline; None without one.
     occupancy
         Whether a KVPR is a share.
+    gpus
+        Id and models of each GPU, in the order of the profile, to name the bars.
 
     Returns
     -------
@@ -58,12 +64,15 @@ def profile_chart(
         "ticks": [{"y": y(t), "text": kvpr_text(t, occupancy=occupancy)} for t in ticks],
         "bound": y(bound) if bound else None,
         "bars": [],
+        "named": False,
         "areas": [],
         "line": "",
         "count": count,
     }
     if count <= _BARS:
         step = wide / count
+        labelled = bool(gpus) and count <= _NAMED
+        chart["named"] = labelled
         chart["bars"] = [
             {
                 "x": round(_LEFT + step * index + step * 0.12, 2),
@@ -71,6 +80,9 @@ def profile_chart(
                 "y": y(value),
                 "height": round(y(0.0) - y(value), 2),
                 "class": pressure_class(value, profile[0], occupancy=occupancy),
+                "middle": round(_LEFT + step * (index + 0.5), 2),
+                "label": shorten_start(gpus[index][0], int(step / _LETTER)) if labelled else "",
+                "says": ": ".join(gpus[index]) if gpus else "",
             }
             for index, value in enumerate(profile)
         ]

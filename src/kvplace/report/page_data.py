@@ -3,19 +3,23 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from kvplace.core.evaluation.evaluate import GPUEvaluation, Shard
+from kvplace.core.objective import Objective
 from kvplace.core.result import Result, Status, evaluated, placed
+from kvplace.report.heat import FULL, TIGHT
+from kvplace.report.recommendation import recommendation
 from kvplace.report.summary import format_kvpr
-from kvplace.report.text import clean, gpus_text, short_names
+from kvplace.report.text import clean, copies_text, short_names
 from kvplace.units import GIB, format_percent
 
 __all__ = ["CLASSES", "is_share", "kvpr_text", "page_values", "pressure_class"]
 
-CLASSES = (0.5, 0.8, 0.95, 1.0)
-"""Where the classes of pressure begin: shares of the pool, or of the worst GPU."""
+CLASSES = (TIGHT, FULL)
+"""Where the classes of pressure begin: shares of what is full, or of the worst GPU."""
+SMALL_GAP = 0.01
+"""Gap up to which a plan counts as good without a word of warning."""
 WHOLE_LIMIT = 1000
 """GPUs up to which every one has a row."""
 SEGMENT_LIMIT = 200
@@ -52,10 +56,10 @@ def kvpr_text(kvpr: float, *, occupancy: bool, exact: bool = False) -> str:
 
 
 def pressure_class(kvpr: float, worst: float, *, occupancy: bool) -> int:
-    """Return the class of a KVPR, from 0 (calm) to 4: absolute for occupancy, else by the worst."""
+    """Return the class of a pressure: 0 calm, 1 tight, 2 full; or 0 and 1 against the worst."""
     share = kvpr if occupancy else kvpr / worst if worst else 0.0
     if not occupancy and share >= 1:
-        return len(CLASSES) - 1  # the worst GPU is not full for being the worst
+        return 1  # the worst GPU is not full for being the worst
     return sum(share >= limit for limit in CLASSES)
 
 
@@ -80,8 +84,11 @@ def page_values(result: Result) -> dict[str, Any]:
     ranked = sorted(evaluation.gpus, key=lambda gpu: -gpu.pressure)
     profile = [gpu.pressure for gpu in ranked]
     models = _models(result)
+    head, advice = recommendation(result)
     return {
         "occupancy": occupancy,
+        "several": problem.goal is Objective.PRESSURE,
+        "timed": bool(evaluation.gpus[0].time_shares),
         "objective": problem.goal.value,
         "unit": problem.goal.unit,
         "worst": kvpr_text(worst, occupancy=occupancy, exact=True),
@@ -102,11 +109,14 @@ def page_values(result: Result) -> dict[str, Any]:
         "worst_rows": [] if count <= WHOLE_LIMIT else [look.row(g) for g in ranked[:WORST_SHOWN]],
         "segments": look.segments,
         "profile": profile,
+        "bars": [_bar(gpu, names) for gpu in ranked] if count <= SEGMENT_LIMIT else [],
         "models": models,
         "models_shown": models[:MODELS_SHOWN],
         "gpu_ids": [clean(gpu.id) for gpu in evaluation.gpus],
         "legend": _legend(occupancy=occupancy),
         "claim": _claim(result),
+        "head": head,
+        "advice": advice,
     }
 
 
@@ -132,6 +142,7 @@ class _Look:
         weights = sorted(seen.values(), reverse=True) if self.segments else [gpu.weights_bytes]
         return {
             "id": clean(gpu.id),
+            "time": kvpr_text(max(gpu.time_shares), occupancy=True) if gpu.time_shares else "",
             "kvpr": kvpr_text(gpu.pressure, occupancy=self.occupancy),
             "class": pressure_class(gpu.pressure, self.worst, occupancy=self.occupancy),
             "weights": [100 * part / self.largest for part in weights if part],
@@ -165,8 +176,9 @@ def _node(name: str, gpus: Sequence[GPUEvaluation], look: _Look, *, whole: bool)
         "mean": kvpr_text(mean, occupancy=look.occupancy),
         "free_gib": sum(gpu.free_bytes for gpu in gpus) / GIB,
         "count": len(gpus),
+        "idle": sum(1 for gpu in gpus if not gpu.shards),
         "tiles": [pressure_class(k, look.worst, occupancy=look.occupancy) for k in rated],
-        "rows": [look.row(gpu) for gpu in gpus] if whole else [],
+        "rows": [look.row(gpu) for gpu in gpus if gpu.shards] if whole else [],
     }
 
 
@@ -180,10 +192,11 @@ def _models(result: Result) -> list[dict[str, Any]]:
         for shard in gpu.shards:
             part = shard.load / loads[gpu.id] if loads[gpu.id] else 0.0
             load[shard.model] = max(load.get(shard.model, 0.0), part)
-    places: dict[str, list[str]] = {}
+    placed_on: dict[str, list[tuple[str, ...]]] = {}
+    degrees = {replica.model: len(replica.gpus) for replica in placement}
     found_by: dict[str, list[str]] = {}  # ids that a short form does not spell out
     for replica in placement:
-        places.setdefault(replica.model, []).append(gpus_text(replica.gpus))
+        placed_on.setdefault(replica.model, []).append(replica.gpus)
         if len(replica.gpus) > 1:
             found_by.setdefault(replica.model, []).extend(replica.gpus)
     worst: dict[str, float] = {}
@@ -193,8 +206,10 @@ def _models(result: Result) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {
             "name": clean(model.name),
+            "replicas": len(placed_on.get(model.name, [])),
+            "degree": degrees.get(model.name, 1),
             "ids": clean(" ".join(found_by.get(model.name, []))),
-            "gpus": [clean(place) for place in places.get(model.name, [])],
+            "gpus": list(map(clean, copies_text(placed_on.get(model.name, [])))),
             "weights": f"{model.weights_bytes / GIB:,.1f}",
             "rate": f"{model.demand.requests_per_second:.3g}",
             "part": f"{100 * load.get(model.name, 0.0):.0f} %",
@@ -207,13 +222,18 @@ def _models(result: Result) -> list[dict[str, Any]]:
     return found
 
 
+def _bar(gpu: GPUEvaluation, names: dict[str, str]) -> tuple[str, str]:
+    """Return the id and the models of a GPU."""
+    held = dict.fromkeys(names[shard.model] for shard in gpu.shards)
+    return clean(gpu.id), ", ".join(held) or "idle"
+
+
 def _legend(*, occupancy: bool) -> list[str]:
     """Return what each class of pressure means."""
-    edges = [f"{100 * limit:.0f} %" for limit in CLASSES]
-    between = [f"{low} to {high}" for low, high in pairwise(edges)]
+    tight = f"{100 * TIGHT:.0f} %"
     if occupancy:
-        return [f"under {edges[0]} full", *between, "over full"]
-    return [f"under {edges[0]} of the worst", *between[:2], f"from {edges[2]} to the worst"]
+        return [f"under {tight} full", f"{tight} to full", "over full"]
+    return [f"under {tight} of the worst", f"{tight} of the worst and more"]
 
 
 def _claim(result: Result) -> dict[str, Any]:
@@ -229,6 +249,7 @@ def _claim(result: Result) -> dict[str, Any]:
     else:
         evidence = "the trivial bound"
     optimal = result.status is Status.OPTIMAL
+    overloaded = is_share(result) and result.value >= FULL
     if optimal:
         badge, words = "Proved optimal", f"No plan does better: proved by {evidence}."
     elif math.isinf(result.gap):
@@ -239,7 +260,7 @@ def _claim(result: Result) -> dict[str, Any]:
         words = f"No plan is below {bound}: proved by {evidence}."
     return {
         "known": True,
-        "good": optimal,
+        "good": (optimal or result.gap <= SMALL_GAP) and not overloaded,
         "badge": badge,
         "words": words,
         "bound": bound,

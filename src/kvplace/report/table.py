@@ -11,7 +11,16 @@ from kvplace.report.gpu_rows import gpu_rows, histogram
 from kvplace.report.heat import heat
 from kvplace.report.model_rows import ModelRow, model_rows
 from kvplace.report.summary import format_kvpr, format_share, summary
-from kvplace.report.text import Paint, fit, flow, places_text, short_names, shorten, shorten_start
+from kvplace.report.text import (
+    Paint,
+    copies_text,
+    fit,
+    flow,
+    places_text,
+    short_names,
+    shorten,
+    shorten_start,
+)
 from kvplace.units import format_bytes
 
 __all__ = ["Look", "plan_table"]
@@ -117,8 +126,7 @@ class _Tables:
         )
         lines = [self._paint(head, "bold")]
         for row, name, copy, value in zip(shown, names, copies, values, strict=True):
-            places = [place for gpus in _merged(row.gpus) for place in places_text(gpus)]
-            where = _flow_ids(places, where_width, None if self._all else 1)
+            where = _flow_ids(copies_text(row.gpus), where_width, None if self._all else 1)
             start = (
                 f"{fit(name, name_width)}  {fit(copy, copies_width)}  "
                 f"{self._paint(fit(value, value_width, right=True), self._heat(row.pressure))}  "
@@ -242,13 +250,6 @@ def _copies(row: ModelRow) -> str:
     if row.replicas == 1:
         return degree or "1"
     return f"{row.replicas:,} x {degree}" if degree else f"{row.replicas:,}"
-
-
-def _merged(copies: Sequence[tuple[str, ...]]) -> list[list[str]]:
-    """Join copies on single GPUs into one list, so that neighbours are written together."""
-    if all(len(gpus) == 1 for gpus in copies):
-        return [[gpu for gpus in copies for gpu in gpus]]
-    return [list(gpus) for gpus in copies]
 
 
 def _flow_ids(items: Sequence[str], width: int, lines: int | None) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from rich.cells import cell_len, set_cell_size
 
 __all__ = [
-    "Paint", "clean", "fit", "flow", "gpus_text", "places_text", "short_names", "shorten",
-    "shorten_start",
+    "Paint", "clean", "copies_text", "fit", "flow", "gpus_text", "places_text", "short_names",
+    "shorten", "shorten_start",
 ]  # fmt: skip
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "green": "32", "cyan": "36"}
@@ -120,6 +120,13 @@ def places_text(gpus: Iterable[str]) -> list[str]:
     for gpu in gpus:
         nodes.setdefault(gpu.rpartition("/")[0], []).append(gpu)
     return [gpus_text(held) for held in nodes.values()]
+
+
+def copies_text(copies: Sequence[Sequence[str]]) -> list[str]:
+    """Return where the copies of a model are: neighbours of copies on single GPUs are joined."""
+    if all(len(gpus) == 1 for gpus in copies):
+        return places_text(gpu for gpus in copies for gpu in gpus)
+    return [place for gpus in copies for place in places_text(gpus)]
 
 
 def flow(items: Sequence[str], width: int, lines: int | None) -> list[str]:

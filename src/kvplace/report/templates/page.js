@@ -6,15 +6,15 @@
   const found = document.getElementById("found");
   const most = 200;
   const first = body.children.length;
-  const index = data.models.map((row) => (row[0] + " " + row[1] + " " + row[6]).toLowerCase());
+  const index = data.models.map((row) => (row[0] + " " + row[3] + " " + row[8]).toLowerCase());
   const number = (n) => n.toLocaleString("en-US");
 
   const line = (row) => {
     const tr = document.createElement("tr");
-    row.slice(0, 6).forEach((text, at) => {
+    row.slice(0, 8).forEach((text, at) => {
       const cell = document.createElement(at === 0 ? "th" : "td");
       if (at === 0) cell.scope = "row";
-      if (at > 1) cell.className = "num";
+      if (at === 1 || at > 3) cell.className = "num";
       cell.textContent = text;
       tr.append(cell);
     });
