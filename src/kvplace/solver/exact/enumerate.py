@@ -62,7 +62,8 @@ class Enumeration:
             return
         self._limit = (flaws[1:], value)  # all models are placed here
         self._watch = watch
-        self._kind = self._instance.kind_of or range(self._instance.g)
+        # Without rules and domains nothing but its memory tells one GPU from another.
+        self._kind = self._instance.kind_of or self._instance.memory
         self._board = Board(self._instance)
         self._descend(dict(enumerate(self._ways)))
 

@@ -1,8 +1,8 @@
 """Every knob of the strategies, with its unit and how it was found.
 
-``by hand`` means: set while the stage was written, on the families of docs/benchmarks.md, and not
-searched for since. ``measured`` names what was compared. What a stage as a whole is worth is on
-the page docs/stages.md; whoever changes a knob can make it anew by benchmarks/stages.py.
+``by hand`` means that no systematic search for it is recorded; ``measured`` names what was
+compared. What a stage as a whole is worth is on the page docs/stages.md; whoever changes a knob
+can make it anew by benchmarks/stages.py.
 """
 
 from dataclasses import dataclass, field
@@ -31,6 +31,8 @@ class UndividedParams:
         Rounds of column generation of that first question.
     tiny_models
         Up to so many models exact decisions come before the local search, too.
+    enumerated
+        Partial placements looked at where all are tried.
     program_models
         Above so many models the configuration program is not asked at all: the fluid bound is
         then as good.
@@ -94,6 +96,7 @@ class UndividedParams:
     quick_density: float = _knob(6, "models per GPU")
     quick_rounds: int = _knob(60, "rounds")
     tiny_models: int = _knob(24, "models")
+    enumerated: int = _knob(4_000, "partial placements")
     program_models: int = _knob(600, "models")
     plain_models: int = _knob(300, "models", "measured: numpy's import is 0.2 s of a command")
     coarse_tolerance: float = _knob(1e-2, "relative width")

@@ -233,12 +233,14 @@ def _decide(search: UndividedSearch) -> None:
 
 def _enumerate(search: UndividedSearch) -> None:
     """Try all placements of a tiny fleet, where they are few enough."""
-    from kvplace.solver.exact.enumerate_undivided import exhaust  # noqa: PLC0415 - few fleets need it
+    from kvplace.solver.exact.enumerate import Enumeration  # noqa: PLC0415 - numpy: only here
 
-    gpu_of, complete = exhaust(search.instance, search.value, search.watch)
-    if gpu_of is not None:
+    enumeration = Enumeration(search.instance, nodes=search.knobs.enumerated)
+    enumeration.run((0.0,), search.value * (1 - OPTIMAL_GAP / 2), search.watch)
+    if enumeration.best is not None:
+        gpu_of = [copies[0][0] for copies in enumeration.best]
         search.offer(State(search.instance, gpu_of))
-    if complete:
+    if enumeration.complete:
         search.bound = Bound(search.value * (1 - OPTIMAL_GAP / 2), "search")
         search.watch.tell("search", search.value, search.low)
 

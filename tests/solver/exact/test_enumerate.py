@@ -8,38 +8,44 @@ import pytest
 from kvplace.core.result import Status
 from kvplace.solver.assignment.lists import State
 from kvplace.solver.clock import Watch
-from kvplace.solver.exact import enumerate_undivided as module
-from kvplace.solver.exact.enumerate_undivided import exhaust
+from kvplace.solver.exact.enumerate import Enumeration
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.solve import solve
 from oracle import solve_exactly
 from tiny import byte_problem, random_problem
 
 
+def enumerated(instance, value=math.inf, nodes=60_000, watch=None):
+    """Return the value of the best placement found, and whether all were tried."""
+    search = Enumeration(instance, nodes=nodes)
+    search.run((0.0,), value, watch or Watch())
+    if search.best is None:
+        return None, search.complete
+    return State(instance, [copies[0][0] for copies in search.best]).worst(), search.complete
+
+
 def test_all_placements_say_what_brute_force_says():
     draw = random.Random(8)
-    for _ in range(300):
+    for _ in range(200):
         problem = random_problem(draw)
-        arrays = load_instance(problem)
+        instance = load_instance(problem)
         truth = solve_exactly(problem)
-        gpu_of, complete = exhaust(arrays, math.inf, Watch())
+        value, complete = enumerated(instance)
         assert complete
-        assert (gpu_of is not None) == truth.feasible
-        if gpu_of is not None:
-            value = State(arrays, gpu_of).worst()
+        assert (value is not None) == truth.feasible
+        if value is not None:
             assert value == pytest.approx(float(truth.optimum), rel=1e-9)
-            assert exhaust(arrays, value, Watch()) == (None, True)
+            assert enumerated(instance, value) == (None, True)
 
 
-def test_giving_up_is_said(monkeypatch):
-    arrays = load_instance(byte_problem([40, 40, 30], [(3 + j, 1.0 + j) for j in range(9)]))
-    monkeypatch.setattr(module, "NODES", 50)
-    assert exhaust(arrays, math.inf, Watch())[1] is False
+def test_giving_up_is_said():
+    instance = load_instance(byte_problem([40, 40, 30], [(3 + j, 1.0 + j) for j in range(9)]))
+    assert enumerated(instance, nodes=50)[1] is False
 
 
 def test_a_time_limit_ends_it():
-    arrays = load_instance(byte_problem([90] * 6, [(3 + j, 1.0 + j) for j in range(20)]))
-    assert exhaust(arrays, math.inf, Watch(0.0))[1] is False
+    instance = load_instance(byte_problem([90] * 6, [(3 + j, 1.0 + j) for j in range(20)]))
+    assert enumerated(instance, watch=Watch(0.0))[1] is False
 
 
 def test_weights_that_fit_no_way_are_proved_not_to():
