@@ -1,26 +1,74 @@
-"""Regroup: cut the fleet into groups of GPUs and refill each exactly at a lower target.
+"""Group cover: refill a few GPUs at a time exactly, each at or below a lower target.
 
-Groups are dealt so that each holds hot and cold GPUs alike; a group at the target is a small
-cover (`kvplace.solver.exact.set_cover`) priced by size, where only nearly full sets matter. When
-every group reaches the target so does the fleet, whatever its size.
+What POPMUSIC is to location and routing (Taillard and Voss, in Essays and Surveys in
+Metaheuristics, 2002). A group of GPUs at a target is an exact cover of its models by the sets that
+nearly fill one GPU at some prices; when every group reaches the target, so does the fleet, whatever
+its size. There are two ways to choose groups, each with the back end that suits it:
+
+- deal all GPUs into groups that hold hot and cold ones alike, and cover each in Python at prices
+  that are sizes, or at those of its own configuration program;
+- join one GPU above the target with those that lose most of their worth at the prices of the whole
+  fleet's program, and cover by compiled kernels: nearly all the room that the fleet has left is
+  then at the disposal of the one GPU that needs it.
 """
 
 import random
+from collections.abc import Callable, Sequence
 
+import numpy as np
+
+from kvplace.solver.array_types import Floats
 from kvplace.solver.assignment.lists import State
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.model_sets import Configuration, Verdict
 from kvplace.solver.exact.set_cover import Answer, decide_cover
 from kvplace.solver.instance.instance import Instance
 
-__all__ = ["regroup"]
+__all__ = ["regroup", "squeeze"]
 
 SETS = 10_000
 """Sets that may matter in one group."""
 ROUNDS = 100
-"""Rounds of column generation for those prices."""
+"""Rounds of column generation for the prices of one group."""
 PRICED = 24
-"""GPUs up to which a group is also tried at the prices of its configuration program."""
+"""GPUs up to which a dealt group is also tried at the prices of its configuration program."""
+SIZES = (8, 10, 12, 14, 16)
+"""GPUs per joined group, by chance."""
+COLD = (0.3, 0.6)
+"""Share of the GPUs that lose most in a joined group, by chance."""
+NODES = 10_000
+"""Nodes of one compiled cover: a few milliseconds."""
+STEPS = (0.4, 0.2, 0.1, 0.05)
+"""Shares of the gap by which the target is below the value; the next where one fails."""
+SAFETY = 1e-12
+"""Relative room kept free, so that rounding lifts no GPU above the target."""
+
+Groups = list[tuple[int, tuple[int, ...]]]
+"""Usable bytes of a GPU and the models on it, for each GPU that holds any."""
+Cover = Callable[[list[int], list[int]], Groups | None]
+"""Covers some models by sets that fit some GPUs at a target; None where none was found."""
+
+
+def _refill(state: State, gpus: list[int], target: float, cover: Cover) -> bool:
+    """Place the models of some GPUs anew so that each is at or below the target."""
+    home = {j: g for g in gpus for j in state.members[g]}
+    found = cover(list(home), gpus)
+    if found is None:
+        return False
+    free: dict[int, list[int]] = {}
+    for g in gpus:
+        free.setdefault(state.arrays.memory[g], []).append(g)
+    for memory, models in found:
+        g = free[memory].pop(0)
+        for j in models:
+            if home[j] != g:
+                state.exchange(home[j], [j], g, [])
+    if max(state.kvpr[g] for g in gpus) <= target:
+        return True
+    for j, g in home.items():  # KV to be left, or a byte: what sizes do not know
+        if state.gpu_of[j] != g:
+            state.exchange(state.gpu_of[j], [j], g, [])
+    return False
 
 
 def regroup(
@@ -32,7 +80,7 @@ def regroup(
     watch: Watch,
     limit: float,
 ) -> tuple[State, int]:
-    """Refill groups of GPUs whose hottest is above a target, until all or none reach it.
+    """Deal all GPUs into groups, and refill those whose hottest is above a target.
 
     Parameters
     ----------
@@ -65,20 +113,25 @@ def regroup(
         chance.shuffle(row)
         for at, g in enumerate(row):
             groups[at].append(g)
+
+    def cover(models: list[int], gpus: list[int]) -> Groups | None:
+        return _cover(current, models, gpus, target, nodes, watch)
+
     tried = 0
     for members in groups:
         if watch.stop or tried >= limit:
             break
         if max(current.kvpr[g] for g in members) > target:
-            _refill(current, members, target, nodes, watch)
+            _refill(current, members, target, cover)
             tried += 1
     return current, tried
 
 
-def _refill(state: State, gpus: list[int], target: float, nodes: int, watch: Watch) -> bool:
-    """Place the models of some GPUs anew so that each is at or below the target."""
+def _cover(
+    state: State, models: list[int], gpus: list[int], target: float, nodes: int, watch: Watch
+) -> Groups | None:
+    """Cover a group in Python: at prices that are sizes, then at those of its own program."""
     arrays = state.arrays
-    models = [j for g in gpus for j in state.members[g]]
     part = Instance.undivided(
         size=[arrays.size[j] for j in models],
         keep=[arrays.keep[j] for j in models],
@@ -88,28 +141,125 @@ def _refill(state: State, gpus: list[int], target: float, nodes: int, watch: Wat
         gpu_index=gpus,
     )
     program = Configuration(part)
-    sizes = program.sizes(target)
-    total = float(program.memory @ program.count)
-    if sizes.sum() > total:
-        return False
-    verdict = Verdict(target, 1.0, sizes / total, program.memory / total, exact=True)
+    verdict = program.fluid(target)
+    if verdict.share > 1:
+        return None
     decision = decide_cover(program, verdict, SETS, nodes, watch)
     if decision.answer is Answer.GAVE_UP and len(gpus) <= PRICED:
-        program.add([at for at, g in enumerate(gpus) for _ in state.members[g]])
+        program.add([gpus.index(state.gpu_of[j]) for j in models])
         verdict = program.decide(target, watch, rounds=ROUNDS)
         if verdict.impossible or not verdict.exact:
-            return False
+            return None
         decision = decide_cover(program, verdict, SETS, nodes, watch)
     if decision.answer is not Answer.FOUND:
-        return False
-    free: dict[int, list[int]] = {}
-    for at, g in enumerate(gpus):
-        free.setdefault(int(program.type_of[at]), []).append(g)
-    home = {j: g for g in gpus for j in state.members[g]}
-    for type_, members in sorted(decision.groups):
-        g = free[type_].pop(0)
-        for at in members:
-            j = models[at]
-            if home[j] != g:
-                state.exchange(home[j], [j], g, [])
-    return True
+        return None
+    return [
+        (int(program.memory[type_]), tuple(models[at] for at in members))
+        for type_, members in sorted(decision.groups)
+    ]
+
+
+def squeeze(
+    state: State,
+    bound: float,
+    verdicts: Sequence[Verdict],
+    tries: int,
+    chance: random.Random,
+    watch: Watch,
+    limit: float = np.inf,
+) -> tuple[State, int]:
+    """Lower the maximum towards a bound by groups joined around the GPUs above a target.
+
+    Parameters
+    ----------
+    state
+        Not changed.
+    bound
+        Below all targets.
+    verdicts
+        Prices and worths at several targets; each group takes some by chance.
+    tries
+        Groups without gain per target after which a nearer one is tried.
+    chance
+        Random numbers for the choice of groups.
+    watch
+        Ends the search.
+    limit
+        Groups tried at most.
+
+    Returns
+    -------
+    tuple
+        A state that is never worse, and the groups tried.
+    """
+    current, at, tried = State(state.arrays, state.gpu_of), 0, 0
+    prices = [_Priced(current, verdict) for verdict in verdicts]
+    while at < len(STEPS) and tried < limit and not watch.stop:
+        value = current.worst()
+        target = value - STEPS[at] * (value - bound)
+        if target >= value * (1 - SAFETY):
+            break
+        failures = 0
+        while failures < tries and tried < limit and not watch.stop:
+            hot = [g for g, kvpr in enumerate(current.kvpr) if kvpr > target]
+            if not hot:
+                break
+            priced = chance.choice(prices)
+            members = priced.join(chance.choice(hot), target, chance)
+            done = _refill(current, members, target, priced.cover(target))
+            failures, tried = 0 if done else failures + 1, tried + 1
+        at = 0 if current.worst() <= target else at + 1
+        watch.tell("squeeze", current.worst())
+    return current, tried
+
+
+class _Priced:
+    """Groups of a state at the prices of one verdict."""
+
+    def __init__(self, state: State, verdict: Verdict) -> None:
+        self._state, self._prices, self._worths = state, verdict.prices, verdict.worths
+        self._memory = sorted(set(state.arrays.memory))
+        self._type_of = [self._memory.index(memory) for memory in state.arrays.memory]
+
+    def _loss(self, g: int) -> float:
+        """Return what a GPU loses of its worth as it is filled now."""
+        held = self._prices[self._state.members[g]].sum()
+        return float(self._worths[self._type_of[g]] - held)
+
+    def join(self, hot: int, target: float, chance: random.Random) -> list[int]:
+        """Choose a GPU above the target, GPUs below it that lose most, and others below it."""
+        from kvplace.solver.exact.set_cover_kernel import MOST_MODELS  # noqa: PLC0415 - numba: only here
+
+        members = self._state.members
+        below = [g for g, kvpr in enumerate(self._state.kvpr) if kvpr <= target]
+        below.sort(key=lambda g: (-self._loss(g), g))
+        size = chance.choice(SIZES)
+        cold = round(size * chance.choice(COLD))
+        rest = below[cold:]
+        chance.shuffle(rest)
+        chosen, models = [hot], len(members[hot])
+        for g in [*below[:cold], *rest][: size - 1]:
+            models += len(members[g])
+            if models > MOST_MODELS:
+                break
+            chosen.append(g)
+        return chosen
+
+    def cover(self, target: float) -> Cover:
+        """Return what covers a group by compiled kernels at a target."""
+        from kvplace.solver.exact.set_cover_kernel import tight_cover  # noqa: PLC0415 - numba: only here
+
+        arrays, type_of = self._state.arrays, self._type_of
+
+        def cover(models: list[int], gpus: list[int]) -> Groups | None:
+            sizes: Floats = np.array([arrays.size[j] + arrays.load[j] / target for j in models])
+            types = sorted({type_of[g] for g in gpus})
+            count = np.array([sum(type_of[g] == type_ for g in gpus) for type_ in types])
+            capacity = np.array([self._memory[type_] * (1 - SAFETY) for type_ in types])
+            prices, worths = self._prices[models], self._worths[types]
+            found = tight_cover(sizes, prices, capacity, worths, count, SETS, NODES)
+            if found is None:
+                return None
+            return [(self._memory[types[at]], tuple(models[j] for j in held)) for at, held in found]
+
+        return cover

@@ -325,7 +325,7 @@ def _above(state: State, target: float) -> int:
 def _cover_compiled(search: UndividedSearch) -> None:
     """Do the same with compiled kernels."""
     search.watch.tell("loading kernels (compiled once, which takes seconds)")
-    from kvplace.solver.large_neighbourhood.group_cover_compiled import squeeze  # noqa: PLC0415 - numba: only here
+    from kvplace.solver.large_neighbourhood.group_cover import squeeze  # noqa: PLC0415 - numba: only here
 
     assert search.state is not None
     # Where targets are possible, prices may be anything; at the bound they say what is short.
