@@ -4,7 +4,8 @@
 exit code meaning
 ========  ==========================================================================
 0         done
-1         ``check`` found a disagreement, ``diff`` a difference, or ``verify`` a drift
+1         ``check`` found a disagreement, ``diff`` a difference, ``verify`` a drift, or
+          ``watch`` advises a re-plan
 2         bad input or usage: one line per fault on stderr
 3         proved infeasible
 4         stopped without a placement
@@ -27,8 +28,8 @@ from kvplace.cli.faults import fault_lines, say
 __all__ = ["VERBS", "main", "root"]
 
 VERBS = (
-    "init", "plan", "refine", "replan", "verify", "check", "explain", "size", "forecast",
-    "simulate", "diff", "export", "report", "model", "demand", "catalogue", "bench",
+    "init", "plan", "refine", "replan", "verify", "watch", "backtest", "check", "explain", "size",
+    "forecast", "simulate", "diff", "export", "report", "model", "demand", "catalogue", "bench",
 )  # fmt: skip
 
 _BUG, _BAD, _GONE, _INTERRUPTED = 70, 2, 141, 130
@@ -87,8 +88,9 @@ def root() -> None:
     The GPU with the highest KV-cache pressure is made as good as it can be, and every answer
     says how near to the optimum it is proved to be. Data goes to stdout, the rest to stderr.
 
-    Exit codes: 0 done, 1 check found a disagreement, diff a difference or verify a drift,
-    2 bad input or usage, 3 proved infeasible, 4 stopped without a placement, 70 a bug in kvplace.
+    Exit codes: 0 done, 1 check found a disagreement, diff a difference, verify a drift or watch
+    advises a re-plan, 2 bad input or usage, 3 proved infeasible, 4 stopped without a placement,
+    70 a bug in kvplace.
     """
 
 

@@ -25,7 +25,7 @@ Data goes to stdout and everything else to stderr. Colour and progress appear on
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | `check` found a disagreement, `diff` a difference, or `verify` a drift |
+| 1 | a disagreement (`check`), a difference (`diff`), a drift (`verify`), a re-plan (`watch`) |
 | 2 | bad input or usage: one line per fault on stderr |
 | 3 | proved infeasible: no placement exists |
 | 4 | stopped without a placement, and none was proved impossible |

@@ -114,7 +114,9 @@ class Search:
 
     # The whole of it
 
-    def run(self, budget: float = math.inf, fresh: Placement | None = None) -> None:
+    def run(
+        self, budget: float = math.inf, fresh: Placement | None = None, *, quick: bool = False
+    ) -> None:
         """Search for the best placement of every price up to a budget.
 
         Parameters
@@ -123,9 +125,11 @@ class Search:
             Most that a placement may cost.
         fresh
             A placement that was made without looking at what runs, to go towards.
+        quick
+            Only relieve the hottest GPU, and the next, from what runs; look at nothing else.
         """
         self._keep_point()
-        if len(self.problem.models) <= _FEW:
+        if len(self.problem.models) <= _FEW and not quick:
             found = enumerate_budgets(self.state, self.prices)
             if found is not None:
                 self.exhaustive = True
@@ -137,7 +141,7 @@ class Search:
         self._keep_point()
         base = dict(self.state.copies)
         self._descend(budget, cheap=False)
-        if repaired and self._is_close(budget):
+        if quick or (repaired and self._is_close(budget)):
             return
         self._return_to(base)
         self._descend(budget, cheap=True)

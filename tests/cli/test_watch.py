@@ -1,0 +1,75 @@
+"""``kvplace watch`` and ``kvplace backtest`` on a trace."""
+
+import json
+
+import pytest
+
+from kvplace.cli.main import main
+
+FLEET = """\
+schema: kvplace.fleet/v1
+nodes: [{name: n, gpus: 2, gpu: {memory: 20GiB}}]
+models:
+"""
+MODEL = """\
+  - name: {name}
+    weights: 5GiB
+    overhead: 0B
+    demand: {{requests_per_second: 1}}
+    slo: {{latency: 1s}}
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = FLEET + "".join(MODEL.format(name=name) for name in "abc")
+    (tmp_path / "fleet.yaml").write_text(text)
+    (tmp_path / "now.csv").write_text("model,replica,shard,gpu\na,0,0,n/0\nb,0,0,n/0\nc,0,0,n/1\n")
+    rows = ["model,t_s,requests"]
+    for window in range(6):
+        for name in "abc":
+            rate = 5 if window >= 2 and name != "c" else 1
+            rows.append(f"{name},{600 * window},{rate * 600}")
+    rows.append("other,0,600")
+    (tmp_path / "trace.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+WATCH = ["watch", "fleet.yaml", "--once", "--current", "now.csv"]
+
+
+def test_watch_advises_and_says_why(here, capsys):
+    args = [*WATCH, "--trace", "trace.csv", "--step", "10min", "--above", "0.9"]
+    assert main([*args, "--history", "h.json"]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("re-plan now: it takes 40.0% off the highest pressure")
+    assert main([*args, "--history", "h.json", "--cooldown", "1h"]) == 0
+    assert "leave it: the last re-plan was" in capsys.readouterr().out
+
+
+def test_watch_leaves_a_calm_fleet(here, capsys):
+    assert main([*WATCH, "--above", "0.9", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["replan"] is False
+    assert found["reasons"]
+
+
+def test_watch_refuses_a_history_that_is_none(here, capsys):
+    (here / "h.json").write_text("[]")
+    assert main([*WATCH, "--history", "h.json"]) == 2
+    assert "no history" in capsys.readouterr().err
+
+
+def test_backtest_compares_ways(here, capsys):
+    args = ["backtest", "fleet.yaml", "--trace", "trace.csv", "--current", "now.csv"]
+    args += ["--step", "10min", "--max-moves", "1", "--target", "0.9", "--format", "json"]
+    assert main([*args, "--plot", "churn.svg"]) == 0
+    captured = capsys.readouterr()
+    ways = {row["policy"]: row for row in json.loads(captured.out)["policies"]}
+    assert ways["never"]["changes"] == 0
+    assert ways["never"]["seconds_over_target"] == 2400
+    assert ways["budget"]["changes"] == 1
+    assert ways["budget"]["mean_pressure"] < ways["never"]["mean_pressure"]
+    assert "not in the fleet file" in captured.err
+    assert (here / "churn.svg").stat().st_size > 1000
