@@ -52,6 +52,7 @@ _PER_SECONDS = {"/s": 1, "/min": 60, "/h": 3600, "/d": 86400}
 
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)\s*(\S*)\s*", re.ASCII)
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?)\s*", re.ASCII)
+_LEAST = 1e-300
 _LONGEST = 64  # no honest quantity is longer; keeps hostile input cheap
 
 MAX_BYTES = 2**50
@@ -80,12 +81,14 @@ def parse_number(text: str) -> float | None:
     """Read a plain decimal number, such as ``-1.5e3``; None for anything else.
 
     Only ASCII digits count: no blanks within, no underscores, no ``nan`` and no ``inf``. A number
-    too large for a float is infinite.
+    too large for a float is infinite; one so near to 0 that what is divided by it is infinite
+    (below 1e-300) is none.
     """
-    if len(text) > _LONGEST:
+    match = _NUMBER.fullmatch(text) if len(text) <= _LONGEST else None
+    if match is None:
         return None
-    match = _NUMBER.fullmatch(text)
-    return float(match[1]) if match else None
+    number = float(match[1])
+    return None if 0 < abs(number) < _LEAST else number
 
 
 def parse_bytes(text: str) -> int:

@@ -84,7 +84,8 @@ class _Seeds(click.ParamType[tuple[int, ...]]):
         if isinstance(value, tuple):
             return value
         first, _, last = value.partition("-")
-        if not (first.isdecimal() and (last or first).isdecimal()) or value.endswith("-"):
+        digits = first.isdecimal() and (last or first).isdecimal() and value.isascii()
+        if not digits or value.endswith("-"):
             self.fail(f"{value!r} is neither a seed like 7 nor a range like 1-10", param, ctx)
         low, high = int(first), int(last or first)
         if not low <= high < 2**32 or high - low >= _MOST_SEEDS:

@@ -34,7 +34,7 @@ class _Copies(click.ParamType["tuple[int, int]"]):
             return value
         low, mark, high = str(value).partition("-")
         ends = (low, high if mark else low)
-        if not all(end.isdecimal() and len(end) < 7 for end in ends):
+        if not all(end.isascii() and end.isdecimal() and len(end) < 7 for end in ends):
             self.fail(f"{value!r} is no number of copies; write it like 2 or 1-8", param, ctx)
         if not 1 <= int(ends[0]) <= int(ends[1]):
             self.fail(f"{value!r} must have 1 <= least <= most", param, ctx)

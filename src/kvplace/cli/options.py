@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from kvplace.errors import UnitError
-from kvplace.units import parse_duration
+from kvplace.units import parse_duration, parse_number
 
 __all__ = [
     "ALL_GPUS",
@@ -57,13 +57,11 @@ class _Seconds(click.ParamType[float]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
+        number = parse_number(str(value))
         try:
-            seconds = float(value)
-        except ValueError:
-            try:
-                seconds = parse_duration(str(value))
-            except UnitError as error:
-                self.fail(str(error), param, ctx)
+            seconds = parse_duration(str(value)) if number is None else number
+        except UnitError as error:
+            self.fail(str(error), param, ctx)
         if not 0 < seconds < math.inf:
             self.fail(f"{value!r} must be above 0 seconds and finite", param, ctx)
         return seconds
@@ -78,10 +76,8 @@ class _Share(click.ParamType[float]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         text = str(value).strip()
-        try:
-            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            share = math.nan
+        number = parse_number(text.removesuffix("%"))
+        share = math.nan if number is None else number / (100 if text.endswith("%") else 1)
         if not 0 <= share < math.inf:
             self.fail(f"{value!r} is not a share; write it like 0.01 or 1%", param, ctx)
         return share
@@ -109,7 +105,7 @@ class _CountOrNone(click.ParamType[int | float]):
     ) -> int | float:
         if value in ("none", math.inf):
             return math.inf
-        if not str(value).isdecimal() or len(str(value)) > 18:
+        if not str(value).isascii() or not str(value).isdecimal() or len(str(value)) > 18:
             self.fail(f"{value!r} is not a number from 0 up, nor 'none'", param, ctx)
         return int(value)
 

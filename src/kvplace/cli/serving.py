@@ -73,7 +73,7 @@ class _Seeds(click.ParamType[tuple[int, ...]]):
         if isinstance(value, tuple):
             return value
         parts = str(value).split(",")
-        if not all(part.isdecimal() and int(part) < 2**32 for part in parts):
+        if not all(part.isascii() and part.isdecimal() and int(part) < 2**32 for part in parts):
             self.fail(f"{value!r} is no list of seeds such as 0 or 1,2,3", param, ctx)
         return tuple(dict.fromkeys(int(part) for part in parts))
 

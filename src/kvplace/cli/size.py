@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from kvplace.cli.options import FLEET, input_options, limit_options, output_options
+from kvplace.units import parse_number
 
 __all__ = ["command"]
 
@@ -28,11 +29,9 @@ class _Growths(click.ParamType[tuple[float, ...]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[float, ...]:
-        try:
-            factors = tuple(float(part) for part in str(value).split(","))
-        except ValueError:
-            factors = ()
-        if not factors or not all(0 < factor <= 1e6 for factor in factors):
+        parts = str(value).split(",")
+        factors = [number for number in map(parse_number, parts) if number is not None]
+        if len(factors) < len(parts) or not all(0 < factor <= 1e6 for factor in factors):
             self.fail(f"{value!r} is no list of factors; write it like 1,1.5,2", param, ctx)
         return tuple(dict.fromkeys(factors))
 

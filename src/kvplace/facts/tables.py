@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kvplace.errors import Fault, InputError, UnitError
-from kvplace.units import parse_bytes
+from kvplace.units import parse_bytes, parse_number
 
 __all__ = ["CATALOGUE_VARIABLE", "gibibytes", "number", "read_tables", "user_directory"]
 
@@ -115,11 +115,8 @@ def number(row: Mapping[str, str], column: str) -> float | None:
     text = (row.get(column) or "").strip()
     if not text:
         return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
+    value = parse_number(text)
+    if value is None or not 0 <= value < float("inf"):
         raise InputError([Fault(f"{text!r} is no number of at least 0", column)])
     return value
 

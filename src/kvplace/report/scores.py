@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 
+from kvplace.formats.text.cells import safe_cell
 from kvplace.report.text import Paint, fit
 
 __all__ = ["rows_csv", "rows_json", "rows_table"]
@@ -39,8 +40,13 @@ def rows_csv(rows: Sequence[Mapping[str, Cell]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _finite(value) for key, value in row.items()} for row in rows)
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _cell(value: Cell) -> object:
+    """Return a cell without what a spreadsheet would run, and without numbers that CSV lacks."""
+    return safe_cell(value) if isinstance(value, str) else _finite(value)
 
 
 def rows_json(document: Mapping[str, object]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from kvplace.errors import Fault, InputError
 from kvplace.formats.plan.table import COLUMNS
+from kvplace.formats.text.cells import safe_cell
 from kvplace.scaffold.deployments.deployment import Deployment, Instance, Unread
 from kvplace.scaffold.fleet_text import InitNodes
 
@@ -63,7 +64,7 @@ def running_table(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(sorted(rows))
+    writer.writerows([safe_cell(str(cell)) for cell in row] for row in sorted(rows))
     return text.getvalue()
 
 

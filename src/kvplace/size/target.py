@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kvplace.core.objective import Objective
 from kvplace.errors import InputError
+from kvplace.units import parse_number
 
 __all__ = ["Target", "parse_target"]
 
@@ -43,10 +44,8 @@ def parse_target(text: str) -> Target:
     if name is not None and name not in list(Objective):
         known = ", ".join(Objective)
         raise InputError(f"{name!r} is no objective; a target names one of {known}")
-    try:
-        value = float(digits) / (100 if percent else 1)
-    except ValueError:
-        value = math.nan
+    number = parse_number(digits)
+    value = math.nan if number is None else number / (100 if percent else 1)
     if not 0 < value < math.inf:
         raise InputError(f"{text[:60]!r} has no value above 0; write it like 'occupancy<=0.8'")
     return Target(Objective(name) if name else None, value)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from kvplace.formats.diagnostics import Path, Report, shown
 from kvplace.formats.plan.table import COLUMNS, NEEDED, UNSTATED, PlanTable, note_numbering
+from kvplace.formats.text.cells import safe_cell
 from kvplace.formats.validation.csv_rows import read_rows
 
 __all__ = ["parse_plan_table", "table_text"]
@@ -21,7 +22,8 @@ def table_text(shards: Iterable[tuple[str, int, int, str, int, float]]) -> str:
     writer.writerow(COLUMNS)
     for model, replica, shard, gpu, weights_bytes, load in sorted(shards):
         node = gpu.rpartition("/")[0]
-        writer.writerow((model, replica, shard, node, gpu, weights_bytes, repr(load)))
+        names = (safe_cell(text) for text in (node, gpu))
+        writer.writerow((safe_cell(model), replica, shard, *names, weights_bytes, repr(load)))
     return buffer.getvalue()
 
 
@@ -75,8 +77,9 @@ def _row(cells: dict[str, str], path: Path, line: int, report: Report) -> _Row |
                 report.add((*path, column), f"{shown(cell)} is not a whole number", line)
     load = float(UNSTATED)
     if "load" in cells:
+        cell = cells["load"]
         try:
-            load = float(cells["load"])
+            load = float(cell) if cell.isascii() and "_" not in cell else -1.0
         except ValueError:
             load = -1.0
         if not 0 <= load < float("inf"):

@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
-from kvplace.errors import InputError, MissingExtraError
+from kvplace.errors import Fault, InputError, MissingExtraError
+from kvplace.formats.text.cells import RISKY
 
 __all__ = ["Columns", "is_parquet", "numbers", "read_columns", "texts", "whole", "write_parquet"]
 
 Columns = Any
 """A table of the library, which ships no types."""
+
+_NAMES = frozenset(("name", "model", "node", "gpu"))
+"""Columns of text that people choose."""
 
 
 def is_parquet(path: str) -> bool:
@@ -35,18 +39,62 @@ def read_columns(path: str | os.PathLike[str]) -> Columns:
     name = os.fspath(path)
     try:
         if is_parquet(name):
-            return _arrow("parquet").read_table(name)
+            return _plain(_arrow("parquet").read_table(name), name)
         csv = _arrow("csv")
         header = csv.open_csv(name).schema.names
         text = csv.ConvertOptions(
             column_types=dict.fromkeys(header, arrow.string()), strings_can_be_null=True
         )
-        return csv.read_csv(name, convert_options=text)
+        return _unescaped(csv.read_csv(name, convert_options=text))
     except FileNotFoundError:
         raise InputError("there is no such file", name) from None
-    except (OSError, arrow.ArrowException, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, arrow.ArrowException, ValueError, MemoryError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"this file cannot be read: {reason}", name) from None
+
+
+def _plain(table: Columns, source: str) -> Columns:
+    """Return a table whose columns are texts, or whole or floating-point numbers of 64 bits.
+
+    Raises
+    ------
+    InputError
+        A column is of another kind: all of them at once.
+    """
+    arrow, kinds = _arrow(""), _arrow("types")
+    faults: list[Fault] = []
+    columns = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        kind = column.type
+        if kinds.is_dictionary(kind):
+            if kinds.is_string(kind.value_type) and name in _NAMES:
+                columns.append(column)  # as they are: a million names are few different ones
+                continue
+            kind = kind.value_type
+        if kinds.is_null(kind) or "string" in str(kind):
+            target = arrow.string()
+        elif kinds.is_integer(kind) and not kinds.is_uint64(kind):
+            target = arrow.int64()
+        elif kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_decimal(kind):
+            target = arrow.float64()
+        else:
+            faults.append(Fault(f"it holds {str(kind)[:60]}, neither numbers nor text", name))
+            continue
+        columns.append(column.cast(target, safe=False))
+    if faults:
+        raise InputError(faults, source)
+    plain = arrow.table(columns, names=table.column_names)
+    return plain.replace_schema_metadata(table.schema.metadata)
+
+
+def _unescaped(table: Columns) -> Columns:
+    """Return a table without the marks that keep spreadsheets from running its cells."""
+    compute = _arrow("compute")
+    for at, name in enumerate(table.column_names):
+        if name in _NAMES:
+            plain = compute.replace_substring_regex(table.column(at), f"^'([{RISKY}'])", r"\1")
+            table = table.set_column(at, name, plain)
+    return table
 
 
 def write_parquet(columns: dict[str, object], metadata: dict[str, str]) -> bytes:
@@ -100,7 +148,7 @@ def numbers(column: Any, scale: float = 1.0) -> tuple[array[float], list[int]]:
     elif not (arrow.types.is_integer(kind) or arrow.types.is_floating(kind)):
         bad = list(range(min(len(column), 1)))
         column = arrow.nulls(len(column))
-    floats = compute.cast(column, arrow.float64())
+    floats = compute.cast(column, arrow.float64(), safe=False)
     if scale != 1.0:
         floats = compute.multiply(floats, scale)
     return _taken(compute.fill_null(floats, float("nan")), "d"), bad
@@ -109,14 +157,15 @@ def numbers(column: Any, scale: float = 1.0) -> tuple[array[float], list[int]]:
 def whole(column: Any) -> tuple[array[int], list[int]]:
     """Return a column of whole numbers, -1 where missing, and the rows that hold none."""
     arrow, compute = _arrow(""), _arrow("compute")
-    if arrow.types.is_integer(column.type) and not column.null_count:
-        return _taken(compute.cast(column, arrow.int64()), "q"), []
+    if arrow.types.is_int64(column.type) and not column.null_count:
+        return _taken(column, "q"), _where(compute.less(column, 0))
     numeric, bad = numbers(column)
     floats = _written(arrow, numeric)
     missing = compute.is_nan(floats)
     sound = compute.and_(
         compute.equal(compute.floor(floats), floats), compute.greater_equal(floats, 0)
     )
+    sound = compute.and_(sound, compute.less(floats, 2.0**62))
     bad = sorted({*bad, *_where(compute.and_not(compute.invert(sound), missing))})
     kept = compute.if_else(sound, floats, -1.0)
     return _taken(compute.cast(kept, arrow.int64(), safe=False), "q"), bad

@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 
 from kvplace.formats.diagnostics import Path, Report, nearest, shown
+from kvplace.formats.text.cells import plain_cell
 
 __all__ = ["Row", "check_header", "read_rows"]
 
@@ -52,7 +53,7 @@ def read_rows(
             if len(cells) != len(header):
                 message = f"the row has {len(cells)} cells; the header names {len(header)} columns"
                 report.add(path_of(count), message, line)
-            filled = dict(zip(header, (cell.strip() for cell in cells), strict=False))
+            filled = dict(zip(header, (plain_cell(cell.strip()) for cell in cells), strict=False))
             count += 1
             yield {column: cell for column, cell in filled.items() if cell}, line
             if report.full:

@@ -63,6 +63,8 @@ def documents(text: str, source: str) -> list[Any]:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else None
         what = getattr(error, "problem", None) or "it is not YAML"
+        if "{{" in text:
+            what = f"{what}; it looks like a template: render it first, such as with helm template"
         raise InputError([Fault(str(what), "", line)], source) from error
     except (ValueError, TypeError, RecursionError, OverflowError, MemoryError) as error:
         raise InputError(f"it cannot be read: {str(error)[:200]}", source) from error

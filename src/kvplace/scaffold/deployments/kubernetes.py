@@ -47,6 +47,8 @@ def read_kubernetes(objects: Sequence[Any]) -> Deployment:
             found = _llm_service(name, parsed)
         elif kind == "InferenceService":
             found = _inference_service(name, parsed)
+        elif kind == "VLLMRuntime":
+            found = _runtime(name, parsed)
         elif kind == "RayService":
             found = _ray_service(name, parsed)
         elif at(parsed, "spec", "template") or kind in _WORKLOADS:
@@ -70,6 +72,8 @@ def read_production_stack(values: Mapping[str, Any]) -> Deployment:
         config = mapping(at(spec, "vllmConfig"))
         model, copies = at(spec, "modelURL"), whole(at(spec, "replicaCount"), 1)
         gpus = whole(at(spec, "requestGPU"), 1)
+        if not gpus:
+            continue  # a model on the CPU
         words = [f"--{flag}={config[key]}" for key, flag in _CHART.items() if config.get(key)]
         words += split_words(config.get("extraArgs")) if _closed(config.get("extraArgs")) else []
         if not isinstance(model, str):
@@ -181,6 +185,20 @@ def _inference_service(name: str, parsed: Mapping[str, Any]) -> list[Instance | 
     return _engines(name, ["vllm", "serve", source, *words], "", {}, gpus, copies)
 
 
+def _runtime(name: str, parsed: Mapping[str, Any]) -> list[Instance | Unread]:
+    """Read a VLLMRuntime of production-stack's operator."""
+    spec = mapping(parsed.get("spec"))
+    deployment = mapping(spec.get("deploymentConfig"))
+    config = mapping(spec.get("vllmConfig"))
+    model = at(spec, "model", "modelURL")
+    gpus = whole(at(deployment, "resources", "gpu"), 0) or None
+    copies = whole(deployment.get("replicas"), 1)
+    if not isinstance(model, str):
+        return [Unread(name, "it names no modelURL", None, gpus)] * copies if gpus else []
+    words = [f"--{flag}={config[key]}" for key, flag in _CHART.items() if config.get(key)]
+    return _engines(name, ["vllm", "serve", model, *words], "", {}, gpus, copies)
+
+
 def _ray_service(name: str, parsed: Mapping[str, Any]) -> list[Instance | Unread]:
     """Read a RayService by the Serve config in it."""
     from kvplace.scaffold.deployments.documents import documents  # noqa: PLC0415 - rare
@@ -285,7 +303,7 @@ def _gpus(container: Any) -> int | None:
         for key, value in mapping(at(container, "resources", part)).items():
             if _GPU_RESOURCES.fullmatch(str(key)):
                 return whole(value, 0) or None
-    return None
+    return whole(at(container, "resources", "gpu"), 0) or None  # operators' own shorthand
 
 
 def _arguments(container: Any) -> list[str]:

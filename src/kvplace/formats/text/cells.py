@@ -1,0 +1,23 @@
+"""Cells that a spreadsheet would run as a formula, kept from it and given back.
+
+A text that begins with one of these signs gets an apostrophe before it, which spreadsheets do not
+show. Advice: https://owasp.org/www-community/attacks/CSV_Injection.
+"""
+
+__all__ = ["RISKY", "plain_cell", "safe_cell"]
+
+RISKY = r"=+\-@\t\r"
+"""Signs that begin a formula, for the brackets of a regular expression."""
+
+_SIGNS = frozenset("=+-@\t\r")
+
+
+def safe_cell(text: str) -> str:
+    """Return a text as it may stand in a CSV; `plain_cell` gives it back."""
+    marked = text[:1] == "'" and text[1:2] in _SIGNS | {"'"} and len(text) > 1
+    return f"'{text}" if text[:1] in _SIGNS or marked else text
+
+
+def plain_cell(text: str) -> str:
+    """Return the text that a cell of a CSV stands for."""
+    return text[1:] if text[:1] == "'" and len(text) > 1 and text[1] in _SIGNS | {"'"} else text
