@@ -29,7 +29,7 @@ __all__ = [
 
 Command = Callable[..., Any]
 
-_OBJECTIVES = ("requests", "tokens", "occupancy")
+_OBJECTIVES = ("requests", "tokens", "occupancy", "pressure")
 # The names in kvplace.solver.solve.SOLVERS, which costs too much to import for --help alone; a
 # test keeps the two equal.
 SOLVERS = ("auto", "reference", "prism-greedy")

@@ -3,12 +3,15 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kvplace.core.fact import Fact
 from kvplace.errors import Fault, InputError
 from kvplace.facts.cache import CacheGroup, CacheLayout, Units
-from kvplace.facts.huggingface import ModelFacts
 from kvplace.facts.tables import gibibytes, number, read_tables
+
+if TYPE_CHECKING:
+    from kvplace.facts.huggingface import ModelFacts
 
 __all__ = ["KnownModel", "known_model", "known_models", "near_model"]
 
@@ -58,7 +61,7 @@ class KnownModel:
     loaded_bytes: int | None = None
     loaded_source: str = ""
 
-    def facts(self, kv_dtype: str = "auto") -> ModelFacts:
+    def facts(self, kv_dtype: str = "auto") -> "ModelFacts":
         """Return the row as facts; its cache is in 16 bits unless 8 are asked for.
 
         Raises
@@ -95,6 +98,8 @@ class KnownModel:
             groups.append(CacheGroup("state", 1, state))
         origin = f"catalogue: {self.source}" + (f" ({self.note})" if self.note else "")
         cache = f"{8 * scale[kv_dtype]}-bit KV cache"
+        from kvplace.facts.huggingface import ModelFacts  # noqa: PLC0415 - a plan needs rows alone
+
         return ModelFacts(
             self.name,
             Fact(self.weights_bytes, f"{origin}, {self.weight_dtype}"),

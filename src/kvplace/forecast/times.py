@@ -95,7 +95,7 @@ class StepTimes:
         reads = CacheReads(
             model.kv_bytes_per_token * part, bytes_per_sequence=model.kv_bytes_per_sequence * part
         )
-        shape = self._architectures.get(name)
+        shape = self._architectures.get(name) or model.architecture
         if shape is None:
             shape = _guessed(model.weights_bytes)
             origin = f"{origin}; estimated from the size of the weights, as dense in 16 bits"
