@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _DISAGREES = 1
+_LOOKED_AT = 5000  # models up to which a plan is evaluated once more, for what else is to be told
 
 _EXAMPLES = """\b
 Example:
@@ -56,7 +57,8 @@ def command(
     CSV. The objective is the plan's own unless another is asked for. Exits with 1 if anything is
     wrong.
     """
-    from kvplace.cli.output import emit
+    from kvplace.cli.output import emit, say_notes
+    from kvplace.core.evaluation.evaluate import evaluate
     from kvplace.formats.plan.check import check
     from kvplace.formats.plan.io import read_plan
     from kvplace.formats.read import read
@@ -73,6 +75,8 @@ def command(
     else:
         render = checked_json if form == "json" else checked_csv
         emit(render(found.disagreements, found.verified, found.claimed), output, data=True)
+    if not quiet and found.agrees and len(problem.models) <= _LOOKED_AT:
+        say_notes(problem, evaluate(problem, stated.placement))
     return 0 if (found.holds if strict else found.agrees) else _DISAGREES
 
 

@@ -42,7 +42,7 @@ def command(
     --time-limit it takes 30 seconds at most. Exits with 3 where no placement exists.
     """
     from kvplace.cli.faults import say
-    from kvplace.cli.output import emit, look
+    from kvplace.cli.output import emit, look, say_notes
     from kvplace.cli.run import watched
     from kvplace.errors import InputError
     from kvplace.explain.explain import explain
@@ -68,4 +68,6 @@ def command(
         emit(explained_json(found) if form == "json" else explained_csv(found), output, data=True)
     if not quiet and (form != "table" or output is not None):
         say(summary(found.result))
+    if not quiet:
+        say_notes(found.result.problem, found.result.evaluation)
     return _NO_PLACEMENT.get(found.result.status, 0)

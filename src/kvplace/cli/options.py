@@ -11,6 +11,7 @@ from kvplace.errors import UnitError
 from kvplace.units import parse_duration, parse_number
 
 __all__ = [
+    "ALLOW_OVERLOAD",
     "ALL_GPUS",
     "COUNT_OR_NONE",
     "FLEET",
@@ -125,6 +126,11 @@ SECONDS, SHARE, QUANTILE, COUNT_OR_NONE = _Seconds(), _Share(), _Quantile(), _Co
 
 FLEET = click.argument("fleet", type=IN_FILE, metavar="FLEET")
 PLAN_FILE = click.argument("plan", type=IN_FILE, metavar="PLAN")
+ALLOW_OVERLOAD = click.option(
+    "--allow-overload",
+    is_flag=True,
+    help="Exit with 0 although the worst GPU is asked for more than it can bear; else with 5.",
+)
 ALL_GPUS = click.option(
     "--all", "every_gpu", is_flag=True, help="List every GPU and all its models in the table."
 )

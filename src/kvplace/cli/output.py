@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from kvplace.cli.faults import say
 
 if TYPE_CHECKING:
+    from kvplace.core.evaluation.evaluate import Evaluation
+    from kvplace.core.problem import Problem
     from kvplace.core.result import Result
     from kvplace.report.table import Look
 
-__all__ = ["emit", "look", "print_result"]
+__all__ = ["emit", "look", "print_result", "say_notes"]
 
-_INFEASIBLE, _NOT_FOUND = 3, 4
+_INFEASIBLE, _NOT_FOUND, _OVERLOADED = 3, 4, 5
 
 
 def look(output: str | None) -> "Look":
@@ -66,11 +68,13 @@ def print_result(
     *,
     every_gpu: bool,
     quiet: bool,
+    allow_overload: bool = False,
 ) -> int:
     """Print a result in the form asked for and return the exit code.
 
     Without a placement the reasons go to stderr, and only JSON is still written: it holds the
-    evidence that there is none.
+    evidence that there is none. An overloaded plan is written and has an exit code of its own,
+    unless that is allowed.
     """
     from kvplace.formats.tables.arrow import is_parquet
     from kvplace.report.summary import reasons, summary
@@ -88,7 +92,7 @@ def print_result(
         write_plan(result, output)
         if not quiet:
             say(summary(result))
-        return 0
+        return _told(result, quiet=quiet, allow_overload=allow_overload)
     if form == "table":
         from kvplace.report.table import plan_table
 
@@ -97,7 +101,26 @@ def print_result(
         _emit_plan(result, form, output)
     if not quiet and (form != "table" or output is not None):
         say(summary(result))
-    return 0
+    return _told(result, quiet=quiet, allow_overload=allow_overload)
+
+
+def _told(result: "Result", *, quiet: bool, allow_overload: bool) -> int:
+    """Say what is to be known besides the numbers, and return the exit code."""
+    from kvplace.report.notes import overloaded
+
+    assert result.evaluation is not None
+    if not quiet:
+        say_notes(result.problem, result.evaluation)
+    over = overloaded(result.problem, result.evaluation)
+    return _OVERLOADED if over and not allow_overload else 0
+
+
+def say_notes(problem: "Problem", evaluation: "Evaluation | None" = None) -> None:
+    """Write to stderr what is to be known of a problem and a placement of it."""
+    from kvplace.report.notes import notes
+
+    for note in notes(problem, evaluation):
+        say(f"kvplace: {note}")
 
 
 def _emit_plan(result: "Result", form: str, output: str | None) -> None:

@@ -4,6 +4,7 @@ import click
 
 from kvplace.cli.options import (
     ALL_GPUS,
+    ALLOW_OVERLOAD,
     COUNT_OR_NONE,
     FLEET,
     SHARE,
@@ -45,6 +46,7 @@ Examples:
 )
 @output_options
 @ALL_GPUS
+@ALLOW_OVERLOAD
 def command(
     fleet: str,
     objective: str | None,
@@ -58,6 +60,7 @@ def command(
     output: str | None,
     quiet: bool,
     every_gpu: bool,
+    allow_overload: bool,
 ) -> int:
     """Place the models of a FLEET file on its GPUs.
 
@@ -84,5 +87,14 @@ def command(
         )
         if output is not None:
             watch.tell("write")
-            return print_result(result, form, output, every_gpu=every_gpu, quiet=quiet)
-    return print_result(result, form, output, every_gpu=every_gpu, quiet=quiet)
+            return print_result(
+                result,
+                form,
+                output,
+                every_gpu=every_gpu,
+                quiet=quiet,
+                allow_overload=allow_overload,
+            )
+    return print_result(
+        result, form, output, every_gpu=every_gpu, quiet=quiet, allow_overload=allow_overload
+    )

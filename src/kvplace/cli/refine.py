@@ -6,6 +6,7 @@ import click
 
 from kvplace.cli.options import (
     ALL_GPUS,
+    ALLOW_OVERLOAD,
     COUNT_OR_NONE,
     FLEET,
     IN_FILE,
@@ -62,6 +63,7 @@ Example:
 )
 @output_options
 @ALL_GPUS
+@ALLOW_OVERLOAD
 def command(
     fleet: str,
     start: str,
@@ -75,6 +77,7 @@ def command(
     output: str | None,
     quiet: bool,
     every_gpu: bool,
+    allow_overload: bool,
 ) -> int:
     """Improve a PLAN for a FLEET file by moving and swapping models.
 
@@ -108,4 +111,6 @@ def command(
             if error.source != "placement":
                 raise
             raise InputError(error.faults, start) from error  # the user knows it by its file
-    return print_result(result, form, output, every_gpu=every_gpu, quiet=quiet)
+    return print_result(
+        result, form, output, every_gpu=every_gpu, quiet=quiet, allow_overload=allow_overload
+    )

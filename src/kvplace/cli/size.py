@@ -91,7 +91,7 @@ def command(
     Without --time-limit it takes 60 seconds at most. Exits with 3 where no number is enough at
     any growth.
     """
-    from kvplace.cli.output import emit, look
+    from kvplace.cli.output import emit, look, say_notes
     from kvplace.cli.run import watched
     from kvplace.errors import InputError
     from kvplace.formats.fleet.gpu_groups import parse_gpus
@@ -100,7 +100,7 @@ def command(
     from kvplace.report.sized import sized_csv, sized_json, sized_table
     from kvplace.size.size import size_fleet
     from kvplace.size.stock import stock_of
-    from kvplace.size.target import parse_target
+    from kvplace.size.target import parse_target, refuse_share
 
     try:
         aim = parse_target(target)
@@ -113,6 +113,10 @@ def command(
         if fleet.lower().endswith(".csv") and gpus is None:
             gpus = gpu_types
         problem = read(fleet, objective=wanted, gpus=gpus)
+        try:
+            refuse_share(aim, problem.goal, target)
+        except InputError as error:
+            raise InputError(error.faults, "--target") from error
         costs = None if prices is None else read_prices(prices)
         try:
             stock = stock_of(problem, kinds, costs)
@@ -123,6 +127,9 @@ def command(
         emit(sized_table(found, look(output)), output, data=False)
     else:
         emit(sized_json(found) if form == "json" else sized_csv(found), output, data=True)
+    if not quiet:
+        best = next((size.result for size in found.sizes if size.result is not None), None)
+        say_notes(problem if best is None else best.problem, best.evaluation if best else None)
     if any(size.mix is not None for size in found.sizes):
         return 0
     return _IMPOSSIBLE if all(size.reasons for size in found.sizes) else _NOT_FOUND

@@ -116,7 +116,8 @@ class Model:
     slo
         Its latency objectives.
     kv_bytes_per_token
-        KV cache that one token takes, over all layers; None where unknown.
+        KV cache that one token takes, over all layers; None where unknown, 0 for a model without
+        a cache.
     kv_bytes_per_sequence
         Fixed state that one running request takes besides its tokens.
     overhead_bytes
@@ -214,6 +215,11 @@ class Model:
             faults.append(Fault(message, f"{self.name}.kv_heads"))
         if faults:
             raise InputError(faults)
+
+    @property
+    def cacheless(self) -> bool:
+        """Whether it keeps no KV cache and no state, as an embedding model or a reranker."""
+        return self.kv_bytes_per_token == 0 and self.kv_bytes_per_sequence == 0
 
     def resident_bytes(self, degree: int) -> int:
         """Return what one shard takes besides KV cache at a tensor parallel degree."""

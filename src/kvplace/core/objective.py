@@ -75,6 +75,8 @@ class Objective(StrEnum):
             return []
         if self is Objective.REQUESTS:
             return [] if model.latency_seconds is not None else ["slo.latency"]
+        if model.cacheless:
+            return []
         fields = {
             "kv_bytes_per_token": model.kv_bytes_per_token,
             "demand.prompt_tokens": demand.prompt_tokens,
@@ -114,6 +116,8 @@ class Objective(StrEnum):
             )
         if self is Objective.REQUESTS:
             load = _ratio(rate, model.latency_seconds, model, "slo.latency")
+        elif model.cacheless:
+            load = 0.0
         else:
             kv_bytes, prompt = model.kv_bytes_per_token, demand.prompt_tokens
             output, tpot = demand.output_tokens, model.slo.tpot_seconds

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kvplace.core.fact import Fact
 from kvplace.errors import Fault, InputError
 from kvplace.facts.cache import CacheGroup, CacheLayout, Units
-from kvplace.facts.tables import gibibytes, number, read_tables
+from kvplace.facts.tables import gibibytes, named, number, read_tables
 
 if TYPE_CHECKING:
     from kvplace.facts.huggingface import ModelFacts
@@ -127,11 +127,7 @@ def known_models() -> Mapping[str, KnownModel]:
 
 def known_model(name: str) -> KnownModel | None:
     """Return the model of that name, upper and lower case being one, or None."""
-    models = known_models()
-    if name in models:
-        return models[name]
-    folded = {known.casefold(): known for known in models}
-    return models[folded[name.casefold()]] if name.casefold() in folded else None
+    return named(known_models(), name)
 
 
 def near_model(name: str) -> str | None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from kvplace.core.architecture import Architecture, Format
 from kvplace.errors import Fault, InputError
-from kvplace.facts.tables import number, read_tables
+from kvplace.facts.tables import named, number, read_tables
 
 __all__ = ["known_shape", "known_shapes", "stored_bytes"]
 
@@ -46,25 +46,13 @@ def known_shape(name: str, weights_bytes: int | None = None) -> Architecture | N
         or 4 bits; anything else is another model of that name, whose shape is not known.
     """
     rows = _rows()
-    row = rows.get(name) or _folded(rows).get(name.casefold())
+    row = named(rows, name)
     if row is not None and (row.get("like") or "").strip():
         row = rows.get(row["like"].strip())
     if row is None:
         return None
     shape = _shape(row)
     return shape if weights_bytes is None else _as_stored(shape, weights_bytes)
-
-
-def _folded(rows: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
-    """Return the rows by name, upper and lower case being one."""
-    # `read_tables` returns one object per state of the files, and a file asks model by model.
-    if _last[0] is not rows:
-        _last[:] = rows, {name.casefold(): row for name, row in rows.items()}
-    return _last[1]
-
-
-_last: list[Mapping[str, Mapping[str, str]]] = [{}, {}]
-"""Rows as last asked for, and the same by their folded names."""
 
 
 def stored_bytes(shape: Architecture) -> int:

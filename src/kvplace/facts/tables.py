@@ -10,7 +10,7 @@ from typing import TypeVar
 from kvplace.errors import Fault, InputError, UnitError
 from kvplace.units import parse_bytes, parse_number
 
-__all__ = ["CATALOGUE_VARIABLE", "gibibytes", "number", "read_tables", "user_directory"]
+__all__ = ["CATALOGUE_VARIABLE", "gibibytes", "named", "number", "read_tables", "user_directory"]
 
 CATALOGUE_VARIABLE = "KVPLACE_CATALOGUE"
 """Environment variable: the directory of a user's own ``gpus.csv`` and ``models.csv``."""
@@ -58,10 +58,16 @@ def read_tables(
     InputError
         With every wrong row of the user's table.
     """
-    shipped = folder / name
-    own = user_directory() / name
+    variables = (CATALOGUE_VARIABLE, "XDG_CONFIG_HOME", "HOME")
+    shipped, own = _paths(name, folder, *map(os.environ.get, variables))
     paths = (shipped, own) if own.is_file() else (shipped,)
     return _read(paths, tuple(needed), make)
+
+
+@cache
+def _paths(name: str, folder: Path, *_environment: str | None) -> tuple[Path, Path]:
+    """Return where the shipped and the user's own table are, in an environment."""
+    return folder / name, user_directory() / name
 
 
 @cache
@@ -102,6 +108,28 @@ def _read_one(
     if faults:
         raise InputError(faults, str(path))
     return facts
+
+
+def named(facts: Mapping[str, T], name: str) -> T | None:
+    """Return the fact of a name, upper and lower case being one; None where there is none.
+
+    Parameters
+    ----------
+    facts
+        What `read_tables` returned.
+    name
+        Name as somebody wrote it.
+    """
+    found = facts.get(name)
+    if found is None:
+        if id(facts) not in _FOLDED:  # tables are kept for good, so that an id stays theirs
+            _FOLDED[id(facts)] = {known.casefold(): known for known in facts}
+        known = _FOLDED[id(facts)].get(name.casefold())
+        found = None if known is None else facts[known]
+    return found
+
+
+_FOLDED: dict[int, dict[str, str]] = {}
 
 
 def number(row: Mapping[str, str], column: str) -> float | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kvplace.core.architecture import Architecture, Format
 from kvplace.facts.catalogue import GPUType, gpu_types
-from kvplace.facts.tables import number, read_tables
+from kvplace.facts.tables import named, number, read_tables
 from kvplace.forecast.step_time import StepTime
 
 __all__ = [
@@ -184,14 +184,9 @@ def speed_of(gpu_type: str) -> Speed | None:
     gpu_type
         Name in the catalogue; upper and lower case are one.
     """
-    known = gpu_types()
-    kind = known.get(gpu_type)
+    kind = named(gpu_types(), gpu_type)
     if kind is None:
-        folded = {name.casefold(): name for name in known}
-        name = folded.get(gpu_type.casefold())
-        if name is None:
-            return None
-        kind = known[name]
+        return None
     return speed_of_data_sheet(kind)
 
 

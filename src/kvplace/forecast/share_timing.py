@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cache, lru_cache
 
 from kvplace.core.architecture import Architecture
@@ -29,8 +29,9 @@ class ShareTiming(Timing):
     def missing(self, model: Model) -> list[str]:
         """Return the fields that a share needs and a model does not give."""
         busy = [d for d in (model.demand, *model.windows.values()) if d.requests_per_second]
-        if not busy:
-            return []
+        if not busy or (model.cacheless and self._prefills(model, busy) is None):
+            return []  # an encoder of which too little is known counts as taking no time
+        busy = self._prefills(model, busy) or busy if model.cacheless else busy
         decodes = any(demand.output_tokens != 0 for demand in busy)
         lacking = {
             "architecture": model.architecture is None,
@@ -56,8 +57,20 @@ class ShareTiming(Timing):
         """Return the share in parts, not rounded; None where the facts do not suffice."""
         if demand.requests_per_second == 0:
             return TimeShare(0.0, 0.0, 0.0)
+        if model.cacheless:
+            known = self._prefills(model, [demand])
+            if known is None:
+                return TimeShare(0.0, 0.0, 0.0)
+            (demand,) = known
         times = self._times(model, degree, gpu_type)
         return None if times is None else time_share(times, demand, model.slo, part)
+
+    @staticmethod
+    def _prefills(model: Model, demands: Sequence[Demand]) -> list[Demand] | None:
+        """Return demands without outputs; None where shape or lengths are not known."""
+        if model.architecture is None or any(d.prompt_tokens is None for d in demands):
+            return None
+        return [replace(demand, output_tokens=0.0) for demand in demands]
 
     def idle(self, model: Model, degree: int, gpu_type: str) -> Idle | None:
         """Return how fast a copy serves one request and nothing else; None where not known."""

@@ -23,7 +23,7 @@ def sized_table(found: Sizing, look: Look | None = None) -> str:
         several = len(found.sizes) > 1 or size.growth != 1
         opening = f"at {size.growth:g} times the demand: " if several else ""
         lines.append(clean(opening + _sentence(found.stock, size)))
-        lines += [f"  {clean(reason)}" for reason in size.reasons]
+        lines += [f"  {clean(reason)}" for reason in (*size.reasons, size.late) if reason]
     if found.table:
         lines += ["", rows_table(_grid(found), colour=look.colour)]
     if found.stock.left_out:
@@ -146,6 +146,7 @@ def _size_data(stock: Stock, size: Size) -> dict[str, object]:
         "value": size.result.value if size.result else None,
         "bound": size.result.bound if size.result else None,
         "reasons": list(size.reasons),
+        "late": size.late,
     }
 
 

@@ -59,6 +59,8 @@ class Size:
         No fleet that costs less reaches the target; ``inf`` where none does at all.
     reasons
         Why no fleet reaches the target, where that is so.
+    late
+        What fell short of GPU time where memory would have been enough; empty otherwise.
     """
 
     growth: float
@@ -67,6 +69,7 @@ class Size:
     cost: float
     least_cost: float
     reasons: tuple[str, ...]
+    late: str = ""
 
     @property
     def proved(self) -> bool:
@@ -162,6 +165,7 @@ class _Search:
         self._floor: Floor = floor_of(stock, target)
         self._excluded: list[Mix] = []
         self._known: dict[Mix, Result | bool] = {}
+        self._short_of_time: Result | None = None
         self._kinds = len(stock.kinds)
         models = stock.problem.models
         self._most = 1 + sum(model.replicas.max for model in models)
@@ -186,6 +190,9 @@ class _Search:
             )
             return Size(self._growth, None, None, math.inf, math.inf, (reason,))
         best, least = self._cheapest(best)
+        if best is None and self._short_of_time is not None:
+            late = _latest(self._short_of_time)
+            return Size(self._growth, None, None, math.inf, least, (), late)
         result = None if best is None else self._known[best]
         assert not isinstance(result, bool)
         cost = math.inf if best is None else self._stock.cost(best)
@@ -318,7 +325,12 @@ class _Search:
             if whole is None:
                 return False
             result = self._solve(whole)
-        return result if result.value <= self._target else False
+        if result.value > self._target:
+            return False
+        if not in_time(result):
+            self._short_of_time = result
+            return False
+        return result
 
     def _solve(self, problem: Problem) -> Result:
         """Solve until the target is reached or out of reach."""
@@ -329,6 +341,25 @@ class _Search:
         enough = -math.inf if soft else self._target
         watch = Within(self._watch, seconds, enough=enough, hopeless=self._target)
         return solve(problem, seed=self._seed, watch=watch)
+
+
+def in_time(result: Result) -> bool:
+    """Whether no GPU of a plan needs more than all its time, as far as times are known."""
+    assert result.evaluation is not None
+    return all(max(gpu.time_shares, default=0.0) <= 1 for gpu in result.evaluation.gpus)
+
+
+def _latest(result: Result) -> str:
+    """Say which model asks for more of a GPU's time than there is."""
+    assert result.evaluation is not None
+    worst = max(result.evaluation.gpus, key=lambda gpu: max(gpu.time_shares, default=0.0))
+    shard = max(worst.shards, key=lambda held: max(held.time_shares, default=0.0))
+    share = max(worst.time_shares)
+    return (
+        f"memory would be enough, but {shard.model!r} needs {100 * share:,.0f} % of a GPU's time; "
+        "allow it more copies or a higher tensor parallel degree, or size for --target "
+        "'pressure<=0.8'"
+    )
 
 
 def _with(mix: Sequence[int], kind: int, number: int) -> Mix:

@@ -8,7 +8,7 @@ from kvplace.core.objective import Objective
 from kvplace.errors import InputError
 from kvplace.units import parse_number
 
-__all__ = ["Target", "parse_target"]
+__all__ = ["Target", "parse_target", "refuse_share"]
 
 _TARGET = re.compile(r"\s*(?:([a-z]+)\s*(?:<=|=|:)\s*)?([0-9.eE+-]+)\s*(%?)\s*", re.ASCII)
 
@@ -23,10 +23,29 @@ class Target:
         Which load; None for the problem's own.
     value
         Most KVPR of any GPU, above 0.
+    percent
+        Whether it was written as a percentage.
     """
 
     objective: Objective | None
     value: float
+    percent: bool = False
+
+
+def refuse_share(target: Target, objective: Objective, text: str) -> None:
+    """Refuse a percentage of a quantity that has a unit.
+
+    Raises
+    ------
+    InputError
+        The target is a percentage and the objective's value is no share.
+    """
+    if target.percent and not objective.is_share:
+        raise InputError(
+            f"{text[:60]!r} is a percentage, but the objective {objective.value} is in "
+            f"{objective.unit}; name one that is a share, such as 'occupancy<=0.8', which needs "
+            "kv_bytes_per_token, token counts, ttft and tpot of every model"
+        )
 
 
 def parse_target(text: str) -> Target:
@@ -48,4 +67,4 @@ def parse_target(text: str) -> Target:
     value = math.nan if number is None else number / (100 if percent else 1)
     if not 0 < value < math.inf:
         raise InputError(f"{text[:60]!r} has no value above 0; write it like 'occupancy<=0.8'")
-    return Target(Objective(name) if name else None, value)
+    return Target(Objective(name) if name else None, value, percent=bool(percent))

@@ -177,6 +177,7 @@ class Assembly:
         for index, model in enumerate(models):
             if model is not None:
                 _check_load(model, objective, ("models", index), self._report)
+                _check_objectives(model, ("models", index), self._report)
 
 
 def _shards(data: dict[str, Any]) -> int:
@@ -213,6 +214,14 @@ def _model(part: ModelPart, defaults: DefaultsPart, estimates: Estimates | None)
         return model
     unsure = overhead is None and not part.resident
     return estimates.filled(model, memory=unsure, length=part.min_kv_bytes is None)
+
+
+def _check_objectives(model: Model, path: Path, report: Report) -> None:
+    """Note latency objectives of 0, which nothing can keep."""
+    for name in ("ttft", "tpot", "latency"):
+        place = (*path, "slo", name)
+        if getattr(model.slo, f"{name}_seconds") == 0 and not report.covers(place):
+            report.add(place, "must be above 0s: no engine answers in no time")
 
 
 def _check_load(model: Model, objective: Objective, path: Path, report: Report) -> None:

@@ -1,0 +1,112 @@
+"""What a person is told besides the numbers."""
+
+import pytest
+
+from kvplace.formats.read import parse_fleet
+from kvplace.report.notes import notes, overloaded
+from kvplace.solver.solve import solve
+
+HEAD = """\
+schema: kvplace.fleet/v1
+nodes: [{name: h, gpus: %d, gpu: {type: H100-SXM-80GB, memory: 79.18GiB}}]
+models:
+"""
+LLAMA = """\
+  - name: meta-llama/Llama-3.1-8B-Instruct
+    weights: 14.958GiB
+    kv_bytes_per_token: 131072
+    kv_heads: 8
+    demand: {requests_per_second: %s, prompt_tokens: 900, output_tokens: %s}
+    slo: {ttft: %s, tpot: %s}
+"""
+RERANKER = """\
+  - {name: reranker, weights: 1.1GiB, demand: {requests_per_second: 5}, slo: {latency: 100ms}%s}
+"""
+
+
+def llama(rate=2, output=100, ttft="600ms", tpot="20ms", more=""):
+    return LLAMA % (rate, output, ttft, tpot) + more
+
+
+def told(text, gpus=1, objective=None):
+    """Return the kinds and the texts of what is told of a fleet and its best plan."""
+    problem = parse_fleet(HEAD % gpus + text, objective=objective)
+    result = solve(problem)
+    return {note.kind: str(note) for note in notes(problem, result.evaluation)}
+
+
+def test_a_fleet_that_is_well_is_told_nothing():
+    assert told(llama()) == {}
+
+
+def test_computation_beyond_a_gpu_is_a_warning():
+    # 200 requests/s of 900 prompt tokens are 180,000 tokens/s: 2,880 TFLOP/s on 989.
+    found = told(llama(200, 10))
+    assert set(found) == {"time"}
+    assert found["time"].startswith("warning: h/0: KV pool 31 % full, GPU time ")
+    assert "meta-llama/Llama-3.1-8B-Instruct" in found["time"]
+
+
+def test_time_that_is_tight_is_a_note():
+    found = told(llama(21, 100))
+    assert found["tight time"].startswith("note: 1 GPU is short of time to spare")
+
+
+def test_an_overload_names_the_model_and_ways_out():
+    problem = parse_fleet(HEAD % 2 + llama(30, 3000))
+    result = solve(problem)
+    assert overloaded(problem, result.evaluation)
+    found = {note.kind: str(note) for note in notes(problem, result.evaluation)}
+    assert found["overload"].startswith("warning: overloaded: h/")
+    assert "replicas: {min: 1, max: 2}" in found["overload"]
+    assert "tensor_parallel: [1, 2]" in found["overload"]
+
+
+def test_an_objective_that_no_gpu_keeps_is_named_with_the_best():
+    found = told(llama(tpot="3ms"))
+    assert "tpot 3 ms (the best takes" in found["out of reach"]
+    assert "out of reach" not in told(llama(tpot="3ms", more="    tensor_parallel: [1, 8]\n"), 8)
+
+
+def test_a_model_without_tokens_changes_the_objective_and_it_is_said():
+    found = told(llama() + RERANKER % "")
+    assert "because reranker lacks kv_bytes_per_token" in found["objective"]
+    assert "objective" not in told(llama() + RERANKER % ", kv_bytes_per_token: 0")
+
+
+def test_a_model_without_a_cache_is_first_class():
+    problem = parse_fleet(HEAD % 1 + llama() + RERANKER % ", kv_bytes_per_token: 0")
+    assert problem.goal == "occupancy"
+    assert problem.loads[1] == 0
+    assert problem.pressures.known
+
+
+def test_no_demand_is_said():
+    found = told("  - {name: a, weights: 1GiB, demand: {requests_per_second: 0}}\n")
+    assert "no model has demand" in found["no demand"]
+
+
+def test_a_host_of_too_many_gpus_is_said():
+    assert "one host of 40 GPUs" in told(llama(), 40)["large host"]
+
+
+@pytest.mark.parametrize(
+    ("degree", "reason"),
+    [(3, "does not divide the 32 attention heads"), (4, ""), (6, "32 attention heads")],
+)
+def test_a_degree_that_engines_refuse_is_a_warning(degree, reason):
+    found = told(llama(more=f"    tensor_parallel: {degree}\n"), 8)
+    assert ("degree" in found) == bool(reason)
+    assert reason in found.get("degree", "")
+
+
+def test_kv_heads_alone_tell_a_degree_too():
+    other = llama().replace("meta-llama/Llama-3.1-8B-Instruct", "a")
+    assert "8 KV heads" in told(other + "    tensor_parallel: 6\n", 8)["degree"]
+
+
+def test_warnings_come_first_and_nothing_is_said_of_what_does_not_fit():
+    problem = parse_fleet(HEAD % 40 + llama(200, 10))
+    levels = [note.level for note in notes(problem, solve(problem).evaluation)]
+    assert levels == sorted(levels, reverse=True)
+    assert {note.kind for note in notes(problem)} == {"large host"}
