@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
+from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
 from kvplace.size.floor import Floor, floor_of
@@ -327,7 +328,7 @@ class _Search:
             result = self._solve(whole)
         if result.value > self._target:
             return False
-        if not in_time(result):
+        if result.problem.goal is not Objective.PRESSURE and not in_time(result):
             self._short_of_time = result
             return False
         return result
