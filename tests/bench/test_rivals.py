@@ -10,7 +10,7 @@ from kvplace.bench.families import Case, build, family
 from kvplace.bench.rivals.narrow import Answer, Decision, narrow
 from kvplace.bench.rivals.shapes import allowed, relabelled
 from kvplace.bench.solvers import RIVALS, absent, call
-from kvplace.solver.assignment.lists import State
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.solve import solve
@@ -99,7 +99,7 @@ def test_narrowing_ends_with_value_and_bound_of_an_exact_decider():
 
     told = []
     answer = narrow(arrays, decide, Watch(5.0), lambda *what: told.append(what))
-    assert State(arrays, answer.gpu_of).worst() == pytest.approx(optimum, rel=1e-12)
+    assert Assignment.single(arrays, answer.gpu_of).worst() == pytest.approx(optimum, rel=1e-12)
     assert optimum * (1 - 1e-6) <= answer.bound <= optimum * (1 + 1e-12)
     assert told[0][1] > 0
 
@@ -116,7 +116,9 @@ def test_narrowing_starts_where_the_reference_ends(name, seed):
 
         answer = narrow(arrays, decide, watch, lambda *_: None)
         reference = solve(case.problem, solver="reference").value
-        assert State(arrays, answer.gpu_of).worst() == pytest.approx(reference, rel=1e-12)
+        assert Assignment.single(arrays, answer.gpu_of).worst() == pytest.approx(
+            reference, rel=1e-12
+        )
 
 
 def test_equal_gpus_are_numbered_by_their_first_model():
@@ -126,4 +128,6 @@ def test_equal_gpus_are_numbered_by_their_first_model():
     for gpu_of in ([1, 1, 0], [2, 1, 1], [1, 2, 0]):
         renamed = relabelled(arrays, gpu_of)
         assert all(g in gpus for g, gpus in zip(renamed, allowed(arrays), strict=True))
-        assert State(arrays, renamed).worst() == State(arrays, gpu_of).worst()
+        assert (
+            Assignment.single(arrays, renamed).worst() == Assignment.single(arrays, gpu_of).worst()
+        )

@@ -15,7 +15,7 @@ from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.result import Stop
 from kvplace.errors import InputError
-from kvplace.solver.assignment.lists import State
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.improve.moves_and_swaps import balance, lower_maximum, relieve
 from kvplace.solver.instance.door import load_instance, load_placement, unload_placement
 from kvplace.solver.solve import refine, solve
@@ -73,12 +73,12 @@ def test_idempotent_at_its_end(start):
 def test_the_limit_counts_the_steps_that_lower_the_maximum(start, limit):
     problem, placement = start
     arrays = load_instance(problem)
-    state = State(arrays, load_placement(problem, arrays, placement))
+    state = Assignment.single(arrays, load_placement(problem, arrays, placement))
     worst = state.worst()
     steps = lower_maximum(state, limit)
     assert steps <= limit
     assert state.worst() <= worst
-    further = State(arrays, state.gpu_of)
+    further = Assignment.single(arrays, state.gpu_of)
     assert lower_maximum(further, limit) == 0 or steps == limit
 
 
@@ -247,7 +247,7 @@ def test_an_exchange_is_a_full_evaluation(start, seed):
     problem, placement = start
     draw = random.Random(seed)
     arrays = load_instance(problem)
-    state = State(arrays, load_placement(problem, arrays, placement))
+    state = Assignment.single(arrays, load_placement(problem, arrays, placement))
     for _ in range(5):
         if arrays.g < 2:
             break
@@ -255,16 +255,16 @@ def test_an_exchange_is_a_full_evaluation(start, seed):
         out = [j for j in state.members[g] if draw.random() < 0.5]
         back = [j for j in state.members[h] if draw.random() < 0.5]
         state.exchange(g, out, h, back)
-        fresh = State(arrays, state.gpu_of)
-        for name in ("gpu_of", "free", "kept", "load", "kvpr"):
+        fresh = Assignment.single(arrays, state.gpu_of)
+        for name in ("gpu_of", "free", "kept", "load", "pressure"):
             assert getattr(state, name) == getattr(fresh, name)
         assert [sorted(held) for held in state.members] == [sorted(m) for m in fresh.members]
         truth = evaluate(problem, unload_placement(problem, arrays, state.gpu_of))
         of_gpu = {arrays.gpu_index[at]: at for at in range(arrays.g)}
         broken = {violation.subject for violation in truth.violations}
         for position, gpu in enumerate(truth.gpus):
-            kvpr = math.inf if gpu.id in broken else gpu.kvpr
-            assert state.kvpr[of_gpu[position]] == pytest.approx(kvpr, rel=1e-14)
+            expected = math.inf if gpu.id in broken else gpu.kvpr
+            assert state.pressure[of_gpu[position]] == pytest.approx(expected, rel=1e-14)
 
 
 @settings(max_examples=150, deadline=None)
@@ -272,14 +272,16 @@ def test_an_exchange_is_a_full_evaluation(start, seed):
 def test_every_step_lowers_the_sorted_pressures(start):
     problem, placement = start
     arrays = load_instance(problem)
-    state = State(arrays, load_placement(problem, arrays, placement))
+    state = Assignment.single(arrays, load_placement(problem, arrays, placement))
     for g in range(arrays.g):
-        before = sorted(state.kvpr, reverse=True)
+        before = sorted(state.pressure, reverse=True)
         partner = relieve(state, g, 1e-9)
-        after = sorted(state.kvpr, reverse=True)
+        after = sorted(state.pressure, reverse=True)
         assert after < before if partner else after == before
     balance(state)
-    assert not any(relieve(State(arrays, state.gpu_of), g, 1e-9) for g in range(arrays.g))
+    assert not any(
+        relieve(Assignment.single(arrays, state.gpu_of), g, 1e-9) for g in range(arrays.g)
+    )
 
 
 def test_an_interrupt_returns_the_best_so_far():

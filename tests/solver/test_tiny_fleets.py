@@ -14,7 +14,7 @@ from kvplace.core.hardware import Fleet
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Status, Stop
-from kvplace.solver.assignment.lists import State
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.construct.best_fit_decreasing import bisect_target, pack
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.solve import solve
@@ -149,7 +149,10 @@ def test_construct_fails_only_where_no_order_packs_the_weights(problem):
     assert (found is None) == (packed is None)
     if found is None:
         return
-    value, plain = State(arrays, found).worst(), State(arrays, packed).worst()
+    value, plain = (
+        Assignment.single(arrays, found).worst(),
+        Assignment.single(arrays, packed).worst(),
+    )
     assert value <= plain
     assert math.isfinite(value)
 

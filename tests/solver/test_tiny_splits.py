@@ -15,7 +15,7 @@ from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.rules.apart import Apart
 from kvplace.core.rules.limit import Limit
-from kvplace.solver.assignment.cluster import Board
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.exact.enumerate import Enumeration
 from kvplace.solver.instance.door import load_instance
@@ -108,7 +108,7 @@ def test_what_moves_to_and_fro_leaves_nothing_of_rounding_in_what_rules_cost():
         for j, amount in enumerate([0.1, 0.2, 0.5, 0.7])
     )  # fmt: skip
     limit = Limit(most=1, over="gpu")
-    board = Board(load_instance(Problem(models, Fleet(nodes), Objective.REQUESTS, (limit,))))
+    board = Assignment(load_instance(Problem(models, Fleet(nodes), Objective.REQUESTS, (limit,))))
     draw = random.Random(1)
     for _ in range(300):
         where = {j: tuple((g,) for g in draw.sample(range(4), 2)) for j in range(4)}

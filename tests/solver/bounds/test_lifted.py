@@ -3,7 +3,7 @@
 import pytest
 
 from kvplace.core.certificates.certificate import check_certificate
-from kvplace.solver.assignment.lists import State
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.lifted import Lifted
 from kvplace.solver.bounds.price_functions import raise_bound
 from kvplace.solver.clock import Watch
@@ -41,17 +41,17 @@ def test_refilling_changes_the_company_and_loses_nobody():
     problem = gib_problem([20, 20, 20], [(4, 9.0), (5, 1.0), (3, 0.2), (6, 0.1), (2, 0.1)])
     arrays = load_instance(problem)
     start = [0, 0, 1, 1, 2]
-    assert hot_gpu(State(arrays, start)) == 0
+    assert hot_gpu(Assignment.single(arrays, start)) == 0
     seen = set()
     for turn in range(8):
-        exchanger = Exchanger(State(arrays, start))
-        before = exchanger.state.kvpr[0]
+        exchanger = Exchanger(Assignment.single(arrays, start))
+        before = exchanger.state.pressure[0]
         refill(exchanger, 0, turn)
         state = exchanger.state
         assert sorted(j for held in state.members for j in held) == list(range(5))
         assert state.gpu_of[0] == 0
-        assert state.kvpr[0] < before
-        assert list(exchanger.kvpr) == state.kvpr
+        assert state.pressure[0] < before
+        assert list(exchanger.kvpr) == state.pressure
         seen.add(tuple(sorted(state.members[0])))
     assert len(seen) > 2
     assert (0,) in seen
@@ -59,5 +59,5 @@ def test_refilling_changes_the_company_and_loses_nobody():
 
 def test_only_a_hot_model_with_company_is_refilled():
     arrays = load_instance(gib_problem([20, 20], [(4, 9.0), (5, 1.0), (3, 0.2)]))
-    assert hot_gpu(State(arrays, [0, 1, 1])) == -1
-    assert hot_gpu(State(arrays, [0, 0, 0])) == 0
+    assert hot_gpu(Assignment.single(arrays, [0, 1, 1])) == -1
+    assert hot_gpu(Assignment.single(arrays, [0, 0, 0])) == 0

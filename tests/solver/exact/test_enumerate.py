@@ -6,7 +6,7 @@ import random
 import pytest
 
 from kvplace.core.result import Status
-from kvplace.solver.assignment.lists import State
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.exact.enumerate import Enumeration
 from kvplace.solver.instance.door import load_instance
@@ -21,7 +21,9 @@ def enumerated(instance, value=math.inf, nodes=60_000, watch=None):
     search.run((0.0,), value, watch or Watch())
     if search.best is None:
         return None, search.complete
-    return State(instance, [copies[0][0] for copies in search.best]).worst(), search.complete
+    return Assignment.single(
+        instance, [copies[0][0] for copies in search.best]
+    ).worst(), search.complete
 
 
 def test_all_placements_say_what_brute_force_says():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kvplace.core.objective import Objective
-from kvplace.solver.assignment.cluster import Board
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.descent import _moved, _stays, _uneven, _values, level, settle
 from kvplace.solver.improve.pair_exchange_cluster import Wide
@@ -25,14 +25,14 @@ def boards(seed, count):
         where = random_where(draw, problem, instance)
         if where is not None and instance.g > 1:
             count -= 1
-            yield Board(instance, where)
+            yield Assignment(instance, where)
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_a_move_and_a_swap_leave_what_they_promise(seed):
     tried = 0
     for board in boards(seed, 40):
-        g = int(board.kvpr.argmax())
+        g = int(board.arrays.pressure.argmax())
         mine = [j for j in board.members[g] if not _uneven(board, j)]
         partners = np.array([h for h in range(board.instance.g) if h != g])
         if not mine:
@@ -48,7 +48,7 @@ def test_a_move_and_a_swap_leave_what_they_promise(seed):
                     continue
                 changes.append(_moved(board, b, h, g))
             undo, _ = board.apply(changes)
-            left = max(board.kvpr[g], board.kvpr[h])
+            left = max(board.arrays.pressure[g], board.arrays.pressure[h])
             assert left == pytest.approx(value[number], rel=1e-9, abs=1e-12)
             board.apply(undo)
             tried += 1
@@ -60,12 +60,12 @@ def test_wide_exchanges_leave_less_than_asked(seed):
     tried = 0
     for board in boards(seed + 7, 60):
         wide = Wide(board)
-        g = int(board.kvpr.argmax())
-        goal = float(board.kvpr[g])
-        partners = np.flatnonzero(board.kvpr < goal)
+        g = int(board.arrays.pressure.argmax())
+        goal = float(board.arrays.pressure[g])
+        partners = np.flatnonzero(board.arrays.pressure < goal)
         for changes in wide.exchanges(g, partners, goal, 20) if len(partners) else ():
             undo, touched = board.apply(changes)
-            assert max(board.kvpr[h] for h in touched) <= goal * (1 + 1e-9)
+            assert max(board.arrays.pressure[h] for h in touched) <= goal * (1 + 1e-9)
             board.apply(undo)
             tried += 1
     assert tried > 30
@@ -73,12 +73,12 @@ def test_wide_exchanges_leave_less_than_asked(seed):
 
 def test_a_descent_never_raises_the_sorted_pressures():
     for board in boards(3, 40):
-        before, flaws = sorted(board.kvpr, reverse=True), board.flaws
+        before, flaws = sorted(board.arrays.pressure, reverse=True), board.flaws
         settle(board, Watch(None), 50, Wide(board))
         level(board, Watch(None), 50)
         assert board.flaws <= flaws
         if board.flaws == flaws:
-            assert sorted(board.kvpr, reverse=True) <= before
-        fresh = Board(board.instance, board.where)
-        assert fresh.kvpr.tolist() == board.kvpr.tolist()
+            assert sorted(board.arrays.pressure, reverse=True) <= before
+        fresh = Assignment(board.instance, board.where)
+        assert fresh.pressure == board.pressure
         assert fresh.flaws == board.flaws

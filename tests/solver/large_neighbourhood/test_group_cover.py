@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kvplace.bench.families import build
-from kvplace.solver.assignment.lists import State
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.model_sets import Configuration
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
@@ -47,7 +47,7 @@ def test_a_squeeze_lowers_the_maximum_and_loses_nobody(memory):
     rows = [(draw.randint(10, 29), draw.randint(1, 9), draw.randint(5, 9)) for _ in range(60)]
     problem = build(memory, *zip(*rows, strict=True))
     arrays = load_instance(problem)
-    start = State(arrays, bisect_target(arrays, tolerance=1e-2))
+    start = Assignment.single(arrays, bisect_target(arrays, tolerance=1e-2))
     before = list(start.gpu_of)
     verdict = Configuration(arrays).decide(start.worst(), Watch())
     bound = sum(arrays.load) / (sum(arrays.memory) - sum(arrays.size))
@@ -64,13 +64,13 @@ def test_dealt_groups_are_refilled_and_lose_nobody(memory):
     rows = [(draw.randint(10, 29), draw.randint(1, 9), draw.randint(5, 9)) for _ in range(60)]
     problem = build(memory, *zip(*rows, strict=True))
     instance = load_instance(problem)
-    start = State(instance, bisect_target(instance, tolerance=1e-2))
+    start = Assignment.single(instance, bisect_target(instance, tolerance=1e-2))
     target = start.worst() * 0.97
-    hot = sum(kvpr > target for kvpr in start.kvpr)
+    hot = sum(kvpr > target for kvpr in start.pressure)
     found, tried = regroup(start, target, 8, 5_000, random.Random(1), Watch(), 100)
     assert 0 < tried <= 3
     assert found.worst() <= start.worst()
-    assert sum(kvpr > target for kvpr in found.kvpr) < hot
+    assert sum(kvpr > target for kvpr in found.pressure) < hot
     assert exact_profile(problem, unload_placement(problem, instance, found.gpu_of)) is not None
     same, none = regroup(start, target, 8, 5_000, random.Random(1), Watch(), 0)
     assert (same.gpu_of, none) == (start.gpu_of, 0)

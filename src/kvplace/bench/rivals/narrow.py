@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from kvplace.solver.assignment.lists import State
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
@@ -90,7 +90,11 @@ def narrow(arrays: Instance, decide: Decider, watch: Watch, tell: Tell) -> Answe
     while watch.left > LEAST_SECONDS and value > bound * (1 + PROVED_GAP):
         target = _target(bound, value, share)
         decision = decide(target, best, watch.left if best is None else watch.left / SLICE)
-        found = math.inf if decision.gpu_of is None else State(arrays, decision.gpu_of).worst()
+        found = (
+            math.inf
+            if decision.gpu_of is None
+            else Assignment.single(arrays, decision.gpu_of).worst()
+        )
         if decision.impossible and target > bound:
             bound = min(target, value, found)
             tell(None, bound)
@@ -112,7 +116,7 @@ def _reference(arrays: Instance, watch: Watch) -> tuple[list[int] | None, float]
     found = bisect_target(arrays, simple_bound(arrays).value)
     if found is None:
         return None, math.inf
-    state = State(arrays, found)
+    state = Assignment.single(arrays, found)
     steps = lower_maximum(state, REFERENCE_STEPS, tolerance=SMALLEST_GAIN, watch=watch)
     if steps < REFERENCE_STEPS:
         balance(state, None, tolerance=SMALLEST_GAIN, watch=watch)

@@ -14,7 +14,7 @@ import numpy as np
 from kvplace.core.certificates.certificate import GRID, SCALE_BITS, Bound
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.assignment.cluster import Board
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.bisection import bisect
 from kvplace.solver.bounds.certify import checked, priced_by_size
@@ -186,7 +186,7 @@ class LevelBound:
         self._prices: Prices | None = None
         self.value = 0.0
 
-    def rise(self, low: float, board: Board | None, watch: Watch) -> None:
+    def rise(self, low: float, board: Assignment | None, watch: Watch) -> None:
         """Look for targets above a bound, below the value of an assignment, that are impossible.
 
         Parameters
@@ -203,7 +203,7 @@ class LevelBound:
         self._prices = self._targets.rise(low, high, groups, watch)
         self.value = 0.0 if self._prices is None else self._prices.target
 
-    def _groups(self, board: Board, target: float) -> Iterable[tuple[int, Floats]]:
+    def _groups(self, board: Assignment, target: float) -> Iterable[tuple[int, Floats]]:
         """Yield the type of each GPU of an assignment and the sizes on it."""
         for type_, members in zip(self._type, board.members, strict=True):
             options = [board.option[j] for j in members]

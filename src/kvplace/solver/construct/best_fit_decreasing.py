@@ -9,7 +9,7 @@ import math
 from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 
-from kvplace.solver.assignment.lists import State
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.instance.instance import Instance
 
 __all__ = ["ORDERS", "bisect_target", "pack"]
@@ -50,13 +50,13 @@ def bisect_target(
     best = pack(arrays, math.inf, margin)
     if best is None:
         return None
-    high, low = State(arrays, best).worst(), lower
+    high, low = Assignment.single(arrays, best).worst(), lower
     for _ in range(HALVINGS):
         if high - low <= tolerance * high:
             break
         target = (low + high) / 2
         found = pack(arrays, target, margin)
-        value = State(arrays, found).worst() if found else math.inf
+        value = Assignment.single(arrays, found).worst() if found else math.inf
         if found and value < high:
             best, high = found, value
         else:

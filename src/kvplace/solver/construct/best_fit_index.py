@@ -5,7 +5,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from itertools import chain
 
-from kvplace.solver.assignment.cluster import Board, Change
+from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.construct.candidates import RULED, TRIED
 from kvplace.solver.instance.instance import Option
 
@@ -26,13 +26,13 @@ class Rooms:
         KVPR not to exceed.
     """
 
-    def __init__(self, board: Board, target: float) -> None:
+    def __init__(self, board: Assignment, target: float) -> None:
         instance = board.instance
         self._board, self._target = board, target
         self._step = 1
         self._memory: list[int] = instance.columns.memory.tolist()
         self._sizes = sorted(set(self._memory))[:-1]
-        self._room: list[float] = (board.free - board.load[0] / target).tolist()
+        self._room: list[float] = (board.arrays.free - board.arrays.load[0] / target).tolist()
         self._sorted: list[tuple[float, int]] = []  # made for the first model that is not split
         self._domain: list[list[int]] = [
             [g for g in row if g < instance.g] for row in instance.columns.domains.tolist()
@@ -96,9 +96,9 @@ class Rooms:
 
     def _fits(self, j: int, g: int, option: Option, taken: set[int]) -> bool:
         board = self._board
-        least = max(1.0, board.kept[g] + option.keep)
+        least = max(1.0, board.arrays.kept[g] + option.keep)
         allowed = board.instance.columns.allowed[j][g] and g not in taken
-        return bool(allowed and board.free[g] - option.size >= least)
+        return bool(allowed and board.arrays.free[g] - option.size >= least)
 
     def _gpus(
         self, j: int, option: Option, need: float, taken: set[int]
@@ -144,7 +144,7 @@ class Rooms:
         board = self._board
         _, touched = board.apply([change])
         for g in touched:
-            room = float(board.free[g] - board.load[0, g] / self._target)
+            room = float(board.arrays.free[g] - board.arrays.load[0, g] / self._target)
             if self._sorted:
                 self._sorted.pop(bisect_left(self._sorted, (self._room[g], g)))
                 insort(self._sorted, (room, g))

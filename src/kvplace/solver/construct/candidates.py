@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.assignment.cluster import Board, Change
+from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.pressure import pressures
 
@@ -19,7 +19,7 @@ RULED = 400
 
 
 def seats(
-    board: Board, j: int, option: Option, target: float, taken: set[int], *, tight: bool
+    board: Assignment, j: int, option: Option, target: float, taken: set[int], *, tight: bool
 ) -> Iterator[tuple[int, ...]]:
     """Yield the GPUs that a copy could take, the best first.
 
@@ -38,13 +38,13 @@ def seats(
     """
     instance = board.instance
     tried = TRIED if board.costs.free(j) else RULED
-    room = board.free - option.size
-    least = np.maximum(1.0, np.maximum(board.spare, board.kept + option.keep))
+    room = board.arrays.free - option.size
+    least = np.maximum(1.0, np.maximum(board.arrays.spare, board.arrays.kept + option.keep))
     fits = instance.columns.allowed[j] & (room >= least)
     for g in taken:
         fits[g] = False
-    loads = board.loads_with(option)
-    after = pressures(room, board.kept + option.keep, loads, instance.kv)
+    loads = board.arrays.loads_with(option)
+    after = pressures(room, board.arrays.kept + option.keep, loads, instance.kv)
     after[~fits | (after > target)] = math.inf
     score = np.where(after < math.inf, _left(board, room, loads, target), after) if tight else after
     if option.degree == 1:
@@ -53,7 +53,7 @@ def seats(
         yield from _best_of_domains(instance.columns.domains, score, option.degree, tried)
 
 
-def _left(board: Board, room: Floats, loads: list[Floats], target: float) -> Floats:
+def _left(board: Assignment, room: Floats, loads: list[Floats], target: float) -> Floats:
     """Return how much room GPUs have left at a target: in bytes, or over several pressures.
 
     Of several, what is left of a GPU by each, in parts of it, makes a vector, and its length is
@@ -97,7 +97,7 @@ def _best_of_domains(
 
 
 def place_model(
-    board: Board, j: int, option: Option, target: float = math.inf, *, tight: bool = False
+    board: Assignment, j: int, option: Option, target: float = math.inf, *, tight: bool = False
 ) -> bool:
     """Place the copies that a model lacks, one by one, at their best seats.
 
@@ -128,7 +128,7 @@ def place_model(
 
 
 def _seat(
-    board: Board, j: int, option: Option, target: float, *, tight: bool
+    board: Assignment, j: int, option: Option, target: float, *, tight: bool
 ) -> tuple[int, ...] | None:
     """Return the best seat for one more copy that breaks nothing that must hold.
 

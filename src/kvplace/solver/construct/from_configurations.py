@@ -12,7 +12,7 @@ from operator import itemgetter
 import numpy as np
 
 from kvplace.solver.array_types import Ints
-from kvplace.solver.assignment.cluster import Board, Change
+from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.diving import Configured, round_off
 from kvplace.solver.column_generation.size_classes import (
@@ -78,7 +78,7 @@ class Configurer:
         self.target: float = math.inf
         self._order = np.random.default_rng(seed).permutation(self._instance.g)
 
-    def build(self, low: float, watch: Watch) -> Board | None:
+    def build(self, low: float, watch: Watch) -> Assignment | None:
         """Return an assignment at the first target above a bound at which the program is met.
 
         None where what is split finds no room, or time is up.
@@ -104,7 +104,7 @@ class Configurer:
         _Filler(board, part, configured, levels, self._order, self._grid).run(target)
         return board
 
-    def _aimed(self, board: Board, part: "_Part", low: float, watch: Watch) -> float:
+    def _aimed(self, board: Assignment, part: "_Part", low: float, watch: Watch) -> float:
         """Return the lowest target found that the program meets."""
         target, high = low * (1 + ABOVE), math.inf
         for _ in range(TARGETS):
@@ -126,12 +126,12 @@ class Configurer:
             target = (low + high) / 2 if high < math.inf else target * (1 + step)
         return high
 
-    def _split(self, options: list[Option], target: float, *, apart: bool) -> Board | None:
+    def _split(self, options: list[Option], target: float, *, apart: bool) -> Assignment | None:
         """Return a board with the models that are split, those with most shards first.
 
         Each goes where most room is left, or, where that leaves none for some, least.
         """
-        board = Board(self._instance)
+        board = Assignment(self._instance)
         rooms = Rooms(board, target)
         split = [j for j, option in enumerate(options) if option.degree > 1]
         split.sort(key=lambda j: (-options[j].degree, -options[j].size, j))
@@ -139,15 +139,15 @@ class Configurer:
             return None
         return board
 
-    def _room(self, board: Board, target: float) -> Ints:
+    def _room(self, board: Assignment, target: float) -> Ints:
         """Return (g,) room of each GPU in levels."""
-        room = np.rint((board.free - board.load[0] / target) / self._unit)
+        room = np.rint((board.arrays.free - board.arrays.load[0] / target) / self._unit)
         levels: Ints = np.clip(room, 0, self._grid).astype(np.int64)
         return levels
 
-    def _step(self, board: Board, part: "_Part", target: float, missing: float) -> float:
+    def _step(self, board: Assignment, part: "_Part", target: float, missing: float) -> float:
         """Return the relative step to the target at which a share of the fleet is gained."""
-        load = float(board.load.sum()) + part.load
+        load = float(board.arrays.load.sum()) + part.load
         return missing * float(sum(self._instance.memory)) * target / max(load, 1e-300)
 
 
@@ -221,7 +221,13 @@ class _Filler:
     """Puts shards into the places that configurations have for their levels."""
 
     def __init__(
-        self, board: Board, part: _Part, found: Configured, levels: Ints, order: Ints, grid: int
+        self,
+        board: Assignment,
+        part: _Part,
+        found: Configured,
+        levels: Ints,
+        order: Ints,
+        grid: int,
     ) -> None:
         self._board, self._part, self._unit = (
             board,
@@ -285,7 +291,7 @@ class _Filler:
         changes: list[Change] = []
         for number, levels in sorted(of_set.items()):
             g = self._bound(number)
-            rest = float(board.free[g] - board.load[0, g] / target)
+            rest = float(board.arrays.free[g] - board.arrays.load[0, g] / target)
             for level in levels[:0:-1]:
                 room, j, option = shared[level].pop()
                 rest -= room
@@ -298,7 +304,7 @@ class _Filler:
     def _overfull(self) -> list[tuple[int, Option]]:
         """Take the smallest models that may go anywhere off GPUs whose memory is exceeded."""
         board, taken = self._board, []
-        for g in np.flatnonzero(np.isinf(board.kvpr)).tolist():
+        for g in np.flatnonzero(np.isinf(board.arrays.pressure)).tolist():
             movable = [
                 (option.size, j, option)
                 for j, option in ((j, board.option[j]) for j in board.members[g])
@@ -307,7 +313,7 @@ class _Filler:
             for _, j, option in sorted(movable, key=itemgetter(0, 1)):
                 board.apply([(j, None, ())])
                 taken.append((j, option))
-                if board.kvpr[g] < math.inf:
+                if board.arrays.pressure[g] < math.inf:
                     break
         return taken
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kvplace.solver.assignment.cluster import Board
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.construct.candidates import place_model
@@ -30,7 +30,7 @@ ORDERS = ("room", "degree", "apart")
 cannot move freely later, each where most room is left, so that others can be exchanged around."""
 
 
-def construct(chooser: Chooser, bound: float, watch: Watch) -> Iterator[Board]:
+def construct(chooser: Chooser, bound: float, watch: Watch) -> Iterator[Assignment]:
     """Yield assignments, each the best that one rule finds, some with models left out.
 
     Parameters
@@ -67,7 +67,7 @@ def _rules(chooser: Chooser) -> list[tuple[float, str, bool]]:
     ]  # fmt: skip
 
 
-def _search(fill: "_Fill", bound: float, watch: Watch) -> Board:
+def _search(fill: "_Fill", bound: float, watch: Watch) -> Assignment:
     """Return the best assignment found at targets further and further above the bound."""
     best, failed, part = None, bound, LOOSE if fill.huge else FIRST
     while bound > 0 and part < LAST and not watch.stop:
@@ -90,7 +90,7 @@ def _search(fill: "_Fill", bound: float, watch: Watch) -> Board:
         if board is None:
             failed = target
         else:
-            best, high = min(best, board, key=Board.worth), target
+            best, high = min(best, board, key=Assignment.worth), target
     return best
 
 
@@ -118,12 +118,12 @@ class _Fill:
         counted = np.array([int(mask.sum()) for mask in self._instance.columns.masks])
         self._places: list[int] = counted[self._instance.columns.mask_of].tolist()
 
-    def at(self, target: float) -> Board | None:
+    def at(self, target: float) -> Assignment | None:
         """Return the assignment at a target, or None where a model finds no seat.
 
         At infinity such a model is left out.
         """
-        board = Board(self._instance)
+        board = Assignment(self._instance)
         options = self._chooser.pick(target, self._cap)
         finite = target < math.inf
         needs = [self._instance.need(option, target) for option in options]

@@ -9,7 +9,7 @@ sets matter, and move up while the search gives up.
 import math
 from dataclasses import dataclass, field
 
-from kvplace.solver.assignment.lists import State
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bisection import bisect
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.model_sets import Configuration, Verdict
@@ -110,8 +110,13 @@ def program_bound(
 
 
 def close_gap(
-    program: Configuration, state: State, proof: Proof, gap: float, effort: Effort, watch: Watch
-) -> State:
+    program: Configuration,
+    state: Assignment,
+    proof: Proof,
+    gap: float,
+    effort: Effort,
+    watch: Watch,
+) -> Assignment:
     """Narrow the gap from both sides by deciding targets; return the best state."""
     value = state.worst()
     step = 1e-4
@@ -153,7 +158,7 @@ def close_gap(
 
 def pack_exactly(
     program: Configuration, proof: Proof, effort: Effort, watch: Watch
-) -> State | None:
+) -> Assignment | None:
     """Decide whether memory alone can be packed, where no packing rule found a way.
 
     Where it cannot, the bound becomes infinite; where neither is settled, None is returned and
@@ -171,7 +176,7 @@ def pack_exactly(
     return None
 
 
-def _state_of(program: Configuration, groups: list[tuple[int, tuple[int, ...]]]) -> State:
+def _state_of(program: Configuration, groups: list[tuple[int, tuple[int, ...]]]) -> Assignment:
     """Put each group on a GPU of its type, in order."""
     free = {t: [g for g, type_ in enumerate(program.type_of) if type_ == t] for t, _ in groups}
     gpu_of = [0] * program.arrays.n
@@ -179,4 +184,4 @@ def _state_of(program: Configuration, groups: list[tuple[int, tuple[int, ...]]])
         g = free[type_].pop(0)
         for j in members:
             gpu_of[j] = g
-    return State(program.arrays, gpu_of)
+    return Assignment.single(program.arrays, gpu_of)

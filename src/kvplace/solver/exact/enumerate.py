@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator
 from itertools import combinations, product
 
-from kvplace.solver.assignment.cluster import Board
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Copies, Instance, Option
 
@@ -53,7 +53,7 @@ class Enumeration:
         self.complete = max(counted) <= ways and math.prod(counted) > 0
         self._ways: list[list[_Way]] = []
         if self.complete:
-            board = Board(instance)
+            board = Assignment(instance)
             self._ways = [_ways(instance, board, j) for j in range(instance.n)]
 
     def run(self, flaws: tuple[float, ...], value: float, watch: Watch) -> None:
@@ -64,7 +64,7 @@ class Enumeration:
         self._watch = watch
         # Without rules and domains nothing but its memory tells one GPU from another.
         self._kind = self._instance.kind_of or self._instance.memory
-        self._board = Board(self._instance)
+        self._board = Assignment(self._instance)
         self._descend(dict(enumerate(self._ways)))
 
     def _descend(self, open_: dict[int, list[_Way]]) -> None:
@@ -109,11 +109,11 @@ class Enumeration:
         # Above this a GPU is no better than the best known, unless fewer soft rules are broken.
         most = value * (1 + SURE) if even and board.costs.vector == vector else math.inf
         for g in (g for copy in copies for g in copy):
-            free = board.free[g] - option.size
-            if free < max(1, board.kept[g] + option.keep):
+            free = board.arrays.free[g] - option.size
+            if free < max(1, board.arrays.kept[g] + option.keep):
                 return False
             loads = option.loads[instance.type_at(g)]
-            for at, load in enumerate(board.load[:, g].tolist()):
+            for at, load in enumerate(board.arrays.load[:, g].tolist()):
                 if load + loads[at] > most * (free if at < instance.kv else 1.0):
                     return False
         if board.costs.free(j):
@@ -136,7 +136,7 @@ def _count(instance: Instance, j: int) -> int:
     return sum(math.comb(places, o.shards) for o in instance.options[j])
 
 
-def _ways(instance: Instance, board: Board, j: int) -> list[_Way]:
+def _ways(instance: Instance, board: Assignment, j: int) -> list[_Way]:
     """Return the ways to place a model on an empty cluster that break nothing by themselves."""
     gpus = [g for g in range(instance.g) if instance.columns.allowed[j][g]]
     found: list[_Way] = []

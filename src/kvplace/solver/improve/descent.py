@@ -12,7 +12,7 @@ from operator import le
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.assignment.cluster import Board, Change
+from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.improve.pair_exchange_cluster import Wide
@@ -32,7 +32,7 @@ TRIED = 48
 """Exchanges tried in the order of what they promise."""
 
 
-def try_changes(board: Board, changes: list[Change], goal: float) -> set[int] | None:
+def try_changes(board: Assignment, changes: list[Change], goal: float) -> set[int] | None:
     """Make changes if all GPUs touched end below a pressure and no flaw grows.
 
     Returns
@@ -41,11 +41,11 @@ def try_changes(board: Board, changes: list[Change], goal: float) -> set[int] | 
         The GPUs touched; None where the board is left as it was.
     """
     flaws = board.flaws
-    before = board.free.copy() if board.spare.any() else board.free
+    before = board.arrays.free.copy() if board.arrays.spare.any() else board.arrays.free
     undo, touched = board.apply(changes)
     if (
         board.flaws <= flaws
-        and all(board.kvpr[g] < goal for g in touched)
+        and all(board.arrays.pressure[g] < goal for g in touched)
         and board.spared(before, touched)
     ):
         return touched
@@ -54,7 +54,7 @@ def try_changes(board: Board, changes: list[Change], goal: float) -> set[int] | 
 
 
 def settle(
-    board: Board,
+    board: Assignment,
     watch: Watch,
     limit: float,
     wide: Wide | None = None,
@@ -64,7 +64,7 @@ def settle(
     steps = 0
     while steps < limit and not watch.stop:
         worst = board.worst()
-        level_ = np.flatnonzero(board.kvpr >= worst * (1 - tolerance))
+        level_ = np.flatnonzero(board.arrays.pressure >= worst * (1 - tolerance))
         if worst <= 0 or not any(
             relieve(board, int(g), tolerance, tolerance, wide) for g in level_[:8]
         ):
@@ -73,12 +73,12 @@ def settle(
     return steps
 
 
-def level(board: Board, watch: Watch, limit: int, tolerance: float = 1e-4) -> int:
+def level(board: Assignment, watch: Watch, limit: int, tolerance: float = 1e-4) -> int:
     """Relieve every GPU, the hottest first, until none can be: leximax; return the steps."""
     steps = 0
     stuck = np.zeros(board.instance.g, dtype=bool)
     while steps < limit and not watch.stop:
-        open_ = np.where(stuck, -1.0, board.kvpr)
+        open_ = np.where(stuck, -1.0, board.arrays.pressure)
         g = int(open_.argmax())
         if open_[g] <= 0 or open_[g] == math.inf:
             break
@@ -92,7 +92,7 @@ def level(board: Board, watch: Watch, limit: int, tolerance: float = 1e-4) -> in
 
 
 def relieve(
-    board: Board, g: int, gain: float, copy_gain: float, wide: Wide | None = None
+    board: Assignment, g: int, gain: float, copy_gain: float, wide: Wide | None = None
 ) -> set[int] | None:
     """Make the first step that relieves a GPU: exchange, other seats, a copy, another split.
 
@@ -112,7 +112,7 @@ def relieve(
     set of int or None
         The GPUs touched; None where nothing helps.
     """
-    hot = float(board.kvpr[g])
+    hot = board.pressure[g]
     found = _wide(board, wide, g, hot * (1 - gain)) if wide is not None else None
     if found is None:
         found = _exchange(board, g, hot * (1 - gain))
@@ -127,10 +127,10 @@ def relieve(
     return found
 
 
-def _wide(board: Board, wide: Wide, g: int, goal: float) -> set[int] | None:
+def _wide(board: Assignment, wide: Wide, g: int, goal: float) -> set[int] | None:
     """Make the best exchange of up to two shards for up to two that ends below a pressure."""
-    order = np.argsort(board.kvpr, kind="stable")
-    partners = order[: int(np.searchsorted(board.kvpr[order], goal, side="left"))]
+    order = np.argsort(board.arrays.pressure, kind="stable")
+    partners = order[: int(np.searchsorted(board.arrays.pressure[order], goal, side="left"))]
     partners = partners[partners != g]
     # The coldest first: what they give is most often enough.
     for some in (partners[:WIDE], partners[WIDE : 20 * WIDE]):
@@ -141,7 +141,7 @@ def _wide(board: Board, wide: Wide, g: int, goal: float) -> set[int] | None:
     return None
 
 
-def _trade(board: Board, wide: Wide, g: int, goal: float) -> set[int] | None:
+def _trade(board: Assignment, wide: Wide, g: int, goal: float) -> set[int] | None:
     """Make the best trade of a copy of a split model with shards of another link domain."""
     for j in board.hottest_first(g):
         option = board.option[j]
@@ -156,7 +156,7 @@ def _trade(board: Board, wide: Wide, g: int, goal: float) -> set[int] | None:
     return None
 
 
-def _exchange(board: Board, g: int, goal: float) -> set[int] | None:
+def _exchange(board: Assignment, g: int, goal: float) -> set[int] | None:
     """Make the best move of a shard off a GPU, or swap of two, that ends below a pressure."""
     instance = board.instance
     mine = [j for j in board.members[g] if not _uneven(board, j)]
@@ -184,7 +184,7 @@ def _exchange(board: Board, g: int, goal: float) -> set[int] | None:
 
 
 def _values(
-    board: Board, g: int, mine: list[int], partners: Ints
+    board: Assignment, g: int, mine: list[int], partners: Ints
 ) -> tuple[Floats, Callable[[int], tuple[int, int, int]]]:
     """Return the larger pressure after each exchange, and what an exchange is by its number.
 
@@ -202,20 +202,20 @@ def _values(
     size_a, keep_a, loads_a = _needs(board, mine)
     size_b, keep_b, loads_b = _needs(board, theirs)
     size, keep = size_a[:, None] - size_b, keep_a[:, None] - keep_b
-    free_g, free_h = board.free[g] + size, board.free[hosts] - size
-    kept_g, kept_h = board.kept[g] - keep, board.kept[hosts] + keep
+    free_g, free_h = board.arrays.free[g] + size, board.arrays.free[hosts] - size
+    kept_g, kept_h = board.arrays.kept[g] - keep, board.arrays.kept[hosts] + keep
     type_g, type_h = instance.type_at(g), instance.columns.type_of[hosts]
     columns = np.arange(len(theirs))
     here, there = [], []
-    for at, load in enumerate(board.load):
+    for at, load in enumerate(board.arrays.load):
         given, taken = loads_a[:, :, at], loads_b[:, :, at]
         here.append(load[g] - given[:, type_g, None] + taken[:, type_g])
         there.append(load[hosts] + given[:, type_h] - taken[columns, type_h])
     value = np.maximum(
         pressures(free_g, kept_g, here, instance.kv), pressures(free_h, kept_h, there, instance.kv)
     )
-    bad = (free_g < board.spare[g]) & (size < 0)
-    bad |= (free_h < board.spare[hosts]) & (size > 0)
+    bad = (free_g < board.arrays.spare[g]) & (size < 0)
+    bad |= (free_h < board.arrays.spare[hosts]) & (size > 0)
     may = np.array([instance.columns.allowed[j][hosts] for j in mine])
     for row, j in enumerate(mine):
         option = board.option[j]
@@ -232,7 +232,7 @@ def _values(
     return value.ravel(), pair
 
 
-def _needs(board: Board, models: list[int]) -> tuple[Floats, Floats, Floats]:
+def _needs(board: Assignment, models: list[int]) -> tuple[Floats, Floats, Floats]:
     """Return bytes, least KV bytes and, by load type and pressure, loads of shards; 0 for -1."""
     none = np.zeros((board.instance.types, board.instance.pressures)).tolist()
     options = [board.option[j] if j >= 0 else None for j in models]
@@ -243,9 +243,9 @@ def _needs(board: Board, models: list[int]) -> tuple[Floats, Floats, Floats]:
     )
 
 
-def _partners(board: Board, g: int, goal: float) -> Ints:
+def _partners(board: Assignment, g: int, goal: float) -> Ints:
     """Return the GPUs to exchange with: the coldest, and those of the same link domain."""
-    kvpr = board.kvpr
+    kvpr = board.arrays.pressure
     if len(kvpr) <= PARTNERS:
         partners = np.flatnonzero(kvpr < goal)
     else:
@@ -258,19 +258,19 @@ def _partners(board: Board, g: int, goal: float) -> Ints:
     return found
 
 
-def _uneven(board: Board, j: int) -> bool:
+def _uneven(board: Assignment, j: int) -> bool:
     """Whether a model's loads change with where its copies are."""
     return board.instance.is_uneven(j) and len(board.where[j]) > 1
 
 
-def _stays(board: Board, j: int, source: int, target: int) -> bool:
+def _stays(board: Assignment, j: int, source: int, target: int) -> bool:
     """Whether a shard may go from one GPU to another without leaving its link domain."""
     option, domain_of = board.option[j], board.instance.columns.domain_of
     assert option is not None
     return option.degree == 1 or bool(domain_of[source] == domain_of[target])
 
 
-def _moved(board: Board, j: int, source: int, target: int) -> Change:
+def _moved(board: Assignment, j: int, source: int, target: int) -> Change:
     """Return the change that moves one shard."""
     copies = tuple(
         tuple(sorted(target if g == source else g for g in copy)) if source in copy else copy
@@ -285,7 +285,7 @@ def _others(copies: Copies, g: int) -> Copies:
 
 
 def _replaced(
-    board: Board, g: int, j: int, option: Option, keep: Copies, goal: float
+    board: Assignment, g: int, j: int, option: Option, keep: Copies, goal: float
 ) -> set[int] | None:
     """Place a model anew, some copies kept, if all GPUs touched end below a pressure."""
     flaws = board.flaws
@@ -293,13 +293,13 @@ def _replaced(
     _, touched = board.apply([(j, option, keep)])
     if place_model(board, j, option, goal):
         touched |= {h for copy in board.where[j] for h in copy}
-        if board.flaws <= flaws and all(board.kvpr[h] < goal for h in touched | {g}):
+        if board.flaws <= flaws and all(board.arrays.pressure[h] < goal for h in touched | {g}):
             return touched
     board.apply([before])
     return None
 
 
-def _reseat(board: Board, g: int, j: int, goal: float) -> set[int] | None:
+def _reseat(board: Assignment, g: int, j: int, goal: float) -> set[int] | None:
     """Move the copy on a GPU to other seats as a whole."""
     option = board.option[j]
     assert option is not None
@@ -308,7 +308,7 @@ def _reseat(board: Board, g: int, j: int, goal: float) -> set[int] | None:
     return _replaced(board, g, j, option, _others(board.where[j], g), goal)
 
 
-def _another_copy(board: Board, g: int, j: int, goal: float) -> set[int] | None:
+def _another_copy(board: Assignment, g: int, j: int, goal: float) -> set[int] | None:
     """Start one more copy of a model, so that each carries less."""
     option = board.option[j]
     assert option is not None
@@ -318,7 +318,7 @@ def _another_copy(board: Board, g: int, j: int, goal: float) -> set[int] | None:
     return None
 
 
-def _another_split(board: Board, g: int, j: int, goal: float) -> set[int] | None:
+def _another_split(board: Assignment, g: int, j: int, goal: float) -> set[int] | None:
     """Place a model with another degree or number of copies, all anew."""
     option = board.option[j]
     for other in _splits(board.instance.options[j], option):
@@ -339,7 +339,7 @@ def _splits(options: list[Option], now: Option | None) -> Iterator[Option]:
     yield from sorted(near, key=lambda o: (o.shards, o.degree))[:4]
 
 
-def drop_copies(board: Board, watch: Watch) -> int:
+def drop_copies(board: Assignment, watch: Watch) -> int:
     """Stop copies that bring nothing; return how many.
 
     A copy goes where without it the GPUs concerned are no hotter, or a little and yet well
@@ -355,7 +355,7 @@ def drop_copies(board: Board, watch: Watch) -> int:
     return dropped
 
 
-def _drop(board: Board, j: int) -> bool:
+def _drop(board: Assignment, j: int) -> bool:
     """Stop the copy of a model without which the rest is best, if it brings nothing."""
     option, copies = board.option[j], board.where[j]
     assert option is not None
@@ -363,9 +363,11 @@ def _drop(board: Board, j: int) -> bool:
     fewer = next((o for o in board.instance.options[j] if (o.degree, o.copies) == wanted), None)
     if fewer is None:
         return False
-    before = max(float(board.kvpr[g]) for copy in copies for g in copy)
+    before = max(board.pressure[g] for copy in copies for g in copy)
     goal = max(before, min(before * (1 + COPY_GAIN), board.worst() * (1 - COPY_GAIN)))
-    hottest = sorted(copies, key=lambda copy: (-max(float(board.kvpr[g]) for g in copy), copy))
+    hottest = sorted(
+        copies, key=lambda copy: (-max(float(board.arrays.pressure[g]) for g in copy), copy)
+    )
     for copy in hottest:
         rest = tuple(other for other in copies if other != copy)
         if try_changes(board, [(j, fewer, rest)], math.nextafter(goal, math.inf)) is not None:

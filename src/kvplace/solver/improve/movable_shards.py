@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kvplace.solver.array_types import Bools, Floats, Ints
-from kvplace.solver.assignment.cluster import Board, Change
+from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.assignment.packed import Items, pack_items
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.parallel_pairs import GAIN, Improver
@@ -101,7 +101,7 @@ class _Shards:
 
 
 def improve_mobile(
-    board: Board,
+    board: Assignment,
     regions: Regions,
     bound: float,
     effort: float,
@@ -159,7 +159,7 @@ def improve_mobile(
     return made if _carry_out(board, shards, started) else 0
 
 
-def _shards(board: Board, regions: Regions) -> _Shards:
+def _shards(board: Assignment, regions: Regions) -> _Shards:
     """Return the mobile shards of a board."""
     instance, columns = board.instance, board.instance.columns
     rows = []
@@ -169,11 +169,11 @@ def _shards(board: Board, regions: Regions) -> _Shards:
             continue
         rows += [(j, at, option.row, g) for at, (g,) in enumerate(board.where[j])]
     model, copy, row, gpu = np.array(rows, dtype=np.int64).reshape(len(rows), 4).T.copy()
-    memory, kept = board.free.astype(np.int64), board.kept.astype(np.int64)
+    memory, kept = board.arrays.free.astype(np.int64), board.arrays.kept.astype(np.int64)
     np.add.at(memory, gpu, columns.size[row])
     np.subtract.at(kept, gpu, columns.keep[row])
-    base: Floats = board.load.T.copy()
-    spare = np.ceil(board.spare).astype(np.int64)
+    base: Floats = board.arrays.load.T.copy()
+    spare = np.ceil(board.arrays.spare).astype(np.int64)
     shards = _Shards(model, copy, row, gpu, columns, memory, kept, spare, base)
     np.subtract.at(base, gpu, shards.loads(np.arange(len(rows))))
     alone = np.bincount(gpu, minlength=instance.g) == [len(held) for held in board.members]
@@ -218,7 +218,7 @@ def _improve(
     return improver.exchanges
 
 
-def _carry_out(board: Board, shards: _Shards, started: Ints) -> bool:
+def _carry_out(board: Assignment, shards: _Shards, started: Ints) -> bool:
     """Move what moved on the board, unless that breaks or worsens anything."""
     changes: dict[int, list[tuple[int, ...]]] = {}
     for at in np.flatnonzero(shards.gpu != started).tolist():

@@ -6,14 +6,14 @@ sorted vector of KVPRs lexicographically (leximax), so the search ends and never
 
 import math
 
-from kvplace.solver.assignment.lists import State
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 
 __all__ = ["balance", "lower_maximum"]
 
 
 def lower_maximum(
-    state: State,
+    state: Assignment,
     limit: int | None = 50,
     tolerance: float = 1e-9,
     margin: float = 0.0,
@@ -45,7 +45,7 @@ def lower_maximum(
             break
         # Equal hottest GPUs count as one level: the first that can be relieved is.
         worst = state.worst()
-        level = [g for g, kvpr in enumerate(state.kvpr) if kvpr >= worst * (1 - tolerance)]
+        level = [g for g, kvpr in enumerate(state.pressure) if kvpr >= worst * (1 - tolerance)]
         if not any(relieve(state, g, tolerance, margin) for g in level):
             break
         steps += 1
@@ -53,7 +53,7 @@ def lower_maximum(
 
 
 def balance(
-    state: State,
+    state: Assignment,
     limit: int | None = None,
     tolerance: float = 1e-9,
     margin: float = 0.0,
@@ -64,12 +64,12 @@ def balance(
     Parameters and result are those of `lower_maximum`.
     """
     steps = 0
-    changed = [0] * len(state.kvpr)  # step at which a GPU changed last
-    failed = [-1] * len(state.kvpr)  # step at which relieving it failed last
+    changed = [0] * len(state.pressure)  # step at which a GPU changed last
+    failed = [-1] * len(state.pressure)  # step at which relieving it failed last
     while limit is None or steps < limit:
         if watch is not None and watch.stop:
             break
-        for g in sorted(range(len(changed)), key=lambda g: (-state.kvpr[g], g)):
+        for g in sorted(range(len(changed)), key=lambda g: (-state.pressure[g], g)):
             since = failed[g] if changed[g] <= failed[g] else -1
             partners = [h for h, at in enumerate(changed) if at > since] if since >= 0 else None
             failed[g] = steps
@@ -84,7 +84,7 @@ def balance(
 
 
 def relieve(
-    state: State,
+    state: Assignment,
     g: int,
     tolerance: float,
     margin: float = 0.0,
@@ -110,18 +110,18 @@ def relieve(
     int
         1 + the partner's number, or 0 where nothing helps.
     """
-    goal = state.kvpr[g] * (1 - tolerance) if state.kvpr[g] < math.inf else math.inf
+    goal = state.pressure[g] * (1 - tolerance) if state.pressure[g] < math.inf else math.inf
     others = [
         h
-        for h in (range(len(state.kvpr)) if partners is None else partners)
-        if h != g and state.kvpr[h] < goal
+        for h in (range(len(state.pressure)) if partners is None else partners)
+        if h != g and state.pressure[h] < goal
     ]
     found = _best_move(state, g, others, goal, margin) or _best_swap(state, g, others, goal, margin)
     if found is None:
         return 0
     _, h, out, back = found
     state.exchange(g, out, h, back)
-    if max(state.kvpr[g], state.kvpr[h]) >= goal:
+    if max(state.pressure[g], state.pressure[h]) >= goal:
         state.exchange(g, back, h, out)  # a load lost in the rounding of another: no gain
         return 0
     return h + 1
@@ -137,9 +137,11 @@ def _after(free: int, kept: int, load: float, spare: float) -> float:
     return max(load, 0.0) / free
 
 
-def _best_move(state: State, g: int, others: list[int], goal: float, margin: float) -> Step | None:
+def _best_move(
+    state: Assignment, g: int, others: list[int], goal: float, margin: float
+) -> Step | None:
     """Return the move off g with the smallest larger KVPR below `goal`."""
-    arrays = state.arrays
+    arrays = state.instance
     best: Step | None = None
     for j in state.members[g]:
         size, keep, load = arrays.size[j], arrays.keep[j], arrays.load[j]
@@ -158,9 +160,11 @@ def _best_move(state: State, g: int, others: list[int], goal: float, margin: flo
     return best
 
 
-def _best_swap(state: State, g: int, others: list[int], goal: float, margin: float) -> Step | None:
+def _best_swap(
+    state: Assignment, g: int, others: list[int], goal: float, margin: float
+) -> Step | None:
     """Return the swap with g with the smallest larger KVPR below `goal`."""
-    arrays = state.arrays
+    arrays = state.instance
     best: Step | None = None
     size_of, keep_of, load_of = arrays.size, arrays.keep, arrays.load
     free_g, kept_g, load_g = state.free[g], state.kept[g], state.load[g]

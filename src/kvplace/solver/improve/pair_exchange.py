@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.assignment.lists import State
+from kvplace.solver.assignment.assignment import Assignment
 
 __all__ = ["Exchanger", "subset_pairs"]
 
@@ -39,8 +39,8 @@ class Exchanger:
         Most subsets that a GPU has.
     """
 
-    def __init__(self, state: State, width: int = 2) -> None:
-        arrays = state.arrays
+    def __init__(self, state: Assignment, width: int = 2) -> None:
+        arrays = state.instance
         self.state = state
         self._width = width
         self._keeps = any(arrays.keep)
@@ -55,14 +55,14 @@ class Exchanger:
         """Lay out the totals for the GPU with the most models."""
         most = max(len(held) for held in self.state.members)
         self.subsets = len(subset_pairs(most, self._width)[0])
-        self._totals = np.empty((self.state.arrays.g, self.subsets, 3))
-        for g in range(self.state.arrays.g):
+        self._totals = np.empty((self.state.instance.g, self.subsets, 3))
+        for g in range(self.state.instance.g):
             self._refresh(g)
 
     def _refresh(self, g: int) -> None:
         """Bring what is known of a GPU up to date."""
         state = self.state
-        self.kvpr[g] = state.kvpr[g]
+        self.kvpr[g] = state.pressure[g]
         self._carried[g] = state.free[g], state.load[g], state.kept[g]
         held = state.members[g]
         first, second = subset_pairs(len(held), self._width)

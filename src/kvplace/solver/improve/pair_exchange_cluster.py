@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.assignment.cluster import Board, Change
+from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.improve.pair_exchange import subset_pairs
 from kvplace.solver.instance.pressure import pressures
 
@@ -28,10 +28,10 @@ class Wide:
     Parameters
     ----------
     board
-        Followed through its `Board.changed`, which this empties.
+        Followed through its `Assignment.changed`, which this empties.
     """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Assignment) -> None:
         self._board = board
         self._first, self._second = subset_pairs(MOST, 2)
         g, width = board.instance.g, len(self._first)
@@ -197,15 +197,15 @@ class Wide:
         keep = keep_a[None, :, None] - self._keep[batch][:, None, :]
         type_g, type_h = board.instance.type_at(g), board.instance.columns.type_of[batch]
         here, there = [], []
-        for at, load in enumerate(board.load):
+        for at, load in enumerate(board.arrays.load):
             given, taken = loads_a[:, at], self._loads[:, at]
             here.append(load[g] - given[type_g][None, :, None] + taken[type_g, batch][:, None, :])
             more = given[type_h][:, :, None] - taken[type_h, batch][:, None, :]
             there.append(load[batch][:, None, None] + more)
-        free_g, free_h = board.free[g] + size, board.free[batch][:, None, None] - size
-        kept_h = board.kept[batch][:, None, None] + keep
+        free_g, free_h = board.arrays.free[g] + size, board.arrays.free[batch][:, None, None] - size
+        kept_h = board.arrays.kept[batch][:, None, None] + keep
         return np.maximum(
-            pressures(free_g, board.kept[g] - keep, here, kv),
+            pressures(free_g, board.arrays.kept[g] - keep, here, kv),
             pressures(free_h, kept_h, there, kv),
         )
 

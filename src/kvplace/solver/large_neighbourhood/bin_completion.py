@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from kvplace.solver.assignment.lists import State
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.column_generation.knapsack import Knapsack
 from kvplace.solver.improve.pair_exchange import Exchanger
 
@@ -20,14 +20,14 @@ GAIN = 1e-6
 """Relative gain that a refilled GPU must bring."""
 
 
-def hot_gpu(state: State) -> int:
+def hot_gpu(state: Assignment) -> int:
     """Return the hottest GPU if one of its models needs more than half of it and is not alone.
 
     Otherwise -1.
     """
-    arrays = state.arrays
+    arrays = state.instance
     worst = state.worst()
-    g = state.kvpr.index(worst)
+    g = state.pressure.index(worst)
     held = state.members[g]
     if len(held) < 2 or math.isinf(worst):
         return -1
@@ -49,8 +49,8 @@ def refill(exchanger: Exchanger, g: int, turn: int) -> None:
         the first again.
     """
     state = exchanger.state
-    arrays = state.arrays
-    target = state.kvpr[g] * (1 - GAIN)
+    arrays = state.instance
+    target = state.pressure[g] * (1 - GAIN)
     sizes = np.array(arrays.size, dtype=np.float64) + np.array(arrays.load) / target
     hot = max(state.members[g], key=lambda j: (sizes[j], -j))
     room = arrays.memory[g] - float(sizes[hot])
@@ -75,7 +75,7 @@ def refill(exchanger: Exchanger, g: int, turn: int) -> None:
 def _evict(exchanger: Exchanger, g: int, j: int) -> None:
     """Move a model off a GPU to where it hurts least; it stays where no GPU takes it."""
     state = exchanger.state
-    arrays = state.arrays
+    arrays = state.instance
     free = np.array(state.free, dtype=np.float64) - arrays.size[j]
     fits = free >= np.maximum(1.0, np.array(state.kept) + arrays.keep[j])
     fits[g] = False

@@ -11,7 +11,7 @@ from operator import add, sub
 
 import numpy as np
 
-from kvplace.solver.assignment.cluster import Board
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.instance.instance import Option
@@ -46,7 +46,7 @@ class Packer:
         self._memory: list[int] = self._instance.memory.tolist()
         self._trouble = [1.0] * self._instance.n
 
-    def pack(self, start: Board, target: float, rounds: int) -> tuple[Board | None, int]:
+    def pack(self, start: Assignment, target: float, rounds: int) -> tuple[Assignment | None, int]:
         """Make an assignment at or below a target from another.
 
         Parameters
@@ -97,11 +97,11 @@ class Packer:
         return found
 
     def _clear(
-        self, board: Board, target: float, feasible: list[list[tuple[float, Option]]]
+        self, board: Assignment, target: float, feasible: list[list[tuple[float, Option]]]
     ) -> set[int]:
         """Take off what keeps GPUs above a target; return the models that lack copies."""
-        for g in np.flatnonzero(board.kvpr > target).tolist():
-            while board.kvpr[g] > target and board.members[g]:
+        for g in np.flatnonzero(board.arrays.pressure > target).tolist():
+            while board.arrays.pressure[g] > target and board.members[g]:
                 at = board.binding(g)
                 j = max(board.members[g], key=lambda j: (board.shard_loads(j, g)[at], j))
                 options = [option for _, option in feasible[j]]
@@ -113,7 +113,9 @@ class Packer:
                 board.apply([(j, None, ())])
         return {j for j in range(self._instance.n) if not _whole(board, j)}
 
-    def _option(self, board: Board, j: int, feasible: list[tuple[float, Option]]) -> Option | None:
+    def _option(
+        self, board: Assignment, j: int, feasible: list[tuple[float, Option]]
+    ) -> Option | None:
         """Return how a model is to be split: as it is, or most often what takes least room."""
         now = board.option[j]
         if now is not None and self._chance.random() > STIRRED:
@@ -127,7 +129,7 @@ class Packer:
             at += 1
         return feasible[at][1]
 
-    def _eject_for(self, board: Board, j: int, option: Option, target: float) -> set[int]:
+    def _eject_for(self, board: Assignment, j: int, option: Option, target: float) -> set[int]:
         """Make room for one copy of a model and place it; return the models pushed out."""
         held = {g for copy in board.where[j] for g in copy}
         instance, allowed = self._instance, self._instance.columns.allowed[j]
@@ -167,7 +169,7 @@ class Packer:
         return [[g for g in instance.columns.domains[d].tolist() if g < instance.g] for d in found]
 
     def _cheapest(
-        self, board: Board, g: int, need: list[float], target: float
+        self, board: Assignment, g: int, need: list[float], target: float
     ) -> tuple[float, tuple[int, ...]] | None:
         """Return the trouble of the models to push out of a GPU for some room, and them.
 
@@ -198,7 +200,7 @@ class Packer:
         return None
 
     def _push(
-        self, board: Board, j: int, option: Option, seat: list[tuple[int, tuple[int, ...]]]
+        self, board: Assignment, j: int, option: Option, seat: list[tuple[int, tuple[int, ...]]]
     ) -> set[int] | None:
         """Push models out of GPUs and place a copy there, unless a rule that must hold breaks."""
         broken = board.costs.broken
@@ -209,12 +211,12 @@ class Packer:
         ]
         copy = tuple(sorted(g for g, _ in seat))
         undo, _ = board.apply([*changes, (j, option, (*board.where[j], copy))])
-        if board.costs.broken <= broken and all(board.kvpr[g] < math.inf for g in copy):
+        if board.costs.broken <= broken and all(board.arrays.pressure[g] < math.inf for g in copy):
             return set(gpus)
         board.apply(undo)
         return None
 
-    def _stir(self, board: Board, target: float) -> None:
+    def _stir(self, board: Assignment, target: float) -> None:
         """Move a few models to other seats at random."""
         for _ in range(5):
             j = self._chance.randrange(self._instance.n)
@@ -230,6 +232,6 @@ class Packer:
                 board.apply([(j, option, copies)])
 
 
-def _whole(board: Board, j: int) -> bool:
+def _whole(board: Assignment, j: int) -> bool:
     option = board.option[j]
     return option is not None and len(board.where[j]) == option.copies

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kvplace.solver.array_types import Floats
-from kvplace.solver.assignment.lists import State
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.model_sets import Configuration, Verdict
 from kvplace.solver.exact.set_cover import Answer, decide_cover
@@ -49,7 +49,7 @@ Cover = Callable[[list[int], list[int]], Groups | None]
 """Covers some models by sets that fit some GPUs at a target; None where none was found."""
 
 
-def _refill(state: State, gpus: list[int], target: float, cover: Cover) -> bool:
+def _refill(state: Assignment, gpus: list[int], target: float, cover: Cover) -> bool:
     """Place the models of some GPUs anew so that each is at or below the target."""
     home = {j: g for g in gpus for j in state.members[g]}
     found = cover(list(home), gpus)
@@ -57,13 +57,13 @@ def _refill(state: State, gpus: list[int], target: float, cover: Cover) -> bool:
         return False
     free: dict[int, list[int]] = {}
     for g in gpus:
-        free.setdefault(state.arrays.memory[g], []).append(g)
+        free.setdefault(state.instance.memory[g], []).append(g)
     for memory, models in found:
         g = free[memory].pop(0)
         for j in models:
             if home[j] != g:
                 state.exchange(home[j], [j], g, [])
-    if max(state.kvpr[g] for g in gpus) <= target:
+    if max(state.pressure[g] for g in gpus) <= target:
         return True
     for j, g in home.items():  # KV to be left, or a byte: what sizes do not know
         if state.gpu_of[j] != g:
@@ -72,14 +72,14 @@ def _refill(state: State, gpus: list[int], target: float, cover: Cover) -> bool:
 
 
 def regroup(
-    state: State,
+    state: Assignment,
     target: float,
     group: int,
     nodes: int,
     chance: random.Random,
     watch: Watch,
     limit: float,
-) -> tuple[State, int]:
+) -> tuple[Assignment, int]:
     """Deal all GPUs into groups, and refill those whose hottest is above a target.
 
     Parameters
@@ -104,9 +104,9 @@ def regroup(
     tuple
         A state that is never worse, and the groups tried.
     """
-    current = State(state.arrays, state.gpu_of)
-    count = max(1, -(-current.arrays.g // group))
-    order = sorted(range(current.arrays.g), key=lambda g: (-current.kvpr[g], g))
+    current = state.copy()
+    count = max(1, -(-current.instance.g // group))
+    order = sorted(range(current.instance.g), key=lambda g: (-current.pressure[g], g))
     groups: list[list[int]] = [[] for _ in range(count)]
     for start in range(0, len(order), count):
         row = order[start : start + count]
@@ -121,17 +121,17 @@ def regroup(
     for members in groups:
         if watch.stop or tried >= limit:
             break
-        if max(current.kvpr[g] for g in members) > target:
+        if max(current.pressure[g] for g in members) > target:
             _refill(current, members, target, cover)
             tried += 1
     return current, tried
 
 
 def _cover(
-    state: State, models: list[int], gpus: list[int], target: float, nodes: int, watch: Watch
+    state: Assignment, models: list[int], gpus: list[int], target: float, nodes: int, watch: Watch
 ) -> Groups | None:
     """Cover a group in Python: at prices that are sizes, then at those of its own program."""
-    arrays = state.arrays
+    arrays = state.instance
     part = Instance.undivided(
         size=[arrays.size[j] for j in models],
         keep=[arrays.keep[j] for j in models],
@@ -160,14 +160,14 @@ def _cover(
 
 
 def squeeze(
-    state: State,
+    state: Assignment,
     bound: float,
     verdicts: Sequence[Verdict],
     tries: int,
     chance: random.Random,
     watch: Watch,
     limit: float = np.inf,
-) -> tuple[State, int]:
+) -> tuple[Assignment, int]:
     """Lower the maximum towards a bound by groups joined around the GPUs above a target.
 
     Parameters
@@ -192,7 +192,7 @@ def squeeze(
     tuple
         A state that is never worse, and the groups tried.
     """
-    current, at, tried = State(state.arrays, state.gpu_of), 0, 0
+    current, at, tried = state.copy(), 0, 0
     prices = [_Priced(current, verdict) for verdict in verdicts]
     while at < len(STEPS) and tried < limit and not watch.stop:
         value = current.worst()
@@ -201,7 +201,7 @@ def squeeze(
             break
         failures = 0
         while failures < tries and tried < limit and not watch.stop:
-            hot = [g for g, kvpr in enumerate(current.kvpr) if kvpr > target]
+            hot = [g for g, kvpr in enumerate(current.pressure) if kvpr > target]
             if not hot:
                 break
             priced = chance.choice(prices)
@@ -216,10 +216,10 @@ def squeeze(
 class _Priced:
     """Groups of a state at the prices of one verdict."""
 
-    def __init__(self, state: State, verdict: Verdict) -> None:
+    def __init__(self, state: Assignment, verdict: Verdict) -> None:
         self._state, self._prices, self._worths = state, verdict.prices, verdict.worths
-        self._memory = sorted(set(state.arrays.memory))
-        self._type_of = [self._memory.index(memory) for memory in state.arrays.memory]
+        self._memory = sorted(set(state.instance.memory))
+        self._type_of = [self._memory.index(memory) for memory in state.instance.memory]
 
     def _loss(self, g: int) -> float:
         """Return what a GPU loses of its worth as it is filled now."""
@@ -231,7 +231,7 @@ class _Priced:
         from kvplace.solver.exact.set_cover_kernel import MOST_MODELS  # noqa: PLC0415 - numba: only here
 
         members = self._state.members
-        below = [g for g, kvpr in enumerate(self._state.kvpr) if kvpr <= target]
+        below = [g for g, kvpr in enumerate(self._state.pressure) if kvpr <= target]
         below.sort(key=lambda g: (-self._loss(g), g))
         size = chance.choice(SIZES)
         cold = round(size * chance.choice(COLD))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kvplace.solver.assignment.lists import State
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.pair_exchange import Exchanger
 from kvplace.solver.instance.instance import Instance
@@ -78,7 +78,7 @@ def settle(exchanger: Exchanger, watch: Watch, limit: float, spared: int = -1) -
             kvpr = kvpr.copy()
             kvpr[spared] = -1.0
         g = int(kvpr.argmax())
-        goal = state.kvpr[g] * (1 - TOLERANCE)
+        goal = state.pressure[g] * (1 - TOLERANCE)
         order = exchanger.colder(goal)
         order = order[order != spared]
         # The coldest GPUs first: as many as one small array operation looks at.
@@ -107,13 +107,13 @@ def level(exchanger: Exchanger, watch: Watch, limit: int, tolerance: float = 1e-
         Relative gain that an exchange must exceed.
     """
     state, steps = exchanger.state, 0
-    stuck = np.zeros(state.arrays.g, dtype=bool)
+    stuck = np.zeros(state.instance.g, dtype=bool)
     while steps < limit and not watch.stop:
         open_ = np.where(stuck, -1.0, exchanger.kvpr)
         g = int(open_.argmax())
         if open_[g] <= 0:
             break
-        goal = state.kvpr[g] * (1 - tolerance)
+        goal = state.pressure[g] * (1 - tolerance)
         partner = exchanger.relieve(g, exchanger.colder(goal), goal)
         if partner is None:
             stuck[g] = True
@@ -125,8 +125,8 @@ def level(exchanger: Exchanger, watch: Watch, limit: int, tolerance: float = 1e-
 
 
 def iterate(
-    state: State, target: float, rounds: int, seed: int, watch: Watch, limit: float = math.inf
-) -> tuple[State, int]:
+    state: Assignment, target: float, rounds: int, seed: int, watch: Watch, limit: float = math.inf
+) -> tuple[Assignment, int]:
     """Search from a state with seeded kicks; return the best state and the steps.
 
     A step is an exchange made or a kick tried.
@@ -147,23 +147,23 @@ def iterate(
         Steps at most.
     """
     chance = random.Random(seed)  # noqa: S311 - a search, not a secret
-    best = State(state.arrays, state.gpu_of)
-    exchanger = Exchanger(State(state.arrays, state.gpu_of))
+    best = state.copy()
+    exchanger = Exchanger(state.copy())
     steps, stale, refills = 0, 0, 0
     while True:
         steps += settle(exchanger, watch, min(10_000, limit - steps))
         current = exchanger.state
         if current.worst() < best.worst() * (1 - TOLERANCE):
-            best, stale = State(current.arrays, current.gpu_of), 0
+            best, stale = current.copy(), 0
             watch.tell("search", best.worst())
         else:
             stale += 1
-        if best.worst() <= target or stale > rounds or watch.stop or current.arrays.g < 2:
+        if best.worst() <= target or stale > rounds or watch.stop or current.instance.g < 2:
             return best, steps
         if steps >= limit:
             return best, steps
         if stale % 8 == 0 or current.worst() > best.worst() * 1.05:
-            exchanger = Exchanger(State(best.arrays, best.gpu_of))
+            exchanger = Exchanger(best.copy())
         steps += 1
         hot = hot_gpu(current) if stale % REFILLED == 1 else -1
         if hot >= 0:
@@ -180,7 +180,7 @@ def _kick(exchanger: Exchanger, chance: random.Random) -> None:
     for _ in range(2):
         hottest = int(exchanger.kvpr.argmax())
         for _ in range(8):
-            h = chance.randrange(len(state.kvpr))
+            h = chance.randrange(len(state.pressure))
             if h == hottest:
                 continue
             out = exchanger.subset(hottest, chance.randrange(exchanger.count(hottest)))
@@ -188,6 +188,6 @@ def _kick(exchanger: Exchanger, chance: random.Random) -> None:
             if not out and not back:
                 continue
             exchanger.exchange(hottest, out, h, back)
-            if max(state.kvpr[hottest], state.kvpr[h]) < math.inf:
+            if max(state.pressure[hottest], state.pressure[h]) < math.inf:
                 break
             exchanger.exchange(h, out, hottest, back)

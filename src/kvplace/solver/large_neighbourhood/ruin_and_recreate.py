@@ -6,7 +6,7 @@ import random
 import numpy as np
 
 from kvplace.solver.array_types import Floats
-from kvplace.solver.assignment.cluster import Board, Change
+from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.improve.descent import settle
@@ -24,7 +24,7 @@ PLAIN = 0.5
 
 
 def rebuild(
-    board: Board, target: float, rounds: int, seed: int, watch: Watch, limit: float = math.inf
+    board: Assignment, target: float, rounds: int, seed: int, watch: Watch, limit: float = math.inf
 ) -> int:
     """Empty and refill groups of GPUs around what is worst; return the steps.
 
@@ -63,7 +63,7 @@ def rebuild(
     return steps
 
 
-def _round(board: Board, chance: random.Random) -> bool:
+def _round(board: Assignment, chance: random.Random) -> bool:
     """Empty and refill one group; whether it is better now."""
     centre = _centre(board, chance)
     promoted = _promoted(board, centre, chance)
@@ -76,7 +76,7 @@ def _round(board: Board, chance: random.Random) -> bool:
     models = sorted({*taken, *lost})
     if not models:
         return False
-    flaws, pressures = board.flaws, board.kvpr.copy()
+    flaws, pressures = board.flaws, board.arrays.pressure.copy()
     before: list[Change] = [(j, board.option[j], board.where[j]) for j in models]
     hot = max(float(pressures[g]) for g in group)
     _, touched = board.apply(
@@ -100,14 +100,14 @@ def _round(board: Board, chance: random.Random) -> bool:
         ):
             touched.update(g for copy in board.where[j] for g in copy)
     gpus = list(touched)
-    now, then = -np.sort(-board.kvpr[gpus]), -np.sort(-pressures[gpus])
+    now, then = -np.sort(-board.arrays.pressure[gpus]), -np.sort(-pressures[gpus])
     if board.flaws < flaws or (board.flaws == flaws and _lower(now, then)):
         return True
     board.apply(before)
     return False
 
 
-def _other_split(board: Board, j: int, now: Option, chance: random.Random) -> Option:
+def _other_split(board: Assignment, j: int, now: Option, chance: random.Random) -> Option:
     """Return an option of another degree, of the least load per shard not above the present."""
     others = [o for o in board.instance.options[j] if o.degree != now.degree]
     near = [o for o in others if o.copies <= now.copies]
@@ -121,14 +121,14 @@ def _lower(now: Floats, then: Floats) -> bool:
     return bool(len(apart) and now[apart[0]] < then[apart[0]])
 
 
-def _centre(board: Board, chance: random.Random) -> int:
+def _centre(board: Assignment, chance: random.Random) -> int:
     """Return the GPU around which to empty: the hottest, or any where something is broken."""
     if not board.missing and board.costs.broken <= 0:
-        return int(board.kvpr.argmax())
+        return int(board.arrays.pressure.argmax())
     return chance.randrange(board.instance.g)
 
 
-def _group(board: Board, centre: int, chance: random.Random) -> list[int]:
+def _group(board: Assignment, centre: int, chance: random.Random) -> list[int]:
     """Return the centre, some of its link domain, and some of the coldest and of any."""
     instance = board.instance
     near = [
@@ -137,7 +137,7 @@ def _group(board: Board, centre: int, chance: random.Random) -> list[int]:
         if g < instance.g
     ]
     chance.shuffle(near)
-    cold = np.argsort(board.kvpr, kind="stable")[: max(4, instance.g // 3)].tolist()
+    cold = np.argsort(board.arrays.pressure, kind="stable")[: max(4, instance.g // 3)].tolist()
     chosen = {centre, *near[: chance.randint(0, 3)]}
     for _ in range(chance.randint(1, 5)):
         chosen.add(int(chance.choice(cold)))
@@ -146,7 +146,7 @@ def _group(board: Board, centre: int, chance: random.Random) -> list[int]:
 
 
 def _promoted(
-    board: Board, centre: int, chance: random.Random
+    board: Assignment, centre: int, chance: random.Random
 ) -> tuple[int, Option, set[tuple[int, ...]]] | None:
     """Return, now and then, a model for which a link domain is emptied first.
 
@@ -177,7 +177,7 @@ def _promoted(
     return j, now, {copy for copy in board.where[j] if centre in copy}
 
 
-def _domain(board: Board, j: int, chance: random.Random) -> list[int]:
+def _domain(board: Assignment, j: int, chance: random.Random) -> list[int]:
     """Return the GPUs of a link domain in which a model may have one more copy."""
     instance = board.instance
     held = {g for copy in board.where[j] for g in copy}
@@ -189,7 +189,7 @@ def _domain(board: Board, j: int, chance: random.Random) -> list[int]:
 
 
 def _taken(
-    board: Board, group: list[int], chance: random.Random
+    board: Assignment, group: list[int], chance: random.Random
 ) -> dict[int, set[tuple[int, ...]]]:
     """Return the copies with a shard in a group, a random part of many."""
     inside = set(group)

@@ -3,13 +3,11 @@
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.solver.assignment.cluster import Board
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.construct.target_search import construct
@@ -64,8 +62,8 @@ class ClusterSearch(Search):
         self._low = self._fluid.value
         self._searched = False
         self.classes: LevelBound | None = None
-        self.board: Board | None = None
-        self.starts: list[Board] = []
+        self.board: Assignment | None = None
+        self.starts: list[Assignment] = []
         self.packer = Packer(self.chooser, self.seed, self.watch)
         self.watch.keep(self.params.cluster_evaluation * (self.watch.seconds - began))
         self.watch.tell("bound", bound=self._low)
@@ -106,7 +104,7 @@ class ClusterSearch(Search):
         return self.instance.n * self.instance.g > self.knobs.large
 
     @property
-    def best(self) -> Board:
+    def best(self) -> Assignment:
         """The best assignment."""
         assert self.board is not None
         return self.board
@@ -132,7 +130,7 @@ class ClusterSearch(Search):
         if not self.best.valid:
             return
         board = self.best
-        board.spare = margin * self.instance.columns.memory.astype(np.float64)
+        board.spare(margin)
         if self.large:
             exchange_many(self, board, tolerance)
         self.steps += settle(
@@ -169,9 +167,9 @@ class ClusterSearch(Search):
         """Steps of the balance at most."""
         return self.knobs.steps + 10 * self.instance.g
 
-    def board_of(self, given: Placement) -> Board:
+    def board_of(self, given: Placement) -> Assignment:
         """Return the board of a placement; a model that is where it may not be is taken off."""
-        board = Board(self.instance, load_copies(self.problem, self.instance, given))
+        board = Assignment(self.instance, load_copies(self.problem, self.instance, given))
         board.apply(
             (j, None, ())
             for j, copies in enumerate(board.where)
@@ -183,7 +181,7 @@ class ClusterSearch(Search):
         """Note that every way to place the cluster was looked at."""
         self._low, self._searched = self.value, True
 
-    def raise_bound(self, board: Board | None) -> None:
+    def raise_bound(self, board: Assignment | None) -> None:
         """Ask the configuration program on size classes for a bound, once."""
         if self.classes is not None or self.instance.pressures > 1:
             return
@@ -232,7 +230,7 @@ def _start(search: ClusterSearch) -> None:
         search.board = board
         if search.closed:
             break
-    search.starts.sort(key=Board.worth)
+    search.starts.sort(key=Assignment.worth)
     search.board = search.starts[0]
 
 
@@ -240,7 +238,7 @@ def _start_as_reference(search: ClusterSearch) -> None:
     """Take the best of several constructions and the placement given."""
     if search.low < math.inf:
         search.starts += construct(search.chooser, search.low, search.watch)
-        search.board = min(search.starts, key=Board.worth)
+        search.board = min(search.starts, key=Assignment.worth)
 
 
 def _descend(search: ClusterSearch) -> None:
@@ -252,13 +250,13 @@ def _descend(search: ClusterSearch) -> None:
         else:
             most = min(search.knobs.steps, search.left)
             search.steps += settle(board, search.watch, most, Wide(board))
-    search.board = min(boards, key=Board.worth)
+    search.board = min(boards, key=Assignment.worth)
     search.starts = []
     best = search.best
     search.watch.tell("start", best.worst() if best.valid else None, search.low)
 
 
-def exchange_many(search: ClusterSearch, board: Board, gain: float | None = None) -> None:
+def exchange_many(search: ClusterSearch, board: Assignment, gain: float | None = None) -> None:
     """Improve the movable shards by compiled kernels, and what is not by itself, in turn."""
     from kvplace.solver.improve.movable_shards import Regions, improve_mobile  # noqa: PLC0415 - numba
 

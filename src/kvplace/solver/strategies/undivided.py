@@ -11,7 +11,7 @@ from kvplace.core.certificates.certificate import Bound
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP
-from kvplace.solver.assignment.lists import State
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.certify import Priced, bound_of, certified_rule
 from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
@@ -45,7 +45,7 @@ class UndividedSearch(Search):
         self.knobs: UndividedParams = self.params.undivided
         self.instance = load_instance(problem)
         self.bound = simple_bound(self.instance)
-        self.state: State | None = None
+        self.state: Assignment | None = None
         self.given: list[int] | None = None
         self.chance = random.Random(self.seed)  # noqa: S311 - a search, not a secret
         self._program: Configuration | None = None
@@ -85,7 +85,9 @@ class UndividedSearch(Search):
 
     def refine(self, start: Placement, tolerance: float, margin: float) -> None:
         """Improve a valid placement by moves and swaps."""
-        self.state = State(self.instance, load_placement(self.problem, self.instance, start))
+        self.state = Assignment.single(
+            self.instance, load_placement(self.problem, self.instance, start)
+        )
         self.watch.tell("refine", self.value, self.low)
         self.lower(tolerance, margin)
         self.limited = self.left <= 0
@@ -96,7 +98,7 @@ class UndividedSearch(Search):
         if start is not None:
             self.given = load_placement(self.problem, self.instance, start)
 
-    def offer(self, state: State) -> None:
+    def offer(self, state: Assignment) -> None:
         """Keep a state if it is the best so far."""
         if state.worst() < self.value:
             self.state = state
@@ -170,7 +172,7 @@ def _start(search: UndividedSearch) -> None:
     for gpu_of in (search.given, *found):
         if gpu_of is None:
             continue
-        state = State(instance, gpu_of)
+        state = Assignment.single(instance, gpu_of)
         if small:
             most = search.most(knobs.start_steps)
             search.steps += lower_maximum(state, most, watch=search.watch)
@@ -183,7 +185,7 @@ def _start_as_reference(search: UndividedSearch) -> None:
     found = bisect_target(search.instance, search.low) if search.low < math.inf else None
     for gpu_of in (found, search.given):
         if gpu_of is not None:
-            search.offer(State(search.instance, gpu_of))
+            search.offer(Assignment.single(search.instance, gpu_of))
     if search.state is not None:
         search.lower()
 
@@ -239,7 +241,7 @@ def _enumerate(search: UndividedSearch) -> None:
     enumeration.run((0.0,), search.value * (1 - OPTIMAL_GAP / 2), search.watch)
     if enumeration.best is not None:
         gpu_of = [copies[0][0] for copies in enumeration.best]
-        search.offer(State(search.instance, gpu_of))
+        search.offer(Assignment.single(search.instance, gpu_of))
     if enumeration.complete:
         search.bound = Bound(search.value * (1 - OPTIMAL_GAP / 2), "search")
         search.watch.tell("search", search.value, search.low)
@@ -267,7 +269,7 @@ def _spread(search: UndividedSearch) -> None:
     for keys in (instance.load, [float(size) for size in instance.size]):
         gpu_of = most_free_first(instance, keys)
         if gpu_of is not None:
-            search.offer(State(instance, gpu_of))
+            search.offer(Assignment.single(instance, gpu_of))
 
 
 def _iterate(search: UndividedSearch) -> None:
@@ -317,9 +319,9 @@ def _cover_plain(search: UndividedSearch) -> None:
             part, failures = part / 2, 0
 
 
-def _above(state: State, target: float) -> int:
+def _above(state: Assignment, target: float) -> int:
     """Count the GPUs above a target."""
-    return sum(kvpr > target for kvpr in state.kvpr)
+    return sum(kvpr > target for kvpr in state.pressure)
 
 
 def _cover_compiled(search: UndividedSearch) -> None:

@@ -1,16 +1,22 @@
-"""Board: who is where on a instance, under change, with what each GPU carries kept up to date."""
+"""Assignment: who is where, under change, with what each GPU carries kept up to date.
+
+Kept in lists, so that a small fleet needs no numpy; operators that look at many GPUs at once ask
+for `Assignment.arrays`, which are kept up to date from then on.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from kvplace.solver.array_types import Floats
 from kvplace.solver.instance.instance import Copies, Instance, Loads, Option
 from kvplace.solver.instance.pressure import pressure
 from kvplace.solver.instance.rule_penalties import Costs
 
-__all__ = ["Board", "Change"]
+if TYPE_CHECKING:
+    from kvplace.solver.array_types import Floats
+    from kvplace.solver.assignment.carried import Carried
+
+__all__ = ["Assignment", "Change"]
 
 Change = tuple[int, Option | None, Copies]
 """A model, the option its copies then are (None for none placed), and their GPUs."""
@@ -18,7 +24,7 @@ Change = tuple[int, Option | None, Copies]
 Worth = tuple[float, ...]
 
 
-class Board:
+class Assignment:
     """An assignment, complete or not.
 
     A GPU holds at most one shard of a model, so model and GPU name a shard.
@@ -36,17 +42,15 @@ class Board:
         Per model.
     members
         Models with a shard on each GPU.
-    free, kept, kvpr
-        (g,) free bytes, bytes of KV that must be left, and pressure, ``inf`` where the memory is
-        exceeded; summed anew at every change, so that nothing drifts.
+    free, kept, pressure
+        Free bytes, bytes of KV that must be left, and pressure per GPU, ``inf`` where the memory
+        is exceeded; summed anew at every change, so that nothing drifts.
     load
-        (pressures, g) loads.
-    spare
-        (g,) bytes that a step which takes memory of a GPU must leave free there; 0 at first.
+        First load on KV memory per GPU: the only one where there is one pressure.
     missing
         Bytes of the models that are not placed.
     changed
-        GPUs that changed since who looks at it emptied it.
+        GPUs that changed since the reader last cleared it.
     """
 
     def __init__(self, instance: Instance, where: Sequence[Copies] | None = None) -> None:
@@ -55,17 +59,18 @@ class Board:
         self.option: list[Option | None] = [None] * instance.n
         self.members: list[list[int]] = [[] for _ in range(instance.g)]
         self._memory: list[int] = instance.memory.tolist()
-        self.free: Floats = instance.columns.memory.astype(np.float64)
-        self.kept: Floats = np.zeros(instance.g)
-        self.load: Floats = np.zeros((instance.pressures, instance.g))
-        self.kvpr: Floats = np.zeros(instance.g)
-        self.spare: Floats = np.zeros(instance.g)
+        self.free: list[int] = list(self._memory)
+        self.kept: list[int] = [0] * instance.g
+        self.load: list[float] = [0.0] * instance.g
+        self.pressure: list[float] = [0.0] * instance.g
         self.changed: set[int] = set()
         self.costs = Costs(instance.blueprints, instance.rules_of)
         self._least = instance.least_bytes
         self.missing = sum(self._least)
         self._type: Sequence[int] = instance.type_of or [0] * instance.g
+        self._several = instance.pressures > 1
         self._uneven: dict[tuple[int, int], Loads] = {}
+        self._arrays: Carried | None = None
         for j, copies in enumerate(where or ()):
             if copies:
                 self._put(j, instance.option_of(j, copies), copies)
@@ -73,11 +78,41 @@ class Board:
             if held:
                 self._refresh(g)
 
+    @classmethod
+    def single(cls, instance: Instance, gpu_of: Sequence[int]) -> "Assignment":
+        """Return the assignment of undivided models to the GPU of each."""
+        return cls(instance, [((g,),) for g in gpu_of])
+
+    @property
+    def gpu_of(self) -> list[int]:
+        """GPU of each undivided model."""
+        return [copies[0][0] for copies in self.where]
+
+    @property
+    def arrays(self) -> "Carried":
+        """What each GPU carries, as numpy arrays."""
+        if self._arrays is None:
+            from kvplace.solver.assignment.carried import Carried  # noqa: PLC0415 - numpy: only here
+
+            self._arrays = Carried(self.instance)
+            for g, held in enumerate(self.members):
+                self._arrays.set(g, self.free[g], self.kept[g], self._loads(g), self.pressure[g])
+                assert held or not self.pressure[g]
+        return self._arrays
+
+    def spare(self, margin: float) -> None:
+        """Make steps that take memory of a GPU leave a share of it free."""
+        self.arrays.spare[:] = [margin * memory for memory in self._memory]
+
+    def spared(self, before: "Floats", gpus: Iterable[int]) -> bool:
+        """Whether GPUs that have less free memory than before have as much as is to be spared."""
+        free, spare = self.arrays.free, self.arrays.spare
+        return all(free[g] >= min(spare[g], before[g]) for g in gpus)
+
     def reset(self, where: Sequence[Copies]) -> None:
         """Place every model as given."""
-        self.apply(
-            (j, self.instance.option_of(j, copies), copies) for j, copies in enumerate(where)
-        )
+        option_of = self.instance.option_of
+        self.apply((j, option_of(j, copies), copies) for j, copies in enumerate(where))
 
     def loads_of(self, j: int) -> Loads:
         """Return the loads of a shard of a model whose copies carry even parts."""
@@ -95,30 +130,22 @@ class Board:
 
     def room(self, g: int, target: float) -> list[float]:
         """Return what a GPU has left at a target by each pressure, in bytes of it."""
-        loads = self.load[:, g].tolist()
-        taken = self.instance.takes(0, loads, target, g)
+        taken = self.instance.takes(0, self._loads(g), target, g)
         kv, free, memory = self.instance.kv, float(self.free[g]), self._memory[g]
         return [(free if at < kv else memory) - load for at, load in enumerate(taken)]
 
     def binding(self, g: int) -> int:
         """Return which of its loads presses most on a GPU."""
-        if len(self.load) == 1:
+        if not self._several:
             return 0
-        loads = self.load[:, g].copy()
-        loads[: self.instance.kv] /= max(float(self.free[g]), 1.0)
-        return int(loads.argmax())
+        kv, free = self.instance.kv, max(float(self.free[g]), 1.0)
+        parts = [load / free if at < kv else load for at, load in enumerate(self._loads(g))]
+        return parts.index(max(parts))
 
     def hottest_first(self, g: int) -> list[int]:
         """Return the models on a GPU, those first that carry most of what presses most on it."""
         at = self.binding(g)
         return sorted(self.members[g], key=lambda j: (-self.shard_loads(j, g)[at], j))
-
-    def loads_with(self, option: Option) -> list[Floats]:
-        """Return (pressures,) the loads of all GPUs, each with one more shard on it."""
-        if len(option.loads) == 1:
-            return [mine + more for mine, more in zip(self.load, option.loads[0], strict=True)]
-        more = np.array(option.loads)[self.instance.columns.type_of]
-        return list(self.load + more.T)
 
     def apply(self, changes: Iterable[Change]) -> tuple[list[Change], set[int]]:
         """Make changes; return what reverses them, and the GPUs they touched."""
@@ -139,9 +166,17 @@ class Board:
         undo.reverse()
         return undo, touched
 
-    def spared(self, before: Floats, gpus: Iterable[int]) -> bool:
-        """Whether GPUs that have less free memory than before have as much as is to be spared."""
-        return all(self.free[g] >= min(self.spare[g], before[g]) for g in gpus)
+    def exchange(self, g: int, out: Iterable[int], h: int, back: Iterable[int]) -> None:
+        """Move undivided models: `out` from GPU g to h, and `back` from h to g."""
+        for models, source, target in ((out, g, h), (back, h, g)):
+            for j in models:
+                self.members[source].remove(j)
+                self.members[target].append(j)
+                old, self.where[j] = self.where[j], ((target,),)
+                self.costs.update(j, old, self.where[j])
+        self._refresh(g)
+        self._refresh(h)
+        self.changed.update((g, h))
 
     def _take(self, j: int) -> None:
         """Take all copies of a model off."""
@@ -174,22 +209,23 @@ class Board:
         if len(copies) == option.copies:
             self.missing -= self._least[j]
 
+    def _loads(self, g: int) -> list[float]:
+        """Return (pressures,) the loads on a GPU, each rounded once."""
+        rows = [self.shard_loads(j, g) for j in self.members[g]]
+        return list(map(math.fsum, zip(*rows, strict=True))) or [0.0] * self.instance.pressures
+
     def _refresh(self, g: int) -> None:
-        held = self.members[g]
-        free, kept, rows = self._memory[g], 0, []
-        for j in held:
-            option = self.option[j]
-            assert option is not None
-            free -= option.size
-            kept += option.keep
-            rows.append(self.shard_loads(j, g) if self._uneven else option.loads[self._type[g]])
-        self.free[g], self.kept[g] = free, kept
-        if not held:
-            self.load[:, g] = self.kvpr[g] = 0.0
-            return
-        loads = list(map(math.fsum, zip(*rows, strict=True)))
-        self.load[:, g] = loads
-        self.kvpr[g] = pressure(free, kept, loads, self.instance.kv)
+        held = [option for option in map(self.option.__getitem__, self.members[g]) if option]
+        free = self._memory[g] - sum([option.size for option in held])
+        kept = sum([option.keep for option in held])
+        if self._several or self._uneven:
+            loads = self._loads(g)
+        else:
+            loads = [math.fsum([option.loads[0][0] for option in held])]
+        full = pressure(free, kept, loads, self.instance.kv) if held else 0.0
+        self.free[g], self.kept[g], self.load[g], self.pressure[g] = free, kept, loads[0], full
+        if self._arrays is not None:
+            self._arrays.set(g, free, kept, loads, full)
 
     @property
     def flaws(self) -> Worth:
@@ -202,16 +238,26 @@ class Board:
         return not self.missing and self.costs.broken <= 0 and self.worst() < math.inf
 
     def worst(self) -> float:
-        """Return the largest KVPR."""
-        return float(self.kvpr.max())
+        """Return the largest pressure; ``inf`` where some GPU's memory is exceeded."""
+        if self._arrays is not None:
+            return float(self._arrays.pressure.max())
+        return max(self.pressure)
 
     def worth(self) -> tuple[Worth, float]:
-        """Return what two boards are compared by, the lesser the better."""
+        """Return what two assignments are compared by, the lesser the better."""
         return (*self.flaws,), self.worst()
 
-    def copy(self) -> "Board":
-        """Return a board alike."""
-        return Board(self.instance, self.where)
+    def copy(self) -> "Assignment":
+        """Return an equal assignment."""
+        if self.instance.blueprints:
+            return Assignment(self.instance, self.where)
+        other = Assignment.__new__(Assignment)
+        vars(other).update(vars(self))
+        for name in ("where", "option", "free", "kept", "load", "pressure"):
+            setattr(other, name, list(getattr(self, name)))
+        other.members = [list(held) for held in self.members]
+        vars(other).update(changed=set(), _uneven=dict(self._uneven), _arrays=None)
+        return other
 
 
 def _gpus(copies: Copies) -> set[int]:

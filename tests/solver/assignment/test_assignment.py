@@ -7,7 +7,7 @@ import pytest
 
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.objective import Objective
-from kvplace.solver.assignment.cluster import Board
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.instance.door import load_copies, load_instance, unload_copies
 from splits import random_split_problem, random_where
 
@@ -24,15 +24,15 @@ def test_a_board_is_worth_what_core_says_after_any_changes(seed):
         where = random_where(draw, problem, instance)
         if where is None:
             continue
-        board = Board(instance)
+        board = Assignment(instance)
         for _ in range(3):
             where = random_where(draw, problem, instance)
-            before = board.kvpr.tolist(), board.flaws
+            before = list(board.pressure), board.flaws
             undo, _ = board.apply(
                 (j, instance.option_of(j, copies), copies) for j, copies in enumerate(where)
             )
             board.apply(undo)
-            assert (board.kvpr.tolist(), board.flaws) == before
+            assert (board.pressure, board.flaws) == before
             board.reset(where)
         placement = unload_copies(problem, instance, board.where)
         found = evaluate(problem, placement)
@@ -40,8 +40,8 @@ def test_a_board_is_worth_what_core_says_after_any_changes(seed):
         for at, g in enumerate(instance.gpu_index):
             gpu = by_id[problem.fleet.gpus[g].id]
             assert board.free[at] == gpu.free_bytes
-            if board.kvpr[at] < math.inf:
-                assert board.kvpr[at] == pytest.approx(gpu.pressure, rel=1e-12)
+            if board.arrays.pressure[at] < math.inf:
+                assert board.arrays.pressure[at] == pytest.approx(gpu.pressure, rel=1e-12)
         broken = [v for v in found.violations if v.kind not in NOT_RULES]
         assert (board.costs.broken > 0) == bool(broken)
         copies = load_copies(problem, instance, placement)
