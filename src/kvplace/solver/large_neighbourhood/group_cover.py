@@ -249,7 +249,7 @@ class _Priced:
         """Return what covers a group by compiled kernels at a target."""
         from kvplace.solver.exact.set_cover_kernel import tight_cover  # noqa: PLC0415 - numba: only here
 
-        arrays, type_of = self._state.arrays, self._type_of
+        arrays, type_of = self._state.instance, self._type_of
 
         def cover(models: list[int], gpus: list[int]) -> Groups | None:
             sizes: Floats = np.array([arrays.size[j] + arrays.load[j] / target for j in models])
