@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 import kvplace
+from kvplace.cli import began
 from kvplace.cli.main import main
 from kvplace.formats import read as reading
 from kvplace.solver import clock
@@ -33,7 +34,8 @@ def test_the_table_goes_to_stdout_and_nothing_to_stderr(capsys):
     assert main(["plan", EXAMPLE]) == 0
     captured = capsys.readouterr()
     assert "16 models on 8 GPUs" in captured.out.splitlines()[-1]
-    assert captured.err == ""
+    told = captured.err.splitlines()
+    assert all(line.startswith(("kvplace: warning: ", "kvplace: note: ")) for line in told)
     assert "\x1b" not in captured.out
 
 
@@ -270,16 +272,37 @@ def test_a_small_plan_is_quick():
     assert busy < 1.0  # 0.3 s of CPU, which is the time it takes on an idle machine
 
 
-def test_reading_a_file_is_not_counted_against_the_time_limit(monkeypatch, capsys):
+def test_reading_a_file_counts_against_the_time_limit(monkeypatch, capsys):
     now, read = [0.0], reading.read  # a clock that only reading moves
 
     def slow(*arguments, **options):
         now[0] += 1000.0
         return read(*arguments, **options)
 
-    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    stopped = SimpleNamespace(perf_counter=lambda: now[0])
+    monkeypatch.setattr(clock, "time", stopped)
+    monkeypatch.setattr(began, "time", stopped)
     monkeypatch.setattr(reading, "read", slow)
-    assert main(["plan", EXAMPLE, "--format", "json", "--time-limit", "10"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["seconds"] == 0
-    assert found["stop"] != "time_limit"
+    stops = []
+    for limit in ("2000", "10"):
+        main(["plan", SPREADSHEET, "--gpus", "2x80GiB", "--format", "json", "--time-limit", limit])
+        found = json.loads(capsys.readouterr().out)
+        assert found["seconds"] == 0  # what is told is the time of the search
+        stops.append(found["stop"])
+    assert stops[0] != "time_limit"
+    assert stops[1] == "time_limit"
+
+
+def test_a_good_file_is_never_replaced_by_nothing(tmp_path, capsys):
+    plan, fleet = tmp_path / "plan.json", tmp_path / "models.csv"
+    fleet.write_text("name,weights_gib,requests_per_second,slo_seconds\na,10,1,1\n")
+    command = ["plan", str(fleet), "--gpus", "1x80GiB", "--format", "json", "-o", str(plan)]
+    assert main(command) == 0
+    before = plan.read_text()
+    fleet.write_text("name,weights_gib,requests_per_second,slo_seconds\na,100,1,1\n")
+    assert main(command) == 3
+    assert plan.read_text() == before
+    assert "stays as it was" in capsys.readouterr().err
+    plan.unlink()
+    assert main(command) == 3
+    assert '"infeasible"' in plan.read_text()  # the evidence, where nothing is lost by it

@@ -23,6 +23,7 @@ from importlib import import_module
 import click
 
 from kvplace._version import __version__
+from kvplace.cli.began import Command
 from kvplace.cli.faults import fault_lines, say
 
 __all__ = ["VERBS", "main", "root"]
@@ -102,6 +103,7 @@ def main(args: Sequence[str] | None = None) -> int:
     args
         Arguments after the program's name; those of the process where None.
     """
+    Command.begin()
     try:
         code = _run(list(sys.argv[1:] if args is None else args))
         sys.stdout.flush()

@@ -180,7 +180,8 @@ TIME_LIMIT = click.option(
     "--time-limit",
     type=SECONDS,
     metavar="SECONDS",
-    help="Solve for this time at most and give the best plan so far (10, 500ms, 2min).",
+    help="End after this time, reading and writing included, with the best plan so far (10, 500ms, "
+    "2min).",
 )
 
 

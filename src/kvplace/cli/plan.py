@@ -68,7 +68,7 @@ def command(
     with --gpus. An --output that ends in .parquet is written in columns, one row per shard.
     The GPU with the highest KV-cache pressure (KVPR) is made as good as it can be, then the next.
     """
-    from kvplace.cli.output import print_result
+    from kvplace.cli.output import print_result, writing_seconds
     from kvplace.cli.run import watched
     from kvplace.formats.read import read
     from kvplace.solver.solve import solve
@@ -77,6 +77,7 @@ def command(
         watch.tell("read")
         problem = read(fleet, objective=objective, gpus=gpus)
         watch.restart()
+        watch.set_aside(writing_seconds(len(problem.models), form, output))
         result = solve(
             problem,
             gap=gap,

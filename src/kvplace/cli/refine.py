@@ -10,8 +10,8 @@ from kvplace.cli.options import (
     COUNT_OR_NONE,
     FLEET,
     IN_FILE,
-    SECONDS,
     SHARE,
+    TIME_LIMIT,
     input_options,
     output_options,
 )
@@ -55,12 +55,7 @@ Example:
     help="Share of each GPU's memory that a step which takes memory there must leave free "
     "(0.05 or 5%).",
 )
-@click.option(
-    "--time-limit",
-    type=SECONDS,
-    metavar="SECONDS",
-    help="Solve for this time at most and give the best plan so far (10, 500ms, 2min).",
-)
+@TIME_LIMIT
 @output_options
 @ALL_GPUS
 @ALLOW_OVERLOAD
@@ -87,7 +82,7 @@ def command(
     a rule or exceeds a GPU is repaired first, by as few changes as are found to be enough, and
     refused only where no way is found or none exists; the message says which.
     """
-    from kvplace.cli.output import print_result
+    from kvplace.cli.output import print_result, writing_seconds
     from kvplace.cli.run import watched
     from kvplace.errors import InputError
     from kvplace.formats.plan.io import read_plan
@@ -98,6 +93,7 @@ def command(
         problem = read(fleet, objective=objective, gpus=gpus)
         placement = read_plan(start).placement
         watch.restart()
+        watch.set_aside(writing_seconds(len(problem.models), form, output))
         try:
             result = refine(
                 problem,

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from kvplace.cli.began import Command
+
 if TYPE_CHECKING:
     from kvplace.solver.clock import Progress, Watch
 
@@ -28,14 +30,15 @@ def watched(time_limit: float | None, *, quiet: bool) -> Iterator["Watch"]:
     Parameters
     ----------
     time_limit
-        Seconds from now; None for no limit.
+        Seconds since the command began; None for no limit.
     quiet
         Show no progress.
     """
     from kvplace.solver.clock import Watch
 
     line = None if quiet or not sys.stderr.isatty() else _Line()
-    watch = Watch(time_limit, line.hear if line else None)
+    left = None if time_limit is None else max(0.0, time_limit - Command.seconds())
+    watch = Watch(left, line.hear if line else None)
 
     def ask_for_the_best(number: int, _frame: FrameType | None) -> None:
         watch.interrupt()

@@ -82,8 +82,13 @@ class Watch:
         return 0.0 if self._interrupted else max(0.0, self.limit - self._kept - self.seconds)
 
     def restart(self) -> None:
-        """Count from now on: what went before, such as reading a file, was no search."""
+        """Count the search from now on; what went before is taken off the limit."""
+        self.set_aside(self.seconds)
         self._start = time.perf_counter()
+
+    def set_aside(self, seconds: float) -> None:
+        """Take time off the limit for what is no search, such as writing a file."""
+        self.limit = max(0.0, self.limit - seconds)
 
     def keep(self, seconds: float) -> float:
         """End the search so many seconds before the limit; return how many it was before."""

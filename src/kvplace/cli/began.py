@@ -1,0 +1,31 @@
+"""When the command began: what ``--time-limit`` counts from."""
+
+import time
+
+__all__ = ["Command"]
+
+
+class Command:
+    """The command that runs now.
+
+    Attributes
+    ----------
+    began
+        When it began. The first command of a process began when this file was loaded, which is
+        done before anything else.
+    """
+
+    began = time.perf_counter()
+    _first = True
+
+    @classmethod
+    def begin(cls) -> None:
+        """Note that a command begins."""
+        if not cls._first:
+            cls.began = time.perf_counter()
+        cls._first = False
+
+    @classmethod
+    def seconds(cls) -> float:
+        """Return how long it has run."""
+        return time.perf_counter() - cls.began
