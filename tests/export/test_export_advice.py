@@ -50,6 +50,16 @@ def test_lengths_that_are_not_stated_are_not_judged(args):
     assert advice(laid_out(model("a", 8, args=args)), "shell") == []
 
 
+def test_a_context_that_nobody_states_is_the_model_s_own():
+    """79 - 77.5 = 1.5 GiB are left; 40,960 tokens of 128 KiB take 5 GiB."""
+    layout = laid_out(model("Qwen/Qwen3-8B", 76))
+    (note,) = advice(layout, "compose")
+    assert "no max_model_len is planned" in note
+    assert "'Qwen/Qwen3-8B' (5.0 GiB of 1.5 GiB), for 40,960 tokens" in note
+    stated = replace(model("Qwen/Qwen3-8B", 76), max_model_len=4096)
+    assert advice(laid_out(stated), "compose") == []
+
+
 def test_shards_that_ray_may_put_on_one_gpu():
     layout = laid_out(*(model(name, 20, degree=2) for name in "abcd"), model("e", 1))
     (note,) = advice(layout, "ray-serve")

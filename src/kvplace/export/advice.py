@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from kvplace.export.commands import STATIC
 from kvplace.export.flags import stated_length
 from kvplace.export.layout import Engine, Layout
+from kvplace.facts.known_models import known_model
 from kvplace.units import format_bytes
 
 __all__ = ["advice"]
@@ -28,6 +29,13 @@ def advice(layout: Layout, to: str, pool: str = STATIC) -> list[str]:
     """
     notes = []
     if to not in _POOLED and pool == STATIC:
+        unstated = [text for engine in layout.engines if (text := _unstated(engine))]
+        if unstated:
+            notes.append(
+                "no max_model_len is planned, so vLLM takes the model's own context, and refuses "
+                f"to start where one request of it takes more KV cache than it has: "
+                f"{_listed(unstated)}; put a max_model_len into the fleet file"
+            )
         long = [text for engine in layout.engines if (text := _too_long(engine))]
         if long:
             notes.append(
@@ -46,12 +54,23 @@ def advice(layout: Layout, to: str, pool: str = STATIC) -> list[str]:
     return notes
 
 
-def _too_long(engine: Engine) -> str:
+def _unstated(engine: Engine) -> str:
+    """Return the engine where the model's own context is longer than what it has room for."""
+    model = engine.model
+    if stated_length(model.launch.args) or model.max_model_len:
+        return ""
+    known = known_model(engine.source)
+    context = known.context_tokens if known is not None else None
+    text = _too_long(engine, context or 0)
+    return f"{text}, for {context:,} tokens" if text else ""
+
+
+def _too_long(engine: Engine, otherwise: int = 0) -> str:
     """Return the engine, what its longest request takes and what it has, where that is less."""
     model = engine.model
     if model.launch.engine != "vllm":
         return ""
-    tokens = stated_length(model.launch.args) or model.max_model_len or 0
+    tokens = stated_length(model.launch.args) or model.max_model_len or otherwise
     needed = int(tokens * (model.kv_bytes_per_token or 0) * model.kv_part(engine.degree))
     if needed <= engine.kv_bytes:
         return ""
