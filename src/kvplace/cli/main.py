@@ -29,8 +29,9 @@ from kvplace.cli.faults import fault_lines, say
 __all__ = ["VERBS", "main", "root"]
 
 VERBS = (
-    "init", "plan", "refine", "replan", "verify", "watch", "backtest", "check", "explain", "size",
-    "forecast", "simulate", "diff", "export", "report", "model", "demand", "catalogue", "bench",
+    "init", "plan", "refine", "replan", "verify", "observe", "watch", "backtest", "check",
+    "explain", "size", "forecast", "simulate", "diff", "export", "report", "model", "demand",
+    "catalogue", "bench",
 )  # fmt: skip
 
 _BUG, _BAD, _GONE, _INTERRUPTED = 70, 2, 141, 130

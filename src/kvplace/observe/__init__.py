@@ -1,0 +1,1 @@
+"""What runs now, read and never changed: one file per runtime."""

@@ -1,0 +1,91 @@
+"""docker compose: a compose file, and what ``docker compose ps --format json`` prints beside it.
+
+The file says which GPUs of its host a service gets (``device_ids``) and what it serves; without
+``ps`` it is not known whether it runs. ``ps`` prints an object per line, or a list, with
+``Service``, ``State`` and ``Health`` (https://docs.docker.com/reference/cli/docker/compose/ps/).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePath
+from typing import Any
+
+from kvplace.errors import Fault, InputError
+from kvplace.formats.files import read_text
+from kvplace.formats.text.parse import parse_tree
+from kvplace.observe.sighting import Seen, Sighting
+
+__all__ = ["read_compose"]
+
+
+def read_compose(path: str, node: str = "") -> Seen:
+    """Return the engines of a compose file.
+
+    Parameters
+    ----------
+    path
+        The compose file. What ``docker compose ps --format json`` prints is looked for beside it,
+        under its name with ``.ps.json`` for its suffix.
+    node
+        The host; GPUs are then known. Empty where that is not known.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or has no services.
+    """
+    tree = parse_tree(read_text(path), path)
+    if not tree.readable:
+        raise InputError([Fault(f.message, line=f.line) for f in tree.faults], path)
+    services: Any = tree.data.get("services") if isinstance(tree.data, dict) else None
+    if not isinstance(services, dict):
+        raise InputError("there are no services in it", path)
+    beside = PurePath(path).with_suffix(".ps.json")
+    states = _states(str(beside)) if Path(beside).exists() else None
+    engines, notes = [], []
+    if states is None:
+        notes.append(f"{path}: whether its services run is not known: there is no {beside.name}")
+    for name, service in services.items():
+        devices = _devices(service)
+        if not devices:
+            continue
+        gpus = tuple(f"{node}/{device}" for device in devices) if node else ()
+        state = "unknown" if states is None else states.get(str(name), "stopped")
+        engines.append(Sighting(str(name), state, "compose", path, gpus))
+    return Seen(tuple(engines), tuple(notes))
+
+
+def _devices(service: Any) -> list[str]:
+    """Return the numbers of the GPUs that a service reserves."""
+    data = service
+    for key in ("deploy", "resources", "reservations", "devices"):
+        data = data.get(key) if isinstance(data, dict) else None
+    found: list[str] = []
+    for device in data if isinstance(data, list) else ():
+        ids = device.get("device_ids") if isinstance(device, dict) else None
+        found += [str(one) for one in ids] if isinstance(ids, list) else []
+    return found
+
+
+def _states(path: str) -> dict[str, str]:
+    """Return the state of each service."""
+    text = read_text(path)
+    try:
+        whole = json.loads(text)
+        rows = whole if isinstance(whole, list) else [whole]
+    except ValueError:
+        try:
+            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        except ValueError:
+            raise InputError(
+                "this is not what docker compose ps --format json prints", path
+            ) from None
+    found = {}
+    for row in rows:
+        if isinstance(row, dict) and row.get("Service"):
+            running = str(row.get("State")) == "running"
+            health = str(row.get("Health") or "")
+            state = {"starting": "loading", "unhealthy": "broken"}.get(health, "serving")
+            found[str(row["Service"])] = state if running else "stopped"
+    return found

@@ -1,0 +1,31 @@
+"""All runtimes by name: where each is read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from kvplace.observe.aibrix import read_aibrix
+from kvplace.observe.compose import read_compose
+from kvplace.observe.engines import read_engine
+from kvplace.observe.kubernetes import read_kubernetes
+from kvplace.observe.kvcached import read_kvcached
+from kvplace.observe.llama_swap import read_llama_swap
+from kvplace.observe.prometheus import read_prometheus_labels
+from kvplace.observe.ray_serve import read_ray_serve
+from kvplace.observe.sighting import Seen
+
+__all__ = ["SOURCES"]
+
+SOURCES: dict[str, Callable[[str], Seen]] = {
+    "vllm": read_engine,
+    "sglang": partial(read_engine, runtime="sglang"),
+    "kvcached": read_kvcached,
+    "aibrix": read_aibrix,
+    "ray-serve": read_ray_serve,
+    "llama-swap": read_llama_swap,
+    "prometheus": read_prometheus_labels,
+    "kubernetes": read_kubernetes,
+    "compose": read_compose,
+}
+"""Every reader: from an address, or a file, to what is seen there."""
