@@ -1,0 +1,47 @@
+"""Knapsack tables: every set above a price, and nothing that does not fit."""
+
+from itertools import chain, combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvplace.solver.column_generation.knapsack import Knapsack, TooManyError
+
+ITEMS = st.lists(st.tuples(st.integers(1, 20), st.integers(0, 9)), min_size=1, max_size=7)
+
+
+def subsets(n):
+    return chain.from_iterable(combinations(range(n), k) for k in range(1, n + 1))
+
+
+@given(ITEMS, st.integers(1, 40), st.integers(1, 20))
+def test_it_lists_exactly_the_sets_at_or_above_a_price(items, room, floor):
+    sizes, prices = (np.array(column, dtype=float) for column in zip(*items, strict=True))
+    found = Knapsack(sizes, prices, float(room)).above(float(floor), 1000)
+    listed = {tuple(row) for group in found for row in group.tolist()}
+    assert listed == {
+        held
+        for held in subsets(len(items))
+        if sizes[list(held)].sum() <= room and prices[list(held)].sum() >= floor
+    }
+
+
+@given(ITEMS, st.integers(1, 40))
+def test_nothing_that_fits_is_priced_above_the_upper_bound(items, room):
+    sizes, prices = (np.array(column, dtype=float) for column in zip(*items, strict=True))
+    table = Knapsack(sizes, prices, float(room))
+    fitting = [
+        prices[list(held)].sum() for held in subsets(len(items)) if sizes[list(held)].sum() <= room
+    ]
+    assert table.upper >= max(fitting, default=0.0) - 1e-9
+
+
+def test_too_many_sets_are_said_or_cut():
+    sizes, prices = np.ones(16), np.ones(16)
+    table = Knapsack(sizes, prices, 16.0)
+    with pytest.raises(TooManyError):
+        table.above(8.0, 10)
+    some = table.above(8.0, 10, beam=True)
+    assert all(prices[row].sum() >= 8 for group in some for row in group)
