@@ -28,7 +28,7 @@ def states(seen):
 
 
 def test_the_verb_knows_every_reader():
-    assert tuple(SOURCES) == RUNTIMES
+    assert SOURCES == RUNTIMES
 
 
 def test_an_engine_serves_sleeps_or_is_broken():
@@ -152,6 +152,11 @@ def test_nobody_there_is_a_note_and_no_address_an_error(read):
     assert "does not answer" in seen.notes[0]
     with pytest.raises(InputError, match="is no address"):
         read("h100-0:8000")
+
+
+def test_a_server_that_wants_a_token_is_told_of():
+    with answering({"/running": 401}) as (url, _):
+        assert read_llama_swap(url).notes == (f"{url}/running wants a token: --bearer-token-file",)
 
 
 def deployment(name, placement, ready, **spec):

@@ -42,12 +42,20 @@ Examples:
     metavar="ADDRESS=GPU,GPU",
     help="GPUs of the engine at an address, in rank order.",
 )
+@click.option(
+    "--bearer-token-file",
+    "token_file",
+    type=IN_FILE,
+    metavar="FILE",
+    help="Token that is shown to whoever is asked, as Ray wants it.",
+)
 @fleet_option
 @output_options
 def command(
     sources: tuple[str, ...],
     plan: str | None,
     placed: tuple[str, ...],
+    token_file: str | None,
     fleet: str | None,
     gpus: str | None,
     form: str,
@@ -67,24 +75,27 @@ def command(
 
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit, look
+    from kvplace.formats.files import read_text
     from kvplace.formats.observation import (
         OBSERVATION_SCHEMA,
         EnginePart,
         Observation,
         write_observation,
     )
+    from kvplace.observe.answers import Asker
     from kvplace.observe.sighting import Sighting, identify
-    from kvplace.observe.sources import SOURCES
+    from kvplace.observe.sources import read_source
     from kvplace.report.scores import rows_csv, rows_table
     from kvplace.report.text import clean
 
     stated = [_source(text) for text in sources]
     places = dict(map(_placed, placed))
+    asker = Asker(read_text(token_file).strip() if token_file else "")
     known = _known(plan, fleet, gpus) if plan else []
     seen: list[Sighting] = []
     notes: list[str] = []
     for runtime, place in stated:
-        found = SOURCES[runtime](place)
+        found = read_source(runtime, place, asker)
         seen += found.engines
         notes += found.notes
     engines = identify(seen, known, places)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvplace.observe.answers import ask, base_of
+from kvplace.observe.answers import ASKER, Asker, base_of
 from kvplace.observe.sighting import Seen, Sighting
 
 __all__ = ["read_aibrix"]
 
 
-def read_aibrix(address: str) -> Seen:
+def read_aibrix(address: str, asker: Asker = ASKER) -> Seen:
     """Return what the runtime at an address manages.
 
     Raises
@@ -26,7 +26,7 @@ def read_aibrix(address: str) -> Seen:
         ``httpx`` is not installed.
     """
     base = base_of(address)
-    snapshot, note = ask(f"{base}/v1/runtime/snapshot")
+    snapshot, note = asker.ask(f"{base}/v1/runtime/snapshot")
     models: Any = snapshot.get("models") if isinstance(snapshot, dict) else None
     if not isinstance(models, list):
         return Seen(notes=(note or f"{base}/v1/runtime/snapshot has no models",))

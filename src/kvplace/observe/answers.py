@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from kvplace.errors import InputError, MissingExtraError
 
-__all__ = ["MOST_BYTES", "ask", "ask_status", "base_of"]
+__all__ = ["ASKER", "MOST_BYTES", "Asker", "base_of"]
 
 MOST_BYTES = 64 * 2**20
 """Largest answer that is read."""
@@ -29,47 +30,64 @@ def base_of(address: str) -> str:
     return address.rstrip("/")
 
 
-def ask(url: str) -> tuple[Any, str]:
-    """Return the JSON at an address, and a note where there is none.
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Asks, and shows a token where it has one.
 
-    Raises
-    ------
-    MissingExtraError
-        ``httpx`` is not installed.
+    Parameters
+    ----------
+    token
+        Sent as ``Authorization: Bearer``; empty for none.
     """
-    body, note = _get(url)
-    if body is None:
-        return None, note
-    try:
-        return json.loads(body), ""
-    except (ValueError, RecursionError):
-        return None, f"{url} answers with what is no JSON"
+
+    token: str = field(default="", repr=False)
+
+    def ask(self, url: str) -> tuple[Any, str]:
+        """Return the JSON at an address, and a note where there is none.
+
+        Raises
+        ------
+        MissingExtraError
+            ``httpx`` is not installed.
+        """
+        _, body, note = self._get(url)
+        if body is None:
+            return None, note
+        try:
+            return json.loads(body), ""
+        except (ValueError, RecursionError):
+            return None, f"{url} answers with what is no JSON"
+
+    def status(self, url: str) -> int:
+        """Return the status of an answer; 0 where there is none."""
+        return self._get(url)[0]
+
+    def _get(self, url: str) -> tuple[int, bytes | None, str]:
+        """Return status, body and a note; no body where the status is not 200."""
+        try:
+            import httpx  # noqa: PLC0415 - an optional extra
+        except ImportError as error:
+            raise MissingExtraError(
+                "asking runtimes needs the extra 'prometheus': pip install 'kvplace[prometheus]'"
+            ) from error
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        body, ok = bytearray(), httpx.codes.OK
+        try:
+            with httpx.stream("GET", url, timeout=_SECONDS, headers=headers) as answer:
+                status = answer.status_code
+                if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+                    return status, None, f"{url} wants a token: --bearer-token-file"
+                if status != ok:
+                    return status, None, f"{url} answers with status {status}"
+                for part in answer.iter_bytes():
+                    body += part
+                    if len(body) > MOST_BYTES:
+                        most = f"{MOST_BYTES // 2**20} MiB"
+                        return status, None, f"{url} answers with more than {most}"
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return 0, None, f"{url} does not answer: {str(error) or type(error).__name__}"
+        return status, bytes(body), ""
 
 
-def ask_status(url: str) -> int:
-    """Return the status of an answer; 0 where there is none."""
-    body, note = _get(url)
-    if body is not None:
-        return 200
-    return int(note.rpartition(" ")[2]) if note.rpartition(" ")[2].isdecimal() else 0
-
-
-def _get(url: str) -> tuple[bytes | None, str]:
-    try:
-        import httpx  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise MissingExtraError(
-            "asking runtimes needs the extra 'prometheus': pip install 'kvplace[prometheus]'"
-        ) from error
-    body = bytearray()
-    try:
-        with httpx.stream("GET", url, timeout=_SECONDS, follow_redirects=False) as answer:
-            if answer.status_code != httpx.codes.OK:
-                return None, f"{url} answers with status {answer.status_code}"
-            for part in answer.iter_bytes():
-                body += part
-                if len(body) > MOST_BYTES:
-                    return None, f"{url} answers with more than {MOST_BYTES // 2**20} MiB"
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return None, f"{url} does not answer: {str(error) or type(error).__name__}"
-    return bytes(body), ""
+ASKER = Asker()
+"""One without a token."""

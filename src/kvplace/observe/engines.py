@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvplace.observe.answers import ask, ask_status, base_of
+from kvplace.observe.answers import ASKER, Asker, base_of
 from kvplace.observe.sighting import Seen, Sighting
 
 __all__ = ["read_engine"]
 
 
-def read_engine(address: str, runtime: str = "vllm") -> Seen:
+def read_engine(address: str, asker: Asker = ASKER, *, runtime: str = "vllm") -> Seen:
     """Return what an engine at an address serves.
 
     Parameters
@@ -34,13 +34,13 @@ def read_engine(address: str, runtime: str = "vllm") -> Seen:
         ``httpx`` is not installed.
     """
     base = base_of(address)
-    listed, note = ask(f"{base}/v1/models")
+    listed, note = asker.ask(f"{base}/v1/models")
     entries: Any = listed.get("data") if isinstance(listed, dict) else None
     if not isinstance(entries, list):
         return Seen(notes=(note or f"{base}/v1/models lists no models",))
-    state = "serving" if ask_status(f"{base}/health") == 200 else "broken"
+    state = "serving" if asker.status(f"{base}/health") == 200 else "broken"
     if runtime == "vllm" and state == "serving":
-        asleep, _ = ask(f"{base}/is_sleeping")
+        asleep, _ = asker.ask(f"{base}/is_sleeping")
         if isinstance(asleep, dict) and asleep.get("is_sleeping") is True:
             state = "asleep"
     names = [

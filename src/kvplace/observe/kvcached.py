@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from kvplace.observe.answers import ask, base_of
+from kvplace.observe.answers import ASKER, Asker, base_of
 from kvplace.observe.sighting import Seen, Sighting
 
 __all__ = ["read_kvcached"]
 
 
-def read_kvcached(address: str) -> Seen:
+def read_kvcached(address: str, asker: Asker = ASKER) -> Seen:
     """Return what the controller at an address routes to.
 
     Raises
@@ -27,18 +27,18 @@ def read_kvcached(address: str) -> Seen:
         ``httpx`` is not installed.
     """
     base = base_of(address)
-    listed, note = ask(f"{base}/models")
+    listed, note = asker.ask(f"{base}/models")
     models: Any = listed.get("models") if isinstance(listed, dict) else None
     if not isinstance(models, dict):
         return Seen(notes=(note or f"{base}/models lists no models",))
-    sleeping, _ = ask(f"{base}/sleep/status")
+    sleeping, _ = asker.ask(f"{base}/sleep/status")
     asleep: Any = sleeping.get("sleeping_models") if isinstance(sleeping, dict) else None
     names = {str(name) for name in asleep} if isinstance(asleep, dict | list) else set()
     engines, notes = [], []
     for name, entry in models.items():
         endpoint = entry.get("endpoint") if isinstance(entry, dict) else None
         endpoint = endpoint if isinstance(endpoint, str) else ""
-        state = "asleep" if name in names else _health(base, name)
+        state = "asleep" if name in names else _health(asker, base, name)
         if state == "unknown":
             notes.append(f"{base} does not say whether {name!r} is healthy")
         port = (urlsplit(endpoint).port or 0) if "//" in endpoint else 0
@@ -46,9 +46,9 @@ def read_kvcached(address: str) -> Seen:
     return Seen(tuple(engines), tuple(notes))
 
 
-def _health(base: str, name: str) -> str:
+def _health(asker: Asker, base: str, name: str) -> str:
     """Return the state of a model that is awake."""
-    answer, _ = ask(f"{base}/health/{quote(name, safe='')}")
+    answer, _ = asker.ask(f"{base}/health/{quote(name, safe='')}")
     health: Any = answer.get("health") if isinstance(answer, dict) else None
     if not isinstance(health, dict) or not health:
         return "unknown"

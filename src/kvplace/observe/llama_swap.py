@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from kvplace.observe.answers import ask, base_of
+from kvplace.observe.answers import ASKER, Asker, base_of
 from kvplace.observe.sighting import Seen, Sighting
 
 __all__ = ["read_llama_swap"]
@@ -20,7 +20,7 @@ _STATES = {"ready": "serving", "starting": "loading", "stopped": "stopped", "shu
            "stopping": "stopped"}  # fmt: skip
 
 
-def read_llama_swap(address: str) -> Seen:
+def read_llama_swap(address: str, asker: Asker = ASKER) -> Seen:
     """Return what the proxy at an address runs.
 
     Raises
@@ -31,7 +31,7 @@ def read_llama_swap(address: str) -> Seen:
         ``httpx`` is not installed.
     """
     base = base_of(address)
-    listed, note = ask(f"{base}/running")
+    listed, note = asker.ask(f"{base}/running")
     running: Any = listed.get("running") if isinstance(listed, dict) else None
     if not isinstance(running, list):
         return Seen(notes=(note or f"{base}/running lists nothing",))

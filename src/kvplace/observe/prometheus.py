@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from kvplace.observe.answers import ask, base_of
+from kvplace.observe.answers import ASKER, Asker, base_of
 from kvplace.observe.sighting import Seen, Sighting
 
 __all__ = ["read_prometheus_labels"]
@@ -18,7 +18,7 @@ __all__ = ["read_prometheus_labels"]
 _GAUGES = {"vllm:num_requests_running": "vllm", "sglang:num_running_reqs": "sglang"}
 
 
-def read_prometheus_labels(address: str) -> Seen:
+def read_prometheus_labels(address: str, asker: Asker = ASKER) -> Seen:
     """Return the engines that a Prometheus server sees.
 
     Raises
@@ -32,7 +32,7 @@ def read_prometheus_labels(address: str) -> Seen:
     engines: dict[tuple[str, str], Sighting] = {}
     notes = []
     for gauge, runtime in _GAUGES.items():
-        answer, note = ask(f"{base}/api/v1/query?query={quote(gauge)}")
+        answer, note = asker.ask(f"{base}/api/v1/query?query={quote(gauge)}")
         data: Any = answer.get("data") if isinstance(answer, dict) else None
         result: Any = data.get("result") if isinstance(data, dict) else None
         if not isinstance(result, list):

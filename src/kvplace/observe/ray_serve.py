@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from kvplace.observe.answers import ask, base_of
+from kvplace.observe.answers import ASKER, Asker, base_of
 from kvplace.observe.sighting import Seen, Sighting
 
 __all__ = ["read_ray_serve"]
@@ -27,7 +27,7 @@ _STATES = {
 _ROUTERS = ("ingress", "router")
 
 
-def read_ray_serve(address: str) -> Seen:
+def read_ray_serve(address: str, asker: Asker = ASKER) -> Seen:
     """Return the replicas of all deployments of a cluster.
 
     Parameters
@@ -43,7 +43,7 @@ def read_ray_serve(address: str) -> Seen:
         ``httpx`` is not installed.
     """
     base = base_of(address)
-    status, note = ask(f"{base}/api/serve/applications/")
+    status, note = asker.ask(f"{base}/api/serve/applications/")
     applications: Any = status.get("applications") if isinstance(status, dict) else None
     if not isinstance(applications, dict):
         return Seen(notes=(note or f"{base} lists no applications of Serve",))
