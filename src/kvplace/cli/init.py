@@ -1,5 +1,6 @@
 """``kvplace init``: a commented fleet file from models, hosts and demand."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -99,7 +100,14 @@ class _Copies(click.ParamType["tuple[int, int]"]):
 @KV_DTYPE
 @FACTS
 @demand_options
-@click.option("--output", "-o", type=click.Path(), metavar="FILE", help="Write to this file.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(),
+    metavar="FILE",
+    help="Write to this file, if it is new.",
+)
+@click.option("--force", is_flag=True, help="Write over an --output file that is there.")
 @click.option("--quiet", "-q", is_flag=True, help="Print no notes.")
 def command(
     models: tuple[str, ...],
@@ -111,6 +119,7 @@ def command(
     keep_unknown: bool,
     alias: tuple[str, ...],
     output: str | None,
+    force: bool,
     quiet: bool,
     **options: Any,
 ) -> int:
@@ -133,6 +142,8 @@ def command(
     _check_usage(names, nodes, trace, prometheus, existing, current)
     if keep_unknown and not existing:
         raise click.UsageError("--keep-unknown needs --from")
+    if output is not None and not force and Path(output).is_file():
+        raise click.UsageError(f"{output} is there already; --force writes over it")
     assert nodes is not None
     groups = gather_nodes(nodes)
     deployment = read_deployment(read_text(existing), existing) if existing else None

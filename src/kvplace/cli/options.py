@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import wraps
+from pathlib import PurePath
 from typing import Any
 
 import click
@@ -21,6 +23,7 @@ __all__ = [
     "SECONDS",
     "SHARE",
     "SOLVERS",
+    "TIME_LIMIT",
     "input_options",
     "limit_options",
     "nearest_choice",
@@ -210,9 +213,8 @@ def output_options(command: Command) -> Command:
                 "--format",
                 "form",
                 type=_Near(["table", "json", "csv"]),
-                default="table",
-                show_default=True,
-                help="A table for people, JSON for programs, CSV for spreadsheets.",
+                help="A table for people, JSON for programs, CSV for spreadsheets. Default: what "
+                "the name of the --output file ends in, else a table.",
             ),
             click.option(
                 "--output",
@@ -223,5 +225,18 @@ def output_options(command: Command) -> Command:
             ),
             click.option("--quiet", "-q", is_flag=True, help="Print no progress and no notes."),
         ],
-        command,
+        _with_form(command),
     )
+
+
+def _with_form(command: Command) -> Command:
+    """Give a command the form that its output file asks for where none was asked for."""
+
+    @wraps(command)
+    def formed(*arguments: Any, **options: Any) -> Any:
+        if options["form"] is None:
+            suffix = PurePath(options["output"] or "").suffix.lower()
+            options["form"] = {".json": "json", ".csv": "csv"}.get(suffix, "table")
+        return command(*arguments, **options)
+
+    return formed

@@ -4,10 +4,12 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kvplace.core.fact import Fact
 from kvplace.errors import InputError
 from kvplace.facts.tables import gibibytes, number, read_tables
+from kvplace.units import format_bytes, parse_bytes
 
-__all__ = ["GPUType", "gpu_type", "gpu_types"]
+__all__ = ["GPUType", "gpu_kind", "gpu_type", "gpu_types"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +101,32 @@ def gpu_type(name: str) -> GPUType:
         f"did you mean {' or '.join(map(repr, close))}" if close else f"known: {', '.join(types)}"
     )
     raise InputError(f"{shown} is no GPU type of the catalogue; {hint}")
+
+
+def gpu_kind(text: str) -> tuple[str, Fact[int]]:
+    """Return name and usable memory of a GPU type: a name, the begin of one, or bare memory.
+
+    Parameters
+    ----------
+    text
+        Such as ``H100-SXM-80GB``, ``H100`` or ``80GiB``. A begin that fits several types is taken
+        only where all of them have the same memory; the begin is then the name.
+
+    Raises
+    ------
+    InputError
+        There is no such type or memory, or the begin fits types of different memory.
+    """
+    if text[0].isdigit() or text[0] in ".+-":
+        return text, Fact(parse_bytes(text), "as given")
+    types = gpu_types()
+    exact = {name.casefold() for name in types}
+    near = [t for name, t in types.items() if name.casefold().startswith(text.casefold() + "-")]
+    if text.casefold() in exact or len(near) < 2:
+        found = gpu_type(near[0].name if near and text.casefold() not in exact else text)
+        return found.name, Fact(found.memory_bytes, f"usable by a process: {found.source}")
+    if len({t.memory_bytes for t in near}) > 1:
+        choices = ", ".join(f"{t.name} ({format_bytes(t.memory_bytes)})" for t in near)
+        raise InputError(f"{text!r} could be {choices}; name one")
+    names = " and ".join(t.name for t in near)
+    return text, Fact(near[0].memory_bytes, f"usable by a process, the same for {names}")

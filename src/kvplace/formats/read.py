@@ -11,6 +11,7 @@ from kvplace.formats.fleet.build import Assembly, objective_named
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.tables.arrow import is_parquet, read_columns
 from kvplace.formats.text.parse import parse_tree
+from kvplace.formats.validation.file_kind import refuse_other_kind
 
 __all__ = ["parse_fleet", "parse_gpus", "read"]
 
@@ -89,6 +90,7 @@ def parse_fleet(text: str, source: str = "", *, objective: str | None = None) ->
         As in `read`.
     """
     wanted = objective_named(objective)
+    refuse_other_kind(text, "fleet", source)
     tree = parse_tree(text, source)
     report = Report(source, tree.line_of)
     for fault in tree.faults:

@@ -2,11 +2,9 @@
 
 import re
 
-from kvplace.core.fact import Fact
 from kvplace.errors import Fault, InputError
-from kvplace.facts.catalogue import gpu_type, gpu_types
+from kvplace.facts.catalogue import gpu_kind
 from kvplace.scaffold.fleet_text import InitNodes
-from kvplace.units import format_bytes, parse_bytes
 
 __all__ = ["gather_nodes"]
 
@@ -34,7 +32,7 @@ def gather_nodes(text: str) -> list[InitNodes]:
             faults.append(Fault(message, f"nodes[{index}]"))
             continue
         try:
-            kind, memory = _gpu(match[3])
+            kind, memory = gpu_kind(match[3])
         except InputError as error:
             faults.append(Fault(error.faults[0].message, f"nodes[{index}]"))
             continue
@@ -45,21 +43,3 @@ def gather_nodes(text: str) -> list[InitNodes]:
     if faults:
         raise InputError(faults)
     return groups
-
-
-def _gpu(text: str) -> tuple[str, Fact[int]]:
-    """Return the name and memory of a GPU type."""
-    if text[0].isdigit():
-        return text, Fact(parse_bytes(text), "as given")
-    types = gpu_types()
-    exact = {name.casefold() for name in types}
-    near = [t for name, t in types.items() if name.casefold().startswith(text.casefold() + "-")]
-    if text.casefold() in exact or len(near) < 2:
-        found = gpu_type(near[0].name if near else text)
-        return found.name, Fact(found.memory_bytes, f"usable by a process: {found.source}")
-    sizes = {t.memory_bytes for t in near}
-    if len(sizes) > 1:
-        choices = ", ".join(f"{t.name} ({format_bytes(t.memory_bytes)})" for t in near)
-        raise InputError(f"{text!r} could be {choices}; name one")
-    names = " and ".join(t.name for t in near)
-    return text, Fact(near[0].memory_bytes, f"usable by a process, the same for {names}")

@@ -101,6 +101,14 @@ def test_faults_of_the_gpus_are_told_with_those_of_the_table():
     ]
 
 
+def test_hosts_of_gpus_become_nodes_of_their_own():
+    nodes = parse_gpus("2x8xH100,3x80GiB")
+    assert [(node.name, len(node.gpus)) for node in nodes] == [
+        ("H100-0", 8), ("H100-1", 8), ("80GiB", 3),
+    ]  # fmt: skip
+    assert nodes[1].gpus[7].id == "H100-1/7"
+
+
 def test_groups_of_gpus_become_nodes():
     first, second, third = parse_gpus("2x80GiB, 1xh100-sxm-80gb ,80GiB")
     assert first.gpus == (
@@ -123,7 +131,7 @@ GPU_FAULTS = [
             "TB, KiB, MiB, GiB, TiB, Ki, Mi, Gi, Ti"
         ),
     ),
-    ("1xH100", "gpus[0]: 'H100' is no GPU type of the catalogue; did you mean "),
+    ("1xA100", "gpus[0]: 'A100' could be "),
     ("9999999x80GiB", "gpus[0]: these are more than 1,000,000 GPUs"),
 ]
 

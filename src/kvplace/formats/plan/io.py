@@ -16,6 +16,7 @@ from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import PlanTable
 from kvplace.formats.tables.arrow import is_parquet, read_columns
 from kvplace.formats.text.json_writer import json_text
+from kvplace.formats.validation.file_kind import refuse_other_kind
 
 __all__ = ["plan_csv", "plan_of", "plan_text", "read_plan", "write_plan"]
 
@@ -104,4 +105,5 @@ def read_plan(path: str | os.PathLike[str]) -> Plan | PlanTable:
     text = read_text(name)
     if PurePath(name).suffix.lower() == ".csv":
         return parse_plan_table(text, name)
+    refuse_other_kind(text, "plan", name)
     return parse_plan(text, name)
