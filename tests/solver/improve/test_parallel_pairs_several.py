@@ -9,6 +9,7 @@ import pytest
 from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import least_pressure_first
+from kvplace.solver.improve.iterated_pairs import iterate_pairs
 from kvplace.solver.improve.parallel_pairs import Improver
 from kvplace.solver.improve.parallel_pairs_several import exchange_pairs_several
 from kvplace.solver.instance.columns import fluid_level
@@ -97,3 +98,24 @@ def test_a_fleet_is_improved_and_loses_nobody(types):
         assert packing.pressure() == pytest.approx(pack_rows(columns, gpu_of).pressure())
         plans.append(gpu_of.tolist())
     assert plans[0] == plans[1]
+
+
+@pytest.mark.parametrize("types", [1, 2])
+def test_a_search_with_kicks_is_never_worse_and_comes_out_the_same(types):
+    columns = drawn(5, 60, [90] * 6 + [60] * 6, windows=2, types=types).columns
+    level = fluid_level(columns)
+    start = least_pressure_first(columns, level)[0].gpu_of(columns.n)
+    plans = []
+    for _ in range(2):
+        packing = pack_rows(columns, start)
+        before = packing.pressure().max()
+        assert iterate_pairs(packing, level, 2_000, 7, 1e-9, Watch(None)) >= 2_000
+        assert packing.pressure().max() < before
+        gpu_of = packing.gpu_of(columns.n)
+        again = pack_rows(columns, gpu_of)
+        assert packing.pressure() == pytest.approx(again.pressure())
+        assert packing.free.tolist() == again.free.tolist()
+        assert packing.kept.tolist() == again.kept.tolist()
+        plans.append(gpu_of.tolist())
+    assert plans[0] == plans[1]
+    assert pack_rows(columns, start).pressure().max() == before

@@ -5,20 +5,23 @@ may go anywhere in its region, and anywhere at all where no rule speaks of its m
 there is stays where it is meanwhile, as memory taken and load carried.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment, Change
-from kvplace.solver.assignment.packed import Items, pack_items
+from kvplace.solver.assignment.packed import Items, Packing, pack_items
 from kvplace.solver.clock import Watch
+from kvplace.solver.improve.iterated_pairs import iterate_pairs
 from kvplace.solver.improve.parallel_pairs import GAIN, Improver
 from kvplace.solver.instance.columns import Columns
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.kernels import Crew
 
-__all__ = ["Regions", "improve_mobile"]
+__all__ = ["Regions", "improve_mobile", "iterate_mobile"]
 
 REGIONS = 16
 """Labels of one rule above which the models that it speaks of stay where they are."""
@@ -142,21 +145,65 @@ def improve_mobile(
     single = regions.free[shards.model] & (np.bincount(shards.model)[shards.model] == 1)
     crew, made = Crew(), 0
 
-    def improve(mobile: Bools, turn: int, gpus: Bools | None = None) -> int:
+    def relieve(turn: int, packing: Packing) -> int:
         left = None if limit is None else limit - made
-        return _improve(shards, mobile, bound, effort, turn, crew, watch, gpus, left, gain)
+        improver = Improver(packing, bound, seed + turn, crew, watch, limit=left, gain=gain)
+        improver.relieve(bound, effort, effort)
+        return improver.exchanges
 
     try:
-        for turn in range(seed, seed + turns):
+        for turn in range(turns):
             before = made
-            made += improve(single, turn)
+            made += _with_packing(shards, single, partial(relieve, turn))
             for region in range(0 if single.all() else regions.count):
-                made += improve(regions.of[shards.gpu] == region, turn, regions.of == region)
+                inside = regions.of[shards.gpu] == region
+                made += _with_packing(shards, inside, partial(relieve, turn), regions.of == region)
             if made == before or watch.stop:
                 break
     finally:
         crew.close()
     return made if _carry_out(board, shards, started) else 0
+
+
+def iterate_mobile(
+    board: Assignment, regions: Regions, goal: float, kicks: int, seed: int, watch: Watch
+) -> int:
+    """Search among the mobile shards with kicks; return the kicks made.
+
+    Those that may go anywhere are exchanged between all GPUs; then all in the region of the
+    hottest GPU.
+
+    Parameters
+    ----------
+    board
+        Changed in place, its worst GPU never to a worse one.
+    regions
+        Of its instance.
+    goal
+        Pressure at which to stop.
+    kicks
+        Kicks without a gain after which to stop.
+    seed
+        Of the kicks.
+    watch
+        Ends it.
+    """
+    shards = _shards(board, regions)
+    if not len(shards.model) or not board.valid:
+        return 0
+    started = shards.gpu.copy()
+    single = regions.free[shards.model] & (np.bincount(shards.model)[shards.model] == 1)
+
+    def search(packing: Packing) -> int:
+        return iterate_pairs(packing, goal, kicks, seed, GAIN, watch)
+
+    made = _with_packing(shards, single, search)
+    if not single.all():
+        region = regions.of[int(board.arrays.pressure.argmax())]
+        inside = regions.of[shards.gpu] == region
+        made += _with_packing(shards, inside, search, regions.of == region)
+    _carry_out(board, shards, started)
+    return made
 
 
 def _shards(board: Assignment, regions: Regions) -> _Shards:
@@ -182,19 +229,13 @@ def _shards(board: Assignment, regions: Regions) -> _Shards:
     return shards
 
 
-def _improve(
-    shards: _Shards,
-    mobile: Bools,
-    bound: float,
-    effort: float,
-    seed: int,
-    crew: Crew,
-    watch: Watch,
-    gpus: Bools | None,
-    limit: int | None,
-    gain: float,
+def _with_packing(
+    shards: _Shards, mobile: Bools, work: Callable[[Packing], int], gpus: Bools | None = None
 ) -> int:
-    """Exchange some shards, between some GPUs, all others staying where they are."""
+    """Work on a packing of some shards between some GPUs; return what the work returns.
+
+    All others stay where they are.
+    """
     g, columns = len(shards.memory), shards.columns
     at = np.arange(g) if gpus is None else np.flatnonzero(gpus)
     which, fixed = np.flatnonzero(mobile), np.flatnonzero(~mobile)
@@ -212,10 +253,9 @@ def _improve(
         items, memory[at], columns.type_of[at], position[shards.gpu[which]],
         base[at], kept[at], shards.model[which], shards.spare[at],
     )  # fmt: skip
-    improver = Improver(packing, bound, seed, crew, watch, limit=limit, gain=gain)
-    improver.relieve(bound, effort, effort)
+    made = work(packing)
     shards.gpu[which] = at[packing.gpu_of(len(which))]
-    return improver.exchanges
+    return made
 
 
 def _carry_out(board: Assignment, shards: _Shards, started: Ints) -> bool:

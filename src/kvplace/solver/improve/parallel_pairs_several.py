@@ -13,7 +13,18 @@ from kvplace.solver.improve.parallel_pairs_kernel import meets, move, swap
 from kvplace.solver.instance.pressure import pressure
 from kvplace.solver.kernels import kernel
 
-__all__ = ["exchange_pairs_several", "relieve_several"]
+__all__ = [
+    "MOST",
+    "Scratch",
+    "carry_out",
+    "exchange",
+    "exchange_pairs_several",
+    "pressure_of",
+    "relieve_several",
+    "scratch_of",
+    "sort",
+    "sum_up",
+]
 
 MOST = 64
 """Subsets of one GPU that are looked at: all of up to two of ten models."""
@@ -21,6 +32,15 @@ MOST = 64
 Scratch = tuple[Ints, Ints, Floats, Floats, Floats, Ints]
 
 _pressure = kernel(pressure)
+
+
+@kernel
+def pressure_of(packing: Packing, g: int) -> float:
+    """Return the pressure of a GPU; 0 where it holds nothing."""
+    loads = packing.loads[g]
+    if packing.models[g] == 0 and not loads.any():
+        return 0.0
+    return float(_pressure(packing.free[g], packing.kept[g], loads, packing.kv))
 
 
 @kernel
@@ -38,10 +58,10 @@ def exchange_pairs_several(
 
     Parameters are those of `kvplace.solver.improve.parallel_pairs_kernel.exchange_pairs`.
     """
-    scratch = _scratch(packing, width)
+    scratch = scratch_of(packing, width)
     done = 0
     for p in range(first, end):
-        done += _exchange(packing, hot[p], cold[p], turn, gain, scratch)
+        done += exchange(packing, hot[p], cold[p], turn, gain, scratch)
     return done
 
 
@@ -62,19 +82,19 @@ def relieve_several(
 
     Parameters are those of `kvplace.solver.improve.parallel_pairs_kernel.relieve`.
     """
-    scratch = _scratch(packing, width)
+    scratch = scratch_of(packing, width)
     done = 0
     for p in range(first, end):
         g = hot[p]
         for t in range(p * tries, p * tries + tries):
             if _pressure(packing.free[g], packing.kept[g], packing.loads[g], packing.kv) <= target:
                 break
-            done += _exchange(packing, g, pool[t], turn, gain, scratch)
+            done += exchange(packing, g, pool[t], turn, gain, scratch)
     return done
 
 
 @kernel
-def _scratch(packing: Packing, width: int) -> Scratch:
+def scratch_of(packing: Packing, width: int) -> Scratch:
     """Return room for the subsets of either side: slots, bytes, and loads here and there."""
     most, loads = min(width, MOST), packing.loads.shape[1]
     return (
@@ -123,7 +143,7 @@ def _subsets(packing: Packing, g: int, h: int, side: int, turn: int, scratch: Sc
 
 
 @kernel
-def _exchange(packing: Packing, g: int, h: int, turn: int, gain: float, scratch: Scratch) -> int:
+def exchange(packing: Packing, g: int, h: int, turn: int, gain: float, scratch: Scratch) -> int:
     """Make the best exchange between two GPUs; return 1 where one was made, else 0."""
     free, kept, loads, kv = packing.free, packing.kept, packing.loads, packing.kv
     hot = _pressure(free[g], kept[g], loads[g], kv)
@@ -146,7 +166,7 @@ def _exchange(packing: Packing, g: int, h: int, turn: int, gain: float, scratch:
     price = best if binding < kv else 0.0
     for b in range(m_h):
         keys[b] = there[1, b, binding] + price * taken[1, b, 0]
-    _sort(keys, order, m_h)
+    sort(keys, order, m_h)
     most = best * (free[g] if binding < kv else 1.0) - loads[g, binding]
     for a in range(m_g):
         left = most + here[0, a, binding] + price * taken[0, a, 0]
@@ -174,11 +194,11 @@ def _exchange(packing: Packing, g: int, h: int, turn: int, gain: float, scratch:
                 best, best_g, best_h = value, a, b
     if best_g < 0:
         return 0
-    return _made(packing, g, h, slots[0, best_g], slots[1, best_h])
+    return carry_out(packing, g, h, slots[0, best_g], slots[1, best_h])
 
 
 @kernel
-def _sort(keys: Floats, order: Ints, count: int) -> None:
+def sort(keys: Floats, order: Ints, count: int) -> None:
     """Fill in the order of some keys, ascending; by insertion, as they are few."""
     for i in range(count):
         at = i
@@ -189,7 +209,7 @@ def _sort(keys: Floats, order: Ints, count: int) -> None:
 
 
 @kernel
-def _made(packing: Packing, g: int, h: int, given: Ints, back: Ints) -> int:
+def carry_out(packing: Packing, g: int, h: int, given: Ints, back: Ints) -> int:
     """Make an exchange, unless models of one group would meet; return 1 where it was made."""
     out, into = given[given >= 0], back[back >= 0]
     start, count = packing.start, packing.models
@@ -215,14 +235,16 @@ def _made(packing: Packing, g: int, h: int, given: Ints, back: Ints) -> int:
     packing.free[h] -= moved
     packing.kept[g] -= more
     packing.kept[h] += more
-    _sum_up(packing, g)  # anew, so that nothing drifts
-    _sum_up(packing, h)
+    sum_up(packing, g)  # anew, so that nothing drifts
+    sum_up(packing, h)
     return 1
 
 
 @kernel
-def _sum_up(packing: Packing, g: int) -> None:
-    """Add up the loads of a GPU."""
+def sum_up(packing: Packing, g: int) -> None:
+    """Add up the loads of a GPU, and note the first of each shard."""
+    for slot in range(packing.start[g], packing.start[g] + packing.models[g]):
+        packing.load[slot] = packing.table[packing.item[slot], packing.type_of[g], 0]
     for d in range(packing.loads.shape[1]):
         total = float(packing.base[g, d])
         for slot in range(packing.start[g], packing.start[g] + packing.models[g]):

@@ -293,6 +293,21 @@ def _enumerate(search: ClusterSearch) -> None:
         search.searched()
 
 
+def _iterate(search: ClusterSearch) -> None:
+    """Exchange movable shards with kicks, by compiled kernels."""
+    search.watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
+    from kvplace.solver.improve.movable_shards import Regions, iterate_mobile  # noqa: PLC0415 - numba
+
+    kicks, seed = search.knobs.kicks << search.round, search.seed + search.round
+    target = search.low * (1 + search.gap)
+    most = int(min(kicks, search.left))
+    board = search.best
+    search.steps += iterate_mobile(
+        board, Regions(search.instance), target, most, seed, search.watch
+    )
+    search.watch.tell("search", board.worst(), search.low)
+
+
 def _rebuild(search: ClusterSearch) -> None:
     """Empty groups of GPUs around what is worst, and fill them again."""
     rounds, seed = search.knobs.rounds << search.round, search.seed + search.round
@@ -344,6 +359,12 @@ def _few(search: ClusterSearch) -> bool:
     return search.board is not None and search.instance.n <= search.knobs.many
 
 
+def _long(search: ClusterSearch) -> bool:
+    """Whether there are several pressures, and time to load the kernels."""
+    knobs, several = search.knobs, search.instance.pressures > 1
+    return several and _few(search) and _placed(search) and search.watch.limit >= knobs.compiled
+
+
 def _passes(search: ClusterSearch) -> int:
     timed = search.watch.left < math.inf or search.limit is not None
     return search.knobs.timed_passes if timed else search.knobs.passes
@@ -363,6 +384,7 @@ STRATEGY: Strategy[ClusterSearch] = Strategy(
         ),
     ),
     rounds=(
+        Stage("iterated-local-search", _iterate, _long, steps=True),
         Stage("ruin-and-recreate", _rebuild, _few, steps=True),
         Stage("ejection", _eject, lambda s: _few(s) and _placed(s), steps=True),
     ),

@@ -166,6 +166,9 @@ class ClusterParams:
         GPUs up to which all wide exchanges of the hottest are looked at.
     packed, packed_per_model
         Copies placed at each target by ejection in the first pass; doubled every pass.
+    kicks, compiled
+        Kicks without gain that end the search of movable shards in the first pass, doubled every
+        pass; and the time limit from which it has time to load its kernels.
     repairs
         Times that a start which breaks something is rebuilt, each with four times the effort,
         before all is placed anew.
@@ -192,6 +195,8 @@ class ClusterParams:
     wide_gpus: int = _knob(20_000, "GPUs")
     packed: int = _knob(200, "copies")
     packed_per_model: int = _knob(8, "copies per model")
+    kicks: int = _knob(20_000, "kicks")
+    compiled: float = _knob(5.0, "seconds")
     repairs: int = _knob(3, "rebuildings")
     passes: int = _knob(2, "passes")
     timed_passes: int = _knob(12, "passes")
