@@ -68,7 +68,7 @@ for solver in SOLVERS:
     print(problem.digest, found.placement, found.value, found.proof, found.stop, found.iterations)
 # Every stage is entered, and none of them closes the gap: columns, covers, kicks, groups.
 rows = [(101 + j * j % 173, 1.0 + 7 * j % 11) for j in range(72)]
-found = solve(byte_problem([640] * 24, rows), seed=9, iterations=2)
+found = solve(byte_problem([640] * 24, rows), seed=9, iterations=300)
 assert found.stop == "iteration_limit"
 print(found.placement, found.value, found.proof, found.iterations)
 """

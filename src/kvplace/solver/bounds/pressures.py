@@ -108,9 +108,7 @@ class PressureBound:
         if (np.diff(self._starts) == 0).any():
             self._alone = True
             return True
-        in_memory = self._size[:, None] + self._loads / target
-        fit = self._allowed & (in_memory.max(axis=1)[:, None] < self._memory)
-        fit &= (self._shares.max(axis=2) < target)[:, self._type]
+        fit = self.fit(target)
         if not np.logical_or.reduceat(fit.any(axis=1), self._starts[:-1]).all():
             self._alone = True
             return True
@@ -129,6 +127,57 @@ class PressureBound:
             if most <= EDGE:
                 return False
         return False
+
+    def fit(self, target: float) -> Bools:
+        """Return (rows, kinds) whether a shard alone is within every pressure on a kind of GPU."""
+        in_memory = self._size[:, None] + self._loads / target
+        fit = self._allowed & (in_memory.max(axis=1)[:, None] < self._memory)
+        found: Bools = fit & (self._shares.max(axis=2) < target)[:, self._type]
+        return found
+
+    def weighted(self, target: float, weighting: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return weighted sizes at a target.
+
+        Returns
+        -------
+        each
+            (n, o) least weighted size of a shard of each option, ``inf`` where it fits nowhere.
+        shards
+            (n, o) shards of each option, 0 where a model has fewer.
+        capacity
+            (kinds,) weighted limit of each kind of GPU.
+        """
+        w, weights = self._windows, weighting / self._limits(target)
+        sure = self._sure[:, None]
+        in_memory = (self._size[:, None] + self._loads * sure / target) @ weights[:w]
+        in_time = (self._shares @ weights[w:]) * sure
+        cost = np.where(self.fit(target), in_memory[:, None] + in_time[:, self._type], np.inf)
+        capacity = self._memory * weights[:w].sum() + target * weights[w:].sum()
+        counts = np.diff(self._starts)
+        wide = (len(counts), int(counts.max()))
+        each, shards = np.full(wide, np.inf), np.zeros(wide)
+        model = np.repeat(np.arange(len(counts)), counts)
+        at = np.arange(len(model)) - self._starts[model]
+        each[model, at], shards[model, at] = cost.min(axis=1), self._shards
+        return each, shards, capacity
+
+    @property
+    def count(self) -> Floats:
+        """(kinds,) GPUs of each kind."""
+        return self._count
+
+    def weightings(self, target: float) -> list[Floats]:
+        """Return weightings worth trying at a target: the best one, and each resource alone."""
+        w, limits = self._windows, self._limits(target)
+        sizes = self._size[:, None] + self._loads * self._sure[:, None] / target
+        used = self._used(self.weighting / limits, sizes, self.fit(target)) / limits
+        found = [self.weighting]
+        for first in (0, w):
+            alone = np.zeros(2 * w)
+            alone[first + int(used[first : first + w].argmax())] = 1.0
+            if not any(np.allclose(alone, other) for other in found):
+                found.append(alone)
+        return found
 
     def _limits(self, target: float) -> Floats:
         """Return (2 x windows,) what all GPUs together have of each pressure."""
@@ -187,7 +236,7 @@ class PressureBound:
         types = tuple(gpu_type for gpu_type, _ in kinds)
         if math.isinf(target):
             return self._in_memory(problem)
-        weights = self._whole_weights(target)
+        weights = self.whole_weights(target, self.weighting)
         worths = tuple((memory, weighted_limit(target, memory, weights)) for _, memory in kinds)
         if self._alone:
             weights, worths = (1, *weights[1:]), tuple((memory, 0) for _, memory in kinds)
@@ -212,11 +261,11 @@ class PressureBound:
         worths = tuple((m, 0 if self._alone else m) for m in memories)
         return Certificate(math.inf, tuple(prices), worths)
 
-    def _whole_weights(self, target: float) -> tuple[int, ...]:
-        """Return the weighting as integers, per byte and per share of time."""
+    def whole_weights(self, target: float, weighting: Floats) -> tuple[int, ...]:
+        """Return a weighting as integers, per byte and per share of time."""
         limits = self._limits(target)
         scale = float(2**WEIGHT_BITS) * float(limits.max())
-        kept = np.where(self.weighting > EDGE, self.weighting, 0.0)
+        kept = np.where(weighting > EDGE, weighting, 0.0)
         return tuple(int(part * (scale / limit)) for part, limit in zip(kept, limits, strict=True))
 
 

@@ -29,6 +29,7 @@ from kvplace.solver.strategies.stages import (
 )
 
 if TYPE_CHECKING:
+    from kvplace.solver.bounds.pressure_classes import PressureClasses
     from kvplace.solver.bounds.size_classes import LevelBound
 
 __all__ = ["ClusterSearch"]
@@ -61,7 +62,7 @@ class ClusterSearch(Search):
         self._fluid = PressureBound(problem) if several else FluidBound(self.chooser)
         self._low = self._fluid.value
         self._searched = False
-        self.classes: LevelBound | None = None
+        self.classes: LevelBound | PressureClasses | None = None
         self.board: Assignment | None = None
         self.starts: list[Assignment] = []
         self.packer = Packer(self.chooser, self.seed, self.watch)
@@ -183,7 +184,15 @@ class ClusterSearch(Search):
 
     def raise_bound(self, board: Assignment | None) -> None:
         """Ask the configuration program on size classes for a bound, once."""
-        if self.classes is not None or self.instance.pressures > 1:
+        if self.classes is not None:
+            return
+        if isinstance(self._fluid, PressureBound):
+            if board is not None:
+                from kvplace.solver.bounds.pressure_classes import PressureClasses  # noqa: PLC0415 - HiGHS: only here
+
+                self.classes = PressureClasses(self._fluid)
+                self.classes.rise(self._low, board.worst(), self.watch)
+                self._low = max(self._low, self.classes.value)
             return
         from kvplace.solver.bounds.size_classes import LevelBound  # noqa: PLC0415 - HiGHS: only here
 

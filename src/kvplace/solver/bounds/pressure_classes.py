@@ -1,0 +1,109 @@
+"""The configuration program under several pressures: size classes of weighted sizes.
+
+At a target and a weighting of the pressures every shard has one size and every GPU one capacity,
+so the program over size classes says what it says of one pressure: where few models share a GPU,
+what no set of them fills lies waste. It is asked at the weighting of the fluid bound and at each
+resource alone.
+"""
+
+import numpy as np
+
+from kvplace.core.certificates.certificate import GRID, Bound, Certificate
+from kvplace.core.certificates.weighted import weighted_limit, weighted_sizes
+from kvplace.core.problem import Problem
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.bisection import bisect
+from kvplace.solver.bounds.certify import checked
+from kvplace.solver.bounds.pressures import PressureBound
+from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.class_knapsack import Table
+from kvplace.solver.column_generation.size_classes import LevelProgram, LevelRooms, need_of
+
+__all__ = ["PressureClasses"]
+
+TARGETS = 12
+"""Targets decided per weighting."""
+CLOSE = 1e-4
+"""Relative distance of bound and value at which no further target is decided."""
+MARGIN = 1e-7
+"""Relative distance that sizes keep from a class, on the safe side."""
+
+
+class PressureClasses:
+    """The bound of one problem.
+
+    Parameters
+    ----------
+    fluid
+        Its fluid bound, at which the search begins.
+
+    Attributes
+    ----------
+    value
+        The best bound, not yet certified; 0 where none was found.
+    """
+
+    def __init__(self, fluid: PressureBound) -> None:
+        self._fluid = fluid
+        self._found: tuple[Table, Floats] | None = None
+        self.value = 0.0
+
+    def rise(self, low: float, high: float, watch: Watch) -> None:
+        """Look for impossible targets between a bound and the value of an assignment."""
+        for weighting in self._fluid.weightings(low):
+            program = LevelProgram()
+
+            def impossible(
+                target: float, weighting: Floats = weighting, program: LevelProgram = program
+            ) -> bool:
+                return self._impossible(target, weighting, program, watch)
+
+            # A weighting that says nothing just above the bound says nothing at all.
+            low = max(low, self.value)
+            probes = [(low * (1 + CLOSE), True), (high * (1 - CLOSE / 10), False)]
+            bisect(impossible, low, high, width=CLOSE, most=TARGETS, probes=probes, watch=watch)
+
+    def _impossible(
+        self, target: float, weighting: Floats, program: LevelProgram, watch: Watch
+    ) -> bool:
+        each, shards, capacity = self._fluid.weighted(target, weighting)
+        largest = float(capacity.max())
+        fit = np.isfinite(each) & (each < largest)
+        if not fit.any(axis=1).all():
+            return False
+        classes: Ints = np.floor(np.where(fit, each, 0.0) / largest * GRID * (1 - MARGIN)).astype(
+            np.int64
+        )
+        rooms = np.floor(capacity / largest * GRID * (1 + 1e-12)).astype(np.int64)
+        levels, kind = np.unique(rooms, return_inverse=True)
+        count = np.bincount(kind, weights=self._fluid.count).astype(np.float64)
+        need, _ = need_of(GRID, classes, each, shards, fit)
+        found = program.decide(need, LevelRooms(levels, count), watch)
+        if found.excess > 0:
+            self.value, self._found = target, (found.table, weighting)
+            watch.tell("bound", bound=target)
+        return found.excess > 0
+
+    def certified(self, problem: Problem) -> Bound | None:
+        """Return the bound with its certificate, or None where there is none that checks."""
+        if self._found is None:
+            return None
+        table, weighting = self._found
+        weights = self._fluid.whole_weights(self.value, weighting)
+        kinds = sorted({(gpu.type, gpu.usable_bytes) for gpu in problem.fleet.gpus})
+        limits = [weighted_limit(self.value, memory, weights) for _, memory in kinds]
+        largest, by_class, by_room = max(limits), table.prices.tolist(), table.worth.tolist()
+        prices: list[int | tuple[int, ...]] = []
+        for index, options in enumerate(weighted_sizes(problem, self.value, [weights])):
+            row = [0] * problem.option_table.count(index)
+            for option in options:
+                size = min(size for (size,) in option.sizes.values())
+                row[option.at] = by_class[min(GRID, size * GRID // largest)]
+            prices.append(row[0] if problem.plain else tuple(row))
+        worths = tuple(
+            (memory, by_room[limit * GRID // largest])
+            for (_, memory), limit in zip(kinds, limits, strict=True)
+        )
+        types = tuple(gpu_type for gpu_type, _ in kinds)
+        certificate = Certificate(self.value, tuple(prices), worths, (), (weights,), types)
+        return checked(problem, "configuration", certificate)
