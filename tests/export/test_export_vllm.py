@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -47,9 +48,9 @@ exec "$KVPLACE_VLLM_PYTHON" -m vllm.entrypoints.openai.api_server --model "$1" "
   --load-format=dummy --skip-tokenizer-init --enforce-eager --dtype=bfloat16
 """
 CONFIG = {
-    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 256,
-    "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 1000, "torch_dtype": "bfloat16",
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 1024,
+    "intermediate_size": 2048, "num_hidden_layers": 2, "num_attention_heads": 8,
+    "num_key_value_heads": 4, "head_dim": 128, "vocab_size": 32000, "torch_dtype": "bfloat16",
     "max_position_embeddings": 4096, "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu",
     "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False,
 }  # fmt: skip
@@ -77,6 +78,12 @@ def test_every_exported_flag_is_one_that_vllm_knows():
         assert length is None or found["length"] == length
 
 
+def _logs(folder):
+    """Return the ends of the logs of the engines."""
+    files = [path for path in folder.rglob("logs/*") if path.is_file()]
+    return "".join(path.read_text()[-4000:] for path in files)
+
+
 def test_an_exported_script_starts_a_real_engine_that_answers(tmp_path):
     model = tmp_path / "tiny"
     model.mkdir()
@@ -85,7 +92,7 @@ def test_an_exported_script_starts_a_real_engine_that_answers(tmp_path):
         "schema": "kvplace.fleet/v1",
         "nodes": [{"name": "n", "gpus": 1, "gpu": {"type": "cpu", "memory": "3GiB"}}],
         "models": [
-            {"name": "tiny", "weights": "5MiB", "kv_bytes_per_token": 1024, "overhead": "1GiB",
+            {"name": "tiny", "weights": "150MiB", "kv_bytes_per_token": 4096, "overhead": "1GiB",
              "max_model_len": 1024, "launch": {"source": str(model)},
              "demand": {"requests_per_second": 1, "prompt_tokens": 64, "output_tokens": 16},
              "slo": {"ttft": "9s", "tpot": "900ms"}}],
@@ -115,8 +122,7 @@ def test_an_exported_script_starts_a_real_engine_that_answers(tmp_path):
             said.append(line)
             if line.startswith("all engines are ready"):
                 break
-        logs = "".join(path.read_text()[-3000:] for path in tmp_path.rglob("*.log"))
-        assert "".join(said[-1:]).startswith("all engines"), "".join(said) + logs
+        assert "".join(said[-1:]).startswith("all engines"), "".join(said) + _logs(tmp_path)
         port = next(line.split("port ")[1].strip() for line in said if "is ready on port" in line)
         body = {"model": "tiny", "prompt": [5, 6, 7], "max_tokens": 4, "detokenize": False}
         request = urllib.request.Request(
@@ -124,8 +130,11 @@ def test_an_exported_script_starts_a_real_engine_that_answers(tmp_path):
             {"Content-Type": "application/json"},
         )  # fmt: skip
         begin = time.monotonic()
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            usage = json.load(answer)["usage"]
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                usage = json.load(answer)["usage"]
+        except urllib.error.HTTPError as error:
+            pytest.fail(f"{error}: {error.read()[:500]!r}\n{_logs(tmp_path)}")
         sys.stdout.write(f"answered {usage} in {time.monotonic() - begin:.1f} s\n")
         assert usage["completion_tokens"] == 4
     finally:

@@ -127,7 +127,7 @@ def read_trace_options(path: str, options: Mapping[str, Any]) -> "DemandSeries":
     from kvplace.demand.traces import read_trace
 
     return read_trace(
-        path,
+        "/dev/stdin" if path == "-" else path,
         step_seconds=options["step"],
         model=options["log_model"],
         time_column=options["time_column"],

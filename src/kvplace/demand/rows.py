@@ -5,7 +5,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator, Mapping
-from io import BytesIO, TextIOWrapper
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,6 +32,8 @@ def read_rows(file: Path) -> Iterator[Row]:
     suffix = Path(file.name.removesuffix(".gz")).suffix.casefold()
     try:
         with _opened(file) as stream:
+            if not suffix:
+                suffix, stream = _sniffed(stream)  # noqa: PLW2901 - the same content
             if suffix in (".csv", ".tsv"):
                 yield from _table(stream, suffix)
             elif suffix == ".json":
@@ -47,6 +49,17 @@ def read_rows(file: Path) -> Iterator[Row]:
         raise InputError("it is not UTF-8", str(file)) from error
     except (csv.Error, ValueError, RecursionError, MemoryError) as error:
         raise InputError(f"it cannot be read: {error}", str(file)) from error
+
+
+def _sniffed(stream: IO[str]) -> tuple[str, IO[str]]:
+    """Return the kind of what comes through a pipe, and its content to read."""
+    text = stream.read(_LONGEST_TEXT + 1)
+    if len(text) > _LONGEST_TEXT:
+        raise ValueError("it is more than 256 MiB; write it to a file")
+    begin = text.lstrip()[:1]
+    if begin == "[":
+        return ".json", StringIO(text)
+    return (".jsonl" if begin == "{" else ".csv"), StringIO(text)
 
 
 def _opened(file: Path) -> IO[str]:

@@ -66,7 +66,7 @@ def read_trace(
     ----------
     path
         A ``.csv``, ``.tsv``, ``.json``, ``.jsonl``, ``.ndjson`` (each also with ``.gz``) or
-        ``.parquet`` file.
+        ``.parquet`` file; of a pipe the content tells which.
     step_seconds
         Length of a window. None for a minute, or for the log's own windows if it has counts.
     model
@@ -129,7 +129,8 @@ def open_log(file: Path) -> Log:
         raise InputError("this is a directory; name a file in it", str(file))
     if not file.exists():
         raise InputError("there is no such file", str(file))
-    if suffix not in _KINDS or (suffix == ".parquet" and file.name.endswith(".gz")):
+    piped = not suffix and (not file.is_file() or file.parts[:2] == ("/", "dev"))
+    if (not piped and suffix not in _KINDS) or (suffix == ".parquet" and file.name.endswith(".gz")):
         raise InputError(
             f"{file.suffix or 'no suffix'!r} is no kind of log; known are {', '.join(_KINDS)}, "
             "and all but .parquet with .gz",
@@ -140,7 +141,7 @@ def open_log(file: Path) -> Log:
         raise InputError("this file is empty", str(file))
     from kvplace.demand.plain_log import PlainLog  # noqa: PLC0415 - one of the two is loaded
 
-    if suffix == ".json" or (suffix != ".parquet" and size <= _SMALL):
+    if piped or suffix == ".json" or (suffix != ".parquet" and size <= _SMALL):
         return PlainLog(file)
     try:
         from kvplace.demand.database_log import DatabaseLog  # noqa: PLC0415 - same

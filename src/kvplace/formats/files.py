@@ -67,8 +67,9 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
         raise InputError("this is a directory; name a file in it", name)
     temporary = ""
     try:
-        if target.exists() and not target.is_file():  # a pipe or a device is written straight to
-            target.write_bytes(data)
+        # A pipe or a device is written straight to; /dev/stdout leads to a name that is none.
+        if Path(name).exists() and not Path(name).is_file():
+            Path(name).write_bytes(data)
             return
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)

@@ -20,12 +20,37 @@ F = TypeVar("F", bound=Callable[..., Any])
 def kernel(function: F) -> F:
     """Compile a function on its first call, from disk where it was compiled before.
 
-    A cache that cannot be written costs the compilation again in every process, nothing else.
+    A cache that cannot be written or is damaged costs the compilation again, nothing else.
     """
     try:
-        return _compiled(function, cache=True)
+        return _guarded(_compiled(function, cache=True))
     except RuntimeError:  # no directory for the cache can be written
         return _compiled(function, cache=False)
+
+
+def _guarded(compiled: F) -> F:
+    """Return a kernel whose cache is passed by where reading or writing it fails.
+
+    The library reads its files as pickles and lets whatever comes of a damaged one out.
+    """
+    cache: Any = getattr(compiled, "_cache", None)
+    for name in ("load_overload", "save_overload"):
+        original = getattr(cache, name, None)
+        if original is not None:
+            setattr(cache, name, _quietly(original))
+    return compiled
+
+
+def _quietly(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that answers nothing where the original fails."""
+
+    def attempt(*args: Any) -> Any:
+        try:
+            return original(*args)
+        except Exception:  # noqa: BLE001 - damaged pickles raise anything
+            return None
+
+    return attempt
 
 
 def _compiled(function: F, *, cache: bool) -> F:
