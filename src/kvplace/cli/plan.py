@@ -1,5 +1,7 @@
 """``kvplace plan``: from a fleet file to a plan."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from kvplace.cli.options import (
@@ -10,17 +12,29 @@ from kvplace.cli.options import (
     SHARE,
     input_options,
     limit_options,
+    nearest_choice,
     output_options,
     solver_option,
 )
 
+if TYPE_CHECKING:
+    from kvplace.core.problem import Problem
+    from kvplace.core.result import Result
+    from kvplace.solver.clock import Watch
+
 __all__ = ["command"]
+
+_IMPOSSIBLE, _NOT_FOUND = 3, 4
+_SECONDS, _PLANS, _GAP = 60.0, 10, 0.02
+"""Time for a plan that survives, without a limit of the user's; into how many plans it is divided;
+and when each is good enough."""
 
 _EXAMPLES = """\b
 Examples:
   kvplace plan fleet.yaml
   kvplace plan fleet.yaml --format json --output plan.json
   kvplace plan models.csv --gpus 8x80GiB
+  kvplace plan fleet.yaml --survive 1-node --format json --output plan.json
   kvplace plan models.parquet --gpus 100000x80GiB --output plan.parquet
 """
 
@@ -44,6 +58,12 @@ Examples:
     help="Make at most N steps of the search that lowers the maximum: exchanges made, and kicks "
     "or regrouped GPUs tried. Default: the solver's own end.",
 )
+@click.option(
+    "--survive",
+    type=nearest_choice(["1-gpu", "1-node"]),
+    help="Leave room for the loss of any one GPU or node: what ran there can be restored "
+    "elsewhere. Says what that costs.",
+)
 @output_options
 @ALL_GPUS
 @ALLOW_OVERLOAD
@@ -56,6 +76,7 @@ def command(
     seed: int,
     gap: float,
     iterations: float | None,
+    survive: str | None,
     form: str,
     output: str | None,
     quiet: bool,
@@ -67,6 +88,8 @@ def command(
     FLEET is a kvplace.fleet/v1 file in YAML or JSON, or a table of models, CSV or Parquet, together
     with --gpus. An --output that ends in .parquet is written in columns, one row per shard.
     The GPU with the highest KV-cache pressure (KVPR) is made as good as it can be, then the next.
+    With --survive the exit code is 3 where it is proved that no plan survives, 4 where none was
+    found that does.
     """
     from kvplace.cli.output import print_result, writing_seconds
     from kvplace.cli.run import watched
@@ -78,14 +101,10 @@ def command(
         problem = read(fleet, objective=objective, gpus=gpus)
         watch.restart()
         watch.set_aside(writing_seconds(len(problem.models), form, output))
-        result = solve(
-            problem,
-            gap=gap,
-            seed=seed,
-            solver=solver,
-            iterations=None if iterations is None else int(min(iterations, 2**62)),
-            watch=watch,
-        )
+        steps = None if iterations is None else int(min(iterations, 2**62))
+        if survive is not None:
+            return _surviving(problem, survive, watch, time_limit, steps, form, output, quiet=quiet)
+        result = solve(problem, gap=gap, seed=seed, solver=solver, iterations=steps, watch=watch)
         if output is not None:
             watch.tell("write")
             return print_result(
@@ -99,3 +118,37 @@ def command(
     return print_result(
         result, form, output, every_gpu=every_gpu, quiet=quiet, allow_overload=allow_overload
     )
+
+
+def _surviving(
+    problem: "Problem",
+    what: str,
+    watch: "Watch",
+    time_limit: float | None,
+    steps: int | None,
+    form: str,
+    output: str | None,
+    *,
+    quiet: bool,
+) -> int:
+    """Plan for failures, print the plan, and say what it comes to in each of them."""
+    from kvplace.cli.faults import say
+    from kvplace.cli.output import print_result
+    from kvplace.replan.survive import survive
+    from kvplace.report.survived import survived_lines
+    from kvplace.solver.solve import solve
+
+    each = (_SECONDS if time_limit is None else time_limit) / _PLANS
+
+    def plan(part: "Problem") -> "Result":
+        return solve(part, gap=_GAP, time_limit=each, iterations=steps)
+
+    found = survive(problem, what, plan, watch=watch)
+    code = 0
+    if found.holds or found.result.placement is None:
+        code = print_result(found.result, form, output, every_gpu=False, quiet=quiet)
+    for line in survived_lines(found, what):
+        say(f"kvplace: {line}")
+    if found.holds or found.result.placement is None:
+        return code
+    return _IMPOSSIBLE if found.impossible else _NOT_FOUND
