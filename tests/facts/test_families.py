@@ -225,3 +225,10 @@ def test_a_layer_that_does_not_exist_in_per_layer_config_is_a_fault():
     assert "num_latent_heads" in refused(
         PLAIN | {"per_layer_config": {"1": {"num_latent_heads": 3}}}
     )
+
+
+def test_a_state_takes_the_type_that_engines_keep_it_in():
+    inputs = 3 * (4 * 8 + 2 * 16) * 2
+    assert layout(NEMOTRON).bytes_per_sequence() == 2 * (4 * 8 * 16 * 4 + inputs)
+    named = NEMOTRON | {"mamba_ssm_cache_dtype": "bfloat16"}
+    assert layout(named).bytes_per_sequence() == 2 * (4 * 8 * 16 * 2 + inputs)

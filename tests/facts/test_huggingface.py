@@ -175,7 +175,10 @@ def test_kimi_linear_mixes_latent_vectors_and_states(tmp_path):
     config["linear_attn_config"] = {**linear, "short_conv_kernel_size": 4}
     kept = layout(config, tmp_path)
     assert kept.bytes_per_token() == (512 + 64) * 2
-    assert kept.bytes_per_sequence() == 3 * 32 * (128 * 128 + 3 * 3 * 128) * 2
+    assert kept.bytes_per_sequence() == 3 * 32 * (128 * 128 * 4 + 3 * 3 * 128 * 2)
+    # what vLLM keeps where the config names no type; a named one counts
+    named = layout({**config, "mamba_ssm_dtype": "bfloat16"}, tmp_path)
+    assert named.bytes_per_sequence() == 3 * 32 * (128 * 128 + 3 * 3 * 128) * 2
 
 
 def test_gpt_oss_alternates_and_stops_growing_beyond_its_window(tmp_path):

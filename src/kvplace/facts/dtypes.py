@@ -84,13 +84,17 @@ def kv_element_bytes(
     return Fact(_BYTES[name], f"KV cache in {name}, the config's dtype")
 
 
+_FLOAT32_STATES = frozenset(("kimi_linear", "glm5_next_text", "nemotron_h", "nemotron_h_puzzle"))
+
+
 def state_element_bytes(
     config: Mapping[str, Any], text: Mapping[str, Any], kv: Fact[int]
 ) -> tuple[Fact[int], Fact[int]]:
     """Return the bytes of one element of a convolution state and of a recurrent state.
 
     Neither follows a quantized KV cache. The recurrent state takes the type that the config
-    names for it (``mamba_ssm_dtype``, ``mamba_ssm_cache_dtype``), else the model's.
+    names for it (``mamba_ssm_dtype``, ``mamba_ssm_cache_dtype``), else the one that engines keep
+    it in: float32 for Kimi delta attention and Nemotron-H, the model's for every other kind.
     """
     name = _dtype(config, text)
     size = min(_BYTES.get(name or "", max(kv.value, 2)), 2)
@@ -99,6 +103,8 @@ def state_element_bytes(
         named = text.get(field)
         if isinstance(named, str) and named.removeprefix("torch.") in _BYTES:
             return conv, Fact(_BYTES[named.removeprefix("torch.")], f"recurrent state in {named}")
+    if "linear_attn_config" in text or str(text.get("model_type")) in _FLOAT32_STATES:
+        return conv, Fact(4, "recurrent state in float32, as engines keep it where none is named")
     return conv, Fact(size, f"recurrent state in {8 * size} bits, the model's type")
 
 
