@@ -27,8 +27,9 @@ def test_the_table_gives_figures_and_stderr_their_origins(capsys):
     assert code == 0
     assert "14.96 GiB" in out
     assert "131,072" in out
-    assert len(err) == 2
-    assert all("catalogue:" in line for line in err)
+    assert len(err) == 3
+    assert "CUDA graphs" in err[2]
+    assert all("catalogue:" in line for line in err[:2])
     assert run(capsys, "model", LLAMA, "--quiet")[2] == []
 
 

@@ -83,6 +83,7 @@ def _models() -> list[dict[str, Any]]:
             "name": model.name,
             "dtype": model.weight_dtype,
             "weights_gib": round(model.weights_bytes / GIB, 3),
+            "loaded_gib": round(model.loaded_bytes / GIB, 3) if model.loaded_bytes else None,
             "kv_bytes_per_token": model.kv_bytes_per_token,
             "window_tokens": model.window_tokens,
             "beyond_window": model.kv_bytes_per_token_beyond_window,
@@ -91,6 +92,7 @@ def _models() -> list[dict[str, Any]]:
             "context_tokens": model.context_tokens,
             "source": model.source,
             "note": model.note,
+            "loaded_source": model.loaded_source,
         }
         for model in known_models().values()
     ]
@@ -98,7 +100,7 @@ def _models() -> list[dict[str, Any]]:
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:
     """Return the cells of a row for people; sources are in the other forms."""
-    left = {"source", "source_specs", "note"}
+    left = {"source", "source_specs", "note", "loaded_source"}
     return {
         name: "?" if value is None and name == "kv_bytes_per_sequence" else _cell(value)
         for name, value in row.items()

@@ -9,6 +9,7 @@ exit code meaning
 2         bad input or usage: one line per fault on stderr
 3         proved infeasible
 4         stopped without a placement
+5         planned, but a GPU is asked for more than it can bear or compute
 70        a bug in kvplace
 130, 143  interrupted before there was anything to return
 141       whoever read the output has gone
@@ -30,8 +31,8 @@ __all__ = ["VERBS", "main", "root"]
 
 VERBS = (
     "init", "plan", "refine", "replan", "verify", "observe", "watch", "backtest", "check",
-    "explain", "size", "forecast", "simulate", "diff", "export", "report", "model", "demand",
-    "catalogue", "bench",
+    "explain", "size", "forecast", "simulate", "diff", "export", "report", "model", "measure",
+    "demand", "catalogue", "bench",
 )  # fmt: skip
 
 _BUG, _BAD, _GONE, _INTERRUPTED = 70, 2, 141, 130
@@ -92,7 +93,7 @@ def root() -> None:
 
     Exit codes: 0 done, 1 check found a disagreement, diff a difference, verify a drift or watch
     advises a re-plan, 2 bad input or usage, 3 proved infeasible, 4 stopped without a placement,
-    70 a bug in kvplace.
+    5 planned but overloaded, 70 a bug in kvplace.
     """
 
 

@@ -8,6 +8,7 @@ from kvplace.cli.options import nearest_choice, output_options
 
 if TYPE_CHECKING:
     from kvplace.facts.huggingface import ModelFacts
+    from kvplace.facts.overhead import EngineLimits, Overhead
 
 __all__ = ["FACTS", "KV_DTYPE", "command"]
 
@@ -55,6 +56,12 @@ ENGINE = click.option(
 )
 @KV_DTYPE
 @ENGINE
+@click.option(
+    "--gpu",
+    metavar="TYPE",
+    help="Estimate memory at the limits that the engine takes by default on this GPU. Without it: "
+    "2,048 tokens and 256 sequences a step, as where engines share a GPU.",
+)
 @FACTS
 @output_options
 def command(
@@ -62,12 +69,16 @@ def command(
     degree: int,
     kv_dtype: str,
     engine: str,
+    gpu: str | None,
     facts: str,
     form: str,
     output: str | None,
     quiet: bool,
 ) -> int:
     """Say what models take: bytes of weights, of KV cache per token, of state per sequence.
+
+    Besides, where the model's shape is known: the weights as an engine holds them on each GPU, and
+    what it takes of the GPU beside them and the KV cache, in parts.
 
     Each is a checkpoint's directory or a GGUF file, which are read without any network, or a hub
     id. Weights come from the headers or the index of the weight files, the cache from config.json,
@@ -77,9 +88,13 @@ def command(
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit, look
     from kvplace.errors import Fault, InputError
+    from kvplace.facts.catalogue import gpu_type
     from kvplace.facts.find import find_facts
+    from kvplace.facts.overhead import engine_limits
     from kvplace.report.scores import rows_csv, rows_json, rows_table
+    from kvplace.units import format_bytes
 
+    limits = engine_limits([] if gpu is None else [gpu_type(gpu)], engine)
     found: list[ModelFacts] = []
     faults: list[Fault] = []
     for name in models:
@@ -93,17 +108,33 @@ def command(
     if faults:
         raise InputError(faults)
     if form == "table":
-        rows = [_row(model, degree) for model in found]
+        rows = [_row(model, degree, _memory(model, degree, engine, limits)) for model in found]
         emit(rows_table(rows, colour=look(output).colour), output, data=False)
     elif form == "csv":
-        emit(rows_csv([_figures(model, degree) for model in found]), output, data=True)
+        emit(
+            rows_csv(
+                [_figures(model, degree, _memory(model, degree, engine, limits)) for model in found]
+            ),
+            output,
+            data=True,
+        )
     else:
-        document = {"models": [_document(model, degree) for model in found]}
+        document = {
+            "models": [
+                _document(model, degree, _memory(model, degree, engine, limits)) for model in found
+            ]
+        }
         emit(rows_json(document), output, data=True)
     if not quiet and form == "table":
         for model in found:
             say(f"{model.name}: weights: {model.weights_bytes.origin}")
             say(f"{model.name}: cache: {model.kv_origin}")
+            _loaded, beside = _memory(model, degree, engine, limits)
+            if beside is not None:
+                parts = ", ".join(
+                    f"{n} {format_bytes(s, 2)}" for n, s in beside.parts().items() if s
+                )
+                say(f"{model.name}: besides: {parts}; {beside.origin}")
     return 0
 
 
@@ -114,14 +145,37 @@ def _named(error: Any, name: str) -> Any:
     return InputError(error.faults, name)
 
 
-def _row(model: "ModelFacts", degree: int) -> dict[str, str]:
+def _memory(
+    model: "ModelFacts", degree: int, engine: str, limits: "EngineLimits"
+) -> "tuple[int | None, Overhead | None]":
+    """Return the weights on each rank, and what is taken beside them; None where not known."""
+    from kvplace.facts.known_models import known_model
+    from kvplace.facts.loaded import loaded_weights
+    from kvplace.facts.overhead import overhead
+
+    if model.shape is None:
+        return None, None
+    weights = model.weights_bytes.value
+    known = known_model(model.name) if degree == 1 else None
+    loaded = loaded_weights(weights, model.shape, degree).total_bytes
+    if known is not None and known.loaded_bytes and known.weights_bytes == weights:
+        loaded = known.loaded_bytes
+    return loaded, overhead(model.shape, degree, limits, engine=engine)
+
+
+def _row(
+    model: "ModelFacts", degree: int, memory: "tuple[int | None, Overhead | None]"
+) -> dict[str, str]:
     """Return one line of the table."""
     from kvplace.units import format_bytes
 
     layout = model.layout
+    loaded, beside = memory
     row = {
         "model": model.name,
         "weights": format_bytes(model.weights_bytes.value, 2),
+        "loaded" if degree == 1 else "loaded/rank": format_bytes(loaded, 2) if loaded else "?",
+        "besides": format_bytes(beside.total, 2) if beside else "?",
         "KV B/token" if degree == 1 else "KV B/token/rank": f"{layout.bytes_per_token(degree):,}",
     }
     beyond = layout.bytes_per_token_beyond_window(degree)
@@ -133,7 +187,9 @@ def _row(model: "ModelFacts", degree: int) -> dict[str, str]:
     return row
 
 
-def _figures(model: "ModelFacts", degree: int) -> dict[str, Any]:
+def _figures(
+    model: "ModelFacts", degree: int, memory: "tuple[int | None, Overhead | None]"
+) -> dict[str, Any]:
     """Return the figures in base units."""
     layout = model.layout
     return {
@@ -145,12 +201,21 @@ def _figures(model: "ModelFacts", degree: int) -> dict[str, Any]:
         "windows_tokens": " ".join(str(window) for window in layout.windows),
         "kv_bytes_per_sequence_per_rank": layout.bytes_per_sequence(degree),
         "context_tokens": model.context_tokens,
+        "loaded_weights_bytes_per_rank": memory[0],
+        "overhead_bytes_per_rank": memory[1].total if memory[1] else None,
     }
 
 
-def _document(model: "ModelFacts", degree: int) -> dict[str, Any]:
+def _document(
+    model: "ModelFacts", degree: int, memory: "tuple[int | None, Overhead | None]"
+) -> dict[str, Any]:
     """Return the figures with their origins."""
-    return _figures(model, degree) | {
+    beside = memory[1]
+    origins = {"weights_bytes": model.weights_bytes.origin, "kv": model.kv_origin}
+    if beside is not None:
+        origins["overhead"] = beside.origin
+    return _figures(model, degree, memory) | {
         "windows_tokens": list(model.layout.windows),
-        "origins": {"weights_bytes": model.weights_bytes.origin, "kv": model.kv_origin},
+        "overhead_parts_bytes": beside.parts() if beside else None,
+        "origins": origins,
     }

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kvplace.core.architecture import Architecture
 from kvplace.core.fact import Fact
 from kvplace.errors import Fault, InputError
+from kvplace.facts.architecture import architecture
 from kvplace.facts.attention import cache_layout
 from kvplace.facts.cache import CacheLayout
 from kvplace.facts.config import text_fields
@@ -15,6 +17,7 @@ from kvplace.facts.gguf import config_of_gguf, gguf_parts
 from kvplace.facts.json_object import parse_object, read_object
 from kvplace.facts.params_json import config_of_params
 from kvplace.facts.safetensors import file_sizes, local_weights
+from kvplace.facts.shapes import stored_bytes
 
 __all__ = [
     "ModelFacts",
@@ -26,6 +29,7 @@ __all__ = [
 
 CONFIG = "config.json"
 PARAMS = "params.json"
+_AGREE = 0.1
 ADAPTER = "adapter_config.json"
 QUANTIZATION = "hf_quant_config.json"
 
@@ -46,6 +50,8 @@ class ModelFacts:
         How the layout was obtained, in one line.
     context_tokens
         The longest context that the config states; None where it states none.
+    shape
+        Layers, widths and parameters; None where they are not known.
     """
 
     name: str
@@ -53,6 +59,7 @@ class ModelFacts:
     layout: CacheLayout
     kv_origin: str
     context_tokens: int | None = None
+    shape: Architecture | None = None
 
     def kv_bytes_per_token(self, degree: int = 1) -> Fact[int]:
         """Return the bytes of one token inside every window, on each of `degree` ranks."""
@@ -110,7 +117,25 @@ def facts_from_config(
     if layout.bytes_per_sequence():
         origin += f"; {conv.origin}, {recurrent.origin}"
     context = text.get("max_position_embeddings") or text.get("seq_length")
-    return ModelFacts(name, weights, layout, origin, context if isinstance(context, int) else None)
+    return ModelFacts(
+        name,
+        weights,
+        layout,
+        origin,
+        context if isinstance(context, int) else None,
+        _shape(config, source, quantization or {}, weights.value),
+    )
+
+
+def _shape(
+    config: Mapping[str, Any], source: str, quantization: Mapping[str, Any], weights_bytes: int
+) -> Architecture | None:
+    """Return the shape where the config tells it and it agrees with the weights to a tenth."""
+    try:
+        shape = architecture(config, source, quantization)
+    except InputError:
+        return None
+    return shape if abs(stored_bytes(shape) / weights_bytes - 1) < _AGREE else None
 
 
 def facts_from_directory(

@@ -99,6 +99,7 @@ class KnownModel:
         origin = f"catalogue: {self.source}" + (f" ({self.note})" if self.note else "")
         cache = f"{8 * scale[kv_dtype]}-bit KV cache"
         from kvplace.facts.huggingface import ModelFacts  # noqa: PLC0415 - a plan needs rows alone
+        from kvplace.facts.shapes import known_shape  # noqa: PLC0415
 
         return ModelFacts(
             self.name,
@@ -106,6 +107,7 @@ class KnownModel:
             CacheLayout(tuple(groups)),
             f"{origin}, {cache}",
             self.context_tokens,
+            known_shape(self.name, self.weights_bytes),
         )
 
     def _units(self, size: int, kind: str) -> tuple[Units, ...]:

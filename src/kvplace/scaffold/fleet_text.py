@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kvplace.core.architecture import Architecture
 from kvplace.core.fact import Fact
-from kvplace.core.model import DEFAULT_OVERHEAD_BYTES
+from kvplace.formats.fleet.shape import shape_data
 from kvplace.formats.text.yaml_writer import quoted
 from kvplace.units import GIB
 
 __all__ = ["InitModel", "InitNodes", "fleet_text"]
 
-_OVERHEAD = "per engine process and GPU: context, graphs, activations; an estimate, better measured"
+_OVERHEAD = (
+    "What an engine takes besides KV cache is estimated; `kvplace measure LOG --fleet FILE` writes",
+    "what its start-up log says instead.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class InitModel:
         Its objectives.
     notes
         Further comments, a line each.
+    shape
+        Layers, widths and parameters, where kvplace would not know them by the name.
     """
 
     name: str
@@ -70,6 +76,7 @@ class InitModel:
     tpot_seconds: Fact[float] | None = None
     latency_seconds: Fact[float] | None = None
     notes: tuple[str, ...] = ()
+    shape: Architecture | None = None
 
 
 def fleet_text(
@@ -106,9 +113,7 @@ def fleet_text(
         ]
     lines += [
         "",
-        "defaults:",
-        f"  overhead: {DEFAULT_OVERHEAD_BYTES / GIB:g}GiB  # {_OVERHEAD}",
-        "",
+        *(f"# {line}" for line in _OVERHEAD),
         "models:",
     ]
     for model in models:
@@ -129,6 +134,10 @@ def _model(model: InitModel) -> list[str]:
         f"    weights: {_bytes(weights)}",
         _line(4, "kv_bytes_per_token", model.kv_bytes_per_token),
     ]
+    if model.shape is not None:
+        lines.append("    architecture:  # from the model's config")
+        for key, value in shape_data(model.shape).items():
+            lines.append(f"      {key}: {str(value).lower() if isinstance(value, bool) else value}")
     if state is not None and state.value:
         lines.append(_line(4, "kv_bytes_per_sequence", state))
     if model.split is not None:

@@ -5,13 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kvplace.core.architecture import Architecture
 from kvplace.core.fact import Fact
-from kvplace.core.model import DEFAULT_OVERHEAD_BYTES
 from kvplace.demand.summary import DemandSummary, ModelDemand
 from kvplace.errors import Fault, InputError
 from kvplace.facts.cache import CacheLayout
 from kvplace.facts.find import find_facts
 from kvplace.facts.huggingface import ModelFacts
+from kvplace.facts.loaded import loaded_weights
+from kvplace.facts.overhead import engine_limits, overhead, overhead_of_unknown
+from kvplace.facts.shapes import known_shape
 from kvplace.scaffold.demand import demand_of, rate
 from kvplace.scaffold.deployments.deployment import Deployment, Unread
 from kvplace.scaffold.fleet_text import InitModel, InitNodes
@@ -199,16 +202,18 @@ def _model(
         if own.peaks_with:
             notes.append(f"peaks together with {', '.join(own.peaks_with[:5])}")
     ttft, tpot, latency = _objectives(own, wishes, name)
+    written = name
+    if own is None and not running:
+        written = facts.name
+    elif "/" not in facts.name and name != facts.name:
+        written = name.rstrip("/").rpartition("/")[2]
     return InitModel(
-        name=facts.name
-        if own is None and not running
-        else name.rstrip("/").rpartition("/")[2]
-        if "/" not in facts.name and name != facts.name
-        else name,
+        name=written,
         weights_bytes=facts.weights_bytes,
         kv_bytes_per_token=cached.bytes_per_token,
         kv_bytes_per_sequence=cached.bytes_per_sequence,
         split=cached.split,
+        shape=_new_shape(written, facts),
         tensor_parallel=degree,
         replicas=copies,
         requests_per_second=asked_rate,
@@ -219,6 +224,20 @@ def _model(
         latency_seconds=latency,
         notes=tuple(notes),
     )
+
+
+def _new_shape(name: str, facts: ModelFacts) -> Architecture | None:
+    """Return the shape where the reader of the file would not know it by the model's name."""
+    known = known_shape(name, facts.weights_bytes.value)
+    return facts.shape if known is None else None
+
+
+def _shard_bytes(facts: ModelFacts, degree: int) -> int:
+    """Return what one rank takes besides KV cache, at the limits of engines that share GPUs."""
+    loaded = loaded_weights(facts.weights_bytes.value, facts.shape, degree).total_bytes
+    if facts.shape is None:
+        return loaded + overhead_of_unknown(loaded)
+    return loaded + overhead(facts.shape, degree, engine_limits([])).total
 
 
 def _degree(
@@ -244,8 +263,7 @@ def _degree(
     largest = max(group.memory_bytes.value for group in nodes)
     most = max(group.gpus for group in nodes)
     for degree in (d for d in _DEGREES if d <= most):
-        part = -(-facts.weights_bytes.value // degree) + DEFAULT_OVERHEAD_BYTES
-        if part <= (1 - _ROOM) * largest and _splits(facts.layout, degree):
+        if _shard_bytes(facts, degree) <= (1 - _ROOM) * largest and _splits(facts.layout, degree):
             reason = f"smallest degree that leaves {100 * _ROOM:.0f} % of a GPU for KV cache"
             return Fact(degree, reason if degree > 1 else "fits one GPU")
     raise InputError(
