@@ -15,7 +15,7 @@ from kvplace.formats.plan.schema import PlanPart
 from kvplace.formats.plan.stated import PlanGPU
 from kvplace.formats.read import parse_fleet
 from kvplace.formats.schemas import schema_files, write_schemas
-from kvplace.formats.tables.models_csv import parse_table
+from kvplace.formats.tables.models import parse_table
 from kvplace.formats.validation.parts import fields_of
 from kvplace.solver.solve import solve
 

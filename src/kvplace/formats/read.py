@@ -3,6 +3,7 @@
 import os
 from pathlib import Path, PurePath
 
+from kvplace.core.hardware import Node
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report, kind_of
@@ -50,18 +51,22 @@ def read(
 
 
 def _read_table(name: str, gpus: str, objective: str | None) -> Problem:
-    """Read a problem from a table of models, by columns where it is large or made of them."""
-    large = not is_parquet(name) and _size_bytes(name) > MAX_FILE_BYTES
-    if not (is_parquet(name) or is_parquet(gpus) or large):
-        from kvplace.formats.tables.models_csv import parse_table  # noqa: PLC0415 - only for a table
+    """Read a problem from a table of models, with the columnar library where it needs that."""
+    from kvplace.formats.tables.models import (  # noqa: PLC0415 - only for a table
+        parse_table,
+        problem_of_columns,
+    )
 
-        return parse_table(read_text(name), gpus, name, objective=objective)
-    from kvplace.formats.tables.gpus_columns import nodes_of_columns  # noqa: PLC0415 - as above
-    from kvplace.formats.tables.models_columns import problem_of_columns  # noqa: PLC0415 - as above
+    nodes: str | tuple[Node, ...] = gpus
+    if is_parquet(gpus):
+        from kvplace.formats.tables.gpus_columns import nodes_of_columns  # noqa: PLC0415 - as above
 
+        nodes = nodes_of_columns(read_columns(gpus), gpus)
+    if not is_parquet(name) and _size_bytes(name) <= MAX_FILE_BYTES:
+        return parse_table(read_text(name), nodes, name, objective=objective)
     wanted = objective_named(objective)
-    nodes = nodes_of_columns(read_columns(gpus), gpus) if is_parquet(gpus) else parse_gpus(gpus)
-    return problem_of_columns(read_columns(name), nodes, name, wanted)
+    placed = parse_gpus(nodes) if isinstance(nodes, str) else nodes
+    return problem_of_columns(read_columns(name), placed, name, wanted)
 
 
 def _size_bytes(name: str) -> int:

@@ -19,7 +19,7 @@ from kvplace.formats.plan.io import read_plan, write_plan
 from kvplace.formats.plan.parquet import KEY
 from kvplace.formats.read import read
 from kvplace.formats.tables.arrow import write_parquet
-from kvplace.formats.tables.models_csv import parse_table
+from kvplace.formats.tables.models import parse_table
 from kvplace.solver import solve as door
 from kvplace.solver.solve import solve
 from kvplace.solver.strategies.params import LargeParams, Params

@@ -26,7 +26,9 @@ from kvplace.formats.fleet.schema import (
 from kvplace.formats.validation.models import validate, validate_list
 from kvplace.formats.validation.parts import stated
 
-__all__ = ["Assembly", "objective_named"]
+__all__ = ["ALREADY", "Assembly", "objective_named"]
+
+ALREADY = "is already the name of"
 
 
 def objective_named(name: str | None) -> Objective | None:
@@ -167,7 +169,7 @@ class Assembly:
         for index, item in enumerate(items if isinstance(items, list) else []):
             name = item.get("name") if isinstance(item, dict) else None
             if isinstance(name, str) and seen.setdefault(name, index) != index:
-                message = f"{shown(name)} is already the name of models[{seen[name]}]"
+                message = f"{shown(name)} {ALREADY} models[{seen[name]}]"
                 self._report.add(("models", index, "name"), message)
         complete = [model for model in models if model is not None]
         if objective is None:

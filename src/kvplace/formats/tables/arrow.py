@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from kvplace.errors import Fault, InputError, MissingExtraError
+from kvplace.formats.diagnostics import Report
+from kvplace.formats.tables.model_rows import OPTIONAL, REQUIRED
 from kvplace.formats.text.cells import RISKY
+from kvplace.formats.validation.csv_rows import check_header
+from kvplace.units import GIB, MAX_BYTES
 
-__all__ = ["Columns", "is_parquet", "numbers", "read_columns", "texts", "whole", "write_parquet"]
+__all__ = [
+    "ArrowColumns",
+    "Columns",
+    "is_parquet",
+    "numbers",
+    "read_columns",
+    "texts",
+    "whole",
+    "write_parquet",
+]
 
 Columns = Any
 """A table of the library, which ships no types."""
@@ -180,6 +194,72 @@ def texts(column: Any) -> tuple[Sequence[str], array[int]]:
     one = one.chunk(0) if hasattr(one, "chunk") else one
     indices = compute.fill_null(compute.cast(one.indices, arrow.int64()), -1)
     return one.dictionary.to_pylist(), _taken(indices, "q")
+
+
+class ArrowColumns:
+    """The columns of a table of models, as `kvplace.formats.tables.csv_columns` has them."""
+
+    def __init__(self, table: Columns, report: Report) -> None:
+        self._table = table
+        self.names: list[str] = list(table.column_names)
+        self.rows = int(table.num_rows)
+        self.uneven: dict[int, int] = {}
+        check_header(self.names, REQUIRED, OPTIONAL, report, None)
+        if not self.rows:
+            report.stop((), "the table has no rows")
+
+    def line_of(self, row: int) -> int | None:  # noqa: ARG002 - columns have no lines
+        """Return None: a row is named by its number alone."""
+        return None
+
+    def texts(self, column: str) -> list[str | None]:
+        """Return a column of texts, None where one is missing."""
+        found: list[str | None] = self._table[column].to_pylist()
+        return found
+
+    def says_only(self, column: str, text: str) -> bool:
+        """Whether each entry of a column is missing or that text."""
+        values, at = texts(self._table[column])
+        return all(values[i] == text for i in set(at) if i >= 0)
+
+    def sizes(self, column: str) -> tuple[array[int], list[int]]:
+        """Return a column of GiB in bytes, -1 where missing, and the rows that hold none."""
+        values, bad = numbers(self._table[column], GIB)
+        found: array[int] = array("q", bytes(8 * len(values)))
+        for row, value in enumerate(values):
+            if 0 <= value <= MAX_BYTES:
+                found[row] = round(value)
+            else:
+                found[row] = -1
+                if not math.isnan(value):
+                    bad.append(row)
+        return found, bad
+
+    def whole(self, column: str) -> tuple[array[int], list[int]]:
+        """Return a column of whole numbers, -1 where missing, and the rows that hold none."""
+        return whole(self._table[column])
+
+    def numbers(self, column: str) -> tuple[array[float], list[int]]:
+        """Return a column of numbers, NaN where missing, and the rows that hold none."""
+        return numbers(self._table[column])
+
+    def cells(self, rows: Iterable[int]) -> Iterator[dict[str, str]]:
+        """Yield rows as the filled cells that a table in text would have."""
+        for row in self._table.take(list(rows)).to_pylist():
+            yield {
+                column: _cell(column, value)
+                for column, value in row.items()
+                if value is not None and value != ""
+            }
+
+
+def _cell(column: str, value: Any) -> str:
+    """Return an entry as a cell of text."""
+    whole_float = isinstance(value, float) and value.is_integer() and column in _WHOLE
+    return str(int(value) if whole_float else value)
+
+
+_WHOLE = ("kv_bytes_per_token", "tensor_parallel", "replicas")
 
 
 def _where(mask: Any) -> list[int]:

@@ -3,11 +3,13 @@
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from kvplace.formats.diagnostics import Path, Report, nearest, shown
 from kvplace.formats.text.cells import plain_cell
 
-__all__ = ["Row", "check_header", "read_rows"]
+__all__ = ["Row", "check_header", "csv_faults", "is_blank", "raw_rows", "read_rows", "uneven_row"]
 
 Row = tuple[dict[str, str], int]
 """Cells by column, without the empty ones, and the line of the row's end."""
@@ -38,30 +40,61 @@ def read_rows(
     Row
         Each row; one that is not as wide as the header is noted.
     """
+    rows = raw_rows(text, required, optional, report)
+    header, _ = next(rows)
+    count = 0
+    for cells, line in rows:
+        if len(cells) != len(header):
+            report.add(path_of(count), uneven_row(len(cells), len(header)), line)
+        filled = dict(zip(header, (plain_cell(cell.strip()) for cell in cells), strict=False))
+        count += 1
+        yield {column: cell for column, cell in filled.items() if cell}, line
+        if report.full:
+            break
+    if not count:
+        report.stop((), "the table has no rows", 1)
+
+
+def uneven_row(cells: int, columns: int) -> str:
+    """Say that a row is not as wide as the header."""
+    return f"the row has {cells} cells; the header names {columns} columns"
+
+
+def raw_rows(
+    text: str, required: Sequence[str], optional: Sequence[str], report: Report
+) -> Iterator[tuple[list[str], int]]:
+    """Yield the header, trimmed and checked, and then each row, with the lines of their ends.
+
+    Blank lines are passed over. What is no CSV, or has another header, is raised at once.
+    """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
-    count = 0
-    try:
+    with csv_faults(reader, report):
         for cells in reader:
-            line = reader.line_num
-            if not any(cell.strip() for cell in cells):
+            if is_blank(cells):
                 continue
             if header is None:
                 header = [cell.strip() for cell in cells]
-                check_header(header, required, optional, report, line)
-                continue
-            if len(cells) != len(header):
-                message = f"the row has {len(cells)} cells; the header names {len(header)} columns"
-                report.add(path_of(count), message, line)
-            filled = dict(zip(header, (plain_cell(cell.strip()) for cell in cells), strict=False))
-            count += 1
-            yield {column: cell for column, cell in filled.items() if cell}, line
-            if report.full:
-                break
+                check_header(header, required, optional, report, reader.line_num)
+                yield header, reader.line_num
+            else:
+                yield cells, reader.line_num
+    if header is None:
+        report.stop((), "the table has no header", 1)
+
+
+def is_blank(cells: list[str]) -> bool:
+    """Whether a row says nothing."""
+    return not "".join(cells).strip()
+
+
+@contextmanager
+def csv_faults(reader: Any, report: Report) -> Iterator[None]:
+    """Raise what is no CSV with the line where the reader is."""
+    try:
+        yield
     except csv.Error as error:
         report.stop((), f"not valid CSV: {error}", reader.line_num)
-    if not count:
-        report.stop((), "the table has no rows" if header else "the table has no header", 1)
 
 
 def check_header(

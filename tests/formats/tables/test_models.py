@@ -7,7 +7,7 @@ from kvplace.core.model import DEFAULT_OVERHEAD_BYTES, SLO, Demand
 from kvplace.core.objective import Objective
 from kvplace.errors import InputError
 from kvplace.formats.read import parse_gpus, read
-from kvplace.formats.tables.models_csv import parse_table
+from kvplace.formats.tables.models import parse_table
 
 GIB = 2**30
 HEADER = "name,weights_gib,requests_per_second,slo_seconds"

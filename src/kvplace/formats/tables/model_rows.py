@@ -1,18 +1,12 @@
-"""The models table: one row per model, numbers in the units that the column names say."""
+"""A row of the models table: numbers in the units that the column names say."""
 
 import re
 from collections.abc import Callable
 from typing import Any
 
-from kvplace.core.problem import Problem
-from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Path, Report, path_text, shown
-from kvplace.formats.fleet.build import Assembly, objective_named
-from kvplace.formats.fleet.gpu_groups import parse_gpus
-from kvplace.formats.fleet.schema import FLEET_SCHEMA
-from kvplace.formats.validation.csv_rows import read_rows
 
-__all__ = ["COLUMNS", "REQUIRED", "column_text", "parse_table", "row_model"]
+__all__ = ["COLUMNS", "NUMBER", "OPTIONAL", "REQUIRED", "column_text", "row_model"]
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "name": ("name",),
@@ -32,56 +26,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """Each column and the key of a fleet file that it stands for."""
 
 REQUIRED = ("name", "weights_gib", "requests_per_second")
-_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
+OPTIONAL = tuple(column for column in COLUMNS if column not in REQUIRED)
+NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
 _SPAN = re.compile(r"([0-9]{1,9})\s*-\s*([0-9]{1,9})", re.ASCII)
-
-
-def parse_table(text: str, gpus: str, source: str = "", *, objective: str | None = None) -> Problem:
-    """Read a problem from a table of models.
-
-    Parameters
-    ----------
-    text
-        CSV with a header of `COLUMNS`; ``name``, ``weights_gib`` and ``requests_per_second`` are
-        required, and an empty cell is a value not given.
-    gpus
-        As in `kvplace.formats.fleet.gpu_groups.parse_gpus`.
-    source
-        Name of the file, for messages.
-    objective
-        As in `kvplace.formats.read.read`.
-
-    Raises
-    ------
-    InputError
-        With every fault of the table, each with its column and line, and of `gpus`.
-    """
-    wanted = objective_named(objective)
-    lines: list[int] = []
-
-    def line_of(path: Path) -> int | None:
-        row = path[1] if len(path) > 1 else None
-        return lines[row] if isinstance(row, int) and row < len(lines) else None
-
-    report = Report(source, line_of, column_text)
-    nodes = None
-    try:
-        nodes = parse_gpus(gpus)
-    except InputError as error:
-        if error.source:  # the user's own catalogue is wrong, not this option
-            raise
-        for fault in error.faults:
-            report.add((f"--gpus {shown(gpus)}",), fault.message)
-    optional = [column for column in COLUMNS if column not in REQUIRED]
-    models = []
-    for index, (cells, line) in enumerate(
-        read_rows(text, REQUIRED, optional, report, lambda row: ("models", row))
-    ):
-        lines.append(line)
-        models.append(row_model(cells, index, report))
-    data = {"schema": FLEET_SCHEMA, "nodes": [], "models": models}
-    return Assembly(data, report, wanted, nodes or ()).problem()
 
 
 def column_text(path: Path) -> str:
@@ -112,7 +60,7 @@ def _value(column: str, cell: str) -> object:
     """Return a cell as a fleet file would write it."""
     if column in _OTHERS:
         return _OTHERS[column](cell)
-    if not _NUMBER.fullmatch(cell):
+    if not NUMBER.fullmatch(cell):
         raise ValueError(f"{shown(cell)} is not a number; the column names the unit")
     unit = {"gib": "GiB", "seconds": "s"}.get(column.rpartition("_")[2])
     return f"{cell}{unit}" if unit else float(cell)

@@ -1,0 +1,230 @@
+"""A CSV of models as columns: numbers in arrays, each cell looked at once.
+
+Cells that are no number are kept as rows that need a closer look. The cells of such rows are read
+from the text again, so that a million models are held as arrays and not as texts.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, cast
+
+from kvplace.errors import UnitError
+from kvplace.formats.diagnostics import Report
+from kvplace.formats.tables.model_rows import NUMBER, OPTIONAL, REQUIRED
+from kvplace.formats.text.cells import plain_cell
+from kvplace.formats.validation.csv_rows import csv_faults, is_blank, raw_rows
+from kvplace.units import GIB, MAX_BYTES, parse_bytes
+
+__all__ = ["CSVColumns"]
+
+_AT_ONCE = 50_000
+"""Rows whose cells are held as texts at the same time."""
+_PLAIN = re.compile(r"[-+.,0-9]*")
+_DIGITS = re.compile(r"[0-9,]*")
+_NEARLY_HALF = 0.499
+"""Part of a byte from which the exact number decides how to round."""
+
+
+class CSVColumns:
+    """The columns of a CSV text.
+
+    Parameters
+    ----------
+    text
+        A table with a header.
+    report
+        Where faults of the table itself go; they are raised at once.
+
+    Attributes
+    ----------
+    names
+        Columns, in the order of the header.
+    rows
+        Number of rows.
+    """
+
+    def __init__(self, text: str, report: Report) -> None:
+        self._text = text
+        self._report = report
+        self.names, line = next(raw_rows(text, REQUIRED, OPTIONAL, report))
+        self.rows = 0
+        self.uneven: dict[int, int] = {}
+        self._lines: dict[int, int] = {}
+        self._texts: dict[str, list[str | None]] = {
+            name: [] for name in self.names if name in ("name", "tensor_parallel", "replicas")
+        }
+        self._numbers: dict[str, array[float] | array[int]] = {
+            name: array("q" if name.endswith("_gib") or name == "kv_bytes_per_token" else "d")
+            for name in self.names
+            if name not in self._texts
+        }
+        self._bad: dict[str, list[int]] = {name: [] for name in self._numbers}
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        with csv_faults(reader, report):
+            while reader.line_num < line:
+                next(reader)
+            while chunk := list(islice(reader, _AT_ONCE)):
+                self._take(chunk)
+        if not self.rows:
+            report.stop((), "the table has no rows", 1)
+
+    def line_of(self, row: int) -> int | None:
+        """Return the line of a row's end."""
+        if row not in self._lines:
+            for _ in self.cells([row]):
+                pass
+        return self._lines.get(row)
+
+    def texts(self, column: str) -> list[str | None]:
+        """Return a column of texts; None where a cell is empty."""
+        return self._texts[column]
+
+    def says_only(self, column: str, text: str) -> bool:
+        """Whether each cell of a column is empty or that text."""
+        return all(cell is None or cell == text for cell in self._texts[column])
+
+    def sizes(self, column: str) -> tuple[array[int], list[int]]:
+        """Return a column of GiB in bytes, -1 where empty, and the rows that hold none."""
+        return self._numbers[column], self._bad[column]  # type: ignore[return-value]  # by its name
+
+    whole = sizes
+
+    def numbers(self, column: str) -> tuple[array[float], list[int]]:
+        """Return a column of numbers, NaN where empty, and the rows that hold none."""
+        return self._numbers[column], self._bad[column]  # type: ignore[return-value]  # by its name
+
+    def cells(self, rows: Iterable[int]) -> Iterator[dict[str, str]]:
+        """Yield the filled cells of some rows, which ascend, from the text."""
+        wanted = iter(rows)
+        row = next(wanted, None)
+        numbered = enumerate(raw_rows(self._text, REQUIRED, OPTIONAL, self._report), -1)
+        for number, (cells, line) in numbered:
+            if row is None:
+                return
+            if number == row:
+                self._lines[row] = line
+                filled = zip(self.names, (plain_cell(cell.strip()) for cell in cells), strict=False)
+                yield {column: cell for column, cell in filled if cell}
+                row = next(wanted, None)
+
+    def _take(self, chunk: list[list[str]]) -> None:
+        """Add rows to the columns."""
+        width = len(self.names)
+        rows = list(filter(None, chunk))  # without blank lines
+        if set(map(len, rows)) != {width} or not all(cells[0].strip() for cells in rows):
+            rows = [cells for cells in rows if not is_blank(cells)]
+        first, self.rows = self.rows, self.rows + len(rows)
+        for at, cells in enumerate(rows) if set(map(len, rows)) != {width} else ():
+            if len(cells) != width:
+                self.uneven[first + at] = len(cells)
+                rows[at] = (cells + [""] * width)[:width]
+        columns = zip(*rows, strict=True) if rows else ()
+        for name, column in zip(self.names, columns, strict=bool(rows)):
+            if name in self._texts:
+                self._texts[name] += [plain_cell(cell.strip()) or None for cell in column]
+                continue
+            if name.endswith("_gib"):
+                found, bad = _read(column, _sizes, _size)
+            elif self._numbers[name].typecode == "q":
+                found, bad = _read(column, _wholes, _whole)
+            else:
+                found, bad = _read(column, _floats, _float)
+            cast("array[float]", self._numbers[name]).extend(found)
+            self._bad[name] += [first + at for at in bad]
+
+
+def _read(
+    column: Sequence[str],
+    together: Callable[[Sequence[str]], array[Any] | None],
+    alone: Callable[[str], float],
+) -> tuple[array[Any], list[int]]:
+    """Return the numbers of a column, and the positions of cells that hold none.
+
+    Parameters
+    ----------
+    column
+        Cells.
+    together
+        Reads plain cells at once; returns None where one of them is not plain.
+    alone
+        Reads a cell.
+    """
+    found = together(column)
+    if found is not None:
+        return found, []
+    found, bad = array("d" if alone is _float else "q"), []
+    for at, cell in enumerate(column):
+        try:
+            found.append(alone(plain_cell(cell.strip())))
+        except (ValueError, OverflowError, UnitError):
+            found.append(-1)
+            bad.append(at)
+    return found, bad
+
+
+def _floats(column: Sequence[str]) -> array[float] | None:
+    """Return plain numbers; None where a cell is something else."""
+    if not _PLAIN.fullmatch(",".join(column)):
+        return None
+    try:
+        return array("d", map(float, column))
+    except ValueError:
+        return None
+
+
+def _wholes(column: Sequence[str]) -> array[int] | None:
+    """Return whole numbers; None where a cell is something else."""
+    digits = _DIGITS.fullmatch(",".join(column))
+    try:
+        return array("q", map(int, column)) if digits else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _sizes(column: Sequence[str]) -> array[int] | None:
+    """Return GiB in bytes; None where a cell is something else, or between two bytes."""
+    numbers = _floats(column)
+    if numbers is None:
+        return None
+    amounts = [number * GIB for number in numbers]
+    if not amounts or (min(amounts) >= 0 and max(amounts) <= MAX_BYTES):
+        sizes = array("q", map(round, amounts))
+        if all(abs(a - s) <= _NEARLY_HALF for a, s in zip(amounts, sizes, strict=True)):
+            return sizes
+    return None
+
+
+def _float(cell: str) -> float:
+    """Return the number in a cell; NaN where it is empty."""
+    if NUMBER.fullmatch(cell):
+        return float(cell)
+    if cell:
+        raise ValueError
+    return math.nan
+
+
+def _whole(cell: str) -> int:
+    """Return the whole number in a cell; -1 where it is empty."""
+    if cell.isascii() and cell.isdecimal():
+        return int(cell)
+    if cell:
+        raise ValueError
+    return -1
+
+
+def _size(cell: str) -> int:
+    """Return the bytes of the GiB in a cell; -1 where it is empty."""
+    amount = _float(cell) * GIB
+    if math.isnan(amount):
+        return -1
+    if not 0 <= amount <= MAX_BYTES:
+        raise ValueError
+    size = round(amount)
+    return parse_bytes(f"{cell}GiB") if abs(amount - size) > _NEARLY_HALF else size

@@ -1,0 +1,290 @@
+"""The models table to a `Problem`: CSV or Parquet, of any size, as strict on all of them.
+
+A short CSV is read model by model. Of everything else, whole columns are looked at first; rows in
+which anything is out of the ordinary are then read as those of a short table, so that what is
+refused, and in which words, is the same.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Sequence
+
+from kvplace.core.hardware import Fleet, Node
+from kvplace.core.model import DEFAULT_OVERHEAD_BYTES
+from kvplace.core.model_table import ModelTable
+from kvplace.core.objective import Objective
+from kvplace.core.problem import Problem
+from kvplace.errors import Fault, InputError
+from kvplace.formats.diagnostics import MAX_FAULTS, Path, Report, shown
+from kvplace.formats.fleet.build import ALREADY, Assembly, objective_named
+from kvplace.formats.fleet.gpu_groups import parse_gpus
+from kvplace.formats.fleet.schema import FLEET_SCHEMA
+from kvplace.formats.tables.arrow import ArrowColumns, Columns
+from kvplace.formats.tables.csv_columns import CSVColumns
+from kvplace.formats.tables.model_rows import OPTIONAL, REQUIRED, column_text, row_model
+from kvplace.formats.validation.csv_rows import read_rows, uneven_row
+from kvplace.formats.validation.fields import name as check_name
+
+__all__ = ["parse_table", "problem_of_columns"]
+
+SHORT = 2**17
+"""Characters of a CSV up to which it is read model by model: some 3,000 rows."""
+AT_ONCE = 1000
+"""Rows that are looked at one by one together."""
+MOST = {
+    "requests_per_second": 1e12,
+    "prompt_tokens": 1e9,
+    "output_tokens": 1e9,
+    "slo_seconds": 365 * 86400.0,
+    "ttft_seconds": 365 * 86400.0,
+    "tpot_seconds": 365 * 86400.0,
+    "kv_bytes_per_token": 2.0**40,
+}
+"""Largest number of each column that is accepted without a closer look."""
+
+
+def parse_table(
+    text: str,
+    gpus: str | Sequence[Node],
+    source: str = "",
+    *,
+    objective: str | None = None,
+) -> Problem:
+    """Read a problem from a table of models.
+
+    Parameters
+    ----------
+    text
+        CSV with a header of `COLUMNS`; ``name``, ``weights_gib`` and ``requests_per_second`` are
+        required, and an empty cell is a value not given.
+    gpus
+        As in `kvplace.formats.fleet.gpu_groups.parse_gpus`; or the nodes themselves.
+    source
+        Name of the file, for messages.
+    objective
+        As in `kvplace.formats.read.read`.
+
+    Raises
+    ------
+    InputError
+        With every fault of the table, each with its column and line, and of `gpus`.
+    """
+    wanted = objective_named(objective)
+    lines: list[int] = []
+
+    def line_of(path: Path) -> int | None:
+        row = path[1] if len(path) > 1 else None
+        return lines[row] if isinstance(row, int) and row < len(lines) else None
+
+    report = Report(source, line_of, column_text)
+    nodes: Sequence[Node] = ()
+    try:
+        nodes = parse_gpus(gpus) if isinstance(gpus, str) else gpus
+    except InputError as error:
+        if error.source:  # the user's own catalogue is wrong, not this option
+            raise
+        for fault in error.faults:
+            report.add((f"--gpus {shown(gpus)}",), fault.message)
+    if len(text) > SHORT:
+        report.refuse()
+        return _problem(CSVColumns(text, Report(source)), nodes, source, wanted)
+    models = []
+    for index, (cells, line) in enumerate(
+        read_rows(text, REQUIRED, OPTIONAL, report, lambda row: ("models", row))
+    ):
+        lines.append(line)
+        models.append(row_model(cells, index, report))
+    data = {"schema": FLEET_SCHEMA, "nodes": [], "models": models}
+    return Assembly(data, report, wanted, tuple(nodes)).problem()
+
+
+def problem_of_columns(
+    columns: Columns, nodes: Sequence[Node], source: str, objective: Objective | None
+) -> Problem:
+    """Return the problem of a table of models that the columnar library has read.
+
+    Parameters
+    ----------
+    columns
+        With the columns of a models table, all or some.
+    nodes
+        Where the models go.
+    source
+        Name of the file, for messages.
+    objective
+        The load; None for the default.
+
+    Raises
+    ------
+    InputError
+        With every fault, each with its row, counted from 0, and its column.
+    """
+    return _problem(ArrowColumns(columns, Report(source)), nodes, source, objective)
+
+
+def _problem(
+    columns: ArrowColumns | CSVColumns,
+    nodes: Sequence[Node],
+    source: str,
+    objective: Objective | None,
+) -> Problem:
+    """Return the problem of some columns."""
+    reader = _Reader(columns, nodes, source)
+    divided = ("tensor_parallel", "replicas")
+    if any(c in columns.names and not columns.says_only(c, "1") for c in divided):
+        return reader.assemble(range(columns.rows), objective)
+    table = reader.table()
+    chosen = objective or (
+        Objective.REQUESTS if any(table.missing(Objective.OCCUPANCY)) else Objective.OCCUPANCY
+    )
+    try:
+        missing = dict.fromkeys(row for row, _ in table.missing(chosen))
+        reader.look_at(reader.odd | missing, chosen)
+    except InputError as error:
+        # Of the rows looked at, a name given twice is told with positions among them.
+        others = [fault for fault in error.faults if ALREADY not in fault.message]
+        raise InputError([*others, *reader.doubled(table.names)], source) from None
+    try:
+        return Problem(table, Fleet(tuple(nodes)), chosen)
+    except InputError as error:
+        raise InputError(reader.doubled(table.names) or error.faults, source) from None
+
+
+class _Reader:
+    """Reads columns, and notes the rows that need a closer look.
+
+    Attributes
+    ----------
+    odd
+        Those rows, in a dictionary for its order.
+    """
+
+    def __init__(
+        self, columns: ArrowColumns | CSVColumns, nodes: Sequence[Node], source: str
+    ) -> None:
+        self._columns = columns
+        self._nodes = nodes
+        self._source = source
+        self.odd: dict[int, None] = dict.fromkeys(columns.uneven)
+
+    def table(self) -> ModelTable:
+        """Return all rows as a table of models."""
+        kv_bytes: array[int] = array("q")
+        if "kv_bytes_per_token" in self._columns.names:
+            kv_bytes, bad = self._columns.whole("kv_bytes_per_token")
+            most = MOST["kv_bytes_per_token"]
+            self.odd |= dict.fromkeys(bad)
+            self.odd |= dict.fromkeys(row for row, size in enumerate(kv_bytes) if size > most)
+        return ModelTable(
+            names=self._names(),
+            weights_bytes=self._sizes("weights_gib", None),
+            overhead_bytes=self._sizes("overhead_gib", DEFAULT_OVERHEAD_BYTES),
+            min_kv_bytes=self._sizes("min_kv_gib", 0),
+            requests_per_second=self._numbers("requests_per_second"),
+            latency_seconds=self._numbers("slo_seconds"),
+            prompt_tokens=self._numbers("prompt_tokens"),
+            output_tokens=self._numbers("output_tokens"),
+            ttft_seconds=self._numbers("ttft_seconds"),
+            tpot_seconds=self._numbers("tpot_seconds"),
+            kv_bytes_per_token=kv_bytes,
+        )
+
+    def look_at(self, rows: Iterable[int], objective: Objective) -> None:
+        """Read rows as those of a short table.
+
+        Raises
+        ------
+        InputError
+            With every fault of theirs.
+        """
+        ordered = sorted(rows)
+        for first in range(0, len(ordered), AT_ONCE):
+            self.assemble(ordered[first : first + AT_ONCE], objective)
+
+    def assemble(self, rows: Sequence[int], objective: Objective | None) -> Problem:
+        """Return the problem of some rows, model by model.
+
+        Raises
+        ------
+        InputError
+            With every fault of theirs.
+        """
+
+        def row_of(path: Path) -> int | None:
+            at = path[1] if len(path) > 1 and path[0] == "models" else None
+            return rows[at] if isinstance(at, int) else None
+
+        def text_of(path: Path) -> str:
+            row = row_of(path)
+            return column_text(path if row is None else ("models", row, *path[2:]))
+
+        def line_of(path: Path) -> int | None:
+            row = row_of(path)
+            return None if row is None else self._columns.line_of(row)
+
+        report = Report(self._source, line_of, text_of)
+        models = []
+        for index, cells in enumerate(self._columns.cells(rows)):
+            if rows[index] in self._columns.uneven:
+                width = self._columns.uneven[rows[index]]
+                report.add(("models", index), uneven_row(width, len(self._columns.names)))
+            models.append(row_model(cells, index, report))
+        data = {"schema": FLEET_SCHEMA, "nodes": [], "models": models}
+        return Assembly(data, report, objective, tuple(self._nodes)).problem()
+
+    def doubled(self, names: Sequence[str]) -> list[Fault]:
+        """Return what is to be said of names that are there twice."""
+        seen: dict[str, int] = {}
+        faults: list[Fault] = []
+        for row, text in enumerate(names):
+            first = seen.setdefault(text, row)
+            if first != row and text and len(faults) < MAX_FAULTS:
+                message = f"{shown(text)} {ALREADY} models[{first}]"
+                faults.append(Fault(message, f"models[{row}].name", self._columns.line_of(row)))
+        return faults
+
+    def _names(self) -> list[str]:
+        """Return the names; those that a file may not hold are odd."""
+        names = self._columns.texts("name")
+        self.odd |= dict.fromkeys(row for row, text in enumerate(names) if not _sound(text))
+        return names  # type: ignore[return-value]  # a row without one is refused
+
+    def _numbers(self, column: str) -> array[float]:
+        """Return a column, empty where there is none; what is out of bounds is odd."""
+        if column not in self._columns.names:
+            return array("d")
+        values, bad = self._columns.numbers(column)
+        self.odd |= dict.fromkeys(bad)
+        most, required = MOST[column], column in REQUIRED
+        for row, value in enumerate(values):
+            if not 0 <= value <= most and (required or not math.isnan(value)):
+                self.odd[row] = None
+            elif value == 0 and column.endswith("_seconds"):
+                self.odd[row] = None  # a load may divide by it
+        return values
+
+    def _sizes(self, column: str, default: int | None) -> array[int]:
+        """Return a column of GiB in bytes; a row without one gets the default, or is odd."""
+        if column not in self._columns.names:
+            same: array[int] = array("q", [default or 0]) * self._columns.rows
+            return same
+        sizes, bad = self._columns.sizes(column)
+        self.odd |= dict.fromkeys(bad)
+        for row in [row for row, size in enumerate(sizes) if size < 0]:
+            if default is None:
+                self.odd[row] = None
+            sizes[row] = default or 0
+        return sizes
+
+
+def _sound(text: str | None) -> bool:
+    """Whether a file may hold that name."""
+    if text is None:
+        return False
+    try:
+        check_name(text)
+    except ValueError:
+        return False
+    return True
