@@ -98,3 +98,12 @@ def test_simulate_replays_a_log(plan, tmp_path, capsys):
 def test_wrong_options(plan, capsys, args, said):
     assert main(["simulate", plan, *args]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_refine_on_the_forecast(plan, tmp_path, capsys):
+    fleet, better = str(tmp_path / "fleet.yaml"), str(tmp_path / "better.json")
+    args = ["refine", fleet, "--start", plan, "--objective", "forecast", "--format", "json"]
+    assert main([*args, "--output", better]) == 0
+    assert "times the stated demand at 95 %" in capsys.readouterr().err
+    assert main(["check", fleet, better]) == 0
+    assert main(["plan", fleet, "--objective", "forecast"]) == 2

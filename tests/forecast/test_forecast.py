@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kvplace.bench.adrs_like import adrs_like
 from kvplace.core.model import SLO, Demand, Model
 from kvplace.errors import InputError
-from kvplace.forecast.attainment import first_token_chance, smoothing, token_chance
+from kvplace.forecast.attainment import in_time, overflow, smoothing
 from kvplace.forecast.forecast import forecast
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
@@ -98,15 +98,14 @@ def test_shares_stay_shares_and_more_load_is_never_better(steps, sharing, load, 
 
 
 def test_the_chance_of_an_objective():
-    assert token_chance(1.0, 0.5, 0.0, 1.0, [], 1.0) == 1.0
-    assert token_chance(1.0, 1.5, 0.0, 1.0, [], 1.0) == 0.0
-    # Half of the time another runs beside: a long stay sees the mean, a short one either.
-    beside = [(0.5, 1.0)]
-    assert token_chance(1.4, 1.3, 0.0, 1000.0, beside, 1.3) > 0.95
-    assert 0.5 < token_chance(1.4, 1.3, 0.0, 0.01, beside, 1.3) < 0.8
-    assert first_token_chance(1.5, 1.0, 0.0, 1e-3, beside, 1.5) == pytest.approx(0.5, abs=0.01)
+    assert in_time(1.0, 0.5, 0.0) == 1.0
+    assert in_time(1.0, 1.5, 0.0) == 0.0
+    # The median of a lognormal of mean 1 and variance e - 1 is exp(-1/2).
+    assert in_time(math.exp(-0.5), 1.0, math.sqrt(math.e - 1)) == pytest.approx(0.5)
     assert smoothing(1.0, 1.0) == pytest.approx(2 / math.e)
     assert smoothing(0.0, 1.0) == 1.0
+    assert overflow(1.0, 0.0, 2.0) == 0.0
+    assert overflow(2.0, 1.0, 2.0) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("sharing", ["slice", "mps"])

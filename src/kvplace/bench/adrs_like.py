@@ -11,8 +11,9 @@ import numpy as np
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import SLO, Demand, Model
 from kvplace.core.problem import Problem
+from kvplace.forecast.share_timing import ShareTiming
 from kvplace.forecast.step_time import decode_seconds, prefill_seconds
-from kvplace.forecast.times import StepTimes
+from kvplace.forecast.times import StepTimes, dense_shape
 from kvplace.units import GIB
 
 __all__ = ["adrs_like"]
@@ -48,7 +49,10 @@ def adrs_like(seed: int, *, gpus: int = 8, models: int = 32, fill: float = 0.85)
 
         def model(slo: SLO, at: int = at, demand: Demand = demand, kv: int = kv_bytes) -> Model:
             size = int(sizes[at]) * GIB
-            return Model(f"m{at}", size, demand, slo, kv_bytes_per_token=kv, overhead_bytes=0)
+            return Model(
+                f"m{at}", size, demand, slo, kv_bytes_per_token=kv, overhead_bytes=0,
+                architecture=dense_shape(size),
+            )  # fmt: skip
 
         alone = times.of(model(SLO(1.0, 1.0)), _TYPE, _MEMORY).times
         step, prefill = (
@@ -57,4 +61,4 @@ def adrs_like(seed: int, *, gpus: int = 8, models: int = 32, fill: float = 0.85)
         tpot = max(0.9 * float(slos[at]) / output, 2 * step)
         made.append(model(SLO(max(0.1 * float(slos[at]), 4 * prefill), tpot)))
     hosts = tuple(GPU(f"n/{i}", _TYPE, _MEMORY) for i in range(gpus))
-    return Problem(tuple(made), Fleet((Node("n", hosts),)))
+    return Problem(tuple(made), Fleet((Node("n", hosts),)), timing=ShareTiming())

@@ -24,6 +24,7 @@ __all__ = [
     "SHARE",
     "SOLVERS",
     "TIME_LIMIT",
+    "Command",
     "input_options",
     "limit_options",
     "nearest_choice",
@@ -146,13 +147,13 @@ def _apply(options: list[Callable[[Command], Command]], command: Command) -> Com
     return command
 
 
-def input_options(command: Command) -> Command:
-    """Add what decides how the fleet file is read."""
+def input_options(command: Command, *more: str) -> Command:
+    """Add what decides how the fleet file is read; `more` are further values of the objective."""
     return _apply(
         [
             click.option(
                 "--objective",
-                type=_Near(_OBJECTIVES),
+                type=_Near([*_OBJECTIVES, *more]),
                 help="What a load is. Default: occupancy when every model gives what it needs, "
                 "else requests.",
             ),

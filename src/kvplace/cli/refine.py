@@ -12,6 +12,7 @@ from kvplace.cli.options import (
     IN_FILE,
     SHARE,
     TIME_LIMIT,
+    Command,
     input_options,
     output_options,
 )
@@ -19,9 +20,15 @@ from kvplace.cli.options import (
 __all__ = ["command"]
 
 _EXAMPLES = """\b
-Example:
+Examples:
   kvplace refine fleet.yaml --start plan.json --iterations none
+  kvplace refine fleet.yaml --start plan.json --objective forecast --time-limit 60
 """
+
+
+def _input_options(command: Command) -> Command:
+    """Add the input options, with the one objective that only this verb has."""
+    return input_options(command, "forecast")
 
 
 @click.command("refine", epilog=_EXAMPLES)
@@ -29,7 +36,7 @@ Example:
 @click.option(
     "--start", "start", required=True, type=IN_FILE, metavar="PLAN", help="Plan to improve."
 )
-@input_options
+@_input_options
 @click.option(
     "--iterations",
     type=COUNT_OR_NONE,
@@ -81,20 +88,34 @@ def command(
     the one given; any plan of these models and GPUs will do, wherever it comes from. What breaks
     a rule or exceeds a GPU is repaired first, by as few changes as are found to be enough, and
     refused only where no way is found or none exists; the message says which.
+
+    With --objective forecast the search moves and swaps models so that more of the demand is
+    forecast to be served within its objectives. The forecast has no bound, so nothing is proved
+    about it; the plan's KVPR and bound are those of the fleet's own objective.
     """
+    from kvplace.cli.faults import say
     from kvplace.cli.output import print_result, writing_seconds
     from kvplace.cli.run import watched
     from kvplace.errors import InputError
     from kvplace.formats.plan.io import read_plan
     from kvplace.formats.read import read
+    from kvplace.report.forecasted import forecast_gain
     from kvplace.solver.solve import refine
 
     with watched(time_limit, quiet=quiet) as watch:
-        problem = read(fleet, objective=objective, gpus=gpus)
+        by_forecast = objective == "forecast"
+        problem = read(fleet, objective=None if by_forecast else objective, gpus=gpus)
         placement = read_plan(start).placement
         watch.restart()
         watch.set_aside(writing_seconds(len(problem.models), form, output))
         try:
+            if by_forecast:
+                from kvplace.forecast.search import refine_forecast
+
+                found = refine_forecast(problem, placement, watch=watch)
+                if not quiet:
+                    say(f"kvplace: {forecast_gain(found)}")
+                placement, iterations = found.placement, 0
             result = refine(
                 problem,
                 placement,

@@ -1,11 +1,39 @@
-"""How many requests keep an objective, from the mean and the spread of a latency."""
+"""How many requests keep their objectives, from the means and the spreads of their latencies.
+
+Who shares a GPU hardly changes during one prefill, so the chance of a first token in time is that
+of each number of others, weighted by how often so many are at work. The time per token is a mean
+over a stay: what varies faster than that is averaged away. Latencies are taken as lognormal.
+"""
 
 import math
-from collections.abc import Sequence
+from typing import Any
 
-__all__ = ["first_token_chance", "smoothing", "token_chance"]
+from kvplace.solver.kernels import kernel
+
+__all__ = ["OUTPUT_CV", "PROMPT_CV", "attain", "in_time", "overflow", "smoothing"]
+
+PROMPT_CV, OUTPUT_CV = 1.0, 0.8
+"""Coefficients of variation of token counts where only means are known."""
+
+_MOST_OTHERS = 24
+"""Engines on a GPU beyond which the distribution of how many are at work is cut."""
 
 
+@kernel
+def in_time(limit: float, mean: float, deviation: float) -> float:
+    """Return the chance that a lognormal number is at most a limit."""
+    if limit <= 0:
+        return 0.0
+    if mean <= 0:
+        return 1.0
+    if deviation <= 1e-9 * mean:
+        return 1.0 if mean <= limit else 0.0
+    variance = math.log1p((deviation / mean) ** 2)
+    z = (math.log(limit / mean) + variance / 2) / math.sqrt(variance)
+    return 0.5 * math.erfc(-z / math.sqrt(2.0))
+
+
+@kernel
 def smoothing(window: float, memory: float) -> float:
     """Return what is left of a variance when a process is averaged over a window.
 
@@ -27,93 +55,111 @@ def smoothing(window: float, memory: float) -> float:
     return 1.0 if x < 1e-3 else 2 * (math.exp(-x) - 1 + x) / x**2
 
 
-def token_chance(
-    objective: float,
-    mean: float,
-    variance: float,
-    stay: float,
-    others: Sequence[tuple[float, float]],
-    slow: float,
+@kernel
+def overflow(mean: float, variance: float, pool: float) -> float:
+    """Return the chance that more KV is asked for than a pool holds; sums of many are normal."""
+    if variance <= 0:
+        return 1.0 if mean > pool else 0.0
+    return 0.5 * math.erfc((pool - mean) / math.sqrt(2.0 * variance))
+
+
+@kernel
+def attain(engines: Any, gpus: Any, lists: Any) -> None:
+    """Set what each engine attains once the fixed point is found, and how each pool is used."""
+    for g in range(len(gpus)):
+        gpu = gpus[g]
+        mean, variance, idle = 0.0, 0.0, 1.0
+        for at in range(gpu.first_engine, gpu.end_engine):
+            one = engines[lists[at]]
+            if one.rate == 0:
+                continue
+            held = one.token_bytes * one.context + one.sequence_bytes
+            spread = one.token_bytes * math.hypot(PROMPT_CV * one.prompt, one.output / 2)
+            mean += one.number * held
+            variance += one.number * (held**2 * one.peakedness + spread**2)
+            idle *= 1 - one.busy
+        gpu.held = mean
+        gpu.overflow = overflow(mean, variance, gpu.pool)
+        gpu.busy = 1 - idle
+    for e in range(len(engines)):
+        if engines[e].rate > 0:
+            _attain(engines, gpus, lists, e)
+    for g in range(len(gpus)):
+        gpu = gpus[g]
+        gpu.asked, gpu.kept = 0.0, 0.0
+        gpu.pressure = gpu.held / gpu.pool if gpu.pool > 0 else 0.0
+        for at in range(gpu.first_engine, gpu.end_engine):
+            one = engines[lists[at]]
+            gpu.asked += one.rate
+            gpu.kept += one.rate * one.attained
+            if one.rate > 0:
+                gpu.pressure = max(
+                    gpu.pressure, one.tpot / one.tpot_objective, one.ttft / one.ttft_objective
+                )
+
+
+@kernel
+def _attain(engines: Any, gpus: Any, lists: Any, e: int) -> None:
+    """Set the TTFT of one engine, and the part of its requests that keep all objectives."""
+    engine = engines[e]
+    slow, gap, prompt = engine.slow, engine.host_seconds, engine.first_seconds
+    prefilling = min(0.95, engine.rate * engine.prompt_seconds * slow)
+    decoding, step = 1 - engine.idle, engine.step
+    # Kingman's formula for the prompts ahead; half a step until the next one begins, and half of
+    # one more, because the prompt is computed beside the batch.
+    spread = (engine.peakedness * 2 - 1 + PROMPT_CV**2) / 2
+    ahead = prefilling / (1 - prefilling) * prompt * spread
+    alone = decoding * step + ahead + prompt
+    engine.ttft = alone * slow + gap
+    stay = engine.output * engine.tpot + engine.ttft
+    good = 1 - engine.full
+    if math.isfinite(engine.ttft_objective):
+        deviation = math.hypot(prompt * PROMPT_CV, step / math.sqrt(12.0))
+        limit = engine.ttft_objective - gap
+        good *= _first_in_time(engines, gpus, lists, e, limit, alone, deviation)
+    if math.isfinite(engine.tpot_objective) and engine.output > 1:
+        relative = engine.tpot_variance / engine.tpot**2 * smoothing(1.0, 1.0)
+        gpu = gpus[lists[engine.first_gpu]]
+        for at in range(gpu.first_engine, gpu.end_engine):
+            f = lists[at]
+            other = engines[f]
+            if f != e and other.rate > 0:
+                memory = smoothing(stay, other.number / other.rate)
+                relative += other.busy * (1 - other.busy) * memory / slow**2
+        good *= in_time(engine.tpot_objective, engine.tpot, math.sqrt(relative) * engine.tpot)
+    if math.isfinite(engine.latency_objective):
+        good *= in_time(engine.latency_objective, stay, stay * OUTPUT_CV)
+    for at in range(engine.first_gpu, engine.end_gpu):
+        good *= 1 - gpus[lists[at]].overflow
+    engine.attained = good
+
+
+@kernel
+def _first_in_time(
+    engines: Any, gpus: Any, lists: Any, e: int, limit: float, alone: float, deviation: float
 ) -> float:
-    """Return the chance that the mean time per token of a request keeps its objective.
-
-    Parameters
-    ----------
-    objective, mean, variance
-        Of the time per token; the variance is that between batches.
-    stay
-        Seconds that a request stays.
-    others
-        For each engine beside, the chance that it is in a step and for how long that lasts.
-    slow
-        Slow-down by them.
-
-    Notes
-    -----
-    The variance between batches and between those who share the GPU is reduced by averaging over
-    the stay; the time per token is taken as lognormal.
-    """
-    relative = variance / mean**2 * smoothing(1.0, 1.0) if mean > 0 else 0.0
-    for busy, lasts in others:
-        relative += busy * (1 - busy) * smoothing(stay, lasts) / slow**2
-    return _lognormal(objective, mean, math.sqrt(relative) * mean)
-
-
-def first_token_chance(
-    objective: float,
-    alone: float,
-    prompt_spread: float,
-    step: float,
-    others: Sequence[tuple[float, float]],
-    slow: float,
-) -> float:
-    """Return the chance that a first token comes within its objective.
-
-    Parameters
-    ----------
-    objective
-        Seconds, less what the host takes.
-    alone
-        Mean seconds without others on the GPU.
-    prompt_spread, step
-        Standard deviation of the prompt's seconds; seconds of a step that is waited for.
-    others
-        For each engine beside, the chance that it is in a step, and for how long.
-    slow
-        Slow-down by them on average.
-
-    Notes
-    -----
-    Who shares the GPU hardly changes during one prefill, so the chance is that of each number of
-    others, weighted by how often that many are at work.
-    """
-    if not others or slow <= 1:
-        return _lognormal(objective, alone, math.hypot(prompt_spread, step / math.sqrt(12)))
-    counts = [1.0]
-    for busy, _ in others:
-        counts = [
-            (counts[k] * (1 - busy) if k < len(counts) else 0.0)
-            + (counts[k - 1] * busy if k else 0.0)
-            for k in range(len(counts) + 1)
-        ]
-    spread = math.hypot(prompt_spread, step / math.sqrt(12))
-    mean = sum(chance * (1 + k) for k, chance in enumerate(counts))
+    """Return the chance that a first token comes in time, over how many others are at work."""
+    engine = engines[e]
+    counts = [0.0] * (_MOST_OTHERS + 1)
+    counts[0] = 1.0
+    others = 0
+    gpu = gpus[lists[engine.first_gpu]]
+    mean = 1.0
+    for at in range(gpu.first_engine, gpu.end_engine):
+        f = lists[at]
+        if f == e or engines[f].rate == 0 or others == _MOST_OTHERS:
+            continue
+        busy = engines[f].busy
+        others += 1
+        mean += busy
+        for k in range(others, 0, -1):
+            counts[k] = counts[k] * (1 - busy) + counts[k - 1] * busy
+        counts[0] *= 1 - busy
+    if others == 0 or engine.slow <= 1 or mean <= 1:
+        return in_time(limit, alone * engine.slow, deviation * engine.slow)
     found = 0.0
-    for k, chance in enumerate(counts):
+    for k in range(others + 1):
         # Scaled so that the mean over all is the slow-down that the fixed point has.
-        factor = 1 + k * (slow - 1) / max(1e-9, mean - 1)
-        found += chance * _lognormal(objective, alone * factor, spread * factor)
+        factor = 1 + k * (engine.slow - 1) / (mean - 1)
+        found += counts[k] * in_time(limit, alone * factor, deviation * factor)
     return found
-
-
-def _lognormal(limit: float, mean: float, deviation: float) -> float:
-    """Return the chance that a lognormal number is at most a limit."""
-    if limit <= 0:
-        return 0.0
-    if mean <= 0:
-        return 1.0
-    if deviation <= 1e-9 * mean:
-        return 1.0 if mean <= limit else 0.0
-    variance = math.log1p((deviation / mean) ** 2)
-    z = (math.log(limit / mean) + variance / 2) / math.sqrt(variance)
-    return 0.5 * math.erfc(-z / math.sqrt(2))

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from kvplace.core.model import Model
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
-from kvplace.forecast.attainment import first_token_chance, token_chance
+from kvplace.forecast.attainment import OUTPUT_CV, attain
 from kvplace.forecast.copies import Copies, copies_of
 from kvplace.forecast.mean_field import settle
 from kvplace.forecast.records import ENGINE, GPU, MPS, NONE, SLICE
@@ -21,14 +20,11 @@ from kvplace.forecast.times import StepTimes
 
 __all__ = ["Forecast", "GPUForecast", "ModelForecast", "forecast"]
 
-PROMPT_CV, OUTPUT_CV = 1.0, 0.8
-"""Coefficients of variation of token counts where only means are known."""
-
 ITERATIONS = 200
-_STEPS = 64
+STEPS = 64
 """Batches whose step times are tabled; beyond, they grow in proportion."""
 
-_SHARING = {Sharing.SLICE: SLICE, Sharing.MPS: MPS, Sharing.NONE: NONE}
+SHARING = {Sharing.SLICE: SLICE, Sharing.MPS: MPS, Sharing.NONE: NONE}
 _FIELDS = [field.name for field in fields(StepTime)]
 
 
@@ -161,15 +157,14 @@ def forecast(
     """
     rules = rules or Rules()
     copies = copies_of(problem, placement, times or StepTimes())
-    engines, gpus, lists = _records(problem, copies, rules, load, burst)
-    steps = np.zeros((len(engines), _STEPS))
-    took = settle(engines, gpus, lists, steps, _SHARING[rules.sharing], ITERATIONS)
-    used, overflow = _pools(copies, engines)
-    busy = _busy(engines, gpus, lists)
-    return _forecast(problem, copies, engines, used, overflow, busy, load, took < ITERATIONS)
+    engines, gpus, lists = records_of(problem, copies, rules, load, burst)
+    steps = np.zeros((len(engines), STEPS))
+    took = settle(engines, gpus, lists, steps, SHARING[rules.sharing], ITERATIONS)
+    attain(engines, gpus, lists)
+    return _forecast(problem, copies, engines, gpus, load, took < ITERATIONS)
 
 
-def _records(
+def records_of(
     problem: Problem, copies: Copies, rules: Rules, load: float, burst: float
 ) -> tuple[Any, Any, Any]:
     """Return the engines and GPUs as records, with what they do still open."""
@@ -196,11 +191,20 @@ def _records(
         # A decoded token sees the half of an output that is weighted by its length.
         context = prompt + output / 2 * (1 + OUTPUT_CV**2)
         rate = demand.requests_per_second * load * copy.part
-        rows.append((first, len(lists), rate, prompt, output, context))
+        slo = problem.models[copy.model].slo
+        objectives = [
+            math.inf if one is None else one
+            for one in (slo.ttft_seconds, slo.tpot_seconds, slo.latency_seconds)
+        ]
+        sizes = (copy.token_bytes, copy.sequence_bytes)
+        rows.append((first, len(lists), rate, prompt, output, context, *objectives, *sizes))
     columns = zip(*rows, strict=True)
     for name, column in zip(
-        ("first_gpu", "end_gpu", "rate", "prompt", "output", "context"), columns, strict=True
-    ):
+        ("first_gpu", "end_gpu", "rate", "prompt", "output", "context", "ttft_objective",
+         "tpot_objective", "latency_objective", "token_bytes", "sequence_bytes"),
+        columns,
+        strict=True,
+    ):  # fmt: skip
         engines[name] = column
     costs = np.array([copy.costs for copy in copies.copies])
     for at, name in enumerate(_FIELDS):
@@ -213,143 +217,42 @@ def _records(
         gpus[at]["first_engine"] = len(lists)
         lists.extend(held)
         gpus[at]["end_engine"] = len(lists)
+    gpus["pool"] = copies.pools
     return engines, gpus, np.array(lists, np.int64)
 
 
-def _pools(copies: Copies, engines: Any) -> tuple[list[float], list[float]]:
-    """Return the mean use of each pool, and the chance that it is not enough.
-
-    Requests in the system are as good as Poisson (times the peakedness), and each holds its prompt
-    and half of an output, weighted by length; sums of many are normal.
-    """
-    mean, variance = np.zeros(len(copies.pools)), np.zeros(len(copies.pools))
-    for copy, engine in zip(copies.copies, engines, strict=True):
-        held = copy.token_bytes * float(engine["context"]) + copy.sequence_bytes
-        spread = copy.token_bytes * math.hypot(
-            PROMPT_CV * float(engine["prompt"]), float(engine["output"]) / 2
-        )
-        number = float(engine["number"])
-        for gpu in copy.gpus:
-            mean[gpu] += number * held
-            variance[gpu] += number * (held**2 * float(engine["peakedness"]) + spread**2)
-    used, overflow = [], []
-    for gpu, pool in enumerate(copies.pools):
-        used.append(float(mean[gpu]) / pool if pool else math.inf if mean[gpu] else 0.0)
-        sigma = math.sqrt(float(variance[gpu]))
-        excess = (float(mean[gpu]) - pool) / sigma if sigma else -math.inf
-        overflow.append(0.5 * math.erfc(-excess / math.sqrt(2)) if sigma else 0.0)
-    return used, overflow
-
-
-def _busy(engines: Any, gpus: Any, lists: Any) -> list[float]:
-    """Return the part of the time in which a step runs on each GPU."""
-    found = []
-    for gpu in gpus:
-        idle = 1.0
-        for at in range(int(gpu["first_engine"]), int(gpu["end_engine"])):
-            idle *= 1 - float(engines[lists[at]]["busy"])
-        found.append(1 - idle)
-    return found
-
-
 def _forecast(
-    problem: Problem,
-    copies: Copies,
-    engines: Any,
-    used: list[float],
-    overflow: list[float],
-    busy: list[float],
-    load: float,
-    settled: bool,
+    problem: Problem, copies: Copies, engines: Any, gpus: Any, load: float, settled: bool
 ) -> Forecast:
     """Turn the fixed point into what people ask for."""
     models: list[ModelForecast] = []
     rates: list[float] = []
-    asked, kept = np.zeros(len(copies.pools)), np.zeros(len(copies.pools))
-    pressure = list(used)
-    others = _others(copies, engines)
     for index, model in enumerate(problem.models):
-        mine = copies.of_model[index]
-        rate = float(sum(engines[at]["rate"] for at in mine))
+        mine = engines[list(copies.of_model[index])]
+        rate = float(mine["rate"].sum())
         rates.append(rate)
         if rate == 0:
             models.append(ModelForecast(model.name, 0.0, 0.0, 0.0, 1.0, 1.0))
             continue
-        sums = np.zeros(5)
-        for at in mine:
-            copy, engine = copies.copies[at], engines[at]
-            ttft, chance = _attainment(model, engine, others[at])
-            worst = max(overflow[gpu] for gpu in copy.gpus)
-            chance *= 1 - worst
-            part = float(engine["rate"]) / rate
-            tpot = float(engine["tpot"])
-            sums += part * np.array([ttft, tpot, 0.0, chance, float(engine["slow"])])
-            sums[2] += float(engine["number"])
-            ratio = max(
-                tpot / (model.slo.tpot_seconds or math.inf),
-                ttft / (model.slo.ttft_seconds or math.inf),
+        parts = mine["rate"] / rate
+        means = {
+            name: float((parts * mine[name]).sum()) for name in ("ttft", "tpot", "attained", "slow")
+        }
+        number = float(mine["number"].sum())
+        models.append(
+            ModelForecast(
+                model.name, means["ttft"], means["tpot"], number, means["attained"], means["slow"]
             )
-            for gpu in copy.gpus:
-                asked[gpu] += float(engine["rate"])
-                kept[gpu] += float(engine["rate"]) * chance
-                pressure[gpu] = max(pressure[gpu], ratio)
-        models.append(ModelForecast(model.name, *map(float, sums)))
-    gpus = [
+        )
+    found = [
         GPUForecast(
-            gpu.id, used[at], overflow[at], busy[at],
-            float(kept[at] / asked[at]) if asked[at] else 1.0, pressure[at],
+            gpu.id,
+            float(one["held"] / one["pool"]) if one["pool"] else 0.0,
+            float(one["overflow"]),
+            float(one["busy"]),
+            float(one["kept"] / one["asked"]) if one["asked"] else 1.0,
+            float(one["pressure"]),
         )
-        for at, gpu in enumerate(problem.fleet.gpus)
-    ]  # fmt: skip
-    return Forecast(tuple(models), tuple(gpus), tuple(rates), load, settled, copies.notes)
-
-
-def _others(copies: Copies, engines: Any) -> list[list[tuple[float, float]]]:
-    """Return, for each engine, how often each other one on its first GPU steps, and for how long.
-
-    How long is the time over which it changes: the mean stay of its requests.
-    """
-    on_gpu: dict[int, list[int]] = {}
-    for at, copy in enumerate(copies.copies):
-        for gpu in copy.gpus:
-            on_gpu.setdefault(gpu, []).append(at)
-    found = []
-    for at, copy in enumerate(copies.copies):
-        beside = sorted({e for gpu in copy.gpus for e in on_gpu[gpu]} - {at})
-        pairs = []
-        for e in beside:
-            rate, number = float(engines[e]["rate"]), float(engines[e]["number"])
-            if rate > 0:
-                pairs.append((float(engines[e]["busy"]), number / rate))
-        found.append(pairs)
-    return found
-
-
-def _attainment(
-    model: Model, engine: Any, others: list[tuple[float, float]]
-) -> tuple[float, float]:
-    """Return the mean TTFT of one engine, and the part of its requests that keep all objectives."""
-    slow, gap = float(engine["slow"]), float(engine["host_seconds"])
-    prompt = float(engine["first_seconds"])
-    prefilling = min(0.95, float(engine["rate"]) * float(engine["prompt_seconds"]) * slow)
-    decoding = 1 - float(engine["idle"])
-    step = float(engine["step"])
-    # Half a step until the next one, the prompts before it, and its own with the batch beside.
-    spread = (float(engine["peakedness"]) * 2 - 1 + PROMPT_CV**2) / 2  # Kingman's formula
-    ahead = prefilling / (1 - prefilling) * prompt * spread
-    alone = decoding * step / 2 + ahead + prompt + decoding * step * 0.5
-    ttft = alone * slow + gap
-    stay = float(engine["output"]) * float(engine["tpot"]) + ttft
-    good = 1.0 - float(engine["full"])
-    if model.slo.ttft_seconds is not None:
-        good *= first_token_chance(
-            model.slo.ttft_seconds - gap, alone, prompt * PROMPT_CV, step, others, slow
-        )
-    if model.slo.tpot_seconds is not None and engine["output"] > 1:
-        good *= token_chance(
-            model.slo.tpot_seconds, float(engine["tpot"]), float(engine["tpot_variance"]),
-            stay, others, slow,
-        )  # fmt: skip
-    if model.slo.latency_seconds is not None:
-        good *= token_chance(model.slo.latency_seconds, stay, (stay * OUTPUT_CV) ** 2, 0.0, [], 1.0)
-    return ttft, good
+        for gpu, one in zip(problem.fleet.gpus, gpus, strict=True)
+    ]
+    return Forecast(tuple(models), tuple(found), tuple(rates), load, settled, copies.notes)

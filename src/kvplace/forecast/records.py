@@ -24,19 +24,32 @@ ENGINE = np.dtype(
             (name, np.float64)
             for name in (
                 # Given: requests per second, tokens of prompt and output, mean context of a decoded
-                # token, peakedness of the arrivals, host work, coefficients of the step times.
-                "rate prompt output context peakedness host_seconds host_seconds_per_sequence "
+                # token, peakedness of the arrivals, objectives (`inf` without), KV bytes of a token
+                # and of a request besides, host work, coefficients of the step times.
+                "rate prompt output context peakedness ttft_objective tpot_objective "
+                "latency_objective token_bytes sequence_bytes host_seconds "
+                "host_seconds_per_sequence "
                 + " ".join(field.name for field in fields(StepTime))
                 # Kept: seconds of a prompt alone and what it adds to a step; slow-down; requests in
                 # the system, chance of none, of a step on the GPU, of a step that computes, and
                 # that every seat is taken; batch, its step, the part of the GPU that it keeps busy;
                 # mean and variance of the time per output token; chance of a step while a certain
-                # other engine is in one.
+                # other engine is in one; time to the first token; the part that keeps objectives.
                 + " first_seconds prompt_seconds slow number idle busy computing full batch step "
-                "use tpot tpot_variance beside"
+                "use tpot tpot_variance beside ttft attained"
             ).split()
         ),
     ]
 )
 
-GPU = np.dtype([("first_engine", np.int64), ("end_engine", np.int64)])
+GPU = np.dtype(
+    [
+        # Given: where the list of its engines stands; bytes of its pool.
+        ("first_engine", np.int64),
+        ("end_engine", np.int64),
+        ("pool", np.float64),
+        # Kept: mean bytes held, chance of an overflow, of a step; requests per second, and those
+        # that keep their objectives; the largest of latency / objective and held / pool.
+        *((name, np.float64) for name in ["held", "overflow", "busy", "asked", "kept", "pressure"]),
+    ]
+)

@@ -66,6 +66,8 @@ class Rules:
         Most requests that an engine runs at a time.
     batched_tokens
         Most tokens of one step; longer prompts are computed in chunks.
+    block_tokens
+        Tokens of a KV block.
     host_seconds, host_seconds_per_sequence
         What the host does before each step while the GPU is free: about 0.5 to 2 ms and 20 to
         80 us in vLLM.
@@ -76,13 +78,14 @@ class Rules:
     pool: Pool = Pool.ELASTIC
     max_sequences: int = 256
     batched_tokens: int = 2048
+    block_tokens: int = 16
     host_seconds: float = 1e-3
     host_seconds_per_sequence: float = 40e-6
 
     def __post_init__(self) -> None:
         for kind, name in ((Sharing, "sharing"), (Router, "router"), (Pool, "pool")):
             object.__setattr__(self, name, kind(getattr(self, name)))
-        if self.max_sequences < 1 or self.batched_tokens < 1:
-            raise InputError("an engine needs room for at least one sequence and one token")
+        if min(self.max_sequences, self.batched_tokens, self.block_tokens) < 1:
+            raise InputError("an engine needs room for a sequence, a token and a block of one")
         if not (self.host_seconds >= 0 and self.host_seconds_per_sequence >= 0):
             raise InputError("host seconds must be at least 0")

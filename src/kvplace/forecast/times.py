@@ -10,7 +10,7 @@ from kvplace.facts.catalogue import GPUType, gpu_types
 from kvplace.forecast.roofline import CacheReads, Speed, speed_of, speed_of_data_sheet, step_time
 from kvplace.forecast.step_time import StepTime
 
-__all__ = ["StepTimes", "Timed"]
+__all__ = ["StepTimes", "Timed", "dense_shape"]
 
 _BYTES_PER_PARAMETER = 2
 _LAYERS_OF_8B = 32
@@ -44,8 +44,8 @@ class StepTimes:
         By ``(model, gpu_type)``, or by ``(model, "")`` for every type: what was measured on a
         running engine goes before what is computed.
     architectures
-        Shapes by model name; a model without one is taken as dense, in 16 bits, and as large as
-        its weights.
+        Shapes by model name, before those that the models state; a model without any is taken as
+        dense, in 16 bits, and as large as its weights.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class StepTimes:
         )
         shape = self._architectures.get(name) or model.architecture
         if shape is None:
-            shape = _guessed(model.weights_bytes)
+            shape = dense_shape(model.weights_bytes)
             origin = f"{origin}; estimated from the size of the weights, as dense in 16 bits"
             doubtful = True
         return Timed(step_time(shape, reads, speed, degree), origin, doubtful)
@@ -119,7 +119,7 @@ def _speed(gpu_type: str, memory_bytes: int) -> tuple[Speed, str, bool]:
     return found, f"GPU type {gpu_type!r} is not in the catalogue: taken for {kind.name}", True
 
 
-def _guessed(weights_bytes: int) -> Architecture:
+def dense_shape(weights_bytes: int) -> Architecture:
     """Return a dense model of so many bytes in 16 bits, as deep as its size has it.
 
     Depth and width grow together: layers with the cube root of the size, 32 at 8 billion

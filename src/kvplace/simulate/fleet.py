@@ -13,7 +13,7 @@ from kvplace.forecast.copies import Copy, copies_of
 from kvplace.forecast.rules import Pool, Router, Rules
 from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.times import StepTimes
-from kvplace.simulate.state import BLOCK_TOKENS, ENGINE, GPU
+from kvplace.simulate.state import ENGINE, GPU
 
 __all__ = ["Component", "Engined", "Records", "block_bytes", "engines_of", "records_of"]
 
@@ -84,9 +84,9 @@ def engines_of(problem: Problem, placement: Placement, rules: Rules, times: Step
     return Engined(found.copies, found.of_model, found.pools, limits, components, found.notes)
 
 
-def block_bytes(copy: Copy) -> int:
-    """Return what a KV block of a copy takes on each of its GPUs."""
-    return max(1, round(copy.token_bytes * BLOCK_TOKENS))
+def block_bytes(copy: Copy, tokens: int) -> int:
+    """Return what a KV block of so many tokens takes on each GPU of a copy."""
+    return max(1, round(copy.token_bytes * tokens))
 
 
 def _components(
@@ -151,10 +151,14 @@ def records_of(
         lists.extend(local[gpu] for gpu in copy.gpus)
         one["end_gpu"] = len(lists)
         one["replica"], one["limit"] = copy.number, engined.limits[component.copies[at]]
-        one["block_bytes"], one["fixed_bytes"] = block_bytes(copy), copy.sequence_bytes
+        one["block_bytes"], one["fixed_bytes"] = (
+            block_bytes(copy, rules.block_tokens),
+            copy.sequence_bytes,
+        )
         one["first_prefix"], one["end_prefix"] = prefixes.get(copy.model, (0, 0))
         for name, value in zip(names, copy.costs, strict=True):
             one[name] = value
+    engines["block_tokens"] = rules.block_tokens
     engines["sequences"], engines["budget"] = rules.max_sequences, rules.batched_tokens
     engines["host_seconds"] = rules.host_seconds
     engines["host_seconds_per_sequence"] = rules.host_seconds_per_sequence

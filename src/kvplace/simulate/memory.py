@@ -1,6 +1,6 @@
 """The KV pool of a GPU: blocks are taken by whoever comes first, and given back whole."""
 
-from kvplace.simulate.state import BLOCK_TOKENS, World
+from kvplace.simulate.state import World
 from kvplace.solver.kernels import kernel
 
 __all__ = ["free", "take"]
@@ -10,7 +10,7 @@ __all__ = ["free", "take"]
 def take(w: World, e: int, r: int, tokens: int, now: float) -> bool:
     """Give a request the blocks for so many tokens; False, and nothing taken, if they don't fit."""
     engine, request = w.engines[e], w.requests[r]
-    blocks = (tokens + BLOCK_TOKENS - 1) // BLOCK_TOKENS
+    blocks = (tokens + engine.block_tokens - 1) // engine.block_tokens
     more = blocks - request.blocks
     if more <= 0:
         return True

@@ -22,7 +22,7 @@ from kvplace.simulate.fleet import (
     records_of,
 )
 from kvplace.simulate.outcome import GPUOutcome, ModelOutcome, Outcome, Simulation
-from kvplace.simulate.state import BLOCK_TOKENS, MPS, NONE, REQUEST, SLICE, World, world
+from kvplace.simulate.state import MPS, NONE, REQUEST, SLICE, World, world
 from kvplace.simulate.traffic import ModelTraffic, Traffic, drawn
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.clock import Watch
@@ -243,7 +243,8 @@ class _Running:
             _routed(engined, index, one, rules) for index, one in enumerate(traffic.models)
         ]
         self._too_long = [
-            _too_long(engined, index, one) for index, one in enumerate(traffic.models)
+            _too_long(engined, index, one, rules.block_tokens)
+            for index, one in enumerate(traffic.models)
         ]
         self._stop = stop
         self._parts: list[tuple[Component, Future[_Part | None]]] = [
@@ -390,14 +391,14 @@ _GOLDEN = 0.6180339887498949
 """Steps of the golden ratio hit each part as often as it is long, and evenly over time."""
 
 
-def _too_long(engined: Engined, index: int, one: ModelTraffic) -> Bools:
+def _too_long(engined: Engined, index: int, one: ModelTraffic, block: int) -> Bools:
     """Return which requests no engine of their model can hold, even alone."""
     tokens = one.prompt + one.output
     most = 0
     for engine in engined.of_model[index]:
         copy = engined.copies[engine]
         pool = min(engined.limits[engine], *(engined.pools[gpu] for gpu in copy.gpus))
-        most_here = max(0, pool - copy.sequence_bytes) // block_bytes(copy) * BLOCK_TOKENS
+        most_here = max(0, pool - copy.sequence_bytes) // block_bytes(copy, block) * block
         most = most_here if most == 0 else min(most, most_here)
     found: Bools = tokens > most
     return found

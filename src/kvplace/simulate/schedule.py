@@ -8,7 +8,7 @@ Source: vLLM, vllm/v1/core/sched/scheduler.py (Apache-2.0).
 """
 
 from kvplace.simulate.memory import free, take
-from kvplace.simulate.state import BLOCK_TOKENS, World
+from kvplace.simulate.state import World
 from kvplace.solver.kernels import kernel
 
 __all__ = ["admit", "enqueue", "fill"]
@@ -78,7 +78,7 @@ def admit(w: World, e: int, budget: int, now: float) -> None:
         cached = 0
         if request.prefix >= 0 and (w.warm[request.prefix] >> (engine.replica & 63)) & 1:
             most = min(request.prefix_tokens, request.prompt - 1)
-            cached = most // BLOCK_TOKENS * BLOCK_TOKENS
+            cached = most // engine.block_tokens * engine.block_tokens
         tokens = min(request.prompt + request.generated - cached, budget)
         if not take(w, e, r, cached + tokens, now):
             return

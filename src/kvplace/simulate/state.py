@@ -12,12 +12,9 @@ import numpy as np
 from kvplace.forecast.step_time import StepTime
 
 __all__ = [
-    "BLOCK_TOKENS", "ENGINE", "GAP", "GPU", "IDLE", "MPS", "NONE", "REQUEST", "SLICE", "STALLED",
+    "ENGINE", "GAP", "GPU", "IDLE", "MPS", "NONE", "REQUEST", "SLICE", "STALLED",
     "STEP", "World", "world",
 ]  # fmt: skip
-
-BLOCK_TOKENS = 16
-"""Tokens of one KV block: vLLM's default."""
 
 SLICE, MPS, NONE = 0, 1, 2
 """How engines share a GPU: time slices, side by side, or without any contention."""
@@ -34,9 +31,9 @@ def _record(whole: str, real: str) -> "np.dtype[np.void]":
 
 ENGINE = _record(
     # Given: where the list of its GPUs stands in `World.lists`; its number within its model; most
-    # running requests and tokens of a step; bytes of a block and of a running request on each of
-    # its GPUs; bytes of its own pool there; the numbers of its model's prompt beginnings.
-    "first_gpu end_gpu replica sequences budget block_bytes fixed_bytes limit "
+    # running requests and tokens of a step; tokens of a block; bytes of a block and of a running
+    # request on each of its GPUs; bytes of its own pool there; its model's prompt beginnings.
+    "first_gpu end_gpu replica sequences budget block_tokens block_bytes fixed_bytes limit "
     "first_prefix end_prefix "
     # Kept: what it does; how many run and wait, and the ends of the queue; bytes held on each GPU;
     # whether its step computes more than it reads.

@@ -1,0 +1,285 @@
+"""Does a placement serve? Placements by several rules, each simulated at growing load.
+
+    python benchmarks/evidence.py adrs-like --output benchmarks/results/evidence_adrs_like.json
+    python benchmarks/evidence.py openrouter lmsys --data ../shared/data --output FILE
+    python benchmarks/evidence.py --show FILE...
+
+Fixed before the first run, for all families: the variants in `VARIANTS`, the metrics `all95` and
+`mean95` (the largest load at which 95 % of all requests, or the mean over models of their shares,
+keep every objective), the seeds 2001 to 2012 of the fleets and seed 0 of the requests, 240 s of
+traffic, engines on time slices, one elastic pool per GPU. Robustness is measured on the first three
+fleets: bursts (cv 3), MPS, and step times up to 20 % away from those that the planner knows, by a
+factor of its own for each model.
+
+Every variant of a fleet gets the same requests. Ratios are to Prism's greedy rule on tokens, as
+geometric means over fleets with 90 % bootstrap intervals.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import random
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import kvplace
+from kvplace.bench.adrs_like import adrs_like
+from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.placement import Placement
+from kvplace.forecast.forecast import forecast
+from kvplace.forecast.rules import Rules
+from kvplace.forecast.search import refine_forecast
+from kvplace.forecast.times import StepTimes
+from kvplace.simulate.run import simulate
+from kvplace.simulate.served import crossing, served
+
+LEVEL = 0.95
+SEEDS = tuple(range(2001, 2013))
+VARIANTS = (
+    "auto occupancy", "auto tokens", "auto pressure", "forecast-refined", "prism-greedy tokens",
+    "first fit", "best fit", "random",
+)  # fmt: skip
+BASE = "prism-greedy tokens"
+TIME_LIMIT = 2.0
+SECONDS = 240.0
+
+
+def placements(fleet, seed):
+    """Return the placement of each variant that has one."""
+    found = {}
+    for objective in ("occupancy", "tokens", "pressure"):
+        try:
+            result = kvplace.solve(fleet, objective=objective, time_limit=TIME_LIMIT)
+        except (kvplace.InputError, ValueError, TypeError, NotImplementedError) as error:
+            say(f"    auto {objective}: {str(error)[:100]}")
+            continue
+        found[f"auto {objective}"] = result.placement
+    start = found.get("auto pressure") or found.get("auto occupancy")
+    if start is not None:
+        found["forecast-refined"] = refine_forecast(fleet, start, seed=0, kicks=10).placement
+    tokens = fleet.with_objective("tokens")
+    found[BASE] = kvplace.solve(tokens, solver="prism-greedy").placement
+    if all(model.plain for model in fleet.models):
+        found["first fit"] = packed(fleet, lambda _free: 0)
+        found["best fit"] = packed(fleet, lambda free: min(range(len(free)), key=free.__getitem__))
+        rng = random.Random(seed)
+        found["random"] = packed(fleet, lambda free: rng.randrange(len(free)))
+    return {
+        name: one for name, one in found.items()
+        if one is not None and evaluate(fleet, one).valid
+    }  # fmt: skip
+
+
+def packed(fleet, choose):
+    """Return models by size, each on one of the GPUs that it fits on; None where one fits none."""
+    free = {gpu.id: gpu.usable_bytes - 1 for gpu in fleet.fleet.gpus}
+    where = {}
+    sizes = fleet.undivided_bytes
+    for at in sorted(range(len(sizes)), key=lambda at: -sizes[at]):
+        fitting = [gpu for gpu, left in free.items() if left >= sizes[at]]
+        if not fitting:
+            return None
+        gpu = fitting[choose([free[gpu] for gpu in fitting])]
+        free[gpu] -= sizes[at]
+        where[fleet.names[at]] = gpu
+    return Placement.single(where)
+
+
+def measure(fleet, placement, times=None, **options):
+    """Return the load served by both metrics, and what the forecast says of it."""
+    found = served(fleet, placement, level=LEVEL, times=times, seconds=SECONDS, **options)
+    loads = found.simulation.loads()
+    means = [
+        (load, statistics.fmean(o.mean_attainment for o in found.simulation.at(load)))
+        for load in loads
+    ]
+    at_one = forecast(fleet, placement, times=times)
+    evaluation = evaluate(fleet, placement)
+    return {
+        "all95": found.load,
+        "mean95": crossing(means, LEVEL)[0],
+        "grid": [[load, found.simulation.attainment(load)] for load in loads],
+        "forecast": at_one.attainment,
+        "occupancy": evaluation.value,
+    }
+
+
+def scattered(fleet, placement, load):
+    """Return, per GPU at one load, what was attained and what occupancy and forecast say of it."""
+    played = simulate(fleet, placement, loads=(load,), seconds=SECONDS).outcomes[0]
+    expected = forecast(fleet, placement, load=load)
+    kvprs = evaluate(fleet, placement).kvprs
+    return [
+        [real.attainment, load * kvpr, guess.attainment, guess.busy]
+        for real, kvpr, guess in zip(played.gpus, kvprs, expected.gpus, strict=True)
+        if real.requests >= 20
+    ]
+
+
+def wrong_times(fleet, seed):
+    """Return step times up to 20 % away from those that the planner knows."""
+    rng = np.random.default_rng(seed)
+    known, measured = StepTimes(), {}
+    gpu = fleet.fleet.gpus[0]
+    for model in fleet.models:
+        one = known.of(model, gpu.type, gpu.memory_bytes).times
+        factor = rng.uniform(0.8, 1.2)
+        scaled = {
+            field.name: getattr(one, field.name) * factor
+            for field in dataclasses.fields(one)
+            if field.name.endswith("_seconds")
+        }
+        measured[model.name, ""] = dataclasses.replace(one, **scaled)
+    return StepTimes(measured)
+
+
+def run_fleet(name, fleet, seed, *, robust):
+    started = time.perf_counter()
+    found = placements(fleet, seed)
+    rows = {variant: measure(fleet, one) for variant, one in found.items()}
+    result = {"fleet": name, "variants": rows}
+    result["missing"] = [variant for variant in VARIANTS if variant not in found]
+    if robust:
+        cases = {
+            "bursts": {"burst": 3.0},
+            "mps": {"rules": Rules("mps")},
+            "wrong times": {"times": wrong_times(fleet, seed)},
+        }
+        kept = ("auto occupancy", "auto pressure", "forecast-refined", BASE)
+        result["robust"] = {
+            case: {v: measure(fleet, found[v], **options)["all95"] for v in kept if v in found}
+            for case, options in cases.items()
+        }
+    result["scatter"] = {
+        variant: [row for load in (0.5, 1.0, 2.0) for row in scattered(fleet, found[variant], load)]
+        for variant in ("auto occupancy", "forecast-refined") if variant in found
+    }  # fmt: skip
+    result["seconds"] = time.perf_counter() - started
+    shown = ", ".join(f"{v} {row['all95']:.2f}" for v, row in rows.items())
+    say(f"  {name}: {shown} ({result['seconds']:.0f} s)")
+    return result
+
+
+def fleets(family, data):
+    """Yield the fleets of a family with a seed each."""
+    if family == "adrs-like":
+        for seed in SEEDS:
+            yield f"adrs-like {seed}", adrs_like(seed), seed
+    elif family == "openrouter":
+        yield "openrouter-47", kvplace.read(str(data / "fleets/openrouter-47.yaml")), 1
+        yield "openrouter-60", kvplace.read(str(data / "fleets/openrouter-60.yaml")), 2
+    elif family == "lmsys":
+        yield "lmsys-16", kvplace.read(str(data / "fleets/lmsys-16.yaml")), 3
+    else:
+        sys.exit(f"no such family: {family}")
+
+
+def interval(ratios):
+    """Return the geometric mean of ratios and its 90 % bootstrap interval."""
+    logs = [math.log(max(r, 1e-3)) for r in ratios]
+    rng = random.Random(0)
+    drawn = sorted(statistics.fmean(rng.choices(logs, k=len(logs))) for _ in range(2000))
+    return [math.exp(v) for v in (statistics.fmean(logs), drawn[100], drawn[1899])]
+
+
+def auc(rows, at, *, falls):
+    """Return how well a column tells GPUs below the level from those above."""
+    bad = [row[at] for row in rows if row[0] < LEVEL]
+    good = [row[at] for row in rows if row[0] >= LEVEL]
+    if not bad or not good:
+        return None
+    sign = -1 if falls else 1
+    wins = sum((sign * b > sign * g) + 0.5 * (b == g) for b in bad for g in good)
+    return wins / len(bad) / len(good)
+
+
+def summary(result):
+    """Return tables of ratios and of what predicts failure, as Markdown."""
+    lines = []
+    for metric in ("all95", "mean95"):
+        head = f"{metric}, against {BASE} | fleets | geometric mean | 90 % interval | least | most"
+        lines += [f"| {head} |", "|---|---|---|---|---|---|"]
+        for variant in VARIANTS:
+            ratios = [
+                row["variants"][variant][metric] / max(row["variants"][BASE][metric], 1e-3)
+                for row in result["fleets"]
+                if variant in row["variants"] and BASE in row["variants"]
+                and row["variants"][BASE][metric] > 0
+            ]  # fmt: skip
+            if ratios:
+                mean, low, high = interval(ratios)
+                cells = [len(ratios), f"{mean:.2f}", f"{low:.2f} to {high:.2f}"]
+                cells += [f"{min(ratios):.2f}", f"{max(ratios):.2f}"]
+                lines.append(f"| {variant} | {' | '.join(map(str, cells))} |")
+        lines.append("")
+    robust = [row for row in result["fleets"] if "robust" in row]
+    if robust:
+        lines += [
+            "| robustness, all95 against it | bursts | mps | wrong times |",
+            "|---|---|---|---|",
+        ]
+        for variant in ("auto occupancy", "auto pressure", "forecast-refined"):
+            cells = []
+            for case in ("bursts", "mps", "wrong times"):
+                ratios = [
+                    row["robust"][case][variant] / row["robust"][case][BASE]
+                    for row in robust
+                    if variant in row["robust"][case] and row["robust"][case].get(BASE)
+                ]
+                cells.append(f"{interval(ratios)[0]:.2f}" if ratios else "-")
+            if any(cell != "-" for cell in cells):
+                lines.append(f"| {variant} | " + " | ".join(cells) + " |")
+        lines.append("")
+    points = [row for one in result["fleets"] for rows in one["scatter"].values() for row in rows]
+    lines += ["| tells GPUs that fall below 95 % | AUC |", "|---|---|"]
+    for name, at, falls in (
+        ("occupancy", 1, False),
+        ("busy time", 3, False),
+        ("forecast", 2, True),
+    ):
+        found = auc(points, at, falls=falls)
+        lines.append(f"| {name} | {'-' if found is None else f'{found:.3f}'} |")
+    bad = sum(row[0] < LEVEL for row in points)
+    lines += ["", f"{len(points)} GPUs at three loads, {bad} of them below."]
+    return "\n".join(lines)
+
+
+def say(text):
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("families", nargs="+", help="families, or files with --show")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--most", type=int, default=10**6, help="fleets per family at most")
+    parser.add_argument("--show", action="store_true", help="print the tables of results")
+    args = parser.parse_args()
+    if args.show:
+        for path in args.families:
+            print(f"\n{path}\n\n{summary(json.loads(Path(path).read_text()))}")
+        return
+    result = {
+        "kvplace": kvplace.__version__, "level": LEVEL, "variants": list(VARIANTS), "fleets": [],
+        "families": args.families,
+    }  # fmt: skip
+    for family in args.families:
+        say(family)
+        for number, (name, fleet, seed) in enumerate(fleets(family, args.data)):
+            if number >= args.most:
+                break
+            result["fleets"].append(run_fleet(name, fleet, seed, robust=number < 3))
+            if args.output:
+                args.output.write_text(json.dumps(result, indent=1) + "\n")
+    print(summary(result))
+
+
+if __name__ == "__main__":
+    main()
