@@ -11,6 +11,7 @@ the law of sharing are compared, and not the speed of the machine that day.
 import json
 import statistics
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from kvplace.core.model import SLO, Demand, Model
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.forecast.forecast import forecast
-from kvplace.forecast.rules import Rules
+from kvplace.forecast.rules import Pool, Rules
 from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.times import StepTimes
 from kvplace.simulate.run import simulate_traffic
@@ -86,8 +87,9 @@ def simulated(result, one, times):
         demand = Demand(
             rate, statistics.fmean(order["prompts"]), statistics.fmean(order["outputs"])
         )
-        models.append(Model(name, 1, demand, SLO(1e3, 1e3), kv_bytes_per_token=1, overhead_bytes=0))
-        pools.append(result["pool_blocks"][name] * block)
+        pools.append((result["pool_blocks"][name] - 1) * block)  # vLLM keeps one block empty
+        made = Model(name, 1, demand, SLO(1e3, 1e3), kv_bytes_per_token=1, overhead_bytes=0)
+        models.append(replace(made, min_kv_bytes=pools[-1]))
     core = GPU("n/0", "core", sum(pools) + len(names))
     fleet = Problem(tuple(models), Fleet((Node("n", (core,)),)))
     placement = Placement.single(dict.fromkeys(names, "n/0"))
@@ -101,8 +103,9 @@ def simulated(result, one, times):
         ],
         max(o["seconds"] for o in one["orders"].values()),
     )  # fmt: skip
+    # These engines have pools of their own: together they are what the GPU has.
     rules = Rules(
-        max_sequences=result["sequences"], block_tokens=block,
+        pool=Pool.STATIC, max_sequences=result["sequences"], block_tokens=block,
         batched_tokens=result["batched_tokens"], host_seconds=0, host_seconds_per_sequence=0,
     )  # fmt: skip
     measured = StepTimes({(name, ""): times[name] for name in names})

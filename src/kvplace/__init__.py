@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from kvplace.replan.steps import Pause, Pricing, Schedule, Step
     from kvplace.report.differences import Differences, diff
     from kvplace.report.report import Report, report
+    from kvplace.simulate.compare import Compared, compare
     from kvplace.simulate.outcome import Simulation
     from kvplace.simulate.run import simulate
     from kvplace.simulate.served import Served, served
@@ -56,6 +57,7 @@ __all__ = [
     "Bound",
     "Budget",
     "Certificate",
+    "Compared",
     "Demand",
     "Differences",
     "Evaluation",
@@ -99,6 +101,7 @@ __all__ = [
     "Watch",
     "check",
     "check_certificate",
+    "compare",
     "diff",
     "evaluate",
     "explain",
@@ -145,6 +148,7 @@ _NAMES_OF = {
     "formats.plan.check": ("check",),
     "formats.plan.io": ("plan_of", "read_plan", "write_plan"),
     "formats.read": ("read",),
+    "simulate.compare": ("Compared", "compare"),
     "simulate.outcome": ("Simulation",),
     "simulate.run": ("simulate",),
     "simulate.served": ("Served", "served"),

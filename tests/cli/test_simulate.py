@@ -107,3 +107,27 @@ def test_refine_on_the_forecast(plan, tmp_path, capsys):
     assert "times the stated demand at 95 %" in capsys.readouterr().err
     assert main(["check", fleet, better]) == 0
     assert main(["plan", fleet, "--objective", "forecast"]) == 2
+
+
+def test_compare_plans_side_by_side(plan, tmp_path, capsys):
+    other, plot = str(tmp_path / "other.json"), tmp_path / "bars.svg"
+    fleet = str(tmp_path / "fleet.yaml")
+    args = ["plan", fleet, "--solver", "prism-greedy", "--format", "json", "-o", other, "-q"]
+    assert main(args) == 0
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("H100-SXM-80GB: 2.5\n")
+    options = ["--seeds", "0,1", "--seconds", "20", "--prices", str(prices), "--quiet"]
+    capsys.readouterr()
+    assert main(["compare", plan, other, *options, "--format", "json", "--plot", str(plot)]) == 0
+    found = json.loads(capsys.readouterr().out)["plans"]
+    assert [one["plan"] for one in found] == [plan, other]
+    assert all(len(one["served_loads"]) == 2 and one["served_load"] > 0 for one in found)
+    assert found[0]["cost_per_hour"] == 2.5 * found[0]["gpus"]
+    assert plot.read_text().startswith("<?xml")
+    assert main(["compare", plan, *options, "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.startswith("| plan | worst GPU | bound | forecast | serves |")
+    assert main(["compare", plan, *options]) == 0
+    assert "simulated, mean over 2 seeds with its 90 % interval" in capsys.readouterr().out
+    prices.write_text("L4-24GB: 1\n")
+    assert main(["compare", plan, *options]) == 2
+    assert "no price for H100-SXM-80GB" in capsys.readouterr().err

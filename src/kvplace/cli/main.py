@@ -31,8 +31,8 @@ __all__ = ["VERBS", "main", "root"]
 
 VERBS = (
     "init", "plan", "refine", "replan", "verify", "observe", "watch", "backtest", "check",
-    "explain", "size", "forecast", "simulate", "diff", "export", "report", "model", "measure",
-    "demand", "catalogue", "bench",
+    "explain", "size", "forecast", "simulate", "compare", "diff", "export", "report", "model",
+    "measure", "demand", "catalogue", "bench",
 )  # fmt: skip
 
 _BUG, _BAD, _GONE, _INTERRUPTED = 70, 2, 141, 130
