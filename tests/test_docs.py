@@ -76,9 +76,10 @@ def test_the_commands_print_what_the_page_shows(page, tmp_path):
             assert not missing, f"{command}\nnot printed: {missing}\nprinted: {printed}"
 
 
-def test_the_python_of_the_readme_runs(tmp_path):
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/python.md"])
+def test_the_python_of_a_page_runs(page, tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    for block in blocks("README.md", "python"):
+    for block in blocks(page, "python"):
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", block],
             cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from kvplace.core.placement import Migration, Placement, Replica
     from kvplace.core.problem import Problem
     from kvplace.core.result import Result, Status, Stop
+    from kvplace.demand.read import demand
+    from kvplace.demand.summary import DemandSummary
     from kvplace.errors import (
         Fault,
         InputError,
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from kvplace.replan.steps import Pause, Pricing, Schedule, Step
     from kvplace.report.differences import Differences, diff
     from kvplace.report.report import Report, report
+    from kvplace.scaffold.init import Draft, init
+    from kvplace.scaffold.models import Wishes
     from kvplace.simulate.compare import Compared, compare
     from kvplace.simulate.outcome import Simulation
     from kvplace.simulate.run import simulate
@@ -59,7 +63,9 @@ __all__ = [
     "Certificate",
     "Compared",
     "Demand",
+    "DemandSummary",
     "Differences",
+    "Draft",
     "Evaluation",
     "Explanation",
     "Export",
@@ -99,14 +105,17 @@ __all__ = [
     "UnitError",
     "Violation",
     "Watch",
+    "Wishes",
     "check",
     "check_certificate",
     "compare",
+    "demand",
     "diff",
     "evaluate",
     "explain",
     "export",
     "forecast",
+    "init",
     "load_plan",
     "misfits",
     "plan_of",
@@ -152,6 +161,10 @@ _NAMES_OF = {
     "simulate.outcome": ("Simulation",),
     "simulate.run": ("simulate",),
     "simulate.served": ("Served", "served"),
+    "demand.read": ("demand",),
+    "demand.summary": ("DemandSummary",),
+    "scaffold.init": ("Draft", "init"),
+    "scaffold.models": ("Wishes",),
     "export.export": ("Export", "export"),
     "formats.load": ("load_plan",),
     "report.differences": ("Differences", "diff"),

@@ -16,9 +16,9 @@ import pytest
 import yaml
 from controller import routes, start
 from exported import documents, objects
-from hostile import hostile_plan
 from schemas import LLAMA_SWAP, MODEL_CLAIM, POOL_POLICY, PRISM
 
+from hostile import hostile_plan
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node

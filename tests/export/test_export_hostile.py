@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from exported import CHECKS, check_files, check_layout
-from hostile import hostile_plan
 
+from hostile import hostile_plan
 from kvplace.errors import InputError
 from kvplace.export.files import EXPORTS, files_for
 from kvplace.export.layout import lay_out

@@ -1,5 +1,6 @@
 """``kvplace init``: a commented fleet file from models, hosts and demand."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,11 +132,8 @@ def command(
     """
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit
-    from kvplace.formats.files import read_text
-    from kvplace.scaffold.deployments.read import read_deployment
-    from kvplace.scaffold.fleet_text import fleet_text
-    from kvplace.scaffold.hosts import gather_nodes
-    from kvplace.scaffold.models import Wishes, gather_models
+    from kvplace.scaffold.init import init
+    from kvplace.scaffold.models import Wishes
 
     listed = (name.strip() for group in models for name in group.split(","))
     names = list(dict.fromkeys(name for name in listed if name))
@@ -145,11 +143,6 @@ def command(
     if output is not None and not force and Path(output).is_file():
         raise click.UsageError(f"{output} is there already; --force writes over it")
     assert nodes is not None
-    groups = gather_nodes(nodes)
-    deployment = read_deployment(read_text(existing), existing) if existing else None
-    if deployment is not None:
-        names = names or list(deployment.models)
-    demand = _demand(trace, prometheus, options)
     wishes = Wishes(
         ttft_seconds=options["ttft"],
         tpot_seconds=options["tpot"],
@@ -160,32 +153,28 @@ def command(
         facts=options["facts"],
         kv_dtype=options["kv_dtype"],
     )
-    found = gather_models(names, groups, demand, wishes, deployment, keep_unknown=keep_unknown)
-    unread = [*(deployment.unread if deployment else ()), *found.unread]
-    kept: list[str] = []
-    if deployment is not None and keep_unknown:
-        from kvplace.scaffold.running import held_gpus
-
-        kept = held_gpus(deployment, unread, groups)
-    kept_for = [f"in use by {entry.describe()}" for entry in unread]
-    text = fleet_text(groups, found.models, _head(demand, existing), kept, kept_for)
-    if current is not None and deployment is not None:
-        from kvplace.scaffold.running import running_table
-
-        named = dict(zip(found.names, (model.name for model in found.models), strict=True))
-        emit(running_table(deployment, groups, named), current, data=True)
-    emit(text, output, data=True)
-    notes = [*(deployment.notes if deployment else ()), *(demand.notes if demand else ())]
+    draft = init(
+        nodes,
+        names,
+        demand=_demand(trace, prometheus, options),
+        deployment=existing,
+        wishes=wishes,
+        keep_unknown=keep_unknown,
+        running=current is not None,
+    )
+    if current is not None:
+        emit(draft.running, current, data=True)
+    emit(draft.text, output, data=True)
     # What holds GPUs is said even where notes are not wanted.
-    for line in _unread(unread, kept=bool(kept)):
+    for line in _unread(draft.unread, kept=bool(draft.reserved)):
         say(line)
     if not quiet:
-        for note in [*notes, *found.notes]:
+        for note in draft.notes:
             say(f"note: {note}")
     return 0
 
 
-def _unread(unread: "list[Unread]", *, kept: bool) -> list[str]:
+def _unread(unread: "Sequence[Unread]", *, kept: bool) -> list[str]:
     """Return what holds GPUs and was not read, a line each, and what became of it."""
     if not unread:
         return []
@@ -242,23 +231,3 @@ def _aliases(pairs: tuple[str, ...]) -> dict[str, str]:
             raise click.UsageError(f"--alias {pair!r} must be NAME=MODEL")
         aliases[name] = model
     return aliases
-
-
-def _head(demand: "DemandSummary | None", existing: str | None) -> list[str]:
-    """Return the comments at the top of the file."""
-    from kvplace._version import __version__
-
-    lines = [f"Written by kvplace init {__version__}; edit it, then: kvplace plan FILE"]
-    if existing:
-        lines.append(f"Models and copies: what {existing} runs.")
-    if demand is None:
-        lines.append("No demand was given: every model is a standby until you put in its rate.")
-    else:
-        together = f"{demand.joint.quantile_of_sum:.4g} requests/s"
-        share = f"{100 * demand.joint.share:.0f} %"
-        lines += [
-            f"Demand: {100 * demand.quantile:g} % quantile of windows, {demand.origin}.",
-            f"All models together: {together} at that quantile, {share} of the sum of their own.",
-            *demand.notes,
-        ]
-    return lines
