@@ -9,7 +9,9 @@ import pytest
 from kvplace.core.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.improve.descent import _moved, _stays, _uneven, _values, level, settle
+from kvplace.solver.improve.descent import level, settle
+from kvplace.solver.improve.neighbourhoods.neighbourhood import moved, stays, uneven
+from kvplace.solver.improve.neighbourhoods.shard_exchange import exchange_values
 from kvplace.solver.improve.pair_exchange_cluster import Wide
 from kvplace.solver.instance.door import load_instance
 from splits import random_split_problem, random_where
@@ -33,20 +35,20 @@ def test_a_move_and_a_swap_leave_what_they_promise(seed):
     tried = 0
     for board in boards(seed, 40):
         g = int(board.arrays.pressure.argmax())
-        mine = [j for j in board.members[g] if not _uneven(board, j)]
+        mine = [j for j in board.members[g] if not uneven(board, j)]
         partners = np.array([h for h in range(board.instance.g) if h != g])
         if not mine:
             continue
-        value, pairs = _values(board, g, mine, partners)
+        value, pairs = exchange_values(board, g, mine, partners)
         for number in range(len(value)):
             a, h, b = pairs(number)
             if value[number] == math.inf or a in board.members[h]:
                 continue
-            changes = [_moved(board, a, g, h)]
+            changes = [moved(board, a, g, h)]
             if b >= 0:
-                if b in board.members[g] or not _stays(board, b, h, g) or _uneven(board, b):
+                if b in board.members[g] or not stays(board, b, h, g) or uneven(board, b):
                     continue
-                changes.append(_moved(board, b, h, g))
+                changes.append(moved(board, b, h, g))
             undo, _ = board.apply(changes)
             left = max(board.arrays.pressure[g], board.arrays.pressure[h])
             assert left == pytest.approx(value[number], rel=1e-9, abs=1e-12)

@@ -12,7 +12,7 @@ from kvplace.solver.improve.pair_exchange import Exchanger
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.large_neighbourhood.bin_completion import hot_gpu, refill
 
-__all__ = ["iterate", "level", "most_free_first", "settle"]
+__all__ = ["iterate", "most_free_first", "settle"]
 
 TOLERANCE = 1e-9
 FIRST = 40_000
@@ -88,38 +88,6 @@ def settle(exchanger: Exchanger, watch: Watch, limit: float, spared: int = -1) -
             done = exchanger.relieve(g, order[first:], goal)
         if done is None:
             break
-        steps += 1
-    return steps
-
-
-def level(exchanger: Exchanger, watch: Watch, limit: int, tolerance: float = 1e-6) -> int:
-    """Relieve every GPU, the hottest first, until none can be: leximax; return the exchanges.
-
-    Parameters
-    ----------
-    exchanger
-        The state and its moves.
-    watch
-        Ends the search.
-    limit
-        Exchanges at most.
-    tolerance
-        Relative gain that an exchange must exceed.
-    """
-    state, steps = exchanger.state, 0
-    stuck = np.zeros(state.instance.g, dtype=bool)
-    while steps < limit and not watch.stop:
-        open_ = np.where(stuck, -1.0, exchanger.kvpr)
-        g = int(open_.argmax())
-        if open_[g] <= 0:
-            break
-        goal = state.pressure[g] * (1 - tolerance)
-        partner = exchanger.relieve(g, exchanger.colder(goal), goal)
-        if partner is None:
-            stuck[g] = True
-            continue
-        # Hotter GPUs may use what changed here; they are few, and were stuck on their own.
-        stuck[[g, partner]] = False
         steps += 1
     return steps
 

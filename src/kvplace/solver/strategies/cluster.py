@@ -12,7 +12,8 @@ from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.construct.target_search import construct
 from kvplace.solver.exact.enumerate import Enumeration
-from kvplace.solver.improve.descent import drop_copies, level, settle
+from kvplace.solver.improve.descent import level, settle
+from kvplace.solver.improve.drop_copies import drop_copies
 from kvplace.solver.improve.pair_exchange_cluster import Wide
 from kvplace.solver.instance.door import load_copies, load_instance, unload_copies
 from kvplace.solver.instance.options import Chooser

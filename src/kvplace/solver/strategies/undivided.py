@@ -350,10 +350,13 @@ def _balance(search: UndividedSearch) -> None:
     if search.instance.n <= knobs.plain_models:
         search.steps += balance(state, most, tolerance=knobs.balance_gain, watch=search.watch)
         return
+    from kvplace.solver.improve.descent import level  # noqa: PLC0415 - numpy: only here
+    from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange  # noqa: PLC0415 - same
     from kvplace.solver.improve.pair_exchange import Exchanger  # noqa: PLC0415 - numpy: only here
-    from kvplace.solver.large_neighbourhood.iterated import level  # noqa: PLC0415 - numpy: only here
 
-    search.steps += level(Exchanger(state, width=1), search.watch, most)
+    search.steps += level(
+        state, search.watch, most, 1e-6, [SubsetExchange(Exchanger(state, width=1))]
+    )
 
 
 def _balance_as_reference(search: UndividedSearch) -> None:

@@ -1,0 +1,1 @@
+"""Kinds of steps of a descent, one per file."""

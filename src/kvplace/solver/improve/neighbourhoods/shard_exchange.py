@@ -1,0 +1,133 @@
+"""Moves of one shard off a GPU, and swaps of two; of split models, too, within a link domain."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.improve.neighbourhoods.neighbourhood import (
+    TRIED,
+    moved,
+    stays,
+    try_changes,
+    uneven,
+)
+from kvplace.solver.instance.pressure import pressures
+
+__all__ = ["ShardExchange", "exchange_values"]
+
+PARTNERS = 192
+"""GPUs, the coldest first, with which one is exchanged."""
+
+
+class ShardExchange:
+    """Moves and swaps with the coldest GPUs and those of the same link domain."""
+
+    adds = False
+
+    def applies(self, board: Assignment) -> bool:
+        """Whether there is another GPU."""
+        return board.instance.g > 1
+
+    def relieve(self, board: Assignment, g: int, goal: float) -> set[int] | None:
+        """Make the best move of a shard off a GPU, or swap of two, that ends below a pressure."""
+        instance = board.instance
+        mine = [j for j in board.members[g] if not uneven(board, j)]
+        partners = _partners(board, g, goal)
+        if not mine or not len(partners):
+            return None
+        value, pairs = exchange_values(board, g, mine, partners)
+        few = np.flatnonzero(value < goal)
+        few = few[np.argsort(value[few], kind="stable")][:TRIED]
+        for at in few.tolist():
+            a, h, b = pairs(at)
+            if a in board.members[h] or (b >= 0 and b in board.members[g]):
+                continue
+            if b >= 0 and not (
+                instance.columns.allowed[b][g] and stays(board, b, h, g) and not uneven(board, b)
+            ):
+                continue
+            changes = [moved(board, a, g, h)]
+            if b >= 0:
+                changes.append(moved(board, b, h, g))
+            found = try_changes(board, changes, goal)
+            if found is not None:
+                return found
+        return None
+
+
+def exchange_values(
+    board: Assignment, g: int, mine: list[int], partners: Ints
+) -> tuple[Floats, Callable[[int], tuple[int, int, int]]]:
+    """Return the larger pressure after each exchange, and what an exchange is by its number.
+
+    An exchange gives a model of `mine` to a partner, and takes one of its models or none, -1.
+    """
+    instance = board.instance
+    theirs: list[int] = []
+    owner: list[int] = []
+    for at, h in enumerate(partners.tolist()):
+        held = board.members[h]
+        theirs += [-1, *held]
+        owner += [at] * (len(held) + 1)
+    at_ = np.array(owner)
+    hosts = partners[at_]
+    size_a, keep_a, loads_a = _needs(board, mine)
+    size_b, keep_b, loads_b = _needs(board, theirs)
+    size, keep = size_a[:, None] - size_b, keep_a[:, None] - keep_b
+    free_g, free_h = board.arrays.free[g] + size, board.arrays.free[hosts] - size
+    kept_g, kept_h = board.arrays.kept[g] - keep, board.arrays.kept[hosts] + keep
+    type_g, type_h = instance.type_at(g), instance.columns.type_of[hosts]
+    columns = np.arange(len(theirs))
+    here, there = [], []
+    for at, load in enumerate(board.arrays.load):
+        given, taken = loads_a[:, :, at], loads_b[:, :, at]
+        here.append(load[g] - given[:, type_g, None] + taken[:, type_g])
+        there.append(load[hosts] + given[:, type_h] - taken[columns, type_h])
+    value = np.maximum(
+        pressures(free_g, kept_g, here, instance.kv), pressures(free_h, kept_h, there, instance.kv)
+    )
+    bad = (free_g < board.arrays.spare[g]) & (size < 0)
+    bad |= (free_h < board.arrays.spare[hosts]) & (size > 0)
+    may = np.array([instance.columns.allowed[j][hosts] for j in mine])
+    for row, j in enumerate(mine):
+        option = board.option[j]
+        assert option is not None
+        if option.degree > 1:
+            may[row] &= instance.columns.domain_of[hosts] == instance.columns.domain_of[g]
+    value[bad | ~may] = math.inf
+    width = len(theirs)
+
+    def pair(number: int) -> tuple[int, int, int]:
+        row, column = divmod(number, width)
+        return mine[row], int(hosts[column]), theirs[column]
+
+    return value.ravel(), pair
+
+
+def _needs(board: Assignment, models: list[int]) -> tuple[Floats, Floats, Floats]:
+    """Return bytes, least KV bytes and, by load type and pressure, loads of shards; 0 for -1."""
+    none = np.zeros((board.instance.types, board.instance.pressures)).tolist()
+    options = [board.option[j] if j >= 0 else None for j in models]
+    return (
+        np.array([float(o.size) if o else 0.0 for o in options]),
+        np.array([float(o.keep) if o else 0.0 for o in options]),
+        np.array([o.loads if o else none for o in options]),
+    )
+
+
+def _partners(board: Assignment, g: int, goal: float) -> Ints:
+    """Return the GPUs to exchange with: the coldest, and those of the same link domain."""
+    kvpr = board.arrays.pressure
+    if len(kvpr) <= PARTNERS:
+        partners = np.flatnonzero(kvpr < goal)
+    else:
+        near = board.instance.columns.domains[board.instance.columns.domain_of[g]]
+        near = near[near < len(kvpr)]
+        cold = np.argpartition(kvpr, PARTNERS)[:PARTNERS]
+        partners = np.union1d(near, cold)
+        partners = partners[kvpr[partners] < goal]
+    found: Ints = partners[partners != g]
+    return found
