@@ -81,11 +81,15 @@ class Replicas:
         Least and most copies.
     split
         How the demand is divided over them.
+    target
+        Pressure of the model's GPUs that is good enough: a plan takes the fewest copies that are
+        found to stay at or below it. None takes as many as lower the pressure.
     """
 
     min: int = 1
     max: int = 1
     split: Split = Split.EVEN
+    target: float | None = None
 
 
 class Attention(StrEnum):

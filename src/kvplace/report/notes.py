@@ -86,8 +86,9 @@ def _of_problem(problem: Problem) -> Iterator[Note]:
         yield Note(
             "note",
             "no demand",
-            "no model has demand, so that every placement is equally good; give "
-            "demand.requests_per_second, or take it from a log or Prometheus (kvplace demand)",
+            "no model has demand, so that every placement is equally good and models are spread by "
+            "free memory; give demand.requests_per_second, or take it from a log or Prometheus "
+            "(kvplace demand)",
         )
     if len(problem.models) <= _MOST_MODELS:
         yield from _fallen_back(problem)
@@ -170,6 +171,30 @@ def _of_placement(problem: Problem, evaluation: Evaluation) -> Iterator[Note]:
     if len(problem.models) <= _MOST_MODELS:
         yield from _slow(problem, evaluation)
         yield from _degrees(problem, evaluation)
+        yield from _targets(problem, evaluation)
+
+
+def _targets(problem: Problem, evaluation: Evaluation) -> Iterator[Note]:
+    """Yield which models do without copies, for which the gap is not to blame."""
+    aimed = {m.name for m in problem.models if m.replicas.target is not None}
+    copies: dict[str, set[int]] = {}
+    for shard in (held for gpu in evaluation.gpus if aimed for held in gpu.shards):
+        if shard.model in aimed:
+            copies.setdefault(shard.model, set()).add(shard.replica)
+    for name in sorted(copies):
+        most, target = _most_and_target(problem, name)
+        if len(copies[name]) < most:
+            yield Note(
+                "note",
+                "copies",
+                f"{name!r} has {len(copies[name])} of up to {most} copies: more would lower the "
+                f"pressure, and its target {target:g} does not ask for it",
+            )
+
+
+def _most_and_target(problem: Problem, name: str) -> tuple[int, float]:
+    replicas = problem.models[problem.index_of[name]].replicas
+    return replicas.max, replicas.target or 0.0
 
 
 def _overload(problem: Problem, worst: GPUEvaluation) -> str:

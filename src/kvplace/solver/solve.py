@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.constraints import Violation
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
+from kvplace.core.model import SLO, Demand
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
@@ -14,6 +16,7 @@ from kvplace.errors import InputError, InternalError
 from kvplace.solver.baselines.schedulers import prism
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.repair import make_room
+from kvplace.solver.fewer_copies import fewer_copies, targeted
 from kvplace.solver.instance.door import load_instance, load_placement, unload_placement
 from kvplace.solver.strategies.params import Params
 from kvplace.solver.strategies.stages import Search, Settings
@@ -23,6 +26,8 @@ __all__ = ["SOLVERS", "refine", "solve", "stop_of"]
 
 SOLVERS = ("auto", "reference", "prism-greedy")
 DEFAULTS = Params()
+_SPREAD = 1000
+"""Most models without demand that are spread by free memory."""
 REPAIRABLE = {"memory", "min_kv"}
 """What may be wrong with a start of undivided models that is repaired."""
 
@@ -93,8 +98,13 @@ def solve(
     search = _search(problem, settings, compiled=solver == "auto")
     if solver == "prism-greedy":
         return _finish(search, solver, prism(problem))
+    if start is None and len(problem.models) <= _SPREAD and not any(problem.loads):
+        start = _spread(problem, watch, seed)
     search.reference(start) if solver == "reference" else search.solve(start)
-    return _finish(search, solver, search.placement)
+    found = search.placement
+    if found is not None and targeted(problem):
+        found = fewer_copies(problem, found)
+    return _finish(search, solver, found)
 
 
 def refine(
@@ -169,6 +179,21 @@ def _search(problem: Problem, settings: Settings, *, compiled: bool) -> Search:
 
         return ClusterSearch(problem, settings)
     return UndividedSearch(problem, settings)
+
+
+def _spread(problem: Problem, watch: Watch, seed: int) -> Placement | None:
+    """Return where models that nobody asks for yet find most memory: as if all had one demand."""
+    models = [
+        replace(
+            model,
+            demand=Demand(1.0),
+            slo=SLO(latency_seconds=1.0),
+            replicas=replace(model.replicas, max=model.replicas.min),
+        )
+        for model in problem.models
+    ]
+    even = replace(problem, models=models, objective=Objective.REQUESTS, windows=(), timing=None)
+    return solve(even, watch=watch, seed=seed).placement
 
 
 def _repaired(problem: Problem, placement: Placement, watch: Watch) -> Placement:

@@ -19,6 +19,7 @@ from kvplace.formats.validation.fields import (
     Degrees,
     Duration,
     Name,
+    Number,
     Rate,
     Resources,
     Text,
@@ -153,6 +154,11 @@ class ReplicasPart(Part):
     max: Count = Field(examples=["8"])
     split: Annotated[Split, *word(*Split)] = Field(
         default=Split.EVEN, description="How demand is divided: even, or by capacity of the GPUs."
+    )
+    target: Number | None = Field(
+        default=None,
+        description="Pressure of the model's GPUs that is good enough, such as 0.7: the plan takes "
+        "the fewest copies found that stay at or below it.",
     )
 
     @model_validator(mode="after")
