@@ -214,6 +214,23 @@ def _ask_program(search: UndividedSearch) -> None:
     search.adopt()
 
 
+def _ask_classes(search: UndividedSearch) -> None:
+    """Ask the program over size classes, which does not grow with the models, for a bound."""
+    import numpy as np  # noqa: PLC0415 - large fleets only
+
+    from kvplace.solver.assignment.packed import pack_rows  # noqa: PLC0415 - same
+    from kvplace.solver.bounds.size_classes import certified_classes, packing_bound  # noqa: PLC0415 - HiGHS: only here
+
+    assert search.state is not None
+    columns = search.instance.columns
+    packing = pack_rows(columns, np.array(search.state.gpu_of, dtype=np.int64))
+    prices = packing_bound(columns, packing, search.low, search.watch)
+    bound = None if prices is None else certified_classes(search.problem, prices)
+    if bound is not None and bound.value > search.low:
+        search.bound = bound
+        search.watch.tell("bound", search.value, search.low)
+
+
 def _decide(search: UndividedSearch) -> None:
     """Raise the bound, then decide targets between it and the value."""
     from kvplace.solver.exact.close_gap import Effort, close_gap, program_bound  # noqa: PLC0415 - numpy and HiGHS: only here
@@ -392,6 +409,12 @@ def _covered(search: UndividedSearch) -> bool:
     return _placed(search) and sparse and search.instance.g > knobs.group * 3 // 2
 
 
+def _wasteful(search: UndividedSearch) -> bool:
+    """Whether few of many models share a GPU, so that memory lies waste; asked once."""
+    sparse = search.density <= search.knobs.classes_density
+    return _placed(search) and sparse and not _small(search) and search.round == 0
+
+
 def _rounds(search: UndividedSearch) -> int:
     knobs = search.knobs
     if search.watch.left == math.inf and search.limit is None:
@@ -423,6 +446,7 @@ STRATEGY: Strategy[UndividedSearch] = Strategy(
         Stage("iterated-local-search", _iterate, _placed, steps=True),
         Stage("exact-decisions", _decide, lambda s: _placed(s) and _small(s)),
         Stage("group-cover", _cover, _covered, steps=True),
+        Stage("configuration-bound", _ask_classes, _wasteful),
     ),
     last=(Stage("balance", _balance, _placed, closed=True),),
     repeats=_rounds,
