@@ -1,12 +1,15 @@
+from dataclasses import replace
 from random import Random
 
 import pytest
 from every import best_by_budget
-from transitions import random_placement, split_transition, tight_transition
+from transitions import model, random_placement, small_fleet, split_transition, tight_transition
 
 from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.model import Demand
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
 from kvplace.replan import budget as budgets
 from kvplace.replan.budget import Search
 from kvplace.replan.prices import Measure, Prices
@@ -124,3 +127,12 @@ def test_bytes_are_counted_as_moves_are():
             assert found.valid
             assert search.bounds.at(point.price) <= found.value * (1 + 1e-9)
         assert [p.price for p in points] == sorted(p.price for p in points)
+
+
+def test_loads_of_nothing_have_a_bound_of_nothing():
+    idle = [model(f"m{at}", 5, Random(0)) for at in range(3)]
+    idle = tuple(replace(m, demand=Demand(0.0)) for m in idle)
+    fleet = small_fleet(Random(1), gpus=2, memory=(20, 20))
+    problem = Problem(idle, fleet, Objective.REQUESTS)
+    search = Search(problem, Placement.single({m.name: fleet.gpus[0].id for m in idle}))
+    assert [search.bounds.at(budget) for budget in range(3)] == [0.0, 0.0, 0.0]

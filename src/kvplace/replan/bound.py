@@ -89,6 +89,9 @@ class BudgetBound:
         self._pressure = state.pressure.copy()
         self._forced = sum(_least_starts(state, prices, j) for j in missing)
         self._top = float(self._pressure.max())
+        # Pressures far below what any load makes are not told from 0.
+        largest = float(self._loads.max()) if self._loads.size else 0.0
+        self._tiny = 1e-9 * max(largest * self._unit / float(self._memory.max()), 1e-200)
 
     def least(self, pressure: float, enough: float = math.inf) -> float:
         """Return what reaching a pressure costs at least.
@@ -185,8 +188,10 @@ class BudgetBound:
             return math.inf
         low = max(self._floor, 0.0)
         high = self._top
-        if high <= low or self.least(max(low, 1e-300), budget) <= budget * (1 + _SLACK):
+        start = max(low, self._tiny)
+        if high <= low or self.least(start, budget) <= budget * (1 + _SLACK):
             return low
+        low = start
         if high >= BROKEN:
             high = self._valid_top()
             if self.least(high, budget) > budget * (1 + _SLACK):

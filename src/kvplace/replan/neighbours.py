@@ -98,14 +98,16 @@ def reliefs(
     movable
         Whether a model may be touched.
     limit
-        Another pressure to stay below.
+        Another pressure to stay below; several places are then tried for each model.
     """
+    # Where no rule can refuse the place that presses least, no other is better.
+    most = 1 if limit is None and state.rules.idle else _BEST
     limit = float(state.pressure[hot]) if limit is None else limit
     for model in list(state.members[hot]):
         if not movable(model):
             continue
         now = price(model, state.copies[model])
-        for copies in _elsewhere(state, model, hot, limit):
+        for copies in _elsewhere(state, model, hot, limit, most):
             reshape: Reshape = ((model, copies),)
             worst = state.outcome(reshape)
             if worst < limit:
@@ -127,7 +129,9 @@ def swaps(
             yield from _swaps(state, rows, model, hot, limit, price)
 
 
-def _elsewhere(state: FleetState, model: int, hot: int, limit: float) -> Iterator[Copies]:
+def _elsewhere(
+    state: FleetState, model: int, hot: int, limit: float, most: int
+) -> Iterator[Copies]:
     """Yield copies of a model that leave less of it on a GPU."""
     copies = state.copies[model]
     own = next(c for c in copies if hot in c)
@@ -136,13 +140,16 @@ def _elsewhere(state: FleetState, model: int, hot: int, limit: float) -> Iterato
     others = {gpu for c in rest for gpu in c}
     part = 1 / len(copies)
     for degree in about.tensor_parallel:
-        for place in places_for(state, model, degree, others, part, limit=limit, leaving=own):
+        for place in places_for(
+            state, model, degree, others, part, limit=limit, leaving=own, most=most
+        ):
             if place != own:
                 yield tuple(sorted((*rest, place)))
     if len(copies) < about.replicas.max:
         part = 1 / (len(copies) + 1)
         for degree in about.tensor_parallel:
-            for place in places_for(state, model, degree, {*others, *own}, part, limit=limit):
+            taken = {*others, *own}
+            for place in places_for(state, model, degree, taken, part, limit=limit, most=most):
                 yield tuple(sorted((*copies, place)))
     if len(copies) > about.replicas.min:
         yield rest
