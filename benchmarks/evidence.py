@@ -4,12 +4,15 @@
     python benchmarks/evidence.py openrouter lmsys --data ../shared/data --output FILE
     python benchmarks/evidence.py --show FILE...
 
-Fixed before the first run, for all families: the variants in `VARIANTS`, the metrics `all95` and
-`mean95` (the largest load at which 95 % of all requests, or the mean over models of their shares,
-keep every objective), the seeds 2001 to 2012 of the fleets and seed 0 of the requests, 240 s of
-traffic, engines on time slices, one elastic pool per GPU. Robustness is measured on the first three
-fleets: bursts (cv 3), MPS, and step times up to 20 % away from those that the planner knows, by a
-factor of its own for each model.
+Fixed before the first run, for all families: the variants in `VARIANTS`, the metric `all95` (the
+largest load at which 95 % of all requests keep every objective), the seeds 2001 to 2012 of the
+fleets and seed 0 of the requests, 240 s of traffic, engines on time slices, one elastic pool per
+GPU. Robustness is measured on the first three fleets: bursts (cv 3), MPS, and step times up to 20 %
+away from those that the planner knows, by a factor of its own for each model.
+
+A second metric that was fixed beside it, the largest load at which the mean over models is 95 %,
+could not be measured: with 32 models and few requests each, one late request of two rare models is
+below it at any load. `mean at 1`, the mean over models at the stated demand, stands in its place.
 
 Every variant of a fleet gets the same requests. Ratios are to Prism's greedy rule on tokens, as
 geometric means over fleets with 90 % bootstrap intervals.
@@ -36,7 +39,7 @@ from kvplace.forecast.rules import Rules
 from kvplace.forecast.search import refine_forecast
 from kvplace.forecast.times import StepTimes
 from kvplace.simulate.run import simulate
-from kvplace.simulate.served import crossing, served
+from kvplace.simulate.served import LEAST, served
 
 LEVEL = 0.95
 SEEDS = tuple(range(2001, 2013))
@@ -93,17 +96,13 @@ def packed(fleet, choose):
 def measure(fleet, placement, times=None, **options):
     """Return the load served by both metrics, and what the forecast says of it."""
     found = served(fleet, placement, level=LEVEL, times=times, seconds=SECONDS, **options)
-    loads = found.simulation.loads()
-    means = [
-        (load, statistics.fmean(o.mean_attainment for o in found.simulation.at(load)))
-        for load in loads
-    ]
+    means = [outcome.mean_attainment for outcome in found.simulation.at(1.0)]
     at_one = forecast(fleet, placement, times=times)
     evaluation = evaluate(fleet, placement)
     return {
         "all95": found.load,
-        "mean95": crossing(means, LEVEL)[0],
-        "grid": [[load, found.simulation.attainment(load)] for load in loads],
+        "mean at 1": statistics.fmean(means),
+        "grid": [list(point) for point in found.grid()],
         "forecast": at_one.attainment,
         "occupancy": evaluation.value,
     }
@@ -181,7 +180,7 @@ def fleets(family, data):
 
 def interval(ratios):
     """Return the geometric mean of ratios and its 90 % bootstrap interval."""
-    logs = [math.log(max(r, 1e-3)) for r in ratios]
+    logs = [math.log(r) for r in ratios]
     rng = random.Random(0)
     drawn = sorted(statistics.fmean(rng.choices(logs, k=len(logs))) for _ in range(2000))
     return [math.exp(v) for v in (statistics.fmean(logs), drawn[100], drawn[1899])]
@@ -201,22 +200,23 @@ def auc(rows, at, *, falls):
 def summary(result):
     """Return tables of ratios and of what predicts failure, as Markdown."""
     lines = []
-    for metric in ("all95", "mean95"):
-        head = f"{metric}, against {BASE} | fleets | geometric mean | 90 % interval | least | most"
-        lines += [f"| {head} |", "|---|---|---|---|---|---|"]
-        for variant in VARIANTS:
-            ratios = [
-                row["variants"][variant][metric] / max(row["variants"][BASE][metric], 1e-3)
-                for row in result["fleets"]
-                if variant in row["variants"] and BASE in row["variants"]
-                and row["variants"][BASE][metric] > 0
-            ]  # fmt: skip
-            if ratios:
-                mean, low, high = interval(ratios)
-                cells = [len(ratios), f"{mean:.2f}", f"{low:.2f} to {high:.2f}"]
-                cells += [f"{min(ratios):.2f}", f"{max(ratios):.2f}"]
-                lines.append(f"| {variant} | {' | '.join(map(str, cells))} |")
-        lines.append("")
+    head = (
+        f"all95, against {BASE} | fleets | geometric mean | 90 % interval | least | median | most"
+    )
+    lines += [f"| {head} | mean at 1 |", f"|{'---|' * 8}"]
+    for variant in VARIANTS:
+        rows = [row["variants"] for row in result["fleets"] if variant in row["variants"]]
+        pairs = [(row[variant]["all95"], row[BASE]["all95"]) for row in rows if BASE in row]
+        # A load of 0 is below the least that was tried; it counts as that.
+        ratios = [max(mine, LEAST) / max(base, LEAST) for mine, base in pairs]
+        if ratios:
+            mean, low, high = interval(ratios)
+            means = [row[variant]["mean at 1"] for row in rows if "mean at 1" in row[variant]]
+            cells = [len(ratios), f"{mean:.2f}", f"{low:.2f} to {high:.2f}"]
+            cells += [f"{v:.2f}" for v in (min(ratios), statistics.median(ratios), max(ratios))]
+            cells.append(f"{statistics.fmean(means):.2f}" if means else "-")
+            lines.append(f"| {variant} | {' | '.join(map(str, cells))} |")
+    lines.append("")
     robust = [row for row in result["fleets"] if "robust" in row]
     if robust:
         lines += [

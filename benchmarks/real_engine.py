@@ -52,7 +52,7 @@ def config(folder, layers, hidden):
     )  # fmt: skip
 
 
-def engine_process(name, folder, pipe):
+def engine_process(shape, folder, pipe):
     """Build an engine, then replay what comes through the pipe."""
     from vllm import EngineArgs, LLMEngine, SamplingParams
 
@@ -60,7 +60,7 @@ def engine_process(name, folder, pipe):
         EngineArgs(
             model=str(folder), load_format="dummy", skip_tokenizer_init=True, enforce_eager=True,
             max_model_len=LONGEST, dtype="bfloat16", enable_prefix_caching=False,
-            num_gpu_blocks_override=POOL_BLOCKS[name], block_size=BLOCK,
+            num_gpu_blocks_override=POOL_BLOCKS[shape], block_size=BLOCK,
             max_num_batched_tokens=BATCHED_TOKENS, max_num_seqs=SEQUENCES,
             disable_log_stats=True,
         )
@@ -130,7 +130,7 @@ def requests(rng, rate, seconds, prompt, output):
     return {"arrivals": arrivals, "prompts": lengths(prompt), "outputs": lengths(output)}
 
 
-def run(output, seconds):
+def run(output, seconds, orders):
     """Start the engines and make all runs."""
     import multiprocessing
 
@@ -145,13 +145,16 @@ def run(output, seconds):
     torch.set_num_threads(1)
     context = multiprocessing.get_context("fork")  # one import for all engines
     started = time.monotonic()
+    given = json.loads(Path(orders).read_text()) if orders else None
+    shapes = given["engines"] if given else {name: name for name in SHAPES}
     with tempfile.TemporaryDirectory() as folder:
+        for shape, (layers, hidden) in SHAPES.items():
+            config(Path(folder) / shape, layers, hidden)
         engines = {}
-        for name, (layers, hidden) in SHAPES.items():
-            path = Path(folder) / name
-            config(path, layers, hidden)
+        for name, shape in shapes.items():
             ours, theirs = context.Pipe()
-            process = context.Process(target=engine_process, args=(name, path, theirs))
+            options = (shape, Path(folder) / shape, theirs)
+            process = context.Process(target=engine_process, args=options, daemon=True)
             process.start()
             engines[name] = (process, ours)
         for name, (_, pipe) in engines.items():
@@ -160,25 +163,32 @@ def run(output, seconds):
         result = {"vllm": vllm.__version__, "torch": torch.__version__, "block": BLOCK,
                   "batched_tokens": BATCHED_TOKENS, "sequences": SEQUENCES,
                   "pool_blocks": POOL_BLOCKS, "shapes": SHAPES, "runs": []}  # fmt: skip
-        step = calibrate(engines, result)
-        for label, rates in plans(step):
-            rng = random.Random(label)
-            orders = {
-                name: {**requests(rng, rate, seconds, 64, 32), "seconds": seconds * 1.5}
-                for name, rate in rates.items()
-            }
+        for label, wanted in given["runs"] if given else drawn(calibrate(engines, result), seconds):
             begin = time.monotonic() + 0.2
-            for name, order in orders.items():
+            for name, order in wanted.items():
                 engines[name][1].send({**order, "start": begin})
-            answers = {name: engines[name][1].recv() for name in orders}
-            result["runs"].append({"label": label, "orders": orders, "answers": answers})
+            answers = {name: engines[name][1].recv() for name in wanted}
+            result["runs"].append({"label": label, "orders": wanted, "answers": answers})
             done = {n: sum(x is not None for x in a["first"]) for n, a in answers.items()}
-            say(f"{label}: {rates}, begun {done}, preempted "
+            say(f"{label}: begun {done}, preempted "
                 f"{ {n: a['preempted'] for n, a in answers.items()} }")  # fmt: skip
             Path(output).write_text(json.dumps(result))
         for process, pipe in engines.values():
             pipe.send(None)
             process.join(20)
+
+
+def drawn(step, seconds):
+    """Yield label and orders of each run of the validation."""
+    for label, rates in plans(step):
+        rng = random.Random(label)
+        yield (
+            label,
+            {
+                name: {**requests(rng, rate, seconds, 64, 32), "seconds": seconds * 1.5}
+                for name, rate in rates.items()
+            },
+        )
 
 
 def calibrate(engines, result):
@@ -224,8 +234,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--output", default="real_engine.json")
     parser.add_argument("--seconds", type=float, default=20.0, help="time of each run")
+    parser.add_argument("--orders", help="runs of `real_placements.py` instead of the validation")
     args = parser.parse_args()
-    run(args.output, args.seconds)
+    run(args.output, args.seconds, args.orders)
 
 
 if __name__ == "__main__":
