@@ -51,7 +51,6 @@ STAGES = (
     "group-cover",
     "iterated-local-search",
     "lifted-bound",
-    "longest-processing-time",
     "pair-exchanges",
     "parallel-exchanges",
     "ruin-and-recreate",

@@ -1,4 +1,4 @@
-"""Kicks, other company for a hot model, and longest processing time first."""
+"""Kicks, and other company for a hot model."""
 
 import math
 import random
@@ -9,10 +9,11 @@ from kvplace.bench.families import build
 from kvplace.core.placement import Placement
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
+from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.improve.pair_exchange import Exchanger
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.large_neighbourhood.bin_completion import hot_gpu, refill
-from kvplace.solver.large_neighbourhood.iterated import iterate, level, most_free_first
+from kvplace.solver.large_neighbourhood.iterated import iterate
 from oracle import exact_profile, solve_exactly
 from tiny import byte_problem, random_problem
 
@@ -24,7 +25,7 @@ def drawn(seed, gpus=4, models=14):
 
 
 def start(instance):
-    return Assignment.single(instance, most_free_first(instance, instance.load))
+    return Assignment.single(instance, bisect_target(instance, tolerance=0.1))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -58,28 +59,13 @@ def test_small_fleets_are_solved():
         problem = random_problem(draw)
         truth = solve_exactly(problem, leximax=False)
         instance = load_instance(problem)
-        gpu_of = most_free_first(instance, instance.load)
+        gpu_of = bisect_target(instance, tolerance=0.1)
         if gpu_of is None or not truth.optimum:
             continue
         found, _ = iterate(Assignment.single(instance, gpu_of), 0.0, 40, 0, Watch())
         cases += 1
         optimal += found.worst() <= float(truth.optimum) * (1 + 1e-9)
     assert optimal >= 0.9 * cases
-
-
-def test_the_balance_never_lifts_the_maximum():
-    instance = drawn(5, gpus=6, models=20)
-    state = start(instance)
-    before = sorted(state.pressure, reverse=True)
-    level(Exchanger(state, width=1), Watch(), 500)
-    assert sorted(state.pressure, reverse=True) <= before
-
-
-def test_most_free_first_by_hand():
-    # 9 goes first, beside nothing; then 8 to the other GPU, and 1 where 8 is: (8 + 1) / 4 < 10 / 4.
-    instance = load_instance(byte_problem([10, 10], [(3, 9.0), (3, 8.0), (3, 1.0)]))
-    assert most_free_first(instance, instance.load) == [0, 1, 1]
-    assert most_free_first(load_instance(byte_problem([4], [(3, 1.0), (3, 1.0)])), [1, 1]) is None
 
 
 def test_other_company_leaves_the_hot_model_where_it_is():

@@ -1,60 +1,20 @@
-"""Iterated local search: a greedy start, the best exchanges, and kicks when stuck."""
+"""Iterated local search: the best exchanges, and kicks when stuck."""
 
 import math
 import random
-from collections.abc import Sequence
-
-import numpy as np
 
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.pair_exchange import Exchanger
-from kvplace.solver.instance.instance import Instance
 from kvplace.solver.large_neighbourhood.bin_completion import hot_gpu, refill
 
-__all__ = ["iterate", "most_free_first", "settle"]
+__all__ = ["iterate", "settle"]
 
 TOLERANCE = 1e-9
 FIRST = 40_000
 """Exchanges with the coldest GPUs looked at before all the others."""
 REFILLED = 4
 """One kick in so many refills the hottest GPU, where a hot model is what makes it so."""
-
-
-def most_free_first(arrays: Instance, keys: Sequence[float]) -> list[int] | None:
-    """Give each model, by falling key, to the GPU where the KVPR after it is least.
-
-    Longest processing time first (Graham, SIAM J. Appl. Math. 17, 1969) for this ratio; ties go
-    to the GPU with the most memory left.
-
-    Parameters
-    ----------
-    arrays
-        The problem.
-    keys
-        (n,) what models are sorted by.
-
-    Returns
-    -------
-    list of int or None
-        GPU per model; None where a model finds no room.
-    """
-    free = np.array(arrays.memory, dtype=np.float64)
-    kept, load = np.zeros(arrays.g), np.zeros(arrays.g)
-    gpu_of = [-1] * arrays.n
-    for j in sorted(range(arrays.n), key=lambda j: (-keys[j], j)):
-        left = free - arrays.size[j]
-        fits = left >= np.maximum(1.0, kept + arrays.keep[j])
-        if not fits.any():
-            return None
-        value = np.where(fits, (load + arrays.load[j]) / np.where(fits, left, 1.0), math.inf)
-        ties = np.flatnonzero(value == value.min())
-        g = int(ties[left[ties].argmax()])
-        free[g] = left[g]
-        kept[g] += arrays.keep[j]
-        load[g] += arrays.load[j]
-        gpu_of[j] = g
-    return gpu_of
 
 
 def settle(exchanger: Exchanger, watch: Watch, limit: float, spared: int = -1) -> int:

@@ -46,7 +46,8 @@ class UndividedParams:
     start_steps
         Exchanges by which each start is refined before they are compared.
     best_fit_density
-        Up to so many models per GPU best fit decreasing is the only start: it is then the best.
+        Up to so many models per GPU a cover is nearly a matching: exact decisions are then tried
+        on fleets of any size, and groups are not refilled.
     program_rounds
         Rounds of column generation per target in the first round; doubled every round.
     nodes

@@ -43,7 +43,6 @@ STAGES = (
     "group-cover",
     "iterated-local-search",
     "lifted-bound",
-    "longest-processing-time",
     "pair-exchanges",
     "parallel-exchanges",
     "ruin-and-recreate",

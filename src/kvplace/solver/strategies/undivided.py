@@ -278,17 +278,6 @@ def _price(search: UndividedSearch, stage: str) -> None:
                 search.watch.tell("bound", search.value, search.low)
 
 
-def _spread(search: UndividedSearch) -> None:
-    """Try the starts that are best where many models share a GPU."""
-    from kvplace.solver.large_neighbourhood.iterated import most_free_first  # noqa: PLC0415 - numpy: only here
-
-    instance = search.instance
-    for keys in (instance.load, [float(size) for size in instance.size]):
-        gpu_of = most_free_first(instance, keys)
-        if gpu_of is not None:
-            search.offer(Assignment.single(instance, gpu_of))
-
-
 def _iterate(search: UndividedSearch) -> None:
     """Local search with kicks from the best state."""
     from kvplace.solver.large_neighbourhood.iterated import iterate  # noqa: PLC0415 - numpy: only here
@@ -431,11 +420,6 @@ STRATEGY: Strategy[UndividedSearch] = Strategy(
         Stage("enumeration", _enumerate, _tiny),
         Stage("lifted-bound", lambda s: _price(s, "lifted-bound"), _checked),
         Stage("stepped-bound", lambda s: _price(s, "stepped-bound"), _checked),
-        Stage(
-            "longest-processing-time",
-            _spread,
-            lambda s: _placed(s) and s.density > s.knobs.best_fit_density,
-        ),
         Stage(
             "dual-feasible-bound",
             lambda s: _price(s, "dual-feasible-bound"),
