@@ -223,6 +223,7 @@ def test_a_local_directory_needs_no_network(here, capsys):
         (["--models", "a/b", "--nodes", "H100"], "is no group of hosts"),
         (["--trace", "x.csv", "--prometheus", "http://h", "--nodes", "8xH100"], "pass one"),
         (["--trace", "log.csv", "--nodes", "8xH100"], "no latency objective is known"),
+        (["--from", "f", "--nodes", "8xH100", "--current", "now.json"], "end it in .csv"),
         (["--models", "a/b", "--nodes", "8xH100", "--current", "f"], "--current needs --from"),
         (["--models", "a/b", "--nodes", "8xH100", "--replicas", "4-1"], "1 <= least <= most"),
         (["--from", "log.csv", "--nodes", "8xH100"], "this is none of: a compose file"),

@@ -200,6 +200,10 @@ def _check_usage(
         raise click.UsageError("--trace and --prometheus are two sources of one demand; pass one")
     if current and not existing:
         raise click.UsageError("--current needs --from")
+    if current and Path(current).suffix.casefold() not in ("", ".csv"):
+        raise click.UsageError(
+            "--current writes CSV, which is read back by its name; end it in .csv"
+        )
     if not (names or trace or prometheus or existing):
         raise click.UsageError("which models? pass --models, --trace, --prometheus or --from")
     if nodes is None:
