@@ -170,7 +170,8 @@ def stated(part: type[Any], value: object) -> dict[str, Any]:
     for name, key, default, write in _writers(part):  # type: ignore[arg-type]  # a type is hashable
         given = getattr(value, name)
         if given is not None and (default is _MISSING or given != default):
-            data[key] = given if write is None else write(given)
+            plain = given if write is None else write(given)
+            data[key] = list(plain) if isinstance(plain, tuple) else plain
         elif default is _MISSING:
             data[key] = None
     return data

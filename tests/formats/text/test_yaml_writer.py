@@ -1,0 +1,39 @@
+"""What is written in one line of YAML reads back as it was, by YAML 1.1 and 1.2 alike."""
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvplace.formats.text.yaml_tree import parse_yaml
+from kvplace.formats.text.yaml_writer import Plain, flow, json_line, quoted
+from strategies import NAMES
+
+SCALARS = st.one_of(
+    NAMES, st.integers(-(10**9), 10**9), st.floats(0, 1e6), st.booleans(), st.none()
+)
+DATA = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(DATA)
+def test_data_reads_back_equal(data):
+    for text in (flow(data), json_line(data)):
+        assert parse_yaml(f"key: {text}\n").data == {"key": data}
+
+
+@pytest.mark.parametrize(
+    "word", ["no", "Yes", "ON", "null", "1", "1e3", "a: b", "#x", "~", "ü", ""]
+)
+def test_words_that_mean_something_else_are_quoted(word):
+    assert yaml.safe_load(quoted(word)) == word
+    assert parse_yaml(f"- {quoted(word)}\n").data == [word]
+
+
+def test_amounts_stand_without_quotes():
+    assert flow({"weights": Plain("14.958GiB"), "name": "org/m-1"}) == (
+        "{weights: 14.958GiB, name: org/m-1}"
+    )

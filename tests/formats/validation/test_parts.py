@@ -1,0 +1,73 @@
+"""A field of a model is stated once, and both files read back what they write."""
+
+from dataclasses import fields
+
+import pytest
+from hypothesis import given, settings
+
+from kvplace.core.model import Demand, Model, Replicas, Split
+from kvplace.formats.diagnostics import Report
+from kvplace.formats.fleet.schema import ModelPart
+from kvplace.formats.plan.schema import PlanModelPart, PlanPart
+from kvplace.formats.plan.stated import Plan
+from kvplace.formats.validation.models import validate
+from kvplace.formats.validation.parts import exact, fields_of, stated
+from strategies import split_problems
+
+WIDE = Model(
+    "org/wide", 3 * 2**30, Demand(2.0), overhead_bytes=0, tensor_parallel=(1, 2),
+    replicas=Replicas(1, 2, Split.CAPACITY), gpu_types=("X",),
+)  # fmt: skip
+
+
+def test_every_field_of_a_model_and_of_a_plan_is_stated():
+    assert {field.name for field in fields(Model)} <= set(ModelPart.model_fields)
+    assert {field.name for field in fields(Plan)} - set(PlanPart.model_fields) == {
+        "objective", "value", "bound", "gap", "bound_method",
+    }  # fmt: skip
+
+
+def test_each_file_has_its_own_keys_and_units():
+    fleet, plan = stated(ModelPart, WIDE), stated(PlanModelPart, WIDE)
+    assert list(fleet)[:4] == ["name", "weights", "overhead", "tensor_parallel"]
+    assert (fleet["weights"], plan["weights_bytes"]) == ("3GiB", 3 * 2**30)
+    assert fleet["replicas"] == plan["replicas"] == {"min": 1, "max": 2, "split": "capacity"}
+    assert "kv_heads" not in fleet
+    assert "launch" not in plan
+
+
+def test_a_plan_requires_what_a_fleet_file_leaves_to_its_defaults():
+    assert PlanModelPart.model_fields["overhead_bytes"].is_required()
+    assert not ModelPart.model_fields["overhead_bytes"].is_required()
+    assert exact(ModelPart) is exact(ModelPart)
+    assert set(fields_of(PlanModelPart)) == set(PlanModelPart.model_fields)
+
+
+@settings(max_examples=25, deadline=None)
+@given(split_problems())
+def test_what_is_written_is_read_back(problem):
+    for model in problem.models:
+        report = Report("")
+        part = validate(PlanModelPart, stated(PlanModelPart, model), (), report)
+        assert part is not None, report._faults
+        assert part.build() == model
+        part = validate(ModelPart, stated(ModelPart, model), (), report)
+        assert part is not None, report._faults
+        assert part.build() == model
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        ({"wieghts": "1GiB"}, "unknown key 'wieghts'; did you mean 'weights'?"),
+        ({"name": "m"}, "is missing; write it like weights: 14.958GiB"),
+        ([], "must be a mapping, not a list"),
+        ({"weights": 5}, "5 has no unit; write it like 5GiB"),
+        ({"demand": {"rps": 1}}, "is missing; write it like requests_per_second: 2.1"),
+        ({"slo": []}, "must be a mapping, not a list"),
+    ],
+)
+def test_a_fault_is_told_in_the_words_of_the_file(data, fault):
+    report = Report("")
+    assert validate(ModelPart, data, (), report) is None
+    assert fault in [message for _, message, _ in report._faults]
