@@ -42,7 +42,8 @@ def test_a_fleet_that_is_well_is_told_nothing():
 def test_computation_beyond_a_gpu_is_a_warning():
     # 200 requests/s of 900 prompt tokens are 180,000 tokens/s: 2,880 TFLOP/s on 989.
     found = told(llama(200, 10))
-    assert set(found) == {"time"}
+    assert set(found) == {"overload", "time"}
+    assert set(told(llama(200, 10), objective="occupancy")) == {"time"}
     assert found["time"].startswith("warning: h/0: KV pool 31 % full, GPU time ")
     assert "meta-llama/Llama-3.1-8B-Instruct" in found["time"]
 
@@ -74,9 +75,15 @@ def test_a_model_without_tokens_changes_the_objective_and_it_is_said():
     assert "objective" not in told(llama() + RERANKER % ", kv_bytes_per_token: 0")
 
 
+def test_what_keeps_gpu_time_out_of_the_plan_is_said():
+    other = llama().replace("meta-llama/Llama-3.1-8B-Instruct", "a")
+    found = told(llama() + other)
+    assert "GPU time is left out, because architecture of 'a' is not known" in found["objective"]
+
+
 def test_a_model_without_a_cache_is_first_class():
     problem = parse_fleet(HEAD % 1 + llama() + RERANKER % ", kv_bytes_per_token: 0")
-    assert problem.goal == "occupancy"
+    assert problem.goal == "pressure"
     assert problem.loads[1] == 0
     assert problem.pressures.known
 

@@ -154,8 +154,9 @@ def input_options(command: Command, *more: str) -> Command:
             click.option(
                 "--objective",
                 type=_Near([*_OBJECTIVES, *more]),
-                help="What a load is. Default: occupancy when every model gives what it needs, "
-                "else requests.",
+                help="What presses on a GPU. Default: pressure (KV memory and time) when shares of "
+                "GPU time are known of every model, else occupancy when every model gives what it "
+                "needs, else requests.",
             ),
             click.option(
                 "--gpus",

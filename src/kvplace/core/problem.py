@@ -36,7 +36,9 @@ class Problem:
     fleet
         What there is to place on.
     objective
-        The load; `default_objective` of the models where it is not given.
+        What presses on a GPU. By default ``pressure`` where shares of GPU time are known of every
+        model on every GPU; else ``occupancy`` where every model gives what it needs, else
+        ``requests``.
     rules
         What is demanded of a placement besides that everything fits.
     windows
@@ -97,6 +99,8 @@ class Problem:
             raise InputError([Fault("the loads of all models together overflow", "models")])
 
     def _default_objective(self) -> Objective:
+        if self.pressures.known:
+            return Objective.PRESSURE
         complete = not any(self.columns.missing(Objective.OCCUPANCY))
         return Objective.OCCUPANCY if complete else Objective.REQUESTS
 

@@ -27,8 +27,8 @@ def read(
     path
         A kvplace.fleet/v1 file in YAML or JSON, or a models table: ``.csv`` or ``.parquet``.
     objective
-        ``requests``, ``tokens`` or ``occupancy``; by default what the file says, or else
-        `kvplace.core.objective.default_objective`.
+        ``requests``, ``tokens``, ``occupancy`` or ``pressure``; by default what the file says, or
+        else what the facts suffice for, as in `Problem`.
     gpus
         For a models table, and only for it: the GPUs, such as ``8x80GiB,4xH100-SXM-80GB``, or
         the name of a Parquet file with a row per GPU.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation
+from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, part_of
 from kvplace.core.model import Model
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
@@ -91,8 +91,24 @@ def _of_problem(problem: Problem) -> Iterator[Note]:
             "(kvplace demand)",
         )
     if len(problem.models) <= _MOST_MODELS:
+        yield from _untimed(problem)
         yield from _fallen_back(problem)
         yield from _out_of_reach(problem)
+
+
+def _untimed(problem: Problem) -> Iterator[Note]:
+    """Yield why GPU time is left out of the plan, where it might have been planned for."""
+    if problem.goal is not Objective.OCCUPANCY or not isinstance(problem.timing, ShareTiming):
+        return
+    lacking = problem.lacking(Objective.PRESSURE)
+    if lacking:
+        what = list(dict.fromkeys(words for _, words in lacking))
+        yield Note(
+            "note",
+            "objective",
+            f"GPU time is left out, because {_listed(what)} {'is' if len(what) == 1 else 'are'} "
+            "not known; the plan is for KV memory alone",
+        )
 
 
 def _fallen_back(problem: Problem) -> Iterator[Note]:
@@ -199,7 +215,7 @@ def _most_and_target(problem: Problem, name: str) -> tuple[int, float]:
 
 def _overload(problem: Problem, worst: GPUEvaluation) -> str:
     """Say which GPU is overloaded, by which model, and a way out."""
-    shard = max(worst.shards, key=lambda held: held.load)
+    shard = max(worst.shards, key=lambda held: part_of(held, worst))
     model = problem.models[problem.index_of[shard.model]]
     ways = []
     if model.replicas.max < len(problem.fleet.gpus):

@@ -111,7 +111,7 @@ def test_real_demand_is_read():
         pytest.skip("the shared data is absent")
     problem = read(path)
     assert (len(problem.models), len(problem.fleet.gpus)) == (47, 16)
-    assert problem.goal is Objective.OCCUPANCY
+    assert problem.goal is Objective.PRESSURE
     assert parse_fleet(write_fleet(problem)) == problem
 
 

@@ -1,13 +1,14 @@
 """A `Problem` as a fleet file that reads back equal."""
 
+from dataclasses import replace
 from itertools import groupby
 
 from kvplace.core.hardware import GPU, Node
 from kvplace.core.model import Model
-from kvplace.core.objective import default_objective
 from kvplace.core.problem import Problem
 from kvplace.core.window import ALWAYS, Window, mean_demand
 from kvplace.errors import InputError
+from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.fleet.rules import rule_data
 from kvplace.formats.fleet.schema import FLEET_SCHEMA, DemandPart, ModelPart, WindowPart
 from kvplace.formats.text.yaml_writer import flow, json_line, quoted
@@ -29,7 +30,7 @@ def write_fleet(problem: Problem) -> str:
         A GPU's id is not its node's name and its number, which a fleet file cannot say.
     """
     lines = [f"schema: {FLEET_SCHEMA}"]
-    if problem.goal is not default_objective(problem.models):
+    if problem.goal is not replace(problem, objective=None, timing=ShareTiming()).goal:
         lines.append(f"objective: {problem.goal.value}")
     lines.append("nodes:")
     for node in problem.fleet.nodes:
