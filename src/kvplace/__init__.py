@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kvplace.core.placement import Migration, Placement, Replica
     from kvplace.core.problem import Problem
     from kvplace.core.result import Result, Status, Stop
+    from kvplace.core.window import Window
     from kvplace.demand.read import demand
     from kvplace.demand.summary import DemandSummary
     from kvplace.errors import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from kvplace.export.export import Export, export
     from kvplace.forecast.forecast import Forecast, forecast
     from kvplace.forecast.rules import Rules
+    from kvplace.forecast.share_timing import ShareTiming
     from kvplace.formats.load import load_plan
     from kvplace.formats.plan.check import check
     from kvplace.formats.plan.io import plan_of, read_plan, write_plan
@@ -96,6 +98,7 @@ __all__ = [
     "Schedule",
     "Served",
     "Shard",
+    "ShareTiming",
     "Simulation",
     "Sizing",
     "Status",
@@ -105,6 +108,7 @@ __all__ = [
     "UnitError",
     "Violation",
     "Watch",
+    "Window",
     "Wishes",
     "check",
     "check_certificate",
@@ -143,6 +147,8 @@ _NAMES_OF = {
     "core.placement": ("Migration", "Placement", "Replica"),
     "core.problem": ("Problem",),
     "core.result": ("Result", "Status", "Stop"),
+    "core.window": ("Window",),
+    "forecast.share_timing": ("ShareTiming",),
     "errors": (
         "Fault",
         "InputError",

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+import kvplace
 from kvplace.core.architecture import Architecture
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import SLO, Demand, Model, Replicas
@@ -85,3 +86,13 @@ def test_the_digest_rests_on_shapes_and_speeds():
     digests = {problem(replace(MODEL, architecture=shape)).digest for shape in shapes}
     digests.add(problem(MODEL, types=("H100-SXM-80GB", "H100-SXM-80GB")).digest)
     assert len(digests) == 3
+
+
+def test_a_problem_made_by_hand_is_planned_for_both():
+    gpus = tuple(GPU(f"n/{at}", "H100-SXM-80GB", 80 * 2**30) for at in range(2))
+    fleet = Fleet((Node("n", gpus),))
+    of = kvplace.Problem((MODEL,), fleet, timing=kvplace.ShareTiming())
+    assert of.goal is Objective.PRESSURE
+    found = kvplace.solve(of)
+    assert found.value == found.evaluation.value == max(found.evaluation.pressures)
+    assert kvplace.Problem((MODEL,), fleet).goal is Objective.OCCUPANCY
