@@ -11,6 +11,7 @@ from kvplace.core.timing import Timing
 from kvplace.forecast.roofline import CacheReads, Speed, speed_of, step_time
 from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.time_share import Idle, TimeShare, idle_times, time_share
+from kvplace.forecast.times import dense_shape
 
 __all__ = ["ShareTiming"]
 
@@ -23,8 +24,16 @@ in the last bit plan alike."""
 class ShareTiming(Timing):
     """Shares by the roofline of the GPU type, of models whose shape is known.
 
-    A share of a model whose shape was guessed would decide a plan by a guess: it counts as missing.
+    A share of a model whose shape was guessed would decide a plan by a guess: it counts as missing,
+    unless guesses are asked for.
+
+    Parameters
+    ----------
+    guess
+        Whether a model without a shape is taken as dense, in 16 bits, and as large as its weights.
     """
+
+    guess: bool = False
 
     def missing(self, model: Model) -> list[str]:
         """Return the fields that a share needs and a model does not give."""
@@ -34,7 +43,7 @@ class ShareTiming(Timing):
         busy = self._prefills(model, busy) or busy if model.cacheless else busy
         decodes = any(demand.output_tokens != 0 for demand in busy)
         lacking = {
-            "architecture": model.architecture is None,
+            "architecture": self._shape(model) is None,
             "kv_bytes_per_token": model.kv_bytes_per_token is None,
             "slo.tpot": decodes and not model.slo.tpot_seconds,
             "demand.prompt_tokens": any(demand.prompt_tokens is None for demand in busy),
@@ -78,17 +87,30 @@ class ShareTiming(Timing):
         return None if times is None else idle_times(times, model.demand)
 
     def _times(self, model: Model, degree: int, gpu_type: str) -> StepTime | None:
-        if model.architecture is None or model.kv_bytes_per_token is None:
+        shape = self._shape(model)
+        if shape is None or model.kv_bytes_per_token is None:
             return None
         part = model.kv_part(degree)
         kept = (model.kv_bytes_per_token * part, model.kv_bytes_per_sequence * part)
-        return _step_time(model.architecture, *kept, gpu_type, degree)
+        return _step_time(shape, *kept, gpu_type, degree)
+
+    def guessed(self, model: Model) -> bool:
+        """Whether the shape of a model is a guess."""
+        return self.guess and model.architecture is None and not model.cacheless
+
+    def _shape(self, model: Model) -> Architecture | None:
+        """Return the shape of a model; None where it is not known and not to be guessed."""
+        return dense_shape(model.weights_bytes) if self.guessed(model) else model.architecture
 
     def basis(self, models: Sequence[Model]) -> Iterator[object]:
         """Yield the shape of each model and what it keeps per token and sequence."""
         for model in models:
-            shape = None if model.architecture is None else astuple(model.architecture)
-            yield [shape, model.kv_bytes_per_token, model.kv_bytes_per_sequence]
+            shape = self._shape(model)
+            yield [
+                None if shape is None else astuple(shape),
+                model.kv_bytes_per_token,
+                model.kv_bytes_per_sequence,
+            ]
 
     def hardware(self, gpu_types: Sequence[str]) -> list[object]:
         """Return the speed of each GPU type and what of it is reached."""

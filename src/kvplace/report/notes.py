@@ -93,6 +93,7 @@ def _of_problem(problem: Problem) -> Iterator[Note]:
     if len(problem.models) <= _MOST_MODELS:
         yield from _untimed(problem)
         yield from _fallen_back(problem)
+        yield from _guessed(problem)
         yield from _out_of_reach(problem)
 
 
@@ -130,6 +131,21 @@ def _fallen_back(problem: Problem) -> Iterator[Note]:
         f"{_listed(list(fields))}; give {'it' if len(fields) == 1 else 'them'}, or "
         "kv_bytes_per_token: 0 for a model without a KV cache",
     )
+
+
+def _guessed(problem: Problem) -> Iterator[Note]:
+    """Yield that shares of time rest on guesses."""
+    timing = problem.timing
+    if problem.goal is not Objective.PRESSURE or not isinstance(timing, ShareTiming):
+        return
+    names = [model.name for model in problem.models if timing.guessed(model)]
+    if names:
+        yield Note(
+            "note",
+            "estimated time",
+            f"the GPU time of {_listed(names)} is estimated from the size of the weights, as of a "
+            "dense model in 16 bits; give the architecture to have it computed",
+        )
 
 
 def _out_of_reach(problem: Problem) -> Iterator[Note]:

@@ -112,7 +112,8 @@ class Assembly:
         report.refuse()
         try:
             placed = tuple(m for m in models if m is not None)
-            timing = ShareTiming()
+            # Who asks for pressure by name gets it, with guesses that the answer names.
+            timing = ShareTiming(guess=objective is Objective.PRESSURE)
             return Problem(placed, Fleet(nodes), objective, tuple(rules), tuple(windows), timing)
         except InputError as error:  # cross-checks of the core
             for fault in error.faults:

@@ -43,7 +43,7 @@ def problem_of(plan: Plan, source: str = "") -> Problem:
     try:
         fleet = Fleet(tuple(_node(node, gpus) for node in plan.nodes))
         objective = Objective(plan.objective)
-        timing = ShareTiming()
+        timing = ShareTiming(guess=objective is Objective.PRESSURE)
         problem = Problem(plan.models, fleet, objective, plan.rules, plan.windows, timing)
     except InputError as error:
         raise InputError(error.faults, source) from None
