@@ -18,6 +18,22 @@ if TYPE_CHECKING:
 __all__ = ["access_of", "demand_options", "read_prometheus_options", "read_trace_options"]
 
 _UNITS = ("s", "ms", "us", "ns")
+
+
+class LogOption(click.Option):
+    """An option that only a request log has a use for, which its help says."""
+
+    def __init__(self, *names: Any, **given: Any) -> None:
+        super().__init__(*names, **given | {"help": f"Log: {given['help']}"})
+
+
+class PrometheusOption(click.Option):
+    """An option that only Prometheus has a use for, which its help says."""
+
+    def __init__(self, *names: Any, **given: Any) -> None:
+        super().__init__(*names, **given | {"help": f"Prometheus: {given['help']}"})
+
+
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--quantile",
@@ -37,29 +53,40 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--log-model",
         metavar="NAME",
-        help="Log: the model of a log without a model column. Default: the file's name.",
+        cls=LogOption,
+        help="the model of a log without a model column. Default: the file's name.",
     ),
-    click.option("--time-column", metavar="NAME", help="Log: the column of times."),
+    click.option("--time-column", metavar="NAME", cls=LogOption, help="the column of times."),
     click.option(
         "--model-column",
         multiple=True,
         metavar="NAME",
-        help="Log: the column of models; given again, the values are joined by '/'.",
+        cls=LogOption,
+        help="the column of models; given again, the values are joined by '/'.",
     ),
-    click.option("--prompt-column", metavar="NAME", help="Log: the column of prompt tokens."),
-    click.option("--output-column", metavar="NAME", help="Log: the column of output tokens."),
+    click.option(
+        "--prompt-column", metavar="NAME", cls=LogOption, help="the column of prompt tokens."
+    ),
+    click.option(
+        "--output-column", metavar="NAME", cls=LogOption, help="the column of output tokens."
+    ),
     click.option(
         "--count-column",
         metavar="NAME",
-        help="Log: the column that counts the requests of a row.",
+        cls=LogOption,
+        help="the column that counts the requests of a row.",
     ),
     click.option(
         "--time-unit",
         type=click.Choice(_UNITS),
-        help="Log: unit of numeric times, where neither their name nor the log's form tells it.",
+        cls=LogOption,
+        help="unit of numeric times, where neither their name nor the log's form tells it.",
     ),
     click.option(
-        "--skip-bad", is_flag=True, help="Log: leave out rows without a usable value, and say so."
+        "--skip-bad",
+        is_flag=True,
+        cls=LogOption,
+        help="leave out rows without a usable value, and say so.",
     ),
     click.option(
         "--window",
@@ -67,13 +94,15 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         metavar="SECONDS",
         default="7d",
         show_default=True,
-        help="Prometheus: how far back to read (12h).",
+        cls=PrometheusOption,
+        help="how far back to read (12h).",
     ),
     click.option(
         "--match",
         multiple=True,
         metavar="MATCHER",
-        help="Prometheus: a label matcher, such as 'namespace=\"prod\"'; may be given again.",
+        cls=PrometheusOption,
+        help="a label matcher, such as 'namespace=\"prod\"'; may be given again.",
     ),
     click.option(
         "--latency-quantile",
@@ -81,20 +110,36 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         metavar="SHARE",
         default="90%",
         show_default=True,
-        help="Prometheus: quantile of the observed latencies.",
+        cls=PrometheusOption,
+        help="quantile of the observed latencies.",
     ),
-    click.option("--user", metavar="NAME", help="Prometheus: basic authentication."),
+    click.option("--user", metavar="NAME", cls=PrometheusOption, help="basic authentication."),
     click.option(
-        "--password-file", type=click.Path(), metavar="FILE", help="Prometheus: password of --user."
+        "--password-file",
+        type=click.Path(),
+        metavar="FILE",
+        cls=PrometheusOption,
+        help="password of --user.",
     ),
     click.option(
-        "--bearer-token-file", type=click.Path(), metavar="FILE", help="Prometheus: bearer token."
+        "--bearer-token-file",
+        type=click.Path(),
+        metavar="FILE",
+        cls=PrometheusOption,
+        help="bearer token.",
     ),
     click.option(
-        "--ca-file", type=click.Path(), metavar="FILE", help="Prometheus: certificates to trust."
+        "--ca-file",
+        type=click.Path(),
+        metavar="FILE",
+        cls=PrometheusOption,
+        help="certificates to trust.",
     ),
     click.option(
-        "--insecure", is_flag=True, help="Prometheus: do not check the server's certificate."
+        "--insecure",
+        is_flag=True,
+        cls=PrometheusOption,
+        help="do not check the server's certificate.",
     ),
     click.option(
         "--timeout",
@@ -102,14 +147,16 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         metavar="SECONDS",
         default="30s",
         show_default=True,
-        help="Prometheus: the longest wait for an answer.",
+        cls=PrometheusOption,
+        help="the longest wait for an answer.",
     ),
     click.option(
         "--retries",
         type=click.IntRange(0, 20),
         default=3,
         show_default=True,
-        help="Prometheus: how often a failed request is tried again.",
+        cls=PrometheusOption,
+        help="how often a failed request is tried again.",
     ),
 )
 
@@ -123,7 +170,7 @@ def demand_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def read_trace_options(path: str, options: Mapping[str, Any]) -> "DemandSeries":
     """Read a log as the options say."""
-    _refuse_options("Prometheus", "a log")
+    _refuse_options(PrometheusOption, "a log")
     from kvplace.demand.traces import read_trace
 
     return read_trace(
@@ -144,7 +191,7 @@ def read_prometheus_options(
     url: str, options: Mapping[str, Any], models: tuple[str, ...] = ()
 ) -> "DemandSeries":
     """Read Prometheus as the options say."""
-    _refuse_options("Log", "Prometheus")
+    _refuse_options(LogOption, "Prometheus")
     from kvplace.demand.prometheus import DEFAULT_STEP_SECONDS, read_prometheus
 
     return read_prometheus(
@@ -159,13 +206,12 @@ def read_prometheus_options(
     )
 
 
-def _refuse_options(other: str, source: str) -> None:
-    """Refuse options that are given and belong to the other source, as their help says."""
+def _refuse_options(other: type[click.Option], source: str) -> None:
+    """Refuse options that are given and belong to the other source."""
     context = click.get_current_context()
     for option in context.command.params:
-        told = getattr(option, "help", None) or ""
         given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
-        if given and told.startswith(f"{other}: "):
+        if given and isinstance(option, other):
             raise click.UsageError(f"{option.opts[0]} does nothing for {source}")
 
 
