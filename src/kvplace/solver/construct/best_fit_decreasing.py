@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.instance.instance import Instance
+from kvplace.solver.instance.pressure import fits
 
 __all__ = ["ORDERS", "bisect_target", "pack"]
 
@@ -95,7 +96,7 @@ def _best_fit(
         at = bisect_left(room, (sizes[j], -1))
         while at < len(room):
             g = room[at][1]
-            if free[g] - arrays.size[j] >= max(1, kept[g] + arrays.keep[j]):
+            if fits(free[g] - arrays.size[j], kept[g] + arrays.keep[j]):
                 break
             at += 1
         else:

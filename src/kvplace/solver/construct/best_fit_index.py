@@ -8,6 +8,7 @@ from itertools import chain
 from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.construct.candidates import RULED, TRIED
 from kvplace.solver.instance.instance import Option
+from kvplace.solver.instance.pressure import fits
 
 __all__ = ["Rooms"]
 
@@ -96,9 +97,8 @@ class Rooms:
 
     def _fits(self, j: int, g: int, option: Option, taken: set[int]) -> bool:
         board = self._board
-        least = max(1.0, board.arrays.kept[g] + option.keep)
         allowed = board.instance.columns.allowed[j][g] and g not in taken
-        return bool(allowed and board.arrays.free[g] - option.size >= least)
+        return bool(allowed and fits(board.free[g] - option.size, board.kept[g] + option.keep))
 
     def _gpus(
         self, j: int, option: Option, need: float, taken: set[int]

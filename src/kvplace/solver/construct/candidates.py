@@ -39,13 +39,12 @@ def seats(
     instance = board.instance
     tried = TRIED if board.costs.free(j) else RULED
     room = board.arrays.free - option.size
-    least = np.maximum(1.0, np.maximum(board.arrays.spare, board.arrays.kept + option.keep))
-    fits = instance.columns.allowed[j] & (room >= least)
+    may = instance.columns.allowed[j] & (room >= board.arrays.spare)
     for g in taken:
-        fits[g] = False
+        may[g] = False
     loads = board.arrays.loads_with(option)
     after = pressures(room, board.arrays.kept + option.keep, loads, instance.kv)
-    after[~fits | (after > target)] = math.inf
+    after[~may | (after > target)] = math.inf
     score = np.where(after < math.inf, _left(board, room, loads, target), after) if tight else after
     if option.degree == 1:
         yield from ((g,) for g in _least(score, tried))

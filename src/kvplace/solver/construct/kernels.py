@@ -13,12 +13,15 @@ from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.packed import Packing, pack_rows
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.columns import Columns
+from kvplace.solver.instance.pressure import fits
 from kvplace.solver.kernels import kernel
 
 __all__ = ["bisect_first_fit", "least_pressure_first", "most_room_first"]
 
 SCANNED = 100_000_000
 """Models times GPUs up to which every GPU is looked at for every model."""
+_fits = kernel(fits)
+
 HALVINGS = 10
 """Steps of the bisection: to a thousandth of the interval."""
 
@@ -167,7 +170,7 @@ def _most_room(
     for at in range(len(order)):
         j = order[at]
         top = gpus[0]
-        if free[top] - size[j] < max(1, kept[top] + keep[j]):
+        if not _fits(free[top] - size[j], kept[top] + keep[j]):
             return at
         gpu_of[j] = top
         free[top] -= size[j]
@@ -210,7 +213,7 @@ def _first_fit(
             if tree[node] < wanted:
                 node += 1
         g = node - leaves
-        if free[g] - size[j] < max(1, kept[g] + keep[j]):
+        if not _fits(free[g] - size[j], kept[g] + keep[j]):
             return at
         gpu_of[j] = g
         free[g] -= size[j]
@@ -247,7 +250,7 @@ def _least_full(
         j = order[at]
         best, arg = np.inf, -1
         for h in range(g):
-            if free[h] - size[j] < max(1, kept[h] + keep[j]):
+            if not _fits(free[h] - size[j], kept[h] + keep[j]):
                 continue
             value = 0.0
             for d in range(width):
@@ -289,7 +292,7 @@ def _emptiest(
     gpus = np.arange(g)
     for at in range(len(order)):
         j, top = order[at], gpus[0]
-        if free[top] - size[j] < max(1, kept[top] + keep[j]):
+        if not _fits(free[top] - size[j], kept[top] + keep[j]):
             return at
         _fill(j, top, size, keep, table, kv, level, type_of, memory, free, kept, full)
         gpu_of[j] = top

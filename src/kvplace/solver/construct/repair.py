@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from kvplace.solver.instance.instance import Instance
+from kvplace.solver.instance.pressure import fits
 
 __all__ = ["make_room"]
 
@@ -37,7 +38,7 @@ def make_room(arrays: Instance, gpu_of: Sequence[int]) -> list[int] | None:
         members[g].append(j)
     homeless: list[int] = []
     for g, held in enumerate(members):
-        while held and free[g] < max(1, kept[g]):
+        while held and not fits(free[g], kept[g]):
             j = _leaver(arrays, held, max(1, kept[g]) - free[g])
             held.remove(j)
             put(j, g, -1)
@@ -46,7 +47,7 @@ def make_room(arrays: Instance, gpu_of: Sequence[int]) -> list[int] | None:
         fitting = (
             (((load[g] + arrays.load[j]) / (free[g] - arrays.size[j])), g)
             for g in range(arrays.g)
-            if free[g] - arrays.size[j] >= max(1, kept[g] + arrays.keep[j])
+            if fits(free[g] - arrays.size[j], kept[g] + arrays.keep[j])
         )
         _, g = min(fitting, default=(math.inf, -1))
         if g < 0:

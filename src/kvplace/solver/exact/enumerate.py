@@ -16,6 +16,7 @@ from itertools import combinations, product
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Copies, Instance, Option
+from kvplace.solver.instance.pressure import fits
 
 __all__ = ["Enumeration"]
 
@@ -109,8 +110,8 @@ class Enumeration:
         # Above this a GPU is no better than the best known, unless fewer soft rules are broken.
         most = value * (1 + SURE) if even and board.costs.vector == vector else math.inf
         for g in (g for copy in copies for g in copy):
-            free = board.arrays.free[g] - option.size
-            if free < max(1, board.arrays.kept[g] + option.keep):
+            free = board.free[g] - option.size
+            if not fits(free, board.kept[g] + option.keep):
                 return False
             loads = option.loads[instance.type_at(g)]
             for at, load in enumerate(board.arrays.load[:, g].tolist()):

@@ -23,6 +23,7 @@ from kvplace.solver.improve.parallel_pairs_several import (
     sort,
     sum_up,
 )
+from kvplace.solver.instance.pressure import fits
 from kvplace.solver.kernels import kernel
 
 __all__ = ["iterate_pairs"]
@@ -41,6 +42,8 @@ MIX = 0x9E3779B97F4A7C15
 """Odd number that spreads seeds over 64 bits."""
 
 Bits = NDArray[np.uint64]
+
+_fits = kernel(fits)
 
 
 class _Kept(NamedTuple):
@@ -153,8 +156,8 @@ def _kick(packing: Packing, pressures: Floats, chance: Bits) -> None:
         for slot in back:
             if slot >= 0:
                 moved, more = moved - packing.size[slot], more - packing.keep[slot]
-        fits_g = packing.free[g] + moved >= max(1, packing.spare[g], packing.kept[g] - more)
-        fits_h = packing.free[h] - moved >= max(1, packing.spare[h], packing.kept[h] + more)
+        fits_g = _fits(packing.free[g] + moved, max(packing.spare[g], packing.kept[g] - more))
+        fits_h = _fits(packing.free[h] - moved, max(packing.spare[h], packing.kept[h] + more))
         if given[0] + back[0] > -2 and fits_g and fits_h and carry_out(packing, g, h, given, back):
             pressures[g] = pressure_of(packing, g)
             pressures[h] = pressure_of(packing, h)

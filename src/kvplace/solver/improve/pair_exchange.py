@@ -13,6 +13,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.instance.pressure import fits
 
 __all__ = ["Exchanger", "subset_pairs"]
 
@@ -135,11 +136,10 @@ class Exchanger:
         value: Floats = np.maximum(here, there)
         if self._keeps:
             keep = mine[:, KEEP, None, None] - theirs[:, :, KEEP]
-            bad = free_g < np.maximum(1.0, self._carried[g, 2] - keep)
-            bad |= free_h < np.maximum(1.0, kept + keep)
+            good = fits(free_g, self._carried[g, 2] - keep) & fits(free_h, kept + keep)
         else:
-            bad = (free_g < 1.0) | (free_h < 1.0)
-        value[bad] = math.inf
+            good = fits(free_g, 1) & fits(free_h, 1)
+        value[~good] = math.inf
         return value
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Ints
 from kvplace.solver.assignment.packed import Packing
+from kvplace.solver.instance.pressure import fits
 from kvplace.solver.kernels import kernel
 
 __all__ = ["exchange_pairs", "meets", "move", "relieve", "swap"]
@@ -23,6 +24,9 @@ LARGEST = 1 << 38
 """Sizes are whole units below this: three of them and a code fit into 63 bits."""
 NEVER = -1
 """Sorts before every subset."""
+
+
+_fits = kernel(fits)
 
 
 @kernel
@@ -144,8 +148,9 @@ def _exchange(
             # Only where an exchange takes memory must some be spared.
             least_g = packing.spare[g] if bytes_h > bytes_g else 1
             least_h = packing.spare[h] if bytes_g > bytes_h else 1
-            if free_g >= max(1, least_g, kept[g] - keep_g + keep_h) and free_h >= max(
-                1, least_h, kept[h] + keep_g - keep_h
+            moved_keep = keep_g - keep_h
+            if _fits(free_g, max(least_g, kept[g] - moved_keep)) and _fits(
+                free_h, max(least_h, kept[h] + moved_keep)
             ):
                 best, best_g, best_h = abs(excess - moved), i, j
         if moved < excess:

@@ -10,7 +10,7 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.improve.parallel_pairs_kernel import meets, move, swap
-from kvplace.solver.instance.pressure import pressure
+from kvplace.solver.instance.pressure import fits, pressure
 from kvplace.solver.kernels import kernel
 
 __all__ = [
@@ -31,6 +31,7 @@ MOST = 64
 
 Scratch = tuple[Ints, Ints, Floats, Floats, Floats, Ints]
 
+_fits = kernel(fits)
 _pressure = kernel(pressure)
 
 
@@ -179,7 +180,10 @@ def exchange(packing: Packing, g: int, h: int, turn: int, gain: float, scratch: 
             more = taken[0, a, 1] - taken[1, b, 1]
             least_g = packing.spare[g] if moved < 0 else 1
             least_h = packing.spare[h] if moved > 0 else 1
-            if free_g < max(1, least_g, kept[g] - more) or free_h < max(1, least_h, kept[h] + more):
+            if not (
+                _fits(free_g, max(least_g, kept[g] - more))
+                and _fits(free_h, max(least_h, kept[h] + more))
+            ):
                 continue
             value = 0.0
             for d in range(width):
