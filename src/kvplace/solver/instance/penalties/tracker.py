@@ -3,9 +3,12 @@
 import abc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kvplace.core.problem import Problem
-from kvplace.solver.array_types import Bools
+
+if TYPE_CHECKING:
+    from kvplace.solver.array_types import Bools
 
 __all__ = ["Copies", "Ground", "MakeTracker", "Tracker"]
 
@@ -53,4 +56,4 @@ class Ground:
     problem: Problem
     gpu_ids: Sequence[str]
     topology: Callable[[str], list[int]]
-    allowed: Sequence[Bools]
+    allowed: "Sequence[Bools]"
