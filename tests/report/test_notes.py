@@ -4,6 +4,8 @@ import pytest
 
 from kvplace.formats.read import parse_fleet
 from kvplace.report.notes import notes, overloaded
+from kvplace.report.page_markdown import markdown_summary
+from kvplace.report.recommendation import recommendation
 from kvplace.solver.solve import solve
 
 HEAD = """\
@@ -117,3 +119,10 @@ def test_warnings_come_first_and_nothing_is_said_of_what_does_not_fit():
     levels = [note.level for note in notes(problem, solve(problem).evaluation)]
     assert levels == sorted(levels, reverse=True)
     assert {note.kind for note in notes(problem)} == {"large host"}
+
+
+def test_the_page_and_the_markdown_say_what_the_table_says():
+    result = solve(parse_fleet(HEAD % 1 + llama(200, 10), objective="occupancy"))
+    head, _advice = recommendation(result)
+    assert head.startswith("Too slow: h/0: KV pool 31 % full, GPU time ")
+    assert "- **warning:** h/0: KV pool 31 % full, GPU time " in markdown_summary(result)

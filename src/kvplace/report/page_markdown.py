@@ -4,6 +4,7 @@ import re
 
 from kvplace.core.result import Result, evaluated
 from kvplace.report.differences import change_in_words, counts, diff
+from kvplace.report.notes import notes
 from kvplace.report.page_data import is_share, kvpr_text, page_values
 from kvplace.report.text import clean, gpus_text
 from kvplace.units import format_bytes
@@ -39,6 +40,9 @@ def markdown_summary(
         "",
         f"{values['models_count']:,} models in {values['replicas']:,} replicas on {on} GPUs.",
     ]
+    told = notes(result.problem, evaluated(result))
+    if told:
+        lines += ["", *(f"- **{note.level}:** {_cell(note.text)}" for note in told)]
     if baseline is not None:
         lines += ["", *_changes(result, baseline, baseline_name)]
     lines += ["", "| GPU | pressure | GiB for KV | models |", "|---|---:|---:|---|"]

@@ -3,6 +3,7 @@
 from kvplace.core.result import Result, Status, evaluated
 from kvplace.explain.bottleneck import bottleneck_of
 from kvplace.report.heat import FULL, TIGHT
+from kvplace.report.notes import Note, notes
 from kvplace.report.summary import format_kvpr, format_share
 from kvplace.report.text import clean, short_names
 
@@ -34,7 +35,23 @@ def recommendation(result: Result) -> tuple[str, list[str]]:
         head = f"Tight: {gpu} is {value} full on average, which leaves little room for bursts."
     else:
         head = f"The demand fits: the most loaded GPU, {gpu}, is {value} full on average."
-    return head, [*_cause(at.cause.kind, model, gpu, share=share, worst=worst), *_gap(result)]
+    told = [note for note in notes(problem, evaluation) if note.kind != "overload"]
+    late = next((note for note in told if note.level == "warning" and note.kind == "time"), None)
+    if late is not None and not (share and worst >= FULL):
+        head = f"Too slow: {clean(late.text)}."
+        told.remove(late)
+    rest = [_sentence(note) for note in told]
+    return head, [
+        *_cause(at.cause.kind, model, gpu, share=share, worst=worst),
+        *_gap(result),
+        *rest,
+    ]
+
+
+def _sentence(note: Note) -> str:
+    """Return a note as a sentence."""
+    text = clean(note.text)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _cause(kind: str, model: str, gpu: str, *, share: bool, worst: float) -> list[str]:
