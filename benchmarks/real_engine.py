@@ -26,6 +26,7 @@ from pathlib import Path
 
 SHAPES = {"a": (12, 512), "b": (6, 512), "c": (6, 384)}  # layers, hidden size
 POOL_BLOCKS = {"a": 512, "b": 512, "c": 22}
+AMPLE_BLOCKS = 512  # where pools are not what is asked about
 BLOCK = 32
 BATCHED_TOKENS = 512
 SEQUENCES = 32
@@ -52,7 +53,7 @@ def config(folder, layers, hidden):
     )  # fmt: skip
 
 
-def engine_process(shape, folder, pipe):
+def engine_process(blocks, folder, pipe):
     """Build an engine, then replay what comes through the pipe."""
     from vllm import EngineArgs, LLMEngine, SamplingParams
 
@@ -60,7 +61,7 @@ def engine_process(shape, folder, pipe):
         EngineArgs(
             model=str(folder), load_format="dummy", skip_tokenizer_init=True, enforce_eager=True,
             max_model_len=LONGEST, dtype="bfloat16", enable_prefix_caching=False,
-            num_gpu_blocks_override=POOL_BLOCKS[shape], block_size=BLOCK,
+            num_gpu_blocks_override=blocks, block_size=BLOCK,
             max_num_batched_tokens=BATCHED_TOKENS, max_num_seqs=SEQUENCES,
             disable_log_stats=True,
         )
@@ -153,7 +154,8 @@ def run(output, seconds, orders):
         engines = {}
         for name, shape in shapes.items():
             ours, theirs = context.Pipe()
-            options = (shape, Path(folder) / shape, theirs)
+            blocks = AMPLE_BLOCKS if given else POOL_BLOCKS[shape]
+            options = (blocks, Path(folder) / shape, theirs)
             process = context.Process(target=engine_process, args=options, daemon=True)
             process.start()
             engines[name] = (process, ours)

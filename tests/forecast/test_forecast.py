@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kvplace.bench.adrs_like import adrs_like
@@ -74,7 +74,7 @@ def test_missing_facts_are_named_all_at_once():
         settled([known], place(("a", 0)), {})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.floats(0.001, 0.3), min_size=1, max_size=5),
     st.sampled_from(["slice", "mps", "none"]),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kvplace.core.evaluation.evaluate import evaluate
@@ -66,7 +66,7 @@ def fleets(draw):
             times, rules)  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(fleets())
 def test_nothing_is_lost_and_no_pool_is_overfull(fleet):
     where, placement, asked, times, rules = fleet
@@ -91,7 +91,7 @@ def problem_pools(where, placement):
     return [gpu.free_bytes for gpu in evaluate(where, placement).gpus]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(fleets())
 def test_the_answer_is_the_same_on_any_number_of_threads(fleet):
     where, placement, asked, times, rules = fleet

@@ -1,7 +1,7 @@
 """A placement as running copies with their step times: where forecast and simulation start."""
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.placement import Placement, copies_by_model
@@ -99,7 +99,7 @@ def copies_of(problem: Problem, placement: Placement, times: StepTimes) -> Copie
             gpus = [problem.fleet.gpus[position[gpu]] for gpu in replica.gpus]
             found = [times.of(model, gpu.type, gpu.memory_bytes, degree) for gpu in gpus]
             # A step ends at its slowest GPU, so the slowest type decides.
-            slowest = max(found, key=lambda one: sum(astuple(one.times)[:5]))
+            slowest = max(found, key=lambda one: sum(one.row[:5]))
             if slowest.doubtful:
                 sources[slowest.source] = sources.get(slowest.source, 0) + 1
             share = model.kv_part(degree)
@@ -110,7 +110,7 @@ def copies_of(problem: Problem, placement: Placement, times: StepTimes) -> Copie
                     replica.index,
                     tuple(position[gpu] for gpu in replica.gpus),
                     part,
-                    astuple(slowest.times),
+                    slowest.row,
                     (model.kv_bytes_per_token or 0) * share,
                     round(model.kv_bytes_per_sequence * share),
                 )

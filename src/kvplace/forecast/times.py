@@ -1,7 +1,8 @@
 """The step times of every model of a problem on every GPU type, and where they come from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 
 from kvplace.core.architecture import Architecture
 from kvplace.core.model import Model
@@ -12,6 +13,7 @@ from kvplace.forecast.step_time import StepTime
 
 __all__ = ["StepTimes", "Timed", "dense_shape"]
 
+_ROW = attrgetter(*(field.name for field in fields(StepTime)))
 _BYTES_PER_PARAMETER = 2
 _LAYERS_OF_8B = 32
 
@@ -33,6 +35,11 @@ class Timed:
     times: StepTime
     source: str
     doubtful: bool = False
+
+    @property
+    def row(self) -> tuple[float, ...]:
+        """The coefficients in the order of the fields of `StepTime`."""
+        return _ROW(self.times)
 
 
 class StepTimes:
