@@ -230,6 +230,73 @@ def growth():
     )
 
 
+def replanned(part):
+    """Return what re-planning was measured to do."""
+    whole = load(f"replan/{part}")
+    if whole is None:
+        return "*Not recorded yet.*\n"
+    found, place = whole["found"], whole["environment"]
+    made = {"frontier": _frontier, "churn": _churn, "scale": _large}[part](found)
+    loads = ", ".join(f"{load:.1f}" for load in place["load_average"])
+    return f"{made}\n*{place['recorded']}, {place['cores']} cores, load {loads}.*\n"
+
+
+def _frontier(found):
+    """Return the points at which the pressure falls, and a fresh plan."""
+    rows, last = [], math.inf
+    for point in found["points"]:
+        if point["value"] < last * (1 - 1e-9):
+            last = point["value"]
+            knee = found["knee"] and found["knee"]["changes"] == point["changes"]
+            rows.append(
+                {
+                    "changes": point["changes"], "max KVPR": number(last, ".4f"),
+                    "to now": percent(last / found["value_now"] - 1),
+                    "bound": number(point["bound"], ".4f"), "": "knee" if knee else "",
+                }
+            )  # fmt: skip
+    fresh = found["fresh_plan"]
+    rows.append(
+        {
+            "changes": f"{fresh['changes']} (fresh plan)",
+            "max KVPR": number(fresh["value"], ".4f"),
+            "to now": percent(fresh["value"] / found["value_now"] - 1), "bound": "-", "": "",
+        }
+    )  # fmt: skip
+    return table(rows)
+
+
+def _churn(found):
+    """Return what became of every policy."""
+    rows = [
+        {
+            "policy": row["policy"], "mean": number(row["mean"], ".3f"),
+            "peak": number(row["peak"], ".3f"), "changes": f"{row['changes']:,}",
+            "weights": f"{row['loaded_tib']:,.1f} TiB", "mean to scratch":
+            number(row["mean_to_scratch"], ".3f"), "changes to scratch":
+            percent(row["changes_to_scratch"]),
+        }
+        for row in found["policies"]
+    ]  # fmt: skip
+    return f"{table(rows)}\n{found['windows']:,} windows of ten minutes.\n"
+
+
+def _large(found):
+    """Return how long large fleets take, and how near to the bound they come."""
+    return table(
+        [
+            {
+                "models / GPUs": f"{row['models']:,} / {row['gpus']:,}",
+                "changes": f"{row['changes']:,} of {row['moves_allowed']:,}",
+                "max KVPR": f"{row['before']:.4g} -> {row['after']:.4g}",
+                "above the bound": percent(row["after"] / row["bound"] - 1),
+                "CPU": format_seconds(row["cpu_seconds"]), "wall": format_seconds(row["seconds"]),
+            }
+            for row in found
+        ]
+    )  # fmt: skip
+
+
 def rendered(text):
     """Return the page with its tables written anew."""
     special = {
@@ -241,6 +308,8 @@ def rendered(text):
         name = match[2]
         if name in special:
             made = special[name]()
+        elif name.startswith("replan-"):
+            made = replanned(name.removeprefix("replan-"))
         else:
             whole = load(name)
             table_of = by_policy if name.startswith(("fleets", "pools", "clusters")) else summary

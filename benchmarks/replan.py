@@ -1,10 +1,10 @@
-"""Measure re-planning and write benchmarks/results/replan.json.
+"""Measure re-planning and write benchmarks/results/replan.
 
     python benchmarks/replan.py frontier --data ../shared/data   # a day's demand, another's plan
     python benchmarks/replan.py churn --data ../shared/data --windows 2016
     python benchmarks/replan.py scale
 
-Each part replaces its own entry of the file. Times are CPU seconds of the process, and wall time
+Each part writes a file of its own. Times are CPU seconds of the process, and wall time
 beside them. The demand of ``churn`` is that of the busiest clients of ServeGen's m-large, each
 taken for a model of its own, with drawn sizes and objectives: a modelling choice.
 """
@@ -33,7 +33,7 @@ from kvplace.replan.trigger import Policy
 from kvplace.report.replanned import knee
 from kvplace.solver.solve import solve
 
-FILE = Path(__file__).parent / "results" / "replan.json"
+RESULTS = Path(__file__).parent / "results" / "replan"
 GIB = 2**30
 FIRST, LATER = "2026-07-30", "2026-08-06"
 MODELS, GPUS, SEED = 48, 16, 0
@@ -59,10 +59,10 @@ def frontier(data):
         for row in csv.DictReader(file):
             days = rows.setdefault(row["hf_id"], {})
             days[row["date"]] = days.get(row["date"], 0) + int(row["requests"] or 0)
-    running = solve(of_day(problem, rows, FIRST), gap=0.02, time_limit=20)
+    running = solve(of_day(problem, rows, FIRST), gap=0.02, time_limit=10)
     today = of_day(problem, rows, LATER)
     began, cpu = time.perf_counter(), time.process_time()
-    found = replan(today, running.placement, budget=Budget(gain=0.0), frontier=True)
+    found = replan(today, running.placement, budget=Budget(), frontier=True)
     values = {}
     for point in found.frontier:
         values[point.moves] = (point.value, point.bound)
@@ -187,7 +187,6 @@ def main():
     parser.add_argument("--windows", type=int, default=2016)
     parser.add_argument("--largest", action="store_true", help="only 100,000 GPUs")
     args = parser.parse_args()
-    known = json.loads(FILE.read_text()) if FILE.exists() else {}
     if args.part == "frontier":
         found = frontier(args.data)
     elif args.part == "churn":
@@ -195,8 +194,9 @@ def main():
     else:
         sizes = [(1_000, 5_000, 20), (100_000, 1_000_000, 1_000)]
         found = [large(*size) for size in (sizes[1:] if args.largest else sizes)]
-    known[args.part] = {"environment": environment(), "found": found}
-    FILE.write_text(json.dumps(known, indent=1) + "\n")
+    RESULTS.mkdir(exist_ok=True)
+    whole = {"environment": environment(), "found": found}
+    (RESULTS / f"{args.part}.json").write_text(json.dumps(whole, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
 
