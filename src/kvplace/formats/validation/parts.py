@@ -169,6 +169,8 @@ def stated(part: type[Any], value: object) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for name, key, default, write in _writers(part):  # type: ignore[arg-type]  # a type is hashable
         given = getattr(value, name)
+        if given is default:  # mostly; and comparing classes of many fields takes long
+            continue
         if given is not None and (default is _MISSING or given != default):
             plain = given if write is None else write(given)
             data[key] = list(plain) if isinstance(plain, tuple) else plain
