@@ -33,3 +33,11 @@ def test_it_never_exceeds_the_optimum_and_its_certificate_checks(seed):
             assert found.value == 0 or not problem.plain
     assert positive > 25
     assert infinite > 3
+
+
+def test_one_model_that_fits_nowhere_is_proved_beside_one_that_fits():
+    draw = random.Random("9/906")  # 11 and 34 bytes on GPUs of at most 18
+    problem = random_split_problem(draw, models=4, objectives=(Objective.PRESSURE,))
+    bound = PressureBound(problem).certified(problem)
+    assert bound.value == float("inf")
+    assert check_certificate(problem, bound.certificate) == ""

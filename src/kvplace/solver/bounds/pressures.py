@@ -15,7 +15,12 @@ from array import array
 import numpy as np
 
 from kvplace.core.certificates.by_rule import RuleCertificate
-from kvplace.core.certificates.certificate import Bound, Certificate, check_certificate
+from kvplace.core.certificates.certificate import (
+    Bound,
+    Certificate,
+    check_certificate,
+    every_possible,
+)
 from kvplace.core.certificates.weighted import weighted_limit, weighted_sizes
 from kvplace.core.model import Split
 from kvplace.core.problem import Problem
@@ -253,9 +258,11 @@ class PressureBound:
     def _in_memory(self, problem: Problem) -> Certificate:
         """Price each option at the bytes that it needs at least: memory alone does not suffice."""
         options, prices = problem.option_table, []
-        for index in range(len(problem.names)):
+        for index, possible in enumerate(every_possible(problem, math.inf)):
             first, end = options.starts[index], options.starts[index + 1]
             row = [options.weights_bytes[at] + options.min_kv_bytes[at] for at in range(first, end)]
+            if self._alone:  # a model that fits nowhere proves it by itself
+                row = [int(not possible)] * len(row)
             prices.append(row[0] if problem.plain else tuple(row))
         memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
         worths = tuple((m, 0 if self._alone else m) for m in memories)
