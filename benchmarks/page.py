@@ -251,7 +251,7 @@ def _frontier(found):
             rows.append(
                 {
                     "changes": point["changes"], "max KVPR": number(last, ".4f"),
-                    "to now": percent(last / found["value_now"] - 1),
+                    "to now": f"{100 * (last / found['value_now'] - 1):+.1f} %",
                     "bound": number(point["bound"], ".4f"), "": "knee" if knee else "",
                 }
             )  # fmt: skip
@@ -260,7 +260,8 @@ def _frontier(found):
         {
             "changes": f"{fresh['changes']} (fresh plan)",
             "max KVPR": number(fresh["value"], ".4f"),
-            "to now": percent(fresh["value"] / found["value_now"] - 1), "bound": "-", "": "",
+            "to now": f"{100 * (fresh['value'] / found['value_now'] - 1):+.1f} %",
+            "bound": "-", "": "",
         }
     )  # fmt: skip
     return table(rows)
