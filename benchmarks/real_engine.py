@@ -147,6 +147,7 @@ def run(output, seconds, orders):
     context = multiprocessing.get_context("fork")  # one import for all engines
     started = time.monotonic()
     given = json.loads(Path(orders).read_text()) if orders else None
+    pools = dict.fromkeys(SHAPES, AMPLE_BLOCKS) if given else POOL_BLOCKS
     shapes = given["engines"] if given else {name: name for name in SHAPES}
     with tempfile.TemporaryDirectory() as folder:
         for shape, (layers, hidden) in SHAPES.items():
@@ -154,8 +155,7 @@ def run(output, seconds, orders):
         engines = {}
         for name, shape in shapes.items():
             ours, theirs = context.Pipe()
-            blocks = AMPLE_BLOCKS if given else POOL_BLOCKS[shape]
-            options = (blocks, Path(folder) / shape, theirs)
+            options = (pools[shape], Path(folder) / shape, theirs)
             process = context.Process(target=engine_process, args=options, daemon=True)
             process.start()
             engines[name] = (process, ours)
@@ -164,7 +164,7 @@ def run(output, seconds, orders):
             say(f"engine {name} is ready after {time.monotonic() - started:.0f} s")
         result = {"vllm": vllm.__version__, "torch": torch.__version__, "block": BLOCK,
                   "batched_tokens": BATCHED_TOKENS, "sequences": SEQUENCES,
-                  "pool_blocks": POOL_BLOCKS, "shapes": SHAPES, "runs": []}  # fmt: skip
+                  "pool_blocks": pools, "shapes": SHAPES, "runs": []}  # fmt: skip
         for label, wanted in given["runs"] if given else drawn(calibrate(engines, result), seconds):
             begin = time.monotonic() + 0.2
             for name, order in wanted.items():
