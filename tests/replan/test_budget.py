@@ -6,6 +6,7 @@ from every import best_by_budget
 from transitions import model, random_placement, small_fleet, split_transition, tight_transition
 
 from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import Demand
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
@@ -136,3 +137,13 @@ def test_loads_of_nothing_have_a_bound_of_nothing():
     problem = Problem(idle, fleet, Objective.REQUESTS)
     search = Search(problem, Placement.single({m.name: fleet.gpus[0].id for m in idle}))
     assert [search.bounds.at(budget) for budget in range(3)] == [0.0, 0.0, 0.0]
+
+
+def test_a_copy_on_a_gpu_of_a_type_it_may_not_run_on_has_to_move():
+    gpus = (GPU("n/0", "a", 20), GPU("n/1", "b", 20))
+    only = replace(model("m", 5, Random(0)), gpu_types=("b",))
+    problem = Problem((only,), Fleet((Node("n", gpus),)), Objective.REQUESTS)
+    search = Search(problem, Placement.single({"m": "n/0"}))
+    search.run()
+    assert search.best(0) is None
+    assert search.placement(search.best(1)) == Placement.single({"m": "n/1"})

@@ -310,8 +310,13 @@ class FleetState:
             about.replicas.min <= len(held) <= about.replicas.max
             and all(len(copy) in about.tensor_parallel for copy in held)
             and len({g for c in held for g in c}) == sum(map(len, held))
-            and all(len(copy) == 1 or self.in_a_domain(copy) for copy in held)
+            and all(self.seated(model, copy) for copy in held)
         )
+
+    def seated(self, model: int, copy: tuple[int, ...]) -> bool:
+        """Whether a copy is where its model may be, on GPUs of one link domain."""
+        mask = self.mask(model)
+        return all(mask[gpu] for gpu in copy) and (len(copy) == 1 or self.in_a_domain(copy))
 
     def in_a_domain(self, copy: tuple[int, ...]) -> bool:
         """Whether GPUs are of one link domain."""

@@ -41,7 +41,8 @@ def _make_legal(state: FleetState, model: int) -> None:
     legal: list[tuple[int, ...]] = []
     for copy in state.copies[model]:
         taken = {gpu for other in legal for gpu in other}
-        if len(copy) in about.tensor_parallel and state.in_a_domain(copy) and not taken & set(copy):
+        fits = len(copy) in about.tensor_parallel and state.seated(model, copy)
+        if fits and not taken & set(copy):
             legal.append(copy)
     state.apply(((model, tuple(legal)),))
     while len(state.copies[model]) > about.replicas.max:
