@@ -11,7 +11,11 @@ from kvplace.bench.scale import SHAPES, SIZES
 
 ROOT = Path(__file__).parents[2]
 GROWTH = ROOT / "benchmarks/results/growth.json"
-RESULTS = sorted(set((ROOT / "benchmarks/results").glob("*.json")) - {GROWTH})
+RESULTS = sorted(
+    path
+    for path in set((ROOT / "benchmarks/results").glob("*.json")) - {GROWTH}
+    if "solvers" in json.loads(path.read_text("utf-8"))  # others are recordings of other kinds
+)
 
 
 sys.path.append(str(ROOT / "benchmarks"))  # where its scripts find each other

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from exporter import free_port, serve
 
+from kvplace.demand import client as client_module
 from kvplace.demand.client import Access, PrometheusClient
 from kvplace.demand.prometheus import read_prometheus
 from kvplace.errors import InputError
@@ -419,14 +420,14 @@ def test_an_answer_that_drips_ends_in_time(head, piece):
 
 
 def test_an_answer_without_end_is_not_kept(monkeypatch):
-    monkeypatch.setattr("kvplace.demand.client._LARGEST_ANSWER", 2**20)
+    monkeypatch.setattr(client_module, "_LARGEST_ANSWER", 2**20)
     with _Endless(HEAD + b"\r\n", b" " * 65536, 0.0) as endless:
         line = refusal(endless.url, Access(timeout_seconds=20, retries=0))
     assert "longer than 1 MiB" in line
 
 
 def test_a_compressed_answer_is_measured_unpacked(monkeypatch):
-    monkeypatch.setattr("kvplace.demand.client._LARGEST_ANSWER", 2**20)
+    monkeypatch.setattr(client_module, "_LARGEST_ANSWER", 2**20)
     bomb = gzip.compress(bytes(2**24))
     head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
     with _Endless(head + bomb, b"", 0.1) as endless:

@@ -10,6 +10,7 @@ import pytest
 from exporter import Counters, Prometheus, Replay
 
 from kvplace.cli.main import main
+from kvplace.demand import scrape
 from kvplace.demand.client import Access
 from kvplace.demand.prometheus import read_prometheus
 from kvplace.demand.summary import summarise
@@ -151,7 +152,7 @@ def test_demand_equals_the_trace_within_one_percent(series, served):
 
 def test_long_windows_are_read_in_stretches_that_say_the_same(series, served, monkeypatch):
     url, end, _ = served
-    monkeypatch.setattr("kvplace.demand.scrape._POINTS", 7)
+    monkeypatch.setattr(scrape, "_POINTS", 7)
     again = read_prometheus(url, end=end, window_seconds=HOURS * 3600, step_seconds=300)
     assert again.models == series.models
     assert again.requests.tolist() == series.requests.tolist()

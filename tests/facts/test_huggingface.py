@@ -336,3 +336,11 @@ def test_a_config_that_is_no_object_is_one_line(text, tmp_path):
     with pytest.raises(InputError) as caught:
         facts_from_directory(directory)
     assert len(caught.value.lines()) == 1
+
+
+def test_an_index_that_names_no_possible_file_is_answered(tmp_path):
+    from kvplace.facts.safetensors import INDEX, local_weights  # noqa: PLC0415
+
+    listed = {"metadata": {"total_size": 7}, "weight_map": {"a": "x" * 4000}}
+    (tmp_path / INDEX).write_text(json.dumps(listed))
+    assert local_weights(tmp_path).value == 7

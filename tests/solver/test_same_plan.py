@@ -68,7 +68,7 @@ for solver in SOLVERS:
     print(problem.digest, found.placement, found.value, found.proof, found.stop, found.iterations)
 # Every stage is entered, and none of them closes the gap: columns, covers, kicks, groups.
 rows = [(101 + j * j % 173, 1.0 + 7 * j % 11) for j in range(72)]
-found = solve(byte_problem([640] * 24, rows), seed=9, iterations=300)
+found = solve(byte_problem([640] * 24, rows), seed=9, iterations=100)
 assert found.stop == "iteration_limit"
 print(found.placement, found.value, found.proof, found.iterations)
 """
@@ -81,7 +81,7 @@ def test_the_same_result_in_a_fresh_process_whatever_the_hash_seed_and_the_threa
         done = subprocess.run(
             [sys.executable, "-c", FRESH],
             env=os.environ | counts | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(TESTS)},
-            capture_output=True, text=True, check=True, timeout=60,
+            capture_output=True, text=True, check=True, timeout=200,
         )  # fmt: skip
         prints.add(done.stdout)
         assert len(done.stdout.splitlines()) == len(SOLVERS) + 1

@@ -10,6 +10,7 @@ from kvplace.facts.huggingface import (
     facts_from_hub,
 )
 from kvplace.facts.known_models import known_model, near_model
+from kvplace.facts.paths import is_directory, is_file
 
 __all__ = ["SOURCES", "find_facts"]
 
@@ -40,9 +41,9 @@ def find_facts(
     MissingExtraError
         It is on the hub only, and the hub's client is not installed.
     """
-    if source == "auto" and Path(name).is_dir():
+    if source == "auto" and is_directory(name):
         return facts_from_directory(Path(name), kv_dtype, engine)
-    if source == "auto" and name.casefold().endswith(".gguf") and Path(name).is_file():
+    if source == "auto" and name.casefold().endswith(".gguf") and is_file(name):
         return facts_from_gguf([Path(name)], Path(name).stem, kv_dtype, engine)
     known = known_model(name) if source != "hub" else None
     if known is not None:

@@ -13,6 +13,7 @@ from kvplace.core.fact import Fact
 from kvplace.errors import Fault, InputError
 from kvplace.facts.gguf import gguf_parts
 from kvplace.facts.json_object import read_object
+from kvplace.facts.paths import is_file
 from kvplace.units import MAX_BYTES
 
 __all__ = ["INDEX", "file_sizes", "index_total", "local_weights", "single_file"]
@@ -37,7 +38,7 @@ def local_weights(directory: Path) -> Fact[int]:
     if index.is_file():
         listed = read_object(index)
         named = _files_named(listed, str(index))
-        if named and all((directory / name).is_file() for name in named):
+        if named and all(is_file(directory / name) for name in named):
             return _from_headers([directory / name for name in named], index.name)
         return index_total(listed, str(index))
     files = sorted(directory.glob("model*.safetensors")) or sorted(directory.glob("*.safetensors"))

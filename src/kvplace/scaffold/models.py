@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from kvplace.core.architecture import Architecture
 from kvplace.core.fact import Fact
@@ -14,6 +13,7 @@ from kvplace.facts.find import find_facts
 from kvplace.facts.huggingface import ModelFacts
 from kvplace.facts.loaded import loaded_weights
 from kvplace.facts.overhead import engine_limits, overhead, overhead_of_unknown
+from kvplace.facts.paths import is_there
 from kvplace.facts.shapes import known_shape
 from kvplace.scaffold.demand import demand_of, rate
 from kvplace.scaffold.deployments.deployment import Deployment, Unread
@@ -160,7 +160,7 @@ def _look_up(names: Sequence[str], wishes: Wishes, *, hub: bool) -> list[ModelFa
 
     def facts_of(name: str) -> ModelFacts | InputError:
         source = wishes.facts
-        if not hub and source == "auto" and "/" not in name and not Path(name).exists():
+        if not hub and source == "auto" and "/" not in name and not is_there(name):
             source = "catalogue"
         try:
             return find_facts(name, source, wishes.kv_dtype)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kvplace.errors import Fault, InputError
+from kvplace.facts.paths import is_there
 from kvplace.scaffold.deployments.commands import (
     EngineCommand,
     NotUnderstoodError,
@@ -252,9 +253,9 @@ def _on_host(model: str, service: Mapping[str, Any], folder: Path) -> str:
         path = Path(os.path.expanduser(host))  # noqa: PTH111 - an unknown user is no error here
         path = path if path.is_absolute() else folder / path
         path = path / model[len(best) :].lstrip("/")
-        if path.exists():
+        if is_there(path):
             return str(path)
         raise NotUnderstoodError(f"its model {model} is {path} on the host, which is not here")
-    if Path(model).exists():
+    if is_there(model):
         return model
     raise NotUnderstoodError(f"its model {model} is a path in the container, which is not here")
