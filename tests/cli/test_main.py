@@ -3,7 +3,6 @@
 import io
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -168,15 +167,13 @@ def test_the_first_signal_asks_for_the_best_so_far():
         assert done.stdout.split()[0] == "interrupted"
 
 
-def test_help_is_quick():
-    best = min(_timed() for _ in range(3))
-    assert best < 1.0
-
-
-def _timed():
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "kvplace", "--help"], capture_output=True, check=True)
-    return time.perf_counter() - start
+def test_help_loads_no_library_but_the_command_line():
+    code = (
+        "import sys; from kvplace.cli.main import main; main(['--help']);"
+        "print({'numpy', 'numba', 'pydantic', 'rich', 'yaml'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "set()"
 
 
 def test_a_dash_is_stdin():

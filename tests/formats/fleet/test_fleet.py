@@ -1,7 +1,6 @@
 """The fleet file: what is read, and what is refused with which words."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -201,14 +200,12 @@ def test_each_fault_of_a_rule_has_its_line(rule, message):
     assert any(line.startswith(message) for line in caught.value.lines()), caught.value.lines()
 
 
-def test_three_thousand_models_are_read_quickly():
+def test_three_thousand_models_are_read():
     head, _, _ = FLEET.partition("models:")
     body = "models:\n" + FLEET.partition("models:\n")[2] * 1500
     names = iter(range(3000))
     lines = [
         f"  - name: m{next(names)}" if "- name" in line else line for line in body.splitlines()
     ]
-    start = time.process_time()
     problem = parse_fleet(head + "\n".join(lines))
     assert len(problem.models) == 3000
-    assert time.process_time() - start < 4  # 0.3 s on an idle core
