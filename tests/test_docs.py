@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import python_reference
 from kvplace.cli.reference import reference
 
 ROOT = Path(__file__).parents[1]
@@ -103,6 +104,11 @@ def test_the_readme_s_two_commands_are_one_line_each_and_ci_runs_the_second():
 def test_the_command_line_reference_is_current():
     page = (ROOT / "docs/reference/cli.md").read_text("utf-8")
     assert page == reference(), "run: python -m kvplace.cli.reference > docs/reference/cli.md"
+
+
+def test_the_python_reference_is_current():
+    page = (ROOT / "docs/reference/python.md").read_text("utf-8")
+    assert page == python_reference.reference(), "run: python tests/python_reference.py"
 
 
 def test_links_between_pages_lead_somewhere():
