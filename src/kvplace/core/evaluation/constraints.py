@@ -194,11 +194,11 @@ def misfits(problem: Problem) -> dict[str, str]:
     """
     reasons = {}
     for index, model in enumerate(problem.models):
-        allowed = [gpu for gpu in map(problem.fleet.gpu, problem.allowed(index)) if gpu]
+        allowed = problem.allowed(index)
         if not allowed:
             reasons[model.name] = "no GPU is left to it by its types and rules"
             continue
-        largest = max(gpu.usable_bytes for gpu in allowed)
+        largest = problem.largest_bytes(index)
         links = problem.links(index)
         possible = [degree for degree in model.tensor_parallel if degree <= links[0]]
         if not possible:
@@ -207,10 +207,11 @@ def misfits(problem: Problem) -> dict[str, str]:
                 f"parallel); no node has more than {links[0]} that it may run on"
             )
             continue
-        most = max(seats(links, degree) for degree in possible)
-        if most < model.replicas.min:
+        copies = model.replicas.min
+        most = max(seats(links, degree) for degree in possible) if copies > 1 else 1
+        if most < copies:
             reasons[model.name] = (
-                f"needs {model.replicas.min} replicas on GPUs of their own; the {len(allowed)} "
+                f"needs {copies} replicas on GPUs of their own; the {len(allowed)} "
                 f"GPUs that it may run on hold {most} at most"
             )
             continue
