@@ -109,7 +109,7 @@ def main(args: Sequence[str] | None = None) -> int:
     # A stream that the caller has closed is none; what goes there is lost, as the caller asked.
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: PTH123, SIM115
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: PTH123, SIM115 - a stream, open to the end
     try:
         code = _run(list(sys.argv[1:] if args is None else args))
         sys.stdout.flush()

@@ -46,7 +46,7 @@ def clocked_transport(httpx: Any, verify: Any, seconds: float) -> Any:
     """
     inner = httpx.HTTPTransport(verify=verify)
 
-    class Clocked(httpx.BaseTransport):  # type: ignore[misc]
+    class Clocked(httpx.BaseTransport):  # type: ignore[misc]  # an optional extra
         def handle_request(self, request: Any) -> Any:
             with Clock(seconds, inner.close) as clock:
                 try:

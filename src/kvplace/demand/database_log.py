@@ -46,7 +46,7 @@ class DatabaseLog:
         self._database = open_database(file)
         try:
             self._source = reader(file)
-            described = self._ask(f"DESCRIBE SELECT * FROM {self._source}").fetchall()  # noqa: S608
+            described = self._ask(f"DESCRIBE SELECT * FROM {self._source}").fetchall()  # noqa: S608 - names and paths are quoted
         except BaseException:
             self._database.close()
             raise
@@ -66,7 +66,7 @@ class DatabaseLog:
         """Say what the values of a time column look like."""
         name = quoted(column)
         row = self._ask(
-            f"SELECT CAST({name} AS VARCHAR), typeof({name}) FROM {self._source} "  # noqa: S608
+            f"SELECT CAST({name} AS VARCHAR), typeof({name}) FROM {self._source} "  # noqa: S608 - names and paths are quoted
             f"WHERE {name} IS NOT NULL AND trim(CAST({name} AS VARCHAR)) <> '' LIMIT 1"
         ).fetchone()
         if row is None:
@@ -76,7 +76,7 @@ class DatabaseLog:
             return TimeFacts(numeric=False)
         double = number(column)
         low, high, rows, whole, first = self._ask(
-            f"SELECT min(d), max(d), count(d), bool_and(d = floor(d)), first(d) "  # noqa: S608
+            f"SELECT min(d), max(d), count(d), bool_and(d = floor(d)), first(d) "  # noqa: S608 - names and paths are quoted
             f"FROM (SELECT {double} AS d FROM {self._source})"
         ).fetchone()
         if first is None:
@@ -106,12 +106,12 @@ class DatabaseLog:
         if columns.end is not None:
             self._end = True
             parts.append(f"{time(columns.end)} AS e")
-        self._ask(f"CREATE TEMP VIEW log AS SELECT {', '.join(parts)} FROM {self._source}")  # noqa: S608
+        self._ask(f"CREATE TEMP VIEW log AS SELECT {', '.join(parts)} FROM {self._source}")  # noqa: S608 - names and paths are quoted
 
     def bad_rows(self, most: int) -> list[tuple[int, Sequence[bool]]]:
         """Return the first rows with an unusable value: their number, and which it is."""
         rows = self._ask(
-            f"SELECT i, {', '.join(_WRONG)} FROM "  # noqa: S608
+            f"SELECT i, {', '.join(_WRONG)} FROM "  # noqa: S608 - names and paths are quoted
             f"(SELECT row_number() OVER () AS i, * FROM log) WHERE {_BAD} LIMIT {int(most)}"
         ).fetchall()
         return [(row, wrong) for row, *wrong in rows]
@@ -123,15 +123,15 @@ class DatabaseLog:
             SELECT m, TRY_CAST(floor(t / {step!r}) AS BIGINT) AS w, sum(n) AS n, sum(p) AS p,
                    sum(o) AS o, min(t) AS first, max(t) AS last
             FROM log WHERE NOT {_BAD} GROUP BY m, w ORDER BY m, w
-            """  # noqa: S608
+            """  # noqa: S608 - names and paths are quoted
         ).fetchnumpy()
-        bad = self._ask(f"SELECT count(*) FROM log WHERE {_BAD}").fetchone()[0]  # noqa: S608
+        bad = self._ask(f"SELECT count(*) FROM log WHERE {_BAD}").fetchone()[0]  # noqa: S608 - names and paths are quoted
         return found, int(bad)
 
     def requests(self) -> tuple[dict[str, Any], int]:
         """Return the usable rows in the order of time, and how many are not usable."""
-        found = self._ask(f"SELECT m, t, p, o FROM log WHERE NOT {_BAD} ORDER BY t").fetchnumpy()  # noqa: S608
-        bad = self._ask(f"SELECT count(*) FROM log WHERE {_BAD}").fetchone()[0]  # noqa: S608
+        found = self._ask(f"SELECT m, t, p, o FROM log WHERE NOT {_BAD} ORDER BY t").fetchnumpy()  # noqa: S608 - names and paths are quoted
+        bad = self._ask(f"SELECT count(*) FROM log WHERE {_BAD}").fetchone()[0]  # noqa: S608 - names and paths are quoted
         return found, int(bad)
 
     def own_step(self) -> float | None:
@@ -141,7 +141,7 @@ class DatabaseLog:
             if row is not None and row[0] is not None and row[0] > 0:
                 return float(row[0])
         row = self._ask(
-            "SELECT min(d) FROM (SELECT t - lag(t) OVER (ORDER BY t) AS d "  # noqa: S608
+            "SELECT min(d) FROM (SELECT t - lag(t) OVER (ORDER BY t) AS d "  # noqa: S608 - names and paths are quoted
             f"FROM (SELECT DISTINCT t FROM log WHERE abs(t) <= {_FARTHEST_SECONDS!r}))"
         ).fetchone()
         return None if row is None or row[0] is None else float(row[0])

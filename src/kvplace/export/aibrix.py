@@ -73,7 +73,7 @@ def _pool(host: Host, group: Group) -> dict[str, Any]:
         "name": "aibrix-runtime",
         "image": one_image(group.engines, KVCACHED, ", ".join(gpu.id for gpu in group.gpus)),
         # All interfaces of the pod: the engine and the gateway are other containers.
-        "command": ["aibrix_runtime", "--host", "0.0.0.0", "--port", str(_RUNTIME_PORT)],  # noqa: S104
+        "command": ["aibrix_runtime", "--host", "0.0.0.0", "--port", str(_RUNTIME_PORT)],  # noqa: S104 - a pod listens on all its addresses
         "ports": [{"name": "runtime", "containerPort": _RUNTIME_PORT}],
         # The agent itself stays unpatched; it joins each engine that it starts to the pool.
         "env": [

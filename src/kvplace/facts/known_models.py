@@ -99,7 +99,7 @@ class KnownModel:
         origin = f"catalogue: {self.source}" + (f" ({self.note})" if self.note else "")
         cache = f"{8 * scale[kv_dtype]}-bit KV cache"
         from kvplace.facts.huggingface import ModelFacts  # noqa: PLC0415 - a plan needs rows alone
-        from kvplace.facts.shapes import known_shape  # noqa: PLC0415
+        from kvplace.facts.shapes import known_shape  # noqa: PLC0415 - only for whoever asks
 
         return ModelFacts(
             self.name,

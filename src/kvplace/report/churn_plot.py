@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kvplace.errors import InputError, MissingExtraError
+from kvplace.report.canvas import canvas
 
 if TYPE_CHECKING:
     from kvplace.replan.backtest import Track
 
 __all__ = ["draw_churn"]
-
-_SUFFIXES = (".svg", ".png", ".pdf")
 
 
 def draw_churn(tracks: "Sequence[Track]", target: float, path: str) -> None:
@@ -32,18 +30,7 @@ def draw_churn(tracks: "Sequence[Track]", target: float, path: str) -> None:
     InputError
         The suffix is none of the three, or the file cannot be written.
     """
-    if not path.lower().endswith(_SUFFIXES):
-        raise InputError(f"a plot ends in {', '.join(_SUFFIXES)}", path)
-    try:
-        import matplotlib as mpl  # noqa: PLC0415 - an optional extra
-        from matplotlib.figure import Figure  # noqa: PLC0415 - as above
-    except ImportError as error:
-        raise MissingExtraError(
-            "a plot needs the extra 'plots': pip install 'kvplace[plots]'"
-        ) from error
-    settings: Any = {"svg.hashsalt": "kvplace", "svg.fonttype": "path"}
-    with mpl.rc_context(settings):
-        figure = Figure(figsize=(10.0, 4.5), layout="constrained")
+    with canvas(path, 10.0, 4.5) as figure:
         axes: Any = figure.add_subplot()
         for track in tracks:
             hours = [at * track.step_seconds / 3600 for at in range(len(track.values))]
@@ -54,7 +41,3 @@ def draw_churn(tracks: "Sequence[Track]", target: float, path: str) -> None:
         axes.set_ylabel("highest pressure")
         axes.set_ylim(bottom=0)
         axes.legend()
-        try:
-            figure.savefig(path, metadata={"Date": None} if path.lower().endswith("svg") else None)
-        except OSError as error:
-            raise InputError(f"this file cannot be written: {error.strerror}", path) from None

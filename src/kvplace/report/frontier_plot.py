@@ -2,15 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from kvplace.errors import InputError, MissingExtraError
+from kvplace.errors import InputError
+from kvplace.report.canvas import canvas
 from kvplace.report.replanned import knee
 
 if TYPE_CHECKING:
     from kvplace.replan.replan import Replan
 
 __all__ = ["draw_frontier"]
-
-_SUFFIXES = (".svg", ".png", ".pdf")
 
 
 def draw_frontier(found: "Replan", path: str) -> None:
@@ -30,21 +29,10 @@ def draw_frontier(found: "Replan", path: str) -> None:
     InputError
         The suffix is none of the three, there is no point, or the file cannot be written.
     """
-    if not path.lower().endswith(_SUFFIXES):
-        raise InputError(f"a plot ends in {', '.join(_SUFFIXES)}", path)
     if not found.frontier:
         raise InputError("there is nothing to draw: no placement was found at any budget", path)
-    try:
-        import matplotlib as mpl  # noqa: PLC0415 - an optional extra
-        from matplotlib.figure import Figure  # noqa: PLC0415 - as above
-    except ImportError as error:
-        raise MissingExtraError(
-            "a plot needs the extra 'plots': pip install 'kvplace[plots]'"
-        ) from error
-    settings: Any = {"svg.hashsalt": "kvplace", "svg.fonttype": "path"}
     points = found.frontier
-    with mpl.rc_context(settings):
-        figure = Figure(figsize=(8.0, 4.5), layout="constrained")
+    with canvas(path, 8.0, 4.5) as figure:
         axes: Any = figure.add_subplot()
         moves = [p.moves for p in points]
         axes.step(moves, [p.value for p in points], where="post", color="#2f7f86", label="found")
@@ -66,7 +54,3 @@ def draw_frontier(found: "Replan", path: str) -> None:
         axes.set_ylabel("max KVPR")
         axes.set_ylim(bottom=0)
         axes.legend()
-        try:
-            figure.savefig(path, metadata={"Date": None} if path.lower().endswith("svg") else None)
-        except OSError as error:
-            raise InputError(f"this file cannot be written: {error.strerror}", path) from None

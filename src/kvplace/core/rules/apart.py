@@ -31,6 +31,6 @@ class Apart(TopologyRule):
                 message = f"{listed(names)} share {self.over} {domain}; they are to be kept apart"
                 yield Breach(domain, message, len(names) - 1, tuple(names))
 
-    def describe(self, models: str, be: str) -> str:  # noqa: ARG002
+    def describe(self, models: str, be: str) -> str:  # noqa: ARG002 - of the interface
         """Return the rule as a sentence."""
         return f"no two of {models} share a {self.over}"

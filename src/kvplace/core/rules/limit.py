@@ -63,7 +63,7 @@ class Limit(TopologyRule):
         yield from super(Limit, self).faults(context)
         yield from self.places.unknown(context.fleet)
 
-    def describe(self, models: str, be: str) -> str:  # noqa: ARG002
+    def describe(self, models: str, be: str) -> str:  # noqa: ARG002 - of the interface
         """Return the rule as a sentence."""
         at = "" if self.places == EVERYWHERE else f" of {self.places}"
         return f"at most {self.most} shards of {models} in each {self.over}{at}"

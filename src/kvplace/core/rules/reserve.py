@@ -19,7 +19,7 @@ class Reserve(Forbid):
         """Return all names."""
         return list(names)
 
-    def describe(self, models: str, be: str) -> str:  # noqa: ARG002
+    def describe(self, models: str, be: str) -> str:  # noqa: ARG002 - of the interface
         """Return the rule as a sentence."""
         return str(self)
 

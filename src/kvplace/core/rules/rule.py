@@ -88,7 +88,7 @@ class Rule(abc.ABC):
         """Return the names of models that the rule concerns, in order."""
         return chosen(self.models, names)
 
-    def among(self, fleet: Fleet, gpus: frozenset[str]) -> frozenset[str]:  # noqa: ARG002
+    def among(self, fleet: Fleet, gpus: frozenset[str]) -> frozenset[str]:  # noqa: ARG002 - of the interface
         """Return those of some GPUs of the fleet on which a shard of the models may be."""
         return gpus
 

@@ -48,6 +48,6 @@ class Spread(TopologyRule):
                 )
                 yield Breach(name, message, high - low - self.max_skew, (name,))
 
-    def describe(self, models: str, be: str) -> str:  # noqa: ARG002
+    def describe(self, models: str, be: str) -> str:  # noqa: ARG002 - of the interface
         """Return the rule as a sentence."""
         return f"copies of {models} are spread over {self.over}, skew at most {self.max_skew}"

@@ -201,7 +201,7 @@ def _exact_part(part: Any) -> Any:
         if isinstance(default, Part):
             default = _exact_part(type(default)).model_construct(**dict(default))
         if default is not None and type(None) in get_args(kind):
-            kind = Union[tuple(k for k in get_args(kind) if k is not type(None))]  # noqa: UP007
+            kind = Union[tuple(k for k in get_args(kind) if k is not type(None))]  # noqa: UP007 - made of a list of types
         same = same and kind == kinds[name] and not always and info.alias is None
         fields[name] = (kind, Field(default=default, description=info.description))
     if same:
@@ -223,7 +223,7 @@ def _exact_kind(kind: Any) -> Any:
         found = _exact_kind(inner)
         return kind if found == inner else found
     if get_origin(kind) in (Union, UnionType):
-        return Union[tuple(_exact_kind(inner) for inner in get_args(kind))]  # noqa: UP007
+        return Union[tuple(_exact_kind(inner) for inner in get_args(kind))]  # noqa: UP007 - made of a list of types
     return _exact_part(kind) if isinstance(kind, type) and issubclass(kind, Part) else kind
 
 

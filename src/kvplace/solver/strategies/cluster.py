@@ -75,18 +75,18 @@ class ClusterSearch(Search):
         return self.board.worst() if self.board is not None and self.board.valid else math.inf
 
     @property
-    def low(self) -> float:  # noqa: D102
+    def low(self) -> float:  # noqa: D102 - of the base class
         return self._low
 
     @property
-    def closed(self) -> bool:  # noqa: D102
+    def closed(self) -> bool:  # noqa: D102 - of the base class
         board = self.board
         if self._searched or (board is None and self._low == math.inf):
             return True
         return board is not None and not any(board.flaws) and super().closed
 
     @property
-    def proof(self) -> Bound:  # noqa: D102
+    def proof(self) -> Bound:  # noqa: D102 - of the base class
         certified = self.classes.certified(self.problem) if self.classes is not None else None
         certified = certified or self._fluid.certified(self.problem)
         kept = self.board is not None and self.board.valid and not any(self.board.flaws)
@@ -95,7 +95,7 @@ class ClusterSearch(Search):
         return certified
 
     @property
-    def placement(self) -> Placement | None:  # noqa: D102
+    def placement(self) -> Placement | None:  # noqa: D102 - of the base class
         if self.board is None or not self.board.valid:
             return None
         return unload_copies(self.problem, self.instance, self.board.where)
@@ -111,19 +111,19 @@ class ClusterSearch(Search):
         assert self.board is not None
         return self.board
 
-    def solve(self, start: Placement | None) -> None:  # noqa: D102
+    def solve(self, start: Placement | None) -> None:  # noqa: D102 - of the base class
         if start is not None:
             self.starts.append(self.board_of(start))
         run_strategy(self, STRATEGY)
         self.limited = self.left <= 0 and not self.closed
 
-    def reference(self, start: Placement | None) -> None:  # noqa: D102
+    def reference(self, start: Placement | None) -> None:  # noqa: D102 - of the base class
         if start is not None:
             self.starts.append(self.board_of(start))
         run_stages(self, REFERENCE)
         self.limited = self.left <= 0
 
-    def refine(self, start: Placement, tolerance: float, margin: float) -> None:  # noqa: D102
+    def refine(self, start: Placement, tolerance: float, margin: float) -> None:  # noqa: D102 - of the base class
         if self._low == math.inf:
             return
         self.board = board = self.board_of(start)

@@ -78,11 +78,11 @@ class LargeSearch(Search):
         return self._value
 
     @property
-    def low(self) -> float:  # noqa: D102
+    def low(self) -> float:  # noqa: D102 - of the base class
         return self.prices.target if self.prices is not None else self._bound.value
 
     @property
-    def proof(self) -> Bound:  # noqa: D102
+    def proof(self) -> Bound:  # noqa: D102 - of the base class
         self.watch.tell("check")
         found = None
         if self._several is not None:
@@ -95,21 +95,21 @@ class LargeSearch(Search):
         return found or certified_rule(self.problem, self._bound, hottest, by_rule=True)
 
     @property
-    def placement(self) -> Placement | None:  # noqa: D102
+    def placement(self) -> Placement | None:  # noqa: D102 - of the base class
         if self.packing is None or not math.isfinite(self.value):
             return None
         return unload_assignment(self.problem, self.instance, self.packing.gpu_of(self.columns.n))
 
-    def solve(self, start: Placement | None) -> None:  # noqa: D102
+    def solve(self, start: Placement | None) -> None:  # noqa: D102 - of the base class
         if start is not None:
             self.given = np.array(load_placement(self.problem, self.instance, start))
         self._run(STRATEGY)
         self.limited = self.left <= 0 and not self.closed
 
-    def reference(self, start: Placement | None) -> None:  # noqa: D102
+    def reference(self, start: Placement | None) -> None:  # noqa: D102 - of the base class
         raise NotImplementedError  # the reference is plain Python at every size
 
-    def refine(self, start: Placement, tolerance: float, margin: float) -> None:  # noqa: D102
+    def refine(self, start: Placement, tolerance: float, margin: float) -> None:  # noqa: D102 - of the base class
         given = np.array(load_placement(self.problem, self.instance, start))
         spare = np.ceil(margin * self.columns.memory.astype(np.float64)).astype(np.int64)
         self.take(pack_rows(self.columns, given, spare=spare))

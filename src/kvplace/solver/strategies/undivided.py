@@ -57,16 +57,16 @@ class UndividedSearch(Search):
         return math.inf if self.state is None else self.state.worst()
 
     @property
-    def low(self) -> float:  # noqa: D102
+    def low(self) -> float:  # noqa: D102 - of the base class
         return self.bound.value
 
     @property
-    def proof(self) -> Bound:  # noqa: D102
+    def proof(self) -> Bound:  # noqa: D102 - of the base class
         hottest = self.instance.model_index[single_model_bound(self.instance)[1]]
         return certified_rule(self.problem, self.bound, hottest)
 
     @property
-    def placement(self) -> Placement | None:  # noqa: D102
+    def placement(self) -> Placement | None:  # noqa: D102 - of the base class
         if self.state is None:
             return None
         return unload_placement(self.problem, self.instance, self.state.gpu_of)
