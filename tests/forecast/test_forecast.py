@@ -112,7 +112,7 @@ def test_the_chance_of_an_objective():
 def test_the_forecast_tells_gpus_that_fail_from_those_that_serve(sharing):
     truth, score, apart = [], [], []
     rules = Rules(sharing)
-    for seed in (901, 902):
+    for seed in (901, 902, 903):
         fleet = adrs_like(seed)
         placement = solve(fleet, solver="reference").placement
         for load in (0.5, 1.5, 3.0):
@@ -131,6 +131,6 @@ def test_the_forecast_tells_gpus_that_fail_from_those_that_serve(sharing):
     auc = np.mean([(b > g) + 0.5 * (b == g) for b in bad for g in good])
     print(f"{sharing}: AUC {auc:.3f} of {len(bad)} and {len(good)}; "  # noqa: T201 - the figures
           f"within 10 points {np.mean(np.array(apart) < 0.1):.2f} of {len(apart)}")  # fmt: skip
-    assert min(len(bad), len(good)) >= 3
+    assert min(len(bad), len(good)) >= 5
     assert auc >= 0.95
     assert np.mean(np.array(apart) < 0.1) >= 0.8
