@@ -27,9 +27,10 @@ from kvplace.core.model_table import ModelTable
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.formats.read import read
-from kvplace.replan.backtest import Demands, Plan, Way, backtest
-from kvplace.replan.replan import Budget, replan
-from kvplace.replan.trigger import Policy
+from kvplace.replan.history.backtest import Demands, Plan, Way, backtest
+from kvplace.replan.history.trigger import Policy
+from kvplace.replan.outcome import Budget
+from kvplace.replan.replan import replan
 from kvplace.report.replanned import knee
 from kvplace.solver.solve import solve
 

@@ -41,9 +41,10 @@ if TYPE_CHECKING:
     from kvplace.formats.plan.check import check
     from kvplace.formats.plan.io import plan_of, read_plan, write_plan
     from kvplace.formats.read import read
-    from kvplace.replan.replan import Budget, FrontierPoint, Replan, replan
-    from kvplace.replan.sequence import sequence
-    from kvplace.replan.steps import Pause, Pricing, Schedule, Step
+    from kvplace.replan.outcome import Budget, FrontierPoint, Replan
+    from kvplace.replan.replan import replan
+    from kvplace.replan.schedule.sequence import sequence
+    from kvplace.replan.schedule.steps import Pause, Pricing, Schedule, Step
     from kvplace.report.differences import Differences, diff
     from kvplace.report.report import Report, report
     from kvplace.scaffold.init import Draft, init
@@ -177,9 +178,10 @@ _NAMES_OF = {
     "report.report": ("Report", "report"),
     "size.size": ("Sizing", "size_fleet"),
     "size.stock": ("Stock", "stock_of"),
-    "replan.replan": ("Budget", "FrontierPoint", "Replan", "replan"),
-    "replan.sequence": ("sequence",),
-    "replan.steps": ("Pause", "Pricing", "Schedule", "Step"),
+    "replan.outcome": ("Budget", "FrontierPoint", "Replan"),
+    "replan.replan": ("replan",),
+    "replan.schedule.sequence": ("sequence",),
+    "replan.schedule.steps": ("Pause", "Pricing", "Schedule", "Step"),
     "solver.clock": ("Progress", "Watch"),
     "solver.solve": ("refine", "solve"),
 }

@@ -8,8 +8,8 @@ from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
-from kvplace.replan.backtest import Demands, Plan, Way, backtest
-from kvplace.replan.trigger import Policy
+from kvplace.replan.history.backtest import Demands, Plan, Way, backtest
+from kvplace.replan.history.trigger import Policy
 
 GIB = 2**30
 

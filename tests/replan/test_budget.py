@@ -11,9 +11,9 @@ from kvplace.core.model import Demand
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.replan import budget as budgets
-from kvplace.replan.budget import Search
-from kvplace.replan.prices import Measure, Prices
+from kvplace.replan.budget import search as budgets
+from kvplace.replan.budget.prices import Measure, Prices
+from kvplace.replan.budget.search import Search
 from splits import random_split_problem
 
 EVERY = (Objective.REQUESTS, Objective.TOKENS, Objective.PRESSURE)

@@ -11,9 +11,9 @@ from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.rules.apart import Apart
 from kvplace.core.rules.spread import Spread
-from kvplace.replan.changes import renumbered
-from kvplace.replan.sequence import sequence
-from kvplace.replan.steps import Pricing
+from kvplace.replan.schedule.changes import renumbered
+from kvplace.replan.schedule.sequence import sequence
+from kvplace.replan.schedule.steps import Pricing
 
 
 def check_one(random, transition):

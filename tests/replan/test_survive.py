@@ -12,7 +12,8 @@ from kvplace.core.problem import Problem
 from kvplace.core.rules.limit import Limit
 from kvplace.errors import InputError
 from kvplace.replan.failures import without_gpus
-from kvplace.replan.replan import Budget, replan
+from kvplace.replan.outcome import Budget
+from kvplace.replan.replan import replan
 from kvplace.replan.survive import after_failures, failures_of, survive
 from kvplace.solver.solve import solve
 

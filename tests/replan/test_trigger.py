@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from kvplace.replan.trigger import History, Policy, Seen, decide
+from kvplace.replan.history.trigger import History, Policy, Seen, decide
 
 TIB = 2**40
 

@@ -7,7 +7,7 @@ from kvplace.core.placement import Replica
 from kvplace.core.rules.apart import Apart
 from kvplace.core.rules.limit import Limit
 from kvplace.core.rules.place_rule import PlaceRule
-from kvplace.replan.steps import StepKind
+from kvplace.replan.schedule.steps import StepKind
 
 
 class UnsafeError(AssertionError):

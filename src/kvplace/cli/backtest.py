@@ -12,7 +12,7 @@ from kvplace.cli.replan import TIME
 if TYPE_CHECKING:
     from kvplace.core.problem import Problem
     from kvplace.demand.series import DemandSeries
-    from kvplace.replan.backtest import Demands, Track
+    from kvplace.replan.history.backtest import Demands, Track
 
 __all__ = ["command", "demands_of"]
 
@@ -125,8 +125,8 @@ def command(
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit, look
     from kvplace.formats.read import read
-    from kvplace.replan.backtest import Plan, Way, backtest
-    from kvplace.replan.trigger import Policy
+    from kvplace.replan.history.backtest import Plan, Way, backtest
+    from kvplace.replan.history.trigger import Policy
     from kvplace.report.scores import rows_csv, rows_json, rows_table
 
     problem = read(fleet, objective=objective, gpus=gpus)
@@ -177,7 +177,7 @@ def demands_of(series: "DemandSeries", problem: "Problem") -> "tuple[Demands, li
         No model of the trace is one of the fleet's.
     """
     from kvplace.errors import InputError
-    from kvplace.replan.backtest import Demands
+    from kvplace.replan.history.backtest import Demands
 
     known = [name for name in series.models if name in problem.index_of]
     if not known:

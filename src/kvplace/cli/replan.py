@@ -10,7 +10,7 @@ from kvplace.errors import UnitError
 from kvplace.units import parse_bytes, parse_duration
 
 if TYPE_CHECKING:
-    from kvplace.replan.replan import Replan
+    from kvplace.replan.outcome import Replan
 
 __all__ = ["command", "parse_budget"]
 
@@ -291,8 +291,8 @@ def parse_budget(names: Any, options: dict[str, Any]) -> tuple[Any, Any]:
         A model is named that there is not, or a cost is no number.
     """
     from kvplace.core.rules.rule import chosen
-    from kvplace.replan.replan import Budget
-    from kvplace.replan.steps import Pricing
+    from kvplace.replan.outcome import Budget
+    from kvplace.replan.schedule.steps import Pricing
 
     prices: dict[str, float] = {}
     for text in options["costs"]:

@@ -14,7 +14,7 @@ from kvplace.cli.options import FLEET, IN_FILE, SHARE, input_options, output_opt
 from kvplace.cli.replan import TIME
 
 if TYPE_CHECKING:
-    from kvplace.replan.trigger import History
+    from kvplace.replan.history.trigger import History
 
 __all__ = ["command"]
 
@@ -94,9 +94,10 @@ def command(
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit
     from kvplace.formats.read import read
-    from kvplace.replan.backtest import with_rates
-    from kvplace.replan.replan import Budget, replan
-    from kvplace.replan.trigger import Policy, Seen, decide
+    from kvplace.replan.history.backtest import with_rates
+    from kvplace.replan.history.trigger import Policy, Seen, decide
+    from kvplace.replan.outcome import Budget
+    from kvplace.replan.replan import replan
     from kvplace.report.replanned import moves_csv, replan_lines
     from kvplace.report.scores import rows_json
 
@@ -170,7 +171,7 @@ def _read_history(path: str | None) -> "History":
 
     from kvplace.errors import InputError
     from kvplace.formats.files import read_text
-    from kvplace.replan.trigger import History
+    from kvplace.replan.history.trigger import History
 
     if path is None or not Path(path).exists():
         return History()

@@ -17,8 +17,9 @@ from kvplace.core.rules.reserve import Reserve
 from kvplace.core.rules.rule import Rule, chosen
 from kvplace.core.rules.topology_rule import TopologyRule
 from kvplace.errors import Fault, InputError
-from kvplace.replan.replan import Budget, Replan, replan
-from kvplace.replan.steps import Pricing
+from kvplace.replan.outcome import Budget, Replan
+from kvplace.replan.replan import replan
+from kvplace.replan.schedule.steps import Pricing
 
 __all__ = ["Remains", "drained", "gpus_of", "restored", "without_gpus"]
 

@@ -24,8 +24,8 @@ from kvplace.formats.proposal import (
     WorthPart,
     placement_of,
 )
-from kvplace.replan.replan import Replan
-from kvplace.replan.steps import Step, StepKind
+from kvplace.replan.outcome import Replan
+from kvplace.replan.schedule.steps import Step, StepKind
 
 __all__ = ["Verdict", "Verification", "propose", "result_of", "state_digest", "steps_of", "verify"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
@@ -11,146 +11,25 @@ from kvplace.core.model import Model
 from kvplace.core.placement import Assigned, Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InternalError
-from kvplace.replan.budget import Point, Search
-from kvplace.replan.changes import Change, changes, renumbered
-from kvplace.replan.floor import floor_of
-from kvplace.replan.nearby import Nearby, cut_down
-from kvplace.replan.prices import Measure, Prices
-from kvplace.replan.sequence import sequence
-from kvplace.replan.steps import Pricing, Schedule
+from kvplace.replan.budget.floor import floor_of
+from kvplace.replan.budget.nearby import Nearby, cut_down
+from kvplace.replan.budget.points import Point
+from kvplace.replan.budget.prices import Measure, Prices
+from kvplace.replan.budget.search import Search
+from kvplace.replan.outcome import Budget, FrontierPoint, Replan
+from kvplace.replan.reasons import reasons_for
+from kvplace.replan.schedule.changes import Change, changes, renumbered
+from kvplace.replan.schedule.sequence import sequence
+from kvplace.replan.schedule.steps import Pricing, Schedule
 from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
 
-__all__ = ["Budget", "FrontierPoint", "Replan", "replan"]
+__all__ = ["replan"]
 
-GAIN = 0.01
-"""Default of the least gain of a change, as a share of the fleet's highest pressure: 1 %."""
 _FRESH_SECONDS = 10.0
 _FRESH_GAP = 0.02
 _FEW_MODELS, _FRESH_MODELS = 3, 2_000
 """More models than this, up to that, are planned afresh to compare with and to go towards."""
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What a re-plan may cost.
-
-    Parameters
-    ----------
-    moves
-        Most replicas that move, start or stop.
-    loaded_bytes
-        Most weights that are read.
-    downtime_seconds
-        Most time in which models are without a serving copy, summed; 0 for none.
-    prices
-        How many times its count a migration of a model costs, by name; infinite for never.
-    gain
-        Least share of the fleet's highest pressure by which a change must lower the pressure of
-        the worst GPU that it touches.
-    """
-
-    moves: float = math.inf
-    loaded_bytes: float = math.inf
-    downtime_seconds: float = 0.0
-    prices: Mapping[str, float] | None = None
-    gain: float = GAIN
-
-    @property
-    def measure(self) -> Measure:
-        """What is counted in the search."""
-        return Measure.MOVES if math.isinf(self.loaded_bytes) else Measure.BYTES
-
-    @property
-    def price(self) -> float:
-        """Most that the search may spend."""
-        return self.loaded_bytes if self.measure is Measure.BYTES else self.moves
-
-
-@dataclass(frozen=True, slots=True)
-class FrontierPoint:
-    """The best pressure that a budget buys.
-
-    Parameters
-    ----------
-    moves, loaded_bytes
-        Replicas that move, start or stop, and weights that are read.
-    price
-        The same, weighted, in the measure of the budget.
-    value
-        Highest pressure.
-    second
-        Next pressure, from the worst down, that differs from the one of the point before.
-    bound
-        No placement that costs as little has a lower one.
-    placement
-        It, numbered as what runs.
-    """
-
-    moves: int
-    loaded_bytes: int
-    price: float
-    value: float
-    second: float
-    bound: float
-    placement: Placement
-
-
-@dataclass(frozen=True, slots=True)
-class Replan:
-    """What to do, what that is worth, and how far it can be from the best.
-
-    Parameters
-    ----------
-    problem
-        What is to be served, on which fleet.
-    current
-        What runs, as given.
-    before
-        Its evaluation for the problem; where it is not valid the violations say why.
-    placement, after
-        What is to run, and its evaluation; None where no valid placement was found within the
-        budget.
-    changes
-        Replicas that move, start or stop.
-    reasons
-        Why, change by change.
-    bound
-        No placement within the budget has a lower pressure.
-    needed
-        Least price of any valid placement, proved.
-    frontier
-        Points by rising price, each better than all before; empty where they were not asked for.
-    fresh
-        Value and number of changes of a plan made without looking at what runs; None where none
-        was made.
-    schedule
-        The order of steps.
-    set_aside
-        Why a better placement within the budget was not taken; empty where there is none.
-    exhaustive
-        Whether every placement was looked at.
-    """
-
-    problem: Problem
-    current: Placement
-    before: Evaluation
-    placement: Placement | None
-    after: Evaluation | None
-    changes: tuple[Change, ...]
-    reasons: tuple[str, ...]
-    bound: float
-    needed: float
-    frontier: tuple[FrontierPoint, ...]
-    fresh: tuple[float, int] | None
-    schedule: Schedule
-    set_aside: str = ""
-    exhaustive: bool = False
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing is to be done."""
-        return self.placement is not None and not self.changes
 
 
 def replan(
@@ -306,7 +185,7 @@ def _whole(
         if not after.valid or after.value < found.bound * (1 - 1e-9):
             wrong = "; ".join(v.message for v in after.violations) or "the bound is above the value"
             raise InternalError(f"a re-plan failed its re-evaluation: {wrong}")
-        reasons = tuple(_reasons(problem, current, before, after, found.changes))
+        reasons = tuple(reasons_for(problem, current, before, after, found.changes))
     return Replan(
         problem=problem,
         current=current,
@@ -392,50 +271,3 @@ def _frontier(
             bound=min(search.bounds.at(point.price), found.value),
             placement=placement,
         )
-
-
-def _reasons(
-    problem: Problem,
-    current: Placement,
-    before: Evaluation,
-    after: Evaluation,
-    todo: Sequence[Change],
-) -> Iterable[str]:
-    """Yield why each change is made, from the evaluations of what it touches."""
-    ids = [gpu.id for gpu in problem.fleet.gpus]
-    was = dict(zip(ids, before.pressures, strict=True))
-    becomes = dict(zip(ids, after.pressures, strict=True))
-    touched = {change.model for change in todo}
-    mine = [] if not touched else [r for r in current if r.model in touched]
-    dead = {
-        (r.model, r.index): [gpu for gpu in r.gpus if problem.fleet.gpu(gpu) is None] for r in mine
-    }
-    served = {r.model for r in mine}
-    for change in todo:
-        lost = dead.get((change.model, change.index), [])
-        if change.kind == "stop":
-            known = change.model in problem.index_of
-            yield "fewer copies are enough" if known else "the model is no longer to be served"
-        elif change.kind == "start":
-            if lost:
-                yield f"its GPU {', '.join(lost)} is gone"
-            elif change.model not in served:
-                yield "the model is new"
-            else:
-                others = [g for r in mine if r.model == change.model for g in r.gpus if g in was]
-                yield f"another copy{_relief(others, was, becomes)}"
-        else:
-            yield f"moves{_relief(change.source, was, becomes)}"
-
-
-def _relief(gpus: Iterable[str], was: Mapping[str, float], becomes: Mapping[str, float]) -> str:
-    """Return which GPU is relieved the most, and by how much."""
-    known = [gpu for gpu in gpus if gpu in was]
-    if not known:
-        return ""
-    gpu = max(known, key=lambda g: (was[g] - becomes[g], g))
-    if math.isinf(was[gpu]):
-        return f": {gpu} holds more than fits"
-    if becomes[gpu] >= was[gpu]:
-        return " to make room for what else moves"
-    return f": {gpu} goes from {was[gpu]:.4g} to {becomes[gpu]:.4g}"

@@ -12,9 +12,9 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Stop
 from kvplace.errors import InputError
-from kvplace.replan.budget import Search
+from kvplace.replan.budget.floor import floor_of
+from kvplace.replan.budget.search import Search
 from kvplace.replan.failures import without_gpus
-from kvplace.replan.floor import floor_of
 from kvplace.solver.clock import Watch
 
 __all__ = ["Failure", "Survival", "after_failures", "failures_of", "survive"]

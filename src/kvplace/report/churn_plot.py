@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from kvplace.report.canvas import canvas
 
 if TYPE_CHECKING:
-    from kvplace.replan.backtest import Track
+    from kvplace.replan.history.backtest import Track
 
 __all__ = ["draw_churn"]
 

@@ -7,7 +7,7 @@ from kvplace.report.canvas import canvas
 from kvplace.report.replanned import knee
 
 if TYPE_CHECKING:
-    from kvplace.replan.replan import Replan
+    from kvplace.replan.outcome import Replan
 
 __all__ = ["draw_frontier"]
 

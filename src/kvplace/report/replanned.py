@@ -12,8 +12,8 @@ from kvplace.report.text import Paint, clean, fit, gpus_text
 from kvplace.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from kvplace.replan.replan import FrontierPoint, Replan
-    from kvplace.replan.steps import Step
+    from kvplace.replan.outcome import FrontierPoint, Replan
+    from kvplace.replan.schedule.steps import Step
 
 __all__ = [
     "frontier_csv",

@@ -11,10 +11,11 @@ from kvplace.core.problem import Problem
 from kvplace.core.rules.apart import Apart
 from kvplace.core.rules.limit import Limit
 from kvplace.core.rules.topology_rule import TopologyRule
-from kvplace.replan.changes import Change, changes, renumbered
-from kvplace.replan.live import Footprints, Live
-from kvplace.replan.order import Operation, find_order
-from kvplace.replan.steps import Pause, Pricing, Schedule, Step, StepKind
+from kvplace.replan.schedule.changes import Change, changes, renumbered
+from kvplace.replan.schedule.live import Footprints, Live
+from kvplace.replan.schedule.operation import Operation
+from kvplace.replan.schedule.order import find_order
+from kvplace.replan.schedule.steps import Pause, Pricing, Schedule, Step, StepKind
 
 __all__ = ["sequence"]
 

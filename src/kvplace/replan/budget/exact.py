@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from kvplace.replan.fleet_state import Copies, FleetState
-from kvplace.replan.neighbours import shapes_of
-from kvplace.replan.prices import Prices
+from kvplace.replan.budget.fleet_state import Copies, FleetState
+from kvplace.replan.budget.neighbours import shapes_of
+from kvplace.replan.budget.prices import Prices
 
 __all__ = ["Enumerated", "enumerate_budgets"]
 

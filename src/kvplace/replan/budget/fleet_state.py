@@ -18,7 +18,7 @@ from kvplace.core.model import Split
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
-from kvplace.replan.rule_state import RuleState
+from kvplace.replan.budget.rule_state import RuleState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvplace.replan.fleet_state import BROKEN, Copies, FleetState, Reshape
+from kvplace.replan.budget.fleet_state import BROKEN, Copies, FleetState, Reshape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

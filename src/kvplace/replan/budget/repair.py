@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvplace.replan.fleet_state import BROKEN, Copies, FleetState
-from kvplace.replan.neighbours import places_for
-from kvplace.replan.prices import Prices
+from kvplace.replan.budget.fleet_state import BROKEN, Copies, FleetState
+from kvplace.replan.budget.neighbours import places_for
+from kvplace.replan.budget.prices import Prices
 
 __all__ = ["repair"]
 

@@ -17,9 +17,9 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
-from kvplace.replan.budget import Search
-from kvplace.replan.changes import changes, renumbered
-from kvplace.replan.trigger import History, Policy, Seen, decide
+from kvplace.replan.budget.search import Search
+from kvplace.replan.history.trigger import History, Policy, Seen, decide
+from kvplace.replan.schedule.changes import changes, renumbered
 from kvplace.solver.solve import solve
 
 __all__ = ["Demands", "Plan", "Track", "Way", "backtest", "with_rates"]
@@ -41,7 +41,7 @@ class Way(StrEnum):
     ``budget``
         Before every window the best placement within the budget.
     ``threshold``
-        The same, where the policy of `kvplace.replan.trigger` says so.
+        The same, where the policy of `kvplace.replan.history.trigger` says so.
     """
 
     NEVER = "never"

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvplace.replan.fleet_state import BROKEN, FleetState
-from kvplace.replan.prices import Measure, Prices
+from kvplace.replan.budget.fleet_state import BROKEN, FleetState
+from kvplace.replan.budget.prices import Measure, Prices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

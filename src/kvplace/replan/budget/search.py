@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.replan.bound import BudgetBound
-from kvplace.replan.exact import enumerate_budgets
-from kvplace.replan.fleet_state import BROKEN, Copies, FleetState
-from kvplace.replan.floor import floor_of
-from kvplace.replan.neighbours import Candidate, Rows, reliefs, swaps
-from kvplace.replan.prices import Prices
-from kvplace.replan.repair import repair
+from kvplace.replan.budget.bound import BudgetBound
+from kvplace.replan.budget.exact import enumerate_budgets
+from kvplace.replan.budget.fleet_state import BROKEN, Copies, FleetState
+from kvplace.replan.budget.floor import floor_of
+from kvplace.replan.budget.neighbours import Candidate, Rows, reliefs, swaps
+from kvplace.replan.budget.points import SAME, Point, Points
+from kvplace.replan.budget.prices import Prices
+from kvplace.replan.budget.repair import repair
 from kvplace.solver.clock import Watch
 
-__all__ = ["Point", "Search"]
+__all__ = ["Search"]
 
 _TOP = 48
 """GPUs, from the hottest down, by which placements are compared."""
@@ -35,34 +35,6 @@ _CHAINED = 1_200
 _POLISHED = 300
 """GPUs up to which changes are taken back one by one and spent better."""
 _CLOSE = 1.01
-_SAME = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A placement and what it costs.
-
-    Parameters
-    ----------
-    price
-        What it costs, in the measure of the budget.
-    soft
-        How far each tier of soft rules is from holding.
-    profile
-        Pressures of the hottest GPUs, from the worst down.
-    changed
-        Copies of the models that run otherwise than at the origin.
-    """
-
-    price: float
-    soft: tuple[float, ...]
-    profile: tuple[float, ...]
-    changed: dict[int, Copies] = field(compare=False)
-
-    @property
-    def worth(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """What is compared: less is better."""
-        return self.soft, self.profile
 
 
 class Search:
@@ -103,7 +75,7 @@ class Search:
         self.origin = dict(self.state.origin)
         self.floor = floor_of(problem) if floor is None else floor
         self.bounds = BudgetBound(self.state, self.prices, self.floor)
-        self.points: dict[float, Point] = {}
+        self._points = Points(gain)
         self.exhaustive = False
         self._broken_at_origin = frozenset(self.state.illegal)
         self._stuck: set[int] = set()
@@ -135,7 +107,7 @@ class Search:
                 self.exhaustive = True
                 for one in found:
                     changed = {j: c for j, c in one.copies.items() if c != self.origin[j]}
-                    self._offer(Point(one.price, one.soft, one.profile[:_TOP], changed))
+                    self._points.offer(Point(one.price, one.soft, one.profile[:_TOP], changed))
                 return
         repaired = repair(self.state, self.prices, self._movable)
         self._keep_point()
@@ -160,45 +132,20 @@ class Search:
         return bool(points) and points[-1].profile[0] <= self.bounds.at(budget) * _CLOSE
 
     def best(self, budget: float = math.inf) -> Point | None:
-        """Return the best valid placement within a budget that is worth its price.
-
-        A dearer placement is taken only where it lowers the first pressure, from the worst GPU
-        down, in which it differs from a cheaper one by the least gain.
-        """
+        """Return the best valid placement within a budget that is worth its price."""
         return self.worthwhile(self.frontier(budget))
 
     def worthwhile(self, points: list[Point]) -> Point | None:
         """Return the last of some points, by rising price, that is worth its price."""
-        chosen: Point | None = None
-        for point in points:
-            if chosen is None or self._pays(point, chosen):
-                chosen = point
-        return chosen
+        return self._points.worthwhile(points)
 
     def frontier(self, budget: float = math.inf) -> list[Point]:
         """Return valid placements by rising price, each better than all that cost less."""
-        found: list[Point] = []
-        for price in sorted(self.points):
-            point = self.points[price]
-            if price > budget * (1 + _SAME) or point.profile[0] >= BROKEN:
-                continue
-            if not found or point.worth < found[-1].worth:
-                found.append(point)
-        return found
+        return self._points.frontier(budget)
 
     def placement(self, point: Point) -> Placement:
         """Return the placement of a point."""
         return self.state.placement_of(point.changed)
-
-    def _pays(self, better: Point, than: Point) -> bool:
-        if better.soft != than.soft:
-            return better.soft < than.soft
-        if than.profile[0] >= BROKEN:
-            return True
-        for new, old in zip(better.profile, than.profile, strict=True):
-            if abs(new - old) > _SAME * max(abs(new), abs(old)):
-                return old - new >= self.gain * than.profile[0]
-        return False
 
     # Points
 
@@ -214,19 +161,11 @@ class Search:
 
     def _keep_point(self) -> None:
         worth = self._worth()
-        if worth is None:
-            return
         price = self.prices.total(self.state)
-        known = self.points.get(price)
-        if known is None or worth < known.worth:
+        if worth is not None and self._points.takes(price, worth):
             copies = self.state.copies
             changed = {j: copies[j] for j in self.state.changed}
-            self._offer(Point(price, *worth, changed))
-
-    def _offer(self, point: Point) -> None:
-        known = self.points.get(point.price)
-        if known is None or point.worth < known.worth:
-            self.points[point.price] = point
+            self._points.offer(Point(price, *worth, changed))
 
     # Moving about
 
@@ -257,7 +196,7 @@ class Search:
             left = budget - spent
             chosen = self._choose(rows, hot, left, least, cheap=cheap, target=target)
             if chosen is None and self._chains:
-                chosen = self._chain(rows, limit - max(least, limit * _SAME), left, _DEPTH, {})
+                chosen = self._chain(rows, limit - max(least, limit * SAME), left, _DEPTH, {})
             if chosen is None:
                 stuck.add(hot)
                 continue
@@ -283,8 +222,8 @@ class Search:
         second = max(target, float(pressure.max())) if len(pressure) else target
 
         def allowed(one: Candidate) -> bool:
-            within = one.price <= left * (1 + _SAME) + _SAME and limit - one.worst >= least
-            return within and (limit >= BROKEN or one.worst < limit * (1 - _SAME))
+            within = one.price <= left * (1 + SAME) + SAME and limit - one.worst >= least
+            return within and (limit >= BROKEN or one.worst < limit * (1 - SAME))
 
         def key(one: Candidate) -> tuple[float, ...]:
             if target:
@@ -343,8 +282,7 @@ class Search:
         found = [
             one
             for one in found
-            if one.price <= left * (1 + _SAME) + _SAME
-            and not any(j in first for j, _ in one.reshape)
+            if one.price <= left * (1 + SAME) + SAME and not any(j in first for j, _ in one.reshape)
         ]
         before = state.rules.amounts()
         for one in found[:_WIDTH]:
@@ -421,7 +359,7 @@ class Search:
                 return
             target = high * (low / high) ** (step / _TARGETS)
             self._return_to(base)
-            self._descend(budget, cheap=False, target=target * (1 + _SAME))
+            self._descend(budget, cheap=False, target=target * (1 + SAME))
 
     def _polish(self, budget: float) -> None:
         """Take back one change of the best placement at a time, and spend it better."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kvplace.replan.fleet_state import Copies, FleetState
+from kvplace.replan.budget.fleet_state import Copies, FleetState
 
 __all__ = ["Measure", "Prices"]
 

@@ -1,0 +1,1 @@
+"""A safe order of steps from one placement to another."""
