@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from kvplace.demand.traces import read_trace
+from kvplace.demand.logs.traces import read_trace
 from kvplace.errors import KvplaceError
 from kvplace.facts.find import find_facts
 from kvplace.formats.plan.io import read_plan

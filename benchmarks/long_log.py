@@ -16,8 +16,8 @@ from pathlib import Path
 
 import duckdb
 
+from kvplace.demand.logs.traces import read_trace
 from kvplace.demand.summary import summarise
-from kvplace.demand.traces import read_trace
 
 MODELS, SECONDS = 200, 7 * 86400
 

@@ -19,9 +19,9 @@ import json
 import sys
 from pathlib import Path
 
-from kvplace.facts.loaded import loaded_weights
-from kvplace.facts.overhead import EngineLimits, overhead, overhead_of_unknown
-from kvplace.facts.shapes import known_shape, stored_bytes
+from kvplace.facts.catalogue.shapes import known_shape, stored_bytes
+from kvplace.facts.memory.loaded import loaded_weights
+from kvplace.facts.memory.overhead import EngineLimits, overhead, overhead_of_unknown
 from kvplace.units import GIB
 
 REPORTS = Path(__file__).parents[2] / "shared/data/cases/b-overhead-table/reports.csv"

@@ -20,7 +20,7 @@ from kvplace.bench.environment import environment
 from kvplace.bench.measure import measure
 from kvplace.bench.plot import draw_gaps
 from kvplace.bench.solvers import OWN, POLICIES, RIVALS, absent
-from kvplace.report.scores import rows_json
+from kvplace.report.tables.scores import rows_json
 from pools import POOLS, write_pool
 
 ROOT = Path(__file__).parents[1]

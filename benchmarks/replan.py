@@ -31,7 +31,7 @@ from kvplace.replan.history.backtest import Demands, Plan, Way, backtest
 from kvplace.replan.history.trigger import Policy
 from kvplace.replan.outcome import Budget
 from kvplace.replan.replan import replan
-from kvplace.report.replanned import knee
+from kvplace.report.answers.replanned import knee
 from kvplace.solver.solve import solve
 
 RESULTS = Path(__file__).parent / "results" / "replan"

@@ -39,9 +39,9 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from kvplace.core.architecture import Format
-from kvplace.facts.architecture import architecture
-from kvplace.facts.attention import cache_layout
-from kvplace.facts.catalogue import gpu_type
+from kvplace.facts.catalogue.gpus import gpu_type
+from kvplace.facts.config.architecture import architecture
+from kvplace.facts.config.attention import cache_layout
 from kvplace.forecast.roofline import CacheReads, Roofline, speed_of, step_time
 from kvplace.forecast.step_time import decode_seconds, prefill_seconds
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from kvplace.replan.replan import replan
     from kvplace.replan.schedule.sequence import sequence
     from kvplace.replan.schedule.steps import Pause, Pricing, Schedule, Step
-    from kvplace.report.differences import Differences, diff
+    from kvplace.report.answers.differences import Differences, diff
     from kvplace.report.report import Report, report
     from kvplace.scaffold.init import Draft, init
     from kvplace.scaffold.models import Wishes
@@ -174,7 +174,7 @@ _NAMES_OF = {
     "scaffold.models": ("Wishes",),
     "export.export": ("Export", "export"),
     "formats.load": ("load_plan",),
-    "report.differences": ("Differences", "diff"),
+    "report.answers.differences": ("Differences", "diff"),
     "report.report": ("Report", "report"),
     "size.size": ("Sizing", "size_fleet"),
     "size.stock": ("Stock", "stock_of"),

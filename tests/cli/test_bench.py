@@ -10,9 +10,9 @@ import pytest
 
 from kvplace.bench.families import FAMILIES
 from kvplace.bench.solvers import POLICIES, RIVALS
-from kvplace.cli import bench
 from kvplace.cli.main import main
-from kvplace.report.scores import rows_csv, rows_json
+from kvplace.cli.serving import bench
+from kvplace.report.tables.scores import rows_csv, rows_json
 from kvplace.solver.strategies.stages import NEEDED, STAGES
 
 

@@ -5,8 +5,8 @@ import stat
 
 import pytest
 
-from kvplace.cli.export import RUNTIMES
 from kvplace.cli.main import main
+from kvplace.cli.planning.export import RUNTIMES
 from kvplace.export.files import EXPORTS
 
 FLEET = """\

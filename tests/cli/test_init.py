@@ -6,7 +6,7 @@ import random
 import pytest
 
 from kvplace.cli.main import main
-from kvplace.facts.known_models import known_model
+from kvplace.facts.catalogue.models import known_model
 from kvplace.formats.plan.io import read_plan
 from kvplace.formats.read import read
 

@@ -11,10 +11,10 @@ import pytest
 import kvplace.solver.solve
 from kvplace.bench import families
 from kvplace.cli import main as cli
-from kvplace.cli.bench import FAMILIES
 from kvplace.cli.faults import fault_lines
 from kvplace.cli.main import VERBS, main
 from kvplace.cli.options import SOLVERS
+from kvplace.cli.serving.bench import FAMILIES
 from kvplace.errors import Fault, InputError, InternalError
 
 

@@ -15,9 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from exporter import free_port, serve
 
-from kvplace.demand import client as client_module
-from kvplace.demand.client import Access, PrometheusClient
-from kvplace.demand.prometheus import read_prometheus
+from kvplace.demand.prometheus import client as client_module
+from kvplace.demand.prometheus.client import Access, PrometheusClient
+from kvplace.demand.prometheus.prometheus import read_prometheus
 from kvplace.errors import InputError
 
 pytest.importorskip("httpx_retries", reason="reading Prometheus needs the extra 'prometheus'")

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvplace.demand.counters import increments
+from kvplace.demand.prometheus.counters import increments
 
 NAN = float("nan")
 

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvplace.demand.clock import TimeFacts, time_unit
-from kvplace.demand.columns import find_columns
-from kvplace.demand.database_log import DatabaseLog
-from kvplace.demand.plain_log import PlainLog
+from kvplace.demand.logs.clock import TimeFacts, time_unit
+from kvplace.demand.logs.columns import find_columns
+from kvplace.demand.logs.grouped import DatabaseLog
+from kvplace.demand.logs.plain import PlainLog
+from kvplace.demand.logs.traces import read_trace
 from kvplace.demand.series import DemandSeries
 from kvplace.demand.summary import summarise
-from kvplace.demand.traces import read_trace
 from kvplace.errors import InputError
 
 LITELLM_USAGE = """Date,Team,Model,Spend,Requests,Successful,Prompt Tokens,Completion Tokens

@@ -10,9 +10,9 @@ import pytest
 from exporter import Counters, Prometheus, Replay
 
 from kvplace.cli.main import main
-from kvplace.demand import scrape
-from kvplace.demand.client import Access
-from kvplace.demand.prometheus import read_prometheus
+from kvplace.demand.prometheus import scrape
+from kvplace.demand.prometheus.client import Access
+from kvplace.demand.prometheus.prometheus import read_prometheus
 from kvplace.demand.summary import summarise
 from kvplace.errors import InputError
 from kvplace.formats.read import read

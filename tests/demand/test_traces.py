@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from kvplace.demand.logs.traces import read_trace
 from kvplace.demand.summary import summarise
-from kvplace.demand.traces import read_trace
 from kvplace.errors import InputError
 
 duckdb = pytest.importorskip("duckdb", reason="reading logs needs the extra 'logs'")

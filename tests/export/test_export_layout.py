@@ -15,11 +15,11 @@ from kvplace.core.model import Attention
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
-from kvplace.export.aibrix import aibrix_files
 from kvplace.export.commands import command, memory_arguments
 from kvplace.export.flags import flag_pairs, keyword_values
 from kvplace.export.layout import lay_out
 from kvplace.export.names import labels, unique_names
+from kvplace.export.runtimes.aibrix import aibrix_files
 
 GIB = 2**30
 

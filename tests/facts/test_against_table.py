@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from checkpoints import published_config, write_checkpoint
 
-from kvplace.facts.huggingface import facts_from_directory
+from kvplace.facts.checkpoint.huggingface import facts_from_directory
 
 TABLE = Path(__file__).parents[2].parent / "shared/data/models.csv"
 

@@ -4,7 +4,7 @@ import pytest
 
 from kvplace.core.architecture import Format
 from kvplace.errors import InputError
-from kvplace.facts.architecture import architecture
+from kvplace.facts.config.architecture import architecture
 
 LLAMA_8B = {
     "model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32,

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from kvplace.errors import InputError
-from kvplace.facts.catalogue import gpu_type, gpu_types
+from kvplace.facts.catalogue.gpus import gpu_type, gpu_types
+from kvplace.facts.catalogue.models import known_model, known_models
 from kvplace.facts.find import find_facts
-from kvplace.facts.known_models import known_model, known_models
 
 TABLE = Path(__file__).parents[2].parent / "shared/data/models.csv"
 

@@ -4,7 +4,7 @@ import pytest
 
 from kvplace.core.fact import Fact
 from kvplace.errors import InputError
-from kvplace.facts.huggingface import facts_from_config
+from kvplace.facts.checkpoint.huggingface import facts_from_config
 
 PLAIN = {
     "model_type": "llama",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kvplace.errors import InputError
-from kvplace.facts.catalogue import gpu_type, gpu_types
+from kvplace.facts.catalogue.gpus import gpu_type, gpu_types
 from kvplace.units import GIB
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data" / "gpus.csv"

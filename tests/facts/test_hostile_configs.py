@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kvplace.core.fact import Fact
 from kvplace.errors import InputError
-from kvplace.facts.huggingface import facts_from_config
+from kvplace.facts.checkpoint.huggingface import facts_from_config
 
 FULL = {
     "model_type": "llama",

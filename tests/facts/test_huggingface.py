@@ -6,7 +6,7 @@ import pytest
 from checkpoints import write_checkpoint, write_safetensors
 
 from kvplace.errors import InputError
-from kvplace.facts.huggingface import facts_from_directory
+from kvplace.facts.checkpoint.huggingface import facts_from_directory
 
 LLAMA = {
     "model_type": "llama",
@@ -339,7 +339,7 @@ def test_a_config_that_is_no_object_is_one_line(text, tmp_path):
 
 
 def test_an_index_that_names_no_possible_file_is_answered(tmp_path):
-    from kvplace.facts.safetensors import INDEX, local_weights  # noqa: PLC0415
+    from kvplace.facts.checkpoint.safetensors import INDEX, local_weights  # noqa: PLC0415
 
     listed = {"metadata": {"total_size": 7}, "weight_map": {"a": "x" * 4000}}
     (tmp_path / INDEX).write_text(json.dumps(listed))

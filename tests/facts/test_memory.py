@@ -2,11 +2,11 @@
 
 import pytest
 
-from kvplace.facts.catalogue import gpu_type
-from kvplace.facts.known_models import known_models
-from kvplace.facts.loaded import loaded_weights
-from kvplace.facts.overhead import EngineLimits, engine_limits, overhead, overhead_of_unknown
-from kvplace.facts.shapes import known_shape, known_shapes, stored_bytes
+from kvplace.facts.catalogue.gpus import gpu_type
+from kvplace.facts.catalogue.models import known_models
+from kvplace.facts.catalogue.shapes import known_shape, known_shapes, stored_bytes
+from kvplace.facts.memory.loaded import loaded_weights
+from kvplace.facts.memory.overhead import EngineLimits, engine_limits, overhead, overhead_of_unknown
 from kvplace.units import GIB
 
 H100 = gpu_type("H100-SXM-80GB")

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from kvplace.core.fact import Fact
-from kvplace.facts.huggingface import facts_from_config
+from kvplace.facts.checkpoint.huggingface import facts_from_config
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kvplace.cli.main import main
 from kvplace.formats.plan.csv import parse_plan_table, table_text
 from kvplace.formats.text.cells import plain_cell, safe_cell
-from kvplace.report.scores import rows_csv
+from kvplace.report.tables.scores import rows_csv
 from kvplace.units import parse_number
 
 TEXTS = st.text(alphabet="=+-@\t\r'a1", max_size=6)

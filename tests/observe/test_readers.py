@@ -5,7 +5,7 @@ import json
 import pytest
 from answering import answering
 
-from kvplace.cli.observe import RUNTIMES
+from kvplace.cli.running.observe import RUNTIMES
 from kvplace.errors import InputError
 from kvplace.observe.aibrix import read_aibrix
 from kvplace.observe.compose import read_compose

@@ -4,8 +4,8 @@ import pytest
 
 from kvplace.formats.read import parse_fleet
 from kvplace.report.notes import notes, overloaded
-from kvplace.report.page_markdown import markdown_summary
-from kvplace.report.recommendation import recommendation
+from kvplace.report.page.markdown import markdown_summary
+from kvplace.report.page.recommendation import recommendation
 from kvplace.solver.solve import solve
 
 HEAD = """\

@@ -19,11 +19,11 @@ from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Step, Stop
 from kvplace.errors import InputError
-from kvplace.report.figure import draw_plan
-from kvplace.report.page import page
-from kvplace.report.page_charts import convergence_chart, profile_chart
-from kvplace.report.page_data import kvpr_text, page_values, pressure_class
-from kvplace.report.page_markdown import markdown_summary
+from kvplace.report.page.charts import convergence_chart, profile_chart
+from kvplace.report.page.data import kvpr_text, page_values, pressure_class
+from kvplace.report.page.markdown import markdown_summary
+from kvplace.report.page.page import page
+from kvplace.report.plots.figure import draw_plan
 from kvplace.solver.solve import solve
 
 GIB = 2**30

@@ -12,9 +12,9 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Stop
 from kvplace.explain.bottleneck import alone, bottleneck_of
-from kvplace.report.differences import diff, differences_table
+from kvplace.report.answers.differences import diff, differences_table
 from kvplace.report.summary import summary
-from kvplace.report.table import Look, plan_table
+from kvplace.report.tables.plan import Look, plan_table
 from oracle_splits import solve_by_force
 from splits import random_split_problem
 from timings import PowerTiming

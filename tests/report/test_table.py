@@ -14,7 +14,7 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Stop
 from kvplace.report.summary import format_kvpr, reasons, summary
-from kvplace.report.table import HOTTEST, Look, plan_table
+from kvplace.report.tables.plan import HOTTEST, Look, plan_table
 from kvplace.solver.solve import refine, solve
 from kvplace.units import GIB
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from kvplace.bench.measure import Run, best_bounds
 from kvplace.core.result import relative_gap
-from kvplace.report.canvas import canvas
+from kvplace.report.plots.canvas import canvas
 
 __all__ = ["draw_gaps", "mean_gap"]
 

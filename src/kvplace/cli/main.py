@@ -29,6 +29,13 @@ from kvplace.cli.faults import fault_lines, say
 
 __all__ = ["VERBS", "main", "root"]
 
+_ROOMS = {
+    "inputs": ("init", "model", "measure", "demand", "catalogue"),
+    "planning": ("plan", "refine", "check", "explain", "size", "diff", "export", "report"),
+    "running": ("replan", "verify", "observe", "watch", "backtest"),
+    "serving": ("forecast", "simulate", "compare", "bench"),
+}
+_ROOM_OF = {verb: room for room, verbs in _ROOMS.items() for verb in verbs}
 VERBS = (
     "init", "plan", "refine", "replan", "verify", "observe", "watch", "backtest", "check",
     "explain", "size", "forecast", "simulate", "compare", "diff", "export", "report", "model",
@@ -51,7 +58,7 @@ class _Verbs(click.Group):
     ) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command = import_module(f"kvplace.cli.{cmd_name}").command
+        command = import_module(f"kvplace.cli.{_ROOM_OF[cmd_name]}.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kvplace.core.evaluation.evaluate import Evaluation
     from kvplace.core.problem import Problem
     from kvplace.core.result import Result
-    from kvplace.report.table import Look
+    from kvplace.report.tables.plan import Look
 
 __all__ = ["emit", "look", "print_result", "say_notes"]
 
@@ -23,7 +23,7 @@ _JSON_SECONDS, _CSV_SECONDS, _PARQUET_SECONDS = 30e-6, 10e-6, 2e-6
 
 def look(output: str | None) -> "Look":
     """Return what the table may use: the terminal's width, its colours and its characters."""
-    from kvplace.report.table import Look
+    from kvplace.report.tables.plan import Look
 
     terminal = output is None and sys.stdout.isatty()
     columns = shutil.get_terminal_size((80, 24)).columns
@@ -108,7 +108,7 @@ def print_result(
             say(summary(result))
         return _told(result, quiet=quiet, allow_overload=allow_overload)
     if form == "table":
-        from kvplace.report.table import plan_table
+        from kvplace.report.tables.plan import plan_table
 
         emit(plan_table(result, look(output), every_gpu=every_gpu), output, data=False)
     else:

@@ -16,7 +16,7 @@ DEFAULT_OVERHEAD_BYTES = 3 * GIB // 2
 """Memory of one engine process on one GPU besides weights and KV cache, where nothing better is
 known: 1.5 GiB, the median of public start-up logs of engines with up to 12 GiB of weights.
 
-Files get an estimate in parts of models whose shape is known (`kvplace.facts.overhead`).
+Files get an estimate in parts of models whose shape is known (`kvplace.facts.memory.overhead`).
 """
 
 _PLAIN_LAUNCH = Launch()

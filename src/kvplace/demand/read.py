@@ -28,8 +28,8 @@ def demand(
     only
         Only these models; all where it is empty.
     reading
-        How the source is read: what `kvplace.demand.traces.read_trace` takes of a log, and
-        `kvplace.demand.prometheus.read_prometheus` of a server, whose window ends now.
+        How the source is read: what `kvplace.demand.logs.traces.read_trace` takes of a log, and
+        `kvplace.demand.prometheus.prometheus.read_prometheus` of a server, whose window ends now.
 
     Raises
     ------
@@ -40,11 +40,11 @@ def demand(
     """
     name = fspath(source)
     if name.startswith(("http://", "https://")):
-        from kvplace.demand.prometheus import read_prometheus  # noqa: PLC0415 - an optional extra
+        from kvplace.demand.prometheus.prometheus import read_prometheus  # noqa: PLC0415 - an optional extra
 
         reading.setdefault("end", time.time())
         return summarise(read_prometheus(name, models=only, **reading), quantile)
-    from kvplace.demand.traces import read_trace  # noqa: PLC0415 - an optional extra
+    from kvplace.demand.logs.traces import read_trace  # noqa: PLC0415 - an optional extra
 
     series = read_trace(name, **reading)
     return summarise(series.only(only) if only else series, quantile)

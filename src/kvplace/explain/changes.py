@@ -10,7 +10,7 @@ from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import Model, Replicas
 from kvplace.core.problem import Problem
 from kvplace.explain.words import count
-from kvplace.facts.known_models import known_model
+from kvplace.facts.catalogue.models import known_model
 from kvplace.units import GIB, format_bytes
 
 __all__ = [

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from kvplace.export.commands import STATIC
 from kvplace.export.flags import stated_length
 from kvplace.export.layout import Engine, Layout
-from kvplace.facts.known_models import known_model
+from kvplace.facts.catalogue.models import known_model
 from kvplace.units import format_bytes
 
 __all__ = ["advice"]

@@ -8,8 +8,8 @@ from kvplace.core.result import Result, placed
 from kvplace.export.advice import advice
 from kvplace.export.commands import STATIC
 from kvplace.export.files import EXPORTS, Options, files_for
-from kvplace.export.kvcached import DEFAULT_VENV
 from kvplace.export.layout import BASE_PORT, kept_parts, lay_out
+from kvplace.export.runtimes.kvcached import DEFAULT_VENV
 from kvplace.export.write import write_files
 
 __all__ = ["Export", "export"]

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
-from kvplace.export.aibrix import aibrix_files
 from kvplace.export.commands import STATIC
-from kvplace.export.compose import compose_files
-from kvplace.export.kubernetes import kubernetes_files
-from kvplace.export.kvcached import DEFAULT_VENV, kvcached_files
 from kvplace.export.layout import BASE_PORT, Layout, lay_out
-from kvplace.export.llama_swap import llama_swap_files
-from kvplace.export.prism import prism_files
-from kvplace.export.prometheus import prometheus_files
-from kvplace.export.ray_serve import ray_serve_files
-from kvplace.export.shell import shell_files
+from kvplace.export.runtimes.aibrix import aibrix_files
+from kvplace.export.runtimes.compose import compose_files
+from kvplace.export.runtimes.kubernetes import kubernetes_files
+from kvplace.export.runtimes.kvcached import DEFAULT_VENV, kvcached_files
+from kvplace.export.runtimes.llama_swap import llama_swap_files
+from kvplace.export.runtimes.prism import prism_files
+from kvplace.export.runtimes.prometheus import prometheus_files
+from kvplace.export.runtimes.ray_serve import ray_serve_files
+from kvplace.export.runtimes.shell import shell_files
 
 __all__ = ["EXPORTS", "Options", "files_for"]
 

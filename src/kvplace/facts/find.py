@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from kvplace.errors import InputError
-from kvplace.facts.huggingface import (
+from kvplace.facts.catalogue.models import known_model, near_model
+from kvplace.facts.checkpoint.huggingface import (
     ModelFacts,
     facts_from_directory,
     facts_from_gguf,
     facts_from_hub,
 )
-from kvplace.facts.known_models import known_model, near_model
-from kvplace.facts.paths import is_directory, is_file
+from kvplace.facts.checkpoint.paths import is_directory, is_file
 
 __all__ = ["SOURCES", "find_facts"]
 
@@ -32,7 +32,7 @@ def find_facts(
     kv_dtype
         Type of the KV cache; ``auto`` for what the files say.
     engine
-        Whose layout of the cache it is: one of `kvplace.facts.attention.ENGINES`.
+        Whose layout of the cache it is: one of `kvplace.facts.config.attention.ENGINES`.
 
     Raises
     ------

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kvplace.core.architecture import Architecture, Format
-from kvplace.facts.catalogue import GPUType, gpu_types
-from kvplace.facts.tables import named, number, read_tables
+from kvplace.facts.catalogue.gpus import GPUType, gpu_types
+from kvplace.facts.catalogue.tables import named, number, read_tables
 from kvplace.forecast.step_time import StepTime
 
 __all__ = [

@@ -7,7 +7,7 @@ from operator import attrgetter
 from kvplace.core.architecture import Architecture
 from kvplace.core.model import Model
 from kvplace.errors import Fault, InputError
-from kvplace.facts.catalogue import GPUType, gpu_types
+from kvplace.facts.catalogue.gpus import GPUType, gpu_types
 from kvplace.forecast.roofline import CacheReads, Speed, speed_of, speed_of_data_sheet, step_time
 from kvplace.forecast.step_time import StepTime
 

@@ -32,14 +32,14 @@ class Report:
         MissingExtraError
             Jinja2 is not installed.
         """
-        from kvplace.report.page import page  # noqa: PLC0415 - an optional extra
+        from kvplace.report.page.page import page  # noqa: PLC0415 - an optional extra
 
         names = {"name": self.name, "baseline_name": self.baseline_name}
         return page(self.result, self.baseline, **names)
 
     def markdown(self) -> str:
         """Return a summary for a pull request."""
-        from kvplace.report.page_markdown import markdown_summary  # noqa: PLC0415 - only if asked
+        from kvplace.report.page.markdown import markdown_summary  # noqa: PLC0415 - only if asked
 
         names = {"name": self.name, "baseline_name": self.baseline_name}
         return markdown_summary(self.result, self.baseline, **names)
@@ -54,7 +54,7 @@ class Report:
         MissingExtraError
             Matplotlib is not installed.
         """
-        from kvplace.report.figure import draw_plan  # noqa: PLC0415 - an optional extra
+        from kvplace.report.plots.figure import draw_plan  # noqa: PLC0415 - an optional extra
 
         draw_plan(self.result, self.baseline, path)
 

@@ -3,7 +3,7 @@
 import re
 
 from kvplace.errors import Fault, InputError
-from kvplace.facts.catalogue import gpu_kind
+from kvplace.facts.catalogue.gpus import gpu_kind
 from kvplace.scaffold.fleet_text import InitNodes
 
 __all__ = ["gather_nodes"]

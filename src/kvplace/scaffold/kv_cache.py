@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from kvplace.core.fact import Fact
 from kvplace.demand.summary import ModelDemand
 from kvplace.errors import InputError
-from kvplace.facts.cache import CacheLayout
-from kvplace.facts.huggingface import ModelFacts
+from kvplace.facts.checkpoint.huggingface import ModelFacts
+from kvplace.facts.memory.cache import CacheLayout
 
 __all__ = ["CacheFigures", "cache_figures"]
 

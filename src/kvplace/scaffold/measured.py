@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import yaml
 
 from kvplace.errors import Fault, InputError
-from kvplace.facts.catalogue import GPUType
-from kvplace.facts.known_models import known_model
-from kvplace.facts.loaded import loaded_weights
-from kvplace.facts.overhead import EngineLimits, engine_limits, overhead
-from kvplace.facts.shapes import known_shape
-from kvplace.facts.start_log import StartLog
+from kvplace.facts.catalogue.gpus import GPUType
+from kvplace.facts.catalogue.models import known_model
+from kvplace.facts.catalogue.shapes import known_shape
+from kvplace.facts.memory.loaded import loaded_weights
+from kvplace.facts.memory.overhead import EngineLimits, engine_limits, overhead
+from kvplace.facts.memory.start_log import StartLog
 from kvplace.units import GIB, parse_bytes
 
 __all__ = ["Compared", "compare", "written"]

@@ -11,11 +11,11 @@ from kvplace.core.architecture import Architecture
 from kvplace.core.hardware import Node
 from kvplace.core.launch import Launch
 from kvplace.core.model import DEFAULT_OVERHEAD_BYTES, Demand, Model
-from kvplace.facts.catalogue import GPUType, gpu_types
-from kvplace.facts.known_models import known_model
-from kvplace.facts.loaded import loaded_weights
-from kvplace.facts.overhead import EngineLimits, engine_limits, overhead, overhead_of_unknown
-from kvplace.facts.shapes import known_shape
+from kvplace.facts.catalogue.gpus import GPUType, gpu_types
+from kvplace.facts.catalogue.models import known_model
+from kvplace.facts.catalogue.shapes import known_shape
+from kvplace.facts.memory.loaded import loaded_weights
+from kvplace.facts.memory.overhead import EngineLimits, engine_limits, overhead, overhead_of_unknown
 
 __all__ = ["SHARED", "Estimates", "longest_request"]
 

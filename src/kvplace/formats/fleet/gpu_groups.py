@@ -5,7 +5,7 @@ from collections import Counter
 
 from kvplace.core.hardware import GPU, Node
 from kvplace.errors import Fault, InputError, UnitError
-from kvplace.facts.catalogue import gpu_kind
+from kvplace.facts.catalogue.gpus import gpu_kind
 from kvplace.formats.diagnostics import shown
 
 __all__ = ["parse_gpus"]
@@ -22,7 +22,8 @@ def parse_gpus(text: str) -> tuple[Node, ...]:
     ----------
     text
         Groups separated by commas; each a number of hosts (1 where left out), ``x``, the GPUs of
-        each (1 where left out), ``x``, and what `kvplace.facts.catalogue.gpu_kind` knows: a type,
+        each (1 where left out), ``x``, and what `kvplace.facts.catalogue.gpus.gpu_kind` knows: a
+        type, the begin of one, or usable memory. ``5x8xH100`` is five hosts of eight.
         the begin of one, or usable memory. ``5x8xH100`` is five hosts of eight.
 
     Returns

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kvplace.core.hardware import GPU, Node
 from kvplace.errors import InputError
-from kvplace.facts.catalogue import gpu_type
+from kvplace.facts.catalogue.gpus import gpu_type
 from kvplace.formats.diagnostics import Path, Report, shown
 from kvplace.formats.fleet.schema import GPUPart, NodePart
 from kvplace.formats.validation.fields import MAX_GPUS

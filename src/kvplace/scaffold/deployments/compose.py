@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kvplace.errors import Fault, InputError
-from kvplace.facts.paths import is_there
+from kvplace.facts.checkpoint.paths import is_there
 from kvplace.scaffold.deployments.commands import (
     EngineCommand,
     NotUnderstoodError,

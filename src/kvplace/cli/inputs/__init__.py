@@ -1,0 +1,1 @@
+"""Verbs that make a fleet file, or tell what goes into one."""

@@ -1,0 +1,1 @@
+"""Verbs that make a plan, judge it, and turn it into files."""

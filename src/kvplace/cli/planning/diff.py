@@ -1,0 +1,51 @@
+"""``kvplace diff``: what turns one plan into another."""
+
+import click
+
+from kvplace.cli.options import IN_FILE, output_options
+from kvplace.cli.plans import fleet_option, load
+
+__all__ = ["command"]
+
+_DIFFERS = 1
+
+_EXAMPLES = """\b
+Example:
+  kvplace diff running.json plan.json
+"""
+
+
+@click.command("diff", epilog=_EXAMPLES)
+@click.argument("before", type=IN_FILE, metavar="PLAN")
+@click.argument("after", type=IN_FILE, metavar="PLAN")
+@fleet_option
+@output_options
+def command(
+    before: str,
+    after: str,
+    fleet: str | None,
+    gpus: str | None,
+    form: str,
+    output: str | None,
+    quiet: bool,  # noqa: ARG001 - shared with verbs that print notes
+) -> int:
+    """Show what turns one PLAN into another: what moves, starts and stops, and what it is worth.
+
+    Copies of a model are alike: only the GPUs they run on count. Exits with 1 where the plans
+    differ and with 0 where they don't.
+    """
+    from kvplace.cli.output import emit, look
+    from kvplace.report.answers.differences import (
+        diff,
+        differences_csv,
+        differences_json,
+        differences_table,
+    )
+
+    found = diff(load(before, fleet, gpus), load(after, fleet, gpus))
+    if form == "table":
+        emit(differences_table(found, look(output)), output, data=False)
+    else:
+        render = differences_json if form == "json" else differences_csv
+        emit(render(found), output, data=True)
+    return _DIFFERS if found.changes else 0

@@ -1,0 +1,154 @@
+"""``kvplace plan``: from a fleet file to a plan."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from kvplace.cli.options import (
+    ALL_GPUS,
+    ALLOW_OVERLOAD,
+    COUNT_OR_NONE,
+    FLEET,
+    SHARE,
+    input_options,
+    limit_options,
+    nearest_choice,
+    output_options,
+    solver_option,
+)
+
+if TYPE_CHECKING:
+    from kvplace.core.problem import Problem
+    from kvplace.core.result import Result
+    from kvplace.solver.clock import Watch
+
+__all__ = ["command"]
+
+_IMPOSSIBLE, _NOT_FOUND = 3, 4
+_SECONDS, _PLANS, _GAP = 60.0, 10, 0.02
+"""Time for a plan that survives, without a limit of the user's; into how many plans it is divided;
+and when each is good enough."""
+
+_EXAMPLES = """\b
+Examples:
+  kvplace plan fleet.yaml
+  kvplace plan fleet.yaml --format json --output plan.json
+  kvplace plan models.csv --gpus 8x80GiB
+  kvplace plan fleet.yaml --survive 1-node --format json --output plan.json
+  kvplace plan models.parquet --gpus 100000x80GiB --output plan.parquet
+"""
+
+
+@click.command("plan", epilog=_EXAMPLES)
+@FLEET
+@input_options
+@solver_option
+@limit_options
+@click.option(
+    "--gap",
+    type=SHARE,
+    default=0.0,
+    metavar="SHARE",
+    help="Stop once the plan is proved to be this near to the optimum (0.01 or 1%).",
+)
+@click.option(
+    "--iterations",
+    type=COUNT_OR_NONE,
+    metavar="N|none",
+    help="Make at most N steps of the search that lowers the maximum: exchanges made, and kicks "
+    "or regrouped GPUs tried. Default: the solver's own end.",
+)
+@click.option(
+    "--survive",
+    type=nearest_choice(["1-gpu", "1-node"]),
+    help="Leave room for the loss of any one GPU or node: what ran there can be restored "
+    "elsewhere. Says what that costs.",
+)
+@output_options
+@ALL_GPUS
+@ALLOW_OVERLOAD
+def command(
+    fleet: str,
+    objective: str | None,
+    gpus: str | None,
+    solver: str,
+    time_limit: float | None,
+    seed: int,
+    gap: float,
+    iterations: float | None,
+    survive: str | None,
+    form: str,
+    output: str | None,
+    quiet: bool,
+    every_gpu: bool,
+    allow_overload: bool,
+) -> int:
+    """Place the models of a FLEET file on its GPUs.
+
+    FLEET is a kvplace.fleet/v1 file in YAML or JSON, or a table of models, CSV or Parquet, together
+    with --gpus. An --output that ends in .parquet is written in columns, one row per shard.
+    The GPU with the highest KV-cache pressure (KVPR) is made as good as it can be, then the next.
+    With --survive the exit code is 3 where it is proved that no plan survives, 4 where none was
+    found that does.
+    """
+    from kvplace.cli.output import print_result, writing_seconds
+    from kvplace.cli.run import watched
+    from kvplace.formats.read import read
+    from kvplace.solver.solve import solve
+
+    with watched(time_limit, quiet=quiet) as watch:
+        watch.tell("read")
+        problem = read(fleet, objective=objective, gpus=gpus)
+        watch.restart()
+        watch.set_aside(writing_seconds(len(problem.models), form, output))
+        steps = None if iterations is None else int(min(iterations, 2**62))
+        if survive is not None:
+            return _surviving(problem, survive, watch, time_limit, steps, form, output, quiet=quiet)
+        result = solve(problem, gap=gap, seed=seed, solver=solver, iterations=steps, watch=watch)
+        if output is not None:
+            watch.tell("write")
+            return print_result(
+                result,
+                form,
+                output,
+                every_gpu=every_gpu,
+                quiet=quiet,
+                allow_overload=allow_overload,
+            )
+    return print_result(
+        result, form, output, every_gpu=every_gpu, quiet=quiet, allow_overload=allow_overload
+    )
+
+
+def _surviving(
+    problem: "Problem",
+    what: str,
+    watch: "Watch",
+    time_limit: float | None,
+    steps: int | None,
+    form: str,
+    output: str | None,
+    *,
+    quiet: bool,
+) -> int:
+    """Plan for failures, print the plan, and say what it comes to in each of them."""
+    from kvplace.cli.faults import say
+    from kvplace.cli.output import print_result
+    from kvplace.replan.survive import survive
+    from kvplace.report.answers.survived import survived_lines
+    from kvplace.solver.solve import solve
+
+    each = (_SECONDS if time_limit is None else time_limit) / _PLANS
+
+    def plan(part: "Problem") -> "Result":
+        return solve(part, gap=_GAP, time_limit=each, iterations=steps)
+
+    found = survive(problem, what, plan, watch=watch)
+    code = 0
+    if found.holds or found.result.placement is None:
+        code = print_result(found.result, form, output, every_gpu=False, quiet=quiet)
+    for line in survived_lines(found, what):
+        say(f"kvplace: {line}")
+    if found.holds or found.result.placement is None:
+        return code
+    return _IMPOSSIBLE if found.impossible else _NOT_FOUND

@@ -1,0 +1,1 @@
+"""Verbs that say what a plan serves, and how solvers compare."""

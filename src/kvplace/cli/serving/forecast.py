@@ -1,0 +1,76 @@
+"""``kvplace forecast``: what a plan is expected to serve."""
+
+import click
+
+from kvplace.cli.options import PLAN_FILE, output_options
+from kvplace.cli.plans import fleet_option
+from kvplace.cli.serving.engines import BURST, sharing_option
+
+__all__ = ["command"]
+
+_EXAMPLES = """\b
+Examples:
+  kvplace forecast plan.json
+  kvplace forecast plan.json --load 1.5 --burst 3 --sharing mps
+"""
+
+
+@click.command("forecast", epilog=_EXAMPLES)
+@PLAN_FILE
+@fleet_option
+@click.option(
+    "--load",
+    type=click.FloatRange(0, 1e6, min_open=True),
+    default=1.0,
+    show_default=True,
+    metavar="FACTOR",
+    help="Factor on every rate.",
+)
+@BURST
+@sharing_option
+@output_options
+@click.option("--all", "every", is_flag=True, help="List every model and every GPU in the table.")
+def command(
+    plan: str,
+    fleet: str | None,
+    gpus: str | None,
+    load: float,
+    burst: float,
+    sharing: str,
+    form: str,
+    output: str | None,
+    quiet: bool,
+    every: bool,
+) -> int:
+    """Forecast what a PLAN serves: latencies, queues, pools, and who keeps the objectives.
+
+    A mean-field fixed point: each engine runs as fast as the others on its GPU let it on average.
+    It takes half a second for a thousand GPUs, is an expectation and proves nothing; `kvplace
+    simulate` plays the same plan request by request.
+    """
+    from kvplace.cli.faults import say
+    from kvplace.cli.output import emit, look
+    from kvplace.cli.plans import load as load_plan
+    from kvplace.cli.serving.engines import engine_rules
+    from kvplace.core.result import placed
+    from kvplace.forecast.forecast import forecast
+    from kvplace.report.answers.forecasted import (
+        forecast_csv,
+        forecast_json,
+        forecast_sentence,
+        forecast_table,
+    )
+
+    result = load_plan(plan, fleet, gpus)
+    found = forecast(
+        result.problem, placed(result), load=load, burst=burst, rules=engine_rules(sharing)
+    )
+    if form == "table":
+        emit(forecast_table(found, look(output), every=every), output, data=False)
+    else:
+        emit(forecast_json(found) if form == "json" else forecast_csv(found), output, data=True)
+    if not quiet and (form != "table" or output is not None):
+        say(forecast_sentence(found))
+        for note in found.notes:
+            say(f"note: {note}")
+    return 0

@@ -1,0 +1,1 @@
+"""Demand from request logs: rows, columns, clocks, and windows of them."""

@@ -1,0 +1,1 @@
+"""Demand from Prometheus: its client, the names that engines export, windows of counters."""

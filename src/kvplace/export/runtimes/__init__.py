@@ -1,0 +1,1 @@
+"""One file per runtime: a layout as the files that it accepts."""

@@ -1,0 +1,152 @@
+"""Bytes of weights, from what the weight files say of themselves.
+
+A safetensors file opens with eight bytes, the length of a JSON header, and the header gives the
+place of every tensor; so the bytes are known without reading a tensor.
+Format: https://huggingface.co/docs/safetensors, section "Format".
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kvplace.core.fact import Fact
+from kvplace.errors import Fault, InputError
+from kvplace.facts.checkpoint.gguf import gguf_parts
+from kvplace.facts.checkpoint.json_object import read_object
+from kvplace.facts.checkpoint.paths import is_file
+from kvplace.units import MAX_BYTES
+
+__all__ = ["INDEX", "file_sizes", "index_total", "local_weights", "single_file"]
+
+INDEX = "model.safetensors.index.json"
+"""Lists the tensors of a checkpoint of several files, and their total size."""
+
+_LONGEST_HEADER = 100 * 2**20  # the format's own limit
+
+
+def local_weights(directory: Path) -> Fact[int]:
+    """Return the bytes of weights of a checkpoint directory.
+
+    Headers are believed first, then the index, then the sizes of GGUF or PyTorch files.
+
+    Raises
+    ------
+    InputError
+        There is no weight file, or a header is damaged: every damaged file at once.
+    """
+    index = directory / INDEX
+    if index.is_file():
+        listed = read_object(index)
+        named = _files_named(listed, str(index))
+        if named and all(is_file(directory / name) for name in named):
+            return _from_headers([directory / name for name in named], index.name)
+        return index_total(listed, str(index))
+    files = sorted(directory.glob("model*.safetensors")) or sorted(directory.glob("*.safetensors"))
+    if files:
+        return _from_headers(files, "")
+    kinds = {
+        "GGUF": gguf_parts(directory),
+        "PyTorch": sorted(directory.glob("pytorch_model*.bin"))
+        or sorted(directory.glob("consolidated*.pth")),
+    }
+    for kind, files in kinds.items():
+        if files:
+            return file_sizes(files, kind)
+    raise InputError(
+        f"no weight file here (looked for {INDEX}, *.safetensors, *.gguf, pytorch_model*.bin, "
+        "consolidated*.pth), so the bytes of weights are not known",
+        str(directory),
+    )
+
+
+def file_sizes(files: list[Path], kind: str) -> Fact[int]:
+    """Return the bytes of weight files that do not say how long their tensors are."""
+    size = sum(file.stat().st_size for file in files)
+    return Fact(size, f"size of {len(files)} {kind} file{'s' * (len(files) > 1)}")
+
+
+def index_total(index: dict[str, Any], source: str) -> Fact[int]:
+    """Return the total size that a parsed index states.
+
+    Raises
+    ------
+    InputError
+        It states none.
+    """
+    metadata = index.get("metadata")
+    total = metadata.get("total_size") if isinstance(metadata, dict) else None
+    if isinstance(total, float) and total.is_integer():
+        total = int(total)
+    if not isinstance(total, int) or isinstance(total, bool) or not 0 < total <= MAX_BYTES:
+        total = total if not isinstance(total, int) or total.bit_length() < 128 else "a huge number"
+        raise InputError([Fault(f"{total!r} is no size in bytes", "metadata.total_size")], source)
+    return Fact(total, f"metadata.total_size of {INDEX}")
+
+
+def single_file(path: Path) -> Fact[int]:
+    """Return the bytes of the tensors of one safetensors file.
+
+    Raises
+    ------
+    InputError
+        Its header is damaged.
+    """
+    return _from_headers([path], "")
+
+
+def _files_named(index: dict[str, Any], source: str) -> list[str]:
+    """Return the weight files that an index names, each once."""
+    places = index.get("weight_map") or {}
+    if not isinstance(places, dict) or not all(isinstance(v, str) for v in places.values()):
+        fault = Fault("it must be a mapping from tensors to names of files", "weight_map")
+        raise InputError([fault], source)
+    return sorted(set(places.values()))
+
+
+def _from_headers(files: list[Path], index: str) -> Fact[int]:
+    """Add up the tensors of safetensors files."""
+    total, tensors = 0, 0
+    faults: list[Fault] = []
+    for file in files:
+        try:
+            sizes = _tensor_sizes(file)
+        except OSError as error:
+            faults.append(Fault(error.strerror or "it cannot be read", file.name))
+            continue
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError, MemoryError) as error:
+            faults.append(Fault(f"damaged safetensors header: {error}", file.name))
+            continue
+        total += sum(sizes)
+        tensors += len(sizes)
+    if faults:
+        raise InputError(faults, str(files[0].parent))
+    where = f" named by {index}" if index else ""
+    count = f"{len(files)} safetensors header{'s' * (len(files) > 1)}"
+    return Fact(total, f"{tensors:,} tensors in {count}{where}")
+
+
+def _tensor_sizes(file: Path) -> list[int]:
+    """Return the bytes of every tensor in a file; `ValueError` where the header is damaged."""
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if not 2 <= length <= _LONGEST_HEADER:
+            raise ValueError(f"a header of {length} bytes")
+        header = json.loads(stream.read(length))
+    if not isinstance(header, dict):
+        raise ValueError("it is no JSON object")  # noqa: TRY004 - caught with the others
+    size = file.stat().st_size
+    ends = [
+        (entry["data_offsets"][0], entry["data_offsets"][1])
+        for name, entry in header.items()
+        if name != "__metadata__"
+    ]
+    if not all(type(begin) is int and type(end) is int for begin, end in ends):
+        raise ValueError("a place that is no whole number")
+    if any(not 0 <= begin <= end for begin, end in ends):
+        raise ValueError("a tensor ends before it begins")
+    need = 8 + length + max((end for _, end in ends), default=0)
+    if size < need:
+        raise ValueError(f"the file has {size} bytes where its tensors need {need}")
+    if need > MAX_BYTES:
+        raise ValueError("it states more than 1 PiB")
+    return [end - begin for begin, end in ends]

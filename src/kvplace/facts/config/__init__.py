@@ -1,0 +1,1 @@
+"""What a config says of a model: heads, layers, states, parameters, and what was not understood."""

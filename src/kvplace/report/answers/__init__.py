@@ -1,0 +1,1 @@
+"""What each verb answers besides a plan, as text, JSON and CSV."""

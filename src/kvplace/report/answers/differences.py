@@ -1,0 +1,201 @@
+"""What turns one plan into another, for people, as JSON, CSV and Markdown."""
+
+import math
+from dataclasses import dataclass
+
+from kvplace.core.evaluation.evaluate import Evaluation, evaluate
+from kvplace.core.placement import Migration
+from kvplace.core.result import Result, evaluated, placed
+from kvplace.report.summary import format_kvpr
+from kvplace.report.tables.plan import Look
+from kvplace.report.tables.scores import Cell, rows_csv, rows_json
+from kvplace.report.text import Paint, clean, fit, gpus_text
+from kvplace.units import format_bytes
+
+__all__ = [
+    "Differences",
+    "change_in_words",
+    "counts",
+    "diff",
+    "differences_csv",
+    "differences_json",
+    "differences_table",
+    "next_difference",
+]
+
+_MARKS = {"move": ("~", "yellow"), "start": ("+", "green"), "stop": ("-", "red")}
+_ORDER = ("move", "start", "stop")
+_NAME_WIDTH = 44
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What turns one plan into another.
+
+    Parameters
+    ----------
+    changes
+        Moves, starts and stops.
+    weights_bytes
+        Weights of each model, before any split.
+    before, after
+        Evaluations of the two.
+    before_now
+        What the earlier placement is worth for the later problem; None where that is the same
+        problem, or where the earlier placement is not valid for it.
+    same_problem
+        Whether both are for the same problem.
+    """
+
+    changes: tuple[Migration, ...]
+    weights_bytes: dict[str, int]
+    before: Evaluation
+    after: Evaluation
+    before_now: Evaluation | None
+    same_problem: bool
+
+    def count(self, kind: str) -> int:
+        """Return how many replicas move, start or stop."""
+        return sum(change.kind == kind for change in self.changes)
+
+    @property
+    def loaded_bytes(self) -> int:
+        """Weights that GPUs must load: of every replica that moves or starts."""
+        return sum(
+            self.weights_bytes.get(change.model, 0)
+            for change in self.changes
+            if change.kind != "stop"
+        )
+
+
+def diff(before: Result, after: Result) -> Differences:
+    """Return what turns the placement of one result into that of another.
+
+    Copies of a model are alike: only the GPUs that they run on count.
+
+    Raises
+    ------
+    InputError
+        One of the results has no placement.
+    """
+    old, new = placed(before), placed(after)
+    same = before.problem.digest == after.problem.digest
+    found = sorted(
+        old.difference(new), key=lambda change: (_ORDER.index(change.kind), change.model)
+    )
+    models = {m.name: m.weights_bytes for r in (before, after) for m in r.problem.models}
+    now = None if same else evaluate(after.problem, old)
+    return Differences(
+        tuple(found),
+        models,
+        evaluated(before),
+        evaluated(after),
+        now if now is not None and now.valid else None,
+        same,
+    )
+
+
+def change_in_words(before: float, after: float) -> str:
+    """Return by how much a value changes, such as ``-12.3 %``; empty where that says nothing."""
+    if not (before > 0 and math.isfinite(before) and math.isfinite(after)) or before == after:
+        return ""
+    return f"{100 * (after - before) / before:+.1f} %"
+
+
+def differences_table(found: Differences, look: Look | None = None) -> str:
+    """Return a line per change, how many there are, and the value before and after."""
+    paint = Paint((look or Look()).colour)
+    width = min(_NAME_WIDTH, max((len(clean(c.model)) for c in found.changes), default=0))
+    lines = []
+    for change in found.changes:
+        mark, colour = _MARKS[change.kind]
+        source, target = (gpus_text(gpus) for gpus in (change.source, change.target))
+        where = f"{source} -> {target}" if change.kind == "move" else source or target
+        weights = format_bytes(found.weights_bytes.get(change.model, 0))
+        line = f"{fit(change.model, width)}  {clean(where)}  {weights}"
+        lines.append(f"  {paint(mark, colour)} {line}")
+    if lines:
+        lines.append("")
+    lines.append(counts(found))
+    return "\n".join([*lines, *_values(found)])
+
+
+def differences_json(found: Differences) -> str:
+    """Return an object with `changes`, `before` and `after`."""
+    changes = [
+        {
+            "change": change.kind,
+            "model": change.model,
+            "from": list(change.source),
+            "to": list(change.target),
+            "weights_bytes": found.weights_bytes.get(change.model, 0),
+        }
+        for change in found.changes
+    ]
+    now = found.before_now.value if found.before_now else None
+    return rows_json(
+        {
+            "changes": changes,
+            "same_problem": found.same_problem,
+            "value_before": found.before.value,
+            "value_before_for_new_problem": now,
+            "value_after": found.after.value,
+            "loaded_bytes": found.loaded_bytes,
+        }
+    )
+
+
+def differences_csv(found: Differences) -> str:
+    """Return one row per change: ``change,model,from,to,weights_bytes``."""
+    rows: list[dict[str, Cell]] = [
+        {
+            "change": change.kind,
+            "model": change.model,
+            "from": " ".join(change.source),
+            "to": " ".join(change.target),
+            "weights_bytes": found.weights_bytes.get(change.model, 0),
+        }
+        for change in found.changes
+    ]
+    if not rows:
+        return "change,model,from,to,weights_bytes\n"
+    return rows_csv(rows)
+
+
+def counts(found: Differences) -> str:
+    """Return how many changes there are, as a sentence."""
+    if not found.changes:
+        return "no changes: both plans run the same replicas on the same GPUs"
+    parts = [
+        f"{found.count(kind):,} {words}"
+        for kind, words in (("move", "to move"), ("start", "to start"), ("stop", "to stop"))
+    ]
+    return f"{', '.join(parts)}; {format_bytes(found.loaded_bytes)} of weights to load"
+
+
+def next_difference(before: Evaluation, after: Evaluation) -> str:
+    """Return what the first GPU is worth, from the worst down, at which two profiles differ."""
+    pairs = zip(before.profile(), after.profile(), strict=True)
+    for place, (first, second) in enumerate(pairs, 1):
+        if format_kvpr(first) != format_kvpr(second):
+            return f"number {place} from the worst: {format_kvpr(first)} -> {format_kvpr(second)}"
+    return ""
+
+
+def _values(found: Differences) -> list[str]:
+    """Return the lines that say what the plans are worth."""
+    before, after = found.before.value, found.after.value
+    change = change_in_words(before, after)
+    worth = f"max {found.after.quantity} {format_kvpr(before)} -> {format_kvpr(after)}"
+    lines = [worth + (f" ({change})" if change else "")]
+    next_worst = (
+        next_difference(found.before, found.after) if before == after and found.same_problem else ""
+    )
+    if next_worst:
+        lines.append(next_worst)
+    if not found.same_problem:
+        now = found.before_now
+        lines[0] += ", for different models, demand or GPUs"
+        worth = f"max {now.quantity} {format_kvpr(now.value)}" if now else "not valid"
+        lines.append(f"for what the second plan serves, the first is {worth}")
+    return lines

@@ -1,0 +1,131 @@
+"""A forecast for people, as JSON and as CSV."""
+
+from kvplace.forecast.forecast import Forecast
+from kvplace.forecast.search import Refined
+from kvplace.report.summary import format_kvpr
+from kvplace.report.tables.plan import Look
+from kvplace.report.tables.scores import Cell, rows_csv, rows_json, rows_table
+from kvplace.report.text import clean, shorten
+from kvplace.units import format_percent, format_seconds
+
+__all__ = ["forecast_csv", "forecast_gain", "forecast_json", "forecast_sentence", "forecast_table"]
+
+_SHOWN = 32
+_NAME = 44
+
+
+def forecast_table(found: Forecast, look: Look | None = None, *, every: bool = False) -> str:
+    """Return a table of models, one of GPUs, and a closing sentence; the worst come first."""
+    look = look or Look()
+    models = sorted(found.models, key=lambda one: (one.attainment, one.name))
+    gpus = sorted(found.gpus, key=lambda one: (-one.pressure, one.id))
+    shown = max(len(models), len(gpus)) if every else _SHOWN
+    lines = [
+        rows_table(
+            [
+                {
+                    "model": clean(shorten(one.name, _NAME)),
+                    "in time": format_percent(one.attainment),
+                    "TTFT": format_seconds(one.ttft_seconds),
+                    "per token": format_seconds(one.tpot_seconds),
+                    "requests": f"{one.requests:.2f}",
+                    "slower": f"{one.slow_down:.2f}x",
+                }
+                for one in models[:shown]
+            ],
+            colour=look.colour,
+        ),
+        *_more(len(models), shown, "models"),
+        "",
+        rows_table(
+            [
+                {
+                    "GPU": clean(one.id),
+                    "in time": format_percent(one.attainment),
+                    "busy": format_percent(one.busy),
+                    "pool used": format_percent(one.pool_used),
+                    "overflow": format_percent(one.pool_overflow),
+                    "worst ratio": format_kvpr(one.pressure),
+                }
+                for one in gpus[:shown]
+            ],
+            colour=look.colour,
+        ),
+        *_more(len(gpus), shown, "GPUs"),
+        "",
+        forecast_sentence(found),
+        *(f"note: {clean(note)}" for note in found.notes),
+    ]
+    return "\n".join(lines)
+
+
+def _more(count: int, shown: int, what: str) -> list[str]:
+    """Return the line that says what is not shown."""
+    return [f"and {count - shown:,} more {what} (--all)"] if count > shown else []
+
+
+def forecast_sentence(found: Forecast) -> str:
+    """Return the closing sentence."""
+    at = "" if found.load == 1 else f" at {found.load:g} times the stated demand"
+    settled = "" if found.settled else "; the fixed point was not reached"
+    return (
+        f"forecast: {format_percent(found.attainment)} of the requests keep their objectives{at}, "
+        f"{format_percent(found.mean_attainment)} by the mean over models (an expectation, no "
+        f"proof{settled})"
+    )
+
+
+def forecast_gain(found: Refined) -> str:
+    """Return what a search on the forecast has brought."""
+    before, after = found.load_before, found.load_after
+    return (
+        f"forecast to serve {after:.3g} times the stated demand at 95 % of the requests in time, "
+        f"{before:.3g} times before, by {found.steps:,} moves and swaps; an expectation without a "
+        "bound, so nothing is proved about it"
+    )
+
+
+def forecast_json(found: Forecast) -> str:
+    """Return the forecast as an object with `models` and `gpus`."""
+    return rows_json(
+        {
+            "load": found.load,
+            "attainment": found.attainment,
+            "mean_attainment": found.mean_attainment,
+            "pressure": found.pressure,
+            "settled": found.settled,
+            "models": _model_rows(found),
+            "gpus": [
+                {
+                    "id": one.id,
+                    "attainment": one.attainment,
+                    "busy": one.busy,
+                    "pool_used": one.pool_used,
+                    "pool_overflow": one.pool_overflow,
+                    "pressure": one.pressure,
+                }
+                for one in found.gpus
+            ],
+            "notes": list(found.notes),
+        }
+    )
+
+
+def forecast_csv(found: Forecast) -> str:
+    """Return one row per model."""
+    return rows_csv(_model_rows(found))
+
+
+def _model_rows(found: Forecast) -> list[dict[str, Cell]]:
+    return [
+        {
+            "model": one.name,
+            "requests_per_second": rate,
+            "attainment": one.attainment,
+            "ttft_seconds": one.ttft_seconds,
+            "tpot_seconds": one.tpot_seconds,
+            "requests_in_system": one.requests,
+            "slow_down": one.slow_down,
+        }
+        for one, rate in zip(found.models, found.rates, strict=True)
+    ]

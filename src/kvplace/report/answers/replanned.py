@@ -1,0 +1,246 @@
+"""A re-plan for people: what to do, why, in which order, and what every budget buys."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from kvplace.report.answers.differences import change_in_words
+from kvplace.report.summary import format_kvpr
+from kvplace.report.tables.plan import Look
+from kvplace.report.tables.scores import Cell, rows_csv, rows_json, rows_table
+from kvplace.report.text import Paint, clean, fit, gpus_text
+from kvplace.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from kvplace.replan.outcome import FrontierPoint, Replan
+    from kvplace.replan.schedule.steps import Step
+
+__all__ = [
+    "frontier_csv",
+    "frontier_json",
+    "frontier_table",
+    "knee",
+    "moves_csv",
+    "replan_lines",
+    "steps_table",
+]
+
+_MARKS = {"move": ("~", "yellow"), "start": ("+", "green"), "stop": ("-", "red")}
+_NAME_WIDTH = 40
+_MOST_STEPS = 60
+_MOST_CHANGES = 100
+
+
+def replan_lines(found: "Replan", look: Look | None = None) -> list[str]:
+    """Return what a re-plan comes to: the changes, their reasons, worth and cost."""
+    look = look or Look()
+    paint = Paint(look.colour)
+    lines: list[str] = []
+    width = min(_NAME_WIDTH, max((len(clean(c.model)) for c in found.changes), default=0))
+    pairs = list(zip(found.changes, found.reasons, strict=True))
+    for change, reason in pairs[:_MOST_CHANGES]:
+        mark, colour = _MARKS[change.kind]
+        source, target = gpus_text(change.source), gpus_text(change.target)
+        where = f"{source} -> {target}" if change.kind == "move" else source or target
+        lines.append(
+            f"  {paint(mark, colour)} {fit(change.model, width)}  {clean(where)}  {reason}"
+        )
+    if len(pairs) > _MOST_CHANGES:
+        lines.append(f"  and {len(pairs) - _MOST_CHANGES} more")
+    if lines:
+        lines.append("")
+    lines += _worth(found)
+    return lines
+
+
+def _worth(found: "Replan") -> list[str]:
+    """Return what it is worth and what it costs."""
+    if found.after is None:
+        why = f"no placement within the budget: {_least_needed(found)}"
+        return [why] + ([f"set aside: {found.set_aside}"] if found.set_aside else [])
+    before, after, schedule = found.before.value, found.after.value, found.schedule
+    if found.empty:
+        lines = [
+            f"nothing to do: max KVPR {format_kvpr(after)}, and no change within the budget pays"
+        ]
+    else:
+        change = change_in_words(before, after)
+        worth = f"max KVPR {_value(before)} -> {format_kvpr(after)}"
+        worth += f" ({change})" if change else ""
+        cost = f"{counted(len(found.changes), 'change')}, {format_bytes(schedule.loaded_bytes)} of "
+        cost += f"weights to load, about {format_seconds(schedule.seconds)}, {_downtime(found)}"
+        lines = [f"{worth}; within this budget none is below {format_kvpr(found.bound)}", cost]
+    if found.fresh is not None:
+        value, moves = found.fresh
+        lines.append(
+            f"a fresh plan: {format_kvpr(value)} after {counted(moves, 'change')}"
+            f"{_against(before, value)}"
+        )
+    if schedule.reason:
+        lines.append(schedule.reason)
+    if found.set_aside:
+        lines.append(f"set aside: {found.set_aside}")
+    return lines
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _least_needed(found: "Replan") -> str:
+    if math.isinf(found.needed):
+        return "none is valid"
+    return f"a valid one costs at least {found.needed:g}"
+
+
+def _downtime(found: "Replan") -> str:
+    down = found.schedule.downtime_seconds
+    if not down:
+        return "no downtime"
+    names = sorted({p.model for p in found.schedule.pauses if not p.others})
+    return f"{format_seconds(down)} of downtime ({', '.join(map(clean, names))})"
+
+
+def _value(value: float) -> str:
+    return format_kvpr(value) if math.isfinite(value) else "not valid"
+
+
+def _against(before: float, value: float) -> str:
+    change = change_in_words(before, value)
+    return f" ({change})" if change else ""
+
+
+def steps_table(steps: "Sequence[Step]", *, every: bool = False) -> str:
+    """Return the steps in order; the first few of many unless all are wanted."""
+    if not steps:
+        return ""
+    shown = steps if every else steps[:_MOST_STEPS]
+    rows = [
+        {
+            "step": f"{step.number}",
+            "after": " ".join(map(str, step.after)) or "-",
+            "begins": format_seconds(step.begins_seconds),
+            "takes": format_seconds(step.seconds),
+            "what": _what(step),
+        }
+        for step in shown
+    ]
+    for row in rows:
+        row["what"] = clean(row["what"])
+    text = rows_table(rows)
+    if len(steps) > len(shown):
+        text += f"\nand {len(steps) - len(shown)} more steps; the proposal holds them all"
+    return text
+
+
+def _what(step: "Step") -> str:
+    """Return a step in words."""
+    names = ", ".join(f"{r.model} on {gpus_text(r.gpus)}" for r in step.replicas)
+    if step.kind == "switch" and step.replaced:
+        return f"switch to {names}"
+    return f"{step.kind.value} {names}"
+
+
+def knee(points: "Sequence[FrontierPoint]") -> "FrontierPoint | None":
+    """Return the point after which each further change buys less than the mean of all.
+
+    It is the one farthest below the straight line from the first to the last, in price and value
+    each as a share of its range (Satopaa et al., "Finding a kneedle in a haystack", 2011).
+    """
+    valid = [point for point in points if math.isfinite(point.value)]
+    if len(valid) < 3:
+        return None
+    first, last = valid[0], valid[-1]
+    prices, values = last.price - first.price, first.value - last.value
+    if prices <= 0 or values <= 0:
+        return None
+    return max(
+        valid,
+        key=lambda p: (
+            (first.value - p.value) / values - (p.price - first.price) / prices,
+            -p.price,
+        ),
+    )
+
+
+def frontier_table(found: "Replan", look: Look | None = None) -> str:
+    """Return what every budget buys, with a bound for each."""
+    points = _shown(found.frontier)
+    if not points:
+        return "no valid placement was found at any budget"
+    best = knee(points)
+    start = found.before.value if math.isfinite(found.before.value) else points[0].value
+    rows = [
+        {
+            "changes": f"{p.moves}",
+            "weights": format_bytes(p.loaded_bytes),
+            "max KVPR": format_kvpr(p.value),
+            "change": change_in_words(start, p.value) or "-",
+            "bound": format_kvpr(p.bound),
+            "": "knee" if p is best else "",
+        }
+        for p in points
+    ]
+    return rows_table(rows, colour=(look or Look()).colour)
+
+
+def _shown(points: "Sequence[FrontierPoint]") -> "list[FrontierPoint]":
+    """Return the points at which the highest pressure falls."""
+    shown: list[FrontierPoint] = []
+    for point in points:
+        if not shown or point.value < shown[-1].value * (1 - 1e-9):
+            shown.append(point)
+    return shown
+
+
+def _rows(points: "Iterable[FrontierPoint]") -> list[dict[str, Cell]]:
+    return [
+        {
+            "changes": p.moves,
+            "loaded_bytes": p.loaded_bytes,
+            "price": p.price,
+            "value": p.value,
+            "next_pressure": p.second,
+            "bound": p.bound,
+        }
+        for p in points
+    ]
+
+
+def frontier_json(found: "Replan") -> str:
+    """Return all points, the knee, and what a fresh plan comes to."""
+    best = knee(_shown(found.frontier))
+    fresh = None
+    if found.fresh is not None:
+        fresh = {"value": found.fresh[0], "changes": found.fresh[1]}
+    return rows_json(
+        {
+            "value_now": found.before.value,
+            "points": _rows(found.frontier),
+            "knee": None if best is None else {"changes": best.moves, "value": best.value},
+            "fresh_plan": fresh,
+        }
+    )
+
+
+def frontier_csv(found: "Replan") -> str:
+    """Return one row per point."""
+    rows = _rows(found.frontier)
+    return rows_csv(rows) if rows else "changes,loaded_bytes,price,value,next_pressure,bound\n"
+
+
+def moves_csv(found: "Replan") -> str:
+    """Return one row per change: ``change,model,replica,from,to,reason``."""
+    rows: list[dict[str, Cell]] = [
+        {
+            "change": change.kind,
+            "model": change.model,
+            "replica": change.index,
+            "from": " ".join(change.source),
+            "to": " ".join(change.target),
+            "reason": reason,
+        }
+        for change, reason in zip(found.changes, found.reasons, strict=True)
+    ]
+    return rows_csv(rows) if rows else "change,model,replica,from,to,reason\n"

@@ -1,0 +1,159 @@
+"""One self-contained page about a plan: no network, no figure that was not computed again."""
+
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from kvplace._version import __version__
+from kvplace.core.result import Result, evaluated
+from kvplace.errors import MissingExtraError
+from kvplace.report.answers.differences import change_in_words, counts, diff, next_difference
+from kvplace.report.page.charts import convergence_chart, profile_chart
+from kvplace.report.page.data import is_share, kvpr_text, page_values, pressure_class
+from kvplace.report.text import clean, gpus_text
+from kvplace.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+__all__ = ["page"]
+
+
+def page(
+    result: Result,
+    baseline: Result | None = None,
+    *,
+    name: str = "",
+    baseline_name: str = "",
+) -> str:
+    """Return the HTML of a page about a plan.
+
+    Parameters
+    ----------
+    result
+        The plan.
+    baseline
+        The plan before it; None without one.
+    name, baseline_name
+        What to call them, such as their files.
+
+    Raises
+    ------
+    InputError
+        A result has no placement.
+    MissingExtraError
+        Jinja2 is not installed.
+    """
+    template = _template()
+    values = page_values(result)
+    bound = result.bound if result.solver and 0 < result.bound < float("inf") else None
+    before = list(evaluated(baseline).profile()) if baseline else None
+    comparable = baseline is not None and baseline.problem.goal is result.problem.goal
+    occupancy = is_share(result)
+    title = _count(values["models_count"], "model") + " on " + _count(values["count"], "GPU")
+    return template.render(
+        version=__version__,
+        title=f"Plan {clean(name)}: {title}" if name else f"Plan: {title}",
+        css=_text("page.css"),
+        js=_text("page.js"),
+        p=values,
+        hero_class=pressure_class(values["value"], values["value"], occupancy=occupancy),
+        chart=profile_chart(
+            values["profile"],
+            bound,
+            before if comparable else None,
+            occupancy=occupancy,
+            gpus=values["bars"],
+        ),
+        steps=(
+            convergence_chart(result.progress, occupancy=occupancy, seconds=result.seconds)
+            if result.solver
+            else None
+        ),
+        change=_change(result, baseline, baseline_name) if baseline else None,
+        digest=result.problem.digest[:19],
+        data={
+            "models": [
+                [
+                    m["name"],
+                    f"{m['replicas']:,}",
+                    f"TP {m['degree']}" if m["degree"] > 1 else "",
+                    ", ".join(m["gpus"]),
+                    m["weights"],
+                    m["rate"],
+                    m["part"],
+                    m["worst"],
+                    m["ids"],
+                ]
+                for m in values["models"]
+            ]
+        },
+    )
+
+
+def _change(result: Result, baseline: Result, name: str) -> dict[str, Any]:
+    """Return what the page says of before and after."""
+    found = diff(baseline, result)
+    notes = []
+    if not found.same_problem:
+        now = found.before_now
+        worth = kvpr_text(now.value, occupancy=is_share(result), exact=True) if now else "not valid"
+        notes.append(
+            "The two plans are for different models, demand or GPUs. For what the second one "
+            f"serves, the first is {worth}."
+        )
+    elif found.before.value == found.after.value:
+        further = next_difference(found.before, found.after)
+        if further:
+            notes.append(f"The worst GPU is the same; KVPR of GPU {further}.")
+    return {
+        "name": clean(name),
+        "before": kvpr_text(found.before.value, occupancy=is_share(baseline), exact=True),
+        "words": change_in_words(found.before.value, found.after.value),
+        "counts": counts(found),
+        "notes": notes,
+        "rows": [
+            {
+                "kind": change.kind,
+                "model": clean(change.model),
+                "source": clean(gpus_text(change.source)),
+                "target": clean(gpus_text(change.target)),
+                "weights": format_bytes(found.weights_bytes.get(change.model, 0)),
+            }
+            for change in found.changes
+        ],
+    }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+@cache
+def _template() -> "Template":
+    """Return the template; everything put into it is escaped."""
+    try:
+        import jinja2  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        raise MissingExtraError(
+            "a report needs the extra 'report': pip install 'kvplace[report]'"
+        ) from error
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters["n"] = lambda number: f"{number:,}"
+    environment.filters["gib"] = lambda number: f"{number:,.1f} GiB"
+    environment.filters["seconds"] = format_seconds
+    return environment.from_string(str(_file("page.html.j2")))
+
+
+def _text(name: str) -> Any:
+    """Return a style sheet or script of ours, which is not to be escaped."""
+    from markupsafe import Markup  # noqa: PLC0415 - comes with the extra
+
+    return Markup(_file(name))  # noqa: S704 - our own file, nothing of a user's
+
+
+@cache
+def _file(name: str) -> str:
+    return files("kvplace.report.page").joinpath("templates", name).read_text("utf-8")

@@ -1,0 +1,1 @@
+"""Tables for people: a plan, windows of demand, scores."""
