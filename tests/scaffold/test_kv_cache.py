@@ -6,8 +6,8 @@ from kvplace.core.fact import Fact
 from kvplace.core.model import SLO, Attention, Demand, Model
 from kvplace.demand.series import Latency
 from kvplace.demand.summary import ModelDemand
-from kvplace.facts.checkpoint.huggingface import ModelFacts
-from kvplace.facts.memory.cache import CacheGroup, CacheLayout, Units
+from kvplace.facts.cache import CacheGroup, CacheLayout, Units
+from kvplace.facts.model_facts import ModelFacts
 from kvplace.scaffold.kv_cache import cache_figures
 
 HEADS = CacheGroup("full", 32, (Units(8, 512, "KV heads"),))

@@ -5,12 +5,12 @@ from pathlib import Path
 from kvplace.errors import InputError
 from kvplace.facts.catalogue.models import known_model, near_model
 from kvplace.facts.checkpoint.huggingface import (
-    ModelFacts,
     facts_from_directory,
     facts_from_gguf,
     facts_from_hub,
 )
 from kvplace.facts.checkpoint.paths import is_directory, is_file
+from kvplace.facts.model_facts import ModelFacts
 
 __all__ = ["SOURCES", "find_facts"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation
@@ -13,7 +13,7 @@ from kvplace.replan.budget.prices import Measure
 from kvplace.replan.schedule.changes import Change
 from kvplace.replan.schedule.steps import Schedule
 
-__all__ = ["Budget", "FrontierPoint", "Replan"]
+__all__ = ["Budget", "FrontierPoint", "Replan", "knee"]
 
 GAIN = 0.01
 """Default of the least gain of a change, as a share of the fleet's highest pressure: 1 %."""
@@ -139,3 +139,25 @@ class Replan:
     def empty(self) -> bool:
         """Whether nothing is to be done."""
         return self.placement is not None and not self.changes
+
+
+def knee(points: Sequence[FrontierPoint]) -> FrontierPoint | None:
+    """Return the point after which each further change buys less than the mean of all.
+
+    It is the one farthest below the straight line from the first to the last, in price and value
+    each as a share of its range (Satopaa et al., "Finding a kneedle in a haystack", 2011).
+    """
+    valid = [point for point in points if math.isfinite(point.value)]
+    if len(valid) < 3:
+        return None
+    first, last = valid[0], valid[-1]
+    prices, values = last.price - first.price, first.value - last.value
+    if prices <= 0 or values <= 0:
+        return None
+    return max(
+        valid,
+        key=lambda p: (
+            (first.value - p.value) / values - (p.price - first.price) / prices,
+            -p.price,
+        ),
+    )

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from kvplace.core.fact import Fact
 from kvplace.demand.summary import ModelDemand
 from kvplace.errors import InputError
-from kvplace.facts.checkpoint.huggingface import ModelFacts
-from kvplace.facts.memory.cache import CacheLayout
+from kvplace.facts.cache import CacheLayout
+from kvplace.facts.model_facts import ModelFacts
 
 __all__ = ["CacheFigures", "cache_figures"]
 

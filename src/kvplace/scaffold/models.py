@@ -8,13 +8,13 @@ from kvplace.core.architecture import Architecture
 from kvplace.core.fact import Fact
 from kvplace.demand.summary import DemandSummary, ModelDemand
 from kvplace.errors import Fault, InputError
+from kvplace.facts.cache import CacheLayout
 from kvplace.facts.catalogue.shapes import known_shape
-from kvplace.facts.checkpoint.huggingface import ModelFacts
 from kvplace.facts.checkpoint.paths import is_there
 from kvplace.facts.find import find_facts
-from kvplace.facts.memory.cache import CacheLayout
 from kvplace.facts.memory.loaded import loaded_weights
 from kvplace.facts.memory.overhead import engine_limits, overhead, overhead_of_unknown
+from kvplace.facts.model_facts import ModelFacts
 from kvplace.scaffold.demand import demand_of, rate
 from kvplace.scaffold.deployments.deployment import Deployment, Unread
 from kvplace.scaffold.fleet_text import InitModel, InitNodes

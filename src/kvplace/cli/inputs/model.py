@@ -7,8 +7,8 @@ import click
 from kvplace.cli.options import nearest_choice, output_options
 
 if TYPE_CHECKING:
-    from kvplace.facts.checkpoint.huggingface import ModelFacts
     from kvplace.facts.memory.overhead import EngineLimits, Overhead
+    from kvplace.facts.model_facts import ModelFacts
 
 __all__ = ["FACTS", "KV_DTYPE", "command"]
 

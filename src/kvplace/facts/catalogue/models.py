@@ -3,15 +3,12 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from kvplace.core.fact import Fact
 from kvplace.errors import Fault, InputError
+from kvplace.facts.cache import CacheGroup, CacheLayout, Units
 from kvplace.facts.catalogue.tables import gibibytes, named, number, read_tables
-from kvplace.facts.memory.cache import CacheGroup, CacheLayout, Units
-
-if TYPE_CHECKING:
-    from kvplace.facts.checkpoint.huggingface import ModelFacts
+from kvplace.facts.model_facts import ModelFacts
 
 __all__ = ["KnownModel", "known_model", "known_models", "near_model"]
 
@@ -61,7 +58,7 @@ class KnownModel:
     loaded_bytes: int | None = None
     loaded_source: str = ""
 
-    def facts(self, kv_dtype: str = "auto") -> "ModelFacts":
+    def facts(self, kv_dtype: str = "auto") -> ModelFacts:
         """Return the row as facts; its cache is in 16 bits unless 8 are asked for.
 
         Raises
@@ -99,7 +96,6 @@ class KnownModel:
         origin = f"catalogue: {self.source}" + (f" ({self.note})" if self.note else "")
         cache = f"{8 * scale[kv_dtype]}-bit KV cache"
         from kvplace.facts.catalogue.shapes import known_shape  # noqa: PLC0415 - only for whoever asks
-        from kvplace.facts.checkpoint.huggingface import ModelFacts  # noqa: PLC0415 - a plan needs rows alone
 
         return ModelFacts(
             self.name,

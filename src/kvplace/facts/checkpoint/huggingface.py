@@ -1,7 +1,6 @@
 """Facts about a model, read from its Hugging Face checkpoint: a directory or a hub id."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,9 @@ from kvplace.facts.config.architecture import architecture
 from kvplace.facts.config.attention import cache_layout
 from kvplace.facts.config.dtypes import kv_element_bytes, state_element_bytes
 from kvplace.facts.config.fields import text_fields
-from kvplace.facts.memory.cache import CacheLayout
+from kvplace.facts.model_facts import ModelFacts
 
 __all__ = [
-    "ModelFacts",
     "facts_from_config",
     "facts_from_directory",
     "facts_from_gguf",
@@ -32,43 +30,6 @@ PARAMS = "params.json"
 _AGREE = 0.1
 ADAPTER = "adapter_config.json"
 QUANTIZATION = "hf_quant_config.json"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """What is known of a model, each figure with its origin.
-
-    Parameters
-    ----------
-    name
-        Its name: the hub id, or the directory's.
-    weights_bytes
-        One copy of the weights.
-    layout
-        What it caches; `CacheLayout` answers per token, per sequence and per rank.
-    kv_origin
-        How the layout was obtained, in one line.
-    context_tokens
-        The longest context that the config states; None where it states none.
-    shape
-        Layers, widths and parameters; None where they are not known.
-    """
-
-    name: str
-    weights_bytes: Fact[int]
-    layout: CacheLayout
-    kv_origin: str
-    context_tokens: int | None = None
-    shape: Architecture | None = None
-
-    def kv_bytes_per_token(self, degree: int = 1) -> Fact[int]:
-        """Return the bytes of one token inside every window, on each of `degree` ranks."""
-        rank = "" if degree == 1 else f", on each of {degree} ranks"
-        return Fact(self.layout.bytes_per_token(degree), self.kv_origin + rank)
-
-    def kv_bytes_per_sequence(self, degree: int = 1) -> Fact[int]:
-        """Return the fixed bytes of one sequence, on each of `degree` ranks."""
-        return Fact(self.layout.bytes_per_sequence(degree), self.kv_origin)
 
 
 def facts_from_config(

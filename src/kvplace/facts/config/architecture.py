@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from kvplace.core.architecture import Architecture
-from kvplace.facts.checkpoint.stored import stored_formats
 from kvplace.facts.config.fields import Fields, text_fields
 from kvplace.facts.config.layers import layer_kinds
 from kvplace.facts.config.parameters import (
@@ -15,6 +14,7 @@ from kvplace.facts.config.parameters import (
     searched_widths,
 )
 from kvplace.facts.config.states import STATES
+from kvplace.facts.config.stored import stored_formats
 
 __all__ = ["architecture"]
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from kvplace.facts.cache import CacheGroup, CacheLayout, Units
 from kvplace.facts.config.encoder import encoder_only
 from kvplace.facts.config.fields import Fields, text_fields
 from kvplace.facts.config.heads import QUERY_HEADS, head_widths, kv_heads, listed_heads
@@ -12,7 +13,6 @@ from kvplace.facts.config.indexer import index_keys, indexing_layers
 from kvplace.facts.config.layers import ATTENDING, layer_kinds, per_layer, window_tokens
 from kvplace.facts.config.states import STATES
 from kvplace.facts.config.unread import refuse_unread
-from kvplace.facts.memory.cache import CacheGroup, CacheLayout, Units
 
 __all__ = ["ENGINES", "cache_layout"]
 

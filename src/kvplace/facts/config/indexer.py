@@ -5,8 +5,8 @@ share one indexer, and only the layer that owns it keeps keys. MiniMax-M3 keeps 
 in the model's type.
 """
 
+from kvplace.facts.cache import CacheGroup, Units
 from kvplace.facts.config.fields import Fields
-from kvplace.facts.memory.cache import CacheGroup, Units
 
 __all__ = ["index_keys", "indexing_layers"]
 

@@ -6,9 +6,9 @@ Each function returns the state of one layer as `Units`, in the split that engin
 
 from collections.abc import Callable
 
+from kvplace.facts.cache import Units
 from kvplace.facts.config.fields import Fields
 from kvplace.facts.config.heads import head_dim
-from kvplace.facts.memory.cache import Units
 
 __all__ = ["STATES"]
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from kvplace.replan.outcome import knee
 from kvplace.report.answers.differences import change_in_words
 from kvplace.report.summary import format_kvpr
 from kvplace.report.tables.plan import Look
@@ -19,7 +20,6 @@ __all__ = [
     "frontier_csv",
     "frontier_json",
     "frontier_table",
-    "knee",
     "moves_csv",
     "replan_lines",
     "steps_table",
@@ -140,28 +140,6 @@ def _what(step: "Step") -> str:
     if step.kind == "switch" and step.replaced:
         return f"switch to {names}"
     return f"{step.kind.value} {names}"
-
-
-def knee(points: "Sequence[FrontierPoint]") -> "FrontierPoint | None":
-    """Return the point after which each further change buys less than the mean of all.
-
-    It is the one farthest below the straight line from the first to the last, in price and value
-    each as a share of its range (Satopaa et al., "Finding a kneedle in a haystack", 2011).
-    """
-    valid = [point for point in points if math.isfinite(point.value)]
-    if len(valid) < 3:
-        return None
-    first, last = valid[0], valid[-1]
-    prices, values = last.price - first.price, first.value - last.value
-    if prices <= 0 or values <= 0:
-        return None
-    return max(
-        valid,
-        key=lambda p: (
-            (first.value - p.value) / values - (p.price - first.price) / prices,
-            -p.price,
-        ),
-    )
 
 
 def frontier_table(found: "Replan", look: Look | None = None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kvplace.core.result import Step
-from kvplace.report.page.data import kvpr_text, pressure_class
+from kvplace.report.heat import kvpr_text, pressure_class
 from kvplace.report.text import shorten_start
 
 __all__ = ["convergence_chart", "profile_chart"]

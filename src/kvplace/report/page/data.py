@@ -8,16 +8,13 @@ from typing import Any
 from kvplace.core.evaluation.evaluate import GPUEvaluation, Shard
 from kvplace.core.objective import Objective
 from kvplace.core.result import Result, Status, evaluated, placed
-from kvplace.report.heat import FULL, TIGHT
+from kvplace.report.heat import FULL, TIGHT, is_share, kvpr_text, pressure_class
 from kvplace.report.page.recommendation import recommendation
-from kvplace.report.summary import format_kvpr
 from kvplace.report.text import clean, copies_text, short_names
 from kvplace.units import GIB, format_percent
 
-__all__ = ["CLASSES", "is_share", "kvpr_text", "page_values", "pressure_class"]
+__all__ = ["page_values"]
 
-CLASSES = (TIGHT, FULL)
-"""Where the classes of pressure begin: shares of what is full, or of the worst GPU."""
 SMALL_GAP = 0.01
 """Gap up to which a plan counts as good without a word of warning."""
 WHOLE_LIMIT = 1000
@@ -29,38 +26,6 @@ OPEN_LIMIT = 48
 WORST_SHOWN = 100
 NODES_SHOWN = 24
 MODELS_SHOWN = 50
-
-
-def is_share(result: Result) -> bool:
-    """Whether the pressure of a result is a share: 1.0 means that something is full."""
-    return result.problem.goal.is_share
-
-
-def kvpr_text(kvpr: float, *, occupancy: bool, exact: bool = False) -> str:
-    """Print a KVPR: a share of the pool as a percentage, another as a number.
-
-    Parameters
-    ----------
-    kvpr
-        The ratio.
-    occupancy
-        Whether it is a share.
-    exact
-        Print a percentage to four digits, for figures that are compared.
-    """
-    if not occupancy or math.isinf(kvpr):
-        return format_kvpr(kvpr)
-    if exact and 0.001 <= kvpr < 10:
-        return f"{100 * kvpr:#.4g} %"
-    return f"{100 * kvpr:,.0f} %" if kvpr >= 0.1 or not kvpr else format_percent(kvpr)
-
-
-def pressure_class(kvpr: float, worst: float, *, occupancy: bool) -> int:
-    """Return the class of a pressure: 0 calm, 1 tight, 2 full; or 0 and 1 against the worst."""
-    share = kvpr if occupancy else kvpr / worst if worst else 0.0
-    if not occupancy and share >= 1:
-        return 1  # the worst GPU is not full for being the worst
-    return sum(share >= limit for limit in CLASSES)
 
 
 def page_values(result: Result) -> dict[str, Any]:

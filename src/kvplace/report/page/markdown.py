@@ -4,8 +4,9 @@ import re
 
 from kvplace.core.result import Result, evaluated
 from kvplace.report.answers.differences import change_in_words, counts, diff
+from kvplace.report.heat import is_share, kvpr_text
 from kvplace.report.notes import notes
-from kvplace.report.page.data import is_share, kvpr_text, page_values
+from kvplace.report.page.data import page_values
 from kvplace.report.text import clean, gpus_text
 from kvplace.units import format_bytes
 

@@ -8,8 +8,9 @@ from kvplace._version import __version__
 from kvplace.core.result import Result, evaluated
 from kvplace.errors import MissingExtraError
 from kvplace.report.answers.differences import change_in_words, counts, diff, next_difference
+from kvplace.report.heat import is_share, kvpr_text, pressure_class
 from kvplace.report.page.charts import convergence_chart, profile_chart
-from kvplace.report.page.data import is_share, kvpr_text, page_values, pressure_class
+from kvplace.report.page.data import page_values
 from kvplace.report.text import clean, gpus_text
 from kvplace.units import format_bytes, format_seconds
 

@@ -5,7 +5,7 @@ from warnings import catch_warnings, filterwarnings
 
 from kvplace.core.result import Result, Status, evaluated
 from kvplace.errors import InputError, MissingExtraError
-from kvplace.report.page.data import is_share, kvpr_text, pressure_class
+from kvplace.report.heat import is_share, kvpr_text, pressure_class
 from kvplace.report.text import clean, short_names, shorten
 from kvplace.units import GIB
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from kvplace.errors import InputError
-from kvplace.report.answers.replanned import knee
+from kvplace.replan.outcome import knee
 from kvplace.report.plots.canvas import canvas
 
 if TYPE_CHECKING:
