@@ -146,7 +146,8 @@ def test_demand_equals_the_trace_within_one_percent(series, served):
         asked = requests[model.model][1:].sum()
         assert model.mean_rate == pytest.approx(asked / (HOURS * 3600), rel=0.01), model.model
         # 300 of 900 prompt tokens come from the prefix cache.
-        assert model.prompt_tokens.value == pytest.approx(600, rel=0.01)
+        assert model.prompt_tokens.value == pytest.approx(900, rel=0.01)
+        assert model.cached_tokens.value == pytest.approx(300, rel=0.01)
         assert model.output_tokens.value == pytest.approx(150, rel=0.01)
 
 
@@ -223,7 +224,8 @@ def test_a_fleet_file_is_made_of_what_prometheus_says(served, tmp_path, capsys, 
     (model,) = read(file).models
     # Both latencies were observed: 0.4 s is the end of the bucket that holds the 90 % quantile.
     assert model.slo.ttft_seconds == pytest.approx(0.4, rel=0.02)
-    assert model.demand.prompt_tokens == pytest.approx(600, rel=0.01)
+    assert model.demand.prompt_tokens == pytest.approx(900, rel=0.01)
+    assert model.demand.cached_tokens == pytest.approx(300, rel=0.01)
     assert "demand of org/code is left out" in capsys.readouterr().err
     assert main(["plan", file, "--quiet"]) == 0
 

@@ -77,3 +77,14 @@ def test_more_demand_never_takes_less_and_copies_never_take_more_each(rate, prom
     assert more.total >= one.total * (1 - 1e-9)
     # Reading weights is shared by a batch: f times the rate costs at most f times the time.
     assert more.total <= f * one.total * (1 + 1e-9)
+
+
+def test_tokens_of_the_prefix_cache_take_no_prefill_time():
+    slo = SLO(ttft_seconds=1.0, tpot_seconds=0.02)
+    whole = time_share(TIMES, Demand(2.0, 1000, 100), slo)
+    cached = time_share(TIMES, Demand(2.0, 1000, 100, 800), slo)
+    assert whole is not None
+    assert cached is not None
+    assert cached.prefill == pytest.approx(2 * prefill_seconds(TIMES, 1000, 800))
+    assert cached.prefill < whole.prefill
+    assert cached.decode == whole.decode

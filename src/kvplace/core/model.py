@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from kvplace.core.architecture import Architecture
 from kvplace.core.launch import Launch
+from kvplace.core.measured import MeasuredStep
 from kvplace.errors import Fault, InputError
 from kvplace.units import GIB
 
@@ -32,11 +33,15 @@ class Demand:
         Mean arrival rate; 0 for a standby.
     prompt_tokens, output_tokens
         Mean tokens of a request; None where unknown.
+    cached_tokens
+        Of `prompt_tokens`, those that a prefix cache already holds on average: they are not
+        computed again, but the request needs their KV memory as long as it runs.
     """
 
     requests_per_second: float
     prompt_tokens: float | None = None
     output_tokens: float | None = None
+    cached_tokens: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +158,8 @@ class Model:
         of every window. `demand` is then their mean.
     architecture
         Its shape, which decides how long its steps take; None where it is not known.
+    step_times
+        What was measured of a running engine, which goes before what is computed from the shape.
 
     Raises
     ------
@@ -179,6 +186,7 @@ class Model:
     resident: tuple[tuple[int, int], ...] = ()
     max_model_len: int | None = None
     architecture: Architecture | None = None
+    step_times: tuple[MeasuredStep, ...] = ()
 
     def __post_init__(self) -> None:
         amounts: dict[str, float | None] = {
@@ -192,6 +200,7 @@ class Model:
             "demand.requests_per_second": self.demand.requests_per_second,
             "demand.prompt_tokens": self.demand.prompt_tokens,
             "demand.output_tokens": self.demand.output_tokens,
+            "demand.cached_tokens": self.demand.cached_tokens,
             "slo.ttft_seconds": self.slo.ttft_seconds,
             "slo.tpot_seconds": self.slo.tpot_seconds,
             "slo.latency_seconds": self.slo.latency_seconds,
@@ -202,12 +211,18 @@ class Model:
                 f"windows.{name}.requests_per_second": demand.requests_per_second,
                 f"windows.{name}.prompt_tokens": demand.prompt_tokens,
                 f"windows.{name}.output_tokens": demand.output_tokens,
+                f"windows.{name}.cached_tokens": demand.cached_tokens,
             }
         faults = [
             Fault(f"{value!r} must be a finite number of at least 0", f"{self.name}.{key}")
             for key, value in amounts.items()
             if value is not None and not 0 <= value < math.inf
         ]
+        for name, demand in {"demand": self.demand, **self.windows}.items():
+            if demand.cached_tokens > (demand.prompt_tokens or 0.0):
+                message = f"{demand.cached_tokens:g} is more than the prompt's tokens"
+                place = name if name == "demand" else f"windows.{name}"
+                faults.append(Fault(message, f"{self.name}.{place}.cached_tokens"))
         if not self.tensor_parallel or any(degree < 1 for degree in self.tensor_parallel):
             faults.append(Fault("degrees must be at least 1", f"{self.name}.tensor_parallel"))
         if not 1 <= self.replicas.min <= self.replicas.max:

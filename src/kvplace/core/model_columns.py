@@ -137,6 +137,7 @@ class ListedModels:
             row = [model.slo.tpot_seconds]
             for demand in map(model.demand_in, windows):
                 row += [demand.requests_per_second, demand.prompt_tokens, demand.output_tokens]
+                row += [demand.cached_tokens] if demand.cached_tokens else []
             yield row
 
     def digest_row(self, index: int, load: float) -> list[object]:

@@ -76,4 +76,5 @@ def mean_demand(demands: Sequence[Demand], weights: Sequence[float]) -> Demand:
         total / math.fsum(weights),
         mean([demand.prompt_tokens for demand in demands]),
         mean([demand.output_tokens for demand in demands]),
+        mean([demand.cached_tokens for demand in demands]) or 0.0,
     )

@@ -43,10 +43,12 @@ class DemandSeries:
         Requests in each window, shape (models, windows).
     prompt_tokens, output_tokens
         Tokens in each window, same shape; None where the source does not tell them.
+    cached_tokens
+        Of the prompt tokens, those that a prefix cache held; None where the source does not tell.
     origin
         Where the figures come from, in a few words.
     notes
-        What a reader of the figures should know: gaps, resets, tokens taken off.
+        What a reader of the figures should know: gaps, resets, tokens of the prefix cache.
     latencies
         Observed latencies by model.
 
@@ -66,6 +68,7 @@ class DemandSeries:
     origin: str
     notes: tuple[str, ...] = ()
     latencies: Mapping[str, Latency] = field(default_factory=dict)
+    cached_tokens: Array | None = None
 
     def __post_init__(self) -> None:
         if not self.models or not self.requests.sum() > 0:
@@ -93,6 +96,7 @@ class DemandSeries:
             requests=self.requests[rows],
             prompt_tokens=None if self.prompt_tokens is None else self.prompt_tokens[rows],
             output_tokens=None if self.output_tokens is None else self.output_tokens[rows],
+            cached_tokens=None if self.cached_tokens is None else self.cached_tokens[rows],
         )
 
     @property

@@ -34,6 +34,8 @@ class ModelDemand:
         Requests per second in the windows in which all models together are busiest.
     prompt_tokens, output_tokens
         Mean of a request; None where unknown.
+    cached_tokens
+        Of the prompt tokens, those that a prefix cache held; None where unknown.
     latency
         What was observed.
     peaks_with
@@ -49,6 +51,7 @@ class ModelDemand:
     output_tokens: Fact[float] | None
     latency: Latency
     peaks_with: tuple[str, ...] = ()
+    cached_tokens: Fact[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,7 @@ def summarise(series: DemandSeries, quantile: float = 0.95) -> DemandSummary:
             output_tokens=_mean(series.output_tokens, sums, index, series.origin),
             latency=series.latencies.get(series.models[index], Latency()),
             peaks_with=tuple(series.models[other] for other in together[index]),
+            cached_tokens=_mean(series.cached_tokens, sums, index, series.origin),
         )
         for index in np.argsort(-quantiles, kind="stable")
     ]

@@ -197,7 +197,8 @@ def records_of(
             for one in (slo.ttft_seconds, slo.tpot_seconds, slo.latency_seconds)
         ]
         sizes = (copy.token_bytes, copy.sequence_bytes)
-        rows.append((first, len(lists), rate, prompt, output, context, *objectives, *sizes))
+        computed = max(1.0, prompt - demand.cached_tokens)
+        rows.append((first, len(lists), rate, computed, output, context, *objectives, *sizes))
     columns = zip(*rows, strict=True)
     for name, column in zip(
         ("first_gpu", "end_gpu", "rate", "prompt", "output", "context", "ttft_objective",

@@ -6,8 +6,10 @@ from dataclasses import astuple, dataclass, replace
 from functools import cache, lru_cache
 
 from kvplace.core.architecture import Architecture
+from kvplace.core.measured import MeasuredStep
 from kvplace.core.model import Demand, Model
 from kvplace.core.timing import Timing
+from kvplace.forecast.measured import through_measured
 from kvplace.forecast.roofline import CacheReads, Speed, speed_of, step_time
 from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.time_share import Idle, TimeShare, idle_times, time_share
@@ -92,15 +94,21 @@ class ShareTiming(Timing):
             return None
         part = model.kv_part(degree)
         kept = (model.kv_bytes_per_token * part, model.kv_bytes_per_sequence * part)
-        return _step_time(shape, *kept, gpu_type, degree)
+        return _step_time(shape, *kept, gpu_type, degree, model.step_times)
 
     def guessed(self, model: Model) -> bool:
         """Whether the shape of a model is a guess."""
-        return self.guess and model.architecture is None and not model.cacheless
+        no_shape = model.architecture is None and not model.step_times
+        return self.guess and no_shape and not model.cacheless
 
     def _shape(self, model: Model) -> Architecture | None:
-        """Return the shape of a model; None where it is not known and not to be guessed."""
-        return dense_shape(model.weights_bytes) if self.guessed(model) else model.architecture
+        """Return the shape of a model; None where it is not known and not to be guessed.
+
+        Of a model whose steps were measured, that of a dense one will do, scaled to them.
+        """
+        if model.architecture is None and (model.step_times or self.guessed(model)):
+            return dense_shape(model.weights_bytes)
+        return model.architecture
 
     def basis(self, models: Sequence[Model]) -> Iterator[object]:
         """Yield the shape of each model and what it keeps per token and sequence."""
@@ -110,6 +118,7 @@ class ShareTiming(Timing):
                 None if shape is None else astuple(shape),
                 model.kv_bytes_per_token,
                 model.kv_bytes_per_sequence,
+                *map(list, map(astuple, model.step_times)),
             ]
 
     def hardware(self, gpu_types: Sequence[str]) -> list[object]:
@@ -132,10 +141,16 @@ def _speed(gpu_type: str) -> Speed | None:
 
 @lru_cache(maxsize=100_000)
 def _step_time(
-    shape: Architecture, token_bytes: float, sequence_bytes: float, gpu_type: str, degree: int
+    shape: Architecture,
+    token_bytes: float,
+    sequence_bytes: float,
+    gpu_type: str,
+    degree: int,
+    measured: tuple[MeasuredStep, ...],
 ) -> StepTime | None:
     speed = _speed(gpu_type)
     if speed is None:
         return None
     reads = CacheReads(token_bytes, bytes_per_sequence=sequence_bytes)
-    return step_time(shape, reads, speed, degree)
+    computed = step_time(shape, reads, speed, degree)
+    return through_measured(computed, measured, gpu_type, degree)[0]

@@ -5,7 +5,7 @@ and outputs of ``O`` tokens and an objective TPOT, ``N = r O TPOT`` sequences de
 on average. Somebody decodes for the part ``a = 1 - exp(-N)`` of the time (the part in which a
 Poisson number of mean N is not 0), in a batch of ``N / a``; a step is due every TPOT. So ::
 
-    u = r prefill_seconds(P) + a decode_seconds(N / a, P + O / 2) / TPOT
+    u = r prefill_seconds(P, cached) + a decode_seconds(N / a, P + O / 2) / TPOT
 
 The shares of the models on a GPU add up, because engines that share a GPU take turns; 1 means
 that no time is left. The share is not linear in the rate, as a batch shares the reading of
@@ -95,7 +95,7 @@ def time_share(times: StepTime, demand: Demand, slo: SLO, part: float = 1.0) -> 
     prompt, output = demand.prompt_tokens, demand.output_tokens
     if prompt is None or output is None:
         return None
-    prefill = rate * prefill_seconds(times, prompt)
+    prefill = rate * prefill_seconds(times, prompt, demand.cached_tokens)
     if output == 0:
         return TimeShare(prefill, 0.0, 0.0)
     tpot = slo.tpot_seconds
@@ -113,6 +113,6 @@ def idle_times(times: StepTime, demand: Demand) -> Idle | None:
     prompt, output = demand.prompt_tokens, demand.output_tokens
     if prompt is None or output is None:
         return None
-    first = prefill_seconds(times, prompt)
+    first = prefill_seconds(times, prompt, demand.cached_tokens)
     rest = decode_seconds(times, 1.0, prompt + output / 2) if output else 0.0
     return Idle(first, rest)

@@ -8,6 +8,7 @@ from kvplace.core.architecture import Architecture
 from kvplace.core.model import Model
 from kvplace.errors import Fault, InputError
 from kvplace.facts.catalogue.gpus import GPUType, gpu_types
+from kvplace.forecast.measured import through_measured
 from kvplace.forecast.roofline import CacheReads, Speed, speed_of, speed_of_data_sheet, step_time
 from kvplace.forecast.step_time import StepTime
 
@@ -107,7 +108,11 @@ class StepTimes:
             shape = dense_shape(model.weights_bytes)
             origin = f"{origin}; estimated from the size of the weights, as dense in 16 bits"
             doubtful = True
-        return Timed(step_time(shape, reads, speed, degree), origin, doubtful)
+        computed = step_time(shape, reads, speed, degree)
+        times, measured = through_measured(computed, model.step_times, gpu_type, degree)
+        if measured:
+            return Timed(times, "measured steps of the fleet file")
+        return Timed(times, origin, doubtful)
 
 
 def _speed(gpu_type: str, memory_bytes: int) -> tuple[Speed, str, bool]:

@@ -52,7 +52,7 @@ class InitModel:
         What the planner may choose; one number, or the lowest and the highest.
     split
         Key and value that say how ranks divide the cache.
-    requests_per_second, prompt_tokens, output_tokens
+    requests_per_second, prompt_tokens, output_tokens, cached_tokens
         What is asked of it.
     ttft_seconds, tpot_seconds, latency_seconds
         Its objectives.
@@ -72,6 +72,7 @@ class InitModel:
     split: tuple[str, Fact[int] | Fact[str]] | None = None
     prompt_tokens: Fact[float] | None = None
     output_tokens: Fact[float] | None = None
+    cached_tokens: Fact[float] | None = None
     ttft_seconds: Fact[float] | None = None
     tpot_seconds: Fact[float] | None = None
     latency_seconds: Fact[float] | None = None
@@ -153,6 +154,7 @@ def _model(model: InitModel) -> list[str]:
     for name, tokens in (
         ("prompt_tokens", model.prompt_tokens),
         ("output_tokens", model.output_tokens),
+        ("cached_tokens", model.cached_tokens),
     ):
         if tokens is not None:
             lines.append(_line(6, name, tokens))

@@ -219,6 +219,7 @@ def _model(
         requests_per_second=asked_rate,
         prompt_tokens=own.prompt_tokens if own else None,
         output_tokens=own.output_tokens if own else None,
+        cached_tokens=own.cached_tokens if own else None,
         ttft_seconds=ttft,
         tpot_seconds=tpot,
         latency_seconds=latency,

@@ -85,7 +85,8 @@ def drawn(
     burst
         Coefficient of variation of the gaps between arrivals: 1 is Poisson, 0 even.
     prefix_share
-        Part of each prompt that it shares with others.
+        Part of each prompt that it shares with others; of a model whose demand states
+        ``cached_tokens``, at least their part.
     prefixes
         Number of such beginnings per model.
 
@@ -123,6 +124,7 @@ def _draw(
     count = len(arrival)
     prompt = _lognormal(prompts, float(model.demand.prompt_tokens or 1), PROMPT_CV, count)
     output = _lognormal(outputs, float(model.demand.output_tokens or 1), OUTPUT_CV, count)
+    share = max(share, model.demand.cached_tokens / (model.demand.prompt_tokens or 1))
     if share <= 0:
         return ModelTraffic(arrival, prompt, output, np.full(count, -1), np.zeros(count, np.int64))
     group = groups.integers(0, prefixes, count)

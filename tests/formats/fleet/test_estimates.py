@@ -91,8 +91,13 @@ def test_an_engine_that_could_not_start_makes_the_plan_impossible():
     assert solve(parse_fleet(tight + "    min_kv: 0B\n")).status == "optimal"
 
 
+STEPS = "    step_times: [{gpu_type: H100-SXM-80GB, context_tokens: 700, decode: %s}]\n"
+
+
 @pytest.mark.parametrize("text", [ONE, PLAIN % ("a", "1GiB"), PLAIN % ("b", "60GiB"),
-                                  ONE + "    overhead: 0B\n    min_kv: 0B\n"])  # fmt: skip
+                                  ONE + "    overhead: 0B\n    min_kv: 0B\n",
+                                  PLAIN % ("c", "9GiB") + STEPS % "7ms",
+                                  ONE.replace("3671,", "3671, cached_tokens: 2000,")])  # fmt: skip
 def test_what_was_estimated_is_written_and_reads_back_equal(text):
     problem = parse_fleet(text)
     again = parse_fleet(write_fleet(problem))
@@ -114,6 +119,11 @@ def test_what_was_estimated_is_written_and_reads_back_equal(text):
         ("architecture: {layers: 0, hidden_size: 1, parameters: 1, active_parameters: 1}",
          "it must be at least 1"),
         ("max_model_len: 0", "whole number from 1"),
+        ("windows: {night: {requests_per_second: 1, prompt_tokens: 5, cached_tokens: 6}}",
+         "cached_tokens 6 is more than the prompt's tokens"),
+        ("step_times: [{gpu_type: a}]", "give the time of a decode step, of a prefill, or of both"),
+        ("step_times: [{gpu_type: a, decode: 9ms}]", "context_tokens: decode_seconds needs it"),
+        ("step_times: [{gpu_type: a, decode: 9, context_tokens: 8}]", "has no unit"),
         ("launch: {max_num_seqs: many}", "whole number"),
     ],
 )  # fmt: skip
@@ -122,3 +132,16 @@ def test_wrong_fields_are_told_with_their_place(line, message):
         parse_fleet(f"{ONE}    {line}\n")
     assert message in str(error.value)
     assert "models[0]" in str(error.value)
+
+
+def test_a_measured_step_goes_before_the_computed_one():
+    shares = [
+        solve(parse_fleet(PLAIN % ("own", "9GiB") + STEPS % step)).evaluation.gpus[0].time_shares[0]
+        for step in ("7ms", "14ms")
+    ]
+    assert shares[1] == pytest.approx(2 * shares[0], rel=1e-6)
+
+
+def test_a_measured_step_makes_time_known_of_a_model_without_a_shape():
+    assert parse_fleet(PLAIN % ("own", "9GiB")).goal == "occupancy"
+    assert parse_fleet(PLAIN % ("own", "9GiB") + STEPS % "7ms").goal == "pressure"

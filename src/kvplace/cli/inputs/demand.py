@@ -183,10 +183,12 @@ def _document(summary: "DemandSummary") -> dict[str, object]:
             "requests_per_second": model.requests_per_second,
             "prompt_tokens": model.prompt_tokens,
             "output_tokens": model.output_tokens,
+            "cached_tokens": model.cached_tokens,
             "ttft_seconds": model.latency.ttft_seconds,
             "tpot_seconds": model.latency.tpot_seconds,
         }
         row = _csv(model) | {"peaks_with": list(model.peaks_with)}
+        row["cached_tokens"] = model.cached_tokens.value if model.cached_tokens else None
         models.append(row | {"origins": {k: f.origin for k, f in origins.items() if f}})
     return {
         "source": summary.origin,

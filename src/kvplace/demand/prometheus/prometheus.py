@@ -33,7 +33,7 @@ def read_prometheus(
 
     Counters are read on a grid and turned into counts here, not by ``rate()``: nothing is
     extrapolated, restarts are counted through, and what a counter gained while it was not
-    scraped is kept. Prompt tokens that the prefix cache answered are taken off.
+    scraped is kept. Prompt tokens that the prefix cache answered are told apart.
 
     Parameters
     ----------
@@ -146,7 +146,6 @@ def _assemble(
         return np.where(covered > 0, found, 0.0)
 
     cached = np.minimum(rows("cached_tokens"), rows("prompt_tokens"))
-    prompt = rows("prompt_tokens") - cached
     if covered.sum() < 0.95 * grid.windows * grid.step:
         notes.append(f"samples cover {covered.sum() / 3600:.1f} h of the {_span(grid)} asked for")
     if requests.restarts:
@@ -159,8 +158,8 @@ def _assemble(
     total = float(rows("prompt_tokens").sum())
     if cached.sum() > 0:
         notes.append(
-            f"{100 * cached.sum() / total:.1f} % of prompt tokens came from the prefix cache and "
-            "are taken off"
+            f"{100 * cached.sum() / total:.1f} % of prompt tokens came from the prefix cache: they "
+            "take memory, and no time"
         )
     return DemandSeries(
         models=models,
@@ -168,11 +167,12 @@ def _assemble(
         covered_seconds=covered,
         step_seconds=grid.step,
         requests=rows("requests"),
-        prompt_tokens=prompt,
+        prompt_tokens=rows("prompt_tokens"),
         output_tokens=rows("output_tokens"),
         origin=f"Prometheus {source}, {_span(grid)} to {_clock(grid.end)}",
         notes=tuple(notes),
         latencies=latencies,
+        cached_tokens=cached if cached.sum() > 0 else None,
     )
 
 

@@ -154,7 +154,7 @@ class Assembly:
             if part is not None and part.window in found:
                 self._report.add((*path, at, "window"), f"{shown(part.window)} is stated twice")
             elif part is not None:
-                tokens = (part.prompt_tokens, part.output_tokens)
+                tokens = (part.prompt_tokens, part.output_tokens, part.cached_tokens)
                 found[part.window] = Demand(part.requests_per_second, *tokens)
         mean = Demand(0.0)
         if found:

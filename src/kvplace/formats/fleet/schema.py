@@ -4,9 +4,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from kvplace.core.measured import MeasuredStep
 from kvplace.core.model import SLO, Attention, Demand, Model, Replicas, Split
 from kvplace.core.objective import Objective
 from kvplace.core.window import Window
+from kvplace.errors import InputError
 from kvplace.formats.fleet.launch import LaunchPart
 from kvplace.formats.fleet.rules import Names, RulePart
 from kvplace.formats.fleet.shape import Resident, Shape
@@ -41,6 +43,7 @@ __all__ = [
     "NodePart",
     "ReplicasPart",
     "SLOPart",
+    "StepPart",
     "WindowDemandPart",
     "WindowPart",
 ]
@@ -108,6 +111,15 @@ class DemandPart(Part):
     requests_per_second: Rate = Field(examples=["2.1"])
     prompt_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
+    cached_tokens: Tokens = Field(
+        default=0.0, description="Of prompt_tokens, those that a prefix cache holds on average."
+    )
+
+    @model_validator(mode="after")
+    def _cached(self) -> Self:
+        if self.cached_tokens > (self.prompt_tokens or 0.0):
+            refuse_value(f"cached_tokens {self.cached_tokens:g} is more than the prompt's tokens")
+        return self
 
 
 class WindowDemandPart(DemandPart):
@@ -143,6 +155,34 @@ class SLOPart(Part):
         alias="latency",
         description="Time of a whole request; by default ttft + output_tokens x tpot.",
     )
+
+
+class StepPart(Part):
+    """What was measured of an engine that had its GPUs alone."""
+
+    core = MeasuredStep
+
+    gpu_type: Name = Field(examples=["H100-SXM-80GB"])
+    tensor_parallel: Count = 1
+    batch: Tokens = Field(default=1.0, description="Sequences in the decode step.")
+    context_tokens: Tokens | None = Field(
+        default=None, description="Mean tokens that each of them held."
+    )
+    decode_seconds: Duration | None = Field(
+        default=None, alias="decode", description="Time of the decode step."
+    )
+    prompt_tokens: Tokens | None = None
+    prefill_seconds: Duration | None = Field(
+        default=None, alias="prefill", description="Time of a prefill of prompt_tokens."
+    )
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        try:
+            self.build()
+        except InputError as error:
+            refuse_value("; ".join(str(fault) for fault in error.faults))
+        return self
 
 
 class ReplicasPart(Part):
@@ -260,6 +300,11 @@ class ModelPart(Part):
         default=None,
         description="Its shape, which its overhead and its step times are computed from; by "
         "default that of the model of this name.",
+    )
+    step_times: tuple[StepPart, ...] = Field(
+        default=(),
+        description="Times of steps, as measured on a running engine; they go before what is "
+        "computed, on that GPU type at that degree.",
     )
 
     @model_validator(mode="after")

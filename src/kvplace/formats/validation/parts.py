@@ -100,11 +100,13 @@ class Part(BaseModel):
 
 
 def _built(value: Any) -> Any:
-    """Return what a value states: a part, or a mapping of parts, or what is none."""
+    """Return what a value states: a part, or a mapping or a list of parts, or what is none."""
     if isinstance(value, Part):
         return value.build()
     if isinstance(value, dict):
         return {key: _built(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(map(_built, value))
     return value
 
 
