@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from kvplace.size.size import Sizing, size_fleet
     from kvplace.size.stock import Stock, stock_of
     from kvplace.solver.clock import Progress, Watch
+    from kvplace.solver.robust import Robust, solve_robust
     from kvplace.solver.solve import refine, solve
 
 __all__ = [
@@ -95,6 +96,7 @@ __all__ = [
     "Replicas",
     "Report",
     "Result",
+    "Robust",
     "Rules",
     "Schedule",
     "Served",
@@ -134,6 +136,7 @@ __all__ = [
     "simulate",
     "size_fleet",
     "solve",
+    "solve_robust",
     "stock_of",
     "write_plan",
 ]
@@ -183,6 +186,7 @@ _NAMES_OF = {
     "replan.schedule.sequence": ("sequence",),
     "replan.schedule.steps": ("Pause", "Pricing", "Schedule", "Step"),
     "solver.clock": ("Progress", "Watch"),
+    "solver.robust": ("Robust", "solve_robust"),
     "solver.solve": ("refine", "solve"),
 }
 _HOME = {name: f"kvplace.{home}" for home, names in _NAMES_OF.items() for name in names}

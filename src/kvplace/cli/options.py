@@ -16,6 +16,7 @@ __all__ = [
     "ALLOW_OVERLOAD",
     "ALL_GPUS",
     "COUNT_OR_NONE",
+    "FACTOR",
     "FLEET",
     "IN_FILE",
     "PLAN_FILE",
@@ -100,6 +101,20 @@ class _Quantile(_Share):
         return share
 
 
+class _Factor(click.ParamType[float]):
+    """A factor from 1 up."""
+
+    name = "factor"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = parse_number(str(value))
+        if number is None or not 1 <= number <= 1e6:
+            self.fail(f"{value!r} is not a factor from 1 up; write it like 1.5", param, ctx)
+        return number
+
+
 class _CountOrNone(click.ParamType[int | float]):
     """A number from 0 up, or ``none`` for no limit, which becomes infinity for the caller."""
 
@@ -127,6 +142,7 @@ class _InFile(click.Path):
 
 IN_FILE = _InFile()
 SECONDS, SHARE, QUANTILE, COUNT_OR_NONE = _Seconds(), _Share(), _Quantile(), _CountOrNone()
+FACTOR = _Factor()
 
 FLEET = click.argument("fleet", type=IN_FILE, metavar="FLEET")
 PLAN_FILE = click.argument("plan", type=IN_FILE, metavar="PLAN")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kvplace.core.model import Demand
-from kvplace.errors import InputError
+from kvplace.errors import Fault, InputError
 
 __all__ = ["ALWAYS", "Window", "mean_demand"]
 
@@ -21,22 +21,37 @@ class Window:
     weight
         How much of all time it stands for, in any unit; it decides the mean demand, and not the
         pressure, which must hold in every window.
+    like
+        Of a what-if, the window that it is like; empty for one that is observed or expected.
+    factor, models
+        In a what-if, the factor on the rate of the models named; all others are as in `like`.
 
     Raises
     ------
     InputError
-        The name is empty, or the weight is not finite and above 0.
+        The name is empty, the weight is not finite and above 0, or a what-if is incomplete.
     """
 
     name: str
     weight: float = 1.0
+    like: str = ""
+    factor: float = 1.0
+    models: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:
             raise InputError("a window has no name")
+        wrong, path = "", ""
         if not 0 < self.weight < math.inf:
-            message = f"the weight of window {self.name!r} is {self.weight!r}; it must be above 0"
-            raise InputError(message)
+            wrong, path = f"has a weight of {self.weight!r}; it must be above 0", "weight"
+        elif bool(self.like) != bool(self.models):
+            wrong, path = "states one of like and models, which belong together", "like"
+        elif not 0 <= self.factor < math.inf:
+            wrong, path = f"has a factor of {self.factor!r}; it must be at least 0", "factor"
+        elif self.factor != 1 and not self.like:
+            wrong, path = "has a factor, and is like no other window", "factor"
+        if wrong:
+            raise InputError([Fault(f"window {self.name!r} {wrong}", path)])
 
 
 ALWAYS = Window("always")

@@ -9,7 +9,7 @@ from kvplace.core.result import Result, Stop
 from kvplace.errors import Fault, InputError
 from kvplace.formats.plan.check import check
 from kvplace.formats.plan.io import read_plan
-from kvplace.formats.plan.problem import problem_of
+from kvplace.formats.plan.problem import problem_of, under_scenarios
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import PlanTable
 from kvplace.formats.read import read
@@ -54,7 +54,7 @@ def load_plan(
     if isinstance(fleet, Problem):
         problem = fleet
     elif fleet is not None:
-        problem = read(fleet, objective=stated.objective, gpus=gpus)
+        problem = under_scenarios(read(fleet, objective=stated.objective, gpus=gpus), stated)
     elif isinstance(stated, Plan):
         problem = problem_of(stated, name)
     else:

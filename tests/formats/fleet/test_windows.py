@@ -163,3 +163,39 @@ def test_old_plans_and_fleets_say_nothing_of_windows():
     result = Result(problem, placement, found, Bound(0.0, "trivial"), Stop.GAP, "auto", 0, 0, 0.0)
     text = write_plan(plan_of(result))
     assert not {"window", "time_shares", "occupancies", 'weights"'} & set(re.findall(r"\w+", text))
+
+
+def test_what_ifs_are_read_written_and_planned_for():
+    what_ifs = "  - {name: sale, like: day, factor: 3, models: [a]}\nmodels:"
+    problem = parse_fleet(FLEET.replace("models:", what_ifs, 1))
+    sale = Window("sale", 1.0, "day", 3.0, ("a",))
+    assert problem.windows == (Window("day", 16.0), Window("night", 8.0), sale)
+    a, b = problem.models
+    assert a.demand_in("sale") == Demand(9.0, 100.0, 10.0)
+    assert b.demand_in("sale") == b.demand
+    assert a.demand == Demand(2.0, 100.0, 10.0)  # a what-if is no part of the mean
+    assert parse_fleet(write_fleet(problem)) == problem
+    alone = "windows: [{name: sale, like: always, factor: 3, models: b}]\n"
+    stated = FLEET[: FLEET.index("windows:")] + FLEET[FLEET.index("models:") :]
+    only = parse_fleet(stated[: stated.index("  - name: a")] + stated[stated.index("  - name: b") :]
+                       + alone)  # fmt: skip
+    assert [window.name for window in only.windows] == ["always", "sale"]
+    assert only.models[0].demand_in("sale").requests_per_second == 3.0
+    assert parse_fleet(write_fleet(only)) == only
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{name: sale, like: dusk, factor: 3, models: [a]}", "there is no window 'dusk'"),
+        ("{name: sale, like: day, factor: 3, models: [z]}", "there is no model 'z'"),
+        ("{name: sale, like: day, factor: 3}", "belong together"),
+        ("{name: sale, factor: 3}", "is like no other"),
+        ("{name: night, like: day, factor: 3, models: [b]}", "is a what-if"),
+    ],
+)
+def test_what_is_wrong_with_a_what_if_is_told_with_its_place(line, message):
+    text = FLEET.replace("models:", f"  - {line}\nmodels:", 1)
+    with pytest.raises(InputError, match=message) as error:
+        parse_fleet(text)
+    assert error.value.faults[0].line

@@ -61,11 +61,13 @@ def command(
     from kvplace.core.evaluation.evaluate import evaluate
     from kvplace.formats.plan.check import check
     from kvplace.formats.plan.io import read_plan
+    from kvplace.formats.plan.problem import under_scenarios
     from kvplace.formats.read import read
     from kvplace.report.answers.checked import checked_csv, checked_json, checked_table
 
     stated = read_plan(plan)
     problem = read(fleet, objective=objective or getattr(stated, "objective", None), gpus=gpus)
+    problem = under_scenarios(problem, stated)
     found = check(problem, stated)
     if again and found.claimed and found.agrees:
         found = _repeated(problem, found, time_limit, quiet=quiet)

@@ -47,6 +47,7 @@ def command(
     from kvplace.errors import InputError
     from kvplace.explain.explain import explain
     from kvplace.formats.plan.io import read_plan
+    from kvplace.formats.plan.problem import under_scenarios
     from kvplace.formats.read import read
     from kvplace.report.answers.explained import explained_csv, explained_json, explained_table
     from kvplace.report.summary import summary
@@ -55,6 +56,7 @@ def command(
         stated = None if plan is None else read_plan(plan)
         wanted = objective or getattr(stated, "objective", None)
         problem = read(fleet, objective=wanted, gpus=gpus)
+        problem = problem if stated is None else under_scenarios(problem, stated)
         try:
             placement = None if stated is None else stated.placement
             found = explain(problem, placement, seed=seed, watch=watch)

@@ -8,6 +8,7 @@ from kvplace.cli.options import (
     ALL_GPUS,
     ALLOW_OVERLOAD,
     COUNT_OR_NONE,
+    FACTOR,
     FLEET,
     SHARE,
     input_options,
@@ -34,6 +35,7 @@ Examples:
   kvplace plan fleet.yaml
   kvplace plan fleet.yaml --format json --output plan.json
   kvplace plan models.csv --gpus 8x80GiB
+  kvplace plan fleet.yaml --robust 1.5
   kvplace plan fleet.yaml --survive 1-node --format json --output plan.json
   kvplace plan models.parquet --gpus 100000x80GiB --output plan.parquet
 """
@@ -64,6 +66,18 @@ Examples:
     help="Leave room for the loss of any one GPU or node: what ran there can be restored "
     "elsewhere. Says what that costs.",
 )
+@click.option(
+    "--robust",
+    type=FACTOR,
+    metavar="FACTOR",
+    help="Plan for the hottest models, all at once, being asked for this many times their demand "
+    "(1.5). Says what the plan is worth when any of them is, and what robustness costs.",
+)
+@click.option(
+    "--one-at-a-time",
+    is_flag=True,
+    help="With --robust: plan for one of the hottest models being hit, and not all at once.",
+)
 @output_options
 @ALL_GPUS
 @ALLOW_OVERLOAD
@@ -77,6 +91,8 @@ def command(
     gap: float,
     iterations: float | None,
     survive: str | None,
+    robust: float | None,
+    one_at_a_time: bool,
     form: str,
     output: str | None,
     quiet: bool,
@@ -91,11 +107,17 @@ def command(
     With --survive the exit code is 3 where it is proved that no plan survives, 4 where none was
     found that does.
     """
+    from kvplace.cli.faults import say
     from kvplace.cli.output import print_result, writing_seconds
     from kvplace.cli.run import watched
     from kvplace.formats.read import read
     from kvplace.solver.solve import solve
 
+    if robust is None and one_at_a_time:
+        raise click.UsageError("--one-at-a-time goes with --robust")
+    if robust is not None and (survive is not None or solver != "auto"):
+        raise click.UsageError("--robust goes with neither --survive nor another --solver")
+    told: list[str] = []
     with watched(time_limit, quiet=quiet) as watch:
         watch.tell("read")
         problem = read(fleet, objective=objective, gpus=gpus)
@@ -104,10 +126,15 @@ def command(
         steps = None if iterations is None else int(min(iterations, 2**62))
         if survive is not None:
             return _surviving(problem, survive, watch, time_limit, steps, form, output, quiet=quiet)
-        result = solve(problem, gap=gap, seed=seed, solver=solver, iterations=steps, watch=watch)
+        if robust is not None:
+            result, told = _robust(problem, robust, watch, gap, seed, steps, alone=one_at_a_time)
+        else:
+            result = solve(
+                problem, gap=gap, seed=seed, solver=solver, iterations=steps, watch=watch
+            )
+        watch.tell("write")
         if output is not None:
-            watch.tell("write")
-            return print_result(
+            code = print_result(
                 result,
                 form,
                 output,
@@ -115,9 +142,37 @@ def command(
                 quiet=quiet,
                 allow_overload=allow_overload,
             )
-    return print_result(
-        result, form, output, every_gpu=every_gpu, quiet=quiet, allow_overload=allow_overload
-    )
+    if output is None:
+        code = print_result(
+            result, form, output, every_gpu=every_gpu, quiet=quiet, allow_overload=allow_overload
+        )
+    for line in told:
+        say(f"kvplace: {line}")
+    return code
+
+
+def _robust(
+    problem: "Problem",
+    factor: float,
+    watch: "Watch",
+    gap: float,
+    seed: int,
+    steps: int | None,
+    *,
+    alone: bool,
+) -> "tuple[Result, list[str]]":
+    """Return a plan for scenarios, and what it is worth in each."""
+    from kvplace.errors import InputError
+    from kvplace.report.answers.robust import robust_lines
+    from kvplace.solver.robust import solve_robust
+
+    try:
+        found = solve_robust(
+            problem, factor, one_at_a_time=alone, gap=gap, seed=seed, iterations=steps, watch=watch
+        )
+    except InputError as error:
+        raise InputError(error.faults, "--robust") from error
+    return found.result, robust_lines(found)
 
 
 def _surviving(

@@ -98,6 +98,7 @@ def command(
     from kvplace.cli.run import watched
     from kvplace.errors import InputError
     from kvplace.formats.plan.io import read_plan
+    from kvplace.formats.plan.problem import under_scenarios
     from kvplace.formats.read import read
     from kvplace.report.answers.forecasted import forecast_gain
     from kvplace.solver.solve import refine
@@ -105,7 +106,8 @@ def command(
     with watched(time_limit, quiet=quiet) as watch:
         by_forecast = objective == "forecast"
         problem = read(fleet, objective=None if by_forecast else objective, gpus=gpus)
-        placement = read_plan(start).placement
+        stated = read_plan(start)
+        problem, placement = under_scenarios(problem, stated), stated.placement
         watch.restart()
         watch.set_aside(writing_seconds(len(problem.models), form, output))
         try:

@@ -1,12 +1,14 @@
 """From the validated parts of a fleet file to a `Problem`: defaults, counts, cross-checks."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from kvplace.core.hardware import Fleet, Node
 from kvplace.core.model import Demand, Model
 from kvplace.core.objective import Objective, default_objective
 from kvplace.core.problem import Problem
-from kvplace.core.window import Window, mean_demand
+from kvplace.core.scenarios import imagined, robust_windows, with_scenarios
+from kvplace.core.window import ALWAYS, Window, mean_demand
 from kvplace.errors import InputError
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.diagnostics import Path, Report, path_of, shown
@@ -114,7 +116,12 @@ class Assembly:
             placed = tuple(m for m in models if m is not None)
             # Who asks for pressure by name gets it, with guesses that the answer names.
             timing = ShareTiming(guess=objective is Objective.PRESSURE)
-            return Problem(placed, Fleet(nodes), objective, tuple(rules), tuple(windows), timing)
+            stretches = _completed(placed, windows)
+            asked = imagined(placed, stretches)
+            found = Problem(asked, Fleet(nodes), objective, tuple(rules), stretches, timing)
+            if head is None or head.robust is None:
+                return found
+            return with_scenarios(found, robust_windows(found, head.robust, together=True))
         except InputError as error:  # cross-checks of the core
             for fault in error.faults:
                 report.add(path_of(fault.path), fault.message)
@@ -126,7 +133,8 @@ class Assembly:
         try:
             return None if part is None else part.build()
         except InputError as error:
-            self._report.add(("windows", index, "weight"), error.faults[0].message)
+            fault = error.faults[0]
+            self._report.add(("windows", index, fault.path), fault.message)
             return None
 
     def _models(
@@ -138,12 +146,15 @@ class Assembly:
         items = self._data["models"]
         if isinstance(items, list):
             weights = {window.name: window.weight for window in windows}
-            items = [self._with_mean(at, item, weights) for at, item in enumerate(items)]
+            what_ifs = {window.name for window in windows if window.like}
+            items = [self._with_mean(at, item, weights, what_ifs) for at, item in enumerate(items)]
         parts = validate_list(ModelPart, items, ("models",), self._report)
         defaults = head.defaults if head is not None else DefaultsPart()
         return [None if part is None else _model(part, defaults, estimates) for part in parts]
 
-    def _with_mean(self, index: int, item: object, weights: dict[str, float]) -> object:
+    def _with_mean(
+        self, index: int, item: object, weights: dict[str, float], what_ifs: set[str]
+    ) -> object:
         """Return a model whose list of demands is stated as their mean, with each beside it."""
         if not isinstance(item, dict) or not isinstance(item.get("demand"), list):
             return item
@@ -153,6 +164,9 @@ class Assembly:
         for at, part in enumerate(parts):
             if part is not None and part.window in found:
                 self._report.add((*path, at, "window"), f"{shown(part.window)} is stated twice")
+            elif part is not None and part.window in what_ifs:
+                message = f"{shown(part.window)} is a what-if; its demand follows from its `like`"
+                self._report.add((*path, at, "window"), message)
             elif part is not None:
                 tokens = (part.prompt_tokens, part.output_tokens, part.cached_tokens)
                 found[part.window] = Demand(part.requests_per_second, *tokens)
@@ -181,6 +195,14 @@ class Assembly:
             if model is not None:
                 _check_load(model, objective, ("models", index), self._report)
                 _check_objectives(model, ("models", index), self._report)
+
+
+def _completed(models: Sequence[Model], windows: Sequence[Window]) -> tuple[Window, ...]:
+    """Return windows; where a file names what-ifs alone, with those that they are like."""
+    if not windows or any(not window.like for window in windows):
+        return tuple(windows)
+    named = dict.fromkeys(name for model in models for name in model.windows)
+    return (*(map(Window, named) if named else (ALWAYS,)), *windows)
 
 
 def _shards(data: dict[str, Any]) -> int:

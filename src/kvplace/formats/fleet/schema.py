@@ -137,6 +137,16 @@ class WindowPart(Part):
     weight: Rate = Field(
         default=1.0, description="How much of all time it stands for, in any unit."
     )
+    like: Name | None = Field(
+        default=None,
+        description="Of a what-if, the window that it is like; models state no demand in it.",
+    )
+    factor: Number = Field(
+        default=1.0, description="In a what-if, the factor on the rate of the models named."
+    )
+    models: Names | None = Field(
+        default=None, description="In a what-if, the models that the factor hits."
+    )
 
 
 class SLOPart(Part):
@@ -335,6 +345,10 @@ class FleetPart(Part):
     models: list[ModelPart] = Field(examples=["[{name: org/model, weights: 14.958GiB, ...}]"])
     windows: list[WindowPart] = Field(
         default=[], description="Windows of demand; by default those that the models name."
+    )
+    robust: Number | None = Field(
+        default=None,
+        description="Plan for the hottest models all asked for this many times more, such as 1.5.",
     )
     rules: list[RulePart] = Field(
         default=[], description="What is demanded besides that everything fits."

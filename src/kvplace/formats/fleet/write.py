@@ -38,8 +38,9 @@ def write_fleet(problem: Problem) -> str:
     lines.append("models:")
     for model in problem.models:
         lines += _model(model, problem.windows)
+    what_ifs = {window.name for window in problem.windows if window.like}
     named = dict.fromkeys(name for model in problem.models for name in model.windows)
-    if problem.windows != (tuple(map(Window, named)) or (ALWAYS,)):
+    if what_ifs or problem.windows != (tuple(map(Window, named)) or (ALWAYS,)):
         lines.append("windows:")
         lines += [f"  - {json_line(stated(WindowPart, window))}" for window in problem.windows]
     if problem.rules:
@@ -87,10 +88,15 @@ def _gpu(gpu: GPU) -> str:
 
 def _model(model: Model, windows: tuple[Window, ...]) -> list[str]:
     """Return the lines of one model; its demand in a list where its mean follows from that."""
+    windows = tuple(window for window in windows if not window.like)
+    names = [window.name for window in windows if window.name in model.windows]
+    demands = [model.windows[name] for name in names]
+    if all(demand == model.demand for demand in demands):
+        names, demands = [], []  # what-ifs alone made it state every window
+    model = replace(model, windows=dict(zip(names, demands, strict=True)))
     data = stated(ModelPart, model)
     if model.max_model_len is None:
         data.setdefault("min_kv", bytes_text(0))  # else the longest request would be estimated
-    demands = [model.windows[window.name] for window in windows if window.name in model.windows]
     weights = [window.weight for window in windows]
     listed = bool(demands) and mean_demand(demands, weights) == model.demand
     (first, name), *rest = data.items()

@@ -2,12 +2,15 @@
 
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.objective import Objective
+from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
+from kvplace.core.scenarios import with_scenarios
 from kvplace.errors import InputError
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
+from kvplace.formats.plan.table import PlanTable
 
-__all__ = ["problem_of"]
+__all__ = ["problem_of", "under_scenarios"]
 
 
 def problem_of(plan: Plan, source: str = "") -> Problem:
@@ -54,6 +57,19 @@ def problem_of(plan: Plan, source: str = "") -> Problem:
             source,
         )
     return problem
+
+
+def under_scenarios(problem: Problem, plan: Plan | PlanTable | Placement) -> Problem:
+    """Return a problem with the what-if windows that a plan of it was made for as well."""
+    head = plan.head if isinstance(plan, PlanTable) else plan
+    if not isinstance(head, Plan) or problem.goal is not Objective.PRESSURE:
+        return problem
+    known = {window.name for window in problem.windows}
+    new = tuple(w for w in head.windows if w.like and w.name not in known)
+    try:
+        return with_scenarios(problem, new)
+    except InputError:
+        return problem  # scenarios of other models: the plan is for another problem
 
 
 def _node(node: PlanNode, gpus: dict[str, PlanGPU]) -> Node:

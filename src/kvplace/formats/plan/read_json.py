@@ -83,7 +83,8 @@ def _windows(data: dict[str, Any], report: Report) -> list[Window]:
         try:
             windows += [] if part is None else [part.build()]
         except InputError as error:
-            report.add(("windows", index, "weight"), error.faults[0].message)
+            fault = error.faults[0]
+            report.add(("windows", index, fault.path), fault.message)
     return windows
 
 
