@@ -311,18 +311,31 @@ def test_a_certificate_by_hand():
     assert "knows nothing" in check_certificate(plain, proof)
 
 
+def test_a_small_part_may_be_where_an_even_one_is_not():
+    # Copies that carry 20/28 and 8/28 of a load of 12: 8.6 / 16 and 3.4 / 4 = 0.86, the optimum.
+    # An even part, 6 / 4, is not within 0.9 on the small GPU; the smaller one is.
+    hot = model("hot", 4, 12, replicas=Replicas(2, 2, split=Split.CAPACITY))
+    timing = PowerTiming({"hot": 0.001}, {"large": 1.0, "small": 1.0})
+    problem = Problem((hot,), fleet(("large", 20), ("small", 8)), "pressure", timing=timing)
+    assert solve_by_force(problem).value == pytest.approx(12 * 8 / 28 / 4)
+    worths, types = ((20, 1), (8, 0)), ("large", "small")
+    false = Certificate(0.9, ((1,),), worths, (), ((1, 0),), types)
+    assert "priced above" in check_certificate(problem, false)
+    assert check_certificate(problem, replace(false, threshold=0.37)) == ""
+
+
 def dearest(found, kind, limits, kept):
     """The highest price of shards that keep the limits of a kind, one of each model at most."""
     best = 0
     for chosen in product(*([None, *offers.get(kind, ())] for offers in found)):
         held = [offer for offer in chosen if offer is not None]
-        sizes = [sum(column) for column in zip(*(sizes for _, sizes, _ in held), strict=True)]
+        sizes = [sum(column) for column in zip(*(offer[1] for offer in held), strict=True)]
         if held and (
             any(size > limit for size, limit in zip(sizes, limits, strict=True))
-            or sum(least for _, _, least in held) > kept
+            or sum(offer[2] for offer in held) > kept
         ):
             continue
-        best = max(best, sum(price for price, _, _ in held))
+        best = max(best, sum(offer[0] for offer in held))
     return best
 
 
@@ -346,21 +359,27 @@ def listed(problem, claim):
                 of_type = problem.pressures.shard(index, degree, 1 / copies, kind[0])
                 kv = [weights + Fraction(load) / target for load in of_type[0]]
                 time = [Fraction(share) for share in of_type[1]]
-                if (
+                within = (
                     kept <= kind[1]
                     and all(math.floor(size * scale) < kind[1] * scale for size in kv)
                     and all(share < target for share in time)
-                ):
-                    somewhere = True
-                    if copies > 1 and m.replicas.split is not Split.EVEN:
+                )
+                somewhere |= within
+                uneven = copies > 1 and m.replicas.split is not Split.EVEN
+                if within or (uneven and kept <= kind[1]):
+                    if uneven:
                         kv, time = [Fraction(weights)] * n, [Fraction(0)] * n
                     both = [math.floor(size * scale) for size in (*kv, *time)]
                     sizes = [
                         sum(a * b for a, b in zip(row, both, strict=True)) for row in claim.weights
                     ]
-                    offers.setdefault(kind, []).append((price, sizes, kept))
-            if somewhere:
-                needed.append(degree * copies * price)
+                    way = (degree, copies)
+                    offers.setdefault(kind, []).append((price, sizes, kept, way))
+            if not somewhere:
+                for kind in kinds:
+                    offers[kind] = [o for o in offers.get(kind, []) if o[3] != (degree, copies)]
+                continue
+            needed.append(degree * copies * price)
         found.append((min(needed, default=None), offers))
     return found
 

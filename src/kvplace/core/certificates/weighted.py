@@ -17,7 +17,8 @@ the weightings that take one pressure each, nothing is relaxed.
 
 An option of a model counts where a shard of it alone is within every single pressure on some kind
 of GPU that the model may run on. Copies that carry uneven parts of the demand count by their
-weights alone.
+weights alone, on every kind that holds these: one carries an even part or more, which has to be
+within every pressure somewhere, but the others may carry so little that they are where it is not.
 
 All arithmetic is on integers: sizes are rounded down and limits up on a scale of 2**-64, of bytes
 and of shares. Floats of the problem are taken as the exact rationals they are.
@@ -127,25 +128,27 @@ def weighted_sizes(
                 continue
             if not idle:
                 in_memory = most
-            sizes = {}
+            sizes, seated = {}, False
             in_time: dict[str, list[int]] = {}
             for kind in of_model:
                 gpu_type, memory = kind
                 if gpu_type not in in_time:
                     shares = table.shares_of(row, gpu_types.index(gpu_type))
                     in_time[gpu_type] = list(map(scaled_share, shares))
-                if (
+                within = (
                     kept <= memory
                     and max(most) < memory << SCALE_BITS
                     and max(in_time[gpu_type]) < share_limit
-                ):
+                )
+                seated |= within
+                if within or (idle and kept <= memory):
                     time = [0 for _ in windows] if idle else in_time[gpu_type]
                     both = (*in_memory, *time)
                     sizes[kind] = tuple(
                         sum(weight * size for weight, size in zip(row_, both, strict=True))
                         for row_ in weights
                     )
-            if sizes:
+            if seated:
                 shards = options.degrees[row] * options.copies[row]
                 found.append(WeightedOption(row - first, shards, kept, sizes))
         yield found
