@@ -10,7 +10,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.loop import generate
 from kvplace.solver.column_generation.master import Entry, Master
 from kvplace.solver.column_generation.model_sets import Configuration
-from kvplace.solver.column_generation.pricing import Pool
+from kvplace.solver.column_generation.pricing import Pool, Room
 from kvplace.solver.instance.door import load_instance
 from oracle import solve_exactly
 from tiny import GIB, byte_problem, random_problem
@@ -93,7 +93,7 @@ def test_a_model_that_fits_nowhere_decides_alone():
 
 
 def test_a_pool_gives_out_full_sets_where_they_are_few():
-    pool = Pool(np.array([6.0, 4.0, 3.0]), np.array([10.0]))
+    pool = Pool([Room(np.array([6.0, 4.0, 3.0]), 10.0)])
     assert sorted(pool.everything()) == [(0, (0, 1)), (0, (0, 2)), (0, (1, 2))]
     worths, exact = pool.refill(np.array([3.0, 2.0, 2.0]), np.array([4.0]))
     assert exact

@@ -28,35 +28,66 @@ class Knapsack:
 
     Parameters
     ----------
-    sizes, prices
-        (n,) positive sizes and non-negative prices.
+    sizes
+        (n,) positive sizes; or (d, n) where a set has to keep several limits. The first is the
+        one by which models are ranked.
+    prices
+        (n,) non-negative prices.
     capacity
-        Room of the GPU, in the unit of sizes.
+        Room of the GPU, in the unit of sizes; or (d,).
+    groups
+        (n,) numbers of groups, of which a set holds one at most; None where each is of its own.
     """
 
-    def __init__(self, sizes: Floats, prices: Floats, capacity: float) -> None:
-        order = np.lexsort((np.arange(len(sizes)), sizes, -prices / sizes))
-        self._order = order[sizes[order] <= capacity]
-        self._size, self._price = sizes[self._order], prices[self._order]
-        self._capacity = capacity
-        self._scale = GRID / capacity if capacity > 0 else 0.0  # nothing fits a GPU of one byte
+    def __init__(
+        self,
+        sizes: Floats,
+        prices: Floats,
+        capacity: float | Floats,
+        groups: Ints | None = None,
+    ) -> None:
+        rows = np.atleast_2d(sizes)
+        self._capacity = [float(room) for room in np.atleast_1d(capacity)]
+        dense = -prices / rows[0]
+        rank = dense
+        if groups is not None:  # those of one group side by side, where its densest is
+            best = np.full(int(groups.max(initial=0)) + 1, np.inf)
+            np.minimum.at(best, groups, dense)
+            rank = best[groups]
+        keys = (np.arange(len(prices)), rows[0], dense)
+        order = np.lexsort(keys if groups is None else (*keys, groups, rank))
+        for row, room in zip(rows, self._capacity, strict=True):
+            order = order[row[order] <= room]
+        self._order, self._price = order, prices[order]
+        self._sizes = [row[order] for row in rows]
+        # Where the group after each begins.
+        self._next: Ints = np.arange(1, len(order) + 1)
+        if groups is not None and len(order):
+            ends = np.append(np.flatnonzero(np.diff(groups[order])) + 1, len(order))
+            self._next = np.repeat(ends, np.diff(ends, prepend=0))
+        # Nothing fits a GPU of one byte.
+        self._scale = [GRID / room if room > 0 else 0.0 for room in self._capacity]
 
     @cached_property
-    def _table(self) -> Floats:
-        """What the models from one on add at most, by level of room."""
-        steps = np.floor(self._size * self._scale * (1 - 1e-12)).astype(np.int64)
+    def _tables(self) -> list[Floats]:
+        """What the models from one on add at most, by level of room, in each dimension."""
+        return list(map(self._table, self._sizes, self._scale))
+
+    def _table(self, sizes: Floats, scale: float) -> Floats:
+        steps = np.floor(sizes * scale * (1 - 1e-12)).astype(np.int64)
         n = len(steps)
         table = np.zeros((n + 1, GRID + 1))
         for row in range(n - 1, -1, -1):
-            step, below, here = steps[row], table[row + 1], table[row]
-            here[:step] = below[:step]
-            np.maximum(below[step:], below[: GRID + 1 - step] + self._price[row], out=here[step:])
+            step, after, here = steps[row], table[self._next[row]], table[row]
+            others = table[row + 1] if self._next[row] > row + 1 else after
+            here[:step] = others[:step]
+            np.maximum(others[step:], after[: GRID + 1 - step] + self._price[row], out=here[step:])
         return table
 
     @property
     def upper(self) -> float:
         """No set that fits has a higher price."""
-        return float(self._table[0, GRID])
+        return min(float(table[0, GRID]) for table in self._tables)
 
     def above(self, floor: float, limit: int, *, beam: bool = False) -> list[Ints]:
         """Return every set that fits and is priced at least `floor`.
@@ -82,7 +113,8 @@ class Knapsack:
         """
         n = len(self._order)
         rows = np.empty((1, 0), dtype=np.int64)
-        weight, value, first = np.zeros(1), np.zeros(1), np.zeros(1, dtype=np.int64)
+        weights, value = [np.zeros(1) for _ in self._sizes], np.zeros(1)
+        first = np.zeros(1, dtype=np.int64)
         found: list[Ints] = []
         total = 0
         while len(rows):
@@ -91,26 +123,31 @@ class Knapsack:
                 if not beam:
                     raise TooManyError
                 most = np.argsort(-value, kind="stable")[: CHILDREN * limit // n]
-                rows, weight, value, first = rows[most], weight[most], value[most], first[most]
+                rows, value, first = rows[most], value[most], first[most]
+                weights = [weight[most] for weight in weights]
                 count = n - first
             parent = np.repeat(np.arange(len(rows)), count)
             child = np.arange(len(parent)) - np.repeat(np.cumsum(count) - count, count)
             child += first[parent]
-            new_weight = weight[parent] + self._size[child]
-            alive = np.flatnonzero(new_weight <= self._capacity)
-            parent, child, new_weight = parent[alive], child[alive], new_weight[alive]
+            for at, (size, room) in enumerate(zip(self._sizes, self._capacity, strict=True)):
+                grown = weights[at][parent] + size[child]
+                alive = np.flatnonzero(grown <= room)
+                parent, child = parent[alive], child[alive]
+                weights[at] = grown[alive]
+                for before in range(at):
+                    weights[before] = weights[before][alive]
             new_value = value[parent] + self._price[child]
             reach = new_value
             if floor > 0:
-                room = ((self._capacity - new_weight) * self._scale * (1 + 1e-12)).astype(np.int64)
-                reach = new_value + self._table[child + 1, room]
+                reach = self._reach(new_value, weights, self._next[child])
             alive = np.flatnonzero(reach >= floor)
             if len(alive) > 10 * limit:
                 if not beam:
                     raise TooManyError
                 alive = alive[np.argsort(-reach[alive], kind="stable")[:limit]]
             rows = np.column_stack((rows[parent[alive]], child[alive]))
-            weight, value, first = new_weight[alive], new_value[alive], child[alive] + 1
+            value, first = new_value[alive], self._next[child[alive]]
+            weights = [weight[alive] for weight in weights]
             enough = value >= floor
             if enough.any():
                 found.append(np.sort(self._order[rows[enough]], axis=1))
@@ -118,3 +155,15 @@ class Knapsack:
                 if total > limit and not beam:
                     raise TooManyError
         return found
+
+    def _reach(self, value: Floats, weights: list[Floats], after: Ints) -> Floats:
+        """Return the price that sets may come to with models from some on."""
+        reach: Floats | None = None
+        for table, weight, room, scale in zip(
+            self._tables, weights, self._capacity, self._scale, strict=True
+        ):
+            level = ((room - weight) * scale * (1 + 1e-12)).astype(np.int64)
+            most = value + table[after, level]
+            reach = most if reach is None else np.minimum(reach, most)
+        assert reach is not None
+        return reach

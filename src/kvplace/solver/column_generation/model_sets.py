@@ -7,6 +7,8 @@ target is impossible, and the dual prices are the proof (`kvplace.core.certifica
 """
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +17,10 @@ from kvplace.solver.array_types import Floats
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.loop import generate
 from kvplace.solver.column_generation.master import Duals, Entry, Master
-from kvplace.solver.column_generation.pricing import ACCURACY, Column, Pool
+from kvplace.solver.column_generation.pricing import ACCURACY, Column, Pool, Room
 from kvplace.solver.instance.instance import Instance
 
-__all__ = ["Configuration", "Verdict"]
+__all__ = ["Configuration", "SetProgram", "Verdict"]
 
 TINY = 1e-16
 """Share of the least memory that a model without weights and load counts as, so that ratios are
@@ -36,7 +38,7 @@ class Verdict:
     share
         Share of the fleet needed, a valid lower bound whatever ended the search.
     prices
-        (n,) price per model; the worths make all GPUs worth 1 together.
+        (items,) price of each item; the worths make all GPUs worth 1 together.
     worths
         (t,) worth of a GPU of each type.
     exact
@@ -55,8 +57,69 @@ class Verdict:
         return self.share > 1 + 4 * ACCURACY
 
 
-class Configuration:
+class SetProgram(ABC):
     """The program of one fleet; columns found at one target serve the next.
+
+    Attributes
+    ----------
+    count
+        (t,) GPUs of each type.
+    """
+
+    count: Floats
+
+    def __init__(self) -> None:
+        self._columns: dict[Column, None] = {}
+
+    @abstractmethod
+    def decide(
+        self, target: float, watch: Watch, *, rounds: int = 2000, settle: bool = True
+    ) -> Verdict:
+        """Find the share of the fleet that a target needs, or enough to call it impossible.
+
+        Parameters
+        ----------
+        target
+            K, in load per byte.
+        watch
+            Ends the search early; the share is a valid lower bound all the same.
+        rounds
+            Solutions of the restricted program at most.
+        settle
+            Go on to exact prices; else stop as soon as the target is seen to be possible.
+        """
+
+    @abstractmethod
+    def total(self, prices: Floats) -> float:
+        """Return what all that must be placed is priced at least."""
+
+    @abstractmethod
+    def fluid(self, target: float) -> Verdict:
+        """Return what the fluid bound says: prices as sizes, worths as room."""
+
+    def verdict(self, target: float, prices: Floats, worths: Floats, *, exact: bool) -> Verdict:
+        """Return what prices and worths say, scaled so that all GPUs are worth 1 together."""
+        total = float(self.count @ worths)
+        if total <= 0:
+            return Verdict(target, math.inf, prices, worths, exact=exact)
+        return Verdict(target, self.total(prices) / total, prices / total, worths / total, exact)
+
+    def extend(self, master: Master, columns: list[Column]) -> bool:
+        """Give columns to a master and keep them for the next; whether any is new."""
+        self._columns.update(dict.fromkeys(columns))
+        return self.give(master, columns)
+
+    def give(self, master: Master, columns: Iterable[Column]) -> bool:
+        """Give columns to a master; whether any is new."""
+        return master.add(map(self._entry, columns)) > 0
+
+    @abstractmethod
+    def _entry(self, column: Column) -> tuple[Column, Entry]:
+        """Return a column with its coefficients."""
+
+
+class Configuration(SetProgram):
+    """The program of undivided models under one pressure.
 
     Parameters
     ----------
@@ -65,6 +128,7 @@ class Configuration:
     """
 
     def __init__(self, arrays: Instance) -> None:
+        super().__init__()
         self.arrays = arrays
         self.size = np.array(arrays.size, dtype=np.float64)
         self.load = np.array(arrays.load, dtype=np.float64)
@@ -74,7 +138,6 @@ class Configuration:
         self.type_of = [number[capacity] for capacity in arrays.memory]
         self.memory: Floats = np.array(memory, dtype=np.float64)
         self.count: Floats = np.bincount(self.type_of).astype(np.float64)
-        self._columns: dict[Column, None] = {}
 
     def add(self, gpu_of: list[int]) -> None:
         """Take the sets of a placement as columns."""
@@ -99,48 +162,29 @@ class Configuration:
         """Return (t,) capacity per type: the memory, at infinity less the byte kept free."""
         return self.memory - 1.0 if math.isinf(target) else self.memory
 
-    def decide(
+    def decide(  # noqa: D102 - of the base class
         self, target: float, watch: Watch, *, rounds: int = 2000, settle: bool = True
     ) -> Verdict:
-        """Find the share of the fleet that a target needs, or enough to call it impossible.
-
-        Parameters
-        ----------
-        target
-            K, in load per byte.
-        watch
-            Ends the search early; the share is a valid lower bound all the same.
-        rounds
-            Solutions of the restricted program at most.
-        settle
-            Go on to exact prices; else stop as soon as the target is seen to be possible.
-        """
         sizes, capacity = self.sizes(target), self.capacity(target)
         if sizes.max() > capacity[-1]:  # a model fits no GPU at this target, not even alone
             alone = (sizes > capacity[-1]).astype(np.float64)
             return Verdict(target, math.inf, alone, np.zeros(len(capacity)), exact=True)
-        pool = Pool(sizes, capacity)
+        pool = Pool([Room(sizes, room) for room in capacity.tolist()])
         complete = pool.everything()
         master = Master(np.ones(len(sizes)), self.count, dual_feasibility_tolerance=ACCURACY / 100)
-        master.add(map(self._entry, self._start(sizes, capacity) if complete is None else complete))
+        self.give(master, self._start(sizes, capacity) if complete is None else complete)
         if complete is not None and not watch.stop:
             duals = master.solve(watch.left)
             if duals is not None and not watch.stop:
                 return self.verdict(target, duals.prices, duals.worths, exact=True)
-        pricing = _SetPricing(self, pool, target, settle=settle)
-        generate(master, pricing, 0 if complete is not None else rounds, watch)
-        return pricing.best
+        rounds = rounds if complete is None else 0
+        return price_sets(self, master, pool, target, rounds, watch, settle=settle)
 
-    def fluid(self, target: float) -> Verdict:
-        """Return what the fluid bound says: prices as sizes, worths as memory."""
+    def total(self, prices: Floats) -> float:  # noqa: D102 - of the base class
+        return float(prices.sum())
+
+    def fluid(self, target: float) -> Verdict:  # noqa: D102 - of the base class
         return self.verdict(target, self.sizes(target), self.capacity(target), exact=False)
-
-    def verdict(self, target: float, prices: Floats, worths: Floats, *, exact: bool) -> Verdict:
-        """Return what prices and worths say, scaled so that all GPUs are worth 1 together."""
-        total = float(self.count @ worths)
-        if total <= 0:
-            return Verdict(target, math.inf, prices, worths, exact=exact)
-        return Verdict(target, float(prices.sum()) / total, prices / total, worths / total, exact)
 
     def _start(self, sizes: Floats, capacity: Floats) -> list[Column]:
         """Return the columns known that fit, and each model alone."""
@@ -153,16 +197,27 @@ class Configuration:
         rows = (*members, len(self.size) + type_)
         return column, Entry(rows, (1.0,) * len(rows))
 
-    def extend(self, master: Master, columns: list[Column]) -> bool:
-        """Give columns to a master and keep them for the next; whether any is new."""
-        self._columns.update(dict.fromkeys(columns))
-        return master.add(map(self._entry, columns)) > 0
+
+def price_sets(
+    program: SetProgram,
+    master: Master,
+    pool: Pool,
+    target: float,
+    rounds: int,
+    watch: Watch,
+    *,
+    settle: bool,
+) -> Verdict:
+    """Generate columns from a pool; return the best verdict that their prices gave."""
+    pricing = _SetPricing(program, pool, target, settle=settle)
+    generate(master, pricing, rounds, watch)
+    return pricing.best
 
 
 class _SetPricing:
     """Prices sets of models exactly, from a pool that is refilled when it has run dry."""
 
-    def __init__(self, program: Configuration, pool: Pool, target: float, *, settle: bool) -> None:
+    def __init__(self, program: SetProgram, pool: Pool, target: float, *, settle: bool) -> None:
         self._program, self._pool, self._settle = program, pool, settle
         self.best = program.fluid(target)  # the first centre
 

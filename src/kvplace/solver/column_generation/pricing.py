@@ -1,6 +1,8 @@
 """Pool: sets of models near the top price, from which good columns are picked without a search."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
@@ -8,7 +10,7 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.column_generation.knapsack import Knapsack, TooManyError
 
-__all__ = ["ACCURACY", "Column", "Pool", "slack"]
+__all__ = ["ACCURACY", "Column", "Pool", "Room", "slack"]
 
 Column = tuple[int, tuple[int, ...]]
 """Type of GPU, and the models on it in ascending order."""
@@ -27,28 +29,53 @@ NEARER = (0.0, 0.5, 0.75, 0.9, 0.97, 0.99)
 """Shares of the way from a worth to the dearest price at which enumeration is tried in turn."""
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A type of GPU at a target.
+
+    Parameters
+    ----------
+    sizes
+        (n,) positive sizes of models there; or (d, n) where several limits hold, ``inf`` for what
+        may not be there.
+    capacity
+        What sizes sum up to at most; or (d,).
+    groups
+        (n,) group of each, of which a GPU holds one at most; None where each is its own.
+    """
+
+    sizes: Floats
+    capacity: float | Floats
+    groups: Ints | None = None
+
+    def knapsack(self, prices: Floats, active: Ints) -> Knapsack:
+        """Return the sets of some of the models, numbered anew, at some prices."""
+        groups = None if self.groups is None else self.groups[active]
+        return Knapsack(self.sizes[..., active], prices[active], self.capacity, groups)
+
+
 class Pool:
     """Sets of models that are good columns at or near the present prices, for each type.
 
     Parameters
     ----------
-    sizes
-        (n,) sizes at the target.
-    memory
-        (t,) capacity per type.
+    rooms
+        (t,) what each type of GPU holds.
     """
 
-    def __init__(self, sizes: Floats, memory: Floats) -> None:
-        self._sizes = sizes
-        self._memory = memory
-        self._groups: list[list[Ints]] = [[] for _ in memory]
-        self._window = [0.02] * len(memory)
+    def __init__(self, rooms: Sequence[Room]) -> None:
+        self._rooms = rooms
+        self._groups: list[list[Ints]] = [[] for _ in rooms]
+        self._window = [0.02] * len(rooms)
 
     def everything(self) -> list[Column] | None:
-        """Return every set that fits and takes no further model; None where there are many."""
+        """Return every set that fits and takes no further model; None where there are many.
+
+        Of models with one size each and no groups.
+        """
         columns: list[Column] = []
-        for type_, memory in enumerate(self._memory.tolist()):
-            found = _full_sets(self._sizes.tolist(), memory)
+        for type_, room in enumerate(self._rooms):
+            found = _full_sets(room.sizes.tolist(), float(room.capacity))
             if found is None:
                 return None
             columns.extend((type_, members) for members in found)
@@ -91,8 +118,8 @@ class Pool:
         """
         true, exact = worths.copy(), True
         active = np.flatnonzero(prices > 0)
-        for type_, memory in enumerate(self._memory):
-            table = Knapsack(self._sizes[active], prices[active], float(memory))
+        for type_, room in enumerate(self._rooms):
+            table = room.knapsack(prices, active)
             worth = float(worths[type_])
             least = worth + slack(prices, worth)
             groups, floor = self._near(table, worth, least, type_)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bisection import bisect
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.model_sets import Configuration, Verdict
+from kvplace.solver.column_generation.model_sets import Configuration, SetProgram, Verdict
 from kvplace.solver.exact.set_cover import Answer, decide_cover
 
 __all__ = ["Effort", "Proof", "close_gap", "nothing_below", "pack_exactly", "program_bound"]
@@ -75,7 +75,7 @@ class Proof:
 
 
 def nothing_below(
-    program: Configuration, proof: Proof, value: float, watch: Watch, rounds: int
+    program: SetProgram, proof: Proof, value: float, watch: Watch, rounds: int
 ) -> bool:
     """Ask whether the configuration program proves that nothing is below a value."""
     verdict = program.decide(value * (1 - STEP), watch, rounds=rounds, settle=False)
@@ -85,7 +85,7 @@ def nothing_below(
 
 
 def program_bound(
-    program: Configuration, proof: Proof, value: float, effort: Effort, watch: Watch
+    program: SetProgram, proof: Proof, value: float, effort: Effort, watch: Watch
 ) -> None:
     """Raise the bound towards the configuration program's threshold.
 

@@ -32,6 +32,8 @@ from kvplace.solver.strategies.stages import (
 if TYPE_CHECKING:
     from kvplace.solver.bounds.pressure_classes import PressureClasses
     from kvplace.solver.bounds.size_classes import LevelBound
+    from kvplace.solver.column_generation.option_sets import OptionSets
+    from kvplace.solver.exact.close_gap import Proof
 
 __all__ = ["ClusterSearch"]
 
@@ -64,6 +66,9 @@ class ClusterSearch(Search):
         self._low = self._fluid.value
         self._searched = False
         self.classes: LevelBound | PressureClasses | None = None
+        self._priced: Bound | None = None
+        self._program: OptionSets | None = None
+        self._proof: Proof | None = None
         self.board: Assignment | None = None
         self.starts: list[Assignment] = []
         self.packer = Packer(self.chooser, self.seed, self.watch)
@@ -87,7 +92,9 @@ class ClusterSearch(Search):
 
     @property
     def proof(self) -> Bound:  # noqa: D102 - of the base class
-        certified = self.classes.certified(self.problem) if self.classes is not None else None
+        certified = self._priced
+        if certified is None and self.classes is not None:
+            certified = self.classes.certified(self.problem)
         certified = certified or self._fluid.certified(self.problem)
         kept = self.board is not None and self.board.valid and not any(self.board.flaws)
         if self._searched and not (kept and self._low <= certified.value):
@@ -182,6 +189,42 @@ class ClusterSearch(Search):
     def searched(self) -> None:
         """Note that every way to place the cluster was looked at."""
         self._low, self._searched = self.value, True
+
+    @property
+    def program(self) -> "OptionSets":
+        """The configuration program with options, with the best assignment among its columns."""
+        from kvplace.solver.column_generation.option_sets import OptionSets  # noqa: PLC0415 - HiGHS: only here
+
+        self._program = self._program or OptionSets(self.instance)
+        if self.board is not None:
+            option = self.board.option
+            held = ([option[j] for j in members] for members in self.board.members)
+            self._program.add([[o.row for o in options if o is not None] for options in held])
+        return self._program
+
+    @property
+    def deciding(self) -> "Proof":
+        """What exact decisions proved, at least the bound known."""
+        from kvplace.solver.exact.close_gap import Proof  # noqa: PLC0415 - HiGHS: only here
+
+        self._proof = self._proof or Proof(self.low)
+        self._proof.value = max(self._proof.value, self.low)
+        return self._proof
+
+    def adopt(self) -> None:
+        """Take what is proved: a search as it is, a certificate only if it checks."""
+        from kvplace.solver.bounds.option_prices import certified_options  # noqa: PLC0415 - HiGHS: only here
+
+        proof = self.deciding
+        for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
+            if verdict.target <= self.low:
+                break
+            bound = certified_options(self.problem, self.program, verdict)
+            if bound is not None:
+                self._priced, self._low = bound, bound.value
+                break
+        proof.value, proof.verdicts = self.low, []
+        self.watch.tell("bound", self.value, self.low)
 
     def raise_bound(self, board: Assignment | None) -> None:
         """Ask the configuration program on size classes for a bound, once."""
@@ -303,6 +346,24 @@ def _enumerate(search: ClusterSearch) -> None:
         search.searched()
 
 
+def _ask_program(search: ClusterSearch) -> None:
+    """Ask the configuration program whether nothing is better than the start."""
+    from kvplace.solver.exact.close_gap import nothing_below  # noqa: PLC0415 - HiGHS: only here
+
+    rounds = search.knobs.quick_rounds
+    nothing_below(search.program, search.deciding, search.value, search.watch, rounds)
+    search.adopt()
+
+
+def _decide(search: ClusterSearch) -> None:
+    """Raise the bound by the configuration program with options."""
+    from kvplace.solver.exact.close_gap import Effort, program_bound  # noqa: PLC0415 - HiGHS: only here
+
+    effort = Effort(rounds=search.knobs.program_rounds << min(search.round, 6))
+    program_bound(search.program, search.deciding, search.value, effort, search.watch)
+    search.adopt()
+
+
 def _iterate(search: ClusterSearch) -> None:
     """Exchange movable shards with kicks, by compiled kernels."""
     search.watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
@@ -369,6 +430,13 @@ def _few(search: ClusterSearch) -> bool:
     return search.board is not None and search.instance.n <= search.knobs.many
 
 
+def _quick(search: ClusterSearch) -> bool:
+    """Whether there are several pressures, and few enough models for a program of their sets."""
+    knobs, instance = search.knobs, search.instance
+    few = instance.n <= min(knobs.quick_models, knobs.quick_density * instance.g)
+    return few and instance.pressures > 1 and _placed(search)
+
+
 def _long(search: ClusterSearch) -> bool:
     """Whether there are several pressures, and time to load the kernels."""
     knobs, several = search.knobs, search.instance.pressures > 1
@@ -387,6 +455,8 @@ STRATEGY: Strategy[ClusterSearch] = Strategy(
         Stage("parallel-exchanges", _descend, lambda s: _begun(s) and s.large, closed=True),
         Stage("pair-exchanges", _descend, lambda s: _begun(s) and not s.large, closed=True),
         Stage("enumeration", _enumerate, lambda s: _begun(s) and s._tiny),  # noqa: SLF001 - its own
+        Stage("configuration-bound", _ask_program, _quick),
+        Stage("exact-decisions", _decide, _quick),
         Stage(
             "configuration-bound",
             lambda s: s.raise_bound(s.board),

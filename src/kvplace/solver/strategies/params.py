@@ -180,6 +180,13 @@ class ClusterParams:
         before all is placed anew.
     passes, timed_passes
         Passes without and with a time or step limit.
+    quick_models, quick_density
+        Under several pressures, up to so many models, and so many per GPU, the configuration
+        program with options is asked.
+    quick_rounds, program_rounds
+        Rounds of column generation of its first question, and per target then.
+    certificates
+        Certificates of that program tried, the best first.
     """
 
     tiny: int = _knob(64, "models x GPUs")
@@ -206,6 +213,11 @@ class ClusterParams:
     repairs: int = _knob(3, "rebuildings")
     passes: int = _knob(2, "passes")
     timed_passes: int = _knob(12, "passes")
+    quick_models: int = _knob(160, "models")
+    quick_density: float = _knob(8, "models per GPU")
+    quick_rounds: int = _knob(60, "rounds")
+    program_rounds: int = _knob(60, "rounds")
+    certificates: int = _knob(3, "certificates")
 
 
 @dataclass(frozen=True, slots=True)

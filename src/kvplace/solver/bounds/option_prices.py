@@ -1,0 +1,71 @@
+"""Certificates of the configuration program with options: a price for each option of each model.
+
+Under several pressures the certificate states the weightings that take one pressure each, so that
+nothing is relaxed, and before them one that mixes them all, by which a checker cuts its search.
+"""
+
+import math
+
+import numpy as np
+
+from kvplace.core.certificates.certificate import Bound, Certificate
+from kvplace.core.objective import Objective
+from kvplace.core.problem import Problem
+from kvplace.solver.bounds.certify import SCALE, checked
+from kvplace.solver.column_generation.model_sets import Verdict
+from kvplace.solver.column_generation.option_sets import OptionSets
+
+__all__ = ["certified_options"]
+
+SAFE = 1e-12
+"""Relative amount by which worths are raised, above what prices are accurate to."""
+WEIGHT_BITS = 40
+"""Precision of the mixed weighting, in bits of its largest weight."""
+
+
+def certified_options(problem: Problem, program: OptionSets, verdict: Verdict) -> Bound | None:
+    """Return the bound of a verdict with its certificate, None where that does not check."""
+    worths = verdict.worths
+    scale = SCALE / max(float(worths.max()), 1e-300) if worths.any() else 1.0
+    whole = np.floor(verdict.prices * scale).astype(np.int64).tolist()
+    instance, prices = program.instance, [()] * len(problem.names)
+    starts = instance.columns.rows.starts.tolist()
+    listed: list[int | tuple[int, ...]] = list(prices)
+    for j, index in enumerate(instance.model_index):
+        row = whole[starts[j] : starts[j + 1]]
+        listed[index] = row[0] if problem.plain else tuple(row)
+    gpus = [problem.fleet.gpus[g] for g in instance.gpu_index]
+    worth_of = {
+        (gpu.type, gpu.usable_bytes): math.ceil(float(worths[kind]) * scale * (1 + SAFE))
+        for gpu, kind in zip(gpus, program.kind_of, strict=True)
+    }
+    if problem.goal is not Objective.PRESSURE:
+        by_memory = {memory: worth for (_, memory), worth in sorted(worth_of.items())}
+        certificate = Certificate(verdict.target, tuple(listed), tuple(by_memory.items()))
+        return checked(problem, "configuration", certificate)
+    kinds = sorted(worth_of)
+    certificate = Certificate(
+        verdict.target,
+        tuple(listed),
+        tuple((memory, worth_of[kind_type, memory]) for kind_type, memory in kinds),
+        (),
+        _weightings(problem, program, verdict.target),
+        tuple(kind_type for kind_type, _ in kinds),
+    )
+    return checked(problem, "configuration", certificate)
+
+
+def _weightings(
+    problem: Problem, program: OptionSets, target: float
+) -> tuple[tuple[int, ...], ...]:
+    """Return a weighting that mixes the pressures, and those that take one each."""
+    instance, windows = program.instance, len(problem.windows)
+    rows = [*instance.kv_windows, *(windows + window for window in instance.time_windows)]
+    alone = [tuple(int(at == row) for at in range(2 * windows)) for row in rows]
+    largest = float(max(memory for _, memory in program.kinds))
+    # A byte counts as much less than a share of time as a GPU has more of it.
+    scale = 2.0**WEIGHT_BITS * max(largest / target, 1.0)
+    mixed = [0] * (2 * windows)
+    for row in rows:
+        mixed[row] = max(1, int(scale * (target / largest if row < windows else 1.0)))
+    return (tuple(mixed), *alone)
