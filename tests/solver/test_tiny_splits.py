@@ -83,7 +83,7 @@ def test_models_kept_apart_over_too_few_nodes_are_proved_impossible_soon():
     apart = Apart(("m1", "m2", "m3"), over="node")
     problem = Problem(models, Fleet(nodes), Objective.REQUESTS, (apart,))
     enumeration = Enumeration(load_instance(problem), nodes=5_000)
-    enumeration.run((math.inf, math.inf), math.inf, Watch())
+    enumeration.run((math.inf, math.inf), (math.inf,), Watch())
     assert enumeration.complete
     assert enumeration.best is None
 

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from kvplace.core.certificates.certificate import Bound
+from kvplace.core.certificates.standing import standing_of
 from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
@@ -147,6 +148,10 @@ class Result:
     kv_parts
         Bytes of each GPU's KV memory that engines have and are to keep where they share a GPU by
         fixed parts, by model and number of the copy; exports make the others.
+    ranks
+        How many GPUs, from the worst on, are proved to be the best by leximax: with the GPUs
+        before it no worse, none of them can be better by more than `OPTIMAL_GAP`. 0 where not
+        even the worst is proved.
     """
 
     problem: Problem
@@ -161,6 +166,7 @@ class Result:
     progress: tuple[Step, ...] = field(default=(), compare=False)
     stages: tuple[StageGain, ...] = field(default=(), compare=False)
     kv_parts: Mapping[tuple[str, int], int] = field(default_factory=dict, compare=False)
+    ranks: int = 0
 
     @property
     def value(self) -> float:
@@ -183,7 +189,7 @@ class Result:
         if self.placement is None:
             return Status.INFEASIBLE if math.isinf(self.bound) else Status.UNKNOWN
         assert self.evaluation is not None
-        return status_of(self.evaluation, self.bound, self.proof.method)
+        return status_of(self.problem, self.evaluation, self.proof)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what was found as plain data; `kvplace.write_plan` gives the whole plan."""
@@ -195,6 +201,7 @@ class Result:
             "value": self.value,
             "bound": self.bound,
             "gap": self.gap,
+            "ranks": self.ranks,
             "pressures": {gpu.id: gpu.pressure for gpu in gpus},
             "placements": [
                 {"model": replica.model, "replica": replica.index, "gpus": list(replica.gpus)}
@@ -254,15 +261,16 @@ def evaluated(result: Result) -> Evaluation:
     return result.evaluation
 
 
-def status_of(evaluation: Evaluation, bound: float, method: str) -> Status:
-    """Return the status of a valid placement under a bound.
+def status_of(problem: Problem, evaluation: Evaluation, proof: Bound) -> Status:
+    """Return the status of a valid placement under what is proved.
 
-    Where soft rules are broken, a bound on the KVPR alone proves nothing; an exhaustive search
-    has looked at the soft rules first.
+    Where soft rules are broken, it must be proved as well that they cannot be kept better.
     """
-    closed = relative_gap(evaluation.value, bound) <= OPTIMAL_GAP
-    whole = not evaluation.preferences or method == "search"
-    return Status.OPTIMAL if closed and whole else Status.FEASIBLE
+    closed = relative_gap(evaluation.value, proof.value) <= OPTIMAL_GAP
+    kept = not evaluation.preferences
+    if closed and not kept:
+        kept = standing_of(problem, evaluation).breaches == proof.breaches
+    return Status.OPTIMAL if closed and kept else Status.FEASIBLE
 
 
 def relative_gap(value: float, bound: float) -> float:

@@ -83,4 +83,5 @@ def load_plan(
         claims.seconds,
         claims.progress,
         kv_parts={(part.model, part.replica): part.kv_bytes for part in claims.kv_parts},
+        ranks=claims.ranks,
     )

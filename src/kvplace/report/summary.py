@@ -116,11 +116,14 @@ def _no_placement(result: Result) -> str:
 def _proved(result: Result) -> str:
     """Say what is proved: optimality with its evidence, or bound and gap."""
     if result.status is Status.OPTIMAL:
-        method = result.proof.method
+        method, gpus = result.proof.method, len(result.problem.fleet.gpus)
+        reach = ""
+        if result.ranks > 1:
+            reach = " to the last GPU" if result.ranks == gpus else f" to rank {result.ranks}"
         if method == "search":
-            return "optimal, proved by exhaustive search"
+            return f"optimal{reach}, proved by exhaustive search"
         evidence = "certificate" if result.proof.certificate else "bound"
-        return f"optimal, proved by {method} {evidence}"
+        return f"optimal{reach}, proved by {method} {evidence}"
     if math.isinf(result.gap):
         return "no bound above 0 is proved"
     return f"bound {format_kvpr(result.bound)}, gap {format_percent(result.gap)}"

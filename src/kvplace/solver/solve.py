@@ -160,7 +160,7 @@ def refine(
     found = search.placement
     if found is None:
         violations = evaluate(problem, placement).violations
-        raise _beyond_repair(violations, stop_of(None, search.proof, 0.0, settings.watch))
+        raise _beyond_repair(violations, stop_of(problem, None, search.proof, 0.0, settings.watch))
     return _finish(search, "refine", found)
 
 
@@ -224,12 +224,20 @@ def _beyond_repair(violations: Sequence[Violation], stop: Stop) -> InputError:
 
 
 def stop_of(
-    evaluation: Evaluation | None, bound: Bound, gap: float, watch: Watch, *, limited: bool = False
+    problem: Problem,
+    evaluation: Evaluation | None,
+    bound: Bound,
+    gap: float,
+    watch: Watch,
+    *,
+    limited: bool = False,
 ) -> Stop:
     """Return why a search ended.
 
     Parameters
     ----------
+    problem
+        What was solved.
     evaluation
         Of the placement found; None where there is none.
     bound
@@ -244,7 +252,7 @@ def stop_of(
     spent = watch.stop or (Stop.ITERATION_LIMIT if limited else None)
     if evaluation is None:
         return Stop.INFEASIBLE if bound.value == math.inf else spent or Stop.LOCAL_OPTIMUM
-    if status_of(evaluation, bound.value, bound.method) is Status.OPTIMAL:
+    if status_of(problem, evaluation, bound) is Status.OPTIMAL:
         return spent or Stop.OPTIMAL
     if not evaluation.preferences and relative_gap(evaluation.value, bound.value) <= gap:
         return Stop.GAP
@@ -263,8 +271,11 @@ def _finish(search: Search, solver: str, placement: Placement | None) -> Result:
             )
             raise InternalError(f"the plan of solver {solver} failed its re-evaluation: {found}")
         watch.tell("done", evaluation.value, bound.value)
-    stop = stop_of(evaluation, bound, settings.gap, watch, limited=search.limited)
+    stop = stop_of(problem, evaluation, bound, settings.gap, watch, limited=search.limited)
+    ranks = 0
+    if evaluation is not None and status_of(problem, evaluation, bound) is Status.OPTIMAL:
+        ranks = max(1, search.ranks)
     return Result(
         problem, placement, evaluation, bound, stop, solver, settings.seed, search.steps,
-        watch.seconds, watch.steps, tuple(search.gains.values()),
+        watch.seconds, watch.steps, tuple(search.gains.values()), ranks=ranks,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result, Stop
 from kvplace.explain.repeat import repeat
-from kvplace.formats.plan import check as module
+from kvplace.formats.plan import claims
 from kvplace.formats.plan.check import check
 from kvplace.formats.plan.csv import parse_plan_table
 from kvplace.formats.plan.io import plan_csv, plan_of, write_plan
@@ -120,7 +120,7 @@ def test_a_bound_without_a_sound_certificate_is_named(problem, plan):
     assert any("nothing supports the bound" in d.message for d in check(problem, bare))
 
 
-def test_an_exhaustive_search_is_told_apart_from_a_certificate(problem, plan):
+def test_an_exhaustive_search_is_told_apart_from_a_certificate(problem, plan, monkeypatch):
     searched = dataclasses.replace(
         plan,
         certificate=None,
@@ -130,9 +130,12 @@ def test_an_exhaustive_search_is_told_apart_from_a_certificate(problem, plan):
         gap=0.0,
         status="optimal",
     )
+    found = check(problem, searched)  # the name of a method is no evidence: all are gone through
+    assert found.agrees == (solve(problem).value == plan.value)
+    monkeypatch.setattr(claims, "look_for_better", lambda *_: TooLarge("it takes too long"))
     found = check(problem, searched)
     assert found.agrees
-    assert not found.holds  # the name of a method is no evidence
+    assert not found.holds
     assert len(found.claimed) == 2
     assert "an exhaustive search, which leaves no evidence" in found.claimed[0]
     assert "the status 'optimal'" in found.claimed[1]
@@ -140,14 +143,14 @@ def test_an_exhaustive_search_is_told_apart_from_a_certificate(problem, plan):
 
 
 def test_evidence_that_is_too_large_is_no_verdict(problem, plan, monkeypatch):
-    monkeypatch.setattr(module, "check_certificate", lambda *_: TooLarge("it takes too long"))
+    monkeypatch.setattr(claims, "check_certificate", lambda *_: TooLarge("it takes too long"))
     found = check(problem, plan)
     assert found.agrees
     assert "its certificate is too large to check: it takes too long" in found.claimed[0]
 
 
-def test_optimal_is_a_claim_where_a_soft_rule_is_broken():
-    # b could go to n/1 with nothing lost but the value; no certificate speaks of soft rules.
+def test_a_soft_rule_broken_needlessly_is_wrong_where_the_plan_says_optimal():
+    # b could go to n/0 with nothing lost but the value; no certificate speaks of soft rules.
     soft = FLEET + "rules: [{rule: pin, models: [b], places: {gpus: [n/0]}, soft: 1}]\n"
     soft_problem = parse_fleet(soft)
     gpus = {"a": "n/0", "b": "n/1", "c": "n/0"}
@@ -156,8 +159,57 @@ def test_optimal_is_a_claim_where_a_soft_rule_is_broken():
     result = Result(
         soft_problem, Placement.single(gpus), evaluation, bound, Stop.OPTIMAL, "auto", 0, 0, 0.0
     )
-    found = check(soft_problem, plan_of(result))
-    assert any("no evidence says that the soft rules" in claim for claim in found.claimed)
+    stated = dataclasses.replace(plan_of(result), status="optimal")
+    found = check(soft_problem, stated)
+    assert any("follows" not in d.message and d.path == "status" for d in found)
+    older = dataclasses.replace(stated, soft_rules=())
+    assert any(
+        "breaks the tiers of soft rules by 0" in d.message for d in check(soft_problem, older)
+    )
+
+
+def test_what_is_stated_of_soft_rules_is_checked():
+    # The pin to n/9 of two GPUs cannot be kept beside the pin to n/0 of the weightier tier.
+    soft = FLEET + (
+        "rules: [{rule: pin, models: [b], places: {gpus: [n/0]}, soft: 1},"
+        " {rule: forbid, models: [b], places: {gpus: [n/0]}, soft: 2}]\n"
+    )
+    soft_problem = parse_fleet(soft)
+    plan = plan_of(solve(soft_problem))
+    assert plan.status == "optimal"
+    assert [(t.tier, t.broken, t.bound) for t in plan.soft_rules] == [(1, 0, 0), (2, 1, 1)]
+    found = check(soft_problem, plan)
+    assert found.holds
+    assert any("soft rules cannot be kept better" in sentence for sentence in found.verified)
+    first, second = plan.soft_rules
+    for damaged, words in [
+        ((first,), "the tiers (1,)"),
+        ((first, dataclasses.replace(second, broken=0)), "it is (0.0, 1.0)"),
+        ((first, dataclasses.replace(second, bound=2)), "above what the placement breaks"),
+        ((dataclasses.replace(first, bound=1), second), "above what the placement breaks"),
+    ]:
+        found = check(soft_problem, dataclasses.replace(plan, soft_rules=damaged))
+        assert any(words in d.message for d in found), words
+    worse = dataclasses.replace(
+        plan, placement=Placement.single({"a": "n/0", "b": "n/1", "c": "n/0"})
+    )
+    assert not check(soft_problem, worse).agrees
+
+
+def test_ranks_are_verified_refuted_or_claimed(problem, monkeypatch):
+    plan = plan_of(solve(problem))
+    assert plan.ranks == 2
+    found = check(problem, plan)
+    assert found.holds
+    assert any("the 2 worst GPUs" in sentence for sentence in found.verified)
+    too_many = check(problem, dataclasses.replace(plan, ranks=3))
+    assert any("there are 2" in d.message for d in too_many)
+    feasible = check(problem, dataclasses.replace(plan, ranks=1, status="feasible"))
+    assert any(d.path == "objective.ranks" for d in feasible)
+    monkeypatch.setattr(claims, "look_for_better", lambda *_: TooLarge("it takes too long"))
+    found = check(problem, plan)
+    assert found.agrees
+    assert any("the 2 worst GPUs better: it takes too long" in text for text in found.claimed)
 
 
 def test_a_search_from_scratch_refutes_or_supports_a_claim(problem, plan):

@@ -18,7 +18,7 @@ from tiny import byte_problem, random_problem
 def enumerated(instance, value=math.inf, nodes=60_000, watch=None):
     """Return the value of the best placement found, and whether all were tried."""
     search = Enumeration(instance, nodes=nodes)
-    search.run((0.0,), value, watch or Watch())
+    search.run((0.0,), (value,), watch or Watch())
     if search.best is None:
         return None, search.complete
     return Assignment.single(

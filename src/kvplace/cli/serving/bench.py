@@ -50,6 +50,7 @@ STAGES = (
     "exact-packing",
     "group-cover",
     "iterated-local-search",
+    "leximax",
     "lifted-bound",
     "pair-exchanges",
     "parallel-exchanges",

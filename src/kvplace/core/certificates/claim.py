@@ -48,15 +48,20 @@ class Bound:
     Parameters
     ----------
     value
-        No placement has a smaller max pressure; ``inf`` where no placement is valid.
+        No placement that keeps the soft rules as well as can be has a smaller max pressure;
+        ``inf`` where no placement is valid.
     method
         ``trivial``, ``fluid``, ``single-model``, ``lifted``, ``dual-feasible``,
         ``configuration`` or ``search``.
     certificate
         Checkable evidence for `value`; None for the trivial bound 0 and for ``search``, whose
         proof is an exhaustive search.
+    breaches
+        Tier by tier, the weightiest first, amounts below which no placement breaks the soft
+        rules; empty where nothing is proved of them, or where there are none.
     """
 
     value: float
     method: str
     certificate: Certificate | RuleCertificate | None = None
+    breaches: tuple[float, ...] = ()

@@ -5,39 +5,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kvplace.core.certificates.certificate import TooLarge, check_certificate
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, evaluate
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.core.result import Status, Stop, relative_gap, status_of
-from kvplace.formats.plan.stated import Plan, PlanCertificate, PlanGPU, PlanNode
+from kvplace.core.result import relative_gap
+from kvplace.formats.plan.claims import check_claims
+from kvplace.formats.plan.findings import Disagreement, Findings, same
+from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
 from kvplace.formats.plan.table import UNSTATED, PlanTable
 
 __all__ = ["Check", "Disagreement", "check"]
 
-TOLERANCE = 1e-12
-"""Relative difference of two floats that still counts as the same number."""
 MOST = 50
 """Numbers of rows that are named one by one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disagreement:
-    """One thing that a plan states and that is not so.
-
-    Parameters
-    ----------
-    path
-        Where in the plan, such as ``gpus[3].kvpr``.
-    message
-        What the plan states and what is found.
-    """
-
-    path: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +31,8 @@ class Check:
     verified
         What was found to hold, in sentences.
     claimed
-        What the plan states and what was not verified here, each with the reason: a proof that
-        leaves no evidence, or evidence that takes more work than the checker spends.
+        What the plan states and what was not verified here, each with the reason: it takes more
+        work than the checker spends.
     bound
         The bound that the plan states; None where it states none.
     evaluation
@@ -109,23 +89,13 @@ def check(problem: Problem, plan: Plan | PlanTable | Placement) -> Check:
     return Check(found, verified, checker.evaluation, tuple(checker.claimed), bound)
 
 
-class _Checker:
+class _Checker(Findings):
     """Collects disagreements while it goes through a plan."""
 
     def __init__(self, problem: Problem) -> None:
+        super().__init__()
         self.problem = problem
-        self.found: list[Disagreement] = []
-        self.verified: list[str] = []
-        self.claimed: list[str] = []
         self.evaluation: Evaluation | None = None
-
-    def differ(self, path: str, message: str) -> None:
-        self.found.append(Disagreement(path, message))
-
-    def compare(self, path: str, stated: object, found: object) -> None:
-        """Note where a stated value is not the one found."""
-        if not _same(stated, found):
-            self.differ(path, f"the plan states {_shown(stated)}; it is {_shown(found)}")
 
     def check_placement(self, placement: Placement, path: str = "placements") -> None:
         """Evaluate the placement and note what it violates."""
@@ -156,8 +126,7 @@ class _Checker:
         self.compare("objective.gap", head.gap, relative_gap(value, head.bound))
         if len(self.found) == before and isinstance(plan, Plan) and self.evaluation:
             self.verified.append("every number of every GPU is right")
-        proved = self._check_bound(head, value)
-        self._check_status(head, proved=proved)
+        check_claims(self, self.problem, head, self.evaluation)
 
     def _check_identity(self, plan: Plan) -> None:
         """Check that the plan is for this problem."""
@@ -177,7 +146,7 @@ class _Checker:
         assert self.evaluation is not None
         before, differing = len(self.found), 0
         for path, stated, found in _stated_rows(self.problem, table, self.evaluation):
-            if not _same(stated, found):
+            if not same(stated, found):
                 differing += 1
                 if differing <= MOST:
                     self.compare(path, stated, found)
@@ -262,79 +231,6 @@ class _Checker:
         for name in sorted(stated.keys() | real.keys()):
             self.compare(f"{path}.{name}", stated.get(name), real.get(name))
 
-    def _check_bound(self, plan: Plan, value: float) -> bool:
-        """Check a bound and what it rests on; return whether it is proved here."""
-        self._check_proof(plan)
-        known = plan.bound_for(self.problem)
-        claim = known if isinstance(known, str) else known.certificate
-        bound, method = plan.bound, plan.bound_method
-        before, open_ = len(self.found), ""
-        if not bound <= value:
-            message = f"the bound {_shown(bound)} is above the value {_shown(value)}"
-            self.differ("objective.bound", message)
-        if claim is not None:
-            if not isinstance(claim, str) and not bound <= claim.threshold:
-                message = (
-                    f"the bound {_shown(bound)} is above the certificate's threshold "
-                    f"{_shown(claim.threshold)}"
-                )
-                self.differ("objective.bound", message)
-            why = claim if isinstance(claim, str) else check_certificate(self.problem, claim)
-            if isinstance(why, TooLarge):
-                open_ = f"the bound {_shown(bound)}: its certificate is too large to check: {why}"
-            elif why:
-                self.differ("certificate", f"it does not prove the bound: {why}")
-            sentence = f"the bound is proved by the certificate ({method})"
-        elif method == "search":
-            open_ = f"the bound {_shown(bound)}: an exhaustive search, which leaves no evidence"
-        else:
-            if bound > 0:
-                self.differ("objective.bound", f"nothing supports the bound {_shown(bound)}")
-            sentence = "no bound above 0 is stated"
-        if len(self.found) > before:
-            return False
-        if open_:
-            self.claimed.append(open_)
-        else:
-            self.verified.append(sentence)
-        return not open_
-
-    def _check_proof(self, plan: Plan) -> None:
-        """Check that the kind of proof that is named is the one that is there."""
-        evidence, proof = plan.certificate, "none"
-        if evidence is not None:
-            proof = "certificate"
-        elif plan.bound_method == "search":
-            proof = "exhaustive search"
-        if isinstance(evidence, PlanCertificate):
-            self.compare("certificate.method", evidence.method, plan.bound_method)
-        if plan.proof:
-            self.compare("proof", plan.proof, proof)
-
-    def _check_status(self, plan: Plan, *, proved: bool) -> None:
-        """Check that the status follows from the value and the bound."""
-        stated, stop, bound, method = plan.status, plan.stop, plan.bound, plan.bound_method
-        before = len(self.found)
-        if self.evaluation is None:
-            status = Status.INFEASIBLE if math.isinf(bound) else Status.UNKNOWN
-        else:
-            status = status_of(self.evaluation, bound, method)
-        self.compare("status", stated, status.value)
-        for ended, needs in ((Stop.OPTIMAL, Status.OPTIMAL), (Stop.INFEASIBLE, Status.INFEASIBLE)):
-            if stop == ended and status is not needs:
-                self.differ("stop", f"{stop!r} does not go with the status {status.value!r}")
-        if len(self.found) > before:
-            return
-        if status is Status.OPTIMAL and self.evaluation and self.evaluation.preferences:
-            self.claimed.append(
-                f"the status {status.value!r}: no evidence says that the soft rules it breaks "
-                "cannot be kept"
-            )
-        elif proved or status in (Status.FEASIBLE, Status.UNKNOWN):
-            self.verified.append(f"the status {status.value!r} follows from value and bound")
-        else:
-            self.claimed.append(f"the status {status.value!r}: it follows if the bound holds")
-
 
 def _stated_rows(
     problem: Problem, table: PlanTable, evaluation: Evaluation
@@ -369,18 +265,6 @@ def _stated_rows(
             yield f"rows[{row}].load", loads[row], found[1]
 
 
-def _same(stated: object, found: object) -> bool:
-    """Whether two values are the same: floats up to rounding."""
-    if stated == found or not (isinstance(stated, float) and isinstance(found, int | float)):
-        return stated == found
-    return math.isclose(stated, found, rel_tol=TOLERANCE)
-
-
 def _states(load: float) -> bool:
     """Whether a cell of the column of loads states one: it is empty where it holds -1 or NaN."""
     return load == load and load != UNSTATED  # noqa: PLR0124 - NaN
-
-
-def _shown(value: object) -> str:
-    """Return a value for a message."""
-    return repr(value)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from kvplace._version import __version__
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.certificate import spelled_out
+from kvplace.core.certificates.standing import standing_of, tiers_of
 from kvplace.core.evaluation.evaluate import GPUEvaluation
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
@@ -17,6 +18,7 @@ from kvplace.formats.plan.stated import (
     PlanKVPart,
     PlanNode,
     PlanShard,
+    PlanTier,
     PlanWorth,
     weights_by_window,
 )
@@ -65,7 +67,19 @@ def claims_of(result: Result) -> Plan:
         seed=result.seed,
         iterations=result.iterations,
         seconds=result.seconds,
+        soft_rules=_tiers(result),
+        ranks=result.ranks,
     )
+
+
+def _tiers(result: Result) -> tuple[PlanTier, ...]:
+    """Return what is broken and proved of each tier of soft rules."""
+    tiers = tiers_of(result.problem)
+    if not tiers or result.evaluation is None:
+        return ()
+    broken = standing_of(result.problem, result.evaluation).breaches
+    proved = result.proof.breaches or (0.0,) * len(tiers)
+    return tuple(map(PlanTier, tiers, broken, proved))
 
 
 def _certificate(result: Result) -> PlanCertificate | None:

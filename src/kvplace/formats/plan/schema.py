@@ -17,6 +17,7 @@ from kvplace.formats.plan.stated import (
     PlanGPU,
     PlanKVPart,
     PlanNode,
+    PlanTier,
 )
 from kvplace.formats.validation.fields import (
     AnyInteger,
@@ -45,9 +46,20 @@ class ObjectivePart(Part):
 
     objective: Annotated[str, *word(*Objective)] = Field(alias="name")
     value: NumberOrInfinity = Field(description="KVPR of the worst GPU; null without placement.")
-    bound: NumberOrInfinity = Field(description="No placement has less; null: none is valid.")
+    bound: NumberOrInfinity = Field(
+        description="No placement has less that keeps the soft rules as well as can be; null: "
+        "none is valid."
+    )
     gap: NumberOrInfinity = Field(description="(value - bound) / bound.")
     bound_method: Annotated[str, *word(*METHODS)]
+    soft_rules: tuple[PlanTier, ...] = Field(
+        default=(), description="The soft rules tier by tier, the weightiest first."
+    )
+    ranks: Integer = Field(
+        default=0,
+        description="How many GPUs, from the worst on, are proved to be balanced as well as can "
+        "be (leximax); 0: not stated.",
+    )
 
 
 def _some(gpus: tuple[str, ...]) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ __all__ = [
     "PlanNode",
     "PlanRule",
     "PlanShard",
+    "PlanTier",
     "PlanWeight",
     "PlanWorth",
     "weights_by_window",
@@ -134,6 +135,18 @@ class PlanNode(_Stated):
             dict(node.resources),
             _unless_empty(dict(gpu.resources) for gpu in node.gpus),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTier(_Stated):
+    """How much the soft rules of one tier are broken, and what is proved of it."""
+
+    tier: Integer
+    broken: Number
+    bound: Annotated[
+        Number,
+        Field(description="Tier by tier, the weightiest first, no placement breaks less."),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +248,8 @@ class Plan:
         Name of the load.
     value, bound, gap
         KVPR of the worst GPU, the limit that no placement beats, and their relative distance;
-        ``inf`` where there is none.
+        ``inf`` where there is none. Where there are soft rules, no placement beats the limit that
+        keeps them as well as can be.
     bound_method
         How the bound was found.
     gpus
@@ -256,6 +270,12 @@ class Plan:
     kv_parts
         Parts of the KV memory that engines have and are to keep, where they share a GPU by fixed
         parts; exports make the others.
+    soft_rules
+        What is broken and proved of each tier of soft rules, the weightiest first; empty where
+        there are none, or where an older plan leaves it out.
+    ranks
+        How many GPUs, from the worst on, no placement is proved to balance better; 0 where that
+        is not stated.
     """
 
     schema_: ClassVar[str] = PLAN_SCHEMA
@@ -283,13 +303,16 @@ class Plan:
     progress: tuple[Step, ...] = ()
     windows: tuple[Window, ...] = ()
     kv_parts: tuple[PlanKVPart, ...] = ()
+    soft_rules: tuple[PlanTier, ...] = ()
+    ranks: int = 0
 
     def bound_for(self, problem: Problem) -> Bound | str:
         """Return the bound with its evidence for a problem, or why the evidence is none."""
         evidence = None if self.certificate is None else self.certificate.for_problem(problem)
         if isinstance(evidence, str):
             return evidence
-        return Bound(self.bound, self.bound_method, evidence)
+        tiers = tuple(entry.bound for entry in self.soft_rules)
+        return Bound(self.bound, self.bound_method, evidence, tiers)
 
     @property
     def claim(self) -> "Plan":

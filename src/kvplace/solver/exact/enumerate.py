@@ -10,7 +10,7 @@ nothing and that nothing tells apart are tried once.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations, product
 
 from kvplace.solver.assignment.assignment import Assignment
@@ -24,6 +24,8 @@ SURE = 1e-12
 """Relative distance that no rounding of a sum of loads reaches."""
 
 _Way = tuple[Option, Copies]
+_Worth = tuple[tuple[float, ...], tuple[float, ...]]
+"""What is broken, tier by tier, and the pressures from the worst GPU on, as far as they count."""
 
 
 class Enumeration:
@@ -57,11 +59,22 @@ class Enumeration:
             board = Assignment(instance)
             self._ways = [_ways(instance, board, j) for j in range(instance.n)]
 
-    def run(self, flaws: tuple[float, ...], value: float, watch: Watch) -> None:
-        """Look for an assignment that is better than one with these flaws and this value."""
+    def run(self, flaws: tuple[float, ...], profile: Sequence[float], watch: Watch) -> None:
+        """Look for an assignment that is better than one known.
+
+        Parameters
+        ----------
+        flaws
+            What is wrong with the one known.
+        profile
+            Its pressures from the worst GPU on, of all the ranks that are to be compared.
+        watch
+            Ends the search early.
+        """
         if not self.complete:
             return
-        self._limit = (flaws[1:], value)  # all models are placed here
+        self._limit = (flaws[1:], tuple(profile))  # all models are placed here
+        self._ranks = len(profile)
         self._watch = watch
         # Without rules and domains nothing but its memory tells one GPU from another.
         self._kind = self._instance.kind_of or self._instance.memory
@@ -73,13 +86,13 @@ class Enumeration:
         board = self._board
         if not open_:
             self.best = list(board.where)
-            self._limit = (board.costs.vector, board.worst())
+            self._limit = self._now()
             return
         open_ = {j: [way for way in ways if self._may(j, *way)] for j, ways in open_.items()}
         # Those with the fewest ways first; among equals the first, which carries most.
         j = min(open_, key=lambda j: len(open_[j]))
         ways = open_.pop(j)
-        scored: list[tuple[tuple[tuple[float, ...], float], int, Option, Copies]] = []
+        scored: list[tuple[_Worth, int, Option, Copies]] = []
         seen: set[Copies] = set()
         for option, copies in ways:
             mark = self._mark(copies)
@@ -91,8 +104,9 @@ class Enumeration:
                 self.complete = False
                 return
             undo, _ = board.apply([(j, option, copies)])
-            if (board.costs.vector, board.worst()) < self._limit:
-                scored.append(((board.costs.vector, board.worst()), len(scored), option, copies))
+            now = self._now()
+            if now < self._limit:
+                scored.append((now, len(scored), option, copies))
             board.apply(undo)
         for now, _, option, copies in sorted(scored, key=lambda entry: entry[:2]):
             if now >= self._limit:
@@ -103,9 +117,17 @@ class Enumeration:
             if not self.complete:
                 return
 
+    def _now(self) -> _Worth:
+        """Return what the assignment so far is compared by."""
+        board = self._board
+        if self._ranks == 1:
+            return board.costs.vector, (board.worst(),)
+        return board.costs.vector, tuple(sorted(board.pressure, reverse=True)[: self._ranks])
+
     def _may(self, j: int, option: Option, copies: Copies) -> bool:
         """Whether memory, the rules and the best known allow a way beside what is placed."""
-        instance, board, (vector, value) = self._instance, self._board, self._limit
+        instance, board = self._instance, self._board
+        vector, (value, *_) = self._limit
         even = option.copies == 1 or not self._instance.is_uneven(j)
         # Above this a GPU is no better than the best known, unless fewer soft rules are broken.
         most = value * (1 + SURE) if even and board.costs.vector == vector else math.inf

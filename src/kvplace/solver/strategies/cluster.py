@@ -4,9 +4,12 @@ import math
 from typing import TYPE_CHECKING
 
 from kvplace.core.certificates.certificate import Bound
+from kvplace.core.certificates.standing import standing_of, tiers_of
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
+from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.pressures import PressureBound
@@ -98,8 +101,15 @@ class ClusterSearch(Search):
         certified = certified or self._fluid.certified(self.problem)
         kept = self.board is not None and self.board.valid and not any(self.board.flaws)
         if self._searched and not (kept and self._low <= certified.value):
-            return Bound(self._low, "search")
+            return Bound(self._low, "search", None, self._breaches())
         return certified
+
+    def _breaches(self) -> tuple[float, ...]:
+        """Return what the best placement breaks of soft rules, tier by tier."""
+        placement = self.placement
+        if placement is None or not tiers_of(self.problem):
+            return ()
+        return standing_of(self.problem, evaluate(self.problem, placement)).breaches
 
     @property
     def placement(self) -> Placement | None:  # noqa: D102 - of the base class
@@ -339,7 +349,7 @@ def _enumerate(search: ClusterSearch) -> None:
     """Look at every way to place a tiny cluster."""
     board, enumeration = search.best, Enumeration(search.instance)
     worst = (0.0, *[math.inf] * len(board.costs.vector))
-    enumeration.run(board.flaws if board.valid else worst, search.value, search.watch)
+    enumeration.run(board.flaws if board.valid else worst, (search.value,), search.watch)
     if enumeration.best is not None:
         board.reset(enumeration.best)
     if enumeration.complete:
@@ -418,6 +428,26 @@ def _balance(search: ClusterSearch) -> None:
     search.steps += level(search.best, search.watch, search.balance_steps)
 
 
+def _rank(search: ClusterSearch) -> None:
+    """Leximax, exactly: prove the balance of the other GPUs, or find a better one."""
+    board, ranks = search.best, search.instance.g
+    enumeration = Enumeration(search.instance, nodes=search.knobs.ranked)
+    enumeration.run(board.flaws, sorted(board.pressure, reverse=True), search.watch)
+    if enumeration.best is not None:
+        board.reset(enumeration.best)
+    search.ranks = ranks if enumeration.complete else 1
+
+
+def _rankable(search: ClusterSearch) -> bool:
+    """Whether the maximum of a tiny cluster is proved, and no copy is there to be chosen.
+
+    Copies that bring little are not made, so that leximax is not all that is asked for.
+    """
+    chosen = any(len({o.copies for o in options}) > 1 for options in search.instance.options)
+    proved = _placed(search) and search.closed and search.gap <= OPTIMAL_GAP
+    return proved and search._tiny and not chosen and not search.watch.stop  # noqa: SLF001 - its own
+
+
 def _placed(search: ClusterSearch) -> bool:
     return search.board is not None and search.board.valid
 
@@ -471,6 +501,7 @@ STRATEGY: Strategy[ClusterSearch] = Strategy(
     last=(
         Stage("balance", _balance, _placed, closed=True),
         Stage("drop-copies", lambda s: drop_copies(s.best, s.watch), _placed, closed=True),
+        Stage("leximax", _rank, _rankable, closed=True),
     ),
     repeats=_passes,
 )

@@ -42,6 +42,7 @@ STAGES = (
     "exact-packing",
     "group-cover",
     "iterated-local-search",
+    "leximax",
     "lifted-bound",
     "pair-exchanges",
     "parallel-exchanges",
@@ -113,6 +114,9 @@ class Search(ABC):
         Number of the present round, from 0.
     limited
         Whether the steps allowed were used up.
+    ranks
+        How many GPUs, from the worst on, no placement balances better; 0 where only the bound
+        says it.
     gains
         What each stage brought so far, by its name.
     """
@@ -131,6 +135,7 @@ class Search(ABC):
         self.steps = 0
         self.round = 0
         self.limited = False
+        self.ranks = 0
         self.gains: dict[str, StageGain] = {}
 
     @property

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.core.result import OPTIMAL_GAP
+from kvplace.core.result import OPTIMAL_GAP, relative_gap
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.certify import Priced, bound_of, certified_rule
 from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
@@ -255,7 +255,7 @@ def _enumerate(search: UndividedSearch) -> None:
     from kvplace.solver.exact.enumerate import Enumeration  # noqa: PLC0415 - numpy: only here
 
     enumeration = Enumeration(search.instance, nodes=search.knobs.enumerated)
-    enumeration.run((0.0,), search.value * (1 - OPTIMAL_GAP / 2), search.watch)
+    enumeration.run((0.0,), (search.value * (1 - OPTIMAL_GAP / 2),), search.watch)
     if enumeration.best is not None:
         gpu_of = [copies[0][0] for copies in enumeration.best]
         search.offer(Assignment.single(search.instance, gpu_of))
@@ -365,6 +365,17 @@ def _balance(search: UndividedSearch) -> None:
     )
 
 
+def _rank(search: UndividedSearch) -> None:
+    """Leximax, exactly: prove the balance of the other GPUs, or find a better one."""
+    from kvplace.solver.exact.leximax import rank  # noqa: PLC0415 - small fleets only
+
+    assert search.state is not None
+    found = rank(search.state, search.knobs.ranked, search.watch)
+    if found.gpu_of is not None:
+        search.state = Assignment.single(search.instance, found.gpu_of)
+    search.ranks = found.ranks
+
+
 def _balance_as_reference(search: UndividedSearch) -> None:
     assert search.state is not None
     search.steps += balance(search.state, None, watch=search.watch)
@@ -380,6 +391,11 @@ def _small(search: UndividedSearch) -> bool:
 
 def _tiny(search: UndividedSearch) -> bool:
     return _placed(search) and search.instance.n <= search.knobs.tiny_models
+
+
+def _optimal(search: UndividedSearch) -> bool:
+    """Whether the worst GPU of a tiny fleet is proved optimal, so that the others count."""
+    return _tiny(search) and relative_gap(search.value, search.low) <= OPTIMAL_GAP
 
 
 def _quick(search: UndividedSearch) -> bool:
@@ -432,7 +448,10 @@ STRATEGY: Strategy[UndividedSearch] = Strategy(
         Stage("group-cover", _cover, _covered, steps=True),
         Stage("configuration-bound", _ask_classes, _wasteful),
     ),
-    last=(Stage("balance", _balance, _placed, closed=True),),
+    last=(
+        Stage("balance", _balance, _placed, closed=True),
+        Stage("leximax", _rank, lambda s: _optimal(s) and not s.watch.stop, closed=True),
+    ),
     repeats=_rounds,
     idle=lambda s: s.knobs.idle_rounds,
 )

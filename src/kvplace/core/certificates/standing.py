@@ -1,0 +1,65 @@
+"""How two placements are compared: soft rules by tier, then the pressures from the worst GPU on."""
+
+from dataclasses import dataclass
+
+from kvplace.core.evaluation.evaluate import Evaluation
+from kvplace.core.problem import Problem
+
+__all__ = ["ROUNDING", "Standing", "standing_of", "tiers_of"]
+
+ROUNDING = 1e-9
+"""Relative distance of two pressures that counts as none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a placement is compared by.
+
+    Parameters
+    ----------
+    breaches
+        Amounts by which soft rules are broken, summed by tier, the weightiest tier first.
+    profile
+        Pressures from the worst GPU on: of all GPUs, or of as many as are compared.
+    """
+
+    breaches: tuple[float, ...]
+    profile: tuple[float, ...]
+
+    def betters(self, other: "Standing", sure: float = 0.0) -> bool:
+        """Whether this placement is better than another in the ranks that the other states.
+
+        Fewer soft rules broken count first. Then the first pressure decides that is lower by more
+        than `ROUNDING`, unless one before it is higher by anything.
+
+        Parameters
+        ----------
+        other
+            What it is compared with.
+        sure
+            Relative amount by which this placement's pressures may be overestimated: then it may
+            be better where this says so, and is not where it does not.
+        """
+        if self.breaches != other.breaches:
+            return self.breaches < other.breaches
+        for mine, its in zip(self.profile, other.profile, strict=False):
+            least = mine * (1 - sure)
+            if least < its * (1 - ROUNDING):
+                return True
+            if least > its:
+                return False
+        return False
+
+
+def tiers_of(problem: Problem) -> tuple[int, ...]:
+    """Return the tiers of a problem's soft rules, the weightiest first."""
+    return tuple(sorted({rule.soft for rule in problem.rules if rule.soft is not None}))
+
+
+def standing_of(problem: Problem, evaluation: Evaluation, ranks: int | None = None) -> Standing:
+    """Return what a placement is compared by in some ranks; in all of them without a number."""
+    broken = dict.fromkeys(tiers_of(problem), 0.0)
+    for violation in evaluation.preferences:
+        assert violation.tier is not None
+        broken[violation.tier] += violation.amount
+    return Standing(tuple(broken.values()), evaluation.profile()[:ranks])

@@ -1,0 +1,190 @@
+"""Check what a plan claims of all placements: its bound, its status, how far leximax is proved."""
+
+import math
+
+from kvplace.core.certificates.certificate import Bound, TooLarge, check_certificate
+from kvplace.core.certificates.listing import look_for_better
+from kvplace.core.certificates.standing import Standing, standing_of, tiers_of
+from kvplace.core.evaluation.evaluate import Evaluation
+from kvplace.core.problem import Problem
+from kvplace.core.result import Status, Stop, status_of
+from kvplace.formats.plan.findings import Findings, shown
+from kvplace.formats.plan.stated import Plan, PlanCertificate
+
+__all__ = ["check_claims"]
+
+
+def check_claims(
+    findings: Findings, problem: Problem, plan: Plan, evaluation: Evaluation | None
+) -> None:
+    """Check the claims of a plan by its evidence and, where it has none, by going through all.
+
+    Parameters
+    ----------
+    findings
+        What is found is added here.
+    problem, plan
+        The problem, and what is stated.
+    evaluation
+        Of the plan's placement; None where it has none.
+    """
+    claims = _Claims(findings, problem, plan, evaluation)
+    claims.check_proof()
+    claims.check_tiers()
+    proved = claims.check_bound()
+    claims.check_status(proved=proved)
+    claims.check_ranks()
+
+
+class _Claims:
+    """The claims of one plan."""
+
+    def __init__(
+        self, findings: Findings, problem: Problem, plan: Plan, evaluation: Evaluation | None
+    ) -> None:
+        self._to, self._problem, self._plan = findings, problem, plan
+        self._evaluation = evaluation
+        self._standing = Standing((), ())
+        if evaluation is not None:
+            self._standing = standing_of(problem, evaluation)
+        self._stated_tiers = tuple(entry.bound for entry in plan.soft_rules)
+
+    def check_proof(self) -> None:
+        """Check that the kind of proof that is named is the one that is there."""
+        plan = self._plan
+        evidence, proof = plan.certificate, "none"
+        if evidence is not None:
+            proof = "certificate"
+        elif plan.bound_method == "search":
+            proof = "exhaustive search"
+        if isinstance(evidence, PlanCertificate):
+            self._to.compare("certificate.method", evidence.method, plan.bound_method)
+        if plan.proof:
+            self._to.compare("proof", plan.proof, proof)
+
+    def check_tiers(self) -> None:
+        """Check what the plan states of soft rules, and the bound on them."""
+        plan, path = self._plan, "objective.soft_rules"
+        if not plan.soft_rules:
+            return
+        tiers = tuple(entry.tier for entry in plan.soft_rules)
+        if self._evaluation is None or tiers != tiers_of(self._problem):
+            self._to.differ(path, f"it states the tiers {tiers}, which the problem has not")
+            return
+        broken = tuple(entry.broken for entry in plan.soft_rules)
+        self._to.compare(f"{path}.broken", broken, self._standing.breaches)
+        if self._stated_tiers > self._standing.breaches:
+            self._to.differ(f"{path}.bound", "the bound is above what the placement breaks")
+        elif any(self._stated_tiers):
+            self._settle(
+                f"{path}.bound",
+                "that soft rules cannot be kept better",
+                Standing(self._stated_tiers, ()),
+            )
+
+    def check_bound(self) -> bool:
+        """Check a bound and what it rests on; return whether it is proved here."""
+        plan, to, value = self._plan, self._to, math.inf
+        if self._evaluation is not None:
+            value = self._evaluation.value
+        known = plan.bound_for(self._problem)
+        claim = known if isinstance(known, str) else known.certificate
+        bound, before, open_ = plan.bound, len(to.found), ""
+        if not bound <= value:
+            message = f"the bound {shown(bound)} is above the value {shown(value)}"
+            to.differ("objective.bound", message)
+        if claim is not None:
+            if not isinstance(claim, str) and not bound <= claim.threshold:
+                message = (
+                    f"the bound {shown(bound)} is above the certificate's threshold "
+                    f"{shown(claim.threshold)}"
+                )
+                to.differ("objective.bound", message)
+            why = claim if isinstance(claim, str) else check_certificate(self._problem, claim)
+            if isinstance(why, TooLarge):
+                open_ = f"the bound {shown(bound)}: its certificate is too large to check: {why}"
+            elif why:
+                to.differ("certificate", f"it does not prove the bound: {why}")
+            sentence = f"the bound is proved by the certificate ({plan.bound_method})"
+        elif plan.bound_method == "search":
+            why = self._search(bound) if len(to.found) == before else ""
+            if isinstance(why, TooLarge):
+                open_ = f"the bound {shown(bound)}: an exhaustive search, which leaves no evidence"
+                open_ += f"; {why}"
+            elif why:
+                to.differ("objective.bound", why)
+            sentence = "the bound is proved: all placements were gone through"
+        else:
+            if bound > 0:
+                to.differ("objective.bound", f"nothing supports the bound {shown(bound)}")
+            sentence = "no bound above 0 is stated"
+        if len(to.found) > before:
+            return False
+        (to.claimed if open_ else to.verified).append(open_ or sentence)
+        return not open_
+
+    def _search(self, bound: float) -> str:
+        """Say what going through all placements says of a bound."""
+        if math.isinf(bound):
+            return look_for_better(self._problem, None)
+        breaches = self._standing.breaches
+        if self._plan.soft_rules:
+            breaches = self._stated_tiers
+        return look_for_better(self._problem, Standing(breaches, (bound,)))
+
+    def check_status(self, *, proved: bool) -> None:
+        """Check that the status follows from the value and the bound."""
+        plan, to, evaluation = self._plan, self._to, self._evaluation
+        before = len(to.found)
+        bound = Bound(plan.bound, plan.bound_method, None, self._stated_tiers)
+        if not plan.soft_rules and plan.bound_method == "search":
+            # Older plans leave the tiers out, and mean that they are as good as can be.
+            bound = Bound(plan.bound, plan.bound_method, None, self._standing.breaches)
+        if evaluation is None:
+            status = Status.INFEASIBLE if math.isinf(plan.bound) else Status.UNKNOWN
+        else:
+            status = status_of(self._problem, evaluation, bound)
+        to.compare("status", plan.status, status.value)
+        for ended, needs in ((Stop.OPTIMAL, Status.OPTIMAL), (Stop.INFEASIBLE, Status.INFEASIBLE)):
+            if plan.stop == ended and status is not needs:
+                to.differ("stop", f"{plan.stop!r} does not go with the status {status.value!r}")
+        if len(to.found) > before:
+            return
+        if status is Status.OPTIMAL and any(self._standing.breaches) and not plan.soft_rules:
+            self._settle(
+                "status",
+                f"the status {status.value!r}, that the soft rules it breaks cannot be kept",
+                Standing(self._standing.breaches, ()),
+            )
+        elif proved or status in (Status.FEASIBLE, Status.UNKNOWN):
+            to.verified.append(f"the status {status.value!r} follows from value and bound")
+        else:
+            to.claimed.append(f"the status {status.value!r}: it follows if the bound holds")
+
+    def check_ranks(self) -> None:
+        """Check how many GPUs are said to be balanced as well as can be."""
+        ranks, gpus = self._plan.ranks, len(self._problem.fleet.gpus)
+        path = "objective.ranks"
+        if not ranks:
+            return
+        if ranks > gpus:
+            self._to.differ(path, f"the plan states {ranks} GPUs; there are {gpus}")
+        elif self._plan.status != Status.OPTIMAL:
+            message = f"{ranks} goes with the status 'optimal', not {self._plan.status!r}"
+            self._to.differ(path, message)
+        elif ranks > 1 and self._evaluation is not None:
+            self._settle(
+                path,
+                f"that no placement balances the {ranks} worst GPUs better",
+                standing_of(self._problem, self._evaluation, ranks),
+            )
+
+    def _settle(self, path: str, what: str, known: Standing) -> None:
+        """Go through all placements to settle a claim that nothing is better than one."""
+        why = look_for_better(self._problem, known)
+        if isinstance(why, TooLarge):
+            self._to.claimed.append(f"{what}: {why}")
+        elif why:
+            self._to.differ(path, why)
+        else:
+            self._to.verified.append(f"{what}: all placements were gone through")
