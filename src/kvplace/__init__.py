@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from kvplace.simulate.outcome import Simulation
     from kvplace.simulate.run import simulate
     from kvplace.simulate.served import Served, served
+    from kvplace.size.fewer import Fewer, Saving, solve_fewer
     from kvplace.size.size import Sizing, size_fleet
     from kvplace.size.stock import Stock, stock_of
     from kvplace.solver.clock import Progress, Watch
@@ -74,6 +75,7 @@ __all__ = [
     "Explanation",
     "Export",
     "Fault",
+    "Fewer",
     "Fleet",
     "Forecast",
     "FrontierPoint",
@@ -98,6 +100,7 @@ __all__ = [
     "Result",
     "Robust",
     "Rules",
+    "Saving",
     "Schedule",
     "Served",
     "Shard",
@@ -136,6 +139,7 @@ __all__ = [
     "simulate",
     "size_fleet",
     "solve",
+    "solve_fewer",
     "solve_robust",
     "stock_of",
     "write_plan",
@@ -179,6 +183,7 @@ _NAMES_OF = {
     "formats.load": ("load_plan",),
     "report.answers.differences": ("Differences", "diff"),
     "report.report": ("Report", "report"),
+    "size.fewer": ("Fewer", "Saving", "solve_fewer"),
     "size.size": ("Sizing", "size_fleet"),
     "size.stock": ("Stock", "stock_of"),
     "replan.outcome": ("Budget", "FrontierPoint", "Replan"),

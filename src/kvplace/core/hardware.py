@@ -28,6 +28,10 @@ class GPU:
         Name of its link domain within the node; all GPUs of a node are one by default.
     resources
         Further additive capacities that its shards share, by name.
+    price_per_hour
+        What it costs while it is in use, in any one currency; None where not given.
+    watts
+        What it draws at most; None where not given.
     """
 
     id: str
@@ -36,6 +40,8 @@ class GPU:
     reserve_bytes: int = 0
     link: str = ""
     resources: Mapping[str, float] = field(default_factory=dict, hash=False)
+    price_per_hour: float | None = None
+    watts: float | None = None
 
     def __post_init__(self) -> None:
         if self.memory_bytes <= 0:
@@ -46,6 +52,10 @@ class GPU:
                 "the reserve must be at least 0 and less than the memory"
             )
         _check_amounts(f"GPU {self.id!r}", self.resources)
+        counted = {"price_per_hour": self.price_per_hour, "watts": self.watts}
+        for name, amount in counted.items():
+            if amount is not None and not 0 < amount < math.inf:
+                raise InputError(f"GPU {self.id!r} has {name} {amount!r}; it must be above 0")
 
     @property
     def usable_bytes(self) -> int:

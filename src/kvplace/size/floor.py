@@ -8,11 +8,11 @@ models are held against the number of GPUs in the same way.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import kvpr_of
-from kvplace.core.hardware import Node, usable
+from kvplace.core.hardware import GPU, Node, usable
 from kvplace.core.model import Split
 from kvplace.core.needs import ShardNeed
 from kvplace.core.objective import Objective
@@ -20,7 +20,7 @@ from kvplace.core.problem import Problem
 from kvplace.size.stock import Mix, Stock
 from kvplace.units import format_bytes
 
-__all__ = ["Floor", "floor_of"]
+__all__ = ["ROUNDING", "Floor", "floor_of", "least_sums"]
 
 ROUNDING = 1e-9
 """Relative slack on sums of floats, so that nothing possible is excluded."""
@@ -81,6 +81,33 @@ def floor_of(stock: Stock, target: float) -> Floor:
     gpus = tuple(len(kind[0].gpus) for kind in stock.kinds)
     time_groups = tuple(group for needed in gpus_needed for group in _summed(stock, needed))
     return Floor(capacity, _summed(stock, bytes_needed), tuple(unreachable), gpus, time_groups)
+
+
+def least_sums(problem: Problem, target: float) -> list[tuple[float, Callable[[GPU], float]]]:
+    """Return what the models of a problem need together at a target, and what a GPU has of it.
+
+    Parameters
+    ----------
+    problem
+        What is to be served.
+    target
+        Highest pressure of any GPU.
+
+    Returns
+    -------
+    list
+        Bytes of memory, and under the objective ``pressure`` GPUs' time in each window. GPUs that
+        have less in sum do not reach the target.
+    """
+    loads = _loads(problem) if target > 0 else [0.0] * len(problem.models)
+    memory = math.fsum(
+        _least(problem, index, load, target or 1.0) for index, load in enumerate(loads)
+    )
+    found: list[tuple[float, Callable[[GPU], float]]] = [(memory, lambda gpu: gpu.usable_bytes)]
+    if problem.goal is Objective.PRESSURE and target > 0:
+        times = zip(*(_least_times(problem, i) for i in range(len(problem.models))), strict=True)
+        found += [(math.fsum(of_window) / target, lambda _: 1.0) for of_window in times]
+    return found
 
 
 def _summed(

@@ -36,6 +36,7 @@ Examples:
   kvplace plan fleet.yaml --format json --output plan.json
   kvplace plan models.csv --gpus 8x80GiB
   kvplace plan fleet.yaml --robust 1.5
+  kvplace plan fleet.yaml --least gpus --within 10%
   kvplace plan fleet.yaml --survive 1-node --format json --output plan.json
   kvplace plan models.parquet --gpus 100000x80GiB --output plan.parquet
 """
@@ -78,6 +79,25 @@ Examples:
     is_flag=True,
     help="With --robust: plan for one of the hottest models being hit, and not all at once.",
 )
+@click.option(
+    "--least",
+    type=nearest_choice(["gpus", "cost", "power"]),
+    help="Among plans --within a part of the best pressure, look for the fewest GPUs, the least "
+    "cost per hour (prices in the fleet file or --prices) or the least rated power. Names idle "
+    "GPUs.",
+)
+@click.option(
+    "--within",
+    type=SHARE,
+    metavar="SHARE",
+    help="With --least: how much higher the pressure may be than the best found. Default: 5%.",
+)
+@click.option(
+    "--prices",
+    type=click.Path(),
+    metavar="FILE",
+    help="With --least cost: YAML of GPU types and what one costs per hour.",
+)
 @output_options
 @ALL_GPUS
 @ALLOW_OVERLOAD
@@ -93,6 +113,9 @@ def command(
     survive: str | None,
     robust: float | None,
     one_at_a_time: bool,
+    least: str | None,
+    within: float | None,
+    prices: str | None,
     form: str,
     output: str | None,
     quiet: bool,
@@ -115,8 +138,15 @@ def command(
 
     if robust is None and one_at_a_time:
         raise click.UsageError("--one-at-a-time goes with --robust")
-    if robust is not None and (survive is not None or solver != "auto"):
-        raise click.UsageError("--robust goes with neither --survive nor another --solver")
+    asked = [name for name, value in (
+        ("--robust", robust), ("--survive", survive), ("--least", least)
+    ) if value is not None]  # fmt: skip
+    if len(asked) > 1 or (asked and solver != "auto"):
+        raise click.UsageError(
+            f"{asked[0]} goes with no {'other --solver' if len(asked) == 1 else asked[1]}"
+        )
+    if (within is not None or prices is not None) and least is None:
+        raise click.UsageError("--within and --prices go with --least")
     told: list[str] = []
     with watched(time_limit, quiet=quiet) as watch:
         watch.tell("read")
@@ -128,6 +158,9 @@ def command(
             return _surviving(problem, survive, watch, time_limit, steps, form, output, quiet=quiet)
         if robust is not None:
             result, told = _robust(problem, robust, watch, gap, seed, steps, alone=one_at_a_time)
+        elif least is not None:
+            share = 0.05 if within is None else within
+            result, told = _fewer(problem, least, share, prices, watch, gap, seed, steps)
         else:
             result = solve(
                 problem, gap=gap, seed=seed, solver=solver, iterations=steps, watch=watch
@@ -173,6 +206,35 @@ def _robust(
     except InputError as error:
         raise InputError(error.faults, "--robust") from error
     return found.result, robust_lines(found)
+
+
+def _fewer(
+    problem: "Problem",
+    what: str,
+    within: float,
+    prices: str | None,
+    watch: "Watch",
+    gap: float,
+    seed: int,
+    steps: int | None,
+) -> "tuple[Result, list[str]]":
+    """Return a plan that leaves GPUs idle, and what that saves."""
+    from kvplace.formats.fleet.prices import read_prices
+    from kvplace.report.answers.fewer import fewer_lines
+    from kvplace.size.fewer import solve_fewer
+
+    known = None if prices is None else read_prices(prices)
+    found = solve_fewer(
+        problem,
+        what,
+        within=within,
+        prices=known,
+        gap=gap,
+        seed=seed,
+        iterations=steps,
+        watch=watch,
+    )
+    return found.result, fewer_lines(found)
 
 
 def _surviving(

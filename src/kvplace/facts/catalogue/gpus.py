@@ -36,6 +36,10 @@ class GPUType:
         PCIe x16, line rate, one direction.
     source_specs
         Where the data-sheet figures come from.
+    tdp_watts
+        Rated power of the whole card or module; None where not known.
+    source_tdp
+        Where it comes from.
     """
 
     name: str
@@ -49,6 +53,8 @@ class GPUType:
     link_gb_per_second: float | None = None
     pcie_gb_per_second: float | None = None
     source_specs: str = ""
+    tdp_watts: float | None = None
+    source_tdp: str = ""
 
 
 def gpu_types() -> Mapping[str, GPUType]:
@@ -76,6 +82,8 @@ def _gpu_type(row: Mapping[str, str]) -> GPUType:
         link_gb_per_second=number(row, "link_gb_s"),
         pcie_gb_per_second=number(row, "pcie_gb_s"),
         source_specs=row.get("source_specs", ""),
+        tdp_watts=number(row, "tdp_w"),
+        source_tdp=row.get("source_tdp", ""),
     )
 
 

@@ -13,7 +13,7 @@ from kvplace.units import bytes_text
 
 __all__ = ["build_nodes"]
 
-_Device = tuple[str, int, int, dict[str, float]]  # type, memory, reserve, resources of a GPU
+_Device = tuple[str, int, GPUPart]  # type and memory of a GPU, and what else the file says
 
 
 def build_nodes(parts: Sequence[NodePart | None], report: Report) -> tuple[Node, ...]:
@@ -48,10 +48,11 @@ def _node(name: str, devices: list[_Device], part: NodePart) -> Node:
     """Return one host."""
     gpus = tuple(
         GPU(
-            f"{name}/{i}", type_, memory, reserve,
-            str(i // part.link_size) if part.link_size else "", resources,
+            f"{name}/{i}", type_, memory, of.reserve,
+            str(i // part.link_size) if part.link_size else "", dict(of.resources),
+            of.price_per_hour, of.watts,
         )
-        for i, (type_, memory, reserve, resources) in enumerate(devices)
+        for i, (type_, memory, of) in enumerate(devices)
     )  # fmt: skip
     return Node(name, gpus, dict(part.labels), dict(part.resources))
 
@@ -100,4 +101,4 @@ def _device(part: GPUPart, path: Path, report: Report) -> _Device | None:
         message = f"{bytes_text(part.reserve)} is not less than the memory, {bytes_text(memory)}"
         report.add((*path, "reserve"), message)
         return None
-    return part.type or bytes_text(memory), memory, part.reserve, dict(part.resources)
+    return part.type or bytes_text(memory), memory, part

@@ -22,6 +22,7 @@ from kvplace.formats.validation.fields import (
     Duration,
     Name,
     Number,
+    Positive,
     Rate,
     Resources,
     Text,
@@ -65,6 +66,12 @@ class GPUPart(Part):
     reserve: Amount = Field(default=0, description="Kept for others: neither weights nor KV cache.")
     resources: Resources = Field(
         default={}, description="Further capacities that its shards share, by name."
+    )
+    price_per_hour: Positive | None = Field(
+        default=None, description="What it costs while in use, in any one currency."
+    )
+    watts: Positive | None = Field(
+        default=None, description="What it draws at most; by default the rated power of its type."
     )
 
 

@@ -83,7 +83,9 @@ def _gpu(gpu: GPU) -> str:
     reserve = f", reserve: {bytes_text(gpu.reserve_bytes)}" if gpu.reserve_bytes else ""
     resources = f", resources: {json_line(dict(gpu.resources))}" if gpu.resources else ""
     memory = bytes_text(gpu.memory_bytes)
-    return f"{{type: {quoted(gpu.type)}, memory: {memory}{reserve}{resources}}}"
+    counted = {"price_per_hour": gpu.price_per_hour, "watts": gpu.watts}
+    counts = "".join(f", {key}: {value!r}" for key, value in counted.items() if value is not None)
+    return f"{{type: {quoted(gpu.type)}, memory: {memory}{reserve}{resources}{counts}}}"
 
 
 def _model(model: Model, windows: tuple[Window, ...]) -> list[str]:

@@ -26,6 +26,7 @@ __all__ = [
     "Name",
     "Number",
     "NumberOrInfinity",
+    "Positive",
     "Price",
     "Rate",
     "Resources",
@@ -116,6 +117,14 @@ def tokens(value: object) -> float:
 def number(value: object) -> float:
     """Accept a finite number of at least 0."""
     return _number(value, float("inf"), "")
+
+
+def positive(value: object) -> float:
+    """Accept a finite number above 0."""
+    accepted = number(value)
+    if accepted == 0:
+        refuse_value("must be above 0")
+    return accepted
 
 
 def number_or_infinity(value: object) -> float:
@@ -259,6 +268,7 @@ Price = Annotated[
     ),
 ]
 Number = Annotated[float, *_kind(number, type="number", minimum=0)]
+Positive = Annotated[float, *_kind(positive, None, Number, type="number", exclusiveMinimum=0)]
 NumberOrInfinity = Annotated[
     float,
     *_kind(number_or_infinity, _finite, anyOf=[{"type": "number", "minimum": 0}, {"type": "null"}]),
