@@ -1,6 +1,7 @@
 """The objective pressure: windows, shares of time, the worth of a placement, and bounds."""
 
 import math
+import pickle
 import random
 from collections import Counter
 from dataclasses import replace
@@ -207,6 +208,12 @@ def test_windows_are_taken_from_the_models_and_checked():
     timing = replace(DAYS.timing, works={**DAYS.timing.works, "c": 0.1})
     grown = replace(DAYS, models=(*DAYS.models, steady), timing=timing)
     assert [loads[2] for loads in grown.pressures.window_loads] == [2.0, 2.0]
+
+
+def test_a_problem_survives_another_process():
+    copy = pickle.loads(pickle.dumps(DAYS))
+    assert copy.digest == DAYS.digest
+    assert pickle.loads(pickle.dumps(copy)).pressures.table.shares == DAYS.pressures.table.shares
 
 
 def test_what_is_missing_is_said():
