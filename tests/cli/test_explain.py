@@ -60,19 +60,33 @@ def test_the_clash_as_json_and_csv(pinned, capsys):
 
 
 def test_levers_as_table_json_and_csv(capsys, tmp_path):
-    assert main(["explain", EXAMPLE]) == 0
+    assert main(["explain", EXAMPLE, "--objective", "occupancy"]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("worst GPU: h100/0 at KVPR 0.2662 = KV pool 27 % full\n")
     assert "limited by one model: google/gemma-3-27b-it" in captured.out
     assert "tensor parallel 2 for google/gemma-3-27b-it" in captured.out
     path = tmp_path / "why.json"
-    assert main(["explain", EXAMPLE, "--format", "json", "--output", str(path)]) == 0
+    assert (
+        main(
+            [
+                "explain",
+                EXAMPLE,
+                "--objective",
+                "occupancy",
+                "--format",
+                "json",
+                "--output",
+                str(path),
+            ]
+        )
+        == 0
+    )
     assert "max KVPR" in capsys.readouterr().err
     data = json.loads(path.read_text("utf-8"))
     assert data["bottleneck"]["cause"]["kind"] == "single-model"
     assert data["clash"] is None
     assert all(lever["bound"] <= lever["value"] < data["value"] for lever in data["levers"])
-    assert main(["explain", EXAMPLE, "--format", "csv", "--quiet"]) == 0
+    assert main(["explain", EXAMPLE, "--objective", "occupancy", "--format", "csv", "--quiet"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [float(row["value"]) for row in rows] == [lever["value"] for lever in data["levers"]]
 

@@ -43,7 +43,7 @@ def test_json_on_stdout_is_the_plan_and_the_summary_goes_to_stderr(capsys):
     captured = capsys.readouterr()
     assert json.loads(captured.out)["schema"] == "kvplace.plan/v1"
     first, *notes = captured.err.splitlines()
-    assert first.startswith("max KVPR ")
+    assert first.startswith("max pressure ")
     assert all(line.startswith("kvplace: note: ") for line in notes)
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+from kvplace.core.objective import Objective
 from kvplace.core.result import Result, evaluated
 from kvplace.report.answers.differences import change_in_words, counts, diff
 from kvplace.report.heat import is_share, kvpr_text
@@ -32,10 +33,12 @@ def markdown_summary(
     """
     values = page_values(result)
     claim = values["claim"]
-    pool = " of its KV pool in use" if is_share(result) else ""
+    several = result.problem.goal is Objective.PRESSURE
+    at = "at a pressure of " if several else ""
+    pool = " of its KV pool in use" if is_share(result) and not several else ""
     on = f"{values['count'] - values['idle']:,} of {values['count']:,}"
     lines = [
-        f"### Plan {_cell(name)}: worst GPU {values['worst']}{pool}",
+        f"### Plan {_cell(name)}: worst GPU {at}{values['worst']}{pool}",
         "",
         f"**{claim['badge']}.** {claim['words']}",
         "",

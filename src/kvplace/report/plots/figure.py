@@ -3,6 +3,7 @@
 from typing import Any
 from warnings import catch_warnings, filterwarnings
 
+from kvplace.core.objective import Objective
 from kvplace.core.result import Result, Status, evaluated
 from kvplace.errors import InputError, MissingExtraError
 from kvplace.report.heat import is_share, kvpr_text, pressure_class
@@ -77,6 +78,8 @@ def _title(result: Result) -> str:
     occupancy = is_share(result)
     worst = kvpr_text(evaluated(result).value, occupancy=occupancy, exact=True)
     text = f"Worst GPU: {worst} of its KV pool in use" if occupancy else f"Worst GPU: KVPR {worst}"
+    if result.problem.goal is Objective.PRESSURE:
+        text = f"Worst GPU: at a pressure of {worst}"
     if not result.solver:
         return text
     if result.status is Status.OPTIMAL:
