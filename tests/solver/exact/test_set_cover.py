@@ -10,7 +10,7 @@ from kvplace.solver.column_generation.model_sets import Configuration
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.exact import set_cover
 from kvplace.solver.exact.close_gap import Effort, Proof, close_gap, pack_exactly, program_bound
-from kvplace.solver.exact.set_cover import Answer, decide_cover
+from kvplace.solver.exact.set_cover import Answer, SetCover, decide_cover
 from kvplace.solver.instance.door import load_instance
 from oracle import solve_exactly
 from tiny import byte_problem, random_problem
@@ -63,7 +63,7 @@ def test_a_gap_is_closed_from_both_sides():
         program, proof = Configuration(instance), Proof(optimum / 10)
         program_bound(program, proof, state.worst(), Effort(), Watch())
         assert proof.value <= optimum * (1 + 1e-9)
-        best = close_gap(program, state, proof, 0.0, Effort(), Watch())
+        best = close_gap(SetCover(program), state, proof, 0.0, Effort(), Watch())
         assert best.worst() <= state.worst()
         assert proof.value <= optimum * (1 + 1e-9) <= best.worst() * (1 + 2e-9)
         closed += best.worst() <= proof.value * (1 + 1e-8)
@@ -74,9 +74,9 @@ def test_weights_are_packed_where_no_rule_packs_them():
     # 7 + 3, 5 + 5 and 4 + 4 + 2 bytes fill three GPUs of 11 but for the byte that must stay free.
     rows = [(7, 0.1), (3, 0.1), (5, 0.1), (5, 0.1), (4, 0.1), (4, 0.1), (2, 0.1)]
     instance = load_instance(byte_problem([11, 11, 11], rows))
-    state = pack_exactly(Configuration(instance), Proof(0.0), Effort(), Watch())
+    state = pack_exactly(SetCover(Configuration(instance)), Proof(0.0), Effort(), Watch())
     assert sorted(state.free) == [1, 1, 1]
     short = load_instance(byte_problem([11, 11, 11], [*rows, (1, 0.0)]))
     proof = Proof(0.0)
-    assert pack_exactly(Configuration(short), proof, Effort(), Watch()) is None
+    assert pack_exactly(SetCover(Configuration(short)), proof, Effort(), Watch()) is None
     assert proof.value == float("inf")

@@ -8,14 +8,23 @@ sets matter, and move up while the search gives up.
 
 import math
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bisection import bisect
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.model_sets import Configuration, SetProgram, Verdict
-from kvplace.solver.exact.set_cover import Answer, decide_cover
+from kvplace.solver.column_generation.model_sets import SetProgram, Verdict
+from kvplace.solver.exact.set_cover import Answer, Decision, SetCover
 
-__all__ = ["Effort", "Proof", "close_gap", "nothing_below", "pack_exactly", "program_bound"]
+__all__ = [
+    "Cover",
+    "Effort",
+    "Proof",
+    "close_gap",
+    "nothing_below",
+    "pack_exactly",
+    "program_bound",
+]
 
 DIRECT_MODELS = 24
 """Up to so many models "nothing better" is asked at once, without a climb towards it."""
@@ -23,6 +32,28 @@ WIDTH = 1e-5
 """Relative width at which the bisection for the program's threshold ends."""
 STEP = 5e-10
 """Relative step below the incumbent at which "nothing better" is asked; half of OPTIMAL_GAP."""
+
+
+class Cover(Protocol):
+    """Decides targets of a fleet, and makes assignments of what it finds."""
+
+    @property
+    def program(self) -> SetProgram:
+        """The configuration program of the fleet."""
+        ...
+
+    @property
+    def models(self) -> int:
+        """Number of models."""
+        ...
+
+    def decide(self, verdict: Verdict, set_limit: int, node_limit: int, watch: Watch) -> Decision:
+        """Decide whether a placement at the verdict's target exists."""
+        ...
+
+    def build(self, groups: list[tuple[int, tuple[int, ...]]]) -> Assignment | None:
+        """Give GPUs to the sets of a cover; None where no way was found."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +141,7 @@ def program_bound(
 
 
 def close_gap(
-    program: Configuration,
+    cover: Cover,
     state: Assignment,
     proof: Proof,
     gap: float,
@@ -118,14 +149,14 @@ def close_gap(
     watch: Watch,
 ) -> Assignment:
     """Narrow the gap from both sides by deciding targets; return the best state."""
-    value = state.worst()
+    program, value = cover.program, state.worst()
     step = 1e-4
     after_find = False
     for _ in range(effort.targets):
         if value <= proof.value * (1 + max(gap, 2 * STEP)) or watch.stop:
             break
         target = proof.value * (1 + step)
-        if target >= value * (1 - STEP) or after_find or program.arrays.n <= DIRECT_MODELS:
+        if target >= value * (1 - STEP) or after_find or cover.models <= DIRECT_MODELS:
             target = value * (1 - STEP)
         verdict = program.decide(target, watch, rounds=effort.rounds)
         if verdict.impossible:
@@ -134,10 +165,10 @@ def close_gap(
             continue
         if not verdict.exact:
             break
-        decision = decide_cover(program, verdict, effort.sets, effort.nodes, watch)
+        decision = cover.decide(verdict, effort.sets, effort.nodes, watch)
         if decision.answer is Answer.FOUND:
-            found = _state_of(program, decision.groups)
-            if found.worst() >= value:
+            found = cover.build(decision.groups)
+            if found is None or found.worst() >= value:
                 break
             state, value = found, found.worst()
             after_find, step = not after_find, step / 4
@@ -156,32 +187,19 @@ def close_gap(
     return state
 
 
-def pack_exactly(
-    program: Configuration, proof: Proof, effort: Effort, watch: Watch
-) -> Assignment | None:
+def pack_exactly(cover: SetCover, proof: Proof, effort: Effort, watch: Watch) -> Assignment | None:
     """Decide whether memory alone can be packed, where no packing rule found a way.
 
     Where it cannot, the bound becomes infinite; where neither is settled, None is returned and
     the bound stays.
     """
-    verdict = program.decide(math.inf, watch)
+    verdict = cover.program.decide(math.inf, watch)
     if verdict.impossible:
         proof.raise_to(verdict)
     elif verdict.exact:
-        decision = decide_cover(program, verdict, effort.sets, effort.nodes, watch)
+        decision = cover.decide(verdict, effort.sets, effort.nodes, watch)
         if decision.answer is Answer.FOUND:
-            return _state_of(program, decision.groups)
+            return cover.build(decision.groups)
         if decision.answer is Answer.IMPOSSIBLE:
             proof.search_to(math.inf)
     return None
-
-
-def _state_of(program: Configuration, groups: list[tuple[int, tuple[int, ...]]]) -> Assignment:
-    """Put each group on a GPU of its type, in order."""
-    free = {t: [g for g, type_ in enumerate(program.type_of) if type_ == t] for t, _ in groups}
-    gpu_of = [0] * program.arrays.n
-    for type_, members in sorted(groups):
-        g = free[type_].pop(0)
-        for j in members:
-            gpu_of[j] = g
-    return Assignment.single(program.arrays, gpu_of)

@@ -14,12 +14,13 @@ from enum import Enum
 import highspy
 import numpy as np
 
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.knapsack import Knapsack, TooManyError
 from kvplace.solver.column_generation.master import Entry, add_columns, quiet_highs
 from kvplace.solver.column_generation.model_sets import Configuration, Verdict
 
-__all__ = ["Answer", "Decision", "decide_cover"]
+__all__ = ["Answer", "Decision", "SetCover", "decide_cover"]
 
 SAFETY = 1e-9
 """Relative width by which sizes and budgets are widened, so that rounding loses no set."""
@@ -58,6 +59,39 @@ class Decision:
     answer: Answer
     groups: list[tuple[int, tuple[int, ...]]]
     nodes: int
+
+
+class SetCover:
+    """Decides targets of undivided models.
+
+    Parameters
+    ----------
+    program
+        The fleet.
+    """
+
+    def __init__(self, program: Configuration) -> None:
+        self.program = program
+
+    @property
+    def models(self) -> int:
+        """Number of models."""
+        return self.program.arrays.n
+
+    def decide(self, verdict: Verdict, set_limit: int, node_limit: int, watch: Watch) -> Decision:
+        """Decide whether a placement at the verdict's target exists, as `decide_cover` does."""
+        return decide_cover(self.program, verdict, set_limit, node_limit, watch)
+
+    def build(self, groups: list[tuple[int, tuple[int, ...]]]) -> Assignment:
+        """Put each set on a GPU of its type, in order."""
+        program = self.program
+        free = {t: [g for g, type_ in enumerate(program.type_of) if type_ == t] for t, _ in groups}
+        gpu_of = [0] * program.arrays.n
+        for type_, members in sorted(groups):
+            g = free[type_].pop(0)
+            for j in members:
+                gpu_of[j] = g
+        return Assignment.single(program.arrays, gpu_of)
 
 
 def decide_cover(

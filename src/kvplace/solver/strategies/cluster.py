@@ -70,6 +70,7 @@ class ClusterSearch(Search):
         self._searched = False
         self.classes: LevelBound | PressureClasses | None = None
         self._priced: Bound | None = None
+        self._sought = 0.0
         self._program: OptionSets | None = None
         self._proof: Proof | None = None
         self.board: Assignment | None = None
@@ -100,6 +101,8 @@ class ClusterSearch(Search):
             certified = self.classes.certified(self.problem)
         certified = certified or self._fluid.certified(self.problem)
         kept = self.board is not None and self.board.valid and not any(self.board.flaws)
+        if self._sought > certified.value:
+            return Bound(self._sought, "search")
         if self._searched and not (kept and self._low <= certified.value):
             return Bound(self._low, "search", None, self._breaches())
         return certified
@@ -226,14 +229,16 @@ class ClusterSearch(Search):
         from kvplace.solver.bounds.option_prices import certified_options  # noqa: PLC0415 - HiGHS: only here
 
         proof = self.deciding
+        self._sought = proof.value if proof.searched else self._sought
+        self._low = max(self._low, self._sought)
         for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
-            if verdict.target <= self.low:
+            if self._priced is not None and verdict.target <= self._priced.value:
                 break
             bound = certified_options(self.problem, self.program, verdict)
             if bound is not None:
-                self._priced, self._low = bound, bound.value
+                self._priced, self._low = bound, max(self._low, bound.value)
                 break
-        proof.value, proof.verdicts = self.low, []
+        proof.value, proof.searched, proof.verdicts = self.low, False, []
         self.watch.tell("bound", self.value, self.low)
 
     def raise_bound(self, board: Assignment | None) -> None:
@@ -366,11 +371,18 @@ def _ask_program(search: ClusterSearch) -> None:
 
 
 def _decide(search: ClusterSearch) -> None:
-    """Raise the bound by the configuration program with options."""
-    from kvplace.solver.exact.close_gap import Effort, program_bound  # noqa: PLC0415 - HiGHS: only here
+    """Raise the bound by the configuration program, then decide targets below the value."""
+    from kvplace.solver.exact.close_gap import Effort, close_gap, program_bound  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.exact.option_cover import OptionCover  # noqa: PLC0415 - same
 
-    effort = Effort(rounds=search.knobs.program_rounds << min(search.round, 6))
-    program_bound(search.program, search.deciding, search.value, effort, search.watch)
+    knobs, board, program, proof = search.knobs, search.best, search.program, search.deciding
+    round_ = min(search.round, 6)
+    effort = Effort(nodes=knobs.nodes << round_, rounds=knobs.program_rounds << round_)
+    program_bound(program, proof, search.value, effort, search.watch)
+    if not any(board.flaws):
+        found = close_gap(OptionCover(program), board, proof, search.gap, effort, search.watch)
+        if found.worth() < board.worth():
+            search.board = found
     search.adopt()
 
 

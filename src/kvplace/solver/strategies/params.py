@@ -191,7 +191,10 @@ class ClusterParams:
         Under several pressures, up to so many models, and so many per GPU, the configuration
         program with options is asked.
     quick_rounds, program_rounds
-        Rounds of column generation of its first question, and per target then.
+        Rounds of column generation of its first question, and per target then; the latter are
+        doubled every pass.
+    nodes
+        Nodes of an exact decision in the first pass; doubled every pass.
     certificates
         Certificates of that program tried, the best first.
     """
@@ -225,6 +228,7 @@ class ClusterParams:
     quick_density: float = _knob(8, "models per GPU")
     quick_rounds: int = _knob(60, "rounds")
     program_rounds: int = _knob(60, "rounds")
+    nodes: int = _knob(10_000, "nodes")
     certificates: int = _knob(3, "certificates")
 
 

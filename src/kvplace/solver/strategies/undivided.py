@@ -193,9 +193,10 @@ def _start_as_reference(search: UndividedSearch) -> None:
 def _pack(search: UndividedSearch) -> None:
     """No rule packs the weights: find a way, or prove that there is none."""
     from kvplace.solver.exact.close_gap import Effort, pack_exactly  # noqa: PLC0415 - numpy and HiGHS: only here
+    from kvplace.solver.exact.set_cover import SetCover  # noqa: PLC0415 - same
 
     effort = Effort(nodes=search.knobs.packing_nodes)
-    state = pack_exactly(search.program, search.deciding, effort, search.watch)
+    state = pack_exactly(SetCover(search.program), search.deciding, effort, search.watch)
     search.adopt()
     if state is not None:
         search.offer(state)
@@ -234,6 +235,7 @@ def _ask_classes(search: UndividedSearch) -> None:
 def _decide(search: UndividedSearch) -> None:
     """Raise the bound, then decide targets between it and the value."""
     from kvplace.solver.exact.close_gap import Effort, close_gap, program_bound  # noqa: PLC0415 - numpy and HiGHS: only here
+    from kvplace.solver.exact.set_cover import SetCover  # noqa: PLC0415 - same
 
     knobs, state = search.knobs, search.state
     assert state is not None
@@ -246,7 +248,7 @@ def _decide(search: UndividedSearch) -> None:
     # With several models per GPU, a search over many GPUs gives up until late rounds.
     pairs = search.density <= knobs.best_fit_density
     if pairs or search.instance.g <= knobs.searched_gpus << (0 if search.long else search.round):
-        search.offer(close_gap(program, state, proof, search.gap, effort, search.watch))
+        search.offer(close_gap(SetCover(program), state, proof, search.gap, effort, search.watch))
     search.adopt()
 
 

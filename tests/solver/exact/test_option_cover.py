@@ -1,0 +1,55 @@
+"""Covers with options: what is found is valid, what is impossible is so by brute force."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from kvplace.core.objective import Objective
+from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.option_sets import OptionSets
+from kvplace.solver.exact import option_cover
+from kvplace.solver.exact.option_cover import OptionCover
+from kvplace.solver.exact.set_cover import Answer
+from kvplace.solver.instance.door import load_instance
+from oracle_splits import solve_by_force
+from splits import random_split_problem
+
+
+@pytest.mark.parametrize("few", [0, 10_000], ids=["integer program", "depth first"])
+@pytest.mark.parametrize("seed", range(2))
+def test_it_decides_targets_as_brute_force_does(seed, few, monkeypatch):
+    monkeypatch.setattr(option_cover, "FEW_SETS", few)
+    draw, seen = random.Random(seed), Counter()
+    for _ in range(60):
+        problem = random_split_problem(draw, models=4, objectives=(Objective.PRESSURE,))
+        models = tuple(replace(model, resources={}) for model in problem.models)
+        problem = replace(problem, models=models, rules=())
+        truth = solve_by_force(problem)
+        if not truth.feasible or not truth.value:
+            continue
+        program = OptionSets(load_instance(problem))
+        cover = OptionCover(program)
+        for part in (0.9, 1 - 1e-6, 1 + 1e-6, 1.3):
+            target = truth.value * part
+            verdict = program.decide(target, Watch())
+            if verdict.impossible:
+                seen["priced out"] += 1
+                assert part < 1
+                continue
+            decision = cover.decide(verdict, 5_000, 5_000, Watch())
+            seen[decision.answer] += 1
+            if decision.answer is Answer.IMPOSSIBLE:
+                assert part < 1
+            elif decision.answer is Answer.FOUND:
+                board = cover.build(decision.groups)
+                seen["seated"] += board is not None
+                if board is not None:
+                    assert board.valid
+                    assert board.worst() >= truth.value * (1 - 1e-12)
+                    if not any(map(program.instance.is_uneven, range(program.instance.n))):
+                        assert board.worst() <= target * (1 + 1e-9)
+    assert seen["seated"] > 0.6 * seen[Answer.FOUND]  # link domains may forbid the rest
+    assert seen[Answer.FOUND] > 20
+    assert seen[Answer.IMPOSSIBLE] + seen["priced out"] > 20
