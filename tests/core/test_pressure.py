@@ -211,6 +211,7 @@ def test_windows_are_taken_from_the_models_and_checked():
 
 
 def test_a_problem_survives_another_process():
+    assert solve_by_force(DAYS).feasible  # with all that is worked out and kept
     copy = pickle.loads(pickle.dumps(DAYS))
     assert copy.digest == DAYS.digest
     assert pickle.loads(pickle.dumps(copy)).pressures.table.shares == DAYS.pressures.table.shares

@@ -3,8 +3,8 @@
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 
 from kvplace.core.digest import digest_of
 from kvplace.core.eligibility import Eligibility, seats
@@ -219,8 +219,13 @@ class Problem:
     def pressures(self) -> Pressures:
         """What shards press on, window by window, and what of it is not known."""
         names = tuple(window.name for window in self.windows)
-        options = partial(getattr, self, "option_table")  # not a lambda, which cannot be pickled
-        return Pressures(self.models, self.columns, names, self.timing, self.gpu_types, options)
+        return Pressures(
+            self.models, self.columns, names, self.timing, self.gpu_types, lambda: self.option_table
+        )
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return the fields alone: what is worked out from them is not, and may hold functions."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def lacking(self, objective: Objective) -> list[tuple[str, str]]:
         """Return what keeps an objective from being used: places in the input, and what lacks."""
