@@ -9,7 +9,7 @@ from kvplace.cli.options import IN_FILE, Command
 if TYPE_CHECKING:
     from kvplace.core.result import Result
 
-__all__ = ["fleet_option", "load", "load_other"]
+__all__ = ["fleet_option", "load", "load_other", "schema_of"]
 
 
 def fleet_option(command: Command) -> Command:
@@ -50,3 +50,17 @@ def load_other(path: str, fleet: str | None, gpus: str | None) -> "Result":
     """Read a plan to compare with: the fleet file is for it only where it is a table."""
     table = path.lower().endswith((".csv", ".parquet"))
     return load(path, fleet if table else None, gpus if table else None)
+
+
+def schema_of(path: str) -> str:
+    """Return the schema that a JSON file names in its first bytes; empty where it is none."""
+    import re
+    from pathlib import Path
+
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return ""  # whoever reads it says what is wrong
+    found = re.search(rb'"schema"\s*:\s*"([^"]*)"', head)
+    return found[1].decode("utf-8", "replace") if found else ""

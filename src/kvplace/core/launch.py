@@ -2,10 +2,27 @@
 
 from dataclasses import dataclass
 
-__all__ = ["ENGINES", "Launch"]
+__all__ = ["ENGINES", "EngineName", "Launch"]
 
 ENGINES = ("vllm", "sglang")
 """Engines that can be launched; the first is the default."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineName:
+    """What tells an engine that runs from others.
+
+    Parameters
+    ----------
+    label
+        A DNS label, unique in the fleet.
+    port
+        Where it listens, with ports counted from 20000 whatever they are counted from in the end;
+        unique on its node.
+    """
+
+    label: str
+    port: int
 
 
 @dataclass(frozen=True, slots=True)

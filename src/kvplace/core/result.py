@@ -10,6 +10,7 @@ from typing import Any
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.certificates.standing import standing_of
 from kvplace.core.evaluation.evaluate import Evaluation
+from kvplace.core.launch import EngineName
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
@@ -152,6 +153,9 @@ class Result:
         How many GPUs, from the worst on, are proved to be the best by leximax: with the GPUs
         before it no worse, none of them can be better by more than `OPTIMAL_GAP`. 0 where not
         even the worst is proved.
+    engine_names
+        Labels and ports that engines have and are to keep, by model and number of the copy;
+        exports make the others.
     """
 
     problem: Problem
@@ -167,6 +171,7 @@ class Result:
     stages: tuple[StageGain, ...] = field(default=(), compare=False)
     kv_parts: Mapping[tuple[str, int], int] = field(default_factory=dict, compare=False)
     ranks: int = 0
+    engine_names: Mapping[tuple[str, int], EngineName] = field(default_factory=dict, compare=False)
 
     @property
     def value(self) -> float:

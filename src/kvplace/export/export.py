@@ -8,7 +8,8 @@ from kvplace.core.result import Result, placed
 from kvplace.export.advice import advice
 from kvplace.export.commands import STATIC
 from kvplace.export.files import EXPORTS, Options, files_for
-from kvplace.export.layout import BASE_PORT, kept_parts, lay_out
+from kvplace.export.layout import kept_names, kept_parts, lay_out
+from kvplace.export.naming import BASE_PORT
 from kvplace.export.runtimes.kvcached import DEFAULT_VENV
 from kvplace.export.write import write_files
 
@@ -83,13 +84,17 @@ def export(
         There is no such runtime, no placement or no valid one, or the runtime cannot do what the
         plan asks.
     """
-    placement, kept, ran = placed(result), result.kv_parts, None
+    placement, kept, names, ran = placed(result), result.kv_parts, result.engine_names, None
     if before is not None:
-        ran = lay_out(before.problem, placed(before), base_port, before.kv_parts)
+        ran = lay_out(
+            before.problem, placed(before), base_port, before.kv_parts, before.engine_names
+        )
         kept = {**kept_parts(ran, placement), **kept}
-    options = Options(base_port, pool, addresses or {}, venv, kept)
+        names = {**kept_names(ran, placement), **names}
+    options = Options(base_port, pool, addresses or {}, venv, kept, names)
     files = files_for(result.problem, placement, to, options)
-    notes = tuple(advice(lay_out(result.problem, placement, base_port, kept), to, pool))
+    laid_out = lay_out(result.problem, placement, base_port, kept, names)
+    notes = tuple(advice(laid_out, to, pool))
     if ran is None:
         return Export(files, len(files), (), notes)
     running = EXPORTS[to](ran, options)

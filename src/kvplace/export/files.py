@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from kvplace.core.launch import EngineName
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 from kvplace.export.commands import STATIC
-from kvplace.export.layout import BASE_PORT, Layout, lay_out
+from kvplace.export.layout import Layout, lay_out
+from kvplace.export.naming import BASE_PORT
 from kvplace.export.runtimes.aibrix import aibrix_files
 from kvplace.export.runtimes.compose import compose_files
 from kvplace.export.runtimes.kubernetes import kubernetes_files
@@ -38,6 +40,8 @@ class Options:
         Virtual environment of models that name none, for kvcached.
     kept
         KV bytes that engines have now, by model and number of the copy, as `lay_out` takes them.
+    names
+        Labels and ports that engines have now, in the same way.
     """
 
     base_port: int = BASE_PORT
@@ -45,6 +49,7 @@ class Options:
     addresses: Mapping[str, str] = field(default_factory=dict)
     venv: str = DEFAULT_VENV
     kept: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    names: Mapping[tuple[str, int], EngineName] = field(default_factory=dict)
 
 
 EXPORTS: dict[str, Callable[[Layout, Options], dict[str, str]]] = {
@@ -75,4 +80,5 @@ def files_for(
     if to not in EXPORTS:
         raise InputError(f"there is no export to {to!r}; known: {', '.join(EXPORTS)}")
     options = options or Options()
-    return EXPORTS[to](lay_out(problem, placement, options.base_port, options.kept), options)
+    layout = lay_out(problem, placement, options.base_port, options.kept, options.names)
+    return EXPORTS[to](layout, options)

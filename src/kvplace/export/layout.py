@@ -1,23 +1,30 @@
 """Layout: a placement as engine processes on hosts, the same for every runtime."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import GPUEvaluation, evaluate
 from kvplace.core.evaluation.static_split import kv_parts
 from kvplace.core.hardware import Node
-from kvplace.core.launch import ENGINES
+from kvplace.core.launch import ENGINES, EngineName
 from kvplace.core.model import Model
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
-from kvplace.export.names import check_text, digits_of, labels, unique_names
+from kvplace.export.names import check_text, digits_of, labels
+from kvplace.export.naming import BASE_PORT, name_engines
 
-__all__ = ["BASE_PORT", "Engine", "Group", "Host", "Layout", "kept_parts", "lay_out"]
-
-BASE_PORT = 20000
-"""First port of the engines of a host."""
-_PORTS = 1000
+__all__ = [
+    "Engine",
+    "Group",
+    "Host",
+    "Layout",
+    "group_label",
+    "kept_names",
+    "kept_parts",
+    "lay_out",
+    "tied",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +144,13 @@ class Layout:
         What is served.
     hosts
         In the order of the fleet.
+    base_port
+        First port of the engines of each host.
     """
 
     problem: Problem
     hosts: tuple[Host, ...]
+    base_port: int = BASE_PORT
 
     @property
     def engines(self) -> tuple[Engine, ...]:
@@ -153,6 +163,7 @@ def lay_out(
     placement: Placement,
     base_port: int = BASE_PORT,
     kept: Mapping[tuple[str, int], int] | None = None,
+    names: Mapping[tuple[str, int], EngineName] | None = None,
 ) -> Layout:
     """Evaluate a placement again and lay it out as processes.
 
@@ -165,6 +176,9 @@ def lay_out(
     kept
         KV bytes that replicas have now, by model and number: they keep them where that holds, as
         in `kvplace.core.evaluation.static_split.kv_parts`.
+    names
+        Labels and ports that engines have now, by model and number, as in
+        `kvplace.export.naming.name_engines`: they keep them.
 
     Raises
     ------
@@ -187,35 +201,26 @@ def lay_out(
         for shard in gpu.shards
     }
     replicas = list(placement)
-    # By number, so that a copy keeps its name while others come and go; one always bears the
-    # model's own.
-    first = {replica.model: replica.index for replica in reversed(replicas)}
-    wanted = [(r.model, 0 if r.index == first[r.model] else r.index) for r in replicas]
-    served = unique_names(wanted, problem.index_of)
-    label_of = labels(served)
+    named = name_engines(problem.fleet, replicas, problem.index_of, base_port, names)
     node_labels = labels(check_text(node.name, "a node's name") for node in problem.fleet.nodes)
     hosts = []
     for node in problem.fleet.nodes:
-        here = [
-            (replica, name)
-            for replica, name in zip(replicas, served, strict=True)
-            if problem.fleet.node_of(replica.gpus[0]) is node
-        ]
+        here = [r for r in replicas if problem.fleet.node_of(r.gpus[0]) is node]
         if not here:
             continue
-        ports = _ports([name for _, name in here], base_port, node.name)
         index = {gpu.id: number for number, gpu in enumerate(node.gpus)}
         engines = []
-        for replica, name in here:
+        for replica in here:
+            name = named[replica.model, replica.index]
             engines.append(
                 Engine(
-                    label=label_of[name],
-                    served_name=name,
+                    label=name.engine.label,
+                    served_name=name.served,
                     model=problem.models[problem.index_of[replica.model]],
                     replica=replica,
                     gpus=replica.gpus,
                     indices=tuple(index[gpu] for gpu in replica.gpus),
-                    port=ports[name],
+                    port=name.engine.port,
                     footprint_bytes=footprint[replica.model, replica.index],
                     kv_bytes=kv_bytes[replica.model, replica.index],
                     memory_bytes=min(gpus[gpu].memory_bytes for gpu in replica.gpus),
@@ -223,7 +228,7 @@ def lay_out(
             )
         groups = _groups(node_labels[node.name], node, engines, gpus)
         hosts.append(Host(node_labels[node.name], node, groups))
-    return Layout(problem, tuple(hosts))
+    return Layout(problem, tuple(hosts), base_port)
 
 
 def kept_parts(running: Layout, placement: Placement) -> dict[tuple[str, int], int]:
@@ -236,11 +241,23 @@ def kept_parts(running: Layout, placement: Placement) -> dict[tuple[str, int], i
     }
 
 
-def _groups(
-    label: str, node: Node, engines: list[Engine], gpus: Mapping[str, GPUEvaluation]
-) -> tuple[Group, ...]:
-    """Return the GPUs that engines tie together; within a group the largest engine starts first."""
-    root = {gpu.id: gpu.id for gpu in node.gpus}
+def kept_names(running: Layout, placement: Placement) -> dict[tuple[str, int], EngineName]:
+    """Return the labels and ports of engines that run and stay where they are.
+
+    Ports are counted from `kvplace.export.naming.BASE_PORT`.
+    """
+    stays = set(placement)
+    shift = BASE_PORT - running.base_port
+    return {
+        (engine.replica.model, engine.replica.index): EngineName(engine.label, engine.port + shift)
+        for engine in running.engines
+        if engine.replica in stays
+    }
+
+
+def tied(gpus: Sequence[str], engines: Iterable[Sequence[str]]) -> list[list[str]]:
+    """Return GPUs in the groups that engines tie together, directly or through others."""
+    root = {gpu: gpu for gpu in gpus}
 
     def find(gpu: str) -> str:
         while root[gpu] != gpu:
@@ -248,45 +265,33 @@ def _groups(
             gpu = root[gpu]
         return gpu
 
-    for engine in engines:
-        for gpu in engine.gpus[1:]:
-            root[find(gpu)] = find(engine.gpus[0])
-    number = {gpu.id: index for index, gpu in enumerate(node.gpus)}
+    for first, *others in engines:
+        for gpu in others:
+            root[find(gpu)] = find(first)
     members: dict[str, list[str]] = {}
-    for device in node.gpus:
-        members.setdefault(find(device.id), []).append(device.id)
+    for gpu in gpus:
+        members.setdefault(find(gpu), []).append(gpu)
+    return list(members.values())
+
+
+def _groups(
+    label: str, node: Node, engines: list[Engine], gpus: Mapping[str, GPUEvaluation]
+) -> tuple[Group, ...]:
+    """Return the GPUs that engines tie together; within a group the largest engine starts first."""
+    number = {gpu.id: index for index, gpu in enumerate(node.gpus)}
     groups = []
-    for ids in members.values():
+    for ids in tied([gpu.id for gpu in node.gpus], [engine.gpus for engine in engines]):
         held = [engine for engine in engines if engine.gpus[0] in ids]
         if not held:
             continue
         held.sort(key=lambda engine: (-engine.degree, -engine.footprint_bytes, engine.label))
         indices = tuple(number[gpu] for gpu in ids)
-        # Numbers of the GPUs name the group; long lists of them are told apart by a digest.
-        text = "-".join(map(str, indices))
-        text = text if len(text) <= 18 else f"{indices[0]}-{digits_of(text)}"
-        groups.append(
-            Group(f"{label}-g{text}", tuple(gpus[gpu] for gpu in ids), indices, tuple(held))
-        )
+        name = group_label(label, indices)
+        groups.append(Group(name, tuple(gpus[gpu] for gpu in ids), indices, tuple(held)))
     return tuple(groups)
 
 
-def _ports(names: list[str], base: int, node: str) -> dict[str, int]:
-    """Return a port per served name, from the name alone as far as it goes.
-
-    So an engine keeps its port while others come and go, and a plan that moves one model restarts
-    no other.
-    """
-    span = max(_PORTS, 2 * len(names))
-    if base < 1024 or base + span > 65536:
-        raise InputError(
-            f"{len(names)} engines on {node!r} need the ports {base} to {base + span - 1}; "
-            "they must be from 1024 to 65535"
-        )
-    taken: dict[int, str] = {}
-    for name in names:
-        port = int(digits_of(name), 16) % span
-        while port in taken:
-            port = (port + 1) % span
-        taken[port] = name
-    return {name: base + port for port, name in taken.items()}
+def group_label(host: str, indices: Sequence[int]) -> str:
+    """Return the label of a group: numbers of its GPUs name it, a digest where they are many."""
+    text = "-".join(map(str, indices))
+    return f"{host}-g{text if len(text) <= 18 else f'{indices[0]}-{digits_of(text)}'}"

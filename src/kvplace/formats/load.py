@@ -4,6 +4,7 @@ import os
 
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.launch import EngineName
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Stop
 from kvplace.errors import Fault, InputError
@@ -14,7 +15,7 @@ from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import PlanTable
 from kvplace.formats.read import read
 
-__all__ = ["load_plan"]
+__all__ = ["load_plan", "load_stated"]
 
 
 def load_plan(
@@ -48,8 +49,32 @@ def load_plan(
         The file cannot be read, its problem is not known, or what it states is not so: every
         disagreement.
     """
-    name = os.fspath(path)
-    stated = read_plan(path)
+    return load_stated(read_plan(path), os.fspath(path), fleet, gpus=gpus)
+
+
+def load_stated(
+    stated: Plan | PlanTable,
+    name: str,
+    fleet: Problem | str | os.PathLike[str] | None = None,
+    *,
+    gpus: str | None = None,
+) -> Result:
+    """Check everything that a plan states, and return it as a result.
+
+    Parameters
+    ----------
+    stated
+        The plan.
+    name
+        Where it was read from, for messages.
+    fleet, gpus
+        As in `load_plan`.
+
+    Raises
+    ------
+    InputError
+        As in `load_plan`.
+    """
     claims = stated.head if isinstance(stated, PlanTable) else stated
     if isinstance(fleet, Problem):
         problem = fleet
@@ -84,4 +109,8 @@ def load_plan(
         claims.progress,
         kv_parts={(part.model, part.replica): part.kv_bytes for part in claims.kv_parts},
         ranks=claims.ranks,
+        engine_names={
+            (name.model, name.replica): EngineName(name.label, name.port)
+            for name in claims.engine_names
+        },
     )

@@ -1,6 +1,7 @@
 """The proposal file, kvplace.proposal/v1: a re-plan to be approved before it is carried out."""
 
 import os
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
@@ -22,6 +23,7 @@ __all__ = [
     "MovePart",
     "PausePart",
     "Proposal",
+    "RunningPart",
     "StepPart",
     "WorthPart",
     "placement_of",
@@ -44,6 +46,20 @@ class MovePart(Part):
     target: tuple[Name, ...] = Field(alias="to")
     loaded_bytes: Integer
     reason: str
+
+
+class RunningPart(ReplicaPart):
+    """A replica that ran when the proposal was made, and its engine as far as it is known."""
+
+    label: Text = Field(default="", description="What its engine is called.")
+    port: Integer = Field(default=0, description="Where its engine listens; 0: not known.")
+    footprint_bytes: Integer = Field(
+        default=0, description="Weights and overhead on each of its GPUs; 0: not known."
+    )
+    kv_bytes: Integer = Field(
+        default=0,
+        description="Its part of each GPU's KV memory under a static split; 0: not known.",
+    )
 
 
 class StepPart(Part):
@@ -95,7 +111,7 @@ class Proposal(Part):
     problem_digest: Text
     state_digest: Text = Field(description="Of what ran when the proposal was made.")
     worth: WorthPart
-    current: tuple[ReplicaPart, ...]
+    current: tuple[RunningPart, ...]
     moves: tuple[MovePart, ...]
     steps: tuple[StepPart, ...]
     pauses: tuple[PausePart, ...] = ()
@@ -142,6 +158,6 @@ def target_of(proposal: Proposal, source: str = "") -> Plan:
     return parse_plan(json_text(proposal.plan), source)
 
 
-def placement_of(replicas: tuple[ReplicaPart, ...]) -> Placement:
+def placement_of(replicas: Iterable[ReplicaPart]) -> Placement:
     """Return replicas of a file as a placement."""
     return Placement(tuple(Replica(r.model, r.index, r.gpus) for r in replicas))

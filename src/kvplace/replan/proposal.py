@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from kvplace._version import __version__
 from kvplace.core.certificates.certificate import Bound
+from kvplace.core.launch import EngineName
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result, Stop
 from kvplace.formats.plan.io import plan_of
@@ -20,6 +21,7 @@ from kvplace.formats.proposal import (
     MovePart,
     PausePart,
     Proposal,
+    RunningPart,
     StepPart,
     WorthPart,
     placement_of,
@@ -27,7 +29,16 @@ from kvplace.formats.proposal import (
 from kvplace.replan.outcome import Replan
 from kvplace.replan.schedule.steps import Step, StepKind
 
-__all__ = ["Verdict", "Verification", "propose", "result_of", "state_digest", "steps_of", "verify"]
+__all__ = [
+    "Engines",
+    "Verdict",
+    "Verification",
+    "propose",
+    "result_of",
+    "state_digest",
+    "steps_of",
+    "verify",
+]
 
 
 def state_digest(placement: Iterable[Replica]) -> str:
@@ -54,11 +65,30 @@ def result_of(found: Replan, seconds: float = 0.0) -> Result:
     )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What a re-plan needs to know of processes, where it is known.
+
+    Parameters
+    ----------
+    running
+        What runs, with names and parts.
+    kv_parts
+        Bytes of each GPU's KV memory that engines have and are to keep, by model and number.
+    names
+        Labels and ports that engines are to have, in the same way.
+    """
+
+    running: Mapping[Replica, RunningPart] = field(default_factory=dict)
+    kv_parts: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    names: Mapping[tuple[str, int], EngineName] = field(default_factory=dict)
+
+
 def propose(
     found: Replan,
     now: datetime,
     valid_for: timedelta,
-    kv_parts: Mapping[tuple[str, int], int] | None = None,
+    engines: Engines | None = None,
 ) -> Proposal:
     """Return the proposal that states a re-plan.
 
@@ -72,10 +102,11 @@ def propose(
         When it is made; with a time zone.
     valid_for
         How long what it rests on may be taken to hold.
-    kv_parts
-        Parts of the KV memory that engines have and are to keep.
+    engines
+        What is known of the engines that run, and what those to come are to be called.
     """
     result = result_of(found)
+    engines = engines or Engines()
     assert found.after is not None
     digest = state_digest(found.current)
     loaded = {
@@ -113,7 +144,7 @@ def propose(
             after=found.after.value,
             bound=found.bound,
         ),
-        current=tuple(_replica_part(r) for r in found.current),
+        current=tuple(engines.running.get(r) or _running_part(r) for r in found.current),
         moves=moves,
         steps=steps,
         pauses=tuple(
@@ -121,8 +152,14 @@ def propose(
             for p in found.schedule.pauses
         ),
         parked=tuple(_replica_part(r) for r in found.schedule.parked),
-        plan=plan_data(plan_of(replace(result, kv_parts=kv_parts or {}))),
+        plan=plan_data(
+            plan_of(replace(result, kv_parts=engines.kv_parts, engine_names=engines.names))
+        ),
     )
+
+
+def _running_part(replica: Replica) -> RunningPart:
+    return RunningPart(model=replica.model, replica=replica.index, gpus=replica.gpus)
 
 
 def _step_part(step: Step) -> StepPart:

@@ -1,9 +1,14 @@
-"""``kvplace export``: a plan as the files of a runtime."""
+"""``kvplace export``: a plan as the files of a runtime, or a proposal as a runbook."""
+
+from typing import TYPE_CHECKING
 
 import click
 
 from kvplace.cli.options import IN_FILE, PLAN_FILE, nearest_choice
-from kvplace.cli.plans import fleet_option, load, load_other
+from kvplace.cli.plans import fleet_option, load, load_other, schema_of
+
+if TYPE_CHECKING:
+    from kvplace.export.export import Export
 
 __all__ = ["RUNTIMES", "command"]
 
@@ -18,6 +23,7 @@ _EXAMPLES = """\b
 Examples:
   kvplace export plan.json --to compose --output deploy
   kvplace export plan.json --to kubernetes --diff running.json --output changes
+  kvplace export proposal.json --to compose --output change
   kvplace export plan.json --to kvcached --address h100-0=10.0.0.5 --output deploy
 """
 
@@ -65,7 +71,7 @@ Examples:
     "addresses",
     multiple=True,
     metavar="NODE=HOST",
-    help="kvcached: where a node is dialled. Default: its name.",
+    help="Where a node is dialled, for kvcached and runbooks. Default: its name.",
 )
 @click.option(
     "--venv",
@@ -88,23 +94,33 @@ def command(
     venv: str,
     quiet: bool,
 ) -> int:
-    """Write the files that put a PLAN into effect.
+    """Write the files that put a PLAN into effect, or the runbook of a proposal.
 
     The plan is evaluated again first, and one that does not hold is not exported. How engines are
     launched stands in the fleet file (launch). Secrets are referenced, never written.
+
+    Of a proposal (kvplace replan) it also writes runbook.sh: the commands of each step in the safe
+    order. It has a dry run, stops at the first failure and goes on where it stopped; kvplace itself
+    changes nothing.
     """
     from kvplace.cli.faults import say
     from kvplace.export.export import export
 
-    found = export(
-        load(plan, fleet, gpus),
-        runtime,
-        before=None if before is None else load_other(before, fleet, gpus),
-        base_port=base_port,
-        pool=pool,
-        addresses=_addresses(addresses),
-        venv=venv,
-    )
+    dialled = _addresses(addresses)
+    if schema_of(plan) == "kvplace.proposal/v1":
+        if before is not None:
+            raise click.UsageError("a proposal knows what runs: leave --diff out")
+        found = _runbook(plan, fleet, gpus, runtime, (base_port, pool, dialled, venv))
+    else:
+        found = export(
+            load(plan, fleet, gpus),
+            runtime,
+            before=None if before is None else load_other(before, fleet, gpus),
+            base_port=base_port,
+            pool=pool,
+            addresses=dialled,
+            venv=venv,
+        )
     others = found.write(output)
     if not quiet:
         of = f" of {found.total}" if before is not None else ""
@@ -118,6 +134,24 @@ def command(
         for note in found.notes:
             say(f"note: {note}")
     return 0
+
+
+def _runbook(
+    path: str,
+    fleet: str | None,
+    gpus: str | None,
+    runtime: str,
+    options: "tuple[int, str, dict[str, str], str]",
+) -> "Export":
+    """Return the files of a proposal, with the script that carries it out."""
+    from kvplace.export.files import Options
+    from kvplace.export.runbook.runbook import runbook
+    from kvplace.formats.load import load_stated
+    from kvplace.formats.proposal import read_proposal, target_of
+
+    proposal = read_proposal(path)
+    result = load_stated(target_of(proposal, path), path, fleet, gpus=gpus)
+    return runbook(proposal, result, runtime, Options(*options))
 
 
 def _addresses(given: tuple[str, ...]) -> dict[str, str]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from kvplace.cli.plans import schema_of
+
 if TYPE_CHECKING:
     from kvplace.core.model import Model
     from kvplace.core.placement import Placement
@@ -50,7 +52,7 @@ def read_current(path: str, problem: "Problem | None") -> Current:
     from kvplace.formats.plan.stated import Plan
     from kvplace.formats.proposal import PROPOSAL_SCHEMA, read_proposal, target_of
 
-    schema = _schema(path)
+    schema = schema_of(path)
     if schema == OBSERVATION_SCHEMA:
         return _observed(path, problem)
     plan: Any
@@ -68,20 +70,6 @@ def _placed(plan: Any, problem: "Problem") -> "Placement":
     if isinstance(plan, PlanTable) and problem.plain:
         found = plan.placement_for(problem)
     return found
-
-
-def _schema(path: str) -> str:
-    """Return the schema that a JSON file names in its first bytes; empty where it is none."""
-    import re
-    from pathlib import Path
-
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(4096)
-    except OSError:
-        return ""  # whoever reads it says what is wrong
-    found = re.search(rb'"schema"\s*:\s*"([^"]*)"', head)
-    return found[1].decode("utf-8", "replace") if found else ""
 
 
 def _observed(path: str, problem: "Problem | None") -> Current:

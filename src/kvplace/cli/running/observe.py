@@ -164,5 +164,7 @@ def _known(plan: str, fleet: str | None, gpus: str | None) -> "list[Known]":
     result = load(plan, fleet, gpus)
     return [
         Known(e.model.name, (e.served_name, e.label), e.port, e.gpus)
-        for e in lay_out(result.problem, placed(result)).engines
+        for e in lay_out(
+            result.problem, placed(result), kept=result.kv_parts, names=result.engine_names
+        ).engines
     ]

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvplace.cli.options import FLEET, IN_FILE, SHARE, input_options, limit_options, output_options
+from kvplace.cli.plans import schema_of
 from kvplace.errors import UnitError
 from kvplace.units import parse_bytes, parse_duration
 
 if TYPE_CHECKING:
     from kvplace.replan.outcome import Replan
+    from kvplace.replan.proposal import Engines
 
 __all__ = ["command", "parse_budget"]
 
@@ -211,32 +213,40 @@ def command(
         from kvplace.report.plots.frontier import draw_frontier
 
         draw_frontier(found, plot)
-    kept = _parts(current, found)
-    _write(found, form, output, frontier=frontier, expires=expires, plan_file=plan_file, kept=kept)
+    stated = plan_file is not None or (form == "json" and not frontier)
+    engines = _engines(current, found) if stated else None
+    _write(
+        found, form, output, frontier=frontier, expires=expires, plan_file=plan_file,
+        engines=engines,
+    )  # fmt: skip
     if found.placement is not None:
         return 0
     return _INFEASIBLE if math.isinf(found.bound) else _NOT_FOUND
 
 
-def _parts(current: str, found: "Replan") -> "dict[tuple[str, int], int]":
-    """Return the KV bytes that engines of the current plan have and keep, where it states them.
+def _engines(current: str, found: "Replan") -> "Engines":
+    """Return what is known of the engines that run, by the plan that runs where it is one.
 
-    What runs by another file than a plan, or by one that does not hold, has no parts to keep.
+    What runs by another file, or by a plan that does not hold, is taken to be as exported.
     """
     from kvplace.errors import InputError
-    from kvplace.export.layout import kept_parts, lay_out
-    from kvplace.formats.load import load_plan
+    from kvplace.export.runbook.engines import engines_of
+    from kvplace.formats.load import load_plan, load_stated
+    from kvplace.formats.proposal import PROPOSAL_SCHEMA, read_proposal, target_of
+    from kvplace.replan.proposal import Engines
 
-    if found.placement is None or not current.lower().endswith(".json"):
-        return {}
-    try:
-        before = load_plan(current)
-        if before.placement is None:
-            return {}
-        running = lay_out(before.problem, before.placement, kept=before.kv_parts)
-    except InputError:
-        return {}
-    return kept_parts(running, found.placement)
+    if found.placement is None:
+        return Engines()
+    before = None
+    if current.lower().endswith(".json"):
+        try:
+            if schema_of(current) == PROPOSAL_SCHEMA:
+                before = load_stated(target_of(read_proposal(current), current), current)
+            else:
+                before = load_plan(current)
+        except InputError:
+            before = None
+    return engines_of(found, None if before is None or before.placement is None else before)
 
 
 def _write(
@@ -247,7 +257,7 @@ def _write(
     frontier: bool,
     expires: float,
     plan_file: str | None,
-    kept: "dict[tuple[str, int], int]",
+    engines: "Engines | None",
 ) -> None:
     """Write the answer in the form asked for, and the plan."""
     from dataclasses import replace
@@ -259,8 +269,9 @@ def _write(
     from kvplace.replan.proposal import propose, result_of
     from kvplace.report.answers import replanned
 
-    if plan_file is not None and found.placement is not None:
-        write_plan(replace(result_of(found), kv_parts=kept), plan_file)
+    if plan_file is not None and found.placement is not None and engines is not None:
+        plan = replace(result_of(found), kv_parts=engines.kv_parts, engine_names=engines.names)
+        write_plan(plan, plan_file)
     if form == "table":
         sight = look(output)
         parts = ["\n".join(replanned.replan_lines(found, sight))]
@@ -273,7 +284,7 @@ def _write(
     elif form == "csv":
         emit(replanned.moves_csv(found), output, data=True)
     elif found.placement is not None:
-        proposal = propose(found, datetime.now(UTC), timedelta(seconds=expires), kept)
+        proposal = propose(found, datetime.now(UTC), timedelta(seconds=expires), engines)
         emit(write_proposal(proposal), output, data=True)
     else:
         from kvplace.cli.faults import say

@@ -17,7 +17,7 @@ from kvplace.export.layout import Engine, Group, Host, Layout
 from kvplace.export.runtimes.kubernetes import affinity, metadata, secret_variables, shared
 from kvplace.export.text import yaml_text
 
-__all__ = ["aibrix_files"]
+__all__ = ["aibrix_files", "claim_of", "pool_of"]
 
 _MIB = 2**20
 _SCHEME = re.compile(r"[a-z][a-z0-9]*", re.ASCII)
@@ -50,7 +50,7 @@ def aibrix_files(layout: Layout) -> dict[str, str]:
                     "there, or keep them apart by a rule",
                     "placement",
                 )
-            objects = [_pool(host, group), *(_claim(group, engine) for engine in group.engines)]
+            objects = [pool_of(host, group), *(claim_of(group, engine) for engine in group.engines)]
             head = [
                 f"The pool of {where}; a kvcached runtime image is needed (launch.image)",
                 "The device plugin chooses which GPUs of the node the pool gets.",
@@ -59,7 +59,7 @@ def aibrix_files(layout: Layout) -> dict[str, str]:
     return files
 
 
-def _pool(host: Host, group: Group) -> dict[str, Any]:
+def pool_of(host: Host, group: Group) -> dict[str, Any]:
     """Return the Deployment of a pool."""
     pool_labels = {f"{_POOL}/name": group.label, f"{_POOL}/enabled": "true"}
     about = metadata(group.label, group)
@@ -155,7 +155,7 @@ def _floor_bytes(engine: Engine) -> int:
     return min(wanted, max(engine.kv_bytes, model.min_kv_bytes, 1))
 
 
-def _claim(group: Group, engine: Engine) -> dict[str, Any]:
+def claim_of(group: Group, engine: Engine) -> dict[str, Any]:
     """Return the claim of one replica. All replicas are served under the model's name."""
     model = engine.model
     pairs = flag_pairs(model.launch.args, model.name)

@@ -22,7 +22,7 @@ from kvplace.export.commands import KVCACHED, arguments, environment
 from kvplace.export.layout import Engine, Host, Layout
 from kvplace.export.text import yaml_text
 
-__all__ = ["DEFAULT_VENV", "address_of", "kvcached_files"]
+__all__ = ["DEFAULT_VENV", "ROUTER_PORT", "address_of", "instance_of", "kvcached_files"]
 
 DEFAULT_VENV = "~/kvcached/venv"
 ROUTER_PORT = 8080
@@ -56,7 +56,7 @@ def kvcached_files(
         instances = []
         for at, engine in enumerate(ordered):
             later = at > 0 and waves[engine.label] > 0
-            instances.append(_instance(engine, address, venv, later=later))
+            instances.append(instance_of(engine, address, venv, later=later))
         head = [
             f"kvcached controller: the engines of node {host.node.name}",
             "Start with: python launch.py --config THIS_FILE; frontend.yaml is for the router",
@@ -67,7 +67,7 @@ def kvcached_files(
             "instances": instances,
         }
         files[f"node-{host.label}.yaml"] = yaml_text(data, head)
-        routed += [_instance(e, address, venv, later=False) | {"model": e.served_name}
+        routed += [instance_of(e, address, venv, later=False) | {"model": e.served_name}
                    for e in ordered]  # fmt: skip
     head = [
         "kvcached front end: routes to the engines of all nodes; start none with this file",
@@ -103,7 +103,7 @@ def address_of(host: Host, addresses: Mapping[str, str], *, alone: bool) -> str:
     return name
 
 
-def _instance(engine: Engine, address: str, venv: str, *, later: bool) -> dict[str, Any]:
+def instance_of(engine: Engine, address: str, venv: str, *, later: bool = False) -> dict[str, Any]:
     """Return one engine as the controller wants it."""
     launch = engine.model.launch
     own = dict(launch.env)

@@ -15,7 +15,10 @@ from kvplace.export.flags import keyword_values
 from kvplace.export.layout import Engine, Host, Layout
 from kvplace.export.text import yaml_text
 
-__all__ = ["ray_serve_files"]
+__all__ = ["APPLICATION", "ray_serve_files"]
+
+APPLICATION = "kvplace"
+"""Name of the Serve application."""
 
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}", re.ASCII)
 _STEPS = 10_000
@@ -46,7 +49,7 @@ def ray_serve_files(layout: Layout) -> dict[str, str]:
             known[alike] = config
             configs.append(config)
     application = {
-        "name": "kvplace",
+        "name": APPLICATION,
         "route_prefix": "/",
         "import_path": "ray.serve.llm:build_openai_app",
         "args": {"llm_configs": configs},

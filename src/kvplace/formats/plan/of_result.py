@@ -14,6 +14,7 @@ from kvplace.core.window import ALWAYS
 from kvplace.formats.plan.stated import (
     Plan,
     PlanCertificate,
+    PlanEngineName,
     PlanGPU,
     PlanKVPart,
     PlanNode,
@@ -42,6 +43,10 @@ def plan_of(result: Result) -> Plan:
         kv_parts=tuple(
             PlanKVPart(model, index, part)
             for (model, index), part in sorted(result.kv_parts.items())
+        ),
+        engine_names=tuple(
+            PlanEngineName(model, index, name.label, name.port)
+            for (model, index), name in sorted(result.engine_names.items())
         ),
     )
 

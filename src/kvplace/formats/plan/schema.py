@@ -14,6 +14,7 @@ from kvplace.formats.plan.stated import (
     PLAN_SCHEMA,
     Plan,
     PlanCertificate,
+    PlanEngineName,
     PlanGPU,
     PlanKVPart,
     PlanNode,
@@ -125,6 +126,9 @@ class PlanPart(Part):
     )
     kv_parts: tuple[PlanKVPart, ...] = Field(
         default=(), description="Parts of the KV memory that engines have and are to keep."
+    )
+    engine_names: tuple[PlanEngineName, ...] = Field(
+        default=(), description="Labels and ports that engines have and are to keep."
     )
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "PLAN_SCHEMA",
     "Plan",
     "PlanCertificate",
+    "PlanEngineName",
     "PlanGPU",
     "PlanKVPart",
     "PlanNode",
@@ -87,6 +88,16 @@ class PlanKVPart(_Stated):
     model: Name
     replica: Integer
     kv_bytes: Integer
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEngineName(_Stated):
+    """What an engine is called and listens on, and is to keep."""
+
+    model: Name
+    replica: Integer
+    label: Name
+    port: Integer
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +287,8 @@ class Plan:
     ranks
         How many GPUs, from the worst on, no placement is proved to balance better; 0 where that
         is not stated.
+    engine_names
+        Labels and ports that engines have and are to keep; exports make the others.
     """
 
     schema_: ClassVar[str] = PLAN_SCHEMA
@@ -305,6 +318,7 @@ class Plan:
     kv_parts: tuple[PlanKVPart, ...] = ()
     soft_rules: tuple[PlanTier, ...] = ()
     ranks: int = 0
+    engine_names: tuple[PlanEngineName, ...] = ()
 
     def bound_for(self, problem: Problem) -> Bound | str:
         """Return the bound with its evidence for a problem, or why the evidence is none."""

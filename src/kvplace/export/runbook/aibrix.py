@@ -1,0 +1,89 @@
+"""AIBrix: each engine is a ModelClaim on a pool; the gateway follows claims by itself.
+
+A claim is active when its ``status.phase`` says so; deleting it stops its engine
+(api/model/v1alpha1/modelclaim_types.go of github.com/vllm-project/aibrix, August 2026).
+"""
+
+from shlex import quote
+
+from kvplace.errors import InputError
+from kvplace.export.layout import Engine, Group, Host
+from kvplace.export.runbook.book import Action, Book
+from kvplace.export.runbook.deeds import DeedKind, Transition, deeds_of
+from kvplace.export.runbook.lines import title_of
+from kvplace.export.runtimes.aibrix import claim_of, pool_of
+from kvplace.export.text import yaml_text
+
+__all__ = ["aibrix_book"]
+
+_FUNCTIONS = r"""
+kube() { run kubectl ${NAMESPACE:+-n "$NAMESPACE"} "$@"; }
+
+# active CLAIM: wait until its engine serves
+active() {
+  kube wait --for=jsonpath='{.status.phase}'=Active --timeout="${START_SECONDS:-1800}s" \
+    "modelclaim.model.aibrix.ai/$1"
+}
+"""
+
+
+def aibrix_book(transition: Transition) -> Book:
+    """Return what AIBrix makes of a proposal.
+
+    Raises
+    ------
+    InputError
+        A replica is parked where the plan has no pool.
+    """
+    actions: list[Action] = []
+    files: dict[str, str] = {}
+    pools = {group.label: (host, group) for host in transition.target.hosts
+             for group in host.groups}  # fmt: skip
+    begun = {group.label for group in _running_groups(transition, pools)}
+    for deed in deeds_of(transition):
+        lines = []
+        if deed.kind is DeedKind.LOAD:
+            for engine in deed.engines:
+                group = _group(pools, engine)
+                if group.label not in begun:
+                    begun.add(group.label)
+                    name = f"pool-{group.label}-alone.yaml"
+                    files[name] = yaml_text([pool_of(*pools[group.label])], [], many=True)
+                    lines.append(f"kube apply -f {quote(name)}")
+                    lines.append(f"kube rollout status deployment/{group.label}")
+                name = f"claim-{engine.label}.yaml"
+                files[name] = yaml_text([claim_of(group, engine)], [], many=True)
+                lines += [f"kube apply -f {quote(name)}", f"active {engine.label}"]
+        elif deed.kind is DeedKind.UNLOAD:
+            lines += [
+                f"kube delete modelclaim.model.aibrix.ai/{running.label} --ignore-not-found"
+                for running in deed.running
+            ]
+        else:
+            lines.append("say 'the gateway leads requests to active claims by itself'")
+        actions.append(Action(title_of(deed), tuple(lines)))
+    last = [f"kube apply -f pool-{label}.yaml" for label in sorted(pools)]
+    if actions:
+        actions.append(Action("state the pools and claims as the plan has them", tuple(last)))
+    notes = (
+        "the gateway leads to every active claim of a model, so both copies serve for a while",
+        "deleting a claim stops its engine",
+    )
+    return Book(tuple(actions), files, (), _FUNCTIONS, notes)
+
+
+def _running_groups(transition: Transition, pools: dict[str, tuple[Host, Group]]) -> list[Group]:
+    """Return the pools of the plan that have an engine now, on the same GPUs."""
+    held = {gpu for replica in transition.running for gpu in replica.gpus}
+    return [group for _, group in pools.values() if held & {gpu.id for gpu in group.gpus}]
+
+
+def _group(pools: dict[str, tuple[Host, Group]], engine: Engine) -> Group:
+    for _, group in pools.values():
+        if set(engine.gpus) <= {gpu.id for gpu in group.gpus}:
+            return group
+    raise InputError(
+        f"{engine.model.name!r} is parked on {', '.join(engine.gpus)}, where the plan has no pool; "
+        "AIBrix cannot carry that out",
+        "proposal",
+    )
