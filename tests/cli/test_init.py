@@ -220,7 +220,7 @@ def test_a_local_directory_needs_no_network(here, capsys):
         (["--nodes", "8xH100"], "which models?"),
         (["--models", "a/b"], "which GPUs?"),
         (["--models", "a/b", "--nodes", "8xA100"], "'A100' could be A100-SXM-40GB"),
-        (["--models", "a/b", "--nodes", "H100"], "is no group of hosts"),
+        (["--models", "a/b", "--nodes", "0xH100"], "counts no GPU"),
         (["--trace", "x.csv", "--prometheus", "http://h", "--nodes", "8xH100"], "pass one"),
         (["--trace", "log.csv", "--nodes", "8xH100"], "no latency objective is known"),
         (["--from", "f", "--nodes", "8xH100", "--current", "now.json"], "end it in .csv"),
@@ -229,7 +229,7 @@ def test_a_local_directory_needs_no_network(here, capsys):
         (["--from", "log.csv", "--nodes", "8xH100"], "this is none of: a compose file"),
         (
             ["--models", "meta-llama/Llama-3.1-405B-Instruct", "--nodes", "8xL4-24GB"],
-            "fit no node: 8 GPUs of 22.0 GiB",
+            "fit no node: split over 8 GPUs, a shard takes 100.6 GiB",
         ),
         (
             ["--models", "Qwen/Qwen3-8B", "--nodes", "8xH100", "--tensor-parallel", "3"],

@@ -46,6 +46,8 @@ class Problem:
         `ALWAYS` where no model names one.
     timing
         Who knows the shares of GPU time; None where nobody does.
+    assumed
+        What its file leaves out and was filled in, in sentences, each with its source.
 
     Raises
     ------
@@ -60,6 +62,7 @@ class Problem:
     rules: tuple[Rule, ...] = ()
     windows: tuple[Window, ...] = ()  # never empty after construction
     timing: Timing | None = field(default=None, compare=False, repr=False)
+    assumed: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "windows", self.windows or self._named_windows())

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kvplace.core.architecture import Architecture, Format
-from kvplace.facts.catalogue.gpus import GPUType, gpu_types
-from kvplace.facts.catalogue.tables import named, number, read_tables
+from kvplace.facts.catalogue.gpus import GPUType, find_gpu_type
+from kvplace.facts.catalogue.tables import number, read_tables
 from kvplace.forecast.step_time import StepTime
 
 __all__ = [
@@ -182,9 +182,9 @@ def speed_of(gpu_type: str) -> Speed | None:
     Parameters
     ----------
     gpu_type
-        Name in the catalogue; upper and lower case are one.
+        Its name, as `kvplace.facts.catalogue.gpus.find_gpu_type` understands it.
     """
-    kind = named(gpu_types(), gpu_type)
+    kind = find_gpu_type(gpu_type)
     if kind is None:
         return None
     return speed_of_data_sheet(kind)

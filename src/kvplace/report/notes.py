@@ -13,6 +13,7 @@ from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, part_of
 from kvplace.core.model import Model
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
+from kvplace.facts.catalogue.gpus import find_gpu_type, types_meant
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.forecast.time_share import Idle
 
@@ -24,6 +25,7 @@ on one of a single model. Simulated fleets miss objectives of 5 % of the request
 _MOST_GPUS = 16
 """More GPUs than any usual host has."""
 _NAMED = 3
+_MOST_ASSUMED = 8
 _MOST_MODELS = 5000
 """Models up to which each is looked at."""
 
@@ -90,11 +92,38 @@ def _of_problem(problem: Problem) -> Iterator[Note]:
             "free memory; give demand.requests_per_second, or take it from a log or Prometheus "
             "(kvplace demand)",
         )
+    yield from _assumed(problem)
     if len(problem.models) <= _MOST_MODELS:
+        yield from _taken_for(problem)
         yield from _untimed(problem)
         yield from _fallen_back(problem)
         yield from _guessed(problem)
         yield from _out_of_reach(problem)
+
+
+def _assumed(problem: Problem) -> Iterator[Note]:
+    """Yield what the file left out and where it was taken from."""
+    more = len(problem.assumed) - _MOST_ASSUMED
+    for sentence in problem.assumed[:_MOST_ASSUMED]:
+        yield Note("note", "catalogue", sentence)
+    if more > 0:
+        yield Note("note", "catalogue", f"{more} more models are as the catalogue has them")
+
+
+def _taken_for(problem: Problem) -> Iterator[Note]:
+    """Yield GPU types whose name fits several of different speed."""
+    if problem.goal not in (Objective.OCCUPANCY, Objective.PRESSURE):
+        return
+    for name in problem.gpu_types:
+        found = find_gpu_type(name)
+        if found is None or len(near := types_meant(name)) < 2:
+            continue
+        others = " or ".join(kind.name for kind in near if kind is not found)
+        yield Note(
+            "note",
+            "GPU type",
+            f"{name!r} is taken to be as fast as {found.name}; write {others} if it is that",
+        )
 
 
 def _untimed(problem: Problem) -> Iterator[Note]:

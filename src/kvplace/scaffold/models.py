@@ -8,24 +8,18 @@ from kvplace.core.architecture import Architecture
 from kvplace.core.fact import Fact
 from kvplace.demand.summary import DemandSummary, ModelDemand
 from kvplace.errors import Fault, InputError
-from kvplace.facts.cache import CacheLayout
 from kvplace.facts.catalogue.shapes import known_shape
 from kvplace.facts.checkpoint.paths import is_there
 from kvplace.facts.find import find_facts
-from kvplace.facts.memory.loaded import loaded_weights
-from kvplace.facts.memory.overhead import engine_limits, overhead, overhead_of_unknown
+from kvplace.facts.memory.degree import smallest_degree
+from kvplace.facts.memory.figures import cache_figures
 from kvplace.facts.model_facts import ModelFacts
 from kvplace.scaffold.demand import demand_of, rate
 from kvplace.scaffold.deployments.deployment import Deployment, Unread
 from kvplace.scaffold.fleet_text import InitModel, InitNodes
-from kvplace.scaffold.kv_cache import cache_figures
-from kvplace.units import format_bytes
 
 __all__ = ["Gathered", "Wishes", "gather_models"]
 
-_ROOM = 0.1
-"""Share of the largest GPU that a shard should leave for KV cache when the degree is chosen."""
-_DEGREES = (1, 2, 4, 8, 16, 32)
 _SIDE_BY_SIDE = 8
 """Look-ups at once: each waits for the hub, and retries where it is out of reach."""
 
@@ -189,7 +183,10 @@ def _model(
 ) -> InitModel:
     """Put one model together."""
     degree = _degree(facts, nodes, wishes, deployment, name)
-    cached = cache_figures(facts, degree.value, own)
+    tokens = None
+    if own is not None and own.prompt_tokens and own.output_tokens:
+        tokens = own.prompt_tokens.value + own.output_tokens.value / 2
+    cached = cache_figures(facts, degree.value, tokens)
     notes = list(cached.notes)
     running = [i for i in deployment.instances if i.model == name] if deployment else []
     low, high = wishes.replicas
@@ -233,14 +230,6 @@ def _new_shape(name: str, facts: ModelFacts) -> Architecture | None:
     return facts.shape if known is None else None
 
 
-def _shard_bytes(facts: ModelFacts, degree: int) -> int:
-    """Return what one rank takes besides KV cache, at the limits of engines that share GPUs."""
-    loaded = loaded_weights(facts.weights_bytes.value, facts.shape, degree).total_bytes
-    if facts.shape is None:
-        return loaded + overhead_of_unknown(loaded)
-    return loaded + overhead(facts.shape, degree, engine_limits([])).total
-
-
 def _degree(
     facts: ModelFacts,
     nodes: Sequence[InitNodes],
@@ -263,23 +252,7 @@ def _degree(
         return Fact(running.pop(), "as it runs now")
     largest = max(group.memory_bytes.value for group in nodes)
     most = max(group.gpus for group in nodes)
-    for degree in (d for d in _DEGREES if d <= most):
-        if _shard_bytes(facts, degree) <= (1 - _ROOM) * largest and _splits(facts.layout, degree):
-            reason = f"smallest degree that leaves {100 * _ROOM:.0f} % of a GPU for KV cache"
-            return Fact(degree, reason if degree > 1 else "fits one GPU")
-    raise InputError(
-        f"{format_bytes(facts.weights_bytes.value)} of weights fit no node: {most} GPUs of "
-        f"{format_bytes(largest)} at most",
-        name,
-    )
-
-
-def _splits(layout: CacheLayout, degree: int) -> bool:
-    try:
-        layout.bytes_per_token(degree)
-    except InputError:
-        return False
-    return True
+    return smallest_degree(facts, largest, most)
 
 
 def _objectives(

@@ -238,10 +238,7 @@ REPLACED = [
     (
         "gpu: {type: X, memory: 80GiB, reserve: 2GiB}, ",
         "",
-        (
-            "nodes[0].gpu, line 3: is missing; write it like gpu: {type: H200-SXM-141GB, memory: "
-            "139.8GiB}"
-        ),
+        ("nodes[0].gpu, line 3: is missing; write it like gpu: H200 or gpu: {memory: 139GiB}"),
     ),
     (
         "type: H100-SXM-80GB",

@@ -10,9 +10,12 @@ from kvplace.core.problem import Problem
 from kvplace.core.scenarios import imagined, robust_windows, with_scenarios
 from kvplace.core.window import ALWAYS, Window, mean_demand
 from kvplace.errors import InputError
+from kvplace.facts.catalogue.models import known_model
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.diagnostics import Path, Report, path_of, shown
 from kvplace.formats.fleet.estimates import Estimates
+from kvplace.formats.fleet.gpu_groups import parse_gpus
+from kvplace.formats.fleet.known import Known, part_of
 from kvplace.formats.fleet.launch import LaunchPart
 from kvplace.formats.fleet.nodes import build_nodes
 from kvplace.formats.fleet.rules import RulePart, build_rule
@@ -20,6 +23,7 @@ from kvplace.formats.fleet.schema import (
     DefaultsPart,
     DemandPart,
     FleetPart,
+    KnownModelPart,
     ModelPart,
     NodePart,
     WindowDemandPart,
@@ -76,6 +80,7 @@ class Assembly:
         self._report = report
         self._objective = objective
         self._nodes = nodes
+        self._assumed: tuple[str, ...] = ()
 
     def problem(self) -> Problem:
         """Return the problem.
@@ -93,16 +98,13 @@ class Assembly:
             report.refuse()  # written for another format: nothing else would mean anything
         nodes = self._nodes
         if nodes is None:
-            parts = validate_list(NodePart, data["nodes"], ("nodes",), report) if (
-                "nodes" in data
-            ) else []  # fmt: skip
-            nodes = build_nodes(parts, report)
+            nodes = self._built_nodes()
         windows: list[Window] = []
         if "windows" in data:
             named = validate_list(WindowPart, data["windows"], ("windows",), report)
             windows = [w for at, part in enumerate(named) if (w := self._window(at, part))]
         estimates = Estimates(nodes, _shards(data)) if self._nodes is None else None
-        models = self._models(head, windows, estimates)
+        models = self._models(head, windows, nodes, estimates)
         rules = []
         if "rules" in data:
             stated = validate_list(RulePart, data["rules"], ("rules",), report, least=0)
@@ -118,7 +120,9 @@ class Assembly:
             timing = ShareTiming(guess=objective is Objective.PRESSURE)
             stretches = _completed(placed, windows)
             asked = imagined(placed, stretches)
-            found = Problem(asked, Fleet(nodes), objective, tuple(rules), stretches, timing)
+            found = Problem(
+                asked, Fleet(nodes), objective, tuple(rules), stretches, timing, self._assumed
+            )
             if head is None or head.robust is None:
                 return found
             return with_scenarios(found, robust_windows(found, head.robust, together=True))
@@ -127,6 +131,22 @@ class Assembly:
                 report.add(path_of(fault.path), fault.message)
             report.refuse()
             raise
+
+    def _built_nodes(self) -> tuple[Node, ...]:
+        """Build the nodes: of a list, or of groups in one line of text."""
+        listed, report = self._data.get("nodes", []), self._report
+        if isinstance(listed, str):
+            try:
+                return parse_gpus(listed)
+            except InputError as error:
+                if error.source:  # the user's own catalogue is wrong, not this file
+                    raise
+                for fault in error.faults:
+                    report.add(("nodes",), fault.message)
+                return ()
+        given = "nodes" in self._data
+        parts = validate_list(NodePart, listed, ("nodes",), report) if given else []
+        return build_nodes(parts, report)
 
     def _window(self, index: int, part: WindowPart | None) -> Window | None:
         """Build a window; None where it is faulty."""
@@ -138,7 +158,11 @@ class Assembly:
             return None
 
     def _models(
-        self, head: FleetPart | None, windows: list[Window], estimates: Estimates | None
+        self,
+        head: FleetPart | None,
+        windows: list[Window],
+        nodes: tuple[Node, ...],
+        estimates: Estimates | None,
     ) -> list[Model | None]:
         """Build the models; None where one is faulty."""
         if "models" not in self._data:
@@ -148,9 +172,30 @@ class Assembly:
             weights = {window.name: window.weight for window in windows}
             what_ifs = {window.name for window in windows if window.like}
             items = [self._with_mean(at, item, weights, what_ifs) for at, item in enumerate(items)]
-        parts = validate_list(ModelPart, items, ("models",), self._report)
+            for at, item in enumerate(items):
+                self._hint(at, item)
+        parts = validate_list(part_of, items, ("models",), self._report)
         defaults = head.defaults if head is not None else DefaultsPart()
-        return [None if part is None else _model(part, defaults, estimates) for part in parts]
+        known = Known(nodes, defaults, self._report)
+        models: list[Model | None] = []
+        for index, part in enumerate(parts):
+            whole = None if part is None else known.filled(part, ("models", index))
+            called = part.model if isinstance(part, KnownModelPart) else ""
+            models.append(None if whole is None else _model(whole, defaults, estimates, called))
+        self._assumed = tuple(known.assumed)
+        return models
+
+    def _hint(self, index: int, item: object) -> None:
+        """Say of a model without weights that the catalogue knows them."""
+        if not isinstance(item, dict) or "weights" in item or "model" in item:
+            return
+        name = item.get("name")
+        if isinstance(name, str) and known_model(name) is not None:
+            self._report.add(
+                ("models", index, "weights"),
+                f"is missing; the catalogue knows this model: write model: {name} in place of "
+                "name, or its weights",
+            )
 
     def _with_mean(
         self, index: int, item: object, weights: dict[str, float], what_ifs: set[str]
@@ -182,7 +227,7 @@ class Assembly:
         seen: dict[str, int] = {}
         items = self._data.get("models")
         for index, item in enumerate(items if isinstance(items, list) else []):
-            name = item.get("name") if isinstance(item, dict) else None
+            name = item.get("name", item.get("model")) if isinstance(item, dict) else None
             if isinstance(name, str) and seen.setdefault(name, index) != index:
                 message = f"{shown(name)} {ALREADY} models[{seen[name]}]"
                 self._report.add(("models", index, "name"), message)
@@ -223,8 +268,12 @@ def _shards(data: dict[str, Any]) -> int:
     return total
 
 
-def _model(part: ModelPart, defaults: DefaultsPart, estimates: Estimates | None) -> Model:
+def _model(
+    part: ModelPart, defaults: DefaultsPart, estimates: Estimates | None, called: str
+) -> Model:
     """Turn a validated part into a model; what it leaves out is estimated.
+
+    The catalogue knows it as `called`, or else by its own name.
 
     Models of a table are not: a table says what its columns say, in rows or in Parquet.
     """
@@ -238,7 +287,9 @@ def _model(part: ModelPart, defaults: DefaultsPart, estimates: Estimates | None)
     if estimates is None:
         return model
     unsure = overhead is None and not part.resident
-    return estimates.filled(model, memory=unsure, length=part.min_kv_bytes is None)
+    return estimates.filled(
+        model, called or model.name, memory=unsure, length=part.min_kv_bytes is None
+    )
 
 
 def _check_objectives(model: Model, path: Path, report: Report) -> None:

@@ -11,7 +11,7 @@ from kvplace.core.architecture import Architecture
 from kvplace.core.hardware import Node
 from kvplace.core.launch import Launch
 from kvplace.core.model import DEFAULT_OVERHEAD_BYTES, Demand, Model
-from kvplace.facts.catalogue.gpus import GPUType, gpu_types
+from kvplace.facts.catalogue.gpus import GPUType, find_gpu_type
 from kvplace.facts.catalogue.models import known_model
 from kvplace.facts.catalogue.shapes import known_shape
 from kvplace.facts.memory.loaded import loaded_weights
@@ -43,7 +43,7 @@ class Estimates:
 
     def __init__(self, nodes: Sequence[Node], shards: int) -> None:
         gpus = [gpu.type for node in nodes for gpu in node.gpus]
-        self._types = set(gpus)
+        self._types = {kind: find_gpu_type(kind) for kind in sorted(set(gpus))}
         self._shared = shards > len(gpus)
 
     def launch(self, launch: Launch, allowed: Sequence[str]) -> Launch:
@@ -66,35 +66,36 @@ class Estimates:
 
     def _kinds(self, allowed: Sequence[str]) -> list[GPUType]:
         """Return the GPU types of the fleet that the catalogue knows and a model may run on."""
-        known = gpu_types()
-        types = sorted(self._types)
-        return [known[t] for t in types if t in known and (not allowed or t in allowed)]
+        kinds = [found for t, found in self._types.items() if not allowed or t in allowed]
+        return [found for found in kinds if found is not None]
 
-    def filled(self, model: Model, *, memory: bool, length: bool) -> Model:
+    def filled(self, model: Model, called: str, *, memory: bool, length: bool) -> Model:
         """Return a model with what its file leaves out.
 
         Parameters
         ----------
         model
             What the file states.
+        called
+            Its name in the catalogue, if it is there.
         memory
             Whether what a shard takes besides KV cache is left out.
         length
             Whether its least KV memory is left out; then the longest request decides it.
         """
-        shape = model.architecture or known_shape(model.name, model.weights_bytes)
+        shape = model.architecture or known_shape(called, model.weights_bytes)
         filled: dict[str, Any] = {"architecture": shape}
         if memory:
             launch = model.launch
             if shape is not None:
                 launch = self.launch(launch, model.gpu_types)
-            filled |= {"launch": launch, "resident": self.resident(model, shape, launch)}
+            filled |= {"launch": launch, "resident": self._resident(model, called, shape, launch)}
         if length and model.max_model_len is None:
-            filled["max_model_len"] = longest_request(model.name, model.demand, model.launch)
+            filled["max_model_len"] = longest_request(called, model.demand, model.launch)
         return replace(model, **filled)
 
-    def resident(
-        self, model: Model, shape: Architecture | None, launch: Launch
+    def _resident(
+        self, model: Model, called: str, shape: Architecture | None, launch: Launch
     ) -> tuple[tuple[int, int], ...]:
         """Return what one shard takes besides KV cache at each degree; nothing for the default.
 
@@ -102,6 +103,8 @@ class Estimates:
         ----------
         model
             What the file states.
+        called
+            Its name in the catalogue, if it is there.
         shape
             Its shape, where it is known.
         launch
@@ -119,7 +122,7 @@ class Estimates:
                 shape, degree, limits, linked=linked, engine=launch.engine, release=release
             )
             loaded = loaded_weights(size, shape, degree).total_bytes
-            measured = _measured(model.name, size) if degree == 1 else None
+            measured = _measured(called, size) if degree == 1 else None
             found.append((degree, (measured or loaded) + beside.total))
         return tuple(found)
 

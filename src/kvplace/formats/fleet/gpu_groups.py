@@ -2,20 +2,42 @@
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 
+from kvplace.core.fact import Fact
 from kvplace.core.hardware import GPU, Node
 from kvplace.errors import Fault, InputError, UnitError
 from kvplace.facts.catalogue.gpus import gpu_kind
 from kvplace.formats.diagnostics import shown
 
-__all__ = ["parse_gpus"]
+__all__ = ["GPUGroup", "gpu_groups", "parse_gpus"]
 
 _HOSTS = r"(?:([0-9]{1,6})\s*[xX]\s*(?=[0-9]{1,7}\s*[xX]))?"
 _GROUP = re.compile(_HOSTS + r"(?:([0-9]{1,7})\s*[xX]\s*)?(\S.*)", re.ASCII)
 _MAX_GPUS = 1_000_000
 
 
-def parse_gpus(text: str) -> tuple[Node, ...]:
+@dataclass(frozen=True, slots=True)
+class GPUGroup:
+    """Hosts alike.
+
+    Parameters
+    ----------
+    hosts, gpus
+        How many, and the GPUs of each.
+    kind
+        Type of a GPU, or its memory as text.
+    memory_bytes
+        What a process can allocate on one.
+    """
+
+    hosts: int
+    gpus: int
+    kind: str
+    memory_bytes: Fact[int]
+
+
+def gpu_groups(text: str, name: str) -> list[GPUGroup]:
     """Read groups of GPUs, such as ``8x80GiB,4xH100-SXM-80GB`` or ``5x8xH100``.
 
     Parameters
@@ -23,8 +45,40 @@ def parse_gpus(text: str) -> tuple[Node, ...]:
     text
         Groups separated by commas; each a number of hosts (1 where left out), ``x``, the GPUs of
         each (1 where left out), ``x``, and what `kvplace.facts.catalogue.gpus.gpu_kind` knows: a
-        type, the begin of one, or usable memory. ``5x8xH100`` is five hosts of eight.
-        the begin of one, or usable memory. ``5x8xH100`` is five hosts of eight.
+        type, a part of its name, or usable memory. ``5x8xH100`` is five hosts of eight.
+    name
+        What the groups are called in faults, such as ``gpus``.
+
+    Raises
+    ------
+    InputError
+        With every fault, its path the group, such as ``gpus[1]``.
+    """
+    faults: list[Fault] = []
+    groups: list[GPUGroup] = []
+    for index, part in enumerate(text.split(",")):
+        try:
+            groups.append(_group(part.strip()))
+        except InputError as error:
+            if error.source:  # the user's own catalogue is wrong, not this text
+                raise
+            faults.append(Fault(error.faults[0].message, f"{name}[{index}]"))
+            continue
+        if sum(group.hosts * group.gpus for group in groups) > _MAX_GPUS:
+            faults.append(Fault(f"these are more than {_MAX_GPUS:,} GPUs", f"{name}[{index}]"))
+            break
+    if faults:
+        raise InputError(faults)
+    return groups
+
+
+def parse_gpus(text: str) -> tuple[Node, ...]:
+    """Return the hosts that a line of groups stands for.
+
+    Parameters
+    ----------
+    text
+        As in `gpu_groups`.
 
     Returns
     -------
@@ -37,35 +91,23 @@ def parse_gpus(text: str) -> tuple[Node, ...]:
     InputError
         With every fault, its path the group, such as ``gpus[1]``.
     """
-    faults: list[Fault] = []
     nodes: list[Node] = []
     seen: Counter[str] = Counter()
-    total = 0
-    for index, group in enumerate(text.split(",")):
-        try:
-            hosts, count, kind, memory = _group(group.strip())
-        except InputError as error:
-            if error.source:  # the user's own catalogue is wrong, not this text
-                raise
-            faults.append(Fault(error.faults[0].message, f"gpus[{index}]"))
-            continue
-        total += hosts * count
-        if total > _MAX_GPUS:
-            faults.append(Fault(f"these are more than {_MAX_GPUS:,} GPUs", f"gpus[{index}]"))
-            break
+    for group in gpu_groups(text, "gpus"):
+        kind = group.kind
         seen[kind] += 1
         name = kind if seen[kind] == 1 else f"{kind}-{seen[kind]}"
-        names = [name] if hosts == 1 else [f"{name}-{host}" for host in range(hosts)]
+        names = [name] if group.hosts == 1 else [f"{name}-{host}" for host in range(group.hosts)]
         for host in names:
-            gpus = tuple(GPU(f"{host}/{i}", kind, memory) for i in range(count))
-            nodes.append(Node(host, gpus))
-    if faults:
-        raise InputError(faults)
+            memory = group.memory_bytes.value
+            nodes.append(
+                Node(host, tuple(GPU(f"{host}/{i}", kind, memory) for i in range(group.gpus)))
+            )
     return tuple(nodes)
 
 
-def _group(text: str) -> tuple[int, int, str, int]:
-    """Return the hosts, the GPUs of each, their type and memory."""
+def _group(text: str) -> GPUGroup:
+    """Read one group."""
     match = _GROUP.fullmatch(text)
     if match is None:
         raise InputError(f"{shown(text)} is no group of GPUs; write it like 8x80GiB or 5x8xH100")
@@ -78,4 +120,4 @@ def _group(text: str) -> tuple[int, int, str, int]:
         raise InputError(error.faults[0].message) from None
     if memory.value == 0:
         raise InputError(f"{shown(text)} has no memory")
-    return hosts, count, kind, memory.value
+    return GPUGroup(hosts, count, kind, memory)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kvplace.core.hardware import GPU, Node
 from kvplace.errors import InputError
-from kvplace.facts.catalogue.gpus import gpu_type
+from kvplace.facts.catalogue.gpus import gpu_kind
 from kvplace.formats.diagnostics import Path, Report, shown
 from kvplace.formats.fleet.schema import GPUPart, NodePart
 from kvplace.formats.validation.fields import MAX_GPUS
@@ -65,8 +65,9 @@ def _devices(part: NodePart, path: Path, report: Report) -> list[_Device]:
     """Return the GPUs of one node; none where one is faulty."""
     if not isinstance(part.gpus, list):
         if part.gpu is None:
-            example = "{type: H200-SXM-141GB, memory: 139.8GiB}"
-            report.add((*path, "gpu"), f"is missing; write it like gpu: {example}")
+            report.add(
+                (*path, "gpu"), "is missing; write it like gpu: H200 or gpu: {memory: 139GiB}"
+            )
             return []
         device = _device(part.gpu, (*path, "gpu"), report)
         return [] if device is None or part.gpus > MAX_GPUS else [device] * part.gpus
@@ -88,7 +89,7 @@ def _device(part: GPUPart, path: Path, report: Report) -> _Device | None:
             report.add(path, "has neither a type nor memory; write it like {memory: 80GiB}")
             return None
         try:
-            memory = gpu_type(part.type).memory_bytes
+            memory = gpu_kind(part.type)[1].value
         except InputError as error:
             if error.source:  # the user's own catalogue is wrong, not this file
                 raise

@@ -40,6 +40,7 @@ __all__ = [
     "DemandPart",
     "FleetPart",
     "GPUPart",
+    "KnownModelPart",
     "ModelPart",
     "NodePart",
     "ReplicasPart",
@@ -75,9 +76,24 @@ class GPUPart(Part):
     )
 
 
+def _gpu(value: object) -> object:
+    """Accept a type or an amount of memory in place of a mapping."""
+    if not isinstance(value, str) or not value:
+        return value
+    return {"memory" if value[0].isdigit() or value[0] in ".+-" else "type": value}
+
+
 def _gpus(value: object) -> object:
     """Accept a count, or a list to be looked at GPU by GPU."""
-    return value if isinstance(value, list) else gpu_count(value)
+    return list(map(_gpu, value)) if isinstance(value, list) else gpu_count(value)
+
+
+_GPU_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "minLength": 1, "examples": ["H100", "80GiB"]},
+        GPUPart.model_json_schema(),
+    ]
+}
 
 
 class NodePart(Part):
@@ -94,12 +110,15 @@ class NodePart(Part):
             {
                 "anyOf": [
                     {"type": "integer", "minimum": 1, "maximum": MAX_GPUS},
-                    {"type": "array", "items": GPUPart.model_json_schema(), "minItems": 1},
+                    {"type": "array", "items": _GPU_SCHEMA, "minItems": 1},
                 ]
             }
         ),
     ] = Field(examples=["8"], description="GPUs that are all as `gpu` says, or each one by itself.")
-    gpu: GPUPart | None = Field(default=None, description="Every GPU of a node that counts them.")
+    gpu: Annotated[GPUPart | None, BeforeValidator(_gpu), WithJsonSchema(_GPU_SCHEMA)] = Field(
+        default=None,
+        description="Every GPU of a node that counts them: a mapping, or a type or memory alone.",
+    )
     labels: dict[Name, Text] = Field(default={}, description="Topology and other facts.")
     link_size: Count | None = Field(
         default=None,
@@ -230,6 +249,14 @@ def _replicas(value: object) -> object:
     return value if isinstance(value, dict) else dict.fromkeys(("min", "max"), count(value))
 
 
+_DEMAND_SCHEMA = {
+    "anyOf": [
+        DemandPart.model_json_schema(),
+        {"type": "array", "items": WindowDemandPart.model_json_schema(), "minItems": 1},
+    ]
+}
+
+
 class ModelPart(Part):
     """A model to be served."""
 
@@ -292,17 +319,7 @@ class ModelPart(Part):
     resources: Resources = Field(
         default={}, description="What each shard takes of further capacities, by name."
     )
-    demand: Annotated[
-        DemandPart,
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    DemandPart.model_json_schema(),
-                    {"type": "array", "items": WindowDemandPart.model_json_schema(), "minItems": 1},
-                ]
-            }
-        ),
-    ] = Field(
+    demand: Annotated[DemandPart, WithJsonSchema(_DEMAND_SCHEMA)] = Field(
         examples=["{requests_per_second: 2.1}"],
         description="Of all time, or a list of the demand in each window.",
     )
@@ -331,6 +348,24 @@ class ModelPart(Part):
         return self
 
 
+class KnownModelPart(ModelPart):
+    """A model of the catalogue, which gives what is left out."""
+
+    model: Name = Field(
+        examples=["Qwen/Qwen3-8B"],
+        description="Name in the catalogue: weights, KV cache, shape and degree come from there.",
+    )
+    name: Name | None = Field(  # type: ignore[assignment]  # only what is required differs
+        default=None, description="By default that in the catalogue."
+    )
+    weights_bytes: Amount | None = Field(  # type: ignore[assignment]
+        default=None, alias="weights", description="By default as the catalogue says."
+    )
+    demand: Annotated[DemandPart | None, WithJsonSchema(_DEMAND_SCHEMA)] = Field(  # type: ignore[assignment]
+        default=None, description="By default none: a standby."
+    )
+
+
 class DefaultsPart(Part):
     """Values for models that do not give their own."""
 
@@ -348,8 +383,21 @@ class FleetPart(Part):
         default=None, description="Load to plan for; by default what the models give enough for."
     )
     defaults: DefaultsPart = DefaultsPart()
-    nodes: list[NodePart] = Field(examples=["[{name: h100, gpus: 8, gpu: {type: H100-SXM-80GB}}]"])
-    models: list[ModelPart] = Field(examples=["[{name: org/model, weights: 14.958GiB, ...}]"])
+    nodes: Annotated[
+        list[NodePart],
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string", "examples": ["5x8xH100"]},
+                    {"type": "array", "items": NodePart.model_json_schema()},
+                ]
+            }
+        ),
+    ] = Field(
+        examples=["5x8xH100"],
+        description="Hosts; or in one line, hosts x GPUs x type, as --gpus takes them.",
+    )
+    models: list[KnownModelPart | ModelPart] = Field(examples=["[{model: Qwen/Qwen3-8B}]"])
     windows: list[WindowPart] = Field(
         default=[], description="Windows of demand; by default those that the models name."
     )

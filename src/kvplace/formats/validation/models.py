@@ -1,7 +1,7 @@
 """Plain data against a part, every fault told in the file's own words."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -41,9 +41,16 @@ def validate(part: type[P], data: object, path: Path, report: Report) -> P | Non
 
 
 def validate_list(
-    part: type[P], data: object, path: Path, report: Report, least: int = 1
+    part: type[P] | Callable[[object], type[P]],
+    data: object,
+    path: Path,
+    report: Report,
+    least: int = 1,
 ) -> list[P | None]:
-    """Return each item of a list of at least `least` as a `part`, None where it fails."""
+    """Return each item of a list of at least `least` as a `part`, None where it fails.
+
+    In place of a part, what tells the part of an item.
+    """
     if not isinstance(data, list):
         report.add(path, f"must be a list, not {kind_of(data)}")
         return []
@@ -53,7 +60,8 @@ def validate_list(
     for index, item in enumerate(data):
         if report.full:
             break
-        parts.append(validate(part, item, (*path, index), report))
+        own = part if isinstance(part, type) else part(item)
+        parts.append(validate(own, item, (*path, index), report))
     return parts
 
 

@@ -1,14 +1,12 @@
-"""What init writes of a cache is, on each rank, what the layout says that a rank holds."""
+"""What a fleet file says of a cache is, on each rank, what the layout says that a rank holds."""
 
 import pytest
 
 from kvplace.core.fact import Fact
 from kvplace.core.model import SLO, Attention, Demand, Model
-from kvplace.demand.series import Latency
-from kvplace.demand.summary import ModelDemand
 from kvplace.facts.cache import CacheGroup, CacheLayout, Units
+from kvplace.facts.memory.figures import cache_figures
 from kvplace.facts.model_facts import ModelFacts
-from kvplace.scaffold.kv_cache import cache_figures
 
 HEADS = CacheGroup("full", 32, (Units(8, 512, "KV heads"),))
 LATENT = CacheGroup("latent", 61, (Units(1, 1152, "latent vector"),))
@@ -28,17 +26,12 @@ LAYOUTS = [
 ]
 
 
-def demand(tokens):
-    none = Fact(0.0, "")
-    return ModelDemand("m", none, 0, 0, 0, Fact(tokens, ""), Fact(100.0, ""), Latency())
-
-
 @pytest.mark.parametrize(("groups", "said"), LAYOUTS)
 @pytest.mark.parametrize("degree", [1, 2, 4, 8, 16])
 @pytest.mark.parametrize("prompt", [100.0, 4000.0])
 def test_each_rank_holds_what_the_layout_says(groups, said, degree, prompt):
     layout = CacheLayout(groups)
-    figures = cache_figures(ModelFacts("m", Fact(1, ""), layout, "here"), degree, demand(prompt))
+    figures = cache_figures(ModelFacts("m", Fact(1, ""), layout, "here"), degree, prompt + 50)
     assert (figures.split and (figures.split[0], figures.split[1].value)) == said
     model = Model(
         "m",

@@ -1,4 +1,4 @@
-"""What a new fleet file says of a model's cache: two figures, and how ranks split them.
+"""What a fleet file says of a model's cache: two figures, and how ranks split them.
 
 A request holds ``prompt + output / 2`` tokens on average. Layers whose window is shorter than
 that hold a full window, which is a constant, so they count per sequence; the others count per
@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kvplace.core.fact import Fact
-from kvplace.demand.summary import ModelDemand
 from kvplace.errors import InputError
 from kvplace.facts.cache import CacheLayout
+from kvplace.facts.memory.degree import DEGREES
 from kvplace.facts.model_facts import ModelFacts
 
 __all__ = ["CacheFigures", "cache_figures"]
-
-_DEGREES = (1, 2, 4, 8, 16, 32)
 
 Split = tuple[str, Fact[int] | Fact[str]]
 """A key of a model in a fleet file, ``kv_heads`` or ``attention``, and its value."""
@@ -42,7 +40,7 @@ class CacheFigures:
     notes: tuple[str, ...]
 
 
-def cache_figures(facts: ModelFacts, degree: int, own: ModelDemand | None) -> CacheFigures:
+def cache_figures(facts: ModelFacts, degree: int, tokens: float | None) -> CacheFigures:
     """Return the figures that hold at the mean length of a request.
 
     Where a fleet file has no word for the way in which the ranks divide the cache (heads and
@@ -55,12 +53,10 @@ def cache_figures(facts: ModelFacts, degree: int, own: ModelDemand | None) -> Ca
         What is known of the model.
     degree
         Tensor parallel degree.
-    own
-        What is asked of it; None for the upper bound inside every window.
+    tokens
+        Tokens that a request holds on average; None for the upper bound inside every window.
     """
-    layout, tokens = facts.layout, None
-    if own is not None and own.prompt_tokens and own.output_tokens:
-        tokens = own.prompt_tokens.value + own.output_tokens.value / 2
+    layout = facts.layout
     notes = list(_window_notes(layout, tokens))
     split = _split(layout, tokens)
     if split is not None:
@@ -96,7 +92,7 @@ def _split(layout: CacheLayout, tokens: float | None) -> Split | None:
     whole = _on_rank(layout, tokens, 1)
     for key, value, heads in _candidates(layout):
         exact = True
-        for degree in _DEGREES:
+        for degree in DEGREES:
             try:
                 part = _on_rank(layout, tokens, degree)
             except InputError:  # a degree that engines refuse
