@@ -230,16 +230,17 @@ def _of_placement(problem: Problem, evaluation: Evaluation) -> Iterator[Note]:
         worst = evaluation.gpus[pressures.index(max(pressures))]
         yield Note("warning", "overload", _overload(problem, worst))
     if len(problem.models) <= _MOST_MODELS:
-        yield from _slow(problem, evaluation)
-        yield from _degrees(problem, evaluation)
-        yield from _targets(problem, evaluation)
+        occupied = [gpu for gpu in evaluation.gpus if gpu.shards]
+        yield from _slow(problem, occupied)
+        yield from _degrees(problem, occupied)
+        yield from _targets(problem, occupied)
 
 
-def _targets(problem: Problem, evaluation: Evaluation) -> Iterator[Note]:
+def _targets(problem: Problem, occupied: Sequence[GPUEvaluation]) -> Iterator[Note]:
     """Yield which models do without copies, for which the gap is not to blame."""
     aimed = {m.name for m in problem.models if m.replicas.target is not None}
     copies: dict[str, set[int]] = {}
-    for shard in (held for gpu in evaluation.gpus if aimed for held in gpu.shards):
+    for shard in (held for gpu in occupied if aimed for held in gpu.shards):
         if shard.model in aimed:
             copies.setdefault(shard.model, set()).add(shard.replica)
     for name in sorted(copies):
@@ -274,9 +275,9 @@ def _overload(problem: Problem, worst: GPUEvaluation) -> str:
     )
 
 
-def _slow(problem: Problem, evaluation: Evaluation) -> Iterator[Note]:
+def _slow(problem: Problem, occupied: Sequence[GPUEvaluation]) -> Iterator[Note]:
     """Yield where the time of GPUs is short."""
-    timed = [(max(gpu.time_shares), gpu) for gpu in evaluation.gpus if gpu.time_shares]
+    timed = [(max(gpu.time_shares), gpu) for gpu in occupied if gpu.time_shares]
     over = sorted(((share, gpu) for share, gpu in timed if share > 1), key=lambda at: -at[0])
     if over:
         share, gpu = over[0]
@@ -313,9 +314,9 @@ def _models(gpu: GPUEvaluation) -> set[str]:
     return {shard.model for shard in gpu.shards}
 
 
-def _degrees(problem: Problem, evaluation: Evaluation) -> Iterator[Note]:
+def _degrees(problem: Problem, occupied: Sequence[GPUEvaluation]) -> Iterator[Note]:
     """Yield degrees that engines refuse."""
-    held = Counter((shard.model, shard.replica) for gpu in evaluation.gpus for shard in gpu.shards)
+    held = Counter((shard.model, shard.replica) for gpu in occupied for shard in gpu.shards)
     degrees: dict[str, set[int]] = {}
     for (name, _), degree in held.items():
         degrees.setdefault(name, set()).add(degree)

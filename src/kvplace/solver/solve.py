@@ -18,6 +18,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.construct.repair import make_room
 from kvplace.solver.fewer_copies import fewer_copies, targeted
 from kvplace.solver.instance.door import load_instance, load_placement, unload_placement
+from kvplace.solver.spare_nodes import on_whole_fleet, without_spare_nodes
 from kvplace.solver.strategies.params import Params
 from kvplace.solver.strategies.stages import Search, Settings
 from kvplace.solver.strategies.undivided import UndividedSearch
@@ -92,19 +93,20 @@ def solve(
         raise InputError(f"{solver!r} is no solver; choose one of {', '.join(SOLVERS)}")
     if solver == "reference" and iterations is None:
         iterations = DEFAULTS.reference_steps
-    problem = problem.with_objective(objective)
+    whole = problem.with_objective(objective)
     watch = watch or Watch(time_limit)
     settings = Settings(gap, seed, iterations, watch, frozenset(without), params or DEFAULTS)
+    problem = without_spare_nodes(whole, start)
     search = _search(problem, settings, compiled=solver == "auto")
     if solver == "prism-greedy":
-        return _finish(search, solver, prism(problem))
+        return _finish(search, solver, prism(problem), whole)
     if start is None and len(problem.models) <= _SPREAD and not any(problem.loads):
         start = _spread(problem, watch, seed)
     search.reference(start) if solver == "reference" else search.solve(start)
     found = search.placement
     if found is not None and targeted(problem):
         found = fewer_copies(problem, found)
-    return _finish(search, solver, found)
+    return _finish(search, solver, found, whole)
 
 
 def refine(
@@ -151,7 +153,8 @@ def refine(
     """
     if not 0 <= memory_margin < 1 or not 0 <= tolerance < 1:
         raise InputError("the memory margin and the tolerance must be at least 0 and below 1")
-    problem = problem.with_objective(objective)
+    whole = problem.with_objective(objective)
+    problem = without_spare_nodes(whole, placement)
     settings = Settings(iterations=iterations, watch=watch or Watch(time_limit), params=DEFAULTS)
     search = _search(problem, settings, compiled=True)
     if search.repaired_before:
@@ -161,7 +164,7 @@ def refine(
     if found is None:
         violations = evaluate(problem, placement).violations
         raise _beyond_repair(violations, stop_of(problem, None, search.proof, 0.0, settings.watch))
-    return _finish(search, "refine", found)
+    return _finish(search, "refine", found, whole)
 
 
 def _search(problem: Problem, settings: Settings, *, compiled: bool) -> Search:
@@ -259,8 +262,11 @@ def stop_of(
     return spent or Stop.LOCAL_OPTIMUM
 
 
-def _finish(search: Search, solver: str, placement: Placement | None) -> Result:
-    """Re-evaluate a placement by core and wrap it up; the only door one leaves by."""
+def _finish(search: Search, solver: str, placement: Placement | None, whole: Problem) -> Result:
+    """Re-evaluate a placement by core and wrap it up; the only door one leaves by.
+
+    What was searched may lack nodes of the whole problem that cannot matter.
+    """
     problem, watch, settings, bound = search.problem, search.watch, search.settings, search.proof
     evaluation = None
     if placement is not None:
@@ -275,7 +281,8 @@ def _finish(search: Search, solver: str, placement: Placement | None) -> Result:
     ranks = 0
     if evaluation is not None and status_of(problem, evaluation, bound) is Status.OPTIMAL:
         ranks = max(1, search.ranks)
-    return Result(
+    result = Result(
         problem, placement, evaluation, bound, stop, solver, settings.seed, search.steps,
         watch.seconds, watch.steps, tuple(search.gains.values()), ranks=ranks,
     )  # fmt: skip
+    return result if whole is problem else on_whole_fleet(whole, result)

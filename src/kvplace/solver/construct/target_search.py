@@ -137,7 +137,8 @@ class _Fill:
         sorted_ = finite and self._tight and self._instance.pressures == 1
         rooms = Rooms(board, target) if sorted_ else None
         for done, j in enumerate(order):
-            if done % CHECKED_EVERY == 0 and self._watch.stop:
+            # At infinity the first models are placed whatever the clock says: a plan is wanted.
+            if done % CHECKED_EVERY == 0 and (finite or done) and self._watch.stop:
                 return None if finite else board
             if rooms is not None:
                 placed = rooms.place(j, options[j], apart=apart and not simple[j])
