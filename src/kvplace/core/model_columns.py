@@ -143,12 +143,17 @@ class ListedModels:
     def digest_row(self, index: int, load: float) -> list[object]:
         """Return what of a model enters the digest of its problem."""
         m = self.models[index]
+        beside, kept = m.overhead_bytes, m.min_kv_bytes
+        divided = m.tensor_parallel != (1,)
+        if not divided:  # then it does not matter how they were stated
+            beside, kept = m.resident_bytes(1) - m.weights_bytes, m.least_kv_bytes(1)
         return [
-            m.name, m.weights_bytes, m.overhead_bytes, m.min_kv_bytes, load,
+            m.name, m.weights_bytes, beside, kept, load,
             list(m.tensor_parallel), m.replicas.min, m.replicas.max,
             *stated(
                 kv_part=[m.kv_part(d) for d in m.tensor_parallel if d > 1],
-                resident=sorted(m.resident), least_kv=_least_kv(m),
+                resident=sorted(m.resident) if divided else [],
+                least_kv=_least_kv(m) if divided else [],
                 split=m.replicas.split.value if m.replicas.split is not Split.EVEN else "",
                 gpu_types=sorted(m.gpu_types), resources=sorted(m.resources.items()),
             ),

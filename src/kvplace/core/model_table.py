@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import repeat
 from typing import overload
 
@@ -62,6 +62,9 @@ class ModelTable(Sequence[Model]):
         (n,) numbers, NaN where not given; empty where no model gives one.
     kv_bytes_per_token
         (n,) whole bytes, -1 where not given; empty where no model gives it.
+    max_model_len
+        (n,) most tokens of one request, -1 where nothing is promised; empty where none is. Room
+        for it is part of `min_kv_bytes`.
     windows_of_demand
         Demand of all models in each window; empty where it is the same in every window.
     """
@@ -78,6 +81,7 @@ class ModelTable(Sequence[Model]):
     tpot_seconds: array[float]
     kv_bytes_per_token: array[int]
     windows_of_demand: tuple[DemandColumns, ...] = ()
+    max_model_len: array[int] = field(default_factory=lambda: array("q"))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -111,6 +115,11 @@ class ModelTable(Sequence[Model]):
             ),
             overhead_bytes=self.overhead_bytes[index],
             min_kv_bytes=self.min_kv_bytes[index],
+            max_model_len=(
+                self.max_model_len[index]
+                if self.max_model_len and self.max_model_len[index] >= 0
+                else None
+            ),
             windows={window.name: window[index] for window in self.windows_of_demand},
         )
 

@@ -38,7 +38,11 @@ def outcome(text, short, monkeypatch):
         problem = parse_table(text, "2x80GiB,1x40GiB", "m.csv")
     except InputError as error:
         return sorted(map(str, error.faults))
-    return problem.digest, problem.goal, tuple(problem.models)
+    told = [
+        (m.name, m.weights_bytes, m.resident_bytes(1), m.least_kv_bytes(1), m.demand, m.slo)
+        for m in problem.models
+    ]
+    return problem.digest, problem.goal, told
 
 
 def drawn(rng):

@@ -103,7 +103,7 @@ class Assembly:
         if "windows" in data:
             named = validate_list(WindowPart, data["windows"], ("windows",), report)
             windows = [w for at, part in enumerate(named) if (w := self._window(at, part))]
-        estimates = Estimates(nodes, _shards(data)) if self._nodes is None else None
+        estimates = Estimates(nodes, _shards(data))
         models = self._models(head, windows, nodes, estimates)
         rules = []
         if "rules" in data:
@@ -162,7 +162,7 @@ class Assembly:
         head: FleetPart | None,
         windows: list[Window],
         nodes: tuple[Node, ...],
-        estimates: Estimates | None,
+        estimates: Estimates,
     ) -> list[Model | None]:
         """Build the models; None where one is faulty."""
         if "models" not in self._data:
@@ -268,14 +268,10 @@ def _shards(data: dict[str, Any]) -> int:
     return total
 
 
-def _model(
-    part: ModelPart, defaults: DefaultsPart, estimates: Estimates | None, called: str
-) -> Model:
+def _model(part: ModelPart, defaults: DefaultsPart, estimates: Estimates, called: str) -> Model:
     """Turn a validated part into a model; what it leaves out is estimated.
 
     The catalogue knows it as `called`, or else by its own name.
-
-    Models of a table are not: a table says what its columns say, in rows or in Parquet.
     """
     own = LaunchPart() if part.launch is None else part.launch
     launch = own.filled_from(defaults.launch).build()
@@ -284,8 +280,6 @@ def _model(
     if overhead is not None:
         given["overhead_bytes"] = overhead
     model: Model = part.build(launch=launch, **given)
-    if estimates is None:
-        return model
     unsure = overhead is None and not part.resident
     return estimates.filled(
         model, called or model.name, memory=unsure, length=part.min_kv_bytes is None

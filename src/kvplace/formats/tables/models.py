@@ -12,7 +12,6 @@ from array import array
 from collections.abc import Iterable, Sequence
 
 from kvplace.core.hardware import Fleet, Node
-from kvplace.core.model import DEFAULT_OVERHEAD_BYTES
 from kvplace.core.model_table import ModelTable
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
@@ -23,6 +22,7 @@ from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.fleet.schema import FLEET_SCHEMA
 from kvplace.formats.tables.arrow import ArrowColumns, Columns
 from kvplace.formats.tables.csv_columns import CSVColumns
+from kvplace.formats.tables.estimated import with_estimates
 from kvplace.formats.tables.model_rows import OPTIONAL, REQUIRED, column_text, row_model
 from kvplace.formats.validation.csv_rows import read_rows, uneven_row
 from kvplace.formats.validation.fields import name as check_name
@@ -146,6 +146,7 @@ def _problem(
         # Of the rows looked at, a name given twice is told with positions among them.
         others = [fault for fault in error.faults if ALREADY not in fault.message]
         raise InputError([*others, *reader.doubled(table.names)], source) from None
+    table = with_estimates(table, nodes, **reader.unstated)
     try:
         return Problem(table, Fleet(tuple(nodes)), chosen)
     except InputError as error:
@@ -168,6 +169,7 @@ class _Reader:
         self._nodes = nodes
         self._source = source
         self.odd: dict[int, None] = dict.fromkeys(columns.uneven)
+        self._empty: dict[str, Sequence[int]] = {}
 
     def table(self) -> ModelTable:
         """Return all rows as a table of models."""
@@ -179,9 +181,9 @@ class _Reader:
             self.odd |= dict.fromkeys(row for row, size in enumerate(kv_bytes) if size > most)
         return ModelTable(
             names=self._names(),
-            weights_bytes=self._sizes("weights_gib", None),
-            overhead_bytes=self._sizes("overhead_gib", DEFAULT_OVERHEAD_BYTES),
-            min_kv_bytes=self._sizes("min_kv_gib", 0),
+            weights_bytes=self._sizes("weights_gib"),
+            overhead_bytes=self._sizes("overhead_gib"),
+            min_kv_bytes=self._sizes("min_kv_gib"),
             requests_per_second=self._numbers("requests_per_second"),
             latency_seconds=self._numbers("slo_seconds"),
             prompt_tokens=self._numbers("prompt_tokens"),
@@ -265,18 +267,26 @@ class _Reader:
                 self.odd[row] = None  # a load may divide by it
         return values
 
-    def _sizes(self, column: str, default: int | None) -> array[int]:
-        """Return a column of GiB in bytes; a row without one gets the default, or is odd."""
+    def _sizes(self, column: str) -> array[int]:
+        """Return a column of GiB in bytes; a row without one gets 0 and is kept in mind."""
         if column not in self._columns.names:
-            same: array[int] = array("q", [default or 0]) * self._columns.rows
-            return same
+            none: array[int] = array("q", [0]) * self._columns.rows
+            self._empty[column] = range(self._columns.rows)
+            return none
         sizes, bad = self._columns.sizes(column)
         self.odd |= dict.fromkeys(bad)
-        for row in [row for row, size in enumerate(sizes) if size < 0]:
-            if default is None:
-                self.odd[row] = None
-            sizes[row] = default or 0
+        empty = [row for row, size in enumerate(sizes) if size < 0]
+        self._empty[column] = empty
+        if column in REQUIRED:
+            self.odd |= dict.fromkeys(empty)
+        for row in empty:
+            sizes[row] = 0
         return sizes
+
+    @property
+    def unstated(self) -> dict[str, Sequence[int]]:
+        """Rows of the table that state no overhead, and no least KV memory."""
+        return {"overhead": self._empty["overhead_gib"], "least": self._empty["min_kv_gib"]}
 
 
 def _sound(text: str | None) -> bool:
