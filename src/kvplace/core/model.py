@@ -219,7 +219,7 @@ class Model:
             if value is not None and not 0 <= value < math.inf
         ]
         for name, demand in {"demand": self.demand, **self.windows}.items():
-            if demand.cached_tokens > (demand.prompt_tokens or 0.0):
+            if demand.cached_tokens > max(0.0, demand.prompt_tokens or 0.0):
                 message = f"{demand.cached_tokens:g} is more than the prompt's tokens"
                 place = name if name == "demand" else f"windows.{name}"
                 faults.append(Fault(message, f"{self.name}.{place}.cached_tokens"))
