@@ -17,13 +17,13 @@ from kvplace.facts.catalogue.shapes import known_shape
 from kvplace.facts.memory.loaded import loaded_weights
 from kvplace.facts.memory.overhead import EngineLimits, engine_limits, overhead, overhead_of_unknown
 
-__all__ = ["REQUEST_STEP", "REQUEST_TIMES_MEAN", "SHARED", "Estimates", "longest_request"]
+__all__ = ["SHARED", "Estimates", "longest_request", "typical_longest"]
 
 SHARED = EngineLimits(2048, 256)
 """Limits of a step of engines that share GPUs: vLLM's own on GPUs below 70 GiB. At 1,024
 sequences the logits of each engine would take several GiB more."""
 
-REQUEST_TIMES_MEAN, REQUEST_STEP = 4, 1024
+_TIMES_MEAN, _STEP = 4, 1024
 """A request of the longest kind is taken to have four times the tokens of the mean one: lengths
 spread about log-normally, and with a coefficient of variation of 1 less than 2 % are longer."""
 _RELEASE = re.compile(r"v?(\d+)\.(\d+)")
@@ -146,11 +146,16 @@ def longest_request(name: str, demand: Demand, launch: Launch) -> int | None:
     mean = (demand.prompt_tokens or 0) + (demand.output_tokens or 0)
     if not mean or demand.output_tokens is None:
         return None
-    tokens = math.ceil(REQUEST_TIMES_MEAN * mean / REQUEST_STEP) * REQUEST_STEP
+    tokens = typical_longest(mean)
     known = known_model(name)
     if known is not None and known.context_tokens:
         return max(min(tokens, known.context_tokens), math.ceil(mean))
     return tokens
+
+
+def typical_longest(mean_tokens: float) -> int:
+    """Return the tokens of the longest of requests with so many on average, rounded up."""
+    return math.ceil(_TIMES_MEAN * mean_tokens / _STEP) * _STEP
 
 
 def _flag(launch: Launch, *names: str) -> int:
