@@ -65,12 +65,12 @@ def drawn(rng):
 def test_both_ways_give_the_same_problem_or_the_same_faults(monkeypatch):
     rng = random.Random(5)
     seen = {True: 0, False: 0}
-    for _ in range(400):
+    for _ in range(150):
         text = drawn(rng)
         short, long = (outcome(text, way, monkeypatch) for way in (True, False))
         assert long == short, text
         seen[isinstance(short, tuple)] += 1
-    assert min(seen.values()) > 100
+    assert min(seen.values()) > 30
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "name,weights_gib\n", ",".join(HEAD) + "\n\n"])
