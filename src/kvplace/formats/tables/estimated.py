@@ -52,7 +52,7 @@ def with_estimates(
     for row, name in enumerate(table.names):
         if name.casefold() not in known:
             continue
-        filled = estimates.filled(table[row], memory=row in unsure, length=row in short)
+        filled = estimates.filled(table[row], name, memory=row in unsure, length=row in short)
         if row in unsure:
             beside[row] = filled.resident_bytes(1) - filled.weights_bytes
         if row in short:
