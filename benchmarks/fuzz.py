@@ -157,6 +157,13 @@ def check_against_oracle(problem, result, counts):
         pairs = zip(profile, truth.profile, strict=True)
         near = all(have <= best * (1 + Fraction(OPTIMAL_GAP)) for have, best in pairs)
         counts["leximax-best"] += near
+        counts["leximax proved to the last GPU"] += result.ranks == len(profile)
+        pairs = zip(profile[: result.ranks], truth.profile, strict=False)
+        for rank, (have, best) in enumerate(pairs, 1):
+            if have > best * (1 + 2 * Fraction(OPTIMAL_GAP)):
+                yield f"rank {rank} of {result.ranks} said to be proved: {have} is not {best}"
+            if have < best * (1 - 2 * Fraction(OPTIMAL_GAP)):
+                break
 
 
 def check_refine(problem, draw, counts, limit):

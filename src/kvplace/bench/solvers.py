@@ -71,8 +71,9 @@ class Outcome:
     proved
         Whether it closed its own gap: kvplace's solvers to 1e-9, rivals to 1e-6.
     evidence
-        ``certificate: METHOD`` once the independent checker has accepted it, ``search`` for an
-        exhaustive search, ``claim`` for a rival's word, ``none``, or ``failed: WHY``.
+        ``certificate: METHOD`` or ``tree: search`` once the independent checker has accepted it,
+        ``search`` for an exhaustive search that is not written down, ``claim`` for a rival's
+        word, ``none``, or ``failed: WHY``.
     seconds
         Wall time; checks and evaluation by the bench are not counted.
     trace
@@ -219,6 +220,8 @@ def _evidence(result: Result) -> str:
     claimed = proof.certificate.threshold
     if claimed < proof.value * (1 - 1e-9):
         return "search" if proof.method == "search" else f"failed: it proves {claimed!r} only"
+    if proof.method == "search":
+        return "tree: search"
     return f"certificate: {proof.method}"
 
 

@@ -121,7 +121,8 @@ def _proved(result: Result) -> str:
         if result.ranks > 1:
             reach = " to the last GPU" if result.ranks == gpus else f" to rank {result.ranks}"
         if method == "search":
-            return f"optimal{reach}, proved by exhaustive search"
+            written = "proof tree" if result.proof.certificate else "exhaustive search"
+            return f"optimal{reach}, proved by {written}"
         evidence = "certificate" if result.proof.certificate else "bound"
         return f"optimal{reach}, proved by {method} {evidence}"
     if math.isinf(result.gap):

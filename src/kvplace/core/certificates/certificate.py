@@ -30,7 +30,7 @@ from itertools import chain
 from typing import Any
 
 from kvplace.core.certificates.by_rule import RuleCertificate, check_rule
-from kvplace.core.certificates.claim import PRICE_BITS, Bound, Certificate
+from kvplace.core.certificates.claim import PRICE_BITS, Bound, Certificate, ProofTree
 from kvplace.core.certificates.knapsack import (
     GRID,
     SCALE_BITS,
@@ -40,6 +40,8 @@ from kvplace.core.certificates.knapsack import (
     TooLarge,
     set_above,
 )
+from kvplace.core.certificates.sizes import scaled_sizes
+from kvplace.core.certificates.tree import check_tree
 from kvplace.core.certificates.weighted import (
     check_weighted,
     kinds_of,
@@ -62,20 +64,6 @@ __all__ = [
     "scaled_sizes",
     "spelled_out",
 ]
-
-
-def scaled_sizes(problem: Problem, threshold: float) -> list[int]:
-    """Return w_j at a threshold, rounded down to multiples of 2**-64 bytes, as integers."""
-    unit = problem.goal.memory_unit_bytes
-    sizes = []
-    for index, load in enumerate(problem.loads):
-        weights = problem.need(index).weights_bytes << SCALE_BITS
-        if load and threshold < math.inf:
-            part, of = load.as_integer_ratio()
-            top, bottom = float(threshold).as_integer_ratio()
-            weights += part * (unit << SCALE_BITS) * bottom // (of * top)
-        sizes.append(weights)
-    return sizes
 
 
 def spelled_out(problem: Problem, rule: RuleCertificate) -> Certificate:
@@ -115,7 +103,9 @@ def _spelled_out_weighted(problem: Problem, rule: RuleCertificate) -> Certificat
     return Certificate(threshold, tuple(prices), worths, (), (tuple(weights),), types)
 
 
-def check_certificate(problem: Problem, certificate: Certificate | RuleCertificate) -> str:
+def check_certificate(
+    problem: Problem, certificate: Certificate | RuleCertificate | ProofTree
+) -> str:
     """Check a certificate against a problem, knowing nothing of who made it.
 
     Returns
@@ -126,6 +116,8 @@ def check_certificate(problem: Problem, certificate: Certificate | RuleCertifica
     """
     if isinstance(certificate, RuleCertificate):
         return check_rule(problem, certificate)
+    if isinstance(certificate, ProofTree):
+        return check_tree(problem, certificate)
     if certificate.weights or certificate.types:
         return check_weighted(problem, certificate)
     return _check_prices(problem, certificate)

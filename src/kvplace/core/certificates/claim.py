@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from kvplace.core.certificates.by_rule import RuleCertificate
 
-__all__ = ["PRICE_BITS", "Bound", "Certificate"]
+__all__ = ["PRICE_BITS", "Bound", "Branch", "Certificate", "Leaf", "ProofTree"]
 
 PRICE_BITS = 256
 """Most bits of a price, a worth or a weight; sizes at a threshold have some 110."""
@@ -42,6 +42,47 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """Two models, by position: the tree goes on with both together, then with both apart."""
+
+    first: int
+    second: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What closes a case.
+
+    Parameters
+    ----------
+    prices
+        A non-negative integer per model.
+    worths
+        Usable bytes and a non-negative integer, one pair per size of memory.
+    """
+
+    prices: tuple[int, ...]
+    worths: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProofTree:
+    """A proof by cases.
+
+    Parameters
+    ----------
+    threshold
+        K in the objective's unit; ``inf`` claims that no valid placement exists at all.
+    nodes
+        The tree in preorder: each branch, then the whole of its case together, then the whole of
+        its case apart.
+    """
+
+    threshold: float
+    nodes: tuple[Branch | Leaf, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Bound:
     """A proved lower limit on the optimum.
 
@@ -54,8 +95,8 @@ class Bound:
         ``trivial``, ``fluid``, ``single-model``, ``lifted``, ``dual-feasible``,
         ``configuration`` or ``search``.
     certificate
-        Checkable evidence for `value`; None for the trivial bound 0 and for ``search``, whose
-        proof is an exhaustive search.
+        Checkable evidence for `value`; None for the trivial bound 0, and for a ``search`` that is
+        not written down as a `ProofTree`.
     breaches
         Tier by tier, the weightiest first, amounts below which no placement breaks the soft
         rules; empty where nothing is proved of them, or where there are none.
@@ -63,5 +104,5 @@ class Bound:
 
     value: float
     method: str
-    certificate: Certificate | RuleCertificate | None = None
+    certificate: Certificate | RuleCertificate | ProofTree | None = None
     breaches: tuple[float, ...] = ()

@@ -13,7 +13,7 @@ from itertools import accumulate
 from operator import add, le
 from typing import NamedTuple
 
-__all__ = ["GRID", "SCALE_BITS", "Bin", "Offer", "Offers", "TooLarge", "set_above"]
+__all__ = ["GRID", "SCALE_BITS", "Bin", "Offer", "Offers", "TooLarge", "room_tables", "set_above"]
 
 SCALE_BITS = 64
 """Sizes are integers in units of 2**-64 bytes: fine enough where a single byte stays free."""
@@ -272,7 +272,7 @@ class _Reach:
     @cached_property
     def _tables(self) -> list[list[list[int]]]:
         return [
-            _tables(
+            room_tables(
                 [([(o.price, o.sizes[row]) for o in offers], n) for offers, n in self._kinds],
                 limit,
                 self._levels,
@@ -338,7 +338,7 @@ def _fractional(alike: Counter[Offers], row: int, room: int) -> int:
     return whole // per
 
 
-def _tables(
+def room_tables(
     items: list[tuple[list[tuple[int, int]], int]], capacity: int, levels: int
 ) -> list[list[int]]:
     """Return, per item and level of room, what it and those after it could add at most.

@@ -55,6 +55,11 @@ class _Claims:
         evidence, proof = plan.certificate, "none"
         if evidence is not None:
             proof = "certificate"
+            if plan.tree is not None:
+                self._to.differ("tree", "the bound has a certificate as well")
+        elif plan.tree is not None:
+            proof = "proof tree"
+            self._to.compare("objective.bound_method", plan.bound_method, "search")
         elif plan.bound_method == "search":
             proof = "exhaustive search"
         if isinstance(evidence, PlanCertificate):
@@ -104,8 +109,11 @@ class _Claims:
             if isinstance(why, TooLarge):
                 open_ = f"the bound {shown(bound)}: its certificate is too large to check: {why}"
             elif why:
-                to.differ("certificate", f"it does not prove the bound: {why}")
+                path = "certificate" if plan.certificate is not None else "tree"
+                to.differ(path, f"it does not prove the bound: {why}")
             sentence = f"the bound is proved by the certificate ({plan.bound_method})"
+            if plan.certificate is None:
+                sentence = "the bound is proved by the proof tree"
         elif plan.bound_method == "search":
             why = self._search(bound) if len(to.found) == before else ""
             if isinstance(why, TooLarge):

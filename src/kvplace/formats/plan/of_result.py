@@ -5,6 +5,7 @@ from dataclasses import replace
 from kvplace._version import __version__
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.certificate import spelled_out
+from kvplace.core.certificates.claim import Leaf, ProofTree
 from kvplace.core.certificates.standing import standing_of, tiers_of
 from kvplace.core.evaluation.evaluate import GPUEvaluation
 from kvplace.core.placement import Placement
@@ -20,11 +21,16 @@ from kvplace.formats.plan.stated import (
     PlanNode,
     PlanShard,
     PlanTier,
+    PlanTree,
+    PlanTreeNode,
     PlanWorth,
     weights_by_window,
 )
 
-__all__ = ["claims_of", "plan_of"]
+__all__ = ["claims_of", "plan_of", "tree_of"]
+
+TREE_BYTES = 5_000_000
+"""Most bytes of a proof tree in a plan; a larger one is left out, and the bound then claimed."""
 
 
 def plan_of(result: Result) -> Plan:
@@ -35,6 +41,7 @@ def plan_of(result: Result) -> Plan:
         gpus=tuple(_gpu(gpu, problem) for gpu in evaluation.gpus) if evaluation else (),
         placement=result.placement or Placement(()),
         certificate=_certificate(result),
+        tree=tree_of(result),
         nodes=tuple(map(PlanNode.of, problem.fleet.nodes)),
         models=tuple(problem.models),
         rules=problem.rules,
@@ -53,13 +60,19 @@ def plan_of(result: Result) -> Plan:
 
 def claims_of(result: Result) -> Plan:
     """Return the plan without its lists and its certificate: what is said of the placement."""
-    evidence = "exhaustive search" if result.proof.method == "search" else "none"
+    evidence, proof = "none", result.proof.certificate
+    if isinstance(proof, ProofTree) and written_down(proof):
+        evidence = "proof tree"
+    elif result.proof.method == "search":
+        evidence = "exhaustive search"
+    elif proof is not None:
+        evidence = "certificate"
     return Plan(
         kvplace_version=__version__,
         problem_digest=result.problem.digest,
         status=result.status.value,
         stop=result.stop.value,
-        proof=evidence if result.proof.certificate is None else "certificate",
+        proof=evidence,
         objective=result.problem.goal.value,
         value=result.value,
         bound=result.bound,
@@ -90,7 +103,7 @@ def _tiers(result: Result) -> tuple[PlanTier, ...]:
 def _certificate(result: Result) -> PlanCertificate | None:
     """Return the evidence for the bound, free of the order of models and windows."""
     problem, claim = result.problem, result.proof.certificate
-    if claim is None:
+    if claim is None or isinstance(claim, ProofTree):
         return None
     if isinstance(claim, RuleCertificate):
         claim = spelled_out(problem, claim)
@@ -106,6 +119,27 @@ def _certificate(result: Result) -> PlanCertificate | None:
         scope=claim.scope,
         weights=weights_by_window([window.name for window in problem.windows], claim.weights),
     )
+
+
+def written_down(tree: ProofTree) -> bool:
+    """Whether a tree is small enough to be written into a plan."""
+    numbers = (price for node in tree.nodes if isinstance(node, Leaf) for price in node.prices)
+    return sum(len(str(price)) + 2 for price in numbers) <= TREE_BYTES
+
+
+def tree_of(result: Result) -> PlanTree | None:
+    """Return the proof tree of a result as a plan states it; None where there is none to write."""
+    tree, names = result.proof.certificate, result.problem.names
+    if not isinstance(tree, ProofTree) or not written_down(tree):
+        return None
+    nodes = []
+    for node in tree.nodes:
+        if isinstance(node, Leaf):
+            worths = tuple(PlanWorth(memory, worth) for memory, worth in node.worths)
+            nodes.append(PlanTreeNode(prices=node.prices, worths=worths))
+        else:
+            nodes.append(PlanTreeNode(models=(names[node.first], names[node.second])))
+    return PlanTree(tree.threshold, tuple(names), tuple(nodes))
 
 
 def _gpu(gpu: GPUEvaluation, problem: Problem) -> PlanGPU:

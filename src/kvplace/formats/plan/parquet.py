@@ -13,11 +13,13 @@ from dataclasses import replace
 from typing import Any, cast
 
 from kvplace.core.certificates.by_rule import RuleCertificate
+from kvplace.core.certificates.claim import Certificate
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Assigned
 from kvplace.core.result import Result
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report, kind_of
+from kvplace.formats.plan.of_result import tree_of
 from kvplace.formats.plan.schema import HeadPart, plan_of_part
 from kvplace.formats.plan.stated import (
     Plan,
@@ -120,7 +122,7 @@ def _head(result: Result, claims: Plan) -> dict[str, Any]:
         named = windows[evidence.window] if result.problem.goal is Objective.PRESSURE else ""
         shown = (evidence.rule, evidence.threshold, evidence.model, evidence.resource, named)
         data = stated(PlanRule, PlanRule(*shown))
-    elif evidence is not None:
+    elif isinstance(evidence, Certificate):
         data = {
             "threshold": evidence.threshold if math.isfinite(evidence.threshold) else None,
             "prices": evidence.prices,
@@ -130,7 +132,8 @@ def _head(result: Result, claims: Plan) -> dict[str, Any]:
         }
         if evidence.weights:
             data |= {"types": evidence.types, "weights": evidence.weights, "windows": windows}
-    head = stated(HeadPart, replace(claims, proof="", certificate=cast("Any", data)))
+    shown_tree = replace(claims, proof="", certificate=cast("Any", data), tree=tree_of(result))
+    head = stated(HeadPart, shown_tree)
     del head["placements"]  # the rows are the placement
     return head
 

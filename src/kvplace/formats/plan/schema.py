@@ -19,6 +19,7 @@ from kvplace.formats.plan.stated import (
     PlanKVPart,
     PlanNode,
     PlanTier,
+    PlanTree,
 )
 from kvplace.formats.validation.fields import (
     AnyInteger,
@@ -34,7 +35,7 @@ from kvplace.formats.validation.parts import ALWAYS, Part, Written, exact, state
 
 __all__ = ["HeadPart", "PlanModelPart", "PlanPart", "ReplicaPart", "plan_data", "plan_of_part"]
 
-PROOFS = ("certificate", "exhaustive search", "none")
+PROOFS = ("certificate", "proof tree", "exhaustive search", "none")
 
 if TYPE_CHECKING:
     PlanModelPart = ModelPart
@@ -129,6 +130,9 @@ class PlanPart(Part):
     )
     engine_names: tuple[PlanEngineName, ...] = Field(
         default=(), description="Labels and ports that engines have and are to keep."
+    )
+    tree: PlanTree | None = Field(
+        default=None, description="A bound by exhaustive search as a proof by cases."
     )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, TypeVar
 from pydantic import ConfigDict, Field
 
 from kvplace.core.certificates.by_rule import RuleCertificate
-from kvplace.core.certificates.certificate import Bound, Certificate
+from kvplace.core.certificates.claim import Bound, Branch, Certificate, Leaf, ProofTree
 from kvplace.core.hardware import Node
 from kvplace.core.model import Model
 from kvplace.core.placement import Placement
@@ -42,6 +42,8 @@ __all__ = [
     "PlanRule",
     "PlanShard",
     "PlanTier",
+    "PlanTree",
+    "PlanTreeNode",
     "PlanWeight",
     "PlanWorth",
     "weights_by_window",
@@ -241,6 +243,53 @@ class PlanRule(_Stated):
 
 
 @dataclass(frozen=True, slots=True)
+class PlanTreeNode(_Stated):
+    """A branch of a proof tree, which names two models, or a leaf, which has prices."""
+
+    models: Annotated[
+        tuple[Name, ...],
+        Field(description="Of a branch: the case that they share a GPU is next, then the other."),
+    ] = ()
+    prices: Annotated[
+        tuple[Integer, ...],
+        Field(description="Of a leaf: a price of each model, in the order of the tree's models."),
+    ] = ()
+    worths: tuple[PlanWorth, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTree(_Stated):
+    """A proof by cases, as in `ProofTree`."""
+
+    threshold: NumberOrInfinity
+    models: tuple[Name, ...]
+    nodes: Annotated[
+        tuple[PlanTreeNode, ...],
+        Field(description="In preorder: a branch, all of its first case, all of its second."),
+    ]
+
+    def for_problem(self, problem: Problem) -> ProofTree | str:
+        """Return the tree in the order of a problem's models, or why there is none."""
+        place = {name: at for at, name in enumerate(self.models)}
+        if len(place) < len(self.models) or place.keys() != problem.index_of.keys():
+            return "it does not name each model of the problem once"
+        order = [place[name] for name in problem.names]
+        nodes: list[Branch | Leaf] = []
+        for number, node in enumerate(self.nodes):
+            if node.models:
+                known = [problem.index_of[name] for name in node.models if name in place]
+                if len(known) != len(node.models) or len(known) != 2 or node.prices:
+                    return f"node {number} is no branch on two models of the problem"
+                nodes.append(Branch(*known))
+            elif len(node.prices) != len(order):
+                return f"node {number} has {len(node.prices)} prices for {len(order)} models"
+            else:
+                worths = tuple((entry.memory_bytes, entry.worth) for entry in node.worths)
+                nodes.append(Leaf(tuple(node.prices[at] for at in order), worths))
+        return ProofTree(self.threshold, tuple(nodes))
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a plan file states. `kvplace.formats.plan.check` says how much of it is true.
 
@@ -253,8 +302,8 @@ class Plan:
     status, stop
         What is known of the result, and why the solver stopped.
     proof
-        What the bound rests on: ``certificate``, ``exhaustive search`` or ``none``; empty where
-        the file does not say.
+        What the bound rests on: ``certificate``, ``proof tree``, ``exhaustive search`` that is
+        not written down, or ``none``; empty where the file does not say.
     objective
         Name of the load.
     value, bound, gap
@@ -289,6 +338,8 @@ class Plan:
         is not stated.
     engine_names
         Labels and ports that engines have and are to keep; exports make the others.
+    tree
+        Evidence for a bound by exhaustive search; None where it is not written down.
     """
 
     schema_: ClassVar[str] = PLAN_SCHEMA
@@ -319,10 +370,12 @@ class Plan:
     soft_rules: tuple[PlanTier, ...] = ()
     ranks: int = 0
     engine_names: tuple[PlanEngineName, ...] = ()
+    tree: PlanTree | None = None
 
     def bound_for(self, problem: Problem) -> Bound | str:
         """Return the bound with its evidence for a problem, or why the evidence is none."""
-        evidence = None if self.certificate is None else self.certificate.for_problem(problem)
+        stated = self.certificate or self.tree
+        evidence = None if stated is None else stated.for_problem(problem)
         if isinstance(evidence, str):
             return evidence
         tiers = tuple(entry.bound for entry in self.soft_rules)

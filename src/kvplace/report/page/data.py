@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kvplace.core.certificates.claim import ProofTree
 from kvplace.core.evaluation.evaluate import GPUEvaluation, Shard
 from kvplace.core.objective import Objective
 from kvplace.core.result import Result, Status, evaluated, placed
@@ -207,10 +208,12 @@ def _claim(result: Result) -> dict[str, Any]:
         return {"known": False, "badge": "not proved", "good": False, "words":
                 "The plan file states no bound."}  # fmt: skip
     bound = kvpr_text(result.bound, occupancy=is_share(result), exact=True)
-    if result.proof.certificate is not None:
+    if isinstance(result.proof.certificate, ProofTree):
+        evidence = "a proof tree, checked again for this page"
+    elif result.proof.certificate is not None:
         evidence = f"a {result.proof.method} certificate, checked again for this page"
     elif result.proof.method == "search":
-        evidence = "exhaustive search, which leaves no certificate"
+        evidence = "exhaustive search, which is not written down"
     else:
         evidence = "the trivial bound"
     optimal = result.status is Status.OPTIMAL

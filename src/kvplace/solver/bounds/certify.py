@@ -17,6 +17,8 @@ from kvplace.core.certificates.certificate import (
     scaled_sizes,
     spelled_out,
 )
+from kvplace.core.certificates.claim import Leaf, ProofTree
+from kvplace.core.certificates.tree import check_tree
 from kvplace.core.problem import Problem
 from kvplace.solver.instance.instance import Instance
 
@@ -28,10 +30,13 @@ __all__ = [
     "checked",
     "lowered",
     "priced_by_size",
+    "searched",
 ]
 
 SCALE = 10**12
 """Integer worth of all that is worth 1."""
+TREE_STEPS = 4_000_000
+"""Steps that the checker may spend on a tree here; whoever reads the plan allows more."""
 SLACK, MOST_SLACK = 2.0**-50, 1e-8
 """First and last relative amount by which a bound is lowered until its certificate checks."""
 
@@ -71,6 +76,17 @@ def certificate_of(problem: Problem, instance: Instance, priced: Priced) -> Cert
 def bound_of(problem: Problem, instance: Instance, method: str, priced: Priced) -> Bound | None:
     """Return the bound of prices, or None where its certificate does not check."""
     return checked(problem, method, certificate_of(problem, instance, priced))
+
+
+def searched(problem: Problem, instance: Instance, priced: Priced) -> Bound:
+    """Return the bound of an exhaustive search that rests on prices, with its proof tree.
+
+    Without the tree where the checker does not accept it within `TREE_STEPS`.
+    """
+    found = certificate_of(problem, instance, priced)
+    prices = tuple(price for price in found.prices if isinstance(price, int))
+    tree = ProofTree(priced.target, (Leaf(prices, found.worths),))
+    return Bound(priced.target, "search", None if check_tree(problem, tree, TREE_STEPS) else tree)
 
 
 def checked(problem: Problem, method: str, certificate: Certificate) -> Bound | None:

@@ -85,24 +85,25 @@ class Proof:
     value
         No placement has a smaller max KVPR.
     searched
-        Whether the proof is an exhaustive search, and not the last of `verdicts`.
+        Whose prices the exhaustive search rested on that proved it; None where the last of
+        `verdicts` proves it.
     verdicts
         Targets that the configuration program called impossible, ascending.
     """
 
     value: float
-    searched: bool = False
+    searched: Verdict | None = None
     verdicts: list[Verdict] = field(default_factory=list)
 
     def raise_to(self, verdict: Verdict) -> None:
         """Take the bound of an impossible target."""
         if verdict.target > self.value:
-            self.value, self.searched = verdict.target, False
+            self.value, self.searched = verdict.target, None
             self.verdicts.append(verdict)
 
-    def search_to(self, target: float) -> None:
-        """Take a bound proved by exhaustive search."""
-        self.value, self.searched = target, True
+    def search_to(self, verdict: Verdict) -> None:
+        """Take a target that an exhaustive search with these prices proved impossible."""
+        self.value, self.searched = verdict.target, verdict
 
 
 def nothing_below(
@@ -173,7 +174,7 @@ def close_gap(
             state, value = found, found.worst()
             after_find, step = not after_find, step / 4
         elif decision.answer is Answer.IMPOSSIBLE:
-            proof.search_to(target)
+            proof.search_to(verdict)
             after_find, step = False, step * 1.5
         elif target >= value * (1 - STEP):
             if not after_find:
@@ -201,5 +202,5 @@ def pack_exactly(cover: SetCover, proof: Proof, effort: Effort, watch: Watch) ->
         if decision.answer is Answer.FOUND:
             return cover.build(decision.groups)
         if decision.answer is Answer.IMPOSSIBLE:
-            proof.search_to(math.inf)
+            proof.search_to(verdict)
     return None

@@ -229,7 +229,7 @@ class ClusterSearch(Search):
         from kvplace.solver.bounds.option_prices import certified_options  # noqa: PLC0415 - HiGHS: only here
 
         proof = self.deciding
-        self._sought = proof.value if proof.searched else self._sought
+        self._sought = proof.value if proof.searched is not None else self._sought
         self._low = max(self._low, self._sought)
         for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
             if self._priced is not None and verdict.target <= self._priced.value:
@@ -238,7 +238,7 @@ class ClusterSearch(Search):
             if bound is not None:
                 self._priced, self._low = bound, max(self._low, bound.value)
                 break
-        proof.value, proof.searched, proof.verdicts = self.low, False, []
+        proof.value, proof.searched, proof.verdicts = self.low, None, []
         self.watch.tell("bound", self.value, self.low)
 
     def raise_bound(self, board: Assignment | None) -> None:

@@ -12,7 +12,7 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, relative_gap
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.bounds.certify import Priced, bound_of, certified_rule
+from kvplace.solver.bounds.certify import Priced, bound_of, certified_rule, searched
 from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.improve.moves_and_swaps import balance, lower_maximum
@@ -21,7 +21,7 @@ from kvplace.solver.strategies.params import UndividedParams
 from kvplace.solver.strategies.stages import Search, Settings, Stage, Strategy, run_strategy
 
 if TYPE_CHECKING:
-    from kvplace.solver.column_generation.model_sets import Configuration
+    from kvplace.solver.column_generation.model_sets import Configuration, Verdict
     from kvplace.solver.exact.close_gap import Proof
 
 __all__ = ["UndividedSearch"]
@@ -142,16 +142,20 @@ class UndividedSearch(Search):
     def adopt(self) -> None:
         """Take what is proved: a search as it is, a certificate only if it checks."""
         proof, program = self.deciding, self.program
-        if proof.searched and proof.value > self.low:
-            self.bound = Bound(proof.value, "search")
-        for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
-            if verdict.target <= self.low:
-                break
+
+        def priced(verdict: "Verdict") -> Priced:
             worths = zip(map(int, program.memory), verdict.worths.tolist(), strict=True)
             # Upwards by more than prices are accurate to.
             safe = {memory: worth * (1 + 1e-12) for memory, worth in worths}
-            priced = Priced(verdict.target, verdict.prices.tolist(), safe)
-            bound = bound_of(self.problem, self.instance, "configuration", priced)
+            return Priced(verdict.target, verdict.prices.tolist(), safe)
+
+        if proof.searched is not None and proof.value > self.low:
+            self.bound = searched(self.problem, self.instance, priced(proof.searched))
+            proof.searched = None
+        for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
+            if verdict.target <= self.low:
+                break
+            bound = bound_of(self.problem, self.instance, "configuration", priced(verdict))
             if bound is not None:
                 self.bound = bound
                 break

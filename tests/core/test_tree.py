@@ -1,0 +1,113 @@
+"""Proof trees: what proves a bound by cases, and what does not."""
+
+import dataclasses
+import math
+import random
+from itertools import combinations
+
+import pytest
+
+from kvplace.core.certificates.certificate import check_certificate
+from kvplace.core.certificates.claim import Branch, Leaf, ProofTree
+from kvplace.core.certificates.knapsack import TooLarge
+from kvplace.core.certificates.sizes import scaled_sizes
+from kvplace.core.certificates.tree import check_tree
+from oracle import solve_exactly
+from tiny import byte_problem, random_problem
+
+GIB = 2**30
+
+
+def sized(problem, threshold):
+    """Return the leaf that prices every model at its size, and every GPU at its memory."""
+    memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
+    return Leaf(
+        tuple(scaled_sizes(problem, threshold)),
+        tuple((memory, memory << 64) for memory in memories),
+    )
+
+
+def three():
+    """Return three models of 4, 4 and 4 bytes without load on two GPUs of 7: one too many."""
+    return byte_problem([7, 7], [(4, 0.0)] * 3)
+
+
+def test_a_packing_that_no_price_alone_refutes_is_refuted_by_a_search():
+    # 12 bytes in 14: by size there is room. Only sets of one fit, so a third GPU would be needed.
+    problem = three()
+    leaf = Leaf((4, 4, 4), ((7, 7),))
+    assert check_tree(problem, ProofTree(math.inf, (leaf,))) == ""
+    assert check_tree(byte_problem([7, 8], [(4, 0.0)] * 3), ProofTree(math.inf, (leaf,)))
+    enough = byte_problem([9, 7], [(4, 0.0)] * 3)
+    refused = check_tree(enough, ProofTree(math.inf, (Leaf((4, 4, 4), ((7, 7), (9, 9))),)))
+    assert "all models can be held" in refused
+
+
+def test_both_cases_of_a_branch_must_be_proved():
+    problem = three()
+    leaf = Leaf((4, 4, 4), ((7, 7),))
+    assert check_tree(problem, ProofTree(math.inf, (Branch(0, 1), leaf, leaf))) == ""
+    assert "left open" in check_tree(problem, ProofTree(math.inf, (Branch(0, 1), leaf)))
+    assert "no case" in check_tree(problem, ProofTree(math.inf, (leaf, leaf)))
+    assert "left open" in check_tree(problem, ProofTree(math.inf, ()))
+
+
+def test_a_case_that_contradicts_itself_needs_no_prices():
+    problem = three()
+    nothing, leaf = Leaf((0, 0, 0), ((7, 0),)), Leaf((4, 4, 4), ((7, 7),))
+    again = (Branch(0, 1), Branch(0, 1), leaf, nothing, leaf)
+    assert check_tree(problem, ProofTree(math.inf, again)) == ""
+    assert check_tree(problem, ProofTree(math.inf, (Branch(0, 1), nothing, leaf)))
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        (Branch(0, 0), "two models"),
+        (Branch(0, 3), "two models"),
+        (Branch(-1, 0), "two models"),
+        (Leaf((4, 4), ((7, 7),)), "2 prices for 3 models"),
+        (Leaf((4, 4, 4), ((8, 7),)), "each size of memory"),
+        (Leaf((4, 4, 4), ((7, 7), (7, 7))), "each size of memory"),
+        (Leaf((4, 4, -4), ((7, 7),)), "non-negative integer"),
+        (Leaf((4, 4, 4.0), ((7, 7),)), "non-negative integer"),
+        (Leaf((4, 4, 1 << 300), ((7, 7),)), "more than 256 bits"),
+    ],
+)
+def test_what_is_no_tree_is_told(node, words):
+    assert words in check_tree(three(), ProofTree(math.inf, (node,)))
+
+
+def test_what_the_tree_does_not_speak_of_is_told():
+    assert "not above 0" in check_tree(three(), ProofTree(0.0, ()))
+    assert "not above 0" in check_tree(three(), ProofTree(math.nan, ()))
+    many = ProofTree(math.inf, (Branch(0, 1),) * 20_001)
+    assert isinstance(check_tree(three(), many), TooLarge)
+
+
+def test_work_is_bounded():
+    draw = random.Random(1)
+    problem = byte_problem([100] * 20, [(draw.randint(10, 40), 0.0) for _ in range(70)])
+    tree = ProofTree(math.inf, (sized(problem, math.inf),))
+    assert isinstance(check_tree(problem, tree, steps=100_000), TooLarge)
+
+
+def test_no_tree_proves_what_brute_force_denies():
+    draw, seen = random.Random(5), {True: 0, False: 0}
+    for _ in range(150):
+        problem = random_problem(draw, 3, 5)
+        truth = solve_exactly(problem)
+        optimum = float(truth.optimum) if truth.feasible else math.inf
+        if not 0 < optimum < math.inf:
+            continue
+        pairs = list(combinations(range(len(problem.names)), 2))
+        draw.shuffle(pairs)
+        for threshold in (optimum * 0.999, optimum * 1.001):
+            leaf = sized(problem, threshold)
+            low = tuple(price * draw.randint(0, 3) for price in leaf.prices)
+            other = draw.choice([leaf, dataclasses.replace(leaf, prices=low)])
+            nodes = (Branch(*pairs[0]), leaf, other) if pairs and draw.random() < 0.7 else (leaf,)
+            proved = check_certificate(problem, ProofTree(threshold, nodes)) == ""
+            seen[proved] += 1
+            assert not proved or threshold <= optimum
+    assert min(seen.values()) > 20
