@@ -166,18 +166,36 @@ def run(output, seconds, orders):
                   "batched_tokens": BATCHED_TOKENS, "sequences": SEQUENCES,
                   "pool_blocks": pools, "shapes": SHAPES, "runs": []}  # fmt: skip
         for label, wanted in given["runs"] if given else drawn(calibrate(engines, result), seconds):
-            begin = time.monotonic() + 0.2
-            for name, order in wanted.items():
-                engines[name][1].send({**order, "start": begin})
-            answers = {name: engines[name][1].recv() for name in wanted}
-            result["runs"].append({"label": label, "orders": wanted, "answers": answers})
+            answers = played(engines, wanted)
+            share = core_share(answers)
+            one = {"label": label, "orders": wanted, "answers": answers, "core_share": share}
+            result["runs"].append(one)
             done = {n: sum(x is not None for x in a["first"]) for n, a in answers.items()}
             say(f"{label}: begun {done}, preempted "
-                f"{ {n: a['preempted'] for n, a in answers.items()} }")  # fmt: skip
+                f"{ {n: a['preempted'] for n, a in answers.items()} }, "
+                f"core {share:.0%}")  # fmt: skip
             Path(output).write_text(json.dumps(result))
         for process, pipe in engines.values():
             pipe.send(None)
             process.join(20)
+
+
+def played(engines, wanted):
+    """Let engines answer their requests at the same time; return what each one recorded."""
+    begin = time.monotonic() + 0.2
+    for name, order in wanted.items():
+        engines[name][1].send({**order, "start": begin})
+    return {name: engines[name][1].recv() for name in wanted}
+
+
+def core_share(answers):
+    """Return how much of the core the engines had while one of them or more was in a step."""
+    spans = sorted(tuple(step[:2]) for one in answers.values() for step in one["steps"])
+    busy, reached = 0.0, 0.0
+    for begin, end in spans:
+        busy += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return sum(step[2] for one in answers.values() for step in one["steps"]) / max(busy, 1e-9)
 
 
 def drawn(step, seconds):

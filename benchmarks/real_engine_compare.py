@@ -107,6 +107,7 @@ def simulated(result, one, times):
     rules = Rules(
         pool=Pool.STATIC, max_sequences=result["sequences"], block_tokens=block,
         batched_tokens=result["batched_tokens"], host_seconds=0, host_seconds_per_sequence=0,
+        slice_loss=0,
     )  # fmt: skip
     measured = StepTimes({(name, ""): times[name] for name in names})
     answers, _ = simulate_traffic(fleet, placement, traffic, rules=rules, times=measured)

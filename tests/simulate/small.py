@@ -12,7 +12,7 @@ from kvplace.forecast.times import StepTimes
 from kvplace.simulate.run import simulate_traffic
 from kvplace.simulate.traffic import ModelTraffic, Traffic
 
-NO_HOST = {"host_seconds": 0.0, "host_seconds_per_sequence": 0.0}
+NO_HOST = {"host_seconds": 0.0, "host_seconds_per_sequence": 0.0, "slice_loss": 0.0}
 
 
 def seconds(**coefficients):

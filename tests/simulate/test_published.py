@@ -5,7 +5,9 @@ request each, 8.6 ms per token alone, 19.0 on time slices, 13.2 under MPS. Figur
 `benchmarks/results/gpu_check_h100.json`, whose steps alone say what they read and multiply.
 """
 
+import importlib.util
 import json
+import statistics
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,35 @@ def test_engines_that_decode_beside_each_other_on_an_h100(sharing, part):
     assert abs(errors["decode 8 beside decode 8, 8B and 8B"][0]) < 0.10
     # The third engine is a 3B, which ends before the others: they are faster then.
     assert abs(errors["three decodes"][0]) < 0.30
+
+
+@pytest.fixture(scope="module")
+def replays():
+    """Every recorded run of Qwen3-4B on A100s, with the errors of its replay."""
+    path = Path(__file__).parents[2] / "benchmarks" / "published_runs.py"
+    spec = importlib.util.spec_from_file_location("published_runs", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return [
+        (run, *module.errors(run, module.replay(run, *module.BASIS[run["source"]])))
+        for run in module.runs()
+        if run["source"] in module.BASIS
+    ]
+
+
+def test_four_published_runs_are_replayed_within_a_tenth_and_a_fifth(replays):
+    right = [
+        run["engines"]
+        for run, ttft, tpot in replays
+        if not run["basis"] and ttft is not None and abs(ttft) <= 0.20 and abs(tpot) <= 0.10
+    ]
+    assert len(right) >= 4
+    assert 2 in right
+
+
+@pytest.mark.parametrize(("sharing", "median"), [("slice", 0.12), ("mps", 0.05)])
+def test_tokens_of_two_published_engines_take_as_long_as_reported(replays, sharing, median):
+    apart = [abs(tpot) for run, _, tpot in replays if run["sharing"] == sharing]
+    assert len(apart) >= 6
+    assert statistics.median(apart) <= median
+    assert max(apart) <= 0.16

@@ -159,7 +159,7 @@ def forecast(
     copies = copies_of(problem, placement, times or StepTimes())
     engines, gpus, lists = records_of(problem, copies, rules, load, burst)
     steps = np.zeros((len(engines), STEPS))
-    took = settle(engines, gpus, lists, steps, SHARING[rules.sharing], ITERATIONS)
+    took = settle(engines, gpus, lists, steps, SHARING[rules.sharing], rules.slice_loss, ITERATIONS)
     attain(engines, gpus, lists)
     return _forecast(problem, copies, engines, gpus, load, took < ITERATIONS)
 

@@ -11,7 +11,8 @@ instead of one request more than the mean.
 Engines on one GPU are coupled by means alone. An engine runs at ``1 / (1 + K)`` with K others in a
 step, and over many steps it runs at the mean of that, so its slow-down is ``1 / E[1 / (1 + K)]``:
 the harmonic mean, which is below ``1 + E[K]``. The expectation is the integral of
-``prod (1 - b + b x)`` over x from 0 to 1, b being the chance that another is in a step.
+``prod (1 - b + b x)`` over x from 0 to 1, b being the chance that another is in a step. Switching
+takes its part of that wherever another one is.
 """
 
 from typing import Any
@@ -62,7 +63,9 @@ def step_seconds(engine: Any, batch: float, tokens: float, context: float) -> fl
 
 
 @kernel
-def settle(engines: Any, gpus: Any, lists: Any, steps: Floats, sharing: int, most: int) -> int:
+def settle(
+    engines: Any, gpus: Any, lists: Any, steps: Floats, sharing: int, loss: float, most: int
+) -> int:
     """Find the fixed point; return the iterations it took, or `most` where it did not settle.
 
     Parameters
@@ -75,6 +78,8 @@ def settle(engines: Any, gpus: Any, lists: Any, steps: Floats, sharing: int, mos
         (e, n) seconds of a decode step by batch from 1; filled here.
     sharing
         `SLICE`, `MPS` or `NONE`.
+    loss
+        Part of a GPU's time that slices lose while several engines have a step.
     most
         Iterations at most.
     """
@@ -98,7 +103,7 @@ def settle(engines: Any, gpus: Any, lists: Any, steps: Floats, sharing: int, mos
             if sharing != NONE:
                 for at in range(engine.first_gpu, engine.end_gpu):
                     gpu = gpus[lists[at]]
-                    slow = max(slow, _slow_down(engines, lists, gpu, e, sharing))
+                    slow = max(slow, _slow_down(engines, lists, gpu, e, sharing, loss))
             change = max(change, abs(slow - engine.slow) / slow)
             engine.slow = 0.5 * (slow + engine.slow)
             _occupy(engine, steps[e])
@@ -108,14 +113,15 @@ def settle(engines: Any, gpus: Any, lists: Any, steps: Floats, sharing: int, mos
 
 
 @kernel
-def _slow_down(engines: Any, lists: Any, gpu: Any, e: int, sharing: int) -> float:
+def _slow_down(engines: Any, lists: Any, gpu: Any, e: int, sharing: int, loss: float) -> float:
     """Return how much slower an engine's steps are on a GPU than alone there."""
     if sharing == SLICE:
-        speed = 0.0
+        speed, alone = 0.0, 1.0
         for at in range(gpu.first_engine, gpu.end_engine):
             f = lists[at]
             if f != e:
-                engines[f].beside = _busy_beside(engines, lists, gpu, f, e)
+                engines[f].beside = _busy_beside(engines, lists, gpu, f, e, loss)
+                alone *= 1 - engines[f].beside
         for node in range(len(_NODES)):
             product = 1.0
             for at in range(gpu.first_engine, gpu.end_engine):
@@ -123,7 +129,7 @@ def _slow_down(engines: Any, lists: Any, gpu: Any, e: int, sharing: int) -> floa
                 if f != e:
                     product *= 1 - engines[f].beside * (1 - _NODES[node])
             speed += _WEIGHTS[node] * product
-        return float(1 / max(speed, 1e-9))
+        return float(1 / max(speed - loss * (speed - alone), 1e-9))
     ahead, beside = 0.0, engines[e].use
     for at in range(gpu.first_engine, gpu.end_engine):
         f = lists[at]
@@ -134,7 +140,7 @@ def _slow_down(engines: Any, lists: Any, gpu: Any, e: int, sharing: int) -> floa
 
 
 @kernel
-def _busy_beside(engines: Any, lists: Any, gpu: Any, f: int, e: int) -> float:
+def _busy_beside(engines: Any, lists: Any, gpu: Any, f: int, e: int, loss: float) -> float:
     """Return the chance that an engine is in a step while another one is.
 
     More than its chance at any time: the other slows it down, and it has more requests then. How
@@ -151,7 +157,7 @@ def _busy_beside(engines: Any, lists: Any, gpu: Any, f: int, e: int) -> float:
             if g not in (e, f):
                 product *= 1 - engines[g].busy * (1 - _NODES[node])
         speed += _WEIGHTS[node] * product
-    ratio = max(1.0, 1 / max(speed, 1e-9) / one.slow)
+    ratio = max(1.0, 1 / max((1 - loss) * speed, 1e-9) / one.slow)
     slowed = one.busy * (1 - one.idle**ratio) / (1 - one.idle)
     spell = (1 / max(other.idle, 1e-9) - 1) / other.rate
     reached = spell / (spell + one.number / one.rate)

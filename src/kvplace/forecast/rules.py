@@ -12,7 +12,8 @@ class Sharing(StrEnum):
     """How the engines on one GPU share its time.
 
     ``slice``
-        Time slices, the default of drivers: k steps at once run at 1/k of their speed.
+        Time slices, the default of drivers: k steps at once run at 1/k of their speed, less what
+        switching takes.
     ``mps``
         Side by side, until what they keep busy sums to more than the GPU; steps that compute go
         before steps that read memory.
@@ -68,6 +69,10 @@ class Rules:
         Most tokens of one step; longer prompts are computed in chunks.
     block_tokens
         Tokens of a KV block.
+    slice_loss
+        Part of a GPU's time that is lost while several engines have a step in time slices. The
+        speeds of steps side by side add up to 0.93 to 0.95 of one alone on an H100 (five cases of
+        `benchmarks/gpu_check.py` in which two or three engines always have a step).
     host_seconds, host_seconds_per_sequence
         What the host does before each step while the GPU is free: about 0.5 to 2 ms and 20 to
         80 us in vLLM.
@@ -81,6 +86,7 @@ class Rules:
     block_tokens: int = 16
     host_seconds: float = 1e-3
     host_seconds_per_sequence: float = 40e-6
+    slice_loss: float = 0.07
 
     def __post_init__(self) -> None:
         for kind, name in ((Sharing, "sharing"), (Router, "router"), (Pool, "pool")):
@@ -89,3 +95,5 @@ class Rules:
             raise InputError("an engine needs room for a sequence, a token and a block of one")
         if not (self.host_seconds >= 0 and self.host_seconds_per_sequence >= 0):
             raise InputError("host seconds must be at least 0")
+        if not 0 <= self.slice_loss < 1:
+            raise InputError(f"a slice loss is from 0 to below 1, not {self.slice_loss}")

@@ -98,7 +98,14 @@ def served_load(
 
 @kernel
 def lost_on(
-    templates: Any, members: Ints, count: int, gpu: Any, scratch: Any, steps: Floats, sharing: int
+    templates: Any,
+    members: Ints,
+    count: int,
+    gpu: Any,
+    scratch: Any,
+    steps: Floats,
+    sharing: int,
+    loss: float,
 ) -> float:
     """Return the requests per second that are lost on one GPU with certain engines.
 
@@ -112,8 +119,8 @@ def lost_on(
         (1,) record with its pool.
     scratch, steps
         Room for so many engines and their step times.
-    sharing
-        How they share the GPU.
+    sharing, loss
+        How they share the GPU, and what slices lose.
     """
     engines = scratch[:count]
     lists = np.zeros(2 * count, np.int64)
@@ -122,7 +129,7 @@ def lost_on(
         engines[at].first_gpu, engines[at].end_gpu = at, at + 1
         lists[count + at] = at
     gpu[0].first_engine, gpu[0].end_engine = count, 2 * count
-    settle(engines, gpu, lists, steps[:count], sharing, ITERATIONS)
+    settle(engines, gpu, lists, steps[:count], sharing, loss, ITERATIONS)
     attain(engines, gpu, lists)
     return float(gpu[0].asked - gpu[0].kept)
 
@@ -134,7 +141,7 @@ class _Search:
         self, problem: Problem, placement: Placement, load: float, burst: float, rules: Rules,
         times: StepTimes,
     ) -> None:  # fmt: skip
-        self.problem, self.sharing = problem, SHARING[rules.sharing]
+        self.problem, self.sharing = problem, (SHARING[rules.sharing], rules.slice_loss)
         self.copies = copies_of(problem, placement, times)
         self.replicas = sorted(placement.replicas, key=lambda one: (one.model, one.index))
         order = {(one.model, one.index): at for at, one in enumerate(self.replicas)}
@@ -189,7 +196,7 @@ class _Search:
             members = np.array(sorted(held), np.int64)
             found = lost_on(
                 self.templates[self.kind_of[gpu]], members, len(members), self._gpu,
-                self._scratch, self._steps, self.sharing,
+                self._scratch, self._steps, *self.sharing,
             )  # fmt: skip
             self._known[key] = found
         return found

@@ -24,7 +24,7 @@ _LOOK = 4096
 
 
 @kernel
-def run(w: World, sharing: int, horizon: float, stop: Ints) -> float:
+def run(w: World, sharing: int, loss: float, horizon: float, stop: Ints) -> float:
     """Simulate up to a moment, or until nothing is left to do.
 
     Parameters
@@ -33,6 +33,8 @@ def run(w: World, sharing: int, horizon: float, stop: Ints) -> float:
         The component.
     sharing
         `SLICE`, `MPS` or `NONE`.
+    loss
+        Part of a GPU's time that slices lose while several engines have a step.
     horizon
         Seconds; what has not happened then does not happen.
     stop
@@ -62,15 +64,15 @@ def run(w: World, sharing: int, horizon: float, stop: Ints) -> float:
             enqueue(w, e, r)
             r += 1
             if w.engines[e].phase == IDLE:
-                _start(w, e, now, sharing)
+                _start(w, e, now, sharing, loss)
             continue
         e = _earliest(w)
         if w.engines[e].phase == GAP:
-            _enter(w, e, now, sharing)
+            _enter(w, e, now, sharing, loss)
             continue
-        if _end(w, e, now, sharing):
-            _wake(w, e, now, sharing)
-        _start(w, e, now, sharing)
+        if _end(w, e, now, sharing, loss):
+            _wake(w, e, now, sharing, loss)
+        _start(w, e, now, sharing, loss)
     _close(w, clock)
     return clock
 
@@ -93,21 +95,21 @@ def _route(w: World, r: int) -> int:
 
 
 @kernel
-def _start(w: World, e: int, now: float, sharing: int) -> None:
+def _start(w: World, e: int, now: float, sharing: int, loss: float) -> None:
     """Begin the next step of an engine, if there is anything to do and memory for it."""
     engine = w.engines[e]
     budget = fill(w, e, now)
     if budget < 0:
         _forget(w, e)
         # What was given back may be what another engine waits for.
-        _wake(w, e, now, sharing)
+        _wake(w, e, now, sharing, loss)
         budget = engine.budget if engine.running == 0 else 0
     admit(w, e, budget, now)
-    _launch(w, e, now, sharing)
+    _launch(w, e, now, sharing, loss)
 
 
 @kernel
-def _launch(w: World, e: int, now: float, sharing: int) -> None:
+def _launch(w: World, e: int, now: float, sharing: int, loss: float) -> None:
     """Begin a step with what is scheduled; without any, wait for a request or for memory."""
     engine = w.engines[e]
     if engine.running == 0:
@@ -124,7 +126,7 @@ def _launch(w: World, e: int, now: float, sharing: int) -> None:
         engine.phase = GAP
         _set(w, e, now + gap)
     else:
-        _enter(w, e, now, sharing)
+        _enter(w, e, now, sharing, loss)
 
 
 @kernel
@@ -170,7 +172,7 @@ def _weigh(w: World, e: int) -> None:
 
 
 @kernel
-def _enter(w: World, e: int, now: float, sharing: int) -> None:
+def _enter(w: World, e: int, now: float, sharing: int, loss: float) -> None:
     """Put an engine's step on its GPUs."""
     engine = w.engines[e]
     engine.phase = STEP
@@ -181,11 +183,11 @@ def _enter(w: World, e: int, now: float, sharing: int) -> None:
         if gpu.active == 0:
             gpu.active_since = now
         gpu.active += 1
-    _share(w, e, now, sharing)
+    _share(w, e, now, sharing, loss)
 
 
 @kernel
-def _share(w: World, e: int, now: float, sharing: int) -> None:
+def _share(w: World, e: int, now: float, sharing: int, loss: float) -> None:
     """Give every step that shares a GPU with an engine the speed it has from now on."""
     engine = w.engines[e]
     if sharing == NONE:
@@ -198,11 +200,11 @@ def _share(w: World, e: int, now: float, sharing: int) -> None:
         for other in range(gpu.first_engine, gpu.end_engine):
             f = w.lists[other]
             if w.engines[f].phase == STEP:
-                _respeed(w, f, now, sharing)
+                _respeed(w, f, now, sharing, loss)
 
 
 @kernel
-def _respeed(w: World, f: int, now: float, sharing: int) -> None:
+def _respeed(w: World, f: int, now: float, sharing: int, loss: float) -> None:
     """Note how far a step is, and set its speed: that on the slowest of its GPUs."""
     engine = w.engines[f]
     slow = 1.0
@@ -223,7 +225,7 @@ def _respeed(w: World, f: int, now: float, sharing: int) -> None:
             else:
                 slow = max(slow, behind / max(LEAST_LEFT, 1.0 - ahead))
         else:
-            slow = max(slow, float(gpu.active))
+            slow = max(slow, gpu.active / (1.0 - loss) if gpu.active > 1 else 1.0)
     speed = 1.0 / slow
     if speed != engine.speed:
         engine.work = max(0.0, engine.work - engine.speed * (now - engine.since))
@@ -233,7 +235,7 @@ def _respeed(w: World, f: int, now: float, sharing: int) -> None:
 
 
 @kernel
-def _end(w: World, e: int, now: float, sharing: int) -> bool:
+def _end(w: World, e: int, now: float, sharing: int, loss: float) -> bool:
     """Take a step off its GPUs and give out its tokens; return whether memory was given back."""
     engine = w.engines[e]
     engine.phase = IDLE
@@ -243,7 +245,7 @@ def _end(w: World, e: int, now: float, sharing: int) -> bool:
         gpu.active -= 1
         if gpu.active == 0:
             gpu.active_seconds += now - gpu.active_since
-    _share(w, e, now, sharing)
+    _share(w, e, now, sharing, loss)
     kept = 0
     running: int = engine.running
     for i in range(running):
@@ -267,7 +269,7 @@ def _end(w: World, e: int, now: float, sharing: int) -> bool:
 
 
 @kernel
-def _wake(w: World, e: int, now: float, sharing: int) -> None:
+def _wake(w: World, e: int, now: float, sharing: int, loss: float) -> None:
     """Let engines that wait for memory on an engine's GPUs try again, the longest wait first."""
     engine = w.engines[e]
     for at in range(engine.first_gpu, engine.end_gpu):
@@ -285,7 +287,7 @@ def _wake(w: World, e: int, now: float, sharing: int) -> None:
                 break
             asked, asked_since = best, best_since
             admit(w, best, w.engines[best].budget, now)
-            _launch(w, best, now, sharing)
+            _launch(w, best, now, sharing, loss)
 
 
 @kernel

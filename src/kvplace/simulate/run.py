@@ -263,7 +263,8 @@ class _Running:
         engines, gpus, lists = records_of(self._engined, component, self._rules, self._prefixes)
         model, at, requests = self._requests(component, lists)
         end = world(engines, gpus, requests, np.array(lists, np.int64))
-        clock = run(end, _SHARING[self._rules.sharing], self._horizon, self._stop)
+        rules = self._rules
+        clock = run(end, _SHARING[rules.sharing], rules.slice_loss, self._horizon, self._stop)
         return None if clock < 0 else _Part(model, at, end, clock)
 
     def _requests(self, component: Component, lists: list[int]) -> tuple[Ints, Ints, Records]:
