@@ -166,9 +166,16 @@ def run(output, seconds, orders):
                   "batched_tokens": BATCHED_TOKENS, "sequences": SEQUENCES,
                   "pool_blocks": pools, "shapes": SHAPES, "runs": []}  # fmt: skip
         for label, wanted in given["runs"] if given else drawn(calibrate(engines, result), seconds):
-            answers = played(engines, wanted)
+            stretch = 1.0
+            if given and given.get("probe_seconds"):
+                # How fast the core is changes with what else the machine does.
+                now = probes(engines, wanted)
+                known = {name: given["probe_seconds"][shapes[name]] for name in wanted}
+                stretch = sum(now.values()) / sum(known.values())
+            answers = played(engines, wanted, stretch)
             share = core_share(answers)
-            one = {"label": label, "orders": wanted, "answers": answers, "core_share": share}
+            one = {"label": label, "orders": wanted, "answers": answers, "core_share": share,
+                   "stretch": stretch, "probe_seconds": probes(engines, wanted)}  # fmt: skip
             result["runs"].append(one)
             done = {n: sum(x is not None for x in a["first"]) for n, a in answers.items()}
             say(f"{label}: begun {done}, preempted "
@@ -180,11 +187,29 @@ def run(output, seconds, orders):
             process.join(20)
 
 
-def played(engines, wanted):
-    """Let engines answer their requests at the same time; return what each one recorded."""
+def probed(pipe):
+    """Return how long a step of four sequences takes an engine alone, right now."""
+    order = {"arrivals": [0.0] * 4, "prompts": [64] * 4, "outputs": [16] * 4, "seconds": 60.0,
+             "start": time.monotonic()}  # fmt: skip
+    pipe.send(order)
+    return statistics.median(end - begin for begin, end, *_ in pipe.recv()["steps"][2:])
+
+
+def probes(engines, names):
+    """Return the step that each engine takes right now."""
+    return {name: probed(engines[name][1]) for name in names}
+
+
+def played(engines, wanted, stretch=1.0):
+    """Let engines answer their requests at the same time; return what each one recorded.
+
+    Where a core is slower than it was, arrivals come as much slower.
+    """
     begin = time.monotonic() + 0.2
     for name, order in wanted.items():
-        engines[name][1].send({**order, "start": begin})
+        arrivals = [stretch * arrival for arrival in order["arrivals"]]
+        slower = {"arrivals": arrivals, "seconds": stretch * order["seconds"], "start": begin}
+        engines[name][1].send({**order, **slower})
     return {name: engines[name][1].recv() for name in wanted}
 
 

@@ -11,8 +11,12 @@ first fit.
 First, each shape runs alone, and step times are fitted to its steps as they took on that core. Then
 forecast and simulation predict who is in time, and the predictions are written down. Then every
 placement gets the same requests on the engines at growing loads. GPUs that hold the same models in
-two placements run once. Of each run the table has the share of the core that the engines had while
-one of them was in a step: what is missing to 100 % other work on the machine took.
+two placements run once.
+
+How fast a core is depends on what else the machine does: the same step took 0.7 to 1.8 times as
+long from run to run. So each run is measured in units of the steps of its moment. A probe right
+before it says how much slower the core is than when the steps were measured, arrivals come as much
+slower, and objectives are as much longer, by the mean of the probes right before and right after.
 
 Fixed before the run: the models, the rates in units of the measured steps, the loads, the seed of
 the requests, and two figures of each placement: `served`, the load up to which 90 % of the requests
@@ -101,14 +105,16 @@ def calibrated(vllm, output):
             rng = random.Random(f"calibrate {shape} {part}")
             order = {**requests(rng, rate * part, 8.0, PROMPT, OUTPUT), "seconds": 12.0}
             runs.append([f"{shape} {part}", {shape: order}])
-    rows = {"a": [], "b": [], "c": []}
+    rows, probes = {"a": [], "b": [], "c": []}, {"a": [], "b": [], "c": []}
     shapes = {name: name for name in rows}
     for one in engines(
         vllm, {"engines": shapes, "runs": runs}, output.with_suffix(".alone.json")
     ).values():
         for shape, order in one["orders"].items():
             rows[shape] += steps_of(order, one["answers"][shape], processor=False)
-    return {shape: fit(found) for shape, found in rows.items()}
+            probes[shape].append(one["probe_seconds"][shape])
+    middle = {shape: statistics.fmean(found) for shape, found in probes.items()}
+    return {shape: fit(found) for shape, found in rows.items()}, middle
 
 
 def fleet(known):
@@ -167,14 +173,18 @@ def drawn(problem, load, seconds):
     }  # fmt: skip
 
 
-def kept(model, order, first, last):
-    """Return how many requests kept both objectives, and how many there were."""
+def kept(model, order, first, last, slower=1.0):
+    """Return how many requests kept both objectives, and how many there were.
+
+    The objectives are as much longer as the core was slower.
+    """
     good = 0
+    ttft, tpot = slower * model.slo.ttft_seconds, slower * model.slo.tpot_seconds
     for r, arrival in enumerate(order["arrivals"]):
         if first[r] is None or last[r] is None or not np.isfinite(last[r]):
             continue
         per_token = (last[r] - first[r]) / max(1, order["outputs"][r] - 1)
-        good += first[r] - arrival <= model.slo.ttft_seconds and per_token <= model.slo.tpot_seconds
+        good += first[r] - arrival <= ttft and per_token <= tpot
     return good, len(order["arrivals"])
 
 
@@ -199,30 +209,33 @@ def simulated(problem, placement, times, asked):
     return sum(good for good, _ in found) / sum(count for _, count in found)
 
 
-def measured(problem, row, asked, found):
-    """Return requests in time, all requests, and the least share of the core of a run."""
+def measured(problem, row, asked, found, known):
+    """Return requests in time, all requests, and how much slower the core was at most."""
     of = {model.name: model for model in problem.models}
     good = count = 0
-    share = 1.0
+    slowest = 0.0
     for group in row["gpus"]:
         run = found[json.dumps([row["load"], group])]
-        share = min(share, run["core_share"])
+        alone = sum(known[SHAPE_OF[name]] for name in group)
+        slower = (run["stretch"] + sum(run["probe_seconds"].values()) / alone) / 2
+        slowest = max(slowest, slower)
         for name, one in run["answers"].items():
             order = asked[row["load"]][name]
+            order = {**order, "arrivals": [run["stretch"] * t for t in order["arrivals"]]}
             whole = [
                 last if given == wanted else None
                 for last, given, wanted in zip(
                     one["last"], one["given"], order["outputs"], strict=True
                 )
             ]
-            mine, all_ = kept(of[name], order, one["first"], whole)
+            mine, all_ = kept(of[name], order, one["first"], whole, slower)
             good, count = good + mine, count + all_
-    return good, count, share
+    return good, count, slowest
 
 
 def run(vllm, output, seconds):
     """Calibrate, predict, measure; write the record."""
-    known = calibrated(vllm, output)
+    known, probe = calibrated(vllm, output)
     problem, times = fleet(known)
     asked = {load: drawn(problem, load, seconds) for load in LOADS}
     rows = [
@@ -245,9 +258,13 @@ def run(vllm, output, seconds):
         [json.dumps([load, group]), {name: asked[load][name] for name in group}]
         for load, group in wanted
     ]
-    found = engines(vllm, {"engines": SHAPE_OF, "runs": runs}, output.with_suffix(".runs.json"))
+    found = engines(
+        vllm,
+        {"engines": SHAPE_OF, "runs": runs, "probe_seconds": probe},
+        output.with_suffix(".runs.json"),
+    )
     for row in rows:
-        good, row["requests"], row["core_share"] = measured(problem, row, asked, found)
+        good, row["requests"], row["slower"] = measured(problem, row, asked, found, probe)
         row["measured"] = good / row["requests"]
     output.write_text(json.dumps(record, indent=1) + "\n")
 
@@ -280,12 +297,12 @@ def show(record):
             cells.append(low if limited else f"above {highest:g}")
         cells += [f"{figures[name, kind][2]:.0%}" for kind in KINDS]
         print(f"| {name} | {' | '.join(cells)} | {figures[name, 'measured'][2] / last:.2f} |")
-    print("\n| placement | load | forecast | simulated | measured | requests | core |")
+    print("\n| placement | load | forecast | simulated | measured | requests | core slower |")
     print("|---|---|---|---|---|---|---|")
     for row in sorted(rows, key=lambda one: (one["load"], -one["measured"])):
         shares = " | ".join(f"{row[kind]:.0%}" for kind in KINDS)
         print(f"| {row['placement']} | {row['load']} | {shares} | {row['requests']} "
-              f"| {row['core_share']:.0%} |")  # fmt: skip
+              f"| {row['slower']:.2f} |")  # fmt: skip
     for kind in KINDS[:2]:
         pair = [[row[key] for row in rows] for key in (kind, "measured")]
         apart = statistics.fmean(abs(a - b) for a, b in zip(*pair, strict=True))
