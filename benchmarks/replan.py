@@ -27,7 +27,8 @@ from kvplace.core.model_table import ModelTable
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.formats.read import read
-from kvplace.replan.history.backtest import Demands, Plan, Way, backtest
+from kvplace.replan.history.backtest import Plan, Way, backtest
+from kvplace.replan.history.demands import Demands
 from kvplace.replan.history.trigger import Policy
 from kvplace.replan.outcome import Budget
 from kvplace.replan.replan import replan

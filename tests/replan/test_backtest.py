@@ -1,5 +1,7 @@
 """Ways of re-planning over time: derived by hand, and the same on any number of processes."""
 
+import os
+
 import pytest
 
 from kvplace.core.hardware import GPU, Fleet, Node
@@ -7,9 +9,12 @@ from kvplace.core.model import SLO, Demand, Model
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.errors import InputError
-from kvplace.replan.history.backtest import Demands, Plan, Way, backtest
+from kvplace.errors import InputError, MissingExtraError
+from kvplace.replan.history.backtest import Plan, Way, backtest
+from kvplace.replan.history.demands import Demands, with_rates
 from kvplace.replan.history.trigger import Policy
+from kvplace.simulate.run import simulate
+from kvplace.workers import Workers
 
 GIB = 2**30
 
@@ -67,10 +72,72 @@ def test_scratch_is_at_least_as_good_and_peak_holds_from_the_start():
 def test_the_outcome_is_the_same_on_two_processes():
     plans = [Plan(way, moves=1) for way in Way]
     one = backtest(PROBLEM, DEMANDS, plans, start=START)
-    two = backtest(PROBLEM, DEMANDS, plans, start=START, processes=2)
+    two = backtest(PROBLEM, DEMANDS, plans, start=START, workers=Workers(2))
     assert one == two
 
 
 def test_one_window_is_too_few():
     with pytest.raises(InputError, match="two are needed"):
         backtest(PROBLEM, Demands({"a": (1.0,)}, 1.0), [Plan(Way.NEVER)], start=START)
+
+
+def timed(name, rate):
+    """A model that a simulation can run: an 8B model on an 80 GiB GPU, in round figures."""
+    return Model(
+        name, 16 * GIB, Demand(rate, prompt_tokens=800, output_tokens=200),
+        SLO(ttft_seconds=1.0, tpot_seconds=0.05), kv_bytes_per_token=131072,
+    )  # fmt: skip
+
+
+SIMULATED = Problem(
+    (timed("a", 1.0), timed("b", 1.0)),
+    Fleet((Node("n", tuple(GPU(f"g{i}", "H100-SXM-80GB", 80 * GIB) for i in range(2))),)),
+    Objective.REQUESTS,
+)
+TOGETHER = Placement.single({"a": "g0", "b": "g0"})
+RISING = Demands({"a": (1, 1, 12, 12), "b": (1, 1, 12, 12)}, 600.0)
+
+
+def test_what_is_served_is_simulated_and_the_same_for_all_who_run_the_same():
+    plans = [Plan(Way.NEVER), Plan(Way.BUDGET, moves=1)]
+    never, budget = backtest(SIMULATED, RISING, plans, start=TOGETHER, simulated_seconds=30.0)
+    assert never.moves == (0, 0, 0)
+    assert sum(budget.moves) == 1
+    moved = budget.moves.index(1)
+    assert never.kept[:moved] == budget.kept[:moved]
+    assert never.requests == budget.requests
+    alone = simulate(
+        with_rates(SIMULATED, RISING.at(1)), TOGETHER, seeds=(1,), seconds=30.0
+    ).outcomes[0]
+    assert never.requests[0] == alone.requests
+    assert never.kept[0] == sum(m.kept for m in alone.models)
+    assert 0.0 <= never.served <= budget.served <= 1.0
+
+
+def test_what_is_served_is_the_same_on_two_processes():
+    plans = [Plan(Way.NEVER), Plan(Way.BUDGET, moves=1)]
+    found = [
+        backtest(SIMULATED, RISING, plans, start=TOGETHER, simulated_seconds=5.0, workers=workers)
+        for workers in (Workers(), Workers(2))
+    ]
+    assert found[0] == found[1]
+
+
+@pytest.mark.heavy
+def test_the_outcome_is_the_same_on_a_ray_cluster():
+    """KVPLACE_RAY=ADDRESS names a cluster that runs: ray start --head; ray start --address=..."""
+    pytest.importorskip("ray")
+    address = os.environ.get("KVPLACE_RAY")
+    if not address:
+        pytest.skip("KVPLACE_RAY names no cluster")
+    plans = [Plan(way, moves=1) for way in Way]
+    found = [
+        backtest(SIMULATED, RISING, plans, start=TOGETHER, simulated_seconds=5.0, workers=workers)
+        for workers in (Workers(), Workers(ray=address))
+    ]
+    assert found[0] == found[1]
+
+
+def test_a_cluster_without_ray_installed_or_that_does_not_answer_is_said():
+    with pytest.raises((InputError, MissingExtraError), match="Ray"):
+        Workers(ray="127.0.0.1:1").map(abs, [1])

@@ -12,7 +12,8 @@ from kvplace.cli.running.replan import TIME
 if TYPE_CHECKING:
     from kvplace.core.problem import Problem
     from kvplace.demand.series import DemandSeries
-    from kvplace.replan.history.backtest import Demands, Track
+    from kvplace.replan.history.backtest import Track
+    from kvplace.replan.history.demands import Demands
 
 __all__ = ["command", "demands_of"]
 
@@ -84,10 +85,26 @@ Examples:
     help="Pressure above which time is counted.",
 )
 @click.option(
+    "--simulate",
+    "simulated",
+    type=TIME,
+    default="0s",
+    metavar="TIME",
+    help="Also simulate this much of each window, request by request, and report the part of the "
+    "requests that keep their objectives.",
+)
+@click.option(
     "--processes",
     type=click.IntRange(1, 1024),
     metavar="N",
     help="Processes to share the work. Default: one per core; the outcome is the same.",
+)
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    default="",
+    help="Share the work on a Ray cluster that runs already instead: auto, HOST:6379 or "
+    "ray://HOST:10001. The outcome is the same.",
 )
 @click.option(
     "--plot", type=click.Path(), metavar="FILE", help="Draw pressure over time: .svg, .png or .pdf."
@@ -106,7 +123,9 @@ def command(
     cooldown: float,
     above: float,
     target: float,
+    simulated: float,
     processes: int | None,
+    ray: str,
     plot: str | None,
     objective: str | None,
     gpus: str | None,
@@ -128,6 +147,7 @@ def command(
     from kvplace.replan.history.backtest import Plan, Way, backtest
     from kvplace.replan.history.trigger import Policy
     from kvplace.report.tables.scores import rows_csv, rows_json, rows_table
+    from kvplace.workers import Workers
 
     problem = read(fleet, objective=objective, gpus=gpus)
     series = read_trace_options(trace, options)
@@ -136,8 +156,9 @@ def command(
     chosen = list(dict.fromkeys(ways)) or list(WAYS)
     plans = [Plan(Way(way), max_moves, min_gain, policy) for way in chosen]
     start = read_current(current, problem).placement if current else None
+    workers = Workers(processes or os.cpu_count() or 1, ray)
     tracks = backtest(
-        problem, demands, plans, start=start, processes=processes or os.cpu_count() or 1
+        problem, demands, plans, start=start, simulated_seconds=simulated, workers=workers
     )
     if not quiet:
         for note in notes:
@@ -160,6 +181,8 @@ def command(
                 | {
                     "values": list(track.values),
                     "moves_by_window": list(track.moves),
+                    "requests_by_window": list(track.requests),
+                    "kept_by_window": list(track.kept),
                 }
                 for track in tracks
             ],
@@ -177,7 +200,7 @@ def demands_of(series: "DemandSeries", problem: "Problem") -> "tuple[Demands, li
         No model of the trace is one of the fleet's.
     """
     from kvplace.errors import InputError
-    from kvplace.replan.history.backtest import Demands
+    from kvplace.replan.history.demands import Demands
 
     known = [name for name in series.models if name in problem.index_of]
     if not known:
@@ -210,6 +233,7 @@ def _figures(track: "Track", target: float) -> dict[str, Any]:
         "changes": sum(track.moves),
         "loaded_bytes": sum(track.loaded_bytes),
         "seconds_over_target": track.seconds_over(target),
+        "served_share": track.served,
         "windows": len(track.values),
     }
 
@@ -218,7 +242,7 @@ def _row(track: "Track", target: float) -> dict[str, str]:
     from kvplace.report.summary import format_kvpr
     from kvplace.units import format_bytes, format_seconds
 
-    return {
+    row = {
         "policy": track.way,
         "mean": format_kvpr(track.mean),
         "peak": format_kvpr(track.peak),
@@ -226,3 +250,4 @@ def _row(track: "Track", target: float) -> dict[str, str]:
         "weights": format_bytes(sum(track.loaded_bytes)),
         f"above {target:g}": format_seconds(track.seconds_over(target)),
     }
+    return row if track.served is None else row | {"served": f"{track.served:.2%}"}

@@ -94,7 +94,7 @@ def command(
     from kvplace.cli.running.backtest import demands_of
     from kvplace.cli.running.current import read_current
     from kvplace.formats.read import read
-    from kvplace.replan.history.backtest import with_rates
+    from kvplace.replan.history.demands import with_rates
     from kvplace.replan.history.trigger import Policy, Seen, decide
     from kvplace.replan.outcome import Budget
     from kvplace.replan.replan import replan

@@ -7,22 +7,23 @@ worth is computed from the demand of the window itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 from kvplace.replan.budget.search import Search
+from kvplace.replan.history.demands import Demands, with_rates
+from kvplace.replan.history.served import served_shares
 from kvplace.replan.history.trigger import History, Policy, Seen, decide
 from kvplace.replan.schedule.changes import changes, renumbered
 from kvplace.solver.solve import solve
+from kvplace.workers import Workers
 
-__all__ = ["Demands", "Plan", "Track", "Way", "backtest", "with_rates"]
+__all__ = ["Plan", "Track", "Way", "backtest"]
 
 _POLICY = Policy()
 _GAP, _ITERATIONS = 0.02, 200
@@ -49,35 +50,6 @@ class Way(StrEnum):
     SCRATCH = "scratch"
     BUDGET = "budget"
     THRESHOLD = "threshold"
-
-
-@dataclass(frozen=True, slots=True)
-class Demands:
-    """Rates of every model in every window.
-
-    Parameters
-    ----------
-    rates
-        Requests per second by the name of the model, one per window.
-    step_seconds
-        Length of a window.
-    """
-
-    rates: Mapping[str, Sequence[float]]
-    step_seconds: float
-
-    def at(self, window: int) -> dict[str, float]:
-        """Return the rate of each model in a window."""
-        return {name: rates[window] for name, rates in self.rates.items()}
-
-    def peaks(self) -> dict[str, float]:
-        """Return the highest rate of each model."""
-        return {name: max(rates) for name, rates in self.rates.items()}
-
-    @property
-    def windows(self) -> int:
-        """How many windows there are."""
-        return min((len(rates) for rates in self.rates.values()), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +88,9 @@ class Track:
         Changes made before each window, and the weights that they read.
     step_seconds
         Length of a window.
+    requests, kept
+        Simulated requests of each window, and those of them that kept their objectives; empty
+        where nothing was simulated.
     """
 
     way: str
@@ -123,6 +98,14 @@ class Track:
     moves: tuple[int, ...]
     loaded_bytes: tuple[int, ...]
     step_seconds: float
+    requests: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
+
+    @property
+    def served(self) -> float | None:
+        """Part of the simulated requests that kept their objectives; None without any."""
+        total = sum(self.requests)
+        return sum(self.kept) / total if total else None
 
     @property
     def mean(self) -> float:
@@ -139,24 +122,14 @@ class Track:
         return self.step_seconds * sum(value > target for value in self.values)
 
 
-def with_rates(problem: Problem, rates: Mapping[str, float]) -> Problem:
-    """Return a problem under other rates; models without one keep theirs."""
-    models = tuple(
-        replace(m, demand=replace(m.demand, requests_per_second=rates[m.name]))
-        if m.name in rates and rates[m.name] != m.demand.requests_per_second
-        else m
-        for m in problem.models
-    )
-    return replace(problem, models=models)
-
-
 def backtest(
     problem: Problem,
     demands: Demands,
     plans: Sequence[Plan],
     *,
     start: Placement | None = None,
-    processes: int = 1,
+    simulated_seconds: float = 0.0,
+    workers: Workers | None = None,
 ) -> list[Track]:
     """Replay a demand under several ways of re-planning.
 
@@ -170,13 +143,17 @@ def backtest(
         Ways of re-planning.
     start
         What runs before the first window; a fresh plan for its demand where not given.
-    processes
-        How many processes share the work; the outcome is the same for any number.
+    simulated_seconds
+        How much of each window is simulated request by request, to see what is served; 0 for
+        nothing. Placements meet the same requests.
+    workers
+        Who shares the work; the outcome does not depend on it.
 
     Raises
     ------
     InputError
-        There are fewer than two windows, or no plan is valid for the first of them.
+        There are fewer than two windows, no plan is valid for the first of them, or a model lacks
+        what a simulation needs.
     """
     if demands.windows < 2:
         raise InputError(f"{demands.windows} windows are too few to replay; two are needed")
@@ -184,13 +161,18 @@ def backtest(
     running = start or _fresh(first)
     if running is None or not evaluate(first, running).valid:
         raise InputError("there is no valid plan to start with")
-    if processes <= 1 or len(plans) <= 1:
-        return [_replay(problem, demands, plan, running) for plan in plans]
-    # What a problem has worked out meanwhile stays here; another process works it out again.
-    stated = {field.name: getattr(problem, field.name) for field in fields(problem)}
-    jobs = [(stated, demands, plan, running) for plan in plans]
-    with ProcessPoolExecutor(min(processes, len(jobs))) as pool:
-        return list(pool.map(_replay_stated, *zip(*jobs, strict=True)))
+    workers = workers or Workers()
+    shown = workers.map(_replay_one, [(problem, demands, plan, running) for plan in plans])
+    tracks = [track for track, _ in shown]
+    if simulated_seconds <= 0:
+        return tracks
+    seen = served_shares(
+        problem, demands, [placements for _, placements in shown], simulated_seconds, workers
+    )
+    return [
+        replace(track, requests=tuple(s.requests for s in mine), kept=tuple(s.kept for s in mine))
+        for track, mine in zip(tracks, seen, strict=True)
+    ]
 
 
 def _fresh(problem: Problem) -> Placement | None:
@@ -198,19 +180,15 @@ def _fresh(problem: Problem) -> Placement | None:
     return solve(problem, gap=_GAP, iterations=_ITERATIONS).placement
 
 
-def _replay_stated(
-    stated: Mapping[str, Any], demands: Demands, plan: Plan, start: Placement
-) -> Track:
-    """Replay one way of re-planning in a process of its own."""
-    return _replay(Problem(**stated), demands, plan, start)
-
-
-def _replay(problem: Problem, demands: Demands, plan: Plan, start: Placement) -> Track:
-    """Replay one way of re-planning."""
+def _replay_one(
+    job: tuple[Problem, Demands, Plan, Placement],
+) -> tuple[Track, tuple[Placement, ...]]:
+    """Replay one way of re-planning; also return what ran in each window from the second on."""
+    problem, demands, plan, start = job
     placement, history = start, History()
     if plan.way is Way.PEAK:
         placement = _fresh(with_rates(problem, demands.peaks())) or start
-    values, moves, loaded = [], [], []
+    values, moves, loaded, shown = [], [], [], []
     for window in range(1, demands.windows):
         known = with_rates(problem, demands.at(window - 1))
         after, history = _next(known, placement, plan, history, window * demands.step_seconds)
@@ -218,8 +196,10 @@ def _replay(problem: Problem, demands: Demands, plan: Plan, start: Placement) ->
         moves.append(len(todo))
         loaded.append(sum(_size(problem, change.model) for change in todo if change.kind != "stop"))
         placement = after
+        shown.append(placement)
         values.append(evaluate(with_rates(problem, demands.at(window)), placement).value)
-    return Track(plan.way.value, tuple(values), tuple(moves), tuple(loaded), demands.step_seconds)
+    track = Track(plan.way.value, tuple(values), tuple(moves), tuple(loaded), demands.step_seconds)
+    return track, tuple(shown)
 
 
 def _size(problem: Problem, name: str) -> int:

@@ -1,0 +1,85 @@
+"""Work shared among processes of this machine, or tasks of a Ray cluster that runs already.
+
+The outcome does not depend on who did what: results come in the order of the jobs, and what a job
+gives depends on nothing but the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kvplace.errors import InputError, MissingExtraError
+
+__all__ = ["Workers"]
+
+Job = TypeVar("Job")
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who does the work.
+
+    Parameters
+    ----------
+    processes
+        Processes of this machine; with 1 the work is done in this one.
+    ray
+        Address of a Ray cluster that does it instead, as ``ray.init`` takes it: ``auto``,
+        ``HOST:6379`` or ``ray://HOST:10001``. Empty for none.
+    """
+
+    processes: int = 1
+    ray: str = ""
+
+    def map(self, work: Callable[[Job], Found], jobs: Iterable[Job]) -> list[Found]:
+        """Return what a function gives for each job, in order.
+
+        Parameters
+        ----------
+        work
+            A function of a module; what it is given and gives can be pickled.
+        jobs
+            Its arguments.
+
+        Raises
+        ------
+        InputError
+            The cluster does not answer.
+        MissingExtraError
+            Ray is not installed.
+        """
+        jobs = list(jobs)
+        if self.ray:
+            return self._on_ray(work, jobs)
+        if self.processes <= 1 or len(jobs) <= 1:
+            return [work(job) for job in jobs]
+        with ProcessPoolExecutor(min(self.processes, len(jobs))) as pool:
+            return list(pool.map(work, jobs))
+
+    def _on_ray(self, work: Callable[[Job], Found], jobs: list[Job]) -> list[Found]:
+        """Do the work as tasks of a cluster, which are given the code of this kvplace."""
+        ray = _ray()
+        code = {"py_modules": [str(Path(__file__).parent)]}
+        try:
+            ray.init(self.ray, runtime_env=code, log_to_driver=False, configure_logging=False)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise InputError(f"the Ray cluster does not answer: {error}", self.ray) from None
+        try:
+            task = ray.remote(work)
+            found: list[Found] = ray.get([task.remote(job) for job in jobs])
+            return found
+        finally:
+            ray.shutdown()
+
+
+def _ray() -> Any:
+    try:
+        import ray  # noqa: PLC0415 - heavy, and wanted by few
+    except ModuleNotFoundError:
+        raise MissingExtraError("--ray needs Ray: pip install 'kvplace[ray]'") from None
+    return ray
