@@ -15,6 +15,7 @@ from kvplace.units import parse_duration, parse_number
 __all__ = [
     "ALLOW_OVERLOAD",
     "ALL_GPUS",
+    "AS_MARKDOWN",
     "COUNT_OR_NONE",
     "FACTOR",
     "FLEET",
@@ -35,6 +36,9 @@ __all__ = [
 
 Command = Callable[..., Any]
 
+AS_MARKDOWN = "kvplace.markdown"
+"""Key of the context of a command whose table is to be in Markdown."""
+_FORM_OF = {".json": "json", ".csv": "csv", ".md": "markdown", ".markdown": "markdown"}
 _OBJECTIVES = ("requests", "tokens", "occupancy", "pressure")
 # The names in kvplace.solver.solve.SOLVERS, which costs too much to import for --help alone; a
 # test keeps the two equal.
@@ -230,9 +234,10 @@ def output_options(command: Command) -> Command:
             click.option(
                 "--format",
                 "form",
-                type=_Near(["table", "json", "csv"]),
-                help="A table for people, JSON for programs, CSV for spreadsheets. Default: what "
-                "the name of the --output file ends in, else a table.",
+                type=_Near(["table", "markdown", "json", "csv"]),
+                help="A table for people, the same for a page in Markdown, JSON for programs, CSV "
+                "for spreadsheets. Default: what the name of the --output file ends in, else a "
+                "table.",
             ),
             click.option(
                 "--output",
@@ -248,13 +253,20 @@ def output_options(command: Command) -> Command:
 
 
 def _with_form(command: Command) -> Command:
-    """Give a command the form that its output file asks for where none was asked for."""
+    """Give a command the form that its output file asks for where none was asked for.
+
+    Markdown is a table that is written in another way: a command is asked for the table, and
+    `kvplace.cli.output` writes it so.
+    """
 
     @wraps(command)
     def formed(*arguments: Any, **options: Any) -> Any:
         if options["form"] is None:
             suffix = PurePath(options["output"] or "").suffix.lower()
-            options["form"] = {".json": "json", ".csv": "csv"}.get(suffix, "table")
+            options["form"] = _FORM_OF.get(suffix, "table")
+        if options["form"] == "markdown":
+            click.get_current_context().meta[AS_MARKDOWN] = True
+            options["form"] = "table"
         return command(*arguments, **options)
 
     return formed

@@ -1,12 +1,16 @@
-"""Where an answer goes: stdout or a file, as a table, JSON or CSV."""
+"""Where an answer goes: stdout or a file, as a table, Markdown, JSON or CSV."""
 
 import os
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from kvplace.cli.faults import say
+from kvplace.cli.options import AS_MARKDOWN
 
 if TYPE_CHECKING:
     from kvplace.core.evaluation.evaluate import Evaluation
@@ -14,17 +18,28 @@ if TYPE_CHECKING:
     from kvplace.core.result import Result
     from kvplace.report.tables.plan import Look
 
-__all__ = ["emit", "look", "print_result", "say_notes"]
+__all__ = ["as_markdown", "emit", "emit_rows", "look", "print_result", "say_notes"]
 
 _INFEASIBLE, _NOT_FOUND, _OVERLOADED = 3, 4, 5
 _JSON_SECONDS, _CSV_SECONDS, _PARQUET_SECONDS = 30e-6, 10e-6, 2e-6
 """Time to write one model of a plan, measured on plans of 100,000 models on one slow core."""
 
 
+_MARKDOWN_WIDTH = 100
+
+
+def as_markdown() -> bool:
+    """Whether the command that runs is to write its table in Markdown."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(AS_MARKDOWN))
+
+
 def look(output: str | None) -> "Look":
     """Return what the table may use: the terminal's width, its colours and its characters."""
     from kvplace.report.tables.plan import Look
 
+    if as_markdown():
+        return Look(width=_MARKDOWN_WIDTH, colour=False, blocks=True)
     terminal = output is None and sys.stdout.isatty()
     columns = shutil.get_terminal_size((80, 24)).columns
     encoding = "utf-8" if output is not None else sys.stdout.encoding or "ascii"
@@ -40,6 +55,8 @@ def look(output: str | None) -> "Look":
 def emit(text: str, output: str | None, *, data: bool) -> None:
     """Write an answer, ended by one line end.
 
+    What is for people becomes a block of Markdown that keeps its columns where that is asked for.
+
     Parameters
     ----------
     text
@@ -50,6 +67,10 @@ def emit(text: str, output: str | None, *, data: bool) -> None:
         Whether programs read it, which makes it UTF-8 whatever the locale says.
     """
     text = text if text.endswith("\n") else text + "\n"
+    if as_markdown() and not data:
+        from kvplace.report.tables.scores import fenced
+
+        text, data = fenced(text), True
     if output is not None:
         from kvplace.formats.files import write_atomic
 
@@ -62,6 +83,17 @@ def emit(text: str, output: str | None, *, data: bool) -> None:
         encoding = sys.stdout.encoding or "ascii"
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
+
+
+def emit_rows(rows: "Sequence[Mapping[str, str]]", output: str | None, after: str = "") -> None:
+    """Write rows of ready text as a table for people, and what is to be said after it."""
+    from kvplace.report.tables.scores import rows_markdown, rows_table
+
+    ending = f"\n\n{after}" if after else ""
+    if as_markdown():
+        emit(rows_markdown(rows) + ending, output, data=True)
+    else:
+        emit(rows_table(rows, colour=look(output).colour) + ending, output, data=False)
 
 
 def writing_seconds(models: int, form: str, output: str | None) -> float:
@@ -107,7 +139,11 @@ def print_result(
         if not quiet:
             say(summary(result))
         return _told(result, quiet=quiet, allow_overload=allow_overload)
-    if form == "table":
+    if as_markdown():
+        from kvplace.report.page.markdown import markdown_summary
+
+        emit(markdown_summary(result), output, data=True)
+    elif form == "table":
         from kvplace.report.tables.plan import plan_table
 
         emit(plan_table(result, look(output), every_gpu=every_gpu), output, data=False)

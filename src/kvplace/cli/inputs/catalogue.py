@@ -27,10 +27,10 @@ def command(kind: str, search: str, form: str, output: str | None, quiet: bool) 
     shipped row takes its place.
     """
     from kvplace.cli.faults import say
-    from kvplace.cli.output import emit, look
+    from kvplace.cli.output import emit, emit_rows
     from kvplace.errors import InputError
     from kvplace.facts.catalogue.tables import user_directory
-    from kvplace.report.tables.scores import rows_csv, rows_json, rows_table
+    from kvplace.report.tables.scores import rows_csv, rows_json
 
     rows = _gpus() if kind == "gpus" else _models()
     rows = [row for row in rows if search.casefold() in str(row["name"]).casefold()]
@@ -41,11 +41,7 @@ def command(kind: str, search: str, form: str, output: str | None, quiet: bool) 
     elif form == "csv":
         emit(rows_csv(rows), output, data=True)
     else:
-        emit(
-            rows_table([_shown(row) for row in rows], colour=look(output).colour),
-            output,
-            data=False,
-        )
+        emit_rows([_shown(row) for row in rows], output)
     own = user_directory() / f"{kind}.csv"
     if not quiet and own.is_file():
         say(f"with the rows of {own}")

@@ -64,9 +64,9 @@ def command(
     windows; models that peak in the same windows are named.
     """
     from kvplace.cli.faults import say
-    from kvplace.cli.output import emit, look
+    from kvplace.cli.output import emit, emit_rows
     from kvplace.demand.summary import summarise
-    from kvplace.report.tables.scores import rows_csv, rows_json, rows_table
+    from kvplace.report.tables.scores import rows_csv, rows_json
 
     if kind == "trace":
         series = read_trace_options(source, options).only(only)
@@ -80,8 +80,7 @@ def command(
 
         draw_demand(series, plot)
     if form == "table":
-        table = rows_table([_row(m) for m in summary.models], colour=look(output).colour)
-        emit(f"{table}\n\n{_joint(summary)}", output, data=False)
+        emit_rows([_row(m) for m in summary.models], output, _joint(summary))
     elif form == "csv":
         emit(rows_csv([_csv(m) for m in summary.models]), output, data=True)
     else:

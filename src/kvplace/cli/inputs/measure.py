@@ -48,10 +48,10 @@ def command(
     resident of its model, which then takes the place of the estimate; its comments stay.
     """
     from kvplace.cli.faults import say
-    from kvplace.cli.output import emit, look
+    from kvplace.cli.output import emit, emit_rows
     from kvplace.errors import Fault, InputError
     from kvplace.facts.catalogue.gpus import gpu_type
-    from kvplace.report.tables.scores import rows_csv, rows_json, rows_table
+    from kvplace.report.tables.scores import rows_csv, rows_json
     from kvplace.scaffold.measured import compare, written
 
     kind = None if gpu is None else gpu_type(gpu)
@@ -70,7 +70,7 @@ def command(
     if fleet is not None:
         _write_fleet(fleet, written, found, output)
     elif form == "table":
-        emit(rows_table([_row(c) for c in found], colour=look(output).colour), output, data=False)
+        emit_rows([_row(c) for c in found], output)
     elif form == "csv":
         emit(rows_csv([_figures(c) for c in found]), output, data=True)
     else:

@@ -86,12 +86,12 @@ def command(
     figure carries its origin.
     """
     from kvplace.cli.faults import say
-    from kvplace.cli.output import emit, look
+    from kvplace.cli.output import emit, emit_rows
     from kvplace.errors import Fault, InputError
     from kvplace.facts.catalogue.gpus import gpu_type
     from kvplace.facts.find import find_facts
     from kvplace.facts.memory.overhead import engine_limits
-    from kvplace.report.tables.scores import rows_csv, rows_json, rows_table
+    from kvplace.report.tables.scores import rows_csv, rows_json
     from kvplace.units import format_bytes
 
     limits = engine_limits([] if gpu is None else [gpu_type(gpu)], engine)
@@ -109,7 +109,7 @@ def command(
         raise InputError(faults)
     if form == "table":
         rows = [_row(model, degree, _memory(model, degree, engine, limits)) for model in found]
-        emit(rows_table(rows, colour=look(output).colour), output, data=False)
+        emit_rows(rows, output)
     elif form == "csv":
         emit(
             rows_csv(

@@ -34,16 +34,20 @@ def command(
     Copies of a model are alike: only the GPUs they run on count. Exits with 1 where the plans
     differ and with 0 where they don't.
     """
-    from kvplace.cli.output import emit, look
+    from kvplace.cli.output import as_markdown, emit, look
     from kvplace.report.answers.differences import (
         diff,
         differences_csv,
         differences_json,
         differences_table,
     )
+    from kvplace.report.page.markdown import differences_markdown
 
-    found = diff(load(before, fleet, gpus), load(after, fleet, gpus))
-    if form == "table":
+    plans = load(before, fleet, gpus), load(after, fleet, gpus)
+    found = diff(*plans)
+    if as_markdown():
+        emit(differences_markdown(*plans), output, data=True)
+    elif form == "table":
         emit(differences_table(found, look(output)), output, data=False)
     else:
         render = differences_json if form == "json" else differences_csv

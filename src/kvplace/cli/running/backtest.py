@@ -141,12 +141,12 @@ def command(
     by name.
     """
     from kvplace.cli.faults import say
-    from kvplace.cli.output import emit, look
+    from kvplace.cli.output import emit, emit_rows
     from kvplace.cli.running.current import read_current
     from kvplace.formats.read import read
     from kvplace.replan.history.backtest import Plan, Way, backtest
     from kvplace.replan.history.trigger import Policy
-    from kvplace.report.tables.scores import rows_csv, rows_json, rows_table
+    from kvplace.report.tables.scores import rows_csv, rows_json
     from kvplace.workers import Workers
 
     problem = read(fleet, objective=objective, gpus=gpus)
@@ -168,8 +168,7 @@ def command(
 
         draw_churn(tracks, target, plot)
     if form == "table":
-        rows = [_row(track, target) for track in tracks]
-        emit(rows_table(rows, colour=look(output).colour), output, data=False)
+        emit_rows([_row(track, target) for track in tracks], output)
     elif form == "csv":
         emit(rows_csv([_figures(track, target) for track in tracks]), output, data=True)
     else:

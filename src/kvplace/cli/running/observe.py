@@ -74,7 +74,7 @@ def command(
     from datetime import UTC, datetime
 
     from kvplace.cli.faults import say
-    from kvplace.cli.output import emit, look
+    from kvplace.cli.output import emit, emit_rows
     from kvplace.formats.files import read_text
     from kvplace.formats.observation import (
         OBSERVATION_SCHEMA,
@@ -85,7 +85,7 @@ def command(
     from kvplace.observe.answers import Asker
     from kvplace.observe.sighting import Sighting, identify
     from kvplace.observe.sources import read_source
-    from kvplace.report.tables.scores import rows_csv, rows_table
+    from kvplace.report.tables.scores import rows_csv
     from kvplace.report.text import clean
 
     stated = [_source(text) for text in sources]
@@ -128,7 +128,7 @@ def command(
         emit(text, output, data=True)
     elif rows:
         shown = [{key: clean(value) or "?" for key, value in row.items()} for row in rows]
-        emit(rows_table(shown, colour=look(output).colour), output, data=False)
+        emit_rows(shown, output)
     if not quiet:
         for note in notes:
             say(f"note: {note}")

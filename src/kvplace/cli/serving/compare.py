@@ -2,7 +2,7 @@
 
 import click
 
-from kvplace.cli.options import IN_FILE, QUANTILE, SECONDS, nearest_choice
+from kvplace.cli.options import IN_FILE, QUANTILE, SECONDS, output_options
 from kvplace.cli.plans import fleet_option
 from kvplace.cli.serving.engines import BURST, SEEDS, engine_options
 
@@ -53,22 +53,7 @@ Examples:
     help="YAML of GPU types and what one costs per hour.",
 )
 @click.option("--plot", type=click.Path(), metavar="FILE", help="Draw what each plan serves.")
-@click.option(
-    "--format",
-    "form",
-    type=nearest_choice(["table", "markdown", "json", "csv"]),
-    default="table",
-    show_default=True,
-    help="A table for people or for a page, JSON for programs, CSV with a row per plan and seed.",
-)
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(),
-    metavar="FILE",
-    help="Write to this file, whole or not at all, instead of stdout.",
-)
-@click.option("--quiet", "-q", is_flag=True, help="Print no progress and no notes.")
+@output_options
 def command(
     plans: tuple[str, ...],
     fleet: str | None,
@@ -92,7 +77,7 @@ def command(
     largest factor on the stated demand at which the level is kept, as in `kvplace simulate`.
     """
     from kvplace.cli.faults import say
-    from kvplace.cli.output import emit, look
+    from kvplace.cli.output import as_markdown, emit, look
     from kvplace.cli.plans import load_other
     from kvplace.cli.run import watched
     from kvplace.cli.serving.engines import engine_rules
@@ -118,10 +103,10 @@ def command(
         return _INTERRUPTED
     if plot is not None:
         draw_compared(found, level, plot)
-    if form == "table":
-        emit(compared_table(found, level, look(output)), output, data=False)
-    elif form == "markdown":
+    if as_markdown():
         emit(compared_markdown(found, level), output, data=True)
+    elif form == "table":
+        emit(compared_table(found, level, look(output)), output, data=False)
     else:
         emit(
             compared_json(found, level) if form == "json" else compared_csv(found),

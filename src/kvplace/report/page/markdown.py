@@ -8,13 +8,14 @@ from kvplace.report.answers.differences import change_in_words, counts, diff
 from kvplace.report.heat import is_share, kvpr_text
 from kvplace.report.notes import notes
 from kvplace.report.page.data import page_values
-from kvplace.report.text import clean, gpus_text
+from kvplace.report.tables.models import model_rows
+from kvplace.report.text import clean, copies_text, gpus_text
 from kvplace.units import format_bytes
 
-__all__ = ["markdown_summary"]
+__all__ = ["differences_markdown", "markdown_summary"]
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#!|~&@$])")
-_GPUS_SHOWN, _CHANGES_SHOWN = 10, 50
+_GPUS_SHOWN, _MODELS_SHOWN, _CHANGES_SHOWN = 10, 50, 50
 
 
 def markdown_summary(
@@ -24,7 +25,7 @@ def markdown_summary(
     name: str = "",
     baseline_name: str = "",
 ) -> str:
-    """Return the headline, the worst GPUs, and what changes against a baseline.
+    """Return the headline, the models, the worst GPUs, and what changes against a baseline.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ def markdown_summary(
     pool = " of its KV pool in use" if is_share(result) and not several else ""
     on = f"{values['count'] - values['idle']:,} of {values['count']:,}"
     lines = [
-        f"### Plan {_cell(name)}: worst GPU {at}{values['worst']}{pool}",
+        f"### {f'Plan {_cell(name)}' if name else 'Plan'}: worst GPU {at}{values['worst']}{pool}",
         "",
         f"**{claim['badge']}.** {claim['words']}",
         "",
@@ -48,7 +49,9 @@ def markdown_summary(
     if told:
         lines += ["", *(f"- **{note.level}:** {_cell(note.text)}" for note in told)]
     if baseline is not None:
-        lines += ["", *_changes(result, baseline, baseline_name)]
+        changes = differences_markdown(baseline, result, baseline_name, folded=True)
+        lines += ["", changes.rstrip()]
+    lines += ["", *_models(result)]
     lines += ["", "| GPU | pressure | GiB for KV | models |", "|---|---:|---:|---|"]
     gpus = sorted(evaluated(result).gpus, key=lambda gpu: (-gpu.pressure, not gpu.shards))
     for gpu in gpus[:_GPUS_SHOWN]:
@@ -61,19 +64,46 @@ def markdown_summary(
     return "\n".join(lines) + "\n"
 
 
-def _changes(result: Result, baseline: Result, name: str) -> list[str]:
-    """Return before and after, and the changes folded away."""
-    found = diff(baseline, result)
-    before = kvpr_text(found.before.value, occupancy=is_share(baseline), exact=True)
-    after = kvpr_text(found.after.value, occupancy=is_share(result), exact=True)
+def _models(result: Result) -> list[str]:
+    """Return the table of models, those on the most loaded GPUs first."""
+    rows = model_rows(result)
+    lines = ["| model | replicas | pressure | on |", "|---|---|---:|---|"]
+    for row in rows[:_MODELS_SHOWN]:
+        copies = f"{row.replicas:,}" + (f" x TP {row.degree}" if row.degree > 1 else "")
+        kvpr = kvpr_text(row.pressure, occupancy=is_share(result))
+        places = _cell(", ".join(copies_text(row.gpus)))
+        lines.append(f"| {_cell(row.model)} | {copies} | {kvpr} | {places} |")
+    if len(rows) > _MODELS_SHOWN:
+        lines += ["", f"and {len(rows) - _MODELS_SHOWN:,} models under less pressure"]
+    return lines
+
+
+def differences_markdown(
+    before: Result, after: Result, name: str = "", *, folded: bool = False
+) -> str:
+    """Return what two plans are worth, and what turns one into the other.
+
+    Parameters
+    ----------
+    before, after
+        The plans.
+    name
+        What to call the earlier one; empty for no name.
+    folded
+        Whether the changes are folded away.
+    """
+    found = diff(before, after)
+    was = kvpr_text(found.before.value, occupancy=is_share(before), exact=True)
+    now = kvpr_text(found.after.value, occupancy=is_share(after), exact=True)
     change = change_in_words(found.before.value, found.after.value)
     words = f" ({change})" if change else ""
-    against = _cell(name)
-    lines = [f"Against {against}: **{before} → {after}**{words}; {counts(found)}."]
+    against = f"Against {_cell(name)}: " if name else ""
+    lines = [f"{against}**{was} → {now}**{words}; {counts(found)}."]
     if not found.changes:
-        return lines
-    lines += ["", "<details><summary>Changes</summary>", "", "| | model | from | to |"]
-    lines.append("|---|---|---|---|")
+        return lines[0] + "\n"
+    if folded:
+        lines += ["", "<details><summary>Changes</summary>"]
+    lines += ["", "| | model | from | to |", "|---|---|---|---|"]
     lines += [
         f"| {one.kind} | {_cell(one.model)} | {_cell(gpus_text(one.source))} "
         f"| {_cell(gpus_text(one.target))} |"
@@ -81,7 +111,7 @@ def _changes(result: Result, baseline: Result, name: str) -> list[str]:
     ]
     if len(found.changes) > _CHANGES_SHOWN:
         lines.append(f"| | and {len(found.changes) - _CHANGES_SHOWN:,} more | | |")
-    return [*lines, "", "</details>"]
+    return "\n".join([*lines, *(["", "</details>"] if folded else [])]) + "\n"
 
 
 def _cell(text: str) -> str:

@@ -1,15 +1,16 @@
-"""Rows of named columns as a table for people, as CSV and as JSON."""
+"""Rows of named columns as a table for people, as Markdown, as CSV and as JSON."""
 
 import csv
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from kvplace.formats.text.cells import safe_cell
 from kvplace.report.text import Paint, fit
 
-__all__ = ["rows_csv", "rows_json", "rows_table"]
+__all__ = ["fenced", "rows_csv", "rows_json", "rows_markdown", "rows_table"]
 
 Cell = str | int | float | None
 
@@ -33,6 +34,31 @@ def rows_table(rows: Sequence[Mapping[str, str]], *, colour: bool = False) -> st
 
     head = Paint(colour)(line({name: name for name in names}), "bold")
     return "\n".join([head, *(line(row) for row in rows)])
+
+
+def rows_markdown(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return rows of ready text as a table in Markdown, all columns but the first to the right.
+
+    Parameters
+    ----------
+    rows
+        As in `rows_table`.
+    """
+    names = list(rows[0])
+    lines = [names, ["---"] + ["---:"] * (len(names) - 1), *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(map(_escaped, cells))} |" for cells in lines)
+
+
+def _escaped(cell: str) -> str:
+    """Return a cell without what Markdown would read as its own."""
+    return re.sub(r"([\\`*_<>|\[\]])", r"\\\1", cell) if cell.strip("-:") else cell
+
+
+def fenced(text: str) -> str:
+    """Return text as a block of Markdown that keeps its columns."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text.rstrip()}\n{fence}\n"
 
 
 def rows_csv(rows: Sequence[Mapping[str, Cell]]) -> str:
