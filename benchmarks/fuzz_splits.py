@@ -4,7 +4,8 @@
     python benchmarks/fuzz_splits.py --cases 20000 --seed 1 --objective pressure
 
 What solve returns must be the best there is, its bound never above it, and infeasible exactly
-what brute force says is; every plan is written, read and checked. What is said to clash where
+what brute force says is; every plan is written, read and checked. Under pressure, certificates are
+damaged, and must then be rejected or still claim what is so. What is said to clash where
 nothing can be placed must do so, and must be placeable without any one of its members. Case
 number i of seed s is always the same problem; a failure prints the command that repeats it.
 Exits 1 where anything failed.
@@ -20,7 +21,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from judge_splits import clash_faults, faults
+from judge_splits import clash_faults, damage_faults, faults
+from kvplace.core.certificates.certificate import Certificate
 from kvplace.core.objective import Objective
 from kvplace.explain.clash import find_clash
 from kvplace.formats.fleet.write import write_fleet
@@ -72,6 +74,10 @@ def run_case(problem, number, limit, counts):
         truth = solve_by_force(problem)
         result = solve(problem, seed=number, time_limit=limit)
         found = list(faults(problem, result, truth))
+        proof = result.proof.certificate
+        if isinstance(proof, Certificate) and proof.weights:
+            draw = random.Random(number)
+            found += damage_faults(problem, proof, truth, draw, counts)
         if not truth.feasible:
             clash = find_clash(problem)
             found += clash_faults(problem, clash, lambda part: solve_by_force(part).feasible)

@@ -1,10 +1,13 @@
 """All that brute force and the checker can say of a result with splits, copies and rules."""
 
 import math
+import random
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import combinations
 
-from kvplace.core.certificates.certificate import check_certificate
+from kvplace.core.certificates.certificate import Certificate, check_certificate
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Result, Status
 from kvplace.explain.clash import Clash
@@ -71,6 +74,46 @@ def clash_faults(
             if part is not None and not possible(part):
                 yield f"said to be smallest, yet fewer clash: {some}"
                 return
+
+
+def damage(draw: random.Random, claim: Certificate) -> Certificate:
+    """Return a claim under several pressures with one of its parts changed."""
+    part = draw.choice(["threshold", "price", "worth", "weight", "types"])
+    if part == "threshold":
+        return replace(claim, threshold=claim.threshold * draw.choice([1.01, 1.5, 3.0]))
+    if part == "worth":
+        worths = list(claim.worths)
+        at = draw.randrange(len(worths))
+        worths[at] = (worths[at][0], max(0, worths[at][1] + draw.choice([-2, -1, 1, 2])))
+        return replace(claim, worths=tuple(worths))
+    if part == "weight":
+        rows = [list(row) for row in claim.weights]
+        row = draw.choice(rows)
+        row[draw.randrange(len(row))] += draw.choice([1, 5, -1])
+        return replace(claim, weights=tuple(map(tuple, rows)))
+    if part == "types":
+        return replace(claim, types=claim.types[::-1])
+    prices = list(claim.prices)
+    at = draw.randrange(len(prices))
+    if isinstance(prices[at], tuple):
+        prices[at] = tuple(price + draw.choice([-1, 0, 1]) for price in prices[at])
+    else:
+        prices[at] += draw.choice([-1, 1])
+    return replace(claim, prices=tuple(prices))
+
+
+def damage_faults(
+    problem: Problem, proof: Certificate, truth: Answer, draw: random.Random, counts: Counter[str]
+) -> Iterator[str]:
+    """Yield damaged certificates that are believed and claim what is false, as sentences."""
+    for _ in range(3):
+        broken = damage(draw, proof)
+        if check_certificate(problem, broken):
+            counts["damaged: rejected"] += 1
+            continue
+        counts["damaged: still proved"] += 1
+        if broken.threshold > truth.value * (1 + OPTIMAL_GAP):
+            yield f"a damaged certificate is believed: {broken!r}"
 
 
 def _proof(problem: Problem, result: Result) -> Iterator[str]:

@@ -10,6 +10,7 @@ from itertools import product
 
 import pytest
 
+from judge_splits import damage
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.certificate import (
     SCALE_BITS,
@@ -493,29 +494,3 @@ def test_damaged_certificates_are_rejected_or_still_prove_their_claim():
             else:
                 damaged["rejected"] += 1
     assert damaged["rejected"] > 80
-
-
-def damage(draw, claim):
-    """The claim with one of its parts changed."""
-    part = draw.choice(["threshold", "price", "worth", "weight", "types"])
-    if part == "threshold":
-        return replace(claim, threshold=claim.threshold * draw.choice([1.01, 1.5, 3.0]))
-    if part == "worth":
-        worths = list(claim.worths)
-        at = draw.randrange(len(worths))
-        worths[at] = (worths[at][0], max(0, worths[at][1] + draw.choice([-2, -1, 1, 2])))
-        return replace(claim, worths=tuple(worths))
-    if part == "weight":
-        rows = [list(row) for row in claim.weights]
-        row = draw.choice(rows)
-        row[draw.randrange(len(row))] += draw.choice([1, 5, -1])
-        return replace(claim, weights=tuple(map(tuple, rows)))
-    if part == "types":
-        return replace(claim, types=claim.types[::-1])
-    prices = list(claim.prices)
-    at = draw.randrange(len(prices))
-    if isinstance(prices[at], tuple):
-        prices[at] = tuple(price + draw.choice([-1, 0, 1]) for price in prices[at])
-    else:
-        prices[at] += draw.choice([-1, 1])
-    return replace(claim, prices=tuple(prices))
