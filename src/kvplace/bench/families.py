@@ -7,6 +7,7 @@ from importlib import resources
 
 import numpy as np
 
+from kvplace.bench.adrs_like import adrs_like
 from kvplace.bench.clusters import cluster
 from kvplace.bench.scale import SHAPES, SIZES, scale_problem
 from kvplace.core.hardware import GPU, Fleet, Node
@@ -141,8 +142,14 @@ def _cluster(name: str, models: int, gpus: int, *, pinned: int) -> Callable[[int
     return cases
 
 
+def _like_adrs(seed: int) -> Iterator[Case]:
+    """Yield one fleet like the ADRS cases with all that shares of GPU time depend on."""
+    yield Case(f"adrs-like-{seed}", adrs_like(seed))
+
+
 FAMILIES: dict[str, Callable[[int], Iterator[Case]]] = {
     "adrs": lambda _: adrs(),
+    "adrs-like": _like_adrs,
     "stress": stress,
     "20x40": _grid(20, 40),
     "20x50": _grid(20, 50),

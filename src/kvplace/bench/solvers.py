@@ -15,6 +15,7 @@ from kvplace.bench.scale import scale_problem
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.model import Replicas
+from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Status, relative_gap
 from kvplace.errors import InputError, InternalError
@@ -139,6 +140,8 @@ def _runner(solver: str, problem: Problem) -> _Run:
         return _own
     if not problem.plain:
         raise InputError(f"{solver} is asked only for one undivided replica of each model")
+    if problem.goal is Objective.PRESSURE and solver != "cp-sat":
+        raise InputError(f"{solver} is asked only for one pressure on a GPU")
     return _rival
 
 

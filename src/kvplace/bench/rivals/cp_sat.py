@@ -1,9 +1,9 @@
-"""CP-SAT of OR-Tools as a rival: one Boolean per model and GPU, a knapsack per GPU.
+"""CP-SAT of OR-Tools as a rival: one Boolean per model and GPU, a knapsack per GPU and pressure.
 
 At a target K the sizes are integers, rounded down, and the capacities rounded up, so that what it
-refutes is refuted for the real numbers. The largest excess over a capacity is minimised rather
-than forbidden: with an objective CP-SAT runs its large-neighbourhood searches as well, and takes
-the incumbent as a complete hint.
+refutes is refuted for the real numbers. Of several pressures each has a limit on every GPU. The
+largest excess over a capacity is minimised rather than forbidden: with an objective CP-SAT runs its
+large-neighbourhood searches as well, and takes the incumbent as a complete hint.
 """
 
 import importlib
@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from kvplace.bench.rivals.narrow import Answer, Decision, Tell, narrow
-from kvplace.bench.rivals.shapes import allowed, relabelled, sizes_at
+from kvplace.bench.rivals.shapes import allowed, relabelled, takes_at
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Instance
 
@@ -77,7 +77,7 @@ class _Decider:
     def _build(self, model: Any, weighted: Any, target: float) -> list[dict[int, Any]]:
         """Write the model; return the Booleans per model and GPU."""
         arrays = self._arrays
-        sizes = sizes_at(arrays, target, self._scale)
+        takes: dict[tuple[int, int], list[list[int]]] = {}
         chosen = [{g: model.new_bool_var("") for g in gpus} for gpus in self._allowed]
         for row in chosen:
             model.add_exactly_one(row.values())
@@ -86,7 +86,11 @@ class _Decider:
             held = [j for j in range(arrays.n) if g in chosen[j]]
             variables = [chosen[j][g] for j in held]
             capacity = -int(-memory * self._scale // 1)
-            model.add(weighted(variables, [sizes[j] for j in held]) - excess <= capacity)
+            kind = (memory, arrays.type_at(g))
+            if kind not in takes:
+                takes[kind] = takes_at(arrays, target, self._scale, g)
+            for sizes in takes[kind]:
+                model.add(weighted(variables, [sizes[j] for j in held]) - excess <= capacity)
             # The memory itself binds whatever the target: a byte and every min_kv stay free.
             model.add(weighted(variables, [arrays.size[j] for j in held]) <= memory - 1)
             if any(arrays.keep):

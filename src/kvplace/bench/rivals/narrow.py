@@ -13,12 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from kvplace.bench.rivals.shapes import simple_bound_of
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
+from kvplace.solver.construct.target_search import construct
+from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.moves_and_swaps import balance, lower_maximum
 from kvplace.solver.instance.instance import Instance
+from kvplace.solver.instance.options import Chooser
 
 __all__ = ["PROVED_GAP", "Answer", "Decider", "Decision", "Tell", "narrow"]
 
@@ -79,7 +83,7 @@ class Decider(Protocol):
 
 def narrow(arrays: Instance, decide: Decider, watch: Watch, tell: Tell) -> Answer:
     """Close in on the optimum by deciding targets until the time is up or the gap is closed."""
-    bound = simple_bound(arrays).value
+    bound = simple_bound_of(arrays)
     tell(None, bound)
     if bound == math.inf:
         return Answer(None, bound)
@@ -113,6 +117,8 @@ def narrow(arrays: Instance, decide: Decider, watch: Watch, tell: Tell) -> Answe
 
 def _reference(arrays: Instance, watch: Watch) -> tuple[list[int] | None, float]:
     """Return the placement that ``reference`` would find, and its value."""
+    if arrays.pressures > 1:
+        return _reference_of_several(arrays, watch)
     found = bisect_target(arrays, simple_bound(arrays).value)
     if found is None:
         return None, math.inf
@@ -121,6 +127,16 @@ def _reference(arrays: Instance, watch: Watch) -> tuple[list[int] | None, float]
     if steps < REFERENCE_STEPS:
         balance(state, None, tolerance=SMALLEST_GAIN, watch=watch)
     return state.gpu_of, state.worst()
+
+
+def _reference_of_several(arrays: Instance, watch: Watch) -> tuple[list[int] | None, float]:
+    """Return the same under several pressures."""
+    boards = list(construct(Chooser(arrays), simple_bound_of(arrays), watch))
+    best = min(boards, key=Assignment.worth)
+    if not best.valid:
+        return None, math.inf
+    settle(best, watch, REFERENCE_STEPS)
+    return best.gpu_of, best.worst()
 
 
 def _target(bound: float, value: float, share: float) -> float:
