@@ -82,8 +82,9 @@ class Chooser:
         Options of which a shard takes more than `cap` come last, the smaller shards first.
         """
         each, whole, fit = self.room(target)
-        large = each > cap
-        whole = np.where(large, whole + each * 1e6, whole)
+        # Under several pressures a little less load is not worth more copies of all weights.
+        shard = each if self._time is None else self._size
+        whole = np.where(each > cap, whole + shard * 1e6, whole)
         whole = np.where(fit, whole, np.where(np.isfinite(each), each * 1e12, math.inf))
         chosen: Ints = whole.argmin(axis=1)
         return [row[at] for row, at in zip(self.instance.options, chosen.tolist(), strict=True)]

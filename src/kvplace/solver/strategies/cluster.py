@@ -475,7 +475,8 @@ def _few(search: ClusterSearch) -> bool:
 def _quick(search: ClusterSearch) -> bool:
     """Whether there are several pressures, and few enough models for a program of their sets."""
     knobs, instance = search.knobs, search.instance
-    few = instance.n <= min(knobs.quick_models, knobs.quick_density * instance.g)
+    few = instance.n <= knobs.quick_density * instance.g
+    few &= len(instance.size) <= knobs.quick_options
     return few and instance.pressures > 1 and _placed(search)
 
 
@@ -496,8 +497,8 @@ STRATEGY: Strategy[ClusterSearch] = Strategy(
         Stage("start", _start, closed=True),
         Stage("parallel-exchanges", _descend, lambda s: _begun(s) and s.large, closed=True),
         Stage("pair-exchanges", _descend, lambda s: _begun(s) and not s.large, closed=True),
-        Stage("enumeration", _enumerate, lambda s: _begun(s) and s._tiny),  # noqa: SLF001 - its own
         Stage("configuration-bound", _ask_program, _quick),
+        Stage("enumeration", _enumerate, lambda s: _begun(s) and s._tiny),  # noqa: SLF001 - its own
         Stage("exact-decisions", _decide, _quick),
         Stage(
             "configuration-bound",
@@ -509,6 +510,7 @@ STRATEGY: Strategy[ClusterSearch] = Strategy(
         Stage("iterated-local-search", _iterate, _long, steps=True),
         Stage("ruin-and-recreate", _rebuild, _few, steps=True),
         Stage("ejection", _eject, lambda s: _few(s) and _placed(s), steps=True),
+        Stage("exact-decisions", _decide, lambda s: _quick(s) and s.round > 0),
     ),
     last=(
         Stage("balance", _balance, _placed, closed=True),

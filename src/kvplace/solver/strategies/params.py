@@ -187,9 +187,9 @@ class ClusterParams:
         before all is placed anew.
     passes, timed_passes
         Passes without and with a time or step limit.
-    quick_models, quick_density
-        Under several pressures, up to so many models, and so many per GPU, the configuration
-        program with options is asked.
+    quick_options, quick_density
+        Under several pressures, up to so many options of all models, and so many models per GPU,
+        the configuration program with options is asked.
     quick_rounds, program_rounds
         Rounds of column generation of its first question, and per target then; the latter are
         doubled every pass.
@@ -224,7 +224,7 @@ class ClusterParams:
     repairs: int = _knob(3, "rebuildings")
     passes: int = _knob(2, "passes")
     timed_passes: int = _knob(12, "passes")
-    quick_models: int = _knob(160, "models")
+    quick_options: int = _knob(2_000, "options")
     quick_density: float = _knob(8, "models per GPU")
     quick_rounds: int = _knob(60, "rounds")
     program_rounds: int = _knob(60, "rounds")
