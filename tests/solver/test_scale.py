@@ -23,7 +23,7 @@ from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
-from kvplace.solver.improve.parallel_pairs_kernel import exchange_pairs
+from kvplace.solver.improve.pair_kernel import exchange_pairs
 from kvplace.solver.instance.columns import fluid_level, largest, total
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.kernels import Crew

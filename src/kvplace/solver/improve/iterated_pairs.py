@@ -5,25 +5,20 @@ with a random GPU, twice, and so on from there (Lourenco, Martin and Stutzle, Ha
 Metaheuristics, 2003). All is counted and seeded.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.clock import Watch
-from kvplace.solver.improve.parallel_pairs_several import (
-    MOST,
+from kvplace.solver.improve.pair_kernel import (
     Scratch,
     carry_out,
     exchange,
     pressure_of,
     scratch_of,
-    sort,
-    sum_up,
 )
-from kvplace.solver.instance.pressure import fits
+from kvplace.solver.improve.pair_search import sort
 from kvplace.solver.kernels import kernel
 
 __all__ = ["iterate_pairs"]
@@ -36,25 +31,14 @@ WORSE = 1.05
 """Part of the best pressure above which it goes back at once."""
 TRIES = 8
 """Random exchanges tried for one that fits."""
-
-
+WIDTH = 256
+"""Subsets of either side that are looked at."""
+CHANGING = ("models", "item", "size", "keep", "load", "free", "kept", "loads")
+"""What of a packing changes."""
 MIX = 0x9E3779B97F4A7C15
 """Odd number that spreads seeds over 64 bits."""
 
 Bits = NDArray[np.uint64]
-
-_fits = kernel(fits)
-
-
-class _Kept(NamedTuple):
-    """What of a packing changes, as it was at the best."""
-
-    models: Ints
-    item: Ints
-    size: Ints
-    keep: Ints
-    free: Ints
-    kept: Ints
 
 
 def iterate_pairs(
@@ -77,46 +61,56 @@ def iterate_pairs(
     watch
         Ends the search.
     """
-    best = _Kept(*(getattr(packing, name).copy() for name in _Kept._fields))
+    best = packing._replace(**{name: getattr(packing, name).copy() for name in CHANGING})
     chance = np.array([(2 * seed + 1) * MIX % 2**64], dtype=np.uint64)
     found, made, stale = float(packing.pressure().max()), 0, 0
     while stale < kicks and found > goal and not watch.stop:
         value = _search(packing, best, found, KICKS, chance, goal, gain)
         stale = 0 if value < found * (1 - gain) else stale + KICKS
         found, made = value, made + KICKS
-    _restore(packing, best)
+    _copy(best, packing)
     return made
 
 
 @kernel
 def _search(
-    packing: Packing, best: _Kept, found: float, kicks: int, chance: Bits, goal: float, gain: float
+    packing: Packing,
+    best: Packing,
+    found: float,
+    kicks: int,
+    chance: Bits,
+    goal: float,
+    gain: float,
 ) -> float:
     """Settle and kick so many times; return the best pressure of the worst GPU."""
-    g = len(packing.models)
-    scratch = scratch_of(packing, MOST)
-    pressures = np.empty(g)
-    for h in range(g):
-        pressures[h] = pressure_of(packing, h)
+    scratch = scratch_of(packing, WIDTH)
+    pressures = np.empty(len(packing.models))
+    _measure(packing, pressures)
     since = 0
     for kick in range(kicks):
         _settle(packing, pressures, kick, gain, scratch)
         worst = pressures.max()
         if worst < found * (1 - gain):
             found, since = worst, 0
-            _save(packing, best)
+            _copy(packing, best)
             if found <= goal:
                 break
         else:
             since += 1
         if since >= RETURN or worst > found * WORSE:
-            _restore(packing, best)
             since = 0
-            for h in range(g):
-                pressures[h] = pressure_of(packing, h)
+            _copy(best, packing)
+            _measure(packing, pressures)
         for _ in range(2):
             _kick(packing, pressures, chance)
     return found
+
+
+@kernel
+def _measure(packing: Packing, pressures: Floats) -> None:
+    """Fill in the pressure of every GPU."""
+    for g in range(len(pressures)):
+        pressures[g] = pressure_of(packing, g)
 
 
 @kernel
@@ -134,8 +128,7 @@ def _settle(packing: Packing, pressures: Floats, turn: int, gain: float, scratch
             if pressures[h] >= pressures[g] * (1 - gain):
                 break
             if exchange(packing, g, h, turn, gain, scratch):
-                pressures[g] = pressure_of(packing, g)
-                pressures[h] = pressure_of(packing, h)
+                pressures[g], pressures[h] = pressure_of(packing, g), pressure_of(packing, h)
                 helped = True
                 break
 
@@ -149,18 +142,8 @@ def _kick(packing: Packing, pressures: Floats, chance: Bits) -> None:
         if h == g:
             continue
         given, back = _some(packing, g, chance), _some(packing, h, chance)
-        moved, more = 0, 0
-        for slot in given:
-            if slot >= 0:
-                moved, more = moved + packing.size[slot], more + packing.keep[slot]
-        for slot in back:
-            if slot >= 0:
-                moved, more = moved - packing.size[slot], more - packing.keep[slot]
-        fits_g = _fits(packing.free[g] + moved, max(packing.spare[g], packing.kept[g] - more))
-        fits_h = _fits(packing.free[h] - moved, max(packing.spare[h], packing.kept[h] + more))
-        if given[0] + back[0] > -2 and fits_g and fits_h and carry_out(packing, g, h, given, back):
-            pressures[g] = pressure_of(packing, g)
-            pressures[h] = pressure_of(packing, h)
+        if given[0] + back[0] > -2 and carry_out(packing, g, h, given, back):
+            pressures[g], pressures[h] = pressure_of(packing, g), pressure_of(packing, h)
             return
 
 
@@ -192,28 +175,8 @@ def _drawn(chance: Bits, below: int) -> int:
 
 
 @kernel
-def _copy(source: Ints, target: Ints) -> None:
-    for at in range(len(source)):
-        target[at] = source[at]
-
-
-@kernel
-def _save(packing: Packing, best: _Kept) -> None:
-    _copy(packing.models, best.models)
-    _copy(packing.item, best.item)
-    _copy(packing.size, best.size)
-    _copy(packing.keep, best.keep)
-    _copy(packing.free, best.free)
-    _copy(packing.kept, best.kept)
-
-
-@kernel
-def _restore(packing: Packing, best: _Kept) -> None:
-    _copy(best.models, packing.models)
-    _copy(best.item, packing.item)
-    _copy(best.size, packing.size)
-    _copy(best.keep, packing.keep)
-    _copy(best.free, packing.free)
-    _copy(best.kept, packing.kept)
-    for g in range(len(packing.models)):
-        sum_up(packing, g)
+def _copy(source: Packing, target: Packing) -> None:
+    """Bring what changes of a packing into another."""
+    target.models[:], target.item[:] = source.models, source.item
+    target.size[:], target.keep[:], target.load[:] = source.size, source.keep, source.load
+    target.free[:], target.kept[:], target.loads[:] = source.free, source.kept, source.loads

@@ -11,8 +11,7 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.clock import Watch
-from kvplace.solver.improve.parallel_pairs_kernel import exchange_pairs, relieve
-from kvplace.solver.improve.parallel_pairs_several import exchange_pairs_several, relieve_several
+from kvplace.solver.improve.pair_kernel import exchange_pairs, relieve
 from kvplace.solver.instance.pressure import pressures
 from kvplace.solver.kernels import Crew
 
@@ -79,9 +78,6 @@ class Improver:
     ) -> None:
         self._limit, self._gain = limit, gain
         self._packing = packing
-        several = packing.loads.shape[1] > 1
-        self._pairs = exchange_pairs_several if several else exchange_pairs
-        self._hottest = relieve_several if several else relieve
         self._level = level
         self._crew = crew
         self._watch = watch
@@ -110,7 +106,7 @@ class Improver:
             hot, cold = order[:half], order[::-1][:half].copy()
             # mypy cannot tell the types of a lambda's defaults.
             done = self._crew.share(
-                lambda first, end, hot=hot, cold=cold, turn=turn: self._pairs(  # type: ignore[misc]
+                lambda first, end, hot=hot, cold=cold, turn=turn: exchange_pairs(  # type: ignore[misc]
                     self._packing, hot, cold, NARROW, turn, self._gain, first, end
                 ),
                 pairs,
@@ -189,7 +185,7 @@ class Improver:
         packing = self._packing
         before = kvpr[hot]
         self.exchanges += self._crew.share(
-            lambda first, end: self._hottest(
+            lambda first, end: relieve(
                 packing, hot, pool, tries, target, WIDE, turn, self._gain, first, end
             ),
             len(hot),

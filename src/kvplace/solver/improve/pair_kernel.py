@@ -1,0 +1,232 @@
+"""Kernels: the best exchange within a pair of GPUs, for many disjoint pairs.
+
+Which exchange of a pair is best, one of two searches says: by sizes where there is one pressure,
+and else by trying what can gain. All around it is the same for both.
+"""
+
+import numpy as np
+
+from kvplace.solver.array_types import Ints
+from kvplace.solver.assignment.packed import Packing
+from kvplace.solver.improve.pair_search import (
+    SizeScratch,
+    TrialScratch,
+    least_pressure,
+    left_enough,
+    nearest,
+    size_scratch,
+    trial_scratch,
+)
+from kvplace.solver.instance.pressure import pressure
+from kvplace.solver.kernels import kernel
+
+__all__ = [
+    "Scratch",
+    "carry_out",
+    "exchange",
+    "exchange_pairs",
+    "pressure_of",
+    "relieve",
+    "scratch_of",
+]
+
+Scratch = tuple[SizeScratch, TrialScratch, Ints, Ints]
+"""Room for either search, and for the slots that are exchanged, -1 for none."""
+
+_pressure = kernel(pressure)
+
+
+@kernel
+def pressure_of(packing: Packing, g: int) -> float:
+    """Return the pressure of a GPU; 0 where it holds nothing."""
+    loads = packing.loads[g]
+    if packing.models[g] == 0 and not loads.any():
+        return 0.0
+    return float(_pressure(packing.free[g], packing.kept[g], loads, packing.kv))
+
+
+@kernel
+def scratch_of(packing: Packing, width: int) -> Scratch:
+    """Return room for exchanges of which up to `width` subsets of either side are looked at."""
+    return (
+        size_scratch(width),
+        trial_scratch(width, packing.loads.shape[1]),
+        np.empty(3, np.int64),
+        np.empty(3, np.int64),
+    )
+
+
+@kernel
+def exchange_pairs(
+    packing: Packing,
+    hot: Ints,
+    cold: Ints,
+    width: int,
+    turn: int,
+    gain: float,
+    first: int,
+    end: int,
+) -> int:
+    """Make the best exchange of each pair ``hot[p], cold[p]``; return how many were made.
+
+    Parameters
+    ----------
+    packing
+        Changed in place.
+    hot, cold
+        Disjoint pairs of GPUs.
+    width
+        Subsets looked at on either side.
+    turn
+        Where subsets start that do not all fit into `width`.
+    gain
+        Relative gain that an exchange must exceed.
+    first, end
+        Part of the pairs to do.
+    """
+    scratch = scratch_of(packing, width)
+    done = 0
+    for p in range(first, end):
+        done += exchange(packing, hot[p], cold[p], turn, gain, scratch)
+    return done
+
+
+@kernel
+def relieve(
+    packing: Packing,
+    hot: Ints,
+    pool: Ints,
+    tries: int,
+    target: float,
+    width: int,
+    turn: int,
+    gain: float,
+    first: int,
+    end: int,
+) -> int:
+    """Bring each hot GPU to a target with partners of its own; return the exchanges made.
+
+    Parameters
+    ----------
+    packing
+        Changed in place.
+    hot
+        GPUs above the target.
+    pool
+        Partners, `tries` for each hot GPU in turn.
+    tries
+        Partners of each.
+    target
+        Pressure at which a GPU is left alone.
+    width, turn, gain, first, end
+        As of `exchange_pairs`.
+    """
+    scratch = scratch_of(packing, width)
+    done = 0
+    for p in range(first, end):
+        for t in range(p * tries, p * tries + tries):
+            if pressure_of(packing, hot[p]) <= target:
+                break
+            done += exchange(packing, hot[p], pool[t], turn, gain, scratch)
+    return done
+
+
+@kernel
+def exchange(packing: Packing, g: int, h: int, turn: int, gain: float, scratch: Scratch) -> int:
+    """Make the best exchange between two GPUs; return 1 where one was made, else 0."""
+    here, there = pressure_of(packing, g), pressure_of(packing, h)
+    if there > here:
+        g, h, here = h, g, there
+    if not 0 < here < np.inf:
+        return 0
+    by_size, by_trial, out, back = scratch
+    goal = here * (1 - gain)
+    if packing.loads.shape[1] == 1 and packing.kv == 1 and packing.table.shape[1] == 1:
+        found = nearest(packing, g, h, goal, turn, by_size, out, back)
+    else:
+        found = least_pressure(packing, g, h, goal, turn, by_trial, out, back)
+    return carry_out(packing, g, h, out, back) if found else 0
+
+
+@kernel
+def carry_out(packing: Packing, g: int, h: int, given: Ints, back: Ints) -> int:
+    """Exchange models of some slots of two GPUs, the last slots first; return 1 if that was done.
+
+    It is not where memory or the rows have no room, or models of one group would meet.
+    """
+    out, into = given[given >= 0], back[back >= 0]
+    start, count = packing.start, packing.models
+    x_g, x_h = len(out), len(into)
+    moved, more = 0, 0
+    for slot in out:
+        moved, more = moved + packing.size[slot], more + packing.keep[slot]
+    for slot in into:
+        moved, more = moved - packing.size[slot], more - packing.keep[slot]
+    if (
+        count[g] - x_g + x_h > start[g + 1] - start[g]
+        or count[h] - x_h + x_g > start[h + 1] - start[h]
+        or not left_enough(packing, g, moved, more)
+        or not left_enough(packing, h, -moved, -more)
+        or _meets(packing, h, out)
+        or _meets(packing, g, into)
+    ):
+        return 0
+    both = min(x_g, x_h)
+    for i in range(both):
+        _swap(packing, out[i], into[i])
+    _move(packing, g, h, out[both:])
+    _move(packing, h, g, into[both:])
+    packing.free[g] += moved
+    packing.free[h] -= moved
+    packing.kept[g] -= more
+    packing.kept[h] += more
+    _sum_up(packing, g)  # anew, so that nothing drifts
+    _sum_up(packing, h)
+    return 1
+
+
+@kernel
+def _meets(packing: Packing, g: int, slots: Ints) -> bool:
+    """Return whether a model of some slots would meet one of its group on a GPU."""
+    group, item = packing.group, packing.item
+    for slot in slots:
+        own = group[item[slot]]
+        for other in range(packing.start[g], packing.start[g] + packing.models[g]):
+            if group[item[other]] == own:
+                return True
+    return False
+
+
+@kernel
+def _swap(packing: Packing, a: int, b: int) -> None:
+    """Exchange the models of two slots."""
+    item, size, keep, load = packing.item, packing.size, packing.keep, packing.load
+    item[a], item[b] = item[b], item[a]
+    size[a], size[b] = size[b], size[a]
+    keep[a], keep[b] = keep[b], keep[a]
+    load[a], load[b] = load[b], load[a]
+
+
+@kernel
+def _move(packing: Packing, g: int, h: int, slots: Ints) -> None:
+    """Move the models of some slots, the last first, from the row of g to the end of that of h."""
+    count = packing.models
+    for slot in slots:
+        _swap(packing, slot, packing.start[h] + count[h])
+        _swap(packing, slot, packing.start[g] + count[g] - 1)
+        count[g] -= 1
+        count[h] += 1
+
+
+@kernel
+def _sum_up(packing: Packing, g: int) -> None:
+    """Add up the loads of a GPU, and note the first of each shard."""
+    table, type_ = packing.table, packing.type_of[g]
+    for slot in range(packing.start[g], packing.start[g] + packing.models[g]):
+        if table.shape[1] > 1:
+            packing.load[slot] = table[packing.item[slot], type_, 0]
+    for d in range(packing.loads.shape[1]):
+        total = float(packing.base[g, d])
+        for slot in range(packing.start[g], packing.start[g] + packing.models[g]):
+            total += table[packing.item[slot], type_, d] if d else packing.load[slot]
+        packing.loads[g, d] = total

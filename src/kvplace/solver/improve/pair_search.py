@@ -1,0 +1,343 @@
+"""Kernels: which exchange between two GPUs is best.
+
+Under one pressure: at the pressure K that two GPUs have together, a model's size is ``s + l / K``,
+and the hotter GPU exceeds its memory by exactly what the colder one has left. So the best exchange
+moves a difference of sizes as near as possible to that excess: of all subsets of up to three models
+on either side, sorted by size, the nearest pair is found by two pointers, as Horowitz and Sahni do
+for subset sums (J. ACM 21, 1974). A few hundred subsets stand for tens of thousands of exchanges.
+
+Under several pressures what two GPUs have together is a vector, and no order of the subsets leads
+to the best pair. Of all subsets of up to two models on either side each pair is tried, the
+pressures one after the other, that which binds the hotter GPU first; most pairs fail at the first.
+"""
+
+import numpy as np
+
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.assignment.packed import Packing
+from kvplace.solver.instance.pressure import fits
+from kvplace.solver.kernels import kernel
+
+__all__ = [
+    "TRIED",
+    "SizeScratch",
+    "TrialScratch",
+    "least_pressure",
+    "left_enough",
+    "nearest",
+    "size_scratch",
+    "sort",
+    "trial_scratch",
+]
+
+MOST = 255
+"""Models of one GPU that are looked at by size."""
+CODE_BITS = 24
+LARGEST = 1 << 38
+"""Sizes are whole units below this: three of them and a code fit into 63 bits."""
+NEVER = -1
+"""Sorts before every subset."""
+TRIED = 64
+"""Subsets of one GPU that are tried: all of up to two of ten models."""
+
+SizeScratch = tuple[Ints, Ints, Ints, Ints, Ints]
+TrialScratch = tuple[Ints, Ints, Floats, Floats, Floats, Ints]
+
+_fits = kernel(fits)
+
+
+@kernel
+def left_enough(packing: Packing, g: int, moved: int, more: int) -> bool:
+    """Whether a GPU that gives so many bytes, and so much KV that must be left, has enough left.
+
+    Only where an exchange takes memory must some be spared.
+    """
+    least = packing.spare[g] if moved < 0 else 1
+    return bool(_fits(packing.free[g] + moved, max(least, packing.kept[g] - more)))
+
+
+@kernel
+def size_scratch(width: int) -> SizeScratch:
+    """Return room for subsets by number of models, and for those of either side."""
+    return (
+        np.empty(MOST + 1, np.int64), np.empty(width, np.int64), np.empty(width, np.int64),
+        np.empty(width + 1, np.int64), np.empty(width + 1, np.int64),
+    )  # fmt: skip
+
+
+@kernel
+def nearest(
+    packing: Packing,
+    g: int,
+    h: int,
+    goal: float,
+    turn: int,
+    scratch: SizeScratch,
+    out: Ints,
+    back: Ints,
+) -> bool:
+    """Find the exchange that moves most nearly the excess of the hotter of two GPUs.
+
+    Parameters
+    ----------
+    packing
+        Under one pressure, on KV memory.
+    g, h
+        The hotter and the colder GPU.
+    goal
+        Pressure that both must end below.
+    turn
+        Where subsets start that do not all fit into the scratch.
+    scratch
+        Of `size_scratch`.
+    out, back
+        Filled in with the slots given and taken back, the last first; -1 for none.
+
+    Returns
+    -------
+    bool
+        Whether there is one.
+    """
+    free, loads = packing.free, packing.loads[:, 0]
+    common = (loads[g] + loads[h]) / (free[g] + free[h])
+    ones, twos, _, subsets_g, subsets_h = scratch
+    at_g, at_h = packing.start[g], packing.start[h]
+    # What both hold at most, in units of which any sum of three fits beside its code.
+    unit = 2.0 * (packing.memory[g] + packing.memory[h]) / LARGEST
+    m_g = _by_size(packing, g, common, unit, turn, ones, twos, subsets_g)
+    m_h = _by_size(packing, h, common, unit, turn, ones, twos, subsets_h)
+    excess = int((loads[g] / common - free[g]) / unit)
+    best, best_g, best_h = excess, 0, 0
+    i = j = 1
+    while i <= m_g and j <= m_h:
+        moved = (subsets_g[i] >> CODE_BITS) - (subsets_h[j] >> CODE_BITS)
+        if abs(excess - moved) < best:
+            bytes_g, keep_g = _held(packing, at_g, subsets_g[i])
+            bytes_h, keep_h = _held(packing, at_h, subsets_h[j])
+            less, more = bytes_g - bytes_h, keep_g - keep_h
+            if left_enough(packing, g, less, more) and left_enough(packing, h, -less, -more):
+                best, best_g, best_h = abs(excess - moved), i, j
+        if moved < excess:
+            i += 1
+        else:
+            j += 1
+    if best_g == 0:
+        return False
+    _slots(subsets_g[best_g], at_g, out)
+    _slots(subsets_h[best_h], at_h, back)
+    moved, shifted = 0, 0.0
+    for slot in out[out >= 0]:
+        moved, shifted = moved + packing.size[slot], shifted + packing.load[slot]
+    for slot in back[back >= 0]:
+        moved, shifted = moved - packing.size[slot], shifted - packing.load[slot]
+    here, there = (loads[g] - shifted) / (free[g] + moved), (loads[h] + shifted) / (free[h] - moved)
+    return bool(max(here, there) < goal)
+
+
+@kernel
+def _by_size(
+    packing: Packing,
+    g: int,
+    common: float,
+    unit: float,
+    turn: int,
+    ones: Ints,
+    twos: Ints,
+    threes: Ints,
+) -> int:
+    """Fill `threes` with subsets of up to three models of a GPU, ascending; return how many.
+
+    A subset is one number: its size in units, then the positions of its models in the row,
+    counted from 1, eight bits each. Where not all fit, subsets are of up to two models; where
+    not all of those fit, of some models next to each other in the row, from `turn` on.
+    """
+    width = len(threes) - 1
+    k = packing.models[g]
+    deep = 1 + k + k * (k - 1) // 2 + k * (k - 1) * (k - 2) // 6 <= width
+    taken = min(k, MOST)
+    while not deep and 1 + taken + taken * (taken - 1) // 2 > width:
+        taken -= 1
+    offset = turn % k if taken < k else 0
+    n_1 = n_2 = n_3 = 0
+    ones[0] = twos[0] = threes[0] = NEVER
+    for i in range(taken):
+        position = (i + offset) % min(k, MOST)
+        slot = packing.start[g] + position
+        size = int((packing.size[slot] + packing.load[slot] / common) / unit) << CODE_BITS
+        if deep:
+            n_3 = _merge(threes, n_3, twos, n_2, size + ((position + 1) << 16))
+        n_2 = _merge(twos, n_2, ones, n_1, size + ((position + 1) << 8))
+        n_1 = _insert(ones, n_1, size + position + 1)
+    n_3 = _merge(threes, n_3, twos, n_2, 0)
+    n_3 = _merge(threes, n_3, ones, n_1, 0)
+    return _insert(threes, n_3, 0)
+
+
+@kernel
+def _merge(into: Ints, n: int, other: Ints, m: int, more: int) -> int:
+    """Merge a sorted list, each entry raised by `more`, into another; both start at 1."""
+    i, j, at = n, m, n + m
+    while j > 0:
+        ours, theirs = into[i], other[j] + more
+        later = ours > theirs
+        into[at] = ours if later else theirs
+        i -= later
+        j -= not later
+        at -= 1
+    return n + m
+
+
+@kernel
+def _insert(into: Ints, n: int, value: int) -> int:
+    """Insert a value into a sorted list that starts at 1."""
+    at = n
+    while into[at] > value:
+        into[at + 1] = into[at]
+        at -= 1
+    into[at + 1] = value
+    return n + 1
+
+
+@kernel
+def _held(packing: Packing, at: int, subset: int) -> tuple[int, int]:
+    """Return bytes and least KV bytes of a subset of the row that starts at `at`."""
+    held, kept = 0, 0
+    for shift in (0, 8, 16):
+        position = (subset >> shift) & 0xFF
+        if position:
+            held += packing.size[at + position - 1]
+            kept += packing.keep[at + position - 1]
+    return held, kept
+
+
+@kernel
+def _slots(subset: int, at: int, slots: Ints) -> None:
+    """Fill in the slots of a subset, the last first, and -1 for those that it has not."""
+    n = 0
+    slots[:] = -1
+    for shift in (0, 8, 16):
+        position = (subset >> shift) & 0xFF
+        if position:
+            here = n
+            while here > 0 and slots[here - 1] < at + position - 1:
+                slots[here] = slots[here - 1]
+                here -= 1
+            slots[here] = at + position - 1
+            n += 1
+
+
+@kernel
+def trial_scratch(width: int, loads: int) -> TrialScratch:
+    """Return room for the subsets of either side: slots, bytes, loads here and there; an order."""
+    most = min(width, TRIED)
+    return (
+        np.empty((2, most, 2), np.int64),
+        np.empty((2, most, 2), np.int64),
+        np.empty((2, most, loads), np.float64),
+        np.empty((2, most, loads), np.float64),
+        np.empty(most, np.float64),
+        np.empty(most, np.int64),
+    )
+
+
+@kernel
+def least_pressure(
+    packing: Packing,
+    g: int,
+    h: int,
+    goal: float,
+    turn: int,
+    scratch: TrialScratch,
+    out: Ints,
+    back: Ints,
+) -> bool:
+    """Find the exchange of two GPUs after which the larger pressure is least.
+
+    Parameters are those of `nearest`, under any number of pressures, with the scratch of
+    `trial_scratch`.
+    """
+    free, loads, kv = packing.free, packing.loads, packing.kv
+    width = loads.shape[1]
+    binding, most = 0, -1.0
+    for d in range(width):
+        value = loads[g, d] / free[g] if d < kv else loads[g, d]
+        if value > most:
+            binding, most = d, value
+    m_g = _subsets(packing, g, h, 0, turn, scratch)
+    m_h = _subsets(packing, h, g, 1, turn, scratch)
+    slots, taken, here, there, keys, order = scratch
+    best, best_g, best_h = goal, -1, -1
+    # What a subset takes of what binds: sizes at the goal as in packing, or time.
+    price = best if binding < kv else 0.0
+    for b in range(m_h):
+        keys[b] = there[1, b, binding] + price * taken[1, b, 0]
+    sort(keys, order, m_h)
+    most = best * (free[g] if binding < kv else 1.0) - loads[g, binding]
+    for a in range(m_g):
+        left = most + here[0, a, binding] + price * taken[0, a, 0]
+        for at in range(m_h):
+            b = order[at]
+            if keys[b] >= left:
+                break
+            moved, more = taken[0, a, 0] - taken[1, b, 0], taken[0, a, 1] - taken[1, b, 1]
+            if not (
+                left_enough(packing, g, moved, more) and left_enough(packing, h, -moved, -more)
+            ):
+                continue
+            value = 0.0
+            for d in range(width):
+                room_g = free[g] + moved if d < kv else 1.0
+                room_h = free[h] - moved if d < kv else 1.0
+                load_g = loads[g, d] - here[0, a, d] + there[1, b, d]
+                load_h = loads[h, d] + there[0, a, d] - here[1, b, d]
+                value = max(value, load_g / room_g, load_h / room_h)
+                if value >= best:
+                    break
+            if value < best:
+                best, best_g, best_h = value, a, b
+    if best_g < 0:
+        return False
+    out[:2], back[:2] = slots[0, best_g], slots[1, best_h]
+    out[2] = back[2] = -1
+    return True
+
+
+@kernel
+def _subsets(packing: Packing, g: int, h: int, side: int, turn: int, scratch: TrialScratch) -> int:
+    """Fill in the subsets of a GPU's models with what they take there and on another GPU."""
+    slots, taken, here, there, _, _ = scratch
+    width, k = slots.shape[1], packing.models[g]
+    some = min(k, width - 1)
+    slots[side, 0], taken[side, 0], here[side, 0], there[side, 0] = -1, 0, 0.0, 0.0
+    count = 1
+    for i in range(some):
+        slot = packing.start[g] + (i + turn) % k
+        loads = packing.table[packing.item[slot]]
+        slots[side, count, 0], slots[side, count, 1] = slot, -1
+        taken[side, count, 0], taken[side, count, 1] = packing.size[slot], packing.keep[slot]
+        here[side, count], there[side, count] = loads[packing.type_of[g]], loads[packing.type_of[h]]
+        count += 1
+    for i in range(2, some + 1):
+        for j in range(1, i):
+            if count == width:
+                return count
+            a, b = slots[side, i, 0], slots[side, j, 0]
+            slots[side, count, 0], slots[side, count, 1] = max(a, b), min(a, b)
+            for x in range(2):
+                taken[side, count, x] = taken[side, i, x] + taken[side, j, x]
+            for d in range(here.shape[2]):
+                here[side, count, d] = here[side, i, d] + here[side, j, d]
+                there[side, count, d] = there[side, i, d] + there[side, j, d]
+            count += 1
+    return count
+
+
+@kernel
+def sort(keys: Floats, order: Ints, count: int) -> None:
+    """Fill in the order of some keys, ascending; by insertion, as they are few."""
+    for i in range(count):
+        at = i
+        while at > 0 and keys[order[at - 1]] > keys[i]:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = i
