@@ -8,27 +8,31 @@ import math
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
 
-from kvplace.core.evaluation.constraints import rule_violations
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.hardware import GPU
-from kvplace.core.needs import ShardNeed
-from kvplace.core.placement import Placement, Replica
+from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.instance.door import load_instance, unload_copies
+from kvplace.solver.instance.instance import Instance, Option
+from kvplace.solver.instance.pressure import fits
 
 __all__ = ["SCHEDULERS", "best_fit", "first_fit", "prism", "proportional"]
 
 FACTORS = 20
 """Columns of copies that are tried in proportion to demand, each 1.5 times the one before."""
 
+Score = Callable[[Assignment, int], float]
+"""Of a GPU before anything is put on it, the lowest being taken first."""
+
 
 def first_fit(problem: Problem) -> Placement | None:
     """Place the fewest copies, in the order of the input, on the first GPUs with room."""
-    return _Board(problem, _first).place(range(len(problem.models)), _fewest_copies(problem))
+    return _placed(problem, lambda board, g: board.instance.gpu_index[g])
 
 
 def best_fit(problem: Problem) -> Placement | None:
     """Place them on the GPUs with the least memory left instead, as bin packing does."""
-    return _Board(problem, _fullest).place(range(len(problem.models)), _fewest_copies(problem))
+    return _placed(problem, lambda board, g: board.free[g])
 
 
 def prism(problem: Problem) -> Placement | None:
@@ -38,9 +42,7 @@ def prism(problem: Problem) -> Placement | None:
     memory check it lacks. A group of GPUs counts as its hottest; of equal GPUs the largest comes
     first.
     """
-    gpus = sorted(problem.fleet.gpus, key=lambda gpu: (-gpu.usable_bytes, gpu.id))
-    board = _Board(problem, _coolest, gpus)
-    return board.place(_by_load(problem), _fewest_copies(problem))
+    return _placed(problem, _coolest, by_load=True, largest_first=True)
 
 
 def proportional(problem: Problem) -> Placement | None:
@@ -58,7 +60,7 @@ def proportional(problem: Problem) -> Placement | None:
             min(max(math.ceil(load * per_load), model.replicas.min), model.replicas.max)
             for model, load in zip(problem.models, problem.loads, strict=True)
         ]
-        found.append(_Board(problem, _coolest).place(_by_load(problem), copies))
+        found.append(_placed(problem, _coolest, copies, by_load=True))
     placed = [placement for placement in found if placement is not None]
     return min(placed, key=lambda p: evaluate(problem, p).value, default=None)
 
@@ -72,151 +74,110 @@ SCHEDULERS: dict[str, Callable[[Problem], Placement | None]] = {
 """Schedulers by name."""
 
 
-def _fewest_copies(problem: Problem) -> list[int]:
-    """Return the least allowed number of copies of each model."""
-    if problem.plain:
-        return [1] * len(problem.models)
-    return [model.replicas.min for model in problem.models]
+def _coolest(board: Assignment, g: int) -> float:
+    return board.load[g] / board.free[g]
 
 
-def _by_load(problem: Problem) -> list[int]:
-    """Return the models by falling load; equal ones in the order of the input."""
-    return sorted(range(len(problem.models)), key=lambda index: -problem.loads[index])
-
-
-class _Board:
-    """GPUs as they fill up.
+def _placed(
+    problem: Problem,
+    score: Score,
+    copies: Sequence[int] | None = None,
+    *,
+    by_load: bool = False,
+    largest_first: bool = False,
+) -> Placement | None:
+    """Place copies of each model; None where one finds no room.
 
     Parameters
     ----------
     problem
         What is placed.
     score
-        Of a GPU before anything is put on it, the lowest being taken first.
-    gpus
-        All GPUs in the order in which those of one score are taken; None for that of the fleet.
+        Of a GPU.
+    copies
+        Of each model; None for the fewest allowed.
+    by_load
+        Whether models come by falling load; else, and where loads are equal, as in the input.
+    largest_first
+        Whether the largest GPU is taken first of those of one score; else the first of the input.
     """
+    instance = load_instance(problem)
+    position = {i: j for j, i in enumerate(instance.model_index)}
+    order = list(range(instance.n))
+    if by_load:
+        order.sort(key=lambda i: -problem.loads[i])
+    schedule = _Schedule(instance, score, largest_first=largest_first)
+    for i in order:
+        fewest = 1 if problem.plain else problem.models[i].replicas.min
+        if not schedule.place(position[i], fewest if copies is None else copies[i]):
+            return None
+    return unload_copies(problem, instance, schedule.board.where)
 
-    def __init__(
-        self,
-        problem: Problem,
-        score: Callable[["_Board", str], float],
-        gpus: Sequence[GPU] | None = None,
-    ) -> None:
-        self.problem = problem
+
+class _Schedule:
+    """GPUs as they fill up, kept sorted by score, so that a shard need not look at every GPU."""
+
+    def __init__(self, instance: Instance, score: Score, *, largest_first: bool) -> None:
+        self._instance = instance
+        self.board = Assignment(instance)
         self._score = score
-        self._free_to_go = not problem.rules and not problem.resource_scopes
-        self.order = {gpu.id: at for at, gpu in enumerate(gpus or problem.fleet.gpus)}
-        self.free = {gpu.id: gpu.usable_bytes for gpu in problem.fleet.gpus}
-        self.kept = dict.fromkeys(self.free, 0)
-        self.load = dict.fromkeys(self.free, 0.0)
-        domains: dict[str, list[str]] = {}
-        for gpu in self.free:
-            domains.setdefault(problem.fleet.domain(gpu, "link") or "", []).append(gpu)
-        self._domains = list(domains.values())
-        self._placed: dict[str, list[Replica]] = {}
-        # All GPUs by score, kept sorted, so that a shard need not look at every GPU.
-        self._scores = {gpu: score(self, gpu) for gpu in self.free}
-        self._ranked = sorted((self._scores[gpu], self.order[gpu], gpu) for gpu in self.free)
+        gpus = range(instance.g)  # the largest first
+        self._order = gpus if largest_first else instance.gpu_index
+        self._scores = [score(self.board, g) for g in gpus]
+        self._ranked = sorted((self._scores[g], self._order[g], g) for g in gpus)
+        self._domains: dict[int, list[int]] = {}
+        for g, domain in enumerate(instance.domain_of or gpus):
+            self._domains.setdefault(domain, []).append(g)
 
-    def place(self, order: Sequence[int], copies: Sequence[int]) -> Placement | None:
-        """Place that many copies of each model; None where one finds no room."""
-        for index in order:
-            if not any(
-                self._place_model(index, degree, copies[index])
-                for degree in sorted(self.problem.models[index].tensor_parallel)
-            ):
-                return None
-        return Placement(tuple(copy for held in self._placed.values() for copy in held))
+    def place(self, j: int, copies: int) -> bool:
+        """Place all copies of a model at the least degree at which all find room, or none."""
+        for option in sorted(self._instance.options[j], key=lambda option: option.degree):
+            if option.copies == copies and self._place_at(j, option):
+                return True
+        return False
 
-    def _place_model(self, index: int, degree: int, copies: int) -> bool:
-        """Place all copies of a model at a degree, or none of them."""
-        need = self.problem.need(index, degree, copies)
-        name = self.problem.names[index]
-        for number in range(copies):
-            group = self._group(index, need, degree, number)
-            if group is None:
-                for copy in self._placed.pop(name, []):
-                    self._take(copy.gpus, need, -1)
+    def _place_at(self, j: int, option: Option) -> bool:
+        for _ in range(option.copies):
+            copy = next(filter(lambda copy: self._may(j, copy), self._groups(j, option)), None)
+            where = () if copy is None else (*self.board.where[j], copy)
+            _, touched = self.board.apply([(j, option if where else None, where)])
+            for g in touched:
+                self._ranked.pop(bisect_left(self._ranked, (self._scores[g], self._order[g])))
+                self._scores[g] = self._score(self.board, g)
+                insort(self._ranked, (self._scores[g], self._order[g], g))
+            if copy is None:
                 return False
-            self._placed.setdefault(name, []).append(Replica(name, number, group))
-            self._take(group, need, 1)
         return True
 
-    def _take(self, gpus: Sequence[str], need: ShardNeed, sign: int) -> None:
-        """Put shards on GPUs, or take them away."""
-        for gpu in gpus:
-            self.free[gpu] -= sign * need.weights_bytes
-            self.kept[gpu] += sign * need.min_kv_bytes
-            self.load[gpu] += sign * need.load
-            self._ranked.pop(bisect_left(self._ranked, (self._scores[gpu], self.order[gpu])))
-            self._scores[gpu] = self._score(self, gpu)
-            insort(self._ranked, (self._scores[gpu], self.order[gpu], gpu))
-
-    def _group(
-        self, index: int, need: ShardNeed, degree: int, number: int
-    ) -> tuple[str, ...] | None:
-        """Return the GPUs with the best score that have room and break no rule."""
-        name = self.problem.names[index]
-        for gpus in self._groups(index, need, degree):
-            if self._may(Replica(name, number, gpus)):
-                return gpus
-        return None
-
-    def _groups(self, index: int, need: ShardNeed, degree: int) -> Iterator[tuple[str, ...]]:
+    def _groups(self, j: int, option: Option) -> Iterator[tuple[int, ...]]:
         """Yield the GPUs that one more copy could take, the best score first."""
-        allowed = self.problem.allowed(index)
-        held = self._placed.get(self.problem.names[index], ())
-        used = {gpu for copy in held for gpu in copy.gpus}
+        board, instance = self.board, self._instance
+        used = {g for copy in board.where[j] for g in copy}
+        anywhere = instance.anywhere(j)
 
-        def fits(gpu: str) -> bool:
-            least = max(1, self.kept[gpu] + need.min_kv_bytes)
-            return (
-                self.free[gpu] - need.weights_bytes >= least and gpu in allowed and gpu not in used
+        def may(g: int) -> bool:
+            room = fits(board.free[g] - option.size, board.kept[g] + option.keep)
+            return bool(
+                room and g not in used and (anywhere or instance.masks[instance.mask_of[j]][g])
             )
 
-        if degree == 1:
-            yield from ((gpu,) for _, _, gpu in self._ranked if fits(gpu))
+        if option.degree == 1:
+            yield from ((g,) for _, _, g in self._ranked if may(g))
             return
         groups = []
-        for domain in self._domains:
-            fitting = sorted((self._scores[g], self.order[g], g) for g in domain if fits(g))
-            if len(fitting) >= degree:
-                chosen = fitting[:degree]
-                groups.append((chosen[-1][0], chosen[0][1], tuple(gpu for _, _, gpu in chosen)))
+        for domain in self._domains.values():
+            fitting = sorted((self._scores[g], self._order[g], g) for g in domain if may(g))
+            if len(fitting) >= option.degree:
+                chosen = fitting[: option.degree]
+                gpus = tuple(sorted(g for _, _, g in chosen))
+                groups.append((chosen[-1][0], chosen[0][1], gpus))
         yield from (gpus for _, _, gpus in sorted(groups))
 
-    def _may(self, copy: Replica) -> bool:
-        """Whether a copy breaks no hard rule and no capacity, as things are."""
-        if self._free_to_go:
-            return True
-        held = {**self._placed, copy.model: [*self._placed.get(copy.model, []), copy]}
-        for rule in self.problem.rules:
-            if rule.soft is not None or rule.gpu_by_gpu:
-                continue  # soft rules are left out; where a model may be is filtered before
-            if copy.model not in rule.concerned([copy.model]):
-                continue
-            names = [copy.model] if rule.model_by_model else rule.concerned(held)
-            if any(rule.breaches(self.problem, {name: held[name] for name in names})):
-                return False
-        return not any(self._overdrawn(copy, held))
-
-    def _overdrawn(self, copy: Replica, held: dict[str, list[Replica]]) -> Iterator[bool]:
-        """Yield each capacity that is exceeded where a copy asks for any."""
-        if self.problem.models[self.problem.index_of[copy.model]].resources:
-            everything = Placement(tuple(c for copies in held.values() for c in copies))
-            for violation in rule_violations(self.problem, everything):
-                if violation.kind == "resource":
-                    yield True
-
-
-def _first(board: _Board, gpu: str) -> float:
-    return board.order[gpu]
-
-
-def _fullest(board: _Board, gpu: str) -> float:
-    return board.free[gpu]
-
-
-def _coolest(board: _Board, gpu: str) -> float:
-    return board.load[gpu] / board.free[gpu]
+    def _may(self, j: int, copy: tuple[int, ...]) -> bool:
+        """Whether one more copy breaks no hard rule and no capacity, as things are."""
+        costs, copies = self.board.costs, self.board.where[j]
+        broken = costs.broken
+        costs.update(j, copies, (*copies, copy))
+        held = costs.broken <= broken
+        costs.update(j, (*copies, copy), copies)
+        return held
