@@ -1,11 +1,14 @@
-"""Bisection on a target: the search for where an answer changes, with its stopping rules."""
+"""Searches on a target: for where an answer changes, and for the least that is reached."""
 
 import math
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from kvplace.solver.clock import Watch
 
-__all__ = ["bisect"]
+__all__ = ["bisect", "reach_above", "reach_below"]
+
+T = TypeVar("T")
 
 
 def bisect(
@@ -76,3 +79,68 @@ def bisect(
         else:
             high = target
     return low, high
+
+
+def reach_above(
+    reach: Callable[[float], T | None],
+    bound: float,
+    first: float,
+    last: float,
+    watch: Watch | None = None,
+) -> tuple[T | None, float, float]:
+    """Try targets further and further above a bound until one is reached.
+
+    Parameters
+    ----------
+    reach
+        Returns what reaches a target, or None.
+    bound
+        A lower bound, above 0 if any target is to be tried.
+    first, last
+        Parts above the bound of the first target, doubled each time, and of the last at most.
+    watch
+        Ends it early.
+
+    Returns
+    -------
+    tuple
+        What reaches a target, None where nothing does; the highest target that was not reached, or
+        the bound; and the target reached, ``inf`` for none.
+    """
+    failed, part = bound, first
+    while bound > 0 and part < last and (watch is None or watch.stop is None):
+        target = bound * (1 + part)
+        found = reach(target)
+        if found is not None:
+            return found, failed, target
+        failed, part = target, part * 2
+    return None, failed, math.inf
+
+
+def reach_below(
+    reach: Callable[[float], float],
+    low: float,
+    high: float,
+    *,
+    width: float = 1e-9,
+    most: int = 50,
+    watch: Watch | None = None,
+) -> None:
+    """Try targets half-way between one that is not reached and the least value that was.
+
+    Parameters
+    ----------
+    reach
+        Returns the value that is reached at a target, which may be below or above it, and ``inf``
+        for none; what reaches it is for the caller to keep.
+    low, high
+        The two ends.
+    width, most, watch
+        As of `bisect`.
+    """
+    for _ in range(most):
+        if high - low <= width * high or (watch is not None and watch.stop is not None):
+            break
+        target = (low + high) / 2
+        value = reach(target)
+        low, high = (low, value) if value < high else (target, high)

@@ -10,6 +10,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.bisection import reach_below
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.pressure import fits
 
@@ -51,17 +52,17 @@ def bisect_target(
     best = pack(arrays, math.inf, margin)
     if best is None:
         return None
-    high, low = Assignment.single(arrays, best).worst(), lower
-    for _ in range(HALVINGS):
-        if high - low <= tolerance * high:
-            break
-        target = (low + high) / 2
+    known = Assignment.single(arrays, best).worst()
+
+    def reach(target: float) -> float:
+        nonlocal best, known
         found = pack(arrays, target, margin)
         value = Assignment.single(arrays, found).worst() if found else math.inf
-        if found and value < high:
-            best, high = found, value
-        else:
-            low = target
+        if value < known:
+            best, known = found, value
+        return value
+
+    reach_below(reach, lower, known, width=tolerance, most=HALVINGS)
     return best
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from kvplace.solver.assignment.assignment import Assignment, Change
-from kvplace.solver.construct.candidates import RULED, TRIED
+from kvplace.solver.construct.candidates import RULED, TRIED, best_seat
 from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.pressure import fits
 
@@ -60,9 +60,8 @@ class Rooms:
 
     def _seat(self, j: int, option: Option, need: float) -> tuple[int, ...] | None:
         """Return the tightest seat for one more copy that breaks nothing, if there is one."""
-        board, costs = self._board, self._board.costs
-        copies = board.where[j]
-        taken = {g for copy in copies for g in copy}
+        board = self._board
+        taken = {g for copy in board.where[j] for g in copy}
         found = (
             self._gpus(j, option, need, taken)
             if option.degree == 1
@@ -70,21 +69,7 @@ class Rooms:
                 self._groups(j, option, need, taken, most) for most in self._memories(need)
             )
         )
-        if costs.free(j):
-            return next(found, None)
-        broken, vector = costs.broken, costs.vector
-        best: tuple[tuple[float, ...], tuple[int, ...]] | None = None
-        for tried, seat in enumerate(found):
-            costs.update(j, copies, (*copies, seat))
-            held, now = costs.broken <= broken, costs.vector
-            costs.update(j, (*copies, seat), copies)
-            if held and now <= vector:
-                return seat
-            if held and (best is None or now < best[0]):
-                best = now, seat
-            if tried >= RULED or (best is not None and tried >= TRIED):
-                break
-        return best[1] if best else None
+        return best_seat(board, j, found, TRIED, RULED)
 
     def _memories(self, need: float) -> list[float]:
         """Return the sizes of memory up to which GPUs are looked at, one after the other.

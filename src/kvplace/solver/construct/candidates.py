@@ -1,7 +1,7 @@
 """Seats: the GPUs that a copy of a model could take, the best first."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.pressure import pressures
 
-__all__ = ["place_model", "seats"]
+__all__ = ["best_seat", "place_model", "seats"]
 
 TRIED = 24
 """Seats looked at for a copy before it is given up."""
@@ -133,14 +133,32 @@ def _seat(
 
     One that leaves soft rules as they are goes before all others.
     """
+    taken = {g for copy in board.where[j] for g in copy}
+    return best_seat(board, j, seats(board, j, option, target, taken, tight=tight), RULED, RULED)
+
+
+def best_seat(
+    board: Assignment, j: int, found: Iterable[tuple[int, ...]], tried: int, most: int
+) -> tuple[int, ...] | None:
+    """Return the first of some seats that leaves the rules as they are, or what is nearest to it.
+
+    A seat that breaks what must hold is none.
+
+    Parameters
+    ----------
+    board, j
+        The assignment, and the model.
+    found
+        Seats for one more copy, the best first.
+    tried, most
+        Seats looked at once one is known that only breaks soft rules, and without one.
+    """
     costs, copies = board.costs, board.where[j]
-    free = costs.free(j)
+    if costs.free(j):
+        return next(iter(found), None)
     broken, vector = costs.broken, costs.vector
     best: tuple[tuple[float, ...], tuple[int, ...]] | None = None
-    taken = {g for copy in copies for g in copy}
-    for seat in seats(board, j, option, target, taken, tight=tight):
-        if free:
-            return seat
+    for number, seat in enumerate(found):
         costs.update(j, copies, (*copies, seat))
         held, now = costs.broken <= broken, costs.vector
         costs.update(j, (*copies, seat), copies)
@@ -148,4 +166,6 @@ def _seat(
             return seat
         if held and (best is None or now < best[0]):
             best = now, seat
+        if number >= (most if best is None else tried):
+            break
     return best[1] if best else None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.bisection import reach_above
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.construct.candidates import place_model
@@ -69,14 +70,8 @@ def _rules(chooser: Chooser) -> list[tuple[float, str, bool]]:
 
 def _search(fill: "_Fill", bound: float, watch: Watch) -> Assignment:
     """Return the best assignment found at targets further and further above the bound."""
-    best, failed, part = None, bound, LOOSE if fill.huge else FIRST
-    while bound > 0 and part < LAST and not watch.stop:
-        target = bound * (1 + part)
-        board = fill.at(target)
-        if board is not None:
-            best = board
-            break
-        failed, part = target, part * 2
+    first = LOOSE if fill.huge else FIRST
+    best, failed, target = reach_above(fill.at, bound, first, LAST, watch)
     if best is None:
         board = fill.at(math.inf)
         assert board is not None

@@ -17,7 +17,7 @@ from kvplace.solver.assignment.packed import Packing, pack_rows
 from kvplace.solver.bounds.certify import certified_rule
 from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
-from kvplace.solver.construct.kernels import bisect_first_fit, least_pressure_first, most_room_first
+from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
 from kvplace.solver.improve.parallel_pairs import GAIN, WIDE, Improver
 from kvplace.solver.instance.columns import fluid_level
 from kvplace.solver.instance.door import load_instance, load_placement, unload_assignment
@@ -174,15 +174,12 @@ def _start(search: LargeSearch) -> None:
     """Take the best start: most room first, and first fit where that fails or few share."""
     if search.low == math.inf:
         return
-    columns = search.columns
-    if columns.loads.shape[2] > 1:
-        starts = least_pressure_first(columns, max(search.level, search.low))
-    else:
-        found = most_room_first(columns, search.level)
-        starts = [] if found is None else [found]
-        if found is None or search.sparse:
-            first = bisect_first_fit(columns, search.low, search.watch)
-            starts += [] if first is None else [first]
+    columns, several = search.columns, search.instance.pressures > 1
+    level = max(search.level, search.low) if several else search.level
+    starts = most_room_first(columns, level)
+    if not several and (not starts or search.sparse):
+        first = bisect_first_fit(columns, search.low, search.watch)
+        starts += [] if first is None else [first]
     if search.given is not None:
         starts.append(pack_rows(columns, search.given))
     if starts:
