@@ -13,11 +13,18 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Result, Status, Stop, relative_gap, status_of
 from kvplace.errors import InputError, InternalError
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.baselines.schedulers import prism
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.repair import make_room
-from kvplace.solver.fewer_copies import fewer_copies, targeted
-from kvplace.solver.instance.door import load_instance, load_placement, unload_placement
+from kvplace.solver.improve.drop_copies import drop_to_targets
+from kvplace.solver.instance.door import (
+    load_copies,
+    load_instance,
+    load_placement,
+    unload_copies,
+    unload_placement,
+)
 from kvplace.solver.spare_nodes import on_whole_fleet, without_spare_nodes
 from kvplace.solver.strategies.params import Params
 from kvplace.solver.strategies.stages import Search, Settings
@@ -104,8 +111,8 @@ def solve(
         start = _spread(problem, watch, seed)
     search.reference(start) if solver == "reference" else search.solve(start)
     found = search.placement
-    if found is not None and targeted(problem):
-        found = fewer_copies(problem, found)
+    if found is not None and not problem.plain:
+        found = _at_targets(problem, search, found)
     return _finish(search, solver, found, whole)
 
 
@@ -182,6 +189,21 @@ def _search(problem: Problem, settings: Settings, *, compiled: bool) -> Search:
 
         return ClusterSearch(problem, settings)
     return UndividedSearch(problem, settings)
+
+
+def _at_targets(problem: Problem, search: Search, found: Placement) -> Placement:
+    """Return a placement without the copies that its models' targets make needless."""
+    targets = {
+        j: target
+        for j, i in enumerate(search.instance.model_index)
+        if (target := problem.models[i].replicas.target) is not None
+    }
+    if not targets:
+        return found
+    board = Assignment(search.instance, load_copies(problem, search.instance, found))
+    if not drop_to_targets(board, targets, search.watch):
+        return found
+    return unload_copies(problem, search.instance, board.where)
 
 
 def _spread(problem: Problem, watch: Watch, seed: int) -> Placement | None:

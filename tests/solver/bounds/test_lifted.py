@@ -1,15 +1,12 @@
-"""Lifted bound and refills: what a hot model shares its GPU with."""
+"""Lifted bound: what a hot model shares its GPU with."""
 
 import pytest
 
 from kvplace.core.certificates.certificate import check_certificate
-from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.lifted import Lifted
 from kvplace.solver.bounds.price_functions import raise_bound
 from kvplace.solver.clock import Watch
-from kvplace.solver.improve.pair_exchange import Exchanger
 from kvplace.solver.instance.door import load_instance
-from kvplace.solver.large_neighbourhood.bin_completion import hot_gpu, refill
 from oracle import solve_exactly
 from tiny import GIB, byte_problem
 
@@ -35,29 +32,3 @@ def test_room_beside_a_hot_model_is_lost_by_hand():
 def test_a_fleet_without_hot_models_is_not_lifted():
     problem = gib_problem([10, 10], [(2, 1.0)] * 6)
     assert raise_bound(Lifted(), problem, load_instance(problem), 0.75, 1.0, Watch()) is None
-
-
-def test_refilling_changes_the_company_and_loses_nobody():
-    problem = gib_problem([20, 20, 20], [(4, 9.0), (5, 1.0), (3, 0.2), (6, 0.1), (2, 0.1)])
-    arrays = load_instance(problem)
-    start = [0, 0, 1, 1, 2]
-    assert hot_gpu(Assignment.single(arrays, start)) == 0
-    seen = set()
-    for turn in range(8):
-        exchanger = Exchanger(Assignment.single(arrays, start))
-        before = exchanger.state.pressure[0]
-        refill(exchanger, 0, turn)
-        state = exchanger.state
-        assert sorted(j for held in state.members for j in held) == list(range(5))
-        assert state.gpu_of[0] == 0
-        assert state.pressure[0] < before
-        assert list(exchanger.kvpr) == state.pressure
-        seen.add(tuple(sorted(state.members[0])))
-    assert len(seen) > 2
-    assert (0,) in seen
-
-
-def test_only_a_hot_model_with_company_is_refilled():
-    arrays = load_instance(gib_problem([20, 20], [(4, 9.0), (5, 1.0), (3, 0.2)]))
-    assert hot_gpu(Assignment.single(arrays, [0, 1, 1])) == -1
-    assert hot_gpu(Assignment.single(arrays, [0, 0, 0])) == 0

@@ -16,7 +16,9 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import Stop
 from kvplace.errors import InputError
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.improve.moves_and_swaps import balance, lower_maximum, relieve
+from kvplace.solver.clock import Watch
+from kvplace.solver.improve.descent import level, settle
+from kvplace.solver.improve.moves_and_swaps import MoveAndSwap
 from kvplace.solver.instance.door import load_instance, load_placement, unload_placement
 from kvplace.solver.solve import refine, solve
 from oracle import exact_profile, solve_exactly
@@ -36,6 +38,11 @@ def starts(draw, **kind):
         placement = solve_exactly(problem, leximax=False).placement
         assume(placement is not None)
     return problem, placement
+
+
+def relieved(state, g):
+    """Relieve a GPU by a move or a swap; return the GPUs touched, None for none."""
+    return MoveAndSwap(state).relieve(state, g, state.pressure[g] * (1 - 1e-9))
 
 
 def names(placement):
@@ -75,11 +82,12 @@ def test_the_limit_counts_the_steps_that_lower_the_maximum(start, limit):
     arrays = load_instance(problem)
     state = Assignment.single(arrays, load_placement(problem, arrays, placement))
     worst = state.worst()
-    steps = lower_maximum(state, limit)
+    steps = settle(state, Watch(), limit, [MoveAndSwap(state)])
     assert steps <= limit
     assert state.worst() <= worst
     further = Assignment.single(arrays, state.gpu_of)
-    assert lower_maximum(further, limit) == 0 or steps == limit
+    more = settle(further, Watch(), limit, [MoveAndSwap(further)])
+    assert more == 0 or steps == limit
 
 
 def test_a_swap_by_hand():
@@ -275,13 +283,11 @@ def test_every_step_lowers_the_sorted_pressures(start):
     state = Assignment.single(arrays, load_placement(problem, arrays, placement))
     for g in range(arrays.g):
         before = sorted(state.pressure, reverse=True)
-        partner = relieve(state, g, 1e-9)
+        touched = relieved(state, g)
         after = sorted(state.pressure, reverse=True)
-        assert after < before if partner else after == before
-    balance(state)
-    assert not any(
-        relieve(Assignment.single(arrays, state.gpu_of), g, 1e-9) for g in range(arrays.g)
-    )
+        assert after < before if touched else after == before
+    level(state, Watch(), math.inf, [MoveAndSwap(state)], 1e-9, again=True)
+    assert not any(relieved(Assignment.single(arrays, state.gpu_of), g) for g in range(arrays.g))
 
 
 def test_an_interrupt_returns_the_best_so_far():

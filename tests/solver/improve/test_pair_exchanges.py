@@ -10,9 +10,10 @@ from kvplace.core.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.descent import level, settle
+from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.improve.neighbourhoods.neighbourhood import moved, stays, uneven
 from kvplace.solver.improve.neighbourhoods.shard_exchange import exchange_values
-from kvplace.solver.improve.pair_exchange_cluster import Wide
+from kvplace.solver.improve.subsets import Subsets
 from kvplace.solver.instance.door import load_instance
 from splits import random_split_problem, random_where
 
@@ -61,11 +62,11 @@ def test_a_move_and_a_swap_leave_what_they_promise(seed):
 def test_wide_exchanges_leave_less_than_asked(seed):
     tried = 0
     for board in boards(seed + 7, 60):
-        wide = Wide(board)
+        subsets = Subsets(board, models=[None, 2, 6][tried % 3])
         g = int(board.arrays.pressure.argmax())
         goal = float(board.arrays.pressure[g])
         partners = np.flatnonzero(board.arrays.pressure < goal)
-        for changes in wide.exchanges(g, partners, goal, 20) if len(partners) else ():
+        for changes in subsets.exchanges(g, partners, goal, 20) if len(partners) else ():
             undo, touched = board.apply(changes)
             assert max(board.arrays.pressure[h] for h in touched) <= goal * (1 + 1e-9)
             board.apply(undo)
@@ -76,8 +77,8 @@ def test_wide_exchanges_leave_less_than_asked(seed):
 def test_a_descent_never_raises_the_sorted_pressures():
     for board in boards(3, 40):
         before, flaws = sorted(board.arrays.pressure, reverse=True), board.flaws
-        settle(board, Watch(None), 50, Wide(board))
-        level(board, Watch(None), 50)
+        settle(board, Watch(None), 50, wide(board))
+        level(board, Watch(None), 50, nearby(board))
         assert board.flaws <= flaws
         if board.flaws == flaws:
             assert sorted(board.arrays.pressure, reverse=True) <= before

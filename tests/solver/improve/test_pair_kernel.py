@@ -8,7 +8,7 @@ import pytest
 
 from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.clock import Watch
-from kvplace.solver.construct.kernels import least_pressure_first
+from kvplace.solver.construct.kernels import most_room_first
 from kvplace.solver.improve.iterated_pairs import iterate_pairs
 from kvplace.solver.improve.pair_kernel import exchange_pairs
 from kvplace.solver.improve.parallel_pairs import Improver
@@ -87,7 +87,7 @@ def test_a_fleet_is_improved_and_loses_nobody(types):
     assert level > 0
     plans = []
     for threads in (1, 2):
-        packing = least_pressure_first(columns, level)[0]
+        packing = most_room_first(columns, level)[0]
         before = packing.pressure().max()
         improver = Improver(packing, level, 0, Crew(threads), Watch(None))
         improver.balance()
@@ -104,7 +104,7 @@ def test_a_fleet_is_improved_and_loses_nobody(types):
 def test_a_search_with_kicks_is_never_worse_and_comes_out_the_same(types):
     columns = drawn(5, 60, [90] * 6 + [60] * 6, windows=2, types=types).columns
     level = fluid_level(columns)
-    start = least_pressure_first(columns, level)[0].gpu_of(columns.n)
+    start = most_room_first(columns, level)[0].gpu_of(columns.n)
     plans = []
     for _ in range(2):
         packing = pack_rows(columns, start)

@@ -10,12 +10,10 @@ from kvplace.core.placement import Placement
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
-from kvplace.solver.improve.pair_exchange import Exchanger
 from kvplace.solver.instance.door import load_instance
-from kvplace.solver.large_neighbourhood.bin_completion import hot_gpu, refill
 from kvplace.solver.large_neighbourhood.iterated import iterate
 from oracle import exact_profile, solve_exactly
-from tiny import byte_problem, random_problem
+from tiny import random_problem
 
 
 def drawn(seed, gpus=4, models=14):
@@ -66,20 +64,6 @@ def test_small_fleets_are_solved():
         cases += 1
         optimal += found.worst() <= float(truth.optimum) * (1 + 1e-9)
     assert optimal >= 0.9 * cases
-
-
-def test_other_company_leaves_the_hot_model_where_it_is():
-    problem = byte_problem([100, 100], [(40, 50.0), (30, 1.0), (20, 5.0), (25, 2.0), (5, 1.0)])
-    instance = load_instance(problem)
-    state = Assignment.single(instance, [0, 0, 1, 1, 0])
-    hot = hot_gpu(state)
-    if hot < 0:
-        pytest.skip("no model of the hottest GPU needs more than half of it")
-    for turn in range(5):
-        trial = Assignment.single(instance, state.gpu_of)
-        refill(Exchanger(trial), hot, turn)
-        assert trial.gpu_of[0] == 0
-        assert sorted(j for held in trial.members for j in held) == list(range(5))
 
 
 def test_what_is_found_is_valid():

@@ -19,8 +19,9 @@ from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.construct.target_search import construct
-from kvplace.solver.improve.descent import settle
-from kvplace.solver.improve.moves_and_swaps import balance, lower_maximum
+from kvplace.solver.improve.descent import level, settle
+from kvplace.solver.improve.moves_and_swaps import MoveAndSwap
+from kvplace.solver.improve.neighbourhoods.kinds import nearby
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import Chooser
 
@@ -123,9 +124,9 @@ def _reference(arrays: Instance, watch: Watch) -> tuple[list[int] | None, float]
     if found is None:
         return None, math.inf
     state = Assignment.single(arrays, found)
-    steps = lower_maximum(state, REFERENCE_STEPS, tolerance=SMALLEST_GAIN, watch=watch)
-    if steps < REFERENCE_STEPS:
-        balance(state, None, tolerance=SMALLEST_GAIN, watch=watch)
+    kinds = [MoveAndSwap(state)]
+    if settle(state, watch, REFERENCE_STEPS, kinds, SMALLEST_GAIN) < REFERENCE_STEPS:
+        level(state, watch, math.inf, kinds, SMALLEST_GAIN, again=True)
     return state.gpu_of, state.worst()
 
 
@@ -135,7 +136,7 @@ def _reference_of_several(arrays: Instance, watch: Watch) -> tuple[list[int] | N
     best = min(boards, key=Assignment.worth)
     if not best.valid:
         return None, math.inf
-    settle(best, watch, REFERENCE_STEPS)
+    settle(best, watch, REFERENCE_STEPS, nearby(best))
     return best.gpu_of, best.worst()
 
 

@@ -114,6 +114,11 @@ class Assignment:
         option_of = self.instance.option_of
         self.apply((j, option_of(j, copies), copies) for j, copies in enumerate(where))
 
+    def move_to(self, other: "Assignment") -> None:
+        """Place every model as another assignment of the same instance does."""
+        pairs = enumerate(zip(self.where, other.where, strict=True))
+        self.apply((j, other.option[j], there) for j, (here, there) in pairs if here != there)
+
     def loads_of(self, j: int) -> Loads:
         """Return the loads of a shard of a model whose copies carry even parts."""
         option = self.option[j]
@@ -242,6 +247,24 @@ class Assignment:
         if self._arrays is not None:
             return float(self._arrays.pressure.max())
         return max(self.pressure)
+
+    def hottest(self, tolerance: float, most: int, spared: int = -1) -> list[int]:
+        """Return the GPUs above 0 at the largest pressure within a tolerance, at most so many.
+
+        All but a spared one are looked at.
+        """
+        if self._arrays is not None:
+            full = self._arrays.pressure
+            if spared >= 0:
+                full = full.copy()
+                full[spared] = 0.0
+            worst = float(full.max())
+            found: list[int] = (full >= worst * (1 - tolerance)).nonzero()[0][:most].tolist()
+        else:
+            ranked = [value if g != spared else 0.0 for g, value in enumerate(self.pressure)]
+            worst = max(ranked)
+            found = [g for g, value in enumerate(ranked) if value >= worst * (1 - tolerance)][:most]
+        return found if worst > 0 else []
 
     def worth(self) -> tuple[Worth, float]:
         """Return what two assignments are compared by, the lesser the better."""

@@ -1,11 +1,13 @@
 """Carried: what each GPU of an assignment carries, as arrays for operators that look at many."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from kvplace.solver.array_types import Floats
+from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.instance.instance import Instance, Option
+from kvplace.solver.instance.pressure import pressures
 
 __all__ = ["Carried"]
 
@@ -40,6 +42,40 @@ class Carried:
         """Note what a GPU carries."""
         self.free[g], self.kept[g], self.pressure[g] = free, kept, pressure
         self.load[:, g] = loads
+
+    def exchanged(
+        self,
+        g: int,
+        hosts: Ints,
+        size: Floats,
+        keep: Floats | float,
+        here: "Sequence[Floats] | Floats",
+        there: "Sequence[Floats] | Floats",
+    ) -> Floats:
+        """Return the larger pressure after a GPU gives others some shards for some of theirs.
+
+        It is ``inf`` where one of them has too little left, or too little to spare.
+
+        Parameters
+        ----------
+        g, hosts
+            The GPU, and the others.
+        size, keep
+            Bytes resident, and bytes of KV to be left, that it gives more than it takes back.
+        here, there
+            By pressure, the load that it gives more than it takes back: on it, and on the others.
+        """
+        kv = self._instance.kv
+        free_g, free_h = self.free[g] + size, self.free[hosts] - size
+        mine = [load[g] - less for load, less in zip(self.load, here, strict=True)]
+        theirs = [load[hosts] + more for load, more in zip(self.load, there, strict=True)]
+        value = pressures(free_g, self.kept[g] - keep, mine, kv)
+        other = pressures(free_h, self.kept[hosts] + keep, theirs, kv)
+        np.maximum(value, other, out=value)
+        if self.spare.any():
+            short = (free_g < self.spare[g]) & (size < 0)
+            value[short | ((free_h < self.spare[hosts]) & (size > 0))] = math.inf
+        return value
 
     def loads_with(self, option: Option) -> list[Floats]:
         """Return (pressures,) the loads of all GPUs, each with one more shard on it."""

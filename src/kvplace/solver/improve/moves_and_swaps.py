@@ -1,188 +1,96 @@
-"""Refine: local search that takes the bottleneck GPU and moves or swaps models.
+"""Moves of one undivided model and swaps of two under one pressure, in plain Python.
 
-Every step takes one GPU and lowers the larger of its and a partner's KVPR; that lowers the
-sorted vector of KVPRs lexicographically (leximax), so the search ends and never worsens.
+Small fleets are answered by these before numpy is imported.
 """
 
 import math
 
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.clock import Watch
 
-__all__ = ["balance", "lower_maximum"]
+__all__ = ["MoveAndSwap"]
+
+Step = tuple[int, list[int], list[int]]
+"""A partner, the models given to it, and those taken back."""
 
 
-def lower_maximum(
-    state: Assignment,
-    limit: int | None = 50,
-    tolerance: float = 1e-9,
-    margin: float = 0.0,
-    watch: Watch | None = None,
-) -> int:
-    """Lower the largest KVPR until nothing helps.
+class MoveAndSwap:
+    """The best move off a GPU, or failing that the best swap, with any other.
 
     Parameters
     ----------
-    state
-        Changed in place.
-    limit
-        Steps at most; None for no limit.
-    tolerance
-        Relative gain that a step must exceed.
+    board
+        The assignment that is descended, which nothing else changes meanwhile.
     margin
-        Share of each GPU's memory that a step must leave free.
-    watch
-        Ends the search when it says so.
-
-    Returns
-    -------
-    int
-        Steps made.
+        Share of each GPU's memory that a step which takes memory there must leave free.
     """
-    steps = 0
-    while limit is None or steps < limit:
-        if watch is not None and watch.stop:
-            break
-        # Equal hottest GPUs count as one level: the first that can be relieved is.
-        worst = state.worst()
-        level = [g for g, kvpr in enumerate(state.pressure) if kvpr >= worst * (1 - tolerance)]
-        if not any(relieve(state, g, tolerance, margin) for g in level):
-            break
-        steps += 1
-    return steps
 
+    adds = False
 
-def balance(
-    state: Assignment,
-    limit: int | None = None,
-    tolerance: float = 1e-9,
-    margin: float = 0.0,
-    watch: Watch | None = None,
-) -> int:
-    """Relieve every GPU, the hottest first, until none can be: leximax.
+    def __init__(self, board: Assignment, margin: float = 0.0) -> None:
+        self._spare = [margin * memory for memory in board.instance.memory]
+        self._done = 0
+        self._changed = [0] * board.instance.g  # steps done when a GPU changed last
+        self._failed = [-1] * board.instance.g  # steps done when relieving it failed last
 
-    Parameters and result are those of `lower_maximum`.
-    """
-    steps = 0
-    changed = [0] * len(state.pressure)  # step at which a GPU changed last
-    failed = [-1] * len(state.pressure)  # step at which relieving it failed last
-    while limit is None or steps < limit:
-        if watch is not None and watch.stop:
-            break
-        for g in sorted(range(len(changed)), key=lambda g: (-state.pressure[g], g)):
-            since = failed[g] if changed[g] <= failed[g] else -1
-            partners = [h for h, at in enumerate(changed) if at > since] if since >= 0 else None
-            failed[g] = steps
-            partner = relieve(state, g, tolerance, margin, partners)
-            if partner:
-                steps += 1
-                changed[g] = changed[partner - 1] = steps
-                break
-        else:
-            break
-    return steps
+    def applies(self, board: Assignment) -> bool:
+        """Whether there is one pressure, and no rule and no split."""
+        return board.instance.pressures == 1 and board.instance.n == len(board.instance.size)
 
+    def relieve(self, board: Assignment, g: int, goal: float) -> set[int] | None:
+        """Make the best move or swap that leaves both GPUs below a pressure.
 
-def relieve(
-    state: Assignment,
-    g: int,
-    tolerance: float,
-    margin: float = 0.0,
-    partners: list[int] | None = None,
-) -> int:
-    """Make the best single move off GPU g, or failing that the best swap.
+        Of a GPU that has not changed since relieving it failed, only partners that have are
+        looked at; the goal must be no higher than it was then.
+        """
+        since = self._failed[g] if self._changed[g] <= self._failed[g] else -1
+        others = [
+            h for h, at in enumerate(self._changed)
+            if at > since and h != g and board.pressure[h] < goal
+        ]  # fmt: skip
+        found = self._best(board, g, others, goal, swaps=False) or self._best(
+            board, g, others, goal, swaps=True
+        )
+        if found is not None:
+            h, out, back = found
+            board.exchange(g, out, h, back)
+            if max(board.pressure[g], board.pressure[h]) < goal:
+                self._done += 1
+                self._changed[g] = self._changed[h] = self._done
+                return {g, h}
+            board.exchange(g, back, h, out)  # a load lost in the rounding of another: no gain
+        self._failed[g] = self._done
+        return None
 
-    Parameters
-    ----------
-    state
-        Changed in place.
-    g
-        The GPU to relieve.
-    tolerance
-        Relative gain to exceed: both GPUs must end below ``kvpr[g] * (1 - tolerance)``.
-    margin
-        Share of memory that must stay free.
-    partners
-        GPUs to exchange with; None for all.
-
-    Returns
-    -------
-    int
-        1 + the partner's number, or 0 where nothing helps.
-    """
-    goal = state.pressure[g] * (1 - tolerance) if state.pressure[g] < math.inf else math.inf
-    others = [
-        h
-        for h in (range(len(state.pressure)) if partners is None else partners)
-        if h != g and state.pressure[h] < goal
-    ]
-    found = _best_move(state, g, others, goal, margin) or _best_swap(state, g, others, goal, margin)
-    if found is None:
-        return 0
-    _, h, out, back = found
-    state.exchange(g, out, h, back)
-    if max(state.pressure[g], state.pressure[h]) >= goal:
-        state.exchange(g, back, h, out)  # a load lost in the rounding of another: no gain
-        return 0
-    return h + 1
-
-
-Step = tuple[float, int, list[int], list[int]]
+    def _best(
+        self, board: Assignment, g: int, others: list[int], goal: float, *, swaps: bool
+    ) -> Step | None:
+        """Return the move off a GPU or the swap with the smallest larger pressure below a goal."""
+        instance, best = board.instance, None
+        sizes, keeps, loads = instance.size, instance.keep, instance.load
+        mine = [(sizes[j], keeps[j], loads[j], j) for j in board.members[g]]
+        free_g, kept_g, load_g = board.free[g], board.kept[g], board.load[g]
+        spare_g = self._spare[g]
+        for h in others:
+            free_h, kept_h, load_h = board.free[h], board.kept[h], board.load[h]
+            spare_h = self._spare[h]
+            for i in board.members[h] if swaps else (-1,):
+                size_i, keep_i, load_i = (0, 0, 0.0) if i < 0 else (sizes[i], keeps[i], loads[i])
+                for size_j, keep_j, load_j, j in mine:
+                    size, load = size_j - size_i, load_j - load_i
+                    # The plain ratio first: it settles nearly every pair.
+                    if free_g + size < 1 or load_g - load >= goal * (free_g + size):
+                        continue
+                    keep = keep_j - keep_i
+                    spare = (spare_g, 0.0) if size < 0 else (0.0, spare_h)
+                    here = _after(free_g + size, kept_g - keep, load_g - load, spare[0])
+                    there = _after(free_h - size, kept_h + keep, load_h + load, spare[1])
+                    if here < goal and there < goal:
+                        goal, best = max(here, there), (h, [j], [] if i < 0 else [i])
+        return best
 
 
 def _after(free: int, kept: int, load: float, spare: float) -> float:
-    """KVPR of a GPU after a change; ``inf`` where it would not fit."""
+    """Return the pressure of a GPU after a change; ``inf`` where it would not fit."""
     if free < 1 or free < kept or free < spare:
         return math.inf
     return max(load, 0.0) / free
-
-
-def _best_move(
-    state: Assignment, g: int, others: list[int], goal: float, margin: float
-) -> Step | None:
-    """Return the move off g with the smallest larger KVPR below `goal`."""
-    arrays = state.instance
-    best: Step | None = None
-    for j in state.members[g]:
-        size, keep, load = arrays.size[j], arrays.keep[j], arrays.load[j]
-        if len(state.members[g]) == 1:
-            here = 0.0
-        else:
-            here = _after(state.free[g] + size, state.kept[g] - keep, state.load[g] - load, 0)
-        if here >= goal:
-            continue
-        for h in others:
-            spare = margin * arrays.memory[h]
-            there = _after(state.free[h] - size, state.kept[h] + keep, state.load[h] + load, spare)
-            value = max(here, there)
-            if value < goal:
-                goal, best = value, (value, h, [j], [])
-    return best
-
-
-def _best_swap(
-    state: Assignment, g: int, others: list[int], goal: float, margin: float
-) -> Step | None:
-    """Return the swap with g with the smallest larger KVPR below `goal`."""
-    arrays = state.instance
-    best: Step | None = None
-    size_of, keep_of, load_of = arrays.size, arrays.keep, arrays.load
-    free_g, kept_g, load_g = state.free[g], state.kept[g], state.load[g]
-    spare_g = margin * arrays.memory[g]
-    for h in others:
-        free_h, kept_h, load_h = state.free[h], state.kept[h], state.load[h]
-        spare_h = margin * arrays.memory[h]
-        for i in state.members[h]:
-            size_i, keep_i, load_i = size_of[i], keep_of[i], load_of[i]
-            for j in state.members[g]:
-                size, load, keep = size_of[j] - size_i, load_of[j] - load_i, keep_of[j] - keep_i
-                free = free_g + size
-                # The plain ratio first: it settles nearly every pair.
-                if free < 1 or (load_g - load) >= goal * free:
-                    continue
-                here = _after(free, kept_g - keep, load_g - load, spare_g)
-                there = _after(free_h - size, kept_h + keep, load_h + load, spare_h)
-                value = max(here, there)
-                if value < goal:
-                    goal, best = value, (value, h, [j], [i])
-    return best

@@ -86,6 +86,11 @@ class Columns:
         self.model_index: Ints = np.frombuffer(instance.model_index, np.int64)
         self.gpu_index: Ints = np.frombuffer(instance.gpu_index, np.int64)
 
+    @cached_property
+    def keeps(self) -> bool:
+        """Whether any model must be left some KV."""
+        return bool(self.keep.any())
+
     @property
     def load(self) -> Floats:
         """(n,) loads of undivided models under one pressure."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.column_generation.knapsack import Knapsack
-from kvplace.solver.improve.pair_exchange import Exchanger
+from kvplace.solver.instance.pressure import fits
 
 __all__ = ["hot_gpu", "refill"]
 
@@ -35,20 +35,19 @@ def hot_gpu(state: Assignment) -> int:
     return g if 2 * max(needs) > arrays.memory[g] else -1
 
 
-def refill(exchanger: Exchanger, g: int, turn: int) -> None:
+def refill(state: Assignment, g: int, turn: int) -> None:
     """Give the hottest model of a GPU other company, below the GPU's present KVPR.
 
     Parameters
     ----------
-    exchanger
-        The state and its moves.
+    state
+        Changed in place.
     g
         The GPU.
     turn
         Which company: 0 for the one that leaves least room unused, and so on; after the last
         the first again.
     """
-    state = exchanger.state
     arrays = state.instance
     target = state.pressure[g] * (1 - GAIN)
     sizes = np.array(arrays.size, dtype=np.float64) + np.array(arrays.load) / target
@@ -65,21 +64,20 @@ def refill(exchanger: Exchanger, g: int, turn: int) -> None:
     chosen = company[turn % len(company)][1]
     for j in sorted(state.members[g], key=lambda j: (-arrays.load[j], j)):
         if j != hot and j not in chosen:
-            _evict(exchanger, g, j)
+            _evict(state, g, j)
     for j in chosen:
         h = state.gpu_of[j]
         if h != g:
-            exchanger.exchange(h, (j,), g, ())
+            state.exchange(h, [j], g, [])
 
 
-def _evict(exchanger: Exchanger, g: int, j: int) -> None:
+def _evict(state: Assignment, g: int, j: int) -> None:
     """Move a model off a GPU to where it hurts least; it stays where no GPU takes it."""
-    state = exchanger.state
     arrays = state.instance
     free = np.array(state.free, dtype=np.float64) - arrays.size[j]
-    fits = free >= np.maximum(1.0, np.array(state.kept) + arrays.keep[j])
-    fits[g] = False
-    if fits.any():
+    may = fits(free, np.array(state.kept) + arrays.keep[j])
+    may[g] = False
+    if may.any():
         load = np.array(state.load) + arrays.load[j]
-        h = int(np.where(fits, load / np.where(fits, free, 1.0), math.inf).argmin())
-        exchanger.exchange(g, (j,), h, ())
+        h = int(np.where(may, load / np.where(may, free, 1.0), math.inf).argmin())
+        state.exchange(g, [j], h, [])

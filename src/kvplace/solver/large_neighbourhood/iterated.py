@@ -5,51 +5,18 @@ import random
 
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.improve.pair_exchange import Exchanger
+from kvplace.solver.improve.descent import settle
+from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange
+from kvplace.solver.improve.subsets import Subsets
 from kvplace.solver.large_neighbourhood.bin_completion import hot_gpu, refill
 
-__all__ = ["iterate", "settle"]
+__all__ = ["iterate"]
 
 TOLERANCE = 1e-9
 FIRST = 40_000
 """Exchanges with the coldest GPUs looked at before all the others."""
 REFILLED = 4
 """One kick in so many refills the hottest GPU, where a hot model is what makes it so."""
-
-
-def settle(exchanger: Exchanger, watch: Watch, limit: float, spared: int = -1) -> int:
-    """Relieve the hottest GPU until nothing helps; return the exchanges made.
-
-    Parameters
-    ----------
-    exchanger
-        The state and its moves.
-    watch
-        Ends the search.
-    limit
-        Exchanges at most.
-    spared
-        A GPU that neither gives nor takes; -1 for none.
-    """
-    state, steps = exchanger.state, 0
-    while steps < limit and not watch.stop:
-        kvpr = exchanger.kvpr
-        if spared >= 0:
-            kvpr = kvpr.copy()
-            kvpr[spared] = -1.0
-        g = int(kvpr.argmax())
-        goal = state.pressure[g] * (1 - TOLERANCE)
-        order = exchanger.colder(goal)
-        order = order[order != spared]
-        # The coldest GPUs first: as many as one small array operation looks at.
-        first = max(4, FIRST // exchanger.subsets**2)
-        done = exchanger.relieve(g, order[:first], goal)
-        if done is None and len(order) > first:
-            done = exchanger.relieve(g, order[first:], goal)
-        if done is None:
-            break
-        steps += 1
-    return steps
 
 
 def iterate(
@@ -62,7 +29,7 @@ def iterate(
     Parameters
     ----------
     state
-        Where to start; not changed.
+        Where to start, of undivided models; not changed.
     target
         Max KVPR at which to stop.
     rounds
@@ -75,12 +42,16 @@ def iterate(
         Steps at most.
     """
     chance = random.Random(seed)  # noqa: S311 - a search, not a secret
-    best = state.copy()
-    exchanger = Exchanger(state.copy())
+    best, current = state.copy(), state.copy()
+    subsets = Subsets(current)
+    exchange = SubsetExchange(subsets, max(4, FIRST // subsets.count**2))
     steps, stale, refills = 0, 0, 0
     while True:
-        steps += settle(exchanger, watch, min(10_000, limit - steps))
-        current = exchanger.state
+        most = min(10_000, limit - steps)
+        steps += settle(current, watch, most, [exchange], spared=exchange.spared)
+        if exchange.spared >= 0:  # what was refilled is settled with the others next
+            exchange.spared = -1
+            continue
         if current.worst() < best.worst() * (1 - TOLERANCE):
             best, stale = current.copy(), 0
             watch.tell("search", best.worst())
@@ -91,31 +62,36 @@ def iterate(
         if steps >= limit:
             return best, steps
         if stale % 8 == 0 or current.worst() > best.worst() * 1.05:
-            exchanger = Exchanger(best.copy())
+            current.move_to(best)
         steps += 1
         hot = hot_gpu(current) if stale % REFILLED == 1 else -1
         if hot >= 0:
-            refill(exchanger, hot, refills)
+            refill(current, hot, refills)
             refills += 1
-            steps += settle(exchanger, watch, min(10_000, limit - steps), hot)
+            exchange.spared = hot
         else:
-            _kick(exchanger, chance)
+            _kick(subsets, chance)
 
 
-def _kick(exchanger: Exchanger, chance: random.Random) -> None:
+def _kick(subsets: Subsets, chance: random.Random) -> None:
     """Swap random subsets of the hottest GPU and a random other, twice, where they fit."""
-    state = exchanger.state
+    state = subsets.board
     for _ in range(2):
-        hottest = int(exchanger.kvpr.argmax())
+        (hottest,) = state.hottest(0.0, 1) or [0]
         for _ in range(8):
-            h = chance.randrange(len(state.pressure))
+            h = chance.randrange(state.instance.g)
             if h == hottest:
                 continue
-            out = exchanger.subset(hottest, chance.randrange(exchanger.count(hottest)))
-            back = exchanger.subset(h, chance.randrange(exchanger.count(h)))
+            subsets.follow()
+            out, back = (_drawn(subsets, g, chance) for g in (hottest, h))
             if not out and not back:
                 continue
-            exchanger.exchange(hottest, out, h, back)
+            state.exchange(hottest, out, h, back)
             if max(state.pressure[hottest], state.pressure[h]) < math.inf:
                 break
-            exchanger.exchange(h, out, hottest, back)
+            state.exchange(h, out, hottest, back)
+
+
+def _drawn(subsets: Subsets, g: int, chance: random.Random) -> list[int]:
+    """Return a random subset of a GPU."""
+    return subsets.subset(g, chance.choice(subsets.numbers(g).tolist()))

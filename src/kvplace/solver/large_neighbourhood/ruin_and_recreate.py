@@ -10,7 +10,7 @@ from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.improve.descent import settle
-from kvplace.solver.improve.pair_exchange_cluster import Wide
+from kvplace.solver.improve.neighbourhoods.kinds import wide
 from kvplace.solver.instance.instance import Option
 
 __all__ = ["rebuild"]
@@ -46,7 +46,7 @@ def rebuild(
         Steps at most.
     """
     chance = random.Random(seed)  # noqa: S311 - a search, not a secret
-    wide = Wide(board)
+    kinds = wide(board)
     steps, stale = 0, 0
     while stale < rounds and steps < limit and not watch.stop:
         if board.valid and board.worst() <= target:
@@ -54,7 +54,7 @@ def rebuild(
         before = board.worth()
         steps += 1
         if _round(board, chance):
-            steps += settle(board, watch, min(200, limit - steps), wide)
+            steps += settle(board, watch, min(200, limit - steps), kinds)
             if board.worth() < before:
                 stale = 0
                 watch.tell("search", board.worst() if board.valid else None)

@@ -17,7 +17,7 @@ from kvplace.solver.construct.target_search import construct
 from kvplace.solver.exact.enumerate import Enumeration
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.drop_copies import drop_copies
-from kvplace.solver.improve.pair_exchange_cluster import Wide
+from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.instance.door import load_copies, load_instance, unload_copies
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.large_neighbourhood.ejection import Packer
@@ -155,13 +155,12 @@ class ClusterSearch(Search):
         board.spare(margin)
         if self.large:
             exchange_many(self, board, tolerance)
-        self.steps += settle(
-            board, self.watch, min(self.knobs.steps, self.left), tolerance=tolerance
-        )
+        kinds = nearby(board)
+        self.steps += settle(board, self.watch, min(self.knobs.steps, self.left), kinds, tolerance)
         self.limited = self.left <= 0
         if not self.limited:
             gain = max(tolerance, self.knobs.balance_gain)
-            self.steps += level(board, self.watch, self.balance_steps, gain)
+            self.steps += level(board, self.watch, self.balance_steps, kinds, gain)
 
     def _repair(self) -> None:
         """Rebuild what is broken, and failing that place everything anew; no step counts."""
@@ -317,7 +316,7 @@ def _descend(search: ClusterSearch) -> None:
             exchange_many(search, board)
         else:
             most = min(search.knobs.steps, search.left)
-            search.steps += settle(board, search.watch, most, Wide(board))
+            search.steps += settle(board, search.watch, most, wide(board))
     search.board = min(boards, key=Assignment.worth)
     search.starts = []
     best = search.best
@@ -332,13 +331,14 @@ def exchange_many(search: ClusterSearch, board: Assignment, gain: float | None =
     gain = knobs.gain if gain is None else gain
     regions = Regions(instance)
     effort = min(max(knobs.pairs / instance.g, knobs.least_pairs), knobs.most_pairs)
-    wide = Wide(board) if instance.g <= knobs.wide_gpus else None
-    aim, turns = max(search.low, 1e-300), 1 if wide else knobs.at_once
+    every = instance.g <= knobs.wide_gpus
+    kinds = wide(board) if every else nearby(board)
+    aim, turns = max(search.low, 1e-300), 1 if every else knobs.at_once
     for turn in range(knobs.turns):
         before = board.worst()
-        if wide is not None or turn:
-            most = min(knobs.steps if wide else knobs.few_steps, search.left)
-            search.steps += settle(board, watch, most, wide, gain)
+        if every or turn:
+            most = min(knobs.steps if every else knobs.few_steps, search.left)
+            search.steps += settle(board, watch, most, kinds, gain)
         watch.tell("improve", board.worst(), search.low)
         search.steps += improve_mobile(
             board, regions, aim, effort, search.seed + turn, watch, turns,
@@ -419,7 +419,7 @@ def _eject(search: ClusterSearch) -> None:
         search.steps += tries
         if found is not None:
             most = min(knobs.steps, search.left)
-            search.steps += settle(found, search.watch, most, Wide(found))
+            search.steps += settle(found, search.watch, most, wide(found))
             if found.worth() < board.worth():
                 board.reset(found.where)
                 search.watch.tell("pack", board.worst())
@@ -431,13 +431,13 @@ def _eject(search: ClusterSearch) -> None:
 
 def _lower(search: ClusterSearch) -> None:
     """Relieve the hottest GPU until nothing helps."""
-    search.steps += settle(search.best, search.watch, search.left)
+    search.steps += settle(search.best, search.watch, search.left, nearby(search.best))
 
 
 def _balance(search: ClusterSearch) -> None:
     """Balance what the maximum leaves open."""
     search.watch.tell("balance", search.value, search.low)
-    search.steps += level(search.best, search.watch, search.balance_steps)
+    search.steps += level(search.best, search.watch, search.balance_steps, nearby(search.best))
 
 
 def _rank(search: ClusterSearch) -> None:

@@ -17,6 +17,7 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, StageGain, relative_gap
 from kvplace.errors import InputError
 from kvplace.solver.clock import Watch
+from kvplace.solver.instance.instance import Instance
 from kvplace.solver.strategies.params import Params
 
 __all__ = [
@@ -112,6 +113,8 @@ class Search(ABC):
         Exchanges made and perturbations tried.
     round
         Number of the present round, from 0.
+    instance
+        The problem as numbers.
     limited
         Whether the steps allowed were used up.
     ranks
@@ -121,6 +124,7 @@ class Search(ABC):
         What each stage brought so far, by its name.
     """
 
+    instance: Instance
     repaired_before = True
     """Whether `refine` needs a placement within the memory of every GPU."""
 

@@ -15,7 +15,8 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.certify import Priced, bound_of, certified_rule, searched
 from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
-from kvplace.solver.improve.moves_and_swaps import balance, lower_maximum
+from kvplace.solver.improve.descent import level, settle
+from kvplace.solver.improve.moves_and_swaps import MoveAndSwap
 from kvplace.solver.instance.door import load_instance, load_placement, unload_placement
 from kvplace.solver.strategies.params import UndividedParams
 from kvplace.solver.strategies.stages import Search, Settings, Stage, Strategy, run_strategy
@@ -92,7 +93,7 @@ class UndividedSearch(Search):
         self.lower(tolerance, margin)
         self.limited = self.left <= 0
         if not self.limited:
-            self.steps += balance(self.state, None, tolerance, margin, self.watch)
+            self.balance(math.inf, tolerance, margin)
 
     def _take_start(self, start: Placement | None) -> None:
         if start is not None:
@@ -106,9 +107,15 @@ class UndividedSearch(Search):
     def lower(self, tolerance: float = 1e-9, margin: float = 0.0) -> None:
         """Lower the maximum of the best state by moves and swaps."""
         assert self.state is not None
-        most = self.most(math.inf)
-        self.steps += lower_maximum(self.state, most, tolerance, margin, self.watch)
+        kinds = [MoveAndSwap(self.state, margin)]
+        self.steps += settle(self.state, self.watch, self.left, kinds, tolerance)
         self.watch.tell("refine", self.value)
+
+    def balance(self, most: float, tolerance: float = 1e-9, margin: float = 0.0) -> None:
+        """Balance what the maximum leaves open, by at most so many moves and swaps."""
+        assert self.state is not None
+        kinds = [MoveAndSwap(self.state, margin)]
+        self.steps += level(self.state, self.watch, most, kinds, tolerance, again=True)
 
     @property
     def long(self) -> bool:
@@ -178,8 +185,8 @@ def _start(search: UndividedSearch) -> None:
             continue
         state = Assignment.single(instance, gpu_of)
         if small:
-            most = search.most(knobs.start_steps)
-            search.steps += lower_maximum(state, most, watch=search.watch)
+            most = min(knobs.start_steps, search.left)
+            search.steps += settle(state, search.watch, most, [MoveAndSwap(state)])
         search.offer(state)
     search.watch.tell("start", search.value, search.low)
 
@@ -360,15 +367,13 @@ def _balance(search: UndividedSearch) -> None:
     search.watch.tell("balance", state.worst())
     most = knobs.balance_per_gpu * search.instance.g + knobs.balance_steps
     if search.instance.n <= knobs.plain_models:
-        search.steps += balance(state, most, tolerance=knobs.balance_gain, watch=search.watch)
+        search.balance(most, knobs.balance_gain)
         return
-    from kvplace.solver.improve.descent import level  # noqa: PLC0415 - numpy: only here
-    from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange  # noqa: PLC0415 - same
-    from kvplace.solver.improve.pair_exchange import Exchanger  # noqa: PLC0415 - numpy: only here
+    from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange  # noqa: PLC0415 - numpy: only here
+    from kvplace.solver.improve.subsets import Subsets  # noqa: PLC0415 - same
 
-    search.steps += level(
-        state, search.watch, most, 1e-6, [SubsetExchange(Exchanger(state, width=1))]
-    )
+    kinds = [SubsetExchange(Subsets(state, width=1), search.instance.g)]
+    search.steps += level(state, search.watch, most, kinds, knobs.balance_gain)
 
 
 def _rank(search: UndividedSearch) -> None:
@@ -380,11 +385,6 @@ def _rank(search: UndividedSearch) -> None:
     if found.gpu_of is not None:
         search.state = Assignment.single(search.instance, found.gpu_of)
     search.ranks = found.ranks
-
-
-def _balance_as_reference(search: UndividedSearch) -> None:
-    assert search.state is not None
-    search.steps += balance(search.state, None, watch=search.watch)
 
 
 def _placed(search: UndividedSearch) -> bool:
@@ -465,6 +465,11 @@ STRATEGY: Strategy[UndividedSearch] = Strategy(
 REFERENCE: Strategy[UndividedSearch] = Strategy(
     once=(Stage("start", _start_as_reference, closed=True),),
     last=(
-        Stage("balance", _balance_as_reference, lambda s: _placed(s) and s.left > 0, closed=True),
+        Stage(
+            "balance",
+            lambda s: s.balance(math.inf),
+            lambda s: _placed(s) and s.left > 0,
+            closed=True,
+        ),
     ),
 )

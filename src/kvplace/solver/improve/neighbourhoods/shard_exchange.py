@@ -14,7 +14,6 @@ from kvplace.solver.improve.neighbourhoods.neighbourhood import (
     try_changes,
     uneven,
 )
-from kvplace.solver.instance.pressure import pressures
 
 __all__ = ["ShardExchange", "exchange_values"]
 
@@ -76,28 +75,21 @@ def exchange_values(
     hosts = partners[at_]
     size_a, keep_a, loads_a = _needs(board, mine)
     size_b, keep_b, loads_b = _needs(board, theirs)
-    size, keep = size_a[:, None] - size_b, keep_a[:, None] - keep_b
-    free_g, free_h = board.arrays.free[g] + size, board.arrays.free[hosts] - size
-    kept_g, kept_h = board.arrays.kept[g] - keep, board.arrays.kept[hosts] + keep
     type_g, type_h = instance.type_at(g), instance.columns.type_of[hosts]
     columns = np.arange(len(theirs))
-    here, there = [], []
-    for at, load in enumerate(board.arrays.load):
-        given, taken = loads_a[:, :, at], loads_b[:, :, at]
-        here.append(load[g] - given[:, type_g, None] + taken[:, type_g])
-        there.append(load[hosts] + given[:, type_h] - taken[columns, type_h])
-    value = np.maximum(
-        pressures(free_g, kept_g, here, instance.kv), pressures(free_h, kept_h, there, instance.kv)
-    )
-    bad = (free_g < board.arrays.spare[g]) & (size < 0)
-    bad |= (free_h < board.arrays.spare[hosts]) & (size > 0)
+    here = loads_a[:, None, type_g] - loads_b[:, type_g]
+    there = loads_a[:, type_h] - loads_b[columns, type_h]
+    value = board.arrays.exchanged(
+        g, hosts, size_a[:, None] - size_b, keep_a[:, None] - keep_b,
+        np.moveaxis(here, 2, 0), np.moveaxis(there, 2, 0),
+    )  # fmt: skip
     may = np.array([instance.columns.allowed[j][hosts] for j in mine])
     for row, j in enumerate(mine):
         option = board.option[j]
         assert option is not None
         if option.degree > 1:
             may[row] &= instance.columns.domain_of[hosts] == instance.columns.domain_of[g]
-    value[bad | ~may] = math.inf
+    value[~may] = math.inf
     width = len(theirs)
 
     def pair(number: int) -> tuple[int, int, int]:
