@@ -11,6 +11,8 @@ from kvplace.solver.instance.instance import Copies, Option
 
 __all__ = ["AnotherCopy", "AnotherSplit", "Reseat"]
 
+Ways = Iterator[tuple[Option, Copies | None]]
+
 
 class _Anew(ABC):
     """A model on a GPU is placed anew, the one that presses most first."""
@@ -22,18 +24,18 @@ class _Anew(ABC):
         return max(board.instance.degree, default=1) > 1
 
     @abstractmethod
-    def _ways(
-        self, board: Assignment, g: int, j: int, now: Option
-    ) -> Iterator[tuple[Option, Copies]]:
-        """Yield the options to try, each with the copies that stay."""
+    def _ways(self, board: Assignment, j: int, now: Option) -> Ways:
+        """Yield the options to try, and the copies that stay: None for those not on the GPU."""
 
     def relieve(self, board: Assignment, g: int, goal: float) -> set[int] | None:
         """Place a model anew if all GPUs touched end below a pressure."""
         for j in board.hottest_first(g):
             now = board.option[j]
             assert now is not None
-            for option, keep in self._ways(board, g, j, now):
-                found = _replaced(board, g, j, option, keep, goal)
+            for option, keep in self._ways(board, j, now):
+                others = tuple(copy for copy in board.where[j] if g not in copy)
+                kept = others if keep is None else keep
+                found = _replaced(board, g, j, option, kept, goal)
                 if found is not None:
                     return found
         return None
@@ -48,11 +50,9 @@ class Reseat(_Anew):
         """Whether a copy may be more than a shard that an exchange moves."""
         return super().applies(board) or bool(board.instance.uneven)
 
-    def _ways(
-        self, board: Assignment, g: int, j: int, now: Option
-    ) -> Iterator[tuple[Option, Copies]]:
+    def _ways(self, board: Assignment, j: int, now: Option) -> Ways:
         if now.degree > 1 or board.instance.is_uneven(j):  # else an exchange has looked at it
-            yield now, tuple(copy for copy in board.where[j] if g not in copy)
+            yield now, None
 
 
 class AnotherCopy(_Anew):
@@ -62,13 +62,7 @@ class AnotherCopy(_Anew):
         """Whether a model may have several copies."""
         return max(board.instance.copies, default=1) > 1
 
-    def _ways(
-        self,
-        board: Assignment,
-        g: int,
-        j: int,
-        now: Option,  # noqa: ARG002 - as of the base
-    ) -> Iterator[tuple[Option, Copies]]:
+    def _ways(self, board: Assignment, j: int, now: Option) -> Ways:
         for other in board.instance.options[j]:
             if (other.degree, other.copies) == (now.degree, now.copies + 1):
                 yield other, board.where[j]
@@ -77,13 +71,7 @@ class AnotherCopy(_Anew):
 class AnotherSplit(_Anew):
     """A model is placed with another degree and number of copies, all anew."""
 
-    def _ways(
-        self,
-        board: Assignment,
-        g: int,
-        j: int,
-        now: Option,  # noqa: ARG002 - as of the base
-    ) -> Iterator[tuple[Option, Copies]]:
+    def _ways(self, board: Assignment, j: int, now: Option) -> Ways:
         # Options near the present one, those with the fewest shards first.
         near = [
             o for o in board.instance.options[j]
