@@ -35,8 +35,9 @@ class Effort(IntEnum):
     PLAN = 0  # nothing but another placement
     RULE = 1  # a line of the fleet file: a rule, a limit, a number of copies
     ENGINE = 2  # another way to start the engine, or another checkpoint
-    HARDWARE = 3  # more GPUs
-    SERVICE = 4  # a model is served no longer
+    HARDWARE = 3  # more or better GPUs
+    DEMAND = 4  # users ask at another time
+    SERVICE = 5  # a model is served no longer
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate, part_of
 from kvplace.core.hardware import Fleet
+from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
@@ -23,6 +24,7 @@ from kvplace.explain.changes import (
     smaller_weights,
 )
 from kvplace.explain.demanded import Demanded, Kind, demanded_of, without, without_models
+from kvplace.explain.pressing import another_hour, better_gpu
 from kvplace.explain.words import demand_in_words
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
@@ -144,6 +146,13 @@ def _changes(problem: Problem, evaluation: Evaluation) -> Iterator[Change]:
         if rest is not None:
             text = f"leave out {shard.model}"
             yield Change("leave_out", shard.model, text, Effort.SERVICE, rest)
+    better = better_gpu(problem, worst)
+    if better is not None:
+        yield better
+    if hot and problem.goal is Objective.PRESSURE:
+        later = another_hour(problem, worst, hot[0].model)
+        if later is not None:
+            yield later
     yield from _hardware(problem)
     yield from _limits(problem, {shard.model for shard in hot})
 

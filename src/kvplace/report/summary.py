@@ -1,6 +1,7 @@
 """One result in one sentence, and why there is none."""
 
 import math
+from collections import Counter
 
 from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation
@@ -12,10 +13,12 @@ from kvplace.units import format_bytes, format_percent, format_seconds
 __all__ = [
     "format_kvpr",
     "format_share",
+    "over_windows",
     "reasons",
     "summary",
     "what_binds",
     "what_binds_on",
+    "where_and_when",
 ]
 
 _STOPPED = {
@@ -83,6 +86,42 @@ def what_binds_on(problem: Problem, gpu: GPUEvaluation) -> str:
     if kind == "kv":
         words = f"KV pool {format_share(gpu.pressure)} full"
     return words if len(problem.windows) == 1 else f"{words} in window {problem.windows[at].name}"
+
+
+def where_and_when(problem: Problem, evaluation: Evaluation) -> str:
+    """Return on how many GPUs memory is fullest and on how many time, and in which windows.
+
+    Empty where shares of time do not count.
+    """
+    held = [gpu for gpu in evaluation.gpus if gpu.shards]
+    if not held or not held[0].timed:
+        return ""
+    kinds, when = Counter(gpu.binding[0] for gpu in held), Counter(gpu.binding[1] for gpu in held)
+    parts = [
+        f"{words} is fullest on {_count(kinds[kind], 'GPU')}"
+        for kind, words in (("time", "GPU time"), ("kv", "KV memory"))
+        if kinds[kind]
+    ]
+    text = ", ".join(parts)
+    if len(problem.windows) > 1:
+        named = [f"{problem.windows[at].name} ({number:,})" for at, number in when.most_common(3)]
+        more = f" and {len(when) - 3:,} more windows" if len(when) > 3 else ""
+        text += f"; most often in {', '.join(named)}{more}"
+    return text
+
+
+def over_windows(problem: Problem, gpu: GPUEvaluation) -> str:
+    """Return how full a GPU is in the windows in which it is fullest and calmest."""
+    if not gpu.timed or len(problem.windows) < 2:
+        return ""
+    pressures = list(map(max, gpu.occupancies, gpu.time_shares))
+    ranked = sorted(range(len(pressures)), key=lambda at: -pressures[at])
+
+    def told(at: int) -> str:
+        kv, time = format_share(gpu.occupancies[at]), format_share(gpu.time_shares[at])
+        return f"KV {kv} and time {time} in {problem.windows[at].name}"
+
+    return "; ".join(told(at) for at in (ranked[0], ranked[-1]))
 
 
 def reasons(result: Result) -> list[str]:

@@ -27,14 +27,14 @@ def command(
     gpus: str | None,
     form: str,
     output: str | None,
-    quiet: bool,  # noqa: ARG001 - shared with verbs that print notes
+    quiet: bool,
 ) -> int:
     """Show what turns one PLAN into another: what moves, starts and stops, and what it is worth.
 
     Copies of a model are alike: only the GPUs they run on count. Exits with 1 where the plans
     differ and with 0 where they don't.
     """
-    from kvplace.cli.output import as_markdown, emit, look
+    from kvplace.cli.output import as_markdown, emit, look, say_notes
     from kvplace.report.answers.differences import (
         diff,
         differences_csv,
@@ -52,4 +52,6 @@ def command(
     else:
         render = differences_json if form == "json" else differences_csv
         emit(render(found), output, data=True)
+    if not quiet:
+        say_notes(plans[1].problem, plans[1].evaluation)
     return _DIFFERS if found.changes else 0

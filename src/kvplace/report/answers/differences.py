@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.placement import Migration
 from kvplace.core.result import Result, evaluated, placed
-from kvplace.report.summary import format_kvpr
+from kvplace.report.summary import format_kvpr, format_share
 from kvplace.report.tables.plan import Look
 from kvplace.report.tables.scores import Cell, rows_csv, rows_json
 from kvplace.report.text import Paint, clean, fit, gpus_text
@@ -141,6 +141,7 @@ def differences_json(found: Differences) -> str:
             "value_before_for_new_problem": now,
             "value_after": found.after.value,
             "loaded_bytes": found.loaded_bytes,
+            **_peaks_json(found),
         }
     )
 
@@ -182,6 +183,34 @@ def next_difference(before: Evaluation, after: Evaluation) -> str:
     return ""
 
 
+def _peaks(evaluation: Evaluation) -> tuple[float, float] | None:
+    """Return the fullest KV pool and the busiest GPU in any window; None without times."""
+    held = [gpu for gpu in evaluation.gpus if gpu.time_shares]
+    if not held:
+        return None
+    return max(max(gpu.occupancies) for gpu in held), max(max(gpu.time_shares) for gpu in held)
+
+
+def _both_pressures(found: Differences) -> list[str]:
+    """Return what becomes of the fullest KV pool and of the busiest GPU."""
+    before, after = _peaks(found.before), _peaks(found.after)
+    if before is None or after is None:
+        return []
+    pairs = zip(("fullest KV pool", "busiest GPU"), before, after, strict=True)
+    told = (f"{what} {format_share(old)} -> {format_share(new)}" for what, old, new in pairs)
+    return [", ".join(told)]
+
+
+def _peaks_json(found: Differences) -> dict[str, float]:
+    """Return the fullest KV pool and the busiest GPU of both plans, where times are known."""
+    peaks: dict[str, float] = {}
+    for name, evaluation in (("before", found.before), ("after", found.after)):
+        known = _peaks(evaluation)
+        if known is not None:
+            peaks |= {f"occupancy_{name}": known[0], f"time_share_{name}": known[1]}
+    return peaks
+
+
 def _values(found: Differences) -> list[str]:
     """Return the lines that say what the plans are worth."""
     before, after = found.before.value, found.after.value
@@ -193,6 +222,7 @@ def _values(found: Differences) -> list[str]:
     )
     if next_worst:
         lines.append(next_worst)
+    lines += _both_pressures(found)
     if not found.same_problem:
         now = found.before_now
         lines[0] += ", for different models, demand or GPUs"

@@ -13,7 +13,14 @@ from kvplace.explain.levers import Lever
 from kvplace.explain.repairs import Repair
 from kvplace.explain.words import clash_in_words, demand_in_words, room_of
 from kvplace.report.answers.differences import change_in_words
-from kvplace.report.summary import format_kvpr, reasons, summary, what_binds_on
+from kvplace.report.summary import (
+    format_kvpr,
+    over_windows,
+    reasons,
+    summary,
+    what_binds_on,
+    where_and_when,
+)
 from kvplace.report.tables.plan import Look
 from kvplace.report.tables.scores import Cell, rows_csv, rows_json
 from kvplace.report.text import Paint, clean, fit
@@ -68,7 +75,14 @@ def _bottleneck(found: Explanation, at: Bottleneck, paint: Paint) -> list[str]:
         )
     if len(shards) > SHOWN:
         lines.append(f"  and {len(shards) - SHOWN} more")
-    return [*lines, _cause(at, goal)]
+    lines.append(_cause(at, goal))
+    problem = found.result.problem
+    by_window = over_windows(problem, gpu)
+    if by_window:
+        lines.append(clean(f"its fullest and its calmest window: {by_window}"))
+    evaluation = found.given or found.result.evaluation
+    spread = where_and_when(problem, evaluation) if evaluation is not None else ""
+    return [*lines, clean(f"over the fleet, {spread}")] if spread else lines
 
 
 def _cause(at: Bottleneck, goal: Objective) -> str:

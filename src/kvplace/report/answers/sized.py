@@ -2,7 +2,7 @@
 
 import math
 
-from kvplace.report.summary import format_kvpr
+from kvplace.report.summary import format_kvpr, what_binds, where_and_when
 from kvplace.report.tables.plan import Look
 from kvplace.report.tables.scores import Cell as Field
 from kvplace.report.tables.scores import rows_csv, rows_json, rows_table
@@ -24,6 +24,7 @@ def sized_table(found: Sizing, look: Look | None = None) -> str:
         opening = f"at {size.growth:g} times the demand: " if several else ""
         lines.append(clean(opening + _sentence(found.stock, size)))
         lines += [f"  {clean(reason)}" for reason in (*size.reasons, size.late) if reason]
+        lines += [f"  {clean(line)}" for line in _binding(size)]
     if found.table:
         lines += ["", rows_table(_grid(found), colour=look.colour)]
     if found.stock.left_out:
@@ -44,6 +45,15 @@ def _sentence(stock: Stock, size: Size) -> str:
     worth = _worth(stock, size.mix)
     alone = f" ({worth})" if worth else ""
     return f"{stock.in_words(size.mix)}{alone} {verb}, {_less(stock, size, size.mix)}"
+
+
+def _binding(size: Size) -> list[str]:
+    """Return which pressure binds on the fleet, where and when."""
+    if size.result is None or size.result.evaluation is None:
+        return []
+    problem, evaluation = size.result.problem, size.result.evaluation
+    spread = where_and_when(problem, evaluation)
+    return [f"there, {what_binds(problem, evaluation)} is what binds; {spread}"] if spread else []
 
 
 def _worth(stock: Stock, mix: Mix) -> str:

@@ -9,6 +9,7 @@ from kvplace.core.result import Result, evaluated
 from kvplace.errors import MissingExtraError
 from kvplace.report.answers.differences import change_in_words, counts, diff, next_difference
 from kvplace.report.heat import is_share, kvpr_text, pressure_class
+from kvplace.report.page.by_window import by_window
 from kvplace.report.page.charts import convergence_chart, profile_chart
 from kvplace.report.page.data import page_values
 from kvplace.report.text import clean, gpus_text
@@ -72,6 +73,7 @@ def page(
             else None
         ),
         change=_change(result, baseline, baseline_name) if baseline else None,
+        hours=by_window(result),
         digest=result.problem.digest[:19],
         data={
             "models": [
