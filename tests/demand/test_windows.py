@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvplace.demand.series import DemandSeries
+from kvplace.demand.summary import summarise
 from kvplace.demand.windows import EPOCH_FROM, Calendar, choose_windows
 from kvplace.errors import InputError
 
@@ -90,3 +91,21 @@ def test_all_windows_lose_nothing_and_more_never_lose_more(windows, models, seed
     losses = [choose_windows(data, count, seed=seed).loss.mean for count in (1, 2, windows)]
     assert losses[0] >= losses[1] - 1e-9 or models > 1
     assert losses[2] <= 0.02
+
+
+def test_burstiness_is_told_and_a_day_is_none():
+    rng = np.random.default_rng(7)
+    hours = np.arange(2000)
+    steady = rng.poisson(60, 2000)
+    daily = rng.poisson(60 + 50 * np.sin(hours / 100))
+    gaps = np.cumsum(rng.gamma(1 / 9, 9, 120_000))
+    bursts = np.histogram(gaps, bins=2000, range=(0, 100_000))[0]
+    found = {
+        model.model: model.dispersion.value
+        for model in summarise(series([steady, daily, bursts], step=10.0)).models
+    }
+    assert found["m0"] == pytest.approx(1.0, rel=0.15)
+    assert found["m1"] == pytest.approx(1.0, rel=0.15)
+    assert found["m2"] == pytest.approx(9.0, rel=0.25)
+    short = summarise(series([steady[:15]], step=10.0)).models[0]
+    assert short.dispersion is None

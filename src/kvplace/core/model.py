@@ -36,12 +36,21 @@ class Demand:
     cached_tokens
         Of `prompt_tokens`, those that a prefix cache already holds on average: they are not
         computed again, but the request needs their KV memory as long as it runs.
+    dispersion
+        Index of dispersion of arrivals: variance over mean of the requests in a stretch of time; 1
+        is Poisson. It counts where a plan is made for a quantile.
+    prompt_cv, output_cv
+        Coefficients of variation of the token counts, which count there too. The defaults are
+        those of the simulation.
     """
 
     requests_per_second: float
     prompt_tokens: float | None = None
     output_tokens: float | None = None
     cached_tokens: float = 0.0
+    dispersion: float = 1.0
+    prompt_cv: float = 1.0
+    output_cv: float = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +210,9 @@ class Model:
             "demand.prompt_tokens": self.demand.prompt_tokens,
             "demand.output_tokens": self.demand.output_tokens,
             "demand.cached_tokens": self.demand.cached_tokens,
+            "demand.dispersion": self.demand.dispersion,
+            "demand.prompt_cv": self.demand.prompt_cv,
+            "demand.output_cv": self.demand.output_cv,
             "slo.ttft_seconds": self.slo.ttft_seconds,
             "slo.tpot_seconds": self.slo.tpot_seconds,
             "slo.latency_seconds": self.slo.latency_seconds,
@@ -212,6 +224,9 @@ class Model:
                 f"windows.{name}.prompt_tokens": demand.prompt_tokens,
                 f"windows.{name}.output_tokens": demand.output_tokens,
                 f"windows.{name}.cached_tokens": demand.cached_tokens,
+                f"windows.{name}.dispersion": demand.dispersion,
+                f"windows.{name}.prompt_cv": demand.prompt_cv,
+                f"windows.{name}.output_cv": demand.output_cv,
             }
         faults = [
             Fault(f"{value!r} must be a finite number of at least 0", f"{self.name}.{key}")

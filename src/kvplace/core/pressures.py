@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from kvplace.core.bursts import Margins, margin_sigma, spread_of
 from kvplace.core.model import Model
 from kvplace.core.model_columns import ModelColumns
 from kvplace.core.objective import Objective
@@ -71,6 +72,10 @@ class Pressures:
         The types of the fleet's GPUs, sorted.
     options
         Returns the options of all models.
+    quantile
+        Share of the time in which what is needed is to be there; None for means.
+    rooms
+        Usable bytes of each GPU, for the quantile.
     """
 
     models: Sequence[Model]
@@ -79,6 +84,8 @@ class Pressures:
     timing: Timing | None
     gpu_types: tuple[str, ...]
     options: Callable[[], OptionTable]
+    quantile: float | None = None
+    rooms: Sequence[int] = ()
 
     def window_faults(self) -> Iterator[Fault]:
         """Yield what is wrong with the windows of the problem and of its models."""
@@ -110,13 +117,94 @@ class Pressures:
         return not missing and not any(True for _ in self.columns.missing(Objective.PRESSURE))
 
     @cached_property
-    def window_loads(self) -> list[Sequence[float]]:
+    def window_means(self) -> list[Sequence[float]]:
         """Per window, the mean KV bytes in use of each model's whole demand, undivided."""
         return list(map(self.columns.window_loads, self.windows))
 
     @cached_property
+    def window_loads(self) -> list[Sequence[float]]:
+        """Per window, the KV bytes of each model's whole demand, undivided, for the quantile."""
+        if self.margins is None:
+            return self.window_means
+        return [
+            [
+                self.margins.load(mean, spread_of(model, model.demand_in(name)), at)
+                for model, mean in zip(self.models, means, strict=True)
+            ]
+            for at, (name, means) in enumerate(zip(self.windows, self.window_means, strict=True))
+        ]
+
+    @cached_property
+    def margins(self) -> Margins | None:
+        """What is added to means for the quantile; None where means are planned for."""
+        if self.quantile is None:
+            return None
+        options, means = self.options(), self._means
+        count = len(self.windows)
+        held = 0
+        memory = [[0.0, 0.0] for _ in range(count)]
+        time = [[[0.0, 0.0] for _ in range(count)] for _ in self.gpu_types]
+        for index, model in enumerate(self.models):
+            row = options.starts[index]
+            if row == options.starts[index + 1]:
+                continue
+            shards = options.degrees[row] * options.copies[row]
+            held += shards * options.weights_bytes[row]
+            for at, window in enumerate(self.windows):
+                spread = spread_of(model, model.demand_in(window), 1 / options.copies[row])
+                sums = [(memory[at], means.loads_of(row)[at], spread.memory)]
+                sums += [
+                    (time[kind][at], means.shares_of(row, kind)[at], spread.time)
+                    for kind in range(len(self.gpu_types))
+                ]
+                for total, mean, relative in sums:
+                    total[0] += shards * mean
+                    total[1] += shards * mean * mean * relative
+        free = (sum(self.rooms) - held) / max(1, len(self.rooms))
+        q = self.quantile
+        return Margins(
+            q,
+            [margin_sigma(q, mean, variance, free) for mean, variance in memory],
+            [[margin_sigma(q, mean, variance, 1.0) for mean, variance in of] for of in time],
+        )
+
+    @cached_property
     def table(self) -> PressureTable:
-        """What a shard of each option presses on.
+        """What a shard of each option presses on: means, or what stands for the quantile.
+
+        Raises
+        ------
+        InputError
+            As `Timing.shares` has none.
+        """
+        means, margins = self._means, self.margins
+        if margins is None:
+            return means
+        options = self.options()
+        loads, shares = array("d"), array("d")
+        for index, model in enumerate(self.models):
+            demands = [model.demand_in(window) for window in self.windows]
+            for row in range(options.starts[index], options.starts[index + 1]):
+                part = 1 / options.copies[row]
+                spreads = [spread_of(model, demand, part) for demand in demands]
+                loads.extend(
+                    margins.load(mean, spread, at)
+                    for at, (mean, spread) in enumerate(
+                        zip(means.loads_of(row), spreads, strict=True)
+                    )
+                )
+                for kind in range(len(self.gpu_types)):
+                    shares.extend(
+                        margins.share(mean, spread, kind, at)
+                        for at, (mean, spread) in enumerate(
+                            zip(means.shares_of(row, kind), spreads, strict=True)
+                        )
+                    )
+        return PressureTable(self.gpu_types, len(self.windows), loads, shares)
+
+    @cached_property
+    def _means(self) -> PressureTable:
+        """What a shard of each option presses on, on average.
 
         Raises
         ------
@@ -126,7 +214,7 @@ class Pressures:
         if self.timing is None:
             raise InputError([Fault(what, place) for place, what in self.untimed()])
         options = self.options()
-        loads = shard_loads(self.models, self.window_loads, options)
+        loads = shard_loads(self.models, self.window_means, options)
         shares = self.timing.shares(self.models, self.windows, options, self.gpu_types)
         length = len(options.degrees) * len(self.gpu_types) * len(self.windows)
         shares = _checked(shares, length)
@@ -160,23 +248,31 @@ class Pressures:
         model = self.models[index]
         of_rank = part * model.kv_part(degree)
         assert self.timing is not None
-        share = self.timing.share
-        demands = map(model.demand_in, self.windows)
-        return (
-            [loads[index] * of_rank for loads in self.window_loads],
-            [share(model, demand, degree, part, gpu_type) for demand in demands],
-        )
+        demands = [model.demand_in(window) for window in self.windows]
+        shares = [self.timing.share(model, of, degree, part, gpu_type) for of in demands]
+        if self.margins is not None:
+            kind = self.gpu_types.index(gpu_type)
+            shares = [
+                self.margins.share(mean, spread_of(model, demand, part), kind, at)
+                for at, (mean, demand) in enumerate(zip(shares, demands, strict=True))
+            ]
+        # A part that no option has: the load is in proportion to it, as solvers take it.
+        return [loads[index] * of_rank for loads in self.window_loads], shares
 
     def digest_rows(self) -> Iterator[object]:
         """Yield what of pressures enters the digest: that of GPU types, then of each model."""
         assert self.timing is not None
         order = sorted(range(len(self.windows)), key=self.windows.__getitem__)
         names = [self.windows[at] for at in order]
-        yield [names, self.timing.hardware(self.gpu_types)]
+        burst = [] if self.quantile is None else [self.quantile]
+        yield [names, self.timing.hardware(self.gpu_types), *burst]
         demands = self.columns.demand_rows(names)
-        loads = zip(*(self.window_loads[at] for at in order), strict=True)
+        loads = zip(*(self.window_means[at] for at in order), strict=True)
         basis = self.timing.basis(self.models)
         yield from zip(self.columns.names, loads, demands, basis, strict=True)
+        for model in self.models if burst else ():
+            found = map(model.demand_in, names)
+            yield [model.name, [[d.dispersion, d.prompt_cv, d.output_cv] for d in found]]
 
 
 def _checked(shares: "array[float]", length: int) -> "array[float]":

@@ -48,6 +48,10 @@ class Problem:
         Who knows the shares of GPU time; None where nobody does.
     assumed
         What its file leaves out and was filled in, in sentences, each with its source.
+    quantile
+        Under the objective ``pressure``, the share of the time in which the KV memory and the GPU
+        time that models need are to be there, above 0.5 and below 1, as `kvplace.core.bursts`
+        says; None for their means. The other objectives plan for means.
 
     Raises
     ------
@@ -63,6 +67,7 @@ class Problem:
     windows: tuple[Window, ...] = ()  # never empty after construction
     timing: Timing | None = field(default=None, compare=False, repr=False)
     assumed: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    quantile: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "windows", self.windows or self._named_windows())
@@ -88,6 +93,9 @@ class Problem:
                 Fault(f"the objective pressure needs {what}", place)
                 for place, what in self.pressures.untimed()
             )
+        if self.quantile is not None and not 0.5 < self.quantile < 1:
+            message = f"the quantile {self.quantile!r} must be above 0.5 and below 1"
+            faults.append(Fault(message, "quantile"))
         faults.extend(self.pressures.window_faults())
         faults.extend(self._unknown())
         if not self.models:
@@ -97,7 +105,7 @@ class Problem:
         # A load that overflows is refused here, not in a solver; then no KVPR can overflow.
         sums = [sum(self.loads)]
         if objective is Objective.PRESSURE:
-            sums += map(sum, self.pressures.window_loads)
+            sums += map(sum, self.pressures.window_means)
         if not all(math.isfinite(total * objective.memory_unit_bytes) for total in sums):
             raise InputError([Fault("the loads of all models together overflow", "models")])
 
@@ -223,8 +231,11 @@ class Problem:
         """What shards press on, window by window, and what of it is not known."""
         names = tuple(window.name for window in self.windows)
         return Pressures(
-            self.models, self.columns, names, self.timing, self.gpu_types, lambda: self.option_table
-        )
+            self.models, self.columns, names, self.timing, self.gpu_types,
+            lambda: self.option_table,
+            self.quantile if self.objective in (None, Objective.PRESSURE) else None,
+            [gpu.usable_bytes for gpu in self.fleet.gpus],
+        )  # fmt: skip
 
     def __getstate__(self) -> dict[str, object]:
         """Return the fields alone: what is worked out from them is not, and may hold functions."""

@@ -91,5 +91,8 @@ def mean_demand(demands: Sequence[Demand], weights: Sequence[float]) -> Demand:
         total / math.fsum(weights),
         mean([demand.prompt_tokens for demand in demands]),
         mean([demand.output_tokens for demand in demands]),
-        mean([demand.cached_tokens for demand in demands]) or 0.0,
+        *(
+            mean([getattr(demand, name) for demand in demands]) or 0.0
+            for name in ("cached_tokens", "dispersion", "prompt_cv", "output_cv")
+        ),
     )

@@ -13,6 +13,8 @@ __all__ = ["DemandSummary", "JointPeak", "ModelDemand", "stretches", "summarise"
 
 _ENOUGH = 0.5  # a window observed for less than this share says too little about a rate
 _ENOUGH_PEAKS = 3  # fewer common windows may be chance
+_WHOLE, _ENOUGH_BENDS = 0.99, 20
+"""Part of a window that must be observed, and windows in a row, to tell how requests vary."""
 _BLOCK = 512  # models compared with all others at once
 _TOGETHER = 0.5
 """Two models peak together when their peak windows overlap by this share (Jaccard index)."""
@@ -40,6 +42,8 @@ class ModelDemand:
         What was observed.
     peaks_with
         Models whose own peak windows are mostly the same.
+    dispersion
+        Index of dispersion of its arrivals; None where too little is known.
     """
 
     model: str
@@ -52,6 +56,7 @@ class ModelDemand:
     latency: Latency
     peaks_with: tuple[str, ...] = ()
     cached_tokens: Fact[float] | None = None
+    dispersion: Fact[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +141,7 @@ def summarise(series: DemandSeries, quantile: float = 0.95) -> DemandSummary:
             latency=series.latencies.get(series.models[index], Latency()),
             peaks_with=tuple(series.models[other] for other in together[index]),
             cached_tokens=_mean(series.cached_tokens, sums, index, series.origin),
+            dispersion=_dispersion(series, index),
         )
         for index in np.argsort(-quantiles, kind="stable")
     ]
@@ -145,6 +151,24 @@ def summarise(series: DemandSeries, quantile: float = 0.95) -> DemandSummary:
         tuple(float(start) for start in series.starts[firsts][busiest]),
     )
     return DemandSummary(tuple(models), joint, quantile, series.origin, series.notes)
+
+
+def _dispersion(series: DemandSeries, index: int) -> Fact[float] | None:
+    """Return the index of dispersion of one model's arrivals; None where too little is known.
+
+    Variance over mean of the requests in a window. The variance is that of second differences,
+    over 6, so that a demand that rises or falls evenly over three windows counts as steady.
+    """
+    whole = series.covered_seconds >= _WHOLE * series.step_seconds
+    three = whole[:-2] & whole[1:-1] & whole[2:]
+    counts = series.requests[index]
+    bends = (counts[:-2] - 2 * counts[1:-1] + counts[2:])[three]
+    means = ((counts[:-2] + counts[1:-1] + counts[2:]) / 3)[three]
+    if len(bends) < _ENOUGH_BENDS or not means.sum() > 0:
+        return None
+    found = float((bends**2).sum() / (6 * means.sum()))
+    how = f"of requests in windows of {series.step_seconds:g} s, {series.origin}"
+    return Fact(found, f"variance over mean {how}")
 
 
 def stretches(series: DemandSeries) -> NDArray[np.int64]:

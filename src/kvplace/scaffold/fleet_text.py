@@ -52,7 +52,7 @@ class InitModel:
         What the planner may choose; one number, or the lowest and the highest.
     split
         Key and value that say how ranks divide the cache.
-    requests_per_second, prompt_tokens, output_tokens, cached_tokens
+    requests_per_second, prompt_tokens, output_tokens, cached_tokens, dispersion
         What is asked of it.
     ttft_seconds, tpot_seconds, latency_seconds
         Its objectives.
@@ -73,6 +73,7 @@ class InitModel:
     prompt_tokens: Fact[float] | None = None
     output_tokens: Fact[float] | None = None
     cached_tokens: Fact[float] | None = None
+    dispersion: Fact[float] | None = None
     ttft_seconds: Fact[float] | None = None
     tpot_seconds: Fact[float] | None = None
     latency_seconds: Fact[float] | None = None
@@ -155,6 +156,7 @@ def _model(model: InitModel) -> list[str]:
         ("prompt_tokens", model.prompt_tokens),
         ("output_tokens", model.output_tokens),
         ("cached_tokens", model.cached_tokens),
+        ("dispersion", model.dispersion),
     ):
         if tokens is not None:
             lines.append(_line(6, name, tokens))

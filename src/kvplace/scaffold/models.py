@@ -217,6 +217,7 @@ def _model(
         prompt_tokens=own.prompt_tokens if own else None,
         output_tokens=own.output_tokens if own else None,
         cached_tokens=own.cached_tokens if own else None,
+        dispersion=own.dispersion if own else None,
         ttft_seconds=ttft,
         tpot_seconds=tpot,
         latency_seconds=latency,

@@ -17,9 +17,6 @@ from kvplace.solver.array_types import Floats, Ints
 
 __all__ = ["ModelTraffic", "Traffic", "drawn", "replayed"]
 
-PROMPT_CV, OUTPUT_CV = 1.0, 0.8
-"""Coefficients of variation of token counts where only means are known: lognormal."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelTraffic:
@@ -83,7 +80,8 @@ def drawn(
     seed
         The same seed draws the same requests; another load only changes when they come.
     burst
-        Coefficient of variation of the gaps between arrivals: 1 is Poisson, 0 even.
+        Coefficient of variation of the gaps between arrivals: 1 is Poisson, 0 even. Where a demand
+        states its `dispersion`, the root of that is multiplied by it.
     prefix_share
         Part of each prompt that it shares with others; of a model whose demand states
         ``cached_tokens``, at least their part.
@@ -120,10 +118,12 @@ def _draw(
     gaps, prompts, outputs, groups = (
         np.random.default_rng([seed, key, stream]) for stream in range(4)
     )
-    arrival = _arrivals(gaps, rate, seconds, burst)
+    # For a long time, gaps of that variation have the dispersion that the demand states.
+    arrival = _arrivals(gaps, rate, seconds, burst * math.sqrt(model.demand.dispersion))
     count = len(arrival)
-    prompt = _lognormal(prompts, float(model.demand.prompt_tokens or 1), PROMPT_CV, count)
-    output = _lognormal(outputs, float(model.demand.output_tokens or 1), OUTPUT_CV, count)
+    asked = model.demand
+    prompt = _lognormal(prompts, float(asked.prompt_tokens or 1), asked.prompt_cv, count)
+    output = _lognormal(outputs, float(asked.output_tokens or 1), asked.output_cv, count)
     share = max(share, model.demand.cached_tokens / (model.demand.prompt_tokens or 1))
     if share <= 0:
         return ModelTraffic(arrival, prompt, output, np.full(count, -1), np.zeros(count, np.int64))

@@ -3,7 +3,7 @@
 At a target K every model needs memory for its weights and ``load / K`` for KV. A fleet whose
 nodes have less than the models need in sum does not reach K; nor does one in which the nodes on
 which certain models can run at all have less than these models need. Under the objective
-``pressure`` the load is that of the window with most of it, and the shares of GPU time of all
+``pressure`` the load is the mean of the window with most of it, and the shares of GPU time of all
 models are held against the number of GPUs in the same way.
 """
 
@@ -124,7 +124,7 @@ def _loads(problem: Problem) -> Sequence[float]:
     """Return the load of each model, under several pressures in the window with most of it."""
     if problem.goal is not Objective.PRESSURE:
         return problem.loads
-    return max(problem.pressures.window_loads, key=math.fsum)
+    return max(problem.pressures.window_means, key=math.fsum)
 
 
 def _least(problem: Problem, index: int, load: float, target: float) -> float:
@@ -212,7 +212,9 @@ def _keeps_time(
     most = target * (1 + ROUNDING)
     for gpu_type in types:
         loads, shares = problem.pressures.shard(index, degree, part, gpu_type)
-        if max(shares) <= most and max(loads) <= most * free:
+        # With a quantile a larger fleet has smaller loads; the means are looked at elsewhere.
+        roomy = problem.quantile is not None or max(loads) <= most * free
+        if max(shares) <= most and roomy:
             return True
     return False
 

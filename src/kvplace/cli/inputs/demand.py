@@ -171,6 +171,7 @@ def _csv(model: "ModelDemand") -> dict[str, Any]:
         "peak_requests_per_second": model.peak_rate,
         "joint_peak_requests_per_second": model.joint_peak_rate,
         "peaks_with": " ".join(model.peaks_with),
+        "dispersion": model.dispersion.value if model.dispersion else None,
     }
 
 
@@ -183,6 +184,7 @@ def _document(summary: "DemandSummary") -> dict[str, object]:
             "prompt_tokens": model.prompt_tokens,
             "output_tokens": model.output_tokens,
             "cached_tokens": model.cached_tokens,
+            "dispersion": model.dispersion,
             "ttft_seconds": model.latency.ttft_seconds,
             "tpot_seconds": model.latency.tpot_seconds,
         }

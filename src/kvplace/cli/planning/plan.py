@@ -1,5 +1,6 @@
 """``kvplace plan``: from a fleet file to a plan."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ from kvplace.cli.options import (
     COUNT_OR_NONE,
     FACTOR,
     FLEET,
+    QUANTILE,
     SHARE,
     input_options,
     limit_options,
@@ -35,7 +37,7 @@ Examples:
   kvplace plan fleet.yaml
   kvplace plan fleet.yaml --format json --output plan.json
   kvplace plan models.csv --gpus 8x80GiB
-  kvplace plan fleet.yaml --robust 1.5
+  kvplace plan fleet.yaml --quantile 95% --robust 1.5
   kvplace plan fleet.yaml --least gpus --within 10%
   kvplace plan fleet.yaml --survive 1-node --format json --output plan.json
   kvplace plan models.parquet --gpus 100000x80GiB --output plan.parquet
@@ -66,6 +68,13 @@ Examples:
     type=nearest_choice(["1-gpu", "1-node"]),
     help="Leave room for the loss of any one GPU or node: what ran there can be restored "
     "elsewhere. Says what that costs.",
+)
+@click.option(
+    "--quantile",
+    type=QUANTILE,
+    metavar="SHARE",
+    help="Plan for what models need in this share of the time (95%), by rate, lengths and "
+    "burstiness of demand, and not for means.",
 )
 @click.option(
     "--robust",
@@ -111,6 +120,7 @@ def command(
     gap: float,
     iterations: float | None,
     survive: str | None,
+    quantile: float | None,
     robust: float | None,
     one_at_a_time: bool,
     least: str | None,
@@ -151,6 +161,8 @@ def command(
     with watched(time_limit, quiet=quiet) as watch:
         watch.tell("read")
         problem = read(fleet, objective=objective, gpus=gpus)
+        if quantile is not None:
+            problem = _for_quantile(problem, quantile)
         watch.restart()
         watch.set_aside(writing_seconds(len(problem.models), form, output))
         steps = None if iterations is None else int(min(iterations, 2**62))
@@ -182,6 +194,20 @@ def command(
     for line in told:
         say(f"kvplace: {line}")
     return code
+
+
+def _for_quantile(problem: "Problem", quantile: float) -> "Problem":
+    """Return the problem of a quantile of what is needed."""
+    from kvplace.core.objective import Objective
+    from kvplace.errors import InputError
+
+    if problem.goal is not Objective.PRESSURE:
+        message = f"it needs the objective pressure, not {problem.goal.value}"
+        raise InputError(message, "--quantile")
+    try:
+        return replace(problem, quantile=quantile)
+    except InputError as error:
+        raise InputError(error.faults, "--quantile") from error
 
 
 def _robust(

@@ -1,6 +1,7 @@
 """From the validated parts of a fleet file to a `Problem`: defaults, counts, cross-checks."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from kvplace.core.hardware import Fleet, Node
@@ -120,9 +121,21 @@ class Assembly:
             timing = ShareTiming(guess=objective is Objective.PRESSURE)
             stretches = _completed(placed, windows)
             asked = imagined(placed, stretches)
+            quantile = None if head is None else head.quantile
             found = Problem(
-                asked, Fleet(nodes), objective, tuple(rules), stretches, timing, self._assumed
+                asked,
+                Fleet(nodes),
+                objective,
+                tuple(rules),
+                stretches,
+                timing,
+                self._assumed,
+                quantile,
             )
+            if quantile is not None and found.goal is not Objective.PRESSURE:
+                message = f"needs the objective pressure, not {found.goal.value}"
+                report.add(("quantile",), message)
+                report.refuse()
             if head is None or head.robust is None:
                 return found
             return with_scenarios(found, robust_windows(found, head.robust, together=True))
@@ -213,8 +226,8 @@ class Assembly:
                 message = f"{shown(part.window)} is a what-if; its demand follows from its `like`"
                 self._report.add((*path, at, "window"), message)
             elif part is not None:
-                tokens = (part.prompt_tokens, part.output_tokens, part.cached_tokens)
-                found[part.window] = Demand(part.requests_per_second, *tokens)
+                asked = {field.name: getattr(part, field.name) for field in fields(Demand)}
+                found[part.window] = Demand(**asked)
         mean = Demand(0.0)
         if found:
             shares = [weights.get(window, 1.0) for window in found]

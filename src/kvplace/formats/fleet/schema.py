@@ -23,6 +23,7 @@ from kvplace.formats.validation.fields import (
     Name,
     Number,
     Positive,
+    Quantile,
     Rate,
     Resources,
     Text,
@@ -139,6 +140,19 @@ class DemandPart(Part):
     output_tokens: Tokens | None = None
     cached_tokens: Tokens = Field(
         default=0.0, description="Of prompt_tokens, those that a prefix cache holds on average."
+    )
+    dispersion: Number = Field(
+        default=1.0,
+        description="Index of dispersion of arrivals, variance over mean of their number; 1 is "
+        "Poisson. Counts with `quantile`.",
+    )
+    prompt_cv: Number = Field(
+        default=1.0,
+        description="Coefficient of variation of prompt_tokens. Counts with `quantile`.",
+    )
+    output_cv: Number = Field(
+        default=0.8,
+        description="Coefficient of variation of output_tokens. Counts with `quantile`.",
     )
 
     @model_validator(mode="after")
@@ -404,6 +418,11 @@ class FleetPart(Part):
     robust: Number | None = Field(
         default=None,
         description="Plan for the hottest models all asked for this many times more, such as 1.5.",
+    )
+    quantile: Quantile | None = Field(
+        default=None,
+        description="Plan for what models need in this share of the time, such as 95%, and not for "
+        "means.",
     )
     rules: list[RulePart] = Field(
         default=[], description="What is demanded besides that everything fits."

@@ -32,6 +32,8 @@ def write_fleet(problem: Problem) -> str:
     lines = [f"schema: {FLEET_SCHEMA}"]
     if problem.goal is not replace(problem, objective=None, timing=ShareTiming()).goal:
         lines.append(f"objective: {problem.goal.value}")
+    if problem.quantile is not None:
+        lines.append(f"quantile: {problem.quantile!r}")
     lines.append("nodes:")
     for node in problem.fleet.nodes:
         lines += _node(node)

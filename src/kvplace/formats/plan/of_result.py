@@ -47,6 +47,7 @@ def plan_of(result: Result) -> Plan:
         rules=problem.rules,
         progress=result.progress,
         windows=() if problem.windows == (ALWAYS,) else problem.windows,
+        quantile=problem.quantile,
         kv_parts=tuple(
             PlanKVPart(model, index, part)
             for (model, index), part in sorted(result.kv_parts.items())

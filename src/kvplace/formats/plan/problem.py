@@ -1,5 +1,7 @@
 """The problem that a plan carries, so that it can be evaluated again without its fleet file."""
 
+from dataclasses import replace
+
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement
@@ -47,7 +49,9 @@ def problem_of(plan: Plan, source: str = "") -> Problem:
         fleet = Fleet(tuple(_node(node, gpus) for node in plan.nodes))
         objective = Objective(plan.objective)
         timing = ShareTiming(guess=objective is Objective.PRESSURE)
-        problem = Problem(plan.models, fleet, objective, plan.rules, plan.windows, timing)
+        problem = Problem(
+            plan.models, fleet, objective, plan.rules, plan.windows, timing, quantile=plan.quantile
+        )
     except InputError as error:
         raise InputError(error.faults, source) from None
     if problem.digest != plan.problem_digest:
@@ -60,10 +64,12 @@ def problem_of(plan: Plan, source: str = "") -> Problem:
 
 
 def under_scenarios(problem: Problem, plan: Plan | PlanTable | Placement) -> Problem:
-    """Return a problem with the what-if windows that a plan of it was made for as well."""
+    """Return a problem with the quantile and the what-if windows that a plan of it was made for."""
     head = plan.head if isinstance(plan, PlanTable) else plan
     if not isinstance(head, Plan) or problem.goal is not Objective.PRESSURE:
         return problem
+    if head.quantile is not None:
+        problem = replace(problem, quantile=head.quantile)
     known = {window.name for window in problem.windows}
     new = tuple(w for w in head.windows if w.like and w.name not in known)
     try:

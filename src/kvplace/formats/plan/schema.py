@@ -125,6 +125,9 @@ class PlanPart(Part):
     windows: tuple[WindowPart, ...] = Field(
         default=(), description="Windows of demand, where there are several."
     )
+    quantile: Number | None = Field(
+        default=None, description="Share of the time that was planned for; means where left out."
+    )
     kv_parts: tuple[PlanKVPart, ...] = Field(
         default=(), description="Parts of the KV memory that engines have and are to keep."
     )

@@ -327,6 +327,8 @@ class Plan:
         How value and bound came together, oldest first; empty where that was not recorded.
     windows
         The windows of demand, where there are several.
+    quantile
+        Share of the time that was planned for; None for means.
     kv_parts
         Parts of the KV memory that engines have and are to keep, where they share a GPU by fixed
         parts; exports make the others.
@@ -366,6 +368,7 @@ class Plan:
     rules: tuple[Rule, ...] = ()
     progress: tuple[Step, ...] = ()
     windows: tuple[Window, ...] = ()
+    quantile: float | None = None
     kv_parts: tuple[PlanKVPart, ...] = ()
     soft_rules: tuple[PlanTier, ...] = ()
     ranks: int = 0

@@ -11,7 +11,14 @@ from kvplace.errors import UnitError
 from kvplace.formats.diagnostics import kind_of, nearest, shown
 from kvplace.formats.text.yaml_writer import Plain
 from kvplace.formats.validation.parts import Exact, Written
-from kvplace.units import MAX_BYTES, bytes_text, parse_bytes, parse_duration, parse_rate
+from kvplace.units import (
+    MAX_BYTES,
+    bytes_text,
+    parse_bytes,
+    parse_duration,
+    parse_number,
+    parse_rate,
+)
 
 __all__ = [
     "MAX_GPUS",
@@ -28,6 +35,7 @@ __all__ = [
     "NumberOrInfinity",
     "Positive",
     "Price",
+    "Quantile",
     "Rate",
     "Resources",
     "Text",
@@ -124,6 +132,17 @@ def positive(value: object) -> float:
     accepted = number(value)
     if accepted == 0:
         refuse_value("must be above 0")
+    return accepted
+
+
+def quantile(value: object) -> float:
+    """Accept a share above a half and below 1, as a number or a percentage."""
+    share = parse_number(value.strip().removesuffix("%")) if isinstance(value, str) else None
+    if share is not None and str(value).strip().endswith("%"):
+        share /= 100
+    accepted = number(value) if share is None else share
+    if not 0.5 < accepted < 1:
+        refuse_value(f"{shown(value)} is no quantile above 50 % and below 100 %; write it like 95%")
     return accepted
 
 
@@ -269,6 +288,18 @@ Price = Annotated[
 ]
 Number = Annotated[float, *_kind(number, type="number", minimum=0)]
 Positive = Annotated[float, *_kind(positive, None, Number, type="number", exclusiveMinimum=0)]
+Quantile = Annotated[
+    float,
+    *_kind(
+        quantile,
+        None,
+        Number,
+        anyOf=[
+            {"type": "number", "exclusiveMinimum": 0.5, "exclusiveMaximum": 1},
+            {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*%\s*$", "examples": ["95%"]},
+        ],
+    ),
+]
 NumberOrInfinity = Annotated[
     float,
     *_kind(number_or_infinity, _finite, anyOf=[{"type": "number", "minimum": 0}, {"type": "null"}]),

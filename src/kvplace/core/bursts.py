@@ -1,0 +1,153 @@
+"""Bursts: a quantile of what a GPU's models need at a time, as loads that add up.
+
+Requests in the system are a random number. Their mean is ``N = r S`` by Little's law, with ``r``
+requests/s that stay for ``S = TTFT + output x TPOT``. Their variance is ``z N`` with ::
+
+    z = 1 + (I - 1) k,    k = integral of P(stay > t)^2 dt / E[stay]
+
+the peakedness of arrivals with the index of dispersion ``I`` (variance over mean of the requests in
+a long time; 1 is Poisson) where nobody waits (W. Whitt, Heavy-traffic approximations for service
+systems with blocking, AT&T Bell Laboratories Technical Journal 63, 1984; A. E. Eckberg, Generalized
+peakedness of teletraffic processes, ITC 10, 1983). Stays are taken as log-normal with the spread of
+the output, for which ``k = erfc(s / 2)`` and ``s^2 = log(1 + cv^2)``. A copy with the part ``p`` of
+the requests sees the dispersion ``1 + p (I - 1)``. What requests hold differs too: with ``c`` its
+coefficient of variation over requests at a random time, the KV memory in use has a variance over
+squared mean of ``(z + c^2) / N``, and the time needed one of ``z / N``.
+
+Of models that share a GPU means and variances add up; quantiles don't. The quantile of their sum is
+``M + q sqrt(V)``, with ``q`` that of the normal distribution. A model's load is its share of that
+on a GPU that is exactly full at the quantile and has the fleet's ratio of mean to variance. Its
+standard deviation there is the ``sigma`` with ``(M/V) sigma^2 + q sigma = room``. The load is ::
+
+    mean + q min(sd, sd^2 / sigma)
+
+So the load of a model that is alone on its GPU and varies by more than that is its own quantile;
+loads of models that share a full GPU of the fleet's kind add up to the quantile of their sum; on a
+GPU that varies more they add up to more than it, on one that varies less to less. This is the
+tangent plane of the set of mixes that fit, as with effective bandwidths (F. P. Kelly, Notes on
+effective bandwidths, 1996). Loads fall where GPUs are added. Without a quantile, loads are means.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from kvplace.core.model import Demand, Model
+
+__all__ = ["Margins", "Spread", "margin_sigma", "spread_of"]
+
+_STEPS = 2**40
+"""Steps of a relative margin, so that machines whose roots differ in the last bit plan alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How much what a copy needs varies: variance over squared mean.
+
+    Parameters
+    ----------
+    memory
+        Of its KV bytes in use.
+    time
+        Of the share of time that it needs.
+    """
+
+    memory: float = 0.0
+    time: float = 0.0
+
+
+def spread_of(model: Model, demand: Demand, part: float = 1.0) -> Spread:
+    """Return how much what a copy needs varies.
+
+    Parameters
+    ----------
+    model
+        With its latency objectives.
+    demand
+        What is asked of all its copies.
+    part
+        Part of the requests that the copy gets.
+
+    Returns
+    -------
+    Spread
+        0 where there is no demand, or where the stay of a request cannot be known.
+    """
+    prompt, output = demand.prompt_tokens, demand.output_tokens
+    ttft, tpot = model.slo.ttft_seconds, model.slo.tpot_seconds
+    if prompt is None or output is None or ttft is None or tpot is None:
+        return Spread()
+    number = demand.requests_per_second * part * (ttft + output * tpot)
+    if number <= 0:
+        return Spread()
+    spread = math.log1p(demand.output_cv**2)
+    dispersion = 1 + part * (demand.dispersion - 1)
+    peakedness = 1 + (dispersion - 1) * math.erfc(math.sqrt(spread) / 2)
+    return Spread((peakedness + _holding(demand, prompt, output)) / number, peakedness / number)
+
+
+def _holding(demand: Demand, prompt: float, output: float) -> float:
+    """Return the squared coefficient of variation of the tokens of a request in the system.
+
+    The prompt and a uniform part of the output; a request with a long output is met more often.
+    """
+    mean = prompt + output / 2
+    if mean <= 0:
+        return 0.0
+    longer = 1 + demand.output_cv**2
+    of_output = output**2 * (longer**3 / 3 - longer**2 / 4)
+    return ((demand.prompt_cv * prompt) ** 2 + of_output) / mean**2
+
+
+def margin_sigma(quantile: float, mean: float, variance: float, room: float) -> float:
+    """Return the standard deviation of what is needed on a GPU that is full at the quantile.
+
+    Parameters
+    ----------
+    quantile
+        Above 0.5, below 1.
+    mean, variance
+        Of what all models of the fleet need, whose ratio the GPU has.
+    room
+        What a GPU has.
+    """
+    if variance <= 0 or room <= 0:
+        return 0.0
+    z, ratio = NormalDist().inv_cdf(quantile), mean / variance
+    return (math.sqrt(z * z + 4 * ratio * room) - z) / (2 * ratio) if ratio else room / z
+
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """What is added to means so that they stand for a quantile.
+
+    Parameters
+    ----------
+    quantile
+        Share of the time in which what is needed is to be there, above 0.5 and below 1.
+    memory
+        (windows,) `margin_sigma` of KV bytes.
+    time
+        (types, windows) the same of shares of time.
+    """
+
+    quantile: float
+    memory: Sequence[float]
+    time: Sequence[Sequence[float]]
+
+    def load(self, mean: float, spread: Spread, window: int) -> float:
+        """Return the KV bytes of a shard for the quantile."""
+        return self._widened(mean, spread.memory, self.memory[window])
+
+    def share(self, mean: float, spread: Spread, gpu_type: int, window: int) -> float:
+        """Return the share of time of a shard for the quantile."""
+        return self._widened(mean, spread.time, self.time[gpu_type][window])
+
+    def _widened(self, mean: float, spread: float, sigma: float) -> float:
+        if mean <= 0 or spread <= 0:
+            return mean
+        deviation = mean * math.sqrt(spread)
+        margin = deviation * min(1.0, deviation / sigma) if sigma > 0 else deviation
+        relative = NormalDist().inv_cdf(self.quantile) * margin / mean
+        return mean * (1 + round(relative * _STEPS) / _STEPS)
