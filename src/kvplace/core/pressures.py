@@ -234,15 +234,16 @@ class Pressures:
         part
             Part of the demand that the copy carries.
         gpu_type
-            Type of its GPUs.
+            Type of its GPUs; of one that the fleet does not have, the share is a mean.
 
         Returns
         -------
         tuple
-            Mean KV bytes in use, and share of the GPU's time.
+            KV bytes in use, and share of the GPU's time.
         """
         table, options = self.table, self.options()
-        for row in range(options.starts[index], options.starts[index + 1]):
+        known = gpu_type in table.gpu_types  # others are asked for where a fleet is yet to be found
+        for row in range(options.starts[index], options.starts[index + 1]) if known else ():
             if options.degrees[row] == degree and 1 / options.copies[row] == part:
                 return table.loads_of(row), table.shares_of(row, table.gpu_types.index(gpu_type))
         model = self.models[index]
@@ -250,7 +251,7 @@ class Pressures:
         assert self.timing is not None
         demands = [model.demand_in(window) for window in self.windows]
         shares = [self.timing.share(model, of, degree, part, gpu_type) for of in demands]
-        if self.margins is not None:
+        if self.margins is not None and known:
             kind = self.gpu_types.index(gpu_type)
             shares = [
                 self.margins.share(mean, spread_of(model, demand, part), kind, at)

@@ -8,7 +8,7 @@ models are held against the number of GPUs in the same way.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import kvpr_of
@@ -67,6 +67,7 @@ def floor_of(stock: Stock, target: float) -> Floor:
     gpus_needed: list[dict[frozenset[int], float]] = [{} for _ in problem.windows]
     unreachable = []
     loads, timed = _loads(problem), problem.goal is Objective.PRESSURE
+    types = {gpu.type for kind in stock.kinds for gpu in kind[0].gpus}
     for index in range(len(problem.models)):
         kinds = _kinds(stock, index, target)
         if kinds:
@@ -75,7 +76,8 @@ def floor_of(stock: Stock, target: float) -> Floor:
         else:
             unreachable.append(_why(stock, index, target))
         if kinds and timed:
-            for of_window, time in zip(gpus_needed, _least_times(problem, index), strict=True):
+            times = _least_times(problem, index, types)
+            for of_window, time in zip(gpus_needed, times, strict=True):
                 of_window[kinds] = of_window.get(kinds, 0.0) + time / target
     capacity = tuple(sum(gpu.usable_bytes for gpu in kind[0].gpus) for kind in stock.kinds)
     gpus = tuple(len(kind[0].gpus) for kind in stock.kinds)
@@ -105,7 +107,8 @@ def least_sums(problem: Problem, target: float) -> list[tuple[float, Callable[[G
     )
     found: list[tuple[float, Callable[[GPU], float]]] = [(memory, lambda gpu: gpu.usable_bytes)]
     if problem.goal is Objective.PRESSURE and target > 0:
-        times = zip(*(_least_times(problem, i) for i in range(len(problem.models))), strict=True)
+        types, models = set(problem.gpu_types), range(len(problem.models))
+        times = zip(*(_least_times(problem, i, types) for i in models), strict=True)
         found += [(math.fsum(of_window) / target, lambda _: 1.0) for of_window in times]
     return found
 
@@ -136,7 +139,7 @@ def _least(problem: Problem, index: int, load: float, target: float) -> float:
     return model.replicas.min * weights + load * part * unit / target
 
 
-def _least_times(problem: Problem, index: int) -> list[float]:
+def _least_times(problem: Problem, index: int, types: Iterable[str]) -> list[float]:
     """Return per window the least GPU time that a model needs, over its options and GPU types."""
     model, pressures = problem.models[index], problem.pressures
     uneven = model.replicas.split is not Split.EVEN
@@ -145,7 +148,7 @@ def _least_times(problem: Problem, index: int) -> list[float]:
         for copies in range(model.replicas.min, model.replicas.max + 1):
             if uneven and copies > 1:
                 return [0.0] * len(found)  # what copies with uneven parts need is not known
-            for gpu_type in problem.gpu_types:
+            for gpu_type in types:
                 _, shares = pressures.shard(index, degree, 1 / copies, gpu_type)
                 whole = (degree * copies * share for share in shares)
                 found = list(map(min, found, whole))
