@@ -1,6 +1,7 @@
 """``kvplace replan`` and ``kvplace verify``: from what runs to a proposal and back."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import jsonschema
 import pytest
@@ -207,3 +208,108 @@ def test_a_full_fleet_needs_downtime_which_must_be_allowed(tmp_path, monkeypatch
     assert "every order was tried" in out
     assert main(["replan", "f.yaml", "--current", "now.csv", "--max-downtime", "10min"]) == 0
     assert "of downtime" in capsys.readouterr().out
+
+
+def proposal_of(here):
+    assert main(["replan", "fleet.yaml", "--current", "running.csv", "--max-moves", "1",
+                 "--format", "json", "--output", "p.json"]) == 0  # fmt: skip
+    return json.loads((here / "p.json").read_text())
+
+
+def test_what_a_proposal_has_come_to_is_recorded_once_it_is_done(here, capsys):
+    before = proposal_of(here)
+    hot = (
+        (here / "fleet.yaml")
+        .read_text()
+        .replace("requests_per_second: 5}", "requests_per_second: 6}")
+    )
+    (here / "today.yaml").write_text(hot)
+    args = ["verify", "p.json", "--fleet", "today.yaml", "--record", "p.json"]
+    assert main([*args, "--observed", "running.csv"]) == 0
+    assert "not all steps are done" in capsys.readouterr().err
+    assert json.loads((here / "p.json").read_text()) == before
+    assert main([*args, "--observed", "done.csv"]) == 0
+    # a alone on a-0/0 with 6/s: 6 / 40, where 5 / 40 was predicted and 0.9 was before.
+    worth = json.loads((here / "p.json").read_text())["worth"]
+    assert (worth["before"], worth["after"], worth["measured"]) == pytest.approx((0.9, 0.125, 0.15))
+    assert worth["measured_at"].endswith("Z")
+    assert "measured 0.1500 at" in capsys.readouterr().out
+    assert main([*args[:2], "--observed", "done.csv", "--record", "q.json"]) == 2
+
+
+def test_what_runs_may_stand_in_the_fleet_file(here, capsys):
+    text = (here / "fleet.yaml").read_text()
+    for name, gpu in RUNNING.items():
+        text = text.replace(f"name: {name}\n", f"name: {name}\n    placed_on: {gpu}\n")
+    (here / "fleet.yaml").write_text(text)
+    assert main(["replan", "fleet.yaml", "--max-moves", "1"]) == 0
+    assert capsys.readouterr().out.split()[:2] == ["~", "b"]
+
+
+def test_without_anything_that_runs_the_way_out_is_named(here, capsys):
+    assert main(["replan", "fleet.yaml"]) == 2
+    assert "--current" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("move", "moved"), [("cost: 3", "a"), ("cost: never", "a"), ("cost: 1", "b")]
+)
+def test_a_model_states_what_moving_it_costs(here, capsys, move, moved):
+    text = (here / "fleet.yaml").read_text()
+    text = text.replace("name: b\n", f"name: b\n    move: {{{move}}}\n")
+    (here / "fleet.yaml").write_text(text)
+    assert main(["replan", "fleet.yaml", "--current", "running.csv", "--max-moves", "1"]) == 0
+    assert capsys.readouterr().out.split()[:2] == ["~", moved]
+
+
+@pytest.mark.parametrize(("ago", "moved"), [(600, "a"), (7200, "b")])
+def test_who_serves_for_less_than_its_least_time_stays(here, capsys, ago, moved):
+    begun = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat()
+    engines = [{"model": m, "gpus": [g], "since": begun if m == "b" else ""}
+               for m, g in RUNNING.items()]  # fmt: skip
+    seen = {"schema": "kvplace.observation/v1", "engines": engines}
+    (here / "now.json").write_text(json.dumps(seen))
+    text = (here / "fleet.yaml").read_text()
+    (here / "fleet.yaml").write_text(
+        text.replace("name: b\n", "name: b\n    move: {min_stay: 1h}\n")
+    )
+    assert main(["replan", "fleet.yaml", "--current", "now.json", "--max-moves", "1"]) == 0
+    out = capsys.readouterr()
+    assert out.out.split()[:2] == ["~", moved]
+    assert ("'b' stays" in out.err) == (moved == "a")
+    assert main(["replan", "fleet.yaml", "--current", "now.json", "--min-stay", "1min"]) == 0
+    assert "since when 3 models serve is not known" in capsys.readouterr().err
+
+
+def test_a_pod_starts_again_with_all_its_engines_and_that_is_counted(here, capsys):
+    args = ["replan", "fleet.yaml", "--current", "running.csv", "--max-moves", "1"]
+    assert main([*args, "--runtime", "kubernetes"]) == 0
+    out = capsys.readouterr().out
+    # Without downtime nothing may change: a shares a pod with b, which leaves it.
+    assert out.startswith("nothing to do")
+    assert "starts again beside it" in out
+    assert main([*args, "--runtime", "kubernetes", "--max-downtime", "10min"]) == 0
+    out = capsys.readouterr().out
+    # 30 GiB of b and 40 of a, which is without a copy while its pod starts: 45 + 20 + 5 s.
+    assert "70.0 GiB of weights to load" in out
+    assert "1 min 10 s of downtime (a)" in out or "70.00 s of downtime (a)" in out
+    assert "40.0 GiB for 1 engine that only start again: a" in out
+    assert main([*args, "--runtime", "kvcached"]) == 0
+    assert "30.0 GiB of weights to load" in capsys.readouterr().out
+
+
+def test_fixed_parts_start_the_neighbours_of_whoever_comes_again(here, capsys):
+    (here / "running.csv").write_text(table(RUNNING | {"d": "a-1/1"}))
+    args = ["replan", "fleet.yaml", "--current", "running.csv", "--max-moves", "1",
+            "--keep", "a", "--keep", "d", "--max-downtime", "10min"]  # fmt: skip
+    assert main([*args, "--runtime", "compose", "--without", "a-1/0", "--without", "a-0/1"]) == 0
+    assert "c" in capsys.readouterr().out
+    assert main([*args, "--runtime", "compose", "--kv", "kvcached"]) == 0
+    assert "only start again" not in capsys.readouterr().out
+
+
+def test_a_disk_that_all_gpus_of_a_node_share_is_what_a_load_waits_for(here, capsys):
+    args = ["replan", "fleet.yaml", "--current", "running.csv", "--max-moves", "1"]
+    assert main([*args, "--read-rate", "1GiB", "--loads-per-node", "1", "--graph-time", "10s"]) == 0
+    # 45 + 10 + 30 s to load, 1 to switch, 30 to drain, 5 to unload, where 2 GiB/s took 96 s.
+    assert "about 121" in capsys.readouterr().out

@@ -86,6 +86,39 @@ class Split(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Moving:
+    """What it takes to move a model that runs.
+
+    Parameters
+    ----------
+    cost
+        How many times each of its changes counts in a budget; infinite for never.
+    min_stay_seconds
+        A copy that serves for less than this time is not moved.
+
+    Raises
+    ------
+    InputError
+        The cost is not above 0, or the time is negative or not finite.
+    """
+
+    cost: float = 1.0
+    min_stay_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.cost > 0:
+            raise InputError(f"a cost must be above 0, not {self.cost}", "move.cost")
+        if not 0 <= self.min_stay_seconds < math.inf:
+            raise InputError(
+                f"a time must be at least 0 and finite, not {self.min_stay_seconds}",
+                "move.min_stay_seconds",
+            )
+
+
+_MOVING = Moving()
+
+
+@dataclass(frozen=True, slots=True)
 class Replicas:
     """How many running copies of a model the planner may choose, both ends included.
 
@@ -169,6 +202,10 @@ class Model:
         Its shape, which decides how long its steps take; None where it is not known.
     step_times
         What was measured of a running engine, which goes before what is computed from the shape.
+    placed_on
+        GPUs of each copy that runs now, in rank order; empty where it is not known that any does.
+    move
+        What it takes to move it.
 
     Raises
     ------
@@ -196,6 +233,8 @@ class Model:
     max_model_len: int | None = None
     architecture: Architecture | None = None
     step_times: tuple[MeasuredStep, ...] = ()
+    placed_on: tuple[tuple[str, ...], ...] = ()
+    move: Moving = _MOVING
 
     def __post_init__(self) -> None:
         amounts: dict[str, float | None] = {

@@ -96,6 +96,7 @@ class WorthPart(Part):
     measured: NumberOrInfinity | None = Field(
         default=None, description="The same, from what was observed after the steps."
     )
+    measured_at: Text = Field(default="", description="UTC; when that was observed.")
 
 
 class Proposal(Part):
@@ -116,6 +117,9 @@ class Proposal(Part):
     steps: tuple[StepPart, ...]
     pauses: tuple[PausePart, ...] = ()
     parked: tuple[ReplicaPart, ...] = ()
+    restarted: tuple[ReplicaPart, ...] = Field(
+        default=(), description="What starts again although it stays, on the runtime planned for."
+    )
     plan: dict[str, Any] = Field(description="What is to run, as kvplace.plan/v1.")
 
 

@@ -32,7 +32,8 @@ class Budget:
     downtime_seconds
         Most time in which models are without a serving copy, summed; 0 for none.
     prices
-        How many times its count a migration of a model costs, by name; infinite for never.
+        How many times its count a migration of a model costs, by name; infinite for never. Goes
+        before what a model states itself.
     gain
         Least share of the fleet's highest pressure by which a change must lower the pressure of
         the worst GPU that it touches.

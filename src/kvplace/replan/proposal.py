@@ -38,6 +38,7 @@ __all__ = [
     "state_digest",
     "steps_of",
     "verify",
+    "with_measured",
 ]
 
 
@@ -152,6 +153,7 @@ def propose(
             for p in found.schedule.pauses
         ),
         parked=tuple(_replica_part(r) for r in found.schedule.parked),
+        restarted=tuple(_replica_part(r) for r in found.schedule.restarts.replicas),
         plan=plan_data(
             plan_of(replace(result, kv_parts=engines.kv_parts, engine_names=engines.names))
         ),
@@ -177,6 +179,22 @@ def _step_part(step: Step) -> StepPart:
 
 def _replica_part(replica: Replica) -> ReplicaPart:
     return ReplicaPart(model=replica.model, replica=replica.index, gpus=replica.gpus)
+
+
+def with_measured(proposal: Proposal, value: float, now: datetime) -> Proposal:
+    """Return a proposal that says what it has come to.
+
+    Parameters
+    ----------
+    proposal
+        What was carried out.
+    value
+        Pressure of the worst GPU of what runs, under the demand of now.
+    now
+        When that was observed; with a time zone.
+    """
+    worth = proposal.worth.model_copy(update={"measured": value, "measured_at": _stamp(now)})
+    return proposal.model_copy(update={"worth": worth})
 
 
 def steps_of(proposal: Proposal) -> tuple[Step, ...]:

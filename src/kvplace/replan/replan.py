@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.model import Model
+from kvplace.core.model_table import ModelTable
 from kvplace.core.placement import Assigned, Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InternalError
@@ -23,6 +24,7 @@ from kvplace.replan.schedule.sequence import sequence
 from kvplace.replan.schedule.steps import Pricing, Schedule
 from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
+from kvplace.units import format_bytes
 
 __all__ = ["replan"]
 
@@ -79,7 +81,7 @@ def replan(
     budget, watch, former = budget or Budget(), watch or Watch(), former or {}
     before = evaluate(problem, current)
     alive = _alive(problem, current)
-    prices = Prices(budget.measure, budget.prices or {})
+    prices = Prices(budget.measure, {**_own_costs(problem), **(budget.prices or {})})
     part = cut_down(problem, alive, budget.moves) if before.valid else None
     if part is not None:
         watch.tell("search")
@@ -103,6 +105,13 @@ def replan(
         problem, alive, search, budget, former, pricing, fresh, every=frontier or search.exhaustive
     )
     return _whole(problem, current, before, found, None)
+
+
+def _own_costs(problem: Problem) -> dict[str, float]:
+    """Return the costs that models state themselves; those of a table state none."""
+    if isinstance(problem.models, ModelTable):
+        return {}
+    return {m.name: m.move.cost for m in problem.models if m.move.cost != 1}
 
 
 def _alive(problem: Problem, current: Placement) -> Placement:
@@ -235,11 +244,15 @@ def _scheduled(
             pricing=pricing,
             may_pause=budget.downtime_seconds > 0,
         )
-        if schedule.found and schedule.downtime_seconds <= budget.downtime_seconds:
+        down, loaded = schedule.downtime_seconds, schedule.loaded_bytes
+        affordable = down <= budget.downtime_seconds and loaded <= budget.loaded_bytes
+        if schedule.found and affordable:
             return chosen, schedule, set_aside
         why = schedule.reason
         if schedule.found:
-            why = f"it takes {schedule.downtime_seconds:.0f} s of downtime"
+            why = f"it takes {down:.0f} s of downtime and loads {format_bytes(loaded)}"
+            if schedule.restarts.replicas:
+                why += ", with what starts again beside it"
         if not set_aside:
             set_aside = f"{chosen.profile[0]:.6g} at a price of {chosen.price:g}: {why}"
         left = [point for point in left if point.price < chosen.price]

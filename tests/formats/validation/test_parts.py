@@ -1,15 +1,20 @@
 """A field of a model is stated once, and both files read back what they write."""
 
-from dataclasses import fields
+import math
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given, settings
 
-from kvplace.core.model import Demand, Model, Replicas, Split
+from kvplace.core.hardware import GPU, Fleet, Node
+from kvplace.core.model import SLO, Demand, Model, Moving, Replicas, Split
+from kvplace.core.problem import Problem
 from kvplace.formats.diagnostics import Report
 from kvplace.formats.fleet.schema import ModelPart
+from kvplace.formats.fleet.write import write_fleet
 from kvplace.formats.plan.schema import PlanModelPart, PlanPart
 from kvplace.formats.plan.stated import Plan
+from kvplace.formats.read import read
 from kvplace.formats.validation.models import validate
 from kvplace.formats.validation.parts import exact, fields_of, stated
 from strategies import split_problems
@@ -23,7 +28,7 @@ WIDE = Model(
 def test_every_field_of_a_model_and_of_a_plan_is_stated():
     assert {field.name for field in fields(Model)} <= set(ModelPart.model_fields)
     assert {field.name for field in fields(Plan)} - set(PlanPart.model_fields) == {
-        "objective", "value", "bound", "gap", "bound_method",
+        "objective", "value", "bound", "gap", "bound_method", "soft_rules", "ranks",
     }  # fmt: skip
 
 
@@ -41,6 +46,27 @@ def test_a_plan_requires_what_a_fleet_file_leaves_to_its_defaults():
     assert not ModelPart.model_fields["overhead_bytes"].is_required()
     assert exact(ModelPart) is exact(ModelPart)
     assert set(fields_of(PlanModelPart)) == set(PlanModelPart.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("placed_on", "move"),
+    [
+        ((("n/0",),), Moving(3.0, 7200.0)),
+        ((("n/0", "n/1"), ("n/2",)), Moving(math.inf)),
+    ],
+)
+def test_where_a_model_runs_and_what_moves_it_are_read_back(placed_on, move, tmp_path):
+    model = replace(WIDE, slo=SLO(latency_seconds=1.0), placed_on=placed_on, move=move)
+    for part in (ModelPart, PlanModelPart):
+        report = Report("")
+        found = validate(part, stated(part, model), (), report)
+        assert found is not None, report._faults
+        assert found.build() == model
+    fleet = Fleet((Node("n", tuple(GPU(f"n/{at}", "X", 2**36) for at in range(4))),))
+    file = tmp_path / "fleet.yaml"
+    file.write_text(write_fleet(Problem((model,), fleet)))
+    (again,) = read(file).models
+    assert (again.placed_on, again.move) == (placed_on, move)
 
 
 @settings(max_examples=25, deadline=None)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 from kvplace.cli.plans import schema_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from kvplace.core.model import Model
-    from kvplace.core.placement import Placement
+    from kvplace.core.placement import Placement, Replica
     from kvplace.core.problem import Problem
 
 __all__ = ["Current", "read_current"]
@@ -25,20 +27,24 @@ class Current:
         Models as the file describes them, by name.
     notes
         What is not as it should be, a sentence each.
+    since
+        When replicas began to serve, where that is known.
     """
 
     placement: "Placement"
     former: "dict[str, Model]" = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    since: "dict[Replica, datetime]" = field(default_factory=dict)
 
 
-def read_current(path: str, problem: "Problem | None") -> Current:
+def read_current(path: str | None, problem: "Problem | None") -> Current:
     """Read what runs.
 
     Parameters
     ----------
     path
-        A plan in JSON, CSV or Parquet, an observation, or a proposal, of which the plan counts.
+        A plan in JSON, CSV or Parquet, an observation, or a proposal, of which the plan counts;
+        None for what the fleet file says.
     problem
         What is to be served; None where it does not matter.
 
@@ -52,6 +58,8 @@ def read_current(path: str, problem: "Problem | None") -> Current:
     from kvplace.formats.plan.stated import Plan
     from kvplace.formats.proposal import PROPOSAL_SCHEMA, read_proposal, target_of
 
+    if path is None:
+        return _stated(problem)
     schema = schema_of(path)
     if schema == OBSERVATION_SCHEMA:
         return _observed(path, problem)
@@ -97,7 +105,49 @@ def _observed(path: str, problem: "Problem | None") -> Current:
         if engine.state in {"stopped", "broken", "unknown"}
     ]
     placement = observed_placement(seen)
-    return Current(placement, {}, (*notes, *_notes(placement, problem)))
+    times = {(engine.model, engine.gpus): _time(engine.since) for engine in seen.engines}
+    since = {
+        replica: begun
+        for replica in placement
+        if (begun := times.get((replica.model, replica.gpus))) is not None
+    }
+    return Current(placement, {}, (*notes, *_notes(placement, problem)), since)
+
+
+def _time(text: str) -> "datetime | None":
+    """Return a time with its zone; UTC where it names none, None where it is none."""
+    from datetime import UTC, datetime
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _stated(problem: "Problem | None") -> Current:
+    """Return what the fleet file says that runs.
+
+    Raises
+    ------
+    InputError
+        It says nothing of it.
+    """
+    from kvplace.core.placement import Placement, Replica
+    from kvplace.errors import InputError
+
+    replicas = tuple(
+        Replica(model.name, number, gpus)
+        for model in (problem.models if problem is not None else ())
+        for number, gpus in enumerate(model.placed_on)
+    )
+    if not replicas:
+        raise InputError(
+            "what runs is not known: name a plan or an observation with --current, or state "
+            "placed_on in the fleet file"
+        )
+    placement = Placement(replicas)
+    return Current(placement, {}, tuple(_notes(placement, problem)))
 
 
 def _notes(placement: "Placement", problem: "Problem | None") -> list[str]:

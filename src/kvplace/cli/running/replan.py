@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvplace.cli.options import FLEET, IN_FILE, SHARE, input_options, limit_options, output_options
+from kvplace.cli.options import (
+    FLEET,
+    IN_FILE,
+    SHARE,
+    input_options,
+    limit_options,
+    nearest_choice,
+    output_options,
+)
 from kvplace.cli.plans import schema_of
 from kvplace.errors import UnitError
 from kvplace.units import parse_bytes, parse_duration
@@ -14,9 +22,11 @@ if TYPE_CHECKING:
     from kvplace.replan.outcome import Replan
     from kvplace.replan.proposal import Engines
 
-__all__ = ["command", "parse_budget"]
+__all__ = ["BYTES", "TIME", "command"]
 
 _INFEASIBLE, _NOT_FOUND = 3, 4
+RUNTIMES = ("compose", "kubernetes", "kvcached", "aibrix", "ray-serve", "llama-swap", "shell")
+"""As in kvplace.replan.schedule.steps, which costs more to import than --help is worth."""
 
 _EXAMPLES = """\b
 Examples:
@@ -51,10 +61,10 @@ BYTES, TIME = _Quantity("size", parse_bytes), _Quantity("duration", parse_durati
 @FLEET
 @click.option(
     "--current",
-    required=True,
     type=IN_FILE,
     metavar="FILE",
-    help="What runs: a plan (JSON, CSV, Parquet), an observation, or a proposal carried out.",
+    help="What runs: a plan (JSON, CSV, Parquet), an observation, or a proposal carried out. "
+    "Default: as placed_on in the fleet file says.",
 )
 @click.option("--max-moves", type=click.IntRange(0), metavar="N", help="Most replicas to change.")
 @click.option("--max-bytes", type=BYTES, metavar="SIZE", help="Most weights to load, as 400GiB.")
@@ -83,6 +93,28 @@ BYTES, TIME = _Quantity("size", parse_bytes), _Quantity("duration", parse_durati
     "--cost", "costs", multiple=True, metavar="MODEL=N", help="Count this model's changes N times."
 )
 @click.option(
+    "--min-stay",
+    type=TIME,
+    default="0s",
+    metavar="TIME",
+    help="Move no copy that serves for less, where an observation says since when; a model's own "
+    "min_stay goes before.",
+)
+@click.option(
+    "--runtime",
+    type=nearest_choice(RUNTIMES),
+    help="What it runs on: what starts and stops as one there counts, and what shares a GPU with "
+    "whoever comes.",
+)
+@click.option(
+    "--kv",
+    "pool",
+    type=nearest_choice(["static", "kvcached"]),
+    default="static",
+    show_default=True,
+    help="With --runtime: KV memory of engines that share a GPU, in fixed parts or one pool.",
+)
+@click.option(
     "--without",
     multiple=True,
     metavar="PLACE",
@@ -108,6 +140,21 @@ BYTES, TIME = _Quantity("size", parse_bytes), _Quantity("duration", parse_durati
     show_default=True,
     metavar="SIZE",
     help="Weights that one GPU loads in a second; an estimate.",
+)
+@click.option(
+    "--read-rate",
+    type=BYTES,
+    metavar="SIZE",
+    help="Weights that a node reads from disk or network in a second, all its loads together. "
+    "Default: no limit beside --load-rate.",
+)
+@click.option(
+    "--graph-time",
+    type=TIME,
+    default="0s",
+    show_default=True,
+    metavar="TIME",
+    help="What the capture of graphs takes, where --start-time leaves it out.",
 )
 @click.option(
     "--start-time",
@@ -146,7 +193,7 @@ BYTES, TIME = _Quantity("size", parse_bytes), _Quantity("duration", parse_durati
 @output_options
 def command(
     fleet: str,
-    current: str,
+    current: str | None,
     frontier: bool,
     plot: str | None,
     plan_file: str | None,
@@ -173,6 +220,7 @@ def command(
     """
     from kvplace.cli.faults import say
     from kvplace.cli.run import watched
+    from kvplace.cli.running.budget import parse_budget, with_stays
     from kvplace.cli.running.current import read_current
     from kvplace.formats.read import read
     from kvplace.replan.failures import drained, gpus_of, restored, without_gpus
@@ -189,6 +237,7 @@ def command(
             problem = drained(problem, gpus_of(problem.fleet, drain, "--drain"))
         running = read_current(current, problem)
         budget, pricing = parse_budget(problem.names, options)
+        budget, stays = with_stays(budget, problem, running, options["min_stay"])
         watch.restart()
         found = replan(
             problem,
@@ -207,6 +256,8 @@ def command(
     if not quiet:
         for note in running.notes:
             say(f"kvplace: {note}")
+        for note in stays:
+            say(f"kvplace: {note}")
         for name in lost:
             say(f"kvplace: {name!r} is not restored: no room was found for it")
     if plot is not None:
@@ -224,7 +275,7 @@ def command(
     return _INFEASIBLE if math.isinf(found.bound) else _NOT_FOUND
 
 
-def _engines(current: str, found: "Replan") -> "Engines":
+def _engines(current: str | None, found: "Replan") -> "Engines":
     """Return what is known of the engines that run, by the plan that runs where it is one.
 
     What runs by another file, or by a plan that does not hold, is taken to be as exported.
@@ -238,7 +289,7 @@ def _engines(current: str, found: "Replan") -> "Engines":
     if found.placement is None:
         return Engines()
     before = None
-    if current.lower().endswith(".json"):
+    if current is not None and current.lower().endswith(".json"):
         try:
             if schema_of(current) == PROPOSAL_SCHEMA:
                 before = load_stated(target_of(read_proposal(current), current), current)
@@ -291,53 +342,3 @@ def _write(
 
         for line in replanned.replan_lines(found):
             say(f"kvplace: {line}")
-
-
-def parse_budget(names: Any, options: dict[str, Any]) -> tuple[Any, Any]:
-    """Return budget and pricing from the options that state them.
-
-    Raises
-    ------
-    BadParameter
-        A model is named that there is not, or a cost is no number.
-    """
-    from kvplace.core.rules.rule import chosen
-    from kvplace.replan.outcome import Budget
-    from kvplace.replan.schedule.steps import Pricing
-
-    prices: dict[str, float] = {}
-    for text in options["costs"]:
-        pattern, _, number = text.rpartition("=")
-        try:
-            factor = float(number)
-        except ValueError:
-            factor = math.nan
-        if not pattern or not 0 < factor < math.inf:
-            raise click.BadParameter(f"{text!r} is no MODEL=N with N above 0", param_hint="--cost")
-        prices |= dict.fromkeys(_matching(pattern, names, "--cost", chosen), factor)
-    for pattern in options["keep"]:
-        prices |= dict.fromkeys(_matching(pattern, names, "--keep", chosen), math.inf)
-    most_moves, most_bytes = options["max_moves"], options["max_bytes"]
-    budget = Budget(
-        moves=math.inf if most_moves is None else most_moves,
-        loaded_bytes=math.inf if most_bytes is None else most_bytes,
-        downtime_seconds=options["max_downtime"],
-        prices=prices,
-        gain=options["min_gain"],
-    )
-    if not options["load_rate"] > 0:
-        raise click.BadParameter("must be above 0", param_hint="--load-rate")
-    pricing = Pricing(
-        load_bytes_per_second=options["load_rate"],
-        start_seconds=options["start_time"],
-        drain_seconds=options["drain_time"],
-        loads_per_node=options["loads_per_node"],
-    )
-    return budget, pricing
-
-
-def _matching(pattern: str, names: Any, option: str, chosen: Any) -> list[str]:
-    found: list[str] = chosen((pattern,), names)
-    if not found:
-        raise click.BadParameter(f"no model is named {pattern!r}", param_hint=option)
-    return found

@@ -18,6 +18,7 @@ _EXAMPLES = """\b
 Examples:
   kvplace verify proposal.json --observed now.json
   kvplace verify proposal.json --observed now.json --fleet fleet.yaml --format json
+  kvplace verify proposal.json --observed now.json --fleet today.yaml --record proposal.json
 """
 
 
@@ -36,11 +37,19 @@ Examples:
     metavar="FLEET",
     help="Today's fleet file: also say what the fleet is worth now, under its demand.",
 )
+@click.option(
+    "--record",
+    type=click.Path(),
+    metavar="FILE",
+    help="Once all steps are done, write the proposal with what it is worth measured, beside "
+    "before and predicted; FILE may be the proposal itself. Needs --fleet.",
+)
 @output_options
 def command(
     proposal: str,
     observed: str,
     fleet: str | None,
+    record: str | None,
     form: str,
     output: str | None,
     quiet: bool,
@@ -58,17 +67,26 @@ def command(
     from kvplace.cli.output import emit
     from kvplace.cli.running.current import read_current
     from kvplace.core.evaluation.evaluate import evaluate
-    from kvplace.formats.proposal import read_proposal
+    from kvplace.formats.files import write_atomic
+    from kvplace.formats.proposal import read_proposal, write_proposal
     from kvplace.formats.read import read
-    from kvplace.replan.proposal import Verdict, verify
+    from kvplace.replan.proposal import Verdict, verify, with_measured
 
-    stated = read_proposal(proposal)
+    if record is not None and fleet is None:
+        raise click.UsageError("--record needs --fleet: the worth depends on the demand")
+    stated, now = read_proposal(proposal), datetime.now(UTC)
     running = read_current(observed, None)
-    found = verify(stated, running.placement, datetime.now(UTC))
+    found = verify(stated, running.placement, now)
     measured = None
     if fleet is not None:
         problem = read(fleet, objective=stated.worth.objective)
         measured = evaluate(problem, running.placement).value
+    if record is not None and measured is not None:
+        if found.verdict is Verdict.DONE:
+            stated = with_measured(stated, measured, now)
+            write_atomic(record, write_proposal(stated))
+        elif not quiet:
+            say(f"kvplace: not all steps are done: {record} is not written")
     if not quiet:
         for note in running.notes:
             say(f"kvplace: {note}")
@@ -106,6 +124,10 @@ def _table(stated: "Proposal", found: "Verification", measured: float | None) ->
         f"{format_kvpr(stated.worth.after)}"
         + ("" if measured is None else f", now {format_kvpr(measured)}")
     )
+    if stated.worth.measured is not None:
+        lines.append(
+            f"measured {format_kvpr(stated.worth.measured)} at {clean(stated.worth.measured_at)}"
+        )
     return "\n".join(lines)
 
 
@@ -130,5 +152,7 @@ def _data(stated: "Proposal", found: "Verification", measured: float | None, for
             "value_before": stated.worth.before,
             "value_predicted": stated.worth.after,
             "value_now": measured,
+            "value_measured": stated.worth.measured,
+            "measured_at": stated.worth.measured_at or None,
         }
     )

@@ -10,6 +10,7 @@ from kvplace.core.objective import Objective
 from kvplace.core.window import Window
 from kvplace.errors import InputError
 from kvplace.formats.fleet.launch import LaunchPart
+from kvplace.formats.fleet.moving import MovingPart, PlacedOn
 from kvplace.formats.fleet.rules import Names, RulePart
 from kvplace.formats.fleet.shape import Resident, Shape
 from kvplace.formats.validation.fields import (
@@ -353,6 +354,15 @@ class ModelPart(Part):
         default=(),
         description="Times of steps, as measured on a running engine; they go before what is "
         "computed, on that GPU type at that degree.",
+    )
+    placed_on: PlacedOn = Field(
+        default=(),
+        examples=["h100-0/3"],
+        description="Where it runs now: a GPU, or a list with the GPU, or the GPUs in rank order, "
+        "of each copy.",
+    )
+    move: MovingPart = Field(
+        default=MovingPart(), description="What it takes to move it, for replan."
     )
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ from kvplace.units import bytes_text
 
 __all__ = ["write_fleet"]
 
-_AS_JSON = ("gpu_types", "resources", "launch")
+_AS_JSON = ("gpu_types", "resources", "launch", "placed_on", "move")
 """Keys of a model whose texts are the user's own: in quotes, whatever they are."""
 
 

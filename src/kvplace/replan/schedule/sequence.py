@@ -15,6 +15,7 @@ from kvplace.replan.schedule.changes import Change, changes, renumbered
 from kvplace.replan.schedule.live import Footprints, Live
 from kvplace.replan.schedule.operation import Operation
 from kvplace.replan.schedule.order import find_order
+from kvplace.replan.schedule.restarts import restarts_of
 from kvplace.replan.schedule.steps import Pause, Pricing, Schedule, Step, StepKind
 
 __all__ = ["sequence"]
@@ -71,7 +72,7 @@ def sequence(
     live = Live(problem, footprints, alive)
 
     def seconds(replica: Replica) -> float:
-        return pricing.load_seconds(_per_gpu(footprints, replica))
+        return pricing.load_seconds(_per_gpu(footprints, replica), len(replica.gpus))
 
     found = find_order(live, wanted, seconds, may_pause=may_pause)
     if not found.complete:
@@ -84,6 +85,7 @@ def sequence(
         tuple(_parked(found.operations, wanted)),
         reason=found.reason if pauses or len(found.operations) > len(wanted) else "",
         proved=found.proved,
+        restarts=restarts_of(problem, alive, wanted, footprints, pricing),
     )
 
 
@@ -127,7 +129,7 @@ def _plain(
                 0,
                 StepKind.LOAD,
                 (replica,),
-                seconds=pricing.load_seconds(_per_gpu(footprints, replica)),
+                seconds=pricing.load_seconds(_per_gpu(footprints, replica), len(replica.gpus)),
                 loaded_bytes=footprints.loaded_bytes(replica),
             )
         if operation.come:

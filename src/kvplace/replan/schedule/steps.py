@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kvplace.core.placement import Replica
 
-__all__ = ["Pause", "Pricing", "Schedule", "Step", "StepKind"]
+__all__ = [
+    "POOLED",
+    "RUNTIMES",
+    "Pause",
+    "Pricing",
+    "Restarts",
+    "Schedule",
+    "Step",
+    "StepKind",
+    "Unit",
+]
 
 
 class StepKind(StrEnum):
@@ -29,6 +40,18 @@ class StepKind(StrEnum):
     UNLOAD = "unload"
 
 
+class Unit(StrEnum):
+    """What a runtime starts and stops as one.
+
+    ``engine``: each by itself. ``pod``: those of the GPUs that engines tie together. ``node``: all
+    of a node.
+    """
+
+    ENGINE = "engine"
+    POD = "pod"
+    NODE = "node"
+
+
 @dataclass(frozen=True, slots=True)
 class Pricing:
     """What steps take. The defaults are estimates, to be replaced by measurements.
@@ -38,25 +61,63 @@ class Pricing:
     load_bytes_per_second
         Rate at which one engine loads weights from disk or network onto one GPU. Default: 2 GiB/s,
         what one NVMe disk gives.
+    read_bytes_per_second
+        Rate at which a node reads weights from its disk or the network, all its loads together;
+        infinite where that is never what a load waits for.
     start_seconds
-        What a start takes besides loading: imports, profiling, capture of graphs. Default: 45 s.
+        What a start takes besides loading: imports and profiling. Default: 45 s, with the capture
+        of graphs.
+    graph_seconds
+        What the capture of graphs takes beside that.
     drain_seconds
         Time that requests in flight are given. Default: 30 s.
     unload_seconds
         Time until a stopped engine's memory is free. Default: 5 s.
     loads_per_node
         Most engines of a node that load at a time.
+    unit
+        What starts and stops as one.
+    fixed_parts
+        Whether an engine holds a fixed part of the KV memory, so that neighbours of whoever comes
+        start again with less.
+    in_place
+        Whether a replica that moves stops before it starts elsewhere.
     """
 
     load_bytes_per_second: float = 2.0 * 2**30
+    read_bytes_per_second: float = math.inf
     start_seconds: float = 45.0
+    graph_seconds: float = 0.0
     drain_seconds: float = 30.0
     unload_seconds: float = 5.0
     loads_per_node: int = 2
+    unit: Unit = Unit.ENGINE
+    fixed_parts: bool = False
+    in_place: bool = False
 
-    def load_seconds(self, bytes_per_gpu: int) -> float:
-        """Return how long one engine takes from its start until it can serve."""
-        return self.start_seconds + bytes_per_gpu / self.load_bytes_per_second
+    def load_seconds(self, bytes_per_gpu: int, gpus: int = 1) -> float:
+        """Return how long one engine takes from its start until it can serve.
+
+        Its GPUs load at once; what the node reads is shared by as many loads as there may be.
+        """
+        link = bytes_per_gpu / self.load_bytes_per_second
+        disk = bytes_per_gpu * gpus * self.loads_per_node / self.read_bytes_per_second
+        return self.start_seconds + self.graph_seconds + max(link, disk)
+
+
+RUNTIMES: dict[str, tuple[Unit, bool]] = {
+    "compose": (Unit.ENGINE, False),
+    "kubernetes": (Unit.POD, False),
+    "kvcached": (Unit.ENGINE, False),
+    "aibrix": (Unit.ENGINE, False),
+    "ray-serve": (Unit.ENGINE, True),
+    "llama-swap": (Unit.NODE, False),
+    "shell": (Unit.NODE, False),
+}
+"""Runtimes, each with what it starts as one and whether a move is made in place: as the files that
+``kvplace export`` writes for it behave."""
+POOLED = ("kvcached", "aibrix")
+"""Runtimes whose engines share the KV memory of a GPU whatever is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +181,28 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarts:
+    """Engines that start again although they stay, because of what changes beside them.
+
+    Parameters
+    ----------
+    replicas
+        They.
+    loaded_bytes
+        Weights that they read again.
+    downtime_seconds
+        Sum of the times in which a model is without a serving copy meanwhile, estimated.
+    down
+        Those models.
+    """
+
+    replicas: tuple[Replica, ...] = ()
+    loaded_bytes: int = 0
+    downtime_seconds: float = 0.0
+    down: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """A safe order of steps, or why there is none.
 
@@ -137,6 +220,8 @@ class Schedule:
         Why there is none, or why something pauses or is parked; empty where all is plain.
     proved
         Whether `reason` is proved by an exhaustive search, and not only what a search ended with.
+    restarts
+        What starts again although it stays.
     """
 
     steps: tuple[Step, ...] = ()
@@ -145,6 +230,7 @@ class Schedule:
     found: bool = True
     reason: str = ""
     proved: bool = field(default=False)
+    restarts: Restarts = field(default=Restarts())
 
     @property
     def seconds(self) -> float:
@@ -154,9 +240,10 @@ class Schedule:
     @property
     def downtime_seconds(self) -> float:
         """Sum of the times in which a model is without a serving copy, estimated."""
-        return sum(pause.seconds for pause in self.pauses if not pause.others)
+        paused = sum(pause.seconds for pause in self.pauses if not pause.others)
+        return paused + self.restarts.downtime_seconds
 
     @property
     def loaded_bytes(self) -> int:
         """Weights that are read."""
-        return sum(step.loaded_bytes for step in self.steps)
+        return sum(step.loaded_bytes for step in self.steps) + self.restarts.loaded_bytes

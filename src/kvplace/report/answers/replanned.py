@@ -28,6 +28,7 @@ __all__ = [
 _MARKS = {"move": ("~", "yellow"), "start": ("+", "green"), "stop": ("-", "red")}
 _NAME_WIDTH = 40
 _MOST_STEPS = 60
+_MOST_NAMES = 8
 _MOST_CHANGES = 100
 
 
@@ -70,6 +71,7 @@ def _worth(found: "Replan") -> list[str]:
         cost = f"{counted(len(found.changes), 'change')}, {format_bytes(schedule.loaded_bytes)} of "
         cost += f"weights to load, about {format_seconds(schedule.seconds)}, {_downtime(found)}"
         lines = [f"{worth}; within this budget none is below {format_kvpr(found.bound)}", cost]
+        lines += _restarted(found)
     if found.fresh is not None:
         value, moves = found.fresh
         lines.append(
@@ -98,8 +100,24 @@ def _downtime(found: "Replan") -> str:
     down = found.schedule.downtime_seconds
     if not down:
         return "no downtime"
-    names = sorted({p.model for p in found.schedule.pauses if not p.others})
+    names = sorted(
+        {p.model for p in found.schedule.pauses if not p.others} | {*found.schedule.restarts.down}
+    )
     return f"{format_seconds(down)} of downtime ({', '.join(map(clean, names))})"
+
+
+def _restarted(found: "Replan") -> list[str]:
+    """Return a sentence about what starts again although it stays."""
+    restarts = found.schedule.restarts
+    if not restarts.replicas:
+        return []
+    names = [clean(replica.model) for replica in restarts.replicas[:_MOST_NAMES]]
+    more = len(restarts.replicas) - len(names)
+    if more > 0:
+        names.append(f"{more} more")
+    again = counted(len(restarts.replicas), "engine")
+    size = format_bytes(restarts.loaded_bytes)
+    return [f"of these {size} for {again} that only start again: {', '.join(names)}"]
 
 
 def _value(value: float) -> str:

@@ -1,0 +1,112 @@
+"""What a re-plan may cost, from the options that state it."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from kvplace.cli.running.current import Current
+    from kvplace.core.problem import Problem
+    from kvplace.replan.outcome import Budget
+
+__all__ = ["parse_budget", "with_stays"]
+
+
+def parse_budget(names: Any, options: dict[str, Any]) -> tuple[Any, Any]:
+    """Return budget and pricing from the options that state them.
+
+    Raises
+    ------
+    BadParameter
+        A model is named that there is not, or a cost is no number.
+    """
+    from kvplace.core.rules.rule import chosen
+    from kvplace.replan.outcome import Budget
+    from kvplace.replan.schedule.steps import Pricing
+
+    prices: dict[str, float] = {}
+    for text in options["costs"]:
+        pattern, _, number = text.rpartition("=")
+        try:
+            factor = float(number)
+        except ValueError:
+            factor = math.nan
+        if not pattern or not 0 < factor < math.inf:
+            raise click.BadParameter(f"{text!r} is no MODEL=N with N above 0", param_hint="--cost")
+        prices |= dict.fromkeys(_matching(pattern, names, "--cost", chosen), factor)
+    for pattern in options["keep"]:
+        prices |= dict.fromkeys(_matching(pattern, names, "--keep", chosen), math.inf)
+    most_moves, most_bytes = options["max_moves"], options["max_bytes"]
+    budget = Budget(
+        moves=math.inf if most_moves is None else most_moves,
+        loaded_bytes=math.inf if most_bytes is None else most_bytes,
+        downtime_seconds=options["max_downtime"],
+        prices=prices,
+        gain=options["min_gain"],
+    )
+    if not options["load_rate"] > 0:
+        raise click.BadParameter("must be above 0", param_hint="--load-rate")
+    pricing = Pricing(
+        load_bytes_per_second=options["load_rate"],
+        start_seconds=options["start_time"],
+        drain_seconds=options["drain_time"],
+        loads_per_node=options["loads_per_node"],
+        graph_seconds=options.get("graph_time", 0.0),
+        **_runtime(options),
+    )
+    return budget, pricing
+
+
+def _runtime(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what of the pricing a runtime and a disk decide."""
+    from kvplace.replan.schedule.steps import POOLED, RUNTIMES
+
+    found: dict[str, Any] = {}
+    if options.get("read_rate") is not None:
+        if not options["read_rate"] > 0:
+            raise click.BadParameter("must be above 0", param_hint="--read-rate")
+        found["read_bytes_per_second"] = options["read_rate"]
+    runtime = options.get("runtime")
+    if runtime is not None:
+        unit, in_place = RUNTIMES[runtime]
+        fixed = options["pool"] == "static" and runtime not in POOLED
+        found |= {"unit": unit, "in_place": in_place, "fixed_parts": fixed}
+    return found
+
+
+def with_stays(
+    budget: "Budget", problem: "Problem", running: "Current", least: float
+) -> "tuple[Budget, list[str]]":
+    """Return a budget in which models that serve for too short a time stay, and which those are.
+
+    Parameters
+    ----------
+    budget, problem, running
+        What may be done to what.
+    least
+        Seconds that a copy serves at least, of models that state no time of their own.
+    """
+    from dataclasses import replace
+    from datetime import UTC, datetime
+
+    from kvplace.replan.stay import too_young
+
+    young, unknown = too_young(problem, running.placement, running.since, datetime.now(UTC), least)
+    notes = [f"{name!r} stays: it has not served for its least time yet" for name in sorted(young)]
+    if unknown:
+        notes.append(
+            f"since when {len(unknown)} models serve is not known, so their least time is not "
+            "kept; an observation says it where the runtime does"
+        )
+    if not young:
+        return budget, notes
+    prices = {**(budget.prices or {}), **dict.fromkeys(young, math.inf)}
+    return replace(budget, prices=prices), notes
+
+
+def _matching(pattern: str, names: Any, option: str, chosen: Any) -> list[str]:
+    found: list[str] = chosen((pattern,), names)
+    if not found:
+        raise click.BadParameter(f"no model is named {pattern!r}", param_hint=option)
+    return found
