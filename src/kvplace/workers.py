@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kvplace.errors import InputError, MissingExtraError
+from kvplace.errors import InputError
+from kvplace.extras import missing_extra
 
 __all__ = ["Workers"]
 
@@ -81,5 +82,5 @@ def _ray() -> Any:
     try:
         import ray  # noqa: PLC0415 - heavy, and wanted by few
     except ModuleNotFoundError:
-        raise MissingExtraError("--ray needs Ray: pip install 'kvplace[ray]'") from None
+        raise missing_extra("--ray", "ray") from None
     return ray

@@ -108,8 +108,9 @@ def test_a_missing_extra_says_what_to_install(log, capsys, monkeypatch):
     log = log.rename(log.with_suffix(".parquet"))
     code, _out, err = run(capsys, "trace", log)
     assert code == 2
-    assert "pip install 'kvplace[logs]'" in err[0]
+    assert "needs the extra 'logs': " in err[0]
+    assert "[logs]'" in err[0]
     monkeypatch.setitem(__import__("sys").modules, "httpx", None)
     code, _out, err = run(capsys, "prometheus", "http://h")
     assert code == 2
-    assert "pip install 'kvplace[prometheus]'" in err[0]
+    assert "needs the extra 'prometheus': " in err[0]

@@ -2,21 +2,24 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
 
+from kvplace.formats.editor import editor_line, schema_file
 from kvplace.formats.fleet.schema import FleetPart, ModelPart, NodePart
 from kvplace.formats.fleet.write import write_fleet
 from kvplace.formats.plan.io import plan_of, write_plan
 from kvplace.formats.plan.schema import PlanPart
 from kvplace.formats.plan.stated import PlanGPU
 from kvplace.formats.read import parse_fleet
-from kvplace.formats.schemas import schema_files, write_schemas
+from kvplace.formats.schemas import HOME, schema_files, write_schemas
 from kvplace.formats.tables.models import parse_table
 from kvplace.formats.validation.parts import fields_of
+from kvplace.scaffold.init import init
 from kvplace.solver.solve import solve
 
 ROOT = Path(__file__).parents[2]
@@ -81,3 +84,25 @@ def test_the_examples_of_the_reference_are_read():
     for part in (FleetPart, ModelPart, NodePart, PlanPart, PlanGPU):
         for key in fields_of(part):
             assert f"`{key}" in text, key
+
+
+def test_schemas_have_names_of_their_own_and_come_with_kvplace():
+    names = {json.loads(text)["$id"] for text in schema_files().values()}
+    assert names == {f"{HOME}/{file}" for file in schema_files()}
+    for format_name in ("kvplace.fleet/v1", "kvplace.plan/v1"):
+        file = schema_file(format_name)
+        assert json.loads(file.read_text("utf-8"))["$id"] == f"{HOME}/{file.name}"
+        assert editor_line(format_name) == f"yaml-language-server: $schema={file.as_uri()}"
+    assert schema_file("kvplace.other/v1") is None
+    assert editor_line("kvplace.other/v1") == ""
+
+
+def test_the_wheel_holds_the_schemas():
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]
+    assert stated["targets"]["wheel"]["force-include"] == {"schemas": "kvplace/schemas"}
+
+
+def test_a_new_fleet_file_names_its_schema():
+    text = init("1x8xH100", ["Qwen/Qwen3-8B"]).text
+    assert text.splitlines()[0] == f"# {editor_line('kvplace.fleet/v1')}"
+    jsonschema.validate(yaml.safe_load(text), schema("kvplace.fleet.v1.json"))

@@ -19,6 +19,7 @@ from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Status, relative_gap
 from kvplace.errors import InputError, InternalError
+from kvplace.extras import install_command
 from kvplace.solver.baselines.schedulers import SCHEDULERS
 from kvplace.solver.clock import Progress, Watch
 from kvplace.solver.instance.door import load_instance, unload_placement
@@ -45,11 +46,11 @@ RIVAL_SECONDS = 10.0
 Rival = Callable[[Instance, Watch, int, Tell], Answer]
 
 RIVALS = {
-    "cp-sat": ("ortools", "pip install 'kvplace[bench]'"),
+    "cp-sat": ("ortools", ""),
     "highs": ("highspy", "pip install highspy"),
     "rebalancer": ("rebalancer", "Python 3.12 or later and pip install rebalancer"),
 }
-"""Rivals by name: the package that each needs, and how to get it."""
+"""Rivals by name: the package that each needs, and how to get it; empty for the extra."""
 
 ONE_COPY = "one-copy"
 """``auto`` held to the fewest copies of each model: what choosing copies is worth."""
@@ -98,7 +99,8 @@ def absent(solver: str) -> str:
     ):
         return ""
     package, remedy = RIVALS[solver]
-    return f"{package} is not installed; it needs {remedy}"
+    needs = remedy or f"the extra 'bench': {install_command('bench')}"
+    return f"{package} is not installed; it needs {needs}"
 
 
 def call(solver: str, case: Case, *, seed: int = 0, time_limit: float | None = None) -> Outcome:

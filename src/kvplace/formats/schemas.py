@@ -15,17 +15,21 @@ from kvplace.formats.observation import Observation
 from kvplace.formats.plan.schema import PlanPart
 from kvplace.formats.proposal import Proposal
 
-__all__ = ["schema_files", "write_schemas"]
+__all__ = ["HOME", "schema_files", "write_schemas"]
+
+HOME = "https://github.com/kvplace/kvplace/raw/main/schemas"
+"""Where the schemas are published: with it each has a name of its own (``$id``)."""
 
 
 def schema_files() -> dict[str, str]:
     """Return the text of each JSON Schema by its file name."""
-    return {
-        "kvplace.fleet.v1.json": _schema(FleetPart),
-        "kvplace.observation.v1.json": _schema(Observation),
-        "kvplace.plan.v1.json": _schema(PlanPart),
-        "kvplace.proposal.v1.json": _schema(Proposal),
+    parts: dict[str, type[BaseModel]] = {
+        "kvplace.fleet.v1.json": FleetPart,
+        "kvplace.observation.v1.json": Observation,
+        "kvplace.plan.v1.json": PlanPart,
+        "kvplace.proposal.v1.json": Proposal,
     }
+    return {name: _schema(name, part) for name, part in parts.items()}
 
 
 def write_schemas(directory: str | Path) -> None:
@@ -34,10 +38,11 @@ def write_schemas(directory: str | Path) -> None:
         (Path(directory) / name).write_text(text, encoding="utf-8")
 
 
-def _schema(part: type[BaseModel]) -> str:
-    """Return the JSON Schema of one format."""
+def _schema(name: str, part: type[BaseModel]) -> str:
+    """Return the JSON Schema of one format, named after its file."""
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"{HOME}/{name}",
         **part.model_json_schema(by_alias=True),
     }
     return json.dumps(_without_wrong_examples(schema), indent=2, ensure_ascii=False) + "\n"

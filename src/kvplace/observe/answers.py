@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from kvplace.errors import InputError, MissingExtraError
+from kvplace.errors import InputError
+from kvplace.extras import missing_extra
 
 __all__ = ["ASKER", "MOST_BYTES", "Asker", "base_of"]
 
@@ -67,9 +68,7 @@ class Asker:
         try:
             import httpx  # noqa: PLC0415 - an optional extra
         except ImportError as error:
-            raise MissingExtraError(
-                "asking runtimes needs the extra 'prometheus': pip install 'kvplace[prometheus]'"
-            ) from error
+            raise missing_extra("asking runtimes", "prometheus") from error
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         body, ok = bytearray(), httpx.codes.OK
         try:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from kvplace._version import __version__
 from kvplace.demand.summary import DemandSummary
 from kvplace.errors import InputError
+from kvplace.formats.editor import editor_line
 from kvplace.formats.files import read_text
+from kvplace.formats.fleet.schema import FLEET_SCHEMA
 from kvplace.scaffold.deployments.deployment import Unread
 from kvplace.scaffold.deployments.read import read_deployment
 from kvplace.scaffold.fleet_text import fleet_text
@@ -101,7 +103,9 @@ def init(
 
 def _head(demand: DemandSummary | None, existing: str | None) -> list[str]:
     """Return the comments at the top of the file."""
-    lines = [f"Written by kvplace init {__version__}; edit it, then: kvplace plan FILE"]
+    editor = editor_line(FLEET_SCHEMA)
+    lines = [editor] if editor else []
+    lines.append(f"Written by kvplace init {__version__}; edit it, then: kvplace plan FILE")
     if existing:
         lines.append(f"Models and copies: what {existing} runs.")
     if demand is None:

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvplace.errors import InputError, MissingExtraError
+from kvplace.errors import InputError
+from kvplace.extras import missing_extra
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -51,9 +52,7 @@ def open_database(file: Path) -> "DuckDBPyConnection":
     try:
         import duckdb  # noqa: PLC0415 - an optional extra
     except ImportError as error:
-        raise MissingExtraError(
-            "reading logs needs the extra 'logs': pip install 'kvplace[logs]'"
-        ) from error
+        raise missing_extra("reading this log", "logs") from error
     if file.is_dir():
         raise InputError("this is a directory; name a file in it", str(file))
     if not file.exists():

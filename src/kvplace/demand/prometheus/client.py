@@ -13,7 +13,8 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from kvplace.demand.prometheus.clocked import Clock, clocked_transport
-from kvplace.errors import InputError, MissingExtraError
+from kvplace.errors import InputError
+from kvplace.extras import missing_extra
 
 __all__ = ["Access", "PrometheusClient", "Samples"]
 
@@ -80,9 +81,7 @@ class PrometheusClient:
             import httpx  # noqa: PLC0415 - an optional extra
             import httpx_retries  # noqa: PLC0415 - same
         except ImportError as error:
-            raise MissingExtraError(
-                "reading Prometheus needs the extra 'prometheus': pip install 'kvplace[prometheus]'"
-            ) from error
+            raise missing_extra("reading Prometheus", "prometheus") from error
         self.source = _checked(url)
         self._httpx = httpx
         self._access = access = access or Access()

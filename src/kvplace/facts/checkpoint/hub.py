@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from kvplace.core.fact import Fact
-from kvplace.errors import InputError, MissingExtraError
+from kvplace.errors import InputError
+from kvplace.extras import missing_extra
 from kvplace.facts.checkpoint.json_object import parse_object
 from kvplace.facts.checkpoint.safetensors import INDEX, index_total, single_file
 
@@ -33,10 +34,7 @@ class HubFiles:
             import huggingface_hub.errors  # noqa: PLC0415 - not loaded with its package
             import huggingface_hub.utils  # noqa: PLC0415 - same
         except ImportError as error:
-            raise MissingExtraError(
-                "reading a model from the Hugging Face hub needs the extra 'hub': "
-                "pip install 'kvplace[hub]'"
-            ) from error
+            raise missing_extra("reading a model from the Hugging Face hub", "hub") from error
         self._hub: Any = huggingface_hub
         self._hub.utils.disable_progress_bars()
         # Loaded here because each module that the client loads sets its log level back.

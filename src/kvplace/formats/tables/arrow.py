@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from kvplace.errors import Fault, InputError, MissingExtraError
+from kvplace.errors import Fault, InputError
+from kvplace.extras import missing_extra
 from kvplace.formats.diagnostics import Report
 from kvplace.formats.tables.model_rows import OPTIONAL, REQUIRED
 from kvplace.formats.text.cells import RISKY
@@ -285,8 +286,5 @@ def _arrow(module: str) -> Any:
         import pyarrow.csv  # noqa: PLC0415 - same
         import pyarrow.parquet  # noqa: PLC0415 - same
     except ImportError as error:
-        raise MissingExtraError(
-            "Parquet files and tables beyond 64 MiB need the extra 'columns': "
-            "pip install 'kvplace[columns]'"
-        ) from error
+        raise missing_extra("a Parquet file, or a table beyond 64 MiB,", "columns") from error
     return getattr(pyarrow, module) if module else pyarrow

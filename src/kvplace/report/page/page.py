@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvplace._version import __version__
 from kvplace.core.result import Result, evaluated
-from kvplace.errors import MissingExtraError
+from kvplace.extras import missing_extra
 from kvplace.report.answers.differences import change_in_words, counts, diff, next_difference
 from kvplace.report.heat import is_share, kvpr_text, pressure_class
 from kvplace.report.page.by_window import by_window
@@ -138,9 +138,7 @@ def _template() -> "Template":
     try:
         import jinja2  # noqa: PLC0415 - an optional extra
     except ImportError as error:
-        raise MissingExtraError(
-            "a report needs the extra 'report': pip install 'kvplace[report]'"
-        ) from error
+        raise missing_extra("a page", "report") from error
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )

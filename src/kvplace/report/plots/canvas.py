@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, filterwarnings
 
-from kvplace.errors import InputError, MissingExtraError
+from kvplace.errors import InputError
+from kvplace.extras import missing_extra
 from kvplace.report.text import shorten
 
 if TYPE_CHECKING:
@@ -43,9 +44,7 @@ def canvas(path: str, width: float, height: float, *, dpi: int = 110) -> Iterato
         import matplotlib as mpl  # noqa: PLC0415 - an optional extra
         from matplotlib.figure import Figure  # noqa: PLC0415 - same
     except ImportError as error:
-        raise MissingExtraError(
-            "a plot needs the extra 'plots': pip install 'kvplace[plots]'"
-        ) from error
+        raise missing_extra("a plot", "plots") from error
     # Names are no formulas, and neither a date nor random names go into the file.
     settings: Any = {"text.parse_math": False, "svg.hashsalt": "kvplace", "svg.fonttype": "none"}
     metadata = {"Date": None} if path.lower().endswith(".svg") else None

@@ -5,7 +5,8 @@ from warnings import catch_warnings, filterwarnings
 
 from kvplace.core.objective import Objective
 from kvplace.core.result import Result, Status, evaluated
-from kvplace.errors import InputError, MissingExtraError
+from kvplace.errors import InputError
+from kvplace.extras import missing_extra
 from kvplace.report.heat import is_share, kvpr_text, pressure_class
 from kvplace.report.text import clean, short_names, shorten
 from kvplace.units import GIB
@@ -47,9 +48,7 @@ def draw_plan(result: Result, baseline: Result | None, path: str) -> None:
         import matplotlib as mpl  # noqa: PLC0415 - an optional extra
         from matplotlib.figure import Figure  # noqa: PLC0415 - as above
     except ImportError as error:
-        raise MissingExtraError(
-            "a figure needs the extra 'report': pip install 'kvplace[report]'"
-        ) from error
+        raise missing_extra("a figure", "report") from error
     count = len(evaluated(result).gpus)
     tall = min(_HEIGHT, 1.6 + 0.4 * count) if count <= _ROWS else _HEIGHT
     # Names are not formulas, and the same plan gives the same file.
