@@ -80,7 +80,7 @@ def mean_demand(demands: Sequence[Demand], weights: Sequence[float]) -> Demand:
     total = math.fsum(parts)
 
     def mean(counts: Sequence[float | None]) -> float | None:
-        if total == 0:
+        if total == 0 or len(set(counts)) == 1:
             return counts[0]
         found = [(part, count) for part, count in zip(parts, counts, strict=True) if part]
         if any(count is None for _, count in found):

@@ -12,7 +12,7 @@ from typing import Any
 from kvplace.errors import Fault, InputError
 from kvplace.extras import missing_extra
 from kvplace.formats.diagnostics import Report
-from kvplace.formats.tables.model_rows import OPTIONAL, REQUIRED
+from kvplace.formats.tables.model_rows import BY_WINDOW, OPTIONAL, REQUIRED
 from kvplace.formats.text.cells import RISKY
 from kvplace.formats.validation.csv_rows import check_header
 from kvplace.units import GIB, MAX_BYTES
@@ -205,7 +205,7 @@ class ArrowColumns:
         self.names: list[str] = list(table.column_names)
         self.rows = int(table.num_rows)
         self.uneven: dict[int, int] = {}
-        check_header(self.names, REQUIRED, OPTIONAL, report, None)
+        check_header(self.names, REQUIRED, OPTIONAL, report, None, BY_WINDOW)
         if not self.rows:
             report.stop((), "the table has no rows")
 

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from kvplace.errors import UnitError
 from kvplace.formats.diagnostics import Report
-from kvplace.formats.tables.model_rows import NUMBER, OPTIONAL, REQUIRED
+from kvplace.formats.tables.model_rows import BY_WINDOW, NUMBER, OPTIONAL, REQUIRED
 from kvplace.formats.text.cells import plain_cell
 from kvplace.formats.validation.csv_rows import csv_faults, is_blank, raw_rows
 from kvplace.units import GIB, MAX_BYTES, parse_bytes
@@ -53,7 +53,7 @@ class CSVColumns:
     def __init__(self, text: str, report: Report) -> None:
         self._text = text
         self._report = report
-        self.names, line = next(raw_rows(text, REQUIRED, OPTIONAL, report))
+        self.names, line = next(raw_rows(text, REQUIRED, OPTIONAL, report, BY_WINDOW))
         self.rows = 0
         self.uneven: dict[int, int] = {}
         self._lines: dict[int, int] = {}
@@ -104,7 +104,7 @@ class CSVColumns:
         """Yield the filled cells of some rows, which ascend, from the text."""
         wanted = iter(rows)
         row = next(wanted, None)
-        numbered = enumerate(raw_rows(self._text, REQUIRED, OPTIONAL, self._report), -1)
+        numbered = enumerate(raw_rows(self._text, REQUIRED, OPTIONAL, self._report, BY_WINDOW), -1)
         for number, (cells, line) in numbered:
             if row is None:
                 return

@@ -1,12 +1,21 @@
 """A row of the models table: numbers in the units that the column names say."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from kvplace.formats.diagnostics import Path, Report, path_text, shown
 
-__all__ = ["COLUMNS", "NUMBER", "OPTIONAL", "REQUIRED", "column_text", "row_model"]
+__all__ = [
+    "BY_WINDOW",
+    "COLUMNS",
+    "NUMBER",
+    "OPTIONAL",
+    "REQUIRED",
+    "column_text",
+    "row_model",
+    "windows_of",
+]
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "name": ("name",),
@@ -26,6 +35,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """Each column and the key of a fleet file that it stands for."""
 
 REQUIRED = ("name", "weights_gib", "requests_per_second")
+BY_WINDOW = ("requests_per_second", "prompt_tokens", "output_tokens")
+"""Columns of which there may be one for each window, such as ``requests_per_second@day``."""
 OPTIONAL = tuple(column for column in COLUMNS if column not in REQUIRED)
 NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -40,9 +51,30 @@ def column_text(path: Path) -> str:
     return str(path[0]) if len(path) == 1 else path_text(path)
 
 
-def row_model(cells: dict[str, str], index: int, report: Report) -> dict[str, Any]:
-    """Return a row as a model of a fleet file; a cell that is no number is noted, and 0."""
+def windows_of(columns: Iterable[str]) -> list[str]:
+    """Return the windows that columns name, in their order."""
+    named = (column.partition("@") for column in columns)
+    return list(dict.fromkeys(window for base, _, window in named if window and base in BY_WINDOW))
+
+
+def row_model(
+    cells: dict[str, str], index: int, report: Report, windows: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return a row as a model of a fleet file; a cell that is no number is noted, and 0.
+
+    Parameters
+    ----------
+    cells
+        The filled cells by column.
+    index
+        Number of the row.
+    report
+        Where faults go.
+    windows
+        Those that the columns of the table name.
+    """
     model: dict[str, Any] = {"demand": {}, "slo": {}}
+    needed = [column for column in REQUIRED if not windows or column not in BY_WINDOW]
     for column, keys in COLUMNS.items():
         cell = cells.get(column)
         into = model[keys[0]] if len(keys) > 1 else model
@@ -51,9 +83,34 @@ def row_model(cells: dict[str, str], index: int, report: Report) -> dict[str, An
                 into[keys[-1]] = _value(column, cell)
             except ValueError as error:
                 report.add(("models", index, *keys), str(error))
-        elif column in REQUIRED and not report.covers(("models", index)):
+        elif column in needed and not report.covers(("models", index)):
             report.add(("models", index, *keys), "is empty")
+    if windows:
+        shared = model["demand"]
+        model["demand"] = [
+            {**shared, "window": window, **_in_window(cells, index, window, report)}
+            for window in windows
+        ]
     return model
+
+
+def _in_window(cells: dict[str, str], index: int, window: str, report: Report) -> dict[str, object]:
+    """Return what the cells of one window say."""
+    found: dict[str, object] = {}
+    for base in BY_WINDOW:
+        column = f"{base}@{window}"
+        cell = cells.get(column)
+        try:
+            if cell is not None:
+                found[base] = _value(base, cell)
+        except ValueError as error:
+            report.add(("models", index, column), str(error))
+            found[base] = 0.0
+        if cell is None and base in REQUIRED:
+            found[base] = 0.0
+            if not report.covers(("models", index)):
+                report.add(("models", index, column), "is empty; write 0 where nothing is asked")
+    return found
 
 
 def _value(column: str, cell: str) -> object:

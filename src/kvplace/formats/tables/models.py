@@ -12,10 +12,12 @@ from array import array
 from collections.abc import Iterable, Sequence
 
 from kvplace.core.hardware import Fleet, Node
-from kvplace.core.model_table import ModelTable
+from kvplace.core.model_table import DemandColumns, ModelTable
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
+from kvplace.core.window import mean_demand
 from kvplace.errors import Fault, InputError
+from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.diagnostics import MAX_FAULTS, Path, Report, shown
 from kvplace.formats.fleet.build import ALREADY, Assembly, objective_named
 from kvplace.formats.fleet.gpu_groups import parse_gpus
@@ -23,8 +25,15 @@ from kvplace.formats.fleet.schema import FLEET_SCHEMA
 from kvplace.formats.tables.arrow import ArrowColumns, Columns
 from kvplace.formats.tables.csv_columns import CSVColumns
 from kvplace.formats.tables.estimated import with_estimates
-from kvplace.formats.tables.model_rows import OPTIONAL, REQUIRED, column_text, row_model
-from kvplace.formats.validation.csv_rows import read_rows, uneven_row
+from kvplace.formats.tables.model_rows import (
+    BY_WINDOW,
+    OPTIONAL,
+    REQUIRED,
+    column_text,
+    row_model,
+    windows_of,
+)
+from kvplace.formats.validation.csv_rows import raw_rows, read_rows, uneven_row
 from kvplace.formats.validation.fields import name as check_name
 
 __all__ = ["parse_table", "problem_of_columns"]
@@ -91,11 +100,14 @@ def parse_table(
         report.refuse()
         return _problem(CSVColumns(text, Report(source)), nodes, source, wanted)
     models = []
+    windows: list[str] = []
     for index, (cells, line) in enumerate(
-        read_rows(text, REQUIRED, OPTIONAL, report, lambda row: ("models", row))
+        read_rows(text, REQUIRED, OPTIONAL, report, lambda row: ("models", row), BY_WINDOW)
     ):
+        if not index:
+            windows = windows_of(_header(text))
         lines.append(line)
-        models.append(row_model(cells, index, report))
+        models.append(row_model(cells, index, report, windows))
     data = {"schema": FLEET_SCHEMA, "nodes": [], "models": models}
     return Assembly(data, report, wanted, tuple(nodes)).problem()
 
@@ -147,8 +159,9 @@ def _problem(
         others = [fault for fault in error.faults if ALREADY not in fault.message]
         raise InputError([*others, *reader.doubled(table.names)], source) from None
     table = with_estimates(table, nodes, **reader.unstated)
+    timing = ShareTiming(guess=True) if chosen is Objective.PRESSURE else None
     try:
-        return Problem(table, Fleet(tuple(nodes)), chosen)
+        return Problem(table, Fleet(tuple(nodes)), chosen, timing=timing)
     except InputError as error:
         raise InputError(reader.doubled(table.names) or error.faults, source) from None
 
@@ -170,6 +183,7 @@ class _Reader:
         self._source = source
         self.odd: dict[int, None] = dict.fromkeys(columns.uneven)
         self._empty: dict[str, Sequence[int]] = {}
+        self._windows = windows_of(columns.names)
 
     def table(self) -> ModelTable:
         """Return all rows as a table of models."""
@@ -179,19 +193,37 @@ class _Reader:
             most = MOST["kv_bytes_per_token"]
             self.odd |= dict.fromkeys(bad)
             self.odd |= dict.fromkeys(row for row, size in enumerate(kv_bytes) if size > most)
+        windows = tuple(map(self._window, self._windows))
+        means = _means(windows) if windows else None
         return ModelTable(
             names=self._names(),
             weights_bytes=self._sizes("weights_gib"),
             overhead_bytes=self._sizes("overhead_gib"),
             min_kv_bytes=self._sizes("min_kv_gib"),
-            requests_per_second=self._numbers("requests_per_second"),
+            requests_per_second=means[0] if means else self._numbers("requests_per_second"),
             latency_seconds=self._numbers("slo_seconds"),
-            prompt_tokens=self._numbers("prompt_tokens"),
-            output_tokens=self._numbers("output_tokens"),
+            prompt_tokens=means[1] if means else self._numbers("prompt_tokens"),
+            output_tokens=means[2] if means else self._numbers("output_tokens"),
             ttft_seconds=self._numbers("ttft_seconds"),
             tpot_seconds=self._numbers("tpot_seconds"),
             kv_bytes_per_token=kv_bytes,
+            windows_of_demand=windows,
         )
+
+    def _window(self, window: str) -> DemandColumns:
+        """Return the demand of a window; tokens that it does not state are those of all windows."""
+
+        def column(base: str) -> array[float]:
+            own, shared = f"{base}@{window}", self._numbers(base)
+            if own not in self._columns.names:
+                return shared
+            values = self._numbers(own)
+            for row, value in enumerate(shared):
+                if math.isnan(values[row]):
+                    values[row] = value
+            return values
+
+        return DemandColumns(window, *map(column, BY_WINDOW))
 
     def look_at(self, rows: Iterable[int], objective: Objective) -> None:
         """Read rows as those of a short table.
@@ -232,7 +264,7 @@ class _Reader:
             if rows[index] in self._columns.uneven:
                 width = self._columns.uneven[rows[index]]
                 report.add(("models", index), uneven_row(width, len(self._columns.names)))
-            models.append(row_model(cells, index, report))
+            models.append(row_model(cells, index, report, self._windows))
         data = {"schema": FLEET_SCHEMA, "nodes": [], "models": models}
         return Assembly(data, report, objective, tuple(self._nodes)).problem()
 
@@ -259,7 +291,8 @@ class _Reader:
             return array("d")
         values, bad = self._columns.numbers(column)
         self.odd |= dict.fromkeys(bad)
-        most, required = MOST[column], column in REQUIRED
+        base = column.partition("@")[0]
+        most, required = MOST[base], base in REQUIRED
         for row, value in enumerate(values):
             if not 0 <= value <= most and (required or not math.isnan(value)):
                 self.odd[row] = None
@@ -287,6 +320,24 @@ class _Reader:
     def unstated(self) -> dict[str, Sequence[int]]:
         """Rows of the table that state no overhead, and no least KV memory."""
         return {"overhead": self._empty["overhead_gib"], "least": self._empty["min_kv_gib"]}
+
+
+def _header(text: str) -> list[str]:
+    """Return the columns of a CSV text that was read before."""
+    header, _ = next(raw_rows(text, REQUIRED, OPTIONAL, Report(""), BY_WINDOW))
+    return header
+
+
+def _means(windows: Sequence[DemandColumns]) -> tuple[array[float], array[float], array[float]]:
+    """Return the mean rate and token counts over windows of each row, as `mean_demand` has them."""
+    found = (array("d"), array("d"), array("d"))
+    weights = [1.0] * len(windows)
+    for row in range(len(windows[0].requests_per_second)):
+        mean = mean_demand([window[row] for window in windows], weights)
+        values = (mean.requests_per_second, mean.prompt_tokens, mean.output_tokens)
+        for column, value in zip(found, values, strict=True):
+            column.append(math.nan if value is None else value)
+    return found
 
 
 def _sound(text: str | None) -> bool:

@@ -21,6 +21,7 @@ def read_rows(
     optional: Sequence[str],
     report: Report,
     path_of: Callable[[int], Path],
+    by_window: Sequence[str] = (),
 ) -> Iterator[Row]:
     """Read a table with a header, row by row, up to its end or to more faults than are of use.
 
@@ -34,13 +35,15 @@ def read_rows(
         Where faults go; a faulty header is raised at once.
     path_of
         Returns the path of a row by its number, from 0.
+    by_window
+        Columns of which there may be one for each window, ``column@window``.
 
     Yields
     ------
     Row
         Each row; one that is not as wide as the header is noted.
     """
-    rows = raw_rows(text, required, optional, report)
+    rows = raw_rows(text, required, optional, report, by_window)
     header, _ = next(rows)
     count = 0
     for cells, line in rows:
@@ -61,7 +64,11 @@ def uneven_row(cells: int, columns: int) -> str:
 
 
 def raw_rows(
-    text: str, required: Sequence[str], optional: Sequence[str], report: Report
+    text: str,
+    required: Sequence[str],
+    optional: Sequence[str],
+    report: Report,
+    by_window: Sequence[str] = (),
 ) -> Iterator[tuple[list[str], int]]:
     """Yield the header, trimmed and checked, and then each row, with the lines of their ends.
 
@@ -75,7 +82,7 @@ def raw_rows(
                 continue
             if header is None:
                 header = [cell.strip() for cell in cells]
-                check_header(header, required, optional, report, reader.line_num)
+                check_header(header, required, optional, report, reader.line_num, by_window)
                 yield header, reader.line_num
             else:
                 yield cells, reader.line_num
@@ -103,21 +110,33 @@ def check_header(
     optional: Sequence[str],
     report: Report,
     line: int | None,
+    by_window: Sequence[str] = (),
 ) -> None:
-    """Refuse a header with unknown, doubled or missing columns."""
+    """Refuse a header with unknown, doubled or missing columns.
+
+    A required column of which there is one for each window is left out itself.
+    """
     known = (*required, *optional)
     separators = [mark for mark in ";\t|" if len(header) == 1 and mark in header[0]]
     if separators:
         report.stop((), f"cells must be apart by commas, not by {separators[0]!r}", line)
     sound = True
     for position, column in enumerate(header):
-        sound = sound and column in known and column not in header[:position]
-        if column not in known:
+        base, mark, window = column.partition("@")
+        named = bool(mark and window) and window == window.strip() and window.isprintable()
+        there = column in known or (named and base in by_window)
+        sound = sound and there and column not in header[:position]
+        if not there:
             report.add((), f"unknown column {shown(column)}{nearest(column, known)}", line)
         elif column in header[:position]:
             report.add((), f"the column {column} is there twice", line)
     for column in required:
-        if column not in header:
+        windowed = any(name.startswith(f"{column}@") for name in header) and column in by_window
+        if windowed and column in header:
+            sound = False
+            message = f"{column} stands beside {column}@...; the mean follows, so leave it out"
+            report.add((), message, line)
+        if column not in header and not windowed:
             sound = False
             report.add((), f"the column {column} is missing", line)
     if not sound:
