@@ -3,7 +3,9 @@
 import pytest
 
 import kvplace
+from kvplace.cli.main import main
 from kvplace.errors import InputError
+from kvplace.formats.fleet.write import write_fleet
 from kvplace.formats.read import parse_fleet
 
 LOG = "timestamp,model,prompt_tokens,output_tokens\n" + "".join(
@@ -38,3 +40,34 @@ def test_models_without_demand_are_standbys():
 def test_nothing_to_serve_is_said():
     with pytest.raises(InputError, match="which models"):
         kvplace.init("8xH100-SXM-80GB")
+
+
+def test_windows_of_a_log_become_a_list_of_demands(tmp_path, capsys):
+    log, fleet = tmp_path / "log.csv", tmp_path / "fleet.yaml"
+    rows = []
+    for hour in range(6):  # the one is asked in even hours, the other in odd ones
+        one, other = ("Qwen/Qwen3-8B", "Qwen/Qwen3-14B")[:: 1 if hour % 2 else -1]
+        rows += [f"{hour * 3600 + 30 * k},{one},{300 + hour},100" for k in range(120)]
+        rows += [f"{hour * 3600 + 900 * k + 1},{other},200,50" for k in range(4)]
+    rows.sort(key=lambda row: float(row.split(",")[0]))
+    log.write_text("timestamp,model,prompt_tokens,output_tokens\n" + "\n".join(rows) + "\n")
+    args = ["init", "--nodes", "1x2xH100-SXM-80GB", "--trace", str(log), "--time-unit", "s"]
+    args += ["--step", "1h", "--windows", "2", "--ttft", "1s", "--tpot", "50ms"]
+    assert main([*args, "-o", str(fleet)]) == 0
+    problem = parse_fleet(fleet.read_text())
+    assert len(problem.windows) == 2
+    assert sum(window.weight for window in problem.windows) == pytest.approx(1.0)
+    peaks = [
+        max(model.windows, key=lambda name: model.windows[name].requests_per_second)
+        for model in problem.models
+    ]
+    assert len(set(peaks)) == 2  # they peak in turn
+    rates = [model.windows[at].requests_per_second for model, at in
+             zip(problem.models, peaks, strict=True)]  # fmt: skip
+    assert rates == pytest.approx([120 / 3600] * 2, rel=0.02)
+    assert problem.goal == "pressure"
+    assert parse_fleet(write_fleet(problem)) == problem
+    capsys.readouterr()
+    bare = ["init", "--nodes", "8xH100", "--models", "Qwen/Qwen3-8B", "--windows", "2"]
+    assert main(bare) == 2
+    assert "--windows needs --trace or --prometheus" in capsys.readouterr().err

@@ -1,12 +1,12 @@
 """A few windows that stand for many: the joint peaks that matter to a placement.
 
 What matters of a window is how high it drives groups of models that might share a GPU. Random
-groups are drawn, and the half with the lower peaks is left out: they limit no plan. For each group
-the peak over all windows is known. A choice of windows is worth the share of that peak that the
-chosen ones reach, on average over the groups. That is the facility location function, monotone and
-submodular, so taking the best window again and again reaches at least 1 - 1/e of the best choice
-(Nemhauser, Wolsey and Fisher, An analysis of approximations for maximizing submodular set
-functions, Mathematical Programming 14, 1978, doi:10.1007/BF01588971). What a choice loses is
+groups are drawn, and of many models the half with the lower peaks is left out: they limit no plan.
+For each group the peak over all windows is known. A choice of windows is worth the share of that
+peak that the chosen ones reach, on average over the groups. That is the facility location function,
+monotone and submodular, so taking the best window again and again reaches at least 1 - 1/e of the
+best choice (Nemhauser, Wolsey and Fisher, An analysis of approximations for maximizing submodular
+set functions, Mathematical Programming 14, 1978, doi:10.1007/BF01588971). What a choice loses is
 measured on other groups than those it was made for.
 """
 
@@ -28,6 +28,8 @@ GROUPS = 4_000
 """Random groups of which the half with the higher peaks counts; as many others measure the loss."""
 GROUP_MOST = 8
 """Models of the largest group."""
+FEW = 16
+"""Models up to which all groups count: of so few, each may have a GPU to itself."""
 EPOCH_FROM = 1e8
 """Starts above it are seconds since 1970; below they count from the start of the log."""
 HOUR, DAY = 3600.0, 86400.0
@@ -179,12 +181,13 @@ class _Groups:
         self._chosen_for, self._measured_on = self._draw(random), self._draw(random)
 
     def _draw(self, random: np.random.Generator) -> list[NDArray[np.int64]]:
-        """Return random groups, the half with the higher peaks."""
+        """Return random groups; of many models, the half with the higher peaks."""
         n = len(self._pressing)
         sizes = random.integers(1, min(GROUP_MOST, n) + 1, GROUPS)
         groups = [random.choice(n, size, replace=False) for size in sizes.tolist()]
         peaks = _quantiles(_totals(groups, self._pressing), self._quantile)
-        higher = np.argsort(-peaks, kind="stable")[: GROUPS // 2]
+        kept = GROUPS if n <= FEW else GROUPS // 2
+        higher = np.argsort(-peaks, kind="stable")[:kept]
         return [groups[at] for at in higher.tolist()]
 
     def choose(self, count: int) -> list[int]:

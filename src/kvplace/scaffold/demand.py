@@ -1,11 +1,15 @@
 """Which demand is a model's, and the rate to plan for."""
 
+import math
 from collections.abc import Mapping
 
 from kvplace.core.fact import Fact
+from kvplace.core.model import Demand
+from kvplace.demand.series import Array
 from kvplace.demand.summary import ModelDemand
+from kvplace.demand.windows import DemandWindows
 
-__all__ = ["demand_of", "rate"]
+__all__ = ["demand_of", "in_windows", "rate"]
 
 
 def demand_of(
@@ -31,3 +35,23 @@ def rate(own: ModelDemand) -> Fact[float]:
         return Fact(quantile.value, f"{quantile.origin}; {spread}")
     rest = f"above the {quantile.origin.partition(',')[0]}, {quantile.value:.4g}"
     return Fact(own.mean_rate, f"mean, {rest}; peak {own.peak_rate:.4g}")
+
+
+def in_windows(model: str, windows: DemandWindows) -> tuple[tuple[str, Demand], ...]:
+    """Return the demand of a model in each window, with the window's name."""
+    at = windows.models.index(model)
+
+    def known(tokens: Array | None) -> float | None:
+        return None if tokens is None or math.isnan(tokens[at]) else float(tokens[at])
+
+    return tuple(
+        (
+            window.name,
+            Demand(
+                float(window.requests_per_second[at]),
+                known(window.prompt_tokens),
+                known(window.output_tokens),
+            ),
+        )
+        for window in windows.windows
+    )

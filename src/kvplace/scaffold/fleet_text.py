@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from kvplace.core.architecture import Architecture
 from kvplace.core.fact import Fact
+from kvplace.core.model import Demand
 from kvplace.formats.fleet.shape import shape_data
 from kvplace.formats.text.yaml_writer import quoted
 from kvplace.units import GIB
@@ -60,6 +61,8 @@ class InitModel:
         Further comments, a line each.
     shape
         Layers, widths and parameters, where kvplace would not know them by the name.
+    windows
+        Names of windows, each with the demand in it, in place of one rate; empty without.
     """
 
     name: str
@@ -79,6 +82,7 @@ class InitModel:
     latency_seconds: Fact[float] | None = None
     notes: tuple[str, ...] = ()
     shape: Architecture | None = None
+    windows: tuple[tuple[str, Demand], ...] = ()
 
 
 def fleet_text(
@@ -87,6 +91,7 @@ def fleet_text(
     head: Sequence[str],
     kept: Sequence[str] = (),
     kept_for: Sequence[str] = (),
+    windows: Sequence[tuple[str, float]] = (),
 ) -> str:
     """Return a kvplace.fleet/v1 file.
 
@@ -100,6 +105,8 @@ def fleet_text(
         Ids of GPUs that no model of the file may use.
     kept_for
         Comments beside them: what holds them.
+    windows
+        Names of the windows of demand, each with its weight.
     """
     lines = [f"# {_comment(line)}".rstrip() for line in head]
     lines += ["schema: kvplace.fleet/v1", "", "nodes:"]
@@ -113,6 +120,9 @@ def fleet_text(
             f"      type: {quoted(group.gpu_type)}",
             f"      memory: {_bytes(memory)}",
         ]
+    if windows:
+        lines += ["", "windows:  # weights are shares of the observed time"]
+        lines += [f"  - {{name: {quoted(n)}, weight: {w:.4g}}}" for n, w in windows]
     lines += [
         "",
         *(f"# {line}" for line in _OVERHEAD),
@@ -150,13 +160,21 @@ def _model(model: InitModel) -> list[str]:
         _line(4, "tensor_parallel", model.tensor_parallel),
         f"    replicas: {copies}  # {_comment(model.replicas.origin)}",
         "    demand:",
-        _line(6, "requests_per_second", model.requests_per_second),
     ]
+    if model.windows:
+        lines += [_in_window(name, demand) for name, demand in model.windows]
+        lines[-len(model.windows) - 1] += f"  # {_comment(model.requests_per_second.origin)}"
+    else:
+        lines.append(_line(6, "requests_per_second", model.requests_per_second))
     for name, tokens in (
-        ("prompt_tokens", model.prompt_tokens),
-        ("output_tokens", model.output_tokens),
-        ("cached_tokens", model.cached_tokens),
-        ("dispersion", model.dispersion),
+        ()
+        if model.windows
+        else (
+            ("prompt_tokens", model.prompt_tokens),
+            ("output_tokens", model.output_tokens),
+            ("cached_tokens", model.cached_tokens),
+            ("dispersion", model.dispersion),
+        )
     ):
         if tokens is not None:
             lines.append(_line(6, name, tokens))
@@ -194,3 +212,11 @@ def _digits(value: float) -> str:
 def _comment(text: str) -> str:
     """Return a text for a comment: one line without control characters."""
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+
+
+def _in_window(name: str, demand: Demand) -> str:
+    """Return the line of a model's demand in one window."""
+    tokens = {"prompt_tokens": demand.prompt_tokens, "output_tokens": demand.output_tokens}
+    told = "".join(f", {key}: {_digits(n)}" for key, n in tokens.items() if n is not None)
+    rate = _digits(demand.requests_per_second)
+    return f"      - {{window: {quoted(name)}, requests_per_second: {rate}{told}}}"

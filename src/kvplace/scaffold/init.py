@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kvplace._version import __version__
 from kvplace.demand.summary import DemandSummary
+from kvplace.demand.windows import DemandWindows
 from kvplace.errors import InputError
 from kvplace.formats.editor import editor_line
 from kvplace.formats.files import read_text
@@ -50,6 +51,7 @@ def init(
     models: Sequence[str] = (),
     *,
     demand: DemandSummary | None = None,
+    windows: DemandWindows | None = None,
     deployment: str | os.PathLike[str] | None = None,
     wishes: Wishes | None = None,
     keep_unknown: bool = False,
@@ -66,6 +68,9 @@ def init(
         demand.
     demand
         What is asked of them, such as `kvplace.demand` returns; None makes every model a standby.
+    windows
+        What is asked of them in each window, such as `kvplace.demand.windows.choose_windows`
+        returns; it takes the place of the rates of `demand`.
     deployment
         File of what runs now, whose degrees and numbers of copies are kept.
     wishes
@@ -87,12 +92,14 @@ def init(
     if not names and demand is None:
         raise InputError("which models? Name them, their demand, or a deployment that serves them")
     gathered = gather_models(
-        names, groups, demand, wishes or Wishes(), found, keep_unknown=keep_unknown
+        names, groups, demand, wishes or Wishes(), found, windows, keep_unknown=keep_unknown
     )
     unread = [*(found.unread if found else ()), *gathered.unread]
     kept = held_gpus(found, unread, groups) if found is not None and keep_unknown else []
     kept_for = [f"in use by {entry.describe()}" for entry in unread]
-    text = fleet_text(groups, gathered.models, _head(demand, source), kept, kept_for)
+    weights = [(window.name, window.weight) for window in windows.windows] if windows else []
+    head = _head(demand, source, windows)
+    text = fleet_text(groups, gathered.models, head, kept, kept_for, weights)
     table = ""
     if running and found is not None:
         named = dict(zip(gathered.names, (m.name for m in gathered.models), strict=True))
@@ -101,7 +108,9 @@ def init(
     return Draft(text, table, tuple(notes), tuple(unread), tuple(kept))
 
 
-def _head(demand: DemandSummary | None, existing: str | None) -> list[str]:
+def _head(
+    demand: DemandSummary | None, existing: str | None, windows: DemandWindows | None
+) -> list[str]:
     """Return the comments at the top of the file."""
     editor = editor_line(FLEET_SCHEMA)
     lines = [editor] if editor else []
@@ -118,4 +127,7 @@ def _head(demand: DemandSummary | None, existing: str | None) -> list[str]:
             f"All models together: {together} at that quantile, {share} of the sum of their own.",
             *demand.notes,
         ]
+    if windows is not None:
+        lost = f"{100 * windows.loss.mean:.1f} % of the peaks of groups of models"
+        lines.append(f"{len(windows.windows)} of {windows.of} windows, which overlook {lost}.")
     return lines

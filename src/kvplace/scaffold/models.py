@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from kvplace.core.architecture import Architecture
 from kvplace.core.fact import Fact
 from kvplace.demand.summary import DemandSummary, ModelDemand
+from kvplace.demand.windows import DemandWindows
 from kvplace.errors import Fault, InputError
 from kvplace.facts.catalogue.shapes import known_shape
 from kvplace.facts.checkpoint.paths import is_there
@@ -14,7 +15,7 @@ from kvplace.facts.find import find_facts
 from kvplace.facts.memory.degree import smallest_degree
 from kvplace.facts.memory.figures import cache_figures
 from kvplace.facts.model_facts import ModelFacts
-from kvplace.scaffold.demand import demand_of, rate
+from kvplace.scaffold.demand import demand_of, in_windows, rate
 from kvplace.scaffold.deployments.deployment import Deployment, Unread
 from kvplace.scaffold.fleet_text import InitModel, InitNodes
 
@@ -80,6 +81,7 @@ def gather_models(
     demand: DemandSummary | None,
     wishes: Wishes,
     deployment: Deployment | None = None,
+    windows: DemandWindows | None = None,
     *,
     keep_unknown: bool = False,
 ) -> Gathered:
@@ -97,6 +99,8 @@ def gather_models(
         Objectives and choices.
     deployment
         What runs now: its degrees and numbers of copies are kept.
+    windows
+        What is asked of them in each window; None for one demand each.
     keep_unknown
         Count a model of the deployment whose figures cannot be known among what holds GPUs and
         is not understood, in place of raising.
@@ -125,7 +129,15 @@ def gather_models(
             if isinstance(facts, InputError):
                 raise facts
             gathered.models.append(
-                _model(name, facts, own, nodes=nodes, wishes=wishes, deployment=deployment)
+                _model(
+                    name,
+                    facts,
+                    own,
+                    nodes=nodes,
+                    wishes=wishes,
+                    deployment=deployment,
+                    windows=windows,
+                )
             )
             gathered.names.append(name)
         except InputError as error:
@@ -180,6 +192,7 @@ def _model(
     nodes: Sequence[InitNodes],
     wishes: Wishes,
     deployment: Deployment | None,
+    windows: DemandWindows | None,
 ) -> InitModel:
     """Put one model together."""
     degree = _degree(facts, nodes, wishes, deployment, name)
@@ -218,6 +231,7 @@ def _model(
         output_tokens=own.output_tokens if own else None,
         cached_tokens=own.cached_tokens if own else None,
         dispersion=own.dispersion if own else None,
+        windows=in_windows(own.model, windows) if own and windows else (),
         ttft_seconds=ttft,
         tpot_seconds=tpot,
         latency_seconds=latency,

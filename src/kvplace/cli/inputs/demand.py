@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvplace.cli.inputs.demand_source import (
+    chosen_windows,
     demand_options,
     read_prometheus_options,
     read_trace_options,
@@ -98,17 +99,9 @@ def _print_windows(
     """Print the demand of a few windows."""
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit, look
-    from kvplace.demand.windows import Calendar, choose_windows
-    from kvplace.errors import InputError
     from kvplace.report.tables.demand_windows import windows_csv, windows_json, windows_table
 
-    if wanted not in set(Calendar) and not wanted.isascii():
-        raise InputError(f"--windows {wanted!r} must be a whole number, hour or weekday")
-    try:
-        number = Calendar(wanted) if wanted in set(Calendar) else int(wanted)
-    except ValueError:
-        raise InputError(f"--windows {wanted!r} must be a whole number, hour or weekday") from None
-    found = choose_windows(series, number, quantile)
+    found = chosen_windows(series, wanted, quantile)
     if form == "table":
         emit(windows_table(found, look(output)), output, data=False)
     else:

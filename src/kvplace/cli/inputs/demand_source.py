@@ -14,8 +14,15 @@ from kvplace.errors import InputError
 if TYPE_CHECKING:
     from kvplace.demand.prometheus.client import Access
     from kvplace.demand.series import DemandSeries
+    from kvplace.demand.windows import DemandWindows
 
-__all__ = ["access_of", "demand_options", "read_prometheus_options", "read_trace_options"]
+__all__ = [
+    "access_of",
+    "chosen_windows",
+    "demand_options",
+    "read_prometheus_options",
+    "read_trace_options",
+]
 
 _UNITS = ("s", "ms", "us", "ns")
 
@@ -242,3 +249,23 @@ def _secret(path: str | None) -> str | None:
     if not secret:
         raise InputError("its first line is empty", path)
     return secret
+
+
+def chosen_windows(series: "DemandSeries", wanted: str, quantile: float) -> "DemandWindows":
+    """Return the windows that ``--windows`` asks for.
+
+    Raises
+    ------
+    InputError
+        It is neither a number nor a calendar.
+    """
+    from kvplace.demand.windows import Calendar, choose_windows
+
+    message = f"--windows {wanted!r} must be a whole number, hour or weekday"
+    if wanted not in set(Calendar) and not wanted.isascii():
+        raise InputError(message)
+    try:
+        number = Calendar(wanted) if wanted in set(Calendar) else int(wanted)
+    except ValueError:
+        raise InputError(message) from None
+    return choose_windows(series, number, quantile)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvplace.cli.inputs.demand_source import (
+    chosen_windows,
     demand_options,
     read_prometheus_options,
     read_trace_options,
@@ -16,6 +17,7 @@ from kvplace.cli.options import IN_FILE, SECONDS
 
 if TYPE_CHECKING:
     from kvplace.demand.summary import DemandSummary
+    from kvplace.demand.windows import DemandWindows
     from kvplace.scaffold.deployments.deployment import Unread
 
 __all__ = ["command"]
@@ -24,6 +26,7 @@ _EXAMPLES = """\b
 Examples:
   kvplace init --models Qwen/Qwen3-8B,Qwen/Qwen3-32B --nodes 1x8xH100 --trace log.csv > fleet.yaml
   kvplace init --nodes 4x8xH100 --prometheus http://prometheus:9090 --output fleet.yaml
+  kvplace init --nodes 4x8xH100 --trace log.parquet --windows 4 --output fleet.yaml
   kvplace init --from compose.yaml --nodes 1x8xH100 --current current.csv --output fleet.yaml
 """
 
@@ -102,6 +105,12 @@ class _Copies(click.ParamType["tuple[int, int]"]):
     metavar="NAME=MODEL",
     help="The demand of NAME is that of MODEL; may be given again.",
 )
+@click.option(
+    "--windows",
+    metavar="N|hour|weekday",
+    help="Write the demand of N windows that stand for all, of each hour of the day, or of each "
+    "weekday, as `kvplace demand --windows` chooses them.",
+)
 @KV_DTYPE
 @FACTS
 @demand_options
@@ -123,6 +132,7 @@ def command(
     current: str | None,
     keep_unknown: bool,
     alias: tuple[str, ...],
+    windows: str | None,
     output: str | None,
     force: bool,
     quiet: bool,
@@ -146,6 +156,8 @@ def command(
         raise click.UsageError("--keep-unknown needs --from")
     if output is not None and not force and Path(output).is_file():
         raise click.UsageError(f"{output} is there already; --force writes over it")
+    if windows is not None and not (trace or prometheus):
+        raise click.UsageError("--windows needs --trace or --prometheus")
     assert nodes is not None
     wishes = Wishes(
         ttft_seconds=options["ttft"],
@@ -157,10 +169,12 @@ def command(
         facts=options["facts"],
         kv_dtype=options["kv_dtype"],
     )
+    asked, by_window = _demand(trace, prometheus, windows, options)
     draft = init(
         nodes,
         names,
-        demand=_demand(trace, prometheus, options),
+        demand=asked,
+        windows=by_window,
         deployment=existing,
         wishes=wishes,
         keep_unknown=keep_unknown,
@@ -215,11 +229,11 @@ def _check_usage(
 
 
 def _demand(
-    trace: str | None, prometheus: str | None, options: dict[str, Any]
-) -> "DemandSummary | None":
-    """Read the demand, if there is any."""
+    trace: str | None, prometheus: str | None, windows: str | None, options: dict[str, Any]
+) -> "tuple[DemandSummary | None, DemandWindows | None]":
+    """Read the demand, if there is any, and that of its windows, if they are asked for."""
     if not trace and not prometheus:
-        return None
+        return None, None
     from kvplace.demand.summary import summarise
 
     if trace:
@@ -227,7 +241,8 @@ def _demand(
     else:
         assert prometheus is not None
         series = read_prometheus_options(prometheus, options)
-    return summarise(series, options["quantile"])
+    by_window = None if windows is None else chosen_windows(series, windows, options["quantile"])
+    return summarise(series, options["quantile"]), by_window
 
 
 def _aliases(pairs: tuple[str, ...]) -> dict[str, str]:
