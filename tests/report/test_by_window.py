@@ -12,7 +12,7 @@ from kvplace.core.result import Result, Stop
 from kvplace.report.answers.differences import diff, differences_json, differences_table
 from kvplace.report.page.by_window import GPUS_SHOWN, WINDOWS_SHOWN, by_window
 from kvplace.report.page.page import page
-from kvplace.report.summary import over_windows, where_and_when
+from kvplace.report.summary import over_windows, summary, where_and_when
 from timings import PowerTiming
 
 GIB = 2**30
@@ -94,3 +94,9 @@ def test_a_difference_tells_both_pressures():
     text = differences_table(diff(before, after))
     assert "fullest KV pool 38 % -> 125 %, busiest GPU 75 % -> 85 %" in text
     assert '"time_share_after": 0.85' in differences_json(diff(before, after))
+
+
+def test_a_quantile_is_named_where_the_value_is_told():
+    of = replace(problem(), quantile=0.95)
+    assert "GPU time 146 % (95 % quantile) in window night" in summary(result(of))
+    assert "(the 95 % quantile of both)" in page(result(of))

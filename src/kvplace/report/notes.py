@@ -298,7 +298,7 @@ def _slow(problem: Problem, occupied: Sequence[GPUEvaluation]) -> Iterator[Note]
         for share, gpu in timed
         if share <= 1 and share > (SHARED_TIME if len(_models(gpu)) > 1 else OWN_TIME)
     ]
-    if tight:
+    if tight and problem.quantile is None:  # those limits are of means
         share, gpu = max(tight, key=lambda at: at[0])
         count = "1 GPU is" if len(tight) == 1 else f"{len(tight)} GPUs are"
         yield Note(

@@ -85,6 +85,8 @@ def what_binds_on(problem: Problem, gpu: GPUEvaluation) -> str:
     words = f"GPU time {format_share(gpu.pressure)}"
     if kind == "kv":
         words = f"KV pool {format_share(gpu.pressure)} full"
+    if problem.quantile is not None:
+        words += f" ({100 * problem.quantile:g} % quantile)"
     return words if len(problem.windows) == 1 else f"{words} in window {problem.windows[at].name}"
 
 

@@ -56,6 +56,7 @@ def page_values(result: Result) -> dict[str, Any]:
         "several": problem.goal is Objective.PRESSURE,
         "timed": bool(evaluation.gpus[0].time_shares),
         "objective": problem.goal.value,
+        "quantile": "" if problem.quantile is None else f"{100 * problem.quantile:g} %",
         "unit": problem.goal.unit,
         "worst": kvpr_text(worst, occupancy=occupancy, exact=True),
         "worst_gpu": clean(ranked[0].id),
