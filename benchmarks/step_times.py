@@ -81,6 +81,8 @@ CONSTANTS = {
 MEAN, DEVIATION, LEAST, MOST_OF = (
     np.array(column) for column in zip(*CONSTANTS.values(), strict=True)
 )
+STARTED = ("vllm", "sglang")
+"""Engines that kvplace writes files for."""
 STEP = 0.1
 """Error from which the loss grows with the error itself and no more with its square."""
 
@@ -319,6 +321,11 @@ def table(title, columns, predicted):
     whole = summary(title, columns, predicted)
     print(f"\n{title}: {whole['rows']} rows, median error {whole['median']:.1%}, "
           f"p90 {whole['p90']:.1%}, {whole['ordered']:.1%} of pairs in order")  # fmt: skip
+    started = np.isin(columns.labels["engine"], STARTED)
+    error = abs(predicted[started] / columns.tpot[started] - 1)
+    print(f"of them {' and '.join(STARTED)}, which kvplace starts: {len(error)} rows, median error "
+          f"{np.median(error):.1%}, p90 {np.quantile(error, 0.9):.1%}, "
+          f"{ordered(columns.tpot[started], predicted[started]):.1%} in order")  # fmt: skip
     print("| | rows | bias | median | p90 |\n|---|---|---|---|---|")
     for label in ("model", "gpu", "engine", "degree", "concurrency"):
         for value, count in sorted(Counter(columns.labels[label].tolist()).items()):
