@@ -1,7 +1,7 @@
 """Does a placement serve? Placements by several rules, each simulated at growing load.
 
     python benchmarks/evidence.py adrs-like --output benchmarks/results/evidence_adrs_like.json
-    python benchmarks/evidence.py openrouter lmsys --data ../shared/data --output FILE
+    python benchmarks/evidence.py openrouter lmsys arena27 servegen azure mooncake --output FILE
     python benchmarks/evidence.py --show FILE...
 
 Fixed before the first run, for all families: the variants in `VARIANTS`, the metric `all95` (the
@@ -15,10 +15,15 @@ could not be measured: with 32 models and few requests each, one late request of
 below it at any load. `mean at 1`, the mean over models at the stated demand, stands in its place.
 
 Every variant of a fleet gets the same requests. Ratios are to Prism's greedy rule on tokens, as
-geometric means over fleets with 90 % bootstrap intervals.
+geometric means over fleets with 90 % bootstrap intervals. `one copy` is there where a fleet lets
+the planner choose replicas; first fit, best fit and random where models take one GPU each.
+
+Fleets that the output file has already are not run again, so a run can be made in slices
+(`--minutes`). Fleets from logs are those of `log_fleets.py`.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import math
@@ -33,6 +38,7 @@ import numpy as np
 import kvplace
 from kvplace.bench.adrs_like import adrs_like
 from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.model import Replicas
 from kvplace.core.placement import Placement
 from kvplace.forecast.forecast import forecast
 from kvplace.forecast.rules import Rules
@@ -40,12 +46,13 @@ from kvplace.forecast.search import refine_forecast
 from kvplace.forecast.times import StepTimes
 from kvplace.simulate.run import simulate
 from kvplace.simulate.served import LEAST, served
+from log_fleets import FAMILIES, log_fleet
 
 LEVEL = 0.95
 SEEDS = tuple(range(2001, 2013))
 VARIANTS = (
-    "auto occupancy", "auto tokens", "auto pressure", "forecast-refined", "prism-greedy tokens",
-    "first fit", "best fit", "random",
+    "auto occupancy", "auto tokens", "auto pressure", "forecast-refined", "one copy",
+    "prism-greedy tokens", "first fit", "best fit", "random",
 )  # fmt: skip
 BASE = "prism-greedy tokens"
 TIME_LIMIT = 2.0
@@ -65,6 +72,11 @@ def placements(fleet, seed):
     start = found.get("auto pressure") or found.get("auto occupancy")
     if start is not None:
         found["forecast-refined"] = refine_forecast(fleet, start, seed=0, kicks=10).placement
+    if not all(model.replicas.min == model.replicas.max for model in fleet.models):
+        single = [dataclasses.replace(m, replicas=Replicas()) for m in fleet.models]
+        with contextlib.suppress(kvplace.InputError):
+            alone = dataclasses.replace(fleet, models=tuple(single))
+            found["one copy"] = kvplace.solve(alone, time_limit=TIME_LIMIT).placement
     tokens = fleet.with_objective("tokens")
     found[BASE] = kvplace.solve(tokens, solver="prism-greedy").placement
     if all(model.plain for model in fleet.models):
@@ -112,12 +124,19 @@ def scattered(fleet, placement, load):
     """Return, per GPU at one load, what was attained and what occupancy and forecast say of it."""
     played = simulate(fleet, placement, loads=(load,), seconds=SECONDS).outcomes[0]
     expected = forecast(fleet, placement, load=load)
-    kvprs = evaluate(fleet, placement).kvprs
+    known = fleet.with_objective("pressure") if fleet.timing is not None else fleet
+    try:
+        shares = [max(gpu.time_shares, default=0) for gpu in evaluate(known, placement).gpus]
+    except kvplace.InputError:  # no shape is known of some model
+        shares = [None] * len(fleet.fleet.gpus)
+    found = evaluate(fleet.with_objective("occupancy"), placement)
+    rows = zip(played.gpus, found.kvprs, expected.gpus, shares, strict=True)
     return [
-        [real.attainment, load * kvpr, guess.attainment, guess.busy]
-        for real, kvpr, guess in zip(played.gpus, kvprs, expected.gpus, strict=True)
+        [real.attainment, load * kvpr, guess.attainment, guess.busy,
+         None if share is None else load * share]
+        for real, kvpr, guess, share in rows
         if real.requests >= 20
-    ]
+    ]  # fmt: skip
 
 
 def wrong_times(fleet, seed):
@@ -174,6 +193,8 @@ def fleets(family, data):
         yield "openrouter-60", kvplace.read(str(data / "fleets/openrouter-60.yaml")), 2
     elif family == "lmsys":
         yield "lmsys-16", kvplace.read(str(data / "fleets/lmsys-16.yaml")), 3
+    elif family in FAMILIES:
+        yield family, log_fleet(family, data)[0], FAMILIES[family]
     else:
         sys.exit(f"no such family: {family}")
 
@@ -260,6 +281,7 @@ def main():
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--output", type=Path)
     parser.add_argument("--most", type=int, default=10**6, help="fleets per family at most")
+    parser.add_argument("--minutes", type=float, default=1e6, help="begin no fleet after these")
     parser.add_argument("--show", action="store_true", help="print the tables of results")
     args = parser.parse_args()
     if args.show:
@@ -270,11 +292,17 @@ def main():
         "kvplace": kvplace.__version__, "level": LEVEL, "variants": list(VARIANTS), "fleets": [],
         "families": args.families,
     }  # fmt: skip
+    if args.output and args.output.exists():
+        result["fleets"] = json.loads(args.output.read_text())["fleets"]
+    known = {one["fleet"] for one in result["fleets"]}
+    started = time.monotonic()
     for family in args.families:
         say(family)
         for number, (name, fleet, seed) in enumerate(fleets(family, args.data)):
-            if number >= args.most:
+            if number >= args.most or time.monotonic() - started > 60 * args.minutes:
                 break
+            if name in known:
+                continue
             result["fleets"].append(run_fleet(name, fleet, seed, robust=number < 3))
             if args.output:
                 args.output.write_text(json.dumps(result, indent=1) + "\n")

@@ -6,6 +6,8 @@ follow from the `slo` of a case, and none asks for less than twice the unloaded 
 the unloaded prefill.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from kvplace.core.hardware import GPU, Fleet, Node
@@ -23,7 +25,14 @@ _PROMPTS, _OUTPUTS = (200, 500, 1000, 2000), (50, 100, 200, 400)
 _KV_BYTES = (65536, 131072, 163840, 262144)
 
 
-def adrs_like(seed: int, *, gpus: int = 8, models: int = 32, fill: float = 0.85) -> Problem:
+def adrs_like(
+    seed: int,
+    *,
+    gpus: int = 8,
+    models: int = 32,
+    fill: float = 0.85,
+    demands: Sequence[tuple[float, float, float]] | None = None,
+) -> Problem:
     """Return one fleet.
 
     Parameters
@@ -34,6 +43,8 @@ def adrs_like(seed: int, *, gpus: int = 8, models: int = 32, fill: float = 0.85)
         How many.
     fill
         Part of the memory that is weights.
+    demands
+        Requests per second, prompt and output tokens of each model, in place of drawn ones.
     """
     rng = np.random.RandomState(seed)
     sizes = rng.uniform(0.4, 1.6, models)
@@ -44,7 +55,10 @@ def adrs_like(seed: int, *, gpus: int = 8, models: int = 32, fill: float = 0.85)
     made = []
     for at in range(models):
         prompt, output = float(rng.choice(_PROMPTS)), float(rng.choice(_OUTPUTS))
-        demand = Demand(float(rates[at]), prompt, output)
+        rate = float(rates[at])
+        if demands is not None:
+            rate, prompt, output = demands[at]
+        demand = Demand(rate, prompt, output)
         kv_bytes = int(rng.choice(_KV_BYTES))
 
         def model(slo: SLO, at: int = at, demand: Demand = demand, kv: int = kv_bytes) -> Model:
