@@ -7,7 +7,7 @@ from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.placement import Placement, copies_by_model
 from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
-from kvplace.forecast.times import StepTimes
+from kvplace.forecast.times import StepTimes, Timed
 
 __all__ = ["Copies", "Copy", "copies_of"]
 
@@ -90,16 +90,22 @@ def copies_of(problem: Problem, placement: Placement, times: StepTimes) -> Copie
     sources: dict[str, int] = {}
     of_model: list[tuple[int, ...]] = []
     by_model = copies_by_model(placement)
+    free = [gpu.usable_bytes for gpu in problem.fleet.gpus]
     for index, model in enumerate(problem.models):
         replicas = sorted(by_model[model.name], key=lambda one: one.index)
         parts = problem.demand_parts(index, [one.gpus for one in replicas])
         of_model.append(tuple(range(len(copies), len(copies) + len(replicas))))
         for number, (replica, part) in enumerate(zip(replicas, parts, strict=True)):
             degree = len(replica.gpus)
-            gpus = [problem.fleet.gpus[position[gpu]] for gpu in replica.gpus]
-            found = [times.of(model, gpu.type, gpu.memory_bytes, degree) for gpu in gpus]
+            places = tuple(position[gpu] for gpu in replica.gpus)
+            held = problem.shard(index, degree, part).weights_bytes
+            for at in places:
+                free[at] -= held
             # A step ends at its slowest GPU, so the slowest type decides.
-            slowest = max(found, key=lambda one: sum(one.row[:5]))
+            gpus = [problem.fleet.gpus[at] for at in places]
+            kinds = {(gpu.type, gpu.memory_bytes) for gpu in gpus}
+            found = [times.of(model, *kind, degree) for kind in sorted(kinds)]
+            slowest = max(found, key=_summed) if len(found) > 1 else found[0]
             if slowest.doubtful:
                 sources[slowest.source] = sources.get(slowest.source, 0) + 1
             share = model.kv_part(degree)
@@ -108,15 +114,20 @@ def copies_of(problem: Problem, placement: Placement, times: StepTimes) -> Copie
                     index,
                     number,
                     replica.index,
-                    tuple(position[gpu] for gpu in replica.gpus),
+                    places,
                     part,
                     slowest.row,
                     (model.kv_bytes_per_token or 0) * share,
                     round(model.kv_bytes_per_sequence * share),
                 )
             )
-    pools = tuple(max(0, gpu.free_bytes) for gpu in evaluation.gpus)
+    pools = tuple(max(0, left) for left in free)
     return Copies(tuple(copies), tuple(of_model), pools, evaluation, _notes(sources, len(copies)))
+
+
+def _summed(one: Timed) -> float:
+    """Return a measure of how slow steps are."""
+    return sum(one.row[:5])
 
 
 def _notes(sources: Mapping[str, int], copies: int) -> tuple[str, ...]:

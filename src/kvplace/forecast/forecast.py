@@ -226,34 +226,26 @@ def _forecast(
     problem: Problem, copies: Copies, engines: Any, gpus: Any, load: float, settled: bool
 ) -> Forecast:
     """Turn the fixed point into what people ask for."""
-    models: list[ModelForecast] = []
-    rates: list[float] = []
-    for index, model in enumerate(problem.models):
-        mine = engines[list(copies.of_model[index])]
-        rate = float(mine["rate"].sum())
-        rates.append(rate)
-        if rate == 0:
-            models.append(ModelForecast(model.name, 0.0, 0.0, 0.0, 1.0, 1.0))
-            continue
-        parts = mine["rate"] / rate
-        means = {
-            name: float((parts * mine[name]).sum()) for name in ("ttft", "tpot", "attained", "slow")
-        }
-        number = float(mine["number"].sum())
-        models.append(
-            ModelForecast(
-                model.name, means["ttft"], means["tpot"], number, means["attained"], means["slow"]
-            )
-        )
-    found = [
-        GPUForecast(
-            gpu.id,
-            float(one["held"] / one["pool"]) if one["pool"] else 0.0,
-            float(one["overflow"]),
-            float(one["busy"]),
-            float(one["kept"] / one["asked"]) if one["asked"] else 1.0,
-            float(one["pressure"]),
-        )
-        for gpu, one in zip(problem.fleet.gpus, gpus, strict=True)
-    ]
-    return Forecast(tuple(models), tuple(found), tuple(rates), load, settled, copies.notes)
+    of_model = np.array([copy.model for copy in copies.copies], np.int64)
+
+    def total(values: Any) -> Any:
+        return np.bincount(of_model, values, minlength=len(problem.models))
+
+    rates = total(engines["rate"])
+    asked = rates > 0
+    divisor = np.where(asked, rates, 1.0)
+    ttft, tpot, attained, slow = (
+        np.where(asked, total(engines["rate"] * engines[name]) / divisor, empty).tolist()
+        for name, empty in (("ttft", 0.0), ("tpot", 0.0), ("attained", 1.0), ("slow", 1.0))
+    )
+    number = np.where(asked, total(engines["number"]), 0.0).tolist()
+    names = [model.name for model in problem.models]
+    models = map(ModelForecast, names, ttft, tpot, number, attained, slow)
+    used = np.divide(gpus["held"], gpus["pool"], out=np.zeros(len(gpus)), where=gpus["pool"] > 0)
+    kept = np.divide(gpus["kept"], gpus["asked"], out=np.ones(len(gpus)), where=gpus["asked"] > 0)
+    columns = (used, gpus["overflow"], gpus["busy"], kept, gpus["pressure"])
+    ids = [gpu.id for gpu in problem.fleet.gpus]
+    found = map(GPUForecast, ids, *(column.tolist() for column in columns))
+    return Forecast(
+        tuple(models), tuple(found), tuple(rates.tolist()), load, settled, copies.notes
+    )

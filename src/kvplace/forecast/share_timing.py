@@ -3,17 +3,13 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
-from functools import cache, lru_cache
 
 from kvplace.core.architecture import Architecture
-from kvplace.core.measured import MeasuredStep
 from kvplace.core.model import Demand, Model
 from kvplace.core.timing import Timing
-from kvplace.forecast.measured import through_measured
-from kvplace.forecast.roofline import CacheReads, Speed, speed_of, step_time
 from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.time_share import Idle, TimeShare, idle_times, time_share
-from kvplace.forecast.times import dense_shape
+from kvplace.forecast.times import dense_shape, known_speed, known_step_time
 
 __all__ = ["ShareTiming"]
 
@@ -55,7 +51,7 @@ class ShareTiming(Timing):
 
     def unknown(self, gpu_types: Iterable[str]) -> list[str]:
         """Return those of some GPU types that the catalogue does not know."""
-        return [name for name in gpu_types if _speed(name) is None]
+        return [name for name in gpu_types if known_speed(name) is None]
 
     def share(self, model: Model, demand: Demand, degree: int, part: float, gpu_type: str) -> float:
         """Return the share of one GPU's time that a shard needs to keep its objectives."""
@@ -94,7 +90,8 @@ class ShareTiming(Timing):
             return None
         part = model.kv_part(degree)
         kept = (model.kv_bytes_per_token * part, model.kv_bytes_per_sequence * part)
-        return _step_time(shape, *kept, gpu_type, degree, model.step_times)
+        found = known_step_time(shape, *kept, gpu_type, degree, model.step_times)
+        return None if found is None else found[0]
 
     def guessed(self, model: Model) -> bool:
         """Whether the shape of a model is a guess."""
@@ -125,32 +122,10 @@ class ShareTiming(Timing):
         """Return the speed of each GPU type and what of it is reached."""
         found: list[object] = []
         for name in gpu_types:
-            speed = _speed(name)
+            speed = known_speed(name)
             if speed is not None:
                 *fitted, _ = astuple(speed.roofline)
                 flops = sorted((key.value, value) for key, value in speed.flops.items())
                 sheet = [speed.bytes_per_second, flops, speed.link_bytes_per_second]
                 found.append([name, *sheet, *fitted])
         return found
-
-
-@cache
-def _speed(gpu_type: str) -> Speed | None:
-    return speed_of(gpu_type)
-
-
-@lru_cache(maxsize=100_000)
-def _step_time(
-    shape: Architecture,
-    token_bytes: float,
-    sequence_bytes: float,
-    gpu_type: str,
-    degree: int,
-    measured: tuple[MeasuredStep, ...],
-) -> StepTime | None:
-    speed = _speed(gpu_type)
-    if speed is None:
-        return None
-    reads = CacheReads(token_bytes, bytes_per_sequence=sequence_bytes)
-    computed = step_time(shape, reads, speed, degree)
-    return through_measured(computed, measured, gpu_type, degree)[0]

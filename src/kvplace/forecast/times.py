@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache, lru_cache
 from operator import attrgetter
 
 from kvplace.core.architecture import Architecture
+from kvplace.core.measured import MeasuredStep
 from kvplace.core.model import Model
 from kvplace.errors import Fault, InputError
 from kvplace.facts.catalogue.gpus import GPUType, gpu_types
@@ -12,7 +14,7 @@ from kvplace.forecast.measured import through_measured
 from kvplace.forecast.roofline import CacheReads, Speed, speed_of, speed_of_data_sheet, step_time
 from kvplace.forecast.step_time import StepTime
 
-__all__ = ["StepTimes", "Timed", "dense_shape"]
+__all__ = ["StepTimes", "Timed", "dense_shape", "known_speed", "known_step_time"]
 
 _ROW = attrgetter(*(field.name for field in fields(StepTime)))
 _BYTES_PER_PARAMETER = 2
@@ -100,24 +102,61 @@ class StepTimes:
             self._speeds[gpu_type, memory] = _speed(gpu_type, memory)
         speed, origin, doubtful = self._speeds[gpu_type, memory]
         part = model.kv_part(degree)
-        reads = CacheReads(
-            model.kv_bytes_per_token * part, bytes_per_sequence=model.kv_bytes_per_sequence * part
-        )
+        kept = (model.kv_bytes_per_token * part, model.kv_bytes_per_sequence * part)
         shape = self._architectures.get(name) or model.architecture
         if shape is None:
             shape = dense_shape(model.weights_bytes)
             origin = f"{origin}; estimated from the size of the weights, as dense in 16 bits"
             doubtful = True
-        computed = step_time(shape, reads, speed, degree)
-        times, measured = through_measured(computed, model.step_times, gpu_type, degree)
+        known = known_step_time(shape, *kept, gpu_type, degree, model.step_times)
+        if known is None:
+            reads = CacheReads(kept[0], bytes_per_sequence=kept[1])
+            computed = step_time(shape, reads, speed, degree)
+            known = through_measured(computed, model.step_times, gpu_type, degree)
+        times, measured = known
         if measured:
             return Timed(times, "measured steps of the fleet file")
         return Timed(times, origin, doubtful)
 
 
+@cache
+def known_speed(gpu_type: str) -> Speed | None:
+    """Return how fast a GPU type of the catalogue is; None for any other."""
+    return speed_of(gpu_type)
+
+
+@lru_cache(maxsize=100_000)
+def known_step_time(
+    shape: Architecture,
+    token_bytes: float,
+    sequence_bytes: float,
+    gpu_type: str,
+    degree: int,
+    measured: tuple[MeasuredStep, ...],
+) -> tuple[StepTime, bool] | None:
+    """Return step times on a GPU type of the catalogue, and whether measured ones changed them.
+
+    Parameters
+    ----------
+    shape
+        Of the model.
+    token_bytes, sequence_bytes
+        What a rank keeps of a token, and of a sequence besides.
+    gpu_type, degree
+        Where it runs, and on how many.
+    measured
+        Steps that were measured of that model.
+    """
+    speed = known_speed(gpu_type)
+    if speed is None:
+        return None
+    reads = CacheReads(token_bytes, bytes_per_sequence=sequence_bytes)
+    return through_measured(step_time(shape, reads, speed, degree), measured, gpu_type, degree)
+
+
 def _speed(gpu_type: str, memory_bytes: int) -> tuple[Speed, str, bool]:
     """Return the speed of a GPU type; of one that is not known, that of the nearest in memory."""
-    speed = speed_of(gpu_type)
+    speed = known_speed(gpu_type)
     if speed is not None:
         return speed, f"computed from the data sheet of {speed.gpu_type}", False
     usable = [
