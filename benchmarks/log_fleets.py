@@ -1,8 +1,8 @@
 """Fleets from public logs: who asks for what is the log's; shapes and objectives are drawn.
 
-No log says which models answered on what, so sizes, KV bytes per token and objectives are drawn as in
-`kvplace.bench.adrs_like` (dense models, 8 H100s, 85 % of the memory in weights). What is taken from
-the logs is how unevenly models are asked, and how long prompts and outputs are:
+No log says which models answered on what, so sizes, KV bytes per token and objectives are drawn as
+in `kvplace.bench.adrs_like` (dense models, 8 H100s, 85 % of the memory in weights). What is taken
+from the logs is how unevenly models are asked, and how long prompts and outputs are:
 
 arena27    1,500 requests of 27 models in 600 s (Multi-LLM/prism-research, Apache-2.0)
 servegen   the 32 clients of alibaba/ServeGen's "m-large" that ask most (Apache-2.0), each one taken
@@ -37,8 +37,7 @@ def log_fleet(name, data):
 
 
 def _rows(path):
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as file:
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
         yield from csv.DictReader(file)
 
 
@@ -86,9 +85,7 @@ def _stretches(folder, log):
         tuple(map(statistics.fmean, zip(*lengths[at * size : (at + 1) * size], strict=True)))
         for at in range(count)
     ]
-    return [
-        (float(row["requests"]), *mean) for row, mean in zip(kept, means, strict=False)
-    ], burst
+    return [(float(row["requests"]), *mean) for row, mean in zip(kept, means, strict=False)], burst
 
 
 def _azure(folder):

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     )
     from kvplace.explain.explain import Explanation, explain
     from kvplace.export.export import Export, export
-    from kvplace.forecast.forecast import Forecast, forecast
+    from kvplace.forecast.forecast import forecast
+    from kvplace.forecast.outcome import Forecast
     from kvplace.forecast.rules import Rules
     from kvplace.forecast.share_timing import ShareTiming
     from kvplace.formats.load import load_plan

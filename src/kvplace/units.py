@@ -10,6 +10,7 @@ __all__ = [
     "GIB",
     "bytes_text",
     "format_bytes",
+    "format_latency",
     "format_percent",
     "format_seconds",
     "parse_bytes",
@@ -170,6 +171,13 @@ def format_seconds(seconds: float) -> str:
     if seconds < 0.01:
         return f"{seconds:.3f} s"
     return f"{seconds:.2f} s" if seconds < 100 else f"{seconds:,.0f} s"
+
+
+def format_latency(seconds: float) -> str:
+    """Print how long a user waits: in milliseconds below a second, such as ``7.6 ms``."""
+    if seconds >= 1:
+        return format_seconds(seconds)
+    return f"{1e3 * seconds:.0f} ms" if seconds >= 0.02 else f"{1e3 * seconds:.1f} ms"
 
 
 def format_percent(share: float) -> str:

@@ -131,3 +131,23 @@ def test_compare_plans_side_by_side(plan, tmp_path, capsys):
     prices.write_text("L4-24GB: 1\n")
     assert main(["compare", plan, *options]) == 2
     assert "no price for H100-SXM-80GB" in capsys.readouterr().err
+
+
+def test_a_plan_says_on_request_what_it_is_forecast_to_serve(plan, tmp_path, capsys):
+    fleet = str(tmp_path / "fleet.yaml")
+    assert main(["forecast", plan, "--format", "json", "--quiet"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    assert main(["plan", fleet, "--forecast"]) == 0
+    out = capsys.readouterr().out
+    head = out.splitlines()[0].split()
+    assert head == ["model", "replicas", "pressure", "in", "time", "TTFT", "/token", "on"]
+    ms = {m["model"]: f"{1e3 * m['tpot_seconds']:.1f} ms" for m in expected["models"]}
+    rows = {line.split()[0]: line for line in out.splitlines()[1:3]}
+    assert all(ms[name] in rows[name] for name in ("one", "two"))
+    assert "of the requests keep their objectives" in out
+    assert main(["plan", fleet, "--forecast", "--format", "csv"]) == 0
+    told = capsys.readouterr()
+    assert "forecast:" in told.err
+    assert "forecast:" not in told.out
+    assert main(["plan", fleet]) == 0
+    assert "in time" not in capsys.readouterr().out

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,12 +20,15 @@ from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Step, Stop
 from kvplace.errors import InputError
+from kvplace.forecast.forecast import forecast
 from kvplace.report.page.charts import convergence_chart, profile_chart
 from kvplace.report.page.data import kvpr_text, page_values, pressure_class
 from kvplace.report.page.markdown import markdown_summary
 from kvplace.report.page.page import page
 from kvplace.report.plots.figure import draw_plan
+from kvplace.report.summary import forecast_sentence
 from kvplace.solver.solve import solve
+from kvplace.units import format_latency
 
 GIB = 2**30
 STEPS = (Step(0.1, float("inf"), 0.1), Step(0.5, 0.9, 0.1), Step(2.0, 0.5, 0.2), Step(4, 0.4, 0.3))
@@ -204,6 +208,19 @@ def test_the_page_opens_with_what_to_do():
     assert "Overloaded: n/" in text
     assert "more replicas of hot" in text
     assert 'class="proof fair"' in text  # optimal, and still no reason to be content
+
+
+def test_the_page_says_what_the_plan_is_forecast_to_serve():
+    subject_ = subject(problem(gpus=2))
+    found = forecast(subject_.problem, subject_.placement)
+    text = page(subject_)
+    assert "What it is forecast to serve" in text
+    assert forecast_sentence(found).removeprefix("forecast: ") in text
+    for one in found.models:
+        assert "<td class=" + '"num">' + f"{format_latency(one.tpot_seconds)}</td>" in text
+    models = [replace(m, slo=SLO(latency_seconds=None)) for m in subject_.problem.models]
+    aimless = subject(Problem(tuple(models), subject_.problem.fleet))
+    assert "What it is forecast to serve" not in page(aimless)
 
 
 def test_the_profile_is_drawn_to_scale():

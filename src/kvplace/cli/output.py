@@ -113,15 +113,17 @@ def print_result(
     every_gpu: bool,
     quiet: bool,
     allow_overload: bool = False,
+    expect: bool = False,
 ) -> int:
     """Print a result in the form asked for and return the exit code.
 
     Without a placement the reasons go to stderr. JSON is still written, since it holds the
     evidence that there is none, but never over a file that is there already. An overloaded plan
-    is written and has an exit code of its own, unless that is allowed.
+    is written and has an exit code of its own, unless that is allowed. Where it is asked what to
+    `expect`, the table has a forecast of each model; other forms have it said beside them.
     """
     from kvplace.formats.tables.arrow import is_parquet
-    from kvplace.report.summary import reasons, summary
+    from kvplace.report.summary import forecast_sentence, reasons, summary
 
     if result.placement is None:
         if form == "json" and (output is None or not Path(output).is_file()):
@@ -132,6 +134,16 @@ def print_result(
             say(f"kvplace: cannot be placed: {reason}")
         say(f"kvplace: {summary(result)}")
         return _INFEASIBLE if result.status == "infeasible" else _NOT_FOUND
+    expected = None
+    if expect:
+        from kvplace.forecast.forecast import forecast
+
+        expected = forecast(result.problem, result.placement)
+        for note in () if quiet else expected.notes:
+            say(f"kvplace: {note}")
+    tabled = form == "table" and output is None and not as_markdown()
+    if expected is not None and not tabled and not quiet:
+        say(forecast_sentence(expected))
     if output is not None and is_parquet(output):
         from kvplace.formats.plan.io import write_plan
 
@@ -146,7 +158,8 @@ def print_result(
     elif form == "table":
         from kvplace.report.tables.plan import plan_table
 
-        emit(plan_table(result, look(output), every_gpu=every_gpu), output, data=False)
+        table = plan_table(result, look(output), every_gpu=every_gpu, expected=expected)
+        emit(table, output, data=False)
     else:
         _emit_plan(result, form, output)
     if not quiet and (form != "table" or output is not None):

@@ -1,8 +1,7 @@
 """The door of the forecast: what a placement is expected to serve, model by model."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from kvplace.errors import Fault, InputError
 from kvplace.forecast.attainment import OUTPUT_CV, attain
 from kvplace.forecast.copies import Copies, copies_of
 from kvplace.forecast.mean_field import settle
+from kvplace.forecast.outcome import Forecast, GPUForecast, ModelForecast
 from kvplace.forecast.records import ENGINE, GPU, MPS, NONE, SLICE
 from kvplace.forecast.rules import Rules, Sharing
 from kvplace.forecast.step_time import StepTime
@@ -26,104 +26,6 @@ STEPS = 64
 
 SHARING = {Sharing.SLICE: SLICE, Sharing.MPS: MPS, Sharing.NONE: NONE}
 _FIELDS = [field.name for field in fields(StepTime)]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelForecast:
-    """What is expected of one model, over all its copies.
-
-    Parameters
-    ----------
-    name
-        Of the model.
-    ttft_seconds, tpot_seconds
-        Mean time to the first token and per output token.
-    requests
-        Mean requests in the system.
-    attainment
-        Part of the requests that keep every objective; 1 without demand.
-    slow_down
-        How much slower its steps are than alone on their GPUs.
-    """
-
-    name: str
-    ttft_seconds: float
-    tpot_seconds: float
-    requests: float
-    attainment: float
-    slow_down: float
-
-
-@dataclass(frozen=True, slots=True)
-class GPUForecast:
-    """What is expected of one GPU.
-
-    Parameters
-    ----------
-    id
-        Of the GPU.
-    pool_used
-        Mean KV bytes in use as a part of the pool.
-    pool_overflow
-        Chance that more KV is asked for than the pool holds.
-    busy
-        Part of the time in which at least one step runs.
-    attainment
-        Part of the requests of its engines that keep every objective.
-    pressure
-        The largest of time per token / objective, TTFT / objective and `pool_used`.
-    """
-
-    id: str
-    pool_used: float
-    pool_overflow: float
-    busy: float
-    attainment: float
-    pressure: float
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What a placement is expected to serve; an expectation, which proves nothing.
-
-    Parameters
-    ----------
-    models, gpus
-        In the order of the problem and of the fleet.
-    load
-        Factor on the stated demand.
-    settled
-        Whether the fixed point was reached.
-    notes
-        What to know about the figures.
-    """
-
-    models: Sequence[ModelForecast]
-    gpus: Sequence[GPUForecast]
-    rates: Sequence[float]
-    load: float
-    settled: bool
-    notes: Sequence[str]
-
-    @property
-    def attainment(self) -> float:
-        """Part of all requests that keep every objective."""
-        total = sum(self.rates)
-        if not total:
-            return 1.0
-        kept = sum(r * m.attainment for r, m in zip(self.rates, self.models, strict=True))
-        return kept / total
-
-    @property
-    def mean_attainment(self) -> float:
-        """Mean of the attainments of the models that are asked for."""
-        asked = [m.attainment for r, m in zip(self.rates, self.models, strict=True) if r]
-        return sum(asked) / len(asked) if asked else 1.0
-
-    @property
-    def pressure(self) -> float:
-        """The largest pressure of a GPU."""
-        return max(gpu.pressure for gpu in self.gpus)
 
 
 def forecast(
@@ -246,6 +148,4 @@ def _forecast(
     columns = (used, gpus["overflow"], gpus["busy"], kept, gpus["pressure"])
     ids = [gpu.id for gpu in problem.fleet.gpus]
     found = map(GPUForecast, ids, *(column.tolist() for column in columns))
-    return Forecast(
-        tuple(models), tuple(found), tuple(rates.tolist()), load, settled, copies.notes
-    )
+    return Forecast(tuple(models), tuple(found), tuple(rates.tolist()), load, settled, copies.notes)

@@ -17,8 +17,9 @@ from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
 from kvplace.forecast.attainment import attain
 from kvplace.forecast.copies import copies_of
-from kvplace.forecast.forecast import ITERATIONS, SHARING, STEPS, Forecast, forecast, records_of
+from kvplace.forecast.forecast import ITERATIONS, SHARING, STEPS, forecast, records_of
 from kvplace.forecast.mean_field import settle
+from kvplace.forecast.outcome import Forecast
 from kvplace.forecast.records import GPU
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes

@@ -108,12 +108,12 @@ class StepTimes:
             shape = dense_shape(model.weights_bytes)
             origin = f"{origin}; estimated from the size of the weights, as dense in 16 bits"
             doubtful = True
-        known = known_step_time(shape, *kept, gpu_type, degree, model.step_times)
-        if known is None:
+        found = known_step_time(shape, *kept, gpu_type, degree, model.step_times)
+        if found is None:
             reads = CacheReads(kept[0], bytes_per_sequence=kept[1])
             computed = step_time(shape, reads, speed, degree)
-            known = through_measured(computed, model.step_times, gpu_type, degree)
-        times, measured = known
+            found = through_measured(computed, model.step_times, gpu_type, degree)
+        times, measured = found
         if measured:
             return Timed(times, "measured steps of the fleet file")
         return Timed(times, origin, doubtful)

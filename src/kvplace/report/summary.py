@@ -8,9 +8,11 @@ from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Status, Stop
+from kvplace.forecast.outcome import Forecast
 from kvplace.units import format_bytes, format_percent, format_seconds
 
 __all__ = [
+    "forecast_sentence",
     "format_kvpr",
     "format_share",
     "over_windows",
@@ -174,3 +176,14 @@ def _proved(result: Result) -> str:
 def _count(number: int, noun: str) -> str:
     """Return ``1 model`` or ``47 models``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def forecast_sentence(found: Forecast) -> str:
+    """Return what a forecast comes to, in one sentence."""
+    at = "" if found.load == 1 else f" at {found.load:g} times the stated demand"
+    settled = "" if found.settled else "; the fixed point was not reached"
+    return (
+        f"forecast: {format_percent(found.attainment)} of the requests keep their objectives{at}, "
+        f"{format_percent(found.mean_attainment)} by the mean over models (an expectation, no "
+        f"proof{settled})"
+    )

@@ -37,6 +37,7 @@ Examples:
   kvplace plan fleet.yaml
   kvplace plan fleet.yaml --format json --output plan.json
   kvplace plan models.csv --gpus 8x80GiB
+  kvplace plan fleet.yaml --forecast
   kvplace plan fleet.yaml --quantile 95% --robust 1.5
   kvplace plan fleet.yaml --least gpus --within 10%
   kvplace plan fleet.yaml --survive 1-node --format json --output plan.json
@@ -107,6 +108,13 @@ Examples:
     metavar="FILE",
     help="With --least cost: YAML of GPU types and what one costs per hour.",
 )
+@click.option(
+    "--forecast",
+    "expect",
+    is_flag=True,
+    help="Say what the plan is forecast to serve: the part of the requests in time, TTFT and time "
+    "per token of each model, in the table; with other forms in one sentence beside them.",
+)
 @output_options
 @ALL_GPUS
 @ALLOW_OVERLOAD
@@ -126,6 +134,7 @@ def command(
     least: str | None,
     within: float | None,
     prices: str | None,
+    expect: bool,
     form: str,
     output: str | None,
     quiet: bool,
@@ -167,6 +176,8 @@ def command(
         watch.set_aside(writing_seconds(len(problem.models), form, output))
         steps = None if iterations is None else int(min(iterations, 2**62))
         if survive is not None:
+            if expect:
+                raise click.UsageError("--forecast goes with no --survive")
             return _surviving(problem, survive, watch, time_limit, steps, form, output, quiet=quiet)
         if robust is not None:
             result, told = _robust(problem, robust, watch, gap, seed, steps, alone=one_at_a_time)
@@ -186,10 +197,17 @@ def command(
                 every_gpu=every_gpu,
                 quiet=quiet,
                 allow_overload=allow_overload,
+                expect=expect,
             )
     if output is None:
         code = print_result(
-            result, form, output, every_gpu=every_gpu, quiet=quiet, allow_overload=allow_overload
+            result,
+            form,
+            output,
+            every_gpu=every_gpu,
+            quiet=quiet,
+            allow_overload=allow_overload,
+            expect=expect,
         )
     for line in told:
         say(f"kvplace: {line}")

@@ -45,7 +45,7 @@ def command(
     """Forecast what a PLAN serves: latencies, queues, pools, and who keeps the objectives.
 
     A mean-field fixed point: each engine runs as fast as the others on its GPU let it on average.
-    It takes half a second for a thousand GPUs, is an expectation and proves nothing; `kvplace
+    It takes a third of a second for a thousand GPUs, is an expectation and proves nothing; `kvplace
     simulate` plays the same plan request by request.
     """
     from kvplace.cli.faults import say
@@ -57,9 +57,9 @@ def command(
     from kvplace.report.answers.forecasted import (
         forecast_csv,
         forecast_json,
-        forecast_sentence,
         forecast_table,
     )
+    from kvplace.report.summary import forecast_sentence
 
     result = load_plan(plan, fleet, gpus)
     found = forecast(

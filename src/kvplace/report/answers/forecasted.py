@@ -1,14 +1,14 @@
 """A forecast for people, as JSON and as CSV."""
 
-from kvplace.forecast.forecast import Forecast
+from kvplace.forecast.outcome import Forecast
 from kvplace.forecast.search import Refined
-from kvplace.report.summary import format_kvpr
+from kvplace.report.summary import forecast_sentence, format_kvpr
 from kvplace.report.tables.plan import Look
 from kvplace.report.tables.scores import Cell, rows_csv, rows_json, rows_table
 from kvplace.report.text import clean, shorten
-from kvplace.units import format_percent, format_seconds
+from kvplace.units import format_latency, format_percent
 
-__all__ = ["forecast_csv", "forecast_gain", "forecast_json", "forecast_sentence", "forecast_table"]
+__all__ = ["forecast_csv", "forecast_gain", "forecast_json", "forecast_table"]
 
 _SHOWN = 32
 _NAME = 44
@@ -26,8 +26,8 @@ def forecast_table(found: Forecast, look: Look | None = None, *, every: bool = F
                 {
                     "model": clean(shorten(one.name, _NAME)),
                     "in time": format_percent(one.attainment),
-                    "TTFT": format_seconds(one.ttft_seconds),
-                    "per token": format_seconds(one.tpot_seconds),
+                    "TTFT": format_latency(one.ttft_seconds),
+                    "per token": format_latency(one.tpot_seconds),
                     "requests": f"{one.requests:.2f}",
                     "slower": f"{one.slow_down:.2f}x",
                 }
@@ -62,17 +62,6 @@ def forecast_table(found: Forecast, look: Look | None = None, *, every: bool = F
 def _more(count: int, shown: int, what: str) -> list[str]:
     """Return the line that says what is not shown."""
     return [f"and {count - shown:,} more {what} (--all)"] if count > shown else []
-
-
-def forecast_sentence(found: Forecast) -> str:
-    """Return the closing sentence."""
-    at = "" if found.load == 1 else f" at {found.load:g} times the stated demand"
-    settled = "" if found.settled else "; the fixed point was not reached"
-    return (
-        f"forecast: {format_percent(found.attainment)} of the requests keep their objectives{at}, "
-        f"{format_percent(found.mean_attainment)} by the mean over models (an expectation, no "
-        f"proof{settled})"
-    )
 
 
 def forecast_gain(found: Refined) -> str:

@@ -12,6 +12,7 @@ from kvplace.report.heat import is_share, kvpr_text, pressure_class
 from kvplace.report.page.by_window import by_window
 from kvplace.report.page.charts import convergence_chart, profile_chart
 from kvplace.report.page.data import page_values
+from kvplace.report.page.serves import serves
 from kvplace.report.text import clean, gpus_text
 from kvplace.units import format_bytes, format_seconds
 
@@ -75,6 +76,7 @@ def page(
         change=_change(result, baseline, baseline_name) if baseline else None,
         hours=by_window(result),
         digest=result.problem.digest[:19],
+        serves=serves(result),
         data={
             "models": [
                 [

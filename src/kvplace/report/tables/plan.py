@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from kvplace.core.evaluation.evaluate import GPUEvaluation
 from kvplace.core.objective import Objective
 from kvplace.core.result import Result
+from kvplace.forecast.outcome import Forecast
 from kvplace.report.heat import heat
-from kvplace.report.summary import format_kvpr, format_share, summary
+from kvplace.report.summary import forecast_sentence, format_kvpr, format_share, summary
 from kvplace.report.tables.gpus import gpu_rows, histogram
 from kvplace.report.tables.models import ModelRow, model_rows
 from kvplace.report.text import (
@@ -21,7 +22,7 @@ from kvplace.report.text import (
     shorten,
     shorten_start,
 )
-from kvplace.units import format_bytes
+from kvplace.units import format_bytes, format_latency, format_percent
 
 __all__ = ["Look", "plan_table"]
 
@@ -61,7 +62,13 @@ class Look:
     blocks: bool = True
 
 
-def plan_table(result: Result, look: Look | None = None, *, every_gpu: bool = False) -> str:
+def plan_table(
+    result: Result,
+    look: Look | None = None,
+    *,
+    every_gpu: bool = False,
+    expected: Forecast | None = None,
+) -> str:
     """Return the tables of a result that has a placement, ended by its closing line.
 
     Parameters
@@ -72,6 +79,8 @@ def plan_table(result: Result, look: Look | None = None, *, every_gpu: bool = Fa
         Width, colour and encoding.
     every_gpu
         List all models and GPUs instead of the most loaded ones.
+    expected
+        What the plan is forecast to serve; adds columns to the table of models.
 
     Returns
     -------
@@ -79,7 +88,9 @@ def plan_table(result: Result, look: Look | None = None, *, every_gpu: bool = Fa
         Lines without a trailing line end.
     """
     table = _Tables(result, look or Look(), every_gpu=every_gpu)
-    return "\n".join([*table.models(), *table.gpus(), "", *table.legend(), summary(result)])
+    told = [] if expected is None else [forecast_sentence(expected)]
+    rows = [*table.models(expected), *table.gpus()]
+    return "\n".join([*rows, "", *table.legend(), *told, summary(result)])
 
 
 class _Tables:
@@ -107,7 +118,7 @@ class _Tables:
         several = result.problem.goal is Objective.PRESSURE
         self._pressure = "pressure" if several else self._heading
 
-    def models(self) -> list[str]:
+    def models(self, expected: Forecast | None) -> list[str]:
         """Return the table of models, ended by an empty line; nothing of a huge fleet."""
         if len(self._result.problem.models) > MOST_MODELS:
             return []
@@ -116,20 +127,26 @@ class _Tables:
         names = [shorten(self._names.get(row.model, row.model), 60) for row in shown]
         copies = [_copies(row) for row in shown]
         values = [self._value(row.pressure) for row in shown]
-        name_width = min(max(map(len, [*names, "model"])), max(20, self._width * 2 // 5))
+        most = self._width * 2 // 5 if expected is None else self._width * 3 // 10
+        name_width = min(max(map(len, [*names, "model"])), max(20, most))
         copies_width = max(map(len, [*copies, "replicas"]))
         value_width = max(map(len, [*values, self._pressure]))
-        where_width = self._width - name_width - copies_width - value_width - 6
+        serves = _serves(expected, [row.model for row in shown])
+        serves_width = len(serves[0])
+        where_width = self._width - name_width - copies_width - value_width - serves_width - 6
         head = (
             f"{fit('model', name_width)}  {fit('replicas', copies_width)}  "
-            f"{fit(self._pressure, value_width, right=True)}  on"
+            f"{fit(self._pressure, value_width, right=True)}  {serves[0]}on"
         )
         lines = [self._paint(head, "bold")]
-        for row, name, copy, value in zip(shown, names, copies, values, strict=True):
+        for row, name, copy, value, serve in zip(
+            shown, names, copies, values, serves[1:], strict=True
+        ):
             where = _flow_ids(copies_text(row.gpus), where_width, None if self._all else 1)
             start = (
                 f"{fit(name, name_width)}  {fit(copy, copies_width)}  "
                 f"{self._paint(fit(value, value_width, right=True), self._heat(row.pressure))}  "
+                f"{serve}"
             )
             indent = " " * (self._width - where_width)
             lines += [start + where[0], *(indent + line for line in where[1:])]
@@ -242,6 +259,25 @@ class _Tables:
         if self._shares:
             return heat(kvpr)
         return "yellow" if kvpr >= self._top else "green"
+
+
+def _serves(expected: Forecast | None, models: Sequence[str]) -> list[str]:
+    """Return the heading and a cell per model of what it is forecast to serve; all of one width."""
+    if expected is None:
+        return [""] * (len(models) + 1)
+    of = {one.name: one for one in expected.models}
+    rows = [("in time", "TTFT", "/token")]
+    for name in models:
+        one = of[name]
+        times = (format_latency(one.ttft_seconds), format_latency(one.tpot_seconds))
+        rows.append((format_percent(one.attainment), *(times if one.requests else ("", ""))))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "".join(
+            f"{fit(cell, width, right=True)}  " for cell, width in zip(row, widths, strict=True)
+        )
+        for row in rows
+    ]
 
 
 def _copies(row: ModelRow) -> str:
