@@ -1,6 +1,7 @@
 """The search on the forecast: valid, never worse, and best where all placements can be tried."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -59,3 +60,32 @@ def test_a_placement_that_is_not_valid_is_refused():
     everything = Placement.single(dict.fromkeys(fleet.names, fleet.fleet.gpus[0].id))
     with pytest.raises(InputError):
         refine_forecast(fleet, everything)
+
+
+def bursty(fleet, dispersion):
+    """Return a fleet whose demands state their dispersion."""
+    told = (replace(m.demand, dispersion=dispersion) for m in fleet.models)
+    models = tuple(replace(m, demand=one) for m, one in zip(fleet.models, told, strict=True))
+    return replace(fleet, models=models)
+
+
+def test_a_fleet_that_states_its_bursts_is_refined_for_them():
+    fleet = adrs_like(15, gpus=3, models=9)
+    told = bursty(fleet, 9.0)
+    start = solve(fleet, solver="reference").placement
+    # What is stated counts as what is asked for does, of one copy each.
+    stated, asked = forecast(told, start), forecast(fleet, start, burst=3.0)
+    assert stated.models == asked.models
+    assert stated.attainment < forecast(fleet, start).attainment
+    blind, knowing = (refine_forecast(one, start, kicks=3) for one in (fleet, told))
+    kept = served_load(told, knowing.placement)
+    assert kept >= served_load(told, blind.placement) * 0.99
+    assert kept > served_load(told, start) or kept == pytest.approx(served_load(told, start))
+
+
+def test_lengths_that_vary_more_lose_more():
+    fleet = adrs_like(15, gpus=3, models=9)
+    start = solve(fleet, solver="reference").placement
+    longer = [replace(m, demand=replace(m.demand, prompt_cv=2.0)) for m in fleet.models]
+    wide = replace(fleet, models=tuple(longer))
+    assert forecast(wide, start).attainment < forecast(fleet, start).attainment

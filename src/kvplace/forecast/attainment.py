@@ -10,10 +10,7 @@ from typing import Any
 
 from kvplace.solver.kernels import kernel
 
-__all__ = ["OUTPUT_CV", "PROMPT_CV", "attain", "in_time", "overflow", "smoothing"]
-
-PROMPT_CV, OUTPUT_CV = 1.0, 0.8
-"""Coefficients of variation of token counts where only means are known."""
+__all__ = ["attain", "in_time", "overflow", "smoothing"]
 
 _MOST_OTHERS = 24
 """Engines on a GPU beyond which the distribution of how many are at work is cut."""
@@ -74,7 +71,7 @@ def attain(engines: Any, gpus: Any, lists: Any) -> None:
             if one.rate == 0:
                 continue
             held = one.token_bytes * one.context + one.sequence_bytes
-            spread = one.token_bytes * math.hypot(PROMPT_CV * one.prompt, one.output / 2)
+            spread = one.token_bytes * math.hypot(one.prompt_cv * one.prompt, one.output / 2)
             mean += one.number * held
             variance += one.number * (held**2 * one.peakedness + spread**2)
             idle *= 1 - one.busy
@@ -107,14 +104,14 @@ def _attain(engines: Any, gpus: Any, lists: Any, e: int) -> None:
     decoding, step = 1 - engine.idle, engine.step
     # Kingman's formula for the prompts ahead; half a step until the next one begins, and half of
     # one more, because the prompt is computed beside the batch.
-    spread = (engine.peakedness * 2 - 1 + PROMPT_CV**2) / 2
+    spread = (engine.peakedness * 2 - 1 + engine.prompt_cv**2) / 2
     ahead = prefilling / (1 - prefilling) * prompt * spread
     alone = decoding * step + ahead + prompt
     engine.ttft = alone * slow + gap
     stay = engine.output * engine.tpot + engine.ttft
     good = 1 - engine.full
     if math.isfinite(engine.ttft_objective):
-        deviation = math.hypot(prompt * PROMPT_CV, step / math.sqrt(12.0))
+        deviation = math.hypot(prompt * engine.prompt_cv, step / math.sqrt(12.0))
         limit = engine.ttft_objective - gap
         good *= _first_in_time(engines, gpus, lists, e, limit, alone, deviation)
     if math.isfinite(engine.tpot_objective) and engine.output > 1:
@@ -128,7 +125,7 @@ def _attain(engines: Any, gpus: Any, lists: Any, e: int) -> None:
                 relative += other.busy * (1 - other.busy) * memory / slow**2
         good *= in_time(engine.tpot_objective, engine.tpot, math.sqrt(relative) * engine.tpot)
     if math.isfinite(engine.latency_objective):
-        good *= in_time(engine.latency_objective, stay, stay * OUTPUT_CV)
+        good *= in_time(engine.latency_objective, stay, stay * engine.output_cv)
     for at in range(engine.first_gpu, engine.end_gpu):
         good *= 1 - gpus[lists[at]].overflow
     engine.attained = good

@@ -9,7 +9,7 @@ import numpy as np
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
-from kvplace.forecast.attainment import OUTPUT_CV, attain
+from kvplace.forecast.attainment import attain
 from kvplace.forecast.copies import Copies, copies_of
 from kvplace.forecast.mean_field import settle
 from kvplace.forecast.outcome import Forecast, GPUForecast, ModelForecast
@@ -46,7 +46,8 @@ def forecast(
     load
         Factor on the stated rates.
     burst
-        Coefficient of variation of the gaps between arrivals; 1 is Poisson.
+        Coefficient of variation of the gaps between arrivals; 1 is Poisson. Where a demand states
+        its `dispersion`, the root of that is multiplied by it.
     rules
         How engines run.
     times
@@ -91,7 +92,7 @@ def records_of(
         demand = problem.models[copy.model].demand
         prompt, output = demand.prompt_tokens or 1.0, max(1.0, demand.output_tokens or 1.0)
         # A decoded token sees the half of an output that is weighted by its length.
-        context = prompt + output / 2 * (1 + OUTPUT_CV**2)
+        context = prompt + output / 2 * (1 + demand.output_cv**2)
         rate = demand.requests_per_second * load * copy.part
         slo = problem.models[copy.model].slo
         objectives = [
@@ -99,12 +100,17 @@ def records_of(
             for one in (slo.ttft_seconds, slo.tpot_seconds, slo.latency_seconds)
         ]
         sizes = (copy.token_bytes, copy.sequence_bytes)
+        # A copy that gets a part of the requests sees their dispersion by that part.
+        dispersion = 1 + copy.part * (burst**2 * demand.dispersion - 1)
         computed = max(1.0, prompt - demand.cached_tokens)
-        rows.append((first, len(lists), rate, computed, output, context, *objectives, *sizes))
+        asked = (rate, computed, output, demand.prompt_cv, demand.output_cv)
+        told = (*asked, context, (1 + dispersion) / 2)
+        rows.append((first, len(lists), *told, *objectives, *sizes))
     columns = zip(*rows, strict=True)
     for name, column in zip(
-        ("first_gpu", "end_gpu", "rate", "prompt", "output", "context", "ttft_objective",
-         "tpot_objective", "latency_objective", "token_bytes", "sequence_bytes"),
+        ("first_gpu", "end_gpu", "rate", "prompt", "output", "prompt_cv", "output_cv", "context",
+         "peakedness", "ttft_objective", "tpot_objective", "latency_objective", "token_bytes",
+         "sequence_bytes"),
         columns,
         strict=True,
     ):  # fmt: skip
@@ -115,7 +121,6 @@ def records_of(
     engines["sequences"] = rules.max_sequences
     engines["host_seconds"] = rules.host_seconds
     engines["host_seconds_per_sequence"] = rules.host_seconds_per_sequence
-    engines["peakedness"] = (1 + burst**2) / 2
     for at, held in enumerate(on_gpu):
         gpus[at]["first_engine"] = len(lists)
         lists.extend(held)

@@ -23,11 +23,12 @@ ENGINE = np.dtype(
         *(
             (name, np.float64)
             for name in (
-                # Given: requests per second, tokens of prompt and output, mean context of a decoded
-                # token, peakedness of the arrivals, objectives (`inf` without), KV bytes of a token
-                # and of a request besides, host work, coefficients of the step times.
-                "rate prompt output context peakedness ttft_objective tpot_objective "
-                "latency_objective token_bytes sequence_bytes host_seconds "
+                # Given: requests per second, tokens of prompt and output and how they vary, mean
+                # context of a decoded token, peakedness of the arrivals, objectives (`inf`
+                # without), KV bytes of a token and of a request besides, host work, coefficients
+                # of the step times.
+                "rate prompt output prompt_cv output_cv context peakedness ttft_objective "
+                "tpot_objective latency_objective token_bytes sequence_bytes host_seconds "
                 "host_seconds_per_sequence "
                 + " ".join(field.name for field in fields(StepTime))
                 # Kept: seconds of a prompt alone and what it adds to a step; slow-down; requests in
