@@ -9,6 +9,7 @@ from kvplace.core.model_table import ModelTable
 from kvplace.errors import InputError
 from kvplace.formats.load import load_plan
 from kvplace.formats.plan.io import write_plan
+from kvplace.formats.read import read
 from kvplace.formats.tables import models
 from kvplace.formats.tables.models import parse_table
 from kvplace.solver.solve import solve
@@ -183,3 +184,25 @@ def test_what_is_wrong_with_windows_in_columns(old, new, message, short, monkeyp
     monkeypatch.setattr(models, "SHORT", 10**9 if short else 0)
     with pytest.raises(InputError, match=message):
         parse_table(TABLE.replace(old, new, 1), "2xH100-SXM-80GB")
+
+
+def test_windows_through_parquet_tables_and_plans(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    header, *rows = (line.split(",") for line in TABLE.replace("\\\n", "").splitlines())
+    columns = {
+        name: [row[at] if at == 0 else float(row[at] or "nan") for row in rows]
+        for at, name in enumerate(header)
+    }
+    columns["kv_bytes_per_token"] = [147456, 147456]
+    columns["prompt_tokens@night"] = [900.0, 800.0]
+    table = tmp_path / "models.parquet"
+    parquet.write_table(arrow.table(columns), table)
+    found = read(table, objective="pressure", gpus="2xH100-SXM-80GB")
+    assert isinstance(found.models, ModelTable)
+    text = TABLE.replace("500,,", "500,800,")
+    short = parse_table(text, "2xH100-SXM-80GB", objective="pressure")
+    assert found.digest == short.digest
+    plan = tmp_path / "plan.parquet"
+    write_plan(solve(found), plan)
+    assert load_plan(plan, found).problem.digest == found.digest
