@@ -197,7 +197,8 @@ def robust_windows(
         The factor is below 1 or not finite.
     """
     if not 1 <= factor < float("inf"):
-        raise InputError(f"the factor {factor!r} on demand must be finite and at least 1")
+        message = f"the factor {factor!r} on demand must be finite and at least 1"
+        raise InputError([Fault(message, "robust")])
     stated = [window for window in problem.windows if not window.like]
     if together is not True:
         most = max(1, min(most, MOST_WINDOWS // len(stated) - 2))
