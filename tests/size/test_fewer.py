@@ -88,6 +88,8 @@ def test_what_a_gpu_less_costs_by_hand():
     assert (tight.spent, tight.idle, tight.proved) == (4.0, (), True)
     assert (loose.spent, len(loose.idle), loose.proved) == (2.0, 2, True)
     assert loose.proof == "sums"  # 4 x (3 + 1 / (4 / 7)) bytes need 1.9 GPUs
+    assert loose.best.ranks == 4
+    assert loose.result.ranks == 0  # nothing is proved of how the rest is balanced
     lines = fewer_lines(loose)
     assert lines[0].startswith("2 GPUs in use, 4 GPUs at the best pressure found (-50.0 %)")
     assert "which is proved" in lines[1]

@@ -151,7 +151,12 @@ def survive(
             break
         found = evaluate(problem, placement)
         result = replace(
-            free, placement=placement, evaluation=found, stop=Stop.LOCAL_OPTIMUM, progress=()
+            free,
+            placement=placement,
+            evaluation=found,
+            stop=Stop.LOCAL_OPTIMUM,
+            progress=(),
+            ranks=0,
         )
         tried = Survival(result, tuple(after_failures(problem, placement, failures)), free.value)
         if tried.holds:
