@@ -27,14 +27,17 @@ def recommendation(result: Result) -> tuple[str, list[str]]:
     names = short_names(problem.names)
     hot = sorted(at.gpu.shards, key=lambda shard: -shard.load)
     model = clean(names.get(hot[0].model, hot[0].model)) if hot else ""
+    at_most, room = "on average", "bursts"
+    if problem.quantile is not None:
+        at_most, room = f"or less in {100 * problem.quantile:g} % of the time", "more"
     if not share:
         head = f"The most loaded GPU is {gpu}, at a KVPR of {value}."
     elif worst >= FULL:
         head = f"Overloaded: {gpu} is asked for {value} of what it has. Requests will queue."
     elif worst >= TIGHT:
-        head = f"Tight: {gpu} is {value} full on average, which leaves little room for bursts."
+        head = f"Tight: {gpu} is {value} full {at_most}, which leaves little room for {room}."
     else:
-        head = f"The demand fits: the most loaded GPU, {gpu}, is {value} full on average."
+        head = f"The demand fits: the most loaded GPU, {gpu}, is {value} full {at_most}."
     told = [note for note in notes(problem, evaluation) if note.kind != "overload"]
     late = next((note for note in told if note.level == "warning" and note.kind == "time"), None)
     if late is not None and not (share and worst >= FULL):

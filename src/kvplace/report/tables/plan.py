@@ -204,7 +204,8 @@ class _Tables:
             return []
         parts = [f"{self._full} weights and overhead"]
         if self._shares:
-            parts.append(f"{self._used} KV in use on average")
+            average = " on average" if self._result.problem.quantile is None else ""
+            parts.append(f"{self._used} KV in use{average}")
         parts.append(f"{self._free} KV {'free' if self._shares else 'pool'}")
         return [self._paint(f"memory: {', '.join(parts)}", "dim")]
 
