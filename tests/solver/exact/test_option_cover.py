@@ -13,6 +13,7 @@ from kvplace.solver.exact import option_cover
 from kvplace.solver.exact.option_cover import OptionCover
 from kvplace.solver.exact.set_cover import Answer
 from kvplace.solver.instance.door import load_instance
+from kvplace.solver.solve import solve
 from oracle_splits import solve_by_force
 from splits import random_split_problem
 
@@ -53,3 +54,13 @@ def test_it_decides_targets_as_brute_force_does(seed, few, monkeypatch):
     assert seen["seated"] > 0.6 * seen[Answer.FOUND]  # link domains may forbid the rest
     assert seen[Answer.FOUND] > 20
     assert seen[Answer.IMPOSSIBLE] + seen["priced out"] > 20
+
+
+def test_a_fleet_that_nobody_asks_for_divides_by_no_target():
+    # The twelfth such problem has a value of 0, and its program was asked at that target.
+    draw = random.Random(8)
+    values = [
+        solve(random_split_problem(draw, models=3, objectives=(Objective.PRESSURE,))).value
+        for _ in range(14)
+    ]
+    assert 0.0 in values

@@ -93,9 +93,11 @@ class OptionSets(SetProgram):
         rooms, fits = [], []
         seated = np.zeros(len(size), dtype=bool)
         for at, (type_, memory) in enumerate(self.kinds):
-            loads = columns.loads[:, type_, :]
-            in_memory = (size[:, None] + loads[:, : instance.kv] / target) / memory
-            in_time = loads[:, instance.kv :] / target
+            # At a target of 0 whatever has a load is too large, and the rest is as large as it is.
+            with np.errstate(over="ignore"):
+                loads = columns.loads[:, type_, :] / max(target, np.finfo(np.float64).tiny)
+            in_memory = (size[:, None] + loads[:, : instance.kv]) / memory
+            in_time = loads[:, instance.kv :]
             alone = np.column_stack([in_memory, in_time]).max(axis=1)
             held = self._allowed[:, at] & (least <= memory)
             seated |= held & (alone < 1)
