@@ -18,10 +18,9 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from damage import damaged, text_of, torn
+from hostile_more import MORE
 from kvplace.demand.logs.traces import read_trace
 from kvplace.errors import KvplaceError
 from kvplace.facts.find import find_facts
@@ -30,13 +29,6 @@ from kvplace.formats.read import read
 from kvplace.scaffold.deployments.read import read_deployment
 
 _LONGEST_ANSWER = 10.0
-
-JUNK: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2**31, 2**53 + 1, 2**63, 10**30, 1e308, 1e-320, math.nan, math.inf,
-    "", " ", "a", "=x", "0", "-1", "1e999", "\uff11", "${A:?}", "${A", "$", "'", '"', "../..", "/",
-    "nan", "null", "all", "--model", "-tp", "\u202e", "\ud800", "x" * 5000, [], {}, [[]], [None],
-    [1, "a"], {"a": 1}, {"": None},
-)  # fmt: skip
 
 CONFIG = {
     "model_type": "glm_moe_dsa", "num_hidden_layers": 4, "num_attention_heads": 8,
@@ -86,48 +78,6 @@ TABLE = "timestamp,model,prompt_tokens,output_tokens,requests\n" + "".join(
 )
 PLAN = "model,replica,shard,node,gpu,weights_bytes,load\nm,0,0,n,n/0,5,1.0\nm,1,0,n,n/1,5,1.0\n"
 MODELS = "name,weights_gib,requests_per_second,slo_seconds\nm,8,1,5\nn,9,2,5\n"
-
-
-def damaged(value: Any, rng: random.Random, depth: int = 0) -> Any:
-    """Return data with one part of it replaced, left out, doubled or moved."""
-    if isinstance(value, dict) and value and (depth < 1 or rng.random() < 0.8):
-        key = rng.choice(list(value))
-        if rng.random() < 0.1:
-            return {k: v for k, v in value.items() if k != key}
-        if rng.random() < 0.05:
-            return {**value, str(rng.choice(JUNK))[:50]: rng.choice(JUNK)}
-        return {**value, key: damaged(value[key], rng, depth + 1)}
-    if isinstance(value, list) and value and rng.random() < 0.8:
-        at = rng.randrange(len(value))
-        if rng.random() < 0.1:
-            return value * rng.choice((0, 2, 50))
-        return [*value[:at], damaged(value[at], rng, depth + 1), *value[at + 1 :]]
-    if isinstance(value, str) and rng.random() < 0.4:
-        return torn(value.encode("utf-8", "replace"), rng).decode("utf-8", "replace")
-    return rng.choice(JUNK)
-
-
-def torn(data: bytes, rng: random.Random) -> bytes:
-    """Return bytes with a few of them changed, cut out, doubled or put in."""
-    for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(len(data) + 1)
-        to = min(len(data), at + rng.randint(1, 20))
-        piece = rng.choice((b"", bytes([rng.randrange(256)]), data[at:to] * 3, b"\0", b'"', b"\n"))
-        data = data[:at] + piece + data[to if rng.random() < 0.7 else at :]
-    return data
-
-
-def text_of(value: Any, rng: random.Random) -> bytes:
-    """Return damaged data as JSON or YAML, sometimes torn as well."""
-    value = damaged(value, rng)
-    if rng.random() < 0.3:
-        value = damaged(value, rng)
-    try:
-        text = yaml.safe_dump(value) if rng.random() < 0.5 else json.dumps(value)
-    except (yaml.YAMLError, ValueError):
-        text = json.dumps(value)
-    data = text.encode("utf-8", "surrogatepass")
-    return torn(data, rng) if rng.random() < 0.3 else data
 
 
 def checkpoint(folder: Path, rng: random.Random) -> None:
@@ -200,11 +150,11 @@ def plan(folder: Path, rng: random.Random) -> None:
 
 
 READERS: tuple[Callable[[Path, random.Random], None], ...] = (
-    checkpoint, checkpoint, gguf, deployment, deployment, trace, fleet, plan,
+    checkpoint, checkpoint, gguf, deployment, deployment, trace, fleet, plan, *MORE,
 )  # fmt: skip
 
 
-def run(seconds: float, seed: int) -> int:
+def run(seconds: float, seed: int, inputs: float) -> int:
     """Read damaged inputs for a time; return 1 if one was not answered as it must be."""
     counts: Counter[str] = Counter()
     slowest = ("", 0.0)
@@ -213,7 +163,7 @@ def run(seconds: float, seed: int) -> int:
     warnings.simplefilter("error")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        while time.monotonic() < end:
+        while time.monotonic() < end and number - seed < inputs:
             rng = random.Random(number)
             reader = READERS[number % len(READERS)]
             begin = time.monotonic()
@@ -240,6 +190,7 @@ def run(seconds: float, seed: int) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--inputs", type=float, default=math.inf, help="end after so many")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     options = parser.parse_args()
-    sys.exit(run(options.seconds, options.seed))
+    sys.exit(run(options.seconds, options.seed, options.inputs))

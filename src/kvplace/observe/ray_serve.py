@@ -27,6 +27,10 @@ _STATES = {
 _ROUTERS = ("ingress", "router")
 
 
+_LATEST = 253_402_300_800
+"""The end of the year 9999 in seconds since 1970, after which there are no dates."""
+
+
 def read_ray_serve(address: str, asker: Asker = ASKER) -> Seen:
     """Return the replicas of all deployments of a cluster.
 
@@ -70,6 +74,6 @@ def _engine(name: str, replica: Any, base: str) -> Sighting:
     state = _STATES.get(str(about.get("state")), "unknown")
     started = about.get("start_time_s")
     since = ""
-    if isinstance(started, int | float):
+    if isinstance(started, int | float) and 0 <= started < _LATEST:
         since = datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return Sighting(name, state, "ray-serve", str(about.get("node_ip") or base), since=since)

@@ -214,9 +214,9 @@ class ArrowColumns:
         return None
 
     def texts(self, column: str) -> list[str | None]:
-        """Return a column of texts, None where one is missing."""
-        found: list[str | None] = self._table[column].to_pylist()
-        return found
+        """Return a column of texts, None where one is missing; numbers as they are printed."""
+        found = self._table[column].to_pylist()
+        return [value if value is None else str(value) for value in found]
 
     def says_only(self, column: str, text: str) -> bool:
         """Whether each entry of a column is missing or that text."""
