@@ -8,7 +8,7 @@ exit code meaning
           ``watch`` advises a re-plan
 2         bad input or usage: one line per fault on stderr
 3         proved infeasible
-4         stopped without a placement
+4         stopped without a placement, or out of memory
 5         planned, but a GPU is asked for more than it can bear or compute
 70        a bug in kvplace
 130, 143  interrupted before there was anything to return
@@ -26,6 +26,7 @@ import click
 from kvplace._version import __version__
 from kvplace.cli.began import Command
 from kvplace.cli.faults import fault_lines, say
+from kvplace.cli.memory import Memory
 
 __all__ = ["VERBS", "main", "root"]
 
@@ -42,7 +43,7 @@ VERBS = (
     "measure", "demand", "catalogue", "bench",
 )  # fmt: skip
 
-_BUG, _BAD, _GONE, _INTERRUPTED = 70, 2, 141, 130
+_BUG, _BAD, _GONE, _INTERRUPTED, _STOPPED = 70, 2, 141, 130, 4
 
 
 class _Verbs(click.Group):
@@ -123,10 +124,14 @@ def main(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Python flushes stdout once more at its end; that must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _GONE
+        code = _GONE
     except OSError as error:
         say(f"kvplace: output: {error.strerror or error}")
-        return _BAD
+        code = _BAD
+    if Memory.watched:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     return code
 
 
@@ -146,6 +151,12 @@ def _run(args: list[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the one place where everything ends
+        if Memory.is_short(error):
+            outcome = None  # what it holds goes first, so that there is memory for a sentence
+            error.__traceback__ = error.__context__ = None
+            Memory.loosen()
+            say(f"kvplace: {Memory.sentence()}")
+            return _STOPPED
         lines = fault_lines(error)
         for line in lines or _bug_report(error):
             say(line)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from kvplace.cli.memory import MEMORY_LIMIT
 from kvplace.errors import UnitError
 from kvplace.units import parse_duration, parse_number
 
@@ -184,6 +185,7 @@ def input_options(command: Command, *more: str) -> Command:
                 help="The GPUs for a table of models, such as 8x80GiB,4xH100-SXM-80GB, or a "
                 "Parquet file with a row per GPU.",
             ),
+            MEMORY_LIMIT,
         ],
         command,
     )

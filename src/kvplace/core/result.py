@@ -59,6 +59,7 @@ class Stop(StrEnum):
     LOCAL_OPTIMUM = "local_optimum"  # the algorithm has nothing more to try
     ITERATION_LIMIT = "iteration_limit"
     TIME_LIMIT = "time_limit"  # cut by the clock: not reproducible
+    MEMORY_LIMIT = "memory_limit"  # the system gave no more
     INTERRUPTED = "interrupted"
     INFEASIBLE = "infeasible"
     GIVEN = "given"  # nothing was searched: a placement that somebody made

@@ -25,6 +25,7 @@ __all__ = [
 
 _STOPPED = {
     Stop.TIME_LIMIT: "stopped by the time limit",
+    Stop.MEMORY_LIMIT: "stopped for want of memory",
     Stop.ITERATION_LIMIT: "stopped by the iteration limit",
     Stop.INTERRUPTED: "interrupted",
 }

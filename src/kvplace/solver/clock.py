@@ -60,7 +60,7 @@ class Watch:
         self._start = time.perf_counter()
         self.limit = float("inf") if time_limit is None else time_limit
         self._listener = listener
-        self._interrupted = False
+        self._ended: Stop | None = None
         self._kept = 0.0
         self._value = float("inf")
         self._bound = 0.0
@@ -79,7 +79,7 @@ class Watch:
     @property
     def left(self) -> float:
         """Seconds until the search is to end; ``inf`` without a limit, 0 once interrupted."""
-        return 0.0 if self._interrupted else max(0.0, self.limit - self._kept - self.seconds)
+        return 0.0 if self._ended else max(0.0, self.limit - self._kept - self.seconds)
 
     def restart(self) -> None:
         """Count the search from now on; what went before is taken off the limit."""
@@ -97,13 +97,17 @@ class Watch:
 
     def interrupt(self) -> None:
         """Ask the solver to return the best it has, from a signal handler or another thread."""
-        self._interrupted = True
+        self._ended = Stop.INTERRUPTED
+
+    def exhaust(self) -> None:
+        """Note that the system gives no more memory, so that nothing is begun any more."""
+        self._ended = Stop.MEMORY_LIMIT
 
     @property
     def stop(self) -> Stop | None:
         """Why to stop now, or None to go on."""
-        if self._interrupted:
-            return Stop.INTERRUPTED
+        if self._ended:
+            return self._ended
         return Stop.TIME_LIMIT if self.seconds >= self.limit - self._kept else None
 
     def tell(self, phase: str, value: float | None = None, bound: float | None = None) -> None:

@@ -109,9 +109,12 @@ def solve(
         return _finish(search, solver, prism(problem), whole)
     if start is None and len(problem.models) <= _SPREAD and not any(problem.loads):
         start = _spread(problem, watch, seed)
-    search.reference(start) if solver == "reference" else search.solve(start)
+    try:
+        search.reference(start) if solver == "reference" else search.solve(start)
+    except MemoryError:
+        watch.exhaust()
     found = search.placement
-    if found is not None and not problem.plain:
+    if found is not None and not problem.plain and watch.stop is not Stop.MEMORY_LIMIT:
         found = _at_targets(problem, search, found)
     return _finish(search, solver, found, whole)
 
@@ -293,6 +296,9 @@ def _finish(search: Search, solver: str, placement: Placement | None, whole: Pro
     evaluation = None
     if placement is not None:
         evaluation = evaluate(problem, placement)
+        if evaluation.violations and watch.stop is Stop.MEMORY_LIMIT:  # a change half made
+            placement = evaluation = None
+    if placement is not None and evaluation is not None:
         if evaluation.violations or evaluation.value < bound.value * (1 - OPTIMAL_GAP):
             found = "; ".join(v.message for v in evaluation.violations) or (
                 "the bound exceeds the value"

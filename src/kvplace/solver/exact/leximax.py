@@ -2,9 +2,11 @@
 
 Depth-first over the models, the one with the fewest GPUs left next, cut where the pressures from
 the worst GPU on cannot get below those of the best placement known. Pressures only rise as models
-are added. GPUs that hold nothing are tried once per size of memory.
+are added. GPUs that hold nothing are tried once per size of memory. Pressures are summed as the
+evaluator sums them, which rounds once, so that equal sets compare as equal.
 """
 
+import math
 from dataclasses import dataclass
 
 from kvplace.solver.assignment.assignment import Assignment
@@ -14,7 +16,7 @@ from kvplace.solver.instance.instance import Instance
 __all__ = ["Ranked", "rank"]
 
 SURE = 1e-12
-"""Relative distance of two pressures that counts as none: no rounding of a sum reaches it."""
+"""Relative distance that no rounding of a sum of sizes reaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,9 @@ class _Search:
         self._load, self._memory = instance.load.tolist(), instance.memory.tolist()
         self._limit, self._nodes, self._watch = limit, nodes, watch
         self._free = list(self._memory)
-        self._kept, self._loads = [0] * instance.g, [0.0] * instance.g
-        self._pressure, self._held = [0.0] * instance.g, [0] * instance.g
+        self._kept = [0] * instance.g
+        self._loads: list[list[float]] = [[] for _ in range(instance.g)]
+        self._pressure = [0.0] * instance.g
         self._where = [0] * instance.n
         self.best: list[int] | None = None
 
@@ -96,15 +99,15 @@ class _Search:
             self._nodes -= 1
             if self._nodes < 0 or (self._nodes & 255 == 0 and self._watch.stop):
                 return False
-            before = (self._free[g], self._kept[g], self._loads[g], self._pressure[g])
+            before = (self._free[g], self._kept[g], self._pressure[g])
             self._free[g] -= self._size[j]
             self._kept[g] += self._keep[j]
-            self._loads[g] += self._load[j]
+            self._loads[g].append(self._load[j])
             self._pressure[g], self._where[j] = there, g
-            self._held[g] += 1
-            ended = not self._may_be_better() or self.descend(rest)
-            self._held[g] -= 1
-            self._free[g], self._kept[g], self._loads[g], self._pressure[g] = before
+            better = sorted(self._pressure, reverse=True)[: len(self._limit)] < self._limit
+            ended = not better or self.descend(rest)
+            self._loads[g].pop()
+            self._free[g], self._kept[g], self._pressure[g] = before
             if not ended:
                 return False
         return True
@@ -112,17 +115,20 @@ class _Search:
     def _places(self, j: int) -> list[tuple[float, int]]:
         """Return the GPUs that a model may go to, and what their pressure is then."""
         size, keep, load = self._size[j], self._keep[j], self._load[j]
-        most, found, seen = self._limit[0] * (1 + SURE), [], set()
-        rows = zip(self._free, self._kept, self._loads, self._held, strict=True)
-        for g, (room, kept, taken, held) in enumerate(rows):
+        most, found, seen = self._limit[0], [], set()
+        for g, (room, kept, held) in enumerate(
+            zip(self._free, self._kept, self._loads, strict=True)
+        ):
             free = room - size
-            if free < 1 or free < kept + keep or taken + load > most * free:
+            if free < 1 or free < kept + keep:
                 continue
             if not held:
                 if room in seen:
                     continue
                 seen.add(room)
-            found.append(((taken + load) / free, g))
+            pressure = math.fsum((*held, load)) / free
+            if pressure <= most:
+                found.append((pressure, g))
         return found
 
     def _crowded(self, left: range | list[int]) -> bool:
@@ -131,15 +137,6 @@ class _Search:
         if not most:
             return False
         held = zip(self._free, self._loads, strict=True)
-        room = sum(max(0.0, free - load / most) for free, load in held)
+        room = sum(max(0.0, free - sum(loads) / most) for free, loads in held)
         taken = sum(self._size[j] + self._load[j] / most for j in left)
         return taken * (1 - SURE) > room * (1 + SURE)
-
-    def _may_be_better(self) -> bool:
-        """Whether the pressures so far, from the worst on, leave room for a better balance."""
-        for mine, its in zip(sorted(self._pressure, reverse=True), self._limit, strict=False):
-            if mine < its * (1 - SURE):
-                return True
-            if mine > its * (1 + SURE):
-                return False
-        return False

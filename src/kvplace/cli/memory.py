@@ -1,0 +1,145 @@
+"""The memory that a command may take, and what is said when the system gives no more."""
+
+import errno
+import os
+import signal
+from typing import Any
+
+import click
+
+from kvplace.cli.faults import say
+from kvplace.errors import UnitError
+from kvplace.units import format_bytes, parse_bytes
+
+__all__ = ["MEMORY_LIMIT", "Memory"]
+
+_LEAST = 16 * 2**20
+_THREAD = "can't start new thread"
+_UNMAPPED = "cannot allocate memory", "failed to map segment"
+
+
+class Memory:
+    """The memory of this process.
+
+    Attributes
+    ----------
+    limit
+        Bytes that it may take; 0 for what the system gives.
+    watched
+        Whether another process waits for this one, which must not go on after the command.
+    """
+
+    limit = 0
+    watched = False
+
+    @classmethod
+    def take(cls, limit: int) -> None:
+        """Let the process take so many bytes of data and no more.
+
+        Raises
+        ------
+        OSError
+            The system knows no such limit.
+        """
+        try:
+            import resource
+        except ImportError:
+            raise OSError(errno.ENOSYS, "this system limits no memory") from None
+        # The algebra library ends the process where it gets no buffer for each of its threads.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+        cls.limit = limit
+
+    @classmethod
+    def watch(cls) -> int | None:
+        """Go on in a process of its own, and say so if that dies for want of memory.
+
+        Compilers and solvers in other languages end the process where they get no memory.
+
+        Returns
+        -------
+        int or None
+            In this process the other one's exit code; in the other one None.
+        """
+        child = os.fork()
+        if not child:
+            cls.watched = True
+            return None
+        # A terminal interrupts both; whoever ends a command ends this process.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code in (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGKILL):
+            say(f"kvplace: {cls.sentence()}")
+            return 4
+        return code if code >= 0 else 128 - code
+
+    @classmethod
+    def loosen(cls) -> None:
+        """Take the limit away, so that what is to be said can be said."""
+        if cls.limit:
+            import resource
+
+            _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+
+    @classmethod
+    def is_short(cls, error: BaseException) -> bool:
+        """Whether an error says that the system gives no more memory."""
+        if isinstance(error, MemoryError):
+            return True
+        if isinstance(error, OSError):
+            return error.errno == errno.ENOMEM
+        words = str(error).lower()
+        if isinstance(error, RuntimeError):
+            return _THREAD in words
+        return isinstance(error, ImportError) and any(part in words for part in _UNMAPPED)
+
+    @classmethod
+    def sentence(cls) -> str:
+        """Return what to say then."""
+        if cls.limit:
+            most = format_bytes(cls.limit, 2)
+            return f"no more than {most} of memory may be taken (--memory-limit)"
+        return "the system gives no more memory"
+
+
+class _Bytes(click.ParamType[int]):
+    """An amount of memory with its unit."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            limit = parse_bytes(str(value))
+        except UnitError as error:
+            self.fail(str(error), param, ctx)
+        if limit < _LEAST:
+            self.fail(f"{value!r} is less than {format_bytes(_LEAST)}", param, ctx)
+        return limit
+
+
+def _take(_ctx: click.Context, _param: click.Parameter, limit: int | None) -> None:
+    """Take the limit before anything is read."""
+    if limit is not None:
+        try:
+            Memory.limit = limit
+            code = Memory.watch() if hasattr(os, "fork") else None
+            if code is not None:
+                raise click.exceptions.Exit(code)
+            Memory.take(min(limit, 2**62))
+        except (OSError, ValueError) as error:
+            raise click.UsageError(f"--memory-limit: {error}") from None
+
+
+MEMORY_LIMIT = click.option(
+    "--memory-limit",
+    type=_Bytes(),
+    metavar="SIZE",
+    expose_value=False,
+    is_eager=True,
+    callback=_take,
+    help="Take no more memory than this (4GiB); then end with the best plan so far, or with 4.",
+)
