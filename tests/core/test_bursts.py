@@ -56,15 +56,18 @@ def in_use(asked, cv, seconds, seed):
     return np.array(numbers), np.array(tokens)
 
 
-@pytest.mark.parametrize(("rate", "cv"), [(2.0, 1.0), (2.0, 3.0), (6.0, 3.0), (6.0, 2.0)])
+@pytest.mark.parametrize(
+    ("rate", "cv"), [(2.0, 1.0), (2.0, 3.0), (6.0, 3.0), (6.0, 2.0), (0.2, 3.0)]
+)
 def test_the_spread_is_that_of_simulated_requests(rate, cv):
     asked = model(rate, cv**2)
     numbers, tokens = in_use(asked, cv, 40_000, 5)
     found = spread_of(asked, asked.demand)
     assert numbers.var() / numbers.mean() ** 2 == pytest.approx(found.time, rel=0.25)
     assert tokens.var() / tokens.mean() ** 2 == pytest.approx(found.memory, rel=0.25)
-    quantile = 1 + Z95 * math.sqrt(found.memory)
-    assert np.quantile(tokens, 0.95) / tokens.mean() == pytest.approx(quantile, rel=0.12)
+    if rate >= 1:  # of few requests at a time the normal distribution tells no quantile
+        quantile = 1 + Z95 * math.sqrt(found.memory)
+        assert np.quantile(tokens, 0.95) / tokens.mean() == pytest.approx(quantile, rel=0.12)
 
 
 def test_steady_arrivals_by_hand():
@@ -78,11 +81,17 @@ def test_steady_arrivals_by_hand():
     assert spread_of(asked, asked.demand, 0.5).time == pytest.approx(2 / 21)
 
 
-def test_a_copy_sees_less_of_a_burst():
+def test_a_copy_sees_less_of_a_burst_and_a_rare_model_next_to_none():
     asked = model(2.0, 9.0)
     whole, half = (spread_of(asked, asked.demand, part).time for part in (1.0, 0.5))
-    assert whole * 21 == pytest.approx(1 + 8 * math.erfc(math.sqrt(math.log(1.64)) / 2))
-    assert half * 10.5 == pytest.approx(1 + 4 * math.erfc(math.sqrt(math.log(1.64)) / 2))
+    scale = 2 * math.erfc(math.sqrt(math.log(1.64)) / 2)
+    # 21 at a time: 1 / (1 - (1 + 9 / 21)^(-1 / 9)) - 21 = 4.74
+    assert whole * 21 == pytest.approx(1 + scale * (1 / (1 - (30 / 21) ** (-1 / 9)) - 22))
+    assert half * 10.5 < whole * 21
+    rare = model(1e-4, 9.0)
+    assert spread_of(rare, rare.demand).time * 1e-4 * 10.5 < 1.9
+    even = model(50.0, 0.0)
+    assert spread_of(even, even.demand).time * 525 == pytest.approx(1 - scale / 2, rel=0.01)
 
 
 def test_what_is_not_known_has_no_margin():

@@ -1,18 +1,22 @@
 """Bursts: a quantile of what a GPU's models need at a time, as loads that add up.
 
 Requests in the system are a random number. Their mean is ``N = r S`` by Little's law, with ``r``
-requests/s that stay for ``S = TTFT + output x TPOT``. Their variance is ``z N`` with ::
+requests/s that stay for ``S = TTFT + output x TPOT``. Their variance is ``z N`` with the peakedness
+``z`` of their arrivals where nobody waits. Arrivals are given by their index of dispersion ``I``,
+variance over mean of the requests in a long time; 1 is Poisson. Gaps of a gamma distribution with
+that index and stays of an exponential one have ::
 
-    z = 1 + (I - 1) k,    k = integral of P(stay > t)^2 dt / E[stay]
+    z = 1 / (1 - f) - N,    f = (1 + I / N)^(-1 / I)
 
-the peakedness of arrivals with the index of dispersion ``I`` (variance over mean of the requests in
-a long time; 1 is Poisson) where nobody waits (W. Whitt, Heavy-traffic approximations for service
-systems with blocking, AT&T Bell Laboratories Technical Journal 63, 1984; A. E. Eckberg, Generalized
-peakedness of teletraffic processes, ITC 10, 1983). Stays are taken as log-normal with the spread of
-the output, for which ``k = erfc(s / 2)`` and ``s^2 = log(1 + cv^2)``. A copy with the part ``p`` of
-the requests sees the dispersion ``1 + p (I - 1)``. What requests hold differs too: with ``c`` its
-coefficient of variation over requests at a random time, the KV memory in use has a variance over
-squared mean of ``(z + c^2) / N``, and the time needed one of ``z / N``.
+(L. Takacs, Introduction to the Theory of Queues, 1962). For large N that is ``1 + (I - 1) /
+2``. For other stays the half becomes ``k``, the integral of ``P(stay > t)^2`` over the mean
+stay (W. Whitt, Heavy-traffic approximations for service systems with blocking, AT&T Bell
+Laboratories Technical Journal 63, 1984). Stays are taken as log-normal with the spread of the
+output, for which ``k = erfc(s / 2)`` and ``s^2 = log(1 + cv^2)``, and ``z - 1`` is scaled by
+``2 k``. A copy with the part ``p`` of the requests sees the dispersion ``1 + p (I - 1)``. What
+requests hold differs too: with ``c`` its coefficient of variation over requests at a random
+time, the KV memory in use has a variance over squared mean of ``(z + c^2) / N``, and the time
+needed one of ``z / N``.
 
 Of models that share a GPU means and variances add up; quantiles don't. The quantile of their sum is
 ``M + q sqrt(V)``, with ``q`` that of the normal distribution. A model's load is its share of that
@@ -37,6 +41,9 @@ from kvplace.core.model import Demand, Model
 
 __all__ = ["Margins", "Spread", "margin_sigma", "spread_of"]
 
+_MANY, _EVEN = 1e6, 1e-6
+"""Requests from which the limit is exact enough, and dispersions below which gaps are even: beyond
+them the difference loses its digits."""
 _STEPS = 2**40
 """Steps of a relative margin, so that machines whose roots differ in the last bit plan alike."""
 
@@ -82,9 +89,18 @@ def spread_of(model: Model, demand: Demand, part: float = 1.0) -> Spread:
     if number <= 0:
         return Spread()
     spread = math.log1p(demand.output_cv**2)
-    dispersion = 1 + part * (demand.dispersion - 1)
-    peakedness = 1 + (dispersion - 1) * math.erfc(math.sqrt(spread) / 2)
+    bursts = _peakedness(1 + part * (demand.dispersion - 1), number) - 1
+    peakedness = 1 + 2 * math.erfc(math.sqrt(spread) / 2) * bursts
     return Spread((peakedness + _holding(demand, prompt, output)) / number, peakedness / number)
+
+
+def _peakedness(dispersion: float, number: float) -> float:
+    """Return variance over mean of the requests in the system, for exponential stays."""
+    if number > _MANY:
+        return 1 + (dispersion - 1) / 2
+    even = dispersion < _EVEN
+    log = -1 / number if even else -math.log1p(dispersion / number) / dispersion
+    return -1 / math.expm1(log) - number
 
 
 def _holding(demand: Demand, prompt: float, output: float) -> float:
