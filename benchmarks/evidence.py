@@ -2,7 +2,7 @@
 
     python benchmarks/evidence.py adrs-like --output benchmarks/results/evidence_adrs_like.json
     python benchmarks/evidence.py openrouter lmsys arena27 servegen azure mooncake --output FILE
-    python benchmarks/evidence.py --show FILE...
+    python benchmarks/evidence.py --show FILE... --plot docs/images/evidence.svg
 
 Fixed before the first run, for all families: the variants in `VARIANTS`, the metric `all95` (the
 largest load at which 95 % of all requests keep every objective), the seeds 2001 to 2012 of the
@@ -258,16 +258,56 @@ def summary(result):
         lines.append("")
     points = [row for one in result["fleets"] for rows in one["scatter"].values() for row in rows]
     lines += ["| tells GPUs that fall below 95 % | AUC |", "|---|---|"]
-    for name, at, falls in (
-        ("occupancy", 1, False),
-        ("busy time", 3, False),
-        ("forecast", 2, True),
-    ):
-        found = auc(points, at, falls=falls)
+    for name, at, falls in TELLS:
+        found = auc(
+            [row for row in points if len(row) > at and row[at] is not None], at, falls=falls
+        )
         lines.append(f"| {name} | {'-' if found is None else f'{found:.3f}'} |")
     bad = sum(row[0] < LEVEL for row in points)
     lines += ["", f"{len(points)} GPUs at three loads, {bad} of them below."]
     return "\n".join(lines)
+
+
+TELLS = (
+    ("occupancy", 1, False), ("time share", 4, False), ("busy time", 3, False),
+    ("forecast", 2, True),
+)  # fmt: skip
+"""What is looked at, its place in a row of the scatter, and whether failing GPUs have less."""
+
+
+def draw(results, path):
+    """Draw what was attained on each GPU over what occupancy, time share and forecast say of it."""
+    import matplotlib as mpl  # noqa: PLC0415 - tables are shown without it
+
+    mpl.use("svg" if path.suffix == ".svg" else "agg")
+    mpl.rcParams["svg.hashsalt"] = "kvplace"
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    points = [
+        row for result in results for one in result["fleets"] for rows in one["scatter"].values()
+        for row in rows
+    ]  # fmt: skip
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), sharey=True, layout="constrained")
+    shown = (("occupancy", 1), ("time share", 4), ("forecast part in time", 2))
+    for axis, (name, at) in zip(axes, shown, strict=True):
+        rows = [row for row in points if len(row) > at and row[at] is not None]
+        for bad, colour in ((False, "#2c7fb8"), (True, "#d95f0e")):
+            mine = [row for row in rows if (row[0] < LEVEL) is bad]
+            label = f"{'below' if bad else 'at least'} {LEVEL:.0%} in time"
+            axis.scatter(
+                [max(row[at], 1e-3) for row in mine], [row[0] for row in mine], s=9, c=colour,
+                alpha=0.45, linewidths=0, label=label,
+            )  # fmt: skip
+        found = auc(rows, at, falls=at == 2)
+        axis.set_title(f"{name}: AUC {found:.2f}" if found is not None else name)
+        axis.set_xlabel(name)
+        axis.axhline(LEVEL, color="#888", linewidth=0.8, linestyle=":")
+        if at != 2:
+            axis.set_xscale("log")
+            axis.axvline(1, color="#888", linewidth=0.8, linestyle=":")
+    axes[0].set_ylabel("simulated: part in time, per GPU")
+    axes[0].legend(loc="lower left", fontsize=8)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
 
 
 def say(text):
@@ -282,11 +322,14 @@ def main():
     parser.add_argument("--output", type=Path)
     parser.add_argument("--most", type=int, default=10**6, help="fleets per family at most")
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no fleet after these")
+    parser.add_argument("--plot", type=Path, help="with --show: draw the scatter of all files")
     parser.add_argument("--show", action="store_true", help="print the tables of results")
     args = parser.parse_args()
     if args.show:
         for path in args.families:
             print(f"\n{path}\n\n{summary(json.loads(Path(path).read_text()))}")
+        if args.plot:
+            draw([json.loads(Path(path).read_text()) for path in args.families], args.plot)
         return
     result = {
         "kvplace": kvplace.__version__, "level": LEVEL, "variants": list(VARIANTS), "fleets": [],

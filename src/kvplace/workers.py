@@ -6,8 +6,8 @@ gives depends on nothing but the job.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,9 @@ __all__ = ["Workers"]
 
 Job = TypeVar("Job")
 Found = TypeVar("Found")
+
+_LOOK_SECONDS = 0.2
+"""How often it is looked whether to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +57,57 @@ class Workers:
         MissingExtraError
             Ray is not installed.
         """
+        return list(self.each(work, jobs))
+
+    def each(
+        self,
+        work: Callable[[Job], Found],
+        jobs: Iterable[Job],
+        stopped: Callable[[], bool] = bool,
+    ) -> Iterator[Found]:
+        """Yield what a function gives for each job, in order, as it and those before are done.
+
+        Parameters
+        ----------
+        work, jobs
+            As in `map`.
+        stopped
+            Asked again and again; once it says so, nothing more is begun or yielded.
+
+        Raises
+        ------
+        InputError
+            The cluster does not answer.
+        MissingExtraError
+            Ray is not installed.
+        """
         jobs = list(jobs)
         if self.ray:
-            return self._on_ray(work, jobs)
-        if self.processes <= 1 or len(jobs) <= 1:
-            return [work(job) for job in jobs]
-        with ProcessPoolExecutor(min(self.processes, len(jobs))) as pool:
-            return list(pool.map(work, jobs))
+            yield from self._on_ray(work, jobs, stopped)
+        elif self.processes <= 1 or len(jobs) <= 1:
+            for job in jobs:
+                if stopped():
+                    return
+                yield work(job)
+        else:
+            yield from self._in_processes(work, jobs, stopped)
 
-    def _on_ray(self, work: Callable[[Job], Found], jobs: list[Job]) -> list[Found]:
+    def _in_processes(
+        self, work: Callable[[Job], Found], jobs: list[Job], stopped: Callable[[], bool]
+    ) -> Iterator[Found]:
+        """Do the work in processes of this machine."""
+        with ProcessPoolExecutor(min(self.processes, len(jobs))) as pool:
+            begun = [pool.submit(work, job) for job in jobs]
+            for one in begun:
+                while not wait([one], timeout=_LOOK_SECONDS).done:
+                    if stopped():
+                        pool.shutdown(wait=False, cancel_futures=True)
+                        return
+                yield one.result()
+
+    def _on_ray(
+        self, work: Callable[[Job], Found], jobs: list[Job], stopped: Callable[[], bool]
+    ) -> Iterator[Found]:
         """Do the work as tasks of a cluster, which are given the code of this kvplace."""
         ray = _ray()
         code = {"py_modules": [str(Path(__file__).parent)]}
@@ -72,8 +117,14 @@ class Workers:
             raise InputError(f"the Ray cluster does not answer: {error}", self.ray) from None
         try:
             task = ray.remote(work)
-            found: list[Found] = ray.get([task.remote(job) for job in jobs])
-            return found
+            begun = [task.remote(job) for job in jobs]
+            for at, one in enumerate(begun):
+                while not ray.wait([one], timeout=_LOOK_SECONDS)[0]:
+                    if stopped():
+                        for left in begun[at:]:
+                            ray.cancel(left)
+                        return
+                yield ray.get(one)
         finally:
             ray.shutdown()
 

@@ -23,6 +23,7 @@ __all__ = [
     "IN_FILE",
     "PLAN_FILE",
     "QUANTILE",
+    "RAY",
     "SECONDS",
     "SHARE",
     "SOLVERS",
@@ -33,6 +34,7 @@ __all__ = [
     "nearest_choice",
     "output_options",
     "solver_option",
+    "stacked",
 ]
 
 Command = Callable[..., Any]
@@ -161,7 +163,16 @@ ALL_GPUS = click.option(
 )
 
 
-def _apply(options: list[Callable[[Command], Command]], command: Command) -> Command:
+RAY = click.option(
+    "--ray",
+    metavar="ADDRESS",
+    default="",
+    help="Share the work on a Ray cluster that runs already: auto, HOST:6379 or "
+    "ray://HOST:10001. The outcome is the same.",
+)
+
+
+def stacked(options: list[Callable[[Command], Command]], command: Command) -> Command:
     """Put options on a command so that its help lists them in this order."""
     for option in reversed(options):
         command = option(command)
@@ -170,7 +181,7 @@ def _apply(options: list[Callable[[Command], Command]], command: Command) -> Com
 
 def input_options(command: Command, *more: str) -> Command:
     """Add what decides how the fleet file is read; `more` are further values of the objective."""
-    return _apply(
+    return stacked(
         [
             click.option(
                 "--objective",
@@ -214,7 +225,7 @@ TIME_LIMIT = click.option(
 
 def limit_options(command: Command) -> Command:
     """Add what ends a search and what makes it repeatable."""
-    return _apply(
+    return stacked(
         [
             TIME_LIMIT,
             click.option(
@@ -231,7 +242,7 @@ def limit_options(command: Command) -> Command:
 
 def output_options(command: Command) -> Command:
     """Add where the answer goes and what it looks like."""
-    return _apply(
+    return stacked(
         [
             click.option(
                 "--format",

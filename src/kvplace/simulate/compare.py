@@ -1,17 +1,22 @@
 """Several plans side by side: what is proved of each, what is forecast, what is served."""
 
+import itertools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from kvplace.core.result import Result
+from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
+from kvplace.core.result import Result, evaluated, placed
 from kvplace.errors import InputError
 from kvplace.forecast.forecast import forecast
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
 from kvplace.simulate.served import served
 from kvplace.solver.clock import Watch
+from kvplace.workers import Workers
 
 __all__ = ["Compared", "compare"]
 
@@ -84,6 +89,7 @@ def compare(
     times: StepTimes | None = None,
     prices: Mapping[str, float] | None = None,
     threads: int | None = None,
+    workers: Workers | None = None,
     watch: Watch | None = None,
 ) -> list[Compared]:
     """Compare plans; each gets the same requests.
@@ -94,6 +100,8 @@ def compare(
         By name; each must have a placement.
     level, seeds, seconds, burst, rules, times, threads, watch
         As in `kvplace.simulate.served.served`.
+    workers
+        Who simulates each plan under each seed instead of this process.
     prices
         What a GPU of each type costs per hour.
 
@@ -103,40 +111,77 @@ def compare(
         A plan has no placement, a model lacks what a simulation needs, or a GPU type has no price.
     """
     watch, times = watch or Watch(), times or StepTimes()
-    found = []
     for name, plan in plans.items():
         if plan.placement is None or plan.evaluation is None:
             raise InputError("this plan places nothing", name)
+    costs = [_cost(plan, prices, name) for name, plan in plans.items()]
+    settings: dict[str, Any] = {
+        "level": level, "seconds": seconds, "burst": burst, "rules": rules, "times": times,
+    }  # fmt: skip
+    drawn = list(dict.fromkeys(seeds))
+    jobs = [_Job(plan.problem, placed(plan), seed, settings) for plan in plans.values()
+            for seed in drawn]  # fmt: skip
+    played: Iterator[_Played]
+    if workers is None:
+        played = (job.served(threads, watch) for job in jobs)
+    else:
+        played = workers.each(_at_work, jobs, lambda: watch.stop is not None)
+    found = []
+    for (name, plan), cost in zip(plans.items(), costs, strict=True):
         if watch.stop:
             break
-        problem, placement = plan.problem, plan.placement
+        problem, placement = plan.problem, placed(plan)
         expected = forecast(problem, placement, burst=burst, rules=rules, times=times)
-        loads, limited, complete = [], True, True
-        for seed in dict.fromkeys(seeds):
-            played = served(
-                problem, placement, level=level, seeds=(seed,), seconds=seconds, burst=burst,
-                rules=rules, times=times, threads=threads, watch=watch,
-            )  # fmt: skip
-            if not played.simulation.complete:
-                complete = False
-                break
-            loads.append(played.load)
-            limited &= played.limited
-        busy = [gpu.type for gpu in plan.evaluation.gpus if gpu.shards]
+        mine = [one for one in itertools.islice(played, len(drawn)) if one.complete]
+        watch.tell(f"simulated {name}")
+        busy = [gpu for gpu in evaluated(plan).gpus if gpu.shards]
         found.append(
             Compared(
                 name, plan.value, plan.bound, problem.goal.value, expected.attainment,
-                tuple(loads), limited, len(busy), _cost(busy, prices, name),
-                tuple(expected.notes), complete,
+                tuple(one.load for one in mine), all(one.limited for one in mine), len(busy), cost,
+                tuple(expected.notes), len(mine) == len(drawn),
             )
         )  # fmt: skip
     return found
 
 
-def _cost(types: Sequence[str], prices: Mapping[str, float] | None, name: str) -> float | None:
-    """Return what GPUs cost per hour."""
+@dataclass(frozen=True, slots=True)
+class _Played:
+    """What one plan serves under one seed."""
+
+    load: float
+    limited: bool
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One plan and seed to be simulated, with the settings of `served`."""
+
+    problem: Problem
+    placement: Placement
+    seed: int
+    settings: Mapping[str, Any]
+
+    def served(self, threads: int | None, watch: Watch) -> _Played:
+        """Find the load that is served."""
+        found = served(
+            self.problem, self.placement, seeds=(self.seed,), threads=threads, watch=watch,
+            **self.settings,
+        )  # fmt: skip
+        return _Played(found.load, found.limited, found.simulation.complete)
+
+
+def _at_work(job: _Job) -> _Played:
+    """Simulate one plan and seed on one core."""
+    return job.served(1, Watch())
+
+
+def _cost(plan: Result, prices: Mapping[str, float] | None, name: str) -> float | None:
+    """Return what the GPUs that a plan uses cost per hour."""
     if prices is None:
         return None
+    types = [gpu.type for gpu in evaluated(plan).gpus if gpu.shards]
     missing = sorted(set(types) - prices.keys())
     if missing:
         raise InputError(f"there is no price for {', '.join(missing)}", name)

@@ -16,6 +16,7 @@ from kvplace.simulate.outcome import Outcome, Simulation
 from kvplace.simulate.run import simulate
 from kvplace.simulate.traffic import Traffic
 from kvplace.solver.clock import Watch
+from kvplace.workers import Workers
 
 __all__ = ["Served", "crossing", "served"]
 
@@ -65,6 +66,7 @@ def served(
     times: StepTimes | None = None,
     traffic: Callable[[float, int], Traffic] | None = None,
     threads: int | None = None,
+    workers: Workers | None = None,
     watch: Watch | None = None,
 ) -> Served:
     """Find the largest load at which a part of all requests keeps every objective.
@@ -75,7 +77,7 @@ def served(
         What runs where.
     level
         The part, above 0 and up to 1.
-    seeds, seconds, burst, rules, times, traffic, threads, watch
+    seeds, seconds, burst, rules, times, traffic, threads, workers, watch
         As in `kvplace.simulate.run.simulate`.
 
     Notes
@@ -94,7 +96,8 @@ def served(
         nonlocal last, complete
         last = simulate(
             problem, placement, loads=loads, seeds=seeds, seconds=seconds, burst=burst,
-            rules=rules, times=times, traffic=traffic, threads=threads, watch=watch,
+            rules=rules, times=times, traffic=traffic, threads=threads, workers=workers,
+            watch=watch,
         )  # fmt: skip
         complete &= last.complete
         outcomes.extend(last.outcomes)

@@ -15,7 +15,7 @@ from kvplace.core.model import Model
 from kvplace.errors import Fault, InputError
 from kvplace.solver.array_types import Floats, Ints
 
-__all__ = ["ModelTraffic", "Traffic", "drawn", "replayed"]
+__all__ = ["Drawn", "ModelTraffic", "Replayed", "Traffic", "drawn", "replayed"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,3 +211,44 @@ def replayed(
         )
     last = max(float(one.arrival[-1]) for one in found if len(one.arrival))
     return Traffic(found, last if seconds is None else seconds / load)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Requests by load and seed, drawn from demands: a function that processes can hand on.
+
+    Parameters
+    ----------
+    models, seconds, burst, prefix_share
+        As in `drawn`.
+    """
+
+    models: Sequence[Model]
+    seconds: float
+    burst: float = 1.0
+    prefix_share: float = 0.0
+
+    def __call__(self, load: float, seed: int) -> Traffic:
+        """Return the requests of one load and seed."""
+        return drawn(
+            self.models, self.seconds, load=load, seed=seed, burst=self.burst,
+            prefix_share=self.prefix_share,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replayed:
+    """Requests of a log by load, whatever the seed: a function that processes can hand on.
+
+    Parameters
+    ----------
+    names, requests
+        As in `replayed`.
+    """
+
+    names: Sequence[str]
+    requests: Mapping[str, tuple[Floats, Ints, Ints]]
+
+    def __call__(self, load: float, seed: int) -> Traffic:  # noqa: ARG002 - a log has no seed
+        """Return the log at one load."""
+        return replayed(self.names, self.requests, load=load)

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvplace.cli.inputs.demand_source import demand_options, read_trace_options
-from kvplace.cli.options import FLEET, IN_FILE, SHARE, input_options, nearest_choice, output_options
+from kvplace.cli.options import (
+    FLEET,
+    IN_FILE,
+    RAY,
+    SHARE,
+    input_options,
+    nearest_choice,
+    output_options,
+)
 from kvplace.cli.running.replan import TIME
 
 if TYPE_CHECKING:
@@ -99,13 +107,7 @@ Examples:
     metavar="N",
     help="Processes to share the work. Default: one per core; the outcome is the same.",
 )
-@click.option(
-    "--ray",
-    metavar="ADDRESS",
-    default="",
-    help="Share the work on a Ray cluster that runs already instead: auto, HOST:6379 or "
-    "ray://HOST:10001. The outcome is the same.",
-)
+@RAY
 @click.option(
     "--plot", type=click.Path(), metavar="FILE", help="Draw pressure over time: .svg, .png or .pdf."
 )

@@ -2,9 +2,9 @@
 
 import click
 
-from kvplace.cli.options import IN_FILE, QUANTILE, SECONDS, output_options
+from kvplace.cli.options import IN_FILE, output_options
 from kvplace.cli.plans import fleet_option
-from kvplace.cli.serving.engines import BURST, SEEDS, engine_options
+from kvplace.cli.serving.engines import Play, play_options
 
 __all__ = ["command"]
 
@@ -20,32 +20,7 @@ Examples:
 @click.command("compare", epilog=_EXAMPLES)
 @click.argument("plans", type=IN_FILE, metavar="PLAN...", nargs=-1, required=True)
 @fleet_option
-@click.option(
-    "--level",
-    type=QUANTILE,
-    default=0.95,
-    show_default=True,
-    metavar="SHARE",
-    help="Part of the requests that must keep every objective (0.95 or 95%).",
-)
-@click.option(
-    "--seconds",
-    type=SECONDS,
-    default=600.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time in which requests come (600, 10min). The first tenth is not counted.",
-)
-@BURST
-@click.option(
-    "--seeds",
-    type=SEEDS,
-    default="0,1,2",
-    show_default=True,
-    metavar="SEEDS",
-    help="Seeds of the requests, apart by commas; every plan gets the same ones.",
-)
-@engine_options
+@play_options("0,1,2", "every plan gets the same ones")
 @click.option(
     "--prices",
     type=click.Path(),
@@ -58,13 +33,7 @@ def command(
     plans: tuple[str, ...],
     fleet: str | None,
     gpus: str | None,
-    level: float,
-    seconds: float,
-    burst: float,
-    seeds: tuple[int, ...],
-    sharing: str,
-    router: str,
-    pool: str,
+    play: Play,
     prices: str | None,
     plot: str | None,
     form: str,
@@ -80,7 +49,6 @@ def command(
     from kvplace.cli.output import as_markdown, emit, look
     from kvplace.cli.plans import load_other
     from kvplace.cli.run import watched
-    from kvplace.cli.serving.engines import engine_rules
     from kvplace.formats.fleet.prices import read_prices
     from kvplace.report.answers.compared import (
         compared_csv,
@@ -95,21 +63,21 @@ def command(
     with watched(None, quiet=quiet) as watch:
         loaded = {path: load_other(path, fleet, gpus) for path in plans}
         found = compare(
-            loaded, level=level, seeds=seeds, seconds=seconds, burst=burst,
-            rules=engine_rules(sharing, router, pool), prices=costs, watch=watch,
+            loaded, level=play.level, seeds=play.seeds, seconds=play.seconds, burst=play.burst,
+            rules=play.rules(), prices=costs, workers=play.workers(), watch=watch,
         )  # fmt: skip
     if not any(one.loads for one in found):
         say("kvplace: interrupted before a plan was simulated")
         return _INTERRUPTED
     if plot is not None:
-        draw_compared(found, level, plot)
+        draw_compared(found, play.level, plot)
     if as_markdown():
-        emit(compared_markdown(found, level), output, data=True)
+        emit(compared_markdown(found, play.level), output, data=True)
     elif form == "table":
-        emit(compared_table(found, level, look(output)), output, data=False)
+        emit(compared_table(found, play.level, look(output)), output, data=False)
     else:
         emit(
-            compared_json(found, level) if form == "json" else compared_csv(found),
+            compared_json(found, play.level) if form == "json" else compared_csv(found),
             output,
             data=True,
         )

@@ -1,15 +1,19 @@
-"""Options that the verbs share which ask how engines run."""
+"""Options that the verbs share which ask how engines run and how plans are simulated."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvplace.cli.options import Command, nearest_choice
+from kvplace.cli.options import QUANTILE, RAY, SECONDS, Command, nearest_choice, stacked
 
 if TYPE_CHECKING:
     from kvplace.forecast.rules import Rules
+    from kvplace.workers import Workers
 
-__all__ = ["BURST", "LOADS", "SEEDS", "engine_options", "engine_rules", "sharing_option"]
+__all__ = ["BURST", "LOADS", "Play", "engine_rules", "play_options", "sharing_option"]
 
 _SHARING = ("slice", "mps", "none")
 _ROUTERS = ("least-loaded", "round-robin", "prefix-sticky")
@@ -78,7 +82,7 @@ class _Seeds(click.ParamType[tuple[int, ...]]):
         return tuple(dict.fromkeys(int(part) for part in parts))
 
 
-LOADS, SEEDS = _Loads(), _Seeds()
+LOADS = _Loads()
 
 BURST = click.option(
     "--burst",
@@ -102,26 +106,108 @@ def sharing_option(command: Command) -> Command:
     )(command)
 
 
-def engine_options(command: Command) -> Command:
-    """Add how engines and their surroundings run."""
-    for option in (
-        click.option(
-            "--pool",
-            type=nearest_choice(_POOLS),
-            default="elastic",
-            show_default=True,
-            help="One KV pool for all engines on a GPU, or a fixed part for each.",
-        ),
-        click.option(
-            "--router",
-            type=nearest_choice(_ROUTERS),
-            default="least-loaded",
-            show_default=True,
-            help="How requests are divided over the replicas of a model.",
-        ),
-    ):
-        command = option(command)
-    return sharing_option(command)
+@dataclass(frozen=True, slots=True)
+class Play:
+    """How plans are simulated, as `play_options` asks for it.
+
+    Parameters
+    ----------
+    level
+        Part of the requests that must keep every objective.
+    seconds, burst, seeds
+        How long requests come, how their gaps vary, and which seeds they have.
+    sharing, router, pool
+        How engines share a GPU, requests are divided over replicas, and memory over engines.
+    ray
+        Address of a Ray cluster that does the work; empty for none.
+    """
+
+    level: float
+    seconds: float
+    burst: float
+    seeds: tuple[int, ...]
+    sharing: str
+    router: str
+    pool: str
+    ray: str
+
+    def rules(self) -> "Rules":
+        """Return the rules of the engines."""
+        return engine_rules(self.sharing, self.router, self.pool)
+
+    def workers(self) -> "Workers | None":
+        """Return who does the work; None for this process."""
+        from kvplace.workers import Workers
+
+        return Workers(ray=self.ray) if self.ray else None
+
+
+def play_options(seeds: str, what: str) -> Callable[[Command], Command]:
+    """Add how plans are simulated; the command gets it as one argument, `play`.
+
+    Parameters
+    ----------
+    seeds
+        Those taken where none are asked for.
+    what
+        What is said of them.
+    """
+
+    def add(command: Command) -> Command:
+        @wraps(command)
+        def played(*arguments: Any, **options: Any) -> Any:
+            asked = {field.name: options.pop(field.name) for field in fields(Play)}
+            return command(*arguments, play=Play(**asked), **options)
+
+        return stacked(
+            [
+                click.option(
+                    "--level",
+                    type=QUANTILE,
+                    default=0.95,
+                    show_default=True,
+                    metavar="SHARE",
+                    help="Part of the requests that must keep every objective (0.95 or 95%).",
+                ),
+                click.option(
+                    "--seconds",
+                    type=SECONDS,
+                    default=600.0,
+                    show_default=True,
+                    metavar="SECONDS",
+                    help="Time in which requests come (600, 10min). The first tenth is not "
+                    "counted.",
+                ),
+                BURST,
+                click.option(
+                    "--seeds",
+                    type=_Seeds(),
+                    default=seeds,
+                    show_default=True,
+                    metavar="SEEDS",
+                    help=f"Seeds of the requests, apart by commas; {what}.",
+                ),
+                sharing_option,
+                click.option(
+                    "--router",
+                    type=nearest_choice(_ROUTERS),
+                    default="least-loaded",
+                    show_default=True,
+                    help="How requests are divided over the replicas of a model.",
+                ),
+                click.option(
+                    "--pool",
+                    type=nearest_choice(_POOLS),
+                    default="elastic",
+                    show_default=True,
+                    help="One KV pool for all engines on a GPU, or a fixed part for each.",
+                ),
+                RAY,
+            ],
+            played,
+        )
+
+    return add
 
 
 def engine_rules(sharing: str, router: str = "least-loaded", pool: str = "elastic") -> "Rules":

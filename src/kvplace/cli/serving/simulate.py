@@ -1,12 +1,12 @@
 """``kvplace simulate``: a plan, request by request."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvplace.cli.options import IN_FILE, PLAN_FILE, QUANTILE, SECONDS, output_options
+from kvplace.cli.options import IN_FILE, PLAN_FILE, output_options
 from kvplace.cli.plans import fleet_option
-from kvplace.cli.serving.engines import BURST, LOADS, SEEDS, engine_options
+from kvplace.cli.serving.engines import LOADS, Play, play_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,29 +38,12 @@ Examples:
     "takes to find the load up to which the level is kept.",
 )
 @click.option(
-    "--level",
-    type=QUANTILE,
-    default=0.95,
-    show_default=True,
-    metavar="SHARE",
-    help="Part of the requests that must keep every objective (0.95 or 95%).",
-)
-@click.option(
-    "--seconds",
-    type=SECONDS,
-    default=600.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time in which requests come (600, 10min). The first tenth is not counted.",
-)
-@click.option(
     "--trace",
     type=IN_FILE,
     metavar="FILE",
     help="Replay this log of requests instead of drawing them: CSV, JSON lines or Parquet with "
     "model, time and token counts.",
 )
-@BURST
 @click.option(
     "--prefix",
     type=click.FloatRange(0, 1),
@@ -68,15 +51,7 @@ Examples:
     metavar="SHARE",
     help="Part of each prompt that is one of 16 beginnings that requests of its model share.",
 )
-@click.option(
-    "--seeds",
-    type=SEEDS,
-    default="0",
-    show_default=True,
-    metavar="SEEDS",
-    help="Seeds of the requests, apart by commas; each is simulated at every load.",
-)
-@engine_options
+@play_options("0", "each is simulated at every load")
 @click.option("--plot", type=click.Path(), metavar="FILE", help="Draw attainment over load.")
 @click.option(
     "--threads",
@@ -91,15 +66,9 @@ def command(
     fleet: str | None,
     gpus: str | None,
     loads: tuple[float, ...] | None,
-    level: float,
-    seconds: float,
     trace: str | None,
-    burst: float,
     prefix: float,
-    seeds: tuple[int, ...],
-    sharing: str,
-    router: str,
-    pool: str,
+    play: Play,
     plot: str | None,
     threads: int | None,
     form: str,
@@ -117,7 +86,6 @@ def command(
     from kvplace.cli.output import emit, look
     from kvplace.cli.plans import load as load_plan
     from kvplace.cli.run import watched
-    from kvplace.cli.serving.engines import engine_rules
     from kvplace.core.result import placed
     from kvplace.report.answers.simulated import (
         draw_simulation,
@@ -132,44 +100,39 @@ def command(
     with watched(None, quiet=quiet) as watch:
         result = load_plan(plan, fleet, gpus)
         problem, placement = result.problem, placed(result)
-        rules = engine_rules(sharing, router, pool)
-        traffic = _traffic(problem.models, seconds, trace, burst, prefix)
+        traffic = _traffic(problem.models, play, trace, prefix)
         watch.tell("simulating")
+        settings: dict[str, Any] = {
+            "seeds": play.seeds, "seconds": play.seconds, "rules": play.rules(),
+            "traffic": traffic, "threads": threads, "workers": play.workers(), "watch": watch,
+        }  # fmt: skip
         if loads is None:
-            found = served(
-                problem, placement, level=level, seeds=seeds, seconds=seconds, rules=rules,
-                traffic=traffic, threads=threads, watch=watch,
-            ).simulation  # fmt: skip
+            found = served(problem, placement, level=play.level, **settings).simulation
         else:
-            found = simulate(
-                problem, placement, loads=loads, seeds=seeds, seconds=seconds, rules=rules,
-                traffic=traffic, threads=threads, watch=watch,
-            )  # fmt: skip
+            found = simulate(problem, placement, loads=loads, **settings)
     if not found.outcomes:
         say("kvplace: interrupted before a load was simulated")
         return _INTERRUPTED
     if plot is not None:
-        draw_simulation(found, problem, level, plot)
+        draw_simulation(found, problem, play.level, plot)
     if form == "table":
-        emit(simulation_table(found, level, look(output), every=every), output, data=False)
+        emit(simulation_table(found, play.level, look(output), every=every), output, data=False)
     else:
-        text = simulation_json(found, level) if form == "json" else simulation_csv(found)
+        text = simulation_json(found, play.level) if form == "json" else simulation_csv(found)
         emit(text, output, data=True)
     if not quiet and (form != "table" or output is not None):
-        say(served_sentence(found, level))
+        say(served_sentence(found, play.level))
     return 0
 
 
 def _traffic(
-    models: "Sequence[Model]", seconds: float, trace: str | None, burst: float, prefix: float
+    models: "Sequence[Model]", play: Play, trace: str | None, prefix: float
 ) -> "Callable[[float, int], Traffic]":
     """Return the requests by load and seed: drawn, or those of a log."""
-    from kvplace.simulate.traffic import drawn, replayed
+    from kvplace.simulate.traffic import Drawn, Replayed
 
     if trace is None:
-        return lambda load, seed: drawn(
-            models, seconds, load=load, seed=seed, burst=burst, prefix_share=prefix
-        )
+        return Drawn(models, play.seconds, play.burst, prefix)
     from kvplace.demand.logs.requests import read_requests
     from kvplace.errors import InputError
 
@@ -178,4 +141,4 @@ def _traffic(
     if not set(names) & set(requests):
         shown = ", ".join(sorted(requests)[:5])
         raise InputError(f"it has requests of none of the plan's models, but of {shown}", trace)
-    return lambda load, _seed: replayed(names, requests, load=load)
+    return Replayed(names, requests)
