@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -108,30 +109,34 @@ class Workers:
     def _on_ray(
         self, work: Callable[[Job], Found], jobs: list[Job], stopped: Callable[[], bool]
     ) -> Iterator[Found]:
-        """Do the work as tasks of a cluster, which are given the code of this kvplace."""
-        ray = _ray()
-        code = {"py_modules": [str(Path(__file__).parent)]}
-        try:
-            ray.init(self.ray, runtime_env=code, log_to_driver=False, configure_logging=False)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise InputError(f"the Ray cluster does not answer: {error}", self.ray) from None
-        try:
-            task = ray.remote(work)
-            begun = [task.remote(job) for job in jobs]
-            for at, one in enumerate(begun):
-                while not ray.wait([one], timeout=_LOOK_SECONDS)[0]:
-                    if stopped():
-                        for left in begun[at:]:
-                            ray.cancel(left)
-                        return
-                yield ray.get(one)
-        finally:
-            ray.shutdown()
+        """Do the work as tasks of a cluster."""
+        ray = _cluster(self.ray)
+        task = ray.remote(work)
+        begun = [task.remote(job) for job in jobs]
+        for at, one in enumerate(begun):
+            while not ray.wait([one], timeout=_LOOK_SECONDS)[0]:
+                if stopped():
+                    for left in begun[at:]:
+                        ray.cancel(left)
+                    return
+            yield ray.get(one)
 
 
-def _ray() -> Any:
+@lru_cache(maxsize=1)
+def _cluster(address: str) -> Any:
+    """Return Ray, connected to a cluster that is given the code of this kvplace.
+
+    The connection is kept, so that what its processes have compiled serves the next jobs too; Ray
+    itself ends it with this process.
+    """
     try:
         import ray  # noqa: PLC0415 - heavy, and wanted by few
     except ModuleNotFoundError:
         raise missing_extra("--ray", "ray") from None
+    ray.shutdown()
+    code = {"py_modules": [str(Path(__file__).parent)]}
+    try:
+        ray.init(address, runtime_env=code, log_to_driver=False, configure_logging=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(f"the Ray cluster does not answer: {error}", address) from None
     return ray

@@ -139,5 +139,5 @@ def test_the_outcome_is_the_same_on_a_ray_cluster():
 
 
 def test_a_cluster_without_ray_installed_or_that_does_not_answer_is_said():
-    with pytest.raises((InputError, MissingExtraError), match="Ray"):
+    with pytest.raises((InputError, MissingExtraError), match=r"(?i)\bray"):
         Workers(ray="127.0.0.1:1").map(abs, [1])
