@@ -19,6 +19,7 @@ __all__ = ["ALL_SOLVERS", "FAMILIES", "POLICIES", "RIVALS", "STAGES", "command"]
 # test keeps them equal.
 FAMILIES = (
     "adrs",
+    "adrs-like",
     "stress",
     "20x40",
     "20x50",
@@ -131,7 +132,7 @@ class _Seeds(click.ParamType[tuple[int, ...]]):
 @click.option(
     "--objective",
     "objectives",
-    type=nearest_choice(("requests", "tokens", "occupancy")),
+    type=nearest_choice(("requests", "tokens", "occupancy", "pressure")),
     multiple=True,
     help="For fleet files: the load, or several for a case each.",
 )
@@ -160,9 +161,10 @@ def command(
 ) -> int:
     """Run solvers on the cases of each FAMILY and compare them.
 
-    FAMILY is adrs (the 50 public cases, whose optima are known), stress, GPUSxMODELS such as
-    20x40, scale-10-1k, scale-mixed, scale-3 and scale-hot at 1k, 10k, 100k, 300k and 1m models,
-    scale-real-3k (a cluster with tensor parallel, copies and rules), or a fleet file of your own.
+    FAMILY is adrs (the 50 public cases, whose optima are known), adrs-like (such cases with shares
+    of GPU time), stress, GPUSxMODELS such as 20x40, scale-10-1k, scale-mixed, scale-3 and scale-hot
+    at 1k, 10k, 100k, 300k and 1m models, scale-real-3k (a cluster with tensor parallel, copies and
+    rules), or a fleet file of your own.
     Score is 1 / mean max KVPR + share of cases solved, as ADRS has it.
     first-fit, best-fit and proportional (copies by demand) are what schedulers do; one-copy is
     auto without further copies. Rivals are cp-sat (OR-Tools), highs and rebalancer.
