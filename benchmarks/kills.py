@@ -25,7 +25,7 @@ from kvplace.formats.plan.io import read_plan
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGABRT,
            signal.SIGHUP)  # fmt: skip
-SIZES = (10, 100_000, 5_000_000)
+SIZES = (10, 100_000, 1_000_000)
 MODELS = "name,weights_gib,requests_per_second,slo_seconds\n" + "".join(
     f"m{j},{1 + j % 9},{1 + j % 7},{2 + j % 5}\n" for j in range(300)
 )
