@@ -139,9 +139,7 @@ class Forger:
             self.rng.choice((0, 0, 1, -1)),
         )
         rule = self.rng.choice((*RULES, "search", ""))
-        self.evidence(
-            "rule", RuleCertificate(self.threshold(), rule, name, resource, window)
-        )
+        self.evidence("rule", RuleCertificate(self.threshold(), rule, name, resource, window))
 
     def random_prices(self, threshold: float) -> tuple[list[list[int]], dict[int, int]]:
         """Return prices by option, and worths, of some kind."""
@@ -155,10 +153,7 @@ class Forger:
                 [rng.choice((0, 1, 1, 2, 5)) * unit for _ in range(table.count(index))]
                 for index in range(len(self.problem.names))
             ]
-        worths = {
-            m: rng.choice((0, unit, 2 * unit, m * unit, m * unit - 1))
-            for m in self.memories
-        }
+        worths = {m: rng.choice((0, unit, 2 * unit, m * unit, m * unit - 1)) for m in self.memories}
         return rows, worths
 
     def certificate(
@@ -172,16 +167,11 @@ class Forger:
         prices = tuple(row[0] if self.problem.plain else tuple(row) for row in rows)
         pairs = tuple(sorted(worths.items()))
         if self.problem.goal is Objective.PRESSURE and math.isfinite(threshold):
-            kinds = sorted(
-                {(gpu.type, gpu.usable_bytes) for gpu in self.problem.fleet.gpus}
-            )
+            kinds = sorted({(gpu.type, gpu.usable_bytes) for gpu in self.problem.fleet.gpus})
             pairs = tuple((memory, worths.get(memory, 0)) for _, memory in kinds)
             chance = self.rng.choice
             weights = tuple(
-                tuple(
-                    chance((0, 1, 1, 5, 1 << 40))
-                    for _ in range(2 * len(self.problem.windows))
-                )
+                tuple(chance((0, 1, 1, 5, 1 << 40)) for _ in range(2 * len(self.problem.windows)))
                 for _ in range(chance((1, 1, 2, 3)))
             )
             more = {
@@ -215,18 +205,14 @@ class Forger:
 
         def leaf() -> Leaf:
             rows, worths = self.random_prices(threshold)
-            return Leaf(tuple(row[0] for row in rows), tuple(sorted(worths.items())))
+            made = self.certificate(threshold, rows, worths)
+            return Leaf(made.prices, made.worths, made.weights, made.types)
 
         models = range(len(self.problem.names))
         pairs = [*combinations(models, 2), (0, 0), (0, len(models)), (-1, 0)]
-        nodes = [
-            leaf() if rng.random() < 0.6 else Branch(*rng.choice(pairs))
-            for _ in range(5)
-        ]
+        nodes = [leaf() if rng.random() < 0.6 else Branch(*rng.choice(pairs)) for _ in range(5)]
         size = rng.choice((0, 1, 1, 3, 5))
-        shape = (
-            [Branch(*rng.choice(pairs)), leaf(), leaf()] if size == 3 else nodes[:size]
-        )
+        shape = [Branch(*rng.choice(pairs)), leaf(), leaf()] if size == 3 else nodes[:size]
         self.evidence("tree", ProofTree(threshold, tuple(shape)))
 
     def optimised(self) -> None:
@@ -238,13 +224,9 @@ class Forger:
             return
         rows, best = self.climb(sets)
         for prices, worths in self.near(rows, best):
-            self.evidence(
-                "optimised prices", self.certificate(threshold, prices, worths)
-            )
+            self.evidence("optimised prices", self.certificate(threshold, prices, worths))
             if self.problem.plain:
-                leaf = Leaf(
-                    tuple(row[0] for row in prices), tuple(sorted(worths.items()))
-                )
+                leaf = Leaf(tuple(row[0] for row in prices), tuple(sorted(worths.items())))
                 tree = ProofTree(threshold, (leaf,))
                 if self.rng.random() < 0.5 and len(rows) > 1:
                     pair = self.rng.sample(range(len(rows)), 2)
@@ -324,9 +306,7 @@ class Forger:
             made = (Stop.OPTIMAL, "auto", 0, 0, 0.0)
             if evaluation.valid and best.betters(mine):
                 proof = Bound(evaluation.value, method, None, mine.breaches)
-                told = Result(
-                    problem, worse, evaluation, proof, *made, ranks=len(mine.profile)
-                )
+                told = Result(problem, worse, evaluation, proof, *made, ranks=len(mine.profile))
                 self.plan("optimal", told, status="optimal", soft_rules=rng.choice(
                     (plan_of(told).soft_rules, ())))  # fmt: skip
         nothing = Bound(math.inf, rng.choice(METHODS))
@@ -353,9 +333,7 @@ class Forger:
             return
         value, proof = evaluation.value, result.proof
         if proof.certificate is not None:
-            proof = replace(
-                proof, certificate=replace(proof.certificate, threshold=value)
-            )
+            proof = replace(proof, certificate=replace(proof.certificate, threshold=value))
         tiers = standing_of(self.problem, evaluation).breaches
         proof = replace(proof, value=value, breaches=tiers)
         told = (Stop.OPTIMAL, "auto", 0, 0, 0.0)
@@ -380,20 +358,14 @@ def problems(seed: int) -> Iterator[tuple[Problem, float, random.Random]]:
         number += 1
         plain = number % 2
         try:
-            problem = (
-                random_problem(rng, 3, 6)
-                if plain
-                else random_split_problem(rng, 4, DRAWN)
-            )
+            problem = random_problem(rng, 3, 6) if plain else random_split_problem(rng, 4, DRAWN)
         except InputError:
             continue
         if plain:
             truth = solve_exactly(problem, leximax=False)
             optimum = float(truth.optimum) if truth.feasible else math.inf
         else:
-            answer = solve_by_force(
-                replace(problem, rules=())
-            )  # evidence knows hard places only
+            answer = solve_by_force(replace(problem, rules=()))  # evidence knows hard places only
             whole = solve_by_force(problem)
             optimum = max(answer.value, whole.value)
         if 0 < optimum * (1 + OPTIMAL_GAP) < math.inf:
@@ -419,9 +391,7 @@ def main(arguments: list[str] | None = None) -> int:
     for kind, count in sorted(counts.items()):
         sys.stdout.write(f"{count:>7,}  {kind}\n")
     seconds = time.process_time() - began
-    sys.stdout.write(
-        f"{sum(counts.values()):>7,}  forged, none verified, {seconds:.0f} s\n"
-    )
+    sys.stdout.write(f"{sum(counts.values()):>7,}  forged, none verified, {seconds:.0f} s\n")
     return 0
 
 

@@ -12,7 +12,10 @@ from kvplace.core.certificates.claim import Branch, Leaf, ProofTree
 from kvplace.core.certificates.knapsack import TooLarge
 from kvplace.core.certificates.sizes import scaled_sizes
 from kvplace.core.certificates.tree import check_tree
+from kvplace.core.objective import Objective
 from oracle import solve_exactly
+from oracle_splits import solve_by_force
+from splits import OBJECTIVES, random_split_problem
 from tiny import byte_problem, random_problem
 
 GIB = 2**30
@@ -111,3 +114,37 @@ def test_no_tree_proves_what_brute_force_denies():
             seen[proved] += 1
             assert not proved or threshold <= optimum
     assert min(seen.values()) > 20
+
+
+def test_options_and_pressures_are_searched_as_brute_force_does():
+    seen = {True: 0, False: 0}
+    for number in range(80):
+        draw = random.Random(f"tree/{number}")
+        problem = random_split_problem(draw, 4, (Objective.PRESSURE, *OBJECTIVES))
+        bare = dataclasses.replace(problem, rules=())
+        best = solve_by_force(bare).value
+        if not 0 < best < math.inf:
+            continue
+        for threshold in (best * 0.9, best * 0.999, best * 1.001):
+            leaf = counting(bare, threshold)
+            proved = check_tree(bare, ProofTree(threshold, (leaf,))) == ""
+            seen[proved] += 1
+            assert not proved or threshold <= best
+    assert min(seen.values()) > 20
+
+
+def counting(problem, threshold):
+    """Return the leaf that prices every shard at 1 and a GPU at the most that it could hold."""
+    table = problem.option_table
+    models = range(len(problem.names))
+    prices = tuple((1,) * table.count(j) for j in models)
+    if problem.plain:
+        prices = (1,) * len(models)
+    if problem.goal is not Objective.PRESSURE:
+        memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
+        return Leaf(prices, tuple((memory, len(models)) for memory in memories))
+    kinds = sorted({(gpu.type, gpu.usable_bytes) for gpu in problem.fleet.gpus})
+    rows = 2 * len(problem.windows)
+    weights = tuple(tuple(int(at == row) for at in range(rows)) for row in range(rows))
+    worths = tuple((memory, len(models)) for _, memory in kinds)
+    return Leaf(prices, worths, weights, tuple(kind for kind, _ in kinds))

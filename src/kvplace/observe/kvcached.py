@@ -8,10 +8,10 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from kvplace.observe.answers import ASKER, Asker, base_of
-from kvplace.observe.sighting import Seen, Sighting
+from kvplace.observe.sighting import Seen, Sighting, port_of
 
 __all__ = ["read_kvcached"]
 
@@ -41,7 +41,7 @@ def read_kvcached(address: str, asker: Asker = ASKER) -> Seen:
         state = "asleep" if name in names else _health(asker, base, name)
         if state == "unknown":
             notes.append(f"{base} does not say whether {name!r} is healthy")
-        port = (urlsplit(endpoint).port or 0) if "//" in endpoint else 0
+        port = port_of(endpoint)
         engines.append(Sighting(str(name), state, "kvcached", endpoint or base, port=port))
     return Seen(tuple(engines), tuple(notes))
 

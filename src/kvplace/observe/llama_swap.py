@@ -9,10 +9,9 @@ are not running are not listed.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from kvplace.observe.answers import ASKER, Asker, base_of
-from kvplace.observe.sighting import Seen, Sighting
+from kvplace.observe.sighting import Seen, Sighting, port_of
 
 __all__ = ["read_llama_swap"]
 
@@ -38,8 +37,7 @@ def read_llama_swap(address: str, asker: Asker = ASKER) -> Seen:
     engines = []
     for entry in running:
         if isinstance(entry, dict) and entry.get("model"):
-            proxy = str(entry.get("proxy") or "")
-            port = (urlsplit(proxy).port or 0) if "//" in proxy and "${" not in proxy else 0
+            port = port_of(str(entry.get("proxy") or ""))
             state = _STATES.get(str(entry.get("state")), "unknown")
             engines.append(Sighting(str(entry["model"]), state, "llama-swap", base, port=port))
     return Seen(tuple(engines))

@@ -7,7 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-__all__ = ["Known", "Seen", "Sighting", "identify", "plain"]
+__all__ = ["Known", "Seen", "Sighting", "identify", "plain", "port_of"]
+
+
+def port_of(address: str) -> int:
+    """Return the port of an address; 0 where it names none, or is no address."""
+    try:
+        return (urlsplit(address).port or 0) if "//" in address else 0
+    except ValueError:
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +126,7 @@ def identify(
 def _match(one: Sighting, known: Sequence[Known], gpus: tuple[str, ...]) -> Known | None:
     """Return the engine of the plan that a sighting is of, if any."""
     mine = [k for k in known if plain(one.name) in {plain(n) for n in (*k.names, k.model)}]
-    port = one.port or (urlsplit(one.address).port or 0 if "//" in one.address else 0)
+    port = one.port or port_of(one.address)
     for test in (
         lambda k: bool(gpus) and k.gpus == gpus,
         lambda k: bool(port) and k.port == port,

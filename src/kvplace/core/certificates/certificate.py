@@ -25,12 +25,10 @@ the problem are taken as the exact rationals they are.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import chain
-from typing import Any
+from collections.abc import Iterator
 
 from kvplace.core.certificates.by_rule import RuleCertificate, check_rule
-from kvplace.core.certificates.claim import PRICE_BITS, Bound, Certificate, ProofTree
+from kvplace.core.certificates.claim import Bound, Certificate, ProofTree
 from kvplace.core.certificates.knapsack import (
     GRID,
     SCALE_BITS,
@@ -40,7 +38,8 @@ from kvplace.core.certificates.knapsack import (
     TooLarge,
     set_above,
 )
-from kvplace.core.certificates.sizes import scaled_sizes
+from kvplace.core.certificates.priced import malformed_prices
+from kvplace.core.certificates.sizes import every_possible, possible_options, scaled_sizes
 from kvplace.core.certificates.tree import check_tree
 from kvplace.core.certificates.weighted import (
     check_weighted,
@@ -48,7 +47,6 @@ from kvplace.core.certificates.weighted import (
     weighted_limit,
     weighted_sizes,
 )
-from kvplace.core.model import Split
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 
@@ -129,7 +127,7 @@ def _check_prices(problem: Problem, certificate: Certificate) -> str:
         return "it has no weights, which say how much each pressure counts"
     scope = frozenset(certificate.scope) or frozenset(gpu.id for gpu in problem.fleet.gpus)
     capacities = Counter(g.usable_bytes for g in problem.fleet.gpus if g.id in scope)
-    failure = _malformed(problem, certificate, capacities)
+    failure = malformed_prices(problem, certificate, capacities)
     if failure:
         return failure
     worths = dict(certificate.worths)
@@ -159,47 +157,6 @@ def _check_prices(problem: Problem, certificate: Certificate) -> str:
     return set_above(groups, bins)
 
 
-def possible_options(problem: Problem, index: int, threshold: float) -> list[tuple[int, int, int]]:
-    """Return the options of a model of which a shard fits a GPU below a threshold.
-
-    Returns
-    -------
-    list of tuple
-        Position in `Problem.options`, size of a shard at the threshold as in `scaled_sizes`, and
-        bytes of weights and KV that it needs at least.
-    """
-    return next(every_possible(problem, threshold, (index,)))
-
-
-def every_possible(
-    problem: Problem, threshold: float, models: Iterable[int] | None = None
-) -> Iterator[list[tuple[int, int, int]]]:
-    """Yield what `possible_options` returns of some models, or of all in their order."""
-    table, everyone = problem.option_table, problem.models
-    unit = problem.goal.memory_unit_bytes << SCALE_BITS
-    top, bottom = (1, 0) if math.isinf(threshold) else float(threshold).as_integer_ratio()
-    unit *= bottom
-    starts, copies, loads = table.starts, table.copies, table.loads
-    weights, min_kv = table.weights_bytes, table.min_kv_bytes
-    for index in range(len(everyone)) if models is None else models:
-        largest = problem.largest_bytes(index)
-        capacity = largest << SCALE_BITS
-        first, end = starts[index], starts[index + 1]
-        uneven = everyone[index].replicas.split is not Split.EVEN
-        found = []
-        for row in range(first, end):
-            size = least = weights[row] << SCALE_BITS
-            if loads[row]:
-                part, of = loads[row].as_integer_ratio()
-                size += part * unit // (of * top)
-            kept = weights[row] + min_kv[row]
-            # Of copies that carry uneven parts one carries an even part or more; what the others
-            # carry is not known.
-            if size < capacity and kept <= largest and problem.seated(index, row):
-                found.append((row - first, least if uneven and copies[row] > 1 else size, kept))
-        yield found
-
-
 def _priced(problem: Problem, certificate: Certificate) -> Iterator[tuple[int | None, Offers]]:
     """Yield what each model is priced at least, None for a model that fits nowhere, and offers."""
     if problem.plain:
@@ -225,31 +182,3 @@ def _priced(problem: Problem, certificate: Certificate) -> Iterator[tuple[int | 
             yield needed, tuple(sorted(offers, key=lambda o: (o.sizes[0], -o.price, o.sizes[1])))
         else:
             yield needed, tuple(offers)
-
-
-def _malformed(  # noqa: PLR0911 - one return per way to be malformed
-    problem: Problem, certificate: Certificate, capacities: Counter[int]
-) -> str:
-    """Say why a certificate speaks of no problem, or not of this one; empty where it does."""
-    threshold, worths = certificate.threshold, dict(certificate.worths)
-    if not threshold > 0:
-        return f"the threshold {threshold!r} is not above 0"
-    if any(problem.fleet.gpu(gpu) is None for gpu in certificate.scope):
-        return "its scope names a GPU that the fleet does not have"
-    if worths.keys() != capacities.keys() or len(worths) != len(certificate.worths):
-        return "the worths do not name each size of memory of the fleet once"
-    if len(certificate.prices) != len(problem.models):
-        return f"{len(certificate.prices)} prices for {len(problem.models)} models"
-    numbers: list[Any] = [*worths.values(), *certificate.prices]
-    if not problem.plain:
-        table = problem.option_table
-        for index, price in enumerate(certificate.prices):
-            if not isinstance(price, tuple) or len(price) != table.count(index):
-                name, options = problem.models[index].name, table.count(index)
-                return f"{name!r} needs {options} prices, one per option"
-        numbers = [*worths.values(), *chain.from_iterable(numbers[len(worths) :])]
-    if not set(map(type, numbers)) <= {int} or min(numbers, default=0) < 0:
-        return "a price or a worth is not a non-negative integer"
-    if max(numbers, default=0).bit_length() > PRICE_BITS:
-        return f"a price or a worth has more than {PRICE_BITS} bits"
-    return ""

@@ -55,14 +55,14 @@ class Leaf:
 
     Parameters
     ----------
-    prices
-        A non-negative integer per model.
-    worths
-        Usable bytes and a non-negative integer, one pair per size of memory.
+    prices, worths, weights, types
+        As in `Certificate`.
     """
 
-    prices: tuple[int, ...]
+    prices: tuple[int | tuple[int, ...], ...]
     worths: tuple[tuple[int, int], ...]
+    weights: tuple[tuple[int, ...], ...] = ()
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

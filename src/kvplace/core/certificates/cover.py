@@ -1,10 +1,13 @@
-"""Whether GPUs can hold priced items within a budget of loss: a packing argument, in bounded work.
+"""Whether GPUs can hold priced models within a budget of loss: a packing argument, bounded.
 
-Prices y of items and worths z of GPUs that no set of items exceeds leave, of any way to hold all
-items, the loss ``z - y(set)`` on each GPU, and all losses together are ``sum z - sum y``: the
+An item is one way to have a model: an option with a price per shard, of which so many shards go on
+GPUs of their own. Prices y of items and worths z of GPUs that no set of items exceeds leave, of any
+way to hold every model, the loss ``z - y(set)`` on each GPU, besides what an option costs more than
+the cheapest of its model. All losses together are ``sum z`` less the cheapest of every model: the
 budget. So only sets that lose no more than the budget on one GPU can occur. They are listed, and
-a search covers every item by one of them, the item with the fewest sets left next. Where that
-ends without a cover, nothing holds all items. A budget below 0 needs no search.
+a search gives every model one of its options and that as many sets as it has shards, the model
+with the fewest sets left next. Where that ends without a way, nothing holds all models. A budget
+below 0 needs no search.
 
 All arithmetic is on integers.
 """
@@ -51,20 +54,26 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What is to be held: one model, or several that go together.
+    """One way to have a model.
 
     Parameters
     ----------
+    model
+        Number of the model; models are numbered from 0 without gaps.
     price
-        Above 0.
+        Of one shard, above 0.
+    shards
+        How many GPUs hold one.
     sizes
-        What it takes in each dimension of a GPU.
+        What a shard takes in each dimension, on each kind of GPU; None where it cannot be there.
     apart
-        Positions of the items that it may not share a GPU with.
+        Models that it may not share a GPU with.
     """
 
+    model: int
     price: int
-    sizes: tuple[int, ...]
+    shards: int
+    sizes: tuple[tuple[int, ...] | None, ...]
     apart: frozenset[int] = frozenset()
 
 
@@ -79,12 +88,12 @@ class _Set:
 
 
 def no_cover(items: Sequence[Item], bins: Sequence[Bin], counts: Sequence[int], work: Work) -> str:
-    """Say why prices and worths do not show that GPUs cannot hold all items; empty where they do.
+    """Say why prices and worths do not show that GPUs cannot hold all models; empty if they do.
 
     Parameters
     ----------
     items
-        What is to be held, each once.
+        Every way to have each model that is to be held.
     bins, counts
         The kinds of GPU, and how many there are of each.
     work
@@ -95,17 +104,16 @@ def no_cover(items: Sequence[Item], bins: Sequence[Bin], counts: Sequence[int], 
     str
         A `TooLarge` where it is not settled within the bounds on work.
     """
+    least: dict[int, int] = {}
+    for item in items:
+        whole = item.price * item.shards
+        least[item.model] = min(whole, least.get(item.model, whole))
     worth = sum(kind.worth * count for kind, count in zip(bins, counts, strict=True))
-    budget = worth - sum(item.price for item in items)
-    dense = [(item.price << 32) // max(1, item.sizes[0]) for item in items]
-    order = sorted(range(len(items)), key=lambda at: (-dense[at], at))
-    ranked = [items[at] for at in order]
-    place = {at: rank for rank, at in enumerate(order)}
-    clashes = [sum(1 << place[other] for other in item.apart) for item in ranked]
+    budget = worth - sum(least.values())
     found: list[_Set] = []
     for number, kind in enumerate(bins):
         floor = kind.worth + 1 if budget < 0 else max(1, kind.worth - budget)
-        for members, price in _sets(ranked, clashes, kind, floor, work):
+        for members, price in _sets(items, number, kind, floor, work):
             if price > kind.worth:
                 return f"a set of models that fits {kind.name} is priced above its worth"
             mask = sum(1 << at for at in members)
@@ -115,78 +123,117 @@ def no_cover(items: Sequence[Item], bins: Sequence[Bin], counts: Sequence[int], 
     if budget < 0:
         return ""
     found.sort(key=lambda one: one.loss)
-    if _covers(found, len(items), budget, list(counts), work):
+    excess = [item.price * item.shards - least[item.model] for item in items]
+    if _Search(items, excess, list(counts), work).covers(found, budget):
         return "all models can be held within the budget that the prices leave"
     return ""
 
 
 def _sets(
-    items: list[Item], clashes: list[int], kind: Bin, floor: int, work: Work
+    items: Sequence[Item], number: int, kind: Bin, floor: int, work: Work
 ) -> Iterator[tuple[tuple[int, ...], int]]:
     """Yield the sets that fit a kind of GPU and are priced at a floor or above."""
     limits = kind.limits
-    levels = min(GRID, 32 * len(items))
-    work.spend(levels * len(items) // 8)
-    rows = [([(item.price, item.sizes[0])], 1) for item in items]
-    tables = room_tables(rows, limits[0], levels)
+    ranked = [
+        (-(item.price << 32) // max(1, item.sizes[number][0]), at, item.price, item.sizes[number])  # type: ignore[index]  # not None
+        for at, item in enumerate(items)
+        if item.sizes[number] is not None
+    ]
+    ranked.sort(key=lambda entry: entry[:2])
+    order = [at for _, at, _, _ in ranked]
+    rows = [(price, sizes) for _, _, price, sizes in ranked if sizes is not None]
+    clashes = []
+    for at in order:
+        item = items[at]
+        barred = item.apart | {item.model}
+        clashes.append(sum(1 << other for other in order if items[other].model in barred))
+    levels = min(GRID, 32 * len(rows))
+    work.spend(levels * len(rows) // 8 + len(rows) ** 2)
+    tables = room_tables([([(price, sizes[0])], 1) for price, sizes in rows], limits[0], levels)
     scale = limits[0] or 1
 
     def grow(
-        first: int, members: tuple[int, ...], mask: int, price: int, taken: tuple[int, ...]
+        first: int, members: tuple[int, ...], barred: int, price: int, taken: tuple[int, ...]
     ) -> Iterator[tuple[tuple[int, ...], int]]:
         level = (limits[0] - taken[0]) * levels // scale
-        for at in range(first, len(items)):
-            work.spend(1)
+        for at in range(first, len(rows)):
+            work.spend(len(limits))
             if price + tables[at][level] < floor:
                 return
-            if clashes[at] & mask:
+            if barred >> order[at] & 1:
                 continue
-            item = items[at]
-            sums = tuple([a + b for a, b in zip(taken, item.sizes, strict=True)])
+            more, sizes = rows[at]
+            sums = tuple([a + b for a, b in zip(taken, sizes, strict=True)])
             if any(a > most for a, most in zip(sums, limits, strict=True)):
                 continue
-            now = (*members, at)
-            if price + item.price >= floor:
-                yield now, price + item.price
-            yield from grow(at + 1, now, mask | 1 << at, price + item.price, sums)
+            now = (*members, order[at])
+            if price + more >= floor:
+                yield now, price + more
+            yield from grow(at + 1, now, barred | clashes[at], price + more, sums)
 
     yield from grow(0, (), 0, 0, (0,) * len(limits))
 
 
-def _covers(sets: list[_Set], items: int, budget: int, counts: list[int], work: Work) -> bool:
-    """Whether some of the sets, in ascending order of loss, hold every item once."""
-    everything = (1 << items) - 1
+class _Search:
+    """Depth-first search for sets that hold every model."""
 
-    def descend(live: list[_Set], covered: int, left: int) -> bool:
-        if covered == everything:
+    def __init__(
+        self, items: Sequence[Item], excess: list[int], counts: list[int], work: Work
+    ) -> None:
+        self._items, self._excess, self._counts, self._work = items, excess, counts, work
+        self._models = 1 + max((item.model for item in items), default=-1)
+        self._of = [0] * self._models  # the items of each model, as bits
+        for at, item in enumerate(items):
+            self._of[item.model] |= 1 << at
+
+    def covers(self, sets: list[_Set], budget: int) -> bool:
+        """Whether some of the sets hold every model within the budget."""
+        live = [one for one in sets if one.loss <= budget]
+        return self._descend(live, [-1] * self._models, 0, budget)
+
+    def _descend(self, live: list[_Set], lacking: list[int], barred: int, left: int) -> bool:
+        """Go on; of models without an option yet -1 shards are lacking."""
+        if not any(lacking):
             return True
-        work.spend(len(live) + items)
-        seen = [0] * items
+        self._work.spend(len(live) + self._models)
+        items, seen = self._items, [0] * self._models
         for one in live:
             for at in one.members:
-                seen[at] += 1
-        open_ = [at for at in range(items) if not covered >> at & 1]
-        if not all(seen[at] for at in open_):
+                seen[items[at].model] += 1
+        open_ = [model for model, lack in enumerate(lacking) if lack]
+        model = min(open_, key=seen.__getitem__)
+        if not seen[model]:
             return False
-        bit = 1 << min(open_, key=seen.__getitem__)
+        held, tried = self._of[model], set()
         for one in live:
-            if not one.mask & bit:
+            if not one.mask & held:
                 continue
-            rest = left - one.loss
-            counts[one.kind] -= 1
-            full = [number for number, count in enumerate(counts) if not count]
-            taken = one.mask
-            if full:
-                further = [
-                    o for o in live if not o.mask & taken and o.loss <= rest and o.kind not in full
-                ]
-            else:
-                further = [o for o in live if not o.mask & taken and o.loss <= rest]
-            work.spend(len(live))
-            held = descend(further, covered | taken, rest)
-            counts[one.kind] += 1
-            if held:
+            rest, lack, bars = left - one.loss, list(lacking), barred
+            for at in one.members:
+                item = items[at]
+                if lack[item.model] < 0:
+                    lack[item.model] = item.shards
+                    rest -= self._excess[at]
+                    bars |= self._of[item.model] & ~(1 << at)
+                lack[item.model] -= 1
+                if not lack[item.model]:
+                    bars |= 1 << at
+            if rest < 0:
+                continue
+            self._counts[one.kind] -= 1
+            full = {number for number, count in enumerate(self._counts) if not count}
+            self._work.spend(len(live))
+            further = [
+                other
+                for other in live
+                if not other.mask & bars
+                and other.loss <= rest
+                and other.kind not in full
+                and id(other) not in tried
+            ]
+            found = self._descend(further, lack, bars, rest)
+            self._counts[one.kind] += 1
+            if found:
                 return True
+            tried.add(id(one))  # with it all was tried; from here on without it
         return False
-
-    return descend([one for one in sets if one.loss <= budget], 0, budget)

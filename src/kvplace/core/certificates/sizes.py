@@ -1,11 +1,13 @@
 """Sizes of models at a threshold, in whole numbers."""
 
 import math
+from collections.abc import Iterable, Iterator
 
 from kvplace.core.certificates.knapsack import SCALE_BITS
+from kvplace.core.model import Split
 from kvplace.core.problem import Problem
 
-__all__ = ["scaled_sizes"]
+__all__ = ["every_possible", "possible_options", "scaled_sizes"]
 
 
 def scaled_sizes(problem: Problem, threshold: float) -> list[int]:
@@ -20,3 +22,44 @@ def scaled_sizes(problem: Problem, threshold: float) -> list[int]:
             weights += part * (unit << SCALE_BITS) * bottom // (of * top)
         sizes.append(weights)
     return sizes
+
+
+def possible_options(problem: Problem, index: int, threshold: float) -> list[tuple[int, int, int]]:
+    """Return the options of a model of which a shard fits a GPU below a threshold.
+
+    Returns
+    -------
+    list of tuple
+        Position in `Problem.options`, size of a shard at the threshold as in `scaled_sizes`, and
+        bytes of weights and KV that it needs at least.
+    """
+    return next(every_possible(problem, threshold, (index,)))
+
+
+def every_possible(
+    problem: Problem, threshold: float, models: Iterable[int] | None = None
+) -> Iterator[list[tuple[int, int, int]]]:
+    """Yield what `possible_options` returns of some models, or of all in their order."""
+    table, everyone = problem.option_table, problem.models
+    unit = problem.goal.memory_unit_bytes << SCALE_BITS
+    top, bottom = (1, 0) if math.isinf(threshold) else float(threshold).as_integer_ratio()
+    unit *= bottom
+    starts, copies, loads = table.starts, table.copies, table.loads
+    weights, min_kv = table.weights_bytes, table.min_kv_bytes
+    for index in range(len(everyone)) if models is None else models:
+        largest = problem.largest_bytes(index)
+        capacity = largest << SCALE_BITS
+        first, end = starts[index], starts[index + 1]
+        uneven = everyone[index].replicas.split is not Split.EVEN
+        found = []
+        for row in range(first, end):
+            size = least = weights[row] << SCALE_BITS
+            if loads[row]:
+                part, of = loads[row].as_integer_ratio()
+                size += part * unit // (of * top)
+            kept = weights[row] + min_kv[row]
+            # Of copies that carry uneven parts one carries an even part or more; what the others
+            # carry is not known.
+            if size < capacity and kept <= largest and problem.seated(index, row):
+                found.append((row - first, least if uneven and copies[row] > 1 else size, kept))
+        yield found

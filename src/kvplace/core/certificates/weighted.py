@@ -41,6 +41,7 @@ __all__ = [
     "WeightedOption",
     "check_weighted",
     "kinds_of",
+    "malformed_weighted",
     "scaled_share",
     "weighted_limit",
     "weighted_sizes",
@@ -166,7 +167,7 @@ def check_weighted(problem: Problem, certificate: Certificate) -> str:
     everything = frozenset(gpu.id for gpu in problem.fleet.gpus)
     scope = frozenset(certificate.scope) or everything
     kinds = kinds_of(problem, scope)
-    failure = _malformed(problem, certificate, kinds)
+    failure = malformed_weighted(problem, certificate, kinds)
     if failure:
         return failure
     pairs = zip(certificate.types, certificate.worths, strict=True)
@@ -212,7 +213,7 @@ def scaled_share(share: float) -> int:
     return (part << SCALE_BITS) // of
 
 
-def _malformed(  # noqa: PLR0911 - one return per way to be malformed
+def malformed_weighted(  # noqa: PLR0911 - one return per way to be malformed
     problem: Problem, certificate: Certificate, kinds: Counter[Kind]
 ) -> str:
     """Say why a certificate speaks of no problem, or not of this one; empty where it does."""

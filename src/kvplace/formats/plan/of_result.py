@@ -124,20 +124,25 @@ def _certificate(result: Result) -> PlanCertificate | None:
 
 def written_down(tree: ProofTree) -> bool:
     """Whether a tree is small enough to be written into a plan."""
-    numbers = (price for node in tree.nodes if isinstance(node, Leaf) for price in node.prices)
+    leaves = [node for node in tree.nodes if isinstance(node, Leaf)]
+    numbers = [price for leaf in leaves for price in (*leaf.prices, *leaf.worths, *leaf.weights)]
     return sum(len(str(price)) + 2 for price in numbers) <= TREE_BYTES
 
 
 def tree_of(result: Result) -> PlanTree | None:
     """Return the proof tree of a result as a plan states it; None where there is none to write."""
     tree, names = result.proof.certificate, result.problem.names
+    windows = [window.name for window in result.problem.windows]
     if not isinstance(tree, ProofTree) or not written_down(tree):
         return None
     nodes = []
     for node in tree.nodes:
         if isinstance(node, Leaf):
-            worths = tuple(PlanWorth(memory, worth) for memory, worth in node.worths)
-            nodes.append(PlanTreeNode(prices=node.prices, worths=worths))
+            types = node.types or ("",) * len(node.worths)
+            pairs = zip(node.worths, types, strict=True)
+            worths = tuple(PlanWorth(memory, worth, of) for (memory, worth), of in pairs)
+            weights = weights_by_window(windows, node.weights)
+            nodes.append(PlanTreeNode(prices=node.prices, worths=worths, weights=weights))
         else:
             nodes.append(PlanTreeNode(models=(names[node.first], names[node.second])))
     return PlanTree(tree.threshold, tuple(names), tuple(nodes))

@@ -47,6 +47,7 @@ __all__ = [
     "PlanWeight",
     "PlanWorth",
     "weights_by_window",
+    "weights_for",
 ]
 
 T = TypeVar("T")
@@ -213,14 +214,11 @@ class PlanCertificate(_Stated):
             return f"it has no price for {missing[0]!r}"
         prices = tuple(self.prices[model.name] for model in problem.models)
         worths = tuple((entry.memory_bytes, entry.worth) for entry in self.worths)
-        weights, types = [], tuple(entry.type for entry in self.worths) if self.weights else ()
-        windows = [window.name for window in problem.windows]
-        for row in self.weights:
-            of = {weight.window: weight for weight in row}
-            if of.keys() != set(windows) or len(row) != len(windows):
-                return "a weighting does not name each window of the problem once"
-            weights.append((*(of[w].kv for w in windows), *(of[w].time for w in windows)))
-        return Certificate(self.threshold, prices, worths, self.scope, tuple(weights), types)
+        types = tuple(entry.type for entry in self.worths) if self.weights else ()
+        weights = weights_for(problem, self.weights)
+        if isinstance(weights, str):
+            return weights
+        return Certificate(self.threshold, prices, worths, self.scope, weights, types)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,10 +249,11 @@ class PlanTreeNode(_Stated):
         Field(description="Of a branch: the case that they share a GPU is next, then the other."),
     ] = ()
     prices: Annotated[
-        tuple[Integer, ...],
-        Field(description="Of a leaf: a price of each model, in the order of the tree's models."),
+        tuple[Price, ...],
+        Field(description="Of a leaf: as in a certificate, in the order of the tree's models."),
     ] = ()
     worths: tuple[PlanWorth, ...] = ()
+    weights: tuple[tuple[PlanWeight, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +284,12 @@ class PlanTree(_Stated):
                 return f"node {number} has {len(node.prices)} prices for {len(order)} models"
             else:
                 worths = tuple((entry.memory_bytes, entry.worth) for entry in node.worths)
-                nodes.append(Leaf(tuple(node.prices[at] for at in order), worths))
+                types = tuple(entry.type for entry in node.worths) if node.weights else ()
+                weights = weights_for(problem, node.weights)
+                if isinstance(weights, str):
+                    return f"node {number}: {weights}"
+                prices = tuple(node.prices[at] for at in order)
+                nodes.append(Leaf(prices, worths, weights, types))
         return ProofTree(self.threshold, tuple(nodes))
 
 
@@ -388,6 +392,19 @@ class Plan:
     def claim(self) -> "Plan":
         """What the file has under its key ``objective``: fields of the plan itself."""
         return self
+
+
+def weights_for(
+    problem: Problem, rows: Iterable[Sequence[PlanWeight]]
+) -> tuple[tuple[int, ...], ...] | str:
+    """Return weightings as a certificate has them, or why they are none of the problem's."""
+    windows, found = [window.name for window in problem.windows], []
+    for row in rows:
+        of = {weight.window: weight for weight in row}
+        if of.keys() != set(windows) or len(row) != len(windows):
+            return "a weighting does not name each window of the problem once"
+        found.append((*(of[w].kv for w in windows), *(of[w].time for w in windows)))
+    return tuple(found)
 
 
 def weights_by_window(

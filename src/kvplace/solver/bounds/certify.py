@@ -78,15 +78,14 @@ def bound_of(problem: Problem, instance: Instance, method: str, priced: Priced) 
     return checked(problem, method, certificate_of(problem, instance, priced))
 
 
-def searched(problem: Problem, instance: Instance, priced: Priced) -> Bound:
+def searched(problem: Problem, prices: Certificate) -> Bound:
     """Return the bound of an exhaustive search that rests on prices, with its proof tree.
 
     Without the tree where the checker does not accept it within `TREE_STEPS`.
     """
-    found = certificate_of(problem, instance, priced)
-    prices = tuple(price for price in found.prices if isinstance(price, int))
-    tree = ProofTree(priced.target, (Leaf(prices, found.worths),))
-    return Bound(priced.target, "search", None if check_tree(problem, tree, TREE_STEPS) else tree)
+    target = prices.threshold
+    tree = ProofTree(target, (Leaf(prices.prices, prices.worths, prices.weights, prices.types),))
+    return Bound(target, "search", None if check_tree(problem, tree, TREE_STEPS) else tree)
 
 
 def checked(problem: Problem, method: str, certificate: Certificate) -> Bound | None:

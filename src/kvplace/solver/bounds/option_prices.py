@@ -11,11 +11,11 @@ import numpy as np
 from kvplace.core.certificates.certificate import Bound, Certificate
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
-from kvplace.solver.bounds.certify import SCALE, checked
+from kvplace.solver.bounds.certify import SCALE, checked, searched
 from kvplace.solver.column_generation.model_sets import Verdict
 from kvplace.solver.column_generation.option_sets import OptionSets
 
-__all__ = ["certified_options"]
+__all__ = ["certified_options", "searched_options"]
 
 SAFE = 1e-12
 """Relative amount by which worths are raised, above what prices are accurate to."""
@@ -25,6 +25,19 @@ WEIGHT_BITS = 40
 
 def certified_options(problem: Problem, program: OptionSets, verdict: Verdict) -> Bound | None:
     """Return the bound of a verdict with its certificate, None where that does not check."""
+    return checked(problem, "configuration", priced_options(problem, program, verdict))
+
+
+def searched_options(problem: Problem, program: OptionSets, verdict: Verdict) -> Bound:
+    """Return the bound of an exhaustive search that rests on a verdict, with its proof tree.
+
+    Without the tree where the checker does not accept it.
+    """
+    return searched(problem, priced_options(problem, program, verdict))
+
+
+def priced_options(problem: Problem, program: OptionSets, verdict: Verdict) -> Certificate:
+    """Return the prices and worths of a verdict in whole numbers."""
     worths = verdict.worths
     scale = SCALE / max(float(worths.max()), 1e-300) if worths.any() else 1.0
     whole = np.floor(verdict.prices * scale).astype(np.int64).tolist()
@@ -41,10 +54,9 @@ def certified_options(problem: Problem, program: OptionSets, verdict: Verdict) -
     }
     if problem.goal is not Objective.PRESSURE:
         by_memory = {memory: worth for (_, memory), worth in sorted(worth_of.items())}
-        certificate = Certificate(verdict.target, tuple(listed), tuple(by_memory.items()))
-        return checked(problem, "configuration", certificate)
+        return Certificate(verdict.target, tuple(listed), tuple(by_memory.items()))
     kinds = sorted(worth_of)
-    certificate = Certificate(
+    return Certificate(
         verdict.target,
         tuple(listed),
         tuple((memory, worth_of[kind_type, memory]) for kind_type, memory in kinds),
@@ -52,7 +64,6 @@ def certified_options(problem: Problem, program: OptionSets, verdict: Verdict) -
         _weightings(problem, program, verdict.target),
         tuple(kind_type for kind_type, _ in kinds),
     )
-    return checked(problem, "configuration", certificate)
 
 
 def _weightings(

@@ -70,7 +70,7 @@ class ClusterSearch(Search):
         self._searched = False
         self.classes: LevelBound | PressureClasses | None = None
         self._priced: Bound | None = None
-        self._sought = 0.0
+        self._sought = Bound(0.0, "trivial")
         self._program: OptionSets | None = None
         self._proof: Proof | None = None
         self.board: Assignment | None = None
@@ -101,8 +101,8 @@ class ClusterSearch(Search):
             certified = self.classes.certified(self.problem)
         certified = certified or self._fluid.certified(self.problem)
         kept = self.board is not None and self.board.valid and not any(self.board.flaws)
-        if self._sought > certified.value:
-            return Bound(self._sought, "search")
+        if self._sought.value > certified.value:
+            return self._sought
         if self._searched and not (kept and self._low <= certified.value):
             return Bound(self._low, "search", None, self._breaches())
         return certified
@@ -225,11 +225,12 @@ class ClusterSearch(Search):
 
     def adopt(self) -> None:
         """Take what is proved: a search as it is, a certificate only if it checks."""
-        from kvplace.solver.bounds.option_prices import certified_options  # noqa: PLC0415 - HiGHS: only here
+        from kvplace.solver.bounds.option_prices import certified_options, searched_options  # noqa: PLC0415 - HiGHS: only here
 
         proof = self.deciding
-        self._sought = proof.value if proof.searched is not None else self._sought
-        self._low = max(self._low, self._sought)
+        if proof.searched is not None:
+            self._sought = searched_options(self.problem, self.program, proof.searched)
+            self._low = max(self._low, self._sought.value)
         for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
             if self._priced is not None and verdict.target <= self._priced.value:
                 break

@@ -12,7 +12,7 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, relative_gap
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.bounds.certify import Priced, bound_of, certified_rule, searched
+from kvplace.solver.bounds.certify import Priced, bound_of, certificate_of, certified_rule, searched
 from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.improve.descent import level, settle
@@ -157,7 +157,8 @@ class UndividedSearch(Search):
             return Priced(verdict.target, verdict.prices.tolist(), safe)
 
         if proof.searched is not None and proof.value > self.low:
-            self.bound = searched(self.problem, self.instance, priced(proof.searched))
+            prices = certificate_of(self.problem, self.instance, priced(proof.searched))
+            self.bound = searched(self.problem, prices)
             proof.searched = None
         for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
             if verdict.target <= self.low:
