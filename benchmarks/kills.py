@@ -49,8 +49,6 @@ def kill_a_writer(path: Path, rng: random.Random) -> str:
     size, number = rng.choice(SIZES), rng.choice(SIGNALS)
     child = os.fork()
     if not child:
-        for restored in set(SIGNALS) - {signal.SIGKILL}:
-            signal.signal(restored, signal.SIG_DFL)
         version = 0
         while True:
             version += 1
@@ -81,6 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--commands", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    for number in set(SIGNALS) - {signal.SIGKILL}:
+        signal.signal(number, signal.SIG_DFL)  # writers inherit it, and die of any of them at once
     rng, counts, lost = random.Random(options.seed), Counter(), 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

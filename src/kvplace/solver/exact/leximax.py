@@ -44,8 +44,8 @@ def rank(state: Assignment, nodes: int, watch: Watch) -> Ranked:
     state
         An assignment of undivided models under one pressure whose worst GPU is proved optimal.
     nodes
-        Models placed at most by each search. One that does not end is followed by one that
-        compares half as many GPUs.
+        Models placed at most. Where that does not do, half as many are placed once more, to
+        compare the two worst GPUs alone.
     watch
         Ends it early.
     """
@@ -61,7 +61,7 @@ def rank(state: Assignment, nodes: int, watch: Watch) -> Ranked:
             return Ranked(best, ranks)
         if watch.stop:
             break
-        ranks //= 2
+        ranks, nodes = min(2, ranks - 1), nodes // 2
     return Ranked(best, 1)
 
 
