@@ -12,12 +12,14 @@ from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.instance.options import Chooser
 
-__all__ = ["construct"]
+__all__ = ["construct", "some_assignment"]
 
 LARGE = 200_000
 """Models times GPUs above which few rules are tried."""
 FIRST, LAST = 0.005, 1e6
 """Parts above the bound of the first and the last target; doubled in between."""
+FURTHER = 8.0
+"""Factor by which that part grows where any assignment will do."""
 HALVINGS = 5
 """Targets tried between the last that failed and the first that did not."""
 HUGE = 1_000_000_000
@@ -54,6 +56,17 @@ def construct(chooser: Chooser, bound: float, watch: Watch) -> Iterator[Assignme
         yield board
         if watch.stop:
             return
+
+
+def some_assignment(chooser: Chooser, bound: float, watch: Watch) -> Assignment | None:
+    """Return a whole assignment soon, however far above a bound; None where none is found."""
+    fill, part = _Fill(chooser, watch, chooser.caps()[0], "room", tight=True), 1.0
+    while bound > 0 and part < LAST and not watch.stop:
+        board = fill.at(bound * (1 + part))
+        if board is not None:
+            return board if board.valid else None
+        part *= FURTHER
+    return None
 
 
 def _rules(chooser: Chooser) -> list[tuple[float, str, bool]]:

@@ -13,7 +13,7 @@ from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.pressures import PressureBound
-from kvplace.solver.construct.target_search import construct
+from kvplace.solver.construct.target_search import construct, some_assignment
 from kvplace.solver.exact.enumerate import Enumeration
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.drop_copies import drop_copies
@@ -264,6 +264,9 @@ def _configure(search: ClusterSearch) -> None:
     """Build a start from configurations, ended so early that time is left for another one."""
     watch = search.watch
     if watch.left < math.inf:
+        if not search.starts and search.instance.n <= search.knobs.many:  # else it takes longer
+            search.board = some_assignment(search.chooser, search.low, watch)
+            watch.tell("start", search.value, search.low)
         kept = watch.keep(0.0)
         watch.keep(kept + (1 - search.knobs.configured_part) * (watch.left - kept))
         _configure_at_leisure(search)
@@ -293,11 +296,14 @@ def _start(search: ClusterSearch) -> None:
     """Take the best of several constructions, where there is no start yet."""
     if search.low == math.inf:
         return
-    for board in construct(search.chooser, search.low, search.watch) if not search.starts else ():
+    soon = [] if search.board is None else [search.board]
+    anew = not search.starts and not (soon and search.watch.stop)
+    for board in construct(search.chooser, search.low, search.watch) if anew else ():
         search.starts.append(board)
         search.board = board
         if search.closed:
             break
+    search.starts += soon
     search.starts.sort(key=Assignment.worth)
     search.board = search.starts[0]
 
@@ -409,6 +415,29 @@ def _rebuild(search: ClusterSearch) -> None:
     search.steps += rebuild(search.best, target, rounds, seed, search.watch, search.left)
 
 
+def _anneal(search: ClusterSearch) -> None:
+    """Pack at lower and lower targets by compiled moves, nearer to the value after failures."""
+    search.watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
+    from kvplace.solver.large_neighbourhood.anneal import Annealer  # noqa: PLC0415 - numba: only here
+
+    board, knobs = search.best, search.knobs
+    annealer = Annealer(search.chooser, search.seed + search.round, search.watch)
+    moves = (knobs.moves + knobs.moves_per_copy * sum(map(len, board.where))) << search.round
+    part, failed = 0.5, 0
+    while part > knobs.least_part and search.left > 0 and not search.watch.stop:
+        if search.closed:
+            break
+        target = search.low + (board.worst() - search.low) * (1 - part)
+        packed, tried = annealer.pack(board, target, int(min(moves, search.left)))
+        search.steps += tried
+        if packed:
+            search.watch.tell("pack", board.worst())
+            failed = 0
+            continue
+        failed += 1
+        part /= 1 if failed % 2 else 2
+
+
 def _eject(search: ClusterSearch) -> None:
     """Pack at lower and lower targets, nearer to the value each time that fails twice."""
     board, knobs = search.best, search.knobs
@@ -487,6 +516,14 @@ def _long(search: ClusterSearch) -> bool:
     return several and _few(search) and _placed(search) and search.watch.limit >= knobs.compiled
 
 
+def _annealed(search: ClusterSearch) -> bool:
+    """Whether there are enough shards for compiled moves, and time to load the kernels."""
+    knobs, instance = search.knobs, search.instance
+    many = instance.n * instance.g >= knobs.annealed
+    timed = knobs.compiled <= search.watch.limit < math.inf
+    return many and _placed(search) and (timed or search.large)
+
+
 def _passes(search: ClusterSearch) -> int:
     timed = search.watch.left < math.inf or search.limit is not None
     return search.knobs.timed_passes if timed else search.knobs.passes
@@ -509,6 +546,7 @@ STRATEGY: Strategy[ClusterSearch] = Strategy(
     ),
     rounds=(
         Stage("iterated-local-search", _iterate, _long, steps=True),
+        Stage("annealing", _anneal, _annealed, steps=True),
         Stage("ruin-and-recreate", _rebuild, _few, steps=True),
         Stage("ejection", _eject, lambda s: _few(s) and _placed(s), steps=True),
         Stage("exact-decisions", _decide, lambda s: _quick(s) and s.round > 0),

@@ -182,6 +182,11 @@ class ClusterParams:
     kicks, compiled
         Kicks without gain that end the search of movable shards in the first pass, doubled every
         pass; and the time limit from which it has time to load its kernels.
+    annealed
+        Models times GPUs from which compiled moves of whole copies are tried.
+    moves, moves_per_copy, least_part
+        Moves tried at each target in the first pass, in all and for each copy, doubled every pass;
+        and the part of the gap nearest to the value that is tried.
     repairs
         Times that a start which breaks something is rebuilt, each with four times the effort,
         before all is placed anew.
@@ -221,6 +226,10 @@ class ClusterParams:
     packed_per_model: int = _knob(8, "copies per model")
     kicks: int = _knob(20_000, "kicks")
     compiled: float = _knob(5.0, "seconds")
+    annealed: int = _knob(1_000, "models x GPUs")
+    moves: int = _knob(50_000, "moves")
+    moves_per_copy: int = _knob(200, "moves per copy")
+    least_part: float = _knob(0.01, "part of the gap")
     repairs: int = _knob(3, "rebuildings")
     passes: int = _knob(2, "passes")
     timed_passes: int = _knob(12, "passes")

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 STAGES = (
+    "annealing",
     "balance",
     "configuration-bound",
     "configurations",
