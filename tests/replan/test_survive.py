@@ -8,6 +8,7 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import SLO, Demand, Model
 from kvplace.core.objective import Objective
+from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.rules.limit import Limit
 from kvplace.errors import InputError
@@ -78,3 +79,18 @@ def test_nothing_moves_but_what_must_after_a_failure():
     placement = plan(whole).placement
     for failure in after_failures(whole, placement, failures_of(whole.fleet, "1-gpu")):
         assert failure.moves <= 3
+
+
+def test_what_is_left_may_have_to_be_packed_anew():
+    # Six models on three nodes of one GPU: what is left holds all, packed in one way only, and
+    # no model can go anywhere before others have moved.
+    whole = problem(60, [24, 18, 18, 20, 20, 20], gpus=3, per_node=1)
+    placement = Placement.single(
+        {"m0": "n0/0", "m1": "n1/0", "m2": "n1/0", "m3": "n0/0", "m4": "n2/0", "m5": "n2/0"}
+    )
+    (lost,) = after_failures(whole, placement, [("n2", frozenset(["n2/0"]))])
+    assert lost.value == math.inf  # 120 of 120: nothing is left for KV
+    roomy = problem(61, [24, 18, 18, 20, 20, 20], gpus=3, per_node=1)
+    (lost,) = after_failures(roomy, placement, [("n2", frozenset(["n2/0"]))])
+    assert lost.value < math.inf
+    assert lost.moves >= 3

@@ -16,11 +16,14 @@ from kvplace.replan.budget.floor import floor_of
 from kvplace.replan.budget.search import Search
 from kvplace.replan.failures import without_gpus
 from kvplace.solver.clock import Watch
+from kvplace.solver.solve import solve
 
 __all__ = ["Failure", "Survival", "after_failures", "failures_of", "survive"]
 
 _RESERVES = (0.0, 0.02, 0.04, 0.07, 0.1, 0.14, 0.18, 0.23, 0.28, 0.34, 0.4, 0.47, 0.54, 0.62)
 """Shares of every GPU's memory that are kept free while planning, tried one after another."""
+_FRESH_GAP, _FRESH_ITERATIONS = 0.1, 50
+"""When a plan made afresh after a failure is good enough, and most steps that it may take."""
 _GAIN = 0.05
 """Share of the highest pressure by which a change after a failure must relieve a GPU."""
 
@@ -138,8 +141,10 @@ def survive(
     """
     watch = watch or Watch()
     failures = failures_of(problem.fleet, what)
-    free = plan(problem)
-    best = Survival(free, tuple(after_failures(problem, free.placement, failures)), free.value)
+    free, plans = plan(problem), dict[str, Placement | None]()
+    best = Survival(
+        free, tuple(after_failures(problem, free.placement, failures, watch, plans)), free.value
+    )
     if best.holds or best.impossible or free.placement is None:
         return best
     for share in _RESERVES[1:]:
@@ -158,7 +163,9 @@ def survive(
             progress=(),
             ranks=0,
         )
-        tried = Survival(result, tuple(after_failures(problem, placement, failures)), free.value)
+        tried = Survival(
+            result, tuple(after_failures(problem, placement, failures, watch, plans)), free.value
+        )
         if tried.holds:
             return tried
         if _lost(tried) < _lost(best):
@@ -189,6 +196,8 @@ def after_failures(
     problem: Problem,
     placement: Placement | None,
     failures: Sequence[tuple[str, frozenset[str]]],
+    watch: Watch | None = None,
+    plans: dict[str, Placement | None] | None = None,
 ) -> list[Failure]:
     """Return what becomes of a placement in each failure, by itself.
 
@@ -198,18 +207,49 @@ def after_failures(
         What runs; nothing survives where there is no placement.
     failures
         Names, each with the GPUs that it takes.
+    watch
+        Clock and interrupt.
+    plans
+        Plans made afresh on what failures leave, by name; what is made here is added.
     """
     found = []
+    plans = {} if plans is None else plans
     for name, gone in failures:
         left = without_gpus(problem, gone)
         bound = math.inf if left.unplaceable else floor_of(left.problem)
         value, moves = math.inf, 0
         if placement is not None and not math.isinf(bound):
-            search = Search(left.problem, placement, gain=_GAIN)
-            search.run(quick=True)
-            point = search.best()
-            if point is not None:
-                after = evaluate(left.problem, search.placement(point))
-                value, moves = after.value, int(point.price)
+            after = _restored(left.problem, placement, name, plans, watch or Watch())
+            if after is not None:
+                value, moves = after
         found.append(Failure(name, value, bound, moves))
     return found
+
+
+def _restored(
+    problem: Problem,
+    placement: Placement,
+    name: str,
+    plans: dict[str, Placement | None],
+    watch: Watch,
+) -> tuple[float, int] | None:
+    """Return what becomes of a placement on what is left of a fleet, and how many changes it takes.
+
+    Where what is left is tight, what runs on it cannot stay as it is: a plan made afresh then leads
+    the way, and as much of it as is not needed is taken back.
+    """
+    search = Search(problem, placement, gain=_GAIN, watch=watch)
+    search.run(quick=True)
+    point = search.best()
+    if point is None and not watch.stop:
+        if name not in plans:
+            found = solve(problem, gap=_FRESH_GAP, iterations=_FRESH_ITERATIONS)
+            plans[name] = found.placement
+        fresh = plans[name]
+        if fresh is None:
+            return None
+        search.run(fresh=fresh, quick=True)
+        point = search.best()
+    if point is None:
+        return None
+    return evaluate(problem, search.placement(point)).value, int(point.price)

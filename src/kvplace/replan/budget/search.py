@@ -98,7 +98,8 @@ class Search:
         fresh
             A placement that was made without looking at what runs, to go towards.
         quick
-            Only relieve the hottest GPU, and the next, from what runs; look at nothing else.
+            Only relieve the hottest GPU, and the next, from what runs; look at the fresh plan only
+            where that comes to nothing valid.
         """
         self._keep_point()
         if len(self.problem.models) <= _FEW and not quick:
@@ -114,6 +115,8 @@ class Search:
         base = dict(self.state.copies)
         self._descend(budget, cheap=False)
         if quick or (repaired and self._is_close(budget)):
+            if fresh is not None and not self.frontier(budget):
+                self._go_back_from(fresh, budget)
             return
         self._return_to(base)
         self._descend(budget, cheap=True)
@@ -159,9 +162,10 @@ class Search:
         some = np.partition(pressure, len(pressure) - top)[len(pressure) - top :]
         return amounts[1:], tuple(np.sort(some)[::-1].tolist())
 
-    def _keep_point(self) -> None:
+    def _keep_point(self, price: float | None = None) -> None:
+        """Keep the state as a point; its price is computed where it is not known."""
         worth = self._worth()
-        price = self.prices.total(self.state)
+        price = self.prices.total(self.state) if price is None else price
         if worth is not None and self._points.takes(price, worth):
             copies = self.state.copies
             changed = {j: copies[j] for j in self.state.changed}
@@ -203,7 +207,7 @@ class Search:
             back = state.apply(chosen.reshape)
             rows.follow(back, chosen.reshape)
             spent += chosen.price
-            self._keep_point()
+            self._keep_point(spent)
 
     def _hottest(self, stuck: set[int]) -> int:
         if not stuck:
