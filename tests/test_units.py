@@ -37,7 +37,11 @@ def test_bytes_are_exact(text, count):
     [
         (parse_bytes, "", "'' is not an amount of memory; write it like 14.958GiB"),
         (parse_bytes, "80", "'80' has no unit; write it like 14.958GiB"),
-        (parse_bytes, "80gib", "'80gib' has the unknown unit 'gib'; known units: B, kB"),
+        (
+            parse_bytes,
+            "80gib",
+            "'80gib' has the unknown unit 'gib'; did you mean 80GiB? known",
+        ),
         (parse_bytes, "80 GiB x", "'80 GiB x' is not an amount of memory"),
         (parse_bytes, "1_0GiB", "'1_0GiB' has the unknown unit '_0GiB'"),
         (parse_bytes, "\u0661GiB", "'\u0661GiB' is not an amount of memory"),

@@ -16,11 +16,21 @@ if TYPE_CHECKING:
     from kvplace.core.evaluation.constraints import Violation, misfits
     from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, Shard, evaluate
     from kvplace.core.hardware import GPU, Fleet, Node
-    from kvplace.core.model import SLO, Demand, Model, Replicas
+    from kvplace.core.launch import Launch
+    from kvplace.core.model import SLO, Attention, Demand, Model, Replicas, Split
     from kvplace.core.objective import Objective
     from kvplace.core.placement import Migration, Placement, Replica
     from kvplace.core.problem import Problem
     from kvplace.core.result import Result, Status, Stop
+    from kvplace.core.rules.apart import Apart
+    from kvplace.core.rules.forbid import Forbid
+    from kvplace.core.rules.limit import Limit
+    from kvplace.core.rules.pin import Pin
+    from kvplace.core.rules.places import Places
+    from kvplace.core.rules.reserve import Reserve
+    from kvplace.core.rules.rule import Rule
+    from kvplace.core.rules.spread import Spread
+    from kvplace.core.rules.together import Together
     from kvplace.core.window import Window
     from kvplace.demand.read import demand
     from kvplace.demand.summary import DemandSummary
@@ -34,15 +44,21 @@ if TYPE_CHECKING:
     )
     from kvplace.explain.explain import Explanation, explain
     from kvplace.export.export import Export, export
+    from kvplace.facts.catalogue.gpus import gpu_types
+    from kvplace.facts.catalogue.models import known_models
+    from kvplace.facts.find import find_facts
     from kvplace.forecast.forecast import forecast
     from kvplace.forecast.outcome import Forecast
     from kvplace.forecast.rules import Rules
     from kvplace.forecast.share_timing import ShareTiming
+    from kvplace.formats.fleet.write import write_fleet
     from kvplace.formats.load import load_plan
     from kvplace.formats.plan.check import check
     from kvplace.formats.plan.io import plan_of, read_plan, write_plan
     from kvplace.formats.read import read
+    from kvplace.replan.history.backtest import backtest
     from kvplace.replan.outcome import Budget, FrontierPoint, Replan
+    from kvplace.replan.proposal import propose, verify
     from kvplace.replan.replan import replan
     from kvplace.replan.schedule.sequence import sequence
     from kvplace.replan.schedule.steps import Pause, Pricing, Schedule, Step
@@ -64,6 +80,8 @@ if TYPE_CHECKING:
 __all__ = [
     "GPU",
     "SLO",
+    "Apart",
+    "Attention",
     "Bound",
     "Budget",
     "Certificate",
@@ -78,19 +96,24 @@ __all__ = [
     "Fault",
     "Fewer",
     "Fleet",
+    "Forbid",
     "Forecast",
     "FrontierPoint",
     "GPUEvaluation",
     "InputError",
     "InternalError",
     "KvplaceError",
+    "Launch",
+    "Limit",
     "Migration",
     "MissingExtraError",
     "Model",
     "Node",
     "Objective",
     "Pause",
+    "Pin",
     "Placement",
+    "Places",
     "Pricing",
     "Problem",
     "Progress",
@@ -98,8 +121,10 @@ __all__ = [
     "Replica",
     "Replicas",
     "Report",
+    "Reserve",
     "Result",
     "Robust",
+    "Rule",
     "Rules",
     "Saving",
     "Schedule",
@@ -108,15 +133,19 @@ __all__ = [
     "ShareTiming",
     "Simulation",
     "Sizing",
+    "Split",
+    "Spread",
     "Status",
     "Step",
     "Stock",
     "Stop",
+    "Together",
     "UnitError",
     "Violation",
     "Watch",
     "Window",
     "Wishes",
+    "backtest",
     "check",
     "check_certificate",
     "compare",
@@ -125,11 +154,15 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "find_facts",
     "forecast",
+    "gpu_types",
     "init",
+    "known_models",
     "load_plan",
     "misfits",
     "plan_of",
+    "propose",
     "read",
     "read_plan",
     "refine",
@@ -143,6 +176,8 @@ __all__ = [
     "solve_fewer",
     "solve_robust",
     "stock_of",
+    "verify",
+    "write_fleet",
     "write_plan",
 ]
 
@@ -151,7 +186,7 @@ _NAMES_OF = {
     "core.evaluation.constraints": ("Violation", "misfits"),
     "core.evaluation.evaluate": ("Evaluation", "GPUEvaluation", "Shard", "evaluate"),
     "core.hardware": ("GPU", "Fleet", "Node"),
-    "core.model": ("SLO", "Demand", "Model", "Replicas"),
+    "core.model": ("Attention", "Demand", "Model", "Replicas", "SLO", "Split"),
     "core.objective": ("Objective",),
     "core.placement": ("Migration", "Placement", "Replica"),
     "core.problem": ("Problem",),
@@ -194,6 +229,22 @@ _NAMES_OF = {
     "solver.clock": ("Progress", "Watch"),
     "solver.robust": ("Robust", "solve_robust"),
     "solver.solve": ("refine", "solve"),
+    "core.launch": ("Launch",),
+    "core.rules.apart": ("Apart",),
+    "core.rules.forbid": ("Forbid",),
+    "core.rules.limit": ("Limit",),
+    "core.rules.pin": ("Pin",),
+    "core.rules.places": ("Places",),
+    "core.rules.reserve": ("Reserve",),
+    "core.rules.rule": ("Rule",),
+    "core.rules.spread": ("Spread",),
+    "core.rules.together": ("Together",),
+    "formats.fleet.write": ("write_fleet",),
+    "facts.find": ("find_facts",),
+    "facts.catalogue.gpus": ("gpu_types",),
+    "facts.catalogue.models": ("known_models",),
+    "replan.history.backtest": ("backtest",),
+    "replan.proposal": ("propose", "verify"),
 }
 _HOME = {name: f"kvplace.{home}" for home, names in _NAMES_OF.items() for name in names}
 

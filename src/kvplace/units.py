@@ -60,6 +60,15 @@ MAX_BYTES = 2**50
 """Largest memory or weights accepted: 1 PiB, far above any device, far below 2**53."""
 
 
+def _meant(unit: str) -> tuple[str, ...]:
+    """Return units, in small letters, that a person may mean by one."""
+    small = unit.casefold()
+    words = {"sec": "s", "secs": "s", "seconds": "s", "second": "s", "msec": "ms", "minutes": "min",
+             "minute": "min", "hours": "h", "hour": "h", "hr": "h", "days": "d",
+             "g": "gib", "m": "mib", "/sec": "/s", "/second": "/s", "/minute": "/min"}  # fmt: skip
+    return (small, words.get(small, small))
+
+
 def _split(text: str, kind: str, example: str, units: object) -> tuple[Decimal, str]:
     """Split a quantity into its number and unit; refuse anything else with the way out."""
     known = ", ".join(units) if isinstance(units, dict) else ""
@@ -71,7 +80,9 @@ def _split(text: str, kind: str, example: str, units: object) -> tuple[Decimal, 
         raise UnitError(f"{shown!r} has no unit; write it like {example} (known units: {known})")
     assert isinstance(units, dict)
     if match[2] not in units:
-        raise UnitError(f"{shown!r} has the unknown unit {match[2]!r}; known units: {known}")
+        meant = [unit for unit in units if unit.casefold() in _meant(match[2])]
+        hint = f"did you mean {match[1]}{meant[-1]}? " if meant else ""
+        raise UnitError(f"{shown!r} has the unknown unit {match[2]!r}; {hint}known units: {known}")
     try:
         return Decimal(match[1]), match[2]
     except InvalidOperation:  # pragma: no cover - the pattern admits only decimals

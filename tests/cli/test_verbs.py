@@ -100,11 +100,12 @@ def test_what_fits_nowhere_is_exit_3_with_every_reason(capsys):
     assert captured.out == ""
     lines = captured.err.splitlines()
     assert lines[0] == (
-        "kvplace: cannot be placed: 'chat-large' needs 27.5 GiB with overhead; "
+        "kvplace: cannot be placed: 'chat-large' needs 27.9 GiB with overhead; "
         "the largest GPU has 20.0 GiB usable"
     )
-    assert len(lines) == 4
-    assert lines[-1].startswith("kvplace: infeasible")
+    assert len(lines) == 5
+    assert lines[-2].startswith("kvplace: infeasible")
+    assert "kvplace explain" in lines[-1]
 
 
 def test_a_proof_that_nothing_fits_is_a_file_that_checks(tmp_path, capsys):

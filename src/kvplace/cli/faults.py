@@ -41,7 +41,8 @@ def fault_lines(error: Exception) -> list[str]:
         return [f"kvplace: {text}" for text in texts]
     if isinstance(error, click.UsageError):
         verb = error.ctx.command_path.partition(" ")[2] if error.ctx else ""
-        message = error.format_message().rstrip(".").replace("\n", " ")
+        message = error.format_message().rstrip(".")
+        message = " ".join(message.split())
         return [f"kvplace: {verb}{': ' if verb else ''}{_lower(message)}; see --help"]
     if isinstance(error, click.ClickException):
         return [f"kvplace: {error.format_message()}"]

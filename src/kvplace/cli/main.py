@@ -44,6 +44,14 @@ VERBS = (
 )  # fmt: skip
 
 _BUG, _BAD, _GONE, _INTERRUPTED, _STOPPED = 70, 2, 141, 130, 4
+_INSTEAD = {
+    "help": "'kvplace --help' lists the commands, and 'kvplace plan --help' explains one",
+    "validate": "'kvplace plan' checks a fleet file before it plans, and 'kvplace check' a plan",
+    "lint": "'kvplace plan' checks a fleet file before it plans, and 'kvplace check' a plan",
+    "apply": "'kvplace export' writes the files of a runtime, and 'kvplace replan' a safe order",
+    "deploy": "'kvplace export' writes the files of a runtime, and 'kvplace replan' a safe order",
+    "solve": "did you mean 'plan'?",
+}
 
 
 class _Verbs(click.Group):
@@ -83,6 +91,7 @@ class _Verbs(click.Group):
 
             near = get_close_matches(name, VERBS, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(VERBS)}"
+            hint = _INSTEAD.get(name, hint)
             raise click.UsageError(f"no such command {name!r}; {hint}")
         return super().resolve_command(ctx, args)
 

@@ -42,6 +42,7 @@ Command = Callable[..., Any]
 AS_MARKDOWN = "kvplace.markdown"
 """Key of the context of a command whose table is to be in Markdown."""
 _FORM_OF = {".json": "json", ".csv": "csv", ".md": "markdown", ".markdown": "markdown"}
+_ALSO_CALLED = {"k8s": "kubernetes", "docker": "compose", "bash": "shell", "ray": "ray-serve"}
 _OBJECTIVES = ("requests", "tokens", "occupancy", "pressure")
 # The names in kvplace.solver.solve.SOLVERS, which costs too much to import for --help alone; a
 # test keeps the two equal.
@@ -52,7 +53,9 @@ class _Near(click.Choice[str]):
     """A choice that suggests the nearest value."""
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
-        near = get_close_matches(str(value), [str(c) for c in self.choices], 1)
+        choices = [str(c) for c in self.choices]
+        near = [c for c in choices if c == _ALSO_CALLED.get(str(value).casefold())]
+        near = near or get_close_matches(str(value), choices, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return super().get_invalid_choice_message(value, ctx).rstrip(".") + hint
 

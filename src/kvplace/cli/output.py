@@ -133,6 +133,8 @@ def print_result(
         for reason in reasons(result):
             say(f"kvplace: cannot be placed: {reason}")
         say(f"kvplace: {summary(result)}")
+        more = "" if result.status == "infeasible" else "; more --time-limit may find a plan"
+        say(f"kvplace: kvplace explain, with the same file, looks for what would help{more}")
         return _INFEASIBLE if result.status == "infeasible" else _NOT_FOUND
     expected = None
     if expect:

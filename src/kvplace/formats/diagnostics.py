@@ -143,9 +143,31 @@ def kind_of(value: object) -> str:
     return "a mapping" if isinstance(value, dict) else "a list"
 
 
+_OTHERS_SAY = {
+    "name": ("model", "modelname", "modelid", "service"),
+    "weights": ("size", "weightsgib", "weightsgb", "memory"),
+    "weights_gib": ("size", "sizegb", "sizegib", "weights", "weightsgb", "memory"),
+    "requests_per_second": ("rps", "qps", "rate", "requestrate", "reqs"),
+    "demand": ("rps", "qps", "rate", "requestspersecond", "prompttokens", "outputtokens"),
+    "tensor_parallel": ("tp", "tensorparallelsize", "tpsize", "gpuspermodel"),
+    "replicas": ("copies", "instances", "count"),
+    "slo": ("ttft", "tpot", "latency", "objectives"),
+    "slo_seconds": ("latency", "latencys", "slo", "latencyseconds"),
+    "prompt_tokens": ("inputtokens", "isl"),
+    "output_tokens": ("completiontokens", "osl"),
+    "kv_heads": ("numkeyvalueheads",),
+}
+"""What other tools and people call a field, in small letters without marks."""
+
+
 def closest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that `word` is most likely meant to be, if any is near."""
-    close = difflib.get_close_matches(word[:_LONGEST], list(known), n=1, cutoff=0.6)
+    words = list(known)
+    plain = "".join(filter(str.isalnum, word[:_LONGEST].casefold()))
+    for name in words:
+        if plain == name.replace("_", "") or plain in _OTHERS_SAY.get(name, ()):
+            return name
+    close = difflib.get_close_matches(word[:_LONGEST], words, n=1, cutoff=0.6)
     return close[0] if close else None
 
 

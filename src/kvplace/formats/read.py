@@ -1,7 +1,9 @@
 """The fleet file, kvplace.fleet/v1, to a `Problem`."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path, PurePath
+from typing import Any, TextIO
 
 from kvplace.core.hardware import Node
 from kvplace.core.problem import Problem
@@ -18,14 +20,18 @@ __all__ = ["parse_fleet", "parse_gpus", "read"]
 
 
 def read(
-    path: str | os.PathLike[str], *, objective: str | None = None, gpus: str | None = None
+    path: str | os.PathLike[str] | Mapping[str, Any] | TextIO,
+    *,
+    objective: str | None = None,
+    gpus: str | None = None,
 ) -> Problem:
-    """Read a problem from a file.
+    """Read a problem from a file, or from what such a file holds.
 
     Parameters
     ----------
     path
-        A kvplace.fleet/v1 file in YAML or JSON, or a models table: ``.csv`` or ``.parquet``.
+        A kvplace.fleet/v1 file in YAML or JSON, or a models table: ``.csv`` or ``.parquet``. Or
+        the mapping that a fleet file holds, or an open text file.
     objective
         ``requests``, ``tokens``, ``occupancy`` or ``pressure``; by default what the file says, or
         else what the facts suffice for, as in `Problem`.
@@ -38,10 +44,17 @@ def read(
     InputError
         With everything that is wrong with the file, each fault with its path and line.
     """
+    if isinstance(path, Mapping):
+        return Assembly(dict(path), Report(""), objective_named(objective)).problem()
+    if not isinstance(path, str | os.PathLike):
+        return parse_fleet(path.read(), str(getattr(path, "name", "")), objective=objective)
     name = os.fspath(path)
     if is_parquet(name) or PurePath(name).suffix.lower() == ".csv":
         if gpus is None:
-            raise InputError("a models table needs its GPUs too: --gpus 8x80GiB", name)
+            raise InputError(
+                "a models table needs its GPUs too: --gpus 8x80GiB, or gpus='8x80GiB' in Python",
+                name,
+            )
         return _read_table(name, gpus, objective)
     if gpus is not None:
         raise InputError(

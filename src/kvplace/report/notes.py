@@ -4,6 +4,7 @@ Every verb that shows a plan asks here, and so does the page. A warning says tha
 work as its numbers read; a note says what they leave out.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from kvplace.core.problem import Problem
 from kvplace.facts.catalogue.gpus import find_gpu_type, types_meant
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.forecast.time_share import Idle
+from kvplace.report.heat import TIGHT
 
 __all__ = ["Note", "notes", "overloaded"]
 
@@ -265,7 +267,9 @@ def _overload(problem: Problem, worst: GPUEvaluation) -> str:
     model = problem.models[problem.index_of[shard.model]]
     ways = []
     if model.replicas.max < len(problem.fleet.gpus):
-        ways.append(f"more copies (replicas: {{min: 1, max: {max(2, 2 * model.replicas.max)}}})")
+        enough = math.ceil(worst.pressure * model.replicas.max / TIGHT)
+        copies = min(max(2 * model.replicas.max, enough), len(problem.fleet.gpus))
+        ways.append(f"more copies (replicas: {{min: 1, max: {copies}}})")
     if max(model.tensor_parallel) < max(len(node.gpus) for node in problem.fleet.nodes):
         ways.append(f"a higher degree (tensor_parallel: [1, {2 * max(model.tensor_parallel)}])")
     ways.append("more GPUs")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kvplace.core.result import Step, Stop, relative_gap
+from kvplace.units import parse_duration
 
 __all__ = ["MOST_STEPS", "Progress", "Watch", "Within"]
 
@@ -55,9 +56,13 @@ class Watch:
     """
 
     def __init__(
-        self, time_limit: float | None = None, listener: Callable[[Progress], None] | None = None
+        self,
+        time_limit: float | str | None = None,
+        listener: Callable[[Progress], None] | None = None,
     ) -> None:
         self._start = time.perf_counter()
+        if isinstance(time_limit, str):
+            time_limit = parse_duration(time_limit)
         self.limit = float("inf") if time_limit is None else time_limit
         self._listener = listener
         self._ended: Stop | None = None

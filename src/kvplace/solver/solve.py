@@ -44,7 +44,7 @@ def solve(
     problem: Problem,
     *,
     objective: Objective | str | None = None,
-    time_limit: float | None = None,
+    time_limit: float | str | None = None,
     gap: float = 0.0,
     seed: int = 0,
     solver: str = "auto",
@@ -63,7 +63,8 @@ def solve(
     objective
         The load; None keeps the problem's own.
     time_limit
-        Seconds; None for the solver's own end, which does not depend on the clock.
+        Seconds, or text such as ``2min``; None for the solver's own end, which does not depend on
+        the clock.
     gap
         Certified relative gap at which to stop.
     seed
@@ -127,7 +128,7 @@ def refine(
     iterations: int | None = DEFAULTS.reference_steps,
     tolerance: float = 1e-9,
     memory_margin: float = 0.0,
-    time_limit: float | None = None,
+    time_limit: float | str | None = None,
     watch: Watch | None = None,
 ) -> Result:
     """Improve any placement by moves and swaps; the result is never worse than it.

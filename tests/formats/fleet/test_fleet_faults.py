@@ -41,8 +41,8 @@ REPLACED = [
         "weights: 10GiB",
         "weights: 10Gb",
         (
-            "models[0].weights, line 8: '10Gb' has the unknown unit 'Gb'; known units: B, kB, "
-            "KB, MB, "
+            "models[0].weights, line 8: '10Gb' has the unknown unit 'Gb'; did you mean 10GB? "
+            "known units: B, kB, KB, MB, "
             "GB, TB, KiB, MiB, GiB, TiB, Ki, Mi, Gi, Ti"
         ),
     ),

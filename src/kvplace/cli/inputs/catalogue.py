@@ -96,12 +96,15 @@ def _models() -> list[dict[str, Any]]:
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:
     """Return the cells of a row for people; sources are in the other forms."""
-    left = {"source", "source_specs", "note", "loaded_source"}
+    left = {
+        "source", "source_specs", "source_tdp", "note", "loaded_source", "loaded_gib",
+        "window_tokens", "kv_bytes_per_token_beyond_window",
+    }  # fmt: skip
     return {
         name: "?" if value is None and name == "kv_bytes_per_sequence" else _cell(value)
         for name, value in row.items()
         if name not in left
-    } | {"source": str(row["source"])[:60]}
+    }
 
 
 def _cell(value: Any) -> str:

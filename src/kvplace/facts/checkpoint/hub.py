@@ -77,8 +77,12 @@ class HubFiles:
                 "the hub has no such model, or it is private and no token was given", self._repo
             ) from error
         except (errors.HFValidationError, ValueError) as error:
+            place = self._repo.startswith((".", "/", "~"))
             raise InputError(
-                f"no directory and no hub id: {_one_line(error)}", self._repo
+                "there is no such directory"
+                if place
+                else f"no directory and no hub id: {_one_line(error)}",
+                self._repo,
             ) from error
         except Exception as error:  # the client's transports raise their own trees
             raise InputError(f"the hub answered: {_one_line(error)}", self._repo) from error

@@ -2,11 +2,12 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from kvplace.formats.diagnostics import Path, Report, nearest, shown
+from kvplace.formats.diagnostics import Path, Report, closest, nearest, shown
 from kvplace.formats.text.cells import plain_cell
 
 __all__ = ["Row", "check_header", "csv_faults", "is_blank", "raw_rows", "read_rows", "uneven_row"]
@@ -119,15 +120,17 @@ def check_header(
     known = (*required, *optional)
     separators = [mark for mark in ";\t|" if len(header) == 1 and mark in header[0]]
     if separators:
-        report.stop((), f"cells must be apart by commas, not by {separators[0]!r}", line)
-    sound = True
+        report.stop((), f"separate cells with commas, not with {separators[0]!r}", line)
+    sound, meant = True, set[str | None]()
     for position, column in enumerate(header):
         base, mark, window = column.partition("@")
         named = bool(mark and window) and window == window.strip() and window.isprintable()
         there = column in known or (named and base in by_window)
         sound = sound and there and column not in header[:position]
         if not there:
-            report.add((), f"unknown column {shown(column)}{nearest(column, known)}", line)
+            unit = "; 1 GB is 0.931 GiB" if re.search(r"gb\W*$", column.casefold()) else ""
+            report.add((), f"unknown column {shown(column)}{nearest(column, known)}{unit}", line)
+            meant.add(closest(column, known))
         elif column in header[:position]:
             report.add((), f"the column {column} is there twice", line)
     for column in required:
@@ -138,6 +141,7 @@ def check_header(
             report.add((), message, line)
         if column not in header and not windowed:
             sound = False
-            report.add((), f"the column {column} is missing", line)
+            if column not in meant:
+                report.add((), f"the column {column} is missing", line)
     if not sound:
         report.refuse()

@@ -12,7 +12,7 @@ _SCHEMA = re.compile(
 )
 _KINDS = {
     "fleet": ("a fleet file", "kvplace plan makes a plan of it"),
-    "plan": ("a plan", "the fleet file that it was made of is wanted"),
+    "plan": ("a plan", "name the file that it was made of"),
     "proposal": ("a proposal", "kvplace verify takes it"),
 }
 

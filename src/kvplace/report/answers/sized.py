@@ -72,7 +72,7 @@ def _less(stock: Stock, size: Size, mix: Mix) -> str:
         too_few = _nodes_too_few(stock, size)
         if size.proved:
             be = "is" if fewer == 1 else "are"
-            return f"{fewer:,} {be} proved too few" if fewer else "and less is nothing"
+            return f"{fewer:,} {be} proved too few" if fewer else "which is the least"
         known = f"{too_few:,} {'is' if too_few == 1 else 'are'} proved too few" if too_few else ""
         return f"{known}; between them it is open" if known else "fewer may do"
     if size.proved:
