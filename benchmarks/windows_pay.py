@@ -3,7 +3,8 @@
     python benchmarks/windows_pay.py --output benchmarks/results/windows_pay.json
     python benchmarks/windows_pay.py --show benchmarks/results/windows_pay.json
 
-Fixed before the first run. Two fleets of models with a demand for each hour of the day (UTC):
+Fixed before the first run, except for what is said to have come later. Two fleets of models with a
+demand for each hour of the day (UTC):
 
 - ``servegen``: the 40 clients of ServeGen's m-large service with most requests in 14 days; each
   counts as a model. Its demand in an hour is the mean over the 14 days, its tokens are those of the
@@ -13,8 +14,10 @@ Fixed before the first run. Two fleets of models with a demand for each hour of 
   if the users of three continents had one model each. Rates are 100 times those of the log, which
   is a test load for a few GPUs.
 
-What runs is the same rule for both: by rank of demand, Llama 3.1 8B, Qwen3 14B, Qwen3 8B and Qwen3
-32B in turn, in 16 bits, in as many copies as pay, on H100s. Objectives are 2 s to the first token
+What runs is the same for both, by one of two rules: ``four sizes`` is by rank of demand Llama 3.1
+8B, Qwen3 14B, Qwen3 8B and Qwen3 32B in turn; ``8B`` is a Llama 3.1 8B of its own for everybody,
+added after the first rule was seen to leave most GPUs to a single model of 32B. In 16 bits, in as
+many copies as pay up to 8, on H100s. Objectives are 2 s to the first token
 and 50 ms per token; the target is a pressure of 0.8. ``peak`` plans for one window in which every
 model has the demand of its own busiest hour. ``hours`` plans for the 24 hours. Both are sized by
 `kvplace size`; the lower bound says how few GPUs no plan by the hour can do with.
@@ -36,9 +39,8 @@ from kvplace.formats.read import parse_fleet
 from kvplace.size.size import size_fleet
 from kvplace.size.stock import stock_of
 
-RUNS = (
-    "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen3-14B", "Qwen/Qwen3-8B", "Qwen/Qwen3-32B",
-)  # fmt: skip
+SMALL = "meta-llama/Llama-3.1-8B-Instruct"
+RULES = {"four sizes": (SMALL, "Qwen/Qwen3-14B", "Qwen/Qwen3-8B", "Qwen/Qwen3-32B"), "8B": (SMALL,)}
 CLIENTS, TARGET, COPIES = 40, 0.8, 8
 GPU = "H100-SXM-80GB"
 HOUR, STEP = 3600.0, 600.0
@@ -83,13 +85,13 @@ def arena27(data):
     return found
 
 
-def fleet(demands, *, by_hour, factor=1.0):
+def fleet(demands, *, by_hour, factor=1.0, runs=RULES["four sizes"]):
     """Return the problem of a fleet, on one GPU: how many are enough is to be found out."""
     models = []
     ranked = sorted(demands, key=lambda name: -max(demands[name][0]))
     for rank, name in enumerate(ranked):
         hours, prompt, output = demands[name]
-        known = known_model(RUNS[rank % len(RUNS)])
+        known = known_model(runs[rank % len(runs)])
 
         def demand(rate, prompt=prompt, output=output):
             return {
@@ -120,12 +122,12 @@ def shape_of(name):
     return shape_data(known_shape(name))
 
 
-def run(name, demands, seconds, factor):
+def run(name, rule, demands, seconds, factor):
     """Return how many GPUs each way of planning takes, with what is proved."""
-    found = {"fleet": name, "models": len(demands), "factor": factor}
+    found = {"fleet": name, "rule": rule, "models": len(demands), "factor": factor}
     for way in ("peak", "hours"):
         started = time.process_time()
-        problem = fleet(demands, by_hour=way == "hours", factor=factor)
+        problem = fleet(demands, by_hour=way == "hours", factor=factor, runs=RULES[rule])
         size = size_fleet(stock_of(problem), TARGET, time_limit=seconds).sizes[0]
         result = size.result
         found[way] = {
@@ -142,14 +144,15 @@ def run(name, demands, seconds, factor):
 def table(result):
     """Return the table as Markdown."""
     head = (
-        "fleet", "models", "GPUs, each model at its own peak", "GPUs, by the hour",
+        "fleet", "what runs", "models", "GPUs, each model at its own peak", "GPUs, by the hour",
         "proved least by the hour", "fewer",
     )  # fmt: skip
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for one in result["fleets"]:
         peak, hours = one["peak"], one["hours"]
         fewer = f"{100 * (1 - hours['gpus'] / peak['gpus']):.0f} %"
-        cells = [one["fleet"], one["models"], peak["gpus"], hours["gpus"], hours["least"], fewer]
+        cells = [one["fleet"], one["rule"], one["models"], peak["gpus"], hours["gpus"]]
+        cells += [hours["least"], fewer]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
@@ -158,6 +161,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data/traces"))
     parser.add_argument("--only", choices=("servegen", "arena27"))
+    parser.add_argument("--rule", choices=tuple(RULES))
     parser.add_argument("--seconds", type=float, default=60.0, help="for each size")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--show", type=Path)
@@ -165,13 +169,16 @@ def main():
     if args.show:
         print(table(json.loads(args.show.read_text("utf-8"))))
         return
-    result = {"target": TARGET, "runs": RUNS, "gpu": GPU, "fleets": []}
-    if args.output and args.output.exists():
+    result = {"target": TARGET, "gpu": GPU, "fleets": []}
+    if args.output and args.output.exists() and (args.only or args.rule):
         result = json.loads(args.output.read_text("utf-8"))
-        result["fleets"] = [f for f in result["fleets"] if args.only and f["fleet"] != args.only]
     for name, load, factor in (("servegen", servegen, 1.0), ("arena27", arena27, 100.0)):
-        if args.only in (None, name):
-            result["fleets"].append(run(name, load(args.data), args.seconds, factor))
+        for rule in RULES:
+            if args.only not in (None, name) or args.rule not in (None, rule):
+                continue
+            found = run(name, rule, load(args.data), args.seconds, factor)
+            others = [f for f in result["fleets"] if (f["fleet"], f["rule"]) != (name, rule)]
+            result["fleets"] = [*others, found]
             if args.output:
                 args.output.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     print(table(result))
