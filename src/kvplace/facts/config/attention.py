@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kvplace.facts.cache import CacheGroup, CacheLayout, Units
+from kvplace.facts.config.compressed import MODEL_TYPES, compressed_groups
 from kvplace.facts.config.encoder import encoder_only
 from kvplace.facts.config.fields import Fields, text_fields
 from kvplace.facts.config.heads import QUERY_HEADS, head_widths, kv_heads, listed_heads
@@ -64,6 +65,12 @@ def cache_layout(
     fields = text_fields(config, source)
     if encoder_only(fields):
         return CacheLayout(())
+    if fields.model_type in MODEL_TYPES:
+        compressed = compressed_groups(fields, kv_bytes)
+        fields.used.update(QUERY_HEADS)
+        refuse_unread(fields, ["full"], stated=False)
+        fields.check(source)
+        return CacheLayout(tuple(compressed))
     kinds, stated = layer_kinds(fields)
     own = per_layer(fields, len(kinds))
     heads = listed_heads(fields, len(kinds)) or [-1] * len(kinds)
