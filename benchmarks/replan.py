@@ -34,6 +34,7 @@ from kvplace.replan.outcome import Budget
 from kvplace.replan.replan import replan
 from kvplace.report.answers.replanned import knee
 from kvplace.solver.solve import solve
+from kvplace.workers import Workers
 
 RESULTS = Path(__file__).parent / "results" / "replan"
 GIB = 2**30
@@ -117,7 +118,7 @@ def churn(data, windows):
         Plan(Way.THRESHOLD, moves=MOVES, gain=0.02, policy=Policy(gain=0.1, cooldown_seconds=1800)),
     ]
     began = time.perf_counter()
-    tracks = backtest(problem, Demands(rates, 600.0), plans, processes=2)
+    tracks = backtest(problem, Demands(rates, 600.0), plans, workers=Workers(2))
     scratch = next(t for t in tracks if t.way == "scratch")
     target = scratch.mean * 1.5
     return {

@@ -34,15 +34,16 @@ def with_resizes(transition: Transition, deeds: Iterable[Deed]) -> list[Deed]:
     for deed in deeds:
         if deed.kind is DeedKind.LOAD:
             (engine,) = deed.engines
+            least = min(_least(engine), engine.kv_bytes)
             found += [_resize(other) for other in held.make_room(engine)]
+            if held.room(engine) < least:
+                found += [_resize(other) for other in held.squeeze(engine, least)]
             started = replace(engine, kv_bytes=min(engine.kv_bytes, held.room(engine)))
-            least = max(_LEAST, engine.model.least_kv_bytes(engine.degree))
-            if started.kv_bytes < min(least, engine.kv_bytes):
+            if started.kv_bytes < least:
                 raise InputError(
                     f"with fixed parts of the KV memory there is no room for "
                     f"{engine.model.name!r} on {', '.join(engine.gpus)} beside what leaves only "
-                    "later; share the memory (--kv kvcached), or let replan stop something first "
-                    "(--max-downtime)",
+                    "later; share the memory (--kv kvcached)",
                     "proposal",
                 )
             held.start(started)
@@ -55,6 +56,11 @@ def with_resizes(transition: Transition, deeds: Iterable[Deed]) -> list[Deed]:
     return [*found, *map(_resize, held.unfinished())]
 
 
+def _least(engine: Engine) -> int:
+    """Return the KV memory that an engine starts with at least."""
+    return max(_LEAST, engine.model.least_kv_bytes(engine.degree))
+
+
 def _resize(engine: Engine) -> Deed:
     return Deed(DeedKind.RESIZE, (engine,))
 
@@ -64,6 +70,7 @@ class _Held:
 
     def __init__(self, transition: Transition) -> None:
         fleet = transition.target.problem.fleet
+        self._transition = transition
         self._memory = {gpu.id: gpu.usable_bytes for gpu in fleet.gpus}
         self._final = {engine.replica: engine for engine in transition.target.engines}
         self._footprint: dict[Replica, int] = {}
@@ -98,6 +105,40 @@ class _Held:
                 self._part[replica] = final.kv_bytes
                 shrunk.append(final)
         return shrunk
+
+    def squeeze(self, engine: Engine, least: int) -> list[Engine]:
+        """Leave what goes only later no more than it needs, as far as a newcomer needs that."""
+        squeezed: list[Engine] = []
+        for gpu in engine.gpus:
+            for replica in list(self._on[gpu]):
+                other = None if replica in self._final else self._again(replica)
+                if other is None or self.room(engine) >= least:
+                    continue
+                if other.kv_bytes < self._part[replica]:
+                    self._part[replica] = other.kv_bytes
+                    squeezed.append(other)
+        return squeezed
+
+    def _again(self, replica: Replica) -> Engine | None:
+        """Return an engine that leaves, with the least part; None where it is not known."""
+        running = self._transition.running.get(replica)
+        like = next((e for e in self._final.values() if e.model.name == replica.model), None)
+        node = self._transition.target.problem.fleet.node_of(replica.gpus[0])
+        if running is None or like is None or node is None:
+            return None
+        numbers = {gpu.id: at for at, gpu in enumerate(node.gpus)}
+        engine = replace(
+            like,
+            label=running.label,
+            served_name=running.served_name,
+            port=running.port,
+            replica=replica,
+            gpus=replica.gpus,
+            indices=tuple(numbers[gpu] for gpu in replica.gpus),
+            footprint_bytes=self._footprint[replica],
+            memory_bytes=min(self._memory[gpu] for gpu in replica.gpus),
+        )
+        return replace(engine, kv_bytes=_least(engine))
 
     def room(self, engine: Engine) -> int:
         """Return the KV memory that is left for an engine on each of its GPUs."""
