@@ -5,12 +5,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from kvplace.core.model import Model
 from kvplace.core.needs import rank_part
 from kvplace.core.objective import Objective
 
-__all__ = ["OptionTable", "option_table", "shard_loads"]
+__all__ = ["OptionTable", "option_table", "shard_loads", "undivided_table"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +73,19 @@ def option_table(
     return OptionTable(starts, degrees, copies, weights, kept, shard_loads)
 
 
+def undivided_table(weights: array[int], min_kv: array[int], loads: Sequence[float]) -> OptionTable:
+    """Return the options of models that have one each: one undivided copy.
+
+    Parameters
+    ----------
+    weights, min_kv, loads
+        (n,) what a model takes.
+    """
+    ones = array("q", [1]) * len(weights)
+    starts = array("q", range(len(weights) + 1))
+    return OptionTable(starts, ones, ones, weights.tolist(), min_kv.tolist(), array("d", loads))
+
+
 def shard_loads(
     models: Iterable[Model], window_loads: Sequence[Sequence[float]], options: OptionTable
 ) -> array[float]:
@@ -87,8 +101,9 @@ def shard_loads(
         Their options.
     """
     rows, n = len(options.degrees), len(options.starts) - 1
-    if rows == n == options.degrees.count(1) == options.copies.count(1) and len(window_loads) == 1:
-        return array("d", window_loads[0])  # undivided models: nothing is divided
+    if rows == n == options.degrees.count(1) == options.copies.count(1):
+        # Undivided models: nothing is divided.
+        return array("d", chain.from_iterable(zip(*window_loads, strict=True)))
     found = array("d")
     for index, (model, *loads) in enumerate(zip(models, *window_loads, strict=True)):
         for row in range(options.starts[index], options.starts[index + 1]):

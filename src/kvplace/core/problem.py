@@ -3,6 +3,7 @@
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
@@ -14,7 +15,7 @@ from kvplace.core.model_columns import ListedModels, ModelColumns
 from kvplace.core.model_table import ModelTable
 from kvplace.core.needs import ShardNeed, Ways, demand_parts, rank_part, shard_need
 from kvplace.core.objective import Objective
-from kvplace.core.option_table import OptionTable, option_table
+from kvplace.core.option_table import OptionTable, option_table, undivided_table
 from kvplace.core.pressures import Pressures
 from kvplace.core.rules.rule import Rule
 from kvplace.core.timing import Timing
@@ -219,6 +220,9 @@ class Problem:
     @cached_property
     def option_table(self) -> OptionTable:
         """The options of all models with what a shard takes in each."""
+        if self.plain:
+            with suppress(OverflowError):  # of weights that no GPU holds, which a list can state
+                return undivided_table(self.undivided_bytes, self.min_kv_bytes, self.loads)
         return option_table(self.goal, self.models, self.loads, self.options)
 
     @cached_property

@@ -32,6 +32,8 @@ __all__ = ["PressureBound"]
 
 CUTS = 40
 """Weightings tried per target at most."""
+NEAR = 1e-9
+"""Relative distance of the first two targets from what one pressure alone comes to."""
 EDGE = 1e-12
 """Relative excess that counts as none."""
 WEIGHT_BITS = 40
@@ -86,6 +88,9 @@ class PressureBound:
         self._type = np.array([type_ for type_, _ in kinds])
         self._memory = np.array([float(memory) for _, memory in kinds])
         self._count = np.array([float(every.count(kind)) for kind in kinds])
+        if problem.plain:
+            self._allowed: Bools = self._least[:, None] <= self._memory
+            return
         number = dict(zip((gpu.id for gpu in problem.fleet.gpus), every, strict=True))
         masks: dict[int, Bools] = {}
         for index in range(len(problem.names)):
@@ -94,7 +99,7 @@ class PressureBound:
                 found = {number[gpu] for gpu in allowed}
                 masks[id(allowed)] = np.array([kind in found for kind in kinds])
         of_model = np.array([masks[id(problem.allowed(i))] for i in range(len(problem.names))])
-        self._allowed: Bools = of_model[model] & (self._least[:, None] <= self._memory)
+        self._allowed = of_model[model] & (self._least[:, None] <= self._memory)
         for row in np.flatnonzero(np.array(problem.option_table.degrees) > 1).tolist():
             if not problem.seated(int(model[row]), row):
                 self._allowed[row] = False
@@ -103,10 +108,23 @@ class PressureBound:
         """Return the largest target that is impossible."""
         if self._impossible(math.inf):
             return math.inf
-        high = 1e-9
+        low, high = 0.0, 1e-9
+        guess, step = self._guess(), NEAR
+        if guess > high and self._impossible(guess * (1 - NEAR)):
+            low, high = guess * (1 - NEAR), guess * (1 + NEAR)
         while high < 1e300 and self._impossible(high):
-            high *= 16
-        return bisect(self._impossible, 0.0, high, width=1e-12)[0]
+            step *= 16
+            low, high = high, high * (min(1 + step, 16.0) if low else 16.0)
+        return bisect(self._impossible, low, high, width=1e-12)[0]
+
+    def _guess(self) -> float:
+        """Return the highest level of one pressure alone, where each model has one option."""
+        if len(self._size) > len(self._starts) - 1:
+            return 0.0
+        free = float(self._memory @ self._count - self._size @ self._shards)
+        in_memory = float((self._shards @ self._loads).max()) / free if free > 0 else 0.0
+        least = self._shares.min(axis=1)
+        return max(in_memory, float((self._shards @ least).max() / self._count.sum()))
 
     def _impossible(self, target: float) -> bool:
         """Whether some weighting proves a target impossible; keeps the one that does."""

@@ -100,7 +100,7 @@ def _divided(problem: Problem) -> Instance:
     )
     types = [problem.gpu_types.index(problem.fleet.gpus[g].type) for g in gpus]
     loads, kv_windows, time_windows = _loads(problem, order)
-    masks, mask_of = _masks(problem, models, ids)
+    masks, mask_of = ([], array("i")) if problem.plain else _masks(problem, models, ids)
     allowed = [np.frombuffer(mask, np.bool_) for mask in masks]
     topology = cache(partial(_domains, problem, tuple(ids)))
     ground = Ground(problem, ids, topology, [allowed[at] for at in mask_of])
@@ -193,6 +193,8 @@ def _uneven(
     problem: Problem, models: Sequence[int], kv: Sequence[int] = (0,), time: Sequence[int] = ()
 ) -> dict[int, Uneven]:
     """Return how the demand of models is divided whose copies carry parts by capacity."""
+    if problem.plain:
+        return {}
     unit = problem.goal.memory_unit_bytes
     timed = problem.goal is Objective.PRESSURE
 
