@@ -29,7 +29,8 @@ def single_model_bound(instance: Instance) -> tuple[float, int]:
     """
     largest = instance.memory[0]
     if instance.n >= MANY:
-        return _single_of_many(instance)
+        alone = instance.columns.alone
+        return float(alone.max()), int(alone.argmax())
     best, arg = -1.0, 0
     for j, (size, keep, load) in enumerate(
         zip(instance.size, instance.keep, instance.load, strict=True)
@@ -38,17 +39,6 @@ def single_model_bound(instance: Instance) -> tuple[float, int]:
         if ratio > best:
             best, arg = ratio, j
     return best, arg
-
-
-def _single_of_many(instance: Instance) -> tuple[float, int]:
-    import numpy as np  # noqa: PLC0415 - only where numbers are many
-
-    columns = instance.columns
-    room = instance.memory[0] - columns.size
-    fits = room >= np.maximum(1, columns.keep)
-    alone = np.where(fits, columns.load / np.where(fits, room, 1), np.inf)
-    j = int(alone.argmax())
-    return float(alone[j]), j
 
 
 def simple_bound(instance: Instance) -> Bound:

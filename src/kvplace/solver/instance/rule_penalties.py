@@ -58,7 +58,7 @@ def blueprints(ground: Ground, models: Sequence[int]) -> list[Blueprint]:
                 places[key] = places_penalty(rule, ground, concerned)
             labels, make = places[key]
         else:
-            labels, make = penalty_kinds()[rule.kind](rule, ground, concerned)
+            labels, make = penalty_kinds()[rule.kind].of(rule, ground, concerned)
         found.append(Blueprint(make, concerned, rule.soft or 0, labels))
     for resource, scope in problem.resource_scopes.items():
         taken = [problem.models[i].resources.get(resource, 0.0) for i in models]

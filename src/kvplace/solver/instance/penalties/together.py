@@ -2,39 +2,27 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 
 from kvplace.core.rules.together import Together
-from kvplace.solver.instance.penalties.tracker import Copies, Ground, MakeTracker, Tracker
+from kvplace.solver.instance.penalties.tracker import Copies, DomainTracker
 
-__all__ = ["KIND", "TogetherTracker", "penalty"]
-
-KIND = Together.kind
+__all__ = ["TogetherTracker"]
 
 
-class TogetherTracker(Tracker):
+class TogetherTracker(DomainTracker):
     """Domains above one."""
 
+    kind = Together.kind
+
     def __init__(self, domain: Sequence[int]) -> None:
-        super().__init__()
-        self._domain = domain
+        super().__init__(domain)
         self._count: Counter[int] = Counter()
 
     def update(self, j: int, old: Copies, new: Copies) -> None:  # noqa: ARG002 - all models alike
         """Note that the copies of a model moved from `old` to `new`."""
         for copies, step in ((old, -1), (new, 1)):
-            for domain in (self._domain[g] for copy in copies for g in copy):
+            for domain in self._domains(copies):
                 self._count[domain] += step
                 if not self._count[domain]:
                     del self._count[domain]
         self.amount = max(0, len(self._count) - 1)
-
-
-def penalty(
-    rule: Together,
-    ground: Ground,
-    concerned: list[int],  # noqa: ARG001 - all models alike
-) -> tuple[Sequence[int], MakeTracker]:
-    """Return the domain of each GPU, and the tracker."""
-    domain = ground.topology(rule.over)
-    return domain, partial(TogetherTracker, domain)
