@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvplace.solver.bisection import bisect
+from kvplace.solver.bisection import bisect, reach_above, reach_below
 from kvplace.solver.clock import Watch
 
 
@@ -43,3 +43,56 @@ def test_the_clock_and_what_is_near_end_it():
 
 def test_no_upper_end_asks_nothing():
     assert bisect(lambda _: True, 1.0, math.inf) == (1.0, math.inf)
+
+
+@given(st.floats(0.1, 10), st.floats(1.001, 50))
+def test_the_first_target_reached_is_found_by_doubling(bound, factor):
+    edge = bound * factor
+    asked = []
+
+    def reach(target):
+        asked.append(target)
+        return "found" if target >= edge else None
+
+    found, failed, target = reach_above(reach, bound, 0.01, 1e6)
+    assert found == "found"
+    assert failed < edge <= target
+    parts = [(at / bound - 1) for at in asked]
+    assert parts == pytest.approx([0.01 * 2**k for k in range(len(parts))])
+    assert failed == (asked[-2] if len(asked) > 1 else bound)
+
+
+def test_nothing_is_reached_above_no_bound_out_of_time_or_range():
+    assert reach_above(lambda _: "found", 0.0, 0.01, 1e6) == (None, 0.0, math.inf)
+    assert reach_above(lambda _: "found", 1.0, 0.01, 1e6, Watch(0)) == (None, 1.0, math.inf)
+    found, failed, target = reach_above(lambda _: None, 1.0, 0.5, 5.0)
+    assert (found, failed, target) == (None, 5.0, math.inf)
+
+
+@given(st.floats(1.0, 9.0))
+def test_the_least_value_reached_comes_near_the_edge(edge):
+    best = [10.0]
+
+    def reach(target):
+        value = target if target >= edge else math.inf
+        best.append(min(best[-1], value))
+        return value
+
+    reach_below(reach, 0.5, 10.0, width=1e-6)
+    assert edge <= best[-1] <= edge * (1 + 1e-5)
+
+
+def test_a_value_below_its_target_ends_the_search_sooner():
+    asked = []
+
+    def reach(target):
+        asked.append(target)
+        return 1.0
+
+    reach_below(reach, 1.0 - 1e-12, 2.0)
+    assert len(asked) == 1
+    asked.clear()
+    reach_below(reach, 0.0, 2.0, most=3)
+    assert len(asked) == 3
+    reach_below(reach, 0.0, 2.0, watch=Watch(0))
+    assert len(asked) == 3

@@ -3,15 +3,21 @@
 import math
 import random
 
+import pytest
+
 import made
+from boards import assert_kept_up, undivided
 from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.objective import Objective
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.clock import Progress, Watch
-from kvplace.solver.construct.target_search import some_assignment
+from kvplace.solver.construct import target_search
+from kvplace.solver.construct.target_search import construct, some_assignment
 from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.solve import solve
 from kvplace.solver.strategies.params import ClusterParams, Params
+from oracle_splits import solve_by_force
 from splits import random_split_problem
 
 
@@ -44,3 +50,63 @@ def test_a_search_that_is_interrupted_while_it_configures_has_a_plan():
     result = solve(problem, watch=watch, params=Params(cluster=ClusterParams(large=0)))
     assert result.placement is not None
     assert not result.evaluation.violations
+
+
+OBJECTIVES = Objective.REQUESTS, Objective.TOKENS
+
+
+def cases(seed, count):
+    draw = random.Random(seed)
+    while count:
+        problem = random_split_problem(draw, models=4, objectives=OBJECTIVES)
+        chooser = Chooser(load_instance(problem))
+        if not all(chooser.instance.options):
+            continue
+        bound = FluidBound(chooser).value
+        if bound < math.inf:
+            count -= 1
+            yield problem, chooser, bound
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_starts_are_never_better_than_the_optimum_and_often_near_it(seed):
+    near = valid = 0
+    for problem, chooser, bound in cases(seed, 30):
+        truth = solve_by_force(problem)
+        boards = list(construct(chooser, bound, Watch()))
+        assert boards
+        for board in boards:
+            assert_kept_up(board)
+            if board.valid and board.flaws[1:] == tuple(truth.breaches):
+                assert board.worst() >= truth.value * (1 - 1e-9)
+        found = [board for board in boards if board.valid]
+        valid += bool(found)
+        if truth.feasible and truth.value and found:
+            near += min(board.worst() for board in found) <= truth.value * 1.5
+    assert valid > 15
+    assert near > 8
+
+
+def test_no_bound_and_no_time_still_give_a_start():
+    for _, chooser, bound in cases(3, 10):
+        assert list(construct(chooser, 0.0, Watch()))
+        assert len(list(construct(chooser, bound, Watch(0.0)))) == 1
+
+
+def test_undivided_models_are_placed_too():
+    instance = undivided(2, gpus=5, models=14)
+    chooser = Chooser(instance)
+    bound = FluidBound(chooser).value
+    boards = list(construct(chooser, bound, Watch()))
+    best = min(board.worst() for board in boards if board.valid)
+    assert bound <= best <= bound * 3
+
+
+def test_many_models_and_gpus_get_few_rules(monkeypatch):
+    chooser = Chooser(undivided(2, gpus=5, models=14))
+    many = len(target_search._rules(chooser))
+    monkeypatch.setattr(target_search, "LARGE", 10)
+    few = target_search._rules(chooser)
+    assert len(few) == 2 < many
+    assert [order for _, order, _ in few] == ["apart", "room"]
+    assert list(construct(chooser, FluidBound(chooser).value, Watch()))

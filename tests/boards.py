@@ -1,0 +1,82 @@
+"""Assignments of tiny problems, drawn from a seed, and what tests say of every one of them."""
+
+import random
+
+from kvplace.core.objective import Objective
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.instance.door import load_instance
+from splits import random_split_problem, random_where
+from tiny import byte_problem
+
+OBJECTIVES = Objective.REQUESTS, Objective.TOKENS, Objective.PRESSURE
+
+
+def drawn_boards(seed, count, *, gpus=1, objectives=OBJECTIVES, valid=False):
+    """Yield as many random assignments with tensor parallel, copies and rules.
+
+    Parameters
+    ----------
+    seed, count
+        Of the draw, and how many.
+    gpus
+        GPUs at least.
+    objectives
+        Objectives to draw from.
+    valid
+        Whether every one is to be valid, each shard where it may be.
+
+    Yields
+    ------
+    tuple
+        The random numbers, the problem and the assignment.
+    """
+    draw = random.Random(seed)
+    while count:
+        problem = random_split_problem(draw, objectives=objectives)
+        instance = load_instance(problem)
+        where = random_where(draw, problem, instance)
+        if where is None or instance.g < gpus:
+            continue
+        board = Assignment(instance, where)
+        if valid and not (board.valid and _allowed(board)):
+            continue
+        count -= 1
+        yield draw, problem, board
+
+
+def _allowed(board):
+    """Whether every shard is where its model may be."""
+    allowed = board.instance.columns.allowed
+    return all(
+        allowed[j][g] for j, copies in enumerate(board.where) for copy in copies for g in copy
+    )
+
+
+def undivided(seed, gpus=4, models=14, memory=(60, 90), size=(4, 14), keep=0):
+    """Return an instance of undivided models under one pressure, drawn from a seed."""
+    draw = random.Random(seed)
+    rows = [
+        (draw.randint(*size), draw.choice([0.0, 1.0, draw.uniform(0, 20)]), draw.randint(0, keep))
+        for _ in range(models)
+    ]
+    return load_instance(byte_problem([draw.choice(memory) for _ in range(gpus)], rows))
+
+
+def spread(instance, seed=0, tries=200):
+    """Return a random valid assignment of undivided models; None where none was drawn."""
+    draw = random.Random(seed)
+    for _ in range(tries):
+        board = Assignment.single(instance, [draw.randrange(instance.g) for _ in range(instance.n)])
+        if board.valid:
+            return board
+    return None
+
+
+def assert_kept_up(board):
+    """Everything that an assignment keeps up is what a fresh one says."""
+    fresh = Assignment(board.instance, board.where)
+    for name in ("where", "option", "free", "kept", "load", "pressure", "flaws", "missing"):
+        assert getattr(board, name) == getattr(fresh, name), name
+    assert [sorted(held) for held in board.members] == [sorted(held) for held in fresh.members]
+    for name in ("free", "kept", "load", "pressure"):
+        assert (getattr(board.arrays, name) == getattr(fresh.arrays, name)).all(), name

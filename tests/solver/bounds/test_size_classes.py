@@ -1,0 +1,87 @@
+"""The program over size classes: bounds that check and are below what any placement reaches."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+
+from boards import drawn_boards, spread, undivided
+from kvplace.core.certificates.certificate import check_certificate
+from kvplace.core.objective import Objective
+from kvplace.solver.assignment.packed import pack_rows
+from kvplace.solver.bounds.fluid import FluidBound
+from kvplace.solver.bounds.size_classes import LevelBound, certified_classes, packing_bound
+from kvplace.solver.bounds.trivial import simple_bound
+from kvplace.solver.clock import Watch
+from kvplace.solver.construct.best_fit_decreasing import bisect_target
+from kvplace.solver.instance.door import load_instance
+from kvplace.solver.instance.options import Chooser
+from oracle import solve_exactly
+from tiny import byte_problem, random_problem
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_bounds_of_undivided_models_are_below_the_optimum(seed):
+    draw, raised = random.Random(seed), 0
+    for _ in range(25):
+        problem = random_problem(draw)
+        truth = solve_exactly(problem, leximax=False)
+        instance = load_instance(problem)
+        gpu_of = bisect_target(instance, tolerance=0.1)
+        if gpu_of is None or not truth.optimum:
+            continue
+        low = simple_bound(instance).value
+        packing = pack_rows(instance.columns, np.array(gpu_of))
+        prices = packing_bound(instance.columns, packing, low, Watch())
+        if prices is None:
+            continue
+        raised += 1
+        assert low < prices.target <= float(truth.optimum) * (1 + 1e-9)
+        found = certified_classes(problem, prices)
+        assert found is not None
+        assert found.value == prices.target
+        assert check_certificate(problem, found.certificate) == ""
+    assert raised > 0
+
+
+def test_memory_that_no_set_fills_is_counted():
+    # Three models of 6 of 11 bytes on three GPUs: each is alone, though two thirds would do.
+    problem = byte_problem([11, 11, 11], [(6, 1.0)] * 3)
+    instance = load_instance(problem)
+    fluid = simple_bound(instance).value
+    packing = pack_rows(instance.columns, np.arange(3))
+    prices = packing_bound(instance.columns, packing, fluid, Watch())
+    assert prices is None or prices.target <= packing.pressure().max()
+    full = byte_problem([11] * 3, [(4, 2.0)] * 4)
+    instance = load_instance(full)
+    packing = pack_rows(instance.columns, np.array([0, 1, 2, 2]))
+    prices = packing_bound(instance.columns, packing, simple_bound(instance).value, Watch())
+    assert prices.target > simple_bound(instance).value * 1.1
+
+
+def test_no_time_asks_nothing():
+    instance = undivided(1, gpus=4, models=9)
+    board = spread(instance, 1)
+    packing = pack_rows(instance.columns, np.array(board.gpu_of))
+    assert packing_bound(instance.columns, packing, board.worst() / 2, Watch(0.0)) is None
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_bounds_of_clusters_hold(seed):
+    certified = 0
+    objectives = Objective.REQUESTS, Objective.TOKENS
+    for _, problem, board in drawn_boards(seed, 30, objectives=objectives, valid=True):
+        chooser = Chooser(board.instance)
+        low = FluidBound(chooser).value
+        if not 0 < low < board.worst():
+            continue
+        bound = LevelBound(chooser)
+        bound.rise(low, board, Watch())
+        assert bound.value <= board.worst() * (1 + 1e-9)
+        found = bound.certified(problem)
+        if bound.value and found is not None:
+            certified += 1
+            assert low < found.value < math.inf
+            assert check_certificate(problem, found.certificate) == ""
+    assert certified > 0

@@ -1,0 +1,72 @@
+"""The pool of sets: valid worths, dear columns, and every set of a small fleet."""
+
+import random
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from kvplace.solver.column_generation.pricing import ACCURACY, Pool, Room, slack
+
+
+def pool_of(sizes, memory):
+    return Pool([Room(sizes, float(room)) for room in memory])
+
+
+def drawn(seed, n=9):
+    draw = random.Random(seed)
+    sizes = np.array([float(draw.randint(2, 9)) for _ in range(n)])
+    prices = np.array([draw.choice([0.0, 1.0, 2.5, 4.0]) for _ in range(n)])
+    return sizes, prices
+
+
+def fitting(sizes, memory):
+    """Return every set that fits."""
+    n = range(len(sizes))
+    every = (c for k in range(1, len(sizes) + 1) for c in combinations(n, k))
+    return [c for c in every if sizes[list(c)].sum() <= memory]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_all_sets_that_take_no_further_model_are_listed(seed):
+    sizes, _ = drawn(seed, 7)
+    memory = np.array([12.0, 17.0])
+    found = pool_of(sizes, memory).everything()
+    for type_, room in enumerate(memory):
+        sets = set(fitting(sizes, room))
+        full = {
+            c for c in sets
+            if not any(tuple(sorted((*c, j))) in sets for j in range(7) if j not in c)
+        }  # fmt: skip
+        assert {members for t, members in found if t == type_} == full
+
+
+def test_too_many_sets_are_not_listed():
+    assert pool_of(np.ones(40), np.array([20.0])).everything() is None
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_worths_are_valid_and_the_pool_holds_what_is_dearer(seed):
+    sizes, prices = drawn(seed)
+    memory = np.array([12.0, 20.0])
+    pool = pool_of(sizes, memory)
+    best = [max(prices[list(c)].sum() for c in fitting(sizes, room)) for room in memory]
+    for part in (0.5, 0.9, 1.0):
+        worths = np.array(best) * part
+        true, exact = pool.refill(prices, worths)
+        assert (true >= np.array(best) * (1 - 1e-9)).all()
+        assert exact
+        dearer = pool.dearer(prices, worths)
+        for type_, members in dearer:
+            assert sizes[list(members)].sum() <= memory[type_]
+            floor = worths[type_] + slack(prices, float(worths[type_]))
+            assert prices[list(members)].sum() > floor
+        assert bool(dearer) == (part < 1 and max(best) > 0)
+        used = [j for _, members in dearer for j in members]
+        assert all(used.count(j) <= 2 for j in used)
+
+
+def test_the_slack_is_the_accuracy_of_prices():
+    prices = np.array([1.0, 5.0])
+    assert slack(prices, 2.0) == ACCURACY * 2.0
+    assert slack(prices, 0.0) == ACCURACY * 5e-3

@@ -1,0 +1,110 @@
+"""Deciding targets: the bound never passes the optimum, and at the end they meet."""
+
+import math
+import random
+
+import pytest
+
+from boards import spread, undivided
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.bounds.trivial import simple_bound
+from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.model_sets import Configuration
+from kvplace.solver.construct.best_fit_decreasing import bisect_target
+from kvplace.solver.exact.close_gap import (
+    STEP,
+    Effort,
+    Proof,
+    close_gap,
+    nothing_below,
+    pack_exactly,
+    program_bound,
+)
+from kvplace.solver.exact.set_cover import SetCover
+from kvplace.solver.instance.door import load_instance
+from oracle import solve_exactly
+from tiny import byte_problem, random_problem
+
+
+def cases(count, seed=1):
+    """Yield small problems with a start, its program and its truth."""
+    draw = random.Random(seed)
+    while count:
+        problem = random_problem(draw)
+        truth = solve_exactly(problem, leximax=False)
+        instance = load_instance(problem)
+        gpu_of = bisect_target(instance, tolerance=0.1)
+        if gpu_of is None or not truth.optimum:
+            continue
+        count -= 1
+        state = Assignment.single(instance, gpu_of)
+        low = simple_bound(instance).value
+        yield instance, state, Configuration(instance), Proof(low), float(truth.optimum)
+
+
+def test_bounds_never_pass_the_optimum_and_rise():
+    raised = 0
+    for _, state, program, proof, optimum in cases(40):
+        before = proof.value
+        program_bound(program, proof, state.worst(), Effort(), Watch())
+        assert before <= proof.value <= optimum * (1 + 1e-9)
+        targets = [verdict.target for verdict in proof.verdicts]
+        assert targets == sorted(targets)
+        raised += proof.value > before
+    assert raised > 5
+
+
+def test_the_gap_closes_from_both_sides():
+    closed = 0
+    for instance, state, program, proof, optimum in cases(40, seed=2):
+        found = close_gap(SetCover(program), state, proof, 0.0, Effort(), Watch())
+        assert found.worst() <= state.worst()
+        assert found.worst() >= optimum * (1 - 1e-9)
+        assert proof.value <= optimum * (1 + 1e-9)
+        fresh = Assignment.single(instance, found.gpu_of)
+        assert fresh.valid
+        closed += found.worst() <= proof.value * (1 + 4 * STEP)
+    assert closed >= 36
+
+
+def test_nothing_below_the_optimum_is_proved_and_nothing_else():
+    proved = 0
+    for _, _, program, proof, optimum in cases(30, seed=3):
+        low = proof.value
+        shown = nothing_below(program, proof, optimum * (1 + 1e-6), Watch(), 200)
+        assert not shown or proof.value <= optimum * (1 + 1e-9)
+        shown = nothing_below(program, proof, optimum, Watch(), 200)
+        proved += shown
+        assert proof.value == (optimum * (1 - STEP) if shown and proof.value > low else proof.value)
+    assert proved > 10
+
+
+def test_no_time_changes_nothing():
+    instance = undivided(4, gpus=4, models=14)
+    state = spread(instance, 4)
+    program, proof = Configuration(instance), Proof(simple_bound(instance).value)
+    low = proof.value
+    assert close_gap(SetCover(program), state, proof, 0.0, Effort(), Watch(0.0)) is state
+    program_bound(program, proof, state.worst(), Effort(), Watch(0.0))
+    assert low <= proof.value <= state.worst()
+
+
+@pytest.mark.parametrize(
+    ("memories", "rows", "packs"),
+    [
+        ([11, 11], [(6, 1.0), (4, 1.0), (5, 1.0), (5, 1.0)], True),
+        ([10, 10], [(6, 1.0), (4, 1.0), (5, 1.0), (4, 1.0)], False),
+        ([8, 8], [(5, 1.0), (5, 1.0), (5, 1.0)], False),
+        ([7, 7, 7], [(3, 1.0)] * 6, True),
+    ],
+)
+def test_packing_by_memory_alone_is_decided(memories, rows, packs):
+    instance = load_instance(byte_problem(memories, rows))
+    proof = Proof(0.0)
+    found = pack_exactly(SetCover(Configuration(instance)), proof, Effort(), Watch())
+    if packs:
+        assert found.valid
+        assert proof.value == 0.0
+    else:
+        assert found is None
+        assert proof.value == math.inf

@@ -1,0 +1,88 @@
+"""Columns: the instance as arrays, and sums over many models."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvplace.core.objective import Objective
+from kvplace.solver.instance.columns import fluid_level, largest, total
+from kvplace.solver.instance.door import load_instance
+from splits import random_split_problem
+from tiny import byte_problem, byte_problems
+
+OBJECTIVES = Objective.REQUESTS, Objective.TOKENS, Objective.PRESSURE
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_arrays_say_what_the_instance_says(seed):
+    draw = random.Random(seed)
+    for _ in range(50):
+        instance = load_instance(random_split_problem(draw, objectives=OBJECTIVES))
+        columns = instance.columns
+        rows = [option for options in instance.options for option in options]
+        assert columns.size.tolist() == [o.size for o in rows]
+        assert columns.keep.tolist() == [o.keep for o in rows]
+        assert columns.keeps == any(o.keep for o in rows)
+        assert columns.loads.tolist() == [[list(kind) for kind in o.loads] for o in rows]
+        assert columns.type_of.tolist() == [instance.type_at(g) for g in range(instance.g)]
+        assert (np.diff(columns.memory) <= 0).all()
+        for j in range(instance.n):
+            assert columns.allowed[j].all() == instance.anywhere(j)
+        for domain, gpus in enumerate(columns.domains.tolist()):
+            held = [g for g in gpus if g < instance.g]
+            assert held == np.flatnonzero(columns.domain_of == domain).tolist()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_options_in_rows_are_padded_to_one_row_per_model(seed):
+    draw = random.Random(seed)
+    for _ in range(30):
+        instance = load_instance(random_split_problem(draw))
+        rows = instance.columns.rows
+        wide = rows.padded(rows.shards, -1.0)
+        for j, options in enumerate(instance.options):
+            many = len(options)
+            assert wide[j, :many].tolist() == [float(o.shards) for o in options]
+            assert (wide[j, many:] == -1).all()
+            for at, option in enumerate(options):
+                row = int(rows.starts[j]) + at
+                unsure = instance.is_uneven(j) and option.copies > 1
+                assert rows.sure[row] == (0.0 if unsure else option.load)
+                assert rows.least[row] in (option.size + max(1, option.keep), math.inf)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.sampled_from([0.0, 1.0, 1.0, 2.0, 3.5]), min_size=1, max_size=20), st.data())
+def test_the_largest_come_in_order_and_equals_as_they_come(values, data):
+    count = data.draw(st.integers(0, len(values)))
+    found = largest(np.array(values), count).tolist()
+    assert found == sorted(range(len(values)), key=lambda i: -values[i])[:count]
+
+
+def test_sums_beyond_64_bits_are_exact():
+    assert total(np.array([2**62, 2**62, 2**62 - 1])) == 3 * 2**62 - 1
+    assert total(np.array([1, 2, 3])) == 6
+    assert total(np.array([], dtype=np.int64)) == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(byte_problems())
+def test_a_model_alone_is_as_hot_as_it_is_alone(problem):
+    columns = load_instance(problem).columns
+    for j in range(columns.n):
+        free = columns.memory[0] - columns.size[j]
+        fits = free >= max(1, columns.keep[j])
+        assert columns.alone[j] == (columns.load[j] / free if fits else math.inf)
+
+
+def test_the_level_by_hand():
+    # Two models of no weight: 9 alone on one GPU of 10 bytes, the rest at 1 / 10.
+    apart = load_instance(byte_problem([10, 10], [(0, 9.0), (0, 1.0)]))
+    assert fluid_level(apart.columns) == apart.load[1] / 10
+    # Equal models share all: 8 / (40 - 8).
+    even = load_instance(byte_problem([10] * 4, [(2, 2.0)] * 4))
+    assert fluid_level(even.columns) == pytest.approx(4 * even.load[0] / 32)

@@ -1,0 +1,31 @@
+"""Every knob is described, has a unit, and says how it was found."""
+
+from dataclasses import fields, is_dataclass, replace
+
+import pytest
+
+from kvplace.solver.solve import solve
+from kvplace.solver.strategies.params import Params, UndividedParams
+from tiny import byte_problem
+
+ROOMS = [field.default_factory for field in fields(Params) if "unit" not in field.metadata]
+
+
+@pytest.mark.parametrize("room", [*ROOMS, Params])
+def test_each_knob_says_what_it_is(room):
+    assert is_dataclass(room)
+    for field in fields(room):
+        if field.default_factory in ROOMS:
+            continue
+        assert field.metadata["unit"]
+        assert field.metadata["found"] == "by hand" or len(field.metadata["found"]) > 10
+        assert field.name in room.__doc__
+        assert field.default >= 0
+
+
+def test_a_knob_can_be_turned():
+    problem = byte_problem([30, 30, 20], [(j % 6 + 1, float(j % 5)) for j in range(12)])
+    few = replace(Params(), undivided=replace(UndividedParams(), start_steps=0, kicks=0))
+    usual, turned = solve(problem), solve(problem, params=few)
+    assert turned.value >= usual.value
+    assert turned.bound <= usual.value * (1 + 1e-9)

@@ -1,0 +1,55 @@
+"""Threads that share work: every part is done once, however many there are."""
+
+import threading
+
+import pytest
+
+from kvplace.solver.kernels import Crew, kernel
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5, None])
+@pytest.mark.parametrize("total", [0, 1, 9, 1000])
+def test_every_part_is_done_once(threads, total):
+    crew, done, lock = Crew(threads), [], threading.Lock()
+
+    def work(first, end):
+        with lock:
+            done.extend(range(first, end))
+        return end - first
+
+    try:
+        assert crew.share(work, total, 4) == total
+    finally:
+        crew.close()
+    assert sorted(done) == list(range(total))
+    assert crew.threads >= 1
+
+
+def test_little_work_is_not_divided():
+    crew, calls = Crew(4), []
+    crew.share(lambda first, end: calls.append((first, end)) or 0, 7, 4)
+    crew.close()
+    assert calls == [(0, 7)]
+
+
+def test_what_goes_wrong_in_a_part_is_not_lost():
+    crew = Crew(2)
+
+    def work(first, end):
+        raise ValueError(first)
+
+    with pytest.raises(ValueError, match="0"):
+        crew.share(work, 100, 4)
+    crew.close()
+
+
+def test_a_kernel_answers_as_the_function_it_was_made_of():
+    def poly(x, y):
+        total = 0.0
+        for power in range(5):
+            total += x**power * y
+        return total
+
+    compiled = kernel(poly)
+    for x, y in [(0.5, 2.0), (-3.0, 1.5), (0.0, 0.0)]:
+        assert compiled(x, y) == poly(x, y)
