@@ -314,8 +314,19 @@ class Problem:
         return demand_parts(self.models[index], self.fleet, copies)
 
     def with_objective(self, objective: Objective | str | None) -> "Problem":
-        """Return the same problem under another load; None keeps it."""
-        return self if objective is None else replace(self, objective=Objective(objective))
+        """Return the same problem under another load; None keeps it.
+
+        Raises
+        ------
+        InputError
+            There is no such objective.
+        """
+        if objective is None:
+            return self
+        if objective not in set(Objective):
+            known = ", ".join(each.value for each in Objective)
+            raise InputError(f"{objective!r} is no objective; choose one of {known}")
+        return replace(self, objective=Objective(objective))
 
     @cached_property
     def digest(self) -> str:

@@ -65,7 +65,7 @@ def exchanged(board, g, h, out, back):
         none = np.zeros(instance.pressures)
         return sum((sign * np.array(o.loads[type_]) for o, sign in signed), start=none)[:, None]
 
-    here, there = loads(instance.type_at(g)), loads(instance.type_at(h))
+    here, there = list(loads(instance.type_at(g))), list(loads(instance.type_at(h)))
     return float(board.arrays.exchanged(g, np.array([h]), size, keep, here, there)[0])
 
 

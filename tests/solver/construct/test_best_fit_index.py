@@ -47,7 +47,7 @@ def test_each_model_goes_where_the_least_room_is_left(seed):
 def test_apart_a_model_goes_where_the_most_room_is_left(seed):
     instance = undivided(seed, gpus=5, models=8, memory=(60, 61, 62, 63, 64))
     board = Assignment(instance)
-    target = sum(instance.load) / sum(instance.memory) * 4
+    target = sum(instance.load) / sum(instance.memory) * 40
     rooms = Rooms(board, target)
     for j in range(instance.n):
         before = [room(board, g, target) for g in range(instance.g)]

@@ -11,7 +11,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
-from kvplace.solver.improve.neighbourhoods.neighbourhood import moved, stays, uneven
+from kvplace.solver.improve.neighbourhoods.neighbourhood import lone_move, moved, stays, uneven
 from kvplace.solver.improve.neighbourhoods.shard_exchange import exchange_values
 from kvplace.solver.improve.subsets import Subsets
 from kvplace.solver.instance.door import load_instance
@@ -66,8 +66,10 @@ def test_wide_exchanges_leave_less_than_asked(seed):
         g = int(board.arrays.pressure.argmax())
         goal = float(board.arrays.pressure[g])
         partners = np.flatnonzero(board.arrays.pressure < goal)
-        for changes in subsets.exchanges(g, partners, goal, 20) if len(partners) else ():
-            undo, touched = board.apply(changes)
+        for out, h, back in subsets.exchanges(g, partners, goal, 20) if len(partners) else ():
+            undo, touched = board.apply(
+                [lone_move(board, j, g, h) for j in out] + [lone_move(board, j, h, g) for j in back]
+            )
             assert max(board.arrays.pressure[h] for h in touched) <= goal * (1 + 1e-9)
             board.apply(undo)
             tried += 1

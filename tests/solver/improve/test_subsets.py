@@ -8,7 +8,13 @@ import pytest
 
 from boards import drawn_boards, spread, undivided
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.improve.neighbourhoods.neighbourhood import lone_move
 from kvplace.solver.improve.subsets import Subsets, _ascending, _subset_pairs
+
+
+def changes_of(board, g, out, h, back):
+    """Return the changes of an exchange."""
+    return [lone_move(board, j, g, h) for j in out] + [lone_move(board, j, h, g) for j in back]
 
 
 def by_force(board, g, partners):
@@ -40,10 +46,10 @@ def test_the_first_exchange_is_the_best_there_is(seed, keep):
     found = list(subsets.exchanges(g, partners, goal, 5))
     assert bool(found) == (best < goal)
     after = []
-    for changes in found:
-        undo, touched = board.apply(changes)
-        after.append(max(board.pressure[h] for h in touched))
-        board.apply(undo)
+    for out, h, back in found:
+        board.exchange(g, out, h, back)
+        after.append(max(board.pressure[g], board.pressure[h]))
+        board.exchange(h, out, g, back)
     assert after == sorted(after) or after == pytest.approx(sorted(after))
     assert not found or after[0] == pytest.approx(best, rel=1e-9)
 
@@ -97,19 +103,16 @@ def test_exchanges_between_gpus_of_any_type_hold_what_they_promise(seed):
         g = int(board.arrays.pressure.argmax())
         partners = np.array([h for h in range(board.instance.g) if h != g])
         numbers = subsets.numbers(g)
-        own = (
-            subsets._size[g, numbers], subsets._keep[g, numbers], subsets._loads[:, :, g, numbers],
-        )  # fmt: skip
+        own = subsets._totals[:, g, numbers]
         value = subsets.between(g, own, partners)
         assert value.shape == (len(numbers), len(partners), subsets.count)
         for row, at, column in zip(*np.nonzero(value < math.inf), strict=True):
             h = int(partners[at])
             out, back = subsets.subset(g, int(numbers[row])), subsets.subset(h, int(column))
-            changes = subsets._changes(g, out, h, back)
-            if not changes:
+            if not (subsets._may(out, h) and subsets._may(back, g)):
                 continue
             tried += 1
-            undo, _ = board.apply(changes)
+            undo, _ = board.apply(changes_of(board, g, out, h, back))
             found = max(board.pressure[g], board.pressure[h])
             assert found == pytest.approx(value[row, at, column], rel=1e-9, abs=1e-9)
             board.apply(undo)
@@ -122,8 +125,8 @@ def test_no_exchange_lets_a_model_meet_itself_or_go_where_it_may_not():
         subsets = Subsets(board)
         for g in range(board.instance.g):
             partners = np.array([h for h in range(board.instance.g) if h != g])
-            for changes in subsets.exchanges(g, partners, math.inf, 30):
-                for j, _, copies in changes:
+            for exchange in subsets.exchanges(g, partners, math.inf, 30):
+                for j, _, copies in changes_of(board, g, *exchange):
                     gpus = [h for copy in copies for h in copy]
                     assert len(set(gpus)) == len(gpus)
                     come = [h for h in gpus if j not in board.members[h]]
@@ -134,9 +137,13 @@ def test_no_exchange_lets_a_model_meet_itself_or_go_where_it_may_not():
 
 @pytest.mark.parametrize("most", [1, 3, 10])
 def test_the_least_come_first_and_equals_as_they_come(most):
-    value = np.array([3.0, 1.0, 2.0, 1.0, 0.5, 3.0, 1.0])
-    expected = sorted(range(len(value)), key=lambda at: value[at])[:most]
-    assert _ascending(value, most).tolist() == expected
+    one, two = np.array([3.0, 1.0, 2.0]), np.array([1.0, 0.5, 3.0, 1.0])
+    batches = np.array([7, 8]), np.array([9])
+    found = [(one, np.arange(3), batches[0]), (two, 10 + np.arange(4), batches[1])]
+    places = [place for _, place in _ascending([*found, (one[:0], one[:0], batches[0])], most)]
+    assert places == [11, 1, 10, 13, 2, 0, 12][:most]
+    assert [batch.tolist() for batch, _ in _ascending(found, 2)] == [[9], [7, 8]]
+    assert list(_ascending([], most)) == []
 
 
 def test_subsets_are_pairs_of_positions():

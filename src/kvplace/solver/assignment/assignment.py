@@ -103,6 +103,7 @@ class Assignment:
     def spare(self, margin: float) -> None:
         """Make steps that take memory of a GPU leave a share of it free."""
         self.arrays.spare[:] = [margin * memory for memory in self._memory]
+        self.arrays.sparing = margin > 0
 
     def spared(self, before: "Floats", gpus: Iterable[int]) -> bool:
         """Whether GPUs that have less free memory than before have as much as is to be spared."""
@@ -182,6 +183,14 @@ class Assignment:
         self._refresh(g)
         self._refresh(h)
         self.changed.update((g, h))
+
+    def exchange_below(self, g: int, out: list[int], h: int, back: list[int], goal: float) -> bool:
+        """Exchange undivided models if both GPUs end below a pressure; whether they do."""
+        self.exchange(g, out, h, back)
+        if max(self.pressure[g], self.pressure[h]) < goal:
+            return True
+        self.exchange(h, out, g, back)  # a load lost in the rounding of another: no gain
+        return False
 
     def _take(self, j: int) -> None:
         """Take all copies of a model off."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.instance.instance import Instance, Option
-from kvplace.solver.instance.pressure import pressures
+from kvplace.solver.instance.pressure import fullest
 
 __all__ = ["Carried"]
 
@@ -28,6 +28,8 @@ class Carried:
         (pressures, g) loads.
     spare
         (g,) bytes that a step which takes memory of a GPU must leave free there; 0 at first.
+    sparing
+        Whether any are to be left.
     """
 
     def __init__(self, instance: Instance) -> None:
@@ -37,6 +39,7 @@ class Carried:
         self.load: Floats = np.zeros((instance.pressures, instance.g))
         self.pressure: Floats = np.zeros(instance.g)
         self.spare: Floats = np.zeros(instance.g)
+        self.sparing = False
 
     def set(self, g: int, free: int, kept: int, loads: Sequence[float], pressure: float) -> None:
         """Note what a GPU carries."""
@@ -49,8 +52,8 @@ class Carried:
         hosts: Ints,
         size: Floats,
         keep: Floats | float,
-        here: "Sequence[Floats] | Floats",
-        there: "Sequence[Floats] | Floats",
+        here: Sequence[Floats],
+        there: Sequence[Floats],
     ) -> Floats:
         """Return the larger pressure after a GPU gives others some shards for some of theirs.
 
@@ -63,16 +66,20 @@ class Carried:
         size, keep
             Bytes resident, and bytes of KV to be left, that it gives more than it takes back.
         here, there
-            By pressure, the load that it gives more than it takes back: on it, and on the others.
+            By pressure, the load that it gives more than it takes back: on it, and on the others;
+            overwritten.
         """
-        kv = self._instance.kv
+        # In place, as these are many numbers many times; the two loads may be one.
         free_g, free_h = self.free[g] + size, self.free[hosts] - size
-        mine = [load[g] - less for load, less in zip(self.load, here, strict=True)]
         theirs = [load[hosts] + more for load, more in zip(self.load, there, strict=True)]
-        value = pressures(free_g, self.kept[g] - keep, mine, kv)
-        other = pressures(free_h, self.kept[hosts] + keep, theirs, kv)
-        np.maximum(value, other, out=value)
-        if self.spare.any():
+        pairs = zip(self.load, here, strict=True)
+        mine = [np.subtract(load[g], less, out=less) for load, less in pairs]
+        value = fullest(free_g, mine, self._instance.kv)
+        np.maximum(value, fullest(free_h, theirs, self._instance.kv), out=value)
+        bad = free_g < np.maximum(self.kept[g] - keep, 1)
+        bad |= free_h < np.maximum(self.kept[hosts] + keep, 1)
+        value[bad] = math.inf
+        if self.sparing:
             short = (free_g < self.spare[g]) & (size < 0)
             value[short | ((free_h < self.spare[hosts]) & (size > 0))] = math.inf
         return value

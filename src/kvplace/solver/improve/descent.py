@@ -19,7 +19,8 @@ TOLERANCE = 1e-9
 COPY_GAIN = 0.01
 """Least relative gain, below the maximum, for which a copy is started or a split widened."""
 EQUALS = 8
-"""Equally hot GPUs of which one must be relieved for the descent to go on."""
+"""Equally hot GPUs of which one must be relieved for the descent to go on, where no other number is
+asked for."""
 
 
 def settle(
@@ -28,6 +29,7 @@ def settle(
     limit: float,
     kinds: Sequence[Neighbourhood],
     tolerance: float = TOLERANCE,
+    equals: int = EQUALS,
     spared: int = -1,
 ) -> int:
     """Relieve the hottest GPU until nothing helps; return the steps made.
@@ -44,12 +46,14 @@ def settle(
         Kinds of steps, in the order in which they are tried.
     tolerance
         Relative gain that a step must exceed, and within which GPUs are equally hot.
+    equals
+        Equally hot GPUs that are tried.
     spared
         A GPU that is not to be relieved; -1 for none.
     """
     steps = 0
     while steps < limit and not watch.stop:
-        hottest = board.hottest(tolerance, EQUALS, spared)
+        hottest = board.hottest(tolerance, equals, spared)
         if not any(_relieve(board, g, kinds, tolerance, tolerance) for g in hottest):
             break
         steps += 1

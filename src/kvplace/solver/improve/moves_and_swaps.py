@@ -34,7 +34,7 @@ class MoveAndSwap:
 
     def applies(self, board: Assignment) -> bool:
         """Whether there is one pressure, and no rule and no split."""
-        return board.instance.pressures == 1 and board.instance.n == len(board.instance.size)
+        return board.instance.pressures == 1 and board.instance.simple
 
     def relieve(self, board: Assignment, g: int, goal: float) -> set[int] | None:
         """Make the best move or swap that leaves both GPUs below a pressure.
@@ -52,12 +52,10 @@ class MoveAndSwap:
         )
         if found is not None:
             h, out, back = found
-            board.exchange(g, out, h, back)
-            if max(board.pressure[g], board.pressure[h]) < goal:
+            if board.exchange_below(g, out, h, back, goal):
                 self._done += 1
                 self._changed[g] = self._changed[h] = self._done
                 return {g, h}
-            board.exchange(g, back, h, out)  # a load lost in the rounding of another: no gain
         self._failed[g] = self._done
         return None
 

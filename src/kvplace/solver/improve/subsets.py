@@ -12,9 +12,12 @@ from itertools import combinations
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.assignment.assignment import Assignment, Change
+from kvplace.solver.assignment.assignment import Assignment
 
-__all__ = ["Subsets"]
+__all__ = ["Exchange", "Subsets"]
+
+Exchange = tuple[list[int], int, list[int]]
+"""Models given, the GPU that takes them, and models taken back from it."""
 
 BATCH = 200_000
 """Exchanges looked at in one array operation."""
@@ -42,16 +45,25 @@ class Subsets:
         self.board = board
         self._width, self._most = width, models
         self._held: list[list[int]] = [[] for _ in range(board.instance.g)]
-        self._widen()
+        # Bytes, KV to be left and loads of each option; then of what is not, and of nothing.
+        columns = board.instance.columns
+        rows = columns.loads.reshape(len(columns.size), -1).T
+        self._rows = np.zeros((2 + len(rows), len(columns.size) + 2))
+        self._rows[0, :-2], self._rows[1, :-2], self._rows[2:, :-2] = (
+            columns.size,
+            columns.keep,
+            rows,
+        )
+        self._rows[0, -2] = math.inf
+        self.lay_out()
 
-    def _widen(self) -> None:
-        """Lay out the totals for the GPU with the most shards."""
+    def lay_out(self) -> None:
+        """Make the table anew, as wide as the GPU with the most shards needs it."""
         instance, board = self.board.instance, self.board
         self._wide = self._most or max(len(held) for held in board.members)
         self._first, self._second = _subset_pairs(self._wide, self._width)
         self.count = len(self._first)
-        self._size, self._keep = np.empty((2, instance.g, self.count))
-        self._loads = np.empty((instance.types, instance.pressures, instance.g, self.count))
+        self._totals = np.empty((len(self._rows), instance.g, self.count))
         board.changed.clear()
         for g in range(instance.g):
             self._refresh(g)
@@ -61,7 +73,7 @@ class Subsets:
         while self.board.changed:
             g = self.board.changed.pop()
             if self._most is None and len(self.board.members[g]) > self._wide:
-                self._widen()
+                self.lay_out()
                 return
             self._refresh(g)
 
@@ -70,17 +82,9 @@ class Subsets:
         held = [j for j in board.members[g] if self._free(j)][:none]
         self._held[g] = held
         options = [option for option in map(board.option.__getitem__, held) if option is not None]
-        at, many = slice(len(held)), len(held)
-        size, keep = np.full(none + 1, math.inf), np.zeros(none + 1)
-        loads = np.zeros((*self._loads.shape[:2], none + 1))
-        size[none] = 0.0  # of the absent partner of a single shard
-        if many:
-            size[at], keep[at] = [o.size for o in options], [o.keep for o in options]
-            loads[:, :, at] = np.moveaxis(np.array([o.loads for o in options]), 0, 2)
-        first, second = self._first, self._second
-        self._size[g] = size[first] + size[second]
-        self._keep[g] = keep[first] + keep[second]
-        self._loads[:, :, g] = loads[:, :, first] + loads[:, :, second]
+        rows = [option.row for option in options]
+        own = self._rows[:, [*rows, *[-2] * (none - len(rows)), -1]]
+        self._totals[:, g] = own[:, self._first] + own[:, self._second]
 
     def _free(self, j: int) -> bool:
         board = self.board
@@ -90,7 +94,7 @@ class Subsets:
 
     def numbers(self, g: int) -> Ints:
         """Return the numbers of a GPU's subsets, the empty one included."""
-        return np.flatnonzero(self._size[g] < math.inf)
+        return _numbers(len(self._held[g]), self._wide, self._width)
 
     def subset(self, g: int, number: int) -> list[int]:
         """Return the models of a subset of a GPU by its number."""
@@ -98,8 +102,10 @@ class Subsets:
         places = (int(self._first[number]), int(self._second[number]))
         return [held[at] for at in places if at < len(held)]
 
-    def exchanges(self, g: int, partners: Ints, goal: float, most: int) -> Iterator[list[Change]]:
+    def exchanges(self, g: int, partners: Ints, goal: float, most: int) -> Iterator[Exchange]:
         """Yield exchanges of a GPU with others that leave both below a pressure, the best first.
+
+        None lets a model meet itself or go where it may not.
 
         Parameters
         ----------
@@ -114,24 +120,22 @@ class Subsets:
         """
         self.follow()
         mine = self.numbers(g)
-        own = self._size[g, mine], self._keep[g, mine], self._loads[:, :, g, mine]
         step = max(1, BATCH // (len(mine) * self.count))
-        values, places = [], []
+        found = []
         for start in range(0, len(partners), step):
-            value = self.between(g, own, partners[start : start + step])
-            row, partner, column = np.nonzero(value < goal)
-            values.append(value[row, partner, column])
-            places.append((mine[row], partners[start + partner], column))
-        value = np.concatenate(values)
-        out, host, back = map(np.concatenate, zip(*places, strict=True))
-        for at in _ascending(value, most).tolist():
-            h = int(host[at])
-            given, taken = self.subset(g, int(out[at])), self.subset(h, int(back[at]))
-            changes = self._changes(g, given, h, taken)
-            if changes:
-                yield changes
+            batch = partners[start : start + step]
+            value = self.between(g, self._totals[:, g, mine], batch).ravel()
+            good = np.flatnonzero(value < goal)
+            found.append((value[good], good, batch))
+        for batch, place in _ascending(found, most):
+            row, rest = divmod(place, len(batch) * self.count)
+            at, column = divmod(rest, self.count)
+            out, h = self.subset(g, int(mine[row])), int(batch[at])
+            back = self.subset(h, column)
+            if self._may(out, h) and self._may(back, g):
+                yield out, h, back
 
-    def between(self, g: int, own: tuple[Floats, Floats, Floats], batch: Ints) -> Floats:
+    def between(self, g: int, own: Floats, batch: Ints) -> Floats:
         """Return the larger pressure after each exchange of a GPU with others.
 
         Parameters
@@ -139,7 +143,7 @@ class Subsets:
         g
             The GPU.
         own
-            Bytes, bytes of KV to be left, and loads by type and pressure, of what it gives.
+            Bytes, bytes of KV to be left, and loads by type and pressure, of each thing given.
         batch
             Partners.
 
@@ -148,50 +152,44 @@ class Subsets:
         array
             (what it gives, partners, their subsets)
         """
-        instance = self.board.instance
-        size = own[0][:, None, None] - self._size[batch]
+        instance, width = self.board.instance, self.board.instance.pressures
+        size = own[0][:, None, None] - self._totals[0][batch]
         keep: Floats | float = 0.0
         if instance.columns.keeps:
-            keep = own[1][:, None, None] - self._keep[batch]
-        here = self._shifted(own[2][instance.type_at(g)], instance.type_at(g), batch)
+            keep = own[1][:, None, None] - self._totals[1][batch]
+        first = 2 + instance.type_at(g) * width
+        here = [
+            own[at][:, None, None] - self._totals[at][batch] for at in range(first, first + width)
+        ]
         there = here
         if instance.types > 1:
-            type_h = instance.columns.type_of[batch]
-            given = own[2][type_h].transpose(1, 2, 0)[:, :, :, None]
-            there = list(given - self._loads[type_h, :, batch].transpose(1, 0, 2)[:, None])
+            of_type = 2 + instance.columns.type_of[batch] * width
+            there = [
+                own[of_type + at].T[:, :, None] - self._totals[of_type + at, batch]
+                for at in range(width)
+            ]
         return self.board.arrays.exchanged(g, batch[:, None], size, keep, here, there)
 
-    def _shifted(self, given: Floats, type_: int, batch: Ints) -> list[Floats]:
-        """Return by pressure the load of what is given less that of what is taken, on one type."""
-        taken = self._loads[type_]
-        return [load[:, None, None] - taken[at, batch] for at, load in enumerate(given)]
-
-    def _changes(self, g: int, out: list[int], h: int, back: list[int]) -> list[Change]:
-        """Return the changes of an exchange; none where a model would meet itself or may not go."""
+    def _may(self, models: list[int], h: int) -> bool:
+        """Whether models may go to a GPU, on which they have no shard yet."""
         board, allowed = self.board, self.board.instance.columns.allowed
-        if any(j in board.members[h] or not allowed[j][h] for j in out):
-            return []
-        if any(j in board.members[g] or not allowed[j][g] for j in back):
-            return []
-        return [
-            (
-                j,
-                board.option[j],
-                tuple((there,) if copy == (here,) else copy for copy in board.where[j]),
-            )
-            for here, there, models in ((g, h, out), (h, g, back))
-            for j in models
-        ]
+        return not any(j in board.members[h] or not allowed[j][h] for j in models)
 
 
-def _ascending(value: Floats, most: int) -> Ints:
-    """Return the positions of the least values in order, equal ones as they come."""
-    if len(value) <= most:
-        return np.argsort(value, kind="stable")
-    limit = np.partition(value, most - 1)[most - 1]
-    few = np.flatnonzero(value <= limit)
-    order: Ints = few[np.argsort(value[few], kind="stable")][:most]
-    return order
+def _ascending(found: list[tuple[Floats, Ints, Ints]], most: int) -> Iterator[tuple[Ints, int]]:
+    """Yield the places of the least values, each with its batch; equal ones as they come.
+
+    The first is nearly always the only one asked for, so the others are not sorted before it.
+    """
+    found = [one for one in found if len(one[0])]
+    if not found:
+        return
+    value, place, batch = min(found, key=lambda one: float(one[0].min()))
+    yield batch, int(place[value.argmin()])
+    of = np.repeat(np.arange(len(found)), [len(value) for value, _, _ in found])
+    value, place = (np.concatenate([one[at] for one in found]) for at in (0, 1))
+    for at in np.argsort(value, kind="stable")[1:most].tolist():
+        yield found[of[at]][2], int(place[at])
 
 
 @cache
@@ -204,3 +202,11 @@ def _subset_pairs(models: int, width: int) -> tuple[Ints, Ints]:
     padded = [(*c, models, models)[:2] for c in chosen]
     array = np.array(padded, dtype=np.int64)
     return array[:, 0], array[:, 1]
+
+
+@cache
+def _numbers(held: int, models: int, width: int) -> Ints:
+    """Return the subsets of so many models, by their numbers among those of more."""
+    first, second = _subset_pairs(models, width)
+    there = [(at < held) | (at == models) for at in (first, second)]
+    return np.flatnonzero(there[0] & there[1])

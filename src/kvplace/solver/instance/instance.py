@@ -232,6 +232,12 @@ class Instance:
         """Whether each of `masks` holds every GPU."""
         return [all(mask) for mask in self.masks]
 
+    @cached_property
+    def simple(self) -> bool:
+        """Whether every model is one shard that may go anywhere."""
+        split = max(self.degree, default=1) > 1 or max(self.copies, default=1) > 1
+        return not (split or self.masks or self.blueprints) and self.n == len(self.size)
+
     def anywhere(self, j: int) -> bool:
         """Whether a model may run on every GPU."""
         return not self.masks or self.everywhere[self.mask_of[j]]

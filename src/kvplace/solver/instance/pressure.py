@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kvplace.solver.array_types import Floats, Ints
 
-__all__ = ["fits", "pressure", "pressures"]
+__all__ = ["fits", "fullest", "pressure", "pressures"]
 
 
 def fits(free: Any, kept: Any) -> Any:
@@ -44,7 +44,7 @@ def pressure(free: float, kept: float, loads: "Sequence[float] | Floats", kv: in
 
 def pressures(
     free: "Floats | Ints",
-    kept: "Floats | Ints | float",
+    kept: "Floats | Ints",
     loads: "Sequence[Floats] | Floats",
     kv: int,
 ) -> "Floats":
@@ -59,12 +59,25 @@ def pressures(
     """
     import numpy as np  # noqa: PLC0415 - small fleets need none of it
 
-    most: Floats = np.maximum(loads[0], 0.0)
+    shape = np.broadcast_shapes(np.shape(free), *map(np.shape, loads))
+    rows = [np.array(np.broadcast_to(load, shape), dtype=np.float64) for load in loads]
+    most = fullest(free, rows, kv)
+    most[~fits(free, kept)] = math.inf
+    return most
+
+
+def fullest(free: "Floats | Ints", loads: "Sequence[Floats]", kv: int) -> "Floats":
+    """Return how full many GPUs are by the scarcest of their loads, where they fit.
+
+    Parameters are those of `pressures`, the loads all of one shape and overwritten.
+    """
+    import numpy as np  # noqa: PLC0415 - as above
+
+    most = np.maximum(loads[0], 0.0, out=loads[0])
     for load in loads[1:kv]:
-        most = np.maximum(most, load)
+        np.maximum(most, load, out=most)
     with np.errstate(divide="ignore", invalid="ignore"):
-        most = most / free
+        np.divide(most, free, out=most)
     for load in loads[kv:]:
-        most = np.maximum(most, load)
-    most[free < np.maximum(kept, 1)] = math.inf  # as `fits`, in fewer passes
+        np.maximum(most, load, out=most)
     return most

@@ -13,8 +13,6 @@ from kvplace.solver.large_neighbourhood.bin_completion import hot_gpu, refill
 __all__ = ["iterate"]
 
 TOLERANCE = 1e-9
-FIRST = 40_000
-"""Exchanges with the coldest GPUs looked at before all the others."""
 REFILLED = 4
 """One kick in so many refills the hottest GPU, where a hot model is what makes it so."""
 
@@ -44,11 +42,11 @@ def iterate(
     chance = random.Random(seed)  # noqa: S311 - a search, not a secret
     best, current = state.copy(), state.copy()
     subsets = Subsets(current)
-    exchange = SubsetExchange(subsets, max(4, FIRST // subsets.count**2))
+    exchange = SubsetExchange(subsets)
     steps, stale, refills = 0, 0, 0
     while True:
         most = min(10_000, limit - steps)
-        steps += settle(current, watch, most, [exchange], spared=exchange.spared)
+        steps += settle(current, watch, most, [exchange], equals=1, spared=exchange.spared)
         if exchange.spared >= 0:  # what was refilled is settled with the others next
             exchange.spared = -1
             continue
@@ -63,6 +61,7 @@ def iterate(
             return best, steps
         if stale % 8 == 0 or current.worst() > best.worst() * 1.05:
             current.move_to(best)
+            subsets.lay_out()
         steps += 1
         hot = hot_gpu(current) if stale % REFILLED == 1 else -1
         if hot >= 0:

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from kvplace.solver.assignment.assignment import Assignment, Change
 
-__all__ = ["TRIED", "Neighbourhood", "moved", "stays", "try_changes", "uneven"]
+__all__ = ["TRIED", "Neighbourhood", "lone_move", "moved", "stays", "try_changes", "uneven"]
 
 TRIED = 48
 """Steps tried in the order of what they promise."""
@@ -51,7 +51,7 @@ def try_changes(board: Assignment, changes: list[Change], goal: float) -> set[in
         The GPUs touched; None where the board is left as it was.
     """
     flaws = board.flaws
-    before = board.arrays.free.copy() if board.arrays.spare.any() else board.arrays.free
+    before = board.arrays.free.copy() if board.arrays.sparing else board.arrays.free
     undo, touched = board.apply(changes)
     if (
         board.flaws <= flaws
@@ -81,4 +81,10 @@ def moved(board: Assignment, j: int, source: int, target: int) -> Change:
         tuple(sorted(target if g == source else g for g in copy)) if source in copy else copy
         for copy in board.where[j]
     )
+    return j, board.option[j], copies
+
+
+def lone_move(board: Assignment, j: int, source: int, target: int) -> Change:
+    """Return the change that moves a copy which is one shard, and stays the same one by number."""
+    copies = tuple((target,) if copy == (source,) else copy for copy in board.where[j])
     return j, board.option[j], copies

@@ -81,7 +81,7 @@ def exchange_values(
     there = loads_a[:, type_h] - loads_b[columns, type_h]
     value = board.arrays.exchanged(
         g, hosts, size_a[:, None] - size_b, keep_a[:, None] - keep_b,
-        np.moveaxis(here, 2, 0), np.moveaxis(there, 2, 0),
+        list(np.moveaxis(here, 2, 0)), list(np.moveaxis(there, 2, 0)),
     )  # fmt: skip
     may = np.array([instance.columns.allowed[j][hosts] for j in mine])
     for row, j in enumerate(mine):

@@ -5,10 +5,13 @@ import math
 import numpy as np
 
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.improve.neighbourhoods.neighbourhood import TRIED, try_changes
+from kvplace.solver.improve.neighbourhoods.neighbourhood import TRIED, lone_move, try_changes
 from kvplace.solver.improve.subsets import Subsets
 
 __all__ = ["SubsetExchange"]
+
+SMALL = 40_000
+"""Exchanges that a small array operation looks at."""
 
 
 class SubsetExchange:
@@ -19,7 +22,8 @@ class SubsetExchange:
     subsets
         The totals of all subsets.
     first, most
-        Partners looked at first, the coldest, and of all others as many as that at most.
+        Partners looked at first, the coldest, and at most; None for as many as one small array
+        operation looks at.
 
     Attributes
     ----------
@@ -29,7 +33,7 @@ class SubsetExchange:
 
     adds = False
 
-    def __init__(self, subsets: Subsets, first: int, most: float = math.inf) -> None:
+    def __init__(self, subsets: Subsets, first: int | None = None, most: float = math.inf) -> None:
         self._subsets, self._first, self._most = subsets, first, most
         self.spared = -1
 
@@ -42,13 +46,23 @@ class SubsetExchange:
         pressure = board.arrays.pressure
         order = np.argsort(pressure, kind="stable")
         colder = order[: int(np.searchsorted(pressure[order], goal, side="left"))]
-        colder = colder[(colder != g) & (colder != self.spared)]
+        if self.spared >= 0:
+            colder = colder[colder != self.spared]
         # What the coldest give is most often enough.
         last = min(len(colder), int(min(self._most, len(colder))))
-        for partners in (colder[: self._first], colder[self._first : last]):
-            exchanges = self._subsets.exchanges(g, partners, goal, TRIED) if len(partners) else ()
-            for changes in exchanges:
-                found = try_changes(board, changes, goal)
-                if found is not None:
-                    return found
+        first = self._first or max(4, SMALL // self._subsets.count**2)
+        for partners in (colder[:first], colder[first:last]):
+            found = self._subsets.exchanges(g, partners, goal, TRIED) if len(partners) else ()
+            for out, h, back in found:
+                if board.instance.simple and not board.arrays.sparing:
+                    if board.exchange_below(g, out, h, back, goal):
+                        return {g, h}
+                    continue
+                changes = [
+                    *(lone_move(board, j, g, h) for j in out),
+                    *(lone_move(board, j, h, g) for j in back),
+                ]
+                touched = try_changes(board, changes, goal)
+                if touched is not None:
+                    return touched
         return None

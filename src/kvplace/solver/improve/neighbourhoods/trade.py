@@ -2,12 +2,18 @@
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 
 from kvplace.solver.array_types import Floats
 from kvplace.solver.assignment.assignment import Assignment, Change
-from kvplace.solver.improve.neighbourhoods.neighbourhood import TRIED, try_changes, uneven
+from kvplace.solver.improve.neighbourhoods.neighbourhood import (
+    TRIED,
+    lone_move,
+    try_changes,
+    uneven,
+)
 from kvplace.solver.improve.subsets import Subsets
 from kvplace.solver.instance.instance import Option
 
@@ -57,10 +63,7 @@ class Trade:
         partners = np.flatnonzero(may)
         if not len(partners):
             return
-        own = (
-            np.array([float(option.size)]), np.array([float(option.keep)]),
-            np.array(option.loads)[:, :, None],
-        )  # fmt: skip
+        own = np.array([option.size, option.keep, *chain(*option.loads)], dtype=np.float64)[:, None]
         rows, best = [], []
         for h in copy:
             value = self._subsets.between(h, own, partners)[0]
@@ -107,6 +110,5 @@ def _changes(
             if i in moved or i in board.members[g] or not allowed[i][g]:
                 return []
             moved.add(i)
-            there = tuple((g,) if c == (h,) else c for c in board.where[i])
-            changes.append((i, board.option[i], there))
+            changes.append(lone_move(board, i, h, g))
     return changes
