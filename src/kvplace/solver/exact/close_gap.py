@@ -110,6 +110,8 @@ def nothing_below(
     program: SetProgram, proof: Proof, value: float, watch: Watch, rounds: int
 ) -> bool:
     """Ask whether the configuration program proves that nothing is below a value."""
+    if value <= 0:
+        return False
     verdict = program.decide(value * (1 - STEP), watch, rounds=rounds, settle=False)
     if verdict.impossible:
         proof.raise_to(verdict)
