@@ -111,7 +111,7 @@ def test_a_bug_is_exit_70_without_a_traceback(error, monkeypatch, capsys):
         (InputError(["a\x1b[2J", "b"], "f"), 2),
         (FileNotFoundError(2, "No such file or directory", "nowhere.yaml"), 2),
         (KeyboardInterrupt(), 130),
-        (MemoryError(), 70),
+        (MemoryError(), 4),
         (RecursionError("deep"), 70),
     ],
 )
