@@ -238,6 +238,13 @@ def summary(result):
             cells.append(f"{statistics.fmean(means):.2f}" if means else "-")
             lines.append(f"| {variant} | {' | '.join(map(str, cells))} |")
     lines.append("")
+    shown = [v for v in VARIANTS if any(v in row["variants"] for row in result["fleets"])]
+    lines += [f"| all95 | {' | '.join(shown)} |", f"|{'---|' * (len(shown) + 1)}"]
+    for row in result["fleets"]:
+        loads = (row["variants"].get(variant, {}).get("all95") for variant in shown)
+        cells = ("-" if load is None else f"{load:.2f}" for load in loads)
+        lines.append(f"| {row['fleet']} | {' | '.join(cells)} |")
+    lines.append("")
     robust = [row for row in result["fleets"] if "robust" in row]
     if robust:
         lines += [
