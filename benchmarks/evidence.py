@@ -2,7 +2,7 @@
 
     python benchmarks/evidence.py adrs-like --output benchmarks/results/evidence_adrs_like.json
     python benchmarks/evidence.py openrouter lmsys arena27 servegen azure mooncake --output FILE
-    python benchmarks/evidence.py --show FILE... --plot docs/images/evidence.svg
+    python benchmarks/evidence.py --show FILE... --plot docs/images/evidence.png
 
 Fixed before the first run, for all families: the variants in `VARIANTS`, the metric `all95` (the
 largest load at which 95 % of all requests keep every objective), the seeds 2001 to 2012 of the
