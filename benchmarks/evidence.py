@@ -124,8 +124,8 @@ def scattered(fleet, placement, load):
     """Return, per GPU at one load, what was attained and what occupancy and forecast say of it."""
     played = simulate(fleet, placement, loads=(load,), seconds=SECONDS).outcomes[0]
     expected = forecast(fleet, placement, load=load)
-    known = fleet.with_objective("pressure") if fleet.timing is not None else fleet
     try:
+        known = fleet.with_objective("pressure") if fleet.timing is not None else fleet
         shares = [max(gpu.time_shares, default=0) for gpu in evaluate(known, placement).gpus]
     except kvplace.InputError:  # no shape is known of some model
         shares = [None] * len(fleet.fleet.gpus)
