@@ -537,7 +537,7 @@ STRATEGY: Strategy[ClusterSearch] = Strategy(
         Stage("pair-exchanges", _descend, lambda s: _begun(s) and not s.large, closed=True),
         Stage("configuration-bound", _ask_program, _quick),
         Stage("enumeration", _enumerate, lambda s: _begun(s) and s._tiny),  # noqa: SLF001 - its own
-        Stage("exact-decisions", _decide, _quick),
+        Stage("exact-decisions", _decide, lambda s: _quick(s) and not _long(s)),
         Stage(
             "configuration-bound",
             lambda s: s.raise_bound(s.board),
@@ -546,10 +546,11 @@ STRATEGY: Strategy[ClusterSearch] = Strategy(
     ),
     rounds=(
         Stage("iterated-local-search", _iterate, _long, steps=True),
+        # Where there is time for kernels, exact decisions come after them: near a good value.
+        Stage("exact-decisions", _decide, lambda s: _quick(s) and (_long(s) or s.round > 0)),
         Stage("annealing", _anneal, _annealed, steps=True),
         Stage("ruin-and-recreate", _rebuild, _few, steps=True),
         Stage("ejection", _eject, lambda s: _few(s) and _placed(s), steps=True),
-        Stage("exact-decisions", _decide, lambda s: _quick(s) and s.round > 0),
     ),
     last=(
         Stage("balance", _balance, _placed, closed=True),
