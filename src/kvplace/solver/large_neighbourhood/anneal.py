@@ -22,8 +22,9 @@ LOOSE = 1.3
 """Room of an option to that of the one which takes least above which it is not taken."""
 HOTTEST, COLDEST = 0.03, 0.01
 """First and last temperature, in parts of a GPU."""
-GROWTH, MOST = 1.05, 1_000.0
-"""Factor by which an excess weighs more after every move that did not lower it, and the most."""
+GROWTH, MOST = 1.05, 100_000.0
+"""Factor by which an excess weighs more after every move that did not lower it, and the most: a
+tiny excess must come to weigh more than what a whole link domain holds."""
 MEMORY = 0.9
 """Part of that weight left after a move that left no excess, or once some weigh too much."""
 SPARE = 0.005

@@ -423,7 +423,7 @@ def _anneal(search: ClusterSearch) -> None:
     board, knobs = search.best, search.knobs
     annealer = Annealer(search.chooser, search.seed + search.round, search.watch)
     moves = (knobs.moves + knobs.moves_per_copy * sum(map(len, board.where))) << search.round
-    part, failed = 0.5, 0
+    part = knobs.most_part
     while part > knobs.least_part and search.left > 0 and not search.watch.stop:
         if search.closed:
             break
@@ -432,10 +432,7 @@ def _anneal(search: ClusterSearch) -> None:
         search.steps += tried
         if packed:
             search.watch.tell("pack", board.worst())
-            failed = 0
-            continue
-        failed += 1
-        part /= 1 if failed % 2 else 2
+        part = min(part * 1.5, knobs.most_part) if packed else part / 2
 
 
 def _eject(search: ClusterSearch) -> None:

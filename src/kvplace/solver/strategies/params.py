@@ -184,9 +184,11 @@ class ClusterParams:
         pass; and the time limit from which it has time to load its kernels.
     annealed
         Models times GPUs from which compiled moves of whole copies are tried.
-    moves, moves_per_copy, least_part
-        Moves tried at each target in the first pass, in all and for each copy, doubled every pass;
-        and the part of the gap nearest to the value that is tried.
+    moves, moves_per_copy
+        Moves tried at each target in the first pass, in all and for each copy, doubled every pass.
+    most_part, least_part
+        Parts of the gap by which the target is below the value: the first and largest, halved
+        after every failure, and the one below which the pass ends.
     repairs
         Times that a start which breaks something is rebuilt, each with four times the effort,
         before all is placed anew.
@@ -228,7 +230,8 @@ class ClusterParams:
     compiled: float = _knob(5.0, "seconds")
     annealed: int = _knob(1_000, "models x GPUs")
     moves: int = _knob(50_000, "moves")
-    moves_per_copy: int = _knob(200, "moves per copy")
+    moves_per_copy: int = _knob(40, "moves per copy")
+    most_part: float = _knob(0.5, "part of the gap")
     least_part: float = _knob(0.01, "part of the gap")
     repairs: int = _knob(3, "rebuildings")
     passes: int = _knob(2, "passes")
