@@ -313,3 +313,15 @@ def test_a_disk_that_all_gpus_of_a_node_share_is_what_a_load_waits_for(here, cap
     assert main([*args, "--read-rate", "1GiB", "--loads-per-node", "1", "--graph-time", "10s"]) == 0
     # 45 + 10 + 30 s to load, 1 to switch, 30 to drain, 5 to unload, where 2 GiB/s took 96 s.
     assert "about 121" in capsys.readouterr().out
+
+
+def test_a_proposal_may_start_from_what_is_not_valid(here, capsys):
+    # d does not run yet: nothing is worth anything before, which is null in the file.
+    (here / "running.csv").write_text(table({k: v for k, v in RUNNING.items() if k != "d"}))
+    stated = proposal_of(here)
+    assert stated["worth"]["before"] is None
+    assert [m["change"] for m in stated["moves"]] == ["start"]
+    assert main(["verify", "p.json", "--observed", "running.csv"]) == 0
+    assert main(["export", "p.json", "--to", "kubernetes", "--output", "book"]) == 0
+    assert (here / "book" / "runbook.sh").stat().st_mode & 0o100
+    capsys.readouterr()

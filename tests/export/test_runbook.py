@@ -281,3 +281,17 @@ def test_shellcheck_finds_nothing(to, moved, tmp_path):
 def test_a_runtime_without_a_runbook_is_refused(moved):
     with pytest.raises(InputError, match="no runbook for 'prism'"):
         runbook(*moved, "prism")
+
+
+def test_a_runbook_may_be_called_from_anywhere_by_a_relative_path(moved, tmp_path):
+    script = written(runbook(*moved, "kubernetes"), tmp_path)
+    done = subprocess.run(
+        ["bash", "book/runbook.sh", "--list"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("[ ] 1 ")
+    assert script.exists()

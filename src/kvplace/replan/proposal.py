@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from kvplace._version import __version__
 from kvplace.core.certificates.certificate import Bound
@@ -141,9 +143,9 @@ def propose(
         state_digest=digest,
         worth=WorthPart(
             objective=found.problem.goal.value,
-            before=found.before.value,
-            after=found.after.value,
-            bound=found.bound,
+            before=_stated(found.before.value),
+            after=_stated(found.after.value),
+            bound=_stated(found.bound),
         ),
         current=tuple(engines.running.get(r) or _running_part(r) for r in found.current),
         moves=moves,
@@ -158,6 +160,11 @@ def propose(
             plan_of(replace(result, kv_parts=engines.kv_parts, engine_names=engines.names))
         ),
     )
+
+
+def _stated(value: float) -> Any:
+    """Return a value as the file states it: infinity is null."""
+    return None if math.isinf(value) else value
 
 
 def _running_part(replica: Replica) -> RunningPart:

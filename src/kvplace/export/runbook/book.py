@@ -145,7 +145,7 @@ while (($#)); do
   shift
 done
 
-exec 9<"${BASH_SOURCE[0]}"
+exec 9<"$(basename "${BASH_SOURCE[0]}")"  # in the directory gone to above
 if command -v flock >/dev/null; then flock -n 9 || fail "this runbook is being run already"; fi
 if [[ -s $state ]]; then
   [[ $(head -n 1 "$state") == "proposal $proposal" ]] || fail "$state is of another proposal"

@@ -4,7 +4,8 @@ An engine with a fixed part takes it when it starts and gives none of it back. W
 of a proposal counts is less: weights, overhead and the KV memory that a model must be left. So
 before an engine is started, those beside it that are to have a smaller part are started again with
 that part; where what leaves still holds its own, the newcomer gets what is left, and its whole part
-by a second start at the end.
+by a second start at the end. Where that is too little to start at all, what leaves starts again
+with the least it can.
 """
 
 from collections.abc import Iterable
