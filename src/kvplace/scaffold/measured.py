@@ -129,7 +129,9 @@ def _model_nodes(text: str) -> dict[str, yaml.MappingNode]:
     found: dict[str, yaml.MappingNode] = {}
     models = _value(root, "models") if isinstance(root, yaml.MappingNode) else None
     for node in models.value if isinstance(models, yaml.SequenceNode) else []:
-        name = _value(node, "name") if isinstance(node, yaml.MappingNode) else None
+        if not isinstance(node, yaml.MappingNode):
+            continue
+        name = _value(node, "name") or _value(node, "model")  # the catalogue's name alone will do
         if isinstance(name, yaml.ScalarNode):
             found[name.value] = node
     return found
@@ -159,7 +161,8 @@ def _change(
     if node.flow_style:
         at = node.value[-1][1].end_mark.index
         return at, at, f", {_quoted(text, node)}: {_mapping(sizes, json=_json(text, node))}"
-    weights = _value(node, "weights") or _value(node, "name")
+    keys = (_value(node, key) for key in ("weights", "name", "model"))
+    weights = next((value for value in keys if value is not None), None)
     assert weights is not None
     at = text.find("\n", weights.end_mark.index)
     indent = " " * node.value[0][0].start_mark.column
