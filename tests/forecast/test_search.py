@@ -11,7 +11,8 @@ from kvplace.core.placement import Placement
 from kvplace.errors import InputError
 from kvplace.forecast.forecast import forecast
 from kvplace.forecast.rules import Rules
-from kvplace.forecast.search import _Search, refine_forecast, served_load
+from kvplace.forecast.search import _Search, refine_forecast
+from kvplace.forecast.served_load import served_load
 from kvplace.forecast.times import StepTimes
 from kvplace.solver.solve import solve
 

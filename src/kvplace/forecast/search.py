@@ -22,19 +22,18 @@ from kvplace.forecast.mean_field import settle
 from kvplace.forecast.outcome import Forecast
 from kvplace.forecast.records import GPU
 from kvplace.forecast.rules import Rules
+from kvplace.forecast.served_load import LEAST_LOAD, served_load
 from kvplace.forecast.times import StepTimes
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
 from kvplace.solver.kernels import kernel
 
-__all__ = ["Refined", "lost_on", "refine_forecast", "served_load"]
+__all__ = ["Refined", "lost_on", "refine_forecast"]
 
 _ROUNDS = 4
 _PARTNERS = 24
 _LEAST_GAIN = 1e-6
 """Part of all requests that a step must save."""
-
-LEAST_LOAD, MOST_LOAD = 1 / 64, 64.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,39 +61,6 @@ class Refined:
     load_after: float
     steps: int
     complete: bool
-
-
-def served_load(
-    problem: Problem,
-    placement: Placement,
-    *,
-    level: float = 0.95,
-    burst: float = 1.0,
-    rules: Rules | None = None,
-    times: StepTimes | None = None,
-) -> float:
-    """Return the factor on the demand up to which the forecast keeps a level.
-
-    Parameters
-    ----------
-    problem, placement, burst, rules, times
-        As in `kvplace.forecast.forecast.forecast`.
-    level
-        Part of all requests that keep every objective.
-    """
-    times = times or StepTimes()
-
-    def kept(load: float) -> bool:
-        found = forecast(problem, placement, load=load, burst=burst, rules=rules, times=times)
-        return found.attainment >= level
-
-    low, high = LEAST_LOAD, MOST_LOAD
-    if not kept(low):
-        return 0.0
-    while high / low > 1.005:
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if kept(middle) else (low, middle)
-    return low
 
 
 @kernel
