@@ -504,7 +504,8 @@ def _quick(search: ClusterSearch) -> bool:
     knobs, instance = search.knobs, search.instance
     few = instance.n <= knobs.quick_density * instance.g
     few &= len(instance.size) <= knobs.quick_options
-    return few and instance.pressures > 1 and _placed(search)
+    # At no pressure at all, what is left is broken soft rules, of which the program says nothing.
+    return few and instance.pressures > 1 and _placed(search) and search.value > 0
 
 
 def _long(search: ClusterSearch) -> bool:
