@@ -57,7 +57,7 @@ def draw_plan(result: Result, baseline: Result | None, path: str) -> None:
         figure = Figure(figsize=(_WIDTH, max(3.0, tall)), layout="constrained")
         axes: Any = figure.add_subplot()
         if count <= _ROWS:
-            _bars(axes, result)
+            _bars(axes, result, baseline)
         else:
             _profile(axes, result, baseline)
         axes.set_title(_title(result), loc="left", fontsize=11, fontweight="bold")
@@ -87,8 +87,11 @@ def _title(result: Result) -> str:
     return f"{text} (no plan is below {bound})" if result.bound > 0 else text
 
 
-def _bars(axes: Any, result: Result) -> None:
-    """Draw a stacked bar per GPU, the worst on top."""
+def _bars(axes: Any, result: Result, baseline: Result | None) -> None:
+    """Draw a stacked bar per GPU, the worst on top, and what it was before beside it."""
+    before: dict[str, float] = {}
+    if baseline is not None and baseline.problem.goal is result.problem.goal:
+        before = {gpu.id: gpu.pressure for gpu in evaluated(baseline).gpus}
     gpus = sorted(evaluated(result).gpus, key=lambda g: (-g.pressure, not g.shards))
     worst, occupancy = evaluated(result).value, is_share(result)
     names = short_names(model.name for model in result.problem.models)
@@ -108,6 +111,8 @@ def _bars(axes: Any, result: Result) -> None:
         axes.barh(row, used, left=left, color=colour)
         axes.barh(row, free - used, left=left + used, color=colour, alpha=0.3)
         text = f" {kvpr_text(gpu.pressure, occupancy=occupancy)}"
+        if gpu.id in before:
+            text += f" (was {kvpr_text(before[gpu.id], occupancy=occupancy)})"
         axes.text(gpu.memory_bytes / GIB, row, text, va="center", fontsize=9)
     axes.set_yticks(range(len(gpus)), [shorten(gpu.id, 24) for gpu in gpus], fontsize=9)
     axes.set_ylim(len(gpus) - 0.4, -0.6)
