@@ -181,7 +181,7 @@ def test_each_fault_of_a_plan_has_its_path_and_line(plan, change, fault):
 
 TABLE_FAULTS = [
     ("model,replica,shard,gpu\n", "line 1: the table has no rows"),
-    ("model;replica;shard;gpu\na;0;0;g\n", "line 1: cells must be apart by commas, not by ';'"),
+    ("model;replica;shard;gpu\na;0;0;g\n", "line 1: separate cells with commas, not with ';'"),
     ("model,replica,shard,gpus\na,0,0,g\n", "line 1: unknown column 'gpus'; did you mean 'gpu'?"),
     ("model,replica,gpu\na,0,g\n", "line 1: the column shard is missing"),
     ("model,replica,shard,gpu,gpu\na,0,0,g,g\n", "line 1: the column gpu is there twice"),
