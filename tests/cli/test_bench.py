@@ -106,6 +106,15 @@ models:
 def test_a_name_that_is_neither_family_nor_file_is_refused(capsys):
     assert main(["bench", "20x41"]) == 2
     assert "neither a family" in capsys.readouterr().err
+    assert main(["bench", "4x8"]) == 2
+    said = capsys.readouterr().err
+    assert "As GPUs x models there are 20x40, " in said
+    assert "4 hosts of 8 GPUs" in said
+    assert "kvplace init --nodes 4x8xH100 " in said
+    assert main(["bench", "4x8xH100"]) == 2
+    assert "but GPUs. Write a fleet file of them" in capsys.readouterr().err
+    assert main(["bench", "adrs-lik"]) == 2
+    assert "did you mean 'adrs-like'?" in capsys.readouterr().err
     assert main(["bench", "nowhere.yaml"]) == 2
     assert "no such file" in capsys.readouterr().err
     assert main(["bench", "20x40", "--seeds", "9-1"]) == 2

@@ -99,10 +99,37 @@ def test_a_name_in_the_log_can_be_an_alias(here, capsys):
     args = (*INIT, "--trace", "log.csv", "--models", "Qwen/Qwen3-8B")
     code, _out, err = run(capsys, *args)
     assert code == 2
-    assert "the log has no model of this name; it has chat; pass --alias" in err[0]
+    said = "the log has no model of this name; it has chat; pass --alias NAME=Qwen/Qwen3-8B if"
+    assert said in err[0]
     code, out, _err = run(capsys, *args, "--alias", "chat=Qwen/Qwen3-8B")
     assert code == 0
     assert "prompt_tokens: 9 " in out
+
+
+def test_a_model_that_the_log_lacks_is_a_standby_with_a_note(here, capsys):
+    (here / "log.csv").write_text(
+        "t,model,input_tokens,output_tokens\n0,Qwen/Qwen3-8B,9,9\n60,Qwen3-41B,9,9\n"
+    )
+    models = "Qwen/Qwen3-8B,Qwen/Qwen3-14B"
+    code, out, err = run(capsys, *INIT, "--trace", "log.csv", "--models", models)
+    assert code == 0
+    assert "requests_per_second: 0  # the log does not name it: a standby" in out
+    note = next(line for line in err if "is a standby" in line)
+    assert note == (
+        "note: Qwen/Qwen3-14B is a standby: the log has no model of this name; did you mean "
+        "'Qwen3-41B'? Then pass --alias Qwen3-41B=Qwen/Qwen3-14B"
+    )
+    alias = ("--alias", "Qwen3-41B=Qwen/Qwen3-14B")
+    code, _out, err = run(capsys, *INIT, "--trace", "log.csv", "--models", models, *alias)
+    assert code == 0
+    assert not any("standby" in line for line in err)
+
+
+def test_a_model_of_no_demand_and_no_figures_is_an_error_that_names_the_near_one(here, capsys):
+    args = ("--trace", "log.csv", "--models", "Qwen/Qwen3-8B,Qwen3-32", "--facts", "catalogue")
+    code, _out, err = run(capsys, *INIT, *args)
+    assert code == 2
+    assert "did you mean 'Qwen/Qwen3-32B'? Then pass --alias Qwen/Qwen3-32B=Qwen3-32" in err[0]
 
 
 def test_a_log_without_tokens_needs_the_latency_of_a_request(here, capsys):

@@ -55,7 +55,8 @@ def test_version(capsys):
         (["plan", "x", "--iterations", "-3"], "is not a number from 0 up"),
         (["plan", "x", "--seed", "-1"], "range"),
         (["refine", "x"], "missing option '--start'"),
-        (["bench", "adsr"], "'adsr' is neither a family (adrs"),
+        (["bench", "adsr"], "'adsr' is neither a family nor a fleet file; did you mean 'adrs'?"),
+        (["bench", "fleet"], "'fleet' is neither a family (adrs"),
         (["bench", "adrs", "\x1b[31mx"], "\\x1b[31mx"),
     ],
 )

@@ -1,17 +1,21 @@
 """From what a person names, families and fleet files, to cases."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import PurePath
 
 from kvplace.bench.families import FAMILIES, Case, family
 from kvplace.errors import InputError
+from kvplace.formats.diagnostics import closest
+from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.read import read
 
 __all__ = ["SUFFIXES", "cases_of"]
 
 SUFFIXES = (".yaml", ".yml", ".json", ".csv")
 """What the name of a fleet file ends in; anything else is the name of a family."""
+_GRID = re.compile(r"([1-9][0-9]{0,6})x([1-9][0-9]{0,6})", re.ASCII)
 
 
 def cases_of(
@@ -44,13 +48,36 @@ def cases_of(
         if name in FAMILIES:
             found.extend((name, case) for case in family(name, seeds))
         elif not name.lower().endswith(SUFFIXES):
-            raise InputError(
-                f"{name!r} is neither a family ({', '.join(FAMILIES)}) nor a fleet file "
-                f"({', '.join(SUFFIXES)})"
-            )
+            raise InputError(_unknown(name))
         else:
             found.extend(_file(name, objectives, gpus))
     return found
+
+
+def _unknown(name: str) -> str:
+    """Say why a name is no family, and what comes nearest to it."""
+    neither = f"{name!r} is neither a family nor a fleet file"
+    grid = _GRID.fullmatch(name)
+    if grid:
+        grids = ", ".join(family for family in FAMILIES if _GRID.fullmatch(family))
+        return (
+            f"{neither}. As GPUs x models there are {grids}. If it is {grid[1]} hosts of "
+            f"{grid[2]} GPUs, name their type and write a fleet file: kvplace init --nodes "
+            f"{name}xH100 --models NAME,... --output fleet.yaml, then kvplace bench fleet.yaml"
+        )
+    try:
+        parse_gpus(name)
+    except InputError:
+        near = closest(name, FAMILIES)
+        if near:
+            return f"{neither}; did you mean {near!r}?"
+        files = ", ".join(SUFFIXES)
+        return f"{name!r} is neither a family ({', '.join(FAMILIES)}) nor a fleet file ({files})"
+    return (
+        f"{neither} but GPUs. Write a fleet file of them: kvplace init --nodes {name} --models "
+        f"NAME,... --output fleet.yaml, then kvplace bench fleet.yaml; or name a table of models: "
+        f"kvplace bench models.csv --gpus {name}"
+    )
 
 
 def _file(name: str, objectives: Sequence[str], gpus: str | None) -> list[tuple[str, Case]]:

@@ -1,15 +1,16 @@
 """Which demand is a model's, and the rate to plan for."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from kvplace.core.fact import Fact
 from kvplace.core.model import Demand
 from kvplace.demand.series import Array
 from kvplace.demand.summary import ModelDemand
 from kvplace.demand.windows import DemandWindows
+from kvplace.formats.diagnostics import closest
 
-__all__ = ["demand_of", "in_windows", "rate"]
+__all__ = ["absent_from_log", "demand_of", "in_windows", "rate"]
 
 
 def demand_of(
@@ -22,6 +23,28 @@ def demand_of(
     tail = wanted.rstrip("/").rpartition("/")[2].casefold()
     near = [own for label, own in asked.items() if label.rpartition("/")[2].casefold() == tail]
     return near[0] if len(near) == 1 else None
+
+
+def absent_from_log(name: str, left: Iterable[str]) -> str:
+    """Say that a log does not know a model, and by which of its names it may be meant.
+
+    Parameters
+    ----------
+    name
+        The model.
+    left
+        Names in the log that are no other model's.
+    """
+    tails = {label.rpartition("/")[2].casefold(): label for label in left}
+    near = closest(name.rstrip("/").rpartition("/")[2].casefold(), tails)
+    if near is not None:
+        label = tails[near]
+        meant = f"did you mean {label!r}? Then pass --alias {label}={name}"
+        return f"the log has no model of this name; {meant}"
+    known = list(tails.values())
+    names = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+    it_has = f"; it has {names}; pass --alias NAME={name} if one of them is it" if names else ""
+    return f"the log has no model of this name{it_has}"
 
 
 def rate(own: ModelDemand) -> Fact[float]:

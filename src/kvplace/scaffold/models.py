@@ -15,7 +15,7 @@ from kvplace.facts.find import find_facts
 from kvplace.facts.memory.degree import smallest_degree
 from kvplace.facts.memory.figures import cache_figures
 from kvplace.facts.model_facts import ModelFacts
-from kvplace.scaffold.demand import demand_of, in_windows, rate
+from kvplace.scaffold.demand import absent_from_log, demand_of, in_windows, rate
 from kvplace.scaffold.deployments.deployment import Deployment, Unread
 from kvplace.scaffold.fleet_text import InitModel, InitNodes
 
@@ -94,7 +94,8 @@ def gather_models(
     nodes
         GPUs that they are to run on.
     demand
-        What is asked of them; None for standbys.
+        What is asked of them; None for standbys. A model that it does not name is a standby, too,
+        which a note says.
     wishes
         Objectives and choices.
     deployment
@@ -108,7 +109,8 @@ def gather_models(
     Raises
     ------
     InputError
-        A figure cannot be known: all models' faults at once.
+        A figure cannot be known, or the demand names none of the models: all models' faults at
+        once.
     """
     asked = {model.model: model for model in demand.models} if demand else {}
     names = list(dict.fromkeys(names))
@@ -116,15 +118,17 @@ def gather_models(
     names = names or list(dict.fromkeys(wishes.aliases.get(label, label) for label in asked))
     gathered = Gathered([], [], [])
     faults: list[Fault] = []
-    used: set[str] = set()
+    owned = {name: demand_of(name, asked, wishes.aliases) for name in names}
+    used = {own.model for own in owned.values() if own is not None}
+    left = [name for name in asked if name not in used]
     for name, facts in zip(names, _look_up(names, wishes, hub=not named_by_log), strict=True):
-        own = demand_of(name, asked, wishes.aliases) if demand else None
+        own = owned[name]
         if demand and own is None:
-            known = ", ".join(list(asked)[:8]) + (", ..." if len(asked) > 8 else "")
-            message = f"the log has no model of this name; it has {known}; pass --alias NAME={name}"
-            faults.append(Fault(message, name))
-        if own is not None:
-            used.add(own.model)
+            absent = absent_from_log(name, left)
+            if isinstance(facts, InputError) or not used:
+                faults.append(Fault(absent, name))
+            else:
+                gathered.notes.append(f"{name} is a standby: {absent}")
         try:
             if isinstance(facts, InputError):
                 raise facts
@@ -137,6 +141,7 @@ def gather_models(
                     wishes=wishes,
                     deployment=deployment,
                     windows=windows,
+                    why_none="the log does not name it" if demand else "no demand was given",
                 )
             )
             gathered.names.append(name)
@@ -152,7 +157,6 @@ def gather_models(
                 faults += own_faults
     if faults:
         raise InputError(faults)
-    left = [name for name in asked if name not in used]
     if left:
         gathered.notes.append(f"demand of {', '.join(left)} is left out: no such model is named")
     return gathered
@@ -193,6 +197,7 @@ def _model(
     wishes: Wishes,
     deployment: Deployment | None,
     windows: DemandWindows | None,
+    why_none: str,
 ) -> InitModel:
     """Put one model together."""
     degree = _degree(facts, nodes, wishes, deployment, name)
@@ -206,7 +211,7 @@ def _model(
     copies = Fact((low, high), "as asked" if (low, high) != (1, 1) else "one copy")
     if running:
         copies = Fact((len(running), len(running)), f"copies that run now: {len(running)}")
-    asked_rate = Fact(0.0, "no demand was given: a standby; put its rate here")
+    asked_rate = Fact(0.0, f"{why_none}: a standby; put its rate here")
     if own is not None:
         asked_rate = rate(own)
         if own.peaks_with:
