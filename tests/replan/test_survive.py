@@ -1,10 +1,12 @@
 """Plans that survive the loss of any one GPU or node: each failure tried by itself."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.failure import Recovery
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import SLO, Demand, Model
 from kvplace.core.objective import Objective
@@ -12,10 +14,13 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.rules.limit import Limit
 from kvplace.errors import InputError
+from kvplace.formats.plan.io import read_plan, write_plan
 from kvplace.replan.failures import without_gpus
 from kvplace.replan.outcome import Budget
 from kvplace.replan.replan import replan
-from kvplace.replan.survive import after_failures, failures_of, survive
+from kvplace.replan.survive import Survival, after_failures, failures_of, survive
+from kvplace.report.answers.survived import survived_lines
+from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
 
 
@@ -62,9 +67,11 @@ def test_a_failure_may_move_what_stays():
 
 
 def test_what_cannot_be_survived_is_proved():
+    # 33 bytes on 40, yet no two of 11 share a GPU: no sum proves it, a search does.
     found = survive(problem(20, [11, 11, 11]), "1-node", plan)
+    assert found.named(Recovery.IMPOSSIBLE) == ["n0", "n1"]
+    assert found.impossible
     assert not found.holds
-    assert not found.impossible  # 33 bytes on 40, yet no two of 11 share a GPU: found, not proved
     found = survive(problem(20, [18, 18, 6]), "1-node", plan)
     assert found.impossible  # 42 bytes on 40
 
@@ -94,3 +101,91 @@ def test_what_is_left_may_have_to_be_packed_anew():
     (lost,) = after_failures(roomy, placement, [("n2", frozenset(["n2/0"]))])
     assert lost.value < math.inf
     assert lost.moves >= 3
+
+
+def ended_before(phase):
+    """Return a watch that ends the search when it is told a phase."""
+    watch = Watch(listener=lambda progress: watch.interrupt() if ends(progress) else None)
+
+    def ends(progress):
+        return progress.phase.startswith(phase)
+
+    return watch
+
+
+def test_what_there_was_no_time_for_is_not_called_lost():
+    whole = problem(20, [9, 9, 9, 4, 4], gpus=4, per_node=1)
+    found = survive(whole, "1-node", plan, watch=ended_before("without n2,"))
+    assert found.named(Recovery.RESTORED)[:2] == ["n0", "n1"]
+    assert "n3" in found.named(Recovery.NOT_TRIED)
+    assert not found.named(Recovery.NOT_FOUND)
+    assert not found.impossible
+    assert not found.holds
+    assert math.isinf(found.failures[-1].value)
+    assert found.failures[-1].bound == 0
+    said = " ".join(survived_lines(found, "1-node"))
+    assert "not known" in said
+    assert "not tried to the end" in said
+    assert "n3" in said
+    assert "no plan" not in said
+    assert "not survive" not in said
+
+
+def test_outcomes_are_counted_and_named_apart():
+    whole = problem(20, [7, 7, 6, 3, 2, 2])
+    found = survive(whole, "1-gpu", plan)
+    first, second, third, fourth = found.failures
+    lost = replace(second, outcome=Recovery.NOT_FOUND, value=math.inf)
+    open_ = replace(third, outcome=Recovery.NOT_TRIED, value=math.inf)
+    result = replace(found.result, failures=(first, lost, open_, fourth))
+    lines = survived_lines(Survival(result, found.free_value), "1-gpu")
+    assert lines[0] == "no plan was found that survives the loss of every GPU"
+    assert lines[1].endswith(
+        "2 restored, 1 for which no way to restore all was found (n0/1), "
+        "1 not tried to the end (n1/0)"
+    )
+    proved = replace(lost, outcome=Recovery.IMPOSSIBLE, bound=math.inf)
+    result = replace(found.result, failures=(first, proved, open_, fourth))
+    lines = survived_lines(Survival(result, found.free_value), "1-gpu")
+    assert lines[0].startswith("no plan survives the loss of n0/1")
+    assert "2 restored, 1 proved impossible to restore, 1 not tried to the end" in lines[1]
+
+
+@pytest.mark.parametrize("ending", ["json", "parquet"])
+def test_a_plan_file_states_the_outcome_of_each_failure(ending, tmp_path):
+    found = survive(
+        problem(20, [9, 9, 9, 4, 4], gpus=4, per_node=1),
+        "1-node",
+        plan,
+        watch=ended_before("without n2,"),
+    )
+    path = tmp_path / f"plan.{ending}"
+    write_plan(found.result, path)
+    held = read_plan(path)
+    stated = held.failures if ending == "json" else held.head.failures
+    assert stated == found.failures
+
+
+def test_an_interrupt_before_the_first_failure_leaves_all_open():
+    whole = problem(20, [7, 7, 6, 3])
+    watch = Watch()
+    watch.interrupt()
+    outcomes = {
+        f.outcome
+        for f in after_failures(
+            whole, plan(whole).placement, failures_of(whole.fleet, "1-gpu"), watch
+        )
+    }
+    assert outcomes == {Recovery.NOT_TRIED}
+
+
+def test_nothing_is_relieved_beyond_what_is_enough():
+    whole = problem(100, [10, 10, 10, 10, 10, 10, 10, 10, 10], gpus=6, per_node=1)
+    names = iter(["n0/0", "n1/0", "n1/0", "n1/0", "n1/0", "n2/0", "n3/0", "n4/0", "n5/0"])
+    placement = Placement.single({model.name: next(names) for model in whole.models})
+    one = [("n0", frozenset(["n0/0"]))]
+    (best,) = after_failures(whole, placement, one)
+    (quick,) = after_failures(whole, placement, one, enough=evaluate(whole, placement).value)
+    assert quick.outcome is Recovery.RESTORED
+    assert best.value < quick.value <= evaluate(whole, placement).value
+    assert quick.moves == 1 < best.moves

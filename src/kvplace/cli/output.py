@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from kvplace.core.result import Result
     from kvplace.report.tables.plan import Look
 
-__all__ = ["as_markdown", "emit", "emit_rows", "look", "print_result", "say_notes"]
+__all__ = [
+    "as_markdown", "emit", "emit_evidence", "emit_rows", "look", "print_result", "say_notes",
+]  # fmt: skip
 
 _INFEASIBLE, _NOT_FOUND, _OVERLOADED = 3, 4, 5
 _JSON_SECONDS, _CSV_SECONDS, _PARQUET_SECONDS = 30e-6, 10e-6, 2e-6
@@ -126,10 +128,7 @@ def print_result(
     from kvplace.report.summary import forecast_sentence, reasons, summary
 
     if result.placement is None:
-        if form == "json" and (output is None or not Path(output).is_file()):
-            _emit_plan(result, form, output)
-        elif form == "json":
-            say(f"kvplace: {output} stays as it was")
+        emit_evidence(result, form, output)
         for reason in reasons(result):
             say(f"kvplace: cannot be placed: {reason}")
         say(f"kvplace: {summary(result)}")
@@ -167,6 +166,17 @@ def print_result(
     if not quiet and (form != "table" or output is not None):
         say(summary(result))
     return _told(result, quiet=quiet, allow_overload=allow_overload)
+
+
+def emit_evidence(result: "Result", form: str, output: str | None) -> None:
+    """Write the JSON of what is not the plan asked for, but never over a file that is there.
+
+    It holds what was proved and tried. Other forms have no place for that and are not written.
+    """
+    if form == "json" and (output is None or not Path(output).is_file()):
+        _emit_plan(result, form, output)
+    elif form == "json":
+        say(f"kvplace: {output} stays as it was")
 
 
 def _told(result: "Result", *, quiet: bool, allow_overload: bool) -> int:

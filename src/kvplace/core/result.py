@@ -10,6 +10,7 @@ from typing import Any
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.certificates.standing import standing_of
 from kvplace.core.evaluation.evaluate import Evaluation
+from kvplace.core.failure import Failure
 from kvplace.core.launch import EngineName
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
@@ -157,6 +158,9 @@ class Result:
     engine_names
         Labels and ports that engines have and are to keep, by model and number of the copy;
         exports make the others.
+    failures
+        What becomes of the placement in each failure that it was to leave room for; empty where
+        no failure was looked at, and for a result that was read from a file.
     """
 
     problem: Problem
@@ -173,6 +177,7 @@ class Result:
     kv_parts: Mapping[tuple[str, int], int] = field(default_factory=dict, compare=False)
     ranks: int = 0
     engine_names: Mapping[tuple[str, int], EngineName] = field(default_factory=dict, compare=False)
+    failures: tuple[Failure, ...] = field(default=(), compare=False)
 
     @property
     def value(self) -> float:

@@ -7,18 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.failure import Failure, Recovery
 from kvplace.core.hardware import Fleet
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.core.result import Result, Stop
+from kvplace.core.result import Result, Status, Stop
 from kvplace.errors import InputError
 from kvplace.replan.budget.floor import floor_of
 from kvplace.replan.budget.search import Search
 from kvplace.replan.failures import without_gpus
-from kvplace.solver.clock import Watch
+from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
 
-__all__ = ["Failure", "Survival", "after_failures", "failures_of", "survive"]
+__all__ = ["Survival", "after_failures", "failures_of", "survive"]
 
 _RESERVES = (0.0, 0.02, 0.04, 0.07, 0.1, 0.14, 0.18, 0.23, 0.28, 0.34, 0.4, 0.47, 0.54, 0.62)
 """Shares of every GPU's memory that are kept free while planning, tried one after another."""
@@ -26,29 +27,7 @@ _FRESH_GAP, _FRESH_ITERATIONS = 0.1, 50
 """When a plan made afresh after a failure is good enough, and most steps that it may take."""
 _GAIN = 0.05
 """Share of the highest pressure by which a change after a failure must relieve a GPU."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The loss of a GPU or a node, and what a plan makes of it.
-
-    Parameters
-    ----------
-    name
-        The GPU or the node.
-    value
-        Highest pressure once everything that ran there is restored elsewhere and what pays has
-        moved; ``inf`` where not everything finds room.
-    bound
-        No placement on what is left has less; ``inf`` where it is proved that none is valid.
-    moves
-        Replicas that are started or moved to restore everything.
-    """
-
-    name: str
-    value: float
-    bound: float
-    moves: int
+_CUT_SHORT = (Stop.TIME_LIMIT, Stop.MEMORY_LIMIT, Stop.INTERRUPTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +37,23 @@ class Survival:
     Parameters
     ----------
     result
-        The plan.
-    failures
-        One by one.
+        The plan, with what becomes of it in each failure.
     free_value
         Highest pressure of the plan that is made without a thought of failures.
     """
 
     result: Result
-    failures: tuple[Failure, ...]
     free_value: float
 
     @property
+    def failures(self) -> tuple[Failure, ...]:
+        """One by one."""
+        return self.result.failures
+
+    @property
     def holds(self) -> bool:
-        """Whether everything is restored in every failure."""
-        return all(failure.value < math.inf for failure in self.failures)
+        """Whether everything was restored in every failure."""
+        return all(failure.outcome is Recovery.RESTORED for failure in self.failures)
 
     @property
     def worst(self) -> Failure:
@@ -82,7 +63,11 @@ class Survival:
     @property
     def impossible(self) -> bool:
         """Whether it is proved that no plan survives one of the failures."""
-        return any(math.isinf(failure.bound) for failure in self.failures)
+        return bool(self.named(Recovery.IMPOSSIBLE))
+
+    def named(self, outcome: Recovery) -> list[str]:
+        """Return the names of the failures of one outcome."""
+        return [failure.name for failure in self.failures if failure.outcome is outcome]
 
 
 def failures_of(fleet: Fleet, what: str) -> list[tuple[str, frozenset[str]]]:
@@ -121,7 +106,8 @@ def survive(
     """Make a plan that leaves room for any one failure, as good as is found.
 
     Parts of every GPU's memory are kept free while planning, more and more until every failure is
-    survived. Each failure is then tried by itself on the real fleet.
+    survived. Each failure is then tried by itself on the real fleet. Where no plan survives them
+    all, the one for which most failures were restored is returned.
 
     Parameters
     ----------
@@ -142,9 +128,14 @@ def survive(
     watch = watch or Watch()
     failures = failures_of(problem.fleet, what)
     free, plans = plan(problem), dict[str, Placement | None]()
-    best = Survival(
-        free, tuple(after_failures(problem, free.placement, failures, watch, plans)), free.value
-    )
+
+    def tried(result: Result) -> Survival:
+        found = after_failures(
+            problem, result.placement, failures, watch, plans, enough=result.value
+        )
+        return Survival(replace(result, failures=tuple(found)), free.value)
+
+    best = tried(free)
     if best.holds or best.impossible or free.placement is None:
         return best
     for share in _RESERVES[1:]:
@@ -154,27 +145,20 @@ def survive(
         placement = plan(_with_reserve(problem, share)).placement
         if placement is None:
             break
-        found = evaluate(problem, placement)
         result = replace(
             free,
             placement=placement,
-            evaluation=found,
+            evaluation=evaluate(problem, placement),
             stop=Stop.LOCAL_OPTIMUM,
             progress=(),
             ranks=0,
         )
-        tried = Survival(
-            result, tuple(after_failures(problem, placement, failures, watch, plans)), free.value
-        )
-        if tried.holds:
-            return tried
-        if _lost(tried) < _lost(best):
-            best = tried
+        other = tried(result)
+        if other.holds:
+            return other
+        if len(other.named(Recovery.RESTORED)) > len(best.named(Recovery.RESTORED)):
+            best = other
     return best
-
-
-def _lost(survival: Survival) -> int:
-    return sum(math.isinf(failure.value) for failure in survival.failures)
 
 
 def _with_reserve(problem: Problem, share: float) -> Problem:
@@ -198,58 +182,82 @@ def after_failures(
     failures: Sequence[tuple[str, frozenset[str]]],
     watch: Watch | None = None,
     plans: dict[str, Placement | None] | None = None,
+    *,
+    enough: float = 0.0,
 ) -> list[Failure]:
     """Return what becomes of a placement in each failure, by itself.
+
+    Of a failure, no GPU is relieved further than to the pressure that is enough, or to that after
+    the worst failure so far where that is higher: the worst of all failures is no other for it.
 
     Parameters
     ----------
     problem, placement
-        What runs; nothing survives where there is no placement.
+        What runs; nothing is tried where there is no placement.
     failures
         Names, each with the GPUs that it takes.
     watch
-        Clock and interrupt.
+        Clock and interrupt; what it ends before there is an answer is not tried.
     plans
         Plans made afresh on what failures leave, by name; what is made here is added.
+    enough
+        A pressure after a failure below which nothing is gained.
     """
-    found = []
-    plans = {} if plans is None else plans
-    for name, gone in failures:
+    watch, plans = watch or Watch(), {} if plans is None else plans
+    found: list[Failure] = []
+    for number, (name, gone) in enumerate(failures, 1):
+        if watch.stop:
+            found.append(Failure(name, Recovery.NOT_TRIED, math.inf, 0.0, 0))
+            continue
+        watch.tell(f"without {name}, {number} of {len(failures)}")
         left = without_gpus(problem, gone)
         bound = math.inf if left.unplaceable else floor_of(left.problem)
-        value, moves = math.inf, 0
-        if placement is not None and not math.isinf(bound):
-            after = _restored(left.problem, placement, name, plans, watch or Watch())
-            if after is not None:
-                value, moves = after
-        found.append(Failure(name, value, bound, moves))
+        if math.isinf(bound):
+            failure = Failure(name, Recovery.IMPOSSIBLE, math.inf, bound, 0)
+        elif placement is None:
+            failure = Failure(name, Recovery.NOT_TRIED, math.inf, bound, 0)
+        else:
+            failure = _tried(left.problem, placement, name, bound, plans, watch, enough)
+        if failure.outcome is Recovery.RESTORED:
+            enough = max(enough, failure.value)
+        found.append(failure)
     return found
 
 
-def _restored(
+def _tried(
     problem: Problem,
     placement: Placement,
     name: str,
+    bound: float,
     plans: dict[str, Placement | None],
     watch: Watch,
-) -> tuple[float, int] | None:
-    """Return what becomes of a placement on what is left of a fleet, and how many changes it takes.
+    enough: float,
+) -> Failure:
+    """Return what becomes of a placement on what is left of a fleet.
 
     Where what is left is tight, what runs on it cannot stay as it is: a plan made afresh then leads
     the way, and as much of it as is not needed is taken back.
     """
-    search = Search(problem, placement, gain=_GAIN, watch=watch)
-    search.run(quick=True)
+    search = Search(problem, placement, gain=_GAIN, watch=watch, floor=bound)
+    search.run(quick=True, enough=enough)
     point = search.best()
     if point is None and not watch.stop:
         if name not in plans:
-            found = solve(problem, gap=_FRESH_GAP, iterations=_FRESH_ITERATIONS)
+            found = solve(
+                problem, gap=_FRESH_GAP, iterations=_FRESH_ITERATIONS, watch=Within(watch)
+            )
+            if found.status is Status.INFEASIBLE:
+                return Failure(name, Recovery.IMPOSSIBLE, math.inf, math.inf, 0)
+            if found.placement is None and found.stop in _CUT_SHORT:
+                return Failure(name, Recovery.NOT_TRIED, math.inf, bound, 0)
             plans[name] = found.placement
         fresh = plans[name]
         if fresh is None:
-            return None
-        search.run(fresh=fresh, quick=True)
+            return Failure(name, Recovery.NOT_FOUND, math.inf, bound, 0)
+        search.run(fresh=fresh, quick=True, enough=enough)
         point = search.best()
     if point is None:
-        return None
-    return evaluate(problem, search.placement(point)).value, int(point.price)
+        ended = Recovery.NOT_TRIED if watch.stop else Recovery.NOT_FOUND
+        return Failure(name, ended, math.inf, bound, 0)
+    value = evaluate(problem, search.placement(point)).value
+    return Failure(name, Recovery.RESTORED, value, bound, int(point.price))

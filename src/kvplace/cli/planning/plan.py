@@ -147,7 +147,8 @@ def command(
     with --gpus. An --output that ends in .parquet is written in columns, one row per shard.
     The GPU with the highest KV-cache pressure (KVPR) is made as good as it can be, then the next.
     With --survive the exit code is 3 where it is proved that no plan survives, 4 where none was
-    found that does.
+    shown to: a loss could not be restored, or the search ended before every loss was tried. JSON
+    names the outcome of each loss (failures), also then.
     """
     from kvplace.cli.faults import say
     from kvplace.cli.output import print_result, writing_seconds
@@ -294,22 +295,23 @@ def _surviving(
 ) -> int:
     """Plan for failures, print the plan, and say what it comes to in each of them."""
     from kvplace.cli.faults import say
-    from kvplace.cli.output import print_result
+    from kvplace.cli.output import emit_evidence, print_result
     from kvplace.replan.survive import survive
     from kvplace.report.answers.survived import survived_lines
+    from kvplace.solver.clock import Within
     from kvplace.solver.solve import solve
 
     each = (_SECONDS if time_limit is None else time_limit) / _PLANS
 
     def plan(part: "Problem") -> "Result":
-        return solve(part, gap=_GAP, time_limit=each, iterations=steps)
+        return solve(part, gap=_GAP, iterations=steps, watch=Within(watch, each))
 
     found = survive(problem, what, plan, watch=watch)
-    code = 0
     if found.holds or found.result.placement is None:
         code = print_result(found.result, form, output, every_gpu=False, quiet=quiet)
+    else:
+        code = _IMPOSSIBLE if found.impossible else _NOT_FOUND
+        emit_evidence(found.result, form, output)
     for line in survived_lines(found, what):
         say(f"kvplace: {line}")
-    if found.holds or found.result.placement is None:
-        return code
-    return _IMPOSSIBLE if found.impossible else _NOT_FOUND
+    return code

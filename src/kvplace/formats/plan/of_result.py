@@ -88,6 +88,7 @@ def claims_of(result: Result) -> Plan:
         seconds=result.seconds,
         soft_rules=_tiers(result),
         ranks=result.ranks,
+        failures=result.failures,
     )
 
 

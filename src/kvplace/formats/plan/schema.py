@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 
+from kvplace.core.failure import Failure, Recovery
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Status, Step, Stop
@@ -93,6 +94,29 @@ class StepPart(Part):
     bound: NumberOrInfinity
 
 
+class FailurePart(Part):
+    """What becomes of the placement when a GPU or a node fails."""
+
+    core = Failure
+
+    name: Name
+    outcome: Annotated[str, *word(*Recovery)] = Field(
+        description="Whether everything can be restored on what is left: restored, impossible "
+        "(proved), not_found (the search found no way) or not_tried (the search was ended before)."
+    )
+    value: NumberOrInfinity = Field(
+        description="KVPR of the worst GPU once everything is restored; null where it is not."
+    )
+    bound: NumberOrInfinity = Field(
+        description="No placement on what is left has less; null: none is valid."
+    )
+    moves: Integer = Field(description="Replicas that are started or moved to restore everything.")
+
+    def build(self, **given: Any) -> Any:
+        """Return what becomes of the placement in the failure."""
+        return super().build(outcome=Recovery(self.outcome), **given)
+
+
 class PlanPart(Part):
     """A plan file."""
 
@@ -137,6 +161,9 @@ class PlanPart(Part):
     tree: PlanTree | None = Field(
         default=None, description="A bound by exhaustive search as a proof by cases."
     )
+    failures: tuple[FailurePart, ...] = Field(
+        default=(), description="Each failure that room was to be left for, by itself."
+    )
 
 
 class HeadPart(PlanPart):
@@ -153,6 +180,7 @@ def plan_of_part(part: PlanPart, **lists: Any) -> Plan:
     given = {key: value for key, value in part if key not in ("schema_", "claim")}
     given |= dict(part.claim)
     given |= {"gpus": (), "placement": Placement(()), "progress": ()} | lists
+    given["failures"] = tuple(failure.build() for failure in part.failures)
     return Plan(**given)
 
 

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.claim import Bound, Branch, Certificate, Leaf, ProofTree
+from kvplace.core.failure import Failure
 from kvplace.core.hardware import Node
 from kvplace.core.model import Model
 from kvplace.core.placement import Placement
@@ -346,6 +347,9 @@ class Plan:
         Labels and ports that engines have and are to keep; exports make the others.
     tree
         Evidence for a bound by exhaustive search; None where it is not written down.
+    failures
+        What becomes of the placement in each failure that it was to leave room for; empty where
+        none was looked at.
     """
 
     schema_: ClassVar[str] = PLAN_SCHEMA
@@ -378,6 +382,7 @@ class Plan:
     ranks: int = 0
     engine_names: tuple[PlanEngineName, ...] = ()
     tree: PlanTree | None = None
+    failures: tuple[Failure, ...] = ()
 
     def bound_for(self, problem: Problem) -> Bound | str:
         """Return the bound with its evidence for a problem, or why the evidence is none."""

@@ -87,7 +87,12 @@ class Search:
     # The whole of it
 
     def run(
-        self, budget: float = math.inf, fresh: Placement | None = None, *, quick: bool = False
+        self,
+        budget: float = math.inf,
+        fresh: Placement | None = None,
+        *,
+        quick: bool = False,
+        enough: float = 0.0,
     ) -> None:
         """Search for the best placement of every price up to a budget.
 
@@ -100,6 +105,8 @@ class Search:
         quick
             Only relieve the hottest GPU, and the next, from what runs; look at the fresh plan only
             where that comes to nothing valid.
+        enough
+            With `quick`: a pressure that is good enough. GPUs at most so hot are not relieved.
         """
         self._keep_point()
         if len(self.problem.models) <= _FEW and not quick:
@@ -113,7 +120,8 @@ class Search:
         repaired = repair(self.state, self.prices, self._movable)
         self._keep_point()
         base = dict(self.state.copies)
-        self._descend(budget, cheap=False)
+        target = enough if quick and repaired and enough < BROKEN else 0.0
+        self._descend(budget, cheap=False, target=target)
         if quick or (repaired and self._is_close(budget)):
             if fresh is not None and not self.frontier(budget):
                 self._go_back_from(fresh, budget)
