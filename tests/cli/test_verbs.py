@@ -101,7 +101,8 @@ def test_what_fits_nowhere_is_exit_3_with_every_reason(capsys):
     lines = captured.err.splitlines()
     assert lines[0] == (
         "kvplace: cannot be placed: 'chat-large' needs 27.9 GiB with overhead; "
-        "the largest GPU has 20.0 GiB usable"
+        "the largest GPU has 20.0 GiB usable; "
+        "with tensor_parallel: 2 a copy fits, 14.9 GiB on each GPU"
     )
     assert len(lines) == 5
     assert lines[-2].startswith("kvplace: infeasible")

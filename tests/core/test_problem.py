@@ -353,3 +353,36 @@ def test_more_replicas_than_gpus_are_a_misfit():
     problem = Problem((copied,), Fleet(tuple(nodes)))
     assert "needs 3 replicas on GPUs of their own; the 6 GPUs" in misfits(problem)["a"]
     assert possible_options(problem, 0, math.inf) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({}, 4),  # powers of two: 150 / 2 is above 60, 150 / 3 is not tried
+        ({"kv_heads": 3}, 3),
+        ({"kv_heads": 5}, 5),  # 4 divides neither way
+        ({"kv_heads": 2}, 4),  # two ranks for each head
+        ({"tensor_parallel": (2,)}, 4),
+        ({"min_kv_bytes": 120 * GIB}, None),
+    ],
+)
+def test_a_model_too_large_for_one_gpu_learns_the_least_degree_that_fits(options, named):
+    slo = SLO(latency_seconds=1.0)
+    big = Model("big", 150 * GIB, Demand(1.0), slo, overhead_bytes=0, **options)
+    gpus = tuple(GPU(f"n/{i}", "t", 60 * GIB) for i in range(6))
+    said = misfits(Problem((big,), Fleet((Node("n", gpus),))))["big"]
+    if named is None:
+        assert "tensor_parallel" not in said
+        return
+    each = 150 / named
+    assert said.endswith(f"; with tensor_parallel: {named} a copy fits, {each:.1f} GiB on each GPU")
+    fitting = replace(big, tensor_parallel=(named,))
+    assert misfits(Problem((fitting,), Fleet((Node("n", gpus),)))) == {}
+
+
+def test_no_degree_is_named_that_no_link_domain_holds():
+    big = Model("big", 100 * GIB, Demand(1.0), SLO(latency_seconds=1.0), overhead_bytes=0)
+    apart = tuple(Node(n, (GPU(f"{n}/0", "t", 80 * GIB),)) for n in "xy")
+    assert misfits(Problem((big,), Fleet(apart)))["big"].endswith("80.0 GiB usable")
+    uneven = Node("n", (GPU("n/0", "t", 80 * GIB), GPU("n/1", "u", 40 * GIB)))
+    assert misfits(Problem((big,), Fleet((uneven,))))["big"].endswith("80.0 GiB usable")

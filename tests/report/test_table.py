@@ -206,7 +206,10 @@ def test_format_kvpr(kvpr, shown):
 def test_models_that_fit_nowhere_are_named_with_the_reason():
     result = solve(problem_of([("a", 12, 1.0), ("b", 1, 1.0)], [10, 8]))
     assert reasons(result) == [
-        "'a' needs 12.0 GiB with overhead; the largest GPU has 10.0 GiB usable"
+        (
+            "'a' needs 12.0 GiB with overhead; the largest GPU has 10.0 GiB usable; "
+            "with tensor_parallel: 2 a copy fits, 6.0 GiB on each GPU"
+        )
     ]
     assert summary(result).startswith(
         "infeasible: no placement of 2 models on 2 GPUs fits, which is proved, 0.0"

@@ -120,6 +120,13 @@ def test_what_fits_no_gpu_on_offer_is_named(made, said):
         assert size.reasons == ("'typed' needs a GPU of type 80GiB, which no node on offer has",)
 
 
+def test_what_needs_more_gpus_of_a_node_on_offer_says_how_many():
+    (size,) = sized(problem([model("big", 90)], fleet(80)), 1.0, "4x40GiB").sizes
+    assert size.reasons[0].endswith(
+        "has 40.0 GiB usable; with tensor_parallel: 4 a copy fits, 22.5 GiB on each GPU"
+    )
+
+
 def test_rules_that_contradict_each_other_are_no_matter_of_size():
     rules = (Together(("a", "b"), over="node"), Apart(("a", "b"), over="node"))
     (size,) = sized(problem([model("a", 1), model("b", 1)], fleet(80, 80), *rules), 1.0).sizes

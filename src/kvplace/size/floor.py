@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from kvplace.core.evaluation.degrees import degree_that_fits
 from kvplace.core.evaluation.evaluate import kvpr_of
 from kvplace.core.hardware import GPU, Node, usable
 from kvplace.core.model import Split
@@ -184,12 +185,17 @@ def _room(node: Node, types: tuple[str, ...], degree: int) -> int | None:
     Of the GPUs of each link domain that a model may use, the one with the degree-th most memory
     is what the smallest shard of a copy gets at best; equal shards need at least that of it.
     """
+    rooms = [gpus[degree - 1] for gpus in _by_link(node, types) if len(gpus) >= degree]
+    return max(rooms, default=None)
+
+
+def _by_link(node: Node, types: tuple[str, ...]) -> list[list[int]]:
+    """Return the usable memory of the GPUs of some types, by link domain, most first."""
     links: dict[str, list[int]] = {}
     for gpu in node.gpus:
         if usable(gpu, types):
             links.setdefault(gpu.link, []).append(gpu.usable_bytes)
-    rooms = [sorted(gpus)[-degree] for gpus in links.values() if len(gpus) >= degree]
-    return max(rooms, default=None)
+    return [sorted(gpus, reverse=True) for gpus in links.values()]
 
 
 def _fits(need: ShardNeed, memory_bytes: int, target: float, unit: int) -> bool:
@@ -269,7 +275,9 @@ def _why(stock: Stock, index: int, target: float) -> str:
     need = problem.need(index, degree)
     split = f" on each of {degree} GPUs" if degree > 1 else ""
     kept = f" and {format_bytes(need.min_kv_bytes)} for KV" if need.min_kv_bytes else ""
+    offered = [gpus for kind in stock.kinds for gpus in _by_link(kind[0], model.gpu_types)]
     return (
         f"{model.name!r} needs {format_bytes(need.weights_bytes)} with overhead{kept}{split}; "
         f"the largest GPU on offer has {format_bytes(room)} usable"
+        f"{degree_that_fits(problem, index, offered)}"
     )

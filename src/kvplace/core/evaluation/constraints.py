@@ -1,10 +1,11 @@
 """What must hold of a placement: each check names whom it concerns and by how much it fails."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kvplace.core.eligibility import seats
+from kvplace.core.evaluation.degrees import degree_that_fits
 from kvplace.core.hardware import Fleet, Node, usable
 from kvplace.core.model import Model
 from kvplace.core.placement import Placement, Replica, copies_by_model
@@ -193,6 +194,7 @@ def misfits(problem: Problem) -> dict[str, str]:
     there are fewer GPUs than its copies need.
     """
     reasons = {}
+    by_link: dict[int, set[tuple[int, ...]]] = {}
     for index, model in enumerate(problem.models):
         allowed = problem.allowed(index)
         if not allowed:
@@ -221,9 +223,20 @@ def misfits(problem: Problem) -> dict[str, str]:
         if taken + least > largest:
             kept = f" and {format_bytes(least)} for KV" if need.min_kv_bytes else ""
             split = f" on each of {degree} GPUs" if degree > 1 else ""
+            if id(allowed) not in by_link:  # the sets are kept alive by the problem
+                by_link[id(allowed)] = _by_link(problem, allowed)
             it_may = "" if len(allowed) == len(problem.fleet.gpus) else " that it may run on"
             reasons[model.name] = (
                 f"needs {format_bytes(taken)} with overhead{kept}{split}; "
                 f"the largest GPU{it_may} has {format_bytes(largest)} usable"
+                f"{degree_that_fits(problem, index, by_link[id(allowed)])}"
             )
     return reasons
+
+
+def _by_link(problem: Problem, allowed: Iterable[str]) -> set[tuple[int, ...]]:
+    """Return the usable bytes of GPUs by link domain, most first; domains alike are one."""
+    links: dict[str | None, list[int]] = {}
+    for gpu in allowed:
+        links.setdefault(problem.fleet.domain(gpu, "link"), []).append(problem.usable_bytes(gpu))
+    return {tuple(sorted(gpus, reverse=True)) for gpus in links.values()}
