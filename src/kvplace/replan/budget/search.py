@@ -120,8 +120,7 @@ class Search:
         repaired = repair(self.state, self.prices, self._movable)
         self._keep_point()
         base = dict(self.state.copies)
-        target = enough if quick and repaired and enough < BROKEN else 0.0
-        self._descend(budget, cheap=False, target=target)
+        self._descend(budget, cheap=False, enough=enough if quick and repaired else 0.0)
         if quick or (repaired and self._is_close(budget)):
             if fresh is not None and not self.frontier(budget):
                 self._go_back_from(fresh, budget)
@@ -193,8 +192,15 @@ class Search:
         if differ:
             self.state.apply(differ)
 
-    def _descend(self, budget: float, *, cheap: bool, target: float = 0.0) -> None:
-        """Relieve the hottest GPU, and the next, as long as that is allowed and pays."""
+    def _descend(
+        self, budget: float, *, cheap: bool, target: float = 0.0, enough: float = 0.0
+    ) -> None:
+        """Relieve the hottest GPU, and the next, as long as that is allowed and pays.
+
+        A target has the cheapest changes that lead to it chosen; what is enough ends the descent
+        and changes nothing before that.
+        """
+        enough = max(target, enough if enough < BROKEN else 0.0)
         state = self.state
         rows = Rows(state, self._movable)
         spent = self.prices.total(state)
@@ -202,7 +208,7 @@ class Search:
         while not self.watch.stop and len(stuck) < min(len(state.ids), _TOP):
             hot = self._hottest(stuck)
             limit = float(state.pressure[hot])
-            if limit <= target or limit <= 0:
+            if limit <= enough:
                 break
             least = self.gain * min(state.highest(), BROKEN)
             left = budget - spent
