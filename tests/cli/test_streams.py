@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import subprocess
 import sys
 
@@ -49,3 +50,25 @@ def test_a_pipe_of_packed_bytes_is_one_line(tmp_path):
     done = shell("kvplace demand trace - < log", tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_terminal_gets_lines_broken_at_words_and_a_pipe_does_not(tmp_path):
+    pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
+    (tmp_path / "f.csv").write_text(FLEET)
+    command = [sys.executable, "-m", "kvplace", "plan", "f.csv", "--gpus", "2x80GiB"]
+    environment = {**os.environ, "COLUMNS": "60", "PYTHONIOENCODING": "utf-8"}
+    piped = subprocess.run(
+        command, cwd=tmp_path, check=True, capture_output=True, encoding="utf-8", env=environment
+    ).stdout.splitlines()
+    master, slave = pty.openpty()
+    subprocess.run(
+        command, cwd=tmp_path, check=True, stdout=slave, stderr=subprocess.DEVNULL,
+        env={**environment, "NO_COLOR": "1"},
+    )  # fmt: skip
+    os.close(slave)
+    shown = os.read(master, 65536).decode().splitlines()
+    os.close(master)
+    assert max(map(len, piped)) > 60 >= max(map(len, shown))
+    assert piped[-1].startswith("max KVPR")
+    at = next(i for i, line in enumerate(shown) if line.startswith("max KVPR"))
+    assert re.sub(r"\S+ s$", "", " ".join(shown[at:])) == re.sub(r"\S+ s$", "", piped[-1])

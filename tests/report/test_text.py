@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from kvplace.report.text import clean, fit, flow, gpus_text, short_names, shorten
+from kvplace.report.text import clean, fit, flow, gpus_text, short_names, shorten, wrap_lines
 
 
 @given(st.text(st.characters(), max_size=60))
@@ -76,3 +76,36 @@ def test_short_names_drop_the_organisation_only_where_that_stays_unique():
 )
 def test_gpus_of_a_replica_are_short_where_they_are_of_one_node(gpus, text):
     assert gpus_text(gpus) == text
+
+
+def test_long_lines_break_at_words_below_the_last_column():
+    lines = [
+        "\x1b[1ma sentence of several words\x1b[0m",
+        "  indented and long as well",
+        "0.5  -50 %  one change that helps",
+        "short",
+    ]
+    text = "\n".join(lines)
+    assert wrap_lines(text, 24).split("\n") == [
+        "\x1b[1ma sentence of several",
+        "words\x1b[0m",
+        "  indented and long as",
+        "  well",
+        "0.5  -50 %  one change",
+        "            that helps",
+        "short",
+    ]
+
+
+def test_rows_of_tables_are_left_as_they_are():
+    row = "GPU      KVPR     memory     models"
+    assert wrap_lines(row, 30) == row
+
+
+@given(st.lists(st.text("ab cé漢", max_size=60), max_size=4), st.integers(4, 60))
+def test_wrapping_keeps_every_word_and_is_no_wider_than_it_must_be(lines, width):
+    text = "\n".join(lines)
+    wrapped = wrap_lines(text, width)
+    assert wrapped.split() == text.split()
+    for line in wrapped.split("\n"):
+        assert cell_len(line) <= width or line in lines or " " not in line.strip()

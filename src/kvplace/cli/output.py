@@ -58,6 +58,7 @@ def emit(text: str, output: str | None, *, data: bool) -> None:
     """Write an answer, ended by one line end.
 
     What is for people becomes a block of Markdown that keeps its columns where that is asked for.
+    On a terminal its long lines are broken at words.
 
     Parameters
     ----------
@@ -82,6 +83,10 @@ def emit(text: str, output: str | None, *, data: bool) -> None:
         sys.stdout.buffer.write(text.encode())
         sys.stdout.buffer.flush()
     else:
+        if sys.stdout.isatty():
+            from kvplace.report.text import wrap_lines
+
+            text = wrap_lines(text, shutil.get_terminal_size((80, 24)).columns)
         encoding = sys.stdout.encoding or "ascii"
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()

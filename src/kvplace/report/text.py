@@ -8,11 +8,13 @@ from rich.cells import cell_len, set_cell_size
 
 __all__ = [
     "Paint", "clean", "copies_text", "fit", "flow", "gpus_text", "places_text", "short_names",
-    "shorten", "shorten_start",
+    "shorten", "shorten_start", "wrap_lines",
 ]  # fmt: skip
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "green": "32", "cyan": "36"}
 _ORGANISED = re.compile(r"[\w.-]+/[^/]+")
+_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+_LAST_COLUMN = re.compile(r".*\S {2,}(?=\S)|^ +")
 _LONGEST = 400
 """Characters of one name looked at; no table is wider."""
 
@@ -164,3 +166,47 @@ def _with_more(line: str, more: str, width: int) -> str:
     """Return the last line with its count of what is left out, within `width` columns."""
     room = width - cell_len(more) - 1
     return f"{shorten(line, room)} {more}" if room > 0 else shorten(more, width)
+
+
+def wrap_lines(text: str, width: int) -> str:
+    """Break lines that are wider than a terminal at words.
+
+    What is broken off stands below the last column of its line, or below its first word. A line
+    whose last column begins in the right half is left as it is: it is a row of a table.
+
+    Parameters
+    ----------
+    text
+        Lines, which may have escape sequences for colours.
+    width
+        Columns of the terminal.
+    """
+    return "\n".join(_wrapped(line, width) for line in text.split("\n"))
+
+
+def _wrapped(line: str, width: int) -> str:
+    """Return one line in as many as it takes."""
+    if _columns(line) <= width:
+        return line
+    column = _LAST_COLUMN.match(line)
+    start = column.end() if column else 0
+    indent = _columns(line[:start])
+    if 2 * indent > width:
+        return line
+    filled = [line[:start]]
+    left = width - indent
+    for word in line[start:].split(" "):
+        taken = _columns(word)
+        if left < width - indent and taken + 1 > left:
+            filled.append(" " * indent + word)
+            left = width - indent - taken
+        else:
+            gap = "" if left == width - indent else " "
+            filled[-1] += gap + word
+            left -= taken + len(gap)
+    return "\n".join(filled)
+
+
+def _columns(text: str) -> int:
+    """Return the columns of a text, without its escape sequences."""
+    return cell_len(_ESCAPE.sub("", text))

@@ -1,7 +1,5 @@
 """An explanation for people, as JSON and as CSV."""
 
-from textwrap import wrap
-
 from kvplace.core.evaluation.evaluate import part_of
 from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
@@ -121,7 +119,7 @@ def _clash(problem: Problem, clash: Clash, look: Look) -> list[str]:
     lines += [f"  {clean(demand_in_words(problem, m))}" for m in clash.members[:SHOWN]]
     if count > SHOWN:
         lines.append(f"  and {count - SHOWN:,} more, which --format json lists")
-    lines += wrap(clean(clash_in_words(clash)), max(look.width, 60))
+    lines.append(clean(clash_in_words(clash)))
     if not clash.irreducible:
         lines.append("a part of these demands may clash already: not all of it was settled")
     return lines
