@@ -77,10 +77,14 @@ def test_the_commands_print_what_the_page_shows(page, tmp_path):
             assert not missing, f"{command}\nnot printed: {missing}\nprinted: {printed}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/how-to/python.md"])
-def test_the_python_of_a_page_runs(page, tmp_path):
+@pytest.mark.parametrize(
+    ("page", "one_session"),
+    [("README.md", False), ("docs/how-to/python.md", False), ("docs/how-to/notebook.md", True)],
+)
+def test_the_python_of_a_page_runs(page, one_session, tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    for block in blocks(page, "python"):
+    found = blocks(page, "python")
+    for block in ["\n".join(found)] if one_session else found:
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", block],
             cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
