@@ -83,7 +83,8 @@ def test_a_plot_takes_names_as_they_are(tmp_path, capsys):
     [
         (["tracee", "x"], "did you mean 'trace'"),
         (["trace", "none.csv"], "no such file"),
-        (["trace", "{log}", "--only", "c"], "'c' does not occur in it"),
+        (["trace", "{log}", "--only", "c"], "'c' does not occur in it; it has a, b"),
+        (["trace", "{log}", "--only", "x/A"], "'x/A' does not occur in it; did you mean 'a'?"),
         (["trace", "{log}", "--plot", "x.gif"], "a plot ends in .png, .svg, .pdf"),
         (["trace", "{log}", "--quantile", "150%"], "must be above 0 and up to 1"),
         (["trace", "{log}", "--window", "7d"], "--window does nothing for a log"),

@@ -99,7 +99,7 @@ def test_a_name_in_the_log_can_be_an_alias(here, capsys):
     args = (*INIT, "--trace", "log.csv", "--models", "Qwen/Qwen3-8B")
     code, _out, err = run(capsys, *args)
     assert code == 2
-    said = "the log has no model of this name; it has chat; pass --alias NAME=Qwen/Qwen3-8B if"
+    said = "the demand has no model of this name; it has chat; pass --alias NAME=Qwen/Qwen3-8B "
     assert said in err[0]
     code, out, _err = run(capsys, *args, "--alias", "chat=Qwen/Qwen3-8B")
     assert code == 0
@@ -113,10 +113,10 @@ def test_a_model_that_the_log_lacks_is_a_standby_with_a_note(here, capsys):
     models = "Qwen/Qwen3-8B,Qwen/Qwen3-14B"
     code, out, err = run(capsys, *INIT, "--trace", "log.csv", "--models", models)
     assert code == 0
-    assert "requests_per_second: 0  # the log does not name it: a standby" in out
+    assert "requests_per_second: 0  # the demand does not name it: a standby" in out
     note = next(line for line in err if "is a standby" in line)
     assert note == (
-        "note: Qwen/Qwen3-14B is a standby: the log has no model of this name; did you mean "
+        "note: Qwen/Qwen3-14B is a standby: the demand has no model of this name; did you mean "
         "'Qwen3-41B'? Then pass --alias Qwen3-41B=Qwen/Qwen3-14B"
     )
     alias = ("--alias", "Qwen3-41B=Qwen/Qwen3-14B")

@@ -1,6 +1,7 @@
 """DemandSeries: what was asked of every model, window by window."""
 
-from collections.abc import Collection, Mapping
+import difflib
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,10 +10,15 @@ from numpy.typing import NDArray
 from kvplace.core.fact import Fact
 from kvplace.errors import InputError
 
-__all__ = ["MAX_CELLS", "Array", "DemandSeries", "Latency", "check_cells"]
+__all__ = ["MAX_CELLS", "Array", "DemandSeries", "Latency", "check_cells", "near_name"]
 
 MAX_CELLS = 20_000_000
 """The most models times windows that are held: 160 MB per figure."""
+
+_LISTED = 8
+"""Names that an error lists."""
+_LONGEST = 200
+"""Characters of a name that are compared."""
 
 Array = NDArray[np.float64]
 
@@ -88,7 +94,7 @@ class DemandSeries:
             return self
         unknown = sorted(set(models) - set(self.models))
         if unknown:
-            raise InputError([f"{name!r} does not occur in it" for name in unknown], self.origin)
+            raise InputError([self._absent(name) for name in unknown], self.origin)
         rows = [index for index, name in enumerate(self.models) if name in models]
         return replace(
             self,
@@ -98,6 +104,14 @@ class DemandSeries:
             output_tokens=None if self.output_tokens is None else self.output_tokens[rows],
             cached_tokens=None if self.cached_tokens is None else self.cached_tokens[rows],
         )
+
+    def _absent(self, name: str) -> str:
+        """Say that a model does not occur, and which is meant or which there are."""
+        near = near_name(name, self.models)
+        if near is not None:
+            return f"{name!r} does not occur in it; did you mean {near!r}?"
+        more = ", ..." if len(self.models) > _LISTED else ""
+        return f"{name!r} does not occur in it; it has {', '.join(self.models[:_LISTED])}{more}"
 
     @property
     def total_seconds(self) -> float:
@@ -110,6 +124,22 @@ class DemandSeries:
         if self.prompt_tokens is None or self.output_tokens is None:
             return self.requests
         return self.prompt_tokens + self.output_tokens
+
+
+def near_name(name: str, names: Iterable[str]) -> str | None:
+    """Return the name that one is most likely meant to be; owners and capitals do not count.
+
+    Parameters
+    ----------
+    name
+        A model, such as ``Qwen3-8b``.
+    names
+        Those there are, such as ``Qwen/Qwen3-8B``.
+    """
+    tails = {label.rpartition("/")[2].casefold()[:_LONGEST]: label for label in names}
+    tail = name.rstrip("/").rpartition("/")[2].casefold()[:_LONGEST]
+    close = difflib.get_close_matches(tail, tails, n=1, cutoff=0.6)
+    return tails[close[0]] if close else None
 
 
 def check_cells(models: int, windows: int, step: float, source: str) -> None:

@@ -1,16 +1,15 @@
 """Which demand is a model's, and the rate to plan for."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from kvplace.core.fact import Fact
 from kvplace.core.model import Demand
-from kvplace.demand.series import Array
+from kvplace.demand.series import Array, near_name
 from kvplace.demand.summary import ModelDemand
 from kvplace.demand.windows import DemandWindows
-from kvplace.formats.diagnostics import closest
 
-__all__ = ["absent_from_log", "demand_of", "in_windows", "rate"]
+__all__ = ["absent_from_demand", "demand_of", "in_windows", "rate"]
 
 
 def demand_of(
@@ -25,26 +24,22 @@ def demand_of(
     return near[0] if len(near) == 1 else None
 
 
-def absent_from_log(name: str, left: Iterable[str]) -> str:
-    """Say that a log does not know a model, and by which of its names it may be meant.
+def absent_from_demand(name: str, left: Sequence[str]) -> str:
+    """Say that a demand does not name a model, and by which of its names it may be meant.
 
     Parameters
     ----------
     name
         The model.
     left
-        Names in the log that are no other model's.
+        Names in the demand that are no other model's.
     """
-    tails = {label.rpartition("/")[2].casefold(): label for label in left}
-    near = closest(name.rstrip("/").rpartition("/")[2].casefold(), tails)
+    absent = "the demand has no model of this name"
+    near = near_name(name, left)
     if near is not None:
-        label = tails[near]
-        meant = f"did you mean {label!r}? Then pass --alias {label}={name}"
-        return f"the log has no model of this name; {meant}"
-    known = list(tails.values())
-    names = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
-    it_has = f"; it has {names}; pass --alias NAME={name} if one of them is it" if names else ""
-    return f"the log has no model of this name{it_has}"
+        return f"{absent}; did you mean {near!r}? Then pass --alias {near}={name}"
+    names = ", ".join(left[:8]) + (", ..." if len(left) > 8 else "")
+    return f"{absent}; it has {names}; pass --alias NAME={name} if one is it" if left else absent
 
 
 def rate(own: ModelDemand) -> Fact[float]:

@@ -15,7 +15,7 @@ from kvplace.facts.find import find_facts
 from kvplace.facts.memory.degree import smallest_degree
 from kvplace.facts.memory.figures import cache_figures
 from kvplace.facts.model_facts import ModelFacts
-from kvplace.scaffold.demand import absent_from_log, demand_of, in_windows, rate
+from kvplace.scaffold.demand import absent_from_demand, demand_of, in_windows, rate
 from kvplace.scaffold.deployments.deployment import Deployment, Unread
 from kvplace.scaffold.fleet_text import InitModel, InitNodes
 
@@ -124,7 +124,7 @@ def gather_models(
     for name, facts in zip(names, _look_up(names, wishes, hub=not named_by_log), strict=True):
         own = owned[name]
         if demand and own is None:
-            absent = absent_from_log(name, left)
+            absent = absent_from_demand(name, left)
             if isinstance(facts, InputError) or not used:
                 faults.append(Fault(absent, name))
             else:
@@ -141,7 +141,7 @@ def gather_models(
                     wishes=wishes,
                     deployment=deployment,
                     windows=windows,
-                    why_none="the log does not name it" if demand else "no demand was given",
+                    why_none="the demand does not name it" if demand else "no demand was given",
                 )
             )
             gathered.names.append(name)
