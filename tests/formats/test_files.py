@@ -64,7 +64,9 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
 def test_gpus_go_with_a_table_and_only_with_it(tmp_path):
     table = tmp_path / "m.csv"
     table.write_text("name\n")
-    assert fault_of(read, table) == "a models table needs its GPUs too: --gpus 8x80GiB"
+    assert fault_of(read, table) == (
+        "a models table needs its GPUs too: --gpus 8x80GiB, or gpus='8x80GiB' in Python"
+    )
     expected = "a fleet file names its GPUs itself; --gpus is for a table of models"
     assert fault_of(read, tmp_path / "f.yaml", gpus="1x80GiB") == expected
 

@@ -218,9 +218,12 @@ def test_the_page_says_what_the_plan_is_forecast_to_serve():
     assert forecast_sentence(found).removeprefix("forecast: ") in text
     for one in found.models:
         assert "<td class=" + '"num">' + f"{format_latency(one.tpot_seconds)}</td>" in text
-    models = [replace(m, slo=SLO(latency_seconds=None)) for m in subject_.problem.models]
-    aimless = subject(Problem(tuple(models), subject_.problem.fleet))
-    assert "What it is forecast to serve" not in page(aimless)
+    models = [
+        replace(m, slo=SLO(latency_seconds=5.0), demand=Demand(m.demand.requests_per_second))
+        for m in subject_.problem.models
+    ]
+    unmeasured = subject(Problem(tuple(models), subject_.problem.fleet))
+    assert "What it is forecast to serve" not in page(unmeasured)
 
 
 def test_the_profile_is_drawn_to_scale():
