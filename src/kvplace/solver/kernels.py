@@ -8,11 +8,12 @@ one kernel on disjoint parts of the same arrays; no kernel starts threads of its
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 
-__all__ = ["Crew", "kernel"]
+__all__ = ["Crew", "is_compiled", "kernel"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,6 +27,18 @@ def kernel(function: F) -> F:
         return _guarded(_compiled(function, cache=True))
     except RuntimeError:  # no directory for the cache can be written
         return _compiled(function, cache=False)
+
+
+def is_compiled(compiled: Callable[..., Any]) -> bool:
+    """Return whether a kernel need not be compiled: it is loaded, or on disk; True if unknown."""
+    if getattr(compiled, "signatures", None):
+        return True
+    try:
+        cache: Any = compiled._cache  # type: ignore[attr-defined]  # noqa: SLF001 - the library does not tell
+        folder, index = cache._impl.locator.get_cache_path(), cache._cache_file._index_name  # noqa: SLF001
+    except AttributeError:
+        return True
+    return Path(folder, index).exists()
 
 
 def _guarded(compiled: F) -> F:

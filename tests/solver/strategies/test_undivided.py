@@ -37,7 +37,7 @@ def test_a_hot_model_needs_no_stage_but_the_start():
     problem = byte_problem([100, 100], [(10, 90.0), (10, 1.0), (10, 1.0)])
     result = solve(problem)
     assert (result.status, result.proof.method) == (Status.OPTIMAL, "single-model")
-    assert [gain.name for gain in result.stages] == ["start", "balance"]
+    assert [gain.name for gain in result.stages] == ["start", "balance", "leximax"]
 
 
 def test_a_gap_asked_for_ends_the_search():

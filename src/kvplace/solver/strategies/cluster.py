@@ -296,6 +296,10 @@ def _start(search: ClusterSearch) -> None:
     """Take the best of several constructions, where there is no start yet."""
     if search.low == math.inf:
         return
+    if _annealed(search, placed=True) and search.watch.limit < math.inf:
+        from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
+
+        kernels_ready()  # else they are compiled beside what comes first
     soon = [] if search.board is None else [search.board]
     anew = not search.starts and not (soon and search.watch.stop)
     for board in construct(search.chooser, search.low, search.watch) if anew else ():
@@ -419,7 +423,10 @@ def _anneal(search: ClusterSearch) -> None:
     """Pack at lower and lower targets by compiled moves, nearer to the value after failures."""
     search.watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
     from kvplace.solver.large_neighbourhood.anneal import Annealer  # noqa: PLC0415 - numba: only here
+    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
 
+    if not kernels_ready() and search.watch.limit < math.inf:
+        return  # it would break the limit; a later round finds them compiled
     board, knobs = search.best, search.knobs
     annealer = Annealer(search.chooser, search.seed + search.round, search.watch)
     moves = (knobs.moves + knobs.moves_per_copy * sum(map(len, board.where))) << search.round
@@ -514,12 +521,12 @@ def _long(search: ClusterSearch) -> bool:
     return several and _few(search) and _placed(search) and search.watch.limit >= knobs.compiled
 
 
-def _annealed(search: ClusterSearch) -> bool:
+def _annealed(search: ClusterSearch, *, placed: bool = False) -> bool:
     """Whether there are enough shards for compiled moves, and time to load the kernels."""
     knobs, instance = search.knobs, search.instance
     many = instance.n * instance.g >= knobs.annealed
     timed = knobs.compiled <= search.watch.limit < math.inf
-    return many and _placed(search) and (timed or search.large)
+    return many and (placed or _placed(search)) and (timed or search.large)
 
 
 def _passes(search: ClusterSearch) -> int:

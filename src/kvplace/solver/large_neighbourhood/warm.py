@@ -1,0 +1,66 @@
+"""Compiles the kernels of annealing before they are needed, in a process of its own.
+
+::
+
+    python -m kvplace.solver.large_neighbourhood.warm
+
+They take a quarter of a minute to compile once after an installation. A search with a time limit
+must not wait for that: it starts this process, goes on, and anneals once the kernels are on disk.
+The process ends by itself, so that the next command finds them even where this one ends sooner.
+"""
+
+import contextlib
+import os
+import sys
+
+from kvplace.core.hardware import GPU, Fleet, Node
+from kvplace.core.model import SLO, Demand, Model
+from kvplace.core.problem import Problem
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.clock import Watch
+from kvplace.solver.construct.target_search import construct
+from kvplace.solver.instance.door import load_instance
+from kvplace.solver.instance.options import Chooser
+from kvplace.solver.kernels import is_compiled
+from kvplace.solver.large_neighbourhood.anneal import Annealer
+from kvplace.solver.large_neighbourhood.anneal_kernel import anneal, fill_up
+from kvplace.units import GIB
+
+__all__ = ["kernels_ready"]
+
+_NICE = 10
+_started: list[int] = []
+
+
+def kernels_ready() -> bool:
+    """Return whether the kernels are on disk or loaded; start to compile them where not."""
+    if is_compiled(anneal) and is_compiled(fill_up):
+        return True
+    if not _started and sys.executable and hasattr(os, "posix_spawn"):
+        null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0o600) for number in (0, 1, 2)]
+        command = [sys.executable, "-m", "kvplace.solver.large_neighbourhood.warm"]
+        _started.append(0)
+        with contextlib.suppress(OSError):  # where no process may be started, nothing is annealed
+            _started.append(
+                os.posix_spawn(sys.executable, command, os.environ, file_actions=null, setpgroup=0)
+            )
+    return False
+
+
+def _anneal_a_little() -> None:
+    """Call every kernel once, on a fleet of two GPUs."""
+    models = [
+        Model(name, 10 * GIB, Demand(1.0), SLO(latency_seconds=2.0), tensor_parallel=(1, 2))
+        for name in "abc"
+    ]
+    gpus = tuple(GPU(f"n/{index}", "any", 80 * GIB, link="0") for index in range(2))
+    instance = load_instance(Problem(tuple(models), Fleet((Node("n", gpus),))))
+    chooser, watch = Chooser(instance), Watch()
+    board = min(construct(chooser, 0.0, watch), key=Assignment.worth)
+    Annealer(chooser, 0, watch).pack(board, 0.5 * board.worst(), 1)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(AttributeError, OSError):
+        os.nice(_NICE)
+    _anneal_a_little()
