@@ -49,9 +49,10 @@ def most_room_first(columns: Columns, level: float) -> list[Packing]:
         One for each order in which every model found memory: under several pressures the models
         are sorted by the largest part of a GPU that they take, and by the sum over all pressures.
     """
+    level = max(level, 1e-300)
     several = columns.loads.shape[2] > 1
     with np.errstate(over="ignore"):  # at a level near 0 every load is too much
-        part = columns.loads.min(axis=1) / max(level, 1e-300)
+        part = columns.loads.min(axis=1) / level
     part[:, : columns.kv] += columns.size[:, None]
     part[:, columns.kv :] *= float(columns.memory[0])
     scan = several and columns.n * columns.g <= SCANNED
