@@ -21,7 +21,7 @@ from kvplace.solver.improve.pair_kernel import (
 from kvplace.solver.improve.pair_search import sort
 from kvplace.solver.kernels import kernel
 
-__all__ = ["iterate_pairs"]
+__all__ = ["COMPILED", "iterate_pairs"]
 
 KICKS = 256
 """Kicks between two looks at the clock."""
@@ -180,3 +180,7 @@ def _copy(source: Packing, target: Packing) -> None:
     target.models[:], target.item[:] = source.models, source.item
     target.size[:], target.keep[:], target.load[:] = source.size, source.keep, source.load
     target.free[:], target.kept[:], target.loads[:] = source.free, source.kept, source.loads
+
+
+COMPILED = (_search, _copy)
+"""Kernels that a search calls; all others are part of them."""

@@ -1,17 +1,19 @@
-"""Compiles the kernels of annealing before they are needed, in a process of its own.
+"""Compiles the kernels of cluster searches before they are needed, in a process of its own.
 
 ::
 
     python -m kvplace.solver.large_neighbourhood.warm
 
-They take a quarter of a minute to compile once after an installation. A search with a time limit
-must not wait for that: it starts this process, goes on, and anneals once the kernels are on disk.
+They take half a minute to compile once after an installation. A search with a time limit must
+not wait for that: it starts this process, goes on, and uses the kernels once they are on disk.
 The process ends by itself, so that the next command finds them even where this one ends sooner.
 """
 
 import contextlib
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.model import SLO, Demand, Model
@@ -19,6 +21,8 @@ from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.target_search import construct
+from kvplace.solver.improve.iterated_pairs import COMPILED
+from kvplace.solver.improve.movable_shards import Regions, iterate_mobile
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.kernels import is_compiled
@@ -34,20 +38,21 @@ _started: list[int] = []
 
 def kernels_ready() -> bool:
     """Return whether the kernels are on disk or loaded; start to compile them where not."""
-    if is_compiled(anneal) and is_compiled(fill_up):
+    needed: list[Callable[..., Any]] = [*COMPILED, anneal, fill_up]
+    if all(map(is_compiled, needed)):
         return True
     if not _started and sys.executable and hasattr(os, "posix_spawn"):
         null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0o600) for number in (0, 1, 2)]
         command = [sys.executable, "-m", "kvplace.solver.large_neighbourhood.warm"]
         _started.append(0)
-        with contextlib.suppress(OSError):  # where no process may be started, nothing is annealed
+        with contextlib.suppress(OSError):  # where no process may be started, they stay unused
             _started.append(
                 os.posix_spawn(sys.executable, command, os.environ, file_actions=null, setpgroup=0)
             )
     return False
 
 
-def _anneal_a_little() -> None:
+def _search_a_little() -> None:
     """Call every kernel once, on a fleet of two GPUs."""
     models = [
         Model(name, 10 * GIB, Demand(1.0), SLO(latency_seconds=2.0), tensor_parallel=(1, 2))
@@ -57,10 +62,11 @@ def _anneal_a_little() -> None:
     instance = load_instance(Problem(tuple(models), Fleet((Node("n", gpus),))))
     chooser, watch = Chooser(instance), Watch()
     board = min(construct(chooser, 0.0, watch), key=Assignment.worth)
+    iterate_mobile(board, Regions(instance), 0.0, 1, 0, watch)
     Annealer(chooser, 0, watch).pack(board, 0.5 * board.worst(), 1)
 
 
 if __name__ == "__main__":
     with contextlib.suppress(AttributeError, OSError):
         os.nice(_NICE)
-    _anneal_a_little()
+    _search_a_little()

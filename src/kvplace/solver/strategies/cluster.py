@@ -401,7 +401,10 @@ def _iterate(search: ClusterSearch) -> None:
     """Exchange movable shards with kicks, by compiled kernels."""
     search.watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
     from kvplace.solver.improve.movable_shards import Regions, iterate_mobile  # noqa: PLC0415 - numba
+    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
 
+    if search.watch.limit < math.inf and not kernels_ready():
+        return  # it would break the limit; a later round finds them compiled
     kicks, seed = search.knobs.kicks << search.round, search.seed + search.round
     target = search.low * (1 + search.gap)
     most = int(min(kicks, search.left))
@@ -425,7 +428,7 @@ def _anneal(search: ClusterSearch) -> None:
     from kvplace.solver.large_neighbourhood.anneal import Annealer  # noqa: PLC0415 - numba: only here
     from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
 
-    if not kernels_ready() and search.watch.limit < math.inf:
+    if search.watch.limit < math.inf and not kernels_ready():
         return  # it would break the limit; a later round finds them compiled
     board, knobs = search.best, search.knobs
     annealer = Annealer(search.chooser, search.seed + search.round, search.watch)
