@@ -27,6 +27,9 @@ from kvplace.solver.exact.set_cover import DEPTH_FIRST_GPUS, SAFETY, Answer, Dec
 
 __all__ = ["OptionCover"]
 
+PART_OF_TIME = 0.5
+"""Part of the time left that the integer program may take: it ends late, and its answer has to be
+checked after it."""
 FEW_SETS = 300
 """Sets up to which the search in Python comes first."""
 
@@ -247,7 +250,7 @@ def _integer_cover(
     number, n = len(program.model), program.instance.n
     options: dict[str, object] = {"mip_max_nodes": max(1, node_limit // 200)}
     if watch.left < math.inf:
-        options["time_limit"] = max(watch.left, 0.0)
+        options["time_limit"] = max(PART_OF_TIME * watch.left, 0.0)
     highs = quiet_highs(**options)
     none, infinite = np.array([], dtype=np.int32), highspy.kHighsInf
     limits = [(0.0, 0.0)] * number + [(1.0, 1.0)] * n
