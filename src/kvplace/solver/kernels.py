@@ -35,7 +35,7 @@ def is_compiled(compiled: Callable[..., Any]) -> bool:
         return True
     try:
         cache: Any = compiled._cache  # type: ignore[attr-defined]  # noqa: SLF001 - the library does not tell
-        folder, index = cache._impl.locator.get_cache_path(), cache._cache_file._index_name  # noqa: SLF001
+        folder, index = cache._impl.locator.get_cache_path(), cache._cache_file._index_name  # noqa: SLF001 - as above
     except AttributeError:
         return True
     return Path(folder, index).exists()

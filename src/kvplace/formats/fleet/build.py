@@ -14,6 +14,7 @@ from kvplace.errors import InputError
 from kvplace.facts.catalogue.models import known_model
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.diagnostics import Path, Report, path_of, shown
+from kvplace.formats.fleet.asked import DemandPart, WindowDemandPart, WindowPart
 from kvplace.formats.fleet.estimates import Estimates
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.fleet.known import Known, part_of
@@ -22,13 +23,10 @@ from kvplace.formats.fleet.nodes import build_nodes
 from kvplace.formats.fleet.rules import RulePart, build_rule
 from kvplace.formats.fleet.schema import (
     DefaultsPart,
-    DemandPart,
     FleetPart,
     KnownModelPart,
     ModelPart,
     NodePart,
-    WindowDemandPart,
-    WindowPart,
 )
 from kvplace.formats.validation.models import validate, validate_list
 from kvplace.formats.validation.parts import stated

@@ -13,8 +13,9 @@ from kvplace.facts.memory.degree import smallest_degree
 from kvplace.facts.memory.figures import CacheFigures, cache_figures
 from kvplace.facts.model_facts import ModelFacts
 from kvplace.formats.diagnostics import Path, Report, shown
+from kvplace.formats.fleet.asked import DemandPart
 from kvplace.formats.fleet.launch import LaunchPart
-from kvplace.formats.fleet.schema import DefaultsPart, DemandPart, KnownModelPart, ModelPart
+from kvplace.formats.fleet.schema import DefaultsPart, KnownModelPart, ModelPart
 from kvplace.units import format_bytes
 
 __all__ = ["Known", "part_of"]

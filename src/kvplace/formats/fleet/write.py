@@ -9,8 +9,9 @@ from kvplace.core.problem import Problem
 from kvplace.core.window import ALWAYS, Window, mean_demand
 from kvplace.errors import InputError
 from kvplace.forecast.share_timing import ShareTiming
+from kvplace.formats.fleet.asked import DemandPart, WindowPart
 from kvplace.formats.fleet.rules import rule_data
-from kvplace.formats.fleet.schema import FLEET_SCHEMA, DemandPart, ModelPart, WindowPart
+from kvplace.formats.fleet.schema import FLEET_SCHEMA, ModelPart
 from kvplace.formats.text.yaml_writer import flow, json_line, quoted
 from kvplace.formats.validation.parts import stated
 from kvplace.units import bytes_text

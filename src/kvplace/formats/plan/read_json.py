@@ -7,8 +7,8 @@ from kvplace.core.placement import Placement, Replica
 from kvplace.core.window import Window
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report, kind_of, shown
+from kvplace.formats.fleet.asked import WindowPart
 from kvplace.formats.fleet.rules import RulePart, build_rule
-from kvplace.formats.fleet.schema import WindowPart
 from kvplace.formats.plan.schema import PlanModelPart, PlanPart, ReplicaPart, plan_of_part
 from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
 from kvplace.formats.text.json_tree import parse_json

@@ -8,8 +8,9 @@ from kvplace.core.failure import Failure, Recovery
 from kvplace.core.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Status, Step, Stop
+from kvplace.formats.fleet.asked import WindowPart
 from kvplace.formats.fleet.rules import RulePart, rule_data
-from kvplace.formats.fleet.schema import ModelPart, WindowPart
+from kvplace.formats.fleet.schema import ModelPart
 from kvplace.formats.plan.stated import (
     METHODS,
     PLAN_SCHEMA,

@@ -45,6 +45,11 @@ class Rows:
 
     def __init__(self, state: FleetState, movable: Callable[[int], bool]) -> None:
         self._state, self._movable = state, movable
+        self._fill()
+
+    def _fill(self) -> None:
+        """Read all rows from the state."""
+        state, movable = self._state, self._movable
         rows = [
             (model, copy[0], state.need(model, 1, part))
             for model, copies in state.copies.items()
@@ -66,7 +71,7 @@ class Rows:
         """Keep up with a change; `before` and `after` name the same models."""
         for (_, old), (_, new) in zip(before, after, strict=True):
             if len(old) != len(new) or any(len(c) != 1 for c in (*old, *new)):
-                self.__init__(self._state, self._movable)  # type: ignore[misc]
+                self._fill()
                 return
         for (model, old), (_, new) in zip(before, after, strict=True):
             gone = [c[0] for c in old if c not in new]

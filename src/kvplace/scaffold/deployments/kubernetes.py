@@ -80,7 +80,10 @@ def read_production_stack(values: Mapping[str, Any]) -> Deployment:
             unread += [Unread(name, "it names no modelURL", None, gpus)] * copies
             continue
         for entry in _engines(name, ["vllm", "serve", model, *words], "", {}, gpus, copies):
-            (instances if isinstance(entry, Instance) else unread).append(entry)  # type: ignore[arg-type]
+            if isinstance(entry, Instance):
+                instances.append(entry)
+            else:
+                unread.append(entry)
     return Deployment("production-stack", tuple(instances), tuple(unread))
 
 

@@ -104,9 +104,8 @@ class Improver:
                 break
             order = np.argsort(-self._packing.pressure(), kind="stable")
             hot, cold = order[:half], order[::-1][:half].copy()
-            # mypy cannot tell the types of a lambda's defaults.
             done = self._crew.share(
-                lambda first, end, hot=hot, cold=cold, turn=turn: exchange_pairs(  # type: ignore[misc]
+                lambda first, end, hot=hot, cold=cold, turn=turn: exchange_pairs(  # type: ignore[misc]  # defaults of a lambda
                     self._packing, hot, cold, NARROW, turn, self._gain, first, end
                 ),
                 pairs,

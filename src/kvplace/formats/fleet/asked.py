@@ -1,0 +1,128 @@
+"""What is asked of a model in a fleet file, and how fast it was measured to answer."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from kvplace.core.measured import MeasuredStep
+from kvplace.core.model import SLO, Demand
+from kvplace.core.window import Window
+from kvplace.errors import InputError
+from kvplace.formats.fleet.rules import Names
+from kvplace.formats.validation.fields import (
+    Count,
+    Duration,
+    Name,
+    Number,
+    Rate,
+    Tokens,
+    refuse_value,
+)
+from kvplace.formats.validation.parts import Part
+
+__all__ = ["DemandPart", "MeasuredStepPart", "SLOPart", "WindowDemandPart", "WindowPart"]
+
+
+class DemandPart(Part):
+    """What is asked of a model, all replicas together."""
+
+    core = Demand
+
+    requests_per_second: Rate = Field(examples=["2.1"])
+    prompt_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+    cached_tokens: Tokens = Field(
+        default=0.0, description="Of prompt_tokens, those that a prefix cache holds on average."
+    )
+    dispersion: Number = Field(
+        default=1.0,
+        description="Index of dispersion of arrivals, variance over mean of their number; 1 is "
+        "Poisson. Counts with `quantile`.",
+    )
+    prompt_cv: Number = Field(
+        default=1.0,
+        description="Coefficient of variation of prompt_tokens. Counts with `quantile`.",
+    )
+    output_cv: Number = Field(
+        default=0.8,
+        description="Coefficient of variation of output_tokens. Counts with `quantile`.",
+    )
+
+    @model_validator(mode="after")
+    def _cached(self) -> Self:
+        if self.cached_tokens > (self.prompt_tokens or 0.0):
+            refuse_value(f"cached_tokens {self.cached_tokens:g} is more than the prompt's tokens")
+        return self
+
+
+class WindowDemandPart(DemandPart):
+    """What is asked of a model in one window, all replicas together."""
+
+    window: Name = Field(examples=["day"])
+
+
+class WindowPart(Part):
+    """A window of demand: a stretch of the day, a peak, a what-if."""
+
+    core = Window
+
+    name: Name = Field(examples=["day"])
+    weight: Rate = Field(
+        default=1.0, description="How much of all time it stands for, in any unit."
+    )
+    like: Name | None = Field(
+        default=None,
+        description="Of a what-if, the window that it is like; models state no demand in it.",
+    )
+    factor: Number = Field(
+        default=1.0, description="In a what-if, the factor on the rate of the models named."
+    )
+    models: Names | None = Field(
+        default=None, description="In a what-if, the models that the factor hits."
+    )
+
+
+class SLOPart(Part):
+    """Latency objectives."""
+
+    core = SLO
+
+    ttft_seconds: Duration | None = Field(
+        default=None, alias="ttft", description="Time to first token."
+    )
+    tpot_seconds: Duration | None = Field(
+        default=None, alias="tpot", description="Time per output token."
+    )
+    latency_seconds: Duration | None = Field(
+        default=None,
+        alias="latency",
+        description="Time of a whole request; by default ttft + output_tokens x tpot.",
+    )
+
+
+class MeasuredStepPart(Part):
+    """What was measured of an engine that had its GPUs alone."""
+
+    core = MeasuredStep
+
+    gpu_type: Name = Field(examples=["H100-SXM-80GB"])
+    tensor_parallel: Count = 1
+    batch: Tokens = Field(default=1.0, description="Sequences in the decode step.")
+    context_tokens: Tokens | None = Field(
+        default=None, description="Mean tokens that each of them held."
+    )
+    decode_seconds: Duration | None = Field(
+        default=None, alias="decode", description="Time of the decode step."
+    )
+    prompt_tokens: Tokens | None = None
+    prefill_seconds: Duration | None = Field(
+        default=None, alias="prefill", description="Time of a prefill of prompt_tokens."
+    )
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        try:
+            self.build()
+        except InputError as error:
+            refuse_value("; ".join(str(fault) for fault in error.faults))
+        return self
