@@ -38,7 +38,7 @@ import numpy as np
 import kvplace
 from kvplace.bench.adrs_like import adrs_like
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.model import Replicas
+from kvplace.core.models.model import Replicas
 from kvplace.core.placement import Placement
 from kvplace.forecast.forecast import forecast
 from kvplace.forecast.rules import Rules

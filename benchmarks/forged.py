@@ -33,7 +33,7 @@ from kvplace.core.certificates.claim import Bound, Branch, Certificate, Leaf, Pr
 from kvplace.core.certificates.sizes import scaled_sizes
 from kvplace.core.certificates.standing import standing_of
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Result, Stop

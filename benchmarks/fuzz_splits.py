@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from judge_splits import clash_faults, damage_faults, faults
 from kvplace.core.certificates.certificate import Certificate
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.explain.clash import find_clash
 from kvplace.formats.fleet.write import write_fleet
 from kvplace.solver.solve import solve

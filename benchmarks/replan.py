@@ -22,9 +22,9 @@ import numpy as np
 
 from kvplace.bench.environment import environment
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import SLO, Demand, Model
-from kvplace.core.model_table import ModelTable
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.model_table import ModelTable
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.formats.read import read
 from kvplace.replan.history.backtest import Plan, Way, backtest

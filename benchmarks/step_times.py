@@ -38,7 +38,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import least_squares
 
-from kvplace.core.architecture import Format
+from kvplace.core.models.architecture import Format
 from kvplace.facts.catalogue.gpus import gpu_type
 from kvplace.facts.config.architecture import architecture
 from kvplace.facts.config.attention import cache_layout

@@ -2,7 +2,7 @@
 
 import random
 
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.instance.door import load_instance
 from splits import random_split_problem, random_where

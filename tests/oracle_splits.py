@@ -15,7 +15,7 @@ from itertools import combinations
 
 from kvplace.core.evaluation.constraints import Violation, rule_violations
 from kvplace.core.evaluation.evaluate import evaluate, kvpr_of
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.rules.places import EVERYWHERE

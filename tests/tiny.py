@@ -3,8 +3,8 @@
 from hypothesis import strategies as st
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import SLO, Demand, Model
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from strategies import KVPR_OBJECTIVES
 

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from kvplace.core.evaluation.constraints import Violation, misfits
     from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, Shard, evaluate
     from kvplace.core.hardware import GPU, Fleet, Node
-    from kvplace.core.launch import Launch
-    from kvplace.core.model import SLO, Attention, Demand, Model, Replicas, Split
-    from kvplace.core.objective import Objective
+    from kvplace.core.models.launch import Launch
+    from kvplace.core.models.model import SLO, Attention, Demand, Model, Replicas, Split
+    from kvplace.core.models.objective import Objective
+    from kvplace.core.models.window import Window
     from kvplace.core.placement import Migration, Placement, Replica
     from kvplace.core.problem import Problem
     from kvplace.core.result import Result, Status, Stop
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from kvplace.core.rules.rule import Rule
     from kvplace.core.rules.spread import Spread
     from kvplace.core.rules.together import Together
-    from kvplace.core.window import Window
     from kvplace.demand.read import demand
     from kvplace.demand.summary import DemandSummary
     from kvplace.errors import (
@@ -186,12 +186,12 @@ _NAMES_OF = {
     "core.evaluation.constraints": ("Violation", "misfits"),
     "core.evaluation.evaluate": ("Evaluation", "GPUEvaluation", "Shard", "evaluate"),
     "core.hardware": ("GPU", "Fleet", "Node"),
-    "core.model": ("Attention", "Demand", "Model", "Replicas", "SLO", "Split"),
-    "core.objective": ("Objective",),
+    "core.models.model": ("Attention", "Demand", "Model", "Replicas", "SLO", "Split"),
+    "core.models.objective": ("Objective",),
     "core.placement": ("Migration", "Placement", "Replica"),
     "core.problem": ("Problem",),
     "core.result": ("Result", "Status", "Stop"),
-    "core.window": ("Window",),
+    "core.models.window": ("Window",),
     "forecast.share_timing": ("ShareTiming",),
     "errors": (
         "Fault",
@@ -229,7 +229,7 @@ _NAMES_OF = {
     "solver.clock": ("Progress", "Watch"),
     "solver.robust": ("Robust", "solve_robust"),
     "solver.solve": ("refine", "solve"),
-    "core.launch": ("Launch",),
+    "core.models.launch": ("Launch",),
     "core.rules.apart": ("Apart",),
     "core.rules.forbid": ("Forbid",),
     "core.rules.limit": ("Limit",),

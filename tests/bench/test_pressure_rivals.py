@@ -9,8 +9,8 @@ import pytest
 from kvplace.bench.families import Case
 from kvplace.bench.rivals.shapes import allowed, relabelled, simple_bound_of, takes_at
 from kvplace.bench.solvers import absent, call
-from kvplace.core.model import Replicas
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Replicas
+from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.instance.door import load_instance
 from oracle_splits import solve_by_force

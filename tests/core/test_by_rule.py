@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.certificate import check_certificate, spelled_out
-from kvplace.core.model import Replicas
+from kvplace.core.models.model import Replicas
 from kvplace.core.problem import Problem
 from oracle import solve_exactly
 from tiny import GIB, byte_problem, byte_problems

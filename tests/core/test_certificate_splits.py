@@ -15,8 +15,8 @@ from kvplace.core.certificates.certificate import (
     check_certificate,
     possible_options,
 )
-from kvplace.core.model import Replicas, Split
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Replicas, Split
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP
 from kvplace.core.rules.pin import Pin

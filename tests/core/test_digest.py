@@ -3,7 +3,7 @@
 import pytest
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import SLO, Demand, Model, Replicas, Split
+from kvplace.core.models.model import SLO, Demand, Model, Replicas, Split
 from kvplace.core.placement import Replica
 from kvplace.core.problem import Problem
 from kvplace.core.rules.apart import Apart

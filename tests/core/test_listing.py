@@ -9,7 +9,7 @@ from kvplace.core.certificates.knapsack import TooLarge
 from kvplace.core.certificates.listing import look_for_better
 from kvplace.core.certificates.standing import Standing, standing_of
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from oracle import solve_exactly
 from oracle_splits import solve_by_force
 from splits import OBJECTIVES, random_split_problem

@@ -21,11 +21,11 @@ from kvplace.core.certificates.certificate import (
 from kvplace.core.certificates.weighted import kinds_of, weighted_limit, weighted_sizes
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import SLO, Demand, Model, Replicas, Split
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import SLO, Demand, Model, Replicas, Split
+from kvplace.core.models.objective import Objective
+from kvplace.core.models.window import ALWAYS, Window, mean_demand
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
-from kvplace.core.window import ALWAYS, Window, mean_demand
 from kvplace.errors import InputError
 from oracle_splits import solve_by_force, ways
 from splits import random_split_problem

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kvplace.core.certificates.certificate import possible_options
 from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import (
+from kvplace.core.models.model import (
     DEFAULT_OVERHEAD_BYTES,
     SLO,
     Attention,
@@ -20,8 +20,8 @@ from kvplace.core.model import (
     Replicas,
     Split,
 )
+from kvplace.core.models.objective import Objective
 from kvplace.core.needs import shard_need
-from kvplace.core.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.rules.forbid import Forbid
 from kvplace.core.rules.limit import Limit

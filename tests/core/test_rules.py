@@ -10,8 +10,8 @@ import pytest
 from kvplace.core.evaluation.constraints import rule_violations
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import Replicas
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Replicas
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.rules.apart import Apart

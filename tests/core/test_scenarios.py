@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import SLO, Demand, Model
-from kvplace.core.model_table import ModelTable
+from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.model_table import ModelTable
+from kvplace.core.models.window import ALWAYS, Window
 from kvplace.core.problem import Problem
 from kvplace.core.scenarios import (
     hottest,
@@ -16,7 +17,6 @@ from kvplace.core.scenarios import (
     with_scenarios,
     without_scenarios,
 )
-from kvplace.core.window import ALWAYS, Window
 from kvplace.errors import InputError
 from timings import PowerTiming
 

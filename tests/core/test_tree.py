@@ -12,7 +12,7 @@ from kvplace.core.certificates.claim import Branch, Leaf, ProofTree
 from kvplace.core.certificates.knapsack import TooLarge
 from kvplace.core.certificates.sizes import scaled_sizes
 from kvplace.core.certificates.tree import check_tree
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from oracle import solve_exactly
 from oracle_splits import solve_by_force
 from splits import OBJECTIVES, random_split_problem

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from judge_splits import clash_faults
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import Replicas
+from kvplace.core.models.model import Replicas
 from kvplace.core.rules.apart import Apart
 from kvplace.core.rules.limit import Limit
 from kvplace.core.rules.pin import Pin

@@ -6,7 +6,7 @@ import pytest
 
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.model import Replicas
+from kvplace.core.models.model import Replicas
 from kvplace.core.placement import Placement
 from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places

@@ -6,10 +6,10 @@ import pytest
 
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import SLO, Demand, Model
+from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.window import Window
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.core.window import Window
 from kvplace.explain.changes import Effort
 from kvplace.explain.levers import find_levers
 from kvplace.explain.pressing import another_hour, better_gpu

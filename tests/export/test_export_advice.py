@@ -6,7 +6,7 @@ import pytest
 from test_export_accepted import GIB, model, node
 
 from kvplace.core.hardware import Fleet
-from kvplace.core.model import Attention
+from kvplace.core.models.model import Attention
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.export.advice import advice

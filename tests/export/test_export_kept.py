@@ -7,7 +7,7 @@ import pytest
 from test_export_accepted import model, node
 
 from kvplace.core.hardware import Fleet
-from kvplace.core.model import Replicas
+from kvplace.core.models.model import Replicas
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.export.files import EXPORTS, Options, files_for

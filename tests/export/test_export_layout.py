@@ -11,7 +11,7 @@ from test_export_accepted import model, node, small
 
 from kvplace.core.evaluation.static_split import divide
 from kvplace.core.hardware import Fleet
-from kvplace.core.model import Attention
+from kvplace.core.models.model import Attention
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError

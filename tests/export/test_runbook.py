@@ -13,7 +13,7 @@ from stubs import Stubs
 from hostile import hostile_name
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import SLO, Demand, Model
+from kvplace.core.models.model import SLO, Demand, Model
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvplace.core.architecture import Format
+from kvplace.core.models.architecture import Format
 from kvplace.errors import InputError
 from kvplace.facts.config.architecture import architecture
 

@@ -3,7 +3,7 @@
 import pytest
 
 from kvplace.core.fact import Fact
-from kvplace.core.model import SLO, Attention, Demand, Model
+from kvplace.core.models.model import SLO, Attention, Demand, Model
 from kvplace.facts.cache import CacheGroup, CacheLayout, Units
 from kvplace.facts.memory.figures import cache_figures
 from kvplace.facts.model_facts import ModelFacts

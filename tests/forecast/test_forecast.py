@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kvplace.bench.adrs_like import adrs_like
-from kvplace.core.model import SLO, Demand, Model
+from kvplace.core.models.model import SLO, Demand, Model
 from kvplace.errors import InputError
 from kvplace.forecast.attainment import in_time, overflow, smoothing
 from kvplace.forecast.forecast import forecast

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.errors import InputError
 from kvplace.forecast.times import dense_shape
 from kvplace.formats.read import parse_fleet

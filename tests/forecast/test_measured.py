@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvplace.core.measured import MeasuredStep
+from kvplace.core.models.measured import MeasuredStep
 from kvplace.errors import InputError
 from kvplace.facts.catalogue.models import known_model
 from kvplace.facts.catalogue.shapes import known_shape

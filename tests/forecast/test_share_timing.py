@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 import kvplace
-from kvplace.core.architecture import Architecture
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import SLO, Demand, Model, Replicas
-from kvplace.core.objective import Objective
+from kvplace.core.models.architecture import Architecture
+from kvplace.core.models.model import SLO, Demand, Model, Replicas
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.forecast.roofline import CacheReads, speed_of, step_time
 from kvplace.forecast.share_timing import ShareTiming

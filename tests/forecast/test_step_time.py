@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvplace.core.architecture import Architecture, Format
+from kvplace.core.models.architecture import Architecture, Format
 from kvplace.errors import InputError
 from kvplace.forecast.roofline import CacheReads, rooflines, speed_of, step_time
 from kvplace.forecast.step_time import StepTime, decode_seconds, prefill_seconds

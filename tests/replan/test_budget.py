@@ -7,8 +7,8 @@ from transitions import model, random_placement, small_fleet, split_transition, 
 
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import Demand
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Demand
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.replan.budget import search as budgets

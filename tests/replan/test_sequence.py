@@ -6,7 +6,7 @@ from walk import reachable, walk
 
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.rules.apart import Apart

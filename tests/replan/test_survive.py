@@ -8,8 +8,8 @@ import pytest
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.failure import Recovery
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import SLO, Demand, Model
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.rules.limit import Limit

@@ -9,7 +9,7 @@ import pytest
 
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.errors import InputError
 from kvplace.facts.catalogue.gpus import gpu_types

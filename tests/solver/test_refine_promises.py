@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.model import Replicas
+from kvplace.core.models.model import Replicas
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Stop

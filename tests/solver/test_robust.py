@@ -3,7 +3,7 @@
 import random
 
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.scenarios import robust_windows, with_scenarios, without_scenarios
 from kvplace.formats.load import load_plan
 from kvplace.formats.plan.io import write_plan

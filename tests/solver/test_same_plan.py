@@ -58,7 +58,7 @@ def test_the_same_seed_twice_is_the_same_result(solver):
 
 
 FRESH = """
-from kvplace.core.model import *
+from kvplace.core.models.model import *
 from tiny import byte_problem
 from kvplace.solver.solve import SOLVERS, solve
 rows = [(3 + j % 5, 1.0 + j * j % 7, j % 3) for j in range(14)]

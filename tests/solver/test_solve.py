@@ -7,7 +7,7 @@ import pytest
 
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.model import Replicas
+from kvplace.core.models.model import Replicas
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status, Stop

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import SLO, Demand, Model, Replicas
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import SLO, Demand, Model, Replicas
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places

@@ -10,8 +10,8 @@ from itertools import cycle, islice
 import numpy as np
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model_table import ModelTable
-from kvplace.core.objective import Objective
+from kvplace.core.models.model_table import ModelTable
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats
 from kvplace.units import GIB

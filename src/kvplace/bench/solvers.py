@@ -14,8 +14,8 @@ from kvplace.bench.rivals.narrow import PROVED_GAP, Answer, Tell
 from kvplace.bench.scale import scale_problem
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.model import Replicas
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Replicas
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Status, relative_gap
 from kvplace.errors import InputError, InternalError

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from kvplace.core.hardware import Fleet
-from kvplace.core.model_columns import ModelColumns, stated
+from kvplace.core.models.model_columns import ModelColumns, stated
 from kvplace.core.rules.rule import Rule
 
 __all__ = ["digest_of"]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kvplace.core.hardware import Fleet
-from kvplace.core.model import Model, Replicas, Split
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Model, Replicas, Split
+from kvplace.core.models.objective import Objective
 
 __all__ = ["ShardNeed", "Ways", "demand_parts", "rank_part", "shard_need"]
 

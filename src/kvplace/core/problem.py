@@ -10,16 +10,16 @@ from functools import cached_property
 from kvplace.core.digest import digest_of
 from kvplace.core.eligibility import Eligibility, seats
 from kvplace.core.hardware import Fleet
-from kvplace.core.model import Model
-from kvplace.core.model_columns import ListedModels, ModelColumns
-from kvplace.core.model_table import ModelTable
+from kvplace.core.models.model import Model
+from kvplace.core.models.model_columns import ListedModels, ModelColumns
+from kvplace.core.models.model_table import ModelTable
+from kvplace.core.models.objective import Objective
+from kvplace.core.models.window import ALWAYS, Window
 from kvplace.core.needs import ShardNeed, Ways, demand_parts, rank_part, shard_need
-from kvplace.core.objective import Objective
 from kvplace.core.option_table import OptionTable, option_table, undivided_table
 from kvplace.core.pressures import Pressures
 from kvplace.core.rules.rule import Rule
 from kvplace.core.timing import Timing
-from kvplace.core.window import ALWAYS, Window
 from kvplace.errors import Fault, InputError
 
 __all__ = ["Problem"]
@@ -51,8 +51,9 @@ class Problem:
         What its file leaves out and was filled in, in sentences, each with its source.
     quantile
         Under the objective ``pressure``, the share of the time in which the KV memory and the GPU
-        time that models need are to be there, above 0.5 and below 1, as `kvplace.core.bursts`
-        says; None for their means. The other objectives plan for means.
+        time that models need are to be there, above 0.5 and below 1, as
+        `kvplace.core.models.bursts` says; None for their means. The other objectives plan for
+        means.
 
     Raises
     ------

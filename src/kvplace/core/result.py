@@ -11,7 +11,7 @@ from kvplace.core.certificates.certificate import Bound
 from kvplace.core.certificates.standing import standing_of
 from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.failure import Failure
-from kvplace.core.launch import EngineName
+from kvplace.core.models.launch import EngineName
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError

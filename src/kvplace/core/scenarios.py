@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from kvplace.core.model import Demand, Model
-from kvplace.core.model_table import DemandColumns, ModelTable
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Demand, Model
+from kvplace.core.models.model_table import DemandColumns, ModelTable
+from kvplace.core.models.objective import Objective
+from kvplace.core.models.window import Window
 from kvplace.core.problem import Problem
-from kvplace.core.window import Window
 from kvplace.errors import Fault, InputError
 
 __all__ = [

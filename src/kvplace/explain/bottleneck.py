@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, kvpr_of
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 
 __all__ = ["Bottleneck", "Cause", "alone", "bottleneck_of"]

@@ -7,7 +7,7 @@ from enum import IntEnum
 from itertools import islice
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import Model, Replicas
+from kvplace.core.models.model import Model, Replicas
 from kvplace.core.problem import Problem
 from kvplace.explain.words import count
 from kvplace.facts.catalogue.models import known_model

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from kvplace.core.evaluation.constraints import misfits
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.explain.demanded import Demanded, Kind, demanded_of, keeping
 from kvplace.explain.placeable import Verdict, placeable

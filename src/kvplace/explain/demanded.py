@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from kvplace.core.model import Model, Replicas
+from kvplace.core.models.model import Model, Replicas
 from kvplace.core.problem import Problem
 from kvplace.core.rules.rule import Rule, chosen
 

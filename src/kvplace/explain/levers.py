@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate, part_of
 from kvplace.core.hardware import Fleet
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from kvplace.core.evaluation.evaluate import GPUEvaluation
 from kvplace.core.hardware import GPU, Fleet
-from kvplace.core.model import Demand
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Demand
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.scenarios import imagined
 from kvplace.explain.changes import Change, Effort

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from kvplace.core.launch import EngineName
+from kvplace.core.models.launch import EngineName
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from kvplace.core.evaluation.evaluate import GPUEvaluation, evaluate
 from kvplace.core.evaluation.static_split import kv_parts
 from kvplace.core.hardware import Node
-from kvplace.core.launch import ENGINES, EngineName
-from kvplace.core.model import Model
+from kvplace.core.models.launch import ENGINES, EngineName
+from kvplace.core.models.model import Model
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError

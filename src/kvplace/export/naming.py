@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kvplace.core.hardware import Fleet
-from kvplace.core.launch import EngineName
+from kvplace.core.models.launch import EngineName
 from kvplace.core.placement import Replica
 from kvplace.errors import InputError
 from kvplace.export.names import LABEL_LIMIT, digits_of, labels, unique_names

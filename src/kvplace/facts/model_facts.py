@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from kvplace.core.architecture import Architecture
 from kvplace.core.fact import Fact
+from kvplace.core.models.architecture import Architecture
 from kvplace.facts.cache import CacheLayout
 
 __all__ = ["ModelFacts"]

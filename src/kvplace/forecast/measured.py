@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from kvplace.core.measured import MeasuredStep
+from kvplace.core.models.measured import MeasuredStep
 from kvplace.forecast.step_time import StepTime, decode_seconds, prefill_seconds
 
 __all__ = ["through_measured"]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvplace.core.architecture import Architecture, Format
+from kvplace.core.models.architecture import Architecture, Format
 from kvplace.facts.catalogue.gpus import GPUType, find_gpu_type
 from kvplace.facts.catalogue.tables import number, read_tables
 from kvplace.forecast.step_time import StepTime

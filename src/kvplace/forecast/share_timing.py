@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 
-from kvplace.core.architecture import Architecture
-from kvplace.core.model import Demand, Model
+from kvplace.core.models.architecture import Architecture
+from kvplace.core.models.model import Demand, Model
 from kvplace.core.timing import Timing
 from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.time_share import Idle, TimeShare, idle_times, time_share

@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields
 from functools import cache, lru_cache
 from operator import attrgetter
 
-from kvplace.core.architecture import Architecture
-from kvplace.core.measured import MeasuredStep
-from kvplace.core.model import Model
+from kvplace.core.models.architecture import Architecture
+from kvplace.core.models.measured import MeasuredStep
+from kvplace.core.models.model import Model
 from kvplace.errors import Fault, InputError
 from kvplace.facts.catalogue.gpus import GPUType, gpu_types
 from kvplace.forecast.measured import through_measured

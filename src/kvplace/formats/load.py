@@ -4,7 +4,7 @@ import os
 
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.launch import EngineName
+from kvplace.core.models.launch import EngineName
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Stop
 from kvplace.errors import Fault, InputError

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kvplace.core.hardware import Fleet
-from kvplace.core.model import Model
+from kvplace.core.models.model import Model
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.rules.limit import Limit

@@ -13,7 +13,7 @@ from typing import Any
 
 from kvplace._version import __version__
 from kvplace.core.certificates.certificate import Bound
-from kvplace.core.launch import EngineName
+from kvplace.core.models.launch import EngineName
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result, Stop
 from kvplace.formats.plan.io import plan_of

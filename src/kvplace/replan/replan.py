@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
-from kvplace.core.model import Model
-from kvplace.core.model_table import ModelTable
+from kvplace.core.models.model import Model
+from kvplace.core.models.model_table import ModelTable
 from kvplace.core.placement import Assigned, Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InternalError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from kvplace.core.model_table import ModelTable
+from kvplace.core.models.model_table import ModelTable
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, part_of
-from kvplace.core.model import Model
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Model
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.facts.catalogue.gpus import find_gpu_type, types_meant
 from kvplace.forecast.share_timing import ShareTiming

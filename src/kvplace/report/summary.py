@@ -5,7 +5,7 @@ from collections import Counter
 
 from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Status, Stop
 from kvplace.forecast.outcome import Forecast

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kvplace.core.architecture import Architecture
 from kvplace.core.fact import Fact
-from kvplace.core.model import Demand
+from kvplace.core.models.architecture import Architecture
+from kvplace.core.models.model import Demand
 from kvplace.formats.fleet.shape import shape_data
 from kvplace.formats.text.yaml_writer import quoted
 from kvplace.units import GIB

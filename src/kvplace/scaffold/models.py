@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from kvplace.core.architecture import Architecture
 from kvplace.core.fact import Fact
+from kvplace.core.models.architecture import Architecture
 from kvplace.demand.summary import DemandSummary, ModelDemand
 from kvplace.demand.windows import DemandWindows
 from kvplace.errors import Fault, InputError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kvplace.core.model import Model
+from kvplace.core.models.model import Model
 from kvplace.core.problem import Problem
 from kvplace.simulate.fleet import Engined
 from kvplace.simulate.outcome import GPUOutcome, ModelOutcome, Outcome

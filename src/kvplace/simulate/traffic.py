@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kvplace.core.model import Model
+from kvplace.core.models.model import Model
 from kvplace.errors import Fault, InputError
 from kvplace.solver.array_types import Floats, Ints
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
 from kvplace.size.floor import Floor, floor_of

@@ -4,7 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.errors import InputError
 from kvplace.units import parse_number
 

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.models.window import Window
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
 from kvplace.core.scenarios import HOTTEST, robust_windows, with_scenarios, without_scenarios
-from kvplace.core.window import Window
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.constraints import Violation
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
-from kvplace.core.model import SLO, Demand
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import SLO, Demand
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Result, Status, Stop, relative_gap, status_of

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 import strategies
 from fleet_text import FLEET
 from kvplace.core.hardware import GPU, Node
-from kvplace.core.model import DEFAULT_OVERHEAD_BYTES, SLO, Demand, Replicas
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES, SLO, Demand, Replicas
+from kvplace.core.models.objective import Objective
 from kvplace.errors import InputError
 from kvplace.formats.fleet.write import write_fleet
 from kvplace.formats.read import parse_fleet, read

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvplace.core.model import Attention
+from kvplace.core.models.model import Attention
 from kvplace.errors import InputError
 from kvplace.facts.catalogue.models import known_model, known_models
 from kvplace.facts.catalogue.shapes import known_shape

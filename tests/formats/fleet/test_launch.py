@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kvplace.core.launch import Launch
+from kvplace.core.models.launch import Launch
 from kvplace.errors import InputError
 from kvplace.formats.fleet.write import write_fleet
 from kvplace.formats.plan.check import check

@@ -10,11 +10,11 @@ from kvplace.core.certificates.certificate import Certificate
 from kvplace.core.certificates.claim import Bound
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import SLO, Demand, Model
+from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.window import ALWAYS, Window
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Stop
-from kvplace.core.window import ALWAYS, Window
 from kvplace.errors import InputError
 from kvplace.formats.fleet.write import write_fleet
 from kvplace.formats.plan.check import check

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.model_table import ModelTable
+from kvplace.core.models.model_table import ModelTable
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError, MissingExtraError

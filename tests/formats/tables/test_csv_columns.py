@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from kvplace.core.model import Demand
-from kvplace.core.model_table import ModelTable
+from kvplace.core.models.model import Demand
+from kvplace.core.models.model_table import ModelTable
 from kvplace.errors import InputError
 from kvplace.formats.load import load_plan
 from kvplace.formats.plan.io import write_plan

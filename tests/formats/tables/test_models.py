@@ -3,8 +3,8 @@
 import pytest
 
 from kvplace.core.hardware import GPU
-from kvplace.core.model import DEFAULT_OVERHEAD_BYTES, SLO, Demand
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES, SLO, Demand
+from kvplace.core.models.objective import Objective
 from kvplace.errors import InputError
 from kvplace.formats.read import parse_gpus, read
 from kvplace.formats.tables.models import parse_table

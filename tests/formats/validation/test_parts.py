@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import SLO, Demand, Model, Moving, Replicas, Split
+from kvplace.core.models.model import SLO, Demand, Model, Moving, Replicas, Split
 from kvplace.core.problem import Problem
 from kvplace.formats.diagnostics import Report
 from kvplace.formats.fleet.schema import ModelPart

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.instance.door import load_copies, load_instance, unload_copies
 from splits import random_split_problem, random_where

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from boards import drawn_boards, undivided
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.assignment.packed import Items, pack_items, pack_rows
 

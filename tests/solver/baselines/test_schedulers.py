@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import Replicas
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Replicas
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status

@@ -8,8 +8,8 @@ import pytest
 from boards import drawn_boards
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import Replicas
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Replicas
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kvplace.core.certificates.certificate import check_certificate
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.solver.bounds.option_prices import certified_options
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.knapsack import Knapsack

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from kvplace.core.certificates.certificate import check_certificate
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.solver.bounds.pressure_classes import PressureClasses
 from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.clock import Watch

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from kvplace.core.certificates.certificate import check_certificate
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.solver.bounds.pressures import PressureBound
 from oracle_splits import solve_by_force
 from splits import random_split_problem

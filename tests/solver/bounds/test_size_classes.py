@@ -8,7 +8,7 @@ import pytest
 
 from boards import drawn_boards, spread, undivided
 from kvplace.core.certificates.certificate import check_certificate
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.size_classes import LevelBound, certified_classes, packing_bound

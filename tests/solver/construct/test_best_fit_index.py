@@ -5,7 +5,7 @@ import random
 import pytest
 
 from boards import assert_kept_up, undivided
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.instance.door import load_instance

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_index import Rooms

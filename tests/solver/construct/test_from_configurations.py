@@ -5,7 +5,7 @@ import pytest
 
 import kvplace
 from kvplace.bench.clusters import cluster
-from kvplace.core.model import Model
+from kvplace.core.models.model import Model
 from kvplace.core.problem import Problem
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.size_classes import LevelBound

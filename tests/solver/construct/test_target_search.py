@@ -8,7 +8,7 @@ import pytest
 import made
 from boards import assert_kept_up, undivided
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.clock import Progress, Watch
 from kvplace.solver.construct import target_search

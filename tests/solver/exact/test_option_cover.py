@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.exact import option_cover

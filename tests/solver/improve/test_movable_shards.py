@@ -8,7 +8,7 @@ import pytest
 
 from boards import assert_kept_up, drawn_boards
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.rules.apart import Apart
 from kvplace.core.rules.forbid import Forbid

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.descent import level, settle

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.solver.instance.columns import fluid_level, largest, total
 from kvplace.solver.instance.door import load_instance
 from splits import random_split_problem

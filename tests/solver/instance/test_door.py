@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.model import Replicas
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Replicas
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError

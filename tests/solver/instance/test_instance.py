@@ -6,7 +6,7 @@ from array import array
 import numpy as np
 import pytest
 
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.instance import Instance
 from splits import random_split_problem, random_where

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
 from splits import random_split_problem

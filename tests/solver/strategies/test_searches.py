@@ -6,7 +6,7 @@ import random
 import pytest
 
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.solver.clock import Watch
 from kvplace.solver.strategies.cluster import ClusterSearch
 from kvplace.solver.strategies.large import LargeSearch

@@ -217,7 +217,7 @@ def command(
 
 def _for_quantile(problem: "Problem", quantile: float) -> "Problem":
     """Return the problem of a quantile of what is needed."""
-    from kvplace.core.objective import Objective
+    from kvplace.core.models.objective import Objective
     from kvplace.errors import InputError
 
     if problem.goal is not Objective.PRESSURE:

@@ -8,7 +8,7 @@ from kvplace.cli.plans import schema_of
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from kvplace.core.model import Model
+    from kvplace.core.models.model import Model
     from kvplace.core.placement import Placement, Replica
     from kvplace.core.problem import Problem
 

@@ -11,7 +11,7 @@ from kvplace.cli.serving.engines import LOADS, Play, play_options
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from kvplace.core.model import Model
+    from kvplace.core.models.model import Model
     from kvplace.simulate.traffic import Traffic
 
 __all__ = ["command"]

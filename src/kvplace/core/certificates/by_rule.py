@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 
 __all__ = ["RULES", "RuleCertificate", "check_rule"]

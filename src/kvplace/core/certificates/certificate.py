@@ -47,7 +47,7 @@ from kvplace.core.certificates.weighted import (
     weighted_limit,
     weighted_sizes,
 )
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 
 __all__ = [

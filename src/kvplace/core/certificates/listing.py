@@ -22,8 +22,8 @@ from kvplace.core.certificates.knapsack import TooLarge
 from kvplace.core.certificates.standing import Standing, standing_of, tiers_of
 from kvplace.core.evaluation.constraints import rule_violations
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.model import Split
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Split
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 

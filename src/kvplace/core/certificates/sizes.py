@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 
 from kvplace.core.certificates.knapsack import SCALE_BITS
-from kvplace.core.model import Split
+from kvplace.core.models.model import Split
 from kvplace.core.problem import Problem
 
 __all__ = ["every_possible", "possible_options", "scaled_sizes"]

@@ -29,7 +29,7 @@ from kvplace.core.certificates.weighted import (
     weighted_limit,
     weighted_sizes,
 )
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 
 __all__ = ["check_tree"]

@@ -32,8 +32,8 @@ from typing import Any
 
 from kvplace.core.certificates.claim import PRICE_BITS, Certificate
 from kvplace.core.certificates.knapsack import SCALE_BITS, Bin, Offer, Offers, set_above
-from kvplace.core.model import Split
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Split
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 
 __all__ = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kvplace.core.eligibility import seats
 from kvplace.core.evaluation.degrees import degree_that_fits
 from kvplace.core.hardware import Fleet, Node, usable
-from kvplace.core.model import Model
+from kvplace.core.models.model import Model
 from kvplace.core.placement import Placement, Replica, copies_by_model
 from kvplace.core.problem import Problem
 from kvplace.units import format_bytes

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from kvplace.core.model import Model
+from kvplace.core.models.model import Model
 from kvplace.core.problem import Problem
 from kvplace.units import format_bytes
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from kvplace.core.evaluation.constraints import Violation, rule_violations, structure_violations
 from kvplace.core.evaluation.sums import Rows, Sums, suits, sum_replicas, sum_up
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Assigned, Placement, copies_by_model
 from kvplace.core.problem import Problem
 from kvplace.units import format_bytes

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from kvplace.core.launch import EngineName
+from kvplace.core.models.launch import EngineName
 from kvplace.core.placement import Replica
 from kvplace.errors import InputError
 from kvplace.export.layout import Engine, Group, Host, Layout

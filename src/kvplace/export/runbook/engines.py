@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from kvplace.core.launch import EngineName
+from kvplace.core.models.launch import EngineName
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result, placed
 from kvplace.errors import InputError

@@ -8,7 +8,7 @@ by the KV memory that the plan gives each engine, the shares add up to that of t
 
 from typing import Any
 
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.export.layout import Engine, Group, Layout
 from kvplace.export.text import yaml_text
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kvplace.core.architecture import Architecture, Format
+from kvplace.core.models.architecture import Architecture, Format
 from kvplace.errors import Fault, InputError
 from kvplace.facts.catalogue.tables import named, number, read_tables
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kvplace.core.architecture import Architecture
 from kvplace.core.fact import Fact
+from kvplace.core.models.architecture import Architecture
 from kvplace.errors import Fault, InputError
 from kvplace.facts.catalogue.shapes import stored_bytes
 from kvplace.facts.checkpoint.gguf import config_of_gguf, gguf_parts

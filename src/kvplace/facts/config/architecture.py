@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from kvplace.core.architecture import Architecture
+from kvplace.core.models.architecture import Architecture
 from kvplace.facts.config.fields import Fields, text_fields
 from kvplace.facts.config.layers import layer_kinds
 from kvplace.facts.config.parameters import (

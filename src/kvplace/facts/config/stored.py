@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kvplace.core.architecture import Format
+from kvplace.core.models.architecture import Format
 
 __all__ = ["Stored", "stored_formats"]
 

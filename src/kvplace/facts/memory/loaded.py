@@ -7,7 +7,7 @@ experts are padded to the tiles of their kernels. A file in 32 bits is served in
 
 from dataclasses import dataclass
 
-from kvplace.core.architecture import Architecture, Format
+from kvplace.core.models.architecture import Architecture, Format
 
 __all__ = ["Loaded", "loaded_weights"]
 

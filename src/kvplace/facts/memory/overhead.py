@@ -10,7 +10,7 @@ same), and the reports cited in ``docs/how-right.md``.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kvplace.core.architecture import Architecture
+from kvplace.core.models.architecture import Architecture
 from kvplace.facts.catalogue.gpus import GPUType
 from kvplace.units import GIB
 

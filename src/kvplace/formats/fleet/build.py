@@ -5,11 +5,11 @@ from dataclasses import fields
 from typing import Any
 
 from kvplace.core.hardware import Fleet, Node
-from kvplace.core.model import Demand, Model
-from kvplace.core.objective import Objective, default_objective
+from kvplace.core.models.model import Demand, Model
+from kvplace.core.models.objective import Objective, default_objective
+from kvplace.core.models.window import ALWAYS, Window, mean_demand
 from kvplace.core.problem import Problem
 from kvplace.core.scenarios import imagined, robust_windows, with_scenarios
-from kvplace.core.window import ALWAYS, Window, mean_demand
 from kvplace.errors import InputError
 from kvplace.facts.catalogue.models import known_model
 from kvplace.forecast.share_timing import ShareTiming

@@ -7,10 +7,10 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from kvplace.core.architecture import Architecture
 from kvplace.core.hardware import Node
-from kvplace.core.launch import Launch
-from kvplace.core.model import DEFAULT_OVERHEAD_BYTES, Demand, Model
+from kvplace.core.models.architecture import Architecture
+from kvplace.core.models.launch import Launch
+from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES, Demand, Model
 from kvplace.facts.catalogue.gpus import GPUType, find_gpu_type
 from kvplace.facts.catalogue.models import known_model
 from kvplace.facts.catalogue.shapes import known_shape

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from kvplace.core.launch import ENGINES, Launch
+from kvplace.core.models.launch import ENGINES, Launch
 from kvplace.formats.diagnostics import kind_of, shown
 from kvplace.formats.validation.fields import Count, Name, Text, refuse_value, text, word
 from kvplace.formats.validation.parts import Part, Written

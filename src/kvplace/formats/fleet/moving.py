@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from kvplace.core.model import Moving
+from kvplace.core.models.model import Moving
 from kvplace.formats.diagnostics import kind_of, shown
 from kvplace.formats.validation.fields import Duration, name, number, refuse_value
 from kvplace.formats.validation.parts import Part, Written

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from kvplace.core.model import Attention, Model, Replicas, Split
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Attention, Model, Replicas, Split
+from kvplace.core.models.objective import Objective
 from kvplace.formats.fleet.asked import (
     DemandPart,
     MeasuredStepPart,

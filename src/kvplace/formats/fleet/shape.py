@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from kvplace.core.architecture import Architecture, Format
+from kvplace.core.models.architecture import Architecture, Format
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import kind_of, nearest, shown
 from kvplace.formats.validation.fields import MAX_GPUS, amount, amount_or_bytes, refuse_value

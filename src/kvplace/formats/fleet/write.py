@@ -4,9 +4,9 @@ from dataclasses import replace
 from itertools import groupby
 
 from kvplace.core.hardware import GPU, Node
-from kvplace.core.model import Model
+from kvplace.core.models.model import Model
+from kvplace.core.models.window import ALWAYS, Window, mean_demand
 from kvplace.core.problem import Problem
-from kvplace.core.window import ALWAYS, Window, mean_demand
 from kvplace.errors import InputError
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.fleet.asked import DemandPart, WindowPart

@@ -8,10 +8,10 @@ from kvplace.core.certificates.certificate import spelled_out
 from kvplace.core.certificates.claim import Leaf, ProofTree
 from kvplace.core.certificates.standing import standing_of, tiers_of
 from kvplace.core.evaluation.evaluate import GPUEvaluation
+from kvplace.core.models.window import ALWAYS
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
-from kvplace.core.window import ALWAYS
 from kvplace.formats.plan.stated import (
     Plan,
     PlanCertificate,

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.claim import Certificate
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Assigned
 from kvplace.core.result import Result
 from kvplace.errors import InputError

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.scenarios import with_scenarios

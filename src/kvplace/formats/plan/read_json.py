@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from kvplace.core.model import Model
+from kvplace.core.models.model import Model
+from kvplace.core.models.window import Window
 from kvplace.core.placement import Placement, Replica
-from kvplace.core.window import Window
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report, kind_of, shown
 from kvplace.formats.fleet.asked import WindowPart

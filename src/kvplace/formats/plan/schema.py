@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field
 
 from kvplace.core.failure import Failure, Recovery
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Status, Step, Stop
 from kvplace.formats.fleet.asked import WindowPart

@@ -13,12 +13,12 @@ from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.claim import Bound, Branch, Certificate, Leaf, ProofTree
 from kvplace.core.failure import Failure
 from kvplace.core.hardware import Node
-from kvplace.core.model import Model
+from kvplace.core.models.model import Model
+from kvplace.core.models.window import Window
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Step
 from kvplace.core.rules.rule import Rule
-from kvplace.core.window import Window
 from kvplace.formats.validation.fields import (
     AnyInteger,
     Integer,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kvplace.core.hardware import Node
-from kvplace.core.model_table import ModelTable
+from kvplace.core.models.model_table import ModelTable
 from kvplace.facts.catalogue.models import known_models
 from kvplace.facts.catalogue.shapes import known_shapes
 from kvplace.facts.memory.overhead import overhead_of_unknown

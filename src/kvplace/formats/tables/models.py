@@ -12,10 +12,10 @@ from array import array
 from collections.abc import Iterable, Sequence
 
 from kvplace.core.hardware import Fleet, Node
-from kvplace.core.model_table import DemandColumns, ModelTable
-from kvplace.core.objective import Objective
+from kvplace.core.models.model_table import DemandColumns, ModelTable
+from kvplace.core.models.objective import Objective
+from kvplace.core.models.window import mean_demand
 from kvplace.core.problem import Problem
-from kvplace.core.window import mean_demand
 from kvplace.errors import Fault, InputError
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.diagnostics import MAX_FAULTS, Path, Report, shown

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvplace.core.model import Split
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Split
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.replan.budget.rule_state import RuleState

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvplace.core.model import Split
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Split
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 
 if TYPE_CHECKING:

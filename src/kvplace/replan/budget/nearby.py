@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kvplace.core.hardware import Fleet, Node
-from kvplace.core.model import Model
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Model
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 

@@ -1,7 +1,7 @@
 """An explanation for people, as JSON and as CSV."""
 
 from kvplace.core.evaluation.evaluate import part_of
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status
 from kvplace.explain.bottleneck import Bottleneck

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from kvplace.core.evaluation.evaluate import GPUEvaluation
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result, evaluated
 from kvplace.report.heat import FULL, pressure_class
 from kvplace.report.text import clean

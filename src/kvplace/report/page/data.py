@@ -7,7 +7,7 @@ from typing import Any
 
 from kvplace.core.certificates.claim import ProofTree
 from kvplace.core.evaluation.evaluate import GPUEvaluation, Shard
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result, Status, evaluated, placed
 from kvplace.report.heat import FULL, TIGHT, is_share, kvpr_text, pressure_class
 from kvplace.report.page.recommendation import recommendation

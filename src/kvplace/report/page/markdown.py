@@ -2,7 +2,7 @@
 
 import re
 
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result, evaluated
 from kvplace.report.answers.differences import change_in_words, counts, diff
 from kvplace.report.heat import is_share, kvpr_text

@@ -3,7 +3,7 @@
 from typing import Any
 from warnings import catch_warnings, filterwarnings
 
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result, Status, evaluated
 from kvplace.errors import InputError
 from kvplace.extras import missing_extra

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import GPUEvaluation
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result
 from kvplace.forecast.outcome import Forecast
 from kvplace.report.heat import heat

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from kvplace.core.certificates.certificate import Bound, Certificate
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.solver.bounds.certify import SCALE, checked, searched
 from kvplace.solver.column_generation.model_sets import Verdict

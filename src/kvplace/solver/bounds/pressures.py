@@ -22,7 +22,7 @@ from kvplace.core.certificates.certificate import (
     every_possible,
 )
 from kvplace.core.certificates.weighted import weighted_limit, weighted_sizes
-from kvplace.core.model import Split
+from kvplace.core.models.model import Split
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Bools, Floats
 from kvplace.solver.bisection import bisect

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from kvplace.core.model import Split
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Split
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError

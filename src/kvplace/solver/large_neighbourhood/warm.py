@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import SLO, Demand, Model
+from kvplace.core.models.model import SLO, Demand, Model
 from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch

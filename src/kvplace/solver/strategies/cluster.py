@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.certificates.standing import standing_of, tiers_of
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP

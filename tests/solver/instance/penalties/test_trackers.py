@@ -7,7 +7,7 @@ import pytest
 
 from kvplace.core.evaluation.constraints import rule_violations
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.objective import Objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.rules.apart import Apart

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, fields
 from itertools import repeat
 from typing import overload
 
-from kvplace.core.model import SLO, Demand, Model
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.objective import Objective
 
 __all__ = ["DemandColumns", "ModelTable"]
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from kvplace.core.architecture import Architecture
-from kvplace.core.launch import Launch
-from kvplace.core.measured import MeasuredStep
+from kvplace.core.models.architecture import Architecture
+from kvplace.core.models.launch import Launch
+from kvplace.core.models.measured import MeasuredStep
 from kvplace.errors import Fault, InputError
 from kvplace.units import GIB
 

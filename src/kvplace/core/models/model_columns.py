@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from kvplace.core.model import Model, Split
-from kvplace.core.objective import Objective
+from kvplace.core.models.model import Model, Split
+from kvplace.core.models.objective import Objective
 
 __all__ = ["ListedModels", "ModelColumns", "stated"]
 

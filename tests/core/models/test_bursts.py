@@ -9,11 +9,11 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from kvplace.core.bursts import Margins, Spread, margin_sigma, spread_of
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.model import SLO, Demand, Model
-from kvplace.core.objective import Objective
+from kvplace.core.models.bursts import Margins, Spread, margin_sigma, spread_of
+from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError

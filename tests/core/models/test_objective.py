@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from kvplace.core.model import SLO, Demand, Model
-from kvplace.core.objective import Objective, default_objective
+from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.objective import Objective, default_objective
 from kvplace.errors import InputError
 
 # 2 requests/s of 100 + 40 tokens; 0.5 s to the first token, 0.05 s for each further one.

@@ -37,7 +37,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from kvplace.core.model import Demand, Model
+from kvplace.core.models.model import Demand, Model
 
 __all__ = ["Margins", "Spread", "margin_sigma", "spread_of"]
 
