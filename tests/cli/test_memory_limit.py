@@ -8,7 +8,7 @@ import pytest
 from kvplace.cli.memory import Memory
 from kvplace.core.result import Stop
 from kvplace.solver.solve import solve
-from kvplace.solver.strategies.undivided import UndividedSearch
+from kvplace.solver.strategies.undivided.strategy import UndividedSearch
 from tiny import byte_problem
 
 pytest.importorskip("resource", reason="this system limits no memory")

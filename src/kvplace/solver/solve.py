@@ -28,7 +28,7 @@ from kvplace.solver.instance.door import (
 from kvplace.solver.spare_nodes import on_whole_fleet, without_spare_nodes
 from kvplace.solver.strategies.params import Params
 from kvplace.solver.strategies.stages import Search, Settings
-from kvplace.solver.strategies.undivided import UndividedSearch
+from kvplace.solver.strategies.undivided.strategy import UndividedSearch
 
 __all__ = ["SOLVERS", "refine", "solve", "stop_of"]
 
@@ -189,7 +189,7 @@ def _search(problem: Problem, settings: Settings, *, compiled: bool) -> Search:
 
         return LargeSearch(problem, settings)
     if not problem.plain or problem.goal is Objective.PRESSURE:
-        from kvplace.solver.strategies.cluster import ClusterSearch  # noqa: PLC0415 - numpy: only here
+        from kvplace.solver.strategies.cluster.strategy import ClusterSearch  # noqa: PLC0415 - numpy: only here
 
         return ClusterSearch(problem, settings)
     return UndividedSearch(problem, settings)

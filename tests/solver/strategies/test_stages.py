@@ -8,8 +8,10 @@ import pytest
 from kvplace.core.result import Status
 from kvplace.errors import InputError
 from kvplace.solver.solve import solve
-from kvplace.solver.strategies import cluster, large, params, undivided
+from kvplace.solver.strategies import large, params
+from kvplace.solver.strategies.cluster import strategy as cluster
 from kvplace.solver.strategies.stages import NEEDED, STAGES, Settings
+from kvplace.solver.strategies.undivided import strategy as undivided
 from oracle import solve_exactly
 from oracle_splits import solve_by_force
 from splits import random_split_problem

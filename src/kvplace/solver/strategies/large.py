@@ -4,6 +4,7 @@ The same plan on any machine and any number of threads, as long as no time limit
 """
 
 import math
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -100,32 +101,31 @@ class LargeSearch(Search):
             return None
         return unload_assignment(self.problem, self.instance, self.packing.gpu_of(self.columns.n))
 
-    def solve(self, start: Placement | None) -> None:  # noqa: D102 - of the base class
-        if start is not None:
-            self.given = np.array(load_placement(self.problem, self.instance, start))
-        self._run(STRATEGY)
-        self.limited = self.left <= 0 and not self.closed
+    @property
+    def strategy(self) -> "Strategy[LargeSearch]":  # noqa: D102 - of the base class
+        return STRATEGY
 
-    def reference(self, start: Placement | None) -> None:  # noqa: D102 - of the base class
+    @property
+    def textbook(self) -> "Strategy[LargeSearch]":  # noqa: D102 - of the base class
         raise NotImplementedError  # the reference is plain Python at every size
+
+    def take_start(self, start: Placement) -> None:  # noqa: D102 - of the base class
+        self.given = np.array(load_placement(self.problem, self.instance, start))
+
+    def solve(self, start: Placement | None) -> None:  # noqa: D102 - of the base class
+        with closing(Crew(self._threads)) as self._crew:
+            super().solve(start)
 
     def refine(self, start: Placement, tolerance: float, margin: float) -> None:  # noqa: D102 - of the base class
         given = np.array(load_placement(self.problem, self.instance, start))
         spare = np.ceil(margin * self.columns.memory.astype(np.float64)).astype(np.int64)
         self.take(pack_rows(self.columns, given, spare=spare))
         self._tolerance = tolerance
-        self._run(REFINE)
+        with closing(Crew(self._threads)) as self._crew:
+            run_strategy(self, REFINE)
         self.limited = self.left <= 0
 
     _tolerance = GAIN
-
-    def _run(self, strategy: "Strategy[LargeSearch]") -> None:
-        crew = Crew(self._threads)
-        self._crew = crew
-        try:
-            run_strategy(self, strategy)
-        finally:
-            crew.close()
 
     def take(self, packing: Packing) -> None:
         """Begin with an assignment."""

@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.placement import Placement
@@ -163,13 +163,19 @@ class Search(ABC):
     def placement(self) -> Placement | None:
         """The best placement; None where there is none that is valid."""
 
+    @property
     @abstractmethod
-    def solve(self, start: Placement | None) -> None:
-        """Do everything that can pay, from a placement as well where there is one."""
+    def strategy(self) -> "Strategy[Any]":
+        """Everything that can pay, in order."""
+
+    @property
+    @abstractmethod
+    def textbook(self) -> "Strategy[Any]":
+        """What a textbook would do: best fit at a bisected target, moves and swaps, balancing."""
 
     @abstractmethod
-    def reference(self, start: Placement | None) -> None:
-        """Do what a textbook would: best fit at a bisected target, moves and swaps, balancing."""
+    def take_start(self, start: Placement) -> None:
+        """Start from a placement as well."""
 
     @abstractmethod
     def refine(self, start: Placement, tolerance: float, margin: float) -> None:
@@ -184,6 +190,20 @@ class Search(ABC):
         margin
             Share of each GPU's memory that a step which takes memory there must leave free.
         """
+
+    def solve(self, start: Placement | None) -> None:
+        """Do everything that can pay, from a placement as well where there is one."""
+        if start is not None:
+            self.take_start(start)
+        run_strategy(self, self.strategy)
+        self.limited = self.left <= 0 and not self.closed
+
+    def reference(self, start: Placement | None) -> None:
+        """Do what a textbook would, from a placement as well where there is one."""
+        if start is not None:
+            self.take_start(start)
+        run_strategy(self, self.textbook)
+        self.limited = self.left <= 0
 
     @property
     def closed(self) -> bool:

@@ -1,0 +1,1 @@
+"""The strategy for tensor parallel, copies, rules and several pressures, at every size."""

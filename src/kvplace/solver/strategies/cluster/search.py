@@ -1,0 +1,199 @@
+"""What a search over clusters holds: the best assignment, its starts, and what is proved."""
+
+import math
+from typing import TYPE_CHECKING
+
+from kvplace.core.certificates.certificate import Bound
+from kvplace.core.certificates.standing import standing_of, tiers_of
+from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.models.objective import Objective
+from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.bounds.fluid import FluidBound
+from kvplace.solver.bounds.pressures import PressureBound
+from kvplace.solver.instance.door import load_copies, load_instance, unload_copies
+from kvplace.solver.instance.options import Chooser
+from kvplace.solver.large_neighbourhood.ejection import Packer
+from kvplace.solver.strategies.params import ClusterParams
+from kvplace.solver.strategies.stages import Search, Settings
+
+if TYPE_CHECKING:
+    from kvplace.solver.bounds.pressure_classes import PressureClasses
+    from kvplace.solver.bounds.size_classes import LevelBound
+    from kvplace.solver.column_generation.option_sets import OptionSets
+    from kvplace.solver.exact.close_gap import Proof
+
+__all__ = ["ClusterState"]
+
+
+class ClusterState(Search):
+    """One run.
+
+    Attributes
+    ----------
+    instance
+        The problem as numbers.
+    chooser
+        The options of its models.
+    board
+        The best assignment, which need not be valid; None before the start.
+    starts
+        Assignments to begin with.
+    """
+
+    repaired_before = False
+
+    def __init__(self, problem: Problem, settings: Settings) -> None:
+        super().__init__(problem, settings)
+        began = self.watch.seconds
+        self.knobs: ClusterParams = self.params.cluster
+        self.instance = load_instance(problem)
+        self.chooser = Chooser(self.instance)
+        several = problem.goal is Objective.PRESSURE
+        self._fluid = PressureBound(problem) if several else FluidBound(self.chooser)
+        self._low = self._fluid.value
+        self._searched = False
+        self.classes: LevelBound | PressureClasses | None = None
+        self._priced: Bound | None = None
+        self._sought = Bound(0.0, "trivial")
+        self._program: OptionSets | None = None
+        self._proof: Proof | None = None
+        self.board: Assignment | None = None
+        self.starts: list[Assignment] = []
+        self.packer = Packer(self.chooser, self.seed, self.watch)
+        self.watch.keep(self.params.cluster_evaluation * (self.watch.seconds - began))
+        self.watch.tell("bound", bound=self._low)
+
+    @property
+    def value(self) -> float:  # noqa: D102 - as of `Search`, here and below
+        return self.board.worst() if self.board is not None and self.board.valid else math.inf
+
+    @property
+    def low(self) -> float:  # noqa: D102 - of the base class
+        return self._low
+
+    @property
+    def closed(self) -> bool:  # noqa: D102 - of the base class
+        board = self.board
+        if self._searched or (board is None and self._low == math.inf):
+            return True
+        return board is not None and not any(board.flaws) and super().closed
+
+    @property
+    def proof(self) -> Bound:  # noqa: D102 - of the base class
+        certified = self._priced
+        if certified is None and self.classes is not None:
+            certified = self.classes.certified(self.problem)
+        certified = certified or self._fluid.certified(self.problem)
+        kept = self.board is not None and self.board.valid and not any(self.board.flaws)
+        if self._sought.value > certified.value:
+            return self._sought
+        if self._searched and not (kept and self._low <= certified.value):
+            return Bound(self._low, "search", None, self._breaches())
+        return certified
+
+    def _breaches(self) -> tuple[float, ...]:
+        """Return what the best placement breaks of soft rules, tier by tier."""
+        placement = self.placement
+        if placement is None or not tiers_of(self.problem):
+            return ()
+        return standing_of(self.problem, evaluate(self.problem, placement)).breaches
+
+    @property
+    def placement(self) -> Placement | None:  # noqa: D102 - of the base class
+        if self.board is None or not self.board.valid:
+            return None
+        return unload_copies(self.problem, self.instance, self.board.where)
+
+    @property
+    def large(self) -> bool:
+        """Whether compiled kernels pay."""
+        return self.instance.n * self.instance.g > self.knobs.large
+
+    @property
+    def best(self) -> Assignment:
+        """The best assignment."""
+        assert self.board is not None
+        return self.board
+
+    @property
+    def tiny(self) -> bool:
+        """Whether every way to place the models can be looked at."""
+        return self.instance.n * self.instance.g <= self.knobs.tiny
+
+    @property
+    def balance_steps(self) -> int:
+        """Steps of the balance at most."""
+        return self.knobs.steps + 10 * self.instance.g
+
+    def board_of(self, given: Placement) -> Assignment:
+        """Return the board of a placement; a model that is where it may not be is taken off."""
+        board = Assignment(self.instance, load_copies(self.problem, self.instance, given))
+        board.apply(
+            (j, None, ())
+            for j, copies in enumerate(board.where)
+            if not all(self.instance.columns.allowed[j][g] for copy in copies for g in copy)
+        )
+        return board
+
+    def searched(self) -> None:
+        """Note that every way to place the cluster was looked at."""
+        self._low, self._searched = self.value, True
+
+    @property
+    def program(self) -> "OptionSets":
+        """The configuration program with options, with the best assignment among its columns."""
+        from kvplace.solver.column_generation.option_sets import OptionSets  # noqa: PLC0415 - HiGHS: only here
+
+        self._program = self._program or OptionSets(self.instance)
+        if self.board is not None:
+            option = self.board.option
+            held = ([option[j] for j in members] for members in self.board.members)
+            self._program.add([[o.row for o in options if o is not None] for options in held])
+        return self._program
+
+    @property
+    def deciding(self) -> "Proof":
+        """What exact decisions proved, at least the bound known."""
+        from kvplace.solver.exact.close_gap import Proof  # noqa: PLC0415 - HiGHS: only here
+
+        self._proof = self._proof or Proof(self.low)
+        self._proof.value = max(self._proof.value, self.low)
+        return self._proof
+
+    def adopt(self) -> None:
+        """Take what is proved: a search as it is, a certificate only if it checks."""
+        from kvplace.solver.bounds.option_prices import certified_options, searched_options  # noqa: PLC0415 - HiGHS: only here
+
+        proof = self.deciding
+        if proof.searched is not None:
+            self._sought = searched_options(self.problem, self.program, proof.searched)
+            self._low = max(self._low, self._sought.value)
+        for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
+            if self._priced is not None and verdict.target <= self._priced.value:
+                break
+            bound = certified_options(self.problem, self.program, verdict)
+            if bound is not None:
+                self._priced, self._low = bound, max(self._low, bound.value)
+                break
+        proof.value, proof.searched, proof.verdicts = self.low, None, []
+        self.watch.tell("bound", self.value, self.low)
+
+    def raise_bound(self, board: Assignment | None) -> None:
+        """Ask the configuration program on size classes for a bound, once."""
+        if self.classes is not None:
+            return
+        if isinstance(self._fluid, PressureBound):
+            if board is not None:
+                from kvplace.solver.bounds.pressure_classes import PressureClasses  # noqa: PLC0415 - HiGHS: only here
+
+                self.classes = PressureClasses(self._fluid)
+                self.classes.rise(self._low, board.worst(), self.watch)
+                self._low = max(self._low, self.classes.value)
+            return
+        from kvplace.solver.bounds.size_classes import LevelBound  # noqa: PLC0415 - HiGHS: only here
+
+        self.classes = LevelBound(self.chooser)
+        self.classes.rise(self._low, board, self.watch)
+        self._low = max(self._low, self.classes.value)

@@ -1,0 +1,148 @@
+"""The stages that improve the best assignment of a cluster, and those that prove it good."""
+
+import math
+
+from kvplace.solver.exact.enumerate import Enumeration
+from kvplace.solver.improve.descent import level, settle
+from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
+from kvplace.solver.large_neighbourhood.ruin_and_recreate import rebuild
+from kvplace.solver.strategies.cluster.search import ClusterState
+
+__all__ = [
+    "anneal",
+    "ask_program",
+    "balance",
+    "decide",
+    "eject",
+    "enumerate_all",
+    "iterate",
+    "lower",
+    "rank",
+    "ruin",
+]
+
+
+def enumerate_all(search: ClusterState) -> None:
+    """Look at every way to place a tiny cluster."""
+    board, enumeration = search.best, Enumeration(search.instance)
+    worst = (0.0, *[math.inf] * len(board.costs.vector))
+    enumeration.run(board.flaws if board.valid else worst, (search.value,), search.watch)
+    if enumeration.best is not None:
+        board.reset(enumeration.best)
+    if enumeration.complete:
+        search.searched()
+
+
+def ask_program(search: ClusterState) -> None:
+    """Ask the configuration program whether nothing is better than the start."""
+    from kvplace.solver.exact.close_gap import nothing_below  # noqa: PLC0415 - HiGHS: only here
+
+    rounds = search.knobs.quick_rounds
+    nothing_below(search.program, search.deciding, search.value, search.watch, rounds)
+    search.adopt()
+
+
+def decide(search: ClusterState) -> None:
+    """Raise the bound by the configuration program, then decide targets below the value."""
+    from kvplace.solver.exact.close_gap import Effort, close_gap, program_bound  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.exact.option_cover import OptionCover  # noqa: PLC0415 - same
+
+    knobs, board, program, proof = search.knobs, search.best, search.program, search.deciding
+    round_ = min(search.round, 6)
+    effort = Effort(nodes=knobs.nodes << round_, rounds=knobs.program_rounds << round_)
+    program_bound(program, proof, search.value, effort, search.watch)
+    if not any(board.flaws):
+        found = close_gap(OptionCover(program), board, proof, search.gap, effort, search.watch)
+        if found.worth() < board.worth():
+            search.board = found
+    search.adopt()
+
+
+def iterate(search: ClusterState) -> None:
+    """Exchange movable shards with kicks, by compiled kernels."""
+    search.watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
+    from kvplace.solver.improve.movable_shards import Regions, iterate_mobile  # noqa: PLC0415 - numba
+    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
+
+    if search.watch.limit < math.inf and not kernels_ready():
+        return  # it would break the limit; a later round finds them compiled
+    kicks, seed = search.knobs.kicks << search.round, search.seed + search.round
+    target = search.low * (1 + search.gap)
+    most = int(min(kicks, search.left))
+    board = search.best
+    search.steps += iterate_mobile(
+        board, Regions(search.instance), target, most, seed, search.watch
+    )
+    search.watch.tell("search", board.worst(), search.low)
+
+
+def ruin(search: ClusterState) -> None:
+    """Empty groups of GPUs around what is worst, and fill them again."""
+    rounds, seed = search.knobs.rounds << search.round, search.seed + search.round
+    target = search.low * (1 + search.gap)
+    search.steps += rebuild(search.best, target, rounds, seed, search.watch, search.left)
+
+
+def anneal(search: ClusterState) -> None:
+    """Pack at lower and lower targets by compiled moves, nearer to the value after failures."""
+    search.watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
+    from kvplace.solver.large_neighbourhood.anneal import Annealer  # noqa: PLC0415 - numba: only here
+    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
+
+    if search.watch.limit < math.inf and not kernels_ready():
+        return  # it would break the limit; a later round finds them compiled
+    board, knobs = search.best, search.knobs
+    annealer = Annealer(search.chooser, search.seed + search.round, search.watch)
+    moves = (knobs.moves + knobs.moves_per_copy * sum(map(len, board.where))) << search.round
+    part = knobs.most_part
+    while part > knobs.least_part and search.left > 0 and not search.watch.stop:
+        if search.closed:
+            break
+        target = search.low + (board.worst() - search.low) * (1 - part)
+        packed, tried = annealer.pack(board, target, int(min(moves, search.left)))
+        search.steps += tried
+        if packed:
+            search.watch.tell("pack", board.worst())
+        part = min(part * 1.5, knobs.most_part) if packed else part / 2
+
+
+def eject(search: ClusterState) -> None:
+    """Pack at lower and lower targets, nearer to the value each time that fails twice."""
+    board, knobs = search.best, search.knobs
+    rounds = (knobs.packed + knobs.packed_per_model * search.instance.n) << search.round
+    part, tried = 0.5, 0
+    while part > 0.01 and search.left > 0 and not search.watch.stop and not search.closed:
+        target = search.low + (board.worst() - search.low) * (1 - part)
+        found, tries = search.packer.pack(board, target, int(min(rounds, search.left)))
+        search.steps += tries
+        if found is not None:
+            most = min(knobs.steps, search.left)
+            search.steps += settle(found, search.watch, most, wide(found))
+            if found.worth() < board.worth():
+                board.reset(found.where)
+                search.watch.tell("pack", board.worst())
+                tried = 0
+                continue
+        tried += 1  # a packing that breaks more soft rules is none either
+        part /= 1 if tried % 2 else 2
+
+
+def lower(search: ClusterState) -> None:
+    """Relieve the hottest GPU until nothing helps."""
+    search.steps += settle(search.best, search.watch, search.left, nearby(search.best))
+
+
+def balance(search: ClusterState) -> None:
+    """Balance what the maximum leaves open."""
+    search.watch.tell("balance", search.value, search.low)
+    search.steps += level(search.best, search.watch, search.balance_steps, nearby(search.best))
+
+
+def rank(search: ClusterState) -> None:
+    """Leximax, exactly: prove the balance of the other GPUs, or find a better one."""
+    board, ranks = search.best, search.instance.g
+    enumeration = Enumeration(search.instance, nodes=search.knobs.ranked)
+    enumeration.run(board.flaws, sorted(board.pressure, reverse=True), search.watch)
+    if enumeration.best is not None:
+        board.reset(enumeration.best)
+    search.ranks = ranks if enumeration.complete else 1

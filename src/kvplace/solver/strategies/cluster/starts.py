@@ -1,0 +1,114 @@
+"""How a search over clusters begins: constructions, and descents from the best of them."""
+
+import math
+
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.construct.target_search import construct, some_assignment
+from kvplace.solver.improve.descent import settle
+from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
+from kvplace.solver.large_neighbourhood.ruin_and_recreate import rebuild
+from kvplace.solver.strategies.cluster.search import ClusterState
+from kvplace.solver.strategies.cluster.supports import annealable
+
+__all__ = ["configure", "descend", "exchange_many", "start", "start_as_reference"]
+
+
+def configure(search: ClusterState) -> None:
+    """Build a start from configurations, ended so early that time is left for another one."""
+    watch = search.watch
+    if watch.left < math.inf:
+        if not search.starts and search.instance.n <= search.knobs.many:  # else it takes longer
+            search.board = some_assignment(search.chooser, search.low, watch)
+            watch.tell("start", search.value, search.low)
+        kept = watch.keep(0.0)
+        watch.keep(kept + (1 - search.knobs.configured_part) * (watch.left - kept))
+        _configure_at_leisure(search)
+        watch.keep(kept)
+    else:
+        _configure_at_leisure(search)
+
+
+def _configure_at_leisure(search: ClusterState) -> None:
+    from kvplace.solver.construct.from_configurations import Configurer  # noqa: PLC0415 - HiGHS: only here
+
+    knobs, few = search.knobs, search.instance.n <= search.knobs.many
+    if few:
+        search.raise_bound(None)
+    search.watch.tell("configure", bound=search.low)
+    configurer = Configurer(search.chooser, search.seed)
+    board = configurer.build(search.low, search.watch)
+    if board is not None and board.missing:
+        rebuild(board, math.inf, knobs.rounds, search.seed, search.watch)
+    if not few and configurer.target > search.low * (1 + knobs.loose):
+        search.raise_bound(None)
+    if board is not None and board.valid:
+        search.starts.append(board)
+
+
+def start(search: ClusterState) -> None:
+    """Take the best of several constructions, where there is no start yet."""
+    if search.low == math.inf:
+        return
+    if annealable(search) and search.watch.limit < math.inf:
+        from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
+
+        kernels_ready()  # else they are compiled beside what comes first
+    soon = [] if search.board is None else [search.board]
+    anew = not search.starts and not (soon and search.watch.stop)
+    for board in construct(search.chooser, search.low, search.watch) if anew else ():
+        search.starts.append(board)
+        search.board = board
+        if search.closed:
+            break
+    search.starts += soon
+    search.starts.sort(key=Assignment.worth)
+    search.board = search.starts[0]
+
+
+def start_as_reference(search: ClusterState) -> None:
+    """Take the best of several constructions and the placement given."""
+    if search.low < math.inf:
+        search.starts += construct(search.chooser, search.low, search.watch)
+        search.board = min(search.starts, key=Assignment.worth)
+
+
+def descend(search: ClusterState) -> None:
+    """Descend from the best starts, by kernels and single steps in turn where GPUs are many."""
+    boards = search.starts[: 1 if search.large else search.knobs.starts]
+    for board in boards:
+        if search.large:
+            exchange_many(search, board)
+        else:
+            most = min(search.knobs.steps, search.left)
+            search.steps += settle(board, search.watch, most, wide(board))
+    search.board = min(boards, key=Assignment.worth)
+    search.starts = []
+    best = search.best
+    search.watch.tell("start", best.worst() if best.valid else None, search.low)
+
+
+def exchange_many(search: ClusterState, board: Assignment, gain: float | None = None) -> None:
+    """Improve the movable shards by compiled kernels, and what is not by itself, in turn."""
+    from kvplace.solver.improve.movable_shards import Regions, improve_mobile  # noqa: PLC0415 - numba
+
+    knobs, instance, watch = search.knobs, search.instance, search.watch
+    gain = knobs.gain if gain is None else gain
+    regions = Regions(instance)
+    effort = min(max(knobs.pairs / instance.g, knobs.least_pairs), knobs.most_pairs)
+    every = instance.g <= knobs.wide_gpus
+    kinds = wide(board) if every else nearby(board)
+    aim, turns = max(search.low, 1e-300), 1 if every else knobs.at_once
+    for turn in range(knobs.turns):
+        before = board.worst()
+        if every or turn:
+            most = min(knobs.steps if every else knobs.few_steps, search.left)
+            search.steps += settle(board, watch, most, kinds, gain)
+        watch.tell("improve", board.worst(), search.low)
+        search.steps += improve_mobile(
+            board, regions, aim, effort, search.seed + turn, watch, turns,
+            limit=search.most(math.inf), gain=gain,
+        )  # fmt: skip
+        watch.tell("improve", board.worst(), search.low)
+        near = not any(board.flaws) and board.worst() <= search.low * (1 + search.gap)
+        if watch.stop or search.left <= 0 or near or board.worst() >= before * (1 - 1e-6):
+            break

@@ -1,0 +1,127 @@
+"""The stages for clusters in order, and the search that runs them."""
+
+import math
+
+from kvplace.core.placement import Placement
+from kvplace.solver.improve.descent import level, settle
+from kvplace.solver.improve.drop_copies import drop_copies
+from kvplace.solver.improve.neighbourhoods.kinds import nearby
+from kvplace.solver.large_neighbourhood.ruin_and_recreate import rebuild
+from kvplace.solver.strategies.cluster.search import ClusterState
+from kvplace.solver.strategies.cluster.stages import (
+    anneal,
+    ask_program,
+    balance,
+    decide,
+    eject,
+    enumerate_all,
+    iterate,
+    lower,
+    rank,
+    ruin,
+)
+from kvplace.solver.strategies.cluster.starts import (
+    configure,
+    descend,
+    exchange_many,
+    start,
+    start_as_reference,
+)
+from kvplace.solver.strategies.cluster.supports import (
+    annealed,
+    begun,
+    few,
+    long,
+    passes,
+    placed,
+    quick,
+    rankable,
+)
+from kvplace.solver.strategies.stages import Stage, Strategy, run_stages
+
+__all__ = ["REFERENCE", "STRATEGY", "ClusterSearch"]
+
+STRATEGY: Strategy[ClusterState] = Strategy(
+    once=(
+        Stage("configurations", configure, lambda s: s.large and s.instance.pressures == 1),
+        Stage("start", start, closed=True),
+        Stage("parallel-exchanges", descend, lambda s: begun(s) and s.large, closed=True),
+        Stage("pair-exchanges", descend, lambda s: begun(s) and not s.large, closed=True),
+        Stage("configuration-bound", ask_program, quick),
+        Stage("enumeration", enumerate_all, lambda s: begun(s) and s.tiny),
+        Stage("exact-decisions", decide, lambda s: quick(s) and not long(s)),
+        Stage(
+            "configuration-bound",
+            lambda s: s.raise_bound(s.board),
+            lambda s: few(s) and placed(s),
+        ),
+    ),
+    rounds=(
+        Stage("iterated-local-search", iterate, long, steps=True),
+        # Where there is time for kernels, exact decisions come after them: near a good value.
+        Stage("exact-decisions", decide, lambda s: quick(s) and (long(s) or s.round > 0)),
+        Stage("annealing", anneal, annealed, steps=True),
+        Stage("ruin-and-recreate", ruin, few, steps=True),
+        Stage("ejection", eject, lambda s: few(s) and placed(s), steps=True),
+    ),
+    last=(
+        Stage("balance", balance, placed, closed=True),
+        Stage("drop-copies", lambda s: drop_copies(s.best, s.watch), placed, closed=True),
+        Stage("leximax", rank, rankable, closed=True),
+    ),
+    repeats=passes,
+)
+
+REFERENCE: Strategy[ClusterState] = Strategy(
+    once=(
+        Stage("start", start_as_reference, closed=True),
+        Stage("pair-exchanges", lower, placed, closed=True),
+        Stage("balance", balance, lambda s: placed(s) and s.left > 0, closed=True),
+    ),
+)
+
+
+class ClusterSearch(ClusterState):
+    """One run over a cluster."""
+
+    strategy = STRATEGY
+    textbook = REFERENCE
+
+    def take_start(self, start: Placement) -> None:  # noqa: D102 - of the base class
+        self.starts.append(self.board_of(start))
+
+    def refine(self, start: Placement, tolerance: float, margin: float) -> None:  # noqa: D102 - of the base class
+        if self._low == math.inf:
+            return
+        self.board = board = self.board_of(start)
+        if not board.valid:
+            self._repair()
+        if not self.best.valid:
+            return
+        board = self.best
+        board.spare(margin)
+        if self.large:
+            exchange_many(self, board, tolerance)
+        kinds = nearby(board)
+        self.steps += settle(board, self.watch, min(self.knobs.steps, self.left), kinds, tolerance)
+        self.limited = self.left <= 0
+        if not self.limited:
+            gain = max(tolerance, self.knobs.balance_gain)
+            self.steps += level(board, self.watch, self.balance_steps, kinds, gain)
+
+    def _repair(self) -> None:
+        """Rebuild what is broken, and failing that place everything anew; no step counts."""
+        board, limit, self.limit = self.best, self.limit, None
+        for turn in range(self.knobs.repairs):
+            rounds = self.knobs.rounds << 2 * turn
+            rebuild(board, math.inf, rounds, self.seed + turn, self.watch)
+            if board.valid or self.watch.stop:
+                break
+            if turn == 0 and self.tiny:
+                enumerate_all(self)
+                if self._searched:
+                    break
+        else:
+            self.board = None
+            run_stages(self, STRATEGY.once[:4])
+        self.steps, self.limit = 0, limit

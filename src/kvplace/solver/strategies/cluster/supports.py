@@ -1,0 +1,77 @@
+"""Which stages can pay for a cluster, and at which point."""
+
+import math
+
+from kvplace.core.result import OPTIMAL_GAP
+from kvplace.solver.strategies.cluster.search import ClusterState
+
+__all__ = [
+    "annealable",
+    "annealed",
+    "begun",
+    "few",
+    "long",
+    "passes",
+    "placed",
+    "quick",
+    "rankable",
+]
+
+
+def rankable(search: ClusterState) -> bool:
+    """Whether the maximum of a tiny cluster is proved, and no copy is there to be chosen.
+
+    Copies that bring little are not made, so that leximax is not all that is asked for.
+    """
+    chosen = any(len({o.copies for o in options}) > 1 for options in search.instance.options)
+    proved = placed(search) and search.closed and search.gap <= OPTIMAL_GAP
+    return proved and search.tiny and not chosen and not search.watch.stop
+
+
+def placed(search: ClusterState) -> bool:
+    """Whether there is a valid assignment."""
+    return search.board is not None and search.board.valid
+
+
+def begun(search: ClusterState) -> bool:
+    """Whether there is an assignment, valid or not."""
+    return search.board is not None
+
+
+def few(search: ClusterState) -> bool:
+    """Whether models are few enough for searches that look at each of them."""
+    return search.board is not None and search.instance.n <= search.knobs.many
+
+
+def quick(search: ClusterState) -> bool:
+    """Whether there are several pressures, and few enough models for a program of their sets."""
+    knobs, instance = search.knobs, search.instance
+    sparse = instance.n <= knobs.quick_density * instance.g
+    sparse &= len(instance.size) <= knobs.quick_options
+    # At no pressure at all, what is left is broken soft rules, of which the program says nothing.
+    return sparse and instance.pressures > 1 and placed(search) and search.value > 0
+
+
+def long(search: ClusterState) -> bool:
+    """Whether there are several pressures, and time to load the kernels."""
+    knobs, several = search.knobs, search.instance.pressures > 1
+    return several and few(search) and placed(search) and search.watch.limit >= knobs.compiled
+
+
+def annealable(search: ClusterState) -> bool:
+    """Whether there are enough shards for compiled moves, and time to load the kernels."""
+    knobs, instance = search.knobs, search.instance
+    many = instance.n * instance.g >= knobs.annealed
+    timed = knobs.compiled <= search.watch.limit < math.inf
+    return many and (timed or search.large)
+
+
+def annealed(search: ClusterState) -> bool:
+    """Whether there is an assignment, too, that compiled moves can better."""
+    return placed(search) and annealable(search)
+
+
+def passes(search: ClusterState) -> int:
+    """Return how many rounds there are at most."""
+    timed = search.watch.left < math.inf or search.limit is not None
+    return search.knobs.timed_passes if timed else search.knobs.passes

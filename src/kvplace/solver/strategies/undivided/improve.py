@@ -1,0 +1,129 @@
+"""The stages that find and better an assignment of undivided models."""
+
+import math
+import random
+
+from kvplace.core.result import OPTIMAL_GAP
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.construct.best_fit_decreasing import bisect_target
+from kvplace.solver.improve.descent import level, settle
+from kvplace.solver.improve.moves_and_swaps import MoveAndSwap
+from kvplace.solver.strategies.undivided.search import UndividedState
+
+__all__ = ["balance", "cover", "iterate", "start", "start_as_reference"]
+
+
+def start(search: UndividedState) -> None:
+    """Take the best of several constructions and the placement given, refined."""
+    instance, knobs = search.instance, search.knobs
+    if search.low == math.inf:
+        return
+    small = instance.n <= knobs.plain_models
+    tolerances = [knobs.coarse_tolerance if small else knobs.rough_tolerance]
+    if small and instance.n > knobs.tiny_models:
+        tolerances.append(knobs.fine_tolerance)
+    found = (bisect_target(instance, search.low, tolerance=width) for width in tolerances)
+    for gpu_of in (search.given, *found):
+        if gpu_of is None:
+            continue
+        state = Assignment.single(instance, gpu_of)
+        if small:
+            most = min(knobs.start_steps, search.left)
+            search.steps += settle(state, search.watch, most, [MoveAndSwap(state)])
+        search.offer(state)
+    search.watch.tell("start", search.value, search.low)
+
+
+def start_as_reference(search: UndividedState) -> None:
+    """Take the better of best fit at a bisected target and the placement given."""
+    found = bisect_target(search.instance, search.low) if search.low < math.inf else None
+    for gpu_of in (found, search.given):
+        if gpu_of is not None:
+            search.offer(Assignment.single(search.instance, gpu_of))
+    if search.state is not None:
+        search.lower()
+
+
+def iterate(search: UndividedState) -> None:
+    """Local search with kicks from the best state."""
+    from kvplace.solver.large_neighbourhood.iterated import iterate  # noqa: PLC0415 - numpy: only here
+
+    assert search.state is not None
+    knobs = search.knobs
+    kicks = min(knobs.kicks, knobs.kicks_per_model * search.instance.n) << search.round
+    target = search.low * (1 + search.gap)
+    state, steps = iterate(
+        search.state, target, kicks, search.seed + search.round, search.watch, search.left
+    )
+    search.steps += steps
+    search.offer(state)
+
+
+def cover(search: UndividedState) -> None:
+    """Refill groups of GPUs exactly at lower targets, by kernels where there is time for them."""
+    compiled = search.long and search.instance.n <= search.knobs.program_models
+    (_cover_compiled if compiled else _cover_plain)(search)
+
+
+def _cover_plain(search: UndividedState) -> None:
+    """Refill groups of GPUs at lower and lower targets while that works."""
+    from kvplace.solver.large_neighbourhood.group_cover import regroup  # noqa: PLC0415 - numpy: only here
+
+    assert search.state is not None
+    knobs, round_ = search.knobs, search.round
+    chance = random.Random(search.seed + round_)  # noqa: S311 - a search, not a secret
+    group, nodes = knobs.group + 4 * min(round_, 2), knobs.group_nodes << min(round_, 4)
+    state, part, failures = search.state, knobs.first_part, 0
+    for _ in range(knobs.group_targets << round_):
+        if part < knobs.least_part or search.watch.stop or search.left <= 0:
+            break
+        target = search.low + (search.value - search.low) * (1 - part)
+        hot = _above(state, target)
+        state, refilled = regroup(state, target, group, nodes, chance, search.watch, search.left)
+        search.steps += refilled
+        failures = failures + 1 if _above(state, target) >= hot else 0
+        if state.worst() < search.value:
+            search.state = state
+            search.watch.tell("regroup", search.value)
+            if search.closed:
+                return
+        if failures >= knobs.deals:
+            part, failures = part / 2, 0
+
+
+def _above(state: Assignment, target: float) -> int:
+    """Count the GPUs above a target."""
+    return sum(kvpr > target for kvpr in state.pressure)
+
+
+def _cover_compiled(search: UndividedState) -> None:
+    """Do the same with compiled kernels."""
+    search.watch.tell("loading kernels (compiled once, which takes seconds)")
+    from kvplace.solver.large_neighbourhood.group_cover import squeeze  # noqa: PLC0415 - numba: only here
+
+    assert search.state is not None
+    # Where targets are possible, prices may be anything; at the bound they say what is short.
+    ends = (search.value * (1 - OPTIMAL_GAP), search.low)
+    verdicts = [search.program.decide(target, search.watch) for target in ends]
+    chance = random.Random(search.seed + search.round)  # noqa: S311 - a search, not a secret
+    tries = search.knobs.squeezes << min(search.round, 6)
+    search.state, refilled = squeeze(
+        search.state, search.low, verdicts, tries, chance, search.watch, search.left
+    )
+    search.steps += refilled
+
+
+def balance(search: UndividedState) -> None:
+    """Leximax: balance what the maximum leaves open."""
+    state, knobs = search.state, search.knobs
+    assert state is not None
+    search.watch.tell("balance", state.worst())
+    most = knobs.balance_per_gpu * search.instance.g + knobs.balance_steps
+    if search.instance.n <= knobs.plain_models:
+        search.balance(most, knobs.balance_gain)
+        return
+    from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange  # noqa: PLC0415 - numpy: only here
+    from kvplace.solver.improve.subsets import Subsets  # noqa: PLC0415 - same
+
+    kinds = [SubsetExchange(Subsets(state, width=1), search.instance.g)]
+    search.steps += level(state, search.watch, most, kinds, knobs.balance_gain)

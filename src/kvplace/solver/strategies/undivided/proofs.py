@@ -1,0 +1,111 @@
+"""The stages that prove an assignment of undivided models good, or find a better one on the way."""
+
+import math
+
+from kvplace.core.certificates.certificate import Bound
+from kvplace.core.result import OPTIMAL_GAP
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.strategies.undivided.search import UndividedState
+
+__all__ = ["ask_classes", "ask_program", "decide", "enumerate_all", "pack", "raise_price", "rank"]
+
+
+def pack(search: UndividedState) -> None:
+    """No rule packs the weights: find a way, or prove that there is none."""
+    from kvplace.solver.exact.close_gap import Effort, pack_exactly  # noqa: PLC0415 - numpy and HiGHS: only here
+    from kvplace.solver.exact.set_cover import SetCover  # noqa: PLC0415 - same
+
+    effort = Effort(nodes=search.knobs.packing_nodes)
+    state = pack_exactly(SetCover(search.program), search.deciding, effort, search.watch)
+    search.adopt()
+    if state is not None:
+        search.offer(state)
+    elif search.instance.n <= search.knobs.tiny_models and search.low < math.inf:
+        enumerate_all(search)
+    if search.state is not None:
+        search.lower()
+
+
+def ask_program(search: UndividedState) -> None:
+    """Ask the configuration program whether nothing is better than the start."""
+    from kvplace.solver.exact.close_gap import nothing_below  # noqa: PLC0415 - numpy and HiGHS: only here
+
+    rounds = search.knobs.quick_rounds
+    nothing_below(search.program, search.deciding, search.value, search.watch, rounds)
+    search.adopt()
+
+
+def ask_classes(search: UndividedState) -> None:
+    """Ask the program over size classes, which does not grow with the models, for a bound."""
+    import numpy as np  # noqa: PLC0415 - large fleets only
+
+    from kvplace.solver.assignment.packed import pack_rows  # noqa: PLC0415 - same
+    from kvplace.solver.bounds.size_classes import certified_classes, packing_bound  # noqa: PLC0415 - HiGHS: only here
+
+    assert search.state is not None
+    columns = search.instance.columns
+    packing = pack_rows(columns, np.array(search.state.gpu_of, dtype=np.int64))
+    prices = packing_bound(columns, packing, search.low, search.watch)
+    bound = None if prices is None else certified_classes(search.problem, prices)
+    if bound is not None and bound.value > search.low:
+        search.bound = bound
+        search.watch.tell("bound", search.value, search.low)
+
+
+def decide(search: UndividedState) -> None:
+    """Raise the bound, then decide targets between it and the value."""
+    from kvplace.solver.exact.close_gap import Effort, close_gap, program_bound  # noqa: PLC0415 - numpy and HiGHS: only here
+    from kvplace.solver.exact.set_cover import SetCover  # noqa: PLC0415 - same
+
+    knobs, state = search.knobs, search.state
+    assert state is not None
+    program, proof = search.program, search.deciding
+    effort = Effort(
+        nodes=knobs.nodes << min(search.round, 6),
+        rounds=knobs.program_rounds << min(search.round + 2 * search.long, 6),
+    )
+    program_bound(program, proof, state.worst(), effort, search.watch)
+    # With several models per GPU, a search over many GPUs gives up until late rounds.
+    pairs = search.density <= knobs.best_fit_density
+    if pairs or search.instance.g <= knobs.searched_gpus << (0 if search.long else search.round):
+        search.offer(close_gap(SetCover(program), state, proof, search.gap, effort, search.watch))
+    search.adopt()
+
+
+def enumerate_all(search: UndividedState) -> None:
+    """Try all placements of a tiny fleet, where they are few enough."""
+    from kvplace.solver.exact.enumerate import Enumeration  # noqa: PLC0415 - numpy: only here
+
+    enumeration = Enumeration(search.instance, nodes=search.knobs.enumerated)
+    enumeration.run((0.0,), (search.value * (1 - OPTIMAL_GAP / 2),), search.watch)
+    if enumeration.best is not None:
+        gpu_of = [copies[0][0] for copies in enumeration.best]
+        search.offer(Assignment.single(search.instance, gpu_of))
+    if enumeration.complete:
+        search.bound = Bound(search.value * (1 - OPTIMAL_GAP / 2), "search")
+        search.watch.tell("search", search.value, search.low)
+
+
+def raise_price(search: UndividedState, stage: str) -> None:
+    """Raise the bound by the price functions of a stage."""
+    from kvplace.solver.bounds.price_functions import price_functions, raise_bound  # noqa: PLC0415 - numpy: only here
+
+    for function in price_functions():
+        if function.stage == stage:
+            bound = raise_bound(
+                function, search.problem, search.instance, search.low, search.value, search.watch
+            )
+            if bound is not None:
+                search.bound = bound
+                search.watch.tell("bound", search.value, search.low)
+
+
+def rank(search: UndividedState) -> None:
+    """Leximax, exactly: prove the balance of the other GPUs, or find a better one."""
+    from kvplace.solver.exact.leximax import rank  # noqa: PLC0415 - small fleets only
+
+    assert search.state is not None
+    found = rank(search.state, search.knobs.ranked, search.watch)
+    if found.gpu_of is not None:
+        search.state = Assignment.single(search.instance, found.gpu_of)
+    search.ranks = found.ranks

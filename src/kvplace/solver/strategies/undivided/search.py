@@ -1,0 +1,143 @@
+"""What a search over undivided models holds: the best assignment, and what is proved.
+
+numpy and HiGHS are imported only once the simple bounds have failed to prove the start optimal.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+from kvplace.core.certificates.certificate import Bound
+from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.bounds.certify import Priced, bound_of, certificate_of, certified_rule, searched
+from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
+from kvplace.solver.improve.descent import level, settle
+from kvplace.solver.improve.moves_and_swaps import MoveAndSwap
+from kvplace.solver.instance.door import load_instance, load_placement, unload_placement
+from kvplace.solver.strategies.params import UndividedParams
+from kvplace.solver.strategies.stages import Search, Settings
+
+if TYPE_CHECKING:
+    from kvplace.solver.column_generation.model_sets import Configuration, Verdict
+    from kvplace.solver.exact.close_gap import Proof
+
+__all__ = ["UndividedState"]
+
+
+class UndividedState(Search):
+    """One run.
+
+    Attributes
+    ----------
+    instance
+        The problem as numbers.
+    state
+        Best assignment; None where none was found.
+    bound
+        Best bound, certified unless it is a simple one.
+    """
+
+    def __init__(self, problem: Problem, settings: Settings) -> None:
+        super().__init__(problem, settings)
+        self.knobs: UndividedParams = self.params.undivided
+        self.instance = load_instance(problem)
+        self.bound = simple_bound(self.instance)
+        self.state: Assignment | None = None
+        self.given: list[int] | None = None
+        self._program: Configuration | None = None
+        self._proof: Proof | None = None
+        self.watch.tell("bound", bound=self.bound.value)
+
+    @property
+    def value(self) -> float:  # noqa: D102 - as of `Search`, here and below
+        return math.inf if self.state is None else self.state.worst()
+
+    @property
+    def low(self) -> float:  # noqa: D102 - of the base class
+        return self.bound.value
+
+    @property
+    def proof(self) -> Bound:  # noqa: D102 - of the base class
+        hottest = self.instance.model_index[single_model_bound(self.instance)[1]]
+        return certified_rule(self.problem, self.bound, hottest)
+
+    @property
+    def placement(self) -> Placement | None:  # noqa: D102 - of the base class
+        if self.state is None:
+            return None
+        return unload_placement(self.problem, self.instance, self.state.gpu_of)
+
+    def take_start(self, start: Placement) -> None:  # noqa: D102 - of the base class
+        self.given = load_placement(self.problem, self.instance, start)
+
+    def offer(self, state: Assignment) -> None:
+        """Keep a state if it is the best so far."""
+        if state.worst() < self.value:
+            self.state = state
+
+    def lower(self, tolerance: float = 1e-9, margin: float = 0.0) -> None:
+        """Lower the maximum of the best state by moves and swaps."""
+        assert self.state is not None
+        kinds = [MoveAndSwap(self.state, margin)]
+        self.steps += settle(self.state, self.watch, self.left, kinds, tolerance)
+        self.watch.tell("refine", self.value)
+
+    def balance(self, most: float, tolerance: float = 1e-9, margin: float = 0.0) -> None:
+        """Balance what the maximum leaves open, by at most so many moves and swaps."""
+        assert self.state is not None
+        kinds = [MoveAndSwap(self.state, margin)]
+        self.steps += level(self.state, self.watch, most, kinds, tolerance, again=True)
+
+    @property
+    def long(self) -> bool:
+        """Whether the time limit leaves room for compiled kernels."""
+        return self.knobs.compiled_seconds <= self.watch.limit < math.inf
+
+    @property
+    def density(self) -> float:
+        """Models per GPU."""
+        return self.instance.n / self.instance.g
+
+    @property
+    def program(self) -> "Configuration":
+        """The configuration program, with the best assignment among its columns."""
+        from kvplace.solver.column_generation.model_sets import Configuration  # noqa: PLC0415 - numpy and HiGHS: only here
+
+        self._program = self._program or Configuration(self.instance)
+        if self.state is not None:
+            self._program.add(self.state.gpu_of)
+        return self._program
+
+    @property
+    def deciding(self) -> "Proof":
+        """What exact decisions proved, at least the bound known."""
+        from kvplace.solver.exact.close_gap import Proof  # noqa: PLC0415 - numpy and HiGHS: only here
+
+        self._proof = self._proof or Proof(self.low)
+        self._proof.value = max(self._proof.value, self.low)
+        return self._proof
+
+    def adopt(self) -> None:
+        """Take what is proved: a search as it is, a certificate only if it checks."""
+        proof, program = self.deciding, self.program
+
+        def priced(verdict: "Verdict") -> Priced:
+            worths = zip(map(int, program.memory), verdict.worths.tolist(), strict=True)
+            # Upwards by more than prices are accurate to.
+            safe = {memory: worth * (1 + 1e-12) for memory, worth in worths}
+            return Priced(verdict.target, verdict.prices.tolist(), safe)
+
+        if proof.searched is not None and proof.value > self.low:
+            prices = certificate_of(self.problem, self.instance, priced(proof.searched))
+            self.bound = searched(self.problem, prices)
+            proof.searched = None
+        for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
+            if verdict.target <= self.low:
+                break
+            bound = bound_of(self.problem, self.instance, "configuration", priced(verdict))
+            if bound is not None:
+                self.bound = bound
+                break
+        proof.value, proof.verdicts = self.low, []
+        self.watch.tell("bound", self.value, self.low)

@@ -1,0 +1,71 @@
+"""Which stages can pay for undivided models, and at which point."""
+
+import math
+
+from kvplace.core.result import OPTIMAL_GAP, relative_gap
+from kvplace.solver.strategies.undivided.search import UndividedState
+
+__all__ = [
+    "checked",
+    "covered",
+    "optimal",
+    "placed",
+    "quick",
+    "rounds",
+    "small",
+    "tiny",
+    "wasteful",
+]
+
+
+def placed(search: UndividedState) -> bool:
+    """Whether there is an assignment."""
+    return search.state is not None
+
+
+def small(search: UndividedState) -> bool:
+    """Whether models are few enough for the configuration program."""
+    return search.instance.n <= search.knobs.program_models
+
+
+def tiny(search: UndividedState) -> bool:
+    """Whether models are so few that proofs come before any search."""
+    return placed(search) and search.instance.n <= search.knobs.tiny_models
+
+
+def optimal(search: UndividedState) -> bool:
+    """Whether the worst GPU of a tiny fleet is proved optimal, so that the others count."""
+    return tiny(search) and relative_gap(search.value, search.low) <= OPTIMAL_GAP
+
+
+def quick(search: UndividedState) -> bool:
+    """Whether the program answers at once: few models, and few of them per GPU."""
+    knobs = search.knobs
+    few = search.instance.n <= min(knobs.quick_models, knobs.quick_density * search.instance.g)
+    return placed(search) and few
+
+
+def checked(search: UndividedState) -> bool:
+    """Whether the certificate of a price function can be checked in time."""
+    return placed(search) and search.instance.n <= search.knobs.checked_models
+
+
+def covered(search: UndividedState) -> bool:
+    """Whether groups of GPUs have few enough sets of models to be refilled exactly."""
+    knobs = search.knobs
+    sparse = knobs.best_fit_density < search.density <= knobs.covered_density
+    return placed(search) and sparse and search.instance.g > knobs.group * 3 // 2
+
+
+def wasteful(search: UndividedState) -> bool:
+    """Whether few of many models share a GPU, so that memory lies waste; asked once."""
+    sparse = search.density <= search.knobs.classes_density
+    return placed(search) and sparse and not small(search) and search.round == 0
+
+
+def rounds(search: UndividedState) -> int:
+    """Return how many rounds there are at most."""
+    knobs = search.knobs
+    if search.watch.left == math.inf and search.limit is None:
+        return knobs.default_rounds
+    return knobs.timed_rounds if search.instance.n > knobs.tiny_models else knobs.tiny_rounds
