@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kvplace.core.evaluation.constraints import Violation, misfits
     from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, Shard, evaluate
     from kvplace.core.hardware import GPU, Fleet, Node
+    from kvplace.core.models.kv_cache import SlidingWindow
     from kvplace.core.models.launch import Launch
     from kvplace.core.models.model import SLO, Attention, Demand, Model, Replicas, Split
     from kvplace.core.models.objective import Objective
@@ -133,6 +134,7 @@ __all__ = [
     "ShareTiming",
     "Simulation",
     "Sizing",
+    "SlidingWindow",
     "Split",
     "Spread",
     "Status",
@@ -229,6 +231,7 @@ _NAMES_OF = {
     "solver.clock": ("Progress", "Watch"),
     "solver.robust": ("Robust", "solve_robust"),
     "solver.solve": ("refine", "solve"),
+    "core.models.kv_cache": ("SlidingWindow",),
     "core.models.launch": ("Launch",),
     "core.rules.apart": ("Apart",),
     "core.rules.forbid": ("Forbid",),

@@ -71,7 +71,7 @@ def _too_long(engine: Engine, otherwise: int = 0) -> str:
     if model.launch.engine != "vllm":
         return ""
     tokens = stated_length(model.launch.args) or model.max_model_len or otherwise
-    needed = int(tokens * (model.kv_bytes_per_token or 0) * model.kv_part(engine.degree))
+    needed = model.request_bytes(tokens, engine.degree)
     if needed <= engine.kv_bytes:
         return ""
     return f"{engine.served_name!r} ({format_bytes(needed)} of {format_bytes(engine.kv_bytes)})"

@@ -71,6 +71,7 @@ def attain(engines: Any, gpus: Any, lists: Any) -> None:
             if one.rate == 0:
                 continue
             held = one.token_bytes * one.context + one.sequence_bytes
+            held += one.window_bytes * min(one.context, one.window_tokens)
             spread = one.token_bytes * math.hypot(one.prompt_cv * one.prompt, one.output / 2)
             mean += one.number * held
             variance += one.number * (held**2 * one.peakedness + spread**2)

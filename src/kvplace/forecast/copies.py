@@ -7,7 +7,7 @@ from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.placement import Placement, copies_by_model
 from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
-from kvplace.forecast.times import StepTimes, Timed
+from kvplace.forecast.times import StepTimes, Timed, cache_reads
 
 __all__ = ["Copies", "Copy", "copies_of"]
 
@@ -29,7 +29,10 @@ class Copy:
     costs
         Fields of its `StepTime`.
     token_bytes, sequence_bytes
-        KV of a token and of a running request besides, on each of its GPUs.
+        KV of a token in the layers that keep all tokens, and of a running request besides, on
+        each of its GPUs.
+    window_bytes, window_tokens
+        KV of a token in the layers with a sliding window, and how many tokens they keep.
     """
 
     model: int
@@ -40,6 +43,8 @@ class Copy:
     costs: tuple[float, ...]
     token_bytes: float
     sequence_bytes: int
+    window_bytes: float = 0.0
+    window_tokens: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,7 @@ def copies_of(problem: Problem, placement: Placement, times: StepTimes) -> Copie
             slowest = max(found, key=_summed) if len(found) > 1 else found[0]
             if slowest.doubtful:
                 sources[slowest.source] = sources.get(slowest.source, 0) + 1
-            share = model.kv_part(degree)
+            kept = cache_reads(model, degree)
             copies.append(
                 Copy(
                     index,
@@ -117,8 +122,10 @@ def copies_of(problem: Problem, placement: Placement, times: StepTimes) -> Copie
                     places,
                     part,
                     slowest.row,
-                    (model.kv_bytes_per_token or 0) * share,
-                    round(model.kv_bytes_per_sequence * share),
+                    kept.bytes_per_token,
+                    round(kept.bytes_per_sequence),
+                    kept.window_bytes_per_token,
+                    kept.window_tokens,
                 )
             )
     pools = tuple(max(0, left) for left in free)

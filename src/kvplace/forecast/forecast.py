@@ -99,7 +99,7 @@ def records_of(
             math.inf if one is None else one
             for one in (slo.ttft_seconds, slo.tpot_seconds, slo.latency_seconds)
         ]
-        sizes = (copy.token_bytes, copy.sequence_bytes)
+        sizes = (copy.token_bytes, copy.window_bytes, copy.sequence_bytes)
         # A copy that gets a part of the requests sees their dispersion by that part.
         dispersion = 1 + copy.part * (burst**2 * demand.dispersion - 1)
         computed = max(1.0, prompt - demand.cached_tokens)
@@ -110,7 +110,7 @@ def records_of(
     for name, column in zip(
         ("first_gpu", "end_gpu", "rate", "prompt", "output", "prompt_cv", "output_cv", "context",
          "peakedness", "ttft_objective", "tpot_objective", "latency_objective", "token_bytes",
-         "sequence_bytes"),
+         "window_bytes", "sequence_bytes"),
         columns,
         strict=True,
     ):  # fmt: skip

@@ -25,11 +25,11 @@ ENGINE = np.dtype(
             for name in (
                 # Given: requests per second, tokens of prompt and output and how they vary, mean
                 # context of a decoded token, peakedness of the arrivals, objectives (`inf`
-                # without), KV bytes of a token and of a request besides, host work, coefficients
-                # of the step times.
+                # without), KV bytes of a token, of a token inside the window and of a request
+                # besides, host work, coefficients of the step times.
                 "rate prompt output prompt_cv output_cv context peakedness ttft_objective "
-                "tpot_objective latency_objective token_bytes sequence_bytes host_seconds "
-                "host_seconds_per_sequence "
+                "tpot_objective latency_objective token_bytes window_bytes sequence_bytes "
+                "host_seconds host_seconds_per_sequence "
                 + " ".join(field.name for field in fields(StepTime))
                 # Kept: seconds of a prompt alone and what it adds to a step; slow-down; requests in
                 # the system, chance of none, of a step on the GPU, of a step that computes, and

@@ -9,7 +9,7 @@ from kvplace.core.models.model import Demand, Model
 from kvplace.core.timing import Timing
 from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.time_share import Idle, TimeShare, idle_times, time_share
-from kvplace.forecast.times import dense_shape, known_speed, known_step_time
+from kvplace.forecast.times import cache_reads, dense_shape, known_speed, known_step_time
 
 __all__ = ["ShareTiming"]
 
@@ -88,9 +88,8 @@ class ShareTiming(Timing):
         shape = self._shape(model)
         if shape is None or model.kv_bytes_per_token is None:
             return None
-        part = model.kv_part(degree)
-        kept = (model.kv_bytes_per_token * part, model.kv_bytes_per_sequence * part)
-        found = known_step_time(shape, *kept, gpu_type, degree, model.step_times)
+        reads = cache_reads(model, degree)
+        found = known_step_time(shape, reads, gpu_type, degree, model.step_times)
         return None if found is None else found[0]
 
     def guessed(self, model: Model) -> bool:
@@ -115,6 +114,7 @@ class ShareTiming(Timing):
                 None if shape is None else astuple(shape),
                 model.kv_bytes_per_token,
                 model.kv_bytes_per_sequence,
+                *(["windows", w.tokens, w.kv_bytes_per_token] for w in model.sliding_windows),
                 *map(list, map(astuple, model.step_times)),
             ]
 

@@ -14,7 +14,7 @@ from kvplace.forecast.measured import through_measured
 from kvplace.forecast.roofline import CacheReads, Speed, speed_of, speed_of_data_sheet, step_time
 from kvplace.forecast.step_time import StepTime
 
-__all__ = ["StepTimes", "Timed", "dense_shape", "known_speed", "known_step_time"]
+__all__ = ["StepTimes", "Timed", "cache_reads", "dense_shape", "known_speed", "known_step_time"]
 
 _ROW = attrgetter(*(field.name for field in fields(StepTime)))
 _BYTES_PER_PARAMETER = 2
@@ -101,16 +101,14 @@ class StepTimes:
         if (gpu_type, memory) not in self._speeds:
             self._speeds[gpu_type, memory] = _speed(gpu_type, memory)
         speed, origin, doubtful = self._speeds[gpu_type, memory]
-        part = model.kv_part(degree)
-        kept = (model.kv_bytes_per_token * part, model.kv_bytes_per_sequence * part)
+        reads = cache_reads(model, degree)
         shape = self._architectures.get(name) or model.architecture
         if shape is None:
             shape = dense_shape(model.weights_bytes)
             origin = f"{origin}; estimated from the size of the weights, as dense in 16 bits"
             doubtful = True
-        found = known_step_time(shape, *kept, gpu_type, degree, model.step_times)
+        found = known_step_time(shape, reads, gpu_type, degree, model.step_times)
         if found is None:
-            reads = CacheReads(kept[0], bytes_per_sequence=kept[1])
             computed = step_time(shape, reads, speed, degree)
             found = through_measured(computed, model.step_times, gpu_type, degree)
         times, measured = found
@@ -125,11 +123,26 @@ def known_speed(gpu_type: str) -> Speed | None:
     return speed_of(gpu_type)
 
 
+def cache_reads(model: Model, degree: int) -> CacheReads:
+    """Return what of its cache a rank of a model reads.
+
+    Several sliding windows count as one of their mean length, by what is kept of a token in each.
+    """
+    part = model.kv_part(degree)
+    in_windows = sum(window.kv_bytes_per_token for window in model.sliding_windows)
+    kept = sum(window.kv_bytes_per_token * window.tokens for window in model.sliding_windows)
+    return CacheReads(
+        model.unlimited_kv_bytes * part,
+        in_windows * part,
+        kept / in_windows if in_windows else 0.0,
+        model.kv_bytes_per_sequence * part,
+    )
+
+
 @lru_cache(maxsize=100_000)
 def known_step_time(
     shape: Architecture,
-    token_bytes: float,
-    sequence_bytes: float,
+    reads: CacheReads,
     gpu_type: str,
     degree: int,
     measured: tuple[MeasuredStep, ...],
@@ -140,8 +153,8 @@ def known_step_time(
     ----------
     shape
         Of the model.
-    token_bytes, sequence_bytes
-        What a rank keeps of a token, and of a sequence besides.
+    reads
+        What of its cache a rank reads.
     gpu_type, degree
         Where it runs, and on how many.
     measured
@@ -150,7 +163,6 @@ def known_step_time(
     speed = known_speed(gpu_type)
     if speed is None:
         return None
-    reads = CacheReads(token_bytes, bytes_per_sequence=sequence_bytes)
     return through_measured(step_time(shape, reads, speed, degree), measured, gpu_type, degree)
 
 

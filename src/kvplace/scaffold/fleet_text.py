@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from kvplace.core.fact import Fact
 from kvplace.core.models.architecture import Architecture
+from kvplace.core.models.kv_cache import SlidingWindow
 from kvplace.core.models.model import Demand
 from kvplace.formats.fleet.shape import shape_data
 from kvplace.formats.text.yaml_writer import quoted
@@ -49,6 +50,8 @@ class InitModel:
         Unique in the file.
     weights_bytes, kv_bytes_per_token, kv_bytes_per_sequence
         What it takes.
+    sliding_windows, kv_block_tokens
+        What of it is kept of the last tokens only, and tokens of a block of cache.
     tensor_parallel, replicas
         What the planner may choose; one number, or the lowest and the highest.
     split
@@ -83,6 +86,8 @@ class InitModel:
     notes: tuple[str, ...] = ()
     shape: Architecture | None = None
     windows: tuple[tuple[str, Demand], ...] = ()
+    sliding_windows: tuple[SlidingWindow, ...] = ()
+    kv_block_tokens: Fact[int] | None = None
 
 
 def fleet_text(
@@ -150,6 +155,16 @@ def _model(model: InitModel) -> list[str]:
         lines.append("    architecture:  # from the model's config")
         for key, value in shape_data(model.shape).items():
             lines.append(f"      {key}: {str(value).lower() if isinstance(value, bool) else value}")
+    if model.sliding_windows:
+        lines.append(
+            "    sliding_windows:  # of kv_bytes_per_token, what the last tokens take only"
+        )
+        lines += [
+            f"      - {{tokens: {w.tokens}, kv_bytes_per_token: {w.kv_bytes_per_token}}}"
+            for w in model.sliding_windows
+        ]
+    if model.kv_block_tokens is not None:
+        lines.append(_line(4, "kv_block_tokens", model.kv_block_tokens))
     if state is not None and state.value:
         lines.append(_line(4, "kv_bytes_per_sequence", state))
     if model.split is not None:

@@ -201,10 +201,7 @@ def _model(
 ) -> InitModel:
     """Put one model together."""
     degree = _degree(facts, nodes, wishes, deployment, name)
-    tokens = None
-    if own is not None and own.prompt_tokens and own.output_tokens:
-        tokens = own.prompt_tokens.value + own.output_tokens.value / 2
-    cached = cache_figures(facts, degree.value, tokens)
+    cached = cache_figures(facts, degree.value)
     notes = list(cached.notes)
     running = [i for i in deployment.instances if i.model == name] if deployment else []
     low, high = wishes.replicas
@@ -227,6 +224,8 @@ def _model(
         weights_bytes=facts.weights_bytes,
         kv_bytes_per_token=cached.bytes_per_token,
         kv_bytes_per_sequence=cached.bytes_per_sequence,
+        sliding_windows=cached.windows,
+        kv_block_tokens=cached.block_tokens,
         split=cached.split,
         shape=_new_shape(written, facts),
         tensor_parallel=degree,

@@ -1,5 +1,6 @@
 """A plan as engines, pools and components: GPUs that share neither engine nor router are apart."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -15,7 +16,15 @@ from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.times import StepTimes
 from kvplace.simulate.state import ENGINE, GPU
 
-__all__ = ["Component", "Engined", "Records", "block_bytes", "engines_of", "records_of"]
+__all__ = [
+    "Component",
+    "Engined",
+    "Records",
+    "block_bytes",
+    "engines_of",
+    "records_of",
+    "window_block",
+]
 
 Records = NDArray[np.void]
 
@@ -85,8 +94,20 @@ def engines_of(problem: Problem, placement: Placement, rules: Rules, times: Step
 
 
 def block_bytes(copy: Copy, tokens: int) -> int:
-    """Return what a KV block of so many tokens takes on each GPU of a copy."""
+    """Return what a KV block of so many tokens takes on each GPU of a copy.
+
+    In the layers that keep all tokens; those with a sliding window take `window_block` besides.
+    """
     return max(1, round(copy.token_bytes * tokens))
+
+
+def window_block(copy: Copy, tokens: int) -> tuple[int, int]:
+    """Return bytes and number of the blocks that a request takes at most in sliding windows.
+
+    Both ends of a window may be in the middle of a block, so it is in one more.
+    """
+    blocks = math.ceil(copy.window_tokens / tokens) + 1 if copy.window_bytes else 0
+    return round(copy.window_bytes * tokens), blocks
 
 
 def _components(
@@ -155,6 +176,7 @@ def records_of(
             block_bytes(copy, rules.block_tokens),
             copy.sequence_bytes,
         )
+        one["window_block_bytes"], one["window_blocks"] = window_block(copy, rules.block_tokens)
         one["first_prefix"], one["end_prefix"] = prefixes.get(copy.model, (0, 0))
         for name, value in zip(names, copy.costs, strict=True):
             one[name] = value

@@ -15,6 +15,9 @@ def take(w: World, e: int, r: int, tokens: int, now: float) -> bool:
     if more <= 0:
         return True
     size = more * engine.block_bytes
+    # A layer with a window gives a block back for each that it takes, once the window is full.
+    kept = min(blocks, engine.window_blocks) - min(request.blocks, engine.window_blocks)
+    size += kept * engine.window_block_bytes
     if request.blocks == 0:
         size += engine.fixed_bytes
     if engine.held + size > engine.limit:
@@ -33,7 +36,8 @@ def free(w: World, e: int, r: int, now: float) -> None:
     """Give back all that a request holds."""
     engine, request = w.engines[e], w.requests[r]
     if request.blocks > 0:
-        _change(w, e, -(request.blocks * engine.block_bytes + engine.fixed_bytes), now)
+        kept = min(request.blocks, engine.window_blocks) * engine.window_block_bytes
+        _change(w, e, -(request.blocks * engine.block_bytes + kept + engine.fixed_bytes), now)
         request.blocks = 0
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from kvplace.core.problem import Problem
 from kvplace.forecast.rules import Router, Rules
-from kvplace.simulate.fleet import Engined, block_bytes
+from kvplace.simulate.fleet import Engined, block_bytes, window_block
 from kvplace.simulate.traffic import ModelTraffic, Traffic
 from kvplace.solver.array_types import Bools, Ints
 
@@ -47,7 +47,11 @@ def too_long(engined: Engined, index: int, one: ModelTraffic, block: int) -> Boo
     for engine in engined.of_model[index]:
         copy = engined.copies[engine]
         pool = min(engined.limits[engine], *(engined.pools[gpu] for gpu in copy.gpus))
-        most_here = max(0, pool - copy.sequence_bytes) // block_bytes(copy, block) * block
+        left, size = max(0, pool - copy.sequence_bytes), block_bytes(copy, block)
+        in_window, blocks = window_block(copy, block)
+        inside = min(blocks, left // (size + in_window))
+        beyond = (left - inside * (size + in_window)) // size if inside == blocks else 0
+        most_here = (inside + beyond) * block
         most = most_here if most == 0 else min(most, most_here)
     found: Bools = tokens > most
     return found

@@ -34,6 +34,7 @@ ENGINE = _record(
     # running requests and tokens of a step; tokens of a block; bytes of a block and of a running
     # request on each of its GPUs; bytes of its own pool there; its model's prompt beginnings.
     "first_gpu end_gpu replica sequences budget block_tokens block_bytes fixed_bytes limit "
+    "window_block_bytes window_blocks "
     "first_prefix end_prefix "
     # Kept: what it does; how many run and wait, and the ends of the queue; bytes held on each GPU;
     # whether its step computes more than it reads.

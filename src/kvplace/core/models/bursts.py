@@ -16,7 +16,7 @@ output, for which ``k = erfc(s / 2)`` and ``s^2 = log(1 + cv^2)``, and ``z - 1``
 ``2 k``. A copy with the part ``p`` of the requests sees the dispersion ``1 + p (I - 1)``. What
 requests hold differs too: with ``c`` its coefficient of variation over requests at a random
 time, the KV memory in use has a variance over squared mean of ``(z + c^2) / N``, and the time
-needed one of ``z / N``.
+needed one of ``z / N``. ``c`` is that of tokens; fixed state and sliding windows vary less.
 
 Of models that share a GPU means and variances add up; quantiles don't. The quantile of their sum is
 ``M + q sqrt(V)``, with ``q`` that of the normal distribution. A model's load is its share of that
@@ -91,7 +91,7 @@ def spread_of(model: Model, demand: Demand, part: float = 1.0) -> Spread:
     spread = math.log1p(demand.output_cv**2)
     bursts = _peakedness(1 + part * (demand.dispersion - 1), number) - 1
     peakedness = 1 + 2 * math.erfc(math.sqrt(spread) / 2) * bursts
-    return Spread((peakedness + _holding(demand, prompt, output)) / number, peakedness / number)
+    return Spread((peakedness + demand.held_variation) / number, peakedness / number)
 
 
 def _peakedness(dispersion: float, number: float) -> float:
@@ -101,19 +101,6 @@ def _peakedness(dispersion: float, number: float) -> float:
     even = dispersion < _EVEN
     log = -1 / number if even else -math.log1p(dispersion / number) / dispersion
     return -1 / math.expm1(log) - number
-
-
-def _holding(demand: Demand, prompt: float, output: float) -> float:
-    """Return the squared coefficient of variation of the tokens of a request in the system.
-
-    The prompt and a uniform part of the output; a request with a long output is met more often.
-    """
-    mean = prompt + output / 2
-    if mean <= 0:
-        return 0.0
-    longer = 1 + demand.output_cv**2
-    of_output = output**2 * (longer**3 / 3 - longer**2 / 4)
-    return ((demand.prompt_cv * prompt) ** 2 + of_output) / mean**2
 
 
 def margin_sigma(quantile: float, mean: float, variance: float, room: float) -> float:

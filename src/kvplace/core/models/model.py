@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from kvplace.core.models.architecture import Architecture
+from kvplace.core.models.kv_cache import SlidingWindow, mean_tokens_kept, most_tokens_kept
 from kvplace.core.models.launch import Launch
 from kvplace.core.models.measured import MeasuredStep
 from kvplace.errors import Fault, InputError
@@ -40,8 +41,8 @@ class Demand:
         Index of dispersion of arrivals: variance over mean of the requests in a stretch of time; 1
         is Poisson. It counts where a plan is made for a quantile.
     prompt_cv, output_cv
-        Coefficients of variation of the token counts, which count there too. The defaults are
-        those of the simulation.
+        Coefficients of variation of the token counts, which count there too, and where layers
+        have a sliding window. The defaults are those of the simulation.
     """
 
     requests_per_second: float
@@ -51,6 +52,21 @@ class Demand:
     dispersion: float = 1.0
     prompt_cv: float = 1.0
     output_cv: float = 0.8
+
+    @property
+    def held_variation(self) -> float:
+        """Squared coefficient of variation of the tokens of a request at a random time.
+
+        The prompt and a uniform part of the output; a request with a long output is met more
+        often. 0 where token counts are not known.
+        """
+        prompt, output = self.prompt_tokens or 0.0, self.output_tokens or 0.0
+        mean = prompt + output / 2
+        if mean <= 0:
+            return 0.0
+        longer = 1 + self.output_cv**2
+        of_output = output**2 * (longer**3 / 3 - longer**2 / 4)
+        return ((self.prompt_cv * prompt) ** 2 + of_output) / mean**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +187,11 @@ class Model:
         a cache.
     kv_bytes_per_sequence
         Fixed state that one running request takes besides its tokens.
+    sliding_windows
+        Those of its layers that keep the last tokens only; what a token takes in them is part of
+        `kv_bytes_per_token`.
+    kv_block_tokens
+        Tokens of a block of KV cache, which a request takes whole; 1 counts tokens exactly.
     overhead_bytes
         Per engine process and GPU: context, graphs, activations. Counts as weights.
     resident
@@ -235,6 +256,8 @@ class Model:
     step_times: tuple[MeasuredStep, ...] = ()
     placed_on: tuple[tuple[str, ...], ...] = ()
     move: Moving = _MOVING
+    sliding_windows: tuple[SlidingWindow, ...] = ()
+    kv_block_tokens: int = 1
 
     def __post_init__(self) -> None:
         amounts: dict[str, float | None] = {
@@ -279,6 +302,12 @@ class Model:
                 faults.append(Fault(message, f"{self.name}.{place}.cached_tokens"))
         if not self.tensor_parallel or any(degree < 1 for degree in self.tensor_parallel):
             faults.append(Fault("degrees must be at least 1", f"{self.name}.tensor_parallel"))
+        if self.kv_block_tokens < 1:
+            faults.append(Fault("it must be at least 1", f"{self.name}.kv_block_tokens"))
+        in_windows = sum(window.kv_bytes_per_token for window in self.sliding_windows)
+        if in_windows > (self.kv_bytes_per_token or 0):
+            message = f"{in_windows:,} B of a token are more than all its kv_bytes_per_token"
+            faults.append(Fault(message, f"{self.name}.sliding_windows"))
         if not 1 <= self.replicas.min <= self.replicas.max:
             faults.append(Fault("1 <= min <= max must hold", f"{self.name}.replicas"))
         if list(self.resident) != sorted(dict(self.resident).items()):
@@ -311,9 +340,43 @@ class Model:
         """
         if self.max_model_len is None or self.kv_bytes_per_token is None:
             return self.min_kv_bytes
-        tokens = self.kv_bytes_per_token * self.max_model_len
-        request = math.ceil((tokens + self.kv_bytes_per_sequence) * self.kv_part(degree))
-        return max(self.min_kv_bytes, request)
+        return max(self.min_kv_bytes, self.request_bytes(self.max_model_len, degree))
+
+    def request_bytes(self, tokens: int, degree: int = 1) -> int:
+        """Return the KV memory that an engine reserves on each rank for one request.
+
+        Whole blocks; in layers with a sliding window, the window and the tokens of one step.
+        """
+        whole, kept = most_tokens_kept(
+            tokens, self.launch.max_num_batched_tokens, self.kv_block_tokens, self.sliding_windows
+        )
+        held = self.unlimited_kv_bytes * whole + self.kv_bytes_per_sequence
+        for window, count in zip(self.sliding_windows, kept, strict=True):
+            held += window.kv_bytes_per_token * count
+        return math.ceil(held * self.kv_part(degree))
+
+    @property
+    def unlimited_kv_bytes(self) -> int:
+        """What a token takes in the layers that keep all tokens; 0 where it is not known."""
+        in_windows = sum(window.kv_bytes_per_token for window in self.sliding_windows)
+        return (self.kv_bytes_per_token or 0) - in_windows
+
+    def mean_kv_bytes(self, demand: Demand) -> float:
+        """Return the KV bytes that a request of some demand holds at a random time, on average.
+
+        Unused ends of blocks and fixed state included; of one undivided copy.
+        """
+        tokens = (demand.prompt_tokens or 0.0) + (demand.output_tokens or 0.0) / 2
+        if self.sliding_windows or self.kv_block_tokens > 1:
+            tokens, kept = mean_tokens_kept(
+                tokens, demand.held_variation, self.kv_block_tokens, self.sliding_windows
+            )
+            held = self.unlimited_kv_bytes * tokens
+            for window, count in zip(self.sliding_windows, kept, strict=True):
+                held += window.kv_bytes_per_token * count
+        else:
+            held = (self.kv_bytes_per_token or 0) * tokens
+        return held + self.kv_bytes_per_sequence
 
     def with_weights(self, weights_bytes: int) -> "Model":
         """Return the model with other weights; what a shard takes changes by its part of them."""

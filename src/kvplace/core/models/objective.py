@@ -26,7 +26,9 @@ class Objective(StrEnum):
     ``occupancy``
         KV bytes in use on average by Little's law: requests/s x residence x mean KV bytes held
         by a request, where residence = TTFT + output tokens x TPOT objective and a request
-        holds KV bytes per token x (prompt + output / 2) + fixed bytes per sequence.
+        holds KV bytes per token x (prompt + output / 2) + fixed bytes per sequence; less in
+        layers with a sliding window, and more for blocks that are taken whole
+        (`kvplace.core.models.kv_cache`).
         KVPR is a share: 1.0 means that the pool is full.
     ``pressure``
         The largest of the occupancy of the KV pool and of the share of the GPU's time that its
@@ -130,8 +132,7 @@ class Objective(StrEnum):
                 ttft = model.slo.ttft_seconds
                 assert ttft is not None
                 assert tpot is not None
-                held = kv_bytes * (prompt + output / 2) + model.kv_bytes_per_sequence
-                load = rate * (ttft + output * tpot) * held
+                load = rate * (ttft + output * tpot) * model.mean_kv_bytes(demand)
         if not math.isfinite(load):
             raise InputError([Fault(f"the load of objective {self.value} overflows", model.name)])
         return load

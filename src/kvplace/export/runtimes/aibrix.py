@@ -5,6 +5,7 @@ mixes degrees cannot be a pool. Memory flags are AIBrix's own; it refuses them i
 """
 
 import json
+import math
 import re
 from typing import Any
 from urllib.parse import quote
@@ -150,8 +151,8 @@ def _floor_bytes(engine: Engine) -> int:
     model = engine.model
     mean = (model.demand.prompt_tokens or 0) + (model.demand.output_tokens or 0)
     tokens = stated_length(model.launch.args) or model.max_model_len or mean
-    request = (model.kv_bytes_per_token or 0) * tokens + model.kv_bytes_per_sequence
-    wanted = max(model.min_kv_bytes, int(request * model.kv_part(engine.degree)), _MIB)
+    request = model.request_bytes(math.ceil(tokens), engine.degree)
+    wanted = max(model.min_kv_bytes, request, _MIB)
     return min(wanted, max(engine.kv_bytes, model.min_kv_bytes, 1))
 
 

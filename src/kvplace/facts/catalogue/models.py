@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kvplace.core.fact import Fact
 from kvplace.errors import Fault, InputError
@@ -11,6 +11,10 @@ from kvplace.facts.catalogue.tables import gibibytes, named, number, read_tables
 from kvplace.facts.model_facts import ModelFacts
 
 __all__ = ["KnownModel", "known_model", "known_models", "near_model"]
+
+
+_STATE_PARTS = 16
+"""Parts that ranks share of a state: heads of gated delta and Mamba layers are multiples of 16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,25 +93,39 @@ class KnownModel:
             window = self._units(whole - beyond, "KV heads")
             groups.append(CacheGroup("full", 1, self._units(beyond, "KV heads")))
             groups.append(CacheGroup("window", 1, window, self.window_tokens))
-        if self.kv_bytes_per_sequence:
-            # How the state splits over ranks is not in the row, so each is taken to hold it all.
-            state = (Units(1, self.kv_bytes_per_sequence, "state"),)
-            groups.append(CacheGroup("state", 1, state))
-        origin = f"catalogue: {self.source}" + (f" ({self.note})" if self.note else "")
-        cache = f"{8 * scale[kv_dtype]}-bit KV cache"
         from kvplace.facts.catalogue.shapes import known_shape  # noqa: PLC0415 - only for whoever asks
 
+        shape = known_shape(self.name, self.weights_bytes)
+        if self.kv_bytes_per_sequence:
+            groups = [_in_layers(groups[0], shape.attending_layers if shape else 1)]
+            parts = _STATE_PARTS if self.kv_bytes_per_sequence % _STATE_PARTS == 0 else 1
+            state = (Units(parts, self.kv_bytes_per_sequence // parts, "parts of a state"),)
+            groups.append(
+                _in_layers(CacheGroup("state", 1, state), shape.state_layers if shape else 1)
+            )
+        origin = f"catalogue: {self.source}" + (f" ({self.note})" if self.note else "")
+        cache = f"{8 * scale[kv_dtype]}-bit KV cache"
         return ModelFacts(
             self.name,
             Fact(self.weights_bytes, f"{origin}, {self.weight_dtype}"),
             CacheLayout(tuple(groups)),
             f"{origin}, {cache}",
             self.context_tokens,
-            known_shape(self.name, self.weights_bytes),
+            shape,
         )
 
     def _units(self, size: int, kind: str) -> tuple[Units, ...]:
         return (Units(self.kv_units, size // self.kv_units, kind),)
+
+
+def _in_layers(group: CacheGroup, layers: int) -> CacheGroup:
+    """Return a group of one layer as so many, where its bytes divide evenly."""
+    (unit,) = group.units
+    if layers < 1 or unit.size_bytes % layers:
+        return group
+    return replace(
+        group, layers=layers, units=(replace(unit, size_bytes=unit.size_bytes // layers),)
+    )
 
 
 def known_models() -> Mapping[str, KnownModel]:

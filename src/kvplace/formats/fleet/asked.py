@@ -1,15 +1,17 @@
-"""What is asked of a model in a fleet file, and how fast it was measured to answer."""
+"""What is asked of a model in a fleet file, what it caches, and how fast it was measured."""
 
 from typing import Self
 
 from pydantic import Field, model_validator
 
+from kvplace.core.models.kv_cache import SlidingWindow
 from kvplace.core.models.measured import MeasuredStep
 from kvplace.core.models.model import SLO, Demand
 from kvplace.core.models.window import Window
 from kvplace.errors import InputError
 from kvplace.formats.fleet.rules import Names
 from kvplace.formats.validation.fields import (
+    BytesPerToken,
     Count,
     Duration,
     Name,
@@ -20,7 +22,14 @@ from kvplace.formats.validation.fields import (
 )
 from kvplace.formats.validation.parts import Part
 
-__all__ = ["DemandPart", "MeasuredStepPart", "SLOPart", "WindowDemandPart", "WindowPart"]
+__all__ = [
+    "DemandPart",
+    "MeasuredStepPart",
+    "SLOPart",
+    "SlidingWindowPart",
+    "WindowDemandPart",
+    "WindowPart",
+]
 
 
 class DemandPart(Part):
@@ -97,6 +106,17 @@ class SLOPart(Part):
         default=None,
         alias="latency",
         description="Time of a whole request; by default ttft + output_tokens x tpot.",
+    )
+
+
+class SlidingWindowPart(Part):
+    """Layers that keep the last tokens of a request only."""
+
+    core = SlidingWindow
+
+    tokens: Count = Field(examples=["4096"], description="How many they keep.")
+    kv_bytes_per_token: BytesPerToken = Field(
+        description="What one token takes in all of them together."
     )
 
 

@@ -13,7 +13,7 @@ from kvplace.facts.memory.degree import smallest_degree
 from kvplace.facts.memory.figures import CacheFigures, cache_figures
 from kvplace.facts.model_facts import ModelFacts
 from kvplace.formats.diagnostics import Path, Report, shown
-from kvplace.formats.fleet.asked import DemandPart
+from kvplace.formats.fleet.asked import DemandPart, SlidingWindowPart
 from kvplace.formats.fleet.launch import LaunchPart
 from kvplace.formats.fleet.schema import DefaultsPart, KnownModelPart, ModelPart
 from kvplace.units import format_bytes
@@ -73,7 +73,7 @@ class Known:
                 said.append(f"tensor_parallel {degree}")
             if "kv_bytes_per_token" not in given:
                 degrees = given.get("tensor_parallel") or own["tensor_parallel"]
-                figures = cache_figures(facts, max(degrees), _mean_tokens(part.demand))
+                figures = cache_figures(facts, max(degrees))
                 own |= _cache(figures)
                 said.append(f"{figures.bytes_per_token.value:,} B of KV cache per token")
         except InputError as error:
@@ -126,18 +126,18 @@ class Known:
 _NONE = Demand(0.0)
 
 
-def _mean_tokens(demand: DemandPart | None) -> float | None:
-    """Return the tokens that a request holds on average; None where they are not stated."""
-    if demand is None or not demand.prompt_tokens or not demand.output_tokens:
-        return None
-    return float(demand.prompt_tokens + demand.output_tokens / 2)
-
-
 def _cache(figures: CacheFigures) -> dict[str, Any]:
     """Return the fields that say what a model caches."""
     fields: dict[str, Any] = {"kv_bytes_per_token": figures.bytes_per_token.value}
     if figures.bytes_per_sequence is not None:
         fields["kv_bytes_per_sequence"] = figures.bytes_per_sequence.value
+    fields["sliding_windows"] = tuple(
+        SlidingWindowPart.model_construct(
+            tokens=window.tokens, kv_bytes_per_token=window.kv_bytes_per_token
+        )
+        for window in figures.windows
+    )
+    fields["kv_block_tokens"] = figures.block_tokens.value
     if figures.split is not None:
         key, fact = figures.split
         fields[key] = Attention(str(fact.value)) if key == "attention" else fact.value

@@ -9,6 +9,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.formats.fleet.asked import (
     DemandPart,
     MeasuredStepPart,
+    SlidingWindowPart,
     SLOPart,
     WindowDemandPart,
     WindowPart,
@@ -193,9 +194,21 @@ class ModelPart(Part):
         description="Most tokens of one request; by default four times the mean request, rounded "
         "up to 1,024, and no more than the model's context.",
     )
-    kv_bytes_per_token: BytesPerToken | None = None
+    kv_bytes_per_token: BytesPerToken | None = Field(
+        default=None, description="KV cache that one token takes, over all layers."
+    )
     kv_bytes_per_sequence: AmountOrBytes = Field(
         default=0, description="Fixed state of one running request besides its tokens."
+    )
+    sliding_windows: tuple[SlidingWindowPart, ...] = Field(
+        default=(),
+        description="Layers that keep the last tokens only: what a token takes there, which is "
+        "part of kv_bytes_per_token.",
+    )
+    kv_block_tokens: Count = Field(
+        default=1,
+        description="Tokens of a block of KV cache, which a request takes whole, such as 16; by "
+        "default tokens are counted exactly.",
     )
     tensor_parallel: Degrees = Field(
         default=(1,), description="Degree, or a list of allowed degrees."
