@@ -41,6 +41,12 @@ def main(arguments=None):
     parser.add_argument("--models", type=int, default=5, help="models at most")
     parser.add_argument("--objective", choices=list(Objective), help="the only one drawn")
     parser.add_argument("--limit", type=float, help="seconds per case; none by default")
+    parser.add_argument(
+        "--clashes",
+        type=int,
+        default=1,
+        help="look for the clash of one impossible case in so many",
+    )
     parser.add_argument("--show", action="store_true", help="print the fleet file of a failure")
     options = parser.parse_args(arguments)
     drawn = (Objective(options.objective),) if options.objective else OBJECTIVES
@@ -50,7 +56,7 @@ def main(arguments=None):
         draw = random.Random(f"{options.seed}/{number}")
         problem = random_split_problem(draw, options.models, drawn)
         began = time.process_time()
-        found = run_case(problem, number, options.limit, counts)
+        found = run_case(problem, number, options.limit, counts, options.clashes)
         slowest = max(slowest, (time.process_time() - began, number))
         if found:
             failures += 1
@@ -68,7 +74,7 @@ def main(arguments=None):
     return 1 if failures else 0
 
 
-def run_case(problem, number, limit, counts):
+def run_case(problem, number, limit, counts, clashes=1):
     """Return what is wrong with one case, as sentences."""
     try:
         truth = solve_by_force(problem)
@@ -78,7 +84,7 @@ def run_case(problem, number, limit, counts):
         if isinstance(proof, Certificate) and proof.weights:
             draw = random.Random(number)
             found += damage_faults(problem, proof, truth, draw, counts)
-        if not truth.feasible:
+        if not truth.feasible and number % clashes == 0:
             clash = find_clash(problem)
             found += clash_faults(problem, clash, lambda part: solve_by_force(part).feasible)
             counts["smallest clashes"] += clash is not None and clash.smallest

@@ -8,6 +8,7 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import Status
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
+from kvplace.solver.strategies.params import Params
 
 __all__ = ["Verdict", "placeable"]
 
@@ -24,7 +25,8 @@ def placeable(problem: Problem, watch: Watch, seconds: float | None = None) -> V
     """Decide whether any placement keeps the hard constraints of a problem.
 
     Only memory, further capacities and rules matter, so the question is asked without demand,
-    which ends every search at the first placement found.
+    which ends every search at the first placement found. Where that finds none and proves none,
+    it is asked again with a start that spreads the models by free memory.
 
     Parameters
     ----------
@@ -40,7 +42,10 @@ def placeable(problem: Problem, watch: Watch, seconds: float | None = None) -> V
         models=tuple(replace(model, demand=Demand(0.0)) for model in problem.models),
         rules=tuple(rule for rule in problem.rules if rule.soft is None),
     )
-    status = solve(bare, watch=Within(watch, seconds)).status
+    within = Within(watch, seconds)
+    status = solve(bare, watch=within, params=Params(spread_models=0)).status
+    if status is Status.UNKNOWN and not within.stop:
+        status = solve(bare, watch=within).status
     if status is Status.INFEASIBLE:
         return Verdict.IMPOSSIBLE
     return Verdict.OPEN if status is Status.UNKNOWN else Verdict.POSSIBLE

@@ -34,8 +34,6 @@ __all__ = ["SOLVERS", "refine", "solve", "stop_of"]
 
 SOLVERS = ("auto", "reference", "prism-greedy")
 DEFAULTS = Params()
-_SPREAD = 1000
-"""Most models without demand that are spread by free memory."""
 REPAIRABLE = {"memory", "min_kv"}
 """What may be wrong with a start of undivided models that is repaired."""
 
@@ -108,7 +106,8 @@ def solve(
     search = _search(problem, settings, compiled=solver == "auto")
     if solver == "prism-greedy":
         return _finish(search, solver, prism(problem), whole)
-    if start is None and len(problem.models) <= _SPREAD and not any(problem.loads):
+    few = len(problem.models) <= settings.params.spread_models
+    if start is None and few and not any(problem.loads):
         start = _spread(problem, watch, seed)
     try:
         search.reference(start) if solver == "reference" else search.solve(start)

@@ -290,6 +290,8 @@ class Params:
     ----------
     undivided, cluster, large
         Of each strategy.
+    spread_models
+        Most models without demand that are spread by free memory.
     reference_steps
         Steps of the solver ``reference`` and of `refine` where none are given.
     evaluation, cluster_evaluation
@@ -300,6 +302,7 @@ class Params:
     undivided: UndividedParams = field(default_factory=UndividedParams)
     cluster: ClusterParams = field(default_factory=ClusterParams)
     large: LargeParams = field(default_factory=LargeParams)
+    spread_models: int = _knob(1_000, "models")
     reference_steps: int = _knob(50, "steps", "the iteration limit of the ADRS reference")
     evaluation: float = _knob(3.5, "multiple of the loading time", "measured on scale-10-1m")
     cluster_evaluation: float = _knob(3.0, "multiple of the loading time", "measured on clusters")

@@ -1,6 +1,7 @@
 """How a search over clusters begins: constructions, and descents from the best of them."""
 
 import math
+from itertools import islice
 
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.construct.target_search import construct, some_assignment
@@ -10,7 +11,14 @@ from kvplace.solver.large_neighbourhood.ruin_and_recreate import rebuild
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.supports import annealable
 
-__all__ = ["configure", "descend", "exchange_many", "start", "start_as_reference"]
+__all__ = [
+    "configure",
+    "descend",
+    "exchange_many",
+    "start",
+    "start_as_reference",
+    "start_further",
+]
 
 
 def configure(search: ClusterState) -> None:
@@ -46,7 +54,10 @@ def _configure_at_leisure(search: ClusterState) -> None:
 
 
 def start(search: ClusterState) -> None:
-    """Take the best of several constructions, where there is no start yet."""
+    """Take the best of several constructions, where there is no start yet.
+
+    Of a tiny cluster the first will do: every way to place it is looked at next.
+    """
     if search.low == math.inf:
         return
     if annealable(search) and search.watch.limit < math.inf:
@@ -55,12 +66,20 @@ def start(search: ClusterState) -> None:
         kernels_ready()  # else they are compiled beside what comes first
     soon = [] if search.board is None else [search.board]
     anew = not search.starts and not (soon and search.watch.stop)
-    for board in construct(search.chooser, search.low, search.watch) if anew else ():
+    boards = construct(search.chooser, search.low, search.watch) if anew else ()
+    for board in islice(boards, 1 if search.tiny else None):
         search.starts.append(board)
         search.board = board
         if search.closed:
             break
     search.starts += soon
+    search.starts.sort(key=Assignment.worth)
+    search.board = search.starts[0]
+
+
+def start_further(search: ClusterState) -> None:
+    """Take the best of all constructions, where a tiny cluster has too many ways to look at."""
+    search.starts = [search.best, *construct(search.chooser, search.low, search.watch)]
     search.starts.sort(key=Assignment.worth)
     search.board = search.starts[0]
 

@@ -26,6 +26,7 @@ from kvplace.solver.strategies.cluster.starts import (
     exchange_many,
     start,
     start_as_reference,
+    start_further,
 )
 from kvplace.solver.strategies.cluster.supports import (
     annealed,
@@ -49,6 +50,8 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         Stage("pair-exchanges", descend, lambda s: begun(s) and not s.large, closed=True),
         Stage("configuration-bound", ask_program, quick),
         Stage("enumeration", enumerate_all, lambda s: begun(s) and s.tiny),
+        Stage("start", start_further, lambda s: begun(s) and s.tiny),
+        Stage("pair-exchanges", descend, lambda s: begun(s) and s.tiny),
         Stage("exact-decisions", decide, lambda s: quick(s) and not long(s)),
         Stage(
             "configuration-bound",
