@@ -168,6 +168,22 @@ def walk(problem, models, before, schedule, random, loads_per_node=10**6):
     return sorted(fleet.serving), False
 
 
+def back_and_forth(problem, models, before, schedule, loads_per_node=10**6):
+    """Do all steps in the order of their numbers, then take all back: every prefix on the way."""
+    fleet = Walk(problem, models, before, schedule.pauses, loads_per_node)
+    fleet.wanted = frozenset(r.model for r in fleet.serving)
+    fleet.replaced = frozenset(r for s in schedule.steps for r in s.replaced)
+    states = [(sorted(fleet.resident), sorted(fleet.serving))]
+    for step in schedule.steps:
+        fleet.begin(step)
+        fleet.end(step)
+        states.append((sorted(fleet.resident), sorted(fleet.serving)))
+    for step, (resident, _) in zip(reversed(schedule.steps), reversed(states[:-1]), strict=True):
+        fleet.back(step)
+        assert sorted(fleet.resident) == resident
+    assert sorted(fleet.serving) == states[0][1]
+
+
 def reachable(problem, models, before, after, most=4000):
     """Whether any sequence of relocations, one or two replicas at a time, leads to a placement.
 
@@ -189,12 +205,33 @@ def reachable(problem, models, before, after, most=4000):
     first = tuple(start.get(key, ()) for key in keys)
     last = tuple(goal.get(key, ()) for key in keys)
     wanted = frozenset(model for model, _ in start)
-    origin = Walk(problem, models, before)
+    fleet = Walk(problem, models, before)
+    fleet.wanted = wanted
+    usable = {g.id: g.memory_bytes - g.reserve_bytes for g in problem.fleet.gpus}
+    sizes = {
+        (name, d): (-(-m.weights_bytes // d) + m.overhead_bytes, m.min_kv_bytes)
+        for name, m in models.items()
+        for d in {len(p) for p in (*start.values(), *goal.values())} - {0}
+    }
+
+    def fits(resident):
+        """Whether memory holds, as the walk has it, without looking at anything else."""
+        held = Counter()
+        for replica in resident:
+            for gpu in replica.gpus:
+                held[gpu, 0] += sizes[replica.model, len(replica.gpus)][0]
+                held[gpu, 1] += sizes[replica.model, len(replica.gpus)][1]
+        return all(
+            max(weights + held[gpu, 1] - usable[gpu], weights - usable[gpu] + 1)
+            <= max(0, fleet.over_at_start.get(gpu, 0))
+            for (gpu, part), weights in held.items()
+            if not part
+        )
 
     def safe(resident, serving):
-        fleet = Walk(problem, models, before)
-        fleet.at_start, fleet.over_at_start = origin.at_start, origin.over_at_start
-        fleet.resident, fleet.serving, fleet.wanted = resident, serving, wanted
+        if not fits(resident):
+            return False
+        fleet.resident, fleet.serving = resident, serving
         try:
             fleet.look()
         except UnsafeError:

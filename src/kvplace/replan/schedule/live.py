@@ -80,6 +80,7 @@ class Live:
 
     def __init__(self, problem: Problem, footprints: Footprints, before: Placement) -> None:
         self.problem, self.footprints = problem, footprints
+        self._shards: dict[tuple[str, int], tuple[int, int]] = {}
         fleet: Fleet = problem.fleet
         self.memory = {gpu.id: gpu.usable_bytes for gpu in fleet.gpus}
         self.weights = dict.fromkeys(self.memory, 0)
@@ -107,7 +108,7 @@ class Live:
 
     def may_load(self, replica: Replica) -> bool:
         """Whether a replica fits beside everything that is resident, and no rule forbids it."""
-        size, kept = self.footprints.shard(replica)
+        size, kept = self._shard(replica)
         for gpu in replica.gpus:
             weights = self.weights[gpu] + size
             if weights >= self.memory[gpu] or weights + self.kept[gpu] + kept > self.memory[gpu]:
@@ -116,6 +117,14 @@ class Live:
         if any(gpus & set(other.gpus) for other in self.resident.get(replica.model, ())):
             return False
         return self._capacities_hold(replica) and self._rules_hold(replica)
+
+    def _shard(self, replica: Replica) -> tuple[int, int]:
+        """Return what one shard takes, as `Footprints` says, which is asked of few and often."""
+        key = (replica.model, len(replica.gpus))
+        found = self._shards.get(key)
+        if found is None:
+            found = self._shards[key] = self.footprints.shard(replica)
+        return found
 
     def broken(self, rule: Rule) -> bool:
         """Whether a hard rule about what serves was broken at the start."""
@@ -131,7 +140,7 @@ class Live:
 
     def unload(self, replica: Replica) -> None:
         """Take a replica away."""
-        size, kept = self.footprints.shard(replica)
+        size, kept = self._shard(replica)
         self.resident[replica.model].remove(replica)
         for gpu in replica.gpus:
             self.weights[gpu] -= size
@@ -166,7 +175,7 @@ class Live:
         return served
 
     def _add(self, replica: Replica) -> None:
-        size, kept = self.footprints.shard(replica)
+        size, kept = self._shard(replica)
         self.resident.setdefault(replica.model, []).append(replica)
         for gpu in replica.gpus:
             self.weights[gpu] += size

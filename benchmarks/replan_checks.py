@@ -1,0 +1,129 @@
+"""Re-planning against the truth: tiny fleets by enumeration, schedules by an independent walk.
+
+    python benchmarks/replan_checks.py tiny                  # until 5,000 cases are done
+    python benchmarks/replan_checks.py schedules --cases 20000 --seconds 150
+
+Every case is drawn from its own number. A run goes on where the last one ended, and the counts
+of both stand in benchmarks/results/replan/checks.json; ``--anew`` begins again. Exits with 1 at
+the first case that fails, and names it; ``--only N`` runs that one alone.
+
+``tiny`` looks at every placement of a fleet of a few models and holds the best of every budget,
+and its bound, against it; also those of the search that does not enumerate. ``schedules`` walks
+the steps of a transition with a simulator that knows memory and rules only: in the order of their
+numbers and all the way back, so back from every prefix, and three times side by side in an order
+and at speeds that are drawn, half of them turning back somewhere. Where a schedule is ruled out
+by proof, a search through all reachable states of small fleets must find none either.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "replan"))
+
+from budgets import check_search, check_tiny, origins
+from every import best_by_budget
+from schedules import check_one, safe_orders, transitions
+
+from kvplace.bench.environment import environment
+from kvplace.replan.budget import search as budget_search
+
+RESULTS = Path(__file__).parent / "results" / "replan" / "checks.json"
+CASES = {"tiny": 5_000, "schedules": 20_000}
+
+
+def tiny(number, counts):
+    """One fleet that is small enough; those that are too large are drawn again."""
+    random = Random(f"tiny {number}")
+    while True:
+        problem, current = next(origins(random, 1))
+        truth = best_by_budget(problem, current)
+        if truth is None:
+            continue
+        counts["budgets"] += check_tiny(problem, current, truth)
+        counts[f"objective {problem.goal.value}"] += 1
+        counts["with rules"] += bool(problem.rules)
+        with mock.patch.object(budget_search, "_FEW", 0):
+            met = check_search(problem, current, truth)
+        if met:
+            counts["search without enumeration: best"] += met[0]
+            counts["search without enumeration: budgets"] += met[1]
+        return
+
+
+def schedules(number, counts):
+    random = Random(f"schedule {number}")
+    transition = next(transitions(random, 1))
+    schedule, truth = check_one(random, transition)
+    counts["found" if schedule.found else "not found"] += 1
+    counts["with a pause"] += bool(schedule.pauses)
+    counts["with a way round"] += bool(schedule.parked)
+    counts["steps walked"] += len(schedule.steps)
+    orders = safe_orders(transition)
+    if orders is not None:
+        counts["two to five changes"] += 1
+        counts["of these one safe order of direct changes"] += orders == 1
+        counts["of these none"] += orders == 0
+        if orders:
+            assert schedule.found
+            assert not schedule.pauses
+            assert not schedule.parked
+    if schedule.found:
+        return
+    counts["not found, and proved"] += schedule.proved
+    if truth is not None:
+        counts[f"not found, up to four replicas, all states looked at: {truth}"] += 1
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("part", choices=list(CASES))
+    parser.add_argument("--cases", type=int, help="how many in all")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
+    parser.add_argument("--anew", action="store_true", help="forget earlier runs")
+    parser.add_argument("--only", type=int, metavar="N", help="case N alone; nothing is written")
+    args = parser.parse_args(arguments)
+    run = {"tiny": tiny, "schedules": schedules}[args.part]
+    if args.only is not None:
+        counts = Counter()
+        run(args.only, counts)
+        print(dict(counts))
+        return 0
+    whole = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    known = {} if args.anew else whole.get(args.part, {})
+    counts, first = Counter(known.get("counts", {})), known.get("cases", 0)
+    began, cpu, number = time.monotonic(), time.process_time(), first
+    failed = None
+    while number < (args.cases or CASES[args.part]) and failed is None:
+        if time.monotonic() - began > args.seconds:
+            break
+        try:
+            run(number, counts)
+            number += 1
+        except Exception as error:  # noqa: BLE001 - whatever it is, the case is named
+            failed = error
+    whole[args.part] = {
+        "cases": number,
+        "failed": int(failed is not None),
+        "cpu_seconds": round(known.get("cpu_seconds", 0.0) + time.process_time() - cpu, 1),
+        "counts": dict(sorted(counts.items())),
+        "environment": environment(),
+    }
+    RESULTS.write_text(json.dumps(whole, indent=1) + "\n")
+    print(json.dumps({k: v for k, v in whole[args.part].items() if k != "environment"}, indent=1))
+    if failed is not None:
+        print(f"case {number} fails: {type(failed).__name__}: {failed}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
