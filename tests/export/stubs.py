@@ -10,10 +10,15 @@ _STUB = """#!{python}
 import json, os, subprocess, sys
 name, words = os.path.basename(sys.argv[0]), sys.argv[1:]
 host = os.environ.get("STUB_HOST", os.environ.get("DOCKER_HOST", ""))
-with open(os.environ["STUB_LOG"], "a") as log:
-    log.write(json.dumps([name, *words, *([f"@{{host}}"] if host else [])]) + "\\n")
-fails = os.environ.get("STUB_FAILS", "")
-if fails and fails in " ".join([name, *words]):
+with open(os.environ["STUB_LOG"], "a+") as log:
+    log.seek(0)
+    number = len(log.readlines())
+    fails = os.environ.get("STUB_FAILS", "")
+    failed = bool(fails) and fails in " ".join([name, *words])
+    failed = failed or os.environ.get("STUB_FAILS_AT") == str(number)
+    mark = "failed " if failed else ""
+    log.write(json.dumps([mark + name, *words, *([f"@{{host}}"] if host else [])]) + "\\n")
+if failed:
     sys.exit(3)
 if name == "python3" and words[0] == "-c":
     sys.exit(subprocess.run([sys.executable, *words]).returncode)

@@ -65,7 +65,7 @@ def proposed(models, where, before, after):
     return proposal, load_stated(target_of(proposal), "")
 
 
-def replan_to(problem, before, after, found):
+def replan_to(problem, before, after, found, former=None):
     """Return a re-plan that leads to a placement, whatever is best."""
     after = renumbered(before, after, problem.fleet)
     todo = tuple(changes(before, after))
@@ -73,7 +73,7 @@ def replan_to(problem, before, after, found):
     return replace(
         found, placement=after, after=worth, changes=todo, bound=0.0,
         reasons=tuple(reasons_for(problem, before, found.before, worth, todo)),
-        schedule=sequence(problem, before, after),
+        schedule=sequence(problem, before, after, former=former),
     )  # fmt: skip
 
 
@@ -185,7 +185,7 @@ def test_a_failure_stops_and_a_second_run_goes_on_there(moved, tmp_path):
     failed = stubs.run(script, fails="docker stop")
     assert failed.returncode != 0
     assert "mend the cause" in failed.stderr
-    assert "[ ]" in stubs.run(script, "--list").stdout
+    assert "[~] 4" in stubs.run(script, "--list").stdout
     stubs.forget()
     assert stubs.run(script).returncode == 0
     assert [words[1] for words in asked_of(stubs, "docker")] == ["ps", "stop", "rm"]

@@ -10,8 +10,9 @@ from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 from kvplace.export.layout import lay_out
-from kvplace.export.runbook.deeds import DeedKind, deeds_of, transition_of
+from kvplace.export.runbook.deeds import DeedKind, deeds_of
 from kvplace.export.runbook.fixed_parts import with_resizes
+from kvplace.export.runbook.transition import transition_of
 
 
 def random_placement(random, problem):

@@ -214,23 +214,26 @@ def reachable(problem, models, before, after, most=4000):
         for d in {len(p) for p in (*start.values(), *goal.values())} - {0}
     }
 
-    def fits(resident):
-        """Whether memory holds, as the walk has it, without looking at anything else."""
+    def charged(resident):
         held = Counter()
         for replica in resident:
+            weights, kept = sizes[replica.model, len(replica.gpus)]
             for gpu in replica.gpus:
-                held[gpu, 0] += sizes[replica.model, len(replica.gpus)][0]
-                held[gpu, 1] += sizes[replica.model, len(replica.gpus)][1]
-        return all(
-            max(weights + held[gpu, 1] - usable[gpu], weights - usable[gpu] + 1)
-            <= max(0, fleet.over_at_start.get(gpu, 0))
-            for (gpu, part), weights in held.items()
-            if not part
-        )
+                held[gpu, 0] += weights
+                held[gpu, 1] += kept
+        return held
+
+    def fits(held, come):
+        """Whether memory holds for what comes beside what is there, looking at nothing else."""
+        more = charged(come)
+        for gpu in {gpu for replica in come for gpu in replica.gpus}:
+            weights, kept = held[gpu, 0] + more[gpu, 0], held[gpu, 1] + more[gpu, 1]
+            over = max(weights + kept - usable[gpu], weights - usable[gpu] + 1)
+            if over > max(0, fleet.over_at_start.get(gpu, 0)):
+                return False
+        return True
 
     def safe(resident, serving):
-        if not fits(resident):
-            return False
         fleet.resident, fleet.serving = resident, serving
         try:
             fleet.look()
@@ -246,6 +249,7 @@ def reachable(problem, models, before, after, most=4000):
         if len(seen) > most:
             return None
         here = [Replica(*k, p) for k, p in zip(keys, state, strict=True) if p]
+        held = charged(here)
         steps = []
         for at, key in enumerate(keys):
             back = places[key] if state[at] else [goal.get(key, ())]
@@ -260,7 +264,7 @@ def reachable(problem, models, before, after, most=4000):
                 if place:
                     come.append(Replica(*keys[at], place))
             following = tuple(following)
-            if following in seen:
+            if following in seen or not fits(held, come):
                 continue
             there = [Replica(*k, p) for k, p in zip(keys, following, strict=True) if p]
             if safe([*here, *come], here) and safe([*here, *come], there):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kvplace.core.evaluation.evaluate import GPUEvaluation, evaluate
+from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, evaluate
 from kvplace.core.evaluation.static_split import kv_parts
 from kvplace.core.hardware import Node
 from kvplace.core.models.launch import ENGINES, EngineName
@@ -12,13 +12,14 @@ from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 from kvplace.export.names import check_text, digits_of, labels
-from kvplace.export.naming import BASE_PORT, name_engines
+from kvplace.export.naming import BASE_PORT, Named, name_engines
 
 __all__ = [
     "Engine",
     "Group",
     "Host",
     "Layout",
+    "arrange",
     "group_label",
     "kept_names",
     "kept_parts",
@@ -193,15 +194,35 @@ def lay_out(
         check_text(model.launch.source or model.name, f"the source of {model.name!r}")
         if model.launch.engine not in ENGINES:
             raise InputError(f"{model.name!r} asks for the unknown engine {model.launch.engine!r}")
+    named = name_engines(problem.fleet, placement, problem.index_of, base_port, names)
+    parts = kv_parts(evaluation.gpus, kept)
+    return Layout(problem, arrange(problem, evaluation, list(placement), parts, named), base_port)
+
+
+def arrange(
+    problem: Problem,
+    evaluation: Evaluation,
+    replicas: Sequence[Replica],
+    kv_bytes: Mapping[tuple[str, int], int],
+    named: Mapping[tuple[str, int], Named],
+) -> tuple[Host, ...]:
+    """Return the hosts of replicas that have parts and names.
+
+    Parameters
+    ----------
+    problem, evaluation
+        What is served, and what a placement of it is worth; it need not be valid.
+    replicas
+        Those of the placement.
+    kv_bytes, named
+        KV bytes on each GPU, and names, of each replica by model and number.
+    """
     gpus = {gpu.id: gpu for gpu in evaluation.gpus}
-    kv_bytes = kv_parts(evaluation.gpus, kept)
     footprint = {
         (shard.model, shard.replica): shard.weights_bytes
         for gpu in evaluation.gpus
         for shard in gpu.shards
     }
-    replicas = list(placement)
-    named = name_engines(problem.fleet, replicas, problem.index_of, base_port, names)
     node_labels = labels(check_text(node.name, "a node's name") for node in problem.fleet.nodes)
     hosts = []
     for node in problem.fleet.nodes:
@@ -228,7 +249,7 @@ def lay_out(
             )
         groups = _groups(node_labels[node.name], node, engines, gpus)
         hosts.append(Host(node_labels[node.name], node, groups))
-    return Layout(problem, tuple(hosts), base_port)
+    return tuple(hosts)
 
 
 def kept_parts(running: Layout, placement: Placement) -> dict[tuple[str, int], int]:

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
+from kvplace.core.models.model import Model
 from kvplace.core.placement import Placement, Replica
 from kvplace.formats.diagnostics import Report, kind_of
 from kvplace.formats.files import read_text
 from kvplace.formats.plan.read_json import parse_plan
-from kvplace.formats.plan.schema import ReplicaPart
+from kvplace.formats.plan.schema import PlanModelPart, ReplicaPart
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.text.json_tree import parse_json
 from kvplace.formats.text.json_writer import json_text
@@ -26,6 +27,7 @@ __all__ = [
     "RunningPart",
     "StepPart",
     "WorthPart",
+    "model_part",
     "placement_of",
     "read_proposal",
     "target_of",
@@ -120,6 +122,10 @@ class Proposal(Part):
     restarted: tuple[ReplicaPart, ...] = Field(
         default=(), description="What starts again although it stays, on the runtime planned for."
     )
+    former: tuple[PlanModelPart, ...] = Field(
+        default=(),
+        description="Models that ran and are no longer to be served, for the way back.",
+    )
     plan: dict[str, Any] = Field(description="What is to run, as kvplace.plan/v1.")
 
 
@@ -165,3 +171,8 @@ def target_of(proposal: Proposal, source: str = "") -> Plan:
 def placement_of(replicas: Iterable[ReplicaPart]) -> Placement:
     """Return replicas of a file as a placement."""
     return Placement(tuple(Replica(r.model, r.index, r.gpus) for r in replicas))
+
+
+def model_part(model: Model) -> PlanModelPart:
+    """Return a model as a plan file states it."""
+    return PlanModelPart.model_validate(stated(PlanModelPart, model))

@@ -14,6 +14,7 @@ from typing import Any
 from kvplace._version import __version__
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.models.launch import EngineName
+from kvplace.core.models.model import Model
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result, Stop
 from kvplace.formats.plan.io import plan_of
@@ -26,6 +27,7 @@ from kvplace.formats.proposal import (
     RunningPart,
     StepPart,
     WorthPart,
+    model_part,
     placement_of,
 )
 from kvplace.replan.outcome import Replan
@@ -80,11 +82,14 @@ class Engines:
         Bytes of each GPU's KV memory that engines have and are to keep, by model and number.
     names
         Labels and ports that engines are to have, in the same way.
+    former
+        Models that run and are no longer to be served, as far as they are known.
     """
 
     running: Mapping[Replica, RunningPart] = field(default_factory=dict)
     kv_parts: Mapping[tuple[str, int], int] = field(default_factory=dict)
     names: Mapping[tuple[str, int], EngineName] = field(default_factory=dict)
+    former: tuple[Model, ...] = ()
 
 
 def propose(
@@ -156,6 +161,7 @@ def propose(
         ),
         parked=tuple(_replica_part(r) for r in found.schedule.parked),
         restarted=tuple(_replica_part(r) for r in found.schedule.restarts.replicas),
+        former=tuple(map(model_part, engines.former)),
         plan=plan_data(
             plan_of(replace(result, kv_parts=engines.kv_parts, engine_names=engines.names))
         ),

@@ -5,12 +5,14 @@ A claim is active when its ``status.phase`` says so; deleting it stops its engin
 """
 
 from shlex import quote
+from typing import Any
 
 from kvplace.errors import InputError
 from kvplace.export.layout import Engine, Group, Host
 from kvplace.export.runbook.book import Action, Book
-from kvplace.export.runbook.deeds import DeedKind, Transition, deeds_of
-from kvplace.export.runbook.lines import title_of
+from kvplace.export.runbook.deeds import DeedKind, deeds_of
+from kvplace.export.runbook.lines import BEFORE, title_of, unknown
+from kvplace.export.runbook.transition import Transition
 from kvplace.export.runtimes.aibrix import claim_of, pool_of
 from kvplace.export.text import yaml_text
 
@@ -39,37 +41,58 @@ def aibrix_book(transition: Transition) -> Book:
     files: dict[str, str] = {}
     pools = {group.label: (host, group) for host in transition.target.hosts
              for group in host.groups}  # fmt: skip
+    old_pools = {group.label: (host, group) for host in transition.before.hosts
+                 for group in host.groups}  # fmt: skip
     begun = {group.label for group in _running_groups(transition, pools)}
+
+    def state(name: str, objects: list[dict[str, Any]]) -> str:
+        files[name] = yaml_text(objects, [], many=True)
+        return f"kube apply -f {quote(name)}"
+
     for deed in deeds_of(transition):
-        lines = []
-        if deed.kind is DeedKind.LOAD:
-            for engine in deed.engines:
-                group = _group(pools, engine)
-                if group.label not in begun:
-                    begun.add(group.label)
-                    name = f"pool-{group.label}-alone.yaml"
-                    files[name] = yaml_text([pool_of(*pools[group.label])], [], many=True)
-                    lines.append(f"kube apply -f {quote(name)}")
-                    lines.append(f"kube rollout status deployment/{group.label}")
-                name = f"claim-{engine.label}.yaml"
-                files[name] = yaml_text([claim_of(group, engine)], [], many=True)
-                lines += [f"kube apply -f {quote(name)}", f"active {engine.label}"]
-        elif deed.kind is DeedKind.UNLOAD:
-            lines += [
-                f"kube delete modelclaim.model.aibrix.ai/{running.label} --ignore-not-found"
-                for running in deed.running
-            ]
-        else:
+        lines: list[str] = []
+        back: list[str] = []
+        for engine in deed.engines if deed.kind is DeedKind.LOAD else ():
+            group = _group(pools, engine)
+            back.append(_claim_away(engine.label))
+            if group.label not in begun:
+                begun.add(group.label)
+                alone = [pool_of(*pools[group.label])]
+                lines.append(state(f"pool-{group.label}-alone.yaml", alone))
+                lines.append(f"kube rollout status deployment/{group.label}")
+                back.append(f"kube delete deployment/{group.label} --ignore-not-found --wait")
+            lines.append(state(f"claim-{engine.label}.yaml", [claim_of(group, engine)]))
+            lines.append(f"active {engine.label}")
+        if deed.kind is DeedKind.UNLOAD:
+            for running, again in zip(deed.running, deed.again, strict=True):
+                lines.append(_claim_away(running.label))
+                if again is None:
+                    back.append(unknown(running))
+                    continue
+                group = _group(old_pools | pools, again)
+                back.append(state(f"{BEFORE}claim-{running.label}.yaml", [claim_of(group, again)]))
+                back.append(f"active {running.label}")
+        elif deed.kind is not DeedKind.LOAD:
             lines.append("say 'the gateway leads requests to active claims by itself'")
-        actions.append(Action(title_of(deed), tuple(lines)))
+        actions.append(Action(title_of(deed), tuple(lines), tuple(back)))
     last = [f"kube apply -f pool-{label}.yaml" for label in sorted(pools)]
     if actions:
-        actions.append(Action("state the pools and claims as the plan has them", tuple(last)))
+        back = [
+            state(f"{BEFORE}pool-{label}.yaml", [pool_of(*pools_of)])
+            for label, pools_of in sorted(old_pools.items())
+        ]
+        actions.append(
+            Action("state the pools and claims as the plan has them", tuple(last), tuple(back))
+        )
     notes = (
         "the gateway leads to every active claim of a model, so both copies serve for a while",
         "deleting a claim stops its engine",
     )
     return Book(tuple(actions), files, (), _FUNCTIONS, notes)
+
+
+def _claim_away(label: str) -> str:
+    return f"kube delete modelclaim.model.aibrix.ai/{label} --ignore-not-found"
 
 
 def _running_groups(transition: Transition, pools: dict[str, tuple[Host, Group]]) -> list[Group]:

@@ -1,7 +1,8 @@
 """The script of a runbook: steps in order, a dry run, a stop at the first failure, a way to go on.
 
-Every step is a function of the script. What is done is noted in a file beside it, so that a second
-run goes on where the first one stopped; every command can therefore be given twice.
+Every step is a function of the script, and so is what takes it back. What is begun and what is done
+is noted in a file beside it, so that a second run goes on where the first one stopped, and the way
+back begins there; every command can therefore be given twice.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,15 +17,18 @@ _HEAD = r"""
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-state=${STATE:-./runbook.done} dry=0 late=0
+state=${STATE:-./runbook.done} dry=0 late=0 back=0
 
 usage() {
   cat <<'END'
-usage: ./runbook.sh [--dry-run] [--list] [--expired]
-  --dry-run  print every command that is left, and give none
-  --list     print the steps, and which are done
+usage: ./runbook.sh [--back] [--dry-run] [--list] [--expired]
+  --back     take back what is done, the last step first
+  --dry-run  print every command that is left, and give none; with --back before
+             the first step, all commands of the way back
+  --list     print the steps, and which are done [x] or begun [~]
   --expired  begin although the time of the proposal is over
-Steps that are done stand in runbook.done (STATE); a second run goes on after them.
+Steps that are done stand in runbook.done (STATE); a second run goes on after them,
+and one with --back begins there.
 END
 }
 
@@ -45,25 +49,49 @@ run() {
   fi
 }
 
-# step NUMBER TITLE FUNCTION: unless it is done
-step() {
-  if grep -qxF "$1" "$state" 2>/dev/null; then
-    ((!list)) || say "[x] $1 $2"
-    return
-  fi
-  if ((list)); then
-    say "[ ] $1 $2"
-    return
-  fi
-  say "step $1: $2"
-  current=$1
-  "$3"
-  current=
-  ((dry)) || say "$1" >>"$state"
+# is WORD NUMBER: whether the state says so of a step
+is() { grep -qxF "$1 $2" "$state" 2>/dev/null; }
+
+# note NUMBER [WORD]: let the state say so of a step, and nothing else
+note() {
+  ((dry)) || {
+    grep -vxE "(begun|done) $1" "$state" >"$state.part" || true
+    [[ -z ${2:-} ]] || say "$2 $1" >>"$state.part"
+    mv "$state.part" "$state"
+  }
 }
 
-list=0 current=
-ended() { [[ -z $current ]] || say "step $current is not done; mend the cause, run it again" >&2; }
+# step NUMBER TITLE: unless it is done
+step() {
+  local mark=' '
+  if is "done" "$1"; then mark=x; elif is begun "$1"; then mark='~'; fi
+  if ((list)); then say "[$mark] $1 $2"; fi
+  if ((list)) || [[ $mark == x ]]; then return; fi
+  say "step $1: $2"
+  current=$1
+  note "$1" begun
+  "step_$1"
+  note "$1" "done"
+  current=""
+}
+
+# undo NUMBER TITLE: if it is done or begun; in a dry run, all if none is
+undo() {
+  is "done" "$1" || is begun "$1" || ((dry && !begun)) || return 0
+  say "back from step $1: $2"
+  current=$1
+  note "$1" begun
+  "back_$1"
+  note "$1"
+  current=""
+}
+
+list=0 begun=0 current=""
+ended() {
+  local how="not done"
+  ((!back)) || how="half taken back"
+  [[ -z $current ]] || say "step $current is $how; mend the cause, run it again" >&2
+}
 trap ended EXIT
 """
 _ROUTE = r"""
@@ -132,6 +160,7 @@ while (($#)); do
   case $1 in
     --dry-run) dry=1 ;;
     --list) list=1 ;;
+    --back) back=1 ;;
     --expired) late=1 ;;
     -h | --help)
       usage
@@ -149,12 +178,24 @@ exec 9<"$(basename "${BASH_SOURCE[0]}")"  # in the directory gone to above
 if command -v flock >/dev/null; then flock -n 9 || fail "this runbook is being run already"; fi
 if [[ -s $state ]]; then
   [[ $(head -n 1 "$state") == "proposal $proposal" ]] || fail "$state is of another proposal"
-elif ((!dry && !list)); then
+  ! grep -qE '^(begun|done) ' "$state" || begun=1
+elif ((!dry && !list && !back)); then
   if ((!late)) && [[ $(date -u +%Y-%m-%dT%H:%M:%SZ) > $expires ]]; then
     fail "the time of this proposal was over at $expires: make a new one, or say --expired"
   fi
   say "proposal $proposal" >"$state"
 fi
+"""
+_BACK = """\
+  if ((!dry && begun)); then
+    rm -f "$state"
+    say "all is taken back"
+  elif ((!dry)); then
+    say "nothing is to be taken back"
+  fi
+  exit
+fi
+
 """
 
 
@@ -168,10 +209,13 @@ class Action:
         What it does, a phrase.
     lines
         Shell lines; words in them are quoted already.
+    back
+        Shell lines that take it back, whether it is done or only begun.
     """
 
     title: str
     lines: tuple[str, ...]
+    back: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +262,13 @@ def write_book(book: Book, identity: str, expires: str, head: Iterable[str]) -> 
     text = "\n".join(lines) + "\n" + _HEAD.lstrip("\n")
     text += "".join(_PARTS[name] for name in _PARTS if name in book.parts)
     text += book.functions
-    calls = []
+    calls, back = [], []
     for number, action in enumerate(book.actions, 1):
-        body = "".join(f"  {line}\n" for line in action.lines or (":",))
-        text += f"\nstep_{number}() {{\n{body}}}\n"
-        calls.append(f"step {number} {quote(comment(action.title))} step_{number}\n")
-    return text + _TAIL + "".join(calls) + "((dry || list)) || say 'all steps are done'\n"
+        for name, done in (("step", action.lines), ("back", action.back)):
+            body = "".join(f"  {line}\n" for line in done or (":",))
+            text += f"\n{name}_{number}() {{\n{body}}}\n"
+        words = f"{number} {quote(comment(action.title))}\n"
+        calls.append(f"step {words}")
+        back.append(f"  undo {words}")
+    text += _TAIL + "if ((back && !list)); then\n" + "".join(reversed(back)) + _BACK
+    return text + "".join(calls) + "((dry || list)) || say 'all steps are done'\n"

@@ -4,13 +4,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from shlex import quote
 
+from kvplace.core.placement import Replica
 from kvplace.export.commands import STATIC
 from kvplace.export.layout import Engine, Group, Host, Layout
 from kvplace.export.runbook.addresses import Addresses
 from kvplace.export.runbook.book import Action, Book
-from kvplace.export.runbook.deeds import Deed, DeedKind, Transition, deeds_of
+from kvplace.export.runbook.deeds import Deed, DeedKind, deeds_of
 from kvplace.export.runbook.fixed_parts import with_resizes
-from kvplace.export.runbook.lines import route_lines, title_of
+from kvplace.export.runbook.lines import BEFORE, route_back, route_lines, title_of, unknown
+from kvplace.export.runbook.transition import Transition
 from kvplace.export.runtimes.compose import compose_files
 
 __all__ = ["compose_book"]
@@ -68,41 +70,53 @@ def compose_book(transition: Transition, addresses: Addresses, pool: str = STATI
     if pool == STATIC:
         deeds = with_resizes(transition, deeds)
     final = {engine.replica: engine for engine in transition.target.engines}
-    actions: list[Action] = []
     files: dict[str, str] = {}
+    latest: dict[Replica, str] = {}  # the file that an engine was last started with
+
+    def begin(engine: Engine, name: str) -> list[str]:
+        where = quote(addresses.of(engine))
+        latest[engine.replica] = name
+        return [f"up {where} {quote(name)} {engine.label}", f"await {where} {engine.port}"]
+
+    def drain(engine: Engine) -> str:
+        return f"drain {quote(addresses.of(engine))} {engine.port}"
+
+    def before(engine: Engine) -> str:
+        label = addresses.host_of(engine).label
+        return latest.get(engine.replica, f"{BEFORE}compose-{label}.yaml")
+
+    actions: list[Action] = []
     for number, deed in enumerate(deeds, 1):
         lines: list[str] = []
-        if deed.kind in (DeedKind.LOAD, DeedKind.RESIZE):
-            for engine in deed.engines:
-                host = addresses.host_of(engine)
-                name = f"compose-{host.label}.yaml"
-                if engine != final.get(engine.replica):
-                    name = f"compose-{host.label}-step-{number}.yaml"
-                    files[name] = _alone(transition, host, engine, pool)
-                where = addresses.of(engine)
-                if deed.kind is DeedKind.RESIZE:
-                    lines.append(f"drain {quote(where)} {engine.port}")
-                lines.append(f"up {quote(where)} {quote(name)} {engine.label}")
-                lines.append(f"await {quote(where)} {engine.port}")
-        else:
-            lines += _lines(deed, addresses)
-        actions.append(Action(title_of(deed), tuple(lines)))
+        back: list[str] = []
+        for engine in deed.engines if deed.kind in (DeedKind.LOAD, DeedKind.RESIZE) else ():
+            host = addresses.host_of(engine)
+            name = f"compose-{host.label}.yaml"
+            if engine != final.get(engine.replica):
+                name = f"compose-{host.label}-step-{number}.yaml"
+                files[name] = _alone(transition, host, engine, pool)
+            if deed.kind is DeedKind.RESIZE:
+                back += [drain(engine), *begin(engine, before(engine))]
+                lines.append(drain(engine))
+            else:
+                back.append(f"down {quote(addresses.of(engine))} {engine.label}")
+            lines += begin(engine, name)
+        if deed.kind is DeedKind.SWITCH:
+            lines += route_lines(deed.engines, deed.running, addresses)
+            back += route_back(deed, addresses)
+        elif deed.kind is DeedKind.DRAIN:
+            if deed.leads:
+                lines += route_lines((), deed.running, addresses)
+                back += route_back(deed, addresses)
+            lines += [f"drain {quote(addresses.of_node(r.node))} {r.port}" for r in deed.running]
+        elif deed.kind is DeedKind.UNLOAD:
+            for running, again in zip(deed.running, deed.again, strict=True):
+                lines.append(f"down {quote(addresses.of_node(running.node))} {running.label}")
+                back += [unknown(running)] if again is None else begin(again, before(again))
+        actions.append(Action(title_of(deed), tuple(lines), tuple(back)))
     return Book(
         tuple(actions), files, ("route", "await", "drain"), _FUNCTIONS, tuple(_notes(deeds))
     )
-
-
-def _lines(deed: Deed, addresses: Addresses) -> Iterable[str]:
-    """Yield the commands of a deed that starts nothing."""
-    if deed.kind is DeedKind.SWITCH:
-        yield from route_lines(deed.engines, deed.running, addresses)
-        return
-    for running in deed.running:
-        where = quote(addresses.of_node(running.node))
-        if deed.kind is DeedKind.DRAIN:
-            yield f"drain {where} {running.port}"
-        else:
-            yield f"down {where} {running.label}"
 
 
 def _alone(transition: Transition, host: Host, engine: Engine, pool: str) -> str:

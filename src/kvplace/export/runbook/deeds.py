@@ -1,20 +1,18 @@
 """What a proposal does to processes, engine by engine, for runtimes that start each by itself."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from kvplace.core.models.launch import EngineName
 from kvplace.core.placement import Replica
 from kvplace.errors import InputError
-from kvplace.export.layout import Engine, Group, Host, Layout
-from kvplace.export.names import labels
-from kvplace.export.naming import BASE_PORT, name_engines
-from kvplace.formats.proposal import Proposal, RunningPart
+from kvplace.export.layout import Engine, Group
+from kvplace.export.runbook.transition import Running, Transition
+from kvplace.formats.proposal import RunningPart
 from kvplace.replan.proposal import steps_of
 from kvplace.replan.schedule.steps import StepKind
 
-__all__ = ["Deed", "DeedKind", "Running", "Transition", "deeds_of", "transition_of"]
+__all__ = ["Deed", "DeedKind", "deeds_of"]
 
 
 class DeedKind(StrEnum):
@@ -25,29 +23,6 @@ class DeedKind(StrEnum):
     DRAIN = "drain"
     UNLOAD = "unload"
     RESIZE = "resize"
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """An engine that runs, as far as a runbook needs to know it.
-
-    Parameters
-    ----------
-    label, port
-        What it is called and where it listens.
-    node
-        Name of its node.
-    served_name
-        What clients call it.
-    part
-        What the proposal says of it.
-    """
-
-    label: str
-    port: int
-    node: str
-    served_name: str
-    part: RunningPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,62 +37,17 @@ class Deed:
         Engines that are started, or begin to serve.
     running
         Engines that end to serve or are stopped.
+    again
+        The same as engines that can be started, for the way back; None where that is not known.
+    leads
+        Whether a drain is of engines that requests are still led to.
     """
 
     kind: DeedKind
     engines: tuple[Engine, ...] = ()
     running: tuple[Running, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """A proposal with the layouts on both sides.
-
-    Parameters
-    ----------
-    proposal
-        What was approved.
-    target
-        What is to run in the end.
-    running
-        What runs, by replica; only what is on GPUs that there are.
-    hosts
-        Every node with its label, by name; with the engines of the target where it has any.
-    """
-
-    proposal: Proposal
-    target: Layout
-    running: Mapping[Replica, Running]
-    hosts: Mapping[str, Host]
-
-
-def transition_of(proposal: Proposal, target: Layout) -> Transition:
-    """Put a proposal and the layout of its plan together."""
-    problem = target.problem
-    parts = {
-        Replica(part.model, part.index, part.gpus): part
-        for part in proposal.current
-        if all(map(problem.fleet.gpu, part.gpus))
-    }
-    shift = target.base_port - BASE_PORT
-    kept = {
-        (r.model, r.index): EngineName(part.label, part.port)
-        for r, part in parts.items()
-        if part.label and part.port
-    }
-    taken = {*problem.index_of, *(replica.model for replica in parts)}
-    named = name_engines(problem.fleet, parts, taken, target.base_port, kept)
-    running = {}
-    for replica, part in parts.items():
-        name = named[replica.model, replica.index]
-        node = problem.fleet.domain(replica.gpus[0], "node") or ""
-        port = part.port + shift if part.port else name.engine.port
-        running[replica] = Running(name.engine.label, port, node, name.served, part)
-    node_labels = labels(node.name for node in problem.fleet.nodes)
-    empty = {n.name: Host(node_labels[n.name], n, ()) for n in problem.fleet.nodes}
-    return Transition(
-        proposal, target, running, empty | {host.node.name: host for host in target.hosts}
-    )
+    again: tuple[Engine | None, ...] = ()
+    leads: bool = False
 
 
 def deeds_of(transition: Transition) -> list[Deed]:
@@ -130,7 +60,9 @@ def deeds_of(transition: Transition) -> list[Deed]:
     """
     known = dict(transition.running)
     finally_ = {engine.replica: engine for engine in transition.target.engines}
+    before = {engine.replica: engine for engine in transition.before.engines}
     started: dict[Replica, Engine] = {}
+    led_away: set[Replica] = set()
     deeds = []
     for step in steps_of(transition.proposal):
         come = [r for r in step.replicas if step.kind in (StepKind.LOAD, StepKind.SWITCH)]
@@ -153,8 +85,13 @@ def deeds_of(transition: Transition) -> list[Deed]:
                 DeedKind(step.kind.value),
                 tuple(started[r] for r in come),
                 tuple(known[r] for r in gone),
+                tuple(started.get(r) or before.get(r) for r in gone),
+                leads=step.kind is StepKind.DRAIN and not led_away.issuperset(gone),
             )
         )
+        if step.kind is StepKind.SWITCH:
+            led_away |= set(step.replaced)
+            led_away -= set(come)
     return deeds
 
 

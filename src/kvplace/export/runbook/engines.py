@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from kvplace.core.models.launch import EngineName
+from kvplace.core.models.model import Model
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result, placed
 from kvplace.errors import InputError
@@ -56,8 +57,19 @@ def engines_of(found: Replan, before: Result | None = None) -> Engines:
     to_be = {key: named.engine for key, named in beside(fleet, known, wanted, names).items()}
     plain = {key: named.engine for key, named in name_engines(fleet, wanted, names).items()}
     return Engines(
-        parts, _kept(found.placement, engines), _other(found.placement, to_be, plain, found)
+        parts,
+        _kept(found.placement, engines),
+        _other(found.placement, to_be, plain, found),
+        _former(found, before),
     )
+
+
+def _former(found: Replan, before: Result | None) -> tuple[Model, ...]:
+    """Return the models that run and are no longer to be served, as the plan that runs has them."""
+    if before is None:
+        return ()
+    gone = {replica.model for replica in found.current} - found.problem.index_of.keys()
+    return tuple(model for model in before.problem.models if model.name in gone)
 
 
 def _running(found: Replan, before: Result | None) -> tuple[Engine, ...]:

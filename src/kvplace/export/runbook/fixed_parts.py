@@ -14,7 +14,8 @@ from dataclasses import replace
 from kvplace.core.placement import Replica
 from kvplace.errors import InputError
 from kvplace.export.layout import Engine
-from kvplace.export.runbook.deeds import Deed, DeedKind, Transition
+from kvplace.export.runbook.deeds import Deed, DeedKind
+from kvplace.export.runbook.transition import Transition
 
 __all__ = ["with_resizes"]
 

@@ -12,8 +12,9 @@ from shlex import quote
 from kvplace.export.layout import Engine
 from kvplace.export.runbook.addresses import Addresses
 from kvplace.export.runbook.book import Action, Book
-from kvplace.export.runbook.deeds import DeedKind, Running, Transition, deeds_of
-from kvplace.export.runbook.lines import title_of
+from kvplace.export.runbook.deeds import DeedKind, deeds_of
+from kvplace.export.runbook.lines import BEFORE, title_of, unknown
+from kvplace.export.runbook.transition import Running, Transition
 from kvplace.export.runtimes.kvcached import ROUTER_PORT, instance_of
 from kvplace.export.text import yaml_text
 
@@ -49,45 +50,50 @@ reroute() {
 
 def kvcached_book(transition: Transition, addresses: Addresses, venv: str) -> Book:
     """Return what the controllers of kvcached make of a proposal."""
-    deeds = deeds_of(transition)
     actions: list[Action] = []
     files: dict[str, str] = {}
     served: dict[str, Engine | Running] = {r.label: r for r in transition.running.values()}
-    for number, deed in enumerate(deeds, 1):
-        lines = []
-        for engine in deed.engines:
-            if deed.kind is DeedKind.LOAD:
-                name = f"engine-{engine.label}.yaml"
-                address = addresses.of(engine)
-                files[name] = _file([instance_of(engine, address, venv)], address)
-                lines.append(f"launch {quote(address)} {quote(name)} kvcached-{engine.label}")
-                lines.append(f"await {quote(address)} {engine.port}")
+    routed = f"{BEFORE}frontend.yaml"
+    files[routed] = _routes(served, addresses)
+
+    def begin(engine: Engine, name: str) -> list[str]:
+        address = addresses.of(engine)
+        files[name] = _file([instance_of(engine, address, venv)], address)
+        return [
+            f"launch {quote(address)} {quote(name)} kvcached-{engine.label}",
+            f"await {quote(address)} {engine.port}",
+        ]
+
+    for number, deed in enumerate(deeds_of(transition), 1):
+        lines: list[str] = []
+        back: list[str] = []
+        for engine in deed.engines if deed.kind is DeedKind.LOAD else ():
+            lines += begin(engine, f"engine-{engine.label}.yaml")
+            back.append(f"end {quote(addresses.of(engine))} kvcached-{engine.label}")
         if deed.kind is DeedKind.SWITCH:
             served |= {engine.label: engine for engine in deed.engines}
-        for running in deed.running:
+        for running, again in zip(deed.running, deed.again, strict=True):
             where = quote(addresses.of_node(running.node))
             if deed.kind is DeedKind.UNLOAD:
                 lines.append(f"end {where} kvcached-{running.label}")
+                name = f"{BEFORE}engine-{running.label}.yaml"
+                back += [unknown(running)] if again is None else begin(again, name)
             else:
                 served.pop(running.label, None)
                 if deed.kind is DeedKind.DRAIN:
                     lines.append(f"drain {where} {running.port}")
         routes = _routes(served, addresses)
-        if deed.kind is DeedKind.SWITCH or routes != files.get(_latest(files), routes):
-            name = f"frontend-step-{number}.yaml"
-            files[name] = routes
-            lines.insert(0, f"reroute {name} {ROUTER_PORT}")
-        actions.append(Action(title_of(deed), tuple(lines)))
+        if deed.kind is DeedKind.SWITCH or routes != files[routed]:
+            back.append(f"reroute {routed} {ROUTER_PORT}")
+            routed = f"frontend-step-{number}.yaml"
+            files[routed] = routes
+            lines.insert(0, f"reroute {routed} {ROUTER_PORT}")
+        actions.append(Action(title_of(deed), tuple(lines), tuple(back)))
     notes = (
         "each switch starts the router again, which cuts requests in flight and takes seconds",
         "the last of them is frontend.yaml in what it routes to",
     )
     return Book(tuple(actions), files, ("await", "drain", "on"), _FUNCTIONS, notes)
-
-
-def _latest(files: Mapping[str, str]) -> str:
-    """Return the name of the router's last file; empty where there is none."""
-    return next((name for name in reversed(list(files)) if name.startswith("frontend-")), "")
 
 
 def _routes(served: Mapping[str, Engine | Running], addresses: Addresses) -> str:

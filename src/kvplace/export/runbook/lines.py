@@ -5,10 +5,23 @@ from shlex import quote
 
 from kvplace.export.layout import Engine
 from kvplace.export.runbook.addresses import Addresses
-from kvplace.export.runbook.deeds import Deed, DeedKind, Running
+from kvplace.export.runbook.deeds import Deed, DeedKind
+from kvplace.export.runbook.transition import Running, Transition
 from kvplace.export.runbook.units import Restart
 
-__all__ = ["down_note", "restart_title", "route_lines", "title_of"]
+__all__ = [
+    "BEFORE",
+    "down_note",
+    "restart_title",
+    "route_back",
+    "route_lines",
+    "title_of",
+    "unknown",
+    "unknown_in",
+]
+
+BEFORE = "before-"
+"""What the names of files begin with that state engines as they ran."""
 
 
 def title_of(deed: Deed) -> str:
@@ -32,6 +45,31 @@ def route_lines(
     for running in gone:
         url = f"http://{addresses.of_node(running.node)}:{running.port}"
         yield f"route remove {quote(running.part.model)} {quote(url)}"
+
+
+def route_back(deed: Deed, addresses: Addresses) -> Iterable[str]:
+    """Yield calls of the router hook that take a switch, or a drain, back."""
+    for running in deed.running:
+        url = f"http://{addresses.of_node(running.node)}:{running.port}"
+        yield f"route add {quote(running.part.model)} {quote(url)}"
+    for engine in deed.engines:
+        url = f"http://{addresses.of(engine)}:{engine.port}"
+        yield f"route remove {quote(engine.model.name)} {quote(url)}"
+
+
+def unknown(running: Running) -> str:
+    """Return a line that ends the way back where it is not known how an engine was started."""
+    name = quote(f"it is not known how {running.part.model!r} was started: start it by hand, then")
+    return f"fail {name}\" take the line 'begun $current' out of $state\""
+
+
+def unknown_in(restart: Restart, transition: Transition) -> Iterable[str]:
+    """Yield such a line for each engine that a restart replaces and that nothing is known of."""
+    known = {(e.replica.model, e.gpus) for e in transition.before.engines}
+    for unit in restart.replaced:
+        for running in unit.running:
+            if (running.part.model, running.part.gpus) not in known:
+                yield unknown(running)
 
 
 def restart_title(restart: Restart) -> str:

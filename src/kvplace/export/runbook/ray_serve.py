@@ -6,7 +6,9 @@ of GPUs that it asks for are free, so nothing is over its memory, and the order 
 """
 
 from kvplace.export.runbook.book import Action, Book
-from kvplace.export.runbook.deeds import DeedKind, Transition, deeds_of
+from kvplace.export.runbook.deeds import DeedKind, deeds_of
+from kvplace.export.runbook.lines import BEFORE, unknown
+from kvplace.export.runbook.transition import Transition
 from kvplace.export.runtimes.ray_serve import APPLICATION
 
 __all__ = ["ray_serve_book"]
@@ -46,8 +48,13 @@ def ray_serve_book(transition: Transition) -> Book:
         'run serve deploy serve.yaml --address "$dashboard"',
         f"settled {APPLICATION}",
     )
-    actions = (Action("deploy the application as planned", lines),)
     running = {r.part.model for r in transition.running.values()}
+    known = {engine.model.name for engine in transition.before.engines}
+    lost = [r for r in transition.running.values() if r.part.model not in known]
+    again = (f'run serve deploy {BEFORE}serve.yaml --address "$dashboard"', *lines[1:])
+    stop = 'run serve shutdown -y --address "$dashboard"'
+    back = (*map(unknown, lost), *again) if running else (stop,)
+    actions = (Action("deploy the application as planned", lines, back),)
     down = [name for name in moved if name in running]
     notes = ["Ray updates a changed deployment in place, and chooses the order itself"]
     if down:

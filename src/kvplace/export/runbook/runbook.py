@@ -1,6 +1,6 @@
 """A proposal as the files of a runtime, with the script that carries it out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from kvplace.core.result import Result, placed
@@ -14,11 +14,12 @@ from kvplace.export.runbook.addresses import Addresses
 from kvplace.export.runbook.aibrix import aibrix_book
 from kvplace.export.runbook.book import Book, write_book
 from kvplace.export.runbook.compose import compose_book
-from kvplace.export.runbook.deeds import Transition, transition_of
 from kvplace.export.runbook.hosts import llama_swap_book, shell_book
 from kvplace.export.runbook.kubernetes import kubernetes_book
 from kvplace.export.runbook.kvcached import kvcached_book
+from kvplace.export.runbook.lines import BEFORE
 from kvplace.export.runbook.ray_serve import ray_serve_book
+from kvplace.export.runbook.transition import Transition, transition_of
 from kvplace.formats.plan.io import plan_of, write_plan
 from kvplace.formats.proposal import Proposal
 
@@ -73,16 +74,26 @@ def runbook(proposal: Proposal, result: Result, to: str, options: Options | None
     book = _BOOKS[to](transition, addresses, options)
     head = [
         f"Carries out proposal {proposal.id} of {proposal.created}, {len(book.actions)} steps.",
-        "See every command first: ./runbook.sh --dry-run. A second run goes on where one stopped.",
+        "See every command first: ./runbook.sh --dry-run. A second run goes on where one stopped;",
+        "./runbook.sh --back takes back what is done, from wherever it is.",
         "Engines that run are taken to be called what kvplace export called them.",
         *_waits(proposal),
     ]
+    script = write_book(book, proposal.id, proposal.expires, head)
+    files |= {name: text for name, text in _before(transition, to, options) if name in script}
     files |= book.files
-    files[RUNBOOK] = write_book(book, proposal.id, proposal.expires, head)
+    files[RUNBOOK] = script
     files["plan.json"] = write_plan(plan_of(result))
     pool = options.pool if to in ("compose", "shell", "kubernetes") else STATIC
     notes = (*book.notes, *advice(target, to, KVCACHED if to in ("kvcached", "aibrix") else pool))
     return Export(files, len(files), (), tuple(notes))
+
+
+def _before(transition: Transition, to: str, options: Options) -> Iterator[tuple[str, str]]:
+    """Yield the files of what runs, for the way back."""
+    if transition.before.engines:
+        for name, text in EXPORTS[to](transition.before, options).items():
+            yield BEFORE + name, text
 
 
 def _waits(proposal: Proposal) -> list[str]:

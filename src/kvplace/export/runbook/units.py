@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from kvplace.core.placement import Replica
 from kvplace.export.layout import Engine, Host, group_label, tied
-from kvplace.export.runbook.deeds import Running, Transition
+from kvplace.export.runbook.transition import Running, Transition
 
 __all__ = ["Restart", "Unit", "restarts_by_group", "restarts_by_node"]
 

@@ -108,22 +108,28 @@ class Live:
 
     def may_load(self, replica: Replica) -> bool:
         """Whether a replica fits beside everything that is resident, and no rule forbids it."""
-        size, kept = self._shard(replica)
-        for gpu in replica.gpus:
-            weights = self.weights[gpu] + size
-            if weights >= self.memory[gpu] or weights + self.kept[gpu] + kept > self.memory[gpu]:
-                return False
+        if not self.holds(replica.model, replica.gpus):
+            return False
         gpus = set(replica.gpus)
         if any(gpus & set(other.gpus) for other in self.resident.get(replica.model, ())):
             return False
         return self._capacities_hold(replica) and self._rules_hold(replica)
 
-    def _shard(self, replica: Replica) -> tuple[int, int]:
+    def holds(self, model: str, gpus: tuple[str, ...]) -> bool:
+        """Whether GPUs have the memory for one replica more, beside everything resident."""
+        size, kept = self._shard(model, len(gpus))
+        for gpu in gpus:
+            weights = self.weights[gpu] + size
+            if weights >= self.memory[gpu] or weights + self.kept[gpu] + kept > self.memory[gpu]:
+                return False
+        return True
+
+    def _shard(self, model: str, degree: int) -> tuple[int, int]:
         """Return what one shard takes, as `Footprints` says, which is asked of few and often."""
-        key = (replica.model, len(replica.gpus))
-        found = self._shards.get(key)
+        found = self._shards.get((model, degree))
         if found is None:
-            found = self._shards[key] = self.footprints.shard(replica)
+            found = self.footprints.shard(Replica(model, 0, ("",) * degree))
+            self._shards[model, degree] = found
         return found
 
     def broken(self, rule: Rule) -> bool:
@@ -140,7 +146,7 @@ class Live:
 
     def unload(self, replica: Replica) -> None:
         """Take a replica away."""
-        size, kept = self._shard(replica)
+        size, kept = self._shard(replica.model, len(replica.gpus))
         self.resident[replica.model].remove(replica)
         for gpu in replica.gpus:
             self.weights[gpu] -= size
@@ -175,7 +181,7 @@ class Live:
         return served
 
     def _add(self, replica: Replica) -> None:
-        size, kept = self._shard(replica)
+        size, kept = self._shard(replica.model, len(replica.gpus))
         self.resident.setdefault(replica.model, []).append(replica)
         for gpu in replica.gpus:
             self.weights[gpu] += size

@@ -126,6 +126,8 @@ class Ways:
                 if not now:
                     targets = [change.target]
             for place in targets:
+                if place and not self.live.holds(change.model, place):
+                    continue  # most do not fit; whatever else may forbid it is looked at next
                 there = Replica(change.model, change.index, place)
                 operation = Operation((here,) * bool(now), (there,) * bool(place))
                 if attempt(self.live, operation, keep=False):
