@@ -112,7 +112,7 @@ def test_copies_of_a_service_and_of_data_parallel():
         ({"image": "nvcr.io/nim/meta/llama-3.1-8b", **gpus(1, 2)}, "a (GPUs 1, 2): NVIDIA NIM"),
         ({"image": "whisper", "gpus": "all"}, "(GPUs, it is not known which): its command starts"),
         ({**VLLM, "command": "org/m -pp 2", **gpus(0, 1)}, "pipeline parallel"),
-        ({**VLLM, "command": "org/m -tp 2", **gpus(0)}, "1 GPUs are given for 2 ranks"),
+        ({**VLLM, "command": "org/m -tp 2", **gpus(0)}, "1 GPU is given for 2 ranks"),
         ({**VLLM, "command": "org/m -tp all", **gpus(0)}, "is no tensor parallel"),
         ({**VLLM, "command": "--model ${NOWHERE}", **gpus(0)}, "the variable NOWHERE has no value"),
         ({**VLLM, "command": "--model /models/x", **gpus(0)}, "is a path in the container"),

@@ -82,7 +82,7 @@ def test_a_compose_file(monkeypatch):
         ('services: {a: {command: "--model \'m"}}', "its command is not understood"),
         (
             "services: {a: {command: '--model m --tp 2', environment: {CUDA_VISIBLE_DEVICES: 0}}}",
-            "1 GPUs are given for 2 ranks",
+            "1 GPU is given for 2 ranks",
         ),
     ],
 )

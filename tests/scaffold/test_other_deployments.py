@@ -48,7 +48,7 @@ def test_what_asks_for_gpus_and_is_not_read_is_named():
     fine = deployment(pod(["org/m"]))
     train = deployment(pod(["train.py"], 4, image="pytorch"))
     other = {"apiVersion": "x/v1", "kind": "Training", "metadata": {"name": "t"},
-             "spec": {"worker": pod(["x"], 8)}}  # fmt: skip
+             "spec": {"flavors": [{"limits": {"nvidia.com/gpu": 8}}]}}  # fmt: skip
     lines = [entry.describe() for entry in read(fine, train, other).unread]
     assert lines == [
         "a-0 (4 GPUs, it is not known which): its command starts no engine that is known here",

@@ -87,7 +87,8 @@ def init(
     """
     groups = gather_nodes(nodes)
     source = None if deployment is None else os.fspath(deployment)
-    found = None if source is None else read_deployment(read_text(source), source)
+    aliases = wishes.aliases if wishes else {}
+    found = None if source is None else read_deployment(read_text(source), source, aliases)
     names = list(models) or list(found.models if found else ())
     if not names and demand is None:
         raise InputError("which models? Name them, their demand, or a deployment that serves them")

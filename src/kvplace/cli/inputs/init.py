@@ -103,7 +103,7 @@ class _Copies(click.ParamType["tuple[int, int]"]):
     "--alias",
     multiple=True,
     metavar="NAME=MODEL",
-    help="The demand of NAME is that of MODEL; may be given again.",
+    help="What the demand or the deployment calls NAME is MODEL; may be given again.",
 )
 @click.option(
     "--windows",

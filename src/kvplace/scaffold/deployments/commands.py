@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kvplace.scaffold.deployments.shell import engine_words
 from kvplace.scaffold.deployments.variables import unset_in
@@ -11,11 +11,25 @@ from kvplace.scaffold.deployments.variables import unset_in
 __all__ = ["EngineCommand", "NotUnderstoodError", "read_command", "split_words"]
 
 _TWO_WORDS = re.compile(r"-{1,2}[\w-]+ +\S")
+_ELSEWHERE = re.compile(r"[/~$]|\.\.?/|[a-z][a-z0-9+]*://|.*\{\{")
+"""A path, a URL of a store or a template in the place of a model's name."""
 _NUMBER = re.compile(r"[1-9]\d{0,3}", re.ASCII)
 
 
 class NotUnderstoodError(Exception):
-    """A command that starts an engine in a way that is not understood; the message says which."""
+    """A command that starts an engine in a way that is not understood; the message says which.
+
+    Parameters
+    ----------
+    message
+        Why it is not understood.
+    command
+        What is understood of it, where all that is missing is which model it serves.
+    """
+
+    def __init__(self, message: str, command: "EngineCommand | None" = None) -> None:
+        super().__init__(message)
+        self.command = command
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,7 @@ _ENGINES = (
         serve=("trtllm-serve", "serve"),
     ),
     _Engine("Aphrodite", r"aphrodite\b", r"aphrodite", ("--model", "--model-name"), serve=("run",)),
+    _Engine("Dynamo", r"dynamo\.(vllm|sglang|trtllm)\b", r"(?!)", ("--model", "--model-path")),
     _Engine(
         "vLLM",
         r"vllm(\s+serve|\.entrypoints\S*|\s*$)|api_server\b",
@@ -102,6 +117,7 @@ _FOREIGN = (
 _ENGINE_WORDS = re.compile(
     "|".join([*(e.words for e in _ENGINES), *(words for _, words, _ in _FOREIGN)]), re.MULTILINE
 )
+_PART_FLAGS = re.compile(r"--is-(prefill|decode)-worker")
 _BESIDE = ("router", "gateway", "exporter")  # of an engine's name, but no engine
 
 
@@ -144,10 +160,20 @@ class EngineCommand:
             It uses more GPUs, or its model is a path.
         """
         if seen is not None and seen < self.gpus:
-            raise NotUnderstoodError(f"{seen} GPUs are given for {self.gpus} ranks")
-        if not paths and self.model.startswith(("/", "$")):
-            raise NotUnderstoodError(f"its model {self.model} is a path of where it runs")
+            given = "1 GPU is" if seen == 1 else f"{seen} GPUs are"
+            raise NotUnderstoodError(f"{given} given for {self.gpus} ranks")
+        if not paths and _ELSEWHERE.match(self.model):
+            raise self.elsewhere(f"its model {self.model} is a path or store of where it runs")
         return self
+
+    def of(self, model: str) -> "EngineCommand":
+        """Return it with its model by another name."""
+        return replace(self, model=model)
+
+    def elsewhere(self, why: str) -> NotUnderstoodError:
+        """Return the error of a model that cannot be looked up from here."""
+        name = self.model
+        return NotUnderstoodError(f"{why}; say which it is with --alias {name}=MODEL", self)
 
 
 def split_words(value: object) -> list[str]:
@@ -248,6 +274,7 @@ def _read(
             return None
         raise NotUnderstoodError(f"its {engine.name} command names no model")
     _refuse_unset(model)
+    _refuse_split(words, model)
     pipeline = _count(words, engine.pipeline, environment, "pipeline parallel")
     if pipeline > 1:
         raise NotUnderstoodError(
@@ -263,6 +290,20 @@ def _read(
                 )
     tensor = _count(words, engine.tensor, environment, "tensor parallel")
     return EngineCommand(model, tensor, copies)
+
+
+def _refuse_split(words: Sequence[str], model: str) -> None:
+    """Refuse an engine that does only the prefill or the decode of its requests."""
+    mode = _value(words, ("--disaggregation-mode",), {})
+    half = mode if mode not in (None, "null", "none", "agg") else None
+    role = re.search(r"kv_role\W+(kv_producer|kv_consumer)", " ".join(words))
+    flag = next((word for word in map(_long, words) if _PART_FLAGS.fullmatch(word)), None)
+    found = half or (role and role[1]) or flag
+    if found:
+        raise NotUnderstoodError(
+            f"it runs {model} as one part ({found}) of a split into prefill and decode, which "
+            "kvplace does not plan"
+        )
 
 
 def _bare(words: Sequence[str], engine: _Engine, *, by_image: bool) -> str | None:

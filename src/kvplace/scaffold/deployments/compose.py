@@ -177,16 +177,14 @@ def _service(
     devices = devices_of(service, environment)
     copies = _copies(service)
     command: EngineCommand | None = None
-    model, reason = "", ""
+    model = ""
     try:
         command = _command(service, environment, gpu=devices.any)
         if command is not None:
             command.check(None if devices.gpus is None else len(devices.gpus), paths=True)
-            model = _on_host(command.model, service, folder)
+            model = _on_host(command, service, folder)
     except NotUnderstoodError as error:
-        reason = str(error)
-    if reason:
-        return [], _held(name, reason, devices, command) * copies
+        return [], _held(name, error, devices, command) * copies
     if command is None:
         return [], []
     gpus = devices.first(command.gpus)
@@ -215,12 +213,15 @@ def _command(
     return read_command(words, image if isinstance(image, str) else "", environment, gpu=gpu)
 
 
-def _held(name: str, reason: str, devices: Devices, command: EngineCommand | None) -> list[Unread]:
+def _held(
+    name: str, error: NotUnderstoodError, devices: Devices, command: EngineCommand | None
+) -> list[Unread]:
     """Return a service that is not understood, with its GPUs as far as they are."""
-    clean = reason.replace(ABSENT[0], "${").replace(ABSENT[1], "}")
-    if command is None or devices.gpus is not None:
-        return [Unread(name, clean, devices.gpus, devices.count)]
-    return [Unread(name, clean, devices.first(command.gpus), command.gpus)]
+    clean = str(error).replace(ABSENT[0], "${").replace(ABSENT[1], "}")
+    gpus, count = devices.gpus, devices.count
+    if gpus is None and command is not None:
+        gpus, count = devices.first(command.gpus), command.gpus
+    return [Unread(name, clean, gpus, count, command=error.command)]
 
 
 def _copies(service: Mapping[str, Any]) -> int:
@@ -231,8 +232,9 @@ def _copies(service: Mapping[str, Any]) -> int:
     return 1
 
 
-def _on_host(model: str, service: Mapping[str, Any], folder: Path) -> str:
+def _on_host(command: EngineCommand, service: Mapping[str, Any], folder: Path) -> str:
     """Return a model's path on the host, where it is a path that a volume brings in."""
+    model = command.model
     if not model.startswith(("/", "./", "../", "~")):
         return model
     best = ""
@@ -255,7 +257,7 @@ def _on_host(model: str, service: Mapping[str, Any], folder: Path) -> str:
         path = path / model[len(best) :].lstrip("/")
         if is_there(path):
             return str(path)
-        raise NotUnderstoodError(f"its model {model} is {path} on the host, which is not here")
+        raise command.elsewhere(f"its model {model} is {path} on the host, which is not here")
     if is_there(model):
         return model
-    raise NotUnderstoodError(f"its model {model} is a path in the container, which is not here")
+    raise command.elsewhere(f"its model {model} is a path in the container, which is not here")

@@ -1,8 +1,11 @@
 """A deployment that exists: what of it is understood, and what is not and yet holds GPUs."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
-__all__ = ["Deployment", "Instance", "Unread"]
+from kvplace.scaffold.deployments.commands import EngineCommand
+
+__all__ = ["Deployment", "Entry", "Instance", "Unread"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Unread:
         How many GPUs it holds; None where the file does not tell.
     host
         Name of the host; None for the only or first one.
+    command
+        Its command, where all that is missing is which model it serves.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Unread:
     gpus: tuple[int, ...] | None
     count: int | None
     host: str | None = None
+    command: EngineCommand | None = None
 
     def describe(self) -> str:
         """Say in one line what it is and which GPUs it holds."""
@@ -63,6 +69,9 @@ class Unread:
         else:
             held = "GPUs, it is not known which"
         return f"{self.name} ({held}): {self.reason}"
+
+
+Entry = Instance | Unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +99,37 @@ class Deployment:
     def models(self) -> tuple[str, ...]:
         """Models, each once, in the order of the file."""
         return tuple(dict.fromkeys(instance.model for instance in self.instances))
+
+    def of(self, entries: Iterable[Entry]) -> "Deployment":
+        """Return it with other entries."""
+        found = list(entries)
+        return replace(
+            self,
+            instances=tuple(entry for entry in found if isinstance(entry, Instance)),
+            unread=tuple(entry for entry in found if isinstance(entry, Unread)),
+        )
+
+    def with_names(self, aliases: Mapping[str, str]) -> "Deployment":
+        """Return it with models put in by their other names, such as a path where they run."""
+        found = [named for entry in self.instances for named in _as(entry, aliases)]
+        return self.of([*found, *(named for entry in self.unread for named in _as(entry, aliases))])
+
+
+def _as(entry: Entry, aliases: Mapping[str, str]) -> list[Entry]:
+    """Return what an entry is once its model has its other name."""
+    if isinstance(entry, Instance):
+        return [replace(entry, model=aliases.get(entry.model, entry.model))]
+    command = entry.command
+    if command is None or command.model not in aliases:
+        return [entry]
+    gpus = entry.gpus if entry.gpus and len(entry.gpus) >= command.gpus else None
+    return [
+        Instance(
+            entry.name if command.copies == 1 else f"{entry.name}-{part}",
+            aliases[command.model],
+            command.tensor,
+            None if gpus is None else gpus[part * command.tensor : (part + 1) * command.tensor],
+            entry.host,
+        )
+        for part in range(command.copies)
+    ]

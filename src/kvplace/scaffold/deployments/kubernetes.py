@@ -1,23 +1,50 @@
-"""Kubernetes objects: workloads, KServe services, AIBrix claims, and values of production-stack."""
+"""Kubernetes objects: workloads, KServe services, Ray, Dynamo and AIBrix."""
 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kvplace.scaffold.deployments.commands import NotUnderstoodError, read_command, split_words
-from kvplace.scaffold.deployments.deployment import Deployment, Instance, Unread
-from kvplace.scaffold.deployments.documents import at, listed, mapping, texts, whole
+from kvplace.scaffold.deployments.charts import runtime_entries
+from kvplace.scaffold.deployments.deployment import Deployment, Entry, Instance, Unread
+from kvplace.scaffold.deployments.documents import at, documents, listed, mapping, texts, whole
+from kvplace.scaffold.deployments.pods import (
+    Asked,
+    all_gpus,
+    arguments,
+    asked,
+    container_entries,
+    engine_entries,
+    model_of,
+    numbered,
+    others,
+    pod_entries,
+    pods_of,
+)
+from kvplace.scaffold.deployments.ray_serve import read_ray_serve
 
-__all__ = ["is_kubernetes", "read_kubernetes", "read_production_stack"]
+__all__ = ["is_kubernetes", "read_kubernetes"]
 
-_GPU_RESOURCES = re.compile(r"gpu|(nvidia|amd)\.com/(gpu|mig-.*)|gpu\.intel\.com/.*")
 _PLACEMENT = "kvplace/placement"
 _POOL = "pool.aibrix.ai/name"
 _Place = tuple[str, str, tuple[int, ...]]  # model, host, GPUs
 _GPU_ID = re.compile(r"(.+)/(\d{1,4})", re.ASCII)
-_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Pod")
-_SCHEMES = ("huggingface://", "hf://")
+_ENGINES_OF_OTHERS = {
+    # Kinds that start engines without a container of their own in the object.
+    ("kubeai.org", "Model"),
+    ("kaito.sh", "Workspace"),
+    ("kaito.sh", "InferenceSet"),
+    ("kaito.sh", "RAGEngine"),
+    ("inference.llmaz.io", "Playground"),
+    ("ome.io", "InferenceService"),
+    ("apps.nvidia.com", "NIMService"),
+    ("nvidia.com", "DynamoGraphDeploymentRequest"),
+}
+_OTHER_FORMATS = (
+    *("tensorflow", "pytorch", "onnx", "sklearn", "xgboost", "lightgbm", "triton", "tensorrt"),
+    *("paddle", "pmml", "mlflow", "openvino_ir", "catboost"),
+)
+"""Formats of models that are no LLM checkpoint."""
 
 
 def is_kubernetes(parsed: object) -> bool:
@@ -26,9 +53,9 @@ def is_kubernetes(parsed: object) -> bool:
 
 
 def read_kubernetes(objects: Sequence[Any]) -> Deployment:
-    """Read the objects of one or several manifests; those that use no GPU are left out."""
-    instances: list[Instance] = []
-    unread: list[Unread] = []
+    """Read the objects of one or several manifests; what uses no GPU is left out."""
+    entries: list[Entry] = []
+    notes: list[str] = []
     flat = [inner for parsed in objects for inner in _items(parsed)]
     claimed = any(at(parsed, "kind") == "ModelClaim" for parsed in flat)
     pools = {
@@ -41,65 +68,40 @@ def read_kubernetes(objects: Sequence[Any]) -> Deployment:
     }
     for parsed in flat:
         kind, name = str(parsed.get("kind")), str(at(parsed, "metadata", "name") or "?")
+        pool = at(parsed, "metadata", "labels", _POOL)
         if kind == "ModelClaim":
-            found: list[Instance | Unread] = [_claim(name, parsed, pools)]
-        elif kind == "LLMInferenceService":
-            found = _llm_service(name, parsed)
-        elif kind == "InferenceService":
-            found = _inference_service(name, parsed)
-        elif kind == "VLLMRuntime":
-            found = _runtime(name, parsed)
-        elif kind == "RayService":
-            found = _ray_service(name, parsed)
-        elif at(parsed, "spec", "template") or kind in _WORKLOADS:
-            pool = at(parsed, "metadata", "labels", _POOL)
-            if claimed and pool:
-                continue  # its claims say what it serves
-            found = _workload(name, parsed)
+            found: list[Entry] = [_claim(name, parsed, pools)]
+        elif claimed and pool:
+            continue  # its claims say what it serves
+        elif kind in _READERS:
+            found = _READERS[kind](name, parsed)
         else:
-            found = _elsewhere(kind, name, parsed)
-        instances += [entry for entry in found if isinstance(entry, Instance)]
-        unread += [entry for entry in found if isinstance(entry, Unread)]
-    return Deployment("Kubernetes", tuple(instances), tuple(unread))
+            pods = list(pods_of(parsed, name))
+            placed = _own(parsed) if pods and not pool else []
+            found = placed or [entry for one in pods for entry in pod_entries(one)]
+        if not found:
+            found, left_out = _nothing(kind, name, parsed)
+            notes += left_out
+        entries += found
+    return Deployment("Kubernetes", (), notes=tuple(notes)).of(entries)
 
 
-def read_production_stack(values: Mapping[str, Any]) -> Deployment:
-    """Read the values of vLLM's production-stack chart."""
-    instances: list[Instance] = []
-    unread: list[Unread] = []
-    for index, spec in enumerate(listed(at(values, "servingEngineSpec", "modelSpec"))):
-        name = str(at(spec, "name") or f"modelSpec[{index}]")
-        config = mapping(at(spec, "vllmConfig"))
-        model, copies = at(spec, "modelURL"), whole(at(spec, "replicaCount"), 1)
-        gpus = whole(at(spec, "requestGPU"), 1)
-        if not gpus:
-            continue  # a model on the CPU
-        words = [f"--{flag}={config[key]}" for key, flag in _CHART.items() if config.get(key)]
-        words += split_words(config.get("extraArgs")) if _closed(config.get("extraArgs")) else []
-        if not isinstance(model, str):
-            unread += [Unread(name, "it names no modelURL", None, gpus)] * copies
-            continue
-        for entry in _engines(name, ["vllm", "serve", model, *words], "", {}, gpus, copies):
-            if isinstance(entry, Instance):
-                instances.append(entry)
-            else:
-                unread.append(entry)
-    return Deployment("production-stack", tuple(instances), tuple(unread))
-
-
-_CHART = {
-    "tensorParallelSize": "tensor-parallel-size",
-    "pipelineParallelSize": "pipeline-parallel-size",
-}
-
-
-def _closed(value: object) -> bool:
-    """Say whether the quotes of words close."""
-    try:
-        split_words(value)
-    except ValueError:
-        return False
-    return True
+def _nothing(kind: str, name: str, parsed: Mapping[str, Any]) -> tuple[list[Entry], list[str]]:
+    """Return what an object that was not read holds, or why that is nothing."""
+    pods = list(pods_of(parsed, name))
+    if pods and not any(one.copies for one in pods):
+        return [], [f"{name} has 0 replicas and is left out"]
+    gpus, profile = all_gpus(parsed), at(parsed, "spec", "resourceProfile")
+    chips = others(parsed)
+    if isinstance(profile, str) and "gpu" not in profile:
+        chips = [profile]
+    if chips and not gpus:
+        return [], [f"{name} asks for {', '.join(chips)}, which is no GPU, and is left out"]
+    group = str(parsed.get("apiVersion")).partition("/")[0]
+    if gpus or (group, kind) in _ENGINES_OF_OTHERS:
+        a = "an" if kind[:1] in "AEIOU" else "a"
+        return [Unread(name, f"{a} {kind} is not read here", None, gpus or None)], []
+    return [], [f"{name} asks for no GPU and is left out"] if kind in _READERS else []
 
 
 def _items(parsed: Any) -> Iterator[Mapping[str, Any]]:
@@ -118,48 +120,51 @@ def _claim(
     url = spec.get("artifactURL")
     if not isinstance(url, str) or not url:
         return Unread(name, "its claim names no artifactURL", None, None)
-    arguments = {
-        str(key).lstrip("-").replace("_", "-"): value
-        for key, value in mapping(at(spec, "engineConfig", "args")).items()
-    }
-    if whole(arguments.get("pipeline-parallel-size"), 1) > 1:
-        return Unread(
-            name, "it runs with pipeline parallel, which kvplace does not plan", None, None
-        )
-    degree = whole(arguments.get("tensor-parallel-size"), 1)
+    words = ["vllm", "serve", url]
+    for key, value in mapping(at(spec, "engineConfig", "args")).items():
+        words.append(f"--{str(key).lstrip('-')}={value}")
     model = str(spec.get("modelName") or name)
     places = pools.get(str(at(spec, "podSelector", "matchLabels", _POOL)), [])
     place = next((place for place in places if place[0] == model), None)
+    (found,) = engine_entries(model, words, Asked(None), 1)[:1]
+    if isinstance(found, Unread):
+        return Unread(name, found.reason, None, None, command=found.command)
     if place is None:
-        return Instance(model, _model(url), degree, None)
+        return found
     places.remove(place)  # a further copy in the same pool is the next one
-    return Instance(model, _model(url), degree, place[2], place[1])
+    return Instance(model, found.model, found.degree, place[2], place[1])
 
 
-def _llm_service(name: str, parsed: Mapping[str, Any]) -> list[Instance | Unread]:
+def _llm_service(name: str, parsed: Mapping[str, Any]) -> list[Entry]:
     """Read a KServe LLMInferenceService."""
     spec = mapping(parsed.get("spec"))
     copies = whole(spec.get("replicas"), 1)
     containers = listed(at(spec, "template", "containers"))
-    gpus = sum(_gpus(container) or 0 for container in containers)
-    uri = at(spec, "model", "uri")
+    gpus = sum(asked(container).gpus or 0 for container in containers)
+    on_cpu = not gpus and any(
+        at(container, "resources") and not asked(container).any for container in containers
+    )
+    uri, own = at(spec, "model", "uri"), at(spec, "model", "name")
     parallel = mapping(spec.get("parallelism"))
-    if at(spec, "worker") or at(spec, "prefill"):
-        return [Unread(name, "it divides its work over several kinds of pods", None, gpus or None)]
-    if not isinstance(uri, str):
-        return [Unread(name, "it names no model", None, gpus or None)] if gpus else []
-    words = ["vllm", "serve", _model(uri)]
-    for key, flag in (("tensor", "tensor"), ("pipeline", "pipeline"), ("data", "data")):
-        if parallel.get(key):
-            words.append(f"--{flag}-parallel-size={parallel[key]}")
+    if spec.get("worker") or spec.get("prefill"):
+        why = "it divides its work over several kinds of pods"
+        return [Unread(name, why, None, all_gpus(spec) or None)]
+    if on_cpu or not isinstance(uri, str):
+        return []
+    words = ["vllm", "serve", model_of(uri)]
+    words += [
+        f"--{key}-parallel-size={parallel[key]}"
+        for key in ("tensor", "pipeline", "data")
+        if parallel.get(key)
+    ]
     for container in containers:
-        words += _arguments(container)
+        words += [word.replace("{{ .Spec.Model.Name }}", str(own)) for word in arguments(container)]
     if gpus and not any("parallel" in word or word.startswith("-tp") for word in words):
         words.append(f"--tensor-parallel-size={gpus}")
-    return _engines(name, words, "", {}, gpus or None, copies)
+    return engine_entries(name, words, Asked(gpus or None), copies)
 
 
-def _inference_service(name: str, parsed: Mapping[str, Any]) -> list[Instance | Unread]:
+def _inference_service(name: str, parsed: Mapping[str, Any]) -> list[Entry]:
     """Read a KServe InferenceService."""
     predictor = mapping(at(parsed, "spec", "predictor"))
     copies = whole(predictor.get("minReplicas"), 1)
@@ -168,10 +173,13 @@ def _inference_service(name: str, parsed: Mapping[str, Any]) -> list[Instance | 
         return [
             entry
             for container in listed(predictor.get("containers"))
-            for entry in _container(name, container, copies, parsed)
+            if isinstance(container, dict)
+            for entry in container_entries(name, container, copies)
         ]
-    gpus = _gpus(model)
-    words, uri = _arguments(model), model.get("storageUri")
+    asks = asked(model)
+    if not asks.any:
+        return []
+    words, uri = arguments(model), model.get("storageUri")
     named = next(
         (
             word.partition("=")[2]
@@ -180,150 +188,84 @@ def _inference_service(name: str, parsed: Mapping[str, Any]) -> list[Instance | 
         ),
         None,
     )
-    source = named or (_model(uri) if isinstance(uri, str) and uri.startswith(_SCHEMES) else None)
-    if not gpus:
-        return []
-    if source is None:
-        return [Unread(name, f"its model is {uri or 'not named'}", None, gpus)] * copies
-    return _engines(name, ["vllm", "serve", source, *words], "", {}, gpus, copies)
+    kind = at(model, "modelFormat", "name")
+    if not named and str(kind).casefold() in _OTHER_FORMATS:
+        why = f"it serves a model in the format {kind}"
+        return [Unread(numbered(name, i, copies), why, None, asks.count) for i in range(copies)]
+    source = named or (uri if isinstance(uri, str) else "")
+    if not source:
+        return [
+            Unread(numbered(name, i, copies), "it names no model", None, asks.count)
+            for i in range(copies)
+        ]
+    return engine_entries(name, ["vllm", "serve", source, *words], asks, copies)
 
 
-def _runtime(name: str, parsed: Mapping[str, Any]) -> list[Instance | Unread]:
+def _runtime(name: str, parsed: Mapping[str, Any]) -> list[Entry]:
     """Read a VLLMRuntime of production-stack's operator."""
-    spec = mapping(parsed.get("spec"))
-    deployment = mapping(spec.get("deploymentConfig"))
-    config = mapping(spec.get("vllmConfig"))
-    model = at(spec, "model", "modelURL")
-    gpus = whole(at(deployment, "resources", "gpu"), 0) or None
-    copies = whole(deployment.get("replicas"), 1)
-    if not isinstance(model, str):
-        return [Unread(name, "it names no modelURL", None, gpus)] * copies if gpus else []
-    words = [f"--{flag}={config[key]}" for key, flag in _CHART.items() if config.get(key)]
-    return _engines(name, ["vllm", "serve", model, *words], "", {}, gpus, copies)
+    return runtime_entries(name, mapping(parsed.get("spec")))
 
 
-def _ray_service(name: str, parsed: Mapping[str, Any]) -> list[Instance | Unread]:
+def _ray_service(name: str, parsed: Mapping[str, Any]) -> list[Entry]:
     """Read a RayService by the Serve config in it."""
-    from kvplace.scaffold.deployments.documents import documents  # noqa: PLC0415 - rare
-    from kvplace.scaffold.deployments.serve_files import read_ray_serve  # noqa: PLC0415 - a cycle
-
     text = at(parsed, "spec", "serveConfigV2")
     inner = documents(text, name) if isinstance(text, str) else []
     if not inner or not isinstance(inner[0], dict):
-        return _elsewhere("RayService", name, parsed)
-    found = read_ray_serve(inner[0])
+        return []
+    found = read_ray_serve(inner[0], "")
     return [*found.instances, *found.unread]
 
 
-def _workload(name: str, parsed: Mapping[str, Any]) -> list[Instance | Unread]:
-    """Read a workload with a template of pods, or a pod."""
+def _dynamo(name: str, parsed: Mapping[str, Any]) -> list[Entry]:
+    """Read a DynamoGraphDeployment: its services, by name or as a list."""
+    services = at(parsed, "spec", "services")
+    pairs = (
+        services.items()
+        if isinstance(services, dict)
+        else ((at(entry, "name"), entry) for entry in listed(services))
+    )
+    entries: list[Entry] = []
+    for key, service in pairs:
+        if not isinstance(service, dict):
+            continue
+        container = {**mapping(at(service, "extraPodSpec", "mainContainer"))}
+        container["resources"] = service.get("resources") or container.get("resources")
+        label = "/".join(str(part) for part in (name, service.get("subComponentType"), key) if part)
+        copies, hosts = whole(service.get("replicas"), 1), at(service, "multinode", "nodeCount")
+        if whole(hosts, 1) > 1:
+            gpus = whole(hosts, 1) * (asked(container).gpus or 0)
+            why = "one engine over several pods, which kvplace does not plan"
+            entries += [
+                Unread(numbered(label, i, copies), why, None, gpus or None) for i in range(copies)
+            ]
+        else:
+            entries += container_entries(label, container, copies)
+    return entries
+
+
+def _kubeai(name: str, parsed: Mapping[str, Any]) -> list[Entry]:
+    """Read a Model of KubeAI: its profile says which accelerators, and how many."""
     spec = mapping(parsed.get("spec"))
-    template = mapping(spec.get("template"))
-    # LeaderWorkerSets keep theirs deeper: a group of pods is one replica.
-    group = mapping(spec.get("leaderWorkerTemplate"))
-    pods = mapping(template.get("spec")) or (spec if parsed.get("kind") == "Pod" else {})
-    copies = whole(spec.get("replicas"), 1)
-    placed = _placed(parsed)
-    if placed and not at(parsed, "metadata", "labels", _POOL):
-        entries = _own(parsed, placed)
-        if entries:
-            return entries
-    if group:
-        return _elsewhere("LeaderWorkerSet", name, parsed)
-    return [
-        entry
-        for container in listed(pods.get("containers"))
-        for entry in _container(name, container, copies, parsed)
-    ]
-
-
-def _container(
-    name: str, container: Any, copies: int, parsed: Mapping[str, Any]
-) -> list[Instance | Unread]:
-    """Read one container of a pod."""
-    if not isinstance(container, dict):
+    profile, _, count = str(spec.get("resourceProfile") or "").partition(":")
+    url, engine = spec.get("url"), str(spec.get("engine") or "VLLM")
+    if not str(parsed.get("apiVersion")).startswith("kubeai.org/"):
         return []
-    gpus = _gpus(container)
-    environment = {
-        str(at(entry, "name")): str(at(entry, "value") or "")
-        for entry in listed(container.get("env"))
-    }
-    label = (
-        name
-        if len(listed(at(parsed, "spec", "template", "spec", "containers"))) < 2
-        else (f"{name}/{container.get('name', '?')}")
-    )
-    image = container.get("image")
-    words = [_expanded(word, environment) for word in _arguments(container)]
-    return _engines(
-        label, words, image if isinstance(image, str) else "", environment, gpus, copies
-    )
+    if "gpu" not in profile or not isinstance(url, str) or engine.casefold() != "vllm":
+        return []
+    words = ["vllm", "serve", url, *arguments(spec)]
+    asks, copies = Asked(whole(count, 1)), whole(spec.get("minReplicas"), 1) or 1
+    return engine_entries(name, words, asks, copies)
 
 
-def _engines(
-    name: str,
-    words: list[str],
-    image: str,
-    environment: Mapping[str, str],
-    gpus: int | None,
-    copies: int,
-) -> list[Instance | Unread]:
-    """Read a command into one instance per copy, or into what holds GPUs and is not understood."""
-    try:
-        command = read_command(words, image, environment, gpu=bool(gpus))
-        if command is None:
-            return []
-        model = _model(command.check(gpus).model)
-    except (NotUnderstoodError, ValueError) as error:
-        return [Unread(_numbered(name, i, copies), str(error), None, gpus) for i in range(copies)]
-    total = copies * command.copies
-    return [Instance(_numbered(name, i, total), model, command.tensor, None) for i in range(total)]
-
-
-def _elsewhere(kind: str, name: str, parsed: Mapping[str, Any]) -> list[Instance | Unread]:
-    """Return an object of another kind, where anything in it asks for GPUs."""
-    gpus = sum(_all_gpus(parsed))
-    return [Unread(name, f"a {kind} is not read here", None, gpus)] if gpus else []
-
-
-def _all_gpus(value: Any) -> Iterator[int]:
-    """Yield the GPUs that the parts of an object ask for."""
-    stack = [value]
-    while stack:
-        entry = stack.pop()
-        if isinstance(entry, dict):
-            own = _gpus({"resources": entry.get("resources")})
-            if own:
-                yield own
-            stack += [inner for key, inner in entry.items() if key != "resources"]
-        elif isinstance(entry, list):
-            stack += entry
-
-
-def _gpus(container: Any) -> int | None:
-    """Return how many GPUs a container asks for; None where it asks for none."""
-    for part in ("limits", "requests"):
-        for key, value in mapping(at(container, "resources", part)).items():
-            if _GPU_RESOURCES.fullmatch(str(key)):
-                return whole(value, 0) or None
-    return whole(at(container, "resources", "gpu"), 0) or None  # operators' own shorthand
-
-
-def _arguments(container: Any) -> list[str]:
-    """Return the words of a container; what cannot be split is one word."""
-    words: list[str] = []
-    for key in ("command", "args"):
-        value = at(container, key)
-        try:
-            words += split_words(value)
-        except ValueError:
-            words += list(texts(value))
-    return words
-
-
-def _expanded(word: str, environment: Mapping[str, str]) -> str:
-    """Put in ``$(NAME)`` of Kubernetes."""
-    return re.sub(r"\$\((\w+)\)", lambda match: environment.get(match[1], match[0]), word)
+_READERS = {
+    "Model": _kubeai,
+    "LLMInferenceService": _llm_service,
+    "InferenceService": _inference_service,
+    "VLLMRuntime": _runtime,
+    "RayService": _ray_service,
+    "DynamoGraphDeployment": _dynamo,
+}
+"""Kinds that say what they serve in words of their own."""
 
 
 def _placed(parsed: Mapping[str, Any]) -> list[tuple[str, tuple[int, ...]]]:
@@ -359,24 +301,11 @@ def _without_copy(name: str) -> str:
     return re.sub(r"-r\d+$", "", name)
 
 
-def _own(
-    parsed: Mapping[str, Any], placed: Sequence[tuple[str, tuple[int, ...]]]
-) -> list[Instance | Unread]:
+def _own(parsed: Mapping[str, Any]) -> list[Entry]:
     """Return the instances of an object that kvplace exported; its script is in a ConfigMap."""
     names = [_without_copy(name) for name, _ in _own_names(parsed)]
+    placed = _placed(parsed)
     return [
         Instance(name, name, len(gpus), gpus, host)
-        for name, (host, gpus) in zip(names, placed, strict=True)
+        for name, (host, gpus) in zip(names, placed, strict=False)
     ]
-
-
-def _model(url: str) -> str:
-    """Return a hub id of a URL, or the URL."""
-    for scheme in _SCHEMES:
-        if url.startswith(scheme):
-            return url.removeprefix(scheme)
-    return url
-
-
-def _numbered(name: str, number: int, total: int) -> str:
-    return f"{name}-{number}" if total > 1 else name

@@ -1,22 +1,20 @@
 """Any file that says what runs now: told apart by what is in it, and read by its reader."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kvplace.errors import Fault, InputError
+from kvplace.scaffold.deployments.charts import read_production_stack
 from kvplace.scaffold.deployments.compose import read_compose
 from kvplace.scaffold.deployments.deployment import Deployment
 from kvplace.scaffold.deployments.documents import at, documents, listed
-from kvplace.scaffold.deployments.kubernetes import (
-    is_kubernetes,
-    read_kubernetes,
-    read_production_stack,
-)
+from kvplace.scaffold.deployments.kubernetes import is_kubernetes, read_kubernetes
 from kvplace.scaffold.deployments.kvcached import read_kvcached
+from kvplace.scaffold.deployments.pods import all_gpus
+from kvplace.scaffold.deployments.ray_serve import is_ray_serve, read_ray_serve
 from kvplace.scaffold.deployments.serve_files import (
     read_llama_swap,
     read_prism,
-    read_ray_serve,
     read_script,
 )
 
@@ -30,7 +28,7 @@ KINDS = (
 """What `read_deployment` reads, for messages."""
 
 
-def read_deployment(text: str, source: str) -> Deployment:
+def read_deployment(text: str, source: str, aliases: Mapping[str, str] | None = None) -> Deployment:
     """Read a deployment.
 
     Parameters
@@ -39,6 +37,8 @@ def read_deployment(text: str, source: str) -> Deployment:
         Content of a file, one of `KINDS`.
     source
         Its path, for messages and for what it names beside it.
+    aliases
+        Models by other names that it may use, such as paths where they run.
 
     Raises
     ------
@@ -48,8 +48,10 @@ def read_deployment(text: str, source: str) -> Deployment:
     found = read_script(text) if text.startswith("#!") else None
     if found is None:
         found = _read(documents(text, source), text, source)
+    found = found.with_names(aliases or {})
     if not found.instances and not found.unread:
-        raise InputError("it serves no model: no command names one with --model", source)
+        nothing = "it serves no model: no command names one with --model"
+        raise InputError([Fault(nothing), *map(Fault, found.notes)], source)
     if not found.instances:
         faults = [Fault(held.describe()) for held in found.unread]
         raise InputError([*faults, Fault("nothing of it can be read")], source)
@@ -67,6 +69,12 @@ def _read(parsed: list[Any], text: str, source: str) -> Deployment:
     script = read_script(text)
     if script is not None:
         return script
+    if all_gpus(parsed):
+        raise InputError(
+            "it asks for GPUs, and is no kind of file that is known here; where it is the values "
+            "of a chart, read what helm template makes of it",
+            source,
+        )
     raise InputError(f"this is none of: {KINDS}", source)
 
 
@@ -89,7 +97,7 @@ _KINDS: tuple[tuple[Callable[[Any], object], Callable[[Any, str], Deployment]], 
         lambda file: listed(at(file, "servingEngineSpec", "modelSpec")),
         lambda file, _: read_production_stack(file),
     ),
-    (lambda file: listed(at(file, "applications")), lambda file, _: read_ray_serve(file)),
+    (is_ray_serve, read_ray_serve),
     (_has_commands, lambda file, _: read_llama_swap(file)),
     (lambda file: listed(at(file, "items")), lambda file, _: read_kubernetes([file])),
 )

@@ -1,4 +1,4 @@
-"""Configs of Ray Serve, llama-swap and Prism, and scripts that start engines."""
+"""Configs of llama-swap and Prism, and scripts that start engines."""
 
 import re
 import shlex
@@ -7,87 +7,41 @@ from typing import Any
 
 from kvplace.scaffold.deployments.commands import NotUnderstoodError, read_command
 from kvplace.scaffold.deployments.compose import environment_of
-from kvplace.scaffold.deployments.deployment import Deployment, Instance, Unread
+from kvplace.scaffold.deployments.deployment import Deployment, Entry, Instance, Unread
 from kvplace.scaffold.deployments.devices import devices_of
-from kvplace.scaffold.deployments.documents import at, listed, mapping, whole
+from kvplace.scaffold.deployments.documents import at, listed, mapping, texts, whole
+from kvplace.scaffold.deployments.shell import container_of
+from kvplace.scaffold.deployments.variables import fill
 
-__all__ = ["read_llama_swap", "read_prism", "read_ray_serve", "read_script"]
+__all__ = ["read_llama_swap", "read_prism", "read_script"]
 
-_MOST_COPIES = 4096
 _START = re.compile(
-    r"\b(vllm serve|api_server|sglang\.launch_server|trtllm-serve|lmdeploy serve)\b"
+    r"\b(vllm serve|api_server|sglang\.launch_server|trtllm-serve|lmdeploy serve|llama-server|"
+    r"text-generation-launcher|ollama serve|aphrodite run|(docker|podman|nerdctl) run)\b"
 )
-
-
-def read_ray_serve(parsed: Mapping[str, Any]) -> Deployment:
-    """Read a Ray Serve config: the LLMs of its applications."""
-    instances: list[Instance] = []
-    unread: list[Unread] = []
-    for index, application in enumerate(listed(parsed.get("applications"))):
-        title = str(at(application, "name") or f"applications[{index}]")
-        configs = listed(at(application, "args", "llm_configs"))
-        if not configs:
-            gpus = [
-                at(deployment, "ray_actor_options", "num_gpus")
-                for deployment in listed(at(application, "deployments"))
-            ]
-            held = sum(int(n) for n in gpus if isinstance(n, (int, float)) and 0 < n < _MOST_COPIES)
-            if held:
-                unread.append(
-                    Unread(title, "an application that is not of ray.serve.llm", None, held)
-                )
-            continue
-        for config in configs:
-            model = at(config, "model_loading_config", "model_source")
-            name = at(config, "model_loading_config", "model_id")
-            model = model if isinstance(model, str) else name
-            engine = mapping(at(config, "engine_kwargs"))
-            tensor = whole(engine.get("tensor_parallel_size"), 1)
-            pipeline = whole(engine.get("pipeline_parallel_size"), 1)
-            copies = _ray_copies(mapping(at(config, "deployment_config")))
-            label = str(name or model or title)
-            if not isinstance(model, str) or pipeline > 1:
-                why = f"pipeline parallel {pipeline}" if isinstance(model, str) else "no model"
-                unread += [
-                    Unread(label, f"it has {why}, which is not read here", None, tensor * pipeline)
-                ] * copies
-                continue
-            instances += [
-                Instance(label if copies == 1 else f"{label}-{n}", model, tensor, None)
-                for n in range(copies)
-            ]
-    return Deployment("Ray Serve", tuple(instances), tuple(unread))
-
-
-def _ray_copies(config: Mapping[str, Any]) -> int:
-    """Return the replicas of a deployment: a number, or the least that scaling keeps."""
-    if config.get("num_replicas") == "auto" or config.get("autoscaling_config"):
-        return whole(at(config, "autoscaling_config", "min_replicas"), 1) or 1
-    return whole(config.get("num_replicas"), 1)
+_CONTINUED = "\ue002"
+"""In the place of the end of a line that goes on in the next."""
+_BEFORE = ("env", "exec", "nohup", "sudo", "time", "numactl")
+_DECLARE = ("export", "readonly", "local", "declare")
+_ASSIGNED = re.compile(r"\s*(?:export\s+|readonly\s+)?([A-Za-z_]\w*)=(.*)", re.ASCII)
 
 
 def read_llama_swap(parsed: Mapping[str, Any]) -> Deployment:
     """Read a llama-swap config: the commands of its models, macros put in."""
-    instances: list[Instance] = []
-    unread: list[Unread] = []
-    macros = {str(k): str(v) for k, v in mapping(parsed.get("macros")).items()}
+    entries: list[Entry] = []
+    macros = mapping(parsed.get("macros"))
     for name, entry in mapping(parsed.get("models")).items():
-        text = at(entry, "cmd")
+        own = {str(k): str(v) for k, v in {**macros, **mapping(at(entry, "macros"))}.items()}
+        own["MODEL_ID"] = str(name)
         environment = environment_of(at(entry, "env"))
-        devices = devices_of({}, environment)
         try:
-            words = shlex.split(_with_macros(str(text or ""), macros), comments=True)
-            command = read_command(words, "", environment, gpu=True)
-            assert command is not None
-            command.check(None if devices.gpus is None else len(devices.gpus))
-        except (NotUnderstoodError, ValueError) as error:
-            unread.append(Unread(str(name), str(error), devices.gpus, devices.count))
+            words = shlex.split(_with_macros(str(at(entry, "cmd") or ""), own), comments=True)
+        except ValueError as error:
+            entries.append(Unread(str(name), str(error), None, None))
             continue
-        instances += _instances(
-            str(name), command.model, command.tensor, command.copies, devices.gpus
-        )
+        entries += _started(str(name), words, environment, gpu=True)
     note = "llama-swap starts a model when it is asked for; all are taken as running"
-    return Deployment("llama-swap", tuple(instances), tuple(unread), (note,))
+    return Deployment("llama-swap", (), notes=(note,)).of(entries)
 
 
 def _with_macros(text: str, macros: Mapping[str, str]) -> str:
@@ -120,36 +74,73 @@ def read_prism(parsed: Sequence[Any]) -> Deployment:
 
 def read_script(text: str) -> Deployment | None:
     """Read a shell script that starts engines; None where it starts none."""
-    instances: list[Instance] = []
-    unread: list[Unread] = []
-    joined = re.sub(r"\\\r?\n", " ", text)
-    for number, line in enumerate(joined.splitlines(), start=1):
-        if not _START.search(line) or line.lstrip().startswith("#"):
-            continue
-        name = f"line {number}"
-        environment: dict[str, str] = {}
+    entries: list[Entry] = []
+    known: dict[str, str] = {}
+    number = 1
+    for whole_line in re.sub(r"\\\r?\n", _CONTINUED, text).splitlines():
+        name, line = f"line {number}", whole_line.replace(_CONTINUED, " ")
+        number += 1 + whole_line.count(_CONTINUED)
+        starts = _START.search(line) and not line.lstrip().startswith("#")
         try:
-            words = shlex.split(line.rstrip().rstrip("&").split(" >")[0], comments=True)
-            while words and (words[0] in ("env", "exec", "nohup") or "=" in words[0]):
-                key, mark, value = words[0].partition("=")
-                if mark:
-                    environment[key] = value
-                words = words[1:]
-            devices = devices_of({}, environment)
-            command = read_command(words, "", environment, gpu=True)
-            assert command is not None
-            command.check(None if devices.gpus is None else len(devices.gpus))
-        except (NotUnderstoodError, ValueError) as error:
-            held = devices_of({}, environment)
-            unread.append(Unread(name, str(error), held.gpus, held.count))
+            words = shlex.split(re.split(r" \d?>", line.rstrip().rstrip("&"))[0], comments=True)
+        except ValueError as error:
+            entries += [Unread(name, str(error), None, None)] if starts else []
             continue
-        gpus = devices.gpus
-        if gpus is None and not devices.any:
-            gpus = tuple(range(command.gpus))
-        instances += _instances(name, command.model, command.tensor, command.copies, gpus)
-    if not instances and not unread:
-        return None
-    return Deployment("script", tuple(instances), tuple(unread))
+        words = [fill(word, known, lambda _: None) if "$" in word else word for word in words]
+        if not starts:
+            pairs = [_ASSIGNED.fullmatch(word) for word in words if word not in _DECLARE]
+            known |= {pair[1]: pair[2] for pair in pairs if pair} if all(pairs) else {}
+            continue
+        environment: dict[str, str] = {}
+        while words and (words[0] in _BEFORE or "=" in words[0]):
+            key, mark, value = words[0].partition("=")
+            if mark:
+                environment[key] = value
+            words = words[1:]
+        entries += _started(name, words, environment, gpu=False, first=True)
+    return Deployment("script", ()).of(entries) if entries else None
+
+
+def _started(
+    name: str,
+    words: list[str],
+    environment: Mapping[str, str],
+    *,
+    gpu: bool,
+    first: bool = False,
+) -> list[Entry]:
+    """Read a command, also one of ``docker run``.
+
+    Parameters
+    ----------
+    name
+        What it is called in messages.
+    words, environment
+        The command, and what is set for it.
+    gpu
+        Whether a container must be an engine although it asks for no GPU.
+    first
+        Whether a command that names no devices has the first ones of its host.
+    """
+    container = container_of(words)
+    service = mapping(container)
+    own = environment_of(service.get("environment")) if container is not None else environment
+    devices = devices_of(service, own)
+    image = str(service.get("image") or "")
+    if container is not None:
+        words = [*texts([service.get("entrypoint")]), *service["command"]]
+    try:
+        command = read_command(words, image, own, gpu=gpu or container is None or devices.any)
+        if command is None:
+            return []
+        command.check(None if devices.gpus is None else len(devices.gpus))
+    except (NotUnderstoodError, ValueError) as error:
+        held = error.command if isinstance(error, NotUnderstoodError) else None
+        return [Unread(name, str(error), devices.gpus, devices.count, command=held)]
+    gpus = devices.gpus or devices.first(command.gpus)
+    if gpus is None and first and not devices.any:
+        gpus = tuple(range(command.gpus))
+    return list(_instances(name, command.model, command.tensor, command.copies, gpus))
 
 
 def _instances(

@@ -1,12 +1,13 @@
-"""The command of an engine inside a shell script: ``bash -c``, with assignments and ``exec``."""
+"""The command of an engine inside a shell script or a ``docker run``."""
 
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from kvplace.scaffold.deployments.variables import ABSENT, fill
 
-__all__ = ["engine_words"]
+__all__ = ["container_of", "engine_words"]
 
 _SHELLS = re.compile(r"(?:.*/)?(?:ba|da|z|a)?sh")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.ASCII | re.DOTALL)
@@ -16,6 +17,12 @@ _NOTHING = re.compile(f"{ABSENT[0]}[^{ABSENT[1]}]*{ABSENT[1]}")
 _ENDS = frozenset((";", "&&", "||", "|", "&", "(", ")", "\n", ";;", "{", "}"))
 _BEFORE = frozenset(("exec", "env", "nohup", "time", "sudo", "numactl", "then", "do", "else"))
 _LONGEST = 2**17
+_RUNNERS = ("docker", "podman", "nerdctl")
+_ALONE = re.compile(
+    r"-[dPitq]+|--(rm|init|privileged|detach|interactive|tty|read-only|no-healthcheck|publish-all|"
+    r"oom-kill-disable|disable-content-trust|quiet|replace)"
+)
+"""Flags of ``docker run`` that take no value."""
 
 
 def engine_words(
@@ -113,3 +120,43 @@ def _filled(
         if text and not _NOTHING.fullmatch(text):
             filled.append(text)
     return filled
+
+
+def container_of(words: Sequence[str]) -> dict[str, Any] | None:
+    """Return the container of ``docker run`` as a compose service; None for other commands."""
+    start = next((place for place, word in enumerate(words[:4]) if word in _RUNNERS), None)
+    if start is None or list(words[start + 1 : start + 2]) != ["run"]:
+        return None
+    service: dict[str, Any] = {"environment": [], "devices": [], "volumes": []}
+    place = start + 2
+    while place < len(words) and words[place].startswith("-"):
+        flag, mark, value = words[place].partition("=")
+        if not mark and not _ALONE.fullmatch(flag):
+            place += 1
+            value = words[place] if place < len(words) else ""
+        place += 1
+        if flag in ("-e", "--env"):
+            service["environment"].append(value)
+        elif flag in ("-v", "--volume"):
+            service["volumes"].append(value)
+        elif flag == "--device":
+            service["devices"].append(value)
+        elif flag == "--gpus":
+            service["gpus"] = _gpus(value)
+        elif flag == "--runtime":
+            service["runtime"] = value
+        elif flag == "--entrypoint":
+            service["entrypoint"] = value
+    service["image"] = words[place] if place < len(words) else ""
+    service["command"] = list(words[place + 1 :])
+    return service
+
+
+def _gpus(value: str) -> Any:
+    """Return the value of ``--gpus`` as compose writes it."""
+    text = value.strip("'\"")
+    ids = re.search(r"device=([^\"']+)", text)
+    if ids:
+        return [{"device_ids": ids[1].split(",")}]
+    count = re.search(r"\d+", text)
+    return [{"count": int(count[0])}] if count and len(count[0]) < 5 else "all"
