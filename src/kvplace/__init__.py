@@ -54,15 +54,24 @@ if TYPE_CHECKING:
     from kvplace.forecast.share_timing import ShareTiming
     from kvplace.formats.fleet.write import write_fleet
     from kvplace.formats.load import load_plan
+    from kvplace.formats.observation import (
+        Observation,
+        observed_placement,
+        read_observation,
+        write_observation,
+    )
     from kvplace.formats.plan.check import check
     from kvplace.formats.plan.io import plan_of, read_plan, write_plan
     from kvplace.formats.read import read
+    from kvplace.observe.observe import observe
     from kvplace.replan.history.backtest import backtest
+    from kvplace.replan.history.trigger import Decision, History, Policy
     from kvplace.replan.outcome import Budget, FrontierPoint, Replan
     from kvplace.replan.proposal import propose, verify
     from kvplace.replan.replan import replan
     from kvplace.replan.schedule.sequence import sequence
     from kvplace.replan.schedule.steps import Pause, Pricing, Schedule, Step
+    from kvplace.replan.watch import Watched, watch
     from kvplace.report.answers.differences import Differences, diff
     from kvplace.report.report import Report, report
     from kvplace.scaffold.init import Draft, init
@@ -87,6 +96,7 @@ __all__ = [
     "Budget",
     "Certificate",
     "Compared",
+    "Decision",
     "Demand",
     "DemandSummary",
     "Differences",
@@ -101,6 +111,7 @@ __all__ = [
     "Forecast",
     "FrontierPoint",
     "GPUEvaluation",
+    "History",
     "InputError",
     "InternalError",
     "KvplaceError",
@@ -111,10 +122,12 @@ __all__ = [
     "Model",
     "Node",
     "Objective",
+    "Observation",
     "Pause",
     "Pin",
     "Placement",
     "Places",
+    "Policy",
     "Pricing",
     "Problem",
     "Progress",
@@ -145,6 +158,7 @@ __all__ = [
     "UnitError",
     "Violation",
     "Watch",
+    "Watched",
     "Window",
     "Wishes",
     "backtest",
@@ -163,9 +177,12 @@ __all__ = [
     "known_models",
     "load_plan",
     "misfits",
+    "observe",
+    "observed_placement",
     "plan_of",
     "propose",
     "read",
+    "read_observation",
     "read_plan",
     "refine",
     "replan",
@@ -179,7 +196,9 @@ __all__ = [
     "solve_robust",
     "stock_of",
     "verify",
+    "watch",
     "write_fleet",
+    "write_observation",
     "write_plan",
 ]
 
@@ -248,6 +267,15 @@ _NAMES_OF = {
     "facts.catalogue.models": ("known_models",),
     "replan.history.backtest": ("backtest",),
     "replan.proposal": ("propose", "verify"),
+    "replan.history.trigger": ("Decision", "History", "Policy"),
+    "replan.watch": ("Watched", "watch"),
+    "observe.observe": ("observe",),
+    "formats.observation": (
+        "Observation",
+        "observed_placement",
+        "read_observation",
+        "write_observation",
+    ),
 }
 _HOME = {name: f"kvplace.{home}" for home, names in _NAMES_OF.items() for name in names}
 

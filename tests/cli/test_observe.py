@@ -6,6 +6,7 @@ import pytest
 from answering import answering
 from test_replan import FLEET, MODEL, MODELS, RUNNING, table
 
+import kvplace
 from kvplace.cli.main import main
 from kvplace.formats.observation import read_observation
 
@@ -52,3 +53,19 @@ def test_nothing_that_answers(here, capsys):
 def test_sources_that_are_none(here, capsys, source):
     assert main(["observe", source]) == 2
     assert "is no RUNTIME=PLACE" in capsys.readouterr().err
+
+
+def test_the_same_from_python(here):
+    listed = {"models": {name: {"endpoint": ""} for name in RUNNING}}
+    health = {f"/health/{n}": {"model": n, "health": {"x": True}} for n in RUNNING}
+    plan = kvplace.load_plan("running.csv", "fleet.yaml")
+    with answering({"/models": listed, **health}) as (url, _):
+        seen = kvplace.observe(f"kvcached={url}", plan=plan)
+    assert kvplace.observed_placement(seen) == plan.placement
+    (here / "now.json").write_text(kvplace.write_observation(seen))
+    assert kvplace.read_observation("now.json") == seen
+    with answering({"/v1/models": {"data": [{"id": "a"}]}, "/health": {}}) as (url, _):
+        seen = kvplace.observe([f"vllm={url}"], placed_at={url: ["a-0/0", "a-0/1"]})
+    assert seen.engines[0].gpus == ("a-0/0", "a-0/1")
+    with pytest.raises(kvplace.InputError, match="is no RUNTIME=PLACE"):
+        kvplace.observe("vllm")

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -72,3 +73,22 @@ def test_a_terminal_gets_lines_broken_at_words_and_a_pipe_does_not(tmp_path):
     assert piped[-1].startswith("max KVPR")
     at = next(i for i, line in enumerate(shown) if line.startswith("max KVPR"))
     assert re.sub(r"\S+ s$", "", " ".join(shown[at:])) == re.sub(r"\S+ s$", "", piped[-1])
+
+
+def test_messages_are_wrapped_on_a_terminal_and_whole_in_a_file(tmp_path):
+    (tmp_path / "f.csv").write_text(FLEET.replace("weights_gib", "weights"))
+    words = [sys.executable, "-m", "kvplace", "plan", "f.csv", "--gpus", "2x80GiB"]
+    whole = subprocess.run(words, cwd=tmp_path, check=False, capture_output=True, text=True).stderr
+    ours, its = pty.openpty()
+    with os.fdopen(its, "w") as terminal:
+        subprocess.run(
+            words, cwd=tmp_path, check=False, stdout=subprocess.DEVNULL, stderr=terminal,
+            env={**os.environ, "COLUMNS": "60"},
+        )  # fmt: skip
+        told = os.read(ours, 2**16).decode().replace("\r\n", "\n")
+    os.close(ours)
+    lines = told.rstrip("\n").split("\n")
+    assert max(map(len, lines)) <= 60
+    assert len(lines) > len(whole.splitlines())
+    assert re.sub(r"\n  ", " ", told) == whole
+    assert all(line.startswith(("kvplace: ", "  ")) for line in lines)

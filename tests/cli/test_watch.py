@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import kvplace
 from kvplace.cli.main import main
 
 FLEET = """\
@@ -73,3 +74,16 @@ def test_backtest_compares_ways(here, capsys):
     assert ways["budget"]["mean_pressure"] < ways["never"]["mean_pressure"]
     assert "not in the fleet file" in captured.err
     assert (here / "churn.svg").stat().st_size > 1000
+
+
+def test_the_same_from_python(here):
+    problem = kvplace.read("fleet.yaml")
+    current = kvplace.load_plan("now.csv", problem).placement
+    found = kvplace.watch(problem, current, policy=kvplace.Policy(gain=0.99))
+    assert not found.decision.act
+    assert "takes off" in found.decision.reasons[0] or "no change" in found.decision.reasons[0]
+    done = kvplace.History(last_seconds=1000.0)
+    policy = kvplace.Policy(gain=0.0, cooldown_seconds=60)
+    waits = kvplace.watch(problem, current, policy=policy, history=done, now=1010.0)
+    assert not waits.decision.act
+    assert waits.replan.before.value > 0

@@ -1,6 +1,9 @@
 """What is said on stderr: one harmless line per fault."""
 
+import os
+import shutil
 import sys
+import textwrap
 
 import click
 
@@ -9,10 +12,14 @@ from kvplace.errors import InternalError, KvplaceError
 __all__ = ["fault_lines", "say"]
 
 _LONGEST = 500
+_NARROWEST = 40
 
 
 def say(line: str) -> None:
-    """Write one line to stderr; control characters in it are escaped."""
+    """Write one line to stderr: control characters in it are escaped, on a terminal it is wrapped.
+
+    What is broken off is set in, so that each fault still begins at the left edge.
+    """
     from kvplace.report.text import clean
 
     text = line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
@@ -20,10 +27,24 @@ def say(line: str) -> None:
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     shown = clean(text).encode(encoding, "backslashreplace").decode(encoding)
     try:
+        if sys.stderr.isatty():
+            shown = textwrap.fill(
+                shown, _terminal_width(), subsequent_indent="  ", replace_whitespace=False,
+                break_long_words=False, break_on_hyphens=False,
+            )  # fmt: skip
         sys.stderr.write(shown + "\n")
         sys.stderr.flush()
     except OSError:
         pass  # nobody reads stderr; the exit code still tells
+
+
+def _terminal_width() -> int:
+    """Return the width of the terminal that stderr is."""
+    try:
+        own = os.get_terminal_size(sys.stderr.fileno())
+    except (OSError, ValueError):
+        own = os.terminal_size((80, 24))
+    return max(shutil.get_terminal_size(own).columns, _NARROWEST)
 
 
 def fault_lines(error: Exception) -> list[str]:

@@ -1,14 +1,9 @@
 """``kvplace observe``: what runs now, read from runtimes."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from kvplace.cli.options import IN_FILE, output_options
 from kvplace.cli.plans import fleet_option, load
-
-if TYPE_CHECKING:
-    from kvplace.observe.sighting import Known
 
 __all__ = ["RUNTIMES", "command"]
 
@@ -71,57 +66,34 @@ def command(
     verify --observed. What does not answer or is not understood is named; if nothing answers, the
     exit code is 4.
     """
-    from datetime import UTC, datetime
-
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit, emit_rows
     from kvplace.formats.files import read_text
-    from kvplace.formats.observation import (
-        OBSERVATION_SCHEMA,
-        EnginePart,
-        Observation,
-        write_observation,
-    )
-    from kvplace.observe.answers import Asker
-    from kvplace.observe.sighting import Sighting, identify
-    from kvplace.observe.sources import read_source
+    from kvplace.formats.observation import write_observation
+    from kvplace.observe.observe import observe
     from kvplace.report.tables.scores import rows_csv
     from kvplace.report.text import clean
 
-    stated = [_source(text) for text in sources]
-    places = dict(map(_placed, placed))
-    asker = Asker(read_text(token_file).strip() if token_file else "")
-    known = _known(plan, fleet, gpus) if plan else []
-    seen: list[Sighting] = []
-    notes: list[str] = []
-    for runtime, place in stated:
-        found = read_source(runtime, place, asker)
-        seen += found.engines
-        notes += found.notes
-    engines = identify(seen, known, places)
+    for text in sources:
+        _check(text)
+    observation = observe(
+        sources,
+        plan=load(plan, fleet, gpus) if plan else None,
+        placed_at=dict(map(_placed, placed)),
+        token=read_text(token_file).strip() if token_file else "",
+    )
+    notes = observation.notes
     rows = [
         {
-            "model": model,
+            "model": one.model,
             "gpus": " ".join(one.gpus),
             "state": one.state,
             "runtime": one.runtime,
             "address": one.address,
         }
-        for one, model in engines
+        for one in observation.engines
     ]
     if form == "json":
-        observation = Observation(
-            schema=OBSERVATION_SCHEMA,
-            observed=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            engines=tuple(
-                EnginePart(
-                    model=model, gpus=one.gpus, state=one.state, runtime=one.runtime,
-                    address=one.address, since=one.since,
-                )
-                for one, model in engines
-            ),
-            notes=tuple(notes),
-        )  # fmt: skip
         emit(write_observation(observation), output, data=True)
     elif form == "csv":
         text = rows_csv(rows) if rows else "model,gpus,state,runtime,address\n"
@@ -132,18 +104,17 @@ def command(
     if not quiet:
         for note in notes:
             say(f"note: {note}")
-    return 0 if engines or not notes else 4
+    return 0 if rows or not notes else 4
 
 
-def _source(text: str) -> tuple[str, str]:
-    """Return runtime and place."""
+def _check(text: str) -> None:
+    """Refuse what is no runtime and place."""
     runtime, mark, place = text.partition("=")
     if not mark or runtime not in RUNTIMES or not place:
         raise click.BadParameter(
             f"{text!r} is no RUNTIME=PLACE; runtimes are {', '.join(RUNTIMES)}",
             param_hint="RUNTIME=PLACE",
         )
-    return runtime, place
 
 
 def _placed(text: str) -> tuple[str, tuple[str, ...]]:
@@ -153,18 +124,3 @@ def _placed(text: str) -> tuple[str, tuple[str, ...]]:
     if not mark or not address or not found:
         raise click.BadParameter(f"{text!r} is no ADDRESS=GPU,GPU", param_hint="--at")
     return address.rstrip("/"), found
-
-
-def _known(plan: str, fleet: str | None, gpus: str | None) -> "list[Known]":
-    """Return the engines of a plan as its exports name them."""
-    from kvplace.core.result import placed
-    from kvplace.export.layout import lay_out
-    from kvplace.observe.sighting import Known
-
-    result = load(plan, fleet, gpus)
-    return [
-        Known(e.model.name, (e.served_name, e.label), e.port, e.gpus)
-        for e in lay_out(
-            result.problem, placed(result), kept=result.kv_parts, names=result.engine_names
-        ).engines
-    ]

@@ -87,17 +87,15 @@ def command(
     The demand is that of the last window of a trace or of Prometheus, or the fleet file's own.
     Nothing is changed. Exits with 1 where a re-plan is advised, with 0 where not.
     """
-    import time
-
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit
     from kvplace.cli.running.backtest import demands_of
     from kvplace.cli.running.current import read_current
     from kvplace.formats.read import read
     from kvplace.replan.history.demands import with_rates
-    from kvplace.replan.history.trigger import Policy, Seen, decide
+    from kvplace.replan.history.trigger import Policy
     from kvplace.replan.outcome import Budget
-    from kvplace.replan.replan import replan
+    from kvplace.replan.watch import watch
     from kvplace.report.answers.replanned import moves_csv, replan_lines
     from kvplace.report.tables.scores import rows_json
 
@@ -113,24 +111,16 @@ def command(
         demands, notes = demands_of(series, problem)
         problem = with_rates(problem, demands.at(demands.windows - 1))
     running = read_current(current, problem)
-    found = replan(
+    calm = min(above, above if below is None else below)
+    watched = watch(
         problem,
         running.placement,
+        policy=Policy(gain, cooldown, above, calm, gain_per_tib),
+        history=_read_history(history),
         budget=Budget(moves=max_moves, gain=min_gain),
         former=running.former,
-        compare=False,
     )
-    calm = min(above, above if below is None else below)
-    policy = Policy(gain, cooldown, above, calm, gain_per_tib)
-    seen = Seen(
-        time.time(),
-        found.before.value,
-        found.after.value if found.after else math.inf,
-        found.schedule.loaded_bytes,
-        len(found.changes),
-        needed=not found.before.valid,
-    )
-    decision = decide(policy, seen, _read_history(history))
+    decision, found = watched.decision, watched.replan
     if history is not None:
         _write_history(history, decision.history)
     if not quiet:
@@ -140,10 +130,10 @@ def command(
         document = {
             "replan": decision.act,
             "reasons": list(decision.reasons),
-            "value_now": seen.before,
-            "value_after": seen.after,
-            "changes": seen.moves,
-            "loaded_bytes": seen.loaded_bytes,
+            "value_now": found.before.value,
+            "value_after": found.after.value if found.after else math.inf,
+            "changes": len(found.changes),
+            "loaded_bytes": found.schedule.loaded_bytes,
         }
         emit(rows_json(document), output, data=True)
     elif form == "csv":
