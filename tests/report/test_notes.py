@@ -1,5 +1,7 @@
 """What a person is told besides the numbers."""
 
+from dataclasses import replace
+
 import pytest
 
 from kvplace.formats.read import parse_fleet
@@ -103,15 +105,13 @@ def test_a_host_of_too_many_gpus_is_said():
     ("degree", "reason"),
     [(3, "does not divide the 32 attention heads"), (4, ""), (6, "32 attention heads")],
 )
-def test_a_degree_that_engines_refuse_is_a_warning(degree, reason):
-    found = told(llama(more=f"    tensor_parallel: {degree}\n"), 8)
+def test_a_degree_that_engines_refuse_is_a_warning_of_models_made_in_python(degree, reason):
+    problem = parse_fleet(HEAD % 8 + llama())
+    (model,) = problem.models
+    problem = replace(problem, models=(replace(model, tensor_parallel=(degree,)),))
+    found = {note.kind: str(note) for note in notes(problem, solve(problem).evaluation)}
     assert ("degree" in found) == bool(reason)
     assert reason in found.get("degree", "")
-
-
-def test_kv_heads_alone_tell_a_degree_too():
-    other = llama().replace("meta-llama/Llama-3.1-8B-Instruct", "a")
-    assert "8 KV heads" in told(other + "    tensor_parallel: 6\n", 8)["degree"]
 
 
 def test_warnings_come_first_and_nothing_is_said_of_what_does_not_fit():

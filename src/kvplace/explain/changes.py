@@ -93,14 +93,19 @@ def smaller_weights(problem: Problem, index: int) -> Change | None:
 def higher_degree(problem: Problem, index: int) -> Change | None:
     """Allow a model a higher tensor parallel degree; None where no link domain is so wide.
 
-    It is the highest degree so far, doubled until one shard fits the largest GPU.
+    It is at least twice the highest degree so far, one that engines take, and so high that a shard
+    fits the largest GPU.
     """
     model, largest = problem.models[index], problem.largest_bytes(index)
     widest = max(problem.links(index), default=0)
-    degree = 2 * max(model.tensor_parallel)
-    while degree <= widest and problem.need(index, degree).weights_bytes >= largest:
-        degree *= 2
-    if degree > widest:
+    least = 2 * max(model.tensor_parallel)
+    fitting = (
+        degree
+        for degree in model.accepted_degrees(widest)
+        if degree >= least and problem.need(index, degree).weights_bytes < largest
+    )
+    degree = next(fitting, None)
+    if degree is None:
         return None
     degrees = (*model.tensor_parallel, degree)
     text = f"tensor parallel {degree} for {model.name}"

@@ -327,7 +327,7 @@ def _degrees(problem: Problem, occupied: Sequence[GPUEvaluation]) -> Iterator[No
     for name, used in sorted(degrees.items()):
         model = problem.models[problem.index_of[name]]
         for degree in sorted(used):
-            reason = _refused(model, degree)
+            reason = model.refused(degree)
             if reason:
                 yield Note(
                     "warning",
@@ -335,17 +335,6 @@ def _degrees(problem: Problem, occupied: Sequence[GPUEvaluation]) -> Iterator[No
                     f"engines refuse {name!r} at a tensor parallel degree of {degree}: {reason}; "
                     "allow a degree that divides them",
                 )
-
-
-def _refused(model: Model, degree: int) -> str:
-    """Return why engines refuse a degree; empty where nothing is known against it."""
-    heads = model.architecture.heads if model.architecture else 0
-    if heads and heads % degree:
-        return f"it does not divide the {heads} attention heads"
-    kv = model.kv_heads
-    if kv and max(kv, degree) % min(kv, degree):
-        return f"it neither divides the {kv} KV heads nor is a multiple of them"
-    return ""
 
 
 def _milliseconds(seconds: float) -> str:

@@ -259,6 +259,13 @@ def _degree(
     """Return the tensor parallel degree: asked for, running, or the smallest that fits."""
     if wishes.degree is not None:
         facts.layout.bytes_per_token(wishes.degree)  # refuses a degree that does not divide
+        heads = facts.shape.heads if facts.shape else 0
+        if heads % wishes.degree:
+            raise InputError(
+                f"{heads} attention heads do not split over {wishes.degree} ranks; use a tensor "
+                "parallel degree that divides them",
+                name,
+            )
         return Fact(wishes.degree, "as asked")
     running = {i.degree for i in deployment.instances if i.model == name} if deployment else set()
     if len(running) > 1:

@@ -436,3 +436,39 @@ JSON_FAULTS = [
 def test_json_faults_have_their_line_too(text, fault):
     found = faults_of(text, "fleet.json")
     assert fault is None or any(fault in line for line in found), found
+
+
+LLAMA_OVER = """\
+schema: kvplace.fleet/v1
+nodes: 1x8xH100
+models:
+  - {{model: meta-llama/Llama-3.1-8B-Instruct, tensor_parallel: {degrees}}}
+"""
+
+
+@pytest.mark.parametrize("degrees", ["3", "[3, 5]"])
+def test_degrees_that_engines_refuse(degrees):
+    with pytest.raises(InputError) as refused:
+        parse_fleet(LLAMA_OVER.format(degrees=degrees))
+    (line,) = refused.value.lines()
+    assert "models[0].tensor_parallel" in line
+    assert "at 3: it does not divide the 32 attention heads" in line
+    assert line.endswith("they take 1, 2, 4, 8, 16, 32")
+
+
+def test_a_refused_degree_among_others_is_left_out_and_told():
+    problem = parse_fleet(LLAMA_OVER.format(degrees="[1, 6, 8]"))
+    assert problem.models[0].tensor_parallel == (1, 8)
+    assert any("6: it does not divide the 32 attention heads" in told for told in problem.assumed)
+    assert parse_fleet(LLAMA_OVER.format(degrees="[1, 8]")).models == problem.models
+
+
+def test_kv_heads_alone_tell_degrees_that_engines_refuse():
+    text = """\
+schema: kvplace.fleet/v1
+nodes: 1x8x80GiB
+models:
+  - {name: a, weights: 10GiB, kv_heads: 8, tensor_parallel: 6, demand: {requests_per_second: 0}}
+"""
+    with pytest.raises(InputError, match="neither divides the 8 KV heads nor is a multiple"):
+        parse_fleet(text)

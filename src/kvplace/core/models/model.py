@@ -305,7 +305,7 @@ class Model:
         if self.kv_block_tokens < 1:
             faults.append(Fault("it must be at least 1", f"{self.name}.kv_block_tokens"))
         in_windows = sum(window.kv_bytes_per_token for window in self.sliding_windows)
-        if in_windows > (self.kv_bytes_per_token or 0):
+        if in_windows > max(0, self.kv_bytes_per_token or 0):
             message = f"{in_windows:,} B of a token are more than all its kv_bytes_per_token"
             faults.append(Fault(message, f"{self.name}.sliding_windows"))
         if not 1 <= self.replicas.min <= self.replicas.max:
@@ -399,6 +399,32 @@ class Model:
     def demand_in(self, window: str) -> Demand:
         """Return the demand in a window."""
         return self.windows.get(window, self.demand)
+
+    def refused(self, degree: int) -> str:
+        """Return why engines refuse a tensor parallel degree; empty where nothing is against it.
+
+        vLLM and SGLang want query heads that divide evenly, and as many ranks for each KV head, or
+        KV heads for each rank.
+        """
+        heads = self.architecture.heads if self.architecture else 0
+        if heads % degree:
+            return f"it does not divide the {heads} attention heads"
+        kv = self.kv_heads or 0
+        if kv and max(kv, degree) % min(kv, degree):
+            return f"it neither divides the {kv} KV heads nor is a multiple of them"
+        return ""
+
+    def accepted_degrees(self, most: int) -> list[int]:
+        """Return the degrees up to some that engines take.
+
+        Of a model whose heads are not known, powers of two.
+        """
+        known = self.kv_heads or (self.architecture and self.architecture.heads)
+        return [
+            degree
+            for degree in range(1, most + 1)
+            if (not self.refused(degree) if known else degree & (degree - 1) == 0)
+        ]
 
     @property
     def plain(self) -> bool:

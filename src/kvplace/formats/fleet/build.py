@@ -1,7 +1,7 @@
 """From the validated parts of a fleet file to a `Problem`: defaults, counts, cross-checks."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from kvplace.core.hardware import Fleet, Node
@@ -34,6 +34,8 @@ from kvplace.formats.validation.parts import stated
 __all__ = ["ALREADY", "Assembly", "objective_named"]
 
 ALREADY = "is already the name of"
+_DEGREES = 64
+"""Tensor parallel degrees up to which a message names those that engines take."""
 
 
 def objective_named(name: str | None) -> Objective | None:
@@ -192,9 +194,30 @@ class Assembly:
         for index, part in enumerate(parts):
             whole = None if part is None else known.filled(part, ("models", index))
             called = part.model if isinstance(part, KnownModelPart) else ""
-            models.append(None if whole is None else _model(whole, defaults, estimates, called))
+            model = None if whole is None else _model(whole, defaults, estimates, called)
+            models.append(None if model is None else self._with_degrees(index, model, known))
         self._assumed = tuple(known.assumed)
         return models
+
+    def _with_degrees(self, index: int, model: Model, known: Known) -> Model:
+        """Return a model without the degrees that engines refuse; a fault where none is left."""
+        reasons = {degree: model.refused(degree) for degree in model.tensor_parallel}
+        left = tuple(degree for degree, reason in reasons.items() if not reason)
+        refused = ", ".join(f"{degree}: {reason}" for degree, reason in reasons.items() if reason)
+        if not refused:
+            return model
+        if left:
+            known.assumed.append(
+                f"{model.name}: left out, as engines refuse it, a degree of {refused}"
+            )
+            resident = tuple(pair for pair in model.resident if not reasons.get(pair[0]))
+            return replace(model, tensor_parallel=left, resident=resident)
+        taken = ", ".join(map(str, model.accepted_degrees(_DEGREES)))
+        self._report.add(
+            ("models", index, "tensor_parallel"),
+            f"engines refuse {shown(model.name)} at {refused}; they take {taken}",
+        )
+        return model
 
     def _hint(self, index: int, item: object) -> None:
         """Say of a model without weights that the catalogue knows them."""
