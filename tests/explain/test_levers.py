@@ -1,6 +1,7 @@
 """What holds the worst GPU, and levers: every figure is that of a placement."""
 
 import random
+import time
 
 import pytest
 
@@ -146,3 +147,17 @@ def test_an_interrupt_ends_it():
     result = solve(hot)
     watch.interrupt()
     assert find_levers(hot, result.placement, watch) == ()
+
+
+def test_a_busy_machine_finds_the_same_levers(monkeypatch):
+    gpus = fleet(80, 80, gpus=2)
+    models = [model(f"m{j}", 18 + j % 5, 1.0 + j * j % 7) for j in range(9)]
+    plan = solve(problem(models, gpus))
+    idle = find_levers(plan.problem, plan.placement, Watch(1e6))
+    now = time.perf_counter
+    monkeypatch.setattr(time, "perf_counter", lambda: 1e4 * now())
+    busy = find_levers(plan.problem, plan.placement, Watch(1e9))
+    assert [(lever.change, lever.value) for lever in busy] == [
+        (lever.change, lever.value) for lever in idle
+    ]
+    assert idle

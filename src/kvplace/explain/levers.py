@@ -1,9 +1,10 @@
 """What would lower the worst GPU most: changes, each with the KVPR that it would give.
 
 Nothing is estimated: every changed problem is solved, starting from the placement that is there.
+The effort is counted, so that a busy machine finds what an idle one does; a time limit only cuts
+the list.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from kvplace.explain.pressing import another_hour, better_gpu
 from kvplace.explain.words import demand_in_words
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
+from kvplace.solver.strategies.params import ClusterParams, LargeParams, Params
 from kvplace.units import format_bytes
 
 __all__ = ["Lever", "find_levers"]
@@ -37,8 +39,22 @@ HOT_MODELS = 4
 RULES_TRIED = 12
 GAIN = 1e-6
 """Relative gain from which a lever is worth telling."""
-LEAST_SECONDS, MOST_SECONDS = 0.2, 4.0
-"""Least and most time for one changed problem where the whole has a limit."""
+EFFORT = Params(
+    cluster=ClusterParams(
+        passes=1,
+        nodes=2_000,
+        program_rounds=30,
+        turns=5,
+        pairs=2.5e5,
+        least_pairs=2.5,
+        most_pairs=100.0,
+    ),
+    large=LargeParams(pairs=3e5, least_pairs=2.5, most_pairs=10.0),
+)
+"""Effort for one changed problem, some fifth of that for a plan."""
+FEW_MODELS = 24
+LONG = ("configuration-bound", "ejection", "exact-decisions")
+"""Stages that are left out with more models: seconds each, for the last percent of a plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +105,7 @@ def find_levers(
     placement
         How; it is the start of every search.
     watch
-        Clock and interrupt. The time that is left is shared by all changes.
+        Clock and interrupt; when it ends, the levers found so far are returned.
     seed
         Of the searches.
     before
@@ -99,22 +115,29 @@ def find_levers(
     evaluation = evaluate(problem, placement)
     before = evaluation.value if before is None else before
     enough = min(evaluation.value, before) * (1 - GAIN)
-    changes = list(_changes(problem, evaluation))
     found = []
-    for position, change in enumerate(changes):
+    for change in _changes(problem, evaluation):
         if watch.stop:
             break
-        share = watch.left / (len(changes) - position)
-        seconds = min(max(LEAST_SECONDS, share), MOST_SECONDS) if share < math.inf else None
         result = solve(
             change.problem,
             start=_start(change.problem, placement),
             seed=seed,
-            watch=Within(watch, seconds, hopeless=enough),
+            watch=Within(watch, hopeless=enough, counted=True),
+            without=_left_out(change.problem),
+            params=EFFORT,
         )
         if result.value < enough:
             found.append(Lever(change, result, before))
     return tuple(sorted(found, key=_by_help))
+
+
+def _left_out(problem: Problem) -> tuple[str, ...]:
+    """Return the stages that take too long for one change of many."""
+    long = LONG if len(problem.names) > FEW_MODELS else ()
+    # Of clusters it needs kernels, which a new installation has not compiled yet.
+    plain = problem.plain and problem.goal is not Objective.PRESSURE
+    return long if plain else (*long, "iterated-local-search")
 
 
 def _by_help(lever: Lever) -> tuple[bool, float, Effort]:

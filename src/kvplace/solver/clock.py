@@ -145,6 +145,9 @@ class Within(Watch):
         The run ends once the value is at most this.
     hopeless
         The run ends once the bound is above this.
+    counted
+        The run sees no time limit, so that only its counted effort decides what it finds; it ends
+        with the outer watch all the same.
     """
 
     def __init__(
@@ -154,9 +157,11 @@ class Within(Watch):
         *,
         enough: float = -math.inf,
         hopeless: float = math.inf,
+        counted: bool = False,
     ) -> None:
         super().__init__(seconds, self._settle)
         self._outer, self._enough, self._hopeless = outer, enough, hopeless
+        self._counted = counted
 
     def _settle(self, progress: Progress) -> None:
         if progress.value <= self._enough or progress.bound > self._hopeless:
@@ -164,7 +169,9 @@ class Within(Watch):
 
     @property
     def left(self) -> float:
-        """Seconds until this run or the outer one ends."""
+        """Seconds until this run or the outer one ends; ``inf`` where effort is counted."""
+        if self._counted:
+            return super().left if self._outer.left else 0.0
         return min(super().left, self._outer.left)
 
     @property
