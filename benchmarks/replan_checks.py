@@ -43,7 +43,7 @@ def tiny(number, counts):
     random = Random(f"tiny {number}")
     while True:
         problem, current = next(origins(random, 1))
-        truth = best_by_budget(problem, current)
+        truth = best_by_budget(problem, current, most=1_000)
         if truth is None:
             continue
         counts["budgets"] += check_tiny(problem, current, truth)
