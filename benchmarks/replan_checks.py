@@ -2,10 +2,12 @@
 
     python benchmarks/replan_checks.py tiny                  # until 5,000 cases are done
     python benchmarks/replan_checks.py schedules --cases 20000 --seconds 150
+    python benchmarks/replan_checks.py schedules --first 100000 --cases 5000   # other cases
 
-Every case is drawn from its own number. A run goes on where the last one ended, and the counts
-of both stand in benchmarks/results/replan/checks.json; ``--anew`` begins again. Exits with 1 at
-the first case that fails, and names it; ``--only N`` runs that one alone.
+Every case is drawn from its own number. A run goes on where the last one with the same first case
+ended, and the counts stand in benchmarks/results/replan/checks.json, each series by its first case;
+``--anew`` begins again. Exits with 1 at the first case that fails, and names it; ``--only N`` runs
+that one alone.
 
 ``tiny`` looks at every placement of a fleet of a few models and holds the best of every budget,
 and its bound, against it; also those of the search that does not enumerate. ``schedules`` walks
@@ -87,6 +89,7 @@ def main(arguments=None):
     )
     parser.add_argument("part", choices=list(CASES))
     parser.add_argument("--cases", type=int, help="how many in all")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
     parser.add_argument("--anew", action="store_true", help="forget earlier runs")
     parser.add_argument("--only", type=int, metavar="N", help="case N alone; nothing is written")
@@ -98,11 +101,13 @@ def main(arguments=None):
         print(dict(counts))
         return 0
     whole = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    known = {} if args.anew else whole.get(args.part, {})
-    counts, first = Counter(known.get("counts", {})), known.get("cases", 0)
-    began, cpu, number = time.monotonic(), time.process_time(), first
+    series = whole.setdefault(args.part, {})
+    known = {} if args.anew else series.get(str(args.first), {})
+    counts = Counter(known.get("counts", {}))
+    number, last = args.first + known.get("cases", 0), args.first + (args.cases or CASES[args.part])
+    began, cpu = time.monotonic(), time.process_time()
     failed = None
-    while number < (args.cases or CASES[args.part]) and failed is None:
+    while number < last and failed is None:
         if time.monotonic() - began > args.seconds:
             break
         try:
@@ -110,15 +115,16 @@ def main(arguments=None):
             number += 1
         except Exception as error:  # noqa: BLE001 - whatever it is, the case is named
             failed = error
-    whole[args.part] = {
-        "cases": number,
+    series[str(args.first)] = {
+        "cases": number - args.first,
         "failed": int(failed is not None),
         "cpu_seconds": round(known.get("cpu_seconds", 0.0) + time.process_time() - cpu, 1),
         "counts": dict(sorted(counts.items())),
         "environment": environment(),
     }
     RESULTS.write_text(json.dumps(whole, indent=1) + "\n")
-    print(json.dumps({k: v for k, v in whole[args.part].items() if k != "environment"}, indent=1))
+    shown = {k: v for k, v in series[str(args.first)].items() if k != "environment"}
+    print(json.dumps(shown, indent=1))
     if failed is not None:
         print(f"case {number} fails: {type(failed).__name__}: {failed}", file=sys.stderr)
         return 1
