@@ -30,6 +30,11 @@ if name == "docker" and "ps" in words:
     print("id-of-" + words[-1].rpartition("=")[2])
 if name == "curl" and "metrics" in words[-1]:
     print("vllm:num_requests_running{{engine=\\"0\\"}} 0.0\\nvllm:num_requests_waiting 0")
+if name == "curl" and "is_sleeping" in words[-1]:
+    at = words[-1].removesuffix("is_sleeping")
+    with open(os.environ["STUB_LOG"]) as log:
+        asked = [line for line in log if at in line and ("sleep?" in line or "wake_up" in line)]
+    print(json.dumps({{"is_sleeping": bool(asked) and "sleep?" in asked[-1]}}))
 if name == "curl" and "serve/applications" in words[-1]:
     print(json.dumps({{"applications": {{"kvplace": {{"status": "RUNNING"}}}}}}))
 if name == "tmux" and "has-session" in words:

@@ -65,7 +65,7 @@ def proposed(models, where, before, after):
     return proposal, load_stated(target_of(proposal), "")
 
 
-def replan_to(problem, before, after, found, former=None):
+def replan_to(problem, before, after, found, former=None, pricing=None):
     """Return a re-plan that leads to a placement, whatever is best."""
     after = renumbered(before, after, problem.fleet)
     todo = tuple(changes(before, after))
@@ -73,7 +73,7 @@ def replan_to(problem, before, after, found, former=None):
     return replace(
         found, placement=after, after=worth, changes=todo, bound=0.0,
         reasons=tuple(reasons_for(problem, before, found.before, worth, todo)),
-        schedule=sequence(problem, before, after, former=former),
+        schedule=sequence(problem, before, after, former=former, pricing=pricing),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from test_runbook import FAR, NOW, fleet, model, moved, replan_to, written
 
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
+from kvplace.errors import InputError
 from kvplace.export.files import Options
 from kvplace.export.runbook.engines import engines_of
 from kvplace.export.runbook.runbook import RUNBOOKS, runbook
@@ -15,14 +16,14 @@ from kvplace.formats.proposal import read_proposal, target_of, write_proposal
 from kvplace.replan.outcome import Budget
 from kvplace.replan.proposal import propose
 from kvplace.replan.replan import replan
+from kvplace.replan.schedule.steps import Pricing
 from kvplace.solver.solve import solve
 
 assert moved  # a fixture
 
 
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory):
-    """One model moves, one is new, one is gone, one stays; its node has two GPUs."""
+def proposed_in(directory, pricing=None):
+    """One model moves, one is new, one is gone, one stays; the node has two GPUs."""
     ran = Problem(tuple(model(name, 12) for name in ("stay", "move", "gone")), fleet("n"))
     before = solve(ran)
     wanted = Problem(tuple(model(name, 12) for name in ("stay", "move", "new")), fleet("n"))
@@ -37,12 +38,17 @@ def mixed(tmp_path_factory):
     )
     former = {m.name: m for m in ran.models}
     found = replan(wanted, before.placement, budget=Budget(), former=former, compare=False)
-    chosen = replan_to(wanted, before.placement, after, found, former)
+    chosen = replan_to(wanted, before.placement, after, found, former, pricing)
     proposal = propose(chosen, NOW, FAR, engines_of(chosen, before))
-    path = tmp_path_factory.mktemp("proposal") / "proposal.json"
+    path = directory / "proposal.json"
     path.write_text(write_proposal(proposal))
     proposal = read_proposal(path)
     return proposal, load_stated(target_of(proposal), "")
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    return proposed_in(tmp_path_factory.mktemp("proposal"))
 
 
 def world(stubs, book, to, start=None):
@@ -145,3 +151,38 @@ def test_what_nobody_knows_how_to_start_ends_the_way_back_and_is_named(mixed, tm
     ended = stubs.run(script, "--back")
     assert ended.returncode == 1
     assert "it is not known how 'gone' was started" in ended.stderr
+
+
+@pytest.mark.parametrize("to", ["compose", "kvcached", "aibrix"])
+@pytest.mark.parametrize("level", [1, 2])
+def test_what_sleeps_is_stopped_last_and_woken_on_the_way_back(to, level, tmp_path):
+    proposal, result = proposed_in(tmp_path, Pricing(sleep=level))
+    kinds = [step.kind for step in proposal.steps]
+    assert kinds.count("sleep") == 2
+    assert kinds[-2:] == ["unload", "unload"]
+    found = runbook(proposal, result, to, Options(pool="kvcached"))
+    stubs = Stubs(tmp_path)
+    script = written(found, tmp_path)
+    assert stubs.run(script, "--dry-run").returncode == 0
+    assert stubs.run(script, "--back", "--dry-run").returncode == 0
+    assert stubs.asked() == []
+    done = stubs.run(script)
+    assert done.returncode == 0, done.stderr
+    slept = [" ".join(words) for words in stubs.asked() if "sleep" in " ".join(words)]
+    assert len([line for line in slept if "sleep?level=" in line or " sleep move" in line
+                or " sleep gone" in line]) == 2  # fmt: skip
+    assert any("--enable-sleep-mode" in note for note in found.notes) or to == "aibrix"
+    if to == "compose":
+        # Back from the first of the last stops: both are woken, and the engines run already.
+        script = written(found, tmp_path / "again")
+        stubs = Stubs(tmp_path / "again" / "stubs")
+        assert stubs.run(script, fails="docker ps").returncode != 0
+        assert stubs.run(script, "--back").returncode == 0
+        asked = [words[-1] for words in stubs.asked() if words[0] == "curl"]
+        assert sum("wake_up" in word for word in asked) == 2 * (1 if level == 1 else 2)
+
+
+def test_fixed_parts_cannot_sleep(tmp_path):
+    proposal, result = proposed_in(tmp_path, Pricing(sleep=1))
+    with pytest.raises(InputError, match="fixed parts"):
+        runbook(proposal, result, "compose")

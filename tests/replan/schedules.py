@@ -32,12 +32,13 @@ def check_one(random, transition, walks=3):
     """
     problem, before, after, former = transition
     per_node = random.randint(1, 3)
+    sleep = random.choice([0, 0, 1, 2])
     schedule = sequence(
         problem,
         before,
         after,
         former=former,
-        pricing=Pricing(loads_per_node=per_node),
+        pricing=Pricing(loads_per_node=per_node, sleep=sleep),
         may_pause=random.random() < 0.7,
     )
     models = former | {m.name: m for m in problem.models}

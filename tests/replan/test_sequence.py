@@ -1,3 +1,5 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
@@ -5,13 +7,19 @@ from schedules import check_one, transitions
 from transitions import model
 from walk import walk
 
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.rules.apart import Apart
 from kvplace.core.rules.spread import Spread
+from kvplace.replan.outcome import Budget
+from kvplace.replan.proposal import propose, verify
+from kvplace.replan.replan import replan
+from kvplace.replan.schedule.changes import changes
 from kvplace.replan.schedule.sequence import sequence
+from kvplace.replan.schedule.steps import Pricing
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -19,6 +27,48 @@ def test_schedules_are_safe_in_every_order_they_allow_and_on_the_way_back(seed):
     random = Random(seed)
     for transition in transitions(random, 60):
         check_one(random, transition)
+
+
+def test_what_leaves_sleeps_until_all_else_is_done_where_its_rest_fits():
+    random = Random(0)
+    fleet = Fleet((Node("n", (GPU("n/0", "X", 20), GPU("n/1", "X", 20))),))
+    a, b = model("a", 6, random, overhead=2), model("b", 6, random, overhead=2)
+    problem = Problem((a, b), fleet, Objective.REQUESTS)
+    before = Placement.single({"a": "n/0", "b": "n/0"})
+    after = Placement.single({"a": "n/0", "b": "n/1"})
+    schedule = sequence(problem, before, after, pricing=Pricing(sleep=1))
+    kinds = [step.kind.value for step in schedule.steps]
+    assert kinds == ["load", "switch", "drain", "sleep", "unload"]
+    assert schedule.steps[-1].after == (4,)
+    assert schedule.loaded_bytes == 6
+    # Where what it keeps does not fit in the end, it stops at once.
+    big = Problem((model("a", 18, random), b), fleet, Objective.REQUESTS)
+    before = Placement.single({"b": "n/0"})
+    after = Placement.single({"a": "n/0", "b": "n/1"})
+    schedule = sequence(big, before, after, pricing=Pricing(sleep=1))
+    assert "sleep" not in [step.kind.value for step in schedule.steps]
+
+
+def test_what_stays_sleeps_for_a_while_and_wakes_where_nothing_else_makes_room():
+    # a and b change places and wait for one another; there is no third GPU. To stop one of them
+    # costs a load, to let what stays sleep a wake.
+    random = Random(0)
+    fleet = Fleet((Node("n", (GPU("n/0", "X", 21), GPU("n/1", "X", 21))),))
+    sizes = {"stays": 7, "a": 5, "b": 9, "c": 9}
+    models = tuple(
+        model(name, size, random, overhead=name == "stays") for name, size in sizes.items()
+    )
+    problem = Problem(models, fleet, Objective.REQUESTS)
+    before = Placement.single({"stays": "n/0", "a": "n/0", "b": "n/1", "c": "n/1"})
+    after = Placement.single({"stays": "n/0", "b": "n/0", "a": "n/1", "c": "n/1"})
+    schedule = sequence(problem, before, after, pricing=Pricing(sleep=1))
+    (pause,) = schedule.pauses
+    assert pause.model == "stays"
+    kinds = [s.kind.value for s in schedule.steps if s.replicas[0].model == "stays"]
+    assert kinds == ["drain", "sleep", "wake", "switch"]
+    assert not sequence(problem, before, after, may_pause=False).found
+    stopped = sequence(problem, before, after)
+    assert {p.model for p in stopped.pauses} != {"stays"}
 
 
 def test_copies_that_are_spread_are_paired_within_their_node_or_switched_at_once():
@@ -35,3 +85,35 @@ def test_copies_that_are_spread_are_paired_within_their_node_or_switched_at_once
     assert not schedule.pauses
     end, _ = walk(problem, {"m": m}, before, schedule, Random(7))
     assert sorted(r.gpus for r in end) == [("n0/1",), ("n1/1",)]
+
+
+def test_a_sleep_is_seen_and_a_wake_counts_where_all_else_is_done():
+    random = Random(0)
+    fleet = Fleet((Node("n", (GPU("n/0", "X", 21), GPU("n/1", "X", 21))),))
+    sizes = {"stays": 7, "a": 5, "b": 9, "c": 9}
+    models = tuple(model(n, size, random, overhead=n == "stays") for n, size in sizes.items())
+    problem = Problem(models, fleet, Objective.REQUESTS)
+    before = Placement.single({"stays": "n/0", "a": "n/0", "b": "n/1", "c": "n/1"})
+    after = Placement.single({"stays": "n/0", "b": "n/0", "a": "n/1", "c": "n/1"})
+    found = replan(problem, before, budget=Budget(moves=0), compare=False)
+    schedule = sequence(problem, before, after, pricing=Pricing(sleep=1))
+    todo = tuple(changes(before, after))
+    worth = evaluate(problem, after)
+    reasons = ("",) * len(todo)
+    moved = replace(
+        found, placement=after, after=worth, changes=todo, reasons=reasons, schedule=schedule
+    )
+    now = datetime(2026, 11, 26, tzinfo=UTC)
+    proposal = propose(moved, now, timedelta(hours=1))
+    numbers = {(s.kind.value, s.replicas[0].model): s.number for s in schedule.steps}
+    asleep = [r for r in before if r.model == "stays"]
+    assert verify(proposal, before, now).verdict == "ready"
+    seen = verify(proposal, before, now, asleep)
+    assert seen.verdict == "under_way"
+    assert numbers["sleep", "stays"] in seen.done
+    assert verify(proposal, after, now).verdict == "done"
+    both = Placement((*after, Replica("a", 1, ("n/0",)), Replica("b", 1, ("n/1",))))
+    still = [r for r in both if r.index == 1]
+    waking = verify(proposal, both, now, [*asleep, *still])
+    assert waking.verdict == "under_way"
+    assert numbers["wake", "stays"] not in waking.done

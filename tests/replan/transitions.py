@@ -28,13 +28,13 @@ def small_fleet(random, gpus=4, memory=(6, 24)):
     return Fleet(tuple(nodes))
 
 
-def model(name, size, random, copies=(1, 1), degrees=(1,), keep=0):
+def model(name, size, random, copies=(1, 1), degrees=(1,), keep=0, overhead=0):
     return Model(
         name,
         size,
         Demand(float(random.randint(0, 5))),
         SLO(latency_seconds=1.0),
-        overhead_bytes=0,
+        overhead_bytes=overhead,
         min_kv_bytes=keep,
         tensor_parallel=degrees,
         replicas=Replicas(*copies),
@@ -88,7 +88,9 @@ def filled(random, fleet):
         while left > 0 and len(models) < 7:
             size = min(left, random.randint(1, max(1, gpu.usable_bytes * 2 // 3)))
             name = f"m{len(models)}"
-            models.append(model(name, size, random, keep=random.choice([0, 0, 0, 1])))
+            extra = random.choice([0, 0, 1]) if size > 1 else 0
+            keep = random.choice([0, 0, 0, 1])
+            models.append(model(name, size - extra, random, keep=keep, overhead=extra))
             before[name] = gpu.id
             left -= size
     return models, before
@@ -137,6 +139,7 @@ def split_transition(random, evaluate):
                 random,
                 (least, least + random.randint(0, 2)),
                 random.choice([(1,), (1,), (1, 2), (2,)]),
+                random.choice([0, 0, 1]),
                 random.choice([0, 0, 1]),
             )
         )

@@ -23,14 +23,17 @@ class Walk:
         self.resident = [r for r in before if all(problem.fleet.gpu(g) for g in r.gpus)]
         self.serving = list(self.resident)
         self.loading = []
+        self.asleep = []
         self.pausing = {(p.model, p.index) for p in pausing if p.others == 0}
         self.at_start = self._broken()
         self.over_at_start = self._over()
 
     def begin(self, step):
-        if step.kind is StepKind.LOAD:
+        if step.kind in (StepKind.LOAD, StepKind.WAKE):
             self.resident += step.replicas
-            self.loading += step.replicas
+            self.loading += step.replicas if step.kind is StepKind.LOAD else ()
+        if step.kind is StepKind.WAKE:
+            self.asleep.remove(step.replicas[0])
         if step.kind is StepKind.DRAIN:
             for replica in step.replicas:
                 if replica in self.serving:
@@ -46,16 +49,27 @@ class Walk:
             self.serving += step.replicas
             for replica in step.replaced:
                 self.serving.remove(replica)
-        if step.kind is StepKind.UNLOAD:
+        if step.kind in (StepKind.UNLOAD, StepKind.SLEEP):
             for replica in step.replicas:
                 assert replica not in self.serving
-                self.resident.remove(replica)
+                (self.asleep if replica in self.asleep else self.resident).remove(replica)
+            if step.kind is StepKind.SLEEP:
+                self.asleep += step.replicas
         self.look()
 
     def back(self, step):
         """Take a whole step back."""
+        slept = {r for s in self.steps if s.kind is StepKind.SLEEP for r in s.replicas}
         if step.kind is StepKind.UNLOAD:
+            # What slept is stopped; it is started again where it would have been woken.
+            at_last = slept.intersection(step.replicas)
+            (self.asleep if at_last else self.resident).extend(step.replicas)
+        if step.kind is StepKind.SLEEP:
+            self.asleep.remove(step.replicas[0])
             self.resident += step.replicas
+        if step.kind is StepKind.WAKE:
+            self.resident.remove(step.replicas[0])
+            self.asleep += step.replicas
         if step.kind is StepKind.DRAIN:
             gone = {r for r in step.replicas if r not in self.replaced}
             self.serving += gone
@@ -69,6 +83,7 @@ class Walk:
         self.look()
 
     replaced = frozenset()
+    steps = ()
 
     def look(self):
         over = self._over()
@@ -102,6 +117,8 @@ class Walk:
                     model = self.models[replica.model]
                     weights += -(-model.weights_bytes // len(replica.gpus)) + model.overhead_bytes
                     kept += model.min_kv_bytes
+            asleep = [r for r in self.asleep if gpu.id in r.gpus]
+            weights += sum(self.models[r.model].overhead_bytes for r in asleep)
             usable = gpu.memory_bytes - gpu.reserve_bytes
             over = max(weights + kept - usable, weights - usable + 1)
             if weights and over > 0:
@@ -140,6 +157,7 @@ def walk(problem, models, before, schedule, random, loads_per_node=10**6):
     """
     fleet = Walk(problem, models, before, schedule.pauses, loads_per_node)
     fleet.wanted = frozenset(r.model for r in fleet.serving)
+    fleet.steps = schedule.steps
     fleet.replaced = frozenset(r for s in schedule.steps for r in s.replaced)
     fleet.look()
     turn_back = random.choice([None, random.randint(0, len(schedule.steps))])
@@ -172,6 +190,7 @@ def back_and_forth(problem, models, before, schedule, loads_per_node=10**6):
     """Do all steps in the order of their numbers, then take all back: every prefix on the way."""
     fleet = Walk(problem, models, before, schedule.pauses, loads_per_node)
     fleet.wanted = frozenset(r.model for r in fleet.serving)
+    fleet.steps = schedule.steps
     fleet.replaced = frozenset(r for s in schedule.steps for r in s.replaced)
     states = [(sorted(fleet.resident), sorted(fleet.serving))]
     for step in schedule.steps:

@@ -68,7 +68,7 @@ class StepPart(Part):
     """One step; it may begin when those in `after` are done."""
 
     number: Integer
-    kind: Annotated[str, *word("load", "switch", "drain", "unload")]
+    kind: Annotated[str, *word("load", "switch", "drain", "unload", "sleep", "wake")]
     replicas: tuple[ReplicaPart, ...]
     replaced: tuple[ReplicaPart, ...] = Field(
         default=(), description="Of a switch: copies that end to serve."
@@ -77,6 +77,7 @@ class StepPart(Part):
     seconds: Number
     begins_seconds: Number
     loaded_bytes: Integer = 0
+    level: Integer = Field(default=0, description="Of a sleep and a wake: how deep, 1 or 2.")
 
 
 class PausePart(Part):

@@ -187,6 +187,7 @@ def _step_part(step: Step) -> StepPart:
         seconds=step.seconds,
         begins_seconds=step.begins_seconds,
         loaded_bytes=step.loaded_bytes,
+        level=step.level,
     )
 
 
@@ -222,6 +223,7 @@ def steps_of(proposal: Proposal) -> tuple[Step, ...]:
             seconds=part.seconds,
             begins_seconds=part.begins_seconds,
             loaded_bytes=part.loaded_bytes,
+            level=part.level,
         )
         for part in proposal.steps
     )
@@ -229,6 +231,10 @@ def steps_of(proposal: Proposal) -> tuple[Step, ...]:
 
 def _stamp(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_UNSEEN = (StepKind.SWITCH, StepKind.DRAIN, StepKind.SLEEP, StepKind.WAKE)
+"""What an observation of engines and their places does not show by itself."""
 
 
 class Verdict(StrEnum):
@@ -253,8 +259,8 @@ class Verification:
     verdict
         What it comes to.
     done
-        Numbers of the steps that are done. A switch and a drain cannot be seen from outside: they
-        count as done where a later step of theirs is.
+        Numbers of the steps that are done. A switch, a drain and a wake cannot be seen from
+        outside: they count as done where a step that waits for them is, or all others are.
     expired
         Whether the proposal's time is over.
     differences
@@ -267,7 +273,12 @@ class Verification:
     differences: tuple[str, ...] = ()
 
 
-def verify(proposal: Proposal, observed: Placement, now: datetime) -> Verification:
+def verify(
+    proposal: Proposal,
+    observed: Placement,
+    now: datetime,
+    asleep: Iterable[Replica] = (),
+) -> Verification:
     """Say which steps of a proposal are done, and whether the fleet is otherwise as it was.
 
     Parameters
@@ -278,12 +289,14 @@ def verify(proposal: Proposal, observed: Placement, now: datetime) -> Verificati
         What runs; copies of a model are alike.
     now
         The time, with its zone.
+    asleep
+        Those of what runs that sleep, as far as that is known.
     """
     steps = steps_of(proposal)
     expired = _stamp(now) > proposal.expires
     here = {_key(r) for r in observed}
     start = {_key(r) for r in placement_of(proposal.current)}
-    done = _done(steps, here)
+    done = _done(steps, here, {_key(r) for r in asleep})
     expected = set(start)
     for step in steps:
         if step.number in done:
@@ -316,7 +329,11 @@ def _key(replica: Replica) -> tuple[str, tuple[str, ...]]:
     return replica.model, tuple(sorted(replica.gpus))
 
 
-def _done(steps: Iterable[Step], here: set[tuple[str, tuple[str, ...]]]) -> set[int]:
+def _done(
+    steps: Iterable[Step],
+    here: set[tuple[str, tuple[str, ...]]],
+    asleep: set[tuple[str, tuple[str, ...]]],
+) -> set[int]:
     """Return the steps that are done, judged by what is resident.
 
     A replica goes from place to place: the last place at which it is seen says how far it is.
@@ -333,6 +350,8 @@ def _done(steps: Iterable[Step], here: set[tuple[str, tuple[str, ...]]]) -> set[
             own = [r for r in step.replicas if (r.model, r.index) == key]
             if step.kind is StepKind.LOAD and _key(own[0]) in here:
                 reached = max(reached, at)
+            if step.kind is StepKind.SLEEP and _key(own[0]) in here & asleep:
+                reached = max(reached, at)
             if step.kind is StepKind.UNLOAD and _key(own[0]) not in here:
                 again = any(
                     other.kind is StepKind.LOAD and _key(other.replicas[0]) == _key(own[0])
@@ -346,4 +365,12 @@ def _done(steps: Iterable[Step], here: set[tuple[str, tuple[str, ...]]]) -> set[
             loads = [s.number for s in steps if s.kind is StepKind.LOAD and s.number in step.after]
             if loads and all(number in done for number in loads):
                 done.add(step.number)
+    # Of what cannot be seen, what others waited for is done; and where all else is, so is the rest.
+    for step in reversed(steps):
+        if step.number in done:
+            done.update(n for n in step.after if steps[n - 1].kind in _UNSEEN)
+    seen = {step.number for step in steps if step.kind not in _UNSEEN}
+    woken = {_key(r) for step in steps if step.kind is StepKind.WAKE for r in step.replicas}
+    if seen and seen <= done and not woken & asleep:
+        done.update(step.number for step in steps)
     return done

@@ -60,7 +60,7 @@ def parse_budget(names: Any, options: dict[str, Any]) -> tuple[Any, Any]:
 
 def _runtime(options: dict[str, Any]) -> dict[str, Any]:
     """Return what of the pricing a runtime and a disk decide."""
-    from kvplace.replan.schedule.steps import POOLED, RUNTIMES
+    from kvplace.replan.schedule.steps import POOLED, RUNTIMES, SLEEPERS
 
     found: dict[str, Any] = {}
     if options.get("read_rate") is not None:
@@ -72,6 +72,17 @@ def _runtime(options: dict[str, Any]) -> dict[str, Any]:
         unit, in_place = RUNTIMES[runtime]
         fixed = options["pool"] == "static" and runtime not in POOLED
         found |= {"unit": unit, "in_place": in_place, "fixed_parts": fixed}
+    level = options.get("sleep")
+    if level is not None:
+        levels = SLEEPERS.get(runtime or "", ())
+        if level not in levels or found["fixed_parts"]:
+            can = "; ".join(f"{name}: {', '.join(map(str, of))}" for name, of in SLEEPERS.items())
+            raise click.BadParameter(
+                f"needs a --runtime whose engines sleep one by one ({can}), and engines that share "
+                "the KV memory (--kv kvcached)",
+                param_hint="--sleep",
+            )
+        found["sleep"] = level
     return found
 
 

@@ -29,12 +29,15 @@ class Current:
         What is not as it should be, a sentence each.
     since
         When replicas began to serve, where that is known.
+    asleep
+        Those that sleep.
     """
 
     placement: "Placement"
     former: "dict[str, Model]" = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     since: "dict[Replica, datetime]" = field(default_factory=dict)
+    asleep: "tuple[Replica, ...]" = ()
 
 
 def read_current(path: str | None, problem: "Problem | None") -> Current:
@@ -111,7 +114,9 @@ def _observed(path: str, problem: "Problem | None") -> Current:
         for replica in placement
         if (begun := times.get((replica.model, replica.gpus))) is not None
     }
-    return Current(placement, {}, (*notes, *_notes(placement, problem)), since)
+    sleeping = {(e.model, e.gpus) for e in seen.engines if e.state == "asleep"}
+    asleep = tuple(r for r in placement if (r.model, r.gpus) in sleeping)
+    return Current(placement, {}, (*notes, *_notes(placement, problem)), since, asleep)
 
 
 def _time(text: str) -> "datetime | None":

@@ -115,6 +115,13 @@ BYTES, TIME = _Quantity("size", parse_bytes), _Quantity("duration", parse_durati
     help="With --runtime: KV memory of engines that share a GPU, in fixed parts or one pool.",
 )
 @click.option(
+    "--sleep",
+    type=click.IntRange(1, 2),
+    metavar="LEVEL",
+    help="With --runtime: copies that leave sleep until all else is done, so that the way back is "
+    "quick. 1 keeps their weights in the node's memory, 2 reads them again.",
+)
+@click.option(
     "--without",
     multiple=True,
     metavar="PLACE",

@@ -76,7 +76,7 @@ def command(
         raise click.UsageError("--record needs --fleet: the worth depends on the demand")
     stated, now = read_proposal(proposal), datetime.now(UTC)
     running = read_current(observed, None)
-    found = verify(stated, running.placement, now)
+    found = verify(stated, running.placement, now, running.asleep)
     measured = None
     if fleet is not None:
         problem = read(fleet, objective=stated.worth.objective)

@@ -1,5 +1,9 @@
 """AIBrix: each engine is a ModelClaim on a pool; the gateway follows claims by itself.
 
+An engine sleeps and wakes through the runtime of its pool, at level 1, each operation under an id
+of its own and so done once; its claim is not routed to meanwhile (aibrix/runtime/model_runtime_api
+.py; a claim's phase ``Sleeping`` in modelclaim_types.go).
+
 A claim is active when its ``status.phase`` says so; deleting it stops its engine
 (api/model/v1alpha1/modelclaim_types.go of github.com/vllm-project/aibrix, August 2026).
 """
@@ -26,6 +30,17 @@ active() {
   kube wait --for=jsonpath='{.status.phase}'=Active --timeout="${START_SECONDS:-1800}s" \
     "modelclaim.model.aibrix.ai/$1"
 }
+
+# control sleep|wake POOL MODEL ID: ask the runtime of a pool
+control() {
+  kube exec "deployment/$2" -- python3 -c "$ask" "$1" "$3" "$4-$(date +%s)"
+}
+ask='import json, sys, urllib.request
+word, model, operation = sys.argv[1:]
+body = {"model_name": model, "operation_id": operation} | ({"level": 1} if word == "sleep" else {})
+url = "http://127.0.0.1:8080/v1/runtime/models/" + word
+head = {"Content-Type": "application/json"}
+urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), head), timeout=600)'
 """
 
 
@@ -63,16 +78,26 @@ def aibrix_book(transition: Transition) -> Book:
                 back.append(f"kube delete deployment/{group.label} --ignore-not-found --wait")
             lines.append(state(f"claim-{engine.label}.yaml", [claim_of(group, engine)]))
             lines.append(f"active {engine.label}")
-        if deed.kind is DeedKind.UNLOAD:
-            for running, again in zip(deed.running, deed.again, strict=True):
+        for running, again in zip(deed.running, deed.again, strict=True):
+            if deed.kind is DeedKind.UNLOAD:
                 lines.append(_claim_away(running.label))
-                if again is None:
-                    back.append(unknown(running))
-                    continue
-                group = _group(old_pools | pools, again)
-                back.append(state(f"{BEFORE}claim-{running.label}.yaml", [claim_of(group, again)]))
+            elif deed.kind not in (DeedKind.SLEEP, DeedKind.WAKE):
+                continue
+            if again is None:
+                back.append(unknown(running))
+                continue
+            group = _group(old_pools | pools, again)
+            there = f"{group.label} {quote(again.model.name)} {transition.proposal.id}"
+            doze, rouse = (f"control {word} {there}" for word in ("sleep", "wake"))
+            if deed.kind is DeedKind.WAKE:
+                lines += [rouse, f"active {running.label}"]
+                back.append(doze)
+            elif not deed.slept:
+                claim = state(f"{BEFORE}claim-{running.label}.yaml", [claim_of(group, again)])
+                back += [claim, rouse] if deed.kind is DeedKind.SLEEP else [claim]
                 back.append(f"active {running.label}")
-        elif deed.kind is not DeedKind.LOAD:
+                lines += [doze] if deed.kind is DeedKind.SLEEP else []
+        if deed.kind in (DeedKind.SWITCH, DeedKind.DRAIN):
             lines.append("say 'the gateway leads requests to active claims by itself'")
         actions.append(Action(title_of(deed), tuple(lines), tuple(back)))
     last = [f"kube apply -f pool-{label}.yaml" for label in sorted(pools)]

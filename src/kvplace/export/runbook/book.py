@@ -3,6 +3,11 @@
 Every step is a function of the script, and so is what takes it back. What is begun and what is done
 is noted in a file beside it, so that a second run goes on where the first one stopped, and the way
 back begins there; every command can therefore be given twice.
+
+To sleep and to wake are endpoints of vLLM's development mode (entrypoints/serve/dev/sleep and
+dev/rpc in vLLM 0.32); after level 2 its documentation has weights read again between the weights'
+memory and that of the KV cache (features/sleep_mode). SGLang has the same under other names
+(entrypoints/http_server.py).
 """
 
 from collections.abc import Iterable, Sequence
@@ -154,7 +159,38 @@ put() {
   fi
 }
 """
-_PARTS = {"route": _ROUTE, "await": _AWAIT, "drain": _DRAIN, "on": _ON}
+_SLEEP = r"""
+# doze ADDRESS PORT ENGINE LEVEL: take weights and KV off the GPUs, unless they are
+doze() {
+  if [[ $3 == sglang ]]; then
+    run curl -fsS -o /dev/null -X POST -H 'Content-Type: application/json' -d '{}' \
+      "http://$1:$2/release_memory_occupation"
+  elif ((dry)) || ! sleeps "$1" "$2"; then
+    run curl -fsS -o /dev/null -X POST "http://$1:$2/sleep?level=$4"
+  fi
+}
+
+# sleeps ADDRESS PORT: whether an engine says so
+sleeps() { curl -fsS --max-time 60 "http://$1:$2/is_sleeping" | grep -q true; }
+
+# rouse ADDRESS PORT ENGINE LEVEL: bring them back, unless they are there
+rouse() {
+  if [[ $3 == sglang ]]; then
+    run curl -fsS -o /dev/null -X POST -H 'Content-Type: application/json' -d '{}' \
+      "http://$1:$2/resume_memory_occupation"
+  elif ((!dry)) && ! sleeps "$1" "$2"; then
+    return 0
+  elif (($4 == 1)); then
+    run curl -fsS -o /dev/null -X POST "http://$1:$2/wake_up"
+  else
+    run curl -fsS -o /dev/null -X POST "http://$1:$2/wake_up?tags=weights"
+    run curl -fsS -o /dev/null -X POST -H 'Content-Type: application/json' \
+      -d '{"method": "reload_weights"}' "http://$1:$2/collective_rpc"
+    run curl -fsS -o /dev/null -X POST "http://$1:$2/wake_up?tags=kv_cache"
+  fi
+}
+"""
+_PARTS = {"sleep": _SLEEP, "route": _ROUTE, "await": _AWAIT, "drain": _DRAIN, "on": _ON}
 _TAIL = r"""
 while (($#)); do
   case $1 in
@@ -229,7 +265,7 @@ class Book:
     files
         Further files that the actions name.
     parts
-        Functions of the script that they call: ``route``, ``await``, ``drain``, ``on``.
+        Functions of the script that they call: ``sleep``, ``route``, ``await``, ``drain``, ``on``.
     functions
         Shell functions of the runtime's own.
     notes

@@ -22,6 +22,8 @@ class DeedKind(StrEnum):
     SWITCH = "switch"
     DRAIN = "drain"
     UNLOAD = "unload"
+    SLEEP = "sleep"
+    WAKE = "wake"
     RESIZE = "resize"
 
 
@@ -41,6 +43,10 @@ class Deed:
         The same as engines that can be started, for the way back; None where that is not known.
     leads
         Whether a drain is of engines that requests are still led to.
+    slept
+        Whether what is stopped sleeps: the way back starts it where it would be woken.
+    level
+        How deep somebody sleeps.
     """
 
     kind: DeedKind
@@ -48,6 +54,8 @@ class Deed:
     running: tuple[Running, ...] = ()
     again: tuple[Engine | None, ...] = ()
     leads: bool = False
+    slept: bool = False
+    level: int = 0
 
 
 def deeds_of(transition: Transition) -> list[Deed]:
@@ -63,9 +71,11 @@ def deeds_of(transition: Transition) -> list[Deed]:
     before = {engine.replica: engine for engine in transition.before.engines}
     started: dict[Replica, Engine] = {}
     led_away: set[Replica] = set()
+    asleep: set[Replica] = set()
     deeds = []
     for step in steps_of(transition.proposal):
-        come = [r for r in step.replicas if step.kind in (StepKind.LOAD, StepKind.SWITCH)]
+        starts = (StepKind.LOAD, StepKind.SWITCH)
+        come = [r for r in step.replicas if step.kind in starts]
         gone = step.replaced if step.kind is StepKind.SWITCH else step.replicas
         if step.kind is StepKind.LOAD:
             gone = ()
@@ -87,8 +97,12 @@ def deeds_of(transition: Transition) -> list[Deed]:
                 tuple(known[r] for r in gone),
                 tuple(started.get(r) or before.get(r) for r in gone),
                 leads=step.kind is StepKind.DRAIN and not led_away.issuperset(gone),
+                level=step.level,
+                slept=step.kind is StepKind.UNLOAD and asleep.issuperset(gone),
             )
         )
+        if step.kind is StepKind.SLEEP:
+            asleep |= set(gone)
         if step.kind is StepKind.SWITCH:
             led_away |= set(step.replaced)
             led_away -= set(come)

@@ -51,6 +51,12 @@ def with_resizes(transition: Transition, deeds: Iterable[Deed]) -> list[Deed]:
             held.start(started)
             found.append(replace(deed, engines=(started,)))
             continue
+        if deed.kind in (DeedKind.SLEEP, DeedKind.WAKE):
+            raise InputError(
+                "with fixed parts of the KV memory nothing is known of what an engine that sleeps "
+                "gives back; share the memory (--kv kvcached), or re-plan without --sleep",
+                "proposal",
+            )
         if deed.kind is DeedKind.UNLOAD:
             for running in deed.running:
                 held.stop(Replica(running.part.model, running.part.index, running.part.gpus))

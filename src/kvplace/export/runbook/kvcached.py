@@ -2,8 +2,10 @@
 
 The controller starts what a file names, each in a session ``kvcached-NAME``, and asks a question
 where that session is there already (controller/utils.py, ensure_tmux_session); nothing is added to
-what it runs otherwise. The router reads its file once (controller/frontend.py): to lead requests
-elsewhere it is started again, which cuts those in flight.
+what it runs otherwise. Once an engine has ended, its session stays and waits in bash
+(launch_in_tmux), so a session is taken for an engine where its pane runs something else. The router
+reads its file once (controller/frontend.py): to lead requests elsewhere it is started again, which
+cuts those in flight.
 """
 
 from collections.abc import Mapping
@@ -13,7 +15,7 @@ from kvplace.export.layout import Engine
 from kvplace.export.runbook.addresses import Addresses
 from kvplace.export.runbook.book import Action, Book
 from kvplace.export.runbook.deeds import DeedKind, deeds_of
-from kvplace.export.runbook.lines import BEFORE, title_of, unknown
+from kvplace.export.runbook.lines import BEFORE, sleep_lines, sleep_note, title_of, unknown
 from kvplace.export.runbook.transition import Running, Transition
 from kvplace.export.runtimes.kvcached import ROUTER_PORT, instance_of
 from kvplace.export.text import yaml_text
@@ -27,7 +29,9 @@ controller=${CONTROLLER:-kvcached/controller} files=${FILES:-kvplace} router=${R
 # launch ADDRESS FILE SESSION: let the controller start the engine of a file, unless it runs
 launch() {
   put "$2" "$1" "$files/$2"
-  on "$1" bash -c 'tmux has-session -t "=$1" 2>/dev/null ||
+  on "$1" bash -c 'tmux list-panes -s -t "=$1" -F "#{pane_current_command}" 2>/dev/null |
+      grep -qvx bash && exit
+    tmux kill-session -t "=$1" 2>/dev/null || true
     python3 "$2/launch.py" --config "$3"' launch "$3" "$controller" "$files/$2"
 }
 
@@ -64,7 +68,8 @@ def kvcached_book(transition: Transition, addresses: Addresses, venv: str) -> Bo
             f"await {quote(address)} {engine.port}",
         ]
 
-    for number, deed in enumerate(deeds_of(transition), 1):
+    deeds = deeds_of(transition)
+    for number, deed in enumerate(deeds, 1):
         lines: list[str] = []
         back: list[str] = []
         for engine in deed.engines if deed.kind is DeedKind.LOAD else ():
@@ -76,12 +81,19 @@ def kvcached_book(transition: Transition, addresses: Addresses, venv: str) -> Bo
             where = quote(addresses.of_node(running.node))
             if deed.kind is DeedKind.UNLOAD:
                 lines.append(f"end {where} kvcached-{running.label}")
+            if deed.kind in (DeedKind.SLEEP, DeedKind.UNLOAD) and not deed.slept:
                 name = f"{BEFORE}engine-{running.label}.yaml"
                 back += [unknown(running)] if again is None else begin(again, name)
-            else:
+            if deed.kind in (DeedKind.SWITCH, DeedKind.DRAIN):
                 served.pop(running.label, None)
                 if deed.kind is DeedKind.DRAIN:
                     lines.append(f"drain {where} {running.port}")
+        if deed.kind is DeedKind.SLEEP:
+            lines += sleep_lines(deed, addresses, "doze")
+            back += sleep_lines(deed, addresses, "rouse")
+        elif deed.kind is DeedKind.WAKE:
+            lines += sleep_lines(deed, addresses, "rouse")
+            back += sleep_lines(deed, addresses, "doze")
         routes = _routes(served, addresses)
         if deed.kind is DeedKind.SWITCH or routes != files[routed]:
             back.append(f"reroute {routed} {ROUTER_PORT}")
@@ -92,8 +104,9 @@ def kvcached_book(transition: Transition, addresses: Addresses, venv: str) -> Bo
     notes = (
         "each switch starts the router again, which cuts requests in flight and takes seconds",
         "the last of them is frontend.yaml in what it routes to",
+        *sleep_note(deeds),
     )
-    return Book(tuple(actions), files, ("await", "drain", "on"), _FUNCTIONS, notes)
+    return Book(tuple(actions), files, ("sleep", "await", "drain", "on"), _FUNCTIONS, notes)
 
 
 def _routes(served: Mapping[str, Engine | Running], addresses: Addresses) -> str:

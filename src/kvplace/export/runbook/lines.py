@@ -15,6 +15,8 @@ __all__ = [
     "restart_title",
     "route_back",
     "route_lines",
+    "sleep_lines",
+    "sleep_note",
     "title_of",
     "unknown",
     "unknown_in",
@@ -55,6 +57,25 @@ def route_back(deed: Deed, addresses: Addresses) -> Iterable[str]:
     for engine in deed.engines:
         url = f"http://{addresses.of(engine)}:{engine.port}"
         yield f"route remove {quote(engine.model.name)} {quote(url)}"
+
+
+def sleep_lines(deed: Deed, addresses: Addresses, word: str) -> list[str]:
+    """Return the commands that let engines sleep (``doze``) or wake them (``rouse``)."""
+    lines = []
+    for running, again in zip(deed.running, deed.again, strict=True):
+        engine = "vllm" if again is None else again.model.launch.engine
+        where = quote(addresses.of_node(running.node))
+        lines.append(f"{word} {where} {running.port} {engine} {deed.level}")
+    return lines
+
+
+def sleep_note(deeds: Iterable[Deed]) -> Iterable[str]:
+    """Yield what engines must have been started with to sleep, if any is to."""
+    if any(deed.kind is DeedKind.SLEEP for deed in deeds):
+        yield (
+            "to sleep, vLLM needs --enable-sleep-mode and VLLM_SERVER_DEV_MODE=1 at its start, "
+            "SGLang --enable-memory-saver; level 1 needs room for the weights in the node's memory"
+        )
 
 
 def unknown(running: Running) -> str:

@@ -69,6 +69,12 @@ class Footprints:
         degree = max(1, len(replica.gpus))
         return model.resident_bytes(degree), model.least_kv_bytes(degree)
 
+    def asleep_bytes(self, replica: Replica) -> int:
+        """Return the bytes that a sleeping replica keeps on each GPU: its overhead."""
+        model = self.models[replica.model]
+        degree = max(1, len(replica.gpus))
+        return model.resident_bytes(degree) - -(-model.weights_bytes // degree)
+
     def loaded_bytes(self, replica: Replica) -> int:
         """Return the weights that starting a replica reads, over all its GPUs."""
         model = self.models[replica.model]
@@ -76,13 +82,35 @@ class Footprints:
 
 
 class Live:
-    """A fleet in the middle of a transition."""
+    """A fleet in the middle of a transition.
 
-    def __init__(self, problem: Problem, footprints: Footprints, before: Placement) -> None:
+    Parameters
+    ----------
+    problem
+        What is to be served.
+    footprints
+        What each shard takes.
+    before
+        What runs.
+    sleepers
+        Those of it that sleep once they end to serve, and so keep a part of their memory.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        footprints: Footprints,
+        before: Placement,
+        sleepers: frozenset[Replica] = frozenset(),
+    ) -> None:
         self.problem, self.footprints = problem, footprints
         self._shards: dict[tuple[str, int], tuple[int, int]] = {}
         fleet: Fleet = problem.fleet
         self.memory = {gpu.id: gpu.usable_bytes for gpu in fleet.gpus}
+        self.sleepers = {replica: footprints.asleep_bytes(replica) for replica in sleepers}
+        for replica, kept in self.sleepers.items():
+            for gpu in replica.gpus:
+                self.memory[gpu] -= kept  # awake or asleep
         self.weights = dict.fromkeys(self.memory, 0)
         self.kept = dict.fromkeys(self.memory, 0)
         self.resident: dict[str, list[Replica]] = {}
@@ -108,17 +136,18 @@ class Live:
 
     def may_load(self, replica: Replica) -> bool:
         """Whether a replica fits beside everything that is resident, and no rule forbids it."""
-        if not self.holds(replica.model, replica.gpus):
+        if not self.holds(replica):
             return False
         gpus = set(replica.gpus)
         if any(gpus & set(other.gpus) for other in self.resident.get(replica.model, ())):
             return False
         return self._capacities_hold(replica) and self._rules_hold(replica)
 
-    def holds(self, model: str, gpus: tuple[str, ...]) -> bool:
+    def holds(self, replica: Replica) -> bool:
         """Whether GPUs have the memory for one replica more, beside everything resident."""
-        size, kept = self._shard(model, len(gpus))
-        for gpu in gpus:
+        size, kept = self._shard(replica.model, len(replica.gpus))
+        size -= self.sleepers.get(replica, 0)
+        for gpu in replica.gpus:
             weights = self.weights[gpu] + size
             if weights >= self.memory[gpu] or weights + self.kept[gpu] + kept > self.memory[gpu]:
                 return False
@@ -147,6 +176,7 @@ class Live:
     def unload(self, replica: Replica) -> None:
         """Take a replica away."""
         size, kept = self._shard(replica.model, len(replica.gpus))
+        size -= self.sleepers.get(replica, 0)
         self.resident[replica.model].remove(replica)
         for gpu in replica.gpus:
             self.weights[gpu] -= size
@@ -182,6 +212,7 @@ class Live:
 
     def _add(self, replica: Replica) -> None:
         size, kept = self._shard(replica.model, len(replica.gpus))
+        size -= self.sleepers.get(replica, 0)
         self.resident.setdefault(replica.model, []).append(replica)
         for gpu in replica.gpus:
             self.weights[gpu] += size

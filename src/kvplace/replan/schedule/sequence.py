@@ -13,14 +13,13 @@ from kvplace.core.rules.limit import Limit
 from kvplace.core.rules.topology_rule import TopologyRule
 from kvplace.replan.schedule.changes import Change, changes, renumbered
 from kvplace.replan.schedule.live import Footprints, Live
-from kvplace.replan.schedule.operation import Operation
+from kvplace.replan.schedule.operation import Found, Operation
 from kvplace.replan.schedule.order import find_order
+from kvplace.replan.schedule.plain import plain_steps_of, sleepers_of, stops_at_last
 from kvplace.replan.schedule.restarts import restarts_of
 from kvplace.replan.schedule.steps import Pause, Pricing, Schedule, Step, StepKind
 
 __all__ = ["sequence"]
-
-_SWITCH_SECONDS = 1.0
 
 
 def sequence(
@@ -69,15 +68,27 @@ def sequence(
     if not wanted:
         return Schedule()
     footprints = Footprints.of(problem, alive, former or {})
-    live = Live(problem, footprints, alive)
+    sleepers = sleepers_of(problem, footprints, alive, after) if pricing.sleep else frozenset()
+    live = Live(problem, footprints, alive, sleepers)
 
     def seconds(replica: Replica) -> float:
-        return pricing.load_seconds(_per_gpu(footprints, replica), len(replica.gpus))
+        size = footprints.loaded_bytes(replica) // max(1, len(replica.gpus))
+        if replica in live.sleepers:
+            return pricing.waking_seconds(size, len(replica.gpus))
+        return pricing.load_seconds(size, len(replica.gpus))
 
     found = find_order(live, wanted, seconds, may_pause=may_pause)
+    if sleepers and (not found.complete or any(o.pause for o in found.operations)):
+        # What sleeps keeps a part of its memory; without that there may be an order, or a better.
+        awake = Live(problem, footprints, alive)
+        plain = find_order(awake, wanted, seconds, may_pause=may_pause)
+        if _pausing(plain) < _pausing(found):
+            live, found = awake, plain
     if not found.complete:
         return Schedule(found=False, reason=found.reason, proved=found.proved)
-    steps = _steps(problem, footprints, found.operations, pricing)
+    plain_steps = plain_steps_of(found.operations, footprints, pricing, live.sleepers)
+    steps = _steps(problem, footprints, plain_steps, pricing)
+    steps += stops_at_last(steps, pricing)
     pauses = _pauses(live, found.operations, steps)
     return Schedule(
         tuple(steps),
@@ -89,19 +100,19 @@ def sequence(
     )
 
 
-def _per_gpu(footprints: Footprints, replica: Replica) -> int:
-    """Return the weights that each GPU of a replica loads."""
-    return footprints.loaded_bytes(replica) // max(1, len(replica.gpus))
+def _pausing(found: Found) -> tuple[bool, int]:
+    """Return a key by which orders are compared: whether there is none, how many are stopped."""
+    return not found.complete, sum(operation.pause for operation in found.operations)
 
 
 def _steps(
-    problem: Problem, footprints: Footprints, operations: Iterable[Operation], pricing: Pricing
+    problem: Problem, footprints: Footprints, plain: Iterable[Step], pricing: Pricing
 ) -> list[Step]:
-    """Return the steps of operations, with what each waits for and when it may begin."""
+    """Return steps in order, with what each waits for and when it may begin."""
     waits = _Waits(problem, footprints)
     slots: dict[str, list[tuple[float, int]]] = {}
     steps: list[Step] = []
-    for step in _plain(operations, footprints, pricing):
+    for step in plain:
         number = len(steps) + 1
         after = waits.of(step, number)
         begins = max((steps[other - 1].ends_seconds for other in after), default=0.0)
@@ -117,27 +128,6 @@ def _steps(
             replace(step, number=number, after=tuple(sorted(after)), begins_seconds=begins)
         )
     return steps
-
-
-def _plain(
-    operations: Iterable[Operation], footprints: Footprints, pricing: Pricing
-) -> Iterator[Step]:
-    """Yield the steps of operations one by one, without what they wait for."""
-    for operation in operations:
-        for replica in operation.come:
-            yield Step(
-                0,
-                StepKind.LOAD,
-                (replica,),
-                seconds=pricing.load_seconds(_per_gpu(footprints, replica), len(replica.gpus)),
-                loaded_bytes=footprints.loaded_bytes(replica),
-            )
-        if operation.come:
-            gone = operation.gone
-            yield Step(0, StepKind.SWITCH, operation.come, gone, seconds=_SWITCH_SECONDS)
-        for replica in operation.gone:
-            yield Step(0, StepKind.DRAIN, (replica,), seconds=pricing.drain_seconds)
-            yield Step(0, StepKind.UNLOAD, (replica,), seconds=pricing.unload_seconds)
 
 
 class _Waits:
@@ -170,14 +160,14 @@ class _Waits:
     def of(self, step: Step, number: int) -> set[int]:
         """Return the numbers of the steps that a step waits for, and take note of it."""
         after: set[int] = set()
-        if step.kind is StepKind.LOAD:
+        if step.kind in (StepKind.LOAD, StepKind.WAKE):
             (replica,) = step.replicas
             after.add(self._latest.get((replica.model, replica.index), 0))
             for key in self._places(replica):
                 after.add(self._last_load.get(key, 0))
                 after.update(self._freed.pop(key, ()))
                 self._last_load[key] = number
-        elif step.kind is StepKind.UNLOAD:
+        elif step.kind in (StepKind.UNLOAD, StepKind.SLEEP):
             (replica,) = step.replicas
             after.add(self._own.pop(replica, 0))
             for key in self._places(replica):

@@ -126,9 +126,9 @@ class Ways:
                 if not now:
                     targets = [change.target]
             for place in targets:
-                if place and not self.live.holds(change.model, place):
-                    continue  # most do not fit; whatever else may forbid it is looked at next
                 there = Replica(change.model, change.index, place)
+                if place and not self.live.holds(there):
+                    continue  # most do not fit; whatever else may forbid it is looked at next
                 operation = Operation((here,) * bool(now), (there,) * bool(place))
                 if attempt(self.live, operation, keep=False):
                     size = self.live.footprints.loaded_bytes(there) if place else 0
