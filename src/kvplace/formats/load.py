@@ -2,6 +2,7 @@
 
 import os
 
+from kvplace.collector import paused_collector
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.launch import EngineName
@@ -18,6 +19,7 @@ from kvplace.formats.read import read
 __all__ = ["load_plan", "load_stated"]
 
 
+@paused_collector()
 def load_plan(
     path: str | os.PathLike[str],
     fleet: Problem | str | os.PathLike[str] | None = None,

@@ -9,10 +9,10 @@ from kvplace.core.placement import Placement, Replica
 from kvplace.formats.diagnostics import Report, kind_of
 from kvplace.formats.files import read_text
 from kvplace.formats.text.json_tree import parse_json
-from kvplace.formats.text.json_writer import json_text
 from kvplace.formats.validation.fields import Name, Text, word
+from kvplace.formats.validation.json_text import json_text
 from kvplace.formats.validation.models import validate
-from kvplace.formats.validation.parts import Part, stated
+from kvplace.formats.validation.parts import Part
 
 __all__ = [
     "OBSERVATION_SCHEMA",
@@ -55,7 +55,7 @@ class Observation(Part):
 
 def write_observation(observation: Observation) -> str:
     """Return the JSON of an observation."""
-    return json_text(stated(Observation, observation)) + "\n"
+    return json_text(Observation, observation) + "\n"
 
 
 def read_observation(path: str | os.PathLike[str]) -> Observation:

@@ -1,5 +1,6 @@
 """The proposal file, kvplace.proposal/v1: a re-plan to be approved before it is carried out."""
 
+import json
 import os
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -14,8 +15,8 @@ from kvplace.formats.plan.read_json import parse_plan
 from kvplace.formats.plan.schema import PlanModelPart, ReplicaPart
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.text.json_tree import parse_json
-from kvplace.formats.text.json_writer import json_text
 from kvplace.formats.validation.fields import Integer, Name, Number, NumberOrInfinity, Text, word
+from kvplace.formats.validation.json_text import json_text
 from kvplace.formats.validation.models import validate
 from kvplace.formats.validation.parts import Part, stated
 
@@ -132,7 +133,7 @@ class Proposal(Part):
 
 def write_proposal(proposal: Proposal) -> str:
     """Return the JSON of a proposal; infinities are null."""
-    return json_text(stated(Proposal, proposal)) + "\n"
+    return json_text(Proposal, proposal) + "\n"
 
 
 def read_proposal(path: str | os.PathLike[str]) -> Proposal:
@@ -166,7 +167,7 @@ def target_of(proposal: Proposal, source: str = "") -> Plan:
     InputError
         It is no plan.
     """
-    return parse_plan(json_text(proposal.plan), source)
+    return parse_plan(json.dumps(proposal.plan, indent=1), source)
 
 
 def placement_of(replicas: Iterable[ReplicaPart]) -> Placement:

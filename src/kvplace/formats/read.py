@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any, TextIO
 
+from kvplace.collector import paused_collector
 from kvplace.core.hardware import Node
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
@@ -19,6 +20,7 @@ from kvplace.formats.validation.file_kind import refuse_other_kind
 __all__ = ["parse_fleet", "parse_gpus", "read"]
 
 
+@paused_collector()
 def read(
     path: str | os.PathLike[str] | Mapping[str, Any] | TextIO,
     *,

@@ -1,7 +1,7 @@
 """A field of a model is stated once, and both files read back what they write."""
 
 import math
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,13 +10,17 @@ from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.model import SLO, Demand, Model, Moving, Replicas, Split
 from kvplace.core.problem import Problem
 from kvplace.formats.diagnostics import Report
-from kvplace.formats.fleet.schema import ModelPart
+from kvplace.formats.fleet.asked import DemandPart, SLOPart, WindowPart
+from kvplace.formats.fleet.launch import LaunchPart
+from kvplace.formats.fleet.moving import MovingPart
+from kvplace.formats.fleet.rules import PlacesPart
+from kvplace.formats.fleet.schema import ModelPart, ReplicasPart
 from kvplace.formats.fleet.write import write_fleet
 from kvplace.formats.plan.schema import PlanModelPart, PlanPart
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.read import read
 from kvplace.formats.validation.models import validate
-from kvplace.formats.validation.parts import exact, fields_of, stated
+from kvplace.formats.validation.parts import Part, exact, fields_of, stated
 from strategies import split_problems
 
 WIDE = Model(
@@ -97,3 +101,18 @@ def test_a_fault_is_told_in_the_words_of_the_file(data, fault):
     report = Report("")
     assert validate(ModelPart, data, (), report) is None
     assert fault in [message for _, message, _ in report._faults]
+
+
+@pytest.mark.parametrize("part", [DemandPart, SLOPart, WindowPart, LaunchPart, MovingPart,
+                                  ModelPart, PlanModelPart, ReplicasPart, PlacesPart])  # fmt: skip
+def test_what_a_file_leaves_out_is_what_the_class_has_by_default(part):
+    """Only then may `Part.build` pass over what is not given."""
+    for field in fields(part.core):
+        own, info = MISSING, part.model_fields[field.name]
+        if field.default is not MISSING or field.default_factory is not MISSING:
+            own = field.default if field.default is not MISSING else field.default_factory()
+        if own is MISSING or info.is_required():
+            continue
+        given = info.get_default()
+        built = given.build() if isinstance(given, Part) else given
+        assert given is None or built == own or not (built or own)

@@ -223,17 +223,17 @@ def evaluate(problem: Problem, placement: Placement) -> Evaluation:
 def _evaluate_assigned(problem: Problem, assigned: Assigned) -> Evaluation:
     """Evaluate one undivided replica per model."""
     sums = sum_up(problem, assigned.gpu_of)
-    names, sizes, kept = problem.names, problem.undivided_bytes, problem.min_kv_bytes
+    names, loads = problem.names, problem.loads
+    sizes, kept = problem.undivided_bytes, problem.min_kv_bytes
 
     def shards(at: int) -> list[Shard]:
         models = sorted(sums.held(at), key=names.__getitem__)
+        if not problem.pressures.known:
+            return [Shard(names[m], 0, 0, sizes[m], kept[m], loads[m]) for m in models]
         return [
-            Shard(
-                names[m], 0, 0, sizes[m], kept[m], problem.loads[m],
-                *_windows(problem, m, 1, 1.0, at),
-            )
+            Shard(names[m], 0, 0, sizes[m], kept[m], loads[m], *_windows(problem, m, 1, 1.0, at))
             for m in models
-        ]  # fmt: skip
+        ]
 
     return _evaluation(problem, sums, shards, [], [])
 

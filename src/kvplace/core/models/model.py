@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from operator import attrgetter
 
 from kvplace.core.models.architecture import Architecture
 from kvplace.core.models.kv_cache import SlidingWindow, mean_tokens_kept, most_tokens_kept
@@ -168,6 +169,16 @@ class Attention(StrEnum):
     MLA = "mla"
 
 
+_ASKED = tuple(field.name for field in fields(Demand))
+_AMOUNTS = (
+    "weights_bytes", "overhead_bytes", "min_kv_bytes", "max_model_len", "kv_bytes_per_token",
+    "kv_bytes_per_sequence", *(f"demand.{name}" for name in _ASKED),
+    *(f"slo.{field.name}" for field in fields(SLO)),
+)  # fmt: skip
+"""Numbers of a model that are at least 0 and finite, where they are given."""
+_asked, _amounts = attrgetter(*_ASKED), attrgetter(*_AMOUNTS)
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """An LLM to be served.
@@ -260,39 +271,15 @@ class Model:
     kv_block_tokens: int = 1
 
     def __post_init__(self) -> None:
-        amounts: dict[str, float | None] = {
-            "weights_bytes": self.weights_bytes,
-            "overhead_bytes": self.overhead_bytes,
-            "min_kv_bytes": self.min_kv_bytes,
-            "max_model_len": self.max_model_len,
-            **{f"resident.{degree}": size for degree, size in self.resident},
-            "kv_bytes_per_token": self.kv_bytes_per_token,
-            "kv_bytes_per_sequence": self.kv_bytes_per_sequence,
-            "demand.requests_per_second": self.demand.requests_per_second,
-            "demand.prompt_tokens": self.demand.prompt_tokens,
-            "demand.output_tokens": self.demand.output_tokens,
-            "demand.cached_tokens": self.demand.cached_tokens,
-            "demand.dispersion": self.demand.dispersion,
-            "demand.prompt_cv": self.demand.prompt_cv,
-            "demand.output_cv": self.demand.output_cv,
-            "slo.ttft_seconds": self.slo.ttft_seconds,
-            "slo.tpot_seconds": self.slo.tpot_seconds,
-            "slo.latency_seconds": self.slo.latency_seconds,
-            **{f"resources.{name}": amount for name, amount in self.resources.items()},
-        }
+        amounts = list(zip(_AMOUNTS, _amounts(self), strict=True))
+        amounts += [(f"resident.{degree}", size) for degree, size in self.resident]
+        amounts += [(f"resources.{name}", amount) for name, amount in self.resources.items()]
         for name, demand in self.windows.items():
-            amounts |= {
-                f"windows.{name}.requests_per_second": demand.requests_per_second,
-                f"windows.{name}.prompt_tokens": demand.prompt_tokens,
-                f"windows.{name}.output_tokens": demand.output_tokens,
-                f"windows.{name}.cached_tokens": demand.cached_tokens,
-                f"windows.{name}.dispersion": demand.dispersion,
-                f"windows.{name}.prompt_cv": demand.prompt_cv,
-                f"windows.{name}.output_cv": demand.output_cv,
-            }
+            keys = (f"windows.{name}.{key}" for key in _ASKED)
+            amounts += zip(keys, _asked(demand), strict=True)
         faults = [
             Fault(f"{value!r} must be a finite number of at least 0", f"{self.name}.{key}")
-            for key, value in amounts.items()
+            for key, value in amounts
             if value is not None and not 0 <= value < math.inf
         ]
         for name, demand in {"demand": self.demand, **self.windows}.items():

@@ -9,14 +9,20 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from itertools import repeat
+from operator import eq
 from typing import overload
 
 from kvplace.core.models.model import SLO, Demand, Model
 from kvplace.core.models.objective import Objective
 
 __all__ = ["DemandColumns", "ModelTable"]
+
+_DEFAULTS = {
+    of.name: of.default if of.default_factory is MISSING else of.default_factory()
+    for of in fields(Model)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,35 +104,54 @@ class ModelTable(Sequence[Model]):
         return Model(
             name=self.names[index],
             weights_bytes=self.weights_bytes[index],
-            demand=Demand(
-                self.requests_per_second[index],
-                _given(self.prompt_tokens, index),
-                _given(self.output_tokens, index),
-            ),
-            slo=SLO(
-                _given(self.ttft_seconds, index),
-                _given(self.tpot_seconds, index),
-                _given(self.latency_seconds, index),
-            ),
-            kv_bytes_per_token=(
-                self.kv_bytes_per_token[index]
-                if self.kv_bytes_per_token and self.kv_bytes_per_token[index] >= 0
-                else None
-            ),
+            demand=self._demand[index],
+            slo=self._slo(index),
+            kv_bytes_per_token=_whole(self.kv_bytes_per_token, index),
             overhead_bytes=self.overhead_bytes[index],
             min_kv_bytes=self.min_kv_bytes[index],
-            max_model_len=(
-                self.max_model_len[index]
-                if self.max_model_len and self.max_model_len[index] >= 0
-                else None
-            ),
-            windows={window.name: window[index] for window in self.windows_of_demand},
+            max_model_len=_whole(self.max_model_len, index),
+            windows=self._windows(index),
         )
+
+    def column(self, name: str) -> Sequence[object]:
+        """Return a field of `Model`, model by model, without making the models."""
+        rows = range(len(self))
+        made = {"demand": self._demand.__getitem__, "slo": self._slo}
+        if self.windows_of_demand:
+            made["windows"] = self._windows
+        if name in made:
+            return list(map(made[name], rows))
+        if name in ("kv_bytes_per_token", "max_model_len"):
+            return [_whole(getattr(self, name), row) for row in rows]
+        if name in ("weights_bytes", "overhead_bytes", "min_kv_bytes"):
+            sizes: array[int] = getattr(self, name)
+            return sizes
+        return self.names if name == "name" else [_DEFAULTS[name]] * len(self)
+
+    @property
+    def _demand(self) -> DemandColumns:
+        """The demand of all time."""
+        tokens = (self.prompt_tokens, self.output_tokens)
+        return DemandColumns("", self.requests_per_second, *tokens)
+
+    def _slo(self, index: int) -> SLO:
+        """Return the latency objectives of a model."""
+        return SLO(
+            _given(self.ttft_seconds, index),
+            _given(self.tpot_seconds, index),
+            _given(self.latency_seconds, index),
+        )
+
+    def _windows(self, index: int) -> dict[str, Demand]:
+        """Return the demand of a model in each window."""
+        return {window.name: window[index] for window in self.windows_of_demand}
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, ModelTable):
             return all(getattr(self, f.name) == getattr(other, f.name) for f in fields(self))
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+        if not isinstance(other, Sequence) or len(self) != len(other):
+            return False
+        return all(map(eq, self, other))
 
     def __hash__(self) -> int:
         return hash(tuple(self.names))
@@ -232,8 +257,7 @@ class ModelTable(Sequence[Model]):
     def demand_rows(self, windows: Sequence[str]) -> Iterator[list[float | None]]:
         """Yield per model its TPOT objective, and rate and token counts of each window."""
         stated = {demand.name: demand for demand in self.windows_of_demand}
-        mean = DemandColumns("", self.requests_per_second, self.prompt_tokens, self.output_tokens)
-        demands = [stated.get(name, mean) for name in windows]
+        demands = [stated.get(name, self._demand) for name in windows]
         for index in range(len(self)):
             row = [_given(self.tpot_seconds, index)]
             for demand in demands:
@@ -249,6 +273,11 @@ class ModelTable(Sequence[Model]):
         kept = self.min_kv_bytes[index]
         sizes = (self.weights_bytes[index], self.overhead_bytes[index], kept)
         return [self.names[index], *sizes, load, [1], 1, 1]
+
+
+def _whole(column: array[int], index: int) -> int | None:
+    """Return an entry of a column of whole numbers that may lack it."""
+    return column[index] if column and column[index] >= 0 else None
 
 
 def _given(column: array[float], index: int) -> float | None:

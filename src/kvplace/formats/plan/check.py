@@ -162,7 +162,7 @@ class _Checker(Findings):
             found = real.pop(model.name, None)
             if found is None:
                 self.differ(f"models[{index}]", f"{model.name!r} is no model left to place")
-            elif replace(model, launch=found.launch) != found:
+            elif model != found and replace(model, launch=found.launch) != found:
                 self.differ(f"models[{index}]", f"{model.name!r} is stated otherwise than it is")
         if plan.models and real:
             self.differ("models", f"the plan leaves out {next(iter(real))!r}")

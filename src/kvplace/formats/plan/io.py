@@ -4,6 +4,7 @@ import os
 from pathlib import PurePath
 from typing import overload
 
+from kvplace.collector import paused_collector
 from kvplace.core.result import Result
 from kvplace.errors import InputError
 from kvplace.formats.files import read_text, write_atomic
@@ -11,12 +12,12 @@ from kvplace.formats.plan.csv import parse_plan_table, table_text
 from kvplace.formats.plan.of_result import claims_of, plan_of
 from kvplace.formats.plan.parquet import plan_bytes, plan_of_columns
 from kvplace.formats.plan.read_json import parse_plan
-from kvplace.formats.plan.schema import plan_data
+from kvplace.formats.plan.schema import PlanPart
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import PlanTable
 from kvplace.formats.tables.arrow import is_parquet, read_columns
-from kvplace.formats.text.json_writer import json_text
 from kvplace.formats.validation.file_kind import refuse_other_kind
+from kvplace.formats.validation.json_text import json_text
 
 __all__ = ["plan_csv", "plan_of", "plan_text", "read_plan", "write_plan"]
 
@@ -29,6 +30,7 @@ def write_plan(plan: Plan | Result) -> str: ...
 def write_plan(plan: Result, path: str | os.PathLike[str]) -> None: ...
 
 
+@paused_collector()
 def write_plan(plan: Plan | Result, path: str | os.PathLike[str] | None = None) -> str | None:
     """Return the JSON of a plan, or write a result to a file.
 
@@ -52,12 +54,13 @@ def write_plan(plan: Plan | Result, path: str | os.PathLike[str] | None = None) 
         The file cannot be written, or a result without a placement has no rows to write.
     """
     if path is None:
-        return json_text(plan_data(plan if isinstance(plan, Plan) else plan_of(plan))) + "\n"
+        return json_text(PlanPart, plan if isinstance(plan, Plan) else plan_of(plan)) + "\n"
     assert isinstance(plan, Result)
     write_atomic(path, plan_text(plan, os.fspath(path)))
     return None
 
 
+@paused_collector()
 def plan_text(result: Result, name: str) -> str | bytes:
     """Return what a plan file of that name holds.
 
@@ -84,6 +87,7 @@ def plan_csv(plan: Plan | Result) -> str:
     )
 
 
+@paused_collector()
 def read_plan(path: str | os.PathLike[str]) -> Plan | PlanTable:
     """Read what a plan file states: JSON, or a ``.csv`` or ``.parquet`` of its shards.
 

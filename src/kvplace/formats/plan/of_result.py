@@ -1,5 +1,6 @@
 """A `Result` as a plan states it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from kvplace._version import __version__
@@ -10,7 +11,6 @@ from kvplace.core.certificates.standing import standing_of, tiers_of
 from kvplace.core.evaluation.evaluate import GPUEvaluation
 from kvplace.core.models.window import ALWAYS
 from kvplace.core.placement import Placement
-from kvplace.core.problem import Problem
 from kvplace.core.result import Result
 from kvplace.formats.plan.stated import (
     Plan,
@@ -36,14 +36,15 @@ TREE_BYTES = 5_000_000
 def plan_of(result: Result) -> Plan:
     """Return the plan that states a result."""
     evaluation, problem = result.evaluation, result.problem
+    windows = [window.name for window in problem.windows]
     return replace(
         claims_of(result),
-        gpus=tuple(_gpu(gpu, problem) for gpu in evaluation.gpus) if evaluation else (),
+        gpus=tuple(_gpu(gpu, windows) for gpu in evaluation.gpus) if evaluation else (),
         placement=result.placement or Placement(()),
         certificate=_certificate(result),
         tree=tree_of(result),
         nodes=tuple(map(PlanNode.of, problem.fleet.nodes)),
-        models=tuple(problem.models),
+        models=problem.models,
         rules=problem.rules,
         progress=result.progress,
         windows=() if problem.windows == (ALWAYS,) else problem.windows,
@@ -149,24 +150,28 @@ def tree_of(result: Result) -> PlanTree | None:
     return PlanTree(tree.threshold, tuple(names), tuple(nodes))
 
 
-def _gpu(gpu: GPUEvaluation, problem: Problem) -> PlanGPU:
+def _gpu(gpu: GPUEvaluation, windows: Sequence[str]) -> PlanGPU:
     """Return a GPU as the plan states it."""
-    names = [window.name for window in problem.windows]
     return PlanGPU(
-        id=gpu.id,
-        type=gpu.type,
-        memory_bytes=gpu.memory_bytes,
-        weights_bytes=gpu.weights_bytes,
-        free_bytes=gpu.free_bytes,
-        load=gpu.load,
-        kvpr=gpu.kvpr,
-        shards=tuple(
+        gpu.id,
+        gpu.type,
+        gpu.memory_bytes,
+        gpu.weights_bytes,
+        gpu.free_bytes,
+        gpu.load,
+        gpu.kvpr,
+        tuple(
             PlanShard(
                 s.model, s.replica, s.index, s.weights_bytes, s.load,
-                dict(zip(names, s.time_shares, strict=False)),
+                _named(windows, s.time_shares),
             )
             for s in gpu.shards
         ),
-        occupancies=dict(zip(names, gpu.occupancies, strict=False)),
-        time_shares=dict(zip(names, gpu.time_shares, strict=False)),
+        _named(windows, gpu.occupancies),
+        _named(windows, gpu.time_shares),
     )  # fmt: skip
+
+
+def _named(windows: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+    """Return what is known of each window by its name."""
+    return dict(zip(windows, values, strict=False)) if values else {}

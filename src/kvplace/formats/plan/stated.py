@@ -372,7 +372,7 @@ class Plan:
     iterations: int
     seconds: float
     nodes: tuple[PlanNode, ...] = ()
-    models: tuple[Model, ...] = ()
+    models: Sequence[Model] = ()
     rules: tuple[Rule, ...] = ()
     progress: tuple[Step, ...] = ()
     windows: tuple[Window, ...] = ()

@@ -29,6 +29,7 @@ from pydantic.fields import FieldInfo
 
 __all__ = [
     "ALWAYS",
+    "MISSING",
     "Exact",
     "FieldOf",
     "Part",
@@ -41,7 +42,8 @@ __all__ = [
 
 P = TypeVar("P", bound="Part")
 
-_MISSING: Any = object()
+MISSING: Any = object()
+"""The default of a field that has none."""
 
 
 class _Always:
@@ -87,7 +89,12 @@ class Part(BaseModel):
             The values contradict each other.
         """
         assert self.core is not None
-        own = {name: _built(value) for name, value in self if value is not None}
+        needed = self.model_fields_set | _without_default(type(self))
+        own = {
+            name: _built(value)
+            for name, value in self.__dict__.items()
+            if value is not None and name in needed
+        }
         return type(self).core(**own | given)  # type: ignore[misc]  # seen as a method
 
     def filled_from(self, default: Self | None) -> Self:
@@ -97,6 +104,12 @@ class Part(BaseModel):
         given = {name: getattr(default, name) for name in default.model_fields_set}
         given |= {name: getattr(self, name) for name in self.model_fields_set}
         return self.model_construct(**given)
+
+
+@cache
+def _without_default(part: Any) -> frozenset[str]:
+    """Return the fields of a part for which the class that it states has no default."""
+    return frozenset(part.model_fields) - _core_defaults(part.core).keys()
 
 
 def _built(value: Any) -> Any:
@@ -121,7 +134,7 @@ class FieldOf:
     kind
         Its type with all annotations.
     default
-        Value that is not written; the same object as nothing else where the field is required.
+        Value that is not written; `MISSING` where the field is required.
     examples
         How it may be written.
     """
@@ -173,10 +186,10 @@ def stated(part: type[Any], value: object) -> dict[str, Any]:
         given = getattr(value, name)
         if given is default:  # mostly; and comparing classes of many fields takes long
             continue
-        if given is not None and (default is _MISSING or given != default):
+        if given is not None and (default is MISSING or given != default):
             plain = given if write is None else write(given)
             data[key] = list(plain) if isinstance(plain, tuple) else plain
-        elif default is _MISSING:
+        elif default is MISSING:
             data[key] = None
     return data
 
@@ -236,7 +249,7 @@ def _infos(part: type[Any], kinds: Mapping[str, Any]) -> list[tuple[str, FieldIn
         defaults = _core_defaults(getattr(part, "core", None))
         for name, info in part.model_fields.items():
             none = _marked(kinds[name]) or info.is_required()
-            default = _MISSING if none else defaults.get(name, info.get_default())
+            default = MISSING if none else defaults.get(name, info.get_default())
             found.append((name, info, default))
         return found
     for field in dataclasses.fields(part):
@@ -251,13 +264,13 @@ def _core_defaults(core: Any) -> dict[str, Any]:
     if not dataclasses.is_dataclass(core):
         return {}
     defaults = {field.name: _default(field) for field in dataclasses.fields(core)}
-    return {name: value for name, value in defaults.items() if value is not _MISSING}
+    return {name: value for name, value in defaults.items() if value is not MISSING}
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default is not dataclasses.MISSING:
         return field.default
-    return _MISSING if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return MISSING if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _marked(kind: Any) -> bool:

@@ -1,0 +1,119 @@
+"""JSON of parts: letter for letter what the standard library writes of the same data."""
+
+import json
+import math
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Annotated, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import Field
+
+from kvplace import solve
+from kvplace.core.models.model_table import ModelTable
+from kvplace.formats.plan.of_result import plan_of
+from kvplace.formats.plan.schema import PlanModelPart, PlanPart
+from kvplace.formats.tables.models import parse_table
+from kvplace.formats.validation.fields import Number, NumberOrInfinity
+from kvplace.formats.validation.json_text import json_text
+from kvplace.formats.validation.parts import ALWAYS, Part, stated
+from strategies import split_problems
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+DATA = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=30,
+)
+
+
+@dataclass(frozen=True)
+class Held:
+    """One mapping within another."""
+
+    percent: float = 0.0
+    words: tuple[str, ...] = ()
+
+
+class Whole(Part):
+    """A mapping of every shape."""
+
+    data: Annotated[Any, ALWAYS] = None
+    held: tuple[Held, ...] = ()
+    by_name: dict[str, Held] = Field(default={})
+    lists: tuple[tuple[int | str, ...], ...] = ()
+    least: NumberOrInfinity | None = None
+    share: Number = 1.0
+
+
+def standard(part, value):
+    """Return what the standard library makes of what a part states."""
+    return json.dumps(stated(part, value), indent=1, allow_nan=False)
+
+
+HELD = st.builds(Held, st.sampled_from([0.0, 0.25, 1e300, 5]), st.lists(st.text()).map(tuple))
+
+
+@given(
+    st.builds(
+        Whole.model_construct,
+        data=DATA,
+        held=st.lists(HELD).map(tuple),
+        by_name=st.dictionaries(st.text(), HELD),
+        lists=st.lists(st.lists(st.integers() | st.text()).map(tuple)).map(tuple),
+        least=st.none() | st.just(math.inf) | st.floats(0, 9),
+        share=st.sampled_from([1.0, 0.5]),
+    )
+)
+def test_the_text_is_that_of_the_standard_library(whole):
+    assert json_text(Whole, whole) == standard(Whole, whole)
+
+
+@settings(max_examples=10, deadline=None)
+@given(split_problems())
+def test_a_plan_is_what_the_standard_library_writes(problem):
+    plan = plan_of(solve(problem, iterations=1))
+    assert json_text(PlanPart, plan) == standard(PlanPart, plan)
+
+
+def test_models_in_columns_are_written_as_the_models_are():
+    table = parse_table(
+        "name,weights_gib,requests_per_second,slo_seconds,kv_bytes_per_token,ttft_seconds\n"
+        + "".join(
+            f"m{i},1.5,{i},9,{'131072' if i % 2 else ''},{i % 3 or ''}\n" for i in range(7000)
+        ),
+        "80x80GiB",
+    ).models
+    assert isinstance(table, ModelTable)
+    models = tuple(table)
+    for name in PlanModelPart.model_fields:
+        assert list(table.column(name)) == [getattr(model, name) for model in models]
+    assert table == models
+    assert table != models[1:]
+    assert table != (replace(models[0], weights_bytes=1), *models[1:])
+
+
+def test_a_word_of_an_enumeration_and_a_number_of_another_library_are_written():
+    word = StrEnum("Word", {"ONE": "one"}).ONE
+    whole = Whole.model_construct(data=[word, np.float64(0.1)], share=np.float64(0.3))
+    assert json_text(Whole, whole) == standard(Whole, whole)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_refused(number):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        json_text(Whole, Whole.model_construct(share=number))
+
+
+def test_what_has_no_form_in_json_is_refused():
+    with pytest.raises(TypeError, match="set"):
+        json_text(Whole, Whole.model_construct(data={1}))
