@@ -125,3 +125,25 @@ def test_what_cannot_be_written_is_refused_with_a_sentence(tmp_path):
 def test_a_device_is_written_straight_to():
     write_atomic(os.devnull, "x")
     assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.parametrize("lacks", ["the flag", "the file system", "links"])
+def test_a_file_is_written_whole_where_files_need_a_name(lacks, tmp_path, monkeypatch):
+    path = tmp_path / "out.json"
+    path.write_text("old")
+    if lacks == "the flag":
+        monkeypatch.delattr("os.O_TMPFILE", raising=False)
+    elif lacks == "links":
+        monkeypatch.setattr("os.link", lambda *_, **__: (_ for _ in ()).throw(OSError(1, "no")))
+    else:
+        opened = os.open
+
+        def refuse(name, *rest):
+            if Path(name) == tmp_path:
+                raise OSError(95, "Operation not supported")
+            return opened(name, *rest)
+
+        monkeypatch.setattr("os.open", refuse)
+    write_atomic(path, "new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]

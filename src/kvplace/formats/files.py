@@ -2,7 +2,7 @@
 
 import os
 import stat
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from kvplace.errors import Fault, InputError
@@ -53,7 +53,8 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Write a file, text as UTF-8: afterwards it is there whole or as it was before.
 
     The content goes to a new file in the same directory, which then takes the place of the old
-    one and its permissions. A symbolic link is followed.
+    one and its permissions. Where the system can, the new file has no name before it is whole, so
+    that a process that is killed leaves none behind. A symbolic link is followed.
 
     Raises
     ------
@@ -65,26 +66,57 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
     data = content.encode("utf-8") if isinstance(content, str) else content
     if target.is_dir():
         raise InputError("this is a directory; name a file in it", name)
-    temporary = ""
+    temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
     try:
         # A pipe or a device is written straight to; /dev/stdout leads to a name that is none.
         if Path(name).exists() and not Path(name).is_file():
             Path(name).write_bytes(data)
             return
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(target)
-        temporary = ""
+        if not _written_without_a_name(temporary, data, mode):
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                _fill(handle, data, mode)
+            finally:
+                os.close(handle)
+        temporary.replace(target)
     except (OSError, ValueError) as error:
         raise InputError(f"this file cannot be written: {_reason(error)}", name) from None
     finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError, ValueError):
+            temporary.unlink()
+
+
+def _written_without_a_name(path: Path, data: bytes, mode: int) -> bool:
+    """Write a file that gets its name when it is whole; return whether this system has such files.
+
+    A process that is killed before leaves nothing behind.
+    """
+    if not hasattr(os, "O_TMPFILE"):
+        return False
+    try:
+        handle = os.open(path.parent, os.O_WRONLY | os.O_TMPFILE, 0o600)
+    except OSError:  # not on every file system
+        return False
+    try:
+        _fill(handle, data, mode)
+        try:
+            # With a directory given, although the path needs none, the link is followed.
+            os.link(f"/proc/self/fd/{handle}", path, src_dir_fd=handle)
+        except OSError:
+            return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _fill(handle: int, data: bytes, mode: int) -> None:
+    """Write a file to the disk."""
+    with os.fdopen(handle, "wb", closefd=False) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(handle)
+        os.chmod(handle, mode)
 
 
 def _reason(error: Exception) -> str:
