@@ -1,7 +1,9 @@
 """A real Prometheus, and an exporter that replays a trace to it faster than time.
 
-Every few scrapes move the exporter's clock on by one interval and serves its counters with that
-time, so hours are scraped in seconds and the true counts are known exactly.
+Every scrape that Prometheus has read to its end moves the exporter's clock on by one interval and
+serves its counters with that time, so hours are scraped in seconds and the true counts are known
+exactly. A scrape that came too late on a busy machine is answered once more: Prometheus gives up
+its connection then, and keeps it where it has read the answer.
 """
 
 import json
@@ -16,8 +18,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-REPEATS = 2
-"""Scrapes that see the same page: on a busy machine a scrape may come too late to count."""
+INTERVAL = "40ms"
+"""Between two scrapes; also the time that a scrape may take."""
 
 
 @dataclass
@@ -43,20 +45,27 @@ class Replay:
     """An exporter whose pages are made by a function of their number, served one after another."""
 
     def __init__(self, page: Callable[[int], str | None], scrapes: int) -> None:
-        self.scrape, self.scrapes, self.page = 0, scrapes, page
+        self.number, self.scrapes, self.page = 0, scrapes, page
+        self._known = threading.Lock()
         replay = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+            served: int | None = None  # the last page of this connection
+
             def do_GET(self) -> None:
-                number = replay.scrape // REPEATS
+                number = replay.next(self.served)
                 text = replay.page(number) if number < replay.scrapes else ""
-                replay.scrape += 1
                 body = (text or "").encode()
                 self.send_response(200 if text is not None else 500)
                 self.send_header("Content-Type", "text/plain; version=0.0.4")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+                self.served = number
+                if text is None:  # there is nothing to be read
+                    replay.next(number)
 
             def log_message(self, *_args: object) -> None:
                 pass
@@ -64,9 +73,16 @@ class Replay:
         self.server = serve(Handler)
         self.port = self.server.server_address[1]
 
+    def next(self, read: int | None) -> int:
+        """Return the page to serve, after one that was read."""
+        with self._known:
+            if read == self.number:
+                self.number += 1
+            return self.number
+
     def done(self) -> bool:
-        """Return whether every page was served."""
-        return self.scrape > REPEATS * (self.scrapes + 2)
+        """Return whether every page was read."""
+        return self.number > self.scrapes
 
 
 def free_port() -> int:
@@ -83,8 +99,8 @@ class Prometheus:
         jobs = [
             {
                 "job_name": job,
-                "scrape_interval": "20ms",
-                "scrape_timeout": "20ms",
+                "scrape_interval": INTERVAL,
+                "scrape_timeout": INTERVAL,
                 "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
             }
             for job, port in targets.items()
@@ -105,7 +121,7 @@ class Prometheus:
         self.log = (directory / "log").open("wb")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
 
-    def wait(self, done: Callable[[], bool], seconds: float = 60) -> None:
+    def wait(self, done: Callable[[], bool], seconds: float = 300) -> None:
         """Wait until a condition holds."""
         limit = time.monotonic() + seconds
         while not done():
