@@ -7,6 +7,7 @@ from itertools import combinations
 
 import pytest
 
+from kvplace.core.certificates import cover
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.certificates.claim import Branch, Leaf, ProofTree
 from kvplace.core.certificates.knapsack import TooLarge
@@ -93,6 +94,14 @@ def test_work_is_bounded():
     problem = byte_problem([100] * 20, [(draw.randint(10, 40), 0.0) for _ in range(70)])
     tree = ProofTree(math.inf, (sized(problem, math.inf),))
     assert isinstance(check_tree(problem, tree, steps=100_000), TooLarge)
+
+
+def test_work_can_be_halted_from_outside(monkeypatch):
+    monkeypatch.setattr(cover, "LOOK", 10)
+    tree, asked = ProofTree(math.inf, (Leaf((4, 4, 4), ((7, 7),)),)), []
+    assert check_tree(three(), tree, halt=lambda: asked.append(1)) == ""
+    assert asked
+    assert isinstance(check_tree(three(), tree, halt=lambda: True), TooLarge)
 
 
 def test_no_tree_proves_what_brute_force_denies():

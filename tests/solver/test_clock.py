@@ -41,6 +41,18 @@ def test_time_kept_ends_the_search_earlier():
     assert watch.left <= 2.0
 
 
+def test_a_part_of_the_time_left_is_kept_and_given_back(monkeypatch):
+    monkeypatch.setattr("time.perf_counter", lambda: 100.0)
+    watch = Watch(10)
+    watch.keep(2.0)
+    before = watch.keep_part(0.25)
+    assert watch.left == 6.0
+    watch.keep(before)
+    assert watch.left == 8.0
+    assert Watch().keep_part(0.25) == 0.0
+    assert Watch().left == math.inf
+
+
 def test_time_set_aside_is_taken_off_the_limit():
     watch = Watch(10.0)
     watch.set_aside(4.0)

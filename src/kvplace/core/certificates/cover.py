@@ -12,13 +12,15 @@ below 0 needs no search.
 All arithmetic is on integers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kvplace.core.certificates.knapsack import GRID, Bin, TooLarge, room_tables
 
 __all__ = ["Item", "Work", "WorkSpentError", "no_cover"]
 
+LOOK = 10_000
+"""Steps between two looks at whether the work is to be halted."""
 MAX_SETS = 60_000
 """Sets listed above which the checker gives up."""
 
@@ -34,10 +36,13 @@ class Work:
     ----------
     steps
         How many are left.
+    halt
+        Says from outside that no more are to be taken; None for nobody.
     """
 
-    def __init__(self, steps: int) -> None:
-        self._left = steps
+    def __init__(self, steps: int, halt: Callable[[], object] | None = None) -> None:
+        self._left, self._halt = steps, halt
+        self._look = steps - LOOK
 
     def spend(self, steps: int) -> None:
         """Take steps.
@@ -45,11 +50,15 @@ class Work:
         Raises
         ------
         WorkSpentError
-            None are left.
+            None are left, or the work is halted.
         """
         self._left -= steps
         if self._left < 0:
             raise WorkSpentError
+        if self._halt is not None and self._left < self._look:
+            self._look = self._left - LOOK
+            if self._halt():
+                raise WorkSpentError
 
 
 @dataclass(frozen=True, slots=True)

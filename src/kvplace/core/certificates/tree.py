@@ -14,7 +14,7 @@ GPUs of one kind are alike: a leaf says how many there are, not which.
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kvplace.core.certificates.claim import Branch, Certificate, Leaf, ProofTree
@@ -47,8 +47,22 @@ _Case = tuple[tuple[Branch, bool], ...]
 """Branches on the way to a node, each with whether its two models are together."""
 
 
-def check_tree(problem: Problem, tree: ProofTree, steps: int = MAX_WORK) -> str:
+def check_tree(
+    problem: Problem,
+    tree: ProofTree,
+    steps: int = MAX_WORK,
+    halt: Callable[[], object] | None = None,
+) -> str:
     """Check a proof tree against a problem, knowing nothing of who made it.
+
+    Parameters
+    ----------
+    problem, tree
+        The claim, and what it is about.
+    steps
+        Work at most.
+    halt
+        Asked now and then whether to give up before that.
 
     Returns
     -------
@@ -60,7 +74,7 @@ def check_tree(problem: Problem, tree: ProofTree, steps: int = MAX_WORK) -> str:
         return f"the threshold {tree.threshold!r} is not above 0"
     if len(tree.nodes) > MAX_NODES or len(problem.names) > MAX_MODELS:
         return TooLarge(f"it has {len(tree.nodes)} nodes on {len(problem.names)} models")
-    work = Work(steps)
+    work = Work(steps, halt)
     cases: list[_Case] = [()]  # still to be proved, the next one last
     try:
         for number, node in enumerate(tree.nodes):

@@ -20,6 +20,7 @@ from kvplace.core.certificates.certificate import (
 from kvplace.core.certificates.claim import Leaf, ProofTree
 from kvplace.core.certificates.tree import check_tree
 from kvplace.core.problem import Problem
+from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Instance
 
 __all__ = [
@@ -78,14 +79,15 @@ def bound_of(problem: Problem, instance: Instance, method: str, priced: Priced) 
     return checked(problem, method, certificate_of(problem, instance, priced))
 
 
-def searched(problem: Problem, prices: Certificate) -> Bound:
+def searched(problem: Problem, prices: Certificate, watch: Watch) -> Bound:
     """Return the bound of an exhaustive search that rests on prices, with its proof tree.
 
-    Without the tree where the checker does not accept it within `TREE_STEPS`.
+    Without the tree where the checker does not accept it within `TREE_STEPS`, or in time.
     """
     target = prices.threshold
     tree = ProofTree(target, (Leaf(prices.prices, prices.worths, prices.weights, prices.types),))
-    return Bound(target, "search", None if check_tree(problem, tree, TREE_STEPS) else tree)
+    failure = check_tree(problem, tree, TREE_STEPS, lambda: watch.stop)
+    return Bound(target, "search", None if failure else tree)
 
 
 def checked(problem: Problem, method: str, certificate: Certificate) -> Bound | None:

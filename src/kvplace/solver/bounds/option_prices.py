@@ -12,6 +12,7 @@ from kvplace.core.certificates.certificate import Bound, Certificate
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.solver.bounds.certify import SCALE, checked, searched
+from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.model_sets import Verdict
 from kvplace.solver.column_generation.option_sets import OptionSets
 
@@ -28,12 +29,14 @@ def certified_options(problem: Problem, program: OptionSets, verdict: Verdict) -
     return checked(problem, "configuration", priced_options(problem, program, verdict))
 
 
-def searched_options(problem: Problem, program: OptionSets, verdict: Verdict) -> Bound:
+def searched_options(
+    problem: Problem, program: OptionSets, verdict: Verdict, watch: Watch
+) -> Bound:
     """Return the bound of an exhaustive search that rests on a verdict, with its proof tree.
 
-    Without the tree where the checker does not accept it.
+    Without the tree where the checker does not accept it, or not in time.
     """
-    return searched(problem, priced_options(problem, program, verdict))
+    return searched(problem, priced_options(problem, program, verdict), watch)
 
 
 def priced_options(problem: Problem, program: OptionSets, verdict: Verdict) -> Certificate:

@@ -87,6 +87,8 @@ class UndividedParams:
         Models up to which the certificate of a price function is checked, and so used.
     certificates
         Certificates of the configuration program tried, the best first.
+    checked_part
+        Part of the time left that exact decisions leave for checking what they prove.
     kicks
         Kicks without gain that end the local search of the first round; doubled every round.
     kicks_per_model
@@ -134,6 +136,7 @@ class UndividedParams:
     default_rounds: int = _knob(1, "rounds")
     checked_models: int = _knob(5_000, "models")
     certificates: int = _knob(3, "certificates")
+    checked_part: float = _knob(0.25, "part of the time left")
     kicks: int = _knob(200, "kicks")
     kicks_per_model: int = _knob(5, "kicks per model")
     balance_steps: int = _knob(200, "steps")
@@ -204,6 +207,8 @@ class ClusterParams:
         Nodes of an exact decision in the first pass; doubled every pass.
     certificates
         Certificates of that program tried, the best first.
+    checked_part
+        Part of the time left that exact decisions leave for checking what they prove.
     """
 
     tiny: int = _knob(64, "models x GPUs")
@@ -242,6 +247,7 @@ class ClusterParams:
     program_rounds: int = _knob(60, "rounds")
     nodes: int = _knob(10_000, "nodes")
     certificates: int = _knob(3, "certificates")
+    checked_part: float = _knob(0.25, "part of the time left")
 
 
 @dataclass(frozen=True, slots=True)

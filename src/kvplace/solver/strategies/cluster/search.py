@@ -168,7 +168,7 @@ class ClusterState(Search):
 
         proof = self.deciding
         if proof.searched is not None:
-            self._sought = searched_options(self.problem, self.program, proof.searched)
+            self._sought = searched_options(self.problem, self.program, proof.searched, self.watch)
             self._low = max(self._low, self._sought.value)
         for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
             if self._priced is not None and verdict.target <= self._priced.value:

@@ -50,11 +50,13 @@ def decide(search: ClusterState) -> None:
     knobs, board, program, proof = search.knobs, search.best, search.program, search.deciding
     round_ = min(search.round, 6)
     effort = Effort(nodes=knobs.nodes << round_, rounds=knobs.program_rounds << round_)
+    kept = search.watch.keep_part(knobs.checked_part)
     program_bound(program, proof, search.value, effort, search.watch)
     if not any(board.flaws):
         found = close_gap(OptionCover(program), board, proof, search.gap, effort, search.watch)
         if found.worth() < board.worth():
             search.board = found
+    search.watch.keep(kept)
     search.adopt()
 
 

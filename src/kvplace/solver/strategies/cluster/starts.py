@@ -28,8 +28,7 @@ def configure(search: ClusterState) -> None:
         if not search.starts and search.instance.n <= search.knobs.many:  # else it takes longer
             search.board = some_assignment(search.chooser, search.low, watch)
             watch.tell("start", search.value, search.low)
-        kept = watch.keep(0.0)
-        watch.keep(kept + (1 - search.knobs.configured_part) * (watch.left - kept))
+        kept = watch.keep_part(1 - search.knobs.configured_part)
         _configure_at_leisure(search)
         watch.keep(kept)
     else:

@@ -64,11 +64,13 @@ def decide(search: UndividedState) -> None:
         nodes=knobs.nodes << min(search.round, 6),
         rounds=knobs.program_rounds << min(search.round + 2 * search.long, 6),
     )
+    kept = search.watch.keep_part(knobs.checked_part)
     program_bound(program, proof, state.worst(), effort, search.watch)
     # With several models per GPU, a search over many GPUs gives up until late rounds.
     pairs = search.density <= knobs.best_fit_density
     if pairs or search.instance.g <= knobs.searched_gpus << (0 if search.long else search.round):
         search.offer(close_gap(SetCover(program), state, proof, search.gap, effort, search.watch))
+    search.watch.keep(kept)
     search.adopt()
 
 

@@ -130,7 +130,7 @@ class UndividedState(Search):
 
         if proof.searched is not None and proof.value > self.low:
             prices = certificate_of(self.problem, self.instance, priced(proof.searched))
-            self.bound = searched(self.problem, prices)
+            self.bound = searched(self.problem, prices, self.watch)
             proof.searched = None
         for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
             if verdict.target <= self.low:
