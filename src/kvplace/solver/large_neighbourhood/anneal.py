@@ -140,7 +140,7 @@ class Annealer:
             self._masks, columns.mask_of, self._freedom, row, self._model_of, self._first_seat, gpu,
             empty, np.empty(g, np.int64), np.empty(shards, np.int64), np.empty(shards, np.int64),
             np.empty(g, np.int64), np.empty(g, np.int64), np.zeros(1, np.int64), np.ones(g),
-            np.array([0.0, (1 - SPARE) * float(cap.min(axis=1).sum())]),
+            np.array([np.zeros(cap.shape[1]), (1 - SPARE) * cap.sum(axis=0)]),
         )  # fmt: skip
 
     def _sizes(self, target: float, unit: float) -> tuple[Floats, Floats]:

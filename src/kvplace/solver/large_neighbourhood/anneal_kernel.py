@@ -73,7 +73,7 @@ class Board(NamedTuple):
     weight
         (g,) how much the excess of each GPU counts: more the longer it stays.
     total
-        What all copies take, and all GPUs have.
+        (2, pressures) what all copies take at least, and what all GPUs have.
     """
 
     first_row: Ints
@@ -320,10 +320,28 @@ def _exchange(board: Board, seat: int, other: int, heat: float, chance: Bits) ->
 
 
 @kernel
-def _room(board: Board, row: int) -> float:
-    """Return what all shards of an option take, in GPUs."""
-    room: float = board.size[row, 0].max() * board.degree[row] * board.copies[row]
-    return room
+def _counted(board: Board, row: int, sign: float) -> None:
+    """Count what all shards of an option take, by each pressure, where that is least."""
+    shards = sign * board.degree[row] * board.copies[row]
+    for p in range(board.cap.shape[1]):
+        board.total[0, p] += board.size[row, :, p].min() * shards
+
+
+@kernel
+def _more_room(board: Board, now: int, then: int) -> float:
+    """Return what more another option takes of the pressure where that is most, in GPUs.
+
+    ``inf`` where the fleet has not as much left of some pressure.
+    """
+    before = board.degree[now] * board.copies[now]
+    after = board.degree[then] * board.copies[then]
+    most = -np.inf
+    for p in range(board.cap.shape[1]):
+        more = board.size[then, :, p].min() * after - board.size[now, :, p].min() * before
+        if more > 0.0 and board.total[0, p] + more > board.total[1, p]:
+            return np.inf
+        most = max(most, more)
+    return most
 
 
 @kernel
@@ -336,8 +354,8 @@ def _resplit(board: Board, j: int, heat: float, chance: Bits) -> bool:
     width, first = board.gpu.shape[1], board.first_seat[j]
     old = np.empty((board.copies[now], width), np.int64)
     new = np.empty(width, np.int64)
-    more_room = _room(board, then) - _room(board, now)
-    if more_room > 0.0 and board.total[0] + more_room > board.total[1]:
+    more_room = _more_room(board, now, then)
+    if more_room == np.inf:
         return False
     change = more_room
     for at in range(board.copies[now]):
@@ -352,7 +370,8 @@ def _resplit(board: Board, j: int, heat: float, chance: Bits) -> bool:
         change += more
         placed += 1
     if placed == board.copies[then] and _kept(change, heat, chance):
-        board.total[0] += more_room
+        _counted(board, now, -1.0)
+        _counted(board, then, 1.0)
         return True
     for at in range(placed):
         for rank in range(board.degree[then]):
@@ -459,7 +478,7 @@ def fill_up(board: Board) -> None:
         row = board.row[j]
         if row < 0:
             continue
-        board.total[0] += _room(board, row)
+        _counted(board, row, 1.0)
         for at in range(board.copies[row]):
             for rank in range(board.degree[row]):
                 seat = board.first_seat[j] + at
