@@ -54,7 +54,7 @@ def test_a_target_is_reached_or_nothing_changes(seed):
 
 def test_what_the_kernels_keep_is_what_a_new_sum_gives():
     for _, chooser, board in starts(7):
-        state = Annealer(chooser, 7, Watch())._board(board, board.worst() * 0.7)
+        state = Annealer(chooser, 7, Watch()).state_of(board, board.worst() * 0.7)
         fill_up(state)
         chance = np.array([11], dtype=np.uint64)
         for _ in range(5):

@@ -44,6 +44,7 @@ STAGES = (
     "balance",
     "configuration-bound",
     "configurations",
+    "domain-filling",
     "drop-copies",
     "dual-feasible-bound",
     "ejection",

@@ -86,17 +86,28 @@ class Annealer:
         moves
             At most.
         """
-        state = self._board(board, target)
+        state = self.state_of(board, target)
         fill_up(state)
+        made = self.settle(state, moves)
+        return not state.number[0] and self.carry_out(board, state, target), made
+
+    def settle(self, state: Board, moves: int) -> int:
+        """Make moves until nothing exceeds its GPU; return how many were tried."""
         made, cooling = 0, COLDEST / HOTTEST
         while made < moves and state.number[0] and not self._watch.stop:
             some = min(CHUNK, moves - made)
             hot, cold = (HOTTEST * cooling ** (at / moves) for at in (made, made + some))
             made += anneal(state, some, hot, cold, GROWTH, MEMORY, MOST, self._chance)
-        return not state.number[0] and self._carry_out(board, state, target), made
+        return made
 
-    def _carry_out(self, board: Assignment, state: Board, target: float) -> bool:
-        """Move what moved on the board, unless that breaks anything or misses the target."""
+    def carry_out(self, board: Assignment, state: Board, target: float) -> bool:
+        """Move what moved on the board, unless that breaks anything or misses the target.
+
+        Returns
+        -------
+        bool
+            Whether the assignment is as `state` says now.
+        """
         flaws, options = board.flaws, self._instance.options
         changes: list[Change] = []
         for j in np.flatnonzero(state.row >= 0).tolist():
@@ -113,8 +124,11 @@ class Annealer:
         board.apply(undo)
         return False
 
-    def _board(self, board: Assignment, target: float) -> Board:
-        """Return an assignment as the kernels have it, without what stays where it is."""
+    def state_of(self, board: Assignment, target: float, loose: float = LOOSE) -> Board:
+        """Return an assignment as the kernels have it, without what stays where it is.
+
+        Options that take more than `loose` times the room of the least are none.
+        """
         instance, columns = self._instance, self._instance.columns
         unit = float(columns.memory.mean())
         size, cap = self._sizes(target, unit)
@@ -135,7 +149,7 @@ class Annealer:
         g, shards = instance.g, gpu.size
         empty: Floats = np.zeros_like(cap)
         return Board(
-            columns.rows.starts, self._degree, self._copies, self._usable(target), size,
+            columns.rows.starts, self._degree, self._copies, self._usable(target, loose), size,
             cap, columns.type_of, self._region, self._domain_of, self._domains, self._in_domain,
             self._masks, columns.mask_of, self._freedom, row, self._model_of, self._first_seat, gpu,
             empty, np.empty(g, np.int64), np.empty(shards, np.int64), np.empty(shards, np.int64),
@@ -164,11 +178,11 @@ class Annealer:
             parts.append(np.broadcast_to(kept / unit, (*loads.shape[:-1], 1)))
         return np.ascontiguousarray(np.concatenate(parts, axis=-1))
 
-    def _usable(self, target: float) -> NDArray[np.uint8]:
+    def _usable(self, target: float, loose: float) -> NDArray[np.uint8]:
         """Return (rows,) which options are worth taking at a target."""
         _, whole, fit = self._chooser.room(target)
         counts = np.diff(self._instance.columns.rows.starts)
-        good = fit & (whole <= LOOSE * whole.min(axis=1)[:, None])
+        good = fit & (whole <= loose * whole.min(axis=1)[:, None])
         usable: NDArray[np.uint8] = good[np.arange(good.shape[1]) < counts[:, None]].astype(
             np.uint8
         )

@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.kernels import kernel
 
-__all__ = ["Board", "anneal", "fill_up"]
+__all__ = [
+    "Bits",
+    "Board",
+    "anneal",
+    "counted",
+    "drawn_part",
+    "fill_up",
+    "lift",
+    "place",
+    "seat_least",
+]
 
 Bits = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]
@@ -117,7 +127,8 @@ def _drawn(chance: Bits, below: int) -> int:
 
 
 @kernel
-def _part(chance: Bits) -> float:
+def drawn_part(chance: Bits) -> float:
+    """Return a random part of one."""
     return _drawn(chance, 1 << 30) / float(1 << 30)
 
 
@@ -233,7 +244,7 @@ def _seat_in(
 
 
 @kernel
-def _seat(board: Board, j: int, row: int, region: int, chance: Bits, best: Ints) -> float:
+def seat_least(board: Board, j: int, row: int, region: int, chance: Bits, best: Ints) -> float:
     """Find GPUs for one more copy in some domain; return the excess it adds, ``inf`` for none."""
     number = len(board.domains) - 1
     found = np.empty(board.gpu.shape[1], np.int64)
@@ -253,7 +264,8 @@ def _seat(board: Board, j: int, row: int, region: int, chance: Bits, best: Ints)
 
 
 @kernel
-def _place(board: Board, seat: int, row: int, gpus: Ints) -> None:
+def place(board: Board, seat: int, row: int, gpus: Ints) -> None:
+    """Put all shards of a copy on GPUs."""
     for rank in range(board.degree[row]):
         _put(board, seat, rank, gpus[rank], row)
 
@@ -274,7 +286,7 @@ def _lift(board: Board, seat: int, row: int, gpus: Ints) -> float:
 
 @kernel
 def _kept(more: float, heat: float, chance: Bits) -> bool:
-    return more <= 0.0 or (heat > 0.0 and _part(chance) < np.exp(-more / heat))
+    return more <= 0.0 or (heat > 0.0 and drawn_part(chance) < np.exp(-more / heat))
 
 
 @kernel
@@ -285,11 +297,11 @@ def _move(board: Board, seat: int, heat: float, chance: Bits) -> bool:
     old, new = np.empty(width, np.int64), np.empty(width, np.int64)
     region = board.region[board.gpu[seat, 0]] if board.freedom[j] == 1 else -1
     gone = _lift(board, seat, row, old)
-    more = _seat(board, j, row, region, chance, new)
+    more = seat_least(board, j, row, region, chance, new)
     if more < np.inf and _kept(more - gone, heat, chance):
-        _place(board, seat, row, new)
+        place(board, seat, row, new)
         return True
-    _place(board, seat, row, old)
+    place(board, seat, row, old)
     return False
 
 
@@ -307,20 +319,20 @@ def _exchange(board: Board, seat: int, other: int, heat: float, chance: Bits) ->
     gone += _lift(board, other, board.row[j], had)
     more = _seat_in(board, i, board.row[i], b, first, chance, new)
     if more < np.inf:
-        _place(board, seat, board.row[i], new)
+        place(board, seat, board.row[i], new)
         again = _seat_in(board, j, board.row[j], a, second, chance, new)
         if again < np.inf and _kept(more + again - gone, heat, chance):
-            _place(board, other, board.row[j], new)
+            place(board, other, board.row[j], new)
             return True
         for rank in range(board.degree[board.row[i]]):
             _take(board, seat, rank, board.row[i])
-    _place(board, seat, board.row[i], was)
-    _place(board, other, board.row[j], had)
+    place(board, seat, board.row[i], was)
+    place(board, other, board.row[j], had)
     return False
 
 
 @kernel
-def _counted(board: Board, row: int, sign: float) -> None:
+def counted(board: Board, row: int, sign: float) -> None:
     """Count what all shards of an option take, by each pressure, where that is least."""
     shards = sign * board.degree[row] * board.copies[row]
     for p in range(board.cap.shape[1]):
@@ -363,22 +375,22 @@ def _resplit(board: Board, j: int, heat: float, chance: Bits) -> bool:
     board.row[j] = then
     placed = 0
     while placed < board.copies[then]:
-        more = _seat(board, j, then, -1, chance, new)
+        more = seat_least(board, j, then, -1, chance, new)
         if more == np.inf:
             break
-        _place(board, first + placed, then, new)
+        place(board, first + placed, then, new)
         change += more
         placed += 1
     if placed == board.copies[then] and _kept(change, heat, chance):
-        _counted(board, now, -1.0)
-        _counted(board, then, 1.0)
+        counted(board, now, -1.0)
+        counted(board, then, 1.0)
         return True
     for at in range(placed):
         for rank in range(board.degree[then]):
             _take(board, first + at, rank, then)
     board.row[j] = now
     for at in range(board.copies[now]):
-        _place(board, first + at, now, old[at])
+        place(board, first + at, now, old[at])
     return False
 
 
@@ -400,7 +412,7 @@ def _random_seat(board: Board, g: int, chance: Bits) -> int:
 @kernel
 def _tried(board: Board, seat: int, heat: float, chance: Bits) -> bool:
     """Try a random move of a copy; whether it was kept."""
-    j, draw = board.model_of[seat], _part(chance)
+    j, draw = board.model_of[seat], drawn_part(chance)
     if draw < ELSEWHERE:
         seat = _random_seat(board, _drawn(chance, len(board.head)), chance)
         j = board.model_of[max(seat, 0)]
@@ -478,10 +490,17 @@ def fill_up(board: Board) -> None:
         row = board.row[j]
         if row < 0:
             continue
-        _counted(board, row, 1.0)
+        counted(board, row, 1.0)
         for at in range(board.copies[row]):
-            for rank in range(board.degree[row]):
-                seat = board.first_seat[j] + at
+            seat = board.first_seat[j] + at
+            for rank in range(board.degree[row] if board.gpu[seat, 0] >= 0 else 0):
                 _put(board, seat, rank, board.gpu[seat, rank], row)
     for g in range(len(board.head)):
         _mark(board, g)
+
+
+@kernel
+def lift(board: Board, seat: int, row: int) -> None:
+    """Take all shards of a copy off."""
+    for rank in range(board.degree[row]):
+        _take(board, seat, rank, row)

@@ -28,6 +28,8 @@ from kvplace.solver.instance.options import Chooser
 from kvplace.solver.kernels import is_compiled
 from kvplace.solver.large_neighbourhood.anneal import Annealer
 from kvplace.solver.large_neighbourhood.anneal_kernel import anneal, fill_up
+from kvplace.solver.large_neighbourhood.refill import Refiller
+from kvplace.solver.large_neighbourhood.refill_kernel import fill_domains, seat_rest
 from kvplace.units import GIB
 
 __all__ = ["kernels_ready"]
@@ -38,7 +40,7 @@ _started: list[int] = []
 
 def kernels_ready() -> bool:
     """Return whether the kernels are on disk or loaded; start to compile them where not."""
-    needed: list[Callable[..., Any]] = [*COMPILED, anneal, fill_up]
+    needed: list[Callable[..., Any]] = [*COMPILED, anneal, fill_up, fill_domains, seat_rest]
     if all(map(is_compiled, needed)):
         return True
     if not _started and sys.executable and hasattr(os, "posix_spawn"):
@@ -64,6 +66,8 @@ def _search_a_little() -> None:
     board = min(construct(chooser, 0.0, watch), key=Assignment.worth)
     iterate_mobile(board, Regions(instance), 0.0, 1, 0, watch)
     Annealer(chooser, 0, watch).pack(board, 0.5 * board.worst(), 1)
+    for rounds in (0, 1):
+        Refiller(chooser, 0, watch).pack(board, 2 * board.worst(), rounds, 1)
 
 
 if __name__ == "__main__":

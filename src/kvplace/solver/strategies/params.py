@@ -192,6 +192,12 @@ class ClusterParams:
     most_part, least_part
         Parts of the gap by which the target is below the value: the first and largest, halved
         after every failure, and the one below which the pass ends.
+    fillings
+        Fillings of all link domains at each target in the first pass; doubled every pass.
+    filled
+        Options times GPUs up to which link domains are filled anew: above, one filling takes long.
+    least_filled
+        Part of the gap below which a pass of fillings ends.
     repairs
         Times that a start which breaks something is rebuilt, each with four times the effort,
         before all is placed anew.
@@ -238,6 +244,9 @@ class ClusterParams:
     moves_per_copy: int = _knob(40, "moves per copy")
     most_part: float = _knob(0.5, "part of the gap")
     least_part: float = _knob(0.01, "part of the gap")
+    fillings: int = _knob(40, "fillings")
+    filled: int = _knob(2_000_000, "options x GPUs")
+    least_filled: float = _knob(0.04, "part of the gap")
     repairs: int = _knob(3, "rebuildings")
     passes: int = _knob(2, "passes")
     timed_passes: int = _knob(12, "passes")

@@ -36,6 +36,7 @@ STAGES = (
     "balance",
     "configuration-bound",
     "configurations",
+    "domain-filling",
     "drop-copies",
     "dual-feasible-bound",
     "ejection",

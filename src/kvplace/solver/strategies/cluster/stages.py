@@ -18,6 +18,7 @@ __all__ = [
     "iterate",
     "lower",
     "rank",
+    "refill",
     "ruin",
 ]
 
@@ -105,6 +106,28 @@ def anneal(search: ClusterState) -> None:
         search.steps += tried
         if packed:
             search.watch.tell("pack", board.worst())
+        part = min(part * 1.5, knobs.most_part) if packed else part / 2
+
+
+def refill(search: ClusterState) -> None:
+    """Fill all link domains anew at lower and lower targets, nearer to the value after failures."""
+    from kvplace.solver.large_neighbourhood.refill import Refiller  # noqa: PLC0415 - numba: only here
+    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
+
+    if search.watch.limit < math.inf and not kernels_ready():
+        return  # it would break the limit; a later round finds them compiled
+    board, knobs = search.best, search.knobs
+    refiller = Refiller(search.chooser, search.seed + search.round, search.watch)
+    part, rounds = knobs.most_part, knobs.fillings << search.round
+    while part > knobs.least_filled and search.left > 0 and not search.watch.stop:
+        if search.closed:
+            break
+        target = search.low + (board.worst() - search.low) * (1 - part)
+        most = int(min(rounds, search.left))
+        packed, tried = refiller.pack(board, target, most, knobs.moves)
+        search.steps += tried
+        if packed:
+            search.watch.tell("fill", board.worst())
         part = min(part * 1.5, knobs.most_part) if packed else part / 2
 
 

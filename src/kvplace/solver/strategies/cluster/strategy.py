@@ -18,6 +18,7 @@ from kvplace.solver.strategies.cluster.stages import (
     iterate,
     lower,
     rank,
+    refill,
     ruin,
 )
 from kvplace.solver.strategies.cluster.starts import (
@@ -37,6 +38,7 @@ from kvplace.solver.strategies.cluster.supports import (
     placed,
     quick,
     rankable,
+    refillable,
 )
 from kvplace.solver.strategies.stages import Stage, Strategy, run_stages
 
@@ -60,6 +62,7 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         ),
     ),
     rounds=(
+        Stage("domain-filling", refill, refillable, steps=True),
         Stage("iterated-local-search", iterate, long, steps=True),
         # Where there is time for kernels, exact decisions come after them: near a good value.
         Stage("exact-decisions", decide, lambda s: quick(s) and (long(s) or s.round > 0)),

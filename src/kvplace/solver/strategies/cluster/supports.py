@@ -15,6 +15,7 @@ __all__ = [
     "placed",
     "quick",
     "rankable",
+    "refillable",
 ]
 
 
@@ -69,6 +70,14 @@ def annealable(search: ClusterState) -> bool:
 def annealed(search: ClusterState) -> bool:
     """Whether there is an assignment, too, that compiled moves can better."""
     return placed(search) and annealable(search)
+
+
+def refillable(search: ClusterState) -> bool:
+    """Whether models may be split, over link domains few enough to be filled many times."""
+    instance = search.instance
+    work = len(instance.size) * instance.g
+    split = max(instance.degree, default=1) > 1
+    return split and annealed(search) and work <= search.knobs.filled
 
 
 def passes(search: ClusterState) -> int:

@@ -1,0 +1,290 @@
+"""Compiled filling of link domains one by one, each with the copies worth most there.
+
+A cluster is filled domain by domain: of several fillings of a domain, each made by taking what is
+worth most for its room, with a little chance, the one worth most stays. What a copy is worth is
+changed from one filling of the cluster to the next: what was left over or lay beside waste comes
+to be worth more (sequential value correction: Belov and Scheithauer, Operations Research Letters
+35, 2007, for cutting stock). A copy may be split in any way that its model may be with so many
+copies.
+"""
+
+import numpy as np
+
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.kernels import kernel
+from kvplace.solver.large_neighbourhood.anneal_kernel import (
+    Bits,
+    Board,
+    Bytes,
+    counted,
+    drawn_part,
+    lift,
+    place,
+    seat_least,
+)
+
+__all__ = ["fill_domains", "seat_rest"]
+
+COPIES = 64
+"""Copies on one GPU at most."""
+
+
+@kernel
+def _tightest(
+    board: Board, mine: Floats, held: Ints, j: int, row: int, start: int, width: int
+) -> int:
+    """Return the first of some GPUs in a row that have least left with a copy; -1 for none."""
+    degree, best, least = board.degree[row], -1, np.inf
+    if degree > width:
+        return -1
+    step = degree if width % degree == 0 else 1
+    mask = board.masks[board.mask_of[j]]
+    for first in range(0, width - degree + 1, step):
+        left = 0.0
+        for at in range(first, first + degree):
+            g = board.in_domain[start + at]
+            if not mask[g] or held[at] == j:
+                left = np.inf
+                break
+            t = board.type_of[g]
+            for p in range(board.cap.shape[1]):
+                rest = board.cap[g, p] - mine[at, p] - board.size[row, t, p]
+                if rest < 0.0:
+                    left = np.inf
+                    break
+                left += (rest / board.cap[g, p]) ** 2
+            if left >= least:
+                break
+        if left < least:
+            best, least = first, left
+    return best
+
+
+@kernel
+def _mark_held(holders: Ints, number: int, j: int, held: Ints) -> None:
+    """Note which GPUs of a domain have a shard of a model, of the copies found for it."""
+    held[:] = -1
+    for n in range(number):
+        for at in range(len(held)):
+            if holders[n, at] == j:
+                held[at] = j
+
+
+@kernel
+def _dearest(
+    board: Board, domain: int, lacking: Ints, rows: Ints, worth: Floats, room: Floats,
+    models: Ints, taken: Ints, mine: Floats, holders: Ints, number: int, dead: Bytes, found: Ints,
+) -> bool:  # fmt: skip
+    """Find the copy that is worth most for its room where it fits; whether there is any.
+
+    `found` takes model, option and first GPU; options that fit nowhere any more become dead.
+    """
+    start = board.domains[domain]
+    width = board.domains[domain + 1] - start
+    type_, best = board.type_of[board.in_domain[start]], 0.0
+    held = np.full(width, -1, np.int64)
+    for j in models:
+        if lacking[j] <= taken[j]:
+            continue
+        for row in range(board.first_row[j], board.first_row[j + 1]):
+            other = rows[j] >= 0 and row != rows[j]
+            if dead[row] or other or worth[j] / room[row, type_] <= best:
+                continue
+            if taken[j] > 0:
+                _mark_held(holders, number, j, held)
+            first = _tightest(board, mine, held, j, row, start, width)
+            if taken[j] > 0:
+                held[:] = -1
+            if first < 0:
+                dead[row] = 1
+                continue
+            best = worth[j] / room[row, type_]
+            found[0], found[1], found[2] = j, row, first
+    return best > 0.0
+
+
+@kernel
+def _fill_one(
+    board: Board, domain: int, lacking: Ints, row_of: Ints, worth: Floats, room: Floats,
+    models: Ints, taken: Ints, found: Ints,
+) -> None:  # fmt: skip
+    """Fill a domain by what is worth most for its room.
+
+    `found` takes model, option and first GPU of each copy, and `taken` is 0 afterwards as before.
+    """
+    start = board.domains[domain]
+    width = board.domains[domain + 1] - start
+    mine = np.empty((width, board.cap.shape[1]))
+    for at in range(width):
+        mine[at] = board.used[board.in_domain[start + at]]
+    most, number = found.shape[0] - 1, 0
+    holders = np.full((most, width), -1, np.int64)
+    rows, dead = row_of.copy(), (1 - board.usable).astype(np.uint8)
+    while number < most and _dearest(
+        board, domain, lacking, rows, worth, room, models, taken, mine, holders, number, dead,
+        found[number],
+    ):  # fmt: skip
+        j, row, first = found[number]
+        for at in range(first, first + board.degree[row]):
+            mine[at] += board.size[row, board.type_of[board.in_domain[start + at]]]
+            holders[number, at] = j
+        taken[j] += 1
+        rows[j] = row
+        number += 1
+    found[number, 0] = -1
+    for n in range(number):
+        taken[found[n, 0]] = 0
+
+
+@kernel
+def _missing(board: Board, count: Ints, lacking: Ints) -> None:
+    """Count the copies without a place, and let models without any choose their option anew."""
+    for j in range(len(board.row)):
+        lacking[j] = 0
+        if board.freedom[j] == 2:
+            seated = 0
+            for seat in range(board.first_seat[j], board.first_seat[j + 1]):
+                seated += board.gpu[seat, 0] >= 0
+            lacking[j] = count[j] - seated
+            board.row[j] = board.row[j] if seated > 0 else -1
+
+
+@kernel
+def _seat_found(board: Board, domain: int, found: Ints, lacking: Ints) -> int:
+    """Put down what was found for a domain; return how many copies that is."""
+    start, at = board.domains[domain], 0
+    gpus = np.empty(board.gpu.shape[1], np.int64)
+    while found[at, 0] >= 0:
+        j, row, first = found[at]
+        board.row[j] = row
+        for rank in range(board.degree[row]):
+            gpus[rank] = board.in_domain[start + first + rank]
+        seat = board.first_seat[j]
+        while board.gpu[seat, 0] >= 0:
+            seat += 1
+        place(board, seat, row, gpus)
+        lacking[j] -= 1
+        at += 1
+    return at
+
+
+@kernel
+def _empty(board: Board, domain: int) -> None:
+    """Take all copies in a domain off that may go anywhere."""
+    width = board.gpu.shape[1]
+    for at in range(board.domains[domain], board.domains[domain + 1]):
+        shard = board.head[board.in_domain[at]]
+        while shard >= 0:
+            seat = shard // width
+            j = board.model_of[seat]
+            if board.freedom[j] == 2:
+                lift(board, seat, board.row[j])
+                shard = board.head[board.in_domain[at]]
+            else:
+                shard = board.after[shard]
+
+
+@kernel
+def _fullness(board: Board, domain: int, scarce: Floats) -> float:
+    """Return how full a domain is."""
+    full, whole = 0.0, 0.0
+    for at in range(board.domains[domain], board.domains[domain + 1]):
+        g = board.in_domain[at]
+        for p in range(board.cap.shape[1]):
+            full += scarce[p] * board.used[g, p]
+            whole += scarce[p] * board.cap[g, p]
+    return full / max(whole, 1e-300)
+
+
+@kernel
+def fill_domains(
+    board: Board,
+    count: Ints,
+    worth: Floats,
+    room: Floats,
+    scarce: Floats,
+    order: Ints,
+    tries: int,
+    spread: float,
+    chance: Bits,
+    beside: Floats,
+    lacking: Ints,
+) -> None:
+    """Fill some domains anew with what is there and has no place, of models free to go anywhere.
+
+    Parameters
+    ----------
+    board
+        Changed.
+    count
+        (n,) copies of each model.
+    worth
+        (n,) of a copy of each model.
+    room
+        (rows, types) what a copy takes of all pressures together.
+    scarce
+        (pressures,) how much each of them counts.
+    order
+        The domains, in the order of their filling.
+    tries
+        Fillings of each domain that are compared.
+    spread
+        Part by which a worth is varied from one to the next.
+    chance
+        State of the random numbers; changed.
+    beside
+        (n,) takes how full the fullest of these domains is that each model is in, 0 for none.
+    lacking
+        (n,) takes the copies without a place.
+    """
+    widest = 0
+    for domain in order:
+        _empty(board, domain)
+        widest = max(widest, board.domains[domain + 1] - board.domains[domain])
+    _missing(board, count, lacking)
+    models = np.flatnonzero(lacking > 0)
+    taken, varied = np.zeros(len(count), np.int64), np.empty(len(count))
+    found = np.empty((COPIES * widest + 1, 3), np.int64)
+    kept = np.empty((COPIES * widest + 1, 3), np.int64)
+    beside[:] = 0.0
+    for domain in order:
+        best = -1.0
+        for turn in range(tries):
+            for j in models:
+                part = 1.0 if turn == 0 else 1.0 + spread * (2.0 * drawn_part(chance) - 1.0)
+                varied[j] = worth[j] * part
+            _fill_one(board, domain, lacking, board.row, varied, room, models, taken, found)
+            total, at = 0.0, 0
+            while found[at, 0] >= 0:
+                total += worth[found[at, 0]]
+                at += 1
+            if total > best:
+                best = total
+                kept[: at + 1] = found[: at + 1]
+        number, full = _seat_found(board, domain, kept, lacking), _fullness(board, domain, scarce)
+        for at in range(number):
+            beside[kept[at, 0]] = max(beside[kept[at, 0]], full)
+
+
+@kernel
+def seat_rest(board: Board, best_row: Ints, chance: Bits) -> bool:
+    """Seat every copy left over where it adds least excess; whether all found GPUs."""
+    found = np.empty(board.gpu.shape[1], np.int64)
+    for j in range(len(board.row)):
+        if board.freedom[j] != 2:
+            continue
+        if board.row[j] < 0:
+            board.row[j] = best_row[j]
+        row = board.row[j]
+        for at in range(board.copies[row]):
+            seat = board.first_seat[j] + at
+            if board.gpu[seat, 0] >= 0:
+                continue
+            if seat_least(board, j, row, -1, chance, found) == np.inf:
+                return False
+            place(board, seat, row, found)
+    board.total[0] = 0.0
+    for j in range(len(board.row)):
+        if board.row[j] >= 0:
+            counted(board, board.row[j], 1.0)
+    return True

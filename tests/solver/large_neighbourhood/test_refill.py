@@ -1,0 +1,91 @@
+"""Filling link domains anew reaches a target or leaves the assignment as it was."""
+
+import math
+
+import numpy as np
+import pytest
+
+import made
+from boards import drawn_boards
+from kvplace.core.models.model import Replicas
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.clock import Watch
+from kvplace.solver.construct.target_search import construct
+from kvplace.solver.instance.door import load_instance, unload_copies
+from kvplace.solver.instance.options import Chooser
+from kvplace.solver.large_neighbourhood.anneal import Annealer
+from kvplace.solver.large_neighbourhood.anneal_kernel import fill_up
+from kvplace.solver.large_neighbourhood.refill import Refiller, _Plan
+from oracle_splits import solve_by_force, worth
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_target_is_reached_or_nothing_changes(seed):
+    """Random fleets with rules and several pressures, near the optimum that enumeration finds."""
+    reached = 0
+    for _, problem, board in drawn_boards(seed, 20, valid=True):
+        truth = solve_by_force(problem)
+        before, flaws, target = list(board.where), board.flaws, truth.value * (1 + 1e-6)
+        if not target:
+            continue
+        packed, _ = Refiller(Chooser(board.instance), seed, Watch()).pack(board, target, 5, 500)
+        assert board.flaws <= flaws
+        if packed:
+            reached += 1
+            assert board.worst() <= target
+            placement = unload_copies(problem, board.instance, board.where)
+            assert worth(problem, placement) >= (truth.breaches, truth.value * (1 - 1e-9))
+        else:
+            assert board.where == before
+    assert reached >= 3
+
+
+def test_what_the_kernels_keep_is_what_a_new_sum_gives():
+    for _, _, board in drawn_boards(5, 10, valid=True):
+        chooser, target = Chooser(board.instance), board.worst() * 0.9
+        if not 0 < target < math.inf:
+            continue
+        state = Annealer(chooser, 5, Watch()).state_of(board, target)
+        fill_up(state)
+        plan = _Plan(state, chooser, target, np.array([3], dtype=np.uint64))
+        for order in (range(len(state.domains) - 1), [0], [0]):
+            plan.fill(state, np.array(order, dtype=np.int64))
+            used = state.used.copy()
+            fill_up(state)
+            assert np.allclose(used, state.used, atol=1e-9)
+
+
+def test_degrees_are_chosen_for_the_room_that_is_left():
+    """Two of four shards fill what three of eight leave: one node, to the last GiB."""
+    eight = [made.model(f"w{k}", 8 * 20, 1.0, tensor_parallel=(8,)) for k in range(3)]
+    either = [made.model(f"m{k}", 4 * 30, 1.0, tensor_parallel=(4, 8)) for k in range(2)]
+    found = _packed([*eight, *either], made.fleet(96, gpus=8), 1.0)
+    assert {len(copies[0]) for copies in found.where} == {4, 8}
+
+
+def test_copies_are_chosen_at_the_target():
+    """A load of 8 on nodes with 10 GiB left is below 0.15 a GPU with 6 shards, not with 4."""
+    hot = made.model("hot", 2 * 10, 8.0, tensor_parallel=(2,), replicas=Replicas(1, 3))
+    found = _packed([hot], made.fleet(20, 20, 20, gpus=2), 0.15)
+    assert len(found.where[0]) == 3
+
+
+def test_the_same_seed_fills_the_same():
+    for _, _, board in drawn_boards(9, 5, valid=True):
+        found = []
+        for _ in range(2):
+            copy = board.copy()
+            Refiller(Chooser(copy.instance), 4, Watch()).pack(copy, board.worst() * 0.9, 4, 100)
+            found.append(copy.where)
+        assert found[0] == found[1]
+
+
+def _packed(models, fleet, target):
+    """Return the assignment that fills a fleet at a target."""
+    instance = load_instance(made.problem(models, fleet))
+    chooser = Chooser(instance)
+    board = min(construct(chooser, 1e-6, Watch()), key=Assignment.worth)
+    packed, _ = Refiller(chooser, 0, Watch()).pack(board, target, 20, 0)
+    assert packed
+    assert board.worst() <= target
+    return board
