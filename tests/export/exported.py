@@ -8,6 +8,7 @@ import yaml
 
 from kvplace.export.commands import command, memory_arguments
 from kvplace.export.layout import lay_out
+from kvplace.export.runtimes.kvcached import name_of
 from kvplace.formats.text.yaml_tree import parse_yaml
 from kvplace.scaffold.deployments.compose import read_compose
 from kvplace.scaffold.deployments.read import read_deployment
@@ -105,7 +106,7 @@ def check_kvcached(layout, files):
         ipc = [v for i in data["instances"] for v in i["kvcached_env"] if "IPC_NAME" in v]
         assert len(set(ipc)) == len(by_name) == len(host.engines)
         for engine in host.engines:
-            instance = by_name[engine.label]
+            instance = by_name[name_of(engine.label)]
             words = [word for item in instance["engine_args"] for word in shlex.split(item)]
             assert f"--port={engine.port}" in words
             assert f"--served-model-name={engine.served_name}" in words
@@ -116,10 +117,11 @@ def check_kvcached(layout, files):
             assert instance["using_venv"] is False or instance["venv_path"]
         read = {i.name: i for i in read_deployment(text, "x").instances}
         for engine in host.engines:
-            again = read[engine.label]
+            again = read[name_of(engine.label)]
             assert (again.model, again.degree, again.gpus) == (
                 engine.source, engine.degree, engine.indices,
             )  # fmt: skip
+        assert not any(a != b and b.startswith(a) for a in by_name for b in by_name)
 
 
 def check_compose(layout, files):

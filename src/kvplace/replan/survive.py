@@ -25,6 +25,8 @@ _RESERVES = (0.0, 0.02, 0.04, 0.07, 0.1, 0.14, 0.18, 0.23, 0.28, 0.34, 0.4, 0.47
 """Shares of every GPU's memory that are kept free while planning, tried one after another."""
 _FRESH_GAP, _FRESH_ITERATIONS = 0.1, 50
 """When a plan made afresh after a failure is good enough, and most steps that it may take."""
+_FRESH_SECONDS = 10.0
+"""Most time for such a plan where everything is restored without it."""
 _GAIN = 0.05
 """Share of the highest pressure by which a change after a failure must relieve a GPU."""
 _CUT_SHORT = (Stop.TIME_LIMIT, Stop.MEMORY_LIMIT, Stop.INTERRUPTED)
@@ -235,8 +237,9 @@ def _tried(
 ) -> Failure:
     """Return what becomes of a placement on what is left of a fleet.
 
-    Where what is left is tight, what runs on it cannot stay as it is: a plan made afresh then leads
-    the way, and as much of it as is not needed is taken back.
+    Where what is left is tight, what runs on it cannot stay as it is, and where it stays hotter
+    than it must, more has to change: a plan made afresh then leads the way, and as much of it as is
+    not needed is taken back.
     """
     search = Search(problem, placement, gain=_GAIN, watch=watch, floor=bound)
     search.run(quick=True, enough=enough)
@@ -260,4 +263,17 @@ def _tried(
         ended = Recovery.NOT_TRIED if watch.stop else Recovery.NOT_FOUND
         return Failure(name, ended, math.inf, bound, 0)
     value = evaluate(problem, search.placement(point)).value
+    if value > max(enough, bound * (1 + _FRESH_GAP)) and name not in plans and not watch.stop:
+        found = solve(problem, gap=_FRESH_GAP, iterations=_FRESH_ITERATIONS, watch=_part(watch))
+        bound, plans[name] = max(bound, found.bound), found.placement
+        if found.placement is not None and found.value < value * (1 - _GAIN):
+            search.go_back_from(found.placement, enough=max(enough, found.value))
+            point = search.best()
+            assert point is not None
+            value = evaluate(problem, search.placement(point)).value
     return Failure(name, Recovery.RESTORED, value, bound, int(point.price))
+
+
+def _part(watch: Watch) -> Within:
+    """Return a clock that leaves time for other failures."""
+    return Within(watch, min(_FRESH_SECONDS, watch.left / 4))

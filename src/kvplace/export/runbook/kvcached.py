@@ -17,7 +17,7 @@ from kvplace.export.runbook.book import Action, Book
 from kvplace.export.runbook.deeds import DeedKind, deeds_of
 from kvplace.export.runbook.lines import BEFORE, sleep_lines, sleep_note, title_of, unknown
 from kvplace.export.runbook.transition import Running, Transition
-from kvplace.export.runtimes.kvcached import ROUTER_PORT, instance_of
+from kvplace.export.runtimes.kvcached import ROUTER_PORT, instance_of, name_of
 from kvplace.export.text import yaml_text
 
 __all__ = ["kvcached_book"]
@@ -64,7 +64,7 @@ def kvcached_book(transition: Transition, addresses: Addresses, venv: str) -> Bo
         address = addresses.of(engine)
         files[name] = _file([instance_of(engine, address, venv)], address)
         return [
-            f"launch {quote(address)} {quote(name)} kvcached-{engine.label}",
+            f"launch {quote(address)} {quote(name)} kvcached-{name_of(engine.label)}",
             f"await {quote(address)} {engine.port}",
         ]
 
@@ -74,13 +74,13 @@ def kvcached_book(transition: Transition, addresses: Addresses, venv: str) -> Bo
         back: list[str] = []
         for engine in deed.engines if deed.kind is DeedKind.LOAD else ():
             lines += begin(engine, f"engine-{engine.label}.yaml")
-            back.append(f"end {quote(addresses.of(engine))} kvcached-{engine.label}")
+            back.append(f"end {quote(addresses.of(engine))} kvcached-{name_of(engine.label)}")
         if deed.kind is DeedKind.SWITCH:
             served |= {engine.label: engine for engine in deed.engines}
         for running, again in zip(deed.running, deed.again, strict=True):
             where = quote(addresses.of_node(running.node))
             if deed.kind is DeedKind.UNLOAD:
-                lines.append(f"end {where} kvcached-{running.label}")
+                lines.append(f"end {where} kvcached-{name_of(running.label)}")
             if deed.kind in (DeedKind.SLEEP, DeedKind.UNLOAD) and not deed.slept:
                 name = f"{BEFORE}engine-{running.label}.yaml"
                 back += [unknown(running)] if again is None else begin(again, name)
@@ -119,7 +119,7 @@ def _routes(served: Mapping[str, Engine | Running], addresses: Addresses) -> str
             address, port = addresses.of_node(one.node), one.port
         instances.append(
             {
-                "name": label,
+                "name": name_of(label),
                 "model": one.served_name,
                 "engine": "vllm",
                 "engine_args": [f"--host={address}", f"--port={port}"],

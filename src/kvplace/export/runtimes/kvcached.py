@@ -22,7 +22,7 @@ from kvplace.export.commands import KVCACHED, arguments, environment
 from kvplace.export.layout import Engine, Host, Layout
 from kvplace.export.text import yaml_text
 
-__all__ = ["DEFAULT_VENV", "ROUTER_PORT", "address_of", "instance_of", "kvcached_files"]
+__all__ = ["DEFAULT_VENV", "ROUTER_PORT", "address_of", "instance_of", "kvcached_files", "name_of"]
 
 DEFAULT_VENV = "~/kvcached/venv"
 ROUTER_PORT = 8080
@@ -103,6 +103,16 @@ def address_of(host: Host, addresses: Mapping[str, str], *, alone: bool) -> str:
     return name
 
 
+def name_of(label: str) -> str:
+    """Return what the controller calls an engine: no name begins with another.
+
+    tmux takes the begin of a session's name for the name, and the controller asks for sessions so
+    (controller/utils.py, ensure_tmux_session): with ``llama-70b`` it would not start ``llama``, or
+    end the other. Labels have no underscore, so with one behind them none begins with another.
+    """
+    return f"{label}_"
+
+
 def instance_of(engine: Engine, address: str, venv: str, *, later: bool = False) -> dict[str, Any]:
     """Return one engine as the controller wants it."""
     launch = engine.model.launch
@@ -110,7 +120,7 @@ def instance_of(engine: Engine, address: str, venv: str, *, later: bool = False)
     pool = {name: value for name, value in environment(engine, KVCACHED).items() if name not in own}
     devices = ",".join(map(str, engine.indices))
     data: dict[str, Any] = {
-        "name": engine.label,
+        "name": name_of(engine.label),
         "model": engine.source,
         "engine": launch.engine,
         "using_venv": bool(launch.venv) or launch.engine == "vllm",

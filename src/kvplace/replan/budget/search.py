@@ -123,12 +123,12 @@ class Search:
         self._descend(budget, cheap=False, enough=enough if quick and repaired else 0.0)
         if quick or (repaired and self._is_close(budget)):
             if fresh is not None and not self.frontier(budget):
-                self._go_back_from(fresh, budget)
+                self.go_back_from(fresh, budget)
             return
         self._return_to(base)
         self._descend(budget, cheap=True)
         if fresh is not None:
-            self._go_back_from(fresh, budget)
+            self.go_back_from(fresh, budget)
         if repaired:
             self._aim(base, budget)
             if budget < math.inf and len(self.state.ids) <= _POLISHED:
@@ -338,7 +338,9 @@ class Search:
     def _hottest_pressure_of(self, models: dict[int, Copies]) -> float:
         return float(self.state.pressure[self._touched(models)].max())
 
-    def _go_back_from(self, fresh: Placement, budget: float) -> None:
+    def go_back_from(
+        self, fresh: Placement, budget: float = math.inf, enough: float = 0.0
+    ) -> None:
         """From a fresh plan, take changes back, the least useful first, and keep every point."""
         state = self.state
         here = dict(state.copies)
@@ -362,7 +364,7 @@ class Search:
         within = self.frontier(budget)
         if within:
             self._return_to(self.origin | within[-1].changed)
-            self._descend(budget, cheap=False)
+            self._descend(budget, cheap=False, enough=enough)
 
     def _aim(self, base: dict[int, Copies], budget: float) -> None:
         """Aim at pressures down to the best known, each with as few changes as it takes."""
