@@ -338,9 +338,7 @@ class Search:
     def _hottest_pressure_of(self, models: dict[int, Copies]) -> float:
         return float(self.state.pressure[self._touched(models)].max())
 
-    def go_back_from(
-        self, fresh: Placement, budget: float = math.inf, enough: float = 0.0
-    ) -> None:
+    def go_back_from(self, fresh: Placement, budget: float = math.inf, enough: float = 0.0) -> None:
         """From a fresh plan, take changes back, the least useful first, and keep every point."""
         state = self.state
         here = dict(state.copies)
