@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kvplace.bench.adrs_like import adrs_like
+from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.model import SLO, Demand, Model
 from kvplace.errors import InputError
 from kvplace.forecast.attainment import in_time, overflow, smoothing
@@ -55,6 +56,50 @@ def test_two_engines_slow_each_other_by_the_harmonic_mean():
     assert independent < found.models[0].slow_down < 2
     alone = settled([model(n) for n in names], place(("a", 0), ("b", 1)), times, gpus=2)
     assert alone.models[0].slow_down == 1.0
+
+
+def test_without_sharing_others_change_nothing():
+    times = {"a": seconds(fixed=0.01), "b": seconds(fixed=0.01)}
+    both = settled(
+        [model("a"), model("b")], place(("a", 0), ("b", 0)), times,
+        rules=Rules("none", host_seconds=0.0, host_seconds_per_sequence=0.0),
+    )  # fmt: skip
+    alone = settled([model("a")], place(("a", 0)), times)
+    assert both.models[0] == alone.models[0]
+
+
+def test_requests_of_short_stays_see_the_others_as_they_are_and_not_their_mean():
+    # A neighbour that is at work a third of the time, in long spells, beside requests of one token.
+    short = Model(
+        "a", 1, Demand(0.01, 1.0, 2.0), SLO(1.0, 1.0), kv_bytes_per_token=1, overhead_bytes=0
+    )
+    spells = Model(
+        "b", 1, Demand(0.4e-3, 1.0, 1e5), SLO(1.0, 1.0), kv_bytes_per_token=1, overhead_bytes=0
+    )
+    times = {"a": seconds(fixed=0.01), "b": seconds(fixed=0.01)}
+    found = settled([short, spells], place(("a", 0), ("b", 0)), times, rules=Rules(
+        host_seconds=0.0, host_seconds_per_sequence=0.0, slice_loss=0.0))  # fmt: skip
+    busy = found.gpus[0].busy
+    assert found.models[0].tpot_seconds == pytest.approx(0.01 * (1 + busy), rel=0.03)
+
+
+def test_requests_that_no_pool_can_hold_are_lost_at_any_load():
+    # Prompts of 10 tokens and outputs of 10, lognormal, on a pool of 20 tokens.
+    fleet = problem([model("a")], 1, memory=1_021)
+    times = StepTimes({("a", ""): seconds(fixed=1e-3)})
+    options = {"rules": Rules(host_seconds=0.0, block_tokens=1), "times": times}
+    found = forecast(fleet, place(("a", 0)), load=1e-3, **options)
+    played = simulate(fleet, place(("a", 0)), loads=(1e-3,), seconds=1e6, **options)
+    real = played.outcomes[0].models[0]
+    assert real.too_long > 0.2 * real.requests
+    assert found.attainment == pytest.approx(real.attainment, abs=0.05)
+
+
+def test_an_evaluation_that_is_known_is_not_made_again():
+    fleet = adrs_like(7)
+    placement = solve(fleet, solver="reference").placement
+    known = evaluate(fleet, placement)
+    assert forecast(fleet, placement, evaluation=known) == forecast(fleet, placement)
 
 
 def test_what_cannot_be_kept_is_forecast_as_lost():

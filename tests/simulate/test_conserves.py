@@ -9,7 +9,8 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
 from kvplace.simulate.run import simulate, simulate_traffic
-from kvplace.simulate.traffic import drawn
+from kvplace.simulate.served import served
+from kvplace.simulate.traffic import Drawn, drawn
 from simulate.small import (
     NO_HOST,
     Replicas,
@@ -161,3 +162,15 @@ def test_load_lowers_attainment_and_the_whole_is_the_sum_of_its_parts():
     assert levels == sorted(levels, reverse=True)
     for outcome in found.outcomes:
         assert sum(model.kept for model in outcome.models) == sum(g.kept for g in outcome.gpus)
+
+
+def test_a_lower_load_is_played_for_as_many_requests_as_the_stated_one():
+    one, slow = model("a"), {("a", ""): seconds(fixed=2.0)}
+    fleet, where = problem([one], memory=10_000), place(("a", 0))
+    found = served(fleet, where, seconds=100.0, times=StepTimes(slow))
+    counts = {o.load: o.requests for o in found.simulation.outcomes}
+    assert min(counts) < 0.1
+    assert max(counts.values()) - min(counts.values()) <= 15
+    assert found.simulation.seconds == 100.0
+    # A stretch that somebody asks for is as long as asked for.
+    assert len(Drawn([one], 100.0)(0.1, 0).models[0].arrival) < 30

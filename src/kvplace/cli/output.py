@@ -144,7 +144,7 @@ def print_result(
     if expect:
         from kvplace.forecast.forecast import forecast
 
-        expected = forecast(result.problem, result.placement)
+        expected = forecast(result.problem, result.placement, evaluation=result.evaluation)
         for note in () if quiet else expected.notes:
             say(f"kvplace: {note}")
     tabled = form == "table" and output is None and not as_markdown()

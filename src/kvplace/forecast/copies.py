@@ -72,15 +72,24 @@ class Copies:
     notes: tuple[str, ...]
 
 
-def copies_of(problem: Problem, placement: Placement, times: StepTimes) -> Copies:
+def copies_of(
+    problem: Problem, placement: Placement, times: StepTimes, evaluation: Evaluation | None = None
+) -> Copies:
     """Make engines of a placement.
+
+    Parameters
+    ----------
+    problem, placement, times
+        What runs where, and how fast.
+    evaluation
+        The placement's, where core has made it already.
 
     Raises
     ------
     InputError
         The placement is not valid, or a model lacks its KV bytes per token.
     """
-    evaluation = evaluate(problem, placement)
+    evaluation = evaluation or evaluate(problem, placement)
     if evaluation.violations:
         raise InputError([Fault(v.message, "placement") for v in evaluation.violations])
     faults = [
@@ -96,6 +105,7 @@ def copies_of(problem: Problem, placement: Placement, times: StepTimes) -> Copie
     of_model: list[tuple[int, ...]] = []
     by_model = copies_by_model(placement)
     free = [gpu.usable_bytes for gpu in problem.fleet.gpus]
+    kind_of = [(gpu.type, gpu.memory_bytes) for gpu in problem.fleet.gpus]
     for index, model in enumerate(problem.models):
         replicas = sorted(by_model[model.name], key=lambda one: one.index)
         parts = problem.demand_parts(index, [one.gpus for one in replicas])
@@ -103,12 +113,11 @@ def copies_of(problem: Problem, placement: Placement, times: StepTimes) -> Copie
         for number, (replica, part) in enumerate(zip(replicas, parts, strict=True)):
             degree = len(replica.gpus)
             places = tuple(position[gpu] for gpu in replica.gpus)
-            held = problem.shard(index, degree, part).weights_bytes
+            held = model.resident_bytes(degree)
             for at in places:
                 free[at] -= held
             # A step ends at its slowest GPU, so the slowest type decides.
-            gpus = [problem.fleet.gpus[at] for at in places]
-            kinds = {(gpu.type, gpu.memory_bytes) for gpu in gpus}
+            kinds = dict.fromkeys(kind_of[at] for at in places)
             found = [times.of(model, *kind, degree) for kind in sorted(kinds)]
             slowest = max(found, key=_summed) if len(found) > 1 else found[0]
             if slowest.doubtful:

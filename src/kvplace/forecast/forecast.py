@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
@@ -18,7 +19,7 @@ from kvplace.forecast.rules import Rules, Sharing
 from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.times import StepTimes
 
-__all__ = ["Forecast", "GPUForecast", "ModelForecast", "forecast"]
+__all__ = ["Forecast", "GPUForecast", "ModelForecast", "expected", "forecast"]
 
 ITERATIONS = 200
 STEPS = 64
@@ -36,6 +37,7 @@ def forecast(
     burst: float = 1.0,
     rules: Rules | None = None,
     times: StepTimes | None = None,
+    evaluation: Evaluation | None = None,
 ) -> Forecast:
     """Forecast what a placement serves.
 
@@ -52,14 +54,22 @@ def forecast(
         How engines run.
     times
         Step times; computed from facts where None.
+    evaluation
+        The placement's, where it is known: `Result.evaluation` of a plan. Made anew where None.
 
     Raises
     ------
     InputError
         The placement is not valid, or a model lacks what a forecast needs.
     """
-    rules = rules or Rules()
-    copies = copies_of(problem, placement, times or StepTimes())
+    copies = copies_of(problem, placement, times or StepTimes(), evaluation)
+    return expected(problem, copies, load=load, burst=burst, rules=rules or Rules())
+
+
+def expected(
+    problem: Problem, copies: Copies, *, load: float, burst: float, rules: Rules
+) -> Forecast:
+    """Forecast what engines serve; parameters as in `forecast`."""
     engines, gpus, lists = records_of(problem, copies, rules, load, burst)
     steps = np.zeros((len(engines), STEPS))
     took = settle(engines, gpus, lists, steps, SHARING[rules.sharing], rules.slice_loss, ITERATIONS)

@@ -28,6 +28,9 @@ __all__ = ["settle"]
 _ENOUGH = 1e-4
 """Relative change of every slow-down at which the fixed point counts as reached."""
 
+_UNDAMPED = 30
+"""Iterations after which only half of each change is made."""
+
 _NODES = (np.polynomial.legendre.leggauss(8)[0] + 1) / 2
 _WEIGHTS = np.polynomial.legendre.leggauss(8)[1] / 2
 """Gauss-Legendre on [0, 1]: exact for up to 15 engines on a GPU, and close for more."""
@@ -92,24 +95,40 @@ def settle(
             steps[e, n] = step_seconds(engine, n + 1.0, 0.0, engine.context)
         engine.slow = 1.0
         engine.number = 0.0
+        engine.each = 0.0 if sharing == NONE else 1.0
         _occupy(engine, steps[e])
+    # A GPU on which nothing changed has settled: only the others are gone through again.
+    restless = np.ones(len(gpus), np.bool_)
     for iteration in range(most):
-        change = 0.0
+        moved = np.zeros(len(gpus), np.bool_)
         for e in range(len(engines)):
             engine = engines[e]
-            if engine.rate == 0:
+            if engine.rate == 0 or not _any_of(restless, engine, lists):
                 continue
             slow = 1.0
             if sharing != NONE:
                 for at in range(engine.first_gpu, engine.end_gpu):
                     gpu = gpus[lists[at]]
                     slow = max(slow, _slow_down(engines, lists, gpu, e, sharing, loss))
-            change = max(change, abs(slow - engine.slow) / slow)
-            engine.slow = 0.5 * (slow + engine.slow)
+            if abs(slow - engine.slow) >= _ENOUGH * slow:
+                for at in range(engine.first_gpu, engine.end_gpu):
+                    moved[lists[at]] = True
+            # Slow-downs grow from 1 to the fixed point; should they swing, halves settle them.
+            engine.slow = slow if iteration < _UNDAMPED else 0.5 * (slow + engine.slow)
             _occupy(engine, steps[e])
-        if change < _ENOUGH:
+        if not moved.any():
             return iteration
+        restless = moved
     return most
+
+
+@kernel
+def _any_of(marked: Any, engine: Any, lists: Any) -> bool:
+    """Return whether one of an engine's GPUs is marked."""
+    found = False
+    for at in range(engine.first_gpu, engine.end_gpu):
+        found |= marked[lists[at]]
+    return found
 
 
 @kernel
@@ -122,6 +141,8 @@ def _slow_down(engines: Any, lists: Any, gpu: Any, e: int, sharing: int, loss: f
             if f != e:
                 engines[f].beside = _busy_beside(engines, lists, gpu, f, e, loss)
                 alone *= 1 - engines[f].beside
+        if alone == 1.0:
+            return 1.0
         for node in range(len(_NODES)):
             product = 1.0
             for at in range(gpu.first_engine, gpu.end_engine):
@@ -130,13 +151,16 @@ def _slow_down(engines: Any, lists: Any, gpu: Any, e: int, sharing: int, loss: f
                     product *= 1 - engines[f].beside * (1 - _NODES[node])
             speed += _WEIGHTS[node] * product
         return float(1 / max(speed - loss * (speed - alone), 1e-9))
-    ahead, beside = 0.0, engines[e].use
+    ahead, beside, others = 0.0, engines[e].use, 0.0
     for at in range(gpu.first_engine, gpu.end_engine):
         f = lists[at]
         if f != e:
             ahead += engines[f].computing * GPU_USE
             beside += (engines[f].busy - engines[f].computing) * engines[f].use
-    return float(max(1.0, beside / max(LEAST_LEFT, 1 - ahead)))
+            others += engines[f].busy
+    slow = max(1.0, beside / max(LEAST_LEFT, 1 - ahead))
+    engines[e].each = min(1.0, (slow - 1) / others) if others > 0 else 0.0
+    return float(slow)
 
 
 @kernel

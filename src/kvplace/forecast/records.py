@@ -35,9 +35,11 @@ ENGINE = np.dtype(
                 # the system, chance of none, of a step on the GPU, of a step that computes, and
                 # that every seat is taken; batch, its step, the part of the GPU that it keeps busy;
                 # mean and variance of the time per output token; chance of a step while a certain
-                # other engine is in one; time to the first token; the part that keeps objectives.
+                # other engine is in one; what each other engine in a step adds to the slow-down;
+                # time to the first token; the part of the requests that the pool can hold, and of
+                # what all would hold; the part that keeps objectives.
                 + " first_seconds prompt_seconds slow number idle busy computing full batch step "
-                "use tpot tpot_variance beside ttft attained"
+                "use tpot tpot_variance beside each ttft fitting held attained"
             ).split()
         ),
     ]
@@ -49,8 +51,12 @@ GPU = np.dtype(
         ("first_engine", np.int64),
         ("end_engine", np.int64),
         ("pool", np.float64),
-        # Kept: mean bytes held, chance of an overflow, of a step; requests per second, and those
-        # that keep their objectives; the largest of latency / objective and held / pool.
-        *((name, np.float64) for name in ["held", "overflow", "busy", "asked", "kept", "pressure"]),
+        # Kept: mean bytes held, chance of an overflow, mean seconds that it makes requests wait;
+        # chance of a step; requests per second, and those that keep their objectives; the largest
+        # of latency / objective and held / pool.
+        *(
+            (name, np.float64)
+            for name in ["held", "overflow", "waiting", "busy", "asked", "kept", "pressure"]
+        ),
     ]
 )

@@ -2,7 +2,8 @@
 
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.forecast.forecast import forecast
+from kvplace.forecast.copies import copies_of
+from kvplace.forecast.forecast import expected
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
 
@@ -30,10 +31,10 @@ def served_load(
     level
         Part of all requests that keep every objective.
     """
-    times = times or StepTimes()
+    copies = copies_of(problem, placement, times or StepTimes())
 
     def kept(load: float) -> bool:
-        found = forecast(problem, placement, load=load, burst=burst, rules=rules, times=times)
+        found = expected(problem, copies, load=load, burst=burst, rules=rules or Rules())
         return found.attainment >= level
 
     low, high = LEAST_LOAD, MOST_LOAD

@@ -131,7 +131,9 @@ def compare(
         if watch.stop:
             break
         problem, placement = plan.problem, placed(plan)
-        expected = forecast(problem, placement, burst=burst, rules=rules, times=times)
+        expected = forecast(
+            problem, placement, burst=burst, rules=rules, times=times, evaluation=plan.evaluation
+        )
         mine = [one for one in itertools.islice(played, len(drawn)) if one.complete]
         watch.tell(f"simulated {name}")
         busy = [gpu for gpu in evaluated(plan).gpus if gpu.shards]

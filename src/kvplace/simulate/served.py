@@ -14,7 +14,7 @@ from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
 from kvplace.simulate.outcome import Outcome, Simulation
 from kvplace.simulate.run import simulate
-from kvplace.simulate.traffic import Traffic
+from kvplace.simulate.traffic import Drawn, Traffic
 from kvplace.solver.clock import Watch
 from kvplace.workers import Workers
 
@@ -84,10 +84,14 @@ def served(
     -----
     Loads go up or down from 1 by a factor of the square root of 2 until attainment crosses the
     level; that step is then cut into four. Between the last load that keeps the level and the first
-    that does not, attainment is taken as a straight line.
+    that does not, attainment is taken as a straight line. Drawn requests of loads below 1 come in a
+    stretch as much longer than `seconds`, so that each load has as many as the stated demand.
     """
     watch = watch or Watch()
     times = times or StepTimes()
+    made = traffic or Drawn(problem.models, seconds, burst)
+    if isinstance(made, Drawn):
+        made = replace(made, stretched=True)
     outcomes: list[Outcome] = []
     last: Simulation | None = None
     complete = True
@@ -95,9 +99,8 @@ def served(
     def kept(loads: Sequence[float]) -> dict[float, bool]:
         nonlocal last, complete
         last = simulate(
-            problem, placement, loads=loads, seeds=seeds, seconds=seconds, burst=burst,
-            rules=rules, times=times, traffic=traffic, threads=threads, workers=workers,
-            watch=watch,
+            problem, placement, loads=loads, seeds=seeds, seconds=seconds, rules=rules,
+            times=times, traffic=made, threads=threads, workers=workers, watch=watch,
         )  # fmt: skip
         complete &= last.complete
         outcomes.extend(last.outcomes)
@@ -105,6 +108,8 @@ def served(
 
     at = 1.0
     good = kept([at]).get(at, False)
+    assert last is not None
+    stated = last.seconds
     up = good
     while complete and LEAST < at < MOST and good is up:
         at = at * COARSE if up else at / COARSE
@@ -112,8 +117,7 @@ def served(
     if complete and good is not up:
         low = at / COARSE if up else at
         kept([low * COARSE ** (i / FINE) for i in range(1, FINE)])
-    assert last is not None
-    whole = replace(last, outcomes=tuple(outcomes), complete=complete)
+    whole = replace(last, outcomes=tuple(outcomes), seconds=stated, complete=complete)
     return _served(whole, level)
 
 

@@ -221,17 +221,22 @@ class Drawn:
     ----------
     models, seconds, burst, prefix_share
         As in `drawn`.
+    stretched
+        Whether a load below 1 gets a stretch as much longer: the same requests, so that its
+        attainment is as certain as that of the stated demand.
     """
 
     models: Sequence[Model]
     seconds: float
     burst: float = 1.0
     prefix_share: float = 0.0
+    stretched: bool = False
 
     def __call__(self, load: float, seed: int) -> Traffic:
         """Return the requests of one load and seed."""
+        seconds = self.seconds / min(1.0, load) if self.stretched else self.seconds
         return drawn(
-            self.models, self.seconds, load=load, seed=seed, burst=self.burst,
+            self.models, seconds, load=load, seed=seed, burst=self.burst,
             prefix_share=self.prefix_share,
         )  # fmt: skip
 

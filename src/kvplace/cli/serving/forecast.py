@@ -45,8 +45,8 @@ def command(
     """Forecast what a PLAN serves: latencies, queues, pools, and who keeps the objectives.
 
     A mean-field fixed point: each engine runs as fast as the others on its GPU let it on average.
-    It takes a third of a second for a thousand GPUs, is an expectation and proves nothing; `kvplace
-    simulate` plays the same plan request by request.
+    It is an expectation and proves nothing; `kvplace simulate` plays the same plan request by
+    request.
     """
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit, look
@@ -63,8 +63,9 @@ def command(
 
     result = load_plan(plan, fleet, gpus)
     found = forecast(
-        result.problem, placed(result), load=load, burst=burst, rules=engine_rules(sharing)
-    )
+        result.problem, placed(result), load=load, burst=burst, rules=engine_rules(sharing),
+        evaluation=result.evaluation,
+    )  # fmt: skip
     if form == "table":
         emit(forecast_table(found, look(output), every=every), output, data=False)
     else:

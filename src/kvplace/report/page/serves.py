@@ -32,7 +32,7 @@ def serves(result: Result) -> dict[str, Any] | None:
     from kvplace.forecast.forecast import forecast  # noqa: PLC0415 - compiled, and not always used
 
     try:
-        found = forecast(problem, placed(result))
+        found = forecast(problem, placed(result), evaluation=result.evaluation)
     except InputError:  # a length or the bytes of a token are not known
         return None
     busy = [one for one in found.models if one.requests]
