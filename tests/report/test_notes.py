@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from kvplace.formats.read import parse_fleet
+from kvplace.formats.read import parse_fleet, read
 from kvplace.report.notes import notes, overloaded
 from kvplace.report.page.markdown import markdown_summary
-from kvplace.report.page.recommendation import recommendation
+from kvplace.report.page.recommendation import as_sentence, recommendation, sources
 from kvplace.solver.solve import solve
 
 HEAD = """\
@@ -126,3 +126,18 @@ def test_the_page_and_the_markdown_say_what_the_table_says():
     head, _advice = recommendation(result)
     assert head.startswith("Too slow: h/0: KV pool 31 % full, GPU time ")
     assert "- **warning:** h/0: KV pool 31 % full, GPU time " in markdown_summary(result)
+
+
+def test_sources_of_figures_are_no_advice_and_names_keep_their_letters():
+    fleet = {
+        "schema": "kvplace.fleet/v1",
+        "nodes": "1x2xH100",
+        "models": [{"model": "openai/gpt-oss-20b"}, {"model": "Qwen/Qwen3-8B"}],
+    }
+    result = solve(read(fleet))
+    _, advice = recommendation(result)
+    told = sources(result)
+    assert not set(told) & set(advice)
+    assert [line.partition(":")[0] for line in told] == ["openai/gpt-oss-20b", "Qwen/Qwen3-8B"]
+    assert as_sentence("no figure is known") == "No figure is known."
+    assert as_sentence("gpt-oss has none") == "gpt-oss has none."

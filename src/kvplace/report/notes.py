@@ -19,7 +19,10 @@ from kvplace.forecast.share_timing import ShareTiming
 from kvplace.forecast.time_share import Idle
 from kvplace.report.heat import TIGHT
 
-__all__ = ["Note", "notes", "overloaded"]
+__all__ = ["ASSUMED", "Note", "notes", "overloaded"]
+
+ASSUMED = "catalogue"
+"""Kind of the notes that say where left-out figures were taken from."""
 
 SHARED_TIME, OWN_TIME = 0.55, 0.8
 """Shares of GPU time from which plans are told to be tight: on a GPU that several models share and
@@ -107,9 +110,9 @@ def _assumed(problem: Problem) -> Iterator[Note]:
     """Yield what the file left out and where it was taken from."""
     more = len(problem.assumed) - _MOST_ASSUMED
     for sentence in problem.assumed[:_MOST_ASSUMED]:
-        yield Note("note", "catalogue", sentence)
+        yield Note("note", ASSUMED, sentence)
     if more > 0:
-        yield Note("note", "catalogue", f"{more} more models are as the catalogue has them")
+        yield Note("note", ASSUMED, f"{more} more models are as the catalogue has them")
 
 
 def _taken_for(problem: Problem) -> Iterator[Note]:

@@ -10,7 +10,7 @@ from kvplace.core.evaluation.evaluate import GPUEvaluation, Shard
 from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result, Status, evaluated, placed
 from kvplace.report.heat import FULL, TIGHT, is_share, kvpr_text, pressure_class
-from kvplace.report.page.recommendation import recommendation
+from kvplace.report.page.recommendation import recommendation, sources
 from kvplace.report.text import clean, copies_text, short_names
 from kvplace.units import GIB, format_percent
 
@@ -84,6 +84,7 @@ def page_values(result: Result) -> dict[str, Any]:
         "claim": _claim(result),
         "head": head,
         "advice": advice,
+        "sources": sources(result),
     }
 
 

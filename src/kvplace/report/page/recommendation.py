@@ -3,11 +3,11 @@
 from kvplace.core.result import Result, Status, evaluated
 from kvplace.explain.bottleneck import bottleneck_of
 from kvplace.report.heat import FULL, TIGHT
-from kvplace.report.notes import Note, notes
+from kvplace.report.notes import ASSUMED, notes
 from kvplace.report.summary import format_kvpr, format_share
 from kvplace.report.text import clean, short_names
 
-__all__ = ["recommendation"]
+__all__ = ["as_sentence", "recommendation", "sources"]
 
 CLEARLY = 0.05
 """Part of the load of a GPU from which a model is named as one that makes it."""
@@ -38,12 +38,12 @@ def recommendation(result: Result) -> tuple[str, list[str]]:
         head = f"Tight: {gpu} is {value} full {at_most}, which leaves little room for {room}."
     else:
         head = f"The demand fits: the most loaded GPU, {gpu}, is {value} full {at_most}."
-    told = [note for note in notes(problem, evaluation) if note.kind != "overload"]
+    told = [n for n in notes(problem, evaluation) if n.kind not in ("overload", ASSUMED)]
     late = next((note for note in told if note.level == "warning" and note.kind == "time"), None)
     if late is not None and not (share and worst >= FULL):
         head = f"Too slow: {clean(late.text)}."
         told.remove(late)
-    rest = [_sentence(note) for note in told]
+    rest = [as_sentence(note.text) for note in told]
     return head, [
         *_cause(at.cause.kind, model, gpu, share=share, worst=worst),
         *_gap(result),
@@ -51,10 +51,18 @@ def recommendation(result: Result) -> tuple[str, list[str]]:
     ]
 
 
-def _sentence(note: Note) -> str:
-    """Return a note as a sentence."""
-    text = clean(note.text)
-    return f"{text[:1].upper()}{text[1:]}."
+def sources(result: Result) -> list[str]:
+    """Return where figures were taken from that the fleet file leaves out, a sentence each."""
+    found = notes(result.problem, evaluated(result))
+    return [as_sentence(note.text) for note in found if note.kind == ASSUMED]
+
+
+def as_sentence(text: str) -> str:
+    """Return words as a sentence; a name that they begin with stays as it is."""
+    text = clean(text)
+    first = text.partition(" ")[0]
+    plain = first.rstrip(",;:").isalpha() and first.islower()
+    return f"{text[:1].upper() if plain else text[:1]}{text[1:]}."
 
 
 def _cause(kind: str, model: str, gpu: str, *, share: bool, worst: float) -> list[str]:

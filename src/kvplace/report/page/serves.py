@@ -4,6 +4,7 @@ from typing import Any
 
 from kvplace.core.result import Result, placed
 from kvplace.errors import InputError
+from kvplace.report.page.recommendation import as_sentence
 from kvplace.report.summary import forecast_sentence
 from kvplace.report.text import clean
 from kvplace.units import format_latency, format_percent
@@ -52,5 +53,5 @@ def serves(result: Result) -> dict[str, Any] | None:
             for one in busy[:SHOWN]
         ],
         "more": max(0, len(busy) - SHOWN),
-        "notes": [clean(note) for note in found.notes],
+        "notes": [as_sentence(note) for note in found.notes],
     }

@@ -15,7 +15,16 @@
       const cell = document.createElement(at === 0 ? "th" : "td");
       if (at === 0) cell.scope = "row";
       if (at === 1 || at > 3) cell.className = "num";
-      cell.textContent = text;
+      if (at === 3) {
+        cell.className = "where"; // a GPU is not broken, the list of them is
+        text.split(" ").forEach((gpu, place) => {
+          const span = document.createElement("span");
+          span.textContent = gpu;
+          cell.append(place ? " " : "", span);
+        });
+      } else {
+        cell.textContent = text;
+      }
       tr.append(cell);
     });
     return tr;
