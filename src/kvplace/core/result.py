@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from html import escape
 from typing import Any
 
 from kvplace.core.certificates.certificate import Bound
@@ -233,6 +232,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         """Return a table of the GPUs under most pressure, for notebooks."""
+        from html import escape  # noqa: PLC0415 - only in a notebook
+
         worst = sorted(
             self.evaluation.gpus if self.evaluation else (), key=lambda gpu: -gpu.pressure
         )

@@ -1,6 +1,5 @@
 """Report: every fault of one file, with path and line, raised together."""
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -167,6 +166,8 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     for name in words:
         if plain == name.replace("_", "") or plain in _OTHERS_SAY.get(name, ()):
             return name
+    import difflib  # noqa: PLC0415 - only for an error
+
     close = difflib.get_close_matches(word[:_LONGEST], words, n=1, cutoff=0.6)
     return close[0] if close else None
 

@@ -35,7 +35,7 @@ effective bandwidths, 1996). Loads fall where GPUs are added. Without a quantile
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from functools import cache
 
 from kvplace.core.models.model import Demand, Model
 
@@ -103,6 +103,14 @@ def _peakedness(dispersion: float, number: float) -> float:
     return -1 / math.expm1(log) - number
 
 
+@cache
+def _deviations(quantile: float) -> float:
+    """Return how many standard deviations a quantile of a normal variable is above its mean."""
+    from statistics import NormalDist  # noqa: PLC0415 - only where one plans for a quantile
+
+    return NormalDist().inv_cdf(quantile)
+
+
 def margin_sigma(quantile: float, mean: float, variance: float, room: float) -> float:
     """Return the standard deviation of what is needed on a GPU that is full at the quantile.
 
@@ -117,7 +125,7 @@ def margin_sigma(quantile: float, mean: float, variance: float, room: float) -> 
     """
     if variance <= 0 or room <= 0:
         return 0.0
-    z, ratio = NormalDist().inv_cdf(quantile), mean / variance
+    z, ratio = _deviations(quantile), mean / variance
     return (math.sqrt(z * z + 4 * ratio * room) - z) / (2 * ratio) if ratio else room / z
 
 
@@ -152,5 +160,5 @@ class Margins:
             return mean
         deviation = mean * math.sqrt(spread)
         margin = deviation * min(1.0, deviation / sigma) if sigma > 0 else deviation
-        relative = NormalDist().inv_cdf(self.quantile) * margin / mean
+        relative = _deviations(self.quantile) * margin / mean
         return mean * (1 + round(relative * _STEPS) / _STEPS)

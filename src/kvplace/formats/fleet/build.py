@@ -29,11 +29,12 @@ from kvplace.formats.fleet.schema import (
     NodePart,
 )
 from kvplace.formats.validation.models import validate, validate_list
-from kvplace.formats.validation.parts import stated
+from kvplace.formats.validation.parts import shell, stated
 
 __all__ = ["ALREADY", "Assembly", "objective_named"]
 
 ALREADY = "is already the name of"
+_LISTS = ("nodes", "models", "rules", "windows")
 _DEGREES = 64
 """Tensor parallel degrees up to which a message names those that engines take."""
 
@@ -92,9 +93,7 @@ class Assembly:
             Every fault noted.
         """
         data, report = self._data, self._report
-        lists = ("nodes", "models", "rules", "windows")
-        shell = {key: [] if key in lists else value for key, value in data.items()}
-        head = validate(FleetPart, shell, (), report)
+        head = validate(shell(FleetPart, _LISTS), data, (), report)
         if head is None and "schema" in data and report.covers(("schema",)):
             report.refuse()  # written for another format: nothing else would mean anything
         nodes = self._nodes

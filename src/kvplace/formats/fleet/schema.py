@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from kvplace.core.models.model import Attention, Model, Replicas, Split
 from kvplace.core.models.objective import Objective
@@ -36,7 +36,7 @@ from kvplace.formats.validation.fields import (
     refuse_value,
     word,
 )
-from kvplace.formats.validation.parts import ALWAYS, Part
+from kvplace.formats.validation.parts import ALWAYS, Documented, Part
 
 __all__ = [
     "FLEET_SCHEMA",
@@ -87,12 +87,9 @@ def _gpus(value: object) -> object:
     return list(map(_gpu, value)) if isinstance(value, list) else gpu_count(value)
 
 
-_GPU_SCHEMA = {
-    "anyOf": [
-        {"type": "string", "minLength": 1, "examples": ["H100", "80GiB"]},
-        GPUPart.model_json_schema(),
-    ]
-}
+def _gpu_schema() -> dict[str, Any]:
+    named = {"type": "string", "minLength": 1, "examples": ["H100", "80GiB"]}
+    return {"anyOf": [named, GPUPart.model_json_schema()]}
 
 
 class NodePart(Part):
@@ -105,16 +102,16 @@ class NodePart(Part):
     gpus: Annotated[
         Any,
         BeforeValidator(_gpus),
-        WithJsonSchema(
-            {
+        Documented(
+            lambda: {
                 "anyOf": [
                     {"type": "integer", "minimum": 1, "maximum": MAX_GPUS},
-                    {"type": "array", "items": _GPU_SCHEMA, "minItems": 1},
+                    {"type": "array", "items": _gpu_schema(), "minItems": 1},
                 ]
             }
         ),
     ] = Field(examples=["8"], description="GPUs that are all as `gpu` says, or each one by itself.")
-    gpu: Annotated[GPUPart | None, BeforeValidator(_gpu), WithJsonSchema(_GPU_SCHEMA)] = Field(
+    gpu: Annotated[GPUPart | None, BeforeValidator(_gpu), Documented(_gpu_schema)] = Field(
         default=None,
         description="Every GPU of a node that counts them: a mapping, or a type or memory alone.",
     )
@@ -156,12 +153,9 @@ def _replicas(value: object) -> object:
     return value if isinstance(value, dict) else dict.fromkeys(("min", "max"), count(value))
 
 
-_DEMAND_SCHEMA = {
-    "anyOf": [
-        DemandPart.model_json_schema(),
-        {"type": "array", "items": WindowDemandPart.model_json_schema(), "minItems": 1},
-    ]
-}
+def _demand_schema() -> dict[str, Any]:
+    listed = {"type": "array", "items": WindowDemandPart.model_json_schema(), "minItems": 1}
+    return {"anyOf": [DemandPart.model_json_schema(), listed]}
 
 
 class ModelPart(Part):
@@ -216,13 +210,8 @@ class ModelPart(Part):
     replicas: Annotated[
         ReplicasPart,
         BeforeValidator(_replicas),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"type": "integer", "minimum": 1},
-                    ReplicasPart.model_json_schema(),
-                ]
-            }
+        Documented(
+            lambda: {"anyOf": [{"type": "integer", "minimum": 1}, ReplicasPart.model_json_schema()]}
         ),
     ] = ReplicasPart(min=1, max=1)
     attention: Annotated[Attention, *word(*Attention)] = Field(
@@ -238,7 +227,7 @@ class ModelPart(Part):
     resources: Resources = Field(
         default={}, description="What each shard takes of further capacities, by name."
     )
-    demand: Annotated[DemandPart, WithJsonSchema(_DEMAND_SCHEMA)] = Field(
+    demand: Annotated[DemandPart, Documented(_demand_schema)] = Field(
         examples=["{requests_per_second: 2.1}"],
         description="Of all time, or a list of the demand in each window.",
     )
@@ -276,7 +265,7 @@ class ModelPart(Part):
         return self
 
 
-_AnyDemand = Annotated[DemandPart | None, WithJsonSchema(_DEMAND_SCHEMA)]
+_AnyDemand = Annotated[DemandPart | None, Documented(_demand_schema)]
 
 
 class KnownModelPart(ModelPart):
@@ -316,8 +305,8 @@ class FleetPart(Part):
     defaults: DefaultsPart = DefaultsPart()
     nodes: Annotated[
         list[NodePart],
-        WithJsonSchema(
-            {
+        Documented(
+            lambda: {
                 "anyOf": [
                     {"type": "string", "examples": ["5x8xH100"]},
                     {"type": "array", "items": NodePart.model_json_schema()},

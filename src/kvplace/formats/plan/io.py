@@ -8,9 +8,7 @@ from kvplace.collector import paused_collector
 from kvplace.core.result import Result
 from kvplace.errors import InputError
 from kvplace.formats.files import read_text, write_atomic
-from kvplace.formats.plan.csv import parse_plan_table, table_text
 from kvplace.formats.plan.of_result import claims_of, plan_of
-from kvplace.formats.plan.parquet import plan_bytes, plan_of_columns
 from kvplace.formats.plan.read_json import parse_plan
 from kvplace.formats.plan.schema import PlanPart
 from kvplace.formats.plan.stated import Plan
@@ -74,11 +72,17 @@ def plan_text(result: Result, name: str) -> str | bytes:
         return write_plan(result)
     if result.placement is None:
         raise InputError("there is no placement, so no rows; write the plan as JSON", name)
-    return plan_bytes(result, claims_of(result)) if is_parquet(name) else plan_csv(result)
+    if not is_parquet(name):
+        return plan_csv(result)
+    from kvplace.formats.plan.parquet import plan_bytes  # noqa: PLC0415 - only for Parquet
+
+    return plan_bytes(result, claims_of(result))
 
 
 def plan_csv(plan: Plan | Result) -> str:
     """Return one row per shard: ``model,replica,shard,node,gpu,weights_bytes,load``."""
+    from kvplace.formats.plan.csv import table_text  # noqa: PLC0415 - only for CSV
+
     gpus = (plan if isinstance(plan, Plan) else plan_of(plan)).gpus
     return table_text(
         (shard.model, shard.replica, shard.shard, gpu.id, shard.weights_bytes, shard.load)
@@ -105,9 +109,13 @@ def read_plan(path: str | os.PathLike[str]) -> Plan | PlanTable:
     """
     name = os.fspath(path)
     if is_parquet(name):
+        from kvplace.formats.plan.parquet import plan_of_columns  # noqa: PLC0415 - only for Parquet
+
         return plan_of_columns(read_columns(name), name)
     text = read_text(name)
     if PurePath(name).suffix.lower() == ".csv":
+        from kvplace.formats.plan.csv import parse_plan_table  # noqa: PLC0415 - only for CSV
+
         return parse_plan_table(text, name)
     refuse_other_kind(text, "plan", name)
     return parse_plan(text, name)

@@ -13,10 +13,11 @@ from kvplace.formats.plan.schema import PlanModelPart, PlanPart, ReplicaPart, pl
 from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
 from kvplace.formats.text.json_tree import parse_json
 from kvplace.formats.validation.models import validate, validate_list
+from kvplace.formats.validation.parts import shell
 
 __all__ = ["parse_plan"]
 
-_LISTS = ("gpus", "placements", "models", "nodes", "rules", "windows")
+_LISTS = ("gpus", "placement", "models", "nodes", "rules", "windows")
 
 
 def parse_plan(text: str, source: str = "") -> Plan:
@@ -37,8 +38,7 @@ def parse_plan(text: str, source: str = "") -> Plan:
     if not isinstance(data, dict):
         report.stop((), f"a plan file is a mapping of keys, not {kind_of(data)}")
     # The long lists are validated item by item, so that a hostile file costs little.
-    shell = {key: [] if key in _LISTS else value for key, value in data.items()}
-    head = validate(PlanPart, shell, (), report)
+    head = validate(shell(PlanPart, _LISTS), data, (), report)
     if head is None and "schema" in data and report.covers(("schema",)):
         report.refuse()  # written for another format: nothing else would mean anything
     gpus = validate_list(PlanGPU, data.get("gpus", []), ("gpus",), report, least=0)

@@ -8,7 +8,7 @@ what stands for it in a plan file, which states exact numbers under names that h
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import UnionType
@@ -30,6 +30,7 @@ from pydantic.fields import FieldInfo
 __all__ = [
     "ALWAYS",
     "MISSING",
+    "Documented",
     "Exact",
     "FieldOf",
     "Part",
@@ -37,6 +38,7 @@ __all__ = [
     "adapter",
     "exact",
     "fields_of",
+    "shell",
     "stated",
 ]
 
@@ -61,6 +63,17 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class Documented:
+    """The JSON Schema of a kind, made when it is asked for and not when a file is read."""
+
+    make: Callable[[], dict[str, Any]]
+
+    def __get_pydantic_json_schema__(self, _schema: Any, _handler: Any) -> dict[str, Any]:
+        """Return the JSON Schema."""
+        return self.make()
+
+
+@dataclass(frozen=True, slots=True)
 class Exact:
     """The kind that stands for another one in a plan file."""
 
@@ -70,7 +83,9 @@ class Exact:
 class Part(BaseModel):
     """One mapping of a file: known keys only, values taken as they stand."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, serialize_by_alias=True, defer_build=True
+    )
 
     core: ClassVar[Callable[..., Any] | None] = None
     """What the part states, a class with the same fields; None where code of its own builds it."""
@@ -169,6 +184,18 @@ def _fields(part: Any) -> Mapping[str, FieldOf]:
         key = info.alias or name
         found[key] = FieldOf(name, key, kinds[name], default, tuple(info.examples or ()))
     return found
+
+
+def shell(part: type[P], lists: Sequence[str]) -> type[P]:
+    """Return a part of which some fields take anything: they are validated entry by entry."""
+    made: type[P] = _shell(part, tuple(lists))
+    return made
+
+
+@cache
+def _shell(part: Any, lists: tuple[str, ...]) -> Any:
+    fields: dict[str, Any] = {name: (Any, part.model_fields[name]) for name in lists}
+    return create_model(part.__name__, __base__=part, __doc__=part.__doc__, **fields)
 
 
 def stated(part: type[Any], value: object) -> dict[str, Any]:
