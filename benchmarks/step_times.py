@@ -2,7 +2,7 @@
 
     pip install 'kvplace[fit]'
     python benchmarks/step_times.py                      # error tables
-    python benchmarks/step_times.py --write              # and src/kvplace/forecast/roofline.csv
+    python benchmarks/step_times.py --write              # and the table of forecast/steps
 
 Data: ../shared/data/serving_measured.csv.gz, the accuracy samples of aiconfigurator (Apache-2.0):
 time per token and to the first token by model, GPU type, engine, precision, lengths and
@@ -42,12 +42,12 @@ from kvplace.core.models.architecture import Format
 from kvplace.facts.catalogue.gpus import gpu_type
 from kvplace.facts.config.architecture import architecture
 from kvplace.facts.config.attention import cache_layout
-from kvplace.forecast.roofline import CacheReads, Roofline, speed_of, step_time
 from kvplace.forecast.step_time import decode_seconds, prefill_seconds
+from kvplace.forecast.steps.roofline import CacheReads, Roofline, speed_of, step_time
 
 HERE = Path(__file__).parent
 ROWS = HERE.parents[1] / "shared/data/serving_measured.csv.gz"
-TABLE = HERE.parent / "src/kvplace/forecast/roofline.csv"
+TABLE = HERE.parent / "src/kvplace/forecast/steps/roofline.csv"
 MOST = 64
 GPUS = {"b200_sxm": "B200-SXM-180GB", "h100_sxm": "H100-SXM-80GB", "h200_sxm": "H200-SXM-141GB",
         "b300_sxm": "B300-SXM-270GB"}  # fmt: skip

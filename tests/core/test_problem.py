@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvplace.core.certificates.certificate import possible_options
+from kvplace.core.derived.needs import shard_need
 from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.model import (
@@ -21,7 +22,6 @@ from kvplace.core.models.model import (
     Split,
 )
 from kvplace.core.models.objective import Objective
-from kvplace.core.needs import shard_need
 from kvplace.core.problem import Problem
 from kvplace.core.rules.forbid import Forbid
 from kvplace.core.rules.limit import Limit

@@ -8,9 +8,9 @@ from kvplace.core.models.measured import MeasuredStep
 from kvplace.errors import InputError
 from kvplace.facts.catalogue.models import known_model
 from kvplace.facts.catalogue.shapes import known_shape
-from kvplace.forecast.measured import through_measured
-from kvplace.forecast.roofline import CacheReads, speed_of, step_time
 from kvplace.forecast.step_time import StepTime, decode_seconds, prefill_seconds
+from kvplace.forecast.steps.measured import through_measured
+from kvplace.forecast.steps.roofline import CacheReads, speed_of, step_time
 
 H100 = "H100-SXM-80GB"
 NAME = "meta-llama/Llama-3.1-8B-Instruct"

@@ -11,8 +11,8 @@ from kvplace.core.models.architecture import Architecture
 from kvplace.core.models.model import SLO, Demand, Model, Replicas
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
-from kvplace.forecast.roofline import CacheReads, speed_of, step_time
 from kvplace.forecast.share_timing import ShareTiming
+from kvplace.forecast.steps.roofline import CacheReads, speed_of, step_time
 from kvplace.forecast.time_share import time_share
 
 SHAPE = Architecture(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from kvplace.core.models.architecture import Architecture, Format
 from kvplace.errors import InputError
-from kvplace.forecast.roofline import CacheReads, rooflines, speed_of, step_time
 from kvplace.forecast.step_time import StepTime, decode_seconds, prefill_seconds
+from kvplace.forecast.steps.roofline import CacheReads, rooflines, speed_of, step_time
 
 # Llama-3.1-8B: 8.03e9 parameters, 525e6 of them the input embedding.
 LLAMA = Architecture(

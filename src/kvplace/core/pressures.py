@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from kvplace.core.derived.option_table import OptionTable, shard_loads
 from kvplace.core.models.bursts import Margins, margin_sigma, spread_of
 from kvplace.core.models.model import Model
 from kvplace.core.models.model_columns import ModelColumns
 from kvplace.core.models.objective import Objective
-from kvplace.core.option_table import OptionTable, shard_loads
 from kvplace.core.timing import Timing
 from kvplace.errors import Fault, InputError
 

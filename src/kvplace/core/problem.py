@@ -7,16 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
-from kvplace.core.digest import digest_of
-from kvplace.core.eligibility import Eligibility, seats
+from kvplace.core.derived.digest import digest_of
+from kvplace.core.derived.eligibility import Eligibility, seats
+from kvplace.core.derived.needs import ShardNeed, Ways, demand_parts, rank_part, shard_need
+from kvplace.core.derived.option_table import OptionTable, option_table, undivided_table
 from kvplace.core.hardware import Fleet
 from kvplace.core.models.model import Model
 from kvplace.core.models.model_columns import ListedModels, ModelColumns
 from kvplace.core.models.model_table import ModelTable
 from kvplace.core.models.objective import Objective
 from kvplace.core.models.window import ALWAYS, Window
-from kvplace.core.needs import ShardNeed, Ways, demand_parts, rank_part, shard_need
-from kvplace.core.option_table import OptionTable, option_table, undivided_table
 from kvplace.core.pressures import Pressures
 from kvplace.core.rules.rule import Rule
 from kvplace.core.timing import Timing

@@ -7,8 +7,8 @@ import abc
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
+from kvplace.core.derived.option_table import OptionTable
 from kvplace.core.models.model import Demand, Model
-from kvplace.core.option_table import OptionTable
 
 __all__ = ["Timing"]
 

@@ -10,9 +10,15 @@ from kvplace.core.models.measured import MeasuredStep
 from kvplace.core.models.model import Model
 from kvplace.errors import Fault, InputError
 from kvplace.facts.catalogue.gpus import GPUType, gpu_types
-from kvplace.forecast.measured import through_measured
-from kvplace.forecast.roofline import CacheReads, Speed, speed_of, speed_of_data_sheet, step_time
 from kvplace.forecast.step_time import StepTime
+from kvplace.forecast.steps.measured import through_measured
+from kvplace.forecast.steps.roofline import (
+    CacheReads,
+    Speed,
+    speed_of,
+    speed_of_data_sheet,
+    step_time,
+)
 
 __all__ = ["StepTimes", "Timed", "cache_reads", "dense_shape", "known_speed", "known_step_time"]
 

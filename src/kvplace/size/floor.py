@@ -11,12 +11,12 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from kvplace.core.derived.needs import ShardNeed
 from kvplace.core.evaluation.degrees import degree_that_fits
 from kvplace.core.evaluation.evaluate import kvpr_of
 from kvplace.core.hardware import GPU, Node, usable
 from kvplace.core.models.model import Split
 from kvplace.core.models.objective import Objective
-from kvplace.core.needs import ShardNeed
 from kvplace.core.problem import Problem
 from kvplace.size.stock import Mix, Stock
 from kvplace.units import format_bytes

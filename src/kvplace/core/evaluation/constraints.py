@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from kvplace.core.eligibility import seats
+from kvplace.core.derived.eligibility import seats
 from kvplace.core.evaluation.degrees import degree_that_fits
 from kvplace.core.hardware import Fleet, Node, usable
 from kvplace.core.models.model import Model

@@ -31,7 +31,7 @@ class Shard:
     model, replica, index
         Name of the model, number of the copy, and rank within the copy.
     weights_bytes, min_kv_bytes, load
-        What it takes, as in `kvplace.core.needs.ShardNeed`.
+        What it takes, as in `kvplace.core.derived.needs.ShardNeed`.
     window_loads, time_shares
         Per window, its mean KV bytes in use and the share of the GPU's time that it needs; empty
         where shares of time are not known.

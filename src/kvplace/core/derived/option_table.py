@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from kvplace.core.derived.needs import rank_part
 from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
-from kvplace.core.needs import rank_part
 
 __all__ = ["OptionTable", "option_table", "shard_loads", "undivided_table"]
 

@@ -1,0 +1,1 @@
+"""What follows from a problem: needs of shards, options, who may go where, the digest."""
