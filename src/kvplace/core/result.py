@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from kvplace.core.certificates.balance import RankBound
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.certificates.standing import standing_of
 from kvplace.core.evaluation.evaluate import Evaluation
@@ -160,6 +161,9 @@ class Result:
     failures
         What becomes of the placement in each failure that it was to leave room for; empty where
         no failure was looked at, and for a result that was read from a file.
+    balance
+        What is proved of some GPUs after the worst: the pressure that each is at least at, where
+        the worst is no worse. Empty for small fleets.
     """
 
     problem: Problem
@@ -177,6 +181,7 @@ class Result:
     ranks: int = 0
     engine_names: Mapping[tuple[str, int], EngineName] = field(default_factory=dict, compare=False)
     failures: tuple[Failure, ...] = field(default=(), compare=False)
+    balance: tuple[RankBound, ...] = field(default=(), compare=False)
 
     @property
     def value(self) -> float:

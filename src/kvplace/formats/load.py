@@ -111,6 +111,7 @@ def load_stated(
         claims.progress,
         kv_parts={(part.model, part.replica): part.kv_bytes for part in claims.kv_parts},
         ranks=claims.ranks,
+        balance=tuple(entry.for_problem(problem) for entry in claims.balance),
         engine_names={
             (name.model, name.replica): EngineName(name.label, name.port)
             for name in claims.engine_names

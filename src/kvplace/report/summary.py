@@ -68,6 +68,8 @@ def summary(result: Result) -> str:
     copies = f" in {replicas:,} replicas" if replicas != models else ""
     idle = f"{used:,} of " if used < fleet else ""
     parts.append(f"{_count(models, 'model')}{copies} on {idle}{_count(fleet, 'GPU')}")
+    if result.balance:
+        parts.append(_balanced(result, result.evaluation))
     parts.append(format_seconds(result.seconds))
     if result.stop in _STOPPED:
         # The maximum is settled where it is optimal; what was cut is the balancing of the rest.
@@ -172,6 +174,16 @@ def _proved(result: Result) -> str:
     if math.isinf(result.gap):
         return "no bound above 0 is proved"
     return f"bound {format_kvpr(result.bound)}, gap {format_percent(result.gap)}"
+
+
+def _balanced(result: Result, evaluation: Evaluation) -> str:
+    """Say how good the balance of the GPUs after the worst is, by two of those bounded."""
+    profile, told = evaluation.profile(), result.balance
+    texts = []
+    for claim in dict.fromkeys((told[0], told[len(told) // 2])):
+        there = format_kvpr(profile[claim.rank - 1])
+        texts.append(f"GPU {claim.rank} {there} (at least {format_kvpr(claim.bound)})")
+    return f"from the worst {', '.join(texts)}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from kvplace.core.certificates.balance import RankBound
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.constraints import Violation
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
@@ -34,6 +35,8 @@ __all__ = ["SOLVERS", "refine", "solve", "stop_of"]
 
 SOLVERS = ("auto", "reference", "prism-greedy")
 DEFAULTS = Params()
+BALANCED_GPUS = 16
+"""GPUs from which the balance is bounded: small fleets are exact to the last rank, or nearly so."""
 REPAIRABLE = {"memory", "min_kv"}
 """What may be wrong with a start of undivided models that is repaired."""
 
@@ -287,6 +290,16 @@ def stop_of(
     return spent or Stop.LOCAL_OPTIMUM
 
 
+def _balance(search: Search, evaluation: Evaluation | None, ranks: int) -> tuple[RankBound, ...]:
+    """Return what is proved of GPUs after the worst, where not all are proved the best."""
+    gpus = len(search.problem.fleet.gpus)
+    if evaluation is None or gpus < BALANCED_GPUS or ranks == gpus or search.watch.stop:
+        return ()
+    from kvplace.solver.bounds.balance import rank_bounds  # noqa: PLC0415 - numpy: larger fleets only
+
+    return rank_bounds(search.problem, search.instance, evaluation.profile(), search.watch)
+
+
 def _finish(search: Search, solver: str, placement: Placement | None, whole: Problem) -> Result:
     """Re-evaluate a placement by core and wrap it up; the only door one leaves by.
 
@@ -312,5 +325,6 @@ def _finish(search: Search, solver: str, placement: Placement | None, whole: Pro
     result = Result(
         problem, placement, evaluation, bound, stop, solver, settings.seed, search.steps,
         watch.seconds, watch.steps, tuple(search.gains.values()), ranks=ranks,
+        balance=_balance(search, evaluation, ranks) if whole is problem else (),
     )  # fmt: skip
     return result if whole is problem else on_whole_fleet(whole, result)

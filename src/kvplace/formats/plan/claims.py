@@ -2,6 +2,7 @@
 
 import math
 
+from kvplace.core.certificates.balance import check_rank_bound
 from kvplace.core.certificates.certificate import Bound, TooLarge, check_certificate
 from kvplace.core.certificates.listing import look_for_better
 from kvplace.core.certificates.standing import Standing, standing_of, tiers_of
@@ -34,6 +35,7 @@ def check_claims(
     proved = claims.check_bound()
     claims.check_status(proved=proved)
     claims.check_ranks()
+    claims.check_balance()
 
 
 class _Claims:
@@ -186,6 +188,20 @@ class _Claims:
                 f"that no placement balances the {ranks} worst GPUs better",
                 standing_of(self._problem, self._evaluation, ranks),
             )
+
+    def check_balance(self) -> None:
+        """Check what is said of GPUs after the worst."""
+        plan, before = self._plan, len(self._to.found)
+        if not plan.balance or self._evaluation is None or not self._evaluation.valid:
+            return
+        for at, entry in enumerate(plan.balance):
+            claim = entry.for_problem(self._problem)
+            why = check_rank_bound(self._problem, claim, self._evaluation.value)
+            if why:
+                self._to.differ(f"objective.balance[{at}]", why)
+        if len(self._to.found) == before:
+            ranks = ", ".join(str(entry.rank) for entry in plan.balance)
+            self._to.verified.append(f"the bounds on the GPUs at ranks {ranks}")
 
     def _settle(self, path: str, what: str, known: Standing) -> None:
         """Go through all placements to settle a claim that nothing is better than one."""

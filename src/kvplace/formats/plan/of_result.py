@@ -19,6 +19,7 @@ from kvplace.formats.plan.stated import (
     PlanGPU,
     PlanKVPart,
     PlanNode,
+    PlanRank,
     PlanShard,
     PlanTier,
     PlanTree,
@@ -90,6 +91,7 @@ def claims_of(result: Result) -> Plan:
         soft_rules=_tiers(result),
         ranks=result.ranks,
         failures=result.failures,
+        balance=tuple(PlanRank.of(result.problem, claim) for claim in result.balance),
     )
 
 

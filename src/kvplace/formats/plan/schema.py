@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 
+from kvplace.core.certificates.balance import MOST_RANKS
 from kvplace.core.failure import Failure, Recovery
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
@@ -20,6 +21,7 @@ from kvplace.formats.plan.stated import (
     PlanGPU,
     PlanKVPart,
     PlanNode,
+    PlanRank,
     PlanTier,
     PlanTree,
 )
@@ -63,6 +65,9 @@ class ObjectivePart(Part):
         default=0,
         description="How many GPUs, from the worst on, are proved to be balanced as well as can "
         "be (leximax); 0: not stated.",
+    )
+    balance: Annotated[tuple[PlanRank, ...], Field(max_length=MOST_RANKS)] = Field(
+        default=(), description="What is proved of some GPUs after the worst, of larger fleets."
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import ConfigDict, Field
 
+from kvplace.core.certificates.balance import RankBound
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.claim import Bound, Branch, Certificate, Leaf, ProofTree
 from kvplace.core.failure import Failure
@@ -40,6 +41,7 @@ __all__ = [
     "PlanGPU",
     "PlanKVPart",
     "PlanNode",
+    "PlanRank",
     "PlanRule",
     "PlanShard",
     "PlanTier",
@@ -162,6 +164,32 @@ class PlanTier(_Stated):
         Number,
         Field(description="Tier by tier, the weightiest first, no placement breaks less."),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRank(_Stated):
+    """What is proved of the GPU at a rank, where the worst GPU is no worse than it is."""
+
+    rank: Annotated[Integer, Field(description="1 for the worst GPU, 2 for the next.")]
+    bound: Annotated[Number, Field(description="Its pressure is no less.")]
+    worth: Annotated[Number, Field(description="Evidence: of room on the GPUs before it.")]
+    resource: Text = "kv"
+    window: Text = ""
+
+    @classmethod
+    def of(cls, problem: Problem, claim: RankBound) -> "PlanRank":
+        """Return what a plan states of a bound."""
+        several = len(problem.windows) > 1
+        window = problem.windows[claim.window].name if several else ""
+        return cls(claim.rank, claim.bound, claim.worth, claim.resource, window)
+
+    def for_problem(self, problem: Problem) -> RankBound:
+        """Return the bound; of an unknown window, with a position that is none."""
+        windows = [window.name for window in problem.windows]
+        at = 0 if not self.window else -1
+        if self.window in windows:
+            at = windows.index(self.window)
+        return RankBound(self.rank, self.bound, self.worth, self.resource, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +378,8 @@ class Plan:
     failures
         What becomes of the placement in each failure that it was to leave room for; empty where
         none was looked at.
+    balance
+        What is proved of some GPUs after the worst; empty where that is not stated.
     """
 
     schema_: ClassVar[str] = PLAN_SCHEMA
@@ -383,6 +413,7 @@ class Plan:
     engine_names: tuple[PlanEngineName, ...] = ()
     tree: PlanTree | None = None
     failures: tuple[Failure, ...] = ()
+    balance: tuple[PlanRank, ...] = ()
 
     def bound_for(self, problem: Problem) -> Bound | str:
         """Return the bound with its evidence for a problem, or why the evidence is none."""
