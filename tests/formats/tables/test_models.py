@@ -1,12 +1,16 @@
 """The models table and the GPUs that go with it."""
 
+import csv
+
 import pytest
 
 from kvplace.core.hardware import GPU
 from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES, SLO, Demand
+from kvplace.core.models.model_table import ModelTable
 from kvplace.core.models.objective import Objective
 from kvplace.errors import InputError
 from kvplace.formats.read import parse_gpus, read
+from kvplace.formats.tables import models
 from kvplace.formats.tables.models import parse_table
 
 GIB = 2**30
@@ -148,3 +152,60 @@ def test_a_table_full_of_faults_is_not_read_to_its_end():
     faults = faults_of(HEADER + "\n" + ",x,y,z\n" * 5000 + '"')
     assert len(faults) == 51
     assert faults[-1] == "and at least 950 more faults"
+
+
+SHAPED = """\
+name,weights_gib,requests_per_second,ttft_seconds,tpot_seconds,kv_bytes_per_token,prompt_tokens,\
+output_tokens,layers,hidden_size,parameters,active_parameters,vocabulary_size,heads,head_size
+a,14.958,2,1,0.05,131072,900,100,32,4096,8029995008,7504658432,128256,32,128
+b,14.958,1,1,0.05,131072,500,100,32,4096,8029995008,7504658432,128256,32,128
+c,14.958,0,1,0.05,131072,500,100,,,,,,,
+"""
+
+
+def test_columns_of_a_shape_give_time():
+    problem = parse_table(SHAPED, "1x4xH100-SXM-80GB")
+    assert problem.goal is Objective.PRESSURE
+    first, second, without = problem.models
+    assert first.architecture == second.architecture
+    assert (first.architecture.layers, first.architecture.heads) == (32, 32)
+    assert without.architecture is None
+
+
+def test_large_and_small_tables_of_shapes_say_the_same(monkeypatch):
+    small = parse_table(SHAPED, "1x4xH100-SXM-80GB")
+    monkeypatch.setattr(models, "SHORT", 0)
+    large = parse_table(SHAPED, "1x4xH100-SXM-80GB")
+    assert isinstance(large.models, ModelTable)
+    assert large.goal is Objective.PRESSURE
+    assert large.digest == small.digest
+    for one, other in zip(large.models, small.models, strict=True):
+        assert one.architecture == other.architecture
+        assert one.resident_bytes(1) == other.resident_bytes(1)
+        assert one.least_kv_bytes(1) == other.least_kv_bytes(1)
+    assert len(large.models.shapes) == 1
+
+
+@pytest.mark.parametrize("short", [0, 2**17])
+def test_a_shape_that_is_not_sound_is_told_with_its_line(monkeypatch, short):
+    monkeypatch.setattr(models, "SHORT", short)
+    text = SHAPED.replace(
+        "b,14.958,1,1,0.05,131072,500,100,32", "b,14.958,1,1,0.05,131072,500,100,x"
+    )
+    with pytest.raises(InputError) as refused:
+        parse_table(text, "1x4xH100-SXM-80GB")
+    (line,) = refused.value.lines()
+    assert "line 3" in line
+    assert "layers must be a number" in line
+
+
+def test_parquet_states_shapes_too(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    header, *rows = csv.reader(SHAPED.splitlines())
+    columns = {}
+    for name, cells in zip(header, zip(*rows, strict=True), strict=True):
+        columns[name] = list(cells) if name == "name" else [float(c) if c else None for c in cells]
+    parquet.write_table(pyarrow.table(columns), tmp_path / "m.parquet")
+    found = read(tmp_path / "m.parquet", gpus="1x4xH100-SXM-80GB")
+    assert found.digest == parse_table(SHAPED, "1x4xH100-SXM-80GB").digest

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from itertools import repeat
 from operator import eq
 from typing import overload
 
+from kvplace.core.models.architecture import Architecture
 from kvplace.core.models.model import SLO, Demand, Model
 from kvplace.core.models.objective import Objective
 
@@ -73,6 +74,9 @@ class ModelTable(Sequence[Model]):
         for it is part of `min_kv_bytes`.
     windows_of_demand
         Demand of all models in each window; empty where it is the same in every window.
+    shapes, shape_of
+        Shapes that models have, and (n,) which of them each has, -1 where none is known; empty
+        where none is known of any.
     """
 
     names: list[str]
@@ -88,6 +92,8 @@ class ModelTable(Sequence[Model]):
     kv_bytes_per_token: array[int]
     windows_of_demand: tuple[DemandColumns, ...] = ()
     max_model_len: array[int] = field(default_factory=lambda: array("q"))
+    shapes: tuple[Architecture, ...] = ()
+    shape_of: array[int] = field(default_factory=lambda: array("i"))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -111,12 +117,17 @@ class ModelTable(Sequence[Model]):
             min_kv_bytes=self.min_kv_bytes[index],
             max_model_len=_whole(self.max_model_len, index),
             windows=self._windows(index),
+            architecture=self._shape(index),
         )
 
     def column(self, name: str) -> Sequence[object]:
         """Return a field of `Model`, model by model, without making the models."""
         rows = range(len(self))
-        made = {"demand": self._demand.__getitem__, "slo": self._slo}
+        made: dict[str, Callable[[int], object]] = {
+            "demand": self._demand.__getitem__,
+            "slo": self._slo,
+            "architecture": self._shape,
+        }
         if self.windows_of_demand:
             made["windows"] = self._windows
         if name in made:
@@ -141,6 +152,11 @@ class ModelTable(Sequence[Model]):
             _given(self.tpot_seconds, index),
             _given(self.latency_seconds, index),
         )
+
+    def _shape(self, index: int) -> Architecture | None:
+        """Return the shape of a model, where it is known."""
+        which = self.shape_of[index] if self.shape_of else -1
+        return self.shapes[which] if which >= 0 else None
 
     def _windows(self, index: int) -> dict[str, Demand]:
         """Return the demand of a model in each window."""

@@ -14,7 +14,7 @@ from kvplace.formats.validation.fields import MAX_GPUS, amount, amount_or_bytes,
 from kvplace.formats.validation.parts import Exact, Written
 from kvplace.units import bytes_text
 
-__all__ = ["Resident", "Shape", "shape_data"]
+__all__ = ["Resident", "Shape", "shape_data", "shape_of"]
 
 _FIELDS = {field.name: field for field in fields(Architecture)}
 _FORMATS = {"weight_format", "expert_format"}
@@ -23,8 +23,8 @@ _REALS = {"weight_bits", "expert_bits"}
 _NEEDED = ("layers", "hidden_size", "parameters", "active_parameters")
 
 
-def _shape(value: object) -> Architecture:
-    """Accept a mapping of the fields of `Architecture`."""
+def shape_of(value: object) -> Architecture:
+    """Accept a mapping of the fields of `Architecture`; anything else is a `ValueError`."""
     if isinstance(value, Architecture):
         return value
     if not isinstance(value, dict):
@@ -133,6 +133,6 @@ def shape_data(shape: Architecture) -> dict[str, Any]:
 
 
 Shape = Annotated[
-    Architecture, BeforeValidator(_shape), Written(shape_data), WithJsonSchema(_schema())
+    Architecture, BeforeValidator(shape_of), Written(shape_data), WithJsonSchema(_schema())
 ]
 """The shape of a model as a field of a schema."""

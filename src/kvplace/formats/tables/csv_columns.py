@@ -10,6 +10,7 @@ import csv
 import io
 import math
 import re
+import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -17,13 +18,14 @@ from typing import Any, cast
 
 from kvplace.errors import UnitError
 from kvplace.formats.diagnostics import Report
-from kvplace.formats.tables.model_rows import BY_WINDOW, NUMBER, OPTIONAL, REQUIRED
+from kvplace.formats.tables.model_rows import BY_WINDOW, NUMBER, OPTIONAL, REQUIRED, SHAPE
 from kvplace.formats.text.cells import plain_cell
 from kvplace.formats.validation.csv_rows import csv_faults, is_blank, raw_rows
 from kvplace.units import GIB, MAX_BYTES, parse_bytes
 
 __all__ = ["CSVColumns"]
 
+_TEXTS = ("name", "tensor_parallel", "replicas", *SHAPE)
 _AT_ONCE = 50_000
 """Rows whose cells are held as texts at the same time."""
 _PLAIN = re.compile(r"[-+.,0-9]*")
@@ -58,7 +60,7 @@ class CSVColumns:
         self.uneven: dict[int, int] = {}
         self._lines: dict[int, int] = {}
         self._texts: dict[str, list[str | None]] = {
-            name: [] for name in self.names if name in ("name", "tensor_parallel", "replicas")
+            name: [] for name in self.names if name in _TEXTS
         }
         self._numbers: dict[str, array[float] | array[int]] = {
             name: array("q" if name.endswith("_gib") or name == "kv_bytes_per_token" else "d")
@@ -128,7 +130,10 @@ class CSVColumns:
         columns = zip(*rows, strict=True) if rows else ()
         for name, column in zip(self.names, columns, strict=bool(rows)):
             if name in self._texts:
-                self._texts[name] += [plain_cell(cell.strip()) or None for cell in column]
+                read = [plain_cell(cell.strip()) or None for cell in column]
+                if name in SHAPE:  # few shapes, many models: each text is kept once
+                    read = [sys.intern(cell) if cell else None for cell in read]
+                self._texts[name] += read
                 continue
             if name.endswith("_gib"):
                 found, bad = _read(column, _sizes, _size)

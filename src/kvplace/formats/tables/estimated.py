@@ -33,8 +33,9 @@ def with_estimates(
 
     Notes
     -----
-    Models that the catalogue knows are filled one by one. Of all others the weights and the mean
-    request tell all that `Estimates.filled` would use.
+    Models that the catalogue knows are filled one by one, and those that state a shape once for
+    each shape and size. Of all others the weights and the mean request tell all that
+    `Estimates.filled` would use.
     """
     beside, kept = array("q", table.overhead_bytes), array("q", table.min_kv_bytes)
     for row in overhead:
@@ -49,14 +50,20 @@ def with_estimates(
     estimates = Estimates(nodes, len(table))
     unsure, short = _rows(overhead), _rows(least)
     known = {name.casefold() for names in (known_shapes(), known_models()) for name in names}
+    sized: dict[tuple[int, int], int] = {}
     for row, name in enumerate(table.names):
-        if name.casefold() not in known:
-            continue
-        filled = estimates.filled(table[row], name, memory=row in unsure, length=row in short)
-        if row in unsure:
-            beside[row] = filled.resident_bytes(1) - filled.weights_bytes
-        if row in short:
-            lengths[row] = filled.max_model_len or -1
+        if name.casefold() in known:
+            filled = estimates.filled(table[row], name, memory=row in unsure, length=row in short)
+            if row in unsure:
+                beside[row] = filled.resident_bytes(1) - filled.weights_bytes
+            if row in short:
+                lengths[row] = filled.max_model_len or -1
+        elif table.shape_of and table.shape_of[row] >= 0 and row in unsure:
+            alike = table.shape_of[row], table.weights_bytes[row]
+            if alike not in sized:
+                filled = estimates.filled(table[row], name, memory=True, length=False)
+                sized[alike] = filled.resident_bytes(1) - filled.weights_bytes
+            beside[row] = sized[alike]
     for row in least if table.kv_bytes_per_token else ():
         if lengths[row] > 0:
             kept[row] = lengths[row] * max(0, table.kv_bytes_per_token[row])

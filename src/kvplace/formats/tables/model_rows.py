@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 
+from kvplace.core.models.architecture import Architecture
 from kvplace.formats.diagnostics import Path, Report, path_text, shown
 
 __all__ = [
@@ -12,10 +14,15 @@ __all__ = [
     "NUMBER",
     "OPTIONAL",
     "REQUIRED",
+    "SHAPE",
     "column_text",
     "row_model",
+    "shape_value",
     "windows_of",
 ]
+
+SHAPE = tuple(field.name for field in fields(Architecture))
+"""Columns of a model's shape, each a key of ``architecture``."""
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "name": ("name",),
@@ -31,6 +38,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "tpot_seconds": ("slo", "tpot"),
     "tensor_parallel": ("tensor_parallel",),
     "replicas": ("replicas",),
+    **{name: ("architecture", name) for name in SHAPE},
 }
 """Each column and the key of a fleet file that it stands for."""
 
@@ -40,6 +48,7 @@ BY_WINDOW = ("requests_per_second", "prompt_tokens", "output_tokens")
 OPTIONAL = tuple(column for column in COLUMNS if column not in REQUIRED)
 NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
+_EXACT = 2**53
 _SPAN = re.compile(r"([0-9]{1,9})\s*-\s*([0-9]{1,9})", re.ASCII)
 
 
@@ -73,7 +82,7 @@ def row_model(
     windows
         Those that the columns of the table name.
     """
-    model: dict[str, Any] = {"demand": {}, "slo": {}}
+    model: dict[str, Any] = {"demand": {}, "slo": {}, "architecture": {}}
     needed = [column for column in REQUIRED if not windows or column not in BY_WINDOW]
     for column, keys in COLUMNS.items():
         cell = cells.get(column)
@@ -85,6 +94,8 @@ def row_model(
                 report.add(("models", index, *keys), str(error))
         elif column in needed and not report.covers(("models", index)):
             report.add(("models", index, *keys), "is empty")
+    if not model["architecture"]:
+        del model["architecture"]
     if windows:
         shared = model["demand"]
         model["demand"] = [
@@ -113,8 +124,20 @@ def _in_window(cells: dict[str, str], index: int, window: str, report: Report) -
     return found
 
 
+def shape_value(cell: str) -> object:
+    """Return a cell of a column of `SHAPE` as a fleet file would write it."""
+    if cell.casefold() in ("true", "false"):
+        return cell.casefold() == "true"
+    if not NUMBER.fullmatch(cell):
+        return cell
+    number = float(cell)
+    return int(number) if number.is_integer() and abs(number) < _EXACT else number
+
+
 def _value(column: str, cell: str) -> object:
     """Return a cell as a fleet file would write it."""
+    if column in SHAPE:
+        return shape_value(cell)
     if column in _OTHERS:
         return _OTHERS[column](cell)
     if not NUMBER.fullmatch(cell):

@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from kvplace.core.hardware import Fleet, Node
+from kvplace.core.models.architecture import Architecture
 from kvplace.core.models.model_table import DemandColumns, ModelTable
 from kvplace.core.models.objective import Objective
 from kvplace.core.models.window import mean_demand
@@ -22,6 +24,7 @@ from kvplace.formats.diagnostics import MAX_FAULTS, Path, Report, shown
 from kvplace.formats.fleet.build import ALREADY, Assembly, objective_named
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.fleet.schema import FLEET_SCHEMA
+from kvplace.formats.fleet.shape import shape_of
 from kvplace.formats.tables.arrow import ArrowColumns, Columns
 from kvplace.formats.tables.csv_columns import CSVColumns
 from kvplace.formats.tables.estimated import with_estimates
@@ -29,8 +32,10 @@ from kvplace.formats.tables.model_rows import (
     BY_WINDOW,
     OPTIONAL,
     REQUIRED,
+    SHAPE,
     column_text,
     row_model,
+    shape_value,
     windows_of,
 )
 from kvplace.formats.validation.csv_rows import raw_rows, read_rows, uneven_row
@@ -40,6 +45,8 @@ __all__ = ["parse_table", "problem_of_columns"]
 
 SHORT = 2**17
 """Characters of a CSV up to which it is read model by model: some 3,000 rows."""
+_NONE, _UNSOUND = -1, -2
+"""In place of the number of a shape: a row that states none, and one whose shape is not sound."""
 AT_ONCE = 1000
 """Rows that are looked at one by one together."""
 MOST = {
@@ -159,9 +166,13 @@ def _problem(
         others = [fault for fault in error.faults if ALREADY not in fault.message]
         raise InputError([*others, *reader.doubled(table.names)], source) from None
     table = with_estimates(table, nodes, **reader.unstated)
-    timing = ShareTiming(guess=True) if chosen is Objective.PRESSURE else None
+    timing = None
+    if chosen is Objective.PRESSURE or table.shapes:
+        timing = ShareTiming(guess=chosen is Objective.PRESSURE)
     try:
-        return Problem(table, Fleet(tuple(nodes)), chosen, timing=timing)
+        # With shapes the facts decide, as they do of a fleet file.
+        goal = objective if table.shapes else chosen
+        return Problem(table, Fleet(tuple(nodes)), goal, timing=timing)
     except InputError as error:
         raise InputError(reader.doubled(table.names) or error.faults, source) from None
 
@@ -208,7 +219,35 @@ class _Reader:
             tpot_seconds=self._numbers("tpot_seconds"),
             kv_bytes_per_token=kv_bytes,
             windows_of_demand=windows,
+            **self._shapes(),
         )
+
+    def _shapes(self) -> dict[str, Any]:
+        """Return the shapes that rows state, each once, and which of them each row has.
+
+        Rows whose shape is not sound are odd.
+        """
+        named = [name for name in SHAPE if name in self._columns.names]
+        if not named:
+            return {}
+        found: dict[tuple[str | None, ...], int] = {}
+        shapes: list[Architecture] = []
+        which: array[int] = array("i")
+        for row, cells in enumerate(zip(*map(self._columns.texts, named), strict=True)):
+            if cells not in found:
+                pairs = zip(named, cells, strict=True)
+                given = {n: shape_value(c) for n, c in pairs if c and c != "nan"}
+                try:
+                    shape = shape_of(given) if given else None
+                except ValueError:
+                    found[cells] = _UNSOUND
+                else:
+                    found[cells] = len(shapes) if shape else _NONE
+                    shapes += [shape] if shape else []
+            which.append(found[cells])
+            if found[cells] == _UNSOUND:
+                self.odd[row] = None
+        return {"shapes": tuple(shapes), "shape_of": which}
 
     def _window(self, window: str) -> DemandColumns:
         """Return the demand of a window; tokens that it does not state are those of all windows."""
