@@ -14,11 +14,11 @@ from kvplace.replan.schedule.steps import Pricing
 _SAID = {True: "there is one", False: "there is none", None: "too many states"}
 
 
-def transitions(random, count):
+def transitions(random, count, gpus=(4, 6)):
     made = 0
     while made < count:
-        kind = random.choice([tight_transition, split_transition])
-        found = kind(random, evaluate)
+        at = random.randrange(2)
+        found = (tight_transition, split_transition)[at](random, evaluate, gpus[at])
         if found is not None:
             made += 1
             yield found

@@ -96,9 +96,9 @@ def filled(random, fleet):
     return models, before
 
 
-def tight_transition(random, evaluate):
+def tight_transition(random, evaluate, gpus=4):
     """A full fleet whose models change places: each GPU's contents are drawn anew."""
-    fleet = small_fleet(random)
+    fleet = small_fleet(random, gpus)
     models, before = filled(random, fleet)
     if not models:
         return None
@@ -125,9 +125,9 @@ def some_rules_or_none(random, models):
     return some_rules(random, [m.name for m in models]) if random.random() < 0.4 else ()
 
 
-def split_transition(random, evaluate):
+def split_transition(random, evaluate, gpus=6):
     """Copies, degrees, rules, models that come and go."""
-    fleet = small_fleet(random, gpus=6)
+    fleet = small_fleet(random, gpus)
     names = [f"m{at}" for at in range(random.randint(1, 5))]
     models = []
     for name in names:
