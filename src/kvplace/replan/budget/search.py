@@ -9,6 +9,7 @@ import numpy as np
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.replan.budget.bound import BudgetBound
+from kvplace.replan.budget.chains import Chains
 from kvplace.replan.budget.exact import enumerate_budgets
 from kvplace.replan.budget.fleet_state import BROKEN, Copies, FleetState
 from kvplace.replan.budget.floor import floor_of
@@ -28,10 +29,8 @@ _BACK = 400
 """Models that a fresh plan may change for its changes to be taken back one by one."""
 _FEW = 12
 """Models up to which a fleet may be tiny enough to try everything."""
-_DEPTH, _WIDTH = 3, 5
-"""Changes that are made together where none helps alone, and how many are tried at each."""
 _CHAINED = 1_200
-"""GPUs up to which that is done."""
+"""GPUs up to which changes are made together where none helps alone."""
 _POLISHED = 300
 """GPUs up to which changes are taken back one by one and spent better."""
 _CLOSE = 1.01
@@ -78,8 +77,8 @@ class Search:
         self._points = Points(gain)
         self.exhaustive = False
         self._broken_at_origin = frozenset(self.state.illegal)
-        self._stuck: set[int] = set()
-        self._chains = len(self.state.ids) <= _CHAINED
+        self._chained = len(self.state.ids) <= _CHAINED
+        self._chains = Chains(self.state, self._price, self._movable)
         self._kept = {
             j for j, name in enumerate(problem.names) if math.isinf(self.prices.factor(name))
         }
@@ -204,7 +203,7 @@ class Search:
         state = self.state
         rows = Rows(state, self._movable)
         spent = self.prices.total(state)
-        stuck = self._stuck = set()
+        stuck: set[int] = set()
         while not self.watch.stop and len(stuck) < min(len(state.ids), _TOP):
             hot = self._hottest(stuck)
             limit = float(state.pressure[hot])
@@ -213,8 +212,9 @@ class Search:
             least = self.gain * min(state.highest(), BROKEN)
             left = budget - spent
             chosen = self._choose(rows, hot, left, least, cheap=cheap, target=target)
-            if chosen is None and self._chains:
-                chosen = self._chain(rows, limit - max(least, limit * SAME), left, _DEPTH, {})
+            if chosen is None and self._chained:
+                below = limit - max(least, limit * SAME)
+                chosen = self._chains.find(rows, hot, below, left)
             if chosen is None:
                 stuck.add(hot)
                 continue
@@ -265,78 +265,6 @@ class Search:
             if state.rules_after(one.reshape) <= before:
                 return one
         return None
-
-    def _chain(
-        self, rows: Rows, limit: float, left: float, depth: int, first: dict[int, Copies]
-    ) -> Candidate | None:
-        """Return several changes that together leave what they touch below a limit.
-
-        The hottest GPU is relieved onto GPUs that are too hot for it, which are then relieved in
-        turn.
-
-        Parameters
-        ----------
-        rows
-            Copies in columns.
-        limit
-            Pressure to stay below.
-        left
-            What they may cost.
-        depth
-            How many changes there may be.
-        first
-            Models that were changed on the way here, each with the copies it had before.
-        """
-        state = self.state
-        hot = self._hottest(self._stuck) if not first else self._hottest_of(first)
-        below = limit if depth == 1 else math.inf
-        found = sorted(
-            (
-                *reliefs(state, hot, self._price, self._movable, below),
-                *swaps(state, rows, hot, self._price, self._movable, below),
-            ),
-            key=lambda one: (one.worst, one.price, one.reshape),
-        )
-        found = [
-            one
-            for one in found
-            if one.price <= left * (1 + SAME) + SAME and not any(j in first for j, _ in one.reshape)
-        ]
-        before = state.rules.amounts()
-        for one in found[:_WIDTH]:
-            if not state.rules.idle and state.rules_after(one.reshape) > before:
-                continue
-            back = state.apply(one.reshape)
-            rows.follow(back, one.reshape)
-            touched = first | dict(back)
-            chained: Candidate | None = None
-            if self._hottest_pressure_of(touched) < limit:
-                chained = Candidate(
-                    self._hottest_pressure_of(touched),
-                    one.price,
-                    tuple((j, state.copies[j]) for j in sorted(touched)),
-                )
-            elif depth > 1 and left - one.price > 0:
-                deeper = self._chain(rows, limit, left - one.price, depth - 1, touched)
-                if deeper is not None:
-                    chained = Candidate(deeper.worst, one.price + deeper.price, deeper.reshape)
-            state.apply(back)
-            rows.follow(one.reshape, back)
-            if chained is not None:
-                return chained
-        return None
-
-    def _touched(self, models: dict[int, Copies]) -> list[int]:
-        """Return the GPUs on which models are, or were before."""
-        return sorted(
-            {g for j, old in models.items() for c in (*old, *self.state.copies[j]) for g in c}
-        )
-
-    def _hottest_of(self, models: dict[int, Copies]) -> int:
-        return max(self._touched(models), key=lambda g: (self.state.pressure[g], -g))
-
-    def _hottest_pressure_of(self, models: dict[int, Copies]) -> float:
-        return float(self.state.pressure[self._touched(models)].max())
 
     def go_back_from(self, fresh: Placement, budget: float = math.inf, enough: float = 0.0) -> None:
         """From a fresh plan, take changes back, the least useful first, and keep every point."""
