@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 from kvplace.errors import Fault, InputError
 
-__all__ = ["Columns", "find_columns", "normal"]
+__all__ = ["Columns", "Named", "find_columns", "normal"]
 
 _TIME = (
     "t_s", "t", "time_s", "time", "timestamp", "timestamp_s", "timestamp_ms", "ts", "start_time",
@@ -63,16 +64,18 @@ class Columns:
     end: str | None = None
 
 
-def find_columns(
-    names: Sequence[str],
-    source: str,
-    *,
-    time: str | None = None,
-    model: Sequence[str] = (),
-    prompt: str | None = None,
-    output: str | None = None,
-    count: str | None = None,
-) -> Columns:
+class Named(TypedDict, total=False):
+    """What the caller of a reader says of a log's columns, where their names do not tell."""
+
+    time_column: str | None
+    model_columns: Sequence[str]
+    prompt_column: str | None
+    output_column: str | None
+    count_column: str | None
+    time_unit: str | None
+
+
+def find_columns(names: Sequence[str], source: str, **named: Unpack[Named]) -> Columns:
     """Find the columns of a log by their names; those that the caller names go first.
 
     Names are compared without case, blanks and marks, so ``Prompt Tokens``, ``promptTokens`` and
@@ -85,7 +88,7 @@ def find_columns(
         All columns of the log.
     source
         Name of the log, for messages.
-    time, model, prompt, output, count
+    named
         Columns named by the caller.
 
     Raises
@@ -93,6 +96,11 @@ def find_columns(
     InputError
         A named column is absent, or there is no time column: every fault at once.
     """
+    model = tuple(named.get("model_columns", ()))
+    time, prompt, output, count = (
+        named.get("time_column"), named.get("prompt_column"), named.get("output_column"),
+        named.get("count_column"),
+    )  # fmt: skip
     known = {normal(name): name for name in reversed(names)}
     nested = {normal(name.rpartition(".")[2]): name for name in reversed(names) if "." in name}
     known = {**nested, **known}
@@ -111,7 +119,7 @@ def find_columns(
     count = count or _first(_COUNT, known)
     return Columns(
         time=found_time,
-        model=tuple(model) or ((single,) if single else ()),
+        model=model or ((single,) if single else ()),
         prompt=prompt or _first(_PROMPT, known),
         output=output or _first(_OUTPUT, known),
         count=count,

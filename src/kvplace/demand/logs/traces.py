@@ -1,18 +1,19 @@
 """Demand from logs: CSV, JSON or Parquet, of requests or of counts per window."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 import numpy as np
 
 from kvplace.demand.logs.clock import TIME_UNITS, TimeFacts, time_unit
-from kvplace.demand.logs.columns import Columns, find_columns
+from kvplace.demand.logs.columns import Columns, Named, find_columns
 from kvplace.demand.series import Array, DemandSeries, check_cells
 from kvplace.errors import Fault, InputError, MissingExtraError
 
-__all__ = ["DEFAULT_STEP_SECONDS", "define_columns", "open_log", "read_trace", "refuse_rows"]
+__all__ = ["DEFAULT_STEP_SECONDS", "define_columns", "opened_log", "read_trace", "refuse_rows"]
 
 DEFAULT_STEP_SECONDS = 60.0
 """Length of a window for logs of requests; logs of counts keep their own windows."""
@@ -52,13 +53,8 @@ def read_trace(
     *,
     step_seconds: float | None = None,
     model: str | None = None,
-    time_column: str | None = None,
-    model_columns: Sequence[str] = (),
-    prompt_column: str | None = None,
-    output_column: str | None = None,
-    count_column: str | None = None,
-    time_unit: str | None = None,
     skip_bad: bool = False,
+    **named: Unpack[Named],
 ) -> DemandSeries:
     """Read a log and count it into windows.
 
@@ -71,12 +67,12 @@ def read_trace(
         Length of a window. None for a minute, or for the log's own windows if it has counts.
     model
         Name for the requests of a log without a model column; None for the file's name.
-    time_column, model_columns, prompt_column, output_column, count_column
-        Columns, where their names do not tell.
-    time_unit
-        One of ``s``, ``ms``, ``us``, ``ns`` for a numeric time whose unit nothing tells.
     skip_bad
         Leave rows without a usable value out, and say how many, instead of refusing the log.
+    named
+        ``time_column``, ``model_columns``, ``prompt_column``, ``output_column`` and
+        ``count_column``, where their names do not tell; and ``time_unit``, one of ``s``, ``ms``,
+        ``us`` and ``ns``, for a numeric time whose unit nothing tells.
 
     Raises
     ------
@@ -86,19 +82,9 @@ def read_trace(
         The log is large or Parquet, and DuckDB is not installed.
     """
     file = Path(path)
-    log = open_log(file)
-    try:
-        columns = find_columns(
-            log.names,
-            str(file),
-            time=time_column,
-            model=model_columns,
-            prompt=prompt_column,
-            output=output_column,
-            count=count_column,
-        )
-        name = model or file.name.partition(".")[0]
-        notes = define_columns(log, columns, name, time_unit, file)
+    name = model or file.name.partition(".")[0]
+    with opened_log(file, named) as (log, columns):
+        notes = define_columns(log, columns, name, named.get("time_unit"), file)
         own = _own_step(log, file) if columns.count else None
         step = step_seconds or own or DEFAULT_STEP_SECONDS
         if own and step % own:
@@ -110,8 +96,6 @@ def read_trace(
         grouped, bad = log.grouped(step)
         if bad and not skip_bad:
             refuse_rows(log, columns, bad, file)
-    finally:
-        log.close()
     if bad:
         notes.insert(0, f"{bad:,} rows without a usable value were left out")
     if not len(grouped["n"]):
@@ -122,7 +106,17 @@ def read_trace(
     return replace(series, notes=tuple(notes))
 
 
-def open_log(file: Path) -> Log:
+@contextmanager
+def opened_log(file: Path, named: Named) -> Iterator[tuple[Log, Columns]]:
+    """Open a log for a while, and tell which of its columns means what."""
+    log = _open_log(file)
+    try:
+        yield log, find_columns(log.names, str(file), **named)
+    finally:
+        log.close()
+
+
+def _open_log(file: Path) -> Log:
     """Open a log: a small one here, any other in the database."""
     suffix = Path(file.name.removesuffix(".gz")).suffix.casefold()
     if file.is_dir():

@@ -19,7 +19,15 @@ _LONGEST = 48
 
 
 @contextmanager
-def canvas(path: str, width: float, height: float, *, dpi: int = 110) -> Iterator["Figure"]:
+def canvas(
+    path: str,
+    width: float,
+    height: float,
+    *,
+    dpi: int = 110,
+    what: str = "a plot",
+    outlines: bool = False,
+) -> Iterator["Figure"]:
     """Give a figure to draw on, and write it where the block ends well.
 
     Parameters
@@ -30,6 +38,11 @@ def canvas(path: str, width: float, height: float, *, dpi: int = 110) -> Iterato
         In inches.
     dpi
         Dots per inch of a ``.png``.
+    what
+        What messages call it.
+    outlines
+        Whether letters of an ``.svg`` are drawn as shapes, which look alike on every machine, and
+        not written as text.
 
     Raises
     ------
@@ -39,14 +52,15 @@ def canvas(path: str, width: float, height: float, *, dpi: int = 110) -> Iterato
         The suffix is none of the three, or the file cannot be written.
     """
     if not path.lower().endswith(_SUFFIXES):
-        raise InputError(f"a plot ends in {', '.join(_SUFFIXES)}", path)
+        raise InputError(f"{what} ends in {', '.join(_SUFFIXES)}", path)
     try:
         import matplotlib as mpl  # noqa: PLC0415 - an optional extra
         from matplotlib.figure import Figure  # noqa: PLC0415 - same
     except ImportError as error:
-        raise missing_extra("a plot", "plots") from error
+        raise missing_extra(what, "plots") from error
     # Names are no formulas, and neither a date nor random names go into the file.
-    settings: Any = {"text.parse_math": False, "svg.hashsalt": "kvplace", "svg.fonttype": "none"}
+    letters = "path" if outlines else "none"
+    settings: Any = {"text.parse_math": False, "svg.hashsalt": "kvplace", "svg.fonttype": letters}
     metadata = {"Date": None} if path.lower().endswith(".svg") else None
     with mpl.rc_context(settings), catch_warnings():
         filterwarnings("ignore", message="Glyph .* missing from font")  # it is drawn as a box

@@ -1,19 +1,16 @@
 """The main figure of a plan for slides: every GPU's memory, the worst first."""
 
 from typing import Any
-from warnings import catch_warnings, filterwarnings
 
 from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result, Status, evaluated
-from kvplace.errors import InputError
-from kvplace.extras import missing_extra
 from kvplace.report.heat import is_share, kvpr_text, pressure_class
+from kvplace.report.plots.canvas import canvas
 from kvplace.report.text import clean, short_names, shorten
 from kvplace.units import GIB
 
 __all__ = ["draw_plan"]
 
-_SUFFIXES = (".svg", ".png", ".pdf")
 _COLOURS = ("#4f8f3c", "#c98a00", "#b3162b")  # calm, tight, full: as on the page
 _WEIGHTS = "#7f8c99"
 _ROWS = 24
@@ -42,19 +39,10 @@ def draw_plan(result: Result, baseline: Result | None, path: str) -> None:
     InputError
         The suffix is none of the three, or the file cannot be written.
     """
-    if not path.lower().endswith(_SUFFIXES):
-        raise InputError(f"a figure ends in {', '.join(_SUFFIXES)}", path)
-    try:
-        import matplotlib as mpl  # noqa: PLC0415 - an optional extra
-        from matplotlib.figure import Figure  # noqa: PLC0415 - as above
-    except ImportError as error:
-        raise missing_extra("a figure", "report") from error
     count = len(evaluated(result).gpus)
     tall = min(_HEIGHT, 1.6 + 0.4 * count) if count <= _ROWS else _HEIGHT
-    # Names are not formulas, and the same plan gives the same file.
-    settings: Any = {"text.parse_math": False, "svg.hashsalt": "kvplace", "svg.fonttype": "path"}
-    with mpl.rc_context(settings):
-        figure = Figure(figsize=(_WIDTH, max(3.0, tall)), layout="constrained")
+    size = (_WIDTH, max(3.0, tall))
+    with canvas(path, *size, dpi=200, what="a figure", outlines=True) as figure:
         axes: Any = figure.add_subplot()
         if count <= _ROWS:
             _bars(axes, result, baseline)
@@ -62,14 +50,6 @@ def draw_plan(result: Result, baseline: Result | None, path: str) -> None:
             _profile(axes, result, baseline)
         axes.set_title(_title(result), loc="left", fontsize=11, fontweight="bold")
         axes.spines[["top", "right"]].set_visible(False)
-        metadata = {"Date": None} if path.lower().endswith(".svg") else None
-        try:
-            with catch_warnings():
-                # A letter that the font lacks is drawn as a box.
-                filterwarnings("ignore", message="Glyph .* missing from font")
-                figure.savefig(path, dpi=200, metadata=metadata)
-        except OSError as error:
-            raise InputError(f"it cannot be written: {error.strerror}", path) from error
 
 
 def _title(result: Result) -> str:
