@@ -42,7 +42,7 @@ def test_prices_are_rounded_down_and_worths_up():
 def test_prices_that_prove_nothing_are_no_bound():
     problem = byte_problem([10], [(6, 1.0)])
     instance = load_instance(problem)
-    assert bound_of(problem, instance, "lifted", Priced(1e9, [1.0], {10: 2.0})) is None
+    assert bound_of(problem, instance, "configuration", Priced(1e9, [1.0], {10: 2.0})) is None
 
 
 def test_a_bound_is_lowered_until_it_checks():

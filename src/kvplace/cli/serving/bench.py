@@ -46,7 +46,6 @@ STAGES = (
     "configurations",
     "domain-filling",
     "drop-copies",
-    "dual-feasible-bound",
     "ejection",
     "enumeration",
     "exact-decisions",
@@ -54,11 +53,9 @@ STAGES = (
     "group-cover",
     "iterated-local-search",
     "leximax",
-    "lifted-bound",
     "pair-exchanges",
     "parallel-exchanges",
     "ruin-and-recreate",
-    "stepped-bound",
 )
 _EVERY = "all"
 _MOST_SEEDS = 10_000
@@ -68,7 +65,7 @@ Examples:
   kvplace bench adrs
   kvplace bench stress --seeds 1-10 --solver auto --time-limit 1 --format json
   kvplace bench 20x60 --solver all --time-limit 10 --plot gaps.svg
-  kvplace bench stress --solver auto --without lifted-bound --time-limit 2
+  kvplace bench stress --solver auto --without group-cover --time-limit 2
   kvplace bench fleet.yaml --objective tokens --objective occupancy
 """
 

@@ -54,19 +54,16 @@ class Priced:
         (n,) price per model, in the order of the instance.
     worths
         Worth of a GPU by its usable bytes: no set that fits it is priced above.
-    whole
-        Whether these are integers already.
     """
 
     target: float
     prices: Sequence[float]
     worths: dict[int, float]
-    whole: bool = False
 
 
 def certificate_of(problem: Problem, instance: Instance, priced: Priced) -> Certificate:
     """Return the certificate of prices, one per undivided model."""
-    scale = 1 if priced.whole else SCALE / max(priced.worths.values(), default=1.0)
+    scale = SCALE / max(priced.worths.values(), default=1.0)
     prices = [0] * len(problem.names)
     for index, price in zip(instance.model_index, priced.prices, strict=True):
         prices[index] = math.floor(price * scale)

@@ -83,8 +83,6 @@ class UndividedParams:
         over is not used.
     default_rounds
         Rounds without a limit.
-    checked_models
-        Models up to which the certificate of a price function is checked, and so used.
     certificates
         Certificates of the configuration program tried, the best first.
     checked_part
@@ -93,6 +91,9 @@ class UndividedParams:
         Kicks without gain that end the local search of the first round; doubled every round.
     kicks_per_model
         The same per model, where that is fewer.
+    compiled_kicks
+        The same by compiled kernels, where a time limit leaves room for them: the others are then
+        as many in every round.
     balance_steps, balance_per_gpu
         Steps of the balance at most, and more per GPU.
     balance_gain
@@ -134,11 +135,11 @@ class UndividedParams:
     tiny_rounds: int = _knob(3, "rounds")
     idle_rounds: int = _knob(4, "rounds")
     default_rounds: int = _knob(1, "rounds")
-    checked_models: int = _knob(5_000, "models")
     certificates: int = _knob(3, "certificates")
     checked_part: float = _knob(0.25, "part of the time left")
     kicks: int = _knob(200, "kicks")
     kicks_per_model: int = _knob(5, "kicks per model")
+    compiled_kicks: int = _knob(2_000, "kicks")
     balance_steps: int = _knob(200, "steps")
     balance_per_gpu: int = _knob(10, "steps per GPU")
     balance_gain: float = _knob(1e-6, "relative gain")

@@ -38,7 +38,6 @@ STAGES = (
     "configurations",
     "domain-filling",
     "drop-copies",
-    "dual-feasible-bound",
     "ejection",
     "enumeration",
     "exact-decisions",
@@ -46,12 +45,10 @@ STAGES = (
     "group-cover",
     "iterated-local-search",
     "leximax",
-    "lifted-bound",
     "pair-exchanges",
     "parallel-exchanges",
     "ruin-and-recreate",
     "start",
-    "stepped-bound",
 )
 """Names of all stages; a stage of one name does the same for every kind of problem."""
 NEEDED = ("start",)

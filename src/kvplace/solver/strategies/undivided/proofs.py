@@ -7,7 +7,7 @@ from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.strategies.undivided.search import UndividedState
 
-__all__ = ["ask_classes", "ask_program", "decide", "enumerate_all", "pack", "raise_price", "rank"]
+__all__ = ["ask_classes", "ask_program", "decide", "enumerate_all", "pack", "rank"]
 
 
 def pack(search: UndividedState) -> None:
@@ -86,20 +86,6 @@ def enumerate_all(search: UndividedState) -> None:
     if enumeration.complete:
         search.bound = Bound(search.value * (1 - OPTIMAL_GAP / 2), "search")
         search.watch.tell("search", search.value, search.low)
-
-
-def raise_price(search: UndividedState, stage: str) -> None:
-    """Raise the bound by the price functions of a stage."""
-    from kvplace.solver.bounds.price_functions import price_functions, raise_bound  # noqa: PLC0415 - numpy: only here
-
-    for function in price_functions():
-        if function.stage == stage:
-            bound = raise_bound(
-                function, search.problem, search.instance, search.low, search.value, search.watch
-            )
-            if bound is not None:
-                search.bound = bound
-                search.watch.tell("bound", search.value, search.low)
 
 
 def rank(search: UndividedState) -> None:

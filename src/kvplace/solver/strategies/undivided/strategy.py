@@ -19,12 +19,10 @@ from kvplace.solver.strategies.undivided.proofs import (
     decide,
     enumerate_all,
     pack,
-    raise_price,
     rank,
 )
 from kvplace.solver.strategies.undivided.search import UndividedState
 from kvplace.solver.strategies.undivided.supports import (
-    checked,
     covered,
     optimal,
     placed,
@@ -44,13 +42,6 @@ STRATEGY: Strategy[UndividedState] = Strategy(
         Stage("configuration-bound", ask_program, quick),
         Stage("exact-decisions", decide, tiny),
         Stage("enumeration", enumerate_all, tiny),
-        Stage("lifted-bound", lambda s: raise_price(s, "lifted-bound"), checked),
-        Stage("stepped-bound", lambda s: raise_price(s, "stepped-bound"), checked),
-        Stage(
-            "dual-feasible-bound",
-            lambda s: raise_price(s, "dual-feasible-bound"),
-            lambda s: checked(s) and not small(s),
-        ),
     ),
     rounds=(
         Stage("iterated-local-search", iterate, placed, steps=True),

@@ -6,7 +6,6 @@ from kvplace.core.result import OPTIMAL_GAP, relative_gap
 from kvplace.solver.strategies.undivided.search import UndividedState
 
 __all__ = [
-    "checked",
     "covered",
     "optimal",
     "placed",
@@ -43,11 +42,6 @@ def quick(search: UndividedState) -> bool:
     knobs = search.knobs
     few = search.instance.n <= min(knobs.quick_models, knobs.quick_density * search.instance.g)
     return placed(search) and few
-
-
-def checked(search: UndividedState) -> bool:
-    """Whether the certificate of a price function can be checked in time."""
-    return placed(search) and search.instance.n <= search.knobs.checked_models
 
 
 def covered(search: UndividedState) -> bool:
