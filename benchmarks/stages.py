@@ -141,16 +141,17 @@ with the number of cases that differ in brackets; a negative figure says that th
 better without it, which happens where what it finds sends them another way. `balance worse` counts
 the cases whose other GPUs are less balanced without it.
 
-Some stages decide nothing in these runs and are kept for what else was measured. `exact-packing` and
-`enumeration` settle fleets that are full to their last bytes. `group-cover` needs a time limit of
-5 s or more: on 50x150 with 6 s, one seed of two is 0.10 % worse without it. `annealing` needs one, too.
+Some stages decide nothing in these runs and are kept for what else was measured. `exact-packing`
+and `enumeration` settle fleets that are full to their last bytes. `group-cover` needs a time
+limit of 5 s or more: on 50x150 with 6 s, one seed of two is 0.10 % worse without it. `annealing`
+needs one, too.
 
-Bounds by price functions (`lifted-bound`, `stepped-bound`, `dual-feasible-bound`) were measured and
-deleted: the configuration programs that come after them say as much. Without all three, and without a
-local search, the bound of 800 models on 400 GPUs fell by 0.03 %, that of 620 on 310 rose by 0.01 %,
-and those of 100x200 and of 900 models on 300 GPUs did not move. At 1 to 2 s of CPU three seeds of
-20x50 were proved as before, and of twelve cases of stress one bound was 0.04 % lower, one 0.006 %
-higher, and ten were as they were.
+Bounds by price functions (`lifted-bound`, `stepped-bound`, `dual-feasible-bound`) were measured
+and deleted: the configuration programs that come after them say as much. Without all three, and
+without a local search, the bound of 800 models on 400 GPUs fell by 0.03 %, that of 620 on 310
+rose by 0.01 %, and those of 100x200 and of 900 models on 300 GPUs did not move. At 1 to 2 s of
+CPU three seeds of 20x50 were proved as before, and of twelve cases of stress one bound was 0.04 %
+lower, one 0.006 % higher, and ten were as they were.
 """
 TABLE = """\
 | stage | cases | seconds | lowered | raised | value worse | bound lower | balance worse |

@@ -30,15 +30,20 @@ def kernel(function: F) -> F:
 
 
 def is_compiled(compiled: Callable[..., Any]) -> bool:
-    """Return whether a kernel need not be compiled: it is loaded, or on disk; True if unknown."""
+    """Return whether a kernel need not be compiled: it is loaded, or on disk; True if unknown.
+
+    What is on disk counts where it is younger than the source: else it is of an older version.
+    """
     if getattr(compiled, "signatures", None):
         return True
     try:
         cache: Any = compiled._cache  # type: ignore[attr-defined]  # noqa: SLF001 - the library does not tell
         folder, index = cache._impl.locator.get_cache_path(), cache._cache_file._index_name  # noqa: SLF001 - as above
+        source = Path(compiled.__code__.co_filename)
     except AttributeError:
         return True
-    return Path(folder, index).exists()
+    found = Path(folder, index)
+    return found.exists() and found.stat().st_mtime >= source.stat().st_mtime
 
 
 def _guarded(compiled: F) -> F:

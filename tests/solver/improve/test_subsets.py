@@ -138,12 +138,12 @@ def test_no_exchange_lets_a_model_meet_itself_or_go_where_it_may_not():
 @pytest.mark.parametrize("most", [1, 3, 10])
 def test_the_least_come_first_and_equals_as_they_come(most):
     one, two = np.array([3.0, 1.0, 2.0]), np.array([1.0, 0.5, 3.0, 1.0])
-    batches = np.array([7, 8]), np.array([9])
-    found = [(one, np.arange(3), batches[0]), (two, 10 + np.arange(4), batches[1])]
-    places = [place for _, place in _ascending([*found, (one[:0], one[:0], batches[0])], most)]
-    assert places == [11, 1, 10, 13, 2, 0, 12][:most]
-    assert [batch.tolist() for batch, _ in _ascending(found, 2)] == [[9], [7, 8]]
-    assert list(_ascending([], most)) == []
+    found = [(one, np.array([7, 8])), (two, np.array([9]))]
+    places = [(len(batch), place) for batch, place in _ascending(found, 4.0, most)]
+    assert places == [(1, 1), (2, 1), (1, 0), (1, 3), (2, 2), (2, 0), (1, 2)][:most]
+    assert [place for _, place in _ascending(found, 2.0, most)] == [1, 1, 0, 3][:most]
+    assert [batch.tolist() for batch, _ in _ascending(found, 4.0, 2)] == [[9], [7, 8]]
+    assert list(_ascending([], 4.0, most)) == []
 
 
 def test_subsets_are_pairs_of_positions():

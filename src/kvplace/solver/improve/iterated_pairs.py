@@ -5,6 +5,8 @@ with a random GPU, twice, and so on from there (Lourenco, Martin and Stutzle, Ha
 Metaheuristics, 2003). All is counted and seeded.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,6 @@ from kvplace.solver.improve.pair_kernel import (
     pressure_of,
     scratch_of,
 )
-from kvplace.solver.improve.pair_search import sort
 from kvplace.solver.kernels import kernel
 
 __all__ = ["COMPILED", "iterate_pairs"]
@@ -42,7 +43,13 @@ Bits = NDArray[np.uint64]
 
 
 def iterate_pairs(
-    packing: Packing, goal: float, kicks: int, seed: int, gain: float, watch: Watch
+    packing: Packing,
+    goal: float,
+    kicks: int,
+    seed: int,
+    gain: float,
+    watch: Watch,
+    limit: float = math.inf,
 ) -> int:
     """Search from a packing; leave the best one found, and return the kicks made.
 
@@ -60,14 +67,17 @@ def iterate_pairs(
         Relative gain that an exchange must exceed.
     watch
         Ends the search.
+    limit
+        Kicks at most.
     """
     best = packing._replace(**{name: getattr(packing, name).copy() for name in CHANGING})
     chance = np.array([(2 * seed + 1) * MIX % 2**64], dtype=np.uint64)
     found, made, stale = float(packing.pressure().max()), 0, 0
-    while stale < kicks and found > goal and not watch.stop:
-        value = _search(packing, best, found, KICKS, chance, goal, gain)
-        stale = 0 if value < found * (1 - gain) else stale + KICKS
-        found, made = value, made + KICKS
+    while stale < kicks and made < limit and found > goal and not watch.stop:
+        some = int(min(KICKS, limit - made))
+        value = _search(packing, best, found, some, chance, goal, gain)
+        stale = 0 if value < found * (1 - gain) else stale + some
+        found, made = value, made + some
     _copy(best, packing)
     return made
 
@@ -84,11 +94,11 @@ def _search(
 ) -> float:
     """Settle and kick so many times; return the best pressure of the worst GPU."""
     scratch = scratch_of(packing, WIDTH)
-    pressures = np.empty(len(packing.models))
+    pressures, order = np.empty(len(packing.models)), np.arange(len(packing.models))
     _measure(packing, pressures)
     since = 0
     for kick in range(kicks):
-        _settle(packing, pressures, kick, gain, scratch)
+        _settle(packing, pressures, order, kick, gain, scratch)
         worst = pressures.max()
         if worst < found * (1 - gain):
             found, since = worst, 0
@@ -114,14 +124,18 @@ def _measure(packing: Packing, pressures: Floats) -> None:
 
 
 @kernel
-def _settle(packing: Packing, pressures: Floats, turn: int, gain: float, scratch: Scratch) -> None:
-    """Relieve the hottest GPU, with the coldest partners first, until nothing helps."""
+def _settle(
+    packing: Packing, pressures: Floats, order: Ints, turn: int, gain: float, scratch: Scratch
+) -> None:
+    """Relieve the hottest GPU, with the coldest partners first, until nothing helps.
+
+    The order of the GPUs is kept from one time to the next, as few change in between.
+    """
     g_count = len(pressures)
-    order = np.empty(g_count, np.int64)
     helped = True
     while helped:
         helped = False
-        sort(pressures, order, g_count)
+        _rank(pressures, order)
         g = int(order[g_count - 1])
         for at in range(g_count):
             h = int(order[at])
@@ -131,6 +145,20 @@ def _settle(packing: Packing, pressures: Floats, turn: int, gain: float, scratch
                 pressures[g], pressures[h] = pressure_of(packing, g), pressure_of(packing, h)
                 helped = True
                 break
+
+
+@kernel
+def _rank(keys: Floats, order: Ints) -> None:
+    """Bring an order of some keys up to date: ascending, equal ones by their number."""
+    for i in range(1, len(order)):
+        own, at = order[i], i
+        while at > 0 and (
+            keys[order[at - 1]] > keys[own]
+            or (keys[order[at - 1]] == keys[own] and order[at - 1] > own)
+        ):
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = own
 
 
 @kernel

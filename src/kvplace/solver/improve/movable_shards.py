@@ -5,6 +5,7 @@ may go anywhere in its region, and anywhere at all where no rule speaks of its m
 there is stays where it is meanwhile, as memory taken and load carried.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -166,7 +167,13 @@ def improve_mobile(
 
 
 def iterate_mobile(
-    board: Assignment, regions: Regions, goal: float, kicks: int, seed: int, watch: Watch
+    board: Assignment,
+    regions: Regions,
+    goal: float,
+    kicks: int,
+    seed: int,
+    watch: Watch,
+    limit: float = math.inf,
 ) -> int:
     """Search among the mobile shards with kicks; return the kicks made.
 
@@ -187,15 +194,18 @@ def iterate_mobile(
         Of the kicks.
     watch
         Ends it.
+    limit
+        Kicks at most.
     """
     shards = _shards(board, regions)
     if not len(shards.model) or not board.valid:
         return 0
     started = shards.gpu.copy()
     single = regions.free[shards.model] & (np.bincount(shards.model)[shards.model] == 1)
+    made = 0
 
     def search(packing: Packing) -> int:
-        return iterate_pairs(packing, goal, kicks, seed, GAIN, watch)
+        return iterate_pairs(packing, goal, kicks, seed, GAIN, watch, limit - made)
 
     made = _with_packing(shards, single, search)
     if not single.all():

@@ -79,10 +79,13 @@ class Subsets:
 
     def _refresh(self, g: int) -> None:
         board, none = self.board, self._wide
-        held = [j for j in board.members[g] if self._free(j)][:none]
+        if board.instance.simple:  # every model has one option, in its order
+            rows = held = board.members[g][:none]
+        else:
+            held = [j for j in board.members[g] if self._free(j)][:none]
+            options = map(board.option.__getitem__, held)
+            rows = [option.row for option in options if option is not None]
         self._held[g] = held
-        options = [option for option in map(board.option.__getitem__, held) if option is not None]
-        rows = [option.row for option in options]
         own = self._rows[:, [*rows, *[-2] * (none - len(rows)), -1]]
         self._totals[:, g] = own[:, self._first] + own[:, self._second]
 
@@ -125,9 +128,9 @@ class Subsets:
         for start in range(0, len(partners), step):
             batch = partners[start : start + step]
             value = self.between(g, self._totals[:, g, mine], batch).ravel()
-            good = np.flatnonzero(value < goal)
-            found.append((value[good], good, batch))
-        for batch, place in _ascending(found, most):
+            if value.min() < goal:
+                found.append((value, batch))
+        for batch, place in _ascending(found, goal, most):
             row, rest = divmod(place, len(batch) * self.count)
             at, column = divmod(rest, self.count)
             out, h = self.subset(g, int(mine[row])), int(batch[at])
@@ -176,20 +179,24 @@ class Subsets:
         return not any(j in board.members[h] or not allowed[j][h] for j in models)
 
 
-def _ascending(found: list[tuple[Floats, Ints, Ints]], most: int) -> Iterator[tuple[Ints, int]]:
-    """Yield the places of the least values, each with its batch; equal ones as they come.
+def _ascending(
+    found: list[tuple[Floats, Ints]], goal: float, most: int
+) -> Iterator[tuple[Ints, int]]:
+    """Yield the places of the least values below a goal, each with its batch.
 
-    The first is nearly always the only one asked for, so the others are not sorted before it.
+    Equal ones come in their order. The first is nearly always the only one asked for, so the
+    others are not looked for before it.
     """
-    found = [one for one in found if len(one[0])]
     if not found:
         return
-    value, place, batch = min(found, key=lambda one: float(one[0].min()))
-    yield batch, int(place[value.argmin()])
-    of = np.repeat(np.arange(len(found)), [len(value) for value, _, _ in found])
-    value, place = (np.concatenate([one[at] for one in found]) for at in (0, 1))
-    for at in np.argsort(value, kind="stable")[1:most].tolist():
-        yield found[of[at]][2], int(place[at])
+    value, batch = min(found, key=lambda one: float(one[0].min()))
+    yield batch, int(value.argmin())
+    good = [np.flatnonzero(value < goal) for value, _ in found]
+    of = np.repeat(np.arange(len(found)), list(map(len, good)))
+    below = np.concatenate([value[at] for (value, _), at in zip(found, good, strict=True)])
+    place = np.concatenate(good)
+    for at in np.argsort(below, kind="stable")[1:most].tolist():
+        yield found[of[at]][1], int(place[at])
 
 
 @cache

@@ -12,7 +12,7 @@ The process ends by itself, so that the next command finds them even where this 
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kvplace.core.hardware import GPU, Fleet, Node
@@ -36,11 +36,11 @@ __all__ = ["kernels_ready"]
 
 _NICE = 10
 _started: list[int] = []
+_ALL = (*COMPILED, anneal, fill_up, fill_domains, seat_rest)
 
 
-def kernels_ready() -> bool:
-    """Return whether the kernels are on disk or loaded; start to compile them where not."""
-    needed: list[Callable[..., Any]] = [*COMPILED, anneal, fill_up, fill_domains, seat_rest]
+def kernels_ready(needed: Sequence[Callable[..., Any]] = _ALL) -> bool:
+    """Return whether kernels are on disk or loaded; start to compile all of them where not."""
     if all(map(is_compiled, needed)):
         return True
     if not _started and sys.executable and hasattr(os, "posix_spawn"):
@@ -52,6 +52,19 @@ def kernels_ready() -> bool:
                 os.posix_spawn(sys.executable, command, os.environ, file_actions=null, setpgroup=0)
             )
     return False
+
+
+def _alone() -> bool:
+    """Return whether no other process compiles them; from now on this one does."""
+    try:
+        import fcntl  # noqa: PLC0415 - not everywhere, as nothing of this
+
+        fcntl.flock(os.open(__file__, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):  # a file system without locks
+        return True
+    return True
 
 
 def _search_a_little() -> None:
@@ -73,4 +86,5 @@ def _search_a_little() -> None:
 if __name__ == "__main__":
     with contextlib.suppress(AttributeError, OSError):
         os.nice(_NICE)
-    _search_a_little()
+    if _alone():
+        _search_a_little()

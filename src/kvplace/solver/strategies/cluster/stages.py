@@ -71,10 +71,9 @@ def iterate(search: ClusterState) -> None:
         return  # it would break the limit; a later round finds them compiled
     kicks, seed = search.knobs.kicks << search.round, search.seed + search.round
     target = search.low * (1 + search.gap)
-    most = int(min(kicks, search.left))
     board = search.best
     search.steps += iterate_mobile(
-        board, Regions(search.instance), target, most, seed, search.watch
+        board, Regions(search.instance), target, kicks, seed, search.watch, search.left
     )
     search.watch.tell("search", board.worst(), search.low)
 

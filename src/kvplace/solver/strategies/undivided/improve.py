@@ -45,18 +45,42 @@ def start_as_reference(search: UndividedState) -> None:
 
 
 def iterate(search: UndividedState) -> None:
-    """Local search with kicks from the best state."""
+    """Local search with kicks from the best state, then by kernels where there is time for them."""
     from kvplace.solver.large_neighbourhood.iterated import iterate  # noqa: PLC0415 - numpy: only here
 
     assert search.state is not None
     knobs = search.knobs
-    kicks = min(knobs.kicks, knobs.kicks_per_model * search.instance.n) << search.round
+    kicks = min(knobs.kicks, knobs.kicks_per_model * search.instance.n)
+    if not search.long:
+        kicks <<= search.round
     target = search.low * (1 + search.gap)
     state, steps = iterate(
         search.state, target, kicks, search.seed + search.round, search.watch, search.left
     )
     search.steps += steps
     search.offer(state)
+    if search.long and not search.closed and search.left > 0:
+        _iterate_compiled(search, target)
+
+
+def _iterate_compiled(search: UndividedState, target: float) -> None:
+    """Go on with many more kicks."""
+    search.watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
+    import numpy as np  # noqa: PLC0415 - with the kernels
+
+    from kvplace.solver.assignment.packed import pack_rows  # noqa: PLC0415 - same
+    from kvplace.solver.improve.iterated_pairs import COMPILED, iterate_pairs  # noqa: PLC0415 - same
+    from kvplace.solver.improve.parallel_pairs import GAIN  # noqa: PLC0415 - same
+    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - same
+
+    if not kernels_ready(COMPILED):
+        return  # it would break the limit; a later round finds them compiled
+    assert search.state is not None
+    packing = pack_rows(search.instance.columns, np.array(search.state.gpu_of, dtype=np.int64))
+    kicks, seed = search.knobs.compiled_kicks << search.round, search.seed + search.round
+    search.steps += iterate_pairs(packing, target, kicks, seed, GAIN, search.watch, search.left)
+    search.offer(Assignment.single(search.instance, packing.gpu_of(search.instance.n).tolist()))
+    search.watch.tell("search", search.value, search.low)
 
 
 def cover(search: UndividedState) -> None:
