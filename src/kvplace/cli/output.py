@@ -100,7 +100,9 @@ def emit_rows(rows: "Sequence[Mapping[str, str]]", output: str | None, after: st
     if as_markdown():
         emit(rows_markdown(rows) + ending, output, data=True)
     else:
-        emit(rows_table(rows, colour=look(output).colour) + ending, output, data=False)
+        seen = look(output)
+        width = seen.width if output is None and sys.stdout.isatty() else None
+        emit(rows_table(rows, colour=seen.colour, width=width) + ending, output, data=False)
 
 
 def writing_seconds(models: int, form: str, output: str | None) -> float:

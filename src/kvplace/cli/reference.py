@@ -28,7 +28,8 @@ Data goes to stdout and everything else to stderr. Colour and progress appear on
 | 1 | a disagreement (`check`), a difference (`diff`), a drift (`verify`), a re-plan (`watch`) |
 | 2 | bad input or usage: one line per fault on stderr |
 | 3 | proved infeasible: no placement exists |
-| 4 | stopped without a placement as asked for, and none was proved impossible |
+| 4 | stopped without a placement as asked for, and none was proved impossible; or out of memory |
+| 5 | planned, but a GPU is asked for more than it can bear; `--allow-overload` makes it 0 |
 | 70 | a bug in kvplace; `KVPLACE_DEBUG=1` prints the traceback |
 | 130, 143 | interrupted before there was anything to return |
 | 141 | whoever read the output has gone |

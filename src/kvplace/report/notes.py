@@ -75,7 +75,7 @@ def notes(problem: Problem, evaluation: Evaluation | None = None) -> tuple[Note,
     found = list(_of_problem(problem))
     if evaluation is not None and evaluation.valid:
         found += _of_placement(problem, evaluation)
-    return tuple(sorted(found, key=lambda note: note.level == "note"))
+    return tuple(sorted(found, key=lambda note: (note.level == "note", note.kind == ASSUMED)))
 
 
 def _of_problem(problem: Problem) -> Iterator[Note]:

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from kvplace.formats.text.cells import safe_cell
@@ -15,8 +16,13 @@ __all__ = ["fenced", "rows_csv", "rows_json", "rows_markdown", "rows_table"]
 Cell = str | int | float | None
 
 
-def rows_table(rows: Sequence[Mapping[str, str]], *, colour: bool = False) -> str:
+def rows_table(
+    rows: Sequence[Mapping[str, str]], *, colour: bool = False, width: int | None = None
+) -> str:
     """Return rows of ready text under their headings, all columns but the first to the right.
+
+    Where that is too wide, headings stand in several lines; where that is too wide as well, each
+    row is a block of its own.
 
     Parameters
     ----------
@@ -24,16 +30,54 @@ def rows_table(rows: Sequence[Mapping[str, str]], *, colour: bool = False) -> st
         At least one; all with the same keys, which are the headings.
     colour
         Whether escape sequences are welcome.
+    width
+        Columns of the terminal; None where lines may have any length.
     """
     names = list(rows[0])
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
+    heads = {name: [name] for name in names}
+    widths = _widths(rows, heads)
+    if width is not None and _total(widths) > width:
+        heads = {name: name.replace("_", "_ ").split(" ") for name in names}
+        widths = _widths(rows, heads)
+        if _total(widths) > width:
+            return _blocks(rows, width, Paint(colour))
+    tall = max(map(len, heads.values()))
+    lines = [
+        {name: ([""] * tall + heads[name])[-tall:][at] for name in names} for at in range(tall)
+    ]
 
     def line(cells: Mapping[str, str]) -> str:
         parts = [fit(cells[name], widths[name], right=at > 0) for at, name in enumerate(names)]
         return "  ".join(parts).rstrip()
 
-    head = Paint(colour)(line({name: name for name in names}), "bold")
-    return "\n".join([head, *(line(row) for row in rows)])
+    paint = Paint(colour)
+    return "\n".join([*(paint(line(head), "bold") for head in lines), *(line(row) for row in rows)])
+
+
+def _widths(
+    rows: Sequence[Mapping[str, str]], heads: Mapping[str, Sequence[str]]
+) -> dict[str, int]:
+    """Return the width of each column."""
+    return {
+        name: max(*map(len, head), *(len(row[name]) for row in rows))
+        for name, head in heads.items()
+    }
+
+
+def _total(widths: Mapping[str, int]) -> int:
+    """Return the width of a table with two blanks between columns."""
+    return sum(widths.values()) + 2 * (len(widths) - 1)
+
+
+def _blocks(rows: Sequence[Mapping[str, str]], width: int, paint: Paint) -> str:
+    """Return each row as its first cell, and the others below it with their headings."""
+    blocks = []
+    for row in rows:
+        (_, first), *rest = row.items()
+        words = ", ".join(f"{name}\0{cell}" for name, cell in rest if cell not in ("", "-", "?"))
+        lines = textwrap.wrap(words, max(width - 2, 20), break_on_hyphens=False)
+        blocks += [paint(first, "bold"), *(f"  {line}".replace("\0", " ") for line in lines)]
+    return "\n".join(blocks)
 
 
 def rows_markdown(rows: Sequence[Mapping[str, str]]) -> str:
