@@ -27,6 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from damage import damaged
+from kvplace.checking.check import check
 from kvplace.core.certificates.by_rule import RULES, RuleCertificate
 from kvplace.core.certificates.certificate import check_certificate, every_possible
 from kvplace.core.certificates.claim import Bound, Branch, Certificate, Leaf, ProofTree
@@ -38,7 +39,6 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Result, Stop
 from kvplace.errors import InputError, KvplaceError
-from kvplace.formats.plan.check import check
 from kvplace.formats.plan.io import plan_of, write_plan
 from kvplace.formats.plan.read_json import parse_plan
 from kvplace.solver.solve import solve

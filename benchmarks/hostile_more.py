@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as parquet_files
 
 from damage import JUNK, damaged, text_of, torn
+from kvplace.checking.check import check
 from kvplace.core.certificates.claim import Bound, Branch, Leaf, ProofTree
 from kvplace.core.problem import Problem
 from kvplace.facts.memory.start_log import read_start_log
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.fleet.prices import read_prices
 from kvplace.formats.observation import read_observation
-from kvplace.formats.plan.check import check
 from kvplace.formats.plan.io import plan_of, read_plan, write_plan
 from kvplace.formats.proposal import read_proposal
 from kvplace.formats.read import read

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import combinations
 
+from kvplace.checking.check import check
 from kvplace.core.certificates.certificate import Certificate, check_certificate
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Result, Status
 from kvplace.explain.clash import Clash
 from kvplace.explain.demanded import demanded_of, keeping
-from kvplace.formats.plan.check import check
 from kvplace.formats.plan.io import plan_of, write_plan
 from kvplace.formats.plan.read_json import parse_plan
 from oracle_splits import Answer, worth

@@ -46,7 +46,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_verbs_stay_functions_once_their_modules_are_imported():
     code = (
-        "import kvplace.formats.plan.check, kvplace.formats.read, kvplace.solver.solve, "
+        "import kvplace.checking.check, kvplace.formats.read, kvplace.solver.solve, "
         "kvplace.solver.improve.moves_and_swaps, kvplace.core.evaluation.evaluate, "
         "kvplace.cli.planning.check, kvplace.cli.planning.refine, kvplace; "
         "print(all(callable(getattr(kvplace, n)) for n in "

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from kvplace._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from kvplace.checking.check import check
+    from kvplace.checking.load import load_plan
     from kvplace.core.certificates.certificate import Bound, Certificate, check_certificate
     from kvplace.core.evaluation.constraints import Violation, misfits
     from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, Shard, evaluate
@@ -53,14 +55,12 @@ if TYPE_CHECKING:
     from kvplace.forecast.rules import Rules
     from kvplace.forecast.share_timing import ShareTiming
     from kvplace.formats.fleet.write import write_fleet
-    from kvplace.formats.load import load_plan
     from kvplace.formats.observation import (
         Observation,
         observed_placement,
         read_observation,
         write_observation,
     )
-    from kvplace.formats.plan.check import check
     from kvplace.formats.plan.io import plan_of, read_plan, write_plan
     from kvplace.formats.read import read
     from kvplace.observe.observe import observe
@@ -225,7 +225,7 @@ _NAMES_OF = {
     "explain.explain": ("Explanation", "explain"),
     "forecast.forecast": ("Forecast", "forecast"),
     "forecast.rules": ("Rules",),
-    "formats.plan.check": ("check",),
+    "checking.check": ("check",),
     "formats.plan.io": ("plan_of", "read_plan", "write_plan"),
     "formats.read": ("read",),
     "simulate.compare": ("Compared", "compare"),
@@ -237,7 +237,7 @@ _NAMES_OF = {
     "scaffold.init": ("Draft", "init"),
     "scaffold.models": ("Wishes",),
     "export.export": ("Export", "export"),
-    "formats.load": ("load_plan",),
+    "checking.load": ("load_plan",),
     "report.answers.differences": ("Differences", "diff"),
     "report.report": ("Report", "report"),
     "size.fewer": ("Fewer", "Saving", "solve_fewer"),

@@ -6,11 +6,11 @@ from itertools import product
 
 import pytest
 
+from kvplace.checking.check import check
 from kvplace.core.certificates.balance import RankBound, check_rank_bound
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
-from kvplace.formats.plan.check import check
 from kvplace.formats.plan.io import plan_of, write_plan
 from kvplace.formats.plan.read_json import parse_plan
 from kvplace.report.summary import summary

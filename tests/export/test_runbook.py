@@ -11,6 +11,7 @@ import yaml
 from stubs import Stubs
 
 from hostile import hostile_name
+from kvplace.checking.load import load_stated
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.model import SLO, Demand, Model
@@ -20,7 +21,6 @@ from kvplace.errors import InputError
 from kvplace.export.files import Options
 from kvplace.export.runbook.engines import engines_of
 from kvplace.export.runbook.runbook import RUNBOOKS, runbook
-from kvplace.formats.load import load_stated
 from kvplace.formats.plan.schema import ReplicaPart
 from kvplace.formats.proposal import target_of
 from kvplace.replan.outcome import Budget

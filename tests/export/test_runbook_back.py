@@ -5,13 +5,13 @@ import yaml
 from stubs import Stubs
 from test_runbook import FAR, NOW, fleet, model, moved, replan_to, written
 
+from kvplace.checking.load import load_stated
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 from kvplace.export.files import Options
 from kvplace.export.runbook.engines import engines_of
 from kvplace.export.runbook.runbook import RUNBOOKS, runbook
-from kvplace.formats.load import load_stated
 from kvplace.formats.proposal import read_proposal, target_of, write_proposal
 from kvplace.replan.outcome import Budget
 from kvplace.replan.proposal import propose

@@ -2,10 +2,10 @@
 
 import random
 
+from kvplace.checking.load import load_plan
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.objective import Objective
 from kvplace.core.scenarios import robust_windows, with_scenarios, without_scenarios
-from kvplace.formats.load import load_plan
 from kvplace.formats.plan.io import write_plan
 from kvplace.formats.read import parse_fleet
 from kvplace.report.answers.robust import robust_lines

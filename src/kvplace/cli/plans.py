@@ -37,8 +37,8 @@ def load(path: str, fleet: str | None, gpus: str | None = None) -> "Result":
     InputError
         As `kvplace.load_plan`; or the plan has no placement.
     """
+    from kvplace.checking.load import load_plan
     from kvplace.errors import InputError
-    from kvplace.formats.load import load_plan
 
     result = load_plan(path, fleet, gpus=gpus)
     if result.placement is None:

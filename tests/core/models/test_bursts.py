@@ -9,6 +9,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
+from kvplace.checking.load import load_plan
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.bursts import Margins, Spread, margin_sigma, spread_of
@@ -18,7 +19,6 @@ from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 from kvplace.formats.fleet.write import write_fleet
-from kvplace.formats.load import load_plan
 from kvplace.formats.plan.io import write_plan
 from kvplace.formats.read import parse_fleet
 from kvplace.solver.solve import solve

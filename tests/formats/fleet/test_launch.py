@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from kvplace.checking.check import check
 from kvplace.core.models.launch import Launch
 from kvplace.errors import InputError
 from kvplace.formats.fleet.write import write_fleet
-from kvplace.formats.plan.check import check
 from kvplace.formats.plan.io import plan_of, write_plan
 from kvplace.formats.plan.problem import problem_of
 from kvplace.formats.plan.read_json import parse_plan

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from kvplace.checking.check import check
 from kvplace.core.certificates.certificate import Certificate
 from kvplace.core.certificates.claim import Bound
 from kvplace.core.evaluation.evaluate import evaluate
@@ -17,7 +18,6 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Stop
 from kvplace.errors import InputError
 from kvplace.formats.fleet.write import write_fleet
-from kvplace.formats.plan.check import check
 from kvplace.formats.plan.io import plan_of, write_plan
 from kvplace.formats.plan.read_json import parse_plan
 from kvplace.formats.read import parse_fleet

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from kvplace.bench.families import family
+from kvplace.checking.check import check
 from kvplace.core.certificates.claim import ProofTree
 from kvplace.core.result import Status
 from kvplace.formats.plan import of_result
-from kvplace.formats.plan.check import check
 from kvplace.formats.plan.io import plan_of, read_plan, write_plan
 from kvplace.formats.plan.parquet import plan_bytes
 from kvplace.formats.plan.read_json import parse_plan

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from kvplace.checking.check import check
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.model_table import ModelTable
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError, MissingExtraError
-from kvplace.formats.plan.check import check
 from kvplace.formats.plan.io import read_plan, write_plan
 from kvplace.formats.plan.parquet import KEY
 from kvplace.formats.read import read

@@ -4,10 +4,10 @@ import random
 
 import pytest
 
+from kvplace.checking.load import load_plan
 from kvplace.core.models.model import Demand
 from kvplace.core.models.model_table import ModelTable
 from kvplace.errors import InputError
-from kvplace.formats.load import load_plan
 from kvplace.formats.plan.io import write_plan
 from kvplace.formats.read import read
 from kvplace.formats.tables import models

@@ -8,8 +8,8 @@ import click
 from kvplace.cli.options import FLEET, PLAN_FILE, TIME_LIMIT, input_options, output_options
 
 if TYPE_CHECKING:
+    from kvplace.checking.check import Check
     from kvplace.core.problem import Problem
-    from kvplace.formats.plan.check import Check
 
 __all__ = ["command"]
 
@@ -57,9 +57,9 @@ def command(
     CSV. The objective is the plan's own unless another is asked for. Exits with 1 if anything is
     wrong.
     """
+    from kvplace.checking.check import check
     from kvplace.cli.output import emit, say_notes
     from kvplace.core.evaluation.evaluate import evaluate
-    from kvplace.formats.plan.check import check
     from kvplace.formats.plan.io import read_plan
     from kvplace.formats.plan.problem import under_scenarios
     from kvplace.formats.read import read
@@ -86,9 +86,9 @@ def _repeated(
     problem: "Problem", found: "Check", time_limit: float | None, *, quiet: bool
 ) -> "Check":
     """Return the check with what a search from scratch says of the claims."""
+    from kvplace.checking.check import Disagreement
     from kvplace.cli.run import watched
     from kvplace.explain.repeat import repeat
-    from kvplace.formats.plan.check import Disagreement
 
     assert found.bound is not None
     with watched(time_limit, quiet=quiet) as watch:

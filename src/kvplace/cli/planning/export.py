@@ -144,9 +144,9 @@ def _runbook(
     options: "tuple[int, str, dict[str, str], str]",
 ) -> "Export":
     """Return the files of a proposal, with the script that carries it out."""
+    from kvplace.checking.load import load_stated
     from kvplace.export.files import Options
     from kvplace.export.runbook.runbook import runbook
-    from kvplace.formats.load import load_stated
     from kvplace.formats.proposal import read_proposal, target_of
 
     proposal = read_proposal(path)

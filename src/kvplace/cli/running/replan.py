@@ -287,9 +287,9 @@ def _engines(current: str | None, found: "Replan") -> "Engines":
 
     What runs by another file, or by a plan that does not hold, is taken to be as exported.
     """
+    from kvplace.checking.load import load_plan, load_stated
     from kvplace.errors import InputError
     from kvplace.export.runbook.engines import engines_of
-    from kvplace.formats.load import load_plan, load_stated
     from kvplace.formats.proposal import PROPOSAL_SCHEMA, read_proposal, target_of
     from kvplace.replan.proposal import Engines
 

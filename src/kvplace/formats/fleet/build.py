@@ -12,10 +12,10 @@ from kvplace.core.problem import Problem
 from kvplace.core.scenarios import imagined, robust_windows, with_scenarios
 from kvplace.errors import InputError
 from kvplace.facts.catalogue.models import known_model
+from kvplace.facts.memory.estimates import Estimates
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.diagnostics import Path, Report, path_of, shown
 from kvplace.formats.fleet.asked import DemandPart, WindowDemandPart, WindowPart
-from kvplace.formats.fleet.estimates import Estimates
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.fleet.known import Known, part_of
 from kvplace.formats.fleet.launch import LaunchPart

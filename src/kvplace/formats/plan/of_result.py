@@ -12,9 +12,15 @@ from kvplace.core.evaluation.evaluate import GPUEvaluation
 from kvplace.core.models.window import ALWAYS
 from kvplace.core.placement import Placement
 from kvplace.core.result import Result
+from kvplace.formats.plan.evidence import (
+    PlanCertificate,
+    PlanTree,
+    PlanTreeNode,
+    PlanWorth,
+    weights_by_window,
+)
 from kvplace.formats.plan.stated import (
     Plan,
-    PlanCertificate,
     PlanEngineName,
     PlanGPU,
     PlanKVPart,
@@ -22,10 +28,6 @@ from kvplace.formats.plan.stated import (
     PlanRank,
     PlanShard,
     PlanTier,
-    PlanTree,
-    PlanTreeNode,
-    PlanWorth,
-    weights_by_window,
 )
 
 __all__ = ["claims_of", "plan_of", "tree_of"]

@@ -19,15 +19,10 @@ from kvplace.core.placement import Assigned
 from kvplace.core.result import Result
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report, kind_of
+from kvplace.formats.plan.evidence import PlanCertificate, PlanRule, PlanWorth, weights_by_window
 from kvplace.formats.plan.of_result import tree_of
 from kvplace.formats.plan.schema import HeadPart, plan_of_part
-from kvplace.formats.plan.stated import (
-    Plan,
-    PlanCertificate,
-    PlanRule,
-    PlanWorth,
-    weights_by_window,
-)
+from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import COLUMNS, NEEDED, PlanTable, note_numbering
 from kvplace.formats.tables.arrow import Columns, numbers, texts, whole, write_parquet
 from kvplace.formats.validation.csv_rows import check_header

@@ -12,18 +12,16 @@ from kvplace.core.result import Status, Step, Stop
 from kvplace.formats.fleet.asked import WindowPart
 from kvplace.formats.fleet.rules import RulePart, rule_data
 from kvplace.formats.fleet.schema import ModelPart
+from kvplace.formats.plan.evidence import METHODS, PlanCertificate, PlanTree
 from kvplace.formats.plan.stated import (
-    METHODS,
     PLAN_SCHEMA,
     Plan,
-    PlanCertificate,
     PlanEngineName,
     PlanGPU,
     PlanKVPart,
     PlanNode,
     PlanRank,
     PlanTier,
-    PlanTree,
 )
 from kvplace.formats.validation.fields import (
     AnyInteger,

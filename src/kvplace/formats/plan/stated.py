@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, TypeVar
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from kvplace.core.certificates.balance import RankBound
-from kvplace.core.certificates.by_rule import RuleCertificate
-from kvplace.core.certificates.claim import Bound, Branch, Certificate, Leaf, ProofTree
+from kvplace.core.certificates.claim import Bound
 from kvplace.core.failure import Failure
 from kvplace.core.hardware import Node
 from kvplace.core.models.model import Model
@@ -20,37 +19,27 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Step
 from kvplace.core.rules.rule import Rule
+from kvplace.formats.plan.evidence import PlanCertificate, PlanRule, PlanTree, Stated
 from kvplace.formats.validation.fields import (
     AnyInteger,
     Integer,
     Name,
     Number,
     NumberOrInfinity,
-    Price,
     Resources,
     Text,
-    word,
 )
 
 __all__ = [
-    "METHODS",
     "PLAN_SCHEMA",
     "Plan",
-    "PlanCertificate",
     "PlanEngineName",
     "PlanGPU",
     "PlanKVPart",
     "PlanNode",
     "PlanRank",
-    "PlanRule",
     "PlanShard",
     "PlanTier",
-    "PlanTree",
-    "PlanTreeNode",
-    "PlanWeight",
-    "PlanWorth",
-    "weights_by_window",
-    "weights_for",
 ]
 
 T = TypeVar("T")
@@ -58,22 +47,9 @@ T = TypeVar("T")
 PLAN_SCHEMA = "kvplace.plan/v1"
 """Name and version of the plan file's format."""
 
-METHODS = (
-    "trivial", "fluid", "single-model", "counting", "lifted", "dual-feasible", "configuration",
-    "search",
-)  # fmt: skip
-"""How bounds are found; ``counting`` stands in older plans only."""
-
-
-class _Stated:
-    """A mapping of a plan file: known keys only."""
-
-    __slots__ = ()
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
 
 @dataclass(frozen=True, slots=True)
-class PlanShard(_Stated):
+class PlanShard(Stated):
     """A shard on its GPU: model, number of the copy, rank within it, and what it takes."""
 
     model: Name
@@ -88,7 +64,7 @@ class PlanShard(_Stated):
 
 
 @dataclass(frozen=True, slots=True)
-class PlanKVPart(_Stated):
+class PlanKVPart(Stated):
     """Bytes of each GPU's KV memory that an engine has and is to keep."""
 
     model: Name
@@ -97,7 +73,7 @@ class PlanKVPart(_Stated):
 
 
 @dataclass(frozen=True, slots=True)
-class PlanEngineName(_Stated):
+class PlanEngineName(Stated):
     """What an engine is called and listens on, and is to keep."""
 
     model: Name
@@ -107,7 +83,7 @@ class PlanEngineName(_Stated):
 
 
 @dataclass(frozen=True, slots=True)
-class PlanGPU(_Stated):
+class PlanGPU(Stated):
     """A GPU, and what the placement makes of it."""
 
     id: Name
@@ -129,7 +105,7 @@ class PlanGPU(_Stated):
 
 
 @dataclass(frozen=True, slots=True)
-class PlanNode(_Stated):
+class PlanNode(Stated):
     """A host: its GPUs in the order of its own numbering."""
 
     name: Name
@@ -155,7 +131,7 @@ class PlanNode(_Stated):
 
 
 @dataclass(frozen=True, slots=True)
-class PlanTier(_Stated):
+class PlanTier(Stated):
     """How much the soft rules of one tier are broken, and what is proved of it."""
 
     tier: Integer
@@ -167,7 +143,7 @@ class PlanTier(_Stated):
 
 
 @dataclass(frozen=True, slots=True)
-class PlanRank(_Stated):
+class PlanRank(Stated):
     """What is proved of the GPU at a rank, where the worst GPU is no worse than it is."""
 
     rank: Annotated[Integer, Field(description="1 for the worst GPU, 2 for the next.")]
@@ -193,138 +169,8 @@ class PlanRank(_Stated):
 
 
 @dataclass(frozen=True, slots=True)
-class PlanWorth(_Stated):
-    """The worth of one size of memory, and of one type of GPU where there are several pressures."""
-
-    memory_bytes: Integer
-    worth: Integer
-    type: Text = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PlanWeight(_Stated):
-    """How much the KV memory and the time of one window count."""
-
-    window: Name
-    kv: Integer
-    time: Integer
-
-
-@dataclass(frozen=True, slots=True)
-class PlanCertificate(_Stated):
-    """Prices that prove the bound, free of the order of the models."""
-
-    method: Annotated[str, *word(*METHODS)]
-    threshold: NumberOrInfinity
-    prices: Annotated[
-        dict[str, Price],
-        Field(
-            description="Price of each model by its name, or of each of its options, degree by "
-            "degree and within that copies by copies."
-        ),
-    ]
-    worths: tuple[PlanWorth, ...]
-    scope: Annotated[
-        tuple[Name, ...],
-        Field(description="GPUs that are worth anything; all where it is left out."),
-    ] = ()
-    weights: Annotated[
-        tuple[tuple[PlanWeight, ...], ...],
-        Field(description="Weightings of all pressures, each of which makes one limit."),
-    ] = ()
-
-    def for_problem(self, problem: Problem) -> Certificate | str:
-        """Return the certificate in the order of a problem's models, or why there is none."""
-        unknown = sorted(self.prices.keys() - problem.index_of.keys())
-        if unknown:
-            return f"it prices {unknown[0]!r}, which is no model of the problem"
-        missing = [model.name for model in problem.models if model.name not in self.prices]
-        if missing:
-            return f"it has no price for {missing[0]!r}"
-        prices = tuple(self.prices[model.name] for model in problem.models)
-        worths = tuple((entry.memory_bytes, entry.worth) for entry in self.worths)
-        types = tuple(entry.type for entry in self.worths) if self.weights else ()
-        weights = weights_for(problem, self.weights)
-        if isinstance(weights, str):
-            return weights
-        return Certificate(self.threshold, prices, worths, self.scope, weights, types)
-
-
-@dataclass(frozen=True, slots=True)
-class PlanRule(_Stated):
-    """The rule that the prices of a certificate follow, as in `RuleCertificate`."""
-
-    rule: Text
-    threshold: NumberOrInfinity
-    model: Text
-    resource: Text = "kv"
-    window: Text = ""
-
-    def for_problem(self, problem: Problem) -> RuleCertificate | str:
-        """Return the certificate for the windows of a problem, or why there is none."""
-        windows = [window.name for window in problem.windows]
-        if self.window and self.window not in windows:
-            return f"it speaks of {self.window!r}, which is no window of the problem"
-        at = windows.index(self.window) if self.window else 0
-        return RuleCertificate(self.threshold, self.rule, self.model, self.resource, at)
-
-
-@dataclass(frozen=True, slots=True)
-class PlanTreeNode(_Stated):
-    """A branch of a proof tree, which names two models, or a leaf, which has prices."""
-
-    models: Annotated[
-        tuple[Name, ...],
-        Field(description="Of a branch: the case that they share a GPU is next, then the other."),
-    ] = ()
-    prices: Annotated[
-        tuple[Price, ...],
-        Field(description="Of a leaf: as in a certificate, in the order of the tree's models."),
-    ] = ()
-    worths: tuple[PlanWorth, ...] = ()
-    weights: tuple[tuple[PlanWeight, ...], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PlanTree(_Stated):
-    """A proof by cases, as in `ProofTree`."""
-
-    threshold: NumberOrInfinity
-    models: tuple[Name, ...]
-    nodes: Annotated[
-        tuple[PlanTreeNode, ...],
-        Field(description="In preorder: a branch, all of its first case, all of its second."),
-    ]
-
-    def for_problem(self, problem: Problem) -> ProofTree | str:
-        """Return the tree in the order of a problem's models, or why there is none."""
-        place = {name: at for at, name in enumerate(self.models)}
-        if len(place) < len(self.models) or place.keys() != problem.index_of.keys():
-            return "it does not name each model of the problem once"
-        order = [place[name] for name in problem.names]
-        nodes: list[Branch | Leaf] = []
-        for number, node in enumerate(self.nodes):
-            if node.models:
-                known = [problem.index_of[name] for name in node.models if name in place]
-                if len(known) != len(node.models) or len(known) != 2 or node.prices:
-                    return f"node {number} is no branch on two models of the problem"
-                nodes.append(Branch(*known))
-            elif len(node.prices) != len(order):
-                return f"node {number} has {len(node.prices)} prices for {len(order)} models"
-            else:
-                worths = tuple((entry.memory_bytes, entry.worth) for entry in node.worths)
-                types = tuple(entry.type for entry in node.worths) if node.weights else ()
-                weights = weights_for(problem, node.weights)
-                if isinstance(weights, str):
-                    return f"node {number}: {weights}"
-                prices = tuple(node.prices[at] for at in order)
-                nodes.append(Leaf(prices, worths, weights, types))
-        return ProofTree(self.threshold, tuple(nodes))
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
-    """What a plan file states. `kvplace.formats.plan.check` says how much of it is true.
+    """What a plan file states. `kvplace.checking.check` says how much of it is true.
 
     Parameters
     ----------
@@ -428,27 +274,6 @@ class Plan:
     def claim(self) -> "Plan":
         """What the file has under its key ``objective``: fields of the plan itself."""
         return self
-
-
-def weights_for(
-    problem: Problem, rows: Iterable[Sequence[PlanWeight]]
-) -> tuple[tuple[int, ...], ...] | str:
-    """Return weightings as a certificate has them, or why they are none of the problem's."""
-    windows, found = [window.name for window in problem.windows], []
-    for row in rows:
-        of = {weight.window: weight for weight in row}
-        if of.keys() != set(windows) or len(row) != len(windows):
-            return "a weighting does not name each window of the problem once"
-        found.append((*(of[w].kv for w in windows), *(of[w].time for w in windows)))
-    return tuple(found)
-
-
-def weights_by_window(
-    windows: Sequence[str], rows: Iterable[Sequence[int]]
-) -> tuple[tuple[PlanWeight, ...], ...]:
-    """Return weightings, KV of each window and then time of each, as a plan states them."""
-    n = len(windows)
-    return tuple(tuple(map(PlanWeight, windows, row[:n], row[n:])) for row in rows)
 
 
 def _unless_empty(entries: Iterable[T]) -> tuple[T, ...]:

@@ -19,6 +19,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.models.window import mean_demand
 from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
+from kvplace.facts.memory.estimated_table import with_estimates
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.diagnostics import MAX_FAULTS, Path, Report, shown
 from kvplace.formats.fleet.build import ALREADY, Assembly, objective_named
@@ -27,7 +28,6 @@ from kvplace.formats.fleet.schema import FLEET_SCHEMA
 from kvplace.formats.fleet.shape import shape_of
 from kvplace.formats.tables.arrow import ArrowColumns, Columns
 from kvplace.formats.tables.csv_columns import CSVColumns
-from kvplace.formats.tables.estimated import with_estimates
 from kvplace.formats.tables.model_rows import (
     BY_WINDOW,
     OPTIONAL,

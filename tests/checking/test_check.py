@@ -6,14 +6,14 @@ import json
 
 import pytest
 
+from kvplace.checking import claims
+from kvplace.checking.check import check
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.certificates.knapsack import TooLarge
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result, Stop
 from kvplace.explain.repeat import repeat
-from kvplace.formats.plan import claims
-from kvplace.formats.plan.check import check
 from kvplace.formats.plan.csv import parse_plan_table
 from kvplace.formats.plan.io import plan_csv, plan_of, write_plan
 from kvplace.formats.plan.read_json import parse_plan

@@ -11,8 +11,8 @@ from kvplace.core.hardware import Node
 from kvplace.core.models.model_table import ModelTable
 from kvplace.facts.catalogue.models import known_models
 from kvplace.facts.catalogue.shapes import known_shapes
+from kvplace.facts.memory.estimates import Estimates, typical_longest
 from kvplace.facts.memory.overhead import overhead_of_unknown
-from kvplace.formats.fleet.estimates import Estimates, typical_longest
 
 __all__ = ["with_estimates"]
 

@@ -5,9 +5,9 @@ import json
 import pytest
 
 import kvplace
+from kvplace.checking.load import load_plan
 from kvplace.core.result import Status, Stop
 from kvplace.errors import InputError
-from kvplace.formats.load import load_plan
 from kvplace.formats.plan.io import write_plan
 from kvplace.formats.read import parse_fleet
 from kvplace.solver.solve import solve

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from kvplace.checking.claims import check_claims
+from kvplace.checking.findings import Disagreement, Findings, same
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, evaluate
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import relative_gap
-from kvplace.formats.plan.claims import check_claims
-from kvplace.formats.plan.findings import Disagreement, Findings, same
 from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
 from kvplace.formats.plan.table import UNSTATED, PlanTable
 

@@ -2,6 +2,7 @@
 
 import math
 
+from kvplace.checking.findings import Findings, shown
 from kvplace.core.certificates.balance import check_rank_bound
 from kvplace.core.certificates.certificate import Bound, TooLarge, check_certificate
 from kvplace.core.certificates.listing import look_for_better
@@ -9,8 +10,8 @@ from kvplace.core.certificates.standing import Standing, standing_of, tiers_of
 from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status, Stop, status_of
-from kvplace.formats.plan.findings import Findings, shown
-from kvplace.formats.plan.stated import Plan, PlanCertificate
+from kvplace.formats.plan.evidence import PlanCertificate
+from kvplace.formats.plan.stated import Plan
 
 __all__ = ["check_claims"]
 

@@ -2,6 +2,7 @@
 
 import os
 
+from kvplace.checking.check import check
 from kvplace.collector import paused_collector
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.evaluate import evaluate
@@ -9,7 +10,6 @@ from kvplace.core.models.launch import EngineName
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Stop
 from kvplace.errors import Fault, InputError
-from kvplace.formats.plan.check import check
 from kvplace.formats.plan.io import read_plan
 from kvplace.formats.plan.problem import problem_of, under_scenarios
 from kvplace.formats.plan.stated import Plan

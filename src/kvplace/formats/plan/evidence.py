@@ -1,0 +1,196 @@
+"""Evidence for a bound as a plan file states it, and as `kvplace.core.certificates` has it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from kvplace.core.certificates.by_rule import RuleCertificate
+from kvplace.core.certificates.claim import Branch, Certificate, Leaf, ProofTree
+from kvplace.core.problem import Problem
+from kvplace.formats.validation.fields import (
+    Integer,
+    Name,
+    NumberOrInfinity,
+    Price,
+    Text,
+    word,
+)
+
+__all__ = [
+    "METHODS",
+    "PlanCertificate",
+    "PlanRule",
+    "PlanTree",
+    "PlanTreeNode",
+    "PlanWeight",
+    "PlanWorth",
+    "Stated",
+    "weights_by_window",
+    "weights_for",
+]
+
+METHODS = (
+    "trivial", "fluid", "single-model", "counting", "lifted", "dual-feasible", "configuration",
+    "search",
+)  # fmt: skip
+"""How bounds are found; ``counting`` stands in older plans only."""
+
+
+class Stated:
+    """A mapping of a plan file that is its own part: known keys only."""
+
+    __slots__ = ()
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanWorth(Stated):
+    """The worth of one size of memory, and of one type of GPU where there are several pressures."""
+
+    memory_bytes: Integer
+    worth: Integer
+    type: Text = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanWeight(Stated):
+    """How much the KV memory and the time of one window count."""
+
+    window: Name
+    kv: Integer
+    time: Integer
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCertificate(Stated):
+    """Prices that prove the bound, free of the order of the models."""
+
+    method: Annotated[str, *word(*METHODS)]
+    threshold: NumberOrInfinity
+    prices: Annotated[
+        dict[str, Price],
+        Field(
+            description="Price of each model by its name, or of each of its options, degree by "
+            "degree and within that copies by copies."
+        ),
+    ]
+    worths: tuple[PlanWorth, ...]
+    scope: Annotated[
+        tuple[Name, ...],
+        Field(description="GPUs that are worth anything; all where it is left out."),
+    ] = ()
+    weights: Annotated[
+        tuple[tuple[PlanWeight, ...], ...],
+        Field(description="Weightings of all pressures, each of which makes one limit."),
+    ] = ()
+
+    def for_problem(self, problem: Problem) -> Certificate | str:
+        """Return the certificate in the order of a problem's models, or why there is none."""
+        unknown = sorted(self.prices.keys() - problem.index_of.keys())
+        if unknown:
+            return f"it prices {unknown[0]!r}, which is no model of the problem"
+        missing = [model.name for model in problem.models if model.name not in self.prices]
+        if missing:
+            return f"it has no price for {missing[0]!r}"
+        prices = tuple(self.prices[model.name] for model in problem.models)
+        worths = tuple((entry.memory_bytes, entry.worth) for entry in self.worths)
+        types = tuple(entry.type for entry in self.worths) if self.weights else ()
+        weights = weights_for(problem, self.weights)
+        if isinstance(weights, str):
+            return weights
+        return Certificate(self.threshold, prices, worths, self.scope, weights, types)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRule(Stated):
+    """The rule that the prices of a certificate follow, as in `RuleCertificate`."""
+
+    rule: Text
+    threshold: NumberOrInfinity
+    model: Text
+    resource: Text = "kv"
+    window: Text = ""
+
+    def for_problem(self, problem: Problem) -> RuleCertificate | str:
+        """Return the certificate for the windows of a problem, or why there is none."""
+        windows = [window.name for window in problem.windows]
+        if self.window and self.window not in windows:
+            return f"it speaks of {self.window!r}, which is no window of the problem"
+        at = windows.index(self.window) if self.window else 0
+        return RuleCertificate(self.threshold, self.rule, self.model, self.resource, at)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTreeNode(Stated):
+    """A branch of a proof tree, which names two models, or a leaf, which has prices."""
+
+    models: Annotated[
+        tuple[Name, ...],
+        Field(description="Of a branch: the case that they share a GPU is next, then the other."),
+    ] = ()
+    prices: Annotated[
+        tuple[Price, ...],
+        Field(description="Of a leaf: as in a certificate, in the order of the tree's models."),
+    ] = ()
+    worths: tuple[PlanWorth, ...] = ()
+    weights: tuple[tuple[PlanWeight, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTree(Stated):
+    """A proof by cases, as in `ProofTree`."""
+
+    threshold: NumberOrInfinity
+    models: tuple[Name, ...]
+    nodes: Annotated[
+        tuple[PlanTreeNode, ...],
+        Field(description="In preorder: a branch, all of its first case, all of its second."),
+    ]
+
+    def for_problem(self, problem: Problem) -> ProofTree | str:
+        """Return the tree in the order of a problem's models, or why there is none."""
+        place = {name: at for at, name in enumerate(self.models)}
+        if len(place) < len(self.models) or place.keys() != problem.index_of.keys():
+            return "it does not name each model of the problem once"
+        order = [place[name] for name in problem.names]
+        nodes: list[Branch | Leaf] = []
+        for number, node in enumerate(self.nodes):
+            if node.models:
+                known = [problem.index_of[name] for name in node.models if name in place]
+                if len(known) != len(node.models) or len(known) != 2 or node.prices:
+                    return f"node {number} is no branch on two models of the problem"
+                nodes.append(Branch(*known))
+            elif len(node.prices) != len(order):
+                return f"node {number} has {len(node.prices)} prices for {len(order)} models"
+            else:
+                worths = tuple((entry.memory_bytes, entry.worth) for entry in node.worths)
+                types = tuple(entry.type for entry in node.worths) if node.weights else ()
+                weights = weights_for(problem, node.weights)
+                if isinstance(weights, str):
+                    return f"node {number}: {weights}"
+                prices = tuple(node.prices[at] for at in order)
+                nodes.append(Leaf(prices, worths, weights, types))
+        return ProofTree(self.threshold, tuple(nodes))
+
+
+def weights_for(
+    problem: Problem, rows: Iterable[Sequence[PlanWeight]]
+) -> tuple[tuple[int, ...], ...] | str:
+    """Return weightings as a certificate has them, or why they are none of the problem's."""
+    windows, found = [window.name for window in problem.windows], []
+    for row in rows:
+        of = {weight.window: weight for weight in row}
+        if of.keys() != set(windows) or len(row) != len(windows):
+            return "a weighting does not name each window of the problem once"
+        found.append((*(of[w].kv for w in windows), *(of[w].time for w in windows)))
+    return tuple(found)
+
+
+def weights_by_window(
+    windows: Sequence[str], rows: Iterable[Sequence[int]]
+) -> tuple[tuple[PlanWeight, ...], ...]:
+    """Return weightings, KV of each window and then time of each, as a plan states them."""
+    n = len(windows)
+    return tuple(tuple(map(PlanWeight, windows, row[:n], row[n:])) for row in rows)
