@@ -6,9 +6,9 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from kvplace.core.placement import Placement, Replica
-from kvplace.formats.diagnostics import Report, kind_of
 from kvplace.formats.files import read_text
 from kvplace.formats.text.json_tree import parse_json
+from kvplace.formats.text.mapping import mapping_of
 from kvplace.formats.validation.fields import Name, Text, word
 from kvplace.formats.validation.json_text import json_text
 from kvplace.formats.validation.models import validate
@@ -78,15 +78,9 @@ def parse_observation(text: str, source: str = "") -> Observation:
     InputError
         As in `read_observation`.
     """
-    tree = parse_json(text)
-    report = Report(source, tree.line_of)
-    for fault in tree.faults:
-        report.add(fault.path, fault.message, fault.line)
-    if not tree.readable:
-        report.refuse()
-    if not isinstance(tree.data, dict):
-        report.stop((), f"an observation is a mapping of keys, not {kind_of(tree.data)}")
-    found = validate(Observation, tree.data, (), report)
+    what = "an observation is a mapping of keys"
+    data, report = mapping_of(parse_json(text), source, what)
+    found = validate(Observation, data, (), report)
     report.refuse()
     assert found is not None
     return found

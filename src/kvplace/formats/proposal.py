@@ -9,12 +9,12 @@ from pydantic import ConfigDict, Field
 
 from kvplace.core.models.model import Model
 from kvplace.core.placement import Placement, Replica
-from kvplace.formats.diagnostics import Report, kind_of
 from kvplace.formats.files import read_text
 from kvplace.formats.plan.read_json import parse_plan
 from kvplace.formats.plan.schema import PlanModelPart, ReplicaPart
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.text.json_tree import parse_json
+from kvplace.formats.text.mapping import mapping_of
 from kvplace.formats.validation.fields import Integer, Name, Number, NumberOrInfinity, Text, word
 from kvplace.formats.validation.json_text import json_text
 from kvplace.formats.validation.models import validate
@@ -145,15 +145,9 @@ def read_proposal(path: str | os.PathLike[str]) -> Proposal:
         With everything that is wrong with the file, each fault with its path and line.
     """
     name = os.fspath(path)
-    tree = parse_json(read_text(name))
-    report = Report(name, tree.line_of)
-    for fault in tree.faults:
-        report.add(fault.path, fault.message, fault.line)
-    if not tree.readable:
-        report.refuse()
-    if not isinstance(tree.data, dict):
-        report.stop((), f"a proposal is a mapping of keys, not {kind_of(tree.data)}")
-    found = validate(Proposal, tree.data, (), report)
+    what = "a proposal is a mapping of keys"
+    data, report = mapping_of(parse_json(read_text(name)), name, what)
+    found = validate(Proposal, data, (), report)
     report.refuse()
     assert found is not None
     return found

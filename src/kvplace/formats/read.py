@@ -9,11 +9,12 @@ from kvplace.collector import paused_collector
 from kvplace.core.hardware import Node
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
-from kvplace.formats.diagnostics import Report, kind_of
+from kvplace.formats.diagnostics import Report
 from kvplace.formats.files import MAX_FILE_BYTES, read_text
 from kvplace.formats.fleet.build import Assembly, objective_named
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.tables.arrow import is_parquet, read_columns
+from kvplace.formats.text.mapping import mapping_of
 from kvplace.formats.text.parse import parse_tree
 from kvplace.formats.validation.file_kind import refuse_other_kind
 
@@ -111,12 +112,5 @@ def parse_fleet(text: str, source: str = "", *, objective: str | None = None) ->
     """
     wanted = objective_named(objective)
     refuse_other_kind(text, "fleet", source)
-    tree = parse_tree(text, source)
-    report = Report(source, tree.line_of)
-    for fault in tree.faults:
-        report.add(fault.path, fault.message, fault.line)
-    if not tree.readable:
-        report.refuse()
-    if not isinstance(tree.data, dict):
-        report.stop((), f"a fleet file is a mapping of keys, not {kind_of(tree.data)}")
-    return Assembly(tree.data, report, wanted).problem()
+    what = "a fleet file is a mapping of keys"
+    return Assembly(*mapping_of(parse_tree(text, source), source, what), wanted).problem()

@@ -28,7 +28,7 @@ from kvplace.formats.fleet.schema import (
     ModelPart,
     NodePart,
 )
-from kvplace.formats.validation.models import validate, validate_list
+from kvplace.formats.validation.models import built_list, validate, validate_list
 from kvplace.formats.validation.parts import shell, stated
 
 __all__ = ["ALREADY", "Assembly", "objective_named"]
@@ -101,8 +101,8 @@ class Assembly:
             nodes = self._built_nodes()
         windows: list[Window] = []
         if "windows" in data:
-            named = validate_list(WindowPart, data["windows"], ("windows",), report)
-            windows = [w for at, part in enumerate(named) if (w := self._window(at, part))]
+            named = built_list(WindowPart, data, "windows", report, least=1)
+            windows = [window for window in named if window is not None]
         estimates = Estimates(nodes, _shards(data))
         models = self._models(head, windows, nodes, estimates)
         rules = []
@@ -159,15 +159,6 @@ class Assembly:
         given = "nodes" in self._data
         parts = validate_list(NodePart, listed, ("nodes",), report) if given else []
         return build_nodes(parts, report)
-
-    def _window(self, index: int, part: WindowPart | None) -> Window | None:
-        """Build a window; None where it is faulty."""
-        try:
-            return None if part is None else part.build()
-        except InputError as error:
-            fault = error.faults[0]
-            self._report.add(("windows", index, fault.path), fault.message)
-            return None
 
     def _models(
         self,

@@ -4,8 +4,9 @@ import math
 import os
 from collections.abc import Mapping
 
-from kvplace.formats.diagnostics import Report, kind_of, shown
+from kvplace.formats.diagnostics import kind_of, shown
 from kvplace.formats.files import read_text
+from kvplace.formats.text.mapping import mapping_of
 from kvplace.formats.text.parse import parse_tree
 
 __all__ = ["parse_prices", "read_prices"]
@@ -30,16 +31,12 @@ def read_prices(path: str | os.PathLike[str]) -> Mapping[str, float]:
 
 def parse_prices(text: str, source: str = "") -> Mapping[str, float]:
     """Read prices from the text of a file; as `read_prices`."""
-    tree = parse_tree(text, source)
-    report = Report(source, tree.line_of)
-    for fault in tree.faults:
-        report.add(fault.path, fault.message, fault.line)
-    if not tree.readable:
-        report.refuse()
-    if not isinstance(tree.data, dict) or not tree.data:
-        report.stop((), f"prices are a mapping of GPU types to numbers, not {kind_of(tree.data)}")
+    what = "prices are a mapping of GPU types to numbers"
+    data, report = mapping_of(parse_tree(text, source), source, what)
+    if not data:
+        report.stop((), f"{what}, not {kind_of(data)}")
     prices: dict[str, float] = {}
-    for name, price in tree.data.items():
+    for name, price in data.items():
         if isinstance(price, bool) or not isinstance(price, int | float):
             message = f"must be what one such GPU costs per hour, like 2.5, not {kind_of(price)}"
             report.add((str(name),), message)

@@ -2,17 +2,15 @@
 
 from typing import Any
 
-from kvplace.core.models.model import Model
-from kvplace.core.models.window import Window
 from kvplace.core.placement import Placement, Replica
-from kvplace.errors import InputError
-from kvplace.formats.diagnostics import Report, kind_of, shown
+from kvplace.formats.diagnostics import Report, shown
 from kvplace.formats.fleet.asked import WindowPart
 from kvplace.formats.fleet.rules import RulePart, build_rule
 from kvplace.formats.plan.schema import PlanModelPart, PlanPart, ReplicaPart, plan_of_part
 from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
 from kvplace.formats.text.json_tree import parse_json
-from kvplace.formats.validation.models import validate, validate_list
+from kvplace.formats.text.mapping import mapping_of
+from kvplace.formats.validation.models import built_list, validate, validate_list
 from kvplace.formats.validation.parts import shell
 
 __all__ = ["parse_plan"]
@@ -28,25 +26,18 @@ def parse_plan(text: str, source: str = "") -> Plan:
     InputError
         With every fault, each with its path and line.
     """
-    tree = parse_json(text)
-    report = Report(source, tree.line_of)
-    for fault in tree.faults:
-        report.add(fault.path, fault.message, fault.line)
-    if not tree.readable:
-        report.refuse()
-    data = tree.data
-    if not isinstance(data, dict):
-        report.stop((), f"a plan file is a mapping of keys, not {kind_of(data)}")
+    what = "a plan file is a mapping of keys"
+    data, report = mapping_of(parse_json(text), source, what)
     # The long lists are validated item by item, so that a hostile file costs little.
     head = validate(shell(PlanPart, _LISTS), data, (), report)
     if head is None and "schema" in data and report.covers(("schema",)):
         report.refuse()  # written for another format: nothing else would mean anything
     gpus = validate_list(PlanGPU, data.get("gpus", []), ("gpus",), report, least=0)
     replicas = _replicas(data, report)
-    models = _models(data, report)
+    models = built_list(PlanModelPart, data, "models", report)
     nodes = validate_list(PlanNode, data.get("nodes", []), ("nodes",), report, least=0)
     rules = validate_list(RulePart, data.get("rules", []), ("rules",), report, least=0)
-    windows = _windows(data, report)
+    windows = built_list(WindowPart, data, "windows", report)
     report.refuse()
     assert head is not None
     return plan_of_part(
@@ -54,9 +45,9 @@ def parse_plan(text: str, source: str = "") -> Plan:
         gpus=tuple(gpus),
         placement=Placement(tuple(replicas)),
         nodes=tuple(nodes),
-        models=tuple(models),
+        models=tuple(model for model in models if model is not None),
         rules=tuple(build_rule(rule) for rule in rules if rule is not None),
-        windows=tuple(windows),
+        windows=tuple(window for window in windows if window is not None),
         progress=tuple(step.build() for step in head.progress),
     )
 
@@ -73,32 +64,3 @@ def _replicas(data: dict[str, Any], report: Report) -> list[Replica]:
             name = f"replica {part.index} of {shown(part.model)}"
             report.add(("placements", index), f"{name} is already placements[{first}]")
     return [Replica(part.model, part.index, part.gpus) for part in parts if part is not None]
-
-
-def _windows(data: dict[str, Any], report: Report) -> list[Window]:
-    """Return the windows that the plan names; what is wrong with one is noted."""
-    parts = validate_list(WindowPart, data.get("windows", []), ("windows",), report, least=0)
-    windows: list[Window] = []
-    for index, part in enumerate(parts):
-        try:
-            windows += [] if part is None else [part.build()]
-        except InputError as error:
-            fault = error.faults[0]
-            report.add(("windows", index, fault.path), fault.message)
-    return windows
-
-
-def _models(data: dict[str, Any], report: Report) -> list[Model]:
-    """Return the models that the plan carries; what is wrong with one is noted."""
-    parts = validate_list(PlanModelPart, data.get("models", []), ("models",), report, least=0)
-    models: list[Model] = []
-    for index, part in enumerate(parts):
-        if part is None:
-            continue
-        try:
-            models.append(part.build())
-        except InputError as error:
-            for fault in error.faults:
-                field = fault.path.removeprefix(part.name).lstrip(".")
-                report.add(("models", index, field), fault.message)
-    return models

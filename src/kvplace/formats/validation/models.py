@@ -6,10 +6,11 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Path, Report, closest, kind_of, nearest, shown
-from kvplace.formats.validation.parts import FieldOf, adapter, fields_of
+from kvplace.formats.validation.parts import FieldOf, Part, adapter, fields_of
 
-__all__ = ["validate", "validate_list"]
+__all__ = ["built_list", "validate", "validate_list"]
 
 P = TypeVar("P")
 
@@ -63,6 +64,22 @@ def validate_list(
         own = part if isinstance(part, type) else part(item)
         parts.append(validate(own, item, (*path, index), report))
     return parts
+
+
+def built_list(
+    part: type[Part], data: Mapping[str, Any], key: str, report: Report, least: int = 0
+) -> list[Any]:
+    """Return what each item of a list below a key states, None where it fails."""
+    found: list[Any] = []
+    for index, item in enumerate(validate_list(part, data.get(key, []), (key,), report, least)):
+        try:
+            found.append(None if item is None else item.build())
+        except InputError as error:
+            found.append(None)
+            for fault in error.faults:
+                field = fault.path.removeprefix(f"{getattr(item, 'name', '')}.")
+                report.add((key, index, field), fault.message)
+    return found
 
 
 def _meant(part: type[Any], details: list[Any]) -> set[Path]:
