@@ -12,7 +12,7 @@ from kvplace.solver.column_generation.model_sets import Configuration
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.exact.set_cover_kernel import tight_cover
 from kvplace.solver.instance.door import load_instance, unload_placement
-from kvplace.solver.large_neighbourhood.group_cover import regroup, squeeze
+from kvplace.solver.large_neighbourhood.group_cover import squeeze
 from oracle import exact_profile
 
 
@@ -56,21 +56,3 @@ def test_a_squeeze_lowers_the_maximum_and_loses_nobody(memory):
     assert start.gpu_of == before
     assert found.worst() < start.worst()
     assert exact_profile(problem, unload_placement(problem, arrays, found.gpu_of)) is not None
-
-
-@pytest.mark.parametrize("memory", [[80.0] * 20, [80.0] * 12 + [64.0] * 10])
-def test_dealt_groups_are_refilled_and_lose_nobody(memory):
-    draw = random.Random(5)
-    rows = [(draw.randint(10, 29), draw.randint(1, 9), draw.randint(5, 9)) for _ in range(60)]
-    problem = build(memory, *zip(*rows, strict=True))
-    instance = load_instance(problem)
-    start = Assignment.single(instance, bisect_target(instance, tolerance=1e-2))
-    target = start.worst() * 0.97
-    hot = sum(kvpr > target for kvpr in start.pressure)
-    found, tried = regroup(start, target, 8, 5_000, random.Random(1), Watch(), 100)
-    assert 0 < tried <= 3
-    assert found.worst() <= start.worst()
-    assert sum(kvpr > target for kvpr in found.pressure) < hot
-    assert exact_profile(problem, unload_placement(problem, instance, found.gpu_of)) is not None
-    same, none = regroup(start, target, 8, 5_000, random.Random(1), Watch(), 0)
-    assert (same.gpu_of, none) == (start.gpu_of, 0)

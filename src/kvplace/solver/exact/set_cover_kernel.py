@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.kernels import kernel
 
-__all__ = ["MOST_MODELS", "tight_cover"]
+__all__ = ["COMPILED", "MOST_MODELS", "tight_cover"]
 
 Bits = NDArray[np.uint64]
 
@@ -222,3 +222,7 @@ def _narrow(
             live[write] = candidate
             write += 1
     return write
+
+
+COMPILED = (_list_sets, _cover)
+"""Kernels that a cover calls; all others are part of them."""

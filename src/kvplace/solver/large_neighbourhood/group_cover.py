@@ -2,40 +2,30 @@
 
 What POPMUSIC is to location and routing (Taillard and Voss, in Essays and Surveys in
 Metaheuristics, 2002). A group of GPUs at a target is an exact cover of its models by the sets that
-nearly fill one GPU at some prices; when every group reaches the target, so does the fleet, whatever
-its size. There are two ways to choose groups, each with the back end that suits it:
-
-- deal all GPUs into groups that hold hot and cold ones alike, and cover each in Python at prices
-  that are sizes, or at those of its own configuration program;
-- join one GPU above the target with those that lose most of their worth at the prices of the whole
-  fleet's program, and cover by compiled kernels: nearly all the room that the fleet has left is
-  then at the disposal of the one GPU that needs it.
+nearly fill one GPU at some prices. A group joins one GPU above the target with those that lose most
+of their worth at the prices of the whole fleet's program: nearly all the room that the fleet has
+left is then at the disposal of the one GPU that needs it.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from kvplace.solver.array_types import Floats
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.model_sets import Configuration, Verdict
-from kvplace.solver.exact.set_cover import Answer, decide_cover
-from kvplace.solver.instance.instance import Instance
+from kvplace.solver.column_generation.model_sets import Verdict
+from kvplace.solver.exact.set_cover_kernel import MOST_MODELS, tight_cover
 
-__all__ = ["regroup", "squeeze"]
+__all__ = ["squeeze"]
 
 SETS = 10_000
 """Sets that may matter in one group."""
-ROUNDS = 100
-"""Rounds of column generation for the prices of one group."""
-PRICED = 24
-"""GPUs up to which a dealt group is also tried at the prices of its configuration program."""
 SIZES = (8, 10, 12, 14, 16)
-"""GPUs per joined group, by chance."""
+"""GPUs per group, by chance."""
 COLD = (0.3, 0.6)
-"""Share of the GPUs that lose most in a joined group, by chance."""
+"""Share of the GPUs that lose most in a group, by chance."""
 NODES = 10_000
 """Nodes of one compiled cover: a few milliseconds."""
 STEPS = (0.4, 0.2, 0.1, 0.05)
@@ -45,14 +35,12 @@ SAFETY = 1e-12
 
 Groups = list[tuple[int, tuple[int, ...]]]
 """Usable bytes of a GPU and the models on it, for each GPU that holds any."""
-Cover = Callable[[list[int], list[int]], Groups | None]
-"""Covers some models by sets that fit some GPUs at a target; None where none was found."""
 
 
-def _refill(state: Assignment, gpus: list[int], target: float, cover: Cover) -> bool:
+def _refill(state: Assignment, gpus: list[int], target: float, priced: "_Priced") -> bool:
     """Place the models of some GPUs anew so that each is at or below the target."""
     home = {j: g for g in gpus for j in state.members[g]}
-    found = cover(list(home), gpus)
+    found = priced.cover(list(home), gpus, target)
     if found is None:
         return False
     free: dict[int, list[int]] = {}
@@ -69,94 +57,6 @@ def _refill(state: Assignment, gpus: list[int], target: float, cover: Cover) -> 
         if state.gpu_of[j] != g:
             state.exchange(state.gpu_of[j], [j], g, [])
     return False
-
-
-def regroup(
-    state: Assignment,
-    target: float,
-    group: int,
-    nodes: int,
-    chance: random.Random,
-    watch: Watch,
-    limit: float,
-) -> tuple[Assignment, int]:
-    """Deal all GPUs into groups, and refill those whose hottest is above a target.
-
-    Parameters
-    ----------
-    state
-        Not changed.
-    target
-        Max KVPR to reach in each group.
-    group
-        GPUs per group.
-    nodes
-        Search nodes per group.
-    chance
-        Random numbers for the dealing.
-    watch
-        Ends the search.
-    limit
-        Groups tried at most.
-
-    Returns
-    -------
-    tuple
-        A state that is never worse, and the groups tried.
-    """
-    current = state.copy()
-    count = max(1, -(-current.instance.g // group))
-    order = sorted(range(current.instance.g), key=lambda g: (-current.pressure[g], g))
-    groups: list[list[int]] = [[] for _ in range(count)]
-    for start in range(0, len(order), count):
-        row = order[start : start + count]
-        chance.shuffle(row)
-        for at, g in enumerate(row):
-            groups[at].append(g)
-
-    def cover(models: list[int], gpus: list[int]) -> Groups | None:
-        return _cover(current, models, gpus, target, nodes, watch)
-
-    tried = 0
-    for members in groups:
-        if watch.stop or tried >= limit:
-            break
-        if max(current.pressure[g] for g in members) > target:
-            _refill(current, members, target, cover)
-            tried += 1
-    return current, tried
-
-
-def _cover(
-    state: Assignment, models: list[int], gpus: list[int], target: float, nodes: int, watch: Watch
-) -> Groups | None:
-    """Cover a group in Python: at prices that are sizes, then at those of its own program."""
-    arrays = state.instance
-    part = Instance.undivided(
-        size=[arrays.size[j] for j in models],
-        keep=[arrays.keep[j] for j in models],
-        load=[arrays.load[j] for j in models],
-        memory=[arrays.memory[g] for g in gpus],
-        model_index=models,
-        gpu_index=gpus,
-    )
-    program = Configuration(part)
-    verdict = program.fluid(target)
-    if verdict.share > 1:
-        return None
-    decision = decide_cover(program, verdict, SETS, nodes, watch)
-    if decision.answer is Answer.GAVE_UP and len(gpus) <= PRICED:
-        program.add([gpus.index(state.gpu_of[j]) for j in models])
-        verdict = program.decide(target, watch, rounds=ROUNDS)
-        if verdict.impossible or not verdict.exact:
-            return None
-        decision = decide_cover(program, verdict, SETS, nodes, watch)
-    if decision.answer is not Answer.FOUND:
-        return None
-    return [
-        (int(program.memory[type_]), tuple(models[at] for at in members))
-        for type_, members in sorted(decision.groups)
-    ]
 
 
 def squeeze(
@@ -206,7 +106,7 @@ def squeeze(
                 break
             priced = chance.choice(prices)
             members = priced.join(chance.choice(hot), target, chance)
-            done = _refill(current, members, target, priced.cover(target))
+            done = _refill(current, members, target, priced)
             failures, tried = 0 if done else failures + 1, tried + 1
         at = 0 if current.worst() <= target else at + 1
         watch.tell("squeeze", current.worst())
@@ -228,8 +128,6 @@ class _Priced:
 
     def join(self, hot: int, target: float, chance: random.Random) -> list[int]:
         """Choose a GPU above the target, GPUs below it that lose most, and others below it."""
-        from kvplace.solver.exact.set_cover_kernel import MOST_MODELS  # noqa: PLC0415 - numba: only here
-
         members = self._state.members
         below = [g for g, kvpr in enumerate(self._state.pressure) if kvpr <= target]
         below.sort(key=lambda g: (-self._loss(g), g))
@@ -245,21 +143,15 @@ class _Priced:
             chosen.append(g)
         return chosen
 
-    def cover(self, target: float) -> Cover:
-        """Return what covers a group by compiled kernels at a target."""
-        from kvplace.solver.exact.set_cover_kernel import tight_cover  # noqa: PLC0415 - numba: only here
-
+    def cover(self, models: list[int], gpus: list[int], target: float) -> Groups | None:
+        """Cover some models by sets that fit some GPUs at a target; None where none was found."""
         arrays, type_of = self._state.instance, self._type_of
-
-        def cover(models: list[int], gpus: list[int]) -> Groups | None:
-            sizes: Floats = np.array([arrays.size[j] + arrays.load[j] / target for j in models])
-            types = sorted({type_of[g] for g in gpus})
-            count = np.array([sum(type_of[g] == type_ for g in gpus) for type_ in types])
-            capacity = np.array([self._memory[type_] * (1 - SAFETY) for type_ in types])
-            prices, worths = self._prices[models], self._worths[types]
-            found = tight_cover(sizes, prices, capacity, worths, count, SETS, NODES)
-            if found is None:
-                return None
-            return [(self._memory[types[at]], tuple(models[j] for j in held)) for at, held in found]
-
-        return cover
+        sizes: Floats = np.array([arrays.size[j] + arrays.load[j] / target for j in models])
+        types = sorted({type_of[g] for g in gpus})
+        count = np.array([sum(type_of[g] == type_ for g in gpus) for type_ in types])
+        capacity = np.array([self._memory[type_] * (1 - SAFETY) for type_ in types])
+        prices, worths = self._prices[models], self._worths[types]
+        found = tight_cover(sizes, prices, capacity, worths, count, SETS, NODES)
+        if found is None:
+            return None
+        return [(self._memory[types[at]], tuple(models[j] for j in held)) for at, held in found]

@@ -15,12 +15,15 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.model import SLO, Demand, Model
 from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.target_search import construct
+from kvplace.solver.exact import set_cover_kernel
 from kvplace.solver.improve.iterated_pairs import COMPILED
 from kvplace.solver.improve.movable_shards import Regions, iterate_mobile
 from kvplace.solver.instance.door import load_instance
@@ -32,11 +35,12 @@ from kvplace.solver.large_neighbourhood.refill import Refiller
 from kvplace.solver.large_neighbourhood.refill_kernel import fill_domains, seat_rest
 from kvplace.units import GIB
 
-__all__ = ["kernels_ready"]
+__all__ = ["TIGHT", "kernels_ready"]
 
 _NICE = 10
 _started: list[int] = []
-_ALL = (*COMPILED, anneal, fill_up, fill_domains, seat_rest)
+TIGHT = set_cover_kernel.COMPILED
+_ALL = (*COMPILED, *TIGHT, anneal, fill_up, fill_domains, seat_rest)
 
 
 def kernels_ready(needed: Sequence[Callable[..., Any]] = _ALL) -> bool:
@@ -78,6 +82,8 @@ def _search_a_little() -> None:
     chooser, watch = Chooser(instance), Watch()
     board = min(construct(chooser, 0.0, watch), key=Assignment.worth)
     iterate_mobile(board, Regions(instance), 0.0, 1, 0, watch)
+    one = np.ones(1)
+    set_cover_kernel.tight_cover(one, one, one, one, np.ones(1, dtype=np.int64), 1, 1)
     Annealer(chooser, 0, watch).pack(board, 0.5 * board.worst(), 1)
     for rounds in (0, 1):
         Refiller(chooser, 0, watch).pack(board, 2 * board.worst(), rounds, 1)

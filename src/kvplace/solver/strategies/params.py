@@ -60,16 +60,8 @@ class UndividedParams:
         Up to so many GPUs an exact search is tried in the first round; doubled every round.
     covered_density
         Above so many models per GPU a group has too many sets to be refilled exactly.
-    group
-        GPUs refilled together in the first round; four more in each of the next two.
-    group_nodes
-        Nodes of one refill in the first round; doubled every round.
-    group_targets
-        Targets of groups in the first round; doubled every round.
-    deals
-        Deals of groups without gain after which a nearer target is tried.
-    first_part, least_part
-        Part of the gap by which a target of groups is below the value, at first and at least.
+    covered_gpus
+        Up to so many GPUs exact decisions do as much.
     compiled_seconds
         A time limit that leaves room to load compiled kernels for refilling groups.
     squeezes
@@ -123,12 +115,7 @@ class UndividedParams:
     packing_nodes: int = _knob(50_000, "nodes")
     searched_gpus: int = _knob(24, "GPUs")
     covered_density: float = _knob(6.0, "models per GPU")
-    group: int = _knob(12, "GPUs")
-    group_nodes: int = _knob(2_000, "nodes")
-    group_targets: int = _knob(30, "targets")
-    deals: int = _knob(10, "deals")
-    first_part: float = _knob(0.2, "part of the gap")
-    least_part: float = _knob(0.01, "part of the gap")
+    covered_gpus: int = _knob(18, "GPUs")
     compiled_seconds: float = _knob(5.0, "s", "measured: loading kernels takes 0.5 to 7 s")
     squeezes: int = _knob(300, "groups")
     timed_rounds: int = _knob(20, "rounds")
@@ -269,8 +256,8 @@ class LargeParams:
     models
         Above so many models it takes over.
     sparse_models, sparse_density
-        Up to so many models it does not where at most so many share a GPU: groups are then
-        refilled exactly, which is worth more than many exchanges, as long as that is affordable.
+        Up to so many models it does not where at most so many share a GPU: kicks are then worth
+        more than many exchanges, as long as they are affordable.
     pairs, least_pairs, most_pairs
         Pairs of GPUs of many models looked at without a time limit in all, and per GPU at least
         and at most; pairs of few models count less.

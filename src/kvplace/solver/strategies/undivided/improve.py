@@ -84,46 +84,13 @@ def _iterate_compiled(search: UndividedState, target: float) -> None:
 
 
 def cover(search: UndividedState) -> None:
-    """Refill groups of GPUs exactly at lower targets, by kernels where there is time for them."""
-    compiled = search.long and search.instance.n <= search.knobs.program_models
-    (_cover_compiled if compiled else _cover_plain)(search)
-
-
-def _cover_plain(search: UndividedState) -> None:
-    """Refill groups of GPUs at lower and lower targets while that works."""
-    from kvplace.solver.large_neighbourhood.group_cover import regroup  # noqa: PLC0415 - numpy: only here
-
-    assert search.state is not None
-    knobs, round_ = search.knobs, search.round
-    chance = random.Random(search.seed + round_)  # noqa: S311 - a search, not a secret
-    group, nodes = knobs.group + 4 * min(round_, 2), knobs.group_nodes << min(round_, 4)
-    state, part, failures = search.state, knobs.first_part, 0
-    for _ in range(knobs.group_targets << round_):
-        if part < knobs.least_part or search.watch.stop or search.left <= 0:
-            break
-        target = search.low + (search.value - search.low) * (1 - part)
-        hot = _above(state, target)
-        state, refilled = regroup(state, target, group, nodes, chance, search.watch, search.left)
-        search.steps += refilled
-        failures = failures + 1 if _above(state, target) >= hot else 0
-        if state.worst() < search.value:
-            search.state = state
-            search.watch.tell("regroup", search.value)
-            if search.closed:
-                return
-        if failures >= knobs.deals:
-            part, failures = part / 2, 0
-
-
-def _above(state: Assignment, target: float) -> int:
-    """Count the GPUs above a target."""
-    return sum(kvpr > target for kvpr in state.pressure)
-
-
-def _cover_compiled(search: UndividedState) -> None:
-    """Do the same with compiled kernels."""
-    search.watch.tell("loading kernels (compiled once, which takes seconds)")
+    """Refill groups of GPUs exactly at lower targets, by compiled kernels."""
+    search.watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
     from kvplace.solver.large_neighbourhood.group_cover import squeeze  # noqa: PLC0415 - numba: only here
+    from kvplace.solver.large_neighbourhood.warm import TIGHT, kernels_ready  # noqa: PLC0415 - same
+
+    if not kernels_ready(TIGHT):
+        return  # it would break the limit; a later round finds them compiled
 
     assert search.state is not None
     # Where targets are possible, prices may be anything; at the bound they say what is short.

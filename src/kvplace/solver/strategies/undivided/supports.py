@@ -45,10 +45,11 @@ def quick(search: UndividedState) -> bool:
 
 
 def covered(search: UndividedState) -> bool:
-    """Whether groups of GPUs have few enough sets of models to be refilled exactly."""
+    """Whether groups of GPUs have few enough sets of models to be refilled by kernels in time."""
     knobs = search.knobs
     sparse = knobs.best_fit_density < search.density <= knobs.covered_density
-    return placed(search) and sparse and search.instance.g > knobs.group * 3 // 2
+    many = search.instance.g > knobs.covered_gpus
+    return search.long and placed(search) and small(search) and sparse and many
 
 
 def wasteful(search: UndividedState) -> bool:
