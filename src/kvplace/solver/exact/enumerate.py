@@ -78,6 +78,7 @@ class Enumeration:
         self._watch = watch
         # Without rules and domains nothing but its memory tells one GPU from another.
         self._kind = self._instance.kind_of or self._instance.memory
+        self._single = self._instance.pressures == 1
         self._board = Assignment(self._instance)
         self._descend(dict(enumerate(self._ways)))
 
@@ -88,7 +89,10 @@ class Enumeration:
             self.best = list(board.where)
             self._limit = self._now()
             return
-        open_ = {j: [way for way in ways if self._may(j, *way)] for j, ways in open_.items()}
+        vector, (value, *_) = self._limit
+        # Above this a GPU is no better than the best known, unless fewer soft rules are broken.
+        most = value * (1 + SURE) if board.costs.vector == vector else math.inf
+        open_ = {j: [way for way in ways if self._may(j, most, *way)] for j, ways in open_.items()}
         # Those with the fewest ways first; among equals the first, which carries most.
         j = min(open_, key=lambda j: len(open_[j]))
         ways = open_.pop(j)
@@ -124,25 +128,25 @@ class Enumeration:
             return board.costs.vector, (board.worst(),)
         return board.costs.vector, tuple(sorted(board.pressure, reverse=True)[: self._ranks])
 
-    def _may(self, j: int, option: Option, copies: Copies) -> bool:
-        """Whether memory, the rules and the best known allow a way beside what is placed."""
+    def _may(self, j: int, most: float, option: Option, copies: Copies) -> bool:
+        """Whether memory, the rules and a largest pressure allow a way beside what is placed."""
         instance, board = self._instance, self._board
-        vector, (value, *_) = self._limit
-        even = option.copies == 1 or not self._instance.is_uneven(j)
-        # Above this a GPU is no better than the best known, unless fewer soft rules are broken.
-        most = value * (1 + SURE) if even and board.costs.vector == vector else math.inf
-        for g in (g for copy in copies for g in copy):
-            free = board.free[g] - option.size
-            if not fits(free, board.kept[g] + option.keep):
-                return False
-            loads = option.loads[instance.type_at(g)]
-            for at, load in enumerate(board.arrays.load[:, g].tolist()):
-                if load + loads[at] > most * (free if at < instance.kv else 1.0):
+        if option.copies > 1 and instance.is_uneven(j):
+            most = math.inf
+        for copy in copies:
+            for g in copy:
+                free = board.free[g] - option.size
+                if not fits(free, board.kept[g] + option.keep):
                     return False
+                loads = option.loads[instance.type_at(g)]
+                held = board.load[g : g + 1] if self._single else board.arrays.load[:, g].tolist()
+                for at, load in enumerate(held):
+                    if load + loads[at] > most * (free if at < instance.kv else 1.0):
+                        return False
         if board.costs.free(j):
             return True
         board.costs.update(j, (), copies)
-        held = board.costs.broken <= 0 and board.costs.vector <= vector
+        held = board.costs.broken <= 0 and board.costs.vector <= self._limit[0]
         board.costs.update(j, copies, ())
         return held
 

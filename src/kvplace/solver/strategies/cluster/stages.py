@@ -2,6 +2,7 @@
 
 import math
 
+from kvplace.solver.exact import leximax
 from kvplace.solver.exact.enumerate import Enumeration
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
@@ -164,9 +165,4 @@ def balance(search: ClusterState) -> None:
 
 def rank(search: ClusterState) -> None:
     """Leximax, exactly: prove the balance of the other GPUs, or find a better one."""
-    board, ranks = search.best, search.instance.g
-    enumeration = Enumeration(search.instance, nodes=search.knobs.ranked)
-    enumeration.run(board.flaws, sorted(board.pressure, reverse=True), search.watch)
-    if enumeration.best is not None:
-        board.reset(enumeration.best)
-    search.ranks = ranks if enumeration.complete else 1
+    search.ranks = leximax.rank(search.best, search.knobs.ranked, search.watch)

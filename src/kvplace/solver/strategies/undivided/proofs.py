@@ -90,10 +90,7 @@ def enumerate_all(search: UndividedState) -> None:
 
 def rank(search: UndividedState) -> None:
     """Leximax, exactly: prove the balance of the other GPUs, or find a better one."""
-    from kvplace.solver.exact.leximax import rank  # noqa: PLC0415 - small fleets only
+    from kvplace.solver.exact.leximax import rank  # noqa: PLC0415 - numpy: only here
 
     assert search.state is not None
-    found = rank(search.state, search.knobs.ranked, search.watch)
-    if found.gpu_of is not None:
-        search.state = Assignment.single(search.instance, found.gpu_of)
-    search.ranks = found.ranks
+    search.ranks = rank(search.state, search.knobs.ranked, search.watch)
