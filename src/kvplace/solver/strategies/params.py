@@ -98,7 +98,7 @@ class UndividedParams:
     tiny_models: int = _knob(24, "models")
     enumerated: int = _knob(4_000, "partial placements")
     ranked: int = _knob(
-        3_000, "partial placements", "measured: 44 of the 50 cases of ADRS to the last rank; half as many, 42"
+        3_000, "partial placements", "measured: 44 of 50 ADRS cases to the last rank"
     )
     program_models: int = _knob(600, "models")
     classes_density: float = _knob(
