@@ -14,7 +14,8 @@ from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.movable_shards import Regions
 from kvplace.solver.instance.options import Chooser
-from kvplace.solver.large_neighbourhood.anneal_kernel import Board, anneal, fill_up
+from kvplace.solver.large_neighbourhood.anneal_board import Board
+from kvplace.solver.large_neighbourhood.anneal_kernel import anneal, fill_up
 
 __all__ = ["Annealer"]
 

@@ -8,28 +8,31 @@ move that did not lower it, so that a large model may push out many small ones i
 breakout method of Morris, AAAI 1993).
 """
 
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
-from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.array_types import Ints
 from kvplace.solver.kernels import kernel
+from kvplace.solver.large_neighbourhood.anneal_board import (
+    Bits,
+    Board,
+    drawn,
+    drawn_part,
+    excess,
+    excess_with,
+    holds,
+    mark,
+    put,
+    take,
+)
 
 __all__ = [
-    "Bits",
-    "Board",
     "anneal",
     "counted",
-    "drawn_part",
     "fill_up",
     "lift",
     "place",
     "seat_least",
 ]
-
-Bits = NDArray[np.uint64]
-Bytes = NDArray[np.uint8]
 
 ELSEWHERE, RESPLIT, MOVE = 0.05, 0.15, 0.5
 """Of a draw: below which any model is split anew, or one with an excess, or a copy is moved; above,
@@ -38,177 +41,8 @@ DOMAINS = 16
 """Link domains looked at for one copy."""
 WIDE = 16
 """GPUs looked at in one link domain."""
-TINY = 1e-12
-"""Part of a GPU below which an excess is rounding."""
 FULLER = 1e-3
 """Part of a GPU that a fuller GPU counts less than an empty one where the excess is the same."""
-
-
-class Board(NamedTuple):
-    """Copies on GPUs, and what they take at a target.
-
-    Parameters
-    ----------
-    first_row, degree, copies
-        (n + 1,) first option of each model, and (rows,) what each option is.
-    usable
-        (rows,) whether an option may be taken at the target.
-    size
-        (rows, types, pressures) part of a GPU's room that a shard takes.
-    cap
-        (g, pressures) room of each GPU.
-    type_of, region, domain_of
-        (g,) load type, region and link domain of each GPU.
-    domains
-        (d + 1,) where the GPUs of each link domain start in `in_domain`, and the end.
-    in_domain
-        (g,) the GPUs, domain by domain.
-    masks, mask_of
-        (masks, g) where models may run, and (n,) which of them is each model's.
-    freedom
-        (n,) 0 where the copies stay, 1 where they may move within their region, 2 everywhere.
-    row
-        (n,) option of each model, -1 for those that stay.
-    model_of, first_seat
-        (seats,) model of each seat, and (n + 1,) first seat of each model; a seat is a row of `gpu`
-        and there for one copy.
-    gpu
-        (seats, degree) GPUs of each copy, -1 for none.
-    used
-        (g, pressures) room taken.
-    head, after, before
-        Chains of the shards on each GPU; a shard is seat x degree + rank.
-    hot, place, number
-        GPUs with an excess, the place of each GPU among them, -1 for none, and how many they are.
-    weight
-        (g,) how much the excess of each GPU counts: more the longer it stays.
-    total
-        (2, pressures) what all copies take at least, and what all GPUs have.
-    """
-
-    first_row: Ints
-    degree: Ints
-    copies: Ints
-    usable: Bytes
-    size: Floats
-    cap: Floats
-    type_of: Ints
-    region: Ints
-    domain_of: Ints
-    domains: Ints
-    in_domain: Ints
-    masks: Bytes
-    mask_of: Ints
-    freedom: Ints
-    row: Ints
-    model_of: Ints
-    first_seat: Ints
-    gpu: Ints
-    used: Floats
-    head: Ints
-    after: Ints
-    before: Ints
-    hot: Ints
-    place: Ints
-    number: Ints
-    weight: Floats
-    total: Floats
-
-
-@kernel
-def _drawn(chance: Bits, below: int) -> int:
-    """Return a random whole number below another (xorshift; Marsaglia, J. Stat. Softw. 8, 2003)."""
-    x = chance[0]
-    x ^= x << np.uint64(13)
-    x ^= x >> np.uint64(7)
-    x ^= x << np.uint64(17)
-    chance[0] = x
-    return int(np.int64((x >> np.uint64(11)) % np.uint64(below)))
-
-
-@kernel
-def drawn_part(chance: Bits) -> float:
-    """Return a random part of one."""
-    return _drawn(chance, 1 << 30) / float(1 << 30)
-
-
-@kernel
-def _excess(board: Board, g: int) -> float:
-    found = 0.0
-    for p in range(board.cap.shape[1]):
-        found += max(0.0, board.used[g, p] - board.cap[g, p])
-    weighted: float = found * board.weight[g]
-    return weighted
-
-
-@kernel
-def _with(board: Board, g: int, row: int) -> float:
-    """Return the excess of a GPU with a shard more."""
-    found, t = 0.0, board.type_of[g]
-    for p in range(board.cap.shape[1]):
-        found += max(0.0, board.used[g, p] + board.size[row, t, p] - board.cap[g, p])
-    weighted: float = found * board.weight[g]
-    return weighted
-
-
-@kernel
-def _mark(board: Board, g: int) -> None:
-    """Note whether a GPU has an excess."""
-    is_hot, at = _excess(board, g) > TINY * board.weight[g], board.place[g]
-    if is_hot and at < 0:
-        board.place[g] = board.number[0]
-        board.hot[board.number[0]] = g
-        board.number[0] += 1
-    elif not is_hot and at >= 0:
-        board.number[0] -= 1
-        last = board.hot[board.number[0]]
-        board.hot[at] = last
-        board.place[last] = at
-        board.place[g] = -1
-
-
-@kernel
-def _put(board: Board, seat: int, rank: int, g: int, row: int) -> None:
-    """Put a shard of a copy on a GPU."""
-    shard = seat * board.gpu.shape[1] + rank
-    board.gpu[seat, rank] = g
-    board.before[shard], board.after[shard] = -1, board.head[g]
-    if board.head[g] >= 0:
-        board.before[board.head[g]] = shard
-    board.head[g] = shard
-    t = board.type_of[g]
-    for p in range(board.cap.shape[1]):
-        board.used[g, p] += board.size[row, t, p]
-    _mark(board, g)
-
-
-@kernel
-def _take(board: Board, seat: int, rank: int, row: int) -> None:
-    """Take a shard of a copy off its GPU."""
-    shard, g = seat * board.gpu.shape[1] + rank, board.gpu[seat, rank]
-    before, after = board.before[shard], board.after[shard]
-    if before >= 0:
-        board.after[before] = after
-    else:
-        board.head[g] = after
-    if after >= 0:
-        board.before[after] = before
-    board.gpu[seat, rank] = -1
-    t = board.type_of[g]
-    for p in range(board.cap.shape[1]):
-        board.used[g, p] -= board.size[row, t, p]
-    _mark(board, g)
-
-
-@kernel
-def _holds(board: Board, j: int, g: int) -> bool:
-    """Whether a GPU has a shard of a model."""
-    shard, width = board.head[g], board.gpu.shape[1]
-    while shard >= 0:
-        if board.model_of[shard // width] == j:
-            return True
-        shard = board.after[shard]
-    return False
 
 
 @kernel
@@ -221,16 +55,16 @@ def _seat_in(
     if width < degree:
         return np.inf
     looked = min(width, max(WIDE, 2 * degree))
-    shift = _drawn(chance, width)
+    shift = drawn(chance, width)
     cost = np.full(degree, np.inf)
     added = np.zeros(degree)
     filled = 0
     mask = board.masks[board.mask_of[j]]
     for at in range(looked):
         g = board.in_domain[start + (shift + at) % width]
-        if not mask[g] or (region >= 0 and board.region[g] != region) or _holds(board, j, g):
+        if not mask[g] or (region >= 0 and board.region[g] != region) or holds(board, j, g):
             continue
-        more = _with(board, g, row) - _excess(board, g)
+        more = excess_with(board, g, row) - excess(board, g)
         score = more - FULLER * board.used[g, 0] / board.cap[g, 0]
         if filled == degree and score >= cost[degree - 1]:
             continue
@@ -249,9 +83,9 @@ def seat_least(board: Board, j: int, row: int, region: int, chance: Bits, best: 
     number = len(board.domains) - 1
     found = np.empty(board.gpu.shape[1], np.int64)
     least, looked = np.inf, min(number, DOMAINS)
-    shift = _drawn(chance, number)
+    shift = drawn(chance, number)
     for at in range(looked):
-        domain = (shift + at) % number if number <= DOMAINS else _drawn(chance, number)
+        domain = (shift + at) % number if number <= DOMAINS else drawn(chance, number)
         if region >= 0 and board.region[board.in_domain[board.domains[domain]]] != region:
             continue
         more = _seat_in(board, j, row, domain, region, chance, found)
@@ -267,7 +101,7 @@ def seat_least(board: Board, j: int, row: int, region: int, chance: Bits, best: 
 def place(board: Board, seat: int, row: int, gpus: Ints) -> None:
     """Put all shards of a copy on GPUs."""
     for rank in range(board.degree[row]):
-        _put(board, seat, rank, gpus[rank], row)
+        put(board, seat, rank, gpus[rank], row)
 
 
 @kernel
@@ -276,11 +110,11 @@ def _lift(board: Board, seat: int, row: int, gpus: Ints) -> float:
     before = 0.0
     for rank in range(board.degree[row]):
         gpus[rank] = board.gpu[seat, rank]
-        before += _excess(board, gpus[rank])
+        before += excess(board, gpus[rank])
     for rank in range(board.degree[row]):
-        _take(board, seat, rank, row)
+        take(board, seat, rank, row)
     for rank in range(board.degree[row]):
-        before -= _excess(board, gpus[rank])
+        before -= excess(board, gpus[rank])
     return before
 
 
@@ -325,7 +159,7 @@ def _exchange(board: Board, seat: int, other: int, heat: float, chance: Bits) ->
             place(board, other, board.row[j], new)
             return True
         for rank in range(board.degree[board.row[i]]):
-            _take(board, seat, rank, board.row[i])
+            take(board, seat, rank, board.row[i])
     place(board, seat, board.row[i], was)
     place(board, other, board.row[j], had)
     return False
@@ -360,7 +194,7 @@ def _more_room(board: Board, now: int, then: int) -> float:
 def _resplit(board: Board, j: int, heat: float, chance: Bits) -> bool:
     """Split and copy a model in another way; the room that this takes counts as an excess does."""
     options = board.first_row[j + 1] - board.first_row[j]
-    now, then = board.row[j], board.first_row[j] + _drawn(chance, options)
+    now, then = board.row[j], board.first_row[j] + drawn(chance, options)
     if then == now or not board.usable[then]:
         return False
     width, first = board.gpu.shape[1], board.first_seat[j]
@@ -387,7 +221,7 @@ def _resplit(board: Board, j: int, heat: float, chance: Bits) -> bool:
         return True
     for at in range(placed):
         for rank in range(board.degree[then]):
-            _take(board, first + at, rank, then)
+            take(board, first + at, rank, then)
     board.row[j] = now
     for at in range(board.copies[now]):
         place(board, first + at, now, old[at])
@@ -404,7 +238,7 @@ def _random_seat(board: Board, g: int, chance: Bits) -> int:
     if held == 0:
         return -1
     shard = board.head[g]
-    for _ in range(_drawn(chance, held)):
+    for _ in range(drawn(chance, held)):
         shard = board.after[shard]
     return int(shard // board.gpu.shape[1])
 
@@ -414,14 +248,14 @@ def _tried(board: Board, seat: int, heat: float, chance: Bits) -> bool:
     """Try a random move of a copy; whether it was kept."""
     j, draw = board.model_of[seat], drawn_part(chance)
     if draw < ELSEWHERE:
-        seat = _random_seat(board, _drawn(chance, len(board.head)), chance)
+        seat = _random_seat(board, drawn(chance, len(board.head)), chance)
         j = board.model_of[max(seat, 0)]
     if draw < RESPLIT:
         several = board.first_row[j + 1] - board.first_row[j] > 1
         return board.freedom[j] == 2 and several and _resplit(board, j, heat, chance)
     if draw < MOVE:
         return _move(board, seat, heat, chance)
-    other = _random_seat(board, _drawn(chance, len(board.head)), chance)
+    other = _random_seat(board, drawn(chance, len(board.head)), chance)
     if other < 0 or board.freedom[board.model_of[other]] == 0 or board.model_of[other] == j:
         return False
     apart = board.domain_of[board.gpu[seat, 0]] != board.domain_of[board.gpu[other, 0]]
@@ -462,7 +296,7 @@ def anneal(
         if board.number[0] == 0:
             return made
         heat *= cooling
-        g = board.hot[_drawn(chance, board.number[0])]
+        g = board.hot[drawn(chance, board.number[0])]
         seat = _random_seat(board, g, chance)
         if seat < 0:
             continue
@@ -494,13 +328,13 @@ def fill_up(board: Board) -> None:
         for at in range(board.copies[row]):
             seat = board.first_seat[j] + at
             for rank in range(board.degree[row] if board.gpu[seat, 0] >= 0 else 0):
-                _put(board, seat, rank, board.gpu[seat, rank], row)
+                put(board, seat, rank, board.gpu[seat, rank], row)
     for g in range(len(board.head)):
-        _mark(board, g)
+        mark(board, g)
 
 
 @kernel
 def lift(board: Board, seat: int, row: int) -> None:
     """Take all shards of a copy off."""
     for rank in range(board.degree[row]):
-        _take(board, seat, rank, row)
+        take(board, seat, rank, row)

@@ -17,7 +17,8 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.options import SCARCE, Chooser
 from kvplace.solver.large_neighbourhood.anneal import MIX, Annealer
-from kvplace.solver.large_neighbourhood.anneal_kernel import Board, fill_up
+from kvplace.solver.large_neighbourhood.anneal_board import Board
+from kvplace.solver.large_neighbourhood.anneal_kernel import fill_up
 from kvplace.solver.large_neighbourhood.refill_kernel import fill_domains, seat_rest
 
 __all__ = ["Refiller"]

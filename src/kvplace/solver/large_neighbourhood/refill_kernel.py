@@ -12,16 +12,8 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.kernels import kernel
-from kvplace.solver.large_neighbourhood.anneal_kernel import (
-    Bits,
-    Board,
-    Bytes,
-    counted,
-    drawn_part,
-    lift,
-    place,
-    seat_least,
-)
+from kvplace.solver.large_neighbourhood.anneal_board import Bits, Board, Bytes, drawn_part
+from kvplace.solver.large_neighbourhood.anneal_kernel import counted, lift, place, seat_least
 
 __all__ = ["fill_domains", "seat_rest"]
 
