@@ -15,6 +15,7 @@ from kvplace.core.result import Status
 from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places
 from kvplace.core.rules.spread import Spread
+from kvplace.formats.plan.io import plan_csv, plan_of
 from kvplace.solver import spare_nodes
 from kvplace.solver.solve import refine, solve
 from kvplace.solver.spare_nodes import without_spare_nodes
@@ -97,10 +98,25 @@ def test_nodes_of_a_start_stay():
     assert better.value < evaluate(many, start).value
 
 
+def test_of_one_host_of_many_gpus_no_more_stay_than_there_are_models():
+    many = problem(nodes("x", 1, 5_000, 80) + nodes("y", 1, 5_000, 40), FEW)
+    few = without_spare_nodes(many)
+    assert [len(node.gpus) for node in few.fleet.nodes] == [len(FEW) + 1] * 2
+    start = Placement(tuple(Replica(m.name, 0, ("y0/4999",)) for m in FEW))
+    kept = {gpu.id for gpu in without_spare_nodes(many, start).fleet.gpus}
+    assert "y0/4999" in kept
+    result = solve(many)
+    assert result.problem is many
+    assert result.status is Status.OPTIMAL
+    assert check_certificate(many, result.proof.certificate) == ""
+    assert result.evaluation.busy == len(result.evaluation.occupied) == len(FEW)
+    assert plan_csv(result) == plan_csv(plan_of(result))
+
+
 def test_few_spare_nodes_or_gpus_change_nothing():
     small = problem(nodes("x", 20, 8, 80), FEW)
     assert without_spare_nodes(small) is small
-    full = problem(nodes("x", 200, 8, 80), [model(f"m{j}", 10, 1.0) for j in range(150)])
+    full = problem(nodes("x", 200, 8, 80), [model(f"m{j}", 10, 1.0, (1, 2)) for j in range(150)])
     assert without_spare_nodes(full) is full
 
 

@@ -235,7 +235,7 @@ def _of_placement(problem: Problem, evaluation: Evaluation) -> Iterator[Note]:
         worst = evaluation.gpus[pressures.index(max(pressures))]
         yield Note("warning", "overload", _overload(problem, worst))
     if len(problem.models) <= _MOST_MODELS:
-        occupied = [gpu for gpu in evaluation.gpus if gpu.shards]
+        occupied = evaluation.occupied
         yield from _slow(problem, occupied)
         yield from _degrees(problem, occupied)
         yield from _targets(problem, occupied)

@@ -100,7 +100,7 @@ def where_and_when(problem: Problem, evaluation: Evaluation) -> str:
 
     Empty where shares of time do not count.
     """
-    held = [gpu for gpu in evaluation.gpus if gpu.shards]
+    held = evaluation.occupied
     if not held or not held[0].timed:
         return ""
     kinds, when = Counter(gpu.binding[0] for gpu in held), Counter(gpu.binding[1] for gpu in held)

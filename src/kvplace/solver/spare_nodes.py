@@ -3,9 +3,11 @@
 Nodes are alike where their GPUs are and no rule tells them apart. A copy stands on one node. So of
 nodes alike, one more than there can be copies is enough: whatever is placed on others can be placed
 on these just as well, and one of them stays empty as some of all do. Ten models on a million GPUs
-are then a problem of some hundred.
+are then a problem of some hundred. Where no model is split or tied to GPUs, the same holds of GPUs
+alike, whatever nodes they are of.
 """
 
+from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 
@@ -38,9 +40,9 @@ def without_spare_nodes(problem: Problem, start: Placement | None = None) -> Pro
     if len(fleet.gpus) < LEAST_GPUS or len(columns.names) * 2 > len(fleet.gpus):
         return problem
     most = 1 + sum(model.replicas.max for model in problem.models)
-    if most * 2 > len(fleet.nodes):
-        return problem
     used = {gpu for replica in start or () for gpu in replica.gpus}
+    if most * 2 > len(fleet.nodes):
+        return _without_spare_gpus(problem, most, used) if problem.plain else problem
     alike, count, kept = _likeness(problem), dict[Hashable, int](), set[str]()
     # Nodes in use come first, so that they count among those that are kept.
     for node in sorted(fleet.nodes, key=lambda node: not _among(node, used)):
@@ -52,6 +54,24 @@ def without_spare_nodes(problem: Problem, start: Placement | None = None) -> Pro
     if sum(len(node.gpus) for node in nodes) > PART * len(fleet.gpus):
         return problem
     return replace(problem, fleet=Fleet(nodes))
+
+
+def _without_spare_gpus(problem: Problem, most: int, used: set[str]) -> Problem:
+    """Return a problem without GPUs that are more than its models, of GPUs alike."""
+    count: Counter[Hashable] = Counter()
+    nodes = []
+    for node in problem.fleet.nodes:
+        kept = []
+        for gpu in node.gpus:
+            kind = gpu.type, gpu.usable_bytes
+            count[kind] += gpu.id not in used
+            if count[kind] <= most or gpu.id in used:
+                kept.append(gpu)
+        if kept:
+            nodes.append(replace(node, gpus=tuple(kept)))
+    if sum(len(node.gpus) for node in nodes) > PART * len(problem.fleet.gpus):
+        return problem
+    return replace(problem, fleet=Fleet(tuple(nodes)))
 
 
 def _among(node: Node, used: set[str]) -> bool:

@@ -8,6 +8,7 @@ import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 
 from kvplace.core.evaluation.constraints import Violation, rule_violations, structure_violations
 from kvplace.core.evaluation.sums import Rows, Sums, suits, sum_replicas, sum_up
@@ -120,7 +121,7 @@ class Evaluation:
     preferences: tuple[Violation, ...] = ()
     _kvprs: Sequence[float] = field(default=(), repr=False, compare=False)
     _pressures: Sequence[float] = field(default=(), repr=False, compare=False)
-    _busy: int = field(default=-1, repr=False, compare=False)
+    _held: Sequence[int] | None = field(default=None, repr=False, compare=False)
 
     @property
     def kvprs(self) -> Sequence[float]:
@@ -140,7 +141,14 @@ class Evaluation:
     @property
     def busy(self) -> int:
         """Number of GPUs that hold something."""
-        return self._busy if self._busy >= 0 else sum(1 for gpu in self.gpus if gpu.shards)
+        return len(self.occupied if self._held is None else self._held)
+
+    @property
+    def occupied(self) -> list[GPUEvaluation]:
+        """The GPUs that hold something, in the fleet's order."""
+        if self._held is None:
+            return [gpu for gpu in self.gpus if gpu.shards]
+        return [self.gpus[at] for at in self._held]
 
     @property
     def value(self) -> float:
@@ -292,7 +300,14 @@ def _evaluation(
     rows = Rows(len(gpus), made)
     if len(gpus) <= FEW:
         return Evaluation(tuple(rows), violations, preferences)
-    return Evaluation(rows, violations, preferences, kvprs, pressures, sum(held))
+    return Evaluation(
+        rows,
+        violations,
+        preferences,
+        kvprs,
+        pressures,
+        array("q", compress(range(len(held)), held)),
+    )
 
 
 def _memory_violations(gpu: GPUEvaluation) -> list[Violation]:

@@ -83,10 +83,15 @@ def plan_csv(plan: Plan | Result) -> str:
     """Return one row per shard: ``model,replica,shard,node,gpu,weights_bytes,load``."""
     from kvplace.formats.plan.csv import table_text  # noqa: PLC0415 - only for CSV
 
-    gpus = (plan if isinstance(plan, Plan) else plan_of(plan)).gpus
+    if isinstance(plan, Plan):
+        return table_text(
+            (shard.model, shard.replica, shard.shard, gpu.id, shard.weights_bytes, shard.load)
+            for gpu in plan.gpus
+            for shard in gpu.shards
+        )
     return table_text(
-        (shard.model, shard.replica, shard.shard, gpu.id, shard.weights_bytes, shard.load)
-        for gpu in gpus
+        (shard.model, shard.replica, shard.index, gpu.id, shard.weights_bytes, shard.load)
+        for gpu in (plan.evaluation.occupied if plan.evaluation else ())
         for shard in gpu.shards
     )
 
