@@ -156,3 +156,31 @@ def test_what_is_no_log_or_names_no_model_is_told(run, tmp_path):
     code, _out, err = run("nameless.log", "--model", "m", "--fleet", "f.yaml")
     assert code == 2
     assert "--gpu" in err
+
+
+# vLLM 0.32 on a CPU, as printed: with VLLM_CPU_KVCACHE_SPACE, and without it.
+ON_CPU = """\
+(EngineCore pid=7) INFO 11-26 20:49:58 [cpu_worker.py:260] Explicitly set (1.0/62.5) GiB for KV \
+cache on node 0.
+(EngineCore pid=7) INFO 11-26 20:49:59 [kv_cache_utils.py:2327] CPU KV cache size: 58,240 tokens, \
+Maximum concurrency for 1,024 tokens per request: 56.88x
+"""
+ON_CPU_AUTO = """\
+(EngineCore pid=7) INFO 11-26 20:49:58 [cpu_worker.py:260] Auto set (24.5/62.5) GiB for KV cache \
+on node 0, with 25.0 GiB requested memory for the worker. 0.5 GiB memory was consumed by non-kv \
+usages.
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "kv", "resident"), [(ON_CPU, 1.0, None), (ON_CPU_AUTO, 24.5, 0.5)]
+)
+def test_an_engine_on_a_cpu_is_read_and_told(run, tmp_path, text, kv, resident):
+    (tmp_path / "cpu.log").write_text(text)
+    code, out, _err = run("cpu.log", "--model", "m", "--gpu", "H100-SXM-80GB", "--format", "json")
+    assert code == 0
+    (row,) = json.loads(out)["logs"]
+    assert row["kv_bytes"] == kv * GIB
+    assert row["resident_bytes"] == (None if resident is None else resident * GIB)
+    assert row["kv_tokens"] == (58_240 if text is ON_CPU else None)
+    assert "runs on a CPU" in run("cpu.log", "--model", "m")[2]

@@ -89,6 +89,16 @@ def test_windows_are_told_apart():
             ),
             528,
         ),
+        # A 27B of that family with an FP8 cache, 1,568 tokens and 0.13 % of padding
+        # (noonghunna/club-3090#1047): 48 value and 16 key heads, 4 KV heads of 256.
+        (
+            (
+                CacheGroup("full", 16, (Units(4, 512, "KV heads"),)),
+                CacheGroup("state", 48, (Units(48, 128 * 128 * 4 + 3 * 128 * 2, "value heads"),
+                                         Units(16, 3 * 2 * 128 * 2, "key heads"))),
+            ),
+            1568,
+        ),
     ],
 )  # fmt: skip
 def test_a_block_holds_a_state(groups, tokens):

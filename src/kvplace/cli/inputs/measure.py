@@ -149,7 +149,11 @@ def _notes(found: "list[Compared]", fleet: str | None) -> list[str]:
     """Return what a person should know of the figures."""
     lines = []
     for item in found:
-        if item.resident_bytes is None:
+        if item.log.on_cpu:
+            lines.append(
+                f"{item.log.source}: the engine runs on a CPU; its memory is not that of a GPU"
+            )
+        elif item.resident_bytes is None:
             lines.append(
                 f"{item.log.source}: the log does not tell the GPU's memory; name it with --gpu"
             )

@@ -1,7 +1,7 @@
 """What engines print when they start: weights loaded, memory left for KV, graphs captured.
 
-The lines of vLLM (0.6 and later) and SGLang (0.4 and later) are known. Each rank of a copy prints
-its own; the rank that has least left counts.
+The lines of vLLM (0.6 and later, on a CPU too) and SGLang (0.4 and later) are known. Each rank of
+a copy prints its own; the rank that has least left counts.
 """
 
 import re
@@ -22,7 +22,11 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("weights", rf"model weights take {_NUMBER} ?GiB"),
         ("kv", rf"Available KV cache memory: {_NUMBER} GiB"),
         ("kv", rf"reserved for KV Cache is {_NUMBER} ?GiB"),
-        ("kv_tokens", r"GPU KV cache size: ([0-9,]+) tokens"),
+        ("kv_tokens", r"[A-Z]+ KV cache size: ([0-9,]+) tokens"),
+        # vLLM on a CPU: of the memory of the node, for cache; and what else its process holds.
+        ("kv", rf"(?:Explicitly|Auto) set \({_NUMBER}/[0-9.]+\) GiB for KV cache"),
+        ("node", r"GiB for KV cache on node ([0-9]+)"),
+        ("process", rf"{_NUMBER} GiB memory was consumed by non-kv usages"),
         ("graphs", rf"Graph capturing finished in .*, took {_NUMBER} GiB"),
         ("graphs_profiled", rf"Estimated CUDA graph memory: {_NUMBER} GiB total"),
         ("total", rf"total_gpu_memory \({_NUMBER} ?GiB\)"),
@@ -108,6 +112,11 @@ class StartLog:
         """Memory for KV cache on one rank."""
         return _bytes(self.figures.get("kv"))
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the engine runs on a CPU."""
+        return "node" in self.figures
+
     def resident_bytes(self, memory_bytes: int | None = None) -> int | None:
         """Return what one rank takes besides KV cache; None where the log does not tell.
 
@@ -117,6 +126,8 @@ class StartLog:
             Memory of the GPU, where the log does not tell it.
         """
         told = self.figures
+        if self.on_cpu:  # all that the process holds, where it is told; there is no CUDA context
+            return _bytes(told.get("process"))
         if self.engine == "sglang":
             return _bytes(_sglang_resident(told, memory_bytes))
         resident = told.get("non_kv")
