@@ -9,12 +9,22 @@ time per token and to the first token by model, GPU type, engine, precision, len
 concurrency, of aggregated serving. Shapes come from the configs that aiconfigurator-core ships.
 
 A row is one closed loop: C requests of P prompt and O output tokens are always under way. Every
-step decodes them, and while a request puts out its O tokens the C - 1 others are prefilled once,
-so the time per token is taken to be ::
+step decodes them, and while a request puts out its O tokens the C - 1 others are prefilled. If
+they all start at other times, it waits for each of their prefills; as they start together and have
+equal lengths they run in waves, and it waits for half of them on average. So the time per token is
+taken to be ::
 
-    decode_seconds(B, P + O / 2) + (B - 1) prefill_seconds(P) / O
+    decode_seconds(B, P + O / 2) + w (B - 1) prefill_seconds(P) / O
 
-with B the smaller of C and the sequences whose cache fits. Left out of fit and table:
+with B the smaller of C and the sequences whose cache fits, and w, between a half and one, fitted
+with the other constants. It belongs to such a loop and not to an engine.
+
+How a GPU type differs from others is read off the kernel tables of `kernel_tables.py`, which hold
+types that nobody served on here: a type has the constants of all, times what its kernels are better
+or worse than those of the types that were served on. How well that works is seen on types that were
+served on: each is left out, and its kernel tables are all that is used of it.
+
+Left out of fit and table:
 
 - more than 64 requests at a time, and more than 8 GPUs or data-parallel attention, which kvplace
   does not plan;
@@ -33,6 +43,7 @@ import importlib.util
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +88,10 @@ CONSTANTS = {
     "state_layer_seconds": (10e-6, 10e-6, 0, 100e-6),
     "sequence_seconds": (10e-6, 20e-6, 0, 200e-6), "sharpness": (1.3, 0.5, 1.0, 6.0),
     "links": (0.4, 0.3, 0.03, 1.2), "link_seconds": (8e-6, 6e-6, 0, 40e-6),
+    "waves": (0.75, 0.2, 0.5, 1.0),
 }  # fmt: skip
+LOOP = ("waves",)
+"""Constants that belong to the closed loop, and not to kvplace's roofline."""
 MEAN, DEVIATION, LEAST, MOST_OF = (
     np.array(column) for column in zip(*CONSTANTS.values(), strict=True)
 )
@@ -215,21 +229,37 @@ class Columns:
         }  # fmt: skip
         self.batch, self.prompt = column(lambda r: r["batch"]), column(lambda r: r["prompt"])
         self.output, self.degree = column(lambda r: r["output"]), column(lambda r: r["degree"])
+        self.context = self.prompt + self.output / 2
+        self.factors = np.ones((len(CONSTANTS), 1))
         self.per_token = column(lambda r: r["reads"].bytes_per_token)
         self.state = column(lambda r: r["reads"].bytes_per_sequence)
         self.tpot = column(lambda r: r["tpot"])
         self.labels = {name: np.array([row[name] for row in rows]) for name in (
             "model", "gpu", "engine", "precision", "degree", "concurrency")}  # fmt: skip
 
+    def apply(self, factors):
+        """Multiply the constants of each row by the factors of its GPU type."""
+        one = np.ones(len(CONSTANTS))
+        self.factors = np.stack([factors.get(gpu, one) for gpu in self.labels["gpu"]], axis=1)
+
     def predict(self, values):
         """Return the time per token of every row."""
-        c, s, degree = dict(zip(CONSTANTS, values, strict=True)), self.shape, self.degree
-        reached = np.array([c["compute_bf16"], c["compute_fp8"], c["compute_fp4"]])
+        decode, prefill = self.steps(values)
+        waves = values[list(CONSTANTS).index("waves")]
+        return decode + waves * (self.batch - 1) * prefill / self.output
+
+    def steps(self, values):
+        """Return the seconds of a decode step and of a prefill of every row."""
+        constants = self.factors * np.asarray(values)[:, None]
+        c, s, degree = dict(zip(CONSTANTS, constants, strict=True)), self.shape, self.degree
+        kinds = ("compute_bf16", "compute_fp8", "compute_fp4")
+        reached = np.stack([c[kind] + np.zeros(len(degree)) for kind in kinds])
         share = np.where(s["experts"] > 0, s["experts_per_token"] / np.maximum(1, s["experts"]), 0)
         token = 0.0
         for part, field in (("dense", "dense_parameters"), ("expert", "active_expert_parameters")):
             which, flops = self.formats[part]
-            token = token + 2 * s[field] / (flops * reached[which] * degree)
+            found = reached[which, np.arange(len(degree))]
+            token = token + 2 * s[field] / (flops * found * degree)
         memory = {
             part: self.bandwidth * np.where(self.unpacked[part], c["unpacked"], 1)
             for part in ("dense", "expert")
@@ -252,18 +282,17 @@ class Columns:
             + s["state_layers"] * c["state_layer_seconds"] + exchanges * c["link_seconds"]
         )  # fmt: skip
         cached = self.bandwidth * c["cache"]
-        context = self.prompt + self.output / 2
-        sequence = c["sequence_seconds"] + (self.state + self.per_token * context) / cached
+        sequence = c["sequence_seconds"] + (self.state + self.per_token * self.context) / cached
         decode = fixed + weights(self.batch) + self.batch * (sequence + link)
         pairs = 4 * s["attending_layers"] * s["heads"] * s["head_size"] * self.prompt**2 / 2
         prefill = (
             fixed + weights(self.prompt) + pairs / (self.flops16 * c["attention"] * degree)
             + self.per_token * self.prompt / cached + self.prompt * link
         )  # fmt: skip
-        return decode + (self.batch - 1) * prefill / self.output
+        return decode, prefill
 
-    def fit(self, chosen):
-        """Return the constants that fit the chosen rows."""
+    def fit(self, chosen, mean=MEAN, deviation=DEVIATION):
+        """Return the constants that fit the chosen rows, with a prior around plausible ones."""
         names = ("model", "gpu", "engine", "precision")
         keys = list(zip(*(self.labels[name] for name in names), strict=True))
         size = Counter(key for key, is_in in zip(keys, chosen, strict=True) if is_in)
@@ -277,26 +306,26 @@ class Columns:
             values = LEAST + (MOST_OF - LEAST) * unit
             error = (np.log(self.predict(values)) - logs) / STEP
             loss = np.sign(error) * np.sqrt(2 * (np.sqrt(1 + error * error) - 1))
-            return np.concatenate([(loss * weight)[chosen], (values - MEAN) / DEVIATION])
+            return np.concatenate([(loss * weight)[chosen], (values - mean) / deviation])
 
-        start = np.clip((MEAN - LEAST) / (MOST_OF - LEAST), 0.01, 0.99)
+        start = np.clip((mean - LEAST) / (MOST_OF - LEAST), 0.01, 0.99)
         return LEAST + (MOST_OF - LEAST) * least_squares(residuals, start, bounds=(0, 1)).x
 
 
 def scalar(row, values):
     """Return the time per token of a row by kvplace's own functions."""
-    speed = speed_of(GPUS[row["gpu"]])
-    found = Roofline(**dict(zip(CONSTANTS, map(float, values), strict=True)), source="")
-    times = step_time(
-        row["shape"],
-        row["reads"],
-        type(speed)(speed.gpu_type, speed.bytes_per_second, speed.flops,
-                    speed.link_bytes_per_second, found),
-        row["degree"],
-    )  # fmt: skip
+    speed = replace(speed_of(GPUS[row["gpu"]]), roofline=roofline(values))
+    times = step_time(row["shape"], row["reads"], speed, row["degree"])
     decode = decode_seconds(times, row["batch"], row["prompt"] + row["output"] / 2)
     prefill = prefill_seconds(times, row["prompt"])
-    return decode + (row["batch"] - 1) * prefill / row["output"]
+    waves = values[list(CONSTANTS).index("waves")]
+    return decode + waves * (row["batch"] - 1) * prefill / row["output"]
+
+
+def roofline(values):
+    """Return the constants as kvplace keeps them."""
+    kept = zip(CONSTANTS, map(float, values), strict=True)
+    return Roofline(**{name: value for name, value in kept if name not in LOOP}, source="")
 
 
 def ordered(measured, predicted):
@@ -349,40 +378,63 @@ def main():
     columns = Columns(rows)
     everything = np.ones(len(rows), bool)
     values = columns.fit(everything)
-    predicted = columns.predict(values)
-    for row, at_once in list(zip(rows, predicted, strict=True))[::37]:
+    for row, at_once in list(zip(rows, columns.predict(values), strict=True))[::37]:
         assert abs(scalar(row, values) / at_once - 1) < 1e-9, row
-    sums = [table("fitted to all rows", columns, predicted)]
+    from kernel_tables import Kernels, kernel_rows  # noqa: PLC0415 - it builds on this file
+
+    kernels = Kernels(kernel_rows())
+    served = sorted(set(columns.labels["gpu"].tolist()))
+    factors = kernels.factors_of(values, served)
+    sums = [table("fitted to all rows", columns, columns.predict(values))]
     for label in ("model", "gpu"):
-        out = np.zeros(len(rows))
+        out, moved = np.zeros(len(rows)), np.zeros(len(rows))
         for value in np.unique(columns.labels[label]):
             left_out = columns.labels[label] == value
-            out[left_out] = columns.predict(columns.fit(~left_out))[left_out]
+            columns.apply({})
+            fitted = columns.fit(~left_out)
+            out[left_out] = columns.predict(fitted)[left_out]
+            if label == "gpu":
+                others = [gpu for gpu in served if gpu != value]
+                columns.apply(kernels.factors_of(fitted, others, [value]))
+                moved[left_out] = columns.predict(fitted)[left_out]
         name = "GPU type" if label == "gpu" else label
         sums.append(table(f"every {name} left out of its own fit", columns, out))
+        if label == "gpu":
+            sums.append(table(f"every {name} left out, by its kernel tables", columns, moved))
     print("\n" + "\n".join(f"{k} {v:.3g}" for k, v in zip(CONSTANTS, values, strict=True)))
     if chosen.json:
         chosen.json.write_text(json.dumps(sums, indent=2) + "\n")
     if chosen.write:
-        write(values)
+        write(values, factors, served)
 
 
-def write(values):
-    """Put the constants for all GPU types into the package's table."""
+def write(values, factors, served):
+    """Put constants into the package's table: of all types, and of those that nobody served on."""
     with TABLE.open(newline="") as lines:
-        reader = csv.DictReader(lines)
-        fields, rows = reader.fieldnames, list(reader)
-    for row in rows:
-        if row["name"] == "any":
-            for name, value in zip(CONSTANTS, values, strict=True):
-                micro = name.endswith("_seconds")
-                column = f"{name.removesuffix('_seconds')}_us" if micro else name
-                row[column] = f"{value * (1e6 if micro else 1):.3g}"
+        fields = csv.DictReader(lines).fieldnames
+    rows = [table_row("any", values, "fitted to measured engines on H100, H200, B200 and B300 "
+                      "(aiconfigurator accuracy samples)")]  # fmt: skip
+    for gpu, own in sorted((gpu, own) for gpu, own in factors.items() if gpu not in served):
+        told = "the constants of any, by its kernel tables (aiconfigurator-core, vLLM)"
+        rows.append(table_row(GPUS[gpu], own * values, told))
     with TABLE.open("w", newline="") as lines:
         writer = csv.DictWriter(lines, fields, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
 
+def table_row(name, values, source):
+    """Return a row of the package's table: seconds are written in microseconds."""
+    row = {"name": name, "source": source}
+    for constant, value in zip(CONSTANTS, values, strict=True):
+        if constant not in LOOP:
+            micro = constant.endswith("_seconds")
+            column = f"{constant.removesuffix('_seconds')}_us" if micro else constant
+            row[column] = f"{value * (1e6 if micro else 1):.3g}"
+    return row
+
+
 if __name__ == "__main__":
-    main()
+    import step_times  # the module that kernel_tables builds on, and not a second one
+
+    step_times.main()

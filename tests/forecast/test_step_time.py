@@ -104,11 +104,26 @@ def test_a_format_that_a_gpu_lacks_is_multiplied_in_16_bits():
     assert h100.flops_of(Format.FP4) == h100.flops_of(Format.BF16)
 
 
-def test_an_unknown_gpu_has_no_speed_and_one_not_fitted_has_the_common_constants():
+def test_an_unknown_gpu_has_no_speed_and_each_known_one_has_constants_of_the_table():
     assert speed_of("unknown") is None
     l40s = speed_of("L40S-48GB")
     assert l40s is not None
     assert l40s.roofline in rooflines().values()
+
+
+def test_types_with_kernel_tables_have_constants_of_their_own():
+    common = rooflines()["any"]
+    for name in ("A100-SXM-80GB", "L40S-48GB", "RTX-PRO-6000-Server-96GB", "GB200-186GB"):
+        speed = speed_of(name)
+        assert speed is not None
+        assert speed.roofline == rooflines()[name]
+        assert speed.roofline != common
+        assert 0.7 < speed.roofline.memory / common.memory < 1.1
+    l40s, h100 = speed_of("L40S-48GB"), speed_of("H100-SXM-80GB")
+    assert l40s is not None
+    assert h100 is not None
+    assert h100.roofline == common
+    assert l40s.roofline.links < common.links / 2  # over PCIe
 
 
 @given(times, st.floats(1, 512), st.floats(0, 100_000))
