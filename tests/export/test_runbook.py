@@ -144,6 +144,18 @@ def test_a_runbook_ends_well_and_a_second_run_gives_no_command(to, moved, tmp_pa
     assert all(line.startswith("[x] ") for line in listed)
 
 
+def test_compose_names_the_project_that_is_missing_but_shows_a_dry_run(moved, tmp_path):
+    stubs = Stubs(tmp_path)
+    script = written(runbook(*moved, "compose", Options(pool="kvcached")), tmp_path)
+    dry = stubs.run(script, "--dry-run", COMPOSE_PROJECT_NAME="")
+    assert dry.returncode == 0, dry.stderr
+    assert "-p COMPOSE_PROJECT_NAME" in dry.stdout
+    real = stubs.run(script, COMPOSE_PROJECT_NAME="")
+    assert real.returncode == 1
+    assert "set COMPOSE_PROJECT_NAME" in real.stderr
+    assert stubs.asked() == []
+
+
 def test_compose_starts_the_new_engine_before_it_stops_the_old_one(moved, tmp_path):
     stubs = Stubs(tmp_path)
     done = stubs.run(written(runbook(*moved, "compose", Options(pool="kvcached")), tmp_path))

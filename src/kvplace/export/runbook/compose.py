@@ -29,6 +29,12 @@ _FUNCTIONS = r"""
 # The engines that run are services of this project: docker compose ls shows it.
 project=${COMPOSE_PROJECT_NAME:-}
 
+# named: in a dry run without a name, say where it would stand
+named() {
+  if ((dry)); then project=${project:-COMPOSE_PROJECT_NAME}; fi
+  [[ -n $project ]] || fail "set COMPOSE_PROJECT_NAME to the project that runs"
+}
+
 # at ADDRESS COMMAND...: docker there
 at() {
   local address=$1
@@ -42,14 +48,15 @@ at() {
 
 # up ADDRESS FILE SERVICE: start a service, or start it again where the file changed it
 up() {
-  at "$1" compose -p "${project:?set COMPOSE_PROJECT_NAME to the project that runs}" -f "$2" \
-    up -d --no-deps "$3"
+  named
+  at "$1" compose -p "$project" -f "$2" up -d --no-deps "$3"
 }
 
 # down ADDRESS SERVICE: stop a service, whatever file it came from
 down() {
+  named
   local filters=(
-    --filter "label=com.docker.compose.project=${project:?set COMPOSE_PROJECT_NAME}"
+    --filter "label=com.docker.compose.project=$project"
     --filter "label=com.docker.compose.service=$2"
   ) found
   if ((dry)); then
