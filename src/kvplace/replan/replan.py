@@ -100,7 +100,7 @@ def replan(
         limit = max(0.05, min(_FRESH_SECONDS, watch.left * 0.4))
         fresh = solve(problem, gap=_FRESH_GAP, time_limit=limit).placement
     watch.tell("search")
-    search.run(math.inf if frontier else budget.price, fresh)
+    search.run(math.inf if frontier else budget.price, fresh, every=frontier)
     found = _found(
         problem, alive, search, budget, former, pricing, fresh, every=frontier or search.exhaustive
     )

@@ -92,6 +92,7 @@ class Search:
         *,
         quick: bool = False,
         enough: float = 0.0,
+        every: bool = True,
     ) -> None:
         """Search for the best placement of every price up to a budget.
 
@@ -106,6 +107,8 @@ class Search:
             where that comes to nothing valid.
         enough
             With `quick`: a pressure that is good enough. GPUs at most so hot are not relieved.
+        every
+            Whether cheaper placements are looked for where the budget has no limit.
         """
         self._keep_point()
         if len(self.problem.models) <= _FEW and not quick:
@@ -128,7 +131,7 @@ class Search:
         self._descend(budget, cheap=True)
         if fresh is not None:
             self.go_back_from(fresh, budget)
-        if repaired:
+        if repaired and (every or budget < math.inf):
             self._aim(base, budget)
             if budget < math.inf and len(self.state.ids) <= _POLISHED:
                 self._polish(budget)
