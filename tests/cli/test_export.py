@@ -52,7 +52,8 @@ def test_a_plan_alone_is_enough(here, runtime, capsys):
     assert main(["export", "plan.json", "--to", runtime, "-o", "out"]) == 0
     files = sorted((here / "out").iterdir())
     assert files
-    assert "written to out" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "written to out" in told
     assert not any(path.name.startswith(".") for path in files)
 
 

@@ -53,7 +53,7 @@ INIT = ("init", "--nodes", "2x4xH100", "--ttft", "1s", "--tpot", "50ms")
 
 def test_from_an_empty_folder_to_a_checked_plan_in_three_commands(here, capsys):
     code, _out, err = run(capsys, *INIT, "--trace", "log.csv", "--output", "fleet.yaml")
-    assert (code, err) == (0, [])
+    assert (code, err) == (0, ["fleet.yaml is written; next: kvplace plan fleet.yaml"])
     code, _out, _err = run(
         capsys, "plan", "fleet.yaml", "--format", "json", "--output", "plan.json"
     )
@@ -66,7 +66,7 @@ def test_from_an_empty_folder_to_a_checked_plan_in_three_commands(here, capsys):
 def test_every_number_has_its_origin_as_a_comment(here, capsys):
     code, out, _err = run(capsys, *INIT, "--trace", "log.csv")
     assert code == 0
-    plain = ("name:", "schema:", "count:", "gpus:", "type:")
+    plain = ("name:", "schema:", "count:", "gpus:", "type:", "{tokens:")  # its list has it
     for line in out.splitlines():
         words = line.strip().removeprefix("- ")
         if words and not words.startswith(("#", *plain)) and not words.endswith(":"):
@@ -89,9 +89,9 @@ def test_beyond_its_window_a_model_holds_growth_and_a_full_window(here, capsys):
     run(capsys, *INIT, "--trace", "log.csv", "--output", "fleet.yaml")
     problem = read("fleet.yaml")
     gemma = problem.models[problem.index_of["google/gemma-3-27b-it"]]
-    # About 2,250 prompt tokens are more than the window of 1,024.
-    assert gemma.kv_bytes_per_token == 81_920
-    assert gemma.kv_bytes_per_sequence == 1024 * (507_904 - 81_920)
+    assert gemma.kv_bytes_per_token == 507_904
+    (window,) = gemma.sliding_windows
+    assert (window.tokens, window.kv_bytes_per_token) == (1024, 507_904 - 81_920)
 
 
 def test_a_name_in_the_log_can_be_an_alias(here, capsys):
@@ -153,7 +153,10 @@ def test_what_runs_now_becomes_models_copies_and_a_placement(here, capsys):
     (here / "compose.yaml").write_text(COMPOSE)
     args = ("--from", "compose.yaml", "--current", "now.csv", "--output", "fleet.yaml")
     code, _out, err = run(capsys, "init", "--nodes", "8xH100", *args)
-    assert (code, err) == (0, [])
+    assert (code, err) == (0, [
+        "fleet.yaml is written; next: kvplace plan fleet.yaml",
+        "from what runs: kvplace replan fleet.yaml --current now.csv",
+    ])  # fmt: skip
     rows = [line.split(",")[:5] for line in (here / "now.csv").read_text().splitlines()]
     assert rows == [
         ["model", "replica", "shard", "node", "gpu"],
@@ -272,3 +275,21 @@ def test_what_does_not_suffice_is_told(args, told, here, capsys):
     code, out, err = run(capsys, "init", *args)
     assert (code, out) == (2, "")
     assert any(told in line for line in err), err
+
+
+def test_what_comes_next_is_said(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.yaml").write_text(
+        "services: {a: {image: vllm/vllm-openai, command: --model Qwen/Qwen3-8B,\n"
+        '  gpus: [{device_ids: ["0"]}]}}\n'
+    )
+    words = ["init", "--from", "c.yaml", "--nodes", "1x2xH100", "-o", "f.yaml"]
+    assert main([*words, "--current", "now.csv"]) == 0
+    told = capsys.readouterr().err
+    assert "f.yaml is written; next: kvplace plan f.yaml" in told
+    assert "kvplace replan f.yaml --current now.csv" in told
+    assert main(["plan", "f.yaml", "-q", "-o", "p.json"]) == 0
+    assert main(["export", "p.json", "--to", "compose", "-o", "out"]) == 0
+    assert "docker compose -f out/FILE up -d" in capsys.readouterr().err
+    assert main([*words[:-1], "g.yaml", "--quiet"]) == 0
+    assert "next" not in capsys.readouterr().err

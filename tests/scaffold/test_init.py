@@ -1,6 +1,7 @@
 """What ``init`` decides, from Python."""
 
 import pytest
+import yaml
 
 import kvplace
 from kvplace.cli.main import main
@@ -71,3 +72,25 @@ def test_windows_of_a_log_become_a_list_of_demands(tmp_path, capsys):
     bare = ["init", "--nodes", "8xH100", "--models", "Qwen/Qwen3-8B", "--windows", "2"]
     assert main(bare) == 2
     assert "--windows needs --trace or --prometheus" in capsys.readouterr().err
+
+
+def test_a_log_may_call_models_as_the_deployment_serves_them(tmp_path):
+    compose = tmp_path / "compose.yaml"
+    compose.write_text("""
+services:
+  a: {image: vllm/vllm-openai, command: --model Qwen/Qwen3-14B --served-model-name chat}
+  code: {image: vllm/vllm-openai, command: --model Qwen/Qwen3-8B, deploy: {replicas: 2}}
+""")
+    log = tmp_path / "log.csv"
+    rows = [f"{at},{model},900,100" for at in range(0, 600, 5) for model in ("chat", "code")]
+    log.write_text("\n".join(["t_s,model,prompt_tokens,output_tokens", *rows]) + "\n")
+    demand = kvplace.demand(log)
+    wishes = kvplace.Wishes(ttft_seconds=1, tpot_seconds=0.05)
+    draft = kvplace.init("1x4xH100", demand=demand, deployment=compose, wishes=wishes)
+    assert "chat in the demand is Qwen/Qwen3-14B, as it is served" in draft.notes
+    assert "code in the demand is Qwen/Qwen3-8B, as it is served" in draft.notes
+    models = yaml.safe_load(draft.text)["models"]
+    assert all(model["demand"]["requests_per_second"] > 0.1 for model in models)
+    other = kvplace.Wishes(ttft_seconds=1, tpot_seconds=0.05, aliases={"code": "Qwen/Qwen3-14B"})
+    draft = kvplace.init("1x4xH100", demand=demand, deployment=compose, wishes=other)
+    assert any("Qwen/Qwen3-8B is a standby" in note for note in draft.notes)

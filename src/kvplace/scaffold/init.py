@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kvplace._version import __version__
 from kvplace.demand.summary import DemandSummary
@@ -11,7 +11,7 @@ from kvplace.errors import InputError
 from kvplace.formats.editor import editor_line
 from kvplace.formats.files import read_text
 from kvplace.formats.fleet.schema import FLEET_SCHEMA
-from kvplace.scaffold.deployments.deployment import Unread
+from kvplace.scaffold.deployments.deployment import Deployment, Unread
 from kvplace.scaffold.deployments.read import read_deployment
 from kvplace.scaffold.fleet_text import fleet_text
 from kvplace.scaffold.hosts import gather_nodes
@@ -92,8 +92,9 @@ def init(
     names = list(models) or list(found.models if found else ())
     if not names and demand is None:
         raise InputError("which models? Name them, their demand, or a deployment that serves them")
+    wishes, told = _as_served(wishes or Wishes(), found, demand)
     gathered = gather_models(
-        names, groups, demand, wishes or Wishes(), found, windows, keep_unknown=keep_unknown
+        names, groups, demand, wishes, found, windows, keep_unknown=keep_unknown
     )
     unread = [*(found.unread if found else ()), *gathered.unread]
     kept = held_gpus(found, unread, groups) if found is not None and keep_unknown else []
@@ -105,8 +106,33 @@ def init(
     if running and found is not None:
         named = dict(zip(gathered.names, (m.name for m in gathered.models), strict=True))
         table = running_table(found, groups, named)
-    notes = [*(found.notes if found else ()), *(demand.notes if demand else ()), *gathered.notes]
+    notes = [
+        *told,
+        *(found.notes if found else ()),
+        *(demand.notes if demand else ()),
+        *gathered.notes,
+    ]
     return Draft(text, table, tuple(notes), tuple(unread), tuple(kept))
+
+
+def _as_served(
+    wishes: Wishes, deployment: Deployment | None, demand: DemandSummary | None
+) -> tuple[Wishes, list[str]]:
+    """Return the wishes with the names under which the deployment serves its models, and notes."""
+    if deployment is None or demand is None:
+        return wishes, []
+    asked = {model.model for model in demand.models}
+    taken = {*wishes.aliases, *deployment.models}
+    aliases: dict[str, str] = {}
+    for instance in deployment.instances:
+        known = {*wishes.aliases.values(), *aliases.values(), *asked}
+        for label in instance.labels:
+            if label in asked - taken and instance.model not in known:
+                aliases[label] = instance.model
+    notes = [
+        f"{label} in the demand is {model}, as it is served" for label, model in aliases.items()
+    ]
+    return replace(wishes, aliases={**aliases, **wishes.aliases}), notes
 
 
 def _head(

@@ -189,6 +189,10 @@ def command(
     if not quiet:
         for note in draft.notes:
             say(f"note: {note}")
+        if output is not None:
+            say(f"{output} is written; next: kvplace plan {output}")
+        if output is not None and current is not None:
+            say(f"from what runs: kvplace replan {output} --current {current}")
     return 0
 
 

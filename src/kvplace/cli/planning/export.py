@@ -19,6 +19,16 @@ RUNTIMES = (
     "prometheus",
 )  # fmt: skip
 
+_NEXT = {
+    "compose": "on the host of each file, docker compose -f {0}/FILE up -d",
+    "kubernetes": "kubectl apply -f {0}",
+    "aibrix": "kubectl apply -f {0}",
+    "shell": "on the host of each script, bash {0}/FILE",
+    "ray-serve": "serve deploy {0}/FILE",
+    "llama-swap": "on the host of each file, llama-swap --config {0}/FILE --listen :8080",
+}
+"""What starts what was written; the other runtimes' files say it in their first lines."""
+
 _EXAMPLES = """\b
 Examples:
   kvplace export plan.json --to compose --output deploy
@@ -107,7 +117,8 @@ def command(
     from kvplace.export.export import export
 
     dialled = _addresses(addresses)
-    if schema_of(plan) == "kvplace.proposal/v1":
+    proposed = schema_of(plan) == "kvplace.proposal/v1"
+    if proposed:
         if before is not None:
             raise click.UsageError("a proposal knows what runs: leave --diff out")
         found = _runbook(plan, fleet, gpus, runtime, (base_port, pool, dialled, venv))
@@ -126,6 +137,8 @@ def command(
         of = f" of {found.total}" if before is not None else ""
         noun = "file" if len(found.files) == 1 and not of else "files"
         say(f"{len(found.files)}{of} {noun} written to {output}")
+        if found.files and not proposed and runtime in _NEXT:
+            say(f"next: {_NEXT[runtime].format(output)}")
         for name in found.removed:
             say(f"no longer needed: {name}")
         for name in others:

@@ -133,11 +133,14 @@ class EngineCommand:
         Tensor parallel degree.
     copies
         Copies within the process group (data parallel), each on its own GPUs.
+    served
+        Name that requests ask for; empty where the command states none.
     """
 
     model: str
     tensor: int
     copies: int
+    served: str = ""
 
     @property
     def gpus(self) -> int:
@@ -289,7 +292,8 @@ def _read(
                     "weights in a way that kvplace does not plan"
                 )
     tensor = _count(words, engine.tensor, environment, "tensor parallel")
-    return EngineCommand(model, tensor, copies)
+    served = _value(words, ("--served-model-name",), {}) or ""
+    return EngineCommand(model, tensor, copies, "" if unset_in(served) else served)
 
 
 def _refuse_split(words: Sequence[str], model: str) -> None:

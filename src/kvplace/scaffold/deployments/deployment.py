@@ -1,5 +1,6 @@
 """A deployment that exists: what of it is understood, and what is not and yet holds GPUs."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -24,6 +25,8 @@ class Instance:
         Indices of its GPUs on their host, by rank; None where the file does not tell.
     host
         Name of the host; None for the only or first one.
+    served
+        Name that requests ask for; empty where the file states none.
     """
 
     name: str
@@ -31,6 +34,13 @@ class Instance:
     degree: int
     gpus: tuple[int, ...] | None
     host: str | None = None
+    served: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names under which logs may know it: as it is served, then as the file calls it."""
+        own = re.sub(r"-\d+$", "", self.name)
+        return tuple(dict.fromkeys(label for label in (self.served, self.name, own) if label))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +140,7 @@ def _as(entry: Entry, aliases: Mapping[str, str]) -> list[Entry]:
             command.tensor,
             None if gpus is None else gpus[part * command.tensor : (part + 1) * command.tensor],
             entry.host,
+            command.served,
         )
         for part in range(command.copies)
     ]

@@ -159,6 +159,7 @@ def _llm_service(name: str, parsed: Mapping[str, Any]) -> list[Entry]:
     ]
     for container in containers:
         words += [word.replace("{{ .Spec.Model.Name }}", str(own)) for word in arguments(container)]
+    words += [f"--served-model-name={own}"] if isinstance(own, str) else []
     if gpus and not any("parallel" in word or word.startswith("-tp") for word in words):
         words.append(f"--tensor-parallel-size={gpus}")
     return engine_entries(name, words, Asked(gpus or None), copies)

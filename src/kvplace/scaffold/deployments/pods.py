@@ -206,7 +206,9 @@ def engine_entries(
         ]
     total = copies * command.copies
     return [
-        Instance(numbered(label, i, total), command.model, command.tensor, None)
+        Instance(
+            numbered(label, i, total), command.model, command.tensor, None, served=command.served
+        )
         for i in range(total)
     ]
 

@@ -5,7 +5,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kvplace.scaffold.deployments.commands import NotUnderstoodError, read_command
+from kvplace.scaffold.deployments.commands import (
+    EngineCommand,
+    NotUnderstoodError,
+    read_command,
+)
 from kvplace.scaffold.deployments.compose import environment_of
 from kvplace.scaffold.deployments.deployment import Deployment, Entry, Instance, Unread
 from kvplace.scaffold.deployments.devices import devices_of
@@ -140,19 +144,19 @@ def _started(
     gpus = devices.gpus or devices.first(command.gpus)
     if gpus is None and first and not devices.any:
         gpus = tuple(range(command.gpus))
-    return list(_instances(name, command.model, command.tensor, command.copies, gpus))
+    return list(_instances(name, command, gpus))
 
 
-def _instances(
-    name: str, model: str, tensor: int, copies: int, gpus: tuple[int, ...] | None
-) -> list[Instance]:
+def _instances(name: str, command: EngineCommand, gpus: tuple[int, ...] | None) -> list[Instance]:
     """Return one instance per copy, each on its own GPUs."""
+    size = command.tensor
     return [
         Instance(
-            name if copies == 1 else f"{name}-{part}",
-            model,
-            tensor,
-            gpus[part * tensor : (part + 1) * tensor] if gpus is not None else None,
+            name if command.copies == 1 else f"{name}-{part}",
+            command.model,
+            size,
+            gpus[part * size : (part + 1) * size] if gpus is not None else None,
+            served=command.served,
         )
-        for part in range(copies)
+        for part in range(command.copies)
     ]
