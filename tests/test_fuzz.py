@@ -19,12 +19,13 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         ["fuzz.py", "--solver", "auto", "--oracle"],
         ["fuzz.py", "--solver", "reference"],
         ["fuzz_splits.py", "--limit", "20"],
+        ["fuzz_splits.py", "--limit", "20", "--objective", "pressure"],
     ],
-    ids=["auto", "reference", "splits"],
+    ids=["auto", "reference", "splits", "pressure"],
 )
 def test_random_problems_keep_every_promise(arguments):
     seed = str(int(time.time()))  # other cases every time: a fixed set would be exhausted
     command = [sys.executable, BENCHMARKS / arguments[0], *arguments[1:]]
-    limits = ["--seconds", "40", "--cases", "1000000", "--seed", seed]
+    limits = ["--seconds", "30", "--cases", "1000000", "--seed", seed]
     done = subprocess.run([*command, *limits], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
