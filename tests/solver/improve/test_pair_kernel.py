@@ -46,9 +46,9 @@ def after(columns, gpu_of):
 
 
 def best_by_force(columns, gpu_of):
-    """Return the least larger pressure after an exchange of up to two models for up to two."""
+    """Return the least larger pressure after an exchange of up to three models for up to three."""
     sides = [np.flatnonzero(gpu_of == g).tolist() for g in (0, 1)]
-    some = [[c for k in range(3) for c in combinations(side, k)] for side in sides]
+    some = [[c for k in range(4) for c in combinations(side, k)] for side in sides]
     best = after(columns, gpu_of)
     for out in some[0]:
         for back in some[1]:

@@ -52,7 +52,7 @@ def test_both_searches_find_exchanges_that_hold_what_they_promise(keep):
         instance, packing, hot, cold = drawn
         columns, gpu_of = instance.columns, packing.gpu_of(instance.n)
         goal = float(packing.pressure().max()) * (1 - 1e-9)
-        best = by_force(columns, gpu_of, hot, 2)
+        best = by_force(columns, gpu_of, hot, 3)
         searches = (nearest, size_scratch(256)), (least_pressure, trial_scratch(64, 1))
         for at, (search, scratch) in enumerate(searches):
             out, back = np.full(3, -1), np.full(3, -1)

@@ -10,7 +10,6 @@ pressure on any GPU is the single-model bound.
 """
 
 import math
-from array import array
 
 import numpy as np
 
@@ -64,8 +63,8 @@ class PressureBound:
         self._windows = table.windows
         self._starts = np.array(options.starts, dtype=np.int64)
         rows, types = len(options.degrees), len(table.gpu_types)
-        self._size = np.array(_floats(options.weights_bytes))
-        self._least = self._size + np.array(_floats(options.min_kv_bytes))
+        self._size: Floats = np.array(options.weights_bytes, dtype=np.float64)
+        self._least = self._size + np.array(options.min_kv_bytes, dtype=np.float64)
         self._loads = np.array(table.loads).reshape(rows, self._windows)
         self._shares = np.array(table.shares).reshape(rows, types, self._windows)
         degrees, copies = np.array(options.degrees), np.array(options.copies)
@@ -217,10 +216,12 @@ class PressureBound:
         kind = cost.argmin(axis=1)
         least = cost[np.arange(len(cost)), kind]
         whole = np.minimum.reduceat(least, self._starts[:-1])
-        at = np.flatnonzero(least == np.repeat(whole, np.diff(self._starts)))
-        # Of equal options the first of each model.
-        model = np.searchsorted(self._starts, at, side="right")
-        row = at[np.unique(model, return_index=True)[1]]
+        row = np.arange(len(least))
+        if len(least) > len(whole):
+            at = np.flatnonzero(least == np.repeat(whole, np.diff(self._starts)))
+            # Of equal options the first of each model.
+            model = np.searchsorted(self._starts, at, side="right")
+            row = at[np.unique(model, return_index=True)[1]]
         many = self._shards[row]
         return np.concatenate([many @ sizes[row], many @ shares[row, self._type[kind[row]]]])
 
@@ -292,10 +293,6 @@ class PressureBound:
         scale = float(2**WEIGHT_BITS) * float(limits.max())
         kept = np.where(weighting > EDGE, weighting, 0.0)
         return tuple(int(part * (scale / limit)) for part, limit in zip(kept, limits, strict=True))
-
-
-def _floats(column: "list[int] | array[int]") -> list[float]:
-    return [float(value) for value in column]
 
 
 def _best_weighting(cuts: Floats) -> tuple[Floats, float]:

@@ -38,7 +38,7 @@ LARGEST = 1 << 38
 NEVER = -1
 """Sorts before every subset."""
 TRIED = 64
-"""Subsets of one GPU that are tried: all of up to two of ten models."""
+"""Subsets of one GPU that are tried: all of up to three of seven models, or two of ten."""
 
 SizeScratch = tuple[Ints, Ints, Ints, Ints, Ints]
 TrialScratch = tuple[Ints, Ints, Floats, Floats, Floats, Ints]
@@ -231,7 +231,7 @@ def trial_scratch(width: int, loads: int) -> TrialScratch:
     """Return room for the subsets of either side: slots, bytes, loads here and there; an order."""
     most = min(width, TRIED)
     return (
-        np.empty((2, most, 2), np.int64),
+        np.empty((2, most, 3), np.int64),
         np.empty((2, most, 2), np.int64),
         np.empty((2, most, loads), np.float64),
         np.empty((2, most, loads), np.float64),
@@ -297,8 +297,7 @@ def least_pressure(
                 best, best_g, best_h = value, a, b
     if best_g < 0:
         return False
-    out[:2], back[:2] = slots[0, best_g], slots[1, best_h]
-    out[2] = back[2] = -1
+    out[:], back[:] = slots[0, best_g], slots[1, best_h]
     return True
 
 
@@ -308,28 +307,46 @@ def _subsets(packing: Packing, g: int, h: int, side: int, turn: int, scratch: Tr
     slots, taken, here, there, _, _ = scratch
     width, k = slots.shape[1], packing.models[g]
     some = min(k, width - 1)
-    slots[side, 0], taken[side, 0], here[side, 0], there[side, 0] = -1, 0, 0.0, 0.0
-    count = 1
+    slots[side], taken[side, 0], here[side, 0], there[side, 0] = -1, 0, 0.0, 0.0
     for i in range(some):
         slot = packing.start[g] + (i + turn) % k
         loads = packing.table[packing.item[slot]]
-        slots[side, count, 0], slots[side, count, 1] = slot, -1
-        taken[side, count, 0], taken[side, count, 1] = packing.size[slot], packing.keep[slot]
-        here[side, count], there[side, count] = loads[packing.type_of[g]], loads[packing.type_of[h]]
-        count += 1
+        slots[side, i + 1, 0] = slot
+        taken[side, i + 1, 0], taken[side, i + 1, 1] = packing.size[slot], packing.keep[slot]
+        here[side, i + 1], there[side, i + 1] = loads[packing.type_of[g]], loads[packing.type_of[h]]
+    count: int = 1 + some
     for i in range(2, some + 1):
         for j in range(1, i):
             if count == width:
                 return count
-            a, b = slots[side, i, 0], slots[side, j, 0]
-            slots[side, count, 0], slots[side, count, 1] = max(a, b), min(a, b)
-            for x in range(2):
-                taken[side, count, x] = taken[side, i, x] + taken[side, j, x]
-            for d in range(here.shape[2]):
-                here[side, count, d] = here[side, i, d] + here[side, j, d]
-                there[side, count, d] = there[side, i, d] + there[side, j, d]
+            _join(scratch, side, count, i, j)
             count += 1
+    twos = count
+    if twos + some * (some - 1) * (some - 2) // 6 > width:
+        return count
+    for at in range(1 + some, twos):
+        for i in range(1, some + 1):
+            if slots[side, i, 0] > slots[side, at, 0]:
+                _join(scratch, side, count, i, at)
+                count += 1
     return count
+
+
+@kernel
+def _join(scratch: TrialScratch, side: int, at: int, one: int, rest: int) -> None:
+    """Fill in the subset of a model and the models of another subset, the last slot first."""
+    slots, taken, here, there, _, _ = scratch
+    slot, after = slots[side, one, 0], 0
+    for x in range(2):
+        other = slots[side, rest, x]
+        after += other > slot
+        slots[side, at, x + (other < slot)] = other
+    slots[side, at, after] = slot
+    for x in range(2):
+        taken[side, at, x] = taken[side, one, x] + taken[side, rest, x]
+    for d in range(here.shape[2]):
+        here[side, at, d] = here[side, one, d] + here[side, rest, d]
+        there[side, at, d] = there[side, one, d] + there[side, rest, d]
 
 
 @kernel

@@ -25,6 +25,9 @@ ROUNDS = 6
 """Rounds of all GPUs at most."""
 LIVELY = 0.4
 """Share of the pairs that must still gain for another round of all."""
+SEVERAL_ROUNDS, SEVERAL_LIVELY = 40, 0.05
+"""Both where there are several pressures: what one exchange lowers, another GPU is at by another
+pressure, so that it takes more rounds until the whole is even."""
 WORTH_A_THREAD = 64
 """Pairs below which a thread costs more than it brings."""
 HOT_SHARE = 0.1
@@ -98,11 +101,13 @@ class Improver:
     def balance(self) -> None:
         """Pair every GPU with its opposite while that pays."""
         half = len(self._packing.models) // 2
-        for turn in range(ROUNDS):
+        several = self._packing.loads.shape[1] > 1
+        rounds, lively = (SEVERAL_ROUNDS, SEVERAL_LIVELY) if several else (ROUNDS, LIVELY)
+        for turn in range(rounds):
             pairs = self._left(half)
             if self._watch.stop or pairs < 1:
                 break
-            order = np.argsort(-self._packing.pressure(), kind="stable")
+            order = np.argsort(-self._compared(turn), kind="stable")
             hot, cold = order[:half], order[::-1][:half].copy()
             done = self._crew.share(
                 lambda first, end, hot=hot, cold=cold, turn=turn: exchange_pairs(  # type: ignore[misc]  # defaults of a lambda
@@ -113,8 +118,24 @@ class Improver:
             )
             self.exchanges += done
             self._watch.tell("balance", self._worst())
-            if done < LIVELY * half:
+            if done < lively * half:
                 break
+
+    def _compared(self, turn: int) -> Floats:
+        """Return (g,) by what GPUs are ordered to find the opposite of each.
+
+        By their pressure; every other time, of several, by one of those that bind, the most
+        frequent first: what is hot by it meets what is cold by it, which may be as hot by another.
+        """
+        packing = self._packing
+        if packing.loads.shape[1] == 1 or turn % 2 == 0 or turn < ROUNDS // 2:
+            return packing.pressure()
+        each = packing.loads.copy()
+        each[:, : packing.kv] /= np.maximum(packing.free, 1.0)[:, None]
+        bound = np.bincount(each.argmax(axis=1), minlength=each.shape[1])
+        many = np.flatnonzero(bound)[np.argsort(-bound[bound > 0], kind="stable")]
+        found: Floats = each[:, many[turn // 2 % len(many)]]
+        return found
 
     def relieve(self, goal: float, effort: float, patience: float) -> None:
         """Lower the hottest GPUs, and where those are stuck the next.

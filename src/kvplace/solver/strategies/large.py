@@ -57,6 +57,7 @@ class LargeSearch(Search):
         began = self.watch.seconds
         self.knobs: LargeParams = self.params.large
         self.instance = load_instance(problem)
+        loaded = self.watch.seconds - began
         self.columns = self.instance.columns
         self.packing: Packing | None = None
         self.prices: Prices | None = None
@@ -71,7 +72,12 @@ class LargeSearch(Search):
         self._improver: Improver | None = None
         self._value = math.inf
         self.level = fluid_level(self.columns)
-        self.watch.keep(self.params.evaluation * (self.watch.seconds - began))
+        several = self._several is not None
+        self.watch.keep(
+            self.params.pressure_evaluation * loaded
+            if several
+            else self.params.evaluation * (self.watch.seconds - began)
+        )
         self.watch.tell("start", bound=self.low)
 
     @property

@@ -300,6 +300,9 @@ class Params:
     evaluation, cluster_evaluation
         Time kept for evaluating the plan and certifying its bound, in multiples of that for
         loading the problem and its first bound: of large fleets, and of clusters.
+    pressure_evaluation
+        The same of large fleets under several pressures, in multiples of that for loading the
+        problem alone: their first bound takes longer than both.
     """
 
     undivided: UndividedParams = field(default_factory=UndividedParams)
@@ -308,4 +311,7 @@ class Params:
     spread_models: int = _knob(1_000, "models")
     reference_steps: int = _knob(50, "steps", "the iteration limit of the ADRS reference")
     evaluation: float = _knob(3.5, "multiple of the loading time", "measured on scale-10-1m")
+    pressure_evaluation: float = _knob(
+        2.0, "multiple of the loading time", "measured on a million models: 1.2"
+    )
     cluster_evaluation: float = _knob(3.0, "multiple of the loading time", "measured on clusters")
