@@ -16,7 +16,7 @@ from itertools import combinations, product
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Copies, Instance, Option
-from kvplace.solver.instance.pressure import fits
+from kvplace.solver.instance.pressure import fits, pressure
 
 __all__ = ["Enumeration"]
 
@@ -78,7 +78,8 @@ class Enumeration:
         self._watch = watch
         # Without rules and domains nothing but its memory tells one GPU from another.
         self._kind = self._instance.kind_of or self._instance.memory
-        self._single = self._instance.pressures == 1
+        one = self._instance.pressures == 1 and self._instance.types == 1
+        self._plain = one and self._instance.simple
         self._board = Assignment(self._instance)
         self._descend(dict(enumerate(self._ways)))
 
@@ -107,11 +108,9 @@ class Enumeration:
             if self._nodes < 0 or self._watch.stop:
                 self.complete = False
                 return
-            undo, _ = board.apply([(j, option, copies)])
-            now = self._now()
+            now = self._with(j, option, copies)
             if now < self._limit:
                 scored.append((now, len(scored), option, copies))
-            board.apply(undo)
         for now, _, option, copies in sorted(scored, key=lambda entry: entry[:2]):
             if now >= self._limit:
                 break
@@ -128,9 +127,30 @@ class Enumeration:
             return board.costs.vector, (board.worst(),)
         return board.costs.vector, tuple(sorted(board.pressure, reverse=True)[: self._ranks])
 
+    def _with(self, j: int, option: Option, copies: Copies) -> _Worth:
+        """Return what the assignment is compared by with one more model."""
+        board = self._board
+        if not self._plain:
+            undo, _ = board.apply([(j, option, copies)])
+            now = self._now()
+            board.apply(undo)
+            return now
+        ((g,),) = copies
+        load = math.fsum([option.load, *(self._instance.load[i] for i in board.members[g])])
+        free, kept = board.free[g] - option.size, board.kept[g] + option.keep
+        profile = [*board.pressure]
+        profile[g] = pressure(free, kept, (load,), self._instance.kv)
+        profile.sort(reverse=True)
+        return board.costs.vector, tuple(profile[: self._ranks])
+
     def _may(self, j: int, most: float, option: Option, copies: Copies) -> bool:
         """Whether memory, the rules and a largest pressure allow a way beside what is placed."""
         instance, board = self._instance, self._board
+        if self._plain:
+            ((g,),) = copies
+            free = board.free[g] - option.size
+            may = fits(free, board.kept[g] + option.keep)
+            return bool(may and board.load[g] + option.load <= most * free)
         if option.copies > 1 and instance.is_uneven(j):
             most = math.inf
         for copy in copies:
@@ -139,8 +159,7 @@ class Enumeration:
                 if not fits(free, board.kept[g] + option.keep):
                     return False
                 loads = option.loads[instance.type_at(g)]
-                held = board.load[g : g + 1] if self._single else board.arrays.load[:, g].tolist()
-                for at, load in enumerate(held):
+                for at, load in enumerate(board.arrays.load[:, g].tolist()):
                     if load + loads[at] > most * (free if at < instance.kv else 1.0):
                         return False
         if board.costs.free(j):
