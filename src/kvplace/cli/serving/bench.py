@@ -45,6 +45,7 @@ STAGES = (
     "configuration-bound",
     "configurations",
     "domain-filling",
+    "domain-patterns",
     "drop-copies",
     "ejection",
     "enumeration",

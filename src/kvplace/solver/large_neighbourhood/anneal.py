@@ -14,6 +14,7 @@ from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.movable_shards import Regions
 from kvplace.solver.instance.options import Chooser
+from kvplace.solver.instance.parts import Parts
 from kvplace.solver.large_neighbourhood.anneal_board import Board
 from kvplace.solver.large_neighbourhood.anneal_kernel import anneal, fill_up
 
@@ -34,8 +35,6 @@ CHUNK = 20_000
 """Moves between two looks at the clock."""
 MIX = 0x9E3779B97F4A7C15
 """Odd number that spreads seeds over 64 bits."""
-STRICT = 1e-9
-"""Part of a GPU left to rounding."""
 
 
 class Annealer:
@@ -73,7 +72,7 @@ class Annealer:
         numbers = np.cumsum(counts > 0) - 1
         self._domain_of: Ints = numbers[columns.domain_of]
         self._masks = np.array(columns.masks, dtype=np.uint8)
-        self._keeps = bool(columns.keep.any())
+        self._parts = Parts(instance)
 
     def pack(self, board: Assignment, target: float, moves: int) -> tuple[bool, int]:
         """Bring an assignment to a target, if moves do; return whether, and the moves tried.
@@ -131,8 +130,7 @@ class Annealer:
         Options that take more than `loose` times the room of the least are none.
         """
         instance, columns = self._instance, self._instance.columns
-        unit = float(columns.memory.mean())
-        size, cap = self._sizes(target, unit)
+        size, cap = self._parts.of_options(target), self._parts.has.copy()
         row = np.full(instance.n, -1, dtype=np.int64)
         gpu = np.full((len(self._model_of), int(self._degree.max())), -1, dtype=np.int64)
         for j, copies in enumerate(board.where):
@@ -146,7 +144,7 @@ class Annealer:
                 continue
             for g in (g for copy in copies for g in copy):
                 loads = board.shard_loads(j, g)
-                cap[g] -= self._room(option.size, option.keep, np.array(loads), target, unit)
+                cap[g] -= self._parts.taken(option.size, option.keep, np.array(loads), target)
         g, shards = instance.g, gpu.size
         empty: Floats = np.zeros_like(cap)
         return Board(
@@ -157,27 +155,6 @@ class Annealer:
             np.empty(g, np.int64), np.empty(g, np.int64), np.zeros(1, np.int64), np.ones(g),
             np.array([np.zeros(cap.shape[1]), (1 - SPARE) * cap.sum(axis=0)]),
         )  # fmt: skip
-
-    def _sizes(self, target: float, unit: float) -> tuple[Floats, Floats]:
-        """Return (rows, types, rooms) what shards take, and (g, rooms) what GPUs have."""
-        columns = self._instance.columns
-        size = self._room(columns.size[:, None], columns.keep[:, None], columns.loads, target, unit)
-        memory = np.repeat(columns.memory[:, None] / unit, columns.kv, axis=1)
-        time = np.ones((len(memory), self._instance.time))
-        kept = [memory[:, :1]] if self._keeps else []
-        return size, np.concatenate([memory, time, *kept], axis=1) * (1 - STRICT)
-
-    def _room(
-        self, size: "Ints | int", keep: "Ints | int", loads: Floats, target: float, unit: float
-    ) -> Floats:
-        """Return what shards take at a target by each pressure, and with the KV to be left."""
-        kv = self._instance.kv
-        each, kept = np.asarray(size)[..., None], np.asarray(size + keep)[..., None]
-        memory = (each + loads[..., :kv] / target) / unit
-        parts = [memory, loads[..., kv:] / target]
-        if self._keeps:
-            parts.append(np.broadcast_to(kept / unit, (*loads.shape[:-1], 1)))
-        return np.ascontiguousarray(np.concatenate(parts, axis=-1))
 
     def _usable(self, target: float, loose: float) -> NDArray[np.uint8]:
         """Return (rows,) which options are worth taking at a target."""

@@ -186,6 +186,11 @@ class ClusterParams:
         Options times GPUs up to which link domains are filled anew: above, one filling takes long.
     least_filled
         Part of the gap below which a pass of fillings ends.
+    patterned
+        Models times link domains up to which the domains are filled by dynamic programs.
+    patterns
+        Times that they are all filled at one target of the start; twice that in the first pass,
+        and doubled every pass.
     repairs
         Times that a start which breaks something is rebuilt, each with four times the effort,
         before all is placed anew.
@@ -235,6 +240,8 @@ class ClusterParams:
     fillings: int = _knob(40, "fillings")
     filled: int = _knob(2_000_000, "options x GPUs")
     least_filled: float = _knob(0.04, "part of the gap")
+    patterned: int = _knob(20_000, "models x link domains", "measured: 0.4 s for 103 x 30")
+    patterns: int = _knob(3, "passes")
     repairs: int = _knob(3, "rebuildings")
     passes: int = _knob(2, "passes")
     timed_passes: int = _knob(12, "passes")

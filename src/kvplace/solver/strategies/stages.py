@@ -37,6 +37,7 @@ STAGES = (
     "configuration-bound",
     "configurations",
     "domain-filling",
+    "domain-patterns",
     "drop-copies",
     "ejection",
     "enumeration",

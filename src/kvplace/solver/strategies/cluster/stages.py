@@ -16,6 +16,7 @@ __all__ = [
     "decide",
     "eject",
     "enumerate_all",
+    "fill_again",
     "iterate",
     "lower",
     "rank",
@@ -77,6 +78,15 @@ def iterate(search: ClusterState) -> None:
         board, Regions(search.instance), target, kicks, seed, search.watch, search.left
     )
     search.watch.tell("search", board.worst(), search.low)
+
+
+def fill_again(search: ClusterState) -> None:
+    """Fill the link domains again at lower targets, more often each round."""
+    board, passes = search.best, search.knobs.patterns << search.round + 1
+    for better in search.filler.lower(search.low, search.low, board.worst(), passes):
+        if better.worth() < board.worth():
+            board.reset(better.where)
+            search.watch.tell("fill", board.worst(), search.low)
 
 
 def ruin(search: ClusterState) -> None:

@@ -4,6 +4,7 @@ import math
 from itertools import islice
 
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.bisection import reach_above
 from kvplace.solver.construct.target_search import construct, some_assignment
 from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
@@ -15,10 +16,15 @@ __all__ = [
     "configure",
     "descend",
     "exchange_many",
+    "fill",
     "start",
     "start_as_reference",
     "start_further",
 ]
+
+
+FIRST, LAST = 0.01, 8.0
+"""Parts above the bound of the first target at which link domains are filled, and of the last."""
 
 
 def configure(search: ClusterState) -> None:
@@ -74,6 +80,22 @@ def start(search: ClusterState) -> None:
     search.starts += soon
     search.starts.sort(key=Assignment.worth)
     search.board = search.starts[0]
+
+
+def fill(search: ClusterState) -> None:
+    """Build a start by filling link domains at the lowest target that is reached."""
+    filler, low, passes = search.filler, search.low, search.knobs.patterns
+    search.watch.tell("fill", search.value, low)
+    board, failed, _ = reach_above(
+        lambda target: filler.reach(target, passes), low, FIRST, LAST, search.watch
+    )
+    if board is None:
+        return
+    for better in filler.lower(low, failed, board.worst(), passes):
+        board = better
+    search.starts = sorted([board, *search.starts], key=Assignment.worth)
+    search.board = search.starts[0]
+    search.watch.tell("fill", search.value, low)
 
 
 def start_further(search: ClusterState) -> None:

@@ -15,6 +15,7 @@ from kvplace.solver.strategies.cluster.stages import (
     decide,
     eject,
     enumerate_all,
+    fill_again,
     iterate,
     lower,
     rank,
@@ -25,6 +26,7 @@ from kvplace.solver.strategies.cluster.starts import (
     configure,
     descend,
     exchange_many,
+    fill,
     start,
     start_as_reference,
     start_further,
@@ -35,6 +37,7 @@ from kvplace.solver.strategies.cluster.supports import (
     few,
     long,
     passes,
+    patterned,
     placed,
     quick,
     rankable,
@@ -48,6 +51,7 @@ STRATEGY: Strategy[ClusterState] = Strategy(
     once=(
         Stage("configurations", configure, lambda s: s.large and s.instance.pressures == 1),
         Stage("start", start, closed=True),
+        Stage("domain-patterns", fill, lambda s: patterned(s) and not s.tiny, closed=False),
         Stage("parallel-exchanges", descend, lambda s: begun(s) and s.large, closed=True),
         Stage("pair-exchanges", descend, lambda s: begun(s) and not s.large, closed=True),
         Stage("configuration-bound", ask_program, quick),
@@ -62,6 +66,7 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         ),
     ),
     rounds=(
+        Stage("domain-patterns", fill_again, lambda s: patterned(s) and placed(s), steps=True),
         Stage("domain-filling", refill, refillable, steps=True),
         Stage("iterated-local-search", iterate, long, steps=True),
         # Where there is time for kernels, exact decisions come after them: near a good value.

@@ -12,6 +12,7 @@ __all__ = [
     "few",
     "long",
     "passes",
+    "patterned",
     "placed",
     "quick",
     "rankable",
@@ -42,6 +43,15 @@ def begun(search: ClusterState) -> bool:
 def few(search: ClusterState) -> bool:
     """Whether models are few enough for searches that look at each of them."""
     return search.board is not None and search.instance.n <= search.knobs.many
+
+
+def patterned(search: ClusterState) -> bool:
+    """Whether models can be split, and link domains and models are few enough to fill them."""
+    instance = search.instance
+    domains = len(instance.columns.domains)
+    split = domains < instance.g and max(instance.degree, default=1) > 1
+    cheap = instance.n * domains <= search.knobs.patterned
+    return split and cheap and begun(search) and search.low > 0
 
 
 def quick(search: ClusterState) -> bool:
