@@ -78,11 +78,11 @@ def sequence(
         return pricing.load_seconds(size, len(replica.gpus))
 
     found = find_order(live, wanted, seconds, may_pause=may_pause)
-    if sleepers and (not found.complete or any(o.pause for o in found.operations)):
+    if sleepers and (not found.complete or len(found.operations) > len(wanted)):
         # What sleeps keeps a part of its memory; without that there may be an order, or a better.
         awake = Live(problem, footprints, alive)
         plain = find_order(awake, wanted, seconds, may_pause=may_pause)
-        if _pausing(plain) < _pausing(found):
+        if _detours(plain) < _detours(found):
             live, found = awake, plain
     if not found.complete:
         return Schedule(found=False, reason=found.reason, proved=found.proved)
@@ -100,9 +100,10 @@ def sequence(
     )
 
 
-def _pausing(found: Found) -> tuple[bool, int]:
-    """Return a key by which orders are compared: whether there is none, how many are stopped."""
-    return not found.complete, sum(operation.pause for operation in found.operations)
+def _detours(found: Found) -> tuple[bool, int, int]:
+    """Return a key by which orders are compared: whether there is none, stops, ways round."""
+    stops = sum(operation.pause for operation in found.operations)
+    return not found.complete, stops, len(found.operations)
 
 
 def _steps(
