@@ -158,7 +158,7 @@ def test_what_is_no_log_or_names_no_model_is_told(run, tmp_path):
     assert "--gpu" in err
 
 
-# vLLM 0.32 on a CPU, as printed: with VLLM_CPU_KVCACHE_SPACE, and without it.
+# vLLM 0.32 on a CPU, as its source formats the lines: with VLLM_CPU_KVCACHE_SPACE, and without.
 ON_CPU = """\
 (EngineCore pid=7) INFO 11-26 20:49:58 [cpu_worker.py:260] Explicitly set (1.0/62.5) GiB for KV \
 cache on node 0.
