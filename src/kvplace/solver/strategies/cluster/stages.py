@@ -66,10 +66,11 @@ def decide(search: ClusterState) -> None:
 def iterate(search: ClusterState) -> None:
     """Exchange movable shards with kicks, by compiled kernels."""
     search.watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
+    from kvplace.solver.improve.iterated_pairs import COMPILED  # noqa: PLC0415 - numba
     from kvplace.solver.improve.movable_shards import Regions, iterate_mobile  # noqa: PLC0415 - numba
     from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
 
-    if search.watch.limit < math.inf and not kernels_ready():
+    if search.watch.limit < math.inf and not kernels_ready(COMPILED):
         return  # it would break the limit; a later round finds them compiled
     kicks, seed = search.knobs.kicks << search.round, search.seed + search.round
     target = search.low * (1 + search.gap)
