@@ -129,3 +129,7 @@ def test_an_overload_is_answered_with_as_many_copies_as_it_takes(tmp_path, capsy
     most = int(err.partition("replicas: {min: 1, max: ")[2].partition("}")[0])
     file.write_text(file.read_text() + f"    replicas: {{min: 1, max: {most}}}\n")
     assert main(["plan", str(file), "-q"]) == 0
+
+
+def test_a_path_that_is_not_there_is_no_name_on_the_hub(capsys):
+    assert "./nothing-here: no such directory" in told(capsys, "model", "./nothing-here")

@@ -45,6 +45,8 @@ def find_facts(
         return facts_from_directory(Path(name), kv_dtype, engine)
     if source == "auto" and name.casefold().endswith(".gguf") and is_file(name):
         return facts_from_gguf([Path(name)], Path(name).stem, kv_dtype, engine)
+    if source == "auto" and name.startswith(("/", "./", "../", "~")):
+        raise InputError("no such directory", name)
     known = known_model(name) if source != "hub" else None
     if known is not None:
         return known.facts(kv_dtype)
