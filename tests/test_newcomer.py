@@ -132,4 +132,12 @@ def test_an_overload_is_answered_with_as_many_copies_as_it_takes(tmp_path, capsy
 
 
 def test_a_path_that_is_not_there_is_no_name_on_the_hub(capsys):
-    assert "./nothing-here: no such directory" in told(capsys, "model", "./nothing-here")
+    assert "./nothing-here: there is no such directory" in told(capsys, "model", "./nothing-here")
+
+
+def test_a_target_without_its_percent_sign_is_answered_with_it(tmp_path, capsys):
+    (tmp_path / "f.yaml").write_text(
+        "schema: kvplace.fleet/v1\nnodes: 1x2xH100\nmodels: [{model: Qwen/Qwen3-8B}]\n"
+    )
+    said = told(capsys, "size", str(tmp_path / "f.yaml"), "--target", "occupancy<=80")
+    assert "is 8,000 % of a GPU; write 80% if that is meant" in said

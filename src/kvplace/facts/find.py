@@ -46,7 +46,7 @@ def find_facts(
     if source == "auto" and name.casefold().endswith(".gguf") and is_file(name):
         return facts_from_gguf([Path(name)], Path(name).stem, kv_dtype, engine)
     if source == "auto" and name.startswith(("/", "./", "../", "~")):
-        raise InputError("no such directory", name)
+        raise InputError("there is no such directory", name)
     known = known_model(name) if source != "hub" else None
     if known is not None:
         return known.facts(kv_dtype)

@@ -13,6 +13,10 @@ __all__ = ["Target", "parse_target", "refuse_share"]
 _TARGET = re.compile(r"\s*(?:([a-z]+)\s*(?:<=|=|:)\s*)?([0-9.eE+-]+)\s*(%?)\s*", re.ASCII)
 
 
+_NO_SHARE = 5
+"""From here on a bare number is no share that anybody aims at."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """The most that the max KVPR may be.
@@ -33,13 +37,18 @@ class Target:
 
 
 def refuse_share(target: Target, objective: Objective, text: str) -> None:
-    """Refuse a percentage of a quantity that has a unit.
+    """Refuse a percentage of a quantity that has a unit, and a share that was meant as one.
 
     Raises
     ------
     InputError
-        The target is a percentage and the objective's value is no share.
+        The target is a percentage and the objective's value is no share, or the other way round.
     """
+    if objective.is_share and not target.percent and target.value >= _NO_SHARE:
+        raise InputError(
+            f"{text[:60]!r} is {100 * target.value:,.0f} % of a GPU; write {target.value:g}% if "
+            "that is meant"
+        )
     if target.percent and not objective.is_share:
         raise InputError(
             f"{text[:60]!r} is a percentage, but the objective {objective.value} is in "
