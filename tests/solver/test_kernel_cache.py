@@ -42,3 +42,38 @@ def test_a_damaged_cache_is_passed_by(damage, tmp_path):
         else:
             path.write_bytes(damage)
     assert answer() == "42\n"
+
+
+SOURCES = """
+import sys
+
+from kvplace.solver import kernels
+
+if sys.argv[1:]:
+    kernels._sources = lambda: sys.argv[1]
+
+
+@kernels.kernel
+def double(number):
+    return 2 * number
+
+
+print(kernels.is_compiled(double), double(21), sum(double.stats.cache_hits.values()))
+"""
+
+
+def test_a_change_of_any_kernel_compiles_all_again(tmp_path):
+    module, cache = tmp_path / "doubling.py", tmp_path / "cache"
+    module.write_text(SOURCES)
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+
+    def answer(*arguments):
+        return subprocess.run(
+            [sys.executable, str(module), *arguments], env=environment, capture_output=True,
+            text=True, check=True,
+        ).stdout.split()  # fmt: skip
+
+    assert answer() == ["False", "42", "0"]
+    assert answer() == ["True", "42", "1"]
+    assert answer("other") == ["False", "42", "0"]
+    assert answer("other") == ["True", "42", "1"]

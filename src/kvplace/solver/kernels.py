@@ -1,13 +1,16 @@
 """The one room that knows about compilation.
 
 Kernels are plain Python functions over arrays, compiled by numba where they are first called and
-kept on disk for the next process. They release the interpreter's lock, so that threads can run
-one kernel on disjoint parts of the same arrays; no kernel starts threads of its own.
+kept on disk for the next process, until any file that speaks of kernels changes. They release the
+interpreter's lock, so that threads can run one kernel on disjoint parts of the same arrays; no
+kernel starts threads of its own.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -30,32 +33,45 @@ def kernel(function: F) -> F:
 
 
 def is_compiled(compiled: Callable[..., Any]) -> bool:
-    """Return whether a kernel need not be compiled: it is loaded, or on disk; True if unknown.
-
-    What is on disk counts where it is younger than the source: else it is of an older version.
-    """
+    """Return whether a kernel need not be compiled: it is loaded, or on disk; True if unknown."""
     if getattr(compiled, "signatures", None):
         return True
     try:
-        cache: Any = compiled._cache  # type: ignore[attr-defined]  # noqa: SLF001 - the library does not tell
-        folder, index = cache._impl.locator.get_cache_path(), cache._cache_file._index_name  # noqa: SLF001 - as above
-        source = Path(compiled.__code__.co_filename)
+        found: Any = compiled._cache  # type: ignore[attr-defined]  # noqa: SLF001 - the library does not tell
+        return bool(found._cache_file._load_index())  # noqa: SLF001 - as above
     except AttributeError:
         return True
-    found = Path(folder, index)
-    return found.exists() and found.stat().st_mtime >= source.stat().st_mtime
+    except Exception:  # noqa: BLE001 - damaged pickles raise anything
+        return False
+
+
+@cache
+def _sources() -> str:
+    """Return a digest of all files of the package that speak of kernels.
+
+    A kernel calls others of other files, whose changes the library does not see.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        text = path.read_bytes()
+        if b"kernel" in text:
+            digest.update(text)
+    return digest.hexdigest()
 
 
 def _guarded(compiled: F) -> F:
-    """Return a kernel whose cache is passed by where reading or writing it fails.
+    """Return a kernel whose cache is of these sources, and passed by where it cannot be used.
 
     The library reads its files as pickles and lets whatever comes of a damaged one out.
     """
-    cache: Any = getattr(compiled, "_cache", None)
+    found: Any = getattr(compiled, "_cache", None)
+    kept = getattr(found, "_cache_file", None)
+    if kept is not None:
+        kept._source_stamp = (*kept._source_stamp, _sources())  # noqa: SLF001 - the library's
     for name in ("load_overload", "save_overload"):
-        original = getattr(cache, name, None)
+        original = getattr(found, name, None)
         if original is not None:
-            setattr(cache, name, _quietly(original))
+            setattr(found, name, _quietly(original))
     return compiled
 
 
