@@ -38,6 +38,16 @@ def test_some_assignment_is_whole_and_valid():
     assert some_assignment(chooser, 1.0, Watch(0.0)) is None
 
 
+def test_all_models_are_placed_in_the_time_kept_for_what_comes_after():
+    models = [made.model(f"m{at}", 1, 1.0) for at in range(3 * target_search.CHECKED_EVERY)]
+    problem = made.problem(models, made.fleet(80, 80, 80, gpus=4))
+    watch = Watch(600.0)
+    watch.keep(600.0)
+    board = next(construct(Chooser(load_instance(problem)), 1.0, watch))
+    assert board.valid
+    assert watch.stop
+
+
 def test_a_search_that_is_interrupted_while_it_configures_has_a_plan():
     models = [made.model(f"m{at}", 10 + at, 1.0 + at, tensor_parallel=(1, 2)) for at in range(12)]
     problem = made.problem(models, made.fleet(80, 80, 80, gpus=4))

@@ -86,7 +86,9 @@ def _search(fill: "_Fill", bound: float, watch: Watch) -> Assignment:
     first = LOOSE if fill.huge else FIRST
     best, failed, target = reach_above(fill.at, bound, first, LAST, watch)
     if best is None:
+        kept = watch.keep(0.0)  # a plan at all is worth the time kept for what comes after it
         board = fill.at(math.inf)
+        watch.keep(kept)
         assert board is not None
         return board
     high = min(target, best.worst())
