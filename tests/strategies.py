@@ -154,12 +154,12 @@ def split_models(draw, name: str, whole: bool, fleet: Fleet):
     attention = draw(st.sampled_from(Attention))
     heads = st.none() if attention is Attention.MLA else st.sampled_from([None, 1, 2, 8])
     types = sorted({gpu.type for gpu in fleet.gpus})
+    drawn = replace(draw(models(name, whole)), attention=attention, kv_heads=draw(heads))
+    degrees = st.sampled_from([d for d in range(1, 9) if not drawn.refused(d)])
     return replace(
-        draw(models(name, whole)),
-        tensor_parallel=tuple(sorted(draw(st.sets(st.integers(1, 8), min_size=1, max_size=3)))),
+        drawn,
+        tensor_parallel=tuple(sorted(draw(st.sets(degrees, min_size=1, max_size=3)))),
         replicas=Replicas(least, least + draw(st.integers(0, 3)), draw(st.sampled_from(Split))),
-        attention=attention,
-        kv_heads=draw(heads),
         gpu_types=tuple(draw(st.lists(st.sampled_from(types), max_size=2, unique=True))),
         resources={n: draw(floats(0, 10)) for n in sorted(known) if draw(st.booleans())},
     )

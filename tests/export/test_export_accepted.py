@@ -31,6 +31,7 @@ from kvplace.errors import InputError
 from kvplace.export.export import export
 from kvplace.export.files import Options, files_for
 from kvplace.export.layout import lay_out
+from kvplace.export.runtimes.kvcached import name_of
 
 GIB = 2**30
 IMAGE = "registry.example/vllm:1"
@@ -238,7 +239,7 @@ def test_kvcached_starts_and_routes_what_was_planned():
         dialled = set()
         for host in layout.hosts:
             for one in start(documents(files[f"node-{host.label}.yaml"])[0]):
-                (engine,) = [e for e in host.engines if e.label == one.name]
+                (engine,) = [e for e in host.engines if name_of(e.label) == one.name]
                 assert one.environment["CUDA_VISIBLE_DEVICES"] == ",".join(map(str, engine.indices))
                 assert table[engine.served_name] == (one.host, one.port)
                 assert one.host != "0.0.0.0"

@@ -178,17 +178,24 @@ class Enumeration:
 
 def _count(instance: Instance, j: int) -> int:
     """Return at most how many ways a model has, without looking at domains."""
-    places = int(instance.columns.allowed[j].sum())
+    places = len(_gpus(instance, j))
     return sum(math.comb(places, o.shards) for o in instance.options[j])
+
+
+def _gpus(instance: Instance, j: int) -> Sequence[int]:
+    """Return where a model may run."""
+    if not instance.masks:
+        return range(instance.g)
+    return [g for g, may in enumerate(instance.masks[instance.mask_of[j]]) if may]
 
 
 def _ways(instance: Instance, board: Assignment, j: int) -> list[_Way]:
     """Return the ways to place a model on an empty cluster that break nothing by themselves."""
-    gpus = [g for g in range(instance.g) if instance.columns.allowed[j][g]]
+    gpus = _gpus(instance, j)
     found: list[_Way] = []
     for option in instance.options[j]:
         largest = option.size + max(1, option.keep)
-        fitting = [g for g in gpus if instance.columns.memory[g] >= largest]
+        fitting = [g for g in gpus if instance.memory[g] >= largest]
         for chosen in combinations(fitting, option.shards):
             for copies in _as_copies(instance, chosen, option.degree, every=instance.is_uneven(j)):
                 board.costs.update(j, (), copies)
@@ -203,8 +210,9 @@ def _as_copies(
 ) -> Iterator[Copies]:
     """Yield GPUs as copies within link domains: in one way, or in every way."""
     by_domain: dict[int, list[int]] = {}
+    domain_of = instance.domain_of or range(instance.g)
     for g in chosen:
-        by_domain.setdefault(int(instance.columns.domain_of[g]), []).append(g)
+        by_domain.setdefault(domain_of[g], []).append(g)
     if any(len(held) % degree for held in by_domain.values()):
         return
     for parts in product(*(_parts(held, degree, every=every) for held in by_domain.values())):
