@@ -81,7 +81,7 @@ class _Ranks:
         self._kv, self._worst = instance.kv, worst
         self._memory: Floats = columns.memory.astype(np.float64)
         loads = columns.loads.min(axis=1)  # of the type of GPU where a shard takes least
-        room = np.maximum(self._memory[0] - self._size, 1e-300)[:, None]
+        room = np.maximum(self._memory[0] - self._size, 1.0)[:, None]  # sizes are whole bytes
         in_memory = np.where(
             self._size[:, None] < self._memory[0], loads[:, : self._kv] / room, np.inf
         )

@@ -25,7 +25,7 @@ __all__ = ["DomainFiller"]
 Copy = tuple[int, int, tuple[int, ...]]
 """Model, row and GPUs of a copy."""
 
-POWERS = 1.01, 1.1
+POWERS = 1.02, 1.2
 """Powers of what a copy takes that it is worth, the least and the most: one is drawn each time."""
 LOOSE = 1.3
 """Room of an option to that of the one which takes least above which it is not taken."""

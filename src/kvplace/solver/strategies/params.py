@@ -191,6 +191,8 @@ class ClusterParams:
     patterns
         Times that they are all filled at one target of the start; twice that in the first pass,
         and doubled every pass.
+    patterned_part
+        Part of the time left that this may take each time.
     repairs
         Times that a start which breaks something is rebuilt, each with four times the effort,
         before all is placed anew.
@@ -242,6 +244,7 @@ class ClusterParams:
     least_filled: float = _knob(0.04, "part of the gap")
     patterned: int = _knob(20_000, "models x link domains", "measured: 0.4 s for 103 x 30")
     patterns: int = _knob(3, "passes")
+    patterned_part: float = _knob(0.4, "part of the time left")
     repairs: int = _knob(3, "rebuildings")
     passes: int = _knob(2, "passes")
     timed_passes: int = _knob(12, "passes")

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ClusterState"]
 
+BOUND_PART = 0.8
+"""Part of the time left that raising the bound may take; checking its certificate takes some."""
+
 
 class ClusterState(Search):
     """One run.
@@ -57,6 +60,7 @@ class ClusterState(Search):
         self._searched = False
         self.classes: LevelBound | PressureClasses | None = None
         self._priced: Bound | None = None
+        self._certified: Bound | None = None
         self._sought = Bound(0.0, "trivial")
         self._program: OptionSets | None = None
         self._proof: Proof | None = None
@@ -86,7 +90,7 @@ class ClusterState(Search):
     def proof(self) -> Bound:  # noqa: D102 - of the base class
         certified = self._priced
         if certified is None and self.classes is not None:
-            certified = self.classes.certified(self.problem)
+            certified = self._certified or self.classes.certified(self.problem)
         certified = certified or self._fluid.certified(self.problem)
         kept = self.board is not None and self.board.valid and not any(self.board.flaws)
         if self._sought.value > certified.value:
@@ -190,20 +194,32 @@ class ClusterState(Search):
         proof.value, proof.searched, proof.verdicts = self.low, None, []
         self.watch.tell("bound", self.value, self.low)
 
-    def raise_bound(self, board: Assignment | None) -> None:
-        """Ask the configuration program on size classes for a bound, once."""
-        if self.classes is not None:
+    def raise_bound(self, board: Assignment | None, part: float = BOUND_PART) -> None:
+        """Ask the configuration program on size classes for a bound, once.
+
+        Parameters
+        ----------
+        board
+            An assignment whose sets of models it begins with; None for none.
+        part
+            Part of the time left that it may take, before the certificate is checked.
+        """
+        several = isinstance(self._fluid, PressureBound)
+        if self.classes is not None or (several and board is None):
             return
+        kept = self.watch.keep_part(1 - part)
         if isinstance(self._fluid, PressureBound):
-            if board is not None:
-                from kvplace.solver.bounds.pressure_classes import PressureClasses  # noqa: PLC0415 - HiGHS: only here
+            from kvplace.solver.bounds.pressure_classes import PressureClasses  # noqa: PLC0415 - HiGHS: only here
 
-                self.classes = PressureClasses(self._fluid)
-                self.classes.rise(self._low, board.worst(), self.watch)
-                self._low = max(self._low, self.classes.value)
-            return
-        from kvplace.solver.bounds.size_classes import LevelBound  # noqa: PLC0415 - HiGHS: only here
+            assert board is not None
+            self.classes = PressureClasses(self._fluid)
+            self.classes.rise(self._low, board.worst(), self.watch)
+        else:
+            from kvplace.solver.bounds.size_classes import LevelBound  # noqa: PLC0415 - HiGHS: only here
 
-        self.classes = LevelBound(self.chooser)
-        self.classes.rise(self._low, board, self.watch)
+            self.classes = LevelBound(self.chooser)
+            self.classes.rise(self._low, board, self.watch)
+        self.watch.keep(kept)
         self._low = max(self._low, self.classes.value)
+        if self.watch.limit < math.inf and self.classes.value:
+            self._certified = self.classes.certified(self.problem)  # while there is time for it

@@ -84,10 +84,12 @@ def iterate(search: ClusterState) -> None:
 def fill_again(search: ClusterState) -> None:
     """Fill the link domains again at lower targets, more often each round."""
     board, passes = search.best, search.knobs.patterns << search.round + 1
+    kept = search.watch.keep_part(1 - search.knobs.patterned_part)
     for better in search.filler.lower(search.low, search.low, board.worst(), passes):
         if better.worth() < board.worth():
             board.reset(better.where)
             search.watch.tell("fill", board.worst(), search.low)
+    search.watch.keep(kept)
 
 
 def ruin(search: ClusterState) -> None:

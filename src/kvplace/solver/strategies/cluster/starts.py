@@ -26,6 +26,9 @@ __all__ = [
 FIRST, LAST = 0.01, 8.0
 """Parts above the bound of the first target at which link domains are filled, and of the last."""
 
+FIRST_PART = 0.35
+"""Part of the time left that the bound may take before."""
+
 
 def configure(search: ClusterState) -> None:
     """Build a start from configurations, ended so early that time is left for another one."""
@@ -84,15 +87,19 @@ def start(search: ClusterState) -> None:
 
 def fill(search: ClusterState) -> None:
     """Build a start by filling link domains at the lowest target that is reached."""
+    search.raise_bound(search.board, FIRST_PART)  # targets begin there
     filler, low, passes = search.filler, search.low, search.knobs.patterns
     search.watch.tell("fill", search.value, low)
+    kept = search.watch.keep_part(1 - search.knobs.patterned_part)
     board, failed, _ = reach_above(
         lambda target: filler.reach(target, passes), low, FIRST, LAST, search.watch
     )
+    if board is not None:
+        for better in filler.lower(low, failed, board.worst(), passes):
+            board = better
+    search.watch.keep(kept)
     if board is None:
         return
-    for better in filler.lower(low, failed, board.worst(), passes):
-        board = better
     search.starts = sorted([board, *search.starts], key=Assignment.worth)
     search.board = search.starts[0]
     search.watch.tell("fill", search.value, low)

@@ -66,8 +66,8 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         ),
     ),
     rounds=(
-        Stage("domain-patterns", fill_again, lambda s: patterned(s) and placed(s), steps=True),
         Stage("domain-filling", refill, refillable, steps=True),
+        Stage("domain-patterns", fill_again, lambda s: patterned(s) and placed(s), steps=True),
         Stage("iterated-local-search", iterate, long, steps=True),
         # Where there is time for kernels, exact decisions come after them: near a good value.
         Stage("exact-decisions", decide, lambda s: quick(s) and (long(s) or s.round > 0)),
