@@ -28,8 +28,12 @@ class ResourceTracker(Tracker):
         largest = max(*capacity, *taken, 1e-300)
         step = largest / STEPS
         self._holder = holder
-        self._most = [int(amount * (1 + ROUNDING / 2) / step) for amount in capacity]
-        self._taken = [round(amount / step) for amount in taken]
+        # Below a step, what is there suffices, and where there is nothing, nothing fits.
+        self._most = [
+            int(amount * (1 + ROUNDING / 2) / step) or (STEPS if amount else 0)
+            for amount in capacity
+        ]
+        self._taken = [round(amount / step) or int(amount > 0) for amount in taken]
         self._total = [0] * len(capacity)
         self._above = 0
         self._unit = 2.0 ** max(math.frexp(largest)[1] - AMOUNT_BITS, -AMOUNT_BITS)
