@@ -238,4 +238,5 @@ def _occupy(engine: Any, steps: Floats) -> None:
     engine.step = step
     explained = step - engine.fixed_seconds
     engine.use = (explained + BUSY_REST * engine.fixed_seconds) / max(step, 1e-12)
-    engine.computing = min(engine.busy, rate * engine.first_seconds)
+    # Above what it serves, an engine computes the prompts of what it takes in, not of all.
+    engine.computing = min(engine.busy, rate * (1 - engine.full) * engine.first_seconds)
