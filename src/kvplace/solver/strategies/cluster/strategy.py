@@ -47,13 +47,18 @@ from kvplace.solver.strategies.stages import Stage, Strategy, run_stages
 
 __all__ = ["REFERENCE", "STRATEGY", "ClusterSearch"]
 
+BEGINNING: tuple[Stage[ClusterState], ...] = (
+    Stage("configurations", configure, lambda s: s.large and s.instance.pressures == 1),
+    Stage("start", start, closed=True),
+    Stage("domain-patterns", fill, lambda s: patterned(s) and not s.tiny),
+    Stage("parallel-exchanges", descend, lambda s: begun(s) and s.large, closed=True),
+    Stage("pair-exchanges", descend, lambda s: begun(s) and not s.large, closed=True),
+)
+"""What places all models, and betters that."""
+
 STRATEGY: Strategy[ClusterState] = Strategy(
     once=(
-        Stage("configurations", configure, lambda s: s.large and s.instance.pressures == 1),
-        Stage("start", start, closed=True),
-        Stage("domain-patterns", fill, lambda s: patterned(s) and not s.tiny, closed=False),
-        Stage("parallel-exchanges", descend, lambda s: begun(s) and s.large, closed=True),
-        Stage("pair-exchanges", descend, lambda s: begun(s) and not s.large, closed=True),
+        *BEGINNING,
         Stage("configuration-bound", ask_program, quick),
         Stage("enumeration", enumerate_all, lambda s: begun(s) and s.tiny),
         Stage("start", start_further, lambda s: begun(s) and s.tiny),
@@ -134,5 +139,5 @@ class ClusterSearch(ClusterState):
                     break
         else:
             self.board = None
-            run_stages(self, STRATEGY.once[:4])
+            run_stages(self, BEGINNING)
         self.steps, self.limit = 0, limit
