@@ -20,13 +20,12 @@ from kvplace.solver.column_generation.master import Entry, Master
 from kvplace.solver.column_generation.model_sets import SetProgram, Verdict, price_sets
 from kvplace.solver.column_generation.pricing import ACCURACY, Column, Pool, Room
 from kvplace.solver.instance.instance import Instance
+from kvplace.solver.instance.options import scarcity
 
 __all__ = ["OptionSets"]
 
 TINY = 1e-16
 """Part of a limit that a shard takes at least, so that ratios are defined."""
-SCARCE = 4.0
-"""Power of the share of the fleet that a pressure takes, by which it counts in the mixed size."""
 
 
 class OptionSets(SetProgram):
@@ -118,10 +117,7 @@ class OptionSets(SetProgram):
         """Return how much each limit counts in the mixed size: the scarcer, the more."""
         whole = np.where(fit[:, None], limits * self.shards[:, None], np.inf)
         least = np.minimum.reduceat(whole, self.instance.columns.rows.starts[:-1])
-        used = np.where(np.isfinite(least), least, 0.0).sum(axis=0)
-        parts = np.power(used / max(float(used.max(initial=0.0)), 1e-300), SCARCE)
-        found: Floats = parts / max(float(parts.sum()), 1e-300)
-        return found
+        return scarcity(np.where(np.isfinite(least), least, 0.0).sum(axis=0))
 
     def decide(  # noqa: D102 - of the base class
         self, target: float, watch: Watch, *, rounds: int = 2000, settle: bool = True

@@ -17,7 +17,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.construct.stacks import LEVELS, Shelf, fill
 from kvplace.solver.instance.instance import Option
-from kvplace.solver.instance.options import Chooser
+from kvplace.solver.instance.options import LOOSE, Chooser, scarcity
 from kvplace.solver.instance.parts import Parts
 
 __all__ = ["DomainFiller"]
@@ -27,14 +27,10 @@ Copy = tuple[int, int, tuple[int, ...]]
 
 POWERS = 1.02, 1.2
 """Powers of what a copy takes that it is worth, the least and the most: one is drawn each time."""
-LOOSE = 1.3
-"""Room of an option to that of the one which takes least above which it is not taken."""
 TRIES = 2
 """Heights of the widest stack of a domain that are tried."""
 CHOICE = 8
 """Options tried for a model that found no place, those first that take least."""
-SCARCE = 4.0
-"""Power of the share of the cluster that an entry takes, by which it counts among several."""
 NEAR = 5e-4
 """Part of the bound between two targets, one reached and one not, at which no other is tried."""
 TINY = 1e-9
@@ -226,8 +222,7 @@ class _Filled:
         need[~np.isfinite(need)] = 0.0
         share = (need * self.left[:, None]).sum(axis=0)
         share /= np.maximum(self._has.sum(axis=0), 1e-300)
-        weight = share**SCARCE / max(float((share**SCARCE).sum()), 1e-300)
-        weight /= np.maximum(self._has.mean(axis=0), 1e-300)
+        weight = scarcity(share) / np.maximum(self._has.mean(axis=0), 1e-300)
         return int(share.argmax()), need @ weight, self._has @ weight
 
     def fill(self, at: int) -> None:

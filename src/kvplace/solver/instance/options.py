@@ -12,11 +12,14 @@ import numpy as np
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.instance.instance import Instance, Option
 
-__all__ = ["Chooser"]
+__all__ = ["LOOSE", "Chooser", "scarcity"]
 
 SCARCE = 4.0
 """Power of the share of the fleet that a pressure takes, by which it counts among several."""
 
+LOOSE = 4.0
+"""Room of an option, to that of the one which takes least, above which it fills no link domain:
+shards of a small model that is split often find room where larger ones leave some."""
 SHARES = (1.0, 0.75, 0.5, 0.35)
 """Parts of the largest GPU that one shard may take, tried in turn."""
 
@@ -60,9 +63,7 @@ class Chooser:
             scarce = [_taken(kv_all, fit), _taken(time_all, fit)]
             scarce[0] /= float(sum(self.instance.memory))
             scarce[1] /= float(self.instance.memory[0]) * self.instance.g
-            kv_part, time_part = np.power(scarce, SCARCE) / max(
-                np.power(scarce, SCARCE).sum(), 1e-300
-            )
+            kv_part, time_part = scarcity(np.array(scarce))
             whole = np.where(fit, kv_all * kv_part + time_all * time_part, math.inf)
         return np.maximum(each, time), whole, fit
 
@@ -88,6 +89,24 @@ class Chooser:
         whole = np.where(fit, whole, np.where(np.isfinite(each), each * 1e12, math.inf))
         chosen: Ints = whole.argmin(axis=1)
         return [row[at] for row, at in zip(self.instance.options, chosen.tolist(), strict=True)]
+
+
+def scarcity(parts: Floats) -> Floats:
+    """Return how much each of several pressures counts: the more of the fleet it takes, the more.
+
+    Parameters
+    ----------
+    parts
+        (pressures,) part of the fleet that all models take of each.
+
+    Returns
+    -------
+    ndarray
+        (pressures,) at least 0, with a sum of 1 where any is above 0.
+    """
+    weight = np.power(parts / max(float(parts.max(initial=0.0)), 1e-300), SCARCE)
+    found: Floats = weight / max(float(weight.sum()), 1e-300)
+    return found
 
 
 def _least_time(instance: Instance) -> Floats:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.instance.options import SCARCE, Chooser
+from kvplace.solver.instance.options import LOOSE, Chooser, scarcity
 from kvplace.solver.large_neighbourhood.anneal import MIX, Annealer
 from kvplace.solver.large_neighbourhood.anneal_board import Board
 from kvplace.solver.large_neighbourhood.anneal_kernel import fill_up
@@ -23,9 +23,6 @@ from kvplace.solver.large_neighbourhood.refill_kernel import fill_domains, seat_
 
 __all__ = ["Refiller"]
 
-LOOSE = 4.0
-"""Room of an option to that of the one which takes least above which it is not taken: shards of
-a small model that is split often find room where larger ones leave some."""
 POWER = 1.2
 """Power of its room that a copy is worth: above 1, so that large copies go first."""
 SHARE = 0.1
@@ -141,8 +138,7 @@ class _Plan:
         least = (each * state.copies[:, None, None]).min(axis=1)
         used = np.minimum.reduceat(np.where(usable[:, None], least, math.inf), starts)
         parts = np.where(np.isfinite(used), used, 0.0).sum(axis=0) / state.cap.sum(axis=0)
-        weight = np.power(parts / max(float(parts.max()), 1e-300), SCARCE)
-        self._scarce: Floats = weight / max(float(weight.sum()), 1e-300) / state.cap.mean(axis=0)
+        self._scarce: Floats = scarcity(parts) / state.cap.mean(axis=0)
         self._room: Floats = np.maximum(each @ self._scarce, 1e-12)
         room = np.where(usable, self._room.min(axis=1), math.inf)
         self._least: Floats = np.minimum.reduceat(room, starts)
