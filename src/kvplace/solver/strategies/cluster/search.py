@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from kvplace.solver.bounds.size_classes import LevelBound
     from kvplace.solver.column_generation.option_sets import OptionSets
     from kvplace.solver.construct.fill_domains import DomainFiller
-    from kvplace.solver.exact.close_gap import Proof
 
 __all__ = ["ClusterState"]
 
@@ -63,7 +62,6 @@ class ClusterState(Search):
         self._certified: Bound | None = None
         self._sought = Bound(0.0, "trivial")
         self._program: OptionSets | None = None
-        self._proof: Proof | None = None
         self._filler: DomainFiller | None = None
         self.board: Assignment | None = None
         self.starts: list[Assignment] = []
@@ -166,15 +164,6 @@ class ClusterState(Search):
             held = ([option[j] for j in members] for members in self.board.members)
             self._program.add([[o.row for o in options if o is not None] for options in held])
         return self._program
-
-    @property
-    def deciding(self) -> "Proof":
-        """What exact decisions proved, at least the bound known."""
-        from kvplace.solver.exact.close_gap import Proof  # noqa: PLC0415 - HiGHS: only here
-
-        self._proof = self._proof or Proof(self.low)
-        self._proof.value = max(self._proof.value, self.low)
-        return self._proof
 
     def adopt(self) -> None:
         """Take what is proved: a search as it is, a certificate only if it checks."""

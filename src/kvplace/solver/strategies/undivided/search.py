@@ -20,7 +20,6 @@ from kvplace.solver.strategies.stages import Search, Settings
 
 if TYPE_CHECKING:
     from kvplace.solver.column_generation.model_sets import Configuration, Verdict
-    from kvplace.solver.exact.close_gap import Proof
 
 __all__ = ["UndividedState"]
 
@@ -46,7 +45,6 @@ class UndividedState(Search):
         self.state: Assignment | None = None
         self.given: list[int] | None = None
         self._program: Configuration | None = None
-        self._proof: Proof | None = None
         self.watch.tell("bound", bound=self.bound.value)
 
     @property
@@ -108,15 +106,6 @@ class UndividedState(Search):
         if self.state is not None:
             self._program.add(self.state.gpu_of)
         return self._program
-
-    @property
-    def deciding(self) -> "Proof":
-        """What exact decisions proved, at least the bound known."""
-        from kvplace.solver.exact.close_gap import Proof  # noqa: PLC0415 - numpy and HiGHS: only here
-
-        self._proof = self._proof or Proof(self.low)
-        self._proof.value = max(self._proof.value, self.low)
-        return self._proof
 
     def adopt(self) -> None:
         """Take what is proved: a search as it is, a certificate only if it checks."""
