@@ -113,12 +113,16 @@ class _Filling:
     worth
         (n,) of a copy of each model.
     left, fixed
-        (n,) copies to be placed, and the option of models of which a copy is placed, else -1;
-        both change.
+        (n,) copies to be placed, and the option of models of which a copy is placed, else -1.
     room
-        (w,) levels left on each GPU, descending; changes.
+        (w,) levels left on each GPU, descending.
     rest
-        (w, entries) what is left of all else; changes.
+        (w, entries) what is left of all else.
+
+    Attributes
+    ----------
+    left, fixed, copies
+        What is left then, and what was placed.
     """
 
     def __init__(
@@ -131,8 +135,8 @@ class _Filling:
         rest: Floats,
     ) -> None:
         self._shelves, self._worth = shelves, worth
-        self._left, self._fixed = left, fixed
-        self._room, self._rest = room, rest
+        self.left, self.fixed = left.copy(), fixed.copy()
+        self._room, self._rest = room.copy(), rest.copy()
         self._below: Bools = np.zeros(len(left), dtype=bool)
         self.copies: list[tuple[int, int, tuple[int, ...]]] = []
 
@@ -171,8 +175,8 @@ class _Filling:
         for item in table.at(height):
             j, row = int(shelf.model[item]), int(shelf.row[item])
             self.copies.append((j, row, gpus))
-            self._left[j] -= 1
-            self._fixed[j] = row
+            self.left[j] -= 1
+            self.fixed[j] = row
             self._room[first:last] -= shelf.height[item]
             self._rest[first:last] -= shelf.rest[item]
             put.append(j)
@@ -208,8 +212,8 @@ class _Filling:
 
     def _knapsack(self, at: int, cap: int, rest: Floats) -> _Table:
         shelf = self._shelves[at]
-        fixed = self._fixed[shelf.model]
-        open_ = (self._left[shelf.model] > 0) & ((fixed < 0) | (fixed == shelf.row))
+        fixed = self.fixed[shelf.model]
+        open_ = (self.left[shelf.model] > 0) & ((fixed < 0) | (fixed == shelf.row))
         open_ &= ~self._below[shelf.model]
         return _table(shelf, open_, self._worth, cap, rest)
 
@@ -278,18 +282,19 @@ def fill(
     tries
         Heights of the widest stack that are tried.
     """
-    best, state = Pattern([], -1.0), (left, fixed)
-    look = _Filling(shelves, worth, left, fixed, room, rest)
     start = next((n for n, s in enumerate(shelves) if s.width <= len(room)), len(shelves))
+    look = _Filling(shelves, worth, left, fixed, room, rest)
     heights: list[int | None] = [None]
     if start < len(shelves):
         heights = [*look.heights(start, tries)] or heights
+    best: tuple[float, _Filling] | None = None
     for height in heights:
-        filling = _Filling(shelves, worth, left.copy(), fixed.copy(), room.copy(), rest.copy())
+        filling = _Filling(shelves, worth, left, fixed, room, rest)
         filling.run(0, len(room), start, height)
         value = float(sum(worth[j] for j, _, _ in filling.copies))
-        if value > best.worth:
-            best = Pattern(filling.copies, value)
-            state = filling._left, filling._fixed  # noqa: SLF001 - its own
-    left[:], fixed[:] = state
-    return best
+        if best is None or value > best[0]:
+            best = value, filling
+    assert best is not None
+    value, filling = best
+    left[:], fixed[:] = filling.left, filling.fixed
+    return Pattern(filling.copies, value)
