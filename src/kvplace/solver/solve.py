@@ -186,7 +186,7 @@ def _search(problem: Problem, settings: Settings, *, compiled: bool) -> Search:
     few = min(large.sparse_models, large.sparse_density * len(problem.fleet.gpus))
     if compiled and problem.plain and models > max(large.models, few):
         # The kernels take half a second to load, and pay from here on.
-        settings.watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
+        settings.watch.tell("loading kernels (compiled once, which takes about a minute)")
         from kvplace.solver.strategies.large import LargeSearch  # noqa: PLC0415 - numba: only here
 
         return LargeSearch(problem, settings)

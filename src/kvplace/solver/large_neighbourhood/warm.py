@@ -4,8 +4,8 @@
 
     python -m kvplace.solver.large_neighbourhood.warm
 
-They take half a minute to compile once after an installation. A search with a time limit must
-not wait for that: it starts this process, goes on, and uses the kernels once they are on disk.
+They take about a minute to compile once after an installation. A search with a time limit
+must not wait for that: it starts this process, goes on, and uses the kernels once they are on disk.
 The process ends by itself, so that the next command finds them even where this one ends sooner.
 """
 

@@ -65,7 +65,7 @@ def decide(search: ClusterState) -> None:
 
 def iterate(search: ClusterState) -> None:
     """Exchange movable shards with kicks, by compiled kernels."""
-    search.watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
+    search.watch.tell("loading kernels (compiled once, which takes about a minute)")
     from kvplace.solver.improve.iterated_pairs import COMPILED  # noqa: PLC0415 - numba
     from kvplace.solver.improve.movable_shards import Regions, iterate_mobile  # noqa: PLC0415 - numba
     from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
@@ -101,7 +101,7 @@ def ruin(search: ClusterState) -> None:
 
 def anneal(search: ClusterState) -> None:
     """Pack at lower and lower targets by compiled moves, nearer to the value after failures."""
-    search.watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
+    search.watch.tell("loading kernels (compiled once, which takes about a minute)")
     from kvplace.solver.large_neighbourhood.anneal import Annealer  # noqa: PLC0415 - numba: only here
     from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
 

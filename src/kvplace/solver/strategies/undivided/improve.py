@@ -65,7 +65,7 @@ def iterate(search: UndividedState) -> None:
 
 def _iterate_compiled(search: UndividedState, target: float) -> None:
     """Go on with many more kicks."""
-    search.watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
+    search.watch.tell("loading kernels (compiled once, which takes about a minute)")
     import numpy as np  # noqa: PLC0415 - with the kernels
 
     from kvplace.solver.assignment.packed import pack_rows  # noqa: PLC0415 - same
@@ -85,7 +85,7 @@ def _iterate_compiled(search: UndividedState, target: float) -> None:
 
 def cover(search: UndividedState) -> None:
     """Refill groups of GPUs exactly at lower targets, by compiled kernels."""
-    search.watch.tell("loading kernels (compiled once, which takes a quarter of a minute)")
+    search.watch.tell("loading kernels (compiled once, which takes about a minute)")
     from kvplace.solver.large_neighbourhood.group_cover import squeeze  # noqa: PLC0415 - numba: only here
     from kvplace.solver.large_neighbourhood.warm import TIGHT, kernels_ready  # noqa: PLC0415 - same
 
