@@ -1,6 +1,7 @@
 """``forecast`` and ``simulate`` on the command line."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +108,35 @@ def test_refine_on_the_forecast(plan, tmp_path, capsys):
     assert "times the stated demand at 95 %" in capsys.readouterr().err
     assert main(["check", fleet, better]) == 0
     assert main(["plan", fleet, "--objective", "forecast"]) == 2
+
+
+def test_refine_takes_the_fleet_of_a_plan_from_the_plan(plan, tmp_path, capsys):
+    fleet, better, same = (str(tmp_path / name) for name in ("fleet.yaml", "b.json", "s.json"))
+    args = ["--objective", "forecast", "--format", "json", "--output"]
+    assert main(["refine", plan, *args, better]) == 0
+    assert "times the stated demand at 95 %" in capsys.readouterr().err
+    assert main(["refine", fleet, "--start", plan, *args, same]) == 0
+    found, wanted = (json.loads(Path(name).read_text()) for name in (better, same))
+    assert found["placements"] == wanted["placements"]
+    assert found["problem_digest"] == wanted["problem_digest"]
+    assert main(["check", fleet, better, "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["refine", better, "--objective", "tokens", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["objective"]["name"] == "tokens"
+
+
+def test_refine_says_which_plan_carries_no_fleet(plan, tmp_path, capsys):
+    table, bare = str(tmp_path / "plan.csv"), tmp_path / "bare.json"
+    fleet = str(tmp_path / "fleet.yaml")
+    assert main(["plan", fleet, "--output", table, "--quiet"]) == 0
+    stated = json.loads(Path(plan).read_text())
+    bare.write_text(json.dumps({k: v for k, v in stated.items() if k != "models"}))
+    capsys.readouterr()
+    for name in (table, str(bare)):
+        assert main(["refine", name]) == 2
+        assert f"kvplace refine FLEET --start {name}" in capsys.readouterr().err
+    assert main(["refine", fleet]) == 2
+    assert "a fleet file, and a plan is wanted" in capsys.readouterr().err
 
 
 def test_compare_plans_side_by_side(plan, tmp_path, capsys):

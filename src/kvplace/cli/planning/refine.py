@@ -1,6 +1,7 @@
 """``kvplace refine``: improve a placement that is there."""
 
 import math
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,7 +9,6 @@ from kvplace.cli.options import (
     ALL_GPUS,
     ALLOW_OVERLOAD,
     COUNT_OR_NONE,
-    FLEET,
     IN_FILE,
     SHARE,
     TIME_LIMIT,
@@ -17,12 +17,16 @@ from kvplace.cli.options import (
     output_options,
 )
 
+if TYPE_CHECKING:
+    from kvplace.core.placement import Placement
+    from kvplace.core.problem import Problem
+
 __all__ = ["command"]
 
 _EXAMPLES = """\b
 Examples:
+  kvplace refine plan.json --objective forecast --time-limit 60
   kvplace refine fleet.yaml --start plan.json --iterations none
-  kvplace refine fleet.yaml --start plan.json --objective forecast --time-limit 60
 """
 
 
@@ -32,9 +36,13 @@ def _input_options(command: Command) -> Command:
 
 
 @click.command("refine", epilog=_EXAMPLES)
-@FLEET
+@click.argument("file", type=IN_FILE, metavar="PLAN|FLEET")
 @click.option(
-    "--start", "start", required=True, type=IN_FILE, metavar="PLAN", help="Plan to improve."
+    "--start",
+    type=IN_FILE,
+    metavar="PLAN",
+    help="Plan to improve, where the argument is a fleet file: for a table of a plan, or a fleet "
+    "that has changed since.",
 )
 @_input_options
 @click.option(
@@ -67,8 +75,8 @@ def _input_options(command: Command) -> Command:
 @ALL_GPUS
 @ALLOW_OVERLOAD
 def command(
-    fleet: str,
-    start: str,
+    file: str,
+    start: str | None,
     objective: str | None,
     gpus: str | None,
     iterations: float,
@@ -81,7 +89,7 @@ def command(
     every_gpu: bool,
     allow_overload: bool,
 ) -> int:
-    """Improve a PLAN for a FLEET file by moving and swapping models.
+    """Improve a PLAN by moving and swapping models: for its own fleet, or for a FLEET file.
 
     Takes the GPU with the highest KVPR, moves one of its models or swaps it with another GPU's
     where that lowers the larger of the two, and repeats. The plan returned is never worse than
@@ -97,17 +105,12 @@ def command(
     from kvplace.cli.output import print_result, writing_seconds
     from kvplace.cli.run import watched
     from kvplace.errors import InputError
-    from kvplace.formats.plan.io import read_plan
-    from kvplace.formats.plan.problem import under_scenarios
-    from kvplace.formats.read import read
     from kvplace.report.answers.forecasted import forecast_gain
     from kvplace.solver.solve import refine
 
     with watched(time_limit, quiet=quiet) as watch:
         by_forecast = objective == "forecast"
-        problem = read(fleet, objective=None if by_forecast else objective, gpus=gpus)
-        stated = read_plan(start)
-        problem, placement = under_scenarios(problem, stated), stated.placement
+        problem, placement = _given(file, start, None if by_forecast else objective, gpus)
         watch.restart()
         watch.set_aside(writing_seconds(len(problem.models), form, output))
         try:
@@ -129,7 +132,31 @@ def command(
         except InputError as error:
             if error.source != "placement":
                 raise
-            raise InputError(error.faults, start) from error  # the user knows it by its file
+            # The user knows it by its file.
+            raise InputError(error.faults, start or file) from error
     return print_result(
         result, form, output, every_gpu=every_gpu, quiet=quiet, allow_overload=allow_overload
     )
+
+
+def _given(
+    file: str, start: str | None, objective: str | None, gpus: str | None
+) -> "tuple[Problem, Placement]":
+    """Read what is to be improved: a plan with the models it carries, or for a fleet file."""
+    from kvplace.errors import InputError
+    from kvplace.formats.plan.io import read_plan
+    from kvplace.formats.plan.problem import problem_of, under_scenarios
+    from kvplace.formats.plan.table import PlanTable
+    from kvplace.formats.read import read
+
+    if start is not None:
+        problem, stated = read(file, objective=objective, gpus=gpus), read_plan(start)
+        return under_scenarios(problem, stated), stated.placement
+    if gpus is not None:
+        message = "a plan names its GPUs itself; --gpus is for a table of models, with --start PLAN"
+        raise InputError(message, file)
+    stated = read_plan(file)
+    if isinstance(stated, PlanTable) or not stated.models or not stated.gpus:
+        message = "this plan does not carry its models and where they are; name its fleet file: "
+        raise InputError(f"{message}kvplace refine FLEET --start {file}", file)
+    return problem_of(stated, file).with_objective(objective), stated.placement
