@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.forecast.forecast import forecast

@@ -22,7 +22,8 @@ import numpy as np
 
 from kvplace.bench.environment import environment
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model
 from kvplace.core.models.model_table import ModelTable
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem

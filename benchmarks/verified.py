@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from kvplace.checking.check import check
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model, Replicas
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model, Replicas
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.rules.apart import Apart

@@ -1,7 +1,8 @@
 """Small problems in whole GiB, for hand-derived answers."""
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from tiny import GIB

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Attention, Demand, Model, Replicas, Split
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Attention, Model, Replicas, Split
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.rules.apart import Apart

@@ -5,7 +5,8 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Attention, Demand, Model, Replicas, Split
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Attention, Model, Replicas, Split
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem

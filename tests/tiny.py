@@ -3,7 +3,8 @@
 from hypothesis import strategies as st
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from strategies import KVPR_OBJECTIVES

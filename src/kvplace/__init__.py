@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from kvplace.core.evaluation.constraints import Violation, misfits
     from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, Shard, evaluate
     from kvplace.core.hardware import GPU, Fleet, Node
+    from kvplace.core.models.demand import SLO, Demand
     from kvplace.core.models.kv_cache import SlidingWindow
     from kvplace.core.models.launch import Launch
-    from kvplace.core.models.model import SLO, Attention, Demand, Model, Replicas, Split
+    from kvplace.core.models.model import Attention, Model, Replicas, Split
     from kvplace.core.models.objective import Objective
     from kvplace.core.models.window import Window
     from kvplace.core.placement import Migration, Placement, Replica
@@ -207,7 +208,8 @@ _NAMES_OF = {
     "core.evaluation.constraints": ("Violation", "misfits"),
     "core.evaluation.evaluate": ("Evaluation", "GPUEvaluation", "Shard", "evaluate"),
     "core.hardware": ("GPU", "Fleet", "Node"),
-    "core.models.model": ("Attention", "Demand", "Model", "Replicas", "SLO", "Split"),
+    "core.models.demand": ("Demand", "SLO"),
+    "core.models.model": ("Attention", "Model", "Replicas", "Split"),
     "core.models.objective": ("Objective",),
     "core.placement": ("Migration", "Placement", "Replica"),
     "core.problem": ("Problem",),

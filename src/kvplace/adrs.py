@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status

@@ -17,7 +17,8 @@ from kvplace.core.certificates.certificate import (
     scaled_sizes,
 )
 from kvplace.core.certificates.knapsack import Bin, Offer, TooLarge, set_above
-from kvplace.core.models.model import SLO, Demand, Model, Replicas
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model, Replicas
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status

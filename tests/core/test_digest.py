@@ -3,7 +3,8 @@
 import pytest
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model, Replicas, Split
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model, Replicas, Split
 from kvplace.core.placement import Replica
 from kvplace.core.problem import Problem
 from kvplace.core.rules.apart import Apart

@@ -21,7 +21,8 @@ from kvplace.core.certificates.certificate import (
 from kvplace.core.certificates.weighted import kinds_of, weighted_limit, weighted_sizes
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model, Replicas, Split
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model, Replicas, Split
 from kvplace.core.models.objective import Objective
 from kvplace.core.models.window import ALWAYS, Window, mean_demand
 from kvplace.core.placement import Assigned, Placement, Replica

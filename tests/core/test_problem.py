@@ -12,15 +12,8 @@ from kvplace.core.certificates.certificate import possible_options
 from kvplace.core.derived.needs import shard_need
 from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import (
-    DEFAULT_OVERHEAD_BYTES,
-    SLO,
-    Attention,
-    Demand,
-    Model,
-    Replicas,
-    Split,
-)
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES, Attention, Model, Replicas, Split
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.rules.forbid import Forbid

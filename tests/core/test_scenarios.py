@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model
 from kvplace.core.models.model_table import ModelTable
 from kvplace.core.models.window import ALWAYS, Window
 from kvplace.core.problem import Problem

@@ -4,8 +4,9 @@ import random
 
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
+from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.launch import Launch
-from kvplace.core.models.model import SLO, Attention, Demand, Model, Replicas
+from kvplace.core.models.model import Attention, Model, Replicas
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 

@@ -22,8 +22,9 @@ from hostile import hostile_plan
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
+from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.launch import Launch
-from kvplace.core.models.model import SLO, Demand, Model, Replicas
+from kvplace.core.models.model import Model, Replicas
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Stop

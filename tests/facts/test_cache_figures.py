@@ -3,8 +3,9 @@
 import pytest
 
 from kvplace.core.fact import Fact
+from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.kv_cache import SlidingWindow
-from kvplace.core.models.model import SLO, Attention, Demand, Model
+from kvplace.core.models.model import Attention, Model
 from kvplace.facts.cache import CacheGroup, CacheLayout, Units
 from kvplace.facts.memory.blocks import block_tokens
 from kvplace.facts.memory.figures import cache_figures

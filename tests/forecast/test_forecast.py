@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from kvplace.bench.adrs_like import adrs_like
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model
 from kvplace.errors import InputError
 from kvplace.forecast.attainment import in_time, overflow, smoothing
 from kvplace.forecast.forecast import forecast

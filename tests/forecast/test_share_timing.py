@@ -8,7 +8,8 @@ import pytest
 import kvplace
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.architecture import Architecture
-from kvplace.core.models.model import SLO, Demand, Model, Replicas
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model, Replicas
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.forecast.share_timing import ShareTiming

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvplace.core.models.model import SLO, Demand
+from kvplace.core.models.demand import SLO, Demand
 from kvplace.forecast.step_time import StepTime, decode_seconds, prefill_seconds
 from kvplace.forecast.time_share import idle_times, time_share
 

@@ -7,7 +7,7 @@ from transitions import model, small_fleet
 
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import Demand
+from kvplace.core.models.demand import Demand
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem

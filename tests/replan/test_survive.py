@@ -8,7 +8,8 @@ import pytest
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.failure import Recovery
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem

@@ -6,7 +6,8 @@ from dataclasses import replace
 from kvplace.core.certificates.claim import Bound
 from kvplace.core.evaluation.evaluate import evaluate, part_of
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem

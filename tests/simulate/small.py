@@ -3,7 +3,8 @@
 import numpy as np
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model, Replicas
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model, Replicas
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.forecast.rules import Rules

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model, Replicas
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model, Replicas
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem

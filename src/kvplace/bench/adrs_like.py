@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model
 from kvplace.core.problem import Problem
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.forecast.step_time import decode_seconds, prefill_seconds

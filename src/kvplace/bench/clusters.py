@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model, Replicas
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model, Replicas
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.rules.pin import Pin

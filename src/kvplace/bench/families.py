@@ -11,7 +11,8 @@ from kvplace.bench.adrs_like import adrs_like
 from kvplace.bench.clusters import cluster
 from kvplace.bench.scale import SHAPES, SIZES, scale_problem
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.units import GIB

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from kvplace.core.models.model import Demand, Model
+from kvplace.core.models.demand import Demand
+from kvplace.core.models.model import Model
 from kvplace.core.models.model_table import DemandColumns, ModelTable
 from kvplace.core.models.objective import Objective
 from kvplace.core.models.window import Window

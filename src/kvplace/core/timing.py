@@ -8,7 +8,8 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
 from kvplace.core.derived.option_table import OptionTable
-from kvplace.core.models.model import Demand, Model
+from kvplace.core.models.demand import Demand
+from kvplace.core.models.model import Model
 
 __all__ = ["Timing"]
 

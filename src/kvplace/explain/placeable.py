@@ -3,7 +3,7 @@
 from dataclasses import replace
 from enum import StrEnum
 
-from kvplace.core.models.model import Demand
+from kvplace.core.models.demand import Demand
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status
 from kvplace.solver.clock import Watch, Within

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from kvplace.core.evaluation.evaluate import GPUEvaluation
 from kvplace.core.hardware import GPU, Fleet
-from kvplace.core.models.model import Demand
+from kvplace.core.models.demand import Demand
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.scenarios import imagined

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 
 from kvplace.core.models.architecture import Architecture
-from kvplace.core.models.model import Demand, Model
+from kvplace.core.models.demand import Demand
+from kvplace.core.models.model import Model
 from kvplace.core.timing import Timing
 from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.time_share import Idle, TimeShare, idle_times, time_share

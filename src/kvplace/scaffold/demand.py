@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from kvplace.core.fact import Fact
-from kvplace.core.models.model import Demand
+from kvplace.core.models.demand import Demand
 from kvplace.demand.series import Array, near_name
 from kvplace.demand.summary import ModelDemand
 from kvplace.demand.windows import DemandWindows

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from kvplace.core.fact import Fact
 from kvplace.core.models.architecture import Architecture
+from kvplace.core.models.demand import Demand
 from kvplace.core.models.kv_cache import SlidingWindow
-from kvplace.core.models.model import Demand
 from kvplace.formats.fleet.shape import shape_data
 from kvplace.formats.text.yaml_writer import quoted
 from kvplace.units import GIB

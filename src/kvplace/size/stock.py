@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from kvplace.core.hardware import Fleet, Node
-from kvplace.core.models.model import Demand, Model
+from kvplace.core.models.demand import Demand
+from kvplace.core.models.model import Model
 from kvplace.core.problem import Problem
 from kvplace.core.rules.rule import Rule
 from kvplace.errors import Fault, InputError

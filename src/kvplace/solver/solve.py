@@ -8,7 +8,7 @@ from kvplace.core.certificates.balance import RankBound
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.constraints import Violation
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
-from kvplace.core.models.model import SLO, Demand
+from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem

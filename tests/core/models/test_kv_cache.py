@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.kv_cache import SlidingWindow, limited_mean, most_tokens_kept
 from kvplace.core.models.launch import Launch
-from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.errors import InputError
 

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective, default_objective
 from kvplace.errors import InputError
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 import strategies
 from fleet_text import FLEET
 from kvplace.core.hardware import GPU, Node
-from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES, SLO, Demand, Replicas
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES, Replicas
 from kvplace.core.models.objective import Objective
 from kvplace.errors import InputError
 from kvplace.formats.fleet.write import write_fleet

@@ -11,7 +11,8 @@ from kvplace.core.certificates.certificate import Certificate
 from kvplace.core.certificates.claim import Bound
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model
 from kvplace.core.models.window import ALWAYS, Window
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from kvplace.checking.load import load_plan
-from kvplace.core.models.model import Demand
+from kvplace.core.models.demand import Demand
 from kvplace.core.models.model_table import ModelTable
 from kvplace.errors import InputError
 from kvplace.formats.plan.io import write_plan

@@ -5,7 +5,8 @@ import csv
 import pytest
 
 from kvplace.core.hardware import GPU
-from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES, SLO, Demand
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES
 from kvplace.core.models.model_table import ModelTable
 from kvplace.core.models.objective import Objective
 from kvplace.errors import InputError

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 
 from kvplace.core.hardware import GPU, Fleet, Node
-from kvplace.core.models.model import SLO, Demand, Model, Moving, Replicas, Split
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model, Moving, Replicas, Split
 from kvplace.core.problem import Problem
 from kvplace.formats.diagnostics import Report
 from kvplace.formats.fleet.asked import DemandPart, SLOPart, WindowPart

@@ -37,7 +37,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from kvplace.core.models.model import Demand, Model
+from kvplace.core.models.demand import Demand
+from kvplace.core.models.model import Model
 
 __all__ = ["Margins", "Spread", "margin_sigma", "spread_of"]
 

@@ -15,7 +15,8 @@ from operator import eq
 from typing import overload
 
 from kvplace.core.models.architecture import Architecture
-from kvplace.core.models.model import SLO, Demand, Model
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 
 __all__ = ["DemandColumns", "ModelTable"]

@@ -8,7 +8,8 @@ import math
 from collections.abc import Iterable
 from enum import StrEnum
 
-from kvplace.core.models.model import Demand, Model
+from kvplace.core.models.demand import Demand
+from kvplace.core.models.model import Model
 from kvplace.errors import Fault, InputError
 from kvplace.units import GIB
 

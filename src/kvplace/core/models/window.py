@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kvplace.core.models.model import Demand
+from kvplace.core.models.demand import Demand
 from kvplace.errors import Fault, InputError
 
 __all__ = ["ALWAYS", "Window", "mean_demand"]

@@ -9,8 +9,9 @@ from typing import Any
 
 from kvplace.core.hardware import Node
 from kvplace.core.models.architecture import Architecture
+from kvplace.core.models.demand import Demand
 from kvplace.core.models.launch import Launch
-from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES, Demand, Model
+from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES, Model
 from kvplace.facts.catalogue.gpus import GPUType, find_gpu_type
 from kvplace.facts.catalogue.models import known_model
 from kvplace.facts.catalogue.shapes import known_shape

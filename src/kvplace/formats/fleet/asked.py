@@ -4,9 +4,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.kv_cache import SlidingWindow
 from kvplace.core.models.measured import MeasuredStep
-from kvplace.core.models.model import SLO, Demand
 from kvplace.core.models.window import Window
 from kvplace.errors import InputError
 from kvplace.formats.fleet.rules import Names

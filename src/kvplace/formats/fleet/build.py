@@ -5,7 +5,8 @@ from dataclasses import fields, replace
 from typing import Any
 
 from kvplace.core.hardware import Fleet, Node
-from kvplace.core.models.model import Demand, Model
+from kvplace.core.models.demand import Demand
+from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective, default_objective
 from kvplace.core.models.window import ALWAYS, Window, mean_demand
 from kvplace.core.problem import Problem

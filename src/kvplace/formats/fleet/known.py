@@ -5,7 +5,8 @@ from itertools import pairwise
 from typing import Any
 
 from kvplace.core.hardware import Node
-from kvplace.core.models.model import Attention, Demand
+from kvplace.core.models.demand import Demand
+from kvplace.core.models.model import Attention
 from kvplace.errors import InputError
 from kvplace.facts.catalogue.models import known_model, near_model
 from kvplace.facts.catalogue.shapes import known_shape
