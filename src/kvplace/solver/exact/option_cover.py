@@ -11,19 +11,24 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
-import highspy
 import numpy as np
 
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.knapsack import TooManyError
-from kvplace.solver.column_generation.master import Entry, add_columns, quiet_highs
+from kvplace.solver.column_generation.master import Entry
 from kvplace.solver.column_generation.model_sets import Verdict
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.column_generation.pricing import Room
 from kvplace.solver.exact.seats import seated
-from kvplace.solver.exact.set_cover import DEPTH_FIRST_GPUS, SAFETY, Answer, Decision
+from kvplace.solver.exact.set_cover import (
+    DEPTH_FIRST_GPUS,
+    SAFETY,
+    Answer,
+    Decision,
+    integer_program,
+)
 
 __all__ = ["OptionCover"]
 
@@ -248,38 +253,20 @@ def _integer_cover(
         A part of it bounds the branch and bound nodes.
     """
     number, n = len(program.model), program.instance.n
-    options: dict[str, object] = {"mip_max_nodes": max(1, node_limit // 200)}
-    if watch.left < math.inf:
-        options["time_limit"] = max(PART_OF_TIME * watch.left, 0.0)
-    highs = quiet_highs(**options)
-    none, infinite = np.array([], dtype=np.int32), highspy.kHighsInf
     limits = [(0.0, 0.0)] * number + [(1.0, 1.0)] * n
-    limits += [(-infinite, float(k)) for k in program.count]
-    for least, most in limits:
-        highs.addRow(least, most, 0, none, np.array([]))
+    limits += [(-math.inf, float(k)) for k in program.count]
     shards: list[int] = program.shards.tolist()
     usable = np.flatnonzero(sets.excess[:-1] <= budget).tolist()
     choices = [
         Entry((row, number + int(program.model[row])), (-float(shards[row]), 1.0)) for row in usable
     ]
-    add_columns(highs, choices, upper=1.0)
     members = [[row for row in rows if row < number] for rows in sets.members.tolist()]
     groups = [
         Entry((*rows, number + n + kind), (1.0,) * (len(rows) + 1))
         for rows, kind in zip(members, sets.kind.tolist(), strict=True)
     ]
-    add_columns(highs, groups, upper=float(max(shards, default=1)))
-    total = len(choices) + len(groups)
-    kinds = np.array([highspy.HighsVarType.kInteger] * total)
-    highs.changeColsIntegrality(total, np.arange(total, dtype=np.int32), kinds)
-    highs.run()
-    status = highs.getModelStatus()
-    nodes = int(highs.getInfo().mip_node_count)
-    if status == highspy.HighsModelStatus.kInfeasible:
-        return Decision(Answer.IMPOSSIBLE, [], nodes)
-    if status != highspy.HighsModelStatus.kOptimal:
-        return Decision(Answer.GAVE_UP, [], nodes)
-    value = np.round(np.array(highs.getSolution().col_value)[len(choices) :]).astype(np.int64)
-    times = Counter({c: int(k) for c, k in enumerate(value.tolist()) if k > 0})
-    found = [(int(sets.kind[c]), tuple(members[c])) for c in sorted(times.elements())]
-    return Decision(Answer.FOUND, found, nodes)
+    columns = [(choices, 1), (groups, max(shards, default=1))]
+    answer, nodes, taken = integer_program(limits, columns, node_limit, PART_OF_TIME * watch.left)
+    times = dict(enumerate(taken[len(choices) :].tolist()))
+    found = [(int(sets.kind[c]), tuple(members[c])) for c in sorted(Counter(times).elements())]
+    return Decision(answer, found, nodes)

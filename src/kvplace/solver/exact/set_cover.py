@@ -8,23 +8,24 @@ placement. Exhausted: no placement reaches the target.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import highspy
 import numpy as np
 
+from kvplace.solver.array_types import Ints
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.knapsack import Knapsack, TooManyError
 from kvplace.solver.column_generation.master import Entry, add_columns, quiet_highs
 from kvplace.solver.column_generation.model_sets import Configuration, Verdict
 
-__all__ = ["Answer", "Decision", "SetCover", "decide_cover"]
+__all__ = ["Answer", "Decision", "SetCover", "decide_cover", "integer_program"]
 
 SAFETY = 1e-9
 """Relative width by which sizes and budgets are widened, so that rounding loses no set."""
-
 
 PAIRS = 2.5
 """Up to so many models per GPU covers are nearly matchings, at which HiGHS is good."""
@@ -156,32 +157,62 @@ def integer_cover(
     columns
         Loss, type and models of each set that can matter.
     node_limit
-        A tenth of it bounds the branch and bound nodes.
+        A part of it bounds the branch and bound nodes.
     """
     models = program.arrays.n
-    options: dict[str, object] = {"mip_max_nodes": max(1, node_limit // 200)}
-    if watch.left < math.inf:
-        options["time_limit"] = watch.left
-    highs = quiet_highs(**options)
-    none = np.array([], dtype=np.int32)
-    for least, most in [(1.0, 1.0)] * models + [
-        (-highspy.kHighsInf, float(k)) for k in program.count
-    ]:
-        highs.addRow(least, most, 0, none, np.array([]))
     rows = [(*members, models + type_) for _, type_, members in columns]
-    add_columns(highs, [Entry(row, (1.0,) * len(row)) for row in rows], upper=1.0)
-    number = len(columns)
-    kind = np.array([highspy.HighsVarType.kInteger] * number)
-    highs.changeColsIntegrality(number, np.arange(number, dtype=np.int32), kind)
+    limits = [(1.0, 1.0)] * models + [(-math.inf, float(k)) for k in program.count]
+    entries = [Entry(row, (1.0,) * len(row)) for row in rows]
+    answer, nodes, times = integer_program(limits, [(entries, 1)], node_limit, watch.left)
+    groups = [columns[c][1:] for c in np.flatnonzero(times).tolist()]
+    return Decision(answer, groups, nodes)
+
+
+def integer_program(
+    limits: Sequence[tuple[float, float]],
+    columns: Sequence[tuple[Sequence[Entry], int]],
+    node_limit: int,
+    seconds: float,
+) -> tuple[Answer, int, Ints]:
+    """Decide by HiGHS whether columns, each taken a number of times, keep the limits of all rows.
+
+    Parameters
+    ----------
+    limits
+        Least and most of each row.
+    columns
+        Groups of columns, and how often each of a group may be taken.
+    node_limit
+        A part of it bounds the branch and bound nodes.
+    seconds
+        When to give up.
+
+    Returns
+    -------
+    tuple
+        The answer, the nodes, and how often each column is taken: empty where none was found.
+    """
+    options: dict[str, object] = {"mip_max_nodes": max(1, node_limit // 200)}
+    if seconds < math.inf:
+        options["time_limit"] = max(seconds, 0.0)
+    highs = quiet_highs(**options)
+    none, empty = np.array([], dtype=np.int32), np.array([])
+    for least, most in limits:
+        highs.addRow(least, most, 0, none, empty)
+    for entries, most in columns:
+        add_columns(highs, entries, upper=float(most))
+    total = sum(len(entries) for entries, _ in columns)
+    kinds = np.array([highspy.HighsVarType.kInteger] * total)
+    highs.changeColsIntegrality(total, np.arange(total, dtype=np.int32), kinds)
     highs.run()
-    status = highs.getModelStatus()
-    nodes = int(highs.getInfo().mip_node_count)
+    status, nodes = highs.getModelStatus(), int(highs.getInfo().mip_node_count)
+    taken: Ints = np.zeros(0, dtype=np.int64)
     if status == highspy.HighsModelStatus.kInfeasible:
-        return Decision(Answer.IMPOSSIBLE, [], nodes)
+        return Answer.IMPOSSIBLE, nodes, taken
     if status != highspy.HighsModelStatus.kOptimal:
-        return Decision(Answer.GAVE_UP, [], nodes)
-    chosen = np.flatnonzero(np.array(highs.getSolution().col_value) > 0.5)
-    return Decision(Answer.FOUND, [columns[c][1:] for c in chosen], nodes)
+        return Answer.GAVE_UP, nodes, taken
+    taken = np.round(np.array(highs.getSolution().col_value)).astype(np.int64)
+    return Answer.FOUND, nodes, taken
 
 
 class _Cover:
