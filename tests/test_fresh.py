@@ -10,17 +10,15 @@ of ``examples/samples``, one after the other.
 """
 
 import os
-import re
 import subprocess
 import sys
 import venv
 
 import pytest
 
-from test_how_to import PAGES, ROOT, commands
+from test_how_to import INSTALLS, PAGES, ROOT, commands
 
 pytestmark = pytest.mark.heavy
-_INSTALLS = re.compile(r"pip install '\.\[([\w,]+)\]'")
 _NOT_HERE = {"ray"}
 """Extras for commands that need a cluster, which are left out."""
 
@@ -28,7 +26,7 @@ _NOT_HERE = {"ray"}
 def extras(page):
     """Return the extras that a page installs."""
     text = (ROOT / "docs/how-to" / page).read_text("utf-8")
-    named = {name for some in _INSTALLS.findall(text) for name in some.split(",")}
+    named = {name for some in INSTALLS.findall(text) for name in some.split(",")}
     return tuple(sorted(named - _NOT_HERE))
 
 

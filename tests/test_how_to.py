@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(path.name for path in (ROOT / "docs/how-to").glob("*.md"))
 _SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ELSEWHERE = re.compile(r"https?://|--ray|--facts hub|docker|\.gguf|--observed")
+INSTALLS = re.compile(r"pip install '\.\[([\w,]+)\]'")
+"""The extras that a page installs."""
 _SLOW = ("simulate.md",)
 """Pages whose commands simulate for minutes."""
 _DIFFERS = ("diff", "watch", "verify")
@@ -79,3 +81,18 @@ def _globbed(word, directory):
 def test_pages_name_no_install_that_only_an_index_could_answer():
     for page in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
         assert "pip install 'kvplace[" not in page.read_text("utf-8"), page.name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_installs_what_its_commands_need(page):
+    """The heavy `test_fresh` runs them there; this is the quick half of it."""
+    text = (ROOT / "docs/how-to" / page).read_text("utf-8")
+    installed = {name for some in INSTALLS.findall(text) for name in some.split(",")}
+    for line in commands(page):
+        words = line.split()
+        if "--plot" in words:
+            assert installed & {"plots", "report"}, line
+        if words[1] == "report" and "--markdown" not in words:
+            assert "report" in installed, line
+        if any(word.endswith(".parquet") for word in words):
+            assert installed & {"logs", "columns"}, line

@@ -29,7 +29,7 @@ MODEL_CLAIM = {
                         }
                     },
                 },
-                "artifactURL": {"type": "string", "pattern": r"^[a-z0-9]+://[!-~]+$"},
+                "artifactURL": {"type": "string", "pattern": r"^([a-z0-9]+://[!-~]+|/.*)$"},
                 "engine": {"enum": ["vllm", "sglang"]},
                 "replicas": {"const": 1},  # "The current API only accepts 1."
                 "engineConfig": {

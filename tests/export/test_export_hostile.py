@@ -14,6 +14,7 @@ from kvplace.export.layout import lay_out
 REFUSALS = (
     "ray.serve.llm runs vllm", "AIBrix gives every engine of a pool all its GPUs",
     "cannot be mounted", "want NOTE to differ", "gives both one launch.image",
+    "AIBrix starts no engine",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import urllib.request
 import pytest
 import yaml
 from test_export_accepted import exports
+from vllm_parser import PARSE
 
 from kvplace.cli.main import main
 from kvplace.export.commands import command
@@ -25,23 +26,6 @@ pytestmark = [
     pytest.mark.skipif(not PYTHON, reason="KVPLACE_VLLM_PYTHON names no Python that has vLLM"),
 ]
 
-PARSE = """
-import json, sys
-try:
-    from vllm.entrypoints.launchers.cli_args import make_arg_parser
-    from vllm.utils.argparse_utils import FlexibleArgumentParser
-except ImportError:
-    from vllm.entrypoints.openai.cli_args import make_arg_parser
-    from vllm.utils import FlexibleArgumentParser
-parser = make_arg_parser(FlexibleArgumentParser())
-known = {flag for action in parser._actions for flag in action.option_strings}
-for line in sys.stdin:
-    words = json.loads(line)
-    unknown = [w for w in words if w.startswith("--") and w.partition("=")[0] not in known]
-    found = parser.parse_args(words)
-    print(json.dumps({"unknown": unknown, "degree": found.tensor_parallel_size,
-                      "length": found.max_model_len, "kv": found.kv_cache_memory_bytes}))
-"""
 ENGINE = """#!/bin/bash
 shift
 exec "$KVPLACE_VLLM_PYTHON" -m vllm.entrypoints.openai.api_server --model "$1" "${@:2}" \\

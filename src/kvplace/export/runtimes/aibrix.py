@@ -159,6 +159,10 @@ def _floor_bytes(engine: Engine) -> int:
 def claim_of(group: Group, engine: Engine) -> dict[str, Any]:
     """Return the claim of one replica. All replicas are served under the model's name."""
     model = engine.model
+    if model.name.startswith("-"):  # the runtime gives the name as a word of its own
+        raise InputError(
+            f"AIBrix starts no engine for {model.name!r}: it would take the name for a flag", "name"
+        )
     pairs = flag_pairs(model.launch.args, model.name)
     refused = sorted(_OWN_FLAGS & pairs.keys())
     if refused:
@@ -192,8 +196,8 @@ def claim_of(group: Group, engine: Engine) -> dict[str, Any]:
 
 
 def _artifact(source: str) -> str:
-    """Return the location of a checkpoint as a URL."""
+    """Return the location of a checkpoint: a URL, or a path, which the runtime takes as it is."""
     scheme, mark, rest = source.partition("://")
     if mark and _SCHEME.fullmatch(scheme):
         return f"{scheme}://{quote(rest, safe='/:@?=&%+~')}"
-    return f"file://{quote(source)}" if source.startswith("/") else f"huggingface://{quote(source)}"
+    return source if source.startswith("/") else f"huggingface://{quote(source)}"
