@@ -57,6 +57,15 @@ def test_the_request_admitted_last_gives_way_and_starts_again():
     assert usage.preemptions == 1
 
 
+def test_a_prompt_that_does_not_fit_whole_is_not_begun():
+    # The pool holds four blocks, of which the first has two until its end at 4. A first chunk of
+    # the second would fit, its whole prompt does not: 16, 16 and 8 tokens from 4 on.
+    found, _ = one(requests((0.0, 30, 3), (0.0, 40, 1)), memory=1_000 + 64, batched_tokens=16)
+    assert found.first.tolist() == [2.0, 7.0]
+    assert found.finish.tolist() == [4.0, 7.0]
+    assert found.preempted.tolist() == [0, 0]
+
+
 def test_a_request_that_no_pool_can_hold_is_never_begun():
     found, _ = one(requests((0.0, 60, 10), (0.0, 30, 1)), memory=1_000 + 64)
     assert found.too_long.tolist() == [True, False]

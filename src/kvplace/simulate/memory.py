@@ -3,31 +3,53 @@
 from kvplace.simulate.state import World
 from kvplace.solver.kernels import kernel
 
-__all__ = ["free", "take"]
+__all__ = ["fits", "free", "take"]
 
 
 @kernel
-def take(w: World, e: int, r: int, tokens: int, now: float) -> bool:
-    """Give a request the blocks for so many tokens; False, and nothing taken, if they don't fit."""
+def _lacking(w: World, e: int, r: int, tokens: int) -> int:
+    """Return the bytes on each GPU that a request lacks for so many tokens."""
     engine, request = w.engines[e], w.requests[r]
     blocks = (tokens + engine.block_tokens - 1) // engine.block_tokens
     more = blocks - request.blocks
     if more <= 0:
-        return True
-    size = more * engine.block_bytes
+        return 0
     # A layer with a window gives a block back for each that it takes, once the window is full.
     kept = min(blocks, engine.window_blocks) - min(request.blocks, engine.window_blocks)
-    size += kept * engine.window_block_bytes
-    if request.blocks == 0:
-        size += engine.fixed_bytes
+    size: int = more * engine.block_bytes + kept * engine.window_block_bytes
+    return size if request.blocks else size + engine.fixed_bytes
+
+
+@kernel
+def _free_for(w: World, e: int, size: int) -> bool:
+    """Return whether so many bytes are free for an engine on each of its GPUs."""
+    engine = w.engines[e]
     if engine.held + size > engine.limit:
         return False
     for at in range(engine.first_gpu, engine.end_gpu):
         gpu = w.gpus[w.lists[at]]
         if gpu.used + size > gpu.limit:
             return False
+    return True
+
+
+@kernel
+def fits(w: World, e: int, r: int, tokens: int) -> bool:
+    """Return whether a request could be given the blocks for so many tokens."""
+    return bool(_free_for(w, e, _lacking(w, e, r, tokens)))
+
+
+@kernel
+def take(w: World, e: int, r: int, tokens: int, now: float) -> bool:
+    """Give a request the blocks for so many tokens; False, and nothing taken, if they don't fit."""
+    size = _lacking(w, e, r, tokens)
+    if size == 0:
+        return True
+    if not _free_for(w, e, size):
+        return False
     _change(w, e, size, now)
-    request.blocks = blocks
+    block_tokens = w.engines[e].block_tokens
+    w.requests[r].blocks = (tokens + block_tokens - 1) // block_tokens
     return True
 
 

@@ -3,11 +3,12 @@
 Running requests come first, in the order of their admission, each with the tokens it lacks, up to
 the token budget of the step; prompts are cut into chunks that way. A running request that finds no
 memory takes it from the request admitted last, which starts again from its prompt. Waiting requests
-are admitted in order, while budget, slots and memory last, in steps that preempted nobody.
+are admitted in order, while budget, slots and memory last, in steps that preempted nobody; one
+whose prompt and tokens so far do not fit whole is not begun (``scheduler_reserve_full_isl``).
 Source: vLLM, vllm/v1/core/sched/scheduler.py (Apache-2.0).
 """
 
-from kvplace.simulate.memory import free, take
+from kvplace.simulate.memory import fits, free, take
 from kvplace.simulate.state import World
 from kvplace.solver.kernels import kernel
 
@@ -79,8 +80,9 @@ def admit(w: World, e: int, budget: int, now: float) -> None:
         if request.prefix >= 0 and (w.warm[request.prefix] >> (engine.replica & 63)) & 1:
             most = min(request.prefix_tokens, request.prompt - 1)
             cached = most // engine.block_tokens * engine.block_tokens
-        tokens = min(request.prompt + request.generated - cached, budget)
-        if not take(w, e, r, cached + tokens, now):
+        whole = request.prompt + request.generated
+        tokens = min(whole - cached, budget)
+        if not fits(w, e, r, whole) or not take(w, e, r, cached + tokens, now):
             return
         request.computed = cached
         engine.head = request.after
