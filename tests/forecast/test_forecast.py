@@ -12,7 +12,7 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.model import Model
 from kvplace.errors import InputError
-from kvplace.forecast.attainment import in_time, overflow, smoothing
+from kvplace.forecast.chances import in_time, overflow, smoothing
 from kvplace.forecast.forecast import forecast
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes

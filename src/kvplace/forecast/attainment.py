@@ -11,68 +11,14 @@ lognormal, and so are the tokens of a request, some of which no pool can hold.
 import math
 from typing import Any
 
+from kvplace.forecast.chances import in_time, overflow, smoothing, within
+from kvplace.forecast.mean_field import prompt_slow
 from kvplace.solver.kernels import kernel
 
-__all__ = ["attain", "in_time", "overflow", "smoothing", "within"]
+__all__ = ["attain"]
 
 _MOST_OTHERS = 24
 """Engines on a GPU beyond which the distribution of how many are at work is cut."""
-
-
-@kernel
-def in_time(limit: float, mean: float, deviation: float) -> float:
-    """Return the chance that a lognormal number is at most a limit."""
-    if limit <= 0:
-        return 0.0
-    if mean <= 0:
-        return 1.0
-    if deviation <= 1e-9 * mean:
-        return 1.0 if mean <= limit else 0.0
-    variance = math.log1p((deviation / mean) ** 2)
-    z = (math.log(limit / mean) + variance / 2) / math.sqrt(variance)
-    return 0.5 * math.erfc(-z / math.sqrt(2.0))
-
-
-@kernel
-def within(limit: float, mean: float, deviation: float) -> float:
-    """Return the part of the mean of a lognormal number that numbers up to a limit make up."""
-    if limit <= 0 or mean <= 0:
-        return 0.0
-    if deviation <= 1e-9 * mean:
-        return 1.0 if mean <= limit else 0.0
-    variance = math.log1p((deviation / mean) ** 2)
-    z = (math.log(limit / mean) - variance / 2) / math.sqrt(variance)
-    return 0.5 * math.erfc(-z / math.sqrt(2.0))
-
-
-@kernel
-def smoothing(window: float, memory: float) -> float:
-    """Return what is left of a variance when a process is averaged over a window.
-
-    Parameters
-    ----------
-    window
-        Length of the window.
-    memory
-        Time over which the correlation of the process falls to 1/e.
-
-    Returns
-    -------
-    float
-        ``2 (exp(-x) - 1 + x) / x^2`` with ``x = window / memory``: 1 for a short window.
-    """
-    if memory <= 0:
-        return 0.0
-    x = window / memory
-    return 1.0 if x < 1e-3 else 2 * (math.exp(-x) - 1 + x) / x**2
-
-
-@kernel
-def overflow(mean: float, variance: float, pool: float) -> float:
-    """Return the chance that more KV is asked for than a pool holds; sums of many are normal."""
-    if variance <= 0:
-        return 1.0 if mean > pool else 0.0
-    return 0.5 * math.erfc((pool - mean) / math.sqrt(2.0 * variance))
 
 
 @kernel
@@ -141,15 +87,17 @@ def _attain(engines: Any, gpus: Any, lists: Any, e: int) -> None:
     """Set the latencies of one engine, and the part of its requests that keep all objectives."""
     engine = engines[e]
     slow, gap, prompt = engine.slow, engine.host_seconds, engine.first_seconds
-    prefilling = min(0.95, engine.rate * engine.prompt_seconds * slow)
+    prefilling = min(0.95, engine.rate * engine.prompt_seconds * prompt_slow(engine))
     decoding, step = 1 - engine.idle, engine.step
     # Kingman's formula for the prompts ahead; half a step until the next one begins, and half of
     # one more, because the prompt is computed beside the batch.
     spread = (engine.peakedness * 2 - 1 + engine.prompt_cv**2) / 2
     ahead = prefilling / (1 - prefilling) * prompt * spread
-    alone = decoding * step + ahead + prompt
     at_once = slow * (1 + _sharing_varies(engines, gpus, lists, e, 0.0))
-    engine.ttft = alone * at_once + gap
+    # What goes before others is as slow whoever else is at work.
+    led = engine.leads * engine.led * (ahead + prompt) + gap
+    alone = decoding * step + (1 - engine.leads) * (ahead + prompt)
+    engine.ttft = alone * at_once + led
     varies = _sharing_varies(engines, gpus, lists, e, engine.output * engine.tpot + engine.ttft)
     engine.tpot *= 1 + varies
     stay = engine.output * engine.tpot + engine.ttft
@@ -157,7 +105,7 @@ def _attain(engines: Any, gpus: Any, lists: Any, e: int) -> None:
     if math.isfinite(engine.ttft_objective):
         deviation = math.hypot(prompt * engine.prompt_cv, step / math.sqrt(12.0))
         limit = engine.ttft_objective - gap
-        good *= _first_in_time(engines, gpus, lists, e, at_once, limit, alone, deviation)
+        good *= _first_in_time(engines, gpus, lists, e, at_once, limit, alone, led - gap, deviation)
     if math.isfinite(engine.tpot_objective) and engine.output > 1:
         relative = engine.tpot_variance / engine.tpot**2 * smoothing(1.0, 1.0) + varies
         good *= in_time(engine.tpot_objective, engine.tpot, math.sqrt(relative) * engine.tpot)
@@ -195,10 +143,15 @@ def _first_in_time(
     slow: float,
     limit: float,
     alone: float,
+    led: float,
     deviation: float,
 ) -> float:
-    """Return the chance that a first token comes in time, over how many others are at work."""
+    """Return the chance that a first token comes in time, over how many others are at work.
+
+    Of its time, `alone` gets longer with their number, and `led` does not.
+    """
     engine = engines[e]
+    varies = deviation / max(1e-12, alone + led)
     counts = [0.0] * (_MOST_OTHERS + 1)
     counts[0] = 1.0
     others = 0
@@ -215,10 +168,12 @@ def _first_in_time(
             counts[k] = counts[k] * (1 - busy) + counts[k - 1] * busy
         counts[0] *= 1 - busy
     if others == 0 or slow <= 1 or mean <= 1:
-        return in_time(limit, alone * slow, deviation * slow)
+        seconds = alone * slow + led
+        return in_time(limit, seconds, varies * seconds)
     found = 0.0
     for k in range(others + 1):
         # Scaled so that the mean over all is the slow-down that the fixed point has.
         factor = 1 + k * (slow - 1) / (mean - 1)
-        found += counts[k] * in_time(limit, alone * factor, deviation * factor)
+        seconds = alone * factor + led
+        found += counts[k] * in_time(limit, seconds, varies * seconds)
     return found

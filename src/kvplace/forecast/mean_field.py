@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from kvplace.forecast.records import GPU_USE, NONE, SLICE
+from kvplace.forecast.chances import in_time
+from kvplace.forecast.records import GPU_USE, MPS, NONE, SLICE
 from kvplace.solver.array_types import Floats
 from kvplace.solver.kernels import kernel
 
@@ -96,6 +97,8 @@ def settle(
         engine.slow = 1.0
         engine.number = 0.0
         engine.each = 0.0 if sharing == NONE else 1.0
+        engine.leads = _leads(engine) if sharing == MPS else 0.0
+        engine.led = 1.0
         _occupy(engine, steps[e])
     # A GPU on which nothing changed has settled: only the others are gone through again.
     restless = np.ones(len(gpus), np.bool_)
@@ -159,8 +162,26 @@ def _slow_down(engines: Any, lists: Any, gpu: Any, e: int, sharing: int, loss: f
             beside += (engines[f].busy - engines[f].computing) * engines[f].use
             others += engines[f].busy
     slow = max(1.0, beside / max(LEAST_LEFT, 1 - ahead))
+    # Prompts share with prompts alone.
+    engines[e].led = max(1.0, GPU_USE + ahead)
     engines[e].each = min(1.0, (slow - 1) / others) if others > 0 else 0.0
     return float(slow)
+
+
+@kernel
+def _leads(engine: Any) -> float:
+    """Return the chance that a prompt is so long that its step computes more than it reads."""
+    each = engine.token_seconds + engine.attention_seconds * engine.prompt / 2
+    if each <= 0:
+        return 0.0
+    reading = engine.dense_seconds + engine.experts_seconds
+    return 1 - in_time(reading / each, engine.prompt, engine.prompt_cv * engine.prompt)
+
+
+@kernel
+def prompt_slow(engine: Any) -> float:
+    """Return how much slower a prompt is computed than alone on the GPU."""
+    return float(engine.leads * engine.led + (1 - engine.leads) * engine.slow)
 
 
 @kernel
@@ -196,11 +217,12 @@ def _occupy(engine: Any, steps: Floats) -> None:
         return
     gap, gap_each = engine.host_seconds, engine.host_seconds_per_sequence
     # A prompt lengthens the steps that it is computed in, for all that decode meanwhile.
-    prefilling = min(0.95, rate * engine.prompt_seconds * slow)
+    of_prompt = prompt_slow(engine)
+    prefilling = min(0.95, rate * engine.prompt_seconds * of_prompt)
     most = len(steps)
     weight, total = 1.0, 1.0
     number, tokens, token_time, token_square, stepping = 0.0, 0.0, 0.0, 0.0, 0.0
-    first = engine.first_seconds * slow + gap
+    first = engine.first_seconds * of_prompt + gap
     for n in range(1, engine.sequences + 1):
         step = steps[n - 1] if n <= most else steps[most - 1] * n / most
         pace = step * slow + gap + gap_each * n
@@ -239,4 +261,5 @@ def _occupy(engine: Any, steps: Floats) -> None:
     explained = step - engine.fixed_seconds
     engine.use = (explained + BUSY_REST * engine.fixed_seconds) / max(step, 1e-12)
     # Above what it serves, an engine computes the prompts of what it takes in, not of all.
-    engine.computing = min(engine.busy, rate * (1 - engine.full) * engine.first_seconds)
+    prompts = rate * (1 - engine.full) * engine.first_seconds
+    engine.computing = min(engine.busy, engine.leads * prompts * engine.led)

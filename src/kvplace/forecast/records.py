@@ -31,15 +31,16 @@ ENGINE = np.dtype(
                 "tpot_objective latency_objective token_bytes window_bytes sequence_bytes "
                 "host_seconds host_seconds_per_sequence "
                 + " ".join(field.name for field in fields(StepTime))
-                # Kept: seconds of a prompt alone and what it adds to a step; slow-down; requests in
+                # Kept: seconds of a prompt alone and what it adds to a step; slow-down; chance that
+                # the step of a prompt goes before others, and its slow-down then; requests in
                 # the system, chance of none, of a step on the GPU, of a step that computes, and
                 # that every seat is taken; batch, its step, the part of the GPU that it keeps busy;
                 # mean and variance of the time per output token; chance of a step while a certain
                 # other engine is in one; what each other engine in a step adds to the slow-down;
                 # time to the first token; the part of the requests that the pool can hold, and of
                 # what all would hold; the part that keeps objectives.
-                + " first_seconds prompt_seconds slow number idle busy computing full batch step "
-                "use tpot tpot_variance beside each ttft fitting held attained"
+                + " first_seconds prompt_seconds slow leads led number idle busy computing full "
+                "batch step use tpot tpot_variance beside each ttft fitting held attained"
             ).split()
         ),
     ]
