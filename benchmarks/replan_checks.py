@@ -51,7 +51,7 @@ def tiny(number, counts):
         counts["budgets"] += check_tiny(problem, current, truth)
         counts[f"objective {problem.goal.value}"] += 1
         counts["with rules"] += bool(problem.rules)
-        with mock.patch.object(budget_search, "_FEW", 0):
+        with mock.patch.object(budget_search, "FEW", 0):
             met = check_search(problem, current, truth)
         if met:
             counts["search without enumeration: best"] += met[0]

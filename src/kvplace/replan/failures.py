@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,8 @@ from kvplace.errors import Fault, InputError
 from kvplace.replan.outcome import Budget, Replan
 from kvplace.replan.replan import replan
 from kvplace.replan.schedule.steps import Pricing
+from kvplace.solver.clock import Watch
+from kvplace.units import format_seconds
 
 __all__ = ["Remains", "drained", "gpus_of", "restored", "without_gpus"]
 
@@ -166,19 +169,43 @@ def restored(
     budget: Budget,
     former: Mapping[str, Model] | None = None,
     pricing: Pricing | None = None,
-) -> tuple[Replan, tuple[str, ...]]:
+    watch: Watch | None = None,
+) -> tuple[Replan, dict[str, str]]:
     """Restore as many models as find room, where not all do.
 
     Models that still have a copy are content with those they have. Those that lost all are put
     back one after the other, the one with the largest load first, each where that is possible.
 
+    Parameters
+    ----------
+    problem, current
+        What is to be served on what is left, and what runs.
+    budget, former, pricing
+        As for `replan`.
+    watch
+        Clock and interrupt; once it ends, no more models are put back.
+
     Returns
     -------
     Replan
         For the models that run.
-    tuple of str
-        Models that found no room.
+    dict
+        Why the others are not restored, by name.
     """
+    watch, known = watch or Watch(), _known(former, problem)
+
+    def planned(models: Sequence[Model], *, quick: bool = False) -> Replan:
+        return replan(
+            _only(problem, models),
+            current,
+            budget=budget,
+            former=known,
+            pricing=pricing,
+            compare=False,
+            quick=quick,
+            watch=watch,
+        )
+
     held: dict[str, int] = {}
     for replica in current:
         if all(problem.fleet.gpu(gpu) is not None for gpu in replica.gpus):
@@ -189,29 +216,38 @@ def restored(
         )
         for m in problem.models
     ]
-    running = [m for m in content if held.get(m.name)]
-    lost = [m for m in content if not held.get(m.name)]
+    kept = [m for m in content if held.get(m.name)]
     load = dict(zip(problem.names, problem.loads, strict=True))
-    lost.sort(key=lambda m: (-load[m.name], m.name))
-    first = Budget(moves=budget.moves, prices=budget.prices, gain=1.0)
-    kept: list[Model] = list(running)
-    left_out: list[str] = []
-    for model in lost:
-        trial = _only(problem, [*kept, model])
-        found = replan(trial, current, budget=first, former=_known(former, problem), compare=False)
-        if found.placement is None:
-            left_out.append(model.name)
-        else:
+    lost = [m for m in content if not held.get(m.name)]
+    left_out: dict[str, str] = {}
+    for model in sorted(lost, key=lambda m: (-load[m.name], m.name)):
+        watch.tell(f"restore {model.name}")
+        if watch.stop:
+            left_out[model.name] = "there was no time left to look for room"
+            continue
+        trial = planned([*kept, model], quick=True)
+        if trial.placement is None:
+            trial = planned([*kept, model])
+        if trial.placement is not None:
             kept.append(model)
-    last = replan(
-        _only(problem, kept),
-        current,
-        budget=budget,
-        former=_known(former, problem),
-        pricing=pricing,
-        compare=False,
-    )
-    return last, tuple(left_out)
+        else:
+            left_out[model.name] = _why(trial, budget)
+    return planned(kept), left_out
+
+
+def _why(trial: Replan, budget: Budget) -> str:
+    """Return why a model is not restored, as the re-plan that was to restore it has it."""
+    if trial.set_aside:
+        return (
+            "there is room, and no order of steps was found that leads there within "
+            f"{format_seconds(budget.downtime_seconds)} of downtime; allow more with "
+            "--max-downtime"
+        )
+    if trial.needed > budget.price:
+        return "it takes more than the budget"
+    if trial.exhaustive or math.isinf(trial.bound):
+        return "there is no room for it beside what is restored, whatever moves"
+    return "no room was found for it"
 
 
 def _known(former: Mapping[str, Model] | None, problem: Problem) -> dict[str, Model]:
