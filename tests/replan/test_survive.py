@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import replace
+from random import Random
 
 import pytest
+from losses import check_loss, losses
 
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.failure import Recovery
@@ -190,6 +192,13 @@ def test_nothing_is_relieved_beyond_what_is_enough():
     assert quick.outcome is Recovery.RESTORED
     assert best.value < quick.value <= evaluate(whole, placement).value
     assert quick.moves == 1 < best.moves
+
+
+def test_what_fits_is_restored_and_what_is_not_does_not_fit():
+    found = losses(Random(0))
+    outcomes = [check_loss(*next(found)) for _ in range(25)]
+    assert outcomes.count("all restored") > 3
+    assert outcomes.count("as many as fit restored") > 1
 
 
 def test_what_is_not_restored_has_its_reason():

@@ -24,7 +24,7 @@ from kvplace.replan.schedule.steps import Pricing
 from kvplace.solver.clock import Watch
 from kvplace.units import format_seconds
 
-__all__ = ["Remains", "drained", "gpus_of", "restored", "without_gpus"]
+__all__ = ["Remains", "drained", "gpus_of", "only", "restored", "without_gpus"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +173,9 @@ def restored(
 ) -> tuple[Replan, dict[str, str]]:
     """Restore as many models as find room, where not all do.
 
-    Models that still have a copy are content with those they have. Those that lost all are put
-    back one after the other, the one with the largest load first, each where that is possible.
+    Models that still have a copy keep it. Those that lost all are put back one after the other, the
+    one with the largest load first, each where that is possible; then the further copies that
+    models must have.
 
     Parameters
     ----------
@@ -190,13 +191,13 @@ def restored(
     Replan
         For the models that run.
     dict
-        Why the others are not restored, by name.
+        Why others are not restored, or not all their copies, by name.
     """
     watch, known = watch or Watch(), _known(former, problem)
 
     def planned(models: Sequence[Model], *, quick: bool = False) -> Replan:
         return replan(
-            _only(problem, models),
+            only(problem, models),
             current,
             budget=budget,
             former=known,
@@ -210,29 +211,42 @@ def restored(
     for replica in current:
         if all(problem.fleet.gpu(gpu) is not None for gpu in replica.gpus):
             held[replica.model] = held.get(replica.model, 0) + 1
-    content = [
-        replace(
-            m, replicas=replace(m.replicas, min=min(m.replicas.min, max(1, held.get(m.name, 1))))
-        )
-        for m in problem.models
-    ]
-    kept = [m for m in content if held.get(m.name)]
+    kept = {m.name: _with_least(m, held[m.name]) for m in problem.models if held.get(m.name)}
     load = dict(zip(problem.names, problem.loads, strict=True))
-    lost = [m for m in content if not held.get(m.name)]
+    wanted = [(m, 1) for m in problem.models if m.name not in kept]
+    wanted.sort(key=lambda pair: (-load[pair[0].name], pair[0].name))
+    # Then the copies that each must have: of those that were lost, and of those that stay.
+    wanted += [
+        (m, m.replicas.min) for m in problem.models if m.replicas.min > max(1, held.get(m.name, 0))
+    ]
     left_out: dict[str, str] = {}
-    for model in sorted(lost, key=lambda m: (-load[m.name], m.name)):
+    trial: Replan | None = None
+    for model, copies in wanted:
         watch.tell(f"restore {model.name}")
-        if watch.stop:
-            left_out[model.name] = "there was no time left to look for room"
+        if model.name in left_out:
             continue
-        trial = planned([*kept, model], quick=True)
-        if trial.placement is None:
-            trial = planned([*kept, model])
-        if trial.placement is not None:
-            kept.append(model)
-        else:
-            left_out[model.name] = _why(trial, budget)
-    return planned(kept), left_out
+        why = "there was no time left to look for room"
+        if not watch.stop:
+            more = [*(kept | {model.name: _with_least(model, copies)}).values()]
+            trial = planned(more, quick=True)
+            if trial.placement is None:
+                trial = planned(more)
+            why = "" if trial.placement is not None else _why(trial, budget)
+        if not why:
+            kept[model.name] = _with_least(model, copies)
+            continue
+        if model.name in kept:
+            least = kept[model.name].replicas.min
+            why = f"it keeps {least} of the {model.replicas.min} copies that it must have; {why}"
+        left_out[model.name] = why
+    if kept:
+        return planned([*kept.values()]), left_out
+    return trial or planned([*problem.models]), left_out
+
+
+def _with_least(model: Model, copies: int) -> Model:
+    """Return a model that is content with so few copies."""
+    return replace(model, replicas=replace(model.replicas, min=min(model.replicas.min, copies)))
 
 
 def _why(trial: Replan, budget: Budget) -> str:
@@ -254,7 +268,7 @@ def _known(former: Mapping[str, Model] | None, problem: Problem) -> dict[str, Mo
     return dict(former or {}) | {model.name: model for model in problem.models}
 
 
-def _only(problem: Problem, models: Sequence[Model]) -> Problem:
+def only(problem: Problem, models: Sequence[Model]) -> Problem:
     """Return the problem of some of its models, in its order."""
     names = {model.name: model for model in models}
     ordered = tuple(names[name] for name in problem.names if name in names)
