@@ -57,7 +57,7 @@ def test_simulate_finds_the_load_that_is_served(plan, capsys):
 
 def test_simulate_loads_seeds_and_plot(plan, tmp_path, capsys):
     plot = tmp_path / "served.svg"
-    args = ["simulate", plan, "--load", "0.5,40", "--seeds", "1,2", "--seconds", "30", "--quiet",
+    args = ["simulate", plan, "--load", "0.5,40", "--seed", "1,2", "--seconds", "30", "--quiet",
             "--format", "json", "--plot", str(plot)]  # fmt: skip
     assert main(args) == 0
     found = json.loads(capsys.readouterr().out)

@@ -181,6 +181,8 @@ def play_options(seeds: str, what: str) -> Callable[[Command], Command]:
                 BURST,
                 click.option(
                     "--seeds",
+                    "--seed",
+                    "seeds",
                     type=_Seeds(),
                     default=seeds,
                     show_default=True,

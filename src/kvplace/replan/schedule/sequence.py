@@ -52,8 +52,7 @@ def sequence(
     pricing
         What steps take.
     may_pause
-        Whether a model may be without a serving copy for a while, where nothing else helps. A
-        replica beside which another serves may be stopped before it starts elsewhere in any case.
+        Whether a replica may be stopped before it is started elsewhere, where nothing else helps.
 
     Raises
     ------

@@ -1,4 +1,9 @@
-"""Fleets from public logs: who asks for what is the log's; shapes and objectives are drawn.
+"""The fleets of the evidence: drawn ones, public ones, and ones whose demand is a public log's.
+
+Drawn fleets are those of `kvplace.bench.adrs_like`: 32 dense models on 8 H100s with heavy-tailed
+rates. Seeds 7001 to 7012 were fixed before anything was run on them. openrouter-47 and -60 are
+public fleets as they are; in -60 the planner chooses copies and degrees. lmsys-16 does not state
+the shapes of its models: they are taken from their sizes, and the plans say so.
 
 No log says which models answered on what, so sizes, KV bytes per token and objectives are drawn as
 in `kvplace.bench.adrs_like` (dense models, 8 H100s, 85 % of the memory in weights). What is taken
@@ -6,7 +11,7 @@ from the logs is how unevenly models are asked, and how long prompts and outputs
 
 arena27    1,500 requests of 27 models in 600 s (Multi-LLM/prism-research, Apache-2.0)
 servegen   the 32 clients of alibaba/ServeGen's "m-large" that ask most (Apache-2.0), each one taken
-           for a model of its own, its burstiness too
+           for a model of its own
 azure, mooncake  lengths of 24 equal stretches of Azure's 2023 conversations (CC-BY 4.0) and of
            Mooncake's (Apache-2.0); the rates are ServeGen's, since these logs have one model
 
@@ -14,26 +19,54 @@ Rates are scaled to 6 requests/s in all: the factor that a placement serves is w
 """
 
 import csv
+import dataclasses
 import gzip
 import statistics
 from collections import defaultdict
 
+import kvplace
 from kvplace.bench.adrs_like import adrs_like
+from kvplace.forecast.share_timing import ShareTiming
 
 TOTAL = 6.0
 LONGEST = 8192  # tokens of a mean prompt: longer ones need other objectives than those drawn
-FAMILIES = {"arena27": 11, "servegen": 12, "azure": 13, "mooncake": 14}
+
+DRAWN = {str(seed): seed for seed in range(7001, 7013)}
+FILES = {"openrouter-47": 1, "openrouter-60": 2, "lmsys-16": 3}
+LOGS = {"arena27": 11, "servegen": 12, "azure": 13, "mooncake": 14}
+NAMES = (*DRAWN, *FILES, *LOGS)
+"""Every fleet; the number beside it is the seed of whatever is drawn for it."""
+
+BROKEN = tuple(DRAWN)[:6]
+"""The drawn fleets on which assumptions are broken; of the others, all."""
+
+SEEDS = DRAWN | FILES | LOGS
 
 
-def log_fleet(name, data):
-    """Return one fleet and the mean burstiness of its log (coefficient of variation of gaps)."""
-    rows, burst = globals()[f"_{name}"](data / "traces")
+def fleet(name, data):
+    """Return a fleet by its name; seeds of drawn ones other than those above are allowed."""
+    if name.isdecimal():
+        return adrs_like(int(name))
+    if name in LOGS:
+        return _of_log(name, data)
+    found = kvplace.read(str(data / f"fleets/{name}.yaml"))
+    # A shape that is not in the file is taken from the size of the model.
+    return dataclasses.replace(found, timing=ShareTiming(guess=True)) if name[0] == "l" else found
+
+
+def seed_of(name):
+    """Return the seed of whatever is drawn for a fleet."""
+    return SEEDS[name] if name in SEEDS else int(name)
+
+
+def _of_log(name, data):
+    rows = globals()[f"_{name}"](data / "traces")
     scale = TOTAL / sum(rate for rate, _, _ in rows)
     demands = [
         (rate * scale, min(LONGEST, max(8.0, prompt)), max(2.0, output))
         for rate, prompt, output in rows
     ]
-    return adrs_like(FAMILIES[name], models=len(demands), demands=demands), burst
+    return adrs_like(LOGS[name], models=len(demands), demands=demands)
 
 
 def _rows(path):
@@ -48,33 +81,25 @@ def _arena27(folder):
     return [
         (len(found) / 600, *map(statistics.fmean, zip(*found, strict=True)))
         for _, found in sorted(of.items())
-    ], 1.0
+    ]
 
 
 def _clients(folder):
-    """Return the busiest clients of ServeGen with their requests, lengths and burstiness."""
+    """Return the clients of ServeGen that ask most, with their requests and lengths."""
     rows = [
         row for row in _rows(folder / "servegen_client_summary.csv") if row["service"] == "m-large"
     ]
-    rows.sort(key=lambda row: -float(row["requests"]))
-    kept = rows[:32]
-    names = {row["client"] for row in kept}
-    cvs = [
-        float(row["cv"]) for row in _rows(folder / "servegen_client_10min.csv.gz")
-        if row["service"] == "m-large" and row["client"] in names and row["cv"]
-    ]  # fmt: skip
-    return kept, statistics.median(cvs)
+    return sorted(rows, key=lambda row: -float(row["requests"]))[:32]
 
 
 def _servegen(folder):
-    kept, burst = _clients(folder)
     return [
-        (float(row["requests"]), float(row["in_mean"]), float(row["out_mean"])) for row in kept
-    ], burst
+        (float(row["requests"]), float(row["in_mean"]), float(row["out_mean"]))
+        for row in _clients(folder)
+    ]
 
 
 def _stretches(folder, log):
-    kept, burst = _clients(folder)
     lengths = [
         (float(row["input_tokens"]), float(row["output_tokens"])) for row in _rows(folder / log)
         if row.get("service", "conv") == "conv"
@@ -85,7 +110,8 @@ def _stretches(folder, log):
         tuple(map(statistics.fmean, zip(*lengths[at * size : (at + 1) * size], strict=True)))
         for at in range(count)
     ]
-    return [(float(row["requests"]), *mean) for row, mean in zip(kept, means, strict=False)], burst
+    pairs = zip(_clients(folder), means, strict=False)
+    return [(float(row["requests"]), *mean) for row, mean in pairs]
 
 
 def _azure(folder):
