@@ -17,8 +17,10 @@ from kvplace.explain.bottleneck import alone, bottleneck_of
 from kvplace.explain.changes import Effort, higher_degree
 from kvplace.explain.explain import explain
 from kvplace.explain.levers import find_levers
+from kvplace.formats.read import read
 from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
+from kvplace.units import GIB
 from made import fleet, model, problem
 from oracle_splits import solve_by_force
 from splits import random_split_problem
@@ -38,6 +40,18 @@ def test_one_hot_model_gets_a_copy_or_smaller_weights_or_more_gpus():
     assert ("replica", "hot") not in found
     assert ("gpus", "80GiB") not in found
     assert found["weights", "hot"].gain == pytest.approx(1 - (10 / 60) / 0.25)
+
+
+def test_an_overhead_by_the_weights_is_estimated_anew_at_a_higher_degree(tmp_path):
+    file = tmp_path / "fleet.yaml"
+    file.write_text(
+        "schema: kvplace.fleet/v1\nnodes: 8xH100\nmodels: [{name: a, weights: 560GiB, "
+        "kv_bytes_per_token: 1000, demand: {requests_per_second: 1}, slo: {latency: 1s}}]\n"
+    )
+    found = higher_degree(read(file), 0)
+    assert found.text == "tensor parallel 8 for a"
+    (model,) = found.problem.models
+    assert model.resident_bytes(8) < 75 * GIB < 560 * GIB < model.resident_bytes(1)
 
 
 def test_another_copy_and_a_higher_degree_where_there_is_room():

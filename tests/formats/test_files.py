@@ -38,6 +38,16 @@ def test_what_cannot_be_read_is_refused_with_a_sentence(tmp_path, monkeypatch):
     assert fault_of(read, path) == "this file is larger than 1 MiB, the most that is read"
 
 
+@pytest.mark.parametrize(
+    ("begin", "told"),
+    [(b"PK\x03\x04", "Excel"), (b"\x1f\x8b", "gzip"), (b"PAR1", "Parquet"), (b"GGUF", "GGUF"),
+     (b"%PDF-1.7", "PDF"), ("nodes: 1".encode("utf-16"), "UTF-16")],
+)  # fmt: skip
+def test_a_file_that_is_no_text_is_named_as_what_it_is(begin, told, tmp_path):
+    (tmp_path / "fleet.yaml").write_bytes(begin + b"\x00rest")
+    assert told in fault_of(read, tmp_path / "fleet.yaml")
+
+
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission_is_refused(tmp_path):
     path = tmp_path / "f.yaml"

@@ -11,6 +11,7 @@ from kvplace.core.models.model import Model, Replicas
 from kvplace.core.problem import Problem
 from kvplace.explain.words import count
 from kvplace.facts.catalogue.models import known_model
+from kvplace.facts.memory.estimates import with_degree
 from kvplace.units import GIB, format_bytes
 
 __all__ = [
@@ -99,18 +100,14 @@ def higher_degree(problem: Problem, index: int) -> Change | None:
     model, largest = problem.models[index], problem.largest_bytes(index)
     widest = max(problem.links(index), default=0)
     least = 2 * max(model.tensor_parallel)
-    fitting = (
-        degree
-        for degree in model.accepted_degrees(widest)
-        if degree >= least and problem.need(index, degree).weights_bytes < largest
-    )
-    degree = next(fitting, None)
-    if degree is None:
-        return None
-    degrees = (*model.tensor_parallel, degree)
-    text = f"tensor parallel {degree} for {model.name}"
-    changed = _with_model(problem, index, replace(model, tensor_parallel=degrees))
-    return Change("degree", model.name, text, Effort.ENGINE, changed)
+    for degree in model.accepted_degrees(widest):
+        if degree >= least:
+            changed = with_degree(model, degree)
+            if changed.resident_bytes(degree) < largest:
+                text = f"tensor parallel {degree} for {model.name}"
+                allowed = _with_model(problem, index, changed)
+                return Change("degree", model.name, text, Effort.ENGINE, allowed)
+    return None
 
 
 def node_kinds(fleet: Fleet) -> list[Node]:

@@ -20,6 +20,7 @@ from kvplace.explain.clash import QUESTION_SECONDS, QUESTION_SHARE, Clash, find_
 from kvplace.explain.demanded import Demanded, Kind, keeping, without
 from kvplace.explain.placeable import Verdict, placeable
 from kvplace.explain.words import demand_in_words, room_of
+from kvplace.facts.catalogue.gpus import gpu_types
 from kvplace.solver.clock import Watch
 from kvplace.units import GIB
 
@@ -158,12 +159,18 @@ class _Run:
                     yield nodes[1]
 
     def _gpus(self, problem: Problem, like: Node, *, inside: bool) -> Change | None:
-        """Return the fewest further GPUs that are enough, of the fewest whole GiB."""
+        """Return the fewest further GPUs that are enough, of the fewest whole GiB.
+
+        None where even one would have to be larger than any that is known.
+        """
         change = partial(with_gpus, problem, like, inside=inside)
         largest = max(gpu.usable_bytes for gpu in problem.fleet.gpus)
         for index, model in enumerate(problem.models):
             need = problem.need(index, max(model.tensor_parallel))
             largest = max(largest, need.weights_bytes + max(1, need.min_kv_bytes))
+        sold = max(kind.memory_bytes for kind in gpu_types().values())
+        if largest > max(sold, *(gpu.usable_bytes for gpu in problem.fleet.gpus)):
+            return None
         high = -(-largest // GIB)
         found = self._fewest(lambda number: change(high, number))
         if found is None:

@@ -11,6 +11,16 @@ __all__ = ["MAX_FILE_BYTES", "read_text", "write_atomic"]
 
 MAX_FILE_BYTES = 64 * 2**20
 """Largest file that is read: 64 MiB."""
+_NO_TEXT = (
+    # How files begin that are no text, and what they are.
+    (b"PK\x03\x04", "this is a zip archive or an Excel workbook; save the sheet as CSV"),
+    (b"\x1f\x8b", "this is compressed with gzip; unpack it first"),
+    (b"PAR1", "this is a Parquet file; let its name end in .parquet"),
+    (b"GGUF", "this is a GGUF checkpoint; kvplace model reads the directory that it is in"),
+    (b"%PDF", "this is a PDF"),
+    (b"\xff\xfe", "this is UTF-16; save the file as UTF-8"),
+    (b"\xfe\xff", "this is UTF-16; save the file as UTF-8"),
+)
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -37,6 +47,9 @@ def read_text(path: str | os.PathLike[str]) -> str:
     if len(content) > MAX_FILE_BYTES:
         limit = f"{MAX_FILE_BYTES // 2**20} MiB"
         raise InputError(f"this file is larger than {limit}, the most that is read", name)
+    for begin, message in _NO_TEXT:
+        if content.startswith(begin):
+            raise InputError(message, name)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -333,11 +333,7 @@ REPLACED = [
     (
         "    min_kv: 2GiB",
         "\tmin_kv: 2GiB",
-        (
-            "line 16: not valid YAML: found a tab character that violates indentation while "
-            "scanning a "
-            "plain scalar"
-        ),
+        "line 16: not valid YAML: a tab cannot indent a line; use spaces",
     ),
 ]
 

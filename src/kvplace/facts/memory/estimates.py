@@ -18,7 +18,7 @@ from kvplace.facts.catalogue.shapes import known_shape
 from kvplace.facts.memory.loaded import loaded_weights
 from kvplace.facts.memory.overhead import EngineLimits, engine_limits, overhead, overhead_of_unknown
 
-__all__ = ["SHARED", "Estimates", "longest_request", "typical_longest"]
+__all__ = ["SHARED", "Estimates", "longest_request", "typical_longest", "with_degree"]
 
 SHARED = EngineLimits(2048, 256)
 """Limits of a step of engines that share GPUs: vLLM's own on GPUs below 70 GiB. At 1,024
@@ -133,6 +133,21 @@ class Estimates:
         if all(overhead_of_unknown(part) == DEFAULT_OVERHEAD_BYTES for part in parts.values()):
             return ()
         return tuple((degree, part + overhead_of_unknown(part)) for degree, part in parts.items())
+
+
+def with_degree(model: Model, degree: int) -> Model:
+    """Return a model that may run at one degree more.
+
+    What its shards take besides KV cache is estimated there from the weights alone, where it is so
+    at its other degrees: half of a large model does not keep the overhead of the whole.
+    """
+    changed = replace(model, tensor_parallel=(*model.tensor_parallel, degree))
+    parts = [(known, -(-model.weights_bytes // known)) for known, _ in model.resident]
+    if not parts or model.resident != tuple((d, p + overhead_of_unknown(p)) for d, p in parts):
+        return changed
+    part = -(-model.weights_bytes // degree)
+    resident = sorted({**dict(model.resident), degree: part + overhead_of_unknown(part)}.items())
+    return replace(changed, resident=tuple(resident))
 
 
 def longest_request(name: str, demand: Demand, launch: Launch) -> int | None:
