@@ -49,7 +49,12 @@ class PressureClasses:
         self.value = 0.0
 
     def rise(self, low: float, high: float, watch: Watch) -> None:
-        """Look for impossible targets between a bound and the value of an assignment."""
+        """Look for impossible targets between a bound and the value of an assignment.
+
+        From a bound of 0, where nobody asks for anything, there is nothing to look for.
+        """
+        if low <= 0:
+            return
         for weighting in self._fluid.weightings(low):
             program = LevelProgram()
 

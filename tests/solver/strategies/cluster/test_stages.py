@@ -1,0 +1,246 @@
+"""The stages that better the best assignment of a cluster, and those that prove it, one by one."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+import made
+from boards import assert_kept_up, drawn_boards
+from kvplace.core.certificates.certificate import check_certificate
+from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.models.objective import Objective
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.clock import Watch
+from kvplace.solver.large_neighbourhood import warm
+from kvplace.solver.strategies.cluster import stages
+from kvplace.solver.strategies.cluster.strategy import ClusterSearch
+from kvplace.solver.strategies.params import ClusterParams, Params
+from kvplace.solver.strategies.stages import Settings
+from oracle_splits import solve_by_force
+
+ONE = 1 + 1e-9
+BOTH = Objective.REQUESTS, Objective.PRESSURE
+QUICK = {
+    "rounds": 8, "packed": 10, "packed_per_model": 1, "moves": 300, "moves_per_copy": 0,
+    "fillings": 2, "kicks": 50, "patterns": 1,
+}  # fmt: skip
+"""Knobs of little effort."""
+PLAIN = {"lower": stages.lower, "ruin": stages.ruin, "eject": stages.eject}
+"""Stages in Python; `balance` may exchange a gain of the maximum for none."""
+COMPILED = {"anneal": stages.anneal, "refill": stages.refill, "iterate": stages.iterate}
+"""Stages that wait for kernels."""
+
+
+def searches(seed, count, *, objectives=BOTH, watch=None, iterations=None, **knobs):
+    """Yield random searches, each with a random valid assignment as its best."""
+    params = replace(Params(), cluster=replace(ClusterParams(), **{**QUICK, **knobs}))
+    for _, problem, board in drawn_boards(seed, count, objectives=objectives, valid=True):
+        settings = Settings(watch=watch or Watch(), iterations=iterations, params=params)
+        search = ClusterSearch(problem, settings)
+        search.board = Assignment(search.instance, board.where)
+        yield problem, search
+
+
+def unruled(problem):
+    """The problem without what its bounds leave out."""
+    models = tuple(replace(model, resources={}) for model in problem.models)
+    return replace(problem, models=models, rules=())
+
+
+def interrupted():
+    watch = Watch()
+    watch.interrupt()
+    return watch
+
+
+@pytest.mark.parametrize("name", [*PLAIN, *COMPILED])
+def test_a_stage_never_worsens_and_keeps_its_books(name):
+    stage, better = {**PLAIN, **COMPILED}[name], 0
+    for problem, search in searches(name, 12):
+        before, low = search.best.worth(), search.low
+        stage(search)
+        assert search.best.worth() <= before
+        assert search.low == low
+        assert_kept_up(search.best)
+        evaluation = evaluate(problem, search.placement)
+        assert not evaluation.violations
+        assert evaluation.value == pytest.approx(search.value, rel=1e-9)
+        better += search.best.worth() < before
+    assert better >= 2
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "anneal"])
+@pytest.mark.parametrize("limit", [0, 3])
+def test_a_stage_makes_no_more_steps_than_allowed(name, limit):
+    for _, search in searches(name, 5, iterations=limit):
+        {**PLAIN, **COMPILED}[name](search)
+        assert search.steps <= limit
+
+
+@pytest.mark.parametrize("name", [*PLAIN, *COMPILED, "fill_again", "balance", "decide", "rank"])
+def test_an_interrupt_leaves_the_assignment(name):
+    for _, search in searches(name, 3, watch=interrupted()):
+        where = list(search.best.where)
+        getattr(stages, name)(search)
+        assert search.best.where == where
+        assert search.steps == 0
+        assert search.low <= search.value * ONE or any(search.best.flaws)
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_limit_is_not_spent_on_compiling(name, monkeypatch):
+    asked = []
+    monkeypatch.setattr(warm, "kernels_ready", lambda *kernels: asked.append(kernels) or False)
+    for _, search in searches(name, 3, watch=Watch(1000.0)):
+        where = list(search.best.where)
+        COMPILED[name](search)
+        assert search.best.where == where
+        assert search.steps == 0
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("name", ["ruin", "eject", "anneal", "refill"])
+def test_the_same_seed_and_round_do_the_same(name):
+    found = []
+    for _ in range(2):
+        for _, search in searches(name, 3):
+            search.round, search.knobs = 1, replace(search.knobs, rounds=4)
+            {**PLAIN, **COMPILED}[name](search)
+            found.append((search.best.where, search.steps))
+    assert found[:3] == found[3:]
+
+
+def test_all_ways_of_a_tiny_cluster_are_the_truth():
+    for problem, search in searches("all", 12):
+        truth = solve_by_force(problem)
+        stages.enumerate_all(search)
+        if not search.closed:  # given up
+            continue
+        assert search.value == pytest.approx(truth.value, rel=1e-9)
+        broken = sum(
+            violation.amount for violation in evaluate(problem, search.placement).preferences
+        )
+        assert broken == pytest.approx(sum(truth.breaches))
+
+
+def test_all_ways_are_tried_from_an_assignment_that_is_not_valid():
+    found = 0
+    for problem, search in searches("invalid", 8):
+        search.board = Assignment(search.instance, [()] * search.instance.n)
+        truth = solve_by_force(problem)
+        stages.enumerate_all(search)
+        if search.closed:
+            found += 1
+            assert search.value == pytest.approx(truth.value, rel=1e-9)
+    assert found > 4
+
+
+def test_what_the_program_is_asked_holds():
+    closed = 0
+    for problem, search in searches("ask", 10, objectives=(Objective.PRESSURE,)):
+        if not search.value:
+            continue
+        optimum = solve_by_force(unruled(problem)).value
+        low, where = search.low, list(search.best.where)
+        stages.ask_program(search)
+        assert search.best.where == where
+        assert low <= search.low <= optimum * ONE
+        closed += search.low >= search.value / ONE
+        if search.proof.certificate is not None:
+            assert check_certificate(problem, search.proof.certificate) == ""
+    assert closed >= 1
+
+
+def test_deciding_targets_meets_the_optimum_from_both_sides():
+    met, total = 0, 0
+    for problem, search in searches("decide", 10, objectives=(Objective.PRESSURE,)):
+        free = unruled(problem)
+        plain = ClusterSearch(free, search.settings)
+        plain.board = Assignment(plain.instance, search.best.where)
+        truth = solve_by_force(free)
+        if not truth.value or not plain.best.valid:
+            continue
+        before = plain.best.worth()
+        stages.decide(plain)
+        assert plain.best.worth() <= before
+        assert plain.low <= truth.value * ONE
+        assert plain.value >= truth.value / ONE
+        assert not evaluate(free, plain.placement).violations
+        total += 1
+        met += plain.value <= plain.low * (1 + 1e-6)
+    assert met >= 0.5 * total
+
+
+def test_deciding_gives_back_the_time_it_kept():
+    [(_, search)] = searches("time", 1, objectives=(Objective.PRESSURE,), watch=Watch(1000.0))
+    search.watch.keep(100.0)
+    stages.decide(search)
+    assert 880 < search.watch.left < 900
+
+
+def test_link_domains_are_filled_again_without_loss():
+    models = [
+        made.model(f"m{k}", 6 + 5 * (k % 4), 1.0 + k % 5, tensor_parallel=(1 + k % 2, 4))
+        for k in range(7)
+    ]
+    problem = made.problem(models, made.fleet(80, 80, gpus=4))
+    params = replace(Params(), cluster=replace(ClusterParams(), **QUICK))
+    search = ClusterSearch(problem, Settings(watch=Watch(1000.0), params=params))
+    where = [(tuple(range(options[0].degree)),) for options in search.instance.options]
+    search.board = Assignment(search.instance, where)
+    assert search.best.valid
+    search.watch.keep(100.0)
+    before = search.best.worth()
+    stages.fill_again(search)
+    assert search.best.worth() < before
+    assert search.best.valid
+    assert_kept_up(search.best)
+    assert 880 < search.watch.left < 900
+
+
+@pytest.mark.parametrize("objective", BOTH)
+def test_balancing_keeps_the_maximum_and_every_rule(objective):
+    moved = 0
+    for problem, search in searches("balance", 10, objectives=(objective,)):
+        flaws, value = search.best.flaws, search.value
+        before = sorted(search.best.pressure, reverse=True)
+        stages.balance(search)
+        assert search.best.flaws <= flaws
+        assert search.value <= value
+        assert sorted(search.best.pressure, reverse=True) <= before
+        assert not evaluate(problem, search.placement).violations
+        moved += search.steps
+        assert search.steps <= search.balance_steps
+    assert moved > 5
+
+
+def test_ranks_are_those_that_nothing_balances_better():
+    ranked = 0
+    for _, search in searches("rank", 10, ranked=200_000):
+        stages.enumerate_all(search)
+        if not search.closed or not search.value:
+            continue
+        value, flaws = search.value, search.best.flaws
+        before = sorted(search.best.pressure, reverse=True)
+        stages.rank(search)
+        assert search.value == pytest.approx(value, rel=1e-9)
+        assert search.best.flaws == flaws
+        assert [round(p, 12) for p in sorted(search.best.pressure, reverse=True)] <= [
+            round(p * ONE, 12) for p in before
+        ]
+        assert 1 <= search.ranks <= search.instance.g
+        ranked += search.ranks == search.instance.g
+    assert ranked >= 5
+
+
+def test_packing_ends_where_the_gap_asked_for_is_met():
+    for _, search in searches("gap", 6):
+        search.gap = math.inf
+        if not search.closed:
+            continue
+        where = list(search.best.where)
+        for stage in (stages.eject, stages.anneal, stages.refill):
+            stage(search)
+        assert search.best.where == where
+        assert search.steps == 0

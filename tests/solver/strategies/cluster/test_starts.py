@@ -1,0 +1,228 @@
+"""How a search over clusters begins: every start is one that core accepts, in time and in order."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+import made
+from boards import drawn_boards
+from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.models.objective import Objective
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.clock import Watch
+from kvplace.solver.strategies.cluster.starts import (
+    configure,
+    descend,
+    exchange_many,
+    fill,
+    start,
+    start_as_reference,
+    start_further,
+)
+from kvplace.solver.strategies.cluster.strategy import ClusterSearch
+from kvplace.solver.strategies.cluster.supports import patterned
+from kvplace.solver.strategies.params import ClusterParams, Params
+from kvplace.solver.strategies.stages import Settings
+from oracle_splits import solve_by_force, worth
+
+BOTH = Objective.REQUESTS, Objective.PRESSURE
+
+
+def search_of(problem, *, watch=None, iterations=None, **knobs):
+    params = replace(Params(), cluster=replace(ClusterParams(), **knobs))
+    settings = Settings(watch=watch or Watch(), iterations=iterations, params=params)
+    return ClusterSearch(problem, settings)
+
+
+def searches(seed, count, *, objectives=BOTH, **given):
+    """Yield random searches that have no start, and a random valid assignment for each."""
+    for draw, problem, board in drawn_boards(seed, count, objectives=objectives, valid=True):
+        search = search_of(problem, **given)
+        yield draw, problem, search, Assignment(search.instance, board.where)
+
+
+def split_fleet():
+    """Models of one to four shards on two nodes of four GPUs."""
+    models = [
+        made.model(f"m{k}", 6 + 5 * (k % 4), 1.0 + k % 5, tensor_parallel=(1 + k % 2, 4))
+        for k in range(9)
+    ]
+    return made.problem(models, made.fleet(80, 80, gpus=4))
+
+
+def interrupted():
+    watch = Watch()
+    watch.interrupt()
+    return watch
+
+
+@pytest.mark.parametrize("tiny", [0, 64])
+@pytest.mark.parametrize("begin", [start, start_as_reference])
+def test_what_is_begun_is_no_better_than_the_optimum(begin, tiny):
+    valid, total = 0, 0
+    for _, problem, search, _ in searches(1, 10, tiny=tiny):
+        begin(search)
+        assert search.low == math.inf or search.board is not None
+        total += 1
+        if search.placement is None:
+            continue
+        valid += 1
+        truth = solve_by_force(problem)
+        assert worth(problem, search.placement) >= (truth.breaches, truth.value * (1 - 1e-9))
+    assert valid > 0.7 * total
+
+
+def test_the_best_start_comes_first():
+    for _, _, search, board in searches(2, 15, tiny=0):
+        search.starts = [board]
+        start(search)
+        assert search.board is search.starts[0]
+        assert search.starts == sorted(search.starts, key=Assignment.worth)
+        assert board in search.starts
+
+
+def test_a_start_given_spares_the_constructions():
+    for _, _, search, board in searches(3, 10):
+        search.starts = [board]
+        start(search)
+        assert search.starts == [board]
+        assert search.board is board
+
+
+def test_the_first_construction_will_do_for_a_tiny_cluster():
+    for _, _, search, _ in searches(4, 10, tiny=10**6):
+        start(search)
+        assert len(search.starts) == 1
+    for _, _, search, _ in searches(4, 10, tiny=10**6):
+        search.board = None
+        start(search)
+        first = search.best.worth()
+        start_further(search)
+        assert len(search.starts) > 1
+        assert search.best.worth() <= first
+
+
+@pytest.mark.parametrize("begin", [start, start_as_reference])
+def test_nothing_is_begun_where_nothing_is_possible(begin):
+    models = [made.model("a", 400, tensor_parallel=(4,)), made.model("b", 1)]
+    search = search_of(made.problem(models, made.fleet(80, gpus=4)))
+    assert search.low == math.inf
+    begin(search)
+    assert search.board is None
+    assert search.starts == []
+
+
+def test_an_interrupt_leaves_what_there_was_before():
+    for _, _, search, board in searches(5, 10, watch=interrupted()):
+        search.board = board
+        where = list(board.where)
+        start(search)
+        assert search.board is board
+        search.starts = [board]
+        descend(search)
+        assert search.best.where == where
+        assert search.steps == 0
+
+
+@pytest.mark.parametrize("objective", BOTH)
+def test_descending_betters_the_best_starts_and_keeps_the_best(objective):
+    moved = 0
+    for _, problem, search, board in searches(6, 12, objectives=(objective,), starts=2):
+        boards = [board, board.copy(), board.copy()]
+        search.starts = list(boards)
+        before = board.worth()
+        third = boards[2].worth()
+        descend(search)
+        assert search.starts == []
+        assert search.best in boards[:2]
+        assert search.best.worth() <= before
+        assert boards[2].worth() == third
+        assert not evaluate(problem, search.placement).violations
+        moved += search.steps
+    assert moved > 3
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3])
+def test_steps_of_a_descent_are_limited(limit):
+    for _, _, search, board in searches(7, 10, iterations=limit):
+        search.starts = [board, board.copy()]
+        descend(search)
+        assert search.steps <= limit
+
+
+@pytest.mark.parametrize("wide", [20_000, 0], ids=["every exchange", "kernels first"])
+def test_many_gpus_are_exchanged_without_loss(wide):
+    """By kernels and single steps in turn, on a cluster that is small enough to check."""
+    moved = 0
+    for _, problem, search, board in searches(8, 12, wide_gpus=wide, turns=3, large=0):
+        search.starts, before = [board], board.worth()
+        descend(search)
+        assert search.best.worth() <= before
+        assert not evaluate(problem, search.placement).violations
+        moved += search.steps
+    assert moved > 5
+
+
+def test_exchanges_stop_at_the_steps_allowed_and_at_the_bound():
+    for _, _, search, board in searches(9, 8, iterations=2, turns=3):
+        exchange_many(search, board)
+        assert search.steps <= 2
+    for _, _, search, board in searches(9, 8, turns=5):
+        if any(board.flaws) or not search.low:
+            continue
+        search.gap = 1e9
+        exchange_many(search, board)
+        told = search.steps
+        exchange_many(search, board)
+        assert search.steps >= told
+        assert board.valid
+
+
+def test_link_domains_are_filled_at_a_target_above_the_bound():
+    search = search_of(split_fleet(), watch=Watch(1000.0))
+    search.watch.keep(100.0)
+    assert not patterned(search)  # nothing is begun
+    start(search)
+    first = search.best.worth()
+    assert patterned(search)
+    fill(search)
+    assert search.best.worth() <= first
+    assert search.best.valid
+    assert search.starts == sorted(search.starts, key=Assignment.worth)
+    assert search.best is search.starts[0]
+    assert not evaluate(search.problem, search.placement).violations
+    assert search.low <= search.value
+    assert 850 < search.watch.left < 900  # the time kept is given back
+
+
+def test_filling_that_finds_nothing_keeps_the_start():
+    """Small models that are not split fill nothing better where the time is up at once."""
+    search = search_of(split_fleet())
+    start(search)
+    board, starts = search.board, list(search.starts)
+    search.watch.interrupt()
+    fill(search)
+    assert search.board is board
+    assert search.starts == starts
+
+
+@pytest.mark.parametrize("limit", [None, 1000.0])
+def test_configurations_give_a_start_that_is_valid(limit):
+    search = search_of(split_fleet(), watch=Watch(limit))
+    configure(search)
+    assert [board.valid for board in search.starts] == [True]
+    assert search.low > 0
+    assert (search.board is not None) == (limit is not None)  # one at once, lest time runs out
+    start(search)
+    assert search.best.valid
+    assert search.value >= search.low * (1 - 1e-9)
+    assert len(search.starts) == 1 + (limit is not None)
+
+
+def test_configurations_out_of_time_leave_what_is_placed_at_once():
+    search = search_of(split_fleet(), watch=Watch(0.0))
+    configure(search)
+    start(search)
+    assert search.board is None or search.best.missing >= 0
+    assert all(board.valid for board in search.starts[1:])

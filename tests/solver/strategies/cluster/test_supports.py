@@ -1,0 +1,143 @@
+"""Which stages can pay for a cluster: each limit holds to the last model, GPU and second."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+import made
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Replicas
+from kvplace.core.models.objective import Objective
+from kvplace.core.problem import Problem
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.clock import Watch
+from kvplace.solver.strategies.cluster import supports
+from kvplace.solver.strategies.cluster.strategy import ClusterSearch
+from kvplace.solver.strategies.params import ClusterParams, Params
+from kvplace.solver.strategies.stages import Settings
+from timings import PowerTiming
+
+NEEDS_A_PLACEMENT = ("placed", "quick", "long", "annealed", "refillable", "rankable")
+
+
+def search_of(
+    models=4, nodes=2, gpus=2, *, degrees=(2,), copies=(1, 1), rate=1.0, pressures=False,
+    placed=True, limit=None, iterations=None, **knobs,
+):  # fmt: skip
+    """A search over models of 8 GiB, all of them on the first GPUs where they are placed."""
+    fleet = made.fleet(*[80] * nodes, gpus=gpus)
+    fields = {"tensor_parallel": degrees, "replicas": Replicas(*copies)}
+    drawn = tuple(made.model(f"m{k}", 8, rate, **fields) for k in range(models))
+    problem = made.problem(drawn, fleet)
+    if pressures:
+        works = dict.fromkeys([f"m{k}" for k in range(models)], 0.01)
+        timing = PowerTiming(works, {"80GiB": 1.0})
+        demand, slo = Demand(rate, 1.0, 0.0), SLO(1.0, 1.0, 1.0)
+        drawn = tuple(replace(m, kv_bytes_per_token=2**20, demand=demand, slo=slo) for m in drawn)
+        problem = Problem(drawn, fleet, Objective.PRESSURE, timing=timing)
+    params = replace(Params(), cluster=replace(ClusterParams(), **knobs))
+    settings = Settings(watch=Watch(limit), iterations=iterations, params=params)
+    search = ClusterSearch(problem, settings)
+    if placed:
+        least = tuple(range(min(degrees)))
+        where = [tuple(tuple(g + min(degrees) * at for g in least) for at in range(copies[0]))]
+        search.board = Assignment(search.instance, where * models)
+    return search
+
+
+@pytest.mark.parametrize("name", NEEDS_A_PLACEMENT)
+def test_without_a_valid_placement_there_is_nothing_to_better(name):
+    search = search_of(placed=False, pressures=True, limit=60.0, annealed=0)
+    assert not getattr(supports, name)(search)
+    search.board = Assignment(search.instance, [()] * 4)
+    assert not search.board.valid
+    assert not getattr(supports, name)(search)
+
+
+def test_an_assignment_is_begun_before_it_is_valid():
+    search = search_of(placed=False)
+    assert not supports.begun(search)
+    assert not supports.few(search)
+    search.board = Assignment(search.instance, [()] * 4)
+    assert supports.begun(search)
+    assert supports.few(search)
+    assert not supports.placed(search)
+
+
+def test_models_are_few_up_to_a_limit():
+    assert supports.few(search_of(4, many=4))
+    assert not supports.few(search_of(4, many=3))
+
+
+def test_link_domains_are_filled_where_models_split_and_domains_are_few_and_wide():
+    assert supports.patterned(search_of(4, 2, patterned=8))
+    assert not supports.patterned(search_of(4, 2, patterned=7))
+    assert not supports.patterned(search_of(4, 2, degrees=(1,)))
+    assert supports.patterned(search_of(4, 2, degrees=(1, 2)))
+    assert not supports.patterned(search_of(4, 2, gpus=1, degrees=(1,)))
+    assert not supports.patterned(search_of(4, 2, rate=0.0))  # no bound to begin at
+    assert not supports.patterned(search_of(4, 2, placed=False))
+
+
+def test_the_program_is_asked_under_several_pressures_where_few_share_a_gpu():
+    assert supports.quick(search_of(pressures=True))
+    assert not supports.quick(search_of(pressures=False))
+    assert supports.quick(search_of(8, pressures=True, quick_density=2))
+    assert not supports.quick(search_of(9, pressures=True, quick_density=2))
+    assert supports.quick(search_of(4, degrees=(1, 2), pressures=True, quick_options=8))
+    assert not supports.quick(search_of(4, degrees=(1, 2), pressures=True, quick_options=7))
+
+
+def test_a_fleet_that_nobody_asks_for_is_not_asked_about():
+    assert not supports.quick(search_of(pressures=True, rate=0.0))
+
+
+@pytest.mark.parametrize(("limit", "long"), [(None, True), (5.0, True), (4.9, False)])
+def test_kernels_exchange_shards_where_there_is_time_to_load_them(limit, long):
+    assert supports.long(search_of(pressures=True, limit=limit, compiled=5.0)) == long
+    assert not supports.long(search_of(pressures=False, limit=limit, compiled=5.0))
+
+
+@pytest.mark.parametrize(
+    ("limit", "supported"), [(None, False), (4.9, False), (5.0, True), (60.0, True)]
+)
+def test_compiled_moves_need_a_limit_that_leaves_time_or_a_large_cluster(limit, supported):
+    knobs = {"annealed": 16, "compiled": 5.0}
+    assert supports.annealable(search_of(4, limit=limit, **knobs)) == supported
+    assert supports.annealed(search_of(4, limit=limit, **knobs)) == supported
+    assert not supports.annealable(search_of(4, limit=limit, annealed=17, compiled=5.0))
+    assert supports.annealable(search_of(4, limit=limit, large=15, **knobs))
+
+
+def test_refilling_needs_models_that_split_and_options_few_enough():
+    knobs = {"annealed": 1, "limit": 60.0}
+    assert supports.refillable(search_of(4, filled=16, **knobs))
+    assert not supports.refillable(search_of(4, filled=15, **knobs))
+    assert not supports.refillable(search_of(4, degrees=(1, 2), filled=16, **knobs))
+    assert not supports.refillable(search_of(4, degrees=(1,), filled=16, **knobs))
+
+
+def test_ranks_are_asked_for_where_the_maximum_is_proved_and_no_copy_is_to_be_chosen():
+    def proved(**given):
+        search = search_of(**given)
+        search.searched()
+        return search
+
+    assert supports.rankable(proved())
+    assert not supports.rankable(search_of())
+    assert not supports.rankable(proved(tiny=15))
+    assert supports.rankable(proved(copies=(2, 2)))
+    assert not supports.rankable(proved(copies=(1, 2)))
+    assert not supports.rankable(proved(limit=0.0))
+    loose = proved()
+    loose.gap = 0.5
+    assert not supports.rankable(loose)
+
+
+def test_passes_are_few_without_any_limit():
+    knobs = {"passes": 2, "timed_passes": 12}
+    assert supports.passes(search_of(**knobs)) == 2
+    assert supports.passes(search_of(limit=60.0, **knobs)) == 12
+    assert supports.passes(search_of(iterations=5, **knobs)) == 12
+    assert supports.passes(search_of(limit=math.inf, **knobs)) == 2
