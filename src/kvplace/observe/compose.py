@@ -53,6 +53,11 @@ def read_compose(path: str, node: str = "") -> Seen:
         gpus = tuple(f"{node}/{device}" for device in devices) if node else ()
         state = "unknown" if states is None else states.get(str(name), "stopped")
         engines.append(Sighting(str(name), state, "compose", path, gpus))
+    engines += [
+        Sighting(name, state, "compose", path, stray=True)
+        for name, state in (states or {}).items()
+        if name not in services and state != "stopped"
+    ]
     return Seen(tuple(engines), tuple(notes))
 
 
@@ -69,7 +74,9 @@ def _devices(service: Any) -> list[str]:
 
 
 def _states(path: str) -> dict[str, str]:
-    """Return the state of each service."""
+    """Return the state of each service that is listed; ``ps`` prints nothing where none runs."""
+    if not Path(path).stat().st_size:
+        return {}
     text = read_text(path)
     try:
         whole = json.loads(text)

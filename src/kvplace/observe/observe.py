@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from kvplace.checking.load import load_stated
 from kvplace.core.result import Result, placed
 from kvplace.errors import InputError
 from kvplace.export.layout import lay_out
+from kvplace.export.runbook.transition import transition_of
 from kvplace.formats.observation import OBSERVATION_SCHEMA, EnginePart, Observation
+from kvplace.formats.proposal import Proposal, target_of
 from kvplace.observe.answers import Asker
 from kvplace.observe.sighting import Known, Sighting, identify
 from kvplace.observe.sources import SOURCES, read_source
@@ -19,7 +22,7 @@ __all__ = ["observe"]
 def observe(
     sources: str | Iterable[str],
     *,
-    plan: Result | None = None,
+    plan: Result | Proposal | None = None,
     placed_at: Mapping[str, Sequence[str]] | None = None,
     token: str = "",
 ) -> Observation:
@@ -32,7 +35,8 @@ def observe(
         asked (vllm, sglang, kvcached, aibrix, ray-serve, llama-swap, prometheus), or a file
         (kubernetes, compose).
     plan
-        The plan that is thought to run: its exports say which engine is on which GPUs.
+        The plan that is thought to run: its exports say which engine is on which GPUs. Of a
+        proposal, those of what ran before and of what it leads to.
     placed_at
         GPUs of the engine at an address, in rank order.
     token
@@ -65,10 +69,12 @@ def observe(
         seen += found.engines
         notes += found.notes
     at = {address.rstrip("/"): tuple(gpus) for address, gpus in (placed_at or {}).items()}
-    return Observation(
-        schema=OBSERVATION_SCHEMA,
-        observed=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        engines=tuple(
+    engines = []
+    for one, model in identify(seen, _known(plan), at):
+        if one.stray and not one.gpus:
+            notes.append(f"{one.address}: {one.name!r} runs and is not in it: it is not looked at")
+            continue
+        engines.append(
             EnginePart(
                 model=model,
                 gpus=one.gpus,
@@ -77,15 +83,33 @@ def observe(
                 address=one.address,
                 since=one.since,
             )
-            for one, model in identify(seen, _known(plan), at)
-        ),
+        )
+    return Observation(
+        schema=OBSERVATION_SCHEMA,
+        observed=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        engines=tuple(engines),
         notes=tuple(notes),
     )
 
 
-def _known(plan: Result | None) -> list[Known]:
-    """Return the engines of a plan as its exports name them."""
+def _known(plan: Result | Proposal | None) -> list[Known]:
+    """Return the engines of a plan, or of both sides of a proposal, as exports name them."""
     if plan is None:
         return []
+    if isinstance(plan, Proposal):
+        return _known_on_the_way(plan)
     layout = lay_out(plan.problem, placed(plan), kept=plan.kv_parts, names=plan.engine_names)
     return [Known(e.model.name, (e.served_name, e.label), e.port, e.gpus) for e in layout.engines]
+
+
+def _known_on_the_way(proposal: Proposal) -> list[Known]:
+    """Return the engines that ran when a proposal was made, and those that it leads to."""
+    plan = load_stated(target_of(proposal), "proposal")
+    known = _known(plan)
+    target = lay_out(plan.problem, placed(plan), kept=plan.kv_parts, names=plan.engine_names)
+    there = {(one.model, frozenset(one.gpus)) for one in known}
+    for replica, one in transition_of(proposal, target).running.items():
+        if (replica.model, frozenset(replica.gpus)) not in there:
+            names = (one.served_name, one.label)
+            known.append(Known(replica.model, names, one.port, replica.gpus))
+    return known

@@ -36,6 +36,8 @@ class Sighting:
         Where it listens; 0 where that is not known.
     since
         UTC time from which on it is in that state; empty where that is not known.
+    stray
+        Whether what describes the engines does not speak of it, so that it may be none.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Sighting:
     gpus: tuple[str, ...] = ()
     port: int = 0
     since: str = ""
+    stray: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,9 @@ def identify(
 ) -> list[tuple[Sighting, str]]:
     """Return each sighting with the model that it is of, and its GPUs where they are known.
 
-    A sighting is the engine of the plan that goes by its name; of several, that at its port, and
-    then each is taken once. GPUs that the runtime or the user states count before the plan's.
+    A sighting is the engine of the plan that goes by its name; of several, that at its port or
+    under its label, and then each is taken once. GPUs that the runtime or the user states count
+    before the plan's.
 
     Parameters
     ----------
@@ -118,6 +122,8 @@ def identify(
             free.remove(match)
             found.append((replace(one, gpus=gpus or match.gpus), match.model))
             continue
+        if one.runtime == "compose" and any(one.name in k.names[1:] for k in known):
+            continue  # a service of two files, one of before and one of after a change
         models = {plain(k.model): k.model for k in known}
         found.append((replace(one, gpus=gpus), models.get(plain(one.name), one.name)))
     return found
@@ -130,6 +136,7 @@ def _match(one: Sighting, known: Sequence[Known], gpus: tuple[str, ...]) -> Know
     for test in (
         lambda k: bool(gpus) and k.gpus == gpus,
         lambda k: bool(port) and k.port == port,
+        lambda k: one.name in k.names[1:],
         lambda k: plain(one.name) == plain(k.names[0]),
     ):
         fitting = [k for k in mine if test(k)]

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from kvplace.core.models.model import Model
     from kvplace.core.placement import Placement, Replica
     from kvplace.core.problem import Problem
+    from kvplace.formats.observation import Observation
 
-__all__ = ["Current", "read_current"]
+__all__ = ["Current", "current_of", "read_current"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +86,22 @@ def _placed(plan: Any, problem: "Problem") -> "Placement":
 
 def _observed(path: str, problem: "Problem | None") -> Current:
     """Return an observation as what runs; engines without a known GPU cannot be planned around."""
-    from kvplace.errors import Fault, InputError
-    from kvplace.formats.observation import observed_placement, read_observation
+    from kvplace.formats.observation import read_observation
 
-    seen = read_observation(path)
+    return current_of(read_observation(path), path, problem)
+
+
+def current_of(seen: "Observation", source: str, problem: "Problem | None") -> Current:
+    """Return what was observed as what runs.
+
+    Raises
+    ------
+    InputError
+        An engine runs on GPUs that are not known.
+    """
+    from kvplace.errors import Fault, InputError
+    from kvplace.formats.observation import observed_placement
+
     lost = [
         Fault(
             f"{engine.model!r} runs and it is not known on which GPUs; state them, or say that it "
@@ -99,7 +112,7 @@ def _observed(path: str, problem: "Problem | None") -> Current:
         if not engine.gpus and engine.state in {"serving", "loading", "asleep", "unknown"}
     ]
     if lost:
-        raise InputError(lost, path)
+        raise InputError(lost, source)
     notes = list(seen.notes)
     notes += [
         f"{engine.model!r} on {', '.join(engine.gpus) or 'no GPU'} is {engine.state}: it counts as "

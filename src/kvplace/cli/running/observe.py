@@ -1,11 +1,18 @@
 """``kvplace observe``: what runs now, read from runtimes."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from kvplace.cli.options import IN_FILE, output_options
-from kvplace.cli.plans import fleet_option, load
+from kvplace.cli.plans import fleet_option, load, schema_of
 
-__all__ = ["RUNTIMES", "command"]
+if TYPE_CHECKING:
+    from kvplace.core.result import Result
+    from kvplace.formats.observation import Observation
+    from kvplace.formats.proposal import Proposal
+
+__all__ = ["AT", "RUNTIMES", "TOKEN", "asked", "command"]
 
 # The names in kvplace.observe.sources.SOURCES; a test keeps the two equal.
 RUNTIMES = (
@@ -21,6 +28,21 @@ Examples:
   kvplace observe vllm=http://h100-0:8000 --at http://h100-0:8000=h100-0/0,h100-0/1
 """
 
+AT = click.option(
+    "--at",
+    "placed",
+    multiple=True,
+    metavar="ADDRESS=GPU,GPU",
+    help="GPUs of the engine at an address, in rank order.",
+)
+TOKEN = click.option(
+    "--bearer-token-file",
+    "token_file",
+    type=IN_FILE,
+    metavar="FILE",
+    help="Token that is shown to whoever is asked, as Ray wants it.",
+)
+
 
 @click.command("observe", epilog=_EXAMPLES)
 @click.argument("sources", nargs=-1, required=True, metavar="RUNTIME=PLACE...")
@@ -28,22 +50,11 @@ Examples:
     "--plan",
     type=IN_FILE,
     metavar="PLAN",
-    help="The plan that is thought to run: its exports say which engine is on which GPUs.",
+    help="The plan that is thought to run: its exports say which engine is on which GPUs. Or a "
+    "proposal, for engines on both sides of it.",
 )
-@click.option(
-    "--at",
-    "placed",
-    multiple=True,
-    metavar="ADDRESS=GPU,GPU",
-    help="GPUs of the engine at an address, in rank order.",
-)
-@click.option(
-    "--bearer-token-file",
-    "token_file",
-    type=IN_FILE,
-    metavar="FILE",
-    help="Token that is shown to whoever is asked, as Ray wants it.",
-)
+@AT
+@TOKEN
 @fleet_option
 @output_options
 def command(
@@ -68,20 +79,16 @@ def command(
     """
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit, emit_rows
-    from kvplace.formats.files import read_text
     from kvplace.formats.observation import write_observation
-    from kvplace.observe.observe import observe
+    from kvplace.formats.proposal import PROPOSAL_SCHEMA, read_proposal
     from kvplace.report.tables.scores import rows_csv
     from kvplace.report.text import clean
 
-    for text in sources:
-        _check(text)
-    observation = observe(
-        sources,
-        plan=load(plan, fleet, gpus) if plan else None,
-        placed_at=dict(map(_placed, placed)),
-        token=read_text(token_file).strip() if token_file else "",
-    )
+    known: Result | Proposal | None = None
+    if plan is not None:
+        on_the_way = schema_of(plan) == PROPOSAL_SCHEMA
+        known = read_proposal(plan) if on_the_way else load(plan, fleet, gpus)
+    observation = asked(sources, known, placed, token_file)
     notes = observation.notes
     rows = [
         {
@@ -105,6 +112,26 @@ def command(
         for note in notes:
             say(f"note: {note}")
     return 0 if rows or not notes else 4
+
+
+def asked(
+    sources: tuple[str, ...],
+    plan: "Result | Proposal | None",
+    placed: tuple[str, ...],
+    token_file: str | None,
+) -> "Observation":
+    """Return what runtimes say, by the options of ``kvplace observe``."""
+    from kvplace.formats.files import read_text
+    from kvplace.observe.observe import observe
+
+    for text in sources:
+        _check(text)
+    return observe(
+        sources,
+        plan=plan,
+        placed_at=dict(map(_placed, placed)),
+        token=read_text(token_file).strip() if token_file else "",
+    )
 
 
 def _check(text: str) -> None:

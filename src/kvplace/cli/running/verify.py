@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kvplace.cli.options import IN_FILE, output_options
+from kvplace.cli.running.observe import AT, TOKEN, asked
 
 if TYPE_CHECKING:
     from kvplace.formats.proposal import Proposal
@@ -17,6 +18,7 @@ _DIFFERS = 1
 _EXAMPLES = """\b
 Examples:
   kvplace verify proposal.json --observed now.json
+  kvplace verify proposal.json --observe compose=h100-0/compose.yaml
   kvplace verify proposal.json --observed now.json --fleet fleet.yaml --format json
   kvplace verify proposal.json --observed now.json --fleet today.yaml --record proposal.json
 """
@@ -26,11 +28,20 @@ Examples:
 @click.argument("proposal", type=IN_FILE, metavar="PROPOSAL")
 @click.option(
     "--observed",
-    required=True,
     type=IN_FILE,
     metavar="FILE",
     help="What runs now: an observation, or a plan that is in effect.",
 )
+@click.option(
+    "--observe",
+    "sources",
+    multiple=True,
+    metavar="RUNTIME=PLACE",
+    help="Instead: ask a runtime, or read its file, as kvplace observe does. The proposal says "
+    "which engine is on which GPUs, before and after.",
+)
+@AT
+@TOKEN
 @click.option(
     "--fleet",
     type=IN_FILE,
@@ -47,7 +58,10 @@ Examples:
 @output_options
 def command(
     proposal: str,
-    observed: str,
+    observed: str | None,
+    sources: tuple[str, ...],
+    placed: tuple[str, ...],
+    token_file: str | None,
     fleet: str | None,
     record: str | None,
     form: str,
@@ -65,7 +79,7 @@ def command(
 
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit
-    from kvplace.cli.running.current import read_current
+    from kvplace.cli.running.current import current_of, read_current
     from kvplace.core.evaluation.evaluate import evaluate
     from kvplace.formats.files import write_atomic
     from kvplace.formats.proposal import read_proposal, write_proposal
@@ -74,8 +88,13 @@ def command(
 
     if record is not None and fleet is None:
         raise click.UsageError("--record needs --fleet: the worth depends on the demand")
+    if (observed is None) == (not sources):
+        raise click.UsageError("give what runs now by --observed FILE or --observe RUNTIME=PLACE")
     stated, now = read_proposal(proposal), datetime.now(UTC)
-    running = read_current(observed, None)
+    if observed is not None:
+        running = read_current(observed, None)
+    else:
+        running = current_of(asked(sources, stated, placed, token_file), "--observe", None)
     found = verify(stated, running.placement, now, running.asleep)
     measured = None
     if fleet is not None:
