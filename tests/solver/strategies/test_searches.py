@@ -5,6 +5,8 @@ import random
 
 import pytest
 
+import made
+from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.objective import Objective
 from kvplace.solver.clock import Watch
@@ -13,7 +15,7 @@ from kvplace.solver.strategies.large import LargeSearch
 from kvplace.solver.strategies.stages import Settings
 from kvplace.solver.strategies.undivided.strategy import UndividedSearch
 from splits import random_split_problem
-from tiny import byte_problem
+from tiny import GIB, byte_problem
 
 SEARCHES = {"undivided": UndividedSearch, "large": LargeSearch, "cluster": ClusterSearch}
 
@@ -102,3 +104,19 @@ def test_clusters_say_what_core_says(seed):
         assert evaluation.value == pytest.approx(search.value, rel=1e-9)
         assert search.proof.value <= search.value * (1 + 1e-9) or evaluation.preferences
     assert placed > 10
+
+
+def test_the_bound_of_clusters_knows_of_the_kv_that_must_be_left():
+    """Five of 30 GiB keep 35 each, so beside one fits one of 10: seven of those share a GPU.
+
+    They load 14 requests on the 10 GiB that are left there, 1.4 a GiB.
+    """
+    keeping = {"min_kv_bytes": 35 * GIB, "tensor_parallel": (1, 2)}
+    kept = [made.model(f"k{at}", 30, 1.0, **keeping) for at in range(5)]
+    small = [made.model(f"s{at}", 10, 2.0) for at in range(12)]
+    problem = made.problem([*kept, *small], made.fleet(*[80] * 6))
+    search = ClusterSearch(problem, Settings())
+    search.solve(None)
+    assert search.value == pytest.approx(1.4)
+    assert search.proof.value == pytest.approx(1.4)
+    assert check_certificate(problem, search.proof.certificate) == ""

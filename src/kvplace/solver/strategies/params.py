@@ -201,6 +201,10 @@ class ClusterParams:
     quick_options, quick_density
         Under several pressures, up to so many options of all models, and so many models per GPU,
         the configuration program with options is asked.
+    tightened_options, tightened_part
+        Under one pressure, up to so many options of all models the configuration program with
+        options raises the bound where KV must be left, and the part of the time left that it may
+        take each pass.
     quick_rounds, program_rounds
         Rounds of column generation of its first question, and per target then; the latter are
         doubled every pass.
@@ -249,6 +253,8 @@ class ClusterParams:
     passes: int = _knob(2, "passes")
     timed_passes: int = _knob(12, "passes")
     quick_options: int = _knob(2_000, "options")
+    tightened_options: int = _knob(8_000, "options")
+    tightened_part: float = _knob(0.35, "part of the time left")
     quick_density: float = _knob(8, "models per GPU")
     quick_rounds: int = _knob(60, "rounds")
     program_rounds: int = _knob(60, "rounds")

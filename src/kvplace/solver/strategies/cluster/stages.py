@@ -22,6 +22,7 @@ __all__ = [
     "rank",
     "refill",
     "ruin",
+    "tighten",
 ]
 
 
@@ -59,6 +60,18 @@ def decide(search: ClusterState) -> None:
         found = close_gap(OptionCover(program), board, proof, search.gap, effort, search.watch)
         if found.worth() < board.worth():
             search.board = found
+    search.watch.keep(kept)
+    search.adopt()
+
+
+def tighten(search: ClusterState) -> None:
+    """Raise the bound by the configuration program with options, which knows of the least KV."""
+    from kvplace.solver.exact.close_gap import Effort, program_bound  # noqa: PLC0415 - HiGHS: only here
+
+    knobs = search.knobs
+    effort = Effort(rounds=knobs.program_rounds << min(search.round, 6))
+    kept = search.watch.keep_part(1 - knobs.tightened_part)
+    program_bound(search.program, search.deciding, search.value, effort, search.watch)
     search.watch.keep(kept)
     search.adopt()
 

@@ -21,6 +21,7 @@ from kvplace.solver.strategies.cluster.stages import (
     rank,
     refill,
     ruin,
+    tighten,
 )
 from kvplace.solver.strategies.cluster.starts import (
     configure,
@@ -42,6 +43,7 @@ from kvplace.solver.strategies.cluster.supports import (
     quick,
     rankable,
     refillable,
+    tightened,
 )
 from kvplace.solver.strategies.stages import Stage, Strategy, run_stages
 
@@ -71,6 +73,7 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         ),
     ),
     rounds=(
+        Stage("configuration-bound", tighten, tightened),
         Stage("domain-filling", refill, refillable, steps=True),
         Stage("domain-patterns", fill_again, lambda s: patterned(s) and placed(s), steps=True),
         Stage("iterated-local-search", iterate, long, steps=True),

@@ -17,6 +17,7 @@ __all__ = [
     "quick",
     "rankable",
     "refillable",
+    "tightened",
 ]
 
 
@@ -61,6 +62,15 @@ def quick(search: ClusterState) -> bool:
     sparse &= len(instance.size) <= knobs.quick_options
     # At no pressure at all, what is left is broken soft rules, of which the program says nothing.
     return sparse and instance.pressures > 1 and placed(search) and search.value > 0
+
+
+def tightened(search: ClusterState) -> bool:
+    """Whether KV must be left that size classes know nothing of, on few enough models."""
+    knobs, instance = search.knobs, search.instance
+    sparse = instance.n <= knobs.quick_density * instance.g
+    sparse &= len(instance.size) <= knobs.tightened_options
+    one = instance.pressures == 1 and instance.columns.keeps
+    return one and sparse and placed(search) and search.value > 0 and not search.tiny
 
 
 def long(search: ClusterState) -> bool:
