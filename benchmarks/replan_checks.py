@@ -3,6 +3,7 @@
     python benchmarks/replan_checks.py tiny                  # until 5,000 cases are done
     python benchmarks/replan_checks.py schedules --cases 20000 --seconds 150
     python benchmarks/replan_checks.py schedules --first 100000 --cases 5000   # other cases
+    python benchmarks/replan_checks.py losses
 
 Every case is drawn from its own number. A run goes on where the last one with the same first case
 ended, and the counts stand in benchmarks/results/replan/checks.json, each series by its first case;
@@ -10,11 +11,16 @@ ended, and the counts stand in benchmarks/results/replan/checks.json, each serie
 that one alone.
 
 ``tiny`` looks at every placement of a fleet of a few models and holds the best of every budget,
-and its bound, against it; also those of the search that does not enumerate. ``schedules`` walks
-the steps of a transition with a simulator that knows memory and rules only: in the order of their
-numbers and all the way back, so back from every prefix, and three times side by side in an order
-and at speeds that are drawn, half of them turning back somewhere. Where a schedule is ruled out
-by proof, a search through all reachable states of small fleets must find none either.
+and its bound, against it; of every fifth also those of the search that does not enumerate.
+``schedules`` walks the steps of a transition with a simulator that knows memory and rules only:
+in the order of their numbers and all the way back, so back from every prefix, and three times
+side by side in an order and at speeds that are drawn, half of them turning back somewhere. Where
+a schedule is ruled out by proof, a search through all reachable states of small fleets must find
+none either.
+
+``losses`` takes a GPU or a node from a tiny fleet. Where all models fit on the rest, all must be
+restored, and by the least number of changes where no more are allowed; where not all fit, none that
+is left out may fit beside those that are restored.
 """
 
 import argparse
@@ -31,13 +37,17 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "replan"))
 
 from budgets import check_search, check_tiny, origins
 from every import best_by_budget
+from losses import check_loss
+from losses import losses as lost_ones
 from schedules import check_one, safe_orders, transitions
 
 from kvplace.bench.environment import environment
 from kvplace.replan.budget import search as budget_search
 
 RESULTS = Path(__file__).parent / "results" / "replan" / "checks.json"
-CASES = {"tiny": 5_000, "schedules": 20_000}
+SEARCHED = 5
+"""Of so many tiny fleets one is searched without enumeration as well, which takes most time."""
+CASES = {"tiny": 5_000, "schedules": 20_000, "losses": 2_000}
 
 
 def tiny(number, counts):
@@ -51,8 +61,10 @@ def tiny(number, counts):
         counts["budgets"] += check_tiny(problem, current, truth)
         counts[f"objective {problem.goal.value}"] += 1
         counts["with rules"] += bool(problem.rules)
-        with mock.patch.object(budget_search, "_FEW", 0):
-            met = check_search(problem, current, truth)
+        met = None
+        if number % SEARCHED == 0:
+            with mock.patch.object(budget_search, "FEW", 0):
+                met = check_search(problem, current, truth)
         if met:
             counts["search without enumeration: best"] += met[0]
             counts["search without enumeration: budgets"] += met[1]
@@ -84,6 +96,16 @@ def schedules(number, counts):
         counts[f"not found, up to four replicas, all states looked at: {truth}"] += 1
 
 
+def losses(number, counts):
+    """One fleet that loses a GPU or a node, small enough; too large ones are drawn again."""
+    random = Random(f"loss {number}")
+    for problem, before in lost_ones(random):
+        found = check_loss(problem, before)
+        if found is not None:
+            counts[found] += 1
+            return
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -95,7 +117,7 @@ def main(arguments=None):
     parser.add_argument("--anew", action="store_true", help="forget earlier runs")
     parser.add_argument("--only", type=int, metavar="N", help="case N alone; nothing is written")
     args = parser.parse_args(arguments)
-    run = {"tiny": tiny, "schedules": schedules}[args.part]
+    run = {"tiny": tiny, "schedules": schedules, "losses": losses}[args.part]
     if args.only is not None:
         counts = Counter()
         run(args.only, counts)

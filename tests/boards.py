@@ -1,5 +1,6 @@
 """Assignments of tiny problems, drawn from a seed, and what tests say of every one of them."""
 
+import math
 import random
 
 from kvplace.core.models.objective import Objective
@@ -70,6 +71,43 @@ def spread(instance, seed=0, tries=200):
         if board.valid:
             return board
     return None
+
+
+def kernel_states(seed, count, *, part=0.8, loose=1.3, filled=True):
+    """Yield as many random assignments with what compiled moves see of them at a target.
+
+    Parameters
+    ----------
+    seed, count
+        Of the draw, and how many.
+    part
+        Part of the assignment's max pressure that is the target.
+    loose
+        As of `Annealer.state_of`.
+    filled
+        Whether what is on each GPU is summed up.
+
+    Yields
+    ------
+    tuple
+        The random numbers, the assignment, the target, and the state.
+    """
+    from kvplace.solver.clock import Watch  # noqa: PLC0415 - same
+    from kvplace.solver.instance.options import Chooser  # noqa: PLC0415 - numba: only here
+    from kvplace.solver.large_neighbourhood.anneal import Annealer  # noqa: PLC0415 - same
+    from kvplace.solver.large_neighbourhood.anneal_kernel import fill_up  # noqa: PLC0415 - same
+
+    while count:
+        for draw, _, board in drawn_boards(seed, count, valid=True):
+            target = part * board.worst()
+            if not 0 < target < math.inf:
+                continue
+            state = Annealer(Chooser(board.instance), seed, Watch()).state_of(board, target, loose)
+            if filled:
+                fill_up(state)
+            count -= 1
+            yield draw, board, target, state
+        seed += 1000
 
 
 def assert_kept_up(board):

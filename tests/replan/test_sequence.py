@@ -71,6 +71,28 @@ def test_what_stays_sleeps_for_a_while_and_wakes_where_nothing_else_makes_room()
     assert {p.model for p in stopped.pauses} != {"stays"}
 
 
+def test_a_copy_beside_which_another_serves_may_stop_first_without_downtime():
+    # a and b change places, each GPU has 3 bytes to spare, and a serves elsewhere as well.
+    random = Random(0)
+    fleet = Fleet((Node("n", tuple(GPU(f"n/{at}", "X", 21) for at in range(3))),))
+    models = [model("a", 9, random, (2, 2)), *(model(name, 9, random) for name in "bcde")]
+    problem = Problem(tuple(models), fleet, Objective.REQUESTS)
+    rest = {"c": "n/0", "d": "n/1", "e": "n/2"}
+    before = Placement.single(rest | {"b": "n/1"})
+    after = Placement.single(rest | {"b": "n/0"})
+    stays = Replica("a", 1, ("n/2",))
+    before = Placement((*before, Replica("a", 0, ("n/0",)), stays))
+    after = Placement((*after, Replica("a", 0, ("n/1",)), stays))
+    schedule = sequence(problem, before, after, may_pause=False)
+    assert schedule.found
+    (pause,) = schedule.pauses
+    assert (pause.model, pause.others) == ("a", 1)
+    assert schedule.downtime_seconds == 0
+    by_name = {m.name: m for m in models}
+    end, _ = walk(problem, by_name, before, schedule, Random(3))
+    assert end == sorted(after)
+
+
 def test_copies_that_are_spread_are_paired_within_their_node_or_switched_at_once():
     # Two copies on two nodes of two GPUs both change GPUs; spread allows one copy more on a node.
     random = Random(0)

@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import replace
+from random import Random
 
 import pytest
+from losses import check_loss, losses
 
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.failure import Recovery
@@ -16,7 +18,7 @@ from kvplace.core.problem import Problem
 from kvplace.core.rules.limit import Limit
 from kvplace.errors import InputError
 from kvplace.formats.plan.io import read_plan, write_plan
-from kvplace.replan.failures import without_gpus
+from kvplace.replan.failures import restored, without_gpus
 from kvplace.replan.outcome import Budget
 from kvplace.replan.replan import replan
 from kvplace.replan.survive import Survival, after_failures, failures_of, survive
@@ -190,3 +192,27 @@ def test_nothing_is_relieved_beyond_what_is_enough():
     assert quick.outcome is Recovery.RESTORED
     assert best.value < quick.value <= evaluate(whole, placement).value
     assert quick.moves == 1 < best.moves
+
+
+def test_what_fits_is_restored_and_what_is_not_does_not_fit():
+    found = losses(Random(0))
+    outcomes = [check_loss(*next(found)) for _ in range(25)]
+    assert outcomes.count("all restored") > 3
+    assert outcomes.count("as many as fit restored") > 1
+
+
+def test_what_is_not_restored_has_its_reason():
+    # On one of two GPUs of 20: m0 stays, m2 is put back, m1 finds no room, proved by enumeration.
+    whole = problem(20, [9, 12, 6], gpus=2, per_node=1)
+    current = Placement.single({"m0": "n0/0", "m1": "n1/0", "m2": "n1/0"})
+    left = without_gpus(whole, frozenset(["n1/0"])).problem
+    found, lost = restored(left, current, budget=Budget())
+    assert set(lost) == {"m1"}
+    assert "no room for it beside what is restored" in lost["m1"]
+    assert {r.model for r in found.placement} == {"m0", "m2"}
+    _, lost = restored(left, current, budget=Budget(moves=0))
+    assert lost["m2"] == "it takes more than the budget"
+    ended = Watch()
+    ended.interrupt()
+    _, lost = restored(left, current, budget=Budget(), watch=ended)
+    assert set(lost.values()) == {"there was no time left to look for room"}

@@ -73,10 +73,28 @@ def random_placement(problem, random):
     return Placement(tuple(replicas))
 
 
+def may_fit(problem, replicas):
+    """Whether no GPU is over its memory and none holds a model twice: far less than validity."""
+    room = {gpu.id: gpu.usable_bytes for gpu in problem.fleet.gpus}
+    seen = set()
+    for replica in replicas:
+        about = problem.models[problem.index_of[replica.model]]
+        degree = len(replica.gpus)
+        size = about.resident_bytes(degree) + about.least_kv_bytes(degree)
+        for gpu in replica.gpus:
+            room[gpu] -= size
+            if room[gpu] < 0 or (replica.model, gpu) in seen:
+                return False
+            seen.add((replica.model, gpu))
+    return True
+
+
 def valid_placement(problem, random, evaluate, tries=60):
     for _ in range(tries):
         placement = random_placement(problem, random)
-        if placement is not None and evaluate(problem, placement).valid:
+        if placement is None or not may_fit(problem, placement):
+            continue
+        if evaluate(problem, placement).valid:
             return placement
     return None
 

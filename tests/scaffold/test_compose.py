@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kvplace.errors import InputError
 from kvplace.scaffold.deployments.read import read_deployment
-from kvplace.scaffold.deployments.variables import fill, unset_in
+from kvplace.scaffold.deployments.variables import fill, read_env, unset_in
 
 VLLM = {"image": "vllm/vllm-openai:latest"}
 
@@ -184,6 +184,19 @@ def test_variables_are_put_in_as_compose_does(text, expected):
     refused = []
     assert fill(text, {"A": "1", "E": ""}, refused.append) == expected
     assert refused == []
+
+
+def test_variables_in_env_files_are_put_in_unless_quoted(tmp_path):
+    (tmp_path / ".env").write_text("A=org/m\nB=\"--model $A\"\nC='$A'\nD=${A}-x # why\n")
+    found = read_env(tmp_path / ".env")
+    assert (found["B"], found["C"], found["D"]) == ("--model org/m", "$A", "org/m-x")
+
+
+def test_a_file_of_which_nothing_is_read_says_what_is_not_started():
+    services = {"a": {"image": "ollama/ollama", **gpus(0)},
+                "b": {"image": "ollama/ollama", "profiles": ["more"], **gpus(1)}}  # fmt: skip
+    with pytest.raises(InputError, match="b is not started by default"):
+        read(services)
 
 
 def test_a_variable_that_must_be_set_is_told():

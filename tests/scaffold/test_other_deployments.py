@@ -124,6 +124,39 @@ CUDA_VISIBLE_DEVICES=1 python -m sglang.launch_server --model-path org/n > log 2
     assert [(i.model, i.gpus) for i in found.instances] == [("org/m", (2, 3)), ("org/n", (1,))]
 
 
+def dynamo(**services):
+    return {"apiVersion": "nvidia.com/v1alpha1", "kind": "DynamoGraphDeployment",
+            "metadata": {"name": "g"}, "spec": {"services": services}}  # fmt: skip
+
+
+def service(command, *args, gpu=1, **rest):
+    container = {"image": "ai-dynamo/vllm-runtime:1", "command": command, "args": list(args)}
+    resources = {"limits": {"gpu": str(gpu)}} if gpu else {}
+    return {"resources": resources, "extraPodSpec": {"mainContainer": container}, **rest}
+
+
+def test_services_of_dynamo_that_are_no_whole_engine():
+    worker = service(["python3", "-m", "dynamo.vllm"], "--model", "org/m")
+    planner = service(["python3", "-m", "planner_sla"], "--backend=vllm", gpu=0)
+    assert rows(dynamo(Planner=planner, VLLMDecodeWorker=worker)) == [("org/m", 1)]
+    half = service(["python3", "-m", "dynamo.vllm"], "--model", "org/m", "--is-prefill-worker")
+    with pytest.raises(InputError) as caught:
+        read(dynamo(VLLMDecodeWorker=worker, VLLMPrefillWorker=half))
+    assert "g/decode/VLLMDecodeWorker (1 GPU" in str(caught.value)
+    assert "by its name it is the decode part" in str(caught.value)
+
+
+def test_a_flag_is_no_value_of_the_flag_before():
+    with pytest.raises(InputError, match="names no model"):
+        read(deployment(pod(["--model", "--host", "0.0.0.0"])))
+
+
+def test_an_object_whose_name_is_made_is_called_by_its_beginning():
+    job = deployment(pod(["train.py"], image="pytorch"), "Job", metadata={"generateName": "tune-"})
+    found = read(deployment(pod(["org/m"])), job)
+    assert [entry.name for entry in found.unread] == ["tune-0", "tune-1"]
+
+
 def test_nothing_readable_names_what_there_is():
     with pytest.raises(InputError) as caught:
         read(deployment(pod(["train.py"], 4, image="pytorch")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,8 +21,10 @@ from kvplace.errors import Fault, InputError
 from kvplace.replan.outcome import Budget, Replan
 from kvplace.replan.replan import replan
 from kvplace.replan.schedule.steps import Pricing
+from kvplace.solver.clock import Watch
+from kvplace.units import format_seconds
 
-__all__ = ["Remains", "drained", "gpus_of", "restored", "without_gpus"]
+__all__ = ["Remains", "drained", "gpus_of", "only", "restored", "without_gpus"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,59 +169,106 @@ def restored(
     budget: Budget,
     former: Mapping[str, Model] | None = None,
     pricing: Pricing | None = None,
-) -> tuple[Replan, tuple[str, ...]]:
+    watch: Watch | None = None,
+) -> tuple[Replan, dict[str, str]]:
     """Restore as many models as find room, where not all do.
 
-    Models that still have a copy are content with those they have. Those that lost all are put
-    back one after the other, the one with the largest load first, each where that is possible.
+    Models that still have a copy keep it. Those that lost all are put back one after the other, the
+    one with the largest load first, each where that is possible; then the further copies that
+    models must have.
+
+    Parameters
+    ----------
+    problem, current
+        What is to be served on what is left, and what runs.
+    budget, former, pricing
+        As for `replan`.
+    watch
+        Clock and interrupt; once it ends, no more models are put back.
 
     Returns
     -------
     Replan
         For the models that run.
-    tuple of str
-        Models that found no room.
+    dict
+        Why others are not restored, or not all their copies, by name.
     """
+    watch, known = watch or Watch(), _known(former, problem)
+
+    def planned(models: Sequence[Model], *, quick: bool = False) -> Replan:
+        return replan(
+            only(problem, models),
+            current,
+            budget=budget,
+            former=known,
+            pricing=pricing,
+            compare=False,
+            quick=quick,
+            watch=watch,
+        )
+
     held: dict[str, int] = {}
     for replica in current:
         if all(problem.fleet.gpu(gpu) is not None for gpu in replica.gpus):
             held[replica.model] = held.get(replica.model, 0) + 1
-    content = [
-        replace(
-            m, replicas=replace(m.replicas, min=min(m.replicas.min, max(1, held.get(m.name, 1))))
-        )
-        for m in problem.models
-    ]
-    running = [m for m in content if held.get(m.name)]
-    lost = [m for m in content if not held.get(m.name)]
+    kept = {m.name: _with_least(m, held[m.name]) for m in problem.models if held.get(m.name)}
     load = dict(zip(problem.names, problem.loads, strict=True))
-    lost.sort(key=lambda m: (-load[m.name], m.name))
-    first = Budget(moves=budget.moves, prices=budget.prices, gain=1.0)
-    kept: list[Model] = list(running)
-    left_out: list[str] = []
-    for model in lost:
-        trial = _only(problem, [*kept, model])
-        found = replan(trial, current, budget=first, former=_known(former, problem), compare=False)
-        if found.placement is None:
-            left_out.append(model.name)
-        else:
-            kept.append(model)
-    last = replan(
-        _only(problem, kept),
-        current,
-        budget=budget,
-        former=_known(former, problem),
-        pricing=pricing,
-        compare=False,
-    )
-    return last, tuple(left_out)
+    wanted = [(m, 1) for m in problem.models if m.name not in kept]
+    wanted.sort(key=lambda pair: (-load[pair[0].name], pair[0].name))
+    # Then the copies that each must have: of those that were lost, and of those that stay.
+    wanted += [
+        (m, m.replicas.min) for m in problem.models if m.replicas.min > max(1, held.get(m.name, 0))
+    ]
+    left_out: dict[str, str] = {}
+    trial: Replan | None = None
+    for model, copies in wanted:
+        watch.tell(f"restore {model.name}")
+        if model.name in left_out:
+            continue
+        why = "there was no time left to look for room"
+        if not watch.stop:
+            more = [*(kept | {model.name: _with_least(model, copies)}).values()]
+            trial = planned(more, quick=True)
+            if trial.placement is None:
+                trial = planned(more)
+            why = "" if trial.placement is not None else _why(trial, budget)
+        if not why:
+            kept[model.name] = _with_least(model, copies)
+            continue
+        if model.name in kept:
+            least = kept[model.name].replicas.min
+            why = f"it keeps {least} of the {model.replicas.min} copies that it must have; {why}"
+        left_out[model.name] = why
+    if kept:
+        return planned([*kept.values()]), left_out
+    return trial or planned([*problem.models]), left_out
+
+
+def _with_least(model: Model, copies: int) -> Model:
+    """Return a model that is content with so few copies."""
+    return replace(model, replicas=replace(model.replicas, min=min(model.replicas.min, copies)))
+
+
+def _why(trial: Replan, budget: Budget) -> str:
+    """Return why a model is not restored, as the re-plan that was to restore it has it."""
+    if trial.set_aside:
+        return (
+            "there is room, and no order of steps was found that leads there within "
+            f"{format_seconds(budget.downtime_seconds)} of downtime; allow more with "
+            "--max-downtime"
+        )
+    if trial.needed > budget.price:
+        return "it takes more than the budget"
+    if trial.exhaustive or math.isinf(trial.bound):
+        return "there is no room for it beside what is restored, whatever moves"
+    return "no room was found for it"
 
 
 def _known(former: Mapping[str, Model] | None, problem: Problem) -> dict[str, Model]:
     return dict(former or {}) | {model.name: model for model in problem.models}
 
 
-def _only(problem: Problem, models: Sequence[Model]) -> Problem:
+def only(problem: Problem, models: Sequence[Model]) -> Problem:
     """Return the problem of some of its models, in its order."""
     names = {model.name: model for model in models}
     ordered = tuple(names[name] for name in problem.names if name in names)

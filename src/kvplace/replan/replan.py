@@ -16,7 +16,7 @@ from kvplace.replan.budget.floor import floor_of
 from kvplace.replan.budget.nearby import Nearby, cut_down
 from kvplace.replan.budget.points import Point
 from kvplace.replan.budget.prices import Measure, Prices
-from kvplace.replan.budget.search import Search
+from kvplace.replan.budget.search import FEW, Search
 from kvplace.replan.outcome import Budget, FrontierPoint, Replan
 from kvplace.replan.reasons import reasons_for
 from kvplace.replan.schedule.changes import Change, changes, renumbered
@@ -30,6 +30,8 @@ __all__ = ["replan"]
 
 _FRESH_SECONDS = 10.0
 _FRESH_GAP = 0.02
+_ANY = 1e280
+"""A pressure that every valid placement is below."""
 _FEW_MODELS, _FRESH_MODELS = 3, 2_000
 """More models than this, up to that, are planned afresh to compare with and to go towards."""
 
@@ -44,6 +46,7 @@ def replan(
     frontier: bool = False,
     fresh: Placement | None = None,
     compare: bool = True,
+    quick: bool = False,
     watch: Watch | None = None,
 ) -> Replan:
     """Find the best placement that a budget allows, and a safe order of steps that leads there.
@@ -68,6 +71,9 @@ def replan(
         A plan made without looking at what runs, to go towards.
     compare
         Whether a fleet of up to 2,000 models gets such a plan made where none is given.
+    quick
+        Whether the first valid placement with a safe order will do. A fleet of a few models is
+        enumerated even so.
     watch
         Clock and interrupt.
 
@@ -100,7 +106,10 @@ def replan(
         limit = max(0.05, min(_FRESH_SECONDS, watch.left * 0.4))
         fresh = solve(problem, gap=_FRESH_GAP, time_limit=limit).placement
     watch.tell("search")
-    search.run(math.inf if frontier else budget.price, fresh, every=frontier)
+    quick = quick and len(problem.models) > FEW
+    enough = _ANY if quick else 0.0
+    most = math.inf if frontier else budget.price
+    search.run(most, fresh, quick=quick, enough=enough, every=frontier)
     found = _found(
         problem, alive, search, budget, former, pricing, fresh, every=frontier or search.exhaustive
     )

@@ -236,10 +236,11 @@ def command(
     with watched(time_limit, quiet=quiet) as watch:
         watch.tell("read")
         problem = read(fleet, objective=objective, gpus=gpus)
-        lost: tuple[str, ...] = ()
+        lost: dict[str, str] = {}
         if without:
             left = without_gpus(problem, gpus_of(problem.fleet, without, "--without"))
-            problem, lost = left.problem, left.unplaceable
+            problem = left.problem
+            lost = dict.fromkeys(left.unplaceable, "no GPU is left that it may run on")
         if drain:
             problem = drained(problem, gpus_of(problem.fleet, drain, "--drain"))
         running = read_current(current, problem)
@@ -257,16 +258,21 @@ def command(
         )
         if found.placement is None and without:
             found, homeless = restored(
-                problem, running.placement, budget=budget, former=running.former, pricing=pricing
+                problem,
+                running.placement,
+                budget=budget,
+                former=running.former,
+                pricing=pricing,
+                watch=watch,
             )
-            lost += homeless
+            lost |= homeless
     if not quiet:
         for note in running.notes:
             say(f"kvplace: {note}")
         for note in stays:
             say(f"kvplace: {note}")
-        for name in lost:
-            say(f"kvplace: {name!r} is not restored: no room was found for it")
+        for name, why in lost.items():
+            say(f"kvplace: {name!r} is not restored: {why}")
     if plot is not None:
         from kvplace.report.plots.frontier import draw_frontier
 

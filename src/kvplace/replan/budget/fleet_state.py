@@ -195,6 +195,15 @@ class FleetState:
                 worst = max(worst, amount / (free / self.unit) if at < self.kv_loads else amount)
         return worst
 
+    def shortage(self, reshape: Reshape) -> int:
+        """Return by how many bytes more all GPUs together are over their memory after a change."""
+        more = 0
+        for gpu, (weights, kept, _) in self.touched(reshape).items():
+            used, least = int(self.used[gpu]), int(self.kept[gpu])
+            memory = int(self.memory[gpu])
+            more += _short(memory, used + weights, least + kept) - _short(memory, used, least)
+        return more
+
     # Changes
 
     def apply(self, reshape: Reshape) -> Reshape:
@@ -326,6 +335,11 @@ class FleetState:
     def highest(self) -> float:
         """Return the pressure of the worst GPU."""
         return float(self.pressure.max())
+
+
+def _short(memory: int, used: int, kept: int) -> int:
+    """Return by how many bytes a GPU is over its memory."""
+    return max(0, used + max(1, kept) - memory) if used or kept else 0
 
 
 def _domains(problem: Problem, position: Mapping[str, int]) -> list[list[int]]:

@@ -107,15 +107,16 @@ def reliefs(
     """
     # Where no rule can refuse the place that presses least, no other is better.
     most = 1 if limit is None and state.rules.idle else _BEST
+    short = limit is None and bool(state.pressure[hot] >= BROKEN)
     limit = float(state.pressure[hot]) if limit is None else limit
     for model in list(state.members[hot]):
         if not movable(model):
             continue
         now = price(model, state.copies[model])
-        for copies in _elsewhere(state, model, hot, limit, most):
+        for copies in _elsewhere(state, model, hot, np.inf if short else limit, most):
             reshape: Reshape = ((model, copies),)
             worst = state.outcome(reshape)
-            if worst < limit:
+            if state.shortage(reshape) < 0 if short else worst < limit:
                 yield Candidate(worst, price(model, copies) - now, reshape)
 
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvplace.replan.budget.fleet_state import BROKEN, Copies, FleetState
+from kvplace.replan.budget.fleet_state import BROKEN, Copies, FleetState, Reshape
+from kvplace.replan.budget.make_room import with_room
 from kvplace.replan.budget.neighbours import places_for
 from kvplace.replan.budget.prices import Prices
 
 __all__ = ["repair"]
 
 _ROUNDS = 4
+_SETS = 400
+"""Sets of GPUs of a small fleet, each of which is tried for a copy."""
 
 
 def repair(state: FleetState, prices: Prices, movable: Callable[[int], bool]) -> bool:
@@ -26,7 +29,7 @@ def repair(state: FleetState, prices: Prices, movable: Callable[[int], bool]) ->
     """
     size = {j: -state.models[j].weights_bytes for j in state.illegal}
     for model in sorted(state.illegal, key=lambda j: (size[j], j)):
-        _make_legal(state, model)
+        _make_legal(state, prices, movable, model)
     for _ in range(_ROUNDS):
         names = state.rules.broken() if state.rules.amounts()[0] > 0 else set()
         concerned = sorted(state.problem.index_of[name] for name in names)
@@ -35,7 +38,9 @@ def repair(state: FleetState, prices: Prices, movable: Callable[[int], bool]) ->
     return not state.illegal and state.rules.amounts()[0] <= 0
 
 
-def _make_legal(state: FleetState, model: int) -> None:
+def _make_legal(
+    state: FleetState, prices: Prices, movable: Callable[[int], bool], model: int
+) -> None:
     """Drop what may not be, then start or stop copies until their number is allowed."""
     about = state.models[model]
     legal: list[tuple[int, ...]] = []
@@ -50,13 +55,17 @@ def _make_legal(state: FleetState, model: int) -> None:
         left = [tuple(c for c in copies if c != gone) for gone in copies]
         state.apply(((model, min(left, key=lambda c: (state.outcome(((model, c),)), c))),))
     while len(state.copies[model]) < about.replicas.min:
-        chosen = _best(state, model, [*_with_one_more(state, model)])
+        options = _with_one_more(state, model)
+        chosen = _best(state, model, options)
         if chosen is None:
             return
-        state.apply(((model, chosen),))
+        change: Reshape = ((model, chosen),)
+        if state.outcome(change) >= BROKEN:
+            change = with_room(state, prices, movable, model, _anywhere(state, model)) or change
+        state.apply(change)
 
 
-def _with_one_more(state: FleetState, model: int) -> list[Copies]:
+def _with_one_more(state: FleetState, model: int, most: int = 6) -> list[Copies]:
     """Return the copies of a model with another, wherever one may be."""
     copies = state.copies[model]
     taken = {gpu for c in copies for gpu in c}
@@ -64,8 +73,22 @@ def _with_one_more(state: FleetState, model: int) -> list[Copies]:
     return [
         tuple(sorted((*copies, place)))
         for degree in state.models[model].tensor_parallel
-        for place in places_for(state, model, degree, taken, 1 / wanted)
+        for place in places_for(state, model, degree, taken, 1 / wanted, most=most)
     ]
+
+
+def _anywhere(state: FleetState, model: int) -> list[Copies]:
+    """Return the copies of a model with another on any GPUs, or on the best of a large fleet."""
+    copies = state.copies[model]
+    taken = {gpu for c in copies for gpu in c}
+    found = []
+    for degree in state.models[model].tensor_parallel:
+        for place in state.sets_of(model, degree):
+            if taken.isdisjoint(place):
+                found.append(tuple(sorted((*copies, place))))
+            if len(found) > _SETS:
+                return _with_one_more(state, model, _SETS)
+    return found
 
 
 def _best(state: FleetState, model: int, options: list[Copies]) -> Copies | None:

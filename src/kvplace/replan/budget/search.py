@@ -19,7 +19,7 @@ from kvplace.replan.budget.prices import Prices
 from kvplace.replan.budget.repair import repair
 from kvplace.solver.clock import Watch
 
-__all__ = ["Search"]
+__all__ = ["FEW", "Search"]
 
 _TOP = 48
 """GPUs, from the hottest down, by which placements are compared."""
@@ -27,7 +27,7 @@ _TARGETS = 10
 """Pressures between what is and what can be at best that the search aims at, one after another."""
 _BACK = 400
 """Models that a fresh plan may change for its changes to be taken back one by one."""
-_FEW = 12
+FEW = 12
 """Models up to which a fleet may be tiny enough to try everything."""
 _CHAINED = 1_200
 """GPUs up to which changes are made together where none helps alone."""
@@ -111,7 +111,7 @@ class Search:
             Whether cheaper placements are looked for where the budget has no limit.
         """
         self._keep_point()
-        if len(self.problem.models) <= _FEW and not quick:
+        if len(self.problem.models) <= FEW and not quick:
             found = enumerate_budgets(self.state, self.prices)
             if found is not None:
                 self.exhaustive = True
@@ -243,10 +243,15 @@ class Search:
         second = max(target, float(pressure.max())) if len(pressure) else target
 
         def allowed(one: Candidate) -> bool:
-            within = one.price <= left * (1 + SAME) + SAME and limit - one.worst >= least
-            return within and (limit >= BROKEN or one.worst < limit * (1 - SAME))
+            within = one.price <= left * (1 + SAME) + SAME
+            if limit >= BROKEN:
+                return within
+            return within and limit - one.worst >= least and one.worst < limit * (1 - SAME)
 
         def key(one: Candidate) -> tuple[float, ...]:
+            if limit >= BROKEN:
+                short = state.shortage(one.reshape) if one.worst >= BROKEN else -math.inf
+                return (short, one.price, one.worst)
             if target:
                 return (max(one.worst, target), one.price, one.worst)
             if cheap:

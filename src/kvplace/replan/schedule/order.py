@@ -46,7 +46,7 @@ def find_order(
     seconds
         How long a replica takes to start.
     may_pause
-        Whether a replica may be stopped before it is started elsewhere.
+        Whether the last serving replica of a model may be stopped before it is started elsewhere.
     """
     units = _units(live, wanted)
     direct, proved = _direct(live, units)

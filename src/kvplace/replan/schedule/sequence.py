@@ -52,7 +52,8 @@ def sequence(
     pricing
         What steps take.
     may_pause
-        Whether a replica may be stopped before it is started elsewhere, where nothing else helps.
+        Whether a model may be without a serving copy for a while, where nothing else helps. A
+        replica beside which another serves may be stopped before it starts elsewhere in any case.
 
     Raises
     ------

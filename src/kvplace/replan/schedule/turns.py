@@ -87,7 +87,7 @@ def _openings(
                     operation = Operation((replica,), (there,))
                     if _opens(live, operation, waiting, place):
                         yield operation
-        return
+        inside = [r for r in inside if len(live.serving.get(r.model, ())) > 1]
     inside.sort(key=lambda r: (len(live.serving.get(r.model, ())) <= 1, seconds(r), r))
     stops = [Operation((replica,), (), pause=True) for replica in inside]
     yield from (stop for stop in stops if _opens(live, stop, waiting, place))

@@ -133,10 +133,10 @@ class Ways:
                 if attempt(self.live, operation, keep=False):
                     size = self.live.footprints.loaded_bytes(there) if place else 0
                     yield operation, (*state[:at], place, *state[at + 1 :]), (0.0, size + 1)
-            if self.may_pause and now and change.source and change.target:
+            others = len(self.live.serving.get(change.model, ())) - 1
+            if now and change.source and change.target and (self.may_pause or others > 0):
                 operation = Operation((here,), (), pause=True)
                 if attempt(self.live, operation, keep=False):
-                    others = len(self.live.serving.get(change.model, ())) - 1
                     down = self.seconds(Replica(change.model, change.index, change.target))
                     cost = down if others <= 0 else down * 1e-6
                     yield operation, (*state[:at], (), *state[at + 1 :]), (cost, 1)

@@ -14,6 +14,10 @@ _TWO_WORDS = re.compile(r"-{1,2}[\w-]+ +\S")
 _ELSEWHERE = re.compile(r"[/~$]|\.\.?/|[a-z][a-z0-9+]*://|.*\{\{")
 """A path, a URL of a store or a template in the place of a model's name."""
 _NUMBER = re.compile(r"[1-9]\d{0,3}", re.ASCII)
+_PROGRAM = re.compile(
+    r"(.*/)?(python[\d.]*|uv|(ba|da|z)?sh|env|exec|sleep|tail|ray|torchrun)|.+\.(py|sh)"
+)
+"""A program, where an image that starts an engine is told to start something else."""
 
 
 class NotUnderstoodError(Exception):
@@ -317,7 +321,7 @@ def _bare(words: Sequence[str], engine: _Engine, *, by_image: bool) -> str | Non
             after = words[list(words).index(serve) + 1]
             return None if after.startswith("-") else after
     if by_image and engine.positional and words and not words[0].startswith("-"):
-        return words[0]
+        return None if _PROGRAM.fullmatch(words[0]) else words[0]
     return None
 
 
@@ -331,7 +335,7 @@ def _value(
             continue
         if mark:
             return value
-        if at + 1 < len(words):
+        if at + 1 < len(words) and not words[at + 1].startswith("--"):
             return words[at + 1]
     for name in names:
         if name.isupper() and environment.get(name):

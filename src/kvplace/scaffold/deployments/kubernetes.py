@@ -67,7 +67,7 @@ def read_kubernetes(objects: Sequence[Any]) -> Deployment:
         if at(parsed, "metadata", "labels", _POOL)
     }
     for parsed in flat:
-        kind, name = str(parsed.get("kind")), str(at(parsed, "metadata", "name") or "?")
+        kind, name = str(parsed.get("kind")), _name(parsed)
         pool = at(parsed, "metadata", "labels", _POOL)
         if kind == "ModelClaim":
             found: list[Entry] = [_claim(name, parsed, pools)]
@@ -84,6 +84,12 @@ def read_kubernetes(objects: Sequence[Any]) -> Deployment:
             notes += left_out
         entries += found
     return Deployment("Kubernetes", (), notes=tuple(notes)).of(entries)
+
+
+def _name(parsed: Mapping[str, Any]) -> str:
+    """Return the name of an object, or what the names made of it begin with."""
+    begin = str(at(parsed, "metadata", "generateName") or "?").rstrip("-")
+    return str(at(parsed, "metadata", "name") or begin)
 
 
 def _nothing(kind: str, name: str, parsed: Mapping[str, Any]) -> tuple[list[Entry], list[str]]:
@@ -226,12 +232,15 @@ def _dynamo(name: str, parsed: Mapping[str, Any]) -> list[Entry]:
         else ((at(entry, "name"), entry) for entry in listed(services))
     )
     entries: list[Entry] = []
-    for key, service in pairs:
-        if not isinstance(service, dict):
-            continue
+    named = [(key, service) for key, service in pairs if isinstance(service, dict)]
+    split = any("prefill" in str(key).casefold() for key, _ in named)
+    for key, service in named:
         container = {**mapping(at(service, "extraPodSpec", "mainContainer"))}
         container["resources"] = service.get("resources") or container.get("resources")
-        label = "/".join(str(part) for part in (name, service.get("subComponentType"), key) if part)
+        part = service.get("subComponentType")
+        if split and "decode" in str(key).casefold():
+            part = "decode"  # without a service for the prefill it would be a whole engine
+        label = "/".join(str(one) for one in (name, part, key) if one)
         copies, hosts = whole(service.get("replicas"), 1), at(service, "multinode", "nodeCount")
         if whole(hosts, 1) > 1:
             gpus = whole(hosts, 1) * (asked(container).gpus or 0)

@@ -220,8 +220,8 @@ def _refuse(label: str, asks: Asked) -> None:
     part = _PARTS.search(label.casefold())
     if part and asks.any:
         raise NotUnderstoodError(
-            f"it is the {part[2]} part of a split into prefill and decode, which kvplace does not "
-            "plan"
+            f"by its name it is the {part[2]} part of a split into prefill and decode, which "
+            "kvplace does not plan"
         )
 
 

@@ -54,6 +54,7 @@ def read_deployment(text: str, source: str, aliases: Mapping[str, str] | None = 
         raise InputError([Fault(nothing), *map(Fault, found.notes)], source)
     if not found.instances:
         faults = [Fault(held.describe()) for held in found.unread]
+        faults += map(Fault, found.notes)
         raise InputError([*faults, Fault("nothing of it can be read")], source)
     return found
 

@@ -129,7 +129,7 @@ def read_env(path: Path) -> dict[str, str]:
         return {}
     except (OSError, ValueError) as error:
         raise InputError(getattr(error, "strerror", None) or str(error), str(path)) from error
-    found = {}
+    found: dict[str, str] = {}
     for line in text.splitlines():
         match = _ENV_LINE.fullmatch(line)
         if match is None or line.lstrip().startswith("#"):
@@ -137,5 +137,7 @@ def read_env(path: Path) -> dict[str, str]:
         value = match[2]
         closing = value.find(value[0], 1) if value[:1] in ("'", '"') else -1
         bare = re.split(r"\s#", value, maxsplit=1)[0].rstrip()
-        found[match[1]] = value[1:closing] if closing > 0 else bare
+        text = value[1:closing] if closing > 0 else bare
+        literal = closing > 0 and value[0] == "'"  # as compose: quotes of this kind keep it so
+        found[match[1]] = text if literal else fill(text, found, lambda _: None)
     return found

@@ -43,6 +43,7 @@ class _Seats:
         self._degree = list(instance.degree)
         self._groups = _by_company(groups, self._degree)
         self._domain: list[int] = self._columns.domain_of.tolist()
+        self._masks = [tuple(map(bool, of)) for of in zip(*self._columns.masks, strict=True)]
         free: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
         for g, kind in enumerate(program.kind_of):
             free[kind, self._domain[g]].append(g)
@@ -58,39 +59,46 @@ class _Seats:
             return True
         kind, rows = self._groups[at]
         split = [row for row in rows if self._degree[row] > 1]
-        open_ = {d: gpus for (k, d), gpus in self._free.items() if k == kind and gpus}
+        open_ = {d: gpus for (k, d), gpus in self._free.items() if k == kind}
         seen: set[object] = set()
         for domain in sorted(open_, key=lambda d: (-self._started(split, d), d)):
-            mark = self._mark(domain)
-            if mark is not None and mark in seen:
-                continue
-            seen.add(mark)
-            g = next((g for g in open_[domain] if self._may(rows, g)), None)
-            if g is None:
-                continue
-            self._nodes += 1
-            if self._nodes > NODES:
-                return False
-            open_[domain].remove(g)
-            self._gpus.append(g)
-            for row in split:
-                self._lacking[row] -= 1
-                self._held[row][domain] += 1
-            if all(self._completable(row) for row in split) and self.place(at + 1):
-                return True
-            for row in split:
-                self._lacking[row] += 1
-                self._held[row][domain] -= 1
-            self._gpus.pop()
-            open_[domain].append(g)
-            open_[domain].sort()
+            alike = self._alike(domain)
+            for g in list(open_[domain]):
+                mark = alike, self._masks[g]
+                if mark in seen or not self._may(rows, g):
+                    continue
+                seen.add(mark)
+                self._nodes += 1
+                if self._nodes > NODES:
+                    return False
+                open_[domain].remove(g)
+                self._gpus.append(g)
+                for row in split:
+                    self._lacking[row] -= 1
+                    self._held[row][domain] += 1
+                if all(self._completable(row) for row in split) and self.place(at + 1):
+                    return True
+                for row in split:
+                    self._lacking[row] += 1
+                    self._held[row][domain] -= 1
+                self._gpus.pop()
+                open_[domain].append(g)
+                open_[domain].sort()
         return False
 
-    def _mark(self, domain: int) -> object:
-        """Return what domains without split shards have in common that are alike; else None."""
-        if any(held[domain] for held in self._held.values()) or len(self._columns.masks) > 1:
-            return None
-        return tuple((kind, len(gpus)) for (kind, d), gpus in self._free.items() if d == domain)
+    def _alike(self, domain: int) -> object:
+        """Return what is the same for domains that are equally good for a set.
+
+        They hold no shard of a split model, and their free GPUs are of the same kinds and in the
+        same sets of GPUs that models are kept to.
+        """
+        if any(held[domain] for held in self._held.values()):
+            return domain
+        return tuple(
+            (kind, tuple(sorted(self._masks[g] for g in gpus)))
+            for (kind, d), gpus in self._free.items()
+            if d == domain
+        )
 
     def _may(self, rows: tuple[int, ...], g: int) -> bool:
         model, allowed = self._program.model, self._columns.allowed
