@@ -44,6 +44,7 @@ import json
 import sys
 from collections import Counter
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -415,8 +416,9 @@ def write(values, factors, served):
     rows = [table_row("any", values, "fitted to measured engines on H100, H200, B200 and B300 "
                       "(aiconfigurator accuracy samples)")]  # fmt: skip
     for gpu, own in sorted((gpu, own) for gpu, own in factors.items() if gpu not in served):
-        told = "the constants of any, by its kernel tables (aiconfigurator-core, vLLM)"
-        rows.append(table_row(GPUS[gpu], own * values, told))
+        told = ("the constants of any, times how this type differs in its kernel tables "
+                f"(aiconfigurator-core {version('aiconfigurator-core')}, vLLM)")  # fmt: skip
+        rows.append(table_row(GPUS[gpu], np.minimum(own * values, MOST_OF), told))
     with TABLE.open("w", newline="") as lines:
         writer = csv.DictWriter(lines, fields, lineterminator="\n")
         writer.writeheader()
