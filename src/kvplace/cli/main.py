@@ -128,6 +128,8 @@ def run() -> int:
     measures it, and the exit code is returned.
     """
     gc.set_threshold(_KEPT_OBJECTS, 10, 10)
+    # pydantic would look for plugins in the metadata of every package that is installed.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     code = main()
     if os.environ.get("KVPLACE_DEBUG") == "1":
         return code

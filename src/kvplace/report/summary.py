@@ -2,14 +2,17 @@
 
 import math
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Status, Stop
-from kvplace.forecast.outcome import Forecast
 from kvplace.units import format_bytes, format_percent, format_seconds
+
+if TYPE_CHECKING:
+    from kvplace.forecast.outcome import Forecast
 
 __all__ = [
     "forecast_sentence",
@@ -191,7 +194,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def forecast_sentence(found: Forecast) -> str:
+def forecast_sentence(found: "Forecast") -> str:
     """Return what a forecast comes to, in one sentence."""
     at = "" if found.load == 1 else f" at {found.load:g} times the stated demand"
     settled = "" if found.settled else "; the fixed point was not reached"

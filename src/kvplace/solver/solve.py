@@ -14,11 +14,7 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Result, Status, Stop, relative_gap, status_of
 from kvplace.errors import InputError, InternalError
-from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.baselines.schedulers import prism
 from kvplace.solver.clock import Watch
-from kvplace.solver.construct.repair import make_room
-from kvplace.solver.improve.drop_copies import drop_to_targets
 from kvplace.solver.instance.door import (
     load_copies,
     load_instance,
@@ -29,7 +25,6 @@ from kvplace.solver.instance.door import (
 from kvplace.solver.spare_nodes import on_whole_fleet, without_spare_nodes
 from kvplace.solver.strategies.params import Params
 from kvplace.solver.strategies.stages import Search, Settings
-from kvplace.solver.strategies.undivided.strategy import UndividedSearch
 
 __all__ = ["SOLVERS", "refine", "solve", "stop_of"]
 
@@ -108,6 +103,8 @@ def solve(
     problem = without_spare_nodes(whole, start)
     search = _search(problem, settings, compiled=solver == "auto")
     if solver == "prism-greedy":
+        from kvplace.solver.baselines.schedulers import prism  # noqa: PLC0415 - a rival
+
         return _finish(search, solver, prism(problem), whole)
     few = len(problem.models) <= settings.params.spread_models
     if start is None and few and not any(problem.loads):
@@ -194,6 +191,8 @@ def _search(problem: Problem, settings: Settings, *, compiled: bool) -> Search:
         from kvplace.solver.strategies.cluster.strategy import ClusterSearch  # noqa: PLC0415 - numpy: only here
 
         return ClusterSearch(problem, settings)
+    from kvplace.solver.strategies.undivided.strategy import UndividedSearch  # noqa: PLC0415 - one strategy of three
+
     return UndividedSearch(problem, settings)
 
 
@@ -206,6 +205,9 @@ def _at_targets(problem: Problem, search: Search, found: Placement) -> Placement
     }
     if not targets:
         return found
+    from kvplace.solver.assignment.assignment import Assignment  # noqa: PLC0415 - only with targets
+    from kvplace.solver.improve.drop_copies import drop_to_targets  # noqa: PLC0415 - same
+
     board = Assignment(search.instance, load_copies(problem, search.instance, found))
     if not drop_to_targets(board, targets, search.watch):
         return found
@@ -234,6 +236,8 @@ def _repaired(problem: Problem, placement: Placement, watch: Watch) -> Placement
         raise InputError([v.message for v in violations], "placement")
     if not violations:
         return placement
+    from kvplace.solver.construct.repair import make_room  # noqa: PLC0415 - often unneeded
+
     instance = load_instance(problem)
     gpu_of = make_room(instance, load_placement(problem, instance, placement))
     if gpu_of is not None:

@@ -2,11 +2,12 @@
 
 import random
 
+import numpy as np
 import pytest
 
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.models.objective import Objective
-from kvplace.solver.bounds.pressures import PressureBound
+from kvplace.solver.bounds.pressures import PressureBound, best_weighting
 from oracle_splits import solve_by_force
 from splits import random_split_problem
 
@@ -41,3 +42,20 @@ def test_one_model_that_fits_nowhere_is_proved_beside_one_that_fits():
     bound = PressureBound(problem).certified(problem)
     assert bound.value == float("inf")
     assert check_certificate(problem, bound.certificate) == ""
+
+
+@pytest.mark.parametrize("pressures", [2, 3])
+def test_the_best_weighting_is_as_good_as_the_best_of_a_grid(pressures):
+    draw = np.random.default_rng(pressures)
+    grid = draw.dirichlet(np.ones(pressures), 20_000)
+    for cuts in (draw.normal(size=(count, pressures)) for count in (1, 1, 2, 3, 5, 9)):
+        weighting, excess = best_weighting(cuts)
+        assert weighting.min() >= 0
+        assert weighting.sum() == pytest.approx(1)
+        assert (cuts @ weighting).min() == pytest.approx(excess, abs=1e-7)
+        assert excess >= (grid @ cuts.T).min(axis=1).max() - 1e-7
+
+
+def test_parallel_cuts_of_two_pressures_are_weighed_at_an_end():
+    weighting, excess = best_weighting(np.array([[0.5, 0.25], [0.5, 0.25], [0.75, 0.5]]))
+    assert (weighting.tolist(), excess) == ([1.0, 0.0], 0.5)

@@ -69,7 +69,7 @@ def stored_bytes(shape: Architecture) -> int:
 
 def _as_stored(shape: Architecture, weights_bytes: int) -> Architecture | None:
     """Return the shape with the bits that the weights tell; None where they do not fit it."""
-    text = replace(shape, other_parameters=0)
+    text = replace(shape, other_parameters=0) if shape.other_parameters else shape
     nearest = min((shape, text), key=lambda own: abs(weights_bytes - stored_bytes(own)))
     if abs(weights_bytes / stored_bytes(nearest) - 1) <= _NEAR:
         return nearest

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kvplace.core.evaluation.evaluate import GPUEvaluation
 from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result
-from kvplace.forecast.outcome import Forecast
 from kvplace.report.heat import heat
 from kvplace.report.summary import forecast_sentence, format_kvpr, format_share, summary
 from kvplace.report.tables.gpus import gpu_rows, histogram
@@ -23,6 +23,9 @@ from kvplace.report.text import (
     shorten_start,
 )
 from kvplace.units import format_bytes, format_latency, format_percent
+
+if TYPE_CHECKING:
+    from kvplace.forecast.outcome import Forecast
 
 __all__ = ["Look", "plan_table"]
 
@@ -67,7 +70,7 @@ def plan_table(
     look: Look | None = None,
     *,
     every_gpu: bool = False,
-    expected: Forecast | None = None,
+    expected: "Forecast | None" = None,
 ) -> str:
     """Return the tables of a result that has a placement, ended by its closing line.
 
@@ -118,7 +121,7 @@ class _Tables:
         several = result.problem.goal is Objective.PRESSURE
         self._pressure = "pressure" if several else self._heading
 
-    def models(self, expected: Forecast | None) -> list[str]:
+    def models(self, expected: "Forecast | None") -> list[str]:
         """Return the table of models, ended by an empty line; nothing of a huge fleet."""
         if len(self._result.problem.models) > MOST_MODELS:
             return []
@@ -262,7 +265,7 @@ class _Tables:
         return "yellow" if kvpr >= self._top else "green"
 
 
-def _serves(expected: Forecast | None, models: Sequence[str]) -> list[str]:
+def _serves(expected: "Forecast | None", models: Sequence[str]) -> list[str]:
     """Return the heading and a cell per model of what it is forecast to serve; all of one width."""
     if expected is None:
         return [""] * (len(models) + 1)

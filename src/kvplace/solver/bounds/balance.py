@@ -22,8 +22,8 @@ MOST_ROWS = 200_000
 """Options of all models, times pressures, above which it takes too long."""
 PARTS = (0.01, 0.05, 0.1, 0.25, 0.5)
 """Ranks that are told, as parts of the GPUs; the second worst GPU comes before them."""
-WORTHS = 9
-"""Worths tried between that on cold GPUs and the most that can pay."""
+STEPS = np.linspace(0.0, 1.0, 9)[:, None]
+"""Worths tried, as powers of the most that can pay: from that on cold GPUs up to it."""
 WIDTH, SLACK = 1e-4, 1e-7
 """Relative width of the bisection, and amount by which its result is lowered."""
 
@@ -119,13 +119,12 @@ class _Ranks:
             cold = self._taken(pressure, target)
             in_memory = pressure < self._kv
             rooms = memory if in_memory else (counts[0] * self._worst, counts[1] * target)
-            for worth in np.geomspace(1.0, 4 * self._worst / target, WORTHS).tolist():
-                cost = self._shards * np.minimum(cold, worth * hot)
-                needed = float(np.minimum.reduceat(cost, self._starts).sum())
-                if needed > (rooms[1] + worth * rooms[0]) * (1 + SLACK):
-                    known[:] = [worth]
-                    return True
-            return False
+            worths = (4 * self._worst / target) ** STEPS
+            cost = self._shards * np.minimum(cold, worths * hot)
+            needed = np.minimum.reduceat(cost, self._starts, axis=1).sum(axis=1, keepdims=True)
+            pays = needed > (rooms[1] + worths * rooms[0]) * (1 + SLACK)
+            known[:] = worths[pays][:1].tolist()
+            return bool(pays.any())
 
         low = max(least, most / 1024)
         if most <= 0 or not impossible(low):

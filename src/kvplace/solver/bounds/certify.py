@@ -18,7 +18,6 @@ from kvplace.core.certificates.certificate import (
     spelled_out,
 )
 from kvplace.core.certificates.claim import Leaf, ProofTree
-from kvplace.core.certificates.tree import check_tree
 from kvplace.core.problem import Problem
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Instance
@@ -81,6 +80,8 @@ def searched(problem: Problem, prices: Certificate, watch: Watch) -> Bound:
 
     Without the tree where the checker does not accept it within `TREE_STEPS`, or in time.
     """
+    from kvplace.core.certificates.tree import check_tree  # noqa: PLC0415 - few plans need one
+
     target = prices.threshold
     tree = ProofTree(target, (Leaf(prices.prices, prices.worths, prices.weights, prices.types),))
     failure = check_tree(problem, tree, TREE_STEPS, lambda: watch.stop)

@@ -27,7 +27,7 @@ from kvplace.solver.array_types import Bools, Floats
 from kvplace.solver.bisection import bisect
 from kvplace.solver.bounds.certify import checked, lowered
 
-__all__ = ["PressureBound"]
+__all__ = ["PressureBound", "best_weighting"]
 
 CUTS = 40
 """Weightings tried per target at most."""
@@ -145,7 +145,7 @@ class PressureBound:
                 self.weighting, self._alone = weighting, False
                 return True
             cuts = np.vstack([cuts, excess])
-            weighting, most = _best_weighting(cuts)
+            weighting, most = best_weighting(cuts)
             if most <= EDGE:
                 return False
         return False
@@ -295,14 +295,29 @@ class PressureBound:
         return tuple(int(part * (scale / limit)) for part, limit in zip(kept, limits, strict=True))
 
 
-def _best_weighting(cuts: Floats) -> tuple[Floats, float]:
-    """Return the weighting whose least excess over some cuts is largest, and that excess."""
-    from kvplace.solver.column_generation.master import Entry, add_columns, quiet_highs  # noqa: PLC0415 - HiGHS: only where one weighting fails
+def best_weighting(cuts: Floats) -> tuple[Floats, float]:
+    """Return the weighting whose least excess over some cuts is largest, and that excess.
 
+    Parameters
+    ----------
+    cuts
+        (c, pressures) the excess of each pressure over what there is, for c choices of options.
+
+    Returns
+    -------
+    weighting
+        (pressures,) not negative, with the sum 1.
+    excess
+        The least that it comes to over the cuts.
+    """
     pressures = cuts.shape[1]
     if len(cuts) == 1:
         best = int(cuts[0].argmax())
         return np.eye(pressures)[best], float(cuts[0, best])
+    if pressures == 2:  # the KV memory and the time of one window
+        return _best_of_two(cuts)
+    from kvplace.solver.column_generation.master import Entry, add_columns, quiet_highs  # noqa: PLC0415 - HiGHS: several windows
+
     highs = quiet_highs()
     none, infinite = np.array([], dtype=np.int32), highs.getInfinity()
     highs.addRow(1.0, 1.0, 0, none, np.array([]))
@@ -317,3 +332,18 @@ def _best_weighting(cuts: Floats) -> tuple[Floats, float]:
     value = np.array(highs.getSolution().col_value)
     weighting: Floats = np.maximum(value[:pressures], 0.0)
     return weighting / max(float(weighting.sum()), 1e-300), float(value[pressures])
+
+
+def _best_of_two(cuts: Floats) -> tuple[Floats, float]:
+    """Return what `best_weighting` does of two pressures.
+
+    Each cut is a line over the part of the first one; the highest point below all lines is where
+    two of them meet, or at an end.
+    """
+    slopes, heights = cuts[:, 0] - cuts[:, 1], cuts[:, 1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        meet = (heights - heights[:, None]) / (slopes[:, None] - slopes)
+    parts = np.concatenate([meet[(meet > 0) & (meet < 1)], (0.0, 1.0)])
+    least = (heights + parts[:, None] * slopes).min(axis=1)
+    best = int(least.argmax())
+    return np.array([parts[best], 1 - parts[best]]), float(least[best])

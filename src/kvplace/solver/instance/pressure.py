@@ -59,8 +59,11 @@ def pressures(
     """
     import numpy as np  # noqa: PLC0415 - small fleets need none of it
 
-    shape = np.broadcast_shapes(np.shape(free), *map(np.shape, loads))
-    rows = [np.array(np.broadcast_to(load, shape), dtype=np.float64) for load in loads]
+    shapes = [np.shape(free), *map(np.shape, loads)]
+    if any(shape != shapes[0] for shape in shapes):
+        shape = np.broadcast_shapes(*shapes)
+        loads = [np.broadcast_to(load, shape) for load in loads]
+    rows = [np.array(load, dtype=np.float64) for load in loads]
     most = fullest(free, rows, kv)
     most[~fits(free, kept)] = math.inf
     return most
