@@ -1,6 +1,5 @@
 """The digest of a problem: what decides the worth of a placement, as one hash."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 
@@ -40,6 +39,8 @@ def digest_of(
         What of windows and times decides the pressure, in any order; nothing under the other
         objectives.
     """
+    from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL, and few commands need it
+
     nodes = sorted(
         [
             n.name, sorted(n.labels.items()),
@@ -56,15 +57,15 @@ def digest_of(
     )  # fmt: skip
     # The JSON of [goal, [model, ...], nodes, ...], piece by piece: a million models would
     # otherwise be in memory twice more.
-    hashed = hashlib.sha256(f"[{_json(goal)},[".encode())
+    hashed = sha256(f"[{_json(goal)},[".encode())
     names = models.names
     order = sorted(range(len(names)), key=names.__getitem__)
     for first in range(0, len(order), AT_ONCE):
         rows = [models.digest_row(i, loads[i]) for i in order[first : first + AT_ONCE]]
         hashed.update(("," if first else "").encode())
         hashed.update(_json(rows)[1:-1].encode("utf-8", "surrogatepass"))
-    hashes = sorted(hashlib.sha256(_json(row).encode()).digest() for row in pressed)
-    together = hashlib.sha256(b"".join(hashes)).hexdigest() if hashes else ""
+    hashes = sorted(sha256(_json(row).encode()).digest() for row in pressed)
+    together = sha256(b"".join(hashes)).hexdigest() if hashes else ""
     ruled = sorted(rule.digest_text() for rule in rules)
     rest = [nodes, *stated(rules=ruled, pressures=together)]
     hashed.update(f"],{_json(rest)[1:-1]}]".encode("utf-8", "surrogatepass"))

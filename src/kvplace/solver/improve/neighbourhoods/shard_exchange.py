@@ -101,12 +101,14 @@ def exchange_values(
 
 def _needs(board: Assignment, models: list[int]) -> tuple[Floats, Floats, Floats]:
     """Return bytes, least KV bytes and, by load type and pressure, loads of shards; 0 for -1."""
-    none = np.zeros((board.instance.types, board.instance.pressures)).tolist()
+    columns = board.instance.columns
     options = [board.option[j] if j >= 0 else None for j in models]
+    row = np.array([o.row if o else -1 for o in options])
+    there = row >= 0
     return (
-        np.array([float(o.size) if o else 0.0 for o in options]),
-        np.array([float(o.keep) if o else 0.0 for o in options]),
-        np.array([o.loads if o else none for o in options]),
+        np.where(there, columns.size[row], 0.0),
+        np.where(there, columns.keep[row], 0.0),
+        np.where(there[:, None, None], columns.loads[row], 0.0),
     )
 
 
