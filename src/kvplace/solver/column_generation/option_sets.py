@@ -107,7 +107,7 @@ class OptionSets(SetProgram):
             in_time[self._idle] = 0.0
             limits = np.column_stack([in_memory, in_time, kept / memory])
             limits = limits[:, _needed(limits[fit])]
-            mixed = limits @ self._scarcity(limits, fit)
+            mixed = np.where(fit[:, None], limits, 0.0) @ self._scarcity(limits, fit)
             sizes = np.maximum(np.column_stack([mixed, limits]), TINY).T
             rooms.append(Room(np.where(fit, sizes, np.inf), np.ones(len(sizes)), self.model))
             fits.append(fit)
