@@ -1,10 +1,12 @@
 """The bound under several pressures: checked by core, and never above the optimum."""
 
+import math
 import random
 
 import numpy as np
 import pytest
 
+from boards import drawn_boards
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.models.objective import Objective
 from kvplace.solver.bounds.pressures import PressureBound, best_weighting
@@ -59,3 +61,102 @@ def test_the_best_weighting_is_as_good_as_the_best_of_a_grid(pressures):
 def test_parallel_cuts_of_two_pressures_are_weighed_at_an_end():
     weighting, excess = best_weighting(np.array([[0.5, 0.25], [0.5, 0.25], [0.75, 0.5]]))
     assert (weighting.tolist(), excess) == ([1.0, 0.0], 0.5)
+
+
+def bounds(seed, count):
+    """Yield random assignments, each with the bound of its problem."""
+    for draw, problem, board in drawn_boards(
+        seed, count, objectives=(Objective.PRESSURE,), valid=True
+    ):
+        yield draw, problem, board, PressureBound(problem)
+
+
+def drawn_weighting(draw, bound):
+    """A random weighting, now and then of one pressure alone."""
+    parts = np.array([draw.choice([0.0, draw.random()]) for _ in bound.weighting])
+    parts[draw.randrange(len(parts))] += 0.5
+    return parts / parts.sum()
+
+
+def rows_on(problem, board, g):
+    """Yield the option, as the problem numbers them, of each shard on a GPU."""
+    for j in board.members[g]:
+        index = board.instance.model_index[j]
+        option = board.option[j]
+        options = problem.options(index)
+        yield index, options.index((option.degree, option.copies))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_a_placement_puts_on_a_gpu_is_within_every_weighted_limit(seed):
+    """So no weighting calls a target impossible that some placement is below."""
+    looked = 0
+    for draw, problem, board, bound in bounds(seed, 25):
+        target = board.worst() * (1 + 1e-9)
+        if not target:
+            continue
+        kinds = sorted(
+            {(types_of(problem).index(g.type), g.usable_bytes) for g in problem.fleet.gpus}
+        )
+        for _ in range(4):
+            each, _, capacity = bound.weighted(target, drawn_weighting(draw, bound))
+            for g, held in enumerate(board.members):
+                gpu = problem.fleet.gpus[board.instance.gpu_index[g]]
+                kind = kinds.index((types_of(problem).index(gpu.type), gpu.usable_bytes))
+                sizes = [each[index, at] for index, at in rows_on(problem, board, g)]
+                finite = [size for size in sizes if size < math.inf]
+                assert sum(finite) <= capacity[kind] * (1 + 1e-9)
+                uneven = any(board.instance.is_uneven(j) for j in held)
+                assert uneven or len(finite) == len(sizes)
+                looked += len(sizes)
+    assert looked > 100
+
+
+def types_of(problem):
+    """Return the types of GPU as the table of pressures numbers them."""
+    return problem.pressures.table.gpu_types
+
+
+def test_the_bound_is_the_edge_of_what_is_impossible():
+    edges = 0
+    for _, _, _, bound in bounds(3, 25):
+        if not 0 < bound.value < math.inf:
+            continue
+        edges += 1
+        value = bound.value
+        assert bound._impossible(value)
+        assert not bound._impossible(value * (1 + 1e-9))
+        assert bound._impossible(value * 0.5)
+    assert edges > 10
+
+
+def test_shards_fit_alone_at_higher_targets_where_they_do_at_lower_ones():
+    for draw, _, _, bound in bounds(4, 25):
+        low, high = sorted(draw.uniform(0.01, 3.0) for _ in range(2))
+        assert (bound.fit(high) | ~bound.fit(low)).all()
+        assert (bound.fit(math.inf) | ~bound.fit(high)).all()
+
+
+def test_weightings_worth_trying_sum_to_one_and_differ():
+    for _, _, _, bound in bounds(5, 20):
+        if not 0 < bound.value < math.inf:
+            continue
+        found = bound.weightings(bound.value)
+        assert 1 <= len(found) <= 3
+        assert found[0] is bound.weighting
+        for at, weighting in enumerate(found):
+            assert weighting.sum() == pytest.approx(1.0)
+            assert (weighting >= 0).all()
+            assert not any(np.allclose(weighting, other) for other in found[:at])
+
+
+def test_whole_weights_are_what_each_pressure_weighs_per_byte_and_share():
+    for draw, problem, _, bound in bounds(6, 15):
+        weighting, target = drawn_weighting(draw, bound), draw.uniform(0.1, 2.0)
+        whole = bound.whole_weights(target, weighting)
+        windows = len(problem.windows)
+        memory = sum(gpu.usable_bytes for gpu in problem.fleet.gpus)
+        time = len(problem.fleet.gpus) * target
+        parts = [w * (memory if at < windows else time) for at, w in enumerate(whole)]
+        assert [part / sum(parts) for part in parts] == pytest.approx(weighting.tolist(), abs=1e-6)
+        assert all(isinstance(weight, int) and weight >= 0 for weight in whole)
