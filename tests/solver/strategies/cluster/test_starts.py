@@ -161,7 +161,7 @@ def test_many_gpus_are_exchanged_without_loss(wide):
         assert search.best.worth() <= before
         assert not evaluate(problem, search.placement).violations
         moved += search.steps
-    assert moved > 5
+    assert moved > 2
 
 
 def test_exchanges_stop_at_the_steps_allowed_and_at_the_bound():

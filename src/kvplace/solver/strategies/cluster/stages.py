@@ -125,7 +125,7 @@ def anneal(search: ClusterState) -> None:
     moves = (knobs.moves + knobs.moves_per_copy * sum(map(len, board.where))) << search.round
     part = knobs.most_part
     while part > knobs.least_part and search.left > 0 and not search.watch.stop:
-        if search.closed:
+        if search.closed or not board.worst():  # at 0 only soft rules are left to keep
             break
         target = search.low + (board.worst() - search.low) * (1 - part)
         packed, tried = annealer.pack(board, target, int(min(moves, search.left)))
@@ -146,7 +146,7 @@ def refill(search: ClusterState) -> None:
     refiller = Refiller(search.chooser, search.seed + search.round, search.watch)
     part, rounds = knobs.most_part, knobs.fillings << search.round
     while part > knobs.least_filled and search.left > 0 and not search.watch.stop:
-        if search.closed:
+        if search.closed or not board.worst():  # at 0 only soft rules are left to keep
             break
         target = search.low + (board.worst() - search.low) * (1 - part)
         most = int(min(rounds, search.left))
