@@ -95,3 +95,15 @@ def test_a_difference_is_one_of_pressures():
     one, two = result(of, {"a": "n/0", "b": "n/0"}), result(of, {"a": "n/0", "b": "n/1"})
     found = diff(one, two)
     assert "max pressure 2.000 -> 0.8000" in differences_table(found)
+
+
+def test_names_give_way_where_a_difference_is_wider_than_the_terminal():
+    of = problem()
+    long = "organisation/b-model-with-quite-a-long-name-Instruct-2507"
+    models = tuple(replace(m, name=long) if m.name == "b" else m for m in of.models)
+    timing = PowerTiming({"a": 0.2, long: 0.2}, {"fast": 2.0, "slow": 0.75}, exponent=1.0)
+    of = replace(of, models=models, timing=timing)
+    one, two = result(of, {"a": "n/0", long: "n/0"}), result(of, {"a": "n/0", long: "n/1"})
+    (line,) = [x for x in differences_table(diff(one, two), Look(60)).split("\n") if "~" in x]
+    assert len(line) <= 60
+    assert line.lstrip().startswith("~ b-model")

@@ -9,7 +9,7 @@ from kvplace.core.result import Result, evaluated, placed
 from kvplace.report.summary import format_kvpr, format_share
 from kvplace.report.tables.plan import Look
 from kvplace.report.tables.scores import Cell, rows_csv, rows_json
-from kvplace.report.text import Paint, clean, fit, gpus_text
+from kvplace.report.text import Paint, clean, fit, gpus_text, short_names
 from kvplace.units import format_bytes
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
 
 _MARKS = {"move": ("~", "yellow"), "start": ("+", "green"), "stop": ("-", "red")}
 _ORDER = ("move", "start", "stop")
-_NAME_WIDTH = 44
+_NAME_WIDTH, _LEAST_NAME_WIDTH = 44, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +104,24 @@ def change_in_words(before: float, after: float) -> str:
 
 def differences_table(found: Differences, look: Look | None = None) -> str:
     """Return a line per change, how many there are, and the value before and after."""
-    paint = Paint((look or Look()).colour)
-    width = min(_NAME_WIDTH, max((len(clean(c.model)) for c in found.changes), default=0))
-    lines = []
+    look = look or Look()
+    paint = Paint(look.colour)
+    rests = []
     for change in found.changes:
-        mark, colour = _MARKS[change.kind]
         source, target = (gpus_text(gpus) for gpus in (change.source, change.target))
         where = f"{source} -> {target}" if change.kind == "move" else source or target
         weights = format_bytes(found.weights_bytes.get(change.model, 0))
-        line = f"{fit(change.model, width)}  {clean(where)}  {weights}"
-        lines.append(f"  {paint(mark, colour)} {line}")
+        rests.append(f"{clean(where)}  {weights}")
+    names = [clean(change.model) for change in found.changes]
+    room = look.width - 6 - max(map(len, rests), default=0)  # the mark, and blanks around names
+    if room < max(map(len, names), default=0):
+        short = short_names(dict.fromkeys(names))
+        names = [short[name] for name in names]
+    width = min(_NAME_WIDTH, max(map(len, names), default=0), max(room, _LEAST_NAME_WIDTH))
+    lines = []
+    for change, name, rest in zip(found.changes, names, rests, strict=True):
+        mark, colour = _MARKS[change.kind]
+        lines.append(f"  {paint(mark, colour)} {fit(name, width)}  {rest}")
     if lines:
         lines.append("")
     lines.append(counts(found))
