@@ -19,7 +19,7 @@ from kvplace.replan.proposal import propose, verify
 from kvplace.replan.replan import replan
 from kvplace.replan.schedule.changes import changes
 from kvplace.replan.schedule.sequence import sequence
-from kvplace.replan.schedule.steps import Pricing
+from kvplace.replan.schedule.steps import RUNTIMES, Pricing
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -139,3 +139,17 @@ def test_a_sleep_is_seen_and_a_wake_counts_where_all_else_is_done():
     waking = verify(proposal, both, now, [*asleep, *still])
     assert waking.verdict == "under_way"
     assert numbers["wake", "stays"] not in waking.done
+
+
+def test_ray_serve_starts_all_deployments_again_where_one_changes():
+    random = Random(0)
+    fleet = Fleet((Node("n", (GPU("n/0", "X", 20), GPU("n/1", "X", 20))),))
+    models = tuple(model(name, 5, random) for name in "abc")
+    problem = Problem(models, fleet, Objective.REQUESTS)
+    before = Placement.single({"a": "n/0", "b": "n/0", "c": "n/1"})
+    after = Placement.single({"a": "n/0", "b": "n/1", "c": "n/1"})
+    unit, in_place = RUNTIMES["ray-serve"]
+    schedule = sequence(problem, before, after, pricing=Pricing(unit=unit, in_place=in_place))
+    assert schedule.restarts.down == ("a", "b", "c")
+    assert [r.model for r in schedule.restarts.replicas] == ["a", "c"]
+    assert schedule.loaded_bytes == 15

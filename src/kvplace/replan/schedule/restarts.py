@@ -1,8 +1,8 @@
 """Engines that stay where they are and start again because of what changes beside them.
 
-Some runtimes start several engines as one: a pod with all the engines of its GPUs, a node with all
-of its own. And an engine that holds a fixed part of a GPU's KV memory gives none of it back to
-whoever comes: it starts again with less.
+Some runtimes start several engines as one: a pod with all the engines of its GPUs, a node with
+all of its own, an application of Ray Serve with all there are. And an engine that holds a fixed
+part of a GPU's KV memory gives none of it back to whoever comes: it starts again with less.
 """
 
 from __future__ import annotations
@@ -88,6 +88,8 @@ def _load(footprints: Footprints, replica: Replica) -> tuple[int, int]:
 
 def _units(fleet: Fleet, unit: Unit, replicas: Iterable[Replica]) -> dict[str, str]:
     """Return the unit of each GPU: its node, or the GPUs that engines tie together, now or then."""
+    if unit is Unit.FLEET:
+        return {gpu.id: "" for gpu in fleet.gpus}
     if unit is Unit.NODE:
         return {gpu.id: node.name for node in fleet.nodes for gpu in node.gpus}
     root = {gpu.id: gpu.id for gpu in fleet.gpus}

@@ -51,12 +51,13 @@ class Unit(StrEnum):
     """What a runtime starts and stops as one.
 
     ``engine``: each by itself. ``pod``: those of the GPUs that engines tie together. ``node``: all
-    of a node.
+    of a node. ``fleet``: all.
     """
 
     ENGINE = "engine"
     POD = "pod"
     NODE = "node"
+    FLEET = "fleet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +142,14 @@ RUNTIMES: dict[str, tuple[Unit, bool]] = {
     "kubernetes": (Unit.POD, False),
     "kvcached": (Unit.ENGINE, False),
     "aibrix": (Unit.ENGINE, False),
-    "ray-serve": (Unit.ENGINE, True),
+    "ray-serve": (Unit.FLEET, True),
     "llama-swap": (Unit.NODE, False),
     "shell": (Unit.NODE, False),
 }
 """Runtimes, each with what it starts as one and whether a move is made in place: as the files that
-``kvplace export`` writes for it behave."""
+``kvplace export`` writes for it behave. Ray Serve starts all deployments of an application again
+where any argument of it changes, which is part of their version (Ray 2.60,
+serve/_private/deploy_utils.py, get_app_code_version; seen so on a real cluster)."""
 SLEEPERS = {"compose": (1, 2), "kvcached": (1, 2), "aibrix": (1,)}
 """Runtimes that stop one engine by itself, with the levels at which it can sleep instead: vLLM's
 ``POST /sleep`` has both, and AIBrix's runtime wakes without reading weights again
