@@ -212,3 +212,18 @@ class ClusterState(Search):
         self._low = max(self._low, self.classes.value)
         if self.watch.limit < math.inf and self.classes.value:
             self._certified = self.classes.certified(self.problem)  # while there is time for it
+
+    def raise_again(self, part: float) -> None:
+        """Ask size classes once more, for targets up to a value that was not known before.
+
+        Parameters
+        ----------
+        part
+            Part of the time left that it may take.
+        """
+        before, low = (self.classes, self._certified), self._low
+        self.classes = None
+        self.raise_bound(self.best, part)
+        unproved = self.watch.limit < math.inf and self._certified is None
+        if self._low <= low or unproved:
+            (self.classes, self._certified), self._low = before, low

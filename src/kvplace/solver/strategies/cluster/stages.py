@@ -65,10 +65,15 @@ def decide(search: ClusterState) -> None:
 
 
 def tighten(search: ClusterState) -> None:
-    """Raise the bound by the configuration program with options, which knows of the least KV."""
+    """Raise the bound by the configuration program with options, which knows of the least KV.
+
+    Size classes are asked before, which are quicker and were asked when no good value was known.
+    """
     from kvplace.solver.exact.close_gap import Effort, program_bound  # noqa: PLC0415 - HiGHS: only here
 
     knobs = search.knobs
+    if not search.round:
+        search.raise_again(knobs.tightened_part / 2)
     effort = Effort(rounds=knobs.program_rounds << min(search.round, 6))
     kept = search.watch.keep_part(1 - knobs.tightened_part)
     program_bound(search.program, search.deciding, search.value, effort, search.watch)
