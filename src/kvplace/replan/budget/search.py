@@ -216,7 +216,11 @@ class Search:
             left = budget - spent
             chosen = self._choose(rows, hot, left, least, cheap=cheap, target=target)
             if chosen is None and self._chained:
+                # Of a GPU over its memory nothing may stay over it: each step takes of what is
+                # short in all, and so the descent ends.
                 below = limit - max(least, limit * SAME)
+                if limit >= BROKEN:
+                    below = min(below, BROKEN * (1 - SAME))
                 chosen = self._chains.find(rows, hot, below, left)
             if chosen is None:
                 stuck.add(hot)
