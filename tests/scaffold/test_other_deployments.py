@@ -157,6 +157,15 @@ def test_an_object_whose_name_is_made_is_called_by_its_beginning():
     assert [entry.name for entry in found.unread] == ["tune-0", "tune-1"]
 
 
+@pytest.mark.parametrize("schema", ["kvplace.fleet/v1", "kvplace.plan/v1"])
+def test_a_file_of_kvplace_is_named_as_what_it_is(schema):
+    kind = "plan" if "plan" in schema else "fleet file"
+    with pytest.raises(InputError, match=f"this is a {kind} of kvplace"):
+        read({"schema": schema, "nodes": [], "models": []})
+    with pytest.raises(InputError, match="nested too deeply"):
+        read_deployment("[" * 5000 + "]" * 5000, "file.json")
+
+
 def test_nothing_readable_names_what_there_is():
     with pytest.raises(InputError) as caught:
         read(deployment(pod(["train.py"], 4, image="pytorch")))

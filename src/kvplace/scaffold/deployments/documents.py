@@ -66,7 +66,9 @@ def documents(text: str, source: str) -> list[Any]:
         if "{{" in text:
             what = f"{what}; it looks like a template: render it first, such as with helm template"
         raise InputError([Fault(str(what), "", line)], source) from error
-    except (ValueError, TypeError, RecursionError, OverflowError, MemoryError) as error:
+    except RecursionError as error:
+        raise InputError("it is nested too deeply", source) from error
+    except (ValueError, TypeError, OverflowError, MemoryError) as error:
         raise InputError(f"it cannot be read: {str(error)[:200]}", source) from error
     return [document for document in parsed if document is not None]
 

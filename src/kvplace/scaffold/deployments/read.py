@@ -76,6 +76,10 @@ def _read(parsed: list[Any], text: str, source: str) -> Deployment:
             "of a chart, read what helm template makes of it",
             source,
         )
+    schema = str(at(parsed[0], "schema") if parsed else "")
+    if schema.startswith("kvplace."):
+        kind = "plan" if "plan" in schema else "fleet file"
+        raise InputError(f"this is a {kind} of kvplace, and what runs an engine is wanted", source)
     raise InputError(f"this is none of: {KINDS}", source)
 
 
