@@ -112,7 +112,7 @@ def test_the_same_seed_and_round_do_the_same(name):
 
 
 def test_all_ways_of_a_tiny_cluster_are_the_truth():
-    for problem, search in searches("all", 12):
+    for problem, search in searches("all", 6):
         truth = solve_by_force(problem)
         stages.enumerate_all(search)
         if not search.closed:  # given up
