@@ -141,7 +141,7 @@ def _settle(
             h = int(order[at])
             if pressures[h] >= pressures[g] * (1 - gain):
                 break
-            if exchange(packing, g, h, turn, gain, -1.0, scratch):
+            if exchange(packing, g, h, turn, gain, scratch):
                 pressures[g], pressures[h] = pressure_of(packing, g), pressure_of(packing, h)
                 helped = True
                 break

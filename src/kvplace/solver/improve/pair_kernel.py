@@ -10,11 +10,13 @@ from kvplace.solver.array_types import Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.improve.pair_search import (
     SizeScratch,
+    TrialScratch,
+    least_pressure,
     left_enough,
     nearest,
     size_scratch,
+    trial_scratch,
 )
-from kvplace.solver.improve.trial_search import TrialScratch, least_pressure, trial_scratch
 from kvplace.solver.instance.pressure import pressure
 from kvplace.solver.kernels import kernel
 
@@ -62,7 +64,6 @@ def exchange_pairs(
     width: int,
     turn: int,
     gain: float,
-    level: float,
     first: int,
     end: int,
 ) -> int:
@@ -80,15 +81,13 @@ def exchange_pairs(
         Where subsets start that do not all fit into `width`.
     gain
         Relative gain that an exchange must exceed.
-    level
-        As of `least_pressure`, where there are several pressures.
     first, end
         Part of the pairs to do.
     """
     scratch = scratch_of(packing, width)
     done = 0
     for p in range(first, end):
-        done += exchange(packing, hot[p], cold[p], turn, gain, level, scratch)
+        done += exchange(packing, hot[p], cold[p], turn, gain, scratch)
     return done
 
 
@@ -102,7 +101,6 @@ def relieve(
     width: int,
     turn: int,
     gain: float,
-    level: float,
     first: int,
     end: int,
 ) -> int:
@@ -120,7 +118,7 @@ def relieve(
         Partners of each.
     target
         Pressure at which a GPU is left alone.
-    width, turn, gain, level, first, end
+    width, turn, gain, first, end
         As of `exchange_pairs`.
     """
     scratch = scratch_of(packing, width)
@@ -129,14 +127,12 @@ def relieve(
         for t in range(p * tries, p * tries + tries):
             if pressure_of(packing, hot[p]) <= target:
                 break
-            done += exchange(packing, hot[p], pool[t], turn, gain, level, scratch)
+            done += exchange(packing, hot[p], pool[t], turn, gain, scratch)
     return done
 
 
 @kernel
-def exchange(
-    packing: Packing, g: int, h: int, turn: int, gain: float, level: float, scratch: Scratch
-) -> int:
+def exchange(packing: Packing, g: int, h: int, turn: int, gain: float, scratch: Scratch) -> int:
     """Make the best exchange between two GPUs; return 1 where one was made, else 0."""
     here, there = pressure_of(packing, g), pressure_of(packing, h)
     if there > here:
@@ -148,7 +144,7 @@ def exchange(
     if packing.loads.shape[1] == 1 and packing.kv == 1 and packing.table.shape[1] == 1:
         found = nearest(packing, g, h, goal, turn, by_size, out, back)
     else:
-        found = least_pressure(packing, g, h, goal, level, turn, by_trial, out, back)
+        found = least_pressure(packing, g, h, goal, turn, by_trial, out, back)
     return carry_out(packing, g, h, out, back) if found else 0
 
 

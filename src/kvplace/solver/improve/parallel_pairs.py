@@ -42,8 +42,6 @@ GAIN = 1e-9
 """Relative gain that an exchange must exceed where no other is asked for."""
 CLOSE = 1e-12
 """Relative distance to the level at which nothing is left to gain."""
-NO_LEVEL = -1.0
-"""For the kernels: the larger pressure of a pair is what counts."""
 
 
 class Improver:
@@ -86,7 +84,6 @@ class Improver:
         self._level = level
         self._crew = crew
         self._watch = watch
-        self._several = packing.loads.shape[1] > 1
         self._random = np.random.default_rng(seed)
         self._shuffled: Ints = self._random.permutation(len(packing.models))
         self._failed = np.zeros(len(packing.models), dtype=np.int64)
@@ -104,7 +101,7 @@ class Improver:
     def balance(self) -> None:
         """Pair every GPU with its opposite while that pays."""
         half = len(self._packing.models) // 2
-        several = self._several
+        several = self._packing.loads.shape[1] > 1
         rounds, lively = (SEVERAL_ROUNDS, SEVERAL_LIVELY) if several else (ROUNDS, LIVELY)
         for turn in range(rounds):
             pairs = self._left(half)
@@ -114,7 +111,7 @@ class Improver:
             hot, cold = order[:half], order[::-1][:half].copy()
             done = self._crew.share(
                 lambda first, end, hot=hot, cold=cold, turn=turn: exchange_pairs(  # type: ignore[misc]  # defaults of a lambda
-                    self._packing, hot, cold, NARROW, turn, self._gain, NO_LEVEL, first, end
+                    self._packing, hot, cold, NARROW, turn, self._gain, first, end
                 ),
                 pairs,
                 WORTH_A_THREAD,
@@ -131,7 +128,7 @@ class Improver:
         frequent first: what is hot by it meets what is cold by it, which may be as hot by another.
         """
         packing = self._packing
-        if not self._several or turn % 2 == 0 or turn < ROUNDS // 2:
+        if packing.loads.shape[1] == 1 or turn % 2 == 0 or turn < ROUNDS // 2:
             return packing.pressure()
         each = packing.loads.copy()
         each[:, : packing.kv] /= np.maximum(packing.free, 1.0)[:, None]
@@ -176,11 +173,13 @@ class Improver:
         """Return the pressure down to which GPUs are relieved: half-way down to the level.
 
         Several pressures seldom all come down to the level. So that there are partners, the target
-        is then what half of the GPUs are at.
+        is not below what all but the hottest GPUs are at.
         """
-        if not self._several:
-            return self._level + (now - self._level) / 2
-        return max(self._level, float(np.median(pressure)))
+        target = self._level + (now - self._level) / 2
+        if self._packing.loads.shape[1] == 1:
+            return target
+        rank = max(0, len(pressure) - 1 - max(1, int(len(pressure) * HOT_SHARE)))
+        return max(target, float(np.partition(pressure, rank)[rank]))
 
     def _worst(self) -> float:
         return float(self._packing.pressure().max())
@@ -191,10 +190,7 @@ class Improver:
         hot = np.flatnonzero(open_ > target)
         most = max(1, int(g * HOT_SHARE))
         if len(hot) > most:
-            hot = hot[np.argsort(-open_[hot], kind="stable")]
-            worst = most // 2 if self._several else most
-            others = self._random.permutation(hot[worst:]) if self._several else hot[:0]
-            hot = np.concatenate([hot[:worst], others[: most - worst]])
+            hot = hot[np.argsort(-open_[hot], kind="stable")[:most]]
         cut = int(self._random.integers(g))
         order = np.concatenate([self._shuffled[cut:], self._shuffled[:cut]])
         pool = order[kvpr[order] <= target]
@@ -206,17 +202,16 @@ class Improver:
         left = self._left(tries * len(hot))
         tries = min(tries, left)
         hot = hot[: left // tries]
-        packing, level = self._packing, self._level if self._several else NO_LEVEL
+        packing = self._packing
         before = kvpr[hot]
         self.exchanges += self._crew.share(
             lambda first, end: relieve(
-                packing, hot, pool, tries, target, WIDE, turn, self._gain, level, first, end
+                packing, hot, pool, tries, target, WIDE, turn, self._gain, first, end
             ),
             len(hot),
             WORTH_A_THREAD,
         )
-        if not self._several:  # else partners change all the time
-            now = pressures(packing.free[hot], packing.kept[hot], packing.loads[hot].T, packing.kv)
-            same = now >= before * (1 - CLOSE)
-            self._failed[hot] = np.where(same, self._failed[hot] + tries, 0)
+        now = pressures(packing.free[hot], packing.kept[hot], packing.loads[hot].T, packing.kv)
+        same = now >= before * (1 - CLOSE)
+        self._failed[hot] = np.where(same, self._failed[hot] + tries, 0)
         return tries * len(hot)
