@@ -44,36 +44,47 @@ def test_a_damaged_cache_is_passed_by(damage, tmp_path):
     assert answer() == "42\n"
 
 
-SOURCES = """
-import sys
+PART = """
+from kvplace.solver.kernels import kernel
 
-from kvplace.solver import kernels
-
-if sys.argv[1:]:
-    kernels._sources = lambda: sys.argv[1]
+FACTOR = 2
 
 
-@kernels.kernel
+@kernel
+def times(number):
+    \"\"\"Multiply.\"\"\"
+    return FACTOR * number
+"""
+
+WHOLE = """
+from kvplace.solver.kernels import is_compiled, kernel
+from part import times
+
+
+@kernel
 def double(number):
-    return 2 * number
+    return times(number)
 
 
-print(kernels.is_compiled(double), double(21), sum(double.stats.cache_hits.values()))
+print(is_compiled(double), double(21), sum(double.stats.cache_hits.values()))
 """
 
 
-def test_a_change_of_any_kernel_compiles_all_again(tmp_path):
-    module, cache = tmp_path / "doubling.py", tmp_path / "cache"
-    module.write_text(SOURCES)
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+def test_a_change_of_a_kernel_compiles_those_again_that_call_it(tmp_path):
+    module, part, cache = tmp_path / "whole.py", tmp_path / "part.py", tmp_path / "cache"
+    module.write_text(WHOLE)
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONDONTWRITEBYTECODE": "1"}
 
-    def answer(*arguments):
+    def answer(text):
+        part.write_text(text)
         return subprocess.run(
-            [sys.executable, str(module), *arguments], env=environment, capture_output=True,
-            text=True, check=True,
+            [sys.executable, str(module)], env=environment, capture_output=True, text=True,
+            check=True,
         ).stdout.split()  # fmt: skip
 
-    assert answer() == ["False", "42", "0"]
-    assert answer() == ["True", "42", "1"]
-    assert answer("other") == ["False", "42", "0"]
-    assert answer("other") == ["True", "42", "1"]
+    assert answer(PART) == ["False", "42", "0"]
+    assert answer(PART) == ["True", "42", "1"]
+    assert answer(PART.replace("Multiply", "Double") + "\nUNUSED = 3\n") == ["True", "42", "1"]
+    assert answer(PART.replace("= 2", "= 4")) == ["False", "84", "0"]
+    assert answer(PART.replace("FACTOR *", "3 *")) == ["False", "63", "0"]
+    assert answer(PART.replace("FACTOR *", "3 *")) == ["True", "63", "1"]

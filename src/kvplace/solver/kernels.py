@@ -1,7 +1,7 @@
 """The one room that knows about compilation.
 
 Kernels are plain Python functions over arrays, compiled by numba where they are first called and
-kept on disk for the next process, until any file that speaks of kernels changes. They release the
+kept on disk for the next process, until they change or any kernel that they call. They release the
 interpreter's lock, so that threads can run one kernel on disjoint parts of the same arrays; no
 kernel starts threads of its own.
 """
@@ -10,8 +10,6 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -24,12 +22,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 def kernel(function: F) -> F:
     """Compile a function on its first call, from disk where it was compiled before.
 
-    A cache that cannot be written or is damaged costs the compilation again, nothing else.
+    Within another kernel it is a part of that, without what calls from outside need: that takes
+    most of the time to compile where arguments are many arrays. A cache that cannot be written or
+    is damaged costs the compilation again, nothing else.
     """
     try:
-        return _guarded(_compiled(function, cache=True))
+        compiled = _guarded(_compiled(function, cache=True))
     except RuntimeError:  # no directory for the cache can be written
-        return _compiled(function, cache=False)
+        compiled = _compiled(function, cache=False)
+    part: Any = _part(function)
+    for name in ("get_call_template", "get_overload"):  # what other kernels ask for
+        setattr(compiled, name, getattr(part, name))
+    return compiled
 
 
 def is_compiled(compiled: Callable[..., Any]) -> bool:
@@ -38,6 +42,7 @@ def is_compiled(compiled: Callable[..., Any]) -> bool:
         return True
     try:
         found: Any = compiled._cache  # type: ignore[attr-defined]  # noqa: SLF001 - the library does not tell
+        _stamp(compiled)
         return bool(found._cache_file._load_index())  # noqa: SLF001 - as above
     except AttributeError:
         return True
@@ -45,41 +50,50 @@ def is_compiled(compiled: Callable[..., Any]) -> bool:
         return False
 
 
-@cache
-def _sources() -> str:
-    """Return a digest of all files of the package that speak of kernels.
+def _stamp(compiled: Any) -> None:
+    """Let what is on disk count only if it was made of the same code.
 
-    A kernel calls others of other files, whose changes the library does not see.
+    The library looks at the file of a kernel alone, and does not see changes of others that it
+    calls. Which those are is known once all modules are loaded.
     """
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        text = path.read_bytes()
-        if b"kernel" in text:
-            digest.update(text)
-    return digest.hexdigest()
+    digest = hashlib.sha256(repr(sorted(_code(compiled.py_func, {}).items())).encode())
+    compiled._cache._cache_file._source_stamp = digest.hexdigest()  # noqa: SLF001 - the library's
+
+
+def _code(function: Any, found: dict[str, Any]) -> dict[str, Any]:
+    """Return what a function is made of: its code, constants, and kernels that it calls."""
+    name, code = f"{function.__module__}.{function.__qualname__}", function.__code__
+    if name in found:
+        return found
+    known = {at: function.__globals__[at] for at in code.co_names if at in function.__globals__}
+    plain = {at: value for at, value in known.items() if isinstance(value, int | float | str)}
+    constants = [value for value in code.co_consts if value != function.__doc__]
+    found[name] = (code.co_code, constants, code.co_names, code.co_varnames, plain)
+    for value in known.values():
+        if hasattr(value, "py_func"):
+            _code(value.py_func, found)
+    return found
 
 
 def _guarded(compiled: F) -> F:
-    """Return a kernel whose cache is of these sources, and passed by where it cannot be used.
+    """Return a kernel whose cache is of its code, and passed by where it cannot be used.
 
     The library reads its files as pickles and lets whatever comes of a damaged one out.
     """
     found: Any = getattr(compiled, "_cache", None)
-    kept = getattr(found, "_cache_file", None)
-    if kept is not None:
-        kept._source_stamp = (*kept._source_stamp, _sources())  # noqa: SLF001 - the library's
     for name in ("load_overload", "save_overload"):
         original = getattr(found, name, None)
         if original is not None:
-            setattr(found, name, _quietly(original))
+            setattr(found, name, _quietly(original, compiled))
     return compiled
 
 
-def _quietly(original: Callable[..., Any]) -> Callable[..., Any]:
+def _quietly(original: Callable[..., Any], compiled: Any) -> Callable[..., Any]:
     """Return a function that answers nothing where the original fails."""
 
     def attempt(*args: Any) -> Any:
         try:
+            _stamp(compiled)
             return original(*args)
         except Exception:  # noqa: BLE001 - damaged pickles raise anything
             return None
@@ -87,8 +101,22 @@ def _quietly(original: Callable[..., Any]) -> Callable[..., Any]:
     return attempt
 
 
-def _compiled(function: F, *, cache: bool) -> F:
-    return cast("F", numba.njit(function, nogil=True, error_model="numpy", cache=cache))
+def _compiled(function: F, **options: bool) -> F:
+    njit: Any = numba.njit  # its stubs do not know the options on wrappers
+    compiled = njit(function, nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)
+    return cast("F", compiled)
+
+
+def _part(function: Callable[..., Any]) -> Any:
+    """Return a function as other kernels call it: compiled once for all whole numbers."""
+    part: Any = _compiled(function, no_cpython_wrapper=True)
+    original = part.compile
+
+    def compile_for(kinds: tuple[Any, ...]) -> Any:
+        return original(tuple(map(numba.types.unliteral, kinds)))
+
+    part.compile = compile_for
+    return part
 
 
 class Crew:

@@ -199,15 +199,20 @@ def _drawn(chance: Bits, below: int) -> int:
     x ^= x >> np.uint64(7)
     x ^= x << np.uint64(17)
     chance[0] = x
-    return int(x % np.uint64(below))
+    return int(np.int64(x % np.uint64(below)))
 
 
 @kernel
 def _copy(source: Packing, target: Packing) -> None:
     """Bring what changes of a packing into another."""
-    target.models[:], target.item[:] = source.models, source.item
-    target.size[:], target.keep[:], target.load[:] = source.size, source.keep, source.load
-    target.free[:], target.kept[:], target.loads[:] = source.free, source.kept, source.loads
+    for g in range(len(source.models)):
+        target.models[g], target.free[g] = source.models[g], source.free[g]
+        target.kept[g] = source.kept[g]
+        for d in range(source.loads.shape[1]):
+            target.loads[g, d] = source.loads[g, d]
+    for slot in range(len(source.item)):
+        target.item[slot], target.size[slot] = source.item[slot], source.size[slot]
+        target.keep[slot], target.load[slot] = source.keep[slot], source.load[slot]
 
 
 COMPILED = (_search, _copy)

@@ -91,7 +91,8 @@ def seat_least(board: Board, j: int, row: int, region: int, chance: Bits, best: 
         more = _seat_in(board, j, row, domain, region, chance, found)
         if more < least:
             least = more
-            best[:] = found
+            for rank in range(board.degree[row]):
+                best[rank] = found[rank]
             if more <= 0.0 and number > DOMAINS:
                 break
     return least
@@ -306,7 +307,8 @@ def anneal(
         if not _tried(board, seat, heat, chance):
             board.weight[g] *= growth
             if board.weight[g] > most:
-                board.weight[:] = 1.0 + (board.weight - 1.0) * memory
+                for at in range(len(board.weight)):
+                    board.weight[at] = 1.0 + (board.weight[at] - 1.0) * memory
         elif board.place[g] < 0:
             board.weight[g] = 1.0 + (board.weight[g] - 1.0) * memory
     return moves

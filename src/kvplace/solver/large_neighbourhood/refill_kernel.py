@@ -108,7 +108,8 @@ def _fill_one(
     width = board.domains[domain + 1] - start
     mine = np.empty((width, board.cap.shape[1]))
     for at in range(width):
-        mine[at] = board.used[board.in_domain[start + at]]
+        for p in range(board.cap.shape[1]):
+            mine[at, p] = board.used[board.in_domain[start + at], p]
     most, number = found.shape[0] - 1, 0
     holders = np.full((most, width), -1, np.int64)
     rows, dead = row_of.copy(), (1 - board.usable).astype(np.uint8)
@@ -118,7 +119,9 @@ def _fill_one(
     ):  # fmt: skip
         j, row, first = found[number]
         for at in range(first, first + board.degree[row]):
-            mine[at] += board.size[row, board.type_of[board.in_domain[start + at]]]
+            t = board.type_of[board.in_domain[start + at]]
+            for p in range(board.cap.shape[1]):
+                mine[at, p] += board.size[row, t, p]
             holders[number, at] = j
         taken[j] += 1
         rows[j] = row
@@ -252,7 +255,8 @@ def fill_domains(
                 at += 1
             if total > best:
                 best = total
-                kept[: at + 1] = found[: at + 1]
+                for n in range(at + 1):
+                    kept[n, 0], kept[n, 1], kept[n, 2] = found[n, 0], found[n, 1], found[n, 2]
         number, full = _seat_found(board, domain, kept, lacking), _fullness(board, domain, scarce)
         for at in range(number):
             beside[kept[at, 0]] = max(beside[kept[at, 0]], full)

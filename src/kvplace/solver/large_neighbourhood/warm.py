@@ -2,11 +2,12 @@
 
 ::
 
-    python -m kvplace.solver.large_neighbourhood.warm
+    python -m kvplace.solver.large_neighbourhood.warm [exchange|cover|fill]
 
-They take about a minute to compile once after an installation. A search with a time limit
-must not wait for that: it starts this process, goes on, and uses the kernels once they are on disk.
-The process ends by itself, so that the next command finds them even where this one ends sooner.
+They take most of a minute to compile once after an installation, those named first. A search with
+a time limit must not wait for that: it starts this process, goes on, and uses the kernels once they
+are on disk. The process ends by itself, so that the next command finds them even where this one
+ends sooner.
 """
 
 import contextlib
@@ -25,7 +26,6 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.target_search import construct
 from kvplace.solver.exact import set_cover_kernel
-from kvplace.solver.improve.iterated_pairs import COMPILED
 from kvplace.solver.improve.movable_shards import Regions, iterate_mobile
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
@@ -36,21 +36,26 @@ from kvplace.solver.large_neighbourhood.refill import Refiller
 from kvplace.solver.large_neighbourhood.refill_kernel import fill_domains, seat_rest
 from kvplace.units import GIB
 
-__all__ = ["TIGHT", "kernels_ready"]
+__all__ = ["ANNEALING", "FILLING", "TIGHT", "kernels_ready"]
 
 _NICE = 10
 _started: list[int] = []
 TIGHT = set_cover_kernel.COMPILED
-_ALL = (*COMPILED, *TIGHT, anneal, fill_up, fill_domains, seat_rest)
+ANNEALING = (anneal, fill_up)
+FILLING = (*ANNEALING, fill_domains, seat_rest)
 
 
-def kernels_ready(needed: Sequence[Callable[..., Any]] = _ALL) -> bool:
-    """Return whether kernels are on disk or loaded; start to compile all of them where not."""
+def kernels_ready(needed: Sequence[Callable[..., Any]]) -> bool:
+    """Return whether kernels are on disk or loaded.
+
+    Where they are not, all kernels of cluster searches start to be compiled, these first.
+    """
     if all(map(is_compiled, needed)):
         return True
     if not _started and sys.executable and hasattr(os, "posix_spawn"):
         null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0o600) for number in (0, 1, 2)]
-        command = [sys.executable, "-m", "kvplace.solver.large_neighbourhood.warm"]
+        first = "fill" if anneal in needed else "cover" if needed == TIGHT else "exchange"
+        command = [sys.executable, "-m", "kvplace.solver.large_neighbourhood.warm", first]
         _started.append(0)
         with contextlib.suppress(OSError):  # where no process may be started, they stay unused
             _started.append(
@@ -72,8 +77,8 @@ def _alone() -> bool:
     return True
 
 
-def _search_a_little() -> None:
-    """Call every kernel once, on a fleet of two GPUs."""
+def _search_a_little(first: str) -> None:
+    """Call every kernel once, on a fleet of two GPUs, those of one kind first."""
     models = [
         Model(name, 10 * GIB, Demand(1.0), SLO(latency_seconds=2.0), tensor_parallel=(1, 2))
         for name in "abc"
@@ -82,16 +87,26 @@ def _search_a_little() -> None:
     instance = load_instance(Problem(tuple(models), Fleet((Node("n", gpus),))))
     chooser, watch = Chooser(instance), Watch()
     board = min(construct(chooser, 0.0, watch), key=Assignment.worth)
-    iterate_mobile(board, Regions(instance), 0.0, 1, 0, watch)
-    one = np.ones(1)
-    set_cover_kernel.tight_cover(one, one, one, one, np.ones(1, dtype=np.int64), 1, 1)
-    Annealer(chooser, 0, watch).pack(board, 0.5 * board.worst(), 1)
-    for rounds in (0, 1):
-        Refiller(chooser, 0, watch).pack(board, 2 * board.worst(), rounds, 1)
+
+    def exchange() -> None:
+        iterate_mobile(board, Regions(instance), 0.0, 1, 0, watch)
+
+    def cover() -> None:
+        one = np.ones(1)
+        set_cover_kernel.tight_cover(one, one, one, one, np.ones(1, dtype=np.int64), 1, 1)
+
+    def fill() -> None:
+        for rounds in (1, 0):
+            Refiller(chooser, 0, watch).pack(board, 2 * board.worst(), rounds, 1)
+        Annealer(chooser, 0, watch).pack(board, 0.5 * board.worst(), 1)
+
+    kinds = {"fill": fill, "exchange": exchange, "cover": cover}
+    for name in sorted(kinds, key=lambda name: name != first):
+        kinds[name]()
 
 
 if __name__ == "__main__":
     with contextlib.suppress(AttributeError, OSError):
         os.nice(_NICE)
     if _alone():
-        _search_a_little()
+        _search_a_little(sys.argv[1] if sys.argv[1:] else "fill")

@@ -121,9 +121,9 @@ def anneal(search: ClusterState) -> None:
     """Pack at lower and lower targets by compiled moves, nearer to the value after failures."""
     search.watch.tell("loading kernels (compiled once, which takes about a minute)")
     from kvplace.solver.large_neighbourhood.anneal import Annealer  # noqa: PLC0415 - numba: only here
-    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
+    from kvplace.solver.large_neighbourhood.warm import ANNEALING, kernels_ready  # noqa: PLC0415 - numba
 
-    if search.watch.limit < math.inf and not kernels_ready():
+    if search.watch.limit < math.inf and not kernels_ready(ANNEALING):
         return  # it would break the limit; a later round finds them compiled
     board, knobs = search.best, search.knobs
     annealer = Annealer(search.chooser, search.seed + search.round, search.watch)
@@ -143,9 +143,9 @@ def anneal(search: ClusterState) -> None:
 def refill(search: ClusterState) -> None:
     """Fill all link domains anew at lower and lower targets, nearer to the value after failures."""
     from kvplace.solver.large_neighbourhood.refill import Refiller  # noqa: PLC0415 - numba: only here
-    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
+    from kvplace.solver.large_neighbourhood.warm import FILLING, kernels_ready  # noqa: PLC0415 - numba
 
-    if search.watch.limit < math.inf and not kernels_ready():
+    if search.watch.limit < math.inf and not kernels_ready(FILLING):
         return  # it would break the limit; a later round finds them compiled
     board, knobs = search.best, search.knobs
     refiller = Refiller(search.chooser, search.seed + search.round, search.watch)

@@ -69,9 +69,9 @@ def start(search: ClusterState) -> None:
     if search.low == math.inf:
         return
     if annealable(search) and search.watch.limit < math.inf:
-        from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
+        from kvplace.solver.large_neighbourhood.warm import FILLING, kernels_ready  # noqa: PLC0415 - numba
 
-        kernels_ready()  # else they are compiled beside what comes first
+        kernels_ready(FILLING)  # else they are compiled beside what comes first
     soon = [] if search.board is None else [search.board]
     anew = not search.starts and not (soon and search.watch.stop)
     boards = construct(search.chooser, search.low, search.watch) if anew else ()
