@@ -8,6 +8,7 @@ import pytest
 
 from kvplace.core.models.objective import Objective
 from kvplace.solver.clock import Watch
+from kvplace.solver.improve.iterated_pairs import COMPILED
 from kvplace.solver.large_neighbourhood import warm
 from kvplace.solver.strategies.cluster.stages import anneal, iterate, refill
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
@@ -50,12 +51,19 @@ def test_one_that_is_missing_starts_one_process_once(spawned, monkeypatch):
     assert not warm.kernels_ready(["b"])
     [(path, command, options)] = spawned
     assert path == command[0] == sys.executable
-    assert command[1:] == ["-m", "kvplace.solver.large_neighbourhood.warm"]
+    assert command[1:] == ["-m", "kvplace.solver.large_neighbourhood.warm", "exchange"]
     silent = {number for _, number, where, *_ in options["file_actions"] if where == os.devnull}
     assert silent == {0, 1, 2}
     assert warm._started == [0, 4711]
     monkeypatch.setattr(warm, "is_compiled", compiled("a", "b"))
     assert warm.kernels_ready(["a", "b"])
+
+
+@pytest.mark.parametrize(("needed", "first"), [(warm.FILLING, "fill"), (warm.TIGHT, "cover")])
+def test_what_is_asked_for_is_compiled_first(spawned, monkeypatch, needed, first):
+    monkeypatch.setattr(warm, "is_compiled", compiled())
+    assert not warm.kernels_ready(needed)
+    assert spawned[0][1][-1] == first
 
 
 def test_where_no_process_can_be_started_they_stay_unused(spawned, monkeypatch):
@@ -105,8 +113,9 @@ def test_without_locks_it_compiles_all_the_same(tmp_path, monkeypatch):
 
 def test_what_is_compiled_ahead_is_what_searches_call():
     """A signature that only a search has would be compiled within its time limit."""
-    warm._search_a_little()
-    known = {kernel: list(kernel.signatures) for kernel in warm._ALL}
+    warm._search_a_little("fill")
+    kernels = (*COMPILED, *warm.TIGHT, *warm.FILLING)
+    known = {kernel: list(kernel.signatures) for kernel in kernels}
     assert all(known.values())
     draw = random.Random(2)
     for objective in (Objective.REQUESTS, Objective.PRESSURE, Objective.PRESSURE):
@@ -123,5 +132,5 @@ def test_what_is_compiled_ahead_is_what_searches_call():
     search = UndividedSearch(byte_problem([70, 90, 70], rows), Settings(watch=Watch(60.0)))
     search.reference(None)
     iterate_undivided(search)
-    for kernel in warm._ALL:
+    for kernel in kernels:
         assert list(kernel.signatures) == known[kernel], kernel.__name__
