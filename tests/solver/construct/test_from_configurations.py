@@ -1,5 +1,7 @@
 """Clusters large enough for the configuration program, with pins, spread copies and splits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,22 @@ def test_the_same_is_built_again(chooser, low):
     assert first is not None
     assert second is not None
     assert first.where == second.where
+
+
+@pytest.mark.parametrize("gib", [5, 10])
+def test_all_is_placed_where_the_kv_that_must_be_left_takes_more_than_the_load(problem, gib):
+    models = tuple(
+        replace(model, min_kv_bytes=gib << 30 if j % 3 == 0 else 0)
+        for j, model in enumerate(problem.models)
+    )
+    kept = replace(problem, models=models)
+    chooser = Chooser(load_instance(kept))
+    board = Configurer(chooser, 0).build(FluidBound(chooser).value, Watch(None))
+    assert board is not None
+    assert board.valid
+    assert not any(board.flaws)
+    placement = unload_copies(kept, chooser.instance, board.where)
+    assert kvplace.evaluate(kept, placement).valid
 
 
 def test_exchanges_keep_pins_and_spread_and_copies_apart(problem, chooser, low):

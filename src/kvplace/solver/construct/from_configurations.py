@@ -13,6 +13,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Ints
 from kvplace.solver.assignment.assignment import Assignment, Change
+from kvplace.solver.bisection import bisect, reach_above
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.diving import Configured, round_off
 from kvplace.solver.column_generation.size_classes import (
@@ -75,6 +76,7 @@ class Configurer:
         self._program = LevelProgram()
         self._grid = next(grid for most, grid in GRIDS if self._instance.n <= most)
         self._unit = float(self._instance.memory[0]) / self._grid
+        self._keeps = self._instance.columns.keeps
         self.target: float = math.inf
         self._order = np.random.default_rng(seed).permutation(self._instance.g)
 
@@ -83,20 +85,12 @@ class Configurer:
 
         None where what is split finds no room, or time is up.
         """
-        above, board = 0.0, None
-        while board is None:
-            target = low * (1 + above)
-            options = self._chooser.pick(target, self._chooser.caps()[0])
-            board = self._split(options, target, apart=True)
-            board = board or self._split(options, target, apart=False)
-            above = max(2 * above, MORE)
-            if watch.stop or (board is None and above > MOST):
-                return None
-        part = _Part(self._chooser, [j for j, option in enumerate(options) if option.degree == 1])
-        target = self._aimed(board, part, target, watch)
-        self.target = target
-        if target == math.inf:
+        found = None if self._keeps else self._from_one_split(low, watch)
+        found = found or self._from_many_splits(low, watch)
+        if found is None:
             return None
+        board, part, target = found
+        self.target = target
         need = part.need(target, self._grid, self._unit)
         levels = self._room(board, target)
         configured = round_off(self._program, need, _counted(levels), watch)
@@ -104,16 +98,68 @@ class Configurer:
         _Filler(board, part, configured, levels, self._order, self._grid).run(target)
         return board
 
+    def _from_one_split(self, low: float, watch: Watch) -> "_Found | None":
+        """Return the lowest target met with what is split placed once, at the first it can be."""
+        above, begun = 0.0, None
+        while begun is None:
+            target = low * (1 + above)
+            begun = self._begun(target)
+            above = max(2 * above, MORE)
+            if watch.stop or (begun is None and above > MOST):
+                return None
+        target = self._aimed(*begun, target, watch)
+        return None if target == math.inf else (*begun, target)
+
+    def _from_many_splits(self, low: float, watch: Watch) -> "_Found | None":
+        """Return the lowest target met with what is split placed anew for each.
+
+        The KV that must be left takes no less room at a higher target, so a share that is missing
+        does not say how far to go: the steps grow with each target that is not met.
+        """
+        best: list[_Found] = []
+
+        def met(target: float) -> "_Found | None":
+            begun = self._begun(target)
+            if begun is None or self._share(*begun, target, watch) > 1 or watch.stop:
+                return None
+            best.append((*begun, target))
+            return best[-1]
+
+        _, failed, high = reach_above(met, low, MORE, MOST, watch)
+        if best:
+            bisect(lambda target: met(target) is None, failed, high, width=NEAR, watch=watch)
+        return best[-1] if best else None
+
+    def _begun(self, target: float) -> "tuple[Assignment, _Part] | None":
+        """Return a board with what is split at a target, if it finds room, and the rest."""
+        options = self._chooser.pick(target, self._chooser.caps()[0])
+        board = self._split(options, target, apart=True)
+        board = board or self._split(options, target, apart=False)
+        if board is None:
+            return None
+        whole = [j for j, option in enumerate(options) if option.degree == 1]
+        return board, _Part(self._chooser, whole)
+
+    def _share(
+        self,
+        board: Assignment,
+        part: "_Part",
+        target: float,
+        watch: Watch,
+        *,
+        whole: bool = False,
+    ) -> float:
+        """Return the share of the fleet, but for what is spared, that the rest needs."""
+        need = part.need(target, self._grid, self._unit)
+        rooms = _counted(self._room(board, target))
+        spared = LevelRooms(rooms.levels, rooms.count * (1 - SPARE / self._instance.g))
+        return self._program.decide(need, spared, watch, whole=whole, rounds=ROUNDS).share
+
     def _aimed(self, board: Assignment, part: "_Part", low: float, watch: Watch) -> float:
         """Return the lowest target found that the program meets."""
         target, high = low * (1 + ABOVE), math.inf
         for _ in range(TARGETS):
-            need = part.need(target, self._grid, self._unit)
-            rooms = _counted(self._room(board, target))
-            spared = LevelRooms(rooms.levels, rooms.count * (1 - SPARE / self._instance.g))
-            share = self._program.decide(
-                need, spared, watch, whole=high == math.inf, rounds=ROUNDS
-            ).share
+            share = self._share(board, part, target, watch, whole=high == math.inf)
             if watch.stop:
                 break
             if share <= 1:
@@ -142,6 +188,9 @@ class Configurer:
     def _room(self, board: Assignment, target: float) -> Ints:
         """Return (g,) room of each GPU in levels."""
         room = np.rint((board.arrays.free - board.arrays.load[0] / target) / self._unit)
+        if self._keeps:
+            kept = np.floor((board.arrays.free - board.arrays.kept) / self._unit)
+            room = np.minimum(room, kept)
         levels: Ints = np.clip(room, 0, self._grid).astype(np.int64)
         return levels
 
@@ -149,6 +198,9 @@ class Configurer:
         """Return the relative step to the target at which a share of the fleet is gained."""
         load = float(board.arrays.load.sum()) + part.load
         return missing * float(sum(self._instance.memory)) * target / max(load, 1e-300)
+
+
+_Found = tuple[Assignment, "_Part", float]
 
 
 def _counted(levels: Ints) -> LevelRooms:
@@ -189,12 +241,19 @@ class _Part:
         self._several: Ints = self.option
 
     def need(self, target: float, grid: int, unit: float) -> Need:
-        """Return what they need, each size rounded to the nearest level."""
+        """Return what they need, each size rounded to the nearest level; what must fit, up."""
         room, _, fits = self._chooser.room(target)
         each, fit = room[self.models, : self._width], fits[self.models, : self._width]
         shards = self._chooser.sure_options[2][self.models, : self._width]
         fit = fit & self._undivided.reshape(fit.shape)
+        keeps = self._chooser.instance.columns.keeps
+        if keeps:
+            least = self._chooser.least[self.models, : self._width]
+            each = np.maximum(each, least)
         level = np.maximum(np.rint(np.where(fit, each, 0.0) / unit), 1.0).astype(np.int64)
+        if keeps:
+            whole = np.ceil(np.where(fit, least, 0.0) / unit).astype(np.int64)
+            level = np.maximum(level, np.minimum(whole, grid))
         self.level = np.where(fit, level, 0)
         need, self.option = need_of(grid, self.level, each, shards, fit)
         self._several = several_of(fit)
@@ -277,7 +336,7 @@ class _Filler:
         """
         board = self._board
         items = sorted(
-            ((option.size + option.load / target, j, option) for j, option, _ in free),
+            ((_taken(option, target), j, option) for j, option, _ in free),
             key=itemgetter(0, 1),
         )
         places = [(level, n) for level in sorted(self._places) for n in self._places[level]]
@@ -291,7 +350,8 @@ class _Filler:
         changes: list[Change] = []
         for number, levels in sorted(of_set.items()):
             g = self._bound(number)
-            rest = float(board.arrays.free[g] - board.arrays.load[0, g] / target)
+            taken = max(board.arrays.load[0, g] / target, board.arrays.kept[g])
+            rest = float(board.arrays.free[g] - taken)
             for level in levels[:0:-1]:
                 room, j, option = shared[level].pop()
                 rest -= room
@@ -378,6 +438,11 @@ class _Filler:
                     board.apply([(j, option, seat)])
                     return places.pop(at)
         return None
+
+
+def _taken(option: Option, target: float) -> float:
+    """Return the room that a shard takes at a target, the KV that must be left included."""
+    return option.size + max(option.load / target, option.keep)
 
 
 def _nearest(items: list[tuple[float, int, Option]], room: float) -> tuple[float, int, Option]:

@@ -68,6 +68,11 @@ class Chooser:
         return np.maximum(each, time), whole, fit
 
     @property
+    def least(self) -> Floats:
+        """(models, options) bytes of a shard with the KV that must be left."""
+        return self._least
+
+    @property
     def sure_options(self) -> tuple[Floats, Floats, Floats]:
         """Bytes, load that a certificate can count on, and shards, per model and option."""
         return self._size, self._sure, self._shards
