@@ -1,6 +1,6 @@
 """Searches within budgets, held against all placements of a tiny fleet."""
 
-from every import best_by_budget
+from every import best_by_budget, rounded
 from transitions import random_placement, split_transition, tight_transition
 
 from kvplace.core.evaluation.evaluate import evaluate
@@ -45,12 +45,6 @@ def near(first, second):
     )
 
 
-def _rounded(profile):
-    """A key by which profiles that differ in the last digits only are the same."""
-    soft, pressures = profile
-    return soft, tuple(float(f"{one:.9g}") for one in pressures)
-
-
 def check_tiny(problem, current, truth=None):
     """Every budget's best and bound against the truth; the number of budgets, None if too many."""
     truth = best_by_budget(problem, current) if truth is None else truth
@@ -65,7 +59,7 @@ def check_tiny(problem, current, truth=None):
         if not within:
             assert best is None
             continue
-        soft, optimum = min(within, key=_rounded)
+        soft, optimum = min(within, key=rounded)
         assert all(bound <= profile[0] * (1 + ROUNDING) for _, profile in within)
         assert best is not None
         assert best.price <= budget

@@ -40,6 +40,12 @@ def every_placement(problem, most):
     return [Placement(replicas) for replicas in found]
 
 
+def rounded(profile):
+    """A key by which profiles that differ in the last digits only are the same."""
+    soft, pressures = profile
+    return soft, tuple(float(f"{one:.9g}") for one in pressures)
+
+
 def best_by_budget(problem, current, most=3000):
     """Return the least value by the number of changes; None where there is too much to look at."""
     placements = every_placement(problem, most)
@@ -63,6 +69,6 @@ def best_by_budget(problem, current, most=3000):
             sum(v.amount for v in evaluation.preferences if v.tier == tier) for tier in tiers
         )
         profile = (tuple(amounts), evaluation.profile())
-        if cost not in best or profile < best[cost]:
+        if cost not in best or rounded(profile) < rounded(best[cost]):
             best[cost] = profile
     return best

@@ -12,6 +12,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.replan.budget import search as budgets
+from kvplace.replan.budget.points import Point, Points
 from kvplace.replan.budget.prices import Measure, Prices
 from kvplace.replan.budget.search import Search
 
@@ -95,3 +96,14 @@ def test_what_was_lost_fits_where_others_make_room_for_it(monkeypatch):
     search = Search(replace(problem, fleet=roomy), Placement.single(where))
     search.run()
     assert search.frontier()[0].price == 1
+
+
+def test_the_last_digit_of_the_worst_gpu_does_not_decide_before_the_next():
+    rounded_down = Point(3, (), (447392426.6666666, 357913941.3333333), {0: ()})
+    better = Point(3, (), (447392426.6666667, 268435456.0), {1: ()})
+    for order in ((rounded_down, better), (better, rounded_down)):
+        points = Points(0.0)
+        for point in order:
+            points.offer(point)
+        assert points.frontier(3) == [better]
+    assert not points.takes(3, (rounded_down.soft, rounded_down.profile))

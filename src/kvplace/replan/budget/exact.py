@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kvplace.replan.budget.fleet_state import Copies, FleetState
 from kvplace.replan.budget.neighbours import shapes_of
+from kvplace.replan.budget.points import SAME, standing
 from kvplace.replan.budget.prices import Prices
 
 __all__ = ["Enumerated", "enumerate_budgets"]
@@ -37,6 +38,11 @@ class Enumerated:
     soft: tuple[float, ...]
     profile: tuple[float, ...]
     copies: dict[int, Copies]
+
+    @property
+    def worth(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """What is compared: less is better."""
+        return self.soft, standing(self.profile)
 
 
 def enumerate_budgets(state: FleetState, prices: Prices) -> list[Enumerated] | None:
@@ -83,7 +89,7 @@ class _Search:
         found: list[Enumerated] = []
         for price in sorted(self.best):
             one = self.best[price]
-            if not found or (one.soft, one.profile) < (found[-1].soft, found[-1].profile):
+            if not found or one.worth < found[-1].worth:
                 found.append(one)
         return found
 
@@ -104,7 +110,7 @@ class _Search:
         """Whether something that costs no more is better than anything that comes of this."""
         worst = max(self._pressure(gpu) for gpu in range(len(self.memory)))
         return any(
-            one.price <= price and not any(one.soft) and one.profile[0] < worst
+            one.price <= price and not any(one.soft) and one.profile[0] * (1 + SAME) < worst
             for one in self.best.values()
         )
 
@@ -148,6 +154,7 @@ class _Search:
             soft = amounts[1:]
         gpus = range(len(self.memory))
         profile = tuple(sorted(map(self._pressure, gpus), reverse=True))
+        found = Enumerated(price, soft, profile, dict(self.chosen))
         known = self.best.get(price)
-        if known is None or (soft, profile) < (known.soft, known.profile):
-            self.best[price] = Enumerated(price, soft, profile, dict(self.chosen))
+        if known is None or found.worth < known.worth:
+            self.best[price] = found

@@ -6,10 +6,21 @@ from dataclasses import dataclass, field
 
 from kvplace.replan.budget.fleet_state import BROKEN, Copies
 
-__all__ = ["SAME", "Point", "Points"]
+__all__ = ["SAME", "Point", "Points", "standing"]
 
 SAME = 1e-9
 """Share by which two pressures, or two prices, may differ and be the same."""
+
+
+def standing(profile: tuple[float, ...]) -> tuple[float, ...]:
+    """Return pressures to the digits that count, so that no rounding decides before the next GPU.
+
+    Parameters
+    ----------
+    profile
+        Pressures from the worst GPU down.
+    """
+    return tuple(float(f"{one:.9g}") for one in profile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +47,7 @@ class Point:
     @property
     def worth(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """What is compared: less is better."""
-        return self.soft, self.profile
+        return self.soft, standing(self.profile)
 
 
 class Points:
@@ -61,7 +72,7 @@ class Points:
     def takes(self, price: float, worth: tuple[tuple[float, ...], tuple[float, ...]]) -> bool:
         """Whether a placement of so much worth is the best of its price."""
         known = self._of_price.get(price)
-        return known is None or worth < known.worth
+        return known is None or (worth[0], standing(worth[1])) < known.worth
 
     def frontier(self, budget: float) -> list[Point]:
         """Return valid placements by rising price, each better than all that cost less."""
