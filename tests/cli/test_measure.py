@@ -193,4 +193,4 @@ def test_the_log_of_a_real_engine_on_a_cpu_names_it_and_its_pool(run, tmp_path):
     assert row["kv_tokens"] == row["kv_bytes"] // per_token // 128 * 128  # whole blocks
     code, _out, err = run("cpu.log", "--fleet", "f.yaml")
     assert code == 2
-    assert "does not tell what is taken besides KV cache" in err
+    assert "runs on a CPU; measure it on the GPU" in err

@@ -85,3 +85,30 @@ def test_own_rows_are_said_to_be_there(tmp_path, capsys):
     assert code == 0
     assert "MINE" in out
     assert "gpus.csv" in err[0]
+
+
+def test_a_file_and_an_empty_name_are_told_from_a_hub_id(tmp_path, capsys):
+    sheet = tmp_path / "sheet.xlsx"
+    sheet.write_bytes(b"PK")
+    code, _out, err = run(capsys, "model", sheet, "")
+    assert code == 2
+    assert any("this is a file" in line for line in err)
+    assert any("name is empty" in line for line in err)
+
+
+@pytest.mark.parametrize("count", ["1x99999999xH100", "99999999x8xH100"])
+def test_more_gpus_than_a_fleet_may_have_are_refused_as_that(count, tmp_path, capsys):
+    table = tmp_path / "models.csv"
+    table.write_text("name,weights\na,1GiB\n")
+    code, _out, err = run(capsys, "plan", table, "--gpus", count)
+    assert code == 2
+    assert "more than 1,000,000 GPUs" in "\n".join(err)
+
+
+def test_no_answer_is_written_under_the_ending_of_an_office_file(tmp_path, capsys):
+    table, target = tmp_path / "models.csv", tmp_path / "plan.docx"
+    table.write_text("name,weights\na,1GiB\n")
+    code, _out, err = run(capsys, "plan", table, "--gpus", "1xH100", "-o", target)
+    assert code == 2
+    assert "no .docx file is written" in "\n".join(err)
+    assert not target.exists()

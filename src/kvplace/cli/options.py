@@ -42,6 +42,11 @@ Command = Callable[..., Any]
 AS_MARKDOWN = "kvplace.markdown"
 """Key of the context of a command whose table is to be in Markdown."""
 _FORM_OF = {".json": "json", ".csv": "csv", ".md": "markdown", ".markdown": "markdown"}
+_NOT_WRITTEN = frozenset({
+    ".doc", ".docx", ".odt", ".rtf", ".pdf", ".ppt", ".pptx", ".xls", ".xlsx", ".xlsm", ".ods",
+    ".html", ".htm", ".xml", ".tsv", ".toml", ".zip", ".gz", ".png", ".svg", ".jpg", ".jpeg",
+})  # fmt: skip
+"""Endings of files that programs would open as what they are not: an answer is no such file."""
 _ALSO_CALLED = {"k8s": "kubernetes", "docker": "compose", "bash": "shell", "ray": "ray-serve"}
 _OBJECTIVES = ("requests", "tokens", "occupancy", "pressure")
 # The names in kvplace.solver.solve.SOLVERS, which costs too much to import for --help alone; a
@@ -280,6 +285,11 @@ def _with_form(command: Command) -> Command:
         if options["form"] is None:
             suffix = PurePath(options["output"] or "").suffix.lower()
             options["form"] = _FORM_OF.get(suffix, "table")
+            if suffix in _NOT_WRITTEN:
+                raise click.UsageError(
+                    f"{options['output']}: no {suffix} file is written; let the name end in "
+                    ".json, .csv, .md or .txt, or pass --format"
+                )
         if options["form"] == "markdown":
             click.get_current_context().meta[AS_MARKDOWN] = True
             options["form"] = "table"

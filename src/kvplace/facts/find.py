@@ -41,10 +41,15 @@ def find_facts(
     MissingExtraError
         It is on the hub only, and the hub's client is not installed.
     """
+    if not name.strip():
+        raise InputError("a model's name is empty; give a directory, a GGUF file or a hub id")
     if source == "auto" and is_directory(name):
         return facts_from_directory(Path(name), kv_dtype, engine)
     if source == "auto" and name.casefold().endswith(".gguf") and is_file(name):
         return facts_from_gguf([Path(name)], Path(name).stem, kv_dtype, engine)
+    if source == "auto" and is_file(name):
+        message = "this is a file; give the directory of a checkpoint, a GGUF file or a hub id"
+        raise InputError(message, name)
     if source == "auto" and name.startswith(("/", "./", "../", "~")):
         raise InputError("there is no such directory", name)
     known = known_model(name) if source != "hub" else None

@@ -162,7 +162,7 @@ def _fallen_back(problem: Problem) -> Iterator[Note]:
         "objective",
         f"pressure is requests/s over latency and memory, which tells nothing of how full a pool "
         f"is, because {_listed(names)} {'lack' if len(names) > 1 else 'lacks'} "
-        f"{_listed(list(fields))}; give {'it' if len(fields) == 1 else 'them'}, or "
+        f"{', '.join(fields)}; give {'it' if len(fields) == 1 else 'them'}, or "
         "kv_bytes_per_token: 0 for a model without a KV cache",
     )
 

@@ -96,6 +96,10 @@ def written(text: str, source: str, found: Sequence[Compared]) -> str:
     taken: dict[str, dict[int, Compared]] = {}
     faults = []
     for item in found:
+        if item.log.on_cpu:
+            message = "the engine runs on a CPU; measure it on the GPU that the fleet has"
+            faults.append(Fault(f"{item.log.source}: {message}"))
+            continue
         if item.resident_bytes is None:
             faults.append(
                 Fault(

@@ -12,8 +12,8 @@ from kvplace.formats.diagnostics import shown
 
 __all__ = ["GPUGroup", "gpu_groups", "parse_gpus"]
 
-_HOSTS = r"(?:([0-9]{1,6})\s*[xX]\s*(?=[0-9]{1,7}\s*[xX]))?"
-_GROUP = re.compile(_HOSTS + r"(?:([0-9]{1,7})\s*[xX]\s*)?(\S.*)", re.ASCII)
+_HOSTS = r"(?:([0-9]{1,20})\s*[xX]\s*(?=[0-9]{1,20}\s*[xX]))?"
+_GROUP = re.compile(_HOSTS + r"(?:([0-9]{1,20})\s*[xX]\s*)?(\S.*)", re.ASCII)
 _MAX_GPUS = 1_000_000
 
 
@@ -114,6 +114,8 @@ def _group(text: str) -> GPUGroup:
     hosts, count = int(match[1] or 1), int(match[2] or 1)
     if not hosts or not count:
         raise InputError(f"{shown(text)} counts no GPU; write at least 1")
+    if hosts * count > _MAX_GPUS:
+        raise InputError(f"{shown(text)} is more than {_MAX_GPUS:,} GPUs, the most of a fleet")
     try:
         kind, memory = gpu_kind(match[3])
     except UnitError as error:

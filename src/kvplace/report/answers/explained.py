@@ -41,8 +41,20 @@ def explained_table(found: Explanation, look: Look | None = None) -> str:
     else:
         lines = [f"cannot be placed: {clean(reason)}" for reason in reasons(found.result)]
     if not found.complete:
-        lines += ["", "cut by the time limit or an interrupt: more may be found with more time"]
+        lines += ["", _cut(found)]
     return "\n".join([*lines, "", clean(summary(found.result))])
+
+
+def _cut(found: Explanation) -> str:
+    """Say what the time limit or an interrupt left out, so that what is proved stays so."""
+    if found.result.status is Status.INFEASIBLE:
+        return (
+            "the time limit or an interrupt ended the search for ways out; that nothing fits is "
+            "proved all the same"
+        )
+    if found.bottleneck is not None:
+        return "the time limit or an interrupt ended the search for changes that would help"
+    return "the time limit or an interrupt ended the search; more time may find a placement"
 
 
 def _bottleneck(found: Explanation, at: Bottleneck, paint: Paint) -> list[str]:
