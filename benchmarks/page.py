@@ -35,7 +35,7 @@ def load(name):
 def recorded():
     """Return all recordings, in the order of the page."""
     names = (match[2] for match in _BLOCK.finditer(PAGE.read_text("utf-8")))
-    return [whole for name in names if (whole := load(name))]
+    return [whole for name in names if isinstance(whole := load(name), dict)]  # a run of solvers
 
 
 def table(rows):

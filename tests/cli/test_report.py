@@ -29,7 +29,7 @@ def test_a_page_with_everything(here, capsys):
     assert "Proved optimal" in text
     assert "Before and after" in text
     assert (here / "plan.svg").read_text().startswith("<?xml")
-    assert captured.out.startswith("### Plan plan.json: worst GPU at a pressure of 49.38 %")
+    assert captured.out.startswith("### Plan plan.json: worst GPU at a pressure of 49.96 %")
     assert "kB written to report.html" in captured.err
 
 

@@ -12,7 +12,6 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status, Stop
 from kvplace.errors import InputError, InternalError
-from kvplace.solver import solve as door
 from kvplace.solver.clock import Watch
 from kvplace.solver.solve import SOLVERS, refine, solve, stop_of
 from tiny import byte_problem
@@ -71,7 +70,7 @@ def test_why_it_stopped(problem):
 
 def test_a_plan_that_fails_its_evaluation_is_not_let_out(problem, monkeypatch):
     wrong = Placement.single({f"m{j}": "g1" for j in range(len(ROWS))})
-    monkeypatch.setattr(door, "prism", lambda _: wrong)
+    monkeypatch.setattr("kvplace.solver.baselines.schedulers.prism", lambda _: wrong)
     with pytest.raises(InternalError, match="failed its re-evaluation"):
         solve(problem, solver="prism-greedy")
 

@@ -30,6 +30,8 @@ def kernel(function: F) -> F:
         compiled = _guarded(_compiled(function, cache=True))
     except RuntimeError:  # no directory for the cache can be written
         compiled = _compiled(function, cache=False)
+    if not hasattr(compiled, "get_call_template"):  # compilation is switched off
+        return compiled
     part: Any = _part(function)
     for name in ("get_call_template", "get_overload"):  # what other kernels ask for
         setattr(compiled, name, getattr(part, name))

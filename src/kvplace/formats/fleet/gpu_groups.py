@@ -115,7 +115,7 @@ def _group(text: str) -> GPUGroup:
     if not hosts or not count:
         raise InputError(f"{shown(text)} counts no GPU; write at least 1")
     if hosts * count > _MAX_GPUS:
-        raise InputError(f"{shown(text)} is more than {_MAX_GPUS:,} GPUs, the most of a fleet")
+        raise InputError(f"these are more than {_MAX_GPUS:,} GPUs, the most of a fleet")
     try:
         kind, memory = gpu_kind(match[3])
     except UnitError as error:

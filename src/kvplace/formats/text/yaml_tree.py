@@ -63,7 +63,8 @@ def parse_yaml(text: str) -> Tree:
         mark = error.problem_mark or error.context_mark
         detail = " ".join(part for part in (error.problem, error.context) if part)
         place = mark.line + 1 if mark else None
-        if mark and "\t" in text.split("\n")[mark.line][: mark.column + 1]:
+        rest = text.split("\n")[mark.line : mark.line + 1] if mark else []  # none at the text's end
+        if mark and "\t" in "".join(rest)[: mark.column + 1]:
             detail = "a tab cannot indent a line; use spaces"
         builder.faults.append(TreeFault((), f"not valid YAML: {detail}", place))
     except ReaderError as error:
