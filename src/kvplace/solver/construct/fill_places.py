@@ -1,0 +1,211 @@
+"""Filling configurations: shards into the places for their levels, rules first."""
+
+import math
+from bisect import bisect_right
+from operator import itemgetter
+
+import numpy as np
+
+from kvplace.solver.array_types import Ints
+from kvplace.solver.assignment.assignment import Assignment, Change
+from kvplace.solver.column_generation.diving import Configured
+from kvplace.solver.construct.candidates import place_model
+from kvplace.solver.construct.undivided_models import Undivided
+from kvplace.solver.instance.instance import Option
+
+__all__ = ["PlaceFiller"]
+
+WINDOW = 0.004
+"""Part of the largest GPU by which a place taken for a copy under rules is larger than it, if that
+can be; half of it by which it may be smaller."""
+SETS, GPUS = 64, 16
+"""Sets with a place for a copy that are looked at, and GPUs for each."""
+
+
+class PlaceFiller:
+    """Puts shards into the places that configurations have for their levels.
+
+    Parameters
+    ----------
+    board
+        What is split; changed in place.
+    part
+        The other models.
+    found
+        The configurations.
+    levels
+        (g,) room of each GPU in levels.
+    order
+        (g,) in which GPUs of one room are filled.
+    grid
+        Levels of the largest GPU.
+    """
+
+    def __init__(
+        self,
+        board: Assignment,
+        part: Undivided,
+        found: Configured,
+        levels: Ints,
+        order: Ints,
+        grid: int,
+    ) -> None:
+        self._board, self._part = board, part
+        near = max(1, round(WINDOW * grid))
+        self._near = sorted(range(-near // 2, near + 1), key=lambda off: (abs(off), -off))
+        self._near += [*range(near + 1, grid // 4), *range(-near // 2 - 1, -grid // 4, -1)]
+        part.choose(found.option)
+        # GPUs of each room that no set has yet, and sets with places for each level.
+        self._gpus: dict[int, list[int]] = {}
+        for g in order.tolist():
+            self._gpus.setdefault(int(levels[g]), []).append(g)
+        self._sets: list[int] = []
+        self._gpu_of: list[int] = []
+        self._places: dict[int, list[int]] = {}
+        for (room, members), times in sorted(found.held.items()):
+            for _ in range(times):
+                for level in members:
+                    self._places.setdefault(level, []).append(len(self._sets))
+                self._sets.append(room)
+        self._gpu_of = [-1] * len(self._sets)
+
+    def run(self, target: float) -> None:
+        """Place all models, those of which rules speak first; what finds no place goes last."""
+        board, free, left = self._board, [], []
+        chosen = self._part.chosen
+        chosen.sort(key=lambda item: (-item[1].copies, -item[2], item[0]))
+        for j, option, level in chosen:
+            if option.copies == 1 and self._anywhere(j):
+                free.append((j, option, level))
+            elif not self._place(j, option, level):
+                left.append((j, option))
+        left += self._match(free, target)
+        for j, option in left:
+            if not place_model(board, j, option, target, tight=True):
+                place_model(board, j, option)
+
+    def _match(
+        self, free: list[tuple[int, Option, int]], target: float
+    ) -> list[tuple[int, Option]]:
+        """Put models that may go anywhere into the places left; return those too many.
+
+        The models of a level are shared out so that the last place of each set takes the one
+        that fills its GPU best: what rounding to levels does to the others evens out.
+        """
+        board = self._board
+        items = sorted(
+            ((_taken(option, target), j, option) for j, option, _ in free),
+            key=itemgetter(0, 1),
+        )
+        places = [(level, n) for level in sorted(self._places) for n in self._places[level]]
+        excess = max(0, len(items) - len(places))
+        places = places[max(0, len(places) - len(items)) :]
+        shared: dict[int, list[tuple[float, int, Option]]] = {}
+        of_set: dict[int, list[int]] = {}
+        for (level, number), item in zip(places, items[excess:], strict=True):
+            shared.setdefault(level, []).append(item)
+            of_set.setdefault(number, []).append(level)
+        changes: list[Change] = []
+        for number, levels in sorted(of_set.items()):
+            g = self._bound(number)
+            taken = max(board.arrays.load[0, g] / target, board.arrays.kept[g])
+            rest = float(board.arrays.free[g] - taken)
+            for level in levels[:0:-1]:
+                room, j, option = shared[level].pop()
+                rest -= room
+                changes.append((j, option, ((g,),)))
+            _, j, option = _nearest(shared[levels[0]], rest)
+            changes.append((j, option, ((g,),)))
+        board.apply(changes)
+        return [(j, option) for _, j, option in items[:excess]] + self._overfull()
+
+    def _overfull(self) -> list[tuple[int, Option]]:
+        """Take the smallest models that may go anywhere off GPUs whose memory is exceeded."""
+        board, taken = self._board, []
+        for g in np.flatnonzero(np.isinf(board.arrays.pressure)).tolist():
+            movable = [
+                (option.size, j, option)
+                for j, option in ((j, board.option[j]) for j in board.members[g])
+                if option is not None and option.shards == 1 and self._anywhere(j)
+            ]
+            for _, j, option in sorted(movable, key=itemgetter(0, 1)):
+                board.apply([(j, None, ())])
+                taken.append((j, option))
+                if board.arrays.pressure[g] < math.inf:
+                    break
+        return taken
+
+    def _anywhere(self, j: int) -> bool:
+        """Whether a model may go anywhere."""
+        instance = self._board.instance
+        return self._board.costs.free(j) and instance.anywhere(j)
+
+    def _bound(self, at: int) -> int:
+        """Return the GPU of a set, given one where it has none."""
+        if self._gpu_of[at] < 0:
+            self._gpu_of[at] = self._gpus[self._sets[at]].pop()
+        return self._gpu_of[at]
+
+    def _place(self, j: int, option: Option, level: int) -> bool:
+        """Place all copies of a model of which rules speak, or none of them."""
+        used: list[tuple[int, int]] = []
+        for _ in range(option.copies):
+            found = self._seat(j, option, level)
+            if found is None:
+                self._board.apply([(j, None, ())])
+                for place, number in used:
+                    self._places[place].append(number)
+                return False
+            used.append(found)
+        return True
+
+    def _seat(self, j: int, option: Option, level: int) -> tuple[int, int] | None:
+        """Place one more copy where nothing is broken by it; return level and set of its place."""
+        for off in self._near:
+            found = self._seat_at(j, option, level + off)
+            if found is not None:
+                return level + off, found
+        return None
+
+    def _seat_at(self, j: int, option: Option, level: int) -> int | None:
+        """Place one more copy in a place for a level; return its set."""
+        board, costs, allowed = (
+            self._board,
+            self._board.costs,
+            self._board.instance.columns.allowed[j],
+        )
+        copies = board.where[j]
+        taken = {g for copy in copies for g in copy}
+        broken, vector = costs.broken, costs.vector
+        places = self._places.get(level, [])
+        for at in range(len(places) - 1, max(-1, len(places) - 1 - SETS), -1):
+            number = places[at]
+            gpus = self._gpus[self._sets[number]]
+            bound = self._gpu_of[number] >= 0
+            tried = [self._gpu_of[number]] if bound else gpus[: -1 - GPUS : -1]
+            for back, g in enumerate(tried):
+                if g in taken or not allowed[g]:
+                    continue
+                seat = (*copies, (g,))
+                costs.update(j, copies, seat)
+                held = costs.broken <= broken and costs.vector <= vector
+                costs.update(j, seat, copies)
+                if held:
+                    if not bound:
+                        self._gpu_of[number] = gpus.pop(len(gpus) - 1 - back)
+                    board.apply([(j, option, seat)])
+                    return places.pop(at)
+        return None
+
+
+def _taken(option: Option, target: float) -> float:
+    """Return the room that a shard takes at a target, the KV that must be left included."""
+    return option.size + max(option.load / target, option.keep)
+
+
+def _nearest(items: list[tuple[float, int, Option]], room: float) -> tuple[float, int, Option]:
+    """Take the item out of a sorted list that fills some room best."""
+    at = bisect_right(items, room, key=itemgetter(0))
+    if at == len(items) or (at and room - items[at - 1][0] <= items[at][0] - room):
+        at -= 1
+    return items.pop(at)

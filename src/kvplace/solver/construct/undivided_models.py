@@ -1,0 +1,79 @@
+"""The models of a cluster that are not split, as the program on levels needs them."""
+
+import numpy as np
+
+from kvplace.solver.array_types import Ints
+from kvplace.solver.column_generation.size_classes import Need, need_of, several_of
+from kvplace.solver.instance.instance import Option
+from kvplace.solver.instance.options import Chooser
+
+__all__ = ["Undivided"]
+
+
+class Undivided:
+    """The models that are not split, and what each needs on the levels.
+
+    Parameters
+    ----------
+    chooser
+        The options of all models.
+    models
+        Which are not split.
+
+    Attributes
+    ----------
+    models
+        (m,) which they are.
+    level, option
+        (m, o) level of a shard of each option, and (m,) the option of each, at the last target.
+    load
+        What they carry together.
+    """
+
+    def __init__(self, chooser: Chooser, models: list[int]) -> None:
+        self.models: Ints = np.array(models, dtype=np.int64)
+        self._chooser = chooser
+        rows = [chooser.instance.options[j] for j in models]
+        width = max(map(len, rows), default=1)
+        fits = [[option.degree == 1 for option in row] for row in rows]
+        self._undivided = np.array([row + [False] * (width - len(row)) for row in fits])
+        self._width = width
+        self.load = sum(row[0].load * row[0].shards for row in rows)
+        self.level: Ints = np.zeros((0, 1), dtype=np.int64)
+        self.option: Ints = np.zeros(0, dtype=np.int64)
+        self._several: Ints = self.option
+
+    def need(self, target: float, grid: int, unit: float) -> Need:
+        """Return what they need, each size rounded to the nearest level; what must fit, up."""
+        room, _, fits = self._chooser.room(target)
+        each, fit = room[self.models, : self._width], fits[self.models, : self._width]
+        shards = self._chooser.sure_options[2][self.models, : self._width]
+        fit = fit & self._undivided.reshape(fit.shape)
+        keeps = self._chooser.instance.columns.keeps
+        if keeps:
+            least = self._chooser.least[self.models, : self._width]
+            each = np.maximum(each, least)
+        level = np.maximum(np.rint(np.where(fit, each, 0.0) / unit), 1.0).astype(np.int64)
+        if keeps:
+            whole = np.ceil(np.where(fit, least, 0.0) / unit).astype(np.int64)
+            level = np.maximum(level, np.minimum(whole, grid))
+        self.level = np.where(fit, level, 0)
+        need, self.option = need_of(grid, self.level, each, shards, fit)
+        self._several = several_of(fit)
+        return need
+
+    def choose(self, option: Ints) -> None:
+        """Take the options of the models that have several."""
+        self.option[self._several] = option
+
+    @property
+    def chosen(self) -> list[tuple[int, Option, int]]:
+        """Each model, its option and the level of its shards."""
+        options = self._chooser.instance.options
+        levels = self.level[np.arange(len(self.option)), self.option]
+        return [
+            (j, options[j][at], level)
+            for j, at, level in zip(
+                self.models.tolist(), self.option.tolist(), levels.tolist(), strict=True
+            )
+        ]
