@@ -24,7 +24,7 @@ from kvplace.solver.instance.door import (
 )
 from kvplace.solver.spare_nodes import on_whole_fleet, without_spare_nodes
 from kvplace.solver.strategies.params import Params
-from kvplace.solver.strategies.stages import Search, Settings
+from kvplace.solver.strategies.stages import LOADING, Search, Settings
 
 __all__ = ["SOLVERS", "refine", "solve", "stop_of"]
 
@@ -183,7 +183,7 @@ def _search(problem: Problem, settings: Settings, *, compiled: bool) -> Search:
     few = min(large.sparse_models, large.sparse_density * len(problem.fleet.gpus))
     if compiled and problem.plain and models > max(large.models, few):
         # The kernels take half a second to load, and pay from here on.
-        settings.watch.tell("loading kernels (compiled once, which takes about a minute)")
+        settings.watch.tell(LOADING)
         from kvplace.solver.strategies.large import LargeSearch  # noqa: PLC0415 - numba: only here
 
         return LargeSearch(problem, settings)

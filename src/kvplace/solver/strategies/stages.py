@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kvplace.solver.exact.close_gap import Proof
 
 __all__ = [
+    "LOADING",
     "NEEDED",
     "STAGES",
     "Search",
@@ -55,6 +56,8 @@ STAGES = (
     "start",
 )
 """Names of all stages; a stage of one name does the same for every kind of problem."""
+LOADING = "loading kernels (compiled once, which takes about a minute)"
+"""What a search tells before it imports compiled code."""
 NEEDED = ("start",)
 """Stages without which nothing is placed."""
 

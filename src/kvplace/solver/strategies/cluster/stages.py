@@ -8,6 +8,7 @@ from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.large_neighbourhood.ruin_and_recreate import rebuild
 from kvplace.solver.strategies.cluster.search import ClusterState
+from kvplace.solver.strategies.stages import LOADING
 
 __all__ = [
     "anneal",
@@ -83,7 +84,7 @@ def tighten(search: ClusterState) -> None:
 
 def iterate(search: ClusterState) -> None:
     """Exchange movable shards with kicks, by compiled kernels."""
-    search.watch.tell("loading kernels (compiled once, which takes about a minute)")
+    search.watch.tell(LOADING)
     from kvplace.solver.improve.iterated_pairs import COMPILED  # noqa: PLC0415 - numba
     from kvplace.solver.improve.movable_shards import Regions, iterate_mobile  # noqa: PLC0415 - numba
     from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
@@ -119,7 +120,7 @@ def ruin(search: ClusterState) -> None:
 
 def anneal(search: ClusterState) -> None:
     """Pack at lower and lower targets by compiled moves, nearer to the value after failures."""
-    search.watch.tell("loading kernels (compiled once, which takes about a minute)")
+    search.watch.tell(LOADING)
     from kvplace.solver.large_neighbourhood.anneal import Annealer  # noqa: PLC0415 - numba: only here
     from kvplace.solver.large_neighbourhood.warm import ANNEALING, kernels_ready  # noqa: PLC0415 - numba
 

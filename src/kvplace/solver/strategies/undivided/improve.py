@@ -8,6 +8,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.moves_and_swaps import MoveAndSwap
+from kvplace.solver.strategies.stages import LOADING
 from kvplace.solver.strategies.undivided.search import UndividedState
 
 __all__ = ["balance", "cover", "iterate", "start", "start_as_reference"]
@@ -65,7 +66,7 @@ def iterate(search: UndividedState) -> None:
 
 def _iterate_compiled(search: UndividedState, target: float) -> None:
     """Go on with many more kicks."""
-    search.watch.tell("loading kernels (compiled once, which takes about a minute)")
+    search.watch.tell(LOADING)
     import numpy as np  # noqa: PLC0415 - with the kernels
 
     from kvplace.solver.assignment.packed import pack_rows  # noqa: PLC0415 - same
@@ -85,7 +86,7 @@ def _iterate_compiled(search: UndividedState, target: float) -> None:
 
 def cover(search: UndividedState) -> None:
     """Refill groups of GPUs exactly at lower targets, by compiled kernels."""
-    search.watch.tell("loading kernels (compiled once, which takes about a minute)")
+    search.watch.tell(LOADING)
     from kvplace.solver.large_neighbourhood.group_cover import squeeze  # noqa: PLC0415 - numba: only here
     from kvplace.solver.large_neighbourhood.warm import TIGHT, kernels_ready  # noqa: PLC0415 - same
 
