@@ -11,7 +11,12 @@ from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.bounds.fluid import FluidBound
-from kvplace.solver.bounds.size_classes import LevelBound, certified_classes, packing_bound
+from kvplace.solver.bounds.size_classes import (
+    LevelBound,
+    LevelTargets,
+    certified_classes,
+    packing_bound,
+)
 from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
@@ -58,6 +63,22 @@ def test_memory_that_no_set_fills_is_counted():
     packing = pack_rows(instance.columns, np.array([0, 1, 2, 2]))
     prices = packing_bound(instance.columns, packing, simple_bound(instance).value, Watch())
     assert prices.target > simple_bound(instance).value * 1.1
+
+
+@pytest.mark.parametrize("seed", [0, 2, 4])
+def test_memory_that_differs_by_less_than_a_level_is_one_room(seed):
+    rng = np.random.default_rng(seed)
+    parts = rng.uniform(3_000, 8_000, 36), rng.uniform(10_000, 14_000, 8), np.full(2, 30_000.0)
+    size = np.concatenate(parts).reshape(-1, 1)
+    load, one = rng.uniform(100, 2_000, size.shape), np.ones(size.shape)
+    found = []
+    for memory, count in (([22_000, 44_000], [14, 2]), ([22_000, 22_004, 44_000], [7, 7, 2])):
+        low = load.sum() / (np.dot(memory, count) - size.sum())
+        targets = LevelTargets(np.array(memory), np.array(count), size, load, one)
+        found.append(targets.rise(low, math.inf, None, Watch()))
+    apart = found[1]
+    assert apart.worths[0] == apart.worths[1]
+    assert apart.target == pytest.approx(found[0].target, rel=2e-3)
 
 
 def test_no_time_asks_nothing():

@@ -75,8 +75,10 @@ class LevelTargets:
     ) -> None:
         self._largest = int(memory[-1])
         self._unit = self._largest / GRID
-        levels = np.array([int(m) * GRID // self._largest for m in memory])
-        self._rooms = LevelRooms(levels, count.astype(np.float64))
+        self._levels: Ints = np.array([int(m) * GRID // self._largest for m in memory])
+        # Sizes of memory that differ by less than a level are one room.
+        levels, room = np.unique(self._levels, return_inverse=True)
+        self._rooms = LevelRooms(levels, np.bincount(room, count).astype(np.float64))
         self._size, self._load, self._shards = size, load, shards
         # Bytes by which the room grows with the logarithm of the target are the load to it.
         self._slope = float(memory @ count) / max(float(load[:, 0] @ shards[:, 0]), 1e-300)
@@ -122,14 +124,14 @@ class LevelTargets:
             asked += 1
             if groups is not None:
                 self._program.add(
-                    (int(self._rooms.levels[type_]), self._floor(sizes).tolist())
+                    (int(self._levels[type_]), self._floor(sizes).tolist())
                     for type_, sizes in groups(target)
                 )
             whole = high == math.inf
             found = self._program.decide(self._need(target), self._rooms, watch, whole=whole)
             excess = found.excess
             if excess > 0:
-                worths = found.table.worth[self._rooms.levels]
+                worths = found.table.worth[self._levels]
                 best = Prices(target, found.table.prices, worths)
                 watch.tell("bound", bound=target)
             return excess > 0
