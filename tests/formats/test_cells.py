@@ -2,6 +2,7 @@
 
 import csv
 import io
+from array import array
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from kvplace.cli.main import main
 from kvplace.formats.plan.csv import parse_plan_table, table_text
+from kvplace.formats.plan.table import PlanTable
 from kvplace.formats.text.cells import plain_cell, safe_cell
 from kvplace.report.tables.scores import rows_csv
 from kvplace.units import parse_number
@@ -24,7 +26,8 @@ def test_a_cell_is_given_back_and_runs_nothing(text):
 
 @pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+1", "-x", "@SUM(A1)", "'=x", "''"])
 def test_names_that_begin_like_formulas_are_written_and_read(name):
-    text = table_text([(name, 0, 0, "n/0", 5, 1.0)])
+    zero = array("q", [0])
+    text = table_text(PlanTable([name], (["n/0"], zero), zero, zero, array("q", [5]), [1.0]))
     cell = next(csv.DictReader(io.StringIO(text)))["model"]
     assert cell[0] == "'"
     assert list(parse_plan_table(text).models) == [name]

@@ -1,13 +1,15 @@
 """GPU, Node, Fleet: what there is to place on."""
 
 import math
-from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import chain, repeat
+from operator import attrgetter, sub
 
 from kvplace.errors import Fault, InputError
 
-__all__ = ["GPU", "Fleet", "Node", "usable"]
+__all__ = ["GPU", "Fleet", "Node", "alike", "usable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,10 @@ class GPU:
                 f"GPU {self.id!r} reserves {self.reserve_bytes} of its {self.memory_bytes} bytes; "
                 "the reserve must be at least 0 and less than the memory"
             )
-        _check_amounts(f"GPU {self.id!r}", self.resources)
+        if self.resources:  # few have any, and there may be a million
+            _check_amounts(f"GPU {self.id!r}", self.resources)
+        if self.price_per_hour is self.watts is None:
+            return
         counted = {"price_per_hour": self.price_per_hour, "watts": self.watts}
         for name, amount in counted.items():
             if amount is not None and not 0 < amount < math.inf:
@@ -61,6 +66,16 @@ class GPU:
     def usable_bytes(self) -> int:
         """Memory for weights and KV cache: memory less the reserve."""
         return self.memory_bytes - self.reserve_bytes
+
+
+def alike(gpu: GPU, ids: Sequence[str]) -> tuple[GPU, ...]:
+    """Return GPUs that are like one but for their ids; a million take less than a second."""
+    found = tuple(map(GPU.__new__, repeat(GPU, len(ids))))
+    for one in fields(GPU):
+        column = ids if one.name == "id" else repeat(getattr(gpu, one.name))
+        # What was checked of one holds of all, so they are filled past their constructor.
+        deque(map(getattr(GPU, one.name).__set__, found, column), maxlen=0)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +127,13 @@ class Fleet:
     nodes
         At least one, together with at least one GPU; names and GPU ids are unique.
 
+    Attributes
+    ----------
+    gpus
+        The GPUs of all nodes.
+    position
+        Position in `gpus` of each GPU, by its id.
+
     Raises
     ------
     InputError
@@ -120,30 +142,38 @@ class Fleet:
 
     nodes: tuple[Node, ...]
     gpus: tuple[GPU, ...] = field(init=False, compare=False, repr=False)
-    _node_of: Mapping[str, Node] = field(init=False, compare=False, repr=False)
-    _gpu_of: Mapping[str, GPU] = field(init=False, compare=False, repr=False)
+    _node_of: dict[str, Node] = field(init=False, compare=False, repr=False)
+    position: Mapping[str, int] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        gpus = tuple(gpu for node in self.nodes for gpu in node.gpus)
-        faults = [
-            *(f"two nodes are named {name!r}" for name in _twice(n.name for n in self.nodes)),
-            *(f"two GPUs have the id {gpu!r}" for gpu in _twice(g.id for g in gpus)),
-        ]
+        gpus = tuple(chain.from_iterable(node.gpus for node in self.nodes))
+        ids = [gpu.id for gpu in gpus]
+        position = dict(zip(ids, range(len(ids)), strict=True))
+        faults = [f"two nodes are named {name!r}" for name in _twice(n.name for n in self.nodes)]
+        if len(position) < len(ids):
+            faults += (f"two GPUs have the id {gpu!r}" for gpu in _twice(ids))
         if not gpus:
             faults.append("the fleet has no GPU")
         if faults:
             raise InputError([Fault(f, "nodes") for f in faults])
         object.__setattr__(self, "gpus", gpus)
-        object.__setattr__(self, "_gpu_of", {g.id: g for g in gpus})
-        object.__setattr__(self, "_node_of", {g.id: node for node in self.nodes for g in node.gpus})
+        object.__setattr__(self, "position", position)
+        object.__setattr__(self, "_node_of", {})
+
+    @property
+    def usable_bytes(self) -> list[int]:
+        """Usable memory of each GPU."""
+        whole, kept = attrgetter("memory_bytes"), attrgetter("reserve_bytes")
+        return list(map(sub, map(whole, self.gpus), map(kept, self.gpus)))
 
     def gpu(self, gpu_id: str) -> GPU | None:
         """Return the GPU of that id, or None."""
-        return self._gpu_of.get(gpu_id)
+        at = self.position.get(gpu_id)
+        return None if at is None else self.gpus[at]
 
     def node_of(self, gpu_id: str) -> Node | None:
         """Return the node that holds the GPU of that id, or None."""
-        return self._node_of.get(gpu_id)
+        return self._nodes_by_gpu().get(gpu_id)
 
     def domain(self, gpu_id: str, key: str) -> str | None:
         """Return the topology domain of a GPU, or None where it is in none.
@@ -157,12 +187,19 @@ class Fleet:
         """
         if key == "gpu":
             return gpu_id
-        node = self._node_of[gpu_id]
+        node = self._nodes_by_gpu()[gpu_id]
         if key == "node":
             return node.name
         if key == "link":
-            return f"{node.name}/{self._gpu_of[gpu_id].link}"
+            return f"{node.name}/{self.gpus[self.position[gpu_id]].link}"
         return node.labels.get(key)
+
+    def _nodes_by_gpu(self) -> Mapping[str, Node]:
+        """Return the node of each GPU; listed at the first call, since not all fleets are asked."""
+        if not self._node_of:
+            found = {gpu.id: node for node in self.nodes for gpu in node.gpus}
+            self._node_of.update(found)  # in one step, whoever else asks meanwhile
+        return self._node_of
 
 
 def usable(gpu: GPU, types: tuple[str, ...]) -> bool:
@@ -177,7 +214,7 @@ def _check_amounts(holder: str, resources: Mapping[str, float]) -> None:
             raise InputError(f"{holder} has {amount!r} of {name!r}; it must be finite, at least 0")
 
 
-def _twice(names: Iterator[str]) -> list[str]:
+def _twice(names: Iterable[str]) -> list[str]:
     """Return the names that occur more than once, each one time, in order."""
     count: dict[str, int] = {}
     for name in names:

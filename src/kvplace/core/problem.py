@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from itertools import chain
+from operator import attrgetter
 
 from kvplace.core.derived.digest import digest_of
 from kvplace.core.derived.eligibility import Eligibility, seats
@@ -135,7 +137,7 @@ class Problem:
 
     def _unknown(self) -> Iterator[Fault]:
         """Yield what models and rules name and the fleet does not have."""
-        types = {gpu.type for gpu in self.fleet.gpus}
+        types = set(map(attrgetter("type"), self.fleet.gpus))
         known = self.resource_scopes
         for index, asked in enumerate(self.columns.gpu_types):
             for type_ in asked:
@@ -157,8 +159,9 @@ class Problem:
         """``gpu`` or ``node``, whichever has the capacity, by the name of each resource."""
         scopes: dict[str, str] = {}
         for node in self.fleet.nodes:
-            for scope, holders in (("node", (node,)), ("gpu", node.gpus)):
-                for name in (name for holder in holders for name in holder.resources):
+            held = dict.fromkeys(chain.from_iterable(map(attrgetter("resources"), node.gpus)))
+            for scope, names in (("node", node.resources), ("gpu", held)):
+                for name in names:
                     scopes[name] = scope if scopes.get(name, scope) == scope else "both"
         return scopes
 
@@ -229,7 +232,7 @@ class Problem:
     @cached_property
     def gpu_types(self) -> tuple[str, ...]:
         """Types of the fleet's GPUs, sorted."""
-        return tuple(sorted({gpu.type for gpu in self.fleet.gpus}))
+        return tuple(sorted(set(map(attrgetter("type"), self.fleet.gpus))))
 
     @cached_property
     def pressures(self) -> Pressures:
@@ -239,7 +242,7 @@ class Problem:
             self.models, self.columns, names, self.timing, self.gpu_types,
             lambda: self.option_table,
             self.quantile if self.objective in (None, Objective.PRESSURE) else None,
-            [gpu.usable_bytes for gpu in self.fleet.gpus],
+            self.fleet.usable_bytes,
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, object]:

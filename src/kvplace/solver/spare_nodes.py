@@ -63,9 +63,11 @@ def _without_spare_gpus(problem: Problem, most: int, used: set[str]) -> Problem:
     for node in problem.fleet.nodes:
         kept = []
         for gpu in node.gpus:
-            kind = gpu.type, gpu.usable_bytes
-            count[kind] += gpu.id not in used
-            if count[kind] <= most or gpu.id in used:
+            kind = gpu.type, gpu.memory_bytes - gpu.reserve_bytes
+            if gpu.id in used:
+                kept.append(gpu)
+            elif count[kind] < most:
+                count[kind] += 1
                 kept.append(gpu)
         if kept:
             nodes.append(replace(node, gpus=tuple(kept)))

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from array import array
 
 import pytest
 from hypothesis import given, settings
@@ -11,13 +12,14 @@ from hypothesis import strategies as st
 import strategies
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.evaluation.evaluate import evaluate
-from kvplace.core.placement import Placement, Replica
+from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.result import Result, Stop
 from kvplace.errors import InputError
 from kvplace.formats.plan.csv import parse_plan_table
 from kvplace.formats.plan.io import plan_csv, plan_of, read_plan, write_plan
 from kvplace.formats.plan.read_json import parse_plan
 from kvplace.formats.read import parse_fleet
+from kvplace.formats.tables.models import parse_table
 from kvplace.solver.solve import solve
 
 FLEET = """\
@@ -215,3 +217,28 @@ def test_shards_of_a_table_may_come_in_any_order():
     assert table.placement == Placement(
         (Replica("a", 0, ("n/0", "n/1")), Replica("b", 0, ("n/0",)))
     )
+
+
+def test_rows_of_many_undivided_models_are_those_made_one_by_one():
+    names = [f"m{j:04}" for j in range(3000)]
+    rows = "".join(f"{name},{1 + j % 7},{1 + j % 5},{2 + j % 3}\n" for j, name in enumerate(names))
+    problem = parse_table("name,weights_gib,requests_per_second,slo_seconds\n" + rows, "400x80GiB")
+    at = array("q", [j % 400 for j in range(3000)])
+    ids = [gpu.id for gpu in problem.fleet.gpus]
+    assigned = Placement(Assigned(problem.names, ids, at))
+    single = Placement.single({name: ids[i] for name, i in zip(names, at, strict=True)})
+    whole, one_by_one = (
+        Result(
+            problem,
+            held,
+            evaluate(problem, held),
+            Bound(0.0, "trivial"),
+            Stop.GIVEN,
+            "x",
+            0,
+            0,
+            0.0,
+        )
+        for held in (assigned, single)
+    )
+    assert plan_csv(whole) == plan_csv(one_by_one) == plan_csv(plan_of(one_by_one))

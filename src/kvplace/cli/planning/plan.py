@@ -174,7 +174,7 @@ def command(
         if quantile is not None:
             problem = _for_quantile(problem, quantile)
         watch.restart()
-        watch.set_aside(writing_seconds(len(problem.models), form, output))
+        watch.set_aside(writing_seconds(problem, form, output))
         steps = None if iterations is None else int(min(iterations, 2**62))
         if survive is not None:
             if expect:

@@ -112,7 +112,7 @@ def command(
         by_forecast = objective == "forecast"
         problem, placement = _given(file, start, None if by_forecast else objective, gpus)
         watch.restart()
-        watch.set_aside(writing_seconds(len(problem.models), form, output))
+        watch.set_aside(writing_seconds(problem, form, output))
         try:
             if by_forecast:
                 from kvplace.forecast.search import refine_forecast

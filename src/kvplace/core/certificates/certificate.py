@@ -126,8 +126,11 @@ def _check_prices(problem: Problem, certificate: Certificate) -> str:
     """Say why prices prove nothing where the pressure is the KVPR; empty where they do."""
     if problem.goal is Objective.PRESSURE and not math.isinf(certificate.threshold):
         return "it has no weights, which say how much each pressure counts"
-    scope = frozenset(certificate.scope) or frozenset(gpu.id for gpu in problem.fleet.gpus)
-    capacities = Counter(g.usable_bytes for g in problem.fleet.gpus if g.id in scope)
+    scope, fleet = frozenset(certificate.scope), problem.fleet
+    if scope:
+        capacities = Counter(gpu.usable_bytes for gpu in fleet.gpus if gpu.id in scope)
+    else:
+        capacities = Counter(fleet.usable_bytes)
     failure = malformed_prices(problem, certificate, capacities)
     if failure:
         return failure
@@ -140,6 +143,8 @@ def _check_prices(problem: Problem, certificate: Certificate) -> str:
         total += needed
         if offers:
             groups.append(offers)
+            if not scope:
+                continue
             allowed = problem.allowed(index)
             if id(allowed) not in outside:
                 outside[id(allowed)] = max(map(problem.usable_bytes, allowed - scope), default=0)

@@ -156,8 +156,8 @@ def rule_violations(
     if not problem.rules and not problem.resource_scopes:
         return
     if copies is None:
-        ids = {gpu.id for gpu in problem.fleet.gpus}
-        known = tuple(r for r in placement if r.gpus and ids.issuperset(r.gpus))
+        there = problem.fleet.position.__contains__
+        known = tuple(r for r in placement if r.gpus and all(map(there, r.gpus)))
         every = copies_by_model(known)
         copies = {name: held for name, held in every.items() if name in problem.index_of}
     for rule in problem.rules:

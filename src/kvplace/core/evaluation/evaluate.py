@@ -8,7 +8,7 @@ import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import pairwise
 
 from kvplace.core.evaluation.constraints import Violation, rule_violations, structure_violations
 from kvplace.core.evaluation.sums import Rows, Sums, suits, sum_replicas, sum_up
@@ -266,13 +266,13 @@ def _evaluation(
 ) -> Evaluation:
     """Return the evaluation of what is on each GPU; of many, they are made when looked at."""
     gpus, unit = problem.fleet.gpus, problem.goal.memory_unit_bytes
-    frees = [gpu.usable_bytes - taken for gpu, taken in zip(gpus, sums.weights_bytes, strict=True)]
-    held = [sums.holds(at) for at in range(len(gpus))]
+    held = array("q", [at for at, (here, end) in enumerate(pairwise(sums.ends)) if here < end])
+    frees = {at: gpus[at].usable_bytes - sums.weights_bytes[at] for at in held}
     timed = problem.goal is Objective.PRESSURE
     of_memory = sums.window_loads if timed else [sums.loads]
-    kvprs = array("d")
-    for *loads, free, holds in zip(*of_memory, frees, held, strict=True):
-        kvprs.append(max(kvpr_of(load, free, unit) for load in loads) if holds else 0.0)
+    kvprs = array("d", bytes(8 * len(gpus)))
+    for at, free in frees.items():
+        kvprs[at] = max(kvpr_of(loads[at], free, unit) for loads in of_memory)
     pressures = kvprs
     if timed:
         pressures = array("d", map(max, kvprs, *sums.time_shares))
@@ -281,16 +281,12 @@ def _evaluation(
         gpu = gpus[at]
         sum_ = (sums.weights_bytes[at], sums.loads[at], kvprs[at])
         in_use = (loads[at] for loads in sums.window_loads)
-        occupancies = tuple(kvpr_of(used, frees[at]) if held[at] else 0.0 for used in in_use)
+        occupancies = tuple(kvpr_of(used, frees[at]) if at in frees else 0.0 for used in in_use)
         shares = tuple(of[at] for of in sums.time_shares)
         named = (gpu.id, gpu.type, gpu.usable_bytes)
         return GPUEvaluation(*named, *sum_, tuple(shards(at)), occupancies, shares, timed)
 
-    short = (
-        at
-        for at, (free, least, holds) in enumerate(zip(frees, sums.min_kv_bytes, held, strict=True))
-        if holds and free < max(1, least)
-    )
+    short = (at for at, free in frees.items() if free < max(1, sums.min_kv_bytes[at]))
     violations = (
         *structure,
         *(violation for at in short for violation in _memory_violations(made(at))),
@@ -306,7 +302,7 @@ def _evaluation(
         preferences,
         kvprs,
         pressures,
-        array("q", compress(range(len(held)), held)),
+        held,
     )
 
 

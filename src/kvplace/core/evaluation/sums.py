@@ -9,7 +9,7 @@ import math
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import NamedTuple, TypeVar, overload
 
 from kvplace.core.placement import Assigned, Replica
@@ -45,10 +45,6 @@ class Sums:
     window_loads: list[array[float]]
     time_shares: list[array[float]]
 
-    def holds(self, gpu: int) -> bool:
-        """Whether a GPU holds anything."""
-        return self.ends[gpu] < self.ends[gpu + 1]
-
     def held(self, gpu: int) -> Sequence[int]:
         """Return the members of a GPU."""
         return self.members[self.ends[gpu] : self.ends[gpu + 1]]
@@ -71,7 +67,7 @@ def suits(problem: Problem, assigned: Assigned) -> bool:
         problem.plain
         and (assigned.names is problem.names or list(assigned.names) == list(problem.names))
         and len(assigned.gpu_of) == len(problem.names)
-        and list(assigned.gpu_ids) == [gpu.id for gpu in problem.fleet.gpus]
+        and list(assigned.gpu_ids) == list(problem.fleet.position)
         and min(assigned.gpu_of) >= 0
         and max(assigned.gpu_of) < len(assigned.gpu_ids)
     )
@@ -110,7 +106,7 @@ def _undivided(problem: Problem, gpu_of: array[int]) -> list[Columns]:
 
 def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> tuple[Sums, Carried]:
     """Return what the copies of each model put on each GPU, and which copies these are."""
-    position = {gpu.id: at for at, gpu in enumerate(problem.fleet.gpus)}
+    position = problem.fleet.position
     weights, least = [0] * len(position), [0] * len(position)
     replicas: list[Replica] = []
     carried = array("d")
@@ -183,10 +179,14 @@ def _sums(
         count[gpu] += 1
     ends = list(accumulate(count, initial=0))
     order = sorted(range(len(gpu_of)), key=gpu_of.__getitem__)
+    used = sorted(set(gpu_of))  # of a million GPUs, some ten may hold anything
 
     def summed(column: Sequence[float]) -> array[float]:
         held = list(map(column.__getitem__, order))
-        return array("d", [math.fsum(held[first:end]) for first, end in pairwise(ends)])
+        sums = array("d", bytes(8 * len(weights)))
+        for gpu in used:
+            sums[gpu] = math.fsum(held[ends[gpu] : ends[gpu + 1]])
+        return sums
 
     ordered = array("q", map(members.__getitem__, order))
     of_windows = ([summed(loads) for loads, _ in windows], [summed(time) for _, time in windows])

@@ -51,17 +51,20 @@ def with_estimates(
     unsure, short = _rows(overhead), _rows(least)
     known = {name.casefold() for names in (known_shapes(), known_models()) for name in names}
     sized: dict[tuple[int, int], int] = {}
-    for row, name in enumerate(table.names):
-        if name.casefold() in known:
-            filled = estimates.filled(table[row], name, memory=row in unsure, length=row in short)
-            if row in unsure:
-                beside[row] = filled.resident_bytes(1) - filled.weights_bytes
-            if row in short:
-                lengths[row] = filled.max_model_len or -1
-        elif table.shape_of and table.shape_of[row] >= 0 and row in unsure:
-            alike = table.shape_of[row], table.weights_bytes[row]
+    folded = map(str.casefold, table.names)
+    listed = dict.fromkeys(row for row, name in enumerate(folded) if name in known)
+    for row in listed:
+        name = table.names[row]
+        filled = estimates.filled(table[row], name, memory=row in unsure, length=row in short)
+        if row in unsure:
+            beside[row] = filled.resident_bytes(1) - filled.weights_bytes
+        if row in short:
+            lengths[row] = filled.max_model_len or -1
+    for row, shape in enumerate(table.shape_of):
+        if shape >= 0 and row in unsure and row not in listed:
+            alike = shape, table.weights_bytes[row]
             if alike not in sized:
-                filled = estimates.filled(table[row], name, memory=True, length=False)
+                filled = estimates.filled(table[row], table.names[row], memory=True, length=False)
                 sized[alike] = filled.resident_bytes(1) - filled.weights_bytes
             beside[row] = sized[alike]
     for row in least if table.kv_bytes_per_token else ():

@@ -34,6 +34,7 @@ _TOWER = 0.3
 """GiB more where an encoder of images or sound is profiled too (Gemma 3 against Gemma 2)."""
 _UNKNOWN, _SMALL, _PER_GIB = 1.5, 12.0, 0.03
 """GiB for a model of unknown shape, weights up to which that holds, and what each GiB adds."""
+_UNKNOWN_BYTES, _SMALL_BYTES = round(_UNKNOWN * GIB), round(_SMALL * GIB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,5 +181,5 @@ def overhead_of_unknown(weights_bytes: int) -> int:
 
     1.5 GiB, the median of small engines in public reports, and 3 % of the weights beyond 12 GiB.
     """
-    beyond = max(0, weights_bytes - round(_SMALL * GIB))
-    return round(_UNKNOWN * GIB) + round(_PER_GIB * beyond)
+    beyond = weights_bytes - _SMALL_BYTES
+    return _UNKNOWN_BYTES + round(_PER_GIB * beyond) if beyond > 0 else _UNKNOWN_BYTES

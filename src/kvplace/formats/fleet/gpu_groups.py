@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from kvplace.core.fact import Fact
-from kvplace.core.hardware import GPU, Node
+from kvplace.core.hardware import GPU, Node, alike
 from kvplace.errors import Fault, InputError, UnitError
 from kvplace.facts.catalogue.gpus import gpu_kind
 from kvplace.formats.diagnostics import shown
@@ -99,10 +99,8 @@ def parse_gpus(text: str) -> tuple[Node, ...]:
         name = kind if seen[kind] == 1 else f"{kind}-{seen[kind]}"
         names = [name] if group.hosts == 1 else [f"{name}-{host}" for host in range(group.hosts)]
         for host in names:
-            memory = group.memory_bytes.value
-            nodes.append(
-                Node(host, tuple(GPU(f"{host}/{i}", kind, memory) for i in range(group.gpus)))
-            )
+            ids = [f"{host}/{i}" for i in range(group.gpus)]
+            nodes.append(Node(host, alike(GPU(ids[0], kind, group.memory_bytes.value), ids)))
     return tuple(nodes)
 
 

@@ -3,7 +3,7 @@
 import csv
 import io
 from array import array
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from kvplace.formats.diagnostics import Path, Report, shown
 from kvplace.formats.plan.table import COLUMNS, NEEDED, UNSTATED, PlanTable, note_numbering
@@ -15,15 +15,25 @@ __all__ = ["parse_plan_table", "table_text"]
 _Row = tuple[str, int, int, str, int, float]
 
 
-def table_text(shards: Iterable[tuple[str, int, int, str, int, float]]) -> str:
-    """Return the CSV of shards given as model, replica, shard, GPU, weights and load."""
+def table_text(table: PlanTable) -> str:
+    """Return the CSV of a plan's rows, sorted by model, copy and rank."""
+    ids, at = table.gpus
+    gpus = list(map(safe_cell, ids))
+    nodes = [safe_cell(gpu.rpartition("/")[0]) for gpu in ids]
+    order: Sequence[int] = range(len(table.models))
+    keys = (table.models,) if table.undivided else (table.shards, table.replicas, table.models)
+    for key in keys:  # the last decides, then the one before
+        order = sorted(order, key=key.__getitem__)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for model, replica, shard, gpu, weights_bytes, load in sorted(shards):
-        node = gpu.rpartition("/")[0]
-        names = (safe_cell(text) for text in (node, gpu))
-        writer.writerow((safe_cell(model), replica, shard, *names, weights_bytes, repr(load)))
+    held = [at[row] for row in order]
+    texts = map(safe_cell, map(table.models.__getitem__, order))
+    copies, ranks = (map(of.__getitem__, order) for of in (table.replicas, table.shards))
+    where = (map(of.__getitem__, held) for of in (nodes, gpus))
+    taken = map(table.weights_bytes.__getitem__, order)
+    loads = map(table.loads.__getitem__, order)
+    writer.writerows(zip(texts, copies, ranks, *where, taken, loads, strict=True))
     return buffer.getvalue()
 
 

@@ -12,7 +12,7 @@ from kvplace.formats.plan.of_result import claims_of, plan_of
 from kvplace.formats.plan.read_json import parse_plan
 from kvplace.formats.plan.schema import PlanPart
 from kvplace.formats.plan.stated import Plan
-from kvplace.formats.plan.table import PlanTable
+from kvplace.formats.plan.table import PlanTable, table_of
 from kvplace.formats.tables.arrow import is_parquet, read_columns
 from kvplace.formats.validation.file_kind import refuse_other_kind
 from kvplace.formats.validation.json_text import json_text
@@ -83,17 +83,7 @@ def plan_csv(plan: Plan | Result) -> str:
     """Return one row per shard: ``model,replica,shard,node,gpu,weights_bytes,load``."""
     from kvplace.formats.plan.csv import table_text  # noqa: PLC0415 - only for CSV
 
-    if isinstance(plan, Plan):
-        return table_text(
-            (shard.model, shard.replica, shard.shard, gpu.id, shard.weights_bytes, shard.load)
-            for gpu in plan.gpus
-            for shard in gpu.shards
-        )
-    return table_text(
-        (shard.model, shard.replica, shard.index, gpu.id, shard.weights_bytes, shard.load)
-        for gpu in (plan.evaluation.occupied if plan.evaluation else ())
-        for shard in gpu.shards
-    )
+    return table_text(table_of(plan))
 
 
 @paused_collector()

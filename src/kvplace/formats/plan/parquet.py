@@ -15,7 +15,6 @@ from typing import Any, cast
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.claim import Certificate
 from kvplace.core.models.objective import Objective
-from kvplace.core.placement import Assigned
 from kvplace.core.result import Result
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report, kind_of
@@ -23,7 +22,7 @@ from kvplace.formats.plan.evidence import PlanCertificate, PlanRule, PlanWorth, 
 from kvplace.formats.plan.of_result import tree_of
 from kvplace.formats.plan.schema import HeadPart, plan_of_part
 from kvplace.formats.plan.stated import Plan
-from kvplace.formats.plan.table import COLUMNS, NEEDED, PlanTable, note_numbering
+from kvplace.formats.plan.table import COLUMNS, NEEDED, PlanTable, note_numbering, table_of
 from kvplace.formats.tables.arrow import Columns, numbers, texts, whole, write_parquet
 from kvplace.formats.validation.csv_rows import check_header
 from kvplace.formats.validation.fields import NumberOrInfinity
@@ -80,32 +79,16 @@ def plan_bytes(result: Result, claims: Plan) -> bytes:
     claims
         What a plan states of it besides its lists.
     """
-    problem, placement = result.problem, result.placement
-    assert placement is not None
-    held = placement.replicas
-    if isinstance(held, Assigned):
-        count = len(held.names)
-        none = array("i", bytes(4 * count))
-        loads = problem.loads if isinstance(problem.loads, array) else array("d", problem.loads)
-        columns: dict[str, object] = {
-            "model": list(held.names),
-            "replica": none,
-            "shard": none,
-            "gpu": (held.gpu_of, list(held.gpu_ids)),
-            "weights_bytes": problem.undivided_bytes,
-            "load": loads,
-        }
-    else:
-        assert result.evaluation is not None
-        rows = [(s, gpu.id) for gpu in result.evaluation.gpus for s in gpu.shards]
-        columns = {
-            "model": [s.model for s, _ in rows],
-            "replica": array("i", [s.replica for s, _ in rows]),
-            "shard": array("i", [s.index for s, _ in rows]),
-            "gpu": [gpu for _, gpu in rows],
-            "weights_bytes": array("q", [s.weights_bytes for s, _ in rows]),
-            "load": array("d", [s.load for s, _ in rows]),
-        }
+    table = table_of(result)
+    ids, at = table.gpus
+    columns: dict[str, object] = {
+        "model": list(table.models),
+        "replica": table.replicas,
+        "shard": table.shards,
+        "gpu": (at, list(ids)),
+        "weights_bytes": table.weights_bytes,
+        "load": table.loads,
+    }
     return write_parquet(columns, {KEY: json.dumps(_head(result, claims), allow_nan=False)})
 
 

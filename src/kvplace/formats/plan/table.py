@@ -5,12 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from kvplace.core.evaluation.evaluate import Shard
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
+from kvplace.core.result import Result
 from kvplace.formats.diagnostics import Report, shown
-from kvplace.formats.plan.stated import Plan
+from kvplace.formats.plan.stated import Plan, PlanShard
 
-__all__ = ["COLUMNS", "NEEDED", "UNSTATED", "PlanTable", "note_numbering"]
+__all__ = ["COLUMNS", "NEEDED", "UNSTATED", "PlanTable", "note_numbering", "table_of"]
 
 COLUMNS = ("model", "replica", "shard", "node", "gpu", "weights_bytes", "load")
 NEEDED = ("model", "replica", "shard", "gpu")
@@ -95,6 +97,41 @@ class PlanTable:
         if min(gpu_of) < 0:
             return Placement(tuple(placement))
         return Placement(Assigned(problem.names, list(position), gpu_of))
+
+
+def table_of(plan: Plan | Result) -> PlanTable:
+    """Return the rows of a plan; those of many undivided models are not made one by one."""
+    if isinstance(plan, Plan):
+        shards = [s for gpu in plan.gpus for s in gpu.shards]
+        held_by = [(gpu.id, len(gpu.shards)) for gpu in plan.gpus if gpu.shards]
+        return _of_shards(held_by, shards, [s.shard for s in shards])
+    problem = plan.problem
+    held = () if plan.placement is None else plan.placement.replicas
+    if isinstance(held, Assigned) and held.names == problem.names:
+        none = array("i", bytes(4 * len(held.names)))
+        found = (held.gpu_ids, held.gpu_of), none, none
+        return PlanTable(held.names, *found, problem.undivided_bytes, array("d", problem.loads))
+    evaluated = plan.evaluation.occupied if plan.evaluation else []
+    own = [s for gpu in evaluated for s in gpu.shards]
+    held_by = [(gpu.id, len(gpu.shards)) for gpu in evaluated]
+    return _of_shards(held_by, own, [s.index for s in own])
+
+
+def _of_shards(
+    held_by: Sequence[tuple[str, int]],
+    shards: Sequence[PlanShard] | Sequence[Shard],
+    ranks: Sequence[int],
+) -> PlanTable:
+    """Return the rows of shards that were made one by one, and how many each GPU holds."""
+    at = [number for number, (_, count) in enumerate(held_by) for _ in range(count)]
+    return PlanTable(
+        [shard.model for shard in shards],
+        ([gpu for gpu, _ in held_by], array("q", at)),
+        array("i", [shard.replica for shard in shards]),
+        array("i", ranks),
+        array("q", [shard.weights_bytes for shard in shards]),
+        array("d", [shard.load for shard in shards]),
+    )
 
 
 def note_numbering(

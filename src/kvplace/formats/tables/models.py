@@ -47,6 +47,8 @@ SHORT = 2**17
 """Characters of a CSV up to which it is read model by model: some 3,000 rows."""
 _NONE, _UNSOUND = -1, -2
 """In place of the number of a shape: a row that states none, and one whose shape is not sound."""
+SHORT_NAME = 256
+"""Characters of a name that is accepted without a closer look."""
 AT_ONCE = 1000
 """Rows that are looked at one by one together."""
 MOST = {
@@ -321,7 +323,8 @@ class _Reader:
     def _names(self) -> list[str]:
         """Return the names; those that a file may not hold are odd."""
         names = self._columns.texts("name")
-        self.odd |= dict.fromkeys(row for row, text in enumerate(names) if not _sound(text))
+        if not _all_sound(names):
+            self.odd |= dict.fromkeys(row for row, text in enumerate(names) if not _sound(text))
         return names  # type: ignore[return-value]  # a row without one is refused
 
     def _numbers(self, column: str) -> array[float]:
@@ -377,6 +380,13 @@ def _means(windows: Sequence[DemandColumns]) -> tuple[array[float], array[float]
         for column, value in zip(found, values, strict=True):
             column.append(math.nan if value is None else value)
     return found
+
+
+def _all_sound(texts: Sequence[str | None]) -> bool:
+    """Whether all names are sound, found out at once; no where that is not plain to see."""
+    held = [text for text in texts if text]
+    ends = len(held) == len(texts) and max(map(len, held), default=0) <= SHORT_NAME
+    return ends and "".join(held).isprintable() and list(map(str.strip, held)) == held
 
 
 def _sound(text: str | None) -> bool:
