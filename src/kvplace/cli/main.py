@@ -130,6 +130,8 @@ def run() -> int:
     gc.set_threshold(_KEPT_OBJECTS, 10, 10)
     # pydantic would look for plugins in the metadata of every package that is installed.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    # numpy would start a thread per core for matrix products, which spin before the first one.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     code = main()
     if os.environ.get("KVPLACE_DEBUG") == "1":
         return code
