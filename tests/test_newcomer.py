@@ -1,6 +1,7 @@
 """What somebody new writes is understood, or answered with what to write."""
 
 import io
+import re
 
 import pytest
 
@@ -43,11 +44,17 @@ def test_seconds_in_words_are_answered_with_s():
 
 @pytest.mark.parametrize(
     ("key", "meant"),
-    [("tp", "tensor_parallel"), ("rps", "demand"), ("copies", "replicas"), ("ttft", "slo")],
+    [
+        ("tp", "'tensor_parallel'"),
+        ("rps", "demand: {requests_per_second: ...}"),
+        ("copies", "'replicas'"),
+        ("ttft", "slo: {ttft: ...}"),
+    ],
 )
 def test_a_key_of_other_tools_is_answered_with_ours(key, meant):
     wrong = {**FLEET, "models": [{**FLEET["models"][0], key: 1}]}
-    with pytest.raises(InputError, match=f"unknown key '{key}'; did you mean '{meant}'"):
+    told_ = re.escape(f"unknown key '{key}'; did you mean {meant}?")
+    with pytest.raises(InputError, match=told_):
         kvplace.read(wrong)
 
 
@@ -59,7 +66,7 @@ def test_the_headers_of_a_spreadsheet_are_answered_once_each(tmp_path):
     assert [fault.message for fault in refused.value.faults] == [
         "unknown column 'Model'; did you mean 'name'?",
         "unknown column 'RPS'; did you mean 'requests_per_second'?",
-        "unknown column 'Weights (GB)'; did you mean 'weights_gib'?; 1 GB is 0.931 GiB",
+        "unknown column 'Weights (GB)'; did you mean 'weights_gib'? (1 GB is 0.931 GiB)",
     ]
 
 
@@ -99,6 +106,7 @@ def test_rules_and_launches_are_made_from_public_names():
         (["apply"], "'kvplace export' writes the files"),
         (["export", "p.json", "--to", "k8s", "-o", "d"], "did you mean 'kubernetes'"),
         (["model", "./nowhere"], "there is no such directory"),
+        (["demand", "log.csv"], "did you mean 'trace log.csv'?"),
     ],
 )
 def test_a_wrong_word_is_answered_with_the_right_one(call, hint, capsys):

@@ -10,6 +10,7 @@ __all__ = [
     "GIB",
     "bytes_text",
     "format_bytes",
+    "format_count",
     "format_latency",
     "format_percent",
     "format_seconds",
@@ -189,6 +190,11 @@ def format_latency(seconds: float) -> str:
     if seconds >= 1:
         return format_seconds(seconds)
     return f"{1e3 * seconds:.0f} ms" if seconds >= 0.02 else f"{1e3 * seconds:.1f} ms"
+
+
+def format_count(number: int, noun: str) -> str:
+    """Print a number with its noun: ``1 model`` or ``47 models``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def format_percent(share: float) -> str:

@@ -99,3 +99,20 @@ def test_a_plan_that_does_not_fit_is_refused(here, capsys):
     (here / "after.csv").write_text(table([("a", 0), ("b", 1)]))
     assert main(["diff", "before.csv", "after.csv", "--fleet", "fleet.yaml"]) == 2
     assert "'c' has 0 replicas placed" in capsys.readouterr().err
+
+
+def test_values_of_two_objectives_are_not_compared(here, capsys):
+    text = fleet(("a", 4, 8), ("b", 6, 1)).replace("latency: 1s", "ttft: 1s, tpot: 10ms")
+    text = text.replace("{requests", "{prompt_tokens: 50, output_tokens: 9, requests")
+    (here / "fleet.yaml").write_text(
+        text.replace("overhead:", "kv_bytes_per_token: 100\n    overhead:")
+    )
+    for name, objective in (("one", "occupancy"), ("two", "requests")):
+        call = ["plan", "fleet.yaml", "--objective", objective, "-q", "-o", f"{name}.json"]
+        assert main(call) == 0, capsys.readouterr().err
+    assert main(["diff", "one.json", "two.json"]) in (0, 1)
+    out = capsys.readouterr().out
+    assert "under different objectives, occupancy and requests\n" in out
+    assert "different models" not in out
+    assert "(+" not in out
+    assert "(-" not in out

@@ -177,4 +177,7 @@ def test_prices_that_lack_a_type_are_refused(capsys, tmp_path):
     prices.write_text("H100: 2.5\n", "utf-8")
     assert main(["size", EXAMPLE, "--target", "0.8", "--prices", str(prices)]) == 2
     error = capsys.readouterr().err
-    assert f"{prices}: 'H100-SXM-80GB' has no price; prices are given for H100" in error
+    assert (
+        f"{prices}: 'H100-SXM-80GB' has no price; prices, per GPU and hour, are given for H100"
+        in error
+    )

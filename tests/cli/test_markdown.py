@@ -75,7 +75,7 @@ def test_a_plan_in_markdown_has_its_models_and_gpus(here):
     text = (here / "p.md").read_text("utf-8")
     assert text.startswith("### Plan: worst GPU at a pressure of ")
     assert "| Qwen/Qwen3-8B | 1 | " in text
-    assert "*idle*" in text
+    assert "1 idle GPU: H100/" in text
 
 
 def test_cells_stay_in_their_columns():

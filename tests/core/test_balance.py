@@ -97,7 +97,7 @@ def test_the_second_hot_model_bounds_the_second_gpu():
     (second, *_) = result.balance
     assert second.rank == 2
     assert second.bound == pytest.approx(0.25, rel=1e-3)
-    assert "GPU 2 0.2500 (at least 0.2500)" in summary(result)
+    assert "number 2 at 0.2500 (at least 0.2500)" in summary(result)
     plan = parse_plan(write_plan(plan_of(result)))
     assert any("ranks 2" in text for text in check(result.problem, plan).verified)
     higher = dataclasses.replace(plan.balance[0], bound=0.26)

@@ -2,6 +2,7 @@
 
 import random
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from kvplace.core.rules.places import Places
 from kvplace.core.rules.together import Together
 from kvplace.errors import InputError
 from kvplace.explain.bottleneck import alone, bottleneck_of
-from kvplace.explain.changes import Effort, higher_degree
+from kvplace.explain.changes import Effort, another_degree
 from kvplace.explain.explain import explain
 from kvplace.explain.levers import find_levers
 from kvplace.formats.read import read
@@ -42,19 +43,19 @@ def test_one_hot_model_gets_a_copy_or_smaller_weights_or_more_gpus():
     assert found["weights", "hot"].gain == pytest.approx(1 - (10 / 60) / 0.25)
 
 
-def test_an_overhead_by_the_weights_is_estimated_anew_at_a_higher_degree(tmp_path):
+def test_an_overhead_by_the_weights_is_estimated_anew_at_a_another_degree(tmp_path):
     file = tmp_path / "fleet.yaml"
     file.write_text(
         "schema: kvplace.fleet/v1\nnodes: 8xH100\nmodels: [{name: a, weights: 560GiB, "
         "kv_bytes_per_token: 1000, demand: {requests_per_second: 1}, slo: {latency: 1s}}]\n"
     )
-    found = higher_degree(read(file), 0)
+    found = another_degree(read(file), 0)
     assert found.text == "tensor parallel 8 for a"
     (model,) = found.problem.models
     assert model.resident_bytes(8) < 75 * GIB < 560 * GIB < model.resident_bytes(1)
 
 
-def test_another_copy_and_a_higher_degree_where_there_is_room():
+def test_another_copy_and_a_another_degree_where_there_is_room():
     found = levers(problem([model("hot", 40, 10.0)], fleet(80, gpus=2)))
     assert found["replica", "hot"].value == pytest.approx(5 / 40)
     assert found["degree", "hot"].value == pytest.approx(5 / 60)
@@ -89,9 +90,15 @@ def test_fp8_is_not_offered_where_weights_are_narrow_already(name):
 
 def test_the_degree_offered_is_one_that_fits():
     # 650 GiB on nodes of 8 x 90: 2 and 4 shards do not fit, 8 do.
-    found = higher_degree(problem([model("big", 650, 1.0)], fleet(90, gpus=8)), 0)
+    found = another_degree(problem([model("big", 650, 1.0)], fleet(90, gpus=8)), 0)
     assert found.text == "tensor parallel 8 for big"
-    assert higher_degree(problem([model("big", 950, 1.0)], fleet(90, gpus=8)), 0) is None
+    assert another_degree(problem([model("big", 950, 1.0)], fleet(90, gpus=8)), 0) is None
+
+
+def test_a_degree_that_no_node_has_room_for_is_answered_with_the_widest_that_fits():
+    wide = replace(model("big", 606, 1.0), tensor_parallel=(16,))
+    found = another_degree(problem([wide], fleet(90, gpus=8)), 0)
+    assert found.text == "tensor parallel 8 for big"
 
 
 def test_a_plan_that_is_not_the_best_is_told_so_first():

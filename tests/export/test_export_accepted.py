@@ -177,11 +177,18 @@ RAY = """
 import json, sys
 from ray.serve.schema import ServeDeploySchema
 from ray.llm._internal.serve.core.configs.llm_config import LLMConfig
+try:  # it imports vLLM
+    from ray.serve.llm import LLMServingArgs
+except ImportError:
+    LLMServingArgs = None
 for document in json.load(sys.stdin):
     schema = ServeDeploySchema.model_validate(document)
     assert [one.name for one in schema.applications] == ["kvplace"]
     for config in schema.applications[0].args["llm_configs"]:
-        LLMConfig.model_validate(config)
+        known = LLMConfig.model_validate(config)
+        assert known.model_id == config["model_loading_config"]["model_id"]
+    if LLMServingArgs:
+        LLMServingArgs.model_validate(schema.applications[0].args)
 print("accepted")
 """
 

@@ -100,4 +100,4 @@ def test_a_difference_tells_both_pressures():
 def test_a_quantile_is_named_where_the_value_is_told():
     of = replace(problem(), quantile=0.95)
     assert "GPU time 146 % (95 % quantile) in window night" in summary(result(of))
-    assert "(the 95 % quantile of both)" in page(result(of))
+    assert "(the 95\u00a0% quantile of both)" in page(result(of))

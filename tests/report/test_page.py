@@ -154,7 +154,7 @@ def test_the_figures_are_the_plan_s():
     assert len(order) == 4
     text = page(one)
     assert f'data-value="{one.evaluation.value}"' in text
-    assert "Within 20.0 % of the optimum" in text
+    assert "Within 20.0\u00a0% of the optimum" in text  # never broken between the two
 
 
 @pytest.mark.parametrize("objective", ["requests", "tokens"])
@@ -177,6 +177,18 @@ def test_a_large_fleet_is_folded_and_a_larger_one_aggregated():
     assert '<details class="node"' not in aggregated
     assert "The 100 worst GPUs" in aggregated
     assert len(aggregated) < 900_000
+
+
+def test_nodes_on_which_nothing_runs_are_one_line_on_paper_too():
+    given = problem(12, 8, 2)
+    ids = [gpu.id for gpu in given.fleet.gpus]
+    held = Placement(tuple(Replica(m.name, 0, (ids[i % 20],)) for i, m in enumerate(given.models)))
+    whole = Result(given, held, evaluate(given, held), Bound(0, "trivial"), Stop.GIVEN, "", 0, 0, 0)
+    text = page(whole)
+    assert text.count('<details class="node"') == 3
+    assert "12 nodes." in text
+    assert "9 idle nodes of 8 x H100: node-3 to node-11</p>" in text
+    assert "4 idle GPUs</p>" in text  # of node-2
 
 
 @pytest.mark.parametrize(
@@ -216,7 +228,8 @@ def test_the_page_says_what_the_plan_is_forecast_to_serve():
     found = forecast(subject_.problem, subject_.placement)
     text = page(subject_)
     assert "What it is forecast to serve" in text
-    assert forecast_sentence(found).removeprefix("forecast: ") in text
+    said = forecast_sentence(found).removeprefix("forecast: ")
+    assert said in text.replace("\u00a0%", " %")
     for one in found.models:
         assert "<td class=" + '"num">' + f"{format_latency(one.tpot_seconds)}</td>" in text
     models = [
@@ -253,7 +266,7 @@ def test_the_search_is_drawn_only_where_there_is_one():
 def test_the_figure(tmp_path, suffix, nodes):
     given = problem(nodes, 4, names=lambda i: f"$x_{i}$ 日本 {EVIL if i else ''}")
     path = tmp_path / f"plan.{suffix}"
-    draw_plan(subject(given, proved=True), subject(given, shift=1), str(path))
+    draw_plan(subject(given, proved=True), subject(given, shift=1).evaluation, str(path))
     assert path.stat().st_size > 3000
 
 

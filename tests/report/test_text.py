@@ -5,7 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from kvplace.report.text import clean, fit, flow, gpus_text, short_names, shorten, wrap_lines
+from kvplace.report.text import (
+    clean,
+    copies_text,
+    fit,
+    flow,
+    gpus_text,
+    names_text,
+    short_names,
+    shorten,
+    wrap_lines,
+)  # fmt: skip
 
 
 @given(st.text(st.characters(), max_size=60))
@@ -109,3 +119,16 @@ def test_wrapping_keeps_every_word_and_is_no_wider_than_it_must_be(lines, width)
     assert wrapped.split() == text.split()
     for line in wrapped.split("\n"):
         assert cell_len(line) <= width or line in lines or " " not in line.strip()
+
+
+def test_copies_side_by_side_are_not_written_like_one_that_is_split():
+    assert copies_text([("n/2",), ("n/3",)]) == ["n/2,3"]
+    assert copies_text([("n/2", "n/3")]) == ["n/2+3"]
+    assert copies_text([("n/0",), ("n/1",), ("n/2",), ("m/0",)]) == ["n/0-2", "m/0"]
+
+
+def test_names_that_count_on_are_a_run():
+    names = ["a-1", "a-2", "a-3", "a-5", "b", "c-09", "c-10", "c-11", "c-12"]
+    assert names_text(names) == "a-1 to a-3, a-5, b, c-09 to c-12"
+    assert names_text(["7", "8", "9"]) == "7 to 9"
+    assert names_text([]) == ""

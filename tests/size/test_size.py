@@ -159,7 +159,9 @@ def test_further_nodes_fill_up_the_labels_evenly():
 
 def test_a_type_without_a_price_and_a_resource_that_nobody_has_are_refused():
     made = problem([model("a", 1)], fleet(80))
-    with pytest.raises(InputError, match="'80GiB' has no price; prices are given for 40GiB"):
+    with pytest.raises(
+        InputError, match="'80GiB' has no price; prices, per GPU and hour, are given for 40GiB"
+    ):
         stock_of(made, (), {"40GiB": 1.0})
 
 

@@ -13,6 +13,7 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import relative_gap
 from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
 from kvplace.formats.plan.table import UNSTATED, PlanTable
+from kvplace.units import format_count
 
 __all__ = ["Check", "Disagreement", "check"]
 
@@ -103,8 +104,9 @@ class _Checker(Findings):
         for violation in self.evaluation.violations:
             self.differ(path, violation.message)
         if self.evaluation.valid:
-            models, gpus = len(self.problem.models), len(self.problem.fleet.gpus)
-            self.verified.append(f"the placement of {models} models on {gpus} GPUs is valid")
+            models = format_count(len(self.problem.models), "model")
+            gpus = format_count(len(self.problem.fleet.gpus), "GPU")
+            self.verified.append(f"the placement of {models} on {gpus} is valid")
 
     def check_plan(self, plan: Plan | PlanTable) -> None:
         """Go through the whole plan."""

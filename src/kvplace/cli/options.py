@@ -55,19 +55,33 @@ SOLVERS = ("auto", "reference", "prism-greedy")
 
 
 class _Near(click.Choice[str]):
-    """A choice that suggests the nearest value."""
+    """A choice that suggests the nearest value.
+
+    Parameters
+    ----------
+    names
+        What there is to choose from.
+    of_file
+        Which of them reads a file, for people who name the file in its place; empty for none.
+    """
+
+    def __init__(self, names: Sequence[str], of_file: str = "") -> None:
+        super().__init__(names)
+        self._of_file = of_file
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         choices = [str(c) for c in self.choices]
         near = [c for c in choices if c == _ALSO_CALLED.get(str(value).casefold())]
         near = near or get_close_matches(str(value), choices, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
+        if self._of_file and PurePath(str(value)).suffix:
+            hint = f"; did you mean '{self._of_file} {value}'?"
         return super().get_invalid_choice_message(value, ctx).rstrip(".") + hint
 
 
-def nearest_choice(names: Sequence[str]) -> "click.Choice[str]":
-    """Return the type of an argument that is one of the names."""
-    return _Near(names)
+def nearest_choice(names: Sequence[str], of_file: str = "") -> "click.Choice[str]":
+    """Return the type of an argument that is one of the names, one of which may read a file."""
+    return _Near(names, of_file)
 
 
 class _Seconds(click.ParamType[float]):

@@ -53,7 +53,9 @@ def look(output: str | None) -> "Look":
     except UnicodeEncodeError:
         blocks = False
     plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-    return Look(width=max(60, columns), colour=terminal and not plain, blocks=blocks)
+    width = max(60, columns)
+    longest = width if terminal else None
+    return Look(width, colour=terminal and not plain, blocks=blocks, longest=longest)
 
 
 def emit(text: str, output: str | None, *, data: bool) -> None:
@@ -103,8 +105,8 @@ def emit_rows(rows: "Sequence[Mapping[str, str]]", output: str | None, after: st
         emit(rows_markdown(rows) + ending, output, data=True)
     else:
         seen = look(output)
-        width = seen.width if output is None and sys.stdout.isatty() else None
-        emit(rows_table(rows, colour=seen.colour, width=width) + ending, output, data=False)
+        table = rows_table(rows, colour=seen.colour, width=seen.longest)
+        emit(table + ending, output, data=False)
 
 
 def writing_seconds(problem: "Problem", form: str, output: str | None) -> float:

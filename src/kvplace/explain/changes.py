@@ -9,16 +9,15 @@ from itertools import islice
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.model import Model, Replicas
 from kvplace.core.problem import Problem
-from kvplace.explain.words import count
 from kvplace.facts.catalogue.models import known_model
 from kvplace.facts.memory.estimates import with_degree
-from kvplace.units import GIB, format_bytes
+from kvplace.units import GIB, format_bytes, format_count
 
 __all__ = [
     "Change",
     "Effort",
     "another_copy",
-    "higher_degree",
+    "another_degree",
     "more_nodes",
     "node_kinds",
     "smaller_weights",
@@ -91,17 +90,22 @@ def smaller_weights(problem: Problem, index: int) -> Change | None:
     return Change("weights", model.name, text, Effort.ENGINE, _with_model(problem, index, halved))
 
 
-def higher_degree(problem: Problem, index: int) -> Change | None:
-    """Allow a model a higher tensor parallel degree; None where no link domain is so wide.
+def another_degree(problem: Problem, index: int) -> Change | None:
+    """Allow a model another tensor parallel degree; None where no link domain has one for it.
 
     It is at least twice the highest degree so far, one that engines take, and so high that a shard
-    fits the largest GPU.
+    fits the largest GPU. Where no link domain is as wide as any degree so far, it is the highest
+    that one is wide enough for.
     """
     model, largest = problem.models[index], problem.largest_bytes(index)
     widest = max(problem.links(index), default=0)
-    least = 2 * max(model.tensor_parallel)
-    for degree in model.accepted_degrees(widest):
-        if degree >= least:
+    accepted = model.accepted_degrees(widest)
+    if min(model.tensor_parallel) > widest:
+        candidates = sorted(accepted, reverse=True)
+    else:
+        candidates = [degree for degree in accepted if degree >= 2 * max(model.tensor_parallel)]
+    for degree in candidates:
+        if degree <= widest:
             changed = with_degree(model, degree)
             if changed.resident_bytes(degree) < largest:
                 text = f"tensor parallel {degree} for {model.name}"
@@ -149,10 +153,10 @@ def more_nodes(problem: Problem, like: Node, number: int = 1, *, single: bool = 
     kind = like.gpus[0].type
     if single:
         size = format_bytes(like.gpus[0].usable_bytes)
-        text = f"{count(number, 'more GPU')} of type {kind} ({size} usable)"
+        text = f"{format_count(number, 'more GPU')} of type {kind} ({size} usable)"
         named, subject = "gpus", kind
     else:
-        text = f"{count(number, 'more node')} like {like.name} ({like.contents})"
+        text = f"{format_count(number, 'more node')} like {like.name} ({like.contents})"
         named, subject = "nodes", like.name
     fleet = Fleet((*problem.fleet.nodes, *nodes))
     return Change(named, subject, text, Effort.HARDWARE, replace(problem, fleet=fleet))
@@ -179,7 +183,7 @@ def with_gpus(
         added = (Node(gpu.id, (gpu,), like.labels, like.resources) for gpu in gpus)
         nodes = (*problem.fleet.nodes, *added)
         where = ""
-    text = f"{count(number, 'more GPU')} of at least {memory_gib} GiB usable{where}"
+    text = f"{format_count(number, 'more GPU')} of at least {memory_gib} GiB usable{where}"
     return Change("gpus", pattern.type, text, Effort.HARDWARE, replace(problem, fleet=Fleet(nodes)))
 
 

@@ -19,7 +19,7 @@ from kvplace.explain.changes import (
     Change,
     Effort,
     another_copy,
-    higher_degree,
+    another_degree,
     more_nodes,
     node_kinds,
     smaller_weights,
@@ -163,7 +163,7 @@ def _changes(problem: Problem, evaluation: Evaluation) -> Iterator[Change]:
         index = problem.index_of[shard.model]
         if problem.models[index].replicas.max <= copies[shard.model] < len(problem.allowed(index)):
             yield another_copy(problem, index, copies[shard.model])
-        engine = (smaller_weights(problem, index), higher_degree(problem, index))
+        engine = (smaller_weights(problem, index), another_degree(problem, index))
         yield from (change for change in engine if change is not None)
         rest = without_models(problem, {shard.model})
         if rest is not None:

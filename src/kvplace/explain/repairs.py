@@ -10,7 +10,7 @@ from kvplace.core.problem import Problem
 from kvplace.explain.changes import (
     Change,
     Effort,
-    higher_degree,
+    another_degree,
     more_nodes,
     node_kinds,
     smaller_weights,
@@ -121,7 +121,7 @@ def _release(problem: Problem, member: Demanded, changed: Problem) -> Change:
 def _engines(problem: Problem, clash: Clash) -> Iterator[Change]:
     """Yield other ways to run the largest models of the clash."""
     for index in _largest(problem, clash):
-        engine = (higher_degree(problem, index), smaller_weights(problem, index))
+        engine = (another_degree(problem, index), smaller_weights(problem, index))
         yield from (change for change in engine if change is not None)
 
 

@@ -10,7 +10,7 @@ from kvplace.explain.clash import Clash
 from kvplace.explain.demanded import Demanded, Kind
 from kvplace.units import format_bytes
 
-__all__ = ["Room", "clash_in_words", "count", "demand_in_words", "names_in_words", "room_of"]
+__all__ = ["Room", "clash_in_words", "demand_in_words", "names_in_words", "room_of"]
 
 _FEW = 4
 
@@ -124,11 +124,6 @@ def names_in_words(names: Collection[str]) -> str:
     """List names, the first few of many."""
     few = ", ".join(repr(name) for name in list(names)[:_FEW])
     return few + (f" and {len(names) - _FEW:,} more" if len(names) > _FEW else "")
-
-
-def count(number: int, noun: str) -> str:
-    """Return ``1 GPU`` or ``3 GPUs``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _where(problem: Problem, gpus: frozenset[str]) -> str:

@@ -157,6 +157,11 @@ _OTHERS_SAY = {
     "kv_heads": ("numkeyvalueheads",),
 }
 """What other tools and people call a field, in small letters without marks."""
+_INSIDE = {
+    "demand": ("requests_per_second", "prompt_tokens", "output_tokens"),
+    "slo": ("ttft", "tpot", "latency"),
+}
+"""Keys that people look for one level too high."""
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
@@ -176,4 +181,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'weights'?`` or, with nothing near, the known words."""
     words = list(known)
     close = closest(word, words)
+    inner = closest(word, _INSIDE[close]) if close in _INSIDE else None
+    if inner and close:
+        return f"; did you mean {close}: {{{inner}: ...}}?"
     return f"; did you mean {close!r}?" if close else f"; known: {', '.join(words)}"

@@ -47,6 +47,9 @@ class Report:
     def draw(self, path: str) -> None:
         """Write the main figure as ``.svg``, ``.png`` or ``.pdf``.
 
+        A baseline by another objective is drawn by the objective of the plan; where it has no such
+        value, the figure says so.
+
         Raises
         ------
         InputError
@@ -54,9 +57,15 @@ class Report:
         MissingExtraError
             Matplotlib is not installed.
         """
+        from kvplace.report.answers.differences import diff  # noqa: PLC0415 - only if asked
         from kvplace.report.plots.figure import draw_plan  # noqa: PLC0415 - an optional extra
 
-        draw_plan(self.result, self.baseline, path)
+        before, note = None, ""
+        if self.baseline is not None:
+            before = diff(self.baseline, self.result).before_compared
+            if before is None:
+                note = "the plan before has no value by this objective here, and is not drawn"
+        draw_plan(self.result, before, path, note)
 
 
 def report(

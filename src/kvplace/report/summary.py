@@ -9,7 +9,7 @@ from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Status, Stop
-from kvplace.units import format_bytes, format_percent, format_seconds
+from kvplace.units import format_bytes, format_count, format_percent, format_seconds
 
 if TYPE_CHECKING:
     from kvplace.forecast.outcome import Forecast
@@ -70,7 +70,7 @@ def summary(result: Result) -> str:
     models, replicas = len(result.problem.models), len(result.placement)
     copies = f" in {replicas:,} replicas" if replicas != models else ""
     idle = f"{used:,} of " if used < fleet else ""
-    parts.append(f"{_count(models, 'model')}{copies} on {idle}{_count(fleet, 'GPU')}")
+    parts.append(f"{format_count(models, 'model')}{copies} on {idle}{format_count(fleet, 'GPU')}")
     if result.balance:
         parts.append(_balanced(result, result.evaluation))
     parts.append(format_seconds(result.seconds))
@@ -108,7 +108,7 @@ def where_and_when(problem: Problem, evaluation: Evaluation) -> str:
         return ""
     kinds, when = Counter(gpu.binding[0] for gpu in held), Counter(gpu.binding[1] for gpu in held)
     parts = [
-        f"{words} is fullest on {_count(kinds[kind], 'GPU')}"
+        f"{words} is fullest on {format_count(kinds[kind], 'GPU')}"
         for kind, words in (("time", "GPU time"), ("kv", "KV memory"))
         if kinds[kind]
     ]
@@ -153,8 +153,8 @@ def reasons(result: Result) -> list[str]:
 
 def _no_placement(result: Result) -> str:
     """Return the closing line of a result without a placement."""
-    models = _count(len(result.problem.models), "model")
-    gpus = _count(len(result.problem.fleet.gpus), "GPU")
+    models = format_count(len(result.problem.models), "model")
+    gpus = format_count(len(result.problem.fleet.gpus), "GPU")
     seconds = format_seconds(result.seconds)
     if result.status is Status.INFEASIBLE:
         return f"infeasible: no placement of {models} on {gpus} fits, which is proved, {seconds}"
@@ -185,13 +185,8 @@ def _balanced(result: Result, evaluation: Evaluation) -> str:
     texts = []
     for claim in dict.fromkeys((told[0], told[len(told) // 2])):
         there = format_kvpr(profile[claim.rank - 1])
-        texts.append(f"GPU {claim.rank} {there} (at least {format_kvpr(claim.bound)})")
-    return f"from the worst {', '.join(texts)}"
-
-
-def _count(number: int, noun: str) -> str:
-    """Return ``1 model`` or ``47 models``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+        texts.append(f"number {claim.rank} at {there} (at least {format_kvpr(claim.bound)})")
+    return f"next worst GPUs: {', '.join(texts)}"
 
 
 def forecast_sentence(found: "Forecast") -> str:

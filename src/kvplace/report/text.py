@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from rich.cells import cell_len, set_cell_size
 
 __all__ = [
-    "Paint", "clean", "copies_text", "fit", "flow", "gpus_text", "places_text", "short_names",
-    "shorten", "shorten_start", "wrap_lines",
+    "Paint", "clean", "copies_text", "fit", "flow", "gpus_text", "names_text", "places_text",
+    "short_names", "shorten", "shorten_start", "wrap_lines",
 ]  # fmt: skip
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "green": "32", "cyan": "36"}
@@ -96,39 +96,66 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     return {name: tail if count[tail] == 1 else name for name, tail in tails.items()}
 
 
-def gpus_text(gpus: Sequence[str]) -> str:
-    """Return the GPUs of a replica in rank order, short where they are of one node.
+def gpus_text(gpus: Sequence[str], joint: str = "+") -> str:
+    """Return GPUs in the order given, short where they are of one node.
 
     ``h100/0-3`` stands for four in a row and ``h100/1+5`` for two that are not; ids that do not
     end in ``/`` and a number, or are of different nodes, are joined whole.
+
+    Parameters
+    ----------
+    gpus
+        Ids: those of a replica in rank order, or any others.
+    joint
+        What stands between them: ``+`` for the GPUs that one replica ties together.
     """
     parts = [gpu.rpartition("/") for gpu in gpus]
     node = parts[0][0] if parts else ""
     if len(gpus) < 2 or any(p[0] != node or not p[1] or not p[2].isdecimal() for p in parts):
-        return "+".join(gpus)
+        return joint.join(gpus)
     runs: list[list[int]] = []
     for number in (int(tail) for _, _, tail in parts):
         if runs and number == runs[-1][-1] + 1:
             runs[-1].append(number)
         else:
             runs.append([number])
-    texts = [f"{r[0]}-{r[-1]}" if len(r) > 2 else "+".join(map(str, r)) for r in runs]
-    return f"{node}/{'+'.join(texts)}"
+    texts = [f"{r[0]}-{r[-1]}" if len(r) > 2 else joint.join(map(str, r)) for r in runs]
+    return f"{node}/{joint.join(texts)}"
 
 
 def places_text(gpus: Iterable[str]) -> list[str]:
-    """Return GPUs node by node, such as ``["a/0-3", "b/1"]``, in the order given."""
+    """Return GPUs node by node, such as ``["a/0-3", "b/1,4"]``, in the order given."""
     nodes: dict[str, list[str]] = {}
     for gpu in gpus:
         nodes.setdefault(gpu.rpartition("/")[0], []).append(gpu)
-    return [gpus_text(held) for held in nodes.values()]
+    return [gpus_text(held, ",") for held in nodes.values()]
 
 
 def copies_text(copies: Sequence[Sequence[str]]) -> list[str]:
-    """Return where the copies of a model are: neighbours of copies on single GPUs are joined."""
+    """Return where the copies of a model are.
+
+    Copies on single GPUs stand node by node (``a/2,3`` are two), a copy over several GPUs by
+    itself (``a/2+3`` is one).
+    """
     if all(len(gpus) == 1 for gpus in copies):
         return places_text(gpu for gpus in copies for gpu in gpus)
-    return [place for gpus in copies for place in places_text(gpus)]
+    return [gpus_text(gpus) for gpus in copies]
+
+
+def names_text(names: Iterable[str]) -> str:
+    """Return names, those that only count on as ``h100-3 to h100-9``."""
+    runs: list[list[str]] = []
+    last: tuple[str, int] | None = None
+    for name in names:
+        stem = name.rstrip("0123456789")
+        digits = name[len(stem) :]
+        counted = (stem, int(digits)) if digits.isascii() and 0 < len(digits) < 10 else None
+        if counted and last and counted == (last[0], last[1] + 1) and str(counted[1]) == digits:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+        last = counted
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
 
 
 def flow(items: Sequence[str], width: int, lines: int | None) -> list[str]:

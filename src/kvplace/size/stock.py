@@ -133,7 +133,10 @@ def stock_of(
     types = {gpu.type for kind in kinds for gpu in kind[0].gpus}
     known = types if prices is None else prices.keys()
     faults = [
-        Fault(f"{name!r} has no price; prices are given for {', '.join(sorted(known))}")
+        Fault(
+            f"{name!r} has no price; prices, per GPU and hour, are given "
+            f"for {', '.join(sorted(known))}"
+        )
         for name in sorted(types - known)
     ]
     held = {name for node in offered for name in node.resources}

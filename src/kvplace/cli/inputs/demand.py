@@ -28,7 +28,9 @@ Examples:
 
 
 @click.command("demand", epilog=_EXAMPLES)
-@click.argument("kind", type=nearest_choice(("trace", "prometheus")), metavar="trace|prometheus")
+@click.argument(
+    "kind", type=nearest_choice(("trace", "prometheus"), "trace"), metavar="trace|prometheus"
+)
 @click.argument("source", metavar="FILE|URL")
 @demand_options
 @click.option("--only", multiple=True, metavar="MODEL", help="Only this model; may be given again.")

@@ -230,6 +230,8 @@ def _available(solvers: tuple[str, ...], *, quiet: bool) -> tuple[list[str], dic
 
 def _tables(runs: "Sequence[Run]", output: str | None, *, by_case: bool) -> str:
     """Return the tables for people, family by family."""
+    from functools import partial
+
     from kvplace.bench.measure import scores
     from kvplace.bench.tables import case_rows, gap_rows
     from kvplace.cli.output import look
@@ -237,7 +239,8 @@ def _tables(runs: "Sequence[Run]", output: str | None, *, by_case: bool) -> str:
     from kvplace.report.tables.scores import rows_table
     from kvplace.report.text import clean
 
-    colour = look(output).colour
+    seen = look(output)
+    table = partial(rows_table, colour=seen.colour, width=seen.longest)
     totals = scores(runs)
     families = list(dict.fromkeys(run.family for run in runs))
     parts = []
@@ -245,7 +248,7 @@ def _tables(runs: "Sequence[Run]", output: str | None, *, by_case: bool) -> str:
         own = [score for score in totals if score.family == family]
         if len(families) > 1:
             parts.append(f"{clean(family)}:")
-        parts += [scoreboard(own, colour=colour), rows_table(gap_rows(runs, own), colour=colour)]
+        parts += [scoreboard(own, seen), table(gap_rows(runs, own))]
     if by_case:
-        parts.append(rows_table(case_rows(runs), colour=colour))
+        parts.append(table(case_rows(runs)))
     return "\n\n".join(parts)

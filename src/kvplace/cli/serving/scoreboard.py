@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from kvplace.report.tables.plan import Look
 from kvplace.report.tables.scores import rows_table
 from kvplace.units import format_seconds
 
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["scoreboard"]
 
 
-def scoreboard(totals: Sequence["Score"], *, colour: bool = False) -> str:
+def scoreboard(totals: Sequence["Score"], look: Look | None = None) -> str:
     """Return one line per solver."""
+    look = look or Look()
     return rows_table(
         [
             {
@@ -29,7 +31,8 @@ def scoreboard(totals: Sequence["Score"], *, colour: bool = False) -> str:
             }
             for score in totals
         ],
-        colour=colour,
+        colour=look.colour,
+        width=look.longest,
     )
 
 

@@ -59,8 +59,9 @@ class HubFiles:
             known = self._hub.try_to_load_from_cache(self._repo, name, revision=self._revision)
             if known is not None and not isinstance(known, str):
                 return None  # the cache remembers that there is no such file
+            here = "" if "/" in self._repo else "there is no directory of this name, "
             raise InputError(
-                f"{name} is not in the cache and the hub is out of reach; give a directory, "
+                f"{here}{name} is not in the cache and the hub is out of reach; give a directory, "
                 "or look for the model with 'kvplace catalogue models'",
                 self._repo,
             ) from error

@@ -128,7 +128,7 @@ def check_header(
         there = column in known or (named and base in by_window)
         sound = sound and there and column not in header[:position]
         if not there:
-            unit = "; 1 GB is 0.931 GiB" if re.search(r"gb\W*$", column.casefold()) else ""
+            unit = " (1 GB is 0.931 GiB)" if re.search(r"gb\W*$", column.casefold()) else ""
             report.add((), f"unknown column {shown(column)}{nearest(column, known)}{unit}", line)
             meant.add(closest(column, known))
         elif column in header[:position]:

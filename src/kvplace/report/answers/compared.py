@@ -21,7 +21,11 @@ _NAME = 40
 def compared_table(found: Sequence[Compared], level: float, look: Look | None = None) -> str:
     """Return a row per plan and what the columns mean."""
     look = look or Look()
-    lines = [rows_table(_rows(found), colour=look.colour), "", _legend(found, level)]
+    lines = [
+        rows_table(_rows(found), colour=look.colour, width=look.longest),
+        "",
+        _legend(found, level),
+    ]
     lines += [
         f"note: {clean(note)}" for note in dict.fromkeys(n for one in found for n in one.notes)
     ]

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.placement import Migration
+from kvplace.core.problem import Problem
 from kvplace.core.result import Result, evaluated, placed
+from kvplace.errors import InputError
 from kvplace.report.summary import format_kvpr, format_share
 from kvplace.report.tables.plan import Look
 from kvplace.report.tables.scores import Cell, rows_csv, rows_json
@@ -45,6 +47,10 @@ class Differences:
         problem, or where the earlier placement is not valid for it.
     same_problem
         Whether both are for the same problem.
+    apart
+        In what the problems differ, in words; empty where they do not.
+    comparable
+        Whether `before` and `after` are values of one objective.
     """
 
     changes: tuple[Migration, ...]
@@ -53,6 +59,18 @@ class Differences:
     after: Evaluation
     before_now: Evaluation | None
     same_problem: bool
+    apart: str = ""
+    comparable: bool = True
+
+    @property
+    def change(self) -> str:
+        """By how much the value changes, such as ``-12.3 %``; empty where that says nothing."""
+        return change_in_words(self.before.value, self.after.value) if self.comparable else ""
+
+    @property
+    def before_compared(self) -> Evaluation | None:
+        """The earlier placement by the later plan's objective; None where it has no such value."""
+        return self.before if self.comparable else self.before_now
 
     def count(self, kind: str) -> int:
         """Return how many replicas move, start or stop."""
@@ -92,7 +110,22 @@ def diff(before: Result, after: Result) -> Differences:
         evaluated(after),
         now if now is not None and now.valid else None,
         same,
+        _apart(before.problem, after.problem),
+        before.problem.goal is after.problem.goal,
     )
+
+
+def _apart(before: Problem, after: Problem) -> str:
+    """Return in what two problems differ, in words."""
+    others = "for different models, demand or GPUs"
+    if before.goal is after.goal:
+        return "" if before.digest == after.digest else others
+    told = f"under different objectives, {before.goal.value} and {after.goal.value}"
+    try:
+        same = before.with_objective(after.goal).digest == after.digest
+    except InputError:  # the models of the earlier plan lack what the later objective needs
+        same = False
+    return told if same else f"{told}, and {others}"
 
 
 def change_in_words(before: float, after: float) -> str:
@@ -145,6 +178,7 @@ def differences_json(found: Differences) -> str:
         {
             "changes": changes,
             "same_problem": found.same_problem,
+            "apart": found.apart,
             "value_before": found.before.value,
             "value_before_for_new_problem": now,
             "value_after": found.after.value,
@@ -222,9 +256,9 @@ def _peaks_json(found: Differences) -> dict[str, float]:
 def _values(found: Differences) -> list[str]:
     """Return the lines that say what the plans are worth."""
     before, after = found.before.value, found.after.value
-    change = change_in_words(before, after)
-    worth = f"max {found.after.quantity} {format_kvpr(before)} -> {format_kvpr(after)}"
-    lines = [worth + (f" ({change})" if change else "")]
+    to = "" if found.comparable else f"max {found.after.quantity} "
+    worth = f"max {found.before.quantity} {format_kvpr(before)} -> {to}{format_kvpr(after)}"
+    lines = [worth + (f" ({found.change})" if found.change else "")]
     next_worst = (
         next_difference(found.before, found.after) if before == after and found.same_problem else ""
     )
@@ -233,7 +267,7 @@ def _values(found: Differences) -> list[str]:
     lines += _both_pressures(found)
     if not found.same_problem:
         now = found.before_now
-        lines[0] += ", for different models, demand or GPUs"
+        lines[0] += f", {found.apart}"
         worth = f"max {now.quantity} {format_kvpr(now.value)}" if now else "not valid"
         lines.append(f"for what the second plan serves, the first is {worth}")
     return lines

@@ -34,6 +34,7 @@ def forecast_table(found: Forecast, look: Look | None = None, *, every: bool = F
                 for one in models[:shown]
             ],
             colour=look.colour,
+            width=look.longest,
         ),
         *_more(len(models), shown, "models"),
         "",
@@ -50,6 +51,7 @@ def forecast_table(found: Forecast, look: Look | None = None, *, every: bool = F
                 for one in gpus[:shown]
             ],
             colour=look.colour,
+            width=look.longest,
         ),
         *_more(len(gpus), shown, "GPUs"),
         "",

@@ -10,7 +10,7 @@ from kvplace.report.summary import format_kvpr
 from kvplace.report.tables.plan import Look
 from kvplace.report.tables.scores import Cell, rows_csv, rows_json, rows_table
 from kvplace.report.text import Paint, clean, fit, gpus_text
-from kvplace.units import format_bytes, format_seconds
+from kvplace.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from kvplace.replan.outcome import FrontierPoint, Replan
@@ -68,14 +68,15 @@ def _worth(found: "Replan") -> list[str]:
         change = change_in_words(before, after)
         worth = f"max KVPR {_value(before)} -> {format_kvpr(after)}"
         worth += f" ({change})" if change else ""
-        cost = f"{counted(len(found.changes), 'change')}, {format_bytes(schedule.loaded_bytes)} of "
+        cost = f"{format_count(len(found.changes), 'change')}, "
+        cost += f"{format_bytes(schedule.loaded_bytes)} of "
         cost += f"weights to load, about {format_seconds(schedule.seconds)}, {_downtime(found)}"
         lines = [f"{worth}; within this budget none is below {format_kvpr(found.bound)}", cost]
         lines += _restarted(found)
     if found.fresh is not None:
         value, moves = found.fresh
         lines.append(
-            f"a fresh plan: {format_kvpr(value)} after {counted(moves, 'change')}"
+            f"a fresh plan: {format_kvpr(value)} after {format_count(moves, 'change')}"
             f"{_against(before, value)}"
         )
     if schedule.reason:
@@ -83,11 +84,6 @@ def _worth(found: "Replan") -> list[str]:
     if found.set_aside:
         lines.append(f"set aside: {found.set_aside}")
     return lines
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _least_needed(found: "Replan") -> str:
@@ -115,7 +111,7 @@ def _restarted(found: "Replan") -> list[str]:
     more = len(restarts.replicas) - len(names)
     if more > 0:
         names.append(f"{more} more")
-    again = counted(len(restarts.replicas), "engine")
+    again = format_count(len(restarts.replicas), "engine")
     size = format_bytes(restarts.loaded_bytes)
     return [f"of these {size} for {again} that only start again: {', '.join(names)}"]
 
@@ -178,7 +174,8 @@ def frontier_table(found: "Replan", look: Look | None = None) -> str:
         }
         for p in points
     ]
-    return rows_table(rows, colour=(look or Look()).colour)
+    look = look or Look()
+    return rows_table(rows, colour=look.colour, width=look.longest)
 
 
 def _shown(points: "Sequence[FrontierPoint]") -> "list[FrontierPoint]":

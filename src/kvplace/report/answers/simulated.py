@@ -56,10 +56,10 @@ def simulation_table(
         }
         for one in models[:shown]
     ]
-    lines = [rows_table(by_load, colour=look.colour), ""]
+    lines = [rows_table(by_load, colour=look.colour, width=look.longest), ""]
     title = f"models at {near:.3g} times the stated demand"
     lines += [f"{title}, seed {outcome.seed}:" if seeds > 1 else f"{title}:"]
-    lines.append(rows_table(rows, colour=look.colour))
+    lines.append(rows_table(rows, colour=look.colour, width=look.longest))
     if len(models) > shown:
         lines.append(f"and {len(models) - shown:,} more models (--all)")
     too_long = sum(one.too_long for one in outcome.models)

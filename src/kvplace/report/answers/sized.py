@@ -26,7 +26,7 @@ def sized_table(found: Sizing, look: Look | None = None) -> str:
         lines += [f"  {clean(reason)}" for reason in (*size.reasons, size.late) if reason]
         lines += [f"  {clean(line)}" for line in _binding(size)]
     if found.table:
-        lines += ["", rows_table(_grid(found), colour=look.colour)]
+        lines += ["", rows_table(_grid(found), colour=look.colour, width=look.longest)]
     if found.stock.left_out:
         rules = ", ".join(f"rules[{index}]" for index in found.stock.left_out)
         lines += ["", f"left out: {rules}, for naming hosts or labels that are not on offer"]

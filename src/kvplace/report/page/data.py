@@ -7,12 +7,13 @@ from typing import Any
 
 from kvplace.core.certificates.claim import ProofTree
 from kvplace.core.evaluation.evaluate import GPUEvaluation, Shard
+from kvplace.core.hardware import Node
 from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result, Status, evaluated, placed
 from kvplace.report.heat import FULL, TIGHT, is_share, kvpr_text, pressure_class
 from kvplace.report.page.recommendation import recommendation, sources
-from kvplace.report.text import clean, copies_text, short_names
-from kvplace.units import GIB, format_percent
+from kvplace.report.text import clean, copies_text, names_text, short_names, shorten
+from kvplace.units import GIB, format_count, format_percent
 
 __all__ = ["page_values"]
 
@@ -27,6 +28,7 @@ OPEN_LIMIT = 48
 WORST_SHOWN = 100
 NODES_SHOWN = 24
 MODELS_SHOWN = 50
+_NAMES_WIDTH = 300
 
 
 def page_values(result: Result) -> dict[str, Any]:
@@ -44,6 +46,9 @@ def page_values(result: Result) -> dict[str, Any]:
     for node in problem.fleet.nodes:
         rows = sorted((gpus[g.id] for g in node.gpus), key=lambda g: (-g.pressure, not g.shards))
         nodes.append(_node(node.name, rows, look, whole=count <= WHOLE_LIMIT))
+    bare = [node for node, row in zip(problem.fleet.nodes, nodes, strict=True)
+            if row["idle"] == row["count"]]  # fmt: skip
+    nodes = [row for row in nodes if row["idle"] < row["count"]]
     nodes.sort(key=lambda row: -row["order"])
     for index, row in enumerate(nodes):
         row["open"] = count <= OPEN_LIMIT or (index < 2 and count <= WHOLE_LIMIT)
@@ -71,6 +76,8 @@ def page_values(result: Result) -> dict[str, Any]:
         "weights": sum(gpu.weights_bytes for gpu in evaluation.gpus) / GIB,
         "memory": sum(gpu.memory_bytes for gpu in evaluation.gpus) / GIB,
         "nodes": nodes,
+        "nodes_count": len(problem.fleet.nodes),
+        "idle_nodes": _idle_nodes(bare),
         "nodes_shown": NODES_SHOWN,
         "whole": count <= WHOLE_LIMIT,
         "worst_rows": [] if count <= WHOLE_LIMIT else [look.row(g) for g in ranked[:WORST_SHOWN]],
@@ -148,6 +155,18 @@ def _node(name: str, gpus: Sequence[GPUEvaluation], look: _Look, *, whole: bool)
         "tiles": [pressure_class(k, look.worst, occupancy=look.occupancy) for k in rated],
         "rows": [look.row(gpu) for gpu in gpus if gpu.shards] if whole else [],
     }
+
+
+def _idle_nodes(nodes: Sequence[Node]) -> list[str]:
+    """Return a sentence for each kind of node on which nothing runs."""
+    alike: dict[str, list[str]] = {}
+    for node in nodes:
+        alike.setdefault(node.contents, []).append(node.name)
+    return [
+        f"{format_count(len(names), 'idle node')} of {clean(contents)}: "
+        f"{shorten(names_text(names), _NAMES_WIDTH)}"
+        for contents, names in alike.items()
+    ]
 
 
 def _models(result: Result) -> list[dict[str, Any]]:

@@ -4,18 +4,20 @@ import re
 
 from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result, evaluated
-from kvplace.report.answers.differences import change_in_words, counts, diff
+from kvplace.report.answers.differences import counts, diff
 from kvplace.report.heat import is_share, kvpr_text
 from kvplace.report.notes import notes
 from kvplace.report.page.data import page_values
+from kvplace.report.tables.gpus import idle_text
 from kvplace.report.tables.models import model_rows
-from kvplace.report.text import clean, copies_text, gpus_text
-from kvplace.units import format_bytes
+from kvplace.report.text import clean, copies_text, gpus_text, shorten
+from kvplace.units import format_bytes, format_count
 
 __all__ = ["differences_markdown", "markdown_summary"]
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#!|~&@$])")
 _GPUS_SHOWN, _MODELS_SHOWN, _CHANGES_SHOWN = 10, 50, 50
+_IDLE_WIDTH = 200
 
 
 def markdown_summary(
@@ -37,13 +39,16 @@ def markdown_summary(
     several = result.problem.goal is Objective.PRESSURE
     at = "at a pressure of " if several else ""
     pool = " of its KV pool in use" if is_share(result) and not several else ""
-    on = f"{values['count'] - values['idle']:,} of {values['count']:,}"
+    on = f"{values['count'] - values['idle']:,} of {format_count(values['count'], 'GPU')}"
+    placed = [format_count(values["models_count"], "model")]
+    if values["replicas"] != values["models_count"]:
+        placed.append(format_count(values["replicas"], "replica"))
     lines = [
         f"### {f'Plan {_cell(name)}' if name else 'Plan'}: worst GPU {at}{values['worst']}{pool}",
         "",
         f"**{claim['badge']}.** {claim['words']}",
         "",
-        f"{values['models_count']:,} models in {values['replicas']:,} replicas on {on} GPUs.",
+        f"{' in '.join(placed)} on {on}.",
     ]
     told = notes(result.problem, evaluated(result))
     if told:
@@ -53,14 +58,19 @@ def markdown_summary(
         lines += ["", changes.rstrip()]
     lines += ["", *_models(result)]
     lines += ["", "| GPU | pressure | GiB for KV | models |", "|---|---:|---:|---|"]
-    gpus = sorted(evaluated(result).gpus, key=lambda gpu: (-gpu.pressure, not gpu.shards))
-    for gpu in gpus[:_GPUS_SHOWN]:
+    gpus = sorted(evaluated(result).gpus, key=lambda gpu: -gpu.pressure)
+    busy = [gpu for gpu in gpus if gpu.shards]
+    for gpu in busy[:_GPUS_SHOWN]:
         models = ", ".join(_cell(name) for name in dict.fromkeys(s.model for s in gpu.shards))
         kvpr = kvpr_text(gpu.pressure, occupancy=is_share(result))
         free = format_bytes(gpu.free_bytes).removesuffix(" GiB")
-        lines.append(f"| {_cell(gpu.id)} | {kvpr} | {free} | {models or '*idle*'} |")
-    if len(gpus) > _GPUS_SHOWN:
-        lines += ["", f"and {len(gpus) - _GPUS_SHOWN:,} GPUs under less pressure"]
+        lines.append(f"| {_cell(gpu.id)} | {kvpr} | {free} | {models} |")
+    if len(busy) > _GPUS_SHOWN:
+        lines += ["", f"and {len(busy) - _GPUS_SHOWN:,} GPUs under less pressure"]
+    idle = [gpu.id for gpu in gpus if not gpu.shards]
+    if idle:
+        where = idle_text(idle, result.problem.fleet.nodes)
+        lines += ["", _cell(shorten(where, _IDLE_WIDTH))]
     return "\n".join(lines) + "\n"
 
 
@@ -95,8 +105,7 @@ def differences_markdown(
     found = diff(before, after)
     was = kvpr_text(found.before.value, occupancy=is_share(before), exact=True)
     now = kvpr_text(found.after.value, occupancy=is_share(after), exact=True)
-    change = change_in_words(found.before.value, found.after.value)
-    words = f" ({change})" if change else ""
+    words = f" ({found.change})" if found.change else f" ({found.apart})" if found.apart else ""
     against = f"Against {_cell(name)}: " if name else ""
     lines = [f"{against}**{was} → {now}**{words}; {counts(found)}."]
     if not found.changes:

@@ -1,20 +1,21 @@
 """One self-contained page about a plan: no network, no figure that was not computed again."""
 
+import re
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from kvplace._version import __version__
-from kvplace.core.result import Result, evaluated
+from kvplace.core.result import Result
 from kvplace.extras import missing_extra
-from kvplace.report.answers.differences import change_in_words, counts, diff, next_difference
+from kvplace.report.answers.differences import Differences, counts, diff, next_difference
 from kvplace.report.heat import is_share, kvpr_text, pressure_class
 from kvplace.report.page.by_window import by_window
 from kvplace.report.page.charts import convergence_chart, profile_chart
 from kvplace.report.page.data import page_values
 from kvplace.report.page.serves import serves
 from kvplace.report.text import clean, gpus_text
-from kvplace.units import format_bytes, format_seconds
+from kvplace.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -50,10 +51,11 @@ def page(
     template = _template()
     values = page_values(result)
     bound = result.bound if result.solver and 0 < result.bound < float("inf") else None
-    before = list(evaluated(baseline).profile()) if baseline else None
-    comparable = baseline is not None and baseline.problem.goal is result.problem.goal
+    found = diff(baseline, result) if baseline else None
+    before = found.before_compared if found else None
     occupancy = is_share(result)
-    title = _count(values["models_count"], "model") + " on " + _count(values["count"], "GPU")
+    gpus = format_count(values["count"], "GPU")
+    title = f"{format_count(values['models_count'], 'model')} on {gpus}"
     return template.render(
         version=__version__,
         title=f"Plan {clean(name)}: {title}" if name else f"Plan: {title}",
@@ -64,7 +66,7 @@ def page(
         chart=profile_chart(
             values["profile"],
             bound,
-            before if comparable else None,
+            list(before.profile()) if before else None,
             occupancy=occupancy,
             gpus=values["bars"],
         ),
@@ -73,7 +75,7 @@ def page(
             if result.solver
             else None
         ),
-        change=_change(result, baseline, baseline_name) if baseline else None,
+        change=_change(result, baseline, found, baseline_name) if baseline and found else None,
         hours=by_window(result),
         digest=result.problem.digest[:19],
         serves=serves(result),
@@ -96,16 +98,15 @@ def page(
     )
 
 
-def _change(result: Result, baseline: Result, name: str) -> dict[str, Any]:
+def _change(result: Result, baseline: Result, found: Differences, name: str) -> dict[str, Any]:
     """Return what the page says of before and after."""
-    found = diff(baseline, result)
     notes = []
     if not found.same_problem:
         now = found.before_now
         worth = kvpr_text(now.value, occupancy=is_share(result), exact=True) if now else "not valid"
         notes.append(
-            "The two plans are for different models, demand or GPUs. For what the second one "
-            f"serves, the first is {worth}."
+            f"The two plans are {found.apart}. For what the second one serves, the first is "
+            f"{worth}."
         )
     elif found.before.value == found.after.value:
         further = next_difference(found.before, found.after)
@@ -114,7 +115,7 @@ def _change(result: Result, baseline: Result, name: str) -> dict[str, Any]:
     return {
         "name": clean(name),
         "before": kvpr_text(found.before.value, occupancy=is_share(baseline), exact=True),
-        "words": change_in_words(found.before.value, found.after.value),
+        "words": found.change,
         "counts": counts(found),
         "notes": notes,
         "rows": [
@@ -130,10 +131,6 @@ def _change(result: Result, baseline: Result, name: str) -> dict[str, Any]:
     }
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 @cache
 def _template() -> "Template":
     """Return the template; everything put into it is escaped."""
@@ -142,12 +139,17 @@ def _template() -> "Template":
     except ImportError as error:
         raise missing_extra("a page", "report") from error
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=_unbroken
     )
     environment.filters["n"] = lambda number: f"{number:,}"
     environment.filters["gib"] = lambda number: f"{number:,.1f} GiB"
     environment.filters["seconds"] = format_seconds
     return environment.from_string(str(_file("page.html.j2")))
+
+
+def _unbroken(value: object) -> object:
+    """Return what a template prints, no number on another line than its percent sign."""
+    return re.sub(r"(?<=\d) %", "\u00a0%", value) if type(value) is str else value
 
 
 def _text(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result, Status, evaluated
 from kvplace.report.heat import is_share, kvpr_text, pressure_class
@@ -19,18 +20,22 @@ _BAR_WIDTH = 0.85 * _WIDTH
 _LETTER_WIDTH = 0.072
 
 
-def draw_plan(result: Result, baseline: Result | None, path: str) -> None:
+def draw_plan(result: Result, before: Evaluation | None, path: str, note: str = "") -> None:
     """Draw a plan into a file.
 
     Up to 24 GPUs are bars of weights, KV in use and KV free; more are their pressures in
-    descending order, with those of the baseline where there is one.
+    descending order. Pressures of before stand beside them.
 
     Parameters
     ----------
-    result, baseline
-        The plan, and the plan before it.
+    result
+        The plan.
+    before
+        What the plan before it is worth by the objective of the plan; None without one.
     path
         A ``.svg``, ``.png`` or ``.pdf`` file.
+    note
+        A line below the headline; empty for none.
 
     Raises
     ------
@@ -45,10 +50,11 @@ def draw_plan(result: Result, baseline: Result | None, path: str) -> None:
     with canvas(path, *size, dpi=200, what="a figure", outlines=True) as figure:
         axes: Any = figure.add_subplot()
         if count <= _ROWS:
-            _bars(axes, result, baseline)
+            _bars(axes, result, before)
         else:
-            _profile(axes, result, baseline)
-        axes.set_title(_title(result), loc="left", fontsize=11, fontweight="bold")
+            _profile(axes, result, before)
+        title = f"{_title(result)}\n{note}".rstrip()
+        axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
         axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -67,11 +73,9 @@ def _title(result: Result) -> str:
     return f"{text} (no plan is below {bound})" if result.bound > 0 else text
 
 
-def _bars(axes: Any, result: Result, baseline: Result | None) -> None:
+def _bars(axes: Any, result: Result, earlier: Evaluation | None) -> None:
     """Draw a stacked bar per GPU, the worst on top, and what it was before beside it."""
-    before: dict[str, float] = {}
-    if baseline is not None and baseline.problem.goal is result.problem.goal:
-        before = {gpu.id: gpu.pressure for gpu in evaluated(baseline).gpus}
+    before = {gpu.id: gpu.pressure for gpu in earlier.gpus} if earlier else {}
     gpus = sorted(evaluated(result).gpus, key=lambda g: (-g.pressure, not g.shards))
     worst, occupancy = evaluated(result).value, is_share(result)
     names = short_names(model.name for model in result.problem.models)
@@ -100,7 +104,7 @@ def _bars(axes: Any, result: Result, baseline: Result | None) -> None:
     axes.set_xlabel(f"GiB: weights and overhead (grey), {kv}")
 
 
-def _profile(axes: Any, result: Result, baseline: Result | None) -> None:
+def _profile(axes: Any, result: Result, earlier: Evaluation | None) -> None:
     """Draw the pressure of every GPU, descending, and the bound."""
     from matplotlib.ticker import PercentFormatter  # noqa: PLC0415 - an optional extra
 
@@ -109,8 +113,8 @@ def _profile(axes: Any, result: Result, baseline: Result | None) -> None:
     for kind in sorted(set(kinds)):
         here = [kvpr if k == kind else 0.0 for kvpr, k in zip(profile, kinds, strict=True)]
         axes.stairs(here, range(len(profile) + 1), fill=True, color=_COLOURS[kind])
-    if baseline is not None and baseline.problem.goal is result.problem.goal:
-        before = evaluated(baseline).profile()
+    if earlier is not None:
+        before = earlier.profile()
         axes.stairs(before, range(len(before) + 1), color="black", label="before")
     if result.solver and 0 < result.bound < float("inf"):
         axes.axhline(result.bound, color="black", ls="--", lw=1, label="proved lower bound")

@@ -30,7 +30,8 @@ def windows_table(found: DemandWindows, look: Look) -> str:
         f"are {100 * loss.mean:.1f} % lower in them on average, more than "
         f"{100 * loss.exceeded:.1f} % in 1 of 20, {100 * loss.most:.1f} % at most; {found.origin}"
     )
-    return f"{rows_table([*rows, weights], colour=look.colour)}\n\n{closing}"
+    table = rows_table([*rows, weights], colour=look.colour, width=look.longest)
+    return f"{table}\n\n{closing}"
 
 
 def windows_csv(found: DemandWindows) -> str:

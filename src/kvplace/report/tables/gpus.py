@@ -1,11 +1,13 @@
 """Rows of the GPU table: GPUs that are alike share one row, the most loaded first."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation
+from kvplace.core.hardware import Node
+from kvplace.report.text import names_text, places_text
 
-__all__ = ["GPURow", "gpu_rows", "histogram"]
+__all__ = ["GPURow", "gpu_rows", "histogram", "idle_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,17 @@ def gpu_rows(evaluation: Evaluation, most: int | None) -> tuple[list[GPURow], li
         shown += 1
     rows = [GPURow(gpu, tuple(ids)) for gpu, ids in groups.values()]
     return rows, idle, evaluation.busy - shown
+
+
+def idle_text(idle: Sequence[str], nodes: Iterable[Node]) -> str:
+    """Return how many GPUs are idle and where, whole nodes by name; not yet cleaned for display."""
+    left = set(idle)
+    whole = [node for node in nodes if node.gpus and all(gpu.id in left for gpu in node.gpus)]
+    left.difference_update(gpu.id for node in whole for gpu in node.gpus)
+    places = places_text(id_ for id_ in idle if id_ in left)
+    if whole:
+        places.append(f"all of {names_text(node.name for node in whole)}")
+    return f"{len(idle):,} idle {'GPU' if len(idle) == 1 else 'GPUs'}: {', '.join(places)}"
 
 
 def histogram(kvprs: Sequence[float], top: float, bins: int) -> list[int]:

@@ -10,7 +10,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result
 from kvplace.report.heat import heat
 from kvplace.report.summary import forecast_sentence, format_kvpr, format_share, summary
-from kvplace.report.tables.gpus import gpu_rows, histogram
+from kvplace.report.tables.gpus import gpu_rows, histogram, idle_text
 from kvplace.report.tables.models import ModelRow, model_rows
 from kvplace.report.text import (
     Paint,
@@ -58,11 +58,14 @@ class Look:
         Whether escape sequences are welcome.
     blocks
         Whether the encoding has block characters; bars are ASCII otherwise.
+    longest
+        Columns that a line may have, where a terminal would break it; None for any number.
     """
 
     width: int = 80
     colour: bool = False
     blocks: bool = True
+    longest: int | None = None
 
 
 def plan_table(
@@ -196,8 +199,7 @@ class _Tables:
             lines.append(self._note(f"{left:,} more GPUs, --all lists them"))
             lines += self._histogram()
         elif idle:
-            places = ", ".join(places_text(idle))
-            text = f"{len(idle):,} idle {'GPU' if len(idle) == 1 else 'GPUs'}: {places}"
+            text = idle_text(idle, self._result.problem.fleet.nodes)
             lines.append(self._paint(shorten(text, self._width), "dim"))
         return lines
 

@@ -74,7 +74,8 @@ def _blocks(rows: Sequence[Mapping[str, str]], width: int, paint: Paint) -> str:
     blocks = []
     for row in rows:
         (_, first), *rest = row.items()
-        words = ", ".join(f"{name}\0{cell}" for name, cell in rest if cell not in ("", "-", "?"))
+        told = ((name, cell.replace(" %", "\0%")) for name, cell in rest)
+        words = ", ".join(f"{name}\0{cell}" for name, cell in told if cell not in ("", "-", "?"))
         lines = textwrap.wrap(words, max(width - 2, 20), break_on_hyphens=False)
         blocks += [paint(first, "bold"), *(f"  {line}".replace("\0", " ") for line in lines)]
     return "\n".join(blocks)
