@@ -139,7 +139,8 @@ def _written(arrow: Any, column: Any) -> Any:
         return arrow.Array.from_buffers(kind, len(column), [None, arrow.py_buffer(column)])
     if isinstance(column, tuple):
         positions, values = column
-        return arrow.DictionaryArray.from_arrays(_written(arrow, positions), arrow.array(values))
+        pair = arrow.DictionaryArray.from_arrays(_written(arrow, positions), arrow.array(values))
+        return pair.dictionary_decode()  # the file keeps pairs anyway, and is read as plain text
     return arrow.array(column, arrow.string())
 
 
