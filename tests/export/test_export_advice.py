@@ -65,3 +65,15 @@ def test_shards_that_ray_may_put_on_one_gpu():
     (note,) = advice(layout, "ray-serve")
     assert "'a', 'b', 'c' and 1 more;" in note
     assert advice(layout, "shell") == []
+
+
+def test_bursts_that_overflow_fixed_parts_are_said_with_the_ways_out():
+    layout = laid_out(model("a", 8), model("b", 18))
+    (note,) = advice(layout, "compose", bursting=["a"])
+    assert "bursts of 'a' overflow" in note
+    assert "kvplace simulate PLAN --pool static" in note
+    assert "--objective forecast or --kv kvcached" in note
+    (note,) = advice(layout, "llama-swap", bursting=["a"])
+    assert "--kv" not in note
+    for to, pool in (("compose", "kvcached"), ("aibrix", "static"), ("prometheus", "static")):
+        assert advice(layout, to, pool, ["a"]) == []

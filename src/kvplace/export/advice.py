@@ -11,11 +11,12 @@ from kvplace.units import format_bytes
 __all__ = ["advice"]
 
 _POOLED = frozenset(("kvcached", "aibrix", "prism"))
+_EITHER = frozenset(("compose", "shell", "kubernetes"))
 _NAMED = 3
 _HALF = 0.5
 
 
-def advice(layout: Layout, to: str, pool: str = STATIC) -> list[str]:
+def advice(layout: Layout, to: str, pool: str = STATIC, bursting: Sequence[str] = ()) -> list[str]:
     """Return a sentence for each thing that a runtime will trip over, or may.
 
     Parameters
@@ -26,6 +27,8 @@ def advice(layout: Layout, to: str, pool: str = STATIC) -> list[str]:
         The runtime, as in `kvplace.export.files.EXPORTS`.
     pool
         How engines that share a GPU share its KV memory.
+    bursting
+        Models whose bursts their part of it does not hold.
     """
     notes = []
     if to not in _POOLED and pool == STATIC:
@@ -42,6 +45,14 @@ def advice(layout: Layout, to: str, pool: str = STATIC) -> list[str]:
                 "one request of --max-model-len may take more KV cache than an engine's part of "
                 f"its GPU, and vLLM then refuses to start: {_listed(long)}; shorten it, plan with "
                 "a larger min_kv, or let the engines share the pool (--kv kvcached)"
+            )
+        if bursting and to != "prometheus":
+            shared = " or --kv kvcached" if to in _EITHER else ""
+            notes.append(
+                "the plan counts on one KV pool per GPU, and here each engine has a fixed part, "
+                f"which bursts of {_listed(list(map(repr, bursting)))} overflow; kvplace simulate "
+                "PLAN --pool static tells what is served, and kvplace refine PLAN --objective "
+                f"forecast{shared} may serve more"
             )
     if to == "ray-serve":
         small = [repr(e.served_name) for e in layout.engines if e.degree > 1 and _share(e) <= _HALF]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kvplace.core.result import Result, placed
+from kvplace.core.result import Result, evaluated, placed
 from kvplace.export.advice import advice
 from kvplace.export.commands import STATIC
 from kvplace.export.files import EXPORTS, Options, files_for
@@ -12,6 +12,7 @@ from kvplace.export.layout import kept_names, kept_parts, lay_out
 from kvplace.export.naming import BASE_PORT
 from kvplace.export.runtimes.kvcached import DEFAULT_VENV
 from kvplace.export.write import write_files
+from kvplace.forecast.fixed_parts import overflowing
 
 __all__ = ["Export", "export"]
 
@@ -94,7 +95,9 @@ def export(
     options = Options(base_port, pool, addresses or {}, venv, kept, names)
     files = files_for(result.problem, placement, to, options)
     laid_out = lay_out(result.problem, placement, base_port, kept, names)
-    notes = tuple(advice(laid_out, to, pool))
+    parts = {(e.model.name, e.replica.index): e.kv_bytes for e in laid_out.engines}
+    bursting = overflowing(result.problem, evaluated(result), parts)
+    notes = tuple(advice(laid_out, to, pool, bursting))
     if ran is None:
         return Export(files, len(files), (), notes)
     running = EXPORTS[to](ran, options)

@@ -9,7 +9,8 @@ from kvplace.explain.clash import Clash
 from kvplace.explain.explain import Explanation
 from kvplace.explain.levers import Lever
 from kvplace.explain.repairs import Repair
-from kvplace.explain.words import clash_in_words, demand_in_words, room_of
+from kvplace.explain.words import clash_in_words, demand_in_words, names_in_words, room_of
+from kvplace.forecast.fixed_parts import overflowing
 from kvplace.report.answers.differences import change_in_words
 from kvplace.report.summary import (
     format_kvpr,
@@ -36,6 +37,7 @@ def explained_table(found: Explanation, look: Look | None = None) -> str:
     paint = Paint(look.colour)
     if found.bottleneck is not None:
         lines = [*_bottleneck(found, found.bottleneck, paint), "", *_levers(found, paint)]
+        lines += _fixed_parts(found)
     elif found.clash is not None:
         lines = [*_clash(found.result.problem, found.clash, look), "", *_repairs(found, look)]
     else:
@@ -93,6 +95,21 @@ def _bottleneck(found: Explanation, at: Bottleneck, paint: Paint) -> list[str]:
     evaluation = found.given or found.result.evaluation
     spread = where_and_when(problem, evaluation) if evaluation is not None else ""
     return [*lines, clean(f"over the fleet, {spread}")] if spread else lines
+
+
+def _fixed_parts(found: Explanation) -> list[str]:
+    """Say for which models a fixed part of the KV memory is too little."""
+    problem, evaluation = found.result.problem, found.given or found.result.evaluation
+    burst = [] if evaluation is None else overflowing(problem, evaluation)
+    if not burst:
+        return []
+    told = (
+        f"in a runtime that gives each engine a fixed part of the KV memory, bursts of "
+        f"{clean(names_in_words(burst))} overflow theirs: kvplace simulate PLAN --pool static "
+        "tells what is served, and kvplace refine PLAN --objective forecast or a shared pool "
+        "(kvcached, AIBrix, Prism) may serve more"
+    )
+    return ["", told]
 
 
 def _cause(at: Bottleneck, goal: Objective) -> str:
