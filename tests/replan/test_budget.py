@@ -11,6 +11,8 @@ from kvplace.core.models.demand import Demand
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
+from kvplace.core.rules.pin import Pin
+from kvplace.core.rules.places import Places
 from kvplace.replan.budget import search as budgets
 from kvplace.replan.budget.points import Point, Points
 from kvplace.replan.budget.prices import Measure, Prices
@@ -96,6 +98,29 @@ def test_what_was_lost_fits_where_others_make_room_for_it(monkeypatch):
     search = Search(replace(problem, fleet=roomy), Placement.single(where))
     search.run()
     assert search.frontier()[0].price == 1
+
+
+def test_a_fleet_that_is_over_its_memory_whatever_moves_ends_the_search(monkeypatch):
+    # 130 run on a GPU of 100. With 20 of them on a GPU of 10, 20 are short in place of 30, but the
+    # worse of the two is over by its whole memory, not by 0.3 of it. The search went there for the
+    # one reason and back for the other, without end.
+    monkeypatch.setattr(budgets, "FEW", 0)
+    sizes = {"a": 55, "b": 55, "c": 20}
+    models = tuple(model(name, size, Random(0)) for name, size in sizes.items())
+    fleet = Fleet((Node("n", (GPU("n/0", "X", 100), GPU("n/1", "X", 10))),))
+    rules = (Pin(models=("*",), places=Places(nodes=("n",))),)  # places other than the best count
+    problem = Problem(models, fleet, Objective.REQUESTS, rules=rules)
+    search = Search(problem, Placement.single(dict.fromkeys(sizes, "n/0")))
+    apply, done = search.state.apply, []
+
+    def counted(reshape):
+        done.append(reshape)
+        assert len(done) < 1000, "it goes round in a circle"
+        return apply(reshape)
+
+    monkeypatch.setattr(search.state, "apply", counted)
+    search.run()
+    assert not search.frontier()
 
 
 def test_the_last_digit_of_the_worst_gpu_does_not_decide_before_the_next():
