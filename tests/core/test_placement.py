@@ -1,11 +1,12 @@
 """Placements and their differences."""
 
+from array import array
 from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvplace.core.placement import Migration, Placement, Replica
+from kvplace.core.placement import Assigned, Migration, Placement, Replica
 
 GROUPS = st.lists(st.sampled_from("wxyz"), min_size=1, max_size=2, unique=True).map(tuple)
 REPLICAS = st.builds(Replica, st.sampled_from("abc"), st.integers(0, 5), GROUPS)
@@ -28,6 +29,17 @@ def test_ranks_are_not_sorted():
 def test_by_gpu_lists_a_split_replica_on_each_of_its_gpus():
     split, plain = Replica("a", 0, ("x", "y")), Replica("b", 0, ("x",))
     assert Placement((split, plain)).by_gpu() == {"x": [split, plain], "y": [split]}
+
+
+def test_replicas_of_some_models_are_found_in_order_in_either_form():
+    assigned = Placement(Assigned(["b", "c", "a"], ["x", "y"], array("q", [0, 1, 0])))
+    listed = Placement(tuple(assigned))
+    for placement in (assigned, listed):
+        assert placement.of_models({"a", "b", "unknown"}) == [
+            Replica("a", 0, ("x",)),
+            Replica("b", 0, ("x",)),
+        ]
+        assert placement.of_models(()) == []
 
 
 def test_difference_by_hand():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import overload
@@ -79,6 +79,11 @@ class Assigned(Sequence[Replica]):
     def _replica(self, at: int) -> Replica:
         return Replica(self.names[at], 0, (self.gpu_ids[self.gpu_of[at]],))
 
+    def of_models(self, names: Container[str]) -> list[Replica]:
+        """Return the replicas of some models, without making the others."""
+        mine = (at for at, name in enumerate(self.names) if name in names)
+        return sorted(map(self._replica, mine), key=_ORDER)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 
@@ -109,6 +114,12 @@ class Placement:
     def single(cls, gpu_of: Mapping[str, str]) -> Placement:
         """Return the placement of one undivided replica per model, from model name to GPU id."""
         return cls(tuple(Replica(model, 0, (gpu,)) for model, gpu in gpu_of.items()))
+
+    def of_models(self, names: Container[str]) -> list[Replica]:
+        """Return the replicas of some models, in order."""
+        if isinstance(self.replicas, Assigned):
+            return self.replicas.of_models(names)
+        return [replica for replica in self.replicas if replica.model in names]
 
     def by_gpu(self) -> dict[str, list[Replica]]:
         """Return the replicas with a shard on each GPU that holds any."""

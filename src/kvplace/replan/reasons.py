@@ -24,8 +24,7 @@ def reasons_for(
     ids = [gpu.id for gpu in problem.fleet.gpus]
     was = dict(zip(ids, before.pressures, strict=True))
     becomes = dict(zip(ids, after.pressures, strict=True))
-    touched = {change.model for change in todo}
-    mine = [] if not touched else [r for r in current if r.model in touched]
+    mine = current.of_models({change.model for change in todo})
     dead = {
         (r.model, r.index): [gpu for gpu in r.gpus if problem.fleet.gpu(gpu) is None] for r in mine
     }

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["BudgetBound"]
 
 _STEPS = 60
+_AT_ONCE = 1_000_000
+"""Copies of GPUs, as if all had as many as the one with most, that are looked at at a time."""
 _SLACK = 1e-12  # rounding of floats, always to the side of a weaker claim
 
 
@@ -79,9 +81,11 @@ class BudgetBound:
         # A copy that is stopped reads nothing; one that moves reads all its weights, which are
         # shared out here over the GPUs that it leaves.
         degree = np.array([len(c) for cs in state.copies.values() for c in cs for _ in c])
-        cost = factor if prices.measure is Measure.MOVES else factor * size / np.maximum(1, degree)
+        cost = factor
         if prices.measure is Measure.BYTES:
-            cost = np.where(self._loose, 0.0, cost)
+            never = np.isinf(factor)
+            shared = np.where(never, 1.0, factor) * size / np.maximum(1, degree)
+            cost = np.where(self._loose, 0.0, np.where(never, np.inf, shared))
         order = np.argsort(self._gpu, kind="stable")
         self._gpu, self._item, self._cost = self._gpu[order], self._item[order], cost[order]
         self._weights, self._loads = self._weights[order], self._loads[:, order]
@@ -104,57 +108,63 @@ class BudgetBound:
             Where it costs more than this, any larger number will do.
         """
         hot = np.flatnonzero(self._pressure > pressure * (1 + _SLACK))
-        relieved, touched = 0.0, []
-        for gpu in hot:
-            part = slice(int(self._ends[gpu]), int(self._ends[gpu + 1]))
-            found = self._relief(part, float(self._memory[gpu]), pressure)
-            if math.isinf(found):
-                return math.inf
-            if found:
-                relieved += found
-                touched.append(part)
-            if self._prices.measure is Measure.BYTES and relieved > enough * (1 + _SLACK):
-                return relieved
-        if not touched:
-            return self._forced
         if self._prices.measure is Measure.BYTES:
+            relieved = 0.0
+            for gpu in hot:
+                relieved += self._bytes(int(gpu), pressure)
+                if relieved > enough * (1 + _SLACK):
+                    return relieved
             return max(self._forced, relieved * (1 - _SLACK))
-        at = np.concatenate([np.arange(part.start, part.stop) for part in touched])
+        hot = hot[self._ends[hot + 1] > self._ends[hot]]
+        relieved, touched = 0.0, []
+        widest = int((self._ends[hot + 1] - self._ends[hot]).max(initial=1))
+        for first in range(0, len(hot), max(1, _AT_ONCE // widest)):
+            some = hot[first : first + max(1, _AT_ONCE // widest)]
+            copies = self._copies(some, pressure)
+            relieved += float(copies.sum())
+            touched += some[copies > 0].tolist()
+        if math.isinf(relieved) or not touched:
+            return max(self._forced, relieved)
+        at = np.concatenate(
+            [np.arange(int(self._ends[gpu]), int(self._ends[gpu + 1])) for gpu in touched]
+        )
         return max(self._forced, self._migrations(relieved, self._item[at], self._cost[at]))
 
-    def _relief(self, part: slice, memory: float, pressure: float) -> float:
-        """Return what one GPU must lose at least: copies, or bytes."""
-        most = 0.0
-        for at in range(len(self._loads)):
-            if at < self._kv:
-                sizes = self._weights[part] + self._loads[at][part] * (self._unit / pressure)
-                room = memory
-            else:
-                sizes, room = self._loads[at][part], pressure
-            need = float(sizes.sum()) * (1 - _SLACK) - room
-            if need > 0:
-                most = max(most, self._covered(sizes, self._cost[part], need))
+    def _sizes(
+        self, load: int, rows: slice | NDArray[np.int64], pressure: float
+    ) -> NDArray[np.float64]:
+        """Return what shards take of a GPU at a pressure: of its memory, or of its time."""
+        loads: NDArray[np.float64] = self._loads[load][rows]
+        return self._weights[rows] + loads * (self._unit / pressure) if load < self._kv else loads
+
+    def _copies(self, gpus: NDArray[np.int64], pressure: float) -> NDArray[np.float64]:
+        """Return how many copies each of some GPUs must lose at least; all hold something."""
+        ends = self._ends[gpus + 1][:, None]
+        rows = self._ends[gpus][:, None] + np.arange(int((ends[:, 0] - self._ends[gpus]).max()))
+        there = rows < ends
+        rows = np.where(there, rows, 0)
+        may = there & np.isfinite(self._cost[rows])
+        most = np.zeros(len(gpus))
+        for load in range(len(self._loads)):
+            sizes = np.where(there, self._sizes(load, rows, pressure), 0.0)
+            room = self._memory[gpus] if load < self._kv else pressure
+            need = sizes.sum(axis=1) * (1 - _SLACK) - room
+            covered = np.sort(np.where(may, sizes, 0.0), axis=1)[:, ::-1].cumsum(axis=1)
+            enough = covered >= (need * (1 - _SLACK))[:, None]
+            count = np.where(enough[:, -1], enough.argmax(axis=1) + 1.0, np.inf)
+            most = np.maximum(most, np.where(need > 0, count, 0.0))
         return most
 
-    def _covered(self, sizes: NDArray[np.float64], cost: NDArray[np.float64], need: float) -> float:
-        """Return how many copies, or which bytes, a GPU must lose at least."""
-        may = np.isfinite(cost)
-        if float(sizes[may].sum()) < need * (1 - _SLACK):
-            return math.inf
-        if self._prices.measure is Measure.MOVES:
-            ordered = np.sort(sizes[may])[::-1].cumsum()
-            return float(np.searchsorted(ordered, need * (1 - _SLACK)) + 1)
-        sizes, cost = sizes[may], cost[may]
-        order = np.argsort(cost / np.maximum(sizes, 1e-300), kind="stable")
-        total, paid = 0.0, 0.0
-        for one in order:
-            left = need - total
-            if left <= 0:
-                break
-            part = min(1.0, left / float(sizes[one])) if sizes[one] else 0.0
-            total += float(sizes[one])
-            paid += part * float(cost[one])
-        return paid
+    def _bytes(self, gpu: int, pressure: float) -> float:
+        """Return the bytes that a GPU must lose at least."""
+        part, most = slice(int(self._ends[gpu]), int(self._ends[gpu + 1])), 0.0
+        for load in range(len(self._loads)):
+            sizes = self._sizes(load, part, pressure)
+            room = float(self._memory[gpu]) if load < self._kv else pressure
+            need = float(sizes.sum()) * (1 - _SLACK) - room
+            if need > 0:
+                most = max(most, _covered(sizes, self._cost[part], need))
+        return most
 
     def _migrations(
         self, needed: float, item: NDArray[np.int64], cost: NDArray[np.float64]
@@ -211,6 +221,25 @@ class BudgetBound:
     def _valid_top(self) -> float:
         """Return a pressure so high that only memory counts."""
         return BROKEN / 10
+
+
+def _covered(sizes: NDArray[np.float64], cost: NDArray[np.float64], need: float) -> float:
+    """Return the least bytes of copies that cover a need; the last one counts in part."""
+    may = np.isfinite(cost)
+    sizes, cost = sizes[may], cost[may]
+    if float(sizes.sum()) < need * (1 - _SLACK):
+        return math.inf
+    with np.errstate(over="ignore"):  # of a size of next to nothing each byte costs without end
+        order = np.argsort(cost / np.maximum(sizes, 1e-300), kind="stable")
+    total, paid = 0.0, 0.0
+    for one in order:
+        left = need - total
+        if left <= 0:
+            break
+        part = min(1.0, left / float(sizes[one])) if sizes[one] else 0.0
+        total += float(sizes[one])
+        paid += part * float(cost[one])
+    return paid
 
 
 def _least_starts(state: FleetState, prices: Prices, model: int) -> float:
