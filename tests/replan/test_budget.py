@@ -100,6 +100,34 @@ def test_what_was_lost_fits_where_others_make_room_for_it(monkeypatch):
     assert search.frontier()[0].price == 1
 
 
+def test_a_hot_copy_gets_another_beside_it_where_several_others_make_room(monkeypatch):
+    # A model split over two GPUs of 20 is at 500 / 10 on each. A second copy takes 10 on each of
+    # two GPUs, on which four of 4 leave 8 of 24 free. With two of each gone to the empty GPU of a
+    # third node it is at 250 / 6 there; with one less gone on one of them at 250 / 2.
+    monkeypatch.setattr(budgets, "FEW", 0)
+    random = Random(0)
+    hot = replace(model("hot", 20, random, (1, 2), degrees=(2,)), demand=Demand(1000.0))
+    small = [replace(model(f"s{at}", 4, random), demand=Demand(0.001)) for at in range(8)]
+    sizes = {"a": (20, 20), "b": (24, 24), "c": (24,)}
+    fleet = Fleet(
+        tuple(
+            Node(name, tuple(GPU(f"{name}/{at}", "X", size) for at, size in enumerate(all_)))
+            for name, all_ in sizes.items()
+        )
+    )
+    problem = Problem((hot, *small), fleet, Objective.REQUESTS)
+    singles = (Replica(m.name, 0, (f"b/{at % 2}",)) for at, m in enumerate(small))
+    search = Search(problem, Placement((Replica("hot", 0, ("a/0", "a/1")), *singles)))
+    search.run(5)
+    best = search.best(5)
+    unit = problem.goal.memory_unit_bytes
+    assert best.price == 5
+    assert evaluate(problem, search.current).value == pytest.approx(50 * unit, rel=1e-3)
+    found = search.placement(best)
+    assert evaluate(problem, found).value == pytest.approx(250 / 6 * unit, rel=1e-3)
+    assert len(found.of_models({"hot"})) == 2
+
+
 def test_a_fleet_that_is_over_its_memory_whatever_moves_ends_the_search(monkeypatch):
     # 130 run on a GPU of 100. With 20 of them on a GPU of 10, 20 are short in place of 30, but the
     # worse of the two is over by its whole memory, not by 0.3 of it. The search went there for the

@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kvplace.replan.budget.fleet_state import BROKEN, Copies, FleetState, Reshape
-from kvplace.replan.budget.make_room import with_room
+from kvplace.replan.budget.make_room import anywhere, with_one_more, with_room
 from kvplace.replan.budget.neighbours import places_for
 from kvplace.replan.budget.prices import Prices
 
 __all__ = ["repair"]
 
 _ROUNDS = 4
-_SETS = 400
-"""Sets of GPUs of a small fleet, each of which is tried for a copy."""
 
 
 def repair(state: FleetState, prices: Prices, movable: Callable[[int], bool]) -> bool:
@@ -55,40 +53,16 @@ def _make_legal(
         left = [tuple(c for c in copies if c != gone) for gone in copies]
         state.apply(((model, min(left, key=lambda c: (state.outcome(((model, c),)), c))),))
     while len(state.copies[model]) < about.replicas.min:
-        options = _with_one_more(state, model)
+        options = with_one_more(state, model, state.copies[model])
         chosen = _best(state, model, options)
         if chosen is None:
             return
         change: Reshape = ((model, chosen),)
         if state.outcome(change) >= BROKEN:
-            change = with_room(state, prices, movable, model, _anywhere(state, model)) or change
+            options = anywhere(state, model, state.copies[model])
+            roomy = with_room(state, prices, movable, model, options)
+            change = roomy.reshape if roomy is not None else change
         state.apply(change)
-
-
-def _with_one_more(state: FleetState, model: int, most: int = 6) -> list[Copies]:
-    """Return the copies of a model with another, wherever one may be."""
-    copies = state.copies[model]
-    taken = {gpu for c in copies for gpu in c}
-    wanted = max(len(copies) + 1, state.models[model].replicas.min)
-    return [
-        tuple(sorted((*copies, place)))
-        for degree in state.models[model].tensor_parallel
-        for place in places_for(state, model, degree, taken, 1 / wanted, most=most)
-    ]
-
-
-def _anywhere(state: FleetState, model: int) -> list[Copies]:
-    """Return the copies of a model with another on any GPUs, or on the best of a large fleet."""
-    copies = state.copies[model]
-    taken = {gpu for c in copies for gpu in c}
-    found = []
-    for degree in state.models[model].tensor_parallel:
-        for place in state.sets_of(model, degree):
-            if taken.isdisjoint(place):
-                found.append(tuple(sorted((*copies, place))))
-            if len(found) > _SETS:
-                return _with_one_more(state, model, _SETS)
-    return found
 
 
 def _best(state: FleetState, model: int, options: list[Copies]) -> Copies | None:

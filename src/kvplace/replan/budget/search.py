@@ -13,6 +13,7 @@ from kvplace.replan.budget.chains import Chains
 from kvplace.replan.budget.exact import enumerate_budgets
 from kvplace.replan.budget.fleet_state import BROKEN, Copies, FleetState
 from kvplace.replan.budget.floor import floor_of
+from kvplace.replan.budget.make_room import relieved_with_room
 from kvplace.replan.budget.neighbours import Candidate, Rows, reliefs, swaps
 from kvplace.replan.budget.points import SAME, Point, Points
 from kvplace.replan.budget.prices import Prices
@@ -25,14 +26,17 @@ _TOP = 48
 """GPUs, from the hottest down, by which placements are compared."""
 _TARGETS = 10
 """Pressures between what is and what can be at best that the search aims at, one after another."""
+_BELOW = 0.85
+"""Share of the best pressure known within a budget down to which it is aimed."""
 _BACK = 400
 """Models that a fresh plan may change for its changes to be taken back one by one."""
 FEW = 12
 """Models up to which a fleet may be tiny enough to try everything."""
 _CHAINED = 1_200
 """GPUs up to which changes are made together where none helps alone."""
-_POLISHED = 300
-"""GPUs up to which changes are taken back one by one and spent better."""
+_SMALL = 300
+"""GPUs up to which room is made by several changes, and changes are taken back one by one and
+spent better."""
 _CLOSE = 1.01
 
 
@@ -78,6 +82,7 @@ class Search:
         self.exhaustive = False
         self._broken_at_origin = frozenset(self.state.illegal)
         self._chained = len(self.state.ids) <= _CHAINED
+        self._small = len(self.state.ids) <= _SMALL
         self._chains = Chains(self.state, self._price, self._movable)
         self._kept = {
             j for j, name in enumerate(problem.names) if math.isinf(self.prices.factor(name))
@@ -122,7 +127,8 @@ class Search:
         repaired = repair(self.state, self.prices, self._movable)
         self._keep_point()
         base = dict(self.state.copies)
-        self._descend(budget, cheap=False, enough=enough if quick and repaired else 0.0)
+        enough = enough if quick and repaired else 0.0
+        self._descend(budget, cheap=False, enough=enough, roomy=not quick)
         if quick or (repaired and self._is_close(budget)):
             if fresh is not None and not self.frontier(budget):
                 self.go_back_from(fresh, budget)
@@ -133,7 +139,7 @@ class Search:
             self.go_back_from(fresh, budget)
         if repaired and (every or budget < math.inf):
             self._aim(base, budget)
-            if budget < math.inf and len(self.state.ids) <= _POLISHED:
+            if budget < math.inf and self._small:
                 self._polish(budget)
 
     def _is_close(self, budget: float) -> bool:
@@ -195,12 +201,19 @@ class Search:
             self.state.apply(differ)
 
     def _descend(
-        self, budget: float, *, cheap: bool, target: float = 0.0, enough: float = 0.0
+        self,
+        budget: float,
+        *,
+        cheap: bool,
+        target: float = 0.0,
+        enough: float = 0.0,
+        roomy: bool = False,
     ) -> None:
         """Relieve the hottest GPU, and the next, as long as that is allowed and pays.
 
         A target has the cheapest changes that lead to it chosen; what is enough ends the descent
-        and changes nothing before that.
+        and changes nothing before that. Roomy: where nothing else helps the hottest GPU, others
+        make room for what relieves it.
         """
         enough = max(target, enough if enough < BROKEN else 0.0)
         state = self.state
@@ -222,6 +235,10 @@ class Search:
                 if limit >= BROKEN:
                     below = min(below, BROKEN * (1 - SAME))
                 chosen = self._chains.find(rows, hot, below, left)
+                if chosen is None and roomy and self._small and not stuck:
+                    chosen = relieved_with_room(
+                        state, self.prices, self._movable, hot, below, left * (1 + SAME) + SAME
+                    )
             if chosen is None:
                 stuck.add(hot)
                 continue
@@ -305,11 +322,18 @@ class Search:
             self._descend(budget, cheap=False, enough=enough)
 
     def _aim(self, base: dict[int, Copies], budget: float) -> None:
-        """Aim at pressures down to the best known, each with as few changes as it takes."""
+        """Aim at pressures down to the best known, each with as few changes as it takes.
+
+        Within a budget it is aimed below what is known too, until that is missed more than once:
+        who aims lower makes room where it takes several changes.
+        """
         points = self.frontier()
         if not points:
             return
         high, low = points[0].profile[0], min(p.profile[0] for p in points)
+        limited, missed = budget < math.inf, 0
+        if limited:
+            low = max(self.bounds.at(budget), low * _BELOW)
         if not 0 < low < high:
             return
         for step in range(1, _TARGETS + 1):
@@ -317,7 +341,10 @@ class Search:
                 return
             target = high * (low / high) ** (step / _TARGETS)
             self._return_to(base)
-            self._descend(budget, cheap=False, target=target * (1 + SAME))
+            self._descend(budget, cheap=False, target=target * (1 + SAME), roomy=True)
+            missed += limited and self.state.highest() > target * (1 + SAME)
+            if missed > 1:
+                return
 
     def _polish(self, budget: float) -> None:
         """Take back one change of the best placement at a time, and spend it better."""
