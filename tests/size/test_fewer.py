@@ -17,6 +17,7 @@ from kvplace.formats.fleet.write import write_fleet
 from kvplace.formats.read import parse_fleet
 from kvplace.report.answers.fewer import fewer_lines
 from kvplace.size.fewer import Saving, costs_of, solve_fewer
+from kvplace.solver.solve import solve
 from oracle_splits import solve_by_force
 from splits import random_split_problem
 from tiny import byte_problem, random_problem
@@ -94,6 +95,25 @@ def test_what_a_gpu_less_costs_by_hand():
     assert lines[0].startswith("2 GPUs in use, 4 GPUs at the best pressure found (-50.0 %)")
     assert "which is proved" in lines[1]
     assert lines[2].startswith("idle: g")
+
+
+def test_what_the_first_questions_left_open_is_asked_again_with_the_time_left(monkeypatch):
+    problem = byte_problem([10, 10, 10, 10], [(3, 1.0)] * 4)
+    asked = []
+
+    def hasty(part, **options):
+        """Find nothing on fewer GPUs than all when they are asked for the first time."""
+        count = len(part.fleet.gpus)
+        asked.append(count)
+        if count < 4 and asked.count(count) == 1:
+            return replace(solve(part, **options), evaluation=None, placement=None)
+        return solve(part, **options)
+
+    monkeypatch.setattr("kvplace.size.fewer.solve", hasty)
+    assert solve_fewer(problem, within=3.0).spent == 4.0
+    asked.clear()
+    assert solve_fewer(problem, within=3.0, time_limit=60.0).spent == 2.0
+    assert asked == [4, 2, 3, 3, 2]  # 2 was refused before
 
 
 def test_the_solver_proves_what_sums_do_not():

@@ -30,6 +30,8 @@ _BEST_SHARE = 0.4
 """Share of a time limit for the plan that the part is counted from."""
 _QUESTION_SHARE = 0.2
 """Share of what is left for one question whether fewer GPUs are enough."""
+_LAST_SHARE = 0.6
+"""The same once fewer GPUs were not found in such a time, for one GPU less than was found."""
 _LEAST_SECONDS = 0.2
 _PROVED = 1e-9
 
@@ -127,9 +129,10 @@ def costs_of(
             found[gpu.id] = known
     if missing:
         what, key = ("price", "price_per_hour") if saving is Saving.COST else ("power", "watts")
+        where = " in the fleet file" + (", or name --prices" if saving is Saving.COST else "")
         raise InputError(
             [
-                Fault(f"the {what} of {kind!r} is not known; give its GPUs {key} in the fleet file")
+                Fault(f"the {what} of {kind!r} is not known; give its GPUs {key}{where}")
                 for kind in missing
             ]
         )
@@ -245,6 +248,20 @@ class _Search:
             counts = [len(kind) for kind in self._kinds]
             for at in range(len(self._kinds))[::order]:
                 self._shrink(counts, at)
+        self._use_time_left()
+
+    def _use_time_left(self) -> None:
+        """Ask again for one GPU less of a kind, with more time than the first questions had."""
+        if math.isinf(self._watch.left):
+            return
+        used = {gpu for replica in self.placement for gpu in replica.gpus}
+        counts = [sum(gpu.id in used for gpu in kind) for kind in self._kinds]
+        for at in range(len(counts)):
+            while counts[at] > self._fewest(counts, at) and not self._watch.stop:
+                fewer = [*counts[:at], counts[at] - 1, *counts[at + 1 :]]
+                if not self._enough(fewer, _LAST_SHARE):
+                    break
+                counts = fewer
 
     def _shrink(self, counts: list[int], at: int) -> None:
         """Halve what is open between too few GPUs of one kind and enough of them."""
@@ -265,14 +282,14 @@ class _Search:
             fewest = max(fewest, math.ceil(missing / rooms[at] * (1 - ROUNDING)))
         return min(fewest, counts[at])
 
-    def _enough(self, counts: Sequence[int]) -> bool:
+    def _enough(self, counts: Sequence[int], share: float = _QUESTION_SHARE) -> bool:
         """Whether a plan within the limit is found on the first GPUs of each kind."""
         kept = {gpu.id for n, kind in zip(counts, self._kinds, strict=True) for gpu in kind[:n]}
         part = _only(self._problem, kept)
         if part is None:
             return False
-        share = self._watch.left * _QUESTION_SHARE
-        seconds = max(_LEAST_SECONDS, share) if share < math.inf else None
+        left = self._watch.left * share
+        seconds = None if math.isinf(left) else max(_LEAST_SECONDS, left)
         self._watch.tell(f"on {len(kept):,} GPUs")
         found = solve(
             part, seed=self._seed, iterations=self._iterations,
