@@ -8,6 +8,7 @@ from kvplace.errors import UnitError
 
 __all__ = [
     "GIB",
+    "LEAST",
     "bytes_text",
     "format_bytes",
     "format_count",
@@ -54,7 +55,8 @@ _PER_SECONDS = {"/s": 1, "/min": 60, "/h": 3600, "/d": 86400}
 
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)\s*(\S*)\s*", re.ASCII)
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?)\s*", re.ASCII)
-_LEAST = 1e-300
+LEAST = 1e-300
+"""Least number above 0 that counts as one: a smaller one is a slip, of no use to arithmetic."""
 _LONGEST = 64  # no honest quantity is longer; keeps hostile input cheap
 
 MAX_BYTES = 2**50
@@ -101,7 +103,7 @@ def parse_number(text: str) -> float | None:
     if match is None:
         return None
     number = float(match[1])
-    return None if 0 < abs(number) < _LEAST else number
+    return None if 0 < abs(number) < LEAST else number
 
 
 def parse_bytes(text: str) -> int:

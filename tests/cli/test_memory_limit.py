@@ -1,10 +1,12 @@
 """The memory of a command: a limit is kept, and its end is one line."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
+from kvplace.cli.faults import say
 from kvplace.cli.memory import Memory
 from kvplace.core.result import Stop
 from kvplace.solver.solve import solve
@@ -77,3 +79,51 @@ def test_a_search_without_memory_returns_the_best_so_far(monkeypatch):
     monkeypatch.setattr(UndividedSearch, "solve", lambda *_: (_ for _ in ()).throw(MemoryError))
     assert solve(problem).stop is Stop.MEMORY_LIMIT
     assert solve(problem).placement is None
+
+
+def test_where_the_system_limits_memory_libraries_take_no_more_than_they_need(monkeypatch):
+    resource = pytest.importorskip("resource")
+    absent = OSError("Could not find/load shared object file 'libllvmlite.so'")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    Memory.prepare()
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
+    assert not Memory.is_short(absent)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (2**29, 2**29))
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    Memory.prepare()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    Memory.prepare()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+    assert Memory.is_short(absent)
+
+
+def test_a_line_is_told_without_memory_for_what_cleans_it(monkeypatch, capfd):
+    class Full:
+        def find_spec(self, name, *_):
+            if name == "kvplace.report.text":
+                raise MemoryError
+
+    monkeypatch.delitem(sys.modules, "kvplace.report.text", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Full(), *sys.meta_path])
+    say("kvplace: no more\x1b[31m é")
+    assert capfd.readouterr().err == "kvplace: no more\\x1b[31m \\xe9\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "code"),
+    [("NUMBA_NUM_THREADS", "0", 2), ("NUMBA_NUM_THREADS", "many", 0), ("NUMBA_OPT", "x", 0)],
+)
+def test_odd_variables_of_the_compiler_are_refused_or_passed_by(variable, value, code):
+    command = [sys.executable, "-c", "import kvplace.solver.kernels"]
+    if code:
+        command[2] = (
+            "from kvplace.errors import InputError\ntry:\n import kvplace.solver.kernels\n"
+            "except InputError as e:\n print(e); raise SystemExit(2)"
+        )
+    done = subprocess.run(
+        command, env={**os.environ, variable: value}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (code, "")
+    assert ("NUMBA_ variables" in done.stdout) == bool(code)

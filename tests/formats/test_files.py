@@ -41,7 +41,9 @@ def test_what_cannot_be_read_is_refused_with_a_sentence(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("begin", "told"),
     [(b"PK\x03\x04", "Excel"), (b"\x1f\x8b", "gzip"), (b"PAR1", "Parquet"), (b"GGUF", "GGUF"),
-     (b"%PDF-1.7", "PDF"), ("nodes: 1".encode("utf-16"), "UTF-16")],
+     (b"%PDF-1.7", "PDF"), ("nodes: 1".encode("utf-16"), "UTF-16"),
+     ("nodes: 1".encode("utf-16-le"), "UTF-16"), ("nodes: 1".encode("utf-16-be"), "UTF-16"),
+     ("nodes: 1".encode("utf-32"), "UTF-32")],
 )  # fmt: skip
 def test_a_file_that_is_no_text_is_named_as_what_it_is(begin, told, tmp_path):
     (tmp_path / "fleet.yaml").write_bytes(begin + b"\x00rest")
@@ -157,3 +159,18 @@ def test_a_file_is_written_whole_where_files_need_a_name(lacks, tmp_path, monkey
     write_atomic(path, "new")
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_that_leads_to_itself_is_not_replaced(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.symlink_to(two)
+    two.symlink_to(one)
+    with pytest.raises(InputError, match="leads to itself"):
+        write_atomic(one, "x")
+    assert one.is_symlink()
+
+
+def test_a_directory_named_like_a_table_is_refused(tmp_path):
+    (tmp_path / "models.parquet").mkdir()
+    with pytest.raises(InputError, match="this is a directory"):
+        read(tmp_path / "models.parquet", gpus="2x80GiB")

@@ -20,8 +20,11 @@ def say(line: str) -> None:
 
     What is broken off is set in, so that each fault still begins at the left edge.
     """
-    from kvplace.report.text import clean
-
+    try:
+        from kvplace.report.text import clean
+    except MemoryError:  # not even for what makes it harmless
+        os.write(2, ascii(line)[1:-1].encode() + b"\n")
+        return
     text = line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
     # ASCII with escapes where the terminal's encoding lacks a character, and not a traceback.
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"

@@ -151,6 +151,7 @@ def main(args: Sequence[str] | None = None) -> int:
         Arguments after the program's name; those of the process where None.
     """
     Command.begin()
+    Memory.prepare()
     # A stream that the caller has closed is none; what goes there is lost, as the caller asked.
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:

@@ -15,6 +15,7 @@ __all__ = ["MEMORY_LIMIT", "Memory"]
 
 _LEAST = 16 * 2**20
 _THREAD = "can't start new thread"
+_COMPILER = "llvmlite"
 _UNMAPPED = "cannot allocate memory", "failed to map segment"
 
 
@@ -33,6 +34,26 @@ class Memory:
     watched = False
 
     @classmethod
+    def prepare(cls) -> None:
+        """Let libraries take no more memory than they need where the system limits it.
+
+        The algebra library wants a buffer for each of its threads. Where it gets none it ends the
+        process, or asks for it for ever.
+        """
+        if cls.is_limited():
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+    @classmethod
+    def is_limited(cls) -> bool:
+        """Whether this process may take only so much memory."""
+        try:
+            import resource
+        except ImportError:
+            return False
+        kinds = resource.RLIMIT_AS, resource.RLIMIT_DATA
+        return any(resource.getrlimit(kind)[0] != resource.RLIM_INFINITY for kind in kinds)
+
+    @classmethod
     def take(cls, limit: int) -> None:
         """Let the process take so many bytes of data and no more.
 
@@ -45,12 +66,11 @@ class Memory:
             import resource
         except ImportError:
             raise OSError(errno.ENOSYS, "this system limits no memory") from None
-        # The algebra library ends the process where it gets no buffer for each of its threads.
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         most = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
         cls.limit = limit
+        cls.prepare()
 
     @classmethod
     def watch(cls) -> int | None:
@@ -90,9 +110,10 @@ class Memory:
         """Whether an error says that the system gives no more memory."""
         if isinstance(error, MemoryError):
             return True
-        if isinstance(error, OSError):
-            return error.errno == errno.ENOMEM
         words = str(error).lower()
+        if isinstance(error, OSError):
+            # The compiler's library does not tell why it could not be loaded.
+            return error.errno == errno.ENOMEM or (_COMPILER in words and cls.is_limited())
         if isinstance(error, RuntimeError):
             return _THREAD in words
         return isinstance(error, ImportError) and any(part in words for part in _UNMAPPED)

@@ -9,6 +9,7 @@ from kvplace.errors import Fault, InputError
 
 __all__ = [
     "MAX_FAULTS",
+    "MOST_NOTED",
     "Path",
     "Report",
     "closest",
@@ -25,7 +26,8 @@ MAX_FAULTS = 50
 Path = tuple[str | int, ...]
 """Keys and positions from the root of a file to a value."""
 
-_STOP_AFTER = 1000
+MOST_NOTED = 1000
+"""Faults noted of one file, after which no more are looked for."""
 _PLAIN_KEY = re.compile(r"[\w/-]{1,64}")
 _LONGEST = 60
 
@@ -53,10 +55,12 @@ class Report:
         self._line_of = line_of
         self._text_of = text_of or path_text
         self._faults: list[tuple[Path, str, int | None]] = []
+        self._faulty: set[Path] = set()
 
     def add(self, path: Path, message: str, line: int | None = None) -> None:
         """Note one fault at a path; `line` where it is not the path's own."""
         self._faults.append((path, message, line))
+        self._faulty.add(path)
 
     def __bool__(self) -> bool:
         return bool(self._faults)
@@ -64,11 +68,11 @@ class Report:
     @property
     def full(self) -> bool:
         """Whether there are so many faults that looking for more is of no use."""
-        return len(self._faults) >= _STOP_AFTER
+        return len(self._faults) >= MOST_NOTED
 
     def covers(self, path: Path) -> bool:
         """Whether a fault is already noted at or above `path`, the whole file apart."""
-        return any(p and path[: len(p)] == p for p, _, _ in self._faults)
+        return any(path[:steps] in self._faulty for steps in range(1, len(path) + 1))
 
     def refuse(self) -> None:
         """Raise everything noted, if anything.

@@ -18,6 +18,7 @@ _NO_TEXT = (
     (b"PAR1", "this is a Parquet file; let its name end in .parquet"),
     (b"GGUF", "this is a GGUF checkpoint; kvplace model reads the directory that it is in"),
     (b"%PDF", "this is a PDF"),
+    (b"\xff\xfe\0\0", "this is UTF-32; save the file as UTF-8"),
     (b"\xff\xfe", "this is UTF-16; save the file as UTF-8"),
     (b"\xfe\xff", "this is UTF-16; save the file as UTF-8"),
 )
@@ -57,6 +58,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
         byte = content[error.start]
         message = f"the byte 0x{byte:02X} is not UTF-8; save the file as UTF-8"
         raise InputError([Fault(message, line=line)], name) from None
+    if text[1:2] == "\0" or text.startswith("\0"):
+        raise InputError("every other byte is zero, as of UTF-16; save the file as UTF-8", name)
     if not text.strip():
         raise InputError("this file is empty", name)
     return text
@@ -77,6 +80,8 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
     name = os.fspath(path)
     target = Path(os.path.realpath(name))
     data = content.encode("utf-8") if isinstance(content, str) else content
+    if target.is_symlink():  # all others were followed
+        raise InputError("this is a symbolic link that leads to itself", name)
     if target.is_dir():
         raise InputError("this is a directory; name a file in it", name)
     temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}")

@@ -8,11 +8,20 @@ kernel starts threads of its own.
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
-import numba
+from kvplace.errors import InputError
+
+try:
+    with warnings.catch_warnings():  # of its variables in the environment that it ignores
+        warnings.simplefilter("ignore", RuntimeWarning)
+        import numba
+except ValueError as error:
+    text = f"the compiler numba does not start: {error}; look at the environment's NUMBA_ variables"
+    raise InputError(text) from None
 
 __all__ = ["Crew", "is_compiled", "kernel"]
 

@@ -31,6 +31,8 @@ __all__ = [
 Columns = Any
 """A table of the library, which ships no types."""
 
+_TEXTS = frozenset(("string", "large_string", "string_view"))
+"""Kinds of text that the library knows."""
 _NAMES = frozenset(("name", "model", "node", "gpu"))
 """Columns of text that people choose."""
 
@@ -52,6 +54,8 @@ def read_columns(path: str | os.PathLike[str]) -> Columns:
     """
     arrow = _arrow("")
     name = os.fspath(path)
+    if os.path.isdir(name):  # noqa: PTH112 - any text, also what is no path
+        raise InputError("this is a directory; name a file in it", name)
     try:
         if is_parquet(name):
             return _plain(_arrow("parquet").read_table(name), name)
@@ -86,7 +90,7 @@ def _plain(table: Columns, source: str) -> Columns:
                 columns.append(column)  # as they are: a million names are few different ones
                 continue
             kind = kind.value_type
-        if kinds.is_null(kind) or "string" in str(kind):
+        if kinds.is_null(kind) or str(kind) in _TEXTS:
             target = arrow.string()
         elif kinds.is_integer(kind) and not kinds.is_uint64(kind):
             target = arrow.int64()

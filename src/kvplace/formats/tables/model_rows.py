@@ -7,6 +7,7 @@ from typing import Any
 
 from kvplace.core.models.architecture import Architecture
 from kvplace.formats.diagnostics import Path, Report, path_text, shown
+from kvplace.units import parse_number
 
 __all__ = [
     "BY_WINDOW",
@@ -140,10 +141,11 @@ def _value(column: str, cell: str) -> object:
         return shape_value(cell)
     if column in _OTHERS:
         return _OTHERS[column](cell)
-    if not NUMBER.fullmatch(cell):
+    number = parse_number(cell) if NUMBER.fullmatch(cell) else None
+    if number is None:
         raise ValueError(f"{shown(cell)} is not a number; the column names the unit")
     unit = {"gib": "GiB", "seconds": "s"}.get(column.rpartition("_")[2])
-    return f"{cell}{unit}" if unit else float(cell)
+    return f"{cell}{unit}" if unit else number
 
 
 def _degrees(cell: str) -> list[int]:

@@ -40,6 +40,7 @@ from kvplace.formats.tables.model_rows import (
 )
 from kvplace.formats.validation.csv_rows import raw_rows, read_rows, uneven_row
 from kvplace.formats.validation.fields import name as check_name
+from kvplace.units import LEAST
 
 __all__ = ["parse_table", "problem_of_columns"]
 
@@ -336,7 +337,7 @@ class _Reader:
         base = column.partition("@")[0]
         most, required = MOST[base], base in REQUIRED
         for row, value in enumerate(values):
-            if not 0 <= value <= most and (required or not math.isnan(value)):
+            if not (value == 0 or LEAST <= value <= most) and (required or not math.isnan(value)):
                 self.odd[row] = None
             elif value == 0 and column.endswith("_seconds"):
                 self.odd[row] = None  # a load may divide by it

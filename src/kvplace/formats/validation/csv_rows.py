@@ -122,17 +122,21 @@ def check_header(
     if separators:
         report.stop((), f"separate cells with commas, not with {separators[0]!r}", line)
     sound, meant = True, set[str | None]()
-    for position, column in enumerate(header):
+    before: set[str] = set()
+    for column in header:
+        if report.full:
+            break
         base, mark, window = column.partition("@")
         named = bool(mark and window) and window == window.strip() and window.isprintable()
         there = column in known or (named and base in by_window)
-        sound = sound and there and column not in header[:position]
+        sound = sound and there and column not in before
         if not there:
             unit = " (1 GB is 0.931 GiB)" if re.search(r"gb\W*$", column.casefold()) else ""
             report.add((), f"unknown column {shown(column)}{nearest(column, known)}{unit}", line)
             meant.add(closest(column, known))
-        elif column in header[:position]:
+        elif column in before:
             report.add((), f"the column {column} is there twice", line)
+        before.add(column)
     for column in required:
         windowed = any(name.startswith(f"{column}@") for name in header) and column in by_window
         if windowed and column in header:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from kvplace.errors import InputError
-from kvplace.formats.diagnostics import Path, Report, closest, kind_of, nearest, shown
+from kvplace.formats.diagnostics import MOST_NOTED, Path, Report, closest, kind_of, nearest, shown
 from kvplace.formats.validation.parts import FieldOf, Part, adapter, fields_of
 
 __all__ = ["built_list", "validate", "validate_list"]
@@ -30,7 +30,7 @@ def validate(part: type[P], data: object, path: Path, report: Report) -> P | Non
     try:
         valid: P = adapter(part).validate_python(data)
     except ValidationError as error:
-        details = error.errors(include_url=False)
+        details = error.errors(include_url=False)[:MOST_NOTED]
         meant = _meant(part, details)
         for detail in details:
             location = detail["loc"]
