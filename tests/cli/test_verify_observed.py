@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from answering import answering
 
 from kvplace.cli.main import main
 
@@ -104,6 +105,45 @@ def test_kubernetes_objects_show_how_far_a_proposal_is(proposal, capsys):
     code, found = objects("group-h-0-g0.yaml", new)
     assert (code, found["verdict"]) == (1, "drifted")
     assert "'org/c' does not run on h-0/1 any more" in found["differences"]
+
+
+@pytest.mark.parametrize("nodes", [2, 1])
+def test_ray_serve_tells_how_far_a_proposal_is(proposal, capsys, nodes):
+    # To another node, which the cluster tells; within a node, where parts of the KV memory do.
+    Path("fleet.yaml").write_text(
+        Path("fleet.yaml").read_text().replace("count: 2", f"count: {nodes}")
+    )
+    args = ["--current", "running.csv", "--max-moves", "1", "--max-downtime", "1h"]
+    out = ["--runtime", "ray-serve", "--format", "json", "--output", "proposal.json"]
+    assert main(["replan", "fleet.yaml", *args, *out]) == 0
+    assert main(["export", proposal, "--to", "ray-serve", "-o", "to"]) == 0
+    nodes = [
+        {"node_id": f"id-{label}", "resources_total": {"GPU": 2.0, f"kvplace-{label}": 1.0}}
+        for label in ("h-0", "h-1")
+    ]
+
+    def running(path):
+        (application,) = yaml.safe_load(Path(path).read_text())["applications"]
+        deployments = {}
+        for config in application["args"]["llm_configs"]:
+            (bundle,) = config["placement_group_config"]["bundles"]
+            (host,) = {name for name in bundle if name.startswith("kvplace-")}
+            one = {"state": "RUNNING", "node_ip": "10.0.0.7"}
+            one["node_id"] = f"id-{host.removeprefix('kvplace-')}"
+            name = config["model_loading_config"]["model_id"].replace("/", "--")
+            count = config["deployment_config"]["num_replicas"]
+            deployments[f"LLMServer:{name}"] = {"replicas": [one] * count}
+        kvplace = {"deployed_app_config": application, "deployments": deployments}
+        answers = {
+            "/api/serve/applications/": {"applications": {"kvplace": kvplace}},
+            "/api/v0/nodes?limit=10000": {"data": {"result": {"result": nodes}}},
+        }
+        with answering(answers) as (url, _):
+            return verdict(capsys, f"ray-serve={url}")
+
+    assert running("to/before-serve.yaml")[1]["verdict"] == "ready"
+    code, found = running("to/serve.yaml")
+    assert (code, found["verdict"]) == (0, "done")
 
 
 def test_what_runs_has_to_be_given_once(proposal, capsys):

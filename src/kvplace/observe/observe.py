@@ -99,7 +99,11 @@ def _known(plan: Result | Proposal | None) -> list[Known]:
     if isinstance(plan, Proposal):
         return _known_on_the_way(plan)
     layout = lay_out(plan.problem, placed(plan), kept=plan.kv_parts, names=plan.engine_names)
-    return [Known(e.model.name, (e.served_name, e.label), e.port, e.gpus) for e in layout.engines]
+    return [
+        Known(e.model.name, (e.served_name, e.label), e.port, e.gpus, host.label, e.kv_bytes)
+        for host in layout.hosts
+        for e in host.engines
+    ]
 
 
 def _known_on_the_way(proposal: Proposal) -> list[Known]:
@@ -108,8 +112,10 @@ def _known_on_the_way(proposal: Proposal) -> list[Known]:
     known = _known(plan)
     target = lay_out(plan.problem, placed(plan), kept=plan.kv_parts, names=plan.engine_names)
     there = {(one.model, frozenset(one.gpus)) for one in known}
-    for replica, one in transition_of(proposal, target).running.items():
+    transition = transition_of(proposal, target)
+    for replica, one in transition.running.items():
         if (replica.model, frozenset(replica.gpus)) not in there:
-            names = (one.served_name, one.label)
-            known.append(Known(replica.model, names, one.port, replica.gpus))
+            names, host = (one.served_name, one.label), transition.hosts[one.node].label
+            part = one.part.kv_bytes
+            known.append(Known(replica.model, names, one.port, replica.gpus, host, part))
     return known

@@ -38,6 +38,10 @@ class Sighting:
         UTC time from which on it is in that state; empty where that is not known.
     stray
         Whether what describes the engines does not speak of it, so that it may be none.
+    host
+        Label of its node in exports; empty where the runtime does not say.
+    kv_bytes
+        Its part of each GPU's KV memory; 0 where the runtime does not say.
     """
 
     name: str
@@ -48,6 +52,8 @@ class Sighting:
     port: int = 0
     since: str = ""
     stray: bool = False
+    host: str = ""
+    kv_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +86,18 @@ class Known:
         Where it listens.
     gpus
         Ids in rank order.
+    host
+        Label of its node.
+    kv_bytes
+        Its part of each GPU's KV memory; 0 where that is not known.
     """
 
     model: str
     names: tuple[str, ...]
     port: int
     gpus: tuple[str, ...]
+    host: str = ""
+    kv_bytes: int = 0
 
 
 def plain(name: str) -> str:
@@ -100,8 +112,9 @@ def identify(
 ) -> list[tuple[Sighting, str]]:
     """Return each sighting with the model that it is of, and its GPUs where they are known.
 
-    A sighting is the engine of the plan that goes by its name; of several, that at its port or
-    under its label, and then each is taken once. GPUs that the runtime or the user states count
+    A sighting is the engine of the plan that goes by its name, on its node where that is known; of
+    several, that at its port, with its part of the KV memory or under its label, and then each is
+    taken once. GPUs that the runtime or the user states count
     before the plan's.
 
     Parameters
@@ -131,11 +144,17 @@ def identify(
 
 def _match(one: Sighting, known: Sequence[Known], gpus: tuple[str, ...]) -> Known | None:
     """Return the engine of the plan that a sighting is of, if any."""
-    mine = [k for k in known if plain(one.name) in {plain(n) for n in (*k.names, k.model)}]
+    mine = [
+        k
+        for k in known
+        if plain(one.name) in {plain(n) for n in (*k.names, k.model)}
+        and (not one.host or not k.host or k.host == one.host)
+    ]
     port = one.port or port_of(one.address)
     for test in (
         lambda k: bool(gpus) and k.gpus == gpus,
         lambda k: bool(port) and k.port == port,
+        lambda k: bool(one.kv_bytes) and k.kv_bytes == one.kv_bytes,
         lambda k: one.name in k.names[1:],
         lambda k: plain(one.name) == plain(k.names[0]),
     ):

@@ -15,10 +15,12 @@ from kvplace.export.flags import keyword_values
 from kvplace.export.layout import Engine, Host, Layout
 from kvplace.export.text import yaml_text
 
-__all__ = ["APPLICATION", "ray_serve_files"]
+__all__ = ["APPLICATION", "NODE_RESOURCE", "ray_serve_files"]
 
 APPLICATION = "kvplace"
 """Name of the Serve application."""
+NODE_RESOURCE = "kvplace-"
+"""What the name of the resource that a node offers begins with; its label follows."""
 
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}", re.ASCII)
 _STEPS = 10_000
@@ -118,7 +120,7 @@ def _name(config: dict[str, Any], engine: Engine, deployments: set[str]) -> None
 
 
 def _resource(host: Host) -> str:
-    return f"kvplace-{host.label}"
+    return f"{NODE_RESOURCE}{host.label}"
 
 
 def _one_line(text: str) -> str:
