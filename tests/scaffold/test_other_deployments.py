@@ -124,6 +124,83 @@ CUDA_VISIBLE_DEVICES=1 python -m sglang.launch_server --model-path org/n > log 2
     assert [(i.model, i.gpus) for i in found.instances] == [("org/m", (2, 3)), ("org/n", (1,))]
 
 
+def test_devices_that_a_script_exports_are_those_of_its_engines():
+    text = """#!/bin/sh
+export CUDA_VISIBLE_DEVICES=3 MODE=x
+vllm serve org/m
+CUDA_VISIBLE_DEVICES=1 vllm serve org/n
+CUDA_VISIBLE_DEVICES=2
+export CUDA_VISIBLE_DEVICES
+vllm serve org/o
+"""
+    found = read_deployment(text, "run")
+    assert [(i.model, i.gpus) for i in found.instances] == [
+        ("org/m", (3,)), ("org/n", (1,)), ("org/o", (2,)),
+    ]  # fmt: skip
+
+
+def test_a_script_with_its_words_in_arrays():
+    text = """#!/usr/bin/env bash
+TP=2
+ARGS=(
+  org/m  # which one
+  --served-model-name "my (own) name"
+)
+if [ -n "$FAST" ]; then ARGS+=(--enforce-eager); fi
+ARGS+=(--tensor-parallel-size "$TP")
+echo "> vllm serve ${ARGS[*]}"
+vllm serve "${ARGS[@]}" &
+CMD=(python -m sglang.launch_server --model-path org/n)
+"${CMD[@]}"
+"""
+    found = read_deployment(text, "run")
+    assert [(i.name, i.model, i.degree, i.served) for i in found.instances] == [
+        ("line 10", "org/m", 2, "my (own) name"), ("line 12", "org/n", 1, ""),
+    ]  # fmt: skip
+    assert not found.unread
+
+
+def test_what_only_speaks_of_engines_starts_none():
+    text = """#!/bin/bash
+printf 'run: vllm serve %s' "$1"
+log_info "docker run --gpus all vllm/vllm-openai"
+if pgrep -f "vllm serve"; then pkill -f "vllm serve"; fi
+if ! docker run --rm --gpus all nvidia/cuda:13 nvidia-smi &> /dev/null; then exit 1; fi
+tmux new-session -d -s a "CUDA_VISIBLE_DEVICES=1 \\
+  vllm serve org/m"
+"""
+    found = read_deployment(text, "run.sh")
+    assert [(i.name, i.model) for i in found.instances] == [("line 6", "org/m")]
+    assert not found.unread
+    with pytest.raises(InputError, match=r"no command .*; it starts what gpu\.yaml says"):
+        read_deployment("docker compose -f gpu.yaml up -d\nsay: x: y\n", "up.sh")
+    with pytest.raises(InputError, match=r"known here$"):
+        read_deployment("set -e\n", "up.sh")
+
+
+def test_branches_of_a_script_are_all_taken_and_that_is_said():
+    text = "#!/bin/sh\nif test -f x\nthen\nvllm serve org/m\nelse\nvllm serve org/n\nfi\n"
+    found = read_deployment(text, "run.sh")
+    assert [i.model for i in found.instances] == ["org/m", "org/n"]
+    assert "branches" in found.notes[0]
+    assert not read_deployment(text.replace("else\n", ""), "run.sh").notes
+
+
+def test_a_unit_of_systemd():
+    text = """[Unit]
+Description=an engine
+[Service]
+Environment="MODEL=org/m" TP=2
+Environment=CUDA_VISIBLE_DEVICES=2,3
+ExecStart=-/opt/venv/bin/vllm serve ${MODEL} \\
+  --tensor-parallel-size $TP
+"""
+    found = read_deployment(text, "vllm.service")
+    assert [(i.model, i.degree, i.gpus) for i in found.instances] == [("org/m", 2, (2, 3))]
+    with pytest.raises(InputError, match="its ExecStart starts no engine"):
+        read_deployment(text.replace("vllm serve", "start"), "vllm.service")
+
+
 def dynamo(**services):
     return {"apiVersion": "nvidia.com/v1alpha1", "kind": "DynamoGraphDeployment",
             "metadata": {"name": "g"}, "spec": {"services": services}}  # fmt: skip

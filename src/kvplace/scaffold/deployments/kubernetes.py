@@ -106,7 +106,10 @@ def _nothing(kind: str, name: str, parsed: Mapping[str, Any]) -> tuple[list[Entr
     group = str(parsed.get("apiVersion")).partition("/")[0]
     if gpus or (group, kind) in _ENGINES_OF_OTHERS:
         a = "an" if kind[:1] in "AEIOU" else "a"
-        return [Unread(name, f"{a} {kind} is not read here", None, gpus or None)], []
+        why = f"{a} {kind} is not read here"
+        if kind == "InferenceService":
+            why = "its predictor has neither a model nor containers"
+        return [Unread(name, why, None, gpus or None)], []
     return [], [f"{name} asks for no GPU and is left out"] if kind in _READERS else []
 
 

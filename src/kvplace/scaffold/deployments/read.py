@@ -12,18 +12,20 @@ from kvplace.scaffold.deployments.kubernetes import is_kubernetes, read_kubernet
 from kvplace.scaffold.deployments.kvcached import read_kvcached
 from kvplace.scaffold.deployments.pods import all_gpus
 from kvplace.scaffold.deployments.ray_serve import is_ray_serve, read_ray_serve
-from kvplace.scaffold.deployments.serve_files import (
-    read_llama_swap,
-    read_prism,
+from kvplace.scaffold.deployments.scripts import (
+    is_unit,
     read_script,
+    read_unit,
+    started_elsewhere,
 )
+from kvplace.scaffold.deployments.serve_files import read_llama_swap, read_prism
 
 __all__ = ["KINDS", "read_deployment"]
 
 KINDS = (
     "a compose file, Kubernetes objects (also KServe, RayService and AIBrix claims), values of "
-    "vLLM's production-stack, a Ray Serve, llama-swap, kvcached or Prism config, or a script that "
-    "starts engines"
+    "vLLM's production-stack, a Ray Serve, llama-swap, kvcached or Prism config, or a script or "
+    "unit of systemd that starts engines"
 )
 """What `read_deployment` reads, for messages."""
 
@@ -45,7 +47,18 @@ def read_deployment(text: str, source: str, aliases: Mapping[str, str] | None = 
     InputError
         It is none of these, serves no model, or cannot be read: every fault at once.
     """
-    found = read_script(text) if text.startswith("#!") else None
+    found = None
+    if text.startswith("#!") or source.casefold().endswith((".sh", ".bash")):
+        found = read_script(text)
+        if found is None:
+            file = started_elsewhere(text)
+            hint = f"; it starts what {file} says, so read that" if file else ""
+            message = "no command of this script starts an engine that is known here"
+            raise InputError(message + hint, source)
+    elif is_unit(text):
+        found = read_unit(text)
+        if found is None:
+            raise InputError("its ExecStart starts no engine that is known here", source)
     if found is None:
         found = _read(documents(text, source), text, source)
     found = found.with_names(aliases or {})

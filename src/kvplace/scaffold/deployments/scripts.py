@@ -1,0 +1,189 @@
+"""Shell scripts and systemd units that start engines."""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+
+from kvplace.scaffold.deployments.deployment import Deployment, Entry, Unread
+from kvplace.scaffold.deployments.started import started
+from kvplace.scaffold.deployments.variables import fill
+
+__all__ = ["is_unit", "read_script", "read_unit", "started_elsewhere"]
+
+_START = re.compile(
+    r"\b(vllm serve|api_server|sglang\.launch_server|trtllm-serve|lmdeploy serve|llama-server|"
+    r"text-generation-launcher|ollama serve|aphrodite run|(docker|podman|nerdctl) run)\b"
+)
+_CONTINUED = "\ue002"
+"""In the place of the end of a line that goes on in the next."""
+_BEFORE = ("env", "exec", "nohup", "sudo", "time", "numactl", "if", "while", "until", "!", "then")
+_SPEAKS = re.compile(
+    r"echo|printf|(log|info|warn|error|die|fail|print|say)\w*|p?kill|killall|pgrep|e?grep|ps|which|"
+    r"command|test|\[{1,2}|cat|read|return|exit|pip3?|uv"
+)
+"""Words that begin a command which names an engine and starts none."""
+_ELSEWHERE = ("tmux", "screen", "ssh")
+"""Words that begin a command which has another as one of its words."""
+_BRANCH = re.compile(r"^[ \t]*(else|elif\b.*|\S+\))[ \t]*$", re.MULTILINE)
+_FILE = re.compile(
+    r"^[ \t]*(?:docker[ -]compose|kubectl|helm|serve deploy|oc)\b.*?"
+    r"(?:(?:-f|--file|--values)[ =]|deploy )\"?([^\s\"$]+\.ya?ml)",
+    re.MULTILINE,
+)
+_DECLARE = ("export", "readonly", "local", "declare")
+_ASSIGNED = re.compile(r"\s*(?:export\s+|readonly\s+)?([A-Za-z_]\w*)=(.*)", re.ASCII)
+_ARRAY = re.compile(
+    r"^[ \t]*(?:(?:local|declare|readonly)[ \t]+(?:-\w+[ \t]+)?)?([A-Za-z_]\w*)(\+?)=\(",
+    re.ASCII | re.MULTILINE,
+)
+_ALL_OF = re.compile(r"\$\{([A-Za-z_]\w*)\[[@*]\]\}", re.ASCII)
+_UNIT = re.compile(r"^\s*\[(Unit|Service|Container)\]\s*$", re.MULTILINE)
+_EXEC = re.compile(r"^\s*Exec\w+=", re.MULTILINE)
+_LONGEST_ARRAY = 2**14
+
+
+def read_script(text: str) -> Deployment | None:
+    """Read a shell script that starts engines; None where it starts none."""
+    entries: list[Entry] = []
+    known: dict[str, str] = {}
+    exported: set[str] = set()
+    arrays: dict[str, list[str]] = {}
+    for number, line in _lines(text):
+        name = f"line {number}"
+        array = _ARRAY.match(line)
+        if array:
+            _keep(array, line[array.end() :], arrays, known)
+            continue
+        starts = _START.search(line) or any(f"${{{name}[" in line for name in arrays)
+        starts = starts and not line.lstrip().startswith("#")
+        try:
+            words = _words(re.split(r" \d?>", line.rstrip().rstrip("&"))[0], arrays, known)
+        except ValueError as error:
+            entries += [Unread(name, str(error), None, None)] if starts else []
+            continue
+        if not starts:
+            pairs = [_ASSIGNED.fullmatch(word) for word in words if word not in _DECLARE]
+            known |= {pair[1]: pair[2] for pair in pairs if pair} if all(pairs) else {}
+            if words[:1] == ["export"]:
+                exported |= {word.partition("=")[0] for word in words[1:]}
+            continue
+        environment = {key: value for key, value in known.items() if key in exported}
+        while words and (words[0] in _BEFORE or "=" in words[0]):
+            key, mark, value = words[0].partition("=")
+            if mark:
+                environment[key] = value
+            words = words[1:]
+        if words and words[0] in _ELSEWHERE:
+            words = next((shlex.split(word) for word in words if _START.search(word)), [])
+        if words and not _SPEAKS.fullmatch(words[0]) and _START.search(" ".join(words)):
+            entries += started(name, words, environment, gpu=False, first=True)
+    if not entries:
+        return None
+    branches = len(entries) > 1 and _BRANCH.search(text) is not None
+    notes = ("the script has branches; what each of them starts is taken as running",)
+    return Deployment("script", (), notes=notes if branches else ()).of(entries)
+
+
+def started_elsewhere(text: str) -> str:
+    """Return the file that a script gives to what starts engines; empty where it names none."""
+    found = _FILE.search(re.sub(r"\\\r?\n", " ", text))
+    return found[1] if found else ""
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each line with its number; what goes on in further lines, arrays too, as one."""
+    number = 1
+    pending, begun = "", 1
+    for whole_line in re.sub(r"\\\r?\n", _CONTINUED, text).splitlines():
+        line, here = whole_line.replace(_CONTINUED, " "), number
+        number += 1 + whole_line.count(_CONTINUED)
+        if pending:
+            pending += "\n" + line
+            if _closed(pending) or len(pending) > _LONGEST_ARRAY:
+                yield begun, pending
+                pending = ""
+        elif _ARRAY.match(line) and not _closed(line):
+            pending, begun = line, here
+        else:
+            yield here, line
+    if pending:
+        yield begun, pending
+
+
+def _closed(text: str) -> bool:
+    """Say whether an array ends in this text: with a bracket outside quotes and comments."""
+    try:
+        return _inside(text[text.index("(") + 1 :]) is not None
+    except ValueError:
+        return False
+
+
+def _inside(text: str) -> list[str] | None:
+    """Return the words of an array up to its closing bracket; None where it is not there yet."""
+    lexer = shlex.shlex(text, posix=True, punctuation_chars="()")
+    lexer.whitespace_split = True
+    lexer.commenters = "#"
+    words: list[str] = []
+    for word in lexer:
+        if word.startswith(")"):
+            return words
+        words.append(word)
+    return None
+
+
+def _keep(
+    array: "re.Match[str]", rest: str, arrays: dict[str, list[str]], known: Mapping[str, str]
+) -> None:
+    """Keep the words of an array, or add them to those it has."""
+    try:
+        inside = _inside(rest)
+    except ValueError:
+        return
+    if inside is not None:
+        before = arrays.get(array[1], []) if array[2] else []
+        arrays[array[1]] = [*before, *_filled(inside, arrays, known)]
+
+
+def _words(line: str, arrays: Mapping[str, list[str]], known: Mapping[str, str]) -> list[str]:
+    """Return the words of a line, variables and arrays put in."""
+    return _filled(shlex.split(line, comments=True), arrays, known)
+
+
+def _filled(
+    words: list[str], arrays: Mapping[str, list[str]], known: Mapping[str, str]
+) -> list[str]:
+    found: list[str] = []
+    for word in words:
+        every = _ALL_OF.fullmatch(word)
+        if every and every[1] in arrays:
+            found += arrays[every[1]]
+        else:
+            found.append(fill(word, known, lambda _: None) if "$" in word else word)
+    return found
+
+
+def is_unit(text: str) -> bool:
+    """Say whether a text is a unit of systemd."""
+    return (
+        _UNIT.search(text) is not None
+        and re.search(r"^\s*Exec\w+=", text, re.MULTILINE) is not None
+    )
+
+
+def read_unit(text: str) -> Deployment | None:
+    """Read a unit of systemd that starts an engine; None where it starts none."""
+    script = []
+    for _, line in _lines(text):
+        key, _, value = line.strip().partition("=")
+        if key == "Environment":
+            try:
+                pairs = shlex.split(value)
+            except ValueError:
+                continue
+            script += [f"export {shlex.quote(pair)}" for pair in pairs if "=" in pair]
+        elif key == "ExecStart":
+            script.append(value.lstrip("-@:+!"))
+    found = read_script("\n".join(script))
+    return (
+        None if found is None else Deployment("systemd", ()).of([*found.instances, *found.unread])
+    )
