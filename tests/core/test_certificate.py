@@ -368,3 +368,15 @@ def test_damaged_certificates_are_rejected_unless_they_still_prove_their_claim()
 def test_ten_thousand_damaged_certificates(solver):
     made, _ = judge_damage(2, cases=1200, per_case=10, solver=solver)
     assert made >= 10_000
+
+
+@pytest.mark.parametrize("threshold", [0.1, 3, 1e-12, float("inf")])
+def test_sizes_at_a_threshold_are_the_exact_ones_rounded_down(threshold):
+    problem = byte_problem([90, 90], [(20, 6.0), (30, 5.5), (10, 0.0), (2**64, 1e9)])
+    unit = problem.goal.memory_unit_bytes
+    for index, size in enumerate(scaled_sizes(problem, threshold)):
+        need = problem.need(index)
+        exact = Fraction(need.weights_bytes)
+        if math.isfinite(threshold):
+            exact += Fraction(need.load) * unit / Fraction(threshold)
+        assert size == math.floor(exact * 2**SCALE_BITS)

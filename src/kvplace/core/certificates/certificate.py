@@ -39,7 +39,12 @@ from kvplace.core.certificates.knapsack import (
     set_above,
 )
 from kvplace.core.certificates.priced import malformed_prices
-from kvplace.core.certificates.sizes import every_possible, possible_options, scaled_sizes
+from kvplace.core.certificates.sizes import (
+    every_possible,
+    possible_options,
+    resident_bytes,
+    scaled_sizes,
+)
 from kvplace.core.certificates.weighted import (
     check_weighted,
     kinds_of,
@@ -167,11 +172,10 @@ def _priced(problem: Problem, certificate: Certificate) -> Iterator[tuple[int | 
     """Yield what each model is priced at least, None for a model that fits nowhere, and offers."""
     if problem.plain:
         sizes = scaled_sizes(problem, certificate.threshold)
-        for index, (price, size) in enumerate(zip(certificate.prices, sizes, strict=True)):
+        rows = (certificate.prices, sizes, resident_bytes(problem), problem.min_kv_bytes)
+        for price, size, taken, kept in zip(*rows, strict=True):
             assert isinstance(price, int)
-            need = problem.need(index)
-            offer = Offer(price, (size, need.weights_bytes + need.min_kv_bytes))
-            yield price, (offer,) if price else ()
+            yield price, (Offer(price, (size, taken + kept)),) if price else ()
         return
     table = problem.option_table
     found = every_possible(problem, certificate.threshold)

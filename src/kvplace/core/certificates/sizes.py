@@ -1,27 +1,33 @@
 """Sizes of models at a threshold, in whole numbers."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from kvplace.core.certificates.knapsack import SCALE_BITS
 from kvplace.core.models.model import Split
 from kvplace.core.problem import Problem
 
-__all__ = ["every_possible", "possible_options", "scaled_sizes"]
+__all__ = ["every_possible", "possible_options", "resident_bytes", "scaled_sizes"]
 
 
 def scaled_sizes(problem: Problem, threshold: float) -> list[int]:
     """Return w_j at a threshold, rounded down to multiples of 2**-64 bytes, as integers."""
-    unit = problem.goal.memory_unit_bytes
-    sizes = []
-    for index, load in enumerate(problem.loads):
-        weights = problem.need(index).weights_bytes << SCALE_BITS
-        if load and threshold < math.inf:
-            part, of = load.as_integer_ratio()
-            top, bottom = float(threshold).as_integer_ratio()
-            weights += part * (unit << SCALE_BITS) * bottom // (of * top)
-        sizes.append(weights)
-    return sizes
+    weights = [size << SCALE_BITS for size in resident_bytes(problem)]
+    if math.isinf(threshold):
+        return weights
+    top, bottom = float(threshold).as_integer_ratio()
+    unit = (problem.goal.memory_unit_bytes << SCALE_BITS) * bottom
+    ratios = (load.as_integer_ratio() for load in problem.loads)
+    pairs = zip(weights, ratios, strict=True)
+    return [size + part * unit // (of * top) for size, (part, of) in pairs]
+
+
+def resident_bytes(problem: Problem) -> Sequence[int]:
+    """Return weights and overhead of each model on one GPU, of any size."""
+    try:
+        return problem.undivided_bytes
+    except OverflowError:  # more than the column holds, and than any GPU
+        return [problem.need(index).weights_bytes for index in range(len(problem.names))]
 
 
 def possible_options(problem: Problem, index: int, threshold: float) -> list[tuple[int, int, int]]:
