@@ -310,6 +310,14 @@ def test_a_layout_that_is_not_understood_is_an_error(hint, tmp_path):
     assert line
 
 
+def test_speech_models_and_parts_of_pipelines_are_called_what_they_are(tmp_path):
+    speech = {"model_type": "whisper", "d_model": 1280, "encoder_layers": 32, "decoder_layers": 4}
+    assert "it is an encoder-decoder" in refusal(speech, tmp_path)[0]
+    image = {"_class_name": "FluxTransformer2DModel", "num_layers": 19, "num_attention_heads": 24,
+             "attention_head_dim": 128}  # fmt: skip
+    assert refusal(image, tmp_path)[0].endswith("pipeline of diffusers, no LLM")
+
+
 @pytest.mark.parametrize("layers", [10_001, 2**63, 10**400])
 def test_an_absurd_number_of_layers_is_one_line(layers, tmp_path):
     (line,) = refusal({**LLAMA, "num_hidden_layers": layers}, tmp_path)

@@ -201,6 +201,51 @@ ExecStart=-/opt/venv/bin/vllm serve ${MODEL} \\
         read_deployment(text.replace("vllm serve", "start"), "vllm.service")
 
 
+def component(name, kind, *args, gpu=1, **rest):
+    main = {"name": "main", "image": "x", "command": ["python3", "-m", "dynamo.sglang"],
+            "args": list(args), "resources": {"limits": {"nvidia.com/gpu": str(gpu)}}}  # fmt: skip
+    side = {"name": "side", "image": "y"}
+    return {"name": name, "type": kind, "podTemplate": {"spec": {"containers": [side, main]}},
+            **rest}  # fmt: skip
+
+
+def graph(*components):
+    front = {"name": "Frontend", "type": "frontend", "podTemplate": {"spec": {"containers": [
+        {"name": "main", "image": "x"}]}}}  # fmt: skip
+    return yaml.safe_dump({"apiVersion": "nvidia.com/v1beta1", "kind": "DynamoGraphDeployment",
+        "metadata": {"name": "g"}, "spec": {"components": [front, *components]}})  # fmt: skip
+
+
+def test_components_of_dynamo_are_read_as_services_are():
+    words = ("--model-path", "org/m", "--tp-size", "2")
+    found = read_deployment(graph(component("w", "worker", *words, gpu=2, replicas=2)), "f")
+    assert [(i.model, i.degree) for i in found.instances] == [("org/m", 2)] * 2
+    alone = read_deployment(graph(component("d", "decode", *words, gpu=2)), "f")
+    assert [i.model for i in alone.instances] == ["org/m"]
+    both = (component("d", "decode", *words, gpu=2), component("p", "prefill", *words, gpu=2))
+    with pytest.raises(InputError, match="prefill") as refused:
+        read_deployment(graph(*both), "f")
+    assert "4 GPU" in str(refused.value) or str(refused.value).count("2 GPUs") == 2
+    with pytest.raises(InputError, match="several pods"):
+        read_deployment(graph(component("w", "worker", *words, multinode={"nodeCount": 2})), "f")
+
+
+def test_presets_start_nothing_and_proxies_are_called_so():
+    text = """
+apiVersion: serving.kserve.io/v1alpha2
+kind: LLMInferenceServiceConfig
+metadata: {name: preset}
+spec:
+  model: {uri: "hf://org/m"}
+  template: {containers: [{name: main, resources: {limits: {nvidia.com/gpu: "1"}}}]}
+"""
+    with pytest.raises(InputError, match="preset is a preset that services name"):
+        read_deployment(text, "f")
+    proxy = "model_list:\n- {model_name: q, litellm_params: {model: hosted_vllm/org/m}}\n"
+    with pytest.raises(InputError, match="config of a LiteLLM proxy"):
+        read_deployment(proxy, "f")
+
+
 def dynamo(**services):
     return {"apiVersion": "nvidia.com/v1alpha1", "kind": "DynamoGraphDeployment",
             "metadata": {"name": "g"}, "spec": {"services": services}}  # fmt: skip

@@ -166,9 +166,13 @@ def text_fields(config: Mapping[str, Any], source: str) -> Fields:
     Raises
     ------
     InputError
-        It describes an encoder-decoder, whose cache depends on both lengths.
+        It describes an encoder-decoder, whose cache depends on both lengths, or no LLM.
     """
-    if config.get("is_encoder_decoder"):
+    if "_class_name" in config or "_diffusers_version" in config:
+        raise InputError("it is a part of an image or video pipeline of diffusers, no LLM", source)
+    if config.get("is_encoder_decoder") or (
+        "encoder_layers" in config and "decoder_layers" in config
+    ):
         raise InputError(
             "it is an encoder-decoder; its cross-attention cache depends on the input's length "
             "and is not one figure per token",

@@ -97,6 +97,8 @@ def _nothing(kind: str, name: str, parsed: Mapping[str, Any]) -> tuple[list[Entr
     pods = list(pods_of(parsed, name))
     if pods and not any(one.copies for one in pods):
         return [], [f"{name} has 0 replicas and is left out"]
+    if _READERS.get(kind) is _preset:
+        return [], [f"{name} is a preset that services name; it starts nothing itself"]
     gpus, profile = all_gpus(parsed), at(parsed, "spec", "resourceProfile")
     chips = others(parsed)
     if isinstance(profile, str) and "gpu" not in profile:
@@ -227,7 +229,7 @@ def _ray_service(name: str, parsed: Mapping[str, Any]) -> list[Entry]:
 
 
 def _dynamo(name: str, parsed: Mapping[str, Any]) -> list[Entry]:
-    """Read a DynamoGraphDeployment: its services, by name or as a list."""
+    """Read a DynamoGraphDeployment: its services, by name or as a list, or its components."""
     services = at(parsed, "spec", "services")
     pairs = (
         services.items()
@@ -236,12 +238,18 @@ def _dynamo(name: str, parsed: Mapping[str, Any]) -> list[Entry]:
     )
     entries: list[Entry] = []
     named = [(key, service) for key, service in pairs if isinstance(service, dict)]
-    split = any("prefill" in str(key).casefold() for key, _ in named)
+    named += [
+        (at(entry, "name"), _dynamo_component(entry))
+        for entry in listed(at(parsed, "spec", "components"))
+        if isinstance(entry, dict)
+    ]
+    parts = [f"{key} {service.get('subComponentType')}".casefold() for key, service in named]
+    split = any("prefill" in part for part in parts)
     for key, service in named:
         container = {**mapping(at(service, "extraPodSpec", "mainContainer"))}
         container["resources"] = service.get("resources") or container.get("resources")
         part = service.get("subComponentType")
-        if split and "decode" in str(key).casefold():
+        if split and "decode" in f"{key} {service.get('type')}".casefold():
             part = "decode"  # without a service for the prefill it would be a whole engine
         label = "/".join(str(one) for one in (name, part, key) if one)
         copies, hosts = whole(service.get("replicas"), 1), at(service, "multinode", "nodeCount")
@@ -254,6 +262,25 @@ def _dynamo(name: str, parsed: Mapping[str, Any]) -> list[Entry]:
         else:
             entries += container_entries(label, container, copies)
     return entries
+
+
+def _dynamo_component(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a component, as v1beta1 has it, in the words of a service."""
+    containers = [one for one in listed(at(entry, "podTemplate", "spec", "containers"))
+                  if isinstance(one, dict)]  # fmt: skip
+    first = containers[0] if containers else {}
+    main = next((one for one in containers if one.get("name") == "main"), first)
+    return {
+        **entry,
+        "extraPodSpec": {"mainContainer": main},
+        "subComponentType": "prefill" if entry.get("type") == "prefill" else None,
+    }
+
+
+def _preset(name: str, parsed: Mapping[str, Any]) -> list[Entry]:
+    """Read what others name and what starts nothing itself."""
+    del name, parsed
+    return []
 
 
 def _kubeai(name: str, parsed: Mapping[str, Any]) -> list[Entry]:
@@ -273,6 +300,7 @@ def _kubeai(name: str, parsed: Mapping[str, Any]) -> list[Entry]:
 _READERS = {
     "Model": _kubeai,
     "LLMInferenceService": _llm_service,
+    "LLMInferenceServiceConfig": _preset,
     "InferenceService": _inference_service,
     "VLLMRuntime": _runtime,
     "RayService": _ray_service,

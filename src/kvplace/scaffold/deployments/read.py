@@ -89,6 +89,9 @@ def _read(parsed: list[Any], text: str, source: str) -> Deployment:
             "of a chart, read what helm template makes of it",
             source,
         )
+    if any(at(entry, "litellm_params") for entry in listed(at(only, "model_list"))):
+        what = "this is the config of a LiteLLM proxy, which starts no engine"
+        raise InputError(f"{what}; read what starts the engines that it names", source)
     schema = str(at(parsed[0], "schema") if parsed else "")
     if schema.startswith("kvplace."):
         kind = "plan" if "plan" in schema else "fleet file"
