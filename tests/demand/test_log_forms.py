@@ -78,6 +78,36 @@ def documents(tmp_path, *rows, name="log.json"):
     return summarise(read_trace(path))
 
 
+def test_spans_of_opentelemetry(tmp_path):
+    lines = [
+        json.dumps({"startTimeUnixNano": str(1_780_000_000_000_000_000 + i * 10**10), "attributes":
+                    {"gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 100,
+                     "gen_ai.usage.output_tokens": 10}})
+        for i in range(60)
+    ]  # fmt: skip
+    (tmp_path / "spans.jsonl").write_text("\n".join(lines))
+    found = summarise(read_trace(str(tmp_path / "spans.jsonl")))
+    (model,) = found.models
+    tokens = (model.prompt_tokens.value, model.output_tokens.value)
+    assert (model.model, *tokens) == ("m", 100, 10)
+    assert model.mean_rate == pytest.approx(0.1, rel=0.2)
+
+
+def test_what_a_log_says_of_failures_and_caches_is_named_as_not_read(tmp_path):
+    head = "timestamp,model,input_tokens,output_tokens,cache_read_input_tokens,Status Code"
+    rows = [f"2026-06-01T08:{i:02}:00Z,m,10,5,90,{'500' if i % 2 else '200'}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join([head, *rows]))
+    notes = read_trace(str(tmp_path / "t.csv")).notes
+    assert "'cache_read_input_tokens' is not added to the prompt tokens" in " ".join(notes)
+    assert "'Status Code' is not looked at: requests that failed count" in " ".join(notes)
+
+
+def test_dates_in_another_order_are_answered_with_the_form_that_is_read(tmp_path):
+    (tmp_path / "t.csv").write_text("date,model\n06/01/2026 08:00:00,m\n")
+    with pytest.raises(InputError, match="times are read as 2026-06-01T08:00:00Z or as numbers"):
+        read_trace(str(tmp_path / "t.csv"))
+
+
 def test_a_json_array_with_nested_usage(tmp_path):
     rows = [
         {"startTime": f"2026-08-12T14:30:{second}Z", "model": "m",

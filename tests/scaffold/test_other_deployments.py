@@ -230,6 +230,18 @@ def test_components_of_dynamo_are_read_as_services_are():
         read_deployment(graph(component("w", "worker", *words, multinode={"nodeCount": 2})), "f")
 
 
+@pytest.mark.parametrize("kind", ["LimitRange", "ResourceQuota"])
+def test_a_quota_holds_no_gpu(kind):
+    quota = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "q"},
+             "spec": {"limits": [{"max": {"nvidia.com/gpu": "1"}}]}}  # fmt: skip
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [
+        {"image": "vllm/vllm-openai", "args": ["--model", "org/m"],
+         "resources": {"limits": {"nvidia.com/gpu": "1"}}}]}}  # fmt: skip
+    found = read_deployment(yaml.safe_dump_all([quota, pod]), "f")
+    assert [i.model for i in found.instances] == ["org/m"]
+    assert not found.unread
+
+
 def test_presets_start_nothing_and_proxies_are_called_so():
     text = """
 apiVersion: serving.kserve.io/v1alpha2

@@ -14,7 +14,7 @@ TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _WORDS = {
     "s": "s", "sec": "s", "secs": "s", "second": "s", "seconds": "s", "ms": "ms", "millis": "ms",
     "milliseconds": "ms", "us": "us", "micros": "us", "microseconds": "us", "ns": "ns",
-    "nanos": "ns", "nanoseconds": "ns",
+    "nano": "ns", "nanos": "ns", "nanoseconds": "ns",
 }  # fmt: skip
 _SECONDS_BY_NAME = {"t", "arrived_at"}
 """Numeric times of these names are seconds: the shared traces' and vidur's convention."""

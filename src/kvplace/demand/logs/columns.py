@@ -13,29 +13,38 @@ _TIME = (
     "t_s", "t", "time_s", "time", "timestamp", "timestamp_s", "timestamp_ms", "ts", "start_time",
     "start_time_iso", "date", "datetime", "created_at", "created", "request_created_at",
     "arrival_time", "arrived_at", "window_start", "bucket_start", "bucket", "day", "hour",
+    "timestamp_utc", "time_utc", "datetime_utc", "start_time_unix_nano", "time_unix_nano",
+    "start_timestamp", "started_at", "start",
 )  # fmt: skip
 _END = ("end_time", "window_end", "bucket_end")
 _MODEL = (
     "model", "model_name", "model_id", "served_model_name", "model_permaslug", "model_slug",
-    "request_model", "response_model", "model_group", "deployment", "service",
+    "request_model", "response_model", "model_group", "provided_model_name", "llm_model",
+    "deployment", "service",
 )  # fmt: skip
 _PROMPT = (
     "native_tokens_prompt", "prompt_tokens", "input_tokens", "tokens_prompt", "tokens_input",
     "context_tokens", "num_prefill_tokens", "n_input_tokens", "request_tokens", "input_length",
     "prompt_length", "input_len", "prompt_len", "prompt_token_count", "input_token_count",
-    "num_prompt_tokens", "num_input_tokens", "usage_input", "input_usage",
+    "num_prompt_tokens", "num_input_tokens", "usage_input", "input_usage", "tokens_in",
+    "total_prompt_tokens", "total_input_tokens",
 )  # fmt: skip
 _OUTPUT = (
     "native_tokens_completion", "completion_tokens", "output_tokens", "tokens_completion",
     "tokens_output", "generation_tokens", "generated_tokens", "num_decode_tokens",
     "n_output_tokens", "response_tokens", "output_length", "response_length", "output_len",
     "completion_length", "completion_token_count", "output_token_count", "candidates_token_count",
-    "num_output_tokens", "num_completion_tokens", "usage_output", "output_usage",
+    "num_output_tokens", "num_completion_tokens", "usage_output", "output_usage", "tokens_out",
+    "total_completion_tokens", "total_output_tokens",
 )  # fmt: skip
 _COUNT = (
     "requests", "request_count", "requests_count", "num_requests", "num_model_requests",
     "total_requests", "number_of_requests", "count", "calls", "call_count",
 )  # fmt: skip
+
+
+_OUTCOME = ("status", "status_code", "http_status", "success", "error", "is_error", "error_code")
+_CACHED = ("cache_read_input_tokens", "cache_creation_input_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,9 @@ class Columns:
         Tokens of the request, or of all requests of the row's window; None where absent.
     count
         Requests in the row's window; None where every row is one request.
+    unread
+        Columns that say more of a request than is taken from them: whether it failed, and prompt
+        tokens that a cache had.
     """
 
     time: str
@@ -62,6 +74,7 @@ class Columns:
     output: str | None
     count: str | None
     end: str | None = None
+    unread: tuple[str, ...] = ()
 
 
 class Named(TypedDict, total=False):
@@ -124,6 +137,7 @@ def find_columns(names: Sequence[str], source: str, **named: Unpack[Named]) -> C
         output=output or _first(_OUTPUT, known),
         count=count,
         end=_first(_END, known) if count else None,
+        unread=tuple(found for name in (_OUTCOME, _CACHED) if (found := _first(name, known))),
     )
 
 

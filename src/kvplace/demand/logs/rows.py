@@ -46,7 +46,7 @@ def read_rows(file: Path) -> Iterator[Row]:
         reason = getattr(error, "strerror", None) or f"damaged: {error}"
         raise InputError(reason, str(file)) from error
     except UnicodeDecodeError as error:
-        raise InputError("it is not UTF-8", str(file)) from error
+        raise InputError("it is not UTF-8; save it as UTF-8", str(file)) from error
     except (csv.Error, ValueError, RecursionError, MemoryError) as error:
         raise InputError(f"it cannot be read: {error}", str(file)) from error
 

@@ -185,8 +185,11 @@ def refuse_rows(log: Log, columns: Columns, bad: int, file: Path) -> None:
         faults.append(Fault(f"no usable value in {told}", f"row {row}"))
     if bad > len(faults):
         faults.append(Fault(f"and {bad - len(faults):,} more rows without a usable value"))
-    last = faults.pop()
-    faults.append(Fault(f"{last.message}; --skip-bad leaves such rows out", last.path))
+    last, forms = faults.pop(), ""
+    shown = list(log.bad_rows(_SHOWN_FAULTS))
+    if shown[0][0] == 1 and all(wrong[1] for _, wrong in shown):
+        forms = "; times are read as 2026-06-01T08:00:00Z or as numbers"
+    faults.append(Fault(f"{last.message}{forms}; --skip-bad leaves such rows out", last.path))
     raise InputError(faults, str(file))
 
 
@@ -250,7 +253,13 @@ def _absent(columns: Columns, model: str) -> list[str]:
     ]
     if absent:
         options = " and ".join(f"--{kind}-column" for kind in absent)
-        notes.append(f"no column of {' and '.join(absent)} tokens was found; {options} names it")
+        names = "name them" if len(absent) > 1 else "names it"
+        notes.append(f"no column of {' and '.join(absent)} tokens was found; {options} {names}")
+    for name in columns.unread:
+        if "cache" in name.casefold():
+            notes.append(f"{name!r} is not added to the prompt tokens, which may leave them out")
+        else:
+            notes.append(f"{name!r} is not looked at: requests that failed count as any other")
     return notes
 
 

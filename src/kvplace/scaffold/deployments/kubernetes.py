@@ -40,6 +40,15 @@ _ENGINES_OF_OTHERS = {
     ("apps.nvidia.com", "NIMService"),
     ("nvidia.com", "DynamoGraphDeploymentRequest"),
 }
+_QUOTAS = (
+    "LimitRange",
+    "ResourceQuota",
+    "ClusterQueue",
+    "LocalQueue",
+    "ResourceFlavor",
+    "NodePool",
+)
+"""Kinds that speak of GPUs and hold none."""
 _OTHER_FORMATS = (
     *("tensorflow", "pytorch", "onnx", "sklearn", "xgboost", "lightgbm", "triton", "tensorrt"),
     *("paddle", "pmml", "mlflow", "openvino_ir", "catboost"),
@@ -97,6 +106,8 @@ def _nothing(kind: str, name: str, parsed: Mapping[str, Any]) -> tuple[list[Entr
     pods = list(pods_of(parsed, name))
     if pods and not any(one.copies for one in pods):
         return [], [f"{name} has 0 replicas and is left out"]
+    if kind in _QUOTAS:
+        return [], []
     if _READERS.get(kind) is _preset:
         return [], [f"{name} is a preset that services name; it starts nothing itself"]
     gpus, profile = all_gpus(parsed), at(parsed, "spec", "resourceProfile")
