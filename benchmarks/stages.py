@@ -1,64 +1,187 @@
 """Measure what each stage of the search is worth and write docs/stages.md.
 
     python benchmarks/stages.py                 # all families
-    python benchmarks/stages.py adrs 20x40      # some of them, to look at
+    python benchmarks/stages.py adrs 20x40      # some of them; the page keeps the others
+    python benchmarks/stages.py --page          # the page alone, from the results recorded
 
-Each case is solved once as a whole and once without each stage that ran on it. There is no time
-limit, so the figures do not depend on the machine; only the seconds do. Stages that compiled
-kernels do need one: the families of LIMITS have it, and their figures depend on the machine. A
-stage that brings nothing on any family is to be deleted.
+Each case is solved once as a whole and once without each stage that ran on it. Every time is CPU
+seconds of the process, all threads together, and so are the limits: other work on the machine does
+not change the figures. Kernels are compiled before the first case. A stage that brings nothing on
+any family is to be deleted.
 """
 
+import json
 import math
+import subprocess
 import sys
 import time
 from collections import defaultdict
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
+import numpy as np
+
+import pools
 from kvplace.bench.cases import cases_of
+from kvplace.bench.clusters import cluster
+from kvplace.bench.families import build
+from kvplace.core.hardware import GPU, Fleet, Node
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model, Replicas
+from kvplace.core.models.objective import Objective
+from kvplace.core.problem import Problem
+from kvplace.formats.read import read
+from kvplace.solver import clock
 from kvplace.solver.solve import solve
 from kvplace.solver.strategies.params import ClusterParams, LargeParams, Params, UndividedParams
 from kvplace.solver.strategies.stages import NEEDED, STAGES
+from kvplace.units import GIB
 
 PAGE = Path(__file__).parents[1] / "docs/stages.md"
+RESULTS = Path(__file__).parent / "results/stages.json"
 FLEETS = Path(__file__).parents[2] / "shared/data/fleets"
-FAMILIES = {
-    # name: cases at most; the larger ones of stress take minutes without a time limit
-    "adrs": 50, "20x40": 3, "50x100": 2, "20x60": 2, "stress": 4, "scale-10-1k": 1,
-    "scale-3-1k": 1, "scale-10-10k": 1,
-    **{str(FLEETS / f"{name}.yaml"): 1 for name in ("lmsys-16", "openrouter-60")},
-    "50x150": 2, "adrs-like": 2, str(FLEETS / "openrouter-103.yaml"): 1,
-}  # fmt: skip
-LIMITS = {"50x150": 8.0, "adrs-like": 8.0, "openrouter-103": 20.0}
-"""Seconds allowed, where there is a limit: those that kernels need to be loaded, and more."""
 LEAST = 1e-9
 """Relative difference that counts."""
 
 
-def main(names):
-    families = {name: most for name, most in FAMILIES.items() if not names or name in names}
-    rows = []
-    for family, most in families.items():
-        if family.endswith(".yaml") and not Path(family).exists():
-            continue
-        began = time.perf_counter()
-        cases = cases_of([family], range(1 if family in ("adrs", "stress") else most))
-        name = Path(family).stem
-        rows.append((name, *measured(cases[:most], LIMITS.get(name))))
-        print(f"{family}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-        if not names:
-            PAGE.write_text(page(rows), "utf-8")
-    if names:
-        print(page(rows))
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Cases that belong together.
+
+    Parameters
+    ----------
+    cases
+        Returns the problems, none where their data are absent.
+    limit
+        CPU seconds of each run; None for none.
+    asked
+        Stages without which the cases are solved as well, where they ran.
+    """
+
+    cases: object
+    limit: float | None = None
+    asked: tuple[str, ...] = STAGES
 
 
-def measured(cases, limit):
-    """Return the number of cases, the seconds of the whole, and what each stage is worth."""
+def named(name, seeds=1, most=50):
+    """Return the cases of a family of `kvplace bench`."""
+    return [case.problem for _, case in cases_of([name], range(seeds))][:most]
+
+
+def fleet(name, objective):
+    """Return a fleet of the shared data under one objective."""
+    path = FLEETS / f"{name}.yaml"
+    return [read(path, objective=objective)] if path.exists() else []
+
+
+def full(seeds=4):
+    """Return fleets of 8 GPUs that are full but for 1 GiB each: parts of a GPU are the models."""
+    for seed in range(seeds):
+        draw = np.random.RandomState(seed)
+        cuts = [sorted(draw.choice(np.arange(4, 76), 3, replace=False)) for _ in range(8)]
+        weights = np.concatenate([np.diff([0, *cut, 79]) for cut in cuts])
+        draw.shuffle(weights)
+        yield build(
+            [80.0] * 8, weights.tolist(), draw.randint(1, 11, 32).tolist(),
+            draw.randint(5, 11, 32).tolist(),
+        )  # fmt: skip
+
+
+def clusters(models, gpus, pinned, seeds):
+    """Return small clusters."""
+    return [cluster(models, gpus, pinned, seed) for seed in range(seeds)]
+
+
+def tiny(seeds=4):
+    """Return clusters that are small enough to look at every placement."""
+    for seed in range(seeds):
+        draw = np.random.RandomState(seed)
+        models = tuple(
+            Model(
+                f"m{j}", int(draw.randint(15, 70)) * GIB, Demand(float(draw.randint(1, 11))),
+                SLO(latency_seconds=float(draw.randint(5, 11))), overhead_bytes=GIB,
+                tensor_parallel=(1, 2), replicas=Replicas(1, 2 if j % 3 == 0 else 1),
+            )
+            for j in range(7)
+        )  # fmt: skip
+        nodes = tuple(
+            Node(node, tuple(GPU(f"{node}/{k}", "any", 80 * GIB, link=node) for k in range(4)))
+            for node in "ab"
+        )
+        yield Problem(models, Fleet(nodes), Objective.REQUESTS)
+
+
+def pool(name):
+    """Return a real mixed pool."""
+    with TemporaryDirectory() as folder:
+        path = pools.write_pool(name, 0, Path(folder))
+        return [read(path)] if path else []
+
+
+HARD = (
+    "annealing", "configurations", "domain-filling", "domain-patterns", "ejection",
+    "parallel-exchanges", "ruin-and-recreate",
+)  # fmt: skip
+"""Stages asked for in the families that take longest; smaller ones show what the others do."""
+FAMILIES = {
+    "adrs": Family(partial(named, "adrs")),
+    "20x40": Family(partial(named, "20x40", 3)),
+    "50x100": Family(partial(named, "50x100", 2)),
+    "20x60": Family(partial(named, "20x60", 2)),
+    "full": Family(full),
+    "tiny-clusters": Family(tiny),
+    "stress": Family(partial(named, "stress", 1, 4), 5.0),
+    "50x150": Family(partial(named, "50x150", 2), 8.0),
+    "scale-3-1k": Family(partial(named, "scale-3-1k"), 8.0),
+    "scale-10-1k": Family(partial(named, "scale-10-1k")),
+    "scale-3-10k": Family(partial(named, "scale-3-10k")),
+    "scale-10-10k": Family(partial(named, "scale-10-10k")),
+    "adrs-like": Family(partial(named, "adrs-like", 2, 2), 6.0),
+    "small-clusters": Family(partial(clusters, 60, 40, 6, 1), 5.0),
+    "scale-real-3k": Family(partial(named, "scale-real-3k"), 15.0, HARD),
+    "lmsys-16": Family(partial(fleet, "lmsys-16", "pressure")),
+    "openrouter-47": Family(partial(fleet, "openrouter-47", "pressure"), 6.0),
+    "openrouter-60": Family(partial(fleet, "openrouter-60", "pressure"), 6.0, HARD),
+    "openrouter-103": Family(partial(fleet, "openrouter-103", "pressure"), 15.0, HARD),
+    "openrouter-103-occupancy": Family(partial(fleet, "openrouter-103", "occupancy"), 15.0),
+    "alibaba-2023": Family(partial(pool, "alibaba-2023"), 25.0, HARD),
+}
+
+
+def main(arguments):
+    names = [name for name in arguments if name != "--page"] or list(FAMILIES)
+    if "--page" not in arguments:
+        warm = [sys.executable, "-m", "kvplace.solver.large_neighbourhood.warm"]
+        subprocess.run(warm, check=True)
+        clock.time = SimpleNamespace(perf_counter=time.process_time)
+        for name in names:
+            record(name)
+    results = json.loads(RESULTS.read_text("utf-8"))
+    PAGE.write_text(page({name: results[name] for name in FAMILIES if name in results}), "utf-8")
+
+
+def record(name):
+    """Measure one family and write what its stages are worth beside the others' results."""
+    family, began = FAMILIES[name], time.process_time()
+    if not (cases := list(family.cases())):
+        print(f"{name}: left out, there is no {FLEETS.parent}", file=sys.stderr)
+        return
+    measured = worths(cases, family)
+    results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    results[name] = measured
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    print(f"{name}: {time.process_time() - began:.0f} s of CPU", file=sys.stderr, flush=True)
+
+
+def worths(cases, family):
+    """Return the number of cases, the limit, the seconds of the whole and each stage's worth."""
     worth = {stage: defaultdict(float) for stage in STAGES}
     whole = 0.0
-    for _, case in cases:
-        result = solve(case.problem, time_limit=limit)
+    for problem in cases:
+        result = solve(problem, time_limit=family.limit)
         whole += result.seconds
         for gain in result.stages:
             own = worth[gain.name]
@@ -66,10 +189,12 @@ def measured(cases, limit):
             own["seconds"] += gain.seconds
             own["lowered"] += math.log(gain.lowered)
             own["raised"] += math.log(gain.raised)
-            if gain.name not in NEEDED:
-                left = solve(case.problem, time_limit=limit, without=[gain.name])
+            if gain.name in family.asked and gain.name not in NEEDED:
+                own["asked"] += 1
+                left = solve(problem, time_limit=family.limit, without=[gain.name])
                 compare(own, result, left)
-    return len(cases), whole, worth
+    ran = {stage: own for stage, own in worth.items() if own["cases"]}
+    return {"cases": len(cases), "limit": family.limit, "seconds": whole, "stages": ran}
 
 
 def compare(own, result, left):
@@ -99,22 +224,28 @@ def percent(logarithms, count):
     return "-" if abs(share) < 5e-8 else f"{100 * share:.2g} %"
 
 
-def page(rows):
+def page(results):
     """Return the page."""
     parts = [HEAD]
-    for family, cases, seconds, worth in rows:
-        parts.append(f"## {family}: {cases} case{'s' * (cases > 1)}, {seconds:.2g} s\n")
+    for name, family in results.items():
+        cases, limit = family["cases"], family["limit"]
+        allowed = f", {limit:g} s allowed" if limit else ""
+        each = " each" if limit and cases > 1 else ""
+        took = f"{family['seconds']:.2g} s of CPU"
+        parts.append(f"## {name}: {cases} case{'s' * (cases > 1)}{allowed}{each}, {took}\n")
         parts.append(TABLE)
-        for stage, own in worth.items():
+        for stage, entries in family["stages"].items():
+            own = defaultdict(float, entries)
             count = int(own["cases"])
-            if count:
-                parts.append(
-                    f"| `{stage}` | {count} | {own['seconds']:.2g} s "
-                    f"| {percent(-own['lowered'], count)} | {percent(own['raised'], count)} "
-                    f"| {percent(own['worse'], count)} ({int(own['cases worse'])}) "
-                    f"| {percent(own['lower'], count)} ({int(own['cases lower'])}) "
-                    f"| {int(own['profile'])} |"
-                )
+            line = f"| `{stage}` | {count} | {own['seconds']:.2g} s "
+            line += f"| {percent(-own['lowered'], count)} | {percent(own['raised'], count)} "
+            if own["asked"]:
+                line += f"| {percent(own['worse'], count)} ({int(own['cases worse'])}) "
+                line += f"| {percent(own['lower'], count)} ({int(own['cases lower'])}) "
+                line += f"| {int(own['profile'])} |"
+            else:
+                line += "| | | |"
+            parts.append(line)
         parts.append("")
     parts.append(KNOBS)
     for name, kind in (
