@@ -23,11 +23,11 @@ NEEDS_A_PLACEMENT = ("placed", "quick", "long", "annealed", "refillable", "ranka
 
 def search_of(
     models=4, nodes=2, gpus=2, *, degrees=(2,), copies=(1, 1), rate=1.0, pressures=False,
-    placed=True, limit=None, iterations=None, **knobs,
+    placed=True, limit=None, iterations=None, least_kv=0, **knobs,
 ):  # fmt: skip
     """A search over models of 8 GiB, all of them on the first GPUs where they are placed."""
     fleet = made.fleet(*[80] * nodes, gpus=gpus)
-    fields = {"tensor_parallel": degrees, "replicas": Replicas(*copies)}
+    fields = {"tensor_parallel": degrees, "replicas": Replicas(*copies), "min_kv_bytes": least_kv}
     drawn = tuple(made.model(f"m{k}", 8, rate, **fields) for k in range(models))
     problem = made.problem(drawn, fleet)
     if pressures:
@@ -78,6 +78,7 @@ def test_link_domains_are_filled_where_models_split_and_domains_are_few_and_wide
     assert not supports.patterned(search_of(4, 2, gpus=1, degrees=(1,)))
     assert not supports.patterned(search_of(4, 2, rate=0.0))  # no bound to begin at
     assert not supports.patterned(search_of(4, 2, placed=False))
+    assert not supports.patterned(search_of(4, 2, least_kv=1))
 
 
 def test_the_program_is_asked_under_several_pressures_where_few_share_a_gpu():

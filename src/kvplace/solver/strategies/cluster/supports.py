@@ -47,10 +47,14 @@ def few(search: ClusterState) -> bool:
 
 
 def patterned(search: ClusterState) -> bool:
-    """Whether models can be split, and link domains and models are few enough to fill them."""
+    """Whether models can be split, and link domains and models are few enough to fill them.
+
+    Where KV must be left, too, no target was reached in time on any fleet that was measured.
+    """
     instance = search.instance
     domains = len(instance.columns.domains)
     split = domains < instance.g and max(instance.degree, default=1) > 1
+    split = split and not instance.columns.keeps
     cheap = instance.n * domains <= search.knobs.patterned
     return split and cheap and begun(search) and search.low > 0
 
