@@ -1,0 +1,93 @@
+"""What all tests share: no deadlines, and lines counted where the whole suite runs.
+
+A run of the whole suite tells which lines no test reaches, and fails below a floor. slipcover marks
+modules as they are imported and takes its marks out again once a line was reached, so that counting
+costs little on every Python. Kernels are left out: numba compiles their code as it stands. What
+runs in other processes does not count.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")  # a busy machine is no fault of what is tested
+
+FLOOR = 85.0
+"""Per cent of the lines."""
+SOURCE = Path(__file__).parents[1] / "src/kvplace"
+COUNTING = "KVPLACE_COUNT_LINES"
+
+
+class _Lines:
+    """What one process reached, and what its workers did."""
+
+    def __init__(self, unseen):
+        """Count from now on; files below `unseen` count even where nothing imports them."""
+        import slipcover  # noqa: PLC0415 - where lines are counted only
+
+        self._slipcover = slipcover
+        kernels = [str(path) for path in SOURCE.rglob("*.py") if "@kernel\n" in path.read_text()]
+        counted = slipcover.FileMatcher(sources=[SOURCE], omit=kernels)
+        self._own = slipcover.Slipcover(source=unseen, omit=kernels)
+        slipcover.ImportManager(self._own, counted).__enter__()
+        self._merged = None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session):
+        found = self._own.get_coverage()
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["lines"] = json.dumps(found)
+            return
+        if self._merged is not None:
+            self._slipcover.merge_coverage(found, self._merged)
+        self._merged = found
+        if self._share < FLOOR and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node):
+        theirs = getattr(node, "workeroutput", {}).get("lines")
+        if theirs is None:
+            return
+        if self._merged is None:
+            self._merged = json.loads(theirs)
+        else:
+            self._slipcover.merge_coverage(self._merged, json.loads(theirs))
+
+    @property
+    def _share(self):
+        return float(self._merged["summary"]["percent_covered"])
+
+    def pytest_terminal_summary(self, terminalreporter):
+        if self._merged is None:
+            return
+        terminalreporter.section("lines that no test reaches")
+        files = self._merged["files"].items()
+        missed = sorted(((len(f["missing_lines"]), name) for name, f in files), reverse=True)
+        for count, name in missed[:10]:
+            terminalreporter.write_line(f"{count:5} in {os.path.relpath(name)}")
+        terminalreporter.write_line(
+            f"{self._share:.1f} % are reached; at least {FLOOR:g} % must be"
+        )
+
+
+def pytest_configure(config):
+    if hasattr(config, "workerinput"):
+        if COUNTING in os.environ:
+            config.pluginmanager.register(_Lines(None))
+        return
+    os.environ.pop(COUNTING, None)
+    if _whole(config):
+        os.environ[COUNTING] = "1"  # the workers, which are about to start, are told so
+        config.pluginmanager.register(_Lines([str(SOURCE)]))
+
+
+def _whole(config):
+    """Whether all tests are asked for and none is left out."""
+    picked = any(config.getoption(name, None) for name in ("keyword", "deselect", "lf"))
+    picked |= config.getoption("markexpr") != "not heavy"
+    return config.args_source is config.ArgsSource.TESTPATHS and not picked
