@@ -5,11 +5,13 @@ import random
 
 import pytest
 
+from kvplace.core.certificates import listing
 from kvplace.core.certificates.knapsack import TooLarge
 from kvplace.core.certificates.listing import look_for_better
 from kvplace.core.certificates.standing import Standing, standing_of
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.objective import Objective
+from kvplace.core.rules.apart import Apart
 from oracle import solve_exactly
 from oracle_splits import solve_by_force
 from splits import OBJECTIVES, random_split_problem
@@ -66,6 +68,22 @@ def test_work_is_bounded():
     assert isinstance(look_for_better(many, None), TooLarge)
     wide = byte_problem([10**6] * 200, [(1, 1.0)] * 190)
     assert isinstance(look_for_better(wide, None), TooLarge)
+
+
+def test_what_is_only_preferred_is_not_looked_at_where_nothing_can_be_placed(monkeypatch):
+    crowded = byte_problem([10, 10], [(6, 1.0), (6, 1.0), (6, 1.0)])
+    preferred = dataclasses.replace(crowded, rules=(Apart(("*",), 1, "gpu"),))
+    roomy = dataclasses.replace(preferred, fleet=byte_problem([7, 7, 7], [(1, 1.0)]).fleet)
+    pair = byte_problem([99, 99], [(1, 1.0)]).fleet
+    forced = dataclasses.replace(roomy, fleet=pair, rules=(Apart(("*",), None, "gpu"),))
+    calls = []
+    original = listing.rule_violations
+    monkeypatch.setattr(listing, "rule_violations", lambda *a: calls.append(a) or original(*a))
+    assert look_for_better(preferred, None) == ""
+    assert "there is a valid placement" in look_for_better(roomy, None)
+    assert not calls
+    assert look_for_better(forced, None) == ""
+    assert calls
 
 
 def test_a_better_placement_is_compared_rank_by_rank():

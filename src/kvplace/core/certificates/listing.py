@@ -15,7 +15,7 @@ through, and every whole placement is evaluated by `kvplace.core.evaluation`.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 
 from kvplace.core.certificates.knapsack import TooLarge
@@ -81,6 +81,8 @@ def look_for_better(problem: Problem, known: Standing | None, steps: int = MAX_S
         Empty where there is none, and this is proved; a sentence that shows one where there is;
         a `TooLarge` where the work allowed does not settle it.
     """
+    if known is None:  # what is preferred makes no placement invalid
+        problem = replace(problem, rules=tuple(r for r in problem.rules if r.soft is None))
     try:
         _Listing(problem, known, steps).run()
     except _StopError as end:
@@ -104,7 +106,11 @@ class _Listing:
         self._time = [[0.0] * (windows if timed else 0) for _ in gpus]
         self._pressure = [0.0] * len(gpus)
         self._copies: dict[str, list[Replica]] = {}
-        self._ruled = bool(problem.rules or problem.resource_scopes)
+        positions = {name: at for at, name in enumerate(problem.names)}
+        ruled = {name for rule in problem.rules for name in rule.concerned(positions)}
+        self._ruled = {
+            positions[name] for name in (positions if problem.resource_scopes else ruled)
+        }
         self._tiers = tiers_of(problem)
         self._breaches = (0.0,) * len(self._tiers)
         self._number = {gpu.id: at for at, gpu in enumerate(gpus)}
@@ -148,7 +154,7 @@ class _Listing:
                 continue
             seen.add(mark)
             before, breaches = self._put(index, way), self._breaches
-            if self._may_be_better():
+            if self._may_be_better(index):
                 self._descend(rest)
             self._take(index, way, before)
             self._breaches = breaches
@@ -225,15 +231,25 @@ class _Listing:
             self._held[at] -= 1
         del self._copies[self._problem.names[index]]
 
-    def _may_be_better(self) -> bool:
-        """Whether what is placed so far may become better than the best known."""
-        if self._ruled:
+    def _may_be_better(self, placed: int) -> bool:
+        """Whether what is placed so far, this model last, may become better than the best known.
+
+        Rules take longest to look at, and what they are broken by never becomes less.
+        """
+        if not self._betters():
+            return False
+        if placed in self._ruled:
             broken = dict.fromkeys(self._tiers, 0.0)
             for violation in rule_violations(self._problem, Placement(()), self._copies):
                 if violation.tier is None:
                     return False
                 broken[violation.tier] += violation.amount
             self._breaches = tuple(broken.values())
+            return self._betters()
+        return True
+
+    def _betters(self) -> bool:
+        """Whether breaches and pressures so far are better than the best known."""
         if self._known is None:
             return True
         profile = tuple(sorted(self._pressure, reverse=True))
