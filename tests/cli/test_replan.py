@@ -138,9 +138,54 @@ def test_the_same_re_plan_has_the_same_id(here):
 def test_a_node_that_is_gone_is_restored_elsewhere(here, capsys):
     assert main(["replan", "fleet.yaml", "--current", "running.csv", "--without", "a-0"]) == 0
     captured = capsys.readouterr()
-    assert "GPU a-0/0 is gone" in captured.err
+    assert "GPUs a-0/0, a-0/1 are gone: what ran there is taken for dead" in captured.err
     changes = [line.split()[:2] for line in captured.out.split("\n\n")[0].splitlines()]
     assert sorted(changes) == [["+", "a"], ["+", "b"], ["+", "c"]]
+
+
+def test_what_no_gpu_is_left_to_is_not_said_to_be_stopped(here, capsys):
+    text = (here / "fleet.yaml").read_text().replace("name: d\n", "name: d\n    gpu_types: [Y]\n")
+    node = "  - {name: b, gpus: 1, gpu: {type: Y, memory: 80GiB}}\n"
+    (here / "fleet.yaml").write_text(text.replace("models:", f"{node}models:"))
+    (here / "running.csv").write_text(table(RUNNING | {"d": "b-0/0"}))
+    text = (here / "fleet.yaml").read_text().replace("name: b, gpus", "name: b-0, gpus")
+    (here / "fleet.yaml").write_text(text)
+    assert main(["replan", "fleet.yaml", "--current", "running.csv", "--without", "b-0"]) == 0
+    said = capsys.readouterr().err
+    assert "GPU b-0/0 is gone" in said
+    assert "'d' is not restored: no GPU is left that it may run on" in said
+    assert "no longer to be served" not in said
+
+
+def test_how_far_a_budget_is_from_enough_is_said_in_its_measure(here, capsys):
+    (here / "running.csv").write_text(table({"a": "a-0/0", "b": "a-0/0", "c": "a-0/0"}))
+    args = ["replan", "fleet.yaml", "--current", "running.csv"]
+    assert main([*args, "--max-moves", "0"]) == 3
+    out = capsys.readouterr().out
+    assert "no placement within the budget is valid: a valid one takes at least 1 change" in out
+    assert "now: a-0/0 holds 80.000 GiB" in out
+    assert main([*args, "--max-bytes", "1GiB"]) == 3
+    assert "takes at least 5.0 GiB of weights to load" in capsys.readouterr().out
+
+
+def test_a_valid_placement_that_was_not_found_is_not_called_impossible(here, capsys):
+    args = ["replan", "fleet.yaml", "--current", "running.csv", "--drain", "a-0/1"]
+    assert main([*args, "--max-moves", "0", "--max-downtime", "2m"]) == 4
+    out = capsys.readouterr().out
+    assert "no valid placement within the budget was found; a valid one takes at least 0" in out
+    assert "and the cheapest that was found 1 change" in out
+
+
+def test_all_models_and_costs_that_are_none_are_named_at_once(here, capsys):
+    args = ["--cost", "x=2", "--cost", "a=0", "--cost", "b", "--keep", "nobody", "--keep", "a"]
+    assert main(["replan", "fleet.yaml", "--current", "running.csv", *args]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "kvplace: --cost: no model is named 'x'",
+        "kvplace: --cost: 'a=0' is no MODEL=N with N above 0",
+        "kvplace: --cost: 'b' is no MODEL=N with N above 0",
+        "kvplace: --keep: no model is named 'nobody'",
+    ]
 
 
 def test_what_finds_no_room_is_named(here, capsys):

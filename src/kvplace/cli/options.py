@@ -29,6 +29,7 @@ __all__ = [
     "SOLVERS",
     "TIME_LIMIT",
     "Command",
+    "duration",
     "input_options",
     "limit_options",
     "nearest_choice",
@@ -84,6 +85,20 @@ def nearest_choice(names: Sequence[str], of_file: str = "") -> "click.Choice[str
     return _Near(names, of_file)
 
 
+def duration(text: str) -> float:
+    """Read a duration of an option, in which ``5m`` is five minutes.
+
+    Prometheus and Kubernetes write it so. In files, where most durations are of milliseconds, ``m``
+    is refused.
+
+    Raises
+    ------
+    UnitError
+        It is no duration.
+    """
+    return parse_duration(f"{text}in" if text.strip().endswith("m") else text)
+
+
 class _Seconds(click.ParamType[float]):
     """Seconds, as a number or with a unit."""
 
@@ -94,7 +109,7 @@ class _Seconds(click.ParamType[float]):
     ) -> float:
         number = parse_number(str(value))
         try:
-            seconds = parse_duration(str(value)) if number is None else number
+            seconds = duration(str(value)) if number is None else number
         except UnitError as error:
             self.fail(str(error), param, ctx)
         if not 0 < seconds < math.inf:

@@ -119,6 +119,11 @@ class Replan:
         Why a better placement within the budget was not taken; empty where there is none.
     exhaustive
         Whether every placement was looked at.
+    budget
+        What it may cost.
+    cheapest
+        Least price of the valid placements that were found, within the budget or not; None where
+        none was.
     """
 
     problem: Problem
@@ -135,6 +140,8 @@ class Replan:
     schedule: Schedule
     set_aside: str = ""
     exhaustive: bool = False
+    budget: Budget = Budget()
+    cheapest: float | None = None
 
     @property
     def empty(self) -> bool:

@@ -144,6 +144,8 @@ class _Found:
     schedule: Schedule
     set_aside: str
     exhaustive: bool
+    budget: Budget
+    cheapest: float | None
 
 
 def _found(
@@ -182,6 +184,8 @@ def _found(
         schedule,
         set_aside,
         search.exhaustive,
+        budget,
+        min((point.price for point in search.frontier()), default=None),
     )
 
 
@@ -219,6 +223,8 @@ def _whole(
         schedule=found.schedule,
         set_aside=found.set_aside,
         exhaustive=found.exhaustive,
+        budget=found.budget,
+        cheapest=found.cheapest,
     )
 
 

@@ -18,14 +18,25 @@ def parse_budget(names: Any, options: dict[str, Any]) -> tuple[Any, Any]:
 
     Raises
     ------
+    InputError
+        Models are named that there are not, or costs are no numbers.
     BadParameter
-        A model is named that there is not, or a cost is no number.
+        A rate is none.
     """
     from kvplace.core.rules.rule import chosen
+    from kvplace.errors import Fault, InputError
     from kvplace.replan.outcome import Budget
     from kvplace.replan.schedule.steps import Pricing
 
     prices: dict[str, float] = {}
+    faults: list[Fault] = []
+
+    def state(pattern: str, factor: float, option: str) -> None:
+        found = chosen((pattern,), names)
+        if not found:
+            faults.append(Fault(f"no model is named {pattern!r}", option))
+        prices.update(dict.fromkeys(found, factor))
+
     for text in options["costs"]:
         pattern, _, number = text.rpartition("=")
         try:
@@ -33,10 +44,13 @@ def parse_budget(names: Any, options: dict[str, Any]) -> tuple[Any, Any]:
         except ValueError:
             factor = math.nan
         if not pattern or not 0 < factor < math.inf:
-            raise click.BadParameter(f"{text!r} is no MODEL=N with N above 0", param_hint="--cost")
-        prices |= dict.fromkeys(_matching(pattern, names, "--cost", chosen), factor)
+            faults.append(Fault(f"{text!r} is no MODEL=N with N above 0", "--cost"))
+        else:
+            state(pattern, factor, "--cost")
     for pattern in options["keep"]:
-        prices |= dict.fromkeys(_matching(pattern, names, "--keep", chosen), math.inf)
+        state(pattern, math.inf, "--keep")
+    if faults:
+        raise InputError(faults)
     most_moves, most_bytes = options["max_moves"], options["max_bytes"]
     budget = Budget(
         moves=math.inf if most_moves is None else most_moves,
@@ -114,10 +128,3 @@ def with_stays(
         return budget, notes
     prices = {**(budget.prices or {}), **dict.fromkeys(young, math.inf)}
     return replace(budget, prices=prices), notes
-
-
-def _matching(pattern: str, names: Any, option: str, chosen: Any) -> list[str]:
-    found: list[str] = chosen((pattern,), names)
-    if not found:
-        raise click.BadParameter(f"no model is named {pattern!r}", param_hint=option)
-    return found

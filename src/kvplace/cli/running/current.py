@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Current", "current_of", "read_current"]
 
+_FEW = 8
+"""GPUs that a note names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Current:
@@ -179,7 +182,13 @@ def _notes(placement: "Placement", problem: "Problem | None") -> list[str]:
     running = {r.model for r in placement}
     new = [name for name in problem.names if name not in running]
     old = sorted(running - problem.index_of.keys())
-    notes = [f"GPU {gpu} is gone: what ran there is taken for dead" for gpu in gone]
+    where = {name: [g for r in placement if r.model == name for g in r.gpus] for name in old}
+    old = [name for name in old if any(map(fleet.gpu, where[name]))]
+    notes = []
+    if gone:
+        few = ", ".join(gone[:_FEW]) + (f" and {len(gone) - _FEW} more" if gone[_FEW:] else "")
+        which = f"GPU {few} is" if len(gone) == 1 else f"GPUs {few} are"
+        notes.append(f"{which} gone: what ran there is taken for dead")
     notes += [f"{name!r} is new: it does not run yet" for name in new]
     notes += [f"{name!r} runs and is no longer to be served: it is stopped" for name in old]
     return notes

@@ -9,6 +9,7 @@ from kvplace.cli.options import (
     FLEET,
     IN_FILE,
     SHARE,
+    duration,
     input_options,
     limit_options,
     nearest_choice,
@@ -16,7 +17,7 @@ from kvplace.cli.options import (
 )
 from kvplace.cli.plans import schema_of
 from kvplace.errors import UnitError
-from kvplace.units import parse_bytes, parse_duration
+from kvplace.units import parse_bytes
 
 if TYPE_CHECKING:
     from kvplace.replan.outcome import Replan
@@ -54,7 +55,7 @@ class _Quantity(click.ParamType[float]):
             self.fail(error.faults[0].message, param, ctx)
 
 
-BYTES, TIME = _Quantity("size", parse_bytes), _Quantity("duration", parse_duration)
+BYTES, TIME = _Quantity("size", parse_bytes), _Quantity("duration", duration)
 
 
 @click.command("replan", epilog=_EXAMPLES)

@@ -118,6 +118,7 @@ def command(
 
 
 def _table(stated: "Proposal", found: "Verification", measured: float | None) -> str:
+    from kvplace.core.models.objective import Objective
     from kvplace.report.summary import format_kvpr
     from kvplace.report.text import clean
 
@@ -138,8 +139,9 @@ def _table(stated: "Proposal", found: "Verification", measured: float | None) ->
         names = ", ".join(f"{r.model} on {' '.join(r.gpus)}" for r in step.replicas)
         mark = "x" if step.number in done else " "
         lines.append(f"  [{mark}] {step.number:>3} {step.kind} {clean(names)}")
+    quantity = Objective(stated.worth.objective).quantity
     lines.append(
-        f"max KVPR before {format_kvpr(stated.worth.before)}, predicted "
+        f"max {quantity} before {format_kvpr(stated.worth.before)}, predicted "
         f"{format_kvpr(stated.worth.after)}"
         + ("" if measured is None else f", now {format_kvpr(measured)}")
     )

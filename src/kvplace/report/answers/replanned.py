@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from kvplace.replan.budget.prices import Measure
 from kvplace.replan.outcome import knee
 from kvplace.report.answers.differences import change_in_words
 from kvplace.report.summary import format_kvpr
@@ -13,6 +14,7 @@ from kvplace.report.text import Paint, clean, fit, gpus_text
 from kvplace.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
+    from kvplace.core.evaluation.constraints import Violation
     from kvplace.replan.outcome import FrontierPoint, Replan
     from kvplace.replan.schedule.steps import Step
 
@@ -30,6 +32,7 @@ _NAME_WIDTH = 40
 _MOST_STEPS = 60
 _MOST_NAMES = 8
 _MOST_CHANGES = 100
+_MOST_WRONG = 3
 
 
 def replan_lines(found: "Replan", look: Look | None = None) -> list[str]:
@@ -57,16 +60,17 @@ def replan_lines(found: "Replan", look: Look | None = None) -> list[str]:
 def _worth(found: "Replan") -> list[str]:
     """Return what it is worth and what it costs."""
     if found.after is None:
-        why = f"no placement within the budget: {_least_needed(found)}"
-        return [why] + ([f"set aside: {found.set_aside}"] if found.set_aside else [])
+        lines = [_not_found(found), *(f"now: {clean(v.message)}" for v in _wrong(found))]
+        return lines + ([f"set aside: {found.set_aside}"] if found.set_aside else [])
     before, after, schedule = found.before.value, found.after.value, found.schedule
+    quantity = f"max {found.problem.goal.quantity}"
     if found.empty:
         lines = [
-            f"nothing to do: max KVPR {format_kvpr(after)}, and no change within the budget pays"
+            f"nothing to do: {quantity} {format_kvpr(after)}, and no change within the budget pays"
         ]
     else:
         change = change_in_words(before, after)
-        worth = f"max KVPR {_value(before)} -> {format_kvpr(after)}"
+        worth = f"{quantity} {_value(before)} -> {format_kvpr(after)}"
         worth += f" ({change})" if change else ""
         cost = f"{format_count(len(found.changes), 'change')}, "
         cost += f"{format_bytes(schedule.loaded_bytes)} of "
@@ -86,10 +90,30 @@ def _worth(found: "Replan") -> list[str]:
     return lines
 
 
-def _least_needed(found: "Replan") -> str:
+def _not_found(found: "Replan") -> str:
+    """Return a sentence that says whether a valid placement is out of reach, or was not found."""
     if math.isinf(found.needed):
-        return "none is valid"
-    return f"a valid one costs at least {found.needed:g}"
+        return "no placement is valid, whatever changes"
+    least = f"a valid one takes at least {_price(found, found.needed)}"
+    if math.isinf(found.bound):
+        return f"no placement within the budget is valid: {least}"
+    within = "" if math.isinf(found.budget.price) else " within the budget"
+    said = f"no valid placement{within} was found; {least}"
+    if found.cheapest is not None:
+        said += f", and the cheapest that was found {_price(found, found.cheapest)}"
+    return said
+
+
+def _price(found: "Replan", price: float) -> str:
+    """Return a price in words."""
+    if found.budget.measure is Measure.BYTES:
+        return f"{format_bytes(int(price))} of weights to load"
+    return f"{price:g} change{'' if price == 1 else 's'}"
+
+
+def _wrong(found: "Replan") -> "list[Violation]":
+    """Return some of what is wrong with what runs."""
+    return list(found.before.violations)[:_MOST_WRONG]
 
 
 def _downtime(found: "Replan") -> str:
@@ -167,7 +191,7 @@ def frontier_table(found: "Replan", look: Look | None = None) -> str:
         {
             "changes": f"{p.moves}",
             "weights": format_bytes(p.loaded_bytes),
-            "max KVPR": format_kvpr(p.value),
+            f"max {found.problem.goal.quantity}": format_kvpr(p.value),
             "change": change_in_words(start, p.value) or "-",
             "bound": format_kvpr(p.bound),
             "": "knee" if p is best else "",

@@ -29,9 +29,10 @@ def survived_lines(found: "Survival", what: str) -> list[str]:
         holds = (
             f"survives the loss of each of {count} {kind}s, tried one by one: at worst, without "
         )
-        holds += f"{clean(worst.name)}, max KVPR {format_kvpr(worst.value)} after {worst.moves} "
+        quantity = f"max {found.result.problem.goal.quantity}"
+        holds += f"{clean(worst.name)}, {quantity} {format_kvpr(worst.value)} after {worst.moves} "
         holds += f"changes (none below {format_kvpr(worst.bound)} is possible there)"
-        price = f"room for that costs {cost}: max KVPR {format_kvpr(value)}, "
+        price = f"room for that costs {cost}: {quantity} {format_kvpr(value)}, "
         return [holds, price + f"{format_kvpr(found.free_value)} without it"]
     lines = []
     proved, missed = found.named(Recovery.IMPOSSIBLE), found.named(Recovery.NOT_FOUND)

@@ -51,6 +51,6 @@ def draw_frontier(found: "Replan", path: str) -> None:
         if found.fresh is not None:
             axes.plot([found.fresh[1]], [found.fresh[0]], "x", color="#b3162b", label="fresh plan")
         axes.set_xlabel("replicas that move, start or stop")
-        axes.set_ylabel("max KVPR")
+        axes.set_ylabel(f"max {found.problem.goal.quantity}")
         axes.set_ylim(bottom=0)
         axes.legend()
