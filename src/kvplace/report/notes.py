@@ -289,7 +289,7 @@ def _slow(problem: Problem, occupied: Sequence[GPUEvaluation]) -> Iterator[Note]
     if over:
         share, gpu = over[0]
         shard = max(gpu.shards, key=lambda held: max(held.time_shares, default=0.0))
-        kv = f"KV pool {100 * gpu.kvpr:.0f} % full, " if problem.goal.is_share else ""
+        kv = f"KV pool {100 * gpu.kvpr:,.0f} % full, " if problem.goal.is_share else ""
         more = f", and {len(over) - 1} more GPUs are short of time" if len(over) > 1 else ""
         yield Note(
             "warning",

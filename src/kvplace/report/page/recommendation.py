@@ -1,5 +1,6 @@
 """What to do about a plan: the first thing that a page says."""
 
+from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result, Status, evaluated
 from kvplace.explain.bottleneck import bottleneck_of
 from kvplace.report.heat import FULL, TIGHT
@@ -28,6 +29,7 @@ def recommendation(result: Result) -> tuple[str, list[str]]:
     hot = sorted(at.gpu.shards, key=lambda shard: -shard.load)
     model = clean(names.get(hot[0].model, hot[0].model)) if hot else ""
     at_most, room = "on average", "bursts"
+    load = f"{value} full" if problem.goal is Objective.OCCUPANCY else f"at {value} of its limit"
     if problem.quantile is not None:
         at_most, room = f"or less in {100 * problem.quantile:g} % of the time", "more"
     if not share:
@@ -35,9 +37,9 @@ def recommendation(result: Result) -> tuple[str, list[str]]:
     elif worst >= FULL:
         head = f"Overloaded: {gpu} is asked for {value} of what it has. Requests will queue."
     elif worst >= TIGHT:
-        head = f"Tight: {gpu} is {value} full {at_most}, which leaves little room for {room}."
+        head = f"Tight: {gpu} is {load} {at_most}, which leaves little room for {room}."
     else:
-        head = f"The demand fits: the most loaded GPU, {gpu}, is {value} full {at_most}."
+        head = f"The demand fits: the most loaded GPU, {gpu}, is {load} {at_most}."
     told = [n for n in notes(problem, evaluation) if n.kind not in ("overload", ASSUMED)]
     late = next((note for note in told if note.level == "warning" and note.kind == "time"), None)
     if late is not None and not (share and worst >= FULL):
