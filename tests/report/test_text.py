@@ -132,3 +132,7 @@ def test_names_that_count_on_are_a_run():
     assert names_text(names) == "a-1 to a-3, a-5, b, c-09 to c-12"
     assert names_text(["7", "8", "9"]) == "7 to 9"
     assert names_text([]) == ""
+
+
+def test_a_number_and_its_percent_sign_are_on_one_line():
+    assert wrap_lines("the gap is now 46.5 %, as said", 19) == "the gap is now\n46.5 %, as said"

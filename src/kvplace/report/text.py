@@ -222,7 +222,7 @@ def _wrapped(line: str, width: int) -> str:
         return line
     filled = [line[:start]]
     left = width - indent
-    for word in line[start:].split(" "):
+    for word in re.split(r" (?!%)", line[start:]):  # a number and its percent sign stay together
         taken = _columns(word)
         if left < width - indent and taken + 1 > left:
             filled.append(" " * indent + word)
