@@ -1,6 +1,7 @@
 """What is said on stderr: one harmless line per fault."""
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -31,10 +32,11 @@ def say(line: str) -> None:
     shown = clean(text).encode(encoding, "backslashreplace").decode(encoding)
     try:
         if sys.stderr.isatty():
+            kept = re.sub(r"(?<=\d) %", "\0%", shown)  # a number and its sign are not parted
             shown = textwrap.fill(
-                shown, _terminal_width(), subsequent_indent="  ", replace_whitespace=False,
+                kept, _terminal_width(), subsequent_indent="  ", replace_whitespace=False,
                 break_long_words=False, break_on_hyphens=False,
-            )  # fmt: skip
+            ).replace("\0", " ")  # fmt: skip
         sys.stderr.write(shown + "\n")
         sys.stderr.flush()
     except OSError:

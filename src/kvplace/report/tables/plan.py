@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+
 from kvplace.core.evaluation.evaluate import GPUEvaluation
 from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result
@@ -296,4 +298,7 @@ def _copies(row: ModelRow) -> str:
 
 def _flow_ids(items: Sequence[str], width: int, lines: int | None) -> list[str]:
     """Set GPU ids in lines; an id that is too long loses its start, not its number."""
+    more = f", +{len(items) - 1} more"
+    if lines == 1 and len(items) > 1 and cell_len(items[0] + more) > width:
+        return [shorten_start(items[0], max(width - len(more), 4)) + more]
     return flow([shorten_start(item, width - 1) for item in items], width, lines)
