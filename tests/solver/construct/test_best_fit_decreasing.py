@@ -47,11 +47,8 @@ def test_by_hand():
     assert Assignment.single(roomy, gpu_of).worst() == 0
 
 
-def test_a_margin_stays_free_and_a_wider_interval_ends_sooner():
+def test_a_wider_interval_ends_sooner():
     instance = undivided(3, gpus=3, models=8, memory=(80, 80))
-    packed = pack(instance, math.inf, 0.3)
-    board = Assignment.single(instance, packed)
-    assert all(free >= 0.3 * m - 1e-9 for free, m in zip(board.free, instance.memory, strict=True))
     exact = Assignment.single(instance, bisect_target(instance)).worst()
     rough = Assignment.single(instance, bisect_target(instance, tolerance=0.5)).worst()
     assert exact <= rough

@@ -85,7 +85,7 @@ def sum_up(problem: Problem, gpu_of: array[int]) -> Sums:
     windows: list[Columns] = []
     if problem.pressures.known:
         windows = _undivided(problem, gpu_of)
-    return _sums(weights, least, gpu_of.tolist(), problem.loads, range(len(gpu_of)), windows)
+    return _sums(weights, least, gpu_of, problem.loads, range(len(gpu_of)), windows)
 
 
 def _undivided(problem: Problem, gpu_of: array[int]) -> list[Columns]:
@@ -168,7 +168,7 @@ def _divided(
 def _sums(
     weights: list[int],
     least: list[int],
-    gpu_of: list[int],
+    gpu_of: Sequence[int],
     loads: Sequence[float],
     members: Sequence[int],
     windows: list[Columns],
@@ -178,11 +178,14 @@ def _sums(
     for gpu in gpu_of:
         count[gpu] += 1
     ends = list(accumulate(count, initial=0))
-    order = sorted(range(len(gpu_of)), key=gpu_of.__getitem__)
-    used = sorted(set(gpu_of))  # of a million GPUs, some ten may hold anything
+    order, free = array("q", bytes(8 * len(gpu_of))), ends.copy()
+    for row, gpu in enumerate(gpu_of):
+        order[free[gpu]] = row
+        free[gpu] += 1
+    used = [gpu for gpu, rows in enumerate(count) if rows]  # some ten of a million GPUs, perhaps
 
     def summed(column: Sequence[float]) -> array[float]:
-        held = list(map(column.__getitem__, order))
+        held = array("d", map(column.__getitem__, order))
         sums = array("d", bytes(8 * len(weights)))
         for gpu in used:
             sums[gpu] = math.fsum(held[ends[gpu] : ends[gpu + 1]])

@@ -21,7 +21,6 @@ __all__ = [
     "UNREADABLE",
     "Family",
     "Metric",
-    "all_names",
     "part_of",
 ]
 
@@ -159,11 +158,6 @@ GATEWAYS = Family(
 
 UNREADABLE = Metric("llamacpp", ("prompt_tokens", "tokens_predicted"))
 """llama.cpp counts tokens and no requests, so its demand needs a log."""
-
-
-def all_names(metrics: tuple[Metric, ...], *suffixes: str) -> tuple[str, ...]:
-    """Return every spelling of the metrics, in order of preference."""
-    return tuple(name for metric in metrics for name in metric.spellings(*suffixes))
 
 
 def part_of(labels: Mapping[str, str]) -> str:

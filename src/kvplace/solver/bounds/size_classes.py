@@ -92,7 +92,6 @@ class LevelTargets:
         groups: Callable[[float], Iterable[tuple[int, Floats]]] | None,
         watch: Watch,
         *,
-        targets: int = TARGETS,
         least_left: float = 0.0,
     ) -> Prices | None:
         """Look for targets between a bound and the value of an assignment that are impossible.
@@ -106,8 +105,6 @@ class LevelTargets:
             None where there is no assignment.
         watch
             Ends it and is told of what is found.
-        targets
-            Asked about at most.
         least_left
             Seconds of the watch that are to be left.
 
@@ -137,7 +134,7 @@ class LevelTargets:
             return excess > 0
 
         target = low * (1 + self._close)
-        while high == math.inf and asked < targets:
+        while high == math.inf and asked < TARGETS:
             if watch.stop or watch.left < least_left:
                 return best
             if impossible(target):
@@ -147,7 +144,7 @@ class LevelTargets:
                 high = target
         if high < math.inf:
             bisect(
-                impossible, low, high, width=self._close, most=targets - asked, watch=watch,
+                impossible, low, high, width=self._close, most=TARGETS - asked, watch=watch,
                 near=lambda _low, _high: watch.left < least_left,
             )  # fmt: skip
         return best

@@ -29,7 +29,7 @@ ORDERS: dict[str, Order] = {
 
 
 def bisect_target(
-    arrays: Instance, lower: float = 0.0, margin: float = 0.0, tolerance: float = 1e-9
+    arrays: Instance, lower: float = 0.0, tolerance: float = 1e-9
 ) -> list[int] | None:
     """Return the best assignment that best fit decreasing finds, or None.
 
@@ -39,8 +39,6 @@ def bisect_target(
         The problem.
     lower
         A lower bound on the optimum: where the search for K starts.
-    margin
-        Share of each GPU's memory that stays free of weights.
     tolerance
         Relative width of the interval of K at which to stop before 50 halvings.
 
@@ -49,14 +47,14 @@ def bisect_target(
     list of int or None
         GPU per model; None where no order packs even the weights alone.
     """
-    best = pack(arrays, math.inf, margin)
+    best = pack(arrays, math.inf)
     if best is None:
         return None
     known = Assignment.single(arrays, best).worst()
 
     def reach(target: float) -> float:
         nonlocal best, known
-        found = pack(arrays, target, margin)
+        found = pack(arrays, target)
         value = Assignment.single(arrays, found).worst() if found else math.inf
         if value < known:
             best, known = found, value
@@ -66,7 +64,7 @@ def bisect_target(
     return best
 
 
-def pack(arrays: Instance, target: float, margin: float = 0.0) -> list[int] | None:
+def pack(arrays: Instance, target: float) -> list[int] | None:
     """Return the first assignment at or below a target KVPR that some order gives, or None."""
     sizes = [
         s + load / target if load else s for s, load in zip(arrays.size, arrays.load, strict=True)
@@ -79,17 +77,15 @@ def pack(arrays: Instance, target: float, margin: float = 0.0) -> list[int] | No
         )  # ties as they are
         if ranked not in seen:
             seen.add(ranked)
-            found = _best_fit(arrays, sizes, ranked, margin)
+            found = _best_fit(arrays, sizes, ranked)
             if found:
                 return found
     return None
 
 
-def _best_fit(
-    arrays: Instance, sizes: Sequence[float], ranked: Sequence[int], margin: float
-) -> list[int] | None:
+def _best_fit(arrays: Instance, sizes: Sequence[float], ranked: Sequence[int]) -> list[int] | None:
     """Give each model in turn to the GPU with the least room that still takes it."""
-    room = sorted((memory * (1 - margin), g) for g, memory in enumerate(arrays.memory))
+    room = sorted((float(memory), g) for g, memory in enumerate(arrays.memory))
     free = list(arrays.memory)  # exact bytes, besides the floats of `room`
     kept = [0] * arrays.g
     gpu_of = [-1] * arrays.n

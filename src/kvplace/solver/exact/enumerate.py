@@ -27,6 +27,9 @@ _Way = tuple[Option, Copies]
 _Worth = tuple[tuple[float, ...], tuple[float, ...]]
 """What is broken, tier by tier, and the pressures from the worst GPU on, as far as they count."""
 
+WAYS = 4_000
+"""Ways of one model at most; above, the search does not start."""
+
 
 class Enumeration:
     """An exhaustive search.
@@ -35,8 +38,6 @@ class Enumeration:
     ----------
     instance
         The problem.
-    ways
-        Ways of one model at most; above, the search does not start.
     nodes
         Partial assignments looked at, most.
 
@@ -48,12 +49,12 @@ class Enumeration:
         Whether nothing was left out.
     """
 
-    def __init__(self, instance: Instance, ways: int = 4_000, nodes: int = 60_000) -> None:
+    def __init__(self, instance: Instance, nodes: int = 60_000) -> None:
         self._instance = instance
         self._nodes = nodes
         self.best: list[Copies] | None = None
         counted = [_count(instance, j) for j in range(instance.n)]
-        self.complete = max(counted) <= ways and math.prod(counted) > 0
+        self.complete = max(counted) <= WAYS and math.prod(counted) > 0
         self._ways: list[list[_Way]] = []
         if self.complete:
             board = Assignment(instance)
