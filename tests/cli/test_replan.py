@@ -1,13 +1,23 @@
 """``kvplace replan`` and ``kvplace verify``: from what runs to a proposal and back."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import jsonschema
 import pytest
 
 from kvplace.cli.main import main
+from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.hardware import GPU, Fleet, Node
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model, Replicas
+from kvplace.core.models.objective import Objective
+from kvplace.core.placement import Placement, Replica
+from kvplace.core.problem import Problem
 from kvplace.formats.schemas import schema_files
+from kvplace.replan.reasons import reasons_for
+from kvplace.replan.schedule.changes import Change
 
 FLEET = """\
 schema: kvplace.fleet/v1
@@ -141,6 +151,21 @@ def test_a_node_that_is_gone_is_restored_elsewhere(here, capsys):
     assert "GPUs a-0/0, a-0/1 are gone: what ran there is taken for dead" in captured.err
     changes = [line.split()[:2] for line in captured.out.split("\n\n")[0].splitlines()]
     assert sorted(changes) == [["+", "a"], ["+", "b"], ["+", "c"]]
+
+
+def test_a_copy_that_relieves_nothing_makes_no_room_either():
+    gpus = tuple(GPU(f"n/{at}", "X", 20) for at in range(3))
+    two = Model("m", 2, Demand(1.0), SLO(latency_seconds=1.0), overhead_bytes=0)
+    two = replace(two, tensor_parallel=(1, 2), replicas=Replicas(1, 2))
+    problem = Problem((two,), Fleet((Node("n", gpus),)), Objective.REQUESTS)
+    before = Placement((Replica("m", 0, ("gone/0", "gone/1")),))
+    after = Placement((Replica("m", 0, ("n/0", "n/1")), Replica("m", 1, ("n/2",))))
+    worth = [evaluate(problem, placement) for placement in (before, after)]
+    todo = [Change("m", 0, (), ("n/0", "n/1")), Change("m", 1, (), ("n/2",))]
+    assert [*reasons_for(problem, before, *worth, todo)] == [
+        "its GPUs gone/0, gone/1 are gone",
+        "another copy",
+    ]
 
 
 def test_what_no_gpu_is_left_to_is_not_said_to_be_stopped(here, capsys):

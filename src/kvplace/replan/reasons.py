@@ -36,18 +36,20 @@ def reasons_for(
             yield "fewer copies are enough" if known else "the model is no longer to be served"
         elif change.kind == "start":
             if lost:
-                yield f"its GPU {', '.join(lost)} is gone"
+                one = len(lost) == 1
+                yield f"its GPU{'' if one else 's'} {', '.join(lost)} {'is' if one else 'are'} gone"
             elif change.model not in served:
                 yield "the model is new"
             else:
                 others = [g for r in mine if r.model == change.model for g in r.gpus if g in was]
                 yield f"another copy{_relief(others, was, becomes)}"
         else:
-            yield f"moves{_relief(change.source, was, becomes)}"
+            beside = " to make room for what else moves" if set(change.source) & was.keys() else ""
+            yield f"moves{_relief(change.source, was, becomes) or beside}"
 
 
 def _relief(gpus: Iterable[str], was: Mapping[str, float], becomes: Mapping[str, float]) -> str:
-    """Return which GPU is relieved the most, and by how much."""
+    """Return which GPU is relieved the most, and by how much; nothing where none is."""
     known = [gpu for gpu in gpus if gpu in was]
     if not known:
         return ""
@@ -55,5 +57,5 @@ def _relief(gpus: Iterable[str], was: Mapping[str, float], becomes: Mapping[str,
     if math.isinf(was[gpu]):
         return f": {gpu} holds more than fits"
     if becomes[gpu] >= was[gpu]:
-        return " to make room for what else moves"
+        return ""
     return f": {gpu} goes from {was[gpu]:.4g} to {becomes[gpu]:.4g}"
