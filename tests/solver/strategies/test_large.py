@@ -11,6 +11,7 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.solver.clock import Watch
+from kvplace.solver.construct.kernels import most_room_first
 from kvplace.solver.strategies.large import LargeSearch
 from kvplace.solver.strategies.params import LargeParams, Params
 from kvplace.solver.strategies.stages import Settings
@@ -214,3 +215,27 @@ def test_effort_grows_where_pairs_have_few_subsets():
 def test_there_is_no_textbook_of_kernels():
     with pytest.raises(NotImplementedError):
         search_of(fleet(1)).reference(None)
+
+
+@pytest.mark.parametrize(
+    ("loaded", "limit", "asked"),
+    [(1.0, 100.0, True), (1.0, 10.0, False), (0.0, 10.0, True), (1e9, None, True)],
+)
+def test_the_configuration_program_is_asked_where_its_check_can_be_paid(
+    loaded, limit, asked, monkeypatch
+):
+    left = []
+    monkeypatch.setattr(
+        "kvplace.solver.bounds.size_classes.packing_bound",
+        lambda *given: left.append(given[-1].left),
+    )
+    search = search_of(fleet(1), watch=Watch(limit))
+    search.loaded = loaded
+    search.take(most_room_first(search.columns, search.level)[0])
+    before = search.watch.left
+    next(stage for stage in search.strategy.once if stage.name == "configuration-bound").run(search)
+    assert bool(left) is asked
+    if limit and asked:
+        assert left[0] <= before - search.knobs.certificate * loaded
+    if limit:  # no bound was found, so the time is given back
+        assert search.watch.left > before - 1

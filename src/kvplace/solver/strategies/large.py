@@ -46,6 +46,8 @@ class LargeSearch(Search):
     ----------
     columns
         The problem as arrays.
+    loaded
+        Seconds that loading the problem took.
     packing
         The best assignment; None before the start.
     prices
@@ -57,7 +59,7 @@ class LargeSearch(Search):
         began = self.watch.seconds
         self.knobs: LargeParams = self.params.large
         self.instance = load_instance(problem)
-        loaded = self.watch.seconds - began
+        self.loaded = loaded = self.watch.seconds - began
         self.columns = self.instance.columns
         self.packing: Packing | None = None
         self.prices: Prices | None = None
@@ -199,11 +201,21 @@ def _pair(search: LargeSearch) -> None:
 
 
 def _raise_bound(search: LargeSearch) -> None:
-    """Ask the configuration program on size classes for a better bound."""
+    """Ask the configuration program on size classes for a better bound.
+
+    It is not asked where checking its certificate would take most of the time that is left.
+    """
     from kvplace.solver.bounds.size_classes import packing_bound  # noqa: PLC0415 - HiGHS: only here
 
     assert search.packing is not None
-    search.prices = packing_bound(search.columns, search.packing, search.low, search.watch)
+    watch, checking = search.watch, search.knobs.certificate * search.loaded
+    if checking > search.knobs.bound_part * watch.left:
+        return
+    kept = watch.keep(0.0)
+    watch.keep(kept + checking)
+    search.prices = packing_bound(search.columns, search.packing, search.low, watch)
+    if search.prices is None:
+        watch.keep(kept)
 
 
 def _relieve(search: LargeSearch) -> None:

@@ -283,6 +283,10 @@ class LargeParams:
         Subsets that cost as much as finding two GPUs' models in memory.
     few
         Models per GPU up to which first fit is tried as well, and the configuration program asked.
+    certificate
+        Time kept for checking the certificate of that program, in multiples of that for loading.
+    bound_part
+        The program is not asked where that would be more than this part of the time left.
     patience, timed_patience
         Effort without a gain that ends the search, in multiples of the default: without and with
         a time or step limit.
@@ -297,6 +301,8 @@ class LargeParams:
     rest_part: float = _knob(0.25, "part of the effort")
     fixed: int = _knob(30, "subsets")
     few: float = _knob(2.7, "models per GPU")
+    certificate: float = _knob(7.0, "multiple of the loading time", "200,000 models: 6.5")
+    bound_part: float = _knob(0.5, "part of the time left")
     patience: float = _knob(0.5, "multiple of the effort")
     timed_patience: float = _knob(2.0, "multiple of the effort")
 
