@@ -44,7 +44,7 @@ def test_watch_advises_and_says_why(here, capsys):
     args = [*WATCH, "--trace", "trace.csv", "--step", "10min", "--above", "0.9"]
     assert main([*args, "--history", "h.json"]) == 1
     out = capsys.readouterr().out
-    assert out.startswith("re-plan now: it takes 40.0% off the highest pressure")
+    assert out.startswith("re-plan now: it takes 40.0 % off the highest pressure")
     assert main([*args, "--history", "h.json", "--cooldown", "1h"]) == 0
     assert "leave it: the last re-plan was" in capsys.readouterr().out
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from kvplace.units import GIB
+from kvplace.units import GIB, format_percent, format_seconds
 
 __all__ = ["Decision", "History", "Policy", "Seen", "decide"]
 
@@ -118,19 +118,25 @@ def decide(policy: Policy, seen: Seen, history: History) -> Decision:
     if waited < policy.cooldown_seconds:
         left = policy.cooldown_seconds - waited
         against.append(
-            f"the last re-plan was {waited:.0f} s ago; {left:.0f} s of the pause are left"
+            f"the last re-plan was {format_seconds(waited)} ago; "
+            f"{format_seconds(left)} of the pause are left"
         )
     share = 1 - seen.after / seen.before if seen.before > 0 else 0.0
     if share < policy.gain - _ROUNDING:
-        against.append(f"it takes off {share:.1%}; at least {policy.gain:.1%} is asked for")
+        against.append(
+            f"it takes off {format_percent(share)}; "
+            f"at least {format_percent(policy.gain)} is asked for"
+        )
     tib = seen.loaded_bytes / (1024 * GIB)
     if tib > 0 and share / tib < policy.gain_per_tib - _ROUNDING:
-        least = f"at least {policy.gain_per_tib:.1%} is asked for"
-        against.append(f"it takes off {share / tib:.1%} for each TiB to load; {least}")
+        least = f"at least {format_percent(policy.gain_per_tib)} is asked for"
+        against.append(f"it takes off {format_percent(share / tib)} for each TiB to load; {least}")
     if against:
         return Decision(act=False, reasons=tuple(against), history=history)
     return Decision(
-        act=True, reasons=(f"it takes {share:.1%} off the highest pressure",), history=done
+        act=True,
+        reasons=(f"it takes {format_percent(share)} off the highest pressure",),
+        history=done,
     )
 
 
