@@ -4,7 +4,11 @@ import threading
 
 import pytest
 
-from kvplace.solver.kernels import Crew, kernel
+from kvplace.solver import kernels
+from kvplace.solver.kernels import Crew, compiled_in_time, kernel
+from kvplace.solver.strategies.large import LargeSearch
+from kvplace.solver.strategies.stages import Settings
+from tiny import byte_problem
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5, None])
@@ -53,3 +57,28 @@ def test_a_kernel_answers_as_the_function_it_was_made_of():
     compiled = kernel(poly)
     for x, y in [(0.5, 2.0), (-3.0, 1.5), (0.0, 0.0)]:
         assert compiled(x, y) == poly(x, y)
+
+
+def test_a_kernel_is_waited_for_no_longer_than_the_search_lasts(monkeypatch):
+    known, go, calls = [], threading.Event(), []
+    monkeypatch.setattr(kernels, "is_compiled", lambda compiled: compiled in known)
+    looks = iter([None, None, "time limit"])
+    assert not compiled_in_time("slow", go.wait, lambda: next(looks))
+    go.set()
+    assert compiled_in_time("quick", lambda: calls.append(1), lambda: None)
+    assert compiled_in_time("wrong", lambda: 1 / 0, lambda: None)  # told to whoever calls it next
+    known.append("old")
+    assert compiled_in_time("old", lambda: calls.append(2), lambda: "time limit")
+    assert calls == [1]
+
+
+def test_exchanges_are_left_out_where_their_kernels_come_too_late(monkeypatch):
+    rows = [(4 + j % 9, 1.0 + j % 7) for j in range(60)]
+    search = LargeSearch(byte_problem([90] * 10, rows), Settings(), threads=1)
+    monkeypatch.setattr(
+        "kvplace.solver.improve.parallel_pairs.compiled_in_time",
+        lambda *_: search.watch.interrupt(),
+    )
+    search.solve(None)
+    assert search.placement is not None
+    assert search.steps == 0

@@ -11,6 +11,8 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Thread
 from typing import Any, TypeVar, cast
 
 from kvplace.errors import InputError
@@ -23,7 +25,10 @@ except ValueError as error:
     text = f"the compiler numba does not start: {error}; look at the environment's NUMBA_ variables"
     raise InputError(text) from None
 
-__all__ = ["Crew", "is_compiled", "kernel"]
+__all__ = ["Crew", "compiled_in_time", "is_compiled", "kernel"]
+
+_LOOK_SECONDS = 0.05
+"""How often the clock is looked at while a kernel is compiled."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,6 +64,37 @@ def is_compiled(compiled: Callable[..., Any]) -> bool:
         return True
     except Exception:  # noqa: BLE001 - damaged pickles raise anything
         return False
+
+
+def compiled_in_time(
+    compiled: Callable[..., Any], call: Callable[[], object], ended: Callable[[], object]
+) -> bool:
+    """Return whether a kernel is compiled before a search ends.
+
+    It is compiled in a thread of its own, so that signals and the clock are heeded meanwhile. If
+    the search ends first, so does the process or the thread goes on beside it.
+
+    Parameters
+    ----------
+    compiled
+        The kernel.
+    call
+        Calls it with what it will be called with, and with nothing to do.
+    ended
+        Whether the search is to end.
+    """
+    if is_compiled(compiled):
+        return True
+
+    def attempt() -> None:
+        with suppress(Exception):  # whoever calls it for its answer gets the error
+            call()
+
+    thread = Thread(target=attempt, name="compiler", daemon=True)
+    thread.start()
+    while thread.is_alive() and not ended():
+        thread.join(_LOOK_SECONDS)
+    return not thread.is_alive()
 
 
 def _stamp(compiled: Any) -> None:

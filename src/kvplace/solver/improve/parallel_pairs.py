@@ -6,6 +6,9 @@ own. All choices are counted or seeded, and pairs are disjoint, so that neither 
 number of threads decides.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
@@ -13,7 +16,7 @@ from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.pair_kernel import exchange_pairs, relieve
 from kvplace.solver.instance.pressure import pressures
-from kvplace.solver.kernels import Crew
+from kvplace.solver.kernels import Crew, compiled_in_time
 
 __all__ = ["WIDE", "Improver"]
 
@@ -109,17 +112,18 @@ class Improver:
                 break
             order = np.argsort(-self._compared(turn), kind="stable")
             hot, cold = order[:half], order[::-1][:half].copy()
-            done = self._crew.share(
-                lambda first, end, hot=hot, cold=cold, turn=turn: exchange_pairs(  # type: ignore[misc]  # defaults of a lambda
-                    self._packing, hot, cold, NARROW, turn, self._gain, first, end
-                ),
-                pairs,
-                WORTH_A_THREAD,
-            )
+            work = partial(exchange_pairs, self._packing, hot, cold, NARROW, turn, self._gain)
+            if not self._in_time(exchange_pairs, work):
+                break
+            done = self._crew.share(work, pairs, WORTH_A_THREAD)
             self.exchanges += done
             self._watch.tell("balance", self._worst())
             if done < lively * half:
                 break
+
+    def _in_time(self, kernel: Callable[..., int], work: Callable[[int, int], int]) -> bool:
+        """Return whether a kernel is compiled before the search ends."""
+        return compiled_in_time(kernel, lambda: work(0, 0), lambda: self._watch.stop)
 
     def _compared(self, turn: int) -> Floats:
         """Return (g,) by what GPUs are ordered to find the opposite of each.
@@ -204,13 +208,10 @@ class Improver:
         hot = hot[: left // tries]
         packing = self._packing
         before = kvpr[hot]
-        self.exchanges += self._crew.share(
-            lambda first, end: relieve(
-                packing, hot, pool, tries, target, WIDE, turn, self._gain, first, end
-            ),
-            len(hot),
-            WORTH_A_THREAD,
-        )
+        work = partial(relieve, packing, hot, pool, tries, target, WIDE, turn, self._gain)
+        if not self._in_time(relieve, work):
+            return g
+        self.exchanges += self._crew.share(work, len(hot), WORTH_A_THREAD)
         now = pressures(packing.free[hot], packing.kept[hot], packing.loads[hot].T, packing.kv)
         same = now >= before * (1 - CLOSE)
         self._failed[hot] = np.where(same, self._failed[hot] + tries, 0)
