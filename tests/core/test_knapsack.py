@@ -96,3 +96,14 @@ def test_any_number_of_limits_holds_together(way, monkeypatch):
         assert set_above(groups, [Bin(limits, best, "it")]) == ""
         if best:
             assert "priced above" in set_above(groups, [Bin(limits, best - 1, "it")])
+
+
+def test_shards_that_fit_a_kind_in_one_dimension_alone_count_nothing_there():
+    # Three hundred shards of nearly one size, more than are searched one by one: dear ones, which
+    # the small kind cannot hold in the second dimension, and cheap ones.
+    many = [(Offer(100 + at % 3, (1_000 + at, 3_000)),) for at in range(300)]
+    many += [(Offer(10, (1_000 + at, 1_000)),) for at in range(300)]
+    small, large = Bin((2_500, 2_500), 20, "small"), Bin((5_000, 9_000), 408, "large")
+    assert not set_above(many, [small, large])
+    assert "small" in set_above(many, [small._replace(worth=19), large])
+    assert set_above(many, [small, large._replace(worth=250)])

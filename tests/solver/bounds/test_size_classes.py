@@ -2,11 +2,13 @@
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from boards import drawn_boards, spread, undivided
+from kvplace.bench.clusters import cluster
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.packed import pack_rows
@@ -79,6 +81,47 @@ def test_memory_that_differs_by_less_than_a_level_is_one_room(seed):
     apart = found[1]
     assert apart.worths[0] == apart.worths[1]
     assert apart.target == pytest.approx(found[0].target, rel=2e-3)
+
+
+@pytest.mark.parametrize("coarse", [False, True])
+def test_kv_that_must_be_left_keeps_shards_from_small_gpus(coarse):
+    # Eight of 4 with a load of 1 on four GPUs of 16 and four of 20, one each: 1 / (16 - 4). Where
+    # 13 must be left they go on the large ones alone, two on each: 2 / (20 - 8).
+    memory, count, one = np.array([16_000, 20_000]), np.array([4, 4]), np.ones((8, 1))
+    low = 8_000.0 / (144_000 - 32_000)
+    found = []
+    for least in (None, 17_000 * one):
+        targets = LevelTargets(
+            memory, count, 4_000 * one, 1_000.0 * one, one, least, 512 if coarse else 2048
+        )
+        prices = targets.rise(low, math.inf, None, Watch())
+        found.append(low if prices is None else prices.target)
+    assert found[0] < found[1] <= 2_000 / 12_000
+    assert found[1] > 2_000 / 12_000 * 0.97
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_bounds_with_kv_that_must_be_left_check_and_are_below_any_value(seed):
+    draw, raised = random.Random(seed), 0
+    problem = cluster(300, 200, pinned=0, seed=seed)
+    models = tuple(
+        replace(model, min_kv_bytes=draw.choice([0, 2 << 30, 30 << 30])) for model in problem.models
+    )
+    kept = replace(problem, models=models)
+    found = []
+    for case in (problem, kept):
+        chooser = Chooser(load_instance(case))
+        low = FluidBound(chooser).value
+        bound = LevelBound(chooser)
+        bound.rise(low, None, Watch())
+        certified = bound.certified(case)
+        if certified is not None:
+            raised += 1
+            assert certified.value == bound.value
+            assert check_certificate(case, certified.certificate) == ""
+        found.append(max(low, bound.value))
+    assert raised
+    assert found[1] >= found[0] * (1 - 2e-3)
 
 
 def test_no_time_asks_nothing():

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.diving import round_off
-from kvplace.solver.column_generation.size_classes import LevelProgram, LevelRooms, Need, need_of
+from kvplace.solver.column_generation.levels import LevelRooms, Need, need_of
+from kvplace.solver.column_generation.size_classes import LevelProgram
 
 GRID = 24
 
@@ -31,8 +32,8 @@ def _needs(draw):
 def _asked(need: Need, option: np.ndarray) -> Counter[int]:
     asked = Counter({x: int(k) for x, k in enumerate(need.demand.tolist()) if k})
     for j, (now, then) in enumerate(zip(need.chosen.tolist(), option.tolist(), strict=True)):
-        asked[int(need.level[j, now])] -= int(need.shards[j, now])
-        asked[int(need.level[j, then])] += int(need.shards[j, then])
+        asked[int(need.class_[j, now])] -= int(need.shards[j, now])
+        asked[int(need.class_[j, then])] += int(need.shards[j, then])
     return +asked
 
 

@@ -57,7 +57,7 @@ def test_an_item_without_a_column_has_no_solution():
 
 def test_falling_prices_let_a_place_serve_the_item_before():
     # One place of the second kind is enough for an item of the first.
-    master = Master(np.array([1.0, 0.0]), np.array([1.0]), falling=True)
+    master = Master(np.array([1.0, 0.0]), np.array([1.0]), falling=[(0, 1)])
     master.add([column("second", 1, 2)])
     assert master.solve().share == pytest.approx(1.0)
     alone = Master(np.array([1.0, 0.0]), np.array([1.0]))

@@ -98,8 +98,8 @@ def _evidently_below(groups: list[Offers], bins: Sequence[Bin]) -> set[int]:
     """Return the kinds of GPU for which two relaxations show that no set exceeds the worth.
 
     A set is priced at most at its whole room times the best price per size. Of many models, those
-    with the same size rounded down to a `GRID` of levels are alike: one table over the levels,
-    any number of each allowed, bounds the sets of every kind.
+    with the same size rounded down to a `GRID` of levels are alike: a table over the levels, any
+    number of each allowed, bounds the sets of the shards that fit a kind at all.
     """
     found = set()
     for row in range(len(bins[0].limits) if bins else 0):
@@ -110,21 +110,40 @@ def _evidently_below(groups: list[Offers], bins: Sequence[Bin]) -> set[int]:
     if len(found) == len(bins) or 8 * len(groups) <= GRID:
         return found
     whole = max(kind.limits[0] for kind in bins) + 1
-    dearest, free = [0] * (GRID + 1), 0
-    for offers in groups:
-        for offer in offers:
-            level = offer.sizes[0] * GRID // whole
-            if level <= GRID and offer.price > dearest[level]:
-                dearest[level] = offer.price
-        free += max(offer.price if offer.sizes[0] * GRID < whole else 0 for offer in offers)
-    dearest[1:] = accumulate(dearest[1:], max)
-    table = [0]
-    for level in range(1, GRID + 1):
-        table.append(max(map(add, table[::-1], dearest[1 : level + 1])))
-    for at, kind in enumerate(bins):
-        if free + table[kind.limits[0] * GRID // whole] <= kind.worth:
+    tables: dict[tuple[int, ...], list[int]] = {}
+    for at in sorted(set(range(len(bins))) - found, key=lambda at: -bins[at].limits[0]):
+        kind = bins[at]
+        dearest, free = _dearest_that_fit(groups, kind, whole)
+        room = kind.limits[0] * GRID // whole
+        key = tuple(dearest[: room + 1])
+        known = (table for of, table in tables.items() if of[: room + 1] == key)
+        table = next(known, None) or tables.setdefault(key, _table(dearest, room))
+        if free + table[room] <= kind.worth:
             found.add(at)
     return found
+
+
+def _dearest_that_fit(groups: list[Offers], kind: Bin, whole: int) -> tuple[list[int], int]:
+    """Return the highest price up to each level of what fits a kind, and what takes no level."""
+    dearest, free = [0] * (GRID + 1), 0
+    for offers in groups:
+        none = 0
+        for offer in offers:
+            if all(map(le, offer.sizes, kind.limits)):
+                level = offer.sizes[0] * GRID // whole
+                dearest[level] = max(dearest[level], offer.price)
+                none = none if level else max(none, offer.price)
+        free += none
+    dearest[1:] = accumulate(dearest[1:], max)
+    return dearest, free
+
+
+def _table(dearest: list[int], room: int) -> list[int]:
+    """Return the highest price of shards that fit each level of room, any number alike."""
+    table = [0]
+    for level in range(1, room + 1):
+        table.append(max(map(add, table[::-1], dearest[1 : level + 1])))
+    return table
 
 
 def _knapsack_above(groups: list[Offers], kind: Bin) -> str:

@@ -16,8 +16,9 @@ from kvplace.solver.bisection import bisect
 from kvplace.solver.bounds.certify import checked
 from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.class_knapsack import Table
-from kvplace.solver.column_generation.size_classes import LevelProgram, LevelRooms, need_of
+from kvplace.solver.column_generation.class_knapsack import Tables
+from kvplace.solver.column_generation.levels import LevelRooms, need_of
+from kvplace.solver.column_generation.size_classes import LevelProgram
 
 __all__ = ["PressureClasses"]
 
@@ -45,7 +46,7 @@ class PressureClasses:
 
     def __init__(self, fluid: PressureBound) -> None:
         self._fluid = fluid
-        self._found: tuple[Table, Floats] | None = None
+        self._found: tuple[Tables, Floats] | None = None
         self.value = 0.0
 
     def rise(self, low: float, high: float, watch: Watch) -> None:
@@ -97,7 +98,7 @@ class PressureClasses:
         weights = self._fluid.whole_weights(self.value, weighting)
         kinds = sorted({(gpu.type, gpu.usable_bytes) for gpu in problem.fleet.gpus})
         limits = [weighted_limit(self.value, memory, weights) for _, memory in kinds]
-        largest, by_class, by_room = max(limits), table.prices.tolist(), table.worth.tolist()
+        largest, by_class = max(limits), table.prices.tolist()
         prices: list[int | tuple[int, ...]] = []
         for index, options in enumerate(weighted_sizes(problem, self.value, [weights])):
             row = [0] * problem.option_table.count(index)
@@ -105,9 +106,9 @@ class PressureClasses:
                 size = min(size for (size,) in option.sizes.values())
                 row[option.at] = by_class[min(GRID, size * GRID // largest)]
             prices.append(row[0] if problem.plain else tuple(row))
+        by_kind = table.worth(np.array([limit * GRID // largest for limit in limits]))
         worths = tuple(
-            (memory, by_room[limit * GRID // largest])
-            for (_, memory), limit in zip(kinds, limits, strict=True)
+            (memory, worth) for (_, memory), worth in zip(kinds, by_kind.tolist(), strict=True)
         )
         types = tuple(gpu_type for gpu_type, _ in kinds)
         certificate = Certificate(self.value, tuple(prices), worths, (), (weights,), types)

@@ -1,10 +1,12 @@
 """Bound from the configuration program on levels, whatever the number of models.
 
 Sizes at a target are rounded down to levels, so that a set that fits a GPU fits it on the grid
-too; what is impossible there is impossible.
+too; what is impossible there is impossible. A shard is on no GPU with less memory than it needs
+with the KV that must be left.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +21,15 @@ from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.bisection import bisect
 from kvplace.solver.bounds.certify import checked, priced_by_size
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.size_classes import LevelProgram, LevelRooms, Need, need_of
+from kvplace.solver.column_generation.levels import (
+    ANYWHERE,
+    LevelRooms,
+    Need,
+    classes_of,
+    kinds_of,
+    need_of,
+)
+from kvplace.solver.column_generation.size_classes import LevelProgram
 from kvplace.solver.instance.columns import Columns
 from kvplace.solver.instance.options import Chooser
 
@@ -27,10 +37,16 @@ __all__ = ["LevelBound", "LevelTargets", "Prices", "certified_classes", "packing
 
 TARGETS = 8
 """Targets decided between a bound and a value."""
-CLOSE = 1e-4
-"""Relative distance of the two at which no further target is decided."""
-MANY, ROUGH = 20_000, 5e-3
-"""Models above which that distance is larger: each program takes seconds then."""
+CLOSE = (2_000, 1e-4), (20_000, 1e-3), (math.inf, 5e-3)
+"""Models up to which no further target is decided at a relative distance of the two: the programs
+of many models take seconds."""
+COARSE = 512
+"""Levels of the largest GPU on which targets are decided first where no value is known."""
+PROVED = 0.7
+"""Part of what a target needs above the fleet that is proved where programs are cheap: the next
+target is as far above as that says."""
+CHEAP = 2_000
+"""Models up to which they are on all levels."""
 SETS = 2_000
 """GPUs of a large fleet of which the models are given to the program to start from."""
 TIME_SHARE = 0.5
@@ -48,14 +64,31 @@ class Prices:
     target
         K, in load per byte.
     prices
-        (GRID + 1,) of a shard by its level.
+        (GRID + 1,) of a shard by its level, or by its class where `rooms` are given.
     worths
         (t,) of a GPU of each size of memory, smallest first.
+    rooms
+        Rooms of empty GPUs in levels, ascending; None where each holds all that it has room for.
     """
 
     target: float
     prices: Ints
     worths: Ints
+    rooms: Ints | None = None
+
+    def finer(self, coarse: Ints, rooms: Ints) -> "Prices":
+        """Return the prices that prove the same on `GRID` levels.
+
+        Parameters
+        ----------
+        coarse, rooms
+            (t,) rooms of empty GPUs in levels of the prices and in those of the grid, ascending.
+        """
+        by_kind = self.prices.reshape(1 if self.rooms is None else len(coarse), -1)
+        times = GRID // (by_kind.shape[1] - 1)
+        kinds = np.searchsorted(coarse, rooms // times)[: None if self.rooms is not None else 1]
+        prices: Ints = by_kind[kinds][:, np.arange(GRID + 1) // times].reshape(-1)
+        return Prices(self.target, prices, self.worths, None if self.rooms is None else rooms)
 
 
 class LevelTargets:
@@ -68,28 +101,51 @@ class LevelTargets:
     size, load, shards
         (n, o) bytes and load of a shard of each option of each model, and how many shards;
         ``inf`` bytes where a model has fewer options.
+    least
+        (n, o) bytes that a GPU must have for a shard and the KV that must be left; None where none
+        must be.
+    grid
+        Levels of the largest GPU.
     """
 
     def __init__(
-        self, memory: Ints, count: Ints, size: Floats, load: Floats, shards: Floats
+        self,
+        memory: Ints,
+        count: Ints,
+        size: Floats,
+        load: Floats,
+        shards: Floats,
+        least: Floats | None = None,
+        grid: int = GRID,
     ) -> None:
-        self._largest = int(memory[-1])
-        self._unit = self._largest / GRID
-        self._levels: Ints = np.array([int(m) * GRID // self._largest for m in memory])
+        self._largest, self._grid = int(memory[-1]), grid
+        self._unit = self._largest / grid
+        self._levels: Ints = np.array([int(m) * grid // self._largest for m in memory])
         # Sizes of memory that differ by less than a level are one room.
         levels, room = np.unique(self._levels, return_inverse=True)
         self._rooms = LevelRooms(levels, np.bincount(room, count).astype(np.float64))
-        self._size, self._load, self._shards = size, load, shards
+        self._size, self._load, self._shards, self._least = size, load, shards, least
+        self._kinds = ANYWHERE if least is None else kinds_of(levels)
         # Bytes by which the room grows with the logarithm of the target are the load to it.
         self._slope = float(memory @ count) / max(float(load[:, 0] @ shards[:, 0]), 1e-300)
-        self._close = CLOSE if len(size) <= MANY else ROUGH
+        self._close = next(close for most, close in CLOSE if len(size) <= most)
+        self._cheap = grid < GRID or len(size) <= CHEAP
         self._program = LevelProgram()
+
+    @property
+    def rooms(self) -> Ints:
+        """Rooms of empty GPUs in levels, ascending."""
+        return self._rooms.levels
+
+    def begin(self, prices: Prices) -> None:
+        """Begin with prices that prove a target on as many levels impossible."""
+        self._program.centre = prices.prices / max(int(prices.prices.max()), 1)
 
     def rise(
         self,
         low: float,
         high: float,
-        groups: Callable[[float], Iterable[tuple[int, Floats]]] | None,
+        groups: Callable[[float], Iterable[tuple[int, Floats, Floats | None]]] | None,
         watch: Watch,
         *,
         least_left: float = 0.0,
@@ -101,8 +157,8 @@ class LevelTargets:
         low, high
             The bound and the value; ``inf`` for none.
         groups
-            Returns, at a target, the type of each GPU of the assignment and the sizes on it;
-            None where there is no assignment.
+            Returns, at a target, the type of each GPU of the assignment, and the sizes on it
+            without and with the KV that must be left; None where there is no assignment.
         watch
             Ends it and is told of what is found.
         least_left
@@ -121,25 +177,29 @@ class LevelTargets:
             asked += 1
             if groups is not None:
                 self._program.add(
-                    (int(self._levels[type_]), self._floor(sizes).tolist())
-                    for type_, sizes in groups(target)
-                )
-            whole = high == math.inf
-            found = self._program.decide(self._need(target), self._rooms, watch, whole=whole)
+                    ((int(self._levels[type_]), self._classes(sizes, least).tolist())
+                     for type_, sizes, least in groups(target)),
+                    self._grid + 1,
+                )  # fmt: skip
+            part = PROVED if high == math.inf and self._cheap else 0.0
+            found = self._program.decide(self._need(target), self._rooms, watch, part=part)
             excess = found.excess
             if excess > 0:
-                worths = found.table.worth[self._levels]
-                best = Prices(target, found.table.prices, worths)
+                worths = found.table.worth(self._levels)
+                rooms = None if self._least is None else self._rooms.levels
+                best = Prices(target, found.table.prices, worths, rooms)
                 watch.tell("bound", bound=target)
             return excess > 0
 
-        target = low * (1 + self._close)
+        step = self._close
+        target = low * (1 + step)
         while high == math.inf and asked < TARGETS:
             if watch.stop or watch.left < least_left:
                 return best
             if impossible(target):
                 low = target
-                target *= 1 + min(max(excess * self._slope * target, self._close), 1.0)
+                target *= 1 + min(max(excess * self._slope * target, step), 1.0)
+                step *= 2
             else:
                 high = target
         if high < math.inf:
@@ -152,12 +212,25 @@ class LevelTargets:
     def _floor(self, sizes: Floats) -> Ints:
         return np.floor(sizes / self._unit * (1 - MARGIN)).astype(np.int64)
 
+    def _classes(self, sizes: Floats, least: Floats | None) -> Ints:
+        """Return the class of shards of some sizes, without and with the KV that must be left.
+
+        What fits no GPU at a target has the highest.
+        """
+        levels = np.minimum(self._floor(sizes), self._grid)
+        if self._least is None or least is None:
+            return levels
+        return classes_of(levels, self._floor(least), self._rooms.levels, self._grid)
+
     def _need(self, target: float) -> Need:
         """Return what a target needs."""
         with np.errstate(invalid="ignore"):
             each = self._size + self._load / target
         fit = each < self._largest
-        return need_of(GRID, self._floor(np.where(fit, each, 0.0)), each, self._shards, fit)[0]
+        least = each if self._least is None else self._least
+        fit &= least <= self._largest
+        classes = self._classes(np.where(fit, each, 0.0), np.where(fit, least, 0.0))
+        return need_of(self._grid, classes, each, self._shards, fit, self._kinds)[0]
 
 
 class LevelBound:
@@ -181,7 +254,9 @@ class LevelBound:
         )
         self._memory: list[int] = memory.tolist()
         self._type: list[int] = type_.tolist()
-        self._targets = LevelTargets(memory, count, *chooser.sure_options)
+        least = chooser.least if self._instance.columns.keeps else None
+        parts = (memory, count, *chooser.sure_options, least)
+        self._targets, self._coarse = LevelTargets(*parts), LevelTargets(*parts, COARSE)
         self._prices: Prices | None = None
         self.value = 0.0
 
@@ -199,15 +274,24 @@ class LevelBound:
         """
         high = math.inf if board is None else board.worst()
         groups = None if board is None else partial(self._groups, board)
-        self._prices = self._targets.rise(low, high, groups, watch)
+        if board is None:
+            rough = self._coarse.rise(low, high, None, watch)
+            if rough is not None:
+                self._prices = rough.finer(self._coarse.rooms, self._targets.rooms)
+                self._targets.begin(self._prices)
+                low = rough.target
+        self._prices = self._targets.rise(low, high, groups, watch) or self._prices
         self.value = 0.0 if self._prices is None else self._prices.target
 
-    def _groups(self, board: Assignment, target: float) -> Iterable[tuple[int, Floats]]:
+    def _groups(
+        self, board: Assignment, target: float
+    ) -> Iterable[tuple[int, Floats, Floats | None]]:
         """Yield the type of each GPU of an assignment and the sizes on it."""
         for type_, members in zip(self._type, board.members, strict=True):
-            options = [board.option[j] for j in members]
+            options = [option for option in (board.option[j] for j in members) if option]
             if options:
-                yield type_, np.array([o.size + o.load / target for o in options if o is not None])
+                sizes = np.array([o.size + o.load / target for o in options])
+                yield type_, sizes, np.array([o.size + o.keep for o in options])
 
     def certified(self, problem: Problem) -> Bound | None:
         """Return the bound with its certificate, or None where there is none that checks."""
@@ -217,13 +301,18 @@ class LevelBound:
 def certified_classes(problem: Problem, prices: Prices) -> Bound | None:
     """Return the bound of some prices with its certificate, None where that does not check."""
     memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
-    largest, by_class = memories[-1] << SCALE_BITS, prices.prices.tolist()
-    certificate = priced_by_size(
-        problem,
-        prices.target,
-        lambda _, size, __: by_class[min(GRID, size * GRID // largest)],
-        zip(memories, prices.worths.tolist(), strict=True),
-    )
+    most, by_class = memories[-1], prices.prices.tolist()
+    rooms = [] if prices.rooms is None else prices.rooms.tolist()
+
+    def price(_: int, size: int, least: int) -> int:
+        level = min(GRID, size * GRID // (most << SCALE_BITS))
+        kind = min(bisect_left(rooms, least * GRID // most), max(len(rooms) - 1, 0))
+        kind = kind if kind > bisect_left(rooms, level) else 0
+        found: int = by_class[level + (GRID + 1) * kind]
+        return found
+
+    worths = zip(memories, prices.worths.tolist(), strict=True)
+    certificate = priced_by_size(problem, prices.target, price, worths)
     return checked(problem, "configuration", certificate)
 
 
@@ -253,7 +342,7 @@ def packing_bound(columns: Columns, packing: Packing, low: float, watch: Watch) 
         low,
         float(packing.pressure().max()),
         lambda target: (
-            (kind, packing.size[row] + packing.load[row] / target) for kind, row in rows
+            (kind, packing.size[row] + packing.load[row] / target, None) for kind, row in rows
         ),
         watch,
         least_left=left * (1 - TIME_SHARE) if left < np.inf else 0.0,

@@ -14,13 +14,8 @@ import numpy as np
 
 from kvplace.solver.array_types import Ints
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.size_classes import (
-    Column,
-    LevelProgram,
-    LevelRooms,
-    Need,
-    Switch,
-)
+from kvplace.solver.column_generation.levels import Column, LevelRooms, Need, Switch
+from kvplace.solver.column_generation.size_classes import LevelProgram
 
 __all__ = ["Configured", "round_off"]
 
@@ -70,7 +65,7 @@ class _Dive:
         levels = np.array(sorted(room for room, count in self.bins.items() if count))
         count = np.array([float(self.bins[room]) for room in levels.tolist()])
         rest = Need(
-            self.left.astype(np.float64), need.level[open_], need.shards[open_], self.option[open_]
+            self.left.astype(np.float64), need.class_[open_], need.shards[open_], self.option[open_]
         )
         return rest, LevelRooms(levels, count)
 
@@ -83,8 +78,8 @@ class _Dive:
             for _ in range(min(whole, len(could))):
                 j = int(open_[could.pop()])
                 now = self.option[j]
-                self.left[need.level[j, now]] -= need.shards[j, now]
-                self.left[need.level[j, option]] += need.shards[j, option]
+                self.left[need.class_[j, now]] -= need.shards[j, now]
+                self.left[need.class_[j, option]] += need.shards[j, option]
                 self.option[j] = option
             if value - whole > WHOLE and could:
                 kept.add(int(open_[could[-1]]))
@@ -141,7 +136,7 @@ def round_off(program: LevelProgram, need: Need, rooms: LevelRooms, watch: Watch
     program
         Asked for fractions.
     need, rooms
-        What is to be placed where.
+        What is to be placed where, of the one kind that any GPU with room holds.
     watch
         Ends it early; what is not placed by then is left.
     """
@@ -150,7 +145,7 @@ def round_off(program: LevelProgram, need: Need, rooms: LevelRooms, watch: Watch
         rest, where = dive.rest()
         if watch.stop or not rest.demand.any() or not len(where.levels):
             break
-        columns, switches = program.decide(rest, where, watch, whole=True).program.solution()
+        columns, switches = program.decide(rest, where, watch, part=1.0).program.solution()
         dive.settle(rest.groups(), switches)
         placed = dive.take((column, int(value + WHOLE)) for column, value in columns)
         parts = sorted(

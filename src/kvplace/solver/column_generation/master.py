@@ -83,14 +83,19 @@ class Master:
     count
         (t,) GPUs of each type.
     falling
-        Whether a place for an item also serves the item before it, which keeps prices from
-        falling along the items.
+        Pairs of items of which a place for the second also serves the first, which keeps its price
+        from being higher.
     options
         Of HiGHS.
     """
 
     def __init__(
-        self, demand: Floats, count: Floats, *, falling: bool = False, **options: object
+        self,
+        demand: Floats,
+        count: Floats,
+        *,
+        falling: Sequence[tuple[int, int]] = (),
+        **options: object,
     ) -> None:
         # Small programs are solved again and again: presolving them does not pay.
         self._highs = quiet_highs(presolve="off", **options)
@@ -103,10 +108,8 @@ class Master:
         self._highs.addRows(total, lower, upper, 0, none, empty, np.array([]))
         rows = np.arange(self._items, total, dtype=np.int32)
         self._highs.addCol(1.0, 0.0, infinite, types, rows, -count)
-        if falling and self._items > 1:
-            add_columns(
-                self._highs, [Entry((row - 1, row), (1.0, -1.0)) for row in range(1, self._items)]
-            )
+        if falling:
+            add_columns(self._highs, [Entry(pair, (1.0, -1.0)) for pair in falling])
 
     def add_row(self, most: float) -> int:
         """Add a row whose sum is limited; return its number."""

@@ -1,7 +1,7 @@
-"""Levels: what is to be placed, by size on a grid, and whether a fleet can hold it.
+"""Size classes: whether a fleet can hold what is to be placed, by size on a grid.
 
 The configuration program says so, whatever the number of models. Its dual prices are worths of
-levels; a model counts with the cheapest of its options, and the program lets it change to that.
+classes; a model counts with the cheapest of its options, and the program lets it change to that.
 """
 
 import math
@@ -12,29 +12,14 @@ from typing import cast
 
 import numpy as np
 
-from kvplace.solver.array_types import Bools, Floats, Ints
+from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.class_knapsack import Table, fill
+from kvplace.solver.column_generation.class_knapsack import Tables
+from kvplace.solver.column_generation.levels import Column, LevelRooms, Need, Switch
 from kvplace.solver.column_generation.loop import generate
 from kvplace.solver.column_generation.master import Duals, Entry, Master
 
-__all__ = [
-    "Answer",
-    "Column",
-    "LevelProgram",
-    "LevelRooms",
-    "Need",
-    "Program",
-    "Switch",
-    "need_of",
-    "several_of",
-]
-
-Column = tuple[int, tuple[int, ...]]
-"""Room of a GPU in levels, and the levels on it in ascending order."""
-
-Switch = tuple[int, int]
-"""A group of models with the same choice, and the option to which some of them change."""
+__all__ = ["Answer", "LevelProgram", "Program"]
 
 SCALE = 10**9
 """Integer prices: worth of the dearest level."""
@@ -48,91 +33,43 @@ CONVERGED = 1e-5
 """Distance of the share to what is proved at which no further column is looked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class LevelRooms:
-    """GPUs by room.
-
-    Parameters
-    ----------
-    levels
-        (t,) levels of room, ascending.
-    count
-        (t,) how many GPUs have so many.
-    """
-
-    levels: Ints
-    count: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """What is to be placed, on levels.
-
-    Parameters
-    ----------
-    demand
-        (levels,) shards of each level, of models with one option and, of the others, in the
-        option that they have at first.
-    level, shards
-        (m, o) level of a shard and number of shards of each option of each of the others; no
-        shards where a model has fewer options.
-    chosen
-        (m,) the option that each has at first.
-    """
-
-    demand: Floats
-    level: Ints
-    shards: Ints
-    chosen: Ints
-
-    def groups(self) -> Ints:
-        """Return (m,) numbers of groups of models with the same choice."""
-        if not len(self.chosen):
-            return self.chosen
-        rows = np.column_stack([self.level, self.shards, self.chosen])
-        found: Ints = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
-        return found
-
-    def cost(self, prices: Ints) -> Floats:
-        """Return (m, o) the price of each option, ``inf`` where there is none."""
-        return np.where(self.shards > 0, (prices[self.level] * self.shards), np.inf)
-
-
 class Program:
-    """The restricted master over levels: a place for a level may go to the next lower one.
+    """The restricted master over classes: a place for a class may go to a lower one.
 
     Parameters
     ----------
-    demand
-        (levels,) shards of each level.
-    present
-        (levels,) whether a level is or may come to be in demand.
-    rooms, count
-        (t,) rooms of GPUs in levels, ascending, and how many GPUs have each.
+    need
+        What is to be placed, or part of it.
+    rooms
+        The GPUs.
     """
 
-    def __init__(self, demand: Floats, present: Bools, rooms: Ints, count: Floats) -> None:
-        levels = np.flatnonzero(present[1:]) + 1
-        # Row of the highest level present that a place of each level serves.
-        self._row = np.searchsorted(levels, np.arange(len(demand) + 1), side="right") - 1
-        self._size, self._levels = len(demand), len(levels)
-        self._type = {room: at for at, room in enumerate(rooms.tolist())}
+    def __init__(self, need: Need, rooms: LevelRooms) -> None:
+        classes = np.flatnonzero(need.present)
+        self._width, self._classes = need.width, len(classes)
+        self._row = _rows(classes, need)
+        self._type = {room: at for at, room in enumerate(rooms.levels.tolist())}
         # The primal simplex: columns are added.
-        self._master = Master(demand[levels], count, falling=True, simplex_strategy=4)
+        self._master = Master(
+            need.demand[classes], rooms.count, falling=_falling(classes, need), simplex_strategy=4
+        )
         self._switches: set[Switch] = set()
         self._groups: dict[int, int] = {}
-        largest = int(rooms[-1])
-        self.add([(largest, (level,)) for level in levels.tolist() if level <= largest])
+        largest = int(rooms.levels[-1])
+        self.add(
+            [(largest, (class_,)) for class_ in classes.tolist()
+             if class_ % self._width <= largest and need.kinds[class_ // self._width] <= largest]
+        )  # fmt: skip
 
     def add(self, columns: Iterable[Column]) -> int:
-        """Add sets of levels on GPUs of a room; return how many were new."""
+        """Add sets of classes on GPUs of a room; return how many were new."""
         fitting = (column for column in columns if column[0] in self._type)
         return self._master.add((column, self._entry(*column)) for column in fitting)
 
     def _entry(self, room: int, members: tuple[int, ...]) -> Entry:
-        count = Counter(int(self._row[level]) for level in members)
+        count = Counter(int(self._row[class_]) for class_ in members)
         count.pop(-1, None)  # below all that is present
-        count[self._levels + self._type[room]] = 1
+        count[self._classes + self._type[room]] = 1
         return Entry(list(count), list(count.values()))
 
     def switch(self, switch: Switch, most: int, change: Counter[int]) -> bool:
@@ -145,7 +82,7 @@ class Program:
         most
             Models of the group, which change to one option each.
         change
-            Places that one change frees, by level; negative where it needs some.
+            Places that one change frees, by class; negative where it needs some.
         """
         if switch in self._switches:
             return False
@@ -153,28 +90,28 @@ class Program:
         if switch[0] not in self._groups:
             self._groups[switch[0]] = self._master.add_row(float(most))
         rows: Counter[int] = Counter()
-        for level, places in change.items():
-            rows[int(self._row[level])] += places
+        for class_, places in change.items():
+            rows[int(self._row[class_])] += places
         rows[self._groups[switch[0]]] = 1
         entry = Entry(list(rows), list(rows.values()))
         return self._master.add([(("switch", switch), entry)]) > 0
 
     def solve(self, seconds: float = math.inf) -> tuple[Floats | None, float]:
-        """Return the price of each level and the share needed; None where that failed."""
+        """Return the price of each class and the share needed; None where that failed."""
         duals = self._master.solve(seconds)
         if duals is None:
             return None, math.inf
-        return self.by_level(duals), duals.share
+        return self.by_class(duals), duals.share
 
     @property
     def master(self) -> Master:
         """The program itself."""
         return self._master
 
-    def by_level(self, duals: Duals) -> Floats:
-        """Return the price of each level."""
+    def by_class(self, duals: Duals) -> Floats:
+        """Return the price of each class."""
         padded: Floats = np.concatenate([[0.0], duals.prices])
-        return padded[self._row[: self._size] + 1]
+        return padded[self._row + 1]
 
     def solution(self) -> tuple[list[tuple[Column, float]], list[tuple[Switch, float]]]:
         """Return the columns and the changes of option that the last solution uses."""
@@ -195,7 +132,7 @@ class Answer:
     Parameters
     ----------
     table
-        Prices of the levels and worth of every room.
+        Prices of the classes and worth of every room.
     excess
         Price of all models above the worth of all GPUs, as a share of it; above 0, the need
         cannot be met.
@@ -205,26 +142,41 @@ class Answer:
         Holds the solution of that share.
     """
 
-    table: Table
+    table: Tables
     excess: float
     share: float
     program: Program
 
 
 class LevelProgram:
-    """The program of one fleet; columns found for one need serve the next."""
+    """The program of one fleet; columns and prices found for one need serve the next.
+
+    Attributes
+    ----------
+    centre
+        (classes,) the best prices of the last need, the highest 1; None before the first.
+    """
 
     def __init__(self) -> None:
         self._columns: dict[Column, None] = {}
+        self.centre: Floats | None = None
 
-    def add(self, columns: Iterable[Column]) -> None:
-        """Take sets as columns; what does not fit its room loses its smallest members."""
+    def add(self, columns: Iterable[Column], width: int) -> None:
+        """Take sets as columns; what does not fit its room loses its smallest members.
+
+        Parameters
+        ----------
+        columns
+            The sets, their members in any order.
+        width
+            Classes of each kind.
+        """
         for room, members in columns:
-            levels = sorted(level for level in members if level)
-            while sum(levels) > room:
-                levels.pop(0)
-            if levels:
-                self._columns[room, tuple(levels)] = None
+            classes = sorted((c for c in members if c % width), key=lambda c: c % width)
+            while sum(class_ % width for class_ in classes) > room:
+                classes.pop(0)
+            if classes:
+                self._columns[room, tuple(sorted(classes))] = None
 
     def decide(
         self,
@@ -232,7 +184,7 @@ class LevelProgram:
         rooms: LevelRooms,
         watch: Watch,
         *,
-        whole: bool = False,
+        part: float = 0.0,
         rounds: int = ROUNDS,
     ) -> Answer:
         """Return whether a need can be met, as far as the program can say.
@@ -243,23 +195,24 @@ class LevelProgram:
             What is to be placed where.
         watch
             Ends it early.
-        whole
-            Go on to the least share; else only until one of the two is proved.
+        part
+            Go on until this part of what the columns known need above the fleet is proved: 1 for
+            the least share, 0 to end once one of the two is proved.
         rounds
             Solutions of the restricted program at most.
         """
-        present = need.demand > 0
-        present[need.level[need.shards > 0]] = True
-        present[0] = False
-        program = Program(need.demand, present, rooms.levels, rooms.count)
+        program = Program(need, rooms)
         program.add(self._columns or _first_fit(need, rooms))
-        pricing = _ClassPricing(program, need, rooms, self._columns, whole=whole)
+        pricing = _ClassPricing(program, need, rooms, self._columns, part)
+        if self.centre is not None:
+            pricing.try_centre(self.centre)
         share = generate(program.master, pricing, rounds, watch)
+        self.centre = pricing.centre
         return Answer(pricing.table, pricing.excess, share, program)
 
 
 class _ClassPricing:
-    """Prices sets of levels by dynamic programming, at prices smoothed towards the best known."""
+    """Prices sets of classes by dynamic programming, at prices smoothed towards the best known."""
 
     def __init__(
         self,
@@ -267,78 +220,123 @@ class _ClassPricing:
         need: Need,
         rooms: LevelRooms,
         known: dict[Column, None],
-        *,
-        whole: bool,
+        part: float,
     ) -> None:
-        self._program, self._need, self._rooms, self._whole = program, need, rooms, whole
+        self._program, self._need, self._rooms, self._part = program, need, rooms, part
         self._columns, self._groups = known, need.groups()
         # The fluid bound is the first centre: prices as sizes.
-        self._centre = np.arange(len(need.demand), dtype=np.float64) / (len(need.demand) - 1)
+        self.centre = np.tile(np.linspace(0.0, 1.0, need.width), len(need.kinds))
         self._excess = -1.0
-        self.table, self.excess = _priced(need, rooms, self._centre)
+        self.table, self.excess = _priced(need, rooms, self.centre)
+
+    def try_centre(self, prices: Floats) -> None:
+        """Begin with some prices where they prove more."""
+        found, excess = _priced(self._need, self._rooms, prices)
+        if excess > self.excess:
+            self.table, self.excess = found, excess
+            self.centre, self._excess = prices, excess
 
     def settled(self, share: float) -> bool:
-        if self.excess > 0 and not self._whole:
+        if self.excess > 0 and (not self._part or self.excess >= self._part * (share - 1)):
             return True
         return share <= max(1.0, (1 + self.excess) * (1 + CONVERGED))
 
     def extend(self, master: Master, duals: Duals) -> bool:  # noqa: ARG002 - the program has it
-        need, program, prices = self._need, self._program, self._program.by_level(duals)
+        need, program, prices = self._need, self._program, self._program.by_class(duals)
         changes = sum(program.switch(*more) for more in _cheaper(need, self._groups, prices))
         added = 0
         for weight in (SMOOTH, 0.0):
-            mixed = weight * self._centre + (1 - weight) * prices / max(float(prices.max()), 1e-300)
+            mixed = weight * self.centre + (1 - weight) * prices / max(float(prices.max()), 1e-300)
             found, more = _priced(need, self._rooms, mixed)
             if more > self.excess:
                 self.table, self.excess = found, more
             if more > self._excess:  # of the prices that the program gave, however poor at first
-                self._centre = found.prices / max(int(found.prices.max()), 1)
+                self.centre = found.prices / max(int(found.prices.max()), 1)
                 self._excess = more
             new = _dear(found, self._rooms)
             added = program.add(new)
             self._columns.update(dict.fromkeys(new))
-            if added or (self.excess > 0 and not self._whole):
+            if added or (self.excess > 0 and not self._part):
                 break
         return bool(added or changes)
+
+
+def _rows(classes: Ints, need: Need) -> Ints:
+    """Return the row of each class: of the highest present of its kind that is no larger.
+
+    Where there is none, of the kind before it; -1 where there is none of any.
+    """
+    found = np.full(len(need.demand), -1, dtype=np.int64)
+    levels = np.arange(need.width)
+    before = np.full(need.width, -1, dtype=np.int64)
+    for kind in range(len(need.kinds)):
+        own = np.flatnonzero(classes // need.width == kind)
+        at = np.searchsorted(classes[own] % need.width, levels, side="right") - 1
+        if len(own):
+            before = np.where(at >= 0, own[at], before)
+        found[kind * need.width + levels] = before
+    return found
+
+
+def _falling(classes: Ints, need: Need) -> list[tuple[int, int]]:
+    """Return pairs of rows of which a place for the second serves the first.
+
+    Those are the next lower of the same kind, and of each kind before it the highest that is no
+    larger, unless one of those already found has a place that serves it.
+    """
+    kinds, levels = classes // need.width, classes % need.width
+    found = [(row - 1, row) for row in range(1, len(classes)) if kinds[row - 1] == kinds[row]]
+    of_kind = [np.flatnonzero(kinds == kind) for kind in range(len(need.kinds))]
+    for row in np.flatnonzero(kinds > 0).tolist():
+        served = -1
+        for kind in range(int(kinds[row]) - 1, -1, -1):
+            own = of_kind[kind]
+            at = int(np.searchsorted(levels[own], levels[row], side="right")) - 1
+            if at >= 0 and levels[own[at]] > served:
+                served = int(levels[own[at]])
+                found.append((int(own[at]), row))
+    return found
 
 
 def _first_fit(need: Need, rooms: LevelRooms) -> list[Column]:
     """Return the sets that first fit decreasing makes, the smallest rooms first."""
     left, found = need.demand.copy(), []
+    by_kind = left.reshape(len(need.kinds), need.width)
     for room, count in zip(rooms.levels.tolist(), rooms.count.tolist(), strict=True):
         open_ = int(count)
+        held = by_kind[: int(np.searchsorted(need.kinds, room, side="right"))]
         while open_ > 0:
             rest, members = room, Counter[int]()
-            while rest > 0 and len(fits := np.flatnonzero(left[1 : rest + 1] >= 1)):
+            while rest > 0 and len(fits := np.flatnonzero((held[:, 1 : rest + 1] >= 1).any(0))):
                 level = int(fits[-1]) + 1
-                many = int(min(rest // level, left[level]))
-                members[level] = many
-                left[level] -= many
+                class_ = int(np.flatnonzero(held[:, level] >= 1)[-1]) * need.width + level
+                many = int(min(rest // level, left[class_]))
+                members[class_] = many
+                left[class_] -= many
                 rest -= many * level
             if not members:
                 break
             again = min(open_ - 1, *(int(left[x] // k) for x, k in members.items()))
-            for level, many in members.items():
-                left[level] -= again * many
+            for class_, many in members.items():
+                left[class_] -= again * many
             found.append((room, tuple(sorted(members.elements()))))
             open_ -= 1 + again
     return found
 
 
-def _priced(need: Need, rooms: LevelRooms, prices: Floats) -> tuple[Table, float]:
+def _priced(need: Need, rooms: LevelRooms, prices: Floats) -> tuple[Tables, float]:
     """Round prices to integers; return them with what they prove."""
-    prices = np.maximum.accumulate(np.where(np.arange(len(prices)) > 0, prices, 0.0))
     scale = SCALE / max(float(prices.max()), 1e-300)
-    table = fill(np.floor(prices * scale).astype(np.int64), int(rooms.levels[-1]))
+    table = Tables(np.floor(prices * scale).astype(np.int64), need.kinds, rooms.levels)
     cost = need.cost(table.prices)
     at_first = np.take_along_axis(cost, need.chosen[:, None], axis=1)
     total = float(table.prices @ need.demand) - float((at_first[:, 0] - cost.min(axis=1)).sum())
-    available = float((table.worth[rooms.levels] * rooms.count).sum())
+    available = float((table.worth(rooms.levels) * rooms.count).sum())
     excess = total / available - 1 - 1e-12 if available > 0 else float(total > 0)
     return table, excess
 
 
-def _dear(table: Table, rooms: LevelRooms) -> list[Column]:
+def _dear(table: Tables, rooms: LevelRooms) -> list[Column]:
     """Return sets that are dear at some prices, for every room."""
     most = max(1, PICKED // len(rooms.levels))
     return [
@@ -353,7 +351,7 @@ def _cheaper(need: Need, groups: Ints, prices: Floats) -> list[tuple[Switch, int
     """Return the changes of option that make models cheaper, as `Program.switch` takes them."""
     if not len(groups):
         return []
-    cost = np.where(need.shards > 0, prices[need.level] * need.shards, np.inf)
+    cost = np.where(need.shards > 0, prices[need.class_] * need.shards, np.inf)
     _, first, count = np.unique(groups, return_index=True, return_counts=True)
     best = cost[first].argmin(axis=1)
     better = cost[first, best] < cost[first, need.chosen[first]] * (1 - 1e-9)
@@ -362,39 +360,7 @@ def _cheaper(need: Need, groups: Ints, prices: Floats) -> list[tuple[Switch, int
         first[better].tolist(), best[better].tolist(), count[better].tolist(), strict=True
     ):
         now, then = int(need.chosen[j]), option
-        change = Counter({int(need.level[j, now]): int(need.shards[j, now])})
-        change[int(need.level[j, then])] -= int(need.shards[j, then])
+        change = Counter({int(need.class_[j, now]): int(need.shards[j, now])})
+        change[int(need.class_[j, then])] -= int(need.shards[j, then])
         found.append(((int(groups[j]), then), most, change))
     return found
-
-
-def need_of(grid: int, level: Ints, each: Floats, shards: Floats, fit: Bools) -> tuple[Need, Ints]:
-    """Return a need in which every model has at first the option that takes least room.
-
-    Parameters
-    ----------
-    grid
-        Levels of the largest GPU.
-    level, each, shards
-        (n, o) level and room of a shard, and number of shards, of each option.
-    fit
-        (n, o) whether there is such an option and its shard fits some GPU.
-
-    Returns
-    -------
-    tuple
-        The need, its options those of `several_of`, and (n,) the option of each model at first.
-    """
-    whole: Ints = np.where(fit, shards, 0.0).astype(np.int64)
-    taken = np.where(fit, np.where(fit, each, 0.0) * np.where(fit, shards, 0.0), np.inf)
-    chosen: Ints = taken.argmin(axis=1)
-    rows, several = np.arange(len(level)), several_of(fit)
-    demand = np.bincount(level[rows, chosen], whole[rows, chosen], minlength=grid + 1).astype(
-        np.float64
-    )
-    return Need(demand, level[several], whole[several], chosen[several]), chosen
-
-
-def several_of(fit: Bools) -> Ints:
-    """Return which models have a choice."""
-    return np.flatnonzero(fit.sum(axis=1) > 1)

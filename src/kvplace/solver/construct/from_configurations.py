@@ -14,7 +14,8 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bisection import bisect, reach_above
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.diving import round_off
-from kvplace.solver.column_generation.size_classes import LevelProgram, LevelRooms
+from kvplace.solver.column_generation.levels import LevelRooms
+from kvplace.solver.column_generation.size_classes import LevelProgram
 from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.construct.fill_places import PlaceFiller
 from kvplace.solver.construct.undivided_models import Undivided
@@ -137,20 +138,19 @@ class Configurer:
         part: Undivided,
         target: float,
         watch: Watch,
-        *,
-        whole: bool = False,
+        proved: float = 0.0,
     ) -> float:
         """Return the share of the fleet, but for what is spared, that the rest needs."""
         need = part.need(target, self._grid, self._unit)
         rooms = _counted(self._room(board, target))
         spared = LevelRooms(rooms.levels, rooms.count * (1 - SPARE / self._instance.g))
-        return self._program.decide(need, spared, watch, whole=whole, rounds=ROUNDS).share
+        return self._program.decide(need, spared, watch, part=proved, rounds=ROUNDS).share
 
     def _aimed(self, board: Assignment, part: Undivided, low: float, watch: Watch) -> float:
         """Return the lowest target found that the program meets."""
         target, high = low * (1 + ABOVE), math.inf
         for _ in range(TARGETS):
-            share = self._share(board, part, target, watch, whole=high == math.inf)
+            share = self._share(board, part, target, watch, float(high == math.inf))
             if watch.stop:
                 break
             if share <= 1:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kvplace.solver.array_types import Ints
-from kvplace.solver.column_generation.size_classes import Need, need_of, several_of
+from kvplace.solver.column_generation.levels import Need, need_of, several_of
 from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.options import Chooser
 

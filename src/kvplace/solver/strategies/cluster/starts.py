@@ -49,7 +49,7 @@ def _configure_at_leisure(search: ClusterState) -> None:
 
     knobs, few = search.knobs, search.instance.n <= search.knobs.many
     if few:
-        search.raise_bound(None)
+        search.raise_bound(None, FIRST_PART)
     search.watch.tell("configure", bound=search.low)
     configurer = Configurer(search.chooser, search.seed)
     board = configurer.build(search.low, search.watch)

@@ -1,0 +1,165 @@
+"""Levels: what is to be placed by size on a grid, and the room of GPUs.
+
+A class is a level of size, of what any GPU with so much room holds; or of what only GPUs from some
+room on hold, such as a shard that leaves more KV than it uses. Classes are numbered kind by kind.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kvplace.solver.array_types import Bools, Floats, Ints
+
+__all__ = [
+    "ANYWHERE",
+    "Column",
+    "LevelRooms",
+    "Need",
+    "Switch",
+    "classes_of",
+    "kinds_of",
+    "need_of",
+    "several_of",
+]
+
+Column = tuple[int, tuple[int, ...]]
+"""Room of a GPU in levels, and the classes on it in ascending order."""
+
+Switch = tuple[int, int]
+"""A group of models with the same choice, and the option to which some of them change."""
+
+ANYWHERE = (0,)
+"""The kinds where every GPU with room for a shard holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelRooms:
+    """GPUs by room.
+
+    Parameters
+    ----------
+    levels
+        (t,) levels of room, ascending.
+    count
+        (t,) how many GPUs have so many.
+    """
+
+    levels: Ints
+    count: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What is to be placed, on levels.
+
+    Parameters
+    ----------
+    demand
+        (classes,) shards of each class, of models with one option and, of the others, in the
+        option that they have at first.
+    class_, shards
+        (m, o) class of a shard and number of shards of each option of each of the others; no
+        shards where a model has fewer options.
+    chosen
+        (m,) the option that each has at first.
+    kinds
+        The least room in levels that holds each kind, ascending, 0 first.
+    """
+
+    demand: Floats
+    class_: Ints
+    shards: Ints
+    chosen: Ints
+    kinds: tuple[int, ...] = ANYWHERE
+
+    @property
+    def width(self) -> int:
+        """Classes of each kind."""
+        return len(self.demand) // len(self.kinds)
+
+    @property
+    def present(self) -> Bools:
+        """(classes,) which are or may come to be in demand."""
+        found: Bools = self.demand > 0
+        found[self.class_[self.shards > 0]] = True
+        found[:: self.width] = False
+        return found
+
+    def groups(self) -> Ints:
+        """Return (m,) numbers of groups of models with the same choice."""
+        if not len(self.chosen):
+            return self.chosen
+        rows = np.column_stack([self.class_, self.shards, self.chosen])
+        found: Ints = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
+        return found
+
+    def cost(self, prices: Ints) -> Floats:
+        """Return (m, o) the price of each option, ``inf`` where there is none."""
+        return np.where(self.shards > 0, (prices[self.class_] * self.shards), np.inf)
+
+
+def kinds_of(rooms: Ints) -> tuple[int, ...]:
+    """Return the kinds of a fleet in which a GPU of any of some rooms may be the least."""
+    return (0, *rooms[1:].tolist())
+
+
+def classes_of(level: Ints, least: Ints, rooms: Ints, grid: int) -> Ints:
+    """Return the class of shards, of the kinds of `kinds_of`.
+
+    Parameters
+    ----------
+    level
+        Level of each.
+    least
+        Room in levels that a GPU must have at least to hold each, whatever else is on it.
+    rooms
+        (t,) rooms in levels of empty GPUs, ascending.
+    grid
+        Levels of the largest GPU.
+    """
+    last = len(rooms) - 1
+    by_level = np.searchsorted(rooms, level)
+    by_least = np.minimum(np.searchsorted(rooms, least), last)
+    found: Ints = level + (grid + 1) * np.where(by_least > by_level, by_least, 0)
+    return found
+
+
+def need_of(
+    grid: int,
+    class_: Ints,
+    each: Floats,
+    shards: Floats,
+    fit: Bools,
+    kinds: tuple[int, ...] = ANYWHERE,
+) -> tuple[Need, Ints]:
+    """Return a need in which every model has at first the option that takes least room.
+
+    Parameters
+    ----------
+    grid
+        Levels of the largest GPU.
+    class_, each, shards
+        (n, o) class and room of a shard, and number of shards, of each option.
+    fit
+        (n, o) whether there is such an option and its shard fits some GPU.
+    kinds
+        As in `Need`.
+
+    Returns
+    -------
+    tuple
+        The need, its options those of `several_of`, and (n,) the option of each model at first.
+    """
+    whole: Ints = np.where(fit, shards, 0.0).astype(np.int64)
+    taken = np.where(fit, np.where(fit, each, 0.0) * np.where(fit, shards, 0.0), np.inf)
+    chosen: Ints = taken.argmin(axis=1)
+    rows, several = np.arange(len(class_)), several_of(fit)
+    demand = np.bincount(
+        class_[rows, chosen], whole[rows, chosen], minlength=(grid + 1) * len(kinds)
+    ).astype(np.float64)
+    return Need(demand, class_[several], whole[several], chosen[several], kinds), chosen
+
+
+def several_of(fit: Bools) -> Ints:
+    """Return which models have a choice."""
+    return np.flatnonzero(fit.sum(axis=1) > 1)
