@@ -250,7 +250,7 @@ def _frontier(found):
             knee = found["knee"] and found["knee"]["changes"] == point["changes"]
             rows.append(
                 {
-                    "changes": point["changes"], "max KVPR": number(last, ".4f"),
+                    "changes": point["changes"], "max pressure": number(last, ".4f"),
                     "to now": f"{100 * (last / found['value_now'] - 1):+.1f} %",
                     "bound": number(point["bound"], ".4f"), "": "knee" if knee else "",
                 }
@@ -259,7 +259,7 @@ def _frontier(found):
     rows.append(
         {
             "changes": f"{fresh['changes']} (fresh plan)",
-            "max KVPR": number(fresh["value"], ".4f"),
+            "max pressure": number(fresh["value"], ".4f"),
             "to now": f"{100 * (fresh['value'] / found['value_now'] - 1):+.1f} %",
             "bound": "-", "": "",
         }
