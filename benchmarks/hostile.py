@@ -138,7 +138,13 @@ def fleet(folder: Path, rng: random.Random) -> None:
     """Read a damaged fleet file or table of models."""
     kind = rng.choice(("yaml", "json", "csv"))
     path = folder / f"fleet.{kind}"
-    path.write_bytes(torn(MODELS.encode(), rng) if kind == "csv" else text_of(FLEET, rng))
+    data = torn(MODELS.encode(), rng) if kind == "csv" else text_of(FLEET, rng)
+    if rng.random() < 0.1:
+        text = data.decode("utf-8", "replace")
+        data = text.encode(
+            rng.choice(("utf-16", "utf-16-le", "utf-32", "utf-8-sig", "cp037")), "replace"
+        )
+    path.write_bytes(data)
     read(path, gpus="2x80GiB" if kind == "csv" else None)
 
 
