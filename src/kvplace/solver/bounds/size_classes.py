@@ -41,7 +41,8 @@ CLOSE = (2_000, 1e-4), (20_000, 1e-3), (math.inf, 5e-3)
 """Models up to which no further target is decided at a relative distance of the two: the programs
 of many models take seconds."""
 COARSE = 512
-"""Levels of the largest GPU on which targets are decided first where no value is known."""
+"""Levels of the largest GPU on which targets of many models are decided first where no value is
+known."""
 PROVED = 0.7
 """Part of what a target needs above the fleet that is proved where programs are cheap: the next
 target is as far above as that says."""
@@ -274,7 +275,7 @@ class LevelBound:
         """
         high = math.inf if board is None else board.worst()
         groups = None if board is None else partial(self._groups, board)
-        if board is None:
+        if board is None and self._instance.n > CHEAP:
             rough = self._coarse.rise(low, high, None, watch)
             if rough is not None:
                 self._prices = rough.finer(self._coarse.rooms, self._targets.rooms)
