@@ -110,7 +110,7 @@ def test_a_missing_extra_says_what_to_install(log, capsys, monkeypatch):
     code, _out, err = run(capsys, "trace", log)
     assert code == 2
     assert "needs the extra 'logs': " in err[0]
-    assert "[logs]'" in err[0]
+    assert err[0].count("logs") > 1  # in the command, which uv writes in another way
     monkeypatch.setitem(__import__("sys").modules, "httpx", None)
     code, _out, err = run(capsys, "prometheus", "http://h")
     assert code == 2
