@@ -38,8 +38,8 @@ from kvplace.formats.tables.model_rows import (
     shape_value,
     windows_of,
 )
+from kvplace.formats.tables.names import all_sound, sound
 from kvplace.formats.validation.csv_rows import raw_rows, read_rows, uneven_row
-from kvplace.formats.validation.fields import name as check_name
 from kvplace.units import LEAST
 
 __all__ = ["parse_table", "problem_of_columns"]
@@ -48,8 +48,6 @@ SHORT = 2**17
 """Characters of a CSV up to which it is read model by model: some 3,000 rows."""
 _NONE, _UNSOUND = -1, -2
 """In place of the number of a shape: a row that states none, and one whose shape is not sound."""
-SHORT_NAME = 256
-"""Characters of a name that is accepted without a closer look."""
 AT_ONCE = 1000
 """Rows that are looked at one by one together."""
 MOST = {
@@ -324,8 +322,8 @@ class _Reader:
     def _names(self) -> list[str]:
         """Return the names; those that a file may not hold are odd."""
         names = self._columns.texts("name")
-        if not _all_sound(names):
-            self.odd |= dict.fromkeys(row for row, text in enumerate(names) if not _sound(text))
+        if not all_sound(names):
+            self.odd |= dict.fromkeys(row for row, text in enumerate(names) if not sound(text))
         return names  # type: ignore[return-value]  # a row without one is refused
 
     def _numbers(self, column: str) -> array[float]:
@@ -381,21 +379,3 @@ def _means(windows: Sequence[DemandColumns]) -> tuple[array[float], array[float]
         for column, value in zip(found, values, strict=True):
             column.append(math.nan if value is None else value)
     return found
-
-
-def _all_sound(texts: Sequence[str | None]) -> bool:
-    """Whether all names are sound, found out at once; no where that is not plain to see."""
-    held = [text for text in texts if text]
-    ends = len(held) == len(texts) and max(map(len, held), default=0) <= SHORT_NAME
-    return ends and "".join(held).isprintable() and list(map(str.strip, held)) == held
-
-
-def _sound(text: str | None) -> bool:
-    """Whether a file may hold that name."""
-    if text is None:
-        return False
-    try:
-        check_name(text)
-    except ValueError:
-        return False
-    return True

@@ -164,10 +164,7 @@ def _filled(
 
 def is_unit(text: str) -> bool:
     """Say whether a text is a unit of systemd."""
-    return (
-        _UNIT.search(text) is not None
-        and re.search(r"^\s*Exec\w+=", text, re.MULTILINE) is not None
-    )
+    return _UNIT.search(text) is not None and _EXEC.search(text) is not None
 
 
 def read_unit(text: str) -> Deployment | None:
