@@ -209,17 +209,14 @@ class Model:
     kv_block_tokens: int = 1
 
     def __post_init__(self) -> None:
-        amounts = list(zip(_AMOUNTS, _amounts(self), strict=True))
-        amounts += [(f"resident.{degree}", size) for degree, size in self.resident]
-        amounts += [(f"resources.{name}", amount) for name, amount in self.resources.items()]
-        for name, demand in self.windows.items():
-            keys = (f"windows.{name}.{key}" for key in _ASKED)
-            amounts += zip(keys, _asked(demand), strict=True)
-        faults = [
-            Fault(f"{value!r} must be a finite number of at least 0", f"{self.name}.{key}")
-            for key, value in amounts
-            if value is not None and not 0 <= value < math.inf
-        ]
+        amounts = [*_amounts(self), *(size for _, size in self.resident), *self.resources.values()]
+        for demand in self.windows.values():
+            amounts += _asked(demand)
+        faults = []
+        for value in amounts:
+            if value is not None and not 0 <= value < math.inf:
+                faults = self._wrong_amounts()
+                break
         for name, demand in {"demand": self.demand, **self.windows}.items():
             if demand.cached_tokens > max(0.0, demand.prompt_tokens or 0.0):
                 message = f"{demand.cached_tokens:g} is more than the prompt's tokens"
@@ -235,13 +232,27 @@ class Model:
             faults.append(Fault(message, f"{self.name}.sliding_windows"))
         if not 1 <= self.replicas.min <= self.replicas.max:
             faults.append(Fault("1 <= min <= max must hold", f"{self.name}.replicas"))
-        if list(self.resident) != sorted(dict(self.resident).items()):
+        if self.resident and list(self.resident) != sorted(dict(self.resident).items()):
             faults.append(Fault("degrees must be ascending, each once", f"{self.name}.resident"))
         if self.kv_heads is not None and (self.kv_heads < 1 or self.attention is Attention.MLA):
             message = "must be at least 1, and has no place beside attention mla"
             faults.append(Fault(message, f"{self.name}.kv_heads"))
         if faults:
             raise InputError(faults)
+
+    def _wrong_amounts(self) -> list[Fault]:
+        """Return what is negative or not finite, by name: told apart only where something is."""
+        amounts = list(zip(_AMOUNTS, _amounts(self), strict=True))
+        amounts += [(f"resident.{degree}", size) for degree, size in self.resident]
+        amounts += [(f"resources.{name}", amount) for name, amount in self.resources.items()]
+        for name, demand in self.windows.items():
+            keys = (f"windows.{name}.{key}" for key in _ASKED)
+            amounts += zip(keys, _asked(demand), strict=True)
+        return [
+            Fault(f"{value!r} must be a finite number of at least 0", f"{self.name}.{key}")
+            for key, value in amounts
+            if value is not None and not 0 <= value < math.inf
+        ]
 
     @property
     def cacheless(self) -> bool:

@@ -80,6 +80,12 @@ class Objective(StrEnum):
             return [] if model.latency_seconds is not None else ["slo.latency"]
         if model.cacheless:
             return []
+        slo = model.slo
+        if None not in (
+            model.kv_bytes_per_token, demand.prompt_tokens, demand.output_tokens,
+            slo.tpot_seconds, slo.ttft_seconds,
+        ):  # fmt: skip  # mostly; and a dictionary for each of many models takes long
+            return []
         fields = {
             "kv_bytes_per_token": model.kv_bytes_per_token,
             "demand.prompt_tokens": demand.prompt_tokens,

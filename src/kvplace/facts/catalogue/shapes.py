@@ -1,13 +1,13 @@
 """Shapes of common open models, by name."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from kvplace.core.models.architecture import Architecture, Format
 from kvplace.errors import Fault, InputError
 from kvplace.facts.catalogue.tables import named, number, read_tables
 
-__all__ = ["known_shape", "known_shapes", "stored_bytes"]
+__all__ = ["known_names", "known_shape", "known_shapes", "stored_bytes"]
 
 _NEAR = 0.12
 """How far weights may be from those of a shape: a vision tower, a layer that predicts further."""
@@ -27,6 +27,11 @@ def known_shapes() -> Mapping[str, Architecture]:
         A row of the user's own ``shapes.csv`` is wrong.
     """
     return {name: shape for name in _rows() if (shape := known_shape(name)) is not None}
+
+
+def known_names() -> Collection[str]:
+    """Return the names of which the tables hold a shape; no row is looked at."""
+    return _rows().keys()
 
 
 def _rows() -> Mapping[str, Mapping[str, str]]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from kvplace.core.hardware import Node
 from kvplace.core.models.model_table import ModelTable
 from kvplace.facts.catalogue.models import known_models
-from kvplace.facts.catalogue.shapes import known_shapes
+from kvplace.facts.catalogue.shapes import known_names
 from kvplace.facts.memory.estimates import Estimates, typical_longest
 from kvplace.facts.memory.overhead import overhead_of_unknown
 
@@ -49,7 +49,7 @@ def with_estimates(
             lengths[row] = typical_longest(mean)
     estimates = Estimates(nodes, len(table))
     unsure, short = _rows(overhead), _rows(least)
-    known = {name.casefold() for names in (known_shapes(), known_models()) for name in names}
+    known = {name.casefold() for names in (known_names(), known_models()) for name in names}
     sized: dict[tuple[int, int], int] = {}
     folded = map(str.casefold, table.names)
     listed = dict.fromkeys(row for row, name in enumerate(folded) if name in known)

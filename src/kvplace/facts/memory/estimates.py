@@ -4,21 +4,21 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 from kvplace.core.hardware import Node
 from kvplace.core.models.architecture import Architecture
-from kvplace.core.models.demand import Demand
 from kvplace.core.models.launch import Launch
 from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES, Model
 from kvplace.facts.catalogue.gpus import GPUType, find_gpu_type
-from kvplace.facts.catalogue.models import known_model
-from kvplace.facts.catalogue.shapes import known_shape
+from kvplace.facts.catalogue.models import KnownModel, known_model, known_models
+from kvplace.facts.catalogue.shapes import known_names, known_shape
 from kvplace.facts.memory.loaded import loaded_weights
 from kvplace.facts.memory.overhead import EngineLimits, engine_limits, overhead, overhead_of_unknown
 
-__all__ = ["SHARED", "Estimates", "longest_request", "typical_longest", "with_degree"]
+__all__ = ["SHARED", "Estimates", "Stated", "typical_longest", "with_degree"]
 
 SHARED = EngineLimits(2048, 256)
 """Limits of a step of engines that share GPUs: vLLM's own on GPUs below 70 GiB. At 1,024
@@ -28,6 +28,49 @@ _TIMES_MEAN, _STEP = 4, 1024
 """A request of the longest kind is taken to have four times the tokens of the mean one: lengths
 spread about log-normally, and with a coefficient of variation of 1 less than 2 % are longer."""
 _RELEASE = re.compile(r"v?(\d+)\.(\d+)")
+
+
+class _Asked(Protocol):
+    """Token counts of the mean request."""
+
+    @property
+    def prompt_tokens(self) -> float | None: ...
+    @property
+    def output_tokens(self) -> float | None: ...
+
+
+class Stated(Protocol):
+    """What estimates need of a model: a `Model`, or what a file states of one."""
+
+    @property
+    def weights_bytes(self) -> int:
+        """One copy, before any split."""
+        ...
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """Its shape, where it is stated."""
+        ...
+
+    @property
+    def max_model_len(self) -> int | None:
+        """Most tokens of one request, where it is stated."""
+        ...
+
+    @property
+    def tensor_parallel(self) -> tuple[int, ...]:
+        """Allowed degrees."""
+        ...
+
+    @property
+    def gpu_types(self) -> tuple[str, ...] | None:
+        """GPU types that it may run on; none for all."""
+        ...
+
+    @property
+    def demand(self) -> _Asked:
+        """Its mean request."""
+        ...
 
 
 class Estimates:
@@ -84,19 +127,46 @@ class Estimates:
         length
             Whether its least KV memory is left out; then the longest request decides it.
         """
-        shape = model.architecture or known_shape(called, model.weights_bytes)
-        filled: dict[str, Any] = {"architecture": shape}
-        if memory:
-            launch = model.launch
-            if shape is not None:
-                launch = self.launch(launch, model.gpu_types)
-            filled |= {"launch": launch, "resident": self._resident(model, called, shape, launch)}
+        return replace(
+            model, **self.left_out(model, model.launch, called, memory=memory, length=length)
+        )
+
+    def left_out(
+        self, model: Stated, launch: Launch, called: str, *, memory: bool, length: bool
+    ) -> dict[str, Any]:
+        """Return fields of a model that its file leaves out, by name; the rest as in `filled`.
+
+        Parameters
+        ----------
+        model
+            What the file states.
+        launch
+            How it is started.
+        """
+        listed = called.casefold() in self._listed
+        shape = model.architecture
+        if shape is None and listed:
+            shape = known_shape(called, model.weights_bytes)
+        found: dict[str, Any] = {"architecture": shape}
+        known = known_model(called) if listed else None
         if length and model.max_model_len is None:
-            filled["max_model_len"] = longest_request(called, model.demand, model.launch)
-        return replace(model, **filled)
+            found["max_model_len"] = _longest_request(known, model.demand, launch)
+        if memory:
+            if shape is not None:
+                launch = self.launch(launch, model.gpu_types or ())
+            found["launch"] = launch
+            found["resident"] = self._resident(model, known, shape, launch)
+        return found
+
+    @cached_property
+    def _listed(self) -> frozenset[str]:
+        """Names of the catalogue, folded: a name that is not there need not be looked for."""
+        return frozenset(
+            name.casefold() for names in (known_names(), known_models()) for name in names
+        )
 
     def _resident(
-        self, model: Model, called: str, shape: Architecture | None, launch: Launch
+        self, model: Stated, known: KnownModel | None, shape: Architecture | None, launch: Launch
     ) -> tuple[tuple[int, int], ...]:
         """Return what one shard takes besides KV cache at each degree; nothing for the default.
 
@@ -104,8 +174,8 @@ class Estimates:
         ----------
         model
             What the file states.
-        called
-            Its name in the catalogue, if it is there.
+        known
+            What the catalogue says of it, if it is there.
         shape
             Its shape, where it is known.
         launch
@@ -115,7 +185,7 @@ class Estimates:
         if shape is None:
             return self._unknown(size, degrees)
         limits = EngineLimits(launch.max_num_batched_tokens, launch.max_num_seqs)
-        linked = any(gpu.link_gb_per_second for gpu in self._kinds(model.gpu_types))
+        linked = any(gpu.link_gb_per_second for gpu in self._kinds(model.gpu_types or ()))
         release = _release(launch)
         found = []
         for degree in degrees:
@@ -123,7 +193,7 @@ class Estimates:
                 shape, degree, limits, linked=linked, engine=launch.engine, release=release
             )
             loaded = loaded_weights(size, shape, degree).total_bytes
-            measured = _measured(called, size) if degree == 1 else None
+            measured = _measured(known, size) if degree == 1 else None
             found.append((degree, (measured or loaded) + beside.total))
         return tuple(found)
 
@@ -150,7 +220,7 @@ def with_degree(model: Model, degree: int) -> Model:
     return replace(changed, resident=tuple(resident))
 
 
-def longest_request(name: str, demand: Demand, launch: Launch) -> int | None:
+def _longest_request(known: KnownModel | None, demand: _Asked, launch: Launch) -> int | None:
     """Return the tokens of the longest request that a model is to serve.
 
     That which the engine's flags state; else four times the mean request, rounded up to 1,024,
@@ -163,7 +233,6 @@ def longest_request(name: str, demand: Demand, launch: Launch) -> int | None:
     if not mean or demand.output_tokens is None:
         return None
     tokens = typical_longest(mean)
-    known = known_model(name)
     if known is not None and known.context_tokens:
         return max(min(tokens, known.context_tokens), math.ceil(mean))
     return tokens
@@ -191,9 +260,8 @@ def _release(launch: Launch) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def _measured(name: str, weights_bytes: int) -> int | None:
+def _measured(known: KnownModel | None, weights_bytes: int) -> int | None:
     """Return the weights as a report measured them, where the file's are the catalogue's."""
-    known = known_model(name)
     if known is None or known.loaded_bytes is None:
         return None
     near = abs(weights_bytes / known.weights_bytes - 1) < 0.01

@@ -6,6 +6,7 @@ from typing import Any
 
 from kvplace.core.hardware import Fleet, Node
 from kvplace.core.models.demand import Demand
+from kvplace.core.models.launch import Launch
 from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective, default_objective
 from kvplace.core.models.window import ALWAYS, Window, mean_demand
@@ -19,7 +20,6 @@ from kvplace.formats.diagnostics import Path, Report, path_of, shown
 from kvplace.formats.fleet.asked import DemandPart, WindowDemandPart, WindowPart
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.fleet.known import Known, part_of
-from kvplace.formats.fleet.launch import LaunchPart
 from kvplace.formats.fleet.nodes import build_nodes
 from kvplace.formats.fleet.rules import RulePart, build_rule
 from kvplace.formats.fleet.schema import (
@@ -36,6 +36,7 @@ __all__ = ["ALREADY", "Assembly", "objective_named"]
 
 ALREADY = "is already the name of"
 _LISTS = ("nodes", "models", "rules", "windows")
+_PLAIN = Launch()
 _DEGREES = 64
 """Tensor parallel degrees up to which a message names those that engines take."""
 
@@ -298,17 +299,19 @@ def _model(part: ModelPart, defaults: DefaultsPart, estimates: Estimates, called
 
     The catalogue knows it as `called`, or else by its own name.
     """
-    own = LaunchPart() if part.launch is None else part.launch
-    launch = own.filled_from(defaults.launch).build()
-    given: dict[str, Any] = {}
+    own = defaults.launch if part.launch is None else part.launch.filled_from(defaults.launch)
+    launch: Launch = _PLAIN if own is None else own.build()
+    given: dict[str, Any] = {"launch": launch}
     overhead = defaults.overhead if part.overhead_bytes is None else part.overhead_bytes
     if overhead is not None:
         given["overhead_bytes"] = overhead
-    model: Model = part.build(launch=launch, **given)
     unsure = overhead is None and not part.resident
-    return estimates.filled(
-        model, called or model.name, memory=unsure, length=part.min_kv_bytes is None
+    called = called or part.name
+    given |= estimates.left_out(
+        part, launch, called, memory=unsure, length=part.min_kv_bytes is None
     )
+    model: Model = part.build(**given)
+    return model
 
 
 def _check_objectives(model: Model, path: Path, report: Report) -> None:

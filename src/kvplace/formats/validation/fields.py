@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Annotated, Any, NoReturn
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -93,9 +94,15 @@ def _quantity(value: object, parse: Callable[[str], Any], kind: str, *units: str
     return refuse_value(f"must be {kind}, not {kind_of(value)}")
 
 
+_bytes_of, _seconds_of = (
+    lru_cache(1024)(parse_bytes),
+    lru_cache(1024)(parse_duration),
+)  # the same ones recur
+
+
 def amount(value: object) -> Any:
     """Accept an amount of memory."""
-    return _quantity(value, parse_bytes, "an amount of memory such as 14.958GiB", "GiB")
+    return _quantity(value, _bytes_of, "an amount of memory such as 14.958GiB", "GiB")
 
 
 def amount_or_bytes(value: object) -> Any:
@@ -107,7 +114,7 @@ def amount_or_bytes(value: object) -> Any:
 
 def duration(value: object) -> Any:
     """Accept a duration."""
-    return _quantity(value, parse_duration, "a duration such as 572ms", "ms", "s")
+    return _quantity(value, _seconds_of, "a duration such as 572ms", "ms", "s")
 
 
 def rate(value: object) -> Any:

@@ -28,7 +28,7 @@ def validate(part: type[P], data: object, path: Path, report: Report) -> P | Non
             report.add(path, f"must be a mapping, not {kind_of(data)}")
         return None
     try:
-        valid: P = adapter(part).validate_python(data)
+        valid: P = adapter(part).validator.validate_python(data)
     except ValidationError as error:
         details = error.errors(include_url=False)[:MOST_NOTED]
         meant = _meant(part, details)

@@ -80,6 +80,10 @@ class Exact:
     kind: Any
 
 
+_PLAIN = frozenset((bool, int, float, str))
+"""Types of which a value states itself."""
+
+
 class Part(BaseModel):
     """One mapping of a file: known keys only, values taken as they stand."""
 
@@ -104,11 +108,11 @@ class Part(BaseModel):
             The values contradict each other.
         """
         assert self.core is not None
-        needed = self.model_fields_set | _without_default(type(self))
+        given_here, needed = self.model_fields_set, _without_default(type(self))
         own = {
-            name: _built(value)
+            name: value if type(value) in _PLAIN else _built(value)
             for name, value in self.__dict__.items()
-            if value is not None and name in needed
+            if value is not None and (name in given_here or name in needed)
         }
         return type(self).core(**own | given)  # type: ignore[misc]  # seen as a method
 
@@ -129,6 +133,8 @@ def _without_default(part: Any) -> frozenset[str]:
 
 def _built(value: Any) -> Any:
     """Return what a value states: a part, or a mapping or a list of parts, or what is none."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Part):
         return value.build()
     if isinstance(value, dict):
