@@ -123,7 +123,7 @@ def pool(name):
 
 HARD = (
     "annealing", "configurations", "domain-filling", "domain-patterns", "ejection",
-    "parallel-exchanges", "ruin-and-recreate",
+    "parallel-exchanges",
 )  # fmt: skip
 """Stages asked for in the families that take longest; smaller ones show what the others do."""
 FAMILIES = {
@@ -304,8 +304,8 @@ Where each stage shows:
 | `leximax` | adrs: it proves the balance |
 | `pair-exchanges`, `parallel-exchanges` | the scale families, up to 69 % |
 
-`annealing` and `ruin-and-recreate` decide nothing on these families. Kernels of annealing are part
-of domain filling, too. Ruin and recreate also repairs what `refine` is given.
+`annealing` decides nothing on these families. Its kernels are part of domain filling, too. Ejection
+also repairs what `refine` is given. Ruin and recreate decided nothing and was deleted.
 
 `domain-patterns` came out worse than nothing on the openrouter fleets, whose engines must be left
 KV memory: no target was reached in the time it took. It does not run there since; these tables

@@ -236,12 +236,14 @@ def _repaired(problem: Problem, placement: Placement, watch: Watch) -> Placement
         raise InputError([v.message for v in violations], "placement")
     if not violations:
         return placement
-    from kvplace.solver.construct.repair import make_room  # noqa: PLC0415 - often unneeded
+    from kvplace.solver.assignment.assignment import Assignment  # noqa: PLC0415 - often unneeded
+    from kvplace.solver.large_neighbourhood.ejection import repaired  # noqa: PLC0415 - same
 
     instance = load_instance(problem)
-    gpu_of = make_room(instance, load_placement(problem, instance, placement))
-    if gpu_of is not None:
-        return unload_placement(problem, instance, gpu_of)
+    board = Assignment.single(instance, load_placement(problem, instance, placement))
+    found = repaired(board, 2 * len(problem.names), 0, watch)
+    if found is not None:
+        return unload_placement(problem, instance, found.gpu_of)
     anew = solve(problem, watch=watch)
     if anew.placement is None:
         raise _beyond_repair(violations, anew.stop)

@@ -56,7 +56,6 @@ STAGES = (
     "leximax",
     "pair-exchanges",
     "parallel-exchanges",
-    "ruin-and-recreate",
 )
 _EVERY = "all"
 _MOST_SEEDS = 10_000

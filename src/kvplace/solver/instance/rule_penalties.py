@@ -81,7 +81,7 @@ class Costs:
 
     def __init__(self, plans: Sequence[Blueprint], of: list[list[int]]) -> None:
         self.trackers = [plan.make() for plan in plans]
-        self._of = of
+        self._plans, self._of = plans, of
         tiers = sorted({plan.tier for plan in plans})
         self._row = [tiers.index(plan.tier) for plan in plans]
         self._hard = bool(tiers) and tiers[0] == 0
@@ -99,6 +99,12 @@ class Costs:
     def free(self, j: int) -> bool:
         """Whether no rule speaks of a model."""
         return not self._of[j]
+
+    def breaking(self) -> set[int]:
+        """Return the models of which rules speak that must hold and do not."""
+        pairs = zip(self.trackers, self._plans, strict=True)
+        return {j for tracker, plan in pairs if not plan.tier and tracker.amount > 0
+                for j in plan.concerned}  # fmt: skip
 
     @property
     def vector(self) -> tuple[float, ...]:

@@ -7,18 +7,21 @@ pushes out have been the least trouble to place so far.
 
 import math
 import random
+import sys
 from operator import add, sub
 
 import numpy as np
 
-from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.options import Chooser
 
-__all__ = ["Packer"]
+__all__ = ["Packer", "repaired"]
 
+VALID = sys.float_info.max
+"""A target at which memory alone counts."""
 DOMAINS = 48
 """Link domains looked at for one ejection."""
 STIRRED = 0.1
@@ -65,18 +68,19 @@ class Packer:
         """
         board = start.copy()
         feasible = self._feasible(target)
+        _obey(board, 0.0)
         lacking = self._clear(board, target, feasible)
         for placed in range(rounds):
             if self._watch.stop:
                 return None, placed
             if not lacking:
-                return (board if board.worst() <= target else None), placed
+                return (board if board.valid and board.worst() <= target else None), placed
             # What was most trouble goes first.
             j = max(lacking, key=lambda j: (self._trouble[j], -j))
             option = self._option(board, j, feasible[j])
             if option is None:
                 return None, placed
-            if place_model(board, j, option, target, tight=True):
+            if place_model(board, j, option, target, tight=target < VALID):
                 lacking.discard(j)
                 continue
             self._trouble[j] += 1
@@ -102,8 +106,7 @@ class Packer:
         """Take off what keeps GPUs above a target; return the models that lack copies."""
         for g in np.flatnonzero(board.arrays.pressure > target).tolist():
             while board.arrays.pressure[g] > target and board.members[g]:
-                at = board.binding(g)
-                j = max(board.members[g], key=lambda j: (board.shard_loads(j, g)[at], j))
+                j = self._leaver(board, g, target)
                 options = [option for _, option in feasible[j]]
                 rest = tuple(copy for copy in board.where[j] if g not in copy)
                 board.apply([(j, board.option[j], rest if board.option[j] in options else ())])
@@ -112,6 +115,18 @@ class Packer:
             if copies and board.option[j] not in options:
                 board.apply([(j, None, ())])
         return {j for j in range(self._instance.n) if not _whole(board, j)}
+
+    def _leaver(self, board: Assignment, g: int, target: float) -> int:
+        """Return what presses most on a GPU; where it exceeds the memory, what is just enough."""
+        if target < VALID:
+            at = board.binding(g)
+            return max(board.members[g], key=lambda j: (board.shard_loads(j, g)[at], j))
+        held = [
+            (option.size + option.keep, j) for j in board.members[g] if (option := board.option[j])
+        ]
+        over = max(1, int(board.arrays.kept[g])) - int(board.arrays.free[g])
+        enough = [entry for entry in held if entry[0] >= over]
+        return min(enough)[1] if enough else max(held)[1]
 
     def _option(
         self, board: Assignment, j: int, feasible: list[tuple[float, Option]]
@@ -211,8 +226,11 @@ class Packer:
         ]
         copy = tuple(sorted(g for g, _ in seat))
         undo, _ = board.apply([*changes, (j, option, (*board.where[j], copy))])
-        if board.costs.broken <= broken and all(board.arrays.pressure[g] < math.inf for g in copy):
-            return set(gpus)
+        if all(board.arrays.pressure[g] < math.inf for g in copy):
+            more, back = _obey(board, broken, j)
+            if board.costs.broken <= broken:
+                return {*gpus, *more}
+            board.apply(back)
         board.apply(undo)
         return None
 
@@ -235,3 +253,58 @@ class Packer:
 def _whole(board: Assignment, j: int) -> bool:
     option = board.option[j]
     return option is not None and len(board.where[j]) == option.copies
+
+
+def _obey(board: Assignment, most: float, spared: int = -1) -> tuple[list[int], list[Change]]:
+    """Take models off, the smallest first, until no more is broken of what must hold.
+
+    Parameters
+    ----------
+    board
+        Changed in place.
+    most
+        How much may stay broken.
+    spared
+        A model that stays.
+
+    Returns
+    -------
+    tuple
+        The models, and what puts them back.
+    """
+    gone: list[int] = []
+    back: list[Change] = []
+    size = board.instance.least_bytes
+    while board.costs.broken > most:
+        before = len(gone)
+        concerned = {j for j in board.costs.breaking() if board.where[j] and j != spared}
+        for j in sorted(concerned, key=lambda j: (size[j], -j)):
+            broken = board.costs.broken
+            undo, _ = board.apply([(j, None, ())])
+            if board.costs.broken >= broken:
+                board.apply(undo)
+                continue
+            gone.append(j)
+            back = [*undo, *back]
+            if board.costs.broken <= most:
+                break
+        if len(gone) == before:
+            break
+    return gone, back
+
+
+def repaired(board: Assignment, rounds: int, seed: int, watch: Watch) -> Assignment | None:
+    """Return a valid assignment near one that breaks something or lacks models, or None.
+
+    Parameters
+    ----------
+    board
+        Not changed.
+    rounds
+        Copies placed at most.
+    seed
+        Of the choices.
+    watch
+        Ends it.
+    """
+    return Packer(Chooser(board.instance), seed, watch).pack(board, VALID, rounds)[0]

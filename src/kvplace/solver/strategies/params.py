@@ -146,8 +146,6 @@ class ClusterParams:
         Steps of one descent, and of one between compiled exchanges of many GPUs.
     gain, balance_gain
         Relative gains that a step must exceed: of the maximum, and of the balance.
-    rounds
-        Rounds without gain that end the rebuilding of the first pass; doubled every pass.
     many
         Models up to which the configuration program is asked for a bound before there is a
         start, and up to which GPUs are emptied and filled again.
@@ -194,8 +192,8 @@ class ClusterParams:
     patterned_part
         Part of the time left that this may take each time.
     repairs
-        Times that a start which breaks something is rebuilt, each with four times the effort,
-        before all is placed anew.
+        Times that a start which breaks something is mended by ejection, each with four times the
+        effort, before all is placed anew.
     passes, timed_passes
         Passes without and with a time or step limit.
     quick_options, quick_density
@@ -222,7 +220,6 @@ class ClusterParams:
     few_steps: int = _knob(100, "steps")
     gain: float = _knob(1e-9, "relative gain", "the tolerance of the ADRS reference")
     balance_gain: float = _knob(1e-4, "relative gain")
-    rounds: int = _knob(150, "rounds")
     many: int = _knob(20_000, "models")
     configured_part: float = _knob(0.65, "part of the time left")
     loose: float = _knob(0.01, "part of the bound")
@@ -249,7 +246,7 @@ class ClusterParams:
     patterned: int = _knob(20_000, "models x link domains", "measured: 0.4 s for 103 x 30")
     patterns: int = _knob(3, "passes")
     patterned_part: float = _knob(0.4, "part of the time left")
-    repairs: int = _knob(3, "rebuildings")
+    repairs: int = _knob(3, "repairs")
     passes: int = _knob(2, "passes")
     timed_passes: int = _knob(12, "passes")
     quick_options: int = _knob(2_000, "options")

@@ -52,7 +52,6 @@ STAGES = (
     "leximax",
     "pair-exchanges",
     "parallel-exchanges",
-    "ruin-and-recreate",
     "start",
 )
 """Names of all stages; a stage of one name does the same for every kind of problem."""

@@ -127,6 +127,11 @@ class ClusterState(Search):
         return self.instance.n * self.instance.g <= self.knobs.tiny
 
     @property
+    def packed(self) -> int:
+        """Copies placed at each target by ejection in the first pass."""
+        return self.knobs.packed + self.knobs.packed_per_model * self.instance.n
+
+    @property
     def balance_steps(self) -> int:
         """Steps of the balance at most."""
         return self.knobs.steps + 10 * self.instance.g

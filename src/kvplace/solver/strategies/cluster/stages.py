@@ -6,7 +6,6 @@ from kvplace.solver.exact import leximax
 from kvplace.solver.exact.enumerate import Enumeration
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
-from kvplace.solver.large_neighbourhood.ruin_and_recreate import rebuild
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.stages import LOADING
 
@@ -22,7 +21,6 @@ __all__ = [
     "lower",
     "rank",
     "refill",
-    "ruin",
     "tighten",
 ]
 
@@ -111,13 +109,6 @@ def fill_again(search: ClusterState) -> None:
     search.watch.keep(kept)
 
 
-def ruin(search: ClusterState) -> None:
-    """Empty groups of GPUs around what is worst, and fill them again."""
-    rounds, seed = search.knobs.rounds << search.round, search.seed + search.round
-    target = search.low * (1 + search.gap)
-    search.steps += rebuild(search.best, target, rounds, seed, search.watch, search.left)
-
-
 def anneal(search: ClusterState) -> None:
     """Pack at lower and lower targets by compiled moves, nearer to the value after failures."""
     search.watch.tell(LOADING)
@@ -166,7 +157,7 @@ def refill(search: ClusterState) -> None:
 def eject(search: ClusterState) -> None:
     """Pack at lower and lower targets, nearer to the value each time that fails twice."""
     board, knobs = search.best, search.knobs
-    rounds = (knobs.packed + knobs.packed_per_model * search.instance.n) << search.round
+    rounds = search.packed << search.round
     part, tried = 0.5, 0
     while part > 0.01 and search.left > 0 and not search.watch.stop and not search.closed:
         target = search.low + (board.worst() - search.low) * (1 - part)

@@ -8,7 +8,7 @@ from kvplace.solver.bisection import reach_above
 from kvplace.solver.construct.target_search import construct, some_assignment
 from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
-from kvplace.solver.large_neighbourhood.ruin_and_recreate import rebuild
+from kvplace.solver.large_neighbourhood.ejection import repaired
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.supports import annealable
 
@@ -54,7 +54,7 @@ def _configure_at_leisure(search: ClusterState) -> None:
     configurer = Configurer(search.chooser, search.seed)
     board = configurer.build(search.low, search.watch)
     if board is not None and board.missing:
-        rebuild(board, math.inf, knobs.rounds, search.seed, search.watch)
+        board = repaired(board, search.packed, search.seed, search.watch)
     if not few and configurer.target > search.low * (1 + knobs.loose):
         search.raise_bound(None)
     if board is not None and board.valid:

@@ -6,7 +6,7 @@ from kvplace.core.placement import Placement
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.drop_copies import drop_copies
 from kvplace.solver.improve.neighbourhoods.kinds import nearby
-from kvplace.solver.large_neighbourhood.ruin_and_recreate import rebuild
+from kvplace.solver.large_neighbourhood.ejection import repaired
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.stages import (
     anneal,
@@ -20,7 +20,6 @@ from kvplace.solver.strategies.cluster.stages import (
     lower,
     rank,
     refill,
-    ruin,
     tighten,
 )
 from kvplace.solver.strategies.cluster.starts import (
@@ -80,7 +79,6 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         # Where there is time for kernels, exact decisions come after them: near a good value.
         Stage("exact-decisions", decide, lambda s: quick(s) and (long(s) or s.round > 0)),
         Stage("annealing", anneal, annealed, steps=True),
-        Stage("ruin-and-recreate", ruin, few, steps=True),
         Stage("ejection", eject, lambda s: few(s) and placed(s), steps=True),
     ),
     last=(
@@ -129,12 +127,12 @@ class ClusterSearch(ClusterState):
             self.steps += level(board, self.watch, self.balance_steps, kinds, gain)
 
     def _repair(self) -> None:
-        """Rebuild what is broken, and failing that place everything anew; no step counts."""
-        board, limit, self.limit = self.best, self.limit, None
+        """Mend what is broken, and failing that place everything anew; no step counts."""
+        limit, self.limit = self.limit, None
         for turn in range(self.knobs.repairs):
-            rounds = self.knobs.rounds << 2 * turn
-            rebuild(board, math.inf, rounds, self.seed + turn, self.watch)
-            if board.valid or self.watch.stop:
+            board = repaired(self.best, self.packed << 2 * turn, self.seed + turn, self.watch)
+            self.board = board or self.board
+            if board is not None or self.watch.stop:
                 break
             if turn == 0 and self.tiny:
                 enumerate_all(self)
