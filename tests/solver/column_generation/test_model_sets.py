@@ -2,10 +2,12 @@
 
 import math
 import random
+from itertools import combinations
 
 import numpy as np
 import pytest
 
+from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.loop import generate
 from kvplace.solver.column_generation.master import Entry, Master
@@ -14,6 +16,25 @@ from kvplace.solver.column_generation.pricing import Pool, Room
 from kvplace.solver.instance.door import load_instance
 from oracle import solve_exactly
 from tiny import GIB, byte_problem, random_problem
+
+
+def test_quick_prices_price_no_set_above_its_gpu_and_prove_no_less_than_fluid_ones():
+    draw, lifted = random.Random(1), 0
+    for _ in range(20):
+        memories = [draw.randint(20, 60) for _ in range(4)]
+        rows = [(draw.randint(1, 15), draw.choice([0.5, 3.0, 30.0])) for _ in range(8)]
+        instance = load_instance(byte_problem(memories, rows))
+        program, low = Configuration(instance), simple_bound(instance).value
+        for target in (low * 1.05, low * 1.3, low * 2):
+            sizes, verdict = program.sizes(target), program.quick(target)
+            fluid = program.fluid(target).share
+            lifted += verdict.share > fluid * (1 + 1e-9)
+            assert verdict.share >= fluid * (1 - 1e-9)
+            for count in range(1, 9):
+                for held in map(list, combinations(range(8), count)):
+                    worths = verdict.worths[sizes[held].sum() <= program.memory]
+                    assert (verdict.prices[held].sum() <= worths * (1 + 1e-9)).all()
+    assert lifted > 5
 
 
 def test_a_master_prices_what_is_short():

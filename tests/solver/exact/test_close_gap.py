@@ -2,10 +2,12 @@
 
 import math
 import random
+from itertools import islice
 
 import pytest
 
 from boards import spread, undivided
+from kvplace.bench.families import stress
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
@@ -52,6 +54,16 @@ def test_bounds_never_pass_the_optimum_and_rise():
         assert targets == sorted(targets)
         raised += proof.value > before
     assert raised > 5
+
+
+def test_hot_models_raise_the_bound_where_column_generation_has_no_time():
+    # stress-7-5: 96 models on 24 GPUs, loads heavy-tailed. The fluid bound is 0.6691.
+    problem = next(islice(stress(7), 5, None)).problem
+    instance = load_instance(problem)
+    proof = Proof(simple_bound(instance).value)
+    assert proof.value < 0.6692
+    program_bound(Configuration(instance), proof, 0.6825, Effort(rounds=0), Watch())
+    assert proof.value > 0.6803
 
 
 def test_the_gap_closes_from_both_sides():

@@ -15,6 +15,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats
 from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.knapsack import Knapsack
 from kvplace.solver.column_generation.loop import generate
 from kvplace.solver.column_generation.master import Duals, Entry, Master
 from kvplace.solver.column_generation.pricing import ACCURACY, Column, Pool, Room
@@ -22,6 +23,10 @@ from kvplace.solver.instance.instance import Instance
 
 __all__ = ["Configuration", "SetProgram", "Verdict"]
 
+LIFTED = 32
+"""Models priced above their size at most, the largest first: they leave least room beside them."""
+EDGE = 1e-12
+"""Part by which those prices are lowered, so that rounding lifts no set above its GPU."""
 TINY = 1e-16
 """Share of the least memory that a model without weights and load counts as, so that ratios are
 defined; so little that all of them together stay within the rounding allowed for."""
@@ -96,6 +101,10 @@ class SetProgram(ABC):
     @abstractmethod
     def fluid(self, target: float) -> Verdict:
         """Return what the fluid bound says: prices as sizes, worths as room."""
+
+    def quick(self, target: float) -> Verdict:
+        """Return what prices say that cost no program."""
+        return self.fluid(target)
 
     def verdict(self, target: float, prices: Floats, worths: Floats, *, exact: bool) -> Verdict:
         """Return what prices and worths say, scaled so that all GPUs are worth 1 together."""
@@ -185,6 +194,26 @@ class Configuration(SetProgram):
 
     def fluid(self, target: float) -> Verdict:  # noqa: D102 - of the base class
         return self.verdict(target, self.sizes(target), self.capacity(target), exact=False)
+
+    def quick(self, target: float) -> Verdict:
+        """Return what the fluid bound says with hot models priced at all that they take of a GPU.
+
+        Of a model that needs more than half of the largest GPU that is the GPU less the dearest
+        set which fits beside it: no two of them share one, so no set is priced above its GPU.
+        """
+        sizes, capacity = self.sizes(target), self.capacity(target)
+        prices = sizes * (1 - EDGE)
+        for j in np.argsort(-sizes, kind="stable")[:LIFTED].tolist():
+            if not capacity[-1] < 2 * sizes[j] <= 2 * capacity[-1]:
+                continue
+            beside = []
+            for memory in capacity[capacity >= sizes[j]].tolist():
+                room = memory - float(sizes[j])
+                some = np.flatnonzero(sizes <= room)
+                most = Knapsack(sizes[some], prices[some], room).upper if len(some) else 0.0
+                beside.append((memory - most) * (1 - EDGE))
+            prices[j] = max(prices[j], min(beside))
+        return self.verdict(target, prices, capacity, exact=False)
 
     def _start(self, sizes: Floats, capacity: Floats) -> list[Column]:
         """Return the columns known that fit, and each model alone."""

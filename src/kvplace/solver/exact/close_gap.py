@@ -123,9 +123,12 @@ def program_bound(
 ) -> None:
     """Raise the bound towards the configuration program's threshold.
 
-    First just above the bound, where a program that cannot help shows it soonest; then by
-    bisection, to a tenth of the gap left or a relative width of 1e-5.
+    First by prices that cost no program. Then just above the bound, where a program that cannot
+    help shows it soonest; then by bisection, to a tenth of the gap left or a relative width of
+    1e-5.
     """
+    if value > 0:
+        _raise_quickly(program, proof, value, watch)
     if nothing_below(program, proof, value, watch, effort.rounds):
         return
 
@@ -141,6 +144,21 @@ def program_bound(
         impossible, low, high, width=WIDTH, probes=[(low + (high - low) / 8, True)],
         near=lambda low, high: high - low <= (value - low) / 10, watch=watch,
     )  # fmt: skip
+
+
+def _raise_quickly(program: SetProgram, proof: Proof, value: float, watch: Watch) -> None:
+    """Raise the bound by prices that cost no program; just above it they show if they can."""
+
+    def impossible(target: float) -> bool:
+        verdict = program.quick(target)
+        if verdict.impossible:
+            proof.raise_to(verdict)
+        return verdict.impossible
+
+    low = proof.value
+    bisect(impossible, low, value, width=WIDTH, probes=[(low * (1 + WIDTH), True)], watch=watch)
+    if proof.value > low:
+        watch.tell("bound", value, proof.value)
 
 
 def close_gap(
