@@ -8,7 +8,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from kvplace.solver.instance.instance import Copies, Instance, Loads, Option
+from kvplace.solver.instance.instance import Copies, Instance, Option
+from kvplace.solver.instance.numbers import Loads
 from kvplace.solver.instance.pressure import pressure
 from kvplace.solver.instance.rule_penalties import Costs
 

@@ -3,15 +3,12 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kvplace.solver.array_types import Bools, Floats, Ints
+from kvplace.solver.instance.numbers import Numbers
 from kvplace.solver.instance.pressure import pressures
-
-if TYPE_CHECKING:
-    from kvplace.solver.instance.instance import Instance
 
 __all__ = ["Columns", "OptionRows", "fluid_level", "largest", "total"]
 
@@ -74,7 +71,7 @@ class Columns:
         Number of pressures on KV memory; those on time follow.
     """
 
-    def __init__(self, instance: "Instance") -> None:
+    def __init__(self, instance: Numbers) -> None:
         self._instance = instance
         self.n, self.g, self.kv = instance.n, instance.g, instance.kv
         self.size: Ints = np.frombuffer(instance.size, np.int64)

@@ -13,7 +13,8 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
-from kvplace.solver.instance.instance import Copies, Instance, Loads, Uneven
+from kvplace.solver.instance.instance import Copies, Instance
+from kvplace.solver.instance.numbers import Loads, Uneven
 from kvplace.solver.instance.order import MANY, canonical
 from kvplace.solver.instance.penalties.tracker import Ground
 from kvplace.solver.instance.rule_penalties import blueprints
