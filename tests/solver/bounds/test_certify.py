@@ -8,9 +8,6 @@ import pytest
 
 from kvplace.core.certificates.certificate import Bound, check_certificate
 from kvplace.solver.bounds.certify import (
-    Priced,
-    bound_of,
-    certificate_of,
     certified_rule,
     lowered,
     priced_by_size,
@@ -24,25 +21,6 @@ from oracle import solve_exactly
 from oracle_splits import solve_by_force
 from splits import random_split_problem
 from tiny import GIB, byte_problem, random_problem
-
-
-def test_prices_are_rounded_down_and_worths_up():
-    problem = byte_problem([10, 20], [(6, 1.0), (4, 2.0)])
-    instance = load_instance(problem)
-    priced = Priced(1.0, [1 / 3, 2 / 3], {10: 0.5, 20: 1 / 7})
-    certificate = certificate_of(problem, instance, priced)
-    by_index = dict(zip(instance.model_index, priced.prices, strict=True))
-    scale = 10**12 / 0.5
-    for index, price in enumerate(certificate.prices):
-        assert price <= by_index[index] * scale < price + 1
-    assert dict(certificate.worths)[10] == 10**12
-    assert math.ceil(scale / 7) == dict(certificate.worths)[20]
-
-
-def test_prices_that_prove_nothing_are_no_bound():
-    problem = byte_problem([10], [(6, 1.0)])
-    instance = load_instance(problem)
-    assert bound_of(problem, instance, "configuration", Priced(1e9, [1.0], {10: 2.0})) is None
 
 
 def test_a_bound_is_lowered_until_it_checks():

@@ -11,7 +11,7 @@ from kvplace.bench.families import stress
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.model_sets import Configuration
+from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.exact.close_gap import (
     STEP,
@@ -22,7 +22,7 @@ from kvplace.solver.exact.close_gap import (
     pack_exactly,
     program_bound,
 )
-from kvplace.solver.exact.set_cover import SetCover
+from kvplace.solver.exact.option_cover import OptionCover
 from kvplace.solver.instance.door import load_instance
 from oracle import solve_exactly
 from tiny import byte_problem, random_problem
@@ -41,7 +41,7 @@ def cases(count, seed=1):
         count -= 1
         state = Assignment.single(instance, gpu_of)
         low = simple_bound(instance).value
-        yield instance, state, Configuration(instance), Proof(low), float(truth.optimum)
+        yield instance, state, OptionSets(instance), Proof(low), float(truth.optimum)
 
 
 def test_bounds_never_pass_the_optimum_and_rise():
@@ -62,14 +62,14 @@ def test_hot_models_raise_the_bound_where_column_generation_has_no_time():
     instance = load_instance(problem)
     proof = Proof(simple_bound(instance).value)
     assert proof.value < 0.6692
-    program_bound(Configuration(instance), proof, 0.6825, Effort(rounds=0), Watch())
+    program_bound(OptionSets(instance), proof, 0.6825, Effort(rounds=0), Watch())
     assert proof.value > 0.6803
 
 
 def test_the_gap_closes_from_both_sides():
     closed = 0
     for instance, state, program, proof, optimum in cases(40, seed=2):
-        found = close_gap(SetCover(program), state, proof, 0.0, Effort(), Watch())
+        found = close_gap(OptionCover(program), state, proof, 0.0, Effort(), Watch())
         assert found.worst() <= state.worst()
         assert found.worst() >= optimum * (1 - 1e-9)
         assert proof.value <= optimum * (1 + 1e-9)
@@ -94,9 +94,9 @@ def test_nothing_below_the_optimum_is_proved_and_nothing_else():
 def test_no_time_changes_nothing():
     instance = undivided(4, gpus=4, models=14)
     state = spread(instance, 4)
-    program, proof = Configuration(instance), Proof(simple_bound(instance).value)
+    program, proof = OptionSets(instance), Proof(simple_bound(instance).value)
     low = proof.value
-    assert close_gap(SetCover(program), state, proof, 0.0, Effort(), Watch(0.0)) is state
+    assert close_gap(OptionCover(program), state, proof, 0.0, Effort(), Watch(0.0)) is state
     program_bound(program, proof, state.worst(), Effort(), Watch(0.0))
     assert low <= proof.value <= state.worst()
 
@@ -113,7 +113,7 @@ def test_no_time_changes_nothing():
 def test_packing_by_memory_alone_is_decided(memories, rows, packs):
     instance = load_instance(byte_problem(memories, rows))
     proof = Proof(0.0)
-    found = pack_exactly(SetCover(Configuration(instance)), proof, Effort(), Watch())
+    found = pack_exactly(OptionCover(OptionSets(instance)), proof, Effort(), Watch())
     if packs:
         assert found.valid
         assert proof.value == 0.0

@@ -10,8 +10,8 @@ from kvplace.core.models.objective import Objective
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.exact import option_cover
+from kvplace.solver.exact.integer_cover import Answer
 from kvplace.solver.exact.option_cover import OptionCover
-from kvplace.solver.exact.set_cover import Answer
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.solve import solve
 from oracle_splits import solve_by_force

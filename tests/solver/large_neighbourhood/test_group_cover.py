@@ -8,7 +8,7 @@ import pytest
 from kvplace.bench.families import build
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.model_sets import Configuration
+from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.exact.set_cover_kernel import tight_cover
 from kvplace.solver.instance.door import load_instance, unload_placement
@@ -49,7 +49,7 @@ def test_a_squeeze_lowers_the_maximum_and_loses_nobody(memory):
     arrays = load_instance(problem)
     start = Assignment.single(arrays, bisect_target(arrays, tolerance=1e-2))
     before = list(start.gpu_of)
-    verdict = Configuration(arrays).decide(start.worst(), Watch())
+    verdict = OptionSets(arrays).decide(start.worst(), Watch())
     bound = sum(arrays.load) / (sum(arrays.memory) - sum(arrays.size))
     found, tried = squeeze(start, bound, [verdict], 20, random.Random(1), Watch())
     assert tried > 0

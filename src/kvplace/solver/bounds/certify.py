@@ -5,8 +5,7 @@ one; the checker decides, and a bound that it rejects is dropped or lowered.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 from kvplace.core.certificates.by_rule import RULES, RuleCertificate
 from kvplace.core.certificates.certificate import (
@@ -20,12 +19,8 @@ from kvplace.core.certificates.certificate import (
 from kvplace.core.certificates.claim import Leaf, ProofTree
 from kvplace.core.problem import Problem
 from kvplace.solver.clock import Watch
-from kvplace.solver.instance.instance import Instance
 
 __all__ = [
-    "Priced",
-    "bound_of",
-    "certificate_of",
     "certified_rule",
     "checked",
     "lowered",
@@ -39,40 +34,6 @@ TREE_STEPS = 4_000_000
 """Steps that the checker may spend on a tree here; whoever reads the plan allows more."""
 SLACK, MOST_SLACK = 2.0**-50, 1e-8
 """First and last relative amount by which a bound is lowered until its certificate checks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Priced:
-    """Prices that prove a target impossible.
-
-    Parameters
-    ----------
-    target
-        K, in load per byte.
-    prices
-        (n,) price per model, in the order of the instance.
-    worths
-        Worth of a GPU by its usable bytes: no set that fits it is priced above.
-    """
-
-    target: float
-    prices: Sequence[float]
-    worths: dict[int, float]
-
-
-def certificate_of(problem: Problem, instance: Instance, priced: Priced) -> Certificate:
-    """Return the certificate of prices, one per undivided model."""
-    scale = SCALE / max(priced.worths.values(), default=1.0)
-    prices = [0] * len(problem.names)
-    for index, price in zip(instance.model_index, priced.prices, strict=True):
-        prices[index] = math.floor(price * scale)
-    worths = {memory: math.ceil(worth * scale) for memory, worth in priced.worths.items()}
-    return Certificate(priced.target, tuple(prices), tuple(sorted(worths.items())))
-
-
-def bound_of(problem: Problem, instance: Instance, method: str, priced: Priced) -> Bound | None:
-    """Return the bound of prices, or None where its certificate does not check."""
-    return checked(problem, method, certificate_of(problem, instance, priced))
 
 
 def searched(problem: Problem, prices: Certificate, watch: Watch) -> Bound:

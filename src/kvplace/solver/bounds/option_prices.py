@@ -13,8 +13,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.solver.bounds.certify import SCALE, checked, searched
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.model_sets import Verdict
-from kvplace.solver.column_generation.option_sets import OptionSets
+from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 
 __all__ = ["certified_options", "searched_options"]
 

@@ -1,35 +1,75 @@
-"""Configuration program with options: what share of the fleet a target of all pressures needs.
+"""Configuration linear program: what share of the fleet a target needs, fractions allowed.
 
-As `kvplace.solver.column_generation.model_sets`, for models that may be split and copied, on GPUs
-of several kinds, under any number of pressures. An item is one option of a model, to be covered as
-often as it has shards by as much of the model as takes that option; a column is a set of shards of
-different models, each of some option, that a GPU of a kind holds within every pressure. A column
-holds one shard of a model at most, so those of one option are on different GPUs. Where shards lie
-besides is left out: a relaxation, whose duals are a certificate (`kvplace.core.certificates`).
+Gilmore and Gomory's program for bin packing with several sizes of bin, for models that may be
+split and copied, on GPUs of several kinds, under any number of pressures; undivided models under
+one are the case of one option each. An item is one option of a model, to be covered as often as it
+has shards by as much of the model as takes that option; a column is a set of shards of different
+models, each of some option, that a GPU of a kind holds within every pressure. The share is the
+least factor by which all GPUs would have to be multiplied so that fractions of columns cover every
+model. Above 1, the target is impossible, and the dual prices are the proof
+(`kvplace.core.certificates`). A column holds one shard of a model at most, so those of one option
+are on different GPUs. Where shards lie besides is left out.
 """
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.master import Entry, Master
-from kvplace.solver.column_generation.model_sets import SetProgram, Verdict, price_sets
+from kvplace.solver.column_generation.knapsack import Knapsack
+from kvplace.solver.column_generation.loop import generate
+from kvplace.solver.column_generation.master import Duals, Entry, Master
 from kvplace.solver.column_generation.pricing import ACCURACY, Column, Pool, Room
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import scarcity
 
-__all__ = ["OptionSets"]
+__all__ = ["OptionSets", "Verdict"]
 
 TINY = 1e-16
 """Part of a limit that a shard takes at least, so that ratios are defined."""
+LIFTED = 32
+"""Models priced above their size at most, the largest first: they leave least room beside them."""
+EDGE = 1e-12
+"""Part by which those prices are lowered, so that rounding lifts no set above its GPU, and by which
+limits are raised, so that it takes none from a GPU."""
 
 
-class OptionSets(SetProgram):
-    """The program of one cluster.
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the program says of a target.
+
+    Parameters
+    ----------
+    target
+        K, in load per byte.
+    share
+        Share of the fleet needed, a valid lower bound whatever ended the search.
+    prices
+        (rows,) price of a shard of each option; the worths make all GPUs worth 1 together.
+    worths
+        (kinds,) worth of a GPU of each kind.
+    exact
+        Whether no column is missing, so that the reduced costs are what they seem.
+    """
+
+    target: float
+    share: float
+    prices: Floats
+    worths: Floats
+    exact: bool
+
+    @property
+    def impossible(self) -> bool:
+        """Whether no placement reaches the target."""
+        return self.share > 1 + 4 * ACCURACY
+
+
+class OptionSets:
+    """The program of one fleet; columns found at one target serve the next.
 
     Parameters
     ----------
@@ -46,10 +86,12 @@ class OptionSets(SetProgram):
         Load type and usable bytes of each kind of GPU, ascending.
     kind_of
         (g,) kind of each GPU.
+    count
+        (kinds,) GPUs of each kind.
     """
 
     def __init__(self, instance: Instance) -> None:
-        super().__init__()
+        self._columns: dict[Column, None] = {}
         self.instance = instance
         columns, rows = instance.columns, instance.columns.rows
         counts = np.diff(rows.starts)
@@ -68,6 +110,7 @@ class OptionSets(SetProgram):
         copies = np.array(instance.copies)
         uneven = np.array([instance.is_uneven(j) for j in range(instance.n)])
         self._idle: Bools = uneven[self.model] & (copies > 1)
+        self._plain = instance.simple
         self._usable: Bools = np.ones(len(self.model), dtype=bool)
 
     def add(self, held: Sequence[Iterable[int]]) -> None:
@@ -83,33 +126,39 @@ class OptionSets(SetProgram):
         Returns
         -------
         tuple
-            The rooms, of which the first size mixes all pressures, and (rows, kinds) whether a
-            shard alone is within every limit; what is not has infinite sizes.
+            The rooms, of which the first of several sizes mixes all pressures, and (rows, kinds)
+            whether a shard alone is within every limit; what is not has infinite sizes.
         """
         instance, columns = self.instance, self.instance.columns
         size, least = columns.rows.size, columns.rows.least
-        kept = columns.size + columns.keep
         rooms, fits = [], []
         seated = np.zeros(len(size), dtype=bool)
         for at, (type_, memory) in enumerate(self.kinds):
             # At a target of 0 whatever has a load is too large, and the rest is as large as it is.
             with np.errstate(over="ignore"):
                 loads = columns.loads[:, type_, :] / max(target, np.finfo(np.float64).tiny)
-            in_memory = (size[:, None] + loads[:, : instance.kv]) / memory
-            in_time = loads[:, instance.kv :]
-            alone = np.column_stack([in_memory, in_time]).max(axis=1)
+            # At infinity only memory counts, of which a byte must stay free.
+            free = max(memory - (target == math.inf), 1)
+            limits = np.column_stack([loads, columns.size + columns.keep])
+            limits[:, : instance.kv] += size[:, None]
+            capacity = np.array([free] * instance.kv + [1.0] * instance.time + [memory])
+            alone = (limits / capacity)[:, :-1].max(axis=1)
             held = self._allowed[:, at] & (least <= memory)
-            seated |= held & (alone < 1)
+            seated |= held & (alone <= 1)
             # Of uneven copies the weights alone are sure: one carries an even part or more, which
             # is within every limit somewhere, the others may be where that is not.
-            fit = held & ((alone < 1) | self._idle)
-            in_memory[self._idle] = (size[self._idle] / memory)[:, None]
-            in_time[self._idle] = 0.0
-            limits = np.column_stack([in_memory, in_time, kept / memory])
-            limits = limits[:, _needed(limits[fit])]
-            mixed = np.where(fit[:, None], limits, 0.0) @ self._scarcity(limits, fit)
-            sizes = np.maximum(np.column_stack([mixed, limits]), TINY).T
-            rooms.append(Room(np.where(fit, sizes, np.inf), np.ones(len(sizes)), self.model))
+            fit = held & ((alone <= 1) | self._idle)
+            limits[self._idle, : instance.kv] = size[self._idle, None]
+            limits[self._idle, instance.kv : -1] = 0.0
+            needed = _needed((limits / capacity)[fit])
+            limits, capacity = limits[:, needed], capacity[needed]
+            if len(needed) > 1:
+                parts = limits / capacity
+                mixed = np.where(fit[:, None], parts, 0.0) @ self._scarcity(parts, fit)
+                limits, capacity = np.column_stack([mixed, limits]), np.append(1.0, capacity)
+            sizes = np.maximum(limits, TINY * capacity).T
+            groups = None if self._plain else self.model
+            rooms.append(Room(np.where(fit, sizes, np.inf), capacity * (1 + EDGE), groups))
             fits.append(fit)
         return rooms, np.column_stack(fits) & seated[:, None]
 
@@ -119,9 +168,22 @@ class OptionSets(SetProgram):
         least = np.minimum.reduceat(whole, self.instance.columns.rows.starts[:-1])
         return scarcity(np.where(np.isfinite(least), least, 0.0).sum(axis=0))
 
-    def decide(  # noqa: D102 - of the base class
+    def decide(
         self, target: float, watch: Watch, *, rounds: int = 2000, settle: bool = True
     ) -> Verdict:
+        """Find the share of the fleet that a target needs, or enough to call it impossible.
+
+        Parameters
+        ----------
+        target
+            K, in load per byte.
+        watch
+            Ends the search early; the share is a valid lower bound all the same.
+        rounds
+            Solutions of the restricted program at most.
+        settle
+            Go on to exact prices; else stop as soon as the target is seen to be possible.
+        """
         rooms, fits = self.rooms(target)
         usable: Bools = np.logical_or.reduce(fits, axis=1)
         starts = self.instance.columns.rows.starts[:-1]
@@ -141,8 +203,16 @@ class OptionSets(SetProgram):
                 for row in members
             )
             master.add(entries)
-        self.give(master, self._start(rooms, fits))
-        return price_sets(self, master, Pool(rooms), target, rounds, watch, settle=settle)
+        pool = Pool(rooms)
+        complete = pool.everything() if self._plain else None
+        self._give(master, self._start(rooms, fits) if complete is None else complete)
+        if complete is not None and not watch.stop:
+            duals = master.solve(watch.left)
+            if duals is not None and not watch.stop:
+                return self.verdict(target, duals.prices, duals.worths, exact=True)
+        pricing = _SetPricing(self, pool, target, settle=settle)
+        generate(master, pricing, rounds if complete is None else 0, watch)
+        return pricing.best
 
     def _choices(self, usable: Bools, one: Bools) -> Iterable[list[int]]:
         """Yield the options of each model that has several."""
@@ -157,7 +227,7 @@ class OptionSets(SetProgram):
         known = [
             (kind, members)
             for kind, members in self._columns
-            if (rooms[kind].sizes[:, list(members)].sum(axis=1) <= 1).all()
+            if (rooms[kind].sizes[:, list(members)].sum(axis=1) <= rooms[kind].capacity).all()
         ]
         return [*known, *alone]
 
@@ -167,14 +237,58 @@ class OptionSets(SetProgram):
         found: Floats = np.minimum.reduceat(whole, self.instance.columns.rows.starts[:-1])
         return found
 
-    def total(self, prices: Floats) -> float:  # noqa: D102 - of the base class
-        return float(self.least(prices).sum())
-
-    def fluid(self, target: float) -> Verdict:  # noqa: D102 - of the base class
+    def fluid(self, target: float) -> Verdict:
+        """Return what the fluid bound says: prices as sizes, worths as room."""
+        if self._plain and self.instance.pressures == 1:
+            return self.verdict(target, *self._sizes(target), exact=False)
         rooms, _ = self.rooms(target)
-        prices = np.min([room.sizes[0] for room in rooms], axis=0)
+        sizes = [room.sizes[0] / np.atleast_1d(room.capacity)[0] for room in rooms]
+        prices = np.min(sizes, axis=0)
         prices = np.where(np.isfinite(prices), prices, 0.0)
         return self.verdict(target, prices, np.ones(len(rooms)), exact=False)
+
+    def _sizes(self, target: float) -> tuple[Floats, Floats]:
+        """Return the sizes of undivided models under one pressure, and the room of each kind."""
+        columns, memory = self.instance.columns, np.array([float(room) for _, room in self.kinds])
+        return np.maximum(columns.size + columns.load / target, TINY * memory[0]), memory
+
+    def quick(self, target: float) -> Verdict | None:
+        """Return what the fluid bound says with hot models priced at all they take of a GPU.
+
+        Of an undivided model that needs more than half of the largest GPU, that is the GPU less the
+        dearest set which fits beside it: no two of them share one, so no set is priced above its
+        GPU. None where models may be split, or there are several pressures.
+        """
+        if not self._plain or self.instance.pressures > 1:
+            return None
+        sizes, memory = self._sizes(target)
+        prices, largest = sizes * (1 - EDGE), memory[-1]
+        for j in np.argsort(-sizes, kind="stable")[:LIFTED].tolist():
+            if not largest < 2 * sizes[j] <= 2 * largest:
+                continue
+            beside = []
+            for whole in memory[memory >= sizes[j]].tolist():
+                room = whole - float(sizes[j])
+                some = np.flatnonzero(sizes <= room)
+                most = Knapsack(sizes[some], prices[some], room).upper if len(some) else 0.0
+                beside.append((whole - most) * (1 - EDGE))
+            prices[j] = max(prices[j], min(beside))
+        return self.verdict(target, prices, memory, exact=False)
+
+    def verdict(self, target: float, prices: Floats, worths: Floats, *, exact: bool) -> Verdict:
+        """Return what prices and worths say, scaled so that all GPUs are worth 1 together."""
+        total, needed = float(self.count @ worths), float(self.least(prices).sum())
+        if total <= 0:
+            return Verdict(target, math.inf, prices, worths, exact=exact)
+        return Verdict(target, needed / total, prices / total, worths / total, exact)
+
+    def extend(self, master: Master, columns: list[Column]) -> bool:
+        """Give columns to a master and keep them for the next; whether any is new."""
+        self._columns.update(dict.fromkeys(columns))
+        return self._give(master, columns)
+
+    def _give(self, master: Master, columns: Iterable[Column]) -> bool:
+        return master.add(map(self._entry, columns)) > 0
 
     def _entry(self, column: Column) -> tuple[Column, Entry]:
         kind, members = column
@@ -189,3 +303,31 @@ def _needed(limits: Floats) -> list[int]:
         if not any((limits[:, at] <= limits[:, other]).all() for other in kept):
             kept.append(at)
     return sorted(kept)
+
+
+class _SetPricing:
+    """Prices sets of models exactly, from a pool that is refilled when it has run dry."""
+
+    def __init__(self, program: "OptionSets", pool: Pool, target: float, *, settle: bool) -> None:
+        self._program, self._pool, self._settle = program, pool, settle
+        self.best = program.fluid(target)  # the first centre
+
+    def settled(self, share: float) -> bool:
+        return self.best.impossible or (not self._settle and share <= 1 + ACCURACY)
+
+    def extend(self, master: Master, duals: Duals) -> bool:
+        program, pool = self._program, self._pool
+        prices, worths = duals.prices, duals.worths
+        if program.extend(master, pool.dearer(prices, worths)):
+            return True
+        true_worths, exact = pool.refill(prices, worths)
+        new = pool.dearer(prices, worths)
+        found = program.verdict(self.best.target, prices, true_worths, exact=False)
+        if found.share > self.best.share:
+            self.best = found
+        if self.best.impossible:
+            return False
+        if program.extend(master, new):
+            return True
+        self.best = program.verdict(self.best.target, prices, true_worths, exact=exact)
+        return False

@@ -77,11 +77,12 @@ class Pool:
     def everything(self) -> list[Column] | None:
         """Return every set that fits and takes no further model; None where there are many.
 
-        Of models with one size each and no groups.
+        None as well where a model has several sizes; and there are no groups.
         """
         columns: list[Column] = []
         for type_, room in enumerate(self._rooms):
-            found = _full_sets(room.sizes.tolist(), float(room.capacity))
+            sizes, capacity = np.atleast_2d(room.sizes), np.atleast_1d(room.capacity)
+            found = _full_sets(sizes[0].tolist(), float(capacity[0])) if len(sizes) == 1 else None
             if found is None:
                 return None
             columns.extend((type_, members) for members in found)

@@ -8,16 +8,15 @@ sets matter, and move up while the search gives up.
 
 import math
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bisection import bisect
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.model_sets import SetProgram, Verdict
-from kvplace.solver.exact.set_cover import Answer, Decision, SetCover
+from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
+from kvplace.solver.exact.integer_cover import Answer
+from kvplace.solver.exact.option_cover import OptionCover
 
 __all__ = [
-    "Cover",
     "Effort",
     "Proof",
     "close_gap",
@@ -32,28 +31,6 @@ WIDTH = 1e-5
 """Relative width at which the bisection for the program's threshold ends."""
 STEP = 5e-10
 """Relative step below the incumbent at which "nothing better" is asked; half of OPTIMAL_GAP."""
-
-
-class Cover(Protocol):
-    """Decides targets of a fleet, and makes assignments of what it finds."""
-
-    @property
-    def program(self) -> SetProgram:
-        """The configuration program of the fleet."""
-        ...
-
-    @property
-    def models(self) -> int:
-        """Number of models."""
-        ...
-
-    def decide(self, verdict: Verdict, set_limit: int, node_limit: int, watch: Watch) -> Decision:
-        """Decide whether a placement at the verdict's target exists."""
-        ...
-
-    def build(self, groups: list[tuple[int, tuple[int, ...]]]) -> Assignment | None:
-        """Give GPUs to the sets of a cover; None where no way was found."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +84,7 @@ class Proof:
 
 
 def nothing_below(
-    program: SetProgram, proof: Proof, value: float, watch: Watch, rounds: int
+    program: OptionSets, proof: Proof, value: float, watch: Watch, rounds: int
 ) -> bool:
     """Ask whether the configuration program proves that nothing is below a value."""
     if value <= 0:
@@ -119,7 +96,7 @@ def nothing_below(
 
 
 def program_bound(
-    program: SetProgram, proof: Proof, value: float, effort: Effort, watch: Watch
+    program: OptionSets, proof: Proof, value: float, effort: Effort, watch: Watch
 ) -> None:
     """Raise the bound towards the configuration program's threshold.
 
@@ -146,14 +123,15 @@ def program_bound(
     )  # fmt: skip
 
 
-def _raise_quickly(program: SetProgram, proof: Proof, value: float, watch: Watch) -> None:
+def _raise_quickly(program: OptionSets, proof: Proof, value: float, watch: Watch) -> None:
     """Raise the bound by prices that cost no program; just above it they show if they can."""
 
     def impossible(target: float) -> bool:
         verdict = program.quick(target)
-        if verdict.impossible:
-            proof.raise_to(verdict)
-        return verdict.impossible
+        if verdict is None or not verdict.impossible:
+            return False
+        proof.raise_to(verdict)
+        return True
 
     low = proof.value
     bisect(impossible, low, value, width=WIDTH, probes=[(low * (1 + WIDTH), True)], watch=watch)
@@ -162,7 +140,7 @@ def _raise_quickly(program: SetProgram, proof: Proof, value: float, watch: Watch
 
 
 def close_gap(
-    cover: Cover,
+    cover: OptionCover,
     state: Assignment,
     proof: Proof,
     gap: float,
@@ -208,7 +186,9 @@ def close_gap(
     return state
 
 
-def pack_exactly(cover: SetCover, proof: Proof, effort: Effort, watch: Watch) -> Assignment | None:
+def pack_exactly(
+    cover: OptionCover, proof: Proof, effort: Effort, watch: Watch
+) -> Assignment | None:
     """Decide whether memory alone can be packed, where no packing rule found a way.
 
     Where it cannot, the bound becomes infinite; where neither is settled, None is returned and

@@ -1,62 +1,35 @@
-"""Decide a target with options exactly: the sets that can matter, and a search for a cover.
+"""Decide a target exactly: enumerate the sets that can matter, then search for a cover.
 
-As `kvplace.solver.exact.set_cover`, for the program with options. What options cost above the
-cheapest of their model is lost from the budget, too. A cover takes one option of each model, with
-as many sets as that has shards. Found: shards by kind of GPU, which are then given GPUs, those of
-one copy in one link domain; that may fail. Exhausted: no placement reaches the target.
+With dual prices y and worths z of the configuration program, every placement at the target loses
+``z - y(set)`` on each GPU, and what its options cost above the cheapest of their models; all
+losses together are ``sum z - sum y``: the budget. So only sets that lose no more can occur, and a
+search that picks, again and again, the model with the fewest sets left ends quickly near the
+program's own threshold. A cover takes one option of each model, with as many sets as that has
+shards. Found: shards by kind of GPU, which are then given GPUs, those of one copy in one link
+domain; that may fail. Exhausted: no placement reaches the target.
 """
 
-import math
-from collections import Counter
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from kvplace.solver.array_types import Bools, Floats, Ints
+from kvplace.solver.array_types import Bools, Ints
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.knapsack import TooManyError
-from kvplace.solver.column_generation.master import Entry
-from kvplace.solver.column_generation.model_sets import Verdict
-from kvplace.solver.column_generation.option_sets import OptionSets
+from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 from kvplace.solver.column_generation.pricing import Room
+from kvplace.solver.exact.integer_cover import Answer, Decision, Sets, integer_cover
 from kvplace.solver.exact.seats import seated
-from kvplace.solver.exact.set_cover import (
-    DEPTH_FIRST_GPUS,
-    SAFETY,
-    Answer,
-    Decision,
-    integer_program,
-)
 
 __all__ = ["OptionCover"]
 
-PART_OF_TIME = 0.5
-"""Part of the time left that the integer program may take: it ends late, and its answer has to be
-checked after it."""
+SAFETY = 1e-9
+"""Relative width by which sizes and budgets are widened, so that rounding loses no set."""
+DEPTH_FIRST_GPUS = 300
+"""Depth up to which the search in Python goes."""
 FEW_SETS = 300
 """Sets up to which the search in Python comes first."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Sets:
-    """The sets that can matter, by ascending loss.
-
-    Parameters
-    ----------
-    loss, kind
-        (m,) what each loses, and its kind of GPU.
-    members
-        (m, k) options on it, filled up by their number.
-    excess
-        (rows + 1,) what an option costs above the cheapest of its model.
-    """
-
-    loss: Floats
-    kind: Ints
-    members: Ints
-    excess: Floats
 
 
 class OptionCover:
@@ -99,12 +72,12 @@ class OptionCover:
             return Decision(Answer.GAVE_UP, [], 0)
         if len(sets.loss) <= FEW_SETS and program.instance.g <= DEPTH_FIRST_GPUS:
             return _Cover(self, sets).run(budget, node_limit, watch)
-        decision = _integer_cover(program, sets, budget, node_limit, watch)
+        decision = integer_cover(program, sets, budget, node_limit, watch)
         if decision.answer is Answer.GAVE_UP and program.instance.g <= DEPTH_FIRST_GPUS:
             return _Cover(self, sets).run(budget, node_limit, watch)
         return decision
 
-    def _sets(self, verdict: Verdict, budget: float, limit: int) -> _Sets | None:
+    def _sets(self, verdict: Verdict, budget: float, limit: int) -> Sets | None:
         """Return the sets that lose no more than the budget; None where there are too many."""
         program, prices = self.program, verdict.prices
         rooms, fits = program.rooms(verdict.target)
@@ -113,7 +86,7 @@ class OptionCover:
         number = len(prices)
         loss, kinds, rows = [np.zeros(0)], [np.zeros(0, dtype=np.int64)], []
         for kind, room in enumerate(rooms):
-            wide = Room(room.sizes, np.full(len(room.sizes), 1 + SAFETY * 1e-3), room.groups)
+            wide = Room(room.sizes, room.capacity * (1 + SAFETY * 1e-3), room.groups)
             active = np.flatnonzero(usable[:, kind])
             worth = float(verdict.worths[kind])
             try:
@@ -134,7 +107,7 @@ class OptionCover:
             padded.append(np.pad(members, ((0, 0), (0, more)), constant_values=number))
         lost = np.concatenate(loss)
         order = np.argsort(lost, kind="stable")
-        return _Sets(
+        return Sets(
             lost[order],
             np.concatenate(kinds)[order],
             np.concatenate(padded)[order],
@@ -149,7 +122,7 @@ class _Cover:
     that no further set may hold.
     """
 
-    def __init__(self, cover: OptionCover, sets: _Sets) -> None:
+    def __init__(self, cover: OptionCover, sets: Sets) -> None:
         program = cover.program
         self._build, self._program, self._sets = cover.build, program, sets
         self._n = program.instance.n
@@ -231,42 +204,3 @@ class _Cover:
             lacking[j] -= 1
             if not lacking[j]:
                 blocked[row] = True
-
-
-def _integer_cover(
-    program: OptionSets, sets: _Sets, budget: float, node_limit: int, watch: Watch
-) -> Decision:
-    """Decide the cover as an integer program in HiGHS.
-
-    That all losses together are within the budget follows from the rest, and is left out: it is
-    too fine for the program's tolerances.
-
-    Parameters
-    ----------
-    program, watch
-        As for `OptionCover.decide`.
-    sets
-        Those that can matter.
-    budget
-        What the choice of an option may lose.
-    node_limit
-        A part of it bounds the branch and bound nodes.
-    """
-    number, n = len(program.model), program.instance.n
-    limits = [(0.0, 0.0)] * number + [(1.0, 1.0)] * n
-    limits += [(-math.inf, float(k)) for k in program.count]
-    shards: list[int] = program.shards.tolist()
-    usable = np.flatnonzero(sets.excess[:-1] <= budget).tolist()
-    choices = [
-        Entry((row, number + int(program.model[row])), (-float(shards[row]), 1.0)) for row in usable
-    ]
-    members = [[row for row in rows if row < number] for rows in sets.members.tolist()]
-    groups = [
-        Entry((*rows, number + n + kind), (1.0,) * (len(rows) + 1))
-        for rows, kind in zip(members, sets.kind.tolist(), strict=True)
-    ]
-    columns = [(choices, 1), (groups, max(shards, default=1))]
-    answer, nodes, taken = integer_program(limits, columns, node_limit, PART_OF_TIME * watch.left)
-    times = dict(enumerate(taken[len(choices) :].tolist()))
-    found = [(int(sets.kind[c]), tuple(members[c])) for c in sorted(Counter(times).elements())]
-    return Decision(answer, found, nodes)

@@ -3,7 +3,7 @@
 Prices and worths say what the GPUs together have left over: the budget. A set that loses more
 than that on one GPU cannot occur; the others are listed as bits of one integer each, and a
 depth-first search covers the model with the fewest sets left, again and again, as in
-`kvplace.solver.exact.set_cover`.
+`kvplace.solver.exact.option_cover`.
 """
 
 import numpy as np

@@ -15,7 +15,7 @@ import numpy as np
 from kvplace.solver.array_types import Floats
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.model_sets import Verdict
+from kvplace.solver.column_generation.option_sets import Verdict
 from kvplace.solver.exact.set_cover_kernel import MOST_MODELS, tight_cover
 
 __all__ = ["squeeze"]

@@ -11,7 +11,7 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Placement
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.model_sets import Verdict
+from kvplace.solver.column_generation.option_sets import Verdict
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.strategies.stages import Settings
 from kvplace.solver.strategies.undivided.strategy import UndividedSearch
@@ -149,7 +149,7 @@ def test_a_claim_that_does_not_check_raises_nothing():
     """Prices that prove nothing, named as the proof of twice the optimum."""
     for _, _, search, optimum in searches(7, 20):
         low, n = search.low, search.instance.n
-        types = len(search.program.memory)
+        types = len(search.program.kinds)
         for prices in (np.zeros(n), np.full(n, 1e-3), np.ones(n)):
             verdict = Verdict(2 * optimum, 2.0, prices, np.full(types, float(n)), exact=True)
             search.deciding.verdicts.append(verdict)

@@ -13,10 +13,10 @@ __all__ = ["ask_classes", "ask_program", "decide", "enumerate_all", "pack", "ran
 def pack(search: UndividedState) -> None:
     """No rule packs the weights: find a way, or prove that there is none."""
     from kvplace.solver.exact.close_gap import Effort, pack_exactly  # noqa: PLC0415 - numpy and HiGHS: only here
-    from kvplace.solver.exact.set_cover import SetCover  # noqa: PLC0415 - same
+    from kvplace.solver.exact.option_cover import OptionCover  # noqa: PLC0415 - same
 
     effort = Effort(nodes=search.knobs.packing_nodes)
-    state = pack_exactly(SetCover(search.program), search.deciding, effort, search.watch)
+    state = pack_exactly(OptionCover(search.program), search.deciding, effort, search.watch)
     search.adopt()
     if state is not None:
         search.offer(state)
@@ -55,7 +55,7 @@ def ask_classes(search: UndividedState) -> None:
 def decide(search: UndividedState) -> None:
     """Raise the bound, then decide targets between it and the value."""
     from kvplace.solver.exact.close_gap import Effort, close_gap, program_bound  # noqa: PLC0415 - numpy and HiGHS: only here
-    from kvplace.solver.exact.set_cover import SetCover  # noqa: PLC0415 - same
+    from kvplace.solver.exact.option_cover import OptionCover  # noqa: PLC0415 - same
 
     knobs, state = search.knobs, search.state
     assert state is not None
@@ -69,7 +69,9 @@ def decide(search: UndividedState) -> None:
     # With several models per GPU, a search over many GPUs gives up until late rounds.
     pairs = search.density <= knobs.best_fit_density
     if pairs or search.instance.g <= knobs.searched_gpus << (0 if search.long else search.round):
-        search.offer(close_gap(SetCover(program), state, proof, search.gap, effort, search.watch))
+        search.offer(
+            close_gap(OptionCover(program), state, proof, search.gap, effort, search.watch)
+        )
     search.watch.keep(kept)
     search.adopt()
 

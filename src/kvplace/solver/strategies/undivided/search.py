@@ -10,7 +10,7 @@ from kvplace.core.certificates.certificate import Bound
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.bounds.certify import Priced, bound_of, certificate_of, certified_rule, searched
+from kvplace.solver.bounds.certify import certified_rule
 from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.moves_and_swaps import MoveAndSwap
@@ -19,7 +19,7 @@ from kvplace.solver.strategies.params import UndividedParams
 from kvplace.solver.strategies.stages import Search, Settings
 
 if TYPE_CHECKING:
-    from kvplace.solver.column_generation.model_sets import Configuration, Verdict
+    from kvplace.solver.column_generation.option_sets import OptionSets
 
 __all__ = ["UndividedState"]
 
@@ -44,7 +44,7 @@ class UndividedState(Search):
         self.bound = simple_bound(self.instance)
         self.state: Assignment | None = None
         self.given: list[int] | None = None
-        self._program: Configuration | None = None
+        self._program: OptionSets | None = None
         self.watch.tell("bound", bound=self.bound.value)
 
     @property
@@ -98,33 +98,27 @@ class UndividedState(Search):
         return self.instance.n / self.instance.g
 
     @property
-    def program(self) -> "Configuration":
+    def program(self) -> "OptionSets":
         """The configuration program, with the best assignment among its columns."""
-        from kvplace.solver.column_generation.model_sets import Configuration  # noqa: PLC0415 - numpy and HiGHS: only here
+        from kvplace.solver.column_generation.option_sets import OptionSets  # noqa: PLC0415 - numpy and HiGHS: only here
 
-        self._program = self._program or Configuration(self.instance)
+        self._program = self._program or OptionSets(self.instance)
         if self.state is not None:
-            self._program.add(self.state.gpu_of)
+            self._program.add(self.state.members)
         return self._program
 
     def adopt(self) -> None:
         """Take what is proved: a search as it is, a certificate only if it checks."""
+        from kvplace.solver.bounds.option_prices import certified_options, searched_options  # noqa: PLC0415 - HiGHS: only here
+
         proof, program = self.deciding, self.program
-
-        def priced(verdict: "Verdict") -> Priced:
-            worths = zip(map(int, program.memory), verdict.worths.tolist(), strict=True)
-            # Upwards by more than prices are accurate to.
-            safe = {memory: worth * (1 + 1e-12) for memory, worth in worths}
-            return Priced(verdict.target, verdict.prices.tolist(), safe)
-
         if proof.searched is not None and proof.value > self.low:
-            prices = certificate_of(self.problem, self.instance, priced(proof.searched))
-            self.bound = searched(self.problem, prices, self.watch)
+            self.bound = searched_options(self.problem, program, proof.searched, self.watch)
             proof.searched = None
         for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
             if verdict.target <= self.low:
                 break
-            bound = bound_of(self.problem, self.instance, "configuration", priced(verdict))
+            bound = certified_options(self.problem, program, verdict)
             if bound is not None:
                 self.bound = bound
                 break

@@ -6,11 +6,12 @@ import pytest
 
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.model_sets import Configuration
+from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
-from kvplace.solver.exact import set_cover
+from kvplace.solver.exact import option_cover
 from kvplace.solver.exact.close_gap import Effort, Proof, close_gap, pack_exactly, program_bound
-from kvplace.solver.exact.set_cover import Answer, SetCover, decide_cover
+from kvplace.solver.exact.integer_cover import Answer
+from kvplace.solver.exact.option_cover import OptionCover
 from kvplace.solver.instance.door import load_instance
 from oracle import solve_exactly
 from tiny import byte_problem, random_problem
@@ -18,22 +19,20 @@ from tiny import byte_problem, random_problem
 
 @pytest.mark.parametrize("by_program", [False, True])
 def test_a_target_is_decided_as_brute_force_does(by_program, monkeypatch):
-    if by_program:  # HiGHS takes the search over at once
-        monkeypatch.setattr(set_cover, "PAIRS", 100.0)
-        monkeypatch.setattr(set_cover, "DEPTH_FIRST_SETS", -1)
+    monkeypatch.setattr(option_cover, "FEW_SETS", -1 if by_program else 10_000)
     draw, answers = random.Random(4), []
     for _ in range(80):
         problem = random_problem(draw)
         truth = solve_exactly(problem, leximax=False)
         if not truth.feasible or not truth.optimum:
             continue
-        program = Configuration(load_instance(problem))
+        program = OptionSets(load_instance(problem))
         for factor in (0.97, 1.03):
             target = float(truth.optimum) * factor
             verdict = program.decide(target, Watch())
             if verdict.impossible or not verdict.exact:
                 continue
-            decision = decide_cover(program, verdict, 1000, 10_000, Watch())
+            decision = OptionCover(program).decide(verdict, 1000, 10_000, Watch())
             answers.append(decision.answer)
             if decision.answer is not Answer.GAVE_UP:
                 assert (decision.answer is Answer.FOUND) == (factor > 1)
@@ -45,9 +44,9 @@ def test_a_target_is_decided_as_brute_force_does(by_program, monkeypatch):
 
 def test_giving_up_is_said():
     instance = load_instance(byte_problem([60] * 4, [(3 + j, 1.0 + j) for j in range(16)]))
-    program = Configuration(instance)
+    program = OptionSets(instance)
     verdict = program.fluid(1e12)
-    assert decide_cover(program, verdict, 3, 10_000, Watch()).answer is Answer.GAVE_UP
+    assert OptionCover(program).decide(verdict, 3, 10_000, Watch()).answer is Answer.GAVE_UP
 
 
 def test_a_gap_is_closed_from_both_sides():
@@ -60,10 +59,10 @@ def test_a_gap_is_closed_from_both_sides():
         if not truth.feasible or not truth.optimum or found is None:
             continue
         optimum, state = float(truth.optimum), Assignment.single(instance, found)
-        program, proof = Configuration(instance), Proof(optimum / 10)
+        program, proof = OptionSets(instance), Proof(optimum / 10)
         program_bound(program, proof, state.worst(), Effort(), Watch())
         assert proof.value <= optimum * (1 + 1e-9)
-        best = close_gap(SetCover(program), state, proof, 0.0, Effort(), Watch())
+        best = close_gap(OptionCover(program), state, proof, 0.0, Effort(), Watch())
         assert best.worst() <= state.worst()
         assert proof.value <= optimum * (1 + 1e-9) <= best.worst() * (1 + 2e-9)
         closed += best.worst() <= proof.value * (1 + 1e-8)
@@ -74,9 +73,9 @@ def test_weights_are_packed_where_no_rule_packs_them():
     # 7 + 3, 5 + 5 and 4 + 4 + 2 bytes fill three GPUs of 11 but for the byte that must stay free.
     rows = [(7, 0.1), (3, 0.1), (5, 0.1), (5, 0.1), (4, 0.1), (4, 0.1), (2, 0.1)]
     instance = load_instance(byte_problem([11, 11, 11], rows))
-    state = pack_exactly(SetCover(Configuration(instance)), Proof(0.0), Effort(), Watch())
+    state = pack_exactly(OptionCover(OptionSets(instance)), Proof(0.0), Effort(), Watch())
     assert sorted(state.free) == [1, 1, 1]
     short = load_instance(byte_problem([11, 11, 11], [*rows, (1, 0.0)]))
     proof = Proof(0.0)
-    assert pack_exactly(SetCover(Configuration(short)), proof, Effort(), Watch()) is None
+    assert pack_exactly(OptionCover(OptionSets(short)), proof, Effort(), Watch()) is None
     assert proof.value == float("inf")

@@ -11,7 +11,7 @@ from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.loop import generate
 from kvplace.solver.column_generation.master import Entry, Master
-from kvplace.solver.column_generation.model_sets import Configuration
+from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.column_generation.pricing import Pool, Room
 from kvplace.solver.instance.door import load_instance
 from oracle import solve_exactly
@@ -24,15 +24,16 @@ def test_quick_prices_price_no_set_above_its_gpu_and_prove_no_less_than_fluid_on
         memories = [draw.randint(20, 60) for _ in range(4)]
         rows = [(draw.randint(1, 15), draw.choice([0.5, 3.0, 30.0])) for _ in range(8)]
         instance = load_instance(byte_problem(memories, rows))
-        program, low = Configuration(instance), simple_bound(instance).value
+        program, low = OptionSets(instance), simple_bound(instance).value
+        columns, memory = instance.columns, np.array([room for _, room in program.kinds])
         for target in (low * 1.05, low * 1.3, low * 2):
-            sizes, verdict = program.sizes(target), program.quick(target)
+            sizes, verdict = (columns.size + columns.load / target), program.quick(target)
             fluid = program.fluid(target).share
             lifted += verdict.share > fluid * (1 + 1e-9)
             assert verdict.share >= fluid * (1 - 1e-9)
             for count in range(1, 9):
                 for held in map(list, combinations(range(8), count)):
-                    worths = verdict.worths[sizes[held].sum() <= program.memory]
+                    worths = verdict.worths[sizes[held].sum() <= memory]
                     assert (verdict.prices[held].sum() <= worths * (1 + 1e-9)).all()
     assert lifted > 5
 
@@ -90,7 +91,7 @@ def test_a_target_below_the_optimum_may_be_called_impossible_and_no_other():
         truth = solve_exactly(problem, leximax=False)
         if not truth.feasible or not truth.optimum:
             continue
-        program, optimum = Configuration(load_instance(problem)), float(truth.optimum)
+        program, optimum = OptionSets(load_instance(problem)), float(truth.optimum)
         assert not program.decide(optimum * (1 + 1e-6), Watch()).impossible
         called += program.decide(optimum * 0.9, Watch()).impossible
     assert called > 40
@@ -99,7 +100,7 @@ def test_a_target_below_the_optimum_may_be_called_impossible_and_no_other():
 def test_the_prices_of_an_impossible_target_prove_it():
     # Two models of 6 bytes do not share a GPU of 10; one GPU must, at any load.
     instance = load_instance(byte_problem([10, 10], [(6, 1.0), (6, 1.0), (6, 1.0)]))
-    verdict = Configuration(instance).decide(1e9, Watch())
+    verdict = OptionSets(instance).decide(1e9, Watch())
     assert verdict.impossible
     assert verdict.share == pytest.approx(1.5)
     assert verdict.prices.sum() == pytest.approx(verdict.share)
@@ -108,7 +109,7 @@ def test_the_prices_of_an_impossible_target_prove_it():
 
 def test_a_model_that_fits_nowhere_decides_alone():
     instance = load_instance(byte_problem([10, 10], [(6, 10.0), (1, 0.0)]))
-    verdict = Configuration(instance).decide(1.0 * GIB, Watch())
+    verdict = OptionSets(instance).decide(1.0 * GIB, Watch())
     assert (verdict.share, verdict.exact) == (math.inf, True)
     assert verdict.prices.tolist() == [1.0, 0.0]
 

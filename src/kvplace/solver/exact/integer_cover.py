@@ -1,0 +1,122 @@
+"""Decide a cover as an integer program in HiGHS: sets that can matter, and what is said of them."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+
+import highspy
+import numpy as np
+
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.master import Entry, add_columns, quiet_highs
+from kvplace.solver.column_generation.option_sets import OptionSets
+
+__all__ = ["Answer", "Decision", "Sets", "integer_cover"]
+
+PART_OF_TIME = 0.5
+"""Part of the time left that the integer program may take: it ends late, and its answer has to be
+checked after it."""
+
+
+class Answer(Enum):
+    """What the search says of a target."""
+
+    FOUND = "found"
+    IMPOSSIBLE = "impossible"
+    GAVE_UP = "gave up"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Answer of the search.
+
+    Parameters
+    ----------
+    answer
+        What is known.
+    groups
+        Where found: kind of GPU and options of each GPU that holds any.
+    nodes
+        Nodes of the search.
+    """
+
+    answer: Answer
+    groups: list[tuple[int, tuple[int, ...]]]
+    nodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sets:
+    """The sets that can matter, by ascending loss.
+
+    Parameters
+    ----------
+    loss, kind
+        (m,) what each loses, and its kind of GPU.
+    members
+        (m, k) options on it, filled up by their number.
+    excess
+        (rows + 1,) what an option costs above the cheapest of its model.
+    """
+
+    loss: Floats
+    kind: Ints
+    members: Ints
+    excess: Floats
+
+
+def integer_cover(
+    program: OptionSets, sets: Sets, budget: float, node_limit: int, watch: Watch
+) -> Decision:
+    """Decide the cover as an integer program in HiGHS.
+
+    That all losses together are within the budget follows from the rest, and is left out: it is
+    too fine for the program's tolerances.
+
+    Parameters
+    ----------
+    program, watch
+        As for `OptionCover.decide`.
+    sets
+        Those that can matter.
+    budget
+        What the choice of an option may lose.
+    node_limit
+        A part of it bounds the branch and bound nodes.
+    """
+    number, n = len(program.model), program.instance.n
+    limits = [(0.0, 0.0)] * number + [(1.0, 1.0)] * n
+    limits += [(-math.inf, float(k)) for k in program.count]
+    shards: list[int] = program.shards.tolist()
+    usable = np.flatnonzero(sets.excess[:-1] <= budget).tolist()
+    choices = [
+        Entry((row, number + int(program.model[row])), (-float(shards[row]), 1.0)) for row in usable
+    ]
+    members = [[row for row in rows if row < number] for rows in sets.members.tolist()]
+    groups = [
+        Entry((*rows, number + n + kind), (1.0,) * (len(rows) + 1))
+        for rows, kind in zip(members, sets.kind.tolist(), strict=True)
+    ]
+    options: dict[str, object] = {"mip_max_nodes": max(1, node_limit // 200)}
+    if watch.left < math.inf:
+        options["time_limit"] = max(PART_OF_TIME * watch.left, 0.0)
+    highs = quiet_highs(**options)
+    none, empty = np.array([], dtype=np.int32), np.array([])
+    for least, most in limits:
+        highs.addRow(least, most, 0, none, empty)
+    add_columns(highs, choices, upper=1.0)
+    add_columns(highs, groups, upper=float(max(shards, default=1)))
+    total = len(choices) + len(groups)
+    kinds = np.array([highspy.HighsVarType.kInteger] * total)
+    highs.changeColsIntegrality(total, np.arange(total, dtype=np.int32), kinds)
+    highs.run()
+    status, nodes = highs.getModelStatus(), int(highs.getInfo().mip_node_count)
+    if status != highspy.HighsModelStatus.kOptimal:
+        proved = status == highspy.HighsModelStatus.kInfeasible
+        return Decision(Answer.IMPOSSIBLE if proved else Answer.GAVE_UP, [], nodes)
+    taken = np.round(np.array(highs.getSolution().col_value)).astype(np.int64)
+    times = dict(enumerate(taken[len(choices) :].tolist()))
+    found = [(int(sets.kind[c]), tuple(members[c])) for c in sorted(Counter(times).elements())]
+    return Decision(Answer.FOUND, found, nodes)
