@@ -6,12 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 import kvplace
 from kvplace.cli.main import main
 
 EXAMPLE = str(Path(__file__).parents[2] / "examples/open-models.yaml")
 SPREADSHEET = str(Path(__file__).parents[2] / "examples/models.csv")
+FOUR = (
+    "google/gemma-3-27b-it", "meta-llama/Meta-Llama-3.1-8B-Instruct", "openai/gpt-oss-20b",
+    "Qwen/Qwen3-VL-8B-Instruct",
+)  # fmt: skip
 PINNED = """\
 schema: kvplace.fleet/v1
 defaults: {overhead: 0B}
@@ -60,33 +65,25 @@ def test_the_clash_as_json_and_csv(pinned, capsys):
 
 
 def test_levers_as_table_json_and_csv(capsys, tmp_path):
-    assert main(["explain", EXAMPLE, "--objective", "occupancy"]) == 0
+    some = yaml.safe_load(Path(EXAMPLE).read_text("utf-8"))
+    some["models"] = [model for model in some["models"] if model["name"] in FOUR]
+    some["nodes"][0]["gpus"] = 4
+    fleet = tmp_path / "some.json"
+    fleet.write_text(json.dumps(some), "utf-8")
+    args = ["explain", str(fleet), "--objective", "occupancy"]
+    assert main(args) == 0
     captured = capsys.readouterr()
-    assert captured.out.startswith("worst GPU: h100/0 at KVPR 0.2662 = KV pool 27 % full\n")
+    assert captured.out.startswith("worst GPU: h100/0 at KVPR 0.3978 = KV pool 40 % full\n")
     assert "limited by one model: google/gemma-3-27b-it" in captured.out
     assert "tensor parallel 2 for google/gemma-3-27b-it" in captured.out
     path = tmp_path / "why.json"
-    assert (
-        main(
-            [
-                "explain",
-                EXAMPLE,
-                "--objective",
-                "occupancy",
-                "--format",
-                "json",
-                "--output",
-                str(path),
-            ]
-        )
-        == 0
-    )
+    assert main([*args, "--format", "json", "--output", str(path)]) == 0
     assert "max KVPR" in capsys.readouterr().err
     data = json.loads(path.read_text("utf-8"))
     assert data["bottleneck"]["cause"]["kind"] == "single-model"
     assert data["clash"] is None
     assert all(lever["bound"] <= lever["value"] < data["value"] for lever in data["levers"])
-    assert main(["explain", EXAMPLE, "--objective", "occupancy", "--format", "csv", "--quiet"]) == 0
+    assert main([*args, "--format", "csv", "--quiet"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [float(row["value"]) for row in rows] == [lever["value"] for lever in data["levers"]]
 

@@ -49,7 +49,7 @@ def test_forecast(plan, capsys):
 
 
 def test_simulate_finds_the_load_that_is_served(plan, capsys):
-    assert main(["simulate", plan, "--seconds", "60"]) == 0
+    assert main(["simulate", plan, "--seconds", "20"]) == 0
     out = capsys.readouterr().out
     assert "times the stated demand within its objectives at 95" in out
     assert "preemptions" in out

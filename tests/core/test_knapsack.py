@@ -56,7 +56,7 @@ def test_a_worth_holds_exactly_from_the_dearest_set_on(way, monkeypatch):
     for name, value in WAYS[way].items():
         monkeypatch.setattr(knapsack, name, value)
     draw = random.Random(way)
-    for _ in range(300):
+    for _ in range(120):
         memory = draw.choice([3, 10, 1000])
         groups = draw_groups(draw, memory)
         best = dearest(groups, memory)

@@ -1,5 +1,7 @@
 """The way back of a runbook: from wherever it stopped, what ran before runs again."""
 
+import time
+
 import pytest
 import yaml
 from stubs import Stubs
@@ -121,12 +123,13 @@ def test_back_from_every_command_runs_what_ran(to, mixed, tmp_path):
     before = world(whole, script.parent, to)
     names = {"move_", "gone_"} if to == "kvcached" else {"move", "gone"}
     assert names <= {str(key[-1] if isinstance(key, tuple) else key) for key in before}
-    for at in range(0, commands, 1 if to != "kvcached" else 2):
+    step = max(1, commands // 6)
+    for at in range(int(time.time()) % step, commands, step):  # others every time
         stubs = Stubs(tmp_path / str(at))
         script = written(found, tmp_path / str(at))
         stubs.run(script, STUB_FAILS_AT=str(at))
         assert stubs.run(script, "--back").returncode == 0
-        assert world(stubs, script.parent, to, before) == before
+        assert world(stubs, script.parent, to, before) == before, at
 
 
 def test_a_step_that_is_half_taken_back_is_done_again_either_way(moved, tmp_path):

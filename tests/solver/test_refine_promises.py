@@ -109,7 +109,7 @@ def test_a_harmless_rule_does_not_switch_the_margin_off():
 @pytest.mark.parametrize("solver", ["auto", "reference"])
 def test_the_limit_of_solve_counts_the_same_steps(kind, solver):
     problem, _ = drawn(3, kind)
-    for limit in (1, 7, 40):
+    for limit in (1, 40):
         found = solve(problem, solver=solver, iterations=limit)
         again = solve(problem, solver=solver, iterations=limit)
         assert found.placement == again.placement

@@ -53,7 +53,7 @@ def at_scale(monkeypatch):
     monkeypatch.setattr(door, "DEFAULTS", AT_SCALE)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(byte_problems())
 def test_bound_optimum_and_value_come_in_this_order(problem):
     instance = load_instance(problem)

@@ -48,7 +48,7 @@ def judge(problem, result):
         assert result.status is Status.OPTIMAL
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(byte_problems())
 def test_bytes(problem):
     judge(problem, solve(problem, solver="reference", time_limit=5))
@@ -140,7 +140,7 @@ def test_the_larger_gpu_takes_the_larger_load(solver):
     assert found.placement == Placement.single({"m0": "g1", "m1": "g0"})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(byte_problems())
 def test_construct_fails_only_where_no_order_packs_the_weights(problem):
     arrays = load_instance(problem)
@@ -157,7 +157,7 @@ def test_construct_fails_only_where_no_order_packs_the_weights(problem):
     assert math.isfinite(value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(byte_problems(), st.integers(1, 40))
 def test_one_more_gpu_never_hurts(problem, memory):
     gpu = replace(problem.fleet.gpus[0], id="further", memory_bytes=memory, reserve_bytes=0)

@@ -96,7 +96,7 @@ def test_copies_in_proportion_to_demand_go_where_the_demand_is():
 @pytest.mark.parametrize("seed", range(2))
 def test_what_a_scheduler_places_is_valid(seed):
     draw, placed = random.Random(seed), 0
-    for _ in range(150):
+    for _ in range(60):
         problem = random_split_problem(draw)
         truth = solve_by_force(problem)
         for schedule in SCHEDULERS.values():
@@ -104,7 +104,7 @@ def test_what_a_scheduler_places_is_valid(seed):
             if placement is not None:
                 placed += 1
                 assert worth(problem, placement) >= (truth.breaches, truth.value)
-    assert placed > 150
+    assert placed > 60
 
 
 def adrs_greedy(sizes, loads, memory):

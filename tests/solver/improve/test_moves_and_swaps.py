@@ -50,7 +50,7 @@ def names(placement):
     return sorted(replica.model for replica in placement)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(starts(), st.sampled_from([0, 1, 2, 50, None]))
 def test_never_worse_and_nothing_lost(start, limit):
     problem, placement = start
@@ -66,7 +66,7 @@ def test_never_worse_and_nothing_lost(start, limit):
         assert found.stop is Stop.ITERATION_LIMIT
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(starts())
 def test_idempotent_at_its_end(start):
     problem, placement = start
@@ -76,7 +76,7 @@ def test_idempotent_at_its_end(start):
     assert twice.iterations == 0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(starts(), st.integers(0, 5))
 def test_the_limit_counts_the_steps_that_lower_the_maximum(start, limit):
     problem, placement = start
@@ -200,7 +200,7 @@ def test_a_start_beyond_repair_is_refused_and_why():
     assert "more than 0 bytes must stay free" in str(error.value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(byte_problems(), st.randoms(use_true_random=False))
 def test_any_start_is_repaired_where_a_valid_placement_exists(problem, draw):
     ids = [gpu.id for gpu in problem.fleet.gpus]
@@ -250,7 +250,7 @@ def _anyhow(problem, draw):
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(starts(), st.integers(0, 2**32))
 def test_an_exchange_is_a_full_evaluation(start, seed):
     problem, placement = start
@@ -276,7 +276,7 @@ def test_an_exchange_is_a_full_evaluation(start, seed):
             assert state.pressure[of_gpu[position]] == pytest.approx(expected, rel=1e-14)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(starts())
 def test_every_step_lowers_the_sorted_pressures(start):
     problem, placement = start
