@@ -11,17 +11,17 @@ class Command:
     Attributes
     ----------
     began
-        When it began. The first command of a process began when this file was loaded, which is
-        done before anything else.
+        When it began. The command that a process was started for began when this file was loaded,
+        which is done before anything else.
     """
 
     began = time.perf_counter()
     _first = True
 
     @classmethod
-    def begin(cls) -> None:
-        """Note that a command begins."""
-        if not cls._first:
+    def begin(cls, *, of_process: bool) -> None:
+        """Note that a command begins: the one that a process was started for, or another."""
+        if not (of_process and cls._first):
             cls.began = time.perf_counter()
         cls._first = False
 

@@ -150,7 +150,7 @@ def main(args: Sequence[str] | None = None) -> int:
     args
         Arguments after the program's name; those of the process where None.
     """
-    Command.begin()
+    Command.begin(of_process=args is None)
     Memory.prepare()
     # A stream that the caller has closed is none; what goes there is lost, as the caller asked.
     for name in ("stdin", "stdout", "stderr"):
