@@ -73,8 +73,8 @@ def spread(instance, seed=0, tries=200):
     return None
 
 
-def kernel_states(seed, count, *, part=0.8, loose=1.3, filled=True):
-    """Yield as many random assignments with what compiled moves see of them at a target.
+def kernel_states(seed, count, *, part=0.8, filled=True):
+    """Yield as many random assignments with what compiled fillings see of them at a target.
 
     Parameters
     ----------
@@ -82,8 +82,6 @@ def kernel_states(seed, count, *, part=0.8, loose=1.3, filled=True):
         Of the draw, and how many.
     part
         Part of the assignment's max pressure that is the target.
-    loose
-        As of `Annealer.state_of`.
     filled
         Whether what is on each GPU is summed up.
 
@@ -94,15 +92,15 @@ def kernel_states(seed, count, *, part=0.8, loose=1.3, filled=True):
     """
     from kvplace.solver.clock import Watch  # noqa: PLC0415 - same
     from kvplace.solver.instance.options import Chooser  # noqa: PLC0415 - numba: only here
-    from kvplace.solver.large_neighbourhood.anneal import Annealer  # noqa: PLC0415 - same
-    from kvplace.solver.large_neighbourhood.anneal_kernel import fill_up  # noqa: PLC0415 - same
+    from kvplace.solver.large_neighbourhood.refill import Refiller  # noqa: PLC0415 - same
+    from kvplace.solver.large_neighbourhood.seat_board import fill_up  # noqa: PLC0415 - same
 
     while count:
         for draw, _, board in drawn_boards(seed, count, valid=True):
             target = part * board.worst()
             if not 0 < target < math.inf:
                 continue
-            state = Annealer(Chooser(board.instance), seed, Watch()).state_of(board, target, loose)
+            state = Refiller(Chooser(board.instance), seed, Watch()).state_of(board, target)
             if filled:
                 fill_up(state)
             count -= 1

@@ -13,9 +13,8 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.construct.target_search import construct
 from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.instance.options import Chooser
-from kvplace.solver.large_neighbourhood.anneal import Annealer
-from kvplace.solver.large_neighbourhood.anneal_kernel import fill_up
 from kvplace.solver.large_neighbourhood.refill import Refiller, _Plan
+from kvplace.solver.large_neighbourhood.seat_board import fill_up
 from oracle_splits import solve_by_force, worth
 
 
@@ -28,7 +27,7 @@ def test_a_target_is_reached_or_nothing_changes(seed):
         before, flaws, target = list(board.where), board.flaws, truth.value * (1 + 1e-6)
         if not target:
             continue
-        packed, _ = Refiller(Chooser(board.instance), seed, Watch()).pack(board, target, 5, 500)
+        packed, _ = Refiller(Chooser(board.instance), seed, Watch()).pack(board, target, 8)
         assert board.flaws <= flaws
         if packed:
             reached += 1
@@ -45,7 +44,7 @@ def test_what_the_kernels_keep_is_what_a_new_sum_gives():
         chooser, target = Chooser(board.instance), board.worst() * 0.9
         if not 0 < target < math.inf:
             continue
-        state = Annealer(chooser, 5, Watch()).state_of(board, target)
+        state = Refiller(chooser, 5, Watch()).state_of(board, target)
         fill_up(state)
         plan = _Plan(state, chooser, target, np.array([3], dtype=np.uint64))
         for order in (range(len(state.domains) - 1), [0], [0]):
@@ -75,7 +74,7 @@ def test_the_same_seed_fills_the_same():
         found = []
         for _ in range(2):
             copy = board.copy()
-            Refiller(Chooser(copy.instance), 4, Watch()).pack(copy, board.worst() * 0.9, 4, 100)
+            Refiller(Chooser(copy.instance), 4, Watch()).pack(copy, board.worst() * 0.9, 4)
             found.append(copy.where)
         assert found[0] == found[1]
 
@@ -85,7 +84,7 @@ def _packed(models, fleet, target):
     instance = load_instance(made.problem(models, fleet))
     chooser = Chooser(instance)
     board = min(construct(chooser, 1e-6, Watch()), key=Assignment.worth)
-    packed, _ = Refiller(chooser, 0, Watch()).pack(board, target, 20, 0)
+    packed, _ = Refiller(chooser, 0, Watch()).pack(board, target, 20)
     assert packed
     assert board.worst() <= target
     return board

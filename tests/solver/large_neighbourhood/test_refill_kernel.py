@@ -10,12 +10,14 @@ from boards import kernel_states
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.door import load_instance
-from kvplace.solver.instance.options import LOOSE, Chooser
-from kvplace.solver.large_neighbourhood.anneal import Annealer
-from kvplace.solver.large_neighbourhood.anneal_board import TINY
-from kvplace.solver.large_neighbourhood.anneal_kernel import fill_up
-from kvplace.solver.large_neighbourhood.refill_kernel import COPIES, fill_domains, seat_rest
+from kvplace.solver.instance.options import Chooser
+from kvplace.solver.large_neighbourhood.refill import Refiller
+from kvplace.solver.large_neighbourhood.refill_kernel import COPIES, fill_domains
+from kvplace.solver.large_neighbourhood.seat_board import fill_up
 from tiny import GIB
+
+TINY = 1e-12
+"""Part of a GPU that is rounding."""
 
 
 class Filling:
@@ -24,8 +26,7 @@ class Filling:
     def __init__(self, draw, state, *, tries=3, spread=0.35):
         n, self.state = len(state.row), state
         best = [draw.randrange(*map(int, state.first_row[j : j + 2])) for j in range(n)]
-        self.best_row = np.array(best, dtype=np.int64)
-        self.count = state.copies[self.best_row]
+        self.count = state.copies[np.array(best, dtype=np.int64)]
         model = np.repeat(np.arange(n), np.diff(state.first_row))
         state.usable[:] = state.usable.astype(bool) & (state.copies == self.count[model])
         self.worth = np.array([draw.uniform(0.1, 2.0) for _ in range(n)])
@@ -46,7 +47,7 @@ class Filling:
 
 def fillings(seed, count, *, tries=3, part=0.9):
     """Yield random states that may be filled anew, with all that a filling needs."""
-    for draw, _, _, state in kernel_states(seed, count, part=part, loose=LOOSE):
+    for draw, _, _, state in kernel_states(seed, count, part=part):
         yield draw, Filling(draw, state, tries=tries), state
 
 
@@ -63,6 +64,12 @@ def copies_of(state, j):
     seats = state.gpu[state.first_seat[j] : state.first_seat[j + 1]]
     degree = state.degree[state.row[j]] if state.row[j] >= 0 else 0
     return [tuple(seat[:degree].tolist()) for seat in seats if seat[0] >= 0]
+
+
+def domain_of(state, g):
+    """Return the link domain of a GPU."""
+    at = int(np.flatnonzero(state.in_domain == g)[0])
+    return int(np.searchsorted(state.domains, at, side="right")) - 1
 
 
 def slots(state, domain, degree):
@@ -85,7 +92,7 @@ def test_what_is_filled_fits_and_nobody_is_lost(seed):
         filling.fill(order)
         for j, copies in enumerate(stay):
             now = copies_of(state, j)
-            if state.freedom[j] != 2:
+            if not state.free[j]:
                 assert now == copies
                 assert filling.lacking[j] == 0
                 continue
@@ -96,12 +103,12 @@ def test_what_is_filled_fits_and_nobody_is_lost(seed):
             assert len({g for copy in now for g in copy}) == sum(map(len, now))
             mask = state.masks[state.mask_of[j]]
             for copy in now:
-                assert len({int(state.domain_of[g]) for g in copy}) == 1
+                assert len({domain_of(state, g) for g in copy}) == 1
                 assert all(mask[g] for g in copy)
         for g in range(len(state.head)):
             if g not in filled:
                 assert (state.used[g] == before[g]).all()
-        held = {g for j in np.flatnonzero(state.freedom != 2) for c in stay[j] for g in c}
+        held = {g for j in np.flatnonzero(~state.free) for c in stay[j] for g in c}
         for g in filled - held:  # what stays where it is may leave a GPU less than nothing
             assert (state.used[g] <= np.maximum(state.cap[g], 0.0) + TINY).all()
         used = state.used.copy()
@@ -174,8 +181,8 @@ def test_beside_says_how_full_the_fullest_domain_of_a_model_is():
             full, whole = (float(part @ filling.scarce) for part in parts)
             fullness[domain] = full / max(whole, 1e-300)
         for j in range(len(state.row)):
-            placed = {int(state.domain_of[copy[0]]) for copy in copies_of(state, j)} & set(order)
-            free = state.freedom[j] == 2
+            placed = {domain_of(state, copy[0]) for copy in copies_of(state, j)} & set(order)
+            free = state.free[j]
             most = max((fullness[d] for d in placed), default=0.0) if free else 0.0
             assert filling.beside[j] == pytest.approx(most, rel=1e-9, abs=1e-12)
 
@@ -191,48 +198,22 @@ def test_the_same_chance_fills_the_same():
         assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_the_rest_is_seated_and_counted(seed):
-    seated = 0
-    for _, filling, state in fillings(seed + 20, 25, part=0.5):
-        filling.fill(range(len(state.domains) - 1))
-        # A model that has no place yet takes the option given, one that has some keeps its own.
-        own = np.where(state.row >= 0, state.row, filling.best_row)
-        own[state.freedom != 2] = state.row[state.freedom != 2]
-        if not seat_rest(state, filling.best_row, filling.chance):
-            continue
-        seated += 1
-        assert (state.row == own).all()
-        total = np.zeros(state.cap.shape[1])
-        for j, row in enumerate(state.row.tolist()):
-            if row < 0:
-                continue
-            copies = copies_of(state, j)
-            assert len(copies) == state.copies[row]
-            assert len({g for copy in copies for g in copy}) == state.degree[row] * len(copies)
-            assert all(len({int(state.domain_of[g]) for g in copy}) == 1 for copy in copies)
-            total += state.size[row].min(axis=0) * state.degree[row] * state.copies[row]
-        assert np.allclose(state.total[0], total, rtol=1e-12)
-    assert seated > 10
-
-
 def state_of(models, fleet, target, where):
     """The state of undivided models on the GPUs given."""
     instance = load_instance(made.problem(models, fleet))
     board = Assignment(instance, where)
-    state = Annealer(Chooser(instance), 0, Watch()).state_of(board, target, LOOSE)
+    state = Refiller(Chooser(instance), 0, Watch()).state_of(board, target)
     fill_up(state)
     return state
 
 
-def test_a_gpu_takes_so_many_copies_at_most_and_the_rest_is_seated():
+def test_a_gpu_takes_so_many_copies_at_most():
     models = [made.model(f"m{k:03}", 0.01, 0.0) for k in range(COPIES + 6)]
     state = state_of(models, made.fleet(80), 1.0, [((0,),)] * len(models))
     filling = Filling(random.Random(0), state)
     filling.fill([0])
     assert filling.lacking.sum() == 6
-    assert seat_rest(state, filling.best_row, filling.chance)
-    assert (state.gpu[:, 0] == 0).all()
+    assert (state.gpu[:, 0] == 0).sum() == COPIES
 
 
 def test_the_tightest_gpus_are_taken():
@@ -242,7 +223,6 @@ def test_the_tightest_gpus_are_taken():
     instance = load_instance(made.problem(models, fleet))
     state = state_of(models, fleet, 1.0, [((0,),), ((0,),)])
     state.domains[:] = [0, 0, 0, 3]  # one domain of all three
-    state.domain_of[:] = 2
     filling = Filling(random.Random(0), state)
     filling.fill([2])
     at = {int(instance.size[j]): int(instance.memory[state.gpu[j, 0]]) for j in range(2)}

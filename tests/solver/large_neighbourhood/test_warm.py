@@ -10,7 +10,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.iterated_pairs import COMPILED
 from kvplace.solver.large_neighbourhood import warm
-from kvplace.solver.strategies.cluster.stages import anneal, iterate, refill
+from kvplace.solver.strategies.cluster.stages import iterate, refill
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
 from kvplace.solver.strategies.stages import Settings
 from kvplace.solver.strategies.undivided.improve import iterate as iterate_undivided
@@ -126,7 +126,7 @@ def test_what_is_compiled_ahead_is_what_searches_call():
             search.reference(None)
             placed = search.placement is not None and not search.closed
         search.steps = 0
-        for stage in (anneal, refill, iterate):
+        for stage in (refill, iterate):
             stage(search)
     rows = [(draw.randint(4, 14), draw.uniform(0, 20)) for _ in range(18)]
     search = UndividedSearch(byte_problem([70, 90, 70], rows), Settings(watch=Watch(60.0)))

@@ -40,7 +40,6 @@ POLICIES = ("first-fit", "best-fit", "proportional", "one-copy")
 ALL_SOLVERS = (*SOLVERS, *POLICIES, *RIVALS)
 # The names in kvplace.solver.strategies.stages that can be left out, which a test keeps equal, too.
 STAGES = (
-    "annealing",
     "balance",
     "configuration-bound",
     "configurations",

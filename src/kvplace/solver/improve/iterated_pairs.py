@@ -8,10 +8,10 @@ Metaheuristics, 2003). All is counted and seeded.
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.packed import Packing
+from kvplace.solver.chance import Bits, drawn, seeded
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.pair_kernel import (
     Scratch,
@@ -36,10 +36,6 @@ WIDTH = 256
 """Subsets of either side that are looked at."""
 CHANGING = ("models", "item", "size", "keep", "load", "free", "kept", "loads")
 """What of a packing changes."""
-MIX = 0x9E3779B97F4A7C15
-"""Odd number that spreads seeds over 64 bits."""
-
-Bits = NDArray[np.uint64]
 
 
 def iterate_pairs(
@@ -71,7 +67,7 @@ def iterate_pairs(
         Kicks at most.
     """
     best = packing._replace(**{name: getattr(packing, name).copy() for name in CHANGING})
-    chance = np.array([(2 * seed + 1) * MIX % 2**64], dtype=np.uint64)
+    chance = seeded(seed)
     found, made, stale = float(packing.pressure().max()), 0, 0
     while stale < kicks and made < limit and found > goal and not watch.stop:
         some = int(min(KICKS, limit - made))
@@ -166,7 +162,7 @@ def _kick(packing: Packing, pressures: Floats, chance: Bits) -> None:
     """Exchange up to two random shards each of the hottest GPU and a random other, if they fit."""
     g = int(pressures.argmax())
     for _ in range(TRIES):
-        h = _drawn(chance, len(pressures))
+        h = drawn(chance, len(pressures))
         if h == g:
             continue
         given, back = _some(packing, g, chance), _some(packing, h, chance)
@@ -182,24 +178,13 @@ def _some(packing: Packing, g: int, chance: Bits) -> Ints:
     k = packing.models[g]
     if k == 0:
         return slots
-    count = _drawn(chance, 3)
-    first, second = _drawn(chance, k), _drawn(chance, k)
+    count = drawn(chance, 3)
+    first, second = drawn(chance, k), drawn(chance, k)
     if count > 0:
         slots[0] = packing.start[g] + max(first, second)
     if count > 1 and first != second:
         slots[1] = packing.start[g] + min(first, second)
     return slots
-
-
-@kernel
-def _drawn(chance: Bits, below: int) -> int:
-    """Return a random whole number below another (xorshift; Marsaglia, J. Stat. Softw. 8, 2003)."""
-    x = chance[0]
-    x ^= x << np.uint64(13)
-    x ^= x >> np.uint64(7)
-    x ^= x << np.uint64(17)
-    chance[0] = x
-    return int(np.int64(x % np.uint64(below)))
 
 
 @kernel

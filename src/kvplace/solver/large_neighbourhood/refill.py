@@ -1,10 +1,9 @@
 """Refill: pack a cluster at a target by filling its link domains anew, one by one.
 
 See `kvplace.solver.large_neighbourhood.refill_kernel`. All domains are filled several times; then
-some of them, again and again, from the best that was found. What has no place in the end is seated
-where it adds the least excess, and moves of whole copies go on from there. How often a model is
-copied is what takes the least room at the target, so that copies, degrees and places are chosen
-together, under any number of pressures.
+some of them, again and again, from the best that was found. How often a model is copied is what
+takes the least room at the target, so that copies, degrees and places are chosen together, under
+any number of pressures. What rules bind stays where it is.
 """
 
 import math
@@ -13,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.assignment.assignment import Assignment, Change
+from kvplace.solver.chance import seeded
 from kvplace.solver.clock import Watch
+from kvplace.solver.improve.movable_shards import Regions
 from kvplace.solver.instance.options import LOOSE, Chooser, scarcity
-from kvplace.solver.large_neighbourhood.anneal import MIX, Annealer
-from kvplace.solver.large_neighbourhood.anneal_board import Board
-from kvplace.solver.large_neighbourhood.anneal_kernel import fill_up
-from kvplace.solver.large_neighbourhood.refill_kernel import fill_domains, seat_rest
+from kvplace.solver.instance.parts import Parts
+from kvplace.solver.large_neighbourhood.refill_kernel import fill_domains
+from kvplace.solver.large_neighbourhood.seat_board import Board, fill_up
 
 __all__ = ["Refiller"]
 
@@ -55,12 +55,25 @@ class Refiller:
     """
 
     def __init__(self, chooser: Chooser, seed: int, watch: Watch) -> None:
-        self._chooser, self._watch = chooser, watch
-        self._annealer = Annealer(chooser, seed, watch)
-        self._chance = np.array([(2 * seed + 1) * MIX % 2**64], dtype=np.uint64)
-        self._rng = np.random.default_rng(seed)
+        instance, columns = chooser.instance, chooser.instance.columns
+        self._chooser, self._instance, self._watch = chooser, instance, watch
+        self._chance, self._rng = seeded(seed), np.random.default_rng(seed)
+        self._free = Regions(instance).free
+        self._free[list(instance.uneven or ())] = False
+        self._degree = np.array(instance.degree, dtype=np.int64)
+        self._copies = np.array(instance.copies, dtype=np.int64)
+        most = np.maximum.reduceat(self._copies, columns.rows.starts[:-1])
+        most[~self._free] = 0
+        self._first_seat: Ints = np.concatenate([[0], np.cumsum(most)])
+        self._model_of: Ints = np.repeat(np.arange(instance.n), most)
+        order = np.argsort(columns.domain_of, kind="stable")
+        counts = np.bincount(columns.domain_of)
+        self._domains: Ints = np.concatenate([[0], np.cumsum(counts[counts > 0])])
+        self._in_domain: Ints = order.astype(np.int64)
+        self._masks = np.array(columns.masks, dtype=np.uint8)
+        self._parts = Parts(instance)
 
-    def pack(self, board: Assignment, target: float, rounds: int, moves: int) -> tuple[bool, int]:
+    def pack(self, board: Assignment, target: float, rounds: int) -> tuple[bool, int]:
         """Bring an assignment to a target, if fillings do; return whether, and the steps made.
 
         Parameters
@@ -71,19 +84,14 @@ class Refiller:
             Max pressure.
         rounds
             Work at most, in fillings of all domains.
-        moves
-            Moves of whole copies from the best filling at most.
         """
-        state = self._annealer.state_of(board, target, LOOSE)
+        state = self.state_of(board, target)
         fill_up(state)
         plan = _Plan(state, self._chooser, target, self._chance)
         if not plan.possible:
             return False, 0
         found, made = self._fill(state, plan, rounds)
-        if not found and not self._watch.stop and seat_rest(state, plan.row, self._chance):
-            made += self._annealer.settle(state, moves)
-            found = not state.number[0]
-        return found and self._annealer.carry_out(board, state, target), made
+        return found and self._carry_out(board, state, target), made
 
     def _fill(self, state: Board, plan: "_Plan", rounds: int) -> tuple[bool, int]:
         """Fill domains until all copies have a place; return whether, and how often."""
@@ -118,6 +126,70 @@ class Refiller:
         state.row[:], state.gpu[:] = kept
         fill_up(state)
 
+    def _carry_out(self, board: Assignment, state: Board, target: float) -> bool:
+        """Move what moved on the board, unless that breaks anything or misses the target.
+
+        Returns
+        -------
+        bool
+            Whether the assignment is as `state` says now.
+        """
+        flaws, options = board.flaws, self._instance.options
+        changes: list[Change] = []
+        for j in np.flatnonzero(state.row >= 0).tolist():
+            row = int(state.row[j])
+            option = options[j][row - int(state.first_row[j])]
+            first = int(state.first_seat[j])
+            seats = state.gpu[first : first + option.copies, : option.degree]
+            copies = tuple(sorted(tuple(sorted(copy)) for copy in seats.tolist()))
+            if copies != board.where[j]:
+                changes.append((j, option, copies))
+        undo, _ = board.apply(changes)
+        if board.worst() <= target and board.flaws <= flaws:
+            return True
+        board.apply(undo)
+        return False
+
+    def state_of(self, board: Assignment, target: float) -> Board:
+        """Return an assignment as the kernels have it, without what stays where it is.
+
+        Options that take more than `LOOSE` times the room of the least are none.
+        """
+        instance, columns = self._instance, self._instance.columns
+        size, cap = self._parts.of_options(target), self._parts.has.copy()
+        row = np.full(instance.n, -1, dtype=np.int64)
+        gpu = np.full((len(self._model_of), int(self._degree.max())), -1, dtype=np.int64)
+        for j, copies in enumerate(board.where):
+            option = board.option[j]
+            if option is None:
+                continue
+            if self._free[j]:
+                row[j] = option.row
+                first = self._first_seat[j]
+                gpu[first : first + option.copies, : option.degree] = copies
+                continue
+            for g in (g for copy in copies for g in copy):
+                loads = board.shard_loads(j, g)
+                cap[g] -= self._parts.taken(option.size, option.keep, np.array(loads), target)
+        g, shards = instance.g, gpu.size
+        empty: Floats = np.zeros_like(cap)
+        return Board(
+            columns.rows.starts, self._degree, self._copies, self._usable(target), size,
+            cap, columns.type_of, self._domains, self._in_domain,
+            self._masks, columns.mask_of, self._free, row, self._model_of, self._first_seat, gpu,
+            empty, np.empty(g, np.int64), np.empty(shards, np.int64), np.empty(shards, np.int64),
+        )  # fmt: skip
+
+    def _usable(self, target: float) -> NDArray[np.uint8]:
+        """Return (rows,) which options are worth taking at a target."""
+        _, whole, fit = self._chooser.room(target)
+        counts = np.diff(self._instance.columns.rows.starts)
+        good = fit & (whole <= LOOSE * whole.min(axis=1)[:, None])
+        usable: NDArray[np.uint8] = good[np.arange(good.shape[1]) < counts[:, None]].astype(
+            np.uint8
+        )
+        return usable
+
 
 class _Plan:
     """What copies are worth, and how often each model is copied, at one target."""
@@ -126,7 +198,7 @@ class _Plan:
         self, state: Board, chooser: Chooser, target: float, chance: NDArray[np.uint64]
     ) -> None:
         _, whole, fit = chooser.room(target)
-        self.possible = bool((fit.any(axis=1) | (state.freedom != 2)).all())
+        self.possible = bool((fit.any(axis=1) | (~state.free)).all())
         self._chance = chance
         starts = state.first_row[:-1]
         self.row: Ints = starts + np.where(fit, whole, math.inf).argmin(axis=1)

@@ -11,11 +11,11 @@ copies.
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.chance import Bits, drawn_part
 from kvplace.solver.kernels import kernel
-from kvplace.solver.large_neighbourhood.anneal_board import Bits, Board, Bytes, drawn_part
-from kvplace.solver.large_neighbourhood.anneal_kernel import counted, lift, place, seat_least
+from kvplace.solver.large_neighbourhood.seat_board import Board, Bytes, lift, place
 
-__all__ = ["fill_domains", "seat_rest"]
+__all__ = ["fill_domains"]
 
 COPIES = 64
 """Copies on one GPU at most."""
@@ -136,7 +136,7 @@ def _missing(board: Board, count: Ints, lacking: Ints) -> None:
     """Count the copies without a place, and let models without any choose their option anew."""
     for j in range(len(board.row)):
         lacking[j] = 0
-        if board.freedom[j] == 2:
+        if board.free[j]:
             seated = 0
             for seat in range(board.first_seat[j], board.first_seat[j + 1]):
                 seated += board.gpu[seat, 0] >= 0
@@ -172,7 +172,7 @@ def _empty(board: Board, domain: int) -> None:
         while shard >= 0:
             seat = shard // width
             j = board.model_of[seat]
-            if board.freedom[j] == 2:
+            if board.free[j]:
                 lift(board, seat, board.row[j])
                 shard = board.head[board.in_domain[at]]
             else:
@@ -260,27 +260,3 @@ def fill_domains(
         number, full = _seat_found(board, domain, kept, lacking), _fullness(board, domain, scarce)
         for at in range(number):
             beside[kept[at, 0]] = max(beside[kept[at, 0]], full)
-
-
-@kernel
-def seat_rest(board: Board, best_row: Ints, chance: Bits) -> bool:
-    """Seat every copy left over where it adds least excess; whether all found GPUs."""
-    found = np.empty(board.gpu.shape[1], np.int64)
-    for j in range(len(board.row)):
-        if board.freedom[j] != 2:
-            continue
-        if board.row[j] < 0:
-            board.row[j] = best_row[j]
-        row = board.row[j]
-        for at in range(board.copies[row]):
-            seat = board.first_seat[j] + at
-            if board.gpu[seat, 0] >= 0:
-                continue
-            if seat_least(board, j, row, -1, chance, found) == np.inf:
-                return False
-            place(board, seat, row, found)
-    board.total[0] = 0.0
-    for j in range(len(board.row)):
-        if board.row[j] >= 0:
-            counted(board, board.row[j], 1.0)
-    return True

@@ -30,19 +30,17 @@ from kvplace.solver.improve.movable_shards import Regions, iterate_mobile
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.kernels import is_compiled
-from kvplace.solver.large_neighbourhood.anneal import Annealer
-from kvplace.solver.large_neighbourhood.anneal_kernel import anneal, fill_up
 from kvplace.solver.large_neighbourhood.refill import Refiller
-from kvplace.solver.large_neighbourhood.refill_kernel import fill_domains, seat_rest
+from kvplace.solver.large_neighbourhood.refill_kernel import fill_domains
+from kvplace.solver.large_neighbourhood.seat_board import fill_up
 from kvplace.units import GIB
 
-__all__ = ["ANNEALING", "FILLING", "TIGHT", "kernels_ready"]
+__all__ = ["FILLING", "TIGHT", "kernels_ready"]
 
 _NICE = 10
 _started: list[int] = []
 TIGHT = set_cover_kernel.COMPILED
-ANNEALING = (anneal, fill_up)
-FILLING = (*ANNEALING, fill_domains, seat_rest)
+FILLING = (fill_up, fill_domains)
 
 
 def kernels_ready(needed: Sequence[Callable[..., Any]]) -> bool:
@@ -54,7 +52,7 @@ def kernels_ready(needed: Sequence[Callable[..., Any]]) -> bool:
         return True
     if not _started and sys.executable and hasattr(os, "posix_spawn"):
         null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0o600) for number in (0, 1, 2)]
-        first = "fill" if anneal in needed else "cover" if needed == TIGHT else "exchange"
+        first = "fill" if needed == FILLING else "cover" if needed == TIGHT else "exchange"
         command = [sys.executable, "-m", "kvplace.solver.large_neighbourhood.warm", first]
         _started.append(0)
         with contextlib.suppress(OSError):  # where no process may be started, they stay unused
@@ -96,9 +94,7 @@ def _search_a_little(first: str) -> None:
         set_cover_kernel.tight_cover(one, one, one, one, np.ones(1, dtype=np.int64), 1, 1)
 
     def fill() -> None:
-        for rounds in (1, 0):
-            Refiller(chooser, 0, watch).pack(board, 2 * board.worst(), rounds, 1)
-        Annealer(chooser, 0, watch).pack(board, 0.5 * board.worst(), 1)
+        Refiller(chooser, 0, watch).pack(board, 2 * board.worst(), 1)
 
     kinds = {"fill": fill, "exchange": exchange, "cover": cover}
     for name in sorted(kinds, key=lambda name: name != first):

@@ -171,19 +171,14 @@ class ClusterParams:
     kicks, compiled
         Kicks without gain that end the search of movable shards in the first pass, doubled every
         pass; and the time limit from which it has time to load its kernels.
-    annealed
-        Models times GPUs from which compiled moves of whole copies are tried.
-    moves, moves_per_copy
-        Moves tried at each target in the first pass, in all and for each copy, doubled every pass.
-    most_part, least_part
-        Parts of the gap by which the target is below the value: the first and largest, halved
-        after every failure, and the one below which the pass ends.
+    refilled, filled
+        Models times GPUs from which link domains are filled anew, and options times GPUs up to
+        which they are: above, one filling takes long.
     fillings
         Fillings of all link domains at each target in the first pass; doubled every pass.
-    filled
-        Options times GPUs up to which link domains are filled anew: above, one filling takes long.
-    least_filled
-        Part of the gap below which a pass of fillings ends.
+    most_part, least_filled
+        Parts of the gap by which the target is below the value: the first and largest, halved
+        after every failure, and the one below which the pass ends.
     patterned
         Models times link domains up to which the domains are filled by dynamic programs.
     patterns
@@ -235,13 +230,10 @@ class ClusterParams:
     packed_per_model: int = _knob(8, "copies per model")
     kicks: int = _knob(20_000, "kicks")
     compiled: float = _knob(5.0, "seconds")
-    annealed: int = _knob(1_000, "models x GPUs")
-    moves: int = _knob(50_000, "moves")
-    moves_per_copy: int = _knob(40, "moves per copy")
-    most_part: float = _knob(0.5, "part of the gap")
-    least_part: float = _knob(0.01, "part of the gap")
-    fillings: int = _knob(40, "fillings")
+    refilled: int = _knob(1_000, "models x GPUs")
     filled: int = _knob(2_000_000, "options x GPUs")
+    fillings: int = _knob(40, "fillings")
+    most_part: float = _knob(0.5, "part of the gap")
     least_filled: float = _knob(0.04, "part of the gap")
     patterned: int = _knob(20_000, "models x link domains", "measured: 0.4 s for 103 x 30")
     patterns: int = _knob(3, "passes")

@@ -36,7 +36,6 @@ __all__ = [
 ]
 
 STAGES = (
-    "annealing",
     "balance",
     "configuration-bound",
     "configurations",

@@ -22,13 +22,13 @@ from oracle_splits import solve_by_force
 ONE = 1 + 1e-9
 BOTH = Objective.REQUESTS, Objective.PRESSURE
 QUICK = {
-    "packed": 10, "packed_per_model": 1, "moves": 300, "moves_per_copy": 0,
+    "packed": 10, "packed_per_model": 1,
     "fillings": 2, "kicks": 50, "patterns": 1,
 }  # fmt: skip
 """Knobs of little effort."""
 PLAIN = {"lower": stages.lower, "eject": stages.eject}
 """Stages in Python; `balance` may exchange a gain of the maximum for none."""
-COMPILED = {"anneal": stages.anneal, "refill": stages.refill, "iterate": stages.iterate}
+COMPILED = {"refill": stages.refill, "iterate": stages.iterate}
 """Stages that wait for kernels."""
 
 
@@ -70,7 +70,7 @@ def test_a_stage_never_worsens_and_keeps_its_books(name):
     assert better >= 2
 
 
-@pytest.mark.parametrize("name", [*PLAIN, "anneal"])
+@pytest.mark.parametrize("name", [*PLAIN])
 @pytest.mark.parametrize("limit", [0, 3])
 def test_a_stage_makes_no_more_steps_than_allowed(name, limit):
     for _, search in searches(name, 5, iterations=limit):
@@ -100,7 +100,7 @@ def test_a_limit_is_not_spent_on_compiling(name, monkeypatch):
     assert len(asked) == 3
 
 
-@pytest.mark.parametrize("name", ["eject", "anneal", "refill"])
+@pytest.mark.parametrize("name", ["eject", "refill"])
 def test_the_same_seed_and_round_do_the_same(name):
     found = []
     for _ in range(2):
@@ -240,7 +240,7 @@ def test_packing_ends_where_the_gap_asked_for_is_met():
         if not search.closed:
             continue
         where = list(search.best.where)
-        for stage in (stages.eject, stages.anneal, stages.refill):
+        for stage in (stages.eject, stages.refill):
             stage(search)
         assert search.best.where == where
         assert search.steps == 0

@@ -18,7 +18,7 @@ from kvplace.solver.strategies.params import ClusterParams, Params
 from kvplace.solver.strategies.stages import Settings
 from timings import PowerTiming
 
-NEEDS_A_PLACEMENT = ("placed", "quick", "long", "annealed", "refillable", "rankable")
+NEEDS_A_PLACEMENT = ("placed", "quick", "long", "refillable", "rankable")
 
 
 def search_of(
@@ -48,7 +48,7 @@ def search_of(
 
 @pytest.mark.parametrize("name", NEEDS_A_PLACEMENT)
 def test_without_a_valid_placement_there_is_nothing_to_better(name):
-    search = search_of(placed=False, pressures=True, limit=60.0, annealed=0)
+    search = search_of(placed=False, pressures=True, limit=60.0, refilled=0)
     assert not getattr(supports, name)(search)
     search.board = Assignment(search.instance, [()] * 4)
     assert not search.board.valid
@@ -103,16 +103,16 @@ def test_kernels_exchange_shards_where_there_is_time_to_load_them(limit, long):
 @pytest.mark.parametrize(
     ("limit", "supported"), [(None, False), (4.9, False), (5.0, True), (60.0, True)]
 )
-def test_compiled_moves_need_a_limit_that_leaves_time_or_a_large_cluster(limit, supported):
-    knobs = {"annealed": 16, "compiled": 5.0}
-    assert supports.annealable(search_of(4, limit=limit, **knobs)) == supported
-    assert supports.annealed(search_of(4, limit=limit, **knobs)) == supported
-    assert not supports.annealable(search_of(4, limit=limit, annealed=17, compiled=5.0))
-    assert supports.annealable(search_of(4, limit=limit, large=15, **knobs))
+def test_filling_needs_a_limit_that_leaves_time_or_a_large_cluster(limit, supported):
+    knobs = {"refilled": 16, "compiled": 5.0}
+    assert supports.fillable(search_of(4, limit=limit, **knobs)) == supported
+    assert supports.refillable(search_of(4, limit=limit, **knobs)) == supported
+    assert not supports.fillable(search_of(4, limit=limit, refilled=17, compiled=5.0))
+    assert supports.fillable(search_of(4, limit=limit, large=15, **knobs))
 
 
 def test_refilling_needs_models_that_split_and_options_few_enough():
-    knobs = {"annealed": 1, "limit": 60.0}
+    knobs = {"refilled": 1, "limit": 60.0}
     assert supports.refillable(search_of(4, filled=16, **knobs))
     assert not supports.refillable(search_of(4, filled=15, **knobs))
     assert not supports.refillable(search_of(4, degrees=(1, 2), filled=16, **knobs))

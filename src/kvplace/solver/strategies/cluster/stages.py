@@ -10,7 +10,6 @@ from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.stages import LOADING
 
 __all__ = [
-    "anneal",
     "ask_program",
     "balance",
     "decide",
@@ -109,29 +108,6 @@ def fill_again(search: ClusterState) -> None:
     search.watch.keep(kept)
 
 
-def anneal(search: ClusterState) -> None:
-    """Pack at lower and lower targets by compiled moves, nearer to the value after failures."""
-    search.watch.tell(LOADING)
-    from kvplace.solver.large_neighbourhood.anneal import Annealer  # noqa: PLC0415 - numba: only here
-    from kvplace.solver.large_neighbourhood.warm import ANNEALING, kernels_ready  # noqa: PLC0415 - numba
-
-    if search.watch.limit < math.inf and not kernels_ready(ANNEALING):
-        return  # it would break the limit; a later round finds them compiled
-    board, knobs = search.best, search.knobs
-    annealer = Annealer(search.chooser, search.seed + search.round, search.watch)
-    moves = (knobs.moves + knobs.moves_per_copy * sum(map(len, board.where))) << search.round
-    part = knobs.most_part
-    while part > knobs.least_part and search.left > 0 and not search.watch.stop:
-        if search.closed or not board.worst():  # at 0 only soft rules are left to keep
-            break
-        target = search.low + (board.worst() - search.low) * (1 - part)
-        packed, tried = annealer.pack(board, target, int(min(moves, search.left)))
-        search.steps += tried
-        if packed:
-            search.watch.tell("pack", board.worst())
-        part = min(part * 1.5, knobs.most_part) if packed else part / 2
-
-
 def refill(search: ClusterState) -> None:
     """Fill all link domains anew at lower and lower targets, nearer to the value after failures."""
     from kvplace.solver.large_neighbourhood.refill import Refiller  # noqa: PLC0415 - numba: only here
@@ -147,7 +123,7 @@ def refill(search: ClusterState) -> None:
             break
         target = search.low + (board.worst() - search.low) * (1 - part)
         most = int(min(rounds, search.left))
-        packed, tried = refiller.pack(board, target, most, knobs.moves)
+        packed, tried = refiller.pack(board, target, most)
         search.steps += tried
         if packed:
             search.watch.tell("fill", board.worst())

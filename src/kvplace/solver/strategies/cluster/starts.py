@@ -10,7 +10,7 @@ from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.large_neighbourhood.ejection import repaired
 from kvplace.solver.strategies.cluster.search import ClusterState
-from kvplace.solver.strategies.cluster.supports import annealable
+from kvplace.solver.strategies.cluster.supports import fillable
 
 __all__ = [
     "configure",
@@ -68,7 +68,7 @@ def start(search: ClusterState) -> None:
     """
     if search.low == math.inf:
         return
-    if annealable(search) and search.watch.limit < math.inf:
+    if fillable(search) and search.watch.limit < math.inf:
         from kvplace.solver.large_neighbourhood.warm import FILLING, kernels_ready  # noqa: PLC0415 - numba
 
         kernels_ready(FILLING)  # else they are compiled beside what comes first

@@ -9,7 +9,6 @@ from kvplace.solver.improve.neighbourhoods.kinds import nearby
 from kvplace.solver.large_neighbourhood.ejection import repaired
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.stages import (
-    anneal,
     ask_program,
     balance,
     decide,
@@ -32,7 +31,6 @@ from kvplace.solver.strategies.cluster.starts import (
     start_further,
 )
 from kvplace.solver.strategies.cluster.supports import (
-    annealed,
     begun,
     few,
     long,
@@ -78,7 +76,6 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         Stage("iterated-local-search", iterate, long, steps=True),
         # Where there is time for kernels, exact decisions come after them: near a good value.
         Stage("exact-decisions", decide, lambda s: quick(s) and (long(s) or s.round > 0)),
-        Stage("annealing", anneal, annealed, steps=True),
         Stage("ejection", eject, lambda s: few(s) and placed(s), steps=True),
     ),
     last=(

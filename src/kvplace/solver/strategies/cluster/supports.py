@@ -6,10 +6,9 @@ from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.strategies.cluster.search import ClusterState
 
 __all__ = [
-    "annealable",
-    "annealed",
     "begun",
     "few",
+    "fillable",
     "long",
     "passes",
     "patterned",
@@ -83,25 +82,19 @@ def long(search: ClusterState) -> bool:
     return several and few(search) and placed(search) and search.watch.limit >= knobs.compiled
 
 
-def annealable(search: ClusterState) -> bool:
-    """Whether there are enough shards for compiled moves, and time to load the kernels."""
+def fillable(search: ClusterState) -> bool:
+    """Whether models may be split, over link domains that it pays to fill by kernels many times."""
     knobs, instance = search.knobs, search.instance
-    many = instance.n * instance.g >= knobs.annealed
+    split = max(instance.degree, default=1) > 1
+    many = instance.n * instance.g >= knobs.refilled
+    few = len(instance.size) * instance.g <= knobs.filled
     timed = knobs.compiled <= search.watch.limit < math.inf
-    return many and (timed or search.large)
-
-
-def annealed(search: ClusterState) -> bool:
-    """Whether there is an assignment, too, that compiled moves can better."""
-    return placed(search) and annealable(search)
+    return split and many and few and (timed or search.large)
 
 
 def refillable(search: ClusterState) -> bool:
-    """Whether models may be split, over link domains few enough to be filled many times."""
-    instance = search.instance
-    work = len(instance.size) * instance.g
-    split = max(instance.degree, default=1) > 1
-    return split and annealed(search) and work <= search.knobs.filled
+    """Whether there is an assignment, too, the domains of which can be filled anew."""
+    return placed(search) and fillable(search)
 
 
 def passes(search: ClusterState) -> int:

@@ -1,0 +1,129 @@
+"""The board of compiled fillings: copies on GPUs, and what they take at a target."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.kernels import kernel
+
+__all__ = ["Board", "Bytes", "fill_up", "lift", "place", "put", "take"]
+
+Bytes = NDArray[np.uint8]
+
+
+class Board(NamedTuple):
+    """Copies on GPUs, and what they take at a target.
+
+    Parameters
+    ----------
+    first_row, degree, copies
+        (n + 1,) first option of each model, and (rows,) what each option is.
+    usable
+        (rows,) whether an option may be taken at the target.
+    size
+        (rows, types, pressures) part of a GPU's room that a shard takes.
+    cap
+        (g, pressures) room of each GPU.
+    type_of
+        (g,) load type of each GPU.
+    domains
+        (d + 1,) where the GPUs of each link domain start in `in_domain`, and the end.
+    in_domain
+        (g,) the GPUs, domain by domain.
+    masks, mask_of
+        (masks, g) where models may run, and (n,) which of them is each model's.
+    free
+        (n,) whether the copies may go anywhere; the others stay.
+    row
+        (n,) option of each model, -1 for those that stay.
+    model_of, first_seat
+        (seats,) model of each seat, and (n + 1,) first seat of each model; a seat is a row of `gpu`
+        and there for one copy.
+    gpu
+        (seats, degree) GPUs of each copy, -1 for none.
+    used
+        (g, pressures) room taken.
+    head, after, before
+        Chains of the shards on each GPU; a shard is seat x degree + rank.
+    """
+
+    first_row: Ints
+    degree: Ints
+    copies: Ints
+    usable: Bytes
+    size: Floats
+    cap: Floats
+    type_of: Ints
+    domains: Ints
+    in_domain: Ints
+    masks: Bytes
+    mask_of: Ints
+    free: Ints
+    row: Ints
+    model_of: Ints
+    first_seat: Ints
+    gpu: Ints
+    used: Floats
+    head: Ints
+    after: Ints
+    before: Ints
+
+
+@kernel
+def put(board: Board, seat: int, rank: int, g: int, row: int) -> None:
+    """Put a shard of a copy on a GPU."""
+    shard = seat * board.gpu.shape[1] + rank
+    board.gpu[seat, rank] = g
+    board.before[shard], board.after[shard] = -1, board.head[g]
+    if board.head[g] >= 0:
+        board.before[board.head[g]] = shard
+    board.head[g] = shard
+    t = board.type_of[g]
+    for p in range(board.cap.shape[1]):
+        board.used[g, p] += board.size[row, t, p]
+
+
+@kernel
+def take(board: Board, seat: int, rank: int, row: int) -> None:
+    """Take a shard of a copy off its GPU."""
+    shard, g = seat * board.gpu.shape[1] + rank, board.gpu[seat, rank]
+    before, after = board.before[shard], board.after[shard]
+    if before >= 0:
+        board.after[before] = after
+    else:
+        board.head[g] = after
+    if after >= 0:
+        board.before[after] = before
+    board.gpu[seat, rank] = -1
+    t = board.type_of[g]
+    for p in range(board.cap.shape[1]):
+        board.used[g, p] -= board.size[row, t, p]
+
+
+@kernel
+def place(board: Board, seat: int, row: int, gpus: Ints) -> None:
+    """Put all shards of a copy on GPUs."""
+    for rank in range(board.degree[row]):
+        put(board, seat, rank, gpus[rank], row)
+
+
+@kernel
+def lift(board: Board, seat: int, row: int) -> None:
+    """Take all shards of a copy off."""
+    for rank in range(board.degree[row]):
+        take(board, seat, rank, row)
+
+
+@kernel
+def fill_up(board: Board) -> None:
+    """Sum up what is on each GPU, and chain the shards, from `Board.gpu`."""
+    board.used[:] = 0.0
+    board.head[:] = -1
+    for j in range(len(board.row)):
+        row = board.row[j]
+        for at in range(board.copies[row] if row >= 0 else 0):
+            seat = board.first_seat[j] + at
+            for rank in range(board.degree[row] if board.gpu[seat, 0] >= 0 else 0):
+                put(board, seat, rank, board.gpu[seat, rank], row)
