@@ -42,6 +42,10 @@ def test_a_damaged_cache_is_passed_by(damage, tmp_path):
         else:
             path.write_bytes(damage)
     assert answer() == "42\n"
+    mended = {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+    assert answer() == "42\n"
+    assert {path: path.read_bytes() for path in mended} == mended
+    assert all(held != damage for held in mended.values())
 
 
 PART = """

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar, cast
 
@@ -136,13 +137,19 @@ def _guarded(compiled: F) -> F:
 
 
 def _quietly(original: Callable[..., Any], compiled: Any) -> Callable[..., Any]:
-    """Return a function that answers nothing where the original fails."""
+    """Return a function that answers nothing where the original fails, and forgets what is damaged.
+
+    What lists the files of a kernel names classes of other modules, which a later version may not
+    have: it can then be read no more, and nothing be added to it.
+    """
 
     def attempt(*args: Any) -> Any:
         try:
             _stamp(compiled)
             return original(*args)
         except Exception:  # noqa: BLE001 - damaged pickles raise anything
+            with suppress(Exception):
+                Path(compiled._cache._cache_file._index_path).unlink()  # noqa: SLF001 - as above
             return None
 
     return attempt
