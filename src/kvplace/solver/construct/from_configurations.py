@@ -11,7 +11,6 @@ import numpy as np
 
 from kvplace.solver.array_types import Ints
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.bisection import bisect, reach_above
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.diving import round_off
 from kvplace.solver.column_generation.levels import LevelRooms
@@ -24,25 +23,25 @@ from kvplace.solver.instance.options import Chooser
 
 __all__ = ["Configurer"]
 
-TARGETS = 8
-"""Targets tried, each further above the bound."""
-SPARE = 1.0
-"""GPUs that the program leaves, for what rounding costs."""
-MORE, MOST = 0.02, 64.0
-"""Parts above the bound at which what is split is placed where it finds no room below: the first,
-doubled each time, and the last."""
+TARGETS = 16
+"""Targets tried at most."""
+SPARE, SPARED = 1.0, 1.5e-3
+"""GPUs, and part of all, that the program leaves for what rounding costs."""
+MOST = 64.0
+"""Part above the bound of the last target."""
 MOST_STEP = 0.2
-"""Relative step at most from a target that is not met to the next."""
+"""Relative step at most by which a share of the fleet that is missing moves the target."""
 ROUNDS = 40
 """Solutions of the restricted program after which a target counts as not met."""
 ABOVE = 8e-3
-"""Relative distance from a bound of the first target."""
+"""Relative distance from the bound of the first target; doubled after each that is not met."""
 NEAR = 3e-3
 """Relative distance of two targets, one met and one not, at which no other is tried."""
-GRIDS = ((5_000, 2048), (30_000, 1024), (math.inf, 256))
+GRIDS = ((5_000, 2048), (15_000, 1024), (30_000, 512), (math.inf, 256))
 """Models up to which the largest GPU has so many levels: each set must fit well where there are
 few, and exchanges make up for it where there are many."""
-
+COARSE = 256
+"""Levels, at least, on which targets are looked for, a fourth of the others."""
 _Found = tuple[Assignment, Undivided, float]
 """What is split on its GPUs, the other models, and the target."""
 
@@ -65,9 +64,8 @@ class Configurer:
 
     def __init__(self, chooser: Chooser, seed: int) -> None:
         self._chooser, self._instance = chooser, chooser.instance
-        self._program = LevelProgram()
         self._grid = next(grid for most, grid in GRIDS if self._instance.n <= most)
-        self._unit = float(self._instance.memory[0]) / self._grid
+        self._coarse = max(COARSE, self._grid // 4)
         self._keeps = self._instance.columns.keeps
         self.target: float = math.inf
         self._order = np.random.default_rng(seed).permutation(self._instance.g)
@@ -77,50 +75,46 @@ class Configurer:
 
         None where what is split finds no room, or time is up.
         """
-        found = None if self._keeps else self._from_one_split(low, watch)
-        found = found or self._from_many_splits(low, watch)
+        found = self._aimed(low, watch)
         if found is None:
             return None
-        board, part, target = found
-        self.target = target
-        need = part.need(target, self._grid, self._unit)
-        levels = self._room(board, target)
-        configured = round_off(self._program, need, _counted(levels), watch)
+        board, part, self.target = found
+        need = part.need(self.target, self._grid, float(self._instance.memory[0]) / self._grid)
+        levels = self._room(board, self._grid, self.target)
+        configured = round_off(LevelProgram(), need, _counted(levels), watch)
         watch.tell("configure")
-        PlaceFiller(board, part, configured, levels, self._order, self._grid).run(target)
+        PlaceFiller(board, part, configured, levels, self._order, self._grid).run(self.target)
         return board
 
-    def _from_one_split(self, low: float, watch: Watch) -> _Found | None:
-        """Return the lowest target met with what is split placed once, at the first it can be."""
-        above, begun = 0.0, None
-        while begun is None:
-            target = low * (1 + above)
-            begun = self._begun(target)
-            above = max(2 * above, MORE)
-            if watch.stop or (begun is None and above > MOST):
-                return None
-        target = self._aimed(*begun, target, watch)
-        return None if target == math.inf else (*begun, target)
+    def _aimed(self, low: float, watch: Watch) -> _Found | None:
+        """Return the lowest target found that the program meets, None for none in time.
 
-    def _from_many_splits(self, low: float, watch: Watch) -> _Found | None:
-        """Return the lowest target met with what is split placed anew for each.
-
-        The KV that must be left takes no less room at a higher target, so a share that is missing
-        does not say how far to go: the steps grow with each target that is not met.
+        The share of the fleet that is missing says how far to go at least: the KV that must be
+        left takes no less room at a higher target.
         """
-        best: list[_Found] = []
-
-        def met(target: float) -> _Found | None:
+        program, best = LevelProgram(), None
+        failed, above = low, ABOVE
+        target = low * (1 + above)
+        for _ in range(TARGETS):
             begun = self._begun(target)
-            if begun is None or self._share(*begun, target, watch) > 1 or watch.stop:
-                return None
-            best.append((*begun, target))
-            return best[-1]
-
-        _, failed, high = reach_above(met, low, MORE, MOST, watch)
-        if best:
-            bisect(lambda target: met(target) is None, failed, high, width=NEAR, watch=watch)
-        return best[-1] if best else None
+            share = math.inf if begun is None else self._share(program, *begun, target, watch)
+            if watch.stop:
+                break
+            if begun is not None and share <= 1:
+                best = (*begun, target)
+            else:
+                failed = target
+            if best is not None:
+                if best[2] <= failed * (1 + NEAR):
+                    break
+                target = (failed + best[2]) / 2
+            elif target > low * (1 + MOST):
+                break
+            else:
+                above *= 2
+                step = 0.0 if begun is None else self._step(*begun, target, share - 1)
+                target *= 1 + max(above, min(step, MOST_STEP))
+        return best
 
     def _begun(self, target: float) -> tuple[Assignment, Undivided] | None:
         """Return a board with what is split at a target, if it finds room, and the rest."""
@@ -134,34 +128,18 @@ class Configurer:
 
     def _share(
         self,
+        program: LevelProgram,
         board: Assignment,
         part: Undivided,
         target: float,
         watch: Watch,
-        proved: float = 0.0,
     ) -> float:
         """Return the share of the fleet, but for what is spared, that the rest needs."""
-        need = part.need(target, self._grid, self._unit)
-        rooms = _counted(self._room(board, target))
-        spared = LevelRooms(rooms.levels, rooms.count * (1 - SPARE / self._instance.g))
-        return self._program.decide(need, spared, watch, part=proved, rounds=ROUNDS).share
-
-    def _aimed(self, board: Assignment, part: Undivided, low: float, watch: Watch) -> float:
-        """Return the lowest target found that the program meets."""
-        target, high = low * (1 + ABOVE), math.inf
-        for _ in range(TARGETS):
-            share = self._share(board, part, target, watch, float(high == math.inf))
-            if watch.stop:
-                break
-            if share <= 1:
-                high = target
-            else:
-                low = target
-            if high <= low * (1 + NEAR):
-                break
-            step = min(max(self._step(board, part, target, share - 1), ABOVE / 4), MOST_STEP)
-            target = (low + high) / 2 if high < math.inf else target * (1 + step)
-        return high
+        unit = float(self._instance.memory[0]) / self._coarse
+        need = part.need(target, self._coarse, unit)
+        rooms = _counted(self._room(board, self._coarse, target))
+        spared = LevelRooms(rooms.levels, rooms.count * (1 - SPARED - SPARE / self._instance.g))
+        return program.decide(need, spared, watch, part=1.0, rounds=ROUNDS).share
 
     def _split(self, options: list[Option], target: float, *, apart: bool) -> Assignment | None:
         """Return a board with the models that are split, those with most shards first.
@@ -176,13 +154,14 @@ class Configurer:
             return None
         return board
 
-    def _room(self, board: Assignment, target: float) -> Ints:
+    def _room(self, board: Assignment, grid: int, target: float) -> Ints:
         """Return (g,) room of each GPU in levels."""
-        room = np.rint((board.arrays.free - board.arrays.load[0] / target) / self._unit)
+        unit = float(self._instance.memory[0]) / grid
+        room = np.rint((board.arrays.free - board.arrays.load[0] / target) / unit)
         if self._keeps:
-            kept = np.floor((board.arrays.free - board.arrays.kept) / self._unit)
+            kept = np.floor((board.arrays.free - board.arrays.kept) / unit)
             room = np.minimum(room, kept)
-        levels: Ints = np.clip(room, 0, self._grid).astype(np.int64)
+        levels: Ints = np.clip(room, 0, grid).astype(np.int64)
         return levels
 
     def _step(self, board: Assignment, part: Undivided, target: float, missing: float) -> float:

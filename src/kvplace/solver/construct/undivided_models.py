@@ -44,7 +44,10 @@ class Undivided:
         self._several: Ints = self.option
 
     def need(self, target: float, grid: int, unit: float) -> Need:
-        """Return what they need, each size rounded to the nearest level; what must fit, up."""
+        """Return what they need, each size rounded to the nearest level; what must fit, up.
+
+        What fits an empty GPU fits it on the levels too, and what does not does not.
+        """
         room, _, fits = self._chooser.room(target)
         each, fit = room[self.models, : self._width], fits[self.models, : self._width]
         shards = self._chooser.sure_options[2][self.models, : self._width]
@@ -53,7 +56,11 @@ class Undivided:
         if keeps:
             least = self._chooser.least[self.models, : self._width]
             each = np.maximum(each, least)
-        level = np.maximum(np.rint(np.where(fit, each, 0.0) / unit), 1.0).astype(np.int64)
+        memory = np.unique(self._chooser.instance.columns.memory)
+        rooms = np.concatenate([[0.0], np.rint(memory / unit)])
+        alone = np.searchsorted(memory, np.where(fit, each, 0.0))
+        nearest = np.rint(np.where(fit, each, 0.0) / unit)
+        level = np.clip(nearest, rooms[alone] + 1, rooms[alone + 1]).astype(np.int64)
         if keeps:
             whole = np.ceil(np.where(fit, least, 0.0) / unit).astype(np.int64)
             level = np.maximum(level, np.minimum(whole, grid))

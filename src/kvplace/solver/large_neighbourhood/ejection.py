@@ -47,7 +47,8 @@ class Packer:
         self._chance = random.Random(seed)  # noqa: S311 - a search, not a secret
         self._watch = watch
         self._memory: list[int] = self._instance.memory.tolist()
-        self._trouble = [1.0] * self._instance.n
+        self._trouble = [0.0] * self._instance.n
+        self._hardness = [0.0] * self._instance.n
 
     def pack(self, start: Assignment, target: float, rounds: int) -> tuple[Assignment | None, int]:
         """Make an assignment at or below a target from another.
@@ -69,21 +70,22 @@ class Packer:
         board = start.copy()
         feasible = self._feasible(target)
         _obey(board, 0.0)
+        self._hardness = self._hard(target)
         lacking = self._clear(board, target, feasible)
         for placed in range(rounds):
             if self._watch.stop:
                 return None, placed
             if not lacking:
                 return (board if board.valid and board.worst() <= target else None), placed
-            # What was most trouble goes first.
-            j = max(lacking, key=lambda j: (self._trouble[j], -j))
+            # What is and was most trouble goes first.
+            j = max(lacking, key=lambda j: (self._cost(j), -j))
             option = self._option(board, j, feasible[j])
             if option is None:
                 return None, placed
             if place_model(board, j, option, target, tight=target < VALID):
                 lacking.discard(j)
                 continue
-            self._trouble[j] += 1
+            self._trouble[j] += self._hardness[j]
             lacking |= self._eject_for(board, j, option, target)
             if board.option[j] is not None and len(board.where[j]) == option.copies:
                 lacking.discard(j)
@@ -99,6 +101,26 @@ class Packer:
             rows = [(float(whole[j, at]), o) for at, o in enumerate(options) if fit[j, at]]
             found.append(sorted(rows, key=lambda row: (row[0], row[1].degree)))
         return found
+
+    def _hard(self, target: float) -> list[float]:
+        """Return how hard each model is to place: the more room it takes, where fewer GPUs have it.
+
+        Returns
+        -------
+        list
+            (n,) the part of the largest GPU that a shard takes, by the part of the GPUs with that.
+        """
+        each, whole, fit = self._chooser.room(target)
+        best = np.where(fit, whole, np.inf).argmin(axis=1)[:, None]
+        need = np.maximum(each, self._chooser.least)
+        need = np.minimum(np.take_along_axis(need, best, axis=1)[:, 0], self._memory[0])
+        hold = self._instance.g - np.searchsorted(np.sort(self._memory), need)
+        found: list[float] = (need / self._memory[0] * self._instance.g / hold).tolist()
+        return found
+
+    def _cost(self, j: int) -> float:
+        """Return the trouble that a model is expected to be, and was."""
+        return self._hardness[j] + self._trouble[j]
 
     def _clear(
         self, board: Assignment, target: float, feasible: list[list[tuple[float, Option]]]
@@ -151,7 +173,7 @@ class Packer:
         # GPUs of one size that hold the same models are many, as with all ranks of a copy.
         known: dict[object, tuple[float, tuple[int, ...]] | None] = {}
         choices = []
-        for domain in self._domains(j):
+        for domain in self._domains(j, option):
             costs = []
             for g in domain:
                 if g in held or not allowed[g]:
@@ -167,7 +189,7 @@ class Packer:
             if len(costs) >= option.degree:
                 chosen = sorted(costs)[: option.degree]
                 pushed = {i for _, _, _, out in chosen for i in out}
-                cost = sum(self._trouble[i] for i in pushed)
+                cost = sum(map(self._cost, pushed))
                 choices.append((cost, self._chance.random(), [(g, out) for _, _, g, out in chosen]))
         for _, _, seat in sorted(choices, key=lambda choice: choice[:2])[:4]:
             done = self._push(board, j, option, seat)
@@ -175,13 +197,14 @@ class Packer:
                 return done
         return set()
 
-    def _domains(self, j: int) -> list[list[int]]:
-        """Return some link domains in which a model may run, or single GPUs alike."""
-        instance = self._instance
-        found = np.unique(instance.columns.domain_of[instance.columns.allowed[j]]).tolist()
+    def _domains(self, j: int, option: Option) -> list[list[int]]:
+        """Return some link domains with GPUs that hold a shard of a model, or single GPUs alike."""
+        columns = self._instance.columns
+        holds = columns.allowed[j] & (columns.memory >= option.size + max(option.keep, 1))
+        found = np.unique(columns.domain_of[holds]).tolist()
         if len(found) > DOMAINS:
             found = self._chance.sample(found, DOMAINS)
-        return [[g for g in instance.columns.domains[d].tolist() if g < instance.g] for d in found]
+        return [[g for g in columns.domains[d].tolist() if g < columns.g] for d in found]
 
     def _cheapest(
         self, board: Assignment, g: int, need: list[float], target: float
@@ -199,7 +222,7 @@ class Packer:
             option = board.option[j]
             assert option is not None
             size = self._instance.takes(option.size, board.shard_loads(j, g), target, g)
-            held.append((self._trouble[j], size, j))
+            held.append((self._cost(j), size, j))
         enough = [(trouble, j) for trouble, size, j in held if min(map(add, room, size)) > 0]
         best = min(enough, default=None)
         out: list[int] = []

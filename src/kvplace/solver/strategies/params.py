@@ -168,6 +168,8 @@ class ClusterParams:
         GPUs up to which all wide exchanges of the hottest are looked at.
     packed, packed_per_model
         Copies placed at each target by ejection in the first pass; doubled every pass.
+    packed_per_missing
+        The same, at each target, per model that a start left without a place.
     kicks, compiled
         Kicks without gain that end the search of movable shards in the first pass, doubled every
         pass; and the time limit from which it has time to load its kernels.
@@ -228,6 +230,7 @@ class ClusterParams:
     wide_gpus: int = _knob(20_000, "GPUs")
     packed: int = _knob(200, "copies")
     packed_per_model: int = _knob(8, "copies per model")
+    packed_per_missing: int = _knob(40, "copies per model")
     kicks: int = _knob(20_000, "kicks")
     compiled: float = _knob(5.0, "seconds")
     refilled: int = _knob(1_000, "models x GPUs")

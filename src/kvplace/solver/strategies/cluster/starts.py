@@ -26,6 +26,9 @@ __all__ = [
 FIRST, LAST = 0.01, 8.0
 """Parts above the bound of the first target at which link domains are filled, and of the last."""
 
+COMPLETED = 0.02, 0.05, 0.12, 0.3
+"""Parts above the target of a start within which what exceeds it or found no place is placed."""
+
 FIRST_PART = 0.35
 """Part of the time left that the bound may take before."""
 
@@ -53,12 +56,29 @@ def _configure_at_leisure(search: ClusterState) -> None:
     search.watch.tell("configure", bound=search.low)
     configurer = Configurer(search.chooser, search.seed)
     board = configurer.build(search.low, search.watch)
-    if board is not None and board.missing:
-        board = repaired(board, search.packed, search.seed, search.watch)
+    if board is not None:
+        board = _completed(search, board, configurer.target)
     if not few and configurer.target > search.low * (1 + knobs.loose):
         search.raise_bound(None)
     if board is not None and board.valid:
         search.starts.append(board)
+
+
+def _completed(search: ClusterState, board: Assignment, target: float) -> Assignment | None:
+    """Return an assignment with what found no place, near the target that its start aimed at."""
+    lacking = sum(not copies for copies in board.where)
+    rounds = search.knobs.packed + search.knobs.packed_per_missing * lacking
+    for above in COMPLETED:
+        aim = target * (1 + above)
+        if board.valid and board.worst() <= aim:
+            break
+        found, _ = search.packer.pack(board, aim, rounds)
+        if found is not None:
+            board = found
+            break
+    if board.missing:
+        return repaired(board, search.packed, search.seed, search.watch)
+    return board
 
 
 def start(search: ClusterState) -> None:
