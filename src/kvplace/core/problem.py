@@ -10,7 +10,7 @@ from itertools import chain
 from operator import attrgetter
 
 from kvplace.core.derived.digest import digest_of
-from kvplace.core.derived.eligibility import Eligibility, seats
+from kvplace.core.derived.eligibility import Eligibility
 from kvplace.core.derived.needs import ShardNeed, Ways, demand_parts, rank_part, shard_need
 from kvplace.core.derived.option_table import OptionTable, option_table, undivided_table
 from kvplace.core.hardware import Fleet
@@ -219,7 +219,7 @@ class Problem:
             Row of one of its options in `option_table`.
         """
         degree, copies = self.option_table.degrees[row], self.option_table.copies[row]
-        return degree == 1 or seats(self.links(index), degree) >= copies
+        return degree == 1 or self._eligibility.seats(index, degree) >= copies
 
     @cached_property
     def option_table(self) -> OptionTable:

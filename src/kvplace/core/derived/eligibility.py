@@ -89,6 +89,17 @@ class Eligibility:
     def _links(self) -> dict[int, tuple[int, ...]]:
         return {}
 
+    def seats(self, index: int, degree: int) -> int:
+        """Return how many copies of a degree find GPUs of their own that a model may run on."""
+        key = (id(self.allowed[index]), degree)  # the sets are kept alive by `allowed`
+        if key not in self._seats:
+            self._seats[key] = seats(self.links(index), degree)
+        return self._seats[key]
+
+    @cached_property
+    def _seats(self) -> dict[tuple[int, int], int]:
+        return {}
+
     def domains(self, index: int, key: str) -> tuple[str, ...]:
         """Return the domains of a topology key that hold a GPU a model may run on, sorted."""
         allowed = self.allowed[index]

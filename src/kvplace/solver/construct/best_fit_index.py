@@ -2,13 +2,12 @@
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.construct.candidates import RULED, TRIED, best_seat
 from kvplace.solver.instance.instance import Option
-from kvplace.solver.instance.pressure import fits
 
 __all__ = ["Rooms"]
 
@@ -33,7 +32,7 @@ class Rooms:
         self._step = 1
         self._memory: list[int] = instance.columns.memory.tolist()
         self._sizes = sorted(set(self._memory))[:-1]
-        self._room: list[float] = (board.arrays.free - board.arrays.load[0] / target).tolist()
+        self._room = [self._left(g) for g in range(instance.g)]
         self._sorted: list[tuple[float, int]] = []  # made for the first model that is not split
         self._domain: list[list[int]] = [
             [g for g in row if g < instance.g] for row in instance.columns.domains.tolist()
@@ -80,10 +79,22 @@ class Rooms:
             return [math.inf]
         return [*(size for size in self._sizes if need <= ROOMY * size), math.inf]
 
-    def _fits(self, j: int, g: int, option: Option, taken: set[int]) -> bool:
+    def _left(self, g: int) -> float:
+        """Return the room that a GPU has left at the target."""
+        return self._board.free[g] - self._board.load[g] / self._target
+
+    def _fitting(
+        self, j: int, gpus: Iterable[int], option: Option, taken: set[int]
+    ) -> Iterator[int]:
+        """Yield those of some GPUs that a model may run on and whose memory holds a shard."""
         board = self._board
-        allowed = board.instance.columns.allowed[j][g] and g not in taken
-        return bool(allowed and fits(board.free[g] - option.size, board.kept[g] + option.keep))
+        free, kept, size, keep = board.free, board.kept, option.size, option.keep
+        allowed = board.instance.columns.allowed[j]
+        for g in gpus:
+            # What `fits` says, without a call for each of many GPUs.
+            left = free[g] - size
+            if left >= 1 and left >= kept[g] + keep and allowed[g] and g not in taken:
+                yield g
 
     def _gpus(
         self, j: int, option: Option, need: float, taken: set[int]
@@ -91,10 +102,10 @@ class Rooms:
         """Yield single GPUs, those with the least room first."""
         if not self._sorted:
             self._sorted = sorted((room, g) for g, room in enumerate(self._room))
-        for at in range(bisect_left(self._sorted, (need, -1)), len(self._sorted))[:: self._step]:
-            g = self._sorted[at][1]
-            if self._fits(j, g, option, taken):
-                yield (g,)
+        roomy = range(bisect_left(self._sorted, (need, -1)), len(self._sorted))[:: self._step]
+        gpus = (self._sorted[at][1] for at in roomy)
+        for g in self._fitting(j, gpus, option, taken):
+            yield (g,)
 
     def _groups(
         self, j: int, option: Option, need: float, taken: set[int], most: float
@@ -103,11 +114,11 @@ class Rooms:
         degree = option.degree
         ranked = self._ranked(degree)
         for at in range(bisect_left(ranked, (need, -1)), len(ranked))[:: self._step]:
-            gpus = [
+            roomy = (
                 g for g in self._domain[ranked[at][1]]
                 if self._room[g] >= need and self._memory[g] <= most
-                and self._fits(j, g, option, taken)
-            ]  # fmt: skip
+            )  # fmt: skip
+            gpus = list(self._fitting(j, roomy, option, taken))
             if len(gpus) >= degree:
                 gpus.sort(key=lambda g: (self._step * self._room[g], g))
                 yield tuple(sorted(gpus[:degree]))
@@ -121,15 +132,17 @@ class Rooms:
         return self._split[degree]
 
     def _nth(self, domain: int, degree: int) -> float:
-        rooms = sorted((self._room[g] for g in self._domain[domain]), reverse=True)
-        return rooms[degree - 1] if len(rooms) >= degree else -1.0
+        gpus = self._domain[domain]
+        if len(gpus) < degree:
+            return -1.0
+        return sorted([self._room[g] for g in gpus])[-degree]
 
     def _apply(self, change: Change) -> None:
         """Make a change on the board and keep the sorted lists."""
         board = self._board
         _, touched = board.apply([change])
         for g in touched:
-            room = float(board.arrays.free[g] - board.arrays.load[0, g] / self._target)
+            room = self._left(g)
             if self._sorted:
                 self._sorted.pop(bisect_left(self._sorted, (self._room[g], g)))
                 insort(self._sorted, (room, g))

@@ -33,7 +33,9 @@ ORDERS = ("room", "degree", "apart")
 cannot move freely later, each where most room is left, so that others can be exchanged around."""
 
 
-def construct(chooser: Chooser, bound: float, watch: Watch) -> Iterator[Assignment]:
+def construct(
+    chooser: Chooser, bound: float, watch: Watch, *, placed: bool = False
+) -> Iterator[Assignment]:
     """Yield assignments, each the best that one rule finds, some with models left out.
 
     Parameters
@@ -44,6 +46,8 @@ def construct(chooser: Chooser, bound: float, watch: Watch) -> Iterator[Assignme
         A lower bound on the optimum: where the search for a target starts.
     watch
         Ends it early, after the first.
+    placed
+        Whether there is a whole assignment already; then none with models left out is made.
     """
     known = math.inf
     for rule in _rules(chooser):
@@ -51,7 +55,11 @@ def construct(chooser: Chooser, bound: float, watch: Watch) -> Iterator[Assignme
         # A rule that fails just below what others found is not looked at further.
         if known == 0 or (known < math.inf and fill.at(known * (1 - FIRST)) is None):
             continue
-        board = _search(fill, bound, watch)
+        board = _search(fill, bound, watch, placed=placed)
+        if board is None:
+            if watch.stop:
+                return
+            continue
         known = min(known, board.worst()) if board.valid else known
         yield board
         if watch.stop:
@@ -81,10 +89,12 @@ def _rules(chooser: Chooser) -> list[tuple[float, str, bool]]:
     ]  # fmt: skip
 
 
-def _search(fill: "_Fill", bound: float, watch: Watch) -> Assignment:
+def _search(fill: "_Fill", bound: float, watch: Watch, *, placed: bool) -> Assignment | None:
     """Return the best assignment found at targets further and further above the bound."""
     first = LOOSE if fill.huge else FIRST
     best, failed, target = reach_above(fill.at, bound, first, LAST, watch)
+    if best is None and placed:
+        return None
     if best is None:
         kept = watch.keep(0.0)  # a plan at all is worth the time kept for what comes after it
         board = fill.at(math.inf)

@@ -328,4 +328,6 @@ class Params:
     pressure_evaluation: float = _knob(
         2.0, "multiple of the loading time", "measured on a million models: 1.2"
     )
-    cluster_evaluation: float = _knob(3.0, "multiple of the loading time", "measured on clusters")
+    cluster_evaluation: float = _knob(
+        1.5, "multiple of the loading time", "measured on clusters: 0.3 to 1.3"
+    )

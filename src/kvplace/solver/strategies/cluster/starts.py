@@ -38,8 +38,12 @@ def configure(search: ClusterState) -> None:
     watch = search.watch
     if watch.left < math.inf:
         if not search.starts and search.instance.n <= search.knobs.many:  # else it takes longer
+            kept = watch.keep(0.0)  # a plan at all is worth the time kept for what comes after it
             search.board = some_assignment(search.chooser, search.low, watch)
+            watch.keep(kept)
             watch.tell("start", search.value, search.low)
+            if watch.stop:
+                return
         kept = watch.keep_part(1 - search.knobs.configured_part)
         _configure_at_leisure(search)
         watch.keep(kept)
@@ -94,7 +98,7 @@ def start(search: ClusterState) -> None:
         kernels_ready(FILLING)  # else they are compiled beside what comes first
     soon = [] if search.board is None else [search.board]
     anew = not search.starts and not (soon and search.watch.stop)
-    boards = construct(search.chooser, search.low, search.watch) if anew else ()
+    boards = construct(search.chooser, search.low, search.watch, placed=bool(soon)) if anew else ()
     for board in islice(boards, 1 if search.tiny else None):
         search.starts.append(board)
         search.board = board
