@@ -1,9 +1,10 @@
 """Refill: pack a cluster at a target by filling its link domains anew, one by one.
 
 See `kvplace.solver.large_neighbourhood.refill_kernel`. All domains are filled several times; then
-some of them, again and again, from the best that was found. How often a model is copied is what
-takes the least room at the target, so that copies, degrees and places are chosen together, under
-any number of pressures. What rules bind stays where it is.
+some of them, again and again, from the best that was found, kept as in simulated annealing
+(Kirkpatrick, Gelatt and Vecchi, Science 220, 1983). How often a model is copied is what takes the
+least room at the target, so that copies, degrees and places are chosen together, under any number
+of pressures. What rules bind stays where it is.
 """
 
 import math
@@ -31,14 +32,17 @@ DEARER = 1.15
 """Factor by which what was left over is worth more."""
 MOST = 8.0
 """Factor by which a copy is worth more than its room at most."""
-TRIES = 6
+TRIES = 2
 """Fillings of each domain that are compared."""
-SPREAD = 0.35
+SPREAD = 0.6
 """Part by which a worth is varied from one to the next."""
-FEW, MANY = 2, 7
-"""Domains filled anew together at least, and one more than at most."""
-WHOLE = 0.3
+FEW, MANY = 2, 6
+"""Domains filled anew together at least and at most; at most half of them all."""
+WHOLE = 0.15
 """Part of the fillings that are of all domains."""
+HOTTEST, COLDEST = 0.2, 0.02
+"""First and last temperature, in GPUs, at which a filling of some domains is kept that leaves more:
+what has no place is then another model, for which there may be room elsewhere."""
 
 
 class Refiller:
@@ -95,9 +99,11 @@ class Refiller:
 
     def _fill(self, state: Board, plan: "_Plan", rounds: int) -> tuple[bool, int]:
         """Fill domains until all copies have a place; return whether, and how often."""
-        best, kept = math.inf, (state.row.copy(), state.gpu.copy())
+        now = best = math.inf
+        kept = last = (state.row.copy(), state.gpu.copy())
         made, whole = 0, math.ceil(WHOLE * rounds)
         number = len(state.domains) - 1
+        most = max(FEW, min(MANY, number // 2))
         work = 0.0
         while work < rounds and not self._watch.stop:
             if made < whole:
@@ -105,20 +111,25 @@ class Refiller:
                 work += 1
             else:
                 if made == whole:
-                    self._restore(state, kept)
-                few = min(number, int(self._rng.integers(FEW, MANY)))
+                    now, last = best, kept
+                    self._restore(state, last)
+                few = min(number, int(self._rng.integers(FEW, most + 1)))
                 plan.fill(state, self._rng.permutation(number)[:few].astype(np.int64))
                 work += few / number
             made += 1
             left = plan.left()
             if left <= best:
                 best, kept = left, (state.row.copy(), state.gpu.copy())
-            elif made > whole:
-                self._restore(state, kept)
             if best <= 0:
                 return True, made
             if made <= whole:
                 plan.correct()
+                continue
+            heat = HOTTEST * (COLDEST / HOTTEST) ** (work / rounds)
+            if left <= now + heat * self._rng.exponential():
+                now, last = left, (state.row.copy(), state.gpu.copy())
+            else:
+                self._restore(state, last)
         self._restore(state, kept)
         return False, made
 

@@ -181,6 +181,11 @@ class ClusterParams:
     most_part, least_filled
         Parts of the gap by which the target is below the value: the first and largest, halved
         after every failure, and the one below which the pass ends.
+    filled_part
+        Part of the time left that fillings may take each pass.
+    filled_gain
+        Part of the gap at most that a row of targets leaves after which another one is tried with
+        twice the fillings.
     patterned
         Models times link domains up to which the domains are filled by dynamic programs.
     patterns
@@ -235,7 +240,9 @@ class ClusterParams:
     compiled: float = _knob(5.0, "seconds")
     refilled: int = _knob(1_000, "models x GPUs")
     filled: int = _knob(2_000_000, "options x GPUs")
-    fillings: int = _knob(40, "fillings")
+    fillings: int = _knob(160, "fillings")
+    filled_part: float = _knob(0.55, "part of the time left")
+    filled_gain: float = _knob(0.75, "part of the gap")
     most_part: float = _knob(0.5, "part of the gap")
     least_filled: float = _knob(0.04, "part of the gap")
     patterned: int = _knob(20_000, "models x link domains", "measured: 0.4 s for 103 x 30")

@@ -1,6 +1,7 @@
 """The stages that improve the best assignment of a cluster, and those that prove it good."""
 
 import math
+from typing import TYPE_CHECKING
 
 from kvplace.solver.exact import leximax
 from kvplace.solver.exact.enumerate import Enumeration
@@ -8,6 +9,9 @@ from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.stages import LOADING
+
+if TYPE_CHECKING:
+    from kvplace.solver.large_neighbourhood.refill import Refiller
 
 __all__ = [
     "ask_program",
@@ -22,7 +26,6 @@ __all__ = [
     "refill",
     "tighten",
 ]
-
 
 def enumerate_all(search: ClusterState) -> None:
     """Look at every way to place a tiny cluster."""
@@ -65,18 +68,18 @@ def decide(search: ClusterState) -> None:
 def tighten(search: ClusterState) -> None:
     """Raise the bound by the configuration program with options, which knows of the least KV.
 
-    Size classes are asked before, which are quicker and were asked when no good value was known.
+    Where it cannot, size classes are asked again, which are quicker, and know a good value now.
     """
     from kvplace.solver.exact.close_gap import Effort, program_bound  # noqa: PLC0415 - HiGHS: only here
 
-    knobs = search.knobs
-    if not search.round:
-        search.raise_again(knobs.tightened_part / 2)
+    knobs, low = search.knobs, search.low
     effort = Effort(rounds=knobs.program_rounds << min(search.round, 6))
     kept = search.watch.keep_part(1 - knobs.tightened_part)
     program_bound(search.program, search.deciding, search.value, effort, search.watch)
     search.watch.keep(kept)
     search.adopt()
+    if not search.round and search.low <= low:
+        search.raise_again(knobs.tightened_part / 2)
 
 
 def iterate(search: ClusterState) -> None:
@@ -109,15 +112,30 @@ def fill_again(search: ClusterState) -> None:
 
 
 def refill(search: ClusterState) -> None:
-    """Fill all link domains anew at lower and lower targets, nearer to the value after failures."""
+    """Fill link domains anew at lower targets, again with more fillings as long as that helps."""
     from kvplace.solver.large_neighbourhood.refill import Refiller  # noqa: PLC0415 - numba: only here
     from kvplace.solver.large_neighbourhood.warm import FILLING, kernels_ready  # noqa: PLC0415 - numba
 
     if search.watch.limit < math.inf and not kernels_ready(FILLING):
         return  # it would break the limit; a later round finds them compiled
-    board, knobs = search.best, search.knobs
+    knobs, board = search.knobs, search.best
     refiller = Refiller(search.chooser, search.seed + search.round, search.watch)
-    part, rounds = knobs.most_part, knobs.fillings << search.round
+    rounds, gap = knobs.fillings << search.round, math.inf
+    kept = search.watch.keep_part(1 - knobs.filled_part)
+    while not search.watch.stop:
+        now = board.worst() - search.low
+        if not 0 < now <= knobs.filled_gain * gap:
+            break
+        gap = now
+        _lower_by_filling(search, refiller, rounds)
+        rounds *= 2
+    search.watch.keep(kept)
+
+
+def _lower_by_filling(search: ClusterState, refiller: "Refiller", rounds: int) -> None:
+    """Fill at lower and lower targets, nearer to the value after failures."""
+    board, knobs = search.best, search.knobs
+    part = knobs.most_part
     while part > knobs.least_filled and search.left > 0 and not search.watch.stop:
         if search.closed or not board.worst():  # at 0 only soft rules are left to keep
             break

@@ -70,8 +70,9 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         ),
     ),
     rounds=(
-        Stage("configuration-bound", tighten, tightened),
         Stage("domain-filling", refill, refillable, steps=True),
+        # After a good value is known: far above it, targets tell nothing and cost as much.
+        Stage("configuration-bound", tighten, tightened),
         Stage("domain-patterns", fill_again, lambda s: patterned(s) and placed(s), steps=True),
         Stage("iterated-local-search", iterate, long, steps=True),
         # Where there is time for kernels, exact decisions come after them: near a good value.
