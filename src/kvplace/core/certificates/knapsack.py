@@ -8,7 +8,6 @@ a search.
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from itertools import accumulate
 from operator import add, le
 from typing import NamedTuple
@@ -267,6 +266,7 @@ class _Reach:
     def __init__(self, kinds: list[tuple[Offers, int]], limits: tuple[int, ...]) -> None:
         self._kinds = kinds
         self._limits = limits
+        self._tables: dict[int, list[list[int]]] = {}
         offers = sum(len(offers) * min(count, GRID) for offers, count in kinds)
         most = min(ENTRIES // max(1, len(kinds)), TABLE_STEPS // max(1, offers))
         self._levels = min(GRID, 8 * len(kinds), max(1, most))
@@ -280,7 +280,9 @@ class _Reach:
         if not tabled or levels < LEAST_LEVELS:  # most searches end before the tables pay
             return left
         for row, limit in enumerate(self._limits):
-            more, column = self._tables[row][at], row + 1
+            if not left:
+                break
+            more, column = self._table(row)[at], row + 1
             left = [
                 s
                 for s in left
@@ -288,16 +290,12 @@ class _Reach:
             ]
         return left
 
-    @cached_property
-    def _tables(self) -> list[list[list[int]]]:
-        return [
-            room_tables(
-                [([(o.price, o.sizes[row]) for o in offers], n) for offers, n in self._kinds],
-                limit,
-                self._levels,
-            )
-            for row, limit in enumerate(self._limits)
-        ]
+    def _table(self, row: int) -> list[list[int]]:
+        """Return the table of a dimension, made when it is first asked for."""
+        if row not in self._tables:
+            items = [([(o.price, o.sizes[row]) for o in offers], n) for offers, n in self._kinds]
+            self._tables[row] = room_tables(items, self._limits[row], self._levels)
+        return self._tables[row]
 
 
 def _least_above(alike: Counter[Offers], row: int, worth: int) -> float:
@@ -374,13 +372,11 @@ def room_tables(
     table = [0] * (levels + 1)
     tables = [table]
     for offers, count in reversed(items):
-        steps = [(value, size * levels // capacity if capacity else 0) for value, size in offers]
-        free = max((value for value, step in steps if step == 0), default=0)
-        least = min((step for _, step in steps if step), default=0)
-        for _ in range(min(count, levels // least) if least else 0):
+        free, steps = _steps(offers, capacity, levels)
+        for _ in range(min(count, levels // steps[0][1]) if steps else 0):
             lifted = list(table)
             for value, step in steps:
-                if step and step <= levels:
+                if step <= levels:
                     shifted = [entry + value for entry in table[: levels + 1 - step]]
                     lifted[step:] = map(max, lifted[step:], shifted)
             table = lifted
@@ -388,3 +384,23 @@ def room_tables(
             table = [entry + count * free for entry in table]
         tables.append(table)
     return tables[::-1]
+
+
+def _steps(
+    offers: list[tuple[int, int]], capacity: int, levels: int
+) -> tuple[int, list[tuple[int, int]]]:
+    """Return what is to be had for no step of room, and what each number of steps adds to that.
+
+    Of offers that take as many steps or more, those that are priced no higher are left out.
+    """
+    dearest: dict[int, int] = {}
+    for value, size in offers:
+        step = size * levels // capacity if capacity else 0
+        dearest[step] = max(value, dearest.get(step, 0))
+    free = highest = dearest.pop(0, 0)
+    steps = []
+    for step, value in sorted(dearest.items()):
+        if value > highest:
+            steps.append((value, step))
+            highest = value
+    return free, steps
