@@ -117,8 +117,10 @@ def program_bound(
         return verdict.impossible
 
     low, high = proof.value, value
+    eighth = (high - low) / 8
     bisect(
-        impossible, low, high, width=WIDTH, probes=[(low + (high - low) / 8, True)],
+        impossible, low, high, width=WIDTH,
+        probes=[(low + eighth, True), (low + 2 * eighth, False)],
         near=lambda low, high: high - low <= (value - low) / 10, watch=watch,
     )  # fmt: skip
 

@@ -27,6 +27,7 @@ __all__ = [
     "tighten",
 ]
 
+
 def enumerate_all(search: ClusterState) -> None:
     """Look at every way to place a tiny cluster."""
     board, enumeration = search.best, Enumeration(search.instance)

@@ -32,6 +32,7 @@ from kvplace.solver.strategies.cluster.starts import (
 )
 from kvplace.solver.strategies.cluster.supports import (
     begun,
+    ejectable,
     few,
     long,
     passes,
@@ -77,7 +78,7 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         Stage("iterated-local-search", iterate, long, steps=True),
         # Where there is time for kernels, exact decisions come after them: near a good value.
         Stage("exact-decisions", decide, lambda s: quick(s) and (long(s) or s.round > 0)),
-        Stage("ejection", eject, lambda s: few(s) and placed(s), steps=True),
+        Stage("ejection", eject, ejectable, steps=True),
     ),
     last=(
         Stage("balance", balance, placed, closed=True),

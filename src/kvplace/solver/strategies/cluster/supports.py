@@ -7,6 +7,7 @@ from kvplace.solver.strategies.cluster.search import ClusterState
 
 __all__ = [
     "begun",
+    "ejectable",
     "few",
     "fillable",
     "long",
@@ -43,6 +44,11 @@ def begun(search: ClusterState) -> bool:
 def few(search: ClusterState) -> bool:
     """Whether models are few enough for searches that look at each of them."""
     return search.board is not None and search.instance.n <= search.knobs.many
+
+
+def ejectable(search: ClusterState) -> bool:
+    """Whether models are few enough, and domains are not filled with more effort before."""
+    return few(search) and placed(search) and (search.round > 0 or not refillable(search))
 
 
 def patterned(search: ClusterState) -> bool:
