@@ -315,6 +315,10 @@ are of before. Where nothing must be left (openrouter-103 with 1.5 GiB of overhe
 12 s), the plan is 3.5 % worse without it, and 18 % where kernels are not compiled yet;
 clusters-24 is 4 % better without it.
 
+Other company for a hot model after every fourth kick (bin completion) was deleted: of 42 cases of
+stress, 20x60, 50x150 and scale-3-1k at 1.5 to 6 s of CPU, four came out 0.01 to 0.07 % worse
+without it, eight 0.01 to 0.25 % better, and one was proved.
+
 `leximax` proves that no placement balances the other GPUs better: to the last GPU on 44 of the 50
 cases of ADRS, of which it betters the balance of one.
 

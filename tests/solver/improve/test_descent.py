@@ -48,17 +48,6 @@ def test_the_hottest_is_relieved_until_nothing_helps():
     assert settle(board, Watch(0.0), 10, [Scripted(hot)]) == 0
 
 
-def test_a_spared_gpu_is_not_relieved():
-    board = board_of()
-    order = sorted(range(4), key=lambda g: -board.pressure[g])
-    for arrays in (False, True):
-        kind = Scripted()
-        if arrays:
-            assert len(board.arrays.pressure) == 4
-        settle(board, Watch(), 10, [kind], spared=order[0])
-        assert kind.asked == [order[1]]
-
-
 def test_equally_hot_gpus_are_tried_in_turn():
     instance = undivided(3, gpus=3, models=3, memory=(50, 50), size=(5, 5))
     board = spread(instance, 3)

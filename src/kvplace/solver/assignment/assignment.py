@@ -258,23 +258,16 @@ class Assignment:
             return float(self._arrays.pressure.max())
         return max(self.pressure)
 
-    def hottest(self, tolerance: float, most: int, spared: int = -1) -> list[int]:
-        """Return the GPUs above 0 at the largest pressure within a tolerance, at most so many.
-
-        All but a spared one are looked at.
-        """
+    def hottest(self, tolerance: float, most: int) -> list[int]:
+        """Return the GPUs above 0 at the largest pressure within a tolerance, at most so many."""
+        worst = self.worst()
+        if worst <= 0:
+            return []
+        least = worst * (1 - tolerance)
         if self._arrays is not None:
-            full = self._arrays.pressure
-            if spared >= 0:
-                full = full.copy()
-                full[spared] = 0.0
-            worst = float(full.max())
-            found: list[int] = (full >= worst * (1 - tolerance)).nonzero()[0][:most].tolist()
-        else:
-            ranked = [value if g != spared else 0.0 for g, value in enumerate(self.pressure)]
-            worst = max(ranked)
-            found = [g for g, value in enumerate(ranked) if value >= worst * (1 - tolerance)][:most]
-        return found if worst > 0 else []
+            found: list[int] = (self._arrays.pressure >= least).nonzero()[0][:most].tolist()
+            return found
+        return [g for g, value in enumerate(self.pressure) if value >= least][:most]
 
     def worth(self) -> tuple[Worth, float]:
         """Return what two assignments are compared by, the lesser the better."""

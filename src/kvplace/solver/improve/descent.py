@@ -30,7 +30,6 @@ def settle(
     kinds: Sequence[Neighbourhood],
     tolerance: float = TOLERANCE,
     equals: int = EQUALS,
-    spared: int = -1,
 ) -> int:
     """Relieve the hottest GPU until nothing helps; return the steps made.
 
@@ -48,12 +47,10 @@ def settle(
         Relative gain that a step must exceed, and within which GPUs are equally hot.
     equals
         Equally hot GPUs that are tried.
-    spared
-        A GPU that is not to be relieved; -1 for none.
     """
     steps = 0
     while steps < limit and not watch.stop:
-        hottest = board.hottest(tolerance, equals, spared)
+        hottest = board.hottest(tolerance, equals)
         if not any(_relieve(board, g, kinds, tolerance, tolerance) for g in hottest):
             break
         steps += 1

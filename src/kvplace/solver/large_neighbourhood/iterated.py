@@ -8,13 +8,10 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange
 from kvplace.solver.improve.subsets import Subsets
-from kvplace.solver.large_neighbourhood.bin_completion import hot_gpu, refill
 
 __all__ = ["iterate"]
 
 TOLERANCE = 1e-9
-REFILLED = 4
-"""One kick in so many refills the hottest GPU, where a hot model is what makes it so."""
 
 
 def iterate(
@@ -43,13 +40,10 @@ def iterate(
     best, current = state.copy(), state.copy()
     subsets = Subsets(current)
     exchange = SubsetExchange(subsets)
-    steps, stale, refills = 0, 0, 0
+    steps, stale = 0, 0
     while True:
         most = min(10_000, limit - steps)
-        steps += settle(current, watch, most, [exchange], equals=1, spared=exchange.spared)
-        if exchange.spared >= 0:  # what was refilled is settled with the others next
-            exchange.spared = -1
-            continue
+        steps += settle(current, watch, most, [exchange], equals=1)
         if current.worst() < best.worst() * (1 - TOLERANCE):
             best, stale = current.copy(), 0
             watch.tell("search", best.worst())
@@ -63,13 +57,7 @@ def iterate(
             current.move_to(best)
             subsets.lay_out()
         steps += 1
-        hot = hot_gpu(current) if stale % REFILLED == 1 else -1
-        if hot >= 0:
-            refill(current, hot, refills)
-            refills += 1
-            exchange.spared = hot
-        else:
-            _kick(subsets, chance)
+        _kick(subsets, chance)
 
 
 def _kick(subsets: Subsets, chance: random.Random) -> None:

@@ -24,18 +24,12 @@ class SubsetExchange:
     first, most
         Partners looked at first, the coldest, and at most; None for as many as one small array
         operation looks at.
-
-    Attributes
-    ----------
-    spared
-        A GPU that is no partner; -1 for none.
     """
 
     adds = False
 
     def __init__(self, subsets: Subsets, first: int | None = None, most: float = math.inf) -> None:
         self._subsets, self._first, self._most = subsets, first, most
-        self.spared = -1
 
     def applies(self, board: Assignment) -> bool:
         """Whether there is another GPU."""
@@ -46,8 +40,6 @@ class SubsetExchange:
         pressure = board.arrays.pressure
         order = np.argsort(pressure, kind="stable")
         colder = order[: int(np.searchsorted(pressure[order], goal, side="left"))]
-        if self.spared >= 0:
-            colder = colder[colder != self.spared]
         # What the coldest give is most often enough.
         last = min(len(colder), int(min(self._most, len(colder))))
         first = self._first or max(4, SMALL // self._subsets.count**2)
