@@ -6,10 +6,10 @@ refused.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from kvplace.solver.instance.penalties.places import penalty as places_penalty
+from kvplace.solver.instance.penalties.excess import ExcessTracker, capacity_tracker
 from kvplace.solver.instance.penalties.registry import penalty_kinds
-from kvplace.solver.instance.penalties.resource import resource_penalty
 from kvplace.solver.instance.penalties.tracker import Copies, Ground, MakeTracker
 
 __all__ = ["Blueprint", "Copies", "Costs", "blueprints"]
@@ -55,7 +55,9 @@ def blueprints(ground: Ground, models: Sequence[int]) -> list[Blueprint]:
         if rule.gpu_by_gpu:
             key = (rule.kind, rule.named_places)
             if key not in places:
-                places[key] = places_penalty(rule, ground, concerned)
+                kept = rule.among(problem.fleet, frozenset(ground.gpu_ids))
+                bad = [-1 if id_ in kept else 0 for id_ in ground.gpu_ids]
+                places[key] = bad, partial(ExcessTracker, bad, 0)
             labels, make = places[key]
         else:
             labels, make = penalty_kinds()[rule.kind].of(rule, ground, concerned)
@@ -63,9 +65,22 @@ def blueprints(ground: Ground, models: Sequence[int]) -> list[Blueprint]:
     for resource, scope in problem.resource_scopes.items():
         taken = [problem.models[i].resources.get(resource, 0.0) for i in models]
         concerned = [j for j, amount in enumerate(taken) if amount]
-        labels, make = resource_penalty(resource, scope, ground, taken)
-        found.append(Blueprint(make, concerned, 0, labels))
+        holder = ground.topology(scope)
+        capacity = _capacity(resource, scope, ground, holder)
+        make = partial(capacity_tracker, holder, capacity, taken)
+        found.append(Blueprint(make, concerned, 0, holder))
     return found
+
+
+def _capacity(resource: str, scope: str, ground: Ground, holder: list[int]) -> list[float]:
+    """Return what each GPU or node has of a resource."""
+    fleet = ground.problem.fleet
+    capacity = [0.0] * (max(holder) + 1)
+    for g, id_ in enumerate(ground.gpu_ids):
+        has = fleet.gpu(id_) if scope == "gpu" else fleet.node_of(id_)
+        assert has is not None
+        capacity[holder[g]] = float(has.resources.get(resource, 0.0))
+    return capacity
 
 
 class Costs:

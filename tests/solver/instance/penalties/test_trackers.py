@@ -18,9 +18,7 @@ from kvplace.core.rules.spread import Spread
 from kvplace.core.rules.together import Together
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.penalties.apart import ApartTracker
-from kvplace.solver.instance.penalties.limit import LimitTracker
-from kvplace.solver.instance.penalties.places import PlacesTracker
-from kvplace.solver.instance.penalties.resource import ResourceTracker
+from kvplace.solver.instance.penalties.excess import ExcessTracker, capacity_tracker
 from kvplace.solver.instance.penalties.spread import SpreadTracker
 from kvplace.solver.instance.penalties.together import TogetherTracker
 from splits import random_split_problem, random_where
@@ -58,7 +56,7 @@ def test_models_that_must_be_apart_count_from_the_second_in_a_domain():
 
 def test_shards_above_the_most_of_a_domain_count_one_by_one():
     assert told(
-        LimitTracker(DOMAIN, 1),
+        ExcessTracker(DOMAIN, 1),
         (0, (), copies(0)),
         (0, copies(0), copies(0, 1)),
         (1, (), ((0, 1),)),
@@ -94,13 +92,13 @@ def test_skew_counts_above_what_is_allowed_over_the_domains_of_each_model():
 
 
 def test_shards_where_they_may_not_be_count_one_by_one():
-    tracker = PlacesTracker([False, True, True])
+    tracker = ExcessTracker([-1, 0, 0], 0)
     moves = (0, (), copies(1)), (1, (), ((1, 2),)), (0, copies(1), copies(0))
     assert told(tracker, *moves) == [1, 3, 2]
 
 
 def test_what_is_taken_above_a_capacity_counts_and_leaves_nothing_behind():
-    tracker = ResourceTracker([0, 0, 1], [1.0, 0.5], [0.7, 0.2, 0.0])
+    tracker = capacity_tracker([0, 0, 1], [1.0, 0.5], [0.7, 0.2, 0.0])
     there, back = (0, (), copies(0)), (0, copies(0), ())
     assert told(tracker, there)[-1] == 0
     over = told(tracker, (1, (), copies(0, 1)))[-1]
