@@ -34,6 +34,12 @@ def faults_of(make):
     return [(fault.path, fault.message) for fault in error.value.faults]
 
 
+def test_the_text_of_a_large_problem_says_how_large_it_is():
+    shown = [repr(byte_problem([100] * 2, [(1, 1.0)] * count)) for count in (8, 9)]
+    assert shown[0].startswith("Problem(models=(Model(name='m0'")
+    assert shown[1].startswith("<Problem: 9 models on 2 GPUs, objective requests, 0 rules")
+
+
 def test_all_faults_of_a_problem_are_named_at_once():
     models = (
         byte_model("a", 1),

@@ -144,9 +144,11 @@ def test_every_refusal_is_one_line(name, files_there, told, hub):
 
 def test_a_hub_out_of_reach_is_one_line(hub, tmp_path):
     _files, _tokens, ask = hub
-    # The client waits 23 s in all between its retries, and would log each of them.
-    (tmp_path / "sitecustomize.py").write_text("import time\ntime.sleep = lambda _: None\n")
-    done = ask("org/m", HF_ENDPOINT="http://127.0.0.1:9", PYTHONPATH=str(tmp_path))
+    # The client would wait 23 s in all between its retries: not with a sleep that ends the process.
+    paths = [str(tmp_path), os.environ.get("PYTHONPATH", "")]
+    ends = "import os, time\ntime.sleep = lambda seconds: os._exit(99)\n"
+    (tmp_path / "sitecustomize.py").write_text(ends)
+    done = ask("org/m", HF_ENDPOINT="http://127.0.0.1:9", PYTHONPATH=os.pathsep.join(paths))
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "the hub is out of reach" in line

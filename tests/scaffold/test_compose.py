@@ -156,6 +156,12 @@ def test_extends_merges_as_compose_does(tmp_path):
         ("a", "org/m", (3,)), ("b", "org/m", (3,))]  # fmt: skip
 
 
+@pytest.mark.parametrize("path", ["////", "/tmp", "/tmp/"])
+def test_a_path_that_a_volume_leaves_as_it_is_stays_as_it_is_written(path):
+    service = {**VLLM, "command": ["--model", path], "volumes": [f"{path}:{path}:ro"], **gpus(0)}
+    assert [model for model, _, _ in only(service)] == [path]
+
+
 def test_a_circle_of_extends_is_one_line():
     with pytest.raises(InputError, match="extends itself"):
         read({"a": {"extends": "b"}, "b": {"extends": "a"}})

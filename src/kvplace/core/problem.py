@@ -27,6 +27,10 @@ from kvplace.errors import Fault, InputError
 __all__ = ["Problem"]
 
 
+_SHOWN = 8
+"""Models up to which the text of a problem shows all of them."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """Models, the fleet that serves them, and what "good" means.
@@ -244,6 +248,16 @@ class Problem:
             self.quantile if self.objective in (None, Objective.PRESSURE) else None,
             self.fleet.usable_bytes,
         )  # fmt: skip
+
+    def __repr__(self) -> str:
+        """Return all fields of a small problem, else how large it is."""
+        if len(self.models) <= _SHOWN:
+            shown = (one.name for one in fields(self) if one.repr)
+            return f"Problem({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+        return (
+            f"<Problem: {len(self.models)} models on {len(self.fleet.gpus)} GPUs, "
+            f"objective {self.goal.value}, {len(self.rules)} rules, {len(self.windows)} windows>"
+        )
 
     def __getstate__(self) -> dict[str, object]:
         """Return the fields alone: what is worked out from them is not, and may hold functions."""

@@ -42,6 +42,7 @@ class HubFiles:
             getattr(huggingface_hub, name)
         self._repo = repo
         self._revision = revision
+        self._answers: bool | None = None
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file, or None where the repository has no such file.
@@ -54,7 +55,12 @@ class HubFiles:
         errors = self._hub.errors
         try:
             with _quiet():
-                path = self._hub.hf_hub_download(self._repo, name, revision=self._revision)
+                path = self._hub.hf_hub_download(
+                    self._repo,
+                    name,
+                    revision=self._revision,
+                    local_files_only=not self._within_reach(name),
+                )
         except errors.LocalEntryNotFoundError as error:
             known = self._hub.try_to_load_from_cache(self._repo, name, revision=self._revision)
             if known is not None and not isinstance(known, str):
@@ -88,6 +94,26 @@ class HubFiles:
         except Exception as error:  # the client's transports raise their own trees
             raise InputError(f"the hub answered: {_one_line(error)}", self._repo) from error
         return Path(path).read_bytes()
+
+    def _within_reach(self, name: str) -> bool:
+        """Whether the hub answers at all, asked once: the client waits 20 s for one that does not.
+
+        A file that is here already need not be asked for.
+        """
+        if self._answers is None:
+            known = self._hub.try_to_load_from_cache(self._repo, name, revision=self._revision)
+            if isinstance(known, str):
+                return True
+            try:
+                url = self._hub.hf_hub_url(self._repo, name, revision=self._revision)
+                self._hub.get_hf_file_metadata(url)
+            except (self._hub.errors.HfHubHTTPError, ValueError):  # an answer, if a bad one
+                self._answers = True
+            except Exception:  # noqa: BLE001 - the client's transports raise their own trees
+                self._answers = False
+            else:
+                self._answers = True
+        return self._answers
 
     def weights(self) -> Fact[int]:
         """Return the bytes of weights: from the index, else the header of the single file.

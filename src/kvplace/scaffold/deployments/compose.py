@@ -255,6 +255,8 @@ def _on_host(command: EngineCommand, service: Mapping[str, Any], folder: Path) -
         path = Path(os.path.expanduser(host))  # noqa: PTH111 - an unknown user is no error here
         path = path if path.is_absolute() else folder / path
         path = path / model[len(best) :].lstrip("/")
+        if path == Path(model):  # brought in under its own name, which may be written oddly
+            return model
         if is_there(path):
             return str(path)
         raise command.elsewhere(f"its model {model} is {path} on the host, which is not here")
