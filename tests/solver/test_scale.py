@@ -53,6 +53,19 @@ def at_scale(monkeypatch):
     monkeypatch.setattr(door, "DEFAULTS", AT_SCALE)
 
 
+def test_a_signal_is_heeded_while_the_start_is_compiled(monkeypatch, at_scale):
+    watch = Watch()
+
+    def compiling(_kernel, _call, ended):
+        assert not ended()
+        watch.interrupt()
+        return not ended()
+
+    monkeypatch.setattr("kvplace.solver.construct.kernels.compiled_in_time", compiling)
+    found = solve(drawn(40, 4, 1), watch=watch)
+    assert (found.placement, found.stop) == (None, Stop.INTERRUPTED)
+
+
 @settings(max_examples=60, deadline=None)
 @given(byte_problems())
 def test_bound_optimum_and_value_come_in_this_order(problem):

@@ -6,6 +6,8 @@ and Johnson, SIAM J. Comput. 7, 1978).
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from kvplace.solver.bisection import reach_above, reach_below
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.columns import Columns
 from kvplace.solver.instance.pressure import fits
-from kvplace.solver.kernels import kernel
+from kvplace.solver.kernels import compiled_in_time, kernel
 
 __all__ = ["bisect_first_fit", "most_room_first"]
 
@@ -29,7 +31,9 @@ HALVINGS = 10
 _fits = kernel(fits)
 
 
-def most_room_first(columns: Columns, level: float) -> list[Packing]:
+def most_room_first(
+    columns: Columns, level: float, ended: Callable[[], object] = lambda: None
+) -> list[Packing]:
     """Give each model, the largest at the level first, to the GPU with the most room left.
 
     At a level K a shard takes ``s + l / K`` bytes of a GPU by a pressure on KV memory, and a part
@@ -42,6 +46,8 @@ def most_room_first(columns: Columns, level: float) -> list[Packing]:
         The problem.
     level
         Pressure at which sizes are taken.
+    ended
+        Whether the search is to end, which is heeded while the kernel is compiled.
 
     Returns
     -------
@@ -56,13 +62,16 @@ def most_room_first(columns: Columns, level: float) -> list[Packing]:
     part[:, : columns.kv] += columns.size[:, None]
     part[:, columns.kv :] *= float(columns.memory[0])
     scan = several and columns.n * columns.g <= SCANNED
-    found = []
+    found: list[Packing] = []
     for keys in (part.max(axis=1), part.sum(axis=1)) if several else (part[:, 0],):
         gpu_of = np.empty(columns.n, dtype=np.int64)
         order = np.argsort(-keys, kind="stable")
         place = _scan if scan else _heap
         items = Items(columns.size, columns.keep, columns.loads, columns.kv)
-        if place(order, items, columns.type_of, columns.memory, level, gpu_of) == columns.n:
+        rest = (items, columns.type_of, columns.memory, level, gpu_of)
+        if not compiled_in_time(place, partial(place, order[:0], *rest), ended):
+            return found
+        if place(order, *rest) == columns.n:
             found.append(pack_rows(columns, gpu_of))
     return found
 

@@ -13,7 +13,7 @@ from kvplace.core.certificates.certificate import Bound
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.core.result import OPTIMAL_GAP
+from kvplace.core.result import OPTIMAL_GAP, Stop
 from kvplace.solver.assignment.packed import Packing, pack_rows
 from kvplace.solver.bounds.certify import certified_rule
 from kvplace.solver.bounds.pressures import PressureBound
@@ -184,7 +184,10 @@ def _start(search: LargeSearch) -> None:
         return
     columns, several = search.columns, search.instance.pressures > 1
     level = max(search.level, search.low) if several else search.level
-    starts = most_room_first(columns, level)
+    # A signal ends this while a kernel is compiled; the clock does not, for a plan is wanted.
+    starts = most_room_first(columns, level, lambda: search.watch.stop is Stop.INTERRUPTED)
+    if search.watch.stop is Stop.INTERRUPTED and not starts:
+        return
     if not several and (not starts or search.sparse):
         first = bisect_first_fit(columns, search.low, search.watch)
         starts += [] if first is None else [first]
