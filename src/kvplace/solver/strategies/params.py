@@ -186,13 +186,6 @@ class ClusterParams:
     filled_gain
         Part of the gap at most that a row of targets leaves after which another one is tried with
         twice the fillings.
-    patterned
-        Models times link domains up to which the domains are filled by dynamic programs.
-    patterns
-        Times that they are all filled at one target of the start; twice that in the first pass,
-        and doubled every pass.
-    patterned_part
-        Part of the time left that this may take each time.
     repairs
         Times that a start which breaks something is mended by ejection, each with four times the
         effort, before all is placed anew.
@@ -245,9 +238,6 @@ class ClusterParams:
     filled_gain: float = _knob(0.75, "part of the gap")
     most_part: float = _knob(0.5, "part of the gap")
     least_filled: float = _knob(0.04, "part of the gap")
-    patterned: int = _knob(20_000, "models x link domains", "measured: 0.4 s for 103 x 30")
-    patterns: int = _knob(3, "passes")
-    patterned_part: float = _knob(0.4, "part of the time left")
     repairs: int = _knob(3, "repairs")
     passes: int = _knob(2, "passes")
     timed_passes: int = _knob(12, "passes")

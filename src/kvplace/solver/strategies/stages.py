@@ -40,7 +40,6 @@ STAGES = (
     "configuration-bound",
     "configurations",
     "domain-filling",
-    "domain-patterns",
     "drop-copies",
     "ejection",
     "enumeration",

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-import made
 from boards import assert_kept_up, drawn_boards
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.evaluation.evaluate import evaluate
@@ -23,7 +22,7 @@ ONE = 1 + 1e-9
 BOTH = Objective.REQUESTS, Objective.PRESSURE
 QUICK = {
     "packed": 10, "packed_per_model": 1,
-    "fillings": 2, "kicks": 50, "patterns": 1,
+    "fillings": 2, "kicks": 50,
 }  # fmt: skip
 """Knobs of little effort."""
 PLAIN = {"lower": stages.lower, "eject": stages.eject}
@@ -78,7 +77,7 @@ def test_a_stage_makes_no_more_steps_than_allowed(name, limit):
         assert search.steps <= limit
 
 
-@pytest.mark.parametrize("name", [*PLAIN, *COMPILED, "fill_again", "balance", "decide", "rank"])
+@pytest.mark.parametrize("name", [*PLAIN, *COMPILED, "balance", "decide", "rank"])
 def test_an_interrupt_leaves_the_assignment(name):
     for _, search in searches(name, 3, watch=interrupted()):
         where = list(search.best.where)
@@ -176,26 +175,6 @@ def test_deciding_gives_back_the_time_it_kept():
     [(_, search)] = searches("time", 1, objectives=(Objective.PRESSURE,), watch=Watch(1000.0))
     search.watch.keep(100.0)
     stages.decide(search)
-    assert 880 < search.watch.left < 900
-
-
-def test_link_domains_are_filled_again_without_loss():
-    models = [
-        made.model(f"m{k}", 6 + 5 * (k % 4), 1.0 + k % 5, tensor_parallel=(1 + k % 2, 4))
-        for k in range(7)
-    ]
-    problem = made.problem(models, made.fleet(80, 80, gpus=4))
-    params = replace(Params(), cluster=replace(ClusterParams(), **QUICK))
-    search = ClusterSearch(problem, Settings(watch=Watch(1000.0), params=params))
-    where = [(tuple(range(options[0].degree)),) for options in search.instance.options]
-    search.board = Assignment(search.instance, where)
-    assert search.best.valid
-    search.watch.keep(100.0)
-    before = search.best.worth()
-    stages.fill_again(search)
-    assert search.best.worth() < before
-    assert search.best.valid
-    assert_kept_up(search.best)
     assert 880 < search.watch.left < 900
 
 

@@ -15,13 +15,11 @@ from kvplace.solver.strategies.cluster.starts import (
     configure,
     descend,
     exchange_many,
-    fill,
     start,
     start_as_reference,
     start_further,
 )
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
-from kvplace.solver.strategies.cluster.supports import patterned
 from kvplace.solver.strategies.params import ClusterParams, Params
 from kvplace.solver.strategies.stages import Settings
 from oracle_splits import solve_by_force, worth
@@ -177,34 +175,6 @@ def test_exchanges_stop_at_the_steps_allowed_and_at_the_bound():
         exchange_many(search, board)
         assert search.steps >= told
         assert board.valid
-
-
-def test_link_domains_are_filled_at_a_target_above_the_bound():
-    search = search_of(split_fleet(), watch=Watch(1000.0))
-    search.watch.keep(100.0)
-    assert not patterned(search)  # nothing is begun
-    start(search)
-    first = search.best.worth()
-    assert patterned(search)
-    fill(search)
-    assert search.best.worth() <= first
-    assert search.best.valid
-    assert search.starts == sorted(search.starts, key=Assignment.worth)
-    assert search.best is search.starts[0]
-    assert not evaluate(search.problem, search.placement).violations
-    assert search.low <= search.value
-    assert 850 < search.watch.left < 900  # the time kept is given back
-
-
-def test_filling_that_finds_nothing_keeps_the_start():
-    """Small models that are not split fill nothing better where the time is up at once."""
-    search = search_of(split_fleet())
-    start(search)
-    board, starts = search.board, list(search.starts)
-    search.watch.interrupt()
-    fill(search)
-    assert search.board is board
-    assert search.starts == starts
 
 
 @pytest.mark.parametrize("limit", [None, 1000.0])

@@ -70,17 +70,6 @@ def test_models_are_few_up_to_a_limit():
     assert not supports.few(search_of(4, many=3))
 
 
-def test_link_domains_are_filled_where_models_split_and_domains_are_few_and_wide():
-    assert supports.patterned(search_of(4, 2, patterned=8))
-    assert not supports.patterned(search_of(4, 2, patterned=7))
-    assert not supports.patterned(search_of(4, 2, degrees=(1,)))
-    assert supports.patterned(search_of(4, 2, degrees=(1, 2)))
-    assert not supports.patterned(search_of(4, 2, gpus=1, degrees=(1,)))
-    assert not supports.patterned(search_of(4, 2, rate=0.0))  # no bound to begin at
-    assert not supports.patterned(search_of(4, 2, placed=False))
-    assert not supports.patterned(search_of(4, 2, least_kv=1))
-
-
 def test_the_program_is_asked_under_several_pressures_where_few_share_a_gpu():
     assert supports.quick(search_of(pressures=True))
     assert not supports.quick(search_of(pressures=False))
@@ -142,3 +131,11 @@ def test_passes_are_few_without_any_limit():
     assert supports.passes(search_of(limit=60.0, **knobs)) == 12
     assert supports.passes(search_of(iterations=5, **knobs)) == 12
     assert supports.passes(search_of(limit=math.inf, **knobs)) == 2
+
+
+@pytest.mark.parametrize("least_kv", [0, 1])
+def test_a_bound_is_raised_once_more_on_few_models_under_one_pressure(least_kv):
+    assert supports.tightened(search_of(4, 2, least_kv=least_kv, tiny=0))
+    assert not supports.tightened(search_of(4, 2, least_kv=least_kv, tiny=0, quick_density=0.5))
+    assert not supports.tightened(search_of(4, 2, least_kv=least_kv, tiny=0, pressures=True))
+    assert supports.keeps(search_of(4, 2, least_kv=least_kv)) == (least_kv > 0)

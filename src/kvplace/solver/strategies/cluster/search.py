@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from kvplace.solver.bounds.pressure_classes import PressureClasses
     from kvplace.solver.bounds.size_classes import LevelBound
     from kvplace.solver.column_generation.option_sets import OptionSets
-    from kvplace.solver.construct.fill_domains import DomainFiller
 
 __all__ = ["ClusterState"]
 
@@ -62,7 +61,6 @@ class ClusterState(Search):
         self._certified: Bound | None = None
         self._sought = Bound(0.0, "trivial")
         self._program: OptionSets | None = None
-        self._filler: DomainFiller | None = None
         self.board: Assignment | None = None
         self.starts: list[Assignment] = []
         self.packer = Packer(self.chooser, self.seed, self.watch)
@@ -149,14 +147,6 @@ class ClusterState(Search):
     def searched(self) -> None:
         """Note that every way to place the cluster was looked at."""
         self._low, self._searched = self.value, True
-
-    @property
-    def filler(self) -> "DomainFiller":
-        """What fills link domains, with what it learned of this cluster."""
-        from kvplace.solver.construct.fill_domains import DomainFiller  # noqa: PLC0415 - often unneeded
-
-        self._filler = self._filler or DomainFiller(self.chooser, self.seed, self.watch)
-        return self._filler
 
     @property
     def program(self) -> "OptionSets":

@@ -19,7 +19,6 @@ __all__ = [
     "decide",
     "eject",
     "enumerate_all",
-    "fill_again",
     "iterate",
     "lower",
     "rank",
@@ -67,20 +66,23 @@ def decide(search: ClusterState) -> None:
 
 
 def tighten(search: ClusterState) -> None:
-    """Raise the bound by the configuration program with options, which knows of the least KV.
+    """Raise the bound by the configuration program with options where KV must be left.
 
-    Where it cannot, size classes are asked again, which are quicker, and know a good value now.
+    Where it cannot, size classes are asked, which are quicker, and know a good value now.
     """
     from kvplace.solver.exact.close_gap import Effort, program_bound  # noqa: PLC0415 - HiGHS: only here
 
     knobs, low = search.knobs, search.low
-    effort = Effort(rounds=knobs.program_rounds << min(search.round, 6))
-    kept = search.watch.keep_part(1 - knobs.tightened_part)
-    program_bound(search.program, search.deciding, search.value, effort, search.watch)
-    search.watch.keep(kept)
-    search.adopt()
+    part = knobs.tightened_part
+    if search.instance.columns.keeps:
+        effort = Effort(rounds=knobs.program_rounds << min(search.round, 6))
+        kept = search.watch.keep_part(1 - part)
+        program_bound(search.program, search.deciding, search.value, effort, search.watch)
+        search.watch.keep(kept)
+        search.adopt()
+        part /= 2
     if not search.round and search.low <= low:
-        search.raise_again(knobs.tightened_part / 2)
+        search.raise_again(part)
 
 
 def iterate(search: ClusterState) -> None:
@@ -99,17 +101,6 @@ def iterate(search: ClusterState) -> None:
         board, Regions(search.instance), target, kicks, seed, search.watch, search.left
     )
     search.watch.tell("search", board.worst(), search.low)
-
-
-def fill_again(search: ClusterState) -> None:
-    """Fill the link domains again at lower targets, more often each round."""
-    board, passes = search.best, search.knobs.patterns << search.round + 1
-    kept = search.watch.keep_part(1 - search.knobs.patterned_part)
-    for better in search.filler.lower(search.low, search.low, board.worst(), passes):
-        if better.worth() < board.worth():
-            board.reset(better.where)
-            search.watch.tell("fill", board.worst(), search.low)
-    search.watch.keep(kept)
 
 
 def refill(search: ClusterState) -> None:

@@ -4,7 +4,6 @@ import math
 from itertools import islice
 
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.bisection import reach_above
 from kvplace.solver.construct.target_search import construct, some_assignment
 from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
@@ -16,19 +15,13 @@ __all__ = [
     "configure",
     "descend",
     "exchange_many",
-    "fill",
     "start",
     "start_as_reference",
     "start_further",
 ]
 
-
-FIRST, LAST = 0.01, 8.0
-"""Parts above the bound of the first target at which link domains are filled, and of the last."""
-
 COMPLETED = 0.02, 0.05, 0.12, 0.3
 """Parts above the target of a start within which what exceeds it or found no place is placed."""
-
 FIRST_PART = 0.35
 """Part of the time left that the bound may take before."""
 
@@ -107,26 +100,6 @@ def start(search: ClusterState) -> None:
     search.starts += soon
     search.starts.sort(key=Assignment.worth)
     search.board = search.starts[0]
-
-
-def fill(search: ClusterState) -> None:
-    """Build a start by filling link domains at the lowest target that is reached."""
-    search.raise_bound(search.board, FIRST_PART)  # targets begin there
-    filler, low, passes = search.filler, search.low, search.knobs.patterns
-    search.watch.tell("fill", search.value, low)
-    kept = search.watch.keep_part(1 - search.knobs.patterned_part)
-    board, failed, _ = reach_above(
-        lambda target: filler.reach(target, passes), low, FIRST, LAST, search.watch
-    )
-    if board is not None:
-        for better in filler.lower(low, failed, board.worst(), passes):
-            board = better
-    search.watch.keep(kept)
-    if board is None:
-        return
-    search.starts = sorted([board, *search.starts], key=Assignment.worth)
-    search.board = search.starts[0]
-    search.watch.tell("fill", search.value, low)
 
 
 def start_further(search: ClusterState) -> None:

@@ -14,7 +14,6 @@ from kvplace.solver.strategies.cluster.stages import (
     decide,
     eject,
     enumerate_all,
-    fill_again,
     iterate,
     lower,
     rank,
@@ -25,7 +24,6 @@ from kvplace.solver.strategies.cluster.starts import (
     configure,
     descend,
     exchange_many,
-    fill,
     start,
     start_as_reference,
     start_further,
@@ -34,9 +32,9 @@ from kvplace.solver.strategies.cluster.supports import (
     begun,
     ejectable,
     few,
+    keeps,
     long,
     passes,
-    patterned,
     placed,
     quick,
     rankable,
@@ -50,7 +48,6 @@ __all__ = ["REFERENCE", "STRATEGY", "ClusterSearch"]
 BEGINNING: tuple[Stage[ClusterState], ...] = (
     Stage("configurations", configure, lambda s: s.large and s.instance.pressures == 1),
     Stage("start", start, closed=True),
-    Stage("domain-patterns", fill, lambda s: patterned(s) and not s.tiny),
     Stage("parallel-exchanges", descend, lambda s: begun(s) and s.large, closed=True),
     Stage("pair-exchanges", descend, lambda s: begun(s) and not s.large, closed=True),
 )
@@ -67,14 +64,13 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         Stage(
             "configuration-bound",
             lambda s: s.raise_bound(s.board),
-            lambda s: few(s) and placed(s),
+            lambda s: few(s) and placed(s) and (keeps(s) or not refillable(s)),
         ),
     ),
     rounds=(
         Stage("domain-filling", refill, refillable, steps=True),
         # After a good value is known: far above it, targets tell nothing and cost as much.
         Stage("configuration-bound", tighten, tightened),
-        Stage("domain-patterns", fill_again, lambda s: patterned(s) and placed(s), steps=True),
         Stage("iterated-local-search", iterate, long, steps=True),
         # Where there is time for kernels, exact decisions come after them: near a good value.
         Stage("exact-decisions", decide, lambda s: quick(s) and (long(s) or s.round > 0)),

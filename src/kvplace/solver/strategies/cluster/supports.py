@@ -10,9 +10,9 @@ __all__ = [
     "ejectable",
     "few",
     "fillable",
+    "keeps",
     "long",
     "passes",
-    "patterned",
     "placed",
     "quick",
     "rankable",
@@ -51,19 +51,6 @@ def ejectable(search: ClusterState) -> bool:
     return few(search) and placed(search) and (search.round > 0 or not refillable(search))
 
 
-def patterned(search: ClusterState) -> bool:
-    """Whether models can be split, and link domains and models are few enough to fill them.
-
-    Where KV must be left, too, no target was reached in time on any fleet that was measured.
-    """
-    instance = search.instance
-    domains = len(instance.columns.domains)
-    split = domains < instance.g and max(instance.degree, default=1) > 1
-    split = split and not instance.columns.keeps
-    cheap = instance.n * domains <= search.knobs.patterned
-    return split and cheap and begun(search) and search.low > 0
-
-
 def quick(search: ClusterState) -> bool:
     """Whether there are several pressures, and few enough models for a program of their sets."""
     knobs, instance = search.knobs, search.instance
@@ -74,12 +61,17 @@ def quick(search: ClusterState) -> bool:
 
 
 def tightened(search: ClusterState) -> bool:
-    """Whether KV must be left that size classes know nothing of, on few enough models."""
+    """Whether a bound that was asked for early is low for it, on few enough models."""
     knobs, instance = search.knobs, search.instance
     sparse = instance.n <= knobs.quick_density * instance.g
     sparse &= len(instance.size) <= knobs.tightened_options
-    one = instance.pressures == 1 and instance.columns.keeps
+    one = instance.pressures == 1
     return one and sparse and placed(search) and search.value > 0 and not search.tiny
+
+
+def keeps(search: ClusterState) -> bool:
+    """Whether models must be left KV."""
+    return search.instance.columns.keeps
 
 
 def long(search: ClusterState) -> bool:
