@@ -29,6 +29,8 @@ DIRECT_MODELS = 24
 """Up to so many models "nothing better" is asked at once, without a climb towards it."""
 WIDTH = 1e-5
 """Relative width at which the bisection for the program's threshold ends."""
+NEAR = 0.02
+"""Relative gap up to which "nothing better" is asked before anything else."""
 STEP = 5e-10
 """Relative step below the incumbent at which "nothing better" is asked; half of OPTIMAL_GAP."""
 
@@ -101,12 +103,14 @@ def program_bound(
     """Raise the bound towards the configuration program's threshold.
 
     First by prices that cost no program. Then just above the bound, where a program that cannot
-    help shows it soonest; then by bisection, to a tenth of the gap left or a relative width of
-    1e-5.
+    help shows it soonest; then just below the value, which closes the gap if nothing is better, and
+    which comes first where the two are near; then by bisection, to a tenth of the gap left or a
+    relative width of 1e-5.
     """
     if value > 0:
         _raise_quickly(program, proof, value, watch)
-    if nothing_below(program, proof, value, watch, effort.rounds):
+    near_value = value <= proof.value * (1 + NEAR)
+    if near_value and nothing_below(program, proof, value, watch, effort.rounds):
         return
 
     def impossible(target: float) -> bool:
@@ -118,9 +122,10 @@ def program_bound(
 
     low, high = proof.value, value
     eighth = (high - low) / 8
+    below = [] if near_value else [(value * (1 - STEP), False)]
     bisect(
         impossible, low, high, width=WIDTH,
-        probes=[(low + eighth, True), (low + 2 * eighth, False)],
+        probes=[(low + eighth, True), *below, (low + 2 * eighth, False)],
         near=lambda low, high: high - low <= (value - low) / 10, watch=watch,
     )  # fmt: skip
 

@@ -243,7 +243,7 @@ class ClusterParams:
     timed_passes: int = _knob(12, "passes")
     quick_options: int = _knob(2_000, "options")
     tightened_options: int = _knob(8_000, "options")
-    tightened_part: float = _knob(0.35, "part of the time left")
+    tightened_part: float = _knob(0.5, "part of the time left")
     quick_density: float = _knob(8, "models per GPU")
     quick_rounds: int = _knob(60, "rounds")
     program_rounds: int = _knob(60, "rounds")
