@@ -25,9 +25,11 @@ __all__ = [
     "carry_out",
     "exchange",
     "exchange_pairs",
+    "move",
     "pressure_of",
     "relieve",
     "scratch_of",
+    "sum_up",
 ]
 
 Scratch = tuple[SizeScratch, TrialScratch, Ints, Ints]
@@ -174,14 +176,14 @@ def carry_out(packing: Packing, g: int, h: int, given: Ints, back: Ints) -> int:
     both = min(x_g, x_h)
     for i in range(both):
         _swap(packing, out[i], into[i])
-    _move(packing, g, h, out[both:])
-    _move(packing, h, g, into[both:])
+    move(packing, g, h, out[both:])
+    move(packing, h, g, into[both:])
     packing.free[g] += moved
     packing.free[h] -= moved
     packing.kept[g] -= more
     packing.kept[h] += more
-    _sum_up(packing, g)  # anew, so that nothing drifts
-    _sum_up(packing, h)
+    sum_up(packing, g)  # anew, so that nothing drifts
+    sum_up(packing, h)
     return 1
 
 
@@ -208,7 +210,7 @@ def _swap(packing: Packing, a: int, b: int) -> None:
 
 
 @kernel
-def _move(packing: Packing, g: int, h: int, slots: Ints) -> None:
+def move(packing: Packing, g: int, h: int, slots: Ints) -> None:
     """Move the models of some slots, the last first, from the row of g to the end of that of h."""
     count = packing.models
     for slot in slots:
@@ -219,7 +221,7 @@ def _move(packing: Packing, g: int, h: int, slots: Ints) -> None:
 
 
 @kernel
-def _sum_up(packing: Packing, g: int) -> None:
+def sum_up(packing: Packing, g: int) -> None:
     """Add up the loads of a GPU, and note the first of each shard."""
     table, type_ = packing.table, packing.type_of[g]
     for slot in range(packing.start[g], packing.start[g] + packing.models[g]):

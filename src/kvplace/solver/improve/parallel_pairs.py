@@ -3,7 +3,8 @@
 First every GPU with its opposite in the order of KVPR, which balances the whole; then, again
 and again, the GPUs above a target between the level and the worst, each with partners of its
 own. All choices are counted or seeded, and pairs are disjoint, so that neither the clock nor the
-number of threads decides.
+number of threads decides. Under the pressures of several windows three GPUs exchange at once where
+two do not suit each other.
 """
 
 from collections.abc import Callable
@@ -14,9 +15,10 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.clock import Watch
+from kvplace.solver.improve.cycle_kernel import relieve_by_cycles
 from kvplace.solver.improve.pair_kernel import exchange_pairs, relieve
 from kvplace.solver.instance.pressure import pressures
-from kvplace.solver.kernels import Crew, compiled_in_time
+from kvplace.solver.kernels import Crew, compiled_in_time, is_compiled
 
 __all__ = ["WIDE", "Improver"]
 
@@ -37,6 +39,14 @@ HOT_SHARE = 0.1
 """Share of the GPUs relieved at once at most, so that each has several partners."""
 TRIES = 16
 """Partners of a hot GPU at most, unless so few are hot that looking for them costs more."""
+NODES = 10_000
+"""Nodes of a block of GPUs among which cyclic exchanges are looked for."""
+CYCLED = 128
+"""Pairs that cost as much as looking for a cyclic exchange of one GPU."""
+HALVED = 4
+"""Rounds of which the last two relieve the hottest half-way only."""
+WINDOWED = 2
+"""Pressures above which pairs seldom suit each other."""
 PAIRS = 4096
 """Pairs that cost about as much as finding the hot ones."""
 STUCK = 4096
@@ -91,6 +101,7 @@ class Improver:
         self._shuffled: Ints = self._random.permutation(len(packing.models))
         self._failed = np.zeros(len(packing.models), dtype=np.int64)
         self.exchanges = 0
+        self._asked = False
 
     @property
     def limited(self) -> bool:
@@ -191,6 +202,10 @@ class Improver:
     def _round(self, open_: Floats, kvpr: Floats, target: float, turn: int) -> int:
         """Relieve the GPUs above a target once; return the pairs that could be looked at."""
         g = len(kvpr)
+        if self._packing.loads.shape[1] > WINDOWED and self._limit in (None, np.inf):
+            looked = self._cycles(open_, target, turn)
+            if looked is not None:
+                return looked
         hot = np.flatnonzero(open_ > target)
         most = max(1, int(g * HOT_SHARE))
         if len(hot) > most:
@@ -216,3 +231,29 @@ class Improver:
         same = now >= before * (1 - CLOSE)
         self._failed[hot] = np.where(same, self._failed[hot] + tries, 0)
         return tries * len(hot)
+
+    def _cycles(self, open_: Floats, target: float, turn: int) -> int | None:
+        """Relieve the GPUs above a target by cyclic exchanges; return the pairs they stand for.
+
+        None where their kernel is being compiled: under a time limit, pairs need not wait for it.
+        """
+        packing, g = self._packing, len(open_)
+        if turn % HALVED > 1:  # the very hottest, with all the others as partners
+            target = (target + float(open_.max())) / 2
+        k = int(packing.models.max())
+        width = min(1 + k + k * (k - 1) // 2, NARROW)
+        block = max(3, NODES // width)
+        order = self._random.permutation(g)
+        work = partial(relieve_by_cycles, packing, order, block, width, target, turn)
+        if self._watch.left < np.inf and not is_compiled(relieve_by_cycles):
+            if not self._asked:
+                self._asked = True
+                compiled_in_time(relieve_by_cycles, lambda: work(0, 0), lambda: True)
+            return None
+        if not self._in_time(relieve_by_cycles, work):
+            return g
+        hot = np.flatnonzero(open_ > target)
+        self.exchanges += self._crew.share(work, -(-g // block), 1)
+        same = packing.pressure()[hot] >= open_[hot] * (1 - CLOSE)
+        self._failed[hot] = np.where(same, self._failed[hot] + CYCLED, 0)
+        return len(hot) * CYCLED
