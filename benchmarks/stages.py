@@ -328,7 +328,7 @@ CPU three seeds of 20x50 were proved as before, and of twelve cases of stress on
 lower, one 0.006 % higher, and ten were as they were. One idea of theirs came back as the first
 prices of the configuration program, for the one case of the twelve where it missed: a model that
 needs more than half of a GPU is priced at all that it takes there. stress-7-5 (96 models on 24
-GPUs) has a bound of 0.6803 again, 1.65 % above the fluid one, at 2 s of CPU.
+GPUs) has a bound of 0.6803 again, 1.65 % above the fluid one, at 0.6 s of CPU.
 """
 TABLE = """\
 | stage | cases | seconds | lowered | raised | value worse | bound lower | balance worse |

@@ -23,6 +23,7 @@ __all__ = [
     "nothing_below",
     "pack_exactly",
     "program_bound",
+    "raise_quickly",
 ]
 
 DIRECT_MODELS = 24
@@ -108,7 +109,7 @@ def program_bound(
     relative width of 1e-5.
     """
     if value > 0:
-        _raise_quickly(program, proof, value, watch)
+        raise_quickly(program, proof, value, watch)
     near_value = value <= proof.value * (1 + NEAR)
     if near_value and nothing_below(program, proof, value, watch, effort.rounds):
         return
@@ -130,7 +131,7 @@ def program_bound(
     )  # fmt: skip
 
 
-def _raise_quickly(program: OptionSets, proof: Proof, value: float, watch: Watch) -> None:
+def raise_quickly(program: OptionSets, proof: Proof, value: float, watch: Watch) -> None:
     """Raise the bound by prices that cost no program; just above it they show if they can."""
 
     def impossible(target: float) -> bool:

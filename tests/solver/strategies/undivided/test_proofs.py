@@ -3,9 +3,11 @@
 import math
 import random
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 
+from kvplace.bench.families import stress
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.assignment.assignment import Assignment
@@ -13,12 +15,14 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.strategies.params import Params, UndividedParams
 from kvplace.solver.strategies.stages import Settings
+from kvplace.solver.strategies.undivided.improve import start
 from kvplace.solver.strategies.undivided.proofs import (
     ask_classes,
     ask_program,
     decide,
     enumerate_all,
     pack,
+    price_hot,
     rank,
 )
 from kvplace.solver.strategies.undivided.strategy import UndividedSearch
@@ -212,3 +216,15 @@ def test_an_interrupt_leaves_the_assignment_and_a_bound_that_holds(stage):
     assert search.state.gpu_of == gpu_of
     assert low <= search.low <= optimum * ONE
     assert search.ranks <= 1
+
+
+def test_hot_models_are_priced_before_any_search():
+    # stress-7-5: 96 models on 24 GPUs, loads heavy-tailed. The fluid bound is 0.6691.
+    problem = next(islice(stress(7), 5, None)).problem
+    search = UndividedSearch(problem, Settings())
+    start(search)
+    assert search.low < 0.6692
+    price_hot(search)
+    assert search.low > 0.6803
+    assert search.bound.method == "configuration"
+    assert check_certificate(problem, search.proof.certificate) == ""

@@ -7,7 +7,7 @@ from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.strategies.undivided.search import UndividedState
 
-__all__ = ["ask_classes", "ask_program", "decide", "enumerate_all", "pack", "rank"]
+__all__ = ["ask_classes", "ask_program", "decide", "enumerate_all", "pack", "price_hot", "rank"]
 
 
 def pack(search: UndividedState) -> None:
@@ -32,6 +32,14 @@ def ask_program(search: UndividedState) -> None:
 
     rounds = search.knobs.quick_rounds
     nothing_below(search.program, search.deciding, search.value, search.watch, rounds)
+    search.adopt()
+
+
+def price_hot(search: UndividedState) -> None:
+    """Raise the bound by prices of hot models that cost no program, before any search."""
+    from kvplace.solver.exact.close_gap import raise_quickly  # noqa: PLC0415 - numpy and HiGHS: only here
+
+    raise_quickly(search.program, search.deciding, search.value, search.watch)
     search.adopt()
 
 
