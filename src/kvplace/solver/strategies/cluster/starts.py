@@ -20,9 +20,9 @@ __all__ = [
     "start_further",
 ]
 
-COMPLETED = 0.02, 0.05, 0.12, 0.3
+COMPLETED = 0.5, 0.2, 0.08, 0.03, 0.01
 """Parts above the target of a start within which what exceeds it or found no place is placed."""
-FIRST_PART = 0.35
+FIRST_PART = 0.2
 """Part of the time left that the bound may take before."""
 
 
@@ -62,17 +62,18 @@ def _configure_at_leisure(search: ClusterState) -> None:
 
 
 def _completed(search: ClusterState, board: Assignment, target: float) -> Assignment | None:
-    """Return an assignment with what found no place, near the target that its start aimed at."""
+    """Return an assignment with what found no place, the nearer to the target aimed at the better.
+
+    It goes from far above the target downwards, so that what is valid is found soon.
+    """
     lacking = sum(not copies for copies in board.where)
     rounds = search.knobs.packed + search.knobs.packed_per_missing * lacking
-    for above in COMPLETED:
-        aim = target * (1 + above)
-        if board.valid and board.worst() <= aim:
-            break
-        found, _ = search.packer.pack(board, aim, rounds)
-        if found is not None:
-            board = found
-            break
+    kept = search.watch.keep_part(0.5)
+    for aim in (target * (1 + above) for above in COMPLETED):
+        if not board.valid or board.worst() > aim:
+            found, _ = search.packer.pack(board, aim, rounds)
+            board = found or board
+    search.watch.keep(kept)
     if board.missing:
         return repaired(board, search.packed, search.seed, search.watch)
     return board
