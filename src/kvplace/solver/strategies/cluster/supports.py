@@ -47,8 +47,12 @@ def few(search: ClusterState) -> bool:
 
 
 def ejectable(search: ClusterState) -> bool:
-    """Whether models are few enough, and domains are not filled with more effort before."""
-    return few(search) and placed(search) and (search.round > 0 or not refillable(search))
+    """Whether models are few enough, and domains are not filled with more effort before.
+
+    Under several pressures fillings end soon, and ejection goes on from them.
+    """
+    later = search.round > 0 or search.instance.pressures > 1
+    return few(search) and placed(search) and (later or not refillable(search))
 
 
 def quick(search: ClusterState) -> bool:
