@@ -303,6 +303,8 @@ Where each stage shows:
 | `leximax` | adrs: it proves the balance |
 | `pair-exchanges`, `parallel-exchanges` | the scale families, up to 69 % |
 
+Rows of stages that are gone are of the search that had them.
+
 Annealing and ruin and recreate decided nothing and were deleted; ejection repairs what `refine` is
 given. Without annealing and the moves of whole copies after each filling, at equal CPU seconds,
 openrouter-60 by occupancy came to 0.351 for 0.397; openrouter-60, openrouter-103 by pressure and by
