@@ -307,8 +307,8 @@ Rows of stages that are gone are of the search that had them.
 
 Annealing and ruin and recreate decided nothing and were deleted; ejection repairs what `refine` is
 given. Without annealing and the moves of whole copies after each filling, at equal CPU seconds,
-openrouter-60 by occupancy came to 0.351 for 0.397; openrouter-60, openrouter-103 by pressure and by
-occupancy, and clusters of 40 and 60 models came to the same.
+openrouter-60 by occupancy came to 0.35 to 0.40 in five runs, for 0.40; openrouter-60 and
+openrouter-103, and clusters of 40 and 60 models, came to the same within 0.6 %.
 
 Filling link domains by dynamic programs (`domain-patterns`) was measured and deleted: domain
 filling does as much. At 12 s of CPU openrouter-103 without least KV, by occupancy, came to gaps of
