@@ -4,6 +4,7 @@ import math
 import random
 from itertools import islice
 
+import numpy as np
 import pytest
 
 from boards import spread, undivided
@@ -11,7 +12,7 @@ from kvplace.bench.families import stress
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.option_sets import OptionSets
+from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.exact.close_gap import (
     STEP,
@@ -120,3 +121,27 @@ def test_packing_by_memory_alone_is_decided(memories, rows, packs):
     else:
         assert found is None
         assert proof.value == math.inf
+
+
+@pytest.mark.parametrize(("value", "first"), [(1.01, 1.01), (1.8, 1.1)])
+def test_a_value_far_above_the_bound_is_asked_about_after_a_target_near_it(value, first):
+    """To see that a poor value is possible takes long, and tells nothing."""
+
+    class Asked(OptionSets):
+        """A program that proves nothing and notes what it is asked."""
+
+        def __init__(self, instance):
+            super().__init__(instance)
+            self.targets = []
+
+        def quick(self, target):
+            del target
+
+        def decide(self, target, *_, **__):
+            self.targets.append(target)
+            return Verdict(target, 0.5, np.zeros(1), np.ones(1), exact=False)
+
+    instance = load_instance(byte_problem([100], [(50, 10.0)]))
+    program = Asked(instance)
+    program_bound(program, Proof(1.0), value, Effort(), Watch())
+    assert program.targets[0] == pytest.approx(first, rel=1e-6)

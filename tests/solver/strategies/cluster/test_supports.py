@@ -139,3 +139,14 @@ def test_a_bound_is_raised_once_more_on_few_models_under_one_pressure(least_kv):
     assert not supports.tightened(search_of(4, 2, least_kv=least_kv, tiny=0, quick_density=0.5))
     assert not supports.tightened(search_of(4, 2, least_kv=least_kv, tiny=0, pressures=True))
     assert supports.keeps(search_of(4, 2, least_kv=least_kv)) == (least_kv > 0)
+
+
+def test_domains_are_filled_again_before_one_pressure_is_lowered_by_ejection():
+    knobs = {"refilled": 0, "limit": 60.0}
+    one, several = search_of(**knobs), search_of(pressures=True, **knobs)
+    assert supports.refillable(one)
+    assert not supports.ejectable(one)
+    assert supports.ejectable(several)
+    one.round = 1
+    assert supports.ejectable(one)
+    assert supports.ejectable(search_of(degrees=(1,), **knobs))
