@@ -256,4 +256,4 @@ class Improver:
         self.exchanges += self._crew.share(work, -(-g // block), 1)
         same = packing.pressure()[hot] >= open_[hot] * (1 - CLOSE)
         self._failed[hot] = np.where(same, self._failed[hot] + CYCLED, 0)
-        return len(hot) * CYCLED
+        return len(hot) * CYCLED or g  # as many as are looked at for none above the target
