@@ -143,15 +143,17 @@ def _lower_by_filling(search: ClusterState, refiller: "Refiller", rounds: int) -
 def eject(search: ClusterState) -> None:
     """Pack at lower and lower targets, nearer to the value each time that fails twice."""
     board, knobs = search.best, search.knobs
-    rounds = search.packed << search.round
-    part, tried = 0.5, 0
+    # Of many GPUs few are at the value: each step relieves some of them.
+    rounds = (knobs.packed_large if search.large else search.packed) << search.round
+    part, tried = knobs.ejected_large if search.large else 0.5, 0
     while part > 0.01 and search.left > 0 and not search.watch.stop and not search.closed:
         target = search.low + (board.worst() - search.low) * (1 - part)
         found, tries = search.packer.pack(board, target, int(min(rounds, search.left)))
         search.steps += tries
         if found is not None:
-            most = min(knobs.steps, search.left)
-            search.steps += settle(found, search.watch, most, wide(found))
+            if not search.large:
+                most = min(knobs.steps, search.left)
+                search.steps += settle(found, search.watch, most, wide(found))
             if found.worth() < board.worth():
                 board.reset(found.where)
                 search.watch.tell("pack", board.worst())
