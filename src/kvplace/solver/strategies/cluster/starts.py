@@ -70,6 +70,8 @@ def _completed(search: ClusterState, board: Assignment, target: float) -> Assign
     rounds = search.knobs.packed + search.knobs.packed_per_missing * lacking
     kept = search.watch.keep_part(0.5)
     for aim in (target * (1 + above) for above in COMPLETED):
+        if search.watch.stop:
+            break
         if not board.valid or board.worst() > aim:
             found, _ = search.packer.pack(board, aim, rounds)
             board = found or board
