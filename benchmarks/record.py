@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 FLEETS = ROOT.parent / "shared/data/fleets"
 OBJECTIVES = ("requests", "tokens", "occupancy")
+FILLS = range(3)
+"""Seeds of what the pools are filled with."""
 
 
 def fleet(name):
@@ -71,7 +73,7 @@ def record(name, folder, seconds):
     families, limit, parts = PLAN[name]
     if name == "pools":
         with tempfile.TemporaryDirectory() as made:
-            written = [write_pool(pool, 0, Path(made)) for pool in families]
+            written = [write_pool(pool, fill, Path(made)) for pool in families for fill in FILLS]
             if all(written):
                 measured(name, list(map(str, written)), seconds or limit, parts, folder)
         return
