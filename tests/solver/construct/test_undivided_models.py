@@ -16,7 +16,7 @@ def test_what_fits_an_empty_gpu_fits_it_on_the_levels_and_what_does_not_does_not
     memory = np.unique(chooser.instance.columns.memory)
     unit = float(memory[-1]) / grid
     part = Undivided(chooser, list(range(chooser.instance.n)))
-    part.need(target, grid, unit)
+    part.need(target, grid)
     each = np.maximum(chooser.room(target)[0], chooser.least)[:, : part.level.shape[1]]
     known = part.level > 0
     for bytes_, room in zip(memory.tolist(), np.rint(memory / unit).tolist(), strict=True):

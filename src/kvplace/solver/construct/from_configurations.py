@@ -42,6 +42,7 @@ GRIDS = ((5_000, 2048), (15_000, 1024), (30_000, 512), (math.inf, 256))
 few, and exchanges make up for it where there are many."""
 COARSE = 256
 """Levels, at least, on which targets are looked for, a fourth of the others."""
+
 _Found = tuple[Assignment, Undivided, float]
 """What is split on its GPUs, the other models, and the target."""
 
@@ -79,7 +80,7 @@ class Configurer:
         if found is None:
             return None
         board, part, self.target = found
-        need = part.need(self.target, self._grid, float(self._instance.memory[0]) / self._grid)
+        need = part.need(self.target, self._grid)
         levels = self._room(board, self._grid, self.target)
         configured = round_off(LevelProgram(), need, _counted(levels), watch)
         watch.tell("configure")
@@ -135,8 +136,7 @@ class Configurer:
         watch: Watch,
     ) -> float:
         """Return the share of the fleet, but for what is spared, that the rest needs."""
-        unit = float(self._instance.memory[0]) / self._coarse
-        need = part.need(target, self._coarse, unit)
+        need = part.need(target, self._coarse)
         rooms = _counted(self._room(board, self._coarse, target))
         spared = LevelRooms(rooms.levels, rooms.count * (1 - SPARED - SPARE / self._instance.g))
         return program.decide(need, spared, watch, part=1.0, rounds=ROUNDS).share

@@ -43,11 +43,12 @@ class Undivided:
         self.option: Ints = np.zeros(0, dtype=np.int64)
         self._several: Ints = self.option
 
-    def need(self, target: float, grid: int, unit: float) -> Need:
+    def need(self, target: float, grid: int) -> Need:
         """Return what they need, each size rounded to the nearest level; what must fit, up.
 
         What fits an empty GPU fits it on the levels too, and what does not does not.
         """
+        unit = float(self._chooser.instance.memory[0]) / grid
         room, _, fits = self._chooser.room(target)
         each, fit = room[self.models, : self._width], fits[self.models, : self._width]
         shards = self._chooser.sure_options[2][self.models, : self._width]
@@ -58,9 +59,9 @@ class Undivided:
             each = np.maximum(each, least)
         memory = np.unique(self._chooser.instance.columns.memory)
         rooms = np.concatenate([[0.0], np.rint(memory / unit)])
-        alone = np.searchsorted(memory, np.where(fit, each, 0.0))
-        nearest = np.rint(np.where(fit, each, 0.0) / unit)
-        level = np.clip(nearest, rooms[alone] + 1, rooms[alone + 1]).astype(np.int64)
+        size = np.where(fit, each, 0.0)
+        alone = np.searchsorted(memory, size)
+        level = np.clip(np.rint(size / unit), rooms[alone] + 1, rooms[alone + 1]).astype(np.int64)
         if keeps:
             whole = np.ceil(np.where(fit, least, 0.0) / unit).astype(np.int64)
             level = np.maximum(level, np.minimum(whole, grid))

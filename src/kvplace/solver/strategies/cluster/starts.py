@@ -22,8 +22,8 @@ __all__ = [
 
 COMPLETED = 0.5, 0.2, 0.08, 0.03, 0.01
 """Parts above the target of a start within which what exceeds it or found no place is placed."""
-FIRST_PART = 0.2
-"""Part of the time left that the bound may take before."""
+FIRST_PART, COMPLETED_PART = 0.2, 0.5
+"""Parts of the time left that the bound may take before a start, and that placing may take."""
 
 
 def configure(search: ClusterState) -> None:
@@ -68,7 +68,7 @@ def _completed(search: ClusterState, board: Assignment, target: float) -> Assign
     """
     lacking = sum(not copies for copies in board.where)
     rounds = search.knobs.packed + search.knobs.packed_per_missing * lacking
-    kept = search.watch.keep_part(0.5)
+    kept = search.watch.keep_part(1 - COMPLETED_PART)
     for aim in (target * (1 + above) for above in COMPLETED):
         if search.watch.stop:
             break
