@@ -15,7 +15,8 @@ All arithmetic is on integers.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from kvplace.core.certificates.knapsack import GRID, Bin, TooLarge, room_tables
+from kvplace.core.certificates.knapsack import GRID, Bin, TooLarge
+from kvplace.core.certificates.room_tables import room_tables
 
 __all__ = ["Item", "Work", "WorkSpentError", "no_cover"]
 

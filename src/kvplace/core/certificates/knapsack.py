@@ -12,7 +12,9 @@ from itertools import accumulate
 from operator import add, le
 from typing import NamedTuple
 
-__all__ = ["GRID", "SCALE_BITS", "Bin", "Offer", "Offers", "TooLarge", "room_tables", "set_above"]
+from kvplace.core.certificates.room_tables import room_tables
+
+__all__ = ["GRID", "SCALE_BITS", "Bin", "Offer", "Offers", "TooLarge", "set_above"]
 
 SCALE_BITS = 64
 """Sizes are integers in units of 2**-64 bytes: fine enough where a single byte stays free."""
@@ -353,54 +355,3 @@ def _fractional(alike: Counter[Offers], row: int, room: int) -> int:
     for options, count in zip(items, alike.values(), strict=True):
         whole += count * max(0, *(price * per - of * size for price, size in options))
     return whole // per
-
-
-def room_tables(
-    items: list[tuple[list[tuple[int, int]], int]], capacity: int, levels: int
-) -> list[list[int]]:
-    """Return, per item and level of room, what it and those after it could add at most.
-
-    Parameters
-    ----------
-    items
-        Pairs of price and size of which one is taken, and how often the item is there.
-    capacity
-        Size of the whole room.
-    levels
-        Steps into which it is cut.
-    """
-    table = [0] * (levels + 1)
-    tables = [table]
-    for offers, count in reversed(items):
-        free, steps = _steps(offers, capacity, levels)
-        for _ in range(min(count, levels // steps[0][1]) if steps else 0):
-            lifted = list(table)
-            for value, step in steps:
-                if step <= levels:
-                    shifted = [entry + value for entry in table[: levels + 1 - step]]
-                    lifted[step:] = map(max, lifted[step:], shifted)
-            table = lifted
-        if free:
-            table = [entry + count * free for entry in table]
-        tables.append(table)
-    return tables[::-1]
-
-
-def _steps(
-    offers: list[tuple[int, int]], capacity: int, levels: int
-) -> tuple[int, list[tuple[int, int]]]:
-    """Return what is to be had for no step of room, and what each number of steps adds to that.
-
-    Of offers that take as many steps or more, those that are priced no higher are left out.
-    """
-    dearest: dict[int, int] = {}
-    for value, size in offers:
-        step = size * levels // capacity if capacity else 0
-        dearest[step] = max(value, dearest.get(step, 0))
-    free = highest = dearest.pop(0, 0)
-    steps = []
-    for step, value in sorted(dearest.items()):
-        if value > highest:
-            steps.append((value, step))
-            highest = value
-    return free, steps
