@@ -14,6 +14,7 @@ from kvplace.core.placement import Placement, Replica
 from kvplace.formats.plan.io import plan_of, write_plan
 from kvplace.formats.plan.read_json import parse_plan
 from kvplace.report.summary import summary
+from kvplace.solver.bounds import balance
 from kvplace.solver.bounds.balance import rank_bounds, told_ranks
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.door import load_instance
@@ -85,6 +86,22 @@ def test_what_the_solver_bounds_holds(objectives):
             assert not check_rank_bound(case, claim, best[0])
             assert claim.bound <= least_at(found, claim.rank, best[0]) * (1 + 1e-12)
     assert seen > 8
+
+
+def test_few_models_summed_up_in_plain_python_give_the_same_bounds(monkeypatch):
+    draw = random.Random(5)
+    for _ in range(10):
+        gpus = fleet(*(draw.choice([40, 80]) for _ in range(draw.randint(16, 24))))
+        sizes = [(draw.randint(1, 30), draw.uniform(0.0, 30.0)) for _ in range(30)]
+        case = problem([model(f"m{j}", *each) for j, each in enumerate(sizes)], gpus)
+        profile, instance = solve(case).evaluation.profile(), load_instance(case)
+        monkeypatch.setattr(balance, "FEW", 300)
+        plain = rank_bounds(case, instance, profile, Watch())
+        monkeypatch.setattr(balance, "FEW", 0)
+        arrays = rank_bounds(case, instance, profile, Watch())
+        assert plain
+        for claim, other in zip(plain, arrays, strict=True):
+            assert dataclasses.astuple(claim) == pytest.approx(dataclasses.astuple(other))
 
 
 def test_the_second_hot_model_bounds_the_second_gpu():

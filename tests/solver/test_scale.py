@@ -232,10 +232,12 @@ def test_a_crew_does_every_part_once():
     assert (seen == 1).all()
 
 
-def test_small_easy_fleets_wait_for_no_heavy_import():
+@pytest.mark.parametrize(("gpus", "balanced"), [(2, 0), (16, 3)])
+def test_small_easy_fleets_wait_for_no_heavy_import(gpus, balanced):
     script = (
         "import sys; from tiny import byte_problem; from kvplace.solver.solve import solve;"
-        "solve(byte_problem([40, 40], [(3, 90.0), *[(3, 1.0)] * 5]));"
+        f"found = solve(byte_problem([40] * {gpus}, [(3, 90.0), *[(3, 20.0)] * 35]));"
+        f"assert len(found.balance) == {balanced}, found.balance;"
         "print({'numba', 'numpy', 'highspy'} & set(sys.modules))"
     )
     answer = subprocess.run(

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from functools import wraps
 from pathlib import PurePath
 from typing import Any
@@ -73,7 +72,10 @@ class _Near(click.Choice[str]):
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         choices = [str(c) for c in self.choices]
         near = [c for c in choices if c == _ALSO_CALLED.get(str(value).casefold())]
-        near = near or get_close_matches(str(value), choices, 1)
+        if not near:
+            from difflib import get_close_matches
+
+            near = get_close_matches(str(value), choices, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         if self._of_file and PurePath(str(value)).suffix:
             hint = f"; did you mean '{self._of_file} {value}'?"

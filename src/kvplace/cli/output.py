@@ -113,7 +113,7 @@ def emit_rows(rows: "Sequence[Mapping[str, str]]", output: str | None, after: st
 
 def writing_seconds(problem: "Problem", form: str, output: str | None) -> float:
     """Return how long writing a plan may take, to be kept from the time of the search."""
-    from kvplace.formats.tables.arrow import is_parquet
+    from kvplace.formats.files import is_parquet
 
     models, gpus = len(problem.models), len(problem.fleet.gpus)
     if output is not None and is_parquet(output):
@@ -141,7 +141,7 @@ def print_result(
     is written and has an exit code of its own, unless that is allowed. Where it is asked what to
     `expect`, the table has a forecast of each model; other forms have it said beside them.
     """
-    from kvplace.formats.tables.arrow import is_parquet
+    from kvplace.formats.files import is_parquet
     from kvplace.report.summary import forecast_sentence, reasons, summary
 
     if result.placement is None:

@@ -3,11 +3,11 @@
 import os
 import stat
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from kvplace.errors import Fault, InputError
 
-__all__ = ["MAX_FILE_BYTES", "read_text", "write_atomic"]
+__all__ = ["MAX_FILE_BYTES", "is_csv", "is_parquet", "read_text", "write_atomic"]
 
 MAX_FILE_BYTES = 64 * 2**20
 """Largest file that is read: 64 MiB."""
@@ -22,6 +22,16 @@ _NO_TEXT = (
     (b"\xff\xfe", "this is UTF-16; save the file as UTF-8"),
     (b"\xfe\xff", "this is UTF-16; save the file as UTF-8"),
 )
+
+
+def is_parquet(path: str) -> bool:
+    """Whether a name is that of a Parquet file."""
+    return PurePath(path).suffix.lower() == ".parquet"
+
+
+def is_csv(path: str) -> bool:
+    """Whether a name is that of a CSV file."""
+    return PurePath(path).suffix.lower() == ".csv"
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

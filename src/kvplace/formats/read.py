@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, TextIO
 
 from kvplace.collector import paused_collector
@@ -10,10 +10,9 @@ from kvplace.core.hardware import Node
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report
-from kvplace.formats.files import MAX_FILE_BYTES, read_text
+from kvplace.formats.files import MAX_FILE_BYTES, is_csv, is_parquet, read_text
 from kvplace.formats.fleet.build import Assembly, objective_named
 from kvplace.formats.fleet.gpu_groups import parse_gpus
-from kvplace.formats.tables.arrow import is_parquet, read_columns
 from kvplace.formats.text.mapping import mapping_of
 from kvplace.formats.text.parse import parse_tree
 from kvplace.formats.validation.file_kind import refuse_other_kind
@@ -52,7 +51,7 @@ def read(
     if not isinstance(path, str | os.PathLike):
         return parse_fleet(path.read(), str(getattr(path, "name", "")), objective=objective)
     name = os.fspath(path)
-    if is_parquet(name) or PurePath(name).suffix.lower() == ".csv":
+    if is_parquet(name) or is_csv(name):
         if gpus is None:
             raise InputError(
                 "a models table needs its GPUs too: --gpus 8x80GiB, or gpus='8x80GiB' in Python",
@@ -68,7 +67,8 @@ def read(
 
 def _read_table(name: str, gpus: str, objective: str | None) -> Problem:
     """Read a problem from a table of models, with the columnar library where it needs that."""
-    from kvplace.formats.tables.models import (  # noqa: PLC0415 - only for a table
+    from kvplace.formats.tables.arrow import read_columns  # noqa: PLC0415 - only for a table
+    from kvplace.formats.tables.models import (  # noqa: PLC0415 - same
         parse_table,
         problem_of_columns,
     )

@@ -1,19 +1,16 @@
 """Plan files in and out: JSON, CSV and Parquet, by the ending of the name."""
 
 import os
-from pathlib import PurePath
 from typing import overload
 
 from kvplace.collector import paused_collector
 from kvplace.core.result import Result
 from kvplace.errors import InputError
-from kvplace.formats.files import read_text, write_atomic
+from kvplace.formats.files import is_csv, is_parquet, read_text, write_atomic
 from kvplace.formats.plan.of_result import claims_of, plan_of
-from kvplace.formats.plan.read_json import parse_plan
 from kvplace.formats.plan.schema import PlanPart
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import PlanTable, table_of
-from kvplace.formats.tables.arrow import is_parquet, read_columns
 from kvplace.formats.validation.file_kind import refuse_other_kind
 from kvplace.formats.validation.json_text import json_text
 
@@ -67,7 +64,7 @@ def plan_text(result: Result, name: str) -> str | bytes:
     InputError
         The form has one row per shard, and there is no placement.
     """
-    table = is_parquet(name) or PurePath(name).suffix.lower() == ".csv"
+    table = is_parquet(name) or is_csv(name)
     if not table:
         return write_plan(result)
     if result.placement is None:
@@ -105,12 +102,15 @@ def read_plan(path: str | os.PathLike[str]) -> Plan | PlanTable:
     name = os.fspath(path)
     if is_parquet(name):
         from kvplace.formats.plan.parquet import plan_of_columns  # noqa: PLC0415 - only for Parquet
+        from kvplace.formats.tables.arrow import read_columns  # noqa: PLC0415 - same
 
         return plan_of_columns(read_columns(name), name)
     text = read_text(name)
-    if PurePath(name).suffix.lower() == ".csv":
+    if is_csv(name):
         from kvplace.formats.plan.csv import parse_plan_table  # noqa: PLC0415 - only for CSV
 
         return parse_plan_table(text, name)
+    from kvplace.formats.plan.read_json import parse_plan  # noqa: PLC0415 - most plans are written
+
     refuse_other_kind(text, "plan", name)
     return parse_plan(text, name)

@@ -6,12 +6,12 @@ import math
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import PurePath
 from typing import Any
 
 from kvplace.errors import Fault, InputError
 from kvplace.extras import missing_extra
 from kvplace.formats.diagnostics import Report
+from kvplace.formats.files import is_parquet
 from kvplace.formats.tables.model_rows import BY_WINDOW, OPTIONAL, REQUIRED
 from kvplace.formats.text.cells import RISKY
 from kvplace.formats.validation.csv_rows import check_header
@@ -20,7 +20,6 @@ from kvplace.units import GIB, MAX_BYTES
 __all__ = [
     "ArrowColumns",
     "Columns",
-    "is_parquet",
     "numbers",
     "read_columns",
     "texts",
@@ -35,11 +34,6 @@ _TEXTS = frozenset(("string", "large_string", "string_view"))
 """Kinds of text that the library knows."""
 _NAMES = frozenset(("name", "model", "node", "gpu"))
 """Columns of text that people choose."""
-
-
-def is_parquet(path: str) -> bool:
-    """Whether a name is that of a Parquet file."""
-    return PurePath(path).suffix.lower() == ".parquet"
 
 
 def read_columns(path: str | os.PathLike[str]) -> Columns:

@@ -2,19 +2,21 @@
 
 The target of each rank is bisected; which pressure is added up, and what room on hot GPUs is
 worth, is tried out. Sums are floats here, so every bound is lowered a little and checked exactly.
+Few undivided models are summed up without numpy, whose import takes longer than all else.
 """
 
 import math
 from collections.abc import Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from kvplace.core.certificates.balance import NO_WORSE, RankBound, check_rank_bound
 from kvplace.core.problem import Problem
-from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.bisection import bisect
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Instance
+
+if TYPE_CHECKING:
+    from kvplace.solver.array_types import Floats
 
 __all__ = ["rank_bounds", "told_ranks"]
 
@@ -22,8 +24,10 @@ MOST_ROWS = 200_000
 """Options of all models, times pressures, above which it takes too long."""
 PARTS = (0.01, 0.05, 0.1, 0.25, 0.5)
 """Ranks that are told, as parts of the GPUs; the second worst GPU comes before them."""
-STEPS = np.linspace(0.0, 1.0, 9)[:, None]
+STEPS = tuple(step / 8 for step in range(9))
 """Worths tried, as powers of the most that can pay: from that on cold GPUs up to it."""
+FEW = 300
+"""Undivided models up to which numpy does not pay."""
 WIDTH, SLACK = 1e-4, 1e-7
 """Relative width of the bisection, and amount by which its result is lowered."""
 
@@ -50,7 +54,8 @@ def rank_bounds(
     rows = len(instance.size) * instance.pressures
     if rows > MOST_ROWS or not 0 < profile[0] < math.inf:
         return ()
-    asked = _Ranks(instance, profile[0] * (1 + NO_WORSE))
+    few = instance.simple and instance.pressures == 1 and instance.n <= FEW
+    asked = (_FewRanks if few else _Ranks)(instance, profile[0] * (1 + NO_WORSE))
     found = []
     for rank in told_ranks(instance.g):
         if watch.stop:
@@ -70,65 +75,89 @@ def rank_bounds(
     return tuple(found)
 
 
-class _Ranks:
-    """What shards take of hot and of cold GPUs."""
+class _FewRanks:
+    """What shards take of hot and of cold GPUs: of undivided models under one pressure."""
 
     def __init__(self, instance: Instance, worst: float) -> None:
-        columns, options = instance.columns, instance.columns.rows
-        self._starts: Ints = options.starts[:-1]
-        self._shards: Floats = options.shards
-        self._size = columns.size.astype(np.float64)
-        self._kv, self._worst = instance.kv, worst
-        self._memory: Floats = columns.memory.astype(np.float64)
-        loads = columns.loads.min(axis=1)  # of the type of GPU where a shard takes least
-        room = np.maximum(self._memory[0] - self._size, 1.0)[:, None]  # sizes are whole bytes
-        in_memory = np.where(
-            self._size[:, None] < self._memory[0], loads[:, : self._kv] / room, np.inf
-        )
-        alone = np.concatenate([in_memory, loads[:, self._kv :]], axis=1).max(axis=1)
-        self._alone: Floats = np.where(np.isfinite(options.least), alone, np.inf)
-        idle = np.array(
-            [
-                instance.copies[row] > 1 and instance.is_uneven(j)
-                for j, (first, end) in enumerate(
-                    zip(options.starts, options.starts[1:], strict=False)
-                )
-                for row in range(first, end)
-            ]
-        )
-        self._loads: Floats = np.where(idle[:, None], 0.0, loads)
-
-    def _taken(self, pressure: int, threshold: float) -> Floats:
-        """Return what a shard of each option takes at a threshold."""
-        load = self._loads[:, pressure]
-        within = self._alone < threshold
-        return np.where(
-            within, self._size + load / threshold if pressure < self._kv else load, np.inf
-        )
+        self._instance, self._worst = instance, worst
+        self._memory = list(map(float, instance.memory))
 
     def bound(
         self, rank: int, pressure: int, most: float, least: float
     ) -> tuple[float, float | None]:
         """Return a bound above a least one, and its worth; None where there is none."""
-        hot = self._taken(pressure, self._worst)
-        memory = self._memory[: rank - 1].sum(), self._memory[rank - 1 :].sum()
-        counts = rank - 1, len(self._memory) - rank + 1
-        known: list[float] = []
+        rooms = [sum(self._memory[: rank - 1]), sum(self._memory[rank - 1 :])]
+        known: float | None = None
 
         def impossible(target: float) -> bool:
-            cold = self._taken(pressure, target)
-            in_memory = pressure < self._kv
-            rooms = memory if in_memory else (counts[0] * self._worst, counts[1] * target)
-            worths = (4 * self._worst / target) ** STEPS
-            cost = self._shards * np.minimum(cold, worths * hot)
-            needed = np.minimum.reduceat(cost, self._starts, axis=1).sum(axis=1, keepdims=True)
-            pays = needed > (rooms[1] + worths * rooms[0]) * (1 + SLACK)
-            known[:] = worths[pays][:1].tolist()
-            return bool(pays.any())
+            nonlocal known
+            if pressure >= self._instance.kv:
+                rooms[:] = (rank - 1) * self._worst, (len(self._memory) - rank + 1) * target
+            worths = [(4 * self._worst / target) ** step for step in STEPS]
+            needed = self._needed(pressure, target, worths)
+            limits = [(rooms[1] + worth * rooms[0]) * (1 + SLACK) for worth in worths]
+            paying = (w for w, need, limit in zip(worths, needed, limits, strict=True)
+                      if need > limit)  # fmt: skip
+            known = next(paying, None)
+            return known is not None
 
         low = max(least, most / 1024)
         if most <= 0 or not impossible(low):
             return 0.0, None
         found, _ = bisect(impossible, low, most * (1 + WIDTH), width=WIDTH, most=20)
         impossible(found)
-        return min(found, most), known[0]
+        return min(found, most), known
+
+    def _needed(self, _pressure: int, target: float, worths: Sequence[float]) -> list[float]:
+        """Return what all models take of cold GPUs at each worth of room on hot ones."""
+        pairs = list(zip(self._taken(target), self._taken(self._worst), strict=True))
+        return [sum([min(cold, worth * hot) for cold, hot in pairs]) for worth in worths]
+
+    def _taken(self, threshold: float) -> list[float]:
+        """Return what a shard of each model takes at a threshold."""
+        instance, largest = self._instance, self._memory[0]
+        return [
+            size + load / threshold
+            if size < largest and load / max(largest - size, 1.0) < threshold
+            else math.inf
+            for size, load in zip(instance.size, instance.load, strict=True)
+        ]
+
+
+class _Ranks(_FewRanks):
+    """What shards of all options take, under any pressures."""
+
+    def __init__(self, instance: Instance, worst: float) -> None:
+        super().__init__(instance, worst)
+        import numpy as np  # noqa: PLC0415 - many models or options
+
+        columns, options = instance.columns, instance.columns.rows
+        self._rows = options
+        self._size = columns.size.astype(np.float64)
+        loads = columns.loads.min(axis=1)  # of the type of GPU where a shard takes least
+        largest = self._memory[0]
+        room = np.maximum(largest - self._size, 1.0)[:, None]  # sizes are whole bytes
+        in_memory = np.where(self._size[:, None] < largest, loads[:, : columns.kv] / room, np.inf)
+        alone = np.concatenate([in_memory, loads[:, columns.kv :]], axis=1).max(axis=1)
+        self._alone: Floats = np.where(np.isfinite(options.least), alone, np.inf)
+        uneven = np.repeat(
+            list(map(instance.is_uneven, range(instance.n))), np.diff(options.starts)
+        )
+        idle = uneven & (np.frombuffer(instance.copies, np.intc) > 1)
+        self._loads: Floats = np.where(idle[:, None], 0.0, loads)
+
+    def _needed(self, pressure: int, target: float, worths: Sequence[float]) -> list[float]:
+        import numpy as np  # noqa: PLC0415 - as above
+
+        cold, hot = self._at(pressure, target), self._at(pressure, self._worst)
+        cost = self._rows.shards * np.minimum(cold, np.array(worths)[:, None] * hot)
+        needed = np.minimum.reduceat(cost, self._rows.starts[:-1], axis=1).sum(axis=1)
+        return list(map(float, needed))
+
+    def _at(self, pressure: int, threshold: float) -> "Floats":
+        """Return what a shard of each option takes of one pressure at a threshold."""
+        import numpy as np  # noqa: PLC0415 - as above
+
+        load = self._loads[:, pressure]
+        taken = self._size + load / threshold if pressure < self._instance.kv else load
+        return np.where(self._alone < threshold, taken, np.inf)
