@@ -29,6 +29,10 @@ _JSON_COPIES_SECONDS = 60e-6
 """The same in JSON where models may be split or copied, measured on 20,000 of them."""
 _JSON_GPU_SECONDS = 20e-6
 """Time to write one GPU of a plan in JSON, which states them all."""
+_JSON_READING_PART = 0.6
+"""Part of the time to read a fleet file that writing its plan takes, measured on 20,000 models."""
+_BUSIEST = 3.0
+"""Factor that a busy machine adds at most; what reading waits for beyond is a download."""
 
 
 _MARKDOWN_WIDTH = 100
@@ -111,8 +115,18 @@ def emit_rows(rows: "Sequence[Mapping[str, str]]", output: str | None, after: st
         emit(table + ending, output, data=False)
 
 
-def writing_seconds(problem: "Problem", form: str, output: str | None) -> float:
-    """Return how long writing a plan may take, to be kept from the time of the search."""
+def writing_seconds(
+    problem: "Problem", form: str, output: str | None, reading: float = 0.0
+) -> float:
+    """Return how long writing a plan may take, to be kept from the time of the search.
+
+    Parameters
+    ----------
+    problem, form, output
+        What is written, how, and where.
+    reading
+        Seconds that reading the fleet took: on a busy machine writing takes longer as well.
+    """
     from kvplace.formats.files import is_parquet
 
     models, gpus = len(problem.models), len(problem.fleet.gpus)
@@ -120,7 +134,8 @@ def writing_seconds(problem: "Problem", form: str, output: str | None) -> float:
         return models * _PARQUET_SECONDS
     if form == "json":
         each = _JSON_SECONDS if problem.plain else _JSON_COPIES_SECONDS
-        return models * each + gpus * _JSON_GPU_SECONDS
+        usual = models * each + gpus * _JSON_GPU_SECONDS
+        return min(max(usual, reading * _JSON_READING_PART), usual * _BUSIEST)
     return models * _CSV_SECONDS if form == "csv" else 0.0
 
 

@@ -173,8 +173,9 @@ def command(
         problem = read(fleet, objective=objective, gpus=gpus)
         if quantile is not None:
             problem = _for_quantile(problem, quantile)
+        reading = watch.seconds
         watch.restart()
-        watch.set_aside(writing_seconds(problem, form, output))
+        watch.set_aside(writing_seconds(problem, form, output, reading))
         steps = None if iterations is None else int(min(iterations, 2**62))
         if survive is not None:
             if expect:

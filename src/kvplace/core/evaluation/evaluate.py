@@ -213,11 +213,10 @@ def evaluate(problem: Problem, placement: Placement) -> Evaluation:
     def shards(at: int) -> Iterator[Shard]:
         gpu_id = problem.fleet.gpus[at].id
         for number in dict.fromkeys(sums.held(at)):
-            replica, part = carried.replicas[number], carried.parts[number]
-            index, degree = problem.index_of[replica.model], len(replica.gpus)
-            need = problem.shard(index, degree, part)
+            replica, need = carried.replicas[number], carried.needs[number]
             taken = (need.weights_bytes, need.min_kv_bytes, need.load)
-            windows = _windows(problem, index, degree, part, at)
+            index, degree = problem.index_of[replica.model], len(replica.gpus)
+            windows = _windows(problem, index, degree, carried.parts[number], at)
             for rank, gpu in enumerate(replica.gpus):
                 if gpu == gpu_id:
                     yield Shard(replica.model, replica.index, rank, *taken, *windows)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import NamedTuple, TypeVar, overload
 
+from kvplace.core.derived.needs import ShardNeed
 from kvplace.core.placement import Assigned, Replica
 from kvplace.core.problem import Problem
 
@@ -55,10 +56,11 @@ Columns = tuple[Sequence[float], Sequence[float]]
 
 
 class Carried(NamedTuple):
-    """Copies, each with the part of its model's demand that it carries."""
+    """Copies, each with its part of the demand of its model and with what each shard takes."""
 
     replicas: list[Replica]
     parts: array[float]
+    needs: list[ShardNeed]
 
 
 def suits(problem: Problem, assigned: Assigned) -> bool:
@@ -108,8 +110,7 @@ def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> tuple
     """Return what the copies of each model put on each GPU, and which copies these are."""
     position = problem.fleet.position
     weights, least = [0] * len(position), [0] * len(position)
-    replicas: list[Replica] = []
-    carried = array("d")
+    carried = Carried([], array("d"), [])
     gpu_of: list[int] = []
     loads: list[float] = []
     numbers: list[int] = []
@@ -132,22 +133,18 @@ def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> tuple
                     least[gpu] += kept
                     gpu_of.append(gpu)
                     loads.append(load)
-                    numbers.append(len(replicas))
-            replicas.append(replica)
-            carried.append(part)
+                    numbers.append(len(carried.needs))
+            carried.replicas.append(replica)
+            carried.parts.append(part)
+            carried.needs.append(need)
     windows: list[Columns] = []
     if problem.pressures.known:
-        windows = _divided(problem, replicas, carried, gpu_of, numbers)
-    sums = _sums(weights, least, gpu_of, loads, numbers, windows)
-    return sums, Carried(replicas, carried)
+        windows = _divided(problem, carried, gpu_of, numbers)
+    return _sums(weights, least, gpu_of, loads, numbers, windows), carried
 
 
 def _divided(
-    problem: Problem,
-    replicas: list[Replica],
-    carried: array[float],
-    gpu_of: list[int],
-    numbers: list[int],
+    problem: Problem, carried: Carried, gpu_of: list[int], numbers: list[int]
 ) -> list[Columns]:
     """Return per window what each shard presses on where it is: KV bytes and time."""
     gpus, windows = problem.fleet.gpus, range(len(problem.windows))
@@ -156,9 +153,9 @@ def _divided(
     for gpu, number in zip(gpu_of, numbers, strict=True):
         key = (number, gpus[gpu].type)
         if key not in known:
-            replica = replicas[number]
+            replica, part = carried.replicas[number], carried.parts[number]
             index, degree = problem.index_of[replica.model], max(1, len(replica.gpus))
-            known[key] = problem.pressures.shard(index, degree, carried[number], key[1])
+            known[key] = problem.pressures.shard(index, degree, part, key[1])
         for (loads, shares), load, share in zip(found, *known[key], strict=True):
             loads.append(load)
             shares.append(share)

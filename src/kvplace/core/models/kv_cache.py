@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from kvplace.errors import Fault, InputError
 
-__all__ = ["SlidingWindow", "limited_mean", "mean_tokens_kept", "most_tokens_kept"]
+__all__ = ["SlidingWindow", "limited_mean", "mean_tokens_kept", "most_tokens_kept", "whole_blocks"]
 
 _STEPS = 2**20
 """Steps of a token, so that machines whose logarithms differ in the last bit plan alike."""
@@ -112,35 +112,27 @@ def mean_tokens_kept(
     return tokens + ends, [round(one * _STEPS) / _STEPS for one in kept]
 
 
-def most_tokens_kept(
-    tokens: int, step_tokens: int, block: int, windows: Iterable[SlidingWindow]
-) -> tuple[int, list[int]]:
-    """Return the tokens that an engine reserves for one request of so many.
+def whole_blocks(tokens: int, block: int) -> int:
+    """Return the tokens of the blocks that hold some tokens."""
+    return -(-tokens // block) * block
+
+
+def most_tokens_kept(tokens: int, step_tokens: int, block: int, window: SlidingWindow) -> int:
+    """Return the tokens that an engine reserves for one request in layers with a window.
 
     Parameters
     ----------
     tokens
         Of the request.
     step_tokens
-        Most tokens of one step; 0 where the engine's own is not known, then a window counts as
+        Most tokens of one step; 0 where the engine's own is not known, then the window counts as
         no limit.
     block
         Tokens of a block.
-    windows
-        Layers with a window.
-
-    Returns
-    -------
-    tuple
-        In layers that keep all tokens, and in those of each window.
+    window
+        That of the layers.
     """
-
-    def blocks(count: int) -> int:
-        return -(-count // block)
-
-    whole = blocks(tokens)
-    kept = [
-        min(whole, blocks(min(tokens, w.tokens - 1 + step_tokens)) + 1) if step_tokens else whole
-        for w in windows
-    ]
-    return whole * block, [count * block for count in kept]
+    whole = whole_blocks(tokens, block)
+    if not step_tokens:
+        return whole
+    return min(whole, whole_blocks(min(tokens, window.tokens - 1 + step_tokens), block) + block)

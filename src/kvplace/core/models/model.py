@@ -8,7 +8,12 @@ from operator import attrgetter
 
 from kvplace.core.models.architecture import Architecture
 from kvplace.core.models.demand import SLO, Demand
-from kvplace.core.models.kv_cache import SlidingWindow, mean_tokens_kept, most_tokens_kept
+from kvplace.core.models.kv_cache import (
+    SlidingWindow,
+    mean_tokens_kept,
+    most_tokens_kept,
+    whole_blocks,
+)
 from kvplace.core.models.launch import Launch
 from kvplace.core.models.measured import MeasuredStep
 from kvplace.errors import Fault, InputError
@@ -283,12 +288,10 @@ class Model:
 
         Whole blocks; in layers with a sliding window, the window and the tokens of one step.
         """
-        whole, kept = most_tokens_kept(
-            tokens, self.launch.max_num_batched_tokens, self.kv_block_tokens, self.sliding_windows
-        )
-        held = self.unlimited_kv_bytes * whole + self.kv_bytes_per_sequence
-        for window, count in zip(self.sliding_windows, kept, strict=True):
-            held += window.kv_bytes_per_token * count
+        block, step = self.kv_block_tokens, self.launch.max_num_batched_tokens
+        held = self.unlimited_kv_bytes * whole_blocks(tokens, block) + self.kv_bytes_per_sequence
+        for window in self.sliding_windows:
+            held += window.kv_bytes_per_token * most_tokens_kept(tokens, step, block, window)
         return math.ceil(held * self.kv_part(degree))
 
     @property

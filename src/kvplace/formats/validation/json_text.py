@@ -162,4 +162,14 @@ def _plain(values: Sequence[Any], line: str) -> list[str]:
         return list(map(int.__repr__, values))
     if kinds == {float} and all(map(math.isfinite, values)):
         return list(map(float.__repr__, values))
-    return [json.dumps(value, indent=1, allow_nan=False).replace("\n", line) for value in values]
+    texts, known = (
+        [],
+        dict[str, str](),
+    )  # most of what is not a scalar, such as a list of degrees, recurs
+    for value in values:
+        name = repr(value)
+        if name not in known:
+            text = json.dumps(value, indent=1, allow_nan=False)
+            known[name] = text.replace("\n", line)
+        texts.append(known[name])
+    return texts

@@ -22,6 +22,8 @@ __all__ = [
 
 COMPLETED = 0.5, 0.2, 0.08, 0.03, 0.01
 """Parts above the target of a start within which what exceeds it or found no place is placed."""
+LATE_SECONDS, LATE_PART = 0.3, 0.05
+"""What a time limit is kept to: seconds, or a part of it where that is more."""
 FIRST_PART, COMPLETED_PART = 0.2, 0.5
 """Parts of the time left that the bound may take before a start, and that placing may take."""
 
@@ -92,6 +94,8 @@ def start(search: ClusterState) -> None:
         from kvplace.solver.large_neighbourhood.warm import FILLING, kernels_ready  # noqa: PLC0415 - numba
 
         kernels_ready(FILLING)  # else they are compiled beside what comes first
+    if search.board is None and not search.starts and search.watch.stop:
+        search.board = _late(search)
     soon = [] if search.board is None else [search.board]
     anew = not search.starts and not (soon and search.watch.stop)
     boards = construct(search.chooser, search.low, search.watch, placed=bool(soon)) if anew else ()
@@ -103,6 +107,15 @@ def start(search: ClusterState) -> None:
     search.starts += soon
     search.starts.sort(key=Assignment.worth)
     search.board = search.starts[0]
+
+
+def _late(search: ClusterState) -> Assignment | None:
+    """Return a whole assignment, however bad, if one is made within what a limit is kept to."""
+    watch = search.watch
+    kept = watch.keep(-max(LATE_SECONDS, LATE_PART * watch.limit))
+    board = some_assignment(search.chooser, search.low, watch)
+    watch.keep(kept)
+    return board
 
 
 def start_further(search: ClusterState) -> None:
