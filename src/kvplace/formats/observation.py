@@ -7,11 +7,9 @@ from pydantic import ConfigDict, Field
 
 from kvplace.core.placement import Placement, Replica
 from kvplace.formats.files import read_text
-from kvplace.formats.text.json_tree import parse_json
-from kvplace.formats.text.mapping import mapping_of
 from kvplace.formats.validation.fields import Name, Text, word
 from kvplace.formats.validation.json_text import json_text
-from kvplace.formats.validation.models import validate
+from kvplace.formats.validation.models import parsed
 from kvplace.formats.validation.parts import Part
 
 __all__ = [
@@ -78,12 +76,7 @@ def parse_observation(text: str, source: str = "") -> Observation:
     InputError
         As in `read_observation`.
     """
-    what = "an observation is a mapping of keys"
-    data, report = mapping_of(parse_json(text), source, what)
-    found = validate(Observation, data, (), report)
-    report.refuse()
-    assert found is not None
-    return found
+    return parsed(Observation, text, source, "an observation is a mapping of keys")
 
 
 def observed_placement(observation: Observation) -> Placement:

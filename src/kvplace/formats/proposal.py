@@ -13,11 +13,9 @@ from kvplace.formats.files import read_text
 from kvplace.formats.plan.read_json import parse_plan
 from kvplace.formats.plan.schema import PlanModelPart, ReplicaPart
 from kvplace.formats.plan.stated import Plan
-from kvplace.formats.text.json_tree import parse_json
-from kvplace.formats.text.mapping import mapping_of
 from kvplace.formats.validation.fields import Integer, Name, Number, NumberOrInfinity, Text, word
 from kvplace.formats.validation.json_text import json_text
-from kvplace.formats.validation.models import validate
+from kvplace.formats.validation.models import parsed
 from kvplace.formats.validation.parts import Part, stated
 
 __all__ = [
@@ -145,12 +143,7 @@ def read_proposal(path: str | os.PathLike[str]) -> Proposal:
         With everything that is wrong with the file, each fault with its path and line.
     """
     name = os.fspath(path)
-    what = "a proposal is a mapping of keys"
-    data, report = mapping_of(parse_json(read_text(name)), name, what)
-    found = validate(Proposal, data, (), report)
-    report.refuse()
-    assert found is not None
-    return found
+    return parsed(Proposal, read_text(name), name, "a proposal is a mapping of keys")
 
 
 def target_of(proposal: Proposal, source: str = "") -> Plan:

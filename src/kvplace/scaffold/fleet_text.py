@@ -7,8 +7,9 @@ from kvplace.core.fact import Fact
 from kvplace.core.models.architecture import Architecture
 from kvplace.core.models.demand import Demand
 from kvplace.core.models.kv_cache import SlidingWindow
-from kvplace.formats.fleet.shape import shape_data
+from kvplace.formats.fleet.shape import ShapePart
 from kvplace.formats.text.yaml_writer import quoted
+from kvplace.formats.validation.parts import stated
 from kvplace.units import GIB
 
 __all__ = ["InitModel", "InitNodes", "fleet_text"]
@@ -153,7 +154,7 @@ def _model(model: InitModel) -> list[str]:
     ]
     if model.shape is not None:
         lines.append("    architecture:  # from the model's config")
-        for key, value in shape_data(model.shape).items():
+        for key, value in stated(ShapePart, model.shape).items():
             lines.append(f"      {key}: {str(value).lower() if isinstance(value, bool) else value}")
     if model.sliding_windows:
         lines.append(

@@ -197,7 +197,8 @@ def test_a_shape_that_is_not_sound_is_told_with_its_line(monkeypatch, short):
         parse_table(text, "1x4xH100-SXM-80GB")
     (line,) = refused.value.lines()
     assert "line 3" in line
-    assert "layers must be a number" in line
+    assert "models[1].layers" in line
+    assert "must be a whole number" in line
 
 
 def test_parquet_states_shapes_too(tmp_path):

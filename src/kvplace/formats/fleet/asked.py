@@ -8,7 +8,6 @@ from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.kv_cache import SlidingWindow
 from kvplace.core.models.measured import MeasuredStep
 from kvplace.core.models.window import Window
-from kvplace.errors import InputError
 from kvplace.formats.fleet.rules import Names
 from kvplace.formats.validation.fields import (
     BytesPerToken,
@@ -141,8 +140,5 @@ class MeasuredStepPart(Part):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        try:
-            self.build()
-        except InputError as error:
-            refuse_value("; ".join(str(fault) for fault in error.faults))
+        self.checked()
         return self

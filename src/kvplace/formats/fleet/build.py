@@ -105,8 +105,7 @@ class Assembly:
         if "windows" in data:
             named = built_list(WindowPart, data, "windows", report, least=1)
             windows = [window for window in named if window is not None]
-        estimates = Estimates(nodes, _shards(data))
-        models = self._models(head, windows, nodes, estimates)
+        models = self._models(head, windows, nodes)
         rules = []
         if "rules" in data:
             stated = validate_list(RulePart, data["rules"], ("rules",), report, least=0)
@@ -163,11 +162,7 @@ class Assembly:
         return build_nodes(parts, report)
 
     def _models(
-        self,
-        head: FleetPart | None,
-        windows: list[Window],
-        nodes: tuple[Node, ...],
-        estimates: Estimates,
+        self, head: FleetPart | None, windows: list[Window], nodes: tuple[Node, ...]
     ) -> list[Model | None]:
         """Build the models; None where one is faulty."""
         if "models" not in self._data:
@@ -180,6 +175,7 @@ class Assembly:
             for at, item in enumerate(items):
                 self._hint(at, item)
         parts = validate_list(part_of, items, ("models",), self._report)
+        estimates = Estimates(nodes, sum(map(_shards, parts)))
         defaults = head.defaults if head is not None else DefaultsPart()
         known = Known(nodes, defaults, self._report)
         models: list[Model | None] = []
@@ -276,22 +272,9 @@ def _completed(models: Sequence[Model], windows: Sequence[Window]) -> tuple[Wind
     return (*(map(Window, named) if named else (ALWAYS,)), *windows)
 
 
-def _shards(data: dict[str, Any]) -> int:
-    """Return about the fewest shards that the models of a file have; faults are told elsewhere."""
-    models = data.get("models")
-    total = 0
-    for item in models if isinstance(models, list) else []:
-        if not isinstance(item, dict):
-            continue
-        degree, copies = item.get("tensor_parallel", 1), item.get("replicas", 1)
-        degrees = (
-            [d for d in degree if isinstance(d, int)] if isinstance(degree, list) else [degree]
-        )
-        degree = min(degrees, default=1)
-        copies = copies.get("min", 1) if isinstance(copies, dict) else copies
-        whole = isinstance(degree, int) and isinstance(copies, int)
-        total += degree * copies if whole else 1
-    return total
+def _shards(part: ModelPart | None) -> int:
+    """Return the fewest shards of a model; 1 where it is faulty."""
+    return 1 if part is None else min(part.tensor_parallel) * part.replicas.min
 
 
 def _model(part: ModelPart, defaults: DefaultsPart, estimates: Estimates, called: str) -> Model:

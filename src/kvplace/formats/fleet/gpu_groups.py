@@ -9,12 +9,12 @@ from kvplace.core.hardware import GPU, Node, alike
 from kvplace.errors import Fault, InputError, UnitError
 from kvplace.facts.catalogue.gpus import gpu_kind
 from kvplace.formats.diagnostics import shown
+from kvplace.formats.validation.fields import MAX_GPUS
 
 __all__ = ["GPUGroup", "gpu_groups", "parse_gpus"]
 
 _HOSTS = r"(?:([0-9]{1,20})\s*[xX]\s*(?=[0-9]{1,20}\s*[xX]))?"
 _GROUP = re.compile(_HOSTS + r"(?:([0-9]{1,20})\s*[xX]\s*)?(\S.*)", re.ASCII)
-_MAX_GPUS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def gpu_groups(text: str, name: str) -> list[GPUGroup]:
                 raise
             faults.append(Fault(error.faults[0].message, f"{name}[{index}]"))
             continue
-        if sum(group.hosts * group.gpus for group in groups) > _MAX_GPUS:
-            faults.append(Fault(f"these are more than {_MAX_GPUS:,} GPUs", f"{name}[{index}]"))
+        if sum(group.hosts * group.gpus for group in groups) > MAX_GPUS:
+            faults.append(Fault(f"these are more than {MAX_GPUS:,} GPUs", f"{name}[{index}]"))
             break
     if faults:
         raise InputError(faults)
@@ -112,8 +112,8 @@ def _group(text: str) -> GPUGroup:
     hosts, count = int(match[1] or 1), int(match[2] or 1)
     if not hosts or not count:
         raise InputError(f"{shown(text)} counts no GPU; write at least 1")
-    if hosts * count > _MAX_GPUS:
-        raise InputError(f"these are more than {_MAX_GPUS:,} GPUs, the most of a fleet")
+    if hosts * count > MAX_GPUS:
+        raise InputError(f"these are more than {MAX_GPUS:,} GPUs, the most of a fleet")
     try:
         kind, memory = gpu_kind(match[3])
     except UnitError as error:

@@ -71,8 +71,6 @@ def _environment(value: object) -> object:
 
 _NAMED = {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
 _WORD = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "number"}]}
-
-
 _Variable = Annotated[Name, BeforeValidator(_variable), WithJsonSchema(_NAMED)]
 
 
@@ -104,8 +102,8 @@ class LaunchPart(Part):
             }
         ),
     ] = Field(default=(), description="Environment variables, written as they stand.")
-    secrets: tuple[Annotated[Name, BeforeValidator(_variable), WithJsonSchema(_NAMED)], ...] = (
-        Field(default=(), description="Environment variables that are referenced, never written.")
+    secrets: tuple[_Variable, ...] = Field(
+        default=(), description="Environment variables that are referenced, never written."
     )
 
     max_num_batched_tokens: Count | None = Field(

@@ -32,7 +32,6 @@ from kvplace.formats.validation.fields import (
     Resources,
     Text,
     count,
-    gpu_count,
     refuse_value,
     word,
 )
@@ -84,7 +83,7 @@ def _gpu(value: object) -> object:
 
 def _gpus(value: object) -> object:
     """Accept a count, or a list to be looked at GPU by GPU."""
-    return list(map(_gpu, value)) if isinstance(value, list) else gpu_count(value)
+    return list(map(_gpu, value)) if isinstance(value, list) else count(value)
 
 
 def _gpu_schema() -> dict[str, Any]:

@@ -1,81 +1,75 @@
 """The shape of a model and what its shards take, as files state them."""
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import fields
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema, create_model
 
 from kvplace.core.models.architecture import Architecture, Format
-from kvplace.errors import InputError
-from kvplace.formats.diagnostics import kind_of, nearest, shown
-from kvplace.formats.validation.fields import MAX_GPUS, amount, amount_or_bytes, refuse_value
-from kvplace.formats.validation.parts import Exact, Written
+from kvplace.formats.diagnostics import kind_of, shown
+from kvplace.formats.validation.fields import (
+    MAX_GPUS,
+    Integer,
+    amount,
+    amount_or_bytes,
+    number,
+    refuse_value,
+    word,
+)
+from kvplace.formats.validation.parts import Exact, Part, Written, adapter
 from kvplace.units import bytes_text
 
-__all__ = ["Resident", "Shape", "shape_data", "shape_of"]
-
-_FIELDS = {field.name: field for field in fields(Architecture)}
-_FORMATS = {"weight_format", "expert_format"}
-_FLAGS = {"latent", "indexed"}
-_REALS = {"weight_bits", "expert_bits"}
-_NEEDED = ("layers", "hidden_size", "parameters", "active_parameters")
+__all__ = ["Resident", "Shape", "ShapePart", "shape_of"]
 
 
-def shape_of(value: object) -> Architecture:
+def _real(value: Any) -> Any:
+    """Accept a number of at least 0, and keep it whole where it is written so."""
+    number(value)
+    return value
+
+
+def _flag(value: object) -> bool:
+    """Accept a truth value."""
+    if not isinstance(value, bool):
+        refuse_value(f"must be true or false, not {kind_of(value)}")
+    return value
+
+
+_KINDS: dict[Any, Any] = {
+    int: Integer,
+    float: Annotated[
+        int | float, BeforeValidator(_real), WithJsonSchema({"type": "number", "minimum": 0})
+    ],
+    bool: Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"type": "boolean"})],
+    Format: Annotated[Format, *word(*Format)],
+}
+
+
+def _field(field: dataclasses.Field[Any], hint: Any) -> tuple[Any, Any]:
+    """Return kind and default of a field of the class."""
+    default = ... if field.default is dataclasses.MISSING else field.default
+    return (_KINDS[hint] if hint in _KINDS else _KINDS[get_args(hint)[0]] | None), default
+
+
+_HINTS = get_type_hints(Architecture)
+_FIELDS: dict[str, Any] = {
+    f.name: _field(f, _HINTS[f.name]) for f in dataclasses.fields(Architecture)
+}
+ShapePart = create_model("ShapePart", __base__=Part, __doc__="The shape of a model.", **_FIELDS)
+"""The fields of `Architecture`, each with a kind by its type."""
+ShapePart.core = Architecture
+
+if TYPE_CHECKING:
+    Shape = Architecture
+else:
+    Shape = Annotated[ShapePart, AfterValidator(Part.checked)]
+
+
+def shape_of(data: object) -> Architecture:
     """Accept a mapping of the fields of `Architecture`; anything else is a `ValueError`."""
-    if isinstance(value, Architecture):
-        return value
-    if not isinstance(value, dict):
-        refuse_value(f"must be a mapping such as {{layers: 32, ...}}, not {kind_of(value)}")
-    given: dict[str, Any] = {}
-    for name, content in value.items():
-        if name not in _FIELDS:
-            refuse_value(f"unknown key {shown(name)}{nearest(str(name), list(_FIELDS))}")
-        given[name] = _checked(name, content)
-    missing = [name for name in _NEEDED if name not in given]
-    if missing:
-        refuse_value(f"{', '.join(missing)} is missing")
-    try:
-        return Architecture(**given)
-    except InputError as error:
-        refuse_value("; ".join(str(fault) for fault in error.faults))
-
-
-def _checked(name: str, content: object) -> object:
-    """Return the value of a field, of its own type."""
-    if name in _FORMATS:
-        if content not in list(Format):
-            refuse_value(f"{name} must be one of {', '.join(Format)}, not {shown(content)}")
-        return Format(str(content))
-    if name in _FLAGS:
-        if not isinstance(content, bool):
-            refuse_value(f"{name} must be true or false, not {shown(content)}")
-        return content
-    number = int | float if name in _REALS else int
-    if isinstance(content, bool) or not isinstance(content, number):
-        refuse_value(f"{name} must be a number, not {shown(content)}")
-    return content
-
-
-def _schema() -> dict[str, Any]:
-    """Return the JSON Schema of the mapping."""
-    properties: dict[str, Any] = {}
-    for name in _FIELDS:
-        if name in _FORMATS:
-            properties[name] = {"enum": [item.value for item in Format]}
-        elif name in _FLAGS:
-            properties[name] = {"type": "boolean"}
-        else:
-            kind = "number" if name in _REALS else "integer"
-            properties[name] = {"type": kind, "minimum": 0}
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(_NEEDED),
-        "additionalProperties": False,
-    }
+    shape: Architecture = adapter(Shape).validate_python(data)
+    return shape
 
 
 def _resident(value: object) -> tuple[tuple[int, int], ...]:
@@ -120,19 +114,3 @@ Resident = Annotated[
     _by_degree_schema({"type": "string"}),
 ]
 """What a shard takes by tensor parallel degree, as a field of a schema."""
-
-
-def shape_data(shape: Architecture) -> dict[str, Any]:
-    """Return what of a shape differs from the default, as plain data."""
-    data: dict[str, Any] = {}
-    for name, field in _FIELDS.items():
-        value = getattr(shape, name)
-        if name in _NEEDED or value != field.default:
-            data[name] = value.value if isinstance(value, StrEnum) else value
-    return data
-
-
-Shape = Annotated[
-    Architecture, BeforeValidator(shape_of), Written(shape_data), WithJsonSchema(_schema())
-]
-"""The shape of a model as a field of a schema."""

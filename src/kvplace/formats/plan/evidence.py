@@ -29,6 +29,7 @@ __all__ = [
     "Stated",
     "weights_by_window",
     "weights_for",
+    "worths_of",
 ]
 
 METHODS = (
@@ -95,11 +96,10 @@ class PlanCertificate(Stated):
         if missing:
             return f"it has no price for {missing[0]!r}"
         prices = tuple(self.prices[model.name] for model in problem.models)
-        worths = tuple((entry.memory_bytes, entry.worth) for entry in self.worths)
-        types = tuple(entry.type for entry in self.worths) if self.weights else ()
         weights = weights_for(problem, self.weights)
         if isinstance(weights, str):
             return weights
+        worths, types = _pairs_and_types(self)
         return Certificate(self.threshold, prices, worths, self.scope, weights, types)
 
 
@@ -165,14 +165,27 @@ class PlanTree(Stated):
             elif len(node.prices) != len(order):
                 return f"node {number} has {len(node.prices)} prices for {len(order)} models"
             else:
-                worths = tuple((entry.memory_bytes, entry.worth) for entry in node.worths)
-                types = tuple(entry.type for entry in node.worths) if node.weights else ()
                 weights = weights_for(problem, node.weights)
                 if isinstance(weights, str):
                     return f"node {number}: {weights}"
                 prices = tuple(node.prices[at] for at in order)
+                worths, types = _pairs_and_types(node)
                 nodes.append(Leaf(prices, worths, weights, types))
         return ProofTree(self.threshold, tuple(nodes))
+
+
+def worths_of(pairs: Sequence[tuple[int, int]], types: Sequence[str]) -> tuple[PlanWorth, ...]:
+    """Return worths of sizes of memory, and of types where there are any, as a plan states them."""
+    every = zip(pairs, types or ("",) * len(pairs), strict=True)
+    return tuple(PlanWorth(*pair, type_) for pair, type_ in every)
+
+
+def _pairs_and_types(
+    stated: PlanCertificate | PlanTreeNode,
+) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]:
+    """Return worths as a certificate has them; types only where there are several pressures."""
+    types = tuple(entry.type for entry in stated.worths) if stated.weights else ()
+    return tuple((entry.memory_bytes, entry.worth) for entry in stated.worths), types
 
 
 def weights_for(

@@ -16,8 +16,8 @@ from kvplace.formats.plan.evidence import (
     PlanCertificate,
     PlanTree,
     PlanTreeNode,
-    PlanWorth,
     weights_by_window,
+    worths_of,
 )
 from kvplace.formats.plan.stated import (
     Plan,
@@ -114,15 +114,11 @@ def _certificate(result: Result) -> PlanCertificate | None:
         return None
     if isinstance(claim, RuleCertificate):
         claim = spelled_out(problem, claim)
-    types = claim.types or ("",) * len(claim.worths)
     return PlanCertificate(
         method=result.proof.method,
         threshold=claim.threshold,
         prices=dict(zip(problem.names, claim.prices, strict=True)),
-        worths=tuple(
-            PlanWorth(memory, worth, type_)
-            for (memory, worth), type_ in zip(claim.worths, types, strict=True)
-        ),
+        worths=worths_of(claim.worths, claim.types),
         scope=claim.scope,
         weights=weights_by_window([window.name for window in problem.windows], claim.weights),
     )
@@ -144,9 +140,7 @@ def tree_of(result: Result) -> PlanTree | None:
     nodes = []
     for node in tree.nodes:
         if isinstance(node, Leaf):
-            types = node.types or ("",) * len(node.worths)
-            pairs = zip(node.worths, types, strict=True)
-            worths = tuple(PlanWorth(memory, worth, of) for (memory, worth), of in pairs)
+            worths = worths_of(node.worths, node.types)
             weights = weights_by_window(windows, node.weights)
             nodes.append(PlanTreeNode(prices=node.prices, worths=worths, weights=weights))
         else:

@@ -18,7 +18,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report, kind_of
-from kvplace.formats.plan.evidence import PlanCertificate, PlanRule, PlanWorth, weights_by_window
+from kvplace.formats.plan.evidence import PlanCertificate, PlanRule, weights_by_window, worths_of
 from kvplace.formats.plan.of_result import tree_of
 from kvplace.formats.plan.schema import HeadPart, plan_of_part
 from kvplace.formats.plan.stated import Plan
@@ -52,8 +52,8 @@ class _PricesPart(Part):
 
     def certificate(self, method: str) -> PlanCertificate | str:
         """Return the certificate as JSON states it, or why it is none."""
-        types = self.types or ("",) * len(self.worths)
-        if len(self.models) != len(self.prices) or len(types) != len(self.worths):
+        untyped = self.types and len(self.types) != len(self.worths)
+        if len(self.models) != len(self.prices) or untyped:
             return "it does not have one price for each of its models, one type for each worth"
         if any(len(row) != 2 * len(self.windows) for row in self.weights):
             return "a weighting does not have two numbers for each window"
@@ -61,9 +61,7 @@ class _PricesPart(Part):
             method=method,
             threshold=self.threshold,
             prices=dict(zip(self.models, self.prices, strict=True)),
-            worths=tuple(
-                PlanWorth(*pair, type_) for pair, type_ in zip(self.worths, types, strict=True)
-            ),
+            worths=worths_of(self.worths, self.types),
             scope=self.scope,
             weights=weights_by_window(self.windows, self.weights),
         )

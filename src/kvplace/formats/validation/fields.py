@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Annotated, Any, NoReturn
+from functools import lru_cache, partial
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
 from kvplace.errors import UnitError
 from kvplace.formats.diagnostics import kind_of, nearest, shown
 from kvplace.formats.text.yaml_writer import Plain
-from kvplace.formats.validation.parts import Exact, Written
+from kvplace.formats.validation.parts import Exact, Written, refuse_value
 from kvplace.units import (
     MAX_BYTES,
     bytes_text,
@@ -42,7 +41,6 @@ __all__ = [
     "Text",
     "Tokens",
     "count",
-    "gpu_count",
     "refuse_value",
     "word",
 ]
@@ -52,13 +50,9 @@ MAX_GPUS = 1_000_000
 
 _LONGEST_NAME = 256
 _MAX_TOKENS = 1e9
+_MAX_RATE = 1e12
 _MAX_BYTES_PER_TOKEN = 2**40
 _MAX_DEGREE = 1024
-
-
-def refuse_value(message: str) -> NoReturn:
-    """Refuse the value under validation with a sentence."""
-    raise PydanticCustomError("kvplace", "{message}", {"message": message})
 
 
 def name(value: object) -> str:
@@ -94,10 +88,8 @@ def _quantity(value: object, parse: Callable[[str], Any], kind: str, *units: str
     return refuse_value(f"must be {kind}, not {kind_of(value)}")
 
 
-_bytes_of, _seconds_of = (
-    lru_cache(1024)(parse_bytes),
-    lru_cache(1024)(parse_duration),
-)  # the same ones recur
+# The same texts recur.
+_bytes_of, _seconds_of = lru_cache(1024)(parse_bytes), lru_cache(1024)(parse_duration)
 
 
 def amount(value: object) -> Any:
@@ -108,7 +100,7 @@ def amount(value: object) -> Any:
 def amount_or_bytes(value: object) -> Any:
     """Accept an amount of memory, or a bare whole number of bytes."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return _integer(value, 0, MAX_BYTES)
+        return integer(value, 0, MAX_BYTES)
     return amount(value)
 
 
@@ -119,9 +111,9 @@ def duration(value: object) -> Any:
 
 def rate(value: object) -> Any:
     """Accept a rate with its unit, or a bare number per second."""
-    if isinstance(value, str) and any(unit in value for unit in "/"):
+    if isinstance(value, str) and "/" in value:
         return _quantity(value, parse_rate, "a rate", "/s")
-    return _number(value, 1e12, "such as 2.1 (per second) or 126/min")
+    return _number(value, _MAX_RATE, "such as 2.1 (per second) or 126/min")
 
 
 def tokens(value: object) -> float:
@@ -176,8 +168,8 @@ def _number(value: object, most: float, like: str) -> float:
     return converted
 
 
-def _integer(value: object, least: int, most: int | None) -> int:
-    """Accept a whole number; one written 8.0 is whole too."""
+def integer(value: object, least: int = 0, most: int | None = None) -> int:
+    """Accept a whole number from `least` to `most`; one written 8.0 is whole too."""
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     if isinstance(value, bool) or not isinstance(value, int | float) or not whole:
         refuse_value(f"must be a whole number, not {kind_of(value)}")
@@ -194,34 +186,17 @@ def bytes_per_token(value: object) -> int:
             f"must be a bare whole number of bytes such as 131072, not {kind_of(value)}; "
             "its unit is in the key"
         )
-    return _integer(value, 0, _MAX_BYTES_PER_TOKEN)
-
-
-def integer(value: object) -> int:
-    """Accept a whole number of at least 0."""
-    return _integer(value, 0, None)
+    return integer(value, 0, _MAX_BYTES_PER_TOKEN)
 
 
 def price(value: object) -> int | tuple[int, ...]:
     """Accept a whole number of at least 0, or a list of them."""
-    if isinstance(value, list):
-        return tuple(_integer(entry, 0, None) for entry in value)
-    return _integer(value, 0, None)
-
-
-def any_integer(value: object) -> int:
-    """Accept a whole number of either sign."""
-    return _integer(value, -(2**63), None)
+    return tuple(map(integer, value)) if isinstance(value, list) else integer(value)
 
 
 def count(value: object) -> int:
-    """Accept a count of copies, from 1."""
-    return _integer(value, 1, MAX_GPUS)
-
-
-def gpu_count(value: object) -> int:
-    """Accept a count of GPUs or nodes."""
-    return _integer(value, 1, MAX_GPUS)
+    """Accept a count, from 1."""
+    return integer(value, 1, MAX_GPUS)
 
 
 def degrees(value: object) -> tuple[int, ...]:
@@ -229,7 +204,7 @@ def degrees(value: object) -> tuple[int, ...]:
     listed = value if isinstance(value, list) else [value]
     if not listed or len(listed) > _MAX_DEGREE:
         refuse_value("must be a degree such as 2, or a list of degrees such as [1, 2, 4]")
-    accepted = [_integer(degree, 1, _MAX_DEGREE) for degree in listed]
+    accepted = [integer(degree, 1, _MAX_DEGREE) for degree in listed]
     if len(set(accepted)) < len(accepted):
         refuse_value("names a degree twice")
     return tuple(sorted(accepted))
@@ -279,19 +254,17 @@ def _finite(number: float) -> float | None:
 
 _UNSIGNED = r"^\s*\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*"
 _MEMORY = _UNSIGNED + r"(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB|Ki|Mi|Gi|Ti)\s*$"
+_DURATION = _UNSIGNED + r"(us|ms|s|min|h|d)\s*$"
 _RATE = _UNSIGNED + r"/(s|min|h|d)\s*$"
 
-Integer = Annotated[int, *_kind(integer, type="integer", minimum=0)]
-AnyInteger = Annotated[int, *_kind(any_integer, type="integer")]
+_NATURAL = {"type": "integer", "minimum": 0}
+_DEGREE = {"type": "integer", "minimum": 1, "maximum": _MAX_DEGREE}
+
+Integer = Annotated[int, *_kind(integer, **_NATURAL)]
+AnyInteger = Annotated[int, *_kind(partial(integer, least=-(2**63)), type="integer")]
 Price = Annotated[
     int | tuple[int, ...],
-    *_kind(
-        price,
-        anyOf=[
-            {"type": "integer", "minimum": 0},
-            {"type": "array", "items": {"type": "integer", "minimum": 0}},
-        ],
-    ),
+    *_kind(price, anyOf=[_NATURAL, {"type": "array", "items": _NATURAL}]),
 ]
 Number = Annotated[float, *_kind(number, type="number", minimum=0)]
 Positive = Annotated[float, *_kind(positive, None, Number, type="number", exclusiveMinimum=0)]
@@ -323,19 +296,12 @@ AmountOrBytes = Annotated[
         amount_or_bytes,
         _amount_text,
         Integer,
-        anyOf=[{"type": "string", "pattern": _MEMORY}, {"type": "integer", "minimum": 0}],
+        anyOf=[{"type": "string", "pattern": _MEMORY}, _NATURAL],
     ),
 ]
 Duration = Annotated[
     float,
-    *_kind(
-        duration,
-        _seconds_text,
-        Number,
-        type="string",
-        pattern=_UNSIGNED + r"(us|ms|s|min|h|d)\s*$",
-        examples=["572ms"],
-    ),
+    *_kind(duration, _seconds_text, Number, type="string", pattern=_DURATION, examples=["572ms"]),
 ]
 Rate = Annotated[
     float,
@@ -344,7 +310,7 @@ Rate = Annotated[
         None,
         Number,
         anyOf=[
-            {"type": "number", "minimum": 0, "maximum": 1e12},
+            {"type": "number", "minimum": 0, "maximum": _MAX_RATE},
             {"type": "string", "pattern": _RATE, "examples": ["126/min"]},
         ],
     ),
@@ -360,8 +326,7 @@ Resources = Annotated[
     Written(dict),
 ]
 BytesPerToken = Annotated[
-    int,
-    *_kind(bytes_per_token, None, Integer, type="integer", minimum=0, maximum=_MAX_BYTES_PER_TOKEN),
+    int, *_kind(bytes_per_token, None, Integer, **_NATURAL, maximum=_MAX_BYTES_PER_TOKEN)
 ]
 Count = Annotated[int, *_kind(count, type="integer", minimum=1, maximum=MAX_GPUS)]
 Degrees = Annotated[
@@ -369,13 +334,8 @@ Degrees = Annotated[
     *_kind(
         degrees,
         anyOf=[
-            {"type": "integer", "minimum": 1, "maximum": _MAX_DEGREE},
-            {
-                "type": "array",
-                "items": {"type": "integer", "minimum": 1, "maximum": _MAX_DEGREE},
-                "minItems": 1,
-                "uniqueItems": True,
-            },
+            _DEGREE,
+            {"type": "array", "items": _DEGREE, "minItems": 1, "uniqueItems": True},
         ],
     ),
 ]

@@ -8,9 +8,11 @@ from pydantic import BaseModel, ValidationError
 
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import MOST_NOTED, Path, Report, closest, kind_of, nearest, shown
+from kvplace.formats.text.json_tree import parse_json
+from kvplace.formats.text.mapping import mapping_of
 from kvplace.formats.validation.parts import FieldOf, Part, adapter, fields_of
 
-__all__ = ["built_list", "validate", "validate_list"]
+__all__ = ["built_list", "parsed", "validate", "validate_list"]
 
 P = TypeVar("P")
 
@@ -39,6 +41,30 @@ def validate(part: type[P], data: object, path: Path, report: Report) -> P | Non
                 report.add((*path, *location), _message(part, location, detail))
         return None
     return valid
+
+
+def parsed(part: type[P], text: str, source: str, what: str) -> P:
+    """Return the JSON text of a file as a part.
+
+    Parameters
+    ----------
+    part
+        What the file is to be.
+    text, source
+        The text, and the name of the file.
+    what
+        What such a file is, as in `kvplace.formats.text.mapping.mapping_of`.
+
+    Raises
+    ------
+    InputError
+        With everything that is wrong with the file, each fault with its path and line.
+    """
+    data, report = mapping_of(parse_json(text), source, what)
+    found = validate(part, data, (), report)
+    report.refuse()
+    assert found is not None
+    return found
 
 
 def validate_list(

@@ -16,6 +16,7 @@ from typing import (
     Annotated,
     Any,
     ClassVar,
+    NoReturn,
     Self,
     TypeVar,
     Union,
@@ -26,6 +27,9 @@ from typing import (
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+
+from kvplace.errors import InputError
 
 __all__ = [
     "ALWAYS",
@@ -38,6 +42,7 @@ __all__ = [
     "adapter",
     "exact",
     "fields_of",
+    "refuse_value",
     "shell",
     "stated",
 ]
@@ -84,6 +89,11 @@ _PLAIN = frozenset((bool, int, float, str))
 """Types of which a value states itself."""
 
 
+def refuse_value(message: str) -> NoReturn:
+    """Refuse the value under validation with a sentence."""
+    raise PydanticCustomError("kvplace", "{message}", {"message": message})
+
+
 class Part(BaseModel):
     """One mapping of a file: known keys only, values taken as they stand."""
 
@@ -115,6 +125,13 @@ class Part(BaseModel):
             if value is not None and (name in given_here or name in needed)
         }
         return type(self).core(**own | given)  # type: ignore[misc]  # seen as a method
+
+    def checked(self) -> Any:
+        """Return what the part states; values that contradict each other are refused."""
+        try:
+            return self.build()
+        except InputError as error:
+            refuse_value("; ".join(map(str, error.faults)))
 
     def filled_from(self, default: Self | None) -> Self:
         """Return this part with what it does not give taken from another."""
