@@ -12,6 +12,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.large_neighbourhood import warm
+from kvplace.solver.strategies.assigned import ask_program
 from kvplace.solver.strategies.cluster import stages
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
 from kvplace.solver.strategies.params import ClusterParams, Params
@@ -142,7 +143,7 @@ def test_what_the_program_is_asked_holds():
             continue
         optimum = solve_by_force(unruled(problem)).value
         low, where = search.low, list(search.best.where)
-        stages.ask_program(search)
+        ask_program(search)
         assert search.best.where == where
         assert low <= search.low <= optimum * ONE
         closed += search.low >= search.value / ONE

@@ -44,7 +44,7 @@ def search_of(problem, *, watch=None, iterations=None, seed=0, **knobs):
 def placed(problem, tolerance=0.3, **given):
     """A search whose best is what a rough bisection finds."""
     search = search_of(problem, **given)
-    search.state = Assignment.single(
+    search.board = Assignment.single(
         search.instance, bisect_target(search.instance, tolerance=tolerance)
     )
     return search
@@ -64,12 +64,12 @@ def test_a_start_is_valid_and_no_better_than_the_optimum(begin):
         truth = solve_exactly(problem, leximax=False)
         search = search_of(problem)
         begin(search)
-        if search.state is None:
+        if search.board is None:
             missed += truth.feasible
             continue
         found += 1
         assert truth.feasible
-        assert search.state.valid
+        assert search.board.valid
         assert search.value >= float(truth.optimum) * (1 - 1e-9)
     assert found > 20
     assert missed < 5
@@ -80,7 +80,7 @@ def test_nothing_is_begun_where_nothing_is_possible(begin):
     search = search_of(byte_problem([9, 9], [(12, 1.0), (1, 1.0)]))
     assert search.low == math.inf
     begin(search)
-    assert search.state is None
+    assert search.board is None
     assert search.steps == 0
 
 
@@ -103,7 +103,7 @@ def test_a_start_that_fits_nowhere_is_not_kept():
     search = search_of(problem)
     search.take_start(unload_placement(problem, search.instance, [0, 0]))
     start(search)
-    assert search.state.valid
+    assert search.board.valid
 
 
 def test_starts_are_refined_by_few_steps_each_and_not_at_all_where_models_are_many():
@@ -128,10 +128,10 @@ def test_kicks_never_worsen_and_the_same_seed_kicks_the_same(seed):
         search = placed(fleet(seed), seed=seed)
         before = search.value
         iterate(search)
-        assert search.state.valid
+        assert search.board.valid
         assert search.value <= before
         assert search.steps > 0
-        found.append((search.state.gpu_of, search.steps))
+        found.append((search.board.gpu_of, search.steps))
     assert found[0] == found[1]
 
 
@@ -156,9 +156,9 @@ def test_kicks_count_as_steps(limit):
 def test_an_interrupt_ends_every_stage_with_what_there_is():
     for stage in (iterate, balance):
         search = placed(fleet(5), watch=interrupted())
-        gpu_of = search.state.gpu_of
+        gpu_of = search.board.gpu_of
         stage(search)
-        assert search.state.gpu_of == gpu_of
+        assert search.board.gpu_of == gpu_of
         assert search.steps == 0
 
 
@@ -180,7 +180,7 @@ def test_kernels_go_on_where_there_is_time_and_not_before_they_are_compiled(monk
         search = placed(problem, watch=Watch(1000.0), compiled_kicks=200)
         search.bound = Bound(search.low / 2, "fluid")  # else it may be proved optimal before
         iterate(search)
-        assert search.state.valid
+        assert search.board.valid
         values.append((search.value, search.steps))
     assert values[1][0] <= values[0][0]
     assert values[1][1] > values[0][1]
@@ -191,13 +191,13 @@ def test_groups_are_refilled_or_left_as_they_are(monkeypatch):
     for ready in (False, True):
         monkeypatch.setattr(warm, "kernels_ready", lambda _, ready=ready: ready)
         search = placed(problem, watch=Watch(1000.0), squeezes=20)
-        before, gpu_of = search.value, search.state.gpu_of
+        before, gpu_of = search.value, search.board.gpu_of
         cover(search)
-        assert search.state.valid
+        assert search.board.valid
         assert search.value <= before
         assert (search.steps > 0) == ready
         if not ready:
-            assert search.state.gpu_of == gpu_of
+            assert search.board.gpu_of == gpu_of
     limited = placed(problem, watch=Watch(1000.0), squeezes=20, iterations=2)
     cover(limited)
     assert limited.steps <= 2
@@ -208,11 +208,11 @@ def test_groups_are_refilled_or_left_as_they_are(monkeypatch):
 def test_balancing_never_worsens_the_profile(seed, plain):
     problem = fleet(seed)
     search = placed(problem, plain_models=plain)
-    value, before = search.value, sorted(search.state.pressure, reverse=True)
+    value, before = search.value, sorted(search.board.pressure, reverse=True)
     exact = exact_profile(problem, search.placement)
     balance(search)
     assert search.value <= value
-    assert sorted(search.state.pressure, reverse=True) < before
+    assert sorted(search.board.pressure, reverse=True) < before
     assert exact_profile(problem, search.placement) < exact
     most = search.knobs.balance_per_gpu * search.instance.g + search.knobs.balance_steps
     assert 0 < search.steps <= most

@@ -13,12 +13,12 @@ from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
+from kvplace.solver.strategies.assigned import ask_program
 from kvplace.solver.strategies.params import Params, UndividedParams
 from kvplace.solver.strategies.stages import Settings
 from kvplace.solver.strategies.undivided.improve import start
 from kvplace.solver.strategies.undivided.proofs import (
     ask_classes,
-    ask_program,
     decide,
     enumerate_all,
     pack,
@@ -43,7 +43,7 @@ def placed(problem, watch=None, tolerance=0.3, **knobs):
     gpu_of = bisect_target(search.instance, tolerance=tolerance)
     if gpu_of is None:
         return None
-    search.state = Assignment.single(search.instance, gpu_of)
+    search.board = Assignment.single(search.instance, gpu_of)
     return search
 
 
@@ -71,7 +71,7 @@ def assert_proved(problem, truth, search):
     optimum = float(truth.optimum)
     assert search.low <= optimum * ONE
     assert search.value >= optimum / ONE
-    assert search.state.valid
+    assert search.board.valid
     if search.proof.certificate is not None:
         assert check_certificate(problem, search.proof.certificate) == ""
 
@@ -79,9 +79,9 @@ def assert_proved(problem, truth, search):
 def test_nothing_better_is_proved_where_nothing_is():
     closed = 0
     for problem, truth, search in cases(1, 30):
-        low, gpu_of = search.low, search.state.gpu_of
+        low, gpu_of = search.low, search.board.gpu_of
         ask_program(search)
-        assert search.state.gpu_of == gpu_of
+        assert search.board.gpu_of == gpu_of
         assert search.low >= low
         assert_proved(problem, truth, search)
         closed += search.value <= search.low * ONE
@@ -118,7 +118,7 @@ def test_many_gpus_with_several_models_each_are_not_searched_before_late_rounds(
     problem = byte_problem([60] * 4, [(4 + j % 5, 1.0 + j % 7) for j in range(12)])
     for searched, round_, better in [(0, 0, False), (4, 0, True), (2, 1, True), (2, 0, False)]:
         search = search_of(problem, searched_gpus=searched, best_fit_density=0)
-        search.state = Assignment.single(search.instance, [0] * 6 + [1, 2, 3] * 2)
+        search.board = Assignment.single(search.instance, [0] * 6 + [1, 2, 3] * 2)
         search.round, before = round_, search.value
         decide(search)
         assert (search.value < before) == better
@@ -137,10 +137,10 @@ def test_without_an_assignment_all_placements_are_tried_as_well():
     rows = [(7, 0.1), (3, 0.1), (5, 0.1), (5, 0.1), (4, 0.1), (4, 0.1), (2, 0.1)]
     search = search_of(byte_problem([11, 11, 11], rows), enumerated=10**6)
     enumerate_all(search)
-    assert sorted(search.state.free) == [1, 1, 1]
+    assert sorted(search.board.free) == [1, 1, 1]
     short = search_of(byte_problem([11, 11, 11], [*rows, (1, 0.0)]), enumerated=10**6)
     enumerate_all(short)
-    assert short.state is None
+    assert short.board is None
     assert short.low == math.inf
 
 
@@ -158,10 +158,10 @@ def test_weights_are_packed_or_proved_not_to_fit(fits):
     rows = [(7, 0.1), (3, 0.1), (5, 0.1), (5, 0.1), (4, 0.1), (4, 0.1), (2, 0.1)]
     search = search_of(byte_problem([11, 11, 11], rows if fits else [*rows, (1, 0.0)]))
     pack(search)
-    assert (search.state is not None) == fits
+    assert (search.board is not None) == fits
     assert (search.low == math.inf) == (not fits)
     if fits:
-        assert search.state.valid
+        assert search.board.valid
 
 
 def test_packing_agrees_with_brute_force():
@@ -175,7 +175,7 @@ def test_packing_agrees_with_brute_force():
         truth, search = solve_exactly(problem, leximax=False), search_of(problem)
         pack(search)
         answers.append(truth.feasible)
-        assert (search.state is not None) == truth.feasible
+        assert (search.board is not None) == truth.feasible
         assert (search.low == math.inf) == (not truth.feasible)
         if truth.feasible:
             assert search.value >= float(truth.optimum) / ONE
@@ -211,9 +211,9 @@ def test_an_interrupt_leaves_the_assignment_and_a_bound_that_holds(stage):
     problem = byte_problem([40, 40], [(4 + j % 5, 1.0 + j % 7) for j in range(10)])
     optimum = float(solve_exactly(problem, leximax=False).optimum)
     search = placed(problem, interrupted())
-    gpu_of, low = search.state.gpu_of, search.low
+    gpu_of, low = search.board.gpu_of, search.low
     stage(search)
-    assert search.state.gpu_of == gpu_of
+    assert search.board.gpu_of == gpu_of
     assert low <= search.low <= optimum * ONE
     assert search.ranks <= 1
 

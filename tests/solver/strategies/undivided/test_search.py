@@ -30,7 +30,7 @@ def searches(seed, count, *, listener=None):
         if gpu_of is None or not truth.optimum:
             continue
         count -= 1
-        search.state = Assignment.single(search.instance, gpu_of)
+        search.board = Assignment.single(search.instance, gpu_of)
         yield draw, problem, search, float(truth.optimum)
 
 
@@ -55,10 +55,10 @@ def test_a_start_read_back_is_the_placement_that_was_given():
         assert not evaluate(problem, placement).violations
         other = UndividedSearch(problem, Settings())
         other.take_start(placement)
-        assert other.state is None
-        assert other.given == search.state.gpu_of
+        assert other.board is None
+        assert other.given == search.board.gpu_of
         again = Assignment.single(other.instance, other.given)
-        assert again.pressure == search.state.pressure
+        assert again.pressure == search.board.pressure
 
 
 def test_only_a_better_assignment_is_kept():
@@ -67,15 +67,15 @@ def test_only_a_better_assignment_is_kept():
     together = Assignment.single(instance.instance, [0, 0])
     assert apart.worst() < together.worst()
     for offers in ([apart, together], [together, apart], [apart, apart.copy()]):
-        instance.state = None
+        instance.board = None
         for state in offers:
             instance.offer(state)
-        assert instance.state is apart
+        assert instance.board is apart
     broken = Assignment(instance.instance, [((0,),), ()])
     broken.pressure[0] = math.inf
-    instance.state = None
+    instance.board = None
     instance.offer(broken)
-    assert instance.state is None
+    assert instance.board is None
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -91,10 +91,10 @@ def test_lowering_and_balancing_never_worsen_and_count_their_steps(seed):
         search.lower()
         lowest, steps = search.value, search.steps
         assert lowest >= optimum * (1 - 1e-9)
-        profile = sorted(search.state.pressure, reverse=True)
+        profile = sorted(search.board.pressure, reverse=True)
         search.balance(math.inf)
         assert search.value <= lowest
-        assert sorted(search.state.pressure, reverse=True) <= profile
+        assert sorted(search.board.pressure, reverse=True) <= profile
         assert search.steps >= steps
         moved += search.steps
         value = evaluate(problem, search.placement).value
@@ -108,10 +108,10 @@ def test_a_margin_leaves_memory_free_where_more_is_taken():
     for margin, moves in [(0.0, True), (0.2, True), (0.5, False)]:
         search = UndividedSearch(problem, Settings())
         hot = list(search.instance.memory).index(100)
-        search.state = Assignment.single(search.instance, [hot, hot])
+        search.board = Assignment.single(search.instance, [hot, hot])
         search.lower(margin=margin)
         assert (search.steps > 0) == moves
-        free = min(f / m for f, m in zip(search.state.free, search.instance.memory, strict=True))
+        free = min(f / m for f, m in zip(search.board.free, search.instance.memory, strict=True))
         assert free >= min(margin, 0.6)
 
 

@@ -23,7 +23,7 @@ def search_of(models=6, gpus=2, *, placed=True, watch=None, iterations=None, **k
     settings = Settings(watch=watch or Watch(), iterations=iterations, params=params)
     search = UndividedSearch(problem, settings)
     if placed:
-        search.state = Assignment.single(search.instance, [j % gpus for j in range(models)])
+        search.board = Assignment.single(search.instance, [j % gpus for j in range(models)])
     return search
 
 

@@ -12,16 +12,16 @@ from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.pressures import PressureBound
-from kvplace.solver.instance.door import load_copies, load_instance, unload_copies
+from kvplace.solver.instance.door import load_copies, unload_copies
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.large_neighbourhood.ejection import Packer
+from kvplace.solver.strategies.assigned import AssignedSearch
 from kvplace.solver.strategies.params import ClusterParams
-from kvplace.solver.strategies.stages import Search, Settings
+from kvplace.solver.strategies.stages import Settings
 
 if TYPE_CHECKING:
     from kvplace.solver.bounds.pressure_classes import PressureClasses
     from kvplace.solver.bounds.size_classes import LevelBound
-    from kvplace.solver.column_generation.option_sets import OptionSets
 
 __all__ = ["ClusterState"]
 
@@ -29,17 +29,13 @@ BOUND_PART = 0.8
 """Part of the time left that raising the bound may take; checking its certificate takes some."""
 
 
-class ClusterState(Search):
+class ClusterState(AssignedSearch):
     """One run.
 
     Attributes
     ----------
-    instance
-        The problem as numbers.
     chooser
-        The options of its models.
-    board
-        The best assignment, which need not be valid; None before the start.
+        The options of the models.
     starts
         Assignments to begin with.
     """
@@ -47,10 +43,9 @@ class ClusterState(Search):
     repaired_before = False
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
+        began = settings.watch.seconds
         super().__init__(problem, settings)
-        began = self.watch.seconds
         self.knobs: ClusterParams = self.params.cluster
-        self.instance = load_instance(problem)
         self.chooser = Chooser(self.instance)
         several = problem.goal is Objective.PRESSURE
         self._fluid = PressureBound(problem) if several else FluidBound(self.chooser)
@@ -60,16 +55,10 @@ class ClusterState(Search):
         self._priced: Bound | None = None
         self._certified: Bound | None = None
         self._sought = Bound(0.0, "trivial")
-        self._program: OptionSets | None = None
-        self.board: Assignment | None = None
         self.starts: list[Assignment] = []
         self.packer = Packer(self.chooser, self.seed, self.watch)
         self.watch.keep(self.params.cluster_evaluation * (self.watch.seconds - began))
         self.watch.tell("bound", bound=self._low)
-
-    @property
-    def value(self) -> float:  # noqa: D102 - as of `Search`, here and below
-        return self.board.worst() if self.board is not None and self.board.valid else math.inf
 
     @property
     def low(self) -> float:  # noqa: D102 - of the base class
@@ -88,7 +77,7 @@ class ClusterState(Search):
         if certified is None and self.classes is not None:
             certified = self._certified or self.classes.certified(self.problem)
         certified = certified or self._fluid.certified(self.problem)
-        kept = self.board is not None and self.board.valid and not any(self.board.flaws)
+        kept = self.placed and not any(self.best.flaws)
         if self._sought.value > certified.value:
             return self._sought
         if self._searched and not (kept and self._low <= certified.value):
@@ -104,20 +93,14 @@ class ClusterState(Search):
 
     @property
     def placement(self) -> Placement | None:  # noqa: D102 - of the base class
-        if self.board is None or not self.board.valid:
+        if not self.placed:
             return None
-        return unload_copies(self.problem, self.instance, self.board.where)
+        return unload_copies(self.problem, self.instance, self.best.where)
 
     @property
     def large(self) -> bool:
         """Whether compiled kernels pay."""
         return self.instance.n * self.instance.g > self.knobs.large
-
-    @property
-    def best(self) -> Assignment:
-        """The best assignment."""
-        assert self.board is not None
-        return self.board
 
     @property
     def tiny(self) -> bool:
@@ -148,35 +131,12 @@ class ClusterState(Search):
         """Note that every way to place the cluster was looked at."""
         self._low, self._searched = self.value, True
 
-    @property
-    def program(self) -> "OptionSets":
-        """The configuration program with options, with the best assignment among its columns."""
-        from kvplace.solver.column_generation.option_sets import OptionSets  # noqa: PLC0415 - HiGHS: only here
-
-        self._program = self._program or OptionSets(self.instance)
-        if self.board is not None:
-            option = self.board.option
-            held = ([option[j] for j in members] for members in self.board.members)
-            self._program.add([[o.row for o in options if o is not None] for options in held])
-        return self._program
-
-    def adopt(self) -> None:
-        """Take what is proved: a search as it is, a certificate only if it checks."""
-        from kvplace.solver.bounds.option_prices import certified_options, searched_options  # noqa: PLC0415 - HiGHS: only here
-
-        proof = self.deciding
-        if proof.searched is not None:
-            self._sought = searched_options(self.problem, self.program, proof.searched, self.watch)
-            self._low = max(self._low, self._sought.value)
-        for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
-            if self._priced is not None and verdict.target <= self._priced.value:
-                break
-            bound = certified_options(self.problem, self.program, verdict)
-            if bound is not None:
-                self._priced, self._low = bound, max(self._low, bound.value)
-                break
-        proof.value, proof.searched, proof.verdicts = self.low, None, []
-        self.watch.tell("bound", self.value, self.low)
+    def take(self, bound: Bound) -> None:  # noqa: D102 - of the base class
+        if bound.method == "search":
+            self._sought = bound
+        else:
+            self._priced = bound
+        self._low = max(self._low, bound.value)
 
     def raise_bound(self, board: Assignment | None, part: float = BOUND_PART) -> None:
         """Ask the configuration program on size classes for a bound, once.

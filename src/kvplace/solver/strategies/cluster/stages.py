@@ -7,6 +7,7 @@ from kvplace.solver.exact import leximax
 from kvplace.solver.exact.enumerate import Enumeration
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
+from kvplace.solver.strategies.assigned import decided
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.stages import LOADING
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from kvplace.solver.large_neighbourhood.refill import Refiller
 
 __all__ = [
-    "ask_program",
     "balance",
     "decide",
     "eject",
@@ -38,31 +38,13 @@ def enumerate_all(search: ClusterState) -> None:
         search.searched()
 
 
-def ask_program(search: ClusterState) -> None:
-    """Ask the configuration program whether nothing is better than the start."""
-    from kvplace.solver.exact.close_gap import nothing_below  # noqa: PLC0415 - HiGHS: only here
-
-    rounds = search.knobs.quick_rounds
-    nothing_below(search.program, search.deciding, search.value, search.watch, rounds)
-    search.adopt()
-
-
 def decide(search: ClusterState) -> None:
     """Raise the bound by the configuration program, then decide targets below the value."""
-    from kvplace.solver.exact.close_gap import Effort, close_gap, program_bound  # noqa: PLC0415 - HiGHS: only here
-    from kvplace.solver.exact.option_cover import OptionCover  # noqa: PLC0415 - same
+    from kvplace.solver.exact.close_gap import Effort  # noqa: PLC0415 - HiGHS: only here
 
-    knobs, board, program, proof = search.knobs, search.best, search.program, search.deciding
-    round_ = min(search.round, 6)
+    knobs, round_ = search.knobs, min(search.round, 6)
     effort = Effort(nodes=knobs.nodes << round_, rounds=knobs.program_rounds << round_)
-    kept = search.watch.keep_part(knobs.checked_part)
-    program_bound(program, proof, search.value, effort, search.watch)
-    if not any(board.flaws):
-        found = close_gap(OptionCover(program), board, proof, search.gap, effort, search.watch)
-        if found.worth() < board.worth():
-            search.board = found
-    search.watch.keep(kept)
-    search.adopt()
+    decided(search, effort, closing=not any(search.best.flaws))
 
 
 def tighten(search: ClusterState) -> None:

@@ -7,9 +7,9 @@ from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.drop_copies import drop_copies
 from kvplace.solver.improve.neighbourhoods.kinds import nearby
 from kvplace.solver.large_neighbourhood.ejection import repaired
+from kvplace.solver.strategies.assigned import ask_program
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.stages import (
-    ask_program,
     balance,
     decide,
     eject,

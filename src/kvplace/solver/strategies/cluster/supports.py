@@ -33,7 +33,7 @@ def rankable(search: ClusterState) -> bool:
 
 def placed(search: ClusterState) -> bool:
     """Whether there is a valid assignment."""
-    return search.board is not None and search.board.valid
+    return search.placed
 
 
 def begun(search: ClusterState) -> bool:

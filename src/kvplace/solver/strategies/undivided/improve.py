@@ -41,7 +41,7 @@ def start_as_reference(search: UndividedState) -> None:
     for gpu_of in (found, search.given):
         if gpu_of is not None:
             search.offer(Assignment.single(search.instance, gpu_of))
-    if search.state is not None:
+    if search.board is not None:
         search.lower()
 
 
@@ -49,14 +49,13 @@ def iterate(search: UndividedState) -> None:
     """Local search with kicks from the best state, then by kernels where there is time for them."""
     from kvplace.solver.large_neighbourhood.iterated import iterate  # noqa: PLC0415 - numpy: only here
 
-    assert search.state is not None
     knobs = search.knobs
     kicks = min(knobs.kicks, knobs.kicks_per_model * search.instance.n)
     if not search.long:
         kicks <<= search.round
     target = search.low * (1 + search.gap)
     state, steps = iterate(
-        search.state, target, kicks, search.seed + search.round, search.watch, search.left
+        search.best, target, kicks, search.seed + search.round, search.watch, search.left
     )
     search.steps += steps
     search.offer(state)
@@ -76,8 +75,7 @@ def _iterate_compiled(search: UndividedState, target: float) -> None:
 
     if not kernels_ready(COMPILED):
         return  # it would break the limit; a later round finds them compiled
-    assert search.state is not None
-    packing = pack_rows(search.instance.columns, np.array(search.state.gpu_of, dtype=np.int64))
+    packing = pack_rows(search.instance.columns, np.array(search.best.gpu_of, dtype=np.int64))
     kicks, seed = search.knobs.compiled_kicks << search.round, search.seed + search.round
     search.steps += iterate_pairs(packing, target, kicks, seed, GAIN, search.watch, search.left)
     search.offer(Assignment.single(search.instance, packing.gpu_of(search.instance.n).tolist()))
@@ -93,22 +91,20 @@ def cover(search: UndividedState) -> None:
     if not kernels_ready(TIGHT):
         return  # it would break the limit; a later round finds them compiled
 
-    assert search.state is not None
     # Where targets are possible, prices may be anything; at the bound they say what is short.
     ends = (search.value * (1 - OPTIMAL_GAP), search.low)
     verdicts = [search.program.decide(target, search.watch) for target in ends]
     chance = random.Random(search.seed + search.round)  # noqa: S311 - a search, not a secret
     tries = search.knobs.squeezes << min(search.round, 6)
-    search.state, refilled = squeeze(
-        search.state, search.low, verdicts, tries, chance, search.watch, search.left
+    search.board, refilled = squeeze(
+        search.best, search.low, verdicts, tries, chance, search.watch, search.left
     )
     search.steps += refilled
 
 
 def balance(search: UndividedState) -> None:
     """Leximax: balance what the maximum leaves open."""
-    state, knobs = search.state, search.knobs
-    assert state is not None
+    state, knobs = search.best, search.knobs
     search.watch.tell("balance", state.worst())
     most = knobs.balance_per_gpu * search.instance.g + knobs.balance_steps
     if search.instance.n <= knobs.plain_models:

@@ -5,9 +5,10 @@ import math
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.strategies.assigned import decided
 from kvplace.solver.strategies.undivided.search import UndividedState
 
-__all__ = ["ask_classes", "ask_program", "decide", "enumerate_all", "pack", "price_hot", "rank"]
+__all__ = ["ask_classes", "decide", "enumerate_all", "pack", "price_hot", "rank"]
 
 
 def pack(search: UndividedState) -> None:
@@ -22,17 +23,8 @@ def pack(search: UndividedState) -> None:
         search.offer(state)
     elif search.instance.n <= search.knobs.tiny_models and search.low < math.inf:
         enumerate_all(search)
-    if search.state is not None:
+    if search.board is not None:
         search.lower()
-
-
-def ask_program(search: UndividedState) -> None:
-    """Ask the configuration program whether nothing is better than the start."""
-    from kvplace.solver.exact.close_gap import nothing_below  # noqa: PLC0415 - numpy and HiGHS: only here
-
-    rounds = search.knobs.quick_rounds
-    nothing_below(search.program, search.deciding, search.value, search.watch, rounds)
-    search.adopt()
 
 
 def price_hot(search: UndividedState) -> None:
@@ -50,9 +42,8 @@ def ask_classes(search: UndividedState) -> None:
     from kvplace.solver.assignment.packed import pack_rows  # noqa: PLC0415 - same
     from kvplace.solver.bounds.size_classes import certified_classes, packing_bound  # noqa: PLC0415 - HiGHS: only here
 
-    assert search.state is not None
     columns = search.instance.columns
-    packing = pack_rows(columns, np.array(search.state.gpu_of, dtype=np.int64))
+    packing = pack_rows(columns, np.array(search.best.gpu_of, dtype=np.int64))
     prices = packing_bound(columns, packing, search.low, search.watch)
     bound = None if prices is None else certified_classes(search.problem, prices)
     if bound is not None and bound.value > search.low:
@@ -62,26 +53,18 @@ def ask_classes(search: UndividedState) -> None:
 
 def decide(search: UndividedState) -> None:
     """Raise the bound, then decide targets between it and the value."""
-    from kvplace.solver.exact.close_gap import Effort, close_gap, program_bound  # noqa: PLC0415 - numpy and HiGHS: only here
-    from kvplace.solver.exact.option_cover import OptionCover  # noqa: PLC0415 - same
+    from kvplace.solver.exact.close_gap import Effort  # noqa: PLC0415 - numpy and HiGHS: only here
 
-    knobs, state = search.knobs, search.state
-    assert state is not None
-    program, proof = search.program, search.deciding
+    knobs = search.knobs
     effort = Effort(
         nodes=knobs.nodes << min(search.round, 6),
         rounds=knobs.program_rounds << min(search.round + 2 * search.long, 6),
     )
-    kept = search.watch.keep_part(knobs.checked_part)
-    program_bound(program, proof, state.worst(), effort, search.watch)
     # With several models per GPU, a search over many GPUs gives up until late rounds.
-    pairs = search.density <= knobs.best_fit_density
-    if pairs or search.instance.g <= knobs.searched_gpus << (0 if search.long else search.round):
-        search.offer(
-            close_gap(OptionCover(program), state, proof, search.gap, effort, search.watch)
-        )
-    search.watch.keep(kept)
-    search.adopt()
+    few = knobs.searched_gpus << (0 if search.long else search.round)
+    decided(
+        search, effort, closing=search.density <= knobs.best_fit_density or search.instance.g <= few
+    )
 
 
 def enumerate_all(search: UndividedState) -> None:
@@ -102,5 +85,4 @@ def rank(search: UndividedState) -> None:
     """Leximax, exactly: prove the balance of the other GPUs, or find a better one."""
     from kvplace.solver.exact.leximax import rank  # noqa: PLC0415 - numpy: only here
 
-    assert search.state is not None
-    search.ranks = rank(search.state, search.knobs.ranked, search.watch)
+    search.ranks = rank(search.best, search.knobs.ranked, search.watch)

@@ -5,6 +5,7 @@ import math
 from kvplace.core.placement import Placement
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.instance.door import load_placement
+from kvplace.solver.strategies.assigned import ask_program
 from kvplace.solver.strategies.stages import Stage, Strategy
 from kvplace.solver.strategies.undivided.improve import (
     balance,
@@ -15,7 +16,6 @@ from kvplace.solver.strategies.undivided.improve import (
 )
 from kvplace.solver.strategies.undivided.proofs import (
     ask_classes,
-    ask_program,
     decide,
     enumerate_all,
     pack,
@@ -80,7 +80,7 @@ class UndividedSearch(UndividedState):
 
     def refine(self, start: Placement, tolerance: float, margin: float) -> None:
         """Improve a valid placement by moves and swaps."""
-        self.state = Assignment.single(
+        self.board = Assignment.single(
             self.instance, load_placement(self.problem, self.instance, start)
         )
         self.watch.tell("refine", self.value, self.low)

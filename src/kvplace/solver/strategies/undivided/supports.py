@@ -19,7 +19,7 @@ __all__ = [
 
 def placed(search: UndividedState) -> bool:
     """Whether there is an assignment."""
-    return search.state is not None
+    return search.placed
 
 
 def small(search: UndividedState) -> bool:

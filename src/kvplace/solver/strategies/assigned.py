@@ -1,0 +1,120 @@
+"""A search that keeps one assignment, and takes what the configuration program proves of it.
+
+numpy and HiGHS are imported only once that program is asked.
+"""
+
+import math
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from kvplace.core.certificates.certificate import Bound
+from kvplace.core.problem import Problem
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.instance.door import load_instance
+from kvplace.solver.strategies.params import ClusterParams, UndividedParams
+from kvplace.solver.strategies.stages import Search, Settings
+
+if TYPE_CHECKING:
+    from kvplace.solver.column_generation.option_sets import OptionSets
+    from kvplace.solver.exact.close_gap import Effort
+
+__all__ = ["AssignedSearch", "ask_program", "decided"]
+
+
+class AssignedSearch(Search):
+    """One run.
+
+    Attributes
+    ----------
+    instance
+        The problem as numbers.
+    board
+        The best assignment, which need not be valid; None before there is one.
+    knobs
+        Of its strategy.
+    """
+
+    knobs: UndividedParams | ClusterParams
+
+    def __init__(self, problem: Problem, settings: Settings) -> None:
+        super().__init__(problem, settings)
+        self.instance = load_instance(problem)
+        self.board: Assignment | None = None
+        self._program: OptionSets | None = None
+
+    @property
+    def placed(self) -> bool:
+        """Whether there is a valid assignment."""
+        return self.board is not None and self.board.valid
+
+    @property
+    def value(self) -> float:  # noqa: D102 - of the base class
+        return self.best.worst() if self.placed else math.inf
+
+    @property
+    def best(self) -> Assignment:
+        """The best assignment."""
+        assert self.board is not None
+        return self.board
+
+    def offer(self, board: Assignment) -> None:
+        """Keep an assignment if it is valid, and the best so far."""
+        if board.valid and (self.board is None or board.worth() < self.board.worth()):
+            self.board = board
+
+    @property
+    def program(self) -> "OptionSets":
+        """The configuration program with options, with the best assignment among its columns."""
+        from kvplace.solver.column_generation.option_sets import OptionSets  # noqa: PLC0415 - numpy and HiGHS: only here
+
+        self._program = self._program or OptionSets(self.instance)
+        if self.board is not None:
+            option = self.board.option
+            held = ([option[j] for j in members] for members in self.board.members)
+            self._program.add([[o.row for o in options if o is not None] for options in held])
+        return self._program
+
+    @abstractmethod
+    def take(self, bound: Bound) -> None:
+        """Take a bound of the configuration program, or of a search that rests on it."""
+
+    def adopt(self) -> None:
+        """Take what is proved: a search as it is, a certificate only if it checks."""
+        from kvplace.solver.bounds.option_prices import certified_options, searched_options  # noqa: PLC0415 - HiGHS: only here
+
+        proof, program = self.deciding, self.program
+        if proof.searched is not None and proof.value > self.low:
+            self.take(searched_options(self.problem, program, proof.searched, self.watch))
+        for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
+            if verdict.target <= self.low:
+                break
+            bound = certified_options(self.problem, program, verdict)
+            if bound is not None:
+                self.take(bound)
+                break
+        proof.value, proof.searched, proof.verdicts = self.low, None, []
+        self.watch.tell("bound", self.value, self.low)
+
+
+def ask_program(search: AssignedSearch) -> None:
+    """Ask the configuration program whether nothing is better than the start."""
+    from kvplace.solver.exact.close_gap import nothing_below  # noqa: PLC0415 - HiGHS: only here
+
+    rounds = search.knobs.quick_rounds
+    nothing_below(search.program, search.deciding, search.value, search.watch, rounds)
+    search.adopt()
+
+
+def decided(search: AssignedSearch, effort: "Effort", *, closing: bool) -> None:
+    """Raise the bound by the configuration program; to close the gap, decide targets, too."""
+    from kvplace.solver.exact.close_gap import close_gap, program_bound  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.exact.option_cover import OptionCover  # noqa: PLC0415 - same
+
+    program, proof, watch = search.program, search.deciding, search.watch
+    kept = watch.keep_part(search.knobs.checked_part)
+    program_bound(program, proof, search.value, effort, watch)
+    if closing:
+        cover = OptionCover(program)
+        search.offer(close_gap(cover, search.best, proof, search.gap, effort, watch))
+    watch.keep(kept)
+    search.adopt()
