@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvplace.errors import InputError
+from kvplace.scaffold.deployments.command_line.variables import fill, read_env, unset_in
 from kvplace.scaffold.deployments.read import read_deployment
-from kvplace.scaffold.deployments.variables import fill, read_env, unset_in
 
 VLLM = {"image": "vllm/vllm-openai:latest"}
 

@@ -7,16 +7,16 @@ from typing import Any
 
 from kvplace.errors import Fault, InputError
 from kvplace.facts.checkpoint.paths import is_there
-from kvplace.scaffold.deployments.commands import (
+from kvplace.scaffold.deployments.command_line.commands import (
     EngineCommand,
     NotUnderstoodError,
     read_command,
     split_words,
 )
+from kvplace.scaffold.deployments.command_line.variables import ABSENT, fill, read_env
 from kvplace.scaffold.deployments.deployment import Deployment, Instance, Unread
 from kvplace.scaffold.deployments.devices import Devices, devices_of
 from kvplace.scaffold.deployments.documents import at, documents, listed, mapping, texts, whole
-from kvplace.scaffold.deployments.variables import ABSENT, fill, read_env
 
 __all__ = ["environment_of", "read_compose"]
 

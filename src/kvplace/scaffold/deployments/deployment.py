@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from kvplace.scaffold.deployments.commands import EngineCommand
+from kvplace.scaffold.deployments.command_line.commands import EngineCommand
 
 __all__ = ["Deployment", "Entry", "Instance", "Unread"]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kvplace.errors import Fault, InputError
-from kvplace.scaffold.deployments.commands import NotUnderstoodError, read_command
+from kvplace.scaffold.deployments.command_line.commands import NotUnderstoodError, read_command
 from kvplace.scaffold.deployments.compose import environment_of
 from kvplace.scaffold.deployments.deployment import Deployment, Instance, Unread
 from kvplace.scaffold.deployments.devices import devices_of

@@ -7,7 +7,7 @@ from typing import Any
 from kvplace.errors import InputError
 from kvplace.scaffold.deployments.deployment import Deployment, Entry, Unread
 from kvplace.scaffold.deployments.documents import at, documents, listed, mapping, whole
-from kvplace.scaffold.deployments.pods import Asked, engine_entries, numbered
+from kvplace.scaffold.deployments.kubernetes.pods import Asked, engine_entries, numbered
 
 __all__ = ["is_ray_serve", "read_ray_serve"]
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kvplace.errors import Fault, InputError
-from kvplace.scaffold.deployments.charts import read_production_stack
 from kvplace.scaffold.deployments.compose import read_compose
 from kvplace.scaffold.deployments.deployment import Deployment
 from kvplace.scaffold.deployments.documents import at, documents, listed
-from kvplace.scaffold.deployments.kubernetes import is_kubernetes, read_kubernetes
+from kvplace.scaffold.deployments.kubernetes.charts import read_production_stack
+from kvplace.scaffold.deployments.kubernetes.objects import is_kubernetes, read_kubernetes
+from kvplace.scaffold.deployments.kubernetes.pods import all_gpus
 from kvplace.scaffold.deployments.kvcached import read_kvcached
-from kvplace.scaffold.deployments.pods import all_gpus
 from kvplace.scaffold.deployments.ray_serve import is_ray_serve, read_ray_serve
 from kvplace.scaffold.deployments.scripts import (
     is_unit,

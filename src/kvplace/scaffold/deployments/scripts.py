@@ -4,9 +4,9 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 
+from kvplace.scaffold.deployments.command_line.variables import fill
 from kvplace.scaffold.deployments.deployment import Deployment, Entry, Unread
 from kvplace.scaffold.deployments.started import started
-from kvplace.scaffold.deployments.variables import fill
 
 __all__ = ["is_unit", "read_script", "read_unit", "started_elsewhere"]
 

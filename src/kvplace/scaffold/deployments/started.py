@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 
-from kvplace.scaffold.deployments.commands import (
+from kvplace.scaffold.deployments.command_line.commands import (
     EngineCommand,
     NotUnderstoodError,
     read_command,
 )
+from kvplace.scaffold.deployments.command_line.shell import container_of
 from kvplace.scaffold.deployments.compose import environment_of
 from kvplace.scaffold.deployments.deployment import Entry, Instance, Unread
 from kvplace.scaffold.deployments.devices import devices_of
 from kvplace.scaffold.deployments.documents import mapping, texts
-from kvplace.scaffold.deployments.shell import container_of
 
 __all__ = ["started"]
 

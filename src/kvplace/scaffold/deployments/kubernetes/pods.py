@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kvplace.scaffold.deployments.commands import (
+from kvplace.scaffold.deployments.command_line.commands import (
     NotUnderstoodError,
     read_command,
     split_words,

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kvplace.scaffold.deployments.commands import split_words
+from kvplace.scaffold.deployments.command_line.commands import split_words
 from kvplace.scaffold.deployments.deployment import Deployment, Entry, Unread
 from kvplace.scaffold.deployments.documents import at, listed, mapping, whole
-from kvplace.scaffold.deployments.pods import Asked, engine_entries, numbered
+from kvplace.scaffold.deployments.kubernetes.pods import Asked, engine_entries, numbered
 
 __all__ = ["read_production_stack", "runtime_entries"]
 

@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kvplace.scaffold.deployments.charts import runtime_entries
 from kvplace.scaffold.deployments.deployment import Deployment, Entry, Instance, Unread
 from kvplace.scaffold.deployments.documents import at, documents, listed, mapping, texts, whole
-from kvplace.scaffold.deployments.pods import (
+from kvplace.scaffold.deployments.kubernetes.charts import runtime_entries
+from kvplace.scaffold.deployments.kubernetes.pods import (
     Asked,
     all_gpus,
     arguments,

@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kvplace.scaffold.deployments.shell import engine_words
-from kvplace.scaffold.deployments.variables import unset_in
+from kvplace.scaffold.deployments.command_line.shell import engine_words
+from kvplace.scaffold.deployments.command_line.variables import unset_in
 
 __all__ = ["EngineCommand", "NotUnderstoodError", "read_command", "split_words"]
 

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kvplace.scaffold.deployments.variables import ABSENT, fill
+from kvplace.scaffold.deployments.command_line.variables import ABSENT, fill
 
 __all__ = ["container_of", "engine_words"]
 

@@ -1,0 +1,1 @@
+"""Objects of Kubernetes, the pods in them, and the values of charts."""
