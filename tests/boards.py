@@ -2,10 +2,14 @@
 
 import math
 import random
+from array import array
+
+import numpy as np
 
 from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.instance.door import load_instance
+from kvplace.solver.instance.instance import Instance
 from splits import random_split_problem, random_where
 from tiny import byte_problem
 
@@ -106,6 +110,32 @@ def kernel_states(seed, count, *, part=0.8, filled=True):
             count -= 1
             yield draw, board, target, state
         seed += 1000
+
+
+def windowed(seed, models, memory, draw_kv, draw_time, windows=2, types=1):
+    """Return an instance with that many windows on memory and as many on time.
+
+    The draws return loads of a shape; those on time are for one model per GPU.
+    """
+    chance = np.random.RandomState(seed)
+    rows = models, types, windows
+    kv = np.broadcast_to(draw_kv(chance, (models, 1, windows)), rows)
+    time = draw_time(chance, rows) * len(memory) / models
+    ones = array("i", [1] * models)
+    return Instance(
+        range(models + 1),
+        ones,
+        ones,
+        array("q", chance.randint(1, sum(memory) // (2 * models) + 2, models).tolist()),
+        array("q", chance.randint(0, 3, models).tolist()),
+        array("d", np.concatenate([kv, time], axis=2).ravel().tolist()),
+        array("q", memory),
+        array("q", range(models)),
+        array("q", range(len(memory))),
+        kv_windows=tuple(range(windows)),
+        time_windows=tuple(range(windows)),
+        type_of=tuple(at % types for at in range(len(memory))) if types > 1 else (),
+    )
 
 
 def assert_kept_up(board):

@@ -1,36 +1,21 @@
 """Cyclic exchanges: found where no pair suits, sums stay exact, nothing else gets worse."""
 
-from array import array
-
 import numpy as np
 import pytest
 
+from boards import windowed
 from kvplace.solver.assignment.packed import Items, pack_items, pack_rows
 from kvplace.solver.improve.cycle_kernel import relieve_by_cycles
-from kvplace.solver.instance.instance import Instance
 
 
 def drawn(seed, models, memory, windows, types):
-    """Return columns with that many windows on memory and as many on time."""
-    chance = np.random.RandomState(seed)
-    g = len(memory)
-    kv = np.broadcast_to(chance.uniform(0, 2, (models, 1, windows)), (models, types, windows))
-    time = chance.uniform(0, 1.2, (models, types, windows)) * g / models
-    ones = array("i", [1] * models)
-    return Instance(
-        range(models + 1),
-        ones,
-        ones,
-        array("q", chance.randint(1, sum(memory) // (2 * models) + 2, models).tolist()),
-        array("q", chance.randint(0, 3, models).tolist()),
-        array("d", np.concatenate([kv, time], axis=2).ravel().tolist()),
-        array("q", memory),
-        array("q", range(models)),
-        array("q", range(g)),
-        kv_windows=tuple(range(windows)),
-        time_windows=tuple(range(windows)),
-        type_of=tuple(at % types for at in range(g)) if types > 1 else (),
-    ).columns
+    """Return columns of loads that are alike."""
+    return windowed(
+        seed, models, memory,
+        lambda chance, shape: chance.uniform(0, 2, shape),
+        lambda chance, shape: chance.uniform(0, 1.2, shape),
+        windows, types,
+    ).columns  # fmt: skip
 
 
 def relieve(packing, target, turn=0, block=64, width=22):

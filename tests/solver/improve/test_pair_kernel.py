@@ -1,11 +1,11 @@
 """Compiled exchanges under several pressures: sums stay exact, and no better exchange is missed."""
 
-from array import array
 from itertools import combinations
 
 import numpy as np
 import pytest
 
+from boards import windowed
 from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import most_room_first
@@ -13,32 +13,17 @@ from kvplace.solver.improve.iterated_pairs import iterate_pairs
 from kvplace.solver.improve.pair_kernel import exchange_pairs
 from kvplace.solver.improve.parallel_pairs import Improver
 from kvplace.solver.instance.columns import fluid_level
-from kvplace.solver.instance.instance import Instance
 from kvplace.solver.kernels import Crew
 
 
 def drawn(seed, models, memory, windows=2, types=1):
-    """Return an instance with that many windows on memory and as many on time."""
-    chance = np.random.RandomState(seed)
-    g = len(memory)
-    rows = models, types, windows
-    kv = np.broadcast_to(np.minimum(chance.pareto(2, (models, 1, windows)), 3), rows)
-    loads = np.concatenate([kv, np.minimum(chance.pareto(2, rows), 3) * 0.6 * g / models], axis=2)
-    ones = array("i", [1] * models)
-    return Instance(
-        range(models + 1),
-        ones,
-        ones,
-        array("q", chance.randint(1, sum(memory) // (2 * models) + 2, models).tolist()),
-        array("q", chance.randint(0, 3, models).tolist()),
-        array("d", loads.ravel().tolist()),
-        array("q", memory),
-        array("q", range(models)),
-        array("q", range(g)),
-        kv_windows=tuple(range(windows)),
-        time_windows=tuple(range(windows)),
-        type_of=tuple(at % types for at in range(g)) if types > 1 else (),
-    )
+    """Return an instance with a few hot models."""
+    return windowed(
+        seed, models, memory,
+        lambda chance, shape: np.minimum(chance.pareto(2, shape), 3),
+        lambda chance, shape: np.minimum(chance.pareto(2, shape), 3) * 0.6,
+        windows, types,
+    )  # fmt: skip
 
 
 def after(columns, gpu_of):
