@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from array import array
 from dataclasses import replace
 from typing import Any, cast
 
@@ -19,12 +18,12 @@ from kvplace.core.result import Result
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report, kind_of
 from kvplace.formats.plan.evidence import PlanCertificate, PlanRule, weights_by_window, worths_of
+from kvplace.formats.plan.of_columns import HEADER, table_of_columns
 from kvplace.formats.plan.of_result import tree_of
 from kvplace.formats.plan.schema import HeadPart, plan_of_part
 from kvplace.formats.plan.stated import Plan
-from kvplace.formats.plan.table import COLUMNS, NEEDED, PlanTable, note_numbering, table_of
-from kvplace.formats.tables.arrow import Columns, numbers, texts, whole, write_parquet
-from kvplace.formats.validation.csv_rows import check_header
+from kvplace.formats.plan.table import PlanTable, table_of
+from kvplace.formats.tables.arrow import ArrowColumns, Columns, write_parquet
 from kvplace.formats.validation.fields import NumberOrInfinity
 from kvplace.formats.validation.models import validate
 from kvplace.formats.validation.parts import Part, stated
@@ -33,9 +32,6 @@ __all__ = ["plan_bytes", "plan_of_columns"]
 
 KEY = "kvplace.plan"
 """Where in the file's metadata the rest of the plan is."""
-
-_FEW = 50
-"""Faults noted of one column."""
 
 
 class _PricesPart(Part):
@@ -123,42 +119,9 @@ def plan_of_columns(columns: Columns, source: str) -> PlanTable:
         The columns are not those of a plan, or an entry is missing or no number.
     """
     report = Report(source)
-    present = list(columns.column_names)
-    optional = [column for column in COLUMNS if column not in NEEDED]
-    check_header(present, NEEDED, optional, report, None)
+    rows = ArrowColumns(columns, HEADER, report)
     head = _read_head((columns.schema.metadata or {}).get(KEY.encode()), report)
-    names = {}
-    for column in ("model", "gpu"):
-        values, at = texts(columns[column])
-        for row in [row for row, i in enumerate(at) if i < 0][:_FEW]:
-            report.add(("rows", row, column), "is empty")
-        names[column] = (values, at)
-    counts: dict[str, array[int]] = {"weights_bytes": array("q")}
-    for column in ("replica", "shard", "weights_bytes"):
-        if column in present:
-            counts[column], bad = whole(columns[column])
-            if column in NEEDED:
-                bad += [row for row, number in enumerate(counts[column]) if number < 0]
-            for row in sorted(set(bad))[:_FEW]:
-                report.add(("rows", row, column), "is not a whole number")
-    loads, bad = numbers(columns["load"]) if "load" in present else (array("d"), [])
-    for row in bad[:_FEW]:
-        report.add(("rows", row, "load"), "is not a load")
-    report.refuse()
-    values, at = names["model"]
-    table = PlanTable(
-        models=[values[i] for i in at],
-        gpus=names["gpu"],
-        replicas=counts["replica"],
-        shards=counts["shard"],
-        weights_bytes=counts["weights_bytes"],
-        loads=loads,
-        head=head,
-    )
-    if not table.undivided or len(set(table.models)) < len(table.models):
-        note_numbering(zip(table.models, table.replicas, table.shards, strict=True), (), report)
-        report.refuse()
-    return table
+    return table_of_columns(rows, report, head)
 
 
 def _read_head(text: bytes | None, report: Report) -> Plan | None:

@@ -1,21 +1,18 @@
 """What the CSV and the Parquet form of a plan state: one row per shard, in columns."""
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from kvplace.core.evaluation.evaluate import Shard
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
-from kvplace.formats.diagnostics import Report, shown
 from kvplace.formats.plan.stated import Plan, PlanShard
 
-__all__ = ["COLUMNS", "NEEDED", "UNSTATED", "PlanTable", "note_numbering", "table_of"]
+__all__ = ["COLUMNS", "UNSTATED", "PlanTable", "table_of"]
 
 COLUMNS = ("model", "replica", "shard", "node", "gpu", "weights_bytes", "load")
-NEEDED = ("model", "replica", "shard", "gpu")
 MANY = 10_000
 """Rows above which a placement is kept as arrays rather than as replicas."""
 UNSTATED = -1
@@ -132,35 +129,3 @@ def _of_shards(
         array("q", [shard.weights_bytes for shard in shards]),
         array("d", [shard.load for shard in shards]),
     )
-
-
-def note_numbering(
-    shards: Iterable[tuple[str, int, int]], lines: Sequence[int], report: Report
-) -> None:
-    """Note shards that are there twice, and copies whose shards do not count from 0.
-
-    Parameters
-    ----------
-    shards
-        Model, number of the copy and rank, row by row.
-    lines
-        Line of each row; empty where rows have none.
-    report
-        Where faults go.
-    """
-    first: dict[tuple[str, int], int] = {}
-    ranks: dict[tuple[str, int], set[int]] = {}
-    for row, (model, replica, shard) in enumerate(shards):
-        held = ranks.setdefault((model, replica), set())
-        first.setdefault((model, replica), row)
-        if shard in held:
-            message = f"shard {shard} of replica {replica} of {shown(model)} is twice"
-            report.add(("rows", row), message, lines[row] if lines else None)
-        held.add(shard)
-    for (model, replica), held in ranks.items():
-        if max(held) != len(held) - 1:
-            named = ", ".join(map(str, islice(sorted(held), 8)))
-            message = (
-                f"replica {replica} of {shown(model)} has the shards {named}; they count from 0"
-            )
-            report.add((), message, lines[first[model, replica]] if lines else None)

@@ -12,9 +12,8 @@ from kvplace.errors import Fault, InputError
 from kvplace.extras import missing_extra
 from kvplace.formats.diagnostics import Report
 from kvplace.formats.files import is_parquet
-from kvplace.formats.tables.model_rows import BY_WINDOW, OPTIONAL, REQUIRED
 from kvplace.formats.text.cells import RISKY
-from kvplace.formats.validation.csv_rows import check_header
+from kvplace.formats.validation.csv_rows import Header, check_header
 from kvplace.units import GIB, MAX_BYTES
 
 __all__ = [
@@ -197,14 +196,14 @@ def texts(column: Any) -> tuple[Sequence[str], array[int]]:
 
 
 class ArrowColumns:
-    """The columns of a table of models, as `kvplace.formats.tables.csv_columns` has them."""
+    """The columns of a table, as `kvplace.formats.tables.csv_columns` has them."""
 
-    def __init__(self, table: Columns, report: Report) -> None:
+    def __init__(self, table: Columns, header: Header, report: Report) -> None:
         self._table = table
         self.names: list[str] = list(table.column_names)
         self.rows = int(table.num_rows)
         self.uneven: dict[int, int] = {}
-        check_header(self.names, REQUIRED, OPTIONAL, report, None, BY_WINDOW)
+        check_header(self.names, header, report)
         if not self.rows:
             report.stop((), "the table has no rows")
 
@@ -216,6 +215,10 @@ class ArrowColumns:
         """Return a column of texts, None where one is missing; numbers as they are printed."""
         found = self._table[column].to_pylist()
         return [value if value is None else str(value) for value in found]
+
+    def coded(self, column: str) -> tuple[Sequence[str], array[int]]:
+        """Return the different texts of a column, and the position of each row's; -1 for none."""
+        return texts(self._table[column])
 
     def says_only(self, column: str, text: str) -> bool:
         """Whether each entry of a column is missing or that text."""

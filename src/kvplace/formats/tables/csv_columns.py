@@ -1,7 +1,7 @@
-"""A CSV of models as columns: numbers in arrays, each cell looked at once.
+"""A CSV as columns: numbers in arrays, each cell looked at once.
 
 Cells that are no number are kept as rows that need a closer look. The cells of such rows are read
-from the text again, so that a million models are held as arrays and not as texts.
+from the text again, so that a million rows are held as arrays and not as texts.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from typing import Any, cast
 
 from kvplace.errors import UnitError
 from kvplace.formats.diagnostics import Report
-from kvplace.formats.tables.model_rows import BY_WINDOW, NUMBER, OPTIONAL, REQUIRED, SHAPE
+from kvplace.formats.tables.model_rows import NUMBER
 from kvplace.formats.text.cells import plain_cell
-from kvplace.formats.validation.csv_rows import csv_faults, is_blank, raw_rows
+from kvplace.formats.validation.csv_rows import Header, csv_faults, is_blank, raw_rows
 from kvplace.units import GIB, MAX_BYTES, parse_bytes
 
 __all__ = ["CSVColumns"]
 
-_TEXTS = ("name", "tensor_parallel", "replicas", *SHAPE)
 _AT_ONCE = 50_000
 """Rows whose cells are held as texts at the same time."""
 _PLAIN = re.compile(r"[-+.,0-9]*")
@@ -41,6 +40,8 @@ class CSVColumns:
     ----------
     text
         A table with a header.
+    header
+        What it may hold.
     report
         Where faults of the table itself go; they are raised at once.
 
@@ -52,18 +53,17 @@ class CSVColumns:
         Number of rows.
     """
 
-    def __init__(self, text: str, report: Report) -> None:
-        self._text = text
-        self._report = report
-        self.names, line = next(raw_rows(text, REQUIRED, OPTIONAL, report, BY_WINDOW))
+    def __init__(self, text: str, header: Header, report: Report) -> None:
+        self._text, self._header, self._report = text, header, report
+        self.names, line = next(raw_rows(text, header, report))
         self.rows = 0
         self.uneven: dict[int, int] = {}
         self._lines: dict[int, int] = {}
         self._texts: dict[str, list[str | None]] = {
-            name: [] for name in self.names if name in _TEXTS
+            name: [] for name in self.names if name in header.texts
         }
         self._numbers: dict[str, array[float] | array[int]] = {
-            name: array("q" if name.endswith("_gib") or name == "kv_bytes_per_token" else "d")
+            name: array("q" if name.endswith("_gib") or name in header.whole else "d")
             for name in self.names
             if name not in self._texts
         }
@@ -88,6 +88,15 @@ class CSVColumns:
         """Return a column of texts; None where a cell is empty."""
         return self._texts[column]
 
+    def coded(self, column: str) -> tuple[Sequence[str], array[int]]:
+        """Return the different texts of a column, and the position of each row's; -1 for none."""
+        known: dict[str, int] = {}
+        at = array("q", [
+            -1 if text is None else known.setdefault(text, len(known))
+            for text in self._texts[column]
+        ])  # fmt: skip
+        return list(known), at
+
     def says_only(self, column: str, text: str) -> bool:
         """Whether each cell of a column is empty or that text."""
         return all(cell is None or cell == text for cell in self._texts[column])
@@ -106,7 +115,7 @@ class CSVColumns:
         """Yield the filled cells of some rows, which ascend, from the text."""
         wanted = iter(rows)
         row = next(wanted, None)
-        numbered = enumerate(raw_rows(self._text, REQUIRED, OPTIONAL, self._report, BY_WINDOW), -1)
+        numbered = enumerate(raw_rows(self._text, self._header, self._report), -1)
         for number, (cells, line) in numbered:
             if row is None:
                 return
@@ -131,7 +140,7 @@ class CSVColumns:
         for name, column in zip(self.names, columns, strict=bool(rows)):
             if name in self._texts:
                 read = [plain_cell(cell.strip()) or None for cell in column]
-                if name in SHAPE:  # few shapes, many models: each text is kept once
+                if name != self._header.texts[0]:  # the same ones recur: each is kept once
                     read = [sys.intern(cell) if cell else None for cell in read]
                 self._texts[name] += read
                 continue

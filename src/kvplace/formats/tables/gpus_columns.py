@@ -9,13 +9,12 @@ from kvplace.formats.diagnostics import Path, Report, path_text
 from kvplace.formats.fleet.nodes import build_nodes
 from kvplace.formats.fleet.schema import NodePart
 from kvplace.formats.tables.arrow import Columns
-from kvplace.formats.validation.csv_rows import check_header
+from kvplace.formats.validation.csv_rows import Header, check_header
 from kvplace.formats.validation.models import validate
 
 __all__ = ["nodes_of_columns"]
 
-REQUIRED = ("node",)
-OPTIONAL = ("type", "memory_gib", "reserve_gib", "zone")
+HEADER = Header(("node",), ("type", "memory_gib", "reserve_gib", "zone"))
 
 
 def nodes_of_columns(columns: Columns, source: str) -> tuple[Node, ...]:
@@ -50,7 +49,7 @@ def nodes_of_columns(columns: Columns, source: str) -> tuple[Node, ...]:
         return path_text(path)
 
     report = Report(source, text_of=text_of)
-    check_header(list(columns.column_names), REQUIRED, OPTIONAL, report, None)
+    check_header(columns.column_names, HEADER, report)
     if not columns.num_rows:
         report.stop((), "the table has no rows")
     names.clear()

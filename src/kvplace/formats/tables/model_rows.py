@@ -7,13 +7,14 @@ from typing import Any
 
 from kvplace.core.models.architecture import Architecture
 from kvplace.formats.diagnostics import Path, Report, path_text, shown
+from kvplace.formats.validation.csv_rows import Header
 from kvplace.units import parse_number
 
 __all__ = [
     "BY_WINDOW",
     "COLUMNS",
+    "HEADER",
     "NUMBER",
-    "OPTIONAL",
     "REQUIRED",
     "SHAPE",
     "column_text",
@@ -46,7 +47,13 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 REQUIRED = ("name", "weights_gib", "requests_per_second")
 BY_WINDOW = ("requests_per_second", "prompt_tokens", "output_tokens")
 """Columns of which there may be one for each window, such as ``requests_per_second@day``."""
-OPTIONAL = tuple(column for column in COLUMNS if column not in REQUIRED)
+HEADER = Header(
+    REQUIRED,
+    tuple(column for column in COLUMNS if column not in REQUIRED),
+    texts=("name", "tensor_parallel", "replicas", *SHAPE),
+    whole=("kv_bytes_per_token",),
+    by_window=BY_WINDOW,
+)
 NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
 _EXACT = 2**53

@@ -30,7 +30,7 @@ from kvplace.formats.tables.arrow import ArrowColumns, Columns
 from kvplace.formats.tables.csv_columns import CSVColumns
 from kvplace.formats.tables.model_rows import (
     BY_WINDOW,
-    OPTIONAL,
+    HEADER,
     REQUIRED,
     SHAPE,
     column_text,
@@ -106,11 +106,11 @@ def parse_table(
             report.add((f"--gpus {shown(gpus)}",), fault.message)
     if len(text) > SHORT:
         report.refuse()
-        return _problem(CSVColumns(text, Report(source)), nodes, source, wanted)
+        return _problem(CSVColumns(text, HEADER, Report(source)), nodes, source, wanted)
     models = []
     windows: list[str] = []
     for index, (cells, line) in enumerate(
-        read_rows(text, REQUIRED, OPTIONAL, report, lambda row: ("models", row), BY_WINDOW)
+        read_rows(text, HEADER, report, lambda row: ("models", row))
     ):
         if not index:
             windows = windows_of(_header(text))
@@ -141,7 +141,7 @@ def problem_of_columns(
     InputError
         With every fault, each with its row, counted from 0, and its column.
     """
-    return _problem(ArrowColumns(columns, Report(source)), nodes, source, objective)
+    return _problem(ArrowColumns(columns, HEADER, Report(source)), nodes, source, objective)
 
 
 def _problem(
@@ -365,7 +365,7 @@ class _Reader:
 
 def _header(text: str) -> list[str]:
     """Return the columns of a CSV text that was read before."""
-    header, _ = next(raw_rows(text, REQUIRED, OPTIONAL, Report(""), BY_WINDOW))
+    header, _ = next(raw_rows(text, HEADER, Report("")))
     return header
 
 

@@ -5,24 +5,50 @@ import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from kvplace.formats.diagnostics import Path, Report, closest, nearest, shown
 from kvplace.formats.text.cells import plain_cell
 
-__all__ = ["Row", "check_header", "csv_faults", "is_blank", "raw_rows", "read_rows", "uneven_row"]
+__all__ = [
+    "Header",
+    "Row",
+    "check_header",
+    "csv_faults",
+    "is_blank",
+    "raw_rows",
+    "read_rows",
+    "uneven_row",
+]
 
 Row = tuple[dict[str, str], int]
 """Cells by column, without the empty ones, and the line of the row's end."""
 
 
+class Header(NamedTuple):
+    """The columns that a table may have.
+
+    Parameters
+    ----------
+    required, optional
+        Names of the columns; a required one must be in the header and filled in each row.
+    texts
+        Those that hold text, the one first of which most entries differ.
+    whole
+        Those that hold whole numbers.
+    by_window
+        Those of which there may be one for each window, ``column@window``.
+    """
+
+    required: Sequence[str]
+    optional: Sequence[str]
+    texts: Sequence[str] = ()
+    whole: Sequence[str] = ()
+    by_window: Sequence[str] = ()
+
+
 def read_rows(
-    text: str,
-    required: Sequence[str],
-    optional: Sequence[str],
-    report: Report,
-    path_of: Callable[[int], Path],
-    by_window: Sequence[str] = (),
+    text: str, columns: Header, report: Report, path_of: Callable[[int], Path]
 ) -> Iterator[Row]:
     """Read a table with a header, row by row, up to its end or to more faults than are of use.
 
@@ -30,21 +56,19 @@ def read_rows(
     ----------
     text
         Cells apart by commas; blank lines are skipped.
-    required, optional
-        Names of the columns; a required one must be in the header and filled in each row.
+    columns
+        What the header may name.
     report
         Where faults go; a faulty header is raised at once.
     path_of
         Returns the path of a row by its number, from 0.
-    by_window
-        Columns of which there may be one for each window, ``column@window``.
 
     Yields
     ------
     Row
         Each row; one that is not as wide as the header is noted.
     """
-    rows = raw_rows(text, required, optional, report, by_window)
+    rows = raw_rows(text, columns, report)
     header, _ = next(rows)
     count = 0
     for cells, line in rows:
@@ -64,13 +88,7 @@ def uneven_row(cells: int, columns: int) -> str:
     return f"the row has {cells} cells; the header names {columns} columns"
 
 
-def raw_rows(
-    text: str,
-    required: Sequence[str],
-    optional: Sequence[str],
-    report: Report,
-    by_window: Sequence[str] = (),
-) -> Iterator[tuple[list[str], int]]:
+def raw_rows(text: str, columns: Header, report: Report) -> Iterator[tuple[list[str], int]]:
     """Yield the header, trimmed and checked, and then each row, with the lines of their ends.
 
     Blank lines are passed over. What is no CSV, or has another header, is raised at once.
@@ -83,7 +101,7 @@ def raw_rows(
                 continue
             if header is None:
                 header = [cell.strip() for cell in cells]
-                check_header(header, required, optional, report, reader.line_num, by_window)
+                check_header(header, columns, report, reader.line_num)
                 yield header, reader.line_num
             else:
                 yield cells, reader.line_num
@@ -106,18 +124,13 @@ def csv_faults(reader: Any, report: Report) -> Iterator[None]:
 
 
 def check_header(
-    header: list[str],
-    required: Sequence[str],
-    optional: Sequence[str],
-    report: Report,
-    line: int | None,
-    by_window: Sequence[str] = (),
+    header: Sequence[str], columns: Header, report: Report, line: int | None = None
 ) -> None:
     """Refuse a header with unknown, doubled or missing columns.
 
     A required column of which there is one for each window is left out itself.
     """
-    known = (*required, *optional)
+    known = (*columns.required, *columns.optional)
     separators = [mark for mark in ";\t|" if len(header) == 1 and mark in header[0]]
     if separators:
         report.stop((), f"separate cells with commas, not with {separators[0]!r}", line)
@@ -128,7 +141,7 @@ def check_header(
             break
         base, mark, window = column.partition("@")
         named = bool(mark and window) and window == window.strip() and window.isprintable()
-        there = column in known or (named and base in by_window)
+        there = column in known or (named and base in columns.by_window)
         sound = sound and there and column not in before
         if not there:
             unit = " (1 GB is 0.931 GiB)" if re.search(r"gb\W*$", column.casefold()) else ""
@@ -137,8 +150,10 @@ def check_header(
         elif column in before:
             report.add((), f"the column {column} is there twice", line)
         before.add(column)
-    for column in required:
-        windowed = any(name.startswith(f"{column}@") for name in header) and column in by_window
+    for column in columns.required:
+        windowed = (
+            any(name.startswith(f"{column}@") for name in header) and column in columns.by_window
+        )
         if windowed and column in header:
             sound = False
             message = f"{column} stands beside {column}@...; the mean follows, so leave it out"
