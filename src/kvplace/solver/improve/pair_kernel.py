@@ -42,8 +42,12 @@ _pressure = kernel(pressure)
 def pressure_of(packing: Packing, g: int) -> float:
     """Return the pressure of a GPU; 0 where it holds nothing."""
     loads = packing.loads[g]
-    if packing.models[g] == 0 and not loads.any():
-        return 0.0
+    if packing.models[g] == 0:
+        for load in loads:
+            if load != 0:
+                break
+        else:
+            return 0.0
     return float(_pressure(packing.free[g], packing.kept[g], loads, packing.kv))
 
 
@@ -156,9 +160,9 @@ def carry_out(packing: Packing, g: int, h: int, given: Ints, back: Ints) -> int:
 
     It is not where memory or the rows have no room, or models of one group would meet.
     """
-    out, into = given[given >= 0], back[back >= 0]
+    x_g, x_h = _filled(given), _filled(back)
+    out, into = given[:x_g], back[:x_h]
     start, count = packing.start, packing.models
-    x_g, x_h = len(out), len(into)
     moved, more = 0, 0
     for slot in out:
         moved, more = moved + packing.size[slot], more + packing.keep[slot]
@@ -185,6 +189,15 @@ def carry_out(packing: Packing, g: int, h: int, given: Ints, back: Ints) -> int:
     sum_up(packing, g)  # anew, so that nothing drifts
     sum_up(packing, h)
     return 1
+
+
+@kernel
+def _filled(slots: Ints) -> int:
+    """Return how many slots are filled in; the others, -1, come last."""
+    n = 0
+    while n < len(slots) and slots[n] >= 0:
+        n += 1
+    return n
 
 
 @kernel

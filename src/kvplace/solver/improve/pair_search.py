@@ -98,15 +98,15 @@ def nearest(
     bool
         Whether there is one.
     """
-    free, loads = packing.free, packing.loads[:, 0]
-    common = (loads[g] + loads[h]) / (free[g] + free[h])
+    free, load_g, load_h = packing.free, packing.loads[g, 0], packing.loads[h, 0]
+    common = (load_g + load_h) / (free[g] + free[h])
     ones, twos, _, subsets_g, subsets_h = scratch
     at_g, at_h = packing.start[g], packing.start[h]
     # What both hold at most, in units of which any sum of three fits beside its code.
     unit = 2.0 * (packing.memory[g] + packing.memory[h]) / LARGEST
     m_g = _by_size(packing, g, common, unit, turn, ones, twos, subsets_g)
     m_h = _by_size(packing, h, common, unit, turn, ones, twos, subsets_h)
-    excess = int((loads[g] / common - free[g]) / unit)
+    excess = int((load_g / common - free[g]) / unit)
     best, best_g, best_h = excess, 0, 0
     i = j = 1
     while i <= m_g and j <= m_h:
@@ -126,11 +126,12 @@ def nearest(
     _slots(subsets_g[best_g], at_g, out)
     _slots(subsets_h[best_h], at_h, back)
     moved, shifted = 0, 0.0
-    for slot in out[out >= 0]:
-        moved, shifted = moved + packing.size[slot], shifted + packing.load[slot]
-    for slot in back[back >= 0]:
-        moved, shifted = moved - packing.size[slot], shifted - packing.load[slot]
-    here, there = (loads[g] - shifted) / (free[g] + moved), (loads[h] + shifted) / (free[h] - moved)
+    for at in range(3):
+        if out[at] >= 0:
+            moved, shifted = moved + packing.size[out[at]], shifted + packing.load[out[at]]
+        if back[at] >= 0:
+            moved, shifted = moved - packing.size[back[at]], shifted - packing.load[back[at]]
+    here, there = (load_g - shifted) / (free[g] + moved), (load_h + shifted) / (free[h] - moved)
     return bool(max(here, there) < goal)
 
 
