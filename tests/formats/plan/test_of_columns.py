@@ -74,3 +74,16 @@ def test_csv_and_parquet_say_the_same(tmp_path):
         assert list(table.weights_bytes) == list(other.weights_bytes)
         assert list(table.loads) == list(other.loads)
     assert 10 < refused < 40
+
+
+def test_entries_of_a_dictionary_that_no_row_has_hide_no_doubled_model(tmp_path):
+    arrow = pytest.importorskip("pyarrow", reason="Parquet needs the extra 'columns'")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="as above")
+    models = arrow.DictionaryArray.from_arrays(arrow.array([0, 0]), arrow.array(["a", "b", "c"]))
+    zeros, gpus = arrow.array([0, 0]), arrow.array(["g", "h"])
+    parquet.write_table(
+        arrow.table([models, zeros, zeros, gpus], names=HEAD.split(",")[:4]),
+        tmp_path / "p.parquet",
+    )
+    told = faults_of(lambda: read_plan(tmp_path / "p.parquet"))
+    assert told == [("rows[1]", "shard 0 of replica 0 of 'a' is twice")]

@@ -77,7 +77,7 @@ def table_of_columns(
         loads=loads,
         head=head,
     )
-    if faults or not table.undivided or len(models) < columns.rows:
+    if faults or not table.undivided or len(set(model_at)) < columns.rows:
         faults += _numbering(table, {row for row, _, _ in faults})
     if faults:
         _note(faults, columns, report)

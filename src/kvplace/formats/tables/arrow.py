@@ -19,10 +19,7 @@ from kvplace.units import GIB, MAX_BYTES
 __all__ = [
     "ArrowColumns",
     "Columns",
-    "numbers",
     "read_columns",
-    "texts",
-    "whole",
     "write_parquet",
 ]
 
@@ -141,60 +138,6 @@ def _written(arrow: Any, column: Any) -> Any:
     return arrow.array(column, arrow.string())
 
 
-def numbers(column: Any, scale: float = 1.0) -> tuple[array[float], list[int]]:
-    """Return a column as floats, NaN where missing, and the rows that hold no number.
-
-    Parameters
-    ----------
-    column
-        Of numbers, or of text.
-    scale
-        What each is multiplied by.
-    """
-    arrow, compute = _arrow(""), _arrow("compute")
-    kind, bad = column.type, []
-    if arrow.types.is_string(kind) or arrow.types.is_large_string(kind):
-        plain = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?$"
-        sound = compute.fill_null(compute.match_substring_regex(column, plain), fill_value=True)
-        bad = _where(compute.invert(sound))
-        column = compute.if_else(sound, column, None)
-    elif not (arrow.types.is_integer(kind) or arrow.types.is_floating(kind)):
-        bad = list(range(min(len(column), 1)))
-        column = arrow.nulls(len(column))
-    floats = compute.cast(column, arrow.float64(), safe=False)
-    if scale != 1.0:
-        floats = compute.multiply(floats, scale)
-    return _taken(compute.fill_null(floats, float("nan")), "d"), bad
-
-
-def whole(column: Any) -> tuple[array[int], list[int]]:
-    """Return a column of whole numbers, -1 where missing, and the rows that hold none."""
-    arrow, compute = _arrow(""), _arrow("compute")
-    if arrow.types.is_int64(column.type) and not column.null_count:
-        return _taken(column, "q"), _where(compute.less(column, 0))
-    numeric, bad = numbers(column)
-    floats = _written(arrow, numeric)
-    missing = compute.is_nan(floats)
-    sound = compute.and_(
-        compute.equal(compute.floor(floats), floats), compute.greater_equal(floats, 0)
-    )
-    sound = compute.and_(sound, compute.less(floats, 2.0**62))
-    bad = sorted({*bad, *_where(compute.and_not(compute.invert(sound), missing))})
-    kept = compute.if_else(sound, floats, -1.0)
-    return _taken(compute.cast(kept, arrow.int64(), safe=False), "q"), bad
-
-
-def texts(column: Any) -> tuple[Sequence[str], array[int]]:
-    """Return the different texts of a column, and the position of each row's; -1 where missing."""
-    compute, arrow = _arrow("compute"), _arrow("")
-    if not arrow.types.is_dictionary(column.type):
-        column = compute.dictionary_encode(compute.cast(column, arrow.string()))
-    one = column.unify_dictionaries().combine_chunks()
-    one = one.chunk(0) if hasattr(one, "chunk") else one
-    indices = compute.fill_null(compute.cast(one.indices, arrow.int64()), -1)
-    return one.dictionary.to_pylist(), _taken(indices, "q")
-
-
 class ArrowColumns:
     """The columns of a table, as `kvplace.formats.tables.csv_columns` has them."""
 
@@ -218,16 +161,17 @@ class ArrowColumns:
 
     def coded(self, column: str) -> tuple[Sequence[str], array[int]]:
         """Return the different texts of a column, and the position of each row's; -1 for none."""
-        return texts(self._table[column])
-
-    def says_only(self, column: str, text: str) -> bool:
-        """Whether each entry of a column is missing or that text."""
-        values, at = texts(self._table[column])
-        return all(values[i] == text for i in set(at) if i >= 0)
+        compute, arrow, held = _arrow("compute"), _arrow(""), self._table[column]
+        if not arrow.types.is_dictionary(held.type):
+            held = compute.dictionary_encode(compute.cast(held, arrow.string()))
+        one = held.unify_dictionaries().combine_chunks()
+        one = one.chunk(0) if hasattr(one, "chunk") else one
+        indices = compute.fill_null(compute.cast(one.indices, arrow.int64()), -1)
+        return one.dictionary.to_pylist(), _taken(indices, "q")
 
     def sizes(self, column: str) -> tuple[array[int], list[int]]:
         """Return a column of GiB in bytes, -1 where missing, and the rows that hold none."""
-        values, bad = numbers(self._table[column], GIB)
+        values, bad = self.numbers(column, GIB)
         found: array[int] = array("q", bytes(8 * len(values)))
         for row, value in enumerate(values):
             if 0 <= value <= MAX_BYTES:
@@ -240,11 +184,36 @@ class ArrowColumns:
 
     def whole(self, column: str) -> tuple[array[int], list[int]]:
         """Return a column of whole numbers, -1 where missing, and the rows that hold none."""
-        return whole(self._table[column])
+        arrow, compute, held = _arrow(""), _arrow("compute"), self._table[column]
+        if arrow.types.is_int64(held.type) and not held.null_count:
+            return _taken(held, "q"), _where(compute.less(held, 0))
+        numeric, bad = self.numbers(column)
+        floats = _written(arrow, numeric)
+        missing = compute.is_nan(floats)
+        sound = compute.and_(
+            compute.equal(compute.floor(floats), floats), compute.greater_equal(floats, 0)
+        )
+        sound = compute.and_(sound, compute.less(floats, 2.0**62))
+        bad = sorted({*bad, *_where(compute.and_not(compute.invert(sound), missing))})
+        kept = compute.if_else(sound, floats, -1.0)
+        return _taken(compute.cast(kept, arrow.int64(), safe=False), "q"), bad
 
-    def numbers(self, column: str) -> tuple[array[float], list[int]]:
-        """Return a column of numbers, NaN where missing, and the rows that hold none."""
-        return numbers(self._table[column])
+    def numbers(self, column: str, scale: float = 1.0) -> tuple[array[float], list[int]]:
+        """Return a column of numbers times a scale, NaN where missing, and the rows without one."""
+        arrow, compute, held = _arrow(""), _arrow("compute"), self._table[column]
+        kind, bad = held.type, []
+        if arrow.types.is_string(kind) or arrow.types.is_large_string(kind):
+            plain = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?$"
+            sound = compute.fill_null(compute.match_substring_regex(held, plain), fill_value=True)
+            bad = _where(compute.invert(sound))
+            held = compute.if_else(sound, held, None)
+        elif not (arrow.types.is_integer(kind) or arrow.types.is_floating(kind)):
+            bad = list(range(min(len(held), 1)))
+            held = arrow.nulls(len(held))
+        floats = compute.cast(held, arrow.float64(), safe=False)
+        if scale != 1.0:
+            floats = compute.multiply(floats, scale)
+        return _taken(compute.fill_null(floats, float("nan")), "d"), bad
 
     def cells(self, rows: Iterable[int]) -> Iterator[dict[str, str]]:
         """Yield rows as the filled cells that a table in text would have."""

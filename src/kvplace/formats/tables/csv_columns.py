@@ -97,10 +97,6 @@ class CSVColumns:
         ])  # fmt: skip
         return list(known), at
 
-    def says_only(self, column: str, text: str) -> bool:
-        """Whether each cell of a column is empty or that text."""
-        return all(cell is None or cell == text for cell in self._texts[column])
-
     def sizes(self, column: str) -> tuple[array[int], list[int]]:
         """Return a column of GiB in bytes, -1 where empty, and the rows that hold none."""
         return self._numbers[column], self._bad[column]  # type: ignore[return-value]  # by its name

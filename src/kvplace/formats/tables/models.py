@@ -153,7 +153,7 @@ def _problem(
     """Return the problem of some columns."""
     reader = _Reader(columns, nodes, source)
     divided = ("tensor_parallel", "replicas")
-    if any(c in columns.names and not columns.says_only(c, "1") for c in divided):
+    if any(c in columns.names and set(columns.coded(c)[0]) - {"1"} for c in divided):
         return reader.assemble(range(columns.rows), objective)
     table = reader.table()
     chosen = objective or (
