@@ -20,7 +20,7 @@ from kvplace.errors import UnitError
 from kvplace.formats.diagnostics import Report
 from kvplace.formats.tables.model_rows import NUMBER
 from kvplace.formats.text.cells import plain_cell
-from kvplace.formats.validation.csv_rows import Header, csv_faults, is_blank, raw_rows
+from kvplace.formats.validation.csv_rows import Header, csv_faults, filled, is_blank, raw_rows
 from kvplace.units import GIB, MAX_BYTES, parse_bytes
 
 __all__ = ["CSVColumns"]
@@ -117,8 +117,7 @@ class CSVColumns:
                 return
             if number == row:
                 self._lines[row] = line
-                filled = zip(self.names, (plain_cell(cell.strip()) for cell in cells), strict=False)
-                yield {column: cell for column, cell in filled if cell}
+                yield filled(self.names, cells)
                 row = next(wanted, None)
 
     def _take(self, chunk: list[list[str]]) -> None:

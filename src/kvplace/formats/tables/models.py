@@ -39,7 +39,7 @@ from kvplace.formats.tables.model_rows import (
     windows_of,
 )
 from kvplace.formats.tables.names import all_sound, sound
-from kvplace.formats.validation.csv_rows import raw_rows, read_rows, uneven_row
+from kvplace.formats.validation.csv_rows import filled, raw_rows, uneven_row
 from kvplace.units import LEAST
 
 __all__ = ["parse_table", "problem_of_columns"]
@@ -107,15 +107,18 @@ def parse_table(
     if len(text) > SHORT:
         report.refuse()
         return _problem(CSVColumns(text, HEADER, Report(source)), nodes, source, wanted)
-    models = []
-    windows: list[str] = []
-    for index, (cells, line) in enumerate(
-        read_rows(text, HEADER, report, lambda row: ("models", row))
-    ):
-        if not index:
-            windows = windows_of(_header(text))
+    rows = raw_rows(text, HEADER, report)
+    header, _ = next(rows)
+    models, windows = [], windows_of(header)
+    for index, (cells, line) in enumerate(rows):
+        if len(cells) != len(header):
+            report.add(("models", index), uneven_row(len(cells), len(header)), line)
         lines.append(line)
-        models.append(row_model(cells, index, report, windows))
+        models.append(row_model(filled(header, cells), index, report, windows))
+        if report.full:
+            break
+    if not models:
+        report.stop((), "the table has no rows", 1)
     data = {"schema": FLEET_SCHEMA, "nodes": [], "models": models}
     return Assembly(data, report, wanted, tuple(nodes)).problem()
 
@@ -361,12 +364,6 @@ class _Reader:
     def unstated(self) -> dict[str, Sequence[int]]:
         """Rows of the table that state no overhead, and no least KV memory."""
         return {"overhead": self._empty["overhead_gib"], "least": self._empty["min_kv_gib"]}
-
-
-def _header(text: str) -> list[str]:
-    """Return the columns of a CSV text that was read before."""
-    header, _ = next(raw_rows(text, HEADER, Report("")))
-    return header
 
 
 def _means(windows: Sequence[DemandColumns]) -> tuple[array[float], array[float], array[float]]:

@@ -3,26 +3,14 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from kvplace.formats.diagnostics import Path, Report, closest, nearest, shown
+from kvplace.formats.diagnostics import Report, closest, nearest, shown
 from kvplace.formats.text.cells import plain_cell
 
-__all__ = [
-    "Header",
-    "Row",
-    "check_header",
-    "csv_faults",
-    "is_blank",
-    "raw_rows",
-    "read_rows",
-    "uneven_row",
-]
-
-Row = tuple[dict[str, str], int]
-"""Cells by column, without the empty ones, and the line of the row's end."""
+__all__ = ["Header", "check_header", "csv_faults", "filled", "is_blank", "raw_rows", "uneven_row"]
 
 
 class Header(NamedTuple):
@@ -47,40 +35,10 @@ class Header(NamedTuple):
     by_window: Sequence[str] = ()
 
 
-def read_rows(
-    text: str, columns: Header, report: Report, path_of: Callable[[int], Path]
-) -> Iterator[Row]:
-    """Read a table with a header, row by row, up to its end or to more faults than are of use.
-
-    Parameters
-    ----------
-    text
-        Cells apart by commas; blank lines are skipped.
-    columns
-        What the header may name.
-    report
-        Where faults go; a faulty header is raised at once.
-    path_of
-        Returns the path of a row by its number, from 0.
-
-    Yields
-    ------
-    Row
-        Each row; one that is not as wide as the header is noted.
-    """
-    rows = raw_rows(text, columns, report)
-    header, _ = next(rows)
-    count = 0
-    for cells, line in rows:
-        if len(cells) != len(header):
-            report.add(path_of(count), uneven_row(len(cells), len(header)), line)
-        filled = dict(zip(header, (plain_cell(cell.strip()) for cell in cells), strict=False))
-        count += 1
-        yield {column: cell for column, cell in filled.items() if cell}, line
-        if report.full:
-            break
-    if not count:
-        report.stop((), "the table has no rows", 1)
+def filled(header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+    """Return the cells of a row by their columns, without the empty ones."""
+    plain = (plain_cell(cell.strip()) for cell in cells)
+    return {column: cell for column, cell in zip(header, plain, strict=False) if cell}
 
 
 def uneven_row(cells: int, columns: int) -> str:
