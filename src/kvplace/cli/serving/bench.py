@@ -54,6 +54,7 @@ STAGES = (
     "leximax",
     "pair-exchanges",
     "parallel-exchanges",
+    "set-program",
 )
 _EVERY = "all"
 _MOST_SEEDS = 10_000

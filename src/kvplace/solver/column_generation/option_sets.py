@@ -88,6 +88,8 @@ class OptionSets:
         (g,) kind of each GPU.
     count
         (kinds,) GPUs of each kind.
+    chosen
+        (rows,) part of its model that takes each option in the last solution.
     """
 
     def __init__(self, instance: Instance) -> None:
@@ -112,6 +114,7 @@ class OptionSets:
         self._idle: Bools = uneven[self.model] & (copies > 1)
         self._plain = instance.simple
         self._usable: Bools = np.ones(len(self.model), dtype=bool)
+        self.chosen: Floats = np.zeros(len(self.model))
 
     def add(self, held: Sequence[Iterable[int]]) -> None:
         """Take the sets of an assignment as columns: (g,) the options of the shards on each GPU."""
@@ -120,8 +123,8 @@ class OptionSets:
             if members:
                 self._columns[kind, members] = None
 
-    def rooms(self, target: float) -> tuple[list[Room], Bools]:
-        """Return what each kind of GPU holds at a target.
+    def rooms(self, target: float, within: Bools | None = None) -> tuple[list[Room], Bools]:
+        """Return what each kind of GPU holds at a target, of all options or some.
 
         Returns
         -------
@@ -144,6 +147,8 @@ class OptionSets:
             capacity = np.array([free] * instance.kv + [1.0] * instance.time + [memory])
             alone = (limits / capacity)[:, :-1].max(axis=1)
             held = self._allowed[:, at] & (least <= memory)
+            if within is not None:
+                held &= within
             seated |= held & (alone <= 1)
             # Of uneven copies the weights alone are sure: one carries an even part or more, which
             # is within every limit somewhere, the others may be where that is not.
@@ -169,7 +174,13 @@ class OptionSets:
         return scarcity(np.where(np.isfinite(least), least, 0.0).sum(axis=0))
 
     def decide(
-        self, target: float, watch: Watch, *, rounds: int = 2000, settle: bool = True
+        self,
+        target: float,
+        watch: Watch,
+        *,
+        rounds: int = 2000,
+        settle: bool = True,
+        within: Bools | None = None,
     ) -> Verdict:
         """Find the share of the fleet that a target needs, or enough to call it impossible.
 
@@ -183,8 +194,10 @@ class OptionSets:
             Solutions of the restricted program at most.
         settle
             Go on to exact prices; else stop as soon as the target is seen to be possible.
+        within
+            (rows,) the options that models may take; None for all.
         """
-        rooms, fits = self.rooms(target)
+        rooms, fits = self.rooms(target, within)
         usable: Bools = np.logical_or.reduce(fits, axis=1)
         starts = self.instance.columns.rows.starts[:-1]
         placeable: Bools = np.asarray(np.logical_or.reduceat(usable, starts))
@@ -212,7 +225,15 @@ class OptionSets:
                 return self.verdict(target, duals.prices, duals.worths, exact=True)
         pricing = _SetPricing(self, pool, target, settle=settle)
         generate(master, pricing, rounds if complete is None else 0, watch)
+        self._chosen(master, demand > 0)
         return pricing.best
+
+    def _chosen(self, master: Master, only: Bools) -> None:
+        """Note what part of each model takes which option."""
+        self.chosen = only.astype(np.float64)
+        for key, part in master.solution().items():
+            if isinstance(key, tuple) and key[0] == "choice":
+                self.chosen[int(key[1])] = part
 
     def _choices(self, usable: Bools, one: Bools) -> Iterable[list[int]]:
         """Yield the options of each model that has several."""
@@ -230,6 +251,12 @@ class OptionSets:
             if (rooms[kind].sizes[:, list(members)].sum(axis=1) <= rooms[kind].capacity).all()
         ]
         return [*known, *alone]
+
+    def known(self, target: float, within: Bools) -> tuple[list[Column], Bools]:
+        """Return the columns known of some options that fit at a target, and which options do."""
+        rooms, fits = self.rooms(target, within)
+        usable: Bools = np.logical_or.reduce(fits, axis=1)
+        return self._start(rooms, fits), usable
 
     def least(self, prices: Floats) -> Floats:
         """Return (n,) what each model is priced at in its cheapest option."""

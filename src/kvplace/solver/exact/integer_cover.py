@@ -68,7 +68,13 @@ class Sets:
 
 
 def integer_cover(
-    program: OptionSets, sets: Sets, budget: float, node_limit: int, watch: Watch
+    program: OptionSets,
+    sets: Sets,
+    budget: float,
+    node_limit: int,
+    watch: Watch,
+    *,
+    surplus: bool = False,
 ) -> Decision:
     """Decide the cover as an integer program in HiGHS.
 
@@ -85,9 +91,11 @@ def integer_cover(
         What the choice of an option may lose.
     node_limit
         A part of it bounds the branch and bound nodes.
+    surplus
+        Whether a model may be in more sets than it has shards.
     """
     number, n = len(program.model), program.instance.n
-    limits = [(0.0, 0.0)] * number + [(1.0, 1.0)] * n
+    limits = [(0.0, math.inf if surplus else 0.0)] * number + [(1.0, 1.0)] * n
     limits += [(-math.inf, float(k)) for k in program.count]
     shards: list[int] = program.shards.tolist()
     usable = np.flatnonzero(sets.excess[:-1] <= budget).tolist()

@@ -210,6 +210,11 @@ class ClusterParams:
         Certificates of that program tried, the best first.
     checked_part
         Part of the time left that exact decisions leave for checking what they prove.
+    kicked_part
+        Part of the time left that kicks may take each pass: what is decided next takes less.
+    covered_part, covered_gap
+        Part of the time left that covers by known sets may take each pass, and the gap down to
+        which they are sought: below it, exact decisions find more.
     """
 
     tiny: int = _knob(64, "models x GPUs")
@@ -257,6 +262,9 @@ class ClusterParams:
     nodes: int = _knob(10_000, "nodes")
     certificates: int = _knob(3, "certificates")
     checked_part: float = _knob(0.25, "part of the time left")
+    covered_part: float = _knob(0.4, "part of the time left")
+    covered_gap: float = _knob(0.003, "relative gap")
+    kicked_part: float = _knob(0.4, "part of the time left")
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ STAGES = (
     "leximax",
     "pair-exchanges",
     "parallel-exchanges",
+    "set-program",
     "start",
 )
 """Names of all stages; a stage of one name does the same for every kind of problem."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "balance",
+    "cover",
     "decide",
     "eject",
     "enumerate_all",
@@ -45,6 +46,24 @@ def decide(search: ClusterState) -> None:
     knobs, round_ = search.knobs, min(search.round, 6)
     effort = Effort(nodes=knobs.nodes << round_, rounds=knobs.program_rounds << round_)
     decided(search, effort, closing=not any(search.best.flaws))
+
+
+def cover(search: ClusterState) -> None:
+    """Lower the value by an integer program over the sets that the configuration program knows."""
+    from kvplace.solver.exact.close_gap import Effort  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.exact.known_sets import lower_by_known_sets  # noqa: PLC0415 - same
+    from kvplace.solver.exact.option_cover import OptionCover  # noqa: PLC0415 - same
+
+    knobs, round_ = search.knobs, min(search.round, 6)
+    effort = Effort(nodes=knobs.nodes << round_, rounds=knobs.program_rounds << round_)
+    kept = search.watch.keep_part(1 - knobs.covered_part)
+    exact, proof = OptionCover(search.program), search.deciding
+    gap = max(search.gap, knobs.covered_gap)
+    found = lower_by_known_sets(exact, search.best, proof, gap, effort, search.watch)
+    if found.worth() < search.best.worth():
+        search.board = found
+    search.watch.keep(kept)
+    search.adopt()
 
 
 def tighten(search: ClusterState) -> None:
@@ -78,10 +97,11 @@ def iterate(search: ClusterState) -> None:
         return  # it would break the limit; a later round finds them compiled
     kicks, seed = search.knobs.kicks << search.round, search.seed + search.round
     target = search.low * (1 + search.gap)
-    board = search.best
+    board, kept = search.best, search.watch.keep_part(1 - search.knobs.kicked_part)
     search.steps += iterate_mobile(
         board, Regions(search.instance), target, kicks, seed, search.watch, search.left
     )
+    search.watch.keep(kept)
     search.watch.tell("search", board.worst(), search.low)
 
 

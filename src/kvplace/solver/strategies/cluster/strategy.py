@@ -11,6 +11,7 @@ from kvplace.solver.strategies.assigned import ask_program
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.stages import (
     balance,
+    cover,
     decide,
     eject,
     enumerate_all,
@@ -30,6 +31,7 @@ from kvplace.solver.strategies.cluster.starts import (
 )
 from kvplace.solver.strategies.cluster.supports import (
     begun,
+    coverable,
     ejectable,
     few,
     keeps,
@@ -71,10 +73,10 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         Stage("domain-filling", refill, refillable, steps=True),
         # After a good value is known: far above it, targets tell nothing and cost as much.
         Stage("configuration-bound", tighten, tightened),
-        Stage("iterated-local-search", iterate, long, steps=True),
-        # Where there is time for kernels, exact decisions come after them: near a good value.
+        Stage("set-program", cover, coverable),
         Stage("exact-decisions", decide, lambda s: quick(s) and (long(s) or s.round > 0)),
         Stage("ejection", eject, ejectable, steps=True),
+        Stage("iterated-local-search", iterate, long, steps=True),
     ),
     last=(
         Stage("balance", balance, placed, closed=True),

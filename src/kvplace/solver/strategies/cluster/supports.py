@@ -7,6 +7,7 @@ from kvplace.solver.strategies.cluster.search import ClusterState
 
 __all__ = [
     "begun",
+    "coverable",
     "ejectable",
     "few",
     "fillable",
@@ -62,6 +63,12 @@ def quick(search: ClusterState) -> bool:
     sparse &= len(instance.size) <= knobs.quick_options
     # At no pressure at all, what is left is broken soft rules, of which the program says nothing.
     return sparse and instance.pressures > 1 and placed(search) and search.value > 0
+
+
+def coverable(search: ClusterState) -> bool:
+    """Whether there is such a program, far from its value, and all soft rules are kept."""
+    far = search.value > search.low * (1 + search.knobs.covered_gap)
+    return quick(search) and far and not any(search.best.flaws)
 
 
 def tightened(search: ClusterState) -> bool:

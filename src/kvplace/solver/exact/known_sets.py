@@ -1,0 +1,150 @@
+"""Cover all models by sets that are known: a placement near the program's own, soon found.
+
+Column generation leaves a few thousand sets behind, of which the program takes fractions. An
+integer program over those alone tells whether whole ones do as well (a restricted master
+heuristic: Joncour et al., Electronic Notes in Discrete Mathematics 36, 2010). A model covered more
+often than it has shards leaves out the rest. What is not found says nothing.
+"""
+
+import math
+from collections import Counter
+
+import numpy as np
+
+from kvplace.solver.array_types import Bools
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.option_sets import OptionSets
+from kvplace.solver.exact.close_gap import STEP, Effort, Proof
+from kvplace.solver.exact.integer_cover import Answer, Sets, integer_cover
+from kvplace.solver.exact.option_cover import OptionCover
+
+__all__ = ["lower_by_known_sets"]
+
+FEWER = 4
+"""Part of the nodes of an exact decision that these programs have."""
+WHOLE = 1 - 1e-6
+"""Part from which a model takes one option."""
+KEPT = 0.5
+"""Part of the models with several options, by number, that each program keeps to one."""
+LEAST_PART = 0.02
+"""Part of the gap by which a target is below the value, under which none is asked any more."""
+
+
+def lower_by_known_sets(
+    cover: OptionCover,
+    state: Assignment,
+    proof: Proof,
+    gap: float,
+    effort: Effort,
+    watch: Watch,
+) -> Assignment:
+    """Lower the value target by target, nearer to it after each that is not met.
+
+    Parameters
+    ----------
+    cover, state, proof
+        The cluster, its best assignment, and what is proved; a target that the program calls
+        impossible raises the proof.
+    gap
+        Certified relative gap at which to stop.
+    effort, watch
+        Limits; few nodes decide where sets are few.
+
+    Returns
+    -------
+    Assignment
+        The best one.
+    """
+    nodes = effort.nodes // FEWER
+    program, value, part = cover.program, state.worst(), 0.5
+    for _ in range(effort.targets):
+        near = value <= proof.value * (1 + max(gap, 2 * STEP))
+        if near or part < LEAST_PART or watch.stop:
+            break
+        target = proof.value + (value - proof.value) * (1 - part)
+        verdict = program.decide(target, watch, rounds=effort.rounds)
+        if verdict.impossible:
+            proof.raise_to(verdict)
+            watch.tell("bound", value, proof.value)
+            continue
+        found = _dived(cover, target, effort, watch)
+        if found is None and not watch.stop:
+            every = np.ones(len(program.model), dtype=bool)
+            found = _covered(cover, target, every, nodes, watch)
+        if found is not None and found.worst() < value:
+            state, value = found, found.worst()
+            watch.tell("search", value, proof.value)
+        else:
+            part /= 2
+    return state
+
+
+def _dived(cover: OptionCover, target: float, effort: Effort, watch: Watch) -> Assignment | None:
+    """Return an assignment at a target with the options to which a dive leads; None without.
+
+    The program is asked again and again with more models kept to the option that most of them
+    takes, and makes the sets of these options meanwhile.
+    """
+    program = cover.program
+    within = np.ones(len(program.model), dtype=bool)
+    starts = program.instance.columns.rows.starts
+    while not watch.stop:
+        most = np.maximum.reduceat(program.chosen, starts[:-1])
+        open_ = np.flatnonzero(np.add.reduceat(within, starts[:-1]) > 1)
+        if not len(open_):
+            return _covered(cover, target, within, effort.nodes // FEWER, watch)
+        order = open_[np.argsort(-most[open_], kind="stable")]
+        whole = int((most[open_] > WHOLE).sum())
+        for j in order[: max(whole, math.ceil(KEPT * len(order)))].tolist():
+            row = int(starts[j]) + int(program.chosen[starts[j] : starts[j + 1]].argmax())
+            within[starts[j] : starts[j + 1]] = False
+            within[row] = True
+        verdict = program.decide(target, watch, rounds=effort.rounds, within=within)
+        if verdict.impossible or not verdict.exact:
+            break
+    return None
+
+
+def _covered(
+    cover: OptionCover, target: float, within: Bools, nodes: int, watch: Watch
+) -> Assignment | None:
+    """Return an assignment at a target, of some options; None where none was found."""
+    program = cover.program
+    known, usable = program.known(target, within)
+    number = len(program.model)
+    width = max((len(members) for _, members in known), default=1)
+    rows = [[*members, *[number] * (width - len(members))] for _, members in known]
+    excess = np.append(np.where(usable, 0.0, np.inf), 0.0)
+    sets = Sets(
+        np.zeros(len(known)),
+        np.array([kind for kind, _ in known], dtype=np.int64),
+        np.array(rows, dtype=np.int64).reshape(-1, width),
+        excess,
+    )
+    decision = integer_cover(program, sets, 0.0, nodes, watch, surplus=True)
+    if decision.answer is not Answer.FOUND:
+        return None
+    return cover.build(_without_surplus(program, decision.groups))
+
+
+def _without_surplus(
+    program: OptionSets, groups: list[tuple[int, tuple[int, ...]]]
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Leave out shards above what their models have, and what is left of no set."""
+    covered = Counter(row for _, rows in groups for row in rows)
+    chosen: dict[int, int] = {}
+    for row, times in covered.items():
+        if times >= program.shards[row]:
+            chosen.setdefault(int(program.model[row]), row)
+    left = {row: int(program.shards[row]) for row in chosen.values()}
+    kept = []
+    for kind, rows in groups:
+        some = []
+        for row in rows:
+            if left.get(row, 0):
+                left[row] -= 1
+                some.append(row)
+        if some:
+            kept.append((kind, tuple(some)))
+    return kept

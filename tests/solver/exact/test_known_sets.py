@@ -1,0 +1,92 @@
+"""Covers by known sets: what they find is valid, and what they prove is so by brute force."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+
+from kvplace.core.models.objective import Objective
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.option_sets import OptionSets
+from kvplace.solver.construct.target_search import construct
+from kvplace.solver.exact import known_sets
+from kvplace.solver.exact.close_gap import Effort, Proof
+from kvplace.solver.exact.known_sets import lower_by_known_sets
+from kvplace.solver.exact.option_cover import OptionCover
+from kvplace.solver.instance.door import load_instance
+from kvplace.solver.instance.options import Chooser
+from oracle_splits import solve_by_force
+from splits import random_split_problem
+
+
+def starts(count, seed):
+    """Yield instances under pressure without rules, with a start and its least pressure."""
+    draw = random.Random(seed)
+    while count:
+        problem = random_split_problem(draw, models=4, objectives=(Objective.PRESSURE,))
+        models = tuple(replace(model, resources={}) for model in problem.models)
+        problem = replace(problem, models=models, rules=())
+        truth = solve_by_force(problem)
+        if not truth.feasible or not truth.value:
+            continue
+        instance = load_instance(problem)
+        boards = list(construct(Chooser(instance), 0.0, Watch()))
+        boards = [board for board in boards if board.valid]
+        if boards:
+            count -= 1
+            yield instance, max(boards, key=Assignment.worth), truth.value
+
+
+def test_values_fall_to_no_less_than_what_is_possible_and_bounds_rise_to_no_more():
+    lowered = best = raised = 0
+    for instance, start, optimum in starts(60, seed=3):
+        value, proof = start.worst(), Proof(optimum / 4)
+        cover = OptionCover(OptionSets(instance))
+        found = lower_by_known_sets(cover, start, proof, 0.0, Effort(), Watch())
+        assert found.valid
+        assert optimum * (1 - 1e-9) <= found.worst() <= value
+        assert proof.value <= optimum * (1 + 1e-9)
+        lowered += found.worst() < value
+        best += found.worst() <= optimum * (1 + 1e-6)
+        raised += proof.value > optimum / 4
+    assert lowered > 5
+    assert best > 45
+    assert raised > 30
+
+
+def test_a_dive_keeps_models_to_one_option_each(monkeypatch):
+    asked = []
+    covered = known_sets._covered
+
+    def spied(cover, target, within, nodes, watch):
+        asked.append((cover.program, within.copy()))
+        return covered(cover, target, within, nodes, watch)
+
+    monkeypatch.setattr(known_sets, "_covered", spied)
+    for instance, start, optimum in starts(10, seed=4):
+        cover = OptionCover(OptionSets(instance))
+        lower_by_known_sets(cover, start, Proof(optimum / 2), 0.0, Effort(), Watch())
+    dived = [(program, within) for program, within in asked if not within.all()]
+    assert dived
+    for program, within in dived:
+        assert np.array_equal(np.unique(program.model[within]), np.arange(program.instance.n))
+        assert within.sum() == program.instance.n
+
+
+def test_shards_beyond_those_of_the_option_chosen_are_left_out():
+    instance, _, _ = next(starts(1, seed=5))
+    program = OptionSets(instance)
+    row = int(instance.columns.rows.starts[0])
+    shards = int(program.shards[row])
+    groups = [(0, (row,))] * (shards + 2)
+    assert known_sets._without_surplus(program, groups) == groups[:shards]
+
+
+def test_no_time_finds_nothing():
+    instance, start, optimum = next(starts(1, seed=6))
+    value, watch = start.worst(), Watch(0.0)
+    proof = Proof(optimum / 2)
+    cover = OptionCover(OptionSets(instance))
+    found = lower_by_known_sets(cover, start, proof, 0.0, Effort(), watch)
+    assert (found.worst(), proof.value) == (value, optimum / 2)
