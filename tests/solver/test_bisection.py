@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvplace.solver.bisection import bisect, reach_above, reach_below
+from kvplace.solver.bisection import best_below, bisect, reach_above
 from kvplace.solver.clock import Watch
 
 
@@ -71,28 +71,25 @@ def test_nothing_is_reached_above_no_bound_out_of_time_or_range():
 
 @given(st.floats(1.0, 9.0))
 def test_the_least_value_reached_comes_near_the_edge(edge):
-    best = [10.0]
-
-    def reach(target):
-        value = target if target >= edge else math.inf
-        best.append(min(best[-1], value))
-        return value
-
-    reach_below(reach, 0.5, 10.0, width=1e-6)
-    assert edge <= best[-1] <= edge * (1 + 1e-5)
+    best = best_below(lambda t: t if t >= edge else None, float, 10.0, 0.5, width=1e-6)
+    assert edge <= best <= edge * (1 + 1e-5)
 
 
 def test_a_value_below_its_target_ends_the_search_sooner():
     asked = []
 
-    def reach(target):
+    def find(target):
         asked.append(target)
         return 1.0
 
-    reach_below(reach, 1.0 - 1e-12, 2.0)
+    assert best_below(find, float, 2.0, 1.0 - 1e-12) == 1.0
     assert len(asked) == 1
     asked.clear()
-    reach_below(reach, 0.0, 2.0, most=3)
+    assert best_below(find, float, 2.0, 0.0, most=3) == 1.0
     assert len(asked) == 3
-    reach_below(reach, 0.0, 2.0, watch=Watch(0))
+    assert best_below(find, float, 2.0, 0.0, watch=Watch(0)) == 2.0
     assert len(asked) == 3
+
+
+def test_what_is_worse_than_what_is_known_is_not_taken():
+    assert best_below(lambda _: "worse", {"known": 2.0, "worse": 3.0}.get, "known", 0.0) == "known"

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from kvplace.solver.clock import Watch
 
-__all__ = ["bisect", "reach_above", "reach_below"]
+__all__ = ["best_below", "bisect", "reach_above"]
 
 T = TypeVar("T")
 
@@ -117,30 +117,40 @@ def reach_above(
     return None, failed, math.inf
 
 
-def reach_below(
-    reach: Callable[[float], float],
+def best_below(
+    find: Callable[[float], T | None],
+    worth: Callable[[T], float],
+    best: T,
     low: float,
-    high: float,
     *,
     width: float = 1e-9,
     most: int = 50,
     watch: Watch | None = None,
-) -> None:
+) -> T:
     """Try targets half-way between one that is not reached and the least value that was.
 
     Parameters
     ----------
-    reach
-        Returns the value that is reached at a target, which may be below or above it, and ``inf``
-        for none; what reaches it is for the caller to keep.
-    low, high
-        The two ends.
+    find
+        Returns what is found at a target, whose value may be below or above it, or None.
+    worth
+        Returns the value of what is found.
+    best
+        What is known already, and is returned where nothing is better.
+    low
+        A target that is not reached.
     width, most, watch
         As of `bisect`.
     """
+    high = worth(best)
     for _ in range(most):
         if high - low <= width * high or (watch is not None and watch.stop is not None):
             break
         target = (low + high) / 2
-        value = reach(target)
-        low, high = (low, value) if value < high else (target, high)
+        found = find(target)
+        value = math.inf if found is None else worth(found)
+        if found is not None and value < high:
+            best, high = found, value
+        else:
+            low = target
+    return best

@@ -14,7 +14,8 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.rules.forbid import Forbid
 from kvplace.core.rules.places import Places
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.option_sets import OptionSets, _needed
+from kvplace.solver.column_generation.option_sets import OptionSets
+from kvplace.solver.instance.columns import undominated
 from kvplace.solver.instance.door import load_instance
 from oracle_splits import solve_by_force
 from tiny import GIB
@@ -211,6 +212,6 @@ def test_a_target_of_nothing_is_none_that_loads_reach():
 
 def test_limits_that_another_covers_are_left_out():
     limits = np.array([[0.5, 0.4, 0.1], [0.2, 0.2, 0.3]])
-    assert _needed(limits) == [0, 2]
-    assert _needed(np.array([[0.5, 0.5], [0.2, 0.2]])) in ([0], [1])
-    assert _needed(np.array([[0.5], [0.2]])) == [0]
+    assert undominated(limits) == [0, 2]
+    assert undominated(np.array([[0.5, 0.5], [0.2, 0.2]])) in ([0], [1])
+    assert undominated(np.array([[0.5], [0.2]])) == [0]

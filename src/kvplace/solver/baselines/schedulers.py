@@ -176,8 +176,4 @@ class _Schedule:
     def _may(self, j: int, copy: tuple[int, ...]) -> bool:
         """Whether one more copy breaks no hard rule and no capacity, as things are."""
         costs, copies = self.board.costs, self.board.where[j]
-        broken = costs.broken
-        costs.update(j, copies, (*copies, copy))
-        held = costs.broken <= broken
-        costs.update(j, (*copies, copy), copies)
-        return held
+        return costs.after(j, copies, (*copies, copy))[0] <= costs.broken

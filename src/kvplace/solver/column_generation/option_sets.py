@@ -24,6 +24,7 @@ from kvplace.solver.column_generation.knapsack import Knapsack
 from kvplace.solver.column_generation.loop import generate
 from kvplace.solver.column_generation.master import Duals, Entry, Master
 from kvplace.solver.column_generation.pricing import ACCURACY, Column, Pool, Room
+from kvplace.solver.instance.columns import undominated
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import scarcity
 
@@ -155,7 +156,7 @@ class OptionSets:
             fit = held & ((alone <= 1) | self._idle)
             limits[self._idle, : instance.kv] = size[self._idle, None]
             limits[self._idle, instance.kv : -1] = 0.0
-            needed = _needed((limits / capacity)[fit])
+            needed = undominated((limits / capacity)[fit])
             limits, capacity = limits[:, needed], capacity[needed]
             if len(needed) > 1:
                 parts = limits / capacity
@@ -321,15 +322,6 @@ class OptionSets:
         kind, members = column
         rows = (*members, len(self.model) + kind)
         return column, Entry(rows, (1.0,) * len(rows))
-
-
-def _needed(limits: Floats) -> list[int]:
-    """Return the limits, the last axis, without those of which another takes no smaller part."""
-    kept: list[int] = []
-    for at in (-limits.sum(axis=0)).argsort(kind="stable").tolist():
-        if not any((limits[:, at] <= limits[:, other]).all() for other in kept):
-            kept.append(at)
-    return sorted(kept)
 
 
 class _SetPricing:

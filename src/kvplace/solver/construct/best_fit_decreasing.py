@@ -10,7 +10,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.bisection import reach_below
+from kvplace.solver.bisection import best_below
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.pressure import fits
 
@@ -50,18 +50,11 @@ def bisect_target(
     best = pack(arrays, math.inf)
     if best is None:
         return None
-    known = Assignment.single(arrays, best).worst()
-
-    def reach(target: float) -> float:
-        nonlocal best, known
-        found = pack(arrays, target)
-        value = Assignment.single(arrays, found).worst() if found else math.inf
-        if value < known:
-            best, known = found, value
-        return value
-
-    reach_below(reach, lower, known, width=tolerance, most=HALVINGS)
-    return best
+    return best_below(
+        lambda target: pack(arrays, target),
+        lambda found: Assignment.single(arrays, found).worst(),
+        best, lower, width=tolerance, most=HALVINGS,
+    )  # fmt: skip
 
 
 def pack(arrays: Instance, target: float) -> list[int] | None:

@@ -159,9 +159,8 @@ def best_seat(
     broken, vector = costs.broken, costs.vector
     best: tuple[tuple[float, ...], tuple[int, ...]] | None = None
     for number, seat in enumerate(found):
-        costs.update(j, copies, (*copies, seat))
-        held, now = costs.broken <= broken, costs.vector
-        costs.update(j, (*copies, seat), copies)
+        breaks, now = costs.after(j, copies, (*copies, seat))
+        held = breaks <= broken
         if held and now <= vector:
             return seat
         if held and (best is None or now < best[0]):

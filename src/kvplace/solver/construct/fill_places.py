@@ -187,10 +187,8 @@ class PlaceFiller:
                 if g in taken or not allowed[g]:
                     continue
                 seat = (*copies, (g,))
-                costs.update(j, copies, seat)
-                held = costs.broken <= broken and costs.vector <= vector
-                costs.update(j, seat, copies)
-                if held:
+                breaks, now = costs.after(j, copies, seat)
+                if breaks <= broken and now <= vector:
                     if not bound:
                         self._gpu_of[number] = gpus.pop(len(gpus) - 1 - back)
                     board.apply([(j, option, seat)])

@@ -13,7 +13,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.packed import Items, Packing, pack_rows
-from kvplace.solver.bisection import reach_above, reach_below
+from kvplace.solver.bisection import best_below, reach_above
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.columns import Columns
 from kvplace.solver.instance.pressure import fits
@@ -88,22 +88,14 @@ def bisect_first_fit(columns: Columns, lower: float, watch: Watch) -> Packing | 
     watch
         Ends the bisection.
     """
-    best, low, _ = reach_above(lambda target: _at(columns, target), lower, FIRST, LAST, watch)
+    best, low, _ = reach_above(partial(_at, columns), lower, FIRST, LAST, watch)
     best = best or _at(columns, math.inf)
     if best is None:
         return None
-    known = float(best.pressure().max())
-
-    def reach(target: float) -> float:
-        nonlocal best, known
-        found = _at(columns, target)
-        value = math.inf if found is None else float(found.pressure().max())
-        if value < known:
-            best, known = found, value
-        return value
-
-    reach_below(reach, low, known, width=1e-4, most=HALVINGS, watch=watch)
-    return best
+    return best_below(
+        partial(_at, columns), lambda found: float(found.pressure().max()), best, low,
+        width=1e-4, most=HALVINGS, watch=watch,
+    )  # fmt: skip
 
 
 def _at(columns: Columns, target: float) -> Packing | None:

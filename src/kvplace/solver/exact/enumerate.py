@@ -165,10 +165,8 @@ class Enumeration:
                         return False
         if board.costs.free(j):
             return True
-        board.costs.update(j, (), copies)
-        held = board.costs.broken <= 0 and board.costs.vector <= self._limit[0]
-        board.costs.update(j, copies, ())
-        return held
+        broken, vector = board.costs.after(j, (), copies)
+        return broken <= 0 and vector <= self._limit[0]
 
     def _mark(self, copies: Copies) -> Copies:
         """Return what all ways have in common that differ by empty GPUs of one kind."""
@@ -198,11 +196,8 @@ def _ways(instance: Instance, board: Assignment, j: int) -> list[_Way]:
         largest = option.size + max(1, option.keep)
         fitting = [g for g in gpus if instance.memory[g] >= largest]
         for chosen in combinations(fitting, option.shards):
-            for copies in _as_copies(instance, chosen, option.degree, every=instance.is_uneven(j)):
-                board.costs.update(j, (), copies)
-                if board.costs.broken <= 0:
-                    found.append((option, copies))
-                board.costs.update(j, copies, ())
+            every = _as_copies(instance, chosen, option.degree, every=instance.is_uneven(j))
+            found += [(option, c) for c in every if board.costs.after(j, (), c)[0] <= 0]
     return found
 
 

@@ -10,7 +10,7 @@ from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.instance.numbers import Numbers
 from kvplace.solver.instance.pressure import pressures
 
-__all__ = ["Columns", "OptionRows", "fluid_level", "largest", "total"]
+__all__ = ["Columns", "OptionRows", "fluid_level", "largest", "total", "undominated"]
 
 EXACT_TOTAL = 2**62
 """Byte sums of 64-bit integers stay exact below this."""
@@ -186,6 +186,16 @@ def largest(values: Floats, count: int) -> Ints:
     found.sort()
     order: Ints = found[np.argsort(-values[found], kind="stable")]
     return order
+
+
+def undominated(values: Floats) -> list[int]:
+    """Return the columns, the last axis, without those that another is never below."""
+    kept: list[int] = []
+    rows = values.reshape(-1, values.shape[-1])
+    for at in (-rows.sum(axis=0)).argsort(kind="stable").tolist():
+        if not any((rows[:, at] <= rows[:, other]).all() for other in kept):
+            kept.append(at)
+    return sorted(kept)
 
 
 def total(whole: Ints) -> int:

@@ -131,6 +131,8 @@ def _loads(problem: Problem, order: "Ints") -> "tuple[Floats, tuple[int, ...], t
     """Return (rows, load types, pressures) loads of all options, and the windows they are of."""
     import numpy as np  # noqa: PLC0415 - they are arrays
 
+    from kvplace.solver.instance.columns import undominated  # noqa: PLC0415 - same
+
     if problem.goal is not Objective.PRESSURE:
         one = np.array(problem.option_table.loads)[order] * problem.goal.memory_unit_bytes
         return one.reshape(-1, 1, 1), (0,), ()
@@ -138,21 +140,11 @@ def _loads(problem: Problem, order: "Ints") -> "tuple[Floats, tuple[int, ...], t
     types, windows = len(table.gpu_types), table.windows
     kv = np.array(table.loads).reshape(-1, 1, windows)[order]
     time = np.array(table.shares).reshape(-1, types, windows)[order]
-    kv_windows, time_windows = _undominated(kv), tuple(range(windows))
+    kv_windows, time_windows = tuple(undominated(kv)), tuple(range(windows))
     if not _uneven(problem, range(len(problem.models))):  # of their parts, shares say nothing
-        time_windows = _undominated(time)
+        time_windows = tuple(undominated(time))
     kv = np.broadcast_to(kv[:, :, kv_windows], (len(order), types, len(kv_windows)))
     return np.concatenate([kv, time[:, :, time_windows]], axis=2), kv_windows, time_windows
-
-
-def _undominated(loads: "Floats") -> tuple[int, ...]:
-    """Return the windows, the last axis, without those that another is never below."""
-    kept: list[int] = []
-    rows = loads.reshape(-1, loads.shape[-1])
-    for window in (-rows.sum(axis=0)).argsort(kind="stable").tolist():
-        if not any((rows[:, window] <= rows[:, other]).all() for other in kept):
-            kept.append(window)
-    return tuple(sorted(kept))
 
 
 def _domains(problem: Problem, ids: Sequence[str], key: str) -> list[int]:

@@ -111,6 +111,13 @@ class Costs:
             if tracker.amount != before:
                 self._totals[self._row[at]] += tracker.amount - before
 
+    def after(self, j: int, old: Copies, new: Copies) -> tuple[float, tuple[float, ...]]:
+        """Return `broken` and `vector` as they were if the copies of a model had moved."""
+        self.update(j, old, new)
+        found = self.broken, self.vector
+        self.update(j, new, old)
+        return found
+
     def free(self, j: int) -> bool:
         """Whether no rule speaks of a model."""
         return not self._of[j]
