@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import fields
+from threading import get_ident
 
 import pytest
 
@@ -10,7 +11,14 @@ from kvplace.errors import InputError
 from kvplace.solver.solve import solve
 from kvplace.solver.strategies import large, params
 from kvplace.solver.strategies.cluster import strategy as cluster
-from kvplace.solver.strategies.stages import NEEDED, STAGES, Settings
+from kvplace.solver.strategies.stages import (
+    NEEDED,
+    STAGES,
+    Beside,
+    Settings,
+    Stage,
+    run_stages,
+)
 from kvplace.solver.strategies.undivided import strategy as undivided
 from oracle import solve_exactly
 from oracle_splits import solve_by_force
@@ -80,3 +88,52 @@ def test_placing_anew_ends_with_the_descent_over_pairs():
     names = [stage.name for stage in cluster.BEGINNING]
     assert cluster.STRATEGY.once[: len(names)] == cluster.BEGINNING
     assert names[-2:] == ["parallel-exchanges", "pair-exchanges"]
+
+
+def run_beside(**given):
+    """Run a stage with a question beside it; return what happened, in order, and the search."""
+    events = []
+
+    def begin(search):
+        events.append("begin")
+        here = get_ident()
+
+        def question():
+            assert get_ident() != here
+            events.append("question")
+
+        return question, lambda: events.append("take")
+
+    problem = random_problem(random.Random(1), 3, 6)
+    search = undivided.UndividedSearch(problem, Settings(without=given.pop("without", frozenset())))
+    beside = Beside("configuration-bound", begin, given.pop("supports", lambda _: True))
+    run = Stage("domain-filling", lambda _: events.append("stage"), closed=True, beside=beside)
+    run_stages(search, [run])
+    return events, search
+
+
+def test_a_question_is_asked_in_a_thread_and_its_answer_taken_after_the_stage():
+    events, search = run_beside()
+    assert events[0] == "begin"
+    assert sorted(events[1:3]) == ["question", "stage"]
+    assert events[3:] == ["take"]
+    assert sorted(search.gains) == ["configuration-bound", "domain-filling"]
+
+
+@pytest.mark.parametrize(
+    "given", [{"without": frozenset(["configuration-bound"])}, {"supports": lambda _: False}]
+)
+def test_a_stage_runs_alone_where_the_question_is_left_out(given):
+    events, search = run_beside(**given)
+    assert events == ["stage"]
+    assert list(search.gains) == ["domain-filling"]
+
+
+def test_an_error_of_the_question_is_not_lost():
+    def fail():
+        raise MemoryError
+
+    search = undivided.UndividedSearch(random_problem(random.Random(1), 3, 6), Settings())
+    beside = Beside("configuration-bound", lambda _: (fail, fail), lambda _: True)
+    with pytest.raises(MemoryError):
+        run_stages(search, [Stage("domain-filling", lambda _: None, closed=True, beside=beside)])

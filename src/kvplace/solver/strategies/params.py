@@ -184,8 +184,8 @@ class ClusterParams:
     most_part, least_filled
         Parts of the gap by which the target is below the value: the first and largest, halved
         after every failure, and the one below which the pass ends.
-    filled_part
-        Part of the time left that fillings may take each pass.
+    filled_part, filled_beside
+        Parts of the time left that fillings may take each pass: alone, and with a bound beside.
     filled_gain
         Part of the gap at most that a row of targets leaves after which another one is tried with
         twice the fillings.
@@ -197,13 +197,13 @@ class ClusterParams:
     quick_options, quick_density
         Under several pressures, up to so many options of all models, and so many models per GPU,
         the configuration program with options is asked.
-    tightened_options, tightened_part
+    tightened_options, tightened_part, aimed
         Under one pressure, up to so many options of all models the configuration program with
-        options raises the bound where KV must be left, and the part of the time left that it may
-        take each pass.
-    quick_rounds, program_rounds
-        Rounds of column generation of its first question, and per target then; the latter are
-        doubled every pass.
+        options raises the bound where KV must be left; the part of the time left that it may take
+        each pass; and how far above the bound known the highest target is.
+    quick_rounds, program_rounds, limited_rounds
+        Rounds of column generation of its first question, and per target then, which are doubled
+        every pass; and at least where a time limit ends it while link domains are filled.
     nodes
         Nodes of an exact decision in the first pass; doubled every pass.
     certificates
@@ -247,6 +247,7 @@ class ClusterParams:
     filled: int = _knob(2_000_000, "options x GPUs")
     fillings: int = _knob(160, "fillings")
     filled_part: float = _knob(0.55, "part of the time left")
+    filled_beside: float = _knob(0.8, "part of the time left")
     filled_gain: float = _knob(0.75, "part of the gap")
     most_part: float = _knob(0.5, "part of the gap")
     least_filled: float = _knob(0.04, "part of the gap")
@@ -256,9 +257,11 @@ class ClusterParams:
     quick_options: int = _knob(2_000, "options")
     tightened_options: int = _knob(8_000, "options")
     tightened_part: float = _knob(0.5, "part of the time left")
+    aimed: float = _knob(0.2, "part of the bound")
     quick_density: float = _knob(8, "models per GPU")
     quick_rounds: int = _knob(60, "rounds")
     program_rounds: int = _knob(60, "rounds")
+    limited_rounds: int = _knob(4_000, "rounds")
     nodes: int = _knob(10_000, "nodes")
     certificates: int = _knob(3, "certificates")
     checked_part: float = _knob(0.25, "part of the time left")

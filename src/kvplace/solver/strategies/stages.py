@@ -7,7 +7,9 @@ never on the clock, so that a run without a time limit gives the same plan every
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -27,6 +29,7 @@ __all__ = [
     "LOADING",
     "NEEDED",
     "STAGES",
+    "Beside",
     "Search",
     "Settings",
     "Stage",
@@ -238,6 +241,26 @@ S = TypeVar("S", bound=Search)
 
 
 @dataclass(frozen=True, slots=True)
+class Beside(Generic[S]):
+    """What a thread of its own is asked while a stage runs.
+
+    Parameters
+    ----------
+    name
+        One of `STAGES`.
+    begin
+        Returns the question, which changes nothing that the stage looks at, so that the result does
+        not depend on the clock; and what takes the answer once the stage has ended.
+    supports
+        Whether it can pay at this point.
+    """
+
+    name: str
+    begin: Callable[[S], tuple[Callable[[], object], Callable[[], object]]]
+    supports: Callable[[S], bool]
+
+
+@dataclass(frozen=True, slots=True)
 class Stage(Generic[S]):
     """One step of a strategy.
 
@@ -253,6 +276,8 @@ class Stage(Generic[S]):
         Whether it runs once the gap is closed or the time is up, too.
     steps
         Whether all it does is to make steps, so that it is left out once none is left.
+    beside
+        What is asked meanwhile; None for nothing.
     """
 
     name: str
@@ -260,6 +285,7 @@ class Stage(Generic[S]):
     supports: Callable[[S], bool] | None = None
     closed: bool = False
     steps: bool = False
+    beside: Beside[S] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,16 +320,39 @@ def run_stages(search: S, stages: Sequence[Stage[S]]) -> None:
             continue
         if stage.supports is not None and not stage.supports(search):
             continue
-        value, low, steps = search.value, search.low, search.steps
-        began = search.watch.seconds
-        stage.run(search)
-        gain = search.gains.get(stage.name, StageGain(stage.name))
-        search.gains[stage.name] = gain.added(
-            seconds=search.watch.seconds - began,
-            steps=search.steps - steps,
-            lowered=_ratio(search.value, value),
-            raised=_ratio(search.low, low),
-        )
+        beside = stage.beside
+        if beside is None or beside.name in search.settings.without or not beside.supports(search):
+            with _noted(search, stage.name):
+                stage.run(search)
+        else:
+            _run_beside(search, stage, beside)
+
+
+def _run_beside(search: S, stage: Stage[S], beside: Beside[S]) -> None:
+    """Run a stage while a thread is asked something else, and take the answer."""
+    question, take = beside.begin(search)
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(question)
+        with _noted(search, stage.name):
+            stage.run(search)
+    answer.result()
+    with _noted(search, beside.name):
+        take()
+
+
+@contextmanager
+def _noted(search: Search, name: str) -> Iterator[None]:
+    """Note what a stage brings."""
+    value, low, steps = search.value, search.low, search.steps
+    began = search.watch.seconds
+    yield
+    gain = search.gains.get(name, StageGain(name))
+    search.gains[name] = gain.added(
+        seconds=search.watch.seconds - began,
+        steps=search.steps - steps,
+        lowered=_ratio(search.value, value),
+        raised=_ratio(search.low, low),
+    )
 
 
 def _ratio(now: float, before: float) -> float:

@@ -224,3 +224,21 @@ def test_packing_ends_where_the_gap_asked_for_is_met():
             stage(search)
         assert search.best.where == where
         assert search.steps == 0
+
+
+@pytest.mark.parametrize("limit", [None, 60.0])
+def test_a_bound_asked_for_beside_a_stage_changes_nothing_until_it_is_taken(limit):
+    raised = 0
+    for problem, search in searches("beside", 12, watch=Watch(limit), tiny=0):
+        if not search.value or search.low == math.inf:
+            continue
+        where, low = list(search.best.where), search.low
+        ask, take = stages.tighten_beside(search)
+        ask()
+        assert search.best.where == where
+        assert search.low == low
+        take()
+        raised += search.low > low
+        truth = solve_by_force(unruled(problem))
+        assert search.low <= truth.value * ONE
+    assert raised >= 2

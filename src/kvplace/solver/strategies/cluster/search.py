@@ -38,6 +38,8 @@ class ClusterState(AssignedSearch):
         The options of the models.
     starts
         Assignments to begin with.
+    asked
+        Last round in which the configuration program was asked for a bound; -1 before the first.
     """
 
     repaired_before = False
@@ -56,6 +58,7 @@ class ClusterState(AssignedSearch):
         self._certified: Bound | None = None
         self._sought = Bound(0.0, "trivial")
         self.starts: list[Assignment] = []
+        self.asked = -1
         self.packer = Packer(self.chooser, self.seed, self.watch)
         self.watch.keep(self.params.cluster_evaluation * (self.watch.seconds - began))
         self.watch.tell("bound", bound=self._low)

@@ -1,14 +1,17 @@
 """The stages that improve the best assignment of a cluster, and those that prove it good."""
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from kvplace.solver.clock import Within
 from kvplace.solver.exact import leximax
 from kvplace.solver.exact.enumerate import Enumeration
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.strategies.assigned import decided
 from kvplace.solver.strategies.cluster.search import ClusterState
+from kvplace.solver.strategies.cluster.supports import filling_ready
 from kvplace.solver.strategies.stages import LOADING
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ __all__ = [
     "rank",
     "refill",
     "tighten",
+    "tighten_beside",
 ]
 
 
@@ -71,19 +75,40 @@ def tighten(search: ClusterState) -> None:
 
     Where it cannot, size classes are asked, which are quicker, and know a good value now.
     """
+    part = search.knobs.tightened_part
+    if search.instance.columns.keeps and search.asked < search.round:
+        ask, take = _question(search, part)
+        ask()
+        take()
+        part /= 2
+    if not search.round and (search.classes is None or search.low <= search.classes.value):
+        search.raise_again(part)
+
+
+def tighten_beside(search: ClusterState) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Return what raises the bound while link domains are filled, and what takes it.
+
+    Within a time limit it goes on as long as the filling, which decides when that ends.
+    """
+    knobs, limited = search.knobs, search.watch.limit < math.inf
+    return _question(search, knobs.filled_beside, knobs.limited_rounds if limited else 0)
+
+
+def _question(
+    search: ClusterState, part: float, rounds: int = 0
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Return what asks the configuration program for a bound, and what takes that.
+
+    Asking takes a part of the time left, and changes neither the best assignment nor the bound.
+    """
     from kvplace.solver.exact.close_gap import Effort, program_bound  # noqa: PLC0415 - HiGHS: only here
 
-    knobs, low = search.knobs, search.low
-    part = knobs.tightened_part
-    if search.instance.columns.keeps:
-        effort = Effort(rounds=knobs.program_rounds << min(search.round, 6))
-        kept = search.watch.keep_part(1 - part)
-        program_bound(search.program, search.deciding, search.value, effort, search.watch)
-        search.watch.keep(kept)
-        search.adopt()
-        part /= 2
-    if not search.round and search.low <= low:
-        search.raise_again(part)
+    search.asked = search.round
+    effort = Effort(rounds=max(rounds, search.knobs.program_rounds << min(search.round, 6)))
+    program, proof = search.program, search.deciding
+    value = min(search.value, search.low * (1 + search.knobs.aimed))
+    watch = Within(search.watch, search.watch.left * part)
+    return lambda: program_bound(program, proof, value, effort, watch), search.adopt
 
 
 def iterate(search: ClusterState) -> None:
@@ -108,14 +133,14 @@ def iterate(search: ClusterState) -> None:
 def refill(search: ClusterState) -> None:
     """Fill link domains anew at lower targets, again with more fillings as long as that helps."""
     from kvplace.solver.large_neighbourhood.refill import Refiller  # noqa: PLC0415 - numba: only here
-    from kvplace.solver.large_neighbourhood.warm import FILLING, kernels_ready  # noqa: PLC0415 - numba
 
-    if search.watch.limit < math.inf and not kernels_ready(FILLING):
+    if not filling_ready(search):
         return  # it would break the limit; a later round finds them compiled
     knobs, board = search.knobs, search.best
     refiller = Refiller(search.chooser, search.seed + search.round, search.watch)
     rounds, gap = knobs.fillings << search.round, math.inf
-    kept = search.watch.keep_part(1 - knobs.filled_part)
+    part = knobs.filled_beside if search.asked == search.round else knobs.filled_part
+    kept = search.watch.keep_part(1 - part)
     while not search.watch.stop:
         now = board.worst() - search.low
         if not 0 < now <= knobs.filled_gain * gap:

@@ -20,6 +20,7 @@ from kvplace.solver.strategies.cluster.stages import (
     rank,
     refill,
     tighten,
+    tighten_beside,
 )
 from kvplace.solver.strategies.cluster.starts import (
     configure,
@@ -42,8 +43,9 @@ from kvplace.solver.strategies.cluster.supports import (
     rankable,
     refillable,
     tightened,
+    tightened_beside,
 )
-from kvplace.solver.strategies.stages import Stage, Strategy, run_stages
+from kvplace.solver.strategies.stages import Beside, Stage, Strategy, run_stages
 
 __all__ = ["REFERENCE", "STRATEGY", "ClusterSearch"]
 
@@ -70,7 +72,13 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         ),
     ),
     rounds=(
-        Stage("domain-filling", refill, refillable, steps=True),
+        Stage(
+            "domain-filling",
+            refill,
+            refillable,
+            steps=True,
+            beside=Beside("configuration-bound", tighten_beside, tightened_beside),
+        ),
         # After a good value is known: far above it, targets tell nothing and cost as much.
         Stage("configuration-bound", tighten, tightened),
         Stage("set-program", cover, coverable),

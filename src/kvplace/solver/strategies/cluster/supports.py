@@ -11,6 +11,7 @@ __all__ = [
     "ejectable",
     "few",
     "fillable",
+    "filling_ready",
     "keeps",
     "long",
     "passes",
@@ -19,6 +20,7 @@ __all__ = [
     "rankable",
     "refillable",
     "tightened",
+    "tightened_beside",
 ]
 
 
@@ -78,6 +80,18 @@ def tightened(search: ClusterState) -> bool:
     sparse &= len(instance.size) <= knobs.tightened_options
     one = instance.pressures == 1
     return one and sparse and placed(search) and search.value > 0 and not search.tiny
+
+
+def tightened_beside(search: ClusterState) -> bool:
+    """Whether that is the configuration program's bound, and link domains are filled meanwhile."""
+    return keeps(search) and tightened(search) and filling_ready(search)
+
+
+def filling_ready(search: ClusterState) -> bool:
+    """Whether the kernels that fill link domains need not be compiled within a time limit."""
+    from kvplace.solver.large_neighbourhood.warm import FILLING, kernels_ready  # noqa: PLC0415 - numba
+
+    return search.watch.limit == math.inf or kernels_ready(FILLING)
 
 
 def keeps(search: ClusterState) -> bool:
