@@ -149,8 +149,18 @@ class ClusterParams:
     many
         Models up to which the configuration program is asked for a bound before there is a
         start, and up to which GPUs are emptied and filled again.
-    configured_part
-        Part of the time left that a start from configurations may take.
+    configured_part, first_part, completed_part
+        Parts of the time left: that a start from configurations may take; within it, that the bound
+        may take before it, and that placing what it left out may take.
+    completed
+        Parts above the target of such a start within which what exceeds it or found no place is
+        placed, one after the other.
+    late_seconds, late_part
+        What a time limit is kept to where a first plan is still wanted: seconds, or a part of it
+        where that is more.
+    bound_part
+        Part of the time left that raising the bound may take otherwise; checking its certificate
+        takes some.
     loose
         Part above the bound of the target that the program met from which a better bound is
         sought.
@@ -225,6 +235,12 @@ class ClusterParams:
     balance_gain: float = _knob(1e-4, "relative gain")
     many: int = _knob(20_000, "models")
     configured_part: float = _knob(0.65, "part of the time left")
+    first_part: float = _knob(0.2, "part of the time left")
+    completed_part: float = _knob(0.5, "part of the time left")
+    completed: tuple[float, ...] = _knob((0.5, 0.2, 0.08, 0.03, 0.01), "parts of the target")
+    late_seconds: float = _knob(0.3, "seconds")
+    late_part: float = _knob(0.05, "part of the time limit")
+    bound_part: float = _knob(0.8, "part of the time left")
     loose: float = _knob(0.01, "part of the bound")
     large: int = _knob(1_000_000, "models x GPUs")
     starts: int = _knob(3, "starts")

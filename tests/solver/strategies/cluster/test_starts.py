@@ -11,7 +11,6 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.strategies.cluster import starts
 from kvplace.solver.strategies.cluster.starts import (
     configure,
     descend,
@@ -199,9 +198,8 @@ def test_configurations_out_of_time_leave_what_is_placed_at_once():
     assert all(board.valid for board in search.starts[1:])
 
 
-def test_where_the_time_is_up_one_plan_is_made_all_the_same(monkeypatch):
-    monkeypatch.setattr(starts, "LATE_SECONDS", 60.0)
-    search = search_of(split_fleet(), watch=Watch(0.0), tiny=0)
+def test_where_the_time_is_up_one_plan_is_made_all_the_same():
+    search = search_of(split_fleet(), watch=Watch(0.0), tiny=0, late_seconds=60.0)
     start(search)
     assert search.best.valid
     assert search.watch.left == 0

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ClusterState"]
 
-BOUND_PART = 0.8
-"""Part of the time left that raising the bound may take; checking its certificate takes some."""
-
 
 class ClusterState(AssignedSearch):
     """One run.
@@ -141,7 +138,7 @@ class ClusterState(AssignedSearch):
             self._priced = bound
         self._low = max(self._low, bound.value)
 
-    def raise_bound(self, board: Assignment | None, part: float = BOUND_PART) -> None:
+    def raise_bound(self, board: Assignment | None, part: float | None = None) -> None:
         """Ask the configuration program on size classes for a bound, once.
 
         Parameters
@@ -149,12 +146,13 @@ class ClusterState(AssignedSearch):
         board
             An assignment whose sets of models it begins with; None for none.
         part
-            Part of the time left that it may take, before the certificate is checked.
+            Part of the time left that it may take, before the certificate is checked; None for
+            `ClusterParams.bound_part`.
         """
         several = isinstance(self._fluid, PressureBound)
         if self.classes is not None or (several and board is None):
             return
-        kept = self.watch.keep_part(1 - part)
+        kept = self.watch.keep_part(1 - (self.knobs.bound_part if part is None else part))
         if isinstance(self._fluid, PressureBound):
             from kvplace.solver.bounds.pressure_classes import PressureClasses  # noqa: PLC0415 - HiGHS: only here
 

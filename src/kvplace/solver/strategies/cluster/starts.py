@@ -20,13 +20,6 @@ __all__ = [
     "start_further",
 ]
 
-COMPLETED = 0.5, 0.2, 0.08, 0.03, 0.01
-"""Parts above the target of a start within which what exceeds it or found no place is placed."""
-LATE_SECONDS, LATE_PART = 0.3, 0.05
-"""What a time limit is kept to: seconds, or a part of it where that is more."""
-FIRST_PART, COMPLETED_PART = 0.2, 0.5
-"""Parts of the time left that the bound may take before a start, and that placing may take."""
-
 
 def configure(search: ClusterState) -> None:
     """Build a start from configurations, ended so early that time is left for another one."""
@@ -51,7 +44,7 @@ def _configure_at_leisure(search: ClusterState) -> None:
 
     knobs, few = search.knobs, search.instance.n <= search.knobs.many
     if few:
-        search.raise_bound(None, FIRST_PART)
+        search.raise_bound(None, knobs.first_part)
     search.watch.tell("configure", bound=search.low)
     configurer = Configurer(search.chooser, search.seed)
     board = configurer.build(search.low, search.watch)
@@ -69,9 +62,10 @@ def _completed(search: ClusterState, board: Assignment, target: float) -> Assign
     It goes from far above the target downwards, so that what is valid is found soon.
     """
     lacking = sum(not copies for copies in board.where)
-    rounds = search.knobs.packed + search.knobs.packed_per_missing * lacking
-    kept = search.watch.keep_part(1 - COMPLETED_PART)
-    for aim in (target * (1 + above) for above in COMPLETED):
+    knobs = search.knobs
+    rounds = knobs.packed + knobs.packed_per_missing * lacking
+    kept = search.watch.keep_part(1 - knobs.completed_part)
+    for aim in (target * (1 + above) for above in knobs.completed):
         if search.watch.stop:
             break
         if not board.valid or board.worst() > aim:
@@ -111,8 +105,8 @@ def start(search: ClusterState) -> None:
 
 def _late(search: ClusterState) -> Assignment | None:
     """Return a whole assignment, however bad, if one is made within what a limit is kept to."""
-    watch = search.watch
-    kept = watch.keep(-max(LATE_SECONDS, LATE_PART * watch.limit))
+    knobs, watch = search.knobs, search.watch
+    kept = watch.keep(-max(knobs.late_seconds, knobs.late_part * watch.limit))
     board = some_assignment(search.chooser, search.low, watch)
     watch.keep(kept)
     return board
