@@ -48,7 +48,7 @@ def _node(name: str, devices: list[_Device], part: NodePart) -> Node:
     """Return one host."""
     gpus = tuple(
         GPU(
-            f"{name}/{i}", type_, memory, of.reserve,
+            f"{name}/{i}", type_, memory, of.reserve_bytes,
             str(i // part.link_size) if part.link_size else "", dict(of.resources),
             of.price_per_hour, of.watts,
         )
@@ -83,7 +83,7 @@ def _devices(part: NodePart, path: Path, report: Report) -> list[_Device]:
 
 def _device(part: GPUPart, path: Path, report: Report) -> _Device | None:
     """Return type, memory and reserve of a GPU; None, and a fault, where one is wrong."""
-    memory = part.memory
+    memory = part.memory_bytes
     if memory is None:
         if part.type is None:
             report.add(path, "has neither a type nor memory; write it like {memory: 80GiB}")
@@ -98,8 +98,10 @@ def _device(part: GPUPart, path: Path, report: Report) -> _Device | None:
     if memory == 0:
         report.add((*path, "memory"), "must be above 0B")
         return None
-    if part.reserve >= memory:
-        message = f"{bytes_text(part.reserve)} is not less than the memory, {bytes_text(memory)}"
+    if part.reserve_bytes >= memory:
+        message = (
+            f"{bytes_text(part.reserve_bytes)} is not less than the memory, {bytes_text(memory)}"
+        )
         report.add((*path, "reserve"), message)
         return None
     return part.type or bytes_text(memory), memory, part

@@ -58,11 +58,16 @@ class GPUPart(Part):
     """A GPU; `type` or `memory` or both."""
 
     type: Name | None = Field(default=None, description="Name of the hardware.")
-    memory: Amount | None = Field(
+    memory_bytes: Amount | None = Field(
         default=None,
+        alias="memory",
         description="What a process can allocate; by default what the catalogue says of the type.",
     )
-    reserve: Amount = Field(default=0, description="Kept for others: neither weights nor KV cache.")
+    reserve_bytes: Amount = Field(
+        default=0,
+        alias="reserve",
+        description="Kept for others: neither weights nor KV cache.",
+    )
     resources: Resources = Field(
         default={}, description="Further capacities that its shards share, by name."
     )

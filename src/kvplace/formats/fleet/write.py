@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 from kvplace.core.hardware import GPU, Node
 from kvplace.core.models.model import Model
@@ -11,7 +12,7 @@ from kvplace.errors import InputError
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.fleet.asked import DemandPart, WindowPart
 from kvplace.formats.fleet.rules import rule_data
-from kvplace.formats.fleet.schema import FLEET_SCHEMA, ModelPart
+from kvplace.formats.fleet.schema import FLEET_SCHEMA, GPUPart, ModelPart
 from kvplace.formats.text.yaml_writer import flow, json_line, quoted
 from kvplace.formats.validation.parts import stated
 from kvplace.units import bytes_text
@@ -19,7 +20,7 @@ from kvplace.units import bytes_text
 __all__ = ["write_fleet"]
 
 _AS_JSON = ("gpu_types", "resources", "launch", "placed_on", "move")
-"""Keys of a model whose texts are the user's own: in quotes, whatever they are."""
+"""Keys whose texts are the user's own: in quotes, whatever they are."""
 
 
 def write_fleet(problem: Problem) -> str:
@@ -83,12 +84,13 @@ def _node(node: Node) -> list[str]:
 
 def _gpu(gpu: GPU) -> str:
     """Return the mapping of one GPU."""
-    reserve = f", reserve: {bytes_text(gpu.reserve_bytes)}" if gpu.reserve_bytes else ""
-    resources = f", resources: {json_line(dict(gpu.resources))}" if gpu.resources else ""
-    memory = bytes_text(gpu.memory_bytes)
-    counted = {"price_per_hour": gpu.price_per_hour, "watts": gpu.watts}
-    counts = "".join(f", {key}: {value!r}" for key, value in counted.items() if value is not None)
-    return f"{{type: {quoted(gpu.type)}, memory: {memory}{reserve}{resources}{counts}}}"
+    pairs = stated(GPUPart, gpu).items()
+    return f"{{{', '.join(f'{key}: {_value(key, value)}' for key, value in pairs)}}}"
+
+
+def _value(key: str, value: Any) -> str:
+    """Return the value of a key in one line."""
+    return json_line(value) if key in _AS_JSON else flow(value)
 
 
 def _model(model: Model, windows: tuple[Window, ...]) -> list[str]:
@@ -117,5 +119,5 @@ def _model(model: Model, windows: tuple[Window, ...]) -> list[str]:
             if not listed:
                 lines.append(f"    windows: {json_line(value)}")
             continue
-        lines.append(f"    {key}: {json_line(value) if key in _AS_JSON else flow(value)}")
+        lines.append(f"    {key}: {_value(key, value)}")
     return lines
