@@ -8,8 +8,10 @@ import numpy as np
 
 from kvplace.solver.array_types import Ints
 from kvplace.solver.assignment.assignment import Assignment, Change
+from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.diving import Configured
 from kvplace.solver.construct.candidates import place_model
+from kvplace.solver.construct.excess import crowd, lower_excess
 from kvplace.solver.construct.undivided_models import Undivided
 from kvplace.solver.instance.instance import Option
 
@@ -18,6 +20,8 @@ __all__ = ["PlaceFiller"]
 WINDOW = 0.004
 """Part of the largest GPU by which a place taken for a copy under rules is larger than it, if that
 can be; half of it by which it may be smaller."""
+ABOVE = 0.0, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08
+"""Parts above the target at which what GPUs hold too much is exchanged away, until nothing is."""
 SETS, GPUS = 64, 16
 """Sets with a place for a copy that are looked at, and GPUs for each."""
 
@@ -55,6 +59,7 @@ class PlaceFiller:
         self._near = sorted(range(-near // 2, near + 1), key=lambda off: (abs(off), -off))
         self._near += [*range(near + 1, grid // 4), *range(-near // 2 - 1, -grid // 4, -1)]
         part.choose(found.option)
+        self._width = grid + 1
         # GPUs of each room that no set has yet, and sets with places for each level.
         self._gpus: dict[int, list[int]] = {}
         for g in order.tolist():
@@ -69,8 +74,11 @@ class PlaceFiller:
                 self._sets.append(room)
         self._gpu_of = [-1] * len(self._sets)
 
-    def run(self, target: float) -> None:
-        """Place all models, those of which rules speak first; what finds no place goes last."""
+    def run(self, target: float, watch: Watch) -> None:
+        """Place all models, those of which rules speak first; what finds no place goes last.
+
+        What levels made of sizes is evened out by exchanges before.
+        """
         board, free, left = self._board, [], []
         chosen = self._part.chosen
         chosen.sort(key=lambda item: (-item[1].copies, -item[2], item[0]))
@@ -80,9 +88,16 @@ class PlaceFiller:
             elif not self._place(j, option, level):
                 left.append((j, option))
         left += self._match(free, target)
-        for j, option in left:
+        lower_excess(board, target, watch)
+        for j, option in sorted(left, key=lambda item: (-item[1].size, item[0])):
             if not place_model(board, j, option, target, tight=True):
-                place_model(board, j, option)
+                crowd(board, j, target)
+        for above in ABOVE:
+            if lower_excess(board, target * (1 + above), watch) <= 0 or watch.stop:
+                break
+        left = [(j, option) for j, option, _ in chosen if not board.where[j]]
+        for j, option in left + self._overfull():
+            place_model(board, j, option)
 
     def _match(
         self, free: list[tuple[int, Option, int]], target: float
@@ -93,18 +108,34 @@ class PlaceFiller:
         that fills its GPU best: what rounding to levels does to the others evens out.
         """
         board = self._board
-        items = sorted(
-            ((_taken(option, target), j, option) for j, option, _ in free),
-            key=itemgetter(0, 1),
-        )
-        places = [(level, n) for level in sorted(self._places) for n in self._places[level]]
+        of_level: dict[int, list[tuple[float, int, Option]]] = {}
+        for j, option, level in free:
+            of_level.setdefault(level, []).append((_taken(option, target), j, option))
+        pairs: list[tuple[int, int, tuple[float, int, Option]]] = []
+        items: list[tuple[float, int, Option]] = []
+        places: list[tuple[int, int, int]] = []
+        for level in sorted({*of_level, *self._places}):
+            held = sorted(of_level.get(level, []), key=itemgetter(0, 1))
+            open_ = self._places.get(level, [])
+            many = min(len(held), len(open_))
+            apart = len(held) - many
+            pairs += zip([level] * many, open_, held[apart:], strict=False)
+            items += held[:apart]
+            places += [(level % self._width, level, n) for n in open_[many:]]
+        items.sort(key=itemgetter(0, 1))
+        places.sort()
         excess = max(0, len(items) - len(places))
         places = places[max(0, len(places) - len(items)) :]
+        pairs += [
+            (level, n, item) for (_, level, n), item in zip(places, items[excess:], strict=True)
+        ]
         shared: dict[int, list[tuple[float, int, Option]]] = {}
         of_set: dict[int, list[int]] = {}
-        for (level, number), item in zip(places, items[excess:], strict=True):
+        for level, number, item in pairs:
             shared.setdefault(level, []).append(item)
             of_set.setdefault(number, []).append(level)
+        for taken in shared.values():
+            taken.sort(key=itemgetter(0, 1))
         changes: list[Change] = []
         for number, levels in sorted(of_set.items()):
             g = self._bound(number)
@@ -117,7 +148,7 @@ class PlaceFiller:
             _, j, option = _nearest(shared[levels[0]], rest)
             changes.append((j, option, ((g,),)))
         board.apply(changes)
-        return [(j, option) for _, j, option in items[:excess]] + self._overfull()
+        return [(j, option) for _, j, option in items[:excess]]
 
     def _overfull(self) -> list[tuple[int, Option]]:
         """Take the smallest models that may go anywhere off GPUs whose memory is exceeded."""

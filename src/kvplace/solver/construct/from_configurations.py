@@ -84,7 +84,8 @@ class Configurer:
         levels = self._room(board, self._grid, self.target)
         configured = round_off(LevelProgram(), need, _counted(levels), watch)
         watch.tell("configure")
-        PlaceFiller(board, part, configured, levels, self._order, self._grid).run(self.target)
+        filler = PlaceFiller(board, part, configured, levels, self._order, self._grid)
+        filler.run(self.target, watch)
         return board
 
     def _aimed(self, low: float, watch: Watch) -> _Found | None:

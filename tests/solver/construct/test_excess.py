@@ -1,0 +1,96 @@
+"""Exchanges that lower what GPUs hold above a target, all of them together."""
+
+import numpy as np
+import pytest
+
+from kvplace.bench.clusters import cluster
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.clock import Watch
+from kvplace.solver.construct.excess import crowd, lower_excess
+from kvplace.solver.instance.door import load_instance
+from kvplace.solver.instance.instance import Instance
+
+
+def plain(sizes, keeps, loads, memory) -> Instance:
+    return Instance.undivided(
+        sizes, keeps, loads, memory, list(range(len(sizes))), list(range(len(memory)))
+    )
+
+
+def excess(board: Assignment, target: float) -> float:
+    """What every GPU holds too much, worked out from what is on it."""
+    found = 0.0
+    for g, held in enumerate(board.members):
+        memory, options = board.instance.memory[g], [board.option[j] for j in held]
+        taken = sum(o.size + o.load / target for o in options)
+        least = sum(o.size + o.keep for o in options)
+        found += max(0.0, taken - memory, least - memory)
+    return found
+
+
+GIB = 2.0**30
+
+
+def test_two_shards_are_exchanged_for_one():
+    # Both GPUs have room for 11. One holds 6, 3 and 3, the other 5 and 5: 3 and 3 against 5 leave
+    # 11 on both, and no exchange of one for one, or none, does.
+    sizes = [int(s * GIB) for s in (6, 3, 3, 5, 5)]
+    memory = [int(11.1 * GIB), int(11.1 * GIB)]
+    instance = plain(sizes, [0] * 5, [0.0] * 5, memory)
+    board = Assignment.single(instance, [0, 0, 0, 1, 1])
+    assert lower_excess(board, 1.0, Watch(None)) == 0
+    assert board.valid
+    assert sorted(map(len, board.members)) == [2, 3]
+
+
+def test_the_least_kv_counts_as_a_sum_of_its_own():
+    # Loads fit anywhere; on GPU 0 least KV of 5 and 4 beside 1 and 1 do not.
+    sizes, keeps = [int(GIB)] * 4, [int(s * GIB) for s in (5, 4, 1, 1)]
+    instance = plain(sizes, keeps, [0.0] * 4, [int(10 * GIB)] * 2)
+    board = Assignment.single(instance, [0, 0, 1, 1])
+    assert not board.valid
+    assert lower_excess(board, 1.0, Watch(None)) == 0
+    assert board.valid
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_reported_is_what_the_board_holds(seed):
+    chance = np.random.default_rng(seed)
+    n, g = 60, 20
+    sizes = (chance.uniform(1, 8, n) * GIB).astype(np.int64)
+    keeps = (chance.uniform(0, 2, n) * GIB).astype(np.int64)
+    loads = chance.uniform(0, 2, n) * GIB
+    memory = np.sort((chance.uniform(15, 30, g) * GIB).astype(np.int64))[::-1]
+    instance = plain(sizes.tolist(), keeps.tolist(), loads.tolist(), memory.tolist())
+    board = Assignment.single(instance, chance.integers(0, g, n).tolist())
+    before = excess(board, 0.7)
+    left = lower_excess(board, 0.7, Watch(None))
+    assert left == pytest.approx(excess(board, 0.7), abs=100 * g)
+    assert left < before
+    assert sorted(j for held in board.members for j in held) == list(range(n))
+
+
+def test_copies_of_a_model_stay_apart_and_rules_are_left_alone():
+    problem = cluster(120, 60, pinned=6, seed=2)
+    instance = load_instance(problem)
+    board = Assignment(instance)
+    chance = np.random.default_rng(0)
+    for j, row in enumerate(instance.options):
+        gpus = chance.choice(instance.g, row[0].shards, replace=False)
+        copies = gpus.reshape(row[0].copies, row[0].degree)
+        board.apply([(j, row[0], tuple(tuple(sorted(copy)) for copy in copies.tolist()))])
+    ruled = [j for j in range(instance.n) if not board.costs.free(j)]
+    where = {j: board.where[j] for j in ruled}
+    lower_excess(board, 0.5, Watch(None))
+    assert {j: board.where[j] for j in ruled} == where
+    for copies in board.where:
+        gpus = [g for copy in copies for g in copy]
+        assert len(gpus) == len(set(gpus))
+
+
+def test_what_finds_no_room_goes_where_it_is_least_too_much():
+    sizes = [int(s * GIB) for s in (6, 7, 5)]
+    instance = plain(sizes, [0] * 3, [0.0] * 3, [int(10 * GIB)] * 2)
+    board = Assignment(instance, [((0,),), ((1,),), ()])
+    assert crowd(board, 2, 1.0)
+    assert board.where[2] == ((0,),)
