@@ -315,6 +315,11 @@ filling does as much. At 12 s of CPU openrouter-103 without least KV, by occupan
 7.5 and 7.5 % with it and of 8.0 and 6.4 % without (two seeds), openrouter-60 to the same value
 within 0.4 %, and clusters-24 to one no worse.
 
+A step of descents that traded a copy of a split model for shards of another link domain was deleted
+with commit 349b9cd: it was made 5 times in 12 searches, and without it 17 of 18 cases (clusters of
+24 to 48 GPUs, tiny ones, adrs-like, openrouter-60 and openrouter-103, scale-real-3k), at equal CPU
+seconds, came to the same value within noise; openrouter-103-occupancy came out 4 % better.
+
 Other company for a hot model after every fourth kick (bin completion) was deleted: of 42 cases of
 stress, 20x60, 50x150 and scale-3-1k at 1.5 to 6 s of CPU, four came out 0.01 to 0.07 % worse
 without it, eight 0.01 to 0.25 % better, and one was proved.

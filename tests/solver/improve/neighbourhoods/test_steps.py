@@ -9,7 +9,6 @@ from kvplace.solver.improve.neighbourhoods.neighbourhood import try_changes, une
 from kvplace.solver.improve.neighbourhoods.replacement import AnotherCopy, AnotherSplit, Reseat
 from kvplace.solver.improve.neighbourhoods.shard_exchange import ShardExchange
 from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange
-from kvplace.solver.improve.neighbourhoods.trade import Trade
 from kvplace.solver.improve.subsets import Subsets
 
 KINDS = {
@@ -18,7 +17,6 @@ KINDS = {
     "reseat": lambda board: Reseat(),  # noqa: ARG005 - same
     "copy": lambda board: AnotherCopy(),  # noqa: ARG005 - same
     "split": lambda board: AnotherSplit(),  # noqa: ARG005 - same
-    "trade": lambda board: Trade(Subsets(board)),
 }
 
 
@@ -48,7 +46,7 @@ def test_a_step_leaves_all_it_touches_below_the_goal_and_nothing_worse(name):
                 board.pressure[h] == before[h] for h in range(len(before)) if h not in touched
             )
         assert_kept_up(board)
-    assert made > (2 if name in {"trade", "split"} else 10)
+    assert made > (2 if name == "split" else 10)
 
 
 @pytest.mark.parametrize("seed", range(2))

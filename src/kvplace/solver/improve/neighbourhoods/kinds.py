@@ -5,7 +5,6 @@ from kvplace.solver.improve.neighbourhoods.neighbourhood import Neighbourhood
 from kvplace.solver.improve.neighbourhoods.replacement import AnotherCopy, AnotherSplit, Reseat
 from kvplace.solver.improve.neighbourhoods.shard_exchange import ShardExchange
 from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange
-from kvplace.solver.improve.neighbourhoods.trade import Trade
 from kvplace.solver.improve.subsets import Subsets
 
 __all__ = ["nearby", "wide"]
@@ -25,6 +24,5 @@ def nearby(board: Assignment) -> list[Neighbourhood]:
 def wide(board: Assignment) -> list[Neighbourhood]:
     """Return those, and exchanges of pairs of shards with all GPUs."""
     subsets = Subsets(board, models=MOST)
-    first, *rest = nearby(board) or [ShardExchange()]
-    kinds = [SubsetExchange(subsets, WIDE, 20 * WIDE), first, Trade(subsets), *rest]
+    kinds = [SubsetExchange(subsets, WIDE, 20 * WIDE), *nearby(board)]
     return [kind for kind in kinds if kind.applies(board)]
