@@ -2,8 +2,9 @@
 
 First every GPU with its opposite in the order of KVPR, which balances the whole; then, again
 and again, the GPUs above a target between the level and the worst, each with partners of its
-own. All choices are counted or seeded, and pairs are disjoint, so that neither the clock nor the
-number of threads decides. Under the pressures of several windows three GPUs exchange at once where
+own: first one that suits it at once, looked for among many others, then some drawn at random. All
+choices are counted or seeded, and pairs are disjoint, so that neither the clock nor the number of
+threads decides. Under the pressures of several windows three GPUs exchange at once where
 two do not suit each other.
 """
 
@@ -16,6 +17,7 @@ from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.cycle_kernel import relieve_by_cycles
+from kvplace.solver.improve.matching import applies, colder, match, subsets_of
 from kvplace.solver.improve.pair_kernel import exchange_pairs, relieve
 from kvplace.solver.instance.pressure import pressures
 from kvplace.solver.kernels import Crew, compiled_in_time, is_compiled
@@ -43,6 +45,8 @@ NODES = 10_000
 """Nodes of a block of GPUs among which cyclic exchanges are looked for."""
 CYCLED = 128
 """Pairs that cost as much as looking for a cyclic exchange of one GPU."""
+SORTED_PER_PAIR = 16
+"""Subsets that are sorted in the time of looking at one pair."""
 HALVED = 4
 """Rounds of which the last two relieve the hottest half-way only."""
 WINDOWED = 2
@@ -101,7 +105,7 @@ class Improver:
         self._shuffled: Ints = self._random.permutation(len(packing.models))
         self._failed = np.zeros(len(packing.models), dtype=np.int64)
         self.exchanges = 0
-        self._asked = False
+        self._asked: set[Callable[..., int]] = set()
 
     @property
     def limited(self) -> bool:
@@ -206,15 +210,19 @@ class Improver:
             looked = self._cycles(open_, target, turn)
             if looked is not None:
                 return looked
-        hot = np.flatnonzero(open_ > target)
-        most = max(1, int(g * HOT_SHARE))
-        if len(hot) > most:
-            hot = hot[np.argsort(-open_[hot], kind="stable")[:most]]
+        hot = self._hottest(open_, target)
+        looked = self._matched(hot, open_, kvpr, target)
+        if looked:
+            kvpr = self._packing.pressure()
+            self._failed[hot[kvpr[hot] <= target]] = 0
+            hot = hot[kvpr[hot] > target]
+            if not len(hot) or self.limited:
+                return looked
         cut = int(self._random.integers(g))
         order = np.concatenate([self._shuffled[cut:], self._shuffled[:cut]])
         pool = order[kvpr[order] <= target]
         if not len(pool) or not len(hot):
-            return g
+            return looked or g
         hot = hot[: len(pool)]
         tries = min(len(pool) // len(hot), max(TRIES, PAIRS // len(hot)))
         # No more pairs than exchanges are left, so that the limit holds whatever they bring.
@@ -230,7 +238,31 @@ class Improver:
         now = pressures(packing.free[hot], packing.kept[hot], packing.loads[hot].T, packing.kv)
         same = now >= before * (1 - CLOSE)
         self._failed[hot] = np.where(same, self._failed[hot] + tries, 0)
-        return tries * len(hot)
+        return looked + tries * len(hot)
+
+    def _hottest(self, open_: Floats, target: float) -> Ints:
+        """Return the GPUs above a target, if they are many those that are most."""
+        hot = np.flatnonzero(open_ > target)
+        most = max(1, int(len(open_) * HOT_SHARE))
+        return hot[np.argsort(-open_[hot], kind="stable")[:most]] if len(hot) > most else hot
+
+    def _matched(self, hot: Ints, open_: Floats, pressure: Floats, target: float) -> int:
+        """Bring hot GPUs to a target by one exchange each; return the pairs that this stands for.
+
+        0 where sizes do not say what suits, or where the kernel is being compiled, for which a
+        search under a time limit does not wait.
+        """
+        packing = self._packing
+        hot = hot[open_[hot] * (1 - self._gain) > target][: self._left(len(hot))]
+        if not len(hot) or not applies(packing):
+            return 0
+        nobody, cold = hot[:0], colder(packing, pressure, target, len(hot))
+        if not self._compiled(match, lambda: _match(packing, nobody, nobody, target)):
+            return 0
+        hot = hot[np.argsort(-open_[hot], kind="stable")]
+        done, count = _match(packing, hot, cold, target)
+        self.exchanges += done
+        return max(1, count // SORTED_PER_PAIR)
 
     def _cycles(self, open_: Floats, target: float, turn: int) -> int | None:
         """Relieve the GPUs above a target by cyclic exchanges; return the pairs they stand for.
@@ -245,15 +277,26 @@ class Improver:
         block = max(3, NODES // width)
         order = self._random.permutation(g)
         work = partial(relieve_by_cycles, packing, order, block, width, target, turn)
-        if self._watch.left < np.inf and not is_compiled(relieve_by_cycles):
-            if not self._asked:
-                self._asked = True
-                compiled_in_time(relieve_by_cycles, lambda: work(0, 0), lambda: True)
+        if not self._compiled(relieve_by_cycles, lambda: work(0, 0)):
             return None
-        if not self._in_time(relieve_by_cycles, work):
-            return g
         hot = np.flatnonzero(open_ > target)
         self.exchanges += self._crew.share(work, -(-g // block), 1)
         same = packing.pressure()[hot] >= open_[hot] * (1 - CLOSE)
         self._failed[hot] = np.where(same, self._failed[hot] + CYCLED, 0)
         return len(hot) * CYCLED or g  # as many as are looked at for none above the target
+
+    def _compiled(self, kernel: Callable[..., int], call: Callable[[], object]) -> bool:
+        """Return whether a kernel is compiled; a search under a time limit does not wait for it."""
+        waits = self._watch.left == np.inf
+        if is_compiled(kernel) or waits:
+            return compiled_in_time(kernel, call, lambda: self._watch.stop)
+        if kernel not in self._asked and is_compiled(relieve):  # pairs come first
+            self._asked.add(kernel)
+            compiled_in_time(kernel, call, lambda: True)
+        return False
+
+
+def _match(packing: Packing, hot: Ints, cold: Ints, target: float) -> tuple[int, int]:
+    """Return how many hot GPUs were brought to a target, and how many subsets were sorted."""
+    sizes, codes = subsets_of(packing, cold, target)
+    return match(packing, hot, cold, target, sizes, codes), len(sizes)
