@@ -103,12 +103,16 @@ def _note(faults: list[_Fault], columns: ArrowColumns | CSVColumns, report: Repo
 
 
 def _numbering(table: PlanTable, without: set[int]) -> Iterator[_Fault]:
-    """Yield shards that are there twice, and copies whose shards do not count from 0."""
+    """Yield shards that are there twice, and copies whose shards do not count from 0.
+
+    Of models that some rows are wrong of, nothing more is said.
+    """
+    odd = {table.models[row] for row in without}
     first: dict[tuple[str, int], int] = {}
     ranks: dict[tuple[str, int], set[int]] = {}
     rows = enumerate(zip(table.models, table.replicas, table.shards, strict=True))
     for row, (model, replica, shard) in rows:
-        if row in without:
+        if model in odd:
             continue
         held = ranks.setdefault((model, replica), set())
         first.setdefault((model, replica), row)
