@@ -25,6 +25,8 @@ def test_every_fault_is_told_at_once_and_rows_keep_their_numbers():
         "c,0,0,g,1",
         "d,0,1,g,1,1",
         "a,0,0,h,1,1",
+        "e,x,0,g,1,1",
+        "e,0,1,g,1,1",
     ]
     told = faults_of(lambda: parse_plan_table("\n".join([HEAD, *rows])))
     assert told == [
@@ -36,6 +38,7 @@ def test_every_fault_is_told_at_once_and_rows_keep_their_numbers():
         ("rows[3]", "the row has 5 cells; the header names 6 columns"),
         ("", "replica 0 of 'd' has the shards 1; they count from 0"),
         ("rows[5]", "shard 0 of replica 0 of 'a' is twice"),
+        ("rows[6].replica", "'x' is not a whole number"),
     ]
 
 
