@@ -146,9 +146,11 @@ def is_scarcest_first(instance, level, keys, gpu_of):
     return True
 
 
+@pytest.mark.parametrize("scanned", [kernels.SCANNED, 0], ids=["every GPU", "the roomiest"])
 @pytest.mark.parametrize("types", [1, 2])
 @pytest.mark.parametrize("seed", range(4))
-def test_under_several_pressures_the_scarcest_decides(seed, types):
+def test_under_several_pressures_the_scarcest_decides(seed, types, scanned, monkeypatch):
+    monkeypatch.setattr(kernels, "SCANNED", scanned)  # of three GPUs the roomiest are all
     instance = drawn(seed, types=types)
     level = fluid_level(instance.columns)
     parts = []
@@ -164,9 +166,9 @@ def test_under_several_pressures_the_scarcest_decides(seed, types):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_many_models_take_the_gpu_that_is_roomiest_before(seed, monkeypatch):
+def test_many_gpus_of_which_the_roomiest_are_looked_at_hold_all_models(seed, monkeypatch):
     monkeypatch.setattr(kernels, "SCANNED", 0)
-    instance = drawn(seed, types=2)
+    instance = drawn(seed, models=160, memory=(60,) * 40, types=2)
     for packing in most_room_first(instance.columns, fluid_level(instance.columns)):
         assert packing.gpu_of(instance.n).min() >= 0
         assert math.isfinite(packing.pressure().max())

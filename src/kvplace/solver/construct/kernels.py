@@ -23,6 +23,8 @@ __all__ = ["bisect_first_fit", "most_room_first"]
 
 SCANNED = 100_000_000
 """Models times GPUs up to which, of several pressures, each GPU is looked at for each model."""
+LOOKED = 31
+"""GPUs with most room that are looked at for each model above that."""
 FIRST, LAST = 0.01, 1e6
 """Parts above the bound of the first and the last target."""
 HALVINGS = 10
@@ -122,19 +124,31 @@ def _heap(
     """Place along `order` on the GPU with most room; return how many were placed.
 
     `room` is a heap, the largest on top, and `gpus` what each of its places stands for: both
-    children of a place are neighbours in memory.
+    children of a place are neighbours in memory. Under several pressures it is one of its first
+    places, where the scarcest of them leaves most.
     """
     g = len(memory)
     free, kept, left = memory.copy(), np.zeros_like(memory), _rooms(memory, items)
     room, gpus = memory.astype(np.float64), np.arange(g)  # memory descends, so this is a heap
+    looked = 1 if items.table.shape[2] == 1 else min(g, LOOKED)
     for at in range(len(order)):
-        j, top = order[at], gpus[0]
-        if not _fits(free[top] - items.size[j], kept[top] + items.keep[j]):
+        j, here, best = order[at], -1, -np.inf
+        for place in range(looked):
+            h = gpus[place]
+            if not _fits(free[h] - items.size[j], kept[h] + items.keep[j]):
+                continue
+            value = np.inf if looked > 1 else 0.0
+            for d in range(items.table.shape[2] if looked > 1 else 0):
+                rest = left[h, d] - _taken(items, j, type_of[h], memory[h], level, d)
+                value = min(value, rest / memory[h])
+            if value > best:
+                best, here = value, place
+        if here < 0:
             return at
+        top = gpus[here]
         gpu_of[j] = top
         _put(items, j, top, type_of[top], memory[top], level, free, kept, left)
         value = left[top].min()
-        here = 0
         while 2 * here + 1 < g:
             child = 2 * here + 1
             if child + 1 < g and room[child + 1] > room[child]:

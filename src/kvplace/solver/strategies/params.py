@@ -357,7 +357,7 @@ class Params:
     reference_steps: int = _knob(50, "steps", "the iteration limit of the ADRS reference")
     evaluation: float = _knob(3.5, "multiple of the loading time", "measured on scale-10-1m")
     pressure_evaluation: float = _knob(
-        2.0, "multiple of the loading time", "measured on a million models: 1.2"
+        0.8, "multiple of the loading time", "measured on a million models: 0.4 to 0.5"
     )
     cluster_evaluation: float = _knob(
         1.5, "multiple of the loading time", "measured on clusters: 0.3 to 1.3"
