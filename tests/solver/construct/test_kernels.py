@@ -97,6 +97,20 @@ def test_no_load_and_no_room_are_borne():
     assert bisect_first_fit(full.columns, 0.1, Watch()) is None
 
 
+def test_first_fit_is_not_waited_for_once_the_search_ends(monkeypatch):
+    columns = undivided(1, gpus=2, models=3).columns
+    asked = []
+
+    def never(compiled, call, ended):
+        call()  # what a thread would do to compile it
+        asked.append((compiled, ended()))
+        return False
+
+    monkeypatch.setattr(kernels, "compiled_in_time", never)
+    assert bisect_first_fit(columns, 0.1, Watch(), lambda: True) is None
+    assert asked == [(kernels._first_fit, True)]
+
+
 def drawn(seed, models=14, memory=(60, 60, 50), windows=2, types=1):
     """An instance with that many windows on memory and as many on time."""
     draw = random.Random(seed)

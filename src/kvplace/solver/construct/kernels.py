@@ -78,7 +78,9 @@ def most_room_first(
     return found
 
 
-def bisect_first_fit(columns: Columns, lower: float, watch: Watch) -> Packing | None:
+def bisect_first_fit(
+    columns: Columns, lower: float, watch: Watch, ended: Callable[[], object] = lambda: None
+) -> Packing | None:
     """Return the best packing that first fit decreasing finds by bisection of the target.
 
     Parameters
@@ -89,7 +91,11 @@ def bisect_first_fit(columns: Columns, lower: float, watch: Watch) -> Packing | 
         A target below which nothing need be tried.
     watch
         Ends the bisection.
+    ended
+        As of `most_room_first`.
     """
+    if not compiled_in_time(_first_fit, partial(_at, columns, math.inf, models=0), ended):
+        return None
     best, low, _ = reach_above(partial(_at, columns), lower, FIRST, LAST, watch)
     best = best or _at(columns, math.inf)
     if best is None:
@@ -100,8 +106,11 @@ def bisect_first_fit(columns: Columns, lower: float, watch: Watch) -> Packing | 
     )  # fmt: skip
 
 
-def _at(columns: Columns, target: float) -> Packing | None:
-    """Pack at a target by first fit decreasing, large GPUs last; None where it does not work."""
+def _at(columns: Columns, target: float, models: int | None = None) -> Packing | None:
+    """Pack at a target by first fit decreasing, large GPUs last; None where it does not work.
+
+    Only so many models, the largest first, are placed if that is given.
+    """
     finite = target < math.inf  # else a size includes the KV that must be left
     sizes = columns.size + (columns.load / target if finite else columns.keep.astype(np.float64))
     leaves = 1 << max(1, (columns.g - 1).bit_length())
@@ -111,7 +120,7 @@ def _at(columns: Columns, target: float) -> Packing | None:
         both = tree[2 * first : 4 * first]
         tree[first : 2 * first] = np.maximum(both[::2], both[1::2])
     gpu_of = np.empty(columns.n, dtype=np.int64)
-    order = np.argsort(-sizes, kind="stable")
+    order = np.argsort(-sizes, kind="stable")[:models]
     memory = columns.memory[::-1].copy()
     placed = _first_fit(order, sizes, columns.size, columns.keep, tree, memory, gpu_of)
     return pack_rows(columns, columns.g - 1 - gpu_of) if placed == columns.n else None

@@ -5,6 +5,7 @@ The same plan on any machine and any number of threads, as long as no time limit
 
 import math
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from kvplace.solver.assignment.packed import Packing, pack_rows
 from kvplace.solver.bounds.certify import certified_rule
 from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
+from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
 from kvplace.solver.improve.parallel_pairs import GAIN, WIDE, Improver
 from kvplace.solver.instance.columns import fluid_level
@@ -185,16 +187,23 @@ def _start(search: LargeSearch) -> None:
     columns, several = search.columns, search.instance.pressures > 1
     level = max(search.level, search.low) if several else search.level
     # A signal ends this while a kernel is compiled; the clock does not, for a plan is wanted.
-    starts = most_room_first(columns, level, lambda: search.watch.stop is Stop.INTERRUPTED)
+    starts = most_room_first(columns, level, partial(_ended, search.watch, begun=False))
     if search.watch.stop is Stop.INTERRUPTED and not starts:
         return
     if not several and (not starts or search.sparse):
-        first = bisect_first_fit(columns, search.low, search.watch)
+        # A second start is not waited for any longer than the time limit.
+        ended = partial(_ended, search.watch, begun=bool(starts))
+        first = bisect_first_fit(columns, search.low, search.watch, ended)
         starts += [] if first is None else [first]
     if search.given is not None:
         starts.append(pack_rows(columns, search.given))
     if starts:
         search.take(min(starts, key=lambda start: float(start.pressure().max())))
+
+
+def _ended(watch: Watch, *, begun: bool) -> bool:
+    """Whether no kernel of a start is waited for: one was made and time is up, or by a signal."""
+    return watch.stop is not None if begun else watch.stop is Stop.INTERRUPTED
 
 
 def _pair(search: LargeSearch) -> None:
