@@ -208,9 +208,10 @@ class ClusterParams:
         Under several pressures, up to so many options of all models, and so many models per GPU,
         the configuration program with options is asked.
     tightened_options, tightened_part, aimed
-        Under one pressure, up to so many options of all models the configuration program with
-        options raises the bound where KV must be left; the part of the time left that it may take
-        each pass; and how far above the bound known the highest target is.
+        Under one pressure, or above `quick_options`, up to so many options of all models the
+        configuration program with options raises the bound where KV must be left; the part of the
+        time left that it may take each pass; and how far above the bound known the highest target
+        is.
     quick_rounds, program_rounds, limited_rounds
         Rounds of column generation of its first question, and per target then, which are doubled
         every pass; and at least where a time limit ends it while link domains are filled.

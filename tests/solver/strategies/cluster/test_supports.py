@@ -137,7 +137,10 @@ def test_passes_are_few_without_any_limit():
 def test_a_bound_is_raised_once_more_on_few_models_under_one_pressure(least_kv):
     assert supports.tightened(search_of(4, 2, least_kv=least_kv, tiny=0))
     assert not supports.tightened(search_of(4, 2, least_kv=least_kv, tiny=0, quick_density=0.5))
+    # Under several pressures exact decisions ask the program, of clusters with fewer options.
     assert not supports.tightened(search_of(4, 2, least_kv=least_kv, tiny=0, pressures=True))
+    several = search_of(4, 2, least_kv=least_kv, tiny=0, pressures=True, quick_options=0)
+    assert supports.tightened(several)
     assert supports.keeps(search_of(4, 2, least_kv=least_kv)) == (least_kv > 0)
 
 

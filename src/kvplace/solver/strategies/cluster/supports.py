@@ -74,12 +74,15 @@ def coverable(search: ClusterState) -> bool:
 
 
 def tightened(search: ClusterState) -> bool:
-    """Whether a bound that was asked for early is low for it, on few enough models."""
+    """Whether a bound that was asked for early is low for it, on few enough models.
+
+    Under several pressures exact decisions raise it, where options are few.
+    """
     knobs, instance = search.knobs, search.instance
     sparse = instance.n <= knobs.quick_density * instance.g
     sparse &= len(instance.size) <= knobs.tightened_options
-    one = instance.pressures == 1
-    return one and sparse and placed(search) and search.value > 0 and not search.tiny
+    asked = instance.pressures > 1 and quick(search)
+    return not asked and sparse and placed(search) and search.value > 0 and not search.tiny
 
 
 def tightened_beside(search: ClusterState) -> bool:
