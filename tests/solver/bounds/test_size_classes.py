@@ -129,6 +129,23 @@ def test_bounds_with_kv_that_must_be_left_check_and_are_below_any_value(seed):
     assert found[1] >= found[0] * (1 - 2e-3)
 
 
+def test_a_certificate_that_rounding_spoils_leaves_the_target_before_it(monkeypatch):
+    problem = cluster(300, 200, pinned=6, seed=3)
+    chooser = Chooser(load_instance(problem))
+    bound = LevelBound(chooser)
+    bound.rise(FluidBound(chooser).value, None, Watch(None))
+    tried = []
+
+    def spoiled(problem, prices):
+        tried.append(prices.target)
+        return certified_classes(problem, prices) if len(tried) > 1 else None
+
+    monkeypatch.setattr("kvplace.solver.bounds.size_classes.certified_classes", spoiled)
+    found = bound.certified(problem)
+    assert tried[0] == bound.value > tried[1] == found.value
+    assert check_certificate(problem, found.certificate) == ""
+
+
 def test_no_time_asks_nothing():
     instance = undivided(1, gpus=4, models=9)
     board = spread(instance, 1)

@@ -52,6 +52,8 @@ SETS = 2_000
 """GPUs of a large fleet of which the models are given to the program to start from."""
 TIME_SHARE = 0.5
 """Share of the time left that the program of a large fleet may take."""
+TRIED = 4
+"""Certificates checked at most: one that rounding spoils leaves the target before it."""
 MARGIN = 1e-7
 """Relative distance that sizes keep from a level, on the safe side."""
 
@@ -107,6 +109,11 @@ class LevelTargets:
         must be.
     grid
         Levels of the largest GPU.
+
+    Attributes
+    ----------
+    found
+        Prices for targets found to be impossible, ascending.
     """
 
     def __init__(
@@ -132,6 +139,7 @@ class LevelTargets:
         self._close = next(close for most, close in CLOSE if len(size) <= most)
         self._cheap = grid < GRID or len(size) <= CHEAP
         self._program = LevelProgram()
+        self.found: list[Prices] = []
 
     @property
     def rooms(self) -> Ints:
@@ -189,6 +197,7 @@ class LevelTargets:
                 worths = found.table.worth(self._levels)
                 rooms = None if self._least is None else self._rooms.levels
                 best = Prices(target, found.table.prices, worths, rooms)
+                self.found.append(best)
                 watch.tell("bound", bound=target)
             return excess > 0
 
@@ -258,7 +267,7 @@ class LevelBound:
         least = chooser.least if self._instance.columns.keeps else None
         parts = (memory, count, *chooser.sure_options, least)
         self._targets, self._coarse = LevelTargets(*parts), LevelTargets(*parts, COARSE)
-        self._prices: Prices | None = None
+        self._found: list[Prices] = []
         self.value = 0.0
 
     def rise(self, low: float, board: Assignment | None, watch: Watch) -> None:
@@ -278,11 +287,13 @@ class LevelBound:
         if board is None and self._instance.n > CHEAP:
             rough = self._coarse.rise(low, high, None, watch)
             if rough is not None:
-                self._prices = rough.finer(self._coarse.rooms, self._targets.rooms)
-                self._targets.begin(self._prices)
+                fine = self._targets.rooms
+                self._found = [one.finer(self._coarse.rooms, fine) for one in self._coarse.found]
+                self._targets.begin(self._found[-1])
                 low = rough.target
-        self._prices = self._targets.rise(low, high, groups, watch) or self._prices
-        self.value = 0.0 if self._prices is None else self._prices.target
+        self._targets.rise(low, high, groups, watch)
+        self._found += self._targets.found
+        self.value = self._found[-1].target if self._found else 0.0
 
     def _groups(
         self, board: Assignment, target: float
@@ -295,8 +306,9 @@ class LevelBound:
                 yield type_, sizes, np.array([o.size + o.keep for o in options])
 
     def certified(self, problem: Problem) -> Bound | None:
-        """Return the bound with its certificate, or None where there is none that checks."""
-        return None if self._prices is None else certified_classes(problem, self._prices)
+        """Return the highest bound with a certificate that checks, None where there is none."""
+        tried = (certified_classes(problem, prices) for prices in self._found[: -TRIED - 1 : -1])
+        return next((bound for bound in tried if bound is not None), None)
 
 
 def certified_classes(problem: Problem, prices: Prices) -> Bound | None:
