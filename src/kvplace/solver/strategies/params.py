@@ -211,7 +211,7 @@ class ClusterParams:
         Under one pressure, or above `quick_options`, up to so many options of all models the
         configuration program with options raises the bound where KV must be left; the part of the
         time left that it may take each pass; and how far above the bound known the highest target
-        is.
+        is while link domains are filled beside.
     quick_rounds, program_rounds, limited_rounds
         Rounds of column generation of its first question, and per target then, which are doubled
         every pass; and at least where a time limit ends it while link domains are filled.

@@ -77,7 +77,7 @@ def tighten(search: ClusterState) -> None:
     """
     part = search.knobs.tightened_part
     if search.instance.columns.keeps and search.asked < search.round:
-        ask, take = _question(search, part)
+        ask, take = _question(search, part, search.value)
         ask()
         take()
         part /= 2
@@ -91,11 +91,12 @@ def tighten_beside(search: ClusterState) -> tuple[Callable[[], None], Callable[[
     Within a time limit it goes on as long as the filling, which decides when that ends.
     """
     knobs, limited = search.knobs, search.watch.limit < math.inf
-    return _question(search, knobs.filled_beside, knobs.limited_rounds if limited else 0)
+    value = min(search.value, search.low * (1 + knobs.aimed))
+    return _question(search, knobs.filled_beside, value, knobs.limited_rounds if limited else 0)
 
 
 def _question(
-    search: ClusterState, part: float, rounds: int = 0
+    search: ClusterState, part: float, value: float, rounds: int = 0
 ) -> tuple[Callable[[], None], Callable[[], None]]:
     """Return what asks the configuration program for a bound, and what takes that.
 
@@ -106,7 +107,6 @@ def _question(
     search.asked = search.round
     effort = Effort(rounds=max(rounds, search.knobs.program_rounds << min(search.round, 6)))
     program, proof = search.program, search.deciding
-    value = min(search.value, search.low * (1 + search.knobs.aimed))
     watch = Within(search.watch, search.watch.left * part)
     return lambda: program_bound(program, proof, value, effort, watch), search.adopt
 
