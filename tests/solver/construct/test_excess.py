@@ -43,6 +43,14 @@ def test_two_shards_are_exchanged_for_one():
     assert sorted(map(len, board.members)) == [2, 3]
 
 
+def test_nothing_is_done_where_no_shard_can_move():
+    # As where rules fix all models: no bundle but the empty one of each GPU.
+    instance = plain([int(GIB)] * 2, [0] * 2, [0.0] * 2, [int(10 * GIB)] * 2)
+    board = Assignment(instance)
+    assert lower_excess(board, 1.0, Watch(None)) == 0
+    assert board.option == [None, None]
+
+
 def test_the_least_kv_counts_as_a_sum_of_its_own():
     # Loads fit anywhere; on GPU 0 least KV of 5 and 4 beside 1 and 1 do not.
     sizes, keeps = [int(GIB)] * 4, [int(s * GIB) for s in (5, 4, 1, 1)]

@@ -133,7 +133,7 @@ class _Excess:
                 least.append(float(option.size + option.keep))
         self.model, self._gpu = model, gpu
         self._moved: set[int] = set()
-        self._sizes = np.array(size), np.array(least)
+        self._sizes = np.array([*size, 0.0]), np.array([*least, 0.0])  # the last one, -1, is none
         self._held: list[list[int]] = [[] for _ in range(instance.g)]
         for at, g in enumerate(gpu):
             self._held[g].append(at)
@@ -250,9 +250,7 @@ class _Excess:
     def _made(self, rows: list[tuple[int, int]], gpus: list[int]) -> _Bundles:
         """Return bundles of some shards on some GPUs."""
         shards = np.array(rows, dtype=np.int64).reshape(-1, 2)
-        first, second = (
-            np.where(shards >= 0, sizes[shards], 0.0).sum(axis=1) for sizes in self._sizes
-        )
+        first, second = (sizes[shards].sum(axis=1) for sizes in self._sizes)
         return _Bundles(np.array(gpus), first, second, shards, np.ones(len(rows), dtype=bool))
 
     def _renew(self, g: int) -> None:
