@@ -282,7 +282,7 @@ class ClusterParams:
     nodes: int = _knob(10_000, "nodes")
     certificates: int = _knob(3, "certificates")
     checked_part: float = _knob(0.25, "part of the time left")
-    covered_part: float = _knob(0.4, "part of the time left")
+    covered_part: float = _knob(0.6, "part of the time left")
     covered_gap: float = _knob(0.003, "relative gap")
     kicked_part: float = _knob(0.4, "part of the time left")
 
