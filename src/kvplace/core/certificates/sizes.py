@@ -56,7 +56,6 @@ def every_possible(
         largest = problem.largest_bytes(index)
         capacity = largest << SCALE_BITS
         first, end = starts[index], starts[index + 1]
-        uneven = everyone[index].replicas.split is not Split.EVEN
         found = []
         for row in range(first, end):
             size = least = weights[row] << SCALE_BITS
@@ -64,8 +63,10 @@ def every_possible(
                 part, of = loads[row].as_integer_ratio()
                 size += part * unit // (of * top)
             kept = weights[row] + min_kv[row]
-            # Of copies that carry uneven parts one carries an even part or more; what the others
-            # carry is not known.
             if size < capacity and kept <= largest and problem.seated(index, row):
-                found.append((row - first, least if uneven and copies[row] > 1 else size, kept))
+                # Of copies that carry uneven parts one carries an even part or more; what the
+                # others carry is not known.
+                if copies[row] > 1 and everyone[index].replicas.split is not Split.EVEN:
+                    size = least
+                found.append((row - first, size, kept))
         yield found
