@@ -12,6 +12,7 @@ from kvplace.solver.improve.iterated_pairs import COMPILED
 from kvplace.solver.large_neighbourhood import warm
 from kvplace.solver.strategies.cluster.stages import iterate, refill
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
+from kvplace.solver.strategies.large import LargeSearch
 from kvplace.solver.strategies.stages import Settings
 from kvplace.solver.strategies.undivided.improve import iterate as iterate_undivided
 from kvplace.solver.strategies.undivided.strategy import UndividedSearch
@@ -59,7 +60,9 @@ def test_one_that_is_missing_starts_one_process_once(spawned, monkeypatch):
     assert warm.kernels_ready(["a", "b"])
 
 
-@pytest.mark.parametrize(("needed", "first"), [(warm.FILLING, "fill"), (warm.TIGHT, "cover")])
+@pytest.mark.parametrize(
+    ("needed", "first"), [(warm.FILLING, "fill"), (warm.TIGHT, "cover"), (warm.PAIRS, "pairs")]
+)
 def test_what_is_asked_for_is_compiled_first(spawned, monkeypatch, needed, first):
     monkeypatch.setattr(warm, "is_compiled", compiled())
     assert not warm.kernels_ready(needed)
@@ -114,7 +117,7 @@ def test_without_locks_it_compiles_all_the_same(tmp_path, monkeypatch):
 def test_what_is_compiled_ahead_is_what_searches_call():
     """A signature that only a search has would be compiled within its time limit."""
     warm._search_a_little("fill")
-    kernels = (*COMPILED, *warm.TIGHT, *warm.FILLING)
+    kernels = (*COMPILED, *warm.TIGHT, *warm.FILLING, *warm.PAIRS)
     known = {kernel: list(kernel.signatures) for kernel in kernels}
     assert all(known.values())
     draw = random.Random(2)
@@ -132,5 +135,7 @@ def test_what_is_compiled_ahead_is_what_searches_call():
     search = UndividedSearch(byte_problem([70, 90, 70], rows), Settings(watch=Watch(60.0)))
     search.reference(None)
     iterate_undivided(search)
+    rows = [(draw.randint(4, 14), draw.uniform(0, 20)) for _ in range(60)]
+    LargeSearch(byte_problem([90] * 8, rows), Settings(), threads=1).solve(None)
     for kernel in kernels:
         assert list(kernel.signatures) == known[kernel], kernel.__name__

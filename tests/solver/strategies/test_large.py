@@ -12,6 +12,8 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import most_room_first
+from kvplace.solver.large_neighbourhood import warm
+from kvplace.solver.strategies import large
 from kvplace.solver.strategies.large import LargeSearch
 from kvplace.solver.strategies.params import LargeParams, Params
 from kvplace.solver.strategies.stages import Settings
@@ -239,3 +241,17 @@ def test_the_configuration_program_is_asked_where_its_check_can_be_paid(
         assert left[0] <= before - search.knobs.certificate * loaded
     if limit:  # no bound was found, so the time is given back
         assert search.watch.left > before - 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "ready", "asked"), [(9.0, False, 1), (9.0, True, 0), (None, False, 0)]
+)
+def test_kernels_that_a_limit_left_no_time_for_are_compiled_afterwards(
+    monkeypatch, limit, ready, asked
+):
+    """Else every run with such a limit would begin to compile them, and none would end it."""
+    found = []
+    monkeypatch.setattr(large, "is_compiled", lambda _: ready)
+    monkeypatch.setattr(warm, "kernels_ready", found.append)
+    search_of(fleet(1), watch=Watch(limit)).solve(None)
+    assert found == [warm.PAIRS] * asked

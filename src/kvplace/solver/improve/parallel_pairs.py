@@ -22,7 +22,9 @@ from kvplace.solver.improve.pair_kernel import exchange_pairs, relieve
 from kvplace.solver.instance.pressure import pressures
 from kvplace.solver.kernels import Crew, compiled_in_time, is_compiled
 
-__all__ = ["WIDE", "Improver"]
+__all__ = ["COMPILED", "WIDE", "Improver"]
+
+COMPILED: tuple[Callable[..., int], ...] = (exchange_pairs, relieve)
 
 NARROW = 64
 """Subsets of each GPU where all GPUs are paired: all of up to two of ten models."""

@@ -1,19 +1,21 @@
-"""Compiles the kernels of cluster searches before they are needed, in a process of its own.
+"""Compiles the kernels of searches before they are needed, in a process of its own.
 
 ::
 
-    python -m kvplace.solver.large_neighbourhood.warm [exchange|cover|fill]
+    python -m kvplace.solver.large_neighbourhood.warm [exchange|cover|fill|pairs]
 
 They take most of a minute to compile once after an installation, those named first. A search with
 a time limit must not wait for that: it starts this process, goes on, and uses the kernels once they
 are on disk. The process ends by itself, so that the next command finds them even where this one
-ends sooner.
+ends sooner. Large fleets of undivided models compile what they need themselves, and start the
+process where their time limit was over sooner.
 """
 
 import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,35 +26,38 @@ from kvplace.core.models.model import Model
 from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
+from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
 from kvplace.solver.construct.target_search import construct
 from kvplace.solver.exact import set_cover_kernel
+from kvplace.solver.improve import parallel_pairs
 from kvplace.solver.improve.movable_shards import Regions, iterate_mobile
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
-from kvplace.solver.kernels import is_compiled
+from kvplace.solver.kernels import Crew, is_compiled
 from kvplace.solver.large_neighbourhood.refill import Refiller
 from kvplace.solver.large_neighbourhood.refill_kernel import fill_domains
 from kvplace.solver.large_neighbourhood.seat_board import fill_up
 from kvplace.units import GIB
 
-__all__ = ["FILLING", "TIGHT", "kernels_ready"]
+__all__ = ["FILLING", "PAIRS", "TIGHT", "kernels_ready"]
 
 _NICE = 10
 _started: list[int] = []
 TIGHT = set_cover_kernel.COMPILED
-FILLING = (fill_up, fill_domains)
+FILLING: tuple[Callable[..., Any], ...] = (fill_up, fill_domains)
+PAIRS = parallel_pairs.COMPILED
 
 
 def kernels_ready(needed: Sequence[Callable[..., Any]]) -> bool:
     """Return whether kernels are on disk or loaded.
 
-    Where they are not, all kernels of cluster searches start to be compiled, these first.
+    Where they are not, all kernels of searches start to be compiled, these first.
     """
     if all(map(is_compiled, needed)):
         return True
     if not _started and sys.executable and hasattr(os, "posix_spawn"):
         null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0o600) for number in (0, 1, 2)]
-        first = "fill" if needed == FILLING else "cover" if needed == TIGHT else "exchange"
+        first = {FILLING: "fill", TIGHT: "cover", PAIRS: "pairs"}.get(tuple(needed), "exchange")
         command = [sys.executable, "-m", "kvplace.solver.large_neighbourhood.warm", first]
         _started.append(0)
         with contextlib.suppress(OSError):  # where no process may be started, they stay unused
@@ -96,7 +101,17 @@ def _search_a_little(first: str) -> None:
     def fill() -> None:
         Refiller(chooser, 0, watch).pack(board, 2 * board.worst(), 1)
 
-    kinds = {"fill": fill, "exchange": exchange, "cover": cover}
+    def pairs() -> None:
+        whole = [replace(model, tensor_parallel=(1,)) for model in models]
+        plain = load_instance(Problem(tuple(whole), Fleet((Node("n", gpus),))))
+        bisect_first_fit(plain.columns, 0.0, watch)
+        packing = most_room_first(plain.columns, 1.0)[0]
+        with contextlib.closing(Crew(1)) as crew:
+            improver = parallel_pairs.Improver(packing, 0.0, 0, crew, watch)
+            improver.balance()
+            improver.relieve(0.0, 1.0, 1.0)
+
+    kinds = {"fill": fill, "exchange": exchange, "cover": cover, "pairs": pairs}
     for name in sorted(kinds, key=lambda name: name != first):
         kinds[name]()
 
