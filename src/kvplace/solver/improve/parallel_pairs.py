@@ -255,13 +255,14 @@ class Improver:
         search under a time limit does not wait.
         """
         packing = self._packing
-        hot = hot[open_[hot] * (1 - self._gain) > target][: self._left(len(hot))]
-        if not len(hot) or not applies(packing):
+        hot = hot[open_[hot] * (1 - self._gain) > target]
+        # Few GPUs are all looked at as partners, one by one.
+        if not len(hot) or not applies(packing) or len(open_) <= TRIES:
             return 0
         nobody, cold = hot[:0], colder(packing, pressure, target, len(hot))
         if not self._compiled(match, lambda: _match(packing, nobody, nobody, target)):
             return 0
-        hot = hot[np.argsort(-open_[hot], kind="stable")]
+        hot = hot[np.argsort(-open_[hot], kind="stable")][: self._left(len(hot))]
         done, count = _match(packing, hot, cold, target)
         self.exchanges += done
         return max(1, count // SORTED_PER_PAIR)

@@ -205,8 +205,8 @@ def test_where_the_time_is_up_one_plan_is_made_all_the_same():
     assert search.watch.left == 0
 
 
-def test_where_even_that_takes_too_long_the_search_ends():
-    search = search_of(split_fleet(), watch=Watch(0.0), tiny=0, late_seconds=0.0)
+def test_where_even_that_takes_too_long_a_search_over_many_ends():
+    search = search_of(split_fleet(), watch=Watch(0.0), tiny=0, large=0, late_seconds=0.0)
     search.solve(None)
     assert search.board is None
     assert search.placement is None

@@ -3,7 +3,6 @@
 import math
 from itertools import islice
 
-from kvplace.core.result import Stop
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.construct.target_search import construct, some_assignment
 from kvplace.solver.improve.descent import settle
@@ -91,7 +90,7 @@ def start(search: ClusterState) -> None:
         kernels_ready(FILLING)  # else they are compiled beside what comes first
     if search.board is None and not search.starts and search.watch.stop:
         search.board = _late(search)
-        if search.board is None and search.watch.stop is Stop.TIME_LIMIT and search.low > 0:
+        if search.board is None and search.large and search.low > 0:
             return  # what else is tried here takes as long
     soon = [] if search.board is None else [search.board]
     anew = not search.starts and not (soon and search.watch.stop)
