@@ -1,5 +1,6 @@
 """The engine: its names, what is left out, and what each stage is said to have brought."""
 
+import math
 import random
 from dataclasses import fields
 from threading import get_ident
@@ -8,6 +9,7 @@ import pytest
 
 from kvplace.core.result import Status
 from kvplace.errors import InputError
+from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
 from kvplace.solver.strategies import large, params
 from kvplace.solver.strategies.cluster import strategy as cluster
@@ -102,10 +104,11 @@ def run_beside(**given):
             assert get_ident() != here
             events.append("question")
 
-        return question, lambda: events.append("take")
+        return question, lambda: events.append("take"), lambda: events.append("end")
 
     problem = random_problem(random.Random(1), 3, 6)
-    search = undivided.UndividedSearch(problem, Settings(without=given.pop("without", frozenset())))
+    watch, without = Watch(given.pop("limit", None)), given.pop("without", frozenset())
+    search = undivided.UndividedSearch(problem, Settings(math.inf, watch=watch, without=without))
     beside = Beside("configuration-bound", begin, given.pop("supports", lambda _: True))
     run = Stage("domain-filling", lambda _: events.append("stage"), closed=True, beside=beside)
     run_stages(search, [run])
@@ -118,6 +121,14 @@ def test_a_question_is_asked_in_a_thread_and_its_answer_taken_after_the_stage():
     assert sorted(events[1:3]) == ["question", "stage"]
     assert events[3:] == ["take"]
     assert sorted(search.gains) == ["configuration-bound", "domain-filling"]
+
+
+def test_a_question_is_ended_where_a_limited_search_has_nothing_left_to_prove():
+    for limit, ended in ((None, 0), (60.0, 1)):
+        events, search = run_beside(limit=limit)
+        assert search.closed
+        assert events.count("end") == ended
+        assert events[-1] == "take"
 
 
 @pytest.mark.parametrize(
@@ -134,6 +145,6 @@ def test_an_error_of_the_question_is_not_lost():
         raise MemoryError
 
     search = undivided.UndividedSearch(random_problem(random.Random(1), 3, 6), Settings())
-    beside = Beside("configuration-bound", lambda _: (fail, fail), lambda _: True)
+    beside = Beside("configuration-bound", lambda _: (fail, fail, fail), lambda _: True)
     with pytest.raises(MemoryError):
         run_stages(search, [Stage("domain-filling", lambda _: None, closed=True, beside=beside)])

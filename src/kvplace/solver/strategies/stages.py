@@ -250,13 +250,14 @@ class Beside(Generic[S]):
         One of `STAGES`.
     begin
         Returns the question, which changes nothing that the stage looks at, so that the result does
-        not depend on the clock; and what takes the answer once the stage has ended.
+        not depend on the clock; what takes the answer once the stage has ended; and what ends the
+        question where a search with a time limit has nothing left to prove.
     supports
         Whether it can pay at this point.
     """
 
     name: str
-    begin: Callable[[S], tuple[Callable[[], object], Callable[[], object]]]
+    begin: Callable[[S], tuple[Callable[[], object], Callable[[], object], Callable[[], object]]]
     supports: Callable[[S], bool]
 
 
@@ -330,11 +331,13 @@ def run_stages(search: S, stages: Sequence[Stage[S]]) -> None:
 
 def _run_beside(search: S, stage: Stage[S], beside: Beside[S]) -> None:
     """Run a stage while a thread is asked something else, and take the answer."""
-    question, take = beside.begin(search)
+    question, take, end = beside.begin(search)
     with ThreadPoolExecutor(1) as thread:
         answer = thread.submit(question)
         with _noted(search, stage.name):
             stage.run(search)
+        if search.closed and search.watch.limit < math.inf:
+            end()
     answer.result()
     with _noted(search, beside.name):
         take()

@@ -233,7 +233,7 @@ def test_a_bound_asked_for_beside_a_stage_changes_nothing_until_it_is_taken(limi
         if not search.value or search.low == math.inf:
             continue
         where, low = list(search.best.where), search.low
-        ask, take = stages.tighten_beside(search)
+        ask, take, _ = stages.tighten_beside(search)
         ask()
         assert search.best.where == where
         assert search.low == low

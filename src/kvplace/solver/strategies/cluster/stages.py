@@ -77,7 +77,7 @@ def tighten(search: ClusterState) -> None:
     """
     part = search.knobs.tightened_part
     if search.instance.columns.keeps and search.asked < search.round:
-        ask, take = _question(search, part, search.value)
+        ask, take, _ = _question(search, part, search.value)
         ask()
         take()
         part /= 2
@@ -85,8 +85,10 @@ def tighten(search: ClusterState) -> None:
         search.raise_again(part)
 
 
-def tighten_beside(search: ClusterState) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Return what raises the bound while link domains are filled, and what takes it.
+def tighten_beside(
+    search: ClusterState,
+) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
+    """Return what raises the bound while link domains are filled, what takes it, what ends it.
 
     Within a time limit it goes on as long as the filling, which decides when that ends.
     """
@@ -97,8 +99,8 @@ def tighten_beside(search: ClusterState) -> tuple[Callable[[], None], Callable[[
 
 def _question(
     search: ClusterState, part: float, value: float, rounds: int = 0
-) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Return what asks the configuration program for a bound, and what takes that.
+) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
+    """Return what asks the configuration program for a bound, what takes that, what ends it.
 
     Asking takes a part of the time left, and changes neither the best assignment nor the bound.
     """
@@ -108,7 +110,11 @@ def _question(
     effort = Effort(rounds=max(rounds, search.knobs.program_rounds << min(search.round, 6)))
     program, proof = search.program, search.deciding
     watch = Within(search.watch, search.watch.left * part)
-    return lambda: program_bound(program, proof, value, effort, watch), search.adopt
+    return (
+        lambda: program_bound(program, proof, value, effort, watch),
+        search.adopt,
+        watch.interrupt,
+    )
 
 
 def iterate(search: ClusterState) -> None:
