@@ -26,8 +26,9 @@ SIZES = (8, 10, 12, 14, 16)
 """GPUs per group, by chance."""
 COLD = (0.3, 0.6)
 """Share of the GPUs that lose most in a group, by chance."""
-NODES = 10_000
-"""Nodes of one compiled cover: a few milliseconds."""
+NODES = 1_000
+"""Nodes of one compiled cover: of 600 groups, 12 were covered within 1,000 nodes in 0.26 s, and 15
+within 10,000 in 1 s."""
 STEPS = (0.4, 0.2, 0.1, 0.05)
 """Shares of the gap by which the target is below the value; the next where one fails."""
 SAFETY = 1e-12
@@ -121,16 +122,17 @@ class _Priced:
         self._memory = sorted(set(state.instance.memory))
         self._type_of = [self._memory.index(memory) for memory in state.instance.memory]
 
-    def _loss(self, g: int) -> float:
-        """Return what a GPU loses of its worth as it is filled now."""
-        held = self._prices[self._state.members[g]].sum()
-        return float(self._worths[self._type_of[g]] - held)
+    def _losses(self) -> list[float]:
+        """Return what each GPU loses of its worth as it is filled now."""
+        held = np.bincount(self._state.gpu_of, self._prices, len(self._type_of))
+        return (self._worths[self._type_of] - held).tolist()  # type: ignore[no-any-return]
 
     def join(self, hot: int, target: float, chance: random.Random) -> list[int]:
         """Choose a GPU above the target, GPUs below it that lose most, and others below it."""
         members = self._state.members
         below = [g for g, kvpr in enumerate(self._state.pressure) if kvpr <= target]
-        below.sort(key=lambda g: (-self._loss(g), g))
+        losses = self._losses()
+        below.sort(key=lambda g: (-losses[g], g))
         size = chance.choice(SIZES)
         cold = round(size * chance.choice(COLD))
         rest = below[cold:]

@@ -18,6 +18,7 @@ from kvplace.solver.strategies.undivided.improve import (
     balance,
     cover,
     iterate,
+    kick,
     start,
     start_as_reference,
 )
@@ -179,7 +180,7 @@ def test_kernels_go_on_where_there_is_time_and_not_before_they_are_compiled(monk
         monkeypatch.setattr(warm, "kernels_ready", lambda _, ready=ready: ready)
         search = placed(problem, watch=Watch(1000.0), compiled_kicks=200)
         search.bound = Bound(search.low / 2, "fluid")  # else it may be proved optimal before
-        iterate(search)
+        kick(search)
         assert search.board.valid
         values.append((search.value, search.steps))
     assert values[1][0] <= values[0][0]

@@ -11,7 +11,7 @@ from kvplace.solver.improve.moves_and_swaps import MoveAndSwap
 from kvplace.solver.strategies.stages import LOADING
 from kvplace.solver.strategies.undivided.search import UndividedState
 
-__all__ = ["balance", "cover", "iterate", "start", "start_as_reference"]
+__all__ = ["balance", "cover", "iterate", "kick", "start", "start_as_reference"]
 
 
 def start(search: UndividedState) -> None:
@@ -46,7 +46,7 @@ def start_as_reference(search: UndividedState) -> None:
 
 
 def iterate(search: UndividedState) -> None:
-    """Local search with kicks from the best state, then by kernels where there is time for them."""
+    """Local search with kicks from the best state."""
     from kvplace.solver.large_neighbourhood.iterated import iterate  # noqa: PLC0415 - numpy: only here
 
     knobs = search.knobs
@@ -59,12 +59,10 @@ def iterate(search: UndividedState) -> None:
     )
     search.steps += steps
     search.offer(state)
-    if search.long and not search.closed and search.left > 0:
-        _iterate_compiled(search, target)
 
 
-def _iterate_compiled(search: UndividedState, target: float) -> None:
-    """Go on with many more kicks."""
+def kick(search: UndividedState) -> None:
+    """Go on with many more kicks, by compiled kernels."""
     search.watch.tell(LOADING)
     import numpy as np  # noqa: PLC0415 - with the kernels
 
@@ -76,6 +74,7 @@ def _iterate_compiled(search: UndividedState, target: float) -> None:
     if not kernels_ready(COMPILED):
         return  # it would break the limit; a later round finds them compiled
     packing = pack_rows(search.instance.columns, np.array(search.best.gpu_of, dtype=np.int64))
+    target = search.low * (1 + search.gap)
     kicks, seed = search.knobs.compiled_kicks << search.round, search.seed + search.round
     search.steps += iterate_pairs(packing, target, kicks, seed, GAIN, search.watch, search.left)
     search.offer(Assignment.single(search.instance, packing.gpu_of(search.instance.n).tolist()))

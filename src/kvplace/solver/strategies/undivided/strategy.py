@@ -11,6 +11,7 @@ from kvplace.solver.strategies.undivided.improve import (
     balance,
     cover,
     iterate,
+    kick,
     start,
     start_as_reference,
 )
@@ -48,7 +49,9 @@ STRATEGY: Strategy[UndividedState] = Strategy(
     rounds=(
         Stage("iterated-local-search", iterate, placed, steps=True),
         Stage("exact-decisions", decide, lambda s: placed(s) and small(s)),
+        # What loads compiled kernels comes after what often needs none: that takes up to a second.
         Stage("group-cover", cover, covered, steps=True),
+        Stage("iterated-local-search", kick, lambda s: placed(s) and s.long, steps=True),
         Stage("configuration-bound", ask_classes, wasteful),
     ),
     last=(
