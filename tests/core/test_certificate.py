@@ -10,13 +10,15 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from kvplace.core.certificates import knapsack as checker
+from kvplace.core.certificates import relaxations
 from kvplace.core.certificates.certificate import (
     SCALE_BITS,
     Certificate,
     check_certificate,
     scaled_sizes,
 )
-from kvplace.core.certificates.knapsack import Bin, Offer, TooLarge, set_above
+from kvplace.core.certificates.knapsack import TooLarge, set_above
+from kvplace.core.certificates.offers import Bin, Offer
 from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.model import Model, Replicas
 from kvplace.core.models.objective import Objective
@@ -199,7 +201,7 @@ def test_models_of_one_level_are_settled_together(monkeypatch):
     prices = tuple(5 if size == 6 else 3 for size, _ in sizes)
     proof = Certificate(1.0, prices, ((10, 6),))  # 3 + 3; a part of 5 and 3 would be 7
     assert "not settled" in check_certificate(problem, proof)
-    monkeypatch.setattr(checker, "GRID", 40)
+    monkeypatch.setattr(relaxations, "GRID", 40)
     assert check_certificate(problem, proof) == ""
     assert "not settled" in check_certificate(problem, dear)
 

@@ -5,14 +5,24 @@ from itertools import product
 
 import pytest
 
-from kvplace.core.certificates import knapsack
-from kvplace.core.certificates.knapsack import SCALE_BITS, Bin, Offer, set_above
+from kvplace.core.certificates import knapsack, relaxations
+from kvplace.core.certificates.knapsack import TooLarge, set_above
+from kvplace.core.certificates.offers import SCALE_BITS, Bin, Offer
+from kvplace.core.certificates.room_tables import pair_table
 
 WAYS = {
     "least sizes": {},
     "sets": {"MAX_ENTRIES": 0},
     "sets and tables": {"MAX_ENTRIES": 0, "PLAIN_STEPS": 0},
+    "tables over few levels first": {"GRID": 8, "PAIRED": 5},
 }
+
+
+def take(monkeypatch, way):
+    """Make the checker go one of its ways."""
+    for name, value in WAYS[way].items():
+        room = relaxations if hasattr(relaxations, name) else knapsack
+        monkeypatch.setattr(room, name, value)
 
 
 def kind(memory, worth=0):
@@ -53,8 +63,7 @@ def draw_groups(draw, memory):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_worth_holds_exactly_from_the_dearest_set_on(way, monkeypatch):
-    for name, value in WAYS[way].items():
-        monkeypatch.setattr(knapsack, name, value)
+    take(monkeypatch, way)
     draw = random.Random(way)
     for _ in range(120):
         memory = draw.choice([3, 10, 1000])
@@ -76,8 +85,7 @@ def test_thousands_of_like_sets_are_settled_in_few_steps(monkeypatch):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_any_number_of_limits_holds_together(way, monkeypatch):
-    for name, value in WAYS[way].items():
-        monkeypatch.setattr(knapsack, name, value)
+    take(monkeypatch, way)
     draw = random.Random(f"{way} in several dimensions")
     for _ in range(200):
         limits = tuple(draw.choice([0, 7, 100, 1000]) for _ in range(draw.randint(1, 5)))
@@ -107,3 +115,41 @@ def test_shards_that_fit_a_kind_in_one_dimension_alone_count_nothing_there():
     assert not set_above(many, [small, large])
     assert "small" in set_above(many, [small._replace(worth=19), large])
     assert set_above(many, [small, large._replace(worth=250)])
+
+
+def test_a_table_over_both_limits_settles_what_neither_limit_does(monkeypatch):
+    # Some take three quarters of one limit, others of the other: a GPU holds one of each, where
+    # either limit alone lets it hold four of one. No search is allowed.
+    monkeypatch.setattr(knapsack, "MAX_STEPS", 0)
+    many = [(Offer(100, (3_000 + at, 1_000 - at)),) for at in range(200)]
+    many += [(Offer(100, (1_000 - at, 3_000 + at)),) for at in range(200)]
+    small, large = Bin((3_250, 3_250), 100, "small"), Bin((4_100, 4_100), 200, "large")
+    assert set_above(many, [small, large]) == ""
+    assert isinstance(set_above(many, [small, large._replace(worth=199)]), TooLarge)
+    assert isinstance(set_above(many, [small._replace(worth=99), large]), TooLarge)
+    monkeypatch.setattr(relaxations, "TABLE_STEPS", 1)  # a table that costs too much is not made
+    assert isinstance(set_above(many, [small, large]), TooLarge)
+
+
+def dearest_by_hand(items, rooms):
+    """The highest price of any number of items within two rooms."""
+    best = 0
+    for price, first, second in items:
+        if first <= rooms[0] and second <= rooms[1]:
+            left = rooms[0] - first, rooms[1] - second
+            best = max(best, price + dearest_by_hand(items, left))
+    return best
+
+
+def test_a_table_over_both_limits_holds_the_dearest_sets():
+    draw = random.Random("pairs")
+    for _ in range(60):
+        rooms = draw.randint(0, 6), draw.randint(0, 6)
+        items = [
+            (draw.randint(1, 30), first, second)
+            for first, second in ((draw.randint(0, 5), draw.randint(0, 5)) for _ in range(4))
+            if first or second
+        ]
+        table = pair_table(items, rooms, 10_000)
+        for first, second in product(range(rooms[0] + 1), range(rooms[1] + 1)):
+            assert table[second][first] == dearest_by_hand(items, (first, second))

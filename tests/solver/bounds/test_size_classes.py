@@ -22,6 +22,7 @@ from kvplace.solver.bounds.size_classes import (
 from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
+from kvplace.solver.construct.target_search import some_assignment
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
 from oracle import solve_exactly
@@ -173,3 +174,55 @@ def test_bounds_of_clusters_hold(seed):
         if certified == ENOUGH:
             break
     assert certified > 0
+
+
+@pytest.fixture
+def two_sums(monkeypatch):
+    """A problem, and its bounds with the load and the KV that must be left as two sizes, and not.
+
+    Half of its models leave more KV than they use.
+    """
+    draw = random.Random(1)
+    problem = cluster(120, 80, pinned=0, seed=1)
+    models = tuple(
+        replace(model, min_kv_bytes=draw.choice([0, 10 << 30])) for model in problem.models
+    )
+    problem = replace(problem, models=models)
+    chooser = Chooser(load_instance(problem))
+    low = FluidBound(chooser).value
+    found = []
+    for many in (0, 500):
+        monkeypatch.setattr("kvplace.solver.bounds.size_classes.MANY", many)
+        monkeypatch.setattr("kvplace.solver.bounds.size_classes.PAIRED", 64)
+        monkeypatch.setattr("kvplace.core.certificates.relaxations.PAIRED", 64)
+        bound = LevelBound(chooser)
+        bound.rise(low, None, Watch())
+        found.append(bound.certified(problem))
+    return problem, *found
+
+
+def test_both_sums_together_prove_more_than_either(two_sums):
+    problem, both, one = two_sums
+    assert both.value > one.value * 1.1
+    assert check_certificate(problem, both.certificate) == ""
+    board = some_assignment(Chooser(load_instance(problem)), both.value, Watch())
+    assert board.valid
+    assert both.value <= board.worst()
+
+
+def test_damaged_proofs_by_both_sums_are_rejected(two_sums):
+    problem, both, _ = two_sums
+    proof, draw = both.certificate, random.Random(5)
+    for worth in range(len(proof.worths)):  # each is as low as it may be
+        lower = [
+            (m, w - (w // 500 if at == worth else 0)) for at, (m, w) in enumerate(proof.worths)
+        ]
+        assert check_certificate(problem, replace(proof, worths=tuple(lower)))
+    assert check_certificate(problem, replace(proof, threshold=proof.threshold * 1.02))
+    assert check_certificate(problem, replace(proof, prices=tuple(p[::-1] for p in proof.prices)))
+    for _ in range(20):
+        prices = list(proof.prices)
+        for j in draw.sample(range(len(prices)), 12):
+            prices[j] = tuple(price * draw.choice([0, 2]) for price in prices[j])
+        changed = replace(proof, prices=tuple(prices))
+        assert check_certificate(problem, changed) or changed.prices == proof.prices

@@ -29,16 +29,10 @@ from collections.abc import Iterator
 
 from kvplace.core.certificates.by_rule import RuleCertificate, check_rule
 from kvplace.core.certificates.claim import Bound, Certificate, ProofTree
-from kvplace.core.certificates.knapsack import (
-    GRID,
-    SCALE_BITS,
-    Bin,
-    Offer,
-    Offers,
-    TooLarge,
-    set_above,
-)
+from kvplace.core.certificates.knapsack import TooLarge, set_above
+from kvplace.core.certificates.offers import SCALE_BITS, Bin, Offer, Offers
 from kvplace.core.certificates.priced import malformed_prices
+from kvplace.core.certificates.relaxations import GRID, PAIRED
 from kvplace.core.certificates.sizes import (
     every_possible,
     possible_options,
@@ -56,6 +50,7 @@ from kvplace.core.problem import Problem
 
 __all__ = [
     "GRID",
+    "PAIRED",
     "SCALE_BITS",
     "Bound",
     "Certificate",

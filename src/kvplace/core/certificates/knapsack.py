@@ -7,19 +7,15 @@ a search.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Sequence
 from operator import add, le
-from typing import NamedTuple
 
+from kvplace.core.certificates.offers import Bin, Offer, Offers
+from kvplace.core.certificates.relaxations import GRID, TABLE_STEPS, densest, evidently_below
 from kvplace.core.certificates.room_tables import room_tables
 
-__all__ = ["GRID", "SCALE_BITS", "Bin", "Offer", "Offers", "TooLarge", "set_above"]
+__all__ = ["TooLarge", "set_above"]
 
-SCALE_BITS = 64
-"""Sizes are integers in units of 2**-64 bytes: fine enough where a single byte stays free."""
-GRID = 2048
-"""Most levels of room in the checker's table."""
 PLAIN_STEPS = 500
 """Sets grown before tables are made."""
 ENTRIES = 1 << 23
@@ -30,8 +26,6 @@ MAX_STATES = 500_000
 """Sets kept at once, each some 200 bytes, above which the checker gives up."""
 MAX_ENTRIES = 200_000
 """Prices below a worth, times offers, up to which each price's least size is worked out."""
-TABLE_STEPS = 40_000_000
-"""Additions that a table may cost; it has fewer levels where it would cost more."""
 LEAST_LEVELS = 16
 """Levels below which a table says too little to be worth making."""
 
@@ -40,35 +34,6 @@ class TooLarge(str):
     """Why a question was not settled within the checker's bounds: no verdict on the claim."""
 
     __slots__ = ()
-
-
-class Offer(NamedTuple):
-    """One way to have a shard of a model on a GPU: its price, and its size in each dimension."""
-
-    price: int
-    sizes: tuple[int, ...]
-
-
-Offers = tuple[Offer, ...]
-"""Those of one model, of which a GPU holds at most one."""
-
-
-class Bin(NamedTuple):
-    """A kind of GPU.
-
-    Parameters
-    ----------
-    limits
-        What the sizes of a set may sum up to, in each dimension.
-    worth
-        What no set may be priced above.
-    name
-        What it is called in a message.
-    """
-
-    limits: tuple[int, ...]
-    worth: int
-    name: str
 
 
 def set_above(groups: list[Offers], bins: Sequence[Bin]) -> str:
@@ -87,64 +52,12 @@ def set_above(groups: list[Offers], bins: Sequence[Bin]) -> str:
         Empty where there is none, and this is proved; a `TooLarge` where that is not settled
         within the checker's bounds on work and memory.
     """
-    evidently = _evidently_below(groups, bins)
+    evidently = evidently_below(groups, bins)
     for at, kind in enumerate(bins):
         failure = "" if at in evidently else _knapsack_above(groups, kind)
         if failure:
             return failure
     return ""
-
-
-def _evidently_below(groups: list[Offers], bins: Sequence[Bin]) -> set[int]:
-    """Return the kinds of GPU for which two relaxations show that no set exceeds the worth.
-
-    A set is priced at most at its whole room times the best price per size. Of many models, those
-    with the same size rounded down to a `GRID` of levels are alike: a table over the levels, any
-    number of each allowed, bounds the sets of the shards that fit a kind at all.
-    """
-    found = set()
-    for row in range(len(bins[0].limits) if bins else 0):
-        *_, (price, size) = (0, 1), *_densest(groups, row)
-        for at, kind in enumerate(bins):
-            if size and kind.limits[row] * price // size <= kind.worth:
-                found.add(at)
-    if len(found) == len(bins) or 8 * len(groups) <= GRID:
-        return found
-    whole = max(kind.limits[0] for kind in bins) + 1
-    tables: dict[tuple[int, ...], list[int]] = {}
-    for at in sorted(set(range(len(bins))) - found, key=lambda at: -bins[at].limits[0]):
-        kind = bins[at]
-        dearest, free = _dearest_that_fit(groups, kind, whole)
-        room = kind.limits[0] * GRID // whole
-        key = tuple(dearest[: room + 1])
-        known = (table for of, table in tables.items() if of[: room + 1] == key)
-        table = next(known, None) or tables.setdefault(key, _table(dearest, room))
-        if free + table[room] <= kind.worth:
-            found.add(at)
-    return found
-
-
-def _dearest_that_fit(groups: list[Offers], kind: Bin, whole: int) -> tuple[list[int], int]:
-    """Return the highest price up to each level of what fits a kind, and what takes no level."""
-    dearest, free = [0] * (GRID + 1), 0
-    for offers in groups:
-        none = 0
-        for offer in offers:
-            if all(map(le, offer.sizes, kind.limits)):
-                level = offer.sizes[0] * GRID // whole
-                dearest[level] = max(dearest[level], offer.price)
-                none = none if level else max(none, offer.price)
-        free += none
-    dearest[1:] = accumulate(dearest[1:], max)
-    return dearest, free
-
-
-def _table(dearest: list[int], room: int) -> list[int]:
-    """Return the highest price of shards that fit each level of room, any number alike."""
-    table = [0]
-    for level in range(1, room + 1):
-        table.append(max(map(add, table[::-1], dearest[1 : level + 1])))
-    return table
 
 
 def _knapsack_above(groups: list[Offers], kind: Bin) -> str:
@@ -272,7 +185,7 @@ class _Reach:
         offers = sum(len(offers) * min(count, GRID) for offers, count in kinds)
         most = min(ENTRIES // max(1, len(kinds)), TABLE_STEPS // max(1, offers))
         self._levels = min(GRID, 8 * len(kinds), max(1, most))
-        self._dense = [(0, 1), *_densest([offers for offers, _ in kinds], 0)][::-1]
+        self._dense = [(0, 1), *densest([offers for offers, _ in kinds], 0)][::-1]
 
     def above(self, worth: int, at: int, states: list[_State], *, tabled: bool) -> list[_State]:
         """Return the states that the groups from `at` on may lift above a worth."""
@@ -318,17 +231,6 @@ def _least_above(alike: Counter[Offers], row: int, worth: int) -> float:
                 taken = [0] * price + table[: levels + 1 - price]
                 least = [min(a, b + offer.sizes[row]) for a, b in zip(least, taken, strict=True)]
     return least[levels]
-
-
-def _densest(kinds: list[Offers], row: int) -> Iterator[tuple[int, int]]:
-    """Yield, from the last kind on, price and size of the best per size of those seen so far."""
-    price, size = 0, 1
-    for offers in reversed(kinds):
-        for offer in offers:
-            taken = offer.sizes[row]
-            if offer.price * size > price * taken:
-                price, size = offer.price, taken
-        yield price, size
 
 
 def _fractional(alike: Counter[Offers], row: int, room: int) -> int:

@@ -1,6 +1,12 @@
-"""What priced items add at most, by the room that is left: tables which cut off searches."""
+"""Tables of the highest price by room: of items there once each, or any number of times."""
 
-__all__ = ["room_tables"]
+from collections.abc import Iterable
+from itertools import accumulate
+
+__all__ = ["pair_table", "room_tables"]
+
+Item = tuple[int, int, int]
+"""Price of a shard, and what it takes of the first and the second room, not both 0."""
 
 
 def room_tables(
@@ -52,3 +58,62 @@ def _steps(
             steps.append((value, step))
             highest = value
     return free, steps
+
+
+def pair_table(items: Iterable[Item], rooms: tuple[int, int], steps: int) -> list[list[int]]:
+    """Return the highest price by room, second dimension first; empty where that is too much work.
+
+    Parameters
+    ----------
+    items
+        Each may be taken any number of times.
+    rooms
+        The largest room in both dimensions.
+    steps
+        Additions that the table may cost.
+    """
+    most, lines = rooms
+    table = [[0] * (most + 1) for _ in range(lines + 1)]
+    for price, first, second in _useful(items, rooms):
+        if table[second][first] >= price:
+            continue  # others are worth as much in the same room
+        steps -= (most + 1 - first) * (lines + 1 - second)
+        if steps < 0:
+            return []
+        if second:
+            for line in range(second, lines + 1):
+                row = table[line]
+                row[first:] = _better(row[first:], table[line - second], price)
+        else:
+            for row in table:
+                for start in range(first, most + 1, first):
+                    part = slice(start, start + first)
+                    row[part] = _better(row[part], row[start - first : start], price)
+    return table
+
+
+def _better(held: list[int], before: list[int], price: int) -> list[int]:
+    """Return the higher of what is held and what was held before with one shard more."""
+    return [
+        max(more, now) for now, more in zip(held, (value + price for value in before), strict=False)
+    ]
+
+
+def _useful(items: Iterable[Item], rooms: tuple[int, int]) -> list[Item]:
+    """Return the items dearer than all that take no more of either room, the densest first."""
+    most, lines = rooms
+    dearest = [[0] * (most + 1) for _ in range(lines + 1)]
+    for price, first, second in items:
+        if first <= most and second <= lines and price > dearest[second][first]:
+            dearest[second][first] = price
+    found: list[Item] = []
+    below = [0] * (most + 1)
+    for second, row in enumerate(dearest):
+        risen = list(accumulate(map(max, row, below), max))
+        for first, price in enumerate(row):
+            cheaper = max(below[first], risen[first - 1] if first else 0)
+            if price > cheaper:
+                found.append((price, first, second))
+        below = risen
+    found.sort(key=lambda item: (-item[0] * (most + lines + 1) ** 2 // (item[1] + item[2]), item))
+    return found

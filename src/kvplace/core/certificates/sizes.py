@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from kvplace.core.certificates.knapsack import SCALE_BITS
+from kvplace.core.certificates.offers import SCALE_BITS
 from kvplace.core.models.model import Split
 from kvplace.core.problem import Problem
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 
 from kvplace.core.certificates.claim import Branch, Certificate, Leaf, ProofTree
 from kvplace.core.certificates.cover import Item, Work, WorkSpentError, no_cover
-from kvplace.core.certificates.knapsack import SCALE_BITS, Bin, TooLarge
+from kvplace.core.certificates.knapsack import TooLarge
+from kvplace.core.certificates.offers import SCALE_BITS, Bin
 from kvplace.core.certificates.priced import malformed_prices
 from kvplace.core.certificates.sizes import every_possible, scaled_sizes
 from kvplace.core.certificates.weighted import (

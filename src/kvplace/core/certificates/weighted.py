@@ -31,7 +31,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kvplace.core.certificates.claim import PRICE_BITS, Certificate
-from kvplace.core.certificates.knapsack import SCALE_BITS, Bin, Offer, Offers, set_above
+from kvplace.core.certificates.knapsack import set_above
+from kvplace.core.certificates.offers import SCALE_BITS, Bin, Offer, Offers
 from kvplace.core.models.model import Split
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem

@@ -13,14 +13,14 @@ from functools import partial
 
 import numpy as np
 
-from kvplace.core.certificates.certificate import GRID, SCALE_BITS, Bound
+from kvplace.core.certificates.certificate import GRID, PAIRED, SCALE_BITS, Bound
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.assignment.packed import Packing
-from kvplace.solver.bisection import bisect
 from kvplace.solver.bounds.certify import checked, priced_by_size
 from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.class_knapsack import Tables
 from kvplace.solver.column_generation.levels import (
     ANYWHERE,
     LevelRooms,
@@ -29,6 +29,7 @@ from kvplace.solver.column_generation.levels import (
     kinds_of,
     need_of,
 )
+from kvplace.solver.column_generation.pair_knapsack import PairTables
 from kvplace.solver.column_generation.size_classes import LevelProgram
 from kvplace.solver.instance.columns import Columns
 from kvplace.solver.instance.options import Chooser
@@ -54,6 +55,12 @@ TIME_SHARE = 0.5
 """Share of the time left that the program of a large fleet may take."""
 TRIED = 4
 """Certificates checked at most: one that rounding spoils leaves the target before it."""
+RAISES = 20
+"""Halvings of an interval of targets in which the highest is looked for that some prices prove."""
+MANY, FEW = 500, 6
+"""Models above which, and models per GPU up to which, the KV that must be left is a size of its
+own: a program of single sets decides of fewer, and levels of two sizes round off too much of many
+shards."""
 MARGIN = 1e-7
 """Relative distance that sizes keep from a level, on the safe side."""
 
@@ -72,12 +79,15 @@ class Prices:
         (t,) of a GPU of each size of memory, smallest first.
     rooms
         Rooms of empty GPUs in levels, ascending; None where each holds all that it has room for.
+    paired
+        Whether classes are pairs of `PAIRED` levels, of the least KV and of the load.
     """
 
     target: float
     prices: Ints
     worths: Ints
     rooms: Ints | None = None
+    paired: bool = False
 
     def finer(self, coarse: Ints, rooms: Ints) -> "Prices":
         """Return the prices that prove the same on `GRID` levels.
@@ -109,6 +119,8 @@ class LevelTargets:
         must be.
     grid
         Levels of the largest GPU.
+    paired
+        Whether what a shard needs at least is a second size, and not only says which GPUs hold it.
 
     Attributes
     ----------
@@ -125,17 +137,21 @@ class LevelTargets:
         shards: Floats,
         least: Floats | None = None,
         grid: int = GRID,
+        *,
+        paired: bool = False,
     ) -> None:
-        self._largest, self._grid = int(memory[-1]), grid
+        self._largest, self._grid, self._paired = int(memory[-1]), grid, paired
         self._unit = self._largest / grid
-        self._levels: Ints = np.array([int(m) * grid // self._largest for m in memory])
+        self._levels: Ints = np.array([self._room(int(m)) for m in memory])
+        # Bytes by which the room grows with the logarithm of the target are the load to it.
+        self._slope = float(memory @ count) / max(float(load[:, 0] @ shards[:, 0]), 1e-300)
         # Sizes of memory that differ by less than a level are one room.
         levels, room = np.unique(self._levels, return_inverse=True)
         self._rooms = LevelRooms(levels, np.bincount(room, count).astype(np.float64))
         self._size, self._load, self._shards, self._least = size, load, shards, least
         self._kinds = ANYWHERE if least is None else kinds_of(levels)
-        # Bytes by which the room grows with the logarithm of the target are the load to it.
-        self._slope = float(memory @ count) / max(float(load[:, 0] @ shards[:, 0]), 1e-300)
+        if paired:
+            self._kinds = tuple(range(grid + 1))
         self._close = next(close for most, close in CLOSE if len(size) <= most)
         self._cheap = grid < GRID or len(size) <= CHEAP
         self._program = LevelProgram()
@@ -179,45 +195,56 @@ class LevelTargets:
             For the highest target found to be impossible.
         """
         best: Prices | None = None
-        excess, asked = 0.0, 0
-
-        def impossible(target: float) -> bool:
-            nonlocal best, excess, asked
-            asked += 1
+        part = PROVED if high == math.inf and self._cheap else 0.0
+        step = self._close
+        target = low * (1 + step) if high == math.inf else (low + high) / 2
+        for _ in range(TARGETS):
+            if watch.stop or watch.left < least_left or high <= low * (1 + self._close):
+                break
+            need = self._need(target)
             if groups is not None:
                 self._program.add(
                     ((int(self._levels[type_]), self._classes(sizes, least).tolist())
                      for type_, sizes, least in groups(target)),
-                    self._grid + 1,
+                    need,
                 )  # fmt: skip
-            part = PROVED if high == math.inf and self._cheap else 0.0
-            found = self._program.decide(self._need(target), self._rooms, watch, part=part)
-            excess = found.excess
-            if excess > 0:
-                worths = found.table.worth(self._levels)
-                rooms = None if self._least is None else self._rooms.levels
-                best = Prices(target, found.table.prices, worths, rooms)
+            found = self._program.decide(need, self._rooms, watch, part=part)
+            if found.excess > 0:
+                best = self._raised(target, high, found.table)
+                low = best.target
                 self.found.append(best)
-                watch.tell("bound", bound=target)
-            return excess > 0
-
-        step = self._close
-        target = low * (1 + step)
-        while high == math.inf and asked < TARGETS:
-            if watch.stop or watch.left < least_left:
-                return best
-            if impossible(target):
-                low = target
-                target *= 1 + min(max(excess * self._slope * target, step), 1.0)
-                step *= 2
+                watch.tell("bound", bound=low)
             else:
                 high = target
-        if high < math.inf:
-            bisect(
-                impossible, low, high, width=self._close, most=TARGETS - asked, watch=watch,
-                near=lambda _low, _high: watch.left < least_left,
-            )  # fmt: skip
+            if high < math.inf:
+                target = (low + high) / 2
+            else:
+                target *= 1 + min(found.excess * self._slope * target, 1.0)
+                target = max(target, low * (1 + step))
+                step *= 2
         return best
+
+    def _raised(self, target: float, high: float, table: Tables | PairTables) -> Prices:
+        """Return the prices of a table for the highest target that they prove impossible."""
+        worths = table.worth(self._levels)
+        available = float(table.worth(self._rooms.levels) @ self._rooms.count)
+        rooms = None if self._least is None or self._paired else self._rooms.levels
+        most = min(high, target * 2)
+        for _ in range(RAISES):
+            middle = (target + most) / 2
+            if self._need(middle).least_price(table.prices) > available * (1 + MARGIN):
+                target = middle
+            else:
+                most = middle
+        return Prices(target, table.prices, worths, rooms, self._paired)
+
+    def _room(self, memory: int) -> int:
+        """Return the room of an empty GPU, in levels or numbered as pairs of them are."""
+        if not self._paired:
+            return memory * self._grid // self._largest
+        # On the levels of the checker, less than the whole memory may be taken.
+        first = ((memory << SCALE_BITS) - 1) * self._grid // (self._largest << SCALE_BITS)
+        return memory * self._grid // (self._largest + 1) * (self._grid + 1) + first
 
     def _floor(self, sizes: Floats) -> Ints:
         return np.floor(sizes / self._unit * (1 - MARGIN)).astype(np.int64)
@@ -230,6 +257,9 @@ class LevelTargets:
         levels = np.minimum(self._floor(sizes), self._grid)
         if self._least is None or least is None:
             return levels
+        if self._paired:
+            found: Ints = np.minimum(self._floor(least), self._grid) * (self._grid + 1) + levels
+            return found
         return classes_of(levels, self._floor(least), self._rooms.levels, self._grid)
 
     def _need(self, target: float) -> Need:
@@ -240,7 +270,9 @@ class LevelTargets:
         least = each if self._least is None else self._least
         fit &= least <= self._largest
         classes = self._classes(np.where(fit, each, 0.0), np.where(fit, least, 0.0))
-        return need_of(self._grid, classes, each, self._shards, fit, self._kinds)[0]
+        return need_of(
+            self._grid, classes, each, self._shards, fit, self._kinds, pairs=self._paired
+        )[0]
 
 
 class LevelBound:
@@ -267,6 +299,9 @@ class LevelBound:
         least = chooser.least if self._instance.columns.keeps else None
         parts = (memory, count, *chooser.sure_options, least)
         self._targets, self._coarse = LevelTargets(*parts), LevelTargets(*parts, COARSE)
+        self._paired: LevelTargets | None = None
+        if least is not None and MANY < self._instance.n <= FEW * self._instance.g:
+            self._paired = LevelTargets(*parts, PAIRED, paired=True)
         self._found: list[Prices] = []
         self.value = 0.0
 
@@ -291,8 +326,13 @@ class LevelBound:
                 self._found = [one.finer(self._coarse.rooms, fine) for one in self._coarse.found]
                 self._targets.begin(self._found[-1])
                 low = rough.target
-        self._targets.rise(low, high, groups, watch)
-        self._found += self._targets.found
+        if self._paired is not None:
+            closer = self._paired.rise(low, high, None, watch)
+            self._found += self._paired.found
+            low = low if closer is None else closer.target
+        if self._paired is None or not self._paired.found:
+            self._targets.rise(low, high, groups, watch)
+            self._found += self._targets.found
         self.value = self._found[-1].target if self._found else 0.0
 
     def _groups(
@@ -317,6 +357,11 @@ def certified_classes(problem: Problem, prices: Prices) -> Bound | None:
     most, by_class = memories[-1], prices.prices.tolist()
     rooms = [] if prices.rooms is None else prices.rooms.tolist()
 
+    def by_pair(_: int, size: int, least: int) -> int:
+        pair = least * PAIRED // (most + 1), size * PAIRED // (most << SCALE_BITS)
+        found: int = by_class[pair[0] * (PAIRED + 1) + pair[1]]
+        return found
+
     def price(_: int, size: int, least: int) -> int:
         level = min(GRID, size * GRID // (most << SCALE_BITS))
         kind = min(bisect_left(rooms, least * GRID // most), max(len(rooms) - 1, 0))
@@ -325,7 +370,9 @@ def certified_classes(problem: Problem, prices: Prices) -> Bound | None:
         return found
 
     worths = zip(memories, prices.worths.tolist(), strict=True)
-    certificate = priced_by_size(problem, prices.target, price, worths)
+    certificate = priced_by_size(
+        problem, prices.target, by_pair if prices.paired else price, worths
+    )
     return checked(problem, "configuration", certificate)
 
 

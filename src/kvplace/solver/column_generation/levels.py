@@ -4,6 +4,7 @@ A class is a level of size, of what any GPU with so much room holds; or of what 
 room on hold, such as a shard that leaves more KV than it uses. Classes are numbered kind by kind.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +65,9 @@ class Need:
         (m,) the option that each has at first.
     kinds
         The least room in levels that holds each kind, ascending, 0 first.
+    pairs
+        Whether these levels are a second size, which sums up on a GPU as the first does; there is
+        a kind for each level then, and rooms are numbered as classes are.
     """
 
     demand: Floats
@@ -71,11 +75,20 @@ class Need:
     shards: Ints
     chosen: Ints
     kinds: tuple[int, ...] = ANYWHERE
+    pairs: bool = False
 
     @property
     def width(self) -> int:
         """Classes of each kind."""
         return len(self.demand) // len(self.kinds)
+
+    def holds(self, room: int, classes: Iterable[int]) -> bool:
+        """Whether a room holds some classes together."""
+        width, whole = self.width, list(classes)
+        first, second = sum(c % width for c in whole), [c // width for c in whole]
+        if self.pairs:
+            return first <= room % width and sum(second) <= room // width
+        return first <= room and self.kinds[max(second, default=0)] <= room
 
     @property
     def present(self) -> Bools:
@@ -92,6 +105,12 @@ class Need:
         rows = np.column_stack([self.class_, self.shards, self.chosen])
         found: Ints = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
         return found
+
+    def least_price(self, prices: Ints) -> float:
+        """Return what all cost where each model takes its cheapest option."""
+        cost = self.cost(prices)
+        at_first = np.take_along_axis(cost, self.chosen[:, None], axis=1)
+        return float(prices @ self.demand) - float((at_first[:, 0] - cost.min(axis=1)).sum())
 
     def cost(self, prices: Ints) -> Floats:
         """Return (m, o) the price of each option, ``inf`` where there is none."""
@@ -131,6 +150,8 @@ def need_of(
     shards: Floats,
     fit: Bools,
     kinds: tuple[int, ...] = ANYWHERE,
+    *,
+    pairs: bool = False,
 ) -> tuple[Need, Ints]:
     """Return a need in which every model has at first the option that takes least room.
 
@@ -142,7 +163,7 @@ def need_of(
         (n, o) class and room of a shard, and number of shards, of each option.
     fit
         (n, o) whether there is such an option and its shard fits some GPU.
-    kinds
+    kinds, pairs
         As in `Need`.
 
     Returns
@@ -157,7 +178,7 @@ def need_of(
     demand = np.bincount(
         class_[rows, chosen], whole[rows, chosen], minlength=(grid + 1) * len(kinds)
     ).astype(np.float64)
-    return Need(demand, class_[several], whole[several], chosen[several], kinds), chosen
+    return Need(demand, class_[several], whole[several], chosen[several], kinds, pairs), chosen
 
 
 def several_of(fit: Bools) -> Ints:

@@ -5,9 +5,11 @@ classes; a model counts with the cheapest of its options, and the program lets i
 """
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -18,6 +20,7 @@ from kvplace.solver.column_generation.class_knapsack import Tables
 from kvplace.solver.column_generation.levels import Column, LevelRooms, Need, Switch
 from kvplace.solver.column_generation.loop import generate
 from kvplace.solver.column_generation.master import Duals, Entry, Master
+from kvplace.solver.column_generation.pair_knapsack import PairTables
 
 __all__ = ["Answer", "LevelProgram", "Program"]
 
@@ -25,6 +28,8 @@ SCALE = 10**9
 """Integer prices: worth of the dearest level."""
 PICKED = 60
 """Columns given out at once, of all rooms together or one of each."""
+PAIRS_PICKED = 200
+"""The same where classes are pairs of levels, shared out by the number of GPUs."""
 ROUNDS = 100
 """Solutions of the restricted program at most, per target."""
 SMOOTH = 0.7
@@ -55,11 +60,12 @@ class Program:
         )
         self._switches: set[Switch] = set()
         self._groups: dict[int, int] = {}
-        largest = int(rooms.levels[-1])
-        self.add(
-            [(largest, (class_,)) for class_ in classes.tolist()
-             if class_ % self._width <= largest and need.kinds[class_ // self._width] <= largest]
-        )  # fmt: skip
+        backwards = rooms.levels[::-1].tolist() if need.pairs else [int(rooms.levels[-1])]
+        alone = (
+            next(((room, (c,)) for room in backwards if need.holds(room, (c,))), None)
+            for c in classes.tolist()
+        )
+        self.add(column for column in alone if column is not None)
 
     def add(self, columns: Iterable[Column]) -> int:
         """Add sets of classes on GPUs of a room; return how many were new."""
@@ -142,7 +148,7 @@ class Answer:
         Holds the solution of that share.
     """
 
-    table: Tables
+    table: Tables | PairTables
     excess: float
     share: float
     program: Program
@@ -161,19 +167,20 @@ class LevelProgram:
         self._columns: dict[Column, None] = {}
         self.centre: Floats | None = None
 
-    def add(self, columns: Iterable[Column], width: int) -> None:
+    def add(self, columns: Iterable[Column], need: Need) -> None:
         """Take sets as columns; what does not fit its room loses its smallest members.
 
         Parameters
         ----------
         columns
             The sets, their members in any order.
-        width
-            Classes of each kind.
+        need
+            Says which classes there are.
         """
+        width = need.width
         for room, members in columns:
             classes = sorted((c for c in members if c % width), key=lambda c: c % width)
-            while sum(class_ % width for class_ in classes) > room:
+            while classes and not need.holds(room, classes):
                 classes.pop(0)
             if classes:
                 self._columns[room, tuple(sorted(classes))] = None
@@ -285,6 +292,8 @@ def _falling(classes: Ints, need: Need) -> list[tuple[int, int]]:
     larger, unless one of those already found has a place that serves it.
     """
     kinds, levels = classes // need.width, classes % need.width
+    if need.pairs:
+        return _falling_pairs(kinds.tolist(), levels.tolist())
     found = [(row - 1, row) for row in range(1, len(classes)) if kinds[row - 1] == kinds[row]]
     of_kind = [np.flatnonzero(kinds == kind) for kind in range(len(need.kinds))]
     for row in np.flatnonzero(kinds > 0).tolist():
@@ -298,20 +307,52 @@ def _falling(classes: Ints, need: Need) -> list[tuple[int, int]]:
     return found
 
 
+def _falling_pairs(second: list[int], first: list[int]) -> list[tuple[int, int]]:
+    """Return for each row at most two others of which it has both sizes.
+
+    Those are the next lower of the same first size, and of the next lower first size that has any.
+    """
+    of_first: dict[int, tuple[list[int], list[int]]] = {}
+    for row, (kind, level) in enumerate(zip(second, first, strict=True)):
+        of_first.setdefault(level, ([], []))[0].append(kind)
+        of_first[level][1].append(row)
+    levels, found = sorted(of_first), []
+    for at, level in enumerate(levels):
+        kinds, rows = of_first[level]
+        found += [(lower, row) for lower, row in pairwise(rows)]
+        for kind, row in zip(kinds, rows, strict=True):
+            for below in range(at - 1, -1, -1):
+                others, serving = of_first[levels[below]]
+                last = bisect_right(others, kind) - 1
+                if last >= 0:
+                    found.append((serving[last], row))
+                    break
+    return found
+
+
 def _first_fit(need: Need, rooms: LevelRooms) -> list[Column]:
     """Return the sets that first fit decreasing makes, the smallest rooms first."""
     left, found = need.demand.copy(), []
     by_kind = left.reshape(len(need.kinds), need.width)
     for room, count in zip(rooms.levels.tolist(), rooms.count.tolist(), strict=True):
         open_ = int(count)
-        held = by_kind[: int(np.searchsorted(need.kinds, room, side="right"))]
+        kinds = int(np.searchsorted(need.kinds, room, side="right"))
+        if need.pairs:
+            kinds = room // need.width + 1
+        held = by_kind[:kinds]
         while open_ > 0:
-            rest, members = room, Counter[int]()
-            while rest > 0 and len(fits := np.flatnonzero((held[:, 1 : rest + 1] >= 1).any(0))):
+            rest, second, members = room % need.width, len(held), Counter[int]()
+            while rest > 0 and len(
+                fits := np.flatnonzero((held[:second, 1 : rest + 1] >= 1).any(0))
+            ):
                 level = int(fits[-1]) + 1
-                class_ = int(np.flatnonzero(held[:, level] >= 1)[-1]) * need.width + level
+                kind = int(np.flatnonzero(held[:second, level] >= 1)[-1])
+                class_ = kind * need.width + level
                 many = int(min(rest // level, left[class_]))
-                members[class_] = many
+                if need.pairs:
+                    many = min(many, (second - 1) // kind if kind else many)
+                    second -= many * kind
+                members[class_] += many
                 left[class_] -= many
                 rest -= many * level
             if not members:
@@ -324,27 +365,30 @@ def _first_fit(need: Need, rooms: LevelRooms) -> list[Column]:
     return found
 
 
-def _priced(need: Need, rooms: LevelRooms, prices: Floats) -> tuple[Tables, float]:
+def _priced(need: Need, rooms: LevelRooms, prices: Floats) -> tuple[Tables | PairTables, float]:
     """Round prices to integers; return them with what they prove."""
     scale = SCALE / max(float(prices.max()), 1e-300)
-    table = Tables(np.floor(prices * scale).astype(np.int64), need.kinds, rooms.levels)
-    cost = need.cost(table.prices)
-    at_first = np.take_along_axis(cost, need.chosen[:, None], axis=1)
-    total = float(table.prices @ need.demand) - float((at_first[:, 0] - cost.min(axis=1)).sum())
+    whole: Ints = np.floor(prices * scale).astype(np.int64)
+    table: Tables | PairTables
+    if need.pairs:
+        table = PairTables(whole, need.width, rooms.levels)
+    else:
+        table = Tables(whole, need.kinds, rooms.levels)
+    total = need.least_price(table.prices)
     available = float((table.worth(rooms.levels) * rooms.count).sum())
     excess = total / available - 1 - 1e-12 if available > 0 else float(total > 0)
     return table, excess
 
 
-def _dear(table: Tables, rooms: LevelRooms) -> list[Column]:
+def _dear(table: Tables | PairTables, rooms: LevelRooms) -> list[Column]:
     """Return sets that are dear at some prices, for every room."""
-    most = max(1, PICKED // len(rooms.levels))
-    return [
-        (room, members)
-        for room in rooms.levels.tolist()
-        for members in table.columns(room, most)
-        if members
-    ]
+    most = [max(1, PICKED // len(rooms.levels))] * len(rooms.levels)
+    if isinstance(table, PairTables):
+        most = np.ceil(PAIRS_PICKED * rooms.count / rooms.count.sum()).astype(np.int64).tolist()
+    found: list[Column] = []
+    for room, some in zip(rooms.levels.tolist(), most, strict=True):
+        found += [(room, members) for members in table.columns(room, some) if members]
+    return found
 
 
 def _cheaper(need: Need, groups: Ints, prices: Floats) -> list[tuple[Switch, int, Counter[int]]]:
