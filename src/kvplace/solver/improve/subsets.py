@@ -86,8 +86,9 @@ class Subsets:
             options = map(board.option.__getitem__, held)
             rows = [option.row for option in options if option is not None]
         self._held[g] = held
-        own = self._rows[:, [*rows, *[-2] * (none - len(rows)), -1]]
-        self._totals[:, g] = own[:, self._first] + own[:, self._second]
+        # `take` costs half of what an index does, and this is done twice for every step.
+        own = self._rows.take([*rows, *[-2] * (none - len(rows)), -1], axis=1)
+        self._totals[:, g] = own.take(self._first, axis=1) + own.take(self._second, axis=1)
 
     def _free(self, j: int) -> bool:
         board = self.board
@@ -156,13 +157,14 @@ class Subsets:
             (what it gives, partners, their subsets)
         """
         instance, width = self.board.instance, self.board.instance.pressures
-        size = own[0][:, None, None] - self._totals[0][batch]
+        size = own[0][:, None, None] - self._totals[0].take(batch, axis=0)
         keep: Floats | float = 0.0
         if instance.columns.keeps:
-            keep = own[1][:, None, None] - self._totals[1][batch]
+            keep = own[1][:, None, None] - self._totals[1].take(batch, axis=0)
         first = 2 + instance.type_at(g) * width
         here = [
-            own[at][:, None, None] - self._totals[at][batch] for at in range(first, first + width)
+            own[at][:, None, None] - self._totals[at].take(batch, axis=0)
+            for at in range(first, first + width)
         ]
         there = here
         if instance.types > 1:

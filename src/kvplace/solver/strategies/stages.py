@@ -8,7 +8,6 @@ never on the clock, so that a run without a time limit gives the same plan every
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -331,6 +330,8 @@ def run_stages(search: S, stages: Sequence[Stage[S]]) -> None:
 
 def _run_beside(search: S, stage: Stage[S], beside: Beside[S]) -> None:
     """Run a stage while a thread is asked something else, and take the answer."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - few searches ask anything
+
     question, take, end = beside.begin(search)
     with ThreadPoolExecutor(1) as thread:
         answer = thread.submit(question)
