@@ -17,6 +17,8 @@ from kvplace.solver.improve.movable_shards import Regions, improve_mobile
 from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.instance.options import Chooser
 
+GRID, COARSE = 2048, 512
+
 
 @pytest.fixture(scope="module")
 def problem() -> Problem:
@@ -43,7 +45,7 @@ def test_the_bound_by_levels_is_certified_and_above_the_fluid_one(problem, choos
 
 
 def test_what_is_built_is_whole_and_keeps_all_rules(problem, chooser, low):
-    board = Configurer(chooser, 0).build(low, Watch(None))
+    board = Configurer(chooser, 0, GRID, COARSE).build(low, Watch(None))
     assert board is not None
     assert board.valid
     assert not any(board.flaws)
@@ -52,7 +54,7 @@ def test_what_is_built_is_whole_and_keeps_all_rules(problem, chooser, low):
 
 
 def test_the_same_is_built_again(chooser, low):
-    first, second = (Configurer(chooser, 7).build(low, Watch(None)) for _ in range(2))
+    first, second = (Configurer(chooser, 7, GRID, COARSE).build(low, Watch(None)) for _ in range(2))
     assert first is not None
     assert second is not None
     assert first.where == second.where
@@ -66,7 +68,7 @@ def test_all_is_placed_where_the_kv_that_must_be_left_takes_more_than_the_load(p
     )
     kept = replace(problem, models=models)
     chooser = Chooser(load_instance(kept))
-    board = Configurer(chooser, 0).build(FluidBound(chooser).value, Watch(None))
+    board = Configurer(chooser, 0, GRID, COARSE).build(FluidBound(chooser).value, Watch(None))
     assert board is not None
     assert board.valid
     assert not any(board.flaws)
@@ -75,7 +77,7 @@ def test_all_is_placed_where_the_kv_that_must_be_left_takes_more_than_the_load(p
 
 
 def test_exchanges_keep_pins_and_spread_and_copies_apart(problem, chooser, low):
-    board = Configurer(chooser, 0).build(low, Watch(None))
+    board = Configurer(chooser, 0, GRID, COARSE).build(low, Watch(None))
     assert board is not None
     before = board.worst()
     regions = Regions(chooser.instance)

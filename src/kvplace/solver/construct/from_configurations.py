@@ -37,11 +37,6 @@ ABOVE = 8e-3
 """Relative distance from the bound of the first target; doubled after each that is not met."""
 NEAR = 3e-3
 """Relative distance of two targets, one met and one not, at which no other is tried."""
-GRIDS = ((5_000, 2048), (15_000, 1024), (30_000, 512), (math.inf, 256))
-"""Models up to which the largest GPU has so many levels: each set must fit well where there are
-few, and exchanges make up for it where there are many."""
-COARSE = 256
-"""Levels, at least, on which targets are looked for, a fourth of the others."""
 
 _Found = tuple[Assignment, Undivided, float]
 """What is split on its GPUs, the other models, and the target."""
@@ -56,6 +51,8 @@ class Configurer:
         The options of the cluster's models.
     seed
         Of the order in which GPUs of one room are filled.
+    grid, coarse
+        Levels of the largest GPU's memory: on which GPUs are filled, and targets are looked for.
 
     Attributes
     ----------
@@ -63,10 +60,9 @@ class Configurer:
         The last one that the program met; ``inf`` for none.
     """
 
-    def __init__(self, chooser: Chooser, seed: int) -> None:
+    def __init__(self, chooser: Chooser, seed: int, grid: int, coarse: int) -> None:
         self._chooser, self._instance = chooser, chooser.instance
-        self._grid = next(grid for most, grid in GRIDS if self._instance.n <= most)
-        self._coarse = max(COARSE, self._grid // 4)
+        self._grid, self._coarse = grid, coarse
         self._keeps = self._instance.columns.keeps
         self.target: float = math.inf
         self._order = np.random.default_rng(seed).permutation(self._instance.g)

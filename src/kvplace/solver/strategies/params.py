@@ -5,6 +5,7 @@ compared. What a stage as a whole is worth is on the page docs/stages.md; whoeve
 can make it anew by benchmarks/stages.py.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,6 +153,12 @@ class ClusterParams:
     configured_part, first_part, completed_part
         Parts of the time left: that a start from configurations may take; within it, that the bound
         may take before it, and that placing what it left out may take.
+    grids
+        Levels of the largest GPU's memory on which such a start fills GPUs, up to so many models:
+        each set must fit well where models are few, and exchanges make up for it where they are
+        many.
+    coarse_grid, coarse_part
+        Levels, at least, on which its target is looked for, and what part of those levels.
     completed
         Parts above the target of such a start within which what exceeds it or found no place is
         placed, one after the other.
@@ -238,6 +245,11 @@ class ClusterParams:
     configured_part: float = _knob(0.65, "part of the time left")
     first_part: float = _knob(0.2, "part of the time left")
     completed_part: float = _knob(0.5, "part of the time left")
+    grids: tuple[tuple[float, int], ...] = _knob(
+        ((5_000, 2048), (15_000, 1024), (30_000, 512), (math.inf, 256)), "models: levels"
+    )
+    coarse_grid: int = _knob(256, "levels")
+    coarse_part: float = _knob(0.25, "part of the levels")
     completed: tuple[float, ...] = _knob((0.5, 0.2, 0.08, 0.03, 0.01), "parts of the target")
     late_seconds: float = _knob(0.3, "seconds")
     late_part: float = _knob(0.05, "part of the time limit")
