@@ -53,15 +53,23 @@ def test_a_pipe_of_packed_bytes_is_one_line(tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_terminal_gets_lines_broken_at_words_and_a_pipe_does_not(tmp_path):
-    pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
+@pytest.fixture
+def terminal():
+    """Both ends of a pseudo-terminal, ours and the program's."""
+    try:
+        return pty.openpty()
+    except OSError as error:  # a sandbox may have none
+        pytest.skip(f"needs a pseudo-terminal: {error}")
+
+
+def test_a_terminal_gets_lines_broken_at_words_and_a_pipe_does_not(terminal, tmp_path):
+    master, slave = terminal
     (tmp_path / "f.csv").write_text(FLEET)
     command = [sys.executable, "-m", "kvplace", "plan", "f.csv", "--gpus", "2x80GiB"]
     environment = {**os.environ, "COLUMNS": "60", "PYTHONIOENCODING": "utf-8"}
     piped = subprocess.run(
         command, cwd=tmp_path, check=True, capture_output=True, encoding="utf-8", env=environment
     ).stdout.splitlines()
-    master, slave = pty.openpty()
     subprocess.run(
         command, cwd=tmp_path, check=True, stdout=slave, stderr=subprocess.DEVNULL,
         env={**environment, "NO_COLOR": "1"},
@@ -75,14 +83,14 @@ def test_a_terminal_gets_lines_broken_at_words_and_a_pipe_does_not(tmp_path):
     assert re.sub(r"\S+ s$", "", " ".join(shown[at:])) == re.sub(r"\S+ s$", "", piped[-1])
 
 
-def test_messages_are_wrapped_on_a_terminal_and_whole_in_a_file(tmp_path):
+def test_messages_are_wrapped_on_a_terminal_and_whole_in_a_file(terminal, tmp_path):
+    ours, its = terminal
     (tmp_path / "f.csv").write_text(FLEET.replace("weights_gib", "weights"))
     words = [sys.executable, "-m", "kvplace", "plan", "f.csv", "--gpus", "2x80GiB"]
     whole = subprocess.run(words, cwd=tmp_path, check=False, capture_output=True, text=True).stderr
-    ours, its = pty.openpty()
-    with os.fdopen(its, "w") as terminal:
+    with os.fdopen(its, "w") as stream:
         subprocess.run(
-            words, cwd=tmp_path, check=False, stdout=subprocess.DEVNULL, stderr=terminal,
+            words, cwd=tmp_path, check=False, stdout=subprocess.DEVNULL, stderr=stream,
             env={**os.environ, "COLUMNS": "60"},
         )  # fmt: skip
         told = os.read(ours, 2**16).decode().replace("\r\n", "\n")
