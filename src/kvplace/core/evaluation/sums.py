@@ -182,15 +182,20 @@ def _sums(
     used = [gpu for gpu, rows in enumerate(count) if rows]  # some ten of a million GPUs, perhaps
 
     def summed(column: Sequence[float]) -> array[float]:
+        if totals and column == loads:  # in the only window, or in each, what is in use on average
+            return totals[0]
         held = array("d", map(column.__getitem__, order))
         sums = array("d", bytes(8 * len(weights)))
         for gpu in used:
             sums[gpu] = math.fsum(held[ends[gpu] : ends[gpu + 1]])
         return sums
 
-    ordered = array("q", map(members.__getitem__, order))
-    of_windows = ([summed(loads) for loads, _ in windows], [summed(time) for _, time in windows])
-    return Sums(weights, least, summed(loads), ordered, array("q", ends), *of_windows)
+    totals: list[array[float]] = []
+    totals.append(summed(loads))
+    every = isinstance(members, range) and members == range(len(order))
+    ordered = order if every else array("q", map(members.__getitem__, order))
+    of_windows = ([summed(in_use) for in_use, _ in windows], [summed(time) for _, time in windows])
+    return Sums(weights, least, totals[0], ordered, array("q", ends), *of_windows)
 
 
 T = TypeVar("T")

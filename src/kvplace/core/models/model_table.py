@@ -306,4 +306,7 @@ def _lacking(column: Sequence[float], length: int) -> Collection[int]:
     """Return the rows of which an entry is not given."""
     if len(column) < length:
         return range(length)
+    # The sum is NaN if an entry is.
+    if min(column, default=0) >= 0 and not math.isnan(sum(column)):
+        return ()
     return {row for row, value in enumerate(column) if not value >= 0}

@@ -31,7 +31,7 @@ __all__ = ["PressureBound", "best_weighting"]
 
 CUTS = 40
 """Weightings tried per target at most."""
-NEAR = 1e-9
+NEAR = 1e-11
 """Relative distance of the first two targets from what one pressure alone comes to."""
 EDGE = 1e-12
 """Relative excess that counts as none."""
@@ -67,6 +67,7 @@ class PressureBound:
         self._least = self._size + np.array(options.min_kv_bytes, dtype=np.float64)
         self._loads = np.array(table.loads).reshape(rows, self._windows)
         self._shares = np.array(table.shares).reshape(rows, types, self._windows)
+        self._most_load, self._most_share = self._loads.max(axis=1), self._shares.max(axis=2)
         degrees, copies = np.array(options.degrees), np.array(options.copies)
         self._shards = (degrees * copies).astype(np.float64)
         model = np.repeat(np.arange(len(self._starts) - 1), np.diff(self._starts))
@@ -75,6 +76,7 @@ class PressureBound:
             uneven = [m.replicas.split is not Split.EVEN for m in problem.models]
             self._sure = np.where(np.array(uneven)[model] & (copies > 1), 0.0, 1.0)
         self._kinds(problem, model)
+        self._forced = rows == len(self._starts) - 1 and len(self._memory) == 1
         self.weighting: Floats = np.full(2 * self._windows, 0.5 / self._windows)
         self._alone = False
         self.value = self._best()
@@ -135,7 +137,7 @@ class PressureBound:
             self._alone = True
             return True
         limits = self._limits(target)
-        sizes = self._size[:, None] + self._loads * self._sure[:, None] / target
+        sizes = self._sizes(target)
         cuts = np.empty((0, 2 * self._windows))
         weighting = self.weighting
         for _ in range(CUTS):
@@ -152,9 +154,9 @@ class PressureBound:
 
     def fit(self, target: float) -> Bools:
         """Return (rows, kinds) whether a shard alone is within every pressure on a kind of GPU."""
-        in_memory = self._size[:, None] + self._loads / target
-        fit = self._allowed & (in_memory.max(axis=1)[:, None] < self._memory)
-        found: Bools = fit & (self._shares.max(axis=2) < target)[:, self._type]
+        in_memory = self._size + self._most_load / target
+        fit = self._allowed & (in_memory[:, None] < self._memory)
+        found: Bools = fit & (self._most_share < target)[:, self._type]
         return found
 
     def weighted(self, target: float, weighting: Floats) -> tuple[Floats, Floats, Floats]:
@@ -191,7 +193,7 @@ class PressureBound:
     def weightings(self, target: float) -> list[Floats]:
         """Return weightings worth trying at a target: the best one, and each resource alone."""
         w, limits = self._windows, self._limits(target)
-        sizes = self._size[:, None] + self._loads * self._sure[:, None] / target
+        sizes = self._sizes(target)
         used = self._used(self.weighting / limits, sizes, self.fit(target)) / limits
         found = [self.weighting]
         for first in (0, w):
@@ -207,10 +209,17 @@ class PressureBound:
         time = gpus * target if target < math.inf else 1e300
         return np.repeat([bytes_, time], self._windows)
 
+    def _sizes(self, target: float) -> Floats:
+        """Return (rows, windows) bytes that a shard takes for sure at a target in each window."""
+        found: Floats = self._size[:, None] + self._loads * (self._sure[:, None] / target)
+        return found
+
     def _used(self, weights: Floats, sizes: Floats, fit: Bools) -> Floats:
         """Return what all models take of each pressure where each takes the cheapest way."""
         w = self._windows
         shares = self._shares * self._sure[:, None, None]
+        if self._forced:  # there is nothing to choose
+            return np.concatenate([self._shards @ sizes, self._shards @ shares[:, self._type[0]]])
         cost = (sizes @ weights[:w])[:, None] + (shares @ weights[w:])[:, self._type]
         cost = np.where(fit, cost, np.inf) * self._shards[:, None]
         kind = cost.argmin(axis=1)

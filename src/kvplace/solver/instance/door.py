@@ -74,7 +74,14 @@ def _undivided(problem: Problem) -> Instance:
     )
 
 
-def _taken(code: str, column: Sequence[float], order: Sequence[int]) -> "array[Any]":
+def _bounded(column: Sequence[int]) -> Sequence[int]:
+    """Return bytes of which none is more than any GPU may have."""
+    if max(column, default=0) <= MOST_BYTES:
+        return column
+    return [min(value, MOST_BYTES) for value in column]
+
+
+def _taken(code: str, column: Sequence[float], order: "Sequence[int] | Ints") -> "array[Any]":
     """Return a column in an order."""
     if len(order) < MANY:
         return array(code, [column[i] for i in order])
@@ -96,8 +103,7 @@ def _divided(problem: Problem) -> Instance:
     starts = np.concatenate([[0], np.cumsum(counts)])
     order = np.arange(starts[-1]) + np.repeat(first[:-1][index] - starts[:-1], counts)
     sizes, keeps = (
-        array("q", [min(column[row], MOST_BYTES) for row in order.tolist()])
-        for column in (table.weights_bytes, table.min_kv_bytes)
+        _taken("q", _bounded(column), order) for column in (table.weights_bytes, table.min_kv_bytes)
     )
     types = [problem.gpu_types.index(problem.fleet.gpus[g].type) for g in gpus]
     loads, kv_windows, time_windows = _loads(problem, order)

@@ -48,7 +48,8 @@ def blueprints(ground: Ground, models: Sequence[int]) -> list[Blueprint]:
         (n,) position of each model in the problem.
     """
     problem, found = ground.problem, []
-    number = {problem.names[i]: j for j, i in enumerate(models)}
+    # Of a million models under no rule, nobody asks for a number.
+    number = {problem.names[i]: j for j, i in enumerate(models)} if problem.rules else {}
     places: dict[object, tuple[Sequence[int], MakeTracker]] = {}
     for rule in problem.rules:
         concerned = [number[name] for name in rule.concerned(problem.index_of)]
