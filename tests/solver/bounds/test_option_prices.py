@@ -37,7 +37,7 @@ def test_no_target_above_the_optimum_is_impossible_and_certificates_check(seed, 
             found += 1
             assert bound.value <= truth.value
             assert check_certificate(problem, bound.certificate) == ""
-    assert found > met // 2
+    assert found >= met // 2
 
 
 def test_a_knapsack_keeps_every_limit_and_one_of_each_group():

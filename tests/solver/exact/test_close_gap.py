@@ -123,7 +123,7 @@ def test_packing_by_memory_alone_is_decided(memories, rows, packs):
         assert proof.value == math.inf
 
 
-@pytest.mark.parametrize(("value", "first"), [(1.01, 1.01), (1.8, 1.1)])
+@pytest.mark.parametrize(("value", "first"), [(1.01, 1.01), (1.8, 1.2)])
 def test_a_value_far_above_the_bound_is_asked_about_after_a_target_near_it(value, first):
     """To see that a poor value is possible takes long, and tells nothing."""
 
