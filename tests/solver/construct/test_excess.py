@@ -6,9 +6,10 @@ import pytest
 from kvplace.bench.clusters import cluster
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.construct.excess import crowd, lower_excess
+from kvplace.solver.construct.excess import crowd, fall, lower_excess
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.instance import Instance
+from kvplace.solver.instance.regions import Regions
 
 
 def plain(sizes, keeps, loads, memory) -> Instance:
@@ -78,7 +79,7 @@ def test_what_is_reported_is_what_the_board_holds(seed):
     assert sorted(j for held in board.members for j in held) == list(range(n))
 
 
-def test_copies_of_a_model_stay_apart_and_rules_are_left_alone():
+def test_copies_of_a_model_stay_apart_and_rules_are_kept():
     problem = cluster(120, 60, pinned=6, seed=2)
     instance = load_instance(problem)
     board = Assignment(instance)
@@ -87,10 +88,15 @@ def test_copies_of_a_model_stay_apart_and_rules_are_left_alone():
         gpus = chance.choice(instance.g, row[0].shards, replace=False)
         copies = gpus.reshape(row[0].copies, row[0].degree)
         board.apply([(j, row[0], tuple(tuple(sorted(copy)) for copy in copies.tolist()))])
-    ruled = [j for j in range(instance.n) if not board.costs.free(j)]
-    where = {j: board.where[j] for j in ruled}
+    regions = Regions(instance)
+    before, kept, where = excess(board, 0.5), board.costs.vector, list(board.where)
     lower_excess(board, 0.5, Watch(None))
-    assert {j: board.where[j] for j in ruled} == where
+    assert excess(board, 0.5) < before
+    assert board.costs.vector == kept  # what rules bind stays in its region
+    for j in np.flatnonzero(~regions.free).tolist():
+        was, now = ([g for copy in of[j] for g in copy] for of in (where, board.where))
+        assert sorted(regions.of[was]) == sorted(regions.of[now])
+    assert any(was != now for was, now in zip(where, board.where, strict=True))
     for copies in board.where:
         gpus = [g for copy in copies for g in copy]
         assert len(gpus) == len(set(gpus))
@@ -102,3 +108,40 @@ def test_what_finds_no_room_goes_where_it_is_least_too_much():
     board = Assignment(instance, [((0,),), ((1,),), ()])
     assert crowd(board, 2, 1.0)
     assert board.where[2] == ((0,),)
+
+
+def test_three_gpus_exchange_in_a_chain_where_no_two_do():
+    # GPU 0 holds 5.2 too much by 0.2; GPU 1 takes it for its 5.1, GPU 2 that for 5.
+    sizes = [int(s * GIB) for s in (5, 5.2, 5, 5.1, 5, 5)]
+    memory = [int(s * GIB) for s in (10.05, 10.21, 10.13)]
+    order = np.argsort(memory)[::-1]
+    instance = plain(sizes, [0] * 6, [0.0] * 6, sorted(memory, reverse=True))
+    place = np.argsort(order)[[0, 0, 1, 1, 2, 2]].tolist()
+    board = Assignment.single(instance, place)
+    assert not board.valid
+    assert lower_excess(board, 1.0, Watch(None)) == 0
+    assert board.valid
+    assert len({g for g, was in zip(board.gpu_of, place, strict=True) if g != was}) == 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fall_lowers_the_value_and_breaks_nothing(seed):
+    chance = np.random.default_rng(seed)
+    n, g = 80, 30
+    sizes = (chance.uniform(1, 5, n) * GIB).astype(np.int64)
+    loads = chance.uniform(0, 2, n) * GIB
+    instance = plain(sizes.tolist(), [0] * n, loads.tolist(), [int(16 * GIB)] * g)
+    board = Assignment.single(instance, (np.argsort(np.argsort(-sizes)) % g).tolist())
+    before, low = board.worst(), float(loads.sum() / (16 * GIB * g - sizes.sum()))
+    fall(board, low, 0.01, Watch(None))
+    assert low <= board.worst() < before
+    assert board.valid
+    again = Assignment(instance, board.where)
+    assert again.worst() == pytest.approx(board.worst(), rel=1e-12)
+
+
+def test_a_fall_from_the_bound_changes_nothing():
+    instance = plain([int(GIB)] * 2, [0] * 2, [1.0, 1.0], [int(4 * GIB)] * 2)
+    board = Assignment.single(instance, [0, 1])
+    fall(board, board.worst(), 0.01, Watch(None))
+    assert board.gpu_of == [0, 1]

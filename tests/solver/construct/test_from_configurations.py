@@ -13,9 +13,10 @@ from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.size_classes import LevelBound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.from_configurations import Configurer
-from kvplace.solver.improve.movable_shards import Regions, improve_mobile
+from kvplace.solver.improve.movable_shards import improve_mobile
 from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.instance.options import Chooser
+from kvplace.solver.instance.regions import Regions
 
 GRID, COARSE = 2048, 512
 

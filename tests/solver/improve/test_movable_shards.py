@@ -15,8 +15,9 @@ from kvplace.core.rules.forbid import Forbid
 from kvplace.core.rules.places import Places
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.improve.movable_shards import Regions, improve_mobile, iterate_mobile
+from kvplace.solver.improve.movable_shards import improve_mobile, iterate_mobile
 from kvplace.solver.instance.door import load_instance
+from kvplace.solver.instance.regions import Regions
 from tiny import byte_model
 
 
@@ -61,7 +62,7 @@ def test_a_rule_tells_its_domains_apart_for_the_models_it_speaks_of():
 
 
 def test_models_under_a_rule_with_too_many_labels_stay(monkeypatch):
-    monkeypatch.setattr("kvplace.solver.improve.movable_shards.REGIONS", 3)
+    monkeypatch.setattr("kvplace.solver.instance.regions.REGIONS", 3)
     instance = load_instance(problem_of(Apart(("m0", "m1"), over="gpu")))
     regions = Regions(instance)
     assert regions.count == 1

@@ -3,12 +3,13 @@
 Where a start is filled by sizes on levels, many GPUs end a little above its target and as many a
 little below. A step exchanges one or two shards of a GPU above it for none, one or two of another,
 so that the sum of what both GPUs hold too much falls most: of room at the target, or of memory with
-the KV that must be left.
+the KV that must be left. Shards of which rules speak stay in their region.
 """
 
 import math
 from dataclasses import dataclass
 from itertools import combinations
+from operator import itemgetter
 
 import numpy as np
 
@@ -16,8 +17,9 @@ from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Option
+from kvplace.solver.instance.regions import Regions
 
-__all__ = ["crowd", "lower_excess"]
+__all__ = ["crowd", "fall", "lower_excess"]
 
 MOST = 100_000
 """Bundles above which there are none of two shards, and shards above which nothing is done: each
@@ -28,6 +30,10 @@ GAIN = 2.0**10
 """Bytes by which a step lowers the excess at least."""
 TRIES = 24
 """Exchanges looked at for a bundle until one keeps the copies of each model apart."""
+FIRST = 0.5
+"""Part of the gap by which the first lower target is below the value, and every other at most."""
+LINKS, LINKED = 4, 6
+"""GPUs besides the first in a chain of exchanges at most, and chains that are followed at once."""
 
 
 def lower_excess(board: Assignment, target: float, watch: Watch) -> float:
@@ -51,7 +57,33 @@ def lower_excess(board: Assignment, target: float, watch: Watch) -> float:
     if 0 < len(state.model) <= MOST:
         state.run(watch)
         board.apply(state.changes())
-    return float(state.over.sum())
+    return float(state.over[state.over > WHOLE].sum())
+
+
+def fall(board: Assignment, low: float, least: float, watch: Watch) -> None:
+    """Lower the value by exchanges at lower targets, nearer to it after each that is not reached.
+
+    Parameters
+    ----------
+    board
+        Valid, and changed in place where a target is reached; of one pressure.
+    low
+        A lower bound, above 0.
+    least
+        Part of the gap that is not worth a further target.
+    watch
+        Ends it early.
+    """
+    part = FIRST
+    while part > least and not watch.stop:
+        worst, before = board.worst(), list(board.where)
+        if worst <= low:
+            break
+        target = low + (worst - low) * (1 - part)
+        reached = lower_excess(board, target, watch) <= 0 and board.worst() < worst
+        if not reached:
+            board.reset(before)
+        part = min(part * 1.5, FIRST) if reached else part / 2
 
 
 def crowd(board: Assignment, j: int, target: float) -> bool:
@@ -95,6 +127,8 @@ class _Bundles:
         (b,) where each is, and what it takes of both sums.
     shards
         (b, 2) its shards, -1 for none.
+    tied
+        (b,) whether they may not leave their region.
     alive
         (b,) whether it still is.
     """
@@ -103,7 +137,12 @@ class _Bundles:
     first: Floats
     second: Floats
     shards: Ints
+    tied: Bools
     alive: Bools
+
+
+_Move = tuple[int, int, int]
+"""A bundle, the GPU that it leaves, and the one to which it goes."""
 
 
 class _Excess:
@@ -119,10 +158,11 @@ class _Excess:
             (memory - arrays.free + arrays.kept).astype(np.float64),
         )
         self._where = [{g for copy in copies for g in copy} for copies in board.where]
+        regions = Regions(instance)
+        self._region = regions.of
         model, gpu, size, least = [], [], [], []
         for j, option in enumerate(board.option):
-            movable = option is not None and option.degree == 1 and board.costs.free(j)
-            if option is None or not movable or not instance.anywhere(j):
+            if option is None or option.degree > 1 or not regions.bound[j]:
                 continue
             if option.copies > 1 and instance.is_uneven(j):
                 continue
@@ -134,6 +174,7 @@ class _Excess:
         self.model, self._gpu = model, gpu
         self._moved: set[int] = set()
         self._sizes = np.array([*size, 0.0]), np.array([*least, 0.0])  # the last one, -1, is none
+        self._tied = np.append(~regions.free[model], False) if model else np.zeros(1, dtype=bool)
         self._held: list[list[int]] = [[] for _ in range(instance.g)]
         for at, g in enumerate(gpu):
             self._held[g].append(at)
@@ -149,11 +190,12 @@ class _Excess:
             g = int(open_.argmax())
             if open_[g] <= WHOLE:
                 break
-            touched = self._step(g)
-            if touched < 0:
-                stuck[g] = True
+            moves = self._step(g) or self._chain(g)
+            if moves:
+                self._carry(moves)
+                stuck[[g, *(to for _, _, to in moves)]] = False
             else:
-                stuck[[g, touched]] = False
+                stuck[g] = True
 
     def changes(self) -> list[Change]:
         """Return what was moved."""
@@ -169,13 +211,14 @@ class _Excess:
         found: Floats = np.maximum(excess, 0.0)
         return found
 
-    def _step(self, g: int) -> int:
-        """Make the exchange that lowers the excess most; return the other GPU, -1 for none."""
+    def _step(self, g: int) -> list[_Move]:
+        """Return the exchange with another GPU that lowers the excess most, if any does."""
         bundles = self._bundles
         at = np.flatnonzero(bundles.alive & (bundles.gpu != g))
         there, back = bundles.gpu[at], (bundles.first[at], bundles.second[at])
-        here = np.full(len(at), g)
-        best, step = -GAIN, None
+        here, near = np.full(len(at), g), self._region[there] == self._region[g]
+        allowed = near | ~bundles.tied[at]
+        best, step = -GAIN, []
         for out in self._of[g]:
             if not bundles.alive[out] or bundles.shards[out, 0] < 0:
                 continue
@@ -185,49 +228,109 @@ class _Excess:
                 + self._over(there, first - back[0], second - back[1])
                 - self.over[g] - self.over[there]
             )  # fmt: skip
+            change[~(near if bundles.tied[out] else allowed)] = 0.0
             most = min(TRIES, len(change))
             for number in np.argpartition(change, most - 1)[:most].tolist():
-                if change[number] < best and self._apart(g, out, int(at[number])):
-                    best, step = float(change[number]), (out, int(at[number]))
-        if step is None:
-            return -1
-        return self._exchange(g, *step)
+                moves = [(out, g, int(there[number])), (int(at[number]), int(there[number]), g)]
+                if change[number] < best and self._apart(moves):
+                    best, step = float(change[number]), moves
+        return step
 
-    def _apart(self, g: int, out: int, back: int) -> bool:
-        """Whether an exchange leaves at most one shard of each model on both GPUs."""
-        h = int(self._bundles.gpu[back])
-        there = self._models(back)
+    def _chain(self, g: int) -> list[_Move]:
+        """Return a cyclic exchange of several GPUs that lowers the excess of one and of no other.
+
+        What leaves a GPU takes the place of something smaller on the next, as far as that has
+        room, and so on, until what is left over is small enough for the first.
+        """
+        best, found = GAIN, []
+        for out in self._of[g]:
+            if not self._bundles.alive[out] or self._bundles.shards[out, 0] < 0:
+                continue
+            gain, moves = self._chained(g, out)
+            if gain > best:
+                best, found = gain, moves
+            if gain >= self.over[g]:
+                break
+        return found
+
+    def _chained(self, g: int, out: int) -> tuple[float, list[_Move]]:
+        """Return by how much a chain that begins with a bundle lowers the excess, and its moves."""
+        bundles, gpu = self._bundles, self._bundles.gpu
+        first, second = bundles.first, bundles.second
+        rooms = self._room[0] - self._sums[0], self._room[1] - self._sums[1]
+        holds = first + rooms[0][gpu], second + rooms[1][gpu]  # what may take its place
+        alive = bundles.alive & (self.over[gpu] <= 0)
+        home = self._region[gpu] == self._region[g]
+        goal = first[out] - self.over[g]
+        best, found = 0.0, []
+        paths: list[list[int]] = [[out]]
+        for _ in range(LINKS):
+            longer: list[tuple[float, list[int]]] = []
+            for path in paths:
+                last = path[-1]
+                fits = alive & (holds[0] >= first[last]) & (holds[1] >= second[last])
+                fits &= first < first[last] - GAIN
+                if bundles.tied[last]:
+                    fits &= self._region[gpu] == self._region[gpu[last]]
+                fits[np.isin(gpu, gpu[path])] = False
+                at = np.flatnonzero(fits)
+                # The largest that the first GPU holds, and the smallest of what it does not.
+                done = at[(first[at] <= goal) & (home[at] | ~bundles.tied[at])]
+                few = done[np.argsort(-first[done], kind="stable")[:LINKED]].tolist()
+                few += at[np.argsort(first[at], kind="stable")[:LINKED]].tolist()
+                for number in few:
+                    moves = self._cycle(g, [*path, number])
+                    if self._apart(moves[:-1]):
+                        longer.append((float(first[number]), [*path, number]))
+                    gain = min(float(first[out] - first[number]), float(self.over[g]))
+                    back = home[number] or not bundles.tied[number]
+                    back &= second[number] <= second[out]
+                    if gain > best and back and self._apart(moves):
+                        best, found = gain, moves
+                if best >= self.over[g]:
+                    return best, found
+            longer.sort(key=itemgetter(0))
+            paths = [path for _, path in longer[:LINKED]]
+        return best, found
+
+    def _cycle(self, g: int, path: list[int]) -> list[_Move]:
+        """Return the moves of bundles each of which takes the place of the next."""
+        gpus = [*self._bundles.gpu[path].tolist(), g]
+        return list(zip(path, gpus, gpus[1:], strict=False))
+
+    def _apart(self, moves: list[_Move]) -> bool:
+        """Whether moves leave at most one shard of each model on a GPU."""
+        leaving = {source: self._models(bundle) for bundle, source, _ in moves}
         return not any(
-            (h in self._where[j] and j not in there) for j in self._models(out)
-        ) and not any((g in self._where[j] and j not in self._models(out)) for j in there)
+            to in self._where[j] and j not in leaving.get(to, ())
+            for bundle, _, to in moves
+            for j in self._models(bundle)
+        )
 
     def _models(self, bundle: int) -> list[int]:
         """Return the models of a bundle."""
         return [self.model[at] for at in self._bundles.shards[bundle].tolist() if at >= 0]
 
-    def _exchange(self, g: int, out: int, back: int) -> int:
-        """Exchange a bundle of a GPU for one of another; return the other."""
-        bundles, h = self._bundles, int(self._bundles.gpu[back])
-        moves = [(out, g, h), (back, h, g)]
+    def _carry(self, moves: list[_Move]) -> None:
+        """Move bundles from GPU to GPU, all at once."""
+        bundles = self._bundles
         for bundle, source, _ in moves:
             for j in self._models(bundle):
                 self._where[j].discard(source)
                 self._moved.add(j)
-        for bundle, source, target in moves:
             self._held[source] = [
                 at for at in self._held[source] if at not in bundles.shards[bundle]
             ]
-            self._held[target] += [at for at in bundles.shards[bundle].tolist() if at >= 0]
+        for bundle, source, to in moves:
+            self._held[to] += [at for at in bundles.shards[bundle].tolist() if at >= 0]
             for j in self._models(bundle):
-                self._where[j].add(target)
-        first = bundles.first[out] - bundles.first[back]
-        second = bundles.second[out] - bundles.second[back]
-        for gpu, sign in ((g, -1), (h, 1)):
-            self._sums[0][gpu] += sign * first
-            self._sums[1][gpu] += sign * second
+                self._where[j].add(to)
+            for sums, size in zip(self._sums, (bundles.first, bundles.second), strict=True):
+                sums[source] -= size[bundle]
+                sums[to] += size[bundle]
+        for gpu in {to for _, _, to in moves}:
             self.over[gpu] = self._over(np.array([gpu]), 0.0, 0.0)[0]
             self._renew(gpu)
-        return h
 
     def _of_gpu(self, g: int) -> list[tuple[int, int]]:
         """Return the bundles of a GPU as numbers of shards, -1 for none."""
@@ -251,7 +354,8 @@ class _Excess:
         """Return bundles of some shards on some GPUs."""
         shards = np.array(rows, dtype=np.int64).reshape(-1, 2)
         first, second = (sizes[shards].sum(axis=1) for sizes in self._sizes)
-        return _Bundles(np.array(gpus), first, second, shards, np.ones(len(rows), dtype=bool))
+        tied = np.asarray(self._tied[shards].any(axis=1))
+        return _Bundles(np.array(gpus), first, second, shards, tied, np.ones(len(rows), dtype=bool))
 
     def _renew(self, g: int) -> None:
         """Replace the bundles of a GPU."""
@@ -264,9 +368,10 @@ class _Excess:
             spare = self._made([(-1, -1)] * more, [g] * more)
             self._bundles = bundles = _Bundles(*(
                 np.concatenate([getattr(bundles, name), getattr(spare, name)])
-                for name in ("gpu", "first", "second", "shards", "alive")
+                for name in ("gpu", "first", "second", "shards", "tied", "alive")
             ))  # fmt: skip
             self._of[g] = own
         new = self._made(rows, [g] * len(rows))
         bundles.first[own], bundles.second[own] = new.first, new.second
-        bundles.shards[own], bundles.alive[own] = new.shards, True
+        bundles.shards[own], bundles.tied[own] = new.shards, new.tied
+        bundles.alive[own] = True

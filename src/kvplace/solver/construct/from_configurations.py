@@ -16,6 +16,7 @@ from kvplace.solver.column_generation.diving import round_off
 from kvplace.solver.column_generation.levels import LevelRooms
 from kvplace.solver.column_generation.size_classes import LevelProgram
 from kvplace.solver.construct.best_fit_index import Rooms
+from kvplace.solver.construct.excess import fall
 from kvplace.solver.construct.fill_places import PlaceFiller
 from kvplace.solver.construct.undivided_models import Undivided
 from kvplace.solver.instance.instance import Option
@@ -25,17 +26,19 @@ __all__ = ["Configurer"]
 
 TARGETS = 16
 """Targets tried at most."""
-SPARE, SPARED = 1.0, 1.5e-3
-"""GPUs, and part of all, that the program leaves for what rounding costs."""
+SPARED = 3e-4
+"""Part of the GPUs that the program leaves for what rounding costs."""
 MOST = 64.0
 """Part above the bound of the last target."""
-MOST_STEP = 0.2
-"""Relative step at most by which a share of the fleet that is missing moves the target."""
-ROUNDS = 40
+AGAIN, HIGHER = 10_000_000, (0.0025, 0.006)
+"""Models times GPUs up to which it is filled again, and parts above the first target then."""
+FALLEN = 0.04
+"""Part of the distance to the target that is not worth another try to come nearer."""
+ROUNDS = 200
 """Solutions of the restricted program after which a target counts as not met."""
 ABOVE = 8e-3
 """Relative distance from the bound of the first target; doubled after each that is not met."""
-NEAR = 3e-3
+NEAR = 1e-3
 """Relative distance of two targets, one met and one not, at which no other is tried."""
 
 _Found = tuple[Assignment, Undivided, float]
@@ -68,38 +71,51 @@ class Configurer:
         self._order = np.random.default_rng(seed).permutation(self._instance.g)
 
     def build(self, low: float, watch: Watch) -> Assignment | None:
-        """Return an assignment at the first target above a bound at which the program is met.
+        """Return an assignment near the first target found above a bound that the program meets.
 
-        None where what is split finds no room, or time is up.
+        Of a mid-sized cluster it is built again from targets a little higher, as long as the best
+        ends above them: whole sets leave some GPU far above where its sizes are rare. None where
+        what is split finds no room, or time is up.
         """
         found = self._aimed(low, watch)
         if found is None:
             return None
-        board, part, self.target = found
-        need = part.need(self.target, self._grid)
-        levels = self._room(board, self._grid, self.target)
+        best = self._filled(*found, watch)
+        mid = self._instance.n * self._instance.g <= AGAIN
+        for above in HIGHER if mid else ():
+            target = found[2] * (1 + above)
+            begun = None if watch.stop or best.worst() <= target else self._begun(target)
+            if begun is None:
+                break
+            best = min(best, self._filled(*begun, target, watch), key=Assignment.worth)
+        self.target = found[2]
+        return best
+
+    def _filled(
+        self, board: Assignment, part: Undivided, target: float, watch: Watch
+    ) -> Assignment:
+        """Fill a board that has what is split with the rest, near a target."""
+        need = part.need(target, self._grid)
+        levels = self._room(board, self._grid, target)
         configured = round_off(LevelProgram(), need, _counted(levels), watch)
-        watch.tell("configure")
         filler = PlaceFiller(board, part, configured, levels, self._order, self._grid)
-        filler.run(self.target, watch)
+        filler.run(target, watch)
+        if board.valid:
+            fall(board, target, FALLEN, watch)
+        watch.tell("configure", board.worst() if board.valid else None)
         return board
 
     def _aimed(self, low: float, watch: Watch) -> _Found | None:
-        """Return the lowest target found that the program meets, None for none in time.
-
-        The share of the fleet that is missing says how far to go at least: the KV that must be
-        left takes no less room at a higher target.
-        """
+        """Return the lowest target found that the program meets, None for none in time."""
         program, best = LevelProgram(), None
         failed, above = low, ABOVE
         target = low * (1 + above)
         for _ in range(TARGETS):
             begun = self._begun(target)
-            share = math.inf if begun is None else self._share(program, *begun, target, watch)
-            if watch.stop:
-                break
-            if begun is not None and share <= 1:
+            if begun is not None and self._met(program, *begun, target, watch):
                 best = (*begun, target)
+            elif watch.stop:
+                break
             else:
                 failed = target
             if best is not None:
@@ -110,8 +126,7 @@ class Configurer:
                 break
             else:
                 above *= 2
-                step = 0.0 if begun is None else self._step(*begun, target, share - 1)
-                target *= 1 + max(above, min(step, MOST_STEP))
+                target *= 1 + above
         return best
 
     def _begun(self, target: float) -> tuple[Assignment, Undivided] | None:
@@ -124,19 +139,19 @@ class Configurer:
         whole = [j for j, option in enumerate(options) if option.degree == 1]
         return board, Undivided(self._chooser, whole)
 
-    def _share(
+    def _met(
         self,
         program: LevelProgram,
         board: Assignment,
         part: Undivided,
         target: float,
         watch: Watch,
-    ) -> float:
-        """Return the share of the fleet, but for what is spared, that the rest needs."""
+    ) -> bool:
+        """Return whether the fleet, but for what is spared, holds the rest."""
         need = part.need(target, self._coarse)
         rooms = _counted(self._room(board, self._coarse, target))
-        spared = LevelRooms(rooms.levels, rooms.count * (1 - SPARED - SPARE / self._instance.g))
-        return program.decide(need, spared, watch, part=1.0, rounds=ROUNDS).share
+        spared = LevelRooms(rooms.levels, rooms.count * (1 - SPARED))
+        return program.decide(need, spared, watch, rounds=ROUNDS).share <= 1
 
     def _split(self, options: list[Option], target: float, *, apart: bool) -> Assignment | None:
         """Return a board with the models that are split, those with most shards first.
@@ -160,11 +175,6 @@ class Configurer:
             room = np.minimum(room, kept)
         levels: Ints = np.clip(room, 0, grid).astype(np.int64)
         return levels
-
-    def _step(self, board: Assignment, part: Undivided, target: float, missing: float) -> float:
-        """Return the relative step to the target at which a share of the fleet is gained."""
-        load = float(board.arrays.load.sum()) + part.load
-        return missing * float(sum(self._instance.memory)) * target / max(load, 1e-300)
 
 
 def _counted(levels: Ints) -> LevelRooms:

@@ -26,8 +26,6 @@ class Undivided:
         (m,) which they are.
     level, option
         (m, o) level of a shard of each option, and (m,) the option of each, at the last target.
-    load
-        What they carry together.
     """
 
     def __init__(self, chooser: Chooser, models: list[int]) -> None:
@@ -38,7 +36,6 @@ class Undivided:
         fits = [[option.degree == 1 for option in row] for row in rows]
         self._undivided = np.array([row + [False] * (width - len(row)) for row in fits])
         self._width = width
-        self.load = sum(row[0].load * row[0].shards for row in rows)
         self.level: Ints = np.zeros((0, 1), dtype=np.int64)
         self.option: Ints = np.zeros(0, dtype=np.int64)
         self._several: Ints = self.option

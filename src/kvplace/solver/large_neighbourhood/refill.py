@@ -16,9 +16,9 @@ from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.chance import seeded
 from kvplace.solver.clock import Watch
-from kvplace.solver.improve.movable_shards import Regions
 from kvplace.solver.instance.options import LOOSE, Chooser, scarcity
 from kvplace.solver.instance.parts import Parts
+from kvplace.solver.instance.regions import Regions
 from kvplace.solver.large_neighbourhood.refill_kernel import fill_domains
 from kvplace.solver.large_neighbourhood.seat_board import Board, fill_up
 

@@ -30,9 +30,10 @@ from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
 from kvplace.solver.construct.target_search import construct
 from kvplace.solver.exact import set_cover_kernel
 from kvplace.solver.improve import parallel_pairs
-from kvplace.solver.improve.movable_shards import Regions, iterate_mobile
+from kvplace.solver.improve.movable_shards import iterate_mobile
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
+from kvplace.solver.instance.regions import Regions
 from kvplace.solver.kernels import Crew, is_compiled
 from kvplace.solver.large_neighbourhood.refill import Refiller
 from kvplace.solver.large_neighbourhood.refill_kernel import fill_domains

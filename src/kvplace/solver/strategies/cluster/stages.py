@@ -9,6 +9,7 @@ from kvplace.solver.exact import leximax
 from kvplace.solver.exact.enumerate import Enumeration
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
+from kvplace.solver.instance.regions import Regions
 from kvplace.solver.strategies.assigned import decided
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.supports import filling_ready
@@ -121,7 +122,7 @@ def iterate(search: ClusterState) -> None:
     """Exchange movable shards with kicks, by compiled kernels."""
     search.watch.tell(LOADING)
     from kvplace.solver.improve.iterated_pairs import COMPILED  # noqa: PLC0415 - numba
-    from kvplace.solver.improve.movable_shards import Regions, iterate_mobile  # noqa: PLC0415 - numba
+    from kvplace.solver.improve.movable_shards import iterate_mobile  # noqa: PLC0415 - numba
     from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
 
     if search.watch.limit < math.inf and not kernels_ready(COMPILED):

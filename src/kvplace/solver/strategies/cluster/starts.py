@@ -7,6 +7,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.construct.target_search import construct, some_assignment
 from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
+from kvplace.solver.instance.regions import Regions
 from kvplace.solver.large_neighbourhood.ejection import repaired
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.supports import fillable
@@ -147,7 +148,7 @@ def descend(search: ClusterState) -> None:
 
 def exchange_many(search: ClusterState, board: Assignment, gain: float | None = None) -> None:
     """Improve the movable shards by compiled kernels, and what is not by itself, in turn."""
-    from kvplace.solver.improve.movable_shards import Regions, improve_mobile  # noqa: PLC0415 - numba
+    from kvplace.solver.improve.movable_shards import improve_mobile  # noqa: PLC0415 - numba
 
     knobs, instance, watch = search.knobs, search.instance, search.watch
     gain = knobs.gain if gain is None else gain
