@@ -23,7 +23,6 @@ __all__ = [
     "nothing_below",
     "pack_exactly",
     "program_bound",
-    "raise_quickly",
 ]
 
 DIRECT_MODELS = 24
@@ -109,7 +108,7 @@ def program_bound(
     two are near; then by bisection, to a tenth of the gap left or a relative width of 1e-5.
     """
     if value > 0:
-        raise_quickly(program, proof, value, watch)
+        _raise_quickly(program, proof, value, watch)
     near_value = value <= proof.value * (1 + NEAR)
     if near_value and nothing_below(program, proof, value, watch, effort.rounds):
         return
@@ -131,7 +130,7 @@ def program_bound(
     )  # fmt: skip
 
 
-def raise_quickly(program: OptionSets, proof: Proof, value: float, watch: Watch) -> None:
+def _raise_quickly(program: OptionSets, proof: Proof, value: float, watch: Watch) -> None:
     """Raise the bound by prices that cost no program; just above it they show if they can."""
 
     def impossible(target: float) -> bool:

@@ -22,7 +22,6 @@ from kvplace.solver.strategies.undivided.proofs import (
     decide,
     enumerate_all,
     pack,
-    price_hot,
     rank,
 )
 from kvplace.solver.strategies.undivided.strategy import UndividedSearch
@@ -218,13 +217,13 @@ def test_an_interrupt_leaves_the_assignment_and_a_bound_that_holds(stage):
     assert search.ranks <= 1
 
 
-def test_hot_models_are_priced_before_any_search():
+def test_prices_of_hot_models_raise_the_bound():
     # stress-7-5: 96 models on 24 GPUs, loads heavy-tailed. The fluid bound is 0.6691.
     problem = next(islice(stress(7), 5, None)).problem
     search = UndividedSearch(problem, Settings())
     start(search)
     assert search.low < 0.6692
-    price_hot(search)
+    decide(search)
     assert search.low > 0.6803
     assert search.bound.method == "configuration"
     assert check_certificate(problem, search.proof.certificate) == ""

@@ -8,7 +8,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.strategies.assigned import decided
 from kvplace.solver.strategies.undivided.search import UndividedState
 
-__all__ = ["ask_classes", "decide", "enumerate_all", "pack", "price_hot", "rank"]
+__all__ = ["ask_classes", "decide", "enumerate_all", "pack", "rank"]
 
 
 def pack(search: UndividedState) -> None:
@@ -25,14 +25,6 @@ def pack(search: UndividedState) -> None:
         enumerate_all(search)
     if search.board is not None:
         search.lower()
-
-
-def price_hot(search: UndividedState) -> None:
-    """Raise the bound by prices of hot models that cost no program, before any search."""
-    from kvplace.solver.exact.close_gap import raise_quickly  # noqa: PLC0415 - numpy and HiGHS: only here
-
-    raise_quickly(search.program, search.deciding, search.value, search.watch)
-    search.adopt()
 
 
 def ask_classes(search: UndividedState) -> None:
@@ -60,8 +52,9 @@ def decide(search: UndividedState) -> None:
         nodes=knobs.nodes << min(search.round, 6),
         rounds=knobs.program_rounds << min(search.round + 2 * search.long, 6),
     )
-    # With several models per GPU, a search over many GPUs gives up until late rounds.
-    few = knobs.searched_gpus << (0 if search.long else search.round)
+    # With several models per GPU, a search over many GPUs gives up until late rounds; before
+    # those refill groups, which lowers the value sooner.
+    few = knobs.searched_gpus << search.round
     decided(
         search, effort, closing=search.density <= knobs.best_fit_density or search.instance.g <= few
     )

@@ -20,7 +20,6 @@ from kvplace.solver.strategies.undivided.proofs import (
     decide,
     enumerate_all,
     pack,
-    price_hot,
     rank,
 )
 from kvplace.solver.strategies.undivided.search import UndividedState
@@ -44,7 +43,6 @@ STRATEGY: Strategy[UndividedState] = Strategy(
         Stage("configuration-bound", ask_program, quick),
         Stage("exact-decisions", decide, tiny),
         Stage("enumeration", enumerate_all, tiny),
-        Stage("configuration-bound", price_hot, lambda s: placed(s) and small(s)),
     ),
     rounds=(
         Stage("iterated-local-search", iterate, placed, steps=True),
