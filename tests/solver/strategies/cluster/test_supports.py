@@ -79,6 +79,14 @@ def test_the_program_is_asked_under_several_pressures_where_few_share_a_gpu():
     assert not supports.quick(search_of(4, degrees=(1, 2), pressures=True, quick_options=7))
 
 
+def test_sets_cover_split_models_under_one_pressure_as_well():
+    assert supports.coverable(search_of(pressures=True))
+    assert supports.coverable(search_of(pressures=False))
+    assert not supports.coverable(search_of(degrees=(1,), pressures=False))
+    assert not supports.coverable(search_of(pressures=False, covered_gap=math.inf))
+    assert not supports.coverable(search_of(4, degrees=(1, 2), quick_options=7))
+
+
 def test_a_fleet_that_nobody_asks_for_is_not_asked_about():
     assert not supports.quick(search_of(pressures=True, rate=0.0))
 

@@ -60,17 +60,25 @@ def ejectable(search: ClusterState) -> bool:
 
 def quick(search: ClusterState) -> bool:
     """Whether there are several pressures, and few enough models for a program of their sets."""
+    return search.instance.pressures > 1 and _sparse(search)
+
+
+def _sparse(search: ClusterState) -> bool:
     knobs, instance = search.knobs, search.instance
     sparse = instance.n <= knobs.quick_density * instance.g
     sparse &= len(instance.size) <= knobs.quick_options
     # At no pressure at all, what is left is broken soft rules, of which the program says nothing.
-    return sparse and instance.pressures > 1 and placed(search) and search.value > 0
+    return sparse and placed(search) and search.value > 0
 
 
 def coverable(search: ClusterState) -> bool:
-    """Whether there is such a program, far from its value, and all soft rules are kept."""
+    """Whether that program is far from the value, under one pressure as well, for split models.
+
+    All soft rules are kept.
+    """
     far = search.value > search.low * (1 + search.knobs.covered_gap)
-    return quick(search) and far and not any(search.best.flaws)
+    divided = search.instance.pressures > 1 or not search.instance.simple
+    return divided and _sparse(search) and far and not any(search.best.flaws)
 
 
 def tightened(search: ClusterState) -> bool:
