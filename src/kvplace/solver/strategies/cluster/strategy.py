@@ -83,8 +83,8 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         Stage("configuration-bound", tighten, tightened),
         Stage("set-program", cover, coverable),
         Stage("exact-decisions", decide, lambda s: quick(s) and (long(s) or s.round > 0)),
-        Stage("ejection", eject, ejectable, steps=True),
         Stage("iterated-local-search", iterate, long, steps=True),
+        Stage("ejection", eject, ejectable, steps=True),
     ),
     last=(
         Stage("balance", balance, placed, closed=True),
