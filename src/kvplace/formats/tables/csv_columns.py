@@ -14,12 +14,13 @@ import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from operator import itemgetter, sub
 from typing import Any, cast
 
 from kvplace.errors import UnitError
 from kvplace.formats.diagnostics import Report
 from kvplace.formats.tables.model_rows import NUMBER
-from kvplace.formats.text.cells import plain_cell
+from kvplace.formats.text.cells import plain_cell, plain_cells
 from kvplace.formats.validation.csv_rows import Header, csv_faults, filled, is_blank, raw_rows
 from kvplace.units import GIB, MAX_BYTES, parse_bytes
 
@@ -29,6 +30,8 @@ _AT_ONCE = 50_000
 """Rows whose cells are held as texts at the same time."""
 _PLAIN = re.compile(r"[-+.,0-9]*")
 _DIGITS = re.compile(r"[0-9,]*")
+_RECUR = 4
+"""Cells per different text from which it pays to read each text once."""
 _NEARLY_HALF = 0.499
 """Part of a byte from which the exact number decides how to round."""
 
@@ -124,7 +127,7 @@ class CSVColumns:
         """Add rows to the columns."""
         width = len(self.names)
         rows = list(filter(None, chunk))  # without blank lines
-        if set(map(len, rows)) != {width} or not all(cells[0].strip() for cells in rows):
+        if set(map(len, rows)) != {width} or not all(map(str.strip, map(itemgetter(0), rows))):
             rows = [cells for cells in rows if not is_blank(cells)]
         first, self.rows = self.rows, self.rows + len(rows)
         for at, cells in enumerate(rows) if set(map(len, rows)) != {width} else ():
@@ -134,7 +137,7 @@ class CSVColumns:
         columns = zip(*rows, strict=True) if rows else ()
         for name, column in zip(self.names, columns, strict=bool(rows)):
             if name in self._texts:
-                read = [plain_cell(cell.strip()) or None for cell in column]
+                read = [cell or None for cell in plain_cells(list(map(str.strip, column)))]
                 if name != self._header.texts[0]:  # the same ones recur: each is kept once
                     read = [sys.intern(cell) if cell else None for cell in read]
                 self._texts[name] += read
@@ -165,9 +168,16 @@ def _read(
     alone
         Reads a cell.
     """
-    found = together(column)
-    if found is not None:
-        return found, []
+    different = list(dict.fromkeys(column))
+    if _RECUR * len(different) < len(column):  # each text is read once
+        numbers, wrong = _read(different, together, alone)
+        known = dict(zip(different, numbers, strict=True))
+        found = array(numbers.typecode, map(known.__getitem__, column))
+        refused = {different[at] for at in wrong}
+        return found, [at for at, cell in enumerate(column) if cell in refused] if refused else []
+    plain = together(column)
+    if plain is not None:
+        return plain, []
     found, bad = array("d" if alone is _float else "q"), []
     for at, cell in enumerate(column):
         try:
@@ -198,16 +208,24 @@ def _wholes(column: Sequence[str]) -> array[int] | None:
 
 
 def _sizes(column: Sequence[str]) -> array[int] | None:
-    """Return GiB in bytes; None where a cell is something else, or between two bytes."""
+    """Return GiB in bytes; None where a cell is something else.
+
+    Those nearly half-way between two bytes are read one by one, from their exact digits.
+    """
     numbers = _floats(column)
     if numbers is None:
         return None
     amounts = [number * GIB for number in numbers]
-    if not amounts or (min(amounts) >= 0 and max(amounts) <= MAX_BYTES):
-        sizes = array("q", map(round, amounts))
-        if all(abs(a - s) <= _NEARLY_HALF for a, s in zip(amounts, sizes, strict=True)):
-            return sizes
-    return None
+    if amounts and not (min(amounts) >= 0 and max(amounts) <= MAX_BYTES):
+        return None
+    sizes = array("q", map(round, amounts))
+    off = map(sub, amounts, sizes)
+    for at in [at for at, part in enumerate(off) if not -_NEARLY_HALF <= part <= _NEARLY_HALF]:
+        try:
+            sizes[at] = _size(plain_cell(column[at].strip()))
+        except (ValueError, UnitError):
+            return None
+    return sizes
 
 
 def _float(cell: str) -> float:
