@@ -38,7 +38,7 @@ __all__ = ["LevelBound", "LevelTargets", "Prices", "certified_classes", "packing
 
 TARGETS = 8
 """Targets decided between a bound and a value."""
-CLOSE = (2_000, 1e-4), (20_000, 1e-3), (math.inf, 5e-3)
+CLOSE = (2_000, 1e-4), (20_000, 5e-4), (math.inf, 1e-3)
 """Models up to which no further target is decided at a relative distance of the two: the programs
 of many models take seconds."""
 COARSE = 512

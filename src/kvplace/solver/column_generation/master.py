@@ -107,7 +107,10 @@ class Master:
         upper = np.concatenate([np.full(self._items, infinite), np.zeros(types)])
         self._highs.addRows(total, lower, upper, 0, none, empty, np.array([]))
         rows = np.arange(self._items, total, dtype=np.int32)
-        self._highs.addCol(1.0, 0.0, infinite, types, rows, -count)
+        # The share costs as many as there are GPUs, so that duals are as large as HiGHS's
+        # tolerances ask for, whatever the size of the fleet.
+        self._scale = max(float(count.sum()), 1.0)
+        self._highs.addCol(self._scale, 0.0, infinite, types, rows, -count)
         if falling:
             add_columns(self._highs, [Entry(pair, (1.0, -1.0)) for pair in falling])
 
@@ -134,8 +137,8 @@ class Master:
         self._highs.run()
         if self._highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None
-        dual = np.array(self._highs.getSolution().row_dual)
-        share = float(self._highs.getInfo().objective_function_value)
+        dual = np.array(self._highs.getSolution().row_dual) / self._scale
+        share = float(self._highs.getInfo().objective_function_value) / self._scale
         prices, worths = dual[: self._items], -dual[self._items : self._rows]
         return Duals(np.maximum(prices, 0.0), np.maximum(worths, 0.0), share)
 
