@@ -78,7 +78,7 @@ def tighten(search: ClusterState) -> None:
     """
     part = search.knobs.tightened_part
     if search.instance.columns.keeps and search.asked < search.round:
-        ask, take, _ = _question(search, part, search.value)
+        ask, take, _ = _question(search, part)
         ask()
         take()
         part /= 2
@@ -91,31 +91,36 @@ def tighten_beside(
 ) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
     """Return what raises the bound while link domains are filled, what takes it, what ends it.
 
-    Within a time limit it goes on as long as the filling, which decides when that ends.
+    Within a time limit it goes on as long as the filling, which decides when that ends. No target
+    is far above what is proved: the value comes down meanwhile.
     """
     knobs, limited = search.knobs, search.watch.limit < math.inf
-    value = min(search.value, search.low * (1 + knobs.aimed))
-    return _question(search, knobs.filled_beside, value, knobs.limited_rounds if limited else 0)
+    rounds = knobs.limited_rounds if limited else 0
+    return _question(search, knobs.filled_beside, rounds, knobs.aimed)
 
 
 def _question(
-    search: ClusterState, part: float, value: float, rounds: int = 0
+    search: ClusterState, part: float, rounds: int = 0, aimed: float = math.inf
 ) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
     """Return what asks the configuration program for a bound, what takes that, what ends it.
 
-    Asking takes a part of the time left, and changes neither the best assignment nor the bound.
+    Asking takes a part of the time left, and changes neither the best assignment nor the bound. No
+    target is further above what is proved than a part `aimed` of it.
     """
-    from kvplace.solver.exact.close_gap import Effort, program_bound  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.exact.close_gap import STEP, Effort, program_bound  # noqa: PLC0415 - HiGHS: only here
 
-    search.asked = search.round
+    search.asked, value = search.round, search.value
     effort = Effort(rounds=max(rounds, search.knobs.program_rounds << min(search.round, 6)))
     program, proof = search.program, search.deciding
     watch = Within(search.watch, search.watch.left * part)
-    return (
-        lambda: program_bound(program, proof, value, effort, watch),
-        search.adopt,
-        watch.interrupt,
-    )
+
+    def ask() -> None:
+        high = 0.0
+        while high < value and proof.value >= high * (1 - 2 * STEP) and watch.stop is None:
+            high = min(value, proof.value * (1 + aimed)) if proof.value > 0 else value
+            program_bound(program, proof, high, effort, watch)
+
+    return ask, search.adopt, watch.interrupt
 
 
 def iterate(search: ClusterState) -> None:
