@@ -15,6 +15,7 @@ from kvplace.solver.strategies.cluster.starts import (
     configure,
     descend,
     exchange_many,
+    mend,
     start,
     start_as_reference,
     start_further,
@@ -147,6 +148,29 @@ def test_steps_of_a_descent_are_limited(limit):
         search.starts = [board, board.copy()]
         descend(search)
         assert search.steps <= limit
+
+
+@pytest.mark.parametrize("lacking", [1, 9])
+def test_a_start_that_leaves_models_out_is_mended(lacking):
+    search = search_of(split_fleet(), tiny=0)
+    start(search)
+    assert search.placed
+    where = list(search.best.where)
+    where[:lacking] = [()] * lacking
+    search.board = Assignment(search.instance, where)
+    assert not search.placed
+    mend(search)
+    assert search.placed
+    assert not evaluate(search.problem, search.placement).violations
+
+
+def test_what_cannot_be_mended_stays_as_it_is():
+    models = [made.model(f"m{k}", 50, 1.0, tensor_parallel=(1,)) for k in range(4)]
+    search = search_of(made.problem(models, made.fleet(80, gpus=3)), tiny=0)
+    search.board = board = Assignment(search.instance, [()] * 4)
+    mend(search)
+    assert search.board is board
+    assert search.placement is None
 
 
 @pytest.mark.parametrize("wide", [20_000, 0], ids=["every exchange", "kernels first"])

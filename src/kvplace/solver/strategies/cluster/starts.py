@@ -16,6 +16,8 @@ __all__ = [
     "configure",
     "descend",
     "exchange_many",
+    "mend",
+    "repair",
     "start",
     "start_as_reference",
     "start_further",
@@ -144,6 +146,25 @@ def descend(search: ClusterState) -> None:
     search.starts = []
     best = search.best
     search.watch.tell("start", best.worst() if best.valid else None, search.low)
+
+
+def repair(search: ClusterState) -> None:
+    """Place by ejection what is broken or found no place, with four times the effort each time."""
+    for turn in range(search.knobs.repairs):
+        seed = search.seed + turn
+        board = repaired(search.best, search.packed << 2 * turn, seed, search.watch)
+        search.board = board or search.board
+        if search.placed or search.watch.stop:
+            break
+
+
+def mend(search: ClusterState) -> None:
+    """Repair a start of which nothing is valid, and descend from that."""
+    repair(search)
+    if search.placed:
+        most = min(search.knobs.steps, search.left)
+        search.steps += settle(search.best, search.watch, most, wide(search.best))
+        search.watch.tell("start", search.value, search.low)
 
 
 def exchange_many(search: ClusterState, board: Assignment, gain: float | None = None) -> None:

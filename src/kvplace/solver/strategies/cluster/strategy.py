@@ -6,7 +6,6 @@ from kvplace.core.placement import Placement
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.drop_copies import drop_copies
 from kvplace.solver.improve.neighbourhoods.kinds import nearby
-from kvplace.solver.large_neighbourhood.ejection import repaired
 from kvplace.solver.strategies.assigned import ask_program
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.stages import (
@@ -26,6 +25,8 @@ from kvplace.solver.strategies.cluster.starts import (
     configure,
     descend,
     exchange_many,
+    mend,
+    repair,
     start,
     start_as_reference,
     start_further,
@@ -54,6 +55,7 @@ BEGINNING: tuple[Stage[ClusterState], ...] = (
     Stage("start", start, closed=True),
     Stage("parallel-exchanges", descend, lambda s: begun(s) and s.large, closed=True),
     Stage("pair-exchanges", descend, lambda s: begun(s) and not s.large, closed=True),
+    Stage("ejection", mend, lambda s: few(s) and not s.placed and not s.tiny),
 )
 """What places all models, and betters that."""
 
@@ -134,16 +136,10 @@ class ClusterSearch(ClusterState):
     def _repair(self) -> None:
         """Mend what is broken, and failing that place everything anew; no step counts."""
         limit, self.limit = self.limit, None
-        for turn in range(self.knobs.repairs):
-            board = repaired(self.best, self.packed << 2 * turn, self.seed + turn, self.watch)
-            self.board = board or self.board
-            if board is not None or self.watch.stop:
-                break
-            if turn == 0 and self.tiny:
-                enumerate_all(self)
-                if self._searched:
-                    break
-        else:
+        repair(self)
+        if not self.placed and self.tiny and not self.watch.stop:
+            enumerate_all(self)
+        if not self.placed and not self._searched and not self.watch.stop:
             self.board = None
             run_stages(self, BEGINNING)
         self.steps, self.limit = 0, limit
