@@ -31,6 +31,9 @@ NODES = 1_000
 within 10,000 in 1 s."""
 STEPS = (0.4, 0.2, 0.1, 0.05)
 """Shares of the gap by which the target is below the value; the next where one fails."""
+LATE, STIRRED = 0.25, 0.4
+"""Part of the groups without gain that end a target, after which this share of the groups holds no
+GPU above it: what is below is arranged anew, so that other groups come about."""
 SAFETY = 1e-12
 """Relative room kept free, so that rounding lifts no GPU above the target."""
 
@@ -103,11 +106,14 @@ def squeeze(
         failures = 0
         while failures < tries and tried < limit and not watch.stop:
             hot = [g for g, kvpr in enumerate(current.pressure) if kvpr > target]
-            if not hot:
+            below = [g for g, kvpr in enumerate(current.pressure) if kvpr <= target]
+            if not hot or not below:
                 break
             priced = chance.choice(prices)
-            members = priced.join(chance.choice(hot), target, chance)
-            done = _refill(current, members, target, priced)
+            stirs = failures > LATE * tries and chance.random() < STIRRED
+            first = chance.choice(below if stirs else hot)
+            members = priced.join(first, target, chance)
+            done = _refill(current, members, target, priced) and not stirs
             failures, tried = 0 if done else failures + 1, tried + 1
         at = 0 if current.worst() <= target else at + 1
         watch.tell("squeeze", current.worst())
@@ -127,17 +133,18 @@ class _Priced:
         held = np.bincount(self._state.gpu_of, self._prices, len(self._type_of))
         return (self._worths[self._type_of] - held).tolist()  # type: ignore[no-any-return]
 
-    def join(self, hot: int, target: float, chance: random.Random) -> list[int]:
-        """Choose a GPU above the target, GPUs below it that lose most, and others below it."""
+    def join(self, first: int, target: float, chance: random.Random) -> list[int]:
+        """Choose to one GPU those below a target that lose most, and others below it."""
         members = self._state.members
-        below = [g for g, kvpr in enumerate(self._state.pressure) if kvpr <= target]
+        pressure = self._state.pressure
+        below = [g for g, kvpr in enumerate(pressure) if kvpr <= target and g != first]
         losses = self._losses()
         below.sort(key=lambda g: (-losses[g], g))
         size = chance.choice(SIZES)
         cold = round(size * chance.choice(COLD))
         rest = below[cold:]
         chance.shuffle(rest)
-        chosen, models = [hot], len(members[hot])
+        chosen, models = [first], len(members[first])
         for g in [*below[:cold], *rest][: size - 1]:
             models += len(members[g])
             if models > MOST_MODELS:
