@@ -105,7 +105,7 @@ def program_bound(
     First by prices that cost no program. Then a quarter of the way up, as targets near the bound
     take the longest to decide; an eighth, where that does not help, or all ends; just below the
     value, where it did, which closes the gap if nothing is better, and which comes first where the
-    two are near; then by bisection, to a tenth of the gap left or a relative width of 1e-5.
+    two are near; then by bisection, to a twentieth of the gap left or a relative width of 1e-5.
     """
     if value > 0:
         _raise_quickly(program, proof, value, watch)
@@ -126,7 +126,7 @@ def program_bound(
     bisect(
         impossible, low, high, width=WIDTH,
         probes=[(low + 2 * eighth, False), (low + eighth, True), *below],
-        near=lambda low, high: high - low <= (value - low) / 10, watch=watch,
+        near=lambda low, high: high - low <= (value - low) / 20, watch=watch,
     )  # fmt: skip
 
 
