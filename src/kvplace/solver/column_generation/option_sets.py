@@ -229,7 +229,7 @@ class OptionSets:
             duals = master.solve(watch.left)
             if duals is not None and not watch.stop:
                 return self.verdict(target, duals.prices, duals.worths, exact=True)
-        pricing = _SetPricing(self, pool, target, settle=settle)
+        pricing = _SetPricing(self, pool, target, watch, settle=settle)
         generate(master, pricing, rounds if complete is None else 0, watch)
         self._chosen(master, demand > 0)
         return pricing.best
@@ -349,8 +349,10 @@ class _SetPricing:
     settle sooner without.
     """
 
-    def __init__(self, program: "OptionSets", pool: Pool, target: float, *, settle: bool) -> None:
-        self._program, self._pool, self._settle = program, pool, settle
+    def __init__(
+        self, program: "OptionSets", pool: Pool, target: float, watch: Watch, *, settle: bool
+    ) -> None:
+        self._program, self._pool, self._watch, self._settle = program, pool, watch, settle
         self.best = program.fluid(target)
         self._centre = program.proved or self.best
         self._parts = (0.0,) if program.instance.simple else (CENTRED, 0.0)
@@ -373,7 +375,7 @@ class _SetPricing:
             if found.share > self.best.share:
                 self.best = self._centre = found
                 program.keep(found)
-            if self.best.impossible:
+            if self.best.impossible or self._watch.stop:
                 return False
             if program.extend(master, new):
                 return True
