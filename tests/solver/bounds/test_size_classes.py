@@ -130,6 +130,24 @@ def test_bounds_with_kv_that_must_be_left_check_and_are_below_any_value(seed):
     assert found[1] >= found[0] * (1 - 2e-3)
 
 
+def test_more_levels_raise_a_bound_below_a_known_value_and_check():
+    problem = cluster(300, 200, pinned=0, seed=2)
+    chooser = Chooser(load_instance(problem))
+    low = FluidBound(chooser).value
+    board = some_assignment(chooser, low, Watch())
+    found = []
+    for most in (0.0, 4e-3):  # without the finer levels, and with them
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("kvplace.solver.bounds.size_classes.FINER", most)
+            bound = LevelBound(chooser)
+            bound.rise(low, board, Watch())
+            certified = bound.certified(problem)
+        assert certified.value == bound.value <= board.worst()
+        found.append(certified.value)
+    assert found[0] < found[1] < found[0] * 1.004
+    assert check_certificate(problem, certified.certificate) == ""
+
+
 def test_a_certificate_that_rounding_spoils_leaves_the_target_before_it(monkeypatch):
     problem = cluster(300, 200, pinned=6, seed=3)
     chooser = Chooser(load_instance(problem))

@@ -32,7 +32,7 @@ from kvplace.core.certificates.claim import Bound, Certificate, ProofTree
 from kvplace.core.certificates.knapsack import TooLarge, set_above
 from kvplace.core.certificates.offers import SCALE_BITS, Bin, Offer, Offers
 from kvplace.core.certificates.priced import malformed_prices
-from kvplace.core.certificates.relaxations import GRID, PAIRED
+from kvplace.core.certificates.relaxations import FINE, GRID, PAIRED
 from kvplace.core.certificates.sizes import (
     every_possible,
     possible_options,
@@ -49,6 +49,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 
 __all__ = [
+    "FINE",
     "GRID",
     "PAIRED",
     "SCALE_BITS",

@@ -4,6 +4,7 @@ Of many models, those with the same sizes rounded down to levels are alike, and 
 is allowed: what bounds such sets bounds those that fit a GPU.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from operator import add, le
@@ -11,10 +12,13 @@ from operator import add, le
 from kvplace.core.certificates.offers import Bin, Offers
 from kvplace.core.certificates.room_tables import pair_table
 
-__all__ = ["GRID", "PAIRED", "TABLE_STEPS", "densest", "evidently_below"]
+__all__ = ["FINE", "GRID", "PAIRED", "TABLE_STEPS", "densest", "evidently_below"]
 
 GRID = 2048
-"""Most levels of room in a table over one limit."""
+"""Levels of room in a table over one limit."""
+FINE, NEAR = 2 * GRID, 128
+"""Levels in a table that is made where the coarser one is above the worth by at most that part of
+it: four times the work."""
 PAIRED = 128
 """Levels of room of each of two limits in a table over both."""
 TABLE_STEPS = 40_000_000
@@ -39,20 +43,38 @@ def evidently_below(groups: list[Offers], bins: Sequence[Bin]) -> set[int]:
                 found.add(at)
     if len(found) == len(bins) or 8 * len(groups) <= GRID:
         return found
-    whole = max(kind.limits[0] for kind in bins) + 1
-    tables: dict[tuple[int, ...], list[int]] = {}
-    for at in sorted(set(range(len(bins))) - found, key=lambda at: -bins[at].limits[0]):
-        kind = bins[at]
-        dearest, free = _dearest_that_fit(groups, kind, whole)
-        room = kind.limits[0] * GRID // whole
-        key = tuple(dearest[: room + 1])
-        known = (table for of, table in tables.items() if of[: room + 1] == key)
-        table = next(known, None) or tables.setdefault(key, _table(dearest, room))
-        if free + table[room] <= kind.worth:
-            found.add(at)
+    most = _most_on_levels(groups, bins, set(range(len(bins))) - found, GRID, math.inf)
+    found |= {at for at, price in most.items() if price <= bins[at].worth}
     if len(found) < len(bins) and len(bins[0].limits) == BOTH:
         found |= _below_in_pairs(groups, bins)
-    return found
+    near = {at for at, price in most.items() if price * NEAR <= bins[at].worth * (NEAR + 1)}
+    most = _most_on_levels(groups, bins, near - found, FINE, TABLE_STEPS)
+    return found | {at for at, price in most.items() if price <= bins[at].worth}
+
+
+def _most_on_levels(
+    groups: list[Offers], bins: Sequence[Bin], kinds: set[int], levels: int, steps: float
+) -> dict[int, int]:
+    """Return what no set on some kinds of GPU is priced above, by tables over levels.
+
+    Kinds for which tables would take more steps than allowed are left out.
+    """
+    whole = max(kind.limits[0] for kind in bins) + 1
+    tables: dict[tuple[int, ...], list[int]] = {}
+    most = {}
+    for at in sorted(kinds, key=lambda at: -bins[at].limits[0]):
+        kind = bins[at]
+        dearest, free = _dearest_that_fit(groups, kind, whole, levels)
+        room = kind.limits[0] * levels // whole
+        key = tuple(dearest[: room + 1])
+        table = next((table for of, table in tables.items() if of[: room + 1] == key), None)
+        if table is None:
+            steps -= room * room // 2
+            if steps < 0:
+                break
+            table = tables[key] = _table(dearest, room)
+        most[at] = free + table[room]
+    return most
 
 
 def _below_in_pairs(groups: list[Offers], bins: Sequence[Bin]) -> set[int]:
@@ -78,14 +100,16 @@ def _below_in_pairs(groups: list[Offers], bins: Sequence[Bin]) -> set[int]:
     }
 
 
-def _dearest_that_fit(groups: list[Offers], kind: Bin, whole: int) -> tuple[list[int], int]:
+def _dearest_that_fit(
+    groups: list[Offers], kind: Bin, whole: int, levels: int
+) -> tuple[list[int], int]:
     """Return the highest price up to each level of what fits a kind, and what takes no level."""
-    dearest, free = [0] * (GRID + 1), 0
+    dearest, free = [0] * (levels + 1), 0
     for offers in groups:
         none = 0
         for offer in offers:
             if all(map(le, offer.sizes, kind.limits)):
-                level = offer.sizes[0] * GRID // whole
+                level = offer.sizes[0] * levels // whole
                 dearest[level] = max(dearest[level], offer.price)
                 none = none if level else max(none, offer.price)
         free += none

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from kvplace.core.certificates.certificate import GRID, PAIRED, SCALE_BITS, Bound
+from kvplace.core.certificates.certificate import FINE, GRID, PAIRED, SCALE_BITS, Bound
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment
@@ -44,6 +44,8 @@ of many models take seconds."""
 COARSE = 512
 """Levels of the largest GPU on which targets of many models are decided first where no value is
 known."""
+FINER = 4e-3
+"""Relative distance from a target proved on `GRID` levels of the highest asked for on `FINE`."""
 PROVED = 0.7
 """Part of what a target needs above the fleet that is proved where programs are cheap: the next
 target is as far above as that says."""
@@ -74,7 +76,7 @@ class Prices:
     target
         K, in load per byte.
     prices
-        (GRID + 1,) of a shard by its level, or by its class where `rooms` are given.
+        (levels + 1,) of a shard by its level, or by its class where `rooms` are given.
     worths
         (t,) of a GPU of each size of memory, smallest first.
     rooms
@@ -89,18 +91,25 @@ class Prices:
     rooms: Ints | None = None
     paired: bool = False
 
-    def finer(self, coarse: Ints, rooms: Ints) -> "Prices":
-        """Return the prices that prove the same on `GRID` levels.
+    @property
+    def grid(self) -> int:
+        """Levels of the largest GPU."""
+        return len(self.prices) // (1 if self.rooms is None else len(self.rooms)) - 1
+
+    def finer(self, coarse: Ints, rooms: Ints, grid: int) -> "Prices":
+        """Return the prices that prove the same on more levels.
 
         Parameters
         ----------
         coarse, rooms
             (t,) rooms of empty GPUs in levels of the prices and in those of the grid, ascending.
+        grid
+            Levels of the largest GPU.
         """
         by_kind = self.prices.reshape(1 if self.rooms is None else len(coarse), -1)
-        times = GRID // (by_kind.shape[1] - 1)
+        times = grid // (by_kind.shape[1] - 1)
         kinds = np.searchsorted(coarse, rooms // times)[: None if self.rooms is not None else 1]
-        prices: Ints = by_kind[kinds][:, np.arange(GRID + 1) // times].reshape(-1)
+        prices: Ints = by_kind[kinds][:, np.arange(grid + 1) // times].reshape(-1)
         return Prices(self.target, prices, self.worths, None if self.rooms is None else rooms)
 
 
@@ -299,6 +308,7 @@ class LevelBound:
         least = chooser.least if self._instance.columns.keeps else None
         parts = (memory, count, *chooser.sure_options, least)
         self._targets, self._coarse = LevelTargets(*parts), LevelTargets(*parts, COARSE)
+        self._fine = LevelTargets(*parts, FINE)
         self._paired: LevelTargets | None = None
         if least is not None and MANY < self._instance.n <= FEW * self._instance.g:
             self._paired = LevelTargets(*parts, PAIRED, paired=True)
@@ -323,7 +333,9 @@ class LevelBound:
             rough = self._coarse.rise(low, high, None, watch)
             if rough is not None:
                 fine = self._targets.rooms
-                self._found = [one.finer(self._coarse.rooms, fine) for one in self._coarse.found]
+                self._found = [
+                    one.finer(self._coarse.rooms, fine, GRID) for one in self._coarse.found
+                ]
                 self._targets.begin(self._found[-1])
                 low = rough.target
         if self._paired is not None:
@@ -333,6 +345,12 @@ class LevelBound:
         if self._paired is None or not self._paired.found:
             self._targets.rise(low, high, groups, watch)
             self._found += self._targets.found
+            # Prices on more levels are asked for once the value is known, and near what is proved.
+            if self._targets.found and board is not None and not self._instance.columns.keeps:
+                best = self._targets.found[-1]
+                self._fine.begin(best.finer(self._targets.rooms, self._fine.rooms, FINE))
+                self._fine.rise(best.target, min(high, best.target * (1 + FINER)), groups, watch)
+                self._found += self._fine.found
         self.value = self._found[-1].target if self._found else 0.0
 
     def _groups(
@@ -354,7 +372,7 @@ class LevelBound:
 def certified_classes(problem: Problem, prices: Prices) -> Bound | None:
     """Return the bound of some prices with its certificate, None where that does not check."""
     memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
-    most, by_class = memories[-1], prices.prices.tolist()
+    most, by_class, grid = memories[-1], prices.prices.tolist(), prices.grid
     rooms = [] if prices.rooms is None else prices.rooms.tolist()
 
     def by_pair(_: int, size: int, least: int) -> int:
@@ -363,10 +381,10 @@ def certified_classes(problem: Problem, prices: Prices) -> Bound | None:
         return found
 
     def price(_: int, size: int, least: int) -> int:
-        level = min(GRID, size * GRID // (most << SCALE_BITS))
-        kind = min(bisect_left(rooms, least * GRID // most), max(len(rooms) - 1, 0))
+        level = min(grid, size * grid // (most << SCALE_BITS))
+        kind = min(bisect_left(rooms, least * grid // most), max(len(rooms) - 1, 0))
         kind = kind if kind > bisect_left(rooms, level) else 0
-        found: int = by_class[level + (GRID + 1) * kind]
+        found: int = by_class[level + (grid + 1) * kind]
         return found
 
     worths = zip(memories, prices.worths.tolist(), strict=True)

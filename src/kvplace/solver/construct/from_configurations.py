@@ -30,7 +30,7 @@ SPARED = 3e-4
 """Part of the GPUs that the program leaves for what rounding costs."""
 MOST = 64.0
 """Part above the bound of the last target."""
-AGAIN, HIGHER = 10_000_000, (0.0025, 0.006)
+AGAIN, HIGHER = 10_000_000, (0.0015, 0.003, 0.006)
 """Models times GPUs up to which it is filled again, and parts above the first target then."""
 FALLEN = 0.04
 """Part of the distance to the target that is not worth another try to come nearer."""

@@ -177,6 +177,8 @@ class ClusterParams:
         Starts that are descended, the best first.
     at_once
         Turns of compiled exchanges, of many GPUs, without a step in between.
+    exchanged_part
+        Part of the time left that compiled exchanges may take where other stages come after them.
     turns
         Turns of compiled exchanges and single steps.
     pairs, least_pairs, most_pairs
@@ -258,6 +260,7 @@ class ClusterParams:
     large: int = _knob(1_000_000, "models x GPUs")
     starts: int = _knob(3, "starts")
     at_once: int = _knob(8, "turns")
+    exchanged_part: float = _knob(0.4, "part of the time left")
     turns: int = _knob(30, "turns")
     pairs: float = _knob(1e6, "pairs")
     least_pairs: float = _knob(10.0, "pairs per GPU")

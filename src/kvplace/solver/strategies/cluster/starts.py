@@ -138,7 +138,11 @@ def descend(search: ClusterState) -> None:
     boards = search.starts[: 1 if search.large else search.knobs.starts]
     for board in boards:
         if search.large:
+            # A better bound and ejections come after it where models are few enough for them.
+            few = search.instance.n <= search.knobs.many
+            kept = search.watch.keep_part(1 - search.knobs.exchanged_part if few else 0.0)
             exchange_many(search, board)
+            search.watch.keep(kept)
         else:
             most = min(search.knobs.steps, search.left)
             search.steps += settle(board, search.watch, most, wide(board))
