@@ -12,13 +12,13 @@ from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.strategies.params import ClusterParams, UndividedParams
-from kvplace.solver.strategies.stages import Search, Settings
+from kvplace.solver.strategies.stages import LOADING, Search, Settings
 
 if TYPE_CHECKING:
     from kvplace.solver.column_generation.option_sets import OptionSets
     from kvplace.solver.exact.close_gap import Effort
 
-__all__ = ["AssignedSearch", "ask_program", "decided"]
+__all__ = ["AssignedSearch", "ask_program", "decided", "kicked"]
 
 
 class AssignedSearch(Search):
@@ -118,3 +118,33 @@ def decided(search: AssignedSearch, effort: "Effort", *, closing: bool) -> None:
         search.offer(close_gap(cover, search.best, proof, search.gap, effort, watch))
     watch.keep(kept)
     search.adopt()
+
+
+def kicked(search: AssignedSearch, kicks: int, part: float) -> None:
+    """Exchange movable shards with kicks, by compiled kernels.
+
+    Parameters
+    ----------
+    search
+        Its best assignment is bettered in place.
+    kicks
+        Kicks without gain that end it in the first round; doubled every round.
+    part
+        Part of the time left that it may take.
+    """
+    search.watch.tell(LOADING)
+    from kvplace.solver.improve.iterated_pairs import COMPILED  # noqa: PLC0415 - numba
+    from kvplace.solver.improve.movable_shards import iterate_mobile  # noqa: PLC0415 - numba
+    from kvplace.solver.instance.regions import Regions  # noqa: PLC0415 - numpy
+    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
+
+    if search.watch.limit < math.inf and not kernels_ready(COMPILED):
+        return  # it would break the limit; a later round finds them compiled
+    target, seed = search.low * (1 + search.gap), search.seed + search.round
+    kept = search.watch.keep_part(1 - part)
+    search.steps += iterate_mobile(
+        search.best, Regions(search.instance), target, kicks << search.round, seed,
+        search.watch, search.left,
+    )  # fmt: skip
+    search.watch.keep(kept)
+    search.watch.tell("search", search.value, search.low)

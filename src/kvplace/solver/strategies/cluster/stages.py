@@ -9,11 +9,9 @@ from kvplace.solver.exact import leximax
 from kvplace.solver.exact.enumerate import Enumeration
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
-from kvplace.solver.instance.regions import Regions
-from kvplace.solver.strategies.assigned import decided
+from kvplace.solver.strategies.assigned import decided, kicked
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.supports import filling_ready
-from kvplace.solver.strategies.stages import LOADING
 
 if TYPE_CHECKING:
     from kvplace.solver.large_neighbourhood.refill import Refiller
@@ -125,21 +123,7 @@ def _question(
 
 def iterate(search: ClusterState) -> None:
     """Exchange movable shards with kicks, by compiled kernels."""
-    search.watch.tell(LOADING)
-    from kvplace.solver.improve.iterated_pairs import COMPILED  # noqa: PLC0415 - numba
-    from kvplace.solver.improve.movable_shards import iterate_mobile  # noqa: PLC0415 - numba
-    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
-
-    if search.watch.limit < math.inf and not kernels_ready(COMPILED):
-        return  # it would break the limit; a later round finds them compiled
-    kicks, seed = search.knobs.kicks << search.round, search.seed + search.round
-    target = search.low * (1 + search.gap)
-    board, kept = search.best, search.watch.keep_part(1 - search.knobs.kicked_part)
-    search.steps += iterate_mobile(
-        board, Regions(search.instance), target, kicks, seed, search.watch, search.left
-    )
-    search.watch.keep(kept)
-    search.watch.tell("search", board.worst(), search.low)
+    kicked(search, search.knobs.kicks, search.knobs.kicked_part)
 
 
 def refill(search: ClusterState) -> None:

@@ -8,6 +8,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.moves_and_swaps import MoveAndSwap
+from kvplace.solver.strategies.assigned import kicked
 from kvplace.solver.strategies.stages import LOADING
 from kvplace.solver.strategies.undivided.search import UndividedState
 
@@ -63,22 +64,7 @@ def iterate(search: UndividedState) -> None:
 
 def kick(search: UndividedState) -> None:
     """Go on with many more kicks, by compiled kernels."""
-    search.watch.tell(LOADING)
-    import numpy as np  # noqa: PLC0415 - with the kernels
-
-    from kvplace.solver.assignment.packed import pack_rows  # noqa: PLC0415 - same
-    from kvplace.solver.improve.iterated_pairs import COMPILED, iterate_pairs  # noqa: PLC0415 - same
-    from kvplace.solver.improve.parallel_pairs import GAIN  # noqa: PLC0415 - same
-    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - same
-
-    if not kernels_ready(COMPILED):
-        return  # it would break the limit; a later round finds them compiled
-    packing = pack_rows(search.instance.columns, np.array(search.best.gpu_of, dtype=np.int64))
-    target = search.low * (1 + search.gap)
-    kicks, seed = search.knobs.compiled_kicks << search.round, search.seed + search.round
-    search.steps += iterate_pairs(packing, target, kicks, seed, GAIN, search.watch, search.left)
-    search.offer(Assignment.single(search.instance, packing.gpu_of(search.instance.n).tolist()))
-    search.watch.tell("search", search.value, search.low)
+    kicked(search, search.knobs.compiled_kicks, part=1.0)
 
 
 def cover(search: UndividedState) -> None:
