@@ -7,23 +7,19 @@ the KV that must be left. Shards of which rules speak stay in their region.
 """
 
 import math
-from dataclasses import dataclass
-from itertools import combinations
 from operator import itemgetter
 
 import numpy as np
 
-from kvplace.solver.array_types import Bools, Floats, Ints
-from kvplace.solver.assignment.assignment import Assignment, Change
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
+from kvplace.solver.construct.excess_state import Excess, Move
 from kvplace.solver.instance.instance import Option
-from kvplace.solver.instance.regions import Regions
 
 __all__ = ["crowd", "fall", "lower_excess"]
 
 MOST = 100_000
-"""Bundles above which there are none of two shards, and shards above which nothing is done: each
-step looks at all of them."""
+"""Shards above which nothing is done: each step looks at all of them."""
 WHOLE = 64.0
 """Bytes of excess that count as none."""
 GAIN = 2.0**10
@@ -53,7 +49,7 @@ def lower_excess(board: Assignment, target: float, watch: Watch) -> float:
     float
         Bytes that GPUs still hold too much, all of them together.
     """
-    state = _Excess(board, target)
+    state = _Search(board, target)
     if 0 < len(state.model) <= MOST:
         state.run(watch)
         board.apply(state.changes())
@@ -117,70 +113,8 @@ def crowd(board: Assignment, j: int, target: float) -> bool:
     return True
 
 
-@dataclass(slots=True)
-class _Bundles:
-    """Sets of one or two shards of one GPU, and for every GPU the empty set.
-
-    Parameters
-    ----------
-    gpu, first, second
-        (b,) where each is, and what it takes of both sums.
-    shards
-        (b, 2) its shards, -1 for none.
-    tied
-        (b,) whether they may not leave their region.
-    alive
-        (b,) whether it still is.
-    """
-
-    gpu: Ints
-    first: Floats
-    second: Floats
-    shards: Ints
-    tied: Bools
-    alive: Bools
-
-
-_Move = tuple[int, int, int]
-"""A bundle, the GPU that it leaves, and the one to which it goes."""
-
-
-class _Excess:
-    """Sums and shards of a board at a target."""
-
-    def __init__(self, board: Assignment, target: float) -> None:
-        self._board = board
-        instance, arrays, columns = board.instance, board.arrays, board.instance.columns
-        memory = columns.memory.astype(np.float64)
-        self._room = memory * (1 - 1e-12) - 1.0, memory
-        self._sums = (
-            memory - arrays.free + arrays.load[0] / target,
-            (memory - arrays.free + arrays.kept).astype(np.float64),
-        )
-        self._where = [{g for copy in copies for g in copy} for copies in board.where]
-        regions = Regions(instance)
-        self._region = regions.of
-        model, gpu, size, least = [], [], [], []
-        for j, option in enumerate(board.option):
-            if option is None or option.degree > 1 or not regions.bound[j]:
-                continue
-            if option.copies > 1 and instance.is_uneven(j):
-                continue
-            for (g,) in board.where[j]:
-                model.append(j)
-                gpu.append(g)
-                size.append(option.size + option.load / target)
-                least.append(float(option.size + option.keep))
-        self.model, self._gpu = model, gpu
-        self._moved: set[int] = set()
-        self._sizes = np.array([*size, 0.0]), np.array([*least, 0.0])  # the last one, -1, is none
-        self._tied = np.append(~regions.free[model], False) if model else np.zeros(1, dtype=bool)
-        self._held: list[list[int]] = [[] for _ in range(instance.g)]
-        for at, g in enumerate(gpu):
-            self._held[g].append(at)
-        self._paired = sum(len(held) * (len(held) + 1) // 2 for held in self._held) <= MOST
-        self.over = self._over(np.arange(instance.g), 0.0, 0.0)
-        self._bundles, self._of = self._all_bundles()
+class _Search(Excess):
+    """Looks for steps that lower the excess, and makes them."""
 
     def run(self, watch: Watch) -> None:
         """Take GPUs with the most excess first, until none has a step that lowers it."""
@@ -192,26 +126,12 @@ class _Excess:
                 break
             moves = self._step(g) or self._chain(g)
             if moves:
-                self._carry(moves)
+                self.carry(moves)
                 stuck[[g, *(to for _, _, to in moves)]] = False
             else:
                 stuck[g] = True
 
-    def changes(self) -> list[Change]:
-        """Return what was moved."""
-        option, where = self._board.option, self._where
-        return [(j, option[j], tuple((g,) for g in sorted(where[j]))) for j in sorted(self._moved)]
-
-    def _over(self, gpus: Ints, first: Floats | float, second: Floats | float) -> Floats:
-        """Return what some GPUs hold too much with something added to both sums."""
-        excess = np.maximum(
-            self._sums[0][gpus] + first - self._room[0][gpus],
-            self._sums[1][gpus] + second - self._room[1][gpus],
-        )
-        found: Floats = np.maximum(excess, 0.0)
-        return found
-
-    def _step(self, g: int) -> list[_Move]:
+    def _step(self, g: int) -> list[Move]:
         """Return the exchange with another GPU that lowers the excess most, if any does."""
         bundles = self._bundles
         at = np.flatnonzero(bundles.alive & (bundles.gpu != g))
@@ -232,11 +152,11 @@ class _Excess:
             most = min(TRIES, len(change))
             for number in np.argpartition(change, most - 1)[:most].tolist():
                 moves = [(out, g, int(there[number])), (int(at[number]), int(there[number]), g)]
-                if change[number] < best and self._apart(moves):
+                if change[number] < best and self.apart(moves):
                     best, step = float(change[number]), moves
         return step
 
-    def _chain(self, g: int) -> list[_Move]:
+    def _chain(self, g: int) -> list[Move]:
         """Return a cyclic exchange of several GPUs that lowers the excess of one and of no other.
 
         What leaves a GPU takes the place of something smaller on the next, as far as that has
@@ -253,7 +173,7 @@ class _Excess:
                 break
         return found
 
-    def _chained(self, g: int, out: int) -> tuple[float, list[_Move]]:
+    def _chained(self, g: int, out: int) -> tuple[float, list[Move]]:
         """Return by how much a chain that begins with a bundle lowers the excess, and its moves."""
         bundles, gpu = self._bundles, self._bundles.gpu
         first, second = bundles.first, bundles.second
@@ -280,12 +200,12 @@ class _Excess:
                 few += at[np.argsort(first[at], kind="stable")[:LINKED]].tolist()
                 for number in few:
                     moves = self._cycle(g, [*path, number])
-                    if self._apart(moves[:-1]):
+                    if self.apart(moves[:-1]):
                         longer.append((float(first[number]), [*path, number]))
                     gain = min(float(first[out] - first[number]), float(self.over[g]))
                     back = home[number] or not bundles.tied[number]
                     back &= second[number] <= second[out]
-                    if gain > best and back and self._apart(moves):
+                    if gain > best and back and self.apart(moves):
                         best, found = gain, moves
                 if best >= self.over[g]:
                     return best, found
@@ -293,85 +213,7 @@ class _Excess:
             paths = [path for _, path in longer[:LINKED]]
         return best, found
 
-    def _cycle(self, g: int, path: list[int]) -> list[_Move]:
+    def _cycle(self, g: int, path: list[int]) -> list[Move]:
         """Return the moves of bundles each of which takes the place of the next."""
         gpus = [*self._bundles.gpu[path].tolist(), g]
         return list(zip(path, gpus, gpus[1:], strict=False))
-
-    def _apart(self, moves: list[_Move]) -> bool:
-        """Whether moves leave at most one shard of each model on a GPU."""
-        leaving = {source: self._models(bundle) for bundle, source, _ in moves}
-        return not any(
-            to in self._where[j] and j not in leaving.get(to, ())
-            for bundle, _, to in moves
-            for j in self._models(bundle)
-        )
-
-    def _models(self, bundle: int) -> list[int]:
-        """Return the models of a bundle."""
-        return [self.model[at] for at in self._bundles.shards[bundle].tolist() if at >= 0]
-
-    def _carry(self, moves: list[_Move]) -> None:
-        """Move bundles from GPU to GPU, all at once."""
-        bundles = self._bundles
-        for bundle, source, _ in moves:
-            for j in self._models(bundle):
-                self._where[j].discard(source)
-                self._moved.add(j)
-            self._held[source] = [
-                at for at in self._held[source] if at not in bundles.shards[bundle]
-            ]
-        for bundle, source, to in moves:
-            self._held[to] += [at for at in bundles.shards[bundle].tolist() if at >= 0]
-            for j in self._models(bundle):
-                self._where[j].add(to)
-            for sums, size in zip(self._sums, (bundles.first, bundles.second), strict=True):
-                sums[source] -= size[bundle]
-                sums[to] += size[bundle]
-        for gpu in {to for _, _, to in moves}:
-            self.over[gpu] = self._over(np.array([gpu]), 0.0, 0.0)[0]
-            self._renew(gpu)
-
-    def _of_gpu(self, g: int) -> list[tuple[int, int]]:
-        """Return the bundles of a GPU as numbers of shards, -1 for none."""
-        held = self._held[g]
-        pairs = combinations(held, 2) if self._paired else ()
-        return [(-1, -1), *((at, -1) for at in held), *pairs]
-
-    def _all_bundles(self) -> tuple[_Bundles, list[list[int]]]:
-        """Return the bundles of all GPUs, and which each GPU has."""
-        rows: list[tuple[int, int]] = []
-        gpus: list[int] = []
-        of: list[list[int]] = []
-        for g in range(len(self._held)):
-            own = self._of_gpu(g)
-            of.append(list(range(len(rows), len(rows) + len(own))))
-            rows += own
-            gpus += [g] * len(own)
-        return self._made(rows, gpus), of
-
-    def _made(self, rows: list[tuple[int, int]], gpus: list[int]) -> _Bundles:
-        """Return bundles of some shards on some GPUs."""
-        shards = np.array(rows, dtype=np.int64).reshape(-1, 2)
-        first, second = (sizes[shards].sum(axis=1) for sizes in self._sizes)
-        tied = np.asarray(self._tied[shards].any(axis=1))
-        return _Bundles(np.array(gpus), first, second, shards, tied, np.ones(len(rows), dtype=bool))
-
-    def _renew(self, g: int) -> None:
-        """Replace the bundles of a GPU."""
-        bundles, rows = self._bundles, self._of_gpu(g)
-        bundles.alive[self._of[g]] = False
-        own = self._of[g][: len(rows)]
-        if len(rows) > len(own):
-            more = len(rows) - len(own)
-            own += range(len(bundles.gpu), len(bundles.gpu) + more)
-            spare = self._made([(-1, -1)] * more, [g] * more)
-            self._bundles = bundles = _Bundles(*(
-                np.concatenate([getattr(bundles, name), getattr(spare, name)])
-                for name in ("gpu", "first", "second", "shards", "tied", "alive")
-            ))  # fmt: skip
-            self._of[g] = own
-        new = self._made(rows, [g] * len(rows))
-        bundles.first[own], bundles.second[own] = new.first, new.second
-        bundles.shards[own], bundles.tied[own] = new.shards, new.tied
-        bundles.alive[own] = True
