@@ -44,7 +44,7 @@ of many models take seconds."""
 COARSE = 512
 """Levels of the largest GPU on which targets of many models are decided first where no value is
 known."""
-FINER = 4e-3
+FINER = 3e-3
 """Relative distance from a target proved on `GRID` levels of the highest asked for on `FINE`."""
 PROVED = 0.7
 """Part of what a target needs above the fleet that is proved where programs are cheap: the next

@@ -141,7 +141,11 @@ def descend(search: ClusterState) -> None:
             # A better bound and ejections come after it where models are few enough for them.
             few = search.instance.n <= search.knobs.many
             kept = search.watch.keep_part(1 - search.knobs.exchanged_part if few else 0.0)
-            exchange_many(search, board)
+            if not few or _pairs_ready(search):
+                exchange_many(search, board)
+            else:
+                most = min(search.knobs.few_steps, search.left)
+                search.steps += settle(board, search.watch, most, nearby(board))
             search.watch.keep(kept)
         else:
             most = min(search.knobs.steps, search.left)
@@ -169,6 +173,13 @@ def mend(search: ClusterState) -> None:
         most = min(search.knobs.steps, search.left)
         search.steps += settle(search.best, search.watch, most, wide(search.best))
         search.watch.tell("start", search.value, search.low)
+
+
+def _pairs_ready(search: ClusterState) -> bool:
+    """Whether the kernels of exchanges need not be compiled within a time limit."""
+    from kvplace.solver.large_neighbourhood.warm import PAIRS, kernels_ready  # noqa: PLC0415 - numba
+
+    return search.watch.limit == math.inf or kernels_ready(PAIRS)
 
 
 def exchange_many(search: ClusterState, board: Assignment, gain: float | None = None) -> None:
