@@ -173,8 +173,8 @@ def test_under_several_pressures_the_scarcest_decides(seed, types, scanned, monk
         loads = [min(row[d] for row in option.loads) for d in range(instance.pressures)]
         parts.append(instance.takes(option.size, loads, level, 0))
     found = most_room_first(instance.columns, level)
-    assert len(found) == 2
-    for packing, function in zip(found, (max, sum), strict=True):
+    assert len(found) == (2 if scanned else 1)  # of very many the first order suffices
+    for packing, function in zip(found, (max, sum), strict=False):
         gpu_of = packing.gpu_of(instance.n).tolist()
         assert is_scarcest_first(instance, level, [function(row) for row in parts], gpu_of)
 

@@ -55,7 +55,8 @@ def most_room_first(
     -------
     list of Packing
         One for each order in which every model found memory: under several pressures the models
-        are sorted by the largest part of a GPU that they take, and by the sum over all pressures.
+        are sorted by the largest part of a GPU that they take, and by the sum over all pressures;
+        of very many models on very many GPUs, in the second order only where the first fails.
     """
     level = max(level, 1e-300)
     several = columns.loads.shape[2] > 1
@@ -75,6 +76,8 @@ def most_room_first(
             return found
         if place(order, *rest) == columns.n:
             found.append(pack_rows(columns, gpu_of))
+            if not scan:  # another takes seconds, in which exchanges bring more
+                break
     return found
 
 

@@ -4,8 +4,8 @@ First every GPU with its opposite in the order of KVPR, which balances the whole
 and again, the GPUs above a target between the level and the worst, each with partners of its
 own: first one that suits it at once, looked for among many others, then some drawn at random. All
 choices are counted or seeded, and pairs are disjoint, so that neither the clock nor the number of
-threads decides. Under the pressures of several windows three GPUs exchange at once where
-two do not suit each other.
+threads decides. Under several pressures GPUs exchange within blocks drawn at random instead, where
+that lowers what they exceed a target by.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.clock import Watch
-from kvplace.solver.improve.cycle_kernel import relieve_by_cycles
+from kvplace.solver.improve.excess_kernel import Aim, even_out
 from kvplace.solver.improve.matching import applies, colder, match, subsets_of
 from kvplace.solver.improve.pair_kernel import exchange_pairs, relieve
 from kvplace.solver.instance.pressure import pressures
@@ -34,25 +34,29 @@ ROUNDS = 6
 """Rounds of all GPUs at most."""
 LIVELY = 0.4
 """Share of the pairs that must still gain for another round of all."""
-SEVERAL_ROUNDS, SEVERAL_LIVELY = 40, 0.05
-"""Both where there are several pressures: what one exchange lowers, another GPU is at by another
-pressure, so that it takes more rounds until the whole is even."""
 WORTH_A_THREAD = 64
 """Pairs below which a thread costs more than it brings."""
 HOT_SHARE = 0.1
 """Share of the GPUs relieved at once at most, so that each has several partners."""
 TRIES = 16
 """Partners of a hot GPU at most, unless so few are hot that looking for them costs more."""
-NODES = 10_000
-"""Nodes of a block of GPUs among which cyclic exchanges are looked for."""
-CYCLED = 128
-"""Pairs that cost as much as looking for a cyclic exchange of one GPU."""
+BLOCK, PAIRED = 128, 1 << 16
+"""GPUs of a block, among which they exchange; where few look for others, as many as make so many
+pairs."""
+EVENED = 4
+"""Pairs of GPUs that cost as much under several pressures as one pair does under one."""
+LOW = 0.8
+"""How far above the level excess counts, as a part of how far the median GPU is."""
+HOTTEST, EVERY = 0.96, 8
+"""Part of the GPUs that is no hotter than those relieved alone, except every so many turns."""
+HEAVIER, HEAVIEST = 1.5, 64.0
+"""Factor by which the excess of a GPU counts for more each time that nothing lowers it, at most."""
+BLOCKS = 256
+"""Blocks between two looks at the clock."""
+STEPS = (5, 7, 11, 13, 17, 19)
+"""Windows between two that are added up one after the other: the first that divides not all."""
 SORTED_PER_PAIR = 16
 """Subsets that are sorted in the time of looking at one pair."""
-HALVED = 4
-"""Rounds of which the last two relieve the hottest half-way only."""
-WINDOWED = 2
-"""Pressures above which pairs seldom suit each other."""
 PAIRS = 4096
 """Pairs that cost about as much as finding the hot ones."""
 STUCK = 4096
@@ -107,6 +111,13 @@ class Improver:
         self._shuffled: Ints = self._random.permutation(len(packing.models))
         self._failed = np.zeros(len(packing.models), dtype=np.int64)
         self.exchanges = 0
+        several = packing.loads.shape[1] > 1
+        # A kernel that exchanges as often as it can knows no limit.
+        self._evens = several and limit in (None, np.inf)
+        self._limits = _apart(packing.loads.shape[1])
+        self._weights = np.ones(len(packing.models))
+        self._least: float = np.inf
+        self._kept: list[np.ndarray] | None = None
         self._asked: set[Callable[..., int]] = set()
 
     @property
@@ -121,13 +132,11 @@ class Improver:
     def balance(self) -> None:
         """Pair every GPU with its opposite while that pays."""
         half = len(self._packing.models) // 2
-        several = self._packing.loads.shape[1] > 1
-        rounds, lively = (SEVERAL_ROUNDS, SEVERAL_LIVELY) if several else (ROUNDS, LIVELY)
-        for turn in range(rounds):
+        for turn in range(ROUNDS):
             pairs = self._left(half)
             if self._watch.stop or pairs < 1:
                 break
-            order = np.argsort(-self._compared(turn), kind="stable")
+            order = np.argsort(-self._packing.pressure(), kind="stable")
             hot, cold = order[:half], order[::-1][:half].copy()
             work = partial(exchange_pairs, self._packing, hot, cold, NARROW, turn, self._gain)
             if not self._in_time(exchange_pairs, work):
@@ -135,28 +144,12 @@ class Improver:
             done = self._crew.share(work, pairs, WORTH_A_THREAD)
             self.exchanges += done
             self._watch.tell("balance", self._worst())
-            if done < lively * half:
+            if done < LIVELY * half:
                 break
 
     def _in_time(self, kernel: Callable[..., int], work: Callable[[int, int], int]) -> bool:
         """Return whether a kernel is compiled before the search ends."""
         return compiled_in_time(kernel, lambda: work(0, 0), lambda: self._watch.stop)
-
-    def _compared(self, turn: int) -> Floats:
-        """Return (g,) by what GPUs are ordered to find the opposite of each.
-
-        By their pressure; every other time, of several, by one of those that bind, the most
-        frequent first: what is hot by it meets what is cold by it, which may be as hot by another.
-        """
-        packing = self._packing
-        if packing.loads.shape[1] == 1 or turn % 2 == 0 or turn < ROUNDS // 2:
-            return packing.pressure()
-        each = packing.loads.copy()
-        each[:, : packing.kv] /= np.maximum(packing.free, 1.0)[:, None]
-        bound = np.bincount(each.argmax(axis=1), minlength=each.shape[1])
-        many = np.flatnonzero(bound)[np.argsort(-bound[bound > 0], kind="stable")]
-        found: Floats = each[:, many[turn // 2 % len(many)]]
-        return found
 
     def relieve(self, goal: float, effort: float, patience: float) -> None:
         """Lower the hottest GPUs, and where those are stuck the next.
@@ -187,8 +180,20 @@ class Improver:
             if now < top * (1 - CLOSE):
                 top, gained = now, spent
                 self._watch.tell("improve", self._worst())
+            if self._evens:
+                self._keep(kvpr)
             spent += self._round(open_, kvpr, self._target(now, kvpr), turn)
             turn += 1
+        if self._kept is not None and self._worst() > self._least:
+            for now_, best in zip(_changed(self._packing), self._kept, strict=True):
+                now_[:] = best
+
+    def _keep(self, pressure: Floats) -> None:
+        """Keep the packing where its worst GPU is the best so far: excess may rise on one GPU."""
+        worst = float(pressure.max())
+        if worst < self._least:
+            self._least = worst
+            self._kept = [column.copy() for column in _changed(self._packing)]
 
     def _target(self, now: float, pressure: Floats) -> float:
         """Return the pressure down to which GPUs are relieved: half-way down to the level.
@@ -208,10 +213,8 @@ class Improver:
     def _round(self, open_: Floats, kvpr: Floats, target: float, turn: int) -> int:
         """Relieve the GPUs above a target once; return the pairs that could be looked at."""
         g = len(kvpr)
-        if self._packing.loads.shape[1] > WINDOWED and self._limit in (None, np.inf):
-            looked = self._cycles(open_, target, turn)
-            if looked is not None:
-                return looked
+        if self._evens:
+            return self._even(open_, kvpr, turn)
         hot = self._hottest(open_, target)
         looked = self._matched(hot, open_, kvpr, target)
         if looked:
@@ -267,26 +270,35 @@ class Improver:
         self.exchanges += done
         return max(1, count // SORTED_PER_PAIR)
 
-    def _cycles(self, open_: Floats, target: float, turn: int) -> int | None:
-        """Relieve the GPUs above a target by cyclic exchanges; return the pairs they stand for.
+    def _even(self, open_: Floats, pressure: Floats, turn: int) -> int:
+        """Lower what GPUs exceed a target by, once; return the pairs that this stands for."""
+        packing, g, top = self._packing, len(pressure), float(pressure.max())
+        median, hottest = np.quantile(pressure, (0.5, HOTTEST))
+        target = self._level + max(LOW * (median - self._level), (top - self._level) * CLOSE)
+        above = float(
+            target if turn % EVERY == EVERY - 1 or hottest >= top else max(target, hottest)
+        )
+        hot = np.flatnonzero(open_ > above)
+        block = min(g, max(BLOCK, PAIRED // max(1, len(hot))))
+        order, blocks = self._random.permutation(g), -(-g // block)
 
-        None where their kernel is being compiled: under a time limit, pairs need not wait for it.
-        """
-        packing, g = self._packing, len(open_)
-        if turn % HALVED > 1:  # the very hottest, with all the others as partners
-            target = (target + float(open_.max())) / 2
-        k = int(packing.models.max())
-        width = min(1 + k + k * (k - 1) // 2, NARROW)
-        block = max(3, NODES // width)
-        order = self._random.permutation(g)
-        work = partial(relieve_by_cycles, packing, order, block, width, target, turn)
-        if not self._compiled(relieve_by_cycles, lambda: work(0, 0)):
-            return None
-        hot = np.flatnonzero(open_ > target)
-        self.exchanges += self._crew.share(work, -(-g // block), 1)
-        same = packing.pressure()[hot] >= open_[hot] * (1 - CLOSE)
-        self._failed[hot] = np.where(same, self._failed[hot] + CYCLED, 0)
-        return len(hot) * CYCLED or g  # as many as are looked at for none above the target
+        tried = np.zeros(blocks, dtype=np.int64)
+        aim = Aim(self._limits, self._weights, target, above, turn, tried)
+        work = partial(even_out, packing, order, block, aim)
+        if not self._in_time(even_out, work):
+            return g
+        for begin in range(0, blocks, BLOCKS):
+            if self._watch.stop:
+                break
+            part = min(BLOCKS, blocks - begin)
+            share = partial(_from, begin, work)
+            self.exchanges += self._crew.share(share, part, 1)
+        now = packing.pressure()
+        same = now[hot] >= open_[hot] * (1 - CLOSE)
+        self._failed[hot] = np.where(same, self._failed[hot] + block // EVENED, 0)
+        self._weights[hot[same]] = np.minimum(self._weights[hot[same]] * HEAVIER, HEAVIEST)
+        self._weights[now <= above] = 1
+        return int(tried.sum()) // EVENED + g  # each was looked at for whether it is above
 
     def _compiled(self, kernel: Callable[..., int], call: Callable[[], object]) -> bool:
         """Return whether a kernel is compiled; a search under a time limit does not wait for it."""
@@ -297,6 +309,28 @@ class Improver:
             self._asked.add(kernel)
             compiled_in_time(kernel, call, lambda: True)
         return False
+
+
+def _from(begin: int, work: Callable[[int, int], int], first: int, end: int) -> int:
+    """Do a part that is counted from further on."""
+    return work(begin + first, begin + end)
+
+
+def _apart(pressures: int) -> Ints:
+    """Return pressures in an order in which windows next to each other, which are alike, are not.
+
+    So what is too much shows after a few of them.
+    """
+    step = next((step for step in STEPS if pressures % step), 1)
+    return (pressures - 1 + np.arange(pressures) * step) % pressures
+
+
+def _changed(packing: Packing) -> list[np.ndarray]:
+    """Return what kernels change of a packing."""
+    return [
+        packing.models, packing.item, packing.size, packing.keep, packing.load,
+        packing.free, packing.kept, packing.loads,
+    ]  # fmt: skip
 
 
 def _match(packing: Packing, hot: Ints, cold: Ints, target: float) -> tuple[int, int]:
