@@ -47,7 +47,7 @@ EVENED = 4
 """Pairs of GPUs that cost as much under several pressures as one pair does under one."""
 LOW = 0.8
 """How far above the level excess counts, as a part of how far the median GPU is."""
-HOTTEST, EVERY = 0.96, 8
+HOTTEST, EVERY = 0.98, 8
 """Part of the GPUs that is no hotter than those relieved alone, except every so many turns."""
 HEAVIER, HEAVIEST = 1.5, 64.0
 """Factor by which the excess of a GPU counts for more each time that nothing lowers it, at most."""
