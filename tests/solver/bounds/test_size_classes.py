@@ -228,6 +228,20 @@ def test_both_sums_together_prove_more_than_either(two_sums):
     assert both.value <= board.worst()
 
 
+def test_a_bound_by_both_sums_that_time_ended_is_gone_on_with(two_sums, monkeypatch):
+    problem, both, _ = two_sums
+    monkeypatch.setattr("kvplace.solver.bounds.size_classes.MANY", 0)
+    chooser = Chooser(load_instance(problem))
+    low, bound = FluidBound(chooser).value, LevelBound(chooser)
+    bound.rise(low, None, Watch(0.0))
+    assert (bound.value, bound.cut) == (0.0, True)
+    board = some_assignment(chooser, low, Watch())
+    bound.rise(low, board, Watch())
+    assert not bound.cut
+    assert bound.value == pytest.approx(both.value, rel=0.02)
+    assert bound.certified(problem).value == bound.value
+
+
 def test_damaged_proofs_by_both_sums_are_rejected(two_sums):
     problem, both, _ = two_sums
     proof, draw = both.certificate, random.Random(5)

@@ -204,7 +204,7 @@ class LevelTargets:
             For the highest target found to be impossible.
         """
         best: Prices | None = None
-        part = PROVED if high == math.inf and self._cheap else 0.0
+        part = PROVED if self._paired or (high == math.inf and self._cheap) else 0.0
         step = self._close
         target = low * (1 + step) if high == math.inf else (low + high) / 2
         for _ in range(TARGETS):
@@ -296,6 +296,8 @@ class LevelBound:
     ----------
     value
         The best bound, not yet certified; 0 where none was found.
+    cut
+        Whether time ended the search for it on pairs of levels, which may be gone on with.
     """
 
     def __init__(self, chooser: Chooser) -> None:
@@ -312,8 +314,9 @@ class LevelBound:
         self._paired: LevelTargets | None = None
         if least is not None and MANY < self._instance.n <= FEW * self._instance.g:
             self._paired = LevelTargets(*parts, PAIRED, paired=True)
+        self._rough: list[Prices] = []
         self._found: list[Prices] = []
-        self.value = 0.0
+        self.value, self.cut = 0.0, False
 
     def rise(self, low: float, board: Assignment | None, watch: Watch) -> None:
         """Look for targets above a bound, below the value of an assignment, that are impossible.
@@ -333,25 +336,26 @@ class LevelBound:
             rough = self._coarse.rise(low, high, None, watch)
             if rough is not None:
                 fine = self._targets.rooms
-                self._found = [
+                self._rough = [
                     one.finer(self._coarse.rooms, fine, GRID) for one in self._coarse.found
                 ]
-                self._targets.begin(self._found[-1])
+                self._targets.begin(self._rough[-1])
                 low = rough.target
         if self._paired is not None:
             closer = self._paired.rise(low, high, None, watch)
-            self._found += self._paired.found
             low = low if closer is None else closer.target
         if self._paired is None or not self._paired.found:
             self._targets.rise(low, high, groups, watch)
-            self._found += self._targets.found
             # Prices on more levels are asked for once the value is known, and near what is proved.
             if self._targets.found and board is not None and not self._instance.columns.keeps:
                 best = self._targets.found[-1]
                 self._fine.begin(best.finer(self._targets.rooms, self._fine.rooms, FINE))
                 self._fine.rise(best.target, min(high, best.target * (1 + FINER)), groups, watch)
-                self._found += self._fine.found
+        paired = [] if self._paired is None else self._paired.found
+        found = [*self._rough, *paired, *self._targets.found, *self._fine.found]
+        self._found = sorted(found, key=lambda prices: prices.target)
         self.value = self._found[-1].target if self._found else 0.0
+        self.cut = self._paired is not None and watch.stop is not None
 
     def _groups(
         self, board: Assignment, target: float

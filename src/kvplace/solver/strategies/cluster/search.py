@@ -139,7 +139,7 @@ class ClusterState(AssignedSearch):
         self._low = max(self._low, bound.value)
 
     def raise_bound(self, board: Assignment | None, part: float | None = None) -> None:
-        """Ask the configuration program on size classes for a bound, once.
+        """Ask the configuration program on size classes for a bound, once unless time ended that.
 
         Parameters
         ----------
@@ -150,9 +150,11 @@ class ClusterState(AssignedSearch):
             `ClusterParams.bound_part`.
         """
         several = isinstance(self._fluid, PressureBound)
-        if self.classes is not None or (several and board is None):
+        going_on = board is not None and self.classes is not None and self.classes.cut
+        if (self.classes is not None and not going_on) or (several and board is None):
             return
-        kept = self.watch.keep_part(1 - (self.knobs.bound_part if part is None else part))
+        part = part or (self.knobs.tightened_part if going_on else self.knobs.bound_part)
+        kept = self.watch.keep_part(1 - part)
         if isinstance(self._fluid, PressureBound):
             from kvplace.solver.bounds.pressure_classes import PressureClasses  # noqa: PLC0415 - HiGHS: only here
 
@@ -162,7 +164,8 @@ class ClusterState(AssignedSearch):
         else:
             from kvplace.solver.bounds.size_classes import LevelBound  # noqa: PLC0415 - HiGHS: only here
 
-            self.classes = LevelBound(self.chooser)
+            if not isinstance(self.classes, LevelBound):
+                self.classes = LevelBound(self.chooser)
             self.classes.rise(self._low, board, self.watch)
         self.watch.keep(kept)
         self._low = max(self._low, self.classes.value)
