@@ -195,7 +195,20 @@ def test_bounds_of_clusters_hold(seed):
 
 
 @pytest.fixture
-def two_sums(monkeypatch):
+def few_pairs(monkeypatch):
+    """Few levels of two sizes, of any number of models."""
+    paired_on_few_levels(monkeypatch, 0)
+
+
+def paired_on_few_levels(patch, many):
+    """Let the load and the KV that must be left be two sizes above so many models."""
+    patch.setattr("kvplace.solver.bounds.size_classes.MANY", many)
+    patch.setattr("kvplace.solver.bounds.size_classes.PAIRED", 64)
+    patch.setattr("kvplace.core.certificates.relaxations.PAIRED", 64)
+
+
+@pytest.fixture(scope="module")
+def two_sums():
     """A problem, and its bounds with the load and the KV that must be left as two sizes, and not.
 
     Half of its models leave more KV than they use.
@@ -210,15 +223,15 @@ def two_sums(monkeypatch):
     low = FluidBound(chooser).value
     found = []
     for many in (0, 500):
-        monkeypatch.setattr("kvplace.solver.bounds.size_classes.MANY", many)
-        monkeypatch.setattr("kvplace.solver.bounds.size_classes.PAIRED", 64)
-        monkeypatch.setattr("kvplace.core.certificates.relaxations.PAIRED", 64)
-        bound = LevelBound(chooser)
-        bound.rise(low, None, Watch())
-        found.append(bound.certified(problem))
+        with pytest.MonkeyPatch.context() as patch:
+            paired_on_few_levels(patch, many)
+            bound = LevelBound(chooser)
+            bound.rise(low, None, Watch())
+            found.append(bound.certified(problem))
     return problem, *found
 
 
+@pytest.mark.usefixtures("few_pairs")
 def test_both_sums_together_prove_more_than_either(two_sums):
     problem, both, one = two_sums
     assert both.value > one.value * 1.1
@@ -228,9 +241,9 @@ def test_both_sums_together_prove_more_than_either(two_sums):
     assert both.value <= board.worst()
 
 
-def test_a_bound_by_both_sums_that_time_ended_is_gone_on_with(two_sums, monkeypatch):
+@pytest.mark.usefixtures("few_pairs")
+def test_a_bound_by_both_sums_that_time_ended_is_gone_on_with(two_sums):
     problem, both, _ = two_sums
-    monkeypatch.setattr("kvplace.solver.bounds.size_classes.MANY", 0)
     chooser = Chooser(load_instance(problem))
     low, bound = FluidBound(chooser).value, LevelBound(chooser)
     bound.rise(low, None, Watch(0.0))
@@ -242,8 +255,10 @@ def test_a_bound_by_both_sums_that_time_ended_is_gone_on_with(two_sums, monkeypa
     assert bound.certified(problem).value == bound.value
 
 
-def test_damaged_proofs_by_both_sums_are_rejected(two_sums):
+@pytest.mark.usefixtures("few_pairs")
+def test_damaged_proofs_by_both_sums_are_rejected(two_sums, monkeypatch):
     problem, both, _ = two_sums
+    monkeypatch.setattr("kvplace.core.certificates.knapsack.MAX_STEPS", 20_000)  # soon given up
     proof, draw = both.certificate, random.Random(5)
     for worth in range(len(proof.worths)):  # each is as low as it may be
         lower = [
