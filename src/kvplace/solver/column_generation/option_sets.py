@@ -346,7 +346,7 @@ class _SetPricing:
     Sets are looked for between the prices of the master and those that prove most so far, which
     keeps prices from leaping while few sets are known (Wentges, International Transactions in
     Operational Research 4, 1997); at the former where that finds nothing new. Undivided models
-    settle sooner without, and covers by the sets found need sets that differ more.
+    settle sooner without.
     """
 
     def __init__(
@@ -355,7 +355,7 @@ class _SetPricing:
         self._program, self._pool, self._watch, self._settle = program, pool, watch, settle
         self.best = program.fluid(target)
         self._centre = program.proved or self.best
-        self._parts = (0.0,) if settle or program.instance.simple else (CENTRED, 0.0)
+        self._parts = (0.0,) if program.instance.simple else (CENTRED, 0.0)
 
     def settled(self, share: float) -> bool:
         return self.best.impossible or (not self._settle and share <= 1 + ACCURACY)
