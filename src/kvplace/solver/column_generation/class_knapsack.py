@@ -98,14 +98,6 @@ class Tables:
         pairs = zip(self.kind_of(rooms).tolist(), rooms.tolist(), strict=True)
         return np.array([self._tables[kind].worth[room] for kind, room in pairs], dtype=np.int64)
 
-    @property
-    def by_room(self) -> Ints:
-        """(levels,) the worth of every room, above the largest that of the largest."""
-        rooms = np.arange(self._width)
-        worths = [self._tables[kind].worth for kind in self.kind_of(rooms).tolist()]
-        pairs = zip(worths, rooms.tolist(), strict=True)
-        return np.array([worth[min(room, len(worth) - 1)] for worth, room in pairs], dtype=np.int64)
-
     def columns(self, room: int, most: int) -> list[tuple[int, ...]]:
         """Return dear sets of classes for a room."""
         kind = int(self.kind_of(np.array([room]))[0])

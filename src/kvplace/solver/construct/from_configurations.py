@@ -12,14 +12,12 @@ import numpy as np
 from kvplace.solver.array_types import Ints
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.class_knapsack import Tables
 from kvplace.solver.column_generation.diving import round_off
-from kvplace.solver.column_generation.levels import LevelRooms, Need
+from kvplace.solver.column_generation.levels import LevelRooms
 from kvplace.solver.column_generation.size_classes import LevelProgram
 from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.construct.excess import fall
 from kvplace.solver.construct.fill_places import PlaceFiller
-from kvplace.solver.construct.split_models import SplitModels
 from kvplace.solver.construct.undivided_models import Undivided
 from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.options import Chooser
@@ -42,9 +40,6 @@ ABOVE = 8e-3
 """Relative distance from the bound of the first target; doubled after each that is not met."""
 NEAR = 1e-3
 """Relative distance of two targets, one met and one not, at which no other is tried."""
-
-PART = 0.8
-"""Part of the fleet that the program is asked about where its prices are to be good."""
 
 _Found = tuple[Assignment, Undivided, float]
 """What is split on its GPUs, the other models, and the target."""
@@ -72,7 +67,6 @@ class Configurer:
         self._chooser, self._instance = chooser, chooser.instance
         self._grid, self._coarse = grid, coarse
         self._keeps = self._instance.columns.keeps
-        self._programs: dict[float, LevelProgram] = {}
         self.target: float = math.inf
         self._order = np.random.default_rng(seed).permutation(self._instance.g)
 
@@ -90,9 +84,7 @@ class Configurer:
         mid = self._instance.n * self._instance.g <= AGAIN
         for above in HIGHER if mid else ():
             target = found[2] * (1 + above)
-            if watch.stop or best.worst() <= target:
-                break
-            begun = self._begun(target)
+            begun = None if watch.stop or best.worst() <= target else self._begun(target)
             if begun is None:
                 break
             best = min(best, self._filled(*begun, target, watch), key=Assignment.worth)
@@ -120,9 +112,7 @@ class Configurer:
         target = low * (1 + above)
         for _ in range(TARGETS):
             begun = self._begun(target)
-            if begun is None or not self._met(program, *begun, target, watch):
-                begun = None if watch.stop else self._priced(target, watch)
-            if begun is not None:
+            if begun is not None and self._met(program, *begun, target, watch):
                 best = (*begun, target)
             elif watch.stop:
                 break
@@ -148,41 +138,6 @@ class Configurer:
             return None
         whole = [j for j, option in enumerate(options) if option.degree == 1]
         return board, Undivided(self._chooser, whole)
-
-    def _priced(self, target: float, watch: Watch) -> tuple[Assignment, Undivided] | None:
-        """Return a board with what is split, placed by prices, and the rest, if the program is met.
-
-        None at once where the fleet does not hold all shards, were they free of link domains.
-        """
-        options = self._chooser.pick(target, self._chooser.caps()[0])
-        split = {j: option for j, option in enumerate(options) if option.degree > 1}
-        if not split:
-            return None
-        grid, board = self._coarse, Assignment(self._instance)
-        part = Undivided(self._chooser, [j for j, o in enumerate(options) if o.degree == 1])
-        levels = part.levels(list(split.values()), target, grid).tolist()
-        models = SplitModels(
-            split, dict(zip(split, levels, strict=True)),
-            lambda board: self._room(board, grid, target), target,
-        )  # fmt: skip
-        need = part.need(target, grid)
-        # Of part of the fleet: else the program ends, at poor prices, once the whole holds all.
-        share, worth = self._share(models.with_them(need), board, target, watch, PART)
-        if share * PART > 1 or watch.stop or not models.place(board, worth):
-            return None
-        left = models.improved(board, lambda board: self._share(need, board, target, watch))
-        return (board, part) if left <= 1 else None
-
-    def _share(
-        self, need: Need, board: Assignment, target: float, watch: Watch, part: float = 1.0
-    ) -> tuple[float, Ints]:
-        """Return the share that a need takes of part of the rooms left, and the worth of rooms."""
-        rooms = _counted(self._room(board, self._coarse, target))
-        few = LevelRooms(rooms.levels, rooms.count * (1 - SPARED) * part)
-        program = self._programs.setdefault(part, LevelProgram())
-        found = program.decide(need, few, watch, part=1.0, rounds=ROUNDS)
-        assert isinstance(found.table, Tables)  # sizes are one
-        return found.share, found.table.by_room
 
     def _met(
         self,

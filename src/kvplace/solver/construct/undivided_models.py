@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kvplace.solver.array_types import Bools, Floats, Ints
+from kvplace.solver.array_types import Ints
 from kvplace.solver.column_generation.levels import Need, need_of, several_of
 from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.options import Chooser
@@ -45,41 +45,27 @@ class Undivided:
 
         What fits an empty GPU fits it on the levels too, and what does not does not.
         """
+        unit = float(self._chooser.instance.memory[0]) / grid
         room, _, fits = self._chooser.room(target)
         each, fit = room[self.models, : self._width], fits[self.models, : self._width]
         shards = self._chooser.sure_options[2][self.models, : self._width]
         fit = fit & self._undivided.reshape(fit.shape)
         keeps = self._chooser.instance.columns.keeps
-        least = self._chooser.least[self.models, : self._width] if keeps else each
-        self.level = self._levels(each, least, fit, grid)
-        need, self.option = need_of(grid, self.level, np.maximum(each, least), shards, fit)
-        self._several = several_of(fit)
-        return need
-
-    def levels(self, options: list[Option], target: float, grid: int) -> Ints:
-        """Return the level of a shard of some options at a target, split or not."""
-        each = np.array([option.size + option.load / target for option in options])
-        keeps = self._chooser.instance.columns.keeps
-        least = np.array([float(o.size + o.keep) for o in options]) if keeps else each
-        return self._levels(each, least, np.ones(len(options), dtype=bool), grid)
-
-    def _levels(self, each: Floats, least: Floats, fit: Bools, grid: int) -> Ints:
-        """Return the level of shards of some sizes; 0 for those that do not fit."""
-        unit = float(self._chooser.instance.memory[0]) / grid
-        each, least = np.where(fit, each, 0.0), np.where(fit, least, 0.0)
-        found = self._level(np.maximum(each, least), unit)
-        if self._chooser.instance.columns.keeps:
-            whole = np.ceil(least / unit).astype(np.int64)
-            found = np.maximum(found, np.minimum(whole, grid))
-        return np.where(fit, found, 0)
-
-    def _level(self, sizes: Floats, unit: float) -> Ints:
-        """Return sizes to the nearest level, on their side of each size of memory."""
+        if keeps:
+            least = self._chooser.least[self.models, : self._width]
+            each = np.maximum(each, least)
         memory = np.unique(self._chooser.instance.columns.memory)
         rooms = np.concatenate([[0.0], np.rint(memory / unit)])
-        alone = np.minimum(np.searchsorted(memory, sizes), len(memory) - 1)
-        found = np.clip(np.rint(sizes / unit), rooms[alone] + 1, rooms[alone + 1])
-        return found.astype(np.int64)
+        size = np.where(fit, each, 0.0)
+        alone = np.searchsorted(memory, size)
+        level = np.clip(np.rint(size / unit), rooms[alone] + 1, rooms[alone + 1]).astype(np.int64)
+        if keeps:
+            whole = np.ceil(np.where(fit, least, 0.0) / unit).astype(np.int64)
+            level = np.maximum(level, np.minimum(whole, grid))
+        self.level = np.where(fit, level, 0)
+        need, self.option = need_of(grid, self.level, each, shards, fit)
+        self._several = several_of(fit)
+        return need
 
     def choose(self, option: Ints) -> None:
         """Take the options of the models that have several."""

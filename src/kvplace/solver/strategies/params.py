@@ -253,9 +253,7 @@ class ClusterParams:
         "measured: 19,604 models end 3.3 % above the bound on 512 levels, 78 % on 256; of two "
         "fleets of 3,000 models one ends nearer on 2,048, one on 1,024",
     )
-    coarse_grid: int = _knob(
-        512, "levels", "measured: on 256, a pool's target is found 1.5 % too high"
-    )
+    coarse_grid: int = _knob(256, "levels")
     coarse_part: float = _knob(0.25, "part of the levels")
     completed: tuple[float, ...] = _knob((0.5, 0.2, 0.08, 0.03, 0.01), "parts of the target")
     late_seconds: float = _knob(0.3, "seconds")

@@ -50,7 +50,7 @@ def _configure_at_leisure(search: ClusterState) -> None:
         search.raise_bound(None, knobs.first_part)
     search.watch.tell("configure", bound=search.low)
     grid = next(levels for most, levels in knobs.grids if search.instance.n <= most)
-    coarse = min(grid, max(knobs.coarse_grid, round(knobs.coarse_part * grid)))
+    coarse = max(knobs.coarse_grid, round(knobs.coarse_part * grid))
     configurer = Configurer(search.chooser, search.seed, grid, coarse)
     board = configurer.build(search.low, search.watch)
     if board is not None:
