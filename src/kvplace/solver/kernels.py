@@ -73,7 +73,8 @@ def compiled_in_time(
     """Return whether a kernel is compiled before a search ends.
 
     It is compiled in a thread of its own, so that signals and the clock are heeded meanwhile. If
-    the search ends first, so does the process or the thread goes on beside it.
+    the search ends first, the thread goes on beside what follows. Python waits for it before it
+    ends, for a process that ends in the middle of compiling may crash; the command line does not.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ def compiled_in_time(
         with suppress(Exception):  # whoever calls it for its answer gets the error
             call()
 
-    thread = Thread(target=attempt, name="compiler", daemon=True)
+    thread = Thread(target=attempt, name="compiler")
     thread.start()
     while thread.is_alive() and not ended():
         thread.join(_LOOK_SECONDS)

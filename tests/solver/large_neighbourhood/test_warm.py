@@ -61,7 +61,13 @@ def test_one_that_is_missing_starts_one_process_once(spawned, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("needed", "first"), [(warm.FILLING, "fill"), (warm.TIGHT, "cover"), (warm.PAIRS, "pairs")]
+    ("needed", "first"),
+    [
+        (warm.FILLING, "fill"),
+        (warm.TIGHT, "cover"),
+        (warm.PAIRS, "pairs"),
+        (warm.EVENING, "even"),
+    ],
 )
 def test_what_is_asked_for_is_compiled_first(spawned, monkeypatch, needed, first):
     monkeypatch.setattr(warm, "is_compiled", compiled())
@@ -117,7 +123,7 @@ def test_without_locks_it_compiles_all_the_same(tmp_path, monkeypatch):
 def test_what_is_compiled_ahead_is_what_searches_call():
     """A signature that only a search has would be compiled within its time limit."""
     warm._search_a_little("fill")
-    kernels = (*COMPILED, *warm.TIGHT, *warm.FILLING, *warm.PAIRS)
+    kernels = (*COMPILED, *warm.TIGHT, *warm.FILLING, *warm.PAIRS, *warm.EVENING)
     known = {kernel: list(kernel.signatures) for kernel in kernels}
     assert all(known.values())
     draw = random.Random(2)
@@ -137,5 +143,11 @@ def test_what_is_compiled_ahead_is_what_searches_call():
     iterate_undivided(search)
     rows = [(draw.randint(4, 14), draw.uniform(0, 20)) for _ in range(60)]
     LargeSearch(byte_problem([90] * 8, rows), Settings(), threads=1).solve(None)
+    evened = 0
+    while evened < 5:
+        problem = random_split_problem(draw, objectives=(Objective.PRESSURE,))
+        if problem.plain and len(problem.fleet.gpus) > 1:
+            LargeSearch(problem, Settings(), threads=1).solve(None)
+            evened += 1
     for kernel in kernels:
         assert list(kernel.signatures) == known[kernel], kernel.__name__

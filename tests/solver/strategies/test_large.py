@@ -255,3 +255,9 @@ def test_kernels_that_a_limit_left_no_time_for_are_compiled_afterwards(
     monkeypatch.setattr(warm, "kernels_ready", found.append)
     search_of(fleet(1), watch=Watch(limit)).solve(None)
     assert found == [warm.PAIRS] * asked
+    found.clear()
+    draw, several = random.Random(3), None
+    while several is None or not several.plain:
+        several = random_split_problem(draw, objectives=(Objective.PRESSURE,))
+    search_of(several, watch=Watch(limit)).solve(None)
+    assert found == [warm.EVENING] * asked

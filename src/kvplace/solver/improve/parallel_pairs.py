@@ -22,9 +22,11 @@ from kvplace.solver.improve.pair_kernel import exchange_pairs, relieve
 from kvplace.solver.instance.pressure import pressures
 from kvplace.solver.kernels import Crew, compiled_in_time, is_compiled
 
-__all__ = ["COMPILED", "WIDE", "Improver"]
+__all__ = ["COMPILED", "COMPILED_SEVERAL", "WIDE", "Improver"]
 
 COMPILED: tuple[Callable[..., int], ...] = (exchange_pairs, relieve)
+COMPILED_SEVERAL: tuple[Callable[..., int], ...] = (exchange_pairs, even_out)
+"""What is called under several pressures."""
 
 NARROW = 64
 """Subsets of each GPU where all GPUs are paired: all of up to two of ten models."""

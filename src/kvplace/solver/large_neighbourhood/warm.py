@@ -2,7 +2,7 @@
 
 ::
 
-    python -m kvplace.solver.large_neighbourhood.warm [exchange|cover|fill|pairs]
+    python -m kvplace.solver.large_neighbourhood.warm [exchange|cover|fill|pairs|even]
 
 They take most of a minute to compile once after an installation, those named first. A search with
 a time limit must not wait for that: it starts this process, goes on, and uses the kernels once they
@@ -14,6 +14,7 @@ process where their time limit was over sooner.
 import contextlib
 import os
 import sys
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -32,6 +33,7 @@ from kvplace.solver.exact import set_cover_kernel
 from kvplace.solver.improve import parallel_pairs
 from kvplace.solver.improve.movable_shards import iterate_mobile
 from kvplace.solver.instance.door import load_instance
+from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.instance.regions import Regions
 from kvplace.solver.kernels import Crew, is_compiled
@@ -40,13 +42,14 @@ from kvplace.solver.large_neighbourhood.refill_kernel import fill_domains
 from kvplace.solver.large_neighbourhood.seat_board import fill_up
 from kvplace.units import GIB
 
-__all__ = ["FILLING", "PAIRS", "TIGHT", "kernels_ready"]
+__all__ = ["EVENING", "FILLING", "PAIRS", "TIGHT", "kernels_ready"]
 
 _NICE = 10
 _started: list[int] = []
 TIGHT = set_cover_kernel.COMPILED
 FILLING: tuple[Callable[..., Any], ...] = (fill_up, fill_domains)
 PAIRS = parallel_pairs.COMPILED
+EVENING = parallel_pairs.COMPILED_SEVERAL
 
 
 def kernels_ready(needed: Sequence[Callable[..., Any]]) -> bool:
@@ -58,7 +61,8 @@ def kernels_ready(needed: Sequence[Callable[..., Any]]) -> bool:
         return True
     if not _started and sys.executable and hasattr(os, "posix_spawn"):
         null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0o600) for number in (0, 1, 2)]
-        first = {FILLING: "fill", TIGHT: "cover", PAIRS: "pairs"}.get(tuple(needed), "exchange")
+        names = {FILLING: "fill", TIGHT: "cover", PAIRS: "pairs", EVENING: "even"}
+        first = names.get(tuple(needed), "exchange")
         command = [sys.executable, "-m", "kvplace.solver.large_neighbourhood.warm", first]
         _started.append(0)
         with contextlib.suppress(OSError):  # where no process may be started, they stay unused
@@ -106,15 +110,32 @@ def _search_a_little(first: str) -> None:
         whole = [replace(model, tensor_parallel=(1,)) for model in models]
         plain = load_instance(Problem(tuple(whole), Fleet((Node("n", gpus),))))
         bisect_first_fit(plain.columns, 0.0, watch)
-        packing = most_room_first(plain.columns, 1.0)[0]
-        with contextlib.closing(Crew(1)) as crew:
-            improver = parallel_pairs.Improver(packing, 0.0, 0, crew, watch)
-            improver.balance()
-            improver.relieve(0.0, 1.0, 1.0)
+        _exchange_pairs(plain, watch)
 
-    kinds = {"fill": fill, "exchange": exchange, "cover": cover, "pairs": pairs}
+    def even() -> None:
+        n, ones = len(models), array("i", [1] * len(models))
+        loads = array("d", [1.0, 2.0] * n)
+        sizes, memory = array("q", [10 * GIB] * n), array("q", [80 * GIB] * 2)
+        _exchange_pairs(
+            Instance(
+                range(n + 1), ones, ones, sizes, array("q", [0] * n), loads, memory,
+                array("q", range(n)), array("q", range(2)), kv_windows=(0, 1),
+            ),
+            watch,
+        )  # fmt: skip
+
+    kinds = {"fill": fill, "exchange": exchange, "cover": cover, "pairs": pairs, "even": even}
     for name in sorted(kinds, key=lambda name: name != first):
         kinds[name]()
+
+
+def _exchange_pairs(instance: Instance, watch: Watch) -> None:
+    """Call the kernels that exchange between many pairs of GPUs."""
+    packing = most_room_first(instance.columns, 1.0)[0]
+    with contextlib.closing(Crew(1)) as crew:
+        improver = parallel_pairs.Improver(packing, 0.0, 0, crew, watch)
+        improver.balance()
+        improver.relieve(0.0, 1.0, 1.0)
 
 
 if __name__ == "__main__":

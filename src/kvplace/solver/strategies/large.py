@@ -21,7 +21,7 @@ from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
-from kvplace.solver.improve.parallel_pairs import COMPILED, GAIN, WIDE, Improver
+from kvplace.solver.improve.parallel_pairs import COMPILED, COMPILED_SEVERAL, GAIN, WIDE, Improver
 from kvplace.solver.instance.columns import fluid_level
 from kvplace.solver.instance.door import load_instance, load_placement, unload_assignment
 from kvplace.solver.kernels import Crew, is_compiled
@@ -125,10 +125,11 @@ class LargeSearch(Search):
     def solve(self, start: Placement | None) -> None:  # noqa: D102 - of the base class
         with closing(Crew(self._threads)) as self._crew:
             super().solve(start)
-        if self.watch.limit < math.inf and not all(map(is_compiled, COMPILED)):
-            from kvplace.solver.large_neighbourhood.warm import PAIRS, kernels_ready  # noqa: PLC0415 - rarely
+        needed = COMPILED_SEVERAL if self.instance.pressures > 1 else COMPILED
+        if self.watch.limit < math.inf and not all(map(is_compiled, needed)):
+            from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - rarely
 
-            kernels_ready(PAIRS)  # else every run as short as this one would begin anew
+            kernels_ready(needed)  # else every run as short as this one would begin anew
 
     def refine(self, start: Placement, tolerance: float, margin: float) -> None:  # noqa: D102 - of the base class
         given = np.array(load_placement(self.problem, self.instance, start))
