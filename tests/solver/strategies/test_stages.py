@@ -86,10 +86,10 @@ def test_every_knob_has_a_unit_a_finding_and_a_line_of_its_own(kind):
         assert knob.name in kind.__doc__
 
 
-def test_placing_anew_ends_with_the_descent_over_pairs():
+def test_placing_anew_ends_with_the_descent_over_pairs_and_then_places_what_was_left_out():
     names = [stage.name for stage in cluster.BEGINNING]
     assert cluster.STRATEGY.once[: len(names)] == cluster.BEGINNING
-    assert names[-2:] == ["parallel-exchanges", "pair-exchanges"]
+    assert names[-3:] == ["parallel-exchanges", "pair-exchanges", "ejection"]
 
 
 def run_beside(**given):
