@@ -61,6 +61,36 @@ def test_the_same_is_built_again(chooser, low):
     assert first.where == second.where
 
 
+class Counted(Watch):
+    """A clock that stands still but where it is set."""
+
+    left = 10.0
+
+
+def test_half_of_the_time_is_left_for_filling_once_a_target_is_met(chooser, low, monkeypatch):
+    watch, begin, turns = Counted(None), Configurer._begun, []
+
+    def begun(self, target):
+        watch.left -= 2
+        turns.append(target)
+        return begin(self, target)
+
+    monkeypatch.setattr(Configurer, "_begun", begun)
+    assert Configurer(chooser, 0, GRID, COARSE)._aimed(low, watch) is not None
+    few = len(turns)
+    watch.left = 1000.0
+    assert Configurer(chooser, 0, GRID, COARSE)._aimed(low, watch) is not None
+    assert few < len(turns) - few
+
+
+def test_filling_ends_with_the_time_and_leaves_models_out(chooser, low):
+    watch = Watch(None)
+    configurer = Configurer(chooser, 0, GRID, COARSE)
+    found = configurer._aimed(low, watch)
+    watch.interrupt()
+    assert configurer._filled(*found, watch).missing
+
+
 @pytest.mark.parametrize("gib", [5, 10])
 def test_all_is_placed_where_the_kv_that_must_be_left_takes_more_than_the_load(problem, gib):
     models = tuple(

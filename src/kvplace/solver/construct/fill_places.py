@@ -90,6 +90,8 @@ class PlaceFiller:
         left += self._match(free, target)
         lower_excess(board, target, watch)
         for j, option in sorted(left, key=lambda item: (-item[1].size, item[0])):
+            if watch.stop:
+                return
             if not place_model(board, j, option, target, tight=True):
                 crowd(board, j, target)
         for above in ABOVE:
@@ -97,6 +99,8 @@ class PlaceFiller:
                 break
         left = [(j, option) for j, option, _ in chosen if not board.where[j]]
         for j, option in left + self._overfull():
+            if watch.stop:
+                return
             place_model(board, j, option)
 
     def _match(

@@ -41,6 +41,9 @@ ABOVE = 8e-3
 NEAR = 1e-3
 """Relative distance of two targets, one met and one not, at which no other is tried."""
 
+FILLING = 0.5
+"""Part of the time that is left for filling once a target is met."""
+
 _Found = tuple[Assignment, Undivided, float]
 """What is split on its GPUs, the other models, and the target."""
 
@@ -110,7 +113,9 @@ class Configurer:
         program, best = LevelProgram(), None
         failed, above = low, ABOVE
         target = low * (1 + above)
+        enough = watch.left * FILLING
         for _ in range(TARGETS):
+            before = watch.left
             begun = self._begun(target)
             if begun is not None and self._met(program, *begun, target, watch):
                 best = (*begun, target)
@@ -121,6 +126,8 @@ class Configurer:
             if best is not None:
                 if best[2] <= failed * (1 + NEAR):
                     break
+                if before < math.inf and watch.left - (before - watch.left) < enough:
+                    break  # another target that takes as long leaves too little for the filling
                 target = (failed + best[2]) / 2
             elif target > low * (1 + MOST):
                 break
