@@ -19,7 +19,7 @@ from kvplace.solver.instance.instance import Option
 __all__ = ["crowd", "fall", "lower_excess"]
 
 MOST = 100_000
-"""Shards above which nothing is done: each step looks at all of them."""
+"""Copies above which nothing is done: each step looks at all of them."""
 WHOLE = 64.0
 """Bytes of excess that count as none."""
 GAIN = 2.0**10
@@ -47,10 +47,12 @@ def lower_excess(board: Assignment, target: float, watch: Watch) -> float:
     Returns
     -------
     float
-        Bytes that GPUs still hold too much, all of them together.
+        Bytes that GPUs still hold too much, all of them together; ``inf`` where nothing is done.
     """
+    if _many(board):
+        return math.inf
     state = _Search(board, target)
-    if 0 < len(state.model) <= MOST:
+    if state.model:
         state.run(watch)
         board.apply(state.changes())
     return float(state.over[state.over > WHOLE].sum())
@@ -70,6 +72,8 @@ def fall(board: Assignment, low: float, least: float, watch: Watch) -> None:
     watch
         Ends it early.
     """
+    if _many(board):
+        return
     part = FIRST
     while part > least and not watch.stop:
         worst, before = board.worst(), list(board.where)
@@ -80,6 +84,11 @@ def fall(board: Assignment, low: float, least: float, watch: Watch) -> None:
         if not reached:
             board.reset(before)
         part = min(part * 1.5, FIRST) if reached else part / 2
+
+
+def _many(board: Assignment) -> bool:
+    """Whether nothing is done, as even to list what could move takes long."""
+    return sum(map(len, board.where)) > MOST
 
 
 def crowd(board: Assignment, j: int, target: float) -> bool:
