@@ -13,12 +13,8 @@ from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.bounds.fluid import FluidBound
-from kvplace.solver.bounds.size_classes import (
-    LevelBound,
-    LevelTargets,
-    certified_classes,
-    packing_bound,
-)
+from kvplace.solver.bounds.level_targets import LevelTargets
+from kvplace.solver.bounds.size_classes import LevelBound, certified_classes, packing_bound
 from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target

@@ -131,7 +131,8 @@ class _Priced:
     def _losses(self) -> list[float]:
         """Return what each GPU loses of its worth as it is filled now."""
         held = np.bincount(self._state.gpu_of, self._prices, len(self._type_of))
-        return (self._worths[self._type_of] - held).tolist()  # type: ignore[no-any-return]
+        losses: list[float] = (self._worths[self._type_of] - held).tolist()
+        return losses
 
     def join(self, first: int, target: float, chance: random.Random) -> list[int]:
         """Choose to one GPU those below a target that lose most, and others below it."""

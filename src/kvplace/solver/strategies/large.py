@@ -29,7 +29,7 @@ from kvplace.solver.strategies.params import LargeParams
 from kvplace.solver.strategies.stages import Search, Settings, Stage, Strategy, run_strategy
 
 if TYPE_CHECKING:
-    from kvplace.solver.bounds.size_classes import Prices
+    from kvplace.solver.bounds.level_targets import Prices
 
 __all__ = ["LargeSearch"]
 
