@@ -10,7 +10,8 @@
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from kvplace.records import dataclass
 
 __all__ = ["Fault", "InputError", "InternalError", "KvplaceError", "MissingExtraError", "UnitError"]
 

@@ -1,7 +1,8 @@
 """What a check of a plan finds: what is wrong, what was verified, what is only claimed."""
 
 import math
-from dataclasses import dataclass
+
+from kvplace.records import dataclass
 
 __all__ = ["Disagreement", "Findings", "same", "shown"]
 

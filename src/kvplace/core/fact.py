@@ -1,7 +1,8 @@
 """Fact: a figure and how it was obtained."""
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from kvplace.records import dataclass
 
 __all__ = ["Fact"]
 

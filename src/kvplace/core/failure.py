@@ -1,7 +1,8 @@
 """The loss of a GPU or a node, and what a placement makes of it."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from kvplace.records import dataclass
 
 __all__ = ["Failure", "Recovery"]
 

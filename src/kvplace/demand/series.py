@@ -2,13 +2,14 @@
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kvplace.core.fact import Fact
 from kvplace.errors import InputError
+from kvplace.records import dataclass
 
 __all__ = ["MAX_CELLS", "Array", "DemandSeries", "Latency", "check_cells", "near_name"]
 

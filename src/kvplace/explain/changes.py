@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum
 from itertools import islice
 
@@ -11,6 +11,7 @@ from kvplace.core.models.model import Model, Replicas
 from kvplace.core.problem import Problem
 from kvplace.facts.catalogue.models import known_model
 from kvplace.facts.memory.estimates import with_degree
+from kvplace.records import dataclass
 from kvplace.units import GIB, format_bytes, format_count
 
 __all__ = [

@@ -1,7 +1,8 @@
 """What a forecast says: of each model, of each GPU, and of all requests."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from kvplace.records import dataclass
 
 __all__ = ["Forecast", "GPUForecast", "ModelForecast"]
 

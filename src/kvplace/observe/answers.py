@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import urlsplit
 
 from kvplace.errors import InputError
 from kvplace.extras import missing_extra
+from kvplace.records import dataclass
 
 __all__ = ["ASKER", "MOST_BYTES", "Asker", "base_of"]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import urlsplit
+
+from kvplace.records import dataclass
 
 __all__ = ["Known", "Seen", "Sighting", "identify", "plain", "port_of"]
 

@@ -1,7 +1,8 @@
 """What a simulation found: who was served within the objectives, and where it went wrong."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from kvplace.records import dataclass
 
 __all__ = ["GPUOutcome", "ModelOutcome", "Outcome", "Simulation"]
 

@@ -1,6 +1,6 @@
 """Demand and SLO: what is asked of a model, and how fast it is to answer."""
 
-from dataclasses import dataclass
+from kvplace.records import dataclass
 
 __all__ = ["SLO", "Demand"]
 

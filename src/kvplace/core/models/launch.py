@@ -1,6 +1,6 @@
 """Launch: how the engine of a model is started. Decides nothing about where it runs."""
 
-from dataclasses import dataclass
+from kvplace.records import dataclass
 
 __all__ = ["ENGINES", "EngineName", "Launch"]
 

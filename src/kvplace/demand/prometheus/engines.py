@@ -10,7 +10,8 @@ suffix ``_total`` off.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from kvplace.records import dataclass
 
 __all__ = [
     "ENGINES",

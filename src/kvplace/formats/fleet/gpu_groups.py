@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 
 from kvplace.core.fact import Fact
 from kvplace.core.hardware import GPU, Node, alike
@@ -10,6 +9,7 @@ from kvplace.errors import Fault, InputError, UnitError
 from kvplace.facts.catalogue.gpus import gpu_kind
 from kvplace.formats.diagnostics import shown
 from kvplace.formats.validation.fields import MAX_GPUS
+from kvplace.records import dataclass
 
 __all__ = ["GPUGroup", "gpu_groups", "parse_gpus"]
 

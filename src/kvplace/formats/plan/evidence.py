@@ -1,7 +1,6 @@
 """Evidence for a bound as a plan file states it, and as `kvplace.core.certificates` has it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
@@ -17,6 +16,7 @@ from kvplace.formats.validation.fields import (
     Text,
     word,
 )
+from kvplace.records import dataclass
 
 __all__ = [
     "METHODS",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from kvplace.records import dataclass
 from kvplace.replan.budget.fleet_state import Copies, FleetState
 
 __all__ = ["Measure", "Prices"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kvplace.core.problem import Problem
+from kvplace.records import dataclass
 
 __all__ = ["Demands", "with_rates"]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from kvplace.records import dataclass
 from kvplace.units import GIB, format_percent, format_seconds
 
 __all__ = ["Decision", "History", "Policy", "Seen", "decide"]

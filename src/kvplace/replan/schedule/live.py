@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from kvplace.core.hardware import Fleet
 from kvplace.core.models.model import Model
@@ -21,6 +20,7 @@ from kvplace.core.rules.limit import Limit
 from kvplace.core.rules.place_rule import PlaceRule
 from kvplace.core.rules.rule import Rule
 from kvplace.errors import InputError
+from kvplace.records import dataclass
 
 __all__ = ["Footprints", "Live"]
 

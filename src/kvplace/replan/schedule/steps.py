@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from kvplace.core.placement import Replica
+from kvplace.records import dataclass
 
 __all__ = [
     "POOLED",

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from kvplace.records import dataclass
 from kvplace.scaffold.deployments.command_line.commands import EngineCommand
 
 __all__ = ["Deployment", "Entry", "Instance", "Unread"]

@@ -7,8 +7,9 @@ sets matter, and move up while the search gives up.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from kvplace.records import dataclass
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bisection import bisect
 from kvplace.solver.clock import Watch

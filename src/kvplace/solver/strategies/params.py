@@ -6,8 +6,10 @@ can make it anew by benchmarks/stages.py.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from kvplace.records import dataclass
 
 __all__ = ["ClusterParams", "LargeParams", "Params", "UndividedParams"]
 

@@ -3,8 +3,9 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from kvplace.records import dataclass
 from kvplace.scaffold.deployments.command_line.shell import engine_words
 from kvplace.scaffold.deployments.command_line.variables import unset_in
 
