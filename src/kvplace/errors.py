@@ -10,8 +10,7 @@
 """
 
 from collections.abc import Iterable
-
-from kvplace.records import dataclass
+from dataclasses import dataclass
 
 __all__ = ["Fault", "InputError", "InternalError", "KvplaceError", "MissingExtraError", "UnitError"]
 

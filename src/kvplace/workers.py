@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, wait
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kvplace.errors import InputError
 from kvplace.extras import missing_extra
-from kvplace.records import dataclass
 
 __all__ = ["Workers"]
 

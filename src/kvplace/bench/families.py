@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
@@ -14,7 +15,6 @@ from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 from kvplace.units import GIB
 
 __all__ = ["FAMILIES", "Case", "adrs", "build", "family", "stress"]

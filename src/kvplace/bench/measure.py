@@ -3,11 +3,11 @@
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from kvplace.bench.families import Case
 from kvplace.bench.solvers import Outcome, call, warm_up
 from kvplace.core.result import OPTIMAL_GAP, relative_gap
-from kvplace.records import dataclass
 
 __all__ = ["Run", "Score", "best_bounds", "measure", "scores"]
 

@@ -1,6 +1,6 @@
 """Results of programs that are not run here: only their figures are public or kept."""
 
-from kvplace.records import dataclass
+from dataclasses import dataclass
 
 __all__ = ["ADRS", "STRESS_7_BEST", "Published"]
 

@@ -4,7 +4,7 @@ import importlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 
@@ -20,7 +20,6 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Status, relative_gap
 from kvplace.errors import InputError, InternalError
 from kvplace.extras import install_command
-from kvplace.records import dataclass
 from kvplace.solver.baselines.schedulers import SCHEDULERS
 from kvplace.solver.clock import Progress, Watch
 from kvplace.solver.instance.door import load_instance, unload_placement

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kvplace.checking.claims import check_claims
 from kvplace.checking.findings import Disagreement, Findings, same
@@ -13,7 +13,6 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import relative_gap
 from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
 from kvplace.formats.plan.table import UNSTATED, PlanTable
-from kvplace.records import dataclass
 from kvplace.units import format_count
 
 __all__ = ["Check", "Disagreement", "check"]

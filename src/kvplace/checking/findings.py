@@ -1,8 +1,7 @@
 """What a check of a plan finds: what is wrong, what was verified, what is only claimed."""
 
 import math
-
-from kvplace.records import dataclass
+from dataclasses import dataclass
 
 __all__ = ["Disagreement", "Findings", "same", "shown"]
 

@@ -1,8 +1,7 @@
 """Fact: a figure and how it was obtained."""
 
+from dataclasses import dataclass
 from typing import Generic, TypeVar
-
-from kvplace.records import dataclass
 
 __all__ = ["Fact"]
 

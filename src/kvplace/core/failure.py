@@ -1,8 +1,7 @@
 """The loss of a GPU or a node, and what a placement makes of it."""
 
+from dataclasses import dataclass
 from enum import StrEnum
-
-from kvplace.records import dataclass
 
 __all__ = ["Failure", "Recovery"]
 

@@ -3,12 +3,11 @@
 import math
 from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 from itertools import chain, repeat
 from operator import attrgetter, sub
 
 from kvplace.errors import Fault, InputError
-from kvplace.records import dataclass
 
 __all__ = ["GPU", "Fleet", "Node", "alike", "usable"]
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import overload
-
-from kvplace.records import dataclass
 
 __all__ = ["Assigned", "Migration", "Placement", "Replica", "copies_by_model"]
 

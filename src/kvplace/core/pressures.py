@@ -3,6 +3,7 @@
 import math
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 from kvplace.core.derived.option_table import OptionTable, shard_loads
@@ -12,7 +13,6 @@ from kvplace.core.models.model_columns import ModelColumns
 from kvplace.core.models.objective import Objective
 from kvplace.core.timing import Timing
 from kvplace.errors import Fault, InputError
-from kvplace.records import dataclass
 
 __all__ = ["PressureTable", "Pressures"]
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -15,7 +15,6 @@ from kvplace.core.models.launch import EngineName
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
-from kvplace.records import dataclass
 
 __all__ = [
     "OPTIMAL_GAP",

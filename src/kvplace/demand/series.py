@@ -2,14 +2,13 @@
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kvplace.core.fact import Fact
 from kvplace.errors import InputError
-from kvplace.records import dataclass
 
 __all__ = ["MAX_CELLS", "Array", "DemandSeries", "Latency", "check_cells", "near_name"]
 

@@ -1,12 +1,13 @@
 """From windows to figures: quantiles per model, and who peaks together."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from kvplace.core.fact import Fact
 from kvplace.demand.series import Array, DemandSeries, Latency
 from kvplace.errors import InputError
-from kvplace.records import dataclass
 
 __all__ = ["DemandSummary", "JointPeak", "ModelDemand", "stretches", "summarise"]
 

@@ -12,6 +12,7 @@ measured on other groups than those it was made for.
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -20,7 +21,6 @@ from numpy.typing import NDArray
 from kvplace.demand.series import Array, DemandSeries
 from kvplace.demand.summary import stretches
 from kvplace.errors import InputError
-from kvplace.records import dataclass
 
 __all__ = ["Calendar", "DemandWindow", "DemandWindows", "PeakLoss", "choose_windows"]
 

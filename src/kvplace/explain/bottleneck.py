@@ -1,11 +1,11 @@
 """What holds the worst GPU where it is."""
 
 import math
+from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, kvpr_of
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 
 __all__ = ["Bottleneck", "Cause", "alone", "bottleneck_of"]
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Hashable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import islice
 
@@ -11,7 +11,6 @@ from kvplace.core.models.model import Model, Replicas
 from kvplace.core.problem import Problem
 from kvplace.facts.catalogue.models import known_model
 from kvplace.facts.memory.estimates import with_degree
-from kvplace.records import dataclass
 from kvplace.units import GIB, format_bytes, format_count
 
 __all__ = [

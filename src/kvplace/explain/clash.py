@@ -9,6 +9,7 @@ the answer says that a smaller clash may exist.
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 from kvplace.core.evaluation.constraints import misfits
@@ -16,7 +17,6 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.explain.demanded import Demanded, Kind, demanded_of, keeping
 from kvplace.explain.placeable import Verdict, placeable
-from kvplace.records import dataclass
 from kvplace.solver.clock import Watch
 
 __all__ = ["Clash", "find_clash"]

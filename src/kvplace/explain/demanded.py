@@ -1,13 +1,12 @@
 """What a problem demands, one thing at a time, so that any of it can be left out."""
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kvplace.core.models.model import Model, Replicas
 from kvplace.core.problem import Problem
 from kvplace.core.rules.rule import Rule, chosen
-from kvplace.records import dataclass
 
 __all__ = ["Demanded", "Kind", "demanded_of", "keeping", "without", "without_models"]
 

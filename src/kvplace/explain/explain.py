@@ -1,5 +1,7 @@
 """The door of `kvplace explain`: why not, or what would help."""
 
+from dataclasses import dataclass
+
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
@@ -10,7 +12,6 @@ from kvplace.explain.changes import Change, Effort
 from kvplace.explain.clash import Clash, find_clash
 from kvplace.explain.levers import GAIN, Lever, find_levers
 from kvplace.explain.repairs import Repair, find_repairs
-from kvplace.records import dataclass
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
 

@@ -7,7 +7,7 @@ the list.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate, part_of
 from kvplace.core.hardware import Fleet
@@ -27,7 +27,6 @@ from kvplace.explain.changes import (
 from kvplace.explain.demanded import Demanded, Kind, demanded_of, without, without_models
 from kvplace.explain.pressing import another_hour, better_gpu
 from kvplace.explain.words import demand_in_words
-from kvplace.records import dataclass
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
 from kvplace.solver.strategies.params import ClusterParams, LargeParams, Params

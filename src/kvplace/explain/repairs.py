@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from kvplace.core.hardware import Node
@@ -20,7 +21,6 @@ from kvplace.explain.demanded import Demanded, Kind, keeping, without
 from kvplace.explain.placeable import Verdict, placeable
 from kvplace.explain.words import demand_in_words, room_of
 from kvplace.facts.catalogue.gpus import gpu_types
-from kvplace.records import dataclass
 from kvplace.solver.clock import Watch
 from kvplace.units import GIB
 

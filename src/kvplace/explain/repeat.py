@@ -1,8 +1,9 @@
 """Decide a claim anew: a plan states a bound for which it leaves no evidence."""
 
+from dataclasses import dataclass
+
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Result
-from kvplace.records import dataclass
 from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
 

@@ -1,13 +1,13 @@
 """Demands and clashes as sentences with numbers."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.problem import Problem
 from kvplace.core.rules.rule import Rule
 from kvplace.explain.clash import Clash
 from kvplace.explain.demanded import Demanded, Kind
-from kvplace.records import dataclass
 from kvplace.units import format_bytes
 
 __all__ = ["Room", "clash_in_words", "demand_in_words", "names_in_words", "room_of"]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from kvplace.core.result import Result, evaluated, placed
 from kvplace.export.advice import advice
@@ -12,7 +13,6 @@ from kvplace.export.naming import BASE_PORT
 from kvplace.export.runtimes.kvcached import DEFAULT_VENV
 from kvplace.export.write import write_files
 from kvplace.forecast.fixed_parts import overflowing
-from kvplace.records import dataclass
 
 __all__ = ["Export", "export"]
 

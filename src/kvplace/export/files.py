@@ -1,7 +1,7 @@
 """All exports by name."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from kvplace.core.models.launch import EngineName
 from kvplace.core.placement import Placement
@@ -19,7 +19,6 @@ from kvplace.export.runtimes.prism import prism_files
 from kvplace.export.runtimes.prometheus import prometheus_files
 from kvplace.export.runtimes.ray_serve import ray_serve_files
 from kvplace.export.runtimes.shell import shell_files
-from kvplace.records import dataclass
 
 __all__ = ["EXPORTS", "Options", "files_for"]
 

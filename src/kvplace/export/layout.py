@@ -1,6 +1,7 @@
 """Layout: a placement as engine processes on hosts, the same for every runtime."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, evaluate
 from kvplace.core.evaluation.static_split import kv_parts
@@ -12,7 +13,6 @@ from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 from kvplace.export.names import check_text, digits_of, labels
 from kvplace.export.naming import BASE_PORT, Named, name_engines
-from kvplace.records import dataclass
 
 __all__ = [
     "Engine",

@@ -1,13 +1,13 @@
 """What engines are called and where they listen: the same for a replica while it stays."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from kvplace.core.hardware import Fleet
 from kvplace.core.models.launch import EngineName
 from kvplace.core.placement import Replica
 from kvplace.errors import InputError
 from kvplace.export.names import LABEL_LIMIT, digits_of, labels, unique_names
-from kvplace.records import dataclass
 
 __all__ = ["BASE_PORT", "Named", "beside", "name_engines"]
 

@@ -8,10 +8,10 @@ latent attention (MLA) is held by every rank.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 from kvplace.errors import InputError
-from kvplace.records import dataclass
 
 __all__ = ["CacheGroup", "CacheLayout", "Kind", "Units"]
 

@@ -1,9 +1,10 @@
 """What is known of a model: weights, cache and shape, each figure with its origin."""
 
+from dataclasses import dataclass
+
 from kvplace.core.fact import Fact
 from kvplace.core.models.architecture import Architecture
 from kvplace.facts.cache import CacheLayout
-from kvplace.records import dataclass
 
 __all__ = ["ModelFacts"]
 

@@ -1,13 +1,13 @@
 """A placement as running copies with their step times: where forecast and simulation start."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.placement import Placement, copies_by_model
 from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
 from kvplace.forecast.times import StepTimes, Timed, cache_reads
-from kvplace.records import dataclass
 
 __all__ = ["Copies", "Copy", "copies_of"]
 

@@ -1,8 +1,7 @@
 """What a forecast says: of each model, of each GPU, and of all requests."""
 
 from collections.abc import Sequence
-
-from kvplace.records import dataclass
+from dataclasses import dataclass
 
 __all__ = ["Forecast", "GPUForecast", "ModelForecast"]
 

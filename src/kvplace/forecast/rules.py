@@ -1,9 +1,9 @@
 """How engines run: what a forecast and a simulation assume and no plan decides."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from kvplace.errors import InputError
-from kvplace.records import dataclass
 
 __all__ = ["Pool", "Router", "Rules", "Sharing"]
 

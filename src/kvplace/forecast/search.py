@@ -6,6 +6,7 @@ runs there alone, so a move changes two terms of a sum.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from kvplace.forecast.records import GPU
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.served_load import LEAST_LOAD, served_load
 from kvplace.forecast.times import StepTimes
-from kvplace.records import dataclass
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
 from kvplace.solver.kernels import kernel

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
 
 from kvplace.core.models.architecture import Architecture
 from kvplace.core.models.demand import Demand
@@ -11,7 +11,6 @@ from kvplace.core.timing import Timing
 from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.time_share import Idle, TimeShare, idle_times, time_share
 from kvplace.forecast.times import cache_reads, dense_shape, known_speed, known_step_time
-from kvplace.records import dataclass
 
 __all__ = ["ShareTiming"]
 

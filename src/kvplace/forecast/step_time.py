@@ -12,7 +12,7 @@ performance model for multicore architectures", CACM 52(4). The share of experts
 touch, ``1 - (1 - k/E)^n``, holds for tokens sent independently and evenly.
 """
 
-from kvplace.records import dataclass
+from dataclasses import dataclass
 
 __all__ = ["StepTime", "decode_seconds", "prefill_seconds"]
 

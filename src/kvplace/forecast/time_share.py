@@ -13,10 +13,10 @@ weights, so it is computed for every number of copies.
 """
 
 import math
+from dataclasses import dataclass
 
 from kvplace.core.models.demand import SLO, Demand
 from kvplace.forecast.step_time import StepTime, decode_seconds, prefill_seconds
-from kvplace.records import dataclass
 
 __all__ = ["Idle", "TimeShare", "idle_times", "time_share"]
 

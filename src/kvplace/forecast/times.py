@@ -1,7 +1,7 @@
 """The step times of every model of a problem on every GPU type, and where they come from."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import cache, lru_cache
 from operator import attrgetter
 
@@ -19,7 +19,6 @@ from kvplace.forecast.steps.roofline import (
     speed_of_data_sheet,
     step_time,
 )
-from kvplace.records import dataclass
 
 __all__ = ["StepTimes", "Timed", "cache_reads", "dense_shape", "known_speed", "known_step_time"]
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from kvplace.errors import InputError
 from kvplace.extras import missing_extra
-from kvplace.records import dataclass
 
 __all__ = ["ASKER", "MOST_BYTES", "Asker", "base_of"]
 

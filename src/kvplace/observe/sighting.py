@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
-
-from kvplace.records import dataclass
 
 __all__ = ["Known", "Seen", "Sighting", "identify", "plain", "port_of"]
 

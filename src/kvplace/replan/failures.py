@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kvplace.core.hardware import Fleet
 from kvplace.core.models.model import Model
@@ -18,7 +18,6 @@ from kvplace.core.rules.reserve import Reserve
 from kvplace.core.rules.rule import Rule, chosen
 from kvplace.core.rules.topology_rule import TopologyRule
 from kvplace.errors import Fault, InputError
-from kvplace.records import dataclass
 from kvplace.replan.outcome import Budget, Replan
 from kvplace.replan.replan import replan
 from kvplace.replan.schedule.steps import Pricing

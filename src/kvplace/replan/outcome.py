@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 from kvplace.replan.budget.prices import Measure
 from kvplace.replan.schedule.changes import Change
 from kvplace.replan.schedule.steps import Schedule

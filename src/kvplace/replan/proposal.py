@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -30,7 +30,6 @@ from kvplace.formats.proposal import (
     model_part,
     placement_of,
 )
-from kvplace.records import dataclass
 from kvplace.replan.outcome import Replan
 from kvplace.replan.schedule.steps import Step, StepKind
 

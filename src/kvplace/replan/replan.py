@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.models.model import Model
@@ -11,7 +12,6 @@ from kvplace.core.models.model_table import ModelTable
 from kvplace.core.placement import Assigned, Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InternalError
-from kvplace.records import dataclass
 from kvplace.replan.budget.floor import floor_of
 from kvplace.replan.budget.nearby import Nearby, cut_down
 from kvplace.replan.budget.points import Point

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.failure import Failure, Recovery
@@ -13,7 +13,6 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Status, Stop
 from kvplace.errors import InputError
-from kvplace.records import dataclass
 from kvplace.replan.budget.floor import floor_of
 from kvplace.replan.budget.search import Search
 from kvplace.replan.failures import without_gpus

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from kvplace.core.models.model import Model
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 from kvplace.replan.history.trigger import Decision, History, Policy, Seen, decide
 from kvplace.replan.outcome import Budget, Replan
 from kvplace.replan.replan import replan

@@ -7,6 +7,7 @@ work as its numbers read; a note says what they leave out.
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, part_of
@@ -16,7 +17,6 @@ from kvplace.core.problem import Problem
 from kvplace.facts.catalogue.gpus import find_gpu_type, types_meant
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.forecast.time_share import Idle
-from kvplace.records import dataclass
 from kvplace.report.heat import TIGHT
 
 __all__ = ["ASSUMED", "Note", "notes", "overloaded"]

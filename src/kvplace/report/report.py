@@ -1,7 +1,8 @@
 """A plan for people: a page, a figure, or Markdown."""
 
+from dataclasses import dataclass
+
 from kvplace.core.result import Result, placed
-from kvplace.records import dataclass
 
 __all__ = ["Report", "report"]
 

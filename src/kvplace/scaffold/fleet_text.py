@@ -1,6 +1,7 @@
 """A fleet file written for a person: every number with its origin as a comment."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kvplace.core.fact import Fact
 from kvplace.core.models.architecture import Architecture
@@ -9,7 +10,6 @@ from kvplace.core.models.kv_cache import SlidingWindow
 from kvplace.formats.fleet.shape import ShapePart
 from kvplace.formats.text.yaml_writer import quoted
 from kvplace.formats.validation.parts import stated
-from kvplace.records import dataclass
 from kvplace.units import GIB
 
 __all__ = ["InitModel", "InitNodes", "fleet_text"]

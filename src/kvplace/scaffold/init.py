@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kvplace._version import __version__
 from kvplace.demand.summary import DemandSummary
@@ -11,7 +11,6 @@ from kvplace.errors import InputError
 from kvplace.formats.editor import editor_line
 from kvplace.formats.files import read_text
 from kvplace.formats.fleet.schema import FLEET_SCHEMA
-from kvplace.records import dataclass
 from kvplace.scaffold.deployments.deployment import Deployment, Unread
 from kvplace.scaffold.deployments.read import read_deployment
 from kvplace.scaffold.fleet_text import fleet_text

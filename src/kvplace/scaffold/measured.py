@@ -1,6 +1,7 @@
 """Start-up logs of engines held against the estimates, and written into a fleet file."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import yaml
 
@@ -11,7 +12,6 @@ from kvplace.facts.catalogue.shapes import known_shape
 from kvplace.facts.memory.loaded import loaded_weights
 from kvplace.facts.memory.overhead import EngineLimits, engine_limits, overhead
 from kvplace.facts.memory.start_log import StartLog
-from kvplace.records import dataclass
 from kvplace.units import GIB, parse_bytes
 
 __all__ = ["Compared", "compare", "written"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from kvplace.core.fact import Fact
 from kvplace.core.models.architecture import Architecture
@@ -15,7 +15,6 @@ from kvplace.facts.find import find_facts
 from kvplace.facts.memory.degree import smallest_degree
 from kvplace.facts.memory.figures import cache_figures
 from kvplace.facts.model_facts import ModelFacts
-from kvplace.records import dataclass
 from kvplace.scaffold.demand import absent_from_demand, demand_of, in_windows, rate
 from kvplace.scaffold.deployments.deployment import Deployment, Unread
 from kvplace.scaffold.fleet_text import InitModel, InitNodes

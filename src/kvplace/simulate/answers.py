@@ -1,12 +1,12 @@
 """What became of requests and GPUs, and how many kept their objectives."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from kvplace.core.models.model import Model
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 from kvplace.simulate.fleet import Engined
 from kvplace.simulate.outcome import GPUOutcome, ModelOutcome, Outcome
 from kvplace.simulate.traffic import ModelTraffic, Traffic

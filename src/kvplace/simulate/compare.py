@@ -4,6 +4,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from kvplace.core.placement import Placement
@@ -13,7 +14,6 @@ from kvplace.errors import InputError
 from kvplace.forecast.forecast import forecast
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
-from kvplace.records import dataclass
 from kvplace.simulate.served import served
 from kvplace.solver.clock import Watch
 from kvplace.workers import Workers

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from kvplace.forecast.copies import Copy, copies_of
 from kvplace.forecast.rules import Pool, Router, Rules
 from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.times import StepTimes
-from kvplace.records import dataclass
 from kvplace.simulate.state import ENGINE, GPU
 
 __all__ = [

@@ -1,8 +1,7 @@
 """What a simulation found: who was served within the objectives, and where it went wrong."""
 
 from collections.abc import Sequence
-
-from kvplace.records import dataclass
+from dataclasses import dataclass
 
 __all__ = ["GPUOutcome", "ModelOutcome", "Outcome", "Simulation"]
 

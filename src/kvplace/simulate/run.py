@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,7 +11,6 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
-from kvplace.records import dataclass
 from kvplace.simulate.answers import Answers, Usage, counted
 from kvplace.simulate.fleet import Engined, engines_of
 from kvplace.simulate.outcome import Outcome, Simulation

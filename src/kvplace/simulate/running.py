@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
 from kvplace.core.problem import Problem
 from kvplace.forecast.rules import Rules, Sharing
-from kvplace.records import dataclass
 from kvplace.simulate.answers import Answers, Usage, unanswered
 from kvplace.simulate.events import run
 from kvplace.simulate.fleet import Component, Engined, Records, records_of

@@ -6,13 +6,12 @@ from every point to the next.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
-from kvplace.records import dataclass
 from kvplace.simulate.outcome import Outcome, Simulation
 from kvplace.simulate.run import simulate
 from kvplace.simulate.traffic import Drawn, Traffic

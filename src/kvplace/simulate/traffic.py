@@ -7,12 +7,12 @@ is the same requests in less time.
 import math
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from kvplace.core.models.model import Model
 from kvplace.errors import Fault, InputError
-from kvplace.records import dataclass
 from kvplace.solver.array_types import Floats, Ints
 
 __all__ = ["Drawn", "ModelTraffic", "Replayed", "Traffic", "drawn", "replayed"]

@@ -7,7 +7,7 @@ GPUs are then kept free, kind by kind, as long as a plan on the others stays wit
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import accumulate
 
@@ -20,7 +20,6 @@ from kvplace.core.rules.places import Places
 from kvplace.core.rules.reserve import Reserve
 from kvplace.errors import Fault, InputError
 from kvplace.facts.catalogue.gpus import gpu_types
-from kvplace.records import dataclass
 from kvplace.size.floor import ROUNDING, least_sums
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve

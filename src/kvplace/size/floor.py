@@ -9,6 +9,7 @@ models are held against the number of GPUs in the same way.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from kvplace.core.derived.needs import ShardNeed
 from kvplace.core.evaluation.degrees import degree_that_fits
@@ -17,7 +18,6 @@ from kvplace.core.hardware import GPU, Node, usable
 from kvplace.core.models.model import Split
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 from kvplace.size.stock import Mix, Stock
 from kvplace.units import format_bytes
 

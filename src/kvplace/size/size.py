@@ -11,13 +11,13 @@ import heapq
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
-from kvplace.records import dataclass
 from kvplace.size.floor import Floor, floor_of
 from kvplace.size.stock import Mix, Stock
 from kvplace.solver.clock import Watch, Within

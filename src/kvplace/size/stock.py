@@ -1,7 +1,7 @@
 """What hosts could be had: kinds of node with their price, and fleets made of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from kvplace.core.hardware import Fleet, Node
@@ -10,7 +10,6 @@ from kvplace.core.models.model import Model
 from kvplace.core.problem import Problem
 from kvplace.core.rules.rule import Rule
 from kvplace.errors import Fault, InputError
-from kvplace.records import dataclass
 
 __all__ = ["Mix", "Stock", "stock_of"]
 

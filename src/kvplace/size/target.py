@@ -2,10 +2,10 @@
 
 import math
 import re
+from dataclasses import dataclass
 
 from kvplace.core.models.objective import Objective
 from kvplace.errors import InputError
-from kvplace.records import dataclass
 from kvplace.units import parse_number
 
 __all__ = ["Target", "parse_target", "refuse_share"]

@@ -3,9 +3,9 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from kvplace.core.result import Step, Stop, relative_gap
-from kvplace.records import dataclass
 from kvplace.units import parse_duration
 
 __all__ = ["MOST_STEPS", "Progress", "Watch", "Within"]

@@ -1,6 +1,7 @@
 """Plans that hold when the hottest models are asked for more than is stated."""
 
 import math
+from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.window import Window
@@ -8,7 +9,6 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
 from kvplace.core.scenarios import HOTTEST, robust_windows, with_scenarios, without_scenarios
-from kvplace.records import dataclass
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
 

@@ -10,10 +10,10 @@ solver ``reference`` and from the simple bound, and the time for both counts.
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from kvplace.bench.rivals.shapes import simple_bound_of
-from kvplace.records import dataclass
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch

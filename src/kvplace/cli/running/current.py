@@ -1,10 +1,9 @@
 """What runs now, as an input: a plan, an observation or a proposal."""
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kvplace.cli.plans import schema_of
-from kvplace.records import dataclass
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -1,14 +1,13 @@
 """Options that the verbs share which ask how engines run and how plans are simulated."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kvplace.cli.options import QUANTILE, RAY, SECONDS, Command, nearest_choice, stacked
-from kvplace.records import dataclass
 
 if TYPE_CHECKING:
     from kvplace.forecast.rules import Rules

@@ -16,13 +16,13 @@ All arithmetic is on integers, on the scale of `kvplace.core.certificates.sizes`
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from kvplace.core.certificates.offers import SCALE_BITS
 from kvplace.core.certificates.sizes import every_possible
 from kvplace.core.certificates.weighted import weighted_limit, weighted_sizes
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 
 __all__ = ["MOST_RANKS", "NO_WORSE", "RankBound", "check_rank_bound"]
 

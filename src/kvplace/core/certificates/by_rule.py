@@ -20,11 +20,11 @@ rounded down.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 
 __all__ = ["RULES", "RuleCertificate", "check_rule"]
 

@@ -1,7 +1,8 @@
 """Claims: a lower bound that holds for every placement, and the evidence for it."""
 
+from dataclasses import dataclass
+
 from kvplace.core.certificates.by_rule import RuleCertificate
-from kvplace.records import dataclass
 
 __all__ = ["PRICE_BITS", "Bound", "Branch", "Certificate", "Leaf", "ProofTree"]
 

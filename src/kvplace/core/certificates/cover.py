@@ -13,12 +13,12 @@ All arithmetic is on integers.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from kvplace.core.certificates.knapsack import TooLarge
 from kvplace.core.certificates.offers import Bin
 from kvplace.core.certificates.relaxations import GRID
 from kvplace.core.certificates.room_tables import room_tables
-from kvplace.records import dataclass
 
 __all__ = ["Item", "Work", "WorkSpentError", "no_cover"]
 

@@ -15,7 +15,7 @@ through, and every whole placement is evaluated by `kvplace.core.evaluation`.
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 
 from kvplace.core.certificates.knapsack import TooLarge
@@ -26,7 +26,6 @@ from kvplace.core.models.model import Split
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 
 __all__ = ["look_for_better"]
 

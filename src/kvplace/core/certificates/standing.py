@@ -1,8 +1,9 @@
 """How two placements are compared: soft rules by tier, then the pressures from the worst GPU on."""
 
+from dataclasses import dataclass
+
 from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 
 __all__ = ["ROUNDING", "Standing", "standing_of", "tiers_of"]
 

@@ -15,7 +15,7 @@ GPUs of one kind are alike: a leaf says how many there are, not which.
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kvplace.core.certificates.claim import Branch, Certificate, Leaf, ProofTree
 from kvplace.core.certificates.cover import Item, Work, WorkSpentError, no_cover
@@ -32,7 +32,6 @@ from kvplace.core.certificates.weighted import (
 )
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 
 __all__ = ["check_tree"]
 

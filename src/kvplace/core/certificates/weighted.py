@@ -27,6 +27,7 @@ and of shares. Floats of the problem are taken as the exact rationals they are.
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from kvplace.core.certificates.claim import PRICE_BITS, Certificate
@@ -35,7 +36,6 @@ from kvplace.core.certificates.offers import SCALE_BITS, Bin, Offer, Offers
 from kvplace.core.models.model import Split
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 
 __all__ = [
     "Kind",

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 from kvplace.core.hardware import Fleet, usable
 from kvplace.core.rules.rule import Rule
-from kvplace.records import dataclass
 
 __all__ = ["Eligibility", "seats"]
 

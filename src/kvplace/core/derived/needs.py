@@ -1,12 +1,11 @@
 """What copies and shards take: allowed ways to run a model, and how its demand is divided."""
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from kvplace.core.hardware import Fleet
 from kvplace.core.models.model import Model, Replicas, Split
 from kvplace.core.models.objective import Objective
-from kvplace.records import dataclass
 
 __all__ = ["ShardNeed", "Ways", "demand_parts", "rank_part", "shard_need"]
 

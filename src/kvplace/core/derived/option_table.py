@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from kvplace.core.derived.needs import rank_part
 from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
-from kvplace.records import dataclass
 
 __all__ = ["OptionTable", "option_table", "shard_loads", "undivided_table"]
 

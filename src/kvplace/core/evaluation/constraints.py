@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from kvplace.core.derived.eligibility import seats
 from kvplace.core.evaluation.degrees import degree_that_fits
@@ -9,7 +10,6 @@ from kvplace.core.hardware import Fleet, Node, usable
 from kvplace.core.models.model import Model
 from kvplace.core.placement import Placement, Replica, copies_by_model
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 from kvplace.units import format_bytes
 
 __all__ = ["Violation", "misfits", "rule_violations", "structure_violations"]

@@ -7,7 +7,7 @@ not depend on the order of models, replicas or GPUs.
 import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from kvplace.core.evaluation.constraints import Violation, rule_violations, structure_violations
@@ -15,7 +15,6 @@ from kvplace.core.evaluation.sums import Rows, Sums, suits, sum_replicas, sum_up
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Assigned, Placement, copies_by_model
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 from kvplace.units import format_bytes
 
 __all__ = ["Evaluation", "GPUEvaluation", "Shard", "evaluate", "kvpr_of", "part_of"]

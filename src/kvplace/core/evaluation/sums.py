@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import NamedTuple, TypeVar, overload
 
 from kvplace.core.derived.needs import ShardNeed
 from kvplace.core.placement import Assigned, Replica
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 
 __all__ = ["Carried", "Rows", "Sums", "suits", "sum_replicas", "sum_up"]
 

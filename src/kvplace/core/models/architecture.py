@@ -1,10 +1,10 @@
 """Architecture: the shape of a model, as far as memory and time depend on it."""
 
 import math
+from dataclasses import dataclass
 from enum import StrEnum
 
 from kvplace.errors import Fault, InputError
-from kvplace.records import dataclass
 
 __all__ = ["Architecture", "Format"]
 

@@ -34,11 +34,11 @@ effective bandwidths, 1996). Loads fall where GPUs are added. Without a quantile
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 from kvplace.core.models.demand import Demand
 from kvplace.core.models.model import Model
-from kvplace.records import dataclass
 
 __all__ = ["Margins", "Spread", "margin_sigma", "spread_of"]
 

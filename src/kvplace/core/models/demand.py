@@ -1,6 +1,6 @@
 """Demand and SLO: what is asked of a model, and how fast it is to answer."""
 
-from kvplace.records import dataclass
+from dataclasses import dataclass
 
 __all__ = ["SLO", "Demand"]
 

@@ -20,9 +20,9 @@ blocks, and one more block.
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from kvplace.errors import Fault, InputError
-from kvplace.records import dataclass
 
 __all__ = ["SlidingWindow", "limited_mean", "mean_tokens_kept", "most_tokens_kept", "whole_blocks"]
 

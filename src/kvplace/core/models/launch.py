@@ -1,6 +1,6 @@
 """Launch: how the engine of a model is started. Decides nothing about where it runs."""
 
-from kvplace.records import dataclass
+from dataclasses import dataclass
 
 __all__ = ["ENGINES", "EngineName", "Launch"]
 

@@ -1,9 +1,9 @@
 """MeasuredStep: how long an engine took on a GPU type, as somebody measured it."""
 
 import math
+from dataclasses import dataclass
 
 from kvplace.errors import Fault, InputError
-from kvplace.records import dataclass
 
 __all__ = ["MeasuredStep"]
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from operator import attrgetter
 
@@ -17,7 +17,6 @@ from kvplace.core.models.kv_cache import (
 from kvplace.core.models.launch import Launch
 from kvplace.core.models.measured import MeasuredStep
 from kvplace.errors import Fault, InputError
-from kvplace.records import dataclass
 from kvplace.units import GIB
 
 __all__ = ["DEFAULT_OVERHEAD_BYTES", "Attention", "Model", "Moving", "Replicas", "Split"]

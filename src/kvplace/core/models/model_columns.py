@@ -2,12 +2,12 @@
 
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 from kvplace.core.models.model import Model, Split
 from kvplace.core.models.objective import Objective
-from kvplace.records import dataclass
 
 __all__ = ["ListedModels", "ModelColumns", "stated"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import MISSING, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from itertools import repeat
 from operator import eq
 from typing import overload
@@ -18,7 +18,6 @@ from kvplace.core.models.architecture import Architecture
 from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
-from kvplace.records import dataclass
 
 __all__ = ["DemandColumns", "ModelTable"]
 

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kvplace.core.models.demand import Demand
 from kvplace.errors import Fault, InputError
-from kvplace.records import dataclass
 
 __all__ = ["ALWAYS", "Window", "mean_demand"]
 

@@ -1,13 +1,13 @@
 """Apart: no two of some models share a domain."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 from kvplace.core.placement import Replica
 from kvplace.core.rules.context import Context
 from kvplace.core.rules.rule import Breach
 from kvplace.core.rules.topology_rule import NOWHERE, TopologyRule, listed
-from kvplace.records import dataclass
 
 __all__ = ["Apart"]
 

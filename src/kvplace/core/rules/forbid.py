@@ -1,10 +1,10 @@
 """Forbid: models do not run on some places."""
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from kvplace.core.hardware import Fleet
 from kvplace.core.rules.place_rule import PlaceRule
-from kvplace.records import dataclass
 
 __all__ = ["Forbid"]
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 from kvplace.core.placement import Replica
@@ -9,7 +10,6 @@ from kvplace.core.rules.context import Context
 from kvplace.core.rules.places import EVERYWHERE, Places
 from kvplace.core.rules.rule import Breach
 from kvplace.core.rules.topology_rule import TopologyRule
-from kvplace.records import dataclass
 
 __all__ = ["Limit"]
 
@@ -60,7 +60,7 @@ class Limit(TopologyRule):
 
     def faults(self, context: Context) -> Iterator[str]:
         """Yield what the problem does not have."""
-        yield from TopologyRule.faults(self, context)
+        yield from super(Limit, self).faults(context)
         yield from self.places.unknown(context.fleet)
 
     def describe(self, models: str, be: str) -> str:  # noqa: ARG002 - of the interface

@@ -1,10 +1,10 @@
 """Pin: models run on some places and nowhere else."""
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from kvplace.core.hardware import Fleet
 from kvplace.core.rules.place_rule import PlaceRule
-from kvplace.records import dataclass
 
 __all__ = ["Pin"]
 

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 from kvplace.core.hardware import Fleet
@@ -9,7 +10,6 @@ from kvplace.core.placement import Replica
 from kvplace.core.rules.context import Context
 from kvplace.core.rules.places import EVERYWHERE, Places
 from kvplace.core.rules.rule import Breach, Rule
-from kvplace.records import dataclass
 
 __all__ = ["PlaceRule"]
 
@@ -56,7 +56,7 @@ class PlaceRule(Rule):
 
     def faults(self, context: Context) -> Iterator[str]:
         """Yield what the problem does not have."""
-        yield from Rule.faults(self, context)
+        yield from super(PlaceRule, self).faults(context)
         if self.places == EVERYWHERE:
             yield "names no places"
         yield from self.places.unknown(context.fleet)

@@ -1,9 +1,9 @@
 """Places: some GPUs of a fleet, by name, by node or by label."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from kvplace.core.hardware import Fleet
-from kvplace.records import dataclass
 
 __all__ = ["EVERYWHERE", "Places"]
 

@@ -1,10 +1,10 @@
 """Reserve: some places are left to others."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import ClassVar
 
 from kvplace.core.rules.forbid import Forbid
-from kvplace.records import dataclass
 
 __all__ = ["Reserve"]
 

@@ -3,6 +3,7 @@
 import abc
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fnmatch import translate
 from typing import ClassVar
 
@@ -10,7 +11,6 @@ from kvplace.core.hardware import Fleet
 from kvplace.core.placement import Replica
 from kvplace.core.rules.context import Context
 from kvplace.core.rules.places import EVERYWHERE, Places
-from kvplace.records import dataclass
 
 __all__ = ["Breach", "Rule", "chosen"]
 

@@ -1,13 +1,13 @@
 """Spread: the copies of a model are spread evenly over domains."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 from kvplace.core.placement import Replica
 from kvplace.core.rules.context import Context
 from kvplace.core.rules.rule import Breach
 from kvplace.core.rules.topology_rule import TopologyRule
-from kvplace.records import dataclass
 
 __all__ = ["Spread"]
 

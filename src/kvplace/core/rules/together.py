@@ -1,13 +1,13 @@
 """Together: all shards of some models are in one domain."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 from kvplace.core.placement import Replica
 from kvplace.core.rules.context import Context
 from kvplace.core.rules.rule import Breach
 from kvplace.core.rules.topology_rule import TopologyRule, listed
-from kvplace.records import dataclass
 
 __all__ = ["Together"]
 

@@ -1,12 +1,12 @@
 """Rules over the domains into which a topology key divides the GPUs."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 from kvplace.core.placement import Replica
 from kvplace.core.rules.context import Context
 from kvplace.core.rules.rule import Rule
-from kvplace.records import dataclass
 
 __all__ = ["NOWHERE", "TopologyRule", "listed"]
 
@@ -30,7 +30,7 @@ class TopologyRule(Rule):
 
     def faults(self, context: Context) -> Iterator[str]:
         """Yield what the problem does not have."""
-        yield from Rule.faults(self, context)
+        yield from super(TopologyRule, self).faults(context)
         fleet = context.fleet
         if not any(fleet.domain(node.gpus[0].id, self.over) for node in fleet.nodes if node.gpus):
             yield f"no node has the label {self.over!r}"

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kvplace.demand.logs.columns import normal
 from kvplace.errors import InputError
-from kvplace.records import dataclass
 
 __all__ = ["TIME_UNITS", "TimeFacts", "time_unit"]
 

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
 from kvplace.errors import Fault, InputError
-from kvplace.records import dataclass
 
 __all__ = ["Columns", "Named", "find_columns", "normal"]
 

@@ -6,6 +6,7 @@ API: https://prometheus.io/docs/prometheus/latest/querying/api/
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +15,6 @@ from urllib.parse import urlsplit
 from kvplace.demand.prometheus.clocked import Clock, clocked_transport
 from kvplace.errors import InputError
 from kvplace.extras import missing_extra
-from kvplace.records import dataclass
 
 __all__ = ["Access", "PrometheusClient", "Samples"]
 

@@ -10,8 +10,7 @@ suffix ``_total`` off.
 
 import re
 from collections.abc import Mapping
-
-from kvplace.records import dataclass
+from dataclasses import dataclass
 
 __all__ = [
     "ENGINES",

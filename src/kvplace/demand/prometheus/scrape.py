@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from kvplace.demand.prometheus.engines import (
 )
 from kvplace.demand.series import Array, Latency, check_cells
 from kvplace.errors import InputError
-from kvplace.records import dataclass
 
 __all__ = ["Grid", "Reader", "Tally"]
 

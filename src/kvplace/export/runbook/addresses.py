@@ -1,10 +1,10 @@
 """Where the nodes of a fleet are dialled."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from kvplace.export.layout import Engine, Host
 from kvplace.export.runtimes.kvcached import address_of
-from kvplace.records import dataclass
 
 __all__ = ["Addresses"]
 

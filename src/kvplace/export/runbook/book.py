@@ -11,10 +11,10 @@ memory and that of the KV cache (features/sleep_mode). SGLang has the same under
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from shlex import quote
 
 from kvplace.export.text import banner, comment
-from kvplace.records import dataclass
 
 __all__ = ["Action", "Book", "write_book"]
 

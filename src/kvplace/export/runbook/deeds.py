@@ -1,7 +1,7 @@
 """What a proposal does to processes, engine by engine, for runtimes that start each by itself."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kvplace.core.placement import Replica
@@ -9,7 +9,6 @@ from kvplace.errors import InputError
 from kvplace.export.layout import Engine, Group
 from kvplace.export.runbook.transition import Running, Transition
 from kvplace.formats.proposal import RunningPart
-from kvplace.records import dataclass
 from kvplace.replan.proposal import steps_of
 from kvplace.replan.schedule.steps import StepKind
 

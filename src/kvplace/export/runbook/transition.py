@@ -1,7 +1,7 @@
 """A proposal with the layouts on both sides: what runs, and what is to run."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.launch import EngineName
@@ -10,7 +10,6 @@ from kvplace.export.layout import Host, Layout, arrange
 from kvplace.export.names import labels
 from kvplace.export.naming import BASE_PORT, Named, name_engines
 from kvplace.formats.proposal import Proposal, RunningPart
-from kvplace.records import dataclass
 
 __all__ = ["Running", "Transition", "transition_of"]
 

@@ -5,12 +5,11 @@ the order of a proposal becomes an order of units, and what serves nobody meanwh
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from kvplace.core.placement import Replica
 from kvplace.export.layout import Engine, Host, group_label, tied
 from kvplace.export.runbook.transition import Running, Transition
-from kvplace.records import dataclass
 
 __all__ = ["Restart", "Unit", "restarts_by_group", "restarts_by_node"]
 

@@ -3,11 +3,11 @@
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from kvplace.core.fact import Fact
 from kvplace.errors import InputError
 from kvplace.facts.catalogue.tables import gibibytes, named, number, read_tables
-from kvplace.records import dataclass
 from kvplace.units import format_bytes, parse_bytes
 
 __all__ = ["GPUType", "find_gpu_type", "gpu_kind", "gpu_type", "gpu_types", "types_meant"]

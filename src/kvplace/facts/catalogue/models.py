@@ -2,14 +2,13 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kvplace.core.fact import Fact
 from kvplace.errors import Fault, InputError
 from kvplace.facts.cache import CacheGroup, CacheLayout, Units
 from kvplace.facts.catalogue.tables import gibibytes, named, number, read_tables
 from kvplace.facts.model_facts import ModelFacts
-from kvplace.records import dataclass
 
 __all__ = ["KnownModel", "known_model", "known_models", "near_model"]
 

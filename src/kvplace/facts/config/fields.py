@@ -1,11 +1,10 @@
 """Fields of a ``config.json``: the text part of it, by any of the names in use."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from kvplace.errors import Fault, InputError
-from kvplace.records import dataclass
 
 __all__ = ["Fields", "text_fields"]
 

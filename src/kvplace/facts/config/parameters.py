@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from kvplace.facts.config.fields import Fields
 from kvplace.facts.config.layers import ATTENDING
-from kvplace.records import dataclass
 
 __all__ = [
     "FeedForward",

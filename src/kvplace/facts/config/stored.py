@@ -1,10 +1,10 @@
 """In how many bits weights are stored and in which number format they are multiplied."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from kvplace.core.models.architecture import Format
-from kvplace.records import dataclass
 
 __all__ = ["Stored", "stored_formats"]
 

@@ -1,6 +1,7 @@
 """What a fleet file says of a model's cache: bytes, sliding windows, and how ranks split them."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from kvplace.core.fact import Fact
 from kvplace.core.models.kv_cache import SlidingWindow
@@ -9,7 +10,6 @@ from kvplace.facts.cache import CacheLayout
 from kvplace.facts.memory.blocks import block_tokens
 from kvplace.facts.memory.degree import DEGREES
 from kvplace.facts.model_facts import ModelFacts
-from kvplace.records import dataclass
 
 __all__ = ["CacheFigures", "cache_figures"]
 

@@ -5,8 +5,9 @@ the projections into latent vectors, and KV heads once there are more ranks than
 experts are padded to the tiles of their kernels. A file in 32 bits is served in 16.
 """
 
+from dataclasses import dataclass
+
 from kvplace.core.models.architecture import Architecture, Format
-from kvplace.records import dataclass
 
 __all__ = ["Loaded", "loaded_weights"]
 

@@ -8,10 +8,10 @@ same), and the reports cited in ``docs/how-right.md``.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from kvplace.core.models.architecture import Architecture
 from kvplace.facts.catalogue.gpus import GPUType
-from kvplace.records import dataclass
 from kvplace.units import GIB
 
 __all__ = ["EngineLimits", "Overhead", "engine_limits", "overhead", "overhead_of_unknown"]

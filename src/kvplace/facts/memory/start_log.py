@@ -6,9 +6,8 @@ a copy prints its own; the rank that has least left counts.
 
 import re
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from kvplace.records import dataclass
 from kvplace.units import GIB
 
 __all__ = ["StartLog", "read_start_log"]

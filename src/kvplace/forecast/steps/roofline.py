@@ -1,13 +1,13 @@
 """From the shape of a model and the data sheet of a GPU to the coefficients of its step times."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from kvplace.core.models.architecture import Architecture, Format
 from kvplace.facts.catalogue.gpus import GPUType, find_gpu_type
 from kvplace.facts.catalogue.tables import number, read_tables
 from kvplace.forecast.step_time import StepTime
-from kvplace.records import dataclass
 
 __all__ = [
     "OTHERS",

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 
 from kvplace.core.fact import Fact
 from kvplace.core.hardware import GPU, Node, alike
@@ -9,7 +10,6 @@ from kvplace.errors import Fault, InputError, UnitError
 from kvplace.facts.catalogue.gpus import gpu_kind
 from kvplace.formats.diagnostics import shown
 from kvplace.formats.validation.fields import MAX_GPUS
-from kvplace.records import dataclass
 
 __all__ = ["GPUGroup", "gpu_groups", "parse_gpus"]
 

@@ -1,6 +1,7 @@
 """Evidence for a bound as a plan file states it, and as `kvplace.core.certificates` has it."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
@@ -16,7 +17,6 @@ from kvplace.formats.validation.fields import (
     Text,
     word,
 )
-from kvplace.records import dataclass
 
 __all__ = [
     "METHODS",

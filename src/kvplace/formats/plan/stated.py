@@ -4,7 +4,7 @@ The annotations say how a field is read and written; see `kvplace.formats.valida
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import Field
@@ -29,7 +29,6 @@ from kvplace.formats.validation.fields import (
     Resources,
     Text,
 )
-from kvplace.records import dataclass
 
 __all__ = [
     "PLAN_SCHEMA",

@@ -2,13 +2,13 @@
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Shard
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
 from kvplace.formats.plan.stated import Plan, PlanShard
-from kvplace.records import dataclass
 
 __all__ = ["COLUMNS", "UNSTATED", "PlanTable", "table_of"]
 

@@ -1,11 +1,11 @@
 """Tree: the plain data of a YAML or JSON text, and the line of each value."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
 from kvplace.formats.diagnostics import Path
-from kvplace.records import dataclass
 
 __all__ = ["MAX_DEPTH", "MAX_VALUES", "Spot", "Tree", "TreeFault"]
 

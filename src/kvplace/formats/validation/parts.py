@@ -9,6 +9,7 @@ what stands for it in a plan file, which states exact numbers under names that h
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from types import UnionType
 from typing import (
@@ -29,7 +30,6 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from kvplace.errors import InputError
-from kvplace.records import dataclass
 
 __all__ = [
     "ALWAYS",

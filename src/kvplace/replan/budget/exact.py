@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
-from kvplace.records import dataclass
 from kvplace.replan.budget.fleet_state import Copies, FleetState
 from kvplace.replan.budget.neighbours import shapes_of
 from kvplace.replan.budget.points import SAME, standing

@@ -7,7 +7,7 @@ coolest are looked at, with what is on them; the rest stays as it is and is not 
 from __future__ import annotations
 
 from array import array
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 
 __all__ = ["Nearby", "cut_down"]
 

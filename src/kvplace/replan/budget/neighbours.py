@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvplace.records import dataclass
 from kvplace.replan.budget.fleet_state import BROKEN, Copies, FleetState, Reshape
 
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from kvplace.records import dataclass
 from kvplace.replan.budget.fleet_state import BROKEN, Copies
 
 __all__ = ["SAME", "Point", "Points", "standing"]

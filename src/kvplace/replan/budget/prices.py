@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kvplace.records import dataclass
 from kvplace.replan.budget.fleet_state import Copies, FleetState
 
 __all__ = ["Measure", "Prices"]

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
-from kvplace.records import dataclass
 from kvplace.replan.budget.search import Search
 from kvplace.replan.history.demands import Demands, with_rates
 from kvplace.replan.history.served import served_shares

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 
 __all__ = ["Demands", "with_rates"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 from kvplace.replan.history.demands import Demands, with_rates
 from kvplace.simulate.run import simulate
 from kvplace.workers import Workers

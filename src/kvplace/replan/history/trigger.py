@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from kvplace.records import dataclass
 from kvplace.units import GIB, format_percent, format_seconds
 
 __all__ = ["Decision", "History", "Policy", "Seen", "decide"]

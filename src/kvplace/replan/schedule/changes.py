@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 from kvplace.core.hardware import Fleet
 from kvplace.core.placement import Assigned, Placement, Replica, copies_by_model
-from kvplace.records import dataclass
 
 __all__ = ["Change", "changes", "renumbered"]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from kvplace.core.hardware import Fleet
 from kvplace.core.models.model import Model
@@ -20,7 +21,6 @@ from kvplace.core.rules.limit import Limit
 from kvplace.core.rules.place_rule import PlaceRule
 from kvplace.core.rules.rule import Rule
 from kvplace.errors import InputError
-from kvplace.records import dataclass
 
 __all__ = ["Footprints", "Live"]
 

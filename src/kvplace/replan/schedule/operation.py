@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from kvplace.core.placement import Replica
-from kvplace.records import dataclass
 from kvplace.replan.schedule.changes import Change
 from kvplace.replan.schedule.live import Live
 

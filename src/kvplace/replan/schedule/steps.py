@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kvplace.core.placement import Replica
-from kvplace.records import dataclass
 
 __all__ = [
     "POOLED",

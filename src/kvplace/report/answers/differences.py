@@ -1,13 +1,13 @@
 """What turns one plan into another, for people, as JSON, CSV and Markdown."""
 
 import math
+from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.placement import Migration
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, evaluated, placed
 from kvplace.errors import InputError
-from kvplace.records import dataclass
 from kvplace.report.summary import format_kvpr, format_share
 from kvplace.report.tables.plan import Look
 from kvplace.report.tables.scores import Cell, rows_csv, rows_json

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from kvplace.core.certificates.claim import ProofTree
@@ -9,7 +10,6 @@ from kvplace.core.evaluation.evaluate import GPUEvaluation, Shard
 from kvplace.core.hardware import Node
 from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result, Status, evaluated, placed
-from kvplace.records import dataclass
 from kvplace.report.heat import FULL, TIGHT, is_share, kvpr_text, pressure_class
 from kvplace.report.page.recommendation import recommendation, sources
 from kvplace.report.text import clean, copies_text, names_text, short_names, shorten

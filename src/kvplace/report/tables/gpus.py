@@ -1,10 +1,10 @@
 """Rows of the GPU table: GPUs that are alike share one row, the most loaded first."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation
 from kvplace.core.hardware import Node
-from kvplace.records import dataclass
 from kvplace.report.text import names_text, places_text
 
 __all__ = ["GPURow", "gpu_rows", "histogram", "idle_text"]

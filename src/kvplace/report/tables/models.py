@@ -1,8 +1,9 @@
 """Rows of the model table: what was decided for each model."""
 
+from dataclasses import dataclass
+
 from kvplace.core.evaluation.evaluate import part_of
 from kvplace.core.result import Result
-from kvplace.records import dataclass
 
 __all__ = ["ModelRow", "model_rows"]
 

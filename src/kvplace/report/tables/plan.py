@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -9,7 +10,6 @@ from rich.cells import cell_len
 from kvplace.core.evaluation.evaluate import GPUEvaluation
 from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result
-from kvplace.records import dataclass
 from kvplace.report.heat import heat
 from kvplace.report.summary import forecast_sentence, format_kvpr, format_share, summary
 from kvplace.report.tables.gpus import gpu_rows, histogram, idle_text

@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from kvplace.records import dataclass
 from kvplace.scaffold.deployments.command_line.commands import EngineCommand
 
 __all__ = ["Deployment", "Entry", "Instance", "Unread"]

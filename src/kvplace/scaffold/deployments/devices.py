@@ -1,9 +1,9 @@
 """Which GPUs of a host a container sees, and which of those its process uses."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from kvplace.records import dataclass
 from kvplace.scaffold.deployments.documents import at, listed, mapping, texts
 
 __all__ = ["Devices", "devices_of"]

@@ -8,12 +8,12 @@ A model of which no shard fits anywhere is the single-model bound, a special cas
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from kvplace.core.certificates.certificate import SCALE_BITS, Bound, Certificate
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 from kvplace.solver.array_types import Bools, Floats
 from kvplace.solver.bisection import bisect
 from kvplace.solver.bounds.certify import checked, lowered, priced_by_size

@@ -7,11 +7,11 @@ with the KV that must be left.
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from kvplace.core.certificates.certificate import GRID, SCALE_BITS
-from kvplace.records import dataclass
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.class_knapsack import Tables

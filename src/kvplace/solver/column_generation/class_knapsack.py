@@ -6,10 +6,10 @@ held: there is a table for each such kind.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from kvplace.records import dataclass
 from kvplace.solver.array_types import Ints
 
 __all__ = ["Table", "Tables", "fill"]

@@ -8,11 +8,10 @@ rest the largest fractions are rounded up, and the program is asked again about 
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from kvplace.records import dataclass
 from kvplace.solver.array_types import Ints
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.levels import Column, LevelRooms, Need, Switch

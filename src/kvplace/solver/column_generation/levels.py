@@ -5,10 +5,10 @@ room on hold, such as a shard that leaves more KV than it uses. Classes are numb
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
-from kvplace.records import dataclass
 from kvplace.solver.array_types import Bools, Floats, Ints
 
 __all__ = [

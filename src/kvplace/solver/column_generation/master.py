@@ -9,12 +9,12 @@ items and the GPUs.
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import highspy
 import numpy as np
 
-from kvplace.records import dataclass
 from kvplace.solver.array_types import Floats
 
 __all__ = ["Duals", "Entry", "Master", "add_columns", "quiet_highs"]

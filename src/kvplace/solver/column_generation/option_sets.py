@@ -13,12 +13,11 @@ are on different GPUs. Where shards lie besides is left out.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
-from kvplace.records import dataclass
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.knapsack import Knapsack

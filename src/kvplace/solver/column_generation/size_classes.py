@@ -8,12 +8,12 @@ import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
 
 import numpy as np
 
-from kvplace.records import dataclass
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.class_knapsack import Tables

@@ -1,10 +1,10 @@
 """What GPUs hold above a target, and the sets of one or two shards that may leave each of them."""
 
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
-from kvplace.records import dataclass
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.instance.regions import Regions

@@ -7,9 +7,8 @@ sets matter, and move up while the search gives up.
 """
 
 import math
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from kvplace.records import dataclass
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bisection import bisect
 from kvplace.solver.clock import Watch

@@ -2,12 +2,12 @@
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 from enum import Enum
 
 import highspy
 import numpy as np
 
-from kvplace.records import dataclass
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.master import Entry, add_columns, quiet_highs

@@ -1,11 +1,11 @@
 """Columns: an instance as numpy arrays."""
 
 import math
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from kvplace.records import dataclass
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.instance.numbers import Numbers
 from kvplace.solver.instance.pressure import pressures

@@ -2,10 +2,10 @@
 
 from array import array
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from kvplace.records import dataclass
 from kvplace.solver.instance.rule_penalties import Blueprint
 
 __all__ = ["Loads", "Numbers", "Uneven"]

@@ -5,9 +5,9 @@ refused.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
-from kvplace.records import dataclass
 from kvplace.solver.instance.penalties.excess import ExcessTracker, capacity_tracker
 from kvplace.solver.instance.penalties.registry import penalty_kinds
 from kvplace.solver.instance.penalties.tracker import Copies, Ground, MakeTracker

@@ -6,10 +6,8 @@ can make it anew by benchmarks/stages.py.
 """
 
 import math
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
-
-from kvplace.records import dataclass
 
 __all__ = ["ClusterParams", "LargeParams", "Params", "UndividedParams"]
 

@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kvplace.core.certificates.certificate import Bound
@@ -17,7 +17,6 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, StageGain, relative_gap
 from kvplace.errors import InputError
-from kvplace.records import dataclass
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.strategies.params import Params

@@ -3,9 +3,8 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from kvplace.records import dataclass
 from kvplace.scaffold.deployments.command_line.shell import engine_words
 from kvplace.scaffold.deployments.command_line.variables import unset_in
 

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from kvplace.records import dataclass
 from kvplace.scaffold.deployments.command_line.commands import (
     NotUnderstoodError,
     read_command,

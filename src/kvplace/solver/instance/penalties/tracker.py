@@ -2,11 +2,11 @@
 
 import abc
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kvplace.core.problem import Problem
-from kvplace.records import dataclass
 
 if TYPE_CHECKING:
     from kvplace.solver.array_types import Bools
