@@ -6,13 +6,16 @@
 Needs PyTorch and nothing else. Each process holds a decoder with random weights (an 8B and a 3B
 Llama shape) and replays its steps as CUDA graphs, as an engine does. The script measures
 
-1. the time of each step alone,
-2. two and three processes at once: decode beside decode, decode beside prefill, at several duty
+1. the memory that a process takes before and after its first product, besides its tensors,
+2. the time of each step alone,
+3. two and three processes at once: decode beside decode, decode beside prefill, at several duty
    cycles,
-3. three processes that answer Poisson requests with continuous batching,
+4. three processes that answer Poisson requests with continuous batching,
+5. two to six processes that decode all the time,
 
-first with plain processes (the driver slices time), then under MPS where its daemon starts
-without a change of settings. Each case is computed under three laws from the times alone:
+3 and 4 first with plain processes (the driver slices time), then under MPS where its daemon starts
+without a change of settings, and 5 with plain processes. Each case of 3 is computed under three
+laws from the times alone:
 
 ``equal slices``  k active processes get 1/k of the GPU each;
 ``side by side``  steps run together until their shares of memory bandwidth or of compute sum to
@@ -239,8 +242,68 @@ def peaks(device):
     }
 
 
+def measure_process_memory():
+    """Measure the bytes that one process more takes of a GPU, besides its tensors.
+
+    Returns
+    -------
+    dict
+        ``context``: taken by a process that has done nothing. ``libraries``: what that grows by
+        in a product and an attention. ``total``: all of the GPU.
+    """
+    started = [
+        subprocess.Popen(
+            [sys.executable, __file__, "--worker", json.dumps({"memory": True})],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+
+    def ask(process):
+        process.stdin.write("\n")
+        process.stdin.flush()
+        return json.loads(process.stdout.readline())
+
+    try:
+        first, second = (ask(process) for process in started)
+        after = ask(started[1])
+    finally:
+        for process in started:
+            process.stdin.close()
+            process.wait(timeout=20)
+    return {
+        "total": first["total"],
+        "context": second["taken"] - first["taken"],
+        "libraries": after["taken"] - after["tensors"] - second["taken"],
+    }
+
+
+def tell_memory():
+    """Answer two lines with the bytes taken of the GPU: with a bare context, and after work."""
+    import torch
+
+    def answer_taken():
+        torch.cuda.synchronize()
+        free, total = torch.cuda.mem_get_info()
+        held = torch.cuda.memory_reserved()
+        answer({"total": total, "taken": total - free, "tensors": held})
+
+    sys.stdin.readline()
+    answer_taken()
+    if not sys.stdin.readline():
+        return
+    a = torch.ones(1, 8, 4096, 128, dtype=torch.bfloat16, device="cuda")
+    torch.nn.functional.scaled_dot_product_attention(a @ a[0, 0].T @ a, a, a)
+    answer_taken()
+
+
 def worker(options):
     """Build a model, then obey one JSON line after the other."""
+    if "memory" in options:
+        tell_memory()
+        return
     import torch
 
     small = options["small"]
@@ -633,6 +696,26 @@ class Check:
                     say(f"    {law}: {row['computed'][law]}")
         return rows
 
+    def crowd(self):
+        """Decode in more and more plain processes at once; record what their speeds add up to."""
+        say("crowd: starting six processes")
+        options = {"device": self.args.device, "small": self.args.small}
+        fleet = Fleet(["3B"] * 6, options, {})
+        order = {"do": "loop", "kind": "decode", "size": 8, "duty": 1, "alone": 0}
+        rows = []
+        try:
+            for count in (1, 2, 3, 4, 6):
+                found = fleet.ask({at: {**order, "seconds": self.seconds} for at in range(count)})
+                ms = [1e3 * found[at]["mean"] for at in range(count)]
+                rows.append({"processes": count, "ms": ms})
+                speeds = sum(rows[0]["ms"][0] / each for each in ms)
+                rows[-1]["speeds_add_up_to"] = speeds
+                say(f"  {count} decode: {statistics.fmean(ms):.2f} ms, together {speeds:.3f}")
+        finally:
+            fleet.close()
+        self.result["crowd"] = rows
+        self.save()
+
     def part(self, name, environment):
         """Measure one way of sharing."""
         say(f"{name}: starting three processes")
@@ -752,6 +835,7 @@ def main():
     parser.add_argument("--output", default="gpu_check.json", help="where the result goes")
     parser.add_argument("--small", action="store_true", help="tiny shapes, for a CPU")
     parser.add_argument("--device", choices=("cuda", "cpu"), help="default: cuda if there is one")
+    parser.add_argument("--crowd", action="store_true", help="memory and 5 alone")
     parser.add_argument("--seconds", type=float, default=440, help="time that all may take")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -768,6 +852,12 @@ def main():
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     check = Check(args)
     check.result.update(about_device(args.device))
+    if args.device == "cuda":
+        check.result["memory_bytes"] = measure_process_memory()
+        say(f"memory: {check.result['memory_bytes']}")
+    check.crowd()
+    if args.crowd:
+        return
     check.part("processes", {})
     if args.device == "cuda" and check.left() > 90:
         with tempfile.TemporaryDirectory() as folder:

@@ -15,6 +15,12 @@ BENCHMARKS = Path(__file__).parents[1]
 RESULTS = BENCHMARKS / "results"
 RECORD, PAGE = RESULTS / "evidence.json", BENCHMARKS.parent / "docs" / "evidence.md"
 FIGURE = BENCHMARKS.parent / "docs" / "images" / "evidence.png"
+CHECKED_GPUS = {
+    "H100": "gpu_check_h100.json",
+    "H100, another": "gpu_check_h100_second.json",
+    "H200": "gpu_check_h200.json",
+}
+"""Records of `benchmarks/gpu_check.py` by the GPU that each was made on."""
 
 _BLOCK = re.compile(r"(<!-- table: ([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -50,6 +56,7 @@ def blocks():
         "real-placements": shown.getvalue().split("\n\n")[0],
         "published": published(),
         "sharing": sharing(),
+        "crowd": crowd(),
     }
 
 
@@ -76,17 +83,29 @@ def published():
 
 
 def sharing():
-    """Return how far each law of sharing is from the steps and requests measured on one H100."""
-    found = json.loads((RESULTS / "gpu_check_h100.json").read_text())["parts"]
+    """Return how far each law of sharing is from the steps and requests measured on real GPUs."""
     rows = []
-    for part, name in (("processes", "processes"), ("mps", "MPS")):
-        for law, errors in found[part]["laws"].items():
-            cells = [f"{errors[key]:.0%}" for key in ("median_error", "largest_error")]
-            cells += [f"{error:.0%}" for error in found[part]["request_errors"][law].values()]
-            rows.append([name, law, *(cell.replace("%", " %") for cell in cells)])
-    head = ["sharing", "law", "median error of a step", "largest", "requests: TTFT",
+    for gpu, record in CHECKED_GPUS.items():
+        found = json.loads((RESULTS / record).read_text())["parts"]
+        for part, name in (("processes", "processes"), ("mps", "MPS")):
+            for law, errors in found[part]["laws"].items():
+                cells = [f"{errors[key]:.0%}" for key in ("median_error", "largest_error")]
+                cells += [f"{error:.0%}" for error in found[part]["request_errors"][law].values()]
+                rows.append([gpu, name, law, *(cell.replace("%", " %") for cell in cells)])
+    head = ["GPU", "sharing", "law", "median error of a step", "largest", "requests: TTFT",
             "requests: time per token"]  # fmt: skip
     return tables.table(head, rows)
+
+
+def crowd():
+    """Return what the speeds of processes that decode side by side add up to, one alone being 1."""
+    rows = []
+    for gpu, record in CHECKED_GPUS.items():
+        found = json.loads((RESULTS / record).read_text()).get("crowd")
+        if found:
+            rows.append([gpu, *(f"{row['speeds_add_up_to']:.3f}" for row in found)])
+            counts = [row["processes"] for row in found]
+    return tables.table(["3B decodes at once", *map(str, counts)], rows)
 
 
 def filled(page, found):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kvplace.forecast.rules import Rules
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -44,8 +46,12 @@ def test_the_forecast_is_near_the_engine_where_pools_suffice(replay):
     assert statistics.median(apart) <= 0.10
 
 
-def test_the_record_of_a_gpu_shares_in_equal_slices():
-    found = json.loads((BENCHMARKS / "results" / "gpu_check_h100.json").read_text())
+@pytest.mark.parametrize("record", sorted((BENCHMARKS / "results").glob("gpu_check_*.json")))
+def test_the_record_of_a_gpu_shares_in_equal_slices(record):
+    found = json.loads(record.read_text())
     laws = found["parts"]["processes"]["laws"]
     assert found["parts"]["processes"]["holds"] == "equal slices"
     assert laws["equal slices"]["median_error"] < 0.10
+    loss = Rules().slice_loss
+    for row in found.get("crowd", [])[1:]:
+        assert row["speeds_add_up_to"] == pytest.approx(1 - loss, abs=0.02)

@@ -71,8 +71,9 @@ class Rules:
         Tokens of a KV block.
     slice_loss
         Part of a GPU's time that is lost while several engines have a step in time slices. The
-        speeds of steps side by side add up to 0.93 to 0.95 of one alone on an H100 (five cases of
-        `benchmarks/gpu_check.py` in which two or three engines always have a step).
+        speeds of steps side by side add up to 0.90 to 0.95 of one alone on two H100 and an H200,
+        0.91 on average over the 23 cases of `benchmarks/gpu_check.py` in which two to six engines
+        always have a step.
     host_seconds, host_seconds_per_sequence
         What the host does before each step while the GPU is free: about 0.5 to 2 ms and 20 to
         80 us in vLLM.
@@ -86,7 +87,7 @@ class Rules:
     block_tokens: int = 16
     host_seconds: float = 1e-3
     host_seconds_per_sequence: float = 40e-6
-    slice_loss: float = 0.07
+    slice_loss: float = 0.09
 
     def __post_init__(self) -> None:
         for kind, name in ((Sharing, "sharing"), (Router, "router"), (Pool, "pool")):
