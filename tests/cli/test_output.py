@@ -16,5 +16,10 @@ def test_a_busy_machine_is_given_longer_to_write_but_a_download_counts_for_nothi
     assert writing_seconds(PROBLEM, "json", "plan.json", 1000.0) == pytest.approx(3 * usual)
 
 
+def test_a_csv_takes_longer_to_write_where_reading_took_longer():
+    usual = writing_seconds(PROBLEM, "csv", "plan.csv")
+    assert 0 < usual < writing_seconds(PROBLEM, "csv", "plan.csv", 3 * usual) < 3 * usual
+
+
 def test_a_table_takes_no_time_worth_keeping():
     assert writing_seconds(PROBLEM, "table", None, 1.0) == 0

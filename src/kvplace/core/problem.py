@@ -143,7 +143,7 @@ class Problem:
         """Yield what models and rules name and the fleet does not have."""
         types = set(map(attrgetter("type"), self.fleet.gpus))
         known = self.resource_scopes
-        for index, asked in enumerate(self.columns.gpu_types):
+        for index, asked in enumerate(() if self.columns.plain else self.columns.gpu_types):
             for type_ in asked:
                 if type_ not in types:
                     message = f"the fleet has no GPU of type {type_!r}; it has {_listed(types)}"

@@ -1,6 +1,8 @@
 """The plan file: written, read back equal, and refused with which words."""
 
+import csv
 import dataclasses
+import io
 import json
 import math
 from array import array
@@ -15,11 +17,13 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.result import Result, Stop
 from kvplace.errors import InputError
-from kvplace.formats.plan.csv import parse_plan_table
+from kvplace.formats.plan.csv import parse_plan_table, table_text
 from kvplace.formats.plan.io import plan_csv, plan_of, read_plan, write_plan
 from kvplace.formats.plan.read_json import parse_plan
+from kvplace.formats.plan.table import COLUMNS, PlanTable
 from kvplace.formats.read import parse_fleet
 from kvplace.formats.tables.models import parse_table
+from kvplace.formats.text.cells import safe_cell
 from kvplace.solver.solve import solve
 
 FLEET = """\
@@ -92,6 +96,26 @@ def test_the_table_of_a_plan_has_one_row_per_shard_and_its_placement(plan, tmp_p
     assert len(rows) == 3
     assert rows[0].startswith("a,0,0,n,n/")
     assert read_plan(path).placement == plan.placement
+
+
+@given(
+    st.lists(st.text("a,\"'=\r\n/", min_size=1, max_size=3), max_size=6, unique=True),
+    st.text('a,"=/', min_size=1, max_size=3),
+)
+def test_the_table_is_what_the_writer_of_csv_makes_of_its_rows(names, gpu):
+    rows = [(name, 0, 0, 7 * at, at / 3) for at, name in enumerate(names)]
+    none = array("i", bytes(4 * len(rows)))
+    table = PlanTable(
+        names, ([gpu], array("q", none)), none, none,
+        array("q", [row[3] for row in rows]), array("d", [row[4] for row in rows]),
+    )  # fmt: skip
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for name, *numbers, taken, load in sorted(rows):
+        where = (safe_cell(gpu.rpartition("/")[0]), safe_cell(gpu))
+        writer.writerow([safe_cell(name), *numbers, *where, taken, load])
+    assert table_text(table) == buffer.getvalue()
 
 
 @st.composite

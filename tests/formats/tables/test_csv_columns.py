@@ -86,6 +86,15 @@ def test_both_ways_give_the_same_problem_or_the_same_faults(monkeypatch):
     assert min(seen.values()) > 30
 
 
+@pytest.mark.parametrize("ending", ["\r\n", "\r"])
+def test_the_ends_of_lines_change_nothing(ending, monkeypatch):
+    rng = random.Random(6)
+    for _ in range(30):
+        text = drawn(rng)
+        expected = outcome(text, False, monkeypatch)
+        assert outcome(text.replace("\n", ending), False, monkeypatch) == expected, text
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "name,weights_gib\n", ",".join(HEAD) + "\n\n"])
 def test_what_is_no_table_is_refused_alike(text, monkeypatch):
     assert outcome(text, False, monkeypatch) == outcome(text, True, monkeypatch)

@@ -86,6 +86,14 @@ def test_the_best_target_of_first_fit_is_found(seed):
         assert found is None or found.pressure().max() >= best * (1 - 1e-3)
 
 
+def test_a_start_that_is_late_is_no_mere_packing_of_weights():
+    for seed in range(6):
+        columns = undivided(seed, gpus=5, models=18, memory=(60, 90, 140)).columns
+        late = bisect_first_fit(columns, fluid_level(columns), Watch(0))
+        in_time = bisect_first_fit(columns, fluid_level(columns), Watch())
+        assert late.pressure().max() <= 2 * in_time.pressure().max()
+
+
 def test_no_load_and_no_room_are_borne():
     idle = undivided(1, gpus=2, models=3)
     idle.columns.loads[:] = 0

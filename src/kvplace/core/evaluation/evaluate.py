@@ -8,7 +8,8 @@ import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import repeat
+from operator import sub
 
 from kvplace.core.evaluation.constraints import Violation, rule_violations, structure_violations
 from kvplace.core.evaluation.sums import Rows, Sums, suits, sum_replicas, sum_up
@@ -265,13 +266,11 @@ def _evaluation(
 ) -> Evaluation:
     """Return the evaluation of what is on each GPU; of many, they are made when looked at."""
     gpus, unit = problem.fleet.gpus, problem.goal.memory_unit_bytes
-    held = array("q", [at for at, (here, end) in enumerate(pairwise(sums.ends)) if here < end])
-    frees = {at: gpus[at].usable_bytes - sums.weights_bytes[at] for at in held}
+    frees = list(map(sub, problem.fleet.usable_bytes, sums.weights_bytes))
     timed = problem.goal is Objective.PRESSURE
-    of_memory = sums.window_loads if timed else [sums.loads]
-    kvprs = array("d", bytes(8 * len(gpus)))
-    for at, free in frees.items():
-        kvprs[at] = max(kvpr_of(loads[at], free, unit) for loads in of_memory)
+    # The fullest window of a GPU is that of its largest load.
+    loads = array("d", map(max, *sums.window_loads, repeat(0.0))) if timed else sums.loads
+    kvprs = array("d", map(kvpr_of, loads, frees, repeat(unit)))
     pressures = kvprs
     if timed:
         pressures = array("d", map(max, kvprs, *sums.time_shares))
@@ -279,13 +278,13 @@ def _evaluation(
     def made(at: int) -> GPUEvaluation:
         gpu = gpus[at]
         sum_ = (sums.weights_bytes[at], sums.loads[at], kvprs[at])
-        in_use = (loads[at] for loads in sums.window_loads)
-        occupancies = tuple(kvpr_of(used, frees[at]) if at in frees else 0.0 for used in in_use)
+        occupancies = tuple(kvpr_of(loads[at], frees[at]) for loads in sums.window_loads)
         shares = tuple(of[at] for of in sums.time_shares)
         named = (gpu.id, gpu.type, gpu.usable_bytes)
         return GPUEvaluation(*named, *sum_, tuple(shards(at)), occupancies, shares, timed)
 
-    short = (at for at, free in frees.items() if free < max(1, sums.min_kv_bytes[at]))
+    least = sums.min_kv_bytes
+    short = [at for at in sums.busy if frees[at] < (least[at] or 1)]
     violations = (
         *structure,
         *(violation for at in short for violation in _memory_violations(made(at))),
@@ -301,7 +300,7 @@ def _evaluation(
         preferences,
         kvprs,
         pressures,
-        held,
+        sums.busy,
     )
 
 

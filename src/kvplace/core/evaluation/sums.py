@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from functools import cached_property
+from itertools import accumulate, compress, repeat
 from typing import NamedTuple, TypeVar, overload
 
 from kvplace.core.derived.needs import ShardNeed
@@ -19,7 +21,7 @@ from kvplace.core.problem import Problem
 __all__ = ["Carried", "Rows", "Sums", "suits", "sum_replicas", "sum_up"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sums:
     """What a placement puts on each GPU, in the order of the fleet.
 
@@ -29,10 +31,11 @@ class Sums:
         (g,) whole bytes.
     loads
         (g,) loads, each rounded once.
-    members
-        GPU by GPU, positions of the models on it, or of the copies with shards on it.
-    ends
-        (g + 1,) where the members of each GPU start, and the end.
+    gpu_of, members
+        (rows,) the GPU of each shard, and the position of its model or of its copy; `members` None
+        where shards are models in their order.
+    busy
+        GPUs that hold something.
     window_loads, time_shares
         Per window, (g,) mean KV bytes in use and shares of the GPU's time, each rounded once;
         empty where shares of time are not known.
@@ -41,14 +44,25 @@ class Sums:
     weights_bytes: list[int]
     min_kv_bytes: list[int]
     loads: array[float]
-    members: array[int]
-    ends: array[int]
+    gpu_of: Sequence[int]
+    members: Sequence[int] | None
+    busy: array[int]
     window_loads: list[array[float]]
     time_shares: list[array[float]]
 
     def held(self, gpu: int) -> Sequence[int]:
         """Return the members of a GPU."""
-        return self.members[self.ends[gpu] : self.ends[gpu + 1]]
+        order, ends = self._by_gpu
+        rows = order[ends[gpu] : ends[gpu + 1]]
+        return rows if self.members is None else [self.members[row] for row in rows]
+
+    @cached_property
+    def _by_gpu(self) -> tuple[array[int], array[int]]:
+        """Rows by GPU, and where those of each start; not worked out where nobody looks."""
+        count = Counter(self.gpu_of)
+        ends = accumulate(map(count.get, range(len(self.loads)), repeat(0)), initial=0)
+        order = sorted(range(len(self.gpu_of)), key=self.gpu_of.__getitem__)
+        return array("q", order), array("q", ends)
 
 
 Columns = tuple[Sequence[float], Sequence[float]]
@@ -61,6 +75,15 @@ class Carried(NamedTuple):
     replicas: list[Replica]
     parts: array[float]
     needs: list[ShardNeed]
+
+
+class _Rows(NamedTuple):
+    """Rows of shards: the GPU of each, its bytes and least KV bytes, and its load."""
+
+    gpu_of: Sequence[int]
+    sizes: Sequence[int]
+    least: Sequence[int]
+    loads: Sequence[float]
 
 
 def suits(problem: Problem, assigned: Assigned) -> bool:
@@ -77,17 +100,11 @@ def suits(problem: Problem, assigned: Assigned) -> bool:
 
 def sum_up(problem: Problem, gpu_of: array[int]) -> Sums:
     """Return what an assignment puts on each GPU."""
-    g = len(problem.fleet.gpus)
-    weights, least = [0] * g, [0] * g
-    for gpu, taken in zip(gpu_of, problem.undivided_bytes, strict=True):
-        weights[gpu] += taken
-    if any(problem.min_kv_bytes):
-        for gpu, kept in zip(gpu_of, problem.min_kv_bytes, strict=True):
-            least[gpu] += kept
     windows: list[Columns] = []
     if problem.pressures.known:
         windows = _undivided(problem, gpu_of)
-    return _sums(weights, least, gpu_of, problem.loads, range(len(gpu_of)), windows)
+    rows = _Rows(gpu_of, problem.undivided_bytes, problem.min_kv_bytes, problem.loads)
+    return _sums(rows, len(problem.fleet.gpus), None, windows)
 
 
 def _undivided(problem: Problem, gpu_of: array[int]) -> list[Columns]:
@@ -109,9 +126,10 @@ def _undivided(problem: Problem, gpu_of: array[int]) -> list[Columns]:
 def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> tuple[Sums, Carried]:
     """Return what the copies of each model put on each GPU, and which copies these are."""
     position = problem.fleet.position
-    weights, least = [0] * len(position), [0] * len(position)
     carried = Carried([], array("d"), [])
     gpu_of: list[int] = []
+    sizes: list[int] = []
+    least: list[int] = []
     loads: list[float] = []
     numbers: list[int] = []
     for name, held in copies.items():
@@ -129,9 +147,9 @@ def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> tuple
             for gpu_id in gpus:
                 gpu = position.get(gpu_id)
                 if gpu is not None:
-                    weights[gpu] += size
-                    least[gpu] += kept
                     gpu_of.append(gpu)
+                    sizes.append(size)
+                    least.append(kept)
                     loads.append(load)
                     numbers.append(len(carried.needs))
             carried.replicas.append(replica)
@@ -140,7 +158,8 @@ def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> tuple
     windows: list[Columns] = []
     if problem.pressures.known:
         windows = _divided(problem, carried, gpu_of, numbers)
-    return _sums(weights, least, gpu_of, loads, numbers, windows), carried
+    rows = _Rows(gpu_of, sizes, least, loads)
+    return _sums(rows, len(position), numbers, windows), carried
 
 
 def _divided(
@@ -162,40 +181,33 @@ def _divided(
     return list(found)
 
 
-def _sums(
-    weights: list[int],
-    least: list[int],
-    gpu_of: Sequence[int],
-    loads: Sequence[float],
-    members: Sequence[int],
-    windows: list[Columns],
-) -> Sums:
-    """Return the sums of rows that each state a GPU, a load, a member, and loads by window."""
-    count = [0] * len(weights)
-    for gpu in gpu_of:
-        count[gpu] += 1
-    ends = list(accumulate(count, initial=0))
-    order, free = array("q", bytes(8 * len(gpu_of))), ends.copy()
-    for row, gpu in enumerate(gpu_of):
-        order[free[gpu]] = row
-        free[gpu] += 1
-    used = [gpu for gpu, rows in enumerate(count) if rows]  # some ten of a million GPUs, perhaps
+def _sums(rows: _Rows, gpus: int, members: Sequence[int] | None, windows: list[Columns]) -> Sums:
+    """Return the sums of rows, each of a member, or of its own where none are given."""
+    gpu_of = rows.gpu_of
 
-    def summed(column: Sequence[float]) -> array[float]:
-        if totals and column == loads:  # in the only window, or in each, what is in use on average
-            return totals[0]
-        held = array("d", map(column.__getitem__, order))
-        sums = array("d", bytes(8 * len(weights)))
-        for gpu in used:
-            sums[gpu] = math.fsum(held[ends[gpu] : ends[gpu + 1]])
+    def whole(column: Sequence[int]) -> list[int]:
+        sums = [0] * gpus
+        for gpu, number in zip(gpu_of, column, strict=True) if any(column) else ():
+            sums[gpu] += number
         return sums
 
-    totals: list[array[float]] = []
-    totals.append(summed(loads))
-    every = isinstance(members, range) and members == range(len(order))
-    ordered = order if every else array("q", map(members.__getitem__, order))
+    def parted(column: Sequence[float]) -> list[list[float]]:
+        held: list[list[float]] = [[] for _ in range(gpus)]
+        for gpu, load in zip(gpu_of, column, strict=True):
+            held[gpu].append(load)
+        return held
+
+    def summed(column: Sequence[float]) -> array[float]:
+        if column == rows.loads:  # in the only window, or in each, what is in use on average
+            return total
+        return array("d", map(math.fsum, parted(column)))
+
+    held = parted(rows.loads)
+    busy, total = array("q", compress(range(gpus), held)), array("d", map(math.fsum, held))
+    del held
     of_windows = ([summed(in_use) for in_use, _ in windows], [summed(time) for _, time in windows])
-    return Sums(weights, least, totals[0], ordered, array("q", ends), *of_windows)
+    taken = whole(rows.sizes), whole(rows.least)
+    return Sums(*taken, total, gpu_of, members, busy, *of_windows)
 
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from itertools import repeat
-from operator import eq
+from operator import eq, truediv
 from typing import overload
 
 from kvplace.core.models.architecture import Architecture
@@ -213,7 +213,8 @@ class ModelTable(Sequence[Model]):
         if not any(lacking.values()):
             return
         derived = (self.ttft_seconds, self.tpot_seconds, self.output_tokens)
-        for index in sorted(set().union(*lacking.values())):
+        every = len(self) in map(len, lacking.values())
+        for index in range(len(self)) if every else sorted(set().union(*lacking.values())):
             if self.requests_per_second[index] == 0:
                 continue
             for name, rows in lacking.items():
@@ -223,10 +224,13 @@ class ModelTable(Sequence[Model]):
 
     def loads(self, objective: Objective) -> array[float]:
         """Return (n,) loads; what `Objective.load` returns of each model."""
-        if objective is Objective.REQUESTS and not _lacking(self.latency_seconds, len(self)):
-            pairs = zip(self.requests_per_second, self.latency_seconds, strict=True)
-            if all(self.latency_seconds):
-                return array("d", [rate / latency for rate, latency in pairs])
+        latencies = self.latency_seconds
+        if (
+            objective is Objective.REQUESTS
+            and not _lacking(latencies, len(self))
+            and all(latencies)
+        ):
+            return array("d", map(truediv, self.requests_per_second, latencies))
         if objective in (Objective.OCCUPANCY, Objective.PRESSURE):
             return self._occupancy(
                 self.requests_per_second, self.prompt_tokens, self.output_tokens
@@ -256,8 +260,9 @@ class ModelTable(Sequence[Model]):
 
     @property
     def windows(self) -> Iterable[Collection[str]]:
-        """Names of the windows of each model."""
-        return repeat([window.name for window in self.windows_of_demand], len(self))
+        """Names of the windows of each model; nothing where there are none."""
+        names = [window.name for window in self.windows_of_demand]
+        return repeat(names, len(self) if names else 0)
 
     def window_loads(self, window: str) -> Sequence[float]:
         """Return the mean KV bytes in use of each model's demand in a window."""

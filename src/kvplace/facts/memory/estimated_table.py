@@ -37,9 +37,12 @@ def with_estimates(
     each shape and size. Of all others the weights and the mean request tell all that
     `Estimates.filled` would use.
     """
-    beside, kept = array("q", table.overhead_bytes), array("q", table.min_kv_bytes)
-    for row in overhead:
-        beside[row] = overhead_of_unknown(table.weights_bytes[row])
+    beside, kept = table.overhead_bytes[:], table.min_kv_bytes[:]
+    sizes = set(table.weights_bytes if overhead else ())
+    unknown = {size: overhead_of_unknown(size) for size in sizes}
+    weights = map(table.weights_bytes.__getitem__, overhead)
+    for row, size in zip(overhead, map(unknown.__getitem__, weights), strict=True):
+        beside[row] = size
     lengths = array("q", [-1]) * len(table) if least else array("q")
     for row in least if table.output_tokens else ():
         mean = table.output_tokens[row]  # NaN where not given, and so is the sum
@@ -51,8 +54,9 @@ def with_estimates(
     unsure, short = _rows(overhead), _rows(least)
     known = {name.casefold() for names in (known_names(), known_models()) for name in names}
     sized: dict[tuple[int, int], int] = {}
-    folded = map(str.casefold, table.names)
-    listed = dict.fromkeys(row for row, name in enumerate(folded) if name in known)
+    folded = list(map(str.casefold, table.names))
+    some = not known.isdisjoint(folded)
+    listed = dict.fromkeys(row for row, name in enumerate(folded if some else ()) if name in known)
     for row in listed:
         name = table.names[row]
         filled = estimates.filled(table[row], name, memory=row in unsure, length=row in short)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 
 from kvplace.formats.diagnostics import Report
@@ -12,11 +13,14 @@ from kvplace.formats.text.cells import safe_cells
 
 __all__ = ["parse_plan_table", "table_text"]
 
+_QUOTED = re.compile(r'[,"\r\n]')
+"""What makes the writer of a CSV put a cell in quotes."""
+
 
 def table_text(table: PlanTable) -> str:
     """Return the CSV of a plan's rows, sorted by model, copy and rank."""
     ids, at = table.gpus
-    gpus = safe_cells(ids)
+    texts, gpus = safe_cells(table.models), safe_cells(ids)
     nodes = safe_cells([gpu.rpartition("/")[0] for gpu in ids])
     order: Sequence[int] = range(len(table.models))
     keys = (table.models,) if table.undivided else (table.shards, table.replicas, table.models)
@@ -25,13 +29,16 @@ def table_text(table: PlanTable) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
-    held = [at[row] for row in order]
-    texts = safe_cells(list(map(table.models.__getitem__, order)))
-    copies, ranks = (map(of.__getitem__, order) for of in (table.replicas, table.shards))
-    where = (map(of.__getitem__, held) for of in (nodes, gpus))
-    taken = map(table.weights_bytes.__getitem__, order)
-    loads = map(table.loads.__getitem__, order)
-    writer.writerows(zip(texts, copies, ranks, *where, taken, loads, strict=True))
+    numbers = table.weights_bytes, table.loads
+    if _QUOTED.search("".join(texts)) or _QUOTED.search("".join(ids)):
+        where = (map(of.__getitem__, at) for of in (nodes, gpus))
+        rows = list(zip(texts, table.replicas, table.shards, *where, *numbers, strict=True))
+        writer.writerows(map(rows.__getitem__, order))
+    else:  # what the writer would write, in half the time
+        place = map(list(map(",".join, zip(nodes, gpus, strict=True))).__getitem__, at)
+        cells = zip(texts, table.replicas, table.shards, place, *numbers, strict=True)
+        lines = list(map("%s,%d,%d,%s,%d,%r\n".__mod__, cells))
+        buffer.write("".join(map(lines.__getitem__, order)))
     return buffer.getvalue()
 
 

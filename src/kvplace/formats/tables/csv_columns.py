@@ -13,7 +13,7 @@ import re
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from operator import itemgetter, sub
 from typing import Any, cast
 
@@ -32,6 +32,8 @@ _PLAIN = re.compile(r"[-+.,0-9]*")
 _DIGITS = re.compile(r"[0-9,]*")
 _RECUR = 4
 """Cells per different text from which it pays to read each text once."""
+_SAMPLE = 10_000
+"""Cells of which half as many may differ before all are looked at for that."""
 _NEARLY_HALF = 0.499
 """Part of a byte from which the exact number decides how to round."""
 
@@ -71,10 +73,19 @@ class CSVColumns:
             if name not in self._texts
         }
         self._bad: dict[str, list[int]] = {name: [] for name in self._numbers}
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        text = text.replace("\r\n", "\n")
+        stream = io.StringIO(text, newline="")
+        reader = csv.reader(stream, strict=True)
+        plain = '"' not in text and "\r" not in text  # a row is a line, cut at its commas
         with csv_faults(reader, report):
             while reader.line_num < line:
                 next(reader)
+            while plain and (lines := list(islice(stream, _AT_ONCE))):
+                columns = _cut(lines, len(self.names))
+                if columns is None:
+                    self._take([of.removesuffix("\n").split(",") for of in lines])
+                else:
+                    self._keep(columns, len(lines))
             while chunk := list(islice(reader, _AT_ONCE)):
                 self._take(chunk)
         if not self.rows:
@@ -129,13 +140,17 @@ class CSVColumns:
         rows = list(filter(None, chunk))  # without blank lines
         if set(map(len, rows)) != {width} or not all(map(str.strip, map(itemgetter(0), rows))):
             rows = [cells for cells in rows if not is_blank(cells)]
-        first, self.rows = self.rows, self.rows + len(rows)
         for at, cells in enumerate(rows) if set(map(len, rows)) != {width} else ():
             if len(cells) != width:
-                self.uneven[first + at] = len(cells)
+                self.uneven[self.rows + at] = len(cells)
                 rows[at] = (cells + [""] * width)[:width]
-        columns = zip(*rows, strict=True) if rows else ()
-        for name, column in zip(self.names, columns, strict=bool(rows)):
+        if rows:
+            self._keep(list(zip(*rows, strict=True)), len(rows))
+
+    def _keep(self, columns: Sequence[Sequence[str]], rows: int) -> None:
+        """Add columns of so many rows."""
+        first, self.rows = self.rows, self.rows + rows
+        for name, column in zip(self.names, columns, strict=True):
             if name in self._texts:
                 read = [cell or None for cell in plain_cells(list(map(str.strip, column)))]
                 if name != self._header.texts[0]:  # the same ones recur: each is kept once
@@ -150,6 +165,15 @@ class CSVColumns:
                 found, bad = _read(column, _floats, _float)
             cast("array[float]", self._numbers[name]).extend(found)
             self._bad[name] += [first + at for at in bad]
+
+
+def _cut(lines: Sequence[str], width: int) -> list[list[str]] | None:
+    """Return the columns of lines; None where one is blank or of another width."""
+    if set(map(str.count, lines, repeat(","))) != {width - 1}:
+        return None
+    cells = "".join(lines).replace("\n", ",").split(",")
+    columns = [cells[at : width * len(lines) : width] for at in range(width)]
+    return columns if all(map(str.strip, columns[0])) else None
 
 
 def _read(
@@ -168,8 +192,9 @@ def _read(
     alone
         Reads a cell.
     """
-    different = list(dict.fromkeys(column))
-    if _RECUR * len(different) < len(column):  # each text is read once
+    few = column[:_SAMPLE]
+    different = list(dict.fromkeys(column if _RECUR * len(set(few)) <= 2 * len(few) else ()))
+    if 0 < _RECUR * len(different) < len(column):  # each text is read once
         numbers, wrong = _read(different, together, alone)
         known = dict(zip(different, numbers, strict=True))
         found = array(numbers.typecode, map(known.__getitem__, column))
@@ -219,8 +244,9 @@ def _sizes(column: Sequence[str]) -> array[int] | None:
     if amounts and not (min(amounts) >= 0 and max(amounts) <= MAX_BYTES):
         return None
     sizes = array("q", map(round, amounts))
-    off = map(sub, amounts, sizes)
-    for at in [at for at, part in enumerate(off) if not -_NEARLY_HALF <= part <= _NEARLY_HALF]:
+    off = list(map(sub, amounts, sizes))
+    far = max(map(abs, off), default=0) > _NEARLY_HALF
+    for at in [at for at, part in enumerate(off if far else ()) if abs(part) > _NEARLY_HALF]:
         try:
             sizes[at] = _size(plain_cell(column[at].strip()))
         except (ValueError, UnitError):

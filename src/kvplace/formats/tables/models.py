@@ -337,6 +337,9 @@ class _Reader:
         self.odd |= dict.fromkeys(bad)
         base = column.partition("@")[0]
         most, required = MOST[base], base in REQUIRED
+        listed = values.tolist()  # NaN, if there is one, shows in the sum
+        if min(listed) >= LEAST and max(listed) <= most and not math.isnan(sum(listed)):
+            return values
         for row, value in enumerate(values):
             if not (value == 0 or LEAST <= value <= most) and (required or not math.isnan(value)):
                 self.odd[row] = None
@@ -352,7 +355,7 @@ class _Reader:
             return none
         sizes, bad = self._columns.sizes(column)
         self.odd |= dict.fromkeys(bad)
-        empty = [row for row, size in enumerate(sizes) if size < 0]
+        empty = [row for row, size in enumerate(sizes) if size < 0] if min(sizes) < 0 else []
         self._empty[column] = empty
         if column in REQUIRED:
             self.odd |= dict.fromkeys(empty)

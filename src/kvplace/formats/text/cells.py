@@ -4,7 +4,6 @@ A text that begins with one of these signs gets an apostrophe before it, which s
 show. Advice: https://owasp.org/www-community/attacks/CSV_Injection.
 """
 
-import re
 from collections.abc import Sequence
 
 __all__ = ["RISKY", "plain_cell", "plain_cells", "safe_cell", "safe_cells"]
@@ -13,26 +12,30 @@ RISKY = r"=+\-@\t\r"
 """Signs that begin a formula, for the brackets of a regular expression."""
 
 _SIGNS = frozenset("=+-@\t\r")
-_MARKED = re.compile(rf"^[{RISKY}']", re.MULTILINE)
-"""What is looked for in many cells at once: most tables have none that begins so."""
+_BEGIN = _SIGNS | {"'"}
 
 
 def safe_cell(text: str) -> str:
     """Return a text as it may stand in a CSV; `plain_cell` gives it back."""
-    marked = text[:1] == "'" and text[1:2] in _SIGNS | {"'"} and len(text) > 1
+    marked = text[:1] == "'" and text[1:2] in _BEGIN and len(text) > 1
     return f"'{text}" if text[:1] in _SIGNS or marked else text
 
 
 def safe_cells(texts: Sequence[str]) -> Sequence[str]:
     """Return texts as they may stand in a CSV."""
-    return list(map(safe_cell, texts)) if _MARKED.search("\n".join(texts)) else texts
+    return list(map(safe_cell, texts)) if _marked(texts) else texts
 
 
 def plain_cells(texts: Sequence[str]) -> Sequence[str]:
     """Return the texts that cells of a CSV stand for."""
-    return list(map(plain_cell, texts)) if _MARKED.search("\n".join(texts)) else texts
+    return list(map(plain_cell, texts)) if _marked(texts) else texts
+
+
+def _marked(texts: Sequence[str]) -> bool:
+    """Whether a text begins with a sign: in most tables none does."""
+    return not _BEGIN.isdisjoint([text[:1] for text in texts])
 
 
 def plain_cell(text: str) -> str:
     """Return the text that a cell of a CSV stands for."""
-    return text[1:] if text[:1] == "'" and len(text) > 1 and text[1] in _SIGNS | {"'"} else text
+    return text[1:] if text[:1] == "'" and len(text) > 1 and text[1] in _BEGIN else text

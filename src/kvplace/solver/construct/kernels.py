@@ -27,6 +27,8 @@ LOOKED = 31
 """GPUs with most room that are looked at for each model above that."""
 FIRST, LAST = 0.01, 1e6
 """Parts above the bound of the first and the last target."""
+LATE = 0.25
+"""Part above the bound of the first target where there is no time left for nearer ones."""
 HALVINGS = 10
 """Steps of the bisection: to a thousandth of the interval."""
 
@@ -100,6 +102,8 @@ def bisect_first_fit(
     if not compiled_in_time(_first_fit, partial(_at, columns, math.inf, models=0), ended):
         return None
     best, low, _ = reach_above(partial(_at, columns), lower, FIRST, LAST, watch)
+    if best is None and not ended():  # time is up before there is any start
+        best, low, _ = reach_above(partial(_at, columns), lower, LATE, LAST)
     best = best or _at(columns, math.inf)
     if best is None:
         return None

@@ -374,7 +374,7 @@ class Params:
     large: LargeParams = field(default_factory=LargeParams)
     spread_models: int = _knob(1_000, "models")
     reference_steps: int = _knob(50, "steps", "the iteration limit of the ADRS reference")
-    evaluation: float = _knob(3.5, "multiple of the loading time", "measured on scale-10-1m")
+    evaluation: float = _knob(1.75, "multiple of the loading time", "measured on scale-10-1m")
     pressure_evaluation: float = _knob(
         0.8, "multiple of the loading time", "measured on a million models: 0.4 to 0.5"
     )
