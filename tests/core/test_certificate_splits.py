@@ -92,8 +92,11 @@ def test_a_scope_by_hand():
     assert "a GPU that the fleet does not have" in check_certificate(
         problem, replace(proof, scope=("g9",))
     )
+    # Of whole fleets the checker sees as well that neither may run on the 30 bytes of g1.
     everywhere = replace(proof, scope=(), worths=((10, 1), (30, 0)))
-    assert "priced above" in check_certificate(problem, everywhere)
+    assert check_certificate(problem, everywhere) == ""
+    free = problem_of([10, 30], *alone, rules=(Pin(("c",), places=Places(gpus=("g0",))),))
+    assert "30 bytes" in check_certificate(free, everywhere)
 
 
 def test_uneven_copies_are_not_trusted_with_their_load():

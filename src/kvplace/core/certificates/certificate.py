@@ -10,8 +10,8 @@ Suppose a placement had max KVPR < K. Then on each GPU, in exact numbers,
 
 with weights s, least KV m, loads l, the objective's memory unit u and usable memory M. Give each
 model a price y_j >= 0 and each size of memory a worth z. If no set of models that satisfies both
-lines is priced above z, and all models together are priced above all GPUs together, there is no
-such placement.
+lines, and of which each may run on some GPU of that memory, is priced above z, and all models
+together are priced above all GPUs together, there is no such placement.
 
 Where degrees or copies are to be chosen, each option of a model, t shards of each of r copies,
 has a price per shard, and the model counts with the least ``t r y`` of the options of which a
@@ -136,32 +136,51 @@ def _check_prices(problem: Problem, certificate: Certificate) -> str:
     if failure:
         return failure
     worths = dict(certificate.worths)
-    total, groups = 0, []
+    total = 0
+    groups: dict[frozenset[int], list[Offers]] = {}  # by the memories that models may run on
+    memories: dict[int, frozenset[int]] = {}
     outside: dict[int, int] = {}  # largest memory outside the scope, by the set allowed
     for index, (needed, offers) in enumerate(_priced(problem, certificate)):
         if needed is None:
             return ""  # not one shard of this model fits anywhere below the threshold
         total += needed
-        if offers:
-            groups.append(offers)
-            if not scope:
-                continue
-            allowed = problem.allowed(index)
-            if id(allowed) not in outside:
-                outside[id(allowed)] = max(map(problem.usable_bytes, allowed - scope), default=0)
-            most = outside[id(allowed)]
-            if most and any(
-                size < most << SCALE_BITS and kept <= most for _, (size, kept) in offers
-            ):
-                return f"{problem.models[index].name!r} is priced and may be outside the scope"
+        if not offers:
+            continue
+        allowed = problem.allowed(index)
+        if id(allowed) not in memories:
+            memories[id(allowed)] = frozenset(map(problem.usable_bytes, allowed))
+            outside[id(allowed)] = max(
+                map(problem.usable_bytes, allowed - scope if scope else ()), default=0
+            )
+        groups.setdefault(memories[id(allowed)], []).append(offers)
+        most = outside[id(allowed)]
+        if most and any(size < most << SCALE_BITS and kept <= most for _, (size, kept) in offers):
+            return f"{problem.models[index].name!r} is priced and may be outside the scope"
     available = sum(count * worths[memory] for memory, count in capacities.items())
     if total <= available:
         return f"all models are priced {total}, not above all GPUs' {available}"
-    bins = [
-        Bin(((memory << SCALE_BITS) - 1, memory), worths[memory], f"{memory} bytes")
-        for memory in capacities
-    ]
-    return set_above(groups, bins)
+    return _dearer_set({memory: worths[memory] for memory in capacities}, groups)
+
+
+def _dearer_set(worths: dict[int, int], groups: dict[frozenset[int], list[Offers]]) -> str:
+    """Say which memory holds a set that is priced above its worth; empty where none does.
+
+    Parameters
+    ----------
+    worths
+        Of each memory.
+    groups
+        What may be priced, by the memories that it may be on.
+    """
+    alike: dict[tuple[frozenset[int], ...], list[Bin]] = {}
+    for memory, worth in worths.items():
+        found = Bin(((memory << SCALE_BITS) - 1, memory), worth, f"{memory} bytes")
+        alike.setdefault(tuple(held for held in groups if memory in held), []).append(found)
+    failures = (
+        set_above([offers for held in there for offers in groups[held]], bins)
+        for there, bins in alike.items()
+    )
+    return next(filter(None, failures), "")
 
 
 def _priced(problem: Problem, certificate: Certificate) -> Iterator[tuple[int | None, Offers]]:
