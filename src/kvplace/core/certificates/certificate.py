@@ -196,6 +196,12 @@ def _priced(problem: Problem, certificate: Certificate) -> Iterator[tuple[int | 
     found = every_possible(problem, certificate.threshold)
     for first, prices, possible in zip(table.starts, certificate.prices, found, strict=False):
         assert isinstance(prices, tuple)
+        if len(possible) == 1:  # as most have
+            ((at, size, kept),) = possible
+            price, row = prices[at], first + at
+            shards = table.degrees[row] * table.copies[row]
+            yield price * shards, (Offer(price, (size, kept)),) if price else ()
+            continue
         needed: int | None = None
         offers = set()
         for at, size, kept in possible:

@@ -50,7 +50,7 @@ def every_possible(
     unit = problem.goal.memory_unit_bytes << SCALE_BITS
     top, bottom = (1, 0) if math.isinf(threshold) else float(threshold).as_integer_ratio()
     unit *= bottom
-    starts, copies, loads = table.starts, table.copies, table.loads
+    starts, degrees, copies, loads = table.starts, table.degrees, table.copies, table.loads
     weights, min_kv = table.weights_bytes, table.min_kv_bytes
     for index in range(len(everyone)) if models is None else models:
         largest = problem.largest_bytes(index)
@@ -58,12 +58,14 @@ def every_possible(
         first, end = starts[index], starts[index + 1]
         found = []
         for row in range(first, end):
-            size = least = weights[row] << SCALE_BITS
-            if loads[row]:
-                part, of = loads[row].as_integer_ratio()
+            taken, load = weights[row], loads[row]
+            size = least = taken << SCALE_BITS
+            if load:
+                part, of = load.as_integer_ratio()
                 size += part * unit // (of * top)
-            kept = weights[row] + min_kv[row]
-            if size < capacity and kept <= largest and problem.seated(index, row):
+            kept = taken + min_kv[row]
+            fits = size < capacity and kept <= largest
+            if fits and (degrees[row] == 1 or problem.seated(index, row)):
                 # Of copies that carry uneven parts one carries an even part or more; what the
                 # others carry is not known.
                 if copies[row] > 1 and everyone[index].replicas.split is not Split.EVEN:

@@ -73,6 +73,8 @@ def demand_parts(model: Model, fleet: Fleet, copies: Sequence[Sequence[str]]) ->
     copies
         Ids of the GPUs of each copy.
     """
+    if len(copies) == 1:
+        return [1.0]
     if model.replicas.split is Split.EVEN:
         return [1 / len(copies)] * len(copies)
     found = ([fleet.gpu(gpu) for gpu in gpus] for gpus in copies)

@@ -68,6 +68,10 @@ def structure_violations(problem: Problem, copies: dict[str, list[Replica]]) -> 
 def _sound(fleet: Fleet, model: Model, held: list[Replica]) -> bool:
     """Whether nothing is wrong with the copies of a model: the quick answer to what is usual."""
     replicas, degrees, types = model.replicas, model.tensor_parallel, model.gpu_types
+    if len(held) == 1 == len(held[0].gpus):
+        device = fleet.gpu(held[0].gpus[0])
+        placed = device is not None and usable(device, types)
+        return placed and replicas.min <= 1 <= replicas.max and 1 in degrees
     used = held[0].gpus if len(held) == 1 else [gpu for replica in held for gpu in replica.gpus]
     return (
         replicas.min <= len(held) <= replicas.max

@@ -214,8 +214,7 @@ def evaluate(problem: Problem, placement: Placement) -> Evaluation:
     def shards(at: int) -> Iterator[Shard]:
         gpu_id = problem.fleet.gpus[at].id
         for number in dict.fromkeys(sums.held(at)):
-            replica, need = carried.replicas[number], carried.needs[number]
-            taken = (need.weights_bytes, need.min_kv_bytes, need.load)
+            replica, taken = carried.replicas[number], carried.needs[number]
             index, degree = problem.index_of[replica.model], len(replica.gpus)
             windows = _windows(problem, index, degree, carried.parts[number], at)
             for rank, gpu in enumerate(replica.gpus):

@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import accumulate, compress, repeat
 from typing import NamedTuple, TypeVar, overload
 
-from kvplace.core.derived.needs import ShardNeed
+from kvplace.core.derived.option_table import OptionTable
 from kvplace.core.placement import Assigned, Replica
 from kvplace.core.problem import Problem
 
@@ -70,11 +70,14 @@ Columns = tuple[Sequence[float], Sequence[float]]
 
 
 class Carried(NamedTuple):
-    """Copies, each with its part of the demand of its model and with what each shard takes."""
+    """Copies, each with its part of the demand of its model and with what each shard takes.
+
+    That is bytes of weights and overhead, bytes of KV to be left, and load.
+    """
 
     replicas: list[Replica]
     parts: array[float]
-    needs: list[ShardNeed]
+    needs: list[tuple[int, int, float]]
 
 
 class _Rows(NamedTuple):
@@ -142,8 +145,7 @@ def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> tuple
             gpus = replica.gpus
             if len(gpus) != degree or part != before:
                 degree, before = len(gpus), part
-                need = problem.shard(index, max(1, degree), part)
-                size, kept, load = need.weights_bytes, need.min_kv_bytes, need.load
+                need = size, kept, load = _need(problem, index, degree, part)
             for gpu_id in gpus:
                 gpu = position.get(gpu_id)
                 if gpu is not None:
@@ -160,6 +162,17 @@ def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> tuple
         windows = _divided(problem, carried, gpu_of, numbers)
     rows = _Rows(gpu_of, sizes, least, loads)
     return _sums(rows, len(position), numbers, windows), carried
+
+
+def _need(problem: Problem, index: int, degree: int, part: float) -> tuple[int, int, float]:
+    """Return what a shard takes; where options are listed already, as after a search, theirs."""
+    table: OptionTable | None = vars(problem).get("option_table")
+    if table is not None:
+        for row in range(table.starts[index], table.starts[index + 1]):
+            if table.degrees[row] == degree and 1 / table.copies[row] == part:
+                return table.weights_bytes[row], table.min_kv_bytes[row], table.loads[row]
+    need = problem.shard(index, max(1, degree), part)
+    return need.weights_bytes, need.min_kv_bytes, need.load
 
 
 def _divided(

@@ -6,6 +6,7 @@ one; the checker decides, and a bound that it rejects is dropped or lowered.
 
 import math
 from collections.abc import Callable, Iterable
+from operator import sub
 
 from kvplace.core.certificates.by_rule import RULES, RuleCertificate
 from kvplace.core.certificates.certificate import (
@@ -85,9 +86,10 @@ def priced_by_size(
             least = problem.undivided_bytes[index] + problem.min_kv_bytes[index]
             rows.append(price(index, size, least))
     else:
-        counts = problem.option_table
-        for index, possible in enumerate(every_possible(problem, target)):
-            row = [0] * counts.count(index)
+        options = map(sub, problem.option_table.starts[1:], problem.option_table.starts)
+        every = zip(options, every_possible(problem, target), strict=True)
+        for index, (count, possible) in enumerate(every):
+            row = [0] * count
             for at, size, least in possible:
                 row[at] = price(index, size, least)
             rows.append(tuple(row))
