@@ -12,6 +12,7 @@ from kvplace.core.problem import Problem
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.size_classes import LevelBound
 from kvplace.solver.clock import Watch
+from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.construct.from_configurations import Configurer
 from kvplace.solver.improve.movable_shards import improve_mobile
 from kvplace.solver.instance.door import load_instance, unload_copies
@@ -70,10 +71,10 @@ class Counted(Watch):
 def test_half_of_the_time_is_left_for_filling_once_a_target_is_met(chooser, low, monkeypatch):
     watch, begin, turns = Counted(None), Configurer._begun, []
 
-    def begun(self, target):
+    def begun(self, target, watch):
         watch.left -= 2
         turns.append(target)
-        return begin(self, target)
+        return begin(self, target, watch)
 
     monkeypatch.setattr(Configurer, "_begun", begun)
     assert Configurer(chooser, 0, GRID, COARSE)._aimed(low, watch) is not None
@@ -81,6 +82,21 @@ def test_half_of_the_time_is_left_for_filling_once_a_target_is_met(chooser, low,
     watch.left = 1000.0
     assert Configurer(chooser, 0, GRID, COARSE)._aimed(low, watch) is not None
     assert few < len(turns) - few
+
+
+def test_no_split_model_is_placed_once_time_is_up(chooser, low, monkeypatch):
+    placed = []
+    watch, place = Watch(None), Rooms.place
+
+    def counted(self, j, option, *, apart=False):
+        placed.append(j)
+        if len(placed) == 2:
+            watch.interrupt()
+        return place(self, j, option, apart=apart)
+
+    monkeypatch.setattr(Rooms, "place", counted)
+    assert Configurer(chooser, 0, GRID, COARSE).build(low, watch) is None
+    assert len(placed) == 2
 
 
 def test_filling_ends_with_the_time_and_leaves_models_out(chooser, low):

@@ -87,7 +87,7 @@ class Configurer:
         mid = self._instance.n * self._instance.g <= AGAIN
         for above in HIGHER if mid else ():
             target = found[2] * (1 + above)
-            begun = None if watch.stop or best.worst() <= target else self._begun(target)
+            begun = None if watch.stop or best.worst() <= target else self._begun(target, watch)
             if begun is None:
                 break
             best = min(best, self._filled(*begun, target, watch), key=Assignment.worth)
@@ -116,7 +116,7 @@ class Configurer:
         enough = watch.left * FILLING
         for _ in range(TARGETS):
             before = watch.left
-            begun = self._begun(target)
+            begun = self._begun(target, watch)
             if begun is not None and self._met(program, *begun, target, watch):
                 best = (*begun, target)
             elif watch.stop:
@@ -136,11 +136,11 @@ class Configurer:
                 target *= 1 + above
         return best
 
-    def _begun(self, target: float) -> tuple[Assignment, Undivided] | None:
+    def _begun(self, target: float, watch: Watch) -> tuple[Assignment, Undivided] | None:
         """Return a board with what is split at a target, if it finds room, and the rest."""
         options = self._chooser.pick(target, self._chooser.caps()[0])
-        board = self._split(options, target, apart=True)
-        board = board or self._split(options, target, apart=False)
+        board = self._split(options, target, watch, apart=True)
+        board = board or self._split(options, target, watch, apart=False)
         if board is None:
             return None
         whole = [j for j, option in enumerate(options) if option.degree == 1]
@@ -160,17 +160,21 @@ class Configurer:
         spared = LevelRooms(rooms.levels, rooms.count * (1 - SPARED))
         return program.decide(need, spared, watch, rounds=ROUNDS).share <= 1
 
-    def _split(self, options: list[Option], target: float, *, apart: bool) -> Assignment | None:
+    def _split(
+        self, options: list[Option], target: float, watch: Watch, *, apart: bool
+    ) -> Assignment | None:
         """Return a board with the models that are split, those with most shards first.
 
-        Each goes where most room is left, or, where that leaves none for some, least.
+        Each goes where most room is left, or, where that leaves none for some, least. None where
+        one finds no room, or time is up.
         """
         board = Assignment(self._instance)
         rooms = Rooms(board, target)
         split = [j for j, option in enumerate(options) if option.degree > 1]
         split.sort(key=lambda j: (-options[j].degree, -options[j].size, j))
-        if not all(rooms.place(j, options[j], apart=apart) for j in split):
-            return None
+        for j in split:
+            if watch.stop or not rooms.place(j, options[j], apart=apart):
+                return None
         return board
 
     def _room(self, board: Assignment, grid: int, target: float) -> Ints:
