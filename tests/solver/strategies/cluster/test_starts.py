@@ -229,6 +229,13 @@ def test_where_the_time_is_up_one_plan_is_made_all_the_same():
     assert search.watch.left == 0
 
 
+def test_no_late_start_is_begun_for_very_many_models():
+    fleet = split_fleet()
+    search = search_of(fleet, watch=Watch(0.0), tiny=0, large=0, many=8, late_seconds=60.0)
+    start(search)
+    assert search.board is None
+
+
 def test_where_even_that_takes_too_long_a_search_over_many_ends():
     search = search_of(split_fleet(), watch=Watch(0.0), tiny=0, large=0, late_seconds=0.0)
     search.solve(None)

@@ -111,8 +111,13 @@ def start(search: ClusterState) -> None:
 
 
 def _late(search: ClusterState) -> Assignment | None:
-    """Return a whole assignment, however bad, if one is made within what a limit is kept to."""
+    """Return a whole assignment, however bad, if one is made within what a limit is kept to.
+
+    Of very many models even what goes before the first is placed takes longer.
+    """
     knobs, watch = search.knobs, search.watch
+    if search.instance.n > knobs.many:
+        return None
     kept = watch.keep(-max(knobs.late_seconds, knobs.late_part * watch.limit))
     board = some_assignment(search.chooser, search.low, watch)
     watch.keep(kept)
