@@ -32,7 +32,6 @@ requests in step. How much lengths differ hardly matters: 10 and 30 % were tried
 
 import argparse
 import csv
-import dataclasses
 import statistics
 from pathlib import Path
 
@@ -43,6 +42,7 @@ from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.model import Model
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
+from kvplace.facts.catalogue.known_facts import facts_of
 from kvplace.facts.catalogue.models import known_model
 from kvplace.facts.memory.overhead import EngineLimits, overhead
 from kvplace.forecast.rules import Pool, Rules, Sharing
@@ -81,7 +81,7 @@ def runs(path=RUNS):
 
 def fleet(run):
     """Return the problem and the placement of a run: its engines side by side on its GPUs."""
-    facts = known_model(run["model"]).facts()
+    facts = facts_of(known_model(run["model"]))
     shape, degree = facts.shape, run["degree"]
     limits = EngineLimits(run["batched_tokens"], run["sequences"])
     taken = overhead(shape, degree, limits).total
@@ -108,7 +108,7 @@ def slower(run, computing):
     model, gpu = problem.models[0], problem.fleet.gpus[0]
     one = StepTimes().of(model, gpu.type, gpu.memory_bytes, run["degree"]).times
     token, attention = (computing * v for v in (one.token_seconds, one.attention_seconds))
-    found = dataclasses.replace(one, token_seconds=token, attention_seconds=attention)
+    found = one._replace(token_seconds=token, attention_seconds=attention)
     return StepTimes({(model.name, ""): found for model in problem.models})
 
 

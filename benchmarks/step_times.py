@@ -43,7 +43,6 @@ import importlib.util
 import json
 import sys
 from collections import Counter
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -315,7 +314,7 @@ class Columns:
 
 def scalar(row, values):
     """Return the time per token of a row by kvplace's own functions."""
-    speed = replace(speed_of(GPUS[row["gpu"]]), roofline=roofline(values))
+    speed = speed_of(GPUS[row["gpu"]])._replace(roofline=roofline(values))
     times = step_time(row["shape"], row["reads"], speed, row["degree"])
     decode = decode_seconds(times, row["batch"], row["prompt"] + row["output"] / 2)
     prefill = prefill_seconds(times, row["prompt"])

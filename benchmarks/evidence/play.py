@@ -1,6 +1,5 @@
 """What is measured of the placements of one fleet: loads that are served, and forecasts beside."""
 
-import dataclasses
 from collections import defaultdict
 
 import numpy as np
@@ -42,11 +41,11 @@ class WrongTimes(StepTimes):
     def of(self, model, *where):
         known = super().of(model, *where)
         scaled = {
-            field.name: getattr(known.times, field.name) * self.factors[model.name]
-            for field in dataclasses.fields(known.times)
-            if field.name.endswith("_seconds")
+            name: getattr(known.times, name) * self.factors[model.name]
+            for name in known.times._fields
+            if name.endswith("_seconds")
         }
-        return dataclasses.replace(known, times=dataclasses.replace(known.times, **scaled))
+        return known._replace(times=known.times._replace(**scaled))
 
 
 ROBUST = {

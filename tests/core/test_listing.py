@@ -54,7 +54,7 @@ def test_it_tells_a_better_balance_of_the_other_gpus():
         for rank, pressure in enumerate(best.profile):
             if pressure and rank:
                 profile = (*best.profile[:rank], pressure * 1.001, *best.profile[rank + 1 :])
-                told = look_for_better(problem, dataclasses.replace(best, profile=profile))
+                told = look_for_better(problem, best._replace(profile=profile))
                 assert f"GPU {rank + 1} from the worst" in told
                 seen += 1
     assert seen > 50

@@ -117,7 +117,7 @@ def test_no_tree_proves_what_brute_force_denies():
         for threshold in (optimum * 0.999, optimum * 1.001):
             leaf = sized(problem, threshold)
             low = tuple(price * draw.randint(0, 3) for price in leaf.prices)
-            other = draw.choice([leaf, dataclasses.replace(leaf, prices=low)])
+            other = draw.choice([leaf, leaf._replace(prices=low)])
             nodes = (Branch(*pairs[0]), leaf, other) if pairs and draw.random() < 0.7 else (leaf,)
             proved = check_certificate(problem, ProofTree(threshold, nodes)) == ""
             seen[proved] += 1

@@ -89,7 +89,7 @@ def test_two_ranks_are_faster_and_talk():
     h100 = speed_of("H100-SXM-80GB")
     assert h100 is not None
     one = step_time(LLAMA, READS, h100)
-    two = step_time(LLAMA, replace(READS, bytes_per_token=65_536), h100, 2)
+    two = step_time(LLAMA, READS._replace(bytes_per_token=65_536), h100, 2)
     assert two.dense_seconds == pytest.approx(one.dense_seconds / 2)
     assert two.link_seconds > one.link_seconds == 0
     assert decode_seconds(two, 8, 1024) < decode_seconds(one, 8, 1024)

@@ -5,6 +5,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from kvplace.core.derived.option_table import OptionTable, shard_loads
 from kvplace.core.models.bursts import Margins, margin_sigma, spread_of
@@ -17,8 +18,7 @@ from kvplace.errors import Fault, InputError
 __all__ = ["PressureTable", "Pressures"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PressureTable:
+class PressureTable(NamedTuple):
     """The loads of a shard, for each row of the option table.
 
     Parameters

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from kvplace.core.certificates.balance import RankBound
 from kvplace.core.certificates.certificate import Bound
@@ -83,8 +83,7 @@ class Step:
     bound: float
 
 
-@dataclass(frozen=True, slots=True)
-class StageGain:
+class StageGain(NamedTuple):
     """What one stage of a search brought, in all of its calls together.
 
     Parameters

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from kvplace.errors import InputError
+from kvplace.facts.catalogue.known_facts import facts_of
 from kvplace.facts.catalogue.models import known_model, near_model
 from kvplace.facts.checkpoint.huggingface import (
     facts_from_directory,
@@ -54,7 +55,7 @@ def find_facts(
         raise InputError("there is no such directory", name)
     known = known_model(name) if source != "hub" else None
     if known is not None:
-        return known.facts(kv_dtype)
+        return facts_of(known, kv_dtype)
     near = near_model(name)
     if source == "catalogue" or (
         source == "auto" and near and near.casefold().endswith(f"/{name.casefold()}")

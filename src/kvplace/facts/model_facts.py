@@ -1,6 +1,6 @@
 """What is known of a model: weights, cache and shape, each figure with its origin."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvplace.core.fact import Fact
 from kvplace.core.models.architecture import Architecture
@@ -9,8 +9,7 @@ from kvplace.facts.cache import CacheLayout
 __all__ = ["ModelFacts"]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
+class ModelFacts(NamedTuple):
     """What is known of a model, each figure with its origin.
 
     Parameters

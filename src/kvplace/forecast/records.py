@@ -1,7 +1,5 @@
 """What the kernels of the forecast work on: engines and GPUs as records."""
 
-from dataclasses import fields
-
 import numpy as np
 
 from kvplace.forecast.step_time import StepTime
@@ -30,7 +28,7 @@ ENGINE = np.dtype(
                 "rate prompt output prompt_cv output_cv context peakedness ttft_objective "
                 "tpot_objective latency_objective token_bytes window_bytes sequence_bytes "
                 "host_seconds host_seconds_per_sequence "
-                + " ".join(field.name for field in fields(StepTime))
+                + " ".join(StepTime._fields)
                 # Kept: seconds of a prompt alone and what it adds to a step; slow-down; chance that
                 # the step of a prompt goes before others, and its slow-down then; requests in
                 # the system, chance of none, of a step on the GPU, of a step that computes, and

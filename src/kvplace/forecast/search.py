@@ -138,7 +138,7 @@ class _Search:
             if len(copy.gpus) == 1:
                 model = self.problem.models[copy.model]
                 costs = times.of(model, kind[0], kind[1]).times
-                for name in costs.__dataclass_fields__:
+                for name in costs._fields:
                     found[at][name] = getattr(costs, name)
         return found
 

@@ -125,7 +125,7 @@ class ShareTiming(Timing):
         for name in gpu_types:
             speed = known_speed(name)
             if speed is not None:
-                *fitted, _ = astuple(speed.roofline)
+                *fitted, _ = speed.roofline
                 flops = sorted((key.value, value) for key, value in speed.flops.items())
                 sheet = [speed.bytes_per_second, flops, speed.link_bytes_per_second]
                 found.append([name, *sheet, *fitted])

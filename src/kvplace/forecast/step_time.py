@@ -12,13 +12,12 @@ performance model for multicore architectures", CACM 52(4). The share of experts
 touch, ``1 - (1 - k/E)^n``, holds for tokens sent independently and evenly.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["StepTime", "decode_seconds", "prefill_seconds"]
 
 
-@dataclass(frozen=True, slots=True)
-class StepTime:
+class StepTime(NamedTuple):
     """The coefficients of one model on one GPU type at one tensor-parallel degree.
 
     Parameters

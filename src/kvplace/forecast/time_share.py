@@ -13,7 +13,7 @@ weights, so it is computed for every number of copies.
 """
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvplace.core.models.demand import SLO, Demand
 from kvplace.forecast.step_time import StepTime, decode_seconds, prefill_seconds
@@ -21,8 +21,7 @@ from kvplace.forecast.step_time import StepTime, decode_seconds, prefill_seconds
 __all__ = ["Idle", "TimeShare", "idle_times", "time_share"]
 
 
-@dataclass(frozen=True, slots=True)
-class TimeShare:
+class TimeShare(NamedTuple):
     """The share of one GPU's time that one copy needs, in parts.
 
     Parameters
@@ -45,8 +44,7 @@ class TimeShare:
         return self.prefill + self.decode
 
 
-@dataclass(frozen=True, slots=True)
-class Idle:
+class Idle(NamedTuple):
     """How fast a GPU is that serves one request and nothing else.
 
     Parameters

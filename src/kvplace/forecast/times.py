@@ -1,9 +1,8 @@
 """The step times of every model of a problem on every GPU type, and where they come from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from functools import cache, lru_cache
-from operator import attrgetter
+from typing import NamedTuple
 
 from kvplace.core.models.architecture import Architecture
 from kvplace.core.models.measured import MeasuredStep
@@ -22,13 +21,11 @@ from kvplace.forecast.steps.roofline import (
 
 __all__ = ["StepTimes", "Timed", "cache_reads", "dense_shape", "known_speed", "known_step_time"]
 
-_ROW = attrgetter(*(field.name for field in fields(StepTime)))
 _BYTES_PER_PARAMETER = 2
 _LAYERS_OF_8B = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Timed:
+class Timed(NamedTuple):
     """Step times with their source.
 
     Parameters
@@ -48,7 +45,7 @@ class Timed:
     @property
     def row(self) -> tuple[float, ...]:
         """The coefficients in the order of the fields of `StepTime`."""
-        return _ROW(self.times)
+        return tuple(self.times)
 
 
 class StepTimes:

@@ -7,8 +7,7 @@ work as its numbers read; a note says what they leave out.
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, part_of
 from kvplace.core.models.model import Model
@@ -35,8 +34,7 @@ _MOST_MODELS = 5000
 """Models up to which each is looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """One thing to be told.
 
     Parameters

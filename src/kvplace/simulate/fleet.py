@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,7 +161,7 @@ def records_of(
     copies = [engined.copies[at] for at in component.copies]
     local = {gpu: at for at, gpu in enumerate(component.gpus)}
     engines, gpus = np.zeros(len(copies), ENGINE), np.zeros(len(component.gpus), GPU)
-    names = [field.name for field in fields(StepTime)]
+    names = list(StepTime._fields)
     lists: list[int] = []
     on_gpu: list[list[int]] = [[] for _ in component.gpus]
     for at, copy in enumerate(copies):

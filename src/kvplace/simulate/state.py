@@ -4,7 +4,6 @@ Engines, GPUs and requests are numbers within one component: GPUs that share no 
 router are simulated apart.
 """
 
-from dataclasses import fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +40,7 @@ ENGINE = _record(
     "phase running waiting head tail held steps preemptions computes",
     # Given: host work per step and per sequence; the coefficients of its step times.
     "host_seconds host_seconds_per_sequence "
-    + " ".join(field.name for field in fields(StepTime))
+    + " ".join(StepTime._fields)
     # Kept: seconds of its step left at `since`, alone, and its speed since then; the part of the
     # GPU that the step keeps busy alone; since when the engine waits for memory.
     + " work speed since use stalled_since",

@@ -16,7 +16,7 @@ All arithmetic is on integers, on the scale of `kvplace.core.certificates.sizes`
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvplace.core.certificates.offers import SCALE_BITS
 from kvplace.core.certificates.sizes import every_possible
@@ -37,8 +37,7 @@ _Sizes = dict[int, tuple[int, int]]
 """Size of a shard and number of shards, by position of the option."""
 
 
-@dataclass(frozen=True, slots=True)
-class RankBound:
+class RankBound(NamedTuple):
     """A bound on the pressure of the GPU at a rank, where the worst GPU is no worse than it is.
 
     Parameters

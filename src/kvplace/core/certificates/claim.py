@@ -1,6 +1,7 @@
 """Claims: a lower bound that holds for every placement, and the evidence for it."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvplace.core.certificates.by_rule import RuleCertificate
 
@@ -41,16 +42,14 @@ class Certificate:
     types: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(NamedTuple):
     """Two models, by position: the tree goes on with both together, then with both apart."""
 
     first: int
     second: int
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(NamedTuple):
     """What closes a case.
 
     Parameters

@@ -1,6 +1,6 @@
 """How two placements are compared: soft rules by tier, then the pressures from the worst GPU on."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.problem import Problem
@@ -11,8 +11,7 @@ ROUNDING = 1e-9
 """Relative distance of two pressures that counts as none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What a placement is compared by.
 
     Parameters

@@ -27,8 +27,7 @@ and of shares. Floats of the problem are taken as the exact rationals they are.
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kvplace.core.certificates.claim import PRICE_BITS, Certificate
 from kvplace.core.certificates.knapsack import set_above
@@ -52,8 +51,7 @@ Kind = tuple[str, int]
 """A kind of GPU: its type, and its usable bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class WeightedOption:
+class WeightedOption(NamedTuple):
     """One option of a model, a shard of which alone is within every pressure on some GPU.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kvplace.core.hardware import Fleet
 from kvplace.core.models.model import Model, Replicas, Split
@@ -10,8 +11,7 @@ from kvplace.core.models.objective import Objective
 __all__ = ["ShardNeed", "Ways", "demand_parts", "rank_part", "shard_need"]
 
 
-@dataclass(frozen=True, slots=True)
-class ShardNeed:
+class ShardNeed(NamedTuple):
     """What one shard takes from its GPU.
 
     Parameters

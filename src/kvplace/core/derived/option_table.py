@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 from kvplace.core.derived.needs import rank_part
 from kvplace.core.models.model import Model
@@ -14,8 +14,7 @@ from kvplace.core.models.objective import Objective
 __all__ = ["OptionTable", "option_table", "shard_loads", "undivided_table"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OptionTable:
+class OptionTable(NamedTuple):
     """The entries of `Problem.options`, model by model, with what `Problem.need` says of each.
 
     Parameters

@@ -34,8 +34,8 @@ effective bandwidths, 1996). Loads fall where GPUs are added. Without a quantile
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from kvplace.core.models.demand import Demand
 from kvplace.core.models.model import Model
@@ -49,8 +49,7 @@ _STEPS = 2**40
 """Steps of a relative margin, so that machines whose roots differ in the last bit plan alike."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
+class Spread(NamedTuple):
     """How much what a copy needs varies: variance over squared mean.
 
     Parameters
@@ -130,8 +129,7 @@ def margin_sigma(quantile: float, mean: float, variance: float, room: float) -> 
     return (math.sqrt(z * z + 4 * ratio * room) - z) / (2 * ratio) if ratio else room / z
 
 
-@dataclass(frozen=True, slots=True)
-class Margins:
+class Margins(NamedTuple):
     """What is added to means so that they stand for a quantile.
 
     Parameters

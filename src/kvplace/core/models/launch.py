@@ -1,6 +1,7 @@
 """Launch: how the engine of a model is started. Decides nothing about where it runs."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["ENGINES", "EngineName", "Launch"]
 
@@ -8,8 +9,7 @@ ENGINES = ("vllm", "sglang")
 """Engines that can be launched; the first is the default."""
 
 
-@dataclass(frozen=True, slots=True)
-class EngineName:
+class EngineName(NamedTuple):
     """What tells an engine that runs from others.
 
     Parameters

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import translate
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from kvplace.core.hardware import Fleet
 from kvplace.core.placement import Replica
@@ -15,8 +15,7 @@ from kvplace.core.rules.places import EVERYWHERE, Places
 __all__ = ["Breach", "Rule", "chosen"]
 
 
-@dataclass(frozen=True, slots=True)
-class Breach:
+class Breach(NamedTuple):
     """One place where a rule does not hold.
 
     Parameters

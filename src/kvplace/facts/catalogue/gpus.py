@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvplace.core.fact import Fact
 from kvplace.errors import InputError
@@ -20,8 +20,7 @@ _SAID_BY_VENDORS = {
 _GENERATION = re.compile(r"sxm\d")
 
 
-@dataclass(frozen=True, slots=True)
-class GPUType:
+class GPUType(NamedTuple):
     """A kind of GPU.
 
     Parameters

@@ -2,23 +2,15 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from kvplace.core.fact import Fact
 from kvplace.errors import Fault, InputError
-from kvplace.facts.cache import CacheGroup, CacheLayout, Units
 from kvplace.facts.catalogue.tables import gibibytes, named, number, read_tables
-from kvplace.facts.model_facts import ModelFacts
 
 __all__ = ["KnownModel", "known_model", "known_models", "near_model"]
 
 
-_STATE_PARTS = 16
-"""Parts that ranks share of a state: heads of gated delta and Mamba layers are multiples of 16."""
-
-
-@dataclass(frozen=True, slots=True)
-class KnownModel:
+class KnownModel(NamedTuple):
     """A row of the catalogue.
 
     Parameters
@@ -61,71 +53,6 @@ class KnownModel:
     note: str
     loaded_bytes: int | None = None
     loaded_source: str = ""
-
-    def facts(self, kv_dtype: str = "auto") -> ModelFacts:
-        """Return the row as facts; its cache is in 16 bits unless 8 are asked for.
-
-        Raises
-        ------
-        InputError
-            The state per sequence is not known, or the KV type is neither 8 nor 16 bits.
-        """
-        if self.kv_bytes_per_sequence is None:
-            raise InputError(
-                "the catalogue does not know the state that each sequence of it takes; read its "
-                "checkpoint with --facts hub, or give a directory",
-                self.name,
-            )
-        scale = {"auto": 2, "bf16": 2, "bfloat16": 2, "fp16": 2, "float16": 2, "fp8": 1}
-        if kv_dtype not in scale:
-            raise InputError(
-                f"the catalogue knows 16-bit and fp8 caches, not {kv_dtype!r}", self.name
-            )
-        whole = self.kv_bytes_per_token * scale[kv_dtype] // 2
-        beyond = (self.kv_bytes_per_token_beyond_window or 0) * scale[kv_dtype] // 2
-        latent = self.kv_units == 1 and self.attention == "mla"
-        groups = []
-        if latent:
-            groups.append(CacheGroup("latent", 1, self._units(whole, "latent vector")))
-        elif self.window_tokens is None:
-            groups.append(CacheGroup("full", 1, self._units(whole, "KV heads")))
-        else:
-            window = self._units(whole - beyond, "KV heads")
-            groups.append(CacheGroup("full", 1, self._units(beyond, "KV heads")))
-            groups.append(CacheGroup("window", 1, window, self.window_tokens))
-        from kvplace.facts.catalogue.shapes import known_shape  # noqa: PLC0415 - only for whoever asks
-
-        shape = known_shape(self.name, self.weights_bytes)
-        if self.kv_bytes_per_sequence:
-            groups = [_in_layers(groups[0], shape.attending_layers if shape else 1)]
-            parts = _STATE_PARTS if self.kv_bytes_per_sequence % _STATE_PARTS == 0 else 1
-            state = (Units(parts, self.kv_bytes_per_sequence // parts, "parts of a state"),)
-            groups.append(
-                _in_layers(CacheGroup("state", 1, state), shape.state_layers if shape else 1)
-            )
-        origin = f"catalogue: {self.source}" + (f" ({self.note})" if self.note else "")
-        cache = f"{8 * scale[kv_dtype]}-bit KV cache"
-        return ModelFacts(
-            self.name,
-            Fact(self.weights_bytes, f"{origin}, {self.weight_dtype}"),
-            CacheLayout(tuple(groups)),
-            f"{origin}, {cache}",
-            self.context_tokens,
-            shape,
-        )
-
-    def _units(self, size: int, kind: str) -> tuple[Units, ...]:
-        return (Units(self.kv_units, size // self.kv_units, kind),)
-
-
-def _in_layers(group: CacheGroup, layers: int) -> CacheGroup:
-    """Return a group of one layer as so many, where its bytes divide evenly."""
-    (unit,) = group.units
-    if layers < 1 or unit.size_bytes % layers:
-        return group
-    return replace(
-        group, layers=layers, units=(replace(unit, size_bytes=unit.size_bytes // layers),)
-    )
 
 
 def known_models() -> Mapping[str, KnownModel]:

@@ -1,7 +1,7 @@
 """What a fleet file says of a model's cache: bytes, sliding windows, and how ranks split them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvplace.core.fact import Fact
 from kvplace.core.models.kv_cache import SlidingWindow
@@ -17,8 +17,7 @@ Split = tuple[str, Fact[int] | Fact[str]]
 """A key of a model in a fleet file, ``kv_heads`` or ``attention``, and its value."""
 
 
-@dataclass(frozen=True, slots=True)
-class CacheFigures:
+class CacheFigures(NamedTuple):
     """The figures of one model.
 
     Parameters

@@ -5,7 +5,7 @@ the projections into latent vectors, and KV heads once there are more ranks than
 experts are padded to the tiles of their kernels. A file in 32 bits is served in 16.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvplace.core.models.architecture import Architecture, Format
 
@@ -20,8 +20,7 @@ _SPREAD = 1.002
 (llm-d-incubation/llm-d-planner, accuracy/accuracy_report.md)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """The weights on one rank, in parts.
 
     Parameters

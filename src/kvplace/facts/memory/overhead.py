@@ -8,7 +8,7 @@ same), and the reports cited in ``docs/how-right.md``.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvplace.core.models.architecture import Architecture
 from kvplace.facts.catalogue.gpus import GPUType
@@ -37,8 +37,7 @@ _UNKNOWN, _SMALL, _PER_GIB = 1.5, 12.0, 0.03
 _UNKNOWN_BYTES, _SMALL_BYTES = round(_UNKNOWN * GIB), round(_SMALL * GIB)
 
 
-@dataclass(frozen=True, slots=True)
-class EngineLimits:
+class EngineLimits(NamedTuple):
     """The limits of an engine that its memory depends on.
 
     Parameters
@@ -53,8 +52,7 @@ class EngineLimits:
     sequences: int
 
 
-@dataclass(frozen=True, slots=True)
-class Overhead:
+class Overhead(NamedTuple):
     """What an engine process takes of one GPU besides weights and cache, in bytes.
 
     Parameters

@@ -8,7 +8,6 @@ multiplying are scaled apart.
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from kvplace.core.models.measured import MeasuredStep
 from kvplace.forecast.step_time import StepTime, decode_seconds, prefill_seconds
@@ -79,8 +78,7 @@ def _computed(step: MeasuredStep) -> tuple[float, Callable[[StepTime], float]]:
 
 
 def _scaled(times: StepTime, reading: float, multiplying: float) -> StepTime:
-    return replace(
-        times,
+    return times._replace(
         **{name: getattr(times, name) * reading for name in _READING},
         **{name: getattr(times, name) * multiplying for name in _MULTIPLYING},
     )

@@ -1,8 +1,8 @@
 """From the shape of a model and the data sheet of a GPU to the coefficients of its step times."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kvplace.core.models.architecture import Architecture, Format
 from kvplace.facts.catalogue.gpus import GPUType, find_gpu_type
@@ -26,8 +26,7 @@ OTHERS = "any"
 _FOLDER = Path(__file__).parent
 
 
-@dataclass(frozen=True, slots=True)
-class Roofline:
+class Roofline(NamedTuple):
     """What of its data sheet a GPU type reaches, fitted to measured engines.
 
     Parameters
@@ -87,8 +86,7 @@ class Roofline:
         }[number_format]
 
 
-@dataclass(frozen=True, slots=True)
-class Speed:
+class Speed(NamedTuple):
     """How fast a GPU type is: its data sheet and what of it is reached.
 
     Parameters
@@ -130,8 +128,7 @@ class Speed:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class CacheReads:
+class CacheReads(NamedTuple):
     """What of the KV cache one rank of a copy reads.
 
     Parameters
@@ -158,7 +155,7 @@ def rooflines() -> Mapping[str, Roofline]:
     InputError
         The user's own ``roofline.csv`` is wrong: every row at once.
     """
-    columns = ["name", *map(_column, Roofline.__slots__)]
+    columns = ["name", *map(_column, Roofline._fields)]
     return read_tables("roofline.csv", columns, _roofline, folder=_FOLDER)
 
 
@@ -169,7 +166,7 @@ def _column(name: str) -> str:
 
 def _roofline(row: Mapping[str, str]) -> Roofline:
     values: dict[str, float] = {}
-    for name in Roofline.__slots__:
+    for name in Roofline._fields:
         if name != "source":
             found = number(row, _column(name)) or 0.0
             values[name] = found * 1e-6 if name.endswith("_seconds") else found

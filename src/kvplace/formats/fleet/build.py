@@ -19,7 +19,6 @@ from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.diagnostics import Path, Report, path_of, shown
 from kvplace.formats.fleet.asked import DemandPart, WindowDemandPart, WindowPart
 from kvplace.formats.fleet.gpu_groups import parse_gpus
-from kvplace.formats.fleet.known import Known, part_of
 from kvplace.formats.fleet.nodes import build_nodes
 from kvplace.formats.fleet.rules import RulePart, build_rule
 from kvplace.formats.fleet.schema import (
@@ -84,7 +83,7 @@ class Assembly:
         self._report = report
         self._objective = objective
         self._nodes = nodes
-        self._assumed: tuple[str, ...] = ()
+        self._assumed: list[str] = []
 
     def problem(self) -> Problem:
         """Return the problem.
@@ -129,7 +128,7 @@ class Assembly:
                 tuple(rules),
                 stretches,
                 timing,
-                self._assumed,
+                tuple(self._assumed),
                 quantile,
             )
             if quantile is not None and found.goal is not Objective.PRESSURE:
@@ -174,20 +173,24 @@ class Assembly:
             items = [self._with_mean(at, item, weights, what_ifs) for at, item in enumerate(items)]
             for at, item in enumerate(items):
                 self._hint(at, item)
-        parts = validate_list(part_of, items, ("models",), self._report)
+        parts = validate_list(_part_of, items, ("models",), self._report)
         estimates = Estimates(nodes, sum(map(_shards, parts)))
         defaults = head.defaults if head is not None else DefaultsPart()
-        known = Known(nodes, defaults, self._report)
+        known = None
+        if any(isinstance(part, KnownModelPart) for part in parts):
+            from kvplace.formats.fleet.known import Known  # noqa: PLC0415 - only for named models
+
+            known = Known(nodes, defaults, self._report, self._assumed)
         models: list[Model | None] = []
         for index, part in enumerate(parts):
-            whole = None if part is None else known.filled(part, ("models", index))
-            called = part.model if isinstance(part, KnownModelPart) else ""
+            whole, called = part, ""
+            if known and isinstance(part, KnownModelPart):
+                whole, called = known.filled(part, ("models", index)), part.model
             model = None if whole is None else _model(whole, defaults, estimates, called)
-            models.append(None if model is None else self._with_degrees(index, model, known))
-        self._assumed = tuple(known.assumed)
+            models.append(None if model is None else self._with_degrees(index, model))
         return models
 
-    def _with_degrees(self, index: int, model: Model, known: Known) -> Model:
+    def _with_degrees(self, index: int, model: Model) -> Model:
         """Return a model without the degrees that engines refuse; a fault where none is left."""
         reasons = {degree: model.refused(degree) for degree in model.tensor_parallel}
         left = tuple(degree for degree, reason in reasons.items() if not reason)
@@ -195,7 +198,7 @@ class Assembly:
         if not refused:
             return model
         if left:
-            known.assumed.append(
+            self._assumed.append(
                 f"{model.name}: left out, as engines refuse it, a degree of {refused}"
             )
             resident = tuple(pair for pair in model.resident if not reasons.get(pair[0]))
@@ -270,6 +273,11 @@ def _completed(models: Sequence[Model], windows: Sequence[Window]) -> tuple[Wind
         return tuple(windows)
     named = dict.fromkeys(name for model in models for name in model.windows)
     return (*(map(Window, named) if named else (ALWAYS,)), *windows)
+
+
+def _part_of(item: object) -> type[ModelPart]:
+    """Return the part of an item of ``models``."""
+    return KnownModelPart if isinstance(item, dict) and "model" in item else ModelPart
 
 
 def _shards(part: ModelPart | None) -> int:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvplace.core.fact import Fact
 from kvplace.core.hardware import GPU, Node, alike
@@ -17,8 +17,7 @@ _HOSTS = r"(?:([0-9]{1,20})\s*[xX]\s*(?=[0-9]{1,20}\s*[xX]))?"
 _GROUP = re.compile(_HOSTS + r"(?:([0-9]{1,20})\s*[xX]\s*)?(\S.*)", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class GPUGroup:
+class GPUGroup(NamedTuple):
     """Hosts alike.
 
     Parameters

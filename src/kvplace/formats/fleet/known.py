@@ -8,6 +8,7 @@ from kvplace.core.hardware import Node
 from kvplace.core.models.demand import Demand
 from kvplace.core.models.model import Attention
 from kvplace.errors import InputError
+from kvplace.facts.catalogue.known_facts import facts_of
 from kvplace.facts.catalogue.models import known_model, near_model
 from kvplace.facts.catalogue.shapes import known_shape
 from kvplace.facts.memory.degree import smallest_degree
@@ -19,18 +20,13 @@ from kvplace.formats.fleet.launch import LaunchPart
 from kvplace.formats.fleet.schema import DefaultsPart, KnownModelPart, ModelPart
 from kvplace.units import format_bytes
 
-__all__ = ["Known", "part_of"]
+__all__ = ["Known"]
 
 _FP8 = ("fp8", "fp8_e4m3", "fp8_e5m2")
 
 
-def part_of(item: object) -> type[ModelPart]:
-    """Return the part of an item of ``models``."""
-    return KnownModelPart if isinstance(item, dict) and "model" in item else ModelPart
-
-
 class Known:
-    """Fills in models that are only named, and keeps what it took from where.
+    """Fills in models that are only named, and notes what it took from where.
 
     Parameters
     ----------
@@ -40,18 +36,20 @@ class Known:
         Of the file: how engines are started.
     report
         Where faults go.
+    assumed
+        Where it is noted.
     """
 
-    def __init__(self, nodes: Sequence[Node], defaults: DefaultsPart, report: Report) -> None:
+    def __init__(
+        self, nodes: Sequence[Node], defaults: DefaultsPart, report: Report, assumed: list[str]
+    ) -> None:
         self._nodes = nodes
         self._defaults = defaults
         self._report = report
-        self.assumed: list[str] = []
+        self._assumed = assumed
 
-    def filled(self, part: ModelPart, path: Path) -> ModelPart | None:
+    def filled(self, part: KnownModelPart, path: Path) -> ModelPart | None:
         """Return a model with what it leaves out; None, and a fault, where that is not known."""
-        if not isinstance(part, KnownModelPart):
-            return part
         facts = self._facts(part, path)
         if facts is None:
             return None
@@ -81,7 +79,7 @@ class Known:
             self._report.add(path, error.faults[0].message)
             return None
         if said:
-            self.assumed.append(f"{facts.name}: {', '.join(said)}; {facts.weights_bytes.origin}")
+            self._assumed.append(f"{facts.name}: {', '.join(said)}; {facts.weights_bytes.origin}")
         return ModelPart.model_construct(**own | given)
 
     def _facts(self, part: KnownModelPart, path: Path) -> ModelFacts | None:
@@ -98,7 +96,7 @@ class Known:
             )
             return None
         try:
-            return known.facts(self._kv_dtype(part.launch))
+            return facts_of(known, self._kv_dtype(part.launch))
         except InputError as error:
             self._report.add(place, error.faults[0].message)
             return None

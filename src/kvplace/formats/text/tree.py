@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from kvplace.formats.diagnostics import Path
 
@@ -19,8 +19,7 @@ Spot: TypeAlias = "int | tuple[int, dict[str, Spot]] | tuple[int, list[Spot]]"
 """Line of a value and, for a mapping or a list, the spots of what it holds."""
 
 
-@dataclass(frozen=True)
-class TreeFault:
+class TreeFault(NamedTuple):
     """What is wrong with a text before its meaning is looked at.
 
     Parameters

@@ -9,13 +9,13 @@ what stands for it in a plan file, which states exact numbers under names that h
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from types import UnionType
 from typing import (
     Annotated,
     Any,
     ClassVar,
+    NamedTuple,
     NoReturn,
     Self,
     TypeVar,
@@ -60,15 +60,13 @@ class _Always:
 ALWAYS = _Always()
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """How a value of a kind is written; without it, as it stands."""
 
     write: Callable[[Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Documented:
+class Documented(NamedTuple):
     """The JSON Schema of a kind, made when it is asked for and not when a file is read."""
 
     make: Callable[[], dict[str, Any]]
@@ -78,8 +76,7 @@ class Documented:
         return self.make()
 
 
-@dataclass(frozen=True, slots=True)
-class Exact:
+class Exact(NamedTuple):
     """The kind that stands for another one in a plan file."""
 
     kind: Any
@@ -161,8 +158,7 @@ def _built(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class FieldOf:
+class FieldOf(NamedTuple):
     """A field of a part or of a dataclass that states a mapping of a file.
 
     Parameters

@@ -1,7 +1,7 @@
 """Rows of the GPU table: GPUs that are alike share one row, the most loaded first."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation
 from kvplace.core.hardware import Node
@@ -10,8 +10,7 @@ from kvplace.report.text import names_text, places_text
 __all__ = ["GPURow", "gpu_rows", "histogram", "idle_text"]
 
 
-@dataclass(frozen=True, slots=True)
-class GPURow:
+class GPURow(NamedTuple):
     """GPUs of one type that hold shards of the same models under the same pressure.
 
     Parameters

@@ -1,6 +1,6 @@
 """Rows of the model table: what was decided for each model."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvplace.core.evaluation.evaluate import part_of
 from kvplace.core.result import Result
@@ -8,8 +8,7 @@ from kvplace.core.result import Result
 __all__ = ["ModelRow", "model_rows"]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRow:
+class ModelRow(NamedTuple):
     """The decision for one model.
 
     Parameters

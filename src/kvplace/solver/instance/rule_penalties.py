@@ -5,8 +5,8 @@ refused.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from kvplace.solver.instance.penalties.excess import ExcessTracker, capacity_tracker
 from kvplace.solver.instance.penalties.registry import penalty_kinds
@@ -15,8 +15,7 @@ from kvplace.solver.instance.penalties.tracker import Copies, Ground, MakeTracke
 __all__ = ["Blueprint", "Copies", "Costs", "blueprints"]
 
 
-@dataclass(frozen=True, slots=True)
-class Blueprint:
+class Blueprint(NamedTuple):
     """How the tracker of one rule is made, its arrays shared by all assignments of an instance.
 
     Parameters

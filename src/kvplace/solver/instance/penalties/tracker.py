@@ -2,9 +2,8 @@
 
 import abc
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from kvplace.core.problem import Problem
 
@@ -38,8 +37,7 @@ MakeTracker = Callable[[], Tracker]
 """Returns a new tracker; its arrays are shared by all assignments of an instance."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
+class Ground(NamedTuple):
     """What trackers are made from.
 
     Parameters
