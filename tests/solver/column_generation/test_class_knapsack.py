@@ -6,7 +6,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pytest
 
-from kvplace.solver.column_generation.class_knapsack import fill
+from kvplace.solver.column_generation.class_knapsack import SingleTables, fill
 
 
 def by_force(prices, room):
@@ -60,3 +60,23 @@ def test_by_hand():
     table = fill(np.array([0, 1, 1, 5, 5, 5, 5, 5]), 7)
     assert table.worth.tolist() == [0, 1, 2, 5, 6, 7, 10, 11]
     assert table.best(7) == (1, 3, 3)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_room_is_worth_at_most_one_split_shard_and_others_by_brute_force(seed):
+    width, room = 9, 8
+    prices = [drawn(seed, room), drawn(seed + 100, room), drawn(seed + 200, room)]
+    rooms = np.array([room, width + 7, 2 * width + room])
+    table = SingleTables(np.concatenate(prices), width, rooms)
+    whole = [by_force(prices[0].tolist(), size) for size in range(width)]
+    for kind, (numbered, most) in enumerate(zip(rooms.tolist(), (8, 7, 8), strict=True)):
+        split = np.maximum.accumulate(np.maximum(prices[kind], prices[0]))
+        best = max(whole[most], *(int(split[x]) + whole[most - x] for x in range(1, most + 1)))
+        assert table.worth(np.array([numbered])).tolist() == [best]
+        found = table.columns(numbered, 5)
+        assert len(found) <= 5
+        assert all(sum(c % width for c in members) <= most for members in found)
+        kinds = [[c // width for c in members if c >= width] for members in found]
+        assert all(some in ([], [kind]) for some in kinds)
+        if best:
+            assert max(sum(table.prices[c] for c in members) for members in found) == best

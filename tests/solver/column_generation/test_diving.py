@@ -71,3 +71,35 @@ def test_pairs_that_fit_are_all_placed():
     found = round_off(LevelProgram(), need, rooms, Watch(None))
     assert found.held == {(GRID, (10, 14)): 50}
     assert not found.left
+
+
+@st.composite
+def _split_needs(draw):
+    """Draw whole and split shards; rooms of two types hold one split shard of theirs each."""
+    n, width = draw(st.integers(1, 30)), GRID + 1
+    level = np.array(draw(st.lists(st.integers(1, 14), min_size=n, max_size=n)))
+    split = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+    classes = np.column_stack([level, level + width, level + 2 * width])
+    fit = np.column_stack([~split, split, split])
+    each, shards = np.tile(level, (3, 1)).T.astype(float), np.tile([1.0, 2.0, 2.0], (n, 1))
+    kinds = (0, 0, 0)
+    need = need_of(GRID, np.where(fit, classes, 0), each, shards, fit, kinds, single=True)[0]
+    rooms = np.array([draw(st.integers(14, GRID)) + kind * width for kind in range(3)])
+    count = np.array([float(draw(st.integers(1, 15))) for _ in range(3)])
+    return need, LevelRooms(rooms, count)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_split_needs())
+def test_each_set_has_one_split_shard_of_its_room_at_most_and_nothing_is_lost(case):
+    need, rooms = case
+    found = round_off(LevelProgram(), need, rooms, Watch(None))
+    held, used = Counter[int](), Counter[int]()
+    for (room, members), times in found.held.items():
+        assert need.holds(room, members)
+        used[room] += times
+        for class_ in members:
+            held[class_] += times
+    assert held + found.left == _asked(need, found.option)
+    for room, count in zip(rooms.levels.tolist(), rooms.count.tolist(), strict=True):
+        assert used[room] <= count

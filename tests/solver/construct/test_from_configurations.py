@@ -84,8 +84,10 @@ def test_half_of_the_time_is_left_for_filling_once_a_target_is_met(chooser, low,
     assert few < len(turns) - few
 
 
-def test_no_split_model_is_placed_once_time_is_up(chooser, low, monkeypatch):
-    placed = []
+def test_no_split_model_is_placed_once_time_is_up(monkeypatch):
+    # So many split shards that they go before the program.
+    chooser = Chooser(load_instance(cluster(1_500, 400, pinned=0, seed=3)))
+    low, placed = FluidBound(chooser).value, []
     watch, place = Watch(None), Rooms.place
 
     def counted(self, j, option, *, apart=False):
@@ -104,7 +106,8 @@ def test_filling_ends_with_the_time_and_leaves_models_out(chooser, low):
     configurer = Configurer(chooser, 0, GRID, COARSE)
     found = configurer._aimed(low, watch)
     watch.interrupt()
-    assert configurer._filled(*found, watch).missing
+    rounded = configurer._rounded(*found, watch, GRID)
+    assert configurer._filled(rounded, watch).missing
 
 
 @pytest.mark.parametrize("gib", [5, 10])

@@ -14,7 +14,6 @@ import numpy as np
 from kvplace.core.certificates.certificate import GRID, SCALE_BITS
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.class_knapsack import Tables
 from kvplace.solver.column_generation.levels import (
     ANYWHERE,
     LevelRooms,
@@ -23,8 +22,7 @@ from kvplace.solver.column_generation.levels import (
     kinds_of,
     need_of,
 )
-from kvplace.solver.column_generation.pair_knapsack import PairTables
-from kvplace.solver.column_generation.size_classes import LevelProgram
+from kvplace.solver.column_generation.size_classes import AnyTables, LevelProgram
 
 __all__ = ["CHEAP", "LevelTargets", "Prices"]
 
@@ -159,6 +157,7 @@ class LevelTargets:
         groups: Callable[[float], Iterable[tuple[int, Floats, Floats | None]]] | None,
         watch: Watch,
         *,
+        first: float = 0.0,
         least_left: float = 0.0,
     ) -> Prices | None:
         """Look for targets between a bound and the value of an assignment that are impossible.
@@ -172,6 +171,8 @@ class LevelTargets:
             without and with the KV that must be left; None where there is no assignment.
         watch
             Ends it and is told of what is found.
+        first
+            Target asked for first where it is between the two.
         least_left
             Seconds of the watch that are to be left.
 
@@ -184,6 +185,7 @@ class LevelTargets:
         part = PROVED if self._paired or (high == math.inf and self._cheap) else 0.0
         step = self._close
         target = low * (1 + step) if high == math.inf else (low + high) / 2
+        target = first if low < first < high else target
         for _ in range(TARGETS):
             if watch.stop or watch.left < least_left or high <= low * (1 + self._close):
                 break
@@ -210,7 +212,7 @@ class LevelTargets:
                 step *= 2
         return best
 
-    def _raised(self, target: float, high: float, table: Tables | PairTables) -> Prices:
+    def _raised(self, target: float, high: float, table: AnyTables) -> Prices:
         """Return the prices of a table for the highest target that they prove impossible."""
         worths = table.worth(self._levels)
         available = float(table.worth(self._rooms.levels) @ self._rooms.count)

@@ -16,10 +16,8 @@ from kvplace.solver.bisection import bisect
 from kvplace.solver.bounds.certify import checked
 from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.class_knapsack import Tables
 from kvplace.solver.column_generation.levels import LevelRooms, need_of
-from kvplace.solver.column_generation.pair_knapsack import PairTables
-from kvplace.solver.column_generation.size_classes import LevelProgram
+from kvplace.solver.column_generation.size_classes import AnyTables, LevelProgram
 
 __all__ = ["PressureClasses"]
 
@@ -49,7 +47,7 @@ class PressureClasses:
 
     def __init__(self, fluid: PressureBound) -> None:
         self._fluid = fluid
-        self._found: tuple[Tables | PairTables, Floats] | None = None
+        self._found: tuple[AnyTables, Floats] | None = None
         self.value, self.cut = 0.0, False
 
     def rise(self, low: float, high: float, watch: Watch) -> None:

@@ -27,8 +27,11 @@ __all__ = ["LevelBound", "certified_classes", "packing_bound"]
 COARSE = 512
 """Levels of the largest GPU on which targets of many models are decided first where no value is
 known."""
-FINER = 3e-3
-"""Relative distance from a target proved on `GRID` levels of the highest asked for on `FINE`."""
+FINER = 5e-2
+"""Relative distance of bound and value up to which targets are asked for on `FINE` levels alone."""
+BELOW = 3e-3
+"""Part of a target, met where sizes are rounded to the nearest level, by which the first one asked
+for is lower."""
 SETS = 2_000
 """GPUs of a large fleet of which the models are given to the program to start from."""
 TIME_SHARE = 0.5
@@ -75,7 +78,9 @@ class LevelBound:
         self._found: list[Prices] = []
         self.value, self.cut = 0.0, False
 
-    def rise(self, low: float, board: Assignment | None, watch: Watch) -> None:
+    def rise(
+        self, low: float, board: Assignment | None, watch: Watch, met: float = math.inf
+    ) -> None:
         """Look for targets above a bound, below the value of an assignment, that are impossible.
 
         Parameters
@@ -86,6 +91,8 @@ class LevelBound:
             The assignment; None for none.
         watch
             Ends it early, and is told of every bound.
+        met
+            Lowest target that a program met whose sizes are rounded to the nearest level.
         """
         high = math.inf if board is None else board.worst()
         groups = None if board is None else partial(self._groups, board)
@@ -102,12 +109,18 @@ class LevelBound:
             closer = self._paired.rise(low, high, None, watch)
             low = low if closer is None else closer.target
         if self._paired is None or not self._paired.found:
-            self._targets.rise(low, high, groups, watch)
-            # Prices on more levels are asked for once the value is known, and near what is proved.
-            if self._targets.found and board is not None and not self._instance.columns.keeps:
-                best = self._targets.found[-1]
-                self._fine.begin(best.finer(self._targets.rooms, self._fine.rooms, FINE))
-                self._fine.rise(best.target, min(high, best.target * (1 + FINER)), groups, watch)
+            plain = not self._instance.columns.keeps
+            finest = board is not None and plain
+            # Without a value the coarse levels say enough; with one nearby, the finest say more.
+            if not (high <= low * (1 + FINER) if finest else plain and self._rough):
+                closer = self._targets.rise(low, high, groups, watch)
+                low = low if closer is None else closer.target
+            known = [*self._rough, *self._targets.found]
+            if finest and known:
+                self._fine.begin(known[-1].finer(self._targets.rooms, self._fine.rooms, FINE))
+            if finest:
+                high = min(high, low * (1 + FINER))
+                self._fine.rise(low, high, groups, watch, first=met * (1 - BELOW))
         paired = [] if self._paired is None else self._paired.found
         found = [*self._rough, *paired, *self._targets.found, *self._fine.found]
         self._found = sorted(found, key=lambda prices: prices.target)

@@ -12,7 +12,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Ints
 
-__all__ = ["Table", "Tables", "fill"]
+__all__ = ["SingleTables", "Table", "Tables", "fill"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,59 @@ class Tables:
             tuple(sorted(int(classes[level]) for level in members))
             for members in self._tables[kind].columns(room, most)
         ]
+
+
+class SingleTables:
+    """The dearest sets of each room with at most one shard of a split model each.
+
+    Parameters
+    ----------
+    prices
+        (classes,) kind by kind, of a shard by its level; the first kind is of undivided models.
+    width
+        Classes of each kind.
+    rooms
+        (t,) rooms, numbered as the classes of the kind that each may hold one shard of.
+
+    Attributes
+    ----------
+    prices
+        (classes,) the price of the dearest class that goes wherever each class goes.
+    """
+
+    def __init__(self, prices: Ints, width: int, rooms: Ints) -> None:
+        self._width, self._levels = width, np.arange(width)
+        rows = np.maximum.accumulate(
+            np.where(self._levels > 0, prices.reshape(-1, width), 0), axis=1
+        )
+        self._rows: Ints = np.maximum(rows, rows[0])
+        self.prices: Ints = self._rows.reshape(-1)
+        self._table = fill(rows[0], int((rooms % width).max()))
+
+    def worth(self, rooms: Ints) -> Ints:
+        """Return the highest price of shards that fit each room."""
+        return np.array([self._with_one(room).max() for room in rooms.tolist()], dtype=np.int64)
+
+    def _with_one(self, room: int) -> Ints:
+        """Return the price of the dearest set of a room by the level of the shard that is alone."""
+        most = room % self._width
+        found: Ints = self._rows[room // self._width, : most + 1] + self._table.worth[most::-1]
+        return found
+
+    def columns(self, room: int, most: int) -> list[tuple[int, ...]]:
+        """Return dear sets of classes for a room."""
+        width, row = self._width, self._rows[room // self._width]
+        value = self._with_one(room)
+        dearer = np.flatnonzero(np.diff(row[: len(value)], prepend=0) > 0)
+        good = dearer[np.argsort(-value[dearer], kind="stable")][:most].tolist()
+        alone = [
+            level + room // width * width * int(row[level] > self._rows[0, level]) for level in good
+        ]
+        found = {
+            tuple(sorted([class_, *self._table.best(room % width - level)]))
+            for class_, level in zip(alone, good, strict=True)
+        }
+        return sorted(found)
 
 
 def fill(prices: Ints, room: int) -> Table:

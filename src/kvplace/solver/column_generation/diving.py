@@ -36,11 +36,11 @@ class Configured:
     Parameters
     ----------
     held
-        Room of a GPU and levels on it, and on how many GPUs.
+        Room of a GPU and classes on it, and on how many GPUs.
     option
         (m,) the option of each model of `Need` that has several.
     left
-        Shards of each level that are in no configuration.
+        Shards of each class that are in no configuration.
     """
 
     held: Counter[Column] = field(default_factory=Counter)
@@ -65,8 +65,9 @@ class _Dive:
         levels = np.array(sorted(room for room, count in self.bins.items() if count))
         count = np.array([float(self.bins[room]) for room in levels.tolist()])
         rest = Need(
-            self.left.astype(np.float64), need.class_[open_], need.shards[open_], self.option[open_]
-        )
+            self.left.astype(np.float64), need.class_[open_], need.shards[open_],
+            self.option[open_], need.kinds, single=need.single,
+        )  # fmt: skip
         return rest, LevelRooms(levels, count)
 
     def settle(self, groups: Ints, switches: list[tuple[Switch, float]]) -> None:
@@ -78,6 +79,8 @@ class _Dive:
             for _ in range(min(whole, len(could))):
                 j = int(open_[could.pop()])
                 now = self.option[j]
+                if self.left[need.class_[j, now]] < need.shards[j, now]:
+                    continue  # its shards have places already
                 self.left[need.class_[j, now]] -= need.shards[j, now]
                 self.left[need.class_[j, option]] += need.shards[j, option]
                 self.option[j] = option
@@ -88,7 +91,8 @@ class _Dive:
     def take(self, columns: Iterable[tuple[Column, int]]) -> int:
         """Use configurations so many times each; return on how many GPUs they hold something.
 
-        A place for a level serves the highest level up to it of which something is left.
+        A place for a level serves the highest level up to it of which something is left, that of
+        a split shard an undivided one where no split one is.
         """
         used = []
         supply = np.zeros(len(self.left), dtype=np.int64)
@@ -102,7 +106,8 @@ class _Dive:
         placed = 0
         for room, members, many in used:
             for _ in range(many):
-                found = tuple(sorted(served[level].pop() for level in members if served[level]))
+                sources = (served[c] or served[c % self.need.width] for c in members)
+                found = tuple(sorted(source.pop() for source in sources if source))
                 if found:
                     self.held[room, found] += 1
                     placed += 1
@@ -111,20 +116,29 @@ class _Dive:
         return placed
 
     def _serve(self, supply: Ints) -> dict[int, list[int]]:
-        """Take what is left for the places of each level, the lowest places first."""
-        served: dict[int, list[int]] = {}
-        below: list[int] = []
-        for level in np.flatnonzero((supply > 0) | (self.left > 0)).tolist():
-            if self.left[level]:
-                below.append(level)
-            found: list[int] = []
-            while below and len(found) < supply[level]:
-                many = min(int(supply[level]) - len(found), int(self.left[below[-1]]))
-                found += [below[-1]] * many
-                self.left[below[-1]] -= many
-                if not self.left[below[-1]]:
-                    below.pop()
-            served[level] = found
+        """Take what is left for the places of each class, the lowest places first.
+
+        Places of the last kind go first, and what they do not hold is that of the first kind.
+        """
+        width = self.need.width
+        served: dict[int, list[int]] = {level: [] for level in range(width)}
+        for begin in range(len(supply) - width, -1, -width):
+            below: list[int] = []
+            some = slice(begin, begin + width)
+            for level in np.flatnonzero((supply[some] > 0) | (self.left[some] > 0)).tolist():
+                class_ = begin + level
+                if self.left[class_]:
+                    below.append(class_)
+                found: list[int] = []
+                while below and len(found) < supply[class_]:
+                    many = min(int(supply[class_]) - len(found), int(self.left[below[-1]]))
+                    found += [below[-1]] * many
+                    self.left[below[-1]] -= many
+                    if not self.left[below[-1]]:
+                        below.pop()
+                served[class_] = found
+                if begin:
+                    supply[level] += supply[class_] - len(found)
         return served
 
 
@@ -136,7 +150,8 @@ def round_off(program: LevelProgram, need: Need, rooms: LevelRooms, watch: Watch
     program
         Asked for fractions.
     need, rooms
-        What is to be placed where, of the one kind that any GPU with room holds.
+        What is to be placed where, of one kind that any GPU with room holds, and of kinds of
+        which each holds one shard.
     watch
         Ends it early; what is not placed by then is left.
     """
@@ -145,7 +160,9 @@ def round_off(program: LevelProgram, need: Need, rooms: LevelRooms, watch: Watch
         rest, where = dive.rest()
         if watch.stop or not rest.demand.any() or not len(where.levels):
             break
-        columns, switches = program.decide(rest, where, watch, part=1.0).program.solution()
+        columns, switches = program.decide(
+            rest, where, watch, part=1.0, enough=0.0
+        ).program.solution()
         dive.settle(rest.groups(), switches)
         placed = dive.take((column, int(value + WHOLE)) for column, value in columns)
         parts = sorted(

@@ -1,7 +1,8 @@
 """Levels: what is to be placed by size on a grid, and the room of GPUs.
 
 A class is a level of size, of what any GPU with so much room holds; or of what only GPUs from some
-room on hold, such as a shard that leaves more KV than it uses. Classes are numbered kind by kind.
+room on hold, such as a shard that leaves more KV than it uses; or of shards of split models, of
+which GPUs of one type hold one at most. Classes are numbered kind by kind.
 """
 
 from collections.abc import Iterable
@@ -68,6 +69,9 @@ class Need:
     pairs
         Whether these levels are a second size, which sums up on a GPU as the first does; there is
         a kind for each level then, and rooms are numbered as classes are.
+    single
+        Whether each kind after the first is of what the GPUs of one type hold alone, at most one
+        shard of it on each; rooms are numbered as classes of their kind are.
     """
 
     demand: Floats
@@ -76,6 +80,7 @@ class Need:
     chosen: Ints
     kinds: tuple[int, ...] = ANYWHERE
     pairs: bool = False
+    single: bool = False
 
     @property
     def width(self) -> int:
@@ -88,6 +93,9 @@ class Need:
         first, second = sum(c % width for c in whole), [c // width for c in whole]
         if self.pairs:
             return first <= room % width and sum(second) <= room // width
+        if self.single:
+            apart = [kind for kind in second if kind]
+            return first <= room % width and apart in ([], [room // width])
         return first <= room and self.kinds[max(second, default=0)] <= room
 
     @property
@@ -152,6 +160,7 @@ def need_of(
     kinds: tuple[int, ...] = ANYWHERE,
     *,
     pairs: bool = False,
+    single: bool = False,
 ) -> tuple[Need, Ints]:
     """Return a need in which every model has at first the option that takes least room.
 
@@ -163,7 +172,7 @@ def need_of(
         (n, o) class and room of a shard, and number of shards, of each option.
     fit
         (n, o) whether there is such an option and its shard fits some GPU.
-    kinds, pairs
+    kinds, pairs, single
         As in `Need`.
 
     Returns
@@ -178,7 +187,8 @@ def need_of(
     demand = np.bincount(
         class_[rows, chosen], whole[rows, chosen], minlength=(grid + 1) * len(kinds)
     ).astype(np.float64)
-    return Need(demand, class_[several], whole[several], chosen[several], kinds, pairs), chosen
+    parts = class_[several], whole[several], chosen[several]
+    return Need(demand, *parts, kinds, pairs, single), chosen
 
 
 def several_of(fit: Bools) -> Ints:

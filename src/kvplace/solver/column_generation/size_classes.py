@@ -5,24 +5,23 @@ classes; a model counts with the cheapest of its options, and the program lets i
 """
 
 import math
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import cast
 
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.class_knapsack import Tables
+from kvplace.solver.column_generation.class_knapsack import SingleTables, Tables
+from kvplace.solver.column_generation.class_rows import class_rows, falling, first_fit
 from kvplace.solver.column_generation.levels import Column, LevelRooms, Need, Switch
 from kvplace.solver.column_generation.loop import generate
 from kvplace.solver.column_generation.master import Duals, Entry, Master
 from kvplace.solver.column_generation.pair_knapsack import PairTables
 
-__all__ = ["Answer", "LevelProgram", "Program"]
+__all__ = ["Answer", "AnyTables", "LevelProgram", "Program"]
 
 SCALE = 10**9
 """Integer prices: worth of the dearest level."""
@@ -36,6 +35,9 @@ SMOOTH = 0.7
 """Part of the best prices known in the prices asked about next (Wentges, 1997)."""
 CONVERGED = 1e-5
 """Distance of the share to what is proved at which no further column is looked for."""
+
+AnyTables = Tables | PairTables | SingleTables
+"""The dearest sets of each room, by any of the pricings."""
 
 
 class Program:
@@ -52,15 +54,16 @@ class Program:
     def __init__(self, need: Need, rooms: LevelRooms) -> None:
         classes = np.flatnonzero(need.present)
         self._width, self._classes = need.width, len(classes)
-        self._row = _rows(classes, need)
+        self._row = class_rows(classes, need)
         self._type = {room: at for at, room in enumerate(rooms.levels.tolist())}
         # The primal simplex: columns are added.
         self._master = Master(
-            need.demand[classes], rooms.count, falling=_falling(classes, need), simplex_strategy=4
+            need.demand[classes], rooms.count, falling=falling(classes, need), simplex_strategy=4
         )
         self._switches: set[Switch] = set()
         self._groups: dict[int, int] = {}
-        backwards = rooms.levels[::-1].tolist() if need.pairs else [int(rooms.levels[-1])]
+        apart = need.pairs or need.single
+        backwards = rooms.levels[::-1].tolist() if apart else [int(rooms.levels[-1])]
         alone = (
             next(((room, (c,)) for room in backwards if need.holds(room, (c,))), None)
             for c in classes.tolist()
@@ -148,7 +151,7 @@ class Answer:
         Holds the solution of that share.
     """
 
-    table: Tables | PairTables
+    table: AnyTables
     excess: float
     share: float
     program: Program
@@ -192,6 +195,7 @@ class LevelProgram:
         watch: Watch,
         *,
         part: float = 0.0,
+        enough: float = 1.0,
         rounds: int = ROUNDS,
     ) -> Answer:
         """Return whether a need can be met, as far as the program can say.
@@ -205,12 +209,14 @@ class LevelProgram:
         part
             Go on until this part of what the columns known need above the fleet is proved: 1 for
             the least share, 0 to end once one of the two is proved.
+        enough
+            Share at or below which nothing less is looked for.
         rounds
             Solutions of the restricted program at most.
         """
         program = Program(need, rooms)
-        program.add(self._columns or _first_fit(need, rooms))
-        pricing = _ClassPricing(program, need, rooms, self._columns, part)
+        program.add(self._columns or first_fit(need, rooms))
+        pricing = _ClassPricing(program, need, rooms, self._columns, part, enough)
         if self.centre is not None:
             pricing.try_centre(self.centre)
         share = generate(program.master, pricing, rounds, watch)
@@ -228,8 +234,10 @@ class _ClassPricing:
         rooms: LevelRooms,
         known: dict[Column, None],
         part: float,
+        enough: float,
     ) -> None:
-        self._program, self._need, self._rooms, self._part = program, need, rooms, part
+        self._program, self._need, self._rooms = program, need, rooms
+        self._part, self._enough = part, enough
         self._columns, self._groups = known, need.groups()
         # The fluid bound is the first centre: prices as sizes.
         self.centre = np.tile(np.linspace(0.0, 1.0, need.width), len(need.kinds))
@@ -246,7 +254,7 @@ class _ClassPricing:
     def settled(self, share: float) -> bool:
         if self.excess > 0 and (not self._part or self.excess >= self._part * (share - 1)):
             return True
-        return share <= max(1.0, (1 + self.excess) * (1 + CONVERGED))
+        return share <= max(self._enough, (1 + self.excess) * (1 + CONVERGED))
 
     def extend(self, master: Master, duals: Duals) -> bool:  # noqa: ARG002 - the program has it
         need, program, prices = self._need, self._program, self._program.by_class(duals)
@@ -268,110 +276,15 @@ class _ClassPricing:
         return bool(added or changes)
 
 
-def _rows(classes: Ints, need: Need) -> Ints:
-    """Return the row of each class: of the highest present of its kind that is no larger.
-
-    Where there is none, of the kind before it; -1 where there is none of any.
-    """
-    found = np.full(len(need.demand), -1, dtype=np.int64)
-    levels = np.arange(need.width)
-    before = np.full(need.width, -1, dtype=np.int64)
-    for kind in range(len(need.kinds)):
-        own = np.flatnonzero(classes // need.width == kind)
-        at = np.searchsorted(classes[own] % need.width, levels, side="right") - 1
-        if len(own):
-            before = np.where(at >= 0, own[at], before)
-        found[kind * need.width + levels] = before
-    return found
-
-
-def _falling(classes: Ints, need: Need) -> list[tuple[int, int]]:
-    """Return pairs of rows of which a place for the second serves the first.
-
-    Those are the next lower of the same kind, and of each kind before it the highest that is no
-    larger, unless one of those already found has a place that serves it.
-    """
-    kinds, levels = classes // need.width, classes % need.width
-    if need.pairs:
-        return _falling_pairs(kinds.tolist(), levels.tolist())
-    found = [(row - 1, row) for row in range(1, len(classes)) if kinds[row - 1] == kinds[row]]
-    of_kind = [np.flatnonzero(kinds == kind) for kind in range(len(need.kinds))]
-    for row in np.flatnonzero(kinds > 0).tolist():
-        served = -1
-        for kind in range(int(kinds[row]) - 1, -1, -1):
-            own = of_kind[kind]
-            at = int(np.searchsorted(levels[own], levels[row], side="right")) - 1
-            if at >= 0 and levels[own[at]] > served:
-                served = int(levels[own[at]])
-                found.append((int(own[at]), row))
-    return found
-
-
-def _falling_pairs(second: list[int], first: list[int]) -> list[tuple[int, int]]:
-    """Return for each row at most two others of which it has both sizes.
-
-    Those are the next lower of the same first size, and of the next lower first size that has any.
-    """
-    of_first: dict[int, tuple[list[int], list[int]]] = {}
-    for row, (kind, level) in enumerate(zip(second, first, strict=True)):
-        of_first.setdefault(level, ([], []))[0].append(kind)
-        of_first[level][1].append(row)
-    levels, found = sorted(of_first), []
-    for at, level in enumerate(levels):
-        kinds, rows = of_first[level]
-        found += [(lower, row) for lower, row in pairwise(rows)]
-        for kind, row in zip(kinds, rows, strict=True):
-            for below in range(at - 1, -1, -1):
-                others, serving = of_first[levels[below]]
-                last = bisect_right(others, kind) - 1
-                if last >= 0:
-                    found.append((serving[last], row))
-                    break
-    return found
-
-
-def _first_fit(need: Need, rooms: LevelRooms) -> list[Column]:
-    """Return the sets that first fit decreasing makes, the smallest rooms first."""
-    left, found = need.demand.copy(), []
-    by_kind = left.reshape(len(need.kinds), need.width)
-    for room, count in zip(rooms.levels.tolist(), rooms.count.tolist(), strict=True):
-        open_ = int(count)
-        kinds = int(np.searchsorted(need.kinds, room, side="right"))
-        if need.pairs:
-            kinds = room // need.width + 1
-        held = by_kind[:kinds]
-        while open_ > 0:
-            rest, second, members = room % need.width, len(held), Counter[int]()
-            while rest > 0 and len(
-                fits := np.flatnonzero((held[:second, 1 : rest + 1] >= 1).any(0))
-            ):
-                level = int(fits[-1]) + 1
-                kind = int(np.flatnonzero(held[:second, level] >= 1)[-1])
-                class_ = kind * need.width + level
-                many = int(min(rest // level, left[class_]))
-                if need.pairs:
-                    many = min(many, (second - 1) // kind if kind else many)
-                    second -= many * kind
-                members[class_] += many
-                left[class_] -= many
-                rest -= many * level
-            if not members:
-                break
-            again = min(open_ - 1, *(int(left[x] // k) for x, k in members.items()))
-            for class_, many in members.items():
-                left[class_] -= again * many
-            found.append((room, tuple(sorted(members.elements()))))
-            open_ -= 1 + again
-    return found
-
-
-def _priced(need: Need, rooms: LevelRooms, prices: Floats) -> tuple[Tables | PairTables, float]:
+def _priced(need: Need, rooms: LevelRooms, prices: Floats) -> tuple[AnyTables, float]:
     """Round prices to integers; return them with what they prove."""
     scale = SCALE / max(float(prices.max()), 1e-300)
     whole: Ints = np.floor(prices * scale).astype(np.int64)
-    table: Tables | PairTables
+    table: AnyTables
     if need.pairs:
         table = PairTables(whole, need.width, rooms.levels)
+    elif need.single:
+        table = SingleTables(whole, need.width, rooms.levels)
     else:
         table = Tables(whole, need.kinds, rooms.levels)
     total = need.least_price(table.prices)
@@ -380,7 +293,7 @@ def _priced(need: Need, rooms: LevelRooms, prices: Floats) -> tuple[Tables | Pai
     return table, excess
 
 
-def _dear(table: Tables | PairTables, rooms: LevelRooms) -> list[Column]:
+def _dear(table: AnyTables, rooms: LevelRooms) -> list[Column]:
     """Return sets that are dear at some prices, for every room."""
     most = [max(1, PICKED // len(rooms.levels))] * len(rooms.levels)
     if isinstance(table, PairTables):

@@ -10,7 +10,7 @@ from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.pressure import pressures
 
-__all__ = ["best_seat", "place_model", "seats"]
+__all__ = ["RULED", "TRIED", "best_seat", "place_model", "seats", "seats_by"]
 
 TRIED = 24
 """Seats looked at for a copy before it is given up."""
@@ -46,10 +46,29 @@ def seats(
     after = pressures(room, board.arrays.kept + option.keep, loads, instance.kv)
     after[~may | (after > target)] = math.inf
     score = np.where(after < math.inf, _left(board, room, loads, target), after) if tight else after
+    yield from seats_by(board, option, score, tried)
+
+
+def seats_by(
+    board: Assignment, option: Option, score: Floats, most: int
+) -> Iterator[tuple[int, ...]]:
+    """Yield the GPUs that a copy could take, those first whose scores are least.
+
+    Parameters
+    ----------
+    board
+        Of the instance.
+    option
+        How it is split.
+    score
+        (g,) of each GPU, ``inf`` where it may not go.
+    most
+        Seats at most.
+    """
     if option.degree == 1:
-        yield from ((g,) for g in _least(score, tried))
+        yield from ((g,) for g in _least(score, most))
     else:
-        yield from _best_of_domains(instance.columns.domains, score, option.degree, tried)
+        yield from _best_of_domains(board.instance.columns.domains, score, option.degree, most)
 
 
 def _left(board: Assignment, room: Floats, loads: list[Floats], target: float) -> Floats:

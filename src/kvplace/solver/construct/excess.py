@@ -1,9 +1,10 @@
 """Excess: what GPUs hold above a target, all of them together, brought down by exchanges.
 
 Where a start is filled by sizes on levels, many GPUs end a little above its target and as many a
-little below. A step exchanges one or two shards of a GPU above it for none, one or two of another,
-so that the sum of what both GPUs hold too much falls most: of room at the target, or of memory with
-the KV that must be left. Shards of which rules speak stay in their region.
+little below: shards are handed out anew. Where KV must be left, a step exchanges one or two shards
+of a GPU above it for none, one or two of another, so that the sum of what both GPUs hold too much
+falls most: of room at the target, or of memory with the KV that must be left. Shards of which rules
+speak stay in their region.
 """
 
 import math
@@ -11,10 +12,12 @@ from operator import itemgetter
 
 import numpy as np
 
-from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.clock import Watch
+from kvplace.solver.construct.candidates import RULED, best_seat, seats_by
 from kvplace.solver.construct.excess_state import Excess, Move
-from kvplace.solver.instance.instance import Option
+from kvplace.solver.construct.rematch import Rematch
+from kvplace.solver.instance.instance import Copies, Option
 
 __all__ = ["crowd", "fall", "lower_excess"]
 
@@ -33,7 +36,7 @@ LINKS, LINKED = 4, 6
 
 
 def lower_excess(board: Assignment, target: float, watch: Watch) -> float:
-    """Exchange shards until no step lowers the excess at a target.
+    """Exchange shards as long as that lowers the excess at a target.
 
     Parameters
     ----------
@@ -49,13 +52,22 @@ def lower_excess(board: Assignment, target: float, watch: Watch) -> float:
     float
         Bytes that GPUs still hold too much, all of them together; ``inf`` where nothing is done.
     """
-    if _many(board):
-        return math.inf
+    left, changes = _exchanges(board, target, watch)
+    board.apply(changes)
+    return left
+
+
+def _exchanges(board: Assignment, target: float, watch: Watch) -> tuple[float, list[Change]]:
+    """Return what `lower_excess` does, and the changes that it makes."""
+    if not board.instance.columns.keeps:
+        rematch = Rematch(board, target)
+        return rematch.run(watch), rematch.changes()
+    if sum(map(len, board.where)) > MOST:
+        return math.inf, []
     state = _Search(board, target)
     if state.model:
         state.run(watch)
-        board.apply(state.changes())
-    return float(state.over[state.over > WHOLE].sum())
+    return float(state.over[state.over > WHOLE].sum()), state.changes()
 
 
 def fall(board: Assignment, low: float, least: float, watch: Watch) -> None:
@@ -72,53 +84,53 @@ def fall(board: Assignment, low: float, least: float, watch: Watch) -> None:
     watch
         Ends it early.
     """
-    if _many(board):
-        return
     part = FIRST
     while part > least and not watch.stop:
-        worst, before = board.worst(), list(board.where)
+        worst = board.worst()
         if worst <= low:
             break
-        target = low + (worst - low) * (1 - part)
-        reached = lower_excess(board, target, watch) <= 0 and board.worst() < worst
+        left, changes = _exchanges(board, low + (worst - low) * (1 - part), watch)
+        undo = board.apply(changes)[0] if left <= 0 else []
+        reached = board.worst() < worst
         if not reached:
-            board.reset(before)
+            board.apply(undo)
         part = min(part * 1.5, FIRST) if reached else part / 2
 
 
-def _many(board: Assignment) -> bool:
-    """Whether nothing is done, as even to list what could move takes long."""
-    return sum(map(len, board.where)) > MOST
-
-
 def crowd(board: Assignment, j: int, target: float) -> bool:
-    """Place an undivided model where its copies add least excess, whatever that is.
+    """Place a model that has no place where its copies add least excess, whatever that is.
 
     Returns
     -------
     bool
-        Whether it was placed; not where rules speak of it, or GPUs are too few.
+        Whether it was placed; not where rules forbid it, or GPUs are too few.
     """
     instance, arrays = board.instance, board.arrays
-    options = [option for option in instance.options[j] if option.degree == 1]
-    if not board.costs.free(j) or instance.pressures > 1:
+    if instance.pressures > 1:
         return False
     room = arrays.free - arrays.load[0] / target, (arrays.free - arrays.kept).astype(np.float64)
     before = np.maximum(np.maximum(-room[0], -room[1]), 0.0)
-    best: tuple[float, Option, list[int]] | None = None
-    for option in options:
+    best: tuple[float, Option, Copies] | None = None
+    for option in instance.options[j]:
         size = option.size + option.load / target, float(option.size + option.keep)
         added = np.maximum(np.maximum(size[0] - room[0], size[1] - room[1]), 0.0) - before
         added[~instance.columns.allowed[j]] = math.inf
         # What fits anywhere leaves more room elsewhere the fewer copies there are.
-        seats = np.argsort(added, kind="stable")[: option.copies]
-        cost = float(added[seats].sum())
-        enough = len(seats) == option.copies and cost < math.inf
-        if enough and (best is None or cost < best[0]):
-            best = cost, option, sorted(seats.tolist())
+        cost = 0.0
+        while len(board.where[j]) < option.copies:
+            seat = best_seat(board, j, seats_by(board, option, added, RULED), RULED, RULED)
+            if seat is None:
+                cost = math.inf
+                break
+            board.apply([(j, option, (*board.where[j], seat))])
+            cost += float(added[list(seat)].sum())
+            added[list(seat)] = math.inf
+        if cost < math.inf and (best is None or cost < best[0]):
+            best = cost, option, board.where[j]
+        board.apply([(j, None, ())])
     if best is None:
         return False
-    board.apply([(j, best[1], tuple((g,) for g in best[2]))])
+    board.apply([(j, best[1], best[2])])
     return True
 
 

@@ -12,7 +12,8 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.diving import Configured
 from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.construct.excess import crowd, lower_excess
-from kvplace.solver.construct.undivided_models import Undivided
+from kvplace.solver.construct.open_domains import OpenDomains
+from kvplace.solver.construct.program_models import ProgramModels
 from kvplace.solver.instance.instance import Option
 
 __all__ = ["PlaceFiller"]
@@ -32,13 +33,13 @@ class PlaceFiller:
     Parameters
     ----------
     board
-        What is split; changed in place.
+        What is split already; changed in place.
     part
         The other models.
     found
         The configurations.
     levels
-        (g,) room of each GPU in levels.
+        (g,) room of each GPU, as the configurations have it.
     order
         (g,) in which GPUs of one room are filled.
     grid
@@ -48,7 +49,7 @@ class PlaceFiller:
     def __init__(
         self,
         board: Assignment,
-        part: Undivided,
+        part: ProgramModels,
         found: Configured,
         levels: Ints,
         order: Ints,
@@ -64,8 +65,8 @@ class PlaceFiller:
         self._gpus: dict[int, list[int]] = {}
         for g in order.tolist():
             self._gpus.setdefault(int(levels[g]), []).append(g)
+        self._room_of = {room // self._width: room for room in self._gpus}
         self._sets: list[int] = []
-        self._gpu_of: list[int] = []
         self._places: dict[int, list[int]] = {}
         for (room, members), times in sorted(found.held.items()):
             for _ in range(times):
@@ -79,10 +80,12 @@ class PlaceFiller:
 
         What levels made of sizes is evened out by exchanges before.
         """
-        board, free, left = self._board, [], []
+        board, free = self._board, []
         chosen = self._part.chosen
-        chosen.sort(key=lambda item: (-item[1].copies, -item[2], item[0]))
-        for j, option, level in chosen:
+        chosen.sort(key=lambda item: (-item[1].degree, -item[1].copies, -item[2], item[0]))
+        split = [item for item in chosen if item[1].degree > 1]
+        left = self._place_split(split) if split else []
+        for j, option, level in chosen[len(split) :]:
             if option.copies == 1 and self._anywhere(j):
                 free.append((j, option, level))
             elif not self._place(j, option, level):
@@ -102,6 +105,28 @@ class PlaceFiller:
             if watch.stop:
                 return
             place_model(board, j, option)
+
+    def _place_split(self, models: list[tuple[int, Option, int]]) -> list[tuple[int, Option]]:
+        """Place split models, each copy in one link domain; return what found no place.
+
+        Places that are left are for what is not split.
+        """
+        left = []
+        domains = OpenDomains(self._board, self._gpus)
+        for j, option, class_ in models:
+            places = self._places.get(class_, [])
+            kind = class_ // self._width
+            if len(places) < option.shards or not domains.place(j, option, self._room_of[kind]):
+                left.append((j, option))
+                continue
+            for copy in self._board.where[j]:
+                for g in copy:
+                    self._gpu_of[places.pop()] = g
+        for class_ in [class_ for class_ in self._places if class_ >= self._width]:
+            self._places.setdefault(class_ % self._width, []).extend(self._places.pop(class_))
+        for room, gpus in self._gpus.items():
+            self._gpus[room] = [g for g in gpus if not self._board.members[g]]
+        return left
 
     def _match(
         self, free: list[tuple[int, Option, int]], target: float

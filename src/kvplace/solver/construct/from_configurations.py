@@ -1,11 +1,13 @@
 """Configure: an assignment built from the configurations of a program on levels.
 
-What is split goes first, each shard where most room is left. The program then says which levels
-of size the other shards should fill each GPU with, and how hot models are copied; shards of a
-level are put into its places, those first of which rules speak.
+The program says which levels of size the shards should fill each GPU with, and how hot models are
+copied; shards of a level are put into its places, those of split models first and then those of
+which rules speak. Where split shards are too many for GPUs of their own, they go before the
+program is asked, each where most room is left.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from kvplace.solver.column_generation.size_classes import LevelProgram
 from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.construct.excess import fall
 from kvplace.solver.construct.fill_places import PlaceFiller
-from kvplace.solver.construct.undivided_models import Undivided
+from kvplace.solver.construct.program_models import ProgramModels
 from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.options import Chooser
 
@@ -30,12 +32,22 @@ SPARED = 3e-4
 """Part of the GPUs that the program leaves for what rounding costs."""
 MOST = 64.0
 """Part above the bound of the last target."""
-AGAIN, HIGHER = 10_000_000, (0.0015, 0.003, 0.006)
-"""Models times GPUs up to which it is filled again, and parts above the first target then."""
+AGAIN = 40_000_000
+"""Models times GPUs up to which it is filled again."""
+AGAIN_AT = (
+    (0.0, 512), (0.0005, 512), (0.001, 256), (0.001, 512), (0.0015, 1024), (0.002, 512),
+    (0.002, 256), (0.003, 512), (0.004, 512),
+)  # fmt: skip
+"""Parts above the first target at which it is rounded and filled then, and on what grid: how many
+shards rounding leaves over differs from one to the next."""
+FILLS = 2
+"""Times that all is placed at most."""
 FALLEN = 0.04
 """Part of the distance to the target that is not worth another try to come nearer."""
 ROUNDS = 200
 """Solutions of the restricted program after which a target counts as not met."""
+ALONE = 0.6
+"""Part of the GPUs up to which the program has split shards too, each on a GPU of its own."""
 ABOVE = 8e-3
 """Relative distance from the bound of the first target; doubled after each that is not met."""
 NEAR = 1e-3
@@ -44,8 +56,30 @@ NEAR = 1e-3
 FILLING = 0.5
 """Part of the time that is left for filling once a target is met."""
 
-_Found = tuple[Assignment, Undivided, float]
+_Found = tuple[Assignment, ProgramModels, float]
 """What is split on its GPUs, the other models, and the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rounded:
+    """Whole configurations, and the shards that they leave over.
+
+    Parameters
+    ----------
+    board
+        What is split already.
+    filler
+        Fills it by the configurations.
+    target
+        At which they are.
+    left
+        GPUs that the shards left over would take.
+    """
+
+    board: Assignment
+    filler: PlaceFiller
+    target: float
+    left: float
 
 
 class Configurer:
@@ -76,33 +110,52 @@ class Configurer:
     def build(self, low: float, watch: Watch) -> Assignment | None:
         """Return an assignment near the first target found above a bound that the program meets.
 
-        Of a mid-sized cluster it is built again from targets a little higher, as long as the best
-        ends above them: whole sets leave some GPU far above where its sizes are rare. None where
-        what is split finds no room, or time is up.
+        Of a mid-sized cluster that is done again at targets a little higher, as long as rounding
+        leaves shards over or the best ends above them. None where what is split finds no room, or
+        time is up.
         """
         found = self._aimed(low, watch)
         if found is None:
             return None
-        best = self._filled(*found, watch)
-        mid = self._instance.n * self._instance.g <= AGAIN
-        for above in HIGHER if mid else ():
-            target = found[2] * (1 + above)
-            begun = None if watch.stop or best.worst() <= target else self._begun(target, watch)
+        self.target, enough = found[2], watch.left * FILLING
+        best: Assignment | None = None
+        fills = 0
+        fewest: _Rounded | None = None
+        mid = self._instance.n * self._instance.g <= AGAIN and not self._keeps
+        for above, levels in AGAIN_AT if mid else AGAIN_AT[:1]:
+            target, grid = found[2] * (1 + above), levels if mid else self._grid
+            done = watch.stop or fills == FILLS
+            if best is not None and (done or best.worst() <= target):
+                break
+            begun = self._begun(target, watch) if above else found[:2]
             if begun is None:
                 break
-            best = min(best, self._filled(*begun, target, watch), key=Assignment.worth)
-        self.target = found[2]
+            rounded = self._rounded(*begun, target, watch, grid)
+            if fewest is None or rounded.left < fewest.left:
+                fewest = rounded
+            if not fewest.left or watch.stop or watch.left < enough:
+                again = self._filled(fewest, watch)
+                best = again if best is None else min(best, again, key=Assignment.worth)
+                fewest, fills = None, fills + again.valid
+        if best is None and fewest is not None:
+            best = self._filled(fewest, watch)
         return best
 
-    def _filled(
-        self, board: Assignment, part: Undivided, target: float, watch: Watch
-    ) -> Assignment:
+    def _rounded(
+        self, board: Assignment, part: ProgramModels, target: float, watch: Watch, grid: int
+    ) -> _Rounded:
+        """Return whole configurations at a target."""
+        need = part.need(target, grid)
+        levels = self._room(board, part, grid, target)
+        found = round_off(LevelProgram(), need, _counted(levels), watch)
+        left = sum(class_ % need.width * many for class_, many in found.left.items()) / grid
+        filler = PlaceFiller(board, part, found, levels, self._order, grid)
+        return _Rounded(board, filler, target, left)
+
+    def _filled(self, rounded: _Rounded, watch: Watch) -> Assignment:
         """Fill a board that has what is split with the rest, near a target."""
-        need = part.need(target, self._grid)
-        levels = self._room(board, self._grid, target)
-        configured = round_off(LevelProgram(), need, _counted(levels), watch)
-        filler = PlaceFiller(board, part, configured, levels, self._order, self._grid)
-        filler.run(target, watch)
+        board, target = rounded.board, rounded.target
+        rounded.filler.run(target, watch)
         if board.valid:
             fall(board, target, FALLEN, watch)
         watch.tell("configure", board.worst() if board.valid else None)
@@ -136,27 +189,33 @@ class Configurer:
                 target *= 1 + above
         return best
 
-    def _begun(self, target: float, watch: Watch) -> tuple[Assignment, Undivided] | None:
-        """Return a board with what is split at a target, if it finds room, and the rest."""
+    def _begun(self, target: float, watch: Watch) -> tuple[Assignment, ProgramModels] | None:
+        """Return a board with what is split at a target, if it finds room, and the rest.
+
+        Where few GPUs hold split shards, the program has those too, and the board is empty.
+        """
         options = self._chooser.pick(target, self._chooser.caps()[0])
+        if 0 < sum(o.shards for o in options if o.degree > 1) <= ALONE * self._instance.g:
+            every = [*range(self._instance.n)]
+            return Assignment(self._instance), ProgramModels(self._chooser, every, split=True)
         board = self._split(options, target, watch, apart=True)
         board = board or self._split(options, target, watch, apart=False)
         if board is None:
             return None
         whole = [j for j, option in enumerate(options) if option.degree == 1]
-        return board, Undivided(self._chooser, whole)
+        return board, ProgramModels(self._chooser, whole, split=False)
 
     def _met(
         self,
         program: LevelProgram,
         board: Assignment,
-        part: Undivided,
+        part: ProgramModels,
         target: float,
         watch: Watch,
     ) -> bool:
         """Return whether the fleet, but for what is spared, holds the rest."""
         need = part.need(target, self._coarse)
-        rooms = _counted(self._room(board, self._coarse, target))
+        rooms = _counted(self._room(board, part, self._coarse, target))
         spared = LevelRooms(rooms.levels, rooms.count * (1 - SPARED))
         return program.decide(need, spared, watch, rounds=ROUNDS).share <= 1
 
@@ -177,14 +236,14 @@ class Configurer:
                 return None
         return board
 
-    def _room(self, board: Assignment, grid: int, target: float) -> Ints:
-        """Return (g,) room of each GPU in levels."""
+    def _room(self, board: Assignment, part: ProgramModels, grid: int, target: float) -> Ints:
+        """Return (g,) room of each GPU in levels, or numbered by its kind of split shards."""
         unit = float(self._instance.memory[0]) / grid
         room = np.rint((board.arrays.free - board.arrays.load[0] / target) / unit)
         if self._keeps:
             kept = np.floor((board.arrays.free - board.arrays.kept) / unit)
             room = np.minimum(room, kept)
-        levels: Ints = np.clip(room, 0, grid).astype(np.int64)
+        levels: Ints = np.clip(room, 0, grid).astype(np.int64) + part.kind * (grid + 1)
         return levels
 
 

@@ -263,7 +263,7 @@ class ClusterParams:
     large: int = _knob(1_000_000, "models x GPUs")
     starts: int = _knob(3, "starts")
     at_once: int = _knob(8, "turns")
-    exchanged_part: float = _knob(0.4, "part of the time left")
+    exchanged_part: float = _knob(0.25, "part of the time left")
     turns: int = _knob(30, "turns")
     pairs: float = _knob(1e6, "pairs")
     least_pairs: float = _knob(10.0, "pairs per GPU")

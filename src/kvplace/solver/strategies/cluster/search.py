@@ -35,6 +35,9 @@ class ClusterState(AssignedSearch):
         The options of the models.
     starts
         Assignments to begin with.
+    aimed
+        Lowest target that the program of a start met, sizes rounded to the nearest level; ``inf``
+        before.
     asked
         Last round in which the configuration program was asked for a bound; -1 before the first.
     """
@@ -55,7 +58,7 @@ class ClusterState(AssignedSearch):
         self._certified: Bound | None = None
         self._sought = Bound(0.0, "trivial")
         self.starts: list[Assignment] = []
-        self.asked = -1
+        self.asked, self.aimed = -1, math.inf
         self.packer = Packer(self.chooser, self.seed, self.watch)
         self.watch.keep(self.params.cluster_evaluation * (self.watch.seconds - began))
         self.watch.tell("bound", bound=self._low)
@@ -138,7 +141,9 @@ class ClusterState(AssignedSearch):
             self._priced = bound
         self._low = max(self._low, bound.value)
 
-    def raise_bound(self, board: Assignment | None, part: float | None = None) -> None:
+    def raise_bound(
+        self, board: Assignment | None, part: float | None = None, *, again: bool = False
+    ) -> None:
         """Ask the configuration program on size classes for a bound, once unless time ended that.
 
         Parameters
@@ -148,10 +153,12 @@ class ClusterState(AssignedSearch):
         part
             Part of the time left that it may take, before the certificate is checked; None for
             `ClusterParams.bound_part`.
+        again
+            Ask another time, with what is known from the last.
         """
         several = isinstance(self._fluid, PressureBound)
         going_on = board is not None and self.classes is not None and self.classes.cut
-        if (self.classes is not None and not going_on) or (several and board is None):
+        if (self.classes is not None and not (going_on or again)) or (several and board is None):
             return
         part = part or (self.knobs.tightened_part if going_on else self.knobs.bound_part)
         kept = self.watch.keep_part(1 - part)
@@ -166,7 +173,7 @@ class ClusterState(AssignedSearch):
 
             if not isinstance(self.classes, LevelBound):
                 self.classes = LevelBound(self.chooser)
-            self.classes.rise(self._low, board, self.watch)
+            self.classes.rise(self._low, board, self.watch, self.aimed)
         self.watch.keep(kept)
         self._low = max(self._low, self.classes.value)
         if self.watch.limit < math.inf and self.classes.value:
@@ -180,9 +187,8 @@ class ClusterState(AssignedSearch):
         part
             Part of the time left that it may take.
         """
-        before, low = (self.classes, self._certified), self._low
-        self.classes = None
-        self.raise_bound(self.best, part)
+        certified, low = self._certified, self._low
+        self.raise_bound(self.best, part, again=True)
         unproved = self.watch.limit < math.inf and self._certified is None
         if self._low <= low or unproved:
-            (self.classes, self._certified), self._low = before, low
+            self._certified, self._low = certified, low

@@ -53,6 +53,7 @@ def _configure_at_leisure(search: ClusterState) -> None:
     coarse = max(knobs.coarse_grid, round(knobs.coarse_part * grid))
     configurer = Configurer(search.chooser, search.seed, grid, coarse)
     board = configurer.build(search.low, search.watch)
+    search.aimed = configurer.target
     if board is not None:
         board = _completed(search, board, configurer.target)
     if not few and configurer.target > search.low * (1 + knobs.loose):

@@ -1,0 +1,106 @@
+"""The models of a cluster that a start is built of, as the program on levels needs them."""
+
+import numpy as np
+
+from kvplace.solver.array_types import Ints
+from kvplace.solver.column_generation.levels import Need, need_of, several_of
+from kvplace.solver.instance.instance import Option
+from kvplace.solver.instance.options import Chooser
+
+__all__ = ["ProgramModels"]
+
+
+class ProgramModels:
+    """Models, and what each needs on the levels.
+
+    Parameters
+    ----------
+    chooser
+        The options of all models.
+    models
+        Which they are.
+    split
+        Whether options of several shards are among theirs.
+
+    Attributes
+    ----------
+    models
+        (m,) which they are.
+    split
+        As given.
+    kind
+        (g,) kind of the split shards that each GPU may hold one of; 0 for none.
+    class_, option
+        (m, o) class of a shard of each option, on each type where it is split, and (m,) the
+        option of each, at the last target.
+    """
+
+    def __init__(self, chooser: Chooser, models: list[int], *, split: bool) -> None:
+        self.models: Ints = np.array(models, dtype=np.int64)
+        self._chooser, self.split, columns = chooser, split, chooser.instance.columns
+        wide = (columns.domains < columns.g).sum(axis=1)[columns.domain_of]
+        types = np.column_stack([columns.memory, wide])[(wide > 1) & split]
+        self._types: Ints = np.unique(types, axis=0)
+        self.kind: Ints = np.zeros(columns.g, dtype=np.int64)
+        for kind, (memory, gpus) in enumerate(self._types.tolist(), 1):
+            self.kind[(columns.memory == memory) & (wide == gpus)] = kind
+        rows = [chooser.instance.options[j] for j in models]
+        self._width = width = max(map(len, rows), default=1)
+        degree = [[option.degree for option in row] + [0] * (width - len(row)) for row in rows]
+        self._degree: Ints = np.array(degree, dtype=np.int64).reshape(len(rows), width)
+        self.class_: Ints = np.zeros((0, 1), dtype=np.int64)
+        self.option: Ints = np.zeros(0, dtype=np.int64)
+        self._several: Ints = self.option
+
+    def need(self, target: float, grid: int) -> Need:
+        """Return what they need, each size rounded to the nearest level; what must fit, up.
+
+        What fits an empty GPU fits it on the levels too, and what does not does not.
+        """
+        unit = float(self._chooser.instance.memory[0]) / grid
+        room, _, fits = self._chooser.room(target)
+        each, fit = room[self.models, : self._width], fits[self.models, : self._width]
+        shards = self._chooser.sure_options[2][self.models, : self._width]
+        keeps = self._chooser.instance.columns.keeps
+        if keeps:
+            least = self._chooser.least[self.models, : self._width]
+            each = np.maximum(each, least)
+        memory = np.unique(self._chooser.instance.columns.memory)
+        rooms = np.concatenate([[0.0], np.rint(memory / unit)])
+        size = np.where(fit, each, 0.0)
+        alone = np.searchsorted(memory, size)
+        level = np.clip(np.rint(size / unit), rooms[alone] + 1, rooms[alone + 1]).astype(np.int64)
+        if keeps:
+            whole = np.ceil(np.where(fit, least, 0.0) / unit).astype(np.int64)
+            level = np.maximum(level, np.minimum(whole, grid))
+        fit_in = [fit & (self._degree == 1)]
+        for bytes_, gpus in self._types.tolist():
+            held = (self._degree > 1) & (self._degree <= gpus) & (each < bytes_)
+            fit_in.append(fit & held & (level <= np.rint(bytes_ / unit)))
+        kinds = len(fit_in)
+        fit = np.hstack(fit_in)
+        kind = np.repeat(np.arange(kinds), self._width)
+        self.class_ = np.where(fit, np.tile(level, kinds) + (grid + 1) * kind, 0)
+        each, shards = np.tile(each, kinds), np.tile(shards, kinds)
+        need, self.option = need_of(
+            grid, self.class_, each, shards, fit, (0,) * kinds, single=kinds > 1
+        )
+        self._several = several_of(fit)
+        return need
+
+    def choose(self, option: Ints) -> None:
+        """Take the options of the models that have several."""
+        self.option[self._several] = option
+
+    @property
+    def chosen(self) -> list[tuple[int, Option, int]]:
+        """Each model, its option and the class of its shards."""
+        options = self._chooser.instance.options
+        classes = self.class_[np.arange(len(self.option)), self.option]
+        return [
+            (j, options[j][at], class_)
+            for j, at, class_ in zip(
+                self.models.tolist(), (self.option % self._width).tolist(), classes.tolist(),
+                strict=True,
+            )
+        ]  # fmt: skip
