@@ -1,15 +1,22 @@
 """Exchanges that lower what GPUs hold above a target, all of them together."""
 
+import random
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
+from boards import drawn_boards
 from kvplace.bench.clusters import cluster
+from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.construct.excess import crowd, fall, lower_excess
+from kvplace.solver.construct.best_fit_decreasing import bisect_target
+from kvplace.solver.construct.excess import crowd, fall, lower_excess, packed
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.regions import Regions
+from tiny import byte_problem
 
 
 def plain(sizes, keeps, loads, memory) -> Instance:
@@ -145,3 +152,41 @@ def test_a_fall_from_the_bound_changes_nothing():
     board = Assignment.single(instance, [0, 1])
     fall(board, board.worst(), 0.01, Watch(None))
     assert board.gpu_of == [0, 1]
+
+
+def test_full_gpus_are_packed_where_no_order_fits():
+    # Twelve GPUs of 1,000 MiB, each cut into four parts that leave four of them.
+    mib, by_order, by_exchanges = 2**20, 0, 0
+    for seed in range(8):
+        draw = random.Random(seed)
+        parts = [cut * mib for _ in range(12) for cut in _cut(draw, 996, 4)]
+        draw.shuffle(parts)
+        rows = [(size, 1.0) for size in parts]
+        instance = load_instance(byte_problem([1000 * mib] * 12, rows))
+        by_order += bisect_target(instance) is not None
+        board = packed(Assignment(instance), seed, Watch())
+        by_exchanges += board is not None
+        assert board is None or board.valid
+    assert by_order == 0
+    assert by_exchanges >= 6
+
+
+def _cut(draw, whole, parts):
+    cuts = sorted(draw.sample(range(60, whole - 60), parts - 1))
+    return [b - a for a, b in pairwise([0, *cuts, whole])]
+
+
+def test_models_that_are_lacking_are_packed_under_several_pressures():
+    found = 0
+    for draw, _, board in drawn_boards(5, 40, objectives=(Objective.PRESSURE,), valid=True):
+        single = [j for j, option in enumerate(board.option) if option.degree == 1]
+        if not single:
+            continue
+        j = draw.choice(single)
+        rest = [() if at == j else copies for at, copies in enumerate(board.where)]
+        whole = packed(Assignment(board.instance, rest), 0, Watch())
+        if whole is not None:
+            found += 1
+            assert whole.valid
+            assert not whole.missing
+    assert found

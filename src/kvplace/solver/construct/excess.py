@@ -8,6 +8,8 @@ speak stay in their region.
 """
 
 import math
+import random
+import sys
 from operator import itemgetter
 
 import numpy as np
@@ -19,7 +21,10 @@ from kvplace.solver.construct.excess_state import Excess, Move
 from kvplace.solver.construct.rematch import Rematch
 from kvplace.solver.instance.instance import Copies, Option
 
-__all__ = ["crowd", "fall", "lower_excess"]
+__all__ = ["VALID", "crowd", "fall", "lower_excess", "packed"]
+
+VALID = sys.float_info.max
+"""A target at which memory alone counts."""
 
 MOST = 100_000
 """Copies above which nothing is done: each step looks at all of them."""
@@ -33,6 +38,8 @@ FIRST = 0.5
 """Part of the gap by which the first lower target is below the value, and every other at most."""
 LINKS, LINKED = 4, 6
 """GPUs besides the first in a chain of exchanges at most, and chains that are followed at once."""
+STARTS, SHAKEN = 24, 0.7
+"""Orders in which models are packed at most, and the least factor on a size that sorts them."""
 
 
 def lower_excess(board: Assignment, target: float, watch: Watch) -> float:
@@ -41,9 +48,9 @@ def lower_excess(board: Assignment, target: float, watch: Watch) -> float:
     Parameters
     ----------
     board
-        Changed in place; of one pressure. GPUs may hold more than their memory.
+        Changed in place. GPUs may hold more than their memory.
     target
-        In load per byte, above 0 and finite.
+        In load per byte, above 0 and finite; `VALID` where pressures are several.
     watch
         Ends it early.
 
@@ -97,6 +104,46 @@ def fall(board: Assignment, low: float, least: float, watch: Watch) -> None:
         part = min(part * 1.5, FIRST) if reached else part / 2
 
 
+def packed(board: Assignment, seed: int, watch: Watch) -> Assignment | None:
+    """Place the models that an assignment lacks, as far as memory alone is asked.
+
+    They go where they are least too much, the largest first, and exchanges mend what GPUs hold
+    above their memory. Further orders are tried, with sizes changed at random.
+
+    Parameters
+    ----------
+    board
+        Not changed.
+    seed
+        Of the orders.
+    watch
+        Ends it early.
+
+    Returns
+    -------
+    Assignment or None
+        A valid one; None where none is found.
+    """
+    chance, options = random.Random(seed), board.instance.options  # noqa: S311 - a search, not a secret
+    if board.instance.n > MOST:
+        return None
+    lacking = [j for j, copies in enumerate(board.where) if not copies]
+    least = [min(option.size + option.keep for option in options[j]) for j in lacking]
+    for start in range(STARTS):
+        found = board.copy()
+        sizes = [size * (chance.uniform(SHAKEN, 1) if start else 1) for size in least]
+        order = sorted(range(len(lacking)), key=sizes.__getitem__, reverse=True)
+        placed = all(not watch.stop and crowd(found, lacking[at], VALID) for at in order)
+        if not placed:
+            return None
+        state = _Search(found, VALID)
+        state.run(watch)
+        found.apply(state.changes())
+        if found.valid:
+            return found
+    return None
+
+
 def crowd(board: Assignment, j: int, target: float) -> bool:
     """Place a model that has no place where its copies add least excess, whatever that is.
 
@@ -106,7 +153,7 @@ def crowd(board: Assignment, j: int, target: float) -> bool:
         Whether it was placed; not where rules forbid it, or GPUs are too few.
     """
     instance, arrays = board.instance, board.arrays
-    if instance.pressures > 1:
+    if instance.pressures > 1 and target < VALID:
         return False
     room = arrays.free - arrays.load[0] / target, (arrays.free - arrays.kept).astype(np.float64)
     before = np.maximum(np.maximum(-room[0], -room[1]), 0.0)

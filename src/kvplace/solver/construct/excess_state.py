@@ -49,9 +49,10 @@ class Excess:
     Parameters
     ----------
     board
-        Of one pressure; it is read, and left as it is.
+        It is read, and left as it is.
     target
-        In load per byte, above 0 and finite.
+        In load per byte, above 0 and finite; so large that only memory counts where pressures are
+        several.
 
     Attributes
     ----------

@@ -10,6 +10,7 @@ from kvplace.solver.bisection import reach_above
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.construct.candidates import place_model
+from kvplace.solver.construct.excess import packed
 from kvplace.solver.instance.options import Chooser
 
 __all__ = ["construct", "some_assignment"]
@@ -98,8 +99,9 @@ def _search(fill: "_Fill", bound: float, watch: Watch, *, placed: bool) -> Assig
     if best is None:
         kept = watch.keep(0.0)  # a plan at all is worth the time kept for what comes after it
         board = fill.at(math.inf)
-        watch.keep(kept)
         assert board is not None
+        board = (board.missing and packed(board, 0, watch)) or board
+        watch.keep(kept)
         return board
     high = min(target, best.worst())
     for _ in range(1 if fill.huge else HALVINGS):

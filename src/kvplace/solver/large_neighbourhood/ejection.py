@@ -7,7 +7,6 @@ pushes out have been the least trouble to place so far.
 
 import math
 import random
-import sys
 from operator import add, sub
 
 import numpy as np
@@ -15,13 +14,12 @@ import numpy as np
 from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import place_model
+from kvplace.solver.construct.excess import VALID
 from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.options import Chooser
 
 __all__ = ["Packer", "repaired"]
 
-VALID = sys.float_info.max
-"""A target at which memory alone counts."""
 DOMAINS = 48
 """Link domains looked at for one ejection."""
 STIRRED = 0.1

@@ -32,10 +32,12 @@ __all__ = [
 
 
 def enumerate_all(search: ClusterState) -> None:
-    """Look at every way to place a tiny cluster."""
+    """Look at every way to place a tiny cluster, in a part of the time left."""
     board, enumeration = search.best, Enumeration(search.instance)
     worst = (0.0, *[math.inf] * len(board.costs.vector))
+    kept = search.watch.keep_part(1 - search.knobs.enumerated_part)
     enumeration.run(board.flaws if board.valid else worst, (search.value,), search.watch)
+    search.watch.keep(kept)
     if enumeration.best is not None:
         board.reset(enumeration.best)
     if enumeration.complete:

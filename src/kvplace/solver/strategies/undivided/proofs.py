@@ -7,18 +7,24 @@ from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.strategies.assigned import decided
 from kvplace.solver.strategies.undivided.search import UndividedState
+from kvplace.solver.strategies.undivided.supports import small
 
 __all__ = ["ask_classes", "decide", "enumerate_all", "pack", "rank"]
 
 
 def pack(search: UndividedState) -> None:
     """No rule packs the weights: find a way, or prove that there is none."""
+    from kvplace.solver.construct.excess import packed  # noqa: PLC0415 - numpy: only here
     from kvplace.solver.exact.close_gap import Effort, pack_exactly  # noqa: PLC0415 - numpy and HiGHS: only here
     from kvplace.solver.exact.option_cover import OptionCover  # noqa: PLC0415 - same
 
-    effort = Effort(nodes=search.knobs.packing_nodes)
-    state = pack_exactly(OptionCover(search.program), search.deciding, effort, search.watch)
-    search.adopt()
+    state = None
+    if search.low < math.inf:
+        state = packed(Assignment(search.instance), search.seed, search.watch)
+    if state is None and small(search):
+        effort = Effort(nodes=search.knobs.packing_nodes)
+        state = pack_exactly(OptionCover(search.program), search.deciding, effort, search.watch)
+        search.adopt()
     if state is not None:
         search.offer(state)
     elif search.instance.n <= search.knobs.tiny_models and search.low < math.inf:

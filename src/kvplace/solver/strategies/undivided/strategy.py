@@ -39,7 +39,7 @@ __all__ = ["REFERENCE", "STRATEGY", "UndividedSearch"]
 STRATEGY: Strategy[UndividedState] = Strategy(
     once=(
         Stage("start", start, closed=True),
-        Stage("exact-packing", pack, lambda s: not placed(s) and small(s)),
+        Stage("exact-packing", pack, lambda s: not placed(s)),
         Stage("configuration-bound", ask_program, quick),
         Stage("exact-decisions", decide, tiny),
         Stage("enumeration", enumerate_all, tiny),
