@@ -116,9 +116,7 @@ def emit_rows(rows: "Sequence[Mapping[str, str]]", output: str | None, after: st
         emit(table + ending, output, data=False)
 
 
-def writing_seconds(
-    problem: "Problem", form: str, output: str | None, reading: float = 0.0
-) -> float:
+def writing_seconds(problem: "Problem", form: str, output: str | None, reading: float) -> float:
     """Return how long writing a plan may take, to be kept from the time of the search.
 
     Parameters

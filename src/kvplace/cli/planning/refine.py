@@ -111,8 +111,9 @@ def command(
     with watched(time_limit, quiet=quiet) as watch:
         by_forecast = objective == "forecast"
         problem, placement = _given(file, start, None if by_forecast else objective, gpus)
+        reading = watch.seconds
         watch.restart()
-        watch.set_aside(writing_seconds(problem, form, output))
+        watch.set_aside(writing_seconds(problem, form, output, reading))
         try:
             if by_forecast:
                 from kvplace.forecast.search import refine_forecast
