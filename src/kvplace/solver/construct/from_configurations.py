@@ -40,6 +40,8 @@ AGAIN_AT = (
 )  # fmt: skip
 """Parts above the first target at which it is rounded and filled then, and on what grid: how many
 shards rounding leaves over differs from one to the next."""
+TRIED = 3
+"""Times that it is rounded, as long as shards are left over, before the best of them is filled."""
 FILLS = 2
 """Times that all is placed at most."""
 FALLEN = 0.04
@@ -119,7 +121,7 @@ class Configurer:
             return None
         self.target, enough = found[2], watch.left * FILLING
         best: Assignment | None = None
-        fills = 0
+        fills = tried = 0
         fewest: _Rounded | None = None
         mid = self._instance.n * self._instance.g <= AGAIN and not self._keeps
         for above, levels in AGAIN_AT if mid else AGAIN_AT[:1]:
@@ -133,10 +135,11 @@ class Configurer:
             rounded = self._rounded(*begun, target, watch, grid)
             if fewest is None or rounded.left < fewest.left:
                 fewest = rounded
-            if not fewest.left or watch.stop or watch.left < enough:
+            tried += 1
+            if not fewest.left or tried == TRIED or watch.stop or watch.left < enough:
                 again = self._filled(fewest, watch)
                 best = again if best is None else min(best, again, key=Assignment.worth)
-                fewest, fills = None, fills + again.valid
+                fewest, fills, tried = None, fills + again.valid, 0
         if best is None and fewest is not None:
             best = self._filled(fewest, watch)
         return best
