@@ -73,7 +73,7 @@ def test_ratios_by_hand(scripts):
 def test_the_page_has_the_tables_of_its_records(scripts):
     page, tables = scripts["page"], scripts["tables"]
     records = json.loads(page.RECORD.read_text())
-    found = {"published": page.published(), "sharing": page.sharing()}
+    found = {"published": page.published(), "sharing": page.sharing(), "crowd": page.crowd()}
     for name in ("gains", "loads", "stated", "robustness", "told"):
         found[name] = getattr(tables, name)(records)
     written = {place[2]: place[3] for place in page._BLOCK.finditer(page.PAGE.read_text())}
