@@ -48,9 +48,9 @@ def lower_excess(board: Assignment, target: float, watch: Watch) -> float:
     Parameters
     ----------
     board
-        Changed in place. GPUs may hold more than their memory.
+        Changed in place; of one pressure. GPUs may hold more than their memory.
     target
-        In load per byte, above 0 and finite; `VALID` where pressures are several.
+        In load per byte, above 0 and finite.
     watch
         Ends it early.
 
