@@ -2,6 +2,7 @@
 
 import math
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -19,6 +20,7 @@ from kvplace.solver.solve import solve
 from kvplace.solver.strategies.params import ClusterParams, Params
 from oracle_splits import solve_by_force
 from splits import random_split_problem
+from tiny import byte_problem
 
 
 def test_some_assignment_is_whole_and_valid():
@@ -120,3 +122,20 @@ def test_many_models_and_gpus_get_few_rules(monkeypatch):
     assert len(few) == 2 < many
     assert [order for _, order, _ in few] == ["apart", "room"]
     assert list(construct(chooser, FluidBound(chooser).value, Watch()))
+
+
+def test_what_no_rule_places_is_packed_by_exchanges_last():
+    # Six GPUs of 1,000 MiB, each cut into four parts that leave four of them.
+    mib, by_rules, last = 2**20, 0, 0
+    for seed in range(8):
+        draw, parts = random.Random(seed), []
+        for _ in range(6):
+            cuts = sorted(draw.sample(range(60, 936), 3))
+            parts += [(b - a) * mib for a, b in pairwise([0, *cuts, 996])]
+        draw.shuffle(parts)
+        problem = byte_problem([1000 * mib] * 6, [(size, 1.0) for size in parts])
+        boards = list(construct(Chooser(load_instance(problem)), 0.5, Watch()))
+        by_rules += any(board.valid for board in boards[:-1])
+        last += boards[-1].valid
+    assert by_rules == 0
+    assert last >= 4

@@ -39,6 +39,8 @@ def construct(
 ) -> Iterator[Assignment]:
     """Yield assignments, each the best that one rule finds, some with models left out.
 
+    Where all of them leave models out, the one that leaves out least is completed by exchanges.
+
     Parameters
     ----------
     chooser
@@ -50,7 +52,7 @@ def construct(
     placed
         Whether there is a whole assignment already; then none with models left out is made.
     """
-    known = math.inf
+    known, lacking = math.inf, []
     for rule in _rules(chooser):
         fill = _Fill(chooser, watch, *rule)
         # A rule that fails just below what others found is not looked at further.
@@ -59,12 +61,19 @@ def construct(
         board = _search(fill, bound, watch, placed=placed)
         if board is None:
             if watch.stop:
-                return
+                break
             continue
         known = min(known, board.worst()) if board.valid else known
+        lacking += [board] if board.missing else []
         yield board
         if watch.stop:
-            return
+            break
+    if known == math.inf and lacking:
+        kept = watch.keep(0.0)  # a plan at all is worth the time kept for what comes after it
+        whole = packed(min(lacking, key=Assignment.worth), 0, watch)
+        watch.keep(kept)
+        if whole is not None:
+            yield whole
 
 
 def some_assignment(chooser: Chooser, bound: float, watch: Watch) -> Assignment | None:
@@ -99,9 +108,8 @@ def _search(fill: "_Fill", bound: float, watch: Watch, *, placed: bool) -> Assig
     if best is None:
         kept = watch.keep(0.0)  # a plan at all is worth the time kept for what comes after it
         board = fill.at(math.inf)
-        assert board is not None
-        board = (board.missing and packed(board, 0, watch)) or board
         watch.keep(kept)
+        assert board is not None
         return board
     high = min(target, best.worst())
     for _ in range(1 if fill.huge else HALVINGS):
