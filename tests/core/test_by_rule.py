@@ -1,6 +1,7 @@
 """Certificates by rule: accepted where they hold, and only there."""
 
 import math
+import random
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,11 @@ from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.certificate import check_certificate, spelled_out
 from kvplace.core.models.model import Replicas
 from kvplace.core.problem import Problem
+from kvplace.core.rules.pin import Pin
+from kvplace.core.rules.places import Places
 from oracle import solve_exactly
+from oracle_splits import solve_by_force
+from splits import random_split_problem
 from tiny import GIB, byte_problem, byte_problems
 
 
@@ -35,11 +40,49 @@ def test_single_model_by_hand():
     assert "no rule" in check_certificate(problem, RuleCertificate(0.1, "guess"))
 
 
-def test_split_models_have_no_rule():
-    problem = byte_problem([10, 10], [(4, 2.0), (4, 4.0)])
-    models = (replace(problem.models[0], replicas=Replicas(1, 2)), problem.models[1])
+def test_fluid_counts_split_models_in_the_option_with_least_room():
+    # Two copies of m0 take 8 bytes, one takes 4: 12 requests/s over (40 - 16) bytes.
+    problem = byte_problem([20, 20], [(4, 2.0), (4, 2.0), (4, 4.0), (4, 4.0)])
+    models = (replace(problem.models[0], replicas=Replicas(1, 2)), *problem.models[1:])
     split = Problem(models, problem.fleet, problem.objective)
-    assert "split" in check_certificate(split, RuleCertificate(0.1, "fluid"))
+    assert not check_certificate(split, RuleCertificate(0.4999 * GIB, "fluid"))
+    assert "bytes of 40" in check_certificate(split, RuleCertificate(0.5001 * GIB, "fluid"))
+    assert "16 bytes of 40" in check_certificate(split, RuleCertificate(math.inf, "fluid"))
+    assert "split" in check_certificate(split, RuleCertificate(0.1, "single-model", "m0"))
+    assert "scope" in check_certificate(problem, RuleCertificate(0.1, "fluid", scope=("n0/0",)))
+    tiny = RuleCertificate(5e-324, "fluid")
+    assert "near to 0" in check_certificate(split, tiny)
+
+
+def test_fluid_in_a_scope_leaves_out_what_can_leave_it():
+    problem = byte_problem([10, 10], [(4, 2.0), (4, 4.0)])
+    scope = (problem.fleet.gpus[0].id,)
+    pin = Pin(tuple(problem.names), places=Places(gpus=scope))
+    pinned = Problem(problem.models, problem.fleet, problem.objective, rules=(pin,))
+    assert not check_certificate(pinned, RuleCertificate(2.9 * GIB, "fluid", scope=scope))
+    assert check_certificate(pinned, RuleCertificate(3.1 * GIB, "fluid", scope=scope))
+    assert "fleet" in check_certificate(pinned, RuleCertificate(2.9, "fluid", scope=("x",)))
+    first = Pin(tuple(problem.names[:1]), places=Places(gpus=scope))
+    looser = Problem(problem.models, problem.fleet, problem.objective, rules=(first,))
+    assert check_certificate(looser, RuleCertificate(2.9 * GIB, "fluid", scope=scope))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_damaged_rule_of_split_models_proves_more_than_brute_force_finds(seed):
+    draw = random.Random(seed)
+    for _ in range(60):
+        problem = random_split_problem(draw, models=4)
+        truth = solve_by_force(problem)
+        if not truth.feasible or not truth.value:
+            continue
+        gpus = [gpu.id for gpu in problem.fleet.gpus]
+        for _ in range(20):
+            scope = tuple(draw.sample(gpus, draw.randrange(len(gpus) + 1)))
+            threshold = truth.value * draw.choice([0.5, 0.99, 1 + 1e-9, 1.01, 1.5, 4])
+            rule = RuleCertificate(threshold, "fluid", scope=scope)
+            if not check_certificate(problem, rule):
+                assert threshold <= truth.value
+                assert not check_certificate(problem, spelled_out(problem, rule))
 
 
 @settings(max_examples=300, deadline=None)

@@ -193,6 +193,11 @@ class Problem:
         """Return the usable memory of the largest GPU that a model may run on; 0 for none."""
         return self._eligibility.largest_bytes[index]
 
+    @property
+    def every_largest_bytes(self) -> list[int]:
+        """What `largest_bytes` returns of each model."""
+        return self._eligibility.largest_bytes
+
     def domains_allowed(self, index: int, key: str) -> tuple[str, ...]:
         """Return the domains of a topology key that hold a GPU a model may run on, sorted."""
         return self._eligibility.domains(index, key)

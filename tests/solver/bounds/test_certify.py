@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from kvplace.core.certificates.certificate import Bound, check_certificate
-from kvplace.solver.bounds.certify import (
-    certified_rule,
-    lowered,
+from kvplace.core.certificates.certificate import (
+    Bound,
+    check_certificate,
     priced_by_size,
+    spelled_out,
 )
+from kvplace.solver.bounds.certify import certified_rule, lowered
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.trivial import fluid_bound, simple_bound, single_model_bound
 from kvplace.solver.instance import order
@@ -95,7 +96,9 @@ def test_the_fluid_bound_of_clusters_is_certified_and_below_the_optimum(seed):
         if not found.value:
             continue
         positive += 1
+        assert found.value >= fluid.value * (1 - 1e-7)
         assert check_certificate(problem, found.certificate) == ""
+        assert check_certificate(problem, spelled_out(problem, found.certificate)) == ""
         assert not truth.feasible or found.value <= truth.value * (1 + 1e-12)
         higher = replace(found.certificate, threshold=found.value * 1.01)
         if math.isfinite(found.value):

@@ -14,21 +14,32 @@ may add up shares of time instead: with the least share u_j of each model over t
 stands proved for G GPUs where ``sum(u_j) >= K G``. ``single-model`` then asks that on every kind
 of GPU one of the pressures is at K or above, in any window.
 
+Where models may be split, copied or tied to GPUs, ``fluid`` takes each model in the option that
+takes least room of those of which a shard fits some GPU that it may run on; the model counts as
+nothing where such a shard fits a GPU outside the scope. K stands proved where all models take more
+than the GPUs of the scope have, or where one model fits nowhere.
+
 All arithmetic is exact: floats are taken as the rationals they are, and the sum of loads is
-rounded down.
+rounded down. What options take is computed in floats, below the exact amount by more than
+rounding can add to it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise, repeat
 
+from kvplace.core.models.model import Split
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 
-__all__ = ["RULES", "RuleCertificate", "check_rule"]
+__all__ = ["RULES", "RuleCertificate", "check_rule", "outside_bytes"]
 
 RULES = ("fluid", "single-model")
+BELOW, ABOVE = 1 - 2.0**-49, 1 + 2.0**-47
+"""Factors that take what is computed by few roundings below its exact value, and from there above
+it: each rounding changes it by a part of 2**-53 at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,9 @@ class RuleCertificate:
     resource, window
         What ``fluid`` adds up under the objective ``pressure``: ``kv`` or ``time``, and in the
         window at which position.
+    scope
+        Ids of the GPUs that ``fluid`` adds up, where models may be split, copied or tied to GPUs;
+        empty for all.
     """
 
     threshold: float
@@ -53,6 +67,7 @@ class RuleCertificate:
     model: str = ""
     resource: str = "kv"
     window: int = 0
+    scope: tuple[str, ...] = ()
 
 
 def check_rule(problem: Problem, certificate: RuleCertificate) -> str:
@@ -67,8 +82,81 @@ def check_rule(problem: Problem, certificate: RuleCertificate) -> str:
     if not threshold > 0:
         return f"the threshold {threshold!r} is not above 0"
     if not problem.plain:
-        return "models may be split, copied or tied to GPUs, of which the rule says nothing"
+        return _check_options(problem, certificate)
+    if certificate.scope:
+        return "models that are free to go anywhere have no scope"
     return _unknown_pressure(problem, certificate) or _check_by_rule(problem, certificate)
+
+
+def _check_options(problem: Problem, certificate: RuleCertificate) -> str:
+    """Say why the options with least room do not prove a threshold; empty where they do."""
+    threshold, scope = certificate.threshold, frozenset(certificate.scope)
+    several = problem.goal is Objective.PRESSURE and not math.isinf(threshold)
+    if certificate.rule != "fluid" or several:
+        return "models may be split, copied or tied to GPUs, of which the rule says nothing"
+    if any(problem.fleet.gpu(gpu) is None for gpu in scope):
+        return "its scope names a GPU that the fleet does not have"
+    if problem.goal.memory_unit_bytes / threshold == math.inf:
+        return f"the threshold {threshold!r} is too near to 0"
+    inside = map(problem.usable_bytes, scope) if scope else problem.fleet.usable_bytes
+    memory, rooms = sum(inside), list(_least_rooms(problem, threshold, scope))
+    if math.inf in rooms:
+        return ""  # not one shard of a model fits anywhere below the threshold
+    if math.isinf(threshold):
+        proved = (taken := sum(rooms)) > memory
+    else:
+        proved = (taken := math.nextafter(math.fsum(rooms), 0.0)) >= memory
+    return "" if proved else f"all models take {taken:.0f} bytes of {memory}"
+
+
+def _least_rooms(problem: Problem, threshold: float, scope: frozenset[str]) -> Iterator[float]:
+    """Yield what each model takes at least inside a scope, in bytes; ``inf`` if it fits nowhere.
+
+    Exact at an infinite threshold, else rounded down.
+    """
+    table, models, unit = problem.option_table, problem.models, problem.goal.memory_unit_bytes
+    finite, factor = math.isfinite(threshold), unit / threshold
+    rows = list(
+        zip(
+            table.degrees, table.copies, table.weights_bytes, table.min_kv_bytes, table.loads,
+            strict=True,
+        )
+    )  # fmt: skip
+    outside = outside_bytes(problem, scope) if scope else repeat(0)
+    every = zip(pairwise(table.starts), problem.every_largest_bytes, outside, strict=False)
+    for index, ((first, end), largest, most) in enumerate(every):
+        least = math.inf
+        for row in range(first, end):
+            degree, copies, taken, min_kv, load = rows[row]
+            kept = taken + min_kv
+            size = (taken + load * factor) * BELOW if finite else taken
+            if kept > largest or size >= largest:
+                continue
+            if finite and size * ABOVE >= largest:
+                exact = taken + Fraction(load) * unit / Fraction(threshold)
+                if exact >= largest:
+                    continue
+            if degree > 1 and not problem.seated(index, row):
+                continue
+            if size < most and kept <= most:
+                least = 0.0
+                break
+            if not finite:
+                size = kept
+            elif copies > 1 and models[index].replicas.split is not Split.EVEN:
+                size = taken * BELOW  # what uneven copies carry is not known
+            least = min(least, size * (degree * copies))
+        yield least
+
+
+def outside_bytes(problem: Problem, scope: frozenset[str]) -> Iterator[int]:
+    """Yield the usable memory of the largest GPU outside a scope that each model may run on."""
+    known: dict[int, int] = {}
+    for index in range(len(problem.names)):
+        allowed = problem.allowed(index)
+        if id(allowed) not in known:
+            known[id(allowed)] = max(map(problem.usable_bytes, allowed - scope), default=0)
+        yield known[id(allowed)]
 
 
 def _check_by_rule(problem: Problem, certificate: RuleCertificate) -> str:

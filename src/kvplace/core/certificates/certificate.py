@@ -25,9 +25,10 @@ the problem are taken as the exact rationals they are.
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from operator import sub
 
-from kvplace.core.certificates.by_rule import RuleCertificate, check_rule
+from kvplace.core.certificates.by_rule import RuleCertificate, check_rule, outside_bytes
 from kvplace.core.certificates.claim import Bound, Certificate, ProofTree
 from kvplace.core.certificates.knapsack import TooLarge, set_above
 from kvplace.core.certificates.offers import SCALE_BITS, Bin, Offer, Offers
@@ -59,6 +60,7 @@ __all__ = [
     "check_certificate",
     "every_possible",
     "possible_options",
+    "priced_by_size",
     "scaled_sizes",
     "spelled_out",
 ]
@@ -69,6 +71,8 @@ def spelled_out(problem: Problem, rule: RuleCertificate) -> Certificate:
     threshold = rule.threshold
     if problem.goal is Objective.PRESSURE and not math.isinf(threshold):
         return _spelled_out_weighted(problem, rule)
+    if not problem.plain:
+        return _spelled_out_options(problem, rule)
     memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
     if rule.rule == "single-model":
         alone = tuple(int(name == rule.model) for name in problem.names)
@@ -79,6 +83,63 @@ def spelled_out(problem: Problem, rule: RuleCertificate) -> Certificate:
         return Certificate(threshold, needs, tuple((memory, memory) for memory in memories))
     worths = tuple((memory, (memory << SCALE_BITS) - 1) for memory in memories)
     return Certificate(threshold, tuple(scaled_sizes(problem, threshold)), worths)
+
+
+def _spelled_out_options(problem: Problem, rule: RuleCertificate) -> Certificate:
+    """Price options that cannot leave the scope at their size, and GPUs in it at their memory."""
+    threshold, scope = rule.threshold, frozenset(rule.scope)
+    outside = list(outside_bytes(problem, scope)) if scope else None
+    infinite = math.isinf(threshold)
+
+    def price(index: int, size: int, least: int) -> int:
+        most = outside[index] if outside is not None else 0
+        if size < most << SCALE_BITS and least <= most:
+            return 0
+        return max(size, least << SCALE_BITS) if infinite else size
+
+    inside = map(problem.usable_bytes, scope) if scope else problem.fleet.usable_bytes
+    # What a GPU holds at a target is below its memory.
+    worths = [(memory, (memory << SCALE_BITS) - (not infinite)) for memory in sorted(set(inside))]
+    return priced_by_size(problem, threshold, price, worths, rule.scope)
+
+
+def priced_by_size(
+    problem: Problem,
+    target: float,
+    price: Callable[[int, int, int], int],
+    worths: Iterable[tuple[int, int]],
+    scope: tuple[str, ...] = (),
+) -> Certificate:
+    """Return the certificate in which a shard is priced by what it takes.
+
+    Parameters
+    ----------
+    problem
+        What it is on.
+    target
+        K, in load per byte.
+    price
+        Returns the price of a shard by position of its model, its size at the target as in
+        `scaled_sizes`, and the bytes that it needs at least.
+    worths
+        Usable bytes of each size of GPU, and its worth.
+    scope
+        As in `Certificate`.
+    """
+    rows: list[int | tuple[int, ...]] = []
+    if problem.plain and not scope:
+        for index, size in enumerate(scaled_sizes(problem, target)):
+            least = problem.undivided_bytes[index] + problem.min_kv_bytes[index]
+            rows.append(price(index, size, least))
+    else:
+        options = map(sub, problem.option_table.starts[1:], problem.option_table.starts)
+        every = zip(options, every_possible(problem, target), strict=True)
+        for index, (count, possible) in enumerate(every):
+            row = [0] * count
+            for at, size, least in possible:
+                row[at] = price(index, size, least)
+            rows.append(tuple(row))
+    return Certificate(target, tuple(rows), tuple(worths), scope)
 
 
 def _spelled_out_weighted(problem: Problem, rule: RuleCertificate) -> Certificate:

@@ -112,6 +112,7 @@ class PlanRule(Stated):
     model: Text
     resource: Text = "kv"
     window: Text = ""
+    scope: tuple[Name, ...] = ()
 
     def for_problem(self, problem: Problem) -> RuleCertificate | str:
         """Return the certificate for the windows of a problem, or why there is none."""
@@ -119,7 +120,7 @@ class PlanRule(Stated):
         if self.window and self.window not in windows:
             return f"it speaks of {self.window!r}, which is no window of the problem"
         at = windows.index(self.window) if self.window else 0
-        return RuleCertificate(self.threshold, self.rule, self.model, self.resource, at)
+        return RuleCertificate(self.threshold, self.rule, self.model, self.resource, at, self.scope)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def _head(result: Result, claims: Plan) -> dict[str, Any]:
     if isinstance(evidence, RuleCertificate):
         named = windows[evidence.window] if result.problem.goal is Objective.PRESSURE else ""
         shown = (evidence.rule, evidence.threshold, evidence.model, evidence.resource, named)
-        data = stated(PlanRule, PlanRule(*shown))
+        data = stated(PlanRule, PlanRule(*shown, evidence.scope))
     elif isinstance(evidence, Certificate):
         data = {
             "threshold": evidence.threshold if math.isfinite(evidence.threshold) else None,

@@ -5,16 +5,13 @@ one; the checker decides, and a bound that it rejects is dropped or lowered.
 """
 
 import math
-from collections.abc import Callable, Iterable
-from operator import sub
+from collections.abc import Callable
 
 from kvplace.core.certificates.by_rule import RULES, RuleCertificate
 from kvplace.core.certificates.certificate import (
     Bound,
     Certificate,
     check_certificate,
-    every_possible,
-    scaled_sizes,
     spelled_out,
 )
 from kvplace.core.certificates.claim import Leaf, ProofTree
@@ -25,7 +22,6 @@ __all__ = [
     "certified_rule",
     "checked",
     "lowered",
-    "priced_by_size",
     "searched",
 ]
 
@@ -50,50 +46,13 @@ def searched(problem: Problem, prices: Certificate, watch: Watch) -> Bound:
     return Bound(target, "search", None if failure else tree)
 
 
-def checked(problem: Problem, method: str, certificate: Certificate) -> Bound | None:
+def checked(
+    problem: Problem, method: str, certificate: Certificate | RuleCertificate
+) -> Bound | None:
     """Return the bound of a certificate, or None where that does not check."""
     if check_certificate(problem, certificate):
         return None
     return Bound(certificate.threshold, method, certificate)
-
-
-def priced_by_size(
-    problem: Problem,
-    target: float,
-    price: Callable[[int, int, int], int],
-    worths: Iterable[tuple[int, int]],
-    scope: tuple[str, ...] = (),
-) -> Certificate:
-    """Return the certificate in which a shard is priced by what it takes.
-
-    Parameters
-    ----------
-    problem
-        What it is on.
-    target
-        K, in load per byte.
-    price
-        Returns the price of a shard by position of its model, its size at the target as in
-        `scaled_sizes`, and the bytes that it needs at least.
-    worths
-        Usable bytes of each size of GPU, and its worth.
-    scope
-        As in `Certificate`.
-    """
-    rows: list[int | tuple[int, ...]] = []
-    if problem.plain and not scope:
-        for index, size in enumerate(scaled_sizes(problem, target)):
-            least = problem.undivided_bytes[index] + problem.min_kv_bytes[index]
-            rows.append(price(index, size, least))
-    else:
-        options = map(sub, problem.option_table.starts[1:], problem.option_table.starts)
-        every = zip(options, every_possible(problem, target), strict=True)
-        for index, (count, possible) in enumerate(every):
-            row = [0] * count
-            for at, size, least in possible:
-                row[at] = price(index, size, least)
-            rows.append(tuple(row))
-    return Certificate(target, tuple(rows), tuple(worths), scope)
 
 
 def lowered(value: float, certificate: Callable[[float], Bound | None]) -> Bound:

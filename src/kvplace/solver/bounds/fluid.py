@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kvplace.core.certificates.certificate import SCALE_BITS, Bound, Certificate
+from kvplace.core.certificates.by_rule import RuleCertificate
+from kvplace.core.certificates.certificate import Bound
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Bools, Floats
 from kvplace.solver.bisection import bisect
-from kvplace.solver.bounds.certify import checked, lowered, priced_by_size
+from kvplace.solver.bounds.certify import checked, lowered
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import Chooser
 
@@ -102,12 +103,15 @@ class FluidBound:
         if self.value <= 0:
             return Bound(0.0, "trivial")
         scope = next(iter(self._impossible(self.value, self._scopes)), None)
-        ids = [problem.fleet.gpus[g].id for g in self._chooser.instance.gpu_index]
-        inside = ids if scope is None else [ids[g] for g in np.flatnonzero(scope.gpus)]
+        gpu_index, gpus = self._chooser.instance.gpu_index, problem.fleet.gpus
+        at = gpu_index if scope is None else [gpu_index[g] for g in np.flatnonzero(scope.gpus)]
+        inside = () if len(at) == len(gpus) else tuple(sorted(gpus[g].id for g in at))
         method = "fluid" if scope is not None else "single-model"
-        return lowered(
-            self.value, lambda target: checked(problem, method, _prices(problem, target, inside))
-        )
+
+        def by_rule(target: float) -> Bound | None:
+            return checked(problem, method, RuleCertificate(target, "fluid", scope=inside))
+
+        return lowered(self.value, by_rule)
 
 
 def _scopes(instance: Instance) -> list[_Scope]:
@@ -128,27 +132,3 @@ def _scopes(instance: Instance) -> list[_Scope]:
         outside[: len(masks)] = [columns.memory[mask & ~gpus].max(initial=0) for mask in masks]
         scopes.append(_Scope(gpus, float(columns.memory[gpus].sum()), outside))
     return scopes
-
-
-def _prices(problem: Problem, threshold: float, inside: list[str]) -> Certificate:
-    """Price each option that cannot leave a scope at its size, and each GPU in it at its memory."""
-    scope = frozenset(inside)
-    outside: dict[int, int] = {}
-
-    def price(index: int, size: int, least: int) -> int:
-        allowed = problem.allowed(index)
-        if id(allowed) not in outside:
-            rest = (problem.usable_bytes(gpu) for gpu in allowed - scope)
-            outside[id(allowed)] = max(rest, default=0)
-        most = outside[id(allowed)]
-        if size < most << SCALE_BITS and least <= most:
-            return 0
-        return max(size, least << SCALE_BITS) if threshold == math.inf else size
-
-    memories = sorted({problem.usable_bytes(gpu) for gpu in inside})
-    strict = threshold < math.inf  # what a GPU holds at a target is below its memory
-    worths = [(memory, (memory << SCALE_BITS) - strict) for memory in memories]
-    everything = len(scope) == len(problem.fleet.gpus)
-    return priced_by_size(
-        problem, threshold, price, worths, () if everything else tuple(sorted(scope))
-    )

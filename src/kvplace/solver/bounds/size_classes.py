@@ -11,12 +11,19 @@ from functools import partial
 
 import numpy as np
 
-from kvplace.core.certificates.certificate import FINE, GRID, PAIRED, SCALE_BITS, Bound
+from kvplace.core.certificates.certificate import (
+    FINE,
+    GRID,
+    PAIRED,
+    SCALE_BITS,
+    Bound,
+    priced_by_size,
+)
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.assignment.packed import Packing
-from kvplace.solver.bounds.certify import checked, priced_by_size
+from kvplace.solver.bounds.certify import checked
 from kvplace.solver.bounds.level_targets import CHEAP, LevelTargets, Prices
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.columns import Columns
