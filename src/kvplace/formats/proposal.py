@@ -14,9 +14,9 @@ from kvplace.formats.plan.read_json import parse_plan
 from kvplace.formats.plan.schema import PlanModelPart, ReplicaPart
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.validation.fields import Integer, Name, Number, NumberOrInfinity, Text, word
-from kvplace.formats.validation.json_text import json_text
+from kvplace.formats.validation.json_text import json_text, stated
 from kvplace.formats.validation.models import parsed
-from kvplace.formats.validation.parts import Part, stated
+from kvplace.formats.validation.parts import Part
 
 __all__ = [
     "PROPOSAL_SCHEMA",

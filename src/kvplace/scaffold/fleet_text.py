@@ -9,7 +9,7 @@ from kvplace.core.models.demand import Demand
 from kvplace.core.models.kv_cache import SlidingWindow
 from kvplace.formats.fleet.shape import ShapePart
 from kvplace.formats.text.yaml_writer import quoted
-from kvplace.formats.validation.parts import stated
+from kvplace.formats.validation.json_text import stated
 from kvplace.units import GIB
 
 __all__ = ["InitModel", "InitNodes", "fleet_text"]

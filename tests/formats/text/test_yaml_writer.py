@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvplace.formats.text.yaml_tree import parse_yaml
-from kvplace.formats.text.yaml_writer import Plain, flow, json_line, quoted
+from kvplace.formats.text.yaml_writer import flow, json_line, quoted
 from strategies import NAMES
 
 SCALARS = st.one_of(
@@ -34,6 +34,11 @@ def test_words_that_mean_something_else_are_quoted(word):
 
 
 def test_amounts_stand_without_quotes():
-    assert flow({"weights": Plain("14.958GiB"), "name": "org/m-1"}) == (
+    assert flow({"weights": "14.958GiB", "name": "org/m-1"}) == (
         "{weights: 14.958GiB, name: org/m-1}"
     )
+
+
+@pytest.mark.parametrize("text", ["70B", "0B", "3GiB", "1e-05s", "1.5e+3s", "12e4", "0x1B", "1s2"])
+def test_amounts_and_what_looks_like_them_are_read_back_as_text(text):
+    assert parse_yaml(flow([text])).data == yaml.safe_load(flow([text])) == [text]

@@ -2,9 +2,10 @@
 
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from enum import StrEnum
-from typing import Annotated, Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -18,8 +19,8 @@ from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.schema import PlanModelPart, PlanPart
 from kvplace.formats.tables.models import parse_table
 from kvplace.formats.validation.fields import Number, NumberOrInfinity
-from kvplace.formats.validation.json_text import json_text
-from kvplace.formats.validation.parts import ALWAYS, Part, stated
+from kvplace.formats.validation.json_text import json_text, stated
+from kvplace.formats.validation.parts import ALWAYS, MISSING, Part, Written, fields_of
 from strategies import split_problems
 
 SCALARS = (
@@ -55,9 +56,34 @@ class Whole(Part):
     share: Number = 1.0
 
 
+def plain(kind, value):
+    """Return a value as plain data, the fields of parts one by one."""
+    held, own = get_args(kind), [e for e in get_args(kind)[1:] if isinstance(e, Written)]
+    if value is None:
+        return None
+    if get_origin(kind) is Annotated:
+        return own[0].write(value) if own else plain(held[0], value)
+    if get_origin(kind) in {Union, UnionType}:
+        kinds = [inner for inner in held if inner is not type(None)]
+        return plain(kinds[0], value) if len(kinds) == 1 else value
+    if get_origin(kind) is dict:
+        return {key: plain(held[1], inner) for key, inner in value.items()}
+    if get_origin(kind) in {tuple, list}:
+        return [plain(held[0], inner) for inner in value]
+    if not (isinstance(kind, type) and (issubclass(kind, Part) or is_dataclass(kind))):
+        return value
+    given = [(field, getattr(value, field.name)) for field in fields_of(kind).values()]
+    return {
+        field.key: plain(field.kind, inner) for field, inner in given
+        if field.default is MISSING or (inner is not None and inner != field.default)
+    }  # fmt: skip
+
+
 def standard(part, value):
     """Return what the standard library makes of what a part states."""
-    return json.dumps(stated(part, value), indent=1, allow_nan=False)
+    data = plain(part, value)
+    assert stated(part, value) == json.loads(json.dumps(data))
+    return json.dumps(data, indent=1, allow_nan=False)
 
 
 HELD = st.builds(Held, st.sampled_from([0.0, 0.25, 1e300, 5]), st.lists(st.text()).map(tuple))

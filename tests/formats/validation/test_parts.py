@@ -20,8 +20,9 @@ from kvplace.formats.fleet.write import write_fleet
 from kvplace.formats.plan.schema import ObjectivePart, PlanModelPart, PlanPart
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.read import read
+from kvplace.formats.validation.json_text import stated
 from kvplace.formats.validation.models import validate
-from kvplace.formats.validation.parts import Part, exact, fields_of, stated
+from kvplace.formats.validation.parts import Part, exact, fields_of
 from strategies import split_problems
 
 WIDE = Model(

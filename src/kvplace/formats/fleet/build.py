@@ -17,7 +17,7 @@ from kvplace.facts.catalogue.models import known_model
 from kvplace.facts.memory.estimates import Estimates
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.diagnostics import Path, Report, path_of, shown
-from kvplace.formats.fleet.asked import DemandPart, WindowDemandPart, WindowPart
+from kvplace.formats.fleet.asked import WindowDemandPart, WindowPart
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.fleet.nodes import build_nodes
 from kvplace.formats.fleet.rules import RulePart, build_rule
@@ -29,7 +29,7 @@ from kvplace.formats.fleet.schema import (
     NodePart,
 )
 from kvplace.formats.validation.models import built_list, validate, validate_list
-from kvplace.formats.validation.parts import shell, stated
+from kvplace.formats.validation.parts import shell
 
 __all__ = ["ALREADY", "Assembly", "objective_named"]
 
@@ -244,8 +244,8 @@ class Assembly:
         if found:
             shares = [weights.get(window, 1.0) for window in found]
             mean = mean_demand(list(found.values()), shares)
-        windows = {window: stated(DemandPart, demand) for window, demand in found.items()}
-        return {**item, "demand": stated(DemandPart, mean), "windows": windows}
+        windows = {window: _told(demand) for window, demand in found.items()}
+        return {**item, "demand": _told(mean), "windows": windows}
 
     def _cross_check(self, models: list[Model | None], objective: Objective | None) -> None:
         """Note names given twice, and fields that the objective lacks."""
@@ -265,6 +265,12 @@ class Assembly:
             if model is not None:
                 _check_load(model, objective, ("models", index), self._report)
                 _check_objectives(model, ("models", index), self._report)
+
+
+def _told(demand: Demand) -> dict[str, float]:
+    """Return what is not as it is by default."""
+    values = ((field, getattr(demand, field.name)) for field in fields(Demand))
+    return {field.name: value for field, value in values if value not in (None, field.default)}
 
 
 def _completed(models: Sequence[Model], windows: Sequence[Window]) -> tuple[Window, ...]:

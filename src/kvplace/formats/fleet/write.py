@@ -1,10 +1,11 @@
 """A `Problem` as a fleet file that reads back equal."""
 
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
-from kvplace.core.hardware import GPU, Node
+from kvplace.core.hardware import Node
 from kvplace.core.models.model import Model
 from kvplace.core.models.window import ALWAYS, Window, mean_demand
 from kvplace.core.problem import Problem
@@ -14,7 +15,7 @@ from kvplace.formats.fleet.asked import DemandPart, WindowPart
 from kvplace.formats.fleet.rules import rule_data
 from kvplace.formats.fleet.schema import FLEET_SCHEMA, GPUPart, ModelPart
 from kvplace.formats.text.yaml_writer import flow, json_line, quoted
-from kvplace.formats.validation.parts import stated
+from kvplace.formats.validation.json_text import stated, stated_all
 from kvplace.units import bytes_text
 
 __all__ = ["write_fleet"]
@@ -37,11 +38,14 @@ def write_fleet(problem: Problem) -> str:
     if problem.quantile is not None:
         lines.append(f"quantile: {problem.quantile!r}")
     lines.append("nodes:")
+    gpus = iter(stated_all(GPUPart, problem.fleet.gpus))
     for node in problem.fleet.nodes:
-        lines += _node(node)
+        lines += _node(node, gpus)
     lines.append("models:")
-    for model in problem.models:
-        lines += _model(model, problem.windows)
+    own = tuple(window for window in problem.windows if not window.like)
+    models = [_with_own_windows(model, own) for model in problem.models]
+    for model, data in zip(models, stated_all(ModelPart, models), strict=True):
+        lines += _model(model, data, own)
     what_ifs = {window.name for window in problem.windows if window.like}
     named = dict.fromkeys(name for model in problem.models for name in model.windows)
     if what_ifs or problem.windows != (tuple(map(Window, named)) or (ALWAYS,)):
@@ -53,15 +57,16 @@ def write_fleet(problem: Problem) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _node(node: Node) -> list[str]:
-    """Return the lines of one node."""
+def _node(node: Node, gpus: Iterator[dict[str, Any]]) -> list[str]:
+    """Return the lines of one node, whose GPUs are the next that are stated."""
     for index, gpu in enumerate(node.gpus):
         if gpu.id != f"{node.name}/{index}":
             raise InputError(
                 f"the GPU {gpu.id!r} would be {node.name}/{index} in a fleet file, which numbers "
                 "the GPUs of a node from 0"
             )
-    kinds = [(kind, len(list(alike))) for kind, alike in groupby(node.gpus, key=_gpu)]
+    texts = map(_gpu, islice(gpus, len(node.gpus)))
+    kinds = [(kind, len(list(alike))) for kind, alike in groupby(texts)]
     lines = [f"  - name: {quoted(node.name)}"]
     if len(kinds) == 1:
         lines += [f"    gpus: {kinds[0][1]}", f"    gpu: {kinds[0][0]}"]
@@ -82,10 +87,9 @@ def _node(node: Node) -> list[str]:
     return lines
 
 
-def _gpu(gpu: GPU) -> str:
+def _gpu(data: dict[str, Any]) -> str:
     """Return the mapping of one GPU."""
-    pairs = stated(GPUPart, gpu).items()
-    return f"{{{', '.join(f'{key}: {_value(key, value)}' for key, value in pairs)}}}"
+    return f"{{{', '.join(f'{key}: {_value(key, value)}' for key, value in data.items())}}}"
 
 
 def _value(key: str, value: Any) -> str:
@@ -93,27 +97,28 @@ def _value(key: str, value: Any) -> str:
     return json_line(value) if key in _AS_JSON else flow(value)
 
 
-def _model(model: Model, windows: tuple[Window, ...]) -> list[str]:
+def _with_own_windows(model: Model, windows: tuple[Window, ...]) -> Model:
+    """Return a model with the demand of windows that are no what-ifs, if they say anything."""
+    found = {w.name: model.windows[w.name] for w in windows if w.name in model.windows}
+    if all(demand == model.demand for demand in found.values()):
+        found = {}  # what-ifs alone made it state every window
+    return replace(model, windows=found)
+
+
+def _model(model: Model, data: dict[str, Any], windows: tuple[Window, ...]) -> list[str]:
     """Return the lines of one model; its demand in a list where its mean follows from that."""
-    windows = tuple(window for window in windows if not window.like)
-    names = [window.name for window in windows if window.name in model.windows]
-    demands = [model.windows[name] for name in names]
-    if all(demand == model.demand for demand in demands):
-        names, demands = [], []  # what-ifs alone made it state every window
-    model = replace(model, windows=dict(zip(names, demands, strict=True)))
-    data = stated(ModelPart, model)
+    demands = list(model.windows.values())
     if model.max_model_len is None:
         data.setdefault("min_kv", bytes_text(0))  # else the longest request would be estimated
     weights = [window.weight for window in windows]
     listed = bool(demands) and mean_demand(demands, weights) == model.demand
-    (first, name), *rest = data.items()
-    lines = [f"  - {first}: {flow(name)}"]
+    (first, named), *rest = data.items()
+    lines = [f"  - {first}: {flow(named)}"]
     for key, value in rest:
         if listed and key == "demand":
             lines.append("    demand:")
-            for window, demand in zip(windows, demands, strict=True):
-                of_window = {"window": window.name, **stated(DemandPart, demand)}
-                lines.append(f"      - {json_line(of_window)}")
+            every = zip(model.windows, stated_all(DemandPart, demands), strict=True)
+            lines += [f"      - {json_line({'window': name, **own})}" for name, own in every]
             continue
         if key == "windows":
             if not listed:

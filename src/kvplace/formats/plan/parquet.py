@@ -25,8 +25,9 @@ from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import PlanTable, table_of
 from kvplace.formats.tables.arrow import ArrowColumns, Columns, write_parquet
 from kvplace.formats.validation.fields import NumberOrInfinity
+from kvplace.formats.validation.json_text import stated
 from kvplace.formats.validation.models import validate
-from kvplace.formats.validation.parts import Part, stated
+from kvplace.formats.validation.parts import Part
 
 __all__ = ["plan_bytes", "plan_of_columns"]
 

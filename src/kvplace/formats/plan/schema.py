@@ -33,7 +33,8 @@ from kvplace.formats.validation.fields import (
     refuse_value,
     word,
 )
-from kvplace.formats.validation.parts import ALWAYS, Part, Written, exact, stated
+from kvplace.formats.validation.json_text import stated
+from kvplace.formats.validation.parts import ALWAYS, Part, Written, exact
 
 __all__ = ["HeadPart", "PlanModelPart", "PlanPart", "ReplicaPart", "plan_data", "plan_of_part"]
 

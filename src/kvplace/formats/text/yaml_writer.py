@@ -5,22 +5,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Plain", "flow", "json_line", "quoted"]
+__all__ = ["flow", "json_line", "quoted"]
 
-_SAFE = re.compile(r"[A-Za-z][\w./+-]*", re.ASCII)
+_SAFE = re.compile(r"[A-Za-z][\w./+-]*|[0-9][0-9.e+-]*([GM]i)?B|[0-9][0-9.e+-]*s", re.ASCII)
+"""Texts, amounts of memory and durations that are texts without quotes."""
 _WORDS = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y", "n"))
-
-
-class Plain(str):
-    """A text that means the same without quotes, such as an amount with its unit."""
-
-    __slots__ = ()
 
 
 def quoted(text: str) -> str:
     """Return a text as a scalar: as it stands where YAML 1.1 and 1.2 read it so, else in quotes."""
-    plain = isinstance(text, Plain) or (_SAFE.fullmatch(text) and text.lower() not in _WORDS)
-    return str(text) if plain else json_line(text)
+    plain = _SAFE.fullmatch(text) and text.lower() not in _WORDS
+    return text if plain else json_line(text)
 
 
 def flow(value: Any) -> str:

@@ -9,7 +9,6 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from kvplace.errors import UnitError
 from kvplace.formats.diagnostics import kind_of, nearest, shown
-from kvplace.formats.text.yaml_writer import Plain
 from kvplace.formats.validation.parts import Exact, Written, refuse_value
 from kvplace.units import (
     MAX_BYTES,
@@ -240,12 +239,8 @@ def _kind(
     return BeforeValidator(check), WithJsonSchema(json_schema), *further, *stands
 
 
-def _amount_text(count: int) -> str:
-    return Plain(bytes_text(count))
-
-
 def _seconds_text(seconds: float) -> str:
-    return Plain(f"{seconds!r}s")
+    return f"{seconds!r}s"
 
 
 def _finite(number: float) -> float | None:
@@ -288,13 +283,13 @@ Name = Annotated[str, *_kind(name, type="string", minLength=1, maxLength=_LONGES
 Text = Annotated[str, *_kind(text, type="string", maxLength=_LONGEST_NAME)]
 Amount = Annotated[
     int,
-    *_kind(amount, _amount_text, Integer, type="string", pattern=_MEMORY, examples=["14.958GiB"]),
+    *_kind(amount, bytes_text, Integer, type="string", pattern=_MEMORY, examples=["14.958GiB"]),
 ]
 AmountOrBytes = Annotated[
     int,
     *_kind(
         amount_or_bytes,
-        _amount_text,
+        bytes_text,
         Integer,
         anyOf=[{"type": "string", "pattern": _MEMORY}, _NATURAL],
     ),

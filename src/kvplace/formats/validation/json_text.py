@@ -1,8 +1,7 @@
 """Objects as indented JSON text, column by column, as their part states them.
 
-The text is that of ``json.dumps(stated(part, value), indent=1)``. A field of all objects is written
-before the next field: a plan of 100,000 models takes a fifth of the time that it takes object by
-object.
+The text is that of ``json.dumps`` with an indent of 1. A field of all objects is written before the
+next field: a plan of 100,000 models takes a fifth of the time that it takes object by object.
 """
 
 import json
@@ -18,7 +17,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from kvplace.formats.validation.parts import MISSING, Part, Written, fields_of
 
-__all__ = ["json_text"]
+__all__ = ["json_text", "stated", "stated_all"]
 
 _Texts = Callable[[Sequence[Any], str], list[str]]
 """Returns the texts of values, of which a line break and some spaces start each further line."""
@@ -42,6 +41,18 @@ def json_text(part: type[Any], value: object) -> str:
         Something in it has no form in JSON.
     """
     return _of_parts(part)([value], "\n")[0]  # type: ignore[arg-type]  # a type is hashable
+
+
+def stated(part: type[Any], value: object) -> dict[str, Any]:
+    """Return an object as the plain data that its JSON holds."""
+    return stated_all(part, [value])[0]
+
+
+def stated_all(part: type[Any], values: Sequence[object]) -> list[dict[str, Any]]:
+    """Return several objects as the plain data that their JSON holds."""
+    texts = _of_parts(part)(values, "")  # type: ignore[arg-type]  # a type is hashable
+    found: list[dict[str, Any]] = json.loads(f"[{','.join(texts)}]")
+    return found
 
 
 @cache

@@ -44,7 +44,6 @@ __all__ = [
     "fields_of",
     "refuse_value",
     "shell",
-    "stated",
 ]
 
 P = TypeVar("P", bound="Part")
@@ -217,29 +216,6 @@ def _shell(part: Any, lists: tuple[str, ...]) -> Any:
     return create_model(part.__name__, __base__=part, __doc__=part.__doc__, **fields)
 
 
-def stated(part: type[Any], value: object) -> dict[str, Any]:
-    """Return an object as plain data, key by key as the part states it, without defaults.
-
-    Parameters
-    ----------
-    part
-        A part, or a dataclass that is its own part.
-    value
-        Whatever has attributes of the names that the part's fields have.
-    """
-    data: dict[str, Any] = {}
-    for name, key, default, write in _writers(part):  # type: ignore[arg-type]  # a type is hashable
-        given = getattr(value, name)
-        if given is default:  # mostly; and comparing classes of many fields takes long
-            continue
-        if given is not None and (default is MISSING or given != default):
-            plain = given if write is None else write(given)
-            data[key] = list(plain) if isinstance(plain, tuple) else plain
-        elif default is MISSING:
-            data[key] = None
-    return data
-
-
 def exact(part: type[Part]) -> type[Part]:
     """Return the part that states the same in a plan file.
 
@@ -322,36 +298,3 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 def _marked(kind: Any) -> bool:
     """Whether a field is written even where it has its default."""
     return any(isinstance(extra, _Always) for extra in getattr(kind, "__metadata__", ()))
-
-
-@cache
-def _writers(part: Any) -> list[tuple[str, str, Any, Callable[[Any], Any] | None]]:
-    """Return name, key, unwritten default and writer of each field."""
-    return [(f.name, f.key, f.default, _writer(f.kind)) for f in _fields(part).values()]
-
-
-def _writer(kind: Any) -> Callable[[Any], Any] | None:
-    """Return how values of a kind are written; None for as they stand."""
-    if get_origin(kind) is Annotated:
-        inner, *extras = get_args(kind)
-        own = next((extra.write for extra in extras if isinstance(extra, Written)), None)
-        return own or _writer(inner)
-    if get_origin(kind) in (Union, UnionType):
-        return next((w for inner in get_args(kind) if (w := _writer(inner))), None)
-    if get_origin(kind) in (tuple, list, dict):
-        return _collection_writer(kind)
-    if isinstance(kind, type) and (issubclass(kind, Part) or dataclasses.is_dataclass(kind)):
-        return lambda value: stated(kind, value)
-    return None
-
-
-def _collection_writer(kind: Any) -> Callable[[Any], Any] | None:
-    """Return how a list or a mapping of values of a kind is written."""
-    held = get_args(kind)
-    if get_origin(kind) is dict:
-        write = _writer(held[1])
-        return None if write is None else (
-            lambda values: {key: write(value) for key, value in values.items()}
-        )  # fmt: skip
-    each = _writer(held[0])
-    return None if each is None else lambda values: [each(value) for value in values]
