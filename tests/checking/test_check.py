@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import random
 
 import pytest
 
@@ -18,7 +19,11 @@ from kvplace.formats.plan.csv import parse_plan_table
 from kvplace.formats.plan.io import plan_csv, plan_of, write_plan
 from kvplace.formats.plan.read_json import parse_plan
 from kvplace.formats.read import parse_fleet
+from kvplace.solver.bounds.fluid import FluidBound
+from kvplace.solver.instance.door import load_instance
+from kvplace.solver.instance.options import Chooser
 from kvplace.solver.solve import solve
+from splits import random_split_problem
 
 FLEET = """\
 schema: kvplace.fleet/v1
@@ -118,6 +123,23 @@ def test_a_bound_without_a_sound_certificate_is_named(problem, plan):
         assert words in found.disagreements[0].message
     bare = dataclasses.replace(plan, certificate=None, proof="none")
     assert any("nothing supports the bound" in d.message for d in check(problem, bare))
+
+
+def test_json_of_many_models_states_a_rule_that_checks(monkeypatch):
+    monkeypatch.setattr("kvplace.formats.plan.of_result.SPELLED_OUT", 0)
+    problem = random_split_problem(random.Random(3))
+    result = solve(problem, without=("configuration-bound",), time_limit=0)
+    bound = FluidBound(Chooser(load_instance(problem))).certified(problem)
+    plan = plan_of(dataclasses.replace(result, proof=bound))
+    text = write_plan(plan)
+    data = json.loads(text)
+    assert data["certificate"] is None
+    assert data["rule"]["threshold"] == bound.value
+    assert parse_plan(text) == plan
+    assert not any(d.path.startswith("certificate") for d in check(problem, parse_plan(text)))
+    data["rule"]["threshold"] *= 100
+    found = check(problem, parse_plan(json.dumps(data)))
+    assert any("does not prove the bound" in d.message for d in found)
 
 
 def test_an_exhaustive_search_is_told_apart_from_a_certificate(problem, plan, monkeypatch):

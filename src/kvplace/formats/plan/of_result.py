@@ -9,11 +9,14 @@ from kvplace.core.certificates.certificate import spelled_out
 from kvplace.core.certificates.claim import Leaf, ProofTree
 from kvplace.core.certificates.standing import standing_of, tiers_of
 from kvplace.core.evaluation.evaluate import GPUEvaluation
+from kvplace.core.models.objective import Objective
 from kvplace.core.models.window import ALWAYS
 from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
 from kvplace.core.result import Result
 from kvplace.formats.plan.evidence import (
     PlanCertificate,
+    PlanRule,
     PlanTree,
     PlanTreeNode,
     weights_by_window,
@@ -30,7 +33,10 @@ from kvplace.formats.plan.stated import (
     PlanTier,
 )
 
-__all__ = ["claims_of", "plan_of", "tree_of"]
+__all__ = ["claims_of", "plan_of", "rule_of", "tree_of"]
+
+SPELLED_OUT = 2_000
+"""Models up to which JSON states the prices that follow from a rule, and not the rule."""
 
 TREE_BYTES = 5_000_000
 """Most bytes of a proof tree in a plan; a larger one is left out, and the bound then claimed."""
@@ -107,12 +113,14 @@ def _tiers(result: Result) -> tuple[PlanTier, ...]:
     return tuple(map(PlanTier, tiers, broken, proved))
 
 
-def _certificate(result: Result) -> PlanCertificate | None:
+def _certificate(result: Result) -> PlanCertificate | PlanRule | None:
     """Return the evidence for the bound, free of the order of models and windows."""
     problem, claim = result.problem, result.proof.certificate
     if claim is None or isinstance(claim, ProofTree):
         return None
     if isinstance(claim, RuleCertificate):
+        if len(problem.names) > SPELLED_OUT:
+            return rule_of(problem, claim)
         claim = spelled_out(problem, claim)
     return PlanCertificate(
         method=result.proof.method,
@@ -122,6 +130,13 @@ def _certificate(result: Result) -> PlanCertificate | None:
         scope=claim.scope,
         weights=weights_by_window([window.name for window in problem.windows], claim.weights),
     )
+
+
+def rule_of(problem: Problem, claim: RuleCertificate) -> PlanRule:
+    """Return a certificate by rule as a plan states it."""
+    several = problem.goal is Objective.PRESSURE
+    window = problem.windows[claim.window].name if several else ""
+    return PlanRule(claim.rule, claim.threshold, claim.model, claim.resource, window, claim.scope)
 
 
 def written_down(tree: ProofTree) -> bool:

@@ -13,13 +13,12 @@ from typing import Any, cast
 
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.claim import Certificate
-from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report, kind_of
 from kvplace.formats.plan.evidence import PlanCertificate, PlanRule, weights_by_window, worths_of
 from kvplace.formats.plan.of_columns import HEADER, table_of_columns
-from kvplace.formats.plan.of_result import tree_of
+from kvplace.formats.plan.of_result import rule_of, tree_of
 from kvplace.formats.plan.schema import HeadPart, plan_of_part
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import PlanTable, table_of
@@ -92,9 +91,7 @@ def _head(result: Result, claims: Plan) -> dict[str, Any]:
     evidence, windows = result.proof.certificate, [w.name for w in result.problem.windows]
     data: dict[str, Any] | None = None
     if isinstance(evidence, RuleCertificate):
-        named = windows[evidence.window] if result.problem.goal is Objective.PRESSURE else ""
-        shown = (evidence.rule, evidence.threshold, evidence.model, evidence.resource, named)
-        data = stated(PlanRule, PlanRule(*shown, evidence.scope))
+        data = stated(PlanRule, rule_of(result.problem, evidence))
     elif isinstance(evidence, Certificate):
         data = {
             "threshold": evidence.threshold if math.isfinite(evidence.threshold) else None,

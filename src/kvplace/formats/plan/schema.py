@@ -12,7 +12,7 @@ from kvplace.core.result import Status, Step, Stop
 from kvplace.formats.fleet.asked import WindowPart
 from kvplace.formats.fleet.rules import RulePart, rule_data
 from kvplace.formats.fleet.schema import ModelPart
-from kvplace.formats.plan.evidence import METHODS, PlanCertificate, PlanTree
+from kvplace.formats.plan.evidence import METHODS, PlanCertificate, PlanRule, PlanTree
 from kvplace.formats.plan.stated import (
     PLAN_SCHEMA,
     Plan,
@@ -136,7 +136,7 @@ class PlanPart(Part):
     claim: ObjectivePart = Field(alias="objective")
     gpus: tuple[PlanGPU, ...]
     placement: tuple[ReplicaPart, ...] = Field(alias="placements")
-    certificate: PlanCertificate | None
+    prices: PlanCertificate | None = Field(alias="certificate")
     solver: Text
     seed: AnyInteger
     iterations: Integer
@@ -163,6 +163,9 @@ class PlanPart(Part):
     engine_names: tuple[PlanEngineName, ...] = Field(
         default=(), description="Labels and ports that engines have and are to keep."
     )
+    rule: PlanRule | None = Field(
+        default=None, description="The rule of a certificate that is not spelled out as prices."
+    )
     tree: PlanTree | None = Field(
         default=None, description="A bound by exhaustive search as a proof by cases."
     )
@@ -177,13 +180,14 @@ class HeadPart(PlanPart):
     proof: str = ""
     gpus: tuple[PlanGPU, ...] = ()
     placement: tuple[ReplicaPart, ...] = Field(default=(), alias="placements")
-    certificate: Annotated[Any, ALWAYS] = None
+    prices: Annotated[Any, ALWAYS] = Field(default=None, alias="certificate")
 
 
 def plan_of_part(part: PlanPart, **lists: Any) -> Plan:
     """Return the plan that a part states; `lists` are what its long lists hold."""
     given = {key: value for key, value in part if key not in ("schema_", "claim")}
-    given |= dict(part.claim)
+    prices, rule = given.pop("prices"), given.pop("rule")
+    given |= {"certificate": rule if prices is None else prices} | dict(part.claim)
     given |= {"gpus": (), "placement": Placement(()), "progress": ()} | lists
     given["failures"] = tuple(failure.build() for failure in part.failures)
     return Plan(**given)

@@ -197,7 +197,7 @@ class Plan:
         The decision; empty where there is none.
     certificate
         Evidence for the bound; None where it has none that can be checked. Parquet states a rule
-        where JSON spells its prices out.
+        as it is, JSON spells out the prices of few models.
     solver, seed, iterations, seconds
         How the result came about.
     nodes, models
@@ -269,6 +269,16 @@ class Plan:
             return evidence
         tiers = tuple(entry.bound for entry in self.soft_rules)
         return Bound(self.bound, self.bound_method, evidence, tiers)
+
+    @property
+    def prices(self) -> PlanCertificate | None:
+        """The certificate, where it is no rule."""
+        return None if isinstance(self.certificate, PlanRule) else self.certificate
+
+    @property
+    def rule(self) -> PlanRule | None:
+        """The certificate, where it is a rule."""
+        return self.certificate if isinstance(self.certificate, PlanRule) else None
 
     @property
     def claim(self) -> "Plan":

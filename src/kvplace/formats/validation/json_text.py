@@ -11,7 +11,7 @@ from dataclasses import is_dataclass
 from functools import cache, partial
 from itertools import chain, islice
 from json.encoder import encode_basestring_ascii
-from operator import attrgetter
+from operator import add, attrgetter
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -61,28 +61,38 @@ def _of_parts(part: Any) -> _Texts:
     fields = [(field, _of_kind(field.kind)) for field in fields_of(part).values()]
 
     def texts(values: Sequence[Any], line: str) -> list[str]:
-        inner, keys, columns, gaps = line + " ", [], [], False
+        inner, keys, columns, gaps = line + " ", [], [], []
         column_of = getattr(values, "column", None) or partial(_column, values)
         for field, write in fields:
             column = column_of(field.name)
             rows = list(_stated_rows(column, field.default))
             if not rows:
                 continue
-            keys.append(f"{encode_basestring_ascii(field.key)}: ".replace("%", "%%") + "%s")
-            if len(rows) == len(column):
+            key = f"{encode_basestring_ascii(field.key)}: "
+            gaps.append(len(rows) < len(column))
+            if not gaps[-1]:
+                keys.append(key.replace("%", "%%") + "%s")
                 columns.append(write(column, inner))
                 continue
-            gaps = True
-            found = dict(zip(rows, write([column[row] for row in rows], inner), strict=True))
-            columns.append([found.get(row, "") for row in range(len(column))])
-        if not gaps and keys:
-            form = _enclosed("{}", [f",{inner}".join(keys)], line)[0]
-            return [form % row for row in zip(*columns, strict=True)]
-        contents = [
-            f",{inner}".join(key % text for key, text in zip(keys, row, strict=True) if text)
-            for row in zip(*columns, strict=True)
-        ]
-        return _enclosed("{}", contents or [""] * len(values), line)
+            keys.append("%s")
+            found = [""] * len(column)
+            for row, text in zip(rows, write([column[row] for row in rows], inner), strict=True):
+                found[row] = key + text
+            columns.append(found)
+        if not keys:
+            return ["{}"] * len(values)
+        if gaps[0]:
+            contents = (
+                f",{inner}".join(key % text for key, text in zip(keys, row, strict=True) if text)
+                for row in zip(*columns, strict=True)
+            )
+            return _enclosed("{}", contents, line)
+        # What is left out brings its comma along where it is there.
+        for at in (at for at, left_out in enumerate(gaps) if left_out):
+            columns[at] = [text and f",{inner}{text}" for text in columns[at]]
+        marks = ("" if left_out else f",{inner}" for left_out in gaps[1:])
+        form = _enclosed("{}", [keys[0] + "".join(map(add, marks, keys[1:]))], line)[0]
+        return [form % row for row in zip(*columns, strict=True)]
 
     return texts
 
@@ -96,6 +106,8 @@ def _stated_rows(column: Sequence[Any], default: Any) -> Iterable[int]:
     """Return the rows of a column that are written: all but those with the default."""
     if default is MISSING:
         return range(len(column))
+    if column.count(default) == len(column):  # a list compares faster than a loop
+        return ()
     return (
         row
         for row, given in enumerate(column)
