@@ -37,6 +37,9 @@ LIFTED = 32
 EDGE = 1e-12
 """Part by which those prices are lowered, so that rounding lifts no set above its GPU, and by which
 limits are raised, so that it takes none from a GPU."""
+MANY, LIKELY = 8, 1.5
+"""Options per model above which the first target is asked with few of them before, and how much
+room those take at most, in multiples of the least that their model takes."""
 CENTRED = 0.8
 """Weight of the prices that prove most so far in those at which sets are looked for."""
 
@@ -203,6 +206,9 @@ class OptionSets:
         within
             (rows,) the options that models may take; None for all.
         """
+        if within is None and self.proved is None and len(self.model) > MANY * self.instance.n:
+            # Its sets and prices are where all options begin.
+            self.decide(target, watch, rounds=rounds, settle=settle, within=self._likely(target))
         rooms, fits = self.rooms(target, within)
         usable: Bools = np.logical_or.reduce(fits, axis=1)
         starts = self.instance.columns.rows.starts[:-1]
@@ -233,6 +239,14 @@ class OptionSets:
         generate(master, pricing, rounds if complete is None else 0, watch)
         self._chosen(master, demand > 0)
         return pricing.best
+
+    def _likely(self, target: float) -> Bools:
+        """Return (rows,) the options that take little more room than the least of their model."""
+        whole = self.fluid(target).prices * self.shards
+        whole[whole <= 0] = np.inf  # they fit nowhere
+        least = np.minimum.reduceat(whole, self.instance.columns.rows.starts[:-1])
+        found: Bools = whole <= LIKELY * least[self.model]
+        return found
 
     def _chosen(self, master: Master, only: Bools) -> None:
         """Note what part of each model takes which option."""
