@@ -342,6 +342,17 @@ def test_a_degree_wider_than_every_node_is_a_misfit():
     assert possible_options(problem, 0, math.inf) == []
 
 
+def test_a_copy_that_no_node_holds_is_a_misfit():
+    # Two GPUs of 80 in one node are too small, and the large ones stand alone.
+    big = Model("big", 300 * GIB, Demand(1.0), SLO(latency_seconds=1.0), tensor_parallel=(2,))
+    pair = Node("n", tuple(GPU(f"n/{i}", "t", 80 * GIB) for i in range(2)))
+    alone = (Node(f"m{i}", (GPU(f"m{i}/0", "u", 180 * GIB),)) for i in range(40))
+    problem = Problem((big,), Fleet((pair, *alone)))
+    reason = misfits(problem)["big"]
+    assert "each of the largest 2 GPUs of one node has 80.0 GiB usable" in reason
+    assert possible_options(problem, 0, math.inf) == []
+
+
 def test_more_replicas_than_gpus_are_a_misfit():
     # Two nodes of 3: three replicas of degree 2 find one pair in each, 2 in all.
     copied = Model(

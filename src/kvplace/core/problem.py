@@ -189,14 +189,18 @@ class Problem:
         """Return how many GPUs each link domain holds that a model may run on, most first."""
         return self._eligibility.links(index)
 
-    def largest_bytes(self, index: int) -> int:
-        """Return the usable memory of the largest GPU that a model may run on; 0 for none."""
-        return self._eligibility.largest_bytes[index]
+    def largest_bytes(self, index: int, degree: int = 1) -> int:
+        """Return the most bytes that each GPU of a copy of a degree can have to use, 0 for none."""
+        return self._eligibility.largest_bytes(index, degree)
+
+    def rooms(self, index: int) -> set[tuple[int, ...]]:
+        """Return the usable bytes of GPUs that a model may run on, by link domain, most first."""
+        return self._eligibility.rooms(index)
 
     @property
     def every_largest_bytes(self) -> list[int]:
-        """What `largest_bytes` returns of each model."""
-        return self._eligibility.largest_bytes
+        """What `largest_bytes` returns of each model, undivided."""
+        return self._eligibility.every_largest_bytes
 
     def domains_allowed(self, index: int, key: str) -> tuple[str, ...]:
         """Return the domains of a topology key that hold a GPU a model may run on, sorted."""
@@ -218,7 +222,7 @@ class Problem:
         return Ways()
 
     def seated(self, index: int, row: int) -> bool:
-        """Whether link domains are wide enough for all copies of an option, each inside one.
+        """Whether a link domain holds a copy of an option, and all are wide enough for all copies.
 
         Parameters
         ----------
@@ -227,8 +231,13 @@ class Problem:
         row
             Row of one of its options in `option_table`.
         """
-        degree, copies = self.option_table.degrees[row], self.option_table.copies[row]
-        return degree == 1 or self._eligibility.seats(index, degree) >= copies
+        table = self.option_table
+        degree = table.degrees[row]
+        if degree == 1:
+            return True
+        least = table.weights_bytes[row] + max(1, table.min_kv_bytes[row])
+        wide = self._eligibility.seats(index, degree) >= table.copies[row]
+        return wide and least <= self.largest_bytes(index, degree)
 
     @cached_property
     def option_table(self) -> OptionTable:

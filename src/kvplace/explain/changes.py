@@ -97,7 +97,7 @@ def another_degree(problem: Problem, index: int) -> Change | None:
     fits the largest GPU. Where no link domain is as wide as any degree so far, it is the highest
     that one is wide enough for.
     """
-    model, largest = problem.models[index], problem.largest_bytes(index)
+    model = problem.models[index]
     widest = max(problem.links(index), default=0)
     accepted = model.accepted_degrees(widest)
     if min(model.tensor_parallel) > widest:
@@ -107,7 +107,7 @@ def another_degree(problem: Problem, index: int) -> Change | None:
     for degree in candidates:
         if degree <= widest:
             changed = with_degree(model, degree)
-            if changed.resident_bytes(degree) < largest:
+            if changed.resident_bytes(degree) < problem.largest_bytes(index, degree):
                 text = f"tensor parallel {degree} for {model.name}"
                 allowed = _with_model(problem, index, changed)
                 return Change("degree", model.name, text, Effort.ENGINE, allowed)

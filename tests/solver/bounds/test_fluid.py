@@ -11,11 +11,13 @@ from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.model import Replicas
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
+from kvplace.core.result import Status
 from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
+from kvplace.solver.solve import solve
 from tiny import byte_model, fleet
 
 
@@ -57,6 +59,16 @@ def test_what_fits_nowhere_is_proved_infeasible():
     found = bound.certified(problem)
     assert found.value == math.inf
     assert check_certificate(problem, found.certificate) == ""
+
+
+def test_large_gpus_that_stand_alone_hold_no_copy_that_needs_two():
+    model = replace(byte_model("m", 30, 1.0), tensor_parallel=(2,))
+    nodes = tuple(Node(f"n{k}", (GPU(f"n{k}/0", "t", 99),), {}) for k in range(40))
+    pair = Node("pair", (GPU("pair/0", "t", 10), GPU("pair/1", "t", 99)), {})
+    problem = Problem((model,), Fleet((pair, *nodes)), Objective.REQUESTS)
+    result = solve(problem)
+    assert result.status is Status.INFEASIBLE
+    assert check_certificate(problem, result.proof.certificate) == ""
 
 
 @pytest.mark.parametrize("seed", range(2))

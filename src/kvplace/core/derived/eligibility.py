@@ -67,14 +67,54 @@ class Eligibility:
         return found
 
     @cached_property
-    def largest_bytes(self) -> list[int]:
+    def every_largest_bytes(self) -> list[int]:
         """Usable memory of the largest GPU that each model may run on; 0 for none."""
-        usable_bytes = {gpu.id: gpu.usable_bytes for gpu in self.fleet.gpus}
+        usable_bytes = self._usable_bytes
         known = {id(allowed): allowed for allowed in self.allowed}
         largest = {
             at: max(map(usable_bytes.__getitem__, gpus), default=0) for at, gpus in known.items()
         }
         return [largest[id(allowed)] for allowed in self.allowed]
+
+    def largest_bytes(self, index: int, degree: int) -> int:
+        """Return the most bytes that each GPU of a copy of a degree can have to use, 0 for none.
+
+        The GPUs of a copy share a link domain, so its smallest one counts.
+        """
+        if degree == 1:
+            return self.every_largest_bytes[index]
+        key = (id(self.allowed[index]), degree)  # the sets are kept alive by `allowed`
+        if key not in self._largest:
+            wide = (room for room in self.rooms(index) if len(room) >= degree)
+            self._largest[key] = max((room[degree - 1] for room in wide), default=0)
+        return self._largest[key]
+
+    @cached_property
+    def _largest(self) -> dict[tuple[int, int], int]:
+        return {}
+
+    def rooms(self, index: int) -> set[tuple[int, ...]]:
+        """Return the usable bytes of the GPUs that a model may run on by link domain, most first.
+
+        Domains with equal GPUs are one.
+        """
+        allowed = self.allowed[index]
+        at = id(allowed)  # the sets are kept alive by `allowed`
+        if at not in self._rooms:
+            by_domain: dict[str | None, list[int]] = {}
+            for gpu in allowed:
+                domain = self.fleet.domain(gpu, "link")
+                by_domain.setdefault(domain, []).append(self._usable_bytes[gpu])
+            self._rooms[at] = {tuple(sorted(one, reverse=True)) for one in by_domain.values()}
+        return self._rooms[at]
+
+    @cached_property
+    def _rooms(self) -> dict[int, set[tuple[int, ...]]]:
+        return {}
+
+    @cached_property
+    def _usable_bytes(self) -> dict[str, int]:
+        return {gpu.id: gpu.usable_bytes for gpu in self.fleet.gpus}
 
     def links(self, index: int) -> tuple[int, ...]:
         """Return how many GPUs each link domain holds that a model may run on, most first."""

@@ -1,7 +1,7 @@
 """What must hold of a placement: each check names whom it concerns and by how much it fails."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kvplace.core.derived.eligibility import seats
@@ -194,17 +194,15 @@ def _overdrawn(
 def misfits(problem: Problem) -> dict[str, str]:
     """Return the models that no placement can hold even alone, each with the reason.
 
-    No GPU that it may run on holds one shard, no link domain is as wide as its least degree, or
-    there are fewer GPUs than its copies need.
+    No link domain has as many GPUs that hold a shard as a copy needs, or there are fewer GPUs than
+    its copies need.
     """
     reasons = {}
-    by_link: dict[int, set[tuple[int, ...]]] = {}
     for index, model in enumerate(problem.models):
         allowed = problem.allowed(index)
         if not allowed:
             reasons[model.name] = "no GPU is left to it by its types and rules"
             continue
-        largest = problem.largest_bytes(index)
         links = problem.links(index)
         possible = [degree for degree in model.tensor_parallel if degree <= links[0]]
         if not possible:
@@ -221,26 +219,28 @@ def misfits(problem: Problem) -> dict[str, str]:
                 f"GPUs that it may run on hold {most} at most"
             )
             continue
+        if any(_fits(problem, index, degree) for degree in possible):
+            continue
         degree = max(possible)
-        need = problem.need(index, degree)
-        taken, least = need.weights_bytes, max(1, need.min_kv_bytes)
-        if taken + least > largest:
-            kept = f" and {format_bytes(least)} for KV" if need.min_kv_bytes else ""
-            split = f" on each of {degree} GPUs" if degree > 1 else ""
-            if id(allowed) not in by_link:  # the sets are kept alive by the problem
-                by_link[id(allowed)] = _by_link(problem, allowed)
-            it_may = "" if len(allowed) == len(problem.fleet.gpus) else " that it may run on"
-            reasons[model.name] = (
-                f"needs {format_bytes(taken)} with overhead{kept}{split}; "
-                f"the largest GPU{it_may} has {format_bytes(largest)} usable"
-                f"{degree_that_fits(problem, index, by_link[id(allowed)])}"
-            )
+        need, largest = problem.need(index, degree), problem.largest_bytes(index, degree)
+        least = max(1, need.min_kv_bytes)
+        kept = f" and {format_bytes(least)} for KV" if need.min_kv_bytes else ""
+        split, the_largest = "", "the largest GPU"
+        if degree > 1:
+            split = f" on each of {degree} GPUs"
+            if largest < problem.largest_bytes(index):
+                the_largest = f"each of the largest {degree} GPUs of one node"
+        it_may = "" if len(allowed) == len(problem.fleet.gpus) else " that it may run on"
+        reasons[model.name] = (
+            f"needs {format_bytes(need.weights_bytes)} with overhead{kept}{split}; "
+            f"{the_largest}{it_may} has {format_bytes(largest)} usable"
+            f"{degree_that_fits(problem, index, problem.rooms(index))}"
+        )
     return reasons
 
 
-def _by_link(problem: Problem, allowed: Iterable[str]) -> set[tuple[int, ...]]:
-    """Return the usable bytes of GPUs by link domain, most first; domains alike are one."""
-    links: dict[str | None, list[int]] = {}
-    for gpu in allowed:
-        links.setdefault(problem.fleet.domain(gpu, "link"), []).append(problem.usable_bytes(gpu))
-    return {tuple(sorted(gpus, reverse=True)) for gpus in links.values()}
+def _fits(problem: Problem, index: int, degree: int) -> bool:
+    """Whether one link domain holds a copy of a model alone."""
+    need = problem.need(index, degree)
+    least = max(1, need.min_kv_bytes)
+    return need.weights_bytes + least <= problem.largest_bytes(index, degree)

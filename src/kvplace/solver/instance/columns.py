@@ -30,7 +30,7 @@ class OptionRows:
         (rows,) load that a shard is sure to have: none of uneven copies.
     least
         (rows,) bytes of a shard and of the KV that must be left, at least one; ``inf`` where no
-        link domains are wide enough for all copies.
+        link domain holds a copy, or link domains are not wide enough for all copies.
     """
 
     starts: Ints
@@ -153,7 +153,7 @@ class Columns:
         uneven[list(instance.uneven or ())] = True
         unsure = np.repeat(uneven, np.diff(starts)) & (copies > 1)
         least = self.size.astype(np.float64) + np.maximum(1, self.keep)
-        least[~self._seated(starts, copies)] = math.inf
+        least[~self._seated(starts, copies, least)] = math.inf
         return OptionRows(
             starts,
             self.size.astype(np.float64),
@@ -163,16 +163,22 @@ class Columns:
             least,
         )
 
-    def _seated(self, starts: Ints, copies: Floats) -> Bools:
-        """Return per option whether all its copies find GPUs, each inside one link domain."""
+    def _seated(self, starts: Ints, copies: Floats, least: Floats) -> Bools:
+        """Return per option whether a link domain holds a copy, and all are wide enough for all."""
         degree = np.array(self._instance.degree, dtype=np.int64)
         seated = np.ones(len(degree), dtype=bool)
         split = np.flatnonzero(degree > 1)
         mask = np.repeat(self.mask_of, np.diff(starts))[split]
         for at, each in set(zip(mask.tolist(), degree[split].tolist(), strict=True)):
-            seats = (np.bincount(self.domain_of[self.masks[at]]) // each).sum()
+            gpus = np.flatnonzero(self.masks[at])  # those of most memory first
+            domain = self.domain_of[gpus]
+            counts = np.bincount(domain)
+            wide = counts >= each
+            smallest = (np.cumsum(counts) - counts + each - 1)[wide]  # of the best GPUs of each
+            best = gpus[np.argsort(domain, kind="stable")[smallest]]
             rows = split[(mask == at) & (degree[split] == each)]
-            seated[rows] = copies[rows] <= seats
+            seated[rows] = copies[rows] <= (counts // each).sum()
+            seated[rows] &= least[rows] <= self.memory[best].max(initial=0)
         return seated
 
 
