@@ -30,9 +30,10 @@ def scripts(monkeypatch):
 
 def test_a_small_fleet_from_placements_to_tables(scripts, monkeypatch, tmp_path):
     command, play, plans = (scripts[name] for name in ("command", "play", "plans"))
-    monkeypatch.setattr(play, "SECONDS", 20.0)
-    monkeypatch.setattr(play, "MODEL", 5)
-    monkeypatch.setattr(play, "GPU", 5)
+    monkeypatch.setattr(play, "SECONDS", 4.0)
+    monkeypatch.setattr(play, "SHARING", {"slice": (1.0,), "mps": (1.0,), "none": (2.0,)})
+    monkeypatch.setattr(play, "MODEL", 2)
+    monkeypatch.setattr(play, "GPU", 2)
     monkeypatch.setattr(plans, "STEPS", 5)
     monkeypatch.setattr(plans, "KICKS", 1)
     monkeypatch.setattr(command, "fleet", lambda _name, _data: adrs_like(5, gpus=3, models=8))

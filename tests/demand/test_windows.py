@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvplace.demand import windows as demand_windows
 from kvplace.demand.series import DemandSeries
 from kvplace.demand.summary import summarise
 from kvplace.demand.windows import EPOCH_FROM, Calendar, choose_windows
@@ -88,7 +89,9 @@ def test_what_makes_no_sense_is_refused(wanted, quantile):
 def test_all_windows_lose_nothing_and_more_never_lose_more(windows, models, seed):
     random = np.random.default_rng(seed)
     data = series(random.pareto(1.5, (models, windows)) + 0.01)
-    losses = [choose_windows(data, count, seed=seed).loss.mean for count in (1, 2, windows)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demand_windows, "GROUPS", 400)  # ten times as fast
+        losses = [choose_windows(data, count, seed=seed).loss.mean for count in (1, 2, windows)]
     assert losses[0] >= losses[1] - 1e-9 or models > 1
     assert losses[2] <= 0.02
 
