@@ -85,23 +85,6 @@ def test_memory_that_differs_by_less_than_a_level_is_one_room(seed):
     assert apart.target == pytest.approx(found[0].target, rel=2e-3)
 
 
-@pytest.mark.parametrize("coarse", [False, True])
-def test_kv_that_must_be_left_keeps_shards_from_small_gpus(coarse):
-    # Eight of 4 with a load of 1 on four GPUs of 16 and four of 20, one each: 1 / (16 - 4). Where
-    # 13 must be left they go on the large ones alone, two on each: 2 / (20 - 8).
-    memory, count, one = np.array([16_000, 20_000]), np.array([4, 4]), np.ones((8, 1))
-    low = 8_000.0 / (144_000 - 32_000)
-    found = []
-    for least in (None, 17_000 * one):
-        targets = LevelTargets(
-            memory, count, 4_000 * one, 1_000.0 * one, one, least, 512 if coarse else 2048
-        )
-        prices = targets.rise(low, math.inf, None, Watch())
-        found.append(low if prices is None else prices.target)
-    assert found[0] < found[1] <= 2_000 / 12_000
-    assert found[1] > 2_000 / 12_000 * 0.97
-
-
 @pytest.mark.parametrize("seed", [1])
 def test_bounds_with_kv_that_must_be_left_check_and_are_below_any_value(seed):
     draw, raised = random.Random(seed), 0

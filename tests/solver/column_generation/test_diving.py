@@ -82,7 +82,7 @@ def _split_needs(draw):
     classes = np.column_stack([level, level + width, level + 2 * width])
     fit = np.column_stack([~split, split, split])
     each, shards = np.tile(level, (3, 1)).T.astype(float), np.tile([1.0, 2.0, 2.0], (n, 1))
-    kinds = (0, 0, 0)
+    kinds = 3
     need = need_of(GRID, np.where(fit, classes, 0), each, shards, fit, kinds, single=True)[0]
     rooms = np.array([draw(st.integers(14, GRID)) + kind * width for kind in range(3)])
     count = np.array([float(draw(st.integers(1, 15))) for _ in range(3)])

@@ -14,14 +14,7 @@ import numpy as np
 from kvplace.core.certificates.certificate import GRID, SCALE_BITS
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.levels import (
-    ANYWHERE,
-    LevelRooms,
-    Need,
-    classes_of,
-    kinds_of,
-    need_of,
-)
+from kvplace.solver.column_generation.levels import LevelRooms, Need, need_of
 from kvplace.solver.column_generation.size_classes import AnyTables, LevelProgram
 
 __all__ = ["CHEAP", "LevelTargets", "Prices"]
@@ -51,11 +44,9 @@ class Prices:
     target
         K, in load per byte.
     prices
-        (levels + 1,) of a shard by its level, or by its class where `rooms` are given.
+        (levels + 1,) of a shard by its level, or by its class where these are paired.
     worths
         (t,) of a GPU of each size of memory, smallest first.
-    rooms
-        Rooms of empty GPUs in levels, ascending; None where each holds all that it has room for.
     paired
         Whether classes are pairs of `PAIRED` levels, of the least KV and of the load.
     """
@@ -63,29 +54,17 @@ class Prices:
     target: float
     prices: Ints
     worths: Ints
-    rooms: Ints | None = None
     paired: bool = False
 
     @property
     def grid(self) -> int:
         """Levels of the largest GPU."""
-        return len(self.prices) // (1 if self.rooms is None else len(self.rooms)) - 1
+        return len(self.prices) - 1
 
-    def finer(self, coarse: Ints, rooms: Ints, grid: int) -> "Prices":
-        """Return the prices that prove the same on more levels.
-
-        Parameters
-        ----------
-        coarse, rooms
-            (t,) rooms of empty GPUs in levels of the prices and in those of the grid, ascending.
-        grid
-            Levels of the largest GPU.
-        """
-        by_kind = self.prices.reshape(1 if self.rooms is None else len(coarse), -1)
-        times = grid // (by_kind.shape[1] - 1)
-        kinds = np.searchsorted(coarse, rooms // times)[: None if self.rooms is not None else 1]
-        prices: Ints = by_kind[kinds][:, np.arange(grid + 1) // times].reshape(-1)
-        return Prices(self.target, prices, self.worths, None if self.rooms is None else rooms)
+    def finer(self, grid: int) -> "Prices":
+        """Return the prices that prove the same on so many levels of the largest GPU."""
+        prices: Ints = self.prices[np.arange(grid + 1) * self.grid // grid]
+        return Prices(self.target, prices, self.worths)
 
 
 class LevelTargets:
@@ -104,7 +83,7 @@ class LevelTargets:
     grid
         Levels of the largest GPU.
     paired
-        Whether what a shard needs at least is a second size, and not only says which GPUs hold it.
+        Whether what a shard needs at least is a second size, and not only says whether it fits.
 
     Attributes
     ----------
@@ -133,18 +112,10 @@ class LevelTargets:
         levels, room = np.unique(self._levels, return_inverse=True)
         self._rooms = LevelRooms(levels, np.bincount(room, count).astype(np.float64))
         self._size, self._load, self._shards, self._least = size, load, shards, least
-        self._kinds = ANYWHERE if least is None else kinds_of(levels)
-        if paired:
-            self._kinds = tuple(range(grid + 1))
         self._close = next(close for most, close in CLOSE if len(size) <= most)
         self._cheap = grid < GRID or len(size) <= CHEAP
         self._program = LevelProgram()
         self.found: list[Prices] = []
-
-    @property
-    def rooms(self) -> Ints:
-        """Rooms of empty GPUs in levels, ascending."""
-        return self._rooms.levels
 
     def begin(self, prices: Prices) -> None:
         """Begin with prices that prove a target on as many levels impossible."""
@@ -154,7 +125,7 @@ class LevelTargets:
         self,
         low: float,
         high: float,
-        groups: Callable[[float], Iterable[tuple[int, Floats, Floats | None]]] | None,
+        groups: Callable[[float], Iterable[tuple[int, Floats]]] | None,
         watch: Watch,
         *,
         first: float = 0.0,
@@ -167,8 +138,8 @@ class LevelTargets:
         low, high
             The bound and the value; ``inf`` for none.
         groups
-            Returns, at a target, the type of each GPU of the assignment, and the sizes on it
-            without and with the KV that must be left; None where there is no assignment.
+            Returns, at a target, the type of each GPU of the assignment, and the sizes on it; None
+            where there is no assignment, or classes are paired.
         watch
             Ends it and is told of what is found.
         first
@@ -192,8 +163,8 @@ class LevelTargets:
             need = self._need(target)
             if groups is not None:
                 self._program.add(
-                    ((int(self._levels[type_]), self._classes(sizes, least).tolist())
-                     for type_, sizes, least in groups(target)),
+                    ((int(self._levels[type_]), self._floor(sizes).tolist())
+                     for type_, sizes in groups(target)),
                     need,
                 )  # fmt: skip
             found = self._program.decide(need, self._rooms, watch, part=part)
@@ -216,7 +187,6 @@ class LevelTargets:
         """Return the prices of a table for the highest target that they prove impossible."""
         worths = table.worth(self._levels)
         available = float(table.worth(self._rooms.levels) @ self._rooms.count)
-        rooms = None if self._least is None or self._paired else self._rooms.levels
         most = min(high, target * 2)
         for _ in range(RAISES):
             middle = (target + most) / 2
@@ -224,7 +194,7 @@ class LevelTargets:
                 target = middle
             else:
                 most = middle
-        return Prices(target, table.prices, worths, rooms, self._paired)
+        return Prices(target, table.prices, worths, self._paired)
 
     def _room(self, memory: int) -> int:
         """Return the room of an empty GPU, in levels or numbered as pairs of them are."""
@@ -235,20 +205,9 @@ class LevelTargets:
         return memory * self._grid // (self._largest + 1) * (self._grid + 1) + first
 
     def _floor(self, sizes: Floats) -> Ints:
-        return np.floor(sizes / self._unit * (1 - MARGIN)).astype(np.int64)
-
-    def _classes(self, sizes: Floats, least: Floats | None) -> Ints:
-        """Return the class of shards of some sizes, without and with the KV that must be left.
-
-        What fits no GPU at a target has the highest.
-        """
-        levels = np.minimum(self._floor(sizes), self._grid)
-        if self._least is None or least is None:
-            return levels
-        if self._paired:
-            found: Ints = np.minimum(self._floor(least), self._grid) * (self._grid + 1) + levels
-            return found
-        return classes_of(levels, self._floor(least), self._rooms.levels, self._grid)
+        """Return the levels of some sizes; what fits no GPU at a target has the highest."""
+        levels = np.floor(sizes / self._unit * (1 - MARGIN))
+        return np.minimum(levels, self._grid).astype(np.int64)
 
     def _need(self, target: float) -> Need:
         """Return what a target needs."""
@@ -257,7 +216,8 @@ class LevelTargets:
         fit = each < self._largest
         least = each if self._least is None else self._least
         fit &= least <= self._largest
-        classes = self._classes(np.where(fit, each, 0.0), np.where(fit, least, 0.0))
-        return need_of(
-            self._grid, classes, each, self._shards, fit, self._kinds, pairs=self._paired
-        )[0]
+        classes, kinds = self._floor(np.where(fit, each, 0.0)), 1
+        if self._paired:
+            kinds = self._grid + 1
+            classes += self._floor(np.where(fit, least, 0.0)) * kinds
+        return need_of(self._grid, classes, each, self._shards, fit, kinds, pairs=self._paired)[0]

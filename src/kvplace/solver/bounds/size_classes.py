@@ -5,7 +5,6 @@ whose prices check is the bound.
 """
 
 import math
-from bisect import bisect_left
 from collections.abc import Iterable
 from functools import partial
 
@@ -33,7 +32,7 @@ __all__ = ["LevelBound", "certified_classes", "packing_bound"]
 
 COARSE = 512
 """Levels of the largest GPU on which targets of many models are decided first where no value is
-known."""
+known, and all where KV must be left: a program of single sets decides of those."""
 FINER = 5e-2
 """Relative distance of bound and value up to which targets are asked for on `FINE` levels alone."""
 BELOW = 3e-3
@@ -65,6 +64,8 @@ class LevelBound:
         The best bound, not yet certified; 0 where none was found.
     cut
         Whether time ended the search for it on pairs of levels, which may be gone on with.
+    once
+        Whether asking another time, with a better value known, is not worth it.
     """
 
     def __init__(self, chooser: Chooser) -> None:
@@ -81,7 +82,7 @@ class LevelBound:
         self._paired: LevelTargets | None = None
         if least is not None and MANY < self._instance.n <= FEW * self._instance.g:
             self._paired = LevelTargets(*parts, PAIRED, paired=True)
-        self._rough: list[Prices] = []
+        self.once = least is not None and self._paired is None
         self._found: list[Prices] = []
         self.value, self.cut = 0.0, False
 
@@ -103,46 +104,36 @@ class LevelBound:
         """
         high = math.inf if board is None else board.worst()
         groups = None if board is None else partial(self._groups, board)
-        if board is None and self._instance.n > CHEAP:
-            rough = self._coarse.rise(low, high, None, watch)
-            if rough is not None:
-                fine = self._targets.rooms
-                self._rough = [
-                    one.finer(self._coarse.rooms, fine, GRID) for one in self._coarse.found
-                ]
-                self._targets.begin(self._rough[-1])
-                low = rough.target
-        if self._paired is not None:
-            closer = self._paired.rise(low, high, None, watch)
+        plain, coarse = not self._instance.columns.keeps, self._coarse
+        if (board is None and self._instance.n > CHEAP) or self.once:
+            closer = coarse.rise(low, high, groups, watch)
             low = low if closer is None else closer.target
-        if self._paired is None or not self._paired.found:
-            plain = not self._instance.columns.keeps
-            finest = board is not None and plain
+        if self._paired is not None:
+            self._paired.rise(low, high, None, watch)
+        elif plain:
             # Without a value the coarse levels say enough; with one nearby, the finest say more.
-            if not (high <= low * (1 + FINER) if finest else plain and self._rough):
+            if high > low * (1 + FINER) if board is not None else not coarse.found:
+                if coarse.found:
+                    self._targets.begin(coarse.found[-1].finer(GRID))
                 closer = self._targets.rise(low, high, groups, watch)
                 low = low if closer is None else closer.target
-            known = [*self._rough, *self._targets.found]
-            if finest and known:
-                self._fine.begin(known[-1].finer(self._targets.rooms, self._fine.rooms, FINE))
-            if finest:
+            if board is not None:
+                for known in (*coarse.found, *self._targets.found)[-1:]:
+                    self._fine.begin(known.finer(FINE))
                 high = min(high, low * (1 + FINER))
                 self._fine.rise(low, high, groups, watch, first=met * (1 - BELOW))
         paired = [] if self._paired is None else self._paired.found
-        found = [*self._rough, *paired, *self._targets.found, *self._fine.found]
+        found = [*coarse.found, *paired, *self._targets.found, *self._fine.found]
         self._found = sorted(found, key=lambda prices: prices.target)
         self.value = self._found[-1].target if self._found else 0.0
         self.cut = self._paired is not None and watch.stop is not None
 
-    def _groups(
-        self, board: Assignment, target: float
-    ) -> Iterable[tuple[int, Floats, Floats | None]]:
+    def _groups(self, board: Assignment, target: float) -> Iterable[tuple[int, Floats]]:
         """Yield the type of each GPU of an assignment and the sizes on it."""
         for type_, members in zip(self._type, board.members, strict=True):
             options = [option for option in (board.option[j] for j in members) if option]
             if options:
-                sizes = np.array([o.size + o.load / target for o in options])
-                yield type_, sizes, np.array([o.size + o.keep for o in options])
+                yield type_, np.array([o.size + o.load / target for o in options])
 
     def certified(self, problem: Problem) -> Bound | None:
         """Return the highest bound with a certificate that checks, None where there is none."""
@@ -154,18 +145,14 @@ def certified_classes(problem: Problem, prices: Prices) -> Bound | None:
     """Return the bound of some prices with its certificate, None where that does not check."""
     memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
     most, by_class, grid = memories[-1], prices.prices.tolist(), prices.grid
-    rooms = [] if prices.rooms is None else prices.rooms.tolist()
 
     def by_pair(_: int, size: int, least: int) -> int:
         pair = least * PAIRED // (most + 1), size * PAIRED // (most << SCALE_BITS)
         found: int = by_class[pair[0] * (PAIRED + 1) + pair[1]]
         return found
 
-    def price(_: int, size: int, least: int) -> int:
-        level = min(grid, size * grid // (most << SCALE_BITS))
-        kind = min(bisect_left(rooms, least * grid // most), max(len(rooms) - 1, 0))
-        kind = kind if kind > bisect_left(rooms, level) else 0
-        found: int = by_class[level + (grid + 1) * kind]
+    def price(_: int, size: int, _least: int) -> int:
+        found: int = by_class[min(grid, size * grid // (most << SCALE_BITS))]
         return found
 
     worths = zip(memories, prices.worths.tolist(), strict=True)
@@ -201,7 +188,7 @@ def packing_bound(columns: Columns, packing: Packing, low: float, watch: Watch) 
         low,
         float(packing.pressure().max()),
         lambda target: (
-            (kind, packing.size[row] + packing.load[row] / target, None) for kind, row in rows
+            (kind, packing.size[row] + packing.load[row] / target) for kind, row in rows
         ),
         watch,
         least_left=left * (1 - TIME_SHARE) if left < np.inf else 0.0,

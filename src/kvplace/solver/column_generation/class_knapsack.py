@@ -1,18 +1,16 @@
 """The dearest sets of size classes for every room: an unbounded knapsack on a grid.
 
 Sizes are whole classes of a grid, so that shards of one class are alike and the program grows with
-the grid and not with the models. Classes of one size may differ in the room from which they are
-held: there is a table for each such kind.
+the grid and not with the models.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from kvplace.solver.array_types import Ints
 
-__all__ = ["SingleTables", "Table", "Tables", "fill"]
+__all__ = ["Table", "Tables", "fill"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,72 +41,8 @@ class Table:
             room -= level or 1
         return tuple(sorted(members))
 
-    def columns(self, room: int, most: int) -> list[tuple[int, ...]]:
-        """Return dear sets for a room: for each of some levels the best set that holds it."""
-        if most == 1:
-            return [self.best(room)]
-        dearer = np.flatnonzero(np.diff(self.prices[: room + 1], prepend=0) > 0)
-        value = self.prices[dearer] + self.worth[room - dearer]
-        good = dearer[np.argsort(-value, kind="stable")][:most]
-        found = {tuple(sorted([level, *self.best(room - level)])) for level in good.tolist()}
-        return sorted(found)
-
 
 class Tables:
-    """The dearest sets of each room of a fleet, of the classes that each holds.
-
-    Parameters
-    ----------
-    prices
-        (classes,) kind by kind, of a shard by its level.
-    kinds
-        The least room that holds each kind, ascending, 0 first.
-    rooms
-        (t,) rooms in levels, ascending.
-
-    Attributes
-    ----------
-    prices
-        (classes,) the price of the dearest class that goes wherever each class goes.
-    """
-
-    def __init__(self, prices: Ints, kinds: Sequence[int], rooms: Ints) -> None:
-        self._kinds, self._width = np.array(kinds), len(prices) // len(kinds)
-        levels, rows, classes = np.arange(self._width), [], []
-        row, class_ = np.zeros(self._width, dtype=np.int64), levels
-        for kind, own in enumerate(prices.reshape(len(kinds), -1)):
-            risen = np.maximum.accumulate(np.where(levels > 0, own, 0))
-            class_ = np.where(risen >= row, kind * self._width + levels, class_)
-            row = np.maximum(row, risen)
-            rows.append(row)
-            classes.append(class_)
-        self._class = classes
-        self.prices: Ints = np.concatenate(rows)
-        kind_of = self.kind_of(rooms)
-        largest = {int(kind): int(room) for kind, room in zip(kind_of, rooms, strict=True)}
-        self._tables = {kind: fill(rows[kind], room) for kind, room in largest.items()}
-
-    def kind_of(self, rooms: Ints) -> Ints:
-        """Return the last kind that each room holds."""
-        found: Ints = np.searchsorted(self._kinds, rooms, side="right") - 1
-        return found
-
-    def worth(self, rooms: Ints) -> Ints:
-        """Return the highest price of shards that fit each room; of those given or between them."""
-        pairs = zip(self.kind_of(rooms).tolist(), rooms.tolist(), strict=True)
-        return np.array([self._tables[kind].worth[room] for kind, room in pairs], dtype=np.int64)
-
-    def columns(self, room: int, most: int) -> list[tuple[int, ...]]:
-        """Return dear sets of classes for a room."""
-        kind = int(self.kind_of(np.array([room]))[0])
-        classes = self._class[kind]
-        return [
-            tuple(sorted(int(classes[level]) for level in members))
-            for members in self._tables[kind].columns(room, most)
-        ]
-
-
-class SingleTables:
     """The dearest sets of each room with at most one shard of a split model each.
 
     Parameters

@@ -20,7 +20,7 @@ def class_rows(classes: Ints, need: Need) -> Ints:
     found = np.full(len(need.demand), -1, dtype=np.int64)
     levels = np.arange(need.width)
     before = np.full(need.width, -1, dtype=np.int64)
-    for kind in range(len(need.kinds)):
+    for kind in range(need.kinds):
         own = np.flatnonzero(classes // need.width == kind)
         at = np.searchsorted(classes[own] % need.width, levels, side="right") - 1
         if len(own):
@@ -34,22 +34,17 @@ def class_rows(classes: Ints, need: Need) -> Ints:
 def falling(classes: Ints, need: Need) -> list[tuple[int, int]]:
     """Return pairs of rows of which a place for the second serves the first.
 
-    Those are the next lower of the same kind, and of each kind before it the highest that is no
-    larger, unless one of those already found has a place that serves it.
+    Those are the next lower of the same kind, and of the first kind the highest that is no larger.
     """
     kinds, levels = classes // need.width, classes % need.width
     if need.pairs:
         return _falling_pairs(kinds.tolist(), levels.tolist())
     found = [(row - 1, row) for row in range(1, len(classes)) if kinds[row - 1] == kinds[row]]
-    of_kind = [np.flatnonzero(kinds == kind) for kind in range(len(need.kinds))]
+    own = np.flatnonzero(kinds == 0)
     for row in np.flatnonzero(kinds > 0).tolist():
-        served = -1
-        for kind in (0,) if need.single else range(int(kinds[row]) - 1, -1, -1):
-            own = of_kind[kind]
-            at = int(np.searchsorted(levels[own], levels[row], side="right")) - 1
-            if at >= 0 and levels[own[at]] > served:
-                served = int(levels[own[at]])
-                found.append((int(own[at]), row))
+        at = int(np.searchsorted(levels[own], levels[row], side="right")) - 1
+        if at >= 0:
+            found.append((int(own[at]), row))
     return found
 
 
@@ -79,13 +74,10 @@ def _falling_pairs(second: list[int], first: list[int]) -> list[tuple[int, int]]
 def first_fit(need: Need, rooms: LevelRooms) -> list[Column]:
     """Return the sets that first fit decreasing makes, the smallest rooms first."""
     left, found = need.demand.copy(), []
-    by_kind = left.reshape(len(need.kinds), need.width)
+    by_kind = left.reshape(need.kinds, need.width)
     for room, count in zip(rooms.levels.tolist(), rooms.count.tolist(), strict=True):
         open_ = int(count)
-        kinds = int(np.searchsorted(need.kinds, room, side="right"))
-        if need.pairs or need.single:
-            kinds = 1 if need.single else room // need.width + 1
-        held = by_kind[:kinds]
+        held = by_kind[: room // need.width + 1 if need.pairs else 1]
         while open_ > 0:
             rest, second, members = room % need.width, len(held), Counter[int]()
             while rest > 0 and len(

@@ -1,7 +1,6 @@
 """Levels: what is to be placed by size on a grid, and the room of GPUs.
 
-A class is a level of size, of what any GPU with so much room holds; or of what only GPUs from some
-room on hold, such as a shard that leaves more KV than it uses; or of shards of split models, of
+A class is a level of size; or a level of each of two sizes; or one of shards of split models, of
 which GPUs of one type hold one at most. Classes are numbered kind by kind.
 """
 
@@ -13,13 +12,10 @@ import numpy as np
 from kvplace.solver.array_types import Bools, Floats, Ints
 
 __all__ = [
-    "ANYWHERE",
     "Column",
     "LevelRooms",
     "Need",
     "Switch",
-    "classes_of",
-    "kinds_of",
     "need_of",
     "several_of",
 ]
@@ -29,9 +25,6 @@ Column = tuple[int, tuple[int, ...]]
 
 Switch = tuple[int, int]
 """A group of models with the same choice, and the option to which some of them change."""
-
-ANYWHERE = (0,)
-"""The kinds where every GPU with room for a shard holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +58,10 @@ class Need:
     chosen
         (m,) the option that each has at first.
     kinds
-        The least room in levels that holds each kind, ascending, 0 first.
+        How many kinds of classes there are.
     pairs
-        Whether these levels are a second size, which sums up on a GPU as the first does; there is
-        a kind for each level then, and rooms are numbered as classes are.
+        Whether kinds are levels of a second size, which sums up on a GPU as the first does; rooms
+        are numbered as classes are.
     single
         Whether each kind after the first is of what the GPUs of one type hold alone, at most one
         shard of it on each; rooms are numbered as classes of their kind are.
@@ -78,14 +71,14 @@ class Need:
     class_: Ints
     shards: Ints
     chosen: Ints
-    kinds: tuple[int, ...] = ANYWHERE
+    kinds: int = 1
     pairs: bool = False
     single: bool = False
 
     @property
     def width(self) -> int:
         """Classes of each kind."""
-        return len(self.demand) // len(self.kinds)
+        return len(self.demand) // self.kinds
 
     def holds(self, room: int, classes: Iterable[int]) -> bool:
         """Whether a room holds some classes together."""
@@ -96,7 +89,7 @@ class Need:
         if self.single:
             apart = [kind for kind in second if kind]
             return first <= room % width and apart in ([], [room // width])
-        return first <= room and self.kinds[max(second, default=0)] <= room
+        return first <= room
 
     @property
     def present(self) -> Bools:
@@ -120,35 +113,9 @@ class Need:
         at_first = np.take_along_axis(cost, self.chosen[:, None], axis=1)
         return float(prices @ self.demand) - float((at_first[:, 0] - cost.min(axis=1)).sum())
 
-    def cost(self, prices: Ints) -> Floats:
+    def cost(self, prices: Ints | Floats) -> Floats:
         """Return (m, o) the price of each option, ``inf`` where there is none."""
         return np.where(self.shards > 0, (prices[self.class_] * self.shards), np.inf)
-
-
-def kinds_of(rooms: Ints) -> tuple[int, ...]:
-    """Return the kinds of a fleet in which a GPU of any of some rooms may be the least."""
-    return (0, *rooms[1:].tolist())
-
-
-def classes_of(level: Ints, least: Ints, rooms: Ints, grid: int) -> Ints:
-    """Return the class of shards, of the kinds of `kinds_of`.
-
-    Parameters
-    ----------
-    level
-        Level of each.
-    least
-        Room in levels that a GPU must have at least to hold each, whatever else is on it.
-    rooms
-        (t,) rooms in levels of empty GPUs, ascending.
-    grid
-        Levels of the largest GPU.
-    """
-    last = len(rooms) - 1
-    by_level = np.searchsorted(rooms, level)
-    by_least = np.minimum(np.searchsorted(rooms, least), last)
-    found: Ints = level + (grid + 1) * np.where(by_least > by_level, by_least, 0)
-    return found
 
 
 def need_of(
@@ -157,7 +124,7 @@ def need_of(
     each: Floats,
     shards: Floats,
     fit: Bools,
-    kinds: tuple[int, ...] = ANYWHERE,
+    kinds: int = 1,
     *,
     pairs: bool = False,
     single: bool = False,
@@ -185,7 +152,7 @@ def need_of(
     chosen: Ints = taken.argmin(axis=1)
     rows, several = np.arange(len(class_)), several_of(fit)
     demand = np.bincount(
-        class_[rows, chosen], whole[rows, chosen], minlength=(grid + 1) * len(kinds)
+        class_[rows, chosen], whole[rows, chosen], minlength=(grid + 1) * kinds
     ).astype(np.float64)
     parts = class_[several], whole[several], chosen[several]
     return Need(demand, *parts, kinds, pairs, single), chosen

@@ -14,7 +14,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.class_knapsack import SingleTables, Tables
+from kvplace.solver.column_generation.class_knapsack import Tables
 from kvplace.solver.column_generation.class_rows import class_rows, falling, first_fit
 from kvplace.solver.column_generation.levels import Column, LevelRooms, Need, Switch
 from kvplace.solver.column_generation.loop import generate
@@ -36,8 +36,8 @@ SMOOTH = 0.7
 CONVERGED = 1e-5
 """Distance of the share to what is proved at which no further column is looked for."""
 
-AnyTables = Tables | PairTables | SingleTables
-"""The dearest sets of each room, by any of the pricings."""
+AnyTables = Tables | PairTables
+"""The dearest sets of each room, by either pricing."""
 
 
 class Program:
@@ -240,7 +240,7 @@ class _ClassPricing:
         self._part, self._enough = part, enough
         self._columns, self._groups = known, need.groups()
         # The fluid bound is the first centre: prices as sizes.
-        self.centre = np.tile(np.linspace(0.0, 1.0, need.width), len(need.kinds))
+        self.centre = np.tile(np.linspace(0.0, 1.0, need.width), need.kinds)
         self._excess = -1.0
         self.table, self.excess = _priced(need, rooms, self.centre)
 
@@ -280,13 +280,7 @@ def _priced(need: Need, rooms: LevelRooms, prices: Floats) -> tuple[AnyTables, f
     """Round prices to integers; return them with what they prove."""
     scale = SCALE / max(float(prices.max()), 1e-300)
     whole: Ints = np.floor(prices * scale).astype(np.int64)
-    table: AnyTables
-    if need.pairs:
-        table = PairTables(whole, need.width, rooms.levels)
-    elif need.single:
-        table = SingleTables(whole, need.width, rooms.levels)
-    else:
-        table = Tables(whole, need.kinds, rooms.levels)
+    table = (PairTables if need.pairs else Tables)(whole, need.width, rooms.levels)
     total = need.least_price(table.prices)
     available = float((table.worth(rooms.levels) * rooms.count).sum())
     excess = total / available - 1 - 1e-12 if available > 0 else float(total > 0)
@@ -308,7 +302,7 @@ def _cheaper(need: Need, groups: Ints, prices: Floats) -> list[tuple[Switch, int
     """Return the changes of option that make models cheaper, as `Program.switch` takes them."""
     if not len(groups):
         return []
-    cost = np.where(need.shards > 0, prices[need.class_] * need.shards, np.inf)
+    cost = need.cost(prices)
     _, first, count = np.unique(groups, return_index=True, return_counts=True)
     best = cost[first].argmin(axis=1)
     better = cost[first, best] < cost[first, need.chosen[first]] * (1 - 1e-9)

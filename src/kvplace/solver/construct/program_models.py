@@ -82,9 +82,7 @@ class ProgramModels:
         kind = np.repeat(np.arange(kinds), self._width)
         self.class_ = np.where(fit, np.tile(level, kinds) + (grid + 1) * kind, 0)
         each, shards = np.tile(each, kinds), np.tile(shards, kinds)
-        need, self.option = need_of(
-            grid, self.class_, each, shards, fit, (0,) * kinds, single=kinds > 1
-        )
+        need, self.option = need_of(grid, self.class_, each, shards, fit, kinds, single=kinds > 1)
         self._several = several_of(fit)
         return need
 

@@ -74,15 +74,17 @@ def cover(search: ClusterState) -> None:
 def tighten(search: ClusterState) -> None:
     """Raise the bound by the configuration program with options where KV must be left.
 
-    Where it cannot, size classes are asked, which are quicker, and know a good value now.
+    Where it cannot, size classes are asked, which are quicker, and know a good value now; but not
+    where they knew only what KV a GPU must have, for which few levels are looked at once.
     """
-    part = search.knobs.tightened_part
-    if search.instance.columns.keeps and search.asked < search.round:
+    part, keeps = search.knobs.tightened_part, search.instance.columns.keeps
+    if keeps and search.asked < search.round:
         ask, take, _ = _question(search, part)
         ask()
         take()
         part /= 2
-    if not search.round and (search.classes is None or search.low <= search.classes.value):
+    classes = search.classes
+    if not search.round and (classes is None or not (classes.once or search.low > classes.value)):
         search.raise_again(part)
 
 
