@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.certificate import check_certificate, spelled_out
-from kvplace.core.models.model import Replicas
+from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.hardware import GPU, Fleet, Node
+from kvplace.core.models.model import Replicas, Split
+from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places
 from oracle import solve_exactly
 from oracle_splits import solve_by_force
 from splits import random_split_problem
-from tiny import GIB, byte_problem, byte_problems
+from tiny import GIB, byte_model, byte_problem, byte_problems
 
 
 def test_fluid_by_hand():
@@ -65,6 +68,23 @@ def test_fluid_in_a_scope_leaves_out_what_can_leave_it():
     first = Pin(tuple(problem.names[:1]), places=Places(gpus=scope))
     looser = Problem(problem.models, problem.fleet, problem.objective, rules=(first,))
     assert check_certificate(looser, RuleCertificate(2.9 * GIB, "fluid", scope=scope))
+
+
+def test_the_smaller_of_uneven_copies_may_leave_a_scope():
+    # Of 9 bytes of KV at the target a copy in 11 bytes carries less than one, in 1000 bytes the
+    # rest: 51 models leave each GPU below the target, though an even part fits no small one.
+    big, small = GPU("big", "t", 1000), [GPU(f"s{j}", "t", 11) for j in range(51)]
+    models = tuple(
+        replace(byte_model(f"m{j}", 10, 9.0), replicas=Replicas(2, 2, Split.CAPACITY))
+        for j in range(51)
+    )
+    problem = Problem(models, Fleet((Node("n", (big, *small)),)), "requests")
+    first = tuple(Replica(f"m{j}", 0, ("big",)) for j in range(51))
+    second = tuple(Replica(f"m{j}", 1, (f"s{j}",)) for j in range(51))
+    value = evaluate(problem, Placement((*first, *second))).value
+    assert value < GIB
+    claim = RuleCertificate(1.0 * GIB, "fluid", scope=("big",))
+    assert "bytes of 1000" in check_certificate(problem, claim)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -138,14 +138,12 @@ def _least_rooms(problem: Problem, threshold: float, scope: frozenset[str]) -> I
                     continue
             if degree > 1 and not problem.seated(index, row):
                 continue
+            if finite and copies > 1 and models[index].replicas.split is not Split.EVEN:
+                size = taken * BELOW  # what uneven copies carry is not known
             if size < most and kept <= most:
                 least = 0.0
                 break
-            if not finite:
-                size = kept
-            elif copies > 1 and models[index].replicas.split is not Split.EVEN:
-                size = taken * BELOW  # what uneven copies carry is not known
-            least = min(least, size * (degree * copies))
+            least = min(least, (size if finite else kept) * (degree * copies))
         yield least
 
 
