@@ -33,7 +33,7 @@ def tiny():
 @pytest.mark.parametrize("solver", RIVALS)
 def test_a_rival_finds_the_optimum_of_a_tiny_case(solver):
     needed(solver)
-    outcome = call(solver, tiny(), time_limit=2.0)
+    outcome = call(solver, tiny(), time_limit=20.0)
     assert outcome.value == 1.0
     assert outcome.bound <= outcome.value
     assert outcome.proved == (solver in EXACT)

@@ -1,7 +1,7 @@
 """Text for a terminal stays harmless and in its columns."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -112,6 +112,7 @@ def test_rows_of_tables_are_left_as_they_are():
     assert wrap_lines(row, 30) == row
 
 
+@example(["aaa  aaaa漢 "], 10)  # a word that is wider than its column
 @given(st.lists(st.text("ab cé漢", max_size=60), max_size=4), st.integers(4, 60))
 def test_wrapping_keeps_every_word_and_is_no_wider_than_it_must_be(lines, width):
     text = "\n".join(lines)

@@ -198,8 +198,9 @@ def _with_more(line: str, more: str, width: int) -> str:
 def wrap_lines(text: str, width: int) -> str:
     """Break lines that are wider than a terminal at words.
 
-    What is broken off stands below the last column of its line, or below its first word. A line
-    whose last column begins in the right half is left as it is: it is a row of a table.
+    What is broken off stands below the last column of its line, or below its first word, there too
+    where a word is wider than the last column. A line whose last column begins in the right half is
+    left as it is: it is a row of a table.
 
     Parameters
     ----------
@@ -220,9 +221,12 @@ def _wrapped(line: str, width: int) -> str:
     indent = _columns(line[:start])
     if 2 * indent > width:
         return line
+    words = _words(line[start:])
+    if width - indent < max(map(_columns, words)) <= width:
+        start, indent, words = 0, 0, _words(line)
     filled = [line[:start]]
     left = width - indent
-    for word in re.split(r" (?!%)", line[start:]):  # a number and its percent sign stay together
+    for word in words:
         taken = _columns(word)
         if left < width - indent and taken + 1 > left:
             filled.append(" " * indent + word)
@@ -232,6 +236,11 @@ def _wrapped(line: str, width: int) -> str:
             filled[-1] += gap + word
             left -= taken + len(gap)
     return "\n".join(filled)
+
+
+def _words(text: str) -> list[str]:
+    """Return the words of a text; a number and its percent sign are one."""
+    return re.split(r" (?!%)", text)
 
 
 def _columns(text: str) -> int:
