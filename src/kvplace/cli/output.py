@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kvplace.cli.began import Command
 from kvplace.cli.faults import say
 from kvplace.cli.options import AS_MARKDOWN
 
@@ -25,7 +26,7 @@ __all__ = [
 _INFEASIBLE, _NOT_FOUND, _OVERLOADED = 3, 4, 5
 _JSON_SECONDS, _CSV_SECONDS, _PARQUET_SECONDS = 30e-6, 4e-6, 2e-6
 """Time to write one model of a plan, measured on plans of 100,000 to 200,000 models."""
-_JSON_COPIES_SECONDS = 60e-6
+_JSON_COPIES_SECONDS = 45e-6
 """The same in JSON where models may be split or copied, measured on 20,000 of them."""
 _JSON_GPU_SECONDS = 20e-6
 """Time to write one GPU of a plan in JSON, which states them all."""
@@ -36,6 +37,8 @@ _BUSIEST = 3.0
 """Factor that a busy machine adds at most; what reading waits for beyond is a download."""
 
 
+_LATE = 0.3
+"""Seconds that a command may take beyond its time limit."""
 _MARKDOWN_WIDTH = 100
 
 
@@ -147,11 +150,13 @@ def print_result(
     quiet: bool,
     allow_overload: bool = False,
     expect: bool = False,
+    time_limit: float | None = None,
 ) -> int:
     """Print a result in the form asked for and return the exit code.
 
     Without a placement the reasons go to stderr. JSON is still written, since it holds the
-    evidence that there is none, but never over a file that is there already. An overloaded plan
+    evidence that there is none, but never over a file that is there already, and not of a search
+    that proved nothing where that breaks the `time_limit` of the command. An overloaded plan
     is written and has an exit code of its own, unless that is allowed. Where it is asked what to
     `expect`, the table has a forecast of each model; other forms have it said beside them.
     """
@@ -159,7 +164,12 @@ def print_result(
     from kvplace.report.summary import forecast_sentence, reasons, summary
 
     if result.placement is None:
-        emit_evidence(result, form, output)
+        writing = writing_seconds(result.problem, form, output, 0) if form == "json" else 0.0
+        late = time_limit is not None and Command.seconds() + writing > time_limit
+        if late and writing > _LATE and result.status == "unknown":
+            say("kvplace: the time limit leaves none to write what was tried")
+        else:
+            emit_evidence(result, form, output)
         for reason in reasons(result):
             say(f"kvplace: cannot be placed: {reason}")
         say(f"kvplace: {summary(result)}")

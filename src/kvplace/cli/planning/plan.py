@@ -200,6 +200,7 @@ def command(
                 quiet=quiet,
                 allow_overload=allow_overload,
                 expect=expect,
+                time_limit=time_limit,
             )
     if output is None:
         code = print_result(
@@ -210,6 +211,7 @@ def command(
             quiet=quiet,
             allow_overload=allow_overload,
             expect=expect,
+            time_limit=time_limit,
         )
     for line in told:
         say(f"kvplace: {line}")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import groupby, islice
 
 import numpy as np
 
@@ -166,14 +167,24 @@ class _Fill:
         )
         sorted_ = finite and self._tight and self._instance.pressures == 1
         rooms = Rooms(board, target) if sorted_ else None
-        for done, j in enumerate(order):
-            # At infinity the first models are placed whatever the clock says: a plan is wanted.
-            if done % CHECKED_EVERY == 0 and (finite or done) and self._watch.stop:
-                return None if finite else board
-            if rooms is not None:
-                placed = rooms.place(j, options[j], apart=apart and not simple[j])
-            else:
-                placed = place_model(board, j, options[j], target, tight=self._tight and finite)
-            if not placed and finite:
-                return None
+        alone = simple if rooms is not None else [False] * len(simple)
+        done = 0
+        for together, run in groupby(order, alone.__getitem__):
+            while models := list(islice(run, CHECKED_EVERY)):
+                # At infinity the first models are placed whatever the clock says: a plan is wanted.
+                if (finite or done) and self._watch.stop:
+                    return None if finite else board
+                done += len(models)
+                if rooms is not None and together:
+                    placed = rooms.place_alone(models, options)
+                elif rooms is not None:
+                    placed = all(rooms.place(j, options[j], apart=apart) for j in models)
+                else:
+                    tight = self._tight and finite
+                    for j in models:
+                        placed = place_model(board, j, options[j], target, tight=tight)
+                        if not placed and finite:
+                            break
+                if not placed and finite:
+                    return None
         return board

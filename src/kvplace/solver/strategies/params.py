@@ -387,5 +387,5 @@ class Params:
         0.8, "multiple of the loading time", "measured on a million models: 0.4 to 0.5"
     )
     cluster_evaluation: float = _knob(
-        1.5, "multiple of the loading time", "measured on clusters: 0.3 to 1.3"
+        1.3, "multiple of the loading time", "measured on clusters: 0.3 to 1.2"
     )

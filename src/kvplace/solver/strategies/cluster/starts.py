@@ -29,9 +29,7 @@ def configure(search: ClusterState) -> None:
     watch = search.watch
     if watch.left < math.inf:
         if not search.starts and search.instance.n <= search.knobs.many:  # else it takes longer
-            kept = watch.keep(0.0)  # a plan at all is worth the time kept for what comes after it
-            search.board = some_assignment(search.chooser, search.low, watch)
-            watch.keep(kept)
+            search.board = _soon(search)
             watch.tell("start", search.value, search.low)
             if watch.stop:
                 return
@@ -95,7 +93,7 @@ def start(search: ClusterState) -> None:
 
         kernels_ready(FILLING)  # else they are compiled beside what comes first
     if search.board is None and not search.starts and search.watch.stop:
-        search.board = _late(search)
+        search.board = _soon(search)
         if search.board is None and search.large and search.low > 0:
             return  # what else is tried here takes as long
     soon = [] if search.board is None else [search.board]
@@ -111,7 +109,7 @@ def start(search: ClusterState) -> None:
     search.board = search.starts[0]
 
 
-def _late(search: ClusterState) -> Assignment | None:
+def _soon(search: ClusterState) -> Assignment | None:
     """Return a whole assignment, however bad, if one is made within what a limit is kept to.
 
     Of very many models even what goes before the first is placed takes longer.
@@ -142,7 +140,7 @@ def start_as_reference(search: ClusterState) -> None:
 def descend(search: ClusterState) -> None:
     """Descend from the best starts, by kernels and single steps in turn where GPUs are many."""
     boards = search.starts[: 1 if search.large else search.knobs.starts]
-    for board in boards:
+    for board in () if search.watch.stop else boards:
         if search.large:
             # A better bound and ejections come after it where models are few enough for them.
             few = search.instance.n <= search.knobs.many
