@@ -185,6 +185,7 @@ def _speed(gpu_type: str, memory_bytes: int) -> tuple[Speed, str, bool]:
     return found, f"GPU type {gpu_type!r} is not in the catalogue: taken for {kind.name}", True
 
 
+@lru_cache(100_000)  # asked several times of each model
 def dense_shape(weights_bytes: int) -> Architecture:
     """Return a dense model of so many bytes in 16 bits, as deep as its size has it.
 

@@ -311,8 +311,10 @@ def _finish(search: Search, solver: str, placement: Placement | None, whole: Pro
 
     What was searched may lack nodes of the whole problem that cannot matter.
     """
-    problem, watch, settings, bound = search.problem, search.watch, search.settings, search.proof
-    evaluation = None
+    problem, watch, settings, evaluation = search.problem, search.watch, search.settings, None
+    # A bound that is no answer by itself is not certified after the time limit.
+    late = placement is None and search.low < math.inf and watch.seconds > watch.limit
+    bound = Bound(0.0, "trivial") if late else search.proof
     if placement is not None:
         evaluation = evaluate(problem, placement)
         if evaluation.violations and watch.stop is Stop.MEMORY_LIMIT:  # a change half made

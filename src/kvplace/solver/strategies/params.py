@@ -384,8 +384,8 @@ class Params:
     reference_steps: int = _knob(50, "steps", "the iteration limit of the ADRS reference")
     evaluation: float = _knob(1.75, "multiple of the loading time", "measured on scale-10-1m")
     pressure_evaluation: float = _knob(
-        0.8, "multiple of the loading time", "measured on a million models: 0.4 to 0.5"
+        1.1, "multiple of the loading time", "measured on 300,000 models: 1.0 to 1.1"
     )
     cluster_evaluation: float = _knob(
-        1.3, "multiple of the loading time", "measured on clusters: 0.3 to 1.2"
+        1.9, "multiple of the loading time", "measured on clusters: 0.3 to 1.9"
     )
