@@ -4,7 +4,6 @@ The configuration program says so, whatever the number of models. Its dual price
 classes; a model counts with the cheapest of its options, and the program lets it change to that.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -104,13 +103,6 @@ class Program:
         rows[self._groups[switch[0]]] = 1
         entry = Entry(list(rows), list(rows.values()))
         return self._master.add([(("switch", switch), entry)]) > 0
-
-    def solve(self, seconds: float = math.inf) -> tuple[Floats | None, float]:
-        """Return the price of each class and the share needed; None where that failed."""
-        duals = self._master.solve(seconds)
-        if duals is None:
-            return None, math.inf
-        return self.by_class(duals), duals.share
 
     @property
     def master(self) -> Master:

@@ -93,11 +93,9 @@ def improve_mobile(
     gain
         Relative gain that an exchange must exceed.
     """
-    shards = _shards(board, regions)
-    if not len(shards.model) or not board.valid:
+    shards, single, started = _shards(board, regions)
+    if not len(started) or not board.valid:
         return 0
-    started = shards.gpu.copy()
-    single = regions.free[shards.model] & (np.bincount(shards.model)[shards.model] == 1)
     crew, made = Crew(), 0
 
     def relieve(turn: int, packing: Packing) -> int:
@@ -151,11 +149,9 @@ def iterate_mobile(
     limit
         Kicks at most.
     """
-    shards = _shards(board, regions)
-    if not len(shards.model) or not board.valid:
+    shards, single, started = _shards(board, regions)
+    if not len(started) or not board.valid:
         return 0
-    started = shards.gpu.copy()
-    single = regions.free[shards.model] & (np.bincount(shards.model)[shards.model] == 1)
     made = 0
 
     def search(packing: Packing) -> int:
@@ -170,8 +166,8 @@ def iterate_mobile(
     return made
 
 
-def _shards(board: Assignment, regions: Regions) -> _Shards:
-    """Return the mobile shards of a board."""
+def _shards(board: Assignment, regions: Regions) -> tuple[_Shards, Bools, Ints]:
+    """Return the mobile shards of a board, which may go anywhere by themselves, and their GPUs."""
     instance, columns = board.instance, board.instance.columns
     rows = []
     for j in np.flatnonzero(regions.bound).tolist():
@@ -190,7 +186,8 @@ def _shards(board: Assignment, regions: Regions) -> _Shards:
     alone = np.bincount(gpu, minlength=instance.g) == [len(held) for held in board.members]
     base[alone] = 0.0
     np.maximum(base, 0.0, out=base)
-    return shards
+    single = regions.free[model] & (np.bincount(model)[model] == 1)
+    return shards, single, gpu.copy()
 
 
 def _with_packing(
