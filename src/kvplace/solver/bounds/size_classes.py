@@ -34,7 +34,7 @@ COARSE = 512
 """Levels of the largest GPU on which targets of many models are decided first where no value is
 known, and all where KV must be left: a program of single sets decides of those."""
 FINER = 5e-2
-"""Relative distance of bound and value up to which targets are asked for on `FINE` levels alone."""
+"""Relative distance from the bound up to which targets are asked for on `FINE` levels."""
 BELOW = 3e-3
 """Part of a target, met where sizes are rounded to the nearest level, by which the first one asked
 for is lower."""
@@ -111,17 +111,18 @@ class LevelBound:
         if self._paired is not None:
             self._paired.rise(low, high, None, watch)
         elif plain:
-            # Without a value the coarse levels say enough; with one nearby, the finest say more.
-            if high > low * (1 + FINER) if board is not None else not coarse.found:
+            first = met * (1 - BELOW)
+            # Without a value the coarse levels say enough.
+            if board is not None or not coarse.found:
                 if coarse.found:
                     self._targets.begin(coarse.found[-1].finer(GRID))
-                closer = self._targets.rise(low, high, groups, watch)
+                closer = self._targets.rise(low, high, groups, watch, first=first)
                 low = low if closer is None else closer.target
             if board is not None:
                 for known in (*coarse.found, *self._targets.found)[-1:]:
                     self._fine.begin(known.finer(FINE))
                 high = min(high, low * (1 + FINER))
-                self._fine.rise(low, high, groups, watch, first=met * (1 - BELOW))
+                self._fine.rise(low, high, groups, watch, first=first)
         paired = [] if self._paired is None else self._paired.found
         found = [*coarse.found, *paired, *self._targets.found, *self._fine.found]
         self._found = sorted(found, key=lambda prices: prices.target)
