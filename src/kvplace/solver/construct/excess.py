@@ -66,6 +66,8 @@ def lower_excess(board: Assignment, target: float, watch: Watch) -> float:
 
 def _exchanges(board: Assignment, target: float, watch: Watch) -> tuple[float, list[Change]]:
     """Return what `lower_excess` does, and the changes that it makes."""
+    if watch.stop:  # what goes before the first exchange takes seconds of many models
+        return math.inf, []
     if not board.instance.columns.keeps:
         rematch = Rematch(board, target)
         return rematch.run(watch), rematch.changes()
