@@ -3,13 +3,12 @@
 import dataclasses
 import math
 import random
-from itertools import combinations
 
 import pytest
 
 from kvplace.core.certificates import cover
 from kvplace.core.certificates.certificate import check_certificate
-from kvplace.core.certificates.claim import Branch, Leaf, ProofTree
+from kvplace.core.certificates.claim import Choice, Leaf, ProofTree
 from kvplace.core.certificates.knapsack import TooLarge
 from kvplace.core.certificates.sizes import scaled_sizes
 from kvplace.core.certificates.tree import check_tree
@@ -47,32 +46,29 @@ def test_a_packing_that_no_price_alone_refutes_is_refuted_by_a_search():
     assert "all models can be held" in refused
 
 
-def test_both_cases_of_a_branch_must_be_proved():
+def test_both_cases_of_a_choice_must_be_proved():
     problem = three()
-    leaf = Leaf((4, 4, 4), ((7, 7),))
-    assert check_tree(problem, ProofTree(math.inf, (Branch(0, 1), leaf, leaf))) == ""
-    assert "left open" in check_tree(problem, ProofTree(math.inf, (Branch(0, 1), leaf)))
-    assert "no case" in check_tree(problem, ProofTree(math.inf, (leaf, leaf)))
+    choice, inside = Choice(0, (0,)), Leaf((4, 4, 4), ((7, 7),))
+    outside = Leaf((0, 0, 0), ((7, 0),))  # the model has no other option
+    assert check_tree(problem, ProofTree(math.inf, (choice, inside, outside))) == ""
+    assert "left open" in check_tree(problem, ProofTree(math.inf, (choice, inside)))
+    assert "no case" in check_tree(problem, ProofTree(math.inf, (inside, inside)))
     assert "left open" in check_tree(problem, ProofTree(math.inf, ()))
-
-
-def test_a_case_that_contradicts_itself_needs_no_prices():
-    problem = three()
-    nothing, leaf = Leaf((0, 0, 0), ((7, 0),)), Leaf((4, 4, 4), ((7, 7),))
-    again = (Branch(0, 1), Branch(0, 1), leaf, nothing, leaf)
-    assert check_tree(problem, ProofTree(math.inf, again)) == ""
-    assert check_tree(problem, ProofTree(math.inf, (Branch(0, 1), nothing, leaf)))
+    assert check_tree(problem, ProofTree(math.inf, (choice, outside, outside)))
 
 
 @pytest.mark.parametrize(
     ("node", "words"),
     [
-        (Branch(0, 0), "two models"),
-        (Branch(0, 3), "two models"),
-        (Branch(-1, 0), "two models"),
+        (Choice(0, ()), "options of a model"),
+        (Choice(3, (0,)), "options of a model"),
+        (Choice(-1, (0,)), "options of a model"),
+        (Choice(0, (1,)), "no such options"),
+        (Choice(0, (-1,)), "no such options"),
+        (Choice(0, (0,), ("nowhere",)), "that the fleet does not have"),
         (Leaf((4, 4), ((7, 7),)), "2 prices for 3 models"),
-        (Leaf((4, 4, 4), ((8, 7),)), "each size of memory"),
-        (Leaf((4, 4, 4), ((7, 7), (7, 7))), "each size of memory"),
+        (Leaf((4, 4, 4), ((8, 7),)), "each kind of GPU"),
+        (Leaf((4, 4, 4), ((7, 7), (7, 7))), "each kind of GPU"),
         (Leaf((4, 4, -4), ((7, 7),)), "non-negative integer"),
         (Leaf((4, 4, 4.0), ((7, 7),)), "non-negative integer"),
         (Leaf((4, 4, 1 << 300), ((7, 7),)), "more than 256 bits"),
@@ -85,7 +81,7 @@ def test_what_is_no_tree_is_told(node, words):
 def test_what_the_tree_does_not_speak_of_is_told():
     assert "not above 0" in check_tree(three(), ProofTree(0.0, ()))
     assert "not above 0" in check_tree(three(), ProofTree(math.nan, ()))
-    many = ProofTree(math.inf, (Branch(0, 1),) * 20_001)
+    many = ProofTree(math.inf, (Choice(0, (0,)),) * 20_001)
     assert isinstance(check_tree(three(), many), TooLarge)
 
 
@@ -112,13 +108,11 @@ def test_no_tree_proves_what_brute_force_denies():
         optimum = float(truth.optimum) if truth.feasible else math.inf
         if not 0 < optimum < math.inf:
             continue
-        pairs = list(combinations(range(len(problem.names)), 2))
-        draw.shuffle(pairs)
         for threshold in (optimum * 0.999, optimum * 1.001):
             leaf = sized(problem, threshold)
             low = tuple(price * draw.randint(0, 3) for price in leaf.prices)
             other = draw.choice([leaf, leaf._replace(prices=low)])
-            nodes = (Branch(*pairs[0]), leaf, other) if pairs and draw.random() < 0.7 else (leaf,)
+            nodes = (leaf,) if draw.random() < 0.3 else (Choice(0, (0,)), other, leaf)
             proved = check_certificate(problem, ProofTree(threshold, nodes)) == ""
             seen[proved] += 1
             assert not proved or threshold <= optimum

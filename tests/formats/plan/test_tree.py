@@ -51,7 +51,7 @@ def test_parquet_holds_the_tree_as_well(found, tmp_path):
         (lambda tree: tree["nodes"][0]["prices"].pop(), "prices for 60 models"),
         (lambda tree: tree["nodes"].append(tree["nodes"][0]), "no case"),
         (lambda tree: tree["nodes"].clear(), "left open"),
-        (lambda tree: tree["nodes"].insert(0, {"models": ["x", "y"]}), "no branch"),
+        (lambda tree: tree["nodes"].insert(0, {"model": "x"}), "no choice"),
         (lambda tree: tree.update(threshold=tree["threshold"] * 1.01), "tree"),
         (lambda tree: tree["nodes"][0]["worths"][0].update(worth=1), "priced above its worth"),
         (

@@ -57,13 +57,13 @@ def test_values_fall_to_no_less_than_what_is_possible_and_bounds_rise_to_no_more
 
 def test_a_dive_keeps_models_to_one_option_each(monkeypatch):
     asked = []
-    covered = known_sets._covered
+    covered = known_sets.covered
 
     def spied(cover, target, within, nodes, watch):
         asked.append((cover.program, within.copy()))
         return covered(cover, target, within, nodes, watch)
 
-    monkeypatch.setattr(known_sets, "_covered", spied)
+    monkeypatch.setattr(known_sets, "covered", spied)
     for instance, start, optimum in starts(10, seed=4):
         cover = OptionCover(OptionSets(instance))
         lower_by_known_sets(cover, start, Proof(optimum / 2), 0.0, Effort(), Watch())

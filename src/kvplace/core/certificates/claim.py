@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from kvplace.core.certificates.by_rule import RuleCertificate
 
-__all__ = ["PRICE_BITS", "Bound", "Branch", "Certificate", "Leaf", "ProofTree"]
+__all__ = ["PRICE_BITS", "Bound", "Certificate", "Choice", "Leaf", "ProofTree"]
 
 PRICE_BITS = 256
 """Most bits of a price, a worth or a weight; sizes at a threshold have some 110."""
@@ -42,11 +42,23 @@ class Certificate:
     types: tuple[str, ...] = ()
 
 
-class Branch(NamedTuple):
-    """Two models, by position: the tree goes on with both together, then with both apart."""
+class Choice(NamedTuple):
+    """Ways to have a model: the tree goes on with one of them, then with none of them.
 
-    first: int
-    second: int
+    Parameters
+    ----------
+    model
+        Position of the model.
+    options
+        Positions in `Problem.options` of the model.
+    domains
+        Link domains in which the options are meant; empty for all, as it has to be for an option of
+        several copies.
+    """
+
+    model: int
+    options: tuple[int, ...]
+    domains: tuple[str, ...] = ()
 
 
 class Leaf(NamedTuple):
@@ -54,8 +66,13 @@ class Leaf(NamedTuple):
 
     Parameters
     ----------
-    prices, worths, weights, types
-        As in `Certificate`.
+    prices
+        As in `Certificate`. One number of a model that has options is what all of its shards are
+        priced together, in each of them.
+    worths, types
+        As in `Certificate`, in the order of `kvplace.core.certificates.tree`.
+    weights
+        As in `Certificate`; empty for those of the leaf before.
     """
 
     prices: tuple[int | tuple[int, ...], ...]
@@ -73,12 +90,12 @@ class ProofTree:
     threshold
         K in the objective's unit; ``inf`` claims that no valid placement exists at all.
     nodes
-        The tree in preorder: each branch, then the whole of its case together, then the whole of
-        its case apart.
+        The tree in preorder: each choice, then the whole of its first case, then the whole of its
+        second.
     """
 
     threshold: float
-    nodes: tuple[Branch | Leaf, ...]
+    nodes: tuple[Choice | Leaf, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,15 +78,12 @@ class Item:
         How many GPUs hold one.
     sizes
         What a shard takes in each dimension, on each kind of GPU; None where it cannot be there.
-    apart
-        Models that it may not share a GPU with.
     """
 
     model: int
     price: int
     shards: int
     sizes: tuple[tuple[int, ...] | None, ...]
-    apart: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +153,8 @@ def _sets(
     rows = [(price, sizes) for _, _, price, sizes in ranked if sizes is not None]
     clashes = []
     for at in order:
-        item = items[at]
-        barred = item.apart | {item.model}
-        clashes.append(sum(1 << other for other in order if items[other].model in barred))
+        model = items[at].model
+        clashes.append(sum(1 << other for other in order if items[other].model == model))
     levels = min(GRID, 32 * len(rows))
     work.spend(levels * len(rows) // 8 + len(rows) ** 2)
     tables = room_tables([([(price, sizes[0])], 1) for price, sizes in rows], limits[0], levels)

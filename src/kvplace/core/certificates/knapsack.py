@@ -7,7 +7,7 @@ a search.
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import add, le
 
 from kvplace.core.certificates.offers import Bin, Offer, Offers
@@ -36,7 +36,9 @@ class TooLarge(str):
     __slots__ = ()
 
 
-def set_above(groups: list[Offers], bins: Sequence[Bin]) -> str:
+def set_above(
+    groups: list[Offers], bins: Sequence[Bin], spend: Callable[[int], object] | None = None
+) -> str:
     """Say which kind of GPU some set of shards fits that is priced above its worth.
 
     Parameters
@@ -45,6 +47,9 @@ def set_above(groups: list[Offers], bins: Sequence[Bin]) -> str:
         What may be priced, at most one of each group on a GPU.
     bins
         The kinds of GPU.
+    spend
+        Told how many steps are taken before they are; tables for many models at once, whose steps
+        it does not count, are not made then. None for nobody.
 
     Returns
     -------
@@ -52,15 +57,19 @@ def set_above(groups: list[Offers], bins: Sequence[Bin]) -> str:
         Empty where there is none, and this is proved; a `TooLarge` where that is not settled
         within the checker's bounds on work and memory.
     """
-    evidently = evidently_below(groups, bins)
+    evidently = set() if spend else evidently_below(groups, bins)
     for at, kind in enumerate(bins):
-        failure = "" if at in evidently else _knapsack_above(groups, kind)
+        failure = "" if at in evidently else _knapsack_above(groups, kind, spend or _free)
         if failure:
             return failure
     return ""
 
 
-def _knapsack_above(groups: list[Offers], kind: Bin) -> str:
+def _free(_: int) -> None:
+    """Count no steps."""
+
+
+def _knapsack_above(groups: list[Offers], kind: Bin, spend: Callable[[int], object]) -> str:
     """Say whether a set of shards that fits a GPU, one per group, is priced above its worth.
 
     Where prices are small whole numbers, the least size of a set above the worth says it.
@@ -70,6 +79,7 @@ def _knapsack_above(groups: list[Offers], kind: Bin) -> str:
     dynamic programming with sizes rounded down to `GRID` levels.
     """
     worth = kind.worth
+    spend(4 * len(kind.limits) * sum(map(len, groups)))
     fitting = (
         tuple(offer for offer in offers if all(map(le, offer.sizes, kind.limits)))
         for offers in groups
@@ -77,16 +87,17 @@ def _knapsack_above(groups: list[Offers], kind: Bin) -> str:
     alike, limits = _needed(Counter(offers for offers in fitting if offers), kind.limits)
     if any(_fractional(alike, row, limit) <= worth for row, limit in enumerate(limits)):
         return ""
-    if any(_least_above(alike, row, worth) > limit for row, limit in enumerate(limits)):
+    if any(_least_above(alike, row, worth, spend) > limit for row, limit in enumerate(limits)):
         return ""
     kinds = sorted(alike.items(), key=lambda kind: (-kind[0][0].sizes[0], str(kind[0])))
-    bounds = _Reach(kinds, limits)
+    bounds = _Reach(kinds, limits, spend)
     states: list[_State] = [(0, *(0 for _ in limits))]
     steps = 0
     for at, (offers, count) in enumerate(kinds):
         grown, found = states, list(states)
         for _ in range(count):
             steps += len(grown) * len(offers)
+            spend(2 * (len(grown) * len(offers) + len(found)))
             if steps > MAX_STEPS or len(found) > MAX_STATES:
                 return TooLarge(
                     f"the knapsack for {kind.name} is not settled within the work allowed"
@@ -176,10 +187,17 @@ class _Reach:
         Groups and how many are like each.
     limits
         What bounds the sizes of a set.
+    spend
+        As of `set_above`.
     """
 
-    def __init__(self, kinds: list[tuple[Offers, int]], limits: tuple[int, ...]) -> None:
-        self._kinds = kinds
+    def __init__(
+        self,
+        kinds: list[tuple[Offers, int]],
+        limits: tuple[int, ...],
+        spend: Callable[[int], object],
+    ) -> None:
+        self._kinds, self._spend = kinds, spend
         self._limits = limits
         self._tables: dict[int, list[list[int]]] = {}
         offers = sum(len(offers) * min(count, GRID) for offers, count in kinds)
@@ -208,20 +226,26 @@ class _Reach:
     def _table(self, row: int) -> list[list[int]]:
         """Return the table of a dimension, made when it is first asked for."""
         if row not in self._tables:
+            offers = sum(len(offers) * min(n, GRID) for offers, n in self._kinds)
+            self._spend(self._levels * offers // 4)
             items = [([(o.price, o.sizes[row]) for o in offers], n) for offers, n in self._kinds]
             self._tables[row] = room_tables(items, self._limits[row], self._levels)
         return self._tables[row]
 
 
-def _least_above(alike: Counter[Offers], row: int, worth: int) -> float:
+def _least_above(
+    alike: Counter[Offers], row: int, worth: int, spend: Callable[[int], object]
+) -> float:
     """Return the least size of a set priced above `worth`; 0 where prices are too fine to say.
 
     By dynamic programming over the prices, in units of their greatest common divisor.
     """
     unit = math.gcd(*(offer.price for offers in alike for offer in offers))
     levels = worth // unit + 1 if unit else 0
-    if levels * sum(len(offers) * count for offers, count in alike.items()) > MAX_ENTRIES:
+    entries = levels * sum(len(offers) * count for offers, count in alike.items())
+    if entries > MAX_ENTRIES:
         return 0
+    spend(entries)
     least: list[float] = [0] + [math.inf] * levels  # by price reached; integers, but for inf
     for offers, count in alike.items():
         for _ in range(count):

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from kvplace.core.certificates.by_rule import RuleCertificate
-from kvplace.core.certificates.claim import Branch, Certificate, Leaf, ProofTree
+from kvplace.core.certificates.claim import Certificate, Choice, Leaf, ProofTree
 from kvplace.core.problem import Problem
 from kvplace.formats.validation.fields import (
     Integer,
@@ -125,18 +125,40 @@ class PlanRule(Stated):
 
 @dataclass(frozen=True, slots=True)
 class PlanTreeNode(Stated):
-    """A branch of a proof tree, which names two models, or a leaf, which has prices."""
+    """A choice of a proof tree, which names a model, or a leaf, which has prices."""
 
-    models: Annotated[
-        tuple[Name, ...],
-        Field(description="Of a branch: the case that they share a GPU is next, then the other."),
+    model: Annotated[
+        Text,
+        Field(
+            description="Of a choice: the case that the model takes one of the options, in one of "
+            "the link domains, is next, then the case that it does not."
+        ),
+    ] = ""
+    options: Annotated[
+        tuple[Integer, ...],
+        Field(description="Of a choice: positions of options in the order of their prices."),
+    ] = ()
+    domains: Annotated[
+        tuple[Text, ...], Field(description="Of a choice: link domains; all where left out.")
     ] = ()
     prices: Annotated[
         tuple[Price, ...],
-        Field(description="Of a leaf: as in a certificate, in the order of the tree's models."),
+        Field(
+            description="Of a leaf: as in a certificate, in the order of the tree's models, or "
+            "what all shards of a model are priced together."
+        ),
     ] = ()
-    worths: tuple[PlanWorth, ...] = ()
-    weights: tuple[tuple[PlanWeight, ...], ...] = ()
+    worths: Annotated[
+        tuple[PlanWorth, ...],
+        Field(
+            description="Of a leaf: by kind of GPU, and after a choice for the link domains that "
+            "are alike, in the order of the fleet."
+        ),
+    ] = ()
+    weights: Annotated[
+        tuple[tuple[PlanWeight, ...], ...],
+        Field(description="Of a leaf: as in a certificate; left out where the last leaf's hold."),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +169,7 @@ class PlanTree(Stated):
     models: tuple[Name, ...]
     nodes: Annotated[
         tuple[PlanTreeNode, ...],
-        Field(description="In preorder: a branch, all of its first case, all of its second."),
+        Field(description="In preorder: a choice, all of its first case, all of its second."),
     ]
 
     def for_problem(self, problem: Problem) -> ProofTree | str:
@@ -156,13 +178,12 @@ class PlanTree(Stated):
         if len(place) < len(self.models) or place.keys() != problem.index_of.keys():
             return "it does not name each model of the problem once"
         order = [place[name] for name in problem.names]
-        nodes: list[Branch | Leaf] = []
+        nodes: list[Choice | Leaf] = []
         for number, node in enumerate(self.nodes):
-            if node.models:
-                known = [problem.index_of[name] for name in node.models if name in place]
-                if len(known) != len(node.models) or len(known) != 2 or node.prices:
-                    return f"node {number} is no branch on two models of the problem"
-                nodes.append(Branch(*known))
+            if node.model:
+                if node.model not in place or node.prices:
+                    return f"node {number} is no choice of a model of the problem"
+                nodes.append(Choice(problem.index_of[node.model], node.options, node.domains))
             elif len(node.prices) != len(order):
                 return f"node {number} has {len(node.prices)} prices for {len(order)} models"
             else:
@@ -184,8 +205,9 @@ def worths_of(pairs: Sequence[tuple[int, int]], types: Sequence[str]) -> tuple[P
 def _pairs_and_types(
     stated: PlanCertificate | PlanTreeNode,
 ) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]:
-    """Return worths as a certificate has them; types only where there are several pressures."""
-    types = tuple(entry.type for entry in stated.worths) if stated.weights else ()
+    """Return worths as a certificate has them; types only where it states any."""
+    types = tuple(entry.type for entry in stated.worths)
+    types = types if any(types) else ()
     return tuple((entry.memory_bytes, entry.worth) for entry in stated.worths), types
 
 

@@ -40,6 +40,8 @@ SPELLED_OUT = 2_000
 
 TREE_BYTES = 5_000_000
 """Most bytes of a proof tree in a plan; a larger one is left out, and the bound then claimed."""
+_NODE_BYTES, _WORTH_BYTES, _WEIGHT_BYTES = 160, 50, 40
+"""Bytes of a node, a worth and a weight besides numbers and names, or somewhat fewer."""
 
 
 def plan_of(result: Result) -> Plan:
@@ -141,9 +143,16 @@ def rule_of(problem: Problem, claim: RuleCertificate) -> PlanRule:
 
 def written_down(tree: ProofTree) -> bool:
     """Whether a tree is small enough to be written into a plan."""
-    leaves = [node for node in tree.nodes if isinstance(node, Leaf)]
-    numbers = [price for leaf in leaves for price in (*leaf.prices, *leaf.worths, *leaf.weights)]
-    return sum(len(str(price)) + 2 for price in numbers) <= TREE_BYTES
+    size = 0
+    for node in tree.nodes:
+        size += _NODE_BYTES
+        if isinstance(node, Leaf):
+            size += sum(len(str(price)) + 2 for price in node.prices)
+            size += sum(len(str(worth)) + _WORTH_BYTES for worth in node.worths)
+            size += sum(len(str(row)) + _WEIGHT_BYTES * len(row) for row in node.weights)
+        else:
+            size += len(str(node.options)) + len(str(node.domains))
+    return size <= TREE_BYTES
 
 
 def tree_of(result: Result) -> PlanTree | None:
@@ -159,7 +168,7 @@ def tree_of(result: Result) -> PlanTree | None:
             weights = weights_by_window(windows, node.weights)
             nodes.append(PlanTreeNode(prices=node.prices, worths=worths, weights=weights))
         else:
-            nodes.append(PlanTreeNode(models=(names[node.first], names[node.second])))
+            nodes.append(PlanTreeNode(names[node.model], node.options, node.domains))
     return PlanTree(tree.threshold, tuple(names), tuple(nodes))
 
 

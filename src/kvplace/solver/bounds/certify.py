@@ -23,6 +23,7 @@ __all__ = [
     "checked",
     "lowered",
     "searched",
+    "treed",
 ]
 
 SCALE = 10**12
@@ -38,12 +39,18 @@ def searched(problem: Problem, prices: Certificate, watch: Watch) -> Bound:
 
     Without the tree where the checker does not accept it within `TREE_STEPS`, or in time.
     """
+    leaf = Leaf(prices.prices, prices.worths, prices.weights, prices.types)
+    found = treed(problem, ProofTree(prices.threshold, (leaf,)), watch)
+    return found or Bound(prices.threshold, "search")
+
+
+def treed(problem: Problem, tree: ProofTree, watch: Watch) -> Bound | None:
+    """Return the bound of a proof tree, None where it does not check within `TREE_STEPS`."""
     from kvplace.core.certificates.tree import check_tree  # noqa: PLC0415 - few plans need one
 
-    target = prices.threshold
-    tree = ProofTree(target, (Leaf(prices.prices, prices.worths, prices.weights, prices.types),))
-    failure = check_tree(problem, tree, TREE_STEPS, lambda: watch.stop)
-    return Bound(target, "search", None if failure else tree)
+    if check_tree(problem, tree, TREE_STEPS, lambda: watch.stop):
+        return None
+    return Bound(tree.threshold, "search", tree)
 
 
 def checked(

@@ -15,7 +15,7 @@ from kvplace.solver.bounds.certify import SCALE, checked, searched
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 
-__all__ = ["certified_options", "searched_options"]
+__all__ = ["SAFE", "certified_options", "searched_options", "weightings"]
 
 SAFE = 1e-12
 """Relative amount by which worths are raised, above what prices are accurate to."""
@@ -63,14 +63,12 @@ def priced_options(problem: Problem, program: OptionSets, verdict: Verdict) -> C
         tuple(listed),
         tuple((memory, worth_of[kind_type, memory]) for kind_type, memory in kinds),
         (),
-        _weightings(problem, program, verdict.target),
+        weightings(problem, program, verdict.target),
         tuple(kind_type for kind_type, _ in kinds),
     )
 
 
-def _weightings(
-    problem: Problem, program: OptionSets, target: float
-) -> tuple[tuple[int, ...], ...]:
+def weightings(problem: Problem, program: OptionSets, target: float) -> tuple[tuple[int, ...], ...]:
     """Return a weighting that mixes the pressures, and those that take one each."""
     instance, windows = program.instance, len(problem.windows)
     rows = [*instance.kv_windows, *(windows + window for window in instance.time_windows)]

@@ -13,7 +13,8 @@ are on different GPUs. Where shards lie besides is left out.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -22,8 +23,9 @@ from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.knapsack import Knapsack
 from kvplace.solver.column_generation.loop import generate
-from kvplace.solver.column_generation.master import Duals, Entry, Master
+from kvplace.solver.column_generation.master import Entry, Master
 from kvplace.solver.column_generation.pricing import ACCURACY, Column, Pool, Room
+from kvplace.solver.column_generation.set_pricing import SetPricing, Verdict
 from kvplace.solver.instance.columns import undominated
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import scarcity
@@ -40,38 +42,6 @@ limits are raised, so that it takes none from a GPU."""
 MANY, LIKELY = 8, 1.5
 """Options per model above which the first target is asked with few of them before, and how much
 room those take at most, in multiples of the least that their model takes."""
-CENTRED = 0.8
-"""Weight of the prices that prove most so far in those at which sets are looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the program says of a target.
-
-    Parameters
-    ----------
-    target
-        K, in load per byte.
-    share
-        Share of the fleet needed, a valid lower bound whatever ended the search.
-    prices
-        (rows,) price of a shard of each option; the worths make all GPUs worth 1 together.
-    worths
-        (kinds,) worth of a GPU of each kind.
-    exact
-        Whether no column is missing, so that the reduced costs are what they seem.
-    """
-
-    target: float
-    share: float
-    prices: Floats
-    worths: Floats
-    exact: bool
-
-    @property
-    def impossible(self) -> bool:
-        """Whether no placement reaches the target."""
-        return self.share > 1 + 4 * ACCURACY
 
 
 class OptionSets:
@@ -96,6 +66,8 @@ class OptionSets:
         (kinds,) GPUs of each kind.
     chosen
         (rows,) part of its model that takes each option in the last solution.
+    placed
+        (rows, kinds) shards of each option on each kind of GPU there.
     proved
         Prices and worths that proved most of a target asked before; None before the first.
     """
@@ -110,27 +82,57 @@ class OptionSets:
         both = list(zip(columns.type_of.tolist(), columns.memory.tolist(), strict=True))
         self.kinds: list[tuple[int, int]] = sorted(set(both))
         number = {kind: at for at, kind in enumerate(self.kinds)}
-        self.kind_of = [number[kind] for kind in both]
-        self.count: Floats = np.bincount(self.kind_of).astype(np.float64)
-        of_mask = np.array(
-            [np.bincount(np.array(self.kind_of)[mask], minlength=len(number)) > 0
-             for mask in columns.masks]
-        )  # fmt: skip
-        self._allowed: Bools = of_mask[columns.mask_of][self.model]
+        self._base = list(range(len(self.kinds)))
+        self._number([number[kind] for kind in both])
         copies = np.array(instance.copies)
         uneven = np.array([instance.is_uneven(j) for j in range(instance.n)])
         self._idle: Bools = uneven[self.model] & (copies > 1)
         self._plain = instance.simple
         self._usable: Bools = np.ones(len(self.model), dtype=bool)
         self.chosen: Floats = np.zeros(len(self.model))
+        self.placed: Floats = np.zeros((len(self.model), len(self.kinds)))
         self.proved: Verdict | None = None
+
+    def _number(self, kind_of: list[int]) -> None:
+        """Take the kind of each GPU."""
+        columns = self.instance.columns
+        self.kind_of = kind_of
+        self.count: Floats = np.bincount(kind_of).astype(np.float64)
+        of_mask = np.array(
+            [np.bincount(np.array(kind_of)[mask], minlength=len(self.count)) > 0
+             for mask in columns.masks]
+        )  # fmt: skip
+        self._allowed: Bools = of_mask[columns.mask_of][self.model]
+
+    def divided(self, part_of: Sequence[int], within: Bools) -> "OptionSets":
+        """Return the program of a case that keeps options out of parts of the cluster.
+
+        It shares the columns known.
+
+        Parameters
+        ----------
+        part_of
+            (g,) part that each GPU is in.
+        within
+            (rows, parts) whether an option may be there.
+        """
+        found = copy(self)
+        both = list(zip(part_of, self.kind_of, strict=True))
+        bins = sorted(set(both))
+        number = {bin_: at for at, bin_ in enumerate(bins)}
+        found._base = [self._base[kind] for _, kind in bins]  # noqa: SLF001 - its own class
+        found.kinds = [self.kinds[kind] for _, kind in bins]
+        found._number([number[bin_] for bin_ in both])  # noqa: SLF001 - its own class
+        found._allowed &= within[:, [part for part, _ in bins]]  # noqa: SLF001 - its own class
+        found.proved = None
+        return found
 
     def add(self, held: Sequence[Iterable[int]]) -> None:
         """Take the sets of an assignment as columns: (g,) the options of the shards on each GPU."""
         for kind, rows in zip(self.kind_of, held, strict=True):
             members = tuple(sorted(rows))
             if members:
-                self._columns[kind, members] = None
+                self._columns[self._base[kind], members] = None
 
     def rooms(self, target: float, within: Bools | None = None) -> tuple[list[Room], Bools]:
         """Return what each kind of GPU holds at a target, of all options or some.
@@ -235,7 +237,7 @@ class OptionSets:
             duals = master.solve(watch.left)
             if duals is not None and not watch.stop:
                 return self.verdict(target, duals.prices, duals.worths, exact=True)
-        pricing = _SetPricing(self, pool, target, watch, settle=settle)
+        pricing = SetPricing(self, pool, target, watch, settle=settle)
         generate(master, pricing, rounds if complete is None else 0, watch)
         self._chosen(master, demand > 0)
         return pricing.best
@@ -251,9 +253,15 @@ class OptionSets:
     def _chosen(self, master: Master, only: Bools) -> None:
         """Note what part of each model takes which option."""
         self.chosen = only.astype(np.float64)
+        self.placed = np.zeros((len(self.model), len(self.kinds)))
         for key, part in master.solution().items():
-            if isinstance(key, tuple) and key[0] == "choice":
-                self.chosen[int(key[1])] = part
+            if not isinstance(key, tuple):
+                continue
+            kind, members = key
+            if kind == "choice":
+                self.chosen[int(members)] = part
+            else:
+                self.placed[list(members), int(kind)] += part
 
     def _choices(self, usable: Bools, one: Bools) -> Iterable[list[int]]:
         """Yield the options of each model that has several."""
@@ -265,11 +273,20 @@ class OptionSets:
     def _start(self, rooms: list[Room], fits: Bools) -> list[Column]:
         """Return the columns known that fit, and each shard alone on every kind of GPU."""
         alone = [(kind, (row,)) for row, kind in np.argwhere(fits).tolist()]
-        known = [
-            (kind, members)
-            for kind, members in self._columns
-            if (rooms[kind].sizes[:, list(members)].sum(axis=1) <= rooms[kind].capacity).all()
-        ]
+        by_base: dict[int, list[tuple[int, ...]]] = {}
+        for base, members in self._columns:
+            by_base.setdefault(base, []).append(members)
+        known = []
+        for kind, base in enumerate(self._base):
+            held = by_base.get(base, ())
+            if held:
+                width = max(map(len, held))
+                rows = np.array([(*of, *[-1] * (width - len(of))) for of in held])
+                sizes = np.atleast_2d(rooms[kind].sizes)
+                padded = np.column_stack([sizes, np.zeros(len(sizes))])
+                taken = padded[:, rows].sum(axis=2).T
+                fit = (taken <= rooms[kind].capacity).all(axis=1)
+                known += [(kind, held[at]) for at in np.flatnonzero(fit).tolist()]
         return [*known, *alone]
 
     def known(self, target: float, within: Bools) -> tuple[list[Column], Bools]:
@@ -294,6 +311,10 @@ class OptionSets:
         others = self.least(verdict.prices)[self.model] / self.shards
         prices: Floats = np.where(self._usable, verdict.prices, others)
         self.proved = replace(verdict, prices=prices)
+
+    def keep_prices(self, target: float, prices: Floats, worths: Floats) -> None:
+        """Begin with prices and worths that proved most of a case like this one."""
+        self.proved = Verdict(target, 0.0, prices, worths, exact=False)
 
     def fluid(self, target: float) -> Verdict:
         """Return what the fluid bound says: prices as sizes, worths as room."""
@@ -342,7 +363,7 @@ class OptionSets:
 
     def extend(self, master: Master, columns: list[Column]) -> bool:
         """Give columns to a master and keep them for the next; whether any is new."""
-        self._columns.update(dict.fromkeys(columns))
+        self._columns.update(((self._base[kind], members), None) for kind, members in columns)
         return self._give(master, columns)
 
     def _give(self, master: Master, columns: Iterable[Column]) -> bool:
@@ -352,46 +373,3 @@ class OptionSets:
         kind, members = column
         rows = (*members, len(self.model) + kind)
         return column, Entry(rows, (1.0,) * len(rows))
-
-
-class _SetPricing:
-    """Prices sets of models exactly, from a pool that is refilled when it has run dry.
-
-    Sets are looked for between the prices of the master and those that prove most so far, which
-    keeps prices from leaping while few sets are known (Wentges, International Transactions in
-    Operational Research 4, 1997); at the former where that finds nothing new. Undivided models
-    settle sooner without.
-    """
-
-    def __init__(
-        self, program: "OptionSets", pool: Pool, target: float, watch: Watch, *, settle: bool
-    ) -> None:
-        self._program, self._pool, self._watch, self._settle = program, pool, watch, settle
-        self.best = program.fluid(target)
-        self._centre = program.proved or self.best
-        self._parts = (0.0,) if program.instance.simple else (CENTRED, 0.0)
-
-    def settled(self, share: float) -> bool:
-        return self.best.impossible or (not self._settle and share <= 1 + ACCURACY)
-
-    def extend(self, master: Master, duals: Duals) -> bool:
-        program, pool = self._program, self._pool
-        prices, worths = program.cheapest(duals.prices), duals.worths
-        if program.extend(master, pool.dearer(prices, worths)):
-            return True
-        true_worths, exact = worths, False
-        for part in self._parts:
-            centre = self._centre
-            near = program.cheapest(part * centre.prices + (1 - part) * prices)
-            true_worths, exact = pool.refill(near, part * centre.worths + (1 - part) * worths)
-            new = pool.dearer(prices, worths)
-            found = program.verdict(self.best.target, near, true_worths, exact=False)
-            if found.share > self.best.share:
-                self.best = self._centre = found
-                program.keep(found)
-            if self.best.impossible or self._watch.stop:
-                return False
-            if program.extend(master, new):
-                return True
-        self.best = program.verdict(self.best.target, prices, true_worths, exact=exact)
-        return False

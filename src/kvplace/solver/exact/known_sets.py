@@ -19,7 +19,7 @@ from kvplace.solver.exact.close_gap import STEP, Effort, Proof
 from kvplace.solver.exact.integer_cover import Answer, Sets, integer_cover
 from kvplace.solver.exact.option_cover import OptionCover
 
-__all__ = ["lower_by_known_sets"]
+__all__ = ["covered", "lower_by_known_sets"]
 
 FEWER = 4
 """Part of the nodes of an exact decision that these programs have."""
@@ -71,7 +71,7 @@ def lower_by_known_sets(
         found = _dived(cover, target, effort, watch)
         if found is None and not watch.stop:
             every = np.ones(len(program.model), dtype=bool)
-            found = _covered(cover, target, every, nodes, watch)
+            found = covered(cover, target, every, nodes, watch)
         if found is not None and found.worst() < value:
             state, value = found, found.worst()
             watch.tell("search", value, proof.value)
@@ -93,7 +93,7 @@ def _dived(cover: OptionCover, target: float, effort: Effort, watch: Watch) -> A
         most = np.maximum.reduceat(program.chosen, starts[:-1])
         open_ = np.flatnonzero(np.add.reduceat(within, starts[:-1]) > 1)
         if not len(open_):
-            return _covered(cover, target, within, effort.nodes // FEWER, watch)
+            return covered(cover, target, within, effort.nodes // FEWER, watch)
         order = open_[np.argsort(-most[open_], kind="stable")]
         whole = int((most[open_] > WHOLE).sum())
         for j in order[: max(whole, math.ceil(KEPT * len(order)))].tolist():
@@ -106,7 +106,7 @@ def _dived(cover: OptionCover, target: float, effort: Effort, watch: Watch) -> A
     return None
 
 
-def _covered(
+def covered(
     cover: OptionCover, target: float, within: Bools, nodes: int, watch: Watch
 ) -> Assignment | None:
     """Return an assignment at a target, of some options; None where none was found."""

@@ -234,6 +234,11 @@ class ClusterParams:
         Part of the time left that exact decisions leave for checking what they prove.
     kicked_part
         Part of the time left that kicks may take each pass: what is decided next takes less.
+    cases, divided_part
+        Cases over options and link domains looked at per target in the first pass, four times as
+        many every pass, and the part of the time left that they may take.
+    divided, divided_density
+        Options times domains, and models per GPU, up to which there are such cases.
     covered_part, covered_gap
         Part of the time left that covers by known sets may take each pass, and the gap down to
         which they are sought: below it, exact decisions find more.
@@ -308,6 +313,10 @@ class ClusterParams:
     nodes: int = _knob(10_000, "nodes")
     certificates: int = _knob(3, "certificates")
     checked_part: float = _knob(0.25, "part of the time left")
+    cases: int = _knob(200, "cases")
+    divided_part: float = _knob(0.8, "part of the time left")
+    divided: int = _knob(1_200, "options x link domains")
+    divided_density: float = _knob(1.75, "models per GPU")
     covered_part: float = _knob(0.6, "part of the time left")
     covered_gap: float = _knob(0.003, "relative gap")
     kicked_part: float = _knob(0.4, "part of the time left")

@@ -41,6 +41,7 @@ STAGES = (
     "balance",
     "configuration-bound",
     "configurations",
+    "domain-cases",
     "domain-filling",
     "drop-copies",
     "ejection",

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from kvplace.core.certificates.certificate import Bound
 from kvplace.solver.clock import Within
 from kvplace.solver.exact import leximax
 from kvplace.solver.exact.enumerate import Enumeration
@@ -11,15 +12,18 @@ from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.strategies.assigned import decided, kicked
 from kvplace.solver.strategies.cluster.search import ClusterState
-from kvplace.solver.strategies.cluster.supports import filling_ready
+from kvplace.solver.strategies.cluster.supports import dividable, filling_ready
 
 if TYPE_CHECKING:
+    from kvplace.solver.column_generation.set_pricing import Tree
     from kvplace.solver.large_neighbourhood.refill import Refiller
 
 __all__ = [
+    "ask_classes",
     "balance",
     "cover",
     "decide",
+    "divide",
     "eject",
     "enumerate_all",
     "iterate",
@@ -29,6 +33,10 @@ __all__ = [
     "tighten",
     "tighten_beside",
 ]
+
+BOUND_BEFORE, COVER_BEFORE = 0.1, 0.25
+"""Parts of the time left that size classes and covers by known sets may take before targets are
+decided by cases."""
 
 
 def enumerate_all(search: ClusterState) -> None:
@@ -42,6 +50,11 @@ def enumerate_all(search: ClusterState) -> None:
         board.reset(enumeration.best)
     if enumeration.complete:
         search.searched()
+
+
+def ask_classes(search: ClusterState) -> None:
+    """Ask the configuration program on size classes for a bound."""
+    search.raise_bound(search.board, BOUND_BEFORE if dividable(search) else None)
 
 
 def decide(search: ClusterState) -> None:
@@ -61,7 +74,8 @@ def cover(search: ClusterState) -> None:
 
     knobs, round_ = search.knobs, min(search.round, 6)
     effort = Effort(nodes=knobs.nodes << round_, rounds=knobs.program_rounds << round_)
-    kept = search.watch.keep_part(1 - knobs.covered_part)
+    part = COVER_BEFORE if dividable(search) else knobs.covered_part
+    kept = search.watch.keep_part(1 - part)
     exact, proof = OptionCover(search.program), search.deciding
     gap = max(search.gap, knobs.covered_gap)
     found = lower_by_known_sets(exact, search.best, proof, gap, effort, search.watch)
@@ -69,6 +83,30 @@ def cover(search: ClusterState) -> None:
         search.board = found
     search.watch.keep(kept)
     search.adopt()
+
+
+def divide(search: ClusterState) -> None:
+    """Narrow the gap from both sides by targets decided by cases over options and link domains."""
+    from kvplace.solver.bounds.case_prices import bound_by_cases  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.exact.close_gap import Effort  # noqa: PLC0415 - same
+    from kvplace.solver.exact.domain_tree import DomainTree, narrow_by_cases  # noqa: PLC0415 - same
+
+    knobs, round_, watch = search.knobs, min(search.round, 6), search.watch
+    effort = Effort(
+        nodes=knobs.nodes, rounds=knobs.program_rounds << 6, targets=knobs.cases << 2 * round_
+    )
+
+    def prove(target: float, tree: "Tree") -> Bound | None:
+        return bound_by_cases(search.problem, search.program, target, tree, watch)
+
+    kept = watch.keep_part(1 - knobs.divided_part)
+    tree = DomainTree(search.problem, search.program)
+    found, bound = narrow_by_cases(tree, search.best, search.low, effort, watch, prove)
+    watch.keep(kept)
+    search.offer(found)
+    if bound is not None:
+        search.take(bound)
+    watch.tell("search", search.value, search.low)
 
 
 def tighten(search: ClusterState) -> None:

@@ -9,9 +9,11 @@ from kvplace.solver.improve.neighbourhoods.kinds import nearby
 from kvplace.solver.strategies.assigned import ask_program
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.stages import (
+    ask_classes,
     balance,
     cover,
     decide,
+    divide,
     eject,
     enumerate_all,
     iterate,
@@ -34,6 +36,7 @@ from kvplace.solver.strategies.cluster.starts import (
 from kvplace.solver.strategies.cluster.supports import (
     begun,
     coverable,
+    dividable,
     ejectable,
     few,
     keeps,
@@ -69,7 +72,7 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         Stage("exact-decisions", decide, lambda s: quick(s) and not long(s)),
         Stage(
             "configuration-bound",
-            lambda s: s.raise_bound(s.board),
+            ask_classes,
             lambda s: few(s) and placed(s) and (keeps(s) or not refillable(s)),
         ),
     ),
@@ -84,6 +87,7 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         # After a good value is known: far above it, targets tell nothing and cost as much.
         Stage("configuration-bound", tighten, tightened),
         Stage("set-program", cover, coverable),
+        Stage("domain-cases", divide, dividable),
         Stage("exact-decisions", decide, lambda s: quick(s) and (long(s) or s.round > 0)),
         Stage("iterated-local-search", iterate, long, steps=True),
         Stage("ejection", eject, ejectable, steps=True),

@@ -8,6 +8,7 @@ from kvplace.solver.strategies.cluster.search import ClusterState
 __all__ = [
     "begun",
     "coverable",
+    "dividable",
     "ejectable",
     "few",
     "fillable",
@@ -19,6 +20,7 @@ __all__ = [
     "quick",
     "rankable",
     "refillable",
+    "small",
     "tightened",
     "tightened_beside",
 ]
@@ -79,6 +81,21 @@ def coverable(search: ClusterState) -> bool:
     far = search.value > search.low * (1 + search.knobs.covered_gap)
     divided = search.instance.pressures > 1 or not search.instance.simple
     return divided and _sparse(search) and far and not any(search.best.flaws)
+
+
+def small(search: ClusterState) -> bool:
+    """Whether options and link domains are so few that targets are decided by cases over them.
+
+    Where many models share a GPU, the program of one case takes too long.
+    """
+    instance, knobs = search.instance, search.knobs
+    places = len(instance.size) * len(set(instance.domain_of or range(instance.g)))
+    return places <= knobs.divided and instance.n <= knobs.divided_density * instance.g
+
+
+def dividable(search: ClusterState) -> bool:
+    """Whether they are, several pressures hold, and the program is far from the value."""
+    return search.instance.pressures > 1 and small(search) and coverable(search)
 
 
 def tightened(search: ClusterState) -> bool:

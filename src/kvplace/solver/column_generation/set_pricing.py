@@ -1,0 +1,115 @@
+"""What the configuration program says of a target or a case, and the prices that say it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvplace.core.certificates.claim import Choice
+from kvplace.solver.array_types import Floats
+from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.loop import Pricing
+from kvplace.solver.column_generation.master import Duals, Master
+from kvplace.solver.column_generation.pricing import ACCURACY, Pool
+
+if TYPE_CHECKING:
+    from kvplace.solver.column_generation.option_sets import OptionSets
+
+__all__ = ["Closed", "SetPricing", "Tree", "Verdict"]
+
+CENTRED = 0.8
+"""Weight of the prices that prove most so far in those at which sets are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the program says of a target.
+
+    Parameters
+    ----------
+    target
+        K, in load per byte.
+    share
+        Share of the fleet needed, a valid lower bound whatever ended the search.
+    prices
+        (rows,) price of a shard of each option; the worths make all GPUs worth 1 together.
+    worths
+        (kinds,) worth of a GPU of each kind.
+    exact
+        Whether no column is missing, so that the reduced costs are what they seem.
+    """
+
+    target: float
+    share: float
+    prices: Floats
+    worths: Floats
+    exact: bool
+
+    @property
+    def impossible(self) -> bool:
+        """Whether no placement reaches the target."""
+        return self.share > 1 + 4 * ACCURACY
+
+
+class Closed(NamedTuple):
+    """What closes a case: prices and worths, and the parts of the cluster that these are of.
+
+    Parameters
+    ----------
+    prices
+        (n,) what all shards of a model are priced together.
+    worths
+        (kinds,) worth of a GPU of each kind there.
+    parts, kinds
+        Of each worth the first link domain of its part, and the first GPU of its kind.
+    """
+
+    prices: Floats
+    worths: Floats
+    parts: tuple[int, ...]
+    kinds: tuple[int, ...]
+
+
+Tree = list[Choice | Closed]
+"""A proof in preorder, as `ProofTree` has it, with what the program says in place of leaves."""
+
+
+class SetPricing(Pricing):
+    """Prices sets of models exactly, from a pool that is refilled when it has run dry.
+
+    Sets are looked for between the prices of the master and those that prove most so far, which
+    keeps prices from leaping while few sets are known (Wentges, International Transactions in
+    Operational Research 4, 1997); at the former where that finds nothing new. Undivided models
+    settle sooner without.
+    """
+
+    def __init__(
+        self, program: "OptionSets", pool: Pool, target: float, watch: Watch, *, settle: bool
+    ) -> None:
+        self._program, self._pool, self._watch, self._settle = program, pool, watch, settle
+        self.best = program.fluid(target)
+        self._centre = program.proved or self.best
+        self._parts = (0.0,) if program.instance.simple else (CENTRED, 0.0)
+
+    def settled(self, share: float) -> bool:  # noqa: D102 - of the base class
+        return self.best.impossible or (not self._settle and share <= 1 + ACCURACY)
+
+    def extend(self, master: Master, duals: Duals) -> bool:  # noqa: D102 - of the base class
+        program, pool = self._program, self._pool
+        prices, worths = program.cheapest(duals.prices), duals.worths
+        if program.extend(master, pool.dearer(prices, worths)):
+            return True
+        true_worths, exact = worths, False
+        for part in self._parts:
+            centre = self._centre
+            near = program.cheapest(part * centre.prices + (1 - part) * prices)
+            true_worths, exact = pool.refill(near, part * centre.worths + (1 - part) * worths)
+            new = pool.dearer(prices, worths)
+            found = program.verdict(self.best.target, near, true_worths, exact=False)
+            if found.share > self.best.share:
+                self.best = self._centre = found
+                program.keep(found)
+            if self.best.impossible or self._watch.stop:
+                return False
+            if program.extend(master, new):
+                return True
+        self.best = program.verdict(self.best.target, prices, true_worths, exact=exact)
+        return False
