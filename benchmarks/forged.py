@@ -19,7 +19,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -29,10 +29,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from damage import damaged
 from kvplace.checking.check import check
 from kvplace.core.certificates.by_rule import RULES, RuleCertificate
+from kvplace.core.certificates.cases import Case, Domains
 from kvplace.core.certificates.certificate import check_certificate, every_possible
-from kvplace.core.certificates.claim import Bound, Branch, Certificate, Leaf, ProofTree
+from kvplace.core.certificates.claim import Bound, Certificate, Choice, Leaf, ProofTree
 from kvplace.core.certificates.sizes import scaled_sizes
 from kvplace.core.certificates.standing import standing_of
+from kvplace.core.certificates.tree import bins_of
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
@@ -138,8 +140,11 @@ class Forger:
             self.rng.choice(("kv", "time", "x")),
             self.rng.choice((0, 0, 1, -1)),
         )
-        rule = self.rng.choice((*RULES, "search", ""))
-        self.evidence("rule", RuleCertificate(self.threshold(), rule, name, resource, window))
+        rule, gpus = self.rng.choice((*RULES, "search", "")), list(self.problem.fleet.gpus)
+        scope = tuple(gpu.id for gpu in self.rng.sample(gpus, self.rng.randint(0, len(gpus))))
+        scope = self.rng.choice(((), scope))
+        claim = RuleCertificate(self.threshold(), rule, name, resource, window, scope)
+        self.evidence("rule", claim)
 
     def random_prices(self, threshold: float) -> tuple[list[list[int]], dict[int, int]]:
         """Return prices by option, and worths, of some kind."""
@@ -203,17 +208,46 @@ class Forger:
         """Claim a bound by a tree that was made up."""
         rng, threshold = self.rng, self.threshold()
 
-        def leaf() -> Leaf:
+        def leaf(case: Case | None = None) -> Leaf:
             rows, worths = self.random_prices(threshold)
-            made = self.certificate(threshold, rows, worths)
-            return Leaf(made.prices, made.worths, made.weights, made.types)
+            return self.leaf(self.certificate(threshold, rows, worths), case)
 
-        models = range(len(self.problem.names))
-        pairs = [*combinations(models, 2), (0, 0), (0, len(models)), (-1, 0)]
-        nodes = [leaf() if rng.random() < 0.6 else Branch(*rng.choice(pairs)) for _ in range(5)]
-        size = rng.choice((0, 1, 1, 3, 5))
-        shape = [Branch(*rng.choice(pairs)), leaf(), leaf()] if size == 3 else nodes[:size]
+        choice, cases = self.choice()
+        nodes = [leaf() if rng.random() < 0.6 else self.choice()[0] for _ in range(5)]
+        size = rng.choice((0, 1, 1, 3, 3, 5))
+        shape = [choice, *map(leaf, cases)] if size == 3 else nodes[:size]
         self.evidence("tree", ProofTree(threshold, tuple(shape)))
+
+    def choice(self) -> tuple[Choice, Sequence[Case | None]]:
+        """Return a choice that was made up, and its cases, if it has any."""
+        rng, table = self.rng, self.problem.option_table
+        model = rng.choice([*range(len(self.problem.names)), len(self.problem.names), -1])
+        known = table.count(model) if 0 <= model < len(self.problem.names) else 1
+        options = tuple(rng.sample(range(known + 1), rng.randint(0, known)))
+        typed = self.problem.goal is Objective.PRESSURE
+        domains = Domains(self.problem, typed=typed)
+        named = rng.sample(domains.names, rng.randint(0, len(domains.names)))
+        choice = Choice(model, options, (*named, "nowhere") if rng.random() < 0.1 else tuple(named))
+        cases = domains.cases(None, choice)
+        return choice, (None, None) if isinstance(cases, str) else cases
+
+    def leaf(self, made: Certificate, case: Case | None) -> Leaf:
+        """Return the leaf of a case with the prices of a certificate, and its worths in all bins.
+
+        Worths of bins of one kind differ here and there.
+        """
+        typed, rng = bool(made.weights), self.rng
+        domains = Domains(self.problem, typed=typed)
+        worth = dict(zip(zip(made.types or [""] * len(made.worths), (m for m, _ in made.worths),
+                             strict=True), (w for _, w in made.worths), strict=True))  # fmt: skip
+        kinds = [kind for kind, *_ in bins_of(domains, domains.where(case))]
+        parts = (rng.choice((1, 1, 1, 2, 0)) if case else 1 for _ in kinds)
+        worths = tuple(
+            (kind[1], worth.get(kind, 0) // part if part else 0)
+            for kind, part in zip(kinds, parts, strict=True)
+        )
+        types = tuple(kind[0] for kind in kinds) if typed else ()
+        return Leaf(made.prices, worths, made.weights, types)
 
     def optimised(self) -> None:
         """Move prices towards what the checker would accept, and try every rounding near it."""
@@ -225,13 +259,12 @@ class Forger:
         rows, best = self.climb(sets)
         for prices, worths in self.near(rows, best):
             self.evidence("optimised prices", self.certificate(threshold, prices, worths))
-            if self.problem.plain:
-                leaf = Leaf(tuple(row[0] for row in prices), tuple(sorted(worths.items())))
-                tree = ProofTree(threshold, (leaf,))
-                if self.rng.random() < 0.5 and len(rows) > 1:
-                    pair = self.rng.sample(range(len(rows)), 2)
-                    tree = ProofTree(threshold, (Branch(*pair), leaf, leaf))
-                self.evidence("optimised tree", tree)
+            made = self.certificate(threshold, prices, worths)
+            nodes: tuple[Choice | Leaf, ...] = (self.leaf(made, None),)
+            if self.rng.random() < 0.5:
+                choice, cases = self.choice()
+                nodes = (choice, *(self.leaf(made, case) for case in cases))
+            self.evidence("optimised tree", ProofTree(threshold, nodes))
 
     def fitting(self, threshold: float) -> dict[int, list[tuple[int, ...]]] | None:
         """Return, by memory, the sets of models that fit a GPU below a threshold; small ones."""

@@ -16,7 +16,7 @@ import pyarrow.parquet as parquet_files
 
 from damage import JUNK, damaged, text_of, torn
 from kvplace.checking.check import check
-from kvplace.core.certificates.claim import Bound, Branch, Leaf, ProofTree
+from kvplace.core.certificates.claim import Bound, Choice, Leaf, ProofTree
 from kvplace.core.problem import Problem
 from kvplace.facts.memory.start_log import read_start_log
 from kvplace.formats.fleet.gpu_groups import parse_gpus
@@ -96,7 +96,9 @@ def _plans() -> list[tuple[Problem, str]]:
     for problem in problems:
         result = solve(problem)
         leaf = Leaf((1,) * len(problem.names), ((problem.fleet.gpus[0].usable_bytes, 5),))
-        tree = ProofTree(result.value / 2, (Branch(0, 1), leaf, leaf) if problem.plain else ())
+        tree = ProofTree(
+            result.value / 2, (Choice(0, (0,), ("n0",)), leaf, leaf) if problem.plain else ()
+        )
         searched = replace(result, proof=Bound(result.value / 2, "search", tree))
         found += [(problem, write_plan(plan_of(one))) for one in (result, searched)]
     return found
