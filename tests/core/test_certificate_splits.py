@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from fractions import Fraction
 from itertools import product
@@ -124,11 +124,17 @@ def listed(problem, claim):
         ]
         assert len(pairs) == len(prices)
         needed, offers = [], []
-        widths = Counter(problem.fleet.domain(gpu, "link") for gpu in problem.allowed(index))
+        domains = defaultdict(list)
+        for gpu in problem.allowed(index):
+            usable_bytes = problem.fleet.gpu(gpu).usable_bytes
+            domains[problem.fleet.domain(gpu, "link")].append(usable_bytes)
         for (degree, copies), price in zip(pairs, prices, strict=True):
-            if sum(width // degree for width in widths.values()) < copies:
+            if sum(len(gpus) // degree for gpus in domains.values()) < copies:
                 continue
             weights = -(-model.weights_bytes // degree) + model.overhead_bytes
+            least = weights + max(1, model.min_kv_bytes) if degree > 1 else 0
+            if not any(sum(least <= gpu for gpu in gpus) >= degree for gpus in domains.values()):
+                continue
             load = Fraction(problem.shard(index, degree, 1 / copies).load)
             known = copies == 1 or model.replicas.split is Split.EVEN
             more = load * unit / Fraction(claim.threshold) if load else 0
