@@ -32,7 +32,10 @@ __all__ = ["LevelBound", "certified_classes", "packing_bound"]
 
 COARSE = 512
 """Levels of the largest GPU on which targets of many models are decided first where no value is
-known, and all where KV must be left: a program of single sets decides of those."""
+known."""
+ONCE = 1024
+"""Levels on which all targets are decided where KV must be left: a program of single sets decides
+what is left open."""
 FINER = 5e-2
 """Relative distance from the bound up to which targets are asked for on `FINE` levels."""
 BELOW = 3e-3
@@ -77,12 +80,12 @@ class LevelBound:
         self._type: list[int] = type_.tolist()
         least = chooser.least if self._instance.columns.keeps else None
         parts = (memory, count, *chooser.sure_options, least)
-        self._targets, self._coarse = LevelTargets(*parts), LevelTargets(*parts, COARSE)
-        self._fine = LevelTargets(*parts, FINE)
+        self._targets, self._fine = LevelTargets(*parts), LevelTargets(*parts, FINE)
         self._paired: LevelTargets | None = None
         if least is not None and MANY < self._instance.n <= FEW * self._instance.g:
             self._paired = LevelTargets(*parts, PAIRED, paired=True)
         self.once = least is not None and self._paired is None
+        self._coarse = LevelTargets(*parts, ONCE if self.once else COARSE)
         self._found: list[Prices] = []
         self.value, self.cut = 0.0, False
 

@@ -9,18 +9,83 @@ from functools import cached_property
 
 import numpy as np
 
-from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.array_types import Bools, Floats, Ints
 
-__all__ = ["Knapsack", "TooManyError"]
+__all__ = ["Knapsack", "TooManyError", "hopeful"]
 
 CHILDREN = 200
 """Partial sets looked at per level, as a multiple of the sets asked for."""
 GRID = 2048
 """Levels of room in the table."""
+HALVINGS = 24
+"""Prices of room looked at most, for each limit, to see what can be in a dear set."""
+SAFE = 1e-9
+"""Relative distance from the floor at which rounding might decide."""
 
 
 class TooManyError(Exception):
     """There are more sets than asked for; the caller asks a smaller question."""
+
+
+def hopeful(
+    sizes: Floats, prices: Floats, capacity: Floats, groups: Ints | None, floor: float
+) -> Bools:
+    """Return which models can be in a set that fits and is priced at least `floor`.
+
+    Room at any price bounds what a set is priced: the whole room, and for each group what its
+    best model is priced above the room it takes. A set with another model than the best of its
+    group is priced less by the difference.
+
+    Parameters
+    ----------
+    sizes, prices, capacity, groups
+        As of `Knapsack`, sizes with a row per limit.
+    floor
+        Least price.
+
+    Returns
+    -------
+    (n,) array
+        Whether it can, or that is not ruled out.
+    """
+    n = len(prices)
+    kept: Bools = np.ones(n, dtype=bool)
+    if not n:
+        return kept
+    of: Ints = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    order = np.argsort(of, kind="stable")
+    starts = np.flatnonzero(np.diff(of[order], prepend=-1))
+    for size, room in zip(sizes, capacity.tolist(), strict=True):
+        fits = size <= room
+        kept &= fits
+        finite = np.where(fits, size, 0.0)
+        dense = np.sort(prices[fits] / size[fits])
+        low, high, best = 0, len(dense) - 1, np.inf
+        for _ in range(HALVINGS):
+            if low > high:
+                break
+            middle = (low + high) // 2
+            rate = float(dense[middle])
+            above = np.where(fits, prices - rate * finite, -np.inf)
+            tops = np.maximum.reduceat(above[order], starts)
+            gain = np.maximum(tops, 0.0)
+            whole = rate * room + float(gain.sum())
+            if whole < best:
+                best = whole
+                most = whole - gain[of] + above
+            # The bound falls with the rate for as long as what is dearer takes more than the room.
+            taken = float(_taken(above, finite, order, starts, tops))
+            low, high = (middle + 1, high) if taken > room else (low, middle - 1)
+        if best < np.inf:
+            kept &= most >= floor - SAFE * max(best, abs(floor))
+    return kept
+
+
+def _taken(above: Floats, sizes: Floats, order: Ints, starts: Ints, tops: Floats) -> float:
+    """Return the room that the best of each group takes, where that is priced above its room."""
+    counts = np.diff(starts, append=len(order))
+    best = (above[order] == np.repeat(tops, counts)) & (above[order] > 0)
+    return float(sizes[order][best].sum())
 
 
 class Knapsack:

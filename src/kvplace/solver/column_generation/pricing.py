@@ -7,8 +7,8 @@ from itertools import accumulate
 
 import numpy as np
 
-from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.column_generation.knapsack import Knapsack, TooManyError
+from kvplace.solver.array_types import Bools, Floats, Ints
+from kvplace.solver.column_generation.knapsack import Knapsack, TooManyError, hopeful
 
 __all__ = ["ACCURACY", "Column", "Pool", "Room", "slack"]
 
@@ -47,6 +47,12 @@ class Room:
     sizes: Floats
     capacity: float | Floats
     groups: Ints | None = None
+
+    def hopeful(self, prices: Floats, active: Ints, floor: float) -> Bools:
+        """Return which of some models can be in a set priced at least `floor`."""
+        groups = None if self.groups is None else self.groups[active]
+        sizes, room = np.atleast_2d(self.sizes[..., active]), np.atleast_1d(self.capacity)
+        return hopeful(sizes, prices[active], np.asarray(room, dtype=np.float64), groups, floor)
 
     def knapsack(self, prices: Floats, active: Ints) -> Knapsack:
         """Return the sets of some of the models, numbered anew, at some prices."""
@@ -122,12 +128,16 @@ class Pool:
         for type_, room in enumerate(self._rooms):
             worth = float(worths[type_])
             least = worth + slack(prices, worth)
-            table = room.knapsack(prices, active)
+            lowest = min(least, worth * (1 - self._window[type_]))
+            some = active[room.hopeful(prices, active, lowest)]
+            table = room.knapsack(prices, some)
             groups, floor = self._near(table, worth, least, type_)
-            self._groups[type_] = [active[group] for group in groups]
+            self._groups[type_] = [some[group] for group in groups]
             dearest = [float(prices[group].sum(axis=1).max()) for group in self._groups[type_]]
             # Sets below the floor are not known; without a floor only the table's bound holds.
-            true[type_] = table.upper if floor is None else max([least, floor, *dearest])
+            true[type_] = (
+                max(table.upper, lowest) if floor is None else max([least, floor, *dearest])
+            )
             exact = exact and floor is not None and floor <= least
         return true, exact
 
