@@ -14,6 +14,7 @@ from kvplace.core.certificates.knapsack import TooLarge
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result, Stop
+from kvplace.errors import InputError
 from kvplace.explain.repeat import repeat
 from kvplace.formats.plan.csv import parse_plan_table
 from kvplace.formats.plan.io import plan_csv, plan_of, write_plan
@@ -130,7 +131,8 @@ def test_json_of_many_models_states_a_rule_that_checks(monkeypatch):
     problem = random_split_problem(random.Random(3))
     result = solve(problem, without=("configuration-bound",), time_limit=0)
     bound = FluidBound(Chooser(load_instance(problem))).certified(problem)
-    plan = plan_of(dataclasses.replace(result, proof=bound))
+    bounded = dataclasses.replace(result, proof=bound)
+    plan = plan_of(bounded)
     text = write_plan(plan)
     data = json.loads(text)
     assert data["certificate"] is None
@@ -140,6 +142,10 @@ def test_json_of_many_models_states_a_rule_that_checks(monkeypatch):
     data["rule"]["threshold"] *= 100
     found = check(problem, parse_plan(json.dumps(data)))
     assert any("does not prove the bound" in d.message for d in found)
+    monkeypatch.undo()
+    data["certificate"] = json.loads(write_plan(plan_of(bounded)))["certificate"]
+    with pytest.raises(InputError, match="is given beside a certificate"):
+        parse_plan(json.dumps(data))
 
 
 def test_an_exhaustive_search_is_told_apart_from_a_certificate(problem, plan, monkeypatch):

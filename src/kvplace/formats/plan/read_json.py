@@ -32,6 +32,8 @@ def parse_plan(text: str, source: str = "") -> Plan:
     head = validate(shell(PlanPart, _LISTS), data, (), report)
     if head is None and "schema" in data and report.covers(("schema",)):
         report.refuse()  # written for another format: nothing else would mean anything
+    if head is not None and head.prices is not None and head.rule is not None:
+        report.add(("rule",), "is given beside a certificate; a bound has one of them")
     gpus = validate_list(PlanGPU, data.get("gpus", []), ("gpus",), report, least=0)
     replicas = _replicas(data, report)
     models = built_list(PlanModelPart, data, "models", report)
