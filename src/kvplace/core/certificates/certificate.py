@@ -29,10 +29,9 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import sub
 
 from kvplace.core.certificates.by_rule import RuleCertificate, check_rule, outside_bytes
-from kvplace.core.certificates.claim import Bound, Certificate, ProofTree
+from kvplace.core.certificates.claim import Bound, Certificate, ProofTree, malformed_prices
 from kvplace.core.certificates.knapsack import TooLarge, set_above
 from kvplace.core.certificates.offers import SCALE_BITS, Bin, Offer, Offers
-from kvplace.core.certificates.priced import malformed_prices
 from kvplace.core.certificates.relaxations import FINE, GRID, PAIRED
 from kvplace.core.certificates.sizes import (
     every_possible,

@@ -20,11 +20,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kvplace.core.certificates.cases import Case, Domains, Kind, Where
-from kvplace.core.certificates.claim import Certificate, Choice, Leaf, ProofTree
+from kvplace.core.certificates.claim import Certificate, Choice, Leaf, ProofTree, malformed_prices
 from kvplace.core.certificates.cover import Item, Work, WorkSpentError, no_cover
 from kvplace.core.certificates.knapsack import TooLarge, set_above
 from kvplace.core.certificates.offers import SCALE_BITS, Bin, Offer, Offers
-from kvplace.core.certificates.priced import malformed_prices
 from kvplace.core.certificates.sizes import every_possible, scaled_sizes
 from kvplace.core.certificates.weighted import malformed_weighted, weighted_limit, weighted_sizes
 from kvplace.core.models.objective import Objective
