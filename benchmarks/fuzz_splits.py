@@ -36,7 +36,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="processor seconds")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--models", type=int, default=5, help="models at most")
     parser.add_argument("--objective", choices=list(Objective), help="the only one drawn")
@@ -52,6 +52,7 @@ def main(arguments=None):
     drawn = (Objective(options.objective),) if options.objective else OBJECTIVES
     counts, failures, slowest = Counter(), 0, (0.0, 0)
     start = shown = time.perf_counter()
+    end = time.process_time() + options.seconds
     for number in range(options.first, options.first + options.cases):
         draw = random.Random(f"{options.seed}/{number}")
         problem = random_split_problem(draw, options.models, drawn)
@@ -65,7 +66,7 @@ def main(arguments=None):
         if time.perf_counter() - shown > 30:
             shown = time.perf_counter()
             print(f"{done} cases, {failures} failed", file=sys.stderr)
-        if time.perf_counter() - start > options.seconds:
+        if time.process_time() > end:
             break
     rate = done / (time.perf_counter() - start)
     print(f"{done} cases, {rate:.0f}/s; {failures} failed")
