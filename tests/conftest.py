@@ -1,4 +1,8 @@
-"""What all tests share: no deadlines, and lines counted where the whole suite runs.
+"""What all tests share: no deadlines, an order, and lines counted where the whole suite runs.
+
+Each file of tests runs in one process, and kernels are compiled by one: `test_warm` comes first,
+and tests that need no kernel run beside it. Processes that tests start may keep what Python makes
+of the source, whatever the environment says, for reading the source again takes most of their time.
 
 A run of the whole suite tells which lines no test reaches, and fails below a floor. slipcover marks
 modules as they are imported and takes its marks out again once a line was reached, so that counting
@@ -20,6 +24,10 @@ FLOOR = 85.0
 """Per cent of the lines."""
 SOURCE = Path(__file__).parents[1] / "src/kvplace"
 COUNTING = "KVPLACE_COUNT_LINES"
+TESTS = Path(__file__).parent
+COMPILES = TESTS / "solver/large_neighbourhood/test_warm.py"
+COMPILED = ("bench", "explain", "forecast", "size", "solver")
+"""Rooms whose tests call kernels."""
 
 
 class _Lines:
@@ -76,6 +84,7 @@ class _Lines:
 
 
 def pytest_configure(config):
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if hasattr(config, "workerinput"):
         if COUNTING in os.environ:
             config.pluginmanager.register(_Lines(None))
@@ -84,6 +93,27 @@ def pytest_configure(config):
     if _whole(config):
         os.environ[COUNTING] = "1"  # the workers, which are about to start, are told so
         config.pluginmanager.register(_Lines([str(SOURCE)]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    if config.getvalue("dist") != "load":
+        return None
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - where there are workers only
+
+    config.option.loadscopereorder = False  # the order is made below
+    return LoadFileScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: _turn(item.path))  # keeps the order of what is alike
+
+
+def _turn(path):
+    """Return what comes sooner: 0 what compiles, 1 what needs no kernel, 2 what does."""
+    if path == COMPILES:
+        return 0
+    return 2 if path.relative_to(TESTS).parts[0] in COMPILED else 1
 
 
 def _whole(config):
