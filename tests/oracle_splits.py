@@ -22,6 +22,8 @@ from kvplace.core.rules.places import EVERYWHERE
 
 Copies = tuple[tuple[str, ...], ...]
 """GPUs of each copy of one model."""
+Worth = tuple[tuple[float, ...], float]
+"""Breaches by tier and max pressure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,14 @@ class Answer:
 def solve_by_force(problem: Problem) -> Answer:
     """Try every placement: soft rules by tier first, then the max KVPR."""
     search = _Search(problem)
-    search.extend(0, Placement(()))
+    search.extend(0, Placement(()), ((0.0,) * len(search.best[0]), 0.0))
     answer = Answer(*search.best, search.placement)
     if answer.placement is not None:
         assert worth(problem, answer.placement) == search.best
     return answer
 
 
-def worth(problem: Problem, placement: Placement) -> tuple[tuple[float, ...], float] | None:
+def worth(problem: Problem, placement: Placement) -> Worth | None:
     """Return breaches by tier and max KVPR of a placement; None where it is not valid."""
     evaluation = evaluate(problem, placement)
     if evaluation.violations:
@@ -109,7 +111,7 @@ class _Search:
         self.loads = {gpu: [[] for _ in range(windows)] for gpu in self.usable}
         self.shares = {gpu: [[] for _ in range(windows)] for gpu in self.usable}
         self.types = {gpu.id: gpu.type for gpu in problem.fleet.gpus}
-        self.best: tuple[tuple[float, ...], float] = ((math.inf,) * len(_tiers(problem)), math.inf)
+        self.best: Worth = ((math.inf,) * len(_tiers(problem)), math.inf)
         self.placement: Placement | None = None
 
     def _may(self, index: int, way: Copies) -> bool:
@@ -121,10 +123,10 @@ class _Search:
         alone = Placement(_replicas(model.name, way))
         return all(v.tier is not None for v in rule_violations(self.problem, alone))
 
-    def extend(self, depth: int, placed: Placement) -> None:
+    def extend(self, depth: int, placed: Placement, so_far: Worth) -> None:
         """Place the models from a depth on in every way that can still be the best."""
         if depth == len(self.order):
-            self.best, self.placement = self._worth(placed), placed
+            self.best, self.placement = so_far, placed
             return
         index = self.order[depth]
         seen: set[object] = set()
@@ -134,9 +136,14 @@ class _Search:
                 continue
             seen.add(mark)
             taken = self._take(index, way)
-            grown = Placement((*placed.replicas, *_replicas(self.problem.models[index].name, way)))
-            if self._fits(way) and self._worth(grown) < self.best:
-                self.extend(depth + 1, grown)
+            if self._fits(way):
+                value = max(so_far[1], *map(self._value, (gpu for group in way for gpu in group)))
+                if (so_far[0], value) < self.best:
+                    more = _replicas(self.problem.models[index].name, way)
+                    grown = Placement((*placed.replicas, *more))
+                    breaches = self._breaches(grown)
+                    if breaches is not None and (breaches, value) < self.best:
+                        self.extend(depth + 1, grown, (breaches, value))
             for gpu, size, least in taken:
                 self.size[gpu] -= size
                 self.least[gpu] -= least
@@ -188,20 +195,20 @@ class _Search:
             for gpu in group
         )
 
-    def _worth(self, placed: Placement) -> tuple[tuple[float, ...], float]:
-        """Return breaches by tier and max KVPR of what is placed so far, memory left out."""
-        value, unit = 0.0, self.problem.goal.memory_unit_bytes
-        for gpu, windows in self.loads.items():
-            if windows[0]:
-                free = self.usable[gpu] - self.size[gpu]
-                kvpr = max(kvpr_of(math.fsum(loads), free, unit) for loads in windows)
-                value = max(value, kvpr, *map(math.fsum, self.shares[gpu]))
+    def _value(self, gpu: str) -> float:
+        """Return the pressure of a GPU by what is placed so far, memory left out."""
+        free, unit = self.usable[gpu] - self.size[gpu], self.problem.goal.memory_unit_bytes
+        kvpr = max(kvpr_of(math.fsum(loads), free, unit) for loads in self.loads[gpu])
+        return max(kvpr, *map(math.fsum, self.shares[gpu]))
+
+    def _breaches(self, placed: Placement) -> tuple[float, ...] | None:
+        """Return the breaches by tier of what is placed so far; None where a rule forbids it."""
         if not self.ruled:
-            return (), value
+            return ()
         broken = list(rule_violations(self.problem, placed))
         if any(violation.tier is None for violation in broken):
-            return (math.inf,) * len(_tiers(self.problem)), math.inf
-        return _by_tier(self.problem, broken), value
+            return None
+        return _by_tier(self.problem, broken)
 
 
 def _tiers(problem: Problem) -> list[int]:
