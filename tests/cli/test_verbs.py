@@ -307,3 +307,42 @@ def test_a_good_file_is_never_replaced_by_nothing(tmp_path, capsys):
     plan.unlink()
     assert main(command) == 3
     assert '"infeasible"' in plan.read_text()  # the evidence, where nothing is lost by it
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("plan FLEET -o FLEET", "--output"),
+        ("refine FLEET --start PLAN -o FLEET", "--output"),
+        ("diff PLAN PLAN -o PLAN", "--output"),
+        ("replan FLEET --current PLAN --plan PLAN", "--plan"),
+        ("report PLAN --markdown PLAN", "--markdown"),
+        ("demand trace LOG -o LOG", "--output"),
+        ("export PROPOSAL --to shell -o HERE", "--output"),
+    ],
+)
+def test_a_file_that_is_read_is_never_written_over(words, option, tmp_path, capsys):
+    fleet, plan, log = (tmp_path / name for name in ("fleet.yaml", "kept.json", "log.csv"))
+    fleet.write_text(
+        "schema: kvplace.fleet/v1\nnodes: 2x80GiB\nmodels: [{name: a, weights: 10GiB, "
+        "demand: {requests_per_second: 1}, slo: {latency: 1s}}]\n"
+    )
+    log.write_text("time,model,prompt_tokens,output_tokens\n0,a,1,1\n9,a,1,1\n")
+    assert main(["plan", str(fleet), "-q", "-o", str(plan)]) == 0
+    proposal = tmp_path / "plan.json"  # one of the files that its own runbook needs
+    assert main(["replan", str(fleet), "--current", str(plan), "-q", "-o", str(proposal)]) == 0
+    of = {"FLEET": fleet, "PLAN": plan, "LOG": log, "PROPOSAL": proposal, "HERE": tmp_path}
+    before = [path.read_bytes() for path in (fleet, plan, log, proposal)]
+    capsys.readouterr()
+    assert main([str(of.get(word, word)) for word in words.split()]) == 2
+    assert f"{option} {tmp_path}" in (told := capsys.readouterr().err)
+    assert "which is read; name another file" in told
+    assert [path.read_bytes() for path in (fleet, plan, log, proposal)] == before
+
+
+def test_a_refined_plan_may_take_the_place_of_the_plan(plan_file, tmp_path):
+    (tmp_path / "plan.json").write_bytes(plan_file.read_bytes())
+    assert (
+        main(["refine", str(tmp_path / "plan.json"), "-q", "-o", str(tmp_path / "plan.json")]) == 0
+    )
+    assert kvplace.read_plan(tmp_path / "plan.json").placement

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from kvplace.cli.options import nearest_choice, output_options
+from kvplace.cli.verb import verb
 
 __all__ = ["command"]
 
@@ -15,7 +16,7 @@ Examples:
 """
 
 
-@click.command("catalogue", epilog=_EXAMPLES)
+@verb("catalogue", epilog=_EXAMPLES)
 @click.argument("kind", type=nearest_choice(("gpus", "models")), metavar="gpus|models")
 @click.option("--search", metavar="TEXT", default="", help="Only names that contain the text.")
 @output_options

@@ -11,6 +11,7 @@ from kvplace.cli.inputs.demand_source import (
     read_trace_options,
 )
 from kvplace.cli.options import nearest_choice, output_options
+from kvplace.cli.verb import verb
 
 if TYPE_CHECKING:
     from kvplace.demand.series import DemandSeries
@@ -27,7 +28,7 @@ Examples:
 """
 
 
-@click.command("demand", epilog=_EXAMPLES)
+@verb("demand", epilog=_EXAMPLES)
 @click.argument(
     "kind", type=nearest_choice(("trace", "prometheus"), "trace"), metavar="trace|prometheus"
 )

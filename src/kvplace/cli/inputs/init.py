@@ -14,6 +14,7 @@ from kvplace.cli.inputs.demand_source import (
 )
 from kvplace.cli.inputs.model import FACTS, KV_DTYPE
 from kvplace.cli.options import IN_FILE, SECONDS
+from kvplace.cli.verb import verb
 
 if TYPE_CHECKING:
     from kvplace.demand.summary import DemandSummary
@@ -50,7 +51,7 @@ class _Copies(click.ParamType["tuple[int, int]"]):
         return int(ends[0]), int(ends[1])
 
 
-@click.command("init", epilog=_EXAMPLES)
+@verb("init", epilog=_EXAMPLES)
 @click.option(
     "--models",
     multiple=True,

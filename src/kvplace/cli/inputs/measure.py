@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvplace.cli.options import IN_FILE, output_options
+from kvplace.cli.verb import verb
 
 if TYPE_CHECKING:
     from kvplace.facts.memory.start_log import StartLog
@@ -20,7 +21,7 @@ Examples:
 """
 
 
-@click.command("measure", epilog=_EXAMPLES)
+@verb("measure", epilog=_EXAMPLES, replaces=("fleet",))
 @click.argument("logs", nargs=-1, required=True, type=IN_FILE, metavar="LOG...")
 @click.option("--model", metavar="NAME", help="Name of the model. Default: what the log says.")
 @click.option("--gpu", metavar="TYPE", help="GPU that it ran on, as in kvplace catalogue gpus.")

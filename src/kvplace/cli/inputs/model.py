@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvplace.cli.options import nearest_choice, output_options
+from kvplace.cli.verb import verb
 
 if TYPE_CHECKING:
     from kvplace.facts.memory.overhead import EngineLimits, Overhead
@@ -44,7 +45,7 @@ ENGINE = click.option(
 )
 
 
-@click.command("model", epilog=_EXAMPLES)
+@verb("model", epilog=_EXAMPLES)
 @click.argument("models", nargs=-1, required=True, metavar="DIR-OR-ID...")
 @click.option(
     "--tensor-parallel",

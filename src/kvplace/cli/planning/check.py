@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kvplace.cli.options import FLEET, PLAN_FILE, TIME_LIMIT, input_options, output_options
+from kvplace.cli.verb import verb
 
 if TYPE_CHECKING:
     from kvplace.checking.check import Check
@@ -22,7 +23,7 @@ Example:
 """
 
 
-@click.command("check", epilog=_EXAMPLES)
+@verb("check", epilog=_EXAMPLES)
 @FLEET
 @PLAN_FILE
 @input_options

@@ -4,6 +4,7 @@ import click
 
 from kvplace.cli.options import IN_FILE, output_options
 from kvplace.cli.plans import fleet_option, load
+from kvplace.cli.verb import verb
 
 __all__ = ["command"]
 
@@ -15,7 +16,7 @@ Example:
 """
 
 
-@click.command("diff", epilog=_EXAMPLES)
+@verb("diff", epilog=_EXAMPLES)
 @click.argument("before", type=IN_FILE, metavar="PLAN")
 @click.argument("after", type=IN_FILE, metavar="PLAN")
 @fleet_option

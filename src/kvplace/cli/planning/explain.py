@@ -3,6 +3,7 @@
 import click
 
 from kvplace.cli.options import FLEET, IN_FILE, input_options, limit_options, output_options
+from kvplace.cli.verb import verb
 
 __all__ = ["command"]
 
@@ -16,7 +17,7 @@ Examples:
 """
 
 
-@click.command("explain", epilog=_EXAMPLES)
+@verb("explain", epilog=_EXAMPLES)
 @FLEET
 @click.argument("plan", type=IN_FILE, metavar="[PLAN]", required=False)
 @input_options

@@ -6,6 +6,7 @@ import click
 
 from kvplace.cli.options import IN_FILE, PLAN_FILE, nearest_choice
 from kvplace.cli.plans import fleet_option, load, load_other, schema_of
+from kvplace.cli.verb import refuse_same, verb
 
 if TYPE_CHECKING:
     from kvplace.export.export import Export
@@ -38,7 +39,7 @@ Examples:
 """
 
 
-@click.command("export", epilog=_EXAMPLES)
+@verb("export", epilog=_EXAMPLES)
 @PLAN_FILE
 @click.option(
     "--to", "runtime", required=True, type=nearest_choice(RUNTIMES), help="Runtime to write for."
@@ -132,6 +133,8 @@ def command(
             addresses=dialled,
             venv=venv,
         )
+    for name in found.files:
+        refuse_same(f"{output}/{name}", [plan, before, fleet, gpus], "--output")
     others = found.write(output)
     if not quiet:
         of = f" of {found.total}" if before is not None else ""

@@ -19,6 +19,7 @@ from kvplace.cli.options import (
     output_options,
     solver_option,
 )
+from kvplace.cli.verb import verb
 
 if TYPE_CHECKING:
     from kvplace.core.problem import Problem
@@ -45,7 +46,7 @@ Examples:
 """
 
 
-@click.command("plan", epilog=_EXAMPLES)
+@verb("plan", epilog=_EXAMPLES)
 @FLEET
 @input_options
 @solver_option

@@ -16,6 +16,7 @@ from kvplace.cli.options import (
     input_options,
     output_options,
 )
+from kvplace.cli.verb import refuse_same, verb
 
 if TYPE_CHECKING:
     from kvplace.core.placement import Placement
@@ -35,7 +36,7 @@ def _input_options(command: Command) -> Command:
     return input_options(command, "forecast")
 
 
-@click.command("refine", epilog=_EXAMPLES)
+@verb("refine", epilog=_EXAMPLES, replaces=("file", "start"))
 @click.argument("file", type=IN_FILE, metavar="PLAN|FLEET")
 @click.option(
     "--start",
@@ -108,6 +109,8 @@ def command(
     from kvplace.report.answers.forecasted import forecast_gain
     from kvplace.solver.solve import refine
 
+    if start is not None:
+        refuse_same(output, [file], "--output")
     with watched(time_limit, quiet=quiet) as watch:
         by_forecast = objective == "forecast"
         problem, placement = _given(file, start, None if by_forecast else objective, gpus)

@@ -4,6 +4,7 @@ import click
 
 from kvplace.cli.options import IN_FILE, PLAN_FILE
 from kvplace.cli.plans import fleet_option, load, load_other
+from kvplace.cli.verb import verb
 
 __all__ = ["command"]
 
@@ -15,7 +16,7 @@ Examples:
 """
 
 
-@click.command("report", epilog=_EXAMPLES)
+@verb("report", epilog=_EXAMPLES)
 @PLAN_FILE
 @click.option(
     "--baseline", type=IN_FILE, metavar="PLAN", help="Plan to compare with, such as what runs."

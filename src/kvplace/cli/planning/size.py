@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from kvplace.cli.options import FLEET, input_options, limit_options, output_options
+from kvplace.cli.verb import verb
 from kvplace.units import parse_number
 
 __all__ = ["command"]
@@ -36,7 +37,7 @@ class _Growths(click.ParamType[tuple[float, ...]]):
         return tuple(dict.fromkeys(factors))
 
 
-@click.command("size", epilog=_EXAMPLES)
+@verb("size", epilog=_EXAMPLES)
 @FLEET
 @click.option(
     "--target",

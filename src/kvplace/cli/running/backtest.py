@@ -16,6 +16,7 @@ from kvplace.cli.options import (
     output_options,
 )
 from kvplace.cli.running.replan import TIME
+from kvplace.cli.verb import verb
 
 if TYPE_CHECKING:
     from kvplace.core.problem import Problem
@@ -34,7 +35,7 @@ Examples:
 """
 
 
-@click.command("backtest", epilog=_EXAMPLES)
+@verb("backtest", epilog=_EXAMPLES)
 @FLEET
 @click.option("--trace", required=True, metavar="FILE", help="The log, as kvplace demand reads it.")
 @click.option(

@@ -6,6 +6,7 @@ import click
 
 from kvplace.cli.options import IN_FILE, output_options
 from kvplace.cli.plans import fleet_option, load, schema_of
+from kvplace.cli.verb import verb
 
 if TYPE_CHECKING:
     from kvplace.core.result import Result
@@ -44,7 +45,7 @@ TOKEN = click.option(
 )
 
 
-@click.command("observe", epilog=_EXAMPLES)
+@verb("observe", epilog=_EXAMPLES)
 @click.argument("sources", nargs=-1, required=True, metavar="RUNTIME=PLACE...")
 @click.option(
     "--plan",

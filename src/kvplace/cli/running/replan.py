@@ -16,6 +16,7 @@ from kvplace.cli.options import (
     output_options,
 )
 from kvplace.cli.plans import schema_of
+from kvplace.cli.verb import verb
 from kvplace.errors import UnitError
 from kvplace.units import parse_bytes
 
@@ -58,7 +59,7 @@ class _Quantity(click.ParamType[float]):
 BYTES, TIME = _Quantity("size", parse_bytes), _Quantity("duration", duration)
 
 
-@click.command("replan", epilog=_EXAMPLES)
+@verb("replan", epilog=_EXAMPLES)
 @FLEET
 @click.option(
     "--current",

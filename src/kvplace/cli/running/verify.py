@@ -6,6 +6,7 @@ import click
 
 from kvplace.cli.options import IN_FILE, output_options
 from kvplace.cli.running.observe import AT, TOKEN, asked
+from kvplace.cli.verb import verb
 
 if TYPE_CHECKING:
     from kvplace.formats.proposal import Proposal
@@ -24,7 +25,7 @@ Examples:
 """
 
 
-@click.command("verify", epilog=_EXAMPLES)
+@verb("verify", epilog=_EXAMPLES)
 @click.argument("proposal", type=IN_FILE, metavar="PROPOSAL")
 @click.option(
     "--observed",

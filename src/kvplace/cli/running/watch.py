@@ -12,6 +12,7 @@ from kvplace.cli.inputs.demand_source import (
 )
 from kvplace.cli.options import FLEET, IN_FILE, SHARE, input_options, output_options
 from kvplace.cli.running.replan import TIME
+from kvplace.cli.verb import verb
 
 if TYPE_CHECKING:
     from kvplace.replan.history.trigger import History
@@ -27,7 +28,7 @@ Examples:
 """
 
 
-@click.command("watch", epilog=_EXAMPLES)
+@verb("watch", epilog=_EXAMPLES)
 @FLEET
 @click.option(
     "--once", is_flag=True, required=True, help="Look once and end; a scheduler repeats it."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kvplace.cli.options import SECONDS, SOLVERS, nearest_choice, output_options
+from kvplace.cli.verb import verb
 from kvplace.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class _Seeds(click.ParamType[tuple[int, ...]]):
         return tuple(range(low, high + 1))
 
 
-@click.command("bench", epilog=_EXAMPLES)
+@verb("bench", epilog=_EXAMPLES)
 @click.argument("families", nargs=-1, required=True, metavar="FAMILY...")
 @click.option(
     "--solver",

@@ -5,6 +5,7 @@ import click
 from kvplace.cli.options import IN_FILE, output_options
 from kvplace.cli.plans import fleet_option
 from kvplace.cli.serving.engines import Play, play_options
+from kvplace.cli.verb import verb
 
 __all__ = ["command"]
 
@@ -17,7 +18,7 @@ Examples:
 """
 
 
-@click.command("compare", epilog=_EXAMPLES)
+@verb("compare", epilog=_EXAMPLES)
 @click.argument("plans", type=IN_FILE, metavar="PLAN...", nargs=-1, required=True)
 @fleet_option
 @play_options("0,1,2", "every plan gets the same ones")

@@ -5,6 +5,7 @@ import click
 from kvplace.cli.options import PLAN_FILE, output_options
 from kvplace.cli.plans import fleet_option
 from kvplace.cli.serving.engines import BURST, sharing_option
+from kvplace.cli.verb import verb
 
 __all__ = ["command"]
 
@@ -15,7 +16,7 @@ Examples:
 """
 
 
-@click.command("forecast", epilog=_EXAMPLES)
+@verb("forecast", epilog=_EXAMPLES)
 @PLAN_FILE
 @fleet_option
 @click.option(

@@ -7,6 +7,7 @@ import click
 from kvplace.cli.options import IN_FILE, PLAN_FILE, output_options
 from kvplace.cli.plans import fleet_option
 from kvplace.cli.serving.engines import LOADS, Play, play_options
+from kvplace.cli.verb import verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ Examples:
 """
 
 
-@click.command("simulate", epilog=_EXAMPLES)
+@verb("simulate", epilog=_EXAMPLES)
 @PLAN_FILE
 @fleet_option
 @click.option(
