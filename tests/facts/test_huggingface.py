@@ -169,6 +169,20 @@ def test_jamba_attends_once_in_eight_layers(tmp_path):
     assert kept.bytes_per_sequence() == 28 * 8192 * (16 + 3) * 2
 
 
+def test_a_config_of_mamba_layers_alone_states_its_channels(tmp_path):
+    # Falcon-Mamba-7B as published: its factor of 16 would make 65,536 channels of 8,192
+    config = {
+        "model_type": "falcon_mamba", "architectures": ["FalconMambaForCausalLM"],
+        "conv_kernel": 4, "expand": 16, "hidden_size": 4096, "intermediate_size": 8192,
+        "num_hidden_layers": 64, "state_size": 16, "torch_dtype": "bfloat16", "vocab_size": 65024,
+    }  # fmt: skip
+    kept = layout(config, tmp_path)
+    assert kept.bytes_per_token() == 0
+    assert kept.bytes_per_sequence() == 64 * 8192 * (16 + 3) * 2
+    del config["intermediate_size"]
+    assert layout(config, tmp_path).bytes_per_sequence() == 64 * 65536 * (16 + 3) * 2
+
+
 def test_kimi_linear_mixes_latent_vectors_and_states(tmp_path):
     config = {**DEEPSEEK, "model_type": "kimi_linear", "num_hidden_layers": 4}
     linear = {"kda_layers": [1, 2, 3], "full_attn_layers": [4], "num_heads": 32, "head_dim": 128}

@@ -54,7 +54,8 @@ def local_weights(directory: Path) -> Fact[int]:
             return file_sizes(files, kind)
     raise InputError(
         f"no weight file here (looked for {INDEX}, *.safetensors, *.gguf, pytorch_model*.bin, "
-        "consolidated*.pth), so the bytes of weights are not known",
+        "consolidated*.pth), so the bytes of weights are not known; the index of a checkpoint in "
+        "several files is enough",
         str(directory),
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kvplace.facts.config.fields import Fields
 from kvplace.facts.config.layers import ATTENDING
+from kvplace.facts.config.states import mamba_channels
 
 __all__ = [
     "FeedForward",
@@ -209,11 +210,9 @@ def _mamba(fields: Fields, hidden: int) -> int:
     heads = fields.whole("mamba_num_heads", "mamba_n_heads", "n_mamba_heads")
     state = fields.need("ssm_state_size", "mamba_d_state", "state_size", "mamba_state_dim")
     if heads is None:
-        return 3 * hidden * hidden * fields.need("mamba_expand", "expand")
+        return 3 * hidden * mamba_channels(fields)
     width = fields.get("mamba_head_dim", "mamba_d_head")
-    inner = (
-        heads * width if isinstance(width, int) else fields.need("mamba_expand", "expand") * hidden
-    )
+    inner = heads * width if isinstance(width, int) else mamba_channels(fields)
     groups = fields.whole("n_groups", "mamba_n_groups", default=1) or 1
     return hidden * (3 * inner + 2 * groups * state + heads)
 

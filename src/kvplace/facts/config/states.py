@@ -10,7 +10,7 @@ from kvplace.facts.cache import Units
 from kvplace.facts.config.fields import Fields
 from kvplace.facts.config.heads import head_dim
 
-__all__ = ["STATES"]
+__all__ = ["STATES", "mamba_channels"]
 
 
 def _delta(fields: Fields, conv: int, recurrent: int) -> list[Units]:
@@ -62,19 +62,30 @@ def _mamba(fields: Fields, conv: int, recurrent: int) -> list[Units]:
     heads = fields.whole(*names, *(("num_heads",) if plain else ()))
     past = kernel - 1
     if heads is None:
-        channels = fields.need("mamba_expand", "expand") * fields.need("hidden_size")
-        return [Units(channels, state * recurrent + past * conv, "channels")]
+        return [Units(mamba_channels(fields), state * recurrent + past * conv, "channels")]
     fields.used.add("mamba_d_ssm")
     width = fields.get("mamba_head_dim", "mamba_d_head", *(("head_dim",) if plain else ()))
     if not isinstance(width, int):  # Granite writes "auto": the expanded hidden size over heads
         inner = fields.whole("mamba_d_ssm")
-        inner = inner or fields.need("mamba_expand", "expand") * fields.need("hidden_size")
+        inner = inner or mamba_channels(fields)
         width = inner // max(heads, 1)
     groups = fields.whole("n_groups", "mamba_n_groups", default=1) or 1
     return [
         Units(heads, width * (state * recurrent + past * conv), "Mamba heads"),
         Units(groups, 2 * state * past * conv, "Mamba groups"),
     ]
+
+
+def mamba_channels(fields: Fields) -> int:
+    """Return the channels of a Mamba layer: the expanded hidden size, as far as none are stated.
+
+    A config of Mamba layers alone states them as its intermediate size, which goes before the
+    factor; Falcon-Mamba-7B states 8,192 channels and a factor of 16 on a hidden size of 4,096.
+    Elsewhere the intermediate size is that of another layer.
+    """
+    alone = fields.model_type in ("mamba", "falcon_mamba")
+    stated = fields.whole("intermediate_size") if alone else None
+    return stated or fields.need("mamba_expand", "expand") * fields.need("hidden_size")
 
 
 def _lightning(fields: Fields, _conv: int, recurrent: int) -> list[Units]:
