@@ -84,6 +84,14 @@ def test_each_growth_has_its_answer_and_the_table_crosses_them():
     )
 
 
+def test_an_answer_is_the_plan_that_the_table_has_for_it():
+    models = [model(f"m{i}", 5 + 7 * i % 33, 1.0 + 5 * i % 7) for i in range(12)]
+    found = sized(problem(models, fleet(80)), 1.0)  # the first plan on 4 GPUs is at 0.577
+    of_table = {cell.mix: cell.result.value for cell in found.table if cell.result.placement}
+    (size,) = found.sizes
+    assert size.result.value == of_table[size.mix] == pytest.approx(0.515152, abs=1e-6)
+
+
 def test_a_model_above_the_target_in_any_fleet_is_named_with_the_copies_it_takes():
     hot = model("hot", 40, 10.0, replicas=Replicas(1, 2))
     found = sized(problem([hot, model("a", 10)], fleet(80)), 0.1)

@@ -11,7 +11,7 @@ import heapq
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 
@@ -146,7 +146,20 @@ def size_fleet(
         sizes.append(_Search(stock.grown(growth), target, growth, own, seed).run())
         watch.tell("sizes")
     table = tuple(_table(stock, sizes, growths, watch, seed))
+    plans = {(cell.mix, cell.growth): cell.result for cell in table}
+    sizes = [_of_table(size, plans.get((size.mix or (), size.growth)), target) for size in sizes]
     return Sizing(stock, target, tuple(sizes), table, watch.stop is None)
+
+
+def _of_table(size: Size, result: Result | None, target: float) -> Size:
+    """Return a size with the plan that the table has for it, where that one is enough, too.
+
+    The search for the size ends with the first plan that is; that of the table is better.
+    """
+    if result is None or result.value > target:
+        return size
+    late = result.problem.goal is not Objective.PRESSURE and not in_time(result)
+    return size if late else replace(size, result=result)
 
 
 class _Search:
