@@ -242,6 +242,8 @@ def test_a_local_directory_needs_no_network(here, capsys):
     assert "- name: mine" in out
     assert "weights: 64B" in out
     assert "kv_bytes_per_token: 2048 " in out
+    (here / "mine.yaml").write_text(out)  # what an engine is started from, from anywhere
+    assert read(here / "mine.yaml").models[0].launch.source == str(here / "mine")
 
 
 @pytest.mark.parametrize(

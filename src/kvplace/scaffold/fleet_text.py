@@ -16,7 +16,8 @@ __all__ = ["InitModel", "InitNodes", "fleet_text"]
 
 _OVERHEAD = (
     "What an engine takes besides KV cache is estimated; `kvplace measure LOG --fleet FILE` writes",
-    "what its start-up log says instead.",
+    "what its start-up log says instead. Exports limit a request to four times the mean tokens;",
+    "max_model_len: TOKENS of a model serves longer ones, and leaves room for them.",
 )
 
 
@@ -67,6 +68,8 @@ class InitModel:
         Layers, widths and parameters, where kvplace would not know them by the name.
     windows
         Names of windows, each with the demand in it, in place of one rate; empty without.
+    source
+        Where engines find the checkpoint, where that is not the name.
     """
 
     name: str
@@ -89,6 +92,7 @@ class InitModel:
     windows: tuple[tuple[str, Demand], ...] = ()
     sliding_windows: tuple[SlidingWindow, ...] = ()
     kv_block_tokens: Fact[int] | None = None
+    source: Fact[str] | None = None
 
 
 def fleet_text(
@@ -170,6 +174,9 @@ def _model(model: InitModel) -> list[str]:
         lines.append(_line(4, "kv_bytes_per_sequence", state))
     if model.split is not None:
         lines.append(_line(4, *model.split))
+    if model.source is not None:
+        source = f"{{source: {quoted(model.source.value)}}}"
+        lines.append(f"    launch: {source}  # {_comment(model.source.origin)}")
     low, high = model.replicas.value
     copies = str(low) if low == high else f"{{min: {low}, max: {high}}}"
     lines += [

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kvplace.core.fact import Fact
 from kvplace.core.models.architecture import Architecture
@@ -240,7 +241,15 @@ def _model(
         tpot_seconds=tpot,
         latency_seconds=latency,
         notes=tuple(notes),
+        source=_source(name, wishes),
     )
+
+
+def _source(name: str, wishes: Wishes) -> Fact[str] | None:
+    """Return the path of a model that was read from files, which its name does not tell."""
+    if wishes.facts != "auto" or not is_there(name):
+        return None
+    return Fact(str(Path(name).absolute()), "as read here; write where it is on the hosts")
 
 
 def _new_shape(name: str, facts: ModelFacts) -> Architecture | None:
