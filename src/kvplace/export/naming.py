@@ -66,7 +66,7 @@ def name_engines(
     Raises
     ------
     InputError
-        There are too few ports.
+        There are too few ports, or two engines are to keep one label, or one port of a node.
     """
     kept = kept or {}
     here = [r for r in replicas if all(map(fleet.gpu, r.gpus))]
@@ -124,6 +124,7 @@ def _labels(
     plain = labels(served)
     keys = [(replica.model, replica.index) for replica in replicas]
     found = {key: kept[key].label for key in keys if key in kept}
+    _refuse_twins(found, "the label")
     taken = others | set(found.values())
     for key, name in zip(keys, served, strict=True):
         if key in found:
@@ -158,6 +159,7 @@ def _ports(
         )
     found = {(r.model, r.index): kept[r.model, r.index].port - BASE_PORT
              for r, _ in replicas if (r.model, r.index) in kept}  # fmt: skip
+    _refuse_twins({key: port + BASE_PORT for key, port in found.items()}, f"on {node!r} the port")
     taken = {port - BASE_PORT for port in held} | set(found.values())
     for replica, name in replicas:
         key = (replica.model, replica.index)
@@ -169,3 +171,13 @@ def _ports(
         found[key] = offset
         taken.add(offset)
     return found
+
+
+def _refuse_twins(kept: Mapping[Key, str | int], what: str) -> None:
+    """Refuse names that several engines are to keep, each of which must be one engine's."""
+    first: dict[str | int, Key] = {}
+    for key, name in kept.items():
+        other = first.setdefault(name, key)
+        if other != key:
+            pair = " and ".join(f"copy {index} of {model!r}" for model, index in (other, key))
+            raise InputError(f"engine_names: {pair} are both to keep {what} {name}")

@@ -8,12 +8,25 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 
 from kvplace.core.models.model import Model
+from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
+from kvplace.formats.diagnostics import Report
 from kvplace.formats.files import read_text
-from kvplace.formats.plan.read_json import parse_plan
+from kvplace.formats.plan.read_json import parse_plan, replicas_of
 from kvplace.formats.plan.schema import PlanModelPart, ReplicaPart
 from kvplace.formats.plan.stated import Plan
-from kvplace.formats.validation.fields import Integer, Name, Number, NumberOrInfinity, Text, word
+from kvplace.formats.validation.fields import (
+    Integer,
+    LabelOrNone,
+    Moment,
+    Name,
+    Number,
+    NumberOrInfinity,
+    PortOrZero,
+    Text,
+    matching,
+    word,
+)
 from kvplace.formats.validation.json_text import json_text, stated
 from kvplace.formats.validation.models import parsed
 from kvplace.formats.validation.parts import Part
@@ -52,8 +65,8 @@ class MovePart(Part):
 class RunningPart(ReplicaPart):
     """A replica that ran when the proposal was made, and its engine as far as it is known."""
 
-    label: Text = Field(default="", description="What its engine is called.")
-    port: Integer = Field(default=0, description="Where its engine listens; 0: not known.")
+    label: LabelOrNone = Field(default="", description="What its engine is called.")
+    port: PortOrZero = Field(default=0, description="Where its engine listens; 0: not known.")
     footprint_bytes: Integer = Field(
         default=0, description="Weights and overhead on each of its GPUs; 0: not known."
     )
@@ -91,7 +104,7 @@ class PausePart(Part):
 class WorthPart(Part):
     """What the proposal is worth; null is infinity."""
 
-    objective: Text
+    objective: Annotated[str, *word(*Objective)]
     before: NumberOrInfinity = Field(description="KVPR of the worst GPU as things are.")
     after: NumberOrInfinity = Field(description="The same once all steps are done, computed.")
     bound: NumberOrInfinity = Field(description="No placement within the budget has less.")
@@ -108,9 +121,9 @@ class Proposal(Part):
 
     schema_: Annotated[str, *word(PROPOSAL_SCHEMA)] = Field(alias="schema")
     kvplace_version: Text
-    id: Name
-    created: Name = Field(description="UTC, as in 2026-08-13T12:00:00Z.")
-    expires: Name = Field(description="UTC; after that the fleet is to be looked at again.")
+    id: Annotated[str, *matching("[0-9a-f]{16}", "ef85ebf45a4cd8bd")]
+    created: Moment = Field(description="UTC, as in 2026-08-13T12:00:00Z.")
+    expires: Moment = Field(description="UTC; after that the fleet is to be looked at again.")
     problem_digest: Text
     state_digest: Text = Field(description="Of what ran when the proposal was made.")
     worth: WorthPart
@@ -155,6 +168,20 @@ def target_of(proposal: Proposal, source: str = "") -> Plan:
         It is no plan.
     """
     return parse_plan(json.dumps(proposal.plan, indent=1), source)
+
+
+def end_of(proposal: Proposal, source: str = "") -> Placement:
+    """Return where everything runs once all steps are done: the placement of `target_of` alone.
+
+    Raises
+    ------
+    InputError
+        The plan states none.
+    """
+    report = Report(source)
+    found = replicas_of(proposal.plan, report, "plan")
+    report.refuse()
+    return Placement(tuple(found))
 
 
 def placement_of(replicas: Iterable[ReplicaPart]) -> Placement:

@@ -27,6 +27,7 @@ from kvplace.formats.proposal import (
     RunningPart,
     StepPart,
     WorthPart,
+    end_of,
     model_part,
     placement_of,
 )
@@ -322,7 +323,7 @@ def verify(
 
 def _kept(proposal: Proposal) -> set[tuple[str, tuple[str, ...]]]:
     """Return what is to run at the end."""
-    return {(r["model"], tuple(sorted(r["gpus"]))) for r in proposal.plan.get("placements", ())}
+    return {_key(replica) for replica in end_of(proposal).replicas}
 
 
 def _key(replica: Replica) -> tuple[str, tuple[str, ...]]:

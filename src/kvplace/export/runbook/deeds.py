@@ -120,7 +120,11 @@ def _parked(transition: Transition, replica: Replica) -> Engine:
         raise InputError(f"{replica.model!r} is started and is not in the plan", "proposal")
     fleet = transition.target.problem.fleet
     node = fleet.node_of(replica.gpus[0])
-    assert node is not None
+    if node is None or any(fleet.node_of(gpu) is not node for gpu in replica.gpus):
+        where = ", ".join(replica.gpus)
+        raise InputError(
+            f"{replica.model!r} is started on {where}, no GPUs of one node", "proposal"
+        )
     numbers = {gpu.id: at for at, gpu in enumerate(node.gpus)}
     others = {r.port for r in transition.running.values()}
     others |= {engine.port for engine in transition.target.engines}

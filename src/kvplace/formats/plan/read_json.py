@@ -13,7 +13,7 @@ from kvplace.formats.text.mapping import mapping_of
 from kvplace.formats.validation.models import built_list, validate, validate_list
 from kvplace.formats.validation.parts import shell
 
-__all__ = ["parse_plan"]
+__all__ = ["parse_plan", "replicas_of"]
 
 _LISTS = ("gpus", "placement", "models", "nodes", "rules", "windows")
 
@@ -35,7 +35,7 @@ def parse_plan(text: str, source: str = "") -> Plan:
     if head is not None and head.prices is not None and head.rule is not None:
         report.add(("rule",), "is given beside a certificate; a bound has one of them")
     gpus = validate_list(PlanGPU, data.get("gpus", []), ("gpus",), report, least=0)
-    replicas = _replicas(data, report)
+    replicas = replicas_of(data, report)
     models = built_list(PlanModelPart, data, "models", report)
     nodes = validate_list(PlanNode, data.get("nodes", []), ("nodes",), report, least=0)
     rules = validate_list(RulePart, data.get("rules", []), ("rules",), report, least=0)
@@ -54,9 +54,18 @@ def parse_plan(text: str, source: str = "") -> Plan:
     )
 
 
-def _replicas(data: dict[str, Any], report: Report) -> list[Replica]:
-    """Return the replicas that are sound; one that is there twice is noted."""
-    parts = validate_list(ReplicaPart, data.get("placements", []), ("placements",), report, least=0)
+def replicas_of(data: dict[str, Any], report: Report, *above: str) -> list[Replica]:
+    """Return the replicas of a plan that are sound; one that is there twice is noted.
+
+    Parameters
+    ----------
+    data, above
+        The plan, and the path to it.
+    report
+        For what is wrong.
+    """
+    path = (*above, "placements")
+    parts = validate_list(ReplicaPart, data.get("placements", []), path, report, least=0)
     seen: dict[tuple[str, int], int] = {}
     for index, part in enumerate(parts):
         if part is None:
@@ -64,5 +73,5 @@ def _replicas(data: dict[str, Any], report: Report) -> list[Replica]:
         first = seen.setdefault((part.model, part.index), index)
         if first != index:
             name = f"replica {part.index} of {shown(part.model)}"
-            report.add(("placements", index), f"{name} is already placements[{first}]")
+            report.add((*path, index), f"{name} is already placements[{first}]")
     return [Replica(part.model, part.index, part.gpus) for part in parts if part is not None]

@@ -23,9 +23,11 @@ from kvplace.formats.plan.evidence import PlanCertificate, PlanRule, PlanTree, S
 from kvplace.formats.validation.fields import (
     AnyInteger,
     Integer,
+    Label,
     Name,
     Number,
     NumberOrInfinity,
+    Port,
     Resources,
     Text,
 )
@@ -78,8 +80,8 @@ class PlanEngineName(Stated):
 
     model: Name
     replica: Integer
-    label: Name
-    port: Integer
+    label: Label
+    port: Port
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The kinds of value that the files hold: each checks itself and says what to write instead."""
 
 import math
+import re
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Annotated, Any
@@ -29,9 +30,14 @@ __all__ = [
     "Degrees",
     "Duration",
     "Integer",
+    "Label",
+    "LabelOrNone",
+    "Moment",
     "Name",
     "Number",
     "NumberOrInfinity",
+    "Port",
+    "PortOrZero",
     "Positive",
     "Price",
     "Quantile",
@@ -40,6 +46,7 @@ __all__ = [
     "Text",
     "Tokens",
     "count",
+    "matching",
     "refuse_value",
     "word",
 ]
@@ -224,6 +231,18 @@ def word(*known: str) -> tuple[Any, ...]:
     return _kind(check, type="string", **allowed)
 
 
+def matching(pattern: str, example: str) -> tuple[Any, ...]:
+    """Return the annotations of a text of one form, such as the example."""
+    form = re.compile(pattern)
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not form.fullmatch(value):
+            refuse_value(f"must be such as {example}, not {kind_of(value)}")
+        return value
+
+    return _kind(check, type="string", pattern=f"^{pattern}$", examples=[example])
+
+
 def _kind(
     check: Callable[[Any], Any],
     write: Callable[[Any], Any] | None = None,
@@ -253,6 +272,7 @@ _DURATION = _UNSIGNED + r"(us|ms|s|min|h|d)\s*$"
 _RATE = _UNSIGNED + r"/(s|min|h|d)\s*$"
 
 _NATURAL = {"type": "integer", "minimum": 0}
+_LAST_PORT = 65_535
 _DEGREE = {"type": "integer", "minimum": 1, "maximum": _MAX_DEGREE}
 
 Integer = Annotated[int, *_kind(integer, **_NATURAL)]
@@ -280,6 +300,14 @@ NumberOrInfinity = Annotated[
     *_kind(number_or_infinity, _finite, anyOf=[{"type": "number", "minimum": 0}, {"type": "null"}]),
 ]
 Name = Annotated[str, *_kind(name, type="string", minLength=1, maxLength=_LONGEST_NAME)]
+Label = Annotated[str, *matching("[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "qwen3-8b")]
+LabelOrNone = Annotated[str, *matching("([a-z]([-a-z0-9]{0,61}[a-z0-9])?)?", "qwen3-8b")]
+Moment = Annotated[
+    str, *matching("[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z", "2026-08-13T12:00:00Z")
+]
+_PORTS = {"type": "integer", "maximum": _LAST_PORT}
+Port = Annotated[int, *_kind(partial(integer, least=1024, most=_LAST_PORT), **_PORTS, minimum=1024)]
+PortOrZero = Annotated[int, *_kind(partial(integer, most=_LAST_PORT), **_PORTS, minimum=0)]
 Text = Annotated[str, *_kind(text, type="string", maxLength=_LONGEST_NAME)]
 Amount = Annotated[
     int,
