@@ -248,17 +248,19 @@ def test_a_signal_ends_a_search_that_is_under_way(tmp_path):
         "Watch.tell = loud\n"
         "from kvplace.cli.main import main\n"
         f"args = ['plan', {str(fleet)!r}, '--gpus', '50x80GiB', '--format', 'json']\n"
-        "sys.exit(main([*args, '--time-limit', '4.5']))\n"
+        "sys.exit(main([*args, '--time-limit', '60']))\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    while process.stderr.readline() not in {"searching\n", ""}:
-        pass
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=60)
+    output = tmp_path / "plan.json"  # a pipe would be full where no search begins in time
+    with output.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-c", script], stdout=out, stderr=subprocess.PIPE, text=True
+        )
+        while process.stderr.readline() not in {"searching\n", ""}:
+            pass
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
     assert process.returncode == 0
-    plan = json.loads(out)
+    plan = json.loads(output.read_text())
     assert plan["stop"] == "interrupted"
     assert len(plan["placements"]) == 150
 
