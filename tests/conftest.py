@@ -48,6 +48,8 @@ class _Lines:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session):
+        for name in self._merged["files"] if self._merged else ():
+            self._own.code_lines[str(Path(name).absolute())] = set()  # workers have looked at these
         found = self._own.get_coverage()
         if hasattr(session.config, "workeroutput"):
             session.config.workeroutput["lines"] = json.dumps(found)

@@ -105,7 +105,7 @@ def test_no_damaged_rule_of_split_models_proves_more_than_brute_force_finds(seed
                 assert not check_certificate(problem, spelled_out(problem, rule))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     byte_problems(),
     st.sampled_from(["fluid", "single-model"]),

@@ -287,7 +287,7 @@ def claims(draw, problem):
     return Certificate(threshold, prices, tuple(worths))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_the_checker_says_what_listing_all_sets_says(data):
     problem = data.draw(byte_problems(models=5))
@@ -299,7 +299,7 @@ def test_the_checker_says_what_listing_all_sets_says(data):
         assert proved(problem, claim, scaled=False)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_an_accepted_certificate_never_claims_above_the_optimum(data):
     problem = data.draw(byte_problems(models=5))

@@ -58,7 +58,7 @@ def tables(draw, names):
     return arrow.table([draw(column(rows)) for _ in chosen], names=chosen)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(tables(MODELS))
 def test_any_table_of_models_is_answered(tmp_path_factory, table):
     path = tmp_path_factory.mktemp("t") / "models.parquet"
@@ -69,7 +69,7 @@ def test_any_table_of_models_is_answered(tmp_path_factory, table):
         return
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(tables(PLAN))
 def test_any_table_of_a_plan_is_answered(tmp_path_factory, table):
     path = tmp_path_factory.mktemp("t") / "plan.parquet"

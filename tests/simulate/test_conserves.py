@@ -67,7 +67,7 @@ def fleets(draw):
             times, rules)  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(fleets())
 def test_nothing_is_lost_and_no_pool_is_overfull(fleet):
     where, placement, asked, times, rules = fleet

@@ -66,7 +66,7 @@ def test_a_signal_is_heeded_while_the_start_is_compiled(monkeypatch, at_scale):
     assert (found.placement, found.stop) == (None, Stop.INTERRUPTED)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(byte_problems())
 def test_bound_optimum_and_value_come_in_this_order(problem):
     instance = load_instance(problem)

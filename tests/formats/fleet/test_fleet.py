@@ -89,7 +89,7 @@ def test_yaml_words_mean_what_yaml_1_2_says():
 
 
 @given(strategies.problems())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_written_problem_reads_back_equal(problem):
     text = write_fleet(problem)
     again = parse_fleet(text, "f.yaml")

@@ -137,7 +137,7 @@ def results(draw):
 
 
 @given(results())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_plan_reads_back_equal(result):
     plan = plan_of(result)
     assert parse_plan(write_plan(plan)) == plan

@@ -83,7 +83,7 @@ def plan(problem):
 
 
 @given(strategies.split_problems())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_written_problem_reads_back_equal(problem):
     text = write_fleet(problem)
     again = parse_fleet(text, "f.yaml")
@@ -93,7 +93,7 @@ def test_a_written_problem_reads_back_equal(problem):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_plan_carries_its_problem(data):
     problem = data.draw(strategies.split_problems())
     placement = data.draw(strategies.split_placements(problem))
