@@ -37,6 +37,12 @@ def low(chooser) -> float:
     return FluidBound(chooser).value
 
 
+@pytest.fixture(scope="module")
+def built(chooser, low):
+    """What is built; a test that changes it takes a copy."""
+    return Configurer(chooser, 0, GRID, COARSE).build(low, Watch(None))
+
+
 def test_the_bound_by_levels_is_certified_and_above_the_fluid_one(problem, chooser, low):
     bound = LevelBound(chooser)
     bound.rise(low, None, Watch(None))
@@ -46,20 +52,18 @@ def test_the_bound_by_levels_is_certified_and_above_the_fluid_one(problem, choos
     assert found.value == bound.value
 
 
-def test_what_is_built_is_whole_and_keeps_all_rules(problem, chooser, low):
-    board = Configurer(chooser, 0, GRID, COARSE).build(low, Watch(None))
-    assert board is not None
-    assert board.valid
-    assert not any(board.flaws)
-    placement = unload_copies(problem, chooser.instance, board.where)
+def test_what_is_built_is_whole_and_keeps_all_rules(problem, chooser, built):
+    assert built is not None
+    assert built.valid
+    assert not any(built.flaws)
+    placement = unload_copies(problem, chooser.instance, built.where)
     assert kvplace.evaluate(problem, placement).valid
 
 
-def test_the_same_is_built_again(chooser, low):
-    first, second = (Configurer(chooser, 7, GRID, COARSE).build(low, Watch(None)) for _ in range(2))
-    assert first is not None
-    assert second is not None
-    assert first.where == second.where
+def test_the_same_is_built_again(chooser, low, built):
+    again = Configurer(chooser, 0, GRID, COARSE).build(low, Watch(None))
+    assert again is not None
+    assert again.where == built.where
 
 
 class Counted(Watch):
@@ -126,9 +130,8 @@ def test_all_is_placed_where_the_kv_that_must_be_left_takes_more_than_the_load(p
     assert kvplace.evaluate(kept, placement).valid
 
 
-def test_exchanges_keep_pins_and_spread_and_copies_apart(problem, chooser, low):
-    board = Configurer(chooser, 0, GRID, COARSE).build(low, Watch(None))
-    assert board is not None
+def test_exchanges_keep_pins_and_spread_and_copies_apart(problem, chooser, low, built):
+    board = built.copy()
     before = board.worst()
     regions = Regions(chooser.instance)
     assert regions.count == 3  # zones
