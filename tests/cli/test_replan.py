@@ -168,6 +168,24 @@ def test_a_copy_that_relieves_nothing_makes_no_room_either():
     ]
 
 
+def test_a_move_that_relieves_nothing_says_who_comes_in_its_place():
+    gpus = (GPU("n/0", "X", 20), GPU("n/1", "X", 20), GPU("n/2", "X", 20))
+    sizes = {"light": 1, "heavy": 10, "idle": 2}
+    models = [
+        Model(name, size, Demand(1.0), SLO(latency_seconds=1.0), overhead_bytes=0)
+        for name, size in sizes.items()
+    ]
+    problem = Problem(tuple(models), Fleet((Node("n", gpus),)), Objective.REQUESTS)
+    before = Placement.single({"light": "n/0", "heavy": "n/1", "idle": "n/1"})
+    after = Placement.single({"light": "n/1", "heavy": "n/0", "idle": "n/2"})
+    worth = [evaluate(problem, placement) for placement in (before, after)]
+    todo = [Change("light", 0, ("n/0",), ("n/1",)), Change("heavy", 0, ("n/1",), ("n/0",))]
+    first, second = reasons_for(problem, before, *worth, todo)
+    assert first == "moves to make room for heavy"
+    assert second.startswith("moves: n/1 goes from ")
+    assert [*reasons_for(problem, before, *worth, todo[:1])] == ["moves"]  # nobody comes
+
+
 def test_what_no_gpu_is_left_to_is_not_said_to_be_stopped(here, capsys):
     text = (here / "fleet.yaml").read_text().replace("name: d\n", "name: d\n    gpu_types: [Y]\n")
     node = "  - {name: b, gpus: 1, gpu: {type: Y, memory: 80GiB}}\n"

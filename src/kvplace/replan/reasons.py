@@ -44,8 +44,16 @@ def reasons_for(
                 others = [g for r in mine if r.model == change.model for g in r.gpus if g in was]
                 yield f"another copy{_relief(others, was, becomes)}"
         else:
-            beside = " to make room for what else moves" if set(change.source) & was.keys() else ""
-            yield f"moves{_relief(change.source, was, becomes) or beside}"
+            yield f"moves{_relief(change.source, was, becomes) or _room(change, todo)}"
+
+
+def _room(change: Change, todo: Sequence[Change]) -> str:
+    """Return who comes to where a replica leaves; nothing where nobody does."""
+    come = sorted({c.model for c in todo if set(c.target) & set(change.source)} - {change.model})
+    if not come:
+        return ""
+    others = f" and {len(come) - 1} more" if len(come) > 1 else ""
+    return f" to make room for {come[0]}{others}"
 
 
 def _relief(gpus: Iterable[str], was: Mapping[str, float], becomes: Mapping[str, float]) -> str:
