@@ -79,6 +79,22 @@ def test_files_of_another_export_are_named(here, capsys):
     assert "not of this export: out/models-h100.json" in capsys.readouterr().err
 
 
+def test_a_directory_of_many_other_files_is_told_in_short(here, capsys):
+    (here / "out").mkdir()
+    for number in range(23):
+        (here / f"out/{number:02}.txt").touch()
+    assert main(["export", "plan.json", "--to", "compose", "-o", "out"]) == 0
+    told = capsys.readouterr().err
+    assert told.count("not of this export: ") == 20
+    assert "and 3 more that are not of this export" in told
+
+
+@pytest.mark.parametrize("to", RUNTIMES)
+def test_every_export_says_what_comes_next(here, capsys, to):
+    assert main(["export", "plan.json", "--to", to, "-o", "out"]) == 0
+    assert "next: " in capsys.readouterr().err
+
+
 def test_a_table_needs_its_fleet(here, capsys):
     assert main(["plan", "fleet.yaml", "--format", "csv", "-o", "plan.csv", "-q"]) == 0
     assert main(["export", "plan.csv", "--to", "prism", "-o", "out"]) == 2

@@ -26,9 +26,16 @@ _NEXT = {
     "aibrix": "kubectl apply -f {0}",
     "shell": "on the host of each script, bash {0}/FILE",
     "ray-serve": "serve deploy {0}/FILE",
+    "kvcached": "on the host of each node file, python launch.py --config {0}/FILE; then, once, "
+    "python frontend.py --config {0}/frontend.yaml --port 8080",
+    "prism": "on the host of each file, Prism's launcher with {0}/FILE as its list of models",
+    "prometheus": "name {0}/kvplace-rules.yaml under rule_files of Prometheus",
     "llama-swap": "on the host of each file, llama-swap --config {0}/FILE --listen :8080",
 }
 """What starts what was written; the other runtimes' files say it in their first lines."""
+
+_MOST_NAMED = 20
+"""Other files of a directory that are named."""
 
 _EXAMPLES = """\b
 Examples:
@@ -144,9 +151,11 @@ def command(
             say(f"next: {_NEXT[runtime].format(output)}")
         for name in found.removed:
             say(f"no longer needed: {name}")
-        for name in others:
-            if name not in found.removed:
-                say(f"not of this export: {output}/{name}")
+        strange = [f"{output}/{name}" for name in others if name not in found.removed]
+        for path in strange[:_MOST_NAMED]:
+            say(f"not of this export: {path}")
+        if strange[_MOST_NAMED:]:
+            say(f"and {len(strange) - _MOST_NAMED:,} more that are not of this export")
         for note in found.notes:
             say(f"note: {note}")
     return 0

@@ -207,8 +207,8 @@ def demands_of(series: "DemandSeries", problem: "Problem") -> "tuple[Demands, li
     known = [name for name in series.models if name in problem.index_of]
     if not known:
         raise InputError(
-            "no model of the trace is in the fleet file; the first of the trace is "
-            f"{series.models[0]!r}",
+            f"no model of the trace is in the fleet file, {problem.names[0]!r} the first of which; "
+            f"name one {series.models[0]!r} there, as the trace does",
             series.origin,
         )
     rows = dict(zip(series.models, series.requests, strict=True))
