@@ -1,6 +1,7 @@
 """The public names: complete, sorted, lazy, and what they say they are."""
 
 import inspect
+import math
 import subprocess
 import sys
 from importlib.metadata import version
@@ -67,3 +68,32 @@ def test_import_loads_nothing_heavy():
 
 def test_the_version_is_the_distribution_s():
     assert version("kvplace") == kvplace.__version__
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda p, _: kvplace.solve(p, time_limit=-1), "a time limit must be at least 0"),
+        (lambda p, _: kvplace.solve(p, time_limit=math.nan), "a time limit must be at least 0"),
+        (lambda p, _: kvplace.solve(p, gap=math.nan), "gap must be at least 0, not nan"),
+        (lambda p, _: kvplace.solve(p, seed=-1), "seed must be at least 0, not -1"),
+        (lambda p, _: kvplace.solve(p, iterations=-1), "iterations must be at least 0, not -1"),
+        (lambda p, q: kvplace.refine(p, q, iterations=-1), "iterations must be at least 0"),
+        (lambda p, q: kvplace.simulate(p, q, loads=[1.0, -1.0]), "a load must be above 0"),
+        (lambda p, q: kvplace.simulate(p, q, loads=[math.inf]), "a load must be above 0"),
+        (lambda p, q: kvplace.served(p, q, level=2), "the level must be above 0 and up to 1"),
+        (lambda p, _: kvplace.size_fleet(kvplace.stock_of(p), math.nan), "the target must be"),
+        (lambda p, _: kvplace.size_fleet(kvplace.stock_of(p), -1), "the target must be above 0"),
+        (
+            lambda p, _: kvplace.size_fleet(kvplace.stock_of(p), 1.0, growths=[0.0]),
+            "the growth must be above 0",
+        ),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(call, told):
+    problem = kvplace.read(
+        {"schema": "kvplace.fleet/v1", "nodes": "1xH100", "models": [{"model": "Qwen/Qwen3-8B"}]}
+    )
+    placement = kvplace.Placement.single({"Qwen/Qwen3-8B": "H100/0"})
+    with pytest.raises(kvplace.InputError, match=told):
+        call(problem, placement)

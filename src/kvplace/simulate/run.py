@@ -1,5 +1,6 @@
 """The door of the simulation: loads and seeds, component by component, on all cores."""
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ import numpy as np
 
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
+from kvplace.errors import InputError
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
 from kvplace.simulate.answers import Answers, Usage, counted
@@ -68,8 +70,12 @@ def simulate(
     Raises
     ------
     InputError
-        The placement is not valid, or a model lacks what a simulation needs.
+        The placement is not valid, a model lacks what a simulation needs, or a load is not above 0
+        and finite.
     """
+    for load in loads:
+        if not 0 < load < math.inf:
+            raise InputError(f"a load must be above 0 and finite, not {load}")
     rules, times, watch = rules or Rules(), times or StepTimes(), watch or Watch()
     made = traffic or Drawn(problem.models, seconds, burst)
     asked = [(load, seed) for load in sorted(set(loads)) for seed in dict.fromkeys(seeds)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
+from kvplace.errors import InputError
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
 from kvplace.simulate.outcome import Outcome, Simulation
@@ -80,6 +81,11 @@ def served(
     seeds, seconds, burst, rules, times, traffic, threads, workers, watch
         As in `kvplace.simulate.run.simulate`.
 
+    Raises
+    ------
+    InputError
+        As in `simulate`, or the level is not above 0 and up to 1.
+
     Notes
     -----
     Loads go up or down from 1 by a factor of the square root of 2 until attainment crosses the
@@ -87,6 +93,8 @@ def served(
     that does not, attainment is taken as a straight line. Drawn requests of loads below 1 come in a
     stretch as much longer than `seconds`, so that each load has as many as the stated demand.
     """
+    if not 0 < level <= 1:
+        raise InputError(f"the level must be above 0 and up to 1, not {level}")
     watch = watch or Watch()
     times = times or StepTimes()
     made = traffic or Drawn(problem.models, seconds, burst)

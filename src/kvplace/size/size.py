@@ -18,6 +18,7 @@ from itertools import product
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
+from kvplace.errors import InputError
 from kvplace.size.floor import Floor, floor_of
 from kvplace.size.stock import Mix, Stock
 from kvplace.solver.clock import Watch, Within
@@ -137,7 +138,16 @@ def size_fleet(
         Of random choices.
     watch
         Clock, interrupt and listener; None makes one of `time_limit`.
+
+    Raises
+    ------
+    InputError
+        The target or a growth is not above 0 and finite.
     """
+    for what, values in (("target", [target]), ("growth", growths)):
+        for value in values:
+            if not 0 < value < math.inf:
+                raise InputError(f"the {what} must be above 0 and finite, not {value}")
     watch = watch or Watch(time_limit)
     sizes: list[Size] = []
     for position, growth in enumerate(growths):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kvplace.core.result import Step, Stop, relative_gap
+from kvplace.errors import InputError
 from kvplace.units import parse_duration
 
 __all__ = ["MOST_STEPS", "Progress", "Watch", "Within"]
@@ -63,6 +64,8 @@ class Watch:
         self._start = time.perf_counter()
         if isinstance(time_limit, str):
             time_limit = parse_duration(time_limit)
+        if time_limit is not None and not time_limit >= 0:  # nor a nan
+            raise InputError(f"a time limit must be at least 0 seconds, not {time_limit}")
         self.limit = float("inf") if time_limit is None else time_limit
         self._listener = listener
         self._ended: Stop | None = None
@@ -167,7 +170,7 @@ class Within(Watch):
         hopeless: float = math.inf,
         counted: bool = False,
     ) -> None:
-        super().__init__(seconds, self._settle)
+        super().__init__(None if seconds is None else max(0.0, seconds), self._settle)
         self._outer, self._enough, self._hopeless = outer, enough, hopeless
         self._counted = counted
 

@@ -89,7 +89,8 @@ def solve(
     Raises
     ------
     InputError
-        Unknown solver, stage or objective, or a start that does not fit the problem.
+        Unknown solver, stage or objective, a start that does not fit the problem, or a limit that
+        is none.
     InternalError
         The result failed its re-evaluation: a bug in kvplace, and no plan is returned.
     """

@@ -85,7 +85,7 @@ class Settings:
     Raises
     ------
     InputError
-        A stage is unknown, or nothing can be placed without it.
+        A stage is unknown, nothing can be placed without it, or a number is out of range.
     """
 
     gap: float = 0.0
@@ -96,6 +96,13 @@ class Settings:
     params: Params = field(default_factory=Params)
 
     def __post_init__(self) -> None:
+        for name, number in (
+            ("gap", self.gap),
+            ("seed", self.seed),
+            ("iterations", self.iterations),
+        ):
+            if number is not None and not number >= 0:  # nor a nan
+                raise InputError(f"{name} must be at least 0, not {number}")
         known = [name for name in STAGES if name not in NEEDED]
         unknown = sorted(self.without - set(known))
         if unknown:
