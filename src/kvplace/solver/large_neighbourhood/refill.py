@@ -2,9 +2,10 @@
 
 See `kvplace.solver.large_neighbourhood.refill_kernel`. All domains are filled several times; then
 some of them, again and again, from the best that was found, kept as in simulated annealing
-(Kirkpatrick, Gelatt and Vecchi, Science 220, 1983). How often a model is copied is what takes the
-least room at the target, so that copies, degrees and places are chosen together, under any number
-of pressures. What rules bind stays where it is.
+(Kirkpatrick, Gelatt and Vecchi, Science 220, 1983). A model is copied as often as takes the least
+room at the target; one that has no place so is tried with other numbers of copies. So copies,
+degrees and places are chosen together, under any number of pressures. What rules bind stays where
+it is.
 """
 
 import math
@@ -40,6 +41,8 @@ FEW, MANY = 2, 6
 """Domains filled anew together at least and at most; at most half of them all."""
 WHOLE = 0.15
 """Part of the fillings that are of all domains."""
+RECOUNTED = 0.3
+"""Part of the fillings of some domains before which a model may have another number of copies."""
 HOTTEST, COLDEST = 0.2, 0.02
 """First and last temperature, in GPUs, at which a filling of some domains is kept that leaves more:
 what has no place is then another model, for which there may be room elsewhere."""
@@ -100,7 +103,7 @@ class Refiller:
     def _fill(self, state: Board, plan: "_Plan", rounds: int) -> tuple[bool, int]:
         """Fill domains until all copies have a place; return whether, and how often."""
         now = best = math.inf
-        kept = last = (state.row.copy(), state.gpu.copy())
+        kept = last = plan.taken(state)
         made, whole = 0, math.ceil(WHOLE * rounds)
         number = len(state.domains) - 1
         most = max(FEW, min(MANY, number // 2))
@@ -112,14 +115,16 @@ class Refiller:
             else:
                 if made == whole:
                     now, last = best, kept
-                    self._restore(state, last)
+                    plan.restore(state, last)
+                if self._rng.random() < RECOUNTED:
+                    plan.recount(state, self._rng)
                 few = min(number, int(self._rng.integers(FEW, most + 1)))
                 plan.fill(state, self._rng.permutation(number)[:few].astype(np.int64))
                 work += few / number
             made += 1
             left = plan.left()
             if left <= best:
-                best, kept = left, (state.row.copy(), state.gpu.copy())
+                best, kept = left, plan.taken(state)
             if best <= 0:
                 return True, made
             if made <= whole:
@@ -127,15 +132,11 @@ class Refiller:
                 continue
             heat = HOTTEST * (COLDEST / HOTTEST) ** (work / rounds)
             if left <= now + heat * self._rng.exponential():
-                now, last = left, (state.row.copy(), state.gpu.copy())
+                now, last = left, plan.taken(state)
             else:
-                self._restore(state, last)
-        self._restore(state, kept)
+                plan.restore(state, last)
+        plan.restore(state, kept)
         return False, made
-
-    def _restore(self, state: Board, kept: tuple[Ints, Ints]) -> None:
-        state.row[:], state.gpu[:] = kept
-        fill_up(state)
 
     def _carry_out(self, board: Assignment, state: Board, target: float) -> bool:
         """Move what moved on the board, unless that breaks anything or misses the target.
@@ -215,15 +216,16 @@ class _Plan:
         self.row: Ints = starts + np.where(fit, whole, math.inf).argmin(axis=1)
         self._count: Ints = state.copies[self.row]
         model = np.repeat(np.arange(len(starts)), np.diff(state.first_row))
-        usable = (state.usable > 0) & (state.copies == self._count[model])
-        state.usable[:] = usable
+        self._open = state.usable > 0
+        state.usable[:] = usable = self._open & (state.copies == self._count[model])
         each = state.size * state.degree[:, None, None]
         least = (each * state.copies[:, None, None]).min(axis=1)
         used = np.minimum.reduceat(np.where(usable[:, None], least, math.inf), starts)
         parts = np.where(np.isfinite(used), used, 0.0).sum(axis=0) / state.cap.sum(axis=0)
         self._scarce: Floats = scarcity(parts) / state.cap.mean(axis=0)
         self._room: Floats = np.maximum(each @ self._scarce, 1e-12)
-        room = np.where(usable, self._room.min(axis=1), math.inf)
+        self._rooms = np.where(self._open, self._room.min(axis=1), math.inf)
+        room = np.where(usable, self._rooms, math.inf)
         self._least: Floats = np.minimum.reduceat(room, starts)
         self._least[~np.isfinite(self._least)] = 1e-12
         self._base: Floats = np.power(self._least, POWER)
@@ -245,6 +247,44 @@ class _Plan:
             state, self._count, self._worth, self._room, self._scarce, order, TRIES, SPREAD,
             self._chance, self._beside, self._lacking,
         )  # fmt: skip
+
+    def taken(self, state: Board) -> tuple[Ints, Ints, Ints, Ints]:
+        """Return options, places, counts and what has no place, for `restore`."""
+        return state.row.copy(), state.gpu.copy(), self._count.copy(), self._lacking.copy()
+
+    def restore(self, state: Board, kept: tuple[Ints, Ints, Ints, Ints]) -> None:
+        """Go back to what `taken` returned."""
+        row, gpu, count, self._lacking[:] = kept
+        for j in np.flatnonzero(count != self._count).tolist():
+            self._take_count(state, j, int(count[j]))
+        state.row[:], state.gpu[:] = row, gpu
+        fill_up(state)
+
+    def recount(self, state: Board, rng: np.random.Generator) -> None:
+        """Take a model without a place off, and let it have another number of copies."""
+        lacking = np.flatnonzero((self._lacking > 0) & state.free)
+        if not len(lacking):
+            return
+        j = int(rng.choice(lacking))
+        first, end = state.first_row[j], state.first_row[j + 1]
+        counts = np.unique(state.copies[first:end][self._open[first:end]])
+        counts = counts[counts != self._count[j]]
+        if not len(counts):
+            return
+        self._take_count(state, j, int(rng.choice(counts)))
+        state.row[j] = -1
+        state.gpu[state.first_seat[j] : state.first_seat[j + 1]] = -1
+        fill_up(state)
+
+    def _take_count(self, state: Board, j: int, count: int) -> None:
+        """Let a model have a number of copies."""
+        rows = slice(state.first_row[j], state.first_row[j + 1])
+        usable = self._open[rows] & (state.copies[rows] == count)
+        state.usable[rows], self._count[j] = usable, count
+        self._least[j] = self._rooms[rows][usable].min()
+        base = self._least[j] ** POWER
+        self._worth[j] *= base / self._base[j]
+        self._base[j] = base
 
     def left(self) -> float:
         """Return the room of what has no place."""
