@@ -40,7 +40,7 @@ def starts(count, seed):
 
 def test_values_fall_to_no_less_than_what_is_possible_and_bounds_rise_to_no_more():
     lowered = best = raised = 0
-    for instance, start, optimum in starts(60, seed=3):
+    for instance, start, optimum in starts(30, seed=3):
         value, proof = start.worst(), Proof(optimum / 4)
         cover = OptionCover(OptionSets(instance))
         found = lower_by_known_sets(cover, start, proof, 0.0, Effort(), Watch())
@@ -50,9 +50,9 @@ def test_values_fall_to_no_less_than_what_is_possible_and_bounds_rise_to_no_more
         lowered += found.worst() < value
         best += found.worst() <= optimum * (1 + 1e-6)
         raised += proof.value > optimum / 4
-    assert lowered > 5
-    assert best > 45
-    assert raised > 30
+    assert lowered > 2
+    assert best > 22
+    assert raised > 15
 
 
 def test_a_dive_keeps_models_to_one_option_each(monkeypatch):

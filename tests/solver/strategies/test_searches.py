@@ -1,5 +1,6 @@
 """What each search says of itself: steps, limits, values and bounds that hold."""
 
+import functools
 import math
 import random
 
@@ -20,10 +21,18 @@ from tiny import GIB, byte_problem
 SEARCHES = {"undivided": UndividedSearch, "large": LargeSearch, "cluster": ClusterSearch}
 
 
-def plain(seed, gpus=5, models=18):
+def plain(seed, gpus=4, models=14):
     draw = random.Random(seed)
     rows = [(draw.randint(4, 14), draw.choice([0.0, draw.uniform(0, 20)])) for _ in range(models)]
     return byte_problem([draw.choice([70, 90]) for _ in range(gpus)], rows)
+
+
+@functools.cache
+def decided(seed):
+    """Return a search that has found the best plan."""
+    best = UndividedSearch(plain(seed, 5, 18), Settings())
+    best.solve(None)
+    return best
 
 
 @pytest.mark.parametrize("name", SEARCHES)
@@ -37,25 +46,24 @@ def test_before_it_runs_nothing_is_placed_and_the_bound_is_known(name):
 
 
 @pytest.mark.parametrize("name", SEARCHES)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_three_searches_agree_on_undivided_models(name, seed):
-    problem = plain(seed)
-    search = SEARCHES[name](problem, Settings(iterations=200))
+    problem = plain(seed, 5, 18)
+    search = SEARCHES[name](problem, Settings(iterations=50))
     search.solve(None)
     evaluation = evaluate(problem, search.placement)
     assert not evaluation.violations
     assert evaluation.value == pytest.approx(search.value, rel=1e-9)
     proof = search.proof
     assert proof.value <= search.value * (1 + 1e-9)
-    best = UndividedSearch(problem, Settings())
-    best.solve(None)
+    best = decided(seed)
     assert proof.value <= best.value * (1 + 1e-9)
     assert search.value >= best.low * (1 - 1e-9)
     assert search.value <= best.value * 1.1
 
 
 @pytest.mark.parametrize("name", SEARCHES)
-@pytest.mark.parametrize("limit", [0, 1, 5])
+@pytest.mark.parametrize("limit", [0, 5])
 def test_steps_are_limited(name, limit):
     search = SEARCHES[name](plain(2), Settings(iterations=limit, without=frozenset({"balance"})))
     search.solve(None)
