@@ -10,6 +10,7 @@ from hostile import hostile_plan
 from kvplace.errors import InputError
 from kvplace.export.files import EXPORTS, files_for
 from kvplace.export.layout import lay_out
+from seeds import seeds
 
 REFUSALS = (
     "ray.serve.llm runs vllm", "AIBrix gives every engine of a pool all its GPUs",
@@ -39,9 +40,9 @@ def test_every_runtime_is_checked():
     assert CHECKS.keys() == EXPORTS.keys()
 
 
-@pytest.mark.parametrize("first", range(0, 120, 20))
+@pytest.mark.parametrize("first", seeds(3, 6))
 def test_plans_with_hostile_names_are_exported_everywhere(first):
-    for seed in range(first, first + 20):
+    for seed in range(20 * first, 20 * first + 20):
         refused = check_plan(seed)
         assert len(refused) < len(EXPORTS)
 

@@ -76,7 +76,7 @@ print(found.placement, found.value, found.proof, found.iterations)
 
 def test_the_same_result_in_a_fresh_process_whatever_the_hash_seed_and_the_threads():
     prints = set()
-    for seed, threads in [("0", "1"), ("1", "2"), ("424242", "4")]:
+    for seed, threads in [("0", "1"), ("424242", "4")]:
         counts = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"], threads)
         done = subprocess.run(
             [sys.executable, "-c", FRESH],

@@ -10,10 +10,11 @@ from kvplace.solver.bounds.pressure_classes import PressureClasses
 from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.clock import Watch
 from oracle_splits import solve_by_force
+from seeds import seeds
 from splits import random_split_problem
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("seed", seeds(1, 2))
 def test_it_never_exceeds_the_optimum_and_its_certificate_checks(seed):
     draw, found = random.Random(seed), 0
     for _ in range(30):

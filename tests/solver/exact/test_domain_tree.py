@@ -18,6 +18,7 @@ from kvplace.solver.exact.domain_tree import DomainTree, _Node, narrow_by_cases
 from kvplace.solver.instance.door import load_copies, load_instance
 from kvplace.solver.solve import solve
 from oracle_splits import solve_by_force
+from seeds import seeds
 from splits import OBJECTIVES, random_split_problem
 
 DAMAGES = 40
@@ -63,7 +64,7 @@ def forced(draw, tree, target, case=None, depth=0):
     return None if None in proofs else [choice, *proofs[0], *proofs[1]]
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("seed", seeds(1, 2))
 def test_targets_are_decided_as_brute_force_does(seed):
     draw, seen = random.Random(seed), Counter()
     for problem, best in drawn(seed, 30):

@@ -15,11 +15,12 @@ from kvplace.solver.exact.option_cover import OptionCover
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.solve import solve
 from oracle_splits import solve_by_force
+from seeds import seeds
 from splits import random_split_problem
 
 
 @pytest.mark.parametrize("few", [0, 10_000], ids=["integer program", "depth first"])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(1, 2))
 def test_it_decides_targets_as_brute_force_does(seed, few, monkeypatch):
     monkeypatch.setattr(option_cover, "FEW_SETS", few)
     draw, seen = random.Random(seed), Counter()
