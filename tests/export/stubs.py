@@ -1,46 +1,43 @@
 """Commands that a runbook gives, replaced by ones that note what they were asked."""
 
-import ast
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-_STUB = """#!{python} -IS
-import os, sys  # all that most commands need: a runbook starts hundreds of them
-name, words = os.path.basename(sys.argv[0]), sys.argv[1:]
-host = os.environ.get("STUB_HOST", os.environ.get("DOCKER_HOST", ""))
-with open(os.environ["STUB_LOG"], "a+") as log:
-    log.seek(0)
-    number = len(log.readlines())
-    fails = os.environ.get("STUB_FAILS", "")
-    failed = bool(fails) and fails in " ".join([name, *words])
-    failed = failed or os.environ.get("STUB_FAILS_AT") == str(number)
-    mark = "failed " if failed else ""
-    log.write(repr([mark + name, *words, *([f"@{{host}}"] if host else [])]) + "\\n")
-if failed:
-    sys.exit(3)
-if name == "python3" and words[0] == "-c":
-    os.execv(sys.executable, [sys.executable, *words])
-if name == "ssh":
-    address, line = words[-2], words[-1]
-    os.environ["STUB_HOST"] = address
-    os.execvp("bash", ["bash", "-c", line])
-if name == "docker" and "ps" in words:
-    print("id-of-" + words[-1].rpartition("=")[2])
-if name == "curl" and "metrics" in words[-1]:
-    print("vllm:num_requests_running{{engine=\\"0\\"}} 0.0\\nvllm:num_requests_waiting 0")
-if name == "curl" and "is_sleeping" in words[-1]:
-    at = words[-1].removesuffix("is_sleeping")
-    with open(os.environ["STUB_LOG"]) as log:
-        asked = [line for line in log if at in line and ("sleep?" in line or "wake_up" in line)]
-    print('{{"is_sleeping": %s}}' % str(bool(asked) and "sleep?" in asked[-1]).lower())
-if name == "curl" and "serve/applications" in words[-1]:
-    print('{{"applications": {{"kvplace": {{"status": "RUNNING"}}}}}}')
-if name == "tmux" and "has-session" in words:
-    sys.exit(1)
-if name == "fuser" and "-k" not in words:
-    sys.exit(1)
+_STUB = """#!/bin/bash
+# A shell, as it starts sooner than Python, and a runbook starts hundreds of them.
+name=${{0##*/}} last=${{@: -1}} marks=
+host=${{STUB_HOST-${{DOCKER_HOST-}}}}
+[[ -f $STUB_LOG.marks ]] && read -r marks < "$STUB_LOG.marks"
+printf . >> "$STUB_LOG.marks"
+failed=
+[[ -n $STUB_FAILS && "$name $*" == *"$STUB_FAILS"* ]] && failed="failed "
+[[ ${{STUB_FAILS_AT-}} == "${{#marks}}" ]] && failed="failed "
+words=("$failed$name" "$@" ${{host:+"@$host"}})
+printf '%s\\0' "${{#words[@]}}" "${{words[@]}}" >> "$STUB_LOG"
+[[ -n $failed ]] && exit 3
+case $name in
+python3) [[ $1 == -c ]] && exec {python} "$@" ;;
+ssh) STUB_HOST=${{@: -2:1}} exec bash -c "$last" ;;
+docker) [[ " $* " == *" ps "* ]] && echo "id-of-${{last##*=}}" ;;
+curl)
+  if [[ $last == *metrics* ]]; then
+    printf '%s\\n' 'vllm:num_requests_running{{engine="0"}} 0.0' 'vllm:num_requests_waiting 0'
+  elif [[ $last == *is_sleeping* ]]; then
+    asleep=false
+    while IFS= read -r -d '' word; do
+      [[ $word == *"${{last%is_sleeping}}"sleep'?'* ]] && asleep=true
+      [[ $word == *"${{last%is_sleeping}}"wake_up* ]] && asleep=false
+    done < "$STUB_LOG"
+    echo "{{\\"is_sleeping\\": $asleep}}"
+  elif [[ $last == *serve/applications* ]]; then
+    echo '{{"applications": {{"kvplace": {{"status": "RUNNING"}}}}}}'
+  fi ;;
+tmux) [[ " $* " == *" has-session "* ]] && exit 1 ;;
+fuser) [[ " $* " == *" -k "* ]] || exit 1 ;;
+esac
+exit 0
 """
 NAMES = ("docker", "kubectl", "curl", "ssh", "tmux", "fuser", "pkill", "serve", "hook", "setsid",
          "python3")  # fmt: skip
@@ -50,7 +47,7 @@ class Stubs:
     """A directory of commands, and what they were asked."""
 
     def __init__(self, path: Path):
-        self.path, self.log = path / "bin", path / "log"
+        self.path, self.log, self.marks = path / "bin", path / "log", path / "log.marks"
         self.path.mkdir(parents=True)
         for name in NAMES:
             file = self.path / name
@@ -79,9 +76,15 @@ class Stubs:
 
     def asked(self):
         """Return the commands given so far, a list of words each."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return [ast.literal_eval(line) for line in lines]
+        held = os.fsdecode(self.log.read_bytes()).split("\0")[:-1] if self.log.exists() else []
+        found, at = [], 0
+        while at < len(held):
+            end = at + 1 + int(held[at])
+            found.append(held[at + 1 : end])
+            at = end
+        return found
 
     def forget(self):
         """Forget what was asked."""
         self.log.unlink(missing_ok=True)
+        self.marks.unlink(missing_ok=True)
