@@ -221,14 +221,20 @@ class PlaceFiller:
 
     def _seat(self, j: int, option: Option, level: int) -> tuple[int, int] | None:
         """Place one more copy where nothing is broken by it; return level and set of its place."""
+        refused: set[tuple[int, ...]] = set()
         for off in self._near:
-            found = self._seat_at(j, option, level + off)
+            found = self._seat_at(j, option, level + off, refused)
             if found is not None:
                 return level + off, found
         return None
 
-    def _seat_at(self, j: int, option: Option, level: int) -> int | None:
-        """Place one more copy in a place for a level; return its set."""
+    def _seat_at(
+        self, j: int, option: Option, level: int, refused: set[tuple[int, ...]]
+    ) -> int | None:
+        """Place one more copy in a place for a level; return its set.
+
+        GPUs of which rules tell what they tell of one that they refused are passed over.
+        """
         board, costs, allowed = (
             self._board,
             self._board.costs,
@@ -246,8 +252,12 @@ class PlaceFiller:
             for back, g in enumerate(tried):
                 if g in taken or not allowed[g]:
                     continue
+                labels = costs.labels(j, g)
+                if labels in refused:
+                    continue
                 seat = (*copies, (g,))
                 breaks, now = costs.after(j, copies, seat)
+                refused.add(labels)
                 if breaks <= broken and now <= vector:
                     if not bound:
                         self._gpu_of[number] = gpus.pop(len(gpus) - 1 - back)

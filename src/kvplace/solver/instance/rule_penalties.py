@@ -118,6 +118,10 @@ class Costs:
         self.update(j, new, old)
         return found
 
+    def labels(self, j: int, g: int) -> tuple[int, ...]:
+        """Return what the rules that speak of a model tell of a GPU: alike, they cost as much."""
+        return tuple(self._plans[at].labels[g] for at in self._of[j])
+
     def free(self, j: int) -> bool:
         """Whether no rule speaks of a model."""
         return not self._of[j]
