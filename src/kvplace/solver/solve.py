@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from kvplace.core.certificates.balance import RankBound
 from kvplace.core.certificates.certificate import Bound
-from kvplace.core.certificates.standing import least_breaches
 from kvplace.core.evaluation.constraints import Violation
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.models.demand import SLO, Demand
@@ -317,8 +316,6 @@ def _finish(search: Search, solver: str, placement: Placement | None, whole: Pro
     # A bound that is no answer by itself is not certified after the time limit.
     late = placement is None and search.low < math.inf and watch.seconds > watch.limit
     bound = Bound(0.0, "trivial") if late else search.proof
-    if not bound.breaches and any(least := least_breaches(whole)):
-        bound = replace(bound, breaches=least)
     if placement is not None:
         evaluation = evaluate(problem, placement)
         if evaluation.violations and watch.stop is Stop.MEMORY_LIMIT:  # a change half made

@@ -7,9 +7,11 @@ import pytest
 
 import kvplace
 from kvplace.bench.clusters import cluster
+from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.models.model import Model
 from kvplace.core.problem import Problem
 from kvplace.solver.bounds.fluid import FluidBound
+from kvplace.solver.bounds.level_targets import LevelTargets
 from kvplace.solver.bounds.size_classes import LevelBound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_index import Rooms
@@ -50,6 +52,21 @@ def test_the_bound_by_levels_is_certified_and_above_the_fluid_one(problem, choos
     found = bound.certified(problem)
     assert found is not None
     assert found.value == bound.value
+
+
+def test_prices_of_the_start_prove_a_bound_without_a_further_program(problem, chooser, low):
+    configurer = Configurer(chooser, 0, GRID, COARSE)
+    assert configurer.prices is None
+    board = configurer.build(low, Watch(None))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LevelTargets, "rise", None)
+        bound = LevelBound(chooser)
+        bound.rise(low, board, Watch(None), configurer.target, configurer.prices)
+    found = bound.certified(problem)
+    assert low < found.value == bound.value <= board.worst()
+    assert check_certificate(problem, found.certificate) == ""
+    bound.rise(bound.value, board, Watch(None), configurer.target, configurer.prices)
+    assert found.value <= bound.value <= board.worst()
 
 
 def test_what_is_built_is_whole_and_keeps_all_rules(problem, chooser, built):

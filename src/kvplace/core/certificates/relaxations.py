@@ -45,11 +45,12 @@ def evidently_below(groups: list[Offers], bins: Sequence[Bin]) -> set[int]:
         return found
     most = _most_on_levels(groups, bins, set(range(len(bins))) - found, GRID, math.inf)
     found |= {at for at, price in most.items() if price <= bins[at].worth}
-    if len(found) < len(bins) and len(bins[0].limits) == BOTH:
-        found |= _below_in_pairs(groups, bins)
     near = {at for at, price in most.items() if price * NEAR <= bins[at].worth * (NEAR + 1)}
     most = _most_on_levels(groups, bins, near - found, FINE, TABLE_STEPS)
-    return found | {at for at, price in most.items() if price <= bins[at].worth}
+    found |= {at for at, price in most.items() if price <= bins[at].worth}
+    if len(found) < len(bins) and len(bins[0].limits) == BOTH:
+        found |= _below_in_pairs(groups, bins)
+    return found
 
 
 def _most_on_levels(

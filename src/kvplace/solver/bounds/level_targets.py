@@ -15,7 +15,7 @@ from kvplace.core.certificates.certificate import GRID, SCALE_BITS
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.levels import LevelRooms, Need, need_of
-from kvplace.solver.column_generation.size_classes import AnyTables, LevelProgram
+from kvplace.solver.column_generation.size_classes import AnyTables, LevelProgram, priced
 
 __all__ = ["CHEAP", "LevelTargets", "Prices"]
 
@@ -60,11 +60,6 @@ class Prices:
     def grid(self) -> int:
         """Levels of the largest GPU."""
         return len(self.prices) - 1
-
-    def finer(self, grid: int) -> "Prices":
-        """Return the prices that prove the same on so many levels of the largest GPU."""
-        prices: Ints = self.prices[np.arange(grid + 1) * self.grid // grid]
-        return Prices(self.target, prices, self.worths)
 
 
 class LevelTargets:
@@ -117,9 +112,28 @@ class LevelTargets:
         self._program = LevelProgram()
         self.found: list[Prices] = []
 
-    def begin(self, prices: Prices) -> None:
-        """Begin with prices that prove a target on as many levels impossible."""
-        self._program.centre = prices.prices / max(int(prices.prices.max()), 1)
+    def begin(self, prices: Floats | Ints, low: float, high: float, watch: Watch) -> Prices | None:
+        """Begin with prices of other levels; return what they prove above a bound, if anything.
+
+        The price of a size between two of those levels is in proportion.
+
+        Parameters
+        ----------
+        prices
+            (levels + 1,) of a shard by its level.
+        low, high
+            The bound and a value; ``inf`` for none.
+        watch
+            Is told of what is found.
+        """
+        levels, others = np.linspace(0, 1, self._grid + 1), np.linspace(0, 1, len(prices))
+        centre = np.interp(levels, others, prices / max(float(prices.max()), 1e-300))
+        self._program.centre = centre
+        least = low * (1 + self._close)
+        table, excess = priced(self._need(least), self._rooms, centre)
+        if excess <= 0 or high <= least:
+            return None
+        return self._proved(least, high, table, watch)
 
     def rise(
         self,
@@ -169,10 +183,8 @@ class LevelTargets:
                 )  # fmt: skip
             found = self._program.decide(need, self._rooms, watch, part=part)
             if found.excess > 0:
-                best = self._raised(target, high, found.table)
+                best = self._proved(target, high, found.table, watch)
                 low = best.target
-                self.found.append(best)
-                watch.tell("bound", bound=low)
             else:
                 high = target
             if high < math.inf:
@@ -183,8 +195,8 @@ class LevelTargets:
                 step *= 2
         return best
 
-    def _raised(self, target: float, high: float, table: AnyTables) -> Prices:
-        """Return the prices of a table for the highest target that they prove impossible."""
+    def _proved(self, target: float, high: float, table: AnyTables, watch: Watch) -> Prices:
+        """Take the prices of a table for the highest target that they prove impossible."""
         worths = table.worth(self._levels)
         available = float(table.worth(self._rooms.levels) @ self._rooms.count)
         most = min(high, target * 2)
@@ -194,7 +206,10 @@ class LevelTargets:
                 target = middle
             else:
                 most = middle
-        return Prices(target, table.prices, worths, self._paired)
+        found = Prices(target, table.prices, worths, self._paired)
+        self.found.append(found)
+        watch.tell("bound", bound=target)
+        return found
 
     def _room(self, memory: int) -> int:
         """Return the room of an empty GPU, in levels or numbered as pairs of them are."""

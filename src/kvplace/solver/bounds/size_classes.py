@@ -12,7 +12,6 @@ import numpy as np
 
 from kvplace.core.certificates.certificate import (
     FINE,
-    GRID,
     PAIRED,
     SCALE_BITS,
     Bound,
@@ -38,6 +37,8 @@ ONCE = 1024
 what is left open."""
 FINER = 5e-2
 """Relative distance from the bound up to which targets are asked for on `FINE` levels."""
+ABOVE = 1e-3
+"""Part of that target by which none is asked for above it once its prices are known."""
 BELOW = 3e-3
 """Part of a target, met where sizes are rounded to the nearest level, by which the first one asked
 for is lower."""
@@ -90,7 +91,12 @@ class LevelBound:
         self.value, self.cut = 0.0, False
 
     def rise(
-        self, low: float, board: Assignment | None, watch: Watch, met: float = math.inf
+        self,
+        low: float,
+        board: Assignment | None,
+        watch: Watch,
+        met: float = math.inf,
+        prices: Floats | None = None,
     ) -> None:
         """Look for targets above a bound, below the value of an assignment, that are impossible.
 
@@ -104,30 +110,49 @@ class LevelBound:
             Ends it early, and is told of every bound.
         met
             Lowest target that a program met whose sizes are rounded to the nearest level.
+        prices
+            (levels + 1,) those of that program; they are as good as what a program with sizes
+            rounded down comes to, so the first time that they prove something no other is asked.
         """
         high = math.inf if board is None else board.worst()
         groups = None if board is None else partial(self._groups, board)
-        plain, coarse = not self._instance.columns.keeps, self._coarse
-        if (board is None and self._instance.n > CHEAP) or self.once:
+        if self._instance.columns.keeps:
+            if (board is None and self._instance.n > CHEAP) or self.once:
+                closer = self._coarse.rise(low, high, groups, watch)
+                low = low if closer is None else closer.target
+            if self._paired is not None:
+                self._paired.rise(low, high, None, watch)
+        elif self._fine.found and prices is not None:
+            self._fine.rise(low, min(high, met * (1 + ABOVE)), groups, watch)
+        elif prices is None or self._fine.begin(prices, low, high, watch) is None:
+            self._rise_anew(low, board, watch, met)
+        self._gather(watch)
+
+    def _rise_anew(self, low: float, board: Assignment | None, watch: Watch, met: float) -> None:
+        """Ask on several grids, the coarse ones first, without prices to begin with."""
+        high = math.inf if board is None else board.worst()
+        groups = None if board is None else partial(self._groups, board)
+        coarse, first = self._coarse, met * (1 - BELOW)
+        if board is None and self._instance.n > CHEAP:
             closer = coarse.rise(low, high, groups, watch)
             low = low if closer is None else closer.target
-        if self._paired is not None:
-            self._paired.rise(low, high, None, watch)
-        elif plain:
-            first = met * (1 - BELOW)
-            # Without a value the coarse levels say enough.
-            if board is not None or not coarse.found:
-                if coarse.found:
-                    self._targets.begin(coarse.found[-1].finer(GRID))
-                closer = self._targets.rise(low, high, groups, watch, first=first)
+        # Without a value the coarse levels say enough.
+        if board is not None or not coarse.found:
+            for known in coarse.found[-1:]:
+                self._targets.begin(known.prices, low, high, watch)
+            closer = self._targets.rise(low, high, groups, watch, first=first)
+            low = low if closer is None else closer.target
+        if board is not None:
+            for known in (*coarse.found, *self._targets.found)[-1:]:
+                closer = self._fine.begin(known.prices, low, high, watch)
                 low = low if closer is None else closer.target
-            if board is not None:
-                for known in (*coarse.found, *self._targets.found)[-1:]:
-                    self._fine.begin(known.finer(FINE))
-                high = min(high, low * (1 + FINER))
-                self._fine.rise(low, high, groups, watch, first=first)
+            high = min(high, low * (1 + FINER))
+            self._fine.rise(low, high, groups, watch, first=first)
+
+    def _gather(self, watch: Watch) -> None:
+        """Sort what was found."""
         paired = [] if self._paired is None else self._paired.found
-        found = [*coarse.found, *paired, *self._targets.found, *self._fine.found]
+        found = [*self._coarse.found, *paired, *self._targets.found, *self._fine.found]
         self._found = sorted(found, key=lambda prices: prices.target)
         self.value = self._found[-1].target if self._found else 0.0
         self.cut = self._paired is not None and watch.stop is not None

@@ -231,9 +231,14 @@ class OptionSets:
             )
             master.add(entries)
         pool = Pool(rooms)
-        self._give(master, self._start(rooms, fits))
+        complete = pool.everything() if self._plain else None
+        self._give(master, self._start(rooms, fits) if complete is None else complete)
+        if complete is not None and not watch.stop:
+            duals = master.solve(watch.left)
+            if duals is not None and not watch.stop:
+                return self.verdict(target, duals.prices, duals.worths, exact=True)
         pricing = SetPricing(self, pool, target, watch, settle=settle)
-        generate(master, pricing, rounds, watch)
+        generate(master, pricing, rounds if complete is None else 0, watch)
         self._chosen(master, demand > 0)
         return pricing.best
 

@@ -20,7 +20,7 @@ from kvplace.solver.column_generation.loop import generate
 from kvplace.solver.column_generation.master import Duals, Entry, Master
 from kvplace.solver.column_generation.pair_knapsack import PairTables
 
-__all__ = ["Answer", "AnyTables", "LevelProgram", "Program"]
+__all__ = ["Answer", "AnyTables", "LevelProgram", "Program", "priced"]
 
 SCALE = 10**9
 """Integer prices: worth of the dearest level."""
@@ -234,11 +234,11 @@ class _ClassPricing:
         # The fluid bound is the first centre: prices as sizes.
         self.centre = np.tile(np.linspace(0.0, 1.0, need.width), need.kinds)
         self._excess = -1.0
-        self.table, self.excess = _priced(need, rooms, self.centre)
+        self.table, self.excess = priced(need, rooms, self.centre)
 
     def try_centre(self, prices: Floats) -> None:
         """Begin with some prices where they prove more."""
-        found, excess = _priced(self._need, self._rooms, prices)
+        found, excess = priced(self._need, self._rooms, prices)
         if excess > self.excess:
             self.table, self.excess = found, excess
             self.centre, self._excess = prices, excess
@@ -254,7 +254,7 @@ class _ClassPricing:
         added = 0
         for weight in (SMOOTH, 0.0):
             mixed = weight * self.centre + (1 - weight) * prices / max(float(prices.max()), 1e-300)
-            found, more = _priced(need, self._rooms, mixed)
+            found, more = priced(need, self._rooms, mixed)
             if more > self.excess:
                 self.table, self.excess = found, more
             if more > self._excess:  # of the prices that the program gave, however poor at first
@@ -268,7 +268,7 @@ class _ClassPricing:
         return bool(added or changes)
 
 
-def _priced(need: Need, rooms: LevelRooms, prices: Floats) -> tuple[AnyTables, float]:
+def priced(need: Need, rooms: LevelRooms, prices: Floats) -> tuple[AnyTables, float]:
     """Round prices to integers; return them with what they prove."""
     scale = SCALE / max(float(prices.max()), 1e-300)
     whole: Ints = np.floor(prices * scale).astype(np.int64)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kvplace.solver.array_types import Ints
+from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.diving import round_off
@@ -100,6 +100,8 @@ class Configurer:
     ----------
     target
         The last one that the program met; ``inf`` for none.
+    prices
+        (levels + 1,) the best it had for an undivided shard by its level; None before it was asked.
     """
 
     def __init__(self, chooser: Chooser, seed: int, grid: int, coarse: int) -> None:
@@ -107,6 +109,7 @@ class Configurer:
         self._grid, self._coarse = grid, coarse
         self._keeps = self._instance.columns.keeps
         self.target: float = math.inf
+        self.prices: Floats | None = None
         self._order = np.random.default_rng(seed).permutation(self._instance.g)
 
     def build(self, low: float, watch: Watch) -> Assignment | None:
@@ -190,6 +193,8 @@ class Configurer:
             else:
                 above *= 2
                 target *= 1 + above
+        if program.centre is not None:
+            self.prices = program.centre[: self._coarse + 1]
         return best
 
     def _begun(self, target: float, watch: Watch) -> tuple[Assignment, ProgramModels] | None:

@@ -20,6 +20,7 @@ from kvplace.solver.strategies.params import ClusterParams
 from kvplace.solver.strategies.stages import Settings
 
 if TYPE_CHECKING:
+    from kvplace.solver.array_types import Floats
     from kvplace.solver.bounds.pressure_classes import PressureClasses
     from kvplace.solver.bounds.size_classes import LevelBound
 
@@ -38,6 +39,8 @@ class ClusterState(AssignedSearch):
     aimed
         Lowest target that the program of a start met, sizes rounded to the nearest level; ``inf``
         before.
+    aimed_at
+        (levels + 1,) the prices of that program; None before.
     asked
         Last round in which the configuration program was asked for a bound; -1 before the first.
     """
@@ -59,6 +62,7 @@ class ClusterState(AssignedSearch):
         self._sought = Bound(0.0, "trivial")
         self.starts: list[Assignment] = []
         self.asked, self.aimed = -1, math.inf
+        self.aimed_at: Floats | None = None
         self.packer = Packer(self.chooser, self.seed, self.watch)
         self.watch.keep(self.params.cluster_evaluation * (self.watch.seconds - began))
         self.watch.tell("bound", bound=self._low)
@@ -173,7 +177,7 @@ class ClusterState(AssignedSearch):
 
             if not isinstance(self.classes, LevelBound):
                 self.classes = LevelBound(self.chooser)
-            self.classes.rise(self._low, board, self.watch, self.aimed)
+            self.classes.rise(self._low, board, self.watch, self.aimed, self.aimed_at)
         self.watch.keep(kept)
         self._low = max(self._low, self.classes.value)
         if self.watch.limit < math.inf and self.classes.value:

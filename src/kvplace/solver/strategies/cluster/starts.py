@@ -6,7 +6,6 @@ from itertools import islice
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.construct.target_search import construct, some_assignment
 from kvplace.solver.improve.descent import settle
-from kvplace.solver.improve.keep_rules import keep_rules
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.instance.regions import Regions
 from kvplace.solver.large_neighbourhood.ejection import repaired
@@ -52,7 +51,7 @@ def _configure_at_leisure(search: ClusterState) -> None:
     coarse = max(knobs.coarse_grid, round(knobs.coarse_part * grid))
     configurer = Configurer(search.chooser, search.seed, grid, coarse)
     board = configurer.build(search.low, search.watch)
-    search.aimed = configurer.target
+    search.aimed, search.aimed_at = configurer.target, configurer.prices
     if board is not None:
         board = _completed(search, board, configurer.target)
     if not few and configurer.target > search.low * (1 + knobs.loose):
@@ -153,7 +152,6 @@ def descend(search: ClusterState) -> None:
                 search.steps += settle(board, search.watch, most, nearby(board))
             search.watch.keep(kept)
         else:
-            search.steps += keep_rules(board, search.watch)
             most = min(search.knobs.steps, search.left)
             search.steps += settle(board, search.watch, most, wide(board))
     search.board = min(boards, key=Assignment.worth)
