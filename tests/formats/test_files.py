@@ -174,3 +174,19 @@ def test_a_directory_named_like_a_table_is_refused(tmp_path):
     (tmp_path / "models.parquet").mkdir()
     with pytest.raises(InputError, match="this is a directory"):
         read(tmp_path / "models.parquet", gpus="2x80GiB")
+
+
+def test_the_longest_name_that_a_file_may_have_is_written(tmp_path):
+    path = tmp_path / ("x" * 250 + ".json")
+    write_atomic(path, "new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_working_directory_that_is_gone_is_no_foreign_exception(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert "this file cannot be written: no such file" in fault_of(write_atomic, "x.json", "new")
+    monkeypatch.chdir(tmp_path)

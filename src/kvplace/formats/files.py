@@ -89,13 +89,17 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
         The path is a directory, or the file cannot be written; an earlier file is as it was.
     """
     name = os.fspath(path)
-    target = Path(os.path.realpath(name))
+    try:
+        target = Path(os.path.realpath(name))
+    except (OSError, ValueError) as error:  # such as a working directory that is gone
+        raise InputError(f"this file cannot be written: {_reason(error)}", name) from None
     data = content.encode("utf-8") if isinstance(content, str) else content
     if target.is_symlink():  # all others were followed
         raise InputError("this is a symbolic link that leads to itself", name)
     if target.is_dir():
         raise InputError("this is a directory; name a file in it", name)
-    temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
+    # Of a long name only the begin: what is added must not make it longer than names may be.
+    temporary = target.with_name(f".{target.name[:40]}.{os.urandom(4).hex()}")
     try:
         # A pipe or a device is written straight to; /dev/stdout leads to a name that is none.
         if Path(name).exists() and not Path(name).is_file():
