@@ -13,6 +13,8 @@ __all__ = ["MOST_STEPS", "Progress", "Watch", "Within"]
 
 MOST_STEPS = 400
 """Steps that a watch remembers; at the next one every other is forgotten."""
+LATE_SECONDS, LATE_PART = 0.3, 0.05
+"""How much later than its limit an answer may be: seconds, or a part of the limit where longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,11 @@ class Watch:
     def left(self) -> float:
         """Seconds until the search is to end; ``inf`` without a limit, 0 once interrupted."""
         return 0.0 if self._ended else max(0.0, self.limit - self._kept - self.seconds)
+
+    @property
+    def late(self) -> float:
+        """Seconds by which an answer may come later than the limit."""
+        return max(LATE_SECONDS, LATE_PART * self.limit)
 
     def restart(self) -> None:
         """Count the search from now on; what went before is taken off the limit."""

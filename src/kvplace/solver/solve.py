@@ -313,13 +313,14 @@ def _finish(search: Search, solver: str, placement: Placement | None, whole: Pro
     What was searched may lack nodes of the whole problem that cannot matter.
     """
     problem, watch, settings, evaluation = search.problem, search.watch, search.settings, None
-    # A bound that is no answer by itself is not certified after the time limit.
-    late = placement is None and search.low < math.inf and watch.seconds > watch.limit
-    bound = Bound(0.0, "trivial") if late else search.proof
     if placement is not None:
         evaluation = evaluate(problem, placement)
         if evaluation.violations and watch.stop is Stop.MEMORY_LIMIT:  # a change half made
             placement = evaluation = None
+    # A bound that is no answer by itself is not certified where that breaks the time limit.
+    over, certifying = watch.seconds - watch.limit, search.certifying
+    late = over > 0 if placement is None else over + certifying > watch.late < certifying
+    bound = Bound(0.0, "trivial") if late and search.low < math.inf else search.proof
     if placement is not None and evaluation is not None:
         if evaluation.violations or evaluation.value < bound.value * (1 - OPTIMAL_GAP):
             found = "; ".join(v.message for v in evaluation.violations) or (

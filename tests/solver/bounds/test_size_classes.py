@@ -18,7 +18,7 @@ from kvplace.solver.bounds.size_classes import LevelBound, certified_classes, pa
 from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
-from kvplace.solver.construct.target_search import some_assignment
+from kvplace.solver.construct.target_search import some_assignments
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
 from oracle import solve_exactly
@@ -113,7 +113,7 @@ def test_more_levels_raise_a_bound_below_a_known_value_and_check():
     problem = cluster(300, 200, pinned=0, seed=2)
     chooser = Chooser(load_instance(problem))
     low = FluidBound(chooser).value
-    board = some_assignment(chooser, low, Watch())
+    board = next(some_assignments(chooser, low, Watch()))
     found = []
     for most in (0.0, 4e-3):  # without the finer levels, and with them
         with pytest.MonkeyPatch.context() as patch:
@@ -215,7 +215,7 @@ def test_both_sums_together_prove_more_than_either(two_sums):
     problem, both, one = two_sums
     assert both.value > one.value * 1.1
     assert check_certificate(problem, both.certificate) == ""
-    board = some_assignment(Chooser(load_instance(problem)), both.value, Watch())
+    board = next(some_assignments(Chooser(load_instance(problem)), both.value, Watch()))
     assert board.valid
     assert both.value <= board.worst()
 
@@ -227,7 +227,7 @@ def test_a_bound_by_both_sums_that_time_ended_is_gone_on_with(two_sums):
     low, bound = FluidBound(chooser).value, LevelBound(chooser)
     bound.rise(low, None, Watch(0.0))
     assert (bound.value, bound.cut) == (0.0, True)
-    board = some_assignment(chooser, low, Watch())
+    board = next(some_assignments(chooser, low, Watch()))
     bound.rise(low, board, Watch())
     assert not bound.cut
     assert bound.value == pytest.approx(both.value, rel=0.02)

@@ -13,7 +13,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.clock import Progress, Watch
 from kvplace.solver.construct import target_search
-from kvplace.solver.construct.target_search import construct, some_assignment
+from kvplace.solver.construct.target_search import construct, some_assignments
 from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.solve import solve
@@ -23,7 +23,7 @@ from splits import random_split_problem
 from tiny import byte_problem
 
 
-def test_some_assignment_is_whole_and_valid():
+def test_some_assignments_are_whole_and_valid():
     draw, found = random.Random(3), 0
     for _ in range(40):
         problem = random_split_problem(draw, models=4)
@@ -31,13 +31,12 @@ def test_some_assignment_is_whole_and_valid():
         low = FluidBound(chooser).value
         if not 0 < low < math.inf:
             continue
-        board = some_assignment(chooser, low, Watch())
-        if board is not None:
+        for board in some_assignments(chooser, low, Watch()):
             found += 1
             placement = unload_copies(problem, chooser.instance, board.where)
             assert not evaluate(problem, placement).violations
-    assert found >= 10
-    assert some_assignment(chooser, 1.0, Watch(0.0)) is None
+    assert found >= 20
+    assert not list(some_assignments(chooser, 1.0, Watch(0.0)))
 
 
 def test_all_models_are_placed_in_the_time_kept_for_what_comes_after():

@@ -1,7 +1,7 @@
 """Target search: first assignments by best fit at a rising, then a bisected target KVPR."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby, islice
 
 import numpy as np
@@ -11,10 +11,12 @@ from kvplace.solver.bisection import reach_above
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.construct.candidates import place_model
+from kvplace.solver.construct.deal import dealt
 from kvplace.solver.construct.excess import packed
+from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import Chooser
 
-__all__ = ["construct", "some_assignment"]
+__all__ = ["construct", "some_assignments"]
 
 LARGE = 200_000
 """Models times GPUs above which few rules are tried."""
@@ -77,15 +79,24 @@ def construct(
             yield whole
 
 
-def some_assignment(chooser: Chooser, bound: float, watch: Watch) -> Assignment | None:
-    """Return a whole assignment soon, however far above a bound; None where none is found."""
-    fill, part = _Fill(chooser, watch, chooser.caps()[0], "room", tight=True), 1.0
+def some_assignments(chooser: Chooser, bound: float, watch: Watch) -> Iterator[Assignment]:
+    """Yield whole assignments soon, the first however far above a bound, then better ones."""
+    instance, cap = chooser.instance, chooser.caps()[0]
+
+    def at(target: float) -> Assignment | None:
+        options = chooser.pick(target, cap)
+        boards = (dealt(instance, options, target, watch, tight=tight) for tight in (False, True))
+        return next((board for board in boards if board is not None and board.valid), None)
+
+    failed, part = bound, 1.0
     while bound > 0 and part < LAST and not watch.stop:
-        board = fill.at(bound * (1 + part))
+        target = bound * (1 + part)
+        board = at(target)
         if board is not None:
-            return board if board.valid else None
-        part *= FURTHER
-    return None
+            yield board
+            yield _lowered(at, board, failed, target, _halvings(instance), watch)
+            break
+        failed, part = target, part * FURTHER
 
 
 def _rules(chooser: Chooser) -> list[tuple[float, str, bool]]:
@@ -102,7 +113,7 @@ def _rules(chooser: Chooser) -> list[tuple[float, str, bool]]:
 
 def _search(fill: "_Fill", bound: float, watch: Watch, *, placed: bool) -> Assignment | None:
     """Return the best assignment found at targets further and further above the bound."""
-    first = LOOSE if fill.huge else FIRST
+    first = LOOSE if _halvings(fill.instance) == 1 else FIRST
     best, failed, target = reach_above(fill.at, bound, first, LAST, watch)
     if best is None and placed:
         return None
@@ -112,17 +123,34 @@ def _search(fill: "_Fill", bound: float, watch: Watch, *, placed: bool) -> Assig
         watch.keep(kept)
         assert board is not None
         return board
+    return _lowered(fill.at, best, failed, target, _halvings(fill.instance), watch)
+
+
+def _lowered(
+    at: Callable[[float], Assignment | None],
+    best: Assignment,
+    failed: float,
+    target: float,
+    most: int,
+    watch: Watch,
+) -> Assignment:
+    """Return the best assignment found at targets between one that failed and one that did not."""
     high = min(target, best.worst())
-    for _ in range(1 if fill.huge else HALVINGS):
+    for _ in range(most):
         if watch.stop or high <= failed * (1 + 1e-3):
             break
         target = math.sqrt(failed * high)
-        board = fill.at(target)
+        board = at(target)
         if board is None:
             failed = target
         else:
-            best, high = min(best, board, key=Assignment.worth), target
+            best, high = min(best, board, key=Assignment.worth), min(target, board.worst())
     return best
+
+
+def _halvings(instance: Instance) -> int:
+    """Return how many targets are worth trying between two."""
+    return 1 if instance.n * instance.g > HUGE else HALVINGS
 
 
 class _Fill:
@@ -143,29 +171,28 @@ class _Fill:
     """
 
     def __init__(self, chooser: Chooser, watch: Watch, cap: float, order: str, tight: bool) -> None:
-        self._instance, self._chooser, self._watch = chooser.instance, chooser, watch
-        self.huge = chooser.instance.n * chooser.instance.g > HUGE
+        self.instance, self._chooser, self._watch = chooser.instance, chooser, watch
         self._cap, self._order, self._tight = cap, order, tight
-        counted = np.array([int(mask.sum()) for mask in self._instance.columns.masks])
-        self._places: list[int] = counted[self._instance.columns.mask_of].tolist()
+        counted = np.array([int(mask.sum()) for mask in self.instance.columns.masks])
+        self._places: list[int] = counted[self.instance.columns.mask_of].tolist()
 
     def at(self, target: float) -> Assignment | None:
         """Return the assignment at a target, or None where a model finds no seat.
 
         At infinity such a model is left out.
         """
-        board = Assignment(self._instance)
+        board = Assignment(self.instance)
         options = self._chooser.pick(target, self._cap)
         finite = target < math.inf
-        needs = [self._instance.need(option, target) for option in options]
+        needs = [self.instance.need(option, target) for option in options]
         simple = [o.shards == 1 and board.costs.free(j) for j, o in enumerate(options)]
         apart = self._order == "apart"
         degrees = [0 if self._order == "room" else -o.degree for o in options]
         order = sorted(
-            range(self._instance.n),
+            range(self.instance.n),
             key=lambda j: (self._places[j], apart and simple[j], degrees[j], -needs[j], j),
         )
-        sorted_ = finite and self._tight and self._instance.pressures == 1
+        sorted_ = finite and self._tight and self.instance.pressures == 1
         rooms = Rooms(board, target) if sorted_ else None
         alone = simple if rooms is not None else [False] * len(simple)
         done = 0

@@ -164,9 +164,8 @@ class ClusterParams:
     completed
         Parts above the target of such a start within which what exceeds it or found no place is
         placed, one after the other.
-    late_seconds, late_part
-        What a time limit is kept to where a first plan is still wanted: seconds, or a part of it
-        where that is more.
+    soon, sooner_part
+        Time that a first plan may take where the limit is over; what bettering one may take.
     bound_part
         Part of the time left that raising the bound may take otherwise; checking its certificate
         takes some.
@@ -269,8 +268,8 @@ class ClusterParams:
     coarse_grid: int = _knob(256, "levels")
     coarse_part: float = _knob(0.25, "part of the levels")
     completed: tuple[float, ...] = _knob((0.5, 0.2, 0.08, 0.03, 0.01), "parts of the target")
-    late_seconds: float = _knob(0.3, "seconds")
-    late_part: float = _knob(0.05, "part of the time limit")
+    soon: float = _knob(0.1, "seconds")
+    sooner_part: float = _knob(0.05, "part of the time left")
     bound_part: float = _knob(0.8, "part of the time left")
     loose: float = _knob(0.01, "part of the bound")
     large: int = _knob(1_000_000, "models x GPUs")
@@ -378,9 +377,11 @@ class Params:
         Most models without demand that are spread by free memory.
     reference_steps
         Steps of the solver ``reference`` and of `refine` where none are given.
-    evaluation, cluster_evaluation
-        Time kept for evaluating the plan and certifying its bound, in multiples of that for
-        loading the problem and its first bound: of large fleets, and of clusters.
+    evaluation
+        Time kept for evaluating the plan of a large fleet and certifying its bound, in multiples of
+        that for loading the problem and its first bound.
+    cluster_evaluation, cluster_certificate
+        The same for each of the two, of clusters.
     pressure_evaluation
         The same of large fleets under several pressures, in multiples of that for loading the
         problem alone: their first bound takes longer than both.
@@ -395,6 +396,5 @@ class Params:
     pressure_evaluation: float = _knob(
         1.1, "multiple of the loading time", "measured on 300,000 models: 1.0 to 1.1"
     )
-    cluster_evaluation: float = _knob(
-        1.9, "multiple of the loading time", "measured on clusters: 0.3 to 1.9"
-    )
+    cluster_evaluation: float = _knob(1.4, "multiple of the loading time", "measured: 0.3 to 1.4")
+    cluster_certificate: float = _knob(0.6, "multiple of the loading time", "measured: 0.2 to 0.6")

@@ -136,6 +136,8 @@ class Search(ABC):
         says it.
     gains
         What each stage brought so far, by its name.
+    certifying
+        Seconds that a certificate of the bound may take.
     """
 
     instance: Instance
@@ -154,6 +156,7 @@ class Search(ABC):
         self.round = 0
         self.limited = False
         self.ranks = 0
+        self.certifying = 0.0
         self.gains: dict[str, StageGain] = {}
         self._proof: Proof | None = None
 

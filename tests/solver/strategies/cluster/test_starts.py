@@ -9,8 +9,10 @@ import made
 from boards import drawn_boards
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.objective import Objective
+from kvplace.core.result import Status
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
+from kvplace.solver.solve import solve
 from kvplace.solver.strategies.cluster.starts import (
     configure,
     descend,
@@ -222,23 +224,27 @@ def test_configurations_out_of_time_leave_what_is_placed_at_once():
     assert all(board.valid for board in search.starts[1:])
 
 
-def test_where_the_time_is_up_one_plan_is_made_all_the_same():
-    search = search_of(split_fleet(), watch=Watch(0.0), tiny=0, late_seconds=60.0)
-    start(search)
-    assert search.best.valid
-    assert search.watch.left == 0
+def test_where_the_time_is_up_one_plan_is_made_all_the_same(monkeypatch):
+    monkeypatch.setattr(Watch, "late", 60.0)
+    for large in (0, 10**9):
+        search = search_of(split_fleet(), watch=Watch(0.0), tiny=0, large=large)
+        start(search)
+        assert search.best.valid
+        assert search.watch.left == 0
 
 
-def test_no_late_start_is_begun_for_very_many_models():
-    fleet = split_fleet()
-    search = search_of(fleet, watch=Watch(0.0), tiny=0, large=0, many=8, late_seconds=60.0)
-    start(search)
-    assert search.board is None
-
-
-def test_where_even_that_takes_too_long_a_search_over_many_ends():
-    search = search_of(split_fleet(), watch=Watch(0.0), tiny=0, large=0, late_seconds=0.0)
+def test_where_even_that_takes_too_long_a_search_over_many_ends(monkeypatch):
+    monkeypatch.setattr(Watch, "late", 0.0)
+    search = search_of(split_fleet(), watch=Watch(0.0), tiny=0, large=0, soon=0.0)
     search.solve(None)
     assert search.board is None
     assert search.placement is None
     assert search.low > 0
+
+
+def test_a_certificate_that_takes_too_long_is_left_out_of_a_plan():
+    params = replace(Params(), cluster_certificate=1e9)
+    found = solve(split_fleet(), time_limit=0.0, params=params)
+    assert found.placement is not None
+    assert found.bound == 0
+    assert found.status is Status.FEASIBLE

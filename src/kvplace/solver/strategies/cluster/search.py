@@ -64,7 +64,9 @@ class ClusterState(AssignedSearch):
         self.asked, self.aimed = -1, math.inf
         self.aimed_at: Floats | None = None
         self.packer = Packer(self.chooser, self.seed, self.watch)
-        self.watch.keep(self.params.cluster_evaluation * (self.watch.seconds - began))
+        loaded = self.watch.seconds - began
+        self.certifying = self.params.cluster_certificate * loaded
+        self.watch.keep(self.params.cluster_evaluation * loaded + self.certifying)
         self.watch.tell("bound", bound=self._low)
 
     @property

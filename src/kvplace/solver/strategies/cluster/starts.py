@@ -4,7 +4,7 @@ import math
 from itertools import islice
 
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.construct.target_search import construct, some_assignment
+from kvplace.solver.construct.target_search import construct, some_assignments
 from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.instance.regions import Regions
@@ -28,7 +28,7 @@ def configure(search: ClusterState) -> None:
     """Build a start from configurations, ended so early that time is left for another one."""
     watch = search.watch
     if watch.left < math.inf:
-        if not search.starts and search.instance.n <= search.knobs.many:  # else it takes longer
+        if not search.starts:
             search.board = _soon(search)
             watch.tell("start", search.value, search.low)
             if watch.stop:
@@ -92,19 +92,20 @@ def start(search: ClusterState) -> None:
         from kvplace.solver.large_neighbourhood.warm import FILLING, kernels_ready  # noqa: PLC0415 - numba
 
         kernels_ready(FILLING)  # else they are compiled beside what comes first
-    if search.board is None and not search.starts and search.watch.stop:
+    soon = search.watch.stop or (search.large and search.watch.limit < math.inf)
+    if search.board is None and not search.starts and soon:
         search.board = _soon(search)
-        if search.board is None and search.large and search.low > 0:
+        if search.board is None and search.watch.stop and search.large and search.low > 0:
             return  # what else is tried here takes as long
-    soon = [] if search.board is None else [search.board]
-    anew = not search.starts and not (soon and search.watch.stop)
-    boards = construct(search.chooser, search.low, search.watch, placed=bool(soon)) if anew else ()
+    begun = [] if search.board is None else [search.board]
+    anew = not search.starts and not (begun and (search.watch.stop or search.closed))
+    boards = construct(search.chooser, search.low, search.watch, placed=bool(begun)) if anew else ()
     for board in islice(boards, 1 if search.tiny else None):
         search.starts.append(board)
         search.board = board
         if search.closed:
             break
-    search.starts += soon
+    search.starts += begun
     search.starts.sort(key=Assignment.worth)
     search.board = search.starts[0]
 
@@ -112,13 +113,17 @@ def start(search: ClusterState) -> None:
 def _soon(search: ClusterState) -> Assignment | None:
     """Return a whole assignment, however bad, if one is made within what a limit is kept to.
 
-    Of very many models even what goes before the first is placed takes longer.
+    It is worth most of what is kept for evaluating it and for a certificate of the bound, and of a
+    small fleet it is made whatever the clock says.
     """
-    knobs, watch = search.knobs, search.watch
-    if search.instance.n > knobs.many:
-        return None
-    kept = watch.keep(-max(knobs.late_seconds, knobs.late_part * watch.limit))
-    board = some_assignment(search.chooser, search.low, watch)
+    watch = search.watch
+    kept = watch.keep(0.0)
+    watch.keep(min(kept / 3 - watch.late, watch.limit - watch.seconds - search.knobs.soon))
+    boards = some_assignments(search.chooser, search.low, watch)
+    board = next(boards, None)
+    watch.keep(kept)
+    watch.keep_part(1 - search.knobs.sooner_part)
+    board = next(boards, board)
     watch.keep(kept)
     return board
 

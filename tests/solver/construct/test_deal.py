@@ -1,0 +1,57 @@
+"""Assignments that are dealt out at once."""
+
+import math
+import random
+
+import pytest
+
+import made
+from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.models.objective import Objective
+from kvplace.solver.bounds.fluid import FluidBound
+from kvplace.solver.bounds.pressures import PressureBound
+from kvplace.solver.clock import Watch
+from kvplace.solver.construct.deal import dealt
+from kvplace.solver.instance.door import load_instance, unload_copies
+from kvplace.solver.instance.options import Chooser
+from splits import random_split_problem
+
+
+@pytest.mark.parametrize("tight", [False, True])
+def test_what_is_dealt_holds_whatever_must(tight):
+    draw, found = random.Random(5), 0
+    for number in range(80):
+        problem = random_split_problem(draw, models=5)
+        if number % 2 and not problem.lacking(Objective.PRESSURE):
+            problem = problem.with_objective(Objective.PRESSURE)
+        timed = problem.goal is Objective.PRESSURE
+        chooser = Chooser(load_instance(problem))
+        low = (PressureBound(problem) if timed else FluidBound(chooser)).value
+        if not 0 < low < math.inf:
+            continue
+        options = chooser.pick(4 * low, chooser.caps()[0])
+        board = dealt(chooser.instance, options, 4 * low, Watch(), tight=tight)
+        if board is None or not board.valid:
+            continue
+        found += 1
+        seen = evaluate(problem, unload_copies(problem, chooser.instance, board.where))
+        assert not seen.violations
+        assert seen.value == pytest.approx(board.worst())
+        if not chooser.instance.uneven:
+            assert board.worst() <= 4 * low * (1 + 1e-9)
+    assert found >= 15
+
+
+def test_the_largest_go_where_most_room_is_left():
+    models = [made.model(f"m{at}", 1, 6.0 - at) for at in range(6)]
+    chooser = Chooser(load_instance(made.problem(models, made.fleet(80, gpus=3))))
+    low = FluidBound(chooser).value
+    options = chooser.pick(9 * low, math.inf)
+    board = dealt(chooser.instance, options, 9 * low, Watch(), tight=False)
+    assert board.worst() == pytest.approx(low)
+
+
+def test_no_model_is_dealt_once_the_time_is_up():
+    chooser = Chooser(load_instance(made.problem([made.model("a", 1, 1.0)], made.fleet(80))))
+    options = chooser.pick(1.0, math.inf)
+    assert dealt(chooser.instance, options, 1.0, Watch(0.0), tight=True) is None
