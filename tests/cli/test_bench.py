@@ -144,3 +144,17 @@ def test_rivals_run_beside_auto_and_a_plot_is_written(capsys, tmp_path):
     for word in ("auto", "cp-sat", "highs", "below auto", "claim", "20x40-0"):
         assert word in printed
     assert plot.read_text("utf-8").startswith("<?xml")
+
+
+def test_fleets_with_soft_rules_are_not_said_to_be_compared_by_them(tmp_path, capsys):
+    (tmp_path / "fleet.yaml").write_text(
+        "schema: kvplace.fleet/v1\nnodes: 2x80GiB\nrules: [{rule: apart, models: '*', over: gpu, "
+        "soft: 1}]\nmodels:\n"
+        + "".join(
+            f"  - {{name: {name}, weights: 9GiB, demand: {{requests_per_second: 1}}, "
+            "slo: {latency: 1s}}\n"
+            for name in "ab"
+        )
+    )
+    assert main(["bench", str(tmp_path / "fleet.yaml"), "--solver", "auto"]) == 0
+    assert "tables compare pressures alone" in capsys.readouterr().err

@@ -176,6 +176,7 @@ def command(
     from kvplace.bench.document import document, rows
     from kvplace.bench.environment import environment
     from kvplace.bench.measure import measure, scores
+    from kvplace.cli.faults import say
     from kvplace.cli.output import emit
     from kvplace.report.tables.scores import rows_csv, rows_json
 
@@ -193,6 +194,12 @@ def command(
     runs = measure(cases, names, time_limit=time_limit, told=tell if shown else None)
     if shown:
         sys.stderr.write("\r\x1b[2K")
+    soft = [case.name for _, case in cases if any(r.soft is not None for r in case.problem.rules)]
+    if soft and not quiet:
+        say(
+            f"kvplace: note: {soft[0]} has soft rules, which go before the pressure in plans; the "
+            "tables compare pressures alone, of solvers that may break more of them"
+        )
     if plot is not None:
         from kvplace.bench.plot import draw_gaps
 
