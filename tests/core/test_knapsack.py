@@ -69,9 +69,10 @@ def test_a_worth_holds_exactly_from_the_dearest_set_on(way, monkeypatch):
         memory = draw.choice([3, 10, 1000])
         groups = draw_groups(draw, memory)
         best = dearest(groups, memory)
-        assert set_above(groups, [kind(memory, best)]) == ""
+        whole = draw.choice([0, 3 * memory << SCALE_BITS])
+        assert set_above(groups, [kind(memory, best)], whole=whole) == ""
         if best:
-            assert "priced above" in set_above(groups, [kind(memory, best - 1)])
+            assert "priced above" in set_above(groups, [kind(memory, best - 1)], whole=whole)
 
 
 def test_thousands_of_like_sets_are_settled_in_few_steps(monkeypatch):
@@ -153,3 +154,14 @@ def test_a_table_over_both_limits_holds_the_dearest_sets():
         table = pair_table(items, rooms, 10_000)
         for first, second in product(range(rooms[0] + 1), range(rooms[1] + 1)):
             assert table[second][first] == dearest_by_hand(items, (first, second))
+
+
+def test_levels_are_those_that_prices_were_made_for(monkeypatch):
+    """Of 59, three shards of 20 seem to fit on ten levels of 60, and two on ten of 100."""
+    for name in ("MAX_ENTRIES", "MAX_STEPS"):
+        monkeypatch.setattr(knapsack, name, 0)
+    monkeypatch.setattr(relaxations, "GRID", 10)
+    shards = [(Offer(100, (20,)),)] * 30
+    assert isinstance(set_above(shards, [Bin((59,), 200, "small")]), TooLarge)
+    assert set_above(shards, [Bin((59,), 200, "small")], whole=99) == ""
+    assert set_above(shards, [Bin((59,), 199, "small")], whole=99)

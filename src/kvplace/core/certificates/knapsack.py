@@ -37,7 +37,10 @@ class TooLarge(str):
 
 
 def set_above(
-    groups: list[Offers], bins: Sequence[Bin], spend: Callable[[int], object] | None = None
+    groups: list[Offers],
+    bins: Sequence[Bin],
+    spend: Callable[[int], object] | None = None,
+    whole: int = 0,
 ) -> str:
     """Say which kind of GPU some set of shards fits that is priced above its worth.
 
@@ -50,6 +53,8 @@ def set_above(
     spend
         Told how many steps are taken before they are; tables for many models at once, whose steps
         it does not count, are not made then. None for nobody.
+    whole
+        The first limit that prices on levels were made for, where it is above those of the bins.
 
     Returns
     -------
@@ -57,7 +62,7 @@ def set_above(
         Empty where there is none, and this is proved; a `TooLarge` where that is not settled
         within the checker's bounds on work and memory.
     """
-    evidently = set() if spend else evidently_below(groups, bins)
+    evidently = set() if spend else evidently_below(groups, bins, whole)
     for at, kind in enumerate(bins):
         failure = "" if at in evidently else _knapsack_above(groups, kind, spend or _free)
         if failure:

@@ -27,13 +27,15 @@ BOTH = 2
 """Limits of which a table knows all."""
 
 
-def evidently_below(groups: list[Offers], bins: Sequence[Bin]) -> set[int]:
+def evidently_below(groups: list[Offers], bins: Sequence[Bin], whole: int = 0) -> set[int]:
     """Return the kinds of GPU for which relaxations show that no set exceeds the worth.
 
-    A set is priced at most at its whole room times the best price per size. Of many models, those
+    A set is priced at most at its whole room times the best price per size. Of many offers, those
     with the same size rounded down to a `GRID` of levels are alike: a table over the levels, any
     number of each allowed, bounds the sets of the shards that fit a kind at all. So does a table
     over pairs of levels where there are two limits: coarser, but it knows both.
+
+    Levels are parts of `whole`, or of the largest first limit where that is more.
     """
     found = set()
     for row in range(len(bins[0].limits) if bins else 0):
@@ -41,12 +43,14 @@ def evidently_below(groups: list[Offers], bins: Sequence[Bin]) -> set[int]:
         for at, kind in enumerate(bins):
             if size and kind.limits[row] * price // size <= kind.worth:
                 found.add(at)
-    if len(found) == len(bins) or 8 * len(groups) <= GRID:
+    if len(found) == len(bins) or 8 * sum(map(len, groups)) <= GRID:
         return found
-    most = _most_on_levels(groups, bins, set(range(len(bins))) - found, GRID, math.inf)
+    whole = max(whole, *(kind.limits[0] for kind in bins)) + 1
+    rest = set(range(len(bins))) - found
+    most = _most_on_levels(groups, bins, rest, whole, GRID, math.inf)
     found |= {at for at, price in most.items() if price <= bins[at].worth}
     near = {at for at, price in most.items() if price * NEAR <= bins[at].worth * (NEAR + 1)}
-    most = _most_on_levels(groups, bins, near - found, FINE, TABLE_STEPS)
+    most = _most_on_levels(groups, bins, near - found, whole, FINE, TABLE_STEPS)
     found |= {at for at, price in most.items() if price <= bins[at].worth}
     if len(found) < len(bins) and len(bins[0].limits) == BOTH:
         found |= _below_in_pairs(groups, bins)
@@ -54,13 +58,17 @@ def evidently_below(groups: list[Offers], bins: Sequence[Bin]) -> set[int]:
 
 
 def _most_on_levels(
-    groups: list[Offers], bins: Sequence[Bin], kinds: set[int], levels: int, steps: float
+    groups: list[Offers],
+    bins: Sequence[Bin],
+    kinds: set[int],
+    whole: int,
+    levels: int,
+    steps: float,
 ) -> dict[int, int]:
     """Return what no set on some kinds of GPU is priced above, by tables over levels.
 
     Kinds for which tables would take more steps than allowed are left out.
     """
-    whole = max(kind.limits[0] for kind in bins) + 1
     tables: dict[tuple[int, ...], list[int]] = {}
     most = {}
     for at in sorted(kinds, key=lambda at: -bins[at].limits[0]):

@@ -196,11 +196,13 @@ def check_weighted(problem: Problem, certificate: Certificate) -> str:
     available = sum(count * worths[kind] for kind, count in kinds.items())
     if total <= available:
         return f"all models are priced {total}, not above all GPUs' {available}"
+    first = certificate.weights[0]
+    whole = max(weighted_limit(certificate.threshold, memory, first) for _, memory in worths)
     for kind, worth in worths.items():
         gpu_type, memory = kind
         limits = [weighted_limit(certificate.threshold, memory, w) for w in certificate.weights]
         name = f"{memory} bytes of {gpu_type}"
-        failure = set_above(groups[kind], [Bin((*limits, memory), worth, name)])
+        failure = set_above(groups[kind], [Bin((*limits, memory), worth, name)], whole=whole)
         if failure:
             return failure
     return ""

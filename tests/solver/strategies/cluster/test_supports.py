@@ -12,7 +12,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.strategies.cluster import supports
+from kvplace.solver.strategies.cluster import stages, supports
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
 from kvplace.solver.strategies.params import ClusterParams, Params
 from kvplace.solver.strategies.stages import Settings
@@ -161,3 +161,11 @@ def test_domains_are_filled_again_before_one_pressure_is_lowered_by_ejection():
     one.round = 1
     assert supports.ejectable(one)
     assert supports.ejectable(search_of(degrees=(1,), **knobs))
+
+
+@pytest.mark.parametrize(("pressures", "part"), [(True, stages.BOUND_BEFORE), (False, None)])
+def test_size_classes_leave_time_for_filling_under_several_pressures(pressures, part, monkeypatch):
+    search, asked = search_of(pressures=pressures, limit=60.0, refilled=0, divided=0), []
+    monkeypatch.setattr(search, "raise_bound", lambda _, part: asked.append(part))
+    stages.ask_classes(search)
+    assert asked == [part]

@@ -12,7 +12,7 @@ from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.strategies.assigned import decided, kicked
 from kvplace.solver.strategies.cluster.search import ClusterState
-from kvplace.solver.strategies.cluster.supports import dividable, filling_ready
+from kvplace.solver.strategies.cluster.supports import dividable, filling_ready, refillable
 
 if TYPE_CHECKING:
     from kvplace.solver.column_generation.set_pricing import Tree
@@ -35,8 +35,8 @@ __all__ = [
 ]
 
 BOUND_BEFORE, COVER_BEFORE = 0.1, 0.25
-"""Parts of the time left that size classes and covers by known sets may take before targets are
-decided by cases."""
+"""Parts of the time left that size classes may take before targets are decided by cases, or link
+domains are filled under several pressures, and that covers by known sets may take before cases."""
 
 
 def enumerate_all(search: ClusterState) -> None:
@@ -54,7 +54,8 @@ def enumerate_all(search: ClusterState) -> None:
 
 def ask_classes(search: ClusterState) -> None:
     """Ask the configuration program on size classes for a bound."""
-    search.raise_bound(search.board, BOUND_BEFORE if dividable(search) else None)
+    before = dividable(search) or (search.instance.pressures > 1 and refillable(search))
+    search.raise_bound(search.board, BOUND_BEFORE if before else None)
 
 
 def decide(search: ClusterState) -> None:
