@@ -269,7 +269,7 @@ class ClusterParams:
     coarse_part: float = _knob(0.25, "part of the levels")
     completed: tuple[float, ...] = _knob((0.5, 0.2, 0.08, 0.03, 0.01), "parts of the target")
     soon: float = _knob(0.1, "seconds")
-    sooner_part: float = _knob(0.05, "part of the time left")
+    sooner_part: float = _knob(0.2, "part of the time left")
     bound_part: float = _knob(0.8, "part of the time left")
     loose: float = _knob(0.01, "part of the bound")
     large: int = _knob(1_000_000, "models x GPUs")
