@@ -113,8 +113,8 @@ def start(search: ClusterState) -> None:
 def _soon(search: ClusterState) -> Assignment | None:
     """Return a whole assignment, however bad, if one is made within what a limit is kept to.
 
-    It is worth most of what is kept for evaluating it and for a certificate of the bound, and of a
-    small fleet it is made whatever the clock says.
+    It is worth most of what is kept for evaluating it and for a certificate of the bound, and where
+    the limit is over, a little time yet.
     """
     watch = search.watch
     kept = watch.keep(0.0)
