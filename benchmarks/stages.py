@@ -366,6 +366,24 @@ bound, one further from it). openrouter-103 by occupancy, at 20 s of wall time o
 bound of 0.877 with it; of three runs without it two have one of 0.867, and one no more than at the
 start. So it stays.
 
+Steps that lower what GPUs hold too much were said twice: by exchanges of a table of their own with
+chains over several GPUs, and by handing shards out anew. What packs fleets that are nearly full is
+the latter alone now, with more patience on few GPUs: of fleets of 6 GPUs, each full to 99.6 %, it
+packs 8 of 8 for 5 of 8, in 0.3 s of processor time for 0.15; of 10 GPUs with 30 models, full to
+99.5 %, 6 of 8 for 2 of 8; 20 to 30 GPUs with 80 and 240 models all, as before. Where KV must be
+left, exchanges go on, over the same table of subsets as the local search; without chains a pool of
+2026 ends at the same value after 60 s. Handing shards out there, too, by the one size or the other,
+was tried: that pool ended 64 % above its bound, for 3.6 %.
+
+All sets of a small fleet given to its configuration program at once, where they are few, were
+deleted: pricing finds those that matter. At 2 to 5 s of processor time 50 cases of ADRS, one each
+of 20x40, 50x100 and 50x150, two of 20x60 and twelve of stress came to the same values and bounds;
+ADRS takes 0.014 s longer per case. A cover searched in Python before an integer program was tried
+without, and stays: two of 17 cases lose their proof. The exchanges by excess of large fleets under
+several pressures stay too: without them 300 GPUs with 2,400 models and 12 windows end 3.1 % above
+the bound after 10 s, for 3.5, 100 GPUs with 800 models and 3 windows 0.12 %, for 0.09, and three
+fleets of scale under pressure the same; one seed each.
+
 Compiled kicks come last in a round of small fleets, so that fleets which exact decisions prove load
 no kernels. Without them three of six cases of stress end 0.04 to 0.12 % further above their bounds
 after 5 s. Under several pressures they come before ejection: after it none of eight fleets came to

@@ -1,6 +1,7 @@
 """Bounds on the GPUs after the worst: what is proved of them is so."""
 
 import dataclasses
+import math
 import random
 from itertools import product
 
@@ -31,7 +32,7 @@ def profiles(case):
     """Return the pressures of every valid placement, each from the worst GPU on."""
     every = [ways(case, index) for index in range(len(case.models))]
     found = []
-    if not all(every) or len(list(product(*every))) > MOST:
+    if not all(every) or math.prod(map(len, every)) > MOST:
         return found
     for chosen in product(*every):
         replicas = [

@@ -285,7 +285,7 @@ def test_the_search_ends_early_enough_for_what_follows_it():
 
 def test_two_models_per_gpu_are_paired_and_the_memory_left_waste_is_proved(at_scale):
     # Most room first ends at 1.3 times the fluid bound, which is 2 % too low by itself.
-    problem = drawn(1200, 600, fill=0.73)
+    problem = drawn(600, 300, fill=0.73)
     found = solve(problem)
     assert found.proof.method == "configuration"
     assert found.gap < 0.02

@@ -6,7 +6,7 @@ from kvplace.checking.findings import Findings, shown
 from kvplace.core.certificates.balance import check_rank_bound
 from kvplace.core.certificates.certificate import Bound, TooLarge, check_certificate
 from kvplace.core.certificates.listing import look_for_better
-from kvplace.core.certificates.standing import Standing, standing_of, tiers_of
+from kvplace.core.certificates.standing import Standing, least_breaches, standing_of, tiers_of
 from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status, Stop, status_of
@@ -83,12 +83,20 @@ class _Claims:
         self._to.compare(f"{path}.broken", broken, self._standing.breaches)
         if self._stated_tiers > self._standing.breaches:
             self._to.differ(f"{path}.bound", "the bound is above what the placement breaks")
+        elif any(self._stated_tiers) and self._counted:
+            self._to.verified.append("that soft rules cannot be kept better: counting shows it")
         elif any(self._stated_tiers):
             self._settle(
                 f"{path}.bound",
                 "that soft rules cannot be kept better",
                 Standing(self._stated_tiers, ()),
             )
+
+    @property
+    def _counted(self) -> bool:
+        """Whether counting alone shows the bound on every tier."""
+        least = least_breaches(self._problem)
+        return all(a <= b for a, b in zip(self._stated_tiers, least, strict=True))
 
     def check_bound(self) -> bool:
         """Check a bound and what it rests on; return whether it is proved here."""

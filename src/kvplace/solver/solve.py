@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from kvplace.core.certificates.balance import RankBound
 from kvplace.core.certificates.certificate import Bound
+from kvplace.core.certificates.standing import least_breaches
 from kvplace.core.evaluation.constraints import Violation
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.models.demand import SLO, Demand
@@ -321,6 +322,8 @@ def _finish(search: Search, solver: str, placement: Placement | None, whole: Pro
     over, certifying = watch.seconds - watch.limit, search.certifying
     late = over > 0 if placement is None else over + certifying > watch.late < certifying
     bound = Bound(0.0, "trivial") if late and search.low < math.inf else search.proof
+    if not bound.breaches and any(least := least_breaches(whole)):
+        bound = replace(bound, breaches=least)
     if placement is not None and evaluation is not None:
         if evaluation.violations or evaluation.value < bound.value * (1 - OPTIMAL_GAP):
             found = "; ".join(v.message for v in evaluation.violations) or (

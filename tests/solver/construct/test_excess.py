@@ -62,6 +62,13 @@ def test_nothing_is_done_where_no_shard_can_move():
     assert board.option == [None, None]
 
 
+def test_nothing_is_done_where_there_is_one_gpu():
+    instance = plain([int(8 * GIB)] * 2, [1] * 2, [1.0] * 2, [int(10 * GIB)])
+    board = Assignment.single(instance, [0, 0])
+    assert lower_excess(board, 1.0, Watch(None)) > GIB
+    assert board.gpu_of == [0, 0]
+
+
 def test_the_least_kv_counts_as_a_sum_of_its_own():
     # Loads fit anywhere; on GPU 0 least KV of 5 and 4 beside 1 and 1 do not.
     sizes, keeps = [int(GIB)] * 4, [int(s * GIB) for s in (5, 4, 1, 1)]
@@ -179,7 +186,7 @@ def test_a_fall_from_the_bound_changes_nothing():
 def test_full_gpus_are_packed_where_no_order_fits():
     # Twelve GPUs of 1,000 MiB, each cut into four parts that leave four of them.
     mib, by_order, by_exchanges = 2**20, 0, 0
-    for seed in range(8):
+    for seed in range(4):
         draw = random.Random(seed)
         parts = [cut * mib for _ in range(12) for cut in _cut(draw, 996, 4)]
         draw.shuffle(parts)
@@ -190,7 +197,7 @@ def test_full_gpus_are_packed_where_no_order_fits():
         by_exchanges += board is not None
         assert board is None or board.valid
     assert by_order == 0
-    assert by_exchanges >= 6
+    assert by_exchanges >= 3
 
 
 def _cut(draw, whole, parts):

@@ -126,7 +126,7 @@ def test_many_models_and_gpus_get_few_rules(monkeypatch):
 def test_what_no_rule_places_is_packed_by_exchanges_last():
     # Six GPUs of 1,000 MiB, each cut into four parts that leave four of them.
     mib, by_rules, last = 2**20, 0, 0
-    for seed in range(8):
+    for seed in range(4):
         draw, parts = random.Random(seed), []
         for _ in range(6):
             cuts = sorted(draw.sample(range(60, 936), 3))
@@ -137,4 +137,4 @@ def test_what_no_rule_places_is_packed_by_exchanges_last():
         by_rules += any(board.valid for board in boards[:-1])
         last += boards[-1].valid
     assert by_rules == 0
-    assert last >= 4
+    assert last >= 3

@@ -5,12 +5,12 @@ import math
 import pytest
 
 from boards import assert_kept_up, drawn_boards, spread, undivided
+from kvplace.solver.assignment.subsets import Subsets
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.descent import COPY_GAIN, level, settle
 from kvplace.solver.improve.moves_and_swaps import MoveAndSwap
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange
-from kvplace.solver.improve.subsets import Subsets
 
 
 class Scripted:

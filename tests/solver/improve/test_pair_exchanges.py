@@ -8,12 +8,12 @@ import pytest
 
 from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.assignment.subsets import Subsets, lone_move
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
-from kvplace.solver.improve.neighbourhoods.neighbourhood import lone_move, moved, stays, uneven
+from kvplace.solver.improve.neighbourhoods.neighbourhood import moved, stays, uneven
 from kvplace.solver.improve.neighbourhoods.shard_exchange import exchange_values
-from kvplace.solver.improve.subsets import Subsets
 from kvplace.solver.instance.door import load_instance
 from splits import random_split_problem, random_where
 

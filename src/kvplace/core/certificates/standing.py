@@ -5,7 +5,7 @@ from typing import NamedTuple
 from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.problem import Problem
 
-__all__ = ["ROUNDING", "Standing", "standing_of", "tiers_of"]
+__all__ = ["ROUNDING", "Standing", "least_breaches", "standing_of", "tiers_of"]
 
 ROUNDING = 1e-9
 """Relative distance of two pressures that counts as none."""
@@ -53,6 +53,22 @@ class Standing(NamedTuple):
 def tiers_of(problem: Problem) -> tuple[int, ...]:
     """Return the tiers of a problem's soft rules, the weightiest first."""
     return tuple(sorted({rule.soft for rule in problem.rules if rule.soft is not None}))
+
+
+def least_breaches(problem: Problem) -> tuple[float, ...]:
+    """Return amounts below which no placement breaks the soft rules of each tier, by counting.
+
+    Returns
+    -------
+    tuple of float
+        The weightiest tier first.
+    """
+    least = dict.fromkeys(tiers_of(problem), 0.0)
+    shards = {m.name: m.replicas.min * min(m.tensor_parallel) for m in problem.models}
+    for rule in problem.rules:
+        if rule.soft is not None:
+            least[rule.soft] += rule.least(problem, shards)
+    return tuple(least.values())
 
 
 def standing_of(problem: Problem, evaluation: Evaluation, ranks: int | None = None) -> Standing:

@@ -1,6 +1,6 @@
 """Apart: no two of some models share a domain."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -30,6 +30,17 @@ class Apart(TopologyRule):
             if domain != NOWHERE and len(names) > 1:
                 message = f"{listed(names)} share {self.over} {domain}; they are to be kept apart"
                 yield Breach(domain, message, len(names) - 1, tuple(names))
+
+    def least(self, context: Context, shards: Mapping[str, int]) -> float:
+        """Count models over domains: with more of them than domains, some share one.
+
+        Shards of one model are on GPUs of their own.
+        """
+        domains = self.domains_of(context)
+        if domains is None:
+            return 0.0
+        touched = (shards[name] if self.over == "gpu" else 1 for name in self.concerned(shards))
+        return float(max(0, sum(touched) - len(domains)))
 
     def describe(self, models: str, be: str) -> str:  # noqa: ARG002 - of the interface
         """Return the rule as a sentence."""

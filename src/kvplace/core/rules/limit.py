@@ -1,7 +1,7 @@
 """Limit: a domain holds at most so many shards."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -53,6 +53,14 @@ class Limit(TopologyRule):
                 message = f"{self.over} {domain} holds {count[domain]} shards; {self.most} may be"
                 over = count[domain] - self.most
                 yield Breach(domain, message, over, tuple(sorted(names[domain])))
+
+    def least(self, context: Context, shards: Mapping[str, int]) -> float:
+        """Count shards over domains, where all GPUs count."""
+        domains = self.domains_of(context)
+        if domains is None or self.places != EVERYWHERE:
+            return 0.0
+        total = sum(shards[name] for name in self.concerned(shards))
+        return float(max(0, total - self.most * len(domains)))
 
     def counts(self, context: Context, gpu_id: str) -> bool:
         """Whether the shards on a GPU count."""

@@ -2,7 +2,7 @@
 
 import abc
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
 from typing import ClassVar, NamedTuple
@@ -76,6 +76,18 @@ class Rule(abc.ABC):
         copies
             Replicas placed of each model that has any, all on GPUs of the fleet.
         """
+
+    def least(self, context: Context, shards: Mapping[str, int]) -> float:  # noqa: ARG002 - of the interface
+        """Return an amount by which every placement breaks the rule, as far as counting tells.
+
+        Parameters
+        ----------
+        context
+            The fleet and the models.
+        shards
+            Fewest shards that a placement has of each model.
+        """
+        return 0.0
 
     def faults(self, context: Context) -> Iterator[str]:
         """Yield a sentence for each thing in the rule that the problem does not have."""

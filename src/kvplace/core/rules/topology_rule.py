@@ -35,6 +35,11 @@ class TopologyRule(Rule):
         if not any(fleet.domain(node.gpus[0].id, self.over) for node in fleet.nodes if node.gpus):
             yield f"no node has the label {self.over!r}"
 
+    def domains_of(self, context: Context) -> set[str] | None:
+        """Return all domains; None where a GPU is in none."""
+        found = {context.fleet.domain(gpu.id, self.over) for gpu in context.fleet.gpus}
+        return None if None in found else {domain for domain in found if domain is not None}
+
     def domains(self, context: Context, replica: Replica) -> set[str]:
         """Return the domains that a replica touches."""
         return {context.fleet.domain(gpu, self.over) or NOWHERE for gpu in replica.gpus}

@@ -231,14 +231,9 @@ class OptionSets:
             )
             master.add(entries)
         pool = Pool(rooms)
-        complete = pool.everything() if self._plain else None
-        self._give(master, self._start(rooms, fits) if complete is None else complete)
-        if complete is not None and not watch.stop:
-            duals = master.solve(watch.left)
-            if duals is not None and not watch.stop:
-                return self.verdict(target, duals.prices, duals.worths, exact=True)
+        self._give(master, self._start(rooms, fits))
         pricing = SetPricing(self, pool, target, watch, settle=settle)
-        generate(master, pricing, rounds if complete is None else 0, watch)
+        generate(master, pricing, rounds, watch)
         self._chosen(master, demand > 0)
         return pricing.best
 

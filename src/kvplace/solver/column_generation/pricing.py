@@ -1,9 +1,7 @@
 """Pool: sets of models near the top price, from which good columns are picked without a search."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import numpy as np
 
@@ -19,8 +17,6 @@ SETS = 4_000
 """Sets kept per type of GPU."""
 PICKED = 40
 """Columns given out at once."""
-FEW = 5_000
-"""Partial sets up to which all sets are looked for, for a program that takes them all at once."""
 ACCURACY = 1e-7
 """Relative accuracy of prices."""
 REPEATS = 2
@@ -73,20 +69,6 @@ class Pool:
         self._rooms = rooms
         self._groups: list[list[Ints]] = [[] for _ in rooms]
         self._window = [0.02] * len(rooms)
-
-    def everything(self) -> list[Column] | None:
-        """Return every set that fits and takes no further model; None where there are many.
-
-        None as well where a model has several sizes; and there are no groups.
-        """
-        columns: list[Column] = []
-        for type_, room in enumerate(self._rooms):
-            sizes, capacity = np.atleast_2d(room.sizes), np.atleast_1d(room.capacity)
-            found = _full_sets(sizes[0].tolist(), float(capacity[0])) if len(sizes) == 1 else None
-            if found is None:
-                return None
-            columns.extend((type_, members) for members in found)
-        return columns
 
     def dearer(self, prices: Floats, worths: Floats) -> list[Column]:
         """Return columns priced above their worth, the dearest first, few per model."""
@@ -164,34 +146,6 @@ class Pool:
                 return found, floor
             break
         return table.above(least, SETS // 4, beam=True), None
-
-
-def _full_sets(sizes: list[float], memory: float) -> list[tuple[int, ...]] | None:
-    """Return the sets that fit and take no further model; None where there are many.
-
-    In plain Python, which is quicker for small fleets. Largest models first: one that fits and
-    is left out must not fit in the end, so what follows has to fill the room for it.
-    """
-    order = sorted(range(len(sizes)), key=lambda j: -sizes[j])
-    ranked = [sizes[j] for j in order]
-    rest = [*accumulate(reversed(ranked), initial=0.0)][::-1]
-    found: list[tuple[int, ...]] = []
-    stack: list[tuple[int, float, float, tuple[int, ...]]] = [(0, memory, math.inf, ())]
-    for _ in range(FEW):
-        if not stack:
-            return found
-        at, room, left_out, members = stack.pop()
-        while at < len(ranked) and ranked[at] > room:
-            at += 1
-        if at == len(ranked):
-            if room < left_out:
-                found.append(tuple(sorted(members)))
-            continue
-        size = ranked[at]
-        stack.append((at + 1, room - size, left_out, (*members, order[at])))
-        if room - rest[at + 1] < size:
-            stack.append((at + 1, room, size, members))
-    return None
 
 
 def slack(prices: Floats, worth: float) -> float:

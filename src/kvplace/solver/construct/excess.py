@@ -1,24 +1,24 @@
 """Excess: what GPUs hold above a target, all of them together, brought down by exchanges.
 
-Where a start is filled by sizes on levels, many GPUs end a little above its target and as many a
-little below: shards are handed out anew. Where KV must be left, a step exchanges one or two shards
-of a GPU above it for none, one or two of another, so that the sum of what both GPUs hold too much
-falls most: of room at the target, or of memory with the KV that must be left. Shards of which rules
-speak stay in their region.
+Where a start is filled by sizes on levels, or models go where they are least too much, many GPUs
+end a little above what they hold and as many a little below: shards are handed out anew. Where KV
+must be left, a step exchanges one or two shards of a GPU above it for none, one or two of another,
+so that the sum of what both GPUs hold too much falls most: of room at the target, or of memory with
+the KV that must be left.
 """
 
 import math
 import random
 import sys
-from operator import itemgetter
+from collections.abc import Iterator
 
 import numpy as np
 
 from kvplace.solver.array_types import Floats
 from kvplace.solver.assignment.assignment import Assignment, Change
+from kvplace.solver.assignment.subsets import Subsets
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import RULED, best_seat, seats_by
-from kvplace.solver.construct.excess_state import Excess, Move
 from kvplace.solver.construct.rematch import Rematch
 from kvplace.solver.instance.instance import Copies, Option
 
@@ -33,12 +33,12 @@ WHOLE = 64.0
 """Bytes of excess that count as none."""
 GAIN = 2.0**10
 """Bytes by which a step lowers the excess at least."""
+SHARDS = 8
+"""Shards of a GPU that are exchanged in pairs and alone; of those beyond, none are."""
 TRIES = 24
-"""Exchanges looked at for a bundle until one keeps the copies of each model apart."""
+"""Exchanges tried for what is given until one keeps copies apart and rules as they are."""
 FIRST = 0.5
 """Part of the gap by which the first lower target is below the value, and every other at most."""
-LINKS, LINKED = 4, 6
-"""GPUs besides the first in a chain of exchanges at most, and chains that are followed at once."""
 PINNED = 100.0
 """What a byte of excess that no exchange can lower, beside split shards alone, counts."""
 STARTS, SHAKEN = 24, 0.7
@@ -62,24 +62,19 @@ def lower_excess(board: Assignment, target: float, watch: Watch) -> float:
     float
         Bytes that GPUs still hold too much, all of them together; ``inf`` where nothing is done.
     """
-    left, changes = _exchanges(board, target, watch)
-    board.apply(changes)
-    return left
+    return _lowered(board, target, watch)[0]
 
 
-def _exchanges(board: Assignment, target: float, watch: Watch) -> tuple[float, list[Change]]:
-    """Return what `lower_excess` does, and the changes that it makes."""
+def _lowered(board: Assignment, target: float, watch: Watch) -> tuple[float, list[Change]]:
+    """Do what `lower_excess` does; return what that returns, and what reverses it."""
     if watch.stop:  # what goes before the first exchange takes seconds of many models
         return math.inf, []
-    if not board.instance.columns.keeps:
+    if target == VALID or not board.instance.columns.keeps:
         rematch = Rematch(board, target)
-        return rematch.run(watch), rematch.changes()
+        return rematch.run(watch), board.apply(rematch.changes())[0]
     if sum(map(len, board.where)) > MOST:
         return math.inf, []
-    state = _Search(board, target)
-    if state.model:
-        state.run(watch)
-    return float(state.over[state.over > WHOLE].sum()), state.changes()
+    return _exchanged(board, target, watch)
 
 
 def fall(board: Assignment, low: float, least: float, watch: Watch) -> None:
@@ -101,9 +96,8 @@ def fall(board: Assignment, low: float, least: float, watch: Watch) -> None:
         worst = board.worst()
         if worst <= low:
             break
-        left, changes = _exchanges(board, low + (worst - low) * (1 - part), watch)
-        undo = board.apply(changes)[0] if left <= 0 else []
-        reached = board.worst() < worst
+        left, undo = _lowered(board, low + (worst - low) * (1 - part), watch)
+        reached = left <= 0 and board.worst() < worst
         if not reached:
             board.apply(undo)
         part = min(part * 1.5, FIRST) if reached else part / 2
@@ -112,8 +106,8 @@ def fall(board: Assignment, low: float, least: float, watch: Watch) -> None:
 def packed(board: Assignment, seed: int, watch: Watch) -> Assignment | None:
     """Place the models that an assignment lacks, as far as memory alone is asked.
 
-    They go where they are least too much, the largest first, and exchanges mend what GPUs hold
-    above their memory. Further orders are tried, with sizes changed at random.
+    They go where they are least too much, the largest first, and shards are handed out anew where
+    GPUs hold more than their memory. Further orders are tried, with sizes changed at random.
 
     Parameters
     ----------
@@ -141,9 +135,7 @@ def packed(board: Assignment, seed: int, watch: Watch) -> Assignment | None:
         placed = all(not watch.stop and crowd(found, lacking[at], VALID) for at in order)
         if not placed:
             return None
-        state = _Search(found, VALID)
-        state.run(watch)
-        found.apply(state.changes())
+        lower_excess(found, VALID, watch)
         if found.valid:
             return found
     return None
@@ -159,19 +151,18 @@ def crowd(board: Assignment, j: int, target: float) -> bool:
     bool
         Whether it was placed; not where rules forbid it, or GPUs are too few.
     """
-    instance, arrays = board.instance, board.arrays
+    instance = board.instance
     if instance.pressures > 1 and target < VALID:
         return False
-    room = arrays.free - arrays.load[0] / target, (arrays.free - arrays.kept).astype(np.float64)
-    before = np.maximum(np.maximum(-room[0], -room[1]), 0.0)
+    rooms = _rooms(board, target)
+    before = _over(rooms)
     freed = _movable(board, target) if any(o.degree > 1 for o in instance.options[j]) else None
     best: tuple[float, Option, Copies] | None = None
     for option in instance.options[j]:
-        size = option.size + option.load / target, float(option.size + option.keep)
-        over = np.maximum(size[0] - room[0], size[1] - room[1])
-        added = np.maximum(over, 0.0) - before
+        size = np.array([[option.size + option.load / target], [option.size + option.keep]])
+        added = _over(rooms - size) - before
         if option.degree > 1 and freed is not None:
-            added += PINNED * np.maximum(over - freed, 0.0)
+            added += PINNED * _over(rooms + freed - size)
         added[~instance.columns.allowed[j]] = math.inf
         # What fits anywhere leaves more room elsewhere the fewer copies there are.
         cost = 0.0
@@ -201,107 +192,62 @@ def _movable(board: Assignment, target: float) -> Floats:
     return found
 
 
-class _Search(Excess):
-    """Looks for steps that lower the excess, and makes them."""
+def _exchanged(board: Assignment, target: float, watch: Watch) -> tuple[float, list[Change]]:
+    """Relieve GPUs with the most excess first by exchanges, until none lowers it.
 
-    def run(self, watch: Watch) -> None:
-        """Take GPUs with the most excess first, until none has a step that lowers it."""
-        stuck = np.zeros(len(self.over), dtype=bool)
-        while not watch.stop:
-            open_ = np.where(stuck, 0.0, self.over)
-            g = int(open_.argmax())
-            if open_[g] <= WHOLE:
+    Returns
+    -------
+    tuple
+        Bytes that GPUs still hold too much, and what reverses the exchanges.
+    """
+    subsets, undo = Subsets(board, models=SHARDS), list[Change]()
+    stuck = np.zeros(board.instance.g, dtype=bool)
+    while True:
+        over = _over(_rooms(board, target))
+        g = int(np.where(stuck, 0.0, over).argmax())
+        if stuck[g] or over[g] <= WHOLE or watch.stop:
+            return float(over[over > WHOLE].sum()), undo
+        stuck[g] = True
+        for h, changes in _steps(subsets, g, target):
+            flaws = board.flaws
+            back, _ = board.apply(changes)
+            if board.flaws <= flaws:
+                undo = [*back, *undo]
+                stuck[[g, h]] = False
                 break
-            moves = self._step(g) or self._chain(g)
-            if moves:
-                self.carry(moves)
-                stuck[[g, *(to for _, _, to in moves)]] = False
-            else:
-                stuck[g] = True
+            board.apply(back)
 
-    def _step(self, g: int) -> list[Move]:
-        """Return the exchange with another GPU that lowers the excess most, if any does."""
-        bundles = self._bundles
-        at = np.flatnonzero(bundles.alive & (bundles.gpu != g))
-        there, back = bundles.gpu[at], (bundles.first[at], bundles.second[at])
-        here, near = np.full(len(at), g), self._region[there] == self._region[g]
-        allowed = near | ~bundles.tied[at]
-        best, step = -GAIN, []
-        for out in self._of[g]:
-            if not bundles.alive[out] or bundles.shards[out, 0] < 0:
-                continue
-            first, second = float(bundles.first[out]), float(bundles.second[out])
-            change = (
-                self._over(here, back[0] - first, back[1] - second)
-                + self._over(there, first - back[0], second - back[1])
-                - self.over[g] - self.over[there]
-            )  # fmt: skip
-            change[~(near if bundles.tied[out] else allowed)] = 0.0
-            most = min(TRIES, len(change))
-            for number in np.argpartition(change, most - 1)[:most].tolist():
-                moves = [(out, g, int(there[number])), (int(at[number]), int(there[number]), g)]
-                if change[number] < best and self.apart(moves):
-                    best, step = float(change[number]), moves
-        return step
 
-    def _chain(self, g: int) -> list[Move]:
-        """Return a cyclic exchange of several GPUs that lowers the excess of one and of no other.
+def _steps(subsets: Subsets, g: int, target: float) -> Iterator[tuple[int, list[Change]]]:
+    """Yield exchanges of a GPU that lower the excess, with the other GPU, the best first."""
+    board, count = subsets.board, subsets.count
+    sizes, rooms = subsets.sizes(target).reshape(2, -1), _rooms(board, target)
+    at = np.flatnonzero(np.isfinite(sizes[0]) & (np.arange(sizes.shape[1]) // count != g))
+    back, host, over = sizes[:, at], at // count, _over(rooms)
+    found: list[tuple[float, int, int]] = []
+    for out in subsets.numbers(g)[1:].tolist() if len(at) else ():
+        given = sizes[:, [g * count + out]]
+        change = _over(rooms[:, [g]] + given - back) + _over(rooms[:, host] - given + back)
+        change -= over[host]
+        few = np.argpartition(change, min(TRIES, len(change) - 1))[:TRIES]
+        found += [(float(change[n]), out, n) for n in few.tolist()]
+    for value, out, n in sorted(found):
+        if value >= over[g] - GAIN:
+            break
+        h, number = divmod(int(at[n]), count)
+        models = subsets.subset(g, out), h, subsets.subset(h, number)
+        if subsets.may(g, *models):
+            yield h, subsets.changes(g, *models)
 
-        What leaves a GPU takes the place of something smaller on the next, as far as that has
-        room, and so on, until what is left over is small enough for the first.
-        """
-        best, found = GAIN, []
-        for out in self._of[g]:
-            if not self._bundles.alive[out] or self._bundles.shards[out, 0] < 0:
-                continue
-            gain, moves = self._chained(g, out)
-            if gain > best:
-                best, found = gain, moves
-            if gain >= self.over[g]:
-                break
-        return found
 
-    def _chained(self, g: int, out: int) -> tuple[float, list[Move]]:
-        """Return by how much a chain that begins with a bundle lowers the excess, and its moves."""
-        bundles, gpu = self._bundles, self._bundles.gpu
-        first, second = bundles.first, bundles.second
-        rooms = self._room[0] - self._sums[0], self._room[1] - self._sums[1]
-        holds = first + rooms[0][gpu], second + rooms[1][gpu]  # what may take its place
-        alive = bundles.alive & (self.over[gpu] <= 0)
-        home = self._region[gpu] == self._region[g]
-        goal = first[out] - self.over[g]
-        best, found = 0.0, []
-        paths: list[list[int]] = [[out]]
-        for _ in range(LINKS):
-            longer: list[tuple[float, list[int]]] = []
-            for path in paths:
-                last = path[-1]
-                fits = alive & (holds[0] >= first[last]) & (holds[1] >= second[last])
-                fits &= first < first[last] - GAIN
-                if bundles.tied[last]:
-                    fits &= self._region[gpu] == self._region[gpu[last]]
-                fits[np.isin(gpu, gpu[path])] = False
-                at = np.flatnonzero(fits)
-                # The largest that the first GPU holds, and the smallest of what it does not.
-                done = at[(first[at] <= goal) & (home[at] | ~bundles.tied[at])]
-                few = done[np.argsort(-first[done], kind="stable")[:LINKED]].tolist()
-                few += at[np.argsort(first[at], kind="stable")[:LINKED]].tolist()
-                for number in few:
-                    moves = self._cycle(g, [*path, number])
-                    if self.apart(moves[:-1]):
-                        longer.append((float(first[number]), [*path, number]))
-                    gain = min(float(first[out] - first[number]), float(self.over[g]))
-                    back = home[number] or not bundles.tied[number]
-                    back &= second[number] <= second[out]
-                    if gain > best and back and self.apart(moves):
-                        best, found = gain, moves
-                if best >= self.over[g]:
-                    return best, found
-            longer.sort(key=itemgetter(0))
-            paths = [path for _, path in longer[:LINKED]]
-        return best, found
+def _rooms(board: Assignment, target: float) -> Floats:
+    """Return (2, g) bytes that GPUs have left: at a target, and beside the KV that must be left."""
+    arrays, memory = board.arrays, board.instance.columns.memory
+    beside = arrays.load[0] / target
+    return np.array([arrays.free - memory * 1e-12 - 1.0 - beside, arrays.free - arrays.kept])
 
-    def _cycle(self, g: int, path: list[int]) -> list[Move]:
-        """Return the moves of bundles each of which takes the place of the next."""
-        gpus = [*self._bundles.gpu[path].tolist(), g]
-        return list(zip(path, gpus, gpus[1:], strict=False))
+
+def _over(rooms: Floats) -> Floats:
+    """Return bytes that are too much, of some GPUs."""
+    found: Floats = np.maximum(-rooms.min(axis=0), 0.0)
+    return found

@@ -17,8 +17,9 @@ __all__ = ["Rematch"]
 
 WHOLE = 64.0
 """Bytes of excess that count as none."""
-PATIENCE = 30
-"""Rounds without less excess after which it ends."""
+PATIENCE, MOST_PATIENCE, PATIENT_GPUS = 30, 300, 20_000
+"""Rounds without less excess after which it ends: at least, and at most; in between as many as look
+at so many GPUs."""
 GAIN = 1e-3
 """Part of the excess that counts as less."""
 GIVEN = (0.15, 0.8)
@@ -35,9 +36,12 @@ class Rematch:
     Parameters
     ----------
     board
-        Of one pressure, without KV that must be left; it is read, and left as it is.
+        It is read, and left as it is. A shard takes the larger of its load's part and of the KV
+        that must be left for it, so that what GPUs hold counts as too much where some must keep
+        much and others carry much.
     target
-        In load per byte, above 0 and finite.
+        In load per byte, above 0 and finite; so large that only memory counts where pressures are
+        several.
 
     Attributes
     ----------
@@ -48,12 +52,12 @@ class Rematch:
     def __init__(self, board: Assignment, target: float) -> None:
         self._board, instance, arrays = board, board.instance, board.arrays
         memory = instance.columns.memory.astype(np.float64)
-        taken = memory - arrays.free + arrays.load[0] / target
-        self._room: Floats = memory * (1 - 1e-12) - 1.0 - taken
+        beside = np.maximum(arrays.load[0] / target, arrays.kept)
+        self._room: Floats = arrays.free - memory * 1e-12 - 1.0 - beside
         regions = Regions(instance)
         self._region = regions.of
         rows = [
-            (j, g, option.size + option.load / target)
+            (j, g, option.size + max(option.load / target, option.keep))
             for j, option in enumerate(board.option)
             if option is not None and option.degree == 1 and regions.bound[j]
             and (option.copies == 1 or not instance.is_uneven(j))
@@ -76,7 +80,8 @@ class Rematch:
     def run(self, watch: Watch) -> float:
         """Hand shards out anew until that no longer helps; return the excess that is left."""
         best, idle = self.excess, 0
-        while best > WHOLE and idle < PATIENCE and len(self.model) and not watch.stop:
+        patience = max(PATIENCE, min(MOST_PATIENCE, PATIENT_GPUS // len(self._room)))
+        while best > WHOLE and idle < patience and len(self.model) and not watch.stop:
             self._round()
             now = self.excess
             idle = 0 if now < best * (1 - GAIN) else idle + 1

@@ -4,10 +4,10 @@ import math
 import random
 
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.assignment.subsets import Subsets
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange
-from kvplace.solver.improve.subsets import Subsets
 
 __all__ = ["iterate"]
 

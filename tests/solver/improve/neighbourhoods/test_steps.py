@@ -5,11 +5,11 @@ import math
 import pytest
 
 from boards import assert_kept_up, drawn_boards
+from kvplace.solver.assignment.subsets import Subsets
 from kvplace.solver.improve.neighbourhoods.neighbourhood import try_changes, uneven
 from kvplace.solver.improve.neighbourhoods.replacement import AnotherCopy, AnotherSplit, Reseat
 from kvplace.solver.improve.neighbourhoods.shard_exchange import ShardExchange
 from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange
-from kvplace.solver.improve.subsets import Subsets
 
 KINDS = {
     "move or swap": lambda board: ShardExchange(),  # noqa: ARG005 - others need it

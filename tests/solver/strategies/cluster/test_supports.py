@@ -57,10 +57,8 @@ def test_without_a_valid_placement_there_is_nothing_to_better(name):
 
 def test_an_assignment_is_begun_before_it_is_valid():
     search = search_of(placed=False)
-    assert not supports.begun(search)
     assert not supports.few(search)
     search.board = Assignment(search.instance, [()] * 4)
-    assert supports.begun(search)
     assert supports.few(search)
     assert not supports.placed(search)
 

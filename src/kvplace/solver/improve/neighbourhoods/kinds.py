@@ -1,11 +1,11 @@
 """Which kinds of steps a problem has, in the order in which they are tried."""
 
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.assignment.subsets import Subsets
 from kvplace.solver.improve.neighbourhoods.neighbourhood import Neighbourhood
 from kvplace.solver.improve.neighbourhoods.replacement import AnotherCopy, AnotherSplit, Reseat
 from kvplace.solver.improve.neighbourhoods.shard_exchange import ShardExchange
 from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange
-from kvplace.solver.improve.subsets import Subsets
 
 __all__ = ["nearby", "wide"]
 

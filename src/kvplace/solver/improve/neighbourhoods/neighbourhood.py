@@ -4,7 +4,7 @@ from typing import Protocol
 
 from kvplace.solver.assignment.assignment import Assignment, Change
 
-__all__ = ["TRIED", "Neighbourhood", "lone_move", "moved", "stays", "try_changes", "uneven"]
+__all__ = ["TRIED", "Neighbourhood", "moved", "stays", "try_changes", "uneven"]
 
 TRIED = 48
 """Steps tried in the order of what they promise."""
@@ -81,10 +81,4 @@ def moved(board: Assignment, j: int, source: int, target: int) -> Change:
         tuple(sorted(target if g == source else g for g in copy)) if source in copy else copy
         for copy in board.where[j]
     )
-    return j, board.option[j], copies
-
-
-def lone_move(board: Assignment, j: int, source: int, target: int) -> Change:
-    """Return the change that moves a copy which is one shard, and stays the same one by number."""
-    copies = tuple((target,) if copy == (source,) else copy for copy in board.where[j])
     return j, board.option[j], copies

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.improve.neighbourhoods.neighbourhood import TRIED, lone_move, try_changes
-from kvplace.solver.improve.subsets import Subsets
+from kvplace.solver.assignment.subsets import Subsets
+from kvplace.solver.improve.neighbourhoods.neighbourhood import TRIED, try_changes
 
 __all__ = ["SubsetExchange"]
 
@@ -50,11 +50,7 @@ class SubsetExchange:
                     if board.exchange_below(g, out, h, back, goal):
                         return {g, h}
                     continue
-                changes = [
-                    *(lone_move(board, j, g, h) for j in out),
-                    *(lone_move(board, j, h, g) for j in back),
-                ]
-                touched = try_changes(board, changes, goal)
+                touched = try_changes(board, self._subsets.changes(g, out, h, back), goal)
                 if touched is not None:
                     return touched
         return None

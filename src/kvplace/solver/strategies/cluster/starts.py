@@ -6,6 +6,7 @@ from itertools import islice
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.construct.target_search import construct, some_assignments
 from kvplace.solver.improve.descent import settle
+from kvplace.solver.improve.keep_rules import keep_rules
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.instance.regions import Regions
 from kvplace.solver.large_neighbourhood.ejection import repaired
@@ -157,6 +158,7 @@ def descend(search: ClusterState) -> None:
                 search.steps += settle(board, search.watch, most, nearby(board))
             search.watch.keep(kept)
         else:
+            search.steps += keep_rules(board, search.watch)
             most = min(search.knobs.steps, search.left)
             search.steps += settle(board, search.watch, most, wide(board))
     search.board = min(boards, key=Assignment.worth)

@@ -7,104 +7,76 @@ from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.drop_copies import drop_copies
 from kvplace.solver.improve.neighbourhoods.kinds import nearby
 from kvplace.solver.strategies.assigned import ask_program
+from kvplace.solver.strategies.cluster import stages, starts, supports
 from kvplace.solver.strategies.cluster.search import ClusterState
-from kvplace.solver.strategies.cluster.stages import (
-    ask_classes,
-    balance,
-    cover,
-    decide,
-    divide,
-    eject,
-    enumerate_all,
-    iterate,
-    lower,
-    rank,
-    refill,
-    tighten,
-    tighten_beside,
-)
-from kvplace.solver.strategies.cluster.starts import (
-    configure,
-    descend,
-    exchange_many,
-    mend,
-    repair,
-    start,
-    start_as_reference,
-    start_further,
-)
-from kvplace.solver.strategies.cluster.supports import (
-    begun,
-    coverable,
-    dividable,
-    ejectable,
-    few,
-    keeps,
-    long,
-    passes,
-    placed,
-    quick,
-    rankable,
-    refillable,
-    tightened,
-    tightened_beside,
-)
 from kvplace.solver.strategies.stages import Beside, Stage, Strategy, run_stages
 
 __all__ = ["REFERENCE", "STRATEGY", "ClusterSearch"]
 
 BEGINNING: tuple[Stage[ClusterState], ...] = (
-    Stage("configurations", configure, lambda s: s.large and s.instance.pressures == 1),
-    Stage("start", start, closed=True),
-    Stage("parallel-exchanges", descend, lambda s: begun(s) and s.large, closed=True),
-    Stage("pair-exchanges", descend, lambda s: begun(s) and not s.large, closed=True),
-    Stage("ejection", mend, lambda s: few(s) and not s.placed and not s.tiny),
+    Stage("configurations", starts.configure, lambda s: s.large and s.instance.pressures == 1),
+    Stage("start", starts.start, closed=True),
+    Stage(
+        "parallel-exchanges", starts.descend, lambda s: s.board is not None and s.large, closed=True
+    ),
+    Stage(
+        "pair-exchanges", starts.descend, lambda s: s.board is not None and not s.large, closed=True
+    ),
+    Stage("ejection", starts.mend, lambda s: supports.few(s) and not s.placed and not s.tiny),
 )
 """What places all models, and betters that."""
 
 STRATEGY: Strategy[ClusterState] = Strategy(
     once=(
         *BEGINNING,
-        Stage("configuration-bound", ask_program, quick),
-        Stage("enumeration", enumerate_all, lambda s: begun(s) and s.tiny),
-        Stage("start", start_further, lambda s: begun(s) and s.tiny),
-        Stage("pair-exchanges", descend, lambda s: begun(s) and s.tiny),
-        Stage("exact-decisions", decide, lambda s: quick(s) and not long(s)),
+        Stage("configuration-bound", ask_program, supports.quick),
+        Stage("enumeration", stages.enumerate_all, lambda s: s.board is not None and s.tiny),
+        Stage("start", starts.start_further, lambda s: s.board is not None and s.tiny),
+        Stage("pair-exchanges", starts.descend, lambda s: s.board is not None and s.tiny),
+        Stage(
+            "exact-decisions", stages.decide, lambda s: supports.quick(s) and not supports.long(s)
+        ),
         Stage(
             "configuration-bound",
-            ask_classes,
-            lambda s: few(s) and placed(s) and (keeps(s) or not refillable(s)),
+            stages.ask_classes,
+            lambda s: (
+                supports.few(s) and s.placed and (supports.keeps(s) or not supports.refillable(s))
+            ),
         ),
     ),
     rounds=(
         Stage(
             "domain-filling",
-            refill,
-            refillable,
+            stages.refill,
+            supports.refillable,
             steps=True,
-            beside=Beside("configuration-bound", tighten_beside, tightened_beside),
+            beside=Beside("configuration-bound", stages.tighten_beside, supports.tightened_beside),
         ),
         # After a good value is known: far above it, targets tell nothing and cost as much.
-        Stage("configuration-bound", tighten, tightened),
-        Stage("set-program", cover, coverable),
-        Stage("domain-cases", divide, dividable),
-        Stage("exact-decisions", decide, lambda s: quick(s) and (long(s) or s.round > 0)),
-        Stage("iterated-local-search", iterate, long, steps=True),
-        Stage("ejection", eject, ejectable, steps=True),
+        Stage("configuration-bound", stages.tighten, supports.tightened),
+        Stage("set-program", stages.cover, supports.coverable),
+        Stage("domain-cases", stages.divide, supports.dividable),
+        Stage(
+            "exact-decisions",
+            stages.decide,
+            lambda s: supports.quick(s) and (supports.long(s) or s.round > 0),
+        ),
+        Stage("iterated-local-search", stages.iterate, supports.long, steps=True),
+        Stage("ejection", stages.eject, supports.ejectable, steps=True),
     ),
     last=(
-        Stage("balance", balance, placed, closed=True),
-        Stage("drop-copies", lambda s: drop_copies(s.best, s.watch), placed, closed=True),
-        Stage("leximax", rank, rankable, closed=True),
+        Stage("balance", stages.balance, supports.placed, closed=True),
+        Stage("drop-copies", lambda s: drop_copies(s.best, s.watch), supports.placed, closed=True),
+        Stage("leximax", stages.rank, supports.rankable, closed=True),
     ),
-    repeats=passes,
+    repeats=supports.passes,
 )
 
 REFERENCE: Strategy[ClusterState] = Strategy(
     once=(
-        Stage("start", start_as_reference, closed=True),
-        Stage("pair-exchanges", lower, placed, closed=True),
-        Stage("balance", balance, lambda s: placed(s) and s.left > 0, closed=True),
+        Stage("start", starts.start_as_reference, closed=True),
+        Stage("pair-exchanges", stages.lower, supports.placed, closed=True),
+        Stage("balance", stages.balance, lambda s: s.placed and s.left > 0, closed=True),
     ),
 )
 
@@ -129,7 +101,7 @@ class ClusterSearch(ClusterState):
         board = self.best
         board.spare(margin)
         if self.large:
-            exchange_many(self, board, tolerance)
+            starts.exchange_many(self, board, tolerance)
         kinds = nearby(board)
         self.steps += settle(board, self.watch, min(self.knobs.steps, self.left), kinds, tolerance)
         self.limited = self.left <= 0
@@ -140,9 +112,9 @@ class ClusterSearch(ClusterState):
     def _repair(self) -> None:
         """Mend what is broken, and failing that place everything anew; no step counts."""
         limit, self.limit = self.limit, None
-        repair(self)
+        starts.repair(self)
         if not self.placed and self.tiny and not self.watch.stop:
-            enumerate_all(self)
+            stages.enumerate_all(self)
         if not self.placed and not self._searched and not self.watch.stop:
             self.board = None
             run_stages(self, BEGINNING)

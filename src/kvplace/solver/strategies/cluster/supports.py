@@ -6,7 +6,6 @@ from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.strategies.cluster.search import ClusterState
 
 __all__ = [
-    "begun",
     "coverable",
     "dividable",
     "ejectable",
@@ -39,11 +38,6 @@ def rankable(search: ClusterState) -> bool:
 def placed(search: ClusterState) -> bool:
     """Whether there is a valid assignment."""
     return search.placed
-
-
-def begun(search: ClusterState) -> bool:
-    """Whether there is an assignment, valid or not."""
-    return search.board is not None
 
 
 def few(search: ClusterState) -> bool:

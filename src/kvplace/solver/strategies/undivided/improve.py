@@ -95,8 +95,8 @@ def balance(search: UndividedState) -> None:
     if search.instance.n <= knobs.plain_models:
         search.balance(most, knobs.balance_gain)
         return
+    from kvplace.solver.assignment.subsets import Subsets  # noqa: PLC0415 - same
     from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange  # noqa: PLC0415 - numpy: only here
-    from kvplace.solver.improve.subsets import Subsets  # noqa: PLC0415 - same
 
     kinds = [SubsetExchange(Subsets(state, width=1), search.instance.g)]
     search.steps += level(state, search.watch, most, kinds, knobs.balance_gain)

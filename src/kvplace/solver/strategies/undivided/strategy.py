@@ -7,66 +7,44 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.instance.door import load_placement
 from kvplace.solver.strategies.assigned import ask_program
 from kvplace.solver.strategies.stages import Stage, Strategy
-from kvplace.solver.strategies.undivided.improve import (
-    balance,
-    cover,
-    iterate,
-    kick,
-    start,
-    start_as_reference,
-)
-from kvplace.solver.strategies.undivided.proofs import (
-    ask_classes,
-    decide,
-    enumerate_all,
-    pack,
-    rank,
-)
+from kvplace.solver.strategies.undivided import improve, proofs, supports
 from kvplace.solver.strategies.undivided.search import UndividedState
-from kvplace.solver.strategies.undivided.supports import (
-    covered,
-    optimal,
-    placed,
-    quick,
-    rounds,
-    small,
-    tiny,
-    wasteful,
-)
 
 __all__ = ["REFERENCE", "STRATEGY", "UndividedSearch"]
 
 STRATEGY: Strategy[UndividedState] = Strategy(
     once=(
-        Stage("start", start, closed=True),
-        Stage("exact-packing", pack, lambda s: not placed(s)),
-        Stage("configuration-bound", ask_program, quick),
-        Stage("exact-decisions", decide, tiny),
-        Stage("enumeration", enumerate_all, tiny),
+        Stage("start", improve.start, closed=True),
+        Stage("exact-packing", proofs.pack, lambda s: not s.placed),
+        Stage("configuration-bound", ask_program, supports.quick),
+        Stage("exact-decisions", proofs.decide, supports.tiny),
+        Stage("enumeration", proofs.enumerate_all, supports.tiny),
     ),
     rounds=(
-        Stage("iterated-local-search", iterate, placed, steps=True),
-        Stage("exact-decisions", decide, lambda s: placed(s) and small(s)),
+        Stage("iterated-local-search", improve.iterate, supports.placed, steps=True),
+        Stage("exact-decisions", proofs.decide, lambda s: s.placed and supports.small(s)),
         # What loads compiled kernels comes after what often needs none: that takes up to a second.
-        Stage("group-cover", cover, covered, steps=True),
-        Stage("iterated-local-search", kick, lambda s: placed(s) and s.long, steps=True),
-        Stage("configuration-bound", ask_classes, wasteful),
+        Stage("group-cover", improve.cover, supports.covered, steps=True),
+        Stage("iterated-local-search", improve.kick, lambda s: s.placed and s.long, steps=True),
+        Stage("configuration-bound", proofs.ask_classes, supports.wasteful),
     ),
     last=(
-        Stage("balance", balance, placed, closed=True),
-        Stage("leximax", rank, lambda s: optimal(s) and not s.watch.stop, closed=True),
+        Stage("balance", improve.balance, supports.placed, closed=True),
+        Stage(
+            "leximax", proofs.rank, lambda s: supports.optimal(s) and not s.watch.stop, closed=True
+        ),
     ),
-    repeats=rounds,
+    repeats=supports.rounds,
     idle=lambda s: s.knobs.idle_rounds,
 )
 
 REFERENCE: Strategy[UndividedState] = Strategy(
-    once=(Stage("start", start_as_reference, closed=True),),
+    once=(Stage("start", improve.start_as_reference, closed=True),),
     last=(
         Stage(
             "balance",
             lambda s: s.balance(math.inf),
-            lambda s: placed(s) and s.left > 0,
+            lambda s: s.placed and s.left > 0,
             closed=True,
         ),
     ),

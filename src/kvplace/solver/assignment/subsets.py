@@ -12,9 +12,9 @@ from itertools import combinations
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.assignment.assignment import Assignment, Change
 
-__all__ = ["Exchange", "Subsets"]
+__all__ = ["Exchange", "Subsets", "lone_move"]
 
 Exchange = tuple[list[int], int, list[int]]
 """Models given, the GPU that takes them, and models taken back from it."""
@@ -136,7 +136,7 @@ class Subsets:
             at, column = divmod(rest, self.count)
             out, h = self.subset(g, int(mine[row])), int(batch[at])
             back = self.subset(h, column)
-            if self._may(out, h) and self._may(back, g):
+            if self.may(g, out, h, back):
                 yield out, h, back
 
     def between(self, g: int, own: Floats, batch: Ints) -> Floats:
@@ -175,10 +175,40 @@ class Subsets:
             ]
         return self.board.arrays.exchanged(g, batch[:, None], size, keep, here, there)
 
+    def sizes(self, target: float) -> Floats:
+        """Return what subsets take of each GPU at a target, and with the KV that must be left.
+
+        Returns
+        -------
+        array
+            (2, g, subsets) of one pressure, ``inf`` for what is no subset of a GPU.
+        """
+        self.follow()
+        size, keep, load, *_ = self._totals
+        return np.array([size + load / target, size + keep])
+
+    def changes(self, g: int, out: list[int], h: int, back: list[int]) -> list[Change]:
+        """Return the changes that exchange models of two GPUs."""
+        board = self.board
+        return [
+            *(lone_move(board, j, g, h) for j in out),
+            *(lone_move(board, j, h, g) for j in back),
+        ]
+
+    def may(self, g: int, out: list[int], h: int, back: list[int]) -> bool:
+        """Whether no model of an exchange meets itself or goes where it may not."""
+        return self._may(out, h) and self._may(back, g)
+
     def _may(self, models: list[int], h: int) -> bool:
         """Whether models may go to a GPU, on which they have no shard yet."""
         board, allowed = self.board, self.board.instance.columns.allowed
         return not any(j in board.members[h] or not allowed[j][h] for j in models)
+
+
+def lone_move(board: Assignment, j: int, source: int, target: int) -> Change:
+    """Return the change that moves a copy which is one shard, and stays the same one by number."""
+    copies = tuple((target,) if copy == (source,) else copy for copy in board.where[j])
+    return j, board.option[j], copies
 
 
 def _ascending(

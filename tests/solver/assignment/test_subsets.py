@@ -8,8 +8,7 @@ import pytest
 
 from boards import drawn_boards, spread, undivided
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.improve.neighbourhoods.neighbourhood import lone_move
-from kvplace.solver.improve.subsets import Subsets, _ascending, _subset_pairs
+from kvplace.solver.assignment.subsets import Subsets, _ascending, _subset_pairs, lone_move
 
 
 def changes_of(board, g, out, h, back):
