@@ -15,14 +15,21 @@ EXCHANGES = 2_500
 """Moves and swaps of a fleet up to which all are tried, which takes some 0.3 s."""
 
 
-def keep_rules(board: Assignment, watch: Watch) -> int:
+def keep_rules(board: Assignment, watch: Watch, most: float = math.inf) -> int:
     """Move shards and swap pairs while that breaks less of the rules; return the steps made.
 
     Of the exchanges of one GPU with the others, those come first that leave the least pressure.
+
+    Parameters
+    ----------
+    board
+        Changed in place.
+    watch, most
+        End it early: time, and steps.
     """
     steps, (n, g) = 0, (board.instance.n, board.instance.g)
     waiting = list(range(g)) if n * (n + g) <= EXCHANGES else []
-    while waiting and any(board.flaws) and not watch.stop:
+    while waiting and steps < most and any(board.flaws) and not watch.stop:
         if _better(board, waiting.pop()):
             steps += 1
             waiting = list(range(g))

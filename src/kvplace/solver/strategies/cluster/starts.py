@@ -158,7 +158,7 @@ def descend(search: ClusterState) -> None:
                 search.steps += settle(board, search.watch, most, nearby(board))
             search.watch.keep(kept)
         else:
-            search.steps += keep_rules(board, search.watch)
+            search.steps += keep_rules(board, search.watch, search.left)
             most = min(search.knobs.steps, search.left)
             search.steps += settle(board, search.watch, most, wide(board))
     search.board = min(boards, key=Assignment.worth)
