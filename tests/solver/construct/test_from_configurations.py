@@ -59,6 +59,7 @@ def test_prices_of_the_start_prove_a_bound_without_a_further_program(problem, ch
     assert configurer.prices is None
     board = configurer.build(low, Watch(None))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kvplace.solver.bounds.size_classes.FAR", 1.0)
         patch.setattr(LevelTargets, "rise", None)
         bound = LevelBound(chooser)
         bound.rise(low, board, Watch(None), configurer.target, configurer.prices)

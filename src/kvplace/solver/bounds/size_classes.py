@@ -39,6 +39,8 @@ FINER = 5e-2
 """Relative distance from the bound up to which targets are asked for on `FINE` levels."""
 ABOVE = 1e-3
 """Part of that target by which none is asked for above it once its prices are known."""
+FAR = 1e-3
+"""Part of it by which what its prices prove is lower where a program rounded down is asked, too."""
 BELOW = 3e-3
 """Part of a target, met where sizes are rounded to the nearest level, by which the first one asked
 for is lower."""
@@ -111,8 +113,8 @@ class LevelBound:
         met
             Lowest target that a program met whose sizes are rounded to the nearest level.
         prices
-            (levels + 1,) those of that program; they are as good as what a program with sizes
-            rounded down comes to, so the first time that they prove something no other is asked.
+            (levels + 1,) those of that program; where what they prove is near the target that it
+            met, no other is asked the first time.
         """
         high = math.inf if board is None else board.worst()
         groups = None if board is None else partial(self._groups, board)
@@ -124,13 +126,25 @@ class LevelBound:
                 self._paired.rise(low, high, None, watch)
         elif self._fine.found and prices is not None:
             self._fine.rise(low, min(high, met * (1 + ABOVE)), groups, watch)
-        elif prices is None or self._fine.begin(prices, low, high, watch) is None:
-            self._rise_anew(low, board, watch, met)
+        else:
+            closer = None if prices is None else self._fine.begin(prices, low, high, watch)
+            low = low if closer is None else closer.target
+            if low < met * (1 - FAR):
+                self._rise_anew(low, board, watch, met, prices)
         self._gather(watch)
 
-    def _rise_anew(self, low: float, board: Assignment | None, watch: Watch, met: float) -> None:
-        """Ask on several grids, the coarse ones first, without prices to begin with."""
+    def _rise_anew(
+        self,
+        low: float,
+        board: Assignment | None,
+        watch: Watch,
+        met: float,
+        prices: Floats | None,
+    ) -> None:
+        """Ask on several grids, the coarse ones first."""
         high = math.inf if board is None else board.worst()
+        if prices is not None:
+            high = min(high, met * (1 + ABOVE))
         groups = None if board is None else partial(self._groups, board)
         coarse, first = self._coarse, met * (1 - BELOW)
         if board is None and self._instance.n > CHEAP:
@@ -138,13 +152,14 @@ class LevelBound:
             low = low if closer is None else closer.target
         # Without a value the coarse levels say enough.
         if board is not None or not coarse.found:
-            for known in coarse.found[-1:]:
-                self._targets.begin(known.prices, low, high, watch)
+            for begun in [prices] if prices is not None else [p.prices for p in coarse.found[-1:]]:
+                self._targets.begin(begun, low, high, watch)
             closer = self._targets.rise(low, high, groups, watch, first=first)
             low = low if closer is None else closer.target
         if board is not None:
-            for known in (*coarse.found, *self._targets.found)[-1:]:
-                closer = self._fine.begin(known.prices, low, high, watch)
+            known = self._targets.found or ([] if self._fine.found else coarse.found)
+            for last in known[-1:]:
+                closer = self._fine.begin(last.prices, low, high, watch)
                 low = low if closer is None else closer.target
             high = min(high, low * (1 + FINER))
             self._fine.rise(low, high, groups, watch, first=first)
