@@ -81,8 +81,9 @@ if TYPE_CHECKING:
     from kvplace.simulate.outcome import Simulation
     from kvplace.simulate.run import simulate
     from kvplace.simulate.served import Served, served
+    from kvplace.size.answer import Sizing
     from kvplace.size.fewer import Fewer, Saving, solve_fewer
-    from kvplace.size.size import Sizing, size_fleet
+    from kvplace.size.size import size_fleet
     from kvplace.size.stock import Stock, stock_of
     from kvplace.solver.clock import Progress, Watch
     from kvplace.solver.robust import Robust, solve_robust
@@ -243,7 +244,8 @@ _NAMES_OF = {
     "report.answers.differences": ("Differences", "diff"),
     "report.report": ("Report", "report"),
     "size.fewer": ("Fewer", "Saving", "solve_fewer"),
-    "size.size": ("Sizing", "size_fleet"),
+    "size.answer": ("Sizing",),
+    "size.size": ("size_fleet",),
     "size.stock": ("Stock", "stock_of"),
     "replan.outcome": ("Budget", "FrontierPoint", "Replan"),
     "replan.replan": ("replan",),

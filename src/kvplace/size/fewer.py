@@ -20,6 +20,7 @@ from kvplace.core.rules.places import Places
 from kvplace.core.rules.reserve import Reserve
 from kvplace.errors import Fault, InputError
 from kvplace.facts.catalogue.gpus import gpu_types
+from kvplace.size.answer import PROVED
 from kvplace.size.floor import ROUNDING, least_sums
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
@@ -33,7 +34,6 @@ _QUESTION_SHARE = 0.2
 _LAST_SHARE = 0.6
 """The same once fewer GPUs were not found in such a time, for one GPU less than was found."""
 _LEAST_SECONDS = 0.2
-_PROVED = 1e-9
 
 
 class Saving(StrEnum):
@@ -91,7 +91,7 @@ class Fewer:
     @property
     def proved(self) -> bool:
         """Whether nothing takes less."""
-        return self.least >= self.spent * (1 - _PROVED)
+        return self.least >= self.spent * (1 - PROVED)
 
 
 def costs_of(
@@ -295,14 +295,14 @@ class _Search:
             part, seed=self._seed, iterations=self._iterations,
             watch=Within(self._watch, seconds, enough=self._limit, hopeless=self._limit),
         )  # fmt: skip
-        if found.bound > self._limit * (1 + _PROVED) and self._symmetric:
+        if found.bound > self._limit * (1 + PROVED) and self._symmetric:
             self._too_few = max(self._too_few, counts[0])
         if found.placement is None or found.value > self._limit:
             return False
         whole = evaluate(self._problem, found.placement)
         if whole.violations or whole.value > self._limit:
             return False
-        if self.cost(found.placement) < self.cost(self.placement) * (1 - _PROVED):
+        if self.cost(found.placement) < self.cost(self.placement) * (1 - PROVED):
             self.placement = found.placement
         return True
 
@@ -325,7 +325,7 @@ class _Search:
             count = max(count, 1 + sum(there < needed * (1 - ROUNDING) for there in largest))
         # So many GPUs are needed whichever they are, and no part of one can be had.
         least = max(least, math.fsum(sorted(costs)[:count]))
-        if self._too_few and (self._too_few + 1) * costs[0] > least * (1 + _PROVED):
+        if self._too_few and (self._too_few + 1) * costs[0] > least * (1 + PROVED):
             return (self._too_few + 1) * costs[0], "search"
         return least, "sums"
 

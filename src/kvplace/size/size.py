@@ -11,7 +11,7 @@ import heapq
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
@@ -19,12 +19,13 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
 from kvplace.errors import InputError
+from kvplace.size.answer import PROVED, Cell, Size, Sizing
 from kvplace.size.floor import Floor, floor_of
 from kvplace.size.stock import Mix, Stock
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
 
-__all__ = ["Cell", "Size", "Sizing", "size_fleet"]
+__all__ = ["size_fleet"]
 
 SEARCH_SHARE = 0.7
 """Share of a time limit for finding the sizes; the rest is for the table of what-ifs."""
@@ -37,80 +38,8 @@ MOST_LINES = 200_000
 """Combinations of all kinds but one that are gone through at most."""
 MOST_UNSETTLED = 16
 """Mixes neither shown to be enough nor excluded after which the answer stands as it is."""
-PROVED = 1e-9
-"""Relative distance by which a bound must exceed the target, for the rounding of floats."""
 
 _Order = tuple[float, int, Mix]
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """The answer for one growth of demand.
-
-    Parameters
-    ----------
-    growth
-        Factor on every rate.
-    mix
-        Nodes of each kind; None where no fleet was found that reaches the target.
-    result
-        Plan on that mix.
-    cost
-        Of the mix, by `Stock.cost`; ``inf`` without one.
-    least_cost
-        No fleet that costs less reaches the target; ``inf`` where none does at all.
-    reasons
-        Why no fleet reaches the target, where that is so.
-    late
-        What fell short of GPU time where memory would have been enough; empty otherwise.
-    """
-
-    growth: float
-    mix: Mix | None
-    result: Result | None
-    cost: float
-    least_cost: float
-    reasons: tuple[str, ...]
-    late: str = ""
-
-    @property
-    def proved(self) -> bool:
-        """Whether nothing cheaper reaches the target."""
-        return self.mix is not None and self.least_cost >= self.cost * (1 - PROVED)
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What a fleet is worth at a growth of demand; no result where it cannot serve it."""
-
-    mix: Mix
-    growth: float
-    result: Result | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sizing:
-    """Sizes for each growth, and what the fleets around them are worth at every growth.
-
-    Parameters
-    ----------
-    stock
-        What the fleets are made of.
-    target
-        Most KVPR of any GPU.
-    sizes
-        One answer per growth asked for.
-    table
-        Fleets from the cheapest to the dearest, each at every growth.
-    complete
-        Whether nothing was cut by the time limit or an interrupt.
-    """
-
-    stock: Stock
-    target: float
-    sizes: tuple[Size, ...]
-    table: tuple[Cell, ...]
-    complete: bool
 
 
 def size_fleet(

@@ -7,7 +7,7 @@ from kvplace.report.tables.plan import Look
 from kvplace.report.tables.scores import Cell as Field
 from kvplace.report.tables.scores import rows_csv, rows_json, rows_table
 from kvplace.report.text import clean
-from kvplace.size.size import Cell, Size, Sizing
+from kvplace.size.answer import Cell, Size, Sizing
 from kvplace.size.stock import Mix, Stock
 
 __all__ = ["sized_csv", "sized_json", "sized_table"]
