@@ -258,18 +258,22 @@ def page(results):
                 line += "| | | |"
             parts.append(line)
         parts.append("")
-    parts.append(KNOBS)
-    for name, kind in (
-        ("undivided", UndividedParams), ("cluster", ClusterParams), ("large", LargeParams),
-        ("all", Params),
-    ):  # fmt: skip
-        parts += [
-            f"| {name} | `{knob.name}` | {knob.default} | {knob.metadata['unit']} "
-            f"| {knob.metadata['found']} |"
-            for knob in fields(kind)
-            if "unit" in knob.metadata
-        ]
-    return "\n".join(parts) + "\n"
+    return "\n".join([*parts, knobs()])
+
+
+def knobs() -> str:
+    """Return the last table of the page, of the knobs as they are."""
+    rows = [
+        f"| {name} | `{knob.name}` | {knob.default} | {knob.metadata['unit']} "
+        f"| {knob.metadata['found']} |"
+        for name, kind in (
+            ("undivided", UndividedParams), ("cluster", ClusterParams), ("large", LargeParams),
+            ("all", Params),
+        )
+        for knob in fields(kind)
+        if "unit" in knob.metadata
+    ]  # fmt: skip
+    return "\n".join([KNOBS, *rows]) + "\n"
 
 
 HEAD = """\

@@ -8,6 +8,7 @@ the block asks for ``echo $?``, which prints the last exit code.
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -113,6 +114,12 @@ def test_the_command_line_reference_is_current():
 def test_the_python_reference_is_current():
     page = (ROOT / "docs/reference/python.md").read_text("utf-8")
     assert page == python_reference.reference(), "run: python tests/python_reference.py"
+
+
+def test_the_table_of_knobs_is_current(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    knobs = runpy.run_path(str(ROOT / "benchmarks/stages.py"))["knobs"]()
+    assert (ROOT / "docs/stages.md").read_text("utf-8").endswith(knobs)
 
 
 def test_links_between_pages_lead_somewhere():
