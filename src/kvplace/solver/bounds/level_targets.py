@@ -17,7 +17,10 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.levels import LevelRooms, Need, need_of
 from kvplace.solver.column_generation.size_classes import AnyTables, LevelProgram, priced
 
-__all__ = ["CHEAP", "LevelTargets", "Prices"]
+__all__ = ["CHEAP", "Groups", "LevelTargets", "Prices"]
+
+Groups = Callable[[float], Iterable[tuple[int, Floats]]]
+"""Returns, at a target, the type of each GPU of an assignment, and the sizes on it."""
 
 TARGETS = 8
 """Targets decided between a bound and a value."""
@@ -139,7 +142,7 @@ class LevelTargets:
         self,
         low: float,
         high: float,
-        groups: Callable[[float], Iterable[tuple[int, Floats]]] | None,
+        groups: Groups | None,
         watch: Watch,
         *,
         first: float = 0.0,

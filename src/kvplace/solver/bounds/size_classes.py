@@ -22,7 +22,7 @@ from kvplace.solver.array_types import Floats
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.bounds.certify import checked
-from kvplace.solver.bounds.level_targets import CHEAP, LevelTargets, Prices
+from kvplace.solver.bounds.level_targets import CHEAP, Groups, LevelTargets, Prices
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.columns import Columns
 from kvplace.solver.instance.options import Chooser
@@ -130,33 +130,31 @@ class LevelBound:
             closer = None if prices is None else self._fine.begin(prices, low, high, watch)
             low = low if closer is None else closer.target
             if low < met * (1 - FAR):
-                self._rise_anew(low, board, watch, met, prices)
+                high = high if prices is None else min(high, met * (1 + ABOVE))
+                self._rise_anew(low, high, groups, watch, met, prices)
         self._gather(watch)
 
     def _rise_anew(
         self,
         low: float,
-        board: Assignment | None,
+        high: float,
+        groups: Groups | None,
         watch: Watch,
         met: float,
         prices: Floats | None,
     ) -> None:
-        """Ask on several grids, the coarse ones first."""
-        high = math.inf if board is None else board.worst()
-        if prices is not None:
-            high = min(high, met * (1 + ABOVE))
-        groups = None if board is None else partial(self._groups, board)
+        """Ask on several grids, the coarse ones first; `groups` are those of `LevelTargets`."""
         coarse, first = self._coarse, met * (1 - BELOW)
-        if board is None and self._instance.n > CHEAP:
+        if groups is None and self._instance.n > CHEAP:
             closer = coarse.rise(low, high, groups, watch)
             low = low if closer is None else closer.target
         # Without a value the coarse levels say enough.
-        if board is not None or not coarse.found:
+        if groups is not None or not coarse.found:
             for begun in [prices] if prices is not None else [p.prices for p in coarse.found[-1:]]:
                 self._targets.begin(begun, low, high, watch)
             closer = self._targets.rise(low, high, groups, watch, first=first)
             low = low if closer is None else closer.target
-        if board is not None:
+        if groups is not None:
             known = self._targets.found or ([] if self._fine.found else coarse.found)
             for last in known[-1:]:
                 closer = self._fine.begin(last.prices, low, high, watch)
