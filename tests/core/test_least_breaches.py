@@ -65,6 +65,16 @@ def test_what_counting_says():
     assert least_breaches(made.problem(models, where, *rules)) == (1.0, 4.0, 0.0, 0.0)
 
 
+def test_no_model_is_looked_at_where_no_rule_is_soft():
+    class Table:
+        def __iter__(self):
+            pytest.fail("the models of a large fleet are made one by one")
+
+    problem = made.problem([made.model("m", 1)], made.fleet(80), Apart(("*",), over="gpu"))
+    object.__setattr__(problem, "models", Table())
+    assert least_breaches(problem) == ()
+
+
 def test_a_plan_that_keeps_soft_rules_as_well_as_counting_allows_is_optimal_and_checked():
     models = [made.model(f"m{at:02}", 2, 1.0 + at) for at in range(26)]
     problem = made.problem(models, made.fleet(*[80] * 25), Apart(("*",), 1, "gpu"))

@@ -64,6 +64,8 @@ def least_breaches(problem: Problem) -> tuple[float, ...]:
         The weightiest tier first.
     """
     least = dict.fromkeys(tiers_of(problem), 0.0)
+    if not least:  # models of a large fleet are not made for nothing
+        return ()
     shards = {m.name: m.replicas.min * min(m.tensor_parallel) for m in problem.models}
     for rule in problem.rules:
         if rule.soft is not None:
