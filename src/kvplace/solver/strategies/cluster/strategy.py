@@ -52,6 +52,13 @@ STRATEGY: Strategy[ClusterState] = Strategy(
             steps=True,
             beside=Beside("configuration-bound", stages.tighten_beside, supports.tightened_beside),
         ),
+        # Models of one way each are exchanged first: no exact search lowers their value as fast.
+        Stage(
+            "iterated-local-search",
+            stages.iterate,
+            lambda s: supports.long(s) and s.instance.simple,
+            steps=True,
+        ),
         # After a good value is known: far above it, targets tell nothing and cost as much.
         Stage("configuration-bound", stages.tighten, supports.tightened),
         Stage("set-program", stages.cover, supports.coverable),
@@ -61,7 +68,12 @@ STRATEGY: Strategy[ClusterState] = Strategy(
             stages.decide,
             lambda s: supports.quick(s) and (supports.long(s) or s.round > 0),
         ),
-        Stage("iterated-local-search", stages.iterate, supports.long, steps=True),
+        Stage(
+            "iterated-local-search",
+            stages.iterate,
+            lambda s: supports.long(s) and not s.instance.simple,
+            steps=True,
+        ),
         Stage("ejection", stages.eject, supports.ejectable, steps=True),
     ),
     last=(
