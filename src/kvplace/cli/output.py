@@ -241,6 +241,13 @@ def say_notes(problem: "Problem", evaluation: "Evaluation | None" = None) -> Non
 
 def _emit_plan(result: "Result", form: str, output: str | None) -> None:
     """Write a result as a plan file or as one row per shard."""
-    from kvplace.formats.plan.io import plan_csv, write_plan
+    if form == "json":
+        from kvplace.formats.plan.io import write_plan
 
-    emit(write_plan(result) if form == "json" else plan_csv(result), output, data=True)
+        text = write_plan(result)
+    else:  # without what reads and writes JSON
+        from kvplace.formats.plan.csv import table_text
+        from kvplace.formats.plan.table import table_of
+
+        text = table_text(table_of(result))
+    emit(text, output, data=True)

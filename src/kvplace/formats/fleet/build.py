@@ -1,6 +1,7 @@
 """From the validated parts of a fleet file to a `Problem`: defaults, counts, cross-checks."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any
 
@@ -192,11 +193,11 @@ class Assembly:
 
     def _with_degrees(self, index: int, model: Model) -> Model:
         """Return a model without the degrees that engines refuse; a fault where none is left."""
+        if not any(map(model.refused, model.tensor_parallel)):
+            return model
         reasons = {degree: model.refused(degree) for degree in model.tensor_parallel}
         left = tuple(degree for degree, reason in reasons.items() if not reason)
         refused = ", ".join(f"{degree}: {reason}" for degree, reason in reasons.items() if reason)
-        if not refused:
-            return model
         if left:
             self._assumed.append(
                 f"{model.name}: left out, as engines refuse it, a degree of {refused}"
@@ -321,6 +322,10 @@ def _check_objectives(model: Model, path: Path, report: Report) -> None:
 
 def _check_load(model: Model, objective: Objective, path: Path, report: Report) -> None:
     """Note what keeps the load of a model from being computed."""
+    if not model.windows:
+        with suppress(InputError):  # what is told below
+            objective.load(model)
+            return
     missing = objective.missing(model)
     for field in missing:
         message = f"{shown(model.name)} needs it for the objective {objective.value}"

@@ -35,7 +35,7 @@ from kvplace.formats.validation.fields import (
     refuse_value,
     word,
 )
-from kvplace.formats.validation.parts import ALWAYS, Documented, Part
+from kvplace.formats.validation.parts import ALWAYS, NOTHING, Documented, Part
 
 __all__ = [
     "FLEET_SCHEMA",
@@ -69,7 +69,7 @@ class GPUPart(Part):
         description="Kept for others: neither weights nor KV cache.",
     )
     resources: Resources = Field(
-        default={}, description="Further capacities that its shards share, by name."
+        default=NOTHING, description="Further capacities that its shards share, by name."
     )
     price_per_hour: Positive | None = Field(
         default=None, description="What it costs while in use, in any one currency."
@@ -119,13 +119,14 @@ class NodePart(Part):
         default=None,
         description="Every GPU of a node that counts them: a mapping, or a type or memory alone.",
     )
-    labels: dict[Name, Text] = Field(default={}, description="Topology and other facts.")
+    labels: dict[Name, Text] = Field(default=NOTHING, description="Topology and other facts.")
     link_size: Count | None = Field(
         default=None,
         description="GPUs in a row that share a fast link; by default all of the node.",
     )
     resources: Resources = Field(
-        default={}, description="Further capacities that the shards on its GPUs share, by name."
+        default=NOTHING,
+        description="Further capacities that the shards on its GPUs share, by name.",
     )
 
 
@@ -217,7 +218,7 @@ class ModelPart(Part):
         Documented(
             lambda: {"anyOf": [{"type": "integer", "minimum": 1}, ReplicasPart.model_json_schema()]}
         ),
-    ] = ReplicasPart(min=1, max=1)
+    ] = ReplicasPart.model_construct(min=1, max=1)
     attention: Annotated[Attention, *word(*Attention)] = Field(
         default=Attention.GROUPED,
         description="grouped: KV heads split over the ranks; mla: whole on every rank.",
@@ -229,16 +230,16 @@ class ModelPart(Part):
         default=(), description="GPU types that it may run on; by default all."
     )
     resources: Resources = Field(
-        default={}, description="What each shard takes of further capacities, by name."
+        default=NOTHING, description="What each shard takes of further capacities, by name."
     )
     demand: Annotated[DemandPart, Documented(_demand_schema)] = Field(
         examples=["{requests_per_second: 2.1}"],
         description="Of all time, or a list of the demand in each window.",
     )
     windows: dict[Name, DemandPart] = Field(
-        default={}, description="Demand by window, where `demand` states the mean beside it."
+        default=NOTHING, description="Demand by window, where `demand` states the mean beside it."
     )
-    slo: SLOPart = SLOPart()
+    slo: SLOPart = SLOPart.model_construct()
     launch: LaunchPart | None = Field(
         default=None, description="How its engine is started; what it leaves out `defaults` gives."
     )
@@ -259,7 +260,7 @@ class ModelPart(Part):
         "of each copy.",
     )
     move: MovingPart = Field(
-        default=MovingPart(), description="What it takes to move it, for replan."
+        default=MovingPart.model_construct(), description="What it takes to move it, for replan."
     )
 
     @model_validator(mode="after")
@@ -306,7 +307,7 @@ class FleetPart(Part):
     objective: _Objective | None = Field(
         default=None, description="Load to plan for; by default what the models give enough for."
     )
-    defaults: DefaultsPart = DefaultsPart()
+    defaults: DefaultsPart = DefaultsPart.model_construct()
     nodes: Annotated[
         list[NodePart],
         Documented(

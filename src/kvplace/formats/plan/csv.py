@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 
 from kvplace.formats.diagnostics import Report
-from kvplace.formats.plan.of_columns import HEADER, table_of_columns
 from kvplace.formats.plan.table import COLUMNS, PlanTable
 from kvplace.formats.tables.csv_columns import CSVColumns
 from kvplace.formats.text.cells import safe_cells
@@ -50,5 +49,7 @@ def parse_plan_table(text: str, source: str = "") -> PlanTable:
     InputError
         With every fault, each with its row, column and line.
     """
+    from kvplace.formats.plan.of_columns import HEADER, table_of_columns  # noqa: PLC0415 - only to read
+
     report = Report(source)
     return table_of_columns(CSVColumns(text, HEADER, report), report)

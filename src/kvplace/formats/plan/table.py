@@ -3,12 +3,15 @@
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kvplace.core.evaluation.evaluate import Shard
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
-from kvplace.formats.plan.stated import Plan, PlanShard
+
+if TYPE_CHECKING:
+    from kvplace.formats.plan.stated import Plan, PlanShard
 
 __all__ = ["COLUMNS", "UNSTATED", "PlanTable", "table_of"]
 
@@ -43,7 +46,7 @@ class PlanTable:
     shards: "array[int]"
     weights_bytes: "array[int]"
     loads: "array[float]"
-    head: Plan | None = None
+    head: "Plan | None" = None
 
     @property
     def objective(self) -> str | None:
@@ -96,9 +99,9 @@ class PlanTable:
         return Placement(Assigned(problem.names, list(position), gpu_of))
 
 
-def table_of(plan: Plan | Result) -> PlanTable:
+def table_of(plan: "Plan | Result") -> PlanTable:
     """Return the rows of a plan; those of many undivided models are not made one by one."""
-    if isinstance(plan, Plan):
+    if not isinstance(plan, Result):
         shards = [s for gpu in plan.gpus for s in gpu.shards]
         held_by = [(gpu.id, len(gpu.shards)) for gpu in plan.gpus if gpu.shards]
         return _of_shards(held_by, shards, [s.shard for s in shards])
@@ -116,7 +119,7 @@ def table_of(plan: Plan | Result) -> PlanTable:
 
 def _of_shards(
     held_by: Sequence[tuple[str, int]],
-    shards: Sequence[PlanShard] | Sequence[Shard],
+    shards: "Sequence[PlanShard] | Sequence[Shard]",
     ranks: Sequence[int],
 ) -> PlanTable:
     """Return the rows of shards that were made one by one, and how many each GPU holds."""

@@ -21,10 +21,11 @@ def parse_json(text: str) -> Tree:
 
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         nonlocal doubled
-        data: dict[str, Any] = {}
-        for key, value in pairs:
-            data.setdefault(key, value)
-        doubled = doubled or len(data) < len(pairs)
+        data = dict(pairs)
+        if len(data) < len(pairs):  # the first of a key counts
+            doubled, data = True, {}
+            for key, value in pairs:
+                data.setdefault(key, value)
         return data
 
     try:

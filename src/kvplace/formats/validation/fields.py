@@ -158,6 +158,8 @@ def number_or_infinity(value: object) -> float:
 
 def _number(value: object, most: float, like: str) -> float:
     """Accept a finite number from 0 to `most`."""
+    if type(value) is float and 0 <= value <= most < math.inf:  # mostly
+        return value
     wanted = f"a number {like}".rstrip()
     if isinstance(value, bool) or not isinstance(value, int | float):
         refuse_value(f"must be {wanted}, not {kind_of(value)}")
@@ -176,6 +178,8 @@ def _number(value: object, most: float, like: str) -> float:
 
 def integer(value: object, least: int = 0, most: int | None = None) -> int:
     """Accept a whole number from `least` to `most`; one written 8.0 is whole too."""
+    if type(value) is int and least <= value and (most is None or value <= most):  # mostly
+        return value
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     if isinstance(value, bool) or not isinstance(value, int | float) or not whole:
         refuse_value(f"must be a whole number, not {kind_of(value)}")

@@ -34,6 +34,7 @@ from kvplace.errors import InputError
 __all__ = [
     "ALWAYS",
     "MISSING",
+    "NOTHING",
     "Documented",
     "Exact",
     "FieldOf",
@@ -57,6 +58,22 @@ class _Always:
 
 
 ALWAYS = _Always()
+
+
+class _Nothing(dict[Any, Any]):
+    """No entries: one mapping for all, which the schema library copies unless it has a hash."""
+
+    def __hash__(self) -> int:  # type: ignore[override]  # a mapping has none
+        return 0
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, handler: Any) -> Any:
+        """Return what the JSON Schema writes it as."""
+        return handler(dict)
+
+
+NOTHING: dict[Any, Any] = _Nothing()
+"""The default of a mapping that may be left out; nobody changes it."""
 
 
 class Written(NamedTuple):
@@ -114,11 +131,11 @@ class Part(BaseModel):
             The values contradict each other.
         """
         assert self.core is not None
-        given_here, needed = self.model_fields_set, _without_default(type(self))
+        values = self.__dict__
         own = {
             name: value if type(value) in _PLAIN else _built(value)
-            for name, value in self.__dict__.items()
-            if value is not None and (name in given_here or name in needed)
+            for name in self.model_fields_set | _without_default(type(self))
+            if (value := values[name]) is not None
         }
         return type(self).core(**own | given)  # type: ignore[misc]  # seen as a method
 
