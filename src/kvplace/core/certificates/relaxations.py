@@ -7,7 +7,7 @@ is allowed: what bounds such sets bounds those that fit a GPU.
 import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from operator import add, le
+from operator import le
 
 from kvplace.core.certificates.offers import Bin, Offers
 from kvplace.core.certificates.room_tables import pair_table
@@ -129,8 +129,13 @@ def _dearest_that_fit(
 def _table(dearest: list[int], room: int) -> list[int]:
     """Return the highest price of shards that fit each level of room, any number alike."""
     table = [0]
+    needed: list[tuple[int, int]] = []
     for level in range(1, room + 1):
-        table.append(max(map(add, table[::-1], dearest[1 : level + 1])))
+        most = max((table[level - size] + price for size, price in needed), default=0)
+        if dearest[level] > most:  # than any that smaller ones come to
+            needed.append((level, dearest[level]))
+            most = dearest[level]
+        table.append(max(most, table[-1]))
     return table
 
 

@@ -5,6 +5,7 @@ the models not yet looked at can add to a partial set. The bound is so tight tha
 partial set is kept that does not lead to a set worth returning.
 """
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -125,28 +126,37 @@ class Knapsack:
             order = order[row[order] <= room]
         self._order, self._price = order, prices[order]
         self._sizes = [row[order] for row in rows]
-        # Where the group after each begins.
-        self._next: Ints = np.arange(1, len(order) + 1)
+        ends: Ints = np.arange(1, len(order) + 1)
         if groups is not None and len(order):
             ends = np.append(np.flatnonzero(np.diff(groups[order])) + 1, len(order))
-            self._next = np.repeat(ends, np.diff(ends, prepend=0))
+        self._ends = ends
+        # Where the group after each begins, and its number.
+        self._after: Ints = np.repeat(np.arange(1, len(ends) + 1), np.diff(ends, prepend=0))
+        self._next: Ints = ends[self._after - 1]
         # Nothing fits a GPU of one byte.
         self._scale = [GRID / room if room > 0 else 0.0 for room in self._capacity]
 
     @cached_property
     def _tables(self) -> list[Floats]:
-        """What the models from one on add at most, by level of room, in each dimension."""
+        """What the groups from one on add at most, by level of room, in each dimension."""
         return list(map(self._table, self._sizes, self._scale))
 
     def _table(self, sizes: Floats, scale: float) -> Floats:
         steps = np.floor(sizes * scale * (1 - 1e-12)).astype(np.int64)
-        n = len(steps)
-        table = np.zeros((n + 1, GRID + 1))
-        for row in range(n - 1, -1, -1):
-            step, after, here = steps[row], table[self._next[row]], table[row]
-            others = table[row + 1] if self._next[row] > row + 1 else after
-            here[:step] = others[:step]
-            np.maximum(others[step:], after[: GRID + 1 - step] + self._price[row], out=here[step:])
+        order = np.lexsort((-self._price, steps, self._after)).tolist()
+        prices, steps, starts = self._price.tolist(), steps.tolist(), [0, *self._ends.tolist()]
+        table, lifted = np.zeros((len(self._ends) + 1, GRID + 1)), np.empty(GRID + 1)
+        first = len(steps)
+        for at in range(len(self._ends) - 1, -1, -1):
+            after, here, highest = table[at + 1], table[at], 0.0
+            here[:] = after
+            end, first = first, starts[at]
+            for row in order[first:end]:
+                # What is priced no higher than what takes no more steps is left out.
+                if prices[row] > highest:
+                    step, highest = steps[row], prices[row]
+                    more = np.add(after[: GRID + 1 - step], highest, out=lifted[step:])
+                    np.maximum(here[step:], more, out=here[step:])
         return table
 
     @property
@@ -194,25 +204,27 @@ class Knapsack:
             parent = np.repeat(np.arange(len(rows)), count)
             child = np.arange(len(parent)) - np.repeat(np.cumsum(count) - count, count)
             child += first[parent]
-            for at, (size, room) in enumerate(zip(self._sizes, self._capacity, strict=True)):
-                grown = weights[at][parent] + size[child]
-                alive = np.flatnonzero(grown <= room)
-                parent, child = parent[alive], child[alive]
-                weights[at] = grown[alive]
-                for before in range(at):
-                    weights[before] = weights[before][alive]
             new_value = value[parent] + self._price[child]
-            reach = new_value
-            if floor > 0:
-                reach = self._reach(new_value, weights, self._next[child])
-            alive = np.flatnonzero(reach >= floor)
-            if len(alive) > 10 * limit:
+            reach = new_value + (math.inf if floor > 0 else 0.0)
+            grown: list[Floats] = []
+            for at, room in enumerate(self._capacity):  # most sets are ruled out by the first limit
+                weight = weights[at][parent] + self._sizes[at][child]
+                alive = np.flatnonzero(weight <= room)
+                if floor > 0:
+                    level = (room - weight[alive]) * self._scale[at] * (1 + 1e-12)
+                    more = self._tables[at][self._after[child[alive]], level.astype(np.int64)]
+                    reach[alive] = np.minimum(reach[alive], new_value[alive] + more)
+                    alive = alive[reach[alive] >= floor]
+                parent, child, new_value = parent[alive], child[alive], new_value[alive]
+                reach, grown = reach[alive], [*(of[alive] for of in grown), weight[alive]]
+            if len(child) > 10 * limit:
                 if not beam:
                     raise TooManyError
-                alive = alive[np.argsort(-reach[alive], kind="stable")[:limit]]
-            rows = np.column_stack((rows[parent[alive]], child[alive]))
-            value, first = new_value[alive], self._next[child[alive]]
-            weights = [weight[alive] for weight in weights]
+                most = np.argsort(-reach, kind="stable")[:limit]
+                parent, child, new_value = parent[most], child[most], new_value[most]
+                grown = [of[most] for of in grown]
+            rows = np.column_stack((rows[parent], child))
+            value, first, weights = new_value, self._next[child], grown
             enough = value >= floor
             if enough.any():
                 found.append(np.sort(self._order[rows[enough]], axis=1))
@@ -220,15 +232,3 @@ class Knapsack:
                 if total > limit and not beam:
                     raise TooManyError
         return found
-
-    def _reach(self, value: Floats, weights: list[Floats], after: Ints) -> Floats:
-        """Return the price that sets may come to with models from some on."""
-        reach: Floats | None = None
-        for table, weight, room, scale in zip(
-            self._tables, weights, self._capacity, self._scale, strict=True
-        ):
-            level = ((room - weight) * scale * (1 + 1e-12)).astype(np.int64)
-            most = value + table[after, level]
-            reach = most if reach is None else np.minimum(reach, most)
-        assert reach is not None
-        return reach
