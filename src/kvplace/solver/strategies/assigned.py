@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kvplace.solver.column_generation.option_sets import OptionSets
     from kvplace.solver.exact.close_gap import Effort
 
-__all__ = ["AssignedSearch", "ask_program", "decided", "kicked"]
+__all__ = ["AssignedSearch", "ask_program", "decided", "effort_of", "kicked", "placed", "rank"]
 
 
 class AssignedSearch(Search):
@@ -94,6 +94,28 @@ class AssignedSearch(Search):
                 break
         proof.value, proof.searched, proof.verdicts = self.low, None, []
         self.watch.tell("bound", self.value, self.low)
+
+
+def placed(search: AssignedSearch) -> bool:
+    """Whether there is a valid assignment."""
+    return search.placed
+
+
+def rank(search: AssignedSearch) -> None:
+    """Leximax, exactly: prove the balance of the other GPUs, or find a better one."""
+    from kvplace.solver.exact import leximax  # noqa: PLC0415 - numpy: only here
+
+    search.ranks = leximax.rank(search.best, search.knobs.ranked, search.watch)
+
+
+def effort_of(search: AssignedSearch, further: int = 0) -> "Effort":
+    """Return what exact decisions may spend, which doubles every round, and so often further."""
+    from kvplace.solver.exact.close_gap import Effort  # noqa: PLC0415 - HiGHS: only here
+
+    knobs, round_ = search.knobs, search.round
+    return Effort(
+        nodes=knobs.nodes << min(round_, 6), rounds=knobs.program_rounds << min(round_ + further, 6)
+    )
 
 
 def ask_program(search: AssignedSearch) -> None:

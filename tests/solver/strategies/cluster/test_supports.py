@@ -12,13 +12,14 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
+from kvplace.solver.strategies.assigned import placed
 from kvplace.solver.strategies.cluster import stages, supports
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
 from kvplace.solver.strategies.params import ClusterParams, Params
 from kvplace.solver.strategies.stages import Settings
 from timings import PowerTiming
 
-NEEDS_A_PLACEMENT = ("placed", "quick", "long", "refillable", "rankable")
+NEEDS_A_PLACEMENT = ("quick", "long", "refillable", "rankable")
 
 
 def search_of(
@@ -60,7 +61,7 @@ def test_an_assignment_is_begun_before_it_is_valid():
     assert not supports.few(search)
     search.board = Assignment(search.instance, [()] * 4)
     assert supports.few(search)
-    assert not supports.placed(search)
+    assert not placed(search)
 
 
 def test_models_are_few_up_to_a_limit():

@@ -13,17 +13,11 @@ from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
-from kvplace.solver.strategies.assigned import ask_program
+from kvplace.solver.strategies.assigned import ask_program, rank
 from kvplace.solver.strategies.params import Params, UndividedParams
 from kvplace.solver.strategies.stages import Settings
 from kvplace.solver.strategies.undivided.improve import start
-from kvplace.solver.strategies.undivided.proofs import (
-    ask_classes,
-    decide,
-    enumerate_all,
-    pack,
-    rank,
-)
+from kvplace.solver.strategies.undivided.proofs import ask_classes, decide, enumerate_all, pack
 from kvplace.solver.strategies.undivided.strategy import UndividedSearch
 from oracle import exact_profile, solve_exactly
 from tiny import byte_problem, random_problem

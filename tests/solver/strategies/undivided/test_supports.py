@@ -27,7 +27,7 @@ def search_of(models=6, gpus=2, *, placed=True, watch=None, iterations=None, **k
     return search
 
 
-NEEDS_A_PLACEMENT = ("placed", "tiny", "optimal", "quick", "covered", "wasteful")
+NEEDS_A_PLACEMENT = ("tiny", "optimal", "quick", "covered", "wasteful")
 
 
 @pytest.mark.parametrize("name", NEEDS_A_PLACEMENT)

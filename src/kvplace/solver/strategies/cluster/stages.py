@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from kvplace.core.certificates.certificate import Bound
 from kvplace.solver.clock import Within
-from kvplace.solver.exact import leximax
 from kvplace.solver.exact.enumerate import Enumeration
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
-from kvplace.solver.strategies.assigned import decided, kicked
+from kvplace.solver.strategies.assigned import decided, effort_of, kicked
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.supports import dividable, filling_ready, refillable
 
@@ -28,7 +27,6 @@ __all__ = [
     "enumerate_all",
     "iterate",
     "lower",
-    "rank",
     "refill",
     "tighten",
     "tighten_beside",
@@ -60,26 +58,20 @@ def ask_classes(search: ClusterState) -> None:
 
 def decide(search: ClusterState) -> None:
     """Raise the bound by the configuration program, then decide targets below the value."""
-    from kvplace.solver.exact.close_gap import Effort  # noqa: PLC0415 - HiGHS: only here
-
-    knobs, round_ = search.knobs, min(search.round, 6)
-    effort = Effort(nodes=knobs.nodes << round_, rounds=knobs.program_rounds << round_)
-    decided(search, effort, closing=not any(search.best.flaws))
+    decided(search, effort_of(search), closing=not any(search.best.flaws))
 
 
 def cover(search: ClusterState) -> None:
     """Lower the value by an integer program over the sets that the configuration program knows."""
-    from kvplace.solver.exact.close_gap import Effort  # noqa: PLC0415 - HiGHS: only here
-    from kvplace.solver.exact.known_sets import lower_by_known_sets  # noqa: PLC0415 - same
+    from kvplace.solver.exact.known_sets import lower_by_known_sets  # noqa: PLC0415 - HiGHS: only here
     from kvplace.solver.exact.option_cover import OptionCover  # noqa: PLC0415 - same
 
-    knobs, round_ = search.knobs, min(search.round, 6)
-    effort = Effort(nodes=knobs.nodes << round_, rounds=knobs.program_rounds << round_)
+    knobs = search.knobs
     part = COVER_BEFORE if dividable(search) else knobs.covered_part
     kept = search.watch.keep_part(1 - part)
     exact, proof = OptionCover(search.program), search.deciding
     gap = max(search.gap, knobs.covered_gap)
-    found = lower_by_known_sets(exact, search.best, proof, gap, effort, search.watch)
+    found = lower_by_known_sets(exact, search.best, proof, gap, effort_of(search), search.watch)
     if found.worth() < search.best.worth():
         search.board = found
     search.watch.keep(kept)
@@ -238,8 +230,3 @@ def balance(search: ClusterState) -> None:
     """Balance what the maximum leaves open."""
     search.watch.tell("balance", search.value, search.low)
     search.steps += level(search.best, search.watch, search.balance_steps, nearby(search.best))
-
-
-def rank(search: ClusterState) -> None:
-    """Leximax, exactly: prove the balance of the other GPUs, or find a better one."""
-    search.ranks = leximax.rank(search.best, search.knobs.ranked, search.watch)

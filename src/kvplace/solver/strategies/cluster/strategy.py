@@ -6,7 +6,7 @@ from kvplace.core.placement import Placement
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.drop_copies import drop_copies
 from kvplace.solver.improve.neighbourhoods.kinds import nearby
-from kvplace.solver.strategies.assigned import ask_program
+from kvplace.solver.strategies.assigned import ask_program, placed, rank
 from kvplace.solver.strategies.cluster import stages, starts, supports
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.stages import Beside, Stage, Strategy, run_stages
@@ -77,9 +77,9 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         Stage("ejection", stages.eject, supports.ejectable, steps=True),
     ),
     last=(
-        Stage("balance", stages.balance, supports.placed, closed=True),
-        Stage("drop-copies", lambda s: drop_copies(s.best, s.watch), supports.placed, closed=True),
-        Stage("leximax", stages.rank, supports.rankable, closed=True),
+        Stage("balance", stages.balance, placed, closed=True),
+        Stage("drop-copies", lambda s: drop_copies(s.best, s.watch), placed, closed=True),
+        Stage("leximax", rank, supports.rankable, closed=True),
     ),
     repeats=supports.passes,
 )
@@ -87,7 +87,7 @@ STRATEGY: Strategy[ClusterState] = Strategy(
 REFERENCE: Strategy[ClusterState] = Strategy(
     once=(
         Stage("start", starts.start_as_reference, closed=True),
-        Stage("pair-exchanges", stages.lower, supports.placed, closed=True),
+        Stage("pair-exchanges", stages.lower, placed, closed=True),
         Stage("balance", stages.balance, lambda s: s.placed and s.left > 0, closed=True),
     ),
 )

@@ -15,7 +15,6 @@ __all__ = [
     "keeps",
     "long",
     "passes",
-    "placed",
     "quick",
     "rankable",
     "refillable",
@@ -31,13 +30,8 @@ def rankable(search: ClusterState) -> bool:
     Copies that bring little are not made, so that leximax is not all that is asked for.
     """
     chosen = any(len({o.copies for o in options}) > 1 for options in search.instance.options)
-    proved = placed(search) and search.closed and search.gap <= OPTIMAL_GAP
+    proved = search.placed and search.closed and search.gap <= OPTIMAL_GAP
     return proved and search.tiny and not chosen and not search.watch.stop
-
-
-def placed(search: ClusterState) -> bool:
-    """Whether there is a valid assignment."""
-    return search.placed
 
 
 def few(search: ClusterState) -> bool:
@@ -51,7 +45,7 @@ def ejectable(search: ClusterState) -> bool:
     Under several pressures fillings end soon, and ejection goes on from them.
     """
     later = search.round > 0 or search.instance.pressures > 1
-    return few(search) and placed(search) and (later or not refillable(search))
+    return few(search) and search.placed and (later or not refillable(search))
 
 
 def quick(search: ClusterState) -> bool:
@@ -64,7 +58,7 @@ def _sparse(search: ClusterState) -> bool:
     sparse = instance.n <= knobs.quick_density * instance.g
     sparse &= len(instance.size) <= knobs.quick_options
     # At no pressure at all, what is left is broken soft rules, of which the program says nothing.
-    return sparse and placed(search) and search.value > 0
+    return sparse and search.placed and search.value > 0
 
 
 def coverable(search: ClusterState) -> bool:
@@ -101,7 +95,7 @@ def tightened(search: ClusterState) -> bool:
     sparse = instance.n <= knobs.quick_density * instance.g
     sparse &= len(instance.size) <= knobs.tightened_options
     asked = instance.pressures > 1 and quick(search)
-    return not asked and sparse and placed(search) and search.value > 0 and not search.tiny
+    return not asked and sparse and search.placed and search.value > 0 and not search.tiny
 
 
 def tightened_beside(search: ClusterState) -> bool:
@@ -124,7 +118,7 @@ def keeps(search: ClusterState) -> bool:
 def long(search: ClusterState) -> bool:
     """Whether there are several pressures, and time to load the kernels."""
     knobs, several = search.knobs, search.instance.pressures > 1
-    return several and few(search) and placed(search) and search.watch.limit >= knobs.compiled
+    return several and few(search) and search.placed and search.watch.limit >= knobs.compiled
 
 
 def fillable(search: ClusterState) -> bool:
@@ -139,7 +133,7 @@ def fillable(search: ClusterState) -> bool:
 
 def refillable(search: ClusterState) -> bool:
     """Whether there is an assignment, too, the domains of which can be filled anew."""
-    return placed(search) and fillable(search)
+    return search.placed and fillable(search)
 
 
 def passes(search: ClusterState) -> int:

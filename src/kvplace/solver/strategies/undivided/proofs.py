@@ -5,11 +5,11 @@ import math
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.strategies.assigned import decided
+from kvplace.solver.strategies.assigned import decided, effort_of
 from kvplace.solver.strategies.undivided.search import UndividedState
 from kvplace.solver.strategies.undivided.supports import small
 
-__all__ = ["ask_classes", "decide", "enumerate_all", "pack", "rank"]
+__all__ = ["ask_classes", "decide", "enumerate_all", "pack"]
 
 
 def pack(search: UndividedState) -> None:
@@ -51,19 +51,12 @@ def ask_classes(search: UndividedState) -> None:
 
 def decide(search: UndividedState) -> None:
     """Raise the bound, then decide targets between it and the value."""
-    from kvplace.solver.exact.close_gap import Effort  # noqa: PLC0415 - numpy and HiGHS: only here
-
-    knobs = search.knobs
-    effort = Effort(
-        nodes=knobs.nodes << min(search.round, 6),
-        rounds=knobs.program_rounds << min(search.round + 2 * search.long, 6),
-    )
     # With several models per GPU, a search over many GPUs gives up until late rounds; before
     # those refill groups, which lowers the value sooner.
-    few = knobs.searched_gpus << search.round
-    decided(
-        search, effort, closing=search.density <= knobs.best_fit_density or search.instance.g <= few
-    )
+    knobs = search.knobs
+    few = search.instance.g <= knobs.searched_gpus << search.round
+    closing = few or search.density <= knobs.best_fit_density
+    decided(search, effort_of(search, 2 * search.long), closing=closing)
 
 
 def enumerate_all(search: UndividedState) -> None:
@@ -78,10 +71,3 @@ def enumerate_all(search: UndividedState) -> None:
     if enumeration.complete:
         search.bound = Bound(search.value * (1 - OPTIMAL_GAP / 2), "search")
         search.watch.tell("search", search.value, search.low)
-
-
-def rank(search: UndividedState) -> None:
-    """Leximax, exactly: prove the balance of the other GPUs, or find a better one."""
-    from kvplace.solver.exact.leximax import rank  # noqa: PLC0415 - numpy: only here
-
-    search.ranks = rank(search.best, search.knobs.ranked, search.watch)

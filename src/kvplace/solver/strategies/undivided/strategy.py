@@ -5,7 +5,7 @@ import math
 from kvplace.core.placement import Placement
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.instance.door import load_placement
-from kvplace.solver.strategies.assigned import ask_program
+from kvplace.solver.strategies.assigned import ask_program, placed, rank
 from kvplace.solver.strategies.stages import Stage, Strategy
 from kvplace.solver.strategies.undivided import improve, proofs, supports
 from kvplace.solver.strategies.undivided.search import UndividedState
@@ -21,7 +21,7 @@ STRATEGY: Strategy[UndividedState] = Strategy(
         Stage("enumeration", proofs.enumerate_all, supports.tiny),
     ),
     rounds=(
-        Stage("iterated-local-search", improve.iterate, supports.placed, steps=True),
+        Stage("iterated-local-search", improve.iterate, placed, steps=True),
         Stage("exact-decisions", proofs.decide, lambda s: s.placed and supports.small(s)),
         # What loads compiled kernels comes after what often needs none: that takes up to a second.
         Stage("group-cover", improve.cover, supports.covered, steps=True),
@@ -29,10 +29,8 @@ STRATEGY: Strategy[UndividedState] = Strategy(
         Stage("configuration-bound", proofs.ask_classes, supports.wasteful),
     ),
     last=(
-        Stage("balance", improve.balance, supports.placed, closed=True),
-        Stage(
-            "leximax", proofs.rank, lambda s: supports.optimal(s) and not s.watch.stop, closed=True
-        ),
+        Stage("balance", improve.balance, placed, closed=True),
+        Stage("leximax", rank, lambda s: supports.optimal(s) and not s.watch.stop, closed=True),
     ),
     repeats=supports.rounds,
     idle=lambda s: s.knobs.idle_rounds,

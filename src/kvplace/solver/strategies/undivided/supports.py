@@ -8,18 +8,12 @@ from kvplace.solver.strategies.undivided.search import UndividedState
 __all__ = [
     "covered",
     "optimal",
-    "placed",
     "quick",
     "rounds",
     "small",
     "tiny",
     "wasteful",
 ]
-
-
-def placed(search: UndividedState) -> bool:
-    """Whether there is an assignment."""
-    return search.placed
 
 
 def small(search: UndividedState) -> bool:
@@ -29,7 +23,7 @@ def small(search: UndividedState) -> bool:
 
 def tiny(search: UndividedState) -> bool:
     """Whether models are so few that proofs come before any search."""
-    return placed(search) and search.instance.n <= search.knobs.tiny_models
+    return search.placed and search.instance.n <= search.knobs.tiny_models
 
 
 def optimal(search: UndividedState) -> bool:
@@ -41,7 +35,7 @@ def quick(search: UndividedState) -> bool:
     """Whether the program answers at once: few models, and few of them per GPU."""
     knobs = search.knobs
     few = search.instance.n <= min(knobs.quick_models, knobs.quick_density * search.instance.g)
-    return placed(search) and few
+    return search.placed and few
 
 
 def covered(search: UndividedState) -> bool:
@@ -49,13 +43,13 @@ def covered(search: UndividedState) -> bool:
     knobs = search.knobs
     sparse = knobs.best_fit_density < search.density <= knobs.covered_density
     many = search.instance.g > knobs.covered_gpus
-    return search.long and placed(search) and small(search) and sparse and many
+    return search.long and search.placed and small(search) and sparse and many
 
 
 def wasteful(search: UndividedState) -> bool:
     """Whether few of many models share a GPU, so that memory lies waste; asked once."""
     sparse = search.density <= search.knobs.classes_density
-    return placed(search) and sparse and not small(search) and search.round == 0
+    return search.placed and sparse and not small(search) and search.round == 0
 
 
 def rounds(search: UndividedState) -> int:
