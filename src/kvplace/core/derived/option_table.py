@@ -61,13 +61,17 @@ def option_table(
     kept: list[int] = []
     shard_loads = array("d")
     for index, (model, load) in enumerate(zip(models, loads, strict=True)):
+        last, size, least, part = 0, 0, 0, 0.0
         for degree, count in options(index):
+            if degree != last:  # numbers of copies follow each other
+                size, least = model.resident_bytes(degree), model.least_kv_bytes(degree)
+                last, part = degree, rank_part(goal, model, degree)
             degrees.append(degree)
             copies.append(count)
-            weights.append(model.resident_bytes(degree))
-            kept.append(model.least_kv_bytes(degree))
+            weights.append(size)
+            kept.append(least)
             # In the order of `Problem.shard`, so that floats round alike.
-            shard_loads.append(load * (1 / count * rank_part(goal, model, degree)))
+            shard_loads.append(load * (1 / count * part))
         starts.append(len(degrees))
     return OptionTable(starts, degrees, copies, weights, kept, shard_loads)
 

@@ -297,8 +297,10 @@ class Model:
     @property
     def unlimited_kv_bytes(self) -> int:
         """What a token takes in the layers that keep all tokens; 0 where it is not known."""
-        in_windows = sum(window.kv_bytes_per_token for window in self.sliding_windows)
-        return (self.kv_bytes_per_token or 0) - in_windows
+        held = self.kv_bytes_per_token or 0
+        for window in self.sliding_windows:
+            held -= window.kv_bytes_per_token
+        return held
 
     def mean_kv_bytes(self, demand: Demand) -> float:
         """Return the KV bytes that a request of some demand holds at a random time, on average.

@@ -42,8 +42,9 @@ def dealt(
         each to those with most.
     """
     columns = instance.columns
-    need = np.array([instance.need(option, target) for option in options])
-    need = np.maximum(need, [option.size + option.keep for option in options])
+    rows = np.array([option.row for option in options])
+    least = columns.size[rows].astype(np.float64) + columns.keep[rows]
+    need = np.maximum(columns.needs(rows, target), least)
     table = _Table(instance, options, need, target, tight=tight)
     degree = np.array([option.degree for option in options])
     places = np.array([int(mask.sum()) for mask in columns.masks])[columns.mask_of]

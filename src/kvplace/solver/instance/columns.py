@@ -88,6 +88,15 @@ class Columns:
         """Whether any model must be left some KV."""
         return bool(self.keep.any())
 
+    def needs(self, rows: Ints, target: float) -> Floats:
+        """Return what `Instance.need` does of options at some rows, at a target above 0."""
+        loads = self.loads[rows]
+        need: Floats = self.size[rows] + loads[:, 0, : self.kv].max(axis=1) / target
+        if self.kv < loads.shape[2]:
+            time = loads[:, :, self.kv :].max(axis=2).min(axis=1)
+            need = np.maximum(need, time / target * self.memory[0])
+        return need
+
     @property
     def load(self) -> Floats:
         """(n,) loads of undivided models under one pressure."""
