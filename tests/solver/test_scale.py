@@ -23,7 +23,7 @@ from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
-from kvplace.solver.improve.pair_kernel import exchange_pairs
+from kvplace.solver.improve.pair_kernel import relieve
 from kvplace.solver.instance.columns import fluid_level, largest, total
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.kernels import Crew
@@ -97,7 +97,7 @@ def test_an_exchange_keeps_every_sum_and_never_heats_the_pair(seed, per, width):
     packing = pack_rows(numbers, gpu_of)
     before = packing.pressure()
     turn = int(seed % 7)
-    made = exchange_pairs(packing, np.array([0]), np.array([1]), width + 2, turn, 1e-9, 0, 1)
+    made = relieve(packing, np.array([0]), np.array([1]), 1, 0.0, width + 2, turn, 1e-9, 0, 1)
     after = pack_rows(numbers, packing.gpu_of(numbers.n))
     assert sorted(packing.gpu_of(numbers.n).tolist()) == sorted(after.gpu_of(numbers.n).tolist())
     assert (packing.gpu_of(numbers.n) >= 0).all()
@@ -117,7 +117,7 @@ def test_one_exchange_finds_the_exact_balance():
     numbers = load_instance(problem).columns
     sides = {3: 0, 5: 0, 8: 0, 2: 1, 4: 1}
     packing = pack_rows(numbers, np.array([sides[int(s)] for s in numbers.size]))
-    assert exchange_pairs(packing, np.array([0]), np.array([1]), 64, 0, 1e-9, 0, 1) == 1
+    assert relieve(packing, np.array([0]), np.array([1]), 1, 0.0, 64, 0, 1e-9, 0, 1) == 1
     assert sorted(packing.free.tolist()) == [20, 20]
     assert sorted(packing.loads[:, 0].tolist()) == [12.0 * GIB, 12.0 * GIB]
 

@@ -22,7 +22,6 @@ def even(packing, target, order=None, block=64, above=0.0, weights=None, turn=0)
     g = len(packing.models)
     blocks = -(-g // block)
     aim = Aim(
-        np.arange(packing.loads.shape[1]),
         np.ones(g) if weights is None else weights,
         target, max(target, above), turn, np.zeros(blocks, np.int64),
     )  # fmt: skip
@@ -111,7 +110,7 @@ def test_parts_of_the_blocks_do_what_the_whole_does():
     columns = drawn(5, 120, [60] * 24, 2, 1)
     packings = [pack_rows(columns, np.arange(120) % 24) for _ in range(2)]
     target = float(np.quantile(packings[0].pressure(), 0.5))
-    aim = Aim(np.arange(4), np.ones(24), target, target, 0, np.zeros(6, np.int64))
+    aim = Aim(np.ones(24), target, target, 0, np.zeros(6, np.int64))
     whole = even_out(packings[0], np.arange(24), 4, aim, 0, 6)
     parts = sum(even_out(packings[1], np.arange(24), 4, aim, at, at + 2) for at in (4, 0, 2))
     assert whole == parts > 0

@@ -8,15 +8,8 @@ import numpy as np
 
 from kvplace.solver.array_types import Ints
 from kvplace.solver.assignment.packed import Packing
-from kvplace.solver.improve.pair_search import (
-    SizeScratch,
-    TrialScratch,
-    least_pressure,
-    left_enough,
-    nearest,
-    size_scratch,
-    trial_scratch,
-)
+from kvplace.solver.improve.pair_search import SizeScratch, left_enough, nearest, size_scratch
+from kvplace.solver.improve.pair_trial import TrialScratch, least_pressure, trial_scratch
 from kvplace.solver.instance.pressure import pressure
 from kvplace.solver.kernels import kernel
 
@@ -24,7 +17,6 @@ __all__ = [
     "Scratch",
     "carry_out",
     "exchange",
-    "exchange_pairs",
     "move",
     "pressure_of",
     "relieve",
@@ -56,45 +48,10 @@ def scratch_of(packing: Packing, width: int) -> Scratch:
     """Return room for exchanges of which up to `width` subsets of either side are looked at."""
     return (
         size_scratch(width),
-        trial_scratch(width, packing.loads.shape[1]),
+        trial_scratch(packing.loads.shape[1]),
         np.empty(3, np.int64),
         np.empty(3, np.int64),
     )
-
-
-@kernel
-def exchange_pairs(
-    packing: Packing,
-    hot: Ints,
-    cold: Ints,
-    width: int,
-    turn: int,
-    gain: float,
-    first: int,
-    end: int,
-) -> int:
-    """Make the best exchange of each pair ``hot[p], cold[p]``; return how many were made.
-
-    Parameters
-    ----------
-    packing
-        Changed in place.
-    hot, cold
-        Disjoint pairs of GPUs.
-    width
-        Subsets looked at on either side.
-    turn
-        Where subsets start that do not all fit into `width`.
-    gain
-        Relative gain that an exchange must exceed.
-    first, end
-        Part of the pairs to do.
-    """
-    scratch = scratch_of(packing, width)
-    done = 0
-    for p in range(first, end):
-        done += exchange(packing, hot[p], cold[p], turn, gain, scratch)
-    return done
 
 
 @kernel
@@ -112,6 +69,8 @@ def relieve(
 ) -> int:
     """Bring each hot GPU to a target with partners of its own; return the exchanges made.
 
+    Of each pair the best exchange is made.
+
     Parameters
     ----------
     packing
@@ -119,13 +78,19 @@ def relieve(
     hot
         GPUs above the target.
     pool
-        Partners, `tries` for each hot GPU in turn.
+        Partners, `tries` for each hot GPU in turn, none of which is another's or hot itself.
     tries
         Partners of each.
     target
         Pressure at which a GPU is left alone.
-    width, turn, gain, first, end
-        As of `exchange_pairs`.
+    width
+        Subsets looked at on either side under one pressure.
+    turn
+        Where subsets start that do not all fit.
+    gain
+        Relative gain that an exchange must exceed.
+    first, end
+        Part of the hot GPUs to do.
     """
     scratch = scratch_of(packing, width)
     done = 0

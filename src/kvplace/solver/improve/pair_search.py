@@ -1,34 +1,20 @@
-"""Kernels: which exchange between two GPUs is best.
+"""Kernels: which exchange between two GPUs is best under one pressure.
 
-Under one pressure: at the pressure K that two GPUs have together, a model's size is ``s + l / K``,
+At the pressure K that two GPUs have together, a model's size is ``s + l / K``,
 and the hotter GPU exceeds its memory by exactly what the colder one has left. So the best exchange
 moves a difference of sizes as near as possible to that excess: of all subsets of up to three models
 on either side, sorted by size, the nearest pair is found by two pointers, as Horowitz and Sahni do
 for subset sums (J. ACM 21, 1974). A few hundred subsets stand for tens of thousands of exchanges.
-
-Under several pressures what two GPUs have together is a vector, and no order of the subsets leads
-to the best pair. Of all subsets of up to two models on either side each pair is tried, the
-pressures one after the other, that which binds the hotter GPU first; most pairs fail at the first.
 """
 
 import numpy as np
 
-from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.array_types import Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.instance.pressure import fits
 from kvplace.solver.kernels import kernel
 
-__all__ = [
-    "TRIED",
-    "SizeScratch",
-    "TrialScratch",
-    "least_pressure",
-    "left_enough",
-    "nearest",
-    "size_scratch",
-    "sort",
-    "trial_scratch",
-]
+__all__ = ["SizeScratch", "left_enough", "nearest", "size_scratch"]
 
 MOST = 255
 """Models of one GPU that are looked at by size."""
@@ -37,11 +23,8 @@ LARGEST = 1 << 38
 """Sizes are whole units below this: three of them and a code fit into 63 bits."""
 NEVER = -1
 """Sorts before every subset."""
-TRIED = 64
-"""Subsets of one GPU that are tried: all of up to three of seven models, or two of ten."""
 
 SizeScratch = tuple[Ints, Ints, Ints, Ints, Ints]
-TrialScratch = tuple[Ints, Ints, Floats, Floats, Floats, Ints]
 
 _fits = kernel(fits)
 
@@ -225,137 +208,3 @@ def _slots(subset: int, at: int, slots: Ints) -> None:
                 here -= 1
             slots[here] = at + position - 1
             n += 1
-
-
-@kernel
-def trial_scratch(width: int, loads: int) -> TrialScratch:
-    """Return room for the subsets of either side: slots, bytes, loads here and there; an order."""
-    most = min(width, TRIED)
-    return (
-        np.empty((2, most, 3), np.int64),
-        np.empty((2, most, 2), np.int64),
-        np.empty((2, most, loads), np.float64),
-        np.empty((2, most, loads), np.float64),
-        np.empty(most, np.float64),
-        np.empty(most, np.int64),
-    )
-
-
-@kernel
-def least_pressure(
-    packing: Packing,
-    g: int,
-    h: int,
-    goal: float,
-    turn: int,
-    scratch: TrialScratch,
-    out: Ints,
-    back: Ints,
-) -> bool:
-    """Find the exchange of two GPUs after which the larger pressure is least.
-
-    Parameters are those of `nearest`, under any number of pressures, with the scratch of
-    `trial_scratch`.
-    """
-    free, loads, kv = packing.free, packing.loads, packing.kv
-    width = loads.shape[1]
-    binding, most = 0, -1.0
-    for d in range(width):
-        value = loads[g, d] / free[g] if d < kv else loads[g, d]
-        if value > most:
-            binding, most = d, value
-    m_g = _subsets(packing, g, h, 0, turn, scratch)
-    m_h = _subsets(packing, h, g, 1, turn, scratch)
-    slots, taken, here, there, keys, order = scratch
-    best, best_g, best_h = goal, -1, -1
-    # What a subset takes of what binds: sizes at the goal as in packing, or time.
-    price = best if binding < kv else 0.0
-    for b in range(m_h):
-        keys[b] = there[1, b, binding] + price * taken[1, b, 0]
-    sort(keys, order, m_h)
-    most = best * (free[g] if binding < kv else 1.0) - loads[g, binding]
-    for a in range(m_g):
-        left = most + here[0, a, binding] + price * taken[0, a, 0]
-        for at in range(m_h):
-            b = order[at]
-            if keys[b] >= left:
-                break
-            moved, more = taken[0, a, 0] - taken[1, b, 0], taken[0, a, 1] - taken[1, b, 1]
-            if not (
-                left_enough(packing, g, moved, more) and left_enough(packing, h, -moved, -more)
-            ):
-                continue
-            value = 0.0
-            for d in range(width):
-                room_g = free[g] + moved if d < kv else 1.0
-                room_h = free[h] - moved if d < kv else 1.0
-                load_g = loads[g, d] - here[0, a, d] + there[1, b, d]
-                load_h = loads[h, d] + there[0, a, d] - here[1, b, d]
-                value = max(value, load_g / room_g, load_h / room_h)
-                if value >= best:
-                    break
-            if value < best:
-                best, best_g, best_h = value, a, b
-    if best_g < 0:
-        return False
-    out[:], back[:] = slots[0, best_g], slots[1, best_h]
-    return True
-
-
-@kernel
-def _subsets(packing: Packing, g: int, h: int, side: int, turn: int, scratch: TrialScratch) -> int:
-    """Fill in the subsets of a GPU's models with what they take there and on another GPU."""
-    slots, taken, here, there, _, _ = scratch
-    width, k = slots.shape[1], packing.models[g]
-    some = min(k, width - 1)
-    slots[side], taken[side, 0], here[side, 0], there[side, 0] = -1, 0, 0.0, 0.0
-    for i in range(some):
-        slot = packing.start[g] + (i + turn) % k
-        loads = packing.table[packing.item[slot]]
-        slots[side, i + 1, 0] = slot
-        taken[side, i + 1, 0], taken[side, i + 1, 1] = packing.size[slot], packing.keep[slot]
-        here[side, i + 1], there[side, i + 1] = loads[packing.type_of[g]], loads[packing.type_of[h]]
-    count: int = 1 + some
-    for i in range(2, some + 1):
-        for j in range(1, i):
-            if count == width:
-                return count
-            _join(scratch, side, count, i, j)
-            count += 1
-    twos = count
-    if twos + some * (some - 1) * (some - 2) // 6 > width:
-        return count
-    for at in range(1 + some, twos):
-        for i in range(1, some + 1):
-            if slots[side, i, 0] > slots[side, at, 0]:
-                _join(scratch, side, count, i, at)
-                count += 1
-    return count
-
-
-@kernel
-def _join(scratch: TrialScratch, side: int, at: int, one: int, rest: int) -> None:
-    """Fill in the subset of a model and the models of another subset, the last slot first."""
-    slots, taken, here, there, _, _ = scratch
-    slot, after = slots[side, one, 0], 0
-    for x in range(2):
-        other = slots[side, rest, x]
-        after += other > slot
-        slots[side, at, x + (other < slot)] = other
-    slots[side, at, after] = slot
-    for x in range(2):
-        taken[side, at, x] = taken[side, one, x] + taken[side, rest, x]
-    for d in range(here.shape[2]):
-        here[side, at, d] = here[side, one, d] + here[side, rest, d]
-        there[side, at, d] = there[side, one, d] + there[side, rest, d]
-
-
-@kernel
-def sort(keys: Floats, order: Ints, count: int) -> None:
-    """Fill in the order of some keys, ascending; by insertion, as they are few."""
-    for i in range(count):
-        at = i
-        while at > 0 and keys[order[at - 1]] > keys[i]:
-            order[at] = order[at - 1]
-            at -= 1
-        order[at] = i

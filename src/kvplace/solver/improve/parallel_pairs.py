@@ -18,14 +18,14 @@ from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.excess_kernel import Aim, even_out
 from kvplace.solver.improve.matching import applies, colder, match, subsets_of
-from kvplace.solver.improve.pair_kernel import exchange_pairs, relieve
+from kvplace.solver.improve.pair_kernel import relieve
 from kvplace.solver.instance.pressure import pressures
 from kvplace.solver.kernels import Crew, compiled_in_time, is_compiled
 
 __all__ = ["COMPILED", "COMPILED_SEVERAL", "WIDE", "Improver"]
 
-COMPILED: tuple[Callable[..., int], ...] = (exchange_pairs, relieve)
-COMPILED_SEVERAL: tuple[Callable[..., int], ...] = (exchange_pairs, even_out)
+COMPILED: tuple[Callable[..., int], ...] = (relieve,)
+COMPILED_SEVERAL: tuple[Callable[..., int], ...] = (relieve, even_out)
 """What is called under several pressures."""
 
 NARROW = 64
@@ -55,8 +55,6 @@ HEAVIER, HEAVIEST = 1.5, 64.0
 """Factor by which the excess of a GPU counts for more each time that nothing lowers it, at most."""
 BLOCKS = 256
 """Blocks between two looks at the clock."""
-STEPS = (5, 7, 11, 13, 17, 19)
-"""Windows between two that are added up one after the other: the first that divides not all."""
 SORTED_PER_PAIR = 16
 """Subsets that are sorted in the time of looking at one pair."""
 PAIRS = 4096
@@ -116,7 +114,6 @@ class Improver:
         several = packing.loads.shape[1] > 1
         # A kernel that exchanges as often as it can knows no limit.
         self._evens = several and limit in (None, np.inf)
-        self._limits = _apart(packing.loads.shape[1])
         self._weights = np.ones(len(packing.models))
         self._least: float = np.inf
         self._kept: list[np.ndarray] | None = None
@@ -140,8 +137,8 @@ class Improver:
                 break
             order = np.argsort(-self._packing.pressure(), kind="stable")
             hot, cold = order[:half], order[::-1][:half].copy()
-            work = partial(exchange_pairs, self._packing, hot, cold, NARROW, turn, self._gain)
-            if not self._in_time(exchange_pairs, work):
+            work = partial(relieve, self._packing, hot, cold, 1, 0.0, NARROW, turn, self._gain)
+            if not self._in_time(relieve, work):
                 break
             done = self._crew.share(work, pairs, WORTH_A_THREAD)
             self.exchanges += done
@@ -285,7 +282,7 @@ class Improver:
         order, blocks = self._random.permutation(g), -(-g // block)
 
         tried = np.zeros(blocks, dtype=np.int64)
-        aim = Aim(self._limits, self._weights, target, above, turn, tried)
+        aim = Aim(self._weights, target, above, turn, tried)
         work = partial(even_out, packing, order, block, aim)
         if not self._in_time(even_out, work):
             return g
@@ -316,15 +313,6 @@ class Improver:
 def _from(begin: int, work: Callable[[int, int], int], first: int, end: int) -> int:
     """Do a part that is counted from further on."""
     return work(begin + first, begin + end)
-
-
-def _apart(pressures: int) -> Ints:
-    """Return pressures in an order in which windows next to each other, which are alike, are not.
-
-    So what is too much shows after a few of them.
-    """
-    step = next((step for step in STEPS if pressures % step), 1)
-    return (pressures - 1 + np.arange(pressures) * step) % pressures
 
 
 def _changed(packing: Packing) -> list[np.ndarray]:
