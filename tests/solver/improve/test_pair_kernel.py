@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from boards import windowed
-from kvplace.solver.assignment.packed import pack_rows
+from kvplace.solver.assignment.packed import Items, pack_items, pack_rows
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import most_room_first
 from kvplace.solver.improve.iterated_pairs import iterate_pairs
@@ -14,6 +14,7 @@ from kvplace.solver.improve.pair_kernel import relieve
 from kvplace.solver.improve.parallel_pairs import Improver
 from kvplace.solver.instance.columns import fluid_level
 from kvplace.solver.kernels import Crew
+from kvplace.units import GIB
 
 
 def drawn(seed, models, memory, windows=2, types=1):
@@ -61,6 +62,24 @@ def test_the_best_exchange_of_a_pair_is_made(types):
         assert packing.kept.tolist() == again.kept.tolist()
         assert packing.loads == pytest.approx(again.loads, rel=1e-12)
         assert packing.pressure().max() == pytest.approx(expected, rel=1e-5)
+    assert made > 5
+
+
+def test_of_gpus_that_are_nearly_full_only_exchanges_that_gain_are_made():
+    made = 0
+    for seed in range(60):
+        chance = np.random.RandomState(seed)
+        sizes = 10 * GIB + chance.randint(0, 1 << 13, 8)
+        gpu_of = np.arange(8) % 2
+        left = chance.randint(1, 1 << 15, 2)
+        memory = np.bincount(gpu_of, sizes).astype(np.int64) + left
+        loads = chance.uniform(0, 1e6, (8, 1, 2)) * [1, 1e-8]
+        items = Items(sizes, np.zeros(8, np.int64), loads, 1)
+        packing = pack_items(items, memory, np.zeros(2, np.int64), gpu_of)
+        before = packing.pressure().max()
+        if relieve(packing, np.array([0]), np.array([1]), 1, 0.0, 64, 0, 1e-9, 0, 1):
+            assert packing.pressure().max() < before
+            made += 1
     assert made > 5
 
 

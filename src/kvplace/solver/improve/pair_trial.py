@@ -22,9 +22,6 @@ ABREAST = 8
 """Pressures that are looked at before subsets that are too much are left."""
 STEPS = (5, 7, 11, 13, 17, 19)
 """Windows between two that are looked at one after the other: the first that divides not all."""
-ROUNDED = 1e-6
-"""Part of the pressure that two GPUs share by which an exchange must be better: more than is lost
-to sums of 24 bits."""
 
 
 class Side(NamedTuple):
@@ -127,12 +124,31 @@ def least_pressure(
         common = max(common, (loads[g, d] + loads[h, d]) / room)
     mine = fill(packing, g, packing.type_of[h], turn, scratch.limits, scratch.ours)
     many = fill(packing, h, packing.type_of[g], turn, scratch.limits, scratch.theirs)
-    most = goal / common - 1 - ROUNDED
+    most = goal / common - 1
     one, two = least(packing, g, h, mine, many, common, (1.0, 1.0), most, scratch, worst=True)
     if one < 0:
         return False
     out[:], back[:] = scratch.ours.slots[one], scratch.theirs.slots[two]
+    moved = scratch.ours.taken[one, 0] - scratch.theirs.taken[two, 0]
+    for d in range(loads.shape[1]):  # sums of 24 bits tell little of a GPU that is nearly full
+        room_g, room_h = (free[g] + moved, free[h] - moved) if d < kv else (1, 1)
+        if _after(packing, g, d, out, back) >= goal * room_g:
+            return False
+        if _after(packing, h, d, back, out) >= goal * room_h:
+            return False
     return True
+
+
+@kernel
+def _after(packing: Packing, g: int, d: int, out: Ints, back: Ints) -> float:
+    """Return the load of a GPU that gives the models of some slots and takes those of others."""
+    load, own = float(packing.loads[g, d]), packing.type_of[g]
+    for at in range(len(out)):
+        if out[at] >= 0:
+            load -= packing.table[packing.item[out[at]], own, d]
+        if back[at] >= 0:
+            load += packing.table[packing.item[back[at]], own, d]
+    return load
 
 
 @kernel
