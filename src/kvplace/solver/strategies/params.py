@@ -340,7 +340,7 @@ class LargeParams:
     fixed
         Subsets that cost as much as finding two GPUs' models in memory.
     few
-        Models per GPU up to which first fit is tried as well, and the configuration program asked.
+        Models per GPU up to which the configuration program is asked for a bound.
     certificate
         Time kept for checking the certificate of that program, in multiples of that for loading.
     bound_part
