@@ -13,7 +13,8 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import Status, Stop
 from kvplace.errors import InputError, InternalError
 from kvplace.solver.clock import Watch
-from kvplace.solver.solve import SOLVERS, refine, solve, stop_of
+from kvplace.solver.solve import SOLVERS, _search, refine, solve, stop_of
+from kvplace.solver.strategies.stages import Settings
 from tiny import byte_problem
 
 ROWS = [(4, 3.0), (4, 2.0), (3, 1.0), (2, 5.0), (2, 0.0)]
@@ -96,3 +97,12 @@ def test_refining_without_steps_changes_nothing(problem):
     start = solve(problem, solver="prism-greedy").placement
     assert refine(problem, start, iterations=0).placement == start
     assert refine(problem, start).value <= evaluate(problem, start).value
+
+
+@pytest.mark.parametrize(("limit", "compiled"), [(0.0, False), (60.0, True)])
+def test_without_time_for_kernels_many_models_are_placed_without(limit, compiled):
+    fleet = byte_problem([400] * 80, [(30 + j % 7, 1.0 + j % 5) for j in range(650)])
+    search = _search(fleet, Settings(watch=Watch(limit)), compiled=True)
+    assert (type(search).__name__ == "LargeSearch") is compiled
+    found = solve(fleet, time_limit=limit) if not compiled else None
+    assert found is None or (found.placement is not None and found.stop is Stop.TIME_LIMIT)

@@ -183,13 +183,16 @@ def _search(problem: Problem, settings: Settings, *, compiled: bool) -> Search:
     """Return the strategy that supports a problem, with the problem loaded."""
     large, models = settings.params.large, len(problem.names)
     few = min(large.sparse_models, large.sparse_density * len(problem.fleet.gpus))
-    if compiled and problem.plain and models > max(large.models, few):
+    many = problem.plain and models > max(large.models, few)
+    # Without time for kernels, clusters begin by arrays alone, which take longer of very many.
+    short = many and models <= large.dealt and settings.watch.left < large.loading
+    if compiled and many and not short:
         # The kernels take half a second to load, and pay from here on.
         settings.watch.tell(LOADING)
         from kvplace.solver.strategies.large import LargeSearch  # noqa: PLC0415 - numba: only here
 
         return LargeSearch(problem, settings)
-    if not problem.plain or problem.goal is Objective.PRESSURE:
+    if short or not problem.plain or problem.goal is Objective.PRESSURE:
         from kvplace.solver.strategies.cluster.strategy import ClusterSearch  # noqa: PLC0415 - numpy: only here
 
         return ClusterSearch(problem, settings)

@@ -131,6 +131,16 @@ def test_a_start_is_taken_where_it_is_the_best():
     assert search.value <= alone.value
 
 
+@pytest.mark.parametrize("seed", [1, 6, 23])
+def test_where_one_model_decides_the_first_start_is_as_good_as_can_be(seed, monkeypatch):
+    monkeypatch.setattr(large, "bisect_first_fit", lambda *_: None)
+    draw = random.Random(seed)
+    rows = [(draw.choice([3, 8, 11, 20, 35, 69]), draw.lognormvariate(0, 1.2)) for _ in range(44)]
+    search = search_of(byte_problem([100] * 12, [(93, 60.0), *rows]), watch=Watch(0.0))
+    search.solve(None)
+    assert search.value == search.low > 2 * search.level
+
+
 def test_an_interrupt_still_gives_a_start():
     watch = Watch()
     search = search_of(fleet(7), watch=watch)

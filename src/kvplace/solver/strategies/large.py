@@ -190,7 +190,7 @@ def _start(search: LargeSearch) -> None:
     if search.low == math.inf:
         return
     columns, several = search.columns, search.instance.pressures > 1
-    level = max(search.level, search.low) if several else search.level
+    level = max(search.level, search.low)  # where one model decides, sizes at its pressure
     # A signal ends this while a kernel is compiled; the clock does not, for a plan is wanted.
     ended = partial(_interrupted, search.watch)
     starts = most_room_first(columns, level, ended)

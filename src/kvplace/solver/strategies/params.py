@@ -327,8 +327,8 @@ class LargeParams:
 
     Parameters
     ----------
-    models
-        Above so many models it takes over.
+    models, dealt, loading
+        Above so many models it takes over, and up to so many not where less time is left.
     sparse_models, sparse_density
         Up to so many models it does not where at most so many share a GPU: kicks are then worth
         more than many exchanges, as long as they are affordable.
@@ -351,6 +351,8 @@ class LargeParams:
     """
 
     models: int = _knob(600, "models")
+    dealt: int = _knob(5_000, "models")
+    loading: float = _knob(0.5, "seconds")
     sparse_models: int = _knob(2_000, "models")
     sparse_density: float = _knob(6.0, "models per GPU")
     pairs: float = _knob(1.2e6, "pairs")
