@@ -196,3 +196,16 @@ def test_many_gpus_of_which_the_roomiest_are_looked_at_hold_all_models(seed, mon
         assert math.isfinite(packing.pressure().max())
         again = pack_rows(instance.columns, packing.gpu_of(instance.n))
         assert packing.pressure() == pytest.approx(again.pressure())
+
+
+def test_under_several_pressures_first_fit_goes_by_the_memory_that_models_must_have():
+    placed = 0
+    for seed in range(20):
+        instance = drawn(seed, models=24, memory=(70, 60, 40))
+        packing = bisect_first_fit(instance.columns, 0.0, Watch())
+        if packing is None:
+            continue
+        placed += 1
+        assert packing.gpu_of(instance.n).min() >= 0
+        assert (packing.free >= np.maximum(packing.kept, 1)).all()
+    assert placed > 5

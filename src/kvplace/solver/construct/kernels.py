@@ -88,10 +88,12 @@ def bisect_first_fit(
 ) -> Packing | None:
     """Return the best packing that first fit decreasing finds by bisection of the target.
 
+    Under several pressures there is no bisection: models go by the memory that they must have.
+
     Parameters
     ----------
     columns
-        The problem, under one pressure.
+        The problem.
     lower
         A target below which nothing need be tried.
     watch
@@ -101,6 +103,8 @@ def bisect_first_fit(
     """
     if not compiled_in_time(_first_fit, partial(_at, columns, math.inf, models=0), ended):
         return None
+    if columns.loads.shape[2] > 1:
+        return _at(columns, math.inf)
     best, low, _ = reach_above(partial(_at, columns), lower, FIRST, LAST, watch)
     if best is None and not ended():  # time is up before there is any start
         best, low, _ = reach_above(partial(_at, columns), lower, LATE, LAST)
