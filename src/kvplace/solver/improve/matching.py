@@ -13,6 +13,7 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.improve.pair_kernel import carry_out
+from kvplace.solver.improve.pair_search import slots_of
 from kvplace.solver.kernels import kernel
 
 __all__ = ["applies", "colder", "match", "subsets_of"]
@@ -61,7 +62,7 @@ def subsets_of(packing: Packing, gpus: Ints, target: float) -> tuple[Floats, Int
     """Return the subsets of some GPUs in ascending order: sizes at a target, and codes.
 
     A code is the place in `gpus` and the positions of the models in the GPU's row, counted from 1,
-    eight bits each.
+    eight bits each, as `slots_of` reads them.
     """
     count = int(_counts(packing.models[gpus]).sum())
     sizes, codes = np.empty(count), np.empty(count, dtype=np.int64)
@@ -136,8 +137,8 @@ def match(
             if at < 0:
                 continue
             place = codes[at] >> (MEMBERS * POSITION_BITS)
-            _slots(own_codes[a], packing.start[g], out)
-            _slots(codes[at], packing.start[cold[place]], back)
+            slots_of(own_codes[a], packing.start[g], out)
+            slots_of(codes[at], packing.start[cold[place]], back)
             if carry_out(packing, g, cold[place], out, back):
                 room[place] = -1.0  # its subsets are no longer what was sorted
                 done += 1
@@ -169,11 +170,3 @@ def _size(packing: Packing, slot: int, target: float) -> float:
 def _room(packing: Packing, g: int, target: float) -> float:
     """Return the bytes that a GPU has left at a target; what is missing, below 0."""
     return float(packing.free[g] - packing.loads[g, 0] / target)
-
-
-@kernel
-def _slots(code: int, at: int, slots: Ints) -> None:
-    """Fill in the slots of a subset, the last first, and -1 for those that it has not."""
-    for x in range(MEMBERS):  # positions descend within a code
-        position = (code >> (x * POSITION_BITS)) & 0xFF
-        slots[x] = at + position - 1 if position else -1

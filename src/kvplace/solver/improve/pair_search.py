@@ -14,7 +14,7 @@ from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.instance.pressure import fits
 from kvplace.solver.kernels import kernel
 
-__all__ = ["SizeScratch", "left_enough", "nearest", "size_scratch"]
+__all__ = ["SizeScratch", "left_enough", "nearest", "size_scratch", "slots_of"]
 
 MOST = 255
 """Models of one GPU that are looked at by size."""
@@ -106,8 +106,8 @@ def nearest(
             j += 1
     if best_g == 0:
         return False
-    _slots(subsets_g[best_g], at_g, out)
-    _slots(subsets_h[best_h], at_h, back)
+    slots_of(subsets_g[best_g], at_g, out)
+    slots_of(subsets_h[best_h], at_h, back)
     moved, shifted = 0, 0.0
     for at in range(3):
         if out[at] >= 0:
@@ -195,7 +195,7 @@ def _held(packing: Packing, at: int, subset: int) -> tuple[int, int]:
 
 
 @kernel
-def _slots(subset: int, at: int, slots: Ints) -> None:
+def slots_of(subset: int, at: int, slots: Ints) -> None:
     """Fill in the slots of a subset, the last first, and -1 for those that it has not."""
     n = 0
     slots[:] = -1

@@ -189,7 +189,7 @@ def _start(search: LargeSearch) -> None:
     """Take the better of the placement given and most room first; first fit where that fails."""
     if search.low == math.inf:
         return
-    columns, several = search.columns, search.instance.pressures > 1
+    columns = search.columns
     level = max(search.level, search.low)  # where one model decides, sizes at its pressure
     # A signal ends this while a kernel is compiled; the clock does not, for a plan is wanted.
     ended = partial(_interrupted, search.watch)
