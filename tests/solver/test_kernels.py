@@ -1,5 +1,7 @@
 """Threads that share work: every part is done once, however many there are."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -82,3 +84,20 @@ def test_exchanges_are_left_out_where_their_kernels_come_too_late(monkeypatch):
     search.solve(None)
     assert search.placement is not None
     assert search.steps == 0
+
+
+def test_kernels_are_loaded_without_scipy_and_products_of_others_work():
+    code = (
+        "import sys, numpy, numba\n"
+        "from numba.np.linalg import ensure_blas\n"
+        "from kvplace.solver.kernels import kernel\n"
+        "import numba.np.linalg as linalg\n"
+        "assert linalg.ensure_blas is ensure_blas\n"
+        "assert kernel(lambda a: a.sum())(numpy.ones(3)) == 3.0\n"
+        "assert 'scipy.linalg' not in sys.modules\n"
+        "try: import scipy.linalg\n"
+        "except ImportError: sys.exit()\n"
+        "assert numba.njit(lambda a: numpy.dot(a, a))(numpy.ones(3)) == 3.0\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar, cast
@@ -25,6 +26,30 @@ try:
 except ValueError as error:
     text = f"the compiler numba does not start: {error}; look at the environment's NUMBA_ variables"
     raise InputError(text) from None
+
+
+def _load_array_functions() -> None:
+    """Load what the library knows of arrays, without the BLAS that no kernel asks for.
+
+    It looks for one when the first kernel is loaded, and imports that of scipy where it is
+    installed, which takes a third of a second. Inner products in kernels are then loops; nothing
+    else differs.
+    """
+
+    def none() -> None:
+        raise ImportError
+
+    with suppress(ImportError, AttributeError):  # a release that does otherwise
+        linalg: Any = import_module("numba.np.linalg")
+        found = linalg.ensure_blas
+        linalg.ensure_blas = none
+        try:
+            import_module("numba.np.arraymath")
+        finally:
+            linalg.ensure_blas = found
+
+
+_load_array_functions()
 
 __all__ = ["Crew", "compiled_in_time", "is_compiled", "kernel"]
 

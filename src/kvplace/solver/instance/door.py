@@ -46,10 +46,10 @@ def _order(problem: Problem) -> tuple[Sequence[int], Sequence[int]]:
 
     By load, the hottest first; then by weights, the largest first; then by name.
     """
-    gpus = problem.fleet.gpus
+    ids = list(problem.fleet.position)
     keys = (problem.loads, _undivided_bytes(problem), problem.min_kv_bytes)
     models = canonical(keys, problem.names.__getitem__)
-    return models, canonical(([gpu.usable_bytes for gpu in gpus],), lambda g: gpus[g].id)
+    return models, canonical((problem.fleet.usable_bytes,), ids.__getitem__)
 
 
 def _undivided_bytes(problem: Problem) -> Sequence[int]:
@@ -68,7 +68,7 @@ def _undivided(problem: Problem) -> Instance:
         _taken("q", _undivided_bytes(problem), models),
         _taken("q", problem.min_kv_bytes, models),
         loads if unit == 1 else array("d", [load * unit for load in loads]),
-        [problem.fleet.gpus[g].usable_bytes for g in gpus],
+        _taken("q", problem.fleet.usable_bytes, gpus),
         models,
         gpus,
     )
@@ -118,7 +118,7 @@ def _divided(problem: Problem) -> Instance:
         sizes,
         keeps,
         array("d", np.ascontiguousarray(loads).tobytes()),
-        array("q", [problem.fleet.gpus[g].usable_bytes for g in gpus]),
+        _taken("q", problem.fleet.usable_bytes, gpus),
         array("q", models),
         array("q", gpus),
         kv_windows=kv_windows,
