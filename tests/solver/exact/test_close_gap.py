@@ -18,6 +18,7 @@ from kvplace.solver.exact.close_gap import (
     STEP,
     Effort,
     Proof,
+    climb,
     close_gap,
     nothing_below,
     pack_exactly,
@@ -45,11 +46,16 @@ def cases(count, seed=1):
         yield instance, state, OptionSets(instance), Proof(low), float(truth.optimum)
 
 
-def test_bounds_never_pass_the_optimum_and_rise():
+def by_climbing(program, proof, value, effort, watch):
+    climb(program, proof, value, effort.rounds, watch)
+
+
+@pytest.mark.parametrize("raise_bound", [program_bound, by_climbing])
+def test_bounds_never_pass_the_optimum_and_rise(raise_bound):
     raised = 0
     for _, state, program, proof, optimum in cases(40):
         before = proof.value
-        program_bound(program, proof, state.worst(), Effort(), Watch())
+        raise_bound(program, proof, state.worst(), Effort(), Watch())
         assert before <= proof.value <= optimum * (1 + 1e-9)
         targets = [verdict.target for verdict in proof.verdicts]
         assert targets == sorted(targets)

@@ -24,6 +24,8 @@ MAX_STEPS = 2_000_000
 """Sets grown after which the checker gives up."""
 MAX_STATES = 500_000
 """Sets kept at once, each some 200 bytes, above which the checker gives up."""
+FEW_STATES = 200
+"""Sets kept at once for which no further table is made."""
 MAX_ENTRIES = 200_000
 """Prices below a worth, times offers, up to which each price's least size is worked out."""
 LEAST_LEVELS = 16
@@ -218,7 +220,7 @@ class _Reach:
         if not tabled or levels < LEAST_LEVELS:  # most searches end before the tables pay
             return left
         for row, limit in enumerate(self._limits):
-            if not left:
+            if len(left) < FEW_STATES and row not in self._tables:
                 break
             more, column = self._table(row)[at], row + 1
             left = [

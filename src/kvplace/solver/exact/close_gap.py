@@ -19,6 +19,7 @@ from kvplace.solver.exact.option_cover import OptionCover
 __all__ = [
     "Effort",
     "Proof",
+    "climb",
     "close_gap",
     "nothing_below",
     "pack_exactly",
@@ -29,6 +30,8 @@ DIRECT_MODELS = 24
 """Up to so many models "nothing better" is asked at once, without a climb towards it."""
 WIDTH = 1e-5
 """Relative width at which the bisection for the program's threshold ends."""
+RISE, CLIMBED = 1 / 4, 0.003
+"""Part of the way to the value by which the bound climbs at once, and the gap at which it ends."""
 NEAR = 0.02
 """Relative gap up to which "nothing better" is asked before anything else."""
 STEP = 5e-10
@@ -128,6 +131,23 @@ def program_bound(
         probes=[(low + 2 * eighth, False), (low + eighth, True), *below],
         near=lambda low, high: high - low <= (value - low) / 20, watch=watch,
     )  # fmt: skip
+
+
+def climb(program: OptionSets, proof: Proof, value: float, rounds: int, watch: Watch) -> None:
+    """Raise the bound from below, each time by a quarter of what is left below the value.
+
+    A target that is not found impossible takes the place of the value: whether it is possible often
+    stays open. Targets far below the program's threshold are soon decided, and what is learned
+    there helps further up.
+    """
+    while value - proof.value > CLIMBED * value and not watch.stop:
+        target = proof.value + (value - proof.value) * RISE
+        verdict = program.decide(target, watch, rounds=rounds, settle=False)
+        if verdict.impossible:
+            proof.raise_to(verdict)
+            watch.tell("bound", value, proof.value)
+        else:
+            value = target
 
 
 def _raise_quickly(program: OptionSets, proof: Proof, value: float, watch: Watch) -> None:

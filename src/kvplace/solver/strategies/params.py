@@ -221,7 +221,10 @@ class ClusterParams:
         Under one pressure, or above `quick_options`, up to so many options of all models the
         configuration program with options raises the bound where KV must be left; the part of the
         time left that it may take each pass; and how far above the bound known the highest target
-        is while link domains are filled beside.
+        is while link domains are filled beside. Where they are under several pressures, it is asked
+        up to so many options, too.
+    asked_part
+        Part of the time left that it may take then before domains are filled.
     quick_rounds, program_rounds, limited_rounds
         Rounds of column generation of its first question, and per target then, which are doubled
         every pass; and at least where a time limit ends it while link domains are filled.
@@ -238,9 +241,10 @@ class ClusterParams:
         many every pass, and the part of the time left that they may take.
     divided, divided_density
         Options times domains, and models per GPU, up to which there are such cases.
-    covered_part, covered_gap
+    covered_part, covered_gap, covered_most
         Part of the time left that covers by known sets may take each pass, and the gap down to
-        which they are sought: below it, exact decisions find more.
+        which they are sought: below it, exact decisions find more. And the gap up to which they are
+        where domains are filled under several pressures.
     """
 
     tiny: int = _knob(64, "models x GPUs")
@@ -304,6 +308,7 @@ class ClusterParams:
     quick_options: int = _knob(2_000, "options")
     tightened_options: int = _knob(8_000, "options")
     tightened_part: float = _knob(0.5, "part of the time left")
+    asked_part: float = _knob(0.5, "part of the time left")
     aimed: float = _knob(0.2, "part of the bound")
     quick_density: float = _knob(8, "models per GPU")
     quick_rounds: int = _knob(60, "rounds")
@@ -318,6 +323,7 @@ class ClusterParams:
     divided_density: float = _knob(1.75, "models per GPU")
     covered_part: float = _knob(0.6, "part of the time left")
     covered_gap: float = _knob(0.003, "relative gap")
+    covered_most: float = _knob(0.08, "relative gap")
     kicked_part: float = _knob(0.4, "part of the time left")
 
 

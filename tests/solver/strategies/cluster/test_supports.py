@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 import made
+from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.model import Replicas
 from kvplace.core.models.objective import Objective
@@ -168,3 +169,27 @@ def test_size_classes_leave_time_for_filling_under_several_pressures(pressures, 
     monkeypatch.setattr(search, "raise_bound", lambda _, part: asked.append(part))
     stages.ask_classes(search)
     assert asked == [part]
+
+
+def test_the_program_is_asked_before_domains_are_filled_under_several_pressures():
+    knobs = {"limit": 60.0, "refilled": 0, "divided": 0}
+    assert supports.asking(search_of(pressures=True, **knobs))
+    assert not supports.asking(search_of(pressures=False, **knobs))
+    assert not supports.asking(search_of(pressures=True, **(knobs | {"refilled": math.inf})))
+    assert not supports.asking(search_of(pressures=True, **(knobs | {"divided": 1_200})))
+    assert supports.asking(search_of(4, pressures=True, quick_options=0, **knobs))
+    assert not supports.asking(search_of(4, pressures=True, tightened_options=3, **knobs))
+
+
+def test_its_bound_is_certified_before_domains_are_filled():
+    search = search_of(3, pressures=True, limit=60.0, refilled=0, divided=0)
+    low = search.low
+    stages.ask_sets(search)
+    assert low < search.low <= search.value
+    assert check_certificate(search.problem, search.proof.certificate) == ""
+
+
+def test_covers_are_sought_only_near_the_bound_where_domains_are_filled():
+    knobs = {"limit": 60.0, "refilled": 0, "divided": 0}
+    assert supports.coverable(search_of(pressures=True, covered_most=math.inf, **knobs))
+    assert not supports.coverable(search_of(pressures=True, covered_most=0.01, **knobs))

@@ -11,7 +11,7 @@ from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.strategies.assigned import decided, effort_of, kicked
 from kvplace.solver.strategies.cluster.search import ClusterState
-from kvplace.solver.strategies.cluster.supports import dividable, filling_ready, refillable
+from kvplace.solver.strategies.cluster.supports import dividable, filling_ready, quick, refillable
 
 if TYPE_CHECKING:
     from kvplace.solver.column_generation.set_pricing import Tree
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ask_classes",
+    "ask_sets",
     "balance",
     "cover",
     "decide",
@@ -35,6 +36,8 @@ __all__ = [
 BOUND_BEFORE, COVER_BEFORE = 0.1, 0.25
 """Parts of the time left that size classes may take before targets are decided by cases, or link
 domains are filled under several pressures, and that covers by known sets may take before cases."""
+FILLED_BEFORE = 0.15
+"""Part of the time left in which link domains are filled before that program is asked."""
 
 
 def enumerate_all(search: ClusterState) -> None:
@@ -56,6 +59,25 @@ def ask_classes(search: ClusterState) -> None:
     search.raise_bound(search.board, BOUND_BEFORE if before else None)
 
 
+def ask_sets(search: ClusterState) -> None:
+    """Ask the configuration program with options for a bound, above which link domains are filled.
+
+    They are filled a little before, as the first value tells nothing of where the bound is.
+    """
+    from kvplace.solver.exact.close_gap import climb  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.large_neighbourhood.refill import Refiller  # noqa: PLC0415 - numba: only here
+
+    knobs, watch = search.knobs, search.watch
+    kept = watch.keep_part(1 - FILLED_BEFORE)
+    if filling_ready(search):
+        refiller = Refiller(search.chooser, search.seed, watch)
+        _lower_by_filling(search, refiller, knobs.fillings // 4)
+    watch.keep(kept)
+    within = Within(watch, watch.left * knobs.asked_part)
+    climb(search.program, search.deciding, search.value, knobs.limited_rounds, within)
+    search.adopt()
+
+
 def decide(search: ClusterState) -> None:
     """Raise the bound by the configuration program, then decide targets below the value."""
     decided(search, effort_of(search), closing=not any(search.best.flaws))
@@ -75,7 +97,8 @@ def cover(search: ClusterState) -> None:
     if found.worth() < search.best.worth():
         search.board = found
     search.watch.keep(kept)
-    search.adopt()
+    if dividable(search) or not quick(search):  # before exact decisions, which go on
+        search.adopt()
 
 
 def divide(search: ClusterState) -> None:

@@ -40,9 +40,13 @@ STRATEGY: Strategy[ClusterState] = Strategy(
             "configuration-bound",
             stages.ask_classes,
             lambda s: (
-                supports.few(s) and s.placed and (supports.keeps(s) or not supports.refillable(s))
+                supports.few(s)
+                and s.placed
+                and (supports.keeps(s) or not supports.refillable(s))
+                and not supports.asking(s)
             ),
         ),
+        Stage("configuration-bound", stages.ask_sets, supports.asking),
     ),
     rounds=(
         Stage(

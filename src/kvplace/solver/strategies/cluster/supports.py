@@ -6,6 +6,7 @@ from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.strategies.cluster.search import ClusterState
 
 __all__ = [
+    "asking",
     "coverable",
     "dividable",
     "ejectable",
@@ -53,10 +54,16 @@ def quick(search: ClusterState) -> bool:
     return search.instance.pressures > 1 and _sparse(search)
 
 
+def asking(search: ClusterState) -> bool:
+    """Whether that program is asked before link domains are filled, as its bound says where to."""
+    return quick(search) and refillable(search) and not small(search)
+
+
 def _sparse(search: ClusterState) -> bool:
     knobs, instance = search.knobs, search.instance
     sparse = instance.n <= knobs.quick_density * instance.g
-    sparse &= len(instance.size) <= knobs.quick_options
+    filled = instance.pressures > 1 and fillable(search)
+    sparse &= len(instance.size) <= (knobs.tightened_options if filled else knobs.quick_options)
     # At no pressure at all, what is left is broken soft rules, of which the program says nothing.
     return sparse and search.placed and search.value > 0
 
@@ -67,6 +74,8 @@ def coverable(search: ClusterState) -> bool:
     All soft rules are kept.
     """
     far = search.value > search.low * (1 + search.knobs.covered_gap)
+    if asking(search):  # half of a large gap is no target for which the dive finds a plan
+        far &= search.value <= search.low * (1 + search.knobs.covered_most)
     divided = search.instance.pressures > 1 or not search.instance.simple
     return divided and _sparse(search) and far and not any(search.best.flaws)
 
