@@ -95,6 +95,8 @@ def balance(search: UndividedState) -> None:
     if search.instance.n <= knobs.plain_models:
         search.balance(most, knobs.balance_gain)
         return
+    if search.watch.stop:
+        return  # before arrays are loaded for nothing
     from kvplace.solver.assignment.subsets import Subsets  # noqa: PLC0415 - same
     from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange  # noqa: PLC0415 - numpy: only here
 
