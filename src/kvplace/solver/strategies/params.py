@@ -328,7 +328,7 @@ class ClusterParams:
     divided_density: float = _knob(1.75, "models per GPU")
     covered_part: float = _knob(0.6, "part of the time left")
     covered_gap: float = _knob(0.003, "relative gap")
-    covered_most: float = _knob(0.08, "relative gap")
+    covered_most: float = _knob(0.2, "relative gap")
     kicked_part: float = _knob(0.4, "part of the time left")
 
 
