@@ -96,6 +96,14 @@ class Watch:
         """Seconds by which an answer may come later than the limit."""
         return max(LATE_SECONDS, LATE_PART * self.limit)
 
+    @property
+    def overdue(self) -> bool:
+        """Whether what comes last is given up, too: interrupted, or half as late as allowed."""
+        why = self.stop
+        return why is not None and (
+            why is not Stop.TIME_LIMIT or self.seconds > self.limit + self.late / 2
+        )
+
     def restart(self) -> None:
         """Count the search from now on; what went before is taken off the limit."""
         self.set_aside(self.seconds)

@@ -33,7 +33,7 @@ def test_no_target_above_the_optimum_is_impossible_and_certificates_check(seed, 
         met += 1
         if not verdict.impossible:
             continue
-        bound = certified_options(problem, program, verdict)
+        bound = certified_options(problem, program, verdict, Watch())
         assert bound is not None
         found += 1
         assert bound.value <= truth.value

@@ -69,3 +69,27 @@ def test_what_costs_more_room_than_it_is_priced_is_left_out():
     sizes, prices = np.array([[5.0, 5.0, 5.0]]), np.array([10.0, 10.0, 4.0])
     kept = hopeful(sizes, prices, np.array([10.0]), None, 19.0)
     assert kept.tolist() == [True, True, False]
+
+
+@given(LIMITED, st.integers(1, 40), st.integers(1, 40), st.integers(1, 30), st.booleans())
+def test_a_table_of_two_limits_rules_no_dear_set_out(items, first, second, floor, grouped):
+    one, other, prices, groups = (np.array(column) for column in zip(*items, strict=True))
+    sizes, room = np.array([one, other], dtype=float), np.array([first, second], dtype=float)
+    table = Knapsack(sizes, prices.astype(float), room, groups if grouped else None, joint=True)
+    dear = {
+        held: prices[list(held)].sum()
+        for held in subsets(len(items))
+        if (sizes[:, held].sum(axis=1) <= room).all()
+        and (not grouped or len(set(groups[list(held)])) == len(held))
+    }
+    listed = {tuple(row) for group in table.above(float(floor), 1000) for row in group.tolist()}
+    assert listed == {held for held, price in dear.items() if price >= floor}
+    assert table.upper >= max(dear.values(), default=0)
+
+
+def test_two_limits_together_say_more_than_each():
+    """Wide and long models fill either limit alone, and no GPU holds two of a kind."""
+    sizes = np.array([[6.0, 6.0, 6.0, 3.0, 3.0, 3.0], [3.0, 3.0, 3.0, 6.0, 6.0, 6.0]])
+    rooms = np.array([10.0, 10.0])
+    assert Knapsack(sizes, np.ones(6), rooms).upper == 3
+    assert Knapsack(sizes, np.ones(6), rooms, joint=True).upper == 2

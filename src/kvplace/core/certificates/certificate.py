@@ -30,6 +30,7 @@ from operator import sub
 
 from kvplace.core.certificates.by_rule import RuleCertificate, check_rule, outside_bytes
 from kvplace.core.certificates.claim import Bound, Certificate, ProofTree, malformed_prices
+from kvplace.core.certificates.cover import Work, WorkSpentError
 from kvplace.core.certificates.knapsack import TooLarge, set_above
 from kvplace.core.certificates.offers import SCALE_BITS, Bin, Offer, Offers
 from kvplace.core.certificates.relaxations import FINE, GRID, PAIRED
@@ -63,6 +64,10 @@ __all__ = [
     "scaled_sizes",
     "spelled_out",
 ]
+
+
+UNCOUNTED = 1 << 62
+"""Steps that a check is allowed where only time ends it: the bounds on work end it before."""
 
 
 def spelled_out(problem: Problem, rule: RuleCertificate) -> Certificate:
@@ -162,9 +167,18 @@ def _spelled_out_weighted(problem: Problem, rule: RuleCertificate) -> Certificat
 
 
 def check_certificate(
-    problem: Problem, certificate: Certificate | RuleCertificate | ProofTree
+    problem: Problem,
+    certificate: Certificate | RuleCertificate | ProofTree,
+    halt: Callable[[], object] | None = None,
 ) -> str:
     """Check a certificate against a problem, knowing nothing of who made it.
+
+    Parameters
+    ----------
+    problem, certificate
+        What it is said of, and what says it.
+    halt
+        Says from outside that no more work is to be done; None for nobody.
 
     Returns
     -------
@@ -177,13 +191,19 @@ def check_certificate(
     if isinstance(certificate, ProofTree):
         from kvplace.core.certificates.tree import check_tree  # noqa: PLC0415 - few plans have one
 
-        return check_tree(problem, certificate)
-    if certificate.weights or certificate.types:
-        return check_weighted(problem, certificate)
-    return _check_prices(problem, certificate)
+        return check_tree(problem, certificate, halt=halt)
+    spend = None if halt is None else Work(UNCOUNTED, halt).spend
+    try:
+        if certificate.weights or certificate.types:
+            return check_weighted(problem, certificate, spend)
+        return _check_prices(problem, certificate, spend)
+    except WorkSpentError:
+        return TooLarge("the check was halted")
 
 
-def _check_prices(problem: Problem, certificate: Certificate) -> str:
+def _check_prices(
+    problem: Problem, certificate: Certificate, spend: Callable[[int], object] | None
+) -> str:
     """Say why prices prove nothing where the pressure is the KVPR; empty where they do."""
     if problem.goal is Objective.PRESSURE and not math.isinf(certificate.threshold):
         return "it has no weights, which say how much each pressure counts"
@@ -219,10 +239,14 @@ def _check_prices(problem: Problem, certificate: Certificate) -> str:
     available = sum(count * worths[memory] for memory, count in capacities.items())
     if total <= available:
         return f"all models are priced {total}, not above all GPUs' {available}"
-    return _dearer_set({memory: worths[memory] for memory in capacities}, groups)
+    return _dearer_set({memory: worths[memory] for memory in capacities}, groups, spend)
 
 
-def _dearer_set(worths: dict[int, int], groups: dict[frozenset[int], list[Offers]]) -> str:
+def _dearer_set(
+    worths: dict[int, int],
+    groups: dict[frozenset[int], list[Offers]],
+    spend: Callable[[int], object] | None,
+) -> str:
     """Say which memory holds a set that is priced above its worth; empty where none does.
 
     Parameters
@@ -231,13 +255,15 @@ def _dearer_set(worths: dict[int, int], groups: dict[frozenset[int], list[Offers
         Of each memory.
     groups
         What may be priced, by the memories that it may be on.
+    spend
+        As of `kvplace.core.certificates.knapsack.set_above`.
     """
     alike: dict[tuple[frozenset[int], ...], list[Bin]] = {}
     for memory, worth in worths.items():
         found = Bin(((memory << SCALE_BITS) - 1, memory), worth, f"{memory} bytes")
         alike.setdefault(tuple(held for held in groups if memory in held), []).append(found)
     failures = (
-        set_above([offers for held in there for offers in groups[held]], bins)
+        set_above([offers for held in there for offers in groups[held]], bins, spend)
         for there, bins in alike.items()
     )
     return next(filter(None, failures), "")

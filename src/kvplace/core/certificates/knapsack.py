@@ -43,6 +43,8 @@ def set_above(
     bins: Sequence[Bin],
     spend: Callable[[int], object] | None = None,
     whole: int = 0,
+    *,
+    tabled: bool = True,
 ) -> str:
     """Say which kind of GPU some set of shards fits that is priced above its worth.
 
@@ -53,10 +55,12 @@ def set_above(
     bins
         The kinds of GPU.
     spend
-        Told how many steps are taken before they are; tables for many models at once, whose steps
-        it does not count, are not made then. None for nobody.
+        Told how many steps are taken before they are, those of tables for many models at once left
+        out. None for nobody.
     whole
         The first limit that prices on levels were made for, where it is above those of the bins.
+    tabled
+        Whether tables for many models at once are made.
 
     Returns
     -------
@@ -64,7 +68,7 @@ def set_above(
         Empty where there is none, and this is proved; a `TooLarge` where that is not settled
         within the checker's bounds on work and memory.
     """
-    evidently = set() if spend else evidently_below(groups, bins, whole)
+    evidently = evidently_below(groups, bins, whole) if tabled else set()
     for at, kind in enumerate(bins):
         failure = "" if at in evidently else _knapsack_above(groups, kind, spend or _free)
         if failure:

@@ -186,7 +186,7 @@ class _Checker:
                 }
                 if offers:
                     groups.append(tuple(sorted(offers, key=lambda o: (o.sizes, -o.price))))
-            failure = set_above(groups, [bin_], self._work.spend)
+            failure = set_above(groups, [bin_], self._work.spend, tabled=False)
             if failure:
                 return failure
         return ""

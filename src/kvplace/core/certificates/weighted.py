@@ -26,7 +26,7 @@ and of shares. Floats of the problem are taken as the exact rationals they are.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from kvplace.core.certificates.claim import PRICE_BITS, Certificate
@@ -154,8 +154,17 @@ def weighted_sizes(
         yield found
 
 
-def check_weighted(problem: Problem, certificate: Certificate) -> str:
+def check_weighted(
+    problem: Problem, certificate: Certificate, spend: Callable[[int], object] | None = None
+) -> str:
     """Check a certificate with weights against a problem, knowing nothing of who made it.
+
+    Parameters
+    ----------
+    problem, certificate
+        What it is said of, and what says it.
+    spend
+        As of `kvplace.core.certificates.knapsack.set_above`.
 
     Returns
     -------
@@ -202,7 +211,7 @@ def check_weighted(problem: Problem, certificate: Certificate) -> str:
         gpu_type, memory = kind
         limits = [weighted_limit(certificate.threshold, memory, w) for w in certificate.weights]
         name = f"{memory} bytes of {gpu_type}"
-        failure = set_above(groups[kind], [Bin((*limits, memory), worth, name)], whole=whole)
+        failure = set_above(groups[kind], [Bin((*limits, memory), worth, name)], spend, whole)
         if failure:
             return failure
     return ""

@@ -54,10 +54,14 @@ def treed(problem: Problem, tree: ProofTree, watch: Watch) -> Bound | None:
 
 
 def checked(
-    problem: Problem, method: str, certificate: Certificate | RuleCertificate
+    problem: Problem,
+    method: str,
+    certificate: Certificate | RuleCertificate,
+    watch: Watch | None = None,
 ) -> Bound | None:
-    """Return the bound of a certificate, or None where that does not check."""
-    if check_certificate(problem, certificate):
+    """Return the bound of a certificate, or None where that does not check, or not in time."""
+    halt = None if watch is None else lambda: watch.overdue
+    if check_certificate(problem, certificate, halt):
         return None
     return Bound(certificate.threshold, method, certificate)
 

@@ -18,14 +18,19 @@ from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 __all__ = ["SAFE", "certified_options", "searched_options", "weightings"]
 
 SAFE = 1e-12
-"""Relative amount by which worths are raised, above what prices are accurate to."""
+"""Relative amount by which worths are raised at least, above what prices are accurate to."""
+RAISED = 0.9
+"""Part of what all models are priced above all GPUs by which worths are raised: a checker has to
+look at fewer sets."""
 WEIGHT_BITS = 40
 """Precision of the mixed weighting, in bits of its largest weight."""
 
 
-def certified_options(problem: Problem, program: OptionSets, verdict: Verdict) -> Bound | None:
-    """Return the bound of a verdict with its certificate, None where that does not check."""
-    return checked(problem, "configuration", priced_options(problem, program, verdict))
+def certified_options(
+    problem: Problem, program: OptionSets, verdict: Verdict, watch: Watch
+) -> Bound | None:
+    """Return the bound of a verdict, None where its certificate does not check, or not in time."""
+    return checked(problem, "configuration", priced_options(problem, program, verdict), watch)
 
 
 def searched_options(
@@ -42,6 +47,8 @@ def priced_options(problem: Problem, program: OptionSets, verdict: Verdict) -> C
     """Return the prices and worths of a verdict in whole numbers."""
     worths = verdict.worths
     scale = SCALE / max(float(worths.max()), 1e-300) if worths.any() else 1.0
+    above = max(verdict.share - 1, 0.0) if math.isfinite(verdict.share) else 0.0
+    raised = 1 + max(SAFE, RAISED * above)
     whole = np.floor(verdict.prices * scale).astype(np.int64).tolist()
     instance, prices = program.instance, [()] * len(problem.names)
     starts = instance.columns.rows.starts.tolist()
@@ -51,7 +58,7 @@ def priced_options(problem: Problem, program: OptionSets, verdict: Verdict) -> C
         listed[index] = row[0] if problem.plain else tuple(row)
     gpus = [problem.fleet.gpus[g] for g in instance.gpu_index]
     worth_of = {
-        (gpu.type, gpu.usable_bytes): math.ceil(float(worths[kind]) * scale * (1 + SAFE))
+        (gpu.type, gpu.usable_bytes): math.ceil(float(worths[kind]) * scale * raised)
         for gpu, kind in zip(gpus, program.kind_of, strict=True)
     }
     if problem.goal is not Objective.PRESSURE:

@@ -21,8 +21,8 @@ ACCURACY = 1e-7
 """Relative accuracy of prices."""
 REPEATS = 2
 """Columns given out at once that hold one model."""
-NEARER = (0.0, 0.5, 0.75, 0.9, 0.97, 0.99)
-"""Shares of the way from a worth to the dearest price at which enumeration is tried in turn."""
+FLOORS = 8
+"""Least prices tried in turn: those between one that too many sets have and one that none has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,10 @@ class Room:
         sizes, room = np.atleast_2d(self.sizes[..., active]), np.atleast_1d(self.capacity)
         return hopeful(sizes, prices[active], np.asarray(room, dtype=np.float64), groups, floor)
 
-    def knapsack(self, prices: Floats, active: Ints) -> Knapsack:
+    def knapsack(self, prices: Floats, active: Ints, *, joint: bool = False) -> Knapsack:
         """Return the sets of some of the models, numbered anew, at some prices."""
         groups = None if self.groups is None else self.groups[active]
-        return Knapsack(self.sizes[..., active], prices[active], self.capacity, groups)
+        return Knapsack(self.sizes[..., active], prices[active], self.capacity, groups, joint=joint)
 
 
 class Pool:
@@ -69,6 +69,13 @@ class Pool:
         self._rooms = rooms
         self._groups: list[list[Ints]] = [[] for _ in rooms]
         self._window = [0.02] * len(rooms)
+        self._joint = False
+
+    def look_closer(self) -> bool:
+        """Look at two limits together from now on; whether there are two, and that is new."""
+        new = not self._joint and any(np.size(room.capacity) > 1 for room in self._rooms)
+        self._joint |= new
+        return new
 
     def dearer(self, prices: Floats, worths: Floats) -> list[Column]:
         """Return columns priced above their worth, the dearest first, few per model."""
@@ -112,40 +119,44 @@ class Pool:
             least = worth + slack(prices, worth)
             lowest = min(least, worth * (1 - self._window[type_]))
             some = active[room.hopeful(prices, active, lowest)]
-            table = room.knapsack(prices, some)
+            table = room.knapsack(prices, some, joint=self._joint)
             groups, floor = self._near(table, worth, least, type_)
             self._groups[type_] = [some[group] for group in groups]
             dearest = [float(prices[group].sum(axis=1).max()) for group in self._groups[type_]]
-            # Sets below the floor are not known; without a floor only the table's bound holds.
-            true[type_] = (
-                max(table.upper, lowest) if floor is None else max([least, floor, *dearest])
-            )
-            exact = exact and floor is not None and floor <= least
+            true[type_] = max([least, floor, *dearest])  # below the floor sets may be missing
+            exact = exact and floor <= least
         return true, exact
 
     def _near(
         self, table: Knapsack, worth: float, least: float, type_: int
-    ) -> tuple[list[Ints], float | None]:
+    ) -> tuple[list[Ints], float]:
         """Return the sets from the top down to a floor that gives hundreds, and that floor.
 
-        The floor is None where even the top has too many; the sets are then some of them.
+        Where no floor has few enough, the sets are some of those at the worth, and nothing is
+        priced above the floor.
         """
         window = self._window[type_]
-        floors = [least + (table.upper - least) * share for share in NEARER]
-        if worth > 0 and table.upper <= worth * 1.05:
-            floors.insert(0, worth * (1 - window))
-        for floor in floors:
+        low, high = least, table.upper
+        floor = worth * (1 - window) if worth > 0 and high <= worth * 1.05 else least
+        for _ in range(FLOORS):
             try:
                 found = table.above(max(floor, least * 1e-9), SETS)
             except TooManyError:
                 self._window[type_] = max(1e-5, window / 2)
-                continue
-            if floor < worth and sum(map(len, found)) < SETS // 8:
-                self._window[type_] = min(0.5, window * 2)
-            if found or floor <= least:
-                return found, floor
-            break
-        return table.above(least, SETS // 4, beam=True), None
+                if floor < least:
+                    floor = least
+                    continue
+                low = floor
+            else:
+                if floor < worth and sum(map(len, found)) < SETS // 8:
+                    self._window[type_] = min(0.5, window * 2)
+                if found or floor <= least:
+                    return found, floor
+                high = floor
+                if not self._joint:
+                    break  # columns are wanted, not the highest price
+            floor = (low + high) / 2
+        return table.above(least, SETS // 4, beam=True), high
 
 
 def slack(prices: Floats, worth: float) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.clock import Within
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.strategies.params import ClusterParams, UndividedParams
 from kvplace.solver.strategies.stages import LOADING, Search, Settings
@@ -88,7 +89,9 @@ class AssignedSearch(Search):
         for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
             if verdict.target <= self.low:
                 break
-            bound = certified_options(self.problem, program, verdict)
+            # A lower target has more to spare, and is checked sooner where this one takes too long.
+            watch = Within(self.watch, (self.watch.left + self.watch.late) / 2)
+            bound = certified_options(self.problem, program, verdict, watch)
             if bound is not None:
                 self.take(bound)
                 break
