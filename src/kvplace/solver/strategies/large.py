@@ -194,7 +194,9 @@ def _start(search: LargeSearch) -> None:
     # A signal ends this while a kernel is compiled; the clock does not, for a plan is wanted.
     ended = partial(_interrupted, search.watch)
     starts = most_room_first(columns, level, ended)
-    if not starts and not ended():
+    one = search.instance.pressures == 1
+    sparse = one and search.sparse and search.watch.stop is None
+    if not ended() and (not starts or sparse):
         first = bisect_first_fit(columns, search.low, search.watch, ended)
         starts += [] if first is None else [first]
     if search.given is not None:
