@@ -82,7 +82,7 @@ def trial_scratch(pressures: int) -> TrialScratch:
             break
     return TrialScratch(
         _side(pressures), _side(pressures),
-        np.empty(SUBSETS, np.float32), np.empty(SUBSETS, np.float32), np.empty(SUBSETS, np.float32),
+        np.empty(SUBSETS), np.empty(SUBSETS), np.empty(SUBSETS),
         (pressures - 1 + np.arange(pressures) * apart) % pressures,
     )  # fmt: skip
 
@@ -95,9 +95,9 @@ def _side(pressures: int) -> Side:
         np.empty((SUBSETS, 2), np.int64),
         np.empty(SUBSETS, np.int64),
         np.empty(SUBSETS, np.int64),
-        np.empty(SUBSETS, np.float32),
-        np.empty((pressures, SUBSETS), np.float32),
-        np.empty((pressures, SUBSETS), np.float32),
+        np.empty(SUBSETS),
+        np.empty((pressures, SUBSETS)),
+        np.empty((pressures, SUBSETS)),
     )
 
 
@@ -129,26 +129,7 @@ def least_pressure(
     if one < 0:
         return False
     out[:], back[:] = scratch.ours.slots[one], scratch.theirs.slots[two]
-    moved = scratch.ours.taken[one, 0] - scratch.theirs.taken[two, 0]
-    for d in range(loads.shape[1]):  # sums of 24 bits tell little of a GPU that is nearly full
-        room_g, room_h = (free[g] + moved, free[h] - moved) if d < kv else (1, 1)
-        if _after(packing, g, d, out, back) >= goal * room_g:
-            return False
-        if _after(packing, h, d, back, out) >= goal * room_h:
-            return False
     return True
-
-
-@kernel
-def _after(packing: Packing, g: int, d: int, out: Ints, back: Ints) -> float:
-    """Return the load of a GPU that gives the models of some slots and takes those of others."""
-    load, own = float(packing.loads[g, d]), packing.type_of[g]
-    for at in range(len(out)):
-        if out[at] >= 0:
-            load -= packing.table[packing.item[out[at]], own, d]
-        if back[at] >= 0:
-            load += packing.table[packing.item[back[at]], own, d]
-    return load
 
 
 @kernel
@@ -238,18 +219,17 @@ def least(
         Whether the largest counts, else the sum of their squares.
     """
     ours, theirs, sums, here, there, limits = scratch
-    best, one, two = np.float32(most), -1, -1
-    none, full, by_time = np.float32(0), np.float32(1), np.float32(1 / target)
-    lowest = -full if worst else none
-    heavy, light = np.float32(weights[0]), np.float32(weights[1])
-    free_g, free_h = np.float32(packing.free[g]), np.float32(packing.free[h])
+    best, one, two = most, -1, -1
+    by_time, lowest = 1 / target, -1.0 if worst else 0.0
+    heavy, light = weights
+    free_g, free_h = float(packing.free[g]), float(packing.free[h])
     width = len(limits)
     for a in range(mine):
         more_g, more_h = free_g + ours.bytes_[a], free_h - ours.bytes_[a]
         for b in range(many):  # what does not fit is found out below
             sums[b] = lowest
-            here[b] = by_time / max(more_g - theirs.bytes_[b], full)
-            there[b] = by_time / max(more_h + theirs.bytes_[b], full)
+            here[b] = by_time / max(more_g - theirs.bytes_[b], 1.0)
+            there[b] = by_time / max(more_h + theirs.bytes_[b], 1.0)
         at, below = 0, many
         while at < width and below > 0:
             until = min(at + ABREAST, width)
@@ -258,12 +238,12 @@ def least(
                 lefts, givens = theirs.left[row], theirs.given[row]
                 in_memory = limits[row] < packing.kv
                 for b in range(many):
-                    x = (left + givens[b]) * (here[b] if in_memory else by_time) - full
-                    y = (lefts[b] + given) * (there[b] if in_memory else by_time) - full
+                    x = (left + givens[b]) * (here[b] if in_memory else by_time) - 1.0
+                    y = (lefts[b] + given) * (there[b] if in_memory else by_time) - 1.0
                     if worst:
                         sums[b] = max(sums[b], x, y)
                     else:
-                        x, y = max(x, none), max(y, none)
+                        x, y = max(x, 0.0), max(y, 0.0)
                         sums[b] += heavy * x * x + light * y * y
             at, below = until, 0
             for b in range(many):
