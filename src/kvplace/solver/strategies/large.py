@@ -186,17 +186,18 @@ class LargeSearch(Search):
 
 
 def _start(search: LargeSearch) -> None:
-    """Take the better of the placement given and most room first; first fit where that fails."""
+    """Take the best start: most room first, and first fit where that fails or few share."""
     if search.low == math.inf:
         return
     columns = search.columns
     level = max(search.level, search.low)  # where one model decides, sizes at its pressure
     # A signal ends this while a kernel is compiled; the clock does not, for a plan is wanted.
-    ended = partial(_interrupted, search.watch)
-    starts = most_room_first(columns, level, ended)
-    one = search.instance.pressures == 1
-    sparse = one and search.sparse and search.watch.stop is None
-    if not ended() and (not starts or sparse):
+    starts = most_room_first(columns, level, partial(_ended, search.watch, begun=False))
+    if search.watch.stop is Stop.INTERRUPTED and not starts:
+        return
+    if not starts or (search.sparse and search.instance.pressures == 1):
+        # A second start is not waited for any longer than the time limit.
+        ended = partial(_ended, search.watch, begun=bool(starts))
         first = bisect_first_fit(columns, search.low, search.watch, ended)
         starts += [] if first is None else [first]
     if search.given is not None:
@@ -205,9 +206,9 @@ def _start(search: LargeSearch) -> None:
         search.take(min(starts, key=lambda start: float(start.pressure().max())))
 
 
-def _interrupted(watch: Watch) -> bool:
-    """Whether a signal ends the search."""
-    return watch.stop is Stop.INTERRUPTED
+def _ended(watch: Watch, *, begun: bool) -> bool:
+    """Whether no kernel of a start is waited for: one was made and time is up, or by a signal."""
+    return watch.stop is not None if begun else watch.stop is Stop.INTERRUPTED
 
 
 def _pair(search: LargeSearch) -> None:
