@@ -93,3 +93,10 @@ def test_two_limits_together_say_more_than_each():
     rooms = np.array([10.0, 10.0])
     assert Knapsack(sizes, np.ones(6), rooms).upper == 3
     assert Knapsack(sizes, np.ones(6), rooms, joint=True).upper == 2
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_nothing_fits_where_a_limit_is_nothing(joint):
+    table = Knapsack(np.ones((2, 3)), np.ones(3), np.array([0.0, 5.0]), joint=joint)
+    assert table.upper == 0
+    assert table.above(1.0, 10) == []

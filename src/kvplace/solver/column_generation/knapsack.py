@@ -191,7 +191,7 @@ class Knapsack:
     def _paired(self) -> "_Paired | None":
         """What they add at most by levels of room in two limits; None where that is not asked."""
         levels = min(math.isqrt(ENTRIES // (len(self._ends) + 1)), PAIRED[1])
-        if not self._joint or levels < PAIRED[0]:
+        if not self._joint or levels < PAIRED[0] or min(self._capacity) <= 0:
             return None
         # The first of more than two mixes the others; those that leave least are the tightest.
         limits = range(len(self._sizes) > 2, len(self._sizes))
