@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import pickle
 import subprocess
 import sys
 from importlib.metadata import version
@@ -97,3 +98,49 @@ def test_numbers_that_mean_nothing_are_refused(call, told):
     placement = kvplace.Placement.single({"Qwen/Qwen3-8B": "H100/0"})
     with pytest.raises(kvplace.InputError, match=told):
         call(problem, placement)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (
+            lambda _p, _q: kvplace.solve("fleet.yaml"),
+            r"solve: problem must be of type Problem, not str; kvplace.read\(PATH\) makes one",
+        ),
+        (
+            lambda p, q: kvplace.refine(p, kvplace.solve(p, start=q)),
+            "placement must be of type Placement, not Result; a Result has one as .placement",
+        ),
+        (
+            lambda p, q: kvplace.replan(p, kvplace.solve(p, start=q)),
+            "current must be of type Placement, not Result",
+        ),
+        (
+            lambda p, q: kvplace.check(q, p),
+            r"type Problem, not Placement;.*\n.*plan must be of type Plan or PlanTable",
+        ),
+        (lambda _p, _q: kvplace.read(5), "path must be of type str or PathLike or Mapping"),
+        (lambda p, _q: kvplace.solve(p, seed="1"), "seed must be of type int, not str"),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_named_with_the_way_out(call, told):
+    problem = kvplace.read(
+        {"schema": "kvplace.fleet/v1", "nodes": "1xH100", "models": [{"model": "Qwen/Qwen3-8B"}]}
+    )
+    placement = kvplace.Placement.single({"Qwen/Qwen3-8B": "H100/0"})
+    with pytest.raises(TypeError, match=told):
+        call(problem, placement)
+
+
+def test_a_function_that_fails_by_itself_says_what_it_said():
+    problem = kvplace.read(
+        {"schema": "kvplace.fleet/v1", "nodes": "1xH100", "models": [{"model": "Qwen/Qwen3-8B"}]}
+    )
+    with pytest.raises(TypeError, match="unexpected keyword argument 'sead'"):
+        kvplace.solve(problem, sead=1)
+    with pytest.raises(TypeError, match="unhashable type"):
+        kvplace.solve(problem, without=[[]])
+
+
+def test_public_functions_can_be_sent_to_other_processes():
+    assert pickle.loads(pickle.dumps(kvplace.solve)) is kvplace.solve

@@ -6,10 +6,11 @@ The names below are the public ones. Each is imported where it is first used, so
 
 import sys
 from importlib import import_module
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 from kvplace._version import __version__ as __version__
+from kvplace.arguments import explained
 
 if TYPE_CHECKING:
     from kvplace.checking.check import check
@@ -290,6 +291,8 @@ def __getattr__(name: str) -> object:
     if home is None:
         raise AttributeError(f"module 'kvplace' has no attribute {name!r}")
     value = getattr(import_module(home), name)
+    if isinstance(value, FunctionType):
+        value = explained(value)
     globals()[name] = value
     return value
 

@@ -1,0 +1,77 @@
+"""What a public function says when it is given something of another type.
+
+A path in the place of a problem, or a result in the place of its placement, ends in an exception
+deep inside. Only then are the arguments held against the annotations, so that a right call costs
+nothing.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Any, TextIO, TypeVar, Union, get_args, get_origin
+
+__all__ = ["explained"]
+
+Called = TypeVar("Called", bound=Callable[..., Any])
+
+_MADE_BY = {
+    "Problem": "kvplace.read(PATH) makes one",
+    "Placement": "a Result has one as .placement",
+    "Result": "kvplace.solve(problem) and kvplace.load_plan(PATH) make one",
+    "Plan": "kvplace.read_plan(PATH) and kvplace.plan_of(result) make one",
+    "Stock": "kvplace.stock_of(problem) makes one",
+}
+
+
+def explained(function: Called) -> Called:
+    """Return a function that names the arguments of a wrong type where it fails by them."""
+
+    @wraps(function)
+    def call(*args: Any, **named: Any) -> Any:
+        try:
+            return function(*args, **named)
+        except (AttributeError, TypeError, AssertionError) as error:
+            wrong = _wrong(function, args, named)
+            if not wrong:
+                raise
+            raise TypeError("\n".join(wrong)) from error
+
+    call.__module__ = "kvplace"  # where it is public, so that it can be pickled
+    return call  # type: ignore[return-value]  # wraps keeps the signature
+
+
+def _wrong(function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> list[str]:
+    """Return a sentence for each argument of another type than its annotation says."""
+    import inspect  # noqa: PLC0415 - slow to load, and for failures only
+
+    try:
+        bound = inspect.signature(function, eval_str=True).bind(*args, **named)
+    except (TypeError, NameError):
+        return []  # Python says which are missing or too many; a type may be known to checkers only
+    found = []
+    for name, value in bound.arguments.items():
+        hint = bound.signature.parameters[name].annotation
+        types = [get_origin(one) or one for one in (get_args(hint) if _is_union(hint) else [hint])]
+        if all(isinstance(one, type) for one in types) and not any(
+            _suits(value, one) for one in types
+        ):
+            wanted = [one.__name__ for one in types if one is not NoneType]
+            ways = "".join(f"; {_MADE_BY[one]}" for one in wanted if one in _MADE_BY)
+            found.append(
+                f"{function.__name__}: {name} must be of type {' or '.join(wanted)}, "
+                f"not {type(value).__name__}{ways}"
+            )
+    return found
+
+
+def _is_union(hint: object) -> bool:
+    return get_origin(hint) in {Union, UnionType}
+
+
+def _suits(value: object, type_: type) -> bool:
+    """Whether a value may stand for a type, numbers of other libraries included."""
+    if type_ is TextIO:
+        return hasattr(value, "read")
+    wide = {int: Integral, float: Real}.get(type_, type_)
+    return isinstance(value, wide)
