@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from boards import drawn_boards, spread, undivided
-from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.assignment.subsets import Subsets, _ascending, _subset_pairs, lone_move
+from kvplace.solver.assignment.assignment import Assignment, moved
+from kvplace.solver.assignment.subsets import Subsets, _ascending, _subset_pairs
 
 
 def changes_of(board, g, out, h, back):
     """Return the changes of an exchange."""
-    return [lone_move(board, j, g, h) for j in out] + [lone_move(board, j, h, g) for j in back]
+    return [moved(board, j, g, h) for j in out] + [moved(board, j, h, g) for j in back]
 
 
 def by_force(board, g, partners):

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from kvplace.core.models.objective import Objective
-from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.assignment.subsets import Subsets, lone_move
+from kvplace.solver.assignment.assignment import Assignment, moved
+from kvplace.solver.assignment.subsets import Subsets
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
-from kvplace.solver.improve.neighbourhoods.neighbourhood import moved, stays, uneven
+from kvplace.solver.improve.neighbourhoods.neighbourhood import stays, uneven
 from kvplace.solver.improve.neighbourhoods.shard_exchange import exchange_values
 from kvplace.solver.instance.door import load_instance
 from splits import random_split_problem, random_where
@@ -68,7 +68,7 @@ def test_wide_exchanges_leave_less_than_asked(seed):
         partners = np.flatnonzero(board.arrays.pressure < goal)
         for out, h, back in subsets.exchanges(g, partners, goal, 20) if len(partners) else ():
             undo, touched = board.apply(
-                [lone_move(board, j, g, h) for j in out] + [lone_move(board, j, h, g) for j in back]
+                [moved(board, j, g, h) for j in out] + [moved(board, j, h, g) for j in back]
             )
             assert max(board.arrays.pressure[h] for h in touched) <= goal * (1 + 1e-9)
             board.apply(undo)

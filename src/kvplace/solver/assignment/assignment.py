@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kvplace.solver.array_types import Floats
     from kvplace.solver.assignment.carried import Carried
 
-__all__ = ["Assignment", "Change"]
+__all__ = ["Assignment", "Change", "moved"]
 
 Change = tuple[int, Option | None, Copies]
 """A model, the option its copies then are (None for none placed), and their GPUs."""
@@ -284,6 +284,15 @@ class Assignment:
         other.members = [list(held) for held in self.members]
         vars(other).update(changed=set(), _uneven=dict(self._uneven), _arrays=None)
         return other
+
+
+def moved(board: Assignment, j: int, source: int, target: int) -> Change:
+    """Return the change that moves one shard; its copy stays the same one by number."""
+    copies = tuple(
+        tuple(sorted(target if g == source else g for g in copy)) if source in copy else copy
+        for copy in board.where[j]
+    )
+    return j, board.option[j], copies
 
 
 def _gpus(copies: Copies) -> set[int]:

@@ -12,9 +12,9 @@ from itertools import combinations
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.assignment.assignment import Assignment, Change
+from kvplace.solver.assignment.assignment import Assignment, Change, moved
 
-__all__ = ["Exchange", "Subsets", "lone_move"]
+__all__ = ["Exchange", "Subsets"]
 
 Exchange = tuple[list[int], int, list[int]]
 """Models given, the GPU that takes them, and models taken back from it."""
@@ -191,8 +191,8 @@ class Subsets:
         """Return the changes that exchange models of two GPUs."""
         board = self.board
         return [
-            *(lone_move(board, j, g, h) for j in out),
-            *(lone_move(board, j, h, g) for j in back),
+            *(moved(board, j, g, h) for j in out),
+            *(moved(board, j, h, g) for j in back),
         ]
 
     def may(self, g: int, out: list[int], h: int, back: list[int]) -> bool:
@@ -203,12 +203,6 @@ class Subsets:
         """Whether models may go to a GPU, on which they have no shard yet."""
         board, allowed = self.board, self.board.instance.columns.allowed
         return not any(j in board.members[h] or not allowed[j][h] for j in models)
-
-
-def lone_move(board: Assignment, j: int, source: int, target: int) -> Change:
-    """Return the change that moves a copy which is one shard, and stays the same one by number."""
-    copies = tuple((target,) if copy == (source,) else copy for copy in board.where[j])
-    return j, board.option[j], copies
 
 
 def _ascending(

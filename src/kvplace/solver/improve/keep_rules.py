@@ -6,8 +6,7 @@ import numpy as np
 
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.improve.neighbourhoods.neighbourhood import moved, stays, uneven
-from kvplace.solver.improve.neighbourhoods.shard_exchange import exchange_values
+from kvplace.solver.improve.neighbourhoods.shard_exchange import exchanges
 
 __all__ = ["keep_rules"]
 
@@ -38,20 +37,8 @@ def keep_rules(board: Assignment, watch: Watch, most: float = math.inf) -> int:
 
 def _better(board: Assignment, g: int) -> bool:
     """Make the first exchange of a GPU after which less is broken; return whether there is one."""
-    mine = [j for j in board.members[g] if not uneven(board, j)]
-    others = np.array([h for h in range(board.instance.g) if h != g])
-    if not mine or not len(others):
-        return False
-    flaws, allowed = board.flaws, board.instance.columns.allowed
-    value, pairs = exchange_values(board, g, mine, others)
-    finite = np.flatnonzero(value < math.inf)
-    for at in finite[np.argsort(value[finite], kind="stable")].tolist():
-        a, h, b = pairs(at)
-        if a in board.members[h] or b in board.members[g]:
-            continue
-        if b >= 0 and not (allowed[b][g] and stays(board, b, h, g) and not uneven(board, b)):
-            continue
-        changes = [moved(board, a, g, h)] + ([moved(board, b, h, g)] if b >= 0 else [])
+    flaws, others = board.flaws, np.delete(np.arange(board.instance.g), g)
+    for changes in exchanges(board, g, others, math.inf):
         undo, touched = board.apply(changes)
         if board.flaws < flaws and all(board.pressure[t] < math.inf for t in touched):
             return True

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from kvplace.solver.assignment.assignment import Assignment, Change
 
-__all__ = ["TRIED", "Neighbourhood", "moved", "stays", "try_changes", "uneven"]
+__all__ = ["TRIED", "Neighbourhood", "stays", "try_changes", "uneven"]
 
 TRIED = 48
 """Steps tried in the order of what they promise."""
@@ -73,12 +73,3 @@ def stays(board: Assignment, j: int, source: int, target: int) -> bool:
     option, domain_of = board.option[j], board.instance.columns.domain_of
     assert option is not None
     return option.degree == 1 or bool(domain_of[source] == domain_of[target])
-
-
-def moved(board: Assignment, j: int, source: int, target: int) -> Change:
-    """Return the change that moves one shard."""
-    copies = tuple(
-        tuple(sorted(target if g == source else g for g in copy)) if source in copy else copy
-        for copy in board.where[j]
-    )
-    return j, board.option[j], copies

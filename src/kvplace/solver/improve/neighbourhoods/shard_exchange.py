@@ -1,21 +1,20 @@
 """Moves of one shard off a GPU, and swaps of two; of split models, too, within a link domain."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.assignment.assignment import Assignment, Change, moved
 from kvplace.solver.improve.neighbourhoods.neighbourhood import (
     TRIED,
-    moved,
     stays,
     try_changes,
     uneven,
 )
 
-__all__ = ["ShardExchange", "exchange_values"]
+__all__ = ["ShardExchange", "exchange_values", "exchanges"]
 
 PARTNERS = 192
 """GPUs, the coldest first, with which one is exchanged."""
@@ -32,29 +31,43 @@ class ShardExchange:
 
     def relieve(self, board: Assignment, g: int, goal: float) -> set[int] | None:
         """Make the best move of a shard off a GPU, or swap of two, that ends below a pressure."""
-        instance = board.instance
-        mine = [j for j in board.members[g] if not uneven(board, j)]
-        partners = _partners(board, g, goal)
-        if not mine or not len(partners):
-            return None
-        value, pairs = exchange_values(board, g, mine, partners)
-        few = np.flatnonzero(value < goal)
-        few = few[np.argsort(value[few], kind="stable")][:TRIED]
-        for at in few.tolist():
-            a, h, b = pairs(at)
-            if a in board.members[h] or (b >= 0 and b in board.members[g]):
-                continue
-            if b >= 0 and not (
-                instance.columns.allowed[b][g] and stays(board, b, h, g) and not uneven(board, b)
-            ):
-                continue
-            changes = [moved(board, a, g, h)]
-            if b >= 0:
-                changes.append(moved(board, b, h, g))
+        for changes in exchanges(board, g, _partners(board, g, goal), goal, TRIED):
             found = try_changes(board, changes, goal)
             if found is not None:
                 return found
         return None
+
+
+def exchanges(
+    board: Assignment, g: int, partners: Ints, goal: float, most: int | None = None
+) -> Iterator[list[Change]]:
+    """Yield moves of a shard off a GPU and swaps of two, the least pressure afterwards first.
+
+    Parameters
+    ----------
+    board, g
+        The assignment, which is to be as it was when the next is asked for; and the GPU.
+    partners
+        GPUs to exchange with.
+    goal
+        Pressure that both GPUs must end below.
+    most
+        Exchanges looked at; None for all.
+    """
+    mine = [j for j in board.members[g] if not uneven(board, j)]
+    if not mine or not len(partners):
+        return
+    allowed = board.instance.columns.allowed
+    value, pairs = exchange_values(board, g, mine, partners)
+    few = np.flatnonzero(value < goal)
+    for at in few[np.argsort(value[few], kind="stable")][:most].tolist():
+        a, h, b = pairs(at)
+        if a in board.members[h] or b in board.members[g]:
+            continue
+        if b < 0:
+            yield [moved(board, a, g, h)]
+        elif allowed[b][g] and stays(board, b, h, g) and not uneven(board, b):
+            yield [moved(board, a, g, h), moved(board, b, h, g)]
 
 
 def exchange_values(
