@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kvplace.core.hardware import Fleet
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
-from kvplace.solver.instance.door import load_instance, load_placement, unload_placement
+from kvplace.solver.instance.door import load_instance, load_placement, unload_copies
 from kvplace.solver.solve import SOLVERS, solve
 from strategies import placements, problems
 from tiny import byte_problem, byte_problems
@@ -47,7 +47,7 @@ def test_arrays_there_and_back(data):
     assert sorted(arrays.gpu_index) == list(range(len(problem.fleet.gpus)))
     assert list(arrays.memory) == sorted(arrays.memory, reverse=True)
     gpu_of = load_placement(problem, arrays, placement)
-    assert unload_placement(problem, arrays, gpu_of) == placement
+    assert unload_copies(problem, arrays, [((g,),) for g in gpu_of]) == placement
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

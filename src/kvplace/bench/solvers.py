@@ -22,7 +22,7 @@ from kvplace.errors import InputError, InternalError
 from kvplace.extras import install_command
 from kvplace.solver.baselines.schedulers import SCHEDULERS
 from kvplace.solver.clock import Progress, Watch
-from kvplace.solver.instance.door import load_instance, unload_placement
+from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.solve import DEFAULTS, solve
 from kvplace.solver.solve import SOLVERS as OWN
@@ -243,7 +243,8 @@ def _rival(
     seconds = history.seconds
     value, evidence = math.inf, "claim" if answer.bound > 0 else "none"
     if answer.gpu_of is not None:
-        evaluation = evaluate(case.problem, unload_placement(case.problem, arrays, answer.gpu_of))
+        where = [((g,),) for g in answer.gpu_of]
+        evaluation = evaluate(case.problem, unload_copies(case.problem, arrays, where))
         value = evaluation.value
         if evaluation.violations:
             evidence = f"failed: {evaluation.violations[0].message}"

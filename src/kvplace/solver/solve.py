@@ -21,7 +21,6 @@ from kvplace.solver.instance.door import (
     load_instance,
     load_placement,
     unload_copies,
-    unload_placement,
 )
 from kvplace.solver.spare_nodes import on_whole_fleet, without_spare_nodes
 from kvplace.solver.strategies.params import Params
@@ -248,7 +247,7 @@ def _repaired(problem: Problem, placement: Placement, watch: Watch) -> Placement
     board = Assignment.single(instance, load_placement(problem, instance, placement))
     found = repaired(board, 2 * len(problem.names), 0, watch)
     if found is not None:
-        return unload_placement(problem, instance, found.gpu_of)
+        return unload_copies(problem, instance, found.where)
     anew = solve(problem, watch=watch)
     if anew.placement is None:
         raise _beyond_repair(violations, anew.stop)

@@ -8,7 +8,8 @@ import pytest
 
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.models.objective import Objective
-from kvplace.solver.bounds.option_prices import certified_options
+from kvplace.solver.bounds.certify import checked
+from kvplace.solver.bounds.option_prices import priced_options
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.knapsack import Knapsack
 from kvplace.solver.column_generation.option_sets import OptionSets
@@ -33,7 +34,8 @@ def test_no_target_above_the_optimum_is_impossible_and_certificates_check(seed, 
         met += 1
         if not verdict.impossible:
             continue
-        bound = certified_options(problem, program, verdict, Watch())
+        prices = priced_options(problem, program, verdict)
+        bound = checked(problem, "configuration", prices, Watch())
         assert bound is not None
         found += 1
         assert bound.value <= truth.value

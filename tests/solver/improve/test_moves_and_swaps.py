@@ -20,7 +20,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.moves_and_swaps import MoveAndSwap
-from kvplace.solver.instance.door import load_instance, load_placement, unload_placement
+from kvplace.solver.instance.door import load_instance, load_placement, unload_copies
 from kvplace.solver.solve import refine, solve
 from oracle import exact_profile, solve_exactly
 from oracle_splits import solve_by_force, ways, worth
@@ -269,7 +269,7 @@ def test_an_exchange_is_a_full_evaluation(start, seed):
         for name in ("gpu_of", "free", "kept", "load", "pressure"):
             assert getattr(state, name) == getattr(fresh, name)
         assert [sorted(held) for held in state.members] == [sorted(m) for m in fresh.members]
-        truth = evaluate(problem, unload_placement(problem, arrays, state.gpu_of))
+        truth = evaluate(problem, unload_copies(problem, arrays, state.where))
         of_gpu = {arrays.gpu_index[at]: at for at in range(arrays.g)}
         broken = {violation.subject for violation in truth.violations}
         for position, gpu in enumerate(truth.gpus):

@@ -11,7 +11,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.exact.set_cover_kernel import tight_cover
-from kvplace.solver.instance.door import load_instance, unload_placement
+from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.large_neighbourhood.group_cover import squeeze
 from oracle import exact_profile
 
@@ -55,4 +55,4 @@ def test_a_squeeze_lowers_the_maximum_and_loses_nobody(memory):
     assert tried > 0
     assert start.gpu_of == before
     assert found.worst() < start.worst()
-    assert exact_profile(problem, unload_placement(problem, arrays, found.gpu_of)) is not None
+    assert exact_profile(problem, unload_copies(problem, arrays, found.where)) is not None

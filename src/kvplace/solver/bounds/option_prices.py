@@ -8,14 +8,13 @@ import math
 
 import numpy as np
 
-from kvplace.core.certificates.certificate import Bound, Certificate
+from kvplace.core.certificates.certificate import Certificate
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
-from kvplace.solver.bounds.certify import SCALE, checked, searched
-from kvplace.solver.clock import Watch
+from kvplace.solver.bounds.certify import SCALE
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 
-__all__ = ["SAFE", "certified_options", "searched_options", "weightings"]
+__all__ = ["SAFE", "priced_options", "weightings"]
 
 SAFE = 1e-12
 """Relative amount by which worths are raised at least, above what prices are accurate to."""
@@ -24,23 +23,6 @@ RAISED = 0.9
 look at fewer sets."""
 WEIGHT_BITS = 40
 """Precision of the mixed weighting, in bits of its largest weight."""
-
-
-def certified_options(
-    problem: Problem, program: OptionSets, verdict: Verdict, watch: Watch
-) -> Bound | None:
-    """Return the bound of a verdict, None where its certificate does not check, or not in time."""
-    return checked(problem, "configuration", priced_options(problem, program, verdict), watch)
-
-
-def searched_options(
-    problem: Problem, program: OptionSets, verdict: Verdict, watch: Watch
-) -> Bound:
-    """Return the bound of an exhaustive search that rests on a verdict, with its proof tree.
-
-    Without the tree where the checker does not accept it, or not in time.
-    """
-    return searched(problem, priced_options(problem, program, verdict), watch)
 
 
 def priced_options(problem: Problem, program: OptionSets, verdict: Verdict) -> Certificate:

@@ -28,7 +28,6 @@ __all__ = [
     "load_placement",
     "unload_assignment",
     "unload_copies",
-    "unload_placement",
 ]
 
 MOST_BYTES = 2**62
@@ -214,14 +213,6 @@ def _uneven(
         for j, i in enumerate(models)
         if problem.models[i].replicas.split is not Split.EVEN and problem.models[i].replicas.max > 1
     }
-
-
-def unload_placement(problem: Problem, instance: Instance, gpu_of: Sequence[int]) -> Placement:
-    """Turn the GPU of each undivided model into a placement."""
-    ids = [problem.fleet.gpus[g].id for g in instance.gpu_index]
-    return Placement.single(
-        {problem.names[i]: ids[g] for i, g in zip(instance.model_index, gpu_of, strict=True)}
-    )
 
 
 def unload_assignment(problem: Problem, instance: Instance, gpu_of: "Ints") -> Placement:

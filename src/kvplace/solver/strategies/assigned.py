@@ -8,10 +8,12 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from kvplace.core.certificates.certificate import Bound
+from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.bounds.certify import checked, searched
 from kvplace.solver.clock import Within
-from kvplace.solver.instance.door import load_instance
+from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.strategies.params import ClusterParams, UndividedParams
 from kvplace.solver.strategies.stages import LOADING, Search, Settings
 
@@ -58,6 +60,12 @@ class AssignedSearch(Search):
         assert self.board is not None
         return self.board
 
+    @property
+    def placement(self) -> Placement | None:  # noqa: D102 - of the base class
+        if not self.placed:
+            return None
+        return unload_copies(self.problem, self.instance, self.best.where)
+
     def offer(self, board: Assignment) -> None:
         """Keep an assignment if it is valid, and the best so far."""
         if board.valid and (self.board is None or board.worth() < self.board.worth()):
@@ -81,17 +89,19 @@ class AssignedSearch(Search):
 
     def adopt(self) -> None:
         """Take what is proved: a search as it is, a certificate only if it checks."""
-        from kvplace.solver.bounds.option_prices import certified_options, searched_options  # noqa: PLC0415 - HiGHS: only here
+        from kvplace.solver.bounds.option_prices import priced_options  # noqa: PLC0415 - HiGHS: only here
 
-        proof, program = self.deciding, self.program
+        problem, proof, program = self.problem, self.deciding, self.program
         if proof.searched is not None and proof.value > self.low:
-            self.take(searched_options(self.problem, program, proof.searched, self.watch))
+            prices = priced_options(problem, program, proof.searched)
+            self.take(searched(problem, prices, self.watch))
         for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
             if verdict.target <= self.low:
                 break
             # A lower target has more to spare, and is checked sooner where this one takes too long.
             watch = Within(self.watch, (self.watch.left + self.watch.late) / 2)
-            bound = certified_options(self.problem, program, verdict, watch)
+            prices = priced_options(problem, program, verdict)
+            bound = checked(problem, "configuration", prices, watch)
             if bound is not None:
                 self.take(bound)
                 break

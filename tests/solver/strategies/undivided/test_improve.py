@@ -10,7 +10,7 @@ from kvplace.core.certificates.certificate import Bound
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
-from kvplace.solver.instance.door import unload_placement
+from kvplace.solver.instance.door import unload_copies
 from kvplace.solver.large_neighbourhood import warm
 from kvplace.solver.strategies.params import Params, UndividedParams
 from kvplace.solver.strategies.stages import Settings
@@ -103,7 +103,7 @@ def test_a_placement_given_is_taken_where_it_is_better(begin):
 def test_a_start_that_fits_nowhere_is_not_kept():
     problem = byte_problem([30, 30], [(20, 5.0), (20, 1.0)])
     search = search_of(problem)
-    search.take_start(unload_placement(problem, search.instance, [0, 0]))
+    search.take_start(unload_copies(problem, search.instance, [((0,),)] * 2))
     start(search)
     assert search.board.valid
 
@@ -120,7 +120,7 @@ def test_starts_are_refined_by_few_steps_each_and_not_at_all_where_models_are_ma
 def rough(search):
     """A placement that steps can better."""
     gpu_of = bisect_target(search.instance, tolerance=1.0)
-    return unload_placement(search.problem, search.instance, gpu_of)
+    return unload_copies(search.problem, search.instance, [((g,),) for g in gpu_of])
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -12,7 +12,7 @@ from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.pressures import PressureBound
-from kvplace.solver.instance.door import load_copies, unload_copies
+from kvplace.solver.instance.door import load_copies
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.large_neighbourhood.ejection import Packer
 from kvplace.solver.strategies.assigned import AssignedSearch
@@ -99,12 +99,6 @@ class ClusterState(AssignedSearch):
         if placement is None or not tiers_of(self.problem):
             return ()
         return standing_of(self.problem, evaluate(self.problem, placement)).breaches
-
-    @property
-    def placement(self) -> Placement | None:  # noqa: D102 - of the base class
-        if not self.placed:
-            return None
-        return unload_copies(self.problem, self.instance, self.best.where)
 
     @property
     def large(self) -> bool:

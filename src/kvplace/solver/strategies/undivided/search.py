@@ -9,7 +9,7 @@ from kvplace.solver.bounds.certify import certified_rule
 from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.moves_and_swaps import MoveAndSwap
-from kvplace.solver.instance.door import load_placement, unload_placement
+from kvplace.solver.instance.door import load_placement
 from kvplace.solver.strategies.assigned import AssignedSearch
 from kvplace.solver.strategies.params import UndividedParams
 from kvplace.solver.strategies.stages import Settings
@@ -41,12 +41,6 @@ class UndividedState(AssignedSearch):
     def proof(self) -> Bound:  # noqa: D102 - of the base class
         hottest = self.instance.model_index[single_model_bound(self.instance)[1]]
         return certified_rule(self.problem, self.bound, hottest)
-
-    @property
-    def placement(self) -> Placement | None:  # noqa: D102 - of the base class
-        if not self.placed:
-            return None
-        return unload_placement(self.problem, self.instance, self.best.gpu_of)
 
     def take_start(self, start: Placement) -> None:  # noqa: D102 - of the base class
         self.given = load_placement(self.problem, self.instance, start)
