@@ -156,7 +156,7 @@ def test_a_file_is_written_whole_where_files_need_a_name(lacks, tmp_path, monkey
             return opened(name, *rest)
 
         monkeypatch.setattr("os.open", refuse)
-    write_atomic(path, "new")
+    write_atomic(path, lambda: iter(("n", "ew")))
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -24,15 +24,19 @@ __all__ = [
 ]  # fmt: skip
 
 _INFEASIBLE, _NOT_FOUND, _OVERLOADED = 3, 4, 5
-_JSON_SECONDS, _CSV_SECONDS, _PARQUET_SECONDS = 30e-6, 4e-6, 2e-6
-"""Time to write one model of a plan, measured on plans of 100,000 to 200,000 models."""
-_JSON_COPIES_SECONDS = 45e-6
-"""The same in JSON where models may be split or copied, measured on 20,000 of them."""
-_JSON_GPU_SECONDS = 20e-6
-"""Time to write one GPU of a plan in JSON, which states them all."""
-_READING_PART = 0.6
-"""Part of the time to read models that writing their plan in the same form takes, measured on
-20,000 models in JSON and on 200,000 in CSV."""
+_FORMS = {
+    "table": (3.5e-6, 0.0),
+    "markdown": (3.5e-6, 0.0),
+    "csv": (3.5e-6, 0.0),
+    "parquet": (6e-6, 2e-6),
+    "json": (12e-6, 12e-6),
+}
+"""Time to write one model and one GPU of a plan, measured on 200,000 models and 100,000 GPUs."""
+_COPIES = 2.5
+"""Factor on the time of a model that may be split or copied, measured on 20,000 of them."""
+_READING = 7e-6, 70e-6
+"""Time to read one model from a table into columns and from any other file, measured on 200,000
+and 20,000 of them."""
 _BUSIEST = 3.0
 """Factor that a busy machine adds at most; what reading waits for beyond is a download."""
 
@@ -129,16 +133,15 @@ def writing_seconds(problem: "Problem", form: str, output: str | None, reading: 
     reading
         Seconds that reading the fleet took: on a busy machine writing takes longer as well.
     """
+    from kvplace.core.models.model_table import ModelTable
     from kvplace.formats.files import is_parquet
 
     models, gpus = len(problem.models), len(problem.fleet.gpus)
-    if output is not None and is_parquet(output):
-        return models * _PARQUET_SECONDS
-    usual = models * _CSV_SECONDS if form == "csv" else 0.0
-    if form == "json":
-        each = _JSON_SECONDS if problem.plain else _JSON_COPIES_SECONDS
-        usual = models * each + gpus * _JSON_GPU_SECONDS
-    return min(max(usual, reading * _READING_PART), usual * _BUSIEST)
+    parquet = output is not None and is_parquet(output)
+    of_model, of_gpu = _FORMS["parquet" if parquet else form]
+    usual = models * of_model * (1 if problem.plain else _COPIES) + gpus * of_gpu
+    busy = reading / (models * _READING[not isinstance(problem.models, ModelTable)])
+    return usual * min(max(1.0, busy), _BUSIEST)
 
 
 def print_result(
@@ -242,12 +245,19 @@ def say_notes(problem: "Problem", evaluation: "Evaluation | None" = None) -> Non
 def _emit_plan(result: "Result", form: str, output: str | None) -> None:
     """Write a result as a plan file or as one row per shard."""
     if form == "json":
-        from kvplace.formats.plan.io import write_plan
+        from kvplace.collector import paused_collector
+        from kvplace.formats.files import write_atomic
+        from kvplace.formats.plan.io import plan_pieces
 
-        text = write_plan(result)
+        with paused_collector():
+            if output is not None:
+                write_atomic(output, lambda: plan_pieces(result))
+                return
+            sys.stdout.flush()
+            sys.stdout.buffer.writelines(piece.encode() for piece in plan_pieces(result))
+            sys.stdout.buffer.flush()
     else:  # without what reads and writes JSON
         from kvplace.formats.plan.csv import table_text
         from kvplace.formats.plan.table import table_of
 
-        text = table_text(table_of(result))
-    emit(text, output, data=True)
+        emit(table_text(table_of(result)), output, data=True)

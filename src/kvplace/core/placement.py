@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import overload
+from typing import Any, overload
+
+from kvplace.core.columns import column_of
 
 __all__ = ["Assigned", "Migration", "Placement", "Replica", "copies_by_model"]
 
@@ -79,6 +81,14 @@ class Assigned(Sequence[Replica]):
     def _replica(self, at: int) -> Replica:
         return Replica(self.names[at], 0, (self.gpu_ids[self.gpu_of[at]],))
 
+    def column(self, name: str) -> Sequence[Any]:
+        """Return a field of `Replica`, replica by replica, without making the replicas."""
+        order = self._sorted()
+        if name == "gpus":
+            ids = list(zip(self.gpu_ids, strict=True))
+            return [ids[self.gpu_of[at]] for at in order]
+        return [0] * len(order) if name == "index" else list(map(self.names.__getitem__, order))
+
     def of_models(self, names: Container[str]) -> list[Replica]:
         """Return the replicas of some models, without making the others."""
         mine = (at for at, name in enumerate(self.names) if name in names)
@@ -114,6 +124,10 @@ class Placement:
     def single(cls, gpu_of: Mapping[str, str]) -> Placement:
         """Return the placement of one undivided replica per model, from model name to GPU id."""
         return cls(tuple(Replica(model, 0, (gpu,)) for model, gpu in gpu_of.items()))
+
+    def column(self, name: str) -> Sequence[Any]:
+        """Return a field of all replicas, in order."""
+        return column_of(self.replicas, name)
 
     def of_models(self, names: Container[str]) -> list[Replica]:
         """Return the replicas of some models, in order."""

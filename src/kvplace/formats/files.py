@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path, PurePath
 
@@ -11,6 +12,7 @@ __all__ = ["MAX_FILE_BYTES", "is_csv", "is_parquet", "read_text", "write_atomic"
 
 MAX_FILE_BYTES = 64 * 2**20
 """Largest file that is read: 64 MiB."""
+_Content = bytes | Callable[[], Iterable[str]]
 _NO_TEXT = (
     # How files begin that are no text, and what they are.
     (b"PK\x03\x04", "this is a zip archive or an Excel workbook; save the sheet as CSV"),
@@ -76,12 +78,21 @@ def read_text(path: str | os.PathLike[str]) -> str:
     return text
 
 
-def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
+def write_atomic(
+    path: str | os.PathLike[str], content: str | bytes | Callable[[], Iterable[str]]
+) -> None:
     """Write a file, text as UTF-8: afterwards it is there whole or as it was before.
 
     The content goes to a new file in the same directory, which then takes the place of the old
     one and its permissions. Where the system can, the new file has no name before it is whole, so
     that a process that is killed leaves none behind. A symbolic link is followed.
+
+    Parameters
+    ----------
+    path
+        Where.
+    content
+        What; or what yields it piece by piece, so that it is never in memory as a whole.
 
     Raises
     ------
@@ -103,7 +114,8 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
     try:
         # A pipe or a device is written straight to; /dev/stdout leads to a name that is none.
         if Path(name).exists() and not Path(name).is_file():
-            Path(name).write_bytes(data)
+            with Path(name).open("wb") as file:
+                file.writelines(_pieces(data))
             return
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
         if not _written_without_a_name(temporary, data, mode):
@@ -120,7 +132,7 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
             temporary.unlink()
 
 
-def _written_without_a_name(path: Path, data: bytes, mode: int) -> bool:
+def _written_without_a_name(path: Path, data: _Content, mode: int) -> bool:
     """Write a file that gets its name when it is whole; return whether this system has such files.
 
     A process that is killed before leaves nothing behind.
@@ -143,13 +155,18 @@ def _written_without_a_name(path: Path, data: bytes, mode: int) -> bool:
     return True
 
 
-def _fill(handle: int, data: bytes, mode: int) -> None:
+def _fill(handle: int, data: _Content, mode: int) -> None:
     """Write a file to the disk."""
     with os.fdopen(handle, "wb", closefd=False) as file:
-        file.write(data)
+        file.writelines(_pieces(data))
         file.flush()
         os.fsync(handle)
         os.chmod(handle, mode)
+
+
+def _pieces(data: _Content) -> Iterable[bytes]:
+    """Return what is written, piece by piece."""
+    return [data] if isinstance(data, bytes) else (piece.encode("utf-8") for piece in data())
 
 
 def _reason(error: Exception) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, is_dataclass, replace
 from enum import StrEnum
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,12 +15,14 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from kvplace import solve
+from kvplace.core.columns import Columns, Grouped
 from kvplace.core.models.model_table import ModelTable
 from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.schema import PlanModelPart, PlanPart
 from kvplace.formats.tables.models import parse_table
+from kvplace.formats.validation import json_text as module
 from kvplace.formats.validation.fields import Number, NumberOrInfinity
-from kvplace.formats.validation.json_text import json_text, stated
+from kvplace.formats.validation.json_text import json_pieces, json_text, stated, stated_all
 from kvplace.formats.validation.parts import ALWAYS, MISSING, Part, Written, fields_of
 from strategies import split_problems
 
@@ -105,10 +108,41 @@ def test_the_text_is_that_of_the_standard_library(whole):
 
 
 @settings(max_examples=10, deadline=None)
-@given(split_problems())
-def test_a_plan_is_what_the_standard_library_writes(problem):
-    plan = plan_of(solve(problem, iterations=1))
-    assert json_text(PlanPart, plan) == standard(PlanPart, plan)
+@given(split_problems(), st.sampled_from([1, 2, 1000]))
+def test_a_plan_is_what_the_standard_library_writes(problem, at_once):
+    result = solve(problem, iterations=1)
+    plan = plan_of(result)
+    with patch.object(module, "AT_ONCE", at_once):
+        pieces = list(json_pieces(PlanPart, plan))
+    assert "".join(pieces) == standard(PlanPart, plan)
+    gpus = () if result.evaluation is None else result.evaluation.gpus
+    for stated_gpu, gpu in zip(plan.gpus, gpus, strict=True):
+        held = [(shard.model, shard.replica, shard.index, shard.load) for shard in gpu.shards]
+        assert [(s.model, s.replica, s.shard, s.load) for s in stated_gpu.shards] == held
+        assert tuple(stated_gpu.time_shares.values()) == gpu.time_shares
+        assert tuple(stated_gpu.occupancies.values()) == gpu.occupancies
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+def test_numbers_are_those_of_the_standard_library(numbers):
+    whole = Whole.model_construct(data=numbers)
+    kept = [Whole.model_construct(share=number) for number in numbers]
+    assert json_text(Whole, whole) == standard(Whole, whole)
+    assert stated_all(Whole, kept) == [json.loads(json_text(Whole, one)) for one in kept]
+    lines = [number for one in kept for number in json_text(Whole, one).split('"share": ')[1:]]
+    assert [line.split("\n")[0] for line in lines] == [repr(n) for n in numbers if n != 1.0]
+
+
+def test_columns_are_counted_and_cut_without_their_objects():
+    held = Columns(Held, {"percent": [0.0, 0.5, 0.5]})
+    assert held == [Held(), Held(0.5), Held(0.5)]
+    assert held[1:] == (Held(0.5), Held(0.5))
+    assert held.column("words") == [(), (), ()]
+    assert [held.count(Held(0.5)), held.count(Held(2.0)), held.count(None)] == [2, 0, 0]
+    groups = Grouped(held, [0, 2, 2, 3])
+    assert list(groups) == [(Held(), Held(0.5)), (), (Held(0.5),)]
+    assert groups[1:].members == [Held(0.5)]
+    assert groups[1:].counts == [0, 1]
 
 
 def test_models_in_columns_are_written_as_the_models_are():

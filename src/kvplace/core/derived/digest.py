@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 
-from kvplace.core.hardware import Fleet
+from kvplace.core.hardware import GPU, Fleet
 from kvplace.core.models.model_columns import ModelColumns, stated
 from kvplace.core.rules.rule import Rule
 
@@ -44,13 +44,7 @@ def digest_of(
     nodes = sorted(
         [
             n.name, sorted(n.labels.items()),
-            [
-                [
-                    g.id, g.type, g.usable_bytes,
-                    *stated(link=g.link, resources=sorted(g.resources.items())),
-                ]
-                for g in n.gpus
-            ],
+            list(map(_gpu, n.gpus)),
             *stated(resources=sorted(n.resources.items())),
         ]
         for n in fleet.nodes
@@ -61,7 +55,7 @@ def digest_of(
     names = models.names
     order = sorted(range(len(names)), key=names.__getitem__)
     for first in range(0, len(order), AT_ONCE):
-        rows = [models.digest_row(i, loads[i]) for i in order[first : first + AT_ONCE]]
+        rows = models.digest_rows(order[first : first + AT_ONCE], loads)
         hashed.update(("," if first else "").encode())
         hashed.update(_json(rows)[1:-1].encode("utf-8", "surrogatepass"))
     hashes = sorted(sha256(_json(row).encode()).digest() for row in pressed)
@@ -70,6 +64,14 @@ def digest_of(
     rest = [nodes, *stated(rules=ruled, pressures=together)]
     hashed.update(f"],{_json(rest)[1:-1]}]".encode("utf-8", "surrogatepass"))
     return f"sha256:{hashed.hexdigest()}"
+
+
+def _gpu(gpu: GPU) -> list[object]:
+    """Return what of a GPU enters the digest."""
+    row: list[object] = [gpu.id, gpu.type, gpu.usable_bytes]
+    if gpu.link or gpu.resources:
+        row += stated(link=gpu.link, resources=sorted(gpu.resources.items()))
+    return row
 
 
 def _json(value: object) -> str:

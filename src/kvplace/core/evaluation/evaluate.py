@@ -6,7 +6,7 @@ not depend on the order of models, replicas or GPUs.
 
 import math
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import sub
@@ -115,24 +115,18 @@ class Evaluation:
         What is wrong with the placement; empty for a valid one.
     preferences
         Soft rules that are broken, each with its tier.
+    kvprs, pressures
+        KVPR of each GPU, and its pressure: its KVPR, unless time counts as well.
+    sums
+        What was summed up.
     """
 
     gpus: Sequence[GPUEvaluation]
     violations: tuple[Violation, ...]
-    preferences: tuple[Violation, ...] = ()
-    _kvprs: Sequence[float] = field(default=(), repr=False, compare=False)
-    _pressures: Sequence[float] = field(default=(), repr=False, compare=False)
-    _held: Sequence[int] | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def kvprs(self) -> Sequence[float]:
-        """KVPR of each GPU, in the fleet's order."""
-        return self._kvprs or [gpu.kvpr for gpu in self.gpus]
-
-    @property
-    def pressures(self) -> Sequence[float]:
-        """Pressure of each GPU, in the fleet's order: its KVPR, unless time counts as well."""
-        return self._pressures or [gpu.pressure for gpu in self.gpus]
+    preferences: tuple[Violation, ...]
+    kvprs: Sequence[float] = field(repr=False, compare=False)
+    pressures: Sequence[float] = field(repr=False, compare=False)
+    sums: Sums = field(repr=False, compare=False)
 
     @property
     def quantity(self) -> str:
@@ -142,14 +136,12 @@ class Evaluation:
     @property
     def busy(self) -> int:
         """Number of GPUs that hold something."""
-        return len(self.occupied if self._held is None else self._held)
+        return len(self.sums.busy)
 
     @property
     def occupied(self) -> list[GPUEvaluation]:
         """The GPUs that hold something, in the fleet's order."""
-        if self._held is None:
-            return [gpu for gpu in self.gpus if gpu.shards]
-        return [self.gpus[at] for at in self._held]
+        return [self.gpus[at] for at in self.sums.busy]
 
     @property
     def value(self) -> float:
@@ -207,59 +199,18 @@ def evaluate(problem: Problem, placement: Placement) -> Evaluation:
     """
     assigned = placement.replicas
     if isinstance(assigned, Assigned) and suits(problem, assigned):
-        return _evaluate_assigned(problem, assigned)
+        return _evaluation(problem, sum_up(problem, assigned.gpu_of), [], [])
     copies = copies_by_model(placement)
-    sums, carried = sum_replicas(problem, copies)
-
-    def shards(at: int) -> Iterator[Shard]:
-        gpu_id = problem.fleet.gpus[at].id
-        for number in dict.fromkeys(sums.held(at)):
-            replica, taken = carried.replicas[number], carried.needs[number]
-            index, degree = problem.index_of[replica.model], len(replica.gpus)
-            windows = _windows(problem, index, degree, carried.parts[number], at)
-            for rank, gpu in enumerate(replica.gpus):
-                if gpu == gpu_id:
-                    yield Shard(replica.model, replica.index, rank, *taken, *windows)
-
+    sums = sum_replicas(problem, copies)
     structure = list(structure_violations(problem, copies))
     # Where nothing is wrong so far, no copy is of an unknown model or on an unknown GPU.
     broken = list(rule_violations(problem, placement, None if structure else copies))
-    return _evaluation(problem, sums, shards, structure, broken)
-
-
-def _evaluate_assigned(problem: Problem, assigned: Assigned) -> Evaluation:
-    """Evaluate one undivided replica per model."""
-    sums = sum_up(problem, assigned.gpu_of)
-    names, loads = problem.names, problem.loads
-    sizes, kept = problem.undivided_bytes, problem.min_kv_bytes
-
-    def shards(at: int) -> list[Shard]:
-        models = sorted(sums.held(at), key=names.__getitem__)
-        if not problem.pressures.known:
-            return [Shard(names[m], 0, 0, sizes[m], kept[m], loads[m]) for m in models]
-        return [
-            Shard(names[m], 0, 0, sizes[m], kept[m], loads[m], *_windows(problem, m, 1, 1.0, at))
-            for m in models
-        ]
-
-    return _evaluation(problem, sums, shards, [], [])
-
-
-def _windows(
-    problem: Problem, index: int, degree: int, part: float, gpu: int
-) -> tuple[tuple[float, ...], ...]:
-    """Return what a shard presses on in each window; nothing where that is not known."""
-    if not problem.pressures.known:
-        return ()
-    gpu_type = problem.fleet.gpus[gpu].type
-    loads, shares = problem.pressures.shard(index, max(1, degree), part, gpu_type)
-    return tuple(loads), tuple(shares)
+    return _evaluation(problem, sums, structure, broken)
 
 
 def _evaluation(
     problem: Problem,
     sums: Sums,
-    shards: Callable[[int], Iterable[Shard]],
     structure: list[Violation],
     broken: list[Violation],
 ) -> Evaluation:
@@ -280,7 +231,7 @@ def _evaluation(
         occupancies = tuple(kvpr_of(loads[at], frees[at]) for loads in sums.window_loads)
         shares = tuple(of[at] for of in sums.time_shares)
         named = (gpu.id, gpu.type, gpu.usable_bytes)
-        return GPUEvaluation(*named, *sum_, tuple(shards(at)), occupancies, shares, timed)
+        return GPUEvaluation(*named, *sum_, _shards(sums, at), occupancies, shares, timed)
 
     least = sums.min_kv_bytes
     short = [at for at in sums.busy if frees[at] < (least[at] or 1)]
@@ -291,16 +242,17 @@ def _evaluation(
     )
     preferences = tuple(violation for violation in broken if violation.tier is not None)
     rows = Rows(len(gpus), made)
-    if len(gpus) <= FEW:
-        return Evaluation(tuple(rows), violations, preferences)
-    return Evaluation(
-        rows,
-        violations,
-        preferences,
-        kvprs,
-        pressures,
-        sums.busy,
-    )
+    few = len(gpus) <= FEW
+    return Evaluation(tuple(rows) if few else rows, violations, preferences, kvprs, pressures, sums)
+
+
+def _shards(sums: Sums, gpu: int) -> tuple[Shard, ...]:
+    """Return the shards of a GPU."""
+    rows, held = sums.rows, sums.held(gpu)
+    columns = (map(of.__getitem__, held) for of in rows[1:-1])
+    in_use = [tuple([loads[row] for loads, _ in rows.windows]) for row in held]
+    time = [tuple([shares[row] for _, shares in rows.windows]) for row in held]
+    return tuple(map(Shard, *columns, in_use, time))
 
 
 def _memory_violations(gpu: GPUEvaluation) -> list[Violation]:

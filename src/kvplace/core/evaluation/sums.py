@@ -12,13 +12,42 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, compress, repeat
-from typing import NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 from kvplace.core.derived.option_table import OptionTable
 from kvplace.core.placement import Assigned, Replica
 from kvplace.core.problem import Problem
 
-__all__ = ["Carried", "Rows", "Sums", "suits", "sum_replicas", "sum_up"]
+__all__ = ["Rows", "ShardRows", "Sums", "suits", "sum_replicas", "sum_up"]
+
+
+Columns = tuple[Sequence[float], Sequence[float]]
+"""KV bytes in use, and shares of time, of rows."""
+
+
+class ShardRows(NamedTuple):
+    """What is placed, shard by shard.
+
+    Parameters
+    ----------
+    gpu_of
+        (rows,) position of the GPU.
+    models, replicas, ranks
+        (rows,) name of the model, number of the copy, and rank within the copy.
+    weights_bytes, min_kv_bytes, loads
+        (rows,) what it takes, as in `kvplace.core.derived.needs.ShardNeed`.
+    windows
+        Per window, what it presses on; empty where shares of time are not known.
+    """
+
+    gpu_of: Sequence[int]
+    models: Sequence[str]
+    replicas: Sequence[int]
+    ranks: Sequence[int]
+    weights_bytes: Sequence[int]
+    min_kv_bytes: Sequence[int]
+    loads: Sequence[float]
+    windows: list[Columns]
 
 
 @dataclass(frozen=True)
@@ -31,62 +60,42 @@ class Sums:
         (g,) whole bytes.
     loads
         (g,) loads, each rounded once.
-    gpu_of, members
-        (rows,) the GPU of each shard, and the position of its model or of its copy; `members` None
-        where shards are models in their order.
     busy
         GPUs that hold something.
     window_loads, time_shares
         Per window, (g,) mean KV bytes in use and shares of the GPU's time, each rounded once;
         empty where shares of time are not known.
+    rows
+        What was summed.
     """
 
     weights_bytes: list[int]
     min_kv_bytes: list[int]
     loads: array[float]
-    gpu_of: Sequence[int]
-    members: Sequence[int] | None
     busy: array[int]
     window_loads: list[array[float]]
     time_shares: list[array[float]]
+    rows: ShardRows
 
     def held(self, gpu: int) -> Sequence[int]:
-        """Return the members of a GPU."""
+        """Return the rows of a GPU, in the order of the placement."""
         order, ends = self._by_gpu
-        rows = order[ends[gpu] : ends[gpu + 1]]
-        return rows if self.members is None else [self.members[row] for row in rows]
+        return sorted(order[ends[gpu] : ends[gpu + 1]], key=self.rows.models.__getitem__)
+
+    @property
+    def every_held(self) -> tuple[list[int], Sequence[int]]:
+        """Rows GPU by GPU, and where those of each GPU start and end."""
+        named = sorted(range(len(self.rows.models)), key=self.rows.models.__getitem__)
+        return sorted(named, key=self.rows.gpu_of.__getitem__), self._by_gpu[1]
 
     @cached_property
     def _by_gpu(self) -> tuple[array[int], array[int]]:
         """Rows by GPU, and where those of each start; not worked out where nobody looks."""
-        count = Counter(self.gpu_of)
+        gpu_of = self.rows.gpu_of
+        count = Counter(gpu_of)
         ends = accumulate(map(count.get, range(len(self.loads)), repeat(0)), initial=0)
-        order = sorted(range(len(self.gpu_of)), key=self.gpu_of.__getitem__)
+        order = sorted(range(len(gpu_of)), key=gpu_of.__getitem__)
         return array("q", order), array("q", ends)
-
-
-Columns = tuple[Sequence[float], Sequence[float]]
-"""KV bytes in use, and shares of time, of rows."""
-
-
-class Carried(NamedTuple):
-    """Copies, each with its part of the demand of its model and with what each shard takes.
-
-    That is bytes of weights and overhead, bytes of KV to be left, and load.
-    """
-
-    replicas: list[Replica]
-    parts: array[float]
-    needs: list[tuple[int, int, float]]
-
-
-class _Rows(NamedTuple):
-    """Rows of shards: the GPU of each, its bytes and least KV bytes, and its load."""
-
-    gpu_of: Sequence[int]
-    sizes: Sequence[int]
-    least: Sequence[int]
-    loads: Sequence[float]
 
 
 def suits(problem: Problem, assigned: Assigned) -> bool:
@@ -103,11 +112,11 @@ def suits(problem: Problem, assigned: Assigned) -> bool:
 
 def sum_up(problem: Problem, gpu_of: array[int]) -> Sums:
     """Return what an assignment puts on each GPU."""
-    windows: list[Columns] = []
-    if problem.pressures.known:
-        windows = _undivided(problem, gpu_of)
-    rows = _Rows(gpu_of, problem.undivided_bytes, problem.min_kv_bytes, problem.loads)
-    return _sums(rows, len(problem.fleet.gpus), None, windows)
+    windows = _undivided(problem, gpu_of) if problem.pressures.known else []
+    none = bytes(len(gpu_of))
+    needs = problem.undivided_bytes, problem.min_kv_bytes, problem.loads
+    rows = ShardRows(gpu_of, problem.names, none, none, *needs, windows)
+    return _sums(rows, len(problem.fleet.gpus))
 
 
 def _undivided(problem: Problem, gpu_of: array[int]) -> list[Columns]:
@@ -126,15 +135,10 @@ def _undivided(problem: Problem, gpu_of: array[int]) -> list[Columns]:
     return found
 
 
-def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> tuple[Sums, Carried]:
-    """Return what the copies of each model put on each GPU, and which copies these are."""
+def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> Sums:
+    """Return what the copies of each model put on each GPU."""
     position = problem.fleet.position
-    carried = Carried([], array("d"), [])
-    gpu_of: list[int] = []
-    sizes: list[int] = []
-    least: list[int] = []
-    loads: list[float] = []
-    numbers: list[int] = []
+    shards: list[tuple[Any, ...]] = []
     for name, held in copies.items():
         index = problem.index_of.get(name)
         if index is None:
@@ -145,23 +149,18 @@ def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> tuple
             gpus = replica.gpus
             if len(gpus) != degree or part != before:
                 degree, before = len(gpus), part
-                need = size, kept, load = _need(problem, index, degree, part)
-            for gpu_id in gpus:
-                gpu = position.get(gpu_id)
-                if gpu is not None:
-                    gpu_of.append(gpu)
-                    sizes.append(size)
-                    least.append(kept)
-                    loads.append(load)
-                    numbers.append(len(carried.needs))
-            carried.replicas.append(replica)
-            carried.parts.append(part)
-            carried.needs.append(need)
-    windows: list[Columns] = []
-    if problem.pressures.known:
-        windows = _divided(problem, carried, gpu_of, numbers)
-    rows = _Rows(gpu_of, sizes, least, loads)
-    return _sums(rows, len(position), numbers, windows), carried
+                need = _need(problem, index, degree, part)
+                key = index, max(1, degree), part
+            shards += [
+                (position[gpu], name, replica.index, rank, *need, key)
+                for rank, gpu in enumerate(gpus)
+                if gpu in position
+            ]
+    columns = tuple(zip(*shards, strict=True)) or ((),) * 8
+    gpu_of, models, replicas, ranks, sizes, least, loads, keys = columns
+    windows = _divided(problem, gpu_of, keys) if problem.pressures.known else []
+    rows = ShardRows(gpu_of, models, replicas, ranks, sizes, least, loads, windows)
+    return _sums(rows, len(position))
 
 
 def _need(problem: Problem, index: int, degree: int, part: float) -> tuple[int, int, float]:
@@ -176,26 +175,24 @@ def _need(problem: Problem, index: int, degree: int, part: float) -> tuple[int, 
 
 
 def _divided(
-    problem: Problem, carried: Carried, gpu_of: list[int], numbers: list[int]
+    problem: Problem, gpu_of: Sequence[int], shards: Sequence[tuple[int, int, float]]
 ) -> list[Columns]:
     """Return per window what each shard presses on where it is: KV bytes and time."""
     gpus, windows = problem.fleet.gpus, range(len(problem.windows))
     found: list[tuple[array[float], array[float]]] = [(array("d"), array("d")) for _ in windows]
-    known: dict[tuple[int, str], tuple[Sequence[float], Sequence[float]]] = {}
-    for gpu, number in zip(gpu_of, numbers, strict=True):
-        key = (number, gpus[gpu].type)
+    known: dict[tuple[object, str], tuple[Sequence[float], Sequence[float]]] = {}
+    for gpu, shard in zip(gpu_of, shards, strict=True):
+        key = (shard, gpus[gpu].type)
         if key not in known:
-            replica, part = carried.replicas[number], carried.parts[number]
-            index, degree = problem.index_of[replica.model], max(1, len(replica.gpus))
-            known[key] = problem.pressures.shard(index, degree, part, key[1])
+            known[key] = problem.pressures.shard(*shard, key[1])
         for (loads, shares), load, share in zip(found, *known[key], strict=True):
             loads.append(load)
             shares.append(share)
     return list(found)
 
 
-def _sums(rows: _Rows, gpus: int, members: Sequence[int] | None, windows: list[Columns]) -> Sums:
-    """Return the sums of rows, each of a member, or of its own where none are given."""
+def _sums(rows: ShardRows, gpus: int) -> Sums:
+    """Return the sums of rows."""
     gpu_of = rows.gpu_of
 
     def whole(column: Sequence[int]) -> list[int]:
@@ -218,9 +215,10 @@ def _sums(rows: _Rows, gpus: int, members: Sequence[int] | None, windows: list[C
     held = parted(rows.loads)
     busy, total = array("q", compress(range(gpus), held)), array("d", map(math.fsum, held))
     del held
-    of_windows = ([summed(in_use) for in_use, _ in windows], [summed(time) for _, time in windows])
-    taken = whole(rows.sizes), whole(rows.least)
-    return Sums(*taken, total, gpu_of, members, busy, *of_windows)
+    in_use = [summed(loads) for loads, _ in rows.windows]
+    time = [summed(shares) for _, shares in rows.windows]
+    taken = whole(rows.weights_bytes), whole(rows.min_kv_bytes)
+    return Sums(*taken, total, busy, in_use, time, rows)
 
 
 T = TypeVar("T")

@@ -66,8 +66,16 @@ class ModelColumns(Protocol):
         """Yield per model its TPOT objective, and rate and token counts of each window."""
         ...
 
-    def digest_row(self, index: int, load: float) -> list[object]:
-        """Return what of a model enters the digest of its problem."""
+    def digest_rows(self, order: Sequence[int], loads: Sequence[float]) -> list[list[object]]:
+        """Return what of some models enters the digest of their problem.
+
+        Parameters
+        ----------
+        order
+            Their positions.
+        loads
+            Loads of all models.
+        """
         ...
 
 
@@ -140,8 +148,12 @@ class ListedModels:
                 row += [demand.cached_tokens] if demand.cached_tokens else []
             yield row
 
-    def digest_row(self, index: int, load: float) -> list[object]:
-        """Return what of a model enters the digest of its problem."""
+    def digest_rows(self, order: Sequence[int], loads: Sequence[float]) -> list[list[object]]:
+        """Return what of some models enters the digest of their problem."""
+        return [self._digest_row(index, loads[index]) for index in order]
+
+    def _digest_row(self, index: int, load: float) -> list[object]:
+        """Return what of a model enters the digest."""
         m = self.models[index]
         beside, kept = m.overhead_bytes, m.min_kv_bytes
         divided = m.tensor_parallel != (1,)

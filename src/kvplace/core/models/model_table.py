@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from itertools import repeat
-from operator import eq, truediv
+from operator import attrgetter, eq, truediv
 from typing import overload
 
+from kvplace.core.columns import Columns, defaults_of
 from kvplace.core.models.architecture import Architecture
 from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.model import Model
@@ -21,10 +22,11 @@ from kvplace.core.models.objective import Objective
 
 __all__ = ["DemandColumns", "ModelTable"]
 
-_DEFAULTS = {
-    of.name: of.default if of.default_factory is MISSING else of.default_factory()
-    for of in fields(Model)
-}
+_OBJECTIVES = ("ttft_seconds", "tpot_seconds", "latency_seconds")
+_TOKENS = ("prompt_tokens", "output_tokens")
+_HELD = {name: attrgetter(name) for name in ("weights_bytes", "overhead_bytes", "min_kv_bytes")}
+_HELD["name"] = attrgetter("names")
+"""Fields of models that are columns of a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,13 @@ class DemandColumns:
             _given(self.prompt_tokens, index),
             _given(self.output_tokens, index),
         )
+
+    @property
+    def objects(self) -> Columns[Demand]:
+        """The demand of each model, made when it is looked at."""
+        rates = self.requests_per_second
+        tokens = {name: _stated(getattr(self, name), len(rates)) for name in _TOKENS}
+        return Columns(Demand, {"requests_per_second": rates, **tokens})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,22 +132,21 @@ class ModelTable(Sequence[Model]):
 
     def column(self, name: str) -> Sequence[object]:
         """Return a field of `Model`, model by model, without making the models."""
-        rows = range(len(self))
-        made: dict[str, Callable[[int], object]] = {
-            "demand": self._demand.__getitem__,
-            "slo": self._slo,
-            "architecture": self._shape,
-        }
-        if self.windows_of_demand:
-            made["windows"] = self._windows
-        if name in made:
-            return list(map(made[name], rows))
+        n = len(self)
+        if name in ("demand", "slo"):
+            slo = {of: _stated(getattr(self, of), n) for of in _OBJECTIVES if name == "slo"}
+            return Columns(SLO, slo) if slo else self._demand.objects
+        if name == "windows" and self.windows_of_demand:
+            named = [window.name for window in self.windows_of_demand]
+            demands = (window.objects for window in self.windows_of_demand)
+            return [dict(zip(named, row, strict=True)) for row in zip(*demands, strict=True)]
+        if name == "architecture" and self.shape_of:
+            known = (*self.shapes, None)  # -1 is the last
+            return [known[which] for which in self.shape_of]
         if name in ("kv_bytes_per_token", "max_model_len"):
-            return [_whole(getattr(self, name), row) for row in rows]
-        if name in ("weights_bytes", "overhead_bytes", "min_kv_bytes"):
-            sizes: array[int] = getattr(self, name)
-            return sizes
-        return self.names if name == "name" else [_DEFAULTS[name]] * len(self)
+            return [None if size < 0 else size for size in getattr(self, name)] or [None] * n
+        held = _HELD.get(name)
+        return [defaults_of(Model)[name]] * n if held is None else held(self)
 
     @property
     def _demand(self) -> DemandColumns:
@@ -290,16 +298,21 @@ class ModelTable(Sequence[Model]):
                 ]
             yield row
 
-    def digest_row(self, index: int, load: float) -> list[object]:
-        """Return what of a model enters the digest of its problem."""
-        kept = self.min_kv_bytes[index]
-        sizes = (self.weights_bytes[index], self.overhead_bytes[index], kept)
-        return [self.names[index], *sizes, load, [1], 1, 1]
+    def digest_rows(self, order: Sequence[int], loads: Sequence[float]) -> list[list[object]]:
+        """Return what of some models enters the digest of their problem."""
+        columns = self.names, self.weights_bytes, self.overhead_bytes, self.min_kv_bytes, loads
+        rows = zip(*(map(column.__getitem__, order) for column in columns), strict=True)
+        return [[*row, [1], 1, 1] for row in rows]
 
 
 def _whole(column: array[int], index: int) -> int | None:
     """Return an entry of a column of whole numbers that may lack it."""
     return column[index] if column and column[index] >= 0 else None
+
+
+def _stated(column: array[float], length: int) -> list[float | None]:
+    """Return a column that may lack entries, with None for each."""
+    return [None if math.isnan(value) else value for value in column] or [None] * length
 
 
 def _given(column: array[float], index: int) -> float | None:

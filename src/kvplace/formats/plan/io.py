@@ -1,6 +1,8 @@
 """Plan files in and out: JSON, CSV and Parquet, by the ending of the name."""
 
 import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import overload
 
 from kvplace.collector import paused_collector
@@ -12,9 +14,9 @@ from kvplace.formats.plan.schema import PlanPart
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import PlanTable, table_of
 from kvplace.formats.validation.file_kind import refuse_other_kind
-from kvplace.formats.validation.json_text import json_text
+from kvplace.formats.validation.json_text import json_pieces
 
-__all__ = ["plan_csv", "plan_of", "plan_text", "read_plan", "write_plan"]
+__all__ = ["plan_csv", "plan_of", "plan_pieces", "read_plan", "write_plan"]
 
 
 @overload
@@ -49,14 +51,13 @@ def write_plan(plan: Plan | Result, path: str | os.PathLike[str] | None = None) 
         The file cannot be written, or a result without a placement has no rows to write.
     """
     if path is None:
-        return json_text(PlanPart, plan if isinstance(plan, Plan) else plan_of(plan)) + "\n"
+        return "".join(plan_pieces(plan))
     assert isinstance(plan, Result)
-    write_atomic(path, plan_text(plan, os.fspath(path)))
+    write_atomic(path, _plan_content(plan, os.fspath(path)))
     return None
 
 
-@paused_collector()
-def plan_text(result: Result, name: str) -> str | bytes:
+def _plan_content(result: Result, name: str) -> str | bytes | Callable[[], Iterable[str]]:
     """Return what a plan file of that name holds.
 
     Raises
@@ -64,9 +65,8 @@ def plan_text(result: Result, name: str) -> str | bytes:
     InputError
         The form has one row per shard, and there is no placement.
     """
-    table = is_parquet(name) or is_csv(name)
-    if not table:
-        return write_plan(result)
+    if not (is_parquet(name) or is_csv(name)):
+        return partial(plan_pieces, result)
     if result.placement is None:
         raise InputError("there is no placement, so no rows; write the plan as JSON", name)
     if not is_parquet(name):
@@ -74,6 +74,12 @@ def plan_text(result: Result, name: str) -> str | bytes:
     from kvplace.formats.plan.parquet import plan_bytes  # noqa: PLC0415 - only for Parquet
 
     return plan_bytes(result, claims_of(result))
+
+
+def plan_pieces(plan: Plan | Result) -> Iterator[str]:
+    """Yield the JSON of a plan piece by piece, so that no text of all of it is in memory."""
+    yield from json_pieces(PlanPart, plan if isinstance(plan, Plan) else plan_of(plan))
+    yield "\n"
 
 
 def plan_csv(plan: Plan | Result) -> str:

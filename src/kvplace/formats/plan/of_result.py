@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import sub
+from typing import Any
 
 from kvplace._version import __version__
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.certificate import spelled_out
 from kvplace.core.certificates.claim import Leaf, ProofTree
 from kvplace.core.certificates.standing import standing_of, tiers_of
-from kvplace.core.evaluation.evaluate import GPUEvaluation
+from kvplace.core.columns import Columns, Grouped
+from kvplace.core.evaluation.evaluate import Evaluation, kvpr_of
 from kvplace.core.models.objective import Objective
 from kvplace.core.models.window import ALWAYS
 from kvplace.core.placement import Placement
@@ -47,10 +50,9 @@ _NODE_BYTES, _WORTH_BYTES, _WEIGHT_BYTES = 160, 50, 40
 def plan_of(result: Result) -> Plan:
     """Return the plan that states a result."""
     evaluation, problem = result.evaluation, result.problem
-    windows = [window.name for window in problem.windows]
     return replace(
         claims_of(result),
-        gpus=tuple(_gpu(gpu, windows) for gpu in evaluation.gpus) if evaluation else (),
+        gpus=_gpus(problem, evaluation) if evaluation else (),
         placement=result.placement or Placement(()),
         certificate=_certificate(result),
         tree=tree_of(result),
@@ -172,28 +174,44 @@ def tree_of(result: Result) -> PlanTree | None:
     return PlanTree(tree.threshold, tuple(names), tuple(nodes))
 
 
-def _gpu(gpu: GPUEvaluation, windows: Sequence[str]) -> PlanGPU:
-    """Return a GPU as the plan states it."""
-    return PlanGPU(
-        gpu.id,
-        gpu.type,
-        gpu.memory_bytes,
-        gpu.weights_bytes,
-        gpu.free_bytes,
-        gpu.load,
-        gpu.kvpr,
-        tuple(
-            PlanShard(
-                s.model, s.replica, s.index, s.weights_bytes, s.load,
-                _named(windows, s.time_shares),
-            )
-            for s in gpu.shards
-        ),
-        _named(windows, gpu.occupancies),
-        _named(windows, gpu.time_shares),
-    )  # fmt: skip
+def _gpus(problem: Problem, evaluation: Evaluation) -> Sequence[PlanGPU]:
+    """Return the GPUs as the plan states them, column by column."""
+    sums, fleet, usable = evaluation.sums, problem.fleet, problem.fleet.usable_bytes
+    windows = [window.name for window in problem.windows]
+    held, ends = sums.every_held
+
+    def of_shards(column: Sequence[Any]) -> list[Any]:
+        return list(map(column.__getitem__, held))
+
+    rows = sums.rows
+    shards = Columns(PlanShard, {
+        "model": of_shards(rows.models),
+        "replica": of_shards(rows.replicas),
+        "shard": of_shards(rows.ranks),
+        "weights_bytes": of_shards(rows.weights_bytes),
+        "load": of_shards(rows.loads),
+        "time_shares": _named(windows, [of_shards(shares) for _, shares in rows.windows], held),
+    })  # fmt: skip
+    free = list(map(sub, usable, sums.weights_bytes))
+    full = [list(map(kvpr_of, loads, free)) for loads in sums.window_loads]
+    return Columns(PlanGPU, {
+        "id": list(fleet.position),
+        "type": [gpu.type for gpu in fleet.gpus],
+        "memory_bytes": usable,
+        "weights_bytes": sums.weights_bytes,
+        "free_bytes": free,
+        "load": sums.loads,
+        "kvpr": evaluation.kvprs,
+        "shards": Grouped(shards, ends),
+        "occupancies": _named(windows, full, free),
+        "time_shares": _named(windows, sums.time_shares, free),
+    })  # fmt: skip
 
 
-def _named(windows: Sequence[str], values: Sequence[float]) -> dict[str, float]:
-    """Return what is known of each window by its name."""
-    return dict(zip(windows, values, strict=False)) if values else {}
+def _named(
+    windows: Sequence[str], columns: Sequence[Sequence[float]], rows: Sequence[object]
+) -> list[dict[str, float]]:
+    """Return what is known of each window by its name, for each of some rows."""
+    if not columns:
+        return [{}] * len(rows)
+    return [dict(zip(windows, row, strict=True)) for row in zip(*columns, strict=True)]

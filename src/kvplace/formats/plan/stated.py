@@ -3,9 +3,10 @@
 The annotations say how a field is read and written; see `kvplace.formats.validation.parts`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, TypeVar
+from operator import attrgetter
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -43,8 +44,6 @@ __all__ = [
     "PlanShard",
     "PlanTier",
 ]
-
-T = TypeVar("T")
 
 PLAN_SCHEMA = "kvplace.plan/v1"
 """Name and version of the plan file's format."""
@@ -122,13 +121,15 @@ class PlanNode(Stated):
     @classmethod
     def of(cls, node: Node) -> "PlanNode":
         """Return what a plan states of a node."""
+        every = map(attrgetter("id", "link", "resources"), node.gpus)
+        ids, links, resources = zip(*every, strict=True) if node.gpus else ((), (), ())
         return cls(
             node.name,
-            tuple(gpu.id for gpu in node.gpus),
+            ids,
             dict(node.labels),
-            _unless_empty(gpu.link for gpu in node.gpus),
+            links if any(links) else (),
             dict(node.resources),
-            _unless_empty(dict(gpu.resources) for gpu in node.gpus),
+            tuple(map(dict, resources)) if any(resources) else (),
         )
 
 
@@ -242,7 +243,7 @@ class Plan:
     bound: float
     gap: float
     bound_method: str
-    gpus: tuple[PlanGPU, ...]
+    gpus: Sequence[PlanGPU]
     placement: Placement
     certificate: PlanCertificate | PlanRule | None
     solver: str
@@ -286,9 +287,3 @@ class Plan:
     def claim(self) -> "Plan":
         """What the file has under its key ``objective``: fields of the plan itself."""
         return self
-
-
-def _unless_empty(entries: Iterable[T]) -> tuple[T, ...]:
-    """Return the entries, and none where each is empty."""
-    listed = tuple(entries)
-    return listed if any(listed) else ()

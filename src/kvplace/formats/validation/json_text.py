@@ -9,15 +9,23 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache, partial
-from itertools import chain, islice
+from itertools import chain, compress, islice, repeat
 from json.encoder import encode_basestring_ascii
-from operator import add, attrgetter
+from operator import add
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from pydantic_core import to_json
+
+from kvplace.core.columns import Grouped, column_of
 from kvplace.formats.validation.parts import MISSING, Part, Written, fields_of
 
-__all__ = ["json_text", "stated", "stated_all"]
+__all__ = ["json_pieces", "json_text", "stated", "stated_all"]
+
+_POSITIONAL = 1e-4, 1e16
+"""Numbers from and below which are written without an exponent."""
+AT_ONCE = 20_000
+"""Entries of a list that are written together."""
 
 _Texts = Callable[[Sequence[Any], str], list[str]]
 """Returns the texts of values, of which a line break and some spaces start each further line."""
@@ -40,7 +48,49 @@ def json_text(part: type[Any], value: object) -> str:
     TypeError
         Something in it has no form in JSON.
     """
-    return _of_parts(part)([value], "\n")[0]  # type: ignore[arg-type]  # a type is hashable
+    return "".join(json_pieces(part, value))
+
+
+def json_pieces(part: type[Any], value: object) -> Iterator[str]:
+    """Yield what `json_text` returns piece by piece: of long lists some entries at a time."""
+    before, line = "{", "\n "
+    for field in fields_of(part).values():
+        given = getattr(value, field.name)
+        if not _stated_rows([given], field.default):
+            continue
+        yield f"{before}{line}{encode_basestring_ascii(field.key)}: "
+        before, write = ",", _of_kind(field.kind)
+        if get_origin(field.kind) is not tuple or len(given) <= AT_ONCE:
+            yield write([given], line)[0]
+            continue
+        opened, known = "[", dict[str, Sequence[Any]]()
+        for first in range(0, len(given), AT_ONCE):
+            part_of = range(first, min(first + AT_ONCE, len(given)))
+            text = write([_Some(given, part_of, known)], line)[0]
+            yield opened + text[1 : -1 - len(line)]
+            opened = ","
+        yield f"{line}]"
+    yield "\n}" if before == "," else "{}"
+
+
+class _Some(Sequence[Any]):
+    """Some of many values, of which a column is made once for all."""
+
+    def __init__(self, values: Any, rows: range, known: dict[str, Sequence[Any]]) -> None:
+        self._values, self._known = values, known
+        self._rows = slice(rows.start, rows.stop)
+
+    def __len__(self) -> int:
+        return self._rows.stop - self._rows.start
+
+    def column(self, name: str) -> Sequence[Any]:
+        """Return one attribute of them."""
+        if name not in self._known:
+            self._known[name] = column_of(self._values, name)
+        return self._known[name][self._rows]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._values[self._rows][index]
 
 
 def stated(part: type[Any], value: object) -> dict[str, Any]:
@@ -61,20 +111,21 @@ def _of_parts(part: Any) -> _Texts:
     fields = [(field, _of_kind(field.kind)) for field in fields_of(part).values()]
 
     def texts(values: Sequence[Any], line: str) -> list[str]:
-        inner, keys, columns, gaps = line + " ", [], [], []
-        column_of = getattr(values, "column", None) or partial(_column, values)
+        inner = line + " "
+        keys: list[str] = []
+        columns: list[list[str]] = []
+        gaps: list[bool] = []
         for field, write in fields:
-            column = column_of(field.name)
-            rows = list(_stated_rows(column, field.default))
+            column = column_of(values, field.name)
+            rows = _stated_rows(column, field.default)
             if not rows:
                 continue
             key = f"{encode_basestring_ascii(field.key)}: "
             gaps.append(len(rows) < len(column))
+            keys.append("" if gaps[-1] else key)
             if not gaps[-1]:
-                keys.append(key.replace("%", "%%") + "%s")
                 columns.append(write(column, inner))
                 continue
-            keys.append("%s")
             found = [""] * len(column)
             for row, text in zip(rows, write([column[row] for row in rows], inner), strict=True):
                 found[row] = key + text
@@ -83,36 +134,33 @@ def _of_parts(part: Any) -> _Texts:
             return ["{}"] * len(values)
         if gaps[0]:
             contents = (
-                f",{inner}".join(key % text for key, text in zip(keys, row, strict=True) if text)
+                f",{inner}".join(map(add, compress(keys, row), compress(row, row)))
                 for row in zip(*columns, strict=True)
             )
             return _enclosed("{}", contents, line)
         # What is left out brings its comma along where it is there.
         for at in (at for at, left_out in enumerate(gaps) if left_out):
             columns[at] = [text and f",{inner}{text}" for text in columns[at]]
-        marks = ("" if left_out else f",{inner}" for left_out in gaps[1:])
-        form = _enclosed("{}", [keys[0] + "".join(map(add, marks, keys[1:]))], line)[0]
-        return [form % row for row in zip(*columns, strict=True)]
+        parts: list[Iterable[str]] = []
+        before = "{" + inner
+        for key, column, left_out in zip(keys, columns, gaps, strict=True):
+            parts += [column] if left_out else [repeat(before + key), column]
+            before = f",{inner}"
+        return list(map("".join, zip(*parts, repeat(line + "}"), strict=False)))
 
     return texts
 
 
-def _column(values: Sequence[Any], name: str) -> list[Any]:
-    """Return one attribute of all values."""
-    return list(map(attrgetter(name), values))
-
-
-def _stated_rows(column: Sequence[Any], default: Any) -> Iterable[int]:
+def _stated_rows(column: Sequence[Any], default: Any) -> Sequence[int]:
     """Return the rows of a column that are written: all but those with the default."""
     if default is MISSING:
         return range(len(column))
-    if column.count(default) == len(column):  # a list compares faster than a loop
-        return ()
-    return (
-        row
-        for row, given in enumerate(column)
-        if given is not default and given is not None and given != default
-    )
+    left_out = column.count(default)  # faster than a loop
+    if left_out < len(column) and default is not None:
+        left_out += column.count(None)
+    if left_out in (0, len(column)):
+        return range(len(column) - left_out)
+    return [row for row, given in enumerate(column) if given is not None and given != default]
 
 
 def _enclosed(marks: str, contents: Iterable[str], line: str) -> list[str]:
@@ -148,17 +196,26 @@ def _written(write: Callable[[Any], Any], values: Sequence[Any], line: str) -> l
 
 def _unless_none(write: _Texts, values: Sequence[Any], line: str) -> list[str]:
     """Return values some of which may be None."""
+    if not values.count(None):
+        return write(values, line)
     texts = iter(write([value for value in values if value is not None], line))
     return ["null" if value is None else next(texts) for value in values]
 
 
-def _lists(write: _Texts, values: Sequence[Iterable[Any]], line: str) -> list[str]:
+def _lists(write: _Texts, values: Sequence[Any], line: str) -> list[str]:
     """Return lists, all that they hold written together."""
     inner = line + " "
-    lists = [value if isinstance(value, Sequence) else tuple(value) for value in values]
+    if isinstance(values, Grouped):
+        texts = write(values.members, inner)
+        return _enclosed("[]", _grouped(texts, values.counts, inner), line)
+    lists = values if set(map(type, values)) <= {tuple, list, _Some} else list(map(_listed, values))
     flat = lists[0] if len(lists) == 1 else list(chain.from_iterable(lists))
-    texts = iter(write(flat, inner))
-    return _enclosed("[]", _grouped(texts, map(len, lists), inner), line)
+    return _enclosed("[]", _grouped(write(flat, inner), list(map(len, lists)), inner), line)
+
+
+def _listed(values: Any) -> Any:
+    """Return values of which the number is known."""
+    return values if hasattr(values, "__len__") else tuple(values)
 
 
 def _mappings(write: _Texts, values: Sequence[Mapping[str, Any]], line: str) -> list[str]:
@@ -167,32 +224,43 @@ def _mappings(write: _Texts, values: Sequence[Mapping[str, Any]], line: str) -> 
     keys = map(encode_basestring_ascii, chain.from_iterable(values))
     texts = write([held for value in values for held in value.values()], inner)
     entries = map("{}: {}".format, keys, texts)
-    return _enclosed("{}", _grouped(entries, map(len, values), inner), line)
+    return _enclosed("{}", _grouped(list(entries), list(map(len, values)), inner), line)
 
 
-def _grouped(texts: Iterator[str], counts: Iterable[int], line: str) -> Iterator[str]:
-    """Yield as many texts at a time as are counted, each on a line of its own."""
-    separator = f",{line}"
-    return (separator.join(islice(texts, count)) for count in counts)
+def _grouped(texts: Sequence[str], counts: Sequence[int], line: str) -> Iterable[str]:
+    """Return as many texts at a time as are counted, each on a line of its own."""
+    if counts.count(1) == len(counts):
+        return texts
+    separator, each = f",{line}", iter(texts)
+    return (separator.join(islice(each, count)) for count in counts)
 
 
 def _plain(values: Sequence[Any], line: str) -> list[str]:
     """Return plain data: of one kind of scalar all at once, else value by value."""
     kinds = set(map(type, values))
-    if kinds == {str}:
-        return list(map(encode_basestring_ascii, values))
-    if kinds == {int}:
-        return list(map(int.__repr__, values))
+    if kinds in ({str}, {int}):
+        write = encode_basestring_ascii if kinds == {str} else int.__repr__
+        alike = values.count(values[0]) == len(values)
+        return [write(values[0])] * len(values) if alike else list(map(write, values))
     if kinds == {float} and all(map(math.isfinite, values)):
-        return list(map(float.__repr__, values))
-    texts, known = (
-        [],
-        dict[str, str](),
-    )  # most of what is not a scalar, such as a list of degrees, recurs
+        return _floats(values)
+    texts: list[str] = []
+    known: dict[str, str] = {}  # most of what is not a scalar, such as a list of degrees, recurs
     for value in values:
         name = repr(value)
         if name not in known:
             text = json.dumps(value, indent=1, allow_nan=False)
             known[name] = text.replace("\n", line)
         texts.append(known[name])
+    return texts
+
+
+def _floats(values: Sequence[float]) -> list[str]:
+    """Return finite numbers as the standard library writes them, in a quarter of the time."""
+    texts = to_json(list(values))[1:-1].decode().split(",")
+    least, most = _POSITIONAL
+    for row in [row for row, value in enumerate(values) if not least <= value < most]:
+        texts[row] = float.__repr__(
+            values[row]
+        )  # the schema library writes no exponent, or another
     return texts

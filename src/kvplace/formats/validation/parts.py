@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from kvplace.core.columns import defaults_of
 from kvplace.errors import InputError
 
 __all__ = [
@@ -298,12 +299,11 @@ def _infos(part: type[Any], kinds: Mapping[str, Any]) -> list[tuple[str, FieldIn
     return found
 
 
-def _core_defaults(core: Any) -> dict[str, Any]:
+def _core_defaults(core: Any) -> Mapping[str, Any]:
     """Return the defaults of the class that a part states."""
     if not dataclasses.is_dataclass(core):
         return {}
-    defaults = {field.name: _default(field) for field in dataclasses.fields(core)}
-    return {name: value for name, value in defaults.items() if value is not MISSING}
+    return defaults_of(core)  # type: ignore[arg-type]  # seen as an object too
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
