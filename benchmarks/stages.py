@@ -431,10 +431,28 @@ above their bounds after 8 s of CPU, for 0.8, 1.5, 1.5 and 0.4, one of 2.7 model
 and 2,400 models on 1,200 GPUs at 16 for 0.3 (commit ccfdf68). Seven others of 2.25 to 2.67 models
 end nearer without it, by 0.6 % on average, so it stays.
 
-Pairs of levels, for the KV that must be left, are not settled: without them the bounds of two pools
-of 2026 are 0.26 % lower and 0.15 % higher after 40 s of CPU, one run each at 734929c. The values
-say nothing, as in either way one of the two pools ended 66 to 72 % above its bound and the other
-2.4 to 3.6 %.
+Pairs of levels, for the KV that must be left, stay: where half of 720 models on 480 GPUs are left
+10 GiB and the others nothing, the bound is 11 % lower without them after 12 s of CPU. Without them
+the bounds of six clusters of 800 to 2,500 models are the same, those of a pool of 2023 and of three
+of 2026 0.6 % and 0.15 % higher, 0.26 and 0.28 % lower after 40 to 60 s (734929c and 4230dd0).
+
+Fillings of link domains once gave a model that found no place another number of copies. That was
+deleted: of 19 runs without it, at 6 to 16 s of CPU beside 4230dd0, eight ended 0.2 to 5 % nearer to
+their bounds, openrouter-60 in two of four, three 0.4 to 3.9 % further from them, eight the same,
+two fleets among them in which hot models fit beside large ones only as several copies.
+
+Ablated at 4230dd0, at equal CPU seconds, and kept. Without `group-cover` three further cases of
+50x150 end 0.03, 0.19 and 0.27 % above their bounds after 10 s, for 0, 0.06 and 0. With exchanges by
+trial under one pressure, too, as under several, scale-3-10k ends at 0.23 % for 0.04, and five of
+eight other cases of scale take 1.6 to 10 times as long. Looking at the 31 GPUs with
+most room alone, 100 GPUs with 12 windows end at 3.3 % for 3.1, 300 with 24 at 8.0 % for 6.2, and
+four with up to 6 windows the same. With all models in tables for sets, the bound of openrouter-103
+by occupancy is 3.6 % lower after 16 s. With the targets of exact decisions in place of a climb from
+below, the bound of a drawn cluster under pressure is 14 % lower after 10 s, of seven others from
+1.2 % lower to 0.1 % higher. Starts rounded and filled once, without trying again at targets a
+little above, leave five of scale-real-3k at 0.6 to 4.3 % after 20 s, for 0.9 to 4.2: one nearer,
+four further. Without the last exchanges of a start one of these ends at 1.2 % for 0.9. On two grids
+for targets in place of three, the bound of 200 models on 120 GPUs is 12 % lower after 6 s.
 
 Many undivided models under several pressures got no plan at once where memory was nearly full;
 first fit by memory is the start there now. Three drawn fleets of 60 to 150 GPUs, 98.5 to 99.5 %

@@ -69,14 +69,6 @@ def test_copies_are_chosen_at_the_target():
     assert len(found.where[0]) == 3
 
 
-def test_more_copies_are_tried_than_take_the_least_room():
-    """One copy takes 22 GiB at 0.5, which no GPU has left beside 30; each of two takes 14."""
-    cold = [made.model(f"c{k}", 30, 0.0) for k in range(2)]
-    hot = made.model("hot", 6, 8.0, replicas=Replicas(1, 2))
-    found = _packed([*cold, hot], made.fleet(48, 48), 0.5)
-    assert max(map(len, found.where)) == 2
-
-
 def test_the_same_seed_fills_the_same():
     for _, _, board in drawn_boards(9, 5, valid=True):
         found = []
