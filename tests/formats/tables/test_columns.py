@@ -167,6 +167,20 @@ def test_degrees_and_copies_are_read_too(tmp_path):
     assert problem.digest == parse_table(csv_text(rows, head), "4x80GiB").digest
 
 
+@pytest.mark.parametrize("kind", ["int64", "float64"])
+def test_degrees_and_copies_may_be_numbers(kind, tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.table({
+        "name": ["a", "b"], "weights_gib": [1.0, 2.0], "requests_per_second": [1.0, 1.0],
+        "slo_seconds": [1.0, 1.0], "tensor_parallel": arrow.array([2, None], kind),
+        "replicas": arrow.array([1, 3], kind),
+    })  # fmt: skip
+    pytest.importorskip("pyarrow.parquet").write_table(table, tmp_path / "m.parquet")
+    problem = read(tmp_path / "m.parquet", gpus="4x80GiB")
+    assert [model.tensor_parallel for model in problem.models] == [(2,), (1,)]
+    assert [model.replicas.max for model in problem.models] == [1, 3]
+
+
 def test_a_large_csv_goes_by_columns(tmp_path, monkeypatch):
     path = tmp_path / "m.csv"
     path.write_text(csv_text())

@@ -52,10 +52,53 @@ def outcome(text, short, monkeypatch):
             m.demand,
             m.slo,
             m.windows,
+            m.tensor_parallel,
+            m.replicas,
+            [m.resident_bytes(degree) for degree in m.tensor_parallel],
         )
         for m in problem.models
     ]
     return problem.digest, problem.goal, told
+
+
+SPLIT = """\
+name,weights_gib,kv_bytes_per_token,ttft_seconds,tpot_seconds,prompt_tokens,output_tokens,layers,\
+hidden,heads,kv_heads,head_dim,intermediate,vocabulary,tensor_parallel,replicas,requests_per_second
+a,14.958,131072,1,0.05,500,100,32,4096,32,8,128,14336,128256,1 2 3,1-4,2
+b,140,131072,1,0.05,500,100,,,,,,,,4 8,,1
+Qwen/Qwen3-8B,15.3,147456,1,0.05,500,100,,,,,,,,2,2,1
+c,7,131072,1,0.05,500,100,,,,,,,,,1-2,1
+"""
+
+
+@pytest.mark.parametrize("objective", [None, "occupancy", "pressure"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", ""),
+        ("1 2 3", "3"),  # which engines refuse
+        ("1-4", "4-1"),
+        ("4 8", "4 x"),
+        ("15.3", ""),
+        ("\nc,", "\na,"),
+        (",0.05,500", ",0,500"),
+        ("147456", ""),
+        (",2,2,1", ",2,2,1e13"),
+        (",32,8,128", ",32,x,128"),
+    ],
+)
+def test_models_that_may_be_split_are_the_same_by_columns(old, new, objective, monkeypatch):
+    found = []
+    for short in (10**9, 0):
+        monkeypatch.setattr(models, "SHORT", short)
+        try:
+            problem = parse_table(
+                SPLIT.replace(old, new, 1), "2x8xH100-SXM-80GB", "m.csv", objective=objective
+            )
+            found.append((problem.digest, problem.goal, tuple(problem.models), problem.assumed))
+        except InputError as error:
+            found.append(sorted(map(str, error.faults)))
+    assert found[0] == found[1]
 
 
 def drawn(rng):

@@ -71,6 +71,8 @@ class Assembly:
         The load asked for; None leaves it to the file.
     nodes
         The nodes, where the file does not hold them.
+    models
+        The models, where the file's have been made already.
     """
 
     def __init__(
@@ -79,11 +81,13 @@ class Assembly:
         report: Report,
         objective: Objective | None,
         nodes: tuple[Node, ...] | None = None,
+        models: Sequence[Model] | None = None,
     ) -> None:
         self._data = data
         self._report = report
         self._objective = objective
         self._nodes = nodes
+        self._made = models
         self._assumed: list[str] = []
 
     def problem(self) -> Problem:
@@ -165,6 +169,8 @@ class Assembly:
         self, head: FleetPart | None, windows: list[Window], nodes: tuple[Node, ...]
     ) -> list[Model | None]:
         """Build the models; None where one is faulty."""
+        if self._made is not None:
+            return [self._with_degrees(index, model) for index, model in enumerate(self._made)]
         if "models" not in self._data:
             return []
         items = self._data["models"]
@@ -251,7 +257,7 @@ class Assembly:
     def _cross_check(self, models: list[Model | None], objective: Objective | None) -> None:
         """Note names given twice, and fields that the objective lacks."""
         seen: dict[str, int] = {}
-        items = self._data.get("models")
+        items = self._data.get("models") if self._made is None else list(map(_named, self._made))
         for index, item in enumerate(items if isinstance(items, list) else []):
             name = item.get("name", item.get("model")) if isinstance(item, dict) else None
             if isinstance(name, str) and seen.setdefault(name, index) != index:
@@ -266,6 +272,11 @@ class Assembly:
             if model is not None:
                 _check_load(model, objective, ("models", index), self._report)
                 _check_objectives(model, ("models", index), self._report)
+
+
+def _named(model: Model) -> dict[str, str]:
+    """Return what of a model tells it from others."""
+    return {"name": model.name}
 
 
 def _told(demand: Demand) -> dict[str, float]:

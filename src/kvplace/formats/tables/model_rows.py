@@ -14,6 +14,7 @@ __all__ = [
     "BY_WINDOW",
     "COLUMNS",
     "HEADER",
+    "MOST",
     "NUMBER",
     "REQUIRED",
     "SHAPE",
@@ -54,6 +55,16 @@ HEADER = Header(
     whole=("kv_bytes_per_token",),
     by_window=BY_WINDOW,
 )
+MOST = {
+    "requests_per_second": 1e12,
+    "prompt_tokens": 1e9,
+    "output_tokens": 1e9,
+    "slo_seconds": 365 * 86400.0,
+    "ttft_seconds": 365 * 86400.0,
+    "tpot_seconds": 365 * 86400.0,
+    "kv_bytes_per_token": 2.0**40,
+}
+"""Largest number of each column that is accepted without a closer look."""
 NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
 _EXACT = 2**53

@@ -31,6 +31,7 @@ from kvplace.formats.tables.csv_columns import CSVColumns
 from kvplace.formats.tables.model_rows import (
     BY_WINDOW,
     HEADER,
+    MOST,
     REQUIRED,
     SHAPE,
     column_text,
@@ -39,6 +40,7 @@ from kvplace.formats.tables.model_rows import (
     windows_of,
 )
 from kvplace.formats.tables.names import all_sound, sound
+from kvplace.formats.tables.split_models import Ways, split_models, ways_of
 from kvplace.formats.validation.csv_rows import filled, raw_rows, uneven_row
 from kvplace.units import LEAST
 
@@ -50,16 +52,6 @@ _NONE, _UNSOUND = -1, -2
 """In place of the number of a shape: a row that states none, and one whose shape is not sound."""
 AT_ONCE = 1000
 """Rows that are looked at one by one together."""
-MOST = {
-    "requests_per_second": 1e12,
-    "prompt_tokens": 1e9,
-    "output_tokens": 1e9,
-    "slo_seconds": 365 * 86400.0,
-    "ttft_seconds": 365 * 86400.0,
-    "tpot_seconds": 365 * 86400.0,
-    "kv_bytes_per_token": 2.0**40,
-}
-"""Largest number of each column that is accepted without a closer look."""
 
 
 def parse_table(
@@ -155,10 +147,7 @@ def _problem(
 ) -> Problem:
     """Return the problem of some columns."""
     reader = _Reader(columns, nodes, source)
-    divided = ("tensor_parallel", "replicas")
-    if any(c in columns.names and set(columns.coded(c)[0]) - {"1"} for c in divided):
-        return reader.assemble(range(columns.rows), objective)
-    table = reader.table()
+    table, ways = reader.table(), reader.ways()
     chosen = objective or (
         Objective.REQUESTS if any(table.missing(Objective.OCCUPANCY)) else Objective.OCCUPANCY
     )
@@ -169,6 +158,8 @@ def _problem(
         # Of the rows looked at, a name given twice is told with positions among them.
         others = [fault for fault in error.faults if ALREADY not in fault.message]
         raise InputError([*others, *reader.doubled(table.names)], source) from None
+    if ways is not None:
+        return reader.divided(table, ways, objective)
     table = with_estimates(table, nodes, **reader.unstated)
     timing = None
     if chosen is Objective.PRESSURE or table.shapes:
@@ -225,6 +216,29 @@ class _Reader:
             windows_of_demand=windows,
             **self._shapes(),
         )
+
+    def ways(self) -> list[Ways | None] | None:
+        """Return what `ways_of` does; rows that state nothing sound are odd."""
+        ways = ways_of(self._columns)
+        self.odd |= dict.fromkeys(row for row, way in enumerate(ways or ()) if way is None)
+        return ways
+
+    def divided(
+        self, table: ModelTable, ways: list[Ways | None], objective: Objective | None
+    ) -> Problem:
+        """Return the problem of models some of which may be split or copied.
+
+        Raises
+        ------
+        InputError
+            With every fault.
+        """
+        rows, sound = range(len(ways)), [way for way in ways if way is not None]
+        if len(sound) < len(ways):  # a cell that only a closer look could read
+            return self.assemble(rows, objective)
+        models = list(split_models(table, sound, self._nodes, **self.unstated))
+        data = {"schema": FLEET_SCHEMA, "nodes": [], "models": []}
+        return Assembly(data, self._report(rows), objective, tuple(self._nodes), models).problem()
 
     def _shapes(self) -> dict[str, Any]:
         """Return the shapes that rows state, each once, and which of them each row has.
@@ -288,6 +302,18 @@ class _Reader:
         InputError
             With every fault of theirs.
         """
+        report = self._report(rows)
+        models = []
+        for index, cells in enumerate(self._columns.cells(rows)):
+            if rows[index] in self._columns.uneven:
+                width = self._columns.uneven[rows[index]]
+                report.add(("models", index), uneven_row(width, len(self._columns.names)))
+            models.append(row_model(cells, index, report, self._windows))
+        data = {"schema": FLEET_SCHEMA, "nodes": [], "models": models}
+        return Assembly(data, report, objective, tuple(self._nodes)).problem()
+
+    def _report(self, rows: Sequence[int]) -> Report:
+        """Return a report that names some rows by their lines and columns."""
 
         def row_of(path: Path) -> int | None:
             at = path[1] if len(path) > 1 and path[0] == "models" else None
@@ -301,15 +327,7 @@ class _Reader:
             row = row_of(path)
             return None if row is None else self._columns.line_of(row)
 
-        report = Report(self._source, line_of, text_of)
-        models = []
-        for index, cells in enumerate(self._columns.cells(rows)):
-            if rows[index] in self._columns.uneven:
-                width = self._columns.uneven[rows[index]]
-                report.add(("models", index), uneven_row(width, len(self._columns.names)))
-            models.append(row_model(cells, index, report, self._windows))
-        data = {"schema": FLEET_SCHEMA, "nodes": [], "models": models}
-        return Assembly(data, report, objective, tuple(self._nodes)).problem()
+        return Report(self._source, line_of, text_of)
 
     def doubled(self, names: Sequence[str]) -> list[Fault]:
         """Return what is to be said of names that are there twice."""
