@@ -15,6 +15,7 @@ from kvplace.core.certificates.certificate import (
     check_certificate,
     possible_options,
 )
+from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.model import Replicas, Split
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
@@ -204,3 +205,12 @@ def test_the_checker_says_what_listing_all_sets_says(seed):
             assert claim.threshold <= truth.value * (1 + OPTIMAL_GAP)
     assert seen[True, True] > 20
     assert seen[False, True] > 20
+
+
+def test_a_copy_has_shards_only_where_link_domains_are_wide_enough():
+    narrow = Node("n", tuple(GPU(f"n/{at}", "small", 2 * GIB) for at in range(2)), {})
+    wide = Node("w", tuple(GPU(f"w/{at}", "large", 3 * GIB) for at in range(4)), {})
+    problem = Problem((byte_model("a", GIB),), Fleet((narrow, wide)), Objective.REQUESTS)
+    assert problem.wide(0, 2) == {("small", 2 * GIB), ("large", 3 * GIB)}
+    assert problem.wide(0, 4) == problem.wide(0, 3) == {("large", 3 * GIB)}
+    assert not problem.wide(0, 5)

@@ -239,6 +239,10 @@ class Problem:
         wide = self._eligibility.seats(index, degree) >= table.copies[row]
         return wide and least <= self.largest_bytes(index, degree)
 
+    def wide(self, index: int, degree: int) -> frozenset[tuple[str, int]]:
+        """Return type and usable bytes of the GPUs on which a copy of a degree may have a shard."""
+        return self._eligibility.wide(index, degree)
+
     @cached_property
     def option_table(self) -> OptionTable:
         """The options of all models with what a shard takes in each."""

@@ -140,8 +140,8 @@ def test_a_value_far_above_the_bound_is_asked_about_after_a_target_near_it(value
             super().__init__(instance)
             self.targets = []
 
-        def quick(self, target):
-            del target
+        def quick(self, target, watch):
+            del target, watch
 
         def decide(self, target, *_, **__):
             self.targets.append(target)

@@ -128,9 +128,13 @@ def weighted_sizes(
                 continue
             if not idle:
                 in_memory = most
+            degree = options.degrees[row]
+            wide = problem.wide(index, degree) if degree > 1 else of_model
             sizes, seated = {}, False
             in_time: dict[str, list[int]] = {}
             for kind in of_model:
+                if kind not in wide:
+                    continue
                 gpu_type, memory = kind
                 if gpu_type not in in_time:
                     shares = table.shares_of(row, gpu_types.index(gpu_type))

@@ -136,6 +136,27 @@ class Eligibility:
             self._seats[key] = seats(self.links(index), degree)
         return self._seats[key]
 
+    def wide(self, index: int, degree: int) -> frozenset[tuple[str, int]]:
+        """Return type and usable bytes of the GPUs on which a copy of a degree may have a shard.
+
+        Their link domains hold so many GPUs that the model may run on.
+        """
+        allowed = self.allowed[index]
+        key = (id(allowed), degree)  # the sets are kept alive by `allowed`
+        if key not in self._wide:
+            domain = {gpu: self.fleet.domain(gpu, "link") for gpu in allowed}
+            counts = Counter(domain.values())
+            self._wide[key] = frozenset(
+                (gpu.type, gpu.usable_bytes)
+                for gpu in self.fleet.gpus
+                if gpu.id in allowed and counts[domain[gpu.id]] >= degree
+            )
+        return self._wide[key]
+
+    @cached_property
+    def _wide(self) -> dict[tuple[int, int], frozenset[tuple[str, int]]]:
+        return {}
+
     @cached_property
     def _seats(self) -> dict[tuple[int, int], int]:
         return {}

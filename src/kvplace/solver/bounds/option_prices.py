@@ -11,6 +11,7 @@ import numpy as np
 from kvplace.core.certificates.certificate import Certificate
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
+from kvplace.solver.array_types import Floats
 from kvplace.solver.bounds.certify import SCALE
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 
@@ -52,19 +53,34 @@ def priced_options(problem: Problem, program: OptionSets, verdict: Verdict) -> C
         tuple(listed),
         tuple((memory, worth_of[kind_type, memory]) for kind_type, memory in kinds),
         (),
-        weightings(problem, program, verdict.target),
+        weightings(problem, program, verdict.target, verdict.weights),
         tuple(kind_type for kind_type, _ in kinds),
     )
 
 
-def weightings(problem: Problem, program: OptionSets, target: float) -> tuple[tuple[int, ...], ...]:
-    """Return a weighting that mixes the pressures, and those that take one each."""
+def weightings(
+    problem: Problem, program: OptionSets, target: float, by_kind: Floats | None = None
+) -> tuple[tuple[int, ...], ...]:
+    """Return a weighting that mixes the pressures, and those that take one each.
+
+    Where prices are those of room, the weighting of each kind of GPU by which they are.
+    """
     instance, windows = program.instance, len(problem.windows)
     rows = [*instance.kv_windows, *(windows + window for window in instance.time_windows)]
     alone = [tuple(int(at == row) for at in range(2 * windows)) for row in rows]
     largest = float(max(memory for _, memory in program.kinds))
     # A byte counts as much less than a share of time as a GPU has more of it.
     scale = 2.0**WEIGHT_BITS * max(largest / target, 1.0)
+    found: dict[tuple[int, ...], None] = {}
+    for (_, memory), parts in zip(program.kinds, () if by_kind is None else by_kind, strict=False):
+        most = float(parts.max())
+        if most > 0:
+            one = [0] * (2 * windows)
+            for row, part in zip(rows, (parts / most).tolist(), strict=True):
+                one[row] = int(part * scale * largest / (memory if row < windows else target))
+            found[tuple(one)] = None
+    if found:
+        return tuple(found)
     mixed = [0] * (2 * windows)
     for row in rows:
         mixed[row] = max(1, int(scale * (target / largest if row < windows else 1.0)))

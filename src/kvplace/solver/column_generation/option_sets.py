@@ -24,7 +24,8 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.knapsack import Knapsack
 from kvplace.solver.column_generation.loop import generate
 from kvplace.solver.column_generation.master import Entry, Master
-from kvplace.solver.column_generation.pricing import ACCURACY, Column, Pool, Room
+from kvplace.solver.column_generation.pricing import ACCURACY, MEMORY, Column, Pool, Room
+from kvplace.solver.column_generation.room_prices import mixed_room, prices_of_room, room_weights
 from kvplace.solver.column_generation.set_pricing import SetPricing, Verdict
 from kvplace.solver.instance.columns import undominated
 from kvplace.solver.instance.instance import Instance
@@ -98,11 +99,16 @@ class OptionSets:
         columns = self.instance.columns
         self.kind_of = kind_of
         self.count: Floats = np.bincount(kind_of).astype(np.float64)
-        of_mask = np.array(
-            [np.bincount(np.array(kind_of)[mask], minlength=len(self.count)) > 0
-             for mask in columns.masks]
-        )  # fmt: skip
-        self._allowed: Bools = of_mask[columns.mask_of][self.model]
+        # A certificate of one pressure knows nothing of link domains.
+        degree = np.array(self.instance.degree) if self.instance.pressures > 1 else self.shards * 0
+        asked = list(zip(columns.mask_of[self.model].tolist(), degree.tolist(), strict=True))
+        held: dict[tuple[int, int], Bools] = {}
+        for mask, width in set(asked):
+            gpus = np.flatnonzero(columns.masks[mask])
+            domain = columns.domain_of[gpus]
+            wide = gpus[np.bincount(domain, minlength=1)[domain] >= width]
+            held[mask, width] = np.bincount(np.array(kind_of)[wide], minlength=len(self.count)) > 0
+        self._allowed: Bools = np.array([held[of] for of in asked])
 
     def divided(self, part_of: Sequence[int], within: Bools) -> "OptionSets":
         """Return the program of a case that keeps options out of parts of the cluster.
@@ -174,7 +180,9 @@ class OptionSets:
                 limits, capacity = np.column_stack([mixed, limits]), np.append(1.0, capacity)
             sizes = np.maximum(limits, TINY * capacity).T
             groups = None if self._plain else self.model
-            rooms.append(Room(np.where(fit, sizes, np.inf), capacity * (1 + EDGE), groups))
+            sizes = np.where(fit, sizes, np.inf)
+            pressures = np.array([at if at < instance.pressures else MEMORY for at in needed])
+            rooms.append(Room(sizes, capacity * (1 + EDGE), groups, pressures))
             fits.append(fit)
         return rooms, np.column_stack(fits) & seated[:, None]
 
@@ -230,12 +238,29 @@ class OptionSets:
                 for row in members
             )
             master.add(entries)
+        first, rooms = self._by_room(target, rooms, fits, watch)
         pool = Pool(rooms)
         self._give(master, self._start(rooms, fits))
-        pricing = SetPricing(self, pool, target, watch, settle=settle)
+        pricing = SetPricing(self, pool, first, watch, settle=settle)
         generate(master, pricing, rounds, watch)
         self._chosen(master, demand > 0)
         return pricing.best
+
+    def _by_room(
+        self, target: float, rooms: list[Room], fits: Bools, watch: Watch
+    ) -> tuple[Verdict, list[Room]]:
+        """Return what prices of room say, and rooms whose first limit mixes the others by these."""
+        weights = None
+        if self.instance.pressures > 1:
+            starts = self.instance.columns.rows.starts
+            weights = room_weights(rooms, fits, starts, self.shards, self.count, watch.left)
+        if weights is None:
+            return self.fluid(target), rooms
+        said = self.verdict(target, *prices_of_room(rooms, fits, weights), exact=False)
+        of = np.zeros((len(rooms), self.instance.pressures + 1))  # `MEMORY` is the last
+        for row, room, worths in zip(of, rooms, weights, strict=True):
+            row[room.pressures] = worths
+        return replace(said, weights=of[:, :-1]), list(map(mixed_room, rooms, weights))
 
     def _likely(self, target: float) -> Bools:
         """Return (rows,) the options that take little more room than the least of their model."""
@@ -326,14 +351,19 @@ class OptionSets:
         columns, memory = self.instance.columns, np.array([float(room) for _, room in self.kinds])
         return np.maximum(columns.size + columns.load / target, TINY * memory[0]), memory
 
-    def quick(self, target: float) -> Verdict | None:
+    def quick(self, target: float, watch: Watch) -> Verdict | None:
         """Return what the fluid bound says with hot models priced at all they take of a GPU.
 
         Of an undivided model that needs more than half of the largest GPU, that is the GPU less the
         dearest set which fits beside it: no two of them share one, so no set is priced above its
-        GPU. None where models may be split, or there are several pressures.
+        GPU. Several pressures: what prices of room say. None: no place, or split under one.
         """
-        if not self._plain or self.instance.pressures > 1:
+        if self.instance.pressures > 1:
+            rooms, fits = self.rooms(target)
+            self._usable = np.asarray(fits.any(axis=1))
+            placeable = np.isfinite(self.least(np.ones(len(fits)))).all()
+            return self._by_room(target, rooms, fits, watch)[0] if placeable else None
+        if not self._plain:
             return None
         sizes, memory = self._sizes(target)
         prices, largest = sizes * (1 - EDGE), memory[-1]

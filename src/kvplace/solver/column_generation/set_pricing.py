@@ -35,6 +35,9 @@ class Verdict:
         (kinds,) worth of a GPU of each kind.
     exact
         Whether no column is missing, so that the reduced costs are what they seem.
+    weights
+        (kinds, pressures) what a GPU's whole room is worth, pressure by pressure, where prices are
+        those of room; None where they are of sets.
     """
 
     target: float
@@ -42,6 +45,7 @@ class Verdict:
     prices: Floats
     worths: Floats
     exact: bool
+    weights: Floats | None = None
 
     @property
     def impossible(self) -> bool:
@@ -82,10 +86,10 @@ class SetPricing(Pricing):
     """
 
     def __init__(
-        self, program: "OptionSets", pool: Pool, target: float, watch: Watch, *, settle: bool
+        self, program: "OptionSets", pool: Pool, first: Verdict, watch: Watch, *, settle: bool
     ) -> None:
         self._program, self._pool, self._watch, self._settle = program, pool, watch, settle
-        self.best = program.fluid(target)
+        self.best = first
         self._centre = program.proved or self.best
         self._parts = (0.0,) if program.instance.simple else (CENTRED, 0.0)
 

@@ -24,12 +24,15 @@ __all__ = [
     "nothing_below",
     "pack_exactly",
     "program_bound",
+    "raise_quickly",
 ]
 
 DIRECT_MODELS = 24
 """Up to so many models "nothing better" is asked at once, without a climb towards it."""
 WIDTH = 1e-5
 """Relative width at which the bisection for the program's threshold ends."""
+QUICK_WIDTH = 1e-3
+"""The same for prices that take no sets, of split models: each target takes a small program."""
 RISE, CLIMBED = 1 / 4, 0.003
 """Part of the way to the value by which the bound climbs at once, and the gap at which it ends."""
 NEAR = 0.02
@@ -110,8 +113,7 @@ def program_bound(
     value, where it did, which closes the gap if nothing is better, and which comes first where the
     two are near; then by bisection, to a twentieth of the gap left or a relative width of 1e-5.
     """
-    if value > 0:
-        _raise_quickly(program, proof, value, watch)
+    raise_quickly(program, proof, value, watch)
     near_value = value <= proof.value * (1 + NEAR)
     if near_value and nothing_below(program, proof, value, watch, effort.rounds):
         return
@@ -140,6 +142,7 @@ def climb(program: OptionSets, proof: Proof, value: float, rounds: int, watch: W
     stays open. Targets far below the program's threshold are soon decided, and what is learned
     there helps further up.
     """
+    raise_quickly(program, proof, value, watch)
     while value - proof.value > CLIMBED * value and not watch.stop:
         target = proof.value + (value - proof.value) * RISE
         verdict = program.decide(target, watch, rounds=rounds, settle=False)
@@ -150,18 +153,21 @@ def climb(program: OptionSets, proof: Proof, value: float, rounds: int, watch: W
             value = target
 
 
-def _raise_quickly(program: OptionSets, proof: Proof, value: float, watch: Watch) -> None:
-    """Raise the bound by prices that cost no program; just above it they show if they can."""
+def raise_quickly(program: OptionSets, proof: Proof, value: float, watch: Watch) -> None:
+    """Raise the bound by prices that take no sets; just above it they show if they can."""
+    if value <= 0:
+        return
 
     def impossible(target: float) -> bool:
-        verdict = program.quick(target)
+        verdict = program.quick(target, watch)
         if verdict is None or not verdict.impossible:
             return False
         proof.raise_to(verdict)
         return True
 
     low = proof.value
-    bisect(impossible, low, value, width=WIDTH, probes=[(low * (1 + WIDTH), True)], watch=watch)
+    width = WIDTH if program.instance.simple else QUICK_WIDTH
+    bisect(impossible, low, value, width=width, probes=[(low * (1 + width), True)], watch=watch)
     if proof.value > low:
         watch.tell("bound", value, proof.value)
 

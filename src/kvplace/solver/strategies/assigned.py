@@ -95,7 +95,12 @@ class AssignedSearch(Search):
         if proof.searched is not None and proof.value > self.low:
             prices = priced_options(problem, program, proof.searched)
             self.take(searched(problem, prices, self.watch))
-        for verdict in proof.verdicts[: -self.knobs.certificates - 1 : -1]:
+        best = proof.verdicts[::-1]
+        steps = {min((2 << at) - 2, len(best) - 1) for at in range(self.knobs.certificates)}
+        # The best, then twice as far down each time; what prices of room prove surely checks.
+        tried = [best[at] for at in sorted(steps)] if best else []
+        tried += [verdict for verdict in best if verdict.weights is not None][:1]
+        for verdict in tried:
             if verdict.target <= self.low:
                 break
             # A lower target has more to spare, and is checked sooner where this one takes too long.
@@ -133,10 +138,11 @@ def effort_of(search: AssignedSearch, further: int = 0) -> "Effort":
 
 def ask_program(search: AssignedSearch) -> None:
     """Ask the configuration program whether nothing is better than the start."""
-    from kvplace.solver.exact.close_gap import nothing_below  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.exact.close_gap import nothing_below, raise_quickly  # noqa: PLC0415 - HiGHS: only here
 
-    rounds = search.knobs.quick_rounds
-    nothing_below(search.program, search.deciding, search.value, search.watch, rounds)
+    program, proof, value, watch = search.program, search.deciding, search.value, search.watch
+    if not nothing_below(program, proof, value, watch, search.knobs.quick_rounds):
+        raise_quickly(program, proof, value, watch)
     search.adopt()
 
 

@@ -106,7 +106,7 @@ class ClusterParams:
     nodes
         Nodes of an exact decision in the first pass; doubled every pass.
     certificates
-        Certificates of that program tried, the best first.
+        Certificates of that program tried, the best first, then twice as far down each time.
     checked_part
         Part of the time left that exact decisions leave for checking what they prove.
     kicked_part
