@@ -39,8 +39,9 @@ class ClusterParams:
     completed
         Parts above the target of such a start within which what exceeds it or found no place is
         placed, one after the other.
-    soon, sooner_part
-        Time that a first plan may take where the limit is over; what bettering one may take.
+    soon, soon_model, sooner_part
+        Time that a first plan may take where the limit is over, and for each model besides; what
+        bettering one may take.
     bound_part
         Part of the time left that raising the bound may take otherwise; checking its certificate
         takes some.
@@ -148,6 +149,7 @@ class ClusterParams:
     coarse_part: float = knob(0.25, "part of the levels")
     completed: tuple[float, ...] = knob((0.5, 0.2, 0.08, 0.03, 0.01), "parts of the target")
     soon: float = knob(0.1, "seconds")
+    soon_model: float = knob(6e-5, "seconds", "twice what dealing out 20,000 models takes")
     sooner_part: float = knob(0.2, "part of the time left")
     bound_part: float = knob(0.8, "part of the time left")
     loose: float = knob(0.01, "part of the bound")

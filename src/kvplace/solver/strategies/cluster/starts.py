@@ -117,9 +117,10 @@ def _soon(search: ClusterState) -> Assignment | None:
     It is worth most of what is kept for evaluating it and for a certificate of the bound, and where
     the limit is over, a little time yet.
     """
-    watch = search.watch
+    watch, _ = search.watch, search.chooser.instance.options  # which take longer than the search
     kept = watch.keep(0.0)
-    watch.keep(min(kept / 3 - watch.late, watch.limit - watch.seconds - search.knobs.soon))
+    soon = search.knobs.soon + search.knobs.soon_model * search.chooser.instance.n
+    watch.keep(min(kept / 3 - watch.late, watch.limit - watch.seconds - soon))
     boards = some_assignments(search.chooser, search.low, watch)
     board = next(boards, None)
     watch.keep(kept)
