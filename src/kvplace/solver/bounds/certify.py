@@ -111,9 +111,6 @@ def certified_rule(problem: Problem, bound: Bound, hottest: int, *, by_rule: boo
         # By rule a little lower, so that the prices of the rule prove it as well.
         threshold *= 1 - SLACK if by_rule and math.isfinite(threshold) else 1
         rule = RuleCertificate(threshold, bound.method, model)
-        certificate = rule if by_rule else spelled_out(problem, rule)
-        if check_certificate(problem, certificate):
-            return None
-        return Bound(threshold, bound.method, certificate)
+        return checked(problem, bound.method, rule if by_rule else spelled_out(problem, rule))
 
     return lowered(bound.value, at)

@@ -14,12 +14,7 @@ import math
 import numpy as np
 
 from kvplace.core.certificates.by_rule import RuleCertificate
-from kvplace.core.certificates.certificate import (
-    Bound,
-    Certificate,
-    check_certificate,
-    every_possible,
-)
+from kvplace.core.certificates.certificate import Bound, Certificate, every_possible
 from kvplace.core.certificates.weighted import weighted_limit, weighted_sizes
 from kvplace.core.models.model import Split
 from kvplace.core.problem import Problem
@@ -256,9 +251,7 @@ class PressureBound:
 
         def rule(target: float) -> Bound | None:
             certificate = RuleCertificate(target, "fluid", "", resource, window)
-            if check_certificate(problem, certificate):
-                return None
-            return Bound(target, method, certificate)
+            return checked(problem, method, certificate)
 
         found = lowered(self.value, rule)
         return found if found.value > 0 else None

@@ -19,7 +19,7 @@ from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.assignment.subsets import Subsets
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import RULED, best_seat, seats_by
-from kvplace.solver.construct.rematch import Rematch
+from kvplace.solver.construct.rematch import WHOLE, Rematch
 from kvplace.solver.instance.instance import Copies, Option
 
 __all__ = ["VALID", "crowd", "fall", "lower_excess", "packed"]
@@ -29,8 +29,6 @@ VALID = sys.float_info.max
 
 MOST = 100_000
 """Copies above which nothing is done: each step looks at all of them."""
-WHOLE = 64.0
-"""Bytes of excess that count as none."""
 GAIN = 2.0**10
 """Bytes by which a step lowers the excess at least."""
 SHARDS = 8
@@ -188,7 +186,7 @@ def _movable(board: Assignment, target: float) -> Floats:
     found = np.zeros(board.instance.g)
     for copies, option in zip(board.where, board.option, strict=True):
         if option is not None and option.degree == 1:
-            found[[g for (g,) in copies]] += option.size + max(option.load / target, option.keep)
+            found[[g for (g,) in copies]] += option.taken(target)
     return found
 
 

@@ -139,7 +139,7 @@ class PlaceFiller:
         board = self._board
         of_level: dict[int, list[tuple[float, int, Option]]] = {}
         for j, option, level in free:
-            of_level.setdefault(level, []).append((_taken(option, target), j, option))
+            of_level.setdefault(level, []).append((option.taken(target), j, option))
         pairs: list[tuple[int, int, tuple[float, int, Option]]] = []
         items: list[tuple[float, int, Option]] = []
         places: list[tuple[int, int, int]] = []
@@ -264,11 +264,6 @@ class PlaceFiller:
                     board.apply([(j, option, seat)])
                     return places.pop(at)
         return None
-
-
-def _taken(option: Option, target: float) -> float:
-    """Return the room that a shard takes at a target, the KV that must be left included."""
-    return option.size + max(option.load / target, option.keep)
 
 
 def _nearest(items: list[tuple[float, int, Option]], room: float) -> tuple[float, int, Option]:

@@ -13,7 +13,7 @@ from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.regions import Regions
 
-__all__ = ["Rematch"]
+__all__ = ["WHOLE", "Rematch"]
 
 WHOLE = 64.0
 """Bytes of excess that count as none."""
@@ -57,7 +57,7 @@ class Rematch:
         regions = Regions(instance)
         self._region = regions.of
         rows = [
-            (j, g, option.size + max(option.load / target, option.keep))
+            (j, g, option.taken(target))
             for j, option in enumerate(board.option)
             if option is not None and option.degree == 1 and regions.bound[j]
             and (option.copies == 1 or not instance.is_uneven(j))

@@ -56,6 +56,10 @@ class Option(NamedTuple):
         """The first KV load: the only one where there is one pressure."""
         return self.loads[0][0]
 
+    def taken(self, target: float) -> float:
+        """Return the bytes that a shard takes at a target, the KV that must be left included."""
+        return self.size + max(self.load / target, self.keep)
+
 
 class Instance(Numbers):
     """A problem as numbers, with what searches ask of them."""
