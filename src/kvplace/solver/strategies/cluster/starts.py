@@ -28,20 +28,22 @@ __all__ = [
 def configure(search: ClusterState) -> None:
     """Build a start from configurations, ended so early that time is left for another one."""
     watch = search.watch
-    if watch.left < math.inf:
-        if not search.starts:
-            search.board = _soon(search)
-            watch.tell("start", search.value, search.low)
-            if watch.stop:
-                return
-        kept = watch.keep_part(1 - search.knobs.configured_part)
-        _configure_at_leisure(search)
-        watch.keep(kept)
-    else:
-        _configure_at_leisure(search)
+    if watch.left < math.inf and not search.starts:
+        search.board = _soon(search)
+        watch.tell("start", search.value, search.low)
+        if watch.stop:
+            return
+    kept = watch.keep_part(1 - search.knobs.configured_part)
+    board = _configured(search)
+    watch.keep(kept)
+    if board is not None:
+        board = _completed(search, board, search.aimed)
+    if board is not None and board.valid:
+        search.starts.append(board)
 
 
-def _configure_at_leisure(search: ClusterState) -> None:
+def _configured(search: ClusterState) -> Assignment | None:
+    """Return an assignment built from configurations, whole or not; None for none in time."""
     from kvplace.solver.construct.from_configurations import Configurer  # noqa: PLC0415 - HiGHS: only here
 
     knobs, few = search.knobs, search.instance.n <= search.knobs.many
@@ -53,12 +55,9 @@ def _configure_at_leisure(search: ClusterState) -> None:
     configurer = Configurer(search.chooser, search.seed, grid, coarse)
     board = configurer.build(search.low, search.watch)
     search.aimed, search.aimed_at = configurer.target, configurer.prices
-    if board is not None:
-        board = _completed(search, board, configurer.target)
     if not few and configurer.target > search.low * (1 + knobs.loose):
         search.raise_bound(None)
-    if board is not None and board.valid:
-        search.starts.append(board)
+    return board
 
 
 def _completed(search: ClusterState, board: Assignment, target: float) -> Assignment | None:
