@@ -13,24 +13,41 @@ __all__ = ["ask_classes", "decide", "enumerate_all", "pack"]
 
 
 def pack(search: UndividedState) -> None:
-    """No rule packs the weights: find a way, or prove that there is none."""
+    """No rule packs the weights: find a way, or prove that there is none.
+
+    Few models are decided exactly before many orders are tried, which ends only with a way.
+    """
+    ways = (_pack_by_hand, _pack_exactly)
+    for way in reversed(ways) if search.instance.n <= search.knobs.tiny_models else ways:
+        state = way(search) if search.low < math.inf else None
+        if state is not None:
+            search.offer(state)
+            break
+    else:
+        if search.instance.n <= search.knobs.tiny_models and search.low < math.inf:
+            enumerate_all(search)
+    if search.board is not None:
+        search.lower()
+
+
+def _pack_by_hand(search: UndividedState) -> Assignment | None:
+    """Return an assignment made by placing models in many orders; None where that finds none."""
     from kvplace.solver.construct.excess import packed  # noqa: PLC0415 - numpy: only here
+
+    return packed(Assignment(search.instance), search.seed, search.watch)
+
+
+def _pack_exactly(search: UndividedState) -> Assignment | None:
+    """Return an assignment found by the exact cover; None where none is found, or proved to be."""
     from kvplace.solver.exact.close_gap import Effort, pack_exactly  # noqa: PLC0415 - numpy and HiGHS: only here
     from kvplace.solver.exact.option_cover import OptionCover  # noqa: PLC0415 - same
 
-    state = None
-    if search.low < math.inf:
-        state = packed(Assignment(search.instance), search.seed, search.watch)
-    if state is None and small(search):
-        effort = Effort(nodes=search.knobs.packing_nodes)
-        state = pack_exactly(OptionCover(search.program), search.deciding, effort, search.watch)
-        search.adopt()
-    if state is not None:
-        search.offer(state)
-    elif search.instance.n <= search.knobs.tiny_models and search.low < math.inf:
-        enumerate_all(search)
-    if search.board is not None:
-        search.lower()
+    if not small(search):
+        return None
+    effort = Effort(nodes=search.knobs.packing_nodes)
+    state = pack_exactly(OptionCover(search.program), search.deciding, effort, search.watch)
+    search.adopt()
+    return state
 
 
 def ask_classes(search: UndividedState) -> None:
