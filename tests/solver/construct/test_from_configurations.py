@@ -40,9 +40,16 @@ def low(chooser) -> float:
 
 
 @pytest.fixture(scope="module")
-def built(chooser, low):
-    """What is built; a test that changes it takes a copy."""
-    return Configurer(chooser, 0, GRID, COARSE).build(low, Watch(None))
+def configured(chooser, low):
+    """What builds, and what it built; a test that changes that takes a copy."""
+    configurer = Configurer(chooser, 0, GRID, COARSE)
+    assert configurer.prices is None
+    return configurer, configurer.build(low, Watch(None))
+
+
+@pytest.fixture(scope="module")
+def built(configured):
+    return configured[1]
 
 
 def test_the_bound_by_levels_is_certified_and_above_the_fluid_one(problem, chooser, low):
@@ -54,10 +61,10 @@ def test_the_bound_by_levels_is_certified_and_above_the_fluid_one(problem, choos
     assert found.value == bound.value
 
 
-def test_prices_of_the_start_prove_a_bound_without_a_further_program(problem, chooser, low):
-    configurer = Configurer(chooser, 0, GRID, COARSE)
-    assert configurer.prices is None
-    board = configurer.build(low, Watch(None))
+def test_prices_of_the_start_prove_a_bound_without_a_further_program(
+    problem, chooser, low, configured
+):
+    configurer, board = configured
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kvplace.solver.bounds.size_classes.FAR", 1.0)
         patch.setattr(LevelTargets, "rise", None)

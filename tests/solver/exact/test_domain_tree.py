@@ -21,8 +21,8 @@ from oracle_splits import solve_by_force
 from seeds import seeds
 from splits import OBJECTIVES, random_split_problem
 
-DAMAGES = 40
-"""Damaged trees made of each, some 3,000 of one seed."""
+DAMAGES = 20
+"""Damaged trees made of each, some 1,500 of one seed."""
 
 
 def drawn(seed, number):
