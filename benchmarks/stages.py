@@ -438,10 +438,11 @@ Pairs of levels, for the KV that must be left, stay: where half of 720 models on
 the bounds of six clusters of 800 to 2,500 models are the same, those of a pool of 2023 and of three
 of 2026 0.6 % and 0.15 % higher, 0.26 and 0.28 % lower after 40 to 60 s (734929c and 4230dd0).
 
-Fillings of link domains once gave a model that found no place another number of copies. That was
-deleted: of 19 runs without it, at 6 to 16 s of CPU beside 4230dd0, eight ended 0.2 to 5 % nearer to
-their bounds, openrouter-60 in two of four, three 0.4 to 3.9 % further from them, eight the same,
-two fleets among them in which hot models fit beside large ones only as several copies.
+Fillings of link domains give a model that finds no place another number of copies under several
+pressures alone. Without that, four of four clusters under pressure end 5 to 19 % higher after 10 s
+of CPU (L803, l11, l12 and g2 of drawn fleets). Under one pressure, of 19 runs without it at 6 to
+16 s beside 4230dd0, eight ended 0.2 to 5 % nearer to their bounds, three 0.4 to 3.9 % further from
+them, eight the same.
 
 Ablated at 4230dd0, at equal CPU seconds, and kept. Without `group-cover` three further cases of
 50x150 end 0.03, 0.19 and 0.27 % above their bounds after 10 s, for 0, 0.06 and 0. With exchanges by

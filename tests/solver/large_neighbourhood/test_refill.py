@@ -1,13 +1,17 @@
 """Filling link domains anew reaches a target or leaves the assignment as it was."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import made
 from boards import drawn_boards
+from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.model import Replicas
+from kvplace.core.models.objective import Objective
+from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.target_search import construct
@@ -16,6 +20,8 @@ from kvplace.solver.instance.options import Chooser
 from kvplace.solver.large_neighbourhood.refill import Refiller, _Plan
 from kvplace.solver.large_neighbourhood.seat_board import fill_up
 from oracle_splits import solve_by_force, worth
+from timings import PowerTiming
+from tiny import GIB
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -69,6 +75,28 @@ def test_copies_are_chosen_at_the_target():
     assert len(found.where[0]) == 3
 
 
+def test_under_several_pressures_more_copies_are_tried_than_take_the_least_room():
+    """One copy takes 22 GiB at 0.5, which no GPU has left beside 30; each of two takes 14."""
+    cold = [made.model(f"c{k}", 30, 0.0) for k in range(2)]
+    hot = made.model("hot", 6, 8.0, replicas=Replicas(1, 2))
+    slo, names = SLO(1.0, 1.0, 1.0), ("noon", "night")
+    models = tuple(
+        replace(
+            model,
+            kv_bytes_per_token=GIB,
+            slo=slo,
+            demand=Demand(model.demand.requests_per_second, 1.0, 0.0),
+            windows=dict.fromkeys(names, Demand(model.demand.requests_per_second, 1.0, 0.0)),
+        )
+        for model in [*cold, hot]
+    )
+    timing = PowerTiming({model.name: 0.0 for model in models}, {"48GiB": 1.0}, 1.0)
+    problem = Problem(models, made.fleet(48, 48), Objective.PRESSURE, timing=timing)
+    assert load_instance(problem).pressures > 1
+    found = _filled(problem, 0.5)
+    assert max(map(len, found.where)) == 2
+
+
 def test_the_same_seed_fills_the_same():
     for _, _, board in drawn_boards(9, 5, valid=True):
         found = []
@@ -81,8 +109,12 @@ def test_the_same_seed_fills_the_same():
 
 def _packed(models, fleet, target):
     """Return the assignment that fills a fleet at a target."""
-    instance = load_instance(made.problem(models, fleet))
-    chooser = Chooser(instance)
+    return _filled(made.problem(models, fleet), target)
+
+
+def _filled(problem, target):
+    """Return the assignment that fills the fleet of a problem at a target."""
+    chooser = Chooser(load_instance(problem))
     board = min(construct(chooser, 1e-6, Watch()), key=Assignment.worth)
     packed, _ = Refiller(chooser, 0, Watch()).pack(board, target, 20)
     assert packed

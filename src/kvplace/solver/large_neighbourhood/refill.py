@@ -3,8 +3,8 @@
 See `kvplace.solver.large_neighbourhood.refill_kernel`. All domains are filled several times; then
 some of them, again and again, from the best that was found, kept as in simulated annealing
 (Kirkpatrick, Gelatt and Vecchi, Science 220, 1983). A model is copied as often as takes the least
-room at the target, and each copy is split in any way that it may be with so many. So degrees and
-places are chosen together, under any number of pressures. What rules bind stays where it is.
+room at the target; under several pressures one that has no place so is tried with other numbers of
+copies. So copies, degrees and places are chosen together. What rules bind stays where it is.
 """
 
 import math
@@ -40,6 +40,9 @@ FEW, MANY = 2, 6
 """Domains filled anew together at least and at most; at most half of them all."""
 WHOLE = 0.15
 """Part of the fillings that are of all domains."""
+RECOUNTED = 0.3
+"""Part of the fillings of some domains before which a model may have another number of copies,
+where pressures are several: with one, no gain was measured."""
 HOTTEST, COLDEST = 0.2, 0.02
 """First and last temperature, in GPUs, at which a filling of some domains is kept that leaves more:
 what has no place is then another model, for which there may be room elsewhere."""
@@ -113,6 +116,8 @@ class Refiller:
                 if made == whole:
                     now, last = best, kept
                     plan.restore(state, last)
+                if self._instance.pressures > 1 and self._rng.random() < RECOUNTED:
+                    plan.recount(state, self._rng)
                 few = min(number, int(self._rng.integers(FEW, most + 1)))
                 plan.fill(state, self._rng.permutation(number)[:few].astype(np.int64))
                 work += few / number
@@ -199,10 +204,7 @@ class Refiller:
 
 
 class _Plan:
-    """What copies are worth, and how often each model is copied, at one target.
-
-    Of options, those with other numbers of copies are no longer usable.
-    """
+    """What copies are worth, and how often each model is copied, at one target."""
 
     def __init__(
         self, state: Board, chooser: Chooser, target: float, chance: NDArray[np.uint64]
@@ -211,17 +213,19 @@ class _Plan:
         self.possible = bool((fit.any(axis=1) | (~state.free)).all())
         self._chance = chance
         starts = state.first_row[:-1]
-        row = starts + np.where(fit, whole, math.inf).argmin(axis=1)
-        self._count: Ints = state.copies[row]
+        self.row: Ints = starts + np.where(fit, whole, math.inf).argmin(axis=1)
+        self._count: Ints = state.copies[self.row]
         model = np.repeat(np.arange(len(starts)), np.diff(state.first_row))
-        state.usable[:] = usable = (state.usable > 0) & (state.copies == self._count[model])
+        self._open = state.usable > 0
+        state.usable[:] = usable = self._open & (state.copies == self._count[model])
         each = state.size * state.degree[:, None, None]
         least = (each * state.copies[:, None, None]).min(axis=1)
         used = np.minimum.reduceat(np.where(usable[:, None], least, math.inf), starts)
         parts = np.where(np.isfinite(used), used, 0.0).sum(axis=0) / state.cap.sum(axis=0)
         self._scarce: Floats = scarcity(parts) / state.cap.mean(axis=0)
         self._room: Floats = np.maximum(each @ self._scarce, 1e-12)
-        room = np.where(usable, self._room.min(axis=1), math.inf)
+        self._rooms = np.where(self._open, self._room.min(axis=1), math.inf)
+        room = np.where(usable, self._rooms, math.inf)
         self._least: Floats = np.minimum.reduceat(room, starts)
         self._least[~np.isfinite(self._least)] = 1e-12
         self._base: Floats = np.power(self._least, POWER)
@@ -244,14 +248,43 @@ class _Plan:
             self._chance, self._beside, self._lacking,
         )  # fmt: skip
 
-    def taken(self, state: Board) -> tuple[Ints, Ints, Ints]:
-        """Return options, places and what has no place, for `restore`."""
-        return state.row.copy(), state.gpu.copy(), self._lacking.copy()
+    def taken(self, state: Board) -> tuple[Ints, Ints, Ints, Ints]:
+        """Return options, places, counts and what has no place, for `restore`."""
+        return state.row.copy(), state.gpu.copy(), self._count.copy(), self._lacking.copy()
 
-    def restore(self, state: Board, kept: tuple[Ints, Ints, Ints]) -> None:
+    def restore(self, state: Board, kept: tuple[Ints, Ints, Ints, Ints]) -> None:
         """Go back to what `taken` returned."""
-        state.row[:], state.gpu[:], self._lacking[:] = kept
+        row, gpu, count, self._lacking[:] = kept
+        for j in np.flatnonzero(count != self._count).tolist():
+            self._take_count(state, j, int(count[j]))
+        state.row[:], state.gpu[:] = row, gpu
         fill_up(state)
+
+    def recount(self, state: Board, rng: np.random.Generator) -> None:
+        """Take a model without a place off, and let it have another number of copies."""
+        lacking = np.flatnonzero((self._lacking > 0) & state.free)
+        if not len(lacking):
+            return
+        j = int(rng.choice(lacking))
+        first, end = state.first_row[j], state.first_row[j + 1]
+        counts = np.unique(state.copies[first:end][self._open[first:end]])
+        counts = counts[counts != self._count[j]]
+        if not len(counts):
+            return
+        self._take_count(state, j, int(rng.choice(counts)))
+        state.row[j] = -1
+        state.gpu[state.first_seat[j] : state.first_seat[j + 1]] = -1
+        fill_up(state)
+
+    def _take_count(self, state: Board, j: int, count: int) -> None:
+        """Let a model have a number of copies."""
+        rows = slice(state.first_row[j], state.first_row[j + 1])
+        usable = self._open[rows] & (state.copies[rows] == count)
+        state.usable[rows], self._count[j] = usable, count
+        self._least[j] = self._rooms[rows][usable].min()
+        base = self._least[j] ** POWER
+        self._worth[j] *= base / self._base[j]
+        self._base[j] = base
 
     def left(self) -> float:
         """Return the room of what has no place."""
