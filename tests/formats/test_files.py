@@ -9,6 +9,7 @@ import pytest
 from kvplace.errors import InputError
 from kvplace.formats import files
 from kvplace.formats.files import read_text, write_atomic
+from kvplace.formats.plan import io as plan_io
 from kvplace.formats.plan.io import read_plan
 from kvplace.formats.read import read
 
@@ -36,6 +37,9 @@ def test_what_cannot_be_read_is_refused_with_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MAX_FILE_BYTES", 2**20)
     path.write_bytes(b"#" * (2**20 + 1))
     assert fault_of(read, path) == "this file is larger than 1 MiB, the most that is read"
+    assert "larger" not in fault_of(read_plan, path)  # a plan of many models is
+    monkeypatch.setattr(plan_io, "PLAN_BYTES", 2**20)
+    assert fault_of(read_plan, path) == "this file is larger than 1 MiB, the most that is read"
 
 
 @pytest.mark.parametrize(

@@ -36,19 +36,25 @@ def is_csv(path: str) -> bool:
     return PurePath(path).suffix.lower() == ".csv"
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
+def read_text(path: str | os.PathLike[str], most: int | None = None) -> str:
     """Read a UTF-8 text file whole.
+
+    Parameters
+    ----------
+    path
+        The file.
+    most
+        Bytes that it may have; by default `MAX_FILE_BYTES`.
 
     Raises
     ------
     InputError
-        The file is missing, a directory, not readable, larger than `MAX_FILE_BYTES`, empty, or
-        not UTF-8.
+        The file is missing, a directory, not readable, too large, empty, or not UTF-8.
     """
-    name = os.fspath(path)
+    name, most = os.fspath(path), most or MAX_FILE_BYTES
     try:
         with Path(name).open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+            content = file.read(most + 1)
     except FileNotFoundError:
         raise InputError("there is no such file", name) from None
     except IsADirectoryError:
@@ -57,8 +63,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise InputError("this file may not be read; check its permissions", name) from None
     except (OSError, ValueError) as error:
         raise InputError(f"this file cannot be read: {_reason(error)}", name) from None
-    if len(content) > MAX_FILE_BYTES:
-        limit = f"{MAX_FILE_BYTES // 2**20} MiB"
+    if len(content) > most:
+        limit = f"{most // 2**20} MiB"
         raise InputError(f"this file is larger than {limit}, the most that is read", name)
     for begin, message in _NO_TEXT:
         if content.startswith(begin):

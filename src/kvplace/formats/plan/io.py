@@ -18,6 +18,10 @@ from kvplace.formats.validation.json_text import json_pieces
 
 __all__ = ["plan_csv", "plan_of", "plan_pieces", "read_plan", "write_plan"]
 
+PLAN_BYTES = 2**30
+"""Bytes of the largest plan that is read as text: what is written of a million models and more can
+be checked."""
+
 
 @overload
 def write_plan(plan: Plan | Result) -> str: ...
@@ -111,7 +115,7 @@ def read_plan(path: str | os.PathLike[str]) -> Plan | PlanTable:
         from kvplace.formats.tables.arrow import read_columns  # noqa: PLC0415 - same
 
         return plan_of_columns(read_columns(name), name)
-    text = read_text(name)
+    text = read_text(name, PLAN_BYTES)
     if is_csv(name):
         from kvplace.formats.plan.csv import parse_plan_table  # noqa: PLC0415 - only for CSV
 
