@@ -10,6 +10,7 @@ from importlib.metadata import version
 import pytest
 
 import kvplace
+from kvplace.arguments import _wrong
 
 
 def fresh(code):
@@ -140,6 +141,16 @@ def test_a_function_that_fails_by_itself_says_what_it_said():
         kvplace.solve(problem, sead=1)
     with pytest.raises(TypeError, match="unhashable type"):
         kvplace.solve(problem, without=[[]])
+
+
+@pytest.mark.parametrize("name", [name for name in kvplace.__all__ if name[0].islower()])
+def test_every_public_function_can_tell_what_it_was_given(name):
+    """Each argument, in the place of which something stands that is of no use."""
+    function = getattr(kvplace, name)
+    given = dict.fromkeys(inspect.signature(function).parameters, object())
+    for line in _wrong(function.__wrapped__, (), given):
+        assert line.startswith(f"{name}: ")
+        assert ", not object" in line
 
 
 def test_public_functions_can_be_sent_to_other_processes():

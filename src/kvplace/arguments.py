@@ -71,6 +71,8 @@ def _is_union(hint: object) -> bool:
 
 def _suits(value: object, type_: type) -> bool:
     """Whether a value may stand for a type, numbers of other libraries included."""
+    if type_ is Any:
+        return True
     if type_ is TextIO:
         return hasattr(value, "read")
     wide = {int: Integral, float: Real}.get(type_, type_)

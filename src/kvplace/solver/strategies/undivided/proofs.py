@@ -17,14 +17,15 @@ def pack(search: UndividedState) -> None:
 
     Few models are decided exactly before many orders are tried, which ends only with a way.
     """
-    ways = (_pack_by_hand, _pack_exactly)
-    for way in reversed(ways) if search.instance.n <= search.knobs.tiny_models else ways:
+    few = search.instance.n <= search.knobs.tiny_models
+    ways = (_pack_exactly, _pack_by_hand) if few else (_pack_by_hand, _pack_exactly)
+    for way in ways:
         state = way(search) if search.low < math.inf else None
         if state is not None:
             search.offer(state)
             break
     else:
-        if search.instance.n <= search.knobs.tiny_models and search.low < math.inf:
+        if few and search.low < math.inf:
             enumerate_all(search)
     if search.board is not None:
         search.lower()
