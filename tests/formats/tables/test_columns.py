@@ -209,6 +209,10 @@ def test_gpus_in_columns(tmp_path):
     parquet(tmp_path / "fleet.parquet", bad, head)
     found = faults_of(lambda: read(parquet(tmp_path / "m.parquet"), gpus=gpus))
     assert {path for path, _ in found} == {"gpus[5].memory_gib", "gpus[9].reserve_gib"}
+    alike = [("a", "H100-SXM-80GB", 0.0, None, None), ("a", "H100-SXM-80GB", 0.0, None, None)]
+    parquet(tmp_path / "fleet.parquet", alike, head)
+    (fault,) = faults_of(lambda: read(parquet(tmp_path / "m.parquet"), gpus=gpus))
+    assert fault[0] == "gpus[0].memory_gib"
 
 
 @pytest.fixture(scope="module")

@@ -201,6 +201,17 @@ def test_a_shape_that_is_not_sound_is_told_with_its_line(monkeypatch, short):
     assert "must be a whole number" in line
 
 
+@pytest.mark.parametrize("short", [0, 2**17])
+def test_a_window_without_a_column_of_rates_is_told(monkeypatch, short):
+    monkeypatch.setattr(models, "SHORT", short)
+    head = "name,weights_gib,slo_seconds,requests_per_second@day,prompt_tokens@night"
+    with pytest.raises(InputError) as refused:
+        parse_table(f"{head}\na,10,1,2,500\n", "4x80GiB")
+    (line,) = refused.value.lines()
+    assert "requests_per_second@night" in line
+    assert "line 2" in line
+
+
 def test_parquet_states_shapes_too(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

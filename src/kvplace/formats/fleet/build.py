@@ -257,7 +257,9 @@ class Assembly:
     def _cross_check(self, models: list[Model | None], objective: Objective | None) -> None:
         """Note names given twice, and fields that the objective lacks."""
         seen: dict[str, int] = {}
-        items = self._data.get("models") if self._made is None else list(map(_named, self._made))
+        items = self._data.get("models")
+        if self._made is not None:
+            items = [{"name": model.name} for model in self._made]
         for index, item in enumerate(items if isinstance(items, list) else []):
             name = item.get("name", item.get("model")) if isinstance(item, dict) else None
             if isinstance(name, str) and seen.setdefault(name, index) != index:
@@ -272,11 +274,6 @@ class Assembly:
             if model is not None:
                 _check_load(model, objective, ("models", index), self._report)
                 _check_objectives(model, ("models", index), self._report)
-
-
-def _named(model: Model) -> dict[str, str]:
-    """Return what of a model tells it from others."""
-    return {"name": model.name}
 
 
 def _told(demand: Demand) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema, create_model
@@ -72,17 +73,8 @@ def shape_of(data: object) -> Architecture:
     return shape
 
 
-def _resident(value: object) -> tuple[tuple[int, int], ...]:
-    """Accept what a shard takes by degree, such as ``{1: 17.2GiB, 2: 10.1GiB}``."""
-    return _by_degree(value, amount)
-
-
-def _resident_bytes(value: object) -> tuple[tuple[int, int], ...]:
-    """Accept what a shard takes by degree in bytes, as a plan states it."""
-    return _by_degree(value, amount_or_bytes)
-
-
 def _by_degree(value: object, size: Callable[[object], int]) -> tuple[tuple[int, int], ...]:
+    """Accept what a shard takes by degree, such as ``{1: 17.2GiB, 2: 10.1GiB}``."""
     if not isinstance(value, dict):
         refuse_value(f"must be a mapping such as {{1: 17.2GiB}}, not {kind_of(value)}")
     found = {}
@@ -94,23 +86,23 @@ def _by_degree(value: object, size: Callable[[object], int]) -> tuple[tuple[int,
     return tuple(sorted(found.items()))
 
 
-def _by_degree_schema(size: dict[str, Any]) -> WithJsonSchema:
+def _kind_by_degree(
+    read: Callable[[object], int], write: Callable[[int], object], size: dict[str, Any]
+) -> tuple[Any, ...]:
+    """Return the annotations of sizes by degree, each read, written and documented so."""
     names = {"type": "string", "pattern": "^[1-9][0-9]*$"}
-    return WithJsonSchema({"type": "object", "propertyNames": names, "additionalProperties": size})
+    return (
+        BeforeValidator(partial(_by_degree, size=read)),
+        Written(lambda pairs: {str(degree): write(size) for degree, size in pairs}),
+        WithJsonSchema({"type": "object", "propertyNames": names, "additionalProperties": size}),
+    )
 
 
+_Pairs = tuple[tuple[int, int], ...]
+_IN_BYTES = _kind_by_degree(amount_or_bytes, int, {"type": "integer", "minimum": 0})
 Resident = Annotated[
-    tuple[tuple[int, int], ...],
-    BeforeValidator(_resident),
-    Written(lambda pairs: {str(degree): bytes_text(size) for degree, size in pairs}),
-    Exact(
-        Annotated[
-            tuple[tuple[int, int], ...],
-            BeforeValidator(_resident_bytes),
-            Written(lambda pairs: {str(degree): size for degree, size in pairs}),
-            _by_degree_schema({"type": "integer", "minimum": 0}),
-        ]
-    ),
-    _by_degree_schema({"type": "string"}),
+    _Pairs,
+    *_kind_by_degree(amount, bytes_text, {"type": "string"}),
+    Exact(Annotated[_Pairs, *_IN_BYTES]),
 ]
 """What a shard takes by tensor parallel degree, as a field of a schema."""

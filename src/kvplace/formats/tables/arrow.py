@@ -42,19 +42,18 @@ def read_columns(path: str | os.PathLike[str]) -> Columns:
     MissingExtraError
         The library is not installed.
     """
-    arrow = _arrow("")
+    arrow = _arrow()
     name = os.fspath(path)
     if os.path.isdir(name):  # noqa: PTH112 - any text, also what is no path
         raise InputError("this is a directory; name a file in it", name)
     try:
         if is_parquet(name):
-            return _plain(_arrow("parquet").read_table(name), name)
-        csv = _arrow("csv")
-        header = csv.open_csv(name).schema.names
-        text = csv.ConvertOptions(
+            return _plain(arrow.parquet.read_table(name), name)
+        header = arrow.csv.open_csv(name).schema.names
+        text = arrow.csv.ConvertOptions(
             column_types=dict.fromkeys(header, arrow.string()), strings_can_be_null=True
         )
-        return _unescaped(csv.read_csv(name, convert_options=text))
+        return _unescaped(arrow.csv.read_csv(name, convert_options=text))
     except FileNotFoundError:
         raise InputError("there is no such file", name) from None
     except (OSError, arrow.ArrowException, ValueError, MemoryError) as error:
@@ -70,7 +69,8 @@ def _plain(table: Columns, source: str) -> Columns:
     InputError
         A column is of another kind: all of them at once.
     """
-    arrow, kinds = _arrow(""), _arrow("types")
+    arrow = _arrow()
+    kinds = arrow.types
     faults: list[Fault] = []
     columns = []
     for name, column in zip(table.column_names, table.columns, strict=True):
@@ -98,10 +98,10 @@ def _plain(table: Columns, source: str) -> Columns:
 
 def _unescaped(table: Columns) -> Columns:
     """Return a table without the marks that keep spreadsheets from running its cells."""
-    compute = _arrow("compute")
+    replaced = _arrow().compute.replace_substring_regex
     for at, name in enumerate(table.column_names):
         if name in _NAMES:
-            plain = compute.replace_substring_regex(table.column(at), f"^'([{RISKY}'])", r"\1")
+            plain = replaced(table.column(at), f"^'([{RISKY}'])", r"\1")
             table = table.set_column(at, name, plain)
     return table
 
@@ -117,11 +117,11 @@ def write_parquet(columns: dict[str, object], metadata: dict[str, str]) -> bytes
     metadata
         What the file states besides.
     """
-    arrow = _arrow("")
+    arrow = _arrow()
     arrays = {name: _written(arrow, column) for name, column in columns.items()}
     table = arrow.table(arrays).replace_schema_metadata(metadata)
     sink = arrow.BufferOutputStream()
-    _arrow("parquet").write_table(table, sink, compression="zstd")
+    arrow.parquet.write_table(table, sink, compression="zstd")
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
@@ -161,7 +161,8 @@ class ArrowColumns:
 
     def coded(self, column: str) -> tuple[Sequence[str], array[int]]:
         """Return the different texts of a column, and the position of each row's; -1 for none."""
-        compute, arrow, held = _arrow("compute"), _arrow(""), self._table[column]
+        arrow, held = _arrow(), self._table[column]
+        compute = arrow.compute
         if not arrow.types.is_dictionary(held.type):
             held = compute.dictionary_encode(compute.cast(held, arrow.string()))
         one = held.unify_dictionaries().combine_chunks()
@@ -184,7 +185,8 @@ class ArrowColumns:
 
     def whole(self, column: str) -> tuple[array[int], list[int]]:
         """Return a column of whole numbers, -1 where missing, and the rows that hold none."""
-        arrow, compute, held = _arrow(""), _arrow("compute"), self._table[column]
+        arrow, held = _arrow(), self._table[column]
+        compute = arrow.compute
         if arrow.types.is_int64(held.type) and not held.null_count:
             return _taken(held, "q"), _where(compute.less(held, 0))
         numeric, bad = self.numbers(column)
@@ -200,7 +202,8 @@ class ArrowColumns:
 
     def numbers(self, column: str, scale: float = 1.0) -> tuple[array[float], list[int]]:
         """Return a column of numbers times a scale, NaN where missing, and the rows without one."""
-        arrow, compute, held = _arrow(""), _arrow("compute"), self._table[column]
+        arrow, held = _arrow(), self._table[column]
+        compute = arrow.compute
         kind, bad = held.type, []
         if arrow.types.is_string(kind) or arrow.types.is_large_string(kind):
             plain = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?$"
@@ -236,7 +239,7 @@ _WHOLE = ("kv_bytes_per_token", "tensor_parallel", "replicas")
 
 def _where(mask: Any) -> list[int]:
     """Return the rows of a mask that are set."""
-    rows: list[int] = _arrow("compute").indices_nonzero(mask).to_pylist()
+    rows: list[int] = _arrow().compute.indices_nonzero(mask).to_pylist()
     return rows
 
 
@@ -249,13 +252,13 @@ def _taken(column: Any, code: str) -> Any:
     return taken
 
 
-def _arrow(module: str) -> Any:
-    """Return the library, or a module of it."""
+def _arrow() -> Any:
+    """Return the library."""
     try:
-        import pyarrow  # noqa: ICN001, PLC0415 - an optional extra
+        import pyarrow as library  # noqa: ICN001, PLC0415 - an optional extra
         import pyarrow.compute  # noqa: PLC0415 - same
         import pyarrow.csv  # noqa: PLC0415 - same
         import pyarrow.parquet  # noqa: PLC0415 - same
     except ImportError as error:
         raise missing_extra("a Parquet file, or a table beyond 64 MiB,", "columns") from error
-    return getattr(pyarrow, module) if module else pyarrow
+    return library

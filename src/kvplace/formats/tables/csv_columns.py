@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, repeat
 from operator import itemgetter, sub
-from typing import Any, cast
+from typing import Any
 
 from kvplace.errors import UnitError
 from kvplace.formats.diagnostics import Report
@@ -67,7 +67,7 @@ class CSVColumns:
         self._texts: dict[str, list[str | None]] = {
             name: [] for name in self.names if name in header.texts
         }
-        self._numbers: dict[str, array[float] | array[int]] = {
+        self._numbers: dict[str, array[Any]] = {
             name: array("q" if name.endswith("_gib") or name in header.whole else "d")
             for name in self.names
             if name not in self._texts
@@ -111,15 +111,14 @@ class CSVColumns:
         ])  # fmt: skip
         return list(known), at
 
-    def sizes(self, column: str) -> tuple[array[int], list[int]]:
-        """Return a column of GiB in bytes, -1 where empty, and the rows that hold none."""
-        return self._numbers[column], self._bad[column]  # type: ignore[return-value]  # by its name
+    def numbers(self, column: str) -> tuple[array[Any], list[int]]:
+        """Return a column of numbers, and the rows that hold none.
 
-    whole = sizes
+        GiB are in bytes. Empty cells are NaN, or -1 in columns of GiB and of whole numbers.
+        """
+        return self._numbers[column], self._bad[column]
 
-    def numbers(self, column: str) -> tuple[array[float], list[int]]:
-        """Return a column of numbers, NaN where empty, and the rows that hold none."""
-        return self._numbers[column], self._bad[column]  # type: ignore[return-value]  # by its name
+    sizes = whole = numbers
 
     def cells(self, rows: Iterable[int]) -> Iterator[dict[str, str]]:
         """Yield the filled cells of some rows, which ascend, from the text."""
@@ -163,7 +162,7 @@ class CSVColumns:
                 found, bad = _read(column, _wholes, _whole)
             else:
                 found, bad = _read(column, _floats, _float)
-            cast("array[float]", self._numbers[name]).extend(found)
+            self._numbers[name].extend(found)
             self._bad[name] += [first + at for at in bad]
 
 

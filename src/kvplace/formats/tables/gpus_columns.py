@@ -15,6 +15,8 @@ from kvplace.formats.validation.models import validate
 __all__ = ["nodes_of_columns"]
 
 HEADER = Header(("node",), ("type", "memory_gib", "reserve_gib", "zone"))
+_AMOUNTS = {"memory": "memory_gib", "reserve": "reserve_gib"}
+"""Columns of GiB by the key of a fleet file that they stand for."""
 
 
 def nodes_of_columns(columns: Columns, source: str) -> tuple[Node, ...]:
@@ -33,50 +35,40 @@ def nodes_of_columns(columns: Columns, source: str) -> tuple[Node, ...]:
     InputError
         With every fault, each with its row, counted from 0, and its column.
     """
-    names: list[Any] = [None]
-    rows: list[list[int]] = [[]]
+    rows: dict[Any, list[int]] = {}  # of each node
 
     def text_of(path: Path) -> str:
-        if len(path) > 3 and path[0] == "nodes":
-            at, gpu = path[1], path[3]
-            assert isinstance(at, int)
-            assert isinstance(gpu, int)
-            column = {"memory": "memory_gib", "reserve": "reserve_gib"}
-            keys = [column.get(str(key), str(key)) for key in path[4:]]
-            return path_text(("gpus", rows[at][gpu], *keys))
-        if len(path) > 1 and path[0] == "nodes" and isinstance(path[1], int):
-            return path_text(("gpus", rows[path[1]][0], "node"))
-        return path_text(path)
+        match path:
+            case ("nodes", int(at), "gpus", int(gpu), *keys):
+                row = list(rows.values())[at][gpu]
+            case ("nodes", int(at), "gpu", key, *_):  # of GPUs alike, the first stands for all
+                row, keys = list(rows.values())[at][0], [key]
+            case ("nodes", int(at), *_):
+                row, keys = list(rows.values())[at][0], ["node"]
+            case _:
+                return path_text(path)
+        return path_text(("gpus", row, *(_AMOUNTS.get(str(key), str(key)) for key in keys)))
 
     report = Report(source, text_of=text_of)
     check_header(columns.column_names, HEADER, report)
     if not columns.num_rows:
         report.stop((), "the table has no rows")
-    names.clear()
-    rows.clear()
-    position: dict[Any, int] = {}
-    kinds: list[list[dict[str, Any]]] = []
-    zones: list[Any] = []
-    for row, entry in enumerate(columns.to_pylist()):
-        at = position.setdefault(entry["node"], len(names))
-        if at == len(names):
-            names.append(entry["node"])
-            rows.append([])
-            kinds.append([])
-            zones.append(entry.get("zone"))
-        elif entry.get("zone") != zones[at]:
-            report.add((f"gpus[{row}].zone",), f"differs from that of gpus[{rows[at][0]}]")
-        rows[at].append(row)
-        kinds[at].append(_gpu(entry))
+    entries = columns.to_pylist()
+    for row, entry in enumerate(entries):
+        first = rows.setdefault(entry["node"], [row])[0]
+        if first != row:
+            rows[entry["node"]].append(row)
+        if entry.get("zone") != entries[first].get("zone"):
+            report.add((f"gpus[{row}].zone",), f"differs from that of gpus[{first}]")
     parts = []
-    for at, name in enumerate(names):
-        gpus = kinds[at]
-        alike = all(gpu == gpus[0] for gpu in gpus)
-        node: dict[str, Any] = {"name": name, "gpus": len(gpus) if alike else gpus}
-        if alike:
-            node["gpu"] = gpus[0]
-        if zones[at] is not None:
-            node["labels"] = {"zone": zones[at]}
+    for at, (name, held) in enumerate(rows.items()):
+        gpus = [_gpu(entries[row]) for row in held]
+        node: dict[str, Any] = {"name": name, "gpus": gpus}
+        if all(gpu == gpus[0] for gpu in gpus):
+            node |= {"gpus": len(gpus), "gpu": gpus[0]}
+        zone = entries[held[0]].get("zone")
+        if zone is not None:
+            node["labels"] = {"zone": zone}
         parts.append(validate(NodePart, node, ("nodes", at), report))
     nodes = build_nodes(parts, report)
     report.refuse()
@@ -88,7 +80,7 @@ def _gpu(entry: dict[str, Any]) -> dict[str, Any]:
     gpu: dict[str, Any] = {}
     if entry.get("type") is not None:
         gpu["type"] = entry["type"]
-    for column, key in (("memory_gib", "memory"), ("reserve_gib", "reserve")):
+    for key, column in _AMOUNTS.items():
         amount = entry.get(column)
         if amount is not None:
             numeric = isinstance(amount, int | float) and not isinstance(amount, bool)

@@ -273,6 +273,9 @@ class _Reader:
         def column(base: str) -> array[float]:
             own, shared = f"{base}@{window}", self._numbers(base)
             if own not in self._columns.names:
+                if base in REQUIRED:  # a closer look tells of each row what is missing
+                    self.odd |= dict.fromkeys(range(self._columns.rows))
+                    return array("d", [0.0]) * self._columns.rows
                 return shared
             values = self._numbers(own)
             for row, value in enumerate(shared):

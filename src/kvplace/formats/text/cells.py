@@ -17,7 +17,7 @@ _BEGIN = _SIGNS | {"'"}
 
 def safe_cell(text: str) -> str:
     """Return a text as it may stand in a CSV; `plain_cell` gives it back."""
-    marked = text[:1] == "'" and text[1:2] in _BEGIN and len(text) > 1
+    marked = text[:1] == "'" and text[1:2] in _BEGIN
     return f"'{text}" if text[:1] in _SIGNS or marked else text
 
 
@@ -38,4 +38,4 @@ def _marked(texts: Sequence[str]) -> bool:
 
 def plain_cell(text: str) -> str:
     """Return the text that a cell of a CSV stands for."""
-    return text[1:] if text[:1] == "'" and len(text) > 1 and text[1] in _BEGIN else text
+    return text[1:] if text[:1] == "'" and text[1:2] in _BEGIN else text

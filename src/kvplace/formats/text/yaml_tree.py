@@ -167,23 +167,19 @@ def plain_value(text: str) -> Any:
 
 def _take(builder: Builder, event: Any) -> None:
     """Hand one event to the builder."""
+    line = _line(event)
+    if isinstance(event, ScalarEvent | CollectionStartEvent):
+        _refuse_extras(builder, event, line)
     if isinstance(event, ScalarEvent):
-        line = _line(event)
-        if event.anchor or event.tag:
-            _refuse_extras(builder, event, line)
         if builder.wants_key:
             builder.key(event.value, line)
         else:
             builder.scalar(plain_value(event.value) if event.implicit[0] else event.value, line)
     elif isinstance(event, CollectionStartEvent):
-        line = _line(event)
-        if event.anchor or event.tag:
-            _refuse_extras(builder, event, line)
         builder.open({} if isinstance(event, MappingStartEvent) else [], line)
     elif isinstance(event, CollectionEndEvent):
         builder.close()
     elif isinstance(event, AliasEvent):
-        line = _line(event)
         name = shown(event.anchor)[1:-1]
         is_key = builder.wants_key
         builder.fault(f"the alias *{name} is not accepted; write the value out", line, last=is_key)

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import chain, compress, islice, repeat
 from json.encoder import encode_basestring_ascii
 from operator import add
@@ -18,7 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic_core import to_json
 
 from kvplace.core.columns import Grouped, column_of
-from kvplace.formats.validation.parts import MISSING, Part, Written, fields_of
+from kvplace.formats.validation.parts import MISSING, Part, Written, cached, fields_of
 
 __all__ = ["json_pieces", "json_text", "stated", "stated_all"]
 
@@ -100,13 +100,13 @@ def stated(part: type[Any], value: object) -> dict[str, Any]:
 
 def stated_all(part: type[Any], values: Sequence[object]) -> list[dict[str, Any]]:
     """Return several objects as the plain data that their JSON holds."""
-    texts = _of_parts(part)(values, "")  # type: ignore[arg-type]  # a type is hashable
+    texts = _of_parts(part)(values, "")
     found: list[dict[str, Any]] = json.loads(f"[{','.join(texts)}]")
     return found
 
 
-@cache
-def _of_parts(part: Any) -> _Texts:
+@cached
+def _of_parts(part: type[Any]) -> _Texts:
     """Return what writes objects of one part."""
     fields = [(field, _of_kind(field.kind)) for field in fields_of(part).values()]
 
@@ -182,11 +182,8 @@ def _of_kind(kind: Any) -> _Texts:
         return partial(_lists, _of_kind(held[0]))
     if origin is dict:
         return partial(_mappings, _of_kind(held[1]))
-    return _of_parts(kind) if _is_part(kind) else _plain
-
-
-def _is_part(kind: Any) -> bool:
-    return isinstance(kind, type) and (issubclass(kind, Part) or is_dataclass(kind))
+    part = isinstance(kind, type) and (issubclass(kind, Part) or is_dataclass(kind))
+    return _of_parts(kind) if part else _plain
 
 
 def _written(write: Callable[[Any], Any], values: Sequence[Any], line: str) -> list[str]:

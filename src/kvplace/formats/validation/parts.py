@@ -8,7 +8,7 @@ what stands for it in a plan file, which states exact numbers under names that h
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
 from types import UnionType
 from typing import (
@@ -20,6 +20,7 @@ from typing import (
     Self,
     TypeVar,
     Union,
+    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -42,12 +43,14 @@ __all__ = [
     "Part",
     "Written",
     "adapter",
+    "cached",
     "exact",
     "fields_of",
     "refuse_value",
     "shell",
 ]
 
+F = TypeVar("F", bound=Callable[..., Any])
 P = TypeVar("P", bound="Part")
 
 MISSING: Any = object()
@@ -103,6 +106,11 @@ _PLAIN = frozenset((bool, int, float, str))
 """Types of which a value states itself."""
 
 
+def cached(function: F) -> F:
+    """Keep what a function returns; its types stay, which `functools.cache` forgets."""
+    return cast("F", cache(function))
+
+
 def refuse_value(message: str) -> NoReturn:
     """Refuse the value under validation with a sentence."""
     raise PydanticCustomError("kvplace", "{message}", {"message": message})
@@ -156,8 +164,8 @@ class Part(BaseModel):
         return self.model_construct(**given)
 
 
-@cache
-def _without_default(part: Any) -> frozenset[str]:
+@cached
+def _without_default(part: type[Part]) -> frozenset[str]:
     """Return the fields of a part for which the class that it states has no default."""
     return frozenset(part.model_fields) - _core_defaults(part.core).keys()
 
@@ -197,23 +205,15 @@ class FieldOf(NamedTuple):
     examples: tuple[Any, ...]
 
 
-def adapter(part: type[Any]) -> TypeAdapter[Any]:
+@cached
+def adapter(part: Any) -> TypeAdapter[Any]:
     """Return what validates a part or a dataclass."""
-    return _adapter(part)  # type: ignore[arg-type]  # a type is hashable
-
-
-@cache
-def _adapter(part: Any) -> TypeAdapter[Any]:
     return TypeAdapter(part)
 
 
+@cached
 def fields_of(part: type[Any]) -> Mapping[str, FieldOf]:
     """Return the fields of a part or of a dataclass by the key in the file."""
-    return _fields(part)  # type: ignore[arg-type]  # a type is hashable
-
-
-@cache
-def _fields(part: Any) -> Mapping[str, FieldOf]:
     kinds = get_type_hints(part, include_extras=True)
     found: dict[str, FieldOf] = {}
     for name, info, default in _infos(part, kinds):
@@ -222,30 +222,20 @@ def _fields(part: Any) -> Mapping[str, FieldOf]:
     return found
 
 
-def shell(part: type[P], lists: Sequence[str]) -> type[P]:
+@cached
+def shell(part: type[P], lists: tuple[str, ...]) -> type[P]:
     """Return a part of which some fields take anything: they are validated entry by entry."""
-    made: type[P] = _shell(part, tuple(lists))
-    return made
-
-
-@cache
-def _shell(part: Any, lists: tuple[str, ...]) -> Any:
     fields: dict[str, Any] = {name: (Any, part.model_fields[name]) for name in lists}
     return create_model(part.__name__, __base__=part, __doc__=part.__doc__, **fields)
 
 
+@cached
 def exact(part: type[Part]) -> type[Part]:
     """Return the part that states the same in a plan file.
 
     Its keys are the names of the fields, each kind is the exact one, and what is always written
     is required. A part that is the same in both is returned as it is.
     """
-    made: type[Part] = _exact_part(part)
-    return made
-
-
-@cache
-def _exact_part(part: Any) -> Any:
     kinds = get_type_hints(part, include_extras=True)
     fields: dict[str, Any] = {}
     same = True
@@ -254,7 +244,7 @@ def _exact_part(part: Any) -> Any:
         always = _marked(kinds[name])
         default = ... if always or info.is_required() else info.get_default()
         if isinstance(default, Part):
-            default = _exact_part(type(default)).model_construct(**dict(default))
+            default = exact(type(default)).model_construct(**dict(default))
         if default is not None and type(None) in get_args(kind):
             kind = Union[tuple(k for k in get_args(kind) if k is not type(None))]  # noqa: UP007 - made of a list of types
         same = same and kind == kinds[name] and not always and info.alias is None
@@ -279,7 +269,7 @@ def _exact_kind(kind: Any) -> Any:
         return kind if found == inner else found
     if get_origin(kind) in (Union, UnionType):
         return Union[tuple(_exact_kind(inner) for inner in get_args(kind))]  # noqa: UP007 - made of a list of types
-    return _exact_part(kind) if isinstance(kind, type) and issubclass(kind, Part) else kind
+    return exact(kind) if isinstance(kind, type) and issubclass(kind, Part) else kind
 
 
 def _infos(part: type[Any], kinds: Mapping[str, Any]) -> list[tuple[str, FieldInfo, Any]]:
@@ -301,9 +291,7 @@ def _infos(part: type[Any], kinds: Mapping[str, Any]) -> list[tuple[str, FieldIn
 
 def _core_defaults(core: Any) -> Mapping[str, Any]:
     """Return the defaults of the class that a part states."""
-    if not dataclasses.is_dataclass(core):
-        return {}
-    return defaults_of(core)  # type: ignore[arg-type]  # seen as an object too
+    return defaults_of(core) if dataclasses.is_dataclass(core) else {}  # type: ignore[arg-type]  # seen as an object too
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
