@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvplace.solver.column_generation import knapsack
 from kvplace.solver.column_generation.knapsack import Knapsack, TooManyError, hopeful
 
 ITEMS = st.lists(st.tuples(st.integers(1, 20), st.integers(0, 9)), min_size=1, max_size=7)
+
+
+@pytest.fixture(autouse=True, scope="module", params=[0, knapsack.LOOKED_AT])
+def looked_at(request):
+    """Sort hopeless partial sets out before they are made, always or where they are many."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(knapsack, "LOOKED_AT", request.param)
+        yield
 
 
 def subsets(n):

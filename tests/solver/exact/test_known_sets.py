@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -72,6 +73,29 @@ def test_a_dive_keeps_models_to_one_option_each(monkeypatch):
     for program, within in dived:
         assert np.array_equal(np.unique(program.model[within]), np.arange(program.instance.n))
         assert within.sum() == program.instance.n
+
+
+def test_a_dive_that_went_too_far_goes_back(monkeypatch):
+    """Every first try of several models at once, and every third after, is told impossible."""
+    asked = []
+    decide = OptionSets.decide
+
+    def spied(program, target, watch, *, within, rounds):
+        verdict = decide(program, target, watch, within=within, rounds=rounds)
+        asked.append(within.copy())
+        return replace(verdict, share=2.0) if len(asked) % 3 == 1 else verdict
+
+    found = 0
+    for instance, _, optimum in starts(4, seed=5):
+        cover, target = OptionCover(OptionSets(instance)), optimum * 1.5
+        cover.program.decide(target, Watch())
+        with monkeypatch.context() as patch:
+            patch.setattr(OptionSets, "decide", spied)
+            asked.clear()
+            placed = known_sets._dived(cover, target, Effort(), Watch())
+        assert not any(np.array_equal(*pair) for pair in pairwise(asked[:2]))
+        found += placed is not None
+    assert found
 
 
 def test_shards_beyond_those_of_the_option_chosen_are_left_out():

@@ -22,6 +22,8 @@ GRID = 2048
 """Levels of room in the table."""
 ENTRIES, PAIRED = 4_000_000, (48, 512)
 """Entries of the table over two limits at most, and the least and most levels of room of each."""
+LOOKED_AT = 4_000
+"""Partial sets from which on it is faster to sort hopeless ones out before they are made."""
 HALVINGS = 24
 """Prices of room looked at most, for each limit, to see what can be in a dear set."""
 SAFE = 1e-9
@@ -40,7 +42,7 @@ class _Paired(NamedTuple):
     capacity: list[float]
     scales: list[float]
 
-    def most(self, after: Ints, weights: list[Floats]) -> Floats:
+    def most(self, after: Ints, weights: dict[int, Floats]) -> Floats:
         """Return what may be added to sets of some weights, by the number of the group after."""
         first, second = (
             ((room - weights[at]) * scale * (1 + 1e-12)).astype(np.int64)
@@ -188,14 +190,18 @@ class Knapsack:
         return table
 
     @cached_property
+    def _tightest(self) -> list[int]:
+        """The limits in ascending order of what all groups add at most within each."""
+        return sorted(range(len(self._sizes)), key=lambda at: float(self._tables[at][0, GRID]))
+
+    @cached_property
     def _paired(self) -> "_Paired | None":
         """What they add at most by levels of room in two limits; None where that is not asked."""
         levels = min(math.isqrt(ENTRIES // (len(self._ends) + 1)), PAIRED[1])
         if not self._joint or levels < PAIRED[0] or min(self._capacity) <= 0:
             return None
         # The first of more than two mixes the others; those that leave least are the tightest.
-        limits = range(len(self._sizes) > 2, len(self._sizes))
-        tightest = sorted(limits, key=lambda at: float(self._tables[at][0, GRID]))[:2]
+        tightest = [at for at in self._tightest if at or len(self._sizes) == 2][:2]
         rooms = [self._capacity[at] for at in tightest]
         scales = [levels / room for room in rooms]
         down, right = (
@@ -212,6 +218,54 @@ class Knapsack:
                 rest = after[: levels + 1 - down[row], : levels + 1 - right[row]]
                 np.maximum(held, rest + prices[row], out=held)
         return _Paired(table, tightest, rooms, scales)
+
+    def _hopeful_end(self, value: Floats, weights: dict[int, Floats], floor: float) -> Ints:
+        """Return the row from which on no model leads partial sets to a price of `floor`."""
+        levels = {
+            at: ((self._capacity[at] - weight) * self._scale[at] * (1 + 1e-12)).astype(np.int64)
+            for at, weight in weights.items()
+        }
+        lacking = floor * (1 - SAFE) - value
+        low = np.zeros(len(value), dtype=np.int64)
+        high = np.full(len(value), len(self._ends))
+        # What groups from one on add falls with the group.
+        for _ in range(len(self._ends).bit_length()):
+            middle = (low + high) // 2
+            most = np.min([self._tables[at][middle, level] for at, level in levels.items()], axis=0)
+            low, high = np.where(most >= lacking, (middle + 1, high), (low, middle))
+        return np.append(0, self._ends)[np.minimum(low, len(self._ends))]
+
+    def _fitting(
+        self, parent: Ints, child: Ints, value: Floats, weights: dict[int, Floats], floor: float
+    ) -> tuple[Ints, Ints, Floats, dict[int, Floats]]:
+        """Return which partial sets, each with one model more, fit and may lead to `floor`.
+
+        Returns
+        -------
+        tuple
+            The sets and models, what price each leads to at most, and their weights.
+        """
+        reach = np.full(len(parent), math.inf)
+        grown: dict[int, Floats] = {}
+
+        def keep(alive: Ints) -> None:
+            nonlocal parent, child, reach, grown
+            parent, child, reach = parent[alive], child[alive], reach[alive]
+            grown = {at: weight[alive] for at, weight in grown.items()}
+
+        for at, before in weights.items():  # most sets are ruled out by the first limit
+            grown[at] = before[parent] + self._sizes[at][child]
+            keep(np.flatnonzero(grown[at] <= self._capacity[at]))
+            if floor > 0:
+                level = (self._capacity[at] - grown[at]) * self._scale[at] * (1 + 1e-12)
+                more = self._tables[at][self._after[child], level.astype(np.int64)]
+                reach = np.minimum(reach, value[parent] + self._price[child] + more)
+                keep(np.flatnonzero(reach >= floor))
+        if self._paired is not None and floor > 0:
+            more = self._paired.most(self._after[child], grown)
+            reach = np.minimum(reach, value[parent] + self._price[child] + more)
+            keep(np.flatnonzero(reach >= floor))
+        return parent, child, reach, grown
 
     @property
     def upper(self) -> float:
@@ -243,46 +297,32 @@ class Knapsack:
         """
         n = len(self._order)
         rows = np.empty((1, 0), dtype=np.int64)
-        weights, value = [np.zeros(1) for _ in self._sizes], np.zeros(1)
+        limits = self._tightest if floor > 0 else range(len(self._sizes))
+        weights, value = {at: np.zeros(1) for at in limits}, np.zeros(1)
         first = np.zeros(1, dtype=np.int64)
         found: list[Ints] = []
         total = 0
         while len(rows):
             count = n - first
+            if floor > 0 and count.sum() > LOOKED_AT:
+                count = self._hopeful_end(value, weights, floor) - first
             if count.sum() > CHILDREN * limit:
                 if not beam:
                     raise TooManyError
                 most = np.argsort(-value, kind="stable")[: CHILDREN * limit // n]
                 rows, value, first = rows[most], value[most], first[most]
-                weights = [weight[most] for weight in weights]
-                count = n - first
+                weights, count = {at: of[most] for at, of in weights.items()}, count[most]
             parent = np.repeat(np.arange(len(rows)), count)
             child = np.arange(len(parent)) - np.repeat(np.cumsum(count) - count, count)
             child += first[parent]
+            parent, child, reach, grown = self._fitting(parent, child, value, weights, floor)
             new_value = value[parent] + self._price[child]
-            reach = new_value + (math.inf if floor > 0 else 0.0)
-            grown: list[Floats] = []
-            for at, room in enumerate(self._capacity):  # most sets are ruled out by the first limit
-                weight = weights[at][parent] + self._sizes[at][child]
-                alive = np.flatnonzero(weight <= room)
-                if floor > 0:
-                    level = (room - weight[alive]) * self._scale[at] * (1 + 1e-12)
-                    more = self._tables[at][self._after[child[alive]], level.astype(np.int64)]
-                    reach[alive] = np.minimum(reach[alive], new_value[alive] + more)
-                    alive = alive[reach[alive] >= floor]
-                parent, child, new_value = parent[alive], child[alive], new_value[alive]
-                reach, grown = reach[alive], [*(of[alive] for of in grown), weight[alive]]
-            if self._paired is not None and floor > 0:
-                reach = np.minimum(reach, new_value + self._paired.most(self._after[child], grown))
-                alive = np.flatnonzero(reach >= floor)
-                parent, child, new_value = parent[alive], child[alive], new_value[alive]
-                reach, grown = reach[alive], [of[alive] for of in grown]
             if len(child) > 10 * limit:
                 if not beam:
                     raise TooManyError
                 most = np.argsort(-reach, kind="stable")[:limit]
                 parent, child, new_value = parent[most], child[most], new_value[most]
-                grown = [of[most] for of in grown]
+                grown = {at: of[most] for at, of in grown.items()}
             rows = np.column_stack((rows[parent], child))
             value, first, weights = new_value, self._next[child], grown
             enough = value >= floor

@@ -27,6 +27,8 @@ WHOLE = 1 - 1e-6
 """Part from which a model takes one option."""
 KEPT = 0.5
 """Part of the models with several options, by number, that each program keeps to one."""
+DIVES = 24
+"""Programs asked in a dive at most: one of 60 models that never goes back takes 6."""
 LEAST_PART = 0.02
 """Part of the gap by which a target is below the value, under which none is asked any more."""
 
@@ -84,24 +86,38 @@ def _dived(cover: OptionCover, target: float, effort: Effort, watch: Watch) -> A
     """Return an assignment at a target with the options to which a dive leads; None without.
 
     The program is asked again and again with more models kept to the option that most of them
-    takes, and makes the sets of these options meanwhile.
+    takes, and makes the sets of these options meanwhile. Where that is impossible, fewer models are
+    kept to one; where one alone is too many, that option is ruled out.
     """
     program = cover.program
     within = np.ones(len(program.model), dtype=bool)
     starts = program.instance.columns.rows.starts
-    while not watch.stop:
-        most = np.maximum.reduceat(program.chosen, starts[:-1])
+    chosen, kept = program.chosen, KEPT
+    for _ in range(DIVES):
+        most = np.maximum.reduceat(np.where(within, chosen, 0.0), starts[:-1])
         open_ = np.flatnonzero(np.add.reduceat(within, starts[:-1]) > 1)
         if not len(open_):
             return covered(cover, target, within, effort.nodes // FEWER, watch)
-        order = open_[np.argsort(-most[open_], kind="stable")]
-        whole = int((most[open_] > WHOLE).sum())
-        for j in order[: max(whole, math.ceil(KEPT * len(order)))].tolist():
-            row = int(starts[j]) + int(program.chosen[starts[j] : starts[j + 1]].argmax())
-            within[starts[j] : starts[j + 1]] = False
-            within[row] = True
-        verdict = program.decide(target, watch, rounds=effort.rounds, within=within)
-        if verdict.impossible or not verdict.exact:
+        whole = int((most[open_] > WHOLE).sum()) if kept == KEPT else 0
+        count = max(whole, math.ceil(kept * len(open_)))
+        tried = within.copy()
+        for j in open_[np.argsort(-most[open_], kind="stable")][:count].tolist():
+            options = slice(int(starts[j]), int(starts[j + 1]))
+            row = options.start + int(np.where(within, chosen, -1.0)[options].argmax())
+            tried[options] = False
+            tried[row] = True
+        verdict = program.decide(target, watch, rounds=effort.rounds, within=tried)
+        if not verdict.impossible:
+            within, chosen = tried, program.chosen
+        elif count > 1:
+            kept /= 4
+        else:
+            within[row] = False
+            verdict = program.decide(target, watch, rounds=effort.rounds, within=within)
+            chosen = program.chosen
+            if verdict.impossible:
+                break
+        if watch.stop or not (verdict.exact or verdict.impossible):
             break
     return None
 
