@@ -37,6 +37,8 @@ __all__ = ["ALREADY", "Assembly", "objective_named"]
 ALREADY = "is already the name of"
 _LISTS = ("nodes", "models", "rules", "windows")
 _PLAIN = Launch()
+_DEMAND = {field.name: field.default for field in fields(Demand)}
+"""Names of what is asked of a model, in order, each with its default."""
 _DEGREES = 64
 """Tensor parallel degrees up to which a message names those that engines take."""
 
@@ -245,8 +247,8 @@ class Assembly:
                 message = f"{shown(part.window)} is a what-if; its demand follows from its `like`"
                 self._report.add((*path, at, "window"), message)
             elif part is not None:
-                asked = {field.name: getattr(part, field.name) for field in fields(Demand)}
-                found[part.window] = Demand(**asked)
+                asked = (getattr(part, name) for name in _DEMAND)
+                found[part.window] = Demand(*asked)
         mean = Demand(0.0)
         if found:
             shares = [weights.get(window, 1.0) for window in found]
@@ -278,8 +280,8 @@ class Assembly:
 
 def _told(demand: Demand) -> dict[str, float]:
     """Return what is not as it is by default."""
-    values = ((field, getattr(demand, field.name)) for field in fields(Demand))
-    return {field.name: value for field, value in values if value not in (None, field.default)}
+    values = ((name, getattr(demand, name), default) for name, default in _DEMAND.items())
+    return {name: value for name, value, default in values if value not in (None, default)}
 
 
 def _completed(models: Sequence[Model], windows: Sequence[Window]) -> tuple[Window, ...]:

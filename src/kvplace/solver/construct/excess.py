@@ -22,7 +22,7 @@ from kvplace.solver.construct.candidates import RULED, best_seat, seats_by
 from kvplace.solver.construct.rematch import WHOLE, Rematch
 from kvplace.solver.instance.instance import Copies, Option
 
-__all__ = ["VALID", "crowd", "fall", "lower_excess", "packed"]
+__all__ = ["STARTS", "VALID", "crowd", "fall", "lower_excess", "packed"]
 
 VALID = sys.float_info.max
 """A target at which memory alone counts."""
@@ -40,7 +40,7 @@ FIRST = 0.5
 PINNED = 100.0
 """What a byte of excess that no exchange can lower, beside split shards alone, counts."""
 STARTS, SHAKEN = 24, 0.7
-"""Orders in which models are packed at most, and the least factor on a size that sorts them."""
+"""Orders in which models are packed by default, and the least factor on a size that sorts them."""
 
 
 def lower_excess(board: Assignment, target: float, watch: Watch) -> float:
@@ -101,7 +101,7 @@ def fall(board: Assignment, low: float, least: float, watch: Watch) -> None:
         part = min(part * 1.5, FIRST) if reached else part / 2
 
 
-def packed(board: Assignment, seed: int, watch: Watch) -> Assignment | None:
+def packed(board: Assignment, seed: int, watch: Watch, orders: int = STARTS) -> Assignment | None:
     """Place the models that an assignment lacks, as far as memory alone is asked.
 
     They go where they are least too much, the largest first, and shards are handed out anew where
@@ -115,6 +115,8 @@ def packed(board: Assignment, seed: int, watch: Watch) -> Assignment | None:
         Of the orders.
     watch
         Ends it early.
+    orders
+        How many orders are tried at most, of which the first is by size.
 
     Returns
     -------
@@ -126,7 +128,7 @@ def packed(board: Assignment, seed: int, watch: Watch) -> Assignment | None:
         return None
     lacking = [j for j, copies in enumerate(board.where) if not copies]
     least = [min(option.size + option.keep for option in options[j]) for j in lacking]
-    for start in range(STARTS):
+    for start in range(orders):
         found = board.copy()
         sizes = [size * (chance.uniform(SHAKEN, 1) if start else 1) for size in least]
         order = sorted(range(len(lacking)), key=sizes.__getitem__, reverse=True)

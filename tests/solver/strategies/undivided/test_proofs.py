@@ -7,11 +7,13 @@ from itertools import islice
 
 import pytest
 
+import made
 from kvplace.bench.families import stress
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
+from kvplace.solver.construct import excess
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.strategies.assigned import ask_program, rank
 from kvplace.solver.strategies.params import Params, UndividedParams
@@ -221,3 +223,20 @@ def test_prices_of_hot_models_raise_the_bound():
     assert search.low > 0.6803
     assert search.bound.method == "configuration"
     assert check_certificate(problem, search.proof.certificate) == ""
+
+
+@pytest.mark.parametrize(("models", "orders"), [(45, 1), (720, 24)])
+def test_memory_that_does_not_suffice_is_proved_by_the_program(monkeypatch, models, orders):
+    """45 models are refuted after one order; 720, of which many a round takes long, after all."""
+    tried = []
+    monkeypatch.setattr(excess, "packed", lambda *given: tried.append(given[-1]))
+    sizes = [41, 31, 36]
+    crowded = made.problem(
+        [made.model(f"m{j}", sizes[j % 3]) for j in range(models)],
+        made.fleet(*[80] * (models * 22 // 45)),
+    )
+    search = search_of(crowded)
+    pack(search)
+    assert tried == [orders]
+    assert search.low == math.inf
+    assert check_certificate(crowded, search.bound.certificate) == ""

@@ -1,6 +1,7 @@
 """The stages that prove an assignment of undivided models good, or find a better one on the way."""
 
 import math
+from collections.abc import Callable
 
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.result import OPTIMAL_GAP
@@ -15,10 +16,18 @@ __all__ = ["ask_classes", "decide", "enumerate_all", "pack"]
 def pack(search: UndividedState) -> None:
     """No rule packs the weights: find a way, or prove that there is none.
 
-    Few models are decided exactly before many orders are tried, which ends only with a way.
+    Many orders end only with a way, so few models are decided exactly before. Of more the
+    configuration program says before whether it soon proves that there is none, and of many
+    afterwards.
     """
     few = search.instance.n <= search.knobs.tiny_models
-    ways = (_pack_exactly, _pack_by_hand) if few else (_pack_by_hand, _pack_exactly)
+    ways: tuple[Callable[[UndividedState], Assignment | None], ...]
+    if few:
+        ways = (_pack_exactly, _pack_by_hand)
+    elif small(search):
+        ways = (_pack_once, _refute, _pack_by_hand, _pack_exactly)
+    else:
+        ways = (_pack_by_hand, _refute)
     for way in ways:
         state = way(search) if search.low < math.inf else None
         if state is not None:
@@ -31,11 +40,27 @@ def pack(search: UndividedState) -> None:
         search.lower()
 
 
-def _pack_by_hand(search: UndividedState) -> Assignment | None:
-    """Return an assignment made by placing models in many orders; None where that finds none."""
-    from kvplace.solver.construct.excess import packed  # noqa: PLC0415 - numpy: only here
+def _pack_once(search: UndividedState) -> Assignment | None:
+    """Return an assignment made by placing the largest models first, or None."""
+    return _pack_by_hand(search, orders=1)
 
-    return packed(Assignment(search.instance), search.seed, search.watch)
+
+def _pack_by_hand(search: UndividedState, orders: int | None = None) -> Assignment | None:
+    """Return an assignment made by placing models in many orders; None where that finds none."""
+    from kvplace.solver.construct.excess import STARTS, packed  # noqa: PLC0415 - numpy: only here
+
+    board = Assignment(search.instance)
+    return packed(board, search.seed, search.watch, orders or STARTS)
+
+
+def _refute(search: UndividedState) -> Assignment | None:
+    """Let the configuration program prove that there is no way, where a few rounds tell: None."""
+    rounds = search.knobs.program_rounds
+    verdict = search.program.decide(math.inf, search.watch, rounds=rounds, settle=False)
+    if verdict.impossible:
+        search.deciding.raise_to(verdict)
+        search.adopt()
+    return None
 
 
 def _pack_exactly(search: UndividedState) -> Assignment | None:
@@ -43,8 +68,6 @@ def _pack_exactly(search: UndividedState) -> Assignment | None:
     from kvplace.solver.exact.close_gap import Effort, pack_exactly  # noqa: PLC0415 - numpy and HiGHS: only here
     from kvplace.solver.exact.option_cover import OptionCover  # noqa: PLC0415 - same
 
-    if not small(search):
-        return None
     effort = Effort(nodes=search.knobs.packing_nodes)
     state = pack_exactly(OptionCover(search.program), search.deciding, effort, search.watch)
     search.adopt()
