@@ -50,10 +50,7 @@ def without_spare_nodes(problem: Problem, start: Placement | None = None) -> Pro
         count[kind] = count.get(kind, 0) + 1
         if count[kind] <= most or _among(node, used):
             kept.add(node.name)
-    nodes = tuple(node for node in fleet.nodes if node.name in kept)
-    if sum(len(node.gpus) for node in nodes) > PART * len(fleet.gpus):
-        return problem
-    return replace(problem, fleet=Fleet(nodes))
+    return _with_nodes(problem, [node for node in fleet.nodes if node.name in kept])
 
 
 def _without_spare_gpus(problem: Problem, most: int, used: set[str]) -> Problem:
@@ -63,7 +60,7 @@ def _without_spare_gpus(problem: Problem, most: int, used: set[str]) -> Problem:
     for node in problem.fleet.nodes:
         kept = []
         for gpu in node.gpus:
-            kind = gpu.type, gpu.memory_bytes - gpu.reserve_bytes
+            kind = gpu.type, gpu.usable_bytes
             if gpu.id in used:
                 kept.append(gpu)
             elif count[kind] < most:
@@ -71,9 +68,13 @@ def _without_spare_gpus(problem: Problem, most: int, used: set[str]) -> Problem:
                 kept.append(gpu)
         if kept:
             nodes.append(replace(node, gpus=tuple(kept)))
-    if sum(len(node.gpus) for node in nodes) > PART * len(problem.fleet.gpus):
-        return problem
-    return replace(problem, fleet=Fleet(tuple(nodes)))
+    return _with_nodes(problem, nodes)
+
+
+def _with_nodes(problem: Problem, nodes: list[Node]) -> Problem:
+    """Return a problem of some nodes alone; the whole one where few GPUs are left out."""
+    few = sum(len(node.gpus) for node in nodes) > PART * len(problem.fleet.gpus)
+    return problem if few else replace(problem, fleet=Fleet(tuple(nodes)))
 
 
 def _among(node: Node, used: set[str]) -> bool:

@@ -121,11 +121,11 @@ class Assignment:
         pairs = enumerate(zip(self.where, other.where, strict=True))
         self.apply((j, other.option[j], there) for j, (here, there) in pairs if here != there)
 
-    def loads_of(self, j: int) -> Loads:
-        """Return the loads of a shard of a model whose copies carry even parts."""
+    def chosen(self, j: int) -> Option:
+        """Return the option of a model that is placed."""
         option = self.option[j]
         assert option is not None
-        return option.loads
+        return option
 
     def shard_loads(self, j: int, g: int) -> tuple[float, ...]:
         """Return (pressures,) the loads of the shard of a model on a GPU."""
@@ -133,7 +133,7 @@ class Assignment:
             found = self._uneven.get((j, g))
             if found is not None:
                 return found[self._type[g]]
-        return self.loads_of(j)[self._type[g]]
+        return self.chosen(j).loads[self._type[g]]
 
     def room(self, g: int, target: float) -> list[float]:
         """Return what a GPU has left at a target by each pressure, in bytes of it."""
@@ -203,9 +203,7 @@ class Assignment:
                 self.members[g].remove(j)
                 self._uneven.pop((j, g), None)
         self.costs.update(j, old, ())
-        option = self.option[j]
-        assert option is not None
-        if len(old) == option.copies:
+        if len(old) == self.chosen(j).copies:
             self.missing += self._least[j]
         self.where[j], self.option[j] = (), None
 

@@ -15,6 +15,8 @@ from kvplace.solver.instance.pressure import pressures
 
 __all__ = ["Items", "Packing", "pack_items", "pack_rows"]
 
+CHANGING = ("models", "item", "size", "keep", "load", "free", "kept", "loads")
+"""What of a packing kernels change."""
 SLACK = 4
 """Free slots of a row besides half as many as it holds."""
 
@@ -75,6 +77,15 @@ class Packing(NamedTuple):
     type_of: Ints
     table: Floats
     kv: int
+
+    def copy(self) -> "Packing":
+        """Return an equal packing, which kernels change by itself."""
+        return self._replace(**{name: getattr(self, name).copy() for name in CHANGING})
+
+    def take(self, other: "Packing") -> None:
+        """Become equal to a copy."""
+        for name in CHANGING:
+            getattr(self, name)[:] = getattr(other, name)
 
     def pressure(self) -> Floats:
         """Return the pressure per GPU; ``inf`` where the memory is exceeded."""

@@ -47,13 +47,9 @@ class Subsets:
         self._held: list[list[int]] = [[] for _ in range(board.instance.g)]
         # Bytes, KV to be left and loads of each option; then of what is not, and of nothing.
         columns = board.instance.columns
-        rows = columns.loads.reshape(len(columns.size), -1).T
-        self._rows = np.zeros((2 + len(rows), len(columns.size) + 2))
-        self._rows[0, :-2], self._rows[1, :-2], self._rows[2:, :-2] = (
-            columns.size,
-            columns.keep,
-            rows,
-        )
+        loads = columns.loads.reshape(len(columns.size), -1).T
+        rows = np.vstack([columns.size, columns.keep, loads]).astype(np.float64)
+        self._rows = np.pad(rows, ((0, 0), (0, 2)))
         self._rows[0, -2] = math.inf
         self.lay_out()
 
@@ -83,18 +79,15 @@ class Subsets:
             rows = held = board.members[g][:none]
         else:
             held = [j for j in board.members[g] if self._free(j)][:none]
-            options = map(board.option.__getitem__, held)
-            rows = [option.row for option in options if option is not None]
+            rows = [board.chosen(j).row for j in held]
         self._held[g] = held
         # `take` costs half of what an index does, and this is done twice for every step.
         own = self._rows.take([*rows, *[-2] * (none - len(rows)), -1], axis=1)
         self._totals[:, g] = own.take(self._first, axis=1) + own.take(self._second, axis=1)
 
     def _free(self, j: int) -> bool:
-        board = self.board
-        option = board.option[j]
-        assert option is not None
-        return option.degree == 1 and not (option.copies > 1 and board.instance.is_uneven(j))
+        option = self.board.chosen(j)
+        return option.degree == 1 and not (option.copies > 1 and self.board.instance.is_uneven(j))
 
     def numbers(self, g: int) -> Ints:
         """Return the numbers of a GPU's subsets, the empty one included."""

@@ -33,9 +33,9 @@ def priced_options(problem: Problem, program: OptionSets, verdict: Verdict) -> C
     above = max(verdict.share - 1, 0.0) if math.isfinite(verdict.share) else 0.0
     raised = 1 + max(SAFE, RAISED * above)
     whole = np.floor(verdict.prices * scale).astype(np.int64).tolist()
-    instance, prices = program.instance, [()] * len(problem.names)
+    instance = program.instance
     starts = instance.columns.rows.starts.tolist()
-    listed: list[int | tuple[int, ...]] = list(prices)
+    listed: list[int | tuple[int, ...]] = [0] * len(problem.names)
     for j, index in enumerate(instance.model_index):
         row = whole[starts[j] : starts[j + 1]]
         listed[index] = row[0] if problem.plain else tuple(row)

@@ -8,13 +8,13 @@ resource alone.
 
 import numpy as np
 
-from kvplace.core.certificates.certificate import GRID, Bound, Certificate
-from kvplace.core.certificates.weighted import weighted_limit, weighted_sizes
+from kvplace.core.certificates.certificate import GRID, Bound
+from kvplace.core.certificates.weighted import weighted_limit
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.bisection import bisect
 from kvplace.solver.bounds.certify import checked
-from kvplace.solver.bounds.pressures import PressureBound
+from kvplace.solver.bounds.pressures import PressureBound, weighted_certificate
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.levels import LevelRooms, need_of
 from kvplace.solver.column_generation.size_classes import AnyTables, LevelProgram
@@ -97,20 +97,15 @@ class PressureClasses:
             return None
         table, weighting = self._found
         weights = self._fluid.whole_weights(self.value, weighting)
-        kinds = sorted({(gpu.type, gpu.usable_bytes) for gpu in problem.fleet.gpus})
-        limits = [weighted_limit(self.value, memory, weights) for _, memory in kinds]
-        largest, by_class = max(limits), table.prices.tolist()
-        prices: list[int | tuple[int, ...]] = []
-        for index, options in enumerate(weighted_sizes(problem, self.value, [weights])):
-            row = [0] * problem.option_table.count(index)
-            for option in options:
-                size = min(size for (size,) in option.sizes.values())
-                row[option.at] = by_class[min(GRID, size * GRID // largest)]
-            prices.append(row[0] if problem.plain else tuple(row))
-        by_kind = table.worth(np.array([limit * GRID // largest for limit in limits]))
-        worths = tuple(
-            (memory, worth) for (_, memory), worth in zip(kinds, by_kind.tolist(), strict=True)
-        )
-        types = tuple(gpu_type for gpu_type, _ in kinds)
-        certificate = Certificate(self.value, tuple(prices), worths, (), (weights,), types)
+        memories = {gpu.usable_bytes for gpu in problem.fleet.gpus}
+        largest = max(weighted_limit(self.value, memory, weights) for memory in memories)
+        by_class: list[int] = table.prices.tolist()
+
+        def price(size: int) -> int:
+            return by_class[min(GRID, size * GRID // largest)]
+
+        def worth(limit: int) -> int:
+            return int(table.worth(np.array([limit * GRID // largest]))[0])
+
+        certificate = weighted_certificate(problem, self.value, weights, price, worth)
         return checked(problem, "configuration", certificate)

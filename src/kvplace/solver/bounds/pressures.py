@@ -10,6 +10,7 @@ pressure on any GPU is the single-model bound.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from kvplace.solver.array_types import Bools, Floats
 from kvplace.solver.bisection import bisect
 from kvplace.solver.bounds.certify import checked, lowered
 
-__all__ = ["PressureBound", "best_weighting"]
+__all__ = ["PressureBound", "best_weighting", "weighted_certificate"]
 
 CUTS = 40
 """Weightings tried per target at most."""
@@ -258,23 +259,16 @@ class PressureBound:
 
     def _certificate(self, problem: Problem, target: float) -> Certificate:
         """Price each option at its weighted size, and each GPU at its weighted limit."""
-        kinds = sorted({(gpu.type, gpu.usable_bytes) for gpu in problem.fleet.gpus})
-        types = tuple(gpu_type for gpu_type, _ in kinds)
         if math.isinf(target):
             return self._in_memory(problem)
         weights = self.whole_weights(target, self.weighting)
-        worths = tuple((memory, weighted_limit(target, memory, weights)) for _, memory in kinds)
-        if self._alone:
-            weights, worths = (1, *weights[1:]), tuple((memory, 0) for _, memory in kinds)
-        counts, prices = problem.option_table, []
-        for index, options in enumerate(weighted_sizes(problem, target, [weights])):
-            row = [0] * counts.count(index)
-            for option in options:
-                row[option.at] = min(size for (size,) in option.sizes.values())
-            if self._alone:
-                row = [int(not options)] * len(row)
-            prices.append(row[0] if problem.plain else tuple(row))
-        return Certificate(target, tuple(prices), worths, (), (tuple(weights),), types)
+        if self._alone:  # a model that fits nowhere proves it by itself
+
+            def none(_: int) -> int:
+                return 0
+
+            return weighted_certificate(problem, target, (1, *weights[1:]), none, none, nowhere=1)
+        return weighted_certificate(problem, target, weights, int, int)
 
     def _in_memory(self, problem: Problem) -> Certificate:
         """Price each option at the bytes that it needs at least: memory alone does not suffice."""
@@ -282,7 +276,7 @@ class PressureBound:
         for index, possible in enumerate(every_possible(problem, math.inf)):
             first, end = options.starts[index], options.starts[index + 1]
             row = [options.weights_bytes[at] + options.min_kv_bytes[at] for at in range(first, end)]
-            if self._alone:  # a model that fits nowhere proves it by itself
+            if self._alone:
                 row = [int(not possible)] * len(row)
             prices.append(row[0] if problem.plain else tuple(row))
         memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
@@ -295,6 +289,40 @@ class PressureBound:
         scale = float(2**WEIGHT_BITS) * float(limits.max())
         kept = np.where(weighting > EDGE, weighting, 0.0)
         return tuple(int(part * (scale / limit)) for part, limit in zip(kept, limits, strict=True))
+
+
+def weighted_certificate(
+    problem: Problem,
+    target: float,
+    weights: tuple[int, ...],
+    price: Callable[[int], int],
+    worth: Callable[[int], int],
+    nowhere: int = 0,
+) -> Certificate:
+    """Return the certificate of one weighting of the pressures.
+
+    Parameters
+    ----------
+    problem, target
+        What is proved of what.
+    weights
+        The weighting.
+    price, worth
+        Return the price of an option by its least weighted size, and the worth of a GPU by its
+        weighted limit.
+    nowhere
+        Price of the options of a model that fits nowhere.
+    """
+    kinds = sorted({(gpu.type, gpu.usable_bytes) for gpu in problem.fleet.gpus})
+    worths = tuple((memory, worth(weighted_limit(target, memory, weights))) for _, memory in kinds)
+    prices: list[int | tuple[int, ...]] = []
+    for index, options in enumerate(weighted_sizes(problem, target, [weights])):
+        row = [0 if options else nowhere] * problem.option_table.count(index)
+        for option in options:
+            row[option.at] = price(min(size for (size,) in option.sizes.values()))
+        prices.append(row[0] if problem.plain else tuple(row))
+    types = tuple(gpu_type for gpu_type, _ in kinds)
+    return Certificate(target, tuple(prices), worths, (), (weights,), types)
 
 
 def best_weighting(cuts: Floats) -> tuple[Floats, float]:
@@ -318,15 +346,14 @@ def best_weighting(cuts: Floats) -> tuple[Floats, float]:
         return np.eye(pressures)[best], float(cuts[0, best])
     if pressures == 2:  # the KV memory and the time of one window
         return _best_of_two(cuts)
-    from kvplace.solver.column_generation.master import Entry, add_columns, quiet_highs  # noqa: PLC0415 - HiGHS: several windows
+    from kvplace.solver.column_generation import master  # noqa: PLC0415 - HiGHS: several windows
 
-    highs = quiet_highs()
-    none, infinite = np.array([], dtype=np.int32), highs.getInfinity()
-    highs.addRow(1.0, 1.0, 0, none, np.array([]))
-    for _ in cuts:
-        highs.addRow(0.0, infinite, 0, none, np.array([]))
+    highs = master.quiet_highs()
+    infinite = highs.getInfinity()
+    master.add_rows(highs, [1.0, *[0.0] * len(cuts)], [1.0, *[infinite] * len(cuts)])
     rows = range(1 + len(cuts))
-    add_columns(highs, [Entry(rows, (1.0, *cuts[:, at])) for at in range(pressures)])
+    entries = [master.Entry(rows, (1.0, *cuts[:, at])) for at in range(pressures)]
+    master.add_columns(highs, entries)
     # The excess itself, of either sign, is maximised.
     rest = np.arange(1, 1 + len(cuts), dtype=np.int32)
     highs.addCol(-1.0, -infinite, infinite, len(rest), rest, np.full(len(rest), -1.0))

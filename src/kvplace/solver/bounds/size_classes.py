@@ -186,21 +186,17 @@ class LevelBound:
 def certified_classes(problem: Problem, prices: Prices) -> Bound | None:
     """Return the bound of some prices with its certificate, None where that does not check."""
     memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
-    most, by_class, grid = memories[-1], prices.prices.tolist(), prices.grid
+    most, grid = memories[-1], prices.grid
+    by_class: list[int] = prices.prices.tolist()
 
-    def by_pair(_: int, size: int, least: int) -> int:
-        pair = least * PAIRED // (most + 1), size * PAIRED // (most << SCALE_BITS)
-        found: int = by_class[pair[0] * (PAIRED + 1) + pair[1]]
-        return found
-
-    def price(_: int, size: int, _least: int) -> int:
-        found: int = by_class[min(grid, size * grid // (most << SCALE_BITS))]
-        return found
+    def price(_: int, size: int, least: int) -> int:
+        if not prices.paired:
+            return by_class[min(grid, size * grid // (most << SCALE_BITS))]
+        kind, level = least * PAIRED // (most + 1), size * PAIRED // (most << SCALE_BITS)
+        return by_class[kind * (PAIRED + 1) + level]
 
     worths = zip(memories, prices.worths.tolist(), strict=True)
-    certificate = priced_by_size(
-        problem, prices.target, by_pair if prices.paired else price, worths
-    )
+    certificate = priced_by_size(problem, prices.target, price, worths)
     return checked(problem, "configuration", certificate)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats
 
-__all__ = ["Duals", "Entry", "Master", "add_columns", "quiet_highs"]
+__all__ = ["Duals", "Entry", "Master", "add_columns", "add_rows", "quiet_highs"]
 
 
 class Entry(NamedTuple):
@@ -58,6 +58,15 @@ def quiet_highs(**options: object) -> Any:
     for name, value in {"output_flag": False, **options}.items():
         highs.setOptionValue(name, value)
     return highs
+
+
+def add_rows(highs: Any, lower: Sequence[float], upper: Sequence[float]) -> None:
+    """Add rows without entries, each between a lower and an upper limit."""
+    starts, none = np.zeros(len(lower), dtype=np.int32), np.array([], dtype=np.int32)
+    highs.addRows(
+        len(lower), np.array(lower, dtype=np.float64), np.array(upper, dtype=np.float64),
+        0, starts, none, np.array([]),
+    )  # fmt: skip
 
 
 def add_columns(highs: Any, columns: Sequence[Entry], upper: float = highspy.kHighsInf) -> None:
@@ -102,10 +111,8 @@ class Master:
         self._columns: dict[Hashable, int] = {}
         self._items, types, infinite = len(demand), len(count), highspy.kHighsInf
         self._rows = total = self._items + types
-        none, empty = np.zeros(total, dtype=np.int32), np.array([], dtype=np.int32)
-        lower = np.concatenate([demand, np.full(types, -infinite)])
-        upper = np.concatenate([np.full(self._items, infinite), np.zeros(types)])
-        self._highs.addRows(total, lower, upper, 0, none, empty, np.array([]))
+        lower, upper = [*demand, *[-infinite] * types], [infinite] * self._items + [0.0] * types
+        add_rows(self._highs, lower, upper)
         rows = np.arange(self._items, total, dtype=np.int32)
         # The share costs as many as there are GPUs, so that duals are as large as HiGHS's
         # tolerances ask for, whatever the size of the fleet.
@@ -116,8 +123,7 @@ class Master:
 
     def add_row(self, most: float) -> int:
         """Add a row whose sum is limited; return its number."""
-        none = np.array([], dtype=np.int32)
-        self._highs.addRow(-highspy.kHighsInf, most, 0, none, np.array([]))
+        add_rows(self._highs, [-highspy.kHighsInf], [most])
         return int(self._highs.getNumRow()) - 1
 
     def add(self, columns: Iterable[tuple[Hashable, Entry]]) -> int:

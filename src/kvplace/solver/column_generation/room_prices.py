@@ -13,7 +13,7 @@ import highspy
 import numpy as np
 
 from kvplace.solver.array_types import Bools, Floats, Ints
-from kvplace.solver.column_generation.master import quiet_highs
+from kvplace.solver.column_generation.master import add_rows, quiet_highs
 from kvplace.solver.column_generation.pricing import MEMORY, Room
 
 __all__ = ["mixed_room", "prices_of_room", "room_weights"]
@@ -50,13 +50,10 @@ def room_weights(
     first, n = np.cumsum([0, *numbers]), len(starts) - 1
     model = np.repeat(np.arange(n, dtype=np.int32), np.diff(starts))
     highs = quiet_highs(time_limit=max(seconds, 0.0))
-    none, empty = np.zeros(n + int(first[-1]), dtype=np.int32), np.array([], dtype=np.int32)
-    infinite = highspy.kHighsInf
-    lower = np.concatenate([np.ones(n), np.full(first[-1], -infinite)])
-    upper = np.concatenate([np.full(n, infinite), np.zeros(first[-1])])
-    highs.addRows(len(none), lower, upper, 0, none, empty, np.array([]))
+    infinite, limits = highspy.kHighsInf, int(first[-1])
+    add_rows(highs, [1.0] * n + [-infinite] * limits, [infinite] * n + [0.0] * limits)
     whole = np.repeat(-count, numbers)
-    of_all = np.arange(n, len(none), dtype=np.int32)
+    of_all = np.arange(n, n + limits, dtype=np.int32)
     highs.addCol(float(count.sum()), 0.0, infinite, len(of_all), of_all, whole)
     for kind, part in enumerate(parts):
         held = np.flatnonzero(fits[:, kind])

@@ -10,7 +10,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.master import Entry, add_columns, quiet_highs
+from kvplace.solver.column_generation.master import Entry, add_columns, add_rows, quiet_highs
 from kvplace.solver.column_generation.option_sets import OptionSets
 
 __all__ = ["Answer", "Decision", "Sets", "integer_cover"]
@@ -111,9 +111,7 @@ def integer_cover(
     if watch.left < math.inf:
         options["time_limit"] = max(PART_OF_TIME * watch.left, 0.0)
     highs = quiet_highs(**options)
-    none, empty = np.array([], dtype=np.int32), np.array([])
-    for least, most in limits:
-        highs.addRow(least, most, 0, none, empty)
+    add_rows(highs, *zip(*limits, strict=True))
     add_columns(highs, choices, upper=1.0)
     add_columns(highs, groups, upper=float(max(shards, default=1)))
     total = len(choices) + len(groups)

@@ -34,8 +34,6 @@ TRIES = 8
 """Random exchanges tried for one that fits."""
 WIDTH = 256
 """Subsets of either side that are looked at."""
-CHANGING = ("models", "item", "size", "keep", "load", "free", "kept", "loads")
-"""What of a packing changes."""
 
 
 def iterate_pairs(
@@ -66,15 +64,14 @@ def iterate_pairs(
     limit
         Kicks at most.
     """
-    best = packing._replace(**{name: getattr(packing, name).copy() for name in CHANGING})
-    chance = seeded(seed)
+    best, chance = packing.copy(), seeded(seed)
     found, made, stale = float(packing.pressure().max()), 0, 0
     while stale < kicks and made < limit and found > goal and not watch.stop:
         some = int(min(KICKS, limit - made))
         value = _search(packing, best, found, some, chance, goal, gain)
         stale = 0 if value < found * (1 - gain) else stale + some
         found, made = value, made + some
-    _copy(best, packing)
+    packing.take(best)
     return made
 
 
@@ -200,5 +197,5 @@ def _copy(source: Packing, target: Packing) -> None:
         target.keep[slot], target.load[slot] = source.keep[slot], source.load[slot]
 
 
-COMPILED = (_search, _copy)
-"""Kernels that a search calls; all others are part of them."""
+COMPILED = (_search,)
+"""The kernel that a search calls; all others are part of it."""

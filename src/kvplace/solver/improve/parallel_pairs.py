@@ -116,7 +116,7 @@ class Improver:
         self._evens = several and limit in (None, np.inf)
         self._weights = np.ones(len(packing.models))
         self._least: float = np.inf
-        self._kept: list[np.ndarray] | None = None
+        self._kept: Packing | None = None
         self._asked: set[Callable[..., int]] = set()
 
     @property
@@ -184,15 +184,13 @@ class Improver:
             spent += self._round(open_, kvpr, self._target(now, kvpr), turn)
             turn += 1
         if self._kept is not None and self._worst() > self._least:
-            for now_, best in zip(_changed(self._packing), self._kept, strict=True):
-                now_[:] = best
+            self._packing.take(self._kept)
 
     def _keep(self, pressure: Floats) -> None:
         """Keep the packing where its worst GPU is the best so far: excess may rise on one GPU."""
         worst = float(pressure.max())
         if worst < self._least:
-            self._least = worst
-            self._kept = [column.copy() for column in _changed(self._packing)]
+            self._least, self._kept = worst, self._packing.copy()
 
     def _target(self, now: float, pressure: Floats) -> float:
         """Return the pressure down to which GPUs are relieved: half-way down to the level.
@@ -313,14 +311,6 @@ class Improver:
 def _from(begin: int, work: Callable[[int, int], int], first: int, end: int) -> int:
     """Do a part that is counted from further on."""
     return work(begin + first, begin + end)
-
-
-def _changed(packing: Packing) -> list[np.ndarray]:
-    """Return what kernels change of a packing."""
-    return [
-        packing.models, packing.item, packing.size, packing.keep, packing.load,
-        packing.free, packing.kept, packing.loads,
-    ]  # fmt: skip
 
 
 def _match(packing: Packing, hot: Ints, cold: Ints, target: float) -> tuple[int, int]:

@@ -217,9 +217,7 @@ class Packer:
         short = room.index(min(room))
         held = []
         for j in board.members[g]:
-            option = board.option[j]
-            assert option is not None
-            size = self._instance.takes(option.size, board.shard_loads(j, g), target, g)
+            size = self._instance.takes(board.chosen(j).size, board.shard_loads(j, g), target, g)
             held.append((self._cost(j), size, j))
         enough = [(trouble, j) for trouble, size, j in held if min(map(add, room, size)) > 0]
         best = min(enough, default=None)

@@ -128,18 +128,12 @@ class _Priced:
         self._memory = sorted(set(state.instance.memory))
         self._type_of = [self._memory.index(memory) for memory in state.instance.memory]
 
-    def _losses(self) -> list[float]:
-        """Return what each GPU loses of its worth as it is filled now."""
-        held = np.bincount(self._state.gpu_of, self._prices, len(self._type_of))
-        losses: list[float] = (self._worths[self._type_of] - held).tolist()
-        return losses
-
     def join(self, first: int, target: float, chance: random.Random) -> list[int]:
         """Choose to one GPU those below a target that lose most, and others below it."""
-        members = self._state.members
-        pressure = self._state.pressure
+        members, pressure = self._state.members, self._state.pressure
         below = [g for g, kvpr in enumerate(pressure) if kvpr <= target and g != first]
-        losses = self._losses()
+        held = np.bincount(self._state.gpu_of, self._prices, len(self._type_of))
+        losses = (self._worths[self._type_of] - held).tolist()
         below.sort(key=lambda g: (-losses[g], g))
         size = chance.choice(SIZES)
         cold = round(size * chance.choice(COLD))

@@ -49,9 +49,8 @@ def iterate(
             watch.tell("search", best.worst())
         else:
             stale += 1
-        if best.worst() <= target or stale > rounds or watch.stop or current.instance.g < 2:
-            return best, steps
-        if steps >= limit:
+        done = best.worst() <= target or stale > rounds or steps >= limit
+        if done or watch.stop or current.instance.g < 2:
             return best, steps
         if stale % 8 == 0 or current.worst() > best.worst() * 1.05:
             current.move_to(best)

@@ -70,6 +70,5 @@ def uneven(board: Assignment, j: int) -> bool:
 
 def stays(board: Assignment, j: int, source: int, target: int) -> bool:
     """Whether a shard may go from one GPU to another without leaving its link domain."""
-    option, domain_of = board.option[j], board.instance.columns.domain_of
-    assert option is not None
-    return option.degree == 1 or bool(domain_of[source] == domain_of[target])
+    domain_of = board.instance.columns.domain_of
+    return board.chosen(j).degree == 1 or bool(domain_of[source] == domain_of[target])

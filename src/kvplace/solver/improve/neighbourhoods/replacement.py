@@ -30,9 +30,7 @@ class _Anew(ABC):
     def relieve(self, board: Assignment, g: int, goal: float) -> set[int] | None:
         """Place a model anew if all GPUs touched end below a pressure."""
         for j in board.hottest_first(g):
-            now = board.option[j]
-            assert now is not None
-            for option, keep in self._ways(board, j, now):
+            for option, keep in self._ways(board, j, board.chosen(j)):
                 others = tuple(copy for copy in board.where[j] if g not in copy)
                 kept = others if keep is None else keep
                 found = _replaced(board, g, j, option, kept, goal)

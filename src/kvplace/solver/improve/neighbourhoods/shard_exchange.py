@@ -98,9 +98,7 @@ def exchange_values(
     )  # fmt: skip
     may = np.array([instance.columns.allowed[j][hosts] for j in mine])
     for row, j in enumerate(mine):
-        option = board.option[j]
-        assert option is not None
-        if option.degree > 1:
+        if board.chosen(j).degree > 1:
             may[row] &= instance.columns.domain_of[hosts] == instance.columns.domain_of[g]
     value[~may] = math.inf
     width = len(theirs)
