@@ -120,6 +120,10 @@ def test_numbers_that_mean_nothing_are_refused(call, told):
             lambda p, q: kvplace.check(q, p),
             r"type Problem, not Placement;.*\n.*plan must be of type Plan or PlanTable",
         ),
+        (
+            lambda p, _q: kvplace.stock_of(p, "8xH100"),
+            "stock_of: nodes must be of type Sequence, not str",
+        ),
         (lambda _p, _q: kvplace.read(5), "path must be of type str or PathLike or Mapping"),
         (lambda p, _q: kvplace.solve(p, seed="1"), "seed must be of type int, not str"),
     ],

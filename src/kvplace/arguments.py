@@ -5,7 +5,7 @@ deep inside. Only then are the arguments held against the annotations, so that a
 nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from numbers import Integral, Real
 from types import NoneType, UnionType
@@ -75,5 +75,7 @@ def _suits(value: object, type_: type) -> bool:
         return True
     if type_ is TextIO:
         return hasattr(value, "read")
+    if type_ is Sequence and isinstance(value, str):
+        return False  # a text is a sequence of its letters, which nobody means
     wide = {int: Integral, float: Real}.get(type_, type_)
     return isinstance(value, wide)

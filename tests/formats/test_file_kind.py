@@ -39,6 +39,7 @@ def test_each_verb_says_it_in_one_line(tmp_path, capsys):
     for arguments in (
         ["plan", plan], ["check", EXAMPLE, EXAMPLE], ["diff", EXAMPLE, plan],
         ["export", EXAMPLE, "--to", "compose", "-o", str(tmp_path / "x")],
+        ["verify", plan, "--observed", plan],
     ):  # fmt: skip
         assert main(arguments) == 2
         (line,) = capsys.readouterr().err.splitlines()

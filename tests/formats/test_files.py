@@ -1,5 +1,6 @@
 """Files in and out: refused cleanly, written whole or not at all."""
 
+import io
 import os
 import stat
 from pathlib import Path
@@ -83,7 +84,10 @@ def test_gpus_go_with_a_table_and_only_with_it(tmp_path):
     assert fault_of(read, table) == (
         "a models table needs its GPUs too: --gpus 8x80GiB, or gpus='8x80GiB' in Python"
     )
-    expected = "a fleet file names its GPUs itself; --gpus is for a table of models"
+    expected = (
+        "a fleet file names its GPUs itself; --gpus is for a table of models, whose name ends in "
+        ".csv or .parquet"
+    )
     assert fault_of(read, tmp_path / "f.yaml", gpus="1x80GiB") == expected
 
 
@@ -194,3 +198,9 @@ def test_a_working_directory_that_is_gone_is_no_foreign_exception(tmp_path, monk
     gone.rmdir()
     assert "this file cannot be written: no such file" in fault_of(write_atomic, "x.json", "new")
     monkeypatch.chdir(tmp_path)
+
+
+def test_what_python_gives_in_place_of_a_text_or_a_list_is_named(tmp_path):
+    assert fault_of(read, io.BytesIO(b"models: []")) == "open this file as text; it gives bytes"
+    fleet = {"schema": "kvplace.fleet/v1", "nodes": "1xH100", "models": ({},)}
+    assert fault_of(read, fleet) == "models: must be a list, not of the type tuple"

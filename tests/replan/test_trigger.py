@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from kvplace.errors import InputError
 from kvplace.replan.history.trigger import History, Policy, Seen, decide
 
 TIB = 2**40
@@ -47,3 +48,8 @@ def test_a_pressure_that_wavers_about_the_limit_does_not_alarm_and_calm_in_turn(
     # Alarmed at 1.0; the pause holds the next back until 60 s, when 0.79 has calmed it down.
     assert acts == [False, True, False, False, False, False, False]
     assert not history.alarmed
+
+
+def test_a_condition_that_is_no_number_or_below_0_is_refused():
+    with pytest.raises(InputError, match=r"gain: must be at least 0, not nan\n.*below: .*not -1"):
+        Policy(gain=math.nan, below=-1)

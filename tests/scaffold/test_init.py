@@ -38,6 +38,10 @@ def test_models_without_demand_are_standbys():
     assert "No demand was given" in draft.text
 
 
+def test_one_model_may_be_named_without_a_list():
+    assert kvplace.init("4x8xH100", "Qwen/Qwen3-8B") == kvplace.init("4x8xH100", ["Qwen/Qwen3-8B"])
+
+
 def test_nothing_to_serve_is_said():
     with pytest.raises(InputError, match="which models"):
         kvplace.init("8xH100-SXM-80GB")

@@ -138,7 +138,7 @@ class _Bytes(click.ParamType[int]):
         except UnitError as error:
             self.fail(str(error), param, ctx)
         if limit < _LEAST:
-            self.fail(f"{value!r} is less than {format_bytes(_LEAST)}", param, ctx)
+            self.fail(f"{value!r} is less than {_LEAST >> 20} MiB", param, ctx)
         return limit
 
 

@@ -143,7 +143,9 @@ def kind_of(value: object) -> str:
         return f"the number {shown(value)}"
     if isinstance(value, str):
         return f"the text {shown(value)}"
-    return "a mapping" if isinstance(value, dict) else "a list"
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return f"of the type {type(value).__name__}"
 
 
 _OTHERS_SAY = {

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from kvplace.core.placement import Placement, Replica
 from kvplace.formats.files import read_text
 from kvplace.formats.validation.fields import Name, Text, word
+from kvplace.formats.validation.file_kind import refuse_other_kind
 from kvplace.formats.validation.json_text import json_text
 from kvplace.formats.validation.models import parsed
 from kvplace.formats.validation.parts import Part
@@ -76,6 +77,7 @@ def parse_observation(text: str, source: str = "") -> Observation:
     InputError
         As in `read_observation`.
     """
+    refuse_other_kind(text, "observation", source)
     return parsed(Observation, text, source, "an observation is a mapping of keys")
 
 

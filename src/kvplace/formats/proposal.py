@@ -27,6 +27,7 @@ from kvplace.formats.validation.fields import (
     matching,
     word,
 )
+from kvplace.formats.validation.file_kind import refuse_other_kind
 from kvplace.formats.validation.json_text import json_text, stated
 from kvplace.formats.validation.models import parsed
 from kvplace.formats.validation.parts import Part
@@ -156,7 +157,9 @@ def read_proposal(path: str | os.PathLike[str]) -> Proposal:
         With everything that is wrong with the file, each fault with its path and line.
     """
     name = os.fspath(path)
-    return parsed(Proposal, read_text(name), name, "a proposal is a mapping of keys")
+    text = read_text(name)
+    refuse_other_kind(text, "proposal", name)
+    return parsed(Proposal, text, name, "a proposal is a mapping of keys")
 
 
 def target_of(proposal: Proposal, source: str = "") -> Plan:

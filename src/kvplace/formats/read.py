@@ -49,7 +49,10 @@ def read(
     if isinstance(path, Mapping):
         return Assembly(dict(path), Report(""), objective_named(objective)).problem()
     if not isinstance(path, str | os.PathLike):
-        return parse_fleet(path.read(), str(getattr(path, "name", "")), objective=objective)
+        text, name = path.read(), str(getattr(path, "name", ""))
+        if not isinstance(text, str):
+            raise InputError("open this file as text; it gives bytes", name)
+        return parse_fleet(text, name, objective=objective)
     name = os.fspath(path)
     if is_parquet(name) or is_csv(name):
         if gpus is None:
@@ -60,7 +63,9 @@ def read(
         return _read_table(name, gpus, objective)
     if gpus is not None:
         raise InputError(
-            "a fleet file names its GPUs itself; --gpus is for a table of models", name
+            "a fleet file names its GPUs itself; --gpus is for a table of models, whose name "
+            "ends in .csv or .parquet",
+            name,
         )
     return parse_fleet(read_text(name), name, objective=objective)
 

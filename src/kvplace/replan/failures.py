@@ -71,7 +71,9 @@ def gpus_of(fleet: Fleet, places: Iterable[str], option: str = "") -> frozenset[
             if place in (gpu.id, node.name) or (mark and node.labels.get(label) == value)
         }
         if not mine:
-            faults.append(Fault(f"{place!r} is no GPU, no node and no label of a node"))
+            named = f"GPUs are named like {next(g.id for n in fleet.nodes for g in n.gpus)!r}"
+            message = f"{place!r} is no GPU, no node and no label of a node; {named}"
+            faults.append(Fault(message))
         found |= mine
     if faults:
         raise InputError(faults, option)

@@ -89,7 +89,8 @@ def init(
     source = None if deployment is None else os.fspath(deployment)
     aliases = wishes.aliases if wishes else {}
     found = None if source is None else read_deployment(read_text(source), source, aliases)
-    names = list(models) or list(found.models if found else ())
+    names = [models] if isinstance(models, str) else list(models)
+    names = names or list(found.models if found else ())
     if not names and demand is None:
         raise InputError("which models? Name them, their demand, or a deployment that serves them")
     wishes, told = _as_served(wishes or Wishes(), found, demand)

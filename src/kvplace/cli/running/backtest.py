@@ -203,6 +203,7 @@ def demands_of(series: "DemandSeries", problem: "Problem") -> "tuple[Demands, li
     """
     from kvplace.errors import InputError
     from kvplace.replan.history.demands import Demands
+    from kvplace.units import format_count
 
     known = [name for name in series.models if name in problem.index_of]
     if not known:
@@ -218,12 +219,14 @@ def demands_of(series: "DemandSeries", problem: "Problem") -> "tuple[Demands, li
     unused = len(series.models) - len(known)
     notes = list(series.notes)
     if unused:
-        notes.append(f"{unused} models of the trace are not in the fleet file")
+        notes.append(f"not in the fleet file: {format_count(unused, 'model')} of the trace")
     silent = [name for name in problem.names if name not in rates]
     if silent:
-        notes.append(f"{len(silent)} models are not in the trace: their rates stay as they are")
+        found = format_count(len(silent), "model")
+        notes.append(f"not in the trace: {found}, whose rates stay as they are")
     if not all(seen):
-        notes.append(f"{int((~seen).sum())} windows without observation are left out")
+        missing = format_count(int((~seen).sum()), "window")
+        notes.append(f"left out: {missing} without observation")
     return Demands(rates, series.step_seconds), notes
 
 

@@ -14,6 +14,7 @@ _KINDS = {
     "fleet": ("a fleet file", "kvplace plan makes a plan of it"),
     "plan": ("a plan", "name the file that it was made of"),
     "proposal": ("a proposal", "kvplace verify takes it"),
+    "observation": ("an observation", "kvplace replan takes it as --current"),
 }
 
 
@@ -25,7 +26,7 @@ def refuse_other_kind(text: str, wanted: str, source: str) -> None:
     text
         The whole file.
     wanted
-        ``fleet``, ``plan`` or ``proposal``.
+        ``fleet``, ``plan``, ``proposal`` or ``observation``.
     source
         Name of the file, for messages.
 

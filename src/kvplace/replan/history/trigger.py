@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
+from kvplace.errors import Fault, InputError
 from kvplace.units import GIB, format_percent, format_seconds
 
 __all__ = ["Decision", "History", "Policy", "Seen", "decide"]
@@ -29,6 +30,11 @@ class Policy:
         pressure that wavers about `above` does not alarm and calm it in turn.
     gain_per_tib
         Least part of the highest pressure that it must take off for each TiB that it loads.
+
+    Raises
+    ------
+    InputError
+        One of them is below 0 or no number.
     """
 
     gain: float = 0.05
@@ -36,6 +42,12 @@ class Policy:
     above: float = 0.0
     below: float = 0.0
     gain_per_tib: float = 0.0
+
+    def __post_init__(self) -> None:
+        stated = ((field.name, getattr(self, field.name)) for field in fields(self))
+        wrong = [(name, value) for name, value in stated if not value >= 0]  # nor a nan
+        if wrong:
+            raise InputError([Fault(f"must be at least 0, not {v}", name) for name, v in wrong])
 
 
 @dataclass(frozen=True, slots=True)
