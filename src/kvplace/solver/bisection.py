@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from itertools import chain, repeat
 from typing import TypeVar
 
 from kvplace.solver.clock import Watch
@@ -57,27 +58,21 @@ def bisect(
             or (near is not None and near(low, high))
         )
 
-    for target, needed in probes:
-        if closed():
-            return low, high
-        if not low < target < high:
+    halves = repeat((None, False))
+    for probe, needed in chain(probes, halves):
+        target = (low + high) / 2 if probe is None else probe
+        inside = low < target < high and math.isfinite(target)
+        if closed() or (probe is None and not inside):
+            break
+        if not inside:
             continue
         asked += 1
         if impossible(target):
             low = target
-        elif needed:
-            return low, target
         else:
             high = target
-    while not closed():
-        target = (low + high) / 2
-        if not low < target < high or math.isinf(target):
-            break
-        asked += 1
-        if impossible(target):
-            low = target
-        else:
-            high = target
+            if needed:
+                break
     return low, high
 
 

@@ -9,7 +9,7 @@ kernel starts threads of its own.
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib import import_module
@@ -224,17 +224,14 @@ class Crew:
         """
         if self._pool is None or total < 2 * least:
             return work(0, total)
-        cuts = _cuts(total, min(4 * self.threads, total // least))
+        parts = min(4 * self.threads, total // least)
+        cuts = [total * part // parts for part in range(parts + 1)]
         return sum(self._pool.map(work, cuts[:-1], cuts[1:]))
 
     def close(self) -> None:
         """Let the threads go."""
         if self._pool is not None:
             self._pool.shutdown()
-
-
-def _cuts(total: int, parts: int) -> Sequence[int]:
-    return [total * part // parts for part in range(parts + 1)]
 
 
 def _cores() -> int:

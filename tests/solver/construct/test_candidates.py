@@ -39,7 +39,7 @@ def test_seats_leave_what_they_promise(seed):
         board.apply([(j, None, ())])
         if board.instance.is_uneven(j):
             continue
-        found = list(seats(board, j, option, math.inf, set(), tight=False))
+        found = list(seats(board, j, option, math.inf, tight=False))
         hottest = []
         for seat in found:
             assert len(set(board.instance.columns.domain_of[list(seat)].tolist())) == 1

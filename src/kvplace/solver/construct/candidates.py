@@ -19,9 +19,9 @@ RULED = 400
 
 
 def seats(
-    board: Assignment, j: int, option: Option, target: float, taken: set[int], *, tight: bool
+    board: Assignment, j: int, option: Option, target: float, *, tight: bool
 ) -> Iterator[tuple[int, ...]]:
-    """Yield the GPUs that a copy could take, the best first.
+    """Yield the GPUs that one more copy could take, the best first.
 
     Parameters
     ----------
@@ -31,8 +31,6 @@ def seats(
         The model and how it is split.
     target
         KVPR not to exceed; ``inf`` where only memory counts.
-    taken
-        GPUs on which the model has a shard already.
     tight
         Take the tightest fit at the target; else the GPU with the least pressure afterwards.
     """
@@ -40,8 +38,8 @@ def seats(
     tried = TRIED if board.costs.free(j) else RULED
     room = board.arrays.free - option.size
     may = instance.columns.allowed[j] & (room >= board.arrays.spare)
-    for g in taken:
-        may[g] = False
+    for copy in board.where[j]:
+        may[list(copy)] = False
     loads = board.arrays.loads_with(option)
     after = pressures(room, board.arrays.kept + option.keep, loads, instance.kv)
     after[~may | (after > target)] = math.inf
@@ -119,6 +117,8 @@ def place_model(
 ) -> bool:
     """Place the copies that a model lacks, one by one, at their best seats.
 
+    A seat that leaves soft rules as they are goes before all others.
+
     Parameters
     ----------
     board
@@ -137,23 +137,13 @@ def place_model(
     if board.where[j]:
         board.apply([(j, option, board.where[j])])
     while len(board.where[j]) < option.copies:
-        seat = _seat(board, j, option, target, tight=tight)
+        found = seats(board, j, option, target, tight=tight)
+        seat = best_seat(board, j, found, RULED, RULED)
         if seat is None:
             board.apply([before])
             return False
         board.apply([(j, option, (*board.where[j], seat))])
     return True
-
-
-def _seat(
-    board: Assignment, j: int, option: Option, target: float, *, tight: bool
-) -> tuple[int, ...] | None:
-    """Return the best seat for one more copy that breaks nothing that must hold.
-
-    One that leaves soft rules as they are goes before all others.
-    """
-    taken = {g for copy in board.where[j] for g in copy}
-    return best_seat(board, j, seats(board, j, option, target, taken, tight=tight), RULED, RULED)
 
 
 def best_seat(

@@ -73,7 +73,8 @@ def most_room_first(
         order = np.argsort(-keys, kind="stable")
         place = _scan if scan else _heap
         items = Items(columns.size, columns.keep, columns.loads, columns.kv)
-        rest = (items, columns.type_of, columns.memory, level, gpu_of)
+        left = np.repeat(columns.memory[:, None].astype(np.float64), part.shape[1], axis=1)
+        rest = (items, columns.type_of, columns.memory, level, left, gpu_of)
         if not compiled_in_time(place, partial(place, order[:0], *rest), ended):
             return found
         if place(order, *rest) == columns.n:
@@ -139,16 +140,17 @@ def _at(columns: Columns, target: float, models: int | None = None) -> Packing |
 
 @kernel
 def _heap(
-    order: Ints, items: Items, type_of: Ints, memory: Ints, level: float, gpu_of: Ints
+    order: Ints, items: Items, type_of: Ints, memory: Ints, level: float, left: Floats, gpu_of: Ints
 ) -> int:
     """Place along `order` on the GPU with most room; return how many were placed.
 
-    `room` is a heap, the largest on top, and `gpus` what each of its places stands for: both
-    children of a place are neighbours in memory. Under several pressures it is one of its first
-    places, where the scarcest of them leaves most.
+    `left` is (g, pressures) the room of each GPU, changed in place; `room` a heap, the largest on
+    top, and `gpus` what each of its places stands for: both children of a place are neighbours in
+    memory. Under several pressures it is one of its first places, where the scarcest of them leaves
+    most.
     """
     g = len(memory)
-    free, kept, left = memory.copy(), np.zeros_like(memory), _rooms(memory, items)
+    free, kept = memory.copy(), np.zeros_like(memory)
     room, gpus = memory.astype(np.float64), np.arange(g)  # memory descends, so this is a heap
     looked = 1 if items.table.shape[2] == 1 else min(g, LOOKED)
     for at in range(len(order)):
@@ -183,11 +185,11 @@ def _heap(
 
 @kernel
 def _scan(
-    order: Ints, items: Items, type_of: Ints, memory: Ints, level: float, gpu_of: Ints
+    order: Ints, items: Items, type_of: Ints, memory: Ints, level: float, left: Floats, gpu_of: Ints
 ) -> int:
     """Place along `order` where the least part of a GPU that is left is most; return how many."""
     g, width = len(memory), items.table.shape[2]
-    free, kept, left = memory.copy(), np.zeros_like(memory), _rooms(memory, items)
+    free, kept = memory.copy(), np.zeros_like(memory)
     for at in range(len(order)):
         j = order[at]
         best, arg = -np.inf, -1
@@ -207,15 +209,6 @@ def _scan(
         gpu_of[j] = arg
         _put(items, j, arg, type_of[arg], memory[arg], level, free, kept, left)
     return len(order)
-
-
-@kernel
-def _rooms(memory: Ints, items: Items) -> Floats:
-    """Return (g, pressures) the room of empty GPUs."""
-    left = np.empty((len(memory), items.table.shape[2]))
-    for g in range(len(memory)):
-        left[g] = memory[g]
-    return left
 
 
 @kernel

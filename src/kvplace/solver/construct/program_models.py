@@ -60,7 +60,7 @@ class ProgramModels:
         unit = float(self._chooser.instance.memory[0]) / grid
         room, _, fits = self._chooser.room(target)
         each, fit = room[self.models, : self._width], fits[self.models, : self._width]
-        shards = self._chooser.sure_options[2][self.models, : self._width]
+        shards = self._chooser.shards[self.models, : self._width]
         keeps = self._chooser.instance.columns.keeps
         if keeps:
             least = self._chooser.least[self.models, : self._width]

@@ -103,6 +103,17 @@ def nothing_below(
     return verdict.impossible
 
 
+def _refuted(
+    program: OptionSets, proof: Proof, target: float, value: float, rounds: int, watch: Watch
+) -> bool:
+    """Ask whether the configuration program proves a target impossible, and tell if so."""
+    verdict = program.decide(target, watch, rounds=rounds, settle=False)
+    if verdict.impossible:
+        proof.raise_to(verdict)
+        watch.tell("bound", value, proof.value)
+    return verdict.impossible
+
+
 def program_bound(
     program: OptionSets, proof: Proof, value: float, effort: Effort, watch: Watch
 ) -> None:
@@ -119,11 +130,7 @@ def program_bound(
         return
 
     def impossible(target: float) -> bool:
-        verdict = program.decide(target, watch, rounds=effort.rounds, settle=False)
-        if verdict.impossible:
-            proof.raise_to(verdict)
-            watch.tell("bound", value, proof.value)
-        return verdict.impossible
+        return _refuted(program, proof, target, value, effort.rounds, watch)
 
     low, high = proof.value, value
     eighth = (high - low) / 8
@@ -145,11 +152,7 @@ def climb(program: OptionSets, proof: Proof, value: float, rounds: int, watch: W
     raise_quickly(program, proof, value, watch)
     while value - proof.value > CLIMBED * value and not watch.stop:
         target = proof.value + (value - proof.value) * RISE
-        verdict = program.decide(target, watch, rounds=rounds, settle=False)
-        if verdict.impossible:
-            proof.raise_to(verdict)
-            watch.tell("bound", value, proof.value)
-        else:
+        if not _refuted(program, proof, target, value, rounds, watch):
             value = target
 
 

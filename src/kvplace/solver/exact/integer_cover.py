@@ -38,13 +38,10 @@ class Decision:
         What is known.
     groups
         Where found: kind of GPU and options of each GPU that holds any.
-    nodes
-        Nodes of the search.
     """
 
     answer: Answer
     groups: list[tuple[int, tuple[int, ...]]]
-    nodes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +115,11 @@ def integer_cover(
     kinds = np.array([highspy.HighsVarType.kInteger] * total)
     highs.changeColsIntegrality(total, np.arange(total, dtype=np.int32), kinds)
     highs.run()
-    status, nodes = highs.getModelStatus(), int(highs.getInfo().mip_node_count)
+    status = highs.getModelStatus()
     if status != highspy.HighsModelStatus.kOptimal:
         proved = status == highspy.HighsModelStatus.kInfeasible
-        return Decision(Answer.IMPOSSIBLE if proved else Answer.GAVE_UP, [], nodes)
+        return Decision(Answer.IMPOSSIBLE if proved else Answer.GAVE_UP, [])
     taken = np.round(np.array(highs.getSolution().col_value)).astype(np.int64)
     times = dict(enumerate(taken[len(choices) :].tolist()))
     found = [(int(sets.kind[c]), tuple(members[c])) for c in sorted(Counter(times).elements())]
-    return Decision(Answer.FOUND, found, nodes)
+    return Decision(Answer.FOUND, found)

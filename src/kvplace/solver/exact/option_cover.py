@@ -69,7 +69,7 @@ class OptionCover:
         budget = max(0.0, 1.0 - verdict.share) + SAFETY
         sets = self._sets(verdict, budget, set_limit)
         if sets is None:
-            return Decision(Answer.GAVE_UP, [], 0)
+            return Decision(Answer.GAVE_UP, [])
         if len(sets.loss) <= FEW_SETS and program.instance.g <= DEPTH_FIRST_GPUS:
             return _Cover(self, sets).run(budget, node_limit, watch)
         decision = integer_cover(program, sets, budget, node_limit, watch)
@@ -141,9 +141,9 @@ class _Cover:
         live = np.arange(len(self._sets.loss))
         found = self._descend(live, blocked, lacking, left, budget, [])
         if found is not None:
-            return Decision(Answer.FOUND, self._groups(found), self._nodes)
+            return Decision(Answer.FOUND, self._groups(found))
         gave_up = self._nodes > node_limit or self._refused
-        return Decision(Answer.GAVE_UP if gave_up else Answer.IMPOSSIBLE, [], self._nodes)
+        return Decision(Answer.GAVE_UP if gave_up else Answer.IMPOSSIBLE, [])
 
     def _groups(self, chosen: list[int]) -> list[tuple[int, tuple[int, ...]]]:
         number, sets = len(self._model) - 1, self._sets

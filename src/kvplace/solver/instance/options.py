@@ -31,16 +31,25 @@ class Chooser:
     ----------
     instance
         The problem; each model has an option.
+
+    Attributes
+    ----------
+    size, sure, shards
+        (models, options) bytes of a shard, load of it that a certificate can count on, and shards.
+    least
+        (models, options) bytes of a shard with the KV that must be left.
+    largest
+        (models,) bytes of the largest GPU that each may run on.
     """
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
         columns, rows = instance.columns, instance.columns.rows
-        self._size = rows.padded(rows.size)
+        self.size = rows.padded(rows.size)
         self._load = rows.padded(columns.loads[:, 0, : instance.kv].max(axis=1), 0.0)
-        self._sure = rows.padded(rows.sure, 0.0)
-        self._shards = rows.padded(rows.shards)
-        self._least = rows.padded(rows.least)
+        self.sure = rows.padded(rows.sure, 0.0)
+        self.shards = rows.padded(rows.shards)
+        self.least = rows.padded(rows.least)
         self._time = rows.padded(_least_time(instance), 0.0) if instance.time else None
         largest = [float(columns.memory[mask].max(initial=0)) for mask in columns.masks]
         self.largest: Floats = np.array(largest)[columns.mask_of]
@@ -53,29 +62,19 @@ class Chooser:
         """
         finite = target < math.inf
         with np.errstate(invalid="ignore"):
-            each: Floats = self._size + (self._load / target if finite else 0.0)
-            fit = (each < self.largest[:, None]) & (self._least <= self.largest[:, None])
+            each: Floats = self.size + (self._load / target if finite else 0.0)
+            fit = (each < self.largest[:, None]) & (self.least <= self.largest[:, None])
             if self._time is None or not finite:
-                return each, np.where(fit, each * self._shards, math.inf), fit
+                return each, np.where(fit, each * self.shards, math.inf), fit
             fit &= self._time <= target
             time = self._time / target * self.instance.memory[0]
-            kv_all, time_all = each * self._shards, time * self._shards
+            kv_all, time_all = each * self.shards, time * self.shards
             scarce = [_taken(kv_all, fit), _taken(time_all, fit)]
             scarce[0] /= float(sum(self.instance.memory))
             scarce[1] /= float(self.instance.memory[0]) * self.instance.g
             kv_part, time_part = scarcity(np.array(scarce))
             whole = np.where(fit, kv_all * kv_part + time_all * time_part, math.inf)
         return np.maximum(each, time), whole, fit
-
-    @property
-    def least(self) -> Floats:
-        """(models, options) bytes of a shard with the KV that must be left."""
-        return self._least
-
-    @property
-    def sure_options(self) -> tuple[Floats, Floats, Floats]:
-        """Bytes, load that a certificate can count on, and shards, per model and option."""
-        return self._size, self._sure, self._shards
 
     def caps(self) -> list[float]:
         """Return the sizes of shard worth aiming at: parts of the largest GPU, and other GPUs."""
@@ -89,7 +88,7 @@ class Chooser:
         """
         each, whole, fit = self.room(target)
         # Under several pressures a little less load is not worth more copies of all weights.
-        shard = each if self._time is None else self._size
+        shard = each if self._time is None else self.size
         whole = np.where(each > cap, whole + shard * 1e6, whole)
         whole = np.where(fit, whole, np.where(np.isfinite(each), each * 1e12, math.inf))
         chosen: Ints = whole.argmin(axis=1)
