@@ -25,6 +25,7 @@ __all__ = [
     "pack_exactly",
     "program_bound",
     "raise_quickly",
+    "rise_by_parts",
 ]
 
 DIRECT_MODELS = 24
@@ -140,6 +141,16 @@ def program_bound(
         probes=[(low + 2 * eighth, False), (low + eighth, True), *below],
         near=lambda low, high: high - low <= (value - low) / 20, watch=watch,
     )  # fmt: skip
+
+
+def rise_by_parts(
+    program: OptionSets, proof: Proof, value: float, most: float, effort: Effort, watch: Watch
+) -> None:
+    """Raise the bound, asking for no target further above it than a part `most` of it."""
+    high = 0.0
+    while high < value and proof.value >= high * (1 - 2 * STEP) and watch.stop is None:
+        high = min(value, proof.value * (1 + most)) if proof.value > 0 else value
+        program_bound(program, proof, high, effort, watch)
 
 
 def climb(program: OptionSets, proof: Proof, value: float, rounds: int, watch: Watch) -> None:

@@ -98,6 +98,8 @@ class ClusterParams:
         configuration program with options raises the bound where KV must be left; the part of the
         time left that it may take each pass; and how far above the bound known the highest target
         is while link domains are filled beside.
+    tail_options
+        Options up to which it is asked of the largest GPUs and the models that fit on no others.
     asked_options, asked_part
         The options up to which it is asked before link domains are filled under several pressures,
         and the part of the time left that it may take then.
@@ -193,6 +195,11 @@ class ClusterParams:
     asked_part: float = knob(0.5, "part of the time left")
     aimed: float = knob(0.2, "part of the bound")
     quick_density: float = knob(8, "models per GPU")
+    tail_options: int = knob(
+        2_500,
+        "options",
+        "measured: tails of 460 to 520 models, of six pools of 8,000 to 10,000, take 8 to 16 s",
+    )
     quick_rounds: int = knob(60, "rounds")
     program_rounds: int = knob(60, "rounds")
     limited_rounds: int = knob(4_000, "rounds")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kvplace.solver.array_types import Floats
     from kvplace.solver.bounds.pressure_classes import PressureClasses
     from kvplace.solver.bounds.size_classes import LevelBound
+    from kvplace.solver.strategies.cluster.tail import Tail
 
 __all__ = ["ClusterState"]
 
@@ -41,6 +42,8 @@ class ClusterState(AssignedSearch):
         before.
     aimed_at
         (levels + 1,) the prices of that program; None before.
+    tail
+        What raised the bound by the models of the tail; None for none.
     asked
         Last round in which the configuration program was asked for a bound; -1 before the first.
     """
@@ -57,6 +60,7 @@ class ClusterState(AssignedSearch):
         self._low = self._fluid.value
         self._searched = False
         self.classes: LevelBound | PressureClasses | None = None
+        self.tail: Tail | None = None
         self._priced: Bound | None = None
         self._certified: Bound | None = None
         self._sought = Bound(0.0, "trivial")

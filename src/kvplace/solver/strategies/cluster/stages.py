@@ -54,7 +54,10 @@ def enumerate_all(search: ClusterState) -> None:
 
 
 def ask_classes(search: ClusterState) -> None:
-    """Ask the configuration program on size classes for a bound."""
+    """Ask the configuration program for a bound: that of the tail, if any, or on size classes."""
+    if search.tail is not None:
+        search.tail.rise(search, search.knobs.tightened_part)
+        return
     before = dividable(search) or (search.instance.pressures > 1 and refillable(search))
     search.raise_bound(search.board, BOUND_BEFORE if before else None)
 
@@ -163,7 +166,7 @@ def _question(
     Asking takes a part of the time left, and changes neither the best assignment nor the bound. No
     target is further above what is proved than a part `aimed` of it.
     """
-    from kvplace.solver.exact.close_gap import STEP, Effort, program_bound  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.exact.close_gap import Effort, rise_by_parts  # noqa: PLC0415 - HiGHS: only here
 
     search.asked, value = search.round, search.value
     effort = Effort(rounds=max(rounds, search.knobs.program_rounds << min(search.round, 6)))
@@ -171,10 +174,7 @@ def _question(
     watch = Within(search.watch, search.watch.left * part)
 
     def ask() -> None:
-        high = 0.0
-        while high < value and proof.value >= high * (1 - 2 * STEP) and watch.stop is None:
-            high = min(value, proof.value * (1 + aimed)) if proof.value > 0 else value
-            program_bound(program, proof, high, effort, watch)
+        rise_by_parts(program, proof, value, aimed, effort, watch)
 
     return ask, search.adopt, watch.interrupt
 

@@ -11,7 +11,7 @@ from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.instance.regions import Regions
 from kvplace.solver.large_neighbourhood.ejection import repaired
 from kvplace.solver.strategies.cluster.search import ClusterState
-from kvplace.solver.strategies.cluster.supports import fillable
+from kvplace.solver.strategies.cluster.supports import fillable, keeps
 
 __all__ = [
     "configure",
@@ -45,9 +45,10 @@ def configure(search: ClusterState) -> None:
 def _configured(search: ClusterState) -> Assignment | None:
     """Return an assignment built from configurations, whole or not; None for none in time."""
     from kvplace.solver.construct.from_configurations import Configurer  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.strategies.cluster.tail import raise_by_tail  # noqa: PLC0415 - same
 
     knobs, few = search.knobs, search.instance.n <= search.knobs.many
-    if few:
+    if few and not (keeps(search) and raise_by_tail(search, knobs.first_part)):
         search.raise_bound(None, knobs.first_part)
     search.watch.tell("configure", bound=search.low)
     grid = next(levels for most, levels in knobs.grids if search.instance.n <= most)

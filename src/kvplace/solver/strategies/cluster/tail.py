@@ -1,0 +1,110 @@
+"""The tail of a mixed cluster: the models that fit only on the GPUs with most memory.
+
+What they cannot reach on the whole cluster, all models cannot. A pool is often short of its largest
+GPUs while the others have room to spare. Of these few models the configuration program with options
+takes seconds, where levels of the whole pool round off more than the bound is worth.
+"""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from kvplace.core.certificates.certificate import Certificate
+from kvplace.core.problem import Problem
+from kvplace.solver.bounds.certify import checked
+from kvplace.solver.bounds.option_prices import priced_options
+from kvplace.solver.clock import Within
+from kvplace.solver.column_generation.option_sets import OptionSets
+from kvplace.solver.exact.close_gap import Effort, Proof, rise_by_parts
+from kvplace.solver.instance.door import load_instance
+from kvplace.solver.instance.options import Chooser
+from kvplace.solver.strategies.cluster.search import ClusterState
+
+__all__ = ["Tail", "raise_by_tail", "tail_of"]
+
+
+class Tail:
+    """The configuration program with options of the models of a tail, on all GPUs.
+
+    Parameters
+    ----------
+    whole, part
+        The problem, and that of the models of the tail.
+    low
+        The bound known.
+    """
+
+    def __init__(self, whole: Problem, part: Problem, low: float) -> None:
+        self._whole, self._part = whole, part
+        self._program, self._proof = OptionSets(load_instance(part)), Proof(low)
+
+    def rise(self, search: ClusterState, part: float) -> bool:
+        """Raise the bound of a search in a part of the time left; whether that did."""
+        knobs, watch, proof, low = search.knobs, search.watch, self._proof, search.low
+        effort = Effort(rounds=knobs.limited_rounds)
+        within = Within(watch, watch.left * part)
+        proof.value, proof.verdicts = low, []
+        rise_by_parts(self._program, proof, search.value, knobs.aimed, effort, within)
+        for verdict in proof.verdicts[: -1 - knobs.certificates : -1]:
+            prices = self._of_whole(priced_options(self._part, self._program, verdict))
+            bound = checked(self._whole, "configuration", prices, watch)
+            if bound is not None:
+                search.take(bound)
+                break
+        return search.low > low
+
+    def _of_whole(self, certificate: Certificate) -> Certificate:
+        """Return a certificate as one of the whole problem, in which other models cost nothing."""
+        rows = dict(zip(self._part.names, certificate.prices, strict=True))
+        table = self._whole.option_table
+        prices: list[int | tuple[int, ...]] = []
+        for index, name in enumerate(self._whole.names):
+            price = rows.get(name, 0)
+            if isinstance(price, int) and not self._whole.plain:
+                prices.append((price,) * table.count(index))
+            else:
+                prices.append(price)
+        return replace(certificate, prices=tuple(prices))
+
+
+def tail_of(problem: Problem, chooser: Chooser, low: float, most: int) -> Problem | None:
+    """Return the problem of the longest tail that has few enough options; None for none.
+
+    Parameters
+    ----------
+    problem
+        Of one pressure.
+    chooser
+        The options of its models.
+    low
+        Max pressure at which models of the tail fit only on GPUs with more memory than others.
+    most
+        Options of all models of the tail at most.
+    """
+    instance = chooser.instance
+    size, sure, _ = chooser.sure_options
+    with np.errstate(invalid="ignore"):
+        room = np.maximum(size + sure / low, chooser.least)
+    counts = np.diff(instance.columns.rows.starts)
+    for memory in np.unique(instance.columns.memory)[:-1].tolist():
+        confined = np.flatnonzero((room >= memory).all(axis=1))
+        if 0 < counts[confined].sum() <= most:
+            models = tuple(problem.models[instance.model_index[j]] for j in confined.tolist())
+            return replace(problem, models=models, rules=(), timing=None)
+    return None
+
+
+def raise_by_tail(search: ClusterState, part: float) -> bool:
+    """Raise the bound by the tail of a cluster in a part of the time left; whether that did.
+
+    A tail that did not is not asked again.
+    """
+    if not 0 < search.low < search.value < math.inf:
+        return False
+    if search.tail is None:
+        found = tail_of(search.problem, search.chooser, search.low, search.knobs.tail_options)
+        search.tail = None if found is None else Tail(search.problem, found, search.low)
+    if search.tail is not None and not search.tail.rise(search, part):
+        search.tail = None
+    return search.tail is not None
