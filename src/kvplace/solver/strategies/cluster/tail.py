@@ -83,9 +83,8 @@ def tail_of(problem: Problem, chooser: Chooser, low: float, most: int) -> Proble
         Options of all models of the tail at most.
     """
     instance = chooser.instance
-    size, sure, _ = chooser.sure_options
     with np.errstate(invalid="ignore"):
-        room = np.maximum(size + sure / low, chooser.least)
+        room = np.maximum(chooser.size + chooser.sure / low, chooser.least)
     counts = np.diff(instance.columns.rows.starts)
     for memory in np.unique(instance.columns.memory)[:-1].tolist():
         confined = np.flatnonzero((room >= memory).all(axis=1))
