@@ -24,7 +24,6 @@ from kvplace.solver.exact.close_gap import (
     pack_exactly,
     program_bound,
 )
-from kvplace.solver.exact.option_cover import OptionCover
 from kvplace.solver.instance.door import load_instance
 from oracle import solve_exactly
 from tiny import byte_problem, random_problem
@@ -76,7 +75,7 @@ def test_hot_models_raise_the_bound_where_column_generation_has_no_time():
 def test_the_gap_closes_from_both_sides():
     closed = 0
     for instance, state, program, proof, optimum in cases(40, seed=2):
-        found = close_gap(OptionCover(program), state, proof, 0.0, Effort(), Watch())
+        found = close_gap(program, state, proof, 0.0, Effort(), Watch())
         assert found.worst() <= state.worst()
         assert found.worst() >= optimum * (1 - 1e-9)
         assert proof.value <= optimum * (1 + 1e-9)
@@ -103,7 +102,7 @@ def test_no_time_changes_nothing():
     state = spread(instance, 4)
     program, proof = OptionSets(instance), Proof(simple_bound(instance).value)
     low = proof.value
-    assert close_gap(OptionCover(program), state, proof, 0.0, Effort(), Watch(0.0)) is state
+    assert close_gap(program, state, proof, 0.0, Effort(), Watch(0.0)) is state
     program_bound(program, proof, state.worst(), Effort(), Watch(0.0))
     assert low <= proof.value <= state.worst()
 
@@ -120,7 +119,7 @@ def test_no_time_changes_nothing():
 def test_packing_by_memory_alone_is_decided(memories, rows, packs):
     instance = load_instance(byte_problem(memories, rows))
     proof = Proof(0.0)
-    found = pack_exactly(OptionCover(OptionSets(instance)), proof, Effort(), Watch())
+    found = pack_exactly(OptionSets(instance), proof, Effort(), Watch())
     if packs:
         assert found.valid
         assert proof.value == 0.0

@@ -14,7 +14,6 @@ from kvplace.solver.construct.target_search import construct
 from kvplace.solver.exact import known_sets
 from kvplace.solver.exact.close_gap import Effort, Proof
 from kvplace.solver.exact.known_sets import lower_by_known_sets
-from kvplace.solver.exact.option_cover import OptionCover
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
 from oracle_splits import solve_by_force
@@ -43,8 +42,8 @@ def test_values_fall_to_no_less_than_what_is_possible_and_bounds_rise_to_no_more
     lowered = best = raised = 0
     for instance, start, optimum in starts(30, seed=3):
         value, proof = start.worst(), Proof(optimum / 4)
-        cover = OptionCover(OptionSets(instance))
-        found = lower_by_known_sets(cover, start, proof, 0.0, Effort(), Watch())
+        program = OptionSets(instance)
+        found = lower_by_known_sets(program, start, proof, 0.0, Effort(), Watch())
         assert found.valid
         assert optimum * (1 - 1e-9) <= found.worst() <= value
         assert proof.value <= optimum * (1 + 1e-9)
@@ -60,14 +59,14 @@ def test_a_dive_keeps_models_to_one_option_each(monkeypatch):
     asked = []
     covered = known_sets.covered
 
-    def spied(cover, target, within, nodes, watch):
-        asked.append((cover.program, within.copy()))
-        return covered(cover, target, within, nodes, watch)
+    def spied(program, target, within, nodes, watch):
+        asked.append((program, within.copy()))
+        return covered(program, target, within, nodes, watch)
 
     monkeypatch.setattr(known_sets, "covered", spied)
     for instance, start, optimum in starts(10, seed=4):
-        cover = OptionCover(OptionSets(instance))
-        lower_by_known_sets(cover, start, Proof(optimum / 2), 0.0, Effort(), Watch())
+        program = OptionSets(instance)
+        lower_by_known_sets(program, start, Proof(optimum / 2), 0.0, Effort(), Watch())
     dived = [(program, within) for program, within in asked if not within.all()]
     assert dived
     for program, within in dived:
@@ -87,12 +86,12 @@ def test_a_dive_that_went_too_far_goes_back(monkeypatch):
 
     found = 0
     for instance, _, optimum in starts(4, seed=5):
-        cover, target = OptionCover(OptionSets(instance)), optimum * 1.5
-        cover.program.decide(target, Watch())
+        program, target = OptionSets(instance), optimum * 1.5
+        program.decide(target, Watch())
         with monkeypatch.context() as patch:
             patch.setattr(OptionSets, "decide", spied)
             asked.clear()
-            placed = known_sets._dived(cover, target, Effort(), Watch())
+            placed = known_sets._dived(program, target, Effort(), Watch())
         assert not any(np.array_equal(*pair) for pair in pairwise(asked[:2]))
         found += placed is not None
     assert found
@@ -111,6 +110,6 @@ def test_no_time_finds_nothing():
     instance, start, optimum = next(starts(1, seed=6))
     value, watch = start.worst(), Watch(0.0)
     proof = Proof(optimum / 2)
-    cover = OptionCover(OptionSets(instance))
-    found = lower_by_known_sets(cover, start, proof, 0.0, Effort(), watch)
+    program = OptionSets(instance)
+    found = lower_by_known_sets(program, start, proof, 0.0, Effort(), watch)
     assert (found.worst(), proof.value) == (value, optimum / 2)

@@ -11,7 +11,8 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.exact import option_cover
 from kvplace.solver.exact.integer_cover import Answer
-from kvplace.solver.exact.option_cover import OptionCover
+from kvplace.solver.exact.option_cover import decide_cover
+from kvplace.solver.exact.seats import seated
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.solve import solve
 from oracle_splits import solve_by_force
@@ -32,7 +33,6 @@ def test_it_decides_targets_as_brute_force_does(seed, few, monkeypatch):
         if not truth.feasible or not truth.value:
             continue
         program = OptionSets(load_instance(problem))
-        cover = OptionCover(program)
         for part in (0.9, 1 - 1e-6, 1 + 1e-6, 1.3):
             target = truth.value * part
             verdict = program.decide(target, Watch())
@@ -40,12 +40,12 @@ def test_it_decides_targets_as_brute_force_does(seed, few, monkeypatch):
                 seen["priced out"] += 1
                 assert part < 1
                 continue
-            decision = cover.decide(verdict, 5_000, 5_000, Watch())
+            decision = decide_cover(program, verdict, 5_000, 5_000, Watch())
             seen[decision.answer] += 1
             if decision.answer is Answer.IMPOSSIBLE:
                 assert part < 1
             elif decision.answer is Answer.FOUND:
-                board = cover.build(decision.groups)
+                board = seated(program, decision.groups)
                 seen["seated"] += board is not None
                 if board is not None:
                     assert board.valid

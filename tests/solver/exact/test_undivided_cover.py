@@ -11,7 +11,7 @@ from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.exact import option_cover
 from kvplace.solver.exact.close_gap import Effort, Proof, close_gap, pack_exactly, program_bound
 from kvplace.solver.exact.integer_cover import Answer
-from kvplace.solver.exact.option_cover import OptionCover
+from kvplace.solver.exact.option_cover import decide_cover
 from kvplace.solver.instance.door import load_instance
 from oracle import solve_exactly
 from tiny import byte_problem, random_problem
@@ -32,7 +32,7 @@ def test_a_target_is_decided_as_brute_force_does(by_program, monkeypatch):
             verdict = program.decide(target, Watch())
             if verdict.impossible or not verdict.exact:
                 continue
-            decision = OptionCover(program).decide(verdict, 1000, 10_000, Watch())
+            decision = decide_cover(program, verdict, 1000, 10_000, Watch())
             answers.append(decision.answer)
             if decision.answer is not Answer.GAVE_UP:
                 assert (decision.answer is Answer.FOUND) == (factor > 1)
@@ -46,7 +46,7 @@ def test_giving_up_is_said():
     instance = load_instance(byte_problem([60] * 4, [(3 + j, 1.0 + j) for j in range(16)]))
     program = OptionSets(instance)
     verdict = program.fluid(1e12)
-    assert OptionCover(program).decide(verdict, 3, 10_000, Watch()).answer is Answer.GAVE_UP
+    assert decide_cover(program, verdict, 3, 10_000, Watch()).answer is Answer.GAVE_UP
 
 
 def test_a_gap_is_closed_from_both_sides():
@@ -62,7 +62,7 @@ def test_a_gap_is_closed_from_both_sides():
         program, proof = OptionSets(instance), Proof(optimum / 10)
         program_bound(program, proof, state.worst(), Effort(), Watch())
         assert proof.value <= optimum * (1 + 1e-9)
-        best = close_gap(OptionCover(program), state, proof, 0.0, Effort(), Watch())
+        best = close_gap(program, state, proof, 0.0, Effort(), Watch())
         assert best.worst() <= state.worst()
         assert proof.value <= optimum * (1 + 1e-9) <= best.worst() * (1 + 2e-9)
         closed += best.worst() <= proof.value * (1 + 1e-8)
@@ -73,9 +73,9 @@ def test_weights_are_packed_where_no_rule_packs_them():
     # 7 + 3, 5 + 5 and 4 + 4 + 2 bytes fill three GPUs of 11 but for the byte that must stay free.
     rows = [(7, 0.1), (3, 0.1), (5, 0.1), (5, 0.1), (4, 0.1), (4, 0.1), (2, 0.1)]
     instance = load_instance(byte_problem([11, 11, 11], rows))
-    state = pack_exactly(OptionCover(OptionSets(instance)), Proof(0.0), Effort(), Watch())
+    state = pack_exactly(OptionSets(instance), Proof(0.0), Effort(), Watch())
     assert sorted(state.free) == [1, 1, 1]
     short = load_instance(byte_problem([11, 11, 11], [*rows, (1, 0.0)]))
     proof = Proof(0.0)
-    assert pack_exactly(OptionCover(OptionSets(short)), proof, Effort(), Watch()) is None
+    assert pack_exactly(OptionSets(short), proof, Effort(), Watch()) is None
     assert proof.value == float("inf")

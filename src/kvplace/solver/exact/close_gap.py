@@ -14,7 +14,8 @@ from kvplace.solver.bisection import bisect
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 from kvplace.solver.exact.integer_cover import Answer
-from kvplace.solver.exact.option_cover import OptionCover
+from kvplace.solver.exact.option_cover import decide_cover
+from kvplace.solver.exact.seats import seated
 
 __all__ = [
     "Effort",
@@ -187,7 +188,7 @@ def raise_quickly(program: OptionSets, proof: Proof, value: float, watch: Watch)
 
 
 def close_gap(
-    cover: OptionCover,
+    program: OptionSets,
     state: Assignment,
     proof: Proof,
     gap: float,
@@ -195,14 +196,13 @@ def close_gap(
     watch: Watch,
 ) -> Assignment:
     """Narrow the gap from both sides by deciding targets; return the best state."""
-    program, value = cover.program, state.worst()
-    step = 1e-4
-    after_find = False
+    value, step, after_find = state.worst(), 1e-4, False
+    few = program.instance.n <= DIRECT_MODELS
     for _ in range(effort.targets):
         if value <= proof.value * (1 + max(gap, 2 * STEP)) or watch.stop:
             break
         target = proof.value * (1 + step)
-        if target >= value * (1 - STEP) or after_find or cover.models <= DIRECT_MODELS:
+        if target >= value * (1 - STEP) or after_find or few:
             target = value * (1 - STEP)
         verdict = program.decide(target, watch, rounds=effort.rounds)
         if verdict.impossible:
@@ -211,9 +211,9 @@ def close_gap(
             continue
         if not verdict.exact:
             break
-        decision = cover.decide(verdict, effort.sets, effort.nodes, watch)
+        decision = decide_cover(program, verdict, effort.sets, effort.nodes, watch)
         if decision.answer is Answer.FOUND:
-            found = cover.build(decision.groups)
+            found = seated(program, decision.groups)
             if found is None or found.worst() >= value:
                 break
             state, value = found, found.worst()
@@ -234,20 +234,20 @@ def close_gap(
 
 
 def pack_exactly(
-    cover: OptionCover, proof: Proof, effort: Effort, watch: Watch
+    program: OptionSets, proof: Proof, effort: Effort, watch: Watch
 ) -> Assignment | None:
     """Decide whether memory alone can be packed, where no packing rule found a way.
 
     Where it cannot, the bound becomes infinite; where neither is settled, None is returned and
     the bound stays.
     """
-    verdict = cover.program.decide(math.inf, watch)
+    verdict = program.decide(math.inf, watch)
     if verdict.impossible:
         proof.raise_to(verdict)
     elif verdict.exact:
-        decision = cover.decide(verdict, effort.sets, effort.nodes, watch)
+        decision = decide_cover(program, verdict, effort.sets, effort.nodes, watch)
         if decision.answer is Answer.FOUND:
-            return cover.build(decision.groups)
+            return seated(program, decision.groups)
         if decision.answer is Answer.IMPOSSIBLE:
             proof.search_to(verdict)
     return None

@@ -23,7 +23,8 @@ from kvplace.solver.column_generation.set_pricing import Closed, Tree, Verdict
 from kvplace.solver.exact.close_gap import STEP, Effort
 from kvplace.solver.exact.integer_cover import Answer
 from kvplace.solver.exact.known_sets import covered
-from kvplace.solver.exact.option_cover import OptionCover
+from kvplace.solver.exact.option_cover import decide_cover
+from kvplace.solver.exact.seats import seated
 
 __all__ = ["DomainTree", "narrow_by_cases"]
 
@@ -225,15 +226,14 @@ class _Node:
         self, verdict: Verdict, effort: Effort, watch: Watch
     ) -> tuple[Answer, Assignment | None]:
         """Search the sets known for a cover, then all that can matter."""
-        cover, nodes = OptionCover(self.program), effort.nodes // FEWER
-        sets = effort.sets // FEWER
-        every = np.ones(len(self.program.model), dtype=bool)
-        found = covered(cover, self._target, every, nodes, watch)
+        program, sets, nodes = self.program, effort.sets // FEWER, effort.nodes // FEWER
+        every = np.ones(len(program.model), dtype=bool)
+        found = covered(program, self._target, every, nodes, watch)
         if found is not None:
             return Answer.FOUND, found
-        decision = cover.decide(verdict, sets, nodes, watch)
+        decision = decide_cover(program, verdict, sets, nodes, watch)
         if decision.answer is Answer.FOUND:
-            return Answer.FOUND, cover.build(decision.groups)
+            return Answer.FOUND, seated(program, decision.groups)
         return decision.answer, None
 
     def _keep(self, verdict: Verdict) -> None:

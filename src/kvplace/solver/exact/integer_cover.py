@@ -81,7 +81,7 @@ def integer_cover(
     Parameters
     ----------
     program, watch
-        As for `OptionCover.decide`.
+        As of `kvplace.solver.exact.option_cover.decide_cover`.
     sets
         Those that can matter.
     budget

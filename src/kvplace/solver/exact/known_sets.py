@@ -17,7 +17,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.exact.close_gap import STEP, Effort, Proof
 from kvplace.solver.exact.integer_cover import Answer, Sets, integer_cover
-from kvplace.solver.exact.option_cover import OptionCover
+from kvplace.solver.exact.seats import seated
 
 __all__ = ["covered", "lower_by_known_sets"]
 
@@ -34,7 +34,7 @@ LEAST_PART = 0.02
 
 
 def lower_by_known_sets(
-    cover: OptionCover,
+    program: OptionSets,
     state: Assignment,
     proof: Proof,
     gap: float,
@@ -45,7 +45,7 @@ def lower_by_known_sets(
 
     Parameters
     ----------
-    cover, state, proof
+    program, state, proof
         The cluster, its best assignment, and what is proved; a target that the program calls
         impossible raises the proof.
     gap
@@ -59,7 +59,7 @@ def lower_by_known_sets(
         The best one.
     """
     nodes = effort.nodes // FEWER
-    program, value, part = cover.program, state.worst(), 0.5
+    value, part = state.worst(), 0.5
     for _ in range(effort.targets):
         near = value <= proof.value * (1 + max(gap, 2 * STEP))
         if near or part < LEAST_PART or watch.stop:
@@ -70,10 +70,10 @@ def lower_by_known_sets(
             proof.raise_to(verdict)
             watch.tell("bound", value, proof.value)
             continue
-        found = _dived(cover, target, effort, watch)
+        found = _dived(program, target, effort, watch)
         if found is None and not watch.stop:
             every = np.ones(len(program.model), dtype=bool)
-            found = covered(cover, target, every, nodes, watch)
+            found = covered(program, target, every, nodes, watch)
         if found is not None and found.worst() < value:
             state, value = found, found.worst()
             watch.tell("search", value, proof.value)
@@ -82,14 +82,13 @@ def lower_by_known_sets(
     return state
 
 
-def _dived(cover: OptionCover, target: float, effort: Effort, watch: Watch) -> Assignment | None:
+def _dived(program: OptionSets, target: float, effort: Effort, watch: Watch) -> Assignment | None:
     """Return an assignment at a target with the options to which a dive leads; None without.
 
     The program is asked again and again with more models kept to the option that most of them
     takes, and makes the sets of these options meanwhile. Where that is impossible, fewer models are
     kept to one; where one alone is too many, that option is ruled out.
     """
-    program = cover.program
     within = np.ones(len(program.model), dtype=bool)
     starts = program.instance.columns.rows.starts
     chosen, kept = program.chosen, KEPT
@@ -97,7 +96,7 @@ def _dived(cover: OptionCover, target: float, effort: Effort, watch: Watch) -> A
         most = np.maximum.reduceat(np.where(within, chosen, 0.0), starts[:-1])
         open_ = np.flatnonzero(np.add.reduceat(within, starts[:-1]) > 1)
         if not len(open_):
-            return covered(cover, target, within, effort.nodes // FEWER, watch)
+            return covered(program, target, within, effort.nodes // FEWER, watch)
         whole = int((most[open_] > WHOLE).sum()) if kept == KEPT else 0
         count = max(whole, math.ceil(kept * len(open_)))
         tried = within.copy()
@@ -123,10 +122,9 @@ def _dived(cover: OptionCover, target: float, effort: Effort, watch: Watch) -> A
 
 
 def covered(
-    cover: OptionCover, target: float, within: Bools, nodes: int, watch: Watch
+    program: OptionSets, target: float, within: Bools, nodes: int, watch: Watch
 ) -> Assignment | None:
     """Return an assignment at a target, of some options; None where none was found."""
-    program = cover.program
     known, usable = program.known(target, within)
     number = len(program.model)
     width = max((len(members) for _, members in known), default=1)
@@ -141,7 +139,7 @@ def covered(
     decision = integer_cover(program, sets, 0.0, nodes, watch, surplus=True)
     if decision.answer is not Answer.FOUND:
         return None
-    return cover.build(_without_surplus(program, decision.groups))
+    return seated(program, _without_surplus(program, decision.groups))
 
 
 def _without_surplus(

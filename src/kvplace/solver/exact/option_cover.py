@@ -14,7 +14,6 @@ from itertools import pairwise
 import numpy as np
 
 from kvplace.solver.array_types import Bools, Ints
-from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.knapsack import TooManyError
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
@@ -22,7 +21,7 @@ from kvplace.solver.column_generation.pricing import Room
 from kvplace.solver.exact.integer_cover import Answer, Decision, Sets, integer_cover
 from kvplace.solver.exact.seats import seated
 
-__all__ = ["OptionCover"]
+__all__ = ["decide_cover"]
 
 SAFETY = 1e-9
 """Relative width by which sizes and budgets are widened, so that rounding loses no set."""
@@ -32,87 +31,70 @@ FEW_SETS = 300
 """Sets up to which the search in Python comes first."""
 
 
-class OptionCover:
-    """Decides targets of one program.
+def decide_cover(
+    program: OptionSets, verdict: Verdict, set_limit: int, node_limit: int, watch: Watch
+) -> Decision:
+    """Decide whether a placement at the verdict's target exists.
 
     Parameters
     ----------
     program
         The cluster.
+    verdict
+        Exact prices and worths at the target.
+    set_limit, node_limit
+        Where to give up: sets enumerated, and nodes searched.
+    watch
+        Ends the search early.
     """
+    budget = max(0.0, 1.0 - verdict.share) + SAFETY
+    sets = _sets(program, verdict, budget, set_limit)
+    if sets is None:
+        return Decision(Answer.GAVE_UP, [])
+    if len(sets.loss) <= FEW_SETS and program.instance.g <= DEPTH_FIRST_GPUS:
+        return _Cover(program, sets).run(budget, node_limit, watch)
+    decision = integer_cover(program, sets, budget, node_limit, watch)
+    if decision.answer is Answer.GAVE_UP and program.instance.g <= DEPTH_FIRST_GPUS:
+        return _Cover(program, sets).run(budget, node_limit, watch)
+    return decision
 
-    def __init__(self, program: OptionSets) -> None:
-        self.program = program
 
-    @property
-    def models(self) -> int:
-        """Number of models."""
-        return self.program.instance.n
-
-    def build(self, groups: list[tuple[int, tuple[int, ...]]]) -> Assignment | None:
-        """Give GPUs to the sets of a cover; None where no way was found."""
-        return seated(self.program, groups)
-
-    def decide(self, verdict: Verdict, set_limit: int, node_limit: int, watch: Watch) -> Decision:
-        """Decide whether a placement at the verdict's target exists.
-
-        Parameters
-        ----------
-        verdict
-            Exact prices and worths at the target.
-        set_limit, node_limit
-            Where to give up: sets enumerated, and nodes searched.
-        watch
-            Ends the search early.
-        """
-        program = self.program
-        budget = max(0.0, 1.0 - verdict.share) + SAFETY
-        sets = self._sets(verdict, budget, set_limit)
-        if sets is None:
-            return Decision(Answer.GAVE_UP, [])
-        if len(sets.loss) <= FEW_SETS and program.instance.g <= DEPTH_FIRST_GPUS:
-            return _Cover(self, sets).run(budget, node_limit, watch)
-        decision = integer_cover(program, sets, budget, node_limit, watch)
-        if decision.answer is Answer.GAVE_UP and program.instance.g <= DEPTH_FIRST_GPUS:
-            return _Cover(self, sets).run(budget, node_limit, watch)
-        return decision
-
-    def _sets(self, verdict: Verdict, budget: float, limit: int) -> Sets | None:
-        """Return the sets that lose no more than the budget; None where there are too many."""
-        program, prices = self.program, verdict.prices
-        rooms, fits = program.rooms(verdict.target)
-        excess = prices * program.shards - program.least(prices)[program.model]
-        usable = fits & (excess <= budget)[:, None]
-        number = len(prices)
-        loss, kinds, rows = [np.zeros(0)], [np.zeros(0, dtype=np.int64)], []
-        for kind, room in enumerate(rooms):
-            wide = Room(room.sizes, room.capacity * (1 + SAFETY * 1e-3), room.groups)
-            active = np.flatnonzero(usable[:, kind])
-            worth = float(verdict.worths[kind])
-            try:
-                groups = wide.knapsack(prices, active).above(worth - budget, limit)
-            except TooManyError:
-                return None
-            for group in groups:
-                members = active[group]
-                loss.append(np.maximum(worth - prices[members].sum(axis=1), 0.0))
-                kinds.append(np.full(len(members), kind))
-                rows.append(members)
-        width = max((members.shape[1] for members in rows), default=1)
-        if sum(map(len, rows)) > limit:
+def _sets(program: OptionSets, verdict: Verdict, budget: float, limit: int) -> Sets | None:
+    """Return the sets that lose no more than the budget; None where there are too many."""
+    prices = verdict.prices
+    rooms, fits = program.rooms(verdict.target)
+    excess = prices * program.shards - program.least(prices)[program.model]
+    usable = fits & (excess <= budget)[:, None]
+    number = len(prices)
+    loss, kinds, rows = [np.zeros(0)], [np.zeros(0, dtype=np.int64)], []
+    for kind, room in enumerate(rooms):
+        wide = Room(room.sizes, room.capacity * (1 + SAFETY * 1e-3), room.groups)
+        active = np.flatnonzero(usable[:, kind])
+        worth = float(verdict.worths[kind])
+        try:
+            groups = wide.knapsack(prices, active).above(worth - budget, limit)
+        except TooManyError:
             return None
-        padded = [np.full((0, width), number)]
-        for members in rows:
-            more = width - members.shape[1]
-            padded.append(np.pad(members, ((0, 0), (0, more)), constant_values=number))
-        lost = np.concatenate(loss)
-        order = np.argsort(lost, kind="stable")
-        return Sets(
-            lost[order],
-            np.concatenate(kinds)[order],
-            np.concatenate(padded)[order],
-            np.append(excess, 0.0),
-        )
+        for group in groups:
+            members = active[group]
+            loss.append(np.maximum(worth - prices[members].sum(axis=1), 0.0))
+            kinds.append(np.full(len(members), kind))
+            rows.append(members)
+    width = max((members.shape[1] for members in rows), default=1)
+    if sum(map(len, rows)) > limit:
+        return None
+    padded = [np.full((0, width), number)]
+    for members in rows:
+        more = width - members.shape[1]
+        padded.append(np.pad(members, ((0, 0), (0, more)), constant_values=number))
+    lost = np.concatenate(loss)
+    order = np.argsort(lost, kind="stable")
+    return Sets(
+        lost[order],
+        np.concatenate(kinds)[order],
+        np.concatenate(padded)[order],
+        np.append(excess, 0.0),
+    )
 
 
 class _Cover:
@@ -122,9 +104,8 @@ class _Cover:
     that no further set may hold.
     """
 
-    def __init__(self, cover: OptionCover, sets: Sets) -> None:
-        program = cover.program
-        self._build, self._program, self._sets = cover.build, program, sets
+    def __init__(self, program: OptionSets, sets: Sets) -> None:
+        self._program, self._sets = program, sets
         self._n = program.instance.n
         self._model = np.append(program.model, self._n)
         self._shards: list[int] = [*program.shards.tolist(), 0]
@@ -156,7 +137,7 @@ class _Cover:
         self, live: Ints, blocked: Bools, lacking: Ints, left: Ints, rest: float, chosen: list[int]
     ) -> list[int] | None:
         if not lacking.any():
-            if self._build(self._groups(chosen)) is not None:
+            if seated(self._program, self._groups(chosen)) is not None:
                 return chosen
             self._refused = True  # by link domains or rules, of which the sets know nothing
             return None

@@ -149,14 +149,12 @@ def ask_program(search: AssignedSearch) -> None:
 def decided(search: AssignedSearch, effort: "Effort", *, closing: bool) -> None:
     """Raise the bound by the configuration program; to close the gap, decide targets, too."""
     from kvplace.solver.exact.close_gap import close_gap, program_bound  # noqa: PLC0415 - HiGHS: only here
-    from kvplace.solver.exact.option_cover import OptionCover  # noqa: PLC0415 - same
 
     program, proof, watch = search.program, search.deciding, search.watch
     kept = watch.keep_part(search.knobs.checked_part)
     program_bound(program, proof, search.value, effort, watch)
     if closing:
-        cover = OptionCover(program)
-        search.offer(close_gap(cover, search.best, proof, search.gap, effort, watch))
+        search.offer(close_gap(program, search.best, proof, search.gap, effort, watch))
     watch.keep(kept)
     search.adopt()
 

@@ -89,14 +89,13 @@ def decide(search: ClusterState) -> None:
 def cover(search: ClusterState) -> None:
     """Lower the value by an integer program over the sets that the configuration program knows."""
     from kvplace.solver.exact.known_sets import lower_by_known_sets  # noqa: PLC0415 - HiGHS: only here
-    from kvplace.solver.exact.option_cover import OptionCover  # noqa: PLC0415 - same
 
     knobs = search.knobs
     part = COVER_BEFORE if dividable(search) else knobs.covered_part
     kept = search.watch.keep_part(1 - part)
-    exact, proof = OptionCover(search.program), search.deciding
+    program, proof = search.program, search.deciding
     gap = max(search.gap, knobs.covered_gap)
-    found = lower_by_known_sets(exact, search.best, proof, gap, effort_of(search), search.watch)
+    found = lower_by_known_sets(program, search.best, proof, gap, effort_of(search), search.watch)
     if found.worth() < search.best.worth():
         search.board = found
     search.watch.keep(kept)

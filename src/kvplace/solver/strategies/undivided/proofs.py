@@ -66,10 +66,9 @@ def _refute(search: UndividedState) -> Assignment | None:
 def _pack_exactly(search: UndividedState) -> Assignment | None:
     """Return an assignment found by the exact cover; None where none is found, or proved to be."""
     from kvplace.solver.exact.close_gap import Effort, pack_exactly  # noqa: PLC0415 - numpy and HiGHS: only here
-    from kvplace.solver.exact.option_cover import OptionCover  # noqa: PLC0415 - same
 
     effort = Effort(nodes=search.knobs.packing_nodes)
-    state = pack_exactly(OptionCover(search.program), search.deciding, effort, search.watch)
+    state = pack_exactly(search.program, search.deciding, effort, search.watch)
     search.adopt()
     return state
 
