@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvplace.core.models.objective import Objective
-from kvplace.solver.instance.columns import fluid_level, largest, total
+from kvplace.solver.instance.columns import fluid_level, largest, padded, total
 from kvplace.solver.instance.door import load_instance
 from splits import random_split_problem
 from tiny import byte_problem, byte_problems
@@ -43,7 +43,7 @@ def test_options_in_rows_are_padded_to_one_row_per_model(seed):
     for _ in range(30):
         instance = load_instance(random_split_problem(draw))
         rows = instance.columns.rows
-        wide = rows.padded(rows.shards, -1.0)
+        wide = padded(rows.starts, rows.shards, -1.0)
         for j, options in enumerate(instance.options):
             many = len(options)
             assert wide[j, :many].tolist() == [float(o.shards) for o in options]

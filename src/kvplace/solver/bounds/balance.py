@@ -150,11 +150,7 @@ class _Ranks(_FewRanks):
         in_memory = np.where(self._size[:, None] < largest, loads[:, : columns.kv] / room, np.inf)
         alone = np.concatenate([in_memory, loads[:, columns.kv :]], axis=1).max(axis=1)
         self._alone: Floats = np.where(np.isfinite(options.least), alone, np.inf)
-        uneven = np.repeat(
-            list(map(instance.is_uneven, range(instance.n))), np.diff(options.starts)
-        )
-        idle = uneven & (np.frombuffer(instance.copies, np.intc) > 1)
-        self._loads: Floats = np.where(idle[:, None], 0.0, loads)
+        self._loads: Floats = np.where(columns.unsure[:, None], 0.0, loads)
 
     def _needed(self, pressure: int, target: float, worths: Sequence[float]) -> list[float]:
         import numpy as np  # noqa: PLC0415 - as above

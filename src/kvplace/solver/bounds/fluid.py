@@ -53,9 +53,9 @@ class FluidBound:
     def __init__(self, chooser: Chooser) -> None:
         self._chooser = chooser
         self._scopes = _scopes(chooser.instance)
-        counts = np.diff(chooser.instance.columns.rows.starts)
-        self._mask_of = np.repeat(chooser.instance.columns.mask_of, counts)
-        self._largest = np.repeat(chooser.largest, counts)
+        columns = chooser.instance.columns
+        self._mask_of = columns.mask_of[columns.model]
+        self._largest = chooser.largest[columns.model]
         self.value = self._best()
 
     def _best(self) -> float:

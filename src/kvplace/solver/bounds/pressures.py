@@ -22,6 +22,7 @@ from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Bools, Floats
 from kvplace.solver.bisection import bisect
 from kvplace.solver.bounds.certify import checked, lowered
+from kvplace.solver.instance.columns import padded
 
 __all__ = ["PressureBound", "best_weighting", "weighted_certificate"]
 
@@ -66,18 +67,18 @@ class PressureBound:
         self._most_load, self._most_share = self._loads.max(axis=1), self._shares.max(axis=2)
         degrees, copies = np.array(options.degrees), np.array(options.copies)
         self._shards = (degrees * copies).astype(np.float64)
-        model = np.repeat(np.arange(len(self._starts) - 1), np.diff(self._starts))
+        self._model = np.repeat(np.arange(len(self._starts) - 1), np.diff(self._starts))
         self._sure = np.ones(rows)  # 0 for uneven copies, of which the weights alone are sure
         if not problem.plain:
             uneven = [m.replicas.split is not Split.EVEN for m in problem.models]
-            self._sure = np.where(np.array(uneven)[model] & (copies > 1), 0.0, 1.0)
-        self._kinds(problem, model)
+            self._sure = np.where(np.array(uneven)[self._model] & (copies > 1), 0.0, 1.0)
+        self._kinds(problem)
         self._forced = rows == len(self._starts) - 1 and len(self._memory) == 1
         self.weighting: Floats = np.full(2 * self._windows, 0.5 / self._windows)
         self._alone = False
         self.value = self._best()
 
-    def _kinds(self, problem: Problem, model: np.ndarray) -> None:
+    def _kinds(self, problem: Problem) -> None:
         """Note the kinds of GPU, how many there are, and which each option may be on."""
         types = problem.pressures.table.gpu_types
         every = [(types.index(g.type), g.usable_bytes) for g in problem.fleet.gpus]
@@ -96,9 +97,9 @@ class PressureBound:
                 found = {number[gpu] for gpu in allowed}
                 masks[id(allowed)] = np.array([kind in found for kind in kinds])
         of_model = np.array([masks[id(problem.allowed(i))] for i in range(len(problem.names))])
-        self._allowed = of_model[model] & (self._least[:, None] <= self._memory)
+        self._allowed = of_model[self._model] & (self._least[:, None] <= self._memory)
         for row in np.flatnonzero(np.array(problem.option_table.degrees) > 1).tolist():
-            if not problem.seated(int(model[row]), row):
+            if not problem.seated(int(self._model[row]), row):
                 self._allowed[row] = False
 
     def _best(self) -> float:
@@ -173,13 +174,8 @@ class PressureBound:
         in_time = (self._shares @ weights[w:]) * sure
         cost = np.where(self.fit(target), in_memory[:, None] + in_time[:, self._type], np.inf)
         capacity = self._memory * weights[:w].sum() + target * weights[w:].sum()
-        counts = np.diff(self._starts)
-        wide = (len(counts), int(counts.max()))
-        each, shards = np.full(wide, np.inf), np.zeros(wide)
-        model = np.repeat(np.arange(len(counts)), counts)
-        at = np.arange(len(model)) - self._starts[model]
-        each[model, at], shards[model, at] = cost.min(axis=1), self._shards
-        return each, shards, capacity
+        each = padded(self._starts, cost.min(axis=1))
+        return each, padded(self._starts, self._shards, 0.0), capacity
 
     @property
     def count(self) -> Floats:
@@ -223,10 +219,9 @@ class PressureBound:
         whole = np.minimum.reduceat(least, self._starts[:-1])
         row = np.arange(len(least))
         if len(least) > len(whole):
-            at = np.flatnonzero(least == np.repeat(whole, np.diff(self._starts)))
+            at = np.flatnonzero(least == whole[self._model])
             # Of equal options the first of each model.
-            model = np.searchsorted(self._starts, at, side="right")
-            row = at[np.unique(model, return_index=True)[1]]
+            row = at[np.unique(self._model[at], return_index=True)[1]]
         many = self._shards[row]
         return np.concatenate([many @ sizes[row], many @ shares[row, self._type[kind[row]]]])
 

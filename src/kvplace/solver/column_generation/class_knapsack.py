@@ -19,15 +19,12 @@ class Table:
 
     Parameters
     ----------
-    prices
-        (levels,) price of a shard by its level; that of level 0 is 0.
     worth
         (room + 1,) highest price of shards that fit each room, any number alike.
     first
         (room + 1,) a level in a set of that price; 0 where one less room is as good.
     """
 
-    prices: Ints
     worth: Ints
     first: Ints
 
@@ -118,4 +115,4 @@ def fill(prices: Ints, room: int) -> Table:
         else:
             worth[at] = worth[at - 1]
         backwards[room - at] = worth[at]
-    return Table(prices, np.array(worth, dtype=np.int64), np.array(first, dtype=np.int64))
+    return Table(np.array(worth, dtype=np.int64), np.array(first, dtype=np.int64))

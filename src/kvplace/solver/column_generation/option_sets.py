@@ -77,17 +77,13 @@ class OptionSets:
         self._columns: dict[Column, None] = {}
         self.instance = instance
         columns, rows = instance.columns, instance.columns.rows
-        counts = np.diff(rows.starts)
-        self.model: Ints = np.repeat(np.arange(instance.n), counts)
+        self.model = columns.model
         self.shards: Ints = rows.shards.astype(np.int64)
         both = list(zip(columns.type_of.tolist(), columns.memory.tolist(), strict=True))
         self.kinds: list[tuple[int, int]] = sorted(set(both))
         number = {kind: at for at, kind in enumerate(self.kinds)}
         self._base = list(range(len(self.kinds)))
         self._number([number[kind] for kind in both])
-        copies = np.array(instance.copies)
-        uneven = np.array([instance.is_uneven(j) for j in range(instance.n)])
-        self._idle: Bools = uneven[self.model] & (copies > 1)
         self._plain = instance.simple
         self._usable: Bools = np.ones(len(self.model), dtype=bool)
         self.chosen: Floats = np.zeros(len(self.model))
@@ -169,9 +165,9 @@ class OptionSets:
             seated |= held & (alone <= 1)
             # Of uneven copies the weights alone are sure: one carries an even part or more, which
             # is within every limit somewhere, the others may be where that is not.
-            fit = held & ((alone <= 1) | self._idle)
-            limits[self._idle, : instance.kv] = size[self._idle, None]
-            limits[self._idle, instance.kv : -1] = 0.0
+            fit = held & ((alone <= 1) | columns.unsure)
+            limits[columns.unsure, : instance.kv] = size[columns.unsure, None]
+            limits[columns.unsure, instance.kv : -1] = 0.0
             needed = undominated((limits / capacity)[fit])
             limits, capacity = limits[:, needed], capacity[needed]
             if len(needed) > 1:

@@ -26,8 +26,6 @@ class ProgramModels:
     ----------
     models
         (m,) which they are.
-    split
-        As given.
     kind
         (g,) kind of the split shards that each GPU may hold one of; 0 for none.
     class_, option
@@ -37,7 +35,7 @@ class ProgramModels:
 
     def __init__(self, chooser: Chooser, models: list[int], *, split: bool) -> None:
         self.models: Ints = np.array(models, dtype=np.int64)
-        self._chooser, self.split, columns = chooser, split, chooser.instance.columns
+        self._chooser, columns = chooser, chooser.instance.columns
         wide = (columns.domains < columns.g).sum(axis=1)[columns.domain_of]
         types = np.column_stack([columns.memory, wide])[(wide > 1) & split]
         self._types: Ints = np.unique(types, axis=0)

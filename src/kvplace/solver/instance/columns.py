@@ -10,7 +10,7 @@ from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.instance.numbers import Numbers
 from kvplace.solver.instance.pressure import pressures
 
-__all__ = ["Columns", "OptionRows", "fluid_level", "largest", "total", "undominated"]
+__all__ = ["Columns", "OptionRows", "fluid_level", "largest", "padded", "total", "undominated"]
 
 EXACT_TOTAL = 2**62
 """Byte sums of 64-bit integers stay exact below this."""
@@ -39,14 +39,6 @@ class OptionRows:
     shards: Floats
     sure: Floats
     least: Floats
-
-    def padded(self, column: Floats, fill: float = math.inf) -> Floats:
-        """Return a column as one row per model, filled up where a model has fewer options."""
-        counts = np.diff(self.starts)
-        wide = np.full((len(counts), max(1, int(counts.max(initial=0)))), fill)
-        model = np.repeat(np.arange(len(counts)), counts)
-        wide[model, np.arange(len(column)) - self.starts[model]] = column
-        return wide
 
 
 class Columns:
@@ -152,32 +144,43 @@ class Columns:
         return [self.masks[at] for at in self.mask_of.tolist()]
 
     @cached_property
+    def model(self) -> Ints:
+        """(rows,) model of each option."""
+        found: Ints = np.repeat(np.arange(self.n), np.diff(self._instance.starts))
+        return found
+
+    @cached_property
+    def unsure(self) -> Bools:
+        """(rows,) whether copies carry uneven parts: of a shard's load nothing is sure."""
+        uneven = np.zeros(self.n, dtype=bool)
+        uneven[list(self._instance.uneven)] = True
+        found: Bools = uneven[self.model] & (np.array(self._instance.copies) > 1)
+        return found
+
+    @cached_property
     def rows(self) -> OptionRows:
         """The options for arithmetic in floats."""
         instance = self._instance
         starts = np.array(instance.starts, dtype=np.int64)
         copies = np.array(instance.copies, dtype=np.float64)
         load = self.loads[:, 0, 0].copy()
-        uneven = np.zeros(self.n, dtype=bool)
-        uneven[list(instance.uneven or ())] = True
-        unsure = np.repeat(uneven, np.diff(starts)) & (copies > 1)
         least = self.size.astype(np.float64) + np.maximum(1, self.keep)
-        least[~self._seated(starts, copies, least)] = math.inf
+        least[~self._seated(copies, least)] = math.inf
         return OptionRows(
             starts,
             self.size.astype(np.float64),
             load,
             np.array(instance.degree, dtype=np.float64) * copies,
-            np.where(unsure, 0.0, load),
+            np.where(self.unsure, 0.0, load),
             least,
         )
 
-    def _seated(self, starts: Ints, copies: Floats, least: Floats) -> Bools:
+    def _seated(self, copies: Floats, least: Floats) -> Bools:
         """Return per option whether a link domain holds a copy, and all are wide enough for all."""
         degree = np.array(self._instance.degree, dtype=np.int64)
         seated = np.ones(len(degree), dtype=bool)
         split = np.flatnonzero(degree > 1)
-        mask = np.repeat(self.mask_of, np.diff(starts))[split]
+        mask = self.mask_of[self.model[split]]
         for at, each in set(zip(mask.tolist(), degree[split].tolist(), strict=True)):
             gpus = np.flatnonzero(self.masks[at])  # those of most memory first
             domain = self.domain_of[gpus]
@@ -189,6 +192,25 @@ class Columns:
             seated[rows] = copies[rows] <= (counts // each).sum()
             seated[rows] &= least[rows] <= self.memory[best].max(initial=0)
         return seated
+
+
+def padded(starts: Ints, column: Floats, fill: float = math.inf) -> Floats:
+    """Return a column of options as one row per model, filled up where a model has fewer.
+
+    Parameters
+    ----------
+    starts
+        (n + 1,) as in `OptionRows`.
+    column
+        (rows,) of the options.
+    fill
+        In place of options that are not there.
+    """
+    counts = np.diff(starts)
+    wide = np.full((len(counts), max(1, int(counts.max(initial=0)))), fill)
+    model = np.repeat(np.arange(len(counts)), counts)
+    wide[model, np.arange(len(column)) - starts[model]] = column
+    return wide
 
 
 def largest(values: Floats, count: int) -> Ints:

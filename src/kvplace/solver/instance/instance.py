@@ -141,7 +141,7 @@ class Instance(Numbers):
 
     def is_uneven(self, j: int) -> bool:
         """Whether the copies of a model carry uneven parts where it has several."""
-        return self.uneven is not None and j in self.uneven
+        return j in self.uneven
 
     def type_at(self, g: int) -> int:
         """Return the load type of a GPU."""
@@ -149,7 +149,7 @@ class Instance(Numbers):
 
     def copy_loads(self, j: int, option: Option, copies: Copies) -> list[Loads]:
         """Return the loads of a shard of each copy."""
-        if self.uneven is None or j not in self.uneven or len(copies) < 2:
+        if j not in self.uneven or len(copies) < 2:
             return [option.loads] * len(copies)
         uneven = self.uneven[j]
         least = [min([self.memory[g] for g in copy]) for copy in copies]

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -88,7 +88,7 @@ class Numbers:
     kind_of: Sequence[int] = ()
     masks: tuple[bytes, ...] = ()
     mask_of: Sequence[int] = ()
-    uneven: dict[int, Uneven] | None = None
+    uneven: dict[int, Uneven] = field(default_factory=dict)
     blueprints: tuple[Blueprint, ...] = ()
 
     @property

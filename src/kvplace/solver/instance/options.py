@@ -6,10 +6,12 @@ GPU: water-filling. A hot model gets copies exactly as far as K makes one shard 
 """
 
 import math
+from functools import partial
 
 import numpy as np
 
 from kvplace.solver.array_types import Bools, Floats, Ints
+from kvplace.solver.instance.columns import padded
 from kvplace.solver.instance.instance import Instance, Option
 
 __all__ = ["LOOSE", "Chooser", "scarcity"]
@@ -45,12 +47,13 @@ class Chooser:
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
         columns, rows = instance.columns, instance.columns.rows
-        self.size = rows.padded(rows.size)
-        self._load = rows.padded(columns.loads[:, 0, : instance.kv].max(axis=1), 0.0)
-        self.sure = rows.padded(rows.sure, 0.0)
-        self.shards = rows.padded(rows.shards)
-        self.least = rows.padded(rows.least)
-        self._time = rows.padded(_least_time(instance), 0.0) if instance.time else None
+        pad = partial(padded, rows.starts)
+        self.size = pad(rows.size)
+        self._load = pad(columns.loads[:, 0, : instance.kv].max(axis=1), 0.0)
+        self.sure = pad(rows.sure, 0.0)
+        self.shards = pad(rows.shards)
+        self.least = pad(rows.least)
+        self._time = pad(_least_time(instance), 0.0) if instance.time else None
         largest = [float(columns.memory[mask].max(initial=0)) for mask in columns.masks]
         self.largest: Floats = np.array(largest)[columns.mask_of]
 
@@ -122,7 +125,7 @@ def _least_time(instance: Instance) -> Floats:
     found = [
         np.bincount(columns.type_of[mask], minlength=time.shape[1]) > 0 for mask in columns.masks
     ]
-    may = np.repeat(np.array(found)[columns.mask_of], np.diff(columns.rows.starts), axis=0)
+    may = np.array(found)[columns.mask_of[columns.model]]
     return np.asarray(np.where(may, time, math.inf).min(axis=1))
 
 

@@ -66,7 +66,7 @@ class Refiller:
         self._chooser, self._instance, self._watch = chooser, instance, watch
         self._chance, self._rng = seeded(seed), np.random.default_rng(seed)
         self._free = Regions(instance).free
-        self._free[list(instance.uneven or ())] = False
+        self._free[list(instance.uneven)] = False
         self._degree = np.array(instance.degree, dtype=np.int64)
         self._copies = np.array(instance.copies, dtype=np.int64)
         most = np.maximum.reduceat(self._copies, columns.rows.starts[:-1])
@@ -215,9 +215,9 @@ class _Plan:
         starts = state.first_row[:-1]
         self.row: Ints = starts + np.where(fit, whole, math.inf).argmin(axis=1)
         self._count: Ints = state.copies[self.row]
-        model = np.repeat(np.arange(len(starts)), np.diff(state.first_row))
         self._open = state.usable > 0
-        state.usable[:] = usable = self._open & (state.copies == self._count[model])
+        count = self._count[chooser.instance.columns.model]
+        state.usable[:] = usable = self._open & (state.copies == count)
         each = state.size * state.degree[:, None, None]
         least = (each * state.copies[:, None, None]).min(axis=1)
         used = np.minimum.reduceat(np.where(usable[:, None], least, math.inf), starts)
