@@ -180,3 +180,19 @@ def test_the_forecast_tells_gpus_that_fail_from_those_that_serve(sharing):
     assert min(len(bad), len(good)) >= 5
     assert auc >= 0.95
     assert np.mean(np.array(apart) < 0.1) >= 0.8
+
+
+@pytest.mark.parametrize("load", [1e-3, 1.0, 30.0])
+@pytest.mark.parametrize("burst", [0.0, 3.0])
+def test_kernels_that_are_interpreted_say_what_compiled_ones_do(monkeypatch, load, burst):
+    times = {"a": seconds(fixed=0.1), "b": seconds(fixed=0.02), "c": seconds(fixed=0.3)}
+    given = ([model(name) for name in times], place(("a", 0), ("b", 0), ("c", 0)), times)
+    found = []
+    for known in (True, False):
+        monkeypatch.setitem(forecast.__globals__, "is_compiled", lambda _, known=known: known)
+        found.append(settled(*given, load=load, burst=burst))
+    compiled, plain = found
+    assert plain.gpus[0].busy == pytest.approx(compiled.gpus[0].busy, rel=1e-9)
+    for one, other in zip(plain.models, compiled.models, strict=True):
+        assert one.attainment == pytest.approx(other.attainment, rel=1e-9)
+        assert one.ttft_seconds == pytest.approx(other.ttft_seconds, rel=1e-9)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from kvplace.solver import kernels
-from kvplace.solver.kernels import Crew, compiled_in_time, kernel
+from kvplace.solver.kernels import Crew, compiled_in_time, interpreted, kernel
 from kvplace.solver.strategies.large import LargeSearch
 from kvplace.solver.strategies.stages import Settings
 from tiny import byte_problem
@@ -59,6 +59,22 @@ def test_a_kernel_answers_as_the_function_it_was_made_of():
     compiled = kernel(poly)
     for x, y in [(0.5, 2.0), (-3.0, 1.5), (0.0, 0.0)]:
         assert compiled(x, y) == poly(x, y)
+
+
+@kernel
+def _halved(x):
+    return x // 2
+
+
+@kernel
+def _steps(x):
+    return 0 if x == 0 else 1 + _steps(_halved(x))
+
+
+def test_an_interpreted_kernel_compiles_nothing_that_it_calls():
+    assert interpreted(_steps)(5) == 3
+    assert not _steps.signatures
+    assert not _halved.signatures
 
 
 def test_a_kernel_is_waited_for_no_longer_than_the_search_lasts(monkeypatch):

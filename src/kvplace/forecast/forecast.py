@@ -1,6 +1,8 @@
 """The door of the forecast: what a placement is expected to serve, model by model."""
 
 import math
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,16 @@ from kvplace.forecast.records import ENGINE, GPU, MPS, NONE, SLICE
 from kvplace.forecast.rules import Rules, Sharing
 from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.times import StepTimes
+from kvplace.solver.kernels import interpreted, is_compiled
 
 __all__ = ["Forecast", "GPUForecast", "ModelForecast", "expected", "forecast"]
 
 ITERATIONS = 200
 STEPS = 64
 """Batches whose step times are tabled; beyond, they grow in proportion."""
+
+FEW = 32
+"""Engines up to which kernels that are not compiled yet are interpreted: compiling takes 10 s."""
 
 SHARING = {Sharing.SLICE: SLICE, Sharing.MPS: MPS, Sharing.NONE: NONE}
 _FIELDS = StepTime._fields
@@ -70,10 +76,27 @@ def expected(
 ) -> Forecast:
     """Forecast what engines serve; parameters as in `forecast`."""
     engines, gpus, lists = records_of(problem, copies, rules, load, burst)
+    took = None
+    if len(engines) <= FEW and not (is_compiled(settle) and is_compiled(attain)):
+        tried = engines.copy(), gpus.copy()
+        # What compiled code makes an infinite number of is an error here.
+        with suppress(ArithmeticError, ValueError), np.errstate(all="ignore"):
+            took = _settled(interpreted(settle), interpreted(attain), *tried, lists, rules)
+            engines, gpus = tried
+    if took is None:
+        took = _settled(settle, attain, engines, gpus, lists, rules)
+    return _forecast(problem, copies, engines, gpus, load, took < ITERATIONS)
+
+
+def _settled(
+    settle: Callable[..., int], attain: Callable[..., None], engines: Any, gpus: Any, lists: Any,
+    rules: Rules,
+) -> int:  # fmt: skip
+    """Put what engines do into their records; return the iterations taken."""
     steps = np.zeros((len(engines), STEPS))
     took = settle(engines, gpus, lists, steps, SHARING[rules.sharing], rules.slice_loss, ITERATIONS)
     attain(engines, gpus, lists)
-    return _forecast(problem, copies, engines, gpus, load, took < ITERATIONS)
+    return took
 
 
 def records_of(

@@ -1,5 +1,7 @@
 """What the kernels of the forecast work on: engines and GPUs as records."""
 
+from typing import Any
+
 import numpy as np
 
 from kvplace.forecast.step_time import StepTime
@@ -12,7 +14,13 @@ SLICE, MPS, NONE = 0, 1, 2
 GPU_USE = 0.9
 """Side by side: part of the GPU that the prefill of a long prompt keeps busy."""
 
-ENGINE = np.dtype(
+
+def _record(fields: list[tuple[str, type]]) -> "np.dtype[Any]":
+    """Return a type whose fields are attributes also where kernels are not compiled."""
+    return np.dtype((np.record, fields))
+
+
+ENGINE = _record(
     [
         # Given: where the list of its GPUs stands; most running requests.
         ("first_gpu", np.int64),
@@ -44,7 +52,7 @@ ENGINE = np.dtype(
     ]
 )
 
-GPU = np.dtype(
+GPU = _record(
     [
         # Given: where the list of its engines stands; bytes of its pool.
         ("first_engine", np.int64),

@@ -23,9 +23,9 @@ IDLE, GAP, STEP, STALLED = 0, 1, 2, 3
 
 
 def _record(whole: str, real: str) -> "np.dtype[np.void]":
-    return np.dtype(
-        [*((name, np.int64) for name in whole.split()), *((n, np.float64) for n in real.split())]
-    )
+    fields: list[tuple[str, type]] = [(name, np.int64) for name in whole.split()]
+    fields += [(name, np.float64) for name in real.split()]
+    return np.dtype((np.record, fields))  # attributes also where kernels are not compiled
 
 
 ENGINE = _record(

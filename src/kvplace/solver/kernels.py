@@ -15,6 +15,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from kvplace.errors import InputError
@@ -51,7 +52,7 @@ def _load_array_functions() -> None:
 
 _load_array_functions()
 
-__all__ = ["Crew", "compiled_in_time", "is_compiled", "kernel"]
+__all__ = ["Crew", "compiled_in_time", "interpreted", "is_compiled", "kernel"]
 
 _LOOK_SECONDS = 0.05
 """How often the clock is looked at while a kernel is compiled."""
@@ -76,6 +77,26 @@ def kernel(function: F) -> F:
     for name in ("get_call_template", "get_overload"):  # what other kernels ask for
         setattr(compiled, name, getattr(part, name))
     return compiled
+
+
+def interpreted(compiled: F) -> F:
+    """Return a kernel that is not compiled, nor what it calls: the same answer, soon for few items.
+
+    Where compiled code goes on with an infinite number, it may raise what Python does.
+    """
+    return cast("F", _interpreted(compiled, {}))
+
+
+def _interpreted(compiled: Any, made: dict[Any, Any]) -> Any:
+    plain = getattr(compiled, "py_func", None)
+    if plain is None or plain in made:
+        return made.get(plain, compiled)
+    names = dict(plain.__globals__)
+    made[plain] = FunctionType(plain.__code__, names, plain.__name__, plain.__defaults__)
+    for name in plain.__code__.co_names:
+        if name in names:
+            names[name] = _interpreted(names[name], made)
+    return made[plain]
 
 
 def is_compiled(compiled: Callable[..., Any]) -> bool:
