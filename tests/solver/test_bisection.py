@@ -65,6 +65,9 @@ def test_the_first_target_reached_is_found_by_doubling(bound, factor):
 def test_nothing_is_reached_above_no_bound_out_of_time_or_range():
     assert reach_above(lambda _: "found", 0.0, 0.01, 1e6) == (None, 0.0, math.inf)
     assert reach_above(lambda _: "found", 1.0, 0.01, 1e6, Watch(0)) == (None, 1.0, math.inf)
+    asked: list[float] = []
+    reach_above(asked.append, 1.0, 0.5, 5.0, growth=4.0)
+    assert asked == [1.5, 3.0]
     found, failed, target = reach_above(lambda _: None, 1.0, 0.5, 5.0)
     assert (found, failed, target) == (None, 5.0, math.inf)
 

@@ -82,6 +82,7 @@ def reach_above(
     first: float,
     last: float,
     watch: Watch | None = None,
+    growth: float = 2.0,
 ) -> tuple[T | None, float, float]:
     """Try targets further and further above a bound until one is reached.
 
@@ -92,9 +93,11 @@ def reach_above(
     bound
         A lower bound, above 0 if any target is to be tried.
     first, last
-        Parts above the bound of the first target, doubled each time, and of the last at most.
+        Parts above the bound of the first target and, at most, of the last.
     watch
         Ends it early.
+    growth
+        Factor from one part to the next.
 
     Returns
     -------
@@ -108,7 +111,7 @@ def reach_above(
         found = reach(target)
         if found is not None:
             return found, failed, target
-        failed, part = target, part * 2
+        failed, part = target, part * growth
     return None, failed, math.inf
 
 

@@ -21,11 +21,13 @@ __all__ = ["construct", "some_assignments"]
 LARGE = 200_000
 """Models times GPUs above which few rules are tried."""
 FIRST, LAST = 0.005, 1e6
-"""Parts above the bound of the first and the last target; doubled in between."""
-FURTHER = 8.0
-"""Factor by which that part grows where any assignment will do."""
-HALVINGS = 5
-"""Targets tried between the last that failed and the first that did not."""
+"""Parts above the bound of the first and the last target."""
+NEXT, FURTHER, FAILED = 2.0, 8.0, 5
+"""Factors by which that part grows: at first; and where any assignment will do, or so many rules
+found none at any target."""
+HALVINGS, MORE = 5, 2
+"""Targets tried between the last that failed and the first that did not, and how many more where
+that part grows by `FURTHER`, which comes to the same."""
 HUGE = 1_000_000_000
 """Models times GPUs above which an assignment costs so much that few targets are tried."""
 LOOSE = 0.2
@@ -55,19 +57,22 @@ def construct(
     placed
         Whether there is a whole assignment already; then none with models left out is made.
     """
-    known, lacking = math.inf, []
+    known, lacking, growth = math.inf, [], NEXT
     for rule in _rules(chooser):
         fill = _Fill(chooser, watch, *rule)
         # A rule that fails just below what others found is not looked at further.
         if known == 0 or (known < math.inf and fill.at(known * (1 - FIRST)) is None):
             continue
-        board = _search(fill, bound, watch, placed=placed)
+        board = _search(fill, bound, growth, watch, placed=placed)
         if board is None:
             if watch.stop:
                 break
             continue
-        known = min(known, board.worst()) if board.valid else known
-        lacking += [board] if board.missing else []
+        if board.valid:
+            known = min(known, board.worst())
+        elif board.missing:
+            lacking.append(board)
+            growth = FURTHER if len(lacking) >= FAILED else NEXT
         yield board
         if watch.stop:
             break
@@ -111,10 +116,12 @@ def _rules(chooser: Chooser) -> list[tuple[float, str, bool]]:
     ]  # fmt: skip
 
 
-def _search(fill: "_Fill", bound: float, watch: Watch, *, placed: bool) -> Assignment | None:
+def _search(
+    fill: "_Fill", bound: float, growth: float, watch: Watch, *, placed: bool
+) -> Assignment | None:
     """Return the best assignment found at targets further and further above the bound."""
     first = LOOSE if _halvings(fill.instance) == 1 else FIRST
-    best, failed, target = reach_above(fill.at, bound, first, LAST, watch)
+    best, failed, target = reach_above(fill.at, bound, first, LAST, watch, growth)
     if best is None and placed:
         return None
     if best is None:
@@ -123,7 +130,8 @@ def _search(fill: "_Fill", bound: float, watch: Watch, *, placed: bool) -> Assig
         watch.keep(kept)
         assert board is not None
         return board
-    return _lowered(fill.at, best, failed, target, _halvings(fill.instance), watch)
+    most = _halvings(fill.instance) + (growth > NEXT) * MORE
+    return _lowered(fill.at, best, failed, target, most, watch)
 
 
 def _lowered(
