@@ -99,21 +99,9 @@ def _size_bytes(name: str) -> int:
 
 
 def parse_fleet(text: str, source: str = "", *, objective: str | None = None) -> Problem:
-    """Read a problem from the text of a fleet file.
+    """Read a problem from the text of a fleet file, as `read` does.
 
-    Parameters
-    ----------
-    text
-        YAML, or JSON where `source` ends in ``.json``.
-    source
-        Name of the file, for messages.
-    objective
-        As in `read`.
-
-    Raises
-    ------
-    InputError
-        As in `read`.
+    The text is JSON where the name `source` ends in ``.json``, else YAML.
     """
     wanted = objective_named(objective)
     refuse_other_kind(text, "fleet", source)

@@ -108,23 +108,21 @@ def _numbering(table: PlanTable, without: set[int]) -> Iterator[_Fault]:
     Of models that some rows are wrong of, nothing more is said.
     """
     odd = {table.models[row] for row in without}
-    first: dict[tuple[str, int], int] = {}
-    ranks: dict[tuple[str, int], set[int]] = {}
+    copies: dict[tuple[str, int], dict[int, int]] = {}  # row of each shard
     rows = enumerate(zip(table.models, table.replicas, table.shards, strict=True))
     for row, (model, replica, shard) in rows:
         if model in odd:
             continue
-        held = ranks.setdefault((model, replica), set())
-        first.setdefault((model, replica), row)
+        held = copies.setdefault((model, replica), {})
         if shard in held:
             yield (
                 row,
                 ("rows", row),
                 f"shard {shard} of replica {replica} of {shown(model)} is twice",
             )
-        held.add(shard)
-    for (model, replica), held in ranks.items():
+        held.setdefault(shard, row)
+    for (model, replica), held in copies.items():
         if max(held) != len(held) - 1:
             named = ", ".join(map(str, islice(sorted(held), 8)))
             message = f"{shown(model)} has the shards {named}; they count from 0"
-            yield first[model, replica], (), f"replica {replica} of {message}"
+            yield next(iter(held.values())), (), f"replica {replica} of {message}"

@@ -120,21 +120,7 @@ def problem_of_columns(
 ) -> Problem:
     """Return the problem of a table of models that the columnar library has read.
 
-    Parameters
-    ----------
-    columns
-        With the columns of a models table, all or some.
-    nodes
-        Where the models go.
-    source
-        Name of the file, for messages.
-    objective
-        The load; None for the default.
-
-    Raises
-    ------
-    InputError
-        With every fault, each with its row, counted from 0, and its column.
+    It is as that of `parse_table`; faults name the row, counted from 0, in place of the line.
     """
     return _problem(ArrowColumns(columns, HEADER, Report(source)), nodes, source, objective)
 

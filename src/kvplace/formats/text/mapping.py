@@ -11,14 +11,7 @@ __all__ = ["mapping_of"]
 def mapping_of(tree: Tree, source: str, what: str) -> tuple[dict[str, Any], Report]:
     """Return the mapping that a text is, and the report for what is wrong with it.
 
-    Parameters
-    ----------
-    tree
-        The text, parsed.
-    source
-        Name of the file, for messages.
-    what
-        What such a file is, such as ``a plan file is a mapping of keys``.
+    `what` says what such a file is, as ``a plan file is a mapping of keys``.
 
     Raises
     ------

@@ -19,16 +19,9 @@ _KINDS = {
 
 
 def refuse_other_kind(text: str, wanted: str, source: str) -> None:
-    """Refuse a text that says it is another kind of kvplace file.
+    """Refuse a text that says it is another kind of kvplace file than the one wanted.
 
-    Parameters
-    ----------
-    text
-        The whole file.
-    wanted
-        ``fleet``, ``plan``, ``proposal`` or ``observation``.
-    source
-        Name of the file, for messages.
+    Kinds are ``fleet``, ``plan`` and ``proposal``; a text that names none is let pass.
 
     Raises
     ------

@@ -34,12 +34,7 @@ _Texts = Callable[[Sequence[Any], str], list[str]]
 def json_text(part: type[Any], value: object) -> str:
     """Return an object as JSON, key by key as a part states it, without defaults.
 
-    Parameters
-    ----------
-    part
-        A part, or a dataclass that is its own part.
-    value
-        Whatever has attributes of the names that the part's fields have.
+    The object has attributes of the names that the part's fields have.
 
     Raises
     ------

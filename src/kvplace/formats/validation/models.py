@@ -44,16 +44,7 @@ def validate(part: type[P], data: object, path: Path, report: Report) -> P | Non
 
 
 def parsed(part: type[P], text: str, source: str, what: str) -> P:
-    """Return the JSON text of a file as a part.
-
-    Parameters
-    ----------
-    part
-        What the file is to be.
-    text, source
-        The text, and the name of the file.
-    what
-        What such a file is, as in `kvplace.formats.text.mapping.mapping_of`.
+    """Return the JSON text of a file as a part; `what` is as in `mapping_of`.
 
     Raises
     ------

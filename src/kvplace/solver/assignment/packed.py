@@ -104,16 +104,9 @@ class Packing(NamedTuple):
 
 
 def pack_rows(columns: Columns, gpu_of: Ints, spare: Ints | None = None) -> Packing:
-    """Return the packing of an assignment of undivided models.
+    """Return the packing of undivided models of which each, (n,), is on a GPU.
 
-    Parameters
-    ----------
-    columns
-        The problem.
-    gpu_of
-        (n,) GPU per model.
-    spare
-        (g,) as in `Packing`; None for nothing.
+    `spare` is as in `Packing`; None for nothing.
     """
     items = Items(columns.size, columns.keep, columns.loads, columns.kv)
     return pack_items(items, columns.memory, columns.type_of, gpu_of, spare=spare)

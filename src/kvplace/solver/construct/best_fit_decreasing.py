@@ -31,7 +31,9 @@ ORDERS: dict[str, Order] = {
 def bisect_target(
     arrays: Instance, lower: float = 0.0, tolerance: float = 1e-9
 ) -> list[int] | None:
-    """Return the best assignment that best fit decreasing finds, or None.
+    """Return the best assignment that best fit decreasing finds, as a GPU per model, or None.
+
+    There is none where no order packs even the weights alone.
 
     Parameters
     ----------
@@ -41,11 +43,6 @@ def bisect_target(
         A lower bound on the optimum: where the search for K starts.
     tolerance
         Relative width of the interval of K at which to stop before 50 halvings.
-
-    Returns
-    -------
-    list of int or None
-        GPU per model; None where no order packs even the weights alone.
     """
     best = pack(arrays, math.inf)
     if best is None:

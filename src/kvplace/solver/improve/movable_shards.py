@@ -129,25 +129,17 @@ def iterate_mobile(
 ) -> int:
     """Search among the mobile shards with kicks; return the kicks made.
 
-    Those that may go anywhere are exchanged between all GPUs; then all in the region of the
-    hottest GPU.
+    Those that may go anywhere are exchanged between all GPUs; then all in the region of the hottest
+    GPU.
 
     Parameters
     ----------
-    board
-        Changed in place, its worst GPU never to a worse one.
-    regions
-        Of its instance.
+    board, regions, seed, watch
+        As of `improve_mobile`.
     goal
         Pressure at which to stop.
-    kicks
-        Kicks without a gain after which to stop.
-    seed
-        Of the kicks.
-    watch
-        Ends it.
-    limit
-        Kicks at most.
+    kicks, limit
+        Kicks without a gain after which to stop, and in all at most.
     """
     shards, single, started = _shards(board, regions)
     if not len(started) or not board.valid:

@@ -315,15 +315,6 @@ def _obey(board: Assignment, most: float, spared: int = -1) -> tuple[list[int], 
 def repaired(board: Assignment, rounds: int, seed: int, watch: Watch) -> Assignment | None:
     """Return a valid assignment near one that breaks something or lacks models, or None.
 
-    Parameters
-    ----------
-    board
-        Not changed.
-    rounds
-        Copies placed at most.
-    seed
-        Of the choices.
-    watch
-        Ends it.
+    The one given is not changed; at most so many rounds of placing a copy are made.
     """
     return Packer(Chooser(board.instance), seed, watch).pack(board, VALID, rounds)[0]
