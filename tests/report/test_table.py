@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from kvplace.core.certificates.certificate import Bound
-from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.evaluation.evaluate import Rows, evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.model import Model, Replicas
@@ -153,6 +153,16 @@ def test_large_fleets_show_the_hottest_gpus_and_how_all_are_spread():
     at = short.index("KVPR of all 100 GPUs")
     assert sum(int(line.split()[3]) for line in short[at + 1 : at + 9]) == 100
     assert sum("n/" in line for line in gpu_lines(plan_table(result, every_gpu=True))) == 100
+
+
+def test_gpus_that_hold_nothing_are_not_looked_at():
+    problem = problem_of([("a", 1, 1.0)], [10] * 1000)
+    result = evaluated(problem, {"a": "n/7"})
+    looked, gpus = set(), result.evaluation.gpus
+    watched = Rows(len(gpus), lambda at: looked.add(at) or gpus[at])
+    shown = plan_table(replace(result, evaluation=replace(result.evaluation, gpus=watched)))
+    assert "999 idle GPUs: n/0" in shown
+    assert looked <= {0, 7}
 
 
 def test_gpus_that_are_alike_share_a_row():

@@ -219,6 +219,7 @@ def _check_prices(
     total = 0
     groups: dict[frozenset[int], list[Offers]] = {}  # by the memories that models may run on
     memories: dict[int, frozenset[int]] = {}
+    usable = dict(zip(fleet.position, fleet.usable_bytes, strict=True))
     outside: dict[int, int] = {}  # largest memory outside the scope, by the set allowed
     for index, (needed, offers) in enumerate(_priced(problem, certificate)):
         if needed is None:
@@ -228,10 +229,9 @@ def _check_prices(
             continue
         allowed = problem.allowed(index)
         if id(allowed) not in memories:
-            memories[id(allowed)] = frozenset(map(problem.usable_bytes, allowed))
-            outside[id(allowed)] = max(
-                map(problem.usable_bytes, allowed - scope if scope else ()), default=0
-            )
+            memories[id(allowed)] = frozenset(map(usable.__getitem__, allowed))
+            beyond = map(usable.__getitem__, allowed - scope if scope else ())
+            outside[id(allowed)] = max(beyond, default=0)
         groups.setdefault(memories[id(allowed)], []).append(offers)
         most = outside[id(allowed)]
         if most and any(size < most << SCALE_BITS and kept <= most for _, (size, kept) in offers):

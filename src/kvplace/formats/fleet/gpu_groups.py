@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from itertools import islice
 from typing import NamedTuple
 
 from kvplace.core.fact import Fact
@@ -97,9 +98,9 @@ def parse_gpus(text: str) -> tuple[Node, ...]:
         seen[kind] += 1
         name = kind if seen[kind] == 1 else f"{kind}-{seen[kind]}"
         names = [name] if group.hosts == 1 else [f"{name}-{host}" for host in range(group.hosts)]
-        for host in names:
-            ids = [f"{host}/{i}" for i in range(group.gpus)]
-            nodes.append(Node(host, alike(GPU(ids[0], kind, group.memory_bytes.value), ids)))
+        ids = [f"{host}/{i}" for host in names for i in range(group.gpus)]
+        gpus = iter(alike(GPU(ids[0], kind, group.memory_bytes.value), ids))
+        nodes += [Node(host, tuple(islice(gpus, group.gpus))) for host in names]
     return tuple(nodes)
 
 

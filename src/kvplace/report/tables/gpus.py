@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation
-from kvplace.core.hardware import Node
+from kvplace.core.hardware import Fleet, Node
 from kvplace.report.text import names_text, places_text
 
 __all__ = ["GPURow", "gpu_rows", "histogram", "idle_text"]
@@ -25,13 +25,17 @@ class GPURow(NamedTuple):
     ids: tuple[str, ...]
 
 
-def gpu_rows(evaluation: Evaluation, most: int | None) -> tuple[list[GPURow], list[str], int]:
+def gpu_rows(
+    evaluation: Evaluation, fleet: Fleet, most: int | None
+) -> tuple[list[GPURow], list[str], int]:
     """Group the GPUs of a fleet, the most loaded first.
 
     Parameters
     ----------
     evaluation
         What the placement is worth.
+    fleet
+        Where it is.
     most
         Rows wanted; None for all. GPUs beyond them are counted and not looked at, so that a
         large fleet costs little.
@@ -39,17 +43,14 @@ def gpu_rows(evaluation: Evaluation, most: int | None) -> tuple[list[GPURow], li
     Returns
     -------
     tuple
-        The rows, the ids of idle GPUs (those looked at), and the number of busy GPUs left out.
+        The rows, the ids of idle GPUs, and the number of busy GPUs left out.
     """
     pressures, gpus = evaluation.pressures, evaluation.gpus
     groups: dict[object, tuple[GPUEvaluation, list[str]]] = {}
-    idle: list[str] = []
-    shown = 0
-    for at in sorted(range(len(gpus)), key=lambda at: -pressures[at]):
+    shown, busy = 0, set(evaluation.sums.busy)
+    idle = [gpu.id for at, gpu in enumerate(fleet.gpus) if at not in busy]
+    for at in sorted(evaluation.sums.busy, key=lambda at: -pressures[at]):
         gpu = gpus[at]
-        if not gpu.shards:
-            idle.append(gpu.id)
-            continue
         models = tuple(sorted(shard.model for shard in gpu.shards))
         key = (gpu.type, gpu.memory_bytes, gpu.weights_bytes, f"{gpu.pressure:.4g}", models)
         if key not in groups:

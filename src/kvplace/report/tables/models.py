@@ -38,7 +38,7 @@ def model_rows(result: Result) -> list[ModelRow]:
     assert result.evaluation is not None
     assert result.placement is not None
     worst: dict[str, tuple[float, float]] = {}
-    for gpu in result.evaluation.gpus:
+    for gpu in result.evaluation.occupied:
         for shard in gpu.shards:
             here = (gpu.pressure, part_of(shard, gpu))
             if here > worst.get(shard.model, (-1.0, 0.0)):

@@ -162,9 +162,10 @@ class _Tables:
 
     def gpus(self) -> list[str]:
         """Return the table of GPUs."""
-        rows, idle, left = gpu_rows(self._evaluation, None if self._all else SHOWN_WHOLE)
+        fleet = self._result.problem.fleet
+        rows, idle, left = gpu_rows(self._evaluation, fleet, None if self._all else SHOWN_WHOLE)
         if left:
-            rows, idle, left = gpu_rows(self._evaluation, HOTTEST)
+            rows, idle, left = gpu_rows(self._evaluation, fleet, HOTTEST)
         labels = [self._label(row.ids) for row in rows]
         gpu_width = min(max([3, *map(len, labels)]), 14 if self._width < 100 else 30)
         values = [self._value(row.gpu.kvpr) for row in rows]
