@@ -227,16 +227,16 @@ class PressureBound:
 
     def certified(self, problem: Problem) -> Bound:
         """Return the bound with a certificate that checks, at most a part in 1e8 lower."""
+        finite = 0 < self.value < math.inf
+        if finite:
+            self._impossible(self.value)  # which keeps what proves it
         method = "single-model" if self._alone else "fluid"
-        if self.value > 0 and math.isfinite(self.value):
-            self._impossible(self.value)
-            method = "single-model" if self._alone else "fluid"
-            rule = self._by_rule(problem, method)
-            if rule is not None:
-                return rule
-        return lowered(
-            self.value, lambda target: checked(problem, method, self._certificate(problem, target))
-        )
+
+        def priced(target: float) -> Bound | None:
+            return checked(problem, method, self._certificate(problem, target))
+
+        rule = self._by_rule(problem, method) if finite else None
+        return rule or lowered(self.value, priced)
 
     def _by_rule(self, problem: Problem, method: str) -> Bound | None:
         """Return the bound as a rule, of many undivided models and one pressure; None if not so."""

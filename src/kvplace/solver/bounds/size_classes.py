@@ -173,8 +173,8 @@ class LevelBound:
     def _groups(self, board: Assignment, target: float) -> Iterable[tuple[int, Floats]]:
         """Yield the type of each GPU of an assignment and the sizes on it."""
         for type_, members in zip(self._type, board.members, strict=True):
-            options = [option for option in (board.option[j] for j in members) if option]
-            if options:
+            if members:
+                options = map(board.chosen, members)
                 yield type_, np.array([o.size + o.load / target for o in options])
 
     def certified(self, problem: Problem) -> Bound | None:

@@ -162,7 +162,6 @@ class Improver:
             lower worst GPU.
         """
         g = len(self._packing.models)
-        kvpr = self._packing.pressure()
         # A model alone on the largest GPU is as cool as it gets.
         memory = self._packing.memory
         done_with = (self._packing.models <= 1) & (memory == memory.max())

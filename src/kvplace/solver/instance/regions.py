@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kvplace.solver.array_types import Ints
+from kvplace.solver.array_types import Bools, Ints
 from kvplace.solver.instance.instance import Instance
 
 __all__ = ["Regions"]
@@ -25,17 +25,13 @@ class Regions:
     """
 
     def __init__(self, instance: Instance) -> None:
-        self.bound = np.ones(instance.n, dtype=bool)
-        self.free = np.ones(instance.n, dtype=bool)
         of = np.zeros(instance.g, dtype=np.int64)
         masks = instance.columns.masks
         few = len(masks) <= REGIONS
         for mask in masks if few else ():
             of = _refined(of, mask.astype(np.int64))
-        for j in range(instance.n):
-            if not instance.anywhere(j):
-                self.free[j] = False
-                self.bound[j] = few
+        self.free: Bools = np.array([instance.anywhere(j) for j in range(instance.n)], dtype=bool)
+        self.bound: Bools = self.free | few
         for plan in instance.blueprints:
             labels = np.asarray(plan.labels, dtype=np.int64)
             self.free[plan.concerned] = False

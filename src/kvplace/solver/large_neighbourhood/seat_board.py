@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.kernels import kernel
 
 __all__ = ["Board", "Bytes", "fill_up", "lift", "place", "put", "take"]
@@ -60,7 +60,7 @@ class Board(NamedTuple):
     in_domain: Ints
     masks: Bytes
     mask_of: Ints
-    free: Ints
+    free: Bools
     row: Ints
     model_of: Ints
     first_seat: Ints

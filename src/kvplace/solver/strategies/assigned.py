@@ -78,9 +78,8 @@ class AssignedSearch(Search):
 
         self._program = self._program or OptionSets(self.instance)
         if self.board is not None:
-            option = self.board.option
-            held = ([option[j] for j in members] for members in self.board.members)
-            self._program.add([[o.row for o in options if o is not None] for options in held])
+            chosen = self.board.chosen
+            self._program.add([[chosen(j).row for j in held] for held in self.board.members])
         return self._program
 
     @abstractmethod
