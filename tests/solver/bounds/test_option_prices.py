@@ -1,5 +1,6 @@
 """The program with options under several pressures: never above the optimum, checked by core."""
 
+import math
 import random
 from itertools import chain, combinations
 
@@ -41,6 +42,26 @@ def test_no_target_above_the_optimum_is_impossible_and_certificates_check(seed, 
         assert bound.value <= truth.value
         assert check_certificate(problem, bound.certificate) == ""
     assert found >= met // 2
+
+
+@pytest.mark.parametrize("objectives", [(Objective.PRESSURE,), (Objective.REQUESTS,)])
+def test_fleets_without_room_are_impossible_at_any_target(objectives):
+    draw, proved = random.Random(5), 0
+    for _ in range(40):
+        problem = random_split_problem(draw, models=5, objectives=objectives)
+        instance = load_instance(problem)
+        if not np.diff(instance.starts).all():
+            continue  # a model may be nowhere, which is known before
+        program = OptionSets(instance)
+        verdict = program.decide(math.inf, Watch())
+        if not verdict.impossible:
+            continue
+        assert not solve_by_force(problem).feasible
+        bound = checked(problem, "configuration", priced_options(problem, program, verdict))
+        assert bound is not None
+        assert bound.value == math.inf
+        proved += 1
+    assert proved
 
 
 def test_a_knapsack_keeps_every_limit_and_one_of_each_group():

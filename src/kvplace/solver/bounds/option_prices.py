@@ -44,8 +44,11 @@ def priced_options(problem: Problem, program: OptionSets, verdict: Verdict) -> C
         (gpu.type, gpu.usable_bytes): math.ceil(float(worths[kind]) * scale * raised)
         for gpu, kind in zip(gpus, program.kind_of, strict=True)
     }
-    if problem.goal is not Objective.PRESSURE:
-        by_memory = {memory: worth for (_, memory), worth in sorted(worth_of.items())}
+    if problem.goal is not Objective.PRESSURE or math.isinf(verdict.target):
+        # Where memory alone counts, GPUs of one memory are worth what the dearest of them is.
+        by_memory: dict[int, int] = {}
+        for (_, memory), worth in sorted(worth_of.items()):
+            by_memory[memory] = max(worth, by_memory.get(memory, 0))
         return Certificate(verdict.target, tuple(listed), tuple(by_memory.items()))
     kinds = sorted(worth_of)
     return Certificate(

@@ -12,7 +12,7 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.certify import checked, searched
-from kvplace.solver.clock import Within
+from kvplace.solver.clock import Watch, Within
 from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.strategies.params import ClusterParams, UndividedParams
 from kvplace.solver.strategies.stages import LOADING, Search, Settings
@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from kvplace.solver.column_generation.option_sets import OptionSets
     from kvplace.solver.exact.close_gap import Effort
 
-__all__ = ["AssignedSearch", "ask_program", "decided", "effort_of", "kicked", "placed", "rank"]
+__all__ = [
+    "AssignedSearch",
+    "ask_program",
+    "decided",
+    "effort_of",
+    "kicked",
+    "placed",
+    "rank",
+    "refute",
+]
 
 
 class AssignedSearch(Search):
@@ -143,6 +152,17 @@ def ask_program(search: AssignedSearch) -> None:
     if not nothing_below(program, proof, value, watch, search.knobs.quick_rounds):
         raise_quickly(program, proof, value, watch)
     search.adopt()
+
+
+def refute(search: AssignedSearch, rounds: int, watch: Watch) -> None:
+    """Ask the configuration program whether memory has no room for all models.
+
+    The bound is infinite then.
+    """
+    verdict = search.program.decide(math.inf, watch, rounds=rounds, settle=False)
+    if verdict.impossible:
+        search.deciding.raise_to(verdict)
+        search.adopt()
 
 
 def decided(search: AssignedSearch, effort: "Effort", *, closing: bool) -> None:

@@ -7,8 +7,12 @@ import pytest
 
 import made
 from boards import drawn_boards
+from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
+from kvplace.core.problem import Problem
 from kvplace.core.result import Status
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
@@ -25,7 +29,9 @@ from kvplace.solver.strategies.cluster.starts import (
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
 from kvplace.solver.strategies.params import ClusterParams, Params
 from kvplace.solver.strategies.stages import Settings
+from kvplace.units import GIB
 from oracle_splits import solve_by_force, worth
+from timings import PowerTiming
 
 BOTH = Objective.REQUESTS, Objective.PRESSURE
 
@@ -50,6 +56,24 @@ def split_fleet():
         for k in range(9)
     ]
     return made.problem(models, made.fleet(80, 80, gpus=4))
+
+
+@pytest.mark.parametrize("objective", [Objective.OCCUPANCY, Objective.PRESSURE])
+def test_split_models_without_room_are_proved_to_have_none(objective):
+    """Two shards of any two models are on no GPU together, though two thirds of memory are used."""
+    demand, slo = Demand(1.0, 1.0, 0.0), SLO(1.0, 1.0, 1.0)
+    models = [
+        Model(f"m{k}", (96 + k) * GIB, demand, slo, 1, tensor_parallel=(2,), overhead_bytes=0)
+        for k in range(9)
+    ]
+    timing = PowerTiming({model.name: 0.01 for model in models}, {"80GiB": 1.0}, 1.0)
+    problem = Problem(tuple(models), made.fleet(*[80] * 8, gpus=2), objective, timing=timing)
+    search = search_of(problem)
+    start(search)
+    assert (search.low, search.board, search.starts) == (math.inf, None, [])
+    result = solve(problem)
+    assert result.status is Status.INFEASIBLE
+    assert check_certificate(problem, result.proof.certificate) == ""
 
 
 def interrupted():

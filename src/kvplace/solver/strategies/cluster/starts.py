@@ -4,14 +4,16 @@ import math
 from itertools import islice
 
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.clock import Within
 from kvplace.solver.construct.target_search import construct, some_assignments
 from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.keep_rules import keep_rules
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.instance.regions import Regions
 from kvplace.solver.large_neighbourhood.ejection import repaired
+from kvplace.solver.strategies.assigned import refute
 from kvplace.solver.strategies.cluster.search import ClusterState
-from kvplace.solver.strategies.cluster.supports import fillable, keeps
+from kvplace.solver.strategies.cluster.supports import fillable, keeps, refutable
 
 __all__ = [
     "configure",
@@ -23,6 +25,9 @@ __all__ = [
     "start_as_reference",
     "start_further",
 ]
+
+REFUTED = 0.15
+"""Part of the time left in which it is asked whether all models fit, where one rule fails."""
 
 
 def configure(search: ClusterState) -> None:
@@ -106,6 +111,15 @@ def start(search: ClusterState) -> None:
         search.board = board
         if search.closed:
             break
+        if len(search.starts) == 1 and refutable(search):
+            refute(
+                search,
+                search.knobs.program_rounds,
+                Within(search.watch, search.watch.left * REFUTED),
+            )
+            if search.low == math.inf:
+                search.board, search.starts = None, []
+                return
     search.starts += begun
     search.starts.sort(key=Assignment.worth)
     search.board = search.starts[0]

@@ -19,6 +19,7 @@ __all__ = [
     "quick",
     "rankable",
     "refillable",
+    "refutable",
     "small",
     "tightened",
     "tightened_beside",
@@ -88,6 +89,14 @@ def small(search: ClusterState) -> bool:
     instance, knobs = search.instance, search.knobs
     places = len(instance.size) * len(set(instance.domain_of or range(instance.g)))
     return places <= knobs.divided and instance.n <= knobs.divided_density * instance.g
+
+
+def refutable(search: ClusterState) -> bool:
+    """Whether a start leaves models out, and the program of their sets soon tells if they fit."""
+    knobs, instance = search.knobs, search.instance
+    lacking = search.board is not None and bool(search.board.missing)
+    sparse = instance.n <= knobs.quick_density * instance.g
+    return lacking and sparse and len(instance.size) <= knobs.asked_options
 
 
 def dividable(search: ClusterState) -> bool:

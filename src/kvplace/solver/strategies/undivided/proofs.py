@@ -6,7 +6,7 @@ from collections.abc import Callable
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.strategies.assigned import decided, effort_of
+from kvplace.solver.strategies.assigned import decided, effort_of, refute
 from kvplace.solver.strategies.undivided.search import UndividedState
 from kvplace.solver.strategies.undivided.supports import small
 
@@ -55,11 +55,7 @@ def _pack_by_hand(search: UndividedState, orders: int | None = None) -> Assignme
 
 def _refute(search: UndividedState) -> Assignment | None:
     """Let the configuration program prove that there is no way, where a few rounds tell: None."""
-    rounds = search.knobs.program_rounds
-    verdict = search.program.decide(math.inf, search.watch, rounds=rounds, settle=False)
-    if verdict.impossible:
-        search.deciding.raise_to(verdict)
-        search.adopt()
+    refute(search, search.knobs.program_rounds, search.watch)
     return None
 
 
