@@ -125,6 +125,8 @@ def test_addresses_are_read(here, capsys):
     assert "--host=10.0.0.5" in (here / "out/frontend.yaml").read_text()
     assert main([*call, "h100"]) == 2
     assert "is no NODE=HOST" in capsys.readouterr().err
+    assert main([*call, "h100-0=10.0.0.5"]) == 2
+    assert "no node is named 'h100-0'; nodes are named like 'h100'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kvplace.core.result import Result, evaluated, placed
+from kvplace.errors import Fault, InputError
 from kvplace.export.advice import advice
 from kvplace.export.commands import STATIC
 from kvplace.export.files import EXPORTS, Options, files_for
@@ -82,9 +83,15 @@ def export(
     Raises
     ------
     InputError
-        There is no such runtime, no placement or no valid one, or the runtime cannot do what the
-        plan asks.
+        There is no such runtime, no placement or no valid one, the runtime cannot do what the plan
+        asks, or an address is that of no node.
     """
+    plans = (result,) if before is None else (result, before)
+    nodes = {node.name for plan in plans for node in plan.problem.fleet.nodes}
+    strange = [name for name in addresses or () if name not in nodes]
+    if strange:
+        known = f"nodes are named like {min(nodes)!r}"
+        raise InputError([Fault(f"no node is named {name!r}; {known}") for name in strange])
     placement, kept, names, ran = placed(result), result.kv_parts, result.engine_names, None
     if before is not None:
         ran = lay_out(
