@@ -1,5 +1,7 @@
 """What the program on levels is told that models need."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -17,15 +19,19 @@ from kvplace.units import GIB
 
 @pytest.mark.parametrize("grid", [16, 256, 1024])
 @pytest.mark.parametrize("target", [0.2, 0.5])
-def test_what_fits_an_empty_gpu_fits_it_on_the_levels_and_what_does_not_does_not(grid, target):
-    chooser = Chooser(load_instance(cluster(60, 40, pinned=0, seed=5)))
+@pytest.mark.parametrize("gib", [0, 3])
+def test_what_fits_an_empty_gpu_fits_it_on_the_levels_and_what_does_not_does_not(grid, target, gib):
+    problem = cluster(60, 40, pinned=0, seed=5)
+    models = tuple(replace(model, min_kv_bytes=gib * GIB) for model in problem.models)
+    chooser = Chooser(load_instance(replace(problem, models=models)))
     memory = np.unique(chooser.instance.columns.memory)
     unit = float(memory[-1]) / grid
     part = ProgramModels(chooser, list(range(chooser.instance.n)), split=False)
-    part.need(target, grid)
+    part.need(target, grid, np.array([grid]))
     each = np.maximum(chooser.room(target)[0], chooser.least)[:, : part.class_.shape[1]]
     known = part.class_ > 0
-    for bytes_, room in zip(memory.tolist(), np.rint(memory / unit).tolist(), strict=True):
+    rooms = (np.floor if gib else np.rint)(memory / unit).tolist()
+    for bytes_, room in zip(memory.tolist(), rooms, strict=True):
         assert ((part.class_ <= room) == (each <= bytes_))[known].all()
 
 
@@ -38,7 +44,9 @@ def test_a_split_model_has_a_class_for_each_type_of_gpu_wide_enough():
     )
     chooser = Chooser(load_instance(Problem(models, Fleet(tuple(nodes)), Objective.REQUESTS)))
     part, grid = ProgramModels(chooser, [0, 1, 2], split=True), 160
-    part.need(1.0, grid)
+    levels = chooser.instance.columns.memory * grid // (80 * GIB)
+    part.need(1.0, grid, levels + part.kind * (grid + 1))
+    assert part.placeable
     wide = {chooser.instance.n - 1 - at: 0 for at in range(3)}
     for at, row in enumerate(part.class_.tolist()):
         kinds = sorted(class_ // (grid + 1) for class_ in row if class_)
@@ -49,3 +57,5 @@ def test_a_split_model_has_a_class_for_each_type_of_gpu_wide_enough():
     held = [(int(m) // GIB, int(k)) for m, k in
             zip(chooser.instance.columns.memory, part.kind, strict=True)]  # fmt: skip
     assert set(held) == {(80, 3), (80, 2), (40, 1), (40, 0)}
+    part.need(1.0, grid, levels[:1] * 0 + 20)  # half of what the largest model takes of a GPU
+    assert not part.placeable

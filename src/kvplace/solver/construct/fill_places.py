@@ -111,7 +111,7 @@ class PlaceFiller:
 
         Places that are left are for what is not split.
         """
-        left = []
+        left, taken = [], set[int]()
         domains = OpenDomains(self._board, self._gpus)
         for j, option, class_ in models:
             places = self._places.get(class_, [])
@@ -120,12 +120,13 @@ class PlaceFiller:
                 left.append((j, option))
                 continue
             for copy in self._board.where[j]:
+                taken.update(copy)
                 for g in copy:
                     self._gpu_of[places.pop()] = g
         for class_ in [class_ for class_ in self._places if class_ >= self._width]:
             self._places.setdefault(class_ % self._width, []).extend(self._places.pop(class_))
         for room, gpus in self._gpus.items():
-            self._gpus[room] = [g for g in gpus if not self._board.members[g]]
+            self._gpus[room] = [g for g in gpus if g not in taken]
         return left
 
     def _match(

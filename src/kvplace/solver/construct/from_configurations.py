@@ -95,6 +95,9 @@ class Configurer:
         Of the order in which GPUs of one room are filled.
     grid, coarse
         Levels of the largest GPU's memory: on which GPUs are filled, and targets are looked for.
+    placed
+        An assignment of some models, which stay where they are until GPUs are filled with the
+        others; None for none.
 
     Attributes
     ----------
@@ -104,8 +107,15 @@ class Configurer:
         (levels + 1,) the best it had for an undivided shard by its level; None before it was asked.
     """
 
-    def __init__(self, chooser: Chooser, seed: int, grid: int, coarse: int) -> None:
-        self._chooser, self._instance = chooser, chooser.instance
+    def __init__(
+        self,
+        chooser: Chooser,
+        seed: int,
+        grid: int,
+        coarse: int,
+        placed: Assignment | None = None,
+    ) -> None:
+        self._chooser, self._instance, self._placed = chooser, chooser.instance, placed
         self._grid, self._coarse = grid, coarse
         self._keeps = self._instance.columns.keeps
         self.target: float = math.inf
@@ -151,8 +161,8 @@ class Configurer:
         self, board: Assignment, part: ProgramModels, target: float, watch: Watch, grid: int
     ) -> _Rounded:
         """Return whole configurations at a target."""
-        need = part.need(target, grid)
         levels = self._room(board, part, grid, target)
+        need = part.need(target, grid, levels)
         found = round_off(LevelProgram(), need, _counted(levels), watch)
         left = sum(class_ % need.width * many for class_, many in found.left.items()) / grid
         filler = PlaceFiller(board, part, found, levels, self._order, grid)
@@ -172,6 +182,8 @@ class Configurer:
         program, best = LevelProgram(), None
         failed, above = low, ABOVE
         target = low * (1 + above)
+        if self._placed is not None:  # no lower target is worth asking for
+            failed = target = max(low, self._placed.worst())
         enough = watch.left * FILLING
         for _ in range(TARGETS):
             before = watch.left
@@ -200,18 +212,25 @@ class Configurer:
     def _begun(self, target: float, watch: Watch) -> tuple[Assignment, ProgramModels] | None:
         """Return a board with what is split at a target, if it finds room, and the rest.
 
-        Where few GPUs hold split shards, the program has those too, and the board is empty.
+        Where few GPUs hold split shards, the program has those too, and the board is empty, but for
+        what is placed before.
         """
+        if self._placed is not None:
+            board = Assignment(self._instance, self._placed.where)
+            rest = [j for j, copies in enumerate(board.where) if not copies]
+            part = ProgramModels(self._chooser, rest, split=True)
+            part.kind[[g for g, members in enumerate(board.members) if members]] = 0
+            return board, part
         options = self._chooser.pick(target, self._chooser.caps()[0])
         if 0 < sum(o.shards for o in options if o.degree > 1) <= ALONE * self._instance.g:
             every = [*range(self._instance.n)]
             return Assignment(self._instance), ProgramModels(self._chooser, every, split=True)
-        board = self._split(options, target, watch, apart=True)
-        board = board or self._split(options, target, watch, apart=False)
-        if board is None:
+        held = self._split(options, target, watch, apart=True)
+        held = held or self._split(options, target, watch, apart=False)
+        if held is None:
             return None
         whole = [j for j, option in enumerate(options) if option.degree == 1]
-        return board, ProgramModels(self._chooser, whole, split=False)
+        return held, ProgramModels(self._chooser, whole, split=False)
 
     def _met(
         self,
@@ -222,10 +241,10 @@ class Configurer:
         watch: Watch,
     ) -> bool:
         """Return whether the fleet, but for what is spared, holds the rest."""
-        need = part.need(target, self._coarse)
-        rooms = _counted(self._room(board, part, self._coarse, target))
+        levels = self._room(board, part, self._coarse, target)
+        need, rooms = part.need(target, self._coarse, levels), _counted(levels)
         spared = LevelRooms(rooms.levels, rooms.count * (1 - SPARED))
-        return program.decide(need, spared, watch, rounds=ROUNDS).share <= 1
+        return part.placeable and program.decide(need, spared, watch, rounds=ROUNDS).share <= 1
 
     def _split(
         self, options: list[Option], target: float, watch: Watch, *, apart: bool

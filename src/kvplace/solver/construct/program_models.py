@@ -31,6 +31,8 @@ class ProgramModels:
     class_, option
         (m, o) class of a shard of each option, on each type where it is split, and (m,) the
         option of each, at the last target.
+    placeable
+        Whether each has an option there that fits some room.
     """
 
     def __init__(self, chooser: Chooser, models: list[int], *, split: bool) -> None:
@@ -49,11 +51,13 @@ class ProgramModels:
         self.class_: Ints = np.zeros((0, 1), dtype=np.int64)
         self.option: Ints = np.zeros(0, dtype=np.int64)
         self._several: Ints = self.option
+        self.placeable = True
 
-    def need(self, target: float, grid: int) -> Need:
+    def need(self, target: float, grid: int, rooms: Ints) -> Need:
         """Return what they need, each size rounded to the nearest level; what must fit, up.
 
-        What fits an empty GPU fits it on the levels too, and what does not does not.
+        What fits an empty GPU fits it on the levels too, and what does not does not. What fits none
+        of the rooms, numbered as classes are, is no option.
         """
         unit = float(self._chooser.instance.memory[0]) / grid
         room, _, fits = self._chooser.room(target)
@@ -64,19 +68,24 @@ class ProgramModels:
             least = self._chooser.least[self.models, : self._width]
             each = np.maximum(each, least)
         memory = np.unique(self._chooser.instance.columns.memory)
-        rooms = np.concatenate([[0.0], np.rint(memory / unit)])
+        whole_room = np.floor if keeps else np.rint  # as `Configurer` has those of GPUs
+        levels = np.concatenate([[0.0], whole_room(memory / unit)])
         size = np.where(fit, each, 0.0)
         alone = np.searchsorted(memory, size)
-        level = np.clip(np.rint(size / unit), rooms[alone] + 1, rooms[alone + 1]).astype(np.int64)
+        level = np.clip(np.rint(size / unit), levels[alone] + 1, levels[alone + 1]).astype(np.int64)
         if keeps:
             whole = np.ceil(np.where(fit, least, 0.0) / unit).astype(np.int64)
-            level = np.maximum(level, np.minimum(whole, grid))
+            level = np.maximum(level, np.minimum(whole, levels[alone + 1].astype(np.int64)))
         fit_in = [fit & (self._degree == 1)]
         for bytes_, gpus in self._types.tolist():
             held = (self._degree > 1) & (self._degree <= gpus) & (each < bytes_)
             fit_in.append(fit & held & (level <= np.rint(bytes_ / unit)))
         kinds = len(fit_in)
+        most = [(rooms % (grid + 1))[rooms // (grid + 1) == kind] for kind in range(kinds)]
+        most[0] = rooms % (grid + 1)
+        fit_in = [fit & (level <= of.max(initial=0)) for fit, of in zip(fit_in, most, strict=True)]
         fit = np.hstack(fit_in)
+        self.placeable = bool(fit.any(axis=1).all())
         kind = np.repeat(np.arange(kinds), self._width)
         self.class_ = np.where(fit, np.tile(level, kinds) + (grid + 1) * kind, 0)
         each, shards = np.tile(each, kinds), np.tile(shards, kinds)

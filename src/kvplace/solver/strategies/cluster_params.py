@@ -100,6 +100,9 @@ class ClusterParams:
         is while link domains are filled beside.
     tail_options
         Options up to which it is asked of the largest GPUs and the models that fit on no others.
+    tail_above, tail_part
+        Parts above the bound of the targets at which those are placed first, and the part of the
+        time left that this may take.
     asked_options, asked_part
         The options up to which it is asked before link domains are filled under several pressures,
         and the part of the time left that it may take then.
@@ -200,6 +203,8 @@ class ClusterParams:
         "options",
         "measured: tails of 460 to 520 models, of six pools of 8,000 to 10,000, take 8 to 16 s",
     )
+    tail_above: tuple[float, ...] = knob((0.01, 0.02, 0.04, 0.08, 0.16, 0.32), "parts of the bound")
+    tail_part: float = knob(0.4, "part of the time left")
     quick_rounds: int = knob(60, "rounds")
     program_rounds: int = knob(60, "rounds")
     limited_rounds: int = knob(4_000, "rounds")

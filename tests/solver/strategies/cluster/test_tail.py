@@ -11,10 +11,11 @@ from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.model import Model, Replicas
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
+from kvplace.core.rules.apart import Apart
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.target_search import some_assignments
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
-from kvplace.solver.strategies.cluster.tail import raise_by_tail, tail_of
+from kvplace.solver.strategies.cluster.tail import Tail, raise_by_tail, tail_of
 from kvplace.solver.strategies.stages import Settings
 from oracle_splits import solve_by_force
 
@@ -73,25 +74,34 @@ def test_bounds_of_tails_check_and_are_below_the_optimum():
 
 @pytest.fixture(scope="module")
 def proved():
-    """A larger pool, and its bound by the tail."""
-    problem = pool(random.Random(1), 6, 8, (9, 16))
+    """A larger pool, the problem of its tail, and a search with the bound by that."""
+    problem = pool(random.Random(2), 6, 8, (9, 16))
     search = begun(problem)
+    part = tail_of(problem, search.chooser, search.low, 1000)
     assert raise_by_tail(search, 1.0)
-    return problem, search
+    return problem, part, search
 
 
 def test_what_fits_on_any_gpu_costs_nothing(proved):
-    problem, search = proved
-    proof = search.proof.certificate
-    part = tail_of(problem, search.chooser, search.low, 1000)
-    assert set(part.names) == {name for name in problem.names if name.startswith("True")}
-    for name, price in zip(problem.names, proof.prices, strict=True):
+    problem, part, search = proved
+    assert 0 < len(part.names) < len(problem.names)
+    for name, price in zip(problem.names, search.proof.certificate.prices, strict=True):
         assert name in part.names or not any(price)
     assert tail_of(problem, search.chooser, search.low, 3) is None
 
 
+def test_a_tail_is_placed_near_its_bound_where_no_rules_speak(proved):
+    problem, part, search = proved
+    board = search.tail.placed(search, 1.0)
+    assert board.worst() <= search.low * 1.05
+    named = zip(search.instance.model_index, board.where, strict=True)
+    assert {problem.names[index] for index, copies in named if copies} == set(part.names)
+    ruled = replace(problem, rules=(Apart(("True0", "True1")),))
+    assert Tail(ruled, part, search.low).placed(search, 1.0) is None
+
+
 def test_damaged_bounds_of_tails_are_rejected(proved):
-    problem, search = proved
+    problem, _, search = proved
     proof, draw = search.proof.certificate, random.Random(5)
     assert check_certificate(problem, replace(proof, threshold=proof.threshold * 1.5))
     lower = tuple((memory, worth // 2) for memory, worth in proof.worths)
