@@ -176,7 +176,11 @@ class ClusterParams:
     )
     kicks: int = knob(20_000, "kicks")
     compiled: float = knob(5.0, "seconds")
-    refilled: int = knob(1_000, "models x GPUs")
+    refilled: int = knob(
+        128,
+        "models x GPUs",
+        "measured: two with 88 and 104 that are proved without end 1.1 and 0.05 % above the bound",
+    )
     filled: int = knob(2_000_000, "options x GPUs")
     fillings: int = knob(160, "fillings")
     filled_part: float = knob(0.55, "part of the time left")

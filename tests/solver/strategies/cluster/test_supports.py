@@ -195,3 +195,5 @@ def test_covers_are_sought_only_near_the_bound_where_domains_are_filled():
     knobs = {"limit": 60.0, "refilled": 0, "divided": 0}
     assert supports.coverable(search_of(pressures=True, covered_most=math.inf, **knobs))
     assert not supports.coverable(search_of(pressures=True, covered_most=0.01, **knobs))
+    few = {**knobs, "divided": 1_200, "divided_density": 0.0}
+    assert supports.coverable(search_of(pressures=True, covered_most=0.01, **few))

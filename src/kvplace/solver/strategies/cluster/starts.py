@@ -13,7 +13,7 @@ from kvplace.solver.instance.regions import Regions
 from kvplace.solver.large_neighbourhood.ejection import repaired
 from kvplace.solver.strategies.assigned import refute
 from kvplace.solver.strategies.cluster.search import ClusterState
-from kvplace.solver.strategies.cluster.supports import fillable, keeps, refutable
+from kvplace.solver.strategies.cluster.supports import fillable, keeps, refutable, small
 
 __all__ = [
     "configure",
@@ -98,7 +98,7 @@ def start(search: ClusterState) -> None:
     """
     if search.low == math.inf:
         return
-    if fillable(search) and search.watch.limit < math.inf:
+    if fillable(search) and not small(search) and search.watch.limit < math.inf:
         from kvplace.solver.large_neighbourhood.warm import FILLING, kernels_ready  # noqa: PLC0415 - numba
 
         kernels_ready(FILLING)  # else they are compiled beside what comes first

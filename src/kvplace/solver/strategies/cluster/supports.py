@@ -75,7 +75,8 @@ def coverable(search: ClusterState) -> bool:
     All soft rules are kept.
     """
     far = search.value > search.low * (1 + search.knobs.covered_gap)
-    if asking(search):  # half of a large gap is no target for which the dive finds a plan
+    if asking(search) and not _few_places(search):
+        # Half of a large gap is no target for which the dive finds a plan.
         far &= search.value <= search.low * (1 + search.knobs.covered_most)
     divided = search.instance.pressures > 1 or not search.instance.simple
     return divided and _sparse(search) and far and not any(search.best.flaws)
@@ -86,9 +87,14 @@ def small(search: ClusterState) -> bool:
 
     Where many models share a GPU, the program of one case takes too long.
     """
-    instance, knobs = search.instance, search.knobs
+    sparse = search.instance.n <= search.knobs.divided_density * search.instance.g
+    return sparse and _few_places(search)
+
+
+def _few_places(search: ClusterState) -> bool:
+    instance = search.instance
     places = len(instance.size) * len(set(instance.domain_of or range(instance.g)))
-    return places <= knobs.divided and instance.n <= knobs.divided_density * instance.g
+    return places <= search.knobs.divided
 
 
 def refutable(search: ClusterState) -> bool:
