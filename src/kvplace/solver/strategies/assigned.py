@@ -12,7 +12,7 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.certify import checked, searched
-from kvplace.solver.clock import Watch, Within
+from kvplace.solver.clock import Within
 from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.strategies.params import ClusterParams, UndividedParams
 from kvplace.solver.strategies.stages import LOADING, Search, Settings
@@ -31,6 +31,10 @@ __all__ = [
     "rank",
     "refute",
 ]
+
+
+REFUTED = 0.15
+"""Part of the time left in which it is asked whether all models fit, where one rule fails."""
 
 
 class AssignedSearch(Search):
@@ -154,11 +158,12 @@ def ask_program(search: AssignedSearch) -> None:
     search.adopt()
 
 
-def refute(search: AssignedSearch, rounds: int, watch: Watch) -> None:
-    """Ask the configuration program whether memory has no room for all models.
+def refute(search: AssignedSearch, rounds: int) -> None:
+    """Ask the configuration program for a while whether memory has no room for all models.
 
     The bound is infinite then.
     """
+    watch = Within(search.watch, search.watch.left * REFUTED)
     verdict = search.program.decide(math.inf, watch, rounds=rounds, settle=False)
     if verdict.impossible:
         search.deciding.raise_to(verdict)

@@ -13,9 +13,10 @@ from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.option_sets import Verdict
 from kvplace.solver.construct import excess
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
-from kvplace.solver.strategies.assigned import ask_program, rank
+from kvplace.solver.strategies.assigned import ask_program, rank, refute
 from kvplace.solver.strategies.params import Params, UndividedParams
 from kvplace.solver.strategies.stages import Settings
 from kvplace.solver.strategies.undivided.improve import start
@@ -240,3 +241,16 @@ def test_memory_that_does_not_suffice_is_proved_by_the_program(monkeypatch, mode
     assert tried == [orders]
     assert search.low == math.inf
     assert check_certificate(crowded, search.bound.certificate) == ""
+
+
+def test_refuting_leaves_time_for_further_orders(monkeypatch):
+    search = search_of(byte_problem([60] * 2, [(9, 3.0), (8, 5.0), (7, 1.0)]), Watch(1000.0))
+    given = []
+
+    def decide(_target, watch, **_):
+        given.append(watch.left)
+        return Verdict(math.inf, 1.0, None, None, exact=False)
+
+    monkeypatch.setattr(search.program, "decide", decide)
+    refute(search, 60)
+    assert given[0] <= 150

@@ -4,7 +4,6 @@ import math
 from itertools import islice
 
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.clock import Within
 from kvplace.solver.construct.target_search import construct, some_assignments
 from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.keep_rules import keep_rules
@@ -25,9 +24,6 @@ __all__ = [
     "start_as_reference",
     "start_further",
 ]
-
-REFUTED = 0.15
-"""Part of the time left in which it is asked whether all models fit, where one rule fails."""
 
 
 def configure(search: ClusterState) -> None:
@@ -116,11 +112,7 @@ def start(search: ClusterState) -> None:
         if search.closed:
             break
         if len(search.starts) == 1 and refutable(search):
-            refute(
-                search,
-                search.knobs.program_rounds,
-                Within(search.watch, search.watch.left * REFUTED),
-            )
+            refute(search, search.knobs.program_rounds)
             if search.low == math.inf:
                 search.board, search.starts = None, []
                 return

@@ -55,7 +55,7 @@ def _pack_by_hand(search: UndividedState, orders: int | None = None) -> Assignme
 
 def _refute(search: UndividedState) -> Assignment | None:
     """Let the configuration program prove that there is no way, where a few rounds tell: None."""
-    refute(search, search.knobs.program_rounds, search.watch)
+    refute(search, search.knobs.program_rounds)
     return None
 
 
