@@ -208,7 +208,7 @@ class ClusterParams:
         "measured: tails of 460 to 520 models, of six pools of 8,000 to 10,000, take 8 to 16 s",
     )
     tail_above: tuple[float, ...] = knob((0.01, 0.02, 0.04, 0.08, 0.16, 0.32), "parts of the bound")
-    tail_part: float = knob(0.4, "part of the time left")
+    tail_part: float = knob(0.3, "part of the time left")
     quick_rounds: int = knob(60, "rounds")
     program_rounds: int = knob(60, "rounds")
     limited_rounds: int = knob(4_000, "rounds")
