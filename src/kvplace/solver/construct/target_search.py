@@ -16,7 +16,7 @@ from kvplace.solver.construct.excess import packed
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import Chooser
 
-__all__ = ["construct", "some_assignments"]
+__all__ = ["construct", "lowered", "some_assignments"]
 
 LARGE = 200_000
 """Models times GPUs above which few rules are tried."""
@@ -99,7 +99,7 @@ def some_assignments(chooser: Chooser, bound: float, watch: Watch) -> Iterator[A
         board = at(target)
         if board is not None:
             yield board
-            yield _lowered(at, board, failed, target, _halvings(instance), watch)
+            yield lowered(at, board, failed, target, _halvings(instance), watch)
             break
         failed, part = target, part * FURTHER
 
@@ -131,10 +131,10 @@ def _search(
         assert board is not None
         return board
     most = _halvings(fill.instance) + (growth > NEXT) * MORE
-    return _lowered(fill.at, best, failed, target, most, watch)
+    return lowered(fill.at, best, failed, target, most, watch)
 
 
-def _lowered(
+def lowered(
     at: Callable[[float], Assignment | None],
     best: Assignment,
     failed: float,

@@ -17,6 +17,7 @@ from kvplace.core.result import Status
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
+from kvplace.solver.strategies.cluster import starts
 from kvplace.solver.strategies.cluster.starts import (
     configure,
     descend,
@@ -74,6 +75,19 @@ def test_split_models_without_room_are_proved_to_have_none(objective):
     result = solve(problem)
     assert result.status is Status.INFEASIBLE
     assert check_certificate(problem, result.proof.certificate) == ""
+
+
+def test_where_a_rule_leaves_models_out_link_domains_are_filled(monkeypatch):
+    models = [made.model(f"m{k}", 16 + k, tensor_parallel=(2, 4)) for k in range(20)]
+    problem = made.problem(models, made.fleet(80, 80, gpus=4))
+    search = search_of(problem, watch=Watch(1000))
+    lacking = Assignment(search.instance)
+    monkeypatch.setattr(starts, "construct", lambda *_, **__: iter([lacking]))
+    monkeypatch.setattr(starts, "filling_ready", lambda _: True)
+    start(search)
+    assert search.placed
+    assert search.best.valid
+    assert search.best.worst() < 2 * search.low
 
 
 def interrupted():

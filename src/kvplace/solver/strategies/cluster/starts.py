@@ -4,7 +4,7 @@ import math
 from itertools import islice
 
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.construct.target_search import construct, some_assignments
+from kvplace.solver.construct.target_search import construct, lowered, some_assignments
 from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.keep_rules import keep_rules
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
@@ -12,7 +12,13 @@ from kvplace.solver.instance.regions import Regions
 from kvplace.solver.large_neighbourhood.ejection import repaired
 from kvplace.solver.strategies.assigned import refute
 from kvplace.solver.strategies.cluster.search import ClusterState
-from kvplace.solver.strategies.cluster.supports import fillable, keeps, refutable, small
+from kvplace.solver.strategies.cluster.supports import (
+    fillable,
+    filling_ready,
+    keeps,
+    refutable,
+    small,
+)
 
 __all__ = [
     "configure",
@@ -24,6 +30,12 @@ __all__ = [
     "start_as_reference",
     "start_further",
 ]
+
+FILLED_ABOVE = 1e6
+"""Factor of the bound at which link domains are filled for a start: memory alone counts there."""
+SOME, LOWERED = 8, 8
+"""Fillings made before it is asked whether there is room at all, and targets tried below the value
+of one that was found."""
 
 
 def configure(search: ClusterState) -> None:
@@ -111,14 +123,43 @@ def start(search: ClusterState) -> None:
         search.board = board
         if search.closed:
             break
-        if len(search.starts) == 1 and refutable(search):
-            refute(search, search.knobs.program_rounds)
+        if len(search.starts) == 1 and board.missing:
+            filled = _filled(search, SOME) or _refuted_or_filled(search)
             if search.low == math.inf:
                 search.board, search.starts = None, []
                 return
+            if filled is not None:
+                search.starts.append(filled)
+                break
     search.starts += begun
     search.starts.sort(key=Assignment.worth)
     search.board = search.starts[0]
+
+
+def _filled(search: ClusterState, rounds: int) -> Assignment | None:
+    """Return an assignment made by filling link domains, where its kernels are at hand, or None."""
+    if not (search.low > 0 and fillable(search) and filling_ready(search)):
+        return None
+    from kvplace.solver.large_neighbourhood.refill import Refiller  # noqa: PLC0415 - numba: only here
+
+    refiller = Refiller(search.chooser, search.seed, search.watch)
+
+    def at(target: float) -> Assignment | None:
+        board = Assignment(search.instance)
+        refiller.pack(board, target, rounds)
+        return board if board.valid else None
+
+    board = at(search.low * FILLED_ABOVE)
+    if board is None:
+        return None
+    return lowered(at, board, search.low, math.inf, LOWERED, search.watch)
+
+
+def _refuted_or_filled(search: ClusterState) -> Assignment | None:
+    """Return an assignment made by more fillings, unless it is proved that there is none."""
+    if refutable(search):
+        refute(search, search.knobs.program_rounds)
+    return None if search.low == math.inf else _filled(search, search.knobs.fillings)
 
 
 def _soon(search: ClusterState) -> Assignment | None:

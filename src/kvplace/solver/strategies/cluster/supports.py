@@ -98,11 +98,10 @@ def _few_places(search: ClusterState) -> bool:
 
 
 def refutable(search: ClusterState) -> bool:
-    """Whether a start leaves models out, and the program of their sets soon tells if they fit."""
+    """Whether the program of all sets is small enough to tell soon if the models fit at all."""
     knobs, instance = search.knobs, search.instance
-    lacking = search.board is not None and bool(search.board.missing)
     sparse = instance.n <= knobs.quick_density * instance.g
-    return lacking and sparse and len(instance.size) <= knobs.asked_options
+    return sparse and len(instance.size) <= knobs.tightened_options
 
 
 def dividable(search: ClusterState) -> bool:
