@@ -139,7 +139,8 @@ def raise_by_tail(search: ClusterState, part: float) -> bool:
 
     A tail that did not is not asked again.
     """
-    if not 0 < search.low < search.value < math.inf:
+    known = 0 < search.low < search.value < math.inf
+    if not known or search.watch.left < search.knobs.tail_seconds:
         return False
     if search.tail is None:
         found = tail_of(search.problem, search.chooser, search.low, search.knobs.tail_options)
