@@ -106,6 +106,7 @@ def test_filling_needs_a_limit_that_leaves_time_or_a_large_cluster(limit, suppor
     assert supports.refillable(search_of(4, limit=limit, **knobs)) == supported
     assert not supports.fillable(search_of(4, limit=limit, refilled=17, compiled=5.0))
     assert supports.fillable(search_of(4, limit=limit, large=15, **knobs))
+    assert supports.fillable(search_of(4, refilled_untimed=16, **knobs))
 
 
 def test_refilling_needs_models_that_split_and_options_few_enough():

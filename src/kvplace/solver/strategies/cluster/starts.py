@@ -13,6 +13,7 @@ from kvplace.solver.large_neighbourhood.ejection import repaired
 from kvplace.solver.strategies.assigned import refute
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.supports import (
+    domains_pay,
     fillable,
     filling_ready,
     keeps,
@@ -138,7 +139,7 @@ def start(search: ClusterState) -> None:
 
 def _filled(search: ClusterState, rounds: int) -> Assignment | None:
     """Return an assignment made by filling link domains, where its kernels are at hand, or None."""
-    if not (search.low > 0 and fillable(search) and filling_ready(search)):
+    if not (search.low > 0 and domains_pay(search) and filling_ready(search)):
         return None
     from kvplace.solver.large_neighbourhood.refill import Refiller  # noqa: PLC0415 - numba: only here
 

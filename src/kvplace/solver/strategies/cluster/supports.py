@@ -9,6 +9,7 @@ __all__ = [
     "asking",
     "coverable",
     "dividable",
+    "domains_pay",
     "ejectable",
     "few",
     "fillable",
@@ -122,8 +123,12 @@ def tightened(search: ClusterState) -> bool:
 
 
 def tightened_beside(search: ClusterState) -> bool:
-    """Whether that is the configuration program's bound, and link domains are filled meanwhile."""
-    return keeps(search) and tightened(search) and filling_ready(search)
+    """Whether that is the configuration program's bound, and link domains are filled meanwhile.
+
+    Without a time limit one comes after the other, so that each run ends the same.
+    """
+    timed = search.watch.limit < math.inf
+    return timed and keeps(search) and tightened(search) and filling_ready(search)
 
 
 def filling_ready(search: ClusterState) -> bool:
@@ -145,13 +150,19 @@ def long(search: ClusterState) -> bool:
 
 
 def fillable(search: ClusterState) -> bool:
-    """Whether models may be split, over link domains that it pays to fill by kernels many times."""
+    """Whether it pays to fill link domains by kernels many times, and there is time to."""
+    knobs, instance, limit = search.knobs, search.instance, search.watch.limit
+    least = knobs.refilled if limit < math.inf else knobs.refilled_untimed
+    timed = limit >= knobs.compiled and instance.n * instance.g >= least
+    return domains_pay(search) and (timed or search.large)
+
+
+def domains_pay(search: ClusterState) -> bool:
+    """Whether models may be split, over link domains that are neither too few nor too many."""
     knobs, instance = search.knobs, search.instance
-    split = max(instance.degree, default=1) > 1
     many = instance.n * instance.g >= knobs.refilled
     few = len(instance.size) * instance.g <= knobs.filled
-    timed = knobs.compiled <= search.watch.limit < math.inf
-    return split and many and few and (timed or search.large)
+    return max(instance.degree, default=1) > 1 and many and few
 
 
 def refillable(search: ClusterState) -> bool:
