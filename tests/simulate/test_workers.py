@@ -1,7 +1,9 @@
 """Simulations on other processes and on a Ray cluster: the same results, bit for bit."""
 
 import os
+import re
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 
@@ -54,5 +56,28 @@ def test_what_is_stopped_is_told_as_not_complete(plan):
     watch = Watch()
     watch.interrupt()
     found = simulate(FLEET, plan.placement, seconds=5.0, workers=Workers(), watch=watch)
+    assert not found.complete
+    assert not found.outcomes
+
+
+def test_a_simulation_tells_how_far_it_is_and_ends_when_asked(plan, monkeypatch):
+    monkeypatch.setattr(import_module("kvplace.simulate.running"), "_LOOK_SECONDS", 0.0)
+    told = []
+
+    def hear(progress):
+        told.append(progress.phase)
+        if len(told) > 5:
+            watch.interrupt()
+
+    watch = Watch(None, hear)
+    found = simulate(FLEET, plan.placement, loads=(4,), seconds=20_000.0, watch=watch)
+    assert not found.complete
+    assert not found.outcomes
+    assert re.fullmatch(r"simulating load 4, seed 0: \d+% of the requests", told[-1])
+
+
+def test_a_simulation_that_is_not_compiled_ends_when_asked(plan, monkeypatch):
+    monkeypatch.setattr(import_module("kvplace.simulate.run"), "ready", lambda _: False)
+    found = simulate(FLEET, plan.placement, seconds=5.0)
     assert not found.complete
     assert not found.outcomes

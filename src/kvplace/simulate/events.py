@@ -1,14 +1,28 @@
 """The event loop: arrivals, host work, steps, and how steps on one GPU slow each other down."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from kvplace.simulate.memory import free
 from kvplace.simulate.schedule import admit, enqueue, fill
-from kvplace.simulate.state import GAP, IDLE, MPS, NONE, STALLED, STEP, World
+from kvplace.simulate.state import (
+    ENGINE,
+    GAP,
+    GPU,
+    IDLE,
+    MPS,
+    NONE,
+    REQUEST,
+    STALLED,
+    STEP,
+    World,
+    world,
+)  # fmt: skip
 from kvplace.solver.array_types import Ints
-from kvplace.solver.kernels import kernel
+from kvplace.solver.kernels import compiled_in_time, kernel
 
-__all__ = ["run"]
+__all__ = ["ready", "run"]
 
 BUSY_REST = 0.25
 """Side by side: part of a step that neither reading nor multiplying explains in which it keeps the
@@ -19,12 +33,23 @@ LEAST_LEFT = 0.2
 """Side by side: part of the GPU that a step that computes leaves to those that read memory.
 Measured on an H100: a decode beside a prefill runs at 0.23 of its speed, the prefill at 0.86."""
 
-_LOOK = 4096
-"""Events between two looks at whether somebody wants to stop."""
+_LOOK = 256
+"""Events between two looks at whether somebody wants to stop, or to know how far it is."""
+
+
+def ready(ended: Callable[[], object]) -> bool:
+    """Compile the loop, unless it is on disk; return whether that is done before a search ends."""
+
+    def nothing() -> None:
+        one = np.zeros(1, np.int64)
+        empty = world(np.zeros(1, ENGINE), np.zeros(1, GPU), np.zeros(0, REQUEST), one)
+        run(empty, 0, 0.0, 0.0, one, one)
+
+    return compiled_in_time(run, nothing, ended)
 
 
 @kernel
-def run(w: World, sharing: int, loss: float, horizon: float, stop: Ints) -> float:
+def run(w: World, sharing: int, loss: float, horizon: float, stop: Ints, come: Ints) -> float:
     """Simulate up to a moment, or until nothing is left to do.
 
     Parameters
@@ -39,6 +64,8 @@ def run(w: World, sharing: int, loss: float, horizon: float, stop: Ints) -> floa
         Seconds; what has not happened then does not happen.
     stop
         One integer; the loop ends soon after it is no longer 0.
+    come
+        One integer that is set, now and then, to the number of requests that have arrived.
 
     Returns
     -------
@@ -50,8 +77,10 @@ def run(w: World, sharing: int, loss: float, horizon: float, stop: Ints) -> floa
     r = 0
     while True:
         events += 1
-        if events % _LOOK == 0 and stop[0] != 0:
-            return -1.0
+        if events % _LOOK == 0:
+            come[0] = r
+            if stop[0] != 0:
+                return -1.0
         arrival = w.requests[r].arrival if r < len(w.requests) else np.inf
         now = min(arrival, w.tree[1])
         if now > horizon or now == np.inf:

@@ -14,6 +14,7 @@ from kvplace.errors import InputError
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
 from kvplace.simulate.answers import Answers, Usage, counted
+from kvplace.simulate.events import ready
 from kvplace.simulate.fleet import Engined, engines_of
 from kvplace.simulate.outcome import Outcome, Simulation
 from kvplace.simulate.running import Running
@@ -111,6 +112,9 @@ def _played(
 ) -> Iterator[_Played]:
     """Yield the outcome of each load and seed, on the cores of this machine."""
     stop = np.zeros(1, np.int64)
+    watch.tell("compiling the simulation, once after an installation")
+    if not ready(lambda: watch.stop):
+        return
     with ThreadPoolExecutor(threads or _cores()) as pool:
         # One outcome is prepared while the one before it runs.
         begun: list[tuple[float, int, Traffic, Running]] = []
@@ -128,7 +132,7 @@ def _played(
             if not watch.stop:
                 begin()
             load, seed, requests, running = begun.pop(0)
-            answers, usage = running.result(watch)
+            answers, usage = running.result(watch, f"simulating load {load:.4g}, seed {seed}")
             if watch.stop:
                 stop[0] = 1
                 for *_, other in begun:

@@ -19,6 +19,9 @@ from kvplace.solver.clock import Watch
 
 __all__ = ["Running"]
 
+_LOOK_SECONDS = 0.2
+"""How often it is looked whether to stop."""
+
 _SHARING = {Sharing.SLICE: SLICE, Sharing.MPS: MPS, Sharing.NONE: NONE}
 
 
@@ -55,8 +58,10 @@ class Running:
             for index, one in enumerate(traffic.models)
         ]
         self._stop = stop
+        self._come = np.zeros((len(engined.components), 1), np.int64)
         self._parts: list[tuple[Component, Future[_Part | None]]] = [
-            (component, pool.submit(self._simulate, component)) for component in engined.components
+            (component, pool.submit(self._simulate, component, come))
+            for component, come in zip(engined.components, self._come, strict=True)
         ]
 
     def cancel(self) -> None:
@@ -64,7 +69,13 @@ class Running:
         for _, part in self._parts:
             part.cancel()
 
-    def _simulate(self, component: Component) -> _Part | None:
+    @property
+    def share(self) -> float:
+        """About which part of the requests has arrived."""
+        requests = sum(len(one.arrival) for one in self._traffic.models)
+        return int(self._come.sum()) / max(1, requests)
+
+    def _simulate(self, component: Component, come: Ints) -> _Part | None:
         """Run one component; return model and position of each of its requests, and the end."""
         if self._stop[0]:
             return None
@@ -72,7 +83,9 @@ class Running:
         model, at, requests = self._requests(component, lists)
         end = world(engines, gpus, requests, np.array(lists, np.int64))
         rules = self._rules
-        clock = run(end, _SHARING[rules.sharing], rules.slice_loss, self._horizon, self._stop)
+        sharing, stop = _SHARING[rules.sharing], self._stop
+        clock = run(end, sharing, rules.slice_loss, self._horizon, stop, come)
+        come[0] = len(requests)
         return None if clock < 0 else _Part(model, at, end, clock)
 
     def _requests(self, component: Component, lists: list[int]) -> tuple[Ints, Ints, Records]:
@@ -101,15 +114,23 @@ class Running:
         order = np.argsort(together["arrival"], kind="stable")
         return np.concatenate(models)[order], np.concatenate(positions)[order], together[order]
 
-    def result(self, watch: Watch) -> tuple[list[Answers], list[Usage]]:
-        """Wait for all components and put their requests together again, model by model."""
+    def result(self, watch: Watch, phase: str = "") -> tuple[list[Answers], list[Usage]]:
+        """Wait for all components and put their requests together again, model by model.
+
+        Parameters
+        ----------
+        watch
+            Whom to tell, and whether to stop.
+        phase
+            What is simulated, for people.
+        """
         engined = self._engined
         gathered = [unanswered(one, bad) for one, bad in zip(
             self._traffic.models, self._too_long, strict=True
         )]  # fmt: skip
         usage: dict[int, Usage] = {}
         for component, part in self._parts:
-            found = _patient(part, watch, self._stop)
+            found = self._patient(part, watch, phase)
             if found is None:
                 continue
             copies = np.array(component.copies)
@@ -130,18 +151,17 @@ class Running:
             usage.get(gpu, Usage(0, 0.0, 0.0, 0)) for gpu in range(len(engined.pools))
         ]
 
-
-def _patient(part: Future[_Part | None], watch: Watch, stop: Ints) -> _Part | None:
-    """Wait for a component, and stop it where somebody asks."""
-    while True:
-        if watch.stop:
-            stop[0] = 1
-            if part.cancelled() or part.cancel():
-                return None
-        try:
-            return part.result(timeout=0.2)
-        except TimeoutError:
-            continue
+    def _patient(self, part: Future[_Part | None], watch: Watch, phase: str) -> _Part | None:
+        """Wait for a component, tell how far all are, and stop them where somebody asks."""
+        while True:
+            if watch.stop:
+                self._stop[0] = 1
+                if part.cancelled() or part.cancel():
+                    return None
+            try:
+                return part.result(timeout=_LOOK_SECONDS)
+            except TimeoutError:
+                watch.tell(f"{phase}: {self.share:.0%} of the requests")
 
 
 def _usage(component: Component, engined: Engined, part: _Part) -> Iterator[Usage]:
