@@ -104,6 +104,12 @@ def test_a_name_in_the_log_can_be_an_alias(here, capsys):
     code, out, _err = run(capsys, *args, "--alias", "chat=Qwen/Qwen3-8B")
     assert code == 0
     assert "prompt_tokens: 9 " in out
+    with (here / "log.csv").open("a") as log:
+        log.write("0,code,29,9\n60,code,29,9\n")
+    both = ("--alias", "chat=Qwen/Qwen3-8B", "--alias", "code=Qwen/Qwen3-8B")
+    code, out, _err = run(capsys, *args, *both)
+    assert code == 0
+    assert "prompt_tokens: 19 " in out  # of both names together
 
 
 def test_a_model_that_the_log_lacks_is_a_standby_with_a_note(here, capsys):

@@ -87,3 +87,36 @@ def test_the_same_from_python(here):
     waits = kvplace.watch(problem, current, policy=policy, history=done, now=1010.0)
     assert not waits.decision.act
     assert waits.replan.before.value > 0
+
+
+def test_names_of_the_trace_are_models_by_alias(here, capsys):
+    text = (here / "trace.csv").read_text()
+    (here / "named.csv").write_text(text.replace("\nc,", "\nchat,").replace("\nb,", "\ncode,"))
+    args = ["--trace", "named.csv", "--step", "10min", "--quiet", "--format", "json"]
+    both = ["--alias", "chat=c", "--alias", "code=b"]
+    ways = ["--policy", "peak", "--processes", "1"]
+
+    def answer(*command):
+        assert main([*command]) in (0, 1)
+        return capsys.readouterr().out
+
+    plain = ["--trace", "trace.csv", *args[2:]]
+    for command in (WATCH, ["backtest", "fleet.yaml", *ways]):
+        assert answer(*command, *args, *both) == answer(*command, *plain)
+    # What comes under two names of one model is added.
+    summed = answer("demand", "trace", *args[1:], "--alias", "code=c", "--alias", "chat=c")
+    rates = {m["name"]: m["mean_requests_per_second"] for m in json.loads(summed)["models"]}
+    assert rates["c"] == pytest.approx(1 + (2 * 1 + 4 * 5) / 6)
+
+
+@pytest.mark.parametrize(
+    ("alias", "said"),
+    [
+        ("oter=c", "'oter' does not occur in it; did you mean 'other'?"),
+        ("other=C", "--alias: 'C' is no model of the fleet file; did you mean 'c'?"),
+        ("other", "--alias 'other' must be NAME=MODEL"),
+    ],
+)
+def test_an_alias_of_what_is_not_there_is_refused(here, capsys, alias, said):
+    assert main([*WATCH, "--trace", "trace.csv", "--alias", alias]) == 2
+    assert said in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """DemandSeries: what was asked of every model, window by window."""
 
 import difflib
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -92,9 +93,7 @@ class DemandSeries:
         """
         if not models:
             return self
-        unknown = sorted(set(models) - set(self.models))
-        if unknown:
-            raise InputError([self._absent(name) for name in unknown], self.origin)
+        self.check_names(models)
         rows = [index for index, name in enumerate(self.models) if name in models]
         return replace(
             self,
@@ -103,6 +102,52 @@ class DemandSeries:
             prompt_tokens=None if self.prompt_tokens is None else self.prompt_tokens[rows],
             output_tokens=None if self.output_tokens is None else self.output_tokens[rows],
             cached_tokens=None if self.cached_tokens is None else self.cached_tokens[rows],
+        )
+
+    def check_names(self, names: Collection[str]) -> None:
+        """Refuse names that do not occur.
+
+        Raises
+        ------
+        InputError
+            They are named, with the one that may be meant.
+        """
+        unknown = sorted(set(names) - set(self.models))
+        if unknown:
+            raise InputError([self._absent(name) for name in unknown], self.origin)
+
+    def named(self, aliases: Mapping[str, str]) -> "DemandSeries":
+        """Return the series by other names; what comes under several of a model is added.
+
+        Latencies, which cannot be added, are then those of none.
+
+        Parameters
+        ----------
+        aliases
+            Model of each name; names that do not occur change nothing.
+        """
+        names = [aliases.get(name, name) for name in self.models]
+        if names == list(self.models):
+            return self
+        models = tuple(sorted(set(names)))
+        rows = [models.index(name) for name in names]
+
+        def added(figures: Array) -> Array:
+            sums = np.zeros((len(models), figures.shape[1]))
+            np.add.at(sums, rows, figures)
+            return sums
+
+        prompt, output, cached = self.prompt_tokens, self.output_tokens, self.cached_tokens
+        count = Counter(names)
+        latencies = {aliases.get(name, name): seen for name, seen in self.latencies.items()}
+        return replace(
+            self,
+            models=models,
+            requests=added(self.requests),
+            prompt_tokens=None if prompt is None else added(prompt),
+            output_tokens=None if output is None else added(output),
+            cached_tokens=None if cached is None else added(cached),
+            latencies={name: seen for name, seen in latencies.items() if count[name] == 1},
         )
 
     def _absent(self, name: str) -> str:

@@ -16,7 +16,8 @@ def demand_of(
     name: str, asked: Mapping[str, ModelDemand], aliases: Mapping[str, str]
 ) -> ModelDemand | None:
     """Return the demand of a model: by alias, by its name, or by the last part of it."""
-    wanted = next((alias for alias, model in aliases.items() if model == name), name)
+    names = (alias for alias, model in aliases.items() if model == name and alias in asked)
+    wanted = next(names, name)
     if wanted in asked:
         return asked[wanted]
     tail = wanted.rstrip("/").rpartition("/")[2].casefold()

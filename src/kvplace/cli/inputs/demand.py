@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvplace.cli.inputs.demand_source import (
+    aliases_of,
     chosen_windows,
     demand_options,
     read_prometheus_options,
@@ -52,6 +53,7 @@ Examples:
 def command(
     kind: str,
     source: str,
+    alias: tuple[str, ...],
     only: tuple[str, ...],
     plot: str | None,
     windows: str | None,
@@ -72,10 +74,13 @@ def command(
     from kvplace.demand.summary import summarise
     from kvplace.report.tables.scores import rows_csv, rows_json
 
+    aliases = aliases_of(alias)
     if kind == "trace":
-        series = read_trace_options(source, options).only(only)
+        series = read_trace_options(source, options)
     else:
-        series = read_prometheus_options(source, options, only)
+        series = read_prometheus_options(source, options, () if aliases else only)
+    series.check_names(aliases)
+    series = series.named(aliases).only(only)
     if windows is not None:
         return _print_windows(series, windows, options["quantile"], form, output, quiet=quiet)
     summary = summarise(series, options["quantile"])

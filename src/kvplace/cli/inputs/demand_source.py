@@ -1,7 +1,7 @@
 """Where demand comes from: the options of ``demand`` and ``init``, and what they read."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "access_of",
+    "aliases_of",
     "chosen_windows",
     "demand_options",
     "read_prometheus_options",
@@ -42,6 +43,12 @@ class PrometheusOption(click.Option):
 
 
 _OPTIONS: tuple[Callable[..., Any], ...] = (
+    click.option(
+        "--alias",
+        multiple=True,
+        metavar="NAME=MODEL",
+        help="What the demand, or a deployment, calls NAME is MODEL; may be given again.",
+    ),
     click.option(
         "--quantile",
         type=QUANTILE,
@@ -237,6 +244,18 @@ def access_of(options: Mapping[str, Any]) -> "Access":
         timeout_seconds=options["timeout"],
         retries=options["retries"],
     )
+
+
+def aliases_of(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the model of each name in the demand, as ``--alias`` says it."""
+    aliases: dict[str, str] = {}
+    for pair in pairs:
+        name, mark, model = pair.partition("=")
+        if not (name and mark and model):
+            raise click.UsageError(f"--alias {pair!r} must be NAME=MODEL")
+        if aliases.setdefault(name, model) != model:
+            raise click.UsageError(f"--alias names two models for {name!r}")
+    return aliases
 
 
 def _secret(path: str | None) -> str | None:

@@ -1,12 +1,13 @@
 """``kvplace init``: a commented fleet file from models, hosts and demand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kvplace.cli.inputs.demand_source import (
+    aliases_of,
     chosen_windows,
     demand_options,
     read_prometheus_options,
@@ -101,12 +102,6 @@ class _Copies(click.ParamType["tuple[int, int]"]):
     help="Copies of each model that the planner may choose (1-8).",
 )
 @click.option(
-    "--alias",
-    multiple=True,
-    metavar="NAME=MODEL",
-    help="What the demand or the deployment calls NAME is MODEL; may be given again.",
-)
-@click.option(
     "--windows",
     metavar="N|hour|weekday",
     help="Write the demand of N windows that stand for all, of each hour of the day, or of each "
@@ -166,11 +161,11 @@ def command(
         latency_seconds=options["latency"],
         degree=options["degree"],
         replicas=options["replicas"],
-        aliases=_aliases(alias),
+        aliases=aliases_of(alias),
         facts=options["facts"],
         kv_dtype=options["kv_dtype"],
     )
-    asked, by_window = _demand(trace, prometheus, windows, options)
+    asked, by_window = _demand(trace, prometheus, windows, wishes.aliases, options)
     draft = init(
         nodes,
         names,
@@ -234,7 +229,11 @@ def _check_usage(
 
 
 def _demand(
-    trace: str | None, prometheus: str | None, windows: str | None, options: dict[str, Any]
+    trace: str | None,
+    prometheus: str | None,
+    windows: str | None,
+    aliases: Mapping[str, str],
+    options: dict[str, Any],
 ) -> "tuple[DemandSummary | None, DemandWindows | None]":
     """Read the demand, if there is any, and that of its windows, if they are asked for."""
     if not trace and not prometheus:
@@ -246,16 +245,6 @@ def _demand(
     else:
         assert prometheus is not None
         series = read_prometheus_options(prometheus, options)
+    series = series.named(aliases)
     by_window = None if windows is None else chosen_windows(series, windows, options["quantile"])
     return summarise(series, options["quantile"]), by_window
-
-
-def _aliases(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Return the model of each name in the demand."""
-    aliases = {}
-    for pair in pairs:
-        name, mark, model = pair.partition("=")
-        if not (name and mark and model):
-            raise click.UsageError(f"--alias {pair!r} must be NAME=MODEL")
-        aliases[name] = model
-    return aliases

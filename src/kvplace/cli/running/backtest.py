@@ -1,11 +1,12 @@
 """``kvplace backtest``: ways of re-planning over a recorded demand."""
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvplace.cli.inputs.demand_source import demand_options, read_trace_options
+from kvplace.cli.inputs.demand_source import aliases_of, demand_options, read_trace_options
 from kvplace.cli.options import (
     FLEET,
     IN_FILE,
@@ -118,6 +119,7 @@ Examples:
 def command(
     fleet: str,
     trace: str,
+    alias: tuple[str, ...],
     ways: tuple[str, ...],
     current: str | None,
     max_moves: int,
@@ -141,7 +143,7 @@ def command(
 
     Before each window the demand of the window before it is known; what the placement is worth is
     computed from the demand of the window itself. Models of the trace are those of the fleet file
-    by name.
+    by name, or by --alias.
     """
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit, emit_rows
@@ -154,7 +156,7 @@ def command(
 
     problem = read(fleet, objective=objective, gpus=gpus)
     series = read_trace_options(trace, options)
-    demands, notes = demands_of(series, problem)
+    demands, notes = demands_of(series, problem, alias)
     policy = Policy(gain=gain, cooldown_seconds=cooldown, above=above, below=above)
     chosen = list(dict.fromkeys(ways)) or list(WAYS)
     plans = [Plan(Way(way), max_moves, min_gain, policy) for way in chosen]
@@ -193,23 +195,34 @@ def command(
     return 0
 
 
-def demands_of(series: "DemandSeries", problem: "Problem") -> "tuple[Demands, list[str]]":
+def demands_of(
+    series: "DemandSeries", problem: "Problem", alias: Sequence[str]
+) -> "tuple[Demands, list[str]]":
     """Return the rates of the fleet's models, and what of the trace is not used.
 
     Raises
     ------
     InputError
-        No model of the trace is one of the fleet's.
+        No model of the trace is one of the fleet's, or an alias names what is not there.
     """
+    from kvplace.demand.series import near_name
     from kvplace.errors import InputError
     from kvplace.replan.history.demands import Demands
     from kvplace.units import format_count
 
+    aliases = aliases_of(alias)
+    series.check_names(aliases)
+    absent = [model for model in aliases.values() if model not in problem.index_of]
+    if absent:
+        near = near_name(absent[0], problem.names)
+        meant = f"; did you mean {near!r}?" if near else ""
+        raise InputError(f"{absent[0]!r} is no model of the fleet file{meant}", "--alias")
+    series = series.named(aliases)
     known = [name for name in series.models if name in problem.index_of]
     if not known:
         raise InputError(
             f"no model of the trace is in the fleet file, {problem.names[0]!r} the first of which; "
-            f"name one {series.models[0]!r} there, as the trace does",
+            f"pass --alias {series.models[0]}=MODEL, or name one so there",
             series.origin,
         )
     rows = dict(zip(series.models, series.requests, strict=True))

@@ -68,6 +68,7 @@ def command(
     current: str,
     trace: str | None,
     prometheus: str | None,
+    alias: tuple[str, ...],
     history: str | None,
     max_moves: int,
     min_gain: float,
@@ -102,6 +103,8 @@ def command(
 
     if trace is not None and prometheus is not None:
         raise click.UsageError("--trace and --prometheus are two sources; name one")
+    if alias and trace is None and prometheus is None:
+        raise click.UsageError("--alias needs --trace or --prometheus")
     problem = read(fleet, objective=objective, gpus=gpus)
     notes: list[str] = []
     if trace is not None or prometheus is not None:
@@ -109,7 +112,7 @@ def command(
             series = read_prometheus_options(prometheus, options, ())
         else:
             series = read_trace_options(trace or "", options)
-        demands, notes = demands_of(series, problem)
+        demands, notes = demands_of(series, problem, alias)
         problem = with_rates(problem, demands.at(demands.windows - 1))
     running = read_current(current, problem)
     calm = min(above, above if below is None else below)
