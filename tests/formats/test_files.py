@@ -39,7 +39,7 @@ def test_what_cannot_be_read_is_refused_with_a_sentence(tmp_path, monkeypatch):
     path.write_bytes(b"#" * (2**20 + 1))
     assert fault_of(read, path) == "this file is larger than 1 MiB, the most that is read"
     assert "larger" not in fault_of(read_plan, path)  # a plan of many models is
-    monkeypatch.setattr(plan_io, "PLAN_BYTES", 2**20)
+    monkeypatch.setattr(plan_io, "MAX_ROWS_BYTES", 2**20)
     assert fault_of(read_plan, path) == "this file is larger than 1 MiB, the most that is read"
 
 

@@ -52,8 +52,8 @@ class Report:
         text_of: Callable[[Path], str] | None = None,
     ) -> None:
         self.source = source
-        self._line_of = line_of
-        self._text_of = text_of or path_text
+        self.line_of = line_of
+        self.text_of = text_of or path_text
         self._faults: list[tuple[Path, str, int | None]] = []
         self._faulty: set[Path] = set()
 
@@ -86,7 +86,7 @@ class Report:
         if not self._faults:
             return
         placed = [
-            Fault(message, self._text_of(path), line or self._line_of(path))
+            Fault(message, self.text_of(path), line or self.line_of(path))
             for path, message, line in self._faults
         ]
         placed.sort(key=lambda fault: fault.line or math.inf)

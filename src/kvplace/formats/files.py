@@ -8,10 +8,12 @@ from pathlib import Path, PurePath
 
 from kvplace.errors import Fault, InputError
 
-__all__ = ["MAX_FILE_BYTES", "is_csv", "is_parquet", "read_text", "write_atomic"]
+__all__ = ["MAX_FILE_BYTES", "MAX_ROWS_BYTES", "is_csv", "is_parquet", "read_text", "write_atomic"]
 
 MAX_FILE_BYTES = 64 * 2**20
-"""Largest file that is read: 64 MiB."""
+"""Largest file that is read, if it is no table and no plan: 64 MiB."""
+MAX_ROWS_BYTES = 2**30
+"""Largest table or plan that is read as text: millions of models."""
 _Content = bytes | Callable[[], Iterable[str]]
 _NO_TEXT = (
     # How files begin that are no text, and what they are.

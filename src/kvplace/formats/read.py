@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TextIO
 
 from kvplace.collector import paused_collector
@@ -10,7 +9,7 @@ from kvplace.core.hardware import Node
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report
-from kvplace.formats.files import MAX_FILE_BYTES, is_csv, is_parquet, read_text
+from kvplace.formats.files import MAX_ROWS_BYTES, is_csv, is_parquet, read_text
 from kvplace.formats.fleet.build import Assembly, objective_named
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.text.mapping import mapping_of
@@ -71,7 +70,7 @@ def read(
 
 
 def _read_table(name: str, gpus: str, objective: str | None) -> Problem:
-    """Read a problem from a table of models, with the columnar library where it needs that."""
+    """Read a problem from a table of models."""
     from kvplace.formats.tables.arrow import read_columns  # noqa: PLC0415 - only for a table
     from kvplace.formats.tables.models import (  # noqa: PLC0415 - same
         parse_table,
@@ -83,19 +82,11 @@ def _read_table(name: str, gpus: str, objective: str | None) -> Problem:
         from kvplace.formats.tables.gpus_columns import nodes_of_columns  # noqa: PLC0415 - as above
 
         nodes = nodes_of_columns(read_columns(gpus), gpus)
-    if not is_parquet(name) and _size_bytes(name) <= MAX_FILE_BYTES:
-        return parse_table(read_text(name), nodes, name, objective=objective)
+    if not is_parquet(name):
+        return parse_table(read_text(name, MAX_ROWS_BYTES), nodes, name, objective=objective)
     wanted = objective_named(objective)
     placed = parse_gpus(nodes) if isinstance(nodes, str) else nodes
     return problem_of_columns(read_columns(name), placed, name, wanted)
-
-
-def _size_bytes(name: str) -> int:
-    """Return the size of a file; 0 where there is none, which reading it tells."""
-    try:
-        return Path(name).stat().st_size
-    except OSError:
-        return 0
 
 
 def parse_fleet(text: str, source: str = "", *, objective: str | None = None) -> Problem:

@@ -181,16 +181,6 @@ def test_degrees_and_copies_may_be_numbers(kind, tmp_path):
     assert [model.replicas.max for model in problem.models] == [1, 3]
 
 
-def test_a_large_csv_goes_by_columns(tmp_path, monkeypatch):
-    path = tmp_path / "m.csv"
-    path.write_text(csv_text())
-    small = read(str(path), gpus="10x80GiB")
-    monkeypatch.setattr("kvplace.formats.read.MAX_FILE_BYTES", 10)
-    large = read(str(path), gpus="10x80GiB")
-    assert isinstance(large.models, ModelTable)
-    assert large.digest == small.digest
-
-
 def test_gpus_in_columns(tmp_path):
     rows = [
         *((f"a{i // 4}", None, 79.5, 1.0, "east") for i in range(8)),

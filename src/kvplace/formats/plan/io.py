@@ -8,7 +8,7 @@ from typing import overload
 from kvplace.collector import paused_collector
 from kvplace.core.result import Result
 from kvplace.errors import InputError
-from kvplace.formats.files import is_csv, is_parquet, read_text, write_atomic
+from kvplace.formats.files import MAX_ROWS_BYTES, is_csv, is_parquet, read_text, write_atomic
 from kvplace.formats.plan.of_result import claims_of, plan_of
 from kvplace.formats.plan.schema import PlanPart
 from kvplace.formats.plan.stated import Plan
@@ -17,10 +17,6 @@ from kvplace.formats.validation.file_kind import refuse_other_kind
 from kvplace.formats.validation.json_text import json_pieces
 
 __all__ = ["plan_csv", "plan_of", "plan_pieces", "read_plan", "write_plan"]
-
-PLAN_BYTES = 2**30
-"""Bytes of the largest plan that is read as text: what is written of a million models and more can
-be checked."""
 
 
 @overload
@@ -115,7 +111,7 @@ def read_plan(path: str | os.PathLike[str]) -> Plan | PlanTable:
         from kvplace.formats.tables.arrow import read_columns  # noqa: PLC0415 - same
 
         return plan_of_columns(read_columns(name), name)
-    text = read_text(name, PLAN_BYTES)
+    text = read_text(name, MAX_ROWS_BYTES)
     if is_csv(name):
         from kvplace.formats.plan.csv import parse_plan_table  # noqa: PLC0415 - only for CSV
 

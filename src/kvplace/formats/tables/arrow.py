@@ -1,4 +1,4 @@
-"""Columnar files: Parquet in and out, big CSV in. The one file that knows the library for it."""
+"""Columnar files: Parquet in and out. The one file that knows the library for it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 from kvplace.errors import Fault, InputError
 from kvplace.extras import missing_extra
 from kvplace.formats.diagnostics import Report
-from kvplace.formats.files import is_parquet
-from kvplace.formats.text.cells import RISKY
+from kvplace.formats.tables.csv_columns import floats_of, sizes_of, wholes_of
 from kvplace.formats.validation.csv_rows import Header, check_header
 from kvplace.units import GIB, MAX_BYTES
 
@@ -28,12 +27,14 @@ Columns = Any
 
 _TEXTS = frozenset(("string", "large_string", "string_view"))
 """Kinds of text that the library knows."""
+_LARGEST = 2.0**62
+"""Number from which on a floating-point one is none of these whole ones."""
 _NAMES = frozenset(("name", "model", "node", "gpu"))
 """Columns of text that people choose."""
 
 
 def read_columns(path: str | os.PathLike[str]) -> Columns:
-    """Read a Parquet file whole; or a CSV, all cells of it as text and empty ones as missing.
+    """Read a Parquet file whole.
 
     Raises
     ------
@@ -47,13 +48,7 @@ def read_columns(path: str | os.PathLike[str]) -> Columns:
     if os.path.isdir(name):  # noqa: PTH112 - any text, also what is no path
         raise InputError("this is a directory; name a file in it", name)
     try:
-        if is_parquet(name):
-            return _plain(arrow.parquet.read_table(name), name)
-        header = arrow.csv.open_csv(name).schema.names
-        text = arrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(header, arrow.string()), strings_can_be_null=True
-        )
-        return _unescaped(arrow.csv.read_csv(name, convert_options=text))
+        return _plain(arrow.parquet.read_table(name), name)
     except FileNotFoundError:
         raise InputError("there is no such file", name) from None
     except (OSError, arrow.ArrowException, ValueError, MemoryError) as error:
@@ -94,16 +89,6 @@ def _plain(table: Columns, source: str) -> Columns:
         raise InputError(faults, source)
     plain = arrow.table(columns, names=table.column_names)
     return plain.replace_schema_metadata(table.schema.metadata)
-
-
-def _unescaped(table: Columns) -> Columns:
-    """Return a table without the marks that keep spreadsheets from running its cells."""
-    replaced = _arrow().compute.replace_substring_regex
-    for at, name in enumerate(table.column_names):
-        if name in _NAMES:
-            plain = replaced(table.column(at), f"^'([{RISKY}'])", r"\1")
-            table = table.set_column(at, name, plain)
-    return table
 
 
 def write_parquet(columns: dict[str, object], metadata: dict[str, str]) -> bytes:
@@ -172,51 +157,44 @@ class ArrowColumns:
 
     def sizes(self, column: str) -> tuple[array[int], list[int]]:
         """Return a column of GiB in bytes, -1 where missing, and the rows that hold none."""
-        values, bad = self.numbers(column, GIB)
-        found: array[int] = array("q", bytes(8 * len(values)))
-        for row, value in enumerate(values):
-            if 0 <= value <= MAX_BYTES:
-                found[row] = round(value)
-            else:
-                found[row] = -1
-                if not math.isnan(value):
-                    bad.append(row)
-        return found, bad
+        if self._is_text(column):
+            return sizes_of(self._filled(column))
+        values = [value * GIB for value in self.numbers(column)[0]]
+        found = [round(value) if 0 <= value <= MAX_BYTES else -1 for value in values]
+        return array("q", found), [
+            row for row, size in enumerate(found) if size < 0 and not math.isnan(values[row])
+        ]
 
     def whole(self, column: str) -> tuple[array[int], list[int]]:
         """Return a column of whole numbers, -1 where missing, and the rows that hold none."""
-        arrow, held = _arrow(), self._table[column]
-        compute = arrow.compute
-        if arrow.types.is_int64(held.type) and not held.null_count:
-            return _taken(held, "q"), _where(compute.less(held, 0))
-        numeric, bad = self.numbers(column)
-        floats = _written(arrow, numeric)
-        missing = compute.is_nan(floats)
-        sound = compute.and_(
-            compute.equal(compute.floor(floats), floats), compute.greater_equal(floats, 0)
-        )
-        sound = compute.and_(sound, compute.less(floats, 2.0**62))
-        bad = sorted({*bad, *_where(compute.and_not(compute.invert(sound), missing))})
-        kept = compute.if_else(sound, floats, -1.0)
-        return _taken(compute.cast(kept, arrow.int64(), safe=False), "q"), bad
+        if self._is_text(column):
+            return wholes_of(self._filled(column))
+        held = self._table[column]
+        if _arrow().types.is_int64(held.type) and not held.null_count:
+            found = _taken(held, "q")
+            return found, [row for row, value in enumerate(found) if value < 0]
+        values = self.numbers(column)[0]
+        sound = [value.is_integer() and 0 <= value < _LARGEST for value in values]
+        found = array("q", [int(v) if good else -1 for v, good in zip(values, sound, strict=True)])
+        return found, [
+            row for row, value in enumerate(values) if not (sound[row] or math.isnan(value))
+        ]
 
-    def numbers(self, column: str, scale: float = 1.0) -> tuple[array[float], list[int]]:
-        """Return a column of numbers times a scale, NaN where missing, and the rows without one."""
-        arrow, held = _arrow(), self._table[column]
-        compute = arrow.compute
-        kind, bad = held.type, []
-        if arrow.types.is_string(kind) or arrow.types.is_large_string(kind):
-            plain = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?$"
-            sound = compute.fill_null(compute.match_substring_regex(held, plain), fill_value=True)
-            bad = _where(compute.invert(sound))
-            held = compute.if_else(sound, held, None)
-        elif not (arrow.types.is_integer(kind) or arrow.types.is_floating(kind)):
-            bad = list(range(min(len(held), 1)))
-            held = arrow.nulls(len(held))
-        floats = compute.cast(held, arrow.float64(), safe=False)
-        if scale != 1.0:
-            floats = compute.multiply(floats, scale)
-        return _taken(compute.fill_null(floats, float("nan")), "d"), bad
+    def numbers(self, column: str) -> tuple[array[float], list[int]]:
+        """Return a column of numbers, NaN where missing, and the rows that hold none."""
+        if self._is_text(column):
+            return floats_of(self._filled(column))
+        compute, kind = _arrow().compute, _arrow().float64()
+        floats = compute.cast(self._table[column], kind, safe=False)
+        return _taken(compute.fill_null(floats, math.nan), "d"), []
+
+    def _is_text(self, column: str) -> bool:
+        """Whether numbers are written as text."""
+        return bool(_arrow().types.is_string(self._table[column].type))
+
+    def _filled(self, column: str) -> list[str]:
+        """Return a column of texts, empty where one is missing."""
+        return [text or "" for text in self.texts(column)]
 
     def cells(self, rows: Iterable[int]) -> Iterator[dict[str, str]]:
         """Yield rows as the filled cells that a table in text would have."""
@@ -237,12 +215,6 @@ def _cell(column: str, value: Any) -> str:
 _WHOLE = ("kv_bytes_per_token", "tensor_parallel", "replicas")
 
 
-def _where(mask: Any) -> list[int]:
-    """Return the rows of a mask that are set."""
-    rows: list[int] = _arrow().compute.indices_nonzero(mask).to_pylist()
-    return rows
-
-
 def _taken(column: Any, code: str) -> Any:
     """Return a column without missing entries as an array of the standard library."""
     taken: Any = array(code)
@@ -257,8 +229,7 @@ def _arrow() -> Any:
     try:
         import pyarrow as library  # noqa: ICN001, PLC0415 - an optional extra
         import pyarrow.compute  # noqa: PLC0415 - same
-        import pyarrow.csv  # noqa: PLC0415 - same
         import pyarrow.parquet  # noqa: PLC0415 - same
     except ImportError as error:
-        raise missing_extra("a Parquet file, or a table beyond 64 MiB,", "columns") from error
+        raise missing_extra("a Parquet file", "columns") from error
     return library

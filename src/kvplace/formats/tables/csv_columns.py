@@ -24,7 +24,7 @@ from kvplace.formats.text.cells import plain_cell, plain_cells
 from kvplace.formats.validation.csv_rows import Header, csv_faults, filled, is_blank, raw_rows
 from kvplace.units import GIB, MAX_BYTES, parse_bytes
 
-__all__ = ["CSVColumns"]
+__all__ = ["CSVColumns", "floats_of", "sizes_of", "wholes_of"]
 
 _AT_ONCE = 50_000
 """Rows whose cells are held as texts at the same time."""
@@ -151,17 +151,13 @@ class CSVColumns:
         first, self.rows = self.rows, self.rows + rows
         for name, column in zip(self.names, columns, strict=True):
             if name in self._texts:
-                read = [cell or None for cell in plain_cells(list(map(str.strip, column)))]
+                texts = [cell or None for cell in plain_cells(list(map(str.strip, column)))]
                 if name != self._header.texts[0]:  # the same ones recur: each is kept once
-                    read = [sys.intern(cell) if cell else None for cell in read]
-                self._texts[name] += read
+                    texts = [sys.intern(cell) if cell else None for cell in texts]
+                self._texts[name] += texts
                 continue
-            if name.endswith("_gib"):
-                found, bad = _read(column, _sizes, _size)
-            elif self._numbers[name].typecode == "q":
-                found, bad = _read(column, _wholes, _whole)
-            else:
-                found, bad = _read(column, _floats, _float)
+            read = wholes_of if self._numbers[name].typecode == "q" else floats_of
+            found, bad = (sizes_of if name.endswith("_gib") else read)(column)
             self._numbers[name].extend(found)
             self._bad[name] += [first + at for at in bad]
 
@@ -251,6 +247,21 @@ def _sizes(column: Sequence[str]) -> array[int] | None:
         except (ValueError, UnitError):
             return None
     return sizes
+
+
+def floats_of(column: Sequence[str]) -> tuple[array[float], list[int]]:
+    """Return cells as numbers, NaN for empty ones, and the positions of those that hold none."""
+    return _read(column, _floats, _float)
+
+
+def wholes_of(column: Sequence[str]) -> tuple[array[int], list[int]]:
+    """Return cells as whole numbers, -1 for empty ones, and where there is none."""
+    return _read(column, _wholes, _whole)
+
+
+def sizes_of(column: Sequence[str]) -> tuple[array[int], list[int]]:
+    """Return cells of GiB in bytes, -1 for empty ones, and the positions that hold none."""
+    return _read(column, _sizes, _size)
 
 
 def _float(cell: str) -> float:

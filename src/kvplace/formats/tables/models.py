@@ -41,7 +41,7 @@ from kvplace.formats.tables.model_rows import (
 )
 from kvplace.formats.tables.names import all_sound, sound
 from kvplace.formats.tables.split_models import Ways, split_models, ways_of
-from kvplace.formats.validation.csv_rows import filled, raw_rows, uneven_row
+from kvplace.formats.validation.csv_rows import uneven_row
 from kvplace.units import LEAST
 
 __all__ = ["parse_table", "problem_of_columns"]
@@ -81,13 +81,7 @@ def parse_table(
         With every fault of the table, each with its column and line, and of `gpus`.
     """
     wanted = objective_named(objective)
-    lines: list[int] = []
-
-    def line_of(path: Path) -> int | None:
-        row = path[1] if len(path) > 1 else None
-        return lines[row] if isinstance(row, int) and row < len(lines) else None
-
-    report = Report(source, line_of, column_text)
+    report = Report(source)
     nodes: Sequence[Node] = ()
     try:
         nodes = parse_gpus(gpus) if isinstance(gpus, str) else gpus
@@ -96,23 +90,11 @@ def parse_table(
             raise
         for fault in error.faults:
             report.add((f"--gpus {shown(gpus)}",), fault.message)
-    if len(text) > SHORT:
-        report.refuse()
-        return _problem(CSVColumns(text, HEADER, Report(source)), nodes, source, wanted)
-    rows = raw_rows(text, HEADER, report)
-    header, _ = next(rows)
-    models, windows = [], windows_of(header)
-    for index, (cells, line) in enumerate(rows):
-        if len(cells) != len(header):
-            report.add(("models", index), uneven_row(len(cells), len(header)), line)
-        lines.append(line)
-        models.append(row_model(filled(header, cells), index, report, windows))
-        if report.full:
-            break
-    if not models:
-        report.stop((), "the table has no rows", 1)
-    data = {"schema": FLEET_SCHEMA, "nodes": [], "models": models}
-    return Assembly(data, report, wanted, tuple(nodes)).problem()
+    columns = CSVColumns(text, HEADER, report)
+    if len(text) <= SHORT:
+        return _Reader(columns, nodes, source).assemble(range(columns.rows), wanted, report)
+    report.refuse()
+    return _problem(columns, nodes, source, wanted)
 
 
 def problem_of_columns(
@@ -283,26 +265,37 @@ class _Reader:
         for first in range(0, len(ordered), AT_ONCE):
             self.assemble(ordered[first : first + AT_ONCE], objective)
 
-    def assemble(self, rows: Sequence[int], objective: Objective | None) -> Problem:
+    def assemble(
+        self, rows: Sequence[int], objective: Objective | None, report: Report | None = None
+    ) -> Problem:
         """Return the problem of some rows, model by model.
+
+        Parameters
+        ----------
+        rows, objective
+            Which rows, and what is asked for.
+        report
+            What is wrong besides; None for nothing.
 
         Raises
         ------
         InputError
             With every fault of theirs.
         """
-        report = self._report(rows)
-        models = []
+        report, models = self._report(rows, report), []
         for index, cells in enumerate(self._columns.cells(rows)):
             if rows[index] in self._columns.uneven:
                 width = self._columns.uneven[rows[index]]
                 report.add(("models", index), uneven_row(width, len(self._columns.names)))
             models.append(row_model(cells, index, report, self._windows))
+            if report.full:
+                break
         data = {"schema": FLEET_SCHEMA, "nodes": [], "models": models}
         return Assembly(data, report, objective, tuple(self._nodes)).problem()
 
-    def _report(self, rows: Sequence[int]) -> Report:
-        """Return a report that names some rows by their lines and columns."""
+    def _report(self, rows: Sequence[int], report: Report | None = None) -> Report:
+        """Return a report that names some rows by their lines and columns; one that is given."""
+        report = report or Report(self._source)
 
         def row_of(path: Path) -> int | None:
             at = path[1] if len(path) > 1 and path[0] == "models" else None
@@ -316,7 +309,8 @@ class _Reader:
             row = row_of(path)
             return None if row is None else self._columns.line_of(row)
 
-        return Report(self._source, line_of, text_of)
+        report.line_of, report.text_of = line_of, text_of
+        return report
 
     def doubled(self, names: Sequence[str]) -> list[Fault]:
         """Return what is to be said of names that are there twice."""

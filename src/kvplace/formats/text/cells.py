@@ -6,10 +6,7 @@ show. Advice: https://owasp.org/www-community/attacks/CSV_Injection.
 
 from collections.abc import Sequence
 
-__all__ = ["RISKY", "plain_cell", "plain_cells", "safe_cell", "safe_cells"]
-
-RISKY = r"=+\-@\t\r"
-"""Signs that begin a formula, for the brackets of a regular expression."""
+__all__ = ["plain_cell", "plain_cells", "safe_cell", "safe_cells"]
 
 _SIGNS = frozenset("=+-@\t\r")
 _BEGIN = _SIGNS | {"'"}
