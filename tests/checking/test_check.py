@@ -12,10 +12,12 @@ from kvplace.checking.check import check
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.certificates.knapsack import TooLarge
 from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.models.launch import EngineName
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result, Stop
 from kvplace.errors import InputError
 from kvplace.explain.repeat import repeat
+from kvplace.export.layout import lay_out
 from kvplace.formats.plan.csv import parse_plan_table
 from kvplace.formats.plan.io import plan_csv, plan_of, write_plan
 from kvplace.formats.plan.read_json import parse_plan
@@ -281,3 +283,50 @@ def test_a_problem_that_cannot_be_placed_has_a_plan_that_agrees():
     assert plan.status == "infeasible"
     assert check(problem, parse_plan(write_plan(plan))).agrees
     assert not check(problem, dataclasses.replace(plan, status="unknown")).agrees
+
+
+@pytest.fixture(scope="module")
+def kept(problem):
+    """A plan whose engines run already: their parts of the KV memory and their names."""
+    result = solve(problem, solver="reference")
+    layout = lay_out(problem, result.placement)
+    engines = {(e.replica.model, e.replica.index): e for e in layout.engines}
+    return plan_of(
+        dataclasses.replace(
+            result,
+            kv_parts={key: engine.kv_bytes for key, engine in engines.items()},
+            engine_names={key: EngineName(e.label, e.port) for key, e in engines.items()},
+        )
+    )
+
+
+def test_what_engines_keep_is_verified_where_it_fits_and_is_told_apart(problem, kept):
+    found = check(problem, kept)
+    assert found.holds, (list(found), found.claimed)
+    assert "the parts of the KV memory that 3 engines keep fit on their GPUs" in found.verified
+    assert "the labels and ports that 3 engines keep are told apart" in found.verified
+
+
+@pytest.mark.parametrize(
+    ("field", "at", "change", "said"),
+    [
+        ("kv_parts", 0, {"kv_bytes": 80 << 30}, "are said to have: exports make "),
+        ("kv_parts", 1, {"replica": 1}, "kv_parts[1]: replica 1 of 'b' is not placed"),
+        ("kv_parts", 1, {"model": "a"}, "kv_parts[1]: replica 0 of 'a' is not placed, or is list"),
+        ("kv_parts", 0, {"kv_bytes": 1}, "exports make 1 of them anew"),
+        ("engine_names", 2, {"replica": 7}, "engine_names[2]: replica 7 of 'c' is not placed"),
+        ("engine_names", 2, {"label": "a"}, "engine_names[2]: engine_names[0] keeps the label a "),
+    ],
+)
+def test_what_engines_keep_is_not_taken_on_trust(problem, kept, field, at, change, said):
+    entries = list(getattr(kept, field))
+    entries[at] = dataclasses.replace(entries[at], **change)
+    found = check(problem, dataclasses.replace(kept, **{field: tuple(entries)}))
+    assert any(said in str(one) for one in (*found, *found.claimed)), (list(found), found.claimed)
+    assert not found.holds
+
+
+def test_no_two_engines_of_a_node_keep_one_port(problem, kept):
+    names = [dataclasses.replace(name, port=20001) for name in kept.engine_names]
+    found = check(problem, dataclasses.replace(kept, engine_names=tuple(names)))
+    assert "engine_names[1]: engine_names[0] keeps the port 20001 of 'n' as well" in map(str, found)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kvplace.checking.claims import check_claims
+from kvplace.checking.engines import check_engines
 from kvplace.checking.findings import Disagreement, Findings, same
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, evaluate
 from kvplace.core.placement import Placement
@@ -129,6 +130,8 @@ class _Checker(Findings):
         if len(self.found) == before and isinstance(plan, Plan) and self.evaluation:
             self.verified.append("every number of every GPU is right")
         check_claims(self, self.problem, head, self.evaluation)
+        if isinstance(plan, Plan) and self.evaluation and self.evaluation.valid:
+            check_engines(self, self.problem, plan, self.evaluation)
 
     def _check_identity(self, plan: Plan) -> None:
         """Check that the plan is for this problem."""
