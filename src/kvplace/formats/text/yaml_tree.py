@@ -1,8 +1,7 @@
 """YAML text to a `Tree`: plain data by the YAML 1.2 core rules, nothing clever.
 
 The text is taken event by event, so that anchors, aliases, tags, duplicate keys, further
-documents and deep nesting are refused where they stand and never expanded. Where nothing is to be
-refused, lines are not kept: they are found by reading again when one is asked for.
+documents and deep nesting are refused where they stand and never expanded.
 """
 
 import re
@@ -12,19 +11,16 @@ import yaml
 from yaml.events import (
     AliasEvent,
     CollectionEndEvent,
-    CollectionStartEvent,
     DocumentStartEvent,
-    MappingEndEvent,
     MappingStartEvent,
     ScalarEvent,
-    SequenceEndEvent,
     SequenceStartEvent,
 )
 from yaml.reader import ReaderError
 
 from kvplace.formats.diagnostics import shown
 from kvplace.formats.text.builder import Builder
-from kvplace.formats.text.tree import MAX_DEPTH, MAX_VALUES, Tree, TreeFault
+from kvplace.formats.text.tree import MAX_VALUES, Tree, TreeFault
 
 __all__ = ["parse_yaml", "plain_value"]
 
@@ -41,72 +37,11 @@ _WORDS = {
 }
 _NUMBER_STARTS = frozenset("0123456789+-.")
 _STARTED: dict[Any, Any] = {MappingStartEvent: dict, SequenceStartEvent: list}
-_ENDS = frozenset((MappingEndEvent, SequenceEndEvent))
-_VALUES = frozenset((ScalarEvent, AliasEvent, *_STARTED))
 _LONGEST_INT = 64  # digits; longer ones are far beyond every limit and become floats
 
 
 def parse_yaml(text: str) -> Tree:
     """Read YAML; what is wrong is in the tree's `faults`, nothing is raised."""
-    try:
-        root = _sound(text)
-    except (yaml.YAMLError, UnicodeEncodeError, _RefusedError):
-        return _with_lines(text)
-    return Tree(root, lambda: _with_lines(text).spots)
-
-
-class _RefusedError(Exception):
-    """Something is to be refused, or too rare to be read quickly."""
-
-
-def _sound(text: str) -> Any:
-    """Return the data of a text in which nothing is to be refused.
-
-    Raises
-    ------
-    _RefusedError
-        Something is.
-    """
-    get = _Loader(text).get_event
-    above: list[tuple[Any, str | None]] = []  # what is open around `into`, each with its key
-    root = into = key = None
-    documents = 0
-    for _ in range(MAX_VALUES):
-        event = get()
-        kind = type(event)
-        if kind in _ENDS:
-            into, key = above.pop()
-        elif kind not in _VALUES:
-            if event is None:
-                break
-            documents += kind is DocumentStartEvent
-        elif event.anchor or event.tag or documents > 1 or len(above) >= MAX_DEPTH:
-            raise _RefusedError
-        elif key is None and type(into) is dict:
-            if kind is not ScalarEvent or event.value in into:
-                raise _RefusedError
-            key = event.value
-        else:
-            value = _STARTED[kind]() if kind in _STARTED else event.value
-            if kind is ScalarEvent and event.implicit[0]:
-                value = plain_value(value)
-            if into is None:
-                root = value
-            elif key is None:
-                into.append(value)
-            else:
-                into[key] = value
-            if kind in _STARTED:
-                above.append((into, None))
-                into = value
-            key = None
-    if event is not None or documents > 1:
-        raise _RefusedError
-    return root
-
-
-def _with_lines(text: str) -> Tree:
-    """Read YAML with the line of every value, and note what is refused."""
     builder = Builder()
     documents = taken = 0
     try:
@@ -167,16 +102,16 @@ def plain_value(text: str) -> Any:
 
 def _take(builder: Builder, event: Any) -> None:
     """Hand one event to the builder."""
-    line = _line(event)
-    if isinstance(event, ScalarEvent | CollectionStartEvent):
+    kind, line = type(event), _line(event)
+    if kind is ScalarEvent or kind in _STARTED:
         _refuse_extras(builder, event, line)
-    if isinstance(event, ScalarEvent):
+    if kind is ScalarEvent:
         if builder.wants_key:
             builder.key(event.value, line)
         else:
             builder.scalar(plain_value(event.value) if event.implicit[0] else event.value, line)
-    elif isinstance(event, CollectionStartEvent):
-        builder.open({} if isinstance(event, MappingStartEvent) else [], line)
+    elif kind in _STARTED:
+        builder.open(_STARTED[kind](), line)
     elif isinstance(event, CollectionEndEvent):
         builder.close()
     elif isinstance(event, AliasEvent):
