@@ -198,6 +198,17 @@ class LevelTargets:
                 step *= 2
         return best
 
+    def refute(self, watch: Watch) -> Prices | None:
+        """Return prices that prove every target impossible, None where none are found.
+
+        Parameters
+        ----------
+        watch
+            Ends it.
+        """
+        found = self._program.decide(self._need(math.inf), self._rooms, watch)
+        return None if found.excess <= 0 else self._proved(math.inf, math.inf, found.table, watch)
+
     def _proved(self, target: float, high: float, table: AnyTables, watch: Watch) -> Prices:
         """Take the prices of a table for the highest target that they prove impossible."""
         worths = table.worth(self._levels)

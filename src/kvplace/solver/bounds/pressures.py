@@ -24,7 +24,7 @@ from kvplace.solver.bisection import bisect
 from kvplace.solver.bounds.certify import checked, lowered
 from kvplace.solver.instance.columns import padded
 
-__all__ = ["PressureBound", "best_weighting", "weighted_certificate"]
+__all__ = ["BY_RULE", "PressureBound", "best_weighting", "weighted_certificate"]
 
 CUTS = 40
 """Weightings tried per target at most."""

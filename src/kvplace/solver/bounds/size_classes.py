@@ -27,7 +27,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.instance.columns import Columns
 from kvplace.solver.instance.options import Chooser
 
-__all__ = ["LevelBound", "certified_classes", "packing_bound"]
+__all__ = ["LevelBound", "certified_classes", "packing_bound", "refuted"]
 
 COARSE = 512
 """Levels of the largest GPU on which targets of many models are decided first where no value is
@@ -190,6 +190,8 @@ def certified_classes(problem: Problem, prices: Prices) -> Bound | None:
     by_class: list[int] = prices.prices.tolist()
 
     def price(_: int, size: int, least: int) -> int:
+        if math.isinf(prices.target):  # memory alone counts
+            size = max(size, least << SCALE_BITS)
         if not prices.paired:
             return by_class[min(grid, size * grid // (most << SCALE_BITS))]
         kind, level = least * PAIRED // (most + 1), size * PAIRED // (most << SCALE_BITS)
@@ -198,6 +200,15 @@ def certified_classes(problem: Problem, prices: Prices) -> Bound | None:
     worths = zip(memories, prices.worths.tolist(), strict=True)
     certificate = priced_by_size(problem, prices.target, price, worths)
     return checked(problem, "configuration", certificate)
+
+
+def refuted(problem: Problem, columns: Columns, watch: Watch) -> Bound | None:
+    """Return the proof that the memory has no room for all models, None where none is found."""
+    memory, count = np.unique(columns.memory, return_counts=True)
+    need = (columns.size + columns.keep).astype(np.float64).reshape(-1, 1)
+    one = np.ones((columns.n, 1))
+    prices = LevelTargets(memory, count, need, one, one).refute(watch)
+    return None if prices is None else certified_classes(problem, prices)
 
 
 def packing_bound(columns: Columns, packing: Packing, low: float, watch: Watch) -> Prices | None:

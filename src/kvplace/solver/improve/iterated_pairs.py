@@ -24,8 +24,9 @@ from kvplace.solver.kernels import kernel
 
 __all__ = ["COMPILED", "iterate_pairs"]
 
-KICKS = 256
-"""Kicks between two looks at the clock."""
+KICKS, LOOKED, SEVERAL = 256, 1 << 16, 16
+"""Kicks between two looks at the clock at most; GPUs that about so many look at; and GPUs that cost
+as much as one does under several pressures."""
 RETURN = 8
 """Kicks after which the search goes back to the best."""
 WORSE = 1.05
@@ -66,8 +67,10 @@ def iterate_pairs(
     """
     best, chance = packing.copy(), seeded(seed)
     found, made, stale = float(packing.pressure().max()), 0, 0
+    looked = len(packing.models) * (1 if packing.loads.shape[1] == 1 else SEVERAL)
+    most = min(KICKS, max(2 * RETURN, LOOKED // looked))
     while stale < kicks and made < limit and found > goal and not watch.stop:
-        some = int(min(KICKS, limit - made))
+        some = int(min(most, limit - made))
         value = _search(packing, best, found, some, chance, goal, gain)
         stale = 0 if value < found * (1 - gain) else stale + some
         found, made = value, made + some

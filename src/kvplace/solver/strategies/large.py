@@ -3,6 +3,7 @@
 The same plan on any machine and any number of threads, as long as no time limit cuts it short.
 """
 
+import itertools
 import math
 from contextlib import closing
 from functools import partial
@@ -17,10 +18,11 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Stop
 from kvplace.solver.assignment.packed import Packing, pack_rows
 from kvplace.solver.bounds.certify import certified_rule
-from kvplace.solver.bounds.pressures import PressureBound
+from kvplace.solver.bounds.pressures import BY_RULE, PressureBound
 from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
+from kvplace.solver.improve.memory_as_load import MemoryPacker
 from kvplace.solver.improve.parallel_pairs import COMPILED, COMPILED_SEVERAL, GAIN, WIDE, Improver
 from kvplace.solver.instance.columns import fluid_level
 from kvplace.solver.instance.door import load_instance, load_placement, unload_assignment
@@ -76,12 +78,12 @@ class LargeSearch(Search):
         self._improver: Improver | None = None
         self._value = math.inf
         self.level = fluid_level(self.columns)
-        several = self._several is not None
-        self.watch.keep(
-            self.params.pressure_evaluation * loaded
-            if several
-            else self.params.evaluation * (self.watch.seconds - began)
-        )
+        kept = self.params.evaluation * (self.watch.seconds - began)
+        if self._several is not None:
+            kept = self.params.pressure_evaluation * loaded
+            if self.columns.n < BY_RULE:
+                kept = max(kept, self.params.pressure_priced * self.columns.n)
+        self.watch.keep(kept)
         self.watch.tell("start", bound=self.low)
 
     @property
@@ -96,6 +98,8 @@ class LargeSearch(Search):
     def proof(self) -> Bound:  # noqa: D102 - of the base class
         self.watch.tell("check")
         found = None
+        if self._bound.certificate is not None:
+            return self._bound
         if self._several is not None:
             return self._several.certified(self.problem)
         if self.prices is not None:
@@ -159,11 +163,26 @@ class LargeSearch(Search):
             )  # fmt: skip
         return self._improver
 
+    def refute(self, bound: Bound | None) -> None:
+        """Take what proves that there is no assignment, if anything does."""
+        self._bound = bound or self._bound
+
+    def packer(self) -> MemoryPacker:
+        """Return what packs the memory alone."""
+        return MemoryPacker(self.columns, self._crew, self.watch)
+
     def improved(self) -> None:
         """Note what the improver reached."""
         assert self.packing is not None
         self.steps = self.improver.exchanges
         self._value = float(self.packing.pressure().max())
+
+    def kicked(self, kicks: int) -> None:
+        """Note what so many kicks reached."""
+        assert self.packing is not None
+        self.steps += kicks
+        self._value = float(self.packing.pressure().max())
+        self.watch.tell("search", self._value, self.low)
 
     @property
     def effort(self) -> float:
@@ -206,6 +225,25 @@ def _start(search: LargeSearch) -> None:
         search.take(min(starts, key=lambda start: float(start.pressure().max())))
 
 
+def _pack(search: LargeSearch) -> None:
+    """No rule packs the memory: do it by exchanges, or prove that there is no way."""
+    from kvplace.solver.bounds.size_classes import refuted  # noqa: PLC0415 - HiGHS: only here
+
+    if search.low == math.inf:
+        return
+    knobs, watch, packer = search.knobs, search.watch, search.packer()
+    for turn in itertools.count():
+        most = math.inf if turn else knobs.packed * search.effort
+        gpu_of = packer.run(most, knobs.kicked_patience * search.effort, search.seed + turn)
+        if gpu_of is not None:
+            search.take(pack_rows(search.columns, gpu_of))
+            return
+        if not turn:
+            search.refute(refuted(search.problem, search.columns, watch))
+        if search.low == math.inf or watch.stop or (search.limitless and turn >= knobs.packings):
+            return
+
+
 def _ended(watch: Watch, *, begun: bool) -> bool:
     """Whether no kernel of a start is waited for: one was made and time is up, or by a signal."""
     return watch.stop is not None if begun else watch.stop is Stop.INTERRUPTED
@@ -238,16 +276,38 @@ def _raise_bound(search: LargeSearch) -> None:
 def _relieve(search: LargeSearch) -> None:
     """Lower the hottest GPUs."""
     knobs, usual = search.knobs, search.effort
-    patience = knobs.patience if search.limitless else knobs.timed_patience
+    patience = knobs.kicked_patience if _kicked(search) else knobs.timed_patience
+    patience = knobs.patience if search.limitless else patience
     effort = usual if search.limitless else math.inf
     search.improver.relieve(search.low * (1 + search.settings.gap), effort, patience * usual)
     search.improved()
+
+
+def _kick(search: LargeSearch) -> None:
+    """Go on with kicks, twice as long each time, where exchanges no longer help."""
+    from kvplace.solver.improve.iterated_pairs import COMPILED as KICKS  # noqa: PLC0415 - rarely
+    from kvplace.solver.improve.iterated_pairs import iterate_pairs  # noqa: PLC0415 - same
+    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - same
+
+    assert search.packing is not None
+    if not kernels_ready(KICKS):
+        return
+    goal, seed = search.low * (1 + search.gap), search.seed + search.round
+    kicks = search.knobs.kicks << search.round
+    made = iterate_pairs(search.packing, goal, kicks, seed, GAIN, search.watch, search.left)
+    search.kicked(made)
 
 
 def _rest(search: LargeSearch) -> None:
     """Lower the GPUs that a proved maximum leaves open."""
     search.improver.relieve(0.0, search.knobs.rest_part * search.effort, math.inf)
     search.improved()
+
+
+def _kicked(search: LargeSearch) -> bool:
+    """Whether time is left for kicks, of which each looks at all GPUs."""
+    few = search.columns.g <= search.knobs.kicked_gpus
+    return _placed(search) and few and search.watch.limit < math.inf
 
 
 def _placed(search: LargeSearch) -> bool:
@@ -267,11 +327,14 @@ def _proved(search: LargeSearch) -> bool:
 STRATEGY: Strategy[LargeSearch] = Strategy(
     once=(
         Stage("start", _start, closed=True),
+        Stage("exact-packing", _pack, lambda s: not _placed(s)),
         Stage("pair-exchanges", _pair, _placed, closed=True, steps=True),
         Stage("configuration-bound", _raise_bound, _wasteful, closed=True),
         Stage("parallel-exchanges", _relieve, _placed, closed=True, steps=True),
     ),
+    rounds=(Stage("iterated-local-search", _kick, _kicked, steps=True),),
     last=(Stage("balance", _rest, _proved, closed=True, steps=True),),
+    repeats=lambda search: search.knobs.rounds,
 )
 
 REFINE: Strategy[LargeSearch] = Strategy(

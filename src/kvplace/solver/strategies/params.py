@@ -151,6 +151,14 @@ class LargeParams:
         Time kept for checking the certificate of that program, in multiples of that for loading.
     bound_part
         The program is not asked where that would be more than this part of the time left.
+    packed, packings
+        Effort of packing memory that is nearly full, in multiples of the default, before it is
+        asked whether there is a way; and times that it is gone on with without a time limit.
+    kicks, rounds
+        Kicks without a gain that end the first round of them, doubled every round, and rounds.
+    kicked_gpus, kicked_patience
+        GPUs up to which there is time for kicks, which look at all of them; and effort without a
+        gain, in multiples of the default, after which they begin.
     patience, timed_patience
         Effort without a gain that ends the search, in multiples of the default: without and with
         a time or step limit.
@@ -169,6 +177,12 @@ class LargeParams:
     few: float = knob(2.7, "models per GPU")
     certificate: float = knob(7.0, "multiple of the loading time", "200,000 models: 6.5")
     bound_part: float = knob(0.5, "part of the time left")
+    packed: float = knob(0.3, "multiple of the effort")
+    packings: int = knob(8, "times")
+    kicks: int = knob(2_000, "kicks")
+    kicked_gpus: int = knob(5_000, "GPUs")
+    kicked_patience: float = knob(0.3, "multiple of the effort")
+    rounds: int = knob(12, "rounds")
     patience: float = knob(0.5, "multiple of the effort")
     timed_patience: float = knob(2.0, "multiple of the effort")
 
@@ -193,6 +207,8 @@ class Params:
     pressure_evaluation
         The same of large fleets under several pressures, in multiples of that for loading the
         problem alone: their first bound takes longer than both.
+    pressure_priced
+        The same per model at least, where the certificate is a price of each.
     """
 
     undivided: UndividedParams = field(default_factory=UndividedParams)
@@ -204,5 +220,6 @@ class Params:
     pressure_evaluation: float = knob(
         1.1, "multiple of the loading time", "measured on 300,000 models: 1.0 to 1.1"
     )
+    pressure_priced: float = knob(1.5e-4, "seconds", "measured: 1.2e-4 to 2.4e-4 on a slow machine")
     cluster_evaluation: float = knob(1.4, "multiple of the loading time", "measured: 0.3 to 1.4")
     cluster_certificate: float = knob(0.6, "multiple of the loading time", "measured: 0.2 to 0.6")
