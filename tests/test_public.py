@@ -77,6 +77,7 @@ def test_the_version_is_the_distribution_s():
     [
         (lambda p, _: kvplace.solve(p, time_limit=-1), "a time limit must be at least 0"),
         (lambda p, _: kvplace.solve(p, time_limit=math.nan), "a time limit must be at least 0"),
+        (lambda *_: kvplace.Replica("a", -1, ("n/0",)), "copy -1 of 'a': copies are numbered from"),
         (lambda p, _: kvplace.solve(p, gap=math.nan), "gap must be at least 0, not nan"),
         (lambda p, _: kvplace.solve(p, seed=-1), "seed must be at least 0, not -1"),
         (lambda p, _: kvplace.solve(p, iterations=-1), "iterations must be at least 0, not -1"),
@@ -99,6 +100,13 @@ def test_numbers_that_mean_nothing_are_refused(call, told):
     placement = kvplace.Placement.single({"Qwen/Qwen3-8B": "H100/0"})
     with pytest.raises(kvplace.InputError, match=told):
         call(problem, placement)
+
+
+def test_a_limit_beyond_all_floats_is_none():
+    problem = kvplace.read(
+        {"schema": "kvplace.fleet/v1", "nodes": "1xH100", "models": [{"model": "Qwen/Qwen3-8B"}]}
+    )
+    assert kvplace.solve(problem, time_limit=10**400).status is kvplace.Status.OPTIMAL
 
 
 @pytest.mark.parametrize(

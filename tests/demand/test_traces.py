@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,26 @@ def test_fifty_million_rows_are_read_in_bounded_memory(tmp_path):
     figures = json.loads(done.stdout)
     assert figures["rows"] == 50_000_000
     assert figures["peak_mb"] < 1500
+
+
+def test_lines_that_are_no_objects_are_bad_rows_too(tmp_path):
+    good = [f'{{"t_s": {at}, "model": "a"}}' for at in range(0, 120, 40)]
+    bad = ["[1, 2]", "7", '"x"', "null", '{"t_s": 30, "model":']
+    path = log(tmp_path, "\n".join([good[0], *bad[:3], *good[1:], *bad[3:]]) + "\n", "log.jsonl")
+    with pytest.raises(InputError, match="line 2: it must be a JSON object"):
+        read_trace(path)
+    series = read_trace(path, skip_bad=True)
+    assert series.requests.sum() == 3
+    assert series.notes[0] == "5 rows without a usable value were left out"
+
+
+def test_broken_lines_of_large_logs_are_bad_rows_too(tmp_path, monkeypatch):
+    pytest.importorskip("duckdb")
+    monkeypatch.setattr(import_module("kvplace.demand.logs.traces"), "_SMALL", 0)
+    text = "".join(f'{{"t_s": {at}, "model": "a"}}\n' for at in range(0, 120, 40))
+    path = log(tmp_path, text + '{"t_s": 30, "model":\n', "log.jsonl")
+    with pytest.raises(InputError, match="Malformed JSON"):
+        read_trace(path)
+    series = read_trace(path, skip_bad=True)
+    assert series.requests.sum() == 3
+    assert series.notes[0] == "1 rows without a usable value were left out"

@@ -94,3 +94,12 @@ def test_a_proposal_whose_plan_places_nothing_sensible_is_verified_as_nothing(
     data["plan"]["placements"][0] = entry
     with pytest.raises(InputError, match=r"plan.placements\[0\]"):
         verify(read(tmp_path, data), BEFORE, NOW)
+
+
+def test_a_number_that_no_float_holds_is_refused_with_its_place(moved, tmp_path):
+    text = write_proposal(moved[0])
+    path = tmp_path / "proposal.json"
+    assert '"seconds": 0.0' in text
+    path.write_text(text.replace('"seconds": 0.0', '"seconds": 1e999'))
+    with pytest.raises(InputError, match=r"plan\.seconds.* is larger than any number"):
+        read_proposal(path)

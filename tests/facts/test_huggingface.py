@@ -291,6 +291,43 @@ def test_a_damaged_header_is_one_line(content, tmp_path):
     assert "damaged safetensors header" in caught.value.lines()[0]
 
 
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [
+        ({}, "lists no tensor that takes a byte"),
+        ({"a": ("F16", [7, 9], 0, 0)}, "'a', F16 of shape [7, 9], has 0 bytes"),
+        ({"a": ("F16", [8], 0, 16), "b": ("U8", [9], 7, 16)}, "two tensors share bytes"),
+        ({"a": ("F16", ["x"], 0, 16)}, "damaged safetensors header"),
+        ({"a": ("F16", None, 0, 16)}, "damaged safetensors header"),
+    ],
+)
+def test_a_header_that_contradicts_itself_is_told(tensors, said, tmp_path):
+    directory = write_checkpoint(tmp_path / "m", LLAMA)
+    header = {
+        name: {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+        for name, (kind, shape, begin, end) in tensors.items()
+    }
+    text = json.dumps(header).encode()
+    content = len(text).to_bytes(8, "little") + text + bytes(100)
+    (directory / "model.safetensors").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        facts_from_directory(directory)
+    assert said in str(caught.value)
+
+
+def test_elements_of_less_than_a_byte_are_counted(tmp_path):
+    directory = write_checkpoint(tmp_path / "m", LLAMA)
+    header = {
+        "a": {"dtype": "F4", "shape": [3, 100], "data_offsets": [0, 150]},
+        "b": {"dtype": "F16", "shape": [], "data_offsets": [150, 152]},
+        "c": {"dtype": "A_NEW_ONE", "shape": [5], "data_offsets": [152, 153]},
+    }
+    text = json.dumps(header).encode()
+    content = len(text).to_bytes(8, "little") + text + bytes(153)
+    (directory / "model.safetensors").write_bytes(content)
+    assert facts_from_directory(directory).weights_bytes.value == 153
+
+
 def test_a_truncated_download_is_told(tmp_path):
     directory = write_checkpoint(tmp_path / "m", LLAMA, weights_bytes=10_000)
     file = directory / "model.safetensors"

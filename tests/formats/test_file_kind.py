@@ -62,3 +62,14 @@ def test_init_never_writes_over_a_file_unasked(tmp_path, capsys):
     assert target.read_text() == "mine"
     assert main([*command, "--force"]) == 0
     assert "Qwen/Qwen3-8B" in target.read_text()
+
+
+def test_a_table_of_another_kind_is_named_as_what_it_is(tmp_path, capsys):
+    plan = tmp_path / "plan.csv"
+    plan.write_text("model,replica,shard,node,gpu,weights_bytes,load\na,0,0,n,n/0,5,1\n")
+    assert main(["plan", str(plan), "--gpus", "2x80GiB"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "line 1: this is a plan, a row per shard; kvplace check" in line
+    assert main(["check", EXAMPLE, SPREADSHEET]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "this is a table of models; kvplace plan takes it, with --gpus" in line

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kvplace.formats.read import parse_fleet, read
+from kvplace.report.alike import look_alikes
 from kvplace.report.notes import notes, overloaded
 from kvplace.report.page.markdown import markdown_summary
 from kvplace.report.page.recommendation import as_sentence, recommendation, sources
@@ -141,3 +142,37 @@ def test_sources_of_figures_are_no_advice_and_names_keep_their_letters():
     assert [line.partition(":")[0] for line in told] == ["openai/gpt-oss-20b", "Qwen/Qwen3-8B"]
     assert as_sentence("no figure is known") == "No figure is known."
     assert as_sentence("gpt-oss has none") == "gpt-oss has none."
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "Q\u0435n/caf\u00e9",  # Cyrillic e
+        "Qen/cafe\u0301",  # e and an accent
+        "Qen/caf\u00e9\u3164",  # a filler that nobody sees
+        "\uff31en/caf\u00e9\ufe0f",  # a letter of full width, a variation selector
+    ],
+)
+def test_names_that_look_alike_are_told_with_their_places(other):
+    names = ["plain", "Qen/caf\u00e9", other]
+    text = HEAD % 1 + "".join((RERANKER % "").replace("reranker", f'"{name}"') for name in names)
+    problem = parse_fleet(text)
+    (told,) = (note for note in notes(problem) if note.kind == "look-alike")
+    assert told.level == "warning"
+    assert told.text.startswith("models[1] 'Qen/caf\\xe9' and models[2] ")
+    assert told.text.isascii()
+
+
+def test_names_that_differ_to_the_eye_are_not_told():
+    names = [
+        "Qwen",
+        "qwen",
+        "caf\u00e9",
+        "cafe",
+        "\u043c\u043e\u0434\u0435\u043b\u044c",
+        "a-1",
+        "a_1",
+    ]
+    assert not list(look_alikes(names))
+    assert list(look_alikes(["a-1", "a\u20111", "a\u22121", "b"])) == [(0, 1), (0, 2)]
+    assert list(look_alikes(["scope", "\u0455\u0441\u043e\u0440\u0435"])) == [(0, 1)]

@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any, overload
 
 from kvplace.core.columns import column_of
+from kvplace.errors import InputError
 
 __all__ = ["Assigned", "Migration", "Placement", "Replica", "copies_by_model"]
 
@@ -26,11 +27,20 @@ class Replica:
         Number of the copy, from 0.
     gpus
         Ids of the GPUs that hold its shards, in rank order.
+
+    Raises
+    ------
+    InputError
+        The number is negative.
     """
 
     model: str
     index: int
     gpus: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.index < 0:
+            raise InputError(f"copy {self.index} of {self.model!r}: copies are numbered from 0")
 
 
 _ORDER = attrgetter("model", "index", "gpus")

@@ -1,6 +1,7 @@
 """The proposal file, kvplace.proposal/v1: a re-plan to be approved before it is carried out."""
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from pydantic import ConfigDict, Field
 from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
-from kvplace.formats.diagnostics import Report
+from kvplace.formats.diagnostics import Path, Report
 from kvplace.formats.files import read_text
 from kvplace.formats.plan.read_json import parse_plan, replicas_of
 from kvplace.formats.plan.schema import PlanModelPart, ReplicaPart
@@ -159,7 +160,24 @@ def read_proposal(path: str | os.PathLike[str]) -> Proposal:
     name = os.fspath(path)
     text = read_text(name)
     refuse_other_kind(text, "proposal", name)
-    return parsed(Proposal, text, name, "a proposal is a mapping of keys")
+    found = parsed(Proposal, text, name, "a proposal is a mapping of keys")
+    report = Report(name)
+    _refuse_infinite(found.plan, ("plan",), report)
+    report.refuse()
+    return found
+
+
+def _refuse_infinite(data: object, path: Path, report: Report) -> None:
+    """Note numbers that no float holds, such as 1e999: they cannot be written again."""
+    inner: Iterable[tuple[str | int, object]] = ()
+    if isinstance(data, dict):
+        inner = data.items()
+    elif isinstance(data, list):
+        inner = enumerate(data)
+    elif isinstance(data, float) and math.isinf(data):
+        report.add(path, "is larger than any number that is computed with")
+    for key, value in inner:
+        _refuse_infinite(value, (*path, key), report)
 
 
 def target_of(proposal: Proposal, source: str = "") -> Plan:

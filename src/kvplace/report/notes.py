@@ -7,6 +7,7 @@ work as its numbers read; a note says what they leave out.
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Literal, NamedTuple
 
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, part_of
@@ -16,6 +17,7 @@ from kvplace.core.problem import Problem
 from kvplace.facts.catalogue.gpus import find_gpu_type, types_meant
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.forecast.time_share import Idle
+from kvplace.report.alike import look_alikes
 from kvplace.report.heat import TIGHT
 
 __all__ = ["ASSUMED", "Note", "notes", "overloaded"]
@@ -95,6 +97,9 @@ def _of_problem(problem: Problem) -> Iterator[Note]:
             "free memory; give demand.requests_per_second, or take it from a log or Prometheus "
             "(kvplace demand)",
         )
+    for first, other in islice(look_alikes(problem.names), _NAMED):
+        one, two = (f"models[{at}] {problem.names[at]!a}" for at in (first, other))
+        yield Note("warning", "look-alike", f"{one} and {two} look alike and count as two models")
     yield from _assumed(problem)
     if len(problem.models) <= _MOST_MODELS:
         yield from _taken_for(problem)

@@ -13,6 +13,8 @@ __all__ = ["MOST_STEPS", "Progress", "Watch", "Within"]
 
 MOST_STEPS = 400
 """Steps that a watch remembers; at the next one every other is forgotten."""
+_AGES = 1e300
+"""Seconds from which on a limit is none."""
 LATE_SECONDS, LATE_PART = 0.3, 0.05
 """How much later than its limit an answer may be: seconds, or a part of the limit where longer."""
 
@@ -68,7 +70,9 @@ class Watch:
             time_limit = parse_duration(time_limit)
         if time_limit is not None and not time_limit >= 0:  # nor a nan
             raise InputError(f"a time limit must be at least 0 seconds, not {time_limit}")
-        self.limit = float("inf") if time_limit is None else time_limit
+        self.limit = math.inf
+        if time_limit is not None and time_limit < _AGES:  # else it may be beyond floats
+            self.limit = time_limit
         self._listener = listener
         self._ended: Stop | None = None
         self._kept = 0.0

@@ -65,8 +65,10 @@ def open_database(file: Path) -> "DuckDBPyConnection":
     return database
 
 
-def reader(file: Path) -> str:
+def reader(file: Path, *, skip_bad: bool = False) -> str:
     """Return the table function that reads a file, by its suffix.
+
+    With `skip_bad`, a line of JSON lines that is no object is a row of nulls.
 
     Raises
     ------
@@ -82,7 +84,10 @@ def reader(file: Path) -> str:
         )
     # DuckDB takes * ? [ for patterns; a bracket expression makes each of them literal.
     literal = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(file))
-    return _READERS[suffix].format(file=text(literal))
+    found = _READERS[suffix].format(file=text(literal))
+    if skip_bad and found.startswith("read_ndjson("):
+        found = f"{found[:-1]}, ignore_errors = true)"
+    return found
 
 
 def quoted(name: str) -> str:

@@ -41,11 +41,11 @@ class DatabaseLog:
         DuckDB is not installed.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, skip_bad: bool = False) -> None:
         self.file = file
         self._database = open_database(file)
         try:
-            self._source = reader(file)
+            self._source = reader(file, skip_bad=skip_bad)
             described = self._ask(f"DESCRIBE SELECT * FROM {self._source}").fetchall()  # noqa: S608 - names and paths are quoted
         except BaseException:
             self._database.close()

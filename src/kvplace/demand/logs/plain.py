@@ -30,6 +30,8 @@ class PlainLog:
     ----------
     file
         A CSV, TSV, JSON or JSON-lines file, plain or compressed.
+    skip_bad
+        Whether a line that is no JSON object is a row without a value.
 
     Raises
     ------
@@ -37,9 +39,9 @@ class PlainLog:
         It cannot be read, or has no row.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, skip_bad: bool = False) -> None:
         self.file = file
-        self._rows: list[Row] = list(read_rows(file))
+        self._rows: list[Row] = list(read_rows(file, skip_bad=skip_bad))
         if not self._rows:
             raise InputError("there is no row in it", str(file))
         self.names = list(dict.fromkeys(name for row in self._rows for name in row))

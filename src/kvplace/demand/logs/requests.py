@@ -43,7 +43,7 @@ def read_requests(
         The log is large or Parquet, and DuckDB is not installed.
     """
     file = Path(path)
-    with opened_log(file, named) as (log, columns):
+    with opened_log(file, named, skip_bad=skip_bad) as (log, columns):
         if columns.count:
             raise InputError("it counts requests; a replay needs one row per request", str(file))
         pairs = (("prompt", columns.prompt), ("output", columns.output))

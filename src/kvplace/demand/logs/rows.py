@@ -21,8 +21,10 @@ _DEPTH = 3
 _LONGEST_TEXT = 256 * 2**20
 
 
-def read_rows(file: Path) -> Iterator[Row]:
+def read_rows(file: Path, *, skip_bad: bool = False) -> Iterator[Row]:
     """Yield the rows of a log, nested fields by their path, such as ``usage.prompt_tokens``.
+
+    With `skip_bad`, a line of JSON lines that is no object is a row without a value.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def read_rows(file: Path) -> Iterator[Row]:
             else:
                 for number, line in enumerate(stream, start=1):
                     if line.strip():
-                        yield from _parsed(line, number, file)
+                        yield from _parsed(line, number, file, skip_bad=skip_bad)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or f"damaged: {error}"
         raise InputError(reason, str(file)) from error
@@ -91,15 +93,21 @@ def _table(stream: IO[str], suffix: str) -> Iterator[Row]:
         yield dict(zip(names, cells, strict=False))
 
 
-def _parsed(line: str, number: int, file: Path) -> Iterator[Row]:
+def _parsed(line: str, number: int, file: Path, *, skip_bad: bool) -> Iterator[Row]:
     """Yield the rows of one line of JSON."""
     try:
         document = json.loads(line)
     except (ValueError, RecursionError) as error:
+        if skip_bad:
+            yield {}
+            return
         raise InputError(f"line {number}: it is not JSON: {error}", str(file)) from error
-    if not isinstance(document, dict):
+    if isinstance(document, dict):
+        yield from _rows(document, 0)
+    elif skip_bad:
+        yield {}
+    else:
         raise InputError(f"line {number}: it must be a JSON object", str(file))
-    yield from _rows(document, 0)
 
 
 def _documents(document: Any) -> Iterator[Row]:

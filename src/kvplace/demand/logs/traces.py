@@ -83,7 +83,7 @@ def read_trace(
     """
     file = Path(path)
     name = model or file.name.partition(".")[0]
-    with opened_log(file, named) as (log, columns):
+    with opened_log(file, named, skip_bad=skip_bad) as (log, columns):
         notes = define_columns(log, columns, name, named.get("time_unit"), file)
         own = _own_step(log, file) if columns.count else None
         step = step_seconds or own or DEFAULT_STEP_SECONDS
@@ -107,16 +107,16 @@ def read_trace(
 
 
 @contextmanager
-def opened_log(file: Path, named: Named) -> Iterator[tuple[Log, Columns]]:
+def opened_log(file: Path, named: Named, *, skip_bad: bool) -> Iterator[tuple[Log, Columns]]:
     """Open a log for a while, and tell which of its columns means what."""
-    log = _open_log(file)
+    log = _open_log(file, skip_bad=skip_bad)
     try:
         yield log, find_columns(log.names, str(file), **named)
     finally:
         log.close()
 
 
-def _open_log(file: Path) -> Log:
+def _open_log(file: Path, *, skip_bad: bool) -> Log:
     """Open a log: a small one here, any other in the database."""
     suffix = Path(file.name.removesuffix(".gz")).suffix.casefold()
     if file.is_dir():
@@ -136,15 +136,15 @@ def _open_log(file: Path) -> Log:
     from kvplace.demand.logs.plain import PlainLog  # noqa: PLC0415 - one of the two is loaded
 
     if piped or suffix == ".json" or (suffix != ".parquet" and size <= _SMALL):
-        return PlainLog(file)
+        return PlainLog(file, skip_bad=skip_bad)
     try:
         from kvplace.demand.logs.grouped import DatabaseLog  # noqa: PLC0415 - same
 
-        return DatabaseLog(file)
+        return DatabaseLog(file, skip_bad=skip_bad)
     except MissingExtraError:
         if suffix == ".parquet" or size > _SMALL_WITHOUT:
             raise
-        return PlainLog(file)
+        return PlainLog(file, skip_bad=skip_bad)
 
 
 def define_columns(

@@ -6,6 +6,7 @@ Format: https://huggingface.co/docs/safetensors, section "Format".
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ __all__ = ["INDEX", "file_sizes", "index_total", "local_weights", "single_file"]
 INDEX = "model.safetensors.index.json"
 """Lists the tensors of a checkpoint of several files, and their total size."""
 
+_BITS = {
+    "F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16,
+    "BF16": 16, "I16": 16, "U16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "I8": 8, "U8": 8,
+    "BOOL": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
+}  # fmt: skip
+"""Bits of an element of each type of the format; of others only the places are believed."""
+
+_MOST_AXES = 64  # as numpy allows
 _LONGEST_HEADER = 100 * 2**20  # the format's own limit
 
 
@@ -119,6 +128,10 @@ def _from_headers(files: list[Path], index: str) -> Fact[int]:
             continue
         total += sum(sizes)
         tensors += len(sizes)
+    if not total and not faults:
+        faults.append(
+            Fault("the safetensors header lists no tensor that takes a byte", files[0].name)
+        )
     if faults:
         raise InputError(faults, str(files[0].parent))
     where = f" named by {index}" if index else ""
@@ -136,15 +149,21 @@ def _tensor_sizes(file: Path) -> list[int]:
     if not isinstance(header, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004 - caught with the others
     size = file.stat().st_size
-    ends = [
-        (entry["data_offsets"][0], entry["data_offsets"][1])
-        for name, entry in header.items()
-        if name != "__metadata__"
-    ]
+    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    ends = [(entry["data_offsets"][0], entry["data_offsets"][1]) for entry in tensors.values()]
     if not all(type(begin) is int and type(end) is int for begin, end in ends):
         raise ValueError("a place that is no whole number")
     if any(not 0 <= begin <= end for begin, end in ends):
         raise ValueError("a tensor ends before it begins")
+    for (name, entry), (begin, end) in zip(tensors.items(), ends, strict=True):
+        bits = _BITS.get(entry["dtype"])
+        if len(entry["shape"]) > _MOST_AXES:
+            raise ValueError(f"a tensor of {len(entry['shape'])} axes")
+        if bits is not None and -(-math.prod(entry["shape"]) * bits // 8) != end - begin:
+            what = f"{name[:80]!r}, {entry['dtype']} of shape {entry['shape']}"
+            raise ValueError(f"{what}, has {end - begin} bytes"[:300])
+    if sum(end - begin for begin, end in ends) > max((end for _, end in ends), default=0):
+        raise ValueError("two tensors share bytes")
     need = 8 + length + max((end for _, end in ends), default=0)
     if size < need:
         raise ValueError(f"the file has {size} bytes where its tensors need {need}")

@@ -81,6 +81,21 @@ def csv_faults(reader: Any, report: Report) -> Iterator[None]:
         report.stop((), f"not valid CSV: {error}", reader.line_num)
 
 
+_TABLES = {
+    ("model", "replica", "gpu"): "a plan, a row per shard; kvplace check and explain take it",
+    ("name", "weights_gib"): "a table of models; kvplace plan takes it, with --gpus",
+}
+"""Columns that say which table one is."""
+
+
+def _other_kind(header: set[str], known: set[str]) -> str:
+    """Say that a table is another than the one wanted; empty where that is not plain to see."""
+    for columns, what in _TABLES.items():
+        if header.issuperset(columns) and not known.issuperset(columns):
+            return f"this is {what}"
+    return ""
+
+
 def check_header(
     header: Sequence[str], columns: Header, report: Report, line: int | None = None
 ) -> None:
@@ -92,6 +107,9 @@ def check_header(
     separators = [mark for mark in ";\t|" if len(header) == 1 and mark in header[0]]
     if separators:
         report.stop((), f"separate cells with commas, not with {separators[0]!r}", line)
+    other = _other_kind(set(header), set(known))
+    if other:
+        report.stop((), other, line)
     sound, meant = True, set[str | None]()
     before: set[str] = set()
     for column in header:
