@@ -45,12 +45,13 @@ def test_a_part_of_the_time_left_is_kept_and_given_back(monkeypatch):
     monkeypatch.setattr("time.perf_counter", lambda: 100.0)
     watch = Watch(10)
     watch.keep(2.0)
-    before = watch.keep_part(0.25)
-    assert watch.left == 6.0
-    watch.keep(before)
+    with watch.part(0.75):
+        assert watch.left == 6.0
+        with watch.whole():
+            assert watch.left == 10.0
     assert watch.left == 8.0
-    assert Watch().keep_part(0.25) == 0.0
-    assert Watch().left == math.inf
+    with Watch().part(0.25):
+        assert Watch().left == math.inf
 
 
 def test_time_set_aside_is_taken_off_the_limit():

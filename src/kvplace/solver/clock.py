@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from kvplace.core.result import Step, Stop, relative_gap
@@ -122,13 +123,20 @@ class Watch:
         before, self._kept = self._kept, seconds
         return before
 
-    def keep_part(self, part: float) -> float:
-        """End the search earlier by a part of the time left; return how many seconds it was before.
+    @contextmanager
+    def part(self, part: float) -> Iterator[None]:
+        """Let what is done meanwhile take a part of the time left."""
+        before = self._kept
+        self._kept += (1 - part) * self.left if self.left < math.inf else 0.0
+        yield
+        self._kept = before
 
-        `keep` with that many gives the time back.
-        """
-        left = self.left
-        return self.keep(self._kept + part * left if left < math.inf else self._kept)
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Let what is done meanwhile take what is kept for later, too."""
+        before, self._kept = self._kept, 0.0
+        yield
+        self._kept = before
 
     def interrupt(self) -> None:
         """Ask the solver to return the best it has, from a signal handler or another thread."""

@@ -77,9 +77,8 @@ def construct(
         if watch.stop:
             break
     if known == math.inf and lacking:
-        kept = watch.keep(0.0)  # a plan at all is worth the time kept for what comes after it
-        whole = packed(min(lacking, key=Assignment.worth), 0, watch)
-        watch.keep(kept)
+        with watch.whole():  # a plan at all is worth the time kept for what comes after it
+            whole = packed(min(lacking, key=Assignment.worth), 0, watch)
         if whole is not None:
             yield whole
 
@@ -93,15 +92,10 @@ def some_assignments(chooser: Chooser, bound: float, watch: Watch) -> Iterator[A
         boards = (dealt(instance, options, target, watch, tight=tight) for tight in (False, True))
         return next((board for board in boards if board is not None and board.valid), None)
 
-    failed, part = bound, 1.0
-    while bound > 0 and part < LAST and not watch.stop:
-        target = bound * (1 + part)
-        board = at(target)
-        if board is not None:
-            yield board
-            yield lowered(at, board, failed, target, _halvings(instance), watch)
-            break
-        failed, part = target, part * FURTHER
+    board, failed, target = reach_above(at, bound, 1.0, LAST, watch, FURTHER)
+    if board is not None:
+        yield board
+        yield lowered(at, board, failed, target, _halvings(instance), watch)
 
 
 def _rules(chooser: Chooser) -> list[tuple[float, str, bool]]:
@@ -125,9 +119,8 @@ def _search(
     if best is None and placed:
         return None
     if best is None:
-        kept = watch.keep(0.0)  # a plan at all is worth the time kept for what comes after it
-        board = fill.at(math.inf)
-        watch.keep(kept)
+        with watch.whole():  # as above
+            board = fill.at(math.inf)
         assert board is not None
         return board
     most = _halvings(fill.instance) + (growth > NEXT) * MORE

@@ -175,11 +175,10 @@ def decided(search: AssignedSearch, effort: "Effort", *, closing: bool) -> None:
     from kvplace.solver.exact.close_gap import close_gap, program_bound  # noqa: PLC0415 - HiGHS: only here
 
     program, proof, watch = search.program, search.deciding, search.watch
-    kept = watch.keep_part(search.knobs.checked_part)
-    program_bound(program, proof, search.value, effort, watch)
-    if closing:
-        search.offer(close_gap(program, search.best, proof, search.gap, effort, watch))
-    watch.keep(kept)
+    with watch.part(1 - search.knobs.checked_part):
+        program_bound(program, proof, search.value, effort, watch)
+        if closing:
+            search.offer(close_gap(program, search.best, proof, search.gap, effort, watch))
     search.adopt()
 
 
@@ -204,10 +203,9 @@ def kicked(search: AssignedSearch, kicks: int, part: float) -> None:
     if search.watch.limit < math.inf and not kernels_ready(COMPILED):
         return  # it would break the limit; a later round finds them compiled
     target, seed = search.low * (1 + search.gap), search.seed + search.round
-    kept = search.watch.keep_part(1 - part)
-    search.steps += iterate_mobile(
-        search.best, Regions(search.instance), target, kicks << search.round, seed,
-        search.watch, search.left,
-    )  # fmt: skip
-    search.watch.keep(kept)
+    with search.watch.part(part):
+        search.steps += iterate_mobile(
+            search.best, Regions(search.instance), target, kicks << search.round, seed,
+            search.watch, search.left,
+        )  # fmt: skip
     search.watch.tell("search", search.value, search.low)

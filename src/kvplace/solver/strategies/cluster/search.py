@@ -165,20 +165,19 @@ class ClusterState(AssignedSearch):
         if (self.classes is not None and not (going_on or again)) or (several and board is None):
             return
         part = part or (self.knobs.tightened_part if going_on else self.knobs.bound_part)
-        kept = self.watch.keep_part(1 - part)
-        if isinstance(self._fluid, PressureBound):
-            from kvplace.solver.bounds.pressure_classes import PressureClasses  # noqa: PLC0415 - HiGHS: only here
+        with self.watch.part(part):
+            if isinstance(self._fluid, PressureBound):
+                from kvplace.solver.bounds.pressure_classes import PressureClasses  # noqa: PLC0415 - HiGHS: only here
 
-            assert board is not None
-            self.classes = PressureClasses(self._fluid)
-            self.classes.rise(self._low, board.worst(), self.watch)
-        else:
-            from kvplace.solver.bounds.size_classes import LevelBound  # noqa: PLC0415 - HiGHS: only here
+                assert board is not None
+                self.classes = PressureClasses(self._fluid)
+                self.classes.rise(self._low, board.worst(), self.watch)
+            else:
+                from kvplace.solver.bounds.size_classes import LevelBound  # noqa: PLC0415 - HiGHS: only here
 
-            if not isinstance(self.classes, LevelBound):
-                self.classes = LevelBound(self.chooser)
-            self.classes.rise(self._low, board, self.watch, self.aimed, self.aimed_at)
-        self.watch.keep(kept)
+                if not isinstance(self.classes, LevelBound):
+                    self.classes = LevelBound(self.chooser)
+                self.classes.rise(self._low, board, self.watch, self.aimed, self.aimed_at)
         self._low = max(self._low, self.classes.value)
         if self.watch.limit < math.inf and self.classes.value:
             self._certified = self.classes.certified(self.problem)  # while there is time for it

@@ -44,9 +44,8 @@ def enumerate_all(search: ClusterState) -> None:
     """Look at every way to place a tiny cluster, in a part of the time left."""
     board, enumeration = search.best, Enumeration(search.instance)
     worst = (0.0, *[math.inf] * len(board.costs.vector))
-    kept = search.watch.keep_part(1 - search.knobs.enumerated_part)
-    enumeration.run(board.flaws if board.valid else worst, (search.value,), search.watch)
-    search.watch.keep(kept)
+    with search.watch.part(search.knobs.enumerated_part):
+        enumeration.run(board.flaws if board.valid else worst, (search.value,), search.watch)
     if enumeration.best is not None:
         board.reset(enumeration.best)
     if enumeration.complete:
@@ -71,11 +70,10 @@ def ask_sets(search: ClusterState) -> None:
     from kvplace.solver.large_neighbourhood.refill import Refiller  # noqa: PLC0415 - numba: only here
 
     knobs, watch = search.knobs, search.watch
-    kept = watch.keep_part(1 - FILLED_BEFORE)
     if filling_ready(search):
         refiller = Refiller(search.chooser, search.seed, watch)
-        _lower_by_filling(search, refiller, knobs.fillings // 4)
-    watch.keep(kept)
+        with watch.part(FILLED_BEFORE):
+            _lower_by_filling(search, refiller, knobs.fillings // 4)
     within = Within(watch, watch.left * knobs.asked_part)
     climb(search.program, search.deciding, search.value, knobs.limited_rounds, within)
     search.adopt()
@@ -92,13 +90,12 @@ def cover(search: ClusterState) -> None:
 
     knobs = search.knobs
     part = COVER_BEFORE if dividable(search) else knobs.covered_part
-    kept = search.watch.keep_part(1 - part)
-    program, proof = search.program, search.deciding
-    gap = max(search.gap, knobs.covered_gap)
-    found = lower_by_known_sets(program, search.best, proof, gap, effort_of(search), search.watch)
-    if found.worth() < search.best.worth():
+    program, proof, best, effort = search.program, search.deciding, search.best, effort_of(search)
+    with search.watch.part(part):
+        gap = max(search.gap, knobs.covered_gap)
+        found = lower_by_known_sets(program, best, proof, gap, effort, search.watch)
+    if found.worth() < best.worth():
         search.board = found
-    search.watch.keep(kept)
     if dividable(search) or not quick(search):  # before exact decisions, which go on
         search.adopt()
 
@@ -117,10 +114,9 @@ def divide(search: ClusterState) -> None:
     def prove(target: float, tree: "Tree") -> Bound | None:
         return bound_by_cases(search.problem, search.program, target, tree, watch)
 
-    kept = watch.keep_part(1 - knobs.divided_part)
-    tree = DomainTree(search.problem, search.program)
-    found, bound = narrow_by_cases(tree, search.best, search.low, effort, watch, prove)
-    watch.keep(kept)
+    with watch.part(knobs.divided_part):
+        tree = DomainTree(search.problem, search.program)
+        found, bound = narrow_by_cases(tree, search.best, search.low, effort, watch, prove)
     search.offer(found)
     if bound is not None:
         search.take(bound)
@@ -193,15 +189,14 @@ def refill(search: ClusterState) -> None:
     refiller = Refiller(search.chooser, search.seed + search.round, search.watch)
     rounds, gap = knobs.fillings << search.round, math.inf
     part = knobs.filled_beside if search.asked == search.round else knobs.filled_part
-    kept = search.watch.keep_part(1 - part)
-    while not search.watch.stop:
-        now = board.worst() - search.low
-        if not 0 < now <= knobs.filled_gain * gap:
-            break
-        gap = now
-        _lower_by_filling(search, refiller, rounds)
-        rounds *= 2
-    search.watch.keep(kept)
+    with search.watch.part(part):
+        while not search.watch.stop:
+            now = board.worst() - search.low
+            if not 0 < now <= knobs.filled_gain * gap:
+                break
+            gap = now
+            _lower_by_filling(search, refiller, rounds)
+            rounds *= 2
 
 
 def _lower_by_filling(search: ClusterState, refiller: "Refiller", rounds: int) -> None:

@@ -47,9 +47,8 @@ def configure(search: ClusterState) -> None:
         watch.tell("start", search.value, search.low)
         if watch.stop:
             return
-    kept = watch.keep_part(1 - search.knobs.configured_part)
-    board = _configured(search)
-    watch.keep(kept)
+    with watch.part(search.knobs.configured_part):
+        board = _configured(search)
     if board is not None:
         board = _completed(search, board, search.aimed)
     if board is not None and board.valid:
@@ -87,14 +86,13 @@ def _completed(search: ClusterState, board: Assignment, target: float) -> Assign
     lacking = sum(not copies for copies in board.where)
     knobs = search.knobs
     rounds = knobs.packed + knobs.packed_per_missing * lacking
-    kept = search.watch.keep_part(1 - knobs.completed_part)
-    for aim in (target * (1 + above) for above in knobs.completed):
-        if search.watch.stop:
-            break
-        if not board.valid or board.worst() > aim:
-            found, _ = search.packer.pack(board, aim, rounds)
-            board = found or board
-    search.watch.keep(kept)
+    with search.watch.part(knobs.completed_part):
+        for aim in (target * (1 + above) for above in knobs.completed):
+            if search.watch.stop:
+                break
+            if not board.valid or board.worst() > aim:
+                found, _ = search.packer.pack(board, aim, rounds)
+                board = found or board
     if board.missing:
         return repaired(board, search.packed, search.seed, search.watch)
     return board
@@ -176,10 +174,8 @@ def _soon(search: ClusterState) -> Assignment | None:
     boards = some_assignments(search.chooser, search.low, watch)
     board = next(boards, None)
     watch.keep(kept)
-    watch.keep_part(1 - search.knobs.sooner_part)
-    board = next(boards, board)
-    watch.keep(kept)
-    return board
+    with watch.part(search.knobs.sooner_part):
+        return next(boards, board)
 
 
 def start_further(search: ClusterState) -> None:
@@ -203,13 +199,12 @@ def descend(search: ClusterState) -> None:
         if search.large:
             # A better bound and ejections come after it where models are few enough for them.
             few = search.instance.n <= search.knobs.many
-            kept = search.watch.keep_part(1 - search.knobs.exchanged_part if few else 0.0)
-            if not few or _pairs_ready(search):
-                exchange_many(search, board)
-            else:
-                most = min(search.knobs.few_steps, search.left)
-                search.steps += settle(board, search.watch, most, nearby(board))
-            search.watch.keep(kept)
+            with search.watch.part(search.knobs.exchanged_part if few else 1.0):
+                if not few or _pairs_ready(search):
+                    exchange_many(search, board)
+                else:
+                    most = min(search.knobs.few_steps, search.left)
+                    search.steps += settle(board, search.watch, most, nearby(board))
         else:
             search.steps += keep_rules(board, search.watch, search.left)
             most = min(search.knobs.steps, search.left)
