@@ -13,6 +13,7 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import Status, Stop
 from kvplace.errors import InputError, InternalError
 from kvplace.solver.clock import Watch
+from kvplace.solver.large_neighbourhood import warm
 from kvplace.solver.solve import SOLVERS, _search, refine, solve, stop_of
 from kvplace.solver.strategies.stages import Settings
 from tiny import byte_problem
@@ -106,3 +107,15 @@ def test_without_time_for_kernels_many_models_are_placed_without(limit, compiled
     assert (type(search).__name__ == "LargeSearch") is compiled
     found = solve(fleet, time_limit=limit) if not compiled else None
     assert found is None or (found.placement is not None and found.stop is Stop.TIME_LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("limit", "ready", "compiled"), [(None, False, True), (9.0, False, False), (9.0, True, True)]
+)
+def test_some_hundred_models_do_not_wait_for_kernels_within_a_limit(
+    monkeypatch, limit, ready, compiled
+):
+    monkeypatch.setattr(warm, "kernels_ready", lambda _: ready)
+    fleet = byte_problem([400] * 120, [(30 + j % 7, 1.0 + j % 5) for j in range(650)])
+    search = _search(fleet, Settings(watch=Watch(limit)), compiled=True)
+    assert (type(search).__name__ == "LargeSearch") is compiled

@@ -181,23 +181,33 @@ def refine(
 def _search(problem: Problem, settings: Settings, *, compiled: bool) -> Search:
     """Return the strategy that supports a problem, with the problem loaded."""
     large, models = settings.params.large, len(problem.names)
-    few = min(large.sparse_models, large.sparse_density * len(problem.fleet.gpus))
-    many = problem.plain and models > max(large.models, few)
+    several, left = problem.goal is Objective.PRESSURE, settings.watch.left
+    few = models <= min(large.sparse_models, large.sparse_density * len(problem.fleet.gpus))
+    many = problem.plain and models > large.models and not (few and several)
     # Without time for kernels, clusters begin by arrays alone, which take longer of very many.
-    short = many and models <= large.dealt and settings.watch.left < large.loading
-    if compiled and many and not short:
+    short = many and models <= large.dealt and left < large.loading * (1 + few)
+    # Few models need not wait for kernels that are not compiled yet.
+    waits = not few or left == math.inf
+    if compiled and many and not short and (waits or _pairs_ready()):
         # The kernels take half a second to load, and pay from here on.
         settings.watch.tell(LOADING)
         from kvplace.solver.strategies.large import LargeSearch  # noqa: PLC0415 - numba: only here
 
         return LargeSearch(problem, settings)
-    if short or not problem.plain or problem.goal is Objective.PRESSURE:
+    if (short and not few) or not problem.plain or several:
         from kvplace.solver.strategies.cluster.strategy import ClusterSearch  # noqa: PLC0415 - numpy: only here
 
         return ClusterSearch(problem, settings)
     from kvplace.solver.strategies.undivided.strategy import UndividedSearch  # noqa: PLC0415 - one strategy of three
 
     return UndividedSearch(problem, settings)
+
+
+def _pairs_ready() -> bool:
+    """Return whether the kernels that exchange between pairs of GPUs are compiled."""
+    from kvplace.solver.large_neighbourhood.warm import PAIRS, kernels_ready  # noqa: PLC0415 - numba: only here
+
+    return kernels_ready(PAIRS)
 
 
 def _at_targets(problem: Problem, search: Search, found: Placement) -> Placement:

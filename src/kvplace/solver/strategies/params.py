@@ -33,8 +33,6 @@ class UndividedParams:
     program_models
         Above so many models the configuration program is not asked at all: the fluid bound is
         then as good.
-    classes_density
-        Up to so many models per GPU the program over size classes is asked instead.
     plain_models
         Up to so many models starts are refined and the rest is balanced in plain Python.
     coarse_tolerance, rough_tolerance, fine_tolerance
@@ -96,9 +94,6 @@ class UndividedParams:
         3_000, "partial placements", "measured: 44 of 50 ADRS cases to the last rank"
     )
     program_models: int = knob(600, "models")
-    classes_density: float = knob(
-        2.7, "models per GPU", "measured: halves the gap of 800 models on 400 GPUs in 1.4 s"
-    )
     plain_models: int = knob(300, "models", "measured: numpy's import is 0.2 s of a command")
     coarse_tolerance: float = knob(1e-2, "relative width")
     rough_tolerance: float = knob(0.1, "relative width")
@@ -136,8 +131,8 @@ class LargeParams:
     models, dealt, loading
         Above so many models it takes over, and up to so many not where less time is left.
     sparse_models, sparse_density
-        Up to so many models it does not where at most so many share a GPU: kicks are then worth
-        more than many exchanges, as long as they are affordable.
+        Up to so many models, where at most so many share a GPU, it does not take over under several
+        pressures, nor where twice as much time is not left or kernels are not compiled yet.
     pairs, least_pairs, most_pairs
         Pairs of GPUs of many models looked at without a time limit in all, and per GPU at least
         and at most; pairs of few models count less.

@@ -20,7 +20,7 @@ from kvplace.solver.strategies.assigned import ask_program, rank, refute
 from kvplace.solver.strategies.params import Params, UndividedParams
 from kvplace.solver.strategies.stages import Settings
 from kvplace.solver.strategies.undivided.improve import start
-from kvplace.solver.strategies.undivided.proofs import ask_classes, decide, enumerate_all, pack
+from kvplace.solver.strategies.undivided.proofs import decide, enumerate_all, pack
 from kvplace.solver.strategies.undivided.strategy import UndividedSearch
 from oracle import exact_profile, solve_exactly
 from tiny import byte_problem, random_problem
@@ -176,17 +176,6 @@ def test_packing_agrees_with_brute_force():
         if truth.feasible:
             assert search.value >= float(truth.optimum) / ONE
     assert 5 < sum(answers) < 35
-
-
-def test_size_classes_give_a_bound_that_holds():
-    raised = 0
-    for problem, truth, search in cases(6, 12):
-        low = search.low
-        ask_classes(search)
-        assert search.low >= low
-        assert_proved(problem, truth, search)
-        raised += search.low > low
-    assert raised >= 1
 
 
 def test_ranks_are_proved_by_the_best_profile_that_there_is():

@@ -27,7 +27,7 @@ def search_of(models=6, gpus=2, *, placed=True, watch=None, iterations=None, **k
     return search
 
 
-NEEDS_A_PLACEMENT = ("tiny", "optimal", "quick", "covered", "wasteful")
+NEEDS_A_PLACEMENT = ("tiny", "optimal", "quick", "covered")
 
 
 @pytest.mark.parametrize("name", NEEDS_A_PLACEMENT)
@@ -73,16 +73,6 @@ def test_groups_are_covered_between_two_densities_on_many_gpus_with_time():
     assert not supports.covered(search_of(6, 2, **{**limited, "program_models": 5}))
     assert not supports.covered(search_of(6, 2, **knobs))
     assert not supports.covered(search_of(6, 2, **{**limited, "watch": Watch(4.0)}))
-
-
-def test_size_classes_are_asked_once_of_many_models_of_which_few_share_a_gpu():
-    knobs = {"classes_density": 3.0, "program_models": 5}
-    search = search_of(6, 2, **knobs)
-    assert supports.wasteful(search)
-    search.round = 1
-    assert not supports.wasteful(search)
-    assert not supports.wasteful(search_of(7, 2, **knobs))
-    assert not supports.wasteful(search_of(6, 2, **{**knobs, "program_models": 6}))
 
 
 def test_rounds_are_few_without_any_limit_and_for_tiny_fleets():

@@ -10,7 +10,7 @@ from kvplace.solver.strategies.assigned import decided, effort_of, refute
 from kvplace.solver.strategies.undivided.search import UndividedState
 from kvplace.solver.strategies.undivided.supports import small
 
-__all__ = ["ask_classes", "decide", "enumerate_all", "pack"]
+__all__ = ["decide", "enumerate_all", "pack"]
 
 
 def pack(search: UndividedState) -> None:
@@ -67,22 +67,6 @@ def _pack_exactly(search: UndividedState) -> Assignment | None:
     state = pack_exactly(search.program, search.deciding, effort, search.watch)
     search.adopt()
     return state
-
-
-def ask_classes(search: UndividedState) -> None:
-    """Ask the program over size classes, which does not grow with the models, for a bound."""
-    import numpy as np  # noqa: PLC0415 - large fleets only
-
-    from kvplace.solver.assignment.packed import pack_rows  # noqa: PLC0415 - same
-    from kvplace.solver.bounds.size_classes import certified_classes, packing_bound  # noqa: PLC0415 - HiGHS: only here
-
-    columns = search.instance.columns
-    packing = pack_rows(columns, np.array(search.best.gpu_of, dtype=np.int64))
-    prices = packing_bound(columns, packing, search.low, search.watch)
-    bound = None if prices is None else certified_classes(search.problem, prices)
-    if bound is not None and bound.value > search.low:
-        search.bound = bound
-        search.watch.tell("bound", search.value, search.low)
 
 
 def decide(search: UndividedState) -> None:

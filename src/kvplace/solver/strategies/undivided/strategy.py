@@ -26,7 +26,6 @@ STRATEGY: Strategy[UndividedState] = Strategy(
         # What loads compiled kernels comes after what often needs none: that takes up to a second.
         Stage("group-cover", improve.cover, supports.covered, steps=True),
         Stage("iterated-local-search", improve.kick, lambda s: s.placed and s.long, steps=True),
-        Stage("configuration-bound", proofs.ask_classes, supports.wasteful),
     ),
     last=(
         Stage("balance", improve.balance, placed, closed=True),

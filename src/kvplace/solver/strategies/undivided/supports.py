@@ -12,7 +12,6 @@ __all__ = [
     "rounds",
     "small",
     "tiny",
-    "wasteful",
 ]
 
 
@@ -44,12 +43,6 @@ def covered(search: UndividedState) -> bool:
     sparse = knobs.best_fit_density < search.density <= knobs.covered_density
     many = search.instance.g > knobs.covered_gpus
     return search.long and search.placed and small(search) and sparse and many
-
-
-def wasteful(search: UndividedState) -> bool:
-    """Whether few of many models share a GPU, so that memory lies waste; asked once."""
-    sparse = search.density <= search.knobs.classes_density
-    return search.placed and sparse and not small(search) and search.round == 0
 
 
 def rounds(search: UndividedState) -> int:
