@@ -1,5 +1,6 @@
 """Exchanges that lower what GPUs hold above a target, all of them together."""
 
+import math
 import random
 from dataclasses import replace
 from itertools import pairwise
@@ -15,7 +16,7 @@ from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
-from kvplace.solver.construct.excess import crowd, fall, lower_excess, packed
+from kvplace.solver.construct.excess import VALID, crowd, fall, lower_excess, packed
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.regions import Regions
@@ -49,7 +50,7 @@ def test_two_shards_are_exchanged_for_one():
     memory = [int(11.1 * GIB), int(11.1 * GIB)]
     instance = plain(sizes, [0] * 5, [0.0] * 5, memory)
     board = Assignment.single(instance, [0, 0, 0, 1, 1])
-    assert lower_excess(board, 1.0, Watch(None)) == 0
+    assert lower_excess(board, 1.0, Watch(None))[0] == 0
     assert board.valid
     assert sorted(map(len, board.members)) == [2, 3]
 
@@ -58,24 +59,25 @@ def test_nothing_is_done_where_no_shard_can_move():
     # As where rules fix all models: no bundle but the empty one of each GPU.
     instance = plain([int(GIB)] * 2, [0] * 2, [0.0] * 2, [int(10 * GIB)] * 2)
     board = Assignment(instance)
-    assert lower_excess(board, 1.0, Watch(None)) == 0
+    assert lower_excess(board, 1.0, Watch(None))[0] == 0
     assert board.option == [None, None]
 
 
 def test_nothing_is_done_where_there_is_one_gpu():
     instance = plain([int(8 * GIB)] * 2, [1] * 2, [1.0] * 2, [int(10 * GIB)])
     board = Assignment.single(instance, [0, 0])
-    assert lower_excess(board, 1.0, Watch(None)) > GIB
+    assert lower_excess(board, 1.0, Watch(None))[0] > GIB
     assert board.gpu_of == [0, 0]
 
 
-def test_the_least_kv_counts_as_a_sum_of_its_own():
+def test_the_least_kv_counts_with_the_weights_alone():
     # Loads fit anywhere; on GPU 0 least KV of 5 and 4 beside 1 and 1 do not.
     sizes, keeps = [int(GIB)] * 4, [int(s * GIB) for s in (5, 4, 1, 1)]
     instance = plain(sizes, keeps, [0.0] * 4, [int(10 * GIB)] * 2)
     board = Assignment.single(instance, [0, 0, 1, 1])
     assert not board.valid
-    assert lower_excess(board, 1.0, Watch(None)) == 0
+    assert lower_excess(board, 1.0, Watch(None)) == (math.inf, [])
+    assert lower_excess(board, VALID, Watch(None))[0] == 0
     assert board.valid
 
 
@@ -84,13 +86,12 @@ def test_what_is_reported_is_what_the_board_holds(seed):
     chance = np.random.default_rng(seed)
     n, g = 60, 20
     sizes = (chance.uniform(1, 8, n) * GIB).astype(np.int64)
-    keeps = (chance.uniform(0, 2, n) * GIB).astype(np.int64)
     loads = chance.uniform(0, 2, n) * GIB
     memory = np.sort((chance.uniform(15, 30, g) * GIB).astype(np.int64))[::-1]
-    instance = plain(sizes.tolist(), keeps.tolist(), loads.tolist(), memory.tolist())
+    instance = plain(sizes.tolist(), [0] * n, loads.tolist(), memory.tolist())
     board = Assignment.single(instance, chance.integers(0, g, n).tolist())
     before = excess(board, 0.7)
-    left = lower_excess(board, 0.7, Watch(None))
+    left, _ = lower_excess(board, 0.7, Watch(None))
     assert left == pytest.approx(excess(board, 0.7), abs=100 * g)
     assert left < before
     assert sorted(j for held in board.members for j in held) == list(range(n))
@@ -155,7 +156,7 @@ def test_three_gpus_exchange_in_a_chain_where_no_two_do():
     place = np.argsort(order)[[0, 0, 1, 1, 2, 2]].tolist()
     board = Assignment.single(instance, place)
     assert not board.valid
-    assert lower_excess(board, 1.0, Watch(None)) == 0
+    assert lower_excess(board, 1.0, Watch(None))[0] == 0
     assert board.valid
     assert len({g for g, was in zip(board.gpu_of, place, strict=True) if g != was}) == 3
 

@@ -119,7 +119,7 @@ def test_many_models_and_gpus_get_few_rules(monkeypatch):
     monkeypatch.setattr(target_search, "LARGE", 10)
     few = target_search._rules(chooser)
     assert len(few) == 2 < many
-    assert [order for _, order, _ in few] == ["apart", "room"]
+    assert [order for _, order in few] == ["apart", "room"]
     assert list(construct(chooser, FluidBound(chooser).value, Watch()))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from kvplace.formats.diagnostics import Report
 from kvplace.formats.plan.table import COLUMNS, PlanTable
 from kvplace.formats.tables.csv_columns import CSVColumns
-from kvplace.formats.text.cells import safe_cells
+from kvplace.formats.text.cells import safe_cell
 
 __all__ = ["parse_plan_table", "table_text"]
 
@@ -19,8 +19,8 @@ _QUOTED = re.compile(r'[,"\r\n]')
 def table_text(table: PlanTable) -> str:
     """Return the CSV of a plan's rows, sorted by model, copy and rank."""
     ids, at = table.gpus
-    texts, gpus = safe_cells(table.models), safe_cells(ids)
-    nodes = safe_cells([gpu.rpartition("/")[0] for gpu in ids])
+    texts, gpus = (list(map(safe_cell, of)) for of in (table.models, ids))
+    nodes = [safe_cell(gpu.rpartition("/")[0]) for gpu in ids]
     order: Sequence[int] = range(len(table.models))
     keys = (table.models,) if table.undivided else (table.shards, table.replicas, table.models)
     for key in keys:  # the last decides, then the one before

@@ -20,7 +20,7 @@ from typing import Any
 from kvplace.errors import UnitError
 from kvplace.formats.diagnostics import Report
 from kvplace.formats.tables.model_rows import NUMBER
-from kvplace.formats.text.cells import plain_cell, plain_cells
+from kvplace.formats.text.cells import plain_cell
 from kvplace.formats.validation.csv_rows import Header, csv_faults, filled, is_blank, raw_rows
 from kvplace.units import GIB, MAX_BYTES, parse_bytes
 
@@ -151,7 +151,7 @@ class CSVColumns:
         first, self.rows = self.rows, self.rows + rows
         for name, column in zip(self.names, columns, strict=True):
             if name in self._texts:
-                texts = [cell or None for cell in plain_cells(list(map(str.strip, column)))]
+                texts = [plain_cell(cell.strip()) or None for cell in column]
                 if name != self._header.texts[0]:  # the same ones recur: each is kept once
                     texts = [sys.intern(cell) if cell else None for cell in texts]
                 self._texts[name] += texts

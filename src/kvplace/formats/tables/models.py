@@ -39,12 +39,12 @@ from kvplace.formats.tables.model_rows import (
     shape_value,
     windows_of,
 )
-from kvplace.formats.tables.names import all_sound, sound
 from kvplace.formats.tables.split_models import Ways, split_models, ways_of
 from kvplace.formats.validation.csv_rows import uneven_row
+from kvplace.formats.validation.fields import name as check_name
 from kvplace.units import LEAST
 
-__all__ = ["parse_table", "problem_of_columns"]
+__all__ = ["parse_table", "problem_of_columns", "sound"]
 
 SHORT = 2**17
 """Characters of a CSV up to which it is read model by model: some 3,000 rows."""
@@ -326,8 +326,7 @@ class _Reader:
     def _names(self) -> list[str]:
         """Return the names; those that a file may not hold are odd."""
         names = self._columns.texts("name")
-        if not all_sound(names):
-            self.odd |= dict.fromkeys(row for row, text in enumerate(names) if not sound(text))
+        self.odd |= dict.fromkeys(row for row, text in enumerate(names) if not sound(text))
         return names  # type: ignore[return-value]  # a row without one is refused
 
     def _numbers(self, column: str) -> array[float]:
@@ -368,6 +367,15 @@ class _Reader:
     def unstated(self) -> dict[str, Sequence[int]]:
         """Rows of the table that state no overhead, and no least KV memory."""
         return {"overhead": self._empty["overhead_gib"], "least": self._empty["min_kv_gib"]}
+
+
+def sound(name: str | None) -> bool:
+    """Whether a file may hold that name."""
+    try:
+        check_name(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _means(windows: Sequence[DemandColumns]) -> tuple[array[float], array[float], array[float]]:

@@ -4,9 +4,7 @@ A text that begins with one of these signs gets an apostrophe before it, which s
 show. Advice: https://owasp.org/www-community/attacks/CSV_Injection.
 """
 
-from collections.abc import Sequence
-
-__all__ = ["plain_cell", "plain_cells", "safe_cell", "safe_cells"]
+__all__ = ["plain_cell", "safe_cell"]
 
 _SIGNS = frozenset("=+-@\t\r")
 _BEGIN = _SIGNS | {"'"}
@@ -16,21 +14,6 @@ def safe_cell(text: str) -> str:
     """Return a text as it may stand in a CSV; `plain_cell` gives it back."""
     marked = text[:1] == "'" and text[1:2] in _BEGIN
     return f"'{text}" if text[:1] in _SIGNS or marked else text
-
-
-def safe_cells(texts: Sequence[str]) -> Sequence[str]:
-    """Return texts as they may stand in a CSV."""
-    return list(map(safe_cell, texts)) if _marked(texts) else texts
-
-
-def plain_cells(texts: Sequence[str]) -> Sequence[str]:
-    """Return the texts that cells of a CSV stand for."""
-    return list(map(plain_cell, texts)) if _marked(texts) else texts
-
-
-def _marked(texts: Sequence[str]) -> bool:
-    """Whether a text begins with a sign: in most tables none does."""
-    return not _BEGIN.isdisjoint([text[:1] for text in texts])
 
 
 def plain_cell(text: str) -> str:

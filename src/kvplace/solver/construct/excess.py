@@ -1,25 +1,20 @@
-"""Excess: what GPUs hold above a target, all of them together, brought down by exchanges.
+"""Excess: what GPUs hold above a target, all of them together, brought down.
 
 Where a start is filled by sizes on levels, or models go where they are least too much, many GPUs
-end a little above what they hold and as many a little below: shards are handed out anew. Where KV
-must be left, a step exchanges one or two shards of a GPU above it for none, one or two of another,
-so that the sum of what both GPUs hold too much falls most: of room at the target, or of memory with
-the KV that must be left.
+end a little above what they hold and as many a little below: shards are handed out anew.
 """
 
 import math
 import random
 import sys
-from collections.abc import Iterator
 
 import numpy as np
 
 from kvplace.solver.array_types import Floats
 from kvplace.solver.assignment.assignment import Assignment, Change
-from kvplace.solver.assignment.subsets import Subsets
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import RULED, best_seat, seats_by
-from kvplace.solver.construct.rematch import WHOLE, Rematch
+from kvplace.solver.construct.rematch import Rematch
 from kvplace.solver.instance.instance import Copies, Option
 
 __all__ = ["STARTS", "VALID", "crowd", "fall", "lower_excess", "packed"]
@@ -28,13 +23,7 @@ VALID = sys.float_info.max
 """A target at which memory alone counts."""
 
 MOST = 100_000
-"""Copies above which nothing is done: each step looks at all of them."""
-GAIN = 2.0**10
-"""Bytes by which a step lowers the excess at least."""
-SHARDS = 8
-"""Shards of a GPU that are exchanged in pairs and alone; of those beyond, none are."""
-TRIES = 24
-"""Exchanges tried for what is given until one keeps copies apart and rules as they are."""
+"""Models above which none are packed."""
 FIRST = 0.5
 """Part of the gap by which the first lower target is below the value, and every other at most."""
 PINNED = 100.0
@@ -43,8 +32,10 @@ STARTS, SHAKEN = 24, 0.7
 """Orders in which models are packed by default, and the least factor on a size that sorts them."""
 
 
-def lower_excess(board: Assignment, target: float, watch: Watch) -> float:
-    """Exchange shards as long as that lowers the excess at a target.
+def lower_excess(board: Assignment, target: float, watch: Watch) -> tuple[float, list[Change]]:
+    """Hand shards out anew as long as that lowers the excess at a target.
+
+    Where KV must be left, that is done by memory alone: a shard has two sizes.
 
     Parameters
     ----------
@@ -57,26 +48,18 @@ def lower_excess(board: Assignment, target: float, watch: Watch) -> float:
 
     Returns
     -------
-    float
-        Bytes that GPUs still hold too much, all of them together; ``inf`` where nothing is done.
+    tuple
+        Bytes that GPUs still hold too much, all of them together, ``inf`` where nothing is done;
+        and what reverses the changes.
     """
-    return _lowered(board, target, watch)[0]
-
-
-def _lowered(board: Assignment, target: float, watch: Watch) -> tuple[float, list[Change]]:
-    """Do what `lower_excess` does; return what that returns, and what reverses it."""
-    if watch.stop:  # what goes before the first exchange takes seconds of many models
+    if watch.stop or (target < VALID and board.instance.columns.keeps):
         return math.inf, []
-    if target == VALID or not board.instance.columns.keeps:
-        rematch = Rematch(board, target)
-        return rematch.run(watch), board.apply(rematch.changes())[0]
-    if sum(map(len, board.where)) > MOST:
-        return math.inf, []
-    return _exchanged(board, target, watch)
+    rematch = Rematch(board, target)
+    return rematch.run(watch), board.apply(rematch.changes())[0]
 
 
 def fall(board: Assignment, low: float, least: float, watch: Watch) -> None:
-    """Lower the value by exchanges at lower targets, nearer to it after each that is not reached.
+    """Lower the value at lower targets, nearer to it after each that is not reached.
 
     Parameters
     ----------
@@ -94,7 +77,7 @@ def fall(board: Assignment, low: float, least: float, watch: Watch) -> None:
         worst = board.worst()
         if worst <= low:
             break
-        left, undo = _lowered(board, low + (worst - low) * (1 - part), watch)
+        left, undo = lower_excess(board, low + (worst - low) * (1 - part), watch)
         reached = left <= 0 and board.worst() < worst
         if not reached:
             board.apply(undo)
@@ -190,54 +173,6 @@ def _movable(board: Assignment, target: float) -> Floats:
         if option is not None and option.degree == 1:
             found[[g for (g,) in copies]] += option.taken(target)
     return found
-
-
-def _exchanged(board: Assignment, target: float, watch: Watch) -> tuple[float, list[Change]]:
-    """Relieve GPUs with the most excess first by exchanges, until none lowers it.
-
-    Returns
-    -------
-    tuple
-        Bytes that GPUs still hold too much, and what reverses the exchanges.
-    """
-    subsets, undo = Subsets(board, models=SHARDS), list[Change]()
-    stuck = np.zeros(board.instance.g, dtype=bool)
-    while True:
-        over = _over(_rooms(board, target))
-        g = int(np.where(stuck, 0.0, over).argmax())
-        if stuck[g] or over[g] <= WHOLE or watch.stop:
-            return float(over[over > WHOLE].sum()), undo
-        stuck[g] = True
-        for h, changes in _steps(subsets, g, target):
-            flaws = board.flaws
-            back, _ = board.apply(changes)
-            if board.flaws <= flaws:
-                undo = [*back, *undo]
-                stuck[[g, h]] = False
-                break
-            board.apply(back)
-
-
-def _steps(subsets: Subsets, g: int, target: float) -> Iterator[tuple[int, list[Change]]]:
-    """Yield exchanges of a GPU that lower the excess, with the other GPU, the best first."""
-    board, count = subsets.board, subsets.count
-    sizes, rooms = subsets.sizes(target).reshape(2, -1), _rooms(board, target)
-    at = np.flatnonzero(np.isfinite(sizes[0]) & (np.arange(sizes.shape[1]) // count != g))
-    back, host, over = sizes[:, at], at // count, _over(rooms)
-    found: list[tuple[float, int, int]] = []
-    for out in subsets.numbers(g)[1:].tolist() if len(at) else ():
-        given = sizes[:, [g * count + out]]
-        change = _over(rooms[:, [g]] + given - back) + _over(rooms[:, host] - given + back)
-        change -= over[host]
-        few = np.argpartition(change, min(TRIES, len(change) - 1))[:TRIES]
-        found += [(float(change[n]), out, n) for n in few.tolist()]
-    for value, out, n in sorted(found):
-        if value >= over[g] - GAIN:
-            break
-        h, number = divmod(int(at[n]), count)
-        models = subsets.subset(g, out), h, subsets.subset(h, number)
-        if subsets.may(g, *models):
-            yield h, subsets.changes(g, *models)
 
 
 def _rooms(board: Assignment, target: float) -> Floats:

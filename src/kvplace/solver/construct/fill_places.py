@@ -98,7 +98,7 @@ class PlaceFiller:
             if not place_model(board, j, option, target, tight=True):
                 crowd(board, j, target)
         for above in ABOVE:
-            if lower_excess(board, target * (1 + above), watch) <= 0 or watch.stop:
+            if lower_excess(board, target * (1 + above), watch)[0] <= 0 or watch.stop:
                 break
         left = [(j, option) for j, option, _ in chosen if not board.where[j]]
         for j, option in left + self._overfull():

@@ -98,16 +98,13 @@ def some_assignments(chooser: Chooser, bound: float, watch: Watch) -> Iterator[A
         yield lowered(at, board, failed, target, _halvings(instance), watch)
 
 
-def _rules(chooser: Chooser) -> list[tuple[float, str, bool]]:
-    """Return cap, order and tightness of the rules worth trying; few where each costs much."""
+def _rules(chooser: Chooser) -> list[tuple[float, str]]:
+    """Return cap and order of the rules worth trying; few where each costs much."""
     instance = chooser.instance
     caps = chooser.caps() if any(len(row) > 1 for row in instance.options) else [math.inf]
     if instance.n * instance.g > LARGE:
-        return [(caps[0], order, True) for order in ("apart", "room")]
-    return [
-        (cap, order, tight) for tight in (True, False) for order in ORDERS for cap in caps
-        if tight or order != "apart"
-    ]  # fmt: skip
+        return [(caps[0], order) for order in ("apart", "room")]
+    return [(cap, order) for order in ORDERS for cap in caps]
 
 
 def _search(
@@ -167,13 +164,11 @@ class _Fill:
         Most that one shard is to take where there is a choice.
     order
         Of `ORDERS`: by which models are sorted that are equally free to go.
-    tight
-        Take the tightest fit; else the GPUs with the least pressure afterwards.
     """
 
-    def __init__(self, chooser: Chooser, watch: Watch, cap: float, order: str, tight: bool) -> None:
+    def __init__(self, chooser: Chooser, watch: Watch, cap: float, order: str) -> None:
         self.instance, self._chooser, self._watch = chooser.instance, chooser, watch
-        self._cap, self._order, self._tight = cap, order, tight
+        self._cap, self._order = cap, order
         counted = np.array([int(mask.sum()) for mask in self.instance.columns.masks])
         self._places: list[int] = counted[self.instance.columns.mask_of].tolist()
 
@@ -193,8 +188,7 @@ class _Fill:
             range(self.instance.n),
             key=lambda j: (self._places[j], apart and simple[j], degrees[j], -needs[j], j),
         )
-        sorted_ = finite and self._tight and self.instance.pressures == 1
-        rooms = Rooms(board, target) if sorted_ else None
+        rooms = Rooms(board, target) if finite and self.instance.pressures == 1 else None
         alone = simple if rooms is not None else [False] * len(simple)
         done = 0
         for together, run in groupby(order, alone.__getitem__):
@@ -208,9 +202,8 @@ class _Fill:
                 elif rooms is not None:
                     placed = all(rooms.place(j, options[j], apart=apart) for j in models)
                 else:
-                    tight = self._tight and finite
                     for j in models:
-                        placed = place_model(board, j, options[j], target, tight=tight)
+                        placed = place_model(board, j, options[j], target, tight=finite)
                         if not placed and finite:
                             break
                 if not placed and finite:
