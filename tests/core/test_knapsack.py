@@ -2,6 +2,7 @@
 
 import random
 from itertools import product
+from operator import le
 
 import pytest
 
@@ -30,18 +31,18 @@ def kind(memory, worth=0):
     return Bin(((memory << SCALE_BITS) - 1, memory), worth, f"{memory} bytes")
 
 
-def dearest(groups, memory):
-    """The highest price of a set that fits, one offer or none per group."""
-    best = 0
-    for chosen in product(*[(None, *offers) for offers in groups]):
-        held = [offer for offer in chosen if offer]
-        fits = all(
-            sum(o.sizes[row] for o in held) <= limit
-            for row, limit in enumerate(kind(memory).limits)
-        )
-        if fits:
-            best = max(best, sum(o.price for o in held))
-    return best
+def dearest(groups, limits):
+    """The most that a set is priced which keeps all limits, by every sum of sizes there is."""
+    sums = {(0,) * len(limits): 0}
+    for offers in groups:
+        further = dict(sums)
+        for held, price in sums.items():
+            for offer in offers:
+                total = tuple(map(sum, zip(held, offer.sizes, strict=True)))
+                if all(map(le, total, limits)):
+                    further[total] = max(further.get(total, 0), price + offer.price)
+        sums = further
+    return max(sums.values())
 
 
 def draw_groups(draw, memory):
@@ -68,7 +69,7 @@ def test_a_worth_holds_exactly_from_the_dearest_set_on(way, monkeypatch):
     for _ in range(120):
         memory = draw.choice([3, 10, 1000])
         groups = draw_groups(draw, memory)
-        best = dearest(groups, memory)
+        best = dearest(groups, kind(memory).limits)
         whole = draw.choice([0, 3 * memory << SCALE_BITS])
         assert set_above(groups, [kind(memory, best)], whole=whole) == ""
         if best:
@@ -97,11 +98,7 @@ def test_any_number_of_limits_holds_together(way, monkeypatch):
             )
             for _ in range(draw.randint(1, 7))
         ]
-        best = 0
-        for chosen in product(*[(None, *offers) for offers in groups]):
-            held = [offer for offer in chosen if offer]
-            if all(sum(o.sizes[r] for o in held) <= most for r, most in enumerate(limits)):
-                best = max(best, sum(o.price for o in held))
+        best = dearest(groups, limits)
         assert set_above(groups, [Bin(limits, best, "it")]) == ""
         if best:
             assert "priced above" in set_above(groups, [Bin(limits, best - 1, "it")])

@@ -66,7 +66,7 @@ def alone(problem: Problem, index: int) -> float:
     """
     if problem.goal is Objective.PRESSURE:
         return _alone_in_time(problem, index)
-    largest = max(map(problem.usable_bytes, problem.allowed(index)), default=0)
+    largest = problem.largest_bytes(index)
     least = math.inf
     for degree, copies in problem.options(index):
         need = problem.need(index, degree, copies)
@@ -79,8 +79,7 @@ def alone(problem: Problem, index: int) -> float:
 def _alone_in_time(problem: Problem, index: int) -> float:
     """Return the least pressure of a model alone, of its time as well as of its memory."""
     least = math.inf
-    gpus = map(problem.fleet.gpu, problem.allowed(index))
-    kinds = {(gpu.type, gpu.usable_bytes) for gpu in gpus if gpu is not None}
+    kinds = problem.wide(index, 1)
     for degree, copies in problem.options(index):
         need = problem.need(index, degree, copies)
         for gpu_type, memory in kinds:

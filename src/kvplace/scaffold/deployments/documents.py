@@ -17,6 +17,12 @@ _DEEPEST = 200
 class _Loader(yaml.SafeLoader):
     """Plain data only; dates stay texts, and the tags of compose (``!reset``) are known."""
 
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:  # noqa: N803 - the library's
+        """Refuse what is nested too deeply at once: reading takes the square of the depth."""
+        if self.flow_level > _DEEPEST:
+            raise RecursionError
+        super().fetch_flow_collection_start(TokenClass)
+
 
 _Loader.yaml_implicit_resolvers = {
     letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
