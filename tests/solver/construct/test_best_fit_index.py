@@ -43,35 +43,6 @@ def test_each_model_goes_where_the_least_room_is_left(seed):
     assert_kept_up(board)
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_models_placed_together_each_go_where_the_least_of_both_is_left(seed):
-    instance = undivided(seed, gpus=5, models=16, memory=(60, 90, 140))
-    options = [rows[0] for rows in instance.options]
-    target = sum(instance.load) / sum(instance.memory) * 4
-    one_by_one = Assignment(instance)
-    may = True
-    for j in range(instance.n):
-        option, need = options[j], instance.need(options[j], target)
-        left = {}
-        for g in range(instance.g):
-            memory = one_by_one.free[g] - one_by_one.kept[g]
-            both = room(one_by_one, g, target), memory
-            if both[0] >= need and memory >= max(option.size + option.keep, option.size + 1):
-                left[g] = both[0] - need, memory - option.size - option.keep
-        if not left:
-            may = False
-            break
-        both_suffice = {g: min(both) for g, both in left.items() if min(both) >= 0}
-        assert both_suffice
-        one_by_one.apply([(j, option, ((min(left, key=lambda g: (min(left[g]), g)),),))])
-    together = Assignment(instance)
-    assert Rooms(together, target).place_alone(range(instance.n), options) == may
-    if may:
-        assert together.valid
-        assert together.worst() <= target * (1 + 1e-9)
-        assert_kept_up(together)
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_apart_a_model_goes_where_the_most_room_is_left(seed):
     instance = undivided(seed, gpus=5, models=8, memory=(60, 61, 62, 63, 64))

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from kvplace.solver.assignment.assignment import Assignment, Change
@@ -34,8 +34,6 @@ class Rooms:
         self._sizes = sorted(set(self._memory))[:-1]
         self._room = [self._left(g) for g in range(instance.g)]
         self._sorted: list[tuple[float, int]] = []  # made for the first model that needs it
-        self._by_least: list[tuple[float, int]] = []  # same
-        self._spare: list[float] = []
         self._mask_of: list[int] = instance.columns.mask_of.tolist()
         self._masks: dict[int, list[bool]] = {}
         self._domain: list[list[int]] = [
@@ -59,35 +57,6 @@ class Rooms:
                 self._apply((j, None, ()))
                 return False
             self._apply((j, option, (*self._board.where[j], seat)))
-        return True
-
-    def place_alone(self, models: Iterable[int], options: Sequence[Option]) -> bool:
-        """Place undivided models of which no rule speaks; whether there was room for all.
-
-        Each goes where the least is left of both, room at the target and memory beside the KV that
-        must be left. They are put on the board together: one by one takes most of the time.
-        """
-        board, spare, changes = self._board, self._by_spare(), []
-        held: dict[int, tuple[float, int]] = {}
-        for j in models:
-            option = options[j]
-            need, least = option.size + option.load / self._target, option.size + option.keep
-            allowed = self._allowed(j)
-            # Where both are left, the first will do; the rest may have what of one the other lacks.
-            first = bisect_left(spare, (max(need, least), -1))
-            for at in chain(range(first, len(spare)), range(first - 1, -1, -1)):
-                g = spare[at][1]
-                room, memory = held.get(g) or (self._room[g], board.free[g] - board.kept[g])
-                if allowed[g] and room >= need and memory >= max(least, option.size + 1):
-                    break
-            else:
-                return False
-            del spare[at]
-            held[g] = left = room - need, memory - least
-            self._spare[g] = min(left)
-            insort(spare, (self._spare[g], g))
-            changes.append((j, option, ((g,),)))
-        self._note(board.apply(changes)[1])
         return True
 
     def _seat(self, j: int, option: Option, need: float) -> tuple[int, ...] | None:
@@ -122,7 +91,7 @@ class Rooms:
         """Yield those of some GPUs that a model may run on and whose memory holds a shard."""
         board = self._board
         free, kept, size, keep = board.free, board.kept, option.size, option.keep
-        allowed = board.instance.columns.allowed[j]
+        allowed = self._allowed(j)
         for g in gpus:
             # What `fits` says, without a call for each of many GPUs.
             left = free[g] - size
@@ -139,17 +108,6 @@ class Rooms:
         gpus = (self._sorted[at][1] for at in roomy)
         for g in self._fitting(j, gpus, option, taken):
             yield (g,)
-
-    def _by_spare(self) -> list[tuple[float, int]]:
-        """Return the GPUs with what they have left of both, those with the least first."""
-        if not self._by_least:
-            self._spare = [self._both(g) for g in range(len(self._room))]
-            self._by_least = sorted((left, g) for g, left in enumerate(self._spare))
-        return self._by_least
-
-    def _both(self, g: int) -> float:
-        """Return the lesser of the room at the target and the memory that need not be left."""
-        return min(self._room[g], self._board.free[g] - self._board.kept[g])
 
     def _allowed(self, j: int) -> list[bool]:
         """Return whether a model may run on each GPU."""
@@ -189,21 +147,14 @@ class Rooms:
         return sorted([self._room[g] for g in gpus])[-degree]
 
     def _apply(self, change: Change) -> None:
-        """Make a change on the board and keep the sorted lists."""
-        self._note(self._board.apply([change])[1])
-
-    def _note(self, touched: set[int]) -> None:
-        """Sort GPUs that changed anew."""
+        """Make a change on the board and sort the GPUs that changed anew."""
+        touched = self._board.apply([change])[1]
         for g in touched:
             room = self._left(g)
             if self._sorted and room != self._room[g]:
                 self._sorted.pop(bisect_left(self._sorted, (self._room[g], g)))
                 insort(self._sorted, (room, g))
             self._room[g] = room
-            if self._by_least and (left := self._both(g)) != self._spare[g]:
-                self._by_least.pop(bisect_left(self._by_least, (self._spare[g], g)))
-                insort(self._by_least, (left, g))
-                self._spare[g] = left
         domains = {self._domain_of[g] for g in touched}
         for degree, ranked in self._split.items():
             last = self._last[degree]

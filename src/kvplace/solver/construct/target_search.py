@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from itertools import groupby, islice
 
 import numpy as np
 
@@ -189,23 +188,14 @@ class _Fill:
             key=lambda j: (self._places[j], apart and simple[j], degrees[j], -needs[j], j),
         )
         rooms = Rooms(board, target) if finite and self.instance.pressures == 1 else None
-        alone = simple if rooms is not None else [False] * len(simple)
-        done = 0
-        for together, run in groupby(order, alone.__getitem__):
-            while models := list(islice(run, CHECKED_EVERY)):
-                # At infinity the first models are placed whatever the clock says: a plan is wanted.
-                if (finite or done) and self._watch.stop:
-                    return None if finite else board
-                done += len(models)
-                if rooms is not None and together:
-                    placed = rooms.place_alone(models, options)
-                elif rooms is not None:
-                    placed = all(rooms.place(j, options[j], apart=apart) for j in models)
-                else:
-                    for j in models:
-                        placed = place_model(board, j, options[j], target, tight=finite)
-                        if not placed and finite:
-                            break
-                if not placed and finite:
-                    return None
+        for at, j in enumerate(order):
+            # At infinity the first models are placed whatever the clock says: a plan is wanted.
+            if at % CHECKED_EVERY == 0 and (finite or at) and self._watch.stop:
+                return None if finite else board
+            if rooms is None:
+                placed = place_model(board, j, options[j], target, tight=finite)
+            else:
+                placed = rooms.place(j, options[j], apart=apart and not simple[j])
+            if not placed and finite:
+                return None
         return board

@@ -25,7 +25,6 @@ from kvplace.solver.strategies.cluster.starts import (
     mend,
     start,
     start_as_reference,
-    start_further,
 )
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
 from kvplace.solver.strategies.params import ClusterParams, Params
@@ -133,13 +132,6 @@ def test_the_first_construction_will_do_for_a_tiny_cluster():
     for _, _, search, _ in searches(4, 10, tiny=10**6):
         start(search)
         assert len(search.starts) == 1
-    for _, _, search, _ in searches(4, 10, tiny=10**6):
-        search.board = None
-        start(search)
-        first = search.best.worth()
-        start_further(search)
-        assert len(search.starts) > 1
-        assert search.best.worth() <= first
 
 
 @pytest.mark.parametrize("begin", [start, start_as_reference])

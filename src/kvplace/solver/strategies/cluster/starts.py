@@ -29,7 +29,6 @@ __all__ = [
     "repair",
     "start",
     "start_as_reference",
-    "start_further",
 ]
 
 FILLED_ABOVE = 1e6
@@ -176,13 +175,6 @@ def _soon(search: ClusterState) -> Assignment | None:
     watch.keep(kept)
     with watch.part(search.knobs.sooner_part):
         return next(boards, board)
-
-
-def start_further(search: ClusterState) -> None:
-    """Take the best of all constructions, where a tiny cluster has too many ways to look at."""
-    search.starts = [search.best, *construct(search.chooser, search.low, search.watch)]
-    search.starts.sort(key=Assignment.worth)
-    search.board = search.starts[0]
 
 
 def start_as_reference(search: ClusterState) -> None:

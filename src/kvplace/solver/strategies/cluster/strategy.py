@@ -31,8 +31,6 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         *BEGINNING,
         Stage("configuration-bound", ask_program, supports.quick),
         Stage("enumeration", stages.enumerate_all, lambda s: s.board is not None and s.tiny),
-        Stage("start", starts.start_further, lambda s: s.board is not None and s.tiny),
-        Stage("pair-exchanges", starts.descend, lambda s: s.board is not None and s.tiny),
         Stage(
             "exact-decisions", stages.decide, lambda s: supports.quick(s) and not supports.long(s)
         ),
