@@ -103,17 +103,22 @@ def kv_parts(
 
 def _tied(held: Sequence[GPUEvaluation]) -> list[list[GPUEvaluation]]:
     """Return the GPUs in groups that no replica reaches out of."""
-    groups: list[tuple[set[tuple[str, int]], list[GPUEvaluation]]] = []
-    for gpu in held:
-        keys, members = {(shard.model, shard.replica) for shard in gpu.shards}, [gpu]
-        apart = []
-        for others, more in groups:
-            if keys.isdisjoint(others):
-                apart.append((others, more))
-            else:
-                keys, members = keys | others, more + members
-        groups = [*apart, (keys, members)]
-    return [members for _, members in groups]
+    root, seen = list(range(len(held))), dict[tuple[str, int], int]()
+
+    def first(at: int) -> int:
+        while root[at] != at:
+            root[at] = root[root[at]]
+            at = root[at]
+        return at
+
+    for at, gpu in enumerate(held):
+        for shard in gpu.shards:
+            one, other = first(at), first(seen.setdefault((shard.model, shard.replica), at))
+            root[max(one, other)] = min(one, other)
+    groups: dict[int, list[GPUEvaluation]] = {}
+    for at, gpu in enumerate(held):
+        groups.setdefault(first(at), []).append(gpu)
+    return list(groups.values())
 
 
 def _holds(group: Sequence[GPUEvaluation], have: Mapping[tuple[str, int], int]) -> bool:
