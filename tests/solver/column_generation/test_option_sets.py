@@ -14,7 +14,6 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.rules.forbid import Forbid
 from kvplace.core.rules.places import Places
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation import option_sets
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.instance.columns import undominated
 from kvplace.solver.instance.door import load_instance
@@ -58,25 +57,6 @@ def test_what_is_possible_is_never_called_impossible(seed):
         shown += below.impossible
         total += 1
     assert shown >= 0.3 * total
-
-
-def test_few_options_asked_before_change_no_answer(monkeypatch):
-    fewer = 0
-    for _, _, program, board in programs(7, 30):
-        target = board.worst()
-        if not 0 < target < math.inf:
-            continue
-        usable = program._likely(target)
-        fewer += not usable.all()
-        whole = program.decide(target, Watch())
-        with monkeypatch.context() as patch:
-            patch.setattr(option_sets, "MANY", 0)
-            again = OptionSets(program.instance)
-            after = again.decide(target, Watch())
-        assert after.exact == whole.exact
-        assert after.share == pytest.approx(whole.share, rel=1e-6)
-        assert np.logical_or.reduceat(usable, program.instance.columns.rows.starts[:-1]).all()
-    assert fewer > 5
 
 
 def test_a_lower_target_needs_no_smaller_share():

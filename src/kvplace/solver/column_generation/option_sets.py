@@ -40,9 +40,6 @@ LIFTED = 32
 EDGE = 1e-12
 """Part by which those prices are lowered, so that rounding lifts no set above its GPU, and by which
 limits are raised, so that it takes none from a GPU."""
-MANY, LIKELY = 8, 1.5
-"""Options per model above which the first target is asked with few of them before, and how much
-room those take at most, in multiples of the least that their model takes."""
 
 
 class OptionSets:
@@ -212,9 +209,6 @@ class OptionSets:
         within
             (rows,) the options that models may take; None for all.
         """
-        if within is None and self.proved is None and len(self.model) > MANY * self.instance.n:
-            # Its sets and prices are where all options begin.
-            self.decide(target, watch, rounds=rounds, settle=settle, within=self._likely(target))
         rooms, fits = self.rooms(target, within)
         usable: Bools = np.logical_or.reduce(fits, axis=1)
         starts = self.instance.columns.rows.starts[:-1]
@@ -257,14 +251,6 @@ class OptionSets:
         for row, room, worths in zip(of, rooms, weights, strict=True):
             row[room.pressures] = worths
         return replace(said, weights=of[:, :-1]), list(map(mixed_room, rooms, weights))
-
-    def _likely(self, target: float) -> Bools:
-        """Return (rows,) the options that take little more room than the least of their model."""
-        whole = self.fluid(target).prices * self.shards
-        whole[whole <= 0] = np.inf  # they fit nowhere
-        least = np.minimum.reduceat(whole, self.instance.columns.rows.starts[:-1])
-        found: Bools = whole <= LIKELY * least[self.model]
-        return found
 
     def _chosen(self, master: Master, only: Bools) -> None:
         """Note what part of each model takes which option."""
