@@ -9,6 +9,7 @@ import pytest
 
 from kvplace.bench.adrs_like import adrs_like
 from kvplace.core.result import Result
+from kvplace.errors import InputError
 from kvplace.simulate.compare import compare
 from kvplace.simulate.run import simulate
 from kvplace.simulate.served import served
@@ -81,3 +82,10 @@ def test_a_simulation_that_is_not_compiled_ends_when_asked(plan, monkeypatch):
     found = simulate(FLEET, plan.placement, seconds=5.0)
     assert not found.complete
     assert not found.outcomes
+
+
+def test_more_requests_than_memory_holds_are_refused(plan):
+    with pytest.raises(InputError, match="requests would be drawn, and at most 100,000,000 are"):
+        simulate(FLEET, plan.placement, seconds=1e12)
+    with pytest.raises(InputError, match="simulate a shorter time, or a lower load"):
+        simulate(FLEET, plan.placement, loads=(1e300,), seconds=1e12)

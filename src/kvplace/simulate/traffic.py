@@ -17,6 +17,9 @@ from kvplace.solver.array_types import Floats, Ints
 
 __all__ = ["Drawn", "ModelTraffic", "Replayed", "Traffic", "drawn", "replayed"]
 
+MOST_REQUESTS = 100_000_000
+"""Requests that are drawn at most: they take some 16 GB."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelTraffic:
@@ -91,7 +94,8 @@ def drawn(
     Raises
     ------
     InputError
-        A model that is asked for gives no token counts: all of them at once.
+        A model that is asked for gives no token counts, all of them at once; or there are more
+        requests than `MOST_REQUESTS`.
     """
     faults = [
         Fault("requests cannot be drawn without token counts", f"{m.name}.demand.{name}")
@@ -104,6 +108,12 @@ def drawn(
     ]  # fmt: skip
     if faults:
         raise InputError(faults)
+    expected = load * seconds * sum(m.demand.requests_per_second for m in models)
+    if not expected <= MOST_REQUESTS:
+        raise InputError(
+            f"{expected:.2g} requests would be drawn, and at most {MOST_REQUESTS:,} are; simulate "
+            "a shorter time, or a lower load"
+        )
     found = [_draw(model, seconds, load, seed, burst, prefix_share, prefixes) for model in models]
     return Traffic(found, seconds)
 
