@@ -138,3 +138,16 @@ def test_what_no_rule_places_is_packed_by_exchanges_last():
         last += boards[-1].valid
     assert by_rules == 0
     assert last >= 3
+
+
+def test_many_models_that_no_rule_places_are_packed_after_the_first(monkeypatch):
+    monkeypatch.setattr(target_search, "LARGE", 0)
+    mib, draw, parts = 2**20, random.Random(0), []
+    for _ in range(20):
+        cuts = sorted(draw.sample(range(60, 936), 3))
+        parts += [(b - a) * mib for a, b in pairwise([0, *cuts, 996])]
+    draw.shuffle(parts)
+    instance = load_instance(byte_problem([1000 * mib] * 20, [(size, 1.0) for size in parts]))
+    first, second = construct(Chooser(instance), 0.5, Watch())
+    assert first.missing
+    assert second.valid

@@ -11,7 +11,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.construct.deal import dealt
-from kvplace.solver.construct.excess import packed
+from kvplace.solver.construct.excess import STARTS, packed
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import Chooser
 
@@ -73,13 +73,23 @@ def construct(
             lacking.append(board)
             growth = FURTHER if len(lacking) >= FAILED else NEXT
         yield board
+        if len(lacking) == 1 and known == math.inf and _many(chooser.instance):
+            whole = _completed(board, watch, orders=1)
+            if whole is not None:
+                yield whole
+                return
         if watch.stop:
             break
     if known == math.inf and lacking:
-        with watch.whole():  # a plan at all is worth the time kept for what comes after it
-            whole = packed(min(lacking, key=Assignment.worth), 0, watch)
+        whole = _completed(min(lacking, key=Assignment.worth), watch)
         if whole is not None:
             yield whole
+
+
+def _completed(board: Assignment, watch: Watch, orders: int = STARTS) -> Assignment | None:
+    """Return an assignment with what it lacks, as far as memory alone is asked, or None."""
+    with watch.whole():  # a plan at all is worth the time kept for what comes after it
+        return packed(board, 0, watch, orders)
 
 
 def some_assignments(chooser: Chooser, bound: float, watch: Watch) -> Iterator[Assignment]:
@@ -101,7 +111,7 @@ def _rules(chooser: Chooser) -> list[tuple[float, str]]:
     """Return cap and order of the rules worth trying; few where each costs much."""
     instance = chooser.instance
     caps = chooser.caps() if any(len(row) > 1 for row in instance.options) else [math.inf]
-    if instance.n * instance.g > LARGE:
+    if _many(instance):
         return [(caps[0], order) for order in ("apart", "room")]
     return [(cap, order) for order in ORDERS for cap in caps]
 
@@ -111,7 +121,13 @@ def _search(
 ) -> Assignment | None:
     """Return the best assignment found at targets further and further above the bound."""
     first = LOOSE if _halvings(fill.instance) == 1 else FIRST
-    best, failed, target = reach_above(fill.at, bound, first, LAST, watch, growth)
+    many = _many(fill.instance)
+    last = first * FURTHER if many else LAST
+    best, failed, target = reach_above(fill.at, bound, first, last, watch, growth)
+    if best is None and many and bound > 0 and not watch.stop:
+        # Each costs much: where nothing fits far above the bound, nothing in between does.
+        target = bound * LAST
+        best = fill.at(target)
     if best is None and placed:
         return None
     if best is None:
@@ -143,6 +159,11 @@ def lowered(
         else:
             best, high = min(best, board, key=Assignment.worth), min(target, board.worst())
     return best
+
+
+def _many(instance: Instance) -> bool:
+    """Whether models and GPUs are so many that each assignment costs much."""
+    return instance.n * instance.g > LARGE
 
 
 def _halvings(instance: Instance) -> int:
