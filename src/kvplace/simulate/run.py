@@ -72,11 +72,17 @@ def simulate(
     ------
     InputError
         The placement is not valid, a model lacks what a simulation needs, or a load is not above 0
-        and finite.
+        and finite, or the time, the burst factor or a seed means nothing.
     """
     for load in loads:
         if not 0 < load < math.inf:
             raise InputError(f"a load must be above 0 and finite, not {load}")
+    if not 0 < seconds < math.inf or not 0 <= burst < math.inf:
+        raise InputError(
+            f"the time must be above 0 and the burst factor at least 0, not {seconds} and {burst}"
+        )
+    if any(seed < 0 for seed in seeds):
+        raise InputError(f"a seed must be at least 0, not {min(seeds)}")
     rules, times, watch = rules or Rules(), times or StepTimes(), watch or Watch()
     made = traffic or Drawn(problem.models, seconds, burst)
     asked = [(load, seed) for load in sorted(set(loads)) for seed in dict.fromkeys(seeds)]
