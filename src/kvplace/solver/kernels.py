@@ -227,10 +227,12 @@ class Crew:
     ----------
     threads
         How many; None for one per core that this process may use.
+    spared
+        Cores of these that are left to what runs beside.
     """
 
-    def __init__(self, threads: int | None = None) -> None:
-        self.threads = threads or _cores()
+    def __init__(self, threads: int | None = None, spared: int = 0) -> None:
+        self.threads = threads or max(1, _cores() - spared)
         self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
 
     def share(self, work: Callable[[int, int], int], total: int, least: int) -> int:

@@ -1,7 +1,9 @@
 """Filling link domains anew reaches a target or leaves the assignment as it was."""
 
 import math
+from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,7 +19,9 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.construct.target_search import construct
 from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.instance.options import Chooser
-from kvplace.solver.large_neighbourhood.refill import Refiller, _Plan
+from kvplace.solver.kernels import Crew
+from kvplace.solver.large_neighbourhood.annealed_fillings import fill_until, nothing_known
+from kvplace.solver.large_neighbourhood.refill import Refiller, worth_of
 from kvplace.solver.large_neighbourhood.seat_board import fill_up
 from oracle_splits import solve_by_force, worth
 from timings import PowerTiming
@@ -46,18 +50,46 @@ def test_a_target_is_reached_or_nothing_changes(seed):
 
 
 def test_what_the_kernels_keep_is_what_a_new_sum_gives():
-    for _, _, board in drawn_boards(5, 10, valid=True):
-        chooser, target = Chooser(board.instance), board.worst() * 0.9
-        if not 0 < target < math.inf:
-            continue
-        state = Refiller(chooser, 5, Watch()).state_of(board, target)
-        fill_up(state)
-        plan = _Plan(state, chooser, target, np.array([3], dtype=np.uint64))
-        for order in (range(len(state.domains) - 1), [0], [0]):
-            plan.fill(state, np.array(order, dtype=np.int64))
+    for _, chooser, target, state in _states(5, 10):
+        worth, known, made = worth_of(state, chooser, target), nothing_known(state), 0
+        chance = np.array([3], dtype=np.uint64)
+        for whole in (2, 2, 0):
+            made = fill_until(state, worth, known, made, whole, 8, 0.2, 0.5, chance)
             used = state.used.copy()
             fill_up(state)
             assert np.allclose(used, state.used, atol=1e-9)
+            assert (state.used <= np.maximum(state.cap, 0.0) + 1e-9).all()
+            seats = [int(np.sum(state.gpu[a:b, 0] >= 0)) for a, b in pairwise(state.first_seat)]
+            assert (worth.lacking + seats)[state.free].tolist() == worth.copies[state.free].tolist()
+            assert known.left[0] <= worth.least @ worth.lacking + 1e-9
+
+
+def test_what_exceeds_no_target_stays_where_it_is():
+    """A little above the value the first filling changes nothing: there is nothing to place."""
+    for board, chooser, _, _ in _states(8, 10):
+        state = Refiller(chooser, 2, Watch()).state_of(board, board.worst() * (1 + 1e-6))
+        worth, known = worth_of(state, chooser, board.worst() * (1 + 1e-6)), nothing_known(state)
+        if not all(state.usable[row] for row in state.row[state.row >= 0]):
+            continue
+        before = state.gpu.copy()
+        fill_until(state, worth, known, 0, 0, 1, 0.1, 0.0, np.array([3], dtype=np.uint64))
+        assert (state.gpu == before).all()
+
+
+def test_the_lowest_target_is_reached_however_many_threads_there_are():
+    reached = []
+    for board, chooser, target, _ in _states(21, 12):
+        found = []
+        aims = [(target * part, part < 1) for part in (0.5, 0.8, 1.0, 1.05)]
+        for threads in (1, 3):
+            copy = board.copy()
+            with closing(Crew(threads)) as crew:
+                at, steps = Refiller(chooser, 3, Watch()).pack_lowest(copy, aims, 6, crew)
+            found.append((at, steps, copy.where))
+            assert at is None or copy.worst() <= aims[at][0]
+        assert found[0] == found[1]
+        reached.append(found[0][0])
+    assert {None} < set(reached)
 
 
 def test_degrees_are_chosen_for_the_room_that_is_left():
@@ -105,6 +137,16 @@ def test_the_same_seed_fills_the_same():
             Refiller(Chooser(copy.instance), 4, Watch()).pack(copy, board.worst() * 0.9, 4)
             found.append(copy.where)
         assert found[0] == found[1]
+
+
+def _states(seed, count):
+    """Yield random assignments, their options, targets a little lower, and the kernels' boards."""
+    for _, _, board in drawn_boards(seed, count, valid=True):
+        chooser, target = Chooser(board.instance), board.worst() * 0.9
+        if 0 < target < math.inf:
+            state = Refiller(chooser, 5, Watch()).state_of(board, target)
+            if worth_of(state, chooser, target) is not None:
+                yield board, chooser, target, Refiller(chooser, 5, Watch()).state_of(board, target)
 
 
 def _packed(models, fleet, target):

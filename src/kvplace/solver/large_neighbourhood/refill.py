@@ -1,13 +1,13 @@
 """Refill: pack a cluster at a target by filling its link domains anew, one by one.
 
-See `kvplace.solver.large_neighbourhood.refill_kernel`. All domains are filled several times; then
-some of them, again and again, from the best that was found, kept as in simulated annealing
-(Kirkpatrick, Gelatt and Vecchi, Science 220, 1983). A model is copied as often as takes the least
-room at the target; under several pressures one that has no place so is tried with other numbers of
-copies. So copies, degrees and places are chosen together. What rules bind stays where it is.
+See `kvplace.solver.large_neighbourhood.refill_kernel` for one filling, and `annealed_fillings`
+beside it for many. A model is copied as often as takes the least room at the target; under several
+pressures one that has no place so is tried with other numbers of copies. So copies, degrees and
+places are chosen together. What rules bind stays where it is.
 """
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,33 +19,27 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.instance.options import LOOSE, Chooser, scarcity
 from kvplace.solver.instance.parts import Parts
 from kvplace.solver.instance.regions import Regions
-from kvplace.solver.large_neighbourhood.refill_kernel import fill_domains
-from kvplace.solver.large_neighbourhood.seat_board import Board, fill_up
+from kvplace.solver.kernels import Crew
+from kvplace.solver.large_neighbourhood.annealed_fillings import (
+    POWER,
+    Worth,
+    fill_until,
+    nothing_known,
+)
+from kvplace.solver.large_neighbourhood.seat_board import Board
 
-__all__ = ["Refiller"]
+__all__ = ["Refiller", "worth_of"]
 
-POWER = 1.2
-"""Power of its room that a copy is worth: above 1, so that large copies go first."""
-SHARE = 0.1
-"""Share of what the last filling tells in what a copy is worth."""
-DEARER = 1.15
-"""Factor by which what was left over is worth more."""
-MOST = 8.0
-"""Factor by which a copy is worth more than its room at most."""
-TRIES = 2
-"""Fillings of each domain that are compared."""
-SPREAD = 0.6
-"""Part by which a worth is varied from one to the next."""
-FEW, MANY = 2, 6
-"""Domains filled anew together at least and at most; at most half of them all."""
 WHOLE = 0.15
-"""Part of the fillings that are of all domains."""
+"""Part of the fillings that are of all domains, where they are all filled anew."""
+HOTTEST, WARM = 0.2, 0.07
+"""First temperature, in GPUs, at which a filling of some domains is kept that leaves more, where
+all were filled anew and where they were not."""
 RECOUNTED = 0.3
 """Part of the fillings of some domains before which a model may have another number of copies,
 where pressures are several: with one, no gain was measured."""
-HOTTEST, COLDEST = 0.2, 0.02
-"""First and last temperature, in GPUs, at which a filling of some domains is kept that leaves more:
-what has no place is then another model, for which there may be room elsewhere."""
+CALLS = 1_000_003
+"""Seeds of searches are apart by so much, and those of the targets of one search by one."""
 
 
 class Refiller:
@@ -64,7 +58,7 @@ class Refiller:
     def __init__(self, chooser: Chooser, seed: int, watch: Watch) -> None:
         instance, columns = chooser.instance, chooser.instance.columns
         self._chooser, self._instance, self._watch = chooser, instance, watch
-        self._chance, self._rng = seeded(seed), np.random.default_rng(seed)
+        self._seed = seed * CALLS
         self._free = Regions(instance).free
         self._free[list(instance.uneven)] = False
         self._degree = np.array(instance.degree, dtype=np.int64)
@@ -92,51 +86,76 @@ class Refiller:
         rounds
             Work at most, in fillings of all domains.
         """
-        state = self.state_of(board, target)
-        fill_up(state)
-        plan = _Plan(state, self._chooser, target, self._chance)
-        if not plan.possible:
-            return False, 0
-        found, made = self._fill(state, plan, rounds)
-        return found and self._carry_out(board, state, target), made
+        reached, made = self.pack_lowest(board, [(target, True)], rounds, Crew(1))
+        return reached is not None, made
 
-    def _fill(self, state: Board, plan: "_Plan", rounds: int) -> tuple[bool, int]:
-        """Fill domains until all copies have a place; return whether, and how often."""
-        now = best = math.inf
-        kept = last = plan.taken(state)
-        made, whole = 0, math.ceil(WHOLE * rounds)
-        number = len(state.domains) - 1
-        most = max(FEW, min(MANY, number // 2))
-        work = 0.0
-        while work < rounds and not self._watch.stop:
-            if made < whole:
-                plan.fill(state, plan.order(self._rng, made))
-                work += 1
-            else:
-                if made == whole:
-                    now, last = best, kept
-                    plan.restore(state, last)
-                if self._instance.pressures > 1 and self._rng.random() < RECOUNTED:
-                    plan.recount(state, self._rng)
-                few = min(number, int(self._rng.integers(FEW, most + 1)))
-                plan.fill(state, self._rng.permutation(number)[:few].astype(np.int64))
-                work += few / number
-            made += 1
-            left = plan.left()
-            if left <= best:
-                best, kept = left, plan.taken(state)
-            if best <= 0:
-                return True, made
-            if made <= whole:
-                plan.correct()
-                continue
-            heat = HOTTEST * (COLDEST / HOTTEST) ** (work / rounds)
-            if left <= now + heat * self._rng.exponential():
-                now, last = left, plan.taken(state)
-            else:
-                plan.restore(state, last)
-        plan.restore(state, kept)
-        return False, made
+    def pack_lowest(
+        self, board: Assignment, aims: Sequence[tuple[float, bool]], rounds: int, crew: Crew
+    ) -> tuple[int | None, int]:
+        """Bring an assignment to the first of some targets that fillings reach.
+
+        Parameters
+        ----------
+        board
+            Changed only where it is at or below a target afterwards.
+        aims
+            Targets, the lowest first, and whether all domains are filled anew. Otherwise only those
+            above the target are, and then some at a time with little heat: better where the target
+            is just below the value.
+        rounds
+            Work at most for each target, in fillings of all domains.
+        crew
+            Looks at several targets at once; no more at any above one that is reached.
+
+        Returns
+        -------
+        tuple
+            Which one was reached, None for none, and the steps made for it and those below it.
+        """
+        tried: list[tuple[Board | None, int]] = [(None, 0)] * len(aims)
+        first_seed, steps, begun = self._seed, 0, 0
+        self._seed += len(aims)
+
+        def look(first: int, end: int) -> int:
+            for at in range(begun + first, begun + end):
+
+                def lower(at: int = at) -> bool:
+                    return any(state is not None for state, _ in tried[begun:at])
+
+                if not lower():
+                    tried[at] = self._fill(board, *aims[at], rounds, first_seed + at, lower)
+            return 0
+
+        while begun < len(aims):
+            crew.share(look, len(aims) - begun, 1)
+            found = [at for at in range(begun, len(aims)) if tried[at][0] is not None]
+            end = found[0] + 1 if found else len(aims)
+            steps += sum(made for _, made in tried[begun:end])
+            state = tried[end - 1][0]
+            if state is not None and self._carry_out(board, state, aims[end - 1][0]):
+                return end - 1, steps
+            begun = end  # what was above it was not looked at to its end
+            tried[begun:] = [(None, 0)] * (len(aims) - begun)
+        return None, steps
+
+    def _fill(
+        self, board: Assignment, target: float, anew: bool, rounds: int, seed: int,
+        ended: Callable[[], bool],
+    ) -> tuple[Board | None, int]:  # fmt: skip
+        """Return a board on which all copies have a place, None for none, and the steps made."""
+        state = self.state_of(board, target)
+        worth = worth_of(state, self._chooser, target)
+        if worth is None:
+            return None, 0
+        known = nothing_known(state)
+        whole, hottest = (math.ceil(WHOLE * rounds), HOTTEST) if anew else (0, WARM)
+        recounted = RECOUNTED if self._instance.pressures > 1 else 0.0
+        chance, made = seeded(seed), 0
+        while known.work[0] < rounds and not self._watch.stop and not ended():
+            made = fill_until(state, worth, known, made, whole, rounds, hottest, recounted, chance)
+            if known.left[0] <= 0:
+                return state, made
+        return None, made
 
     def _carry_out(self, board: Assignment, state: Board, target: float) -> bool:
         """Move what moved on the board, unless that breaks anything or misses the target.
@@ -203,97 +222,31 @@ class Refiller:
         return usable
 
 
-class _Plan:
-    """What copies are worth, and how often each model is copied, at one target."""
+def worth_of(state: Board, chooser: Chooser, target: float) -> Worth | None:
+    """Return what copies are worth at a target; None where a model fits nowhere.
 
-    def __init__(
-        self, state: Board, chooser: Chooser, target: float, chance: NDArray[np.uint64]
-    ) -> None:
-        _, whole, fit = chooser.room(target)
-        self.possible = bool((fit.any(axis=1) | (~state.free)).all())
-        self._chance = chance
-        starts = state.first_row[:-1]
-        self.row: Ints = starts + np.where(fit, whole, math.inf).argmin(axis=1)
-        self._count: Ints = state.copies[self.row]
-        self._open = state.usable > 0
-        count = self._count[chooser.instance.columns.model]
-        state.usable[:] = usable = self._open & (state.copies == count)
-        each = state.size * state.degree[:, None, None]
-        least = (each * state.copies[:, None, None]).min(axis=1)
-        used = np.minimum.reduceat(np.where(usable[:, None], least, math.inf), starts)
-        parts = np.where(np.isfinite(used), used, 0.0).sum(axis=0) / state.cap.sum(axis=0)
-        self._scarce: Floats = scarcity(parts) / state.cap.mean(axis=0)
-        self._room: Floats = np.maximum(each @ self._scarce, 1e-12)
-        self._rooms = np.where(self._open, self._room.min(axis=1), math.inf)
-        room = np.where(usable, self._rooms, math.inf)
-        self._least: Floats = np.minimum.reduceat(room, starts)
-        self._least[~np.isfinite(self._least)] = 1e-12
-        self._base: Floats = np.power(self._least, POWER)
-        self._worth: Floats = self._base.copy()
-        self._beside: Floats = np.zeros(len(starts))
-        self._lacking: Ints = np.zeros(len(starts), dtype=np.int64)
-        cap = state.cap[state.in_domain] @ self._scarce
-        self._large: Floats = np.add.reduceat(cap, state.domains[:-1])
-
-    def order(self, rng: np.random.Generator, turn: int) -> Ints:
-        """Return all domains, the largest first, more or less."""
-        varied = self._large * (1 + 0.5 * (turn % 3) * rng.random(len(self._large)))
-        found: Ints = np.argsort(-varied, kind="stable").astype(np.int64)
-        return found
-
-    def fill(self, state: Board, order: Ints) -> None:
-        """Fill some domains anew."""
-        fill_domains(
-            state, self._count, self._worth, self._room, self._scarce, order, TRIES, SPREAD,
-            self._chance, self._beside, self._lacking,
-        )  # fmt: skip
-
-    def taken(self, state: Board) -> tuple[Ints, Ints, Ints, Ints]:
-        """Return options, places, counts and what has no place, for `restore`."""
-        return state.row.copy(), state.gpu.copy(), self._count.copy(), self._lacking.copy()
-
-    def restore(self, state: Board, kept: tuple[Ints, Ints, Ints, Ints]) -> None:
-        """Go back to what `taken` returned."""
-        row, gpu, count, self._lacking[:] = kept
-        for j in np.flatnonzero(count != self._count).tolist():
-            self._take_count(state, j, int(count[j]))
-        state.row[:], state.gpu[:] = row, gpu
-        fill_up(state)
-
-    def recount(self, state: Board, rng: np.random.Generator) -> None:
-        """Take a model without a place off, and let it have another number of copies."""
-        lacking = np.flatnonzero((self._lacking > 0) & state.free)
-        if not len(lacking):
-            return
-        j = int(rng.choice(lacking))
-        first, end = state.first_row[j], state.first_row[j + 1]
-        counts = np.unique(state.copies[first:end][self._open[first:end]])
-        counts = counts[counts != self._count[j]]
-        if not len(counts):
-            return
-        self._take_count(state, j, int(rng.choice(counts)))
-        state.row[j] = -1
-        state.gpu[state.first_seat[j] : state.first_seat[j + 1]] = -1
-        fill_up(state)
-
-    def _take_count(self, state: Board, j: int, count: int) -> None:
-        """Let a model have a number of copies."""
-        rows = slice(state.first_row[j], state.first_row[j + 1])
-        usable = self._open[rows] & (state.copies[rows] == count)
-        state.usable[rows], self._count[j] = usable, count
-        self._least[j] = self._rooms[rows][usable].min()
-        base = self._least[j] ** POWER
-        self._worth[j] *= base / self._base[j]
-        self._base[j] = base
-
-    def left(self) -> float:
-        """Return the room of what has no place."""
-        return float(self._least @ self._lacking)
-
-    def correct(self) -> None:
-        """Make worth more what has no place, or lies beside waste."""
-        placed = self._beside > 0
-        told = self._base / np.maximum(self._beside, 0.1)
-        self._worth[placed] += SHARE * (told - self._worth)[placed]
-        dear = self._lacking > 0
-        self._worth[dear] = np.minimum(self._worth * DEARER, self._base * MOST)[dear]
+    Each model gets the number of copies that takes least room, and `Board.usable` becomes that.
+    """
+    _, whole, fit = chooser.room(target)
+    if not (fit.any(axis=1) | ~state.free).all():
+        return None
+    starts = state.first_row[:-1]
+    count: Ints = state.copies[starts + np.where(fit, whole, math.inf).argmin(axis=1)]
+    opened = state.usable > 0
+    state.usable[:] = usable = opened & (state.copies == count[chooser.instance.columns.model])
+    each = state.size * state.degree[:, None, None]
+    least = (each * state.copies[:, None, None]).min(axis=1)
+    used = np.minimum.reduceat(np.where(usable[:, None], least, math.inf), starts)
+    parts = np.where(np.isfinite(used), used, 0.0).sum(axis=0) / state.cap.sum(axis=0)
+    scarce: Floats = scarcity(parts) / state.cap.mean(axis=0)
+    room: Floats = np.maximum(each @ scarce, 1e-12)
+    rooms: Floats = np.where(opened, room.min(axis=1), math.inf)
+    one: Floats = np.minimum.reduceat(np.where(usable, rooms, math.inf), starts)
+    one[~np.isfinite(one)] = 1e-12
+    base: Floats = np.power(one, POWER)
+    large: Floats = np.add.reduceat(state.cap[state.in_domain] @ scarce, state.domains[:-1])
+    n = len(starts)
+    return Worth(
+        opened.astype(np.uint8), room, rooms, scarce, large, count, one, base, base.copy(),
+        np.zeros(n), np.zeros(n, dtype=np.int64),
+    )  # fmt: skip

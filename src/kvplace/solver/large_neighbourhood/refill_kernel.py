@@ -13,9 +13,9 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.chance import Bits, drawn_part
 from kvplace.solver.kernels import kernel
-from kvplace.solver.large_neighbourhood.seat_board import Board, Bytes, lift, place
+from kvplace.solver.large_neighbourhood.seat_board import Board, lift, place
 
-__all__ = ["fill_domains"]
+__all__ = ["fill_domains", "ranked"]
 
 COPIES = 64
 """Copies on one GPU at most."""
@@ -53,52 +53,39 @@ def _tightest(
 
 
 @kernel
-def _mark_held(holders: Ints, number: int, j: int, held: Ints) -> None:
-    """Note which GPUs of a domain have a shard of a model, of the copies found for it."""
-    held[:] = -1
-    for n in range(number):
-        for at in range(len(held)):
-            if holders[n, at] == j:
-                held[at] = j
+def ranked(values: Floats) -> Ints:
+    """Return where the least of some numbers are, of two alike the first first."""
+    return np.argsort(values, kind="mergesort")
 
 
 @kernel
-def _dearest(
-    board: Board, domain: int, lacking: Ints, rows: Ints, worth: Floats, room: Floats,
-    models: Ints, taken: Ints, mine: Floats, holders: Ints, number: int, dead: Bytes, found: Ints,
-) -> bool:  # fmt: skip
-    """Find the copy that is worth most for its room where it fits; whether there is any.
+def _offers(
+    board: Board, type_: int, lacking: Ints, worth: Floats, room: Floats, models: Ints
+) -> tuple[Ints, Ints]:
+    """Return the models that lack copies and their options, what is worth most for its room first.
 
-    `found` takes model, option and first GPU; options that fit nowhere any more become dead.
+    A model with copies elsewhere is split as they are.
     """
-    start = board.domains[domain]
-    width = board.domains[domain + 1] - start
-    type_, best = board.type_of[board.in_domain[start]], 0.0
-    held = np.full(width, -1, np.int64)
+    number = 0
     for j in models:
-        if lacking[j] <= taken[j]:
-            continue
-        for row in range(board.first_row[j], board.first_row[j + 1]):
-            other = rows[j] >= 0 and row != rows[j]
-            if dead[row] or other or worth[j] / room[row, type_] <= best:
-                continue
-            if taken[j] > 0:
-                _mark_held(holders, number, j, held)
-            first = _tightest(board, mine, held, j, row, start, width)
-            if taken[j] > 0:
-                held[:] = -1
-            if first < 0:
-                dead[row] = 1
-                continue
-            best = worth[j] / room[row, type_]
-            found[0], found[1], found[2] = j, row, first
-    return best > 0.0
+        if lacking[j] > 0:
+            number += board.first_row[j + 1] - board.first_row[j]
+    model, row_of = np.empty(number, np.int64), np.empty(number, np.int64)
+    part, number = np.empty(number), 0
+    for j in models:
+        for row in range(board.first_row[j], board.first_row[j + 1] if lacking[j] > 0 else 0):
+            if board.usable[row] and (board.row[j] < 0 or board.row[j] == row):
+                model[number], row_of[number] = j, row
+                part[number] = -worth[j] / room[row, type_]
+                number += 1
+    order = ranked(part[:number])
+    return model[order], row_of[order]
 
 
 @kernel
 def _fill_one(
-    board: Board, domain: int, lacking: Ints, row_of: Ints, worth: Floats, room: Floats,
-    models: Ints, taken: Ints, found: Ints,
+    board: Board, domain: int, lacking: Ints, worth: Floats, room: Floats, models: Ints,
+    taken: Ints, found: Ints,
 ) -> None:  # fmt: skip
     """Fill a domain by what is worth most for its room.
 
@@ -106,26 +93,30 @@ def _fill_one(
     """
     start = board.domains[domain]
     width = board.domains[domain + 1] - start
+    type_ = board.type_of[board.in_domain[start]]
     mine = np.empty((width, board.cap.shape[1]))
     for at in range(width):
         for p in range(board.cap.shape[1]):
             mine[at, p] = board.used[board.in_domain[start + at], p]
     most, number = found.shape[0] - 1, 0
-    holders = np.full((most, width), -1, np.int64)
-    rows, dead = row_of.copy(), (1 - board.usable).astype(np.uint8)
-    while number < most and _dearest(
-        board, domain, lacking, rows, worth, room, models, taken, mine, holders, number, dead,
-        found[number],
-    ):  # fmt: skip
-        j, row, first = found[number]
-        for at in range(first, first + board.degree[row]):
-            t = board.type_of[board.in_domain[start + at]]
-            for p in range(board.cap.shape[1]):
-                mine[at, p] += board.size[row, t, p]
-            holders[number, at] = j
-        taken[j] += 1
-        rows[j] = row
-        number += 1
+    held = np.full(width, -1, np.int64)
+    offered, options = _offers(board, type_, lacking, worth, room, models)
+    for at in range(len(offered)):
+        j, row = offered[at], options[at]
+        if taken[j] > 0:  # with another option
+            continue
+        while number < most and taken[j] < lacking[j]:
+            first = _tightest(board, mine, held, j, row, start, width)
+            if first < 0:
+                break
+            for near in range(first, first + board.degree[row]):
+                t = board.type_of[board.in_domain[start + near]]
+                for p in range(board.cap.shape[1]):
+                    mine[near, p] += board.size[row, t, p]
+                held[near] = j
+            found[number, 0], found[number, 1], found[number, 2] = j, row, first
+            taken[j] += 1
+            number += 1
     found[number, 0] = -1
     for n in range(number):
         taken[found[n, 0]] = 0
@@ -248,7 +239,7 @@ def fill_domains(
             for j in models:
                 part = 1.0 if turn == 0 else 1.0 + spread * (2.0 * drawn_part(chance) - 1.0)
                 varied[j] = worth[j] * part
-            _fill_one(board, domain, lacking, board.row, varied, room, models, taken, found)
+            _fill_one(board, domain, lacking, varied, room, models, taken, found)
             total, at = 0.0, 0
             while found[at, 0] >= 0:
                 total += worth[found[at, 0]]

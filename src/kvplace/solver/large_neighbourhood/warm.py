@@ -37,9 +37,8 @@ from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.instance.regions import Regions
 from kvplace.solver.kernels import Crew, is_compiled
+from kvplace.solver.large_neighbourhood.annealed_fillings import fill_until
 from kvplace.solver.large_neighbourhood.refill import Refiller
-from kvplace.solver.large_neighbourhood.refill_kernel import fill_domains
-from kvplace.solver.large_neighbourhood.seat_board import fill_up
 from kvplace.units import GIB
 
 __all__ = ["EVENING", "FILLING", "PAIRS", "TIGHT", "kernels_ready"]
@@ -47,7 +46,7 @@ __all__ = ["EVENING", "FILLING", "PAIRS", "TIGHT", "kernels_ready"]
 _NICE = 10
 _started: list[int] = []
 TIGHT = set_cover_kernel.COMPILED
-FILLING: tuple[Callable[..., Any], ...] = (fill_up, fill_domains)
+FILLING: tuple[Callable[..., Any], ...] = (fill_until,)
 PAIRS = parallel_pairs.COMPILED
 EVENING = parallel_pairs.COMPILED_SEVERAL
 
@@ -104,7 +103,8 @@ def _search_a_little(first: str) -> None:
         set_cover_kernel.tight_cover(one, one, one, one, np.ones(1, dtype=np.int64), 1, 1)
 
     def fill() -> None:
-        Refiller(chooser, 0, watch).pack(board, 2 * board.worst(), 1)
+        target = 2 * board.worst()
+        Refiller(chooser, 0, watch).pack_lowest(board, [(target, False)], 1, Crew(1))
 
     def pairs() -> None:
         whole = [replace(model, tensor_parallel=(1,)) for model in models]

@@ -85,6 +85,12 @@ class ClusterParams:
     filled_gain
         Part of the gap at most that a row of targets leaves after which another one is tried with
         twice the fillings.
+    filled_far
+        Part of the bound that the value is above it, beyond which one is tried anyway after the
+        first pass, where there is a time limit.
+    filled_anew
+        Part of the gap by which the target is below the value from which on all domains are filled
+        anew; at those nearer to it some are, from what is there.
     repairs
         Times that a start which breaks something is mended by ejection, each with four times the
         effort, before all is placed anew.
@@ -191,9 +197,11 @@ class ClusterParams:
     )
     filled: int = knob(2_000_000, "options x GPUs")
     fillings: int = knob(160, "fillings")
-    filled_part: float = knob(0.55, "part of the time left")
+    filled_part: float = knob(0.4, "part of the time left")
     filled_beside: float = knob(0.8, "part of the time left")
     filled_gain: float = knob(0.75, "part of the gap")
+    filled_far: float = knob(0.05, "part of the bound")
+    filled_anew: float = knob(0.2, "part of the gap")
     most_part: float = knob(0.5, "part of the gap")
     least_filled: float = knob(0.04, "part of the gap")
     repairs: int = knob(3, "repairs")

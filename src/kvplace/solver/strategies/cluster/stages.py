@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from kvplace.core.certificates.certificate import Bound
@@ -189,10 +190,12 @@ def refill(search: ClusterState) -> None:
     refiller = Refiller(search.chooser, search.seed + search.round, search.watch)
     rounds, gap = knobs.fillings << search.round, math.inf
     part = knobs.filled_beside if search.asked == search.round else knobs.filled_part
+    again = search.round > 0 and search.watch.limit < math.inf  # other stages had their turn
     with search.watch.part(part):
-        while not search.watch.stop:
+        while search.left > 0 and not search.watch.stop:
             now = board.worst() - search.low
-            if not 0 < now <= knobs.filled_gain * gap:
+            far = again and now > knobs.filled_far * search.low
+            if not 0 < now <= (1 if far else knobs.filled_gain) * gap:
                 break
             gap = now
             _lower_by_filling(search, refiller, rounds)
@@ -200,19 +203,29 @@ def refill(search: ClusterState) -> None:
 
 
 def _lower_by_filling(search: ClusterState, refiller: "Refiller", rounds: int) -> None:
-    """Fill at lower and lower targets, nearer to the value after failures."""
+    """Fill at several targets below the value, until none of them is reached.
+
+    Those far below what was reached are not tried again.
+    """
+    from kvplace.solver.kernels import Crew  # noqa: PLC0415 - numba: only here
+
     board, knobs = search.best, search.knobs
-    part = knobs.most_part
-    while part > knobs.least_filled and search.left > 0 and not search.watch.stop:
-        if search.closed or not board.worst():  # at 0 only soft rules are left to keep
-            break
-        target = search.low + (board.worst() - search.low) * (1 - part)
-        most = int(min(rounds, search.left))
-        packed, tried = refiller.pack(board, target, most)
-        search.steps += tried
-        if packed:
-            search.watch.tell("fill", board.worst())
-        part = min(part * 1.5, knobs.most_part) if packed else part / 2
+    parts = [knobs.most_part]
+    while parts[-1] / 2 > knobs.least_filled:
+        parts.append(parts[-1] / 2)
+    with closing(Crew(spared=int(search.asked == search.round))) as crew:
+        packed = True
+        while packed and search.left > 0 and not search.watch.stop:
+            if search.closed or not board.worst():  # at 0 only soft rules are left to keep
+                break
+            gap, most = board.worst() - search.low, int(min(rounds, search.left))
+            aims = [(search.low + gap * (1 - part), part >= knobs.filled_anew) for part in parts]
+            reached, tried = refiller.pack_lowest(board, aims, most, crew)
+            search.steps += tried
+            packed = reached is not None
+            if reached is not None:
+                parts = parts[max(0, reached - 1) :]
+                search.watch.tell("fill", board.worst())
 
 
 def eject(search: ClusterState) -> None:
