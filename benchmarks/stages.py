@@ -420,20 +420,20 @@ clusters with 22 and 29 options per model come to the same values and bounds aft
 and one with 32 under pressure ends 24 % above its bound for 31 (19fc110): deleted.
 
 Large fleets of undivided models that no order packs are packed by exchanges: what a model must have
-is its load there, and the pressure what a GPU holds of its memory. Of 12 drawn fleets of 400 to
-1,600 GPUs with 1.5 to 5.5 models each, full to 99 to 99.9 %, every one has a plan after 0.02 to 0.2
-s of processor time, where those of 99.9 % had none; and where more than the memory is needed, the
-program over size classes proves it in 1.3 s. Up to 5,000 GPUs kicks follow where such exchanges
-no longer help. At 5 to 20 s a fleet 47 % above its bound is proved, others come from 12, 20 and
-14 % to 5.4, 6.3 and 5.8 %, and scale-3-10k from 0.037 and 0.086 to 0.026 and 0.032 % (beside
-a7a94c3).
+is its load there, and the pressure what a GPU holds of its memory. Drawn fleets of 400 to 1,600
+GPUs with 1.5 to 5.5 models each, full to 97 to 99.9 %, are packed so in 0.02 to 0.2 s of processor
+time; two of 4,000 models on 1,600 GPUs, full to 99.9 %, had no plan. Where more than the memory is
+needed, the program over size classes proves it in 1.3 to 1.9 s. Up to 5,000 GPUs kicks follow where
+such exchanges no longer help. At 5 to 20 s a fleet 47 % above its bound is proved, others come from
+12, 20 and 14 % to 5.4, 6.3 and 5.8 %, and scale-3-10k from 0.037 and 0.086 to 0.026 and 0.032 %
+(beside a7a94c3).
 
-Between 600 and 2,000 models exchanges between many pairs take the place of kicks in Python. At 5
-s, fleets of 160 to 1,000 GPUs full to 70 to 98.5 %: five of seven are proved after 0.2 to 1.5 s
-for 1.2 to 4.4, the others as far from the bound as after 15 s without; two full to 95 % end 2.8
-and 7.1 % above it for 38 and 16, two where KV must be left are proved for 10 and 9.5 %, and one of
-400 GPUs whose search took 23 s is in time. One of four of 400 GPUs with two models each, full to
-98 %, ends at 46 % for 33.
+Between 600 and 2,000 models exchanges between many pairs take the place of kicks in Python. At 5 s,
+fleets of 160 to 1,000 GPUs full to 70 to 98.5 %: four of seven are proved after 0.2 to 0.7 s for
+1.6 to 4.4, one after 1.5 for 1.3, the others as far from the bound as after 15 s; two full to 95 %
+end 2.8 and 7.1 % above it for 38 and 16, two where KV must be left are proved for 10 and 9.5 %, and
+one of 400 GPUs whose search took 23 s is in time. One of four of 400 GPUs with two models each,
+full to 98 %, ends at 46 % for 33.
 
 Under several pressures with rules, starts of many models and GPUs tried a dozen targets that
 memory had no room for. Once the first fail, one far above the bound says so, and what is left out
