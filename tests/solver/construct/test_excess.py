@@ -1,6 +1,5 @@
 """Exchanges that lower what GPUs hold above a target, all of them together."""
 
-import math
 import random
 from dataclasses import replace
 from itertools import pairwise
@@ -16,7 +15,8 @@ from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
-from kvplace.solver.construct.excess import VALID, crowd, fall, lower_excess, packed
+from kvplace.solver.construct.excess import crowd, fall, lower_excess, packed
+from kvplace.solver.construct.rematch import Rematch
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.regions import Regions
@@ -70,31 +70,58 @@ def test_nothing_is_done_where_there_is_one_gpu():
     assert board.gpu_of == [0, 0]
 
 
-def test_the_least_kv_counts_with_the_weights_alone():
+def test_the_least_kv_counts_as_a_sum_of_its_own():
     # Loads fit anywhere; on GPU 0 least KV of 5 and 4 beside 1 and 1 do not.
     sizes, keeps = [int(GIB)] * 4, [int(s * GIB) for s in (5, 4, 1, 1)]
     instance = plain(sizes, keeps, [0.0] * 4, [int(10 * GIB)] * 2)
     board = Assignment.single(instance, [0, 0, 1, 1])
     assert not board.valid
-    assert lower_excess(board, 1.0, Watch(None)) == (math.inf, [])
-    assert lower_excess(board, VALID, Watch(None))[0] == 0
+    assert lower_excess(board, 1.0, Watch(None))[0] == 0
     assert board.valid
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_what_is_reported_is_what_the_board_holds(seed):
+@pytest.mark.parametrize(("n", "g"), [(60, 20), (180, 60)])
+def test_what_is_reported_is_what_the_board_holds(seed, n, g):
     chance = np.random.default_rng(seed)
-    n, g = 60, 20
     sizes = (chance.uniform(1, 8, n) * GIB).astype(np.int64)
+    keeps = (chance.uniform(0, 2, n) * GIB).astype(np.int64)
     loads = chance.uniform(0, 2, n) * GIB
     memory = np.sort((chance.uniform(15, 30, g) * GIB).astype(np.int64))[::-1]
-    instance = plain(sizes.tolist(), [0] * n, loads.tolist(), memory.tolist())
+    instance = plain(sizes.tolist(), keeps.tolist(), loads.tolist(), memory.tolist())
     board = Assignment.single(instance, chance.integers(0, g, n).tolist())
     before = excess(board, 0.7)
     left, _ = lower_excess(board, 0.7, Watch(None))
     assert left == pytest.approx(excess(board, 0.7), abs=100 * g)
     assert left < before
     assert sorted(j for held in board.members for j in held) == list(range(n))
+
+
+def test_handed_out_anew_shards_count_with_the_larger_size_and_fit_where_they_go():
+    chance = np.random.default_rng(1)
+    n, g = 90, 40
+    sizes = (chance.uniform(1, 14, n) * GIB).astype(np.int64)
+    keeps, loads = (chance.uniform(0, 3, n) * GIB).astype(np.int64), chance.uniform(0, 2, n) * GIB
+    memory = [int(40 * GIB)] * (g // 2) + [int(14 * GIB)] * (g // 2)
+    instance = plain(sizes.tolist(), keeps.tolist(), loads.tolist(), memory)
+    large = np.flatnonzero(sizes + np.maximum(keeps, loads / 0.7) > memory[-1])
+    where = chance.integers(0, g, n)
+    where[large] %= g // 2
+    board = Assignment.single(instance, where.tolist())
+
+    def taken() -> float:
+        held = [sum(board.chosen(j).taken(0.7) for j in some) for some in board.members]
+        return sum(max(0.0, of - room) for of, room in zip(held, memory, strict=True))
+
+    rematch = Rematch(board, 0.7)
+    before = rematch.excess
+    assert before == pytest.approx(taken(), abs=100 * g)
+    left = rematch.run(Watch(None))
+    board.apply(rematch.changes())
+    assert left == pytest.approx(taken(), abs=100 * g)
+    assert left < before / 2
+    assert excess(board, 0.7) <= left + 100 * g
+    assert max(board.gpu_of[j] for j in large.tolist()) < g // 2
 
 
 def test_copies_of_a_model_stay_apart_and_rules_are_kept():

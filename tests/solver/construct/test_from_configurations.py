@@ -10,14 +10,12 @@ from kvplace.bench.clusters import cluster
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.models.model import Model
 from kvplace.core.problem import Problem
-from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.level_targets import LevelTargets
 from kvplace.solver.bounds.size_classes import LevelBound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.construct.from_configurations import Configurer
-from kvplace.solver.construct.target_search import some_assignments
 from kvplace.solver.improve.movable_shards import improve_mobile
 from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.instance.options import Chooser
@@ -155,23 +153,6 @@ def test_all_is_placed_where_the_kv_that_must_be_left_takes_more_than_the_load(p
     assert not any(board.flaws)
     placement = unload_copies(kept, chooser.instance, board.where)
     assert kvplace.evaluate(kept, placement).valid
-
-
-def test_what_is_placed_before_is_part_of_what_is_built():
-    chooser = Chooser(load_instance(cluster(60, 40, pinned=0, seed=5)))
-    low = FluidBound(chooser).value
-    whole = next(some_assignments(chooser, low, Watch(None)))
-    some = {*range(0, 60, 4), *[j for j, o in enumerate(whole.option) if o.degree > 1][::2]}
-    where = [copies if j in some else () for j, copies in enumerate(whole.where)]
-    placed = Assignment(chooser.instance, where)
-    configurer = Configurer(chooser, 0, 64, 64, placed)
-    board, part = configurer._begun(low, Watch(None))
-    assert board.where == placed.where
-    assert not some & set(part.models.tolist())
-    assert not any(part.kind[g] for g, members in enumerate(board.members) if members)
-    again = configurer.build(low, Watch(None))
-    assert again.valid
-    assert placed.where == where
 
 
 def test_exchanges_keep_pins_and_spread_and_copies_apart(problem, chooser, low, built):

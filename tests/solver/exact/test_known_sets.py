@@ -91,7 +91,7 @@ def test_a_dive_that_went_too_far_goes_back(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(OptionSets, "decide", spied)
             asked.clear()
-            placed = known_sets.dived(program, target, Effort(), Watch())
+            placed = known_sets._dived(program, target, Effort(), Watch())
         assert not any(np.array_equal(*pair) for pair in pairwise(asked[:2]))
         found += placed is not None
     assert found

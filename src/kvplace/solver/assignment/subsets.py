@@ -168,6 +168,18 @@ class Subsets:
             ]
         return self.board.arrays.exchanged(g, batch[:, None], size, keep, here, there)
 
+    def sizes(self, target: float) -> Floats:
+        """Return what subsets take of each GPU at a target, and with the KV that must be left.
+
+        Returns
+        -------
+        array
+            (2, g, subsets) of one pressure, ``inf`` for what is no subset of a GPU.
+        """
+        self.follow()
+        size, keep, load, *_ = self._totals
+        return np.array([size + load / target, size + keep])
+
     def changes(self, g: int, out: list[int], h: int, back: list[int]) -> list[Change]:
         """Return the changes that exchange models of two GPUs."""
         board = self.board

@@ -1,20 +1,25 @@
 """Excess: what GPUs hold above a target, all of them together, brought down.
 
 Where a start is filled by sizes on levels, or models go where they are least too much, many GPUs
-end a little above what they hold and as many a little below: shards are handed out anew.
+end a little above what they hold and as many a little below: shards are handed out anew. Where KV
+must be left, each counts with the larger of its two sizes then, and steps mend what that leaves:
+one or two shards of a GPU above it are exchanged for none, one or two of another, so that the sum
+of what both hold too much falls most: of room at the target, or of memory with the least KV.
 """
 
 import math
 import random
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 
 from kvplace.solver.array_types import Floats
 from kvplace.solver.assignment.assignment import Assignment, Change
+from kvplace.solver.assignment.subsets import Subsets
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import RULED, best_seat, seats_by
-from kvplace.solver.construct.rematch import Rematch
+from kvplace.solver.construct.rematch import WHOLE, Rematch
 from kvplace.solver.instance.instance import Copies, Option
 
 __all__ = ["STARTS", "VALID", "crowd", "fall", "lower_excess", "packed"]
@@ -23,7 +28,16 @@ VALID = sys.float_info.max
 """A target at which memory alone counts."""
 
 MOST = 100_000
-"""Models above which none are packed."""
+"""Models above which none are packed, and copies above which none are exchanged one by one."""
+FEW = 32
+"""GPUs above a target up to which shards of two sizes are exchanged one by one alone: handed out
+anew, one large shard too many ends on several GPUs where nothing helps."""
+GAIN = 2.0**10
+"""Bytes by which a step lowers the excess at least."""
+SHARDS = 8
+"""Shards of a GPU that are exchanged in pairs and alone; of those beyond, none are."""
+TRIES = 24
+"""Exchanges tried for what is given until one keeps copies apart and rules as they are."""
 FIRST = 0.5
 """Part of the gap by which the first lower target is below the value, and every other at most."""
 PINNED = 100.0
@@ -34,8 +48,6 @@ STARTS, SHAKEN = 24, 0.7
 
 def lower_excess(board: Assignment, target: float, watch: Watch) -> tuple[float, list[Change]]:
     """Hand shards out anew as long as that lowers the excess at a target.
-
-    Where KV must be left, that is done by memory alone: a shard has two sizes.
 
     Parameters
     ----------
@@ -52,10 +64,17 @@ def lower_excess(board: Assignment, target: float, watch: Watch) -> tuple[float,
         Bytes that GPUs still hold too much, all of them together, ``inf`` where nothing is done;
         and what reverses the changes.
     """
-    if watch.stop or (target < VALID and board.instance.columns.keeps):
+    if watch.stop:
         return math.inf, []
-    rematch = Rematch(board, target)
-    return rematch.run(watch), board.apply(rematch.changes())[0]
+    single = target == VALID or not board.instance.columns.keeps
+    left, undo = math.inf, list[Change]()
+    if single or (_over(_rooms(board, target)) > WHOLE).sum() > FEW:
+        rematch = Rematch(board, target)
+        left, undo = rematch.run(watch), board.apply(rematch.changes())[0]
+    if left <= WHOLE or single or sum(map(len, board.where)) > MOST:
+        return left, undo
+    left, back = _exchanged(board, target, watch)
+    return left, [*back, *undo]
 
 
 def fall(board: Assignment, low: float, least: float, watch: Watch) -> None:
@@ -140,13 +159,14 @@ def crowd(board: Assignment, j: int, target: float) -> bool:
     rooms = _rooms(board, target)
     before = _over(rooms)
     freed = _movable(board, target) if any(o.degree > 1 for o in instance.options[j]) else None
+    whole = _whole(board)
     best: tuple[float, Option, Copies] | None = None
     for option in instance.options[j]:
         size = np.array([[option.size + option.load / target], [option.size + option.keep]])
         added = _over(rooms - size) - before
         if option.degree > 1 and freed is not None:
             added += PINNED * _over(rooms + freed - size)
-        added[~instance.columns.allowed[j]] = math.inf
+        added[~instance.columns.allowed[j] | (size.max() > whole)] = math.inf
         # What fits anywhere leaves more room elsewhere the fewer copies there are.
         cost = 0.0
         while len(board.where[j]) < option.copies:
@@ -175,11 +195,68 @@ def _movable(board: Assignment, target: float) -> Floats:
     return found
 
 
+def _exchanged(board: Assignment, target: float, watch: Watch) -> tuple[float, list[Change]]:
+    """Relieve GPUs with the most excess first by exchanges, until none lowers it.
+
+    Returns
+    -------
+    tuple
+        Bytes that GPUs still hold too much, and what reverses the exchanges.
+    """
+    subsets, undo = Subsets(board, models=SHARDS), list[Change]()
+    stuck = np.zeros(board.instance.g, dtype=bool)
+    while True:
+        over = _over(_rooms(board, target))
+        g = int(np.where(stuck, 0.0, over).argmax())
+        if stuck[g] or over[g] <= WHOLE or watch.stop:
+            return float(over[over > WHOLE].sum()), undo
+        stuck[g] = True
+        for h, changes in _steps(subsets, g, target):
+            flaws = board.flaws
+            back, _ = board.apply(changes)
+            if board.flaws <= flaws:
+                undo = [*back, *undo]
+                stuck[[g, h]] = False
+                break
+            board.apply(back)
+
+
+def _steps(subsets: Subsets, g: int, target: float) -> Iterator[tuple[int, list[Change]]]:
+    """Yield exchanges of a GPU that lower the excess, with the other GPU, the best first."""
+    board, count = subsets.board, subsets.count
+    sizes, rooms = subsets.sizes(target).reshape(2, -1), _rooms(board, target)
+    at = np.flatnonzero(np.isfinite(sizes[0]) & (np.arange(sizes.shape[1]) // count != g))
+    back, host, over = sizes[:, at], at // count, _over(rooms)
+    whole = _whole(board)
+    held = (back <= whole[g]).all(axis=0)
+    found: list[tuple[float, int, int]] = []
+    for out in subsets.numbers(g)[1:].tolist() if len(at) else ():
+        given = sizes[:, [g * count + out]]
+        change = _over(rooms[:, [g]] + given - back) + _over(rooms[:, host] - given + back)
+        change -= over[host]
+        change[~held | (given.max() > whole[host])] = math.inf  # what does not fit alone stays
+        few = np.argpartition(change, min(TRIES, len(change) - 1))[:TRIES]
+        found += [(float(change[n]), out, n) for n in few.tolist()]
+    for value, out, n in sorted(found):
+        if value >= over[g] - GAIN:
+            break
+        h, number = divmod(int(at[n]), count)
+        models = subsets.subset(g, out), h, subsets.subset(h, number)
+        if subsets.may(g, *models):
+            yield h, subsets.changes(g, *models)
+
+
 def _rooms(board: Assignment, target: float) -> Floats:
     """Return (2, g) bytes that GPUs have left: at a target, and beside the KV that must be left."""
     arrays, memory = board.arrays, board.instance.columns.memory
     beside = arrays.load[0] / target
     return np.array([arrays.free - memory * 1e-12 - 1.0 - beside, arrays.free - arrays.kept])
+
+
+def _whole(board: Assignment) -> Floats:
+    """Return (g,) bytes that GPUs have for what is alone on them."""
+    found: Floats = board.instance.columns.memory.astype(np.float64) * (1 - 1e-12) - 1.0
+    return found
 
 
 def _over(rooms: Floats) -> Floats:

@@ -21,7 +21,7 @@ __all__ = ["PlaceFiller"]
 WINDOW = 0.004
 """Part of the largest GPU by which a place taken for a copy under rules is larger than it, if that
 can be; half of it by which it may be smaller."""
-ABOVE = 0.0, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08
+ABOVE = 0.0, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32
 """Parts above the target at which what GPUs hold too much is exchanged away, until nothing is."""
 SETS, GPUS = 64, 16
 """Sets with a place for a copy that are looked at, and GPUs for each."""
@@ -111,7 +111,7 @@ class PlaceFiller:
 
         Places that are left are for what is not split.
         """
-        left, taken = [], set[int]()
+        left = []
         domains = OpenDomains(self._board, self._gpus)
         for j, option, class_ in models:
             places = self._places.get(class_, [])
@@ -120,13 +120,12 @@ class PlaceFiller:
                 left.append((j, option))
                 continue
             for copy in self._board.where[j]:
-                taken.update(copy)
                 for g in copy:
                     self._gpu_of[places.pop()] = g
         for class_ in [class_ for class_ in self._places if class_ >= self._width]:
             self._places.setdefault(class_ % self._width, []).extend(self._places.pop(class_))
         for room, gpus in self._gpus.items():
-            self._gpus[room] = [g for g in gpus if g not in taken]
+            self._gpus[room] = [g for g in gpus if not self._board.members[g]]
         return left
 
     def _match(

@@ -32,8 +32,8 @@ SPARED = 3e-4
 """Part of the GPUs that the program leaves for what rounding costs."""
 MOST = 64.0
 """Part above the bound of the last target."""
-AGAIN = 40_000_000
-"""Models times GPUs up to which it is filled again."""
+AGAIN, AGAIN_KEPT = 40_000_000, 100_000_000
+"""Models times GPUs up to which it is filled again, and where KV must be left."""
 AGAIN_AT = (
     (0.0, 512), (0.0005, 512), (0.001, 256), (0.001, 512), (0.0015, 1024), (0.002, 512),
     (0.002, 256), (0.003, 512), (0.004, 512),
@@ -41,7 +41,8 @@ AGAIN_AT = (
 """Parts above the first target at which it is rounded and filled then, and on what grid: how many
 shards rounding leaves over differs from one to the next."""
 TRIED = 3
-"""Times that it is rounded, as long as shards are left over, before the best of them is filled."""
+"""Times that it is rounded, as long as shards are left over, before the best of them is filled;
+once where KV must be left."""
 FILLS = 2
 """Times that all is placed at most."""
 FALLEN = 0.04
@@ -95,9 +96,6 @@ class Configurer:
         Of the order in which GPUs of one room are filled.
     grid, coarse
         Levels of the largest GPU's memory: on which GPUs are filled, and targets are looked for.
-    placed
-        An assignment of some models, which stay where they are until GPUs are filled with the
-        others; None for none.
 
     Attributes
     ----------
@@ -107,17 +105,9 @@ class Configurer:
         (levels + 1,) the best it had for an undivided shard by its level; None before it was asked.
     """
 
-    def __init__(
-        self,
-        chooser: Chooser,
-        seed: int,
-        grid: int,
-        coarse: int,
-        placed: Assignment | None = None,
-    ) -> None:
-        self._chooser, self._instance, self._placed = chooser, chooser.instance, placed
+    def __init__(self, chooser: Chooser, seed: int, grid: int, coarse: int) -> None:
+        self._chooser, self._instance = chooser, chooser.instance
         self._grid, self._coarse = grid, coarse
-        self._keeps = self._instance.columns.keeps
         self.target: float = math.inf
         self.prices: Floats | None = None
         self._order = np.random.default_rng(seed).permutation(self._instance.g)
@@ -136,7 +126,8 @@ class Configurer:
         best: Assignment | None = None
         fills = tried = 0
         fewest: _Rounded | None = None
-        mid = self._instance.n * self._instance.g <= AGAIN and not self._keeps
+        most, tries = (AGAIN_KEPT, 1) if self._instance.columns.keeps else (AGAIN, TRIED)
+        mid = self._instance.n * self._instance.g <= most
         for above, levels in AGAIN_AT if mid else AGAIN_AT[:1]:
             target, grid = found[2] * (1 + above), levels if mid else self._grid
             done = watch.stop or fills == FILLS
@@ -149,7 +140,7 @@ class Configurer:
             if fewest is None or rounded.left < fewest.left:
                 fewest = rounded
             tried += 1
-            if not fewest.left or tried == TRIED or watch.stop or watch.left < enough:
+            if not fewest.left or tried == tries or watch.stop or watch.left < enough:
                 again = self._filled(fewest, watch)
                 best = again if best is None else min(best, again, key=Assignment.worth)
                 fewest, fills, tried = None, fills + again.valid, 0
@@ -182,8 +173,6 @@ class Configurer:
         program, best = LevelProgram(), None
         failed, above = low, ABOVE
         target = low * (1 + above)
-        if self._placed is not None:  # no lower target is worth asking for
-            failed = target = max(low, self._placed.worst())
         enough = watch.left * FILLING
         for _ in range(TARGETS):
             before = watch.left
@@ -212,15 +201,8 @@ class Configurer:
     def _begun(self, target: float, watch: Watch) -> tuple[Assignment, ProgramModels] | None:
         """Return a board with what is split at a target, if it finds room, and the rest.
 
-        Where few GPUs hold split shards, the program has those too, and the board is empty, but for
-        what is placed before.
+        Where few GPUs hold split shards, the program has those too, and the board is empty.
         """
-        if self._placed is not None:
-            board = Assignment(self._instance, self._placed.where)
-            rest = [j for j, copies in enumerate(board.where) if not copies]
-            part = ProgramModels(self._chooser, rest, split=True)
-            part.kind[[g for g, members in enumerate(board.members) if members]] = 0
-            return board, part
         options = self._chooser.pick(target, self._chooser.caps()[0])
         if 0 < sum(o.shards for o in options if o.degree > 1) <= ALONE * self._instance.g:
             every = [*range(self._instance.n)]
@@ -266,10 +248,11 @@ class Configurer:
     def _room(self, board: Assignment, part: ProgramModels, grid: int, target: float) -> Ints:
         """Return (g,) room of each GPU in levels, or numbered by its kind of split shards."""
         unit = float(self._instance.memory[0]) / grid
-        room = np.rint((board.arrays.free - board.arrays.load[0] / target) / unit)
-        if self._keeps:
-            kept = np.floor((board.arrays.free - board.arrays.kept) / unit)
-            room = np.minimum(room, kept)
+        arrays = board.arrays
+        taken = np.maximum(arrays.load[0] / target, arrays.kept)
+        # Down where KV must be left: little is left over then, which two sizes make hard to place.
+        whole = np.floor if self._instance.columns.keeps else np.rint
+        room = whole((arrays.free - taken) / unit)
         levels: Ints = np.clip(room, 0, grid).astype(np.int64) + part.kind * (grid + 1)
         return levels
 

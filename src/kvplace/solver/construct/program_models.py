@@ -54,7 +54,7 @@ class ProgramModels:
         self.placeable = True
 
     def need(self, target: float, grid: int, rooms: Ints) -> Need:
-        """Return what they need, each size rounded to the nearest level; what must fit, up.
+        """Return what they need, each size rounded to the nearest level.
 
         What fits an empty GPU fits it on the levels too, and what does not does not. What fits none
         of the rooms, numbered as classes are, is no option.
@@ -65,17 +65,13 @@ class ProgramModels:
         shards = self._chooser.shards[self.models, : self._width]
         keeps = self._chooser.instance.columns.keeps
         if keeps:
-            least = self._chooser.least[self.models, : self._width]
-            each = np.maximum(each, least)
+            each = np.maximum(each, self._chooser.least[self.models, : self._width])
         memory = np.unique(self._chooser.instance.columns.memory)
         whole_room = np.floor if keeps else np.rint  # as `Configurer` has those of GPUs
         levels = np.concatenate([[0.0], whole_room(memory / unit)])
         size = np.where(fit, each, 0.0)
         alone = np.searchsorted(memory, size)
         level = np.clip(np.rint(size / unit), levels[alone] + 1, levels[alone + 1]).astype(np.int64)
-        if keeps:
-            whole = np.ceil(np.where(fit, least, 0.0) / unit).astype(np.int64)
-            level = np.maximum(level, np.minimum(whole, levels[alone + 1].astype(np.int64)))
         fit_in = [fit & (self._degree == 1)]
         for bytes_, gpus in self._types.tolist():
             held = (self._degree > 1) & (self._degree <= gpus) & (each < bytes_)

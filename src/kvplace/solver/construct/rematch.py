@@ -38,7 +38,8 @@ class Rematch:
     board
         It is read, and left as it is. A shard takes the larger of its load's part and of the KV
         that must be left for it, so that what GPUs hold counts as too much where some must keep
-        much and others carry much.
+        much and others carry much. What is given where KV must be
+        left goes only to GPUs that would hold it alone.
     target
         In load per byte, above 0 and finite; so large that only memory counts where pressures are
         several.
@@ -52,9 +53,9 @@ class Rematch:
     def __init__(self, board: Assignment, target: float) -> None:
         self._board, instance, arrays = board, board.instance, board.arrays
         memory = instance.columns.memory.astype(np.float64)
-        beside = np.maximum(arrays.load[0] / target, arrays.kept)
-        self._room: Floats = arrays.free - memory * 1e-12 - 1.0 - beside
+        self._room: Floats = arrays.free - memory * 1e-12 - 1.0 - _beside(board, target)
         regions = Regions(instance)
+        self._alone: Floats = np.where(instance.columns.keeps, memory * (1 - 1e-12) - 1.0, np.inf)
         self._region = regions.of
         rows = [
             (j, g, option.taken(target))
@@ -104,9 +105,13 @@ class Rematch:
         given = self._given(self._free if free else np.arange(len(self.model)))
         gpus = len(self._room)
         size = np.bincount(self._gpu[given], self._size[given], gpus)
-        apart = np.zeros(gpus, dtype=np.int64) if free else self._region
+        # GPUs that give what fewer GPUs hold keep to themselves, so that it fits wherever it goes.
+        kinds = np.unique(self._alone)
+        apart = np.searchsorted(kinds, size)
+        if not free:
+            apart += self._region * (len(kinds) + 1)
         room = self._room + size
-        part = np.ones(gpus, dtype=bool)
+        part = size <= self._alone
         to: Ints = np.arange(gpus)
         for _ in range(REPEATS):
             some = np.flatnonzero(part)
@@ -142,3 +147,16 @@ class Rematch:
         twice = self._copied[count[inverse.reshape(-1)] > 1]
         wrong[self._gpu[twice]] = wrong[then[twice]] = True
         return wrong
+
+
+def _beside(board: Assignment, target: float) -> Floats:
+    """Return (g,) bytes that shards take beside weights, each the larger of its two."""
+    arrays = board.arrays
+    if not board.instance.columns.keeps:
+        found: Floats = arrays.load[0] / target
+        return found
+    found = np.zeros(board.instance.g)
+    for option, copies in zip(board.option, board.where, strict=True):
+        if option is not None:
+            found[[g for copy in copies for g in copy]] += option.taken(target) - option.size
+    return found

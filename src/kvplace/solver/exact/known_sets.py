@@ -19,7 +19,7 @@ from kvplace.solver.exact.close_gap import STEP, Effort, Proof
 from kvplace.solver.exact.integer_cover import Answer, Sets, integer_cover
 from kvplace.solver.exact.seats import seated
 
-__all__ = ["covered", "dived", "lower_by_known_sets"]
+__all__ = ["covered", "lower_by_known_sets"]
 
 FEWER = 4
 """Part of the nodes of an exact decision that these programs have."""
@@ -70,7 +70,7 @@ def lower_by_known_sets(
             proof.raise_to(verdict)
             watch.tell("bound", value, proof.value)
             continue
-        found = dived(program, target, effort, watch)
+        found = _dived(program, target, effort, watch)
         if found is None and not watch.stop:
             every = np.ones(len(program.model), dtype=bool)
             found = covered(program, target, every, nodes, watch)
@@ -82,7 +82,7 @@ def lower_by_known_sets(
     return state
 
 
-def dived(program: OptionSets, target: float, effort: Effort, watch: Watch) -> Assignment | None:
+def _dived(program: OptionSets, target: float, effort: Effort, watch: Watch) -> Assignment | None:
     """Return an assignment at a target with the options to which a dive leads; None without.
 
     The program is asked again and again with more models kept to the option that most of them

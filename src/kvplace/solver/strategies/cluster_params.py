@@ -108,9 +108,6 @@ class ClusterParams:
         Options up to which it is asked of the largest GPUs and the models that fit on no others.
     tail_seconds
         Time that must be left: the bound that time cuts short says not where to place the tail.
-    tail_above, tail_part
-        Parts above the bound of the targets at which those are placed first, and the part of the
-        time left that this may take.
     asked_options, asked_part
         The options up to which it is asked before link domains are filled under several pressures,
         and the part of the time left that it may take then.
@@ -228,8 +225,6 @@ class ClusterParams:
         "seconds left",
         "measured: with 15 left a pool of 8,000 models ends 51 % above its bound, for 21 %",
     )
-    tail_above: tuple[float, ...] = knob((0.01, 0.02, 0.04, 0.08, 0.16, 0.32), "parts of the bound")
-    tail_part: float = knob(0.3, "part of the time left")
     quick_rounds: int = knob(60, "rounds")
     program_rounds: int = knob(60, "rounds")
     limited_rounds: int = knob(4_000, "rounds")

@@ -11,11 +11,10 @@ from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.model import Model, Replicas
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
-from kvplace.core.rules.apart import Apart
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.target_search import some_assignments
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
-from kvplace.solver.strategies.cluster.tail import Tail, raise_by_tail, tail_of
+from kvplace.solver.strategies.cluster.tail import raise_by_tail, tail_of
 from kvplace.solver.strategies.stages import Settings
 from oracle_splits import solve_by_force
 
@@ -88,16 +87,6 @@ def test_what_fits_on_any_gpu_costs_nothing(proved):
     for name, price in zip(problem.names, search.proof.certificate.prices, strict=True):
         assert name in part.names or not any(price)
     assert tail_of(problem, search.chooser, search.low, 3) is None
-
-
-def test_a_tail_is_placed_near_its_bound_where_no_rules_speak(proved):
-    problem, part, search = proved
-    board = search.tail.placed(search, 1.0)
-    assert board.worst() <= search.low * 1.05
-    named = zip(search.instance.model_index, board.where, strict=True)
-    assert {problem.names[index] for index, copies in named if copies} == set(part.names)
-    ruled = replace(problem, rules=(Apart(("True0", "True1")),))
-    assert Tail(ruled, part, search.low).placed(search, 1.0) is None
 
 
 def test_damaged_bounds_of_tails_are_rejected(proved):

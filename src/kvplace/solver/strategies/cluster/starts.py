@@ -65,12 +65,8 @@ def _configured(search: ClusterState) -> Assignment | None:
     search.watch.tell("configure", bound=search.low)
     grid = next(levels for most, levels in knobs.grids if search.instance.n <= most)
     coarse = max(knobs.coarse_grid, round(knobs.coarse_part * grid))
-    placed = None if search.tail is None else search.tail.placed(search, knobs.tail_part)
-    configurer = Configurer(search.chooser, search.seed, grid, coarse, placed)
+    configurer = Configurer(search.chooser, search.seed, grid, coarse)
     board = configurer.build(search.low, search.watch)
-    if board is None and placed is not None:
-        configurer = Configurer(search.chooser, search.seed, grid, coarse)
-        board = configurer.build(search.low, search.watch)
     search.aimed, search.aimed_at = configurer.target, configurer.prices
     if not few and configurer.target > search.low * (1 + knobs.loose):
         search.raise_bound(None)

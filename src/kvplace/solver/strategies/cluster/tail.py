@@ -12,15 +12,12 @@ import numpy as np
 
 from kvplace.core.certificates.certificate import Certificate
 from kvplace.core.problem import Problem
-from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.certify import checked
 from kvplace.solver.bounds.option_prices import priced_options
 from kvplace.solver.clock import Within
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.exact.close_gap import Effort, Proof, rise_by_parts
-from kvplace.solver.exact.known_sets import dived
 from kvplace.solver.instance.door import load_instance
-from kvplace.solver.instance.instance import Copies, Instance
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.strategies.cluster.search import ClusterState
 
@@ -40,8 +37,6 @@ class Tail:
 
     def __init__(self, whole: Problem, part: Problem, low: float) -> None:
         self._whole, self._part = whole, part
-        number = {name: index for index, name in enumerate(whole.names)}
-        self._index = [number[name] for name in part.names]
         self._program, self._proof = OptionSets(load_instance(part)), Proof(low)
 
     def rise(self, search: ClusterState, part: float) -> bool:
@@ -58,41 +53,6 @@ class Tail:
                 search.take(bound)
                 break
         return search.low > low
-
-    def placed(self, search: ClusterState, part: float) -> Assignment | None:
-        """Return an assignment of the tail alone, near the bound, in a part of the time left.
-
-        None where none was found, or where rules, of which its program knows nothing, speak.
-        """
-        knobs, program, instance = search.knobs, self._program, search.instance
-        if self._whole.rules:
-            return None
-        effort, within = (
-            Effort(rounds=knobs.limited_rounds),
-            Within(search.watch, search.watch.left * part),
-        )
-        for above in knobs.tail_above:
-            target = search.low * (1 + above)
-            if within.stop or target >= search.value:
-                break
-            if program.decide(target, within, rounds=effort.rounds).impossible:
-                continue
-            found = dived(program, target, effort, within)
-            if found is not None:
-                return self._on_whole(instance, found)
-        return None
-
-    def _on_whole(self, instance: Instance, board: Assignment) -> Assignment:
-        """Return an assignment of the tail as one of the whole instance."""
-        own = board.instance
-        model = {index: j for j, index in enumerate(instance.model_index)}
-        gpu = {index: g for g, index in enumerate(instance.gpu_index)}
-        places: list[Copies] = [()] * instance.n
-        for index, copies in zip(own.model_index, board.where, strict=True):
-            places[model[self._index[index]]] = tuple(
-                sorted(tuple(sorted(gpu[own.gpu_index[g]] for g in copy)) for copy in copies)
-            )
-        return Assignment(instance, places)
 
     def _of_whole(self, certificate: Certificate) -> Certificate:
         """Return a certificate as one of the whole problem, in which other models cost nothing."""
