@@ -19,7 +19,7 @@ from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.assignment.subsets import Subsets
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import RULED, best_seat, seats_by
-from kvplace.solver.construct.rematch import WHOLE, Rematch
+from kvplace.solver.construct.rematch import WHOLE, Rematch, room_alone
 from kvplace.solver.instance.instance import Copies, Option
 
 __all__ = ["STARTS", "VALID", "crowd", "fall", "lower_excess", "packed"]
@@ -159,14 +159,14 @@ def crowd(board: Assignment, j: int, target: float) -> bool:
     rooms = _rooms(board, target)
     before = _over(rooms)
     freed = _movable(board, target) if any(o.degree > 1 for o in instance.options[j]) else None
-    whole = _whole(board)
+    alone = room_alone(board.instance.columns)
     best: tuple[float, Option, Copies] | None = None
     for option in instance.options[j]:
         size = np.array([[option.size + option.load / target], [option.size + option.keep]])
         added = _over(rooms - size) - before
         if option.degree > 1 and freed is not None:
             added += PINNED * _over(rooms + freed - size)
-        added[~instance.columns.allowed[j] | (size.max() > whole)] = math.inf
+        added[~instance.columns.allowed[j] | (size.max() > alone)] = math.inf
         # What fits anywhere leaves more room elsewhere the fewer copies there are.
         cost = 0.0
         while len(board.where[j]) < option.copies:
@@ -227,14 +227,14 @@ def _steps(subsets: Subsets, g: int, target: float) -> Iterator[tuple[int, list[
     sizes, rooms = subsets.sizes(target).reshape(2, -1), _rooms(board, target)
     at = np.flatnonzero(np.isfinite(sizes[0]) & (np.arange(sizes.shape[1]) // count != g))
     back, host, over = sizes[:, at], at // count, _over(rooms)
-    whole = _whole(board)
-    held = (back <= whole[g]).all(axis=0)
+    alone = room_alone(board.instance.columns)
+    held = (back <= alone[g]).all(axis=0)
     found: list[tuple[float, int, int]] = []
     for out in subsets.numbers(g)[1:].tolist() if len(at) else ():
         given = sizes[:, [g * count + out]]
         change = _over(rooms[:, [g]] + given - back) + _over(rooms[:, host] - given + back)
         change -= over[host]
-        change[~held | (given.max() > whole[host])] = math.inf  # what does not fit alone stays
+        change[~held | (given.max() > alone[host])] = math.inf  # what does not fit alone stays
         few = np.argpartition(change, min(TRIES, len(change) - 1))[:TRIES]
         found += [(float(change[n]), out, n) for n in few.tolist()]
     for value, out, n in sorted(found):
@@ -251,12 +251,6 @@ def _rooms(board: Assignment, target: float) -> Floats:
     arrays, memory = board.arrays, board.instance.columns.memory
     beside = arrays.load[0] / target
     return np.array([arrays.free - memory * 1e-12 - 1.0 - beside, arrays.free - arrays.kept])
-
-
-def _whole(board: Assignment) -> Floats:
-    """Return (g,) bytes that GPUs have for what is alone on them."""
-    found: Floats = board.instance.columns.memory.astype(np.float64) * (1 - 1e-12) - 1.0
-    return found
 
 
 def _over(rooms: Floats) -> Floats:

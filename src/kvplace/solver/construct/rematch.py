@@ -11,9 +11,10 @@ import numpy as np
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.clock import Watch
+from kvplace.solver.instance.columns import Columns
 from kvplace.solver.instance.regions import Regions
 
-__all__ = ["WHOLE", "Rematch"]
+__all__ = ["WHOLE", "Rematch", "room_alone"]
 
 WHOLE = 64.0
 """Bytes of excess that count as none."""
@@ -38,8 +39,8 @@ class Rematch:
     board
         It is read, and left as it is. A shard takes the larger of its load's part and of the KV
         that must be left for it, so that what GPUs hold counts as too much where some must keep
-        much and others carry much. What is given where KV must be
-        left goes only to GPUs that would hold it alone.
+        much and others carry much. What is given where KV must be left goes only to GPUs that would
+        hold it alone.
     target
         In load per byte, above 0 and finite; so large that only memory counts where pressures are
         several.
@@ -55,7 +56,9 @@ class Rematch:
         memory = instance.columns.memory.astype(np.float64)
         self._room: Floats = arrays.free - memory * 1e-12 - 1.0 - _beside(board, target)
         regions = Regions(instance)
-        self._alone: Floats = np.where(instance.columns.keeps, memory * (1 - 1e-12) - 1.0, np.inf)
+        self._alone = (
+            room_alone(instance.columns) if instance.columns.keeps else np.full(instance.g, np.inf)
+        )
         self._region = regions.of
         rows = [
             (j, g, option.taken(target))
@@ -147,6 +150,12 @@ class Rematch:
         twice = self._copied[count[inverse.reshape(-1)] > 1]
         wrong[self._gpu[twice]] = wrong[then[twice]] = True
         return wrong
+
+
+def room_alone(columns: Columns) -> Floats:
+    """Return (g,) bytes that GPUs have for what is alone on them."""
+    found: Floats = columns.memory.astype(np.float64) * (1 - 1e-12) - 1.0
+    return found
 
 
 def _beside(board: Assignment, target: float) -> Floats:

@@ -277,7 +277,7 @@ def fill_until(
         State of the random numbers; changed.
     """
     number = len(board.domains) - 1
-    most, filled, all_ = max(FEW, min(MANY, number // 2)), 0, np.arange(number)
+    most, filled, shuffled = max(FEW, min(MANY, number // 2)), 0, np.arange(number)
     first = max(1, whole)  # of the fillings of some domains
     if made == 0:
         fill_up(board)
@@ -292,8 +292,8 @@ def fill_until(
             few = min(number, FEW + drawn(chance, most - FEW + 1))
             for at in range(few):
                 other = at + drawn(chance, number - at)
-                all_[at], all_[other] = all_[other], all_[at]
-            order = all_[:few]
+                shuffled[at], shuffled[other] = shuffled[other], shuffled[at]
+            order = shuffled[:few]
         elif whole:
             varied = np.empty(number)
             for d in range(number):
