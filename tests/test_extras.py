@@ -30,7 +30,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setattr(extras, "find_spec", lambda _: object())
 
     def installed(origin):
-        monkeypatch.setattr(extras, "distribution", lambda _: Installed(origin))
+        monkeypatch.setattr("importlib.metadata.distribution", lambda _: Installed(origin))
 
     installed(None)
     return tmp_path, installed, monkeypatch
@@ -85,7 +85,7 @@ def test_sources_that_were_never_installed_are_installed_in_place(here):
     def missing(_):
         raise PackageNotFoundError
 
-    monkeypatch.setattr(extras, "distribution", missing)
+    monkeypatch.setattr("importlib.metadata.distribution", missing)
     command = install_command("logs")
     assert " install -e '" in command
     assert command.endswith("[logs]'")

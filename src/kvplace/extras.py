@@ -8,7 +8,6 @@ import json
 import os
 import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -50,6 +49,11 @@ def install_command(extra: str) -> str:
 
 def _source() -> tuple[str, bool]:
     """Return what kvplace was installed from, with a place for extras, and whether in place."""
+    from importlib.metadata import (  # noqa: PLC0415 - slow to import, and seldom needed
+        PackageNotFoundError,
+        distribution,
+    )
+
     root = Path(__file__).resolve().parents[2]
     try:
         stated = distribution("kvplace").read_text("direct_url.json")

@@ -6,11 +6,12 @@ from typing import Any, TextIO
 
 from kvplace.collector import paused_collector
 from kvplace.core.hardware import Node
+from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report
 from kvplace.formats.files import MAX_ROWS_BYTES, is_csv, is_parquet, read_text
-from kvplace.formats.fleet.build import Assembly, objective_named
+from kvplace.formats.fleet.checks import objective_named
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.text.mapping import mapping_of
 from kvplace.formats.text.parse import parse_tree
@@ -46,7 +47,7 @@ def read(
         With everything that is wrong with the file, each fault with its path and line.
     """
     if isinstance(path, Mapping):
-        return Assembly(dict(path), Report(""), objective_named(objective)).problem()
+        return _assembled(dict(path), Report(""), objective_named(objective))
     if not isinstance(path, str | os.PathLike):
         text, name = path.read(), str(getattr(path, "name", ""))
         if not isinstance(text, str):
@@ -97,4 +98,11 @@ def parse_fleet(text: str, source: str = "", *, objective: str | None = None) ->
     wanted = objective_named(objective)
     refuse_other_kind(text, "fleet", source)
     what = "a fleet file is a mapping of keys"
-    return Assembly(*mapping_of(parse_tree(text, source), source, what), wanted).problem()
+    return _assembled(*mapping_of(parse_tree(text, source), source, what), wanted)
+
+
+def _assembled(data: dict[str, Any], report: Report, objective: Objective | None) -> Problem:
+    """Return the problem that the mapping of a fleet file states."""
+    from kvplace.formats.fleet.build import Assembly  # noqa: PLC0415 - a table needs no schemas
+
+    return Assembly(data, report, objective).problem()

@@ -38,7 +38,7 @@ CELLS = (
 
 def outcome(text, short, monkeypatch):
     """The problem's digest, or every fault."""
-    monkeypatch.setattr(models, "SHORT", 10**9 if short else 0)
+    monkeypatch.setattr(models, "FEW", 10**9 if short else 0)
     try:
         problem = parse_table(text, "2x80GiB,1x40GiB", "m.csv")
     except InputError as error:
@@ -90,7 +90,7 @@ c,7,131072,1,0.05,500,100,,,,,,,,,1-2,1
 def test_models_that_may_be_split_are_the_same_by_columns(old, new, objective, monkeypatch):
     found = []
     for short in (10**9, 0):
-        monkeypatch.setattr(models, "SHORT", short)
+        monkeypatch.setattr(models, "FEW", short)
         try:
             problem = parse_table(
                 SPLIT.replace(old, new, 1), "2x8xH100-SXM-80GB", "m.csv", objective=objective
@@ -206,7 +206,7 @@ b,15.3,147456,1,0.05,200,500,,0,3
 
 @pytest.mark.parametrize("short", [True, False])
 def test_a_column_per_window_is_the_demand_of_that_window(short, monkeypatch, tmp_path):
-    monkeypatch.setattr(models, "SHORT", 10**9 if short else 0)
+    monkeypatch.setattr(models, "FEW", 10**9 if short else 0)
     found = parse_table(TABLE.replace("500,,", "500,800,"), "2xH100-SXM-80GB", objective="pressure")
     assert isinstance(found.models, ModelTable) is not short
     assert [window.name for window in found.windows] == ["day", "night"]
@@ -233,12 +233,21 @@ def test_a_column_per_window_is_the_demand_of_that_window(short, monkeypatch, tm
 )
 @pytest.mark.parametrize("short", [True, False])
 def test_what_is_wrong_with_windows_in_columns(old, new, message, short, monkeypatch):
-    monkeypatch.setattr(models, "SHORT", 10**9 if short else 0)
+    monkeypatch.setattr(models, "FEW", 10**9 if short else 0)
     with pytest.raises(InputError, match=message):
         parse_table(TABLE.replace(old, new, 1), "2xH100-SXM-80GB")
 
 
-def test_windows_through_parquet_tables_and_plans(tmp_path):
+@pytest.mark.parametrize("few", [0, 3000])
+def test_a_rate_out_of_bounds_in_a_window_is_told_with_its_line(few, monkeypatch):
+    monkeypatch.setattr(models, "FEW", few)
+    with pytest.raises(InputError) as refused:
+        parse_table(TABLE.replace(",4,1\n", ",-4,1\n"), "2xH100-SXM-80GB", objective="pressure")
+    (line,) = [one for one in refused.value.lines() if "for the objective" not in one]
+    assert "line 2: -4.0 is negative" in line
+
+
+def test_windows_through_parquet_tables_and_plans(tmp_path, monkeypatch):
     arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     header, *rows = (line.split(",") for line in TABLE.replace("\\\n", "").splitlines())
@@ -250,7 +259,9 @@ def test_windows_through_parquet_tables_and_plans(tmp_path):
     columns["prompt_tokens@night"] = [900.0, 800.0]
     table = tmp_path / "models.parquet"
     parquet.write_table(arrow.table(columns), table)
-    found = read(table, objective="pressure", gpus="2xH100-SXM-80GB")
+    with monkeypatch.context() as patched:
+        patched.setattr(models, "FEW", 0)
+        found = read(table, objective="pressure", gpus="2xH100-SXM-80GB")
     assert isinstance(found.models, ModelTable)
     text = TABLE.replace("500,,", "500,800,")
     short = parse_table(text, "2xH100-SXM-80GB", objective="pressure")

@@ -174,7 +174,7 @@ def test_columns_of_a_shape_give_time():
 
 def test_large_and_small_tables_of_shapes_say_the_same(monkeypatch):
     small = parse_table(SHAPED, "1x4xH100-SXM-80GB")
-    monkeypatch.setattr(models, "SHORT", 0)
+    monkeypatch.setattr(models, "FEW", 0)
     large = parse_table(SHAPED, "1x4xH100-SXM-80GB")
     assert isinstance(large.models, ModelTable)
     assert large.goal is Objective.PRESSURE
@@ -188,7 +188,7 @@ def test_large_and_small_tables_of_shapes_say_the_same(monkeypatch):
 
 @pytest.mark.parametrize("short", [0, 2**17])
 def test_a_shape_that_is_not_sound_is_told_with_its_line(monkeypatch, short):
-    monkeypatch.setattr(models, "SHORT", short)
+    monkeypatch.setattr(models, "FEW", short)
     text = SHAPED.replace(
         "b,14.958,1,1,0.05,131072,500,100,32", "b,14.958,1,1,0.05,131072,500,100,x"
     )
@@ -202,7 +202,7 @@ def test_a_shape_that_is_not_sound_is_told_with_its_line(monkeypatch, short):
 
 @pytest.mark.parametrize("short", [0, 2**17])
 def test_a_window_without_a_column_of_rates_is_told(monkeypatch, short):
-    monkeypatch.setattr(models, "SHORT", short)
+    monkeypatch.setattr(models, "FEW", short)
     head = "name,weights_gib,slo_seconds,requests_per_second@day,prompt_tokens@night"
     with pytest.raises(InputError) as refused:
         parse_table(f"{head}\na,10,1,2,500\n", "4x80GiB")

@@ -17,9 +17,9 @@ from kvplace.formats.validation.fields import (
     Number,
     Rate,
     Tokens,
-    refuse_value,
 )
 from kvplace.formats.validation.parts import Part
+from kvplace.formats.validation.values import refuse_value
 
 __all__ = [
     "DemandPart",

@@ -1,15 +1,14 @@
 """From the validated parts of a fleet file to a `Problem`: defaults, counts, cross-checks."""
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 from kvplace.core.hardware import Fleet, Node
 from kvplace.core.models.demand import Demand
 from kvplace.core.models.launch import Launch
 from kvplace.core.models.model import Model
-from kvplace.core.models.objective import Objective, default_objective
+from kvplace.core.models.objective import Objective
 from kvplace.core.models.window import ALWAYS, Window, mean_demand
 from kvplace.core.problem import Problem
 from kvplace.core.scenarios import imagined, robust_windows, with_scenarios
@@ -17,8 +16,9 @@ from kvplace.errors import InputError
 from kvplace.facts.catalogue.models import known_model
 from kvplace.facts.memory.estimates import Estimates
 from kvplace.forecast.share_timing import ShareTiming
-from kvplace.formats.diagnostics import Path, Report, path_of, shown
+from kvplace.formats.diagnostics import Report, path_of, shown
 from kvplace.formats.fleet.asked import WindowDemandPart, WindowPart
+from kvplace.formats.fleet.checks import cross_check, with_degrees
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.fleet.nodes import build_nodes
 from kvplace.formats.fleet.rules import RulePart, build_rule
@@ -32,32 +32,12 @@ from kvplace.formats.fleet.schema import (
 from kvplace.formats.validation.models import built_list, validate, validate_list
 from kvplace.formats.validation.parts import shell
 
-__all__ = ["ALREADY", "Assembly", "objective_named"]
+__all__ = ["Assembly"]
 
-ALREADY = "is already the name of"
 _LISTS = ("nodes", "models", "rules", "windows")
 _PLAIN = Launch()
 _DEMAND = {field.name: field.default for field in fields(Demand)}
 """Names of what is asked of a model, in order, each with its default."""
-_DEGREES = 64
-"""Tensor parallel degrees up to which a message names those that engines take."""
-
-
-def objective_named(name: str | None) -> Objective | None:
-    """Return the objective of that name, None for None.
-
-    Raises
-    ------
-    InputError
-        There is no such objective.
-    """
-    if name is None:
-        return None
-    try:
-        return Objective(name)
-    except ValueError:
-        known = ", ".join(Objective)
-        raise InputError(f"there is no objective {shown(name)}; known: {known}") from None
 
 
 class Assembly:
@@ -73,8 +53,6 @@ class Assembly:
         The load asked for; None leaves it to the file.
     nodes
         The nodes, where the file does not hold them.
-    models
-        The models, where the file's have been made already.
     """
 
     def __init__(
@@ -83,13 +61,11 @@ class Assembly:
         report: Report,
         objective: Objective | None,
         nodes: tuple[Node, ...] | None = None,
-        models: Sequence[Model] | None = None,
     ) -> None:
         self._data = data
         self._report = report
         self._objective = objective
         self._nodes = nodes
-        self._made = models
         self._assumed: list[str] = []
 
     def problem(self) -> Problem:
@@ -119,7 +95,12 @@ class Assembly:
         objective = self._objective
         if objective is None and head is not None and head.objective is not None:
             objective = Objective(head.objective)
-        self._cross_check(models, objective)
+        items = data.get("models")
+        names = (
+            item.get("name", item.get("model")) if isinstance(item, dict) else None
+            for item in (items if isinstance(items, list) else ())
+        )
+        cross_check(names, models, objective, report)
         report.refuse()
         try:
             placed = tuple(m for m in models if m is not None)
@@ -171,8 +152,6 @@ class Assembly:
         self, head: FleetPart | None, windows: list[Window], nodes: tuple[Node, ...]
     ) -> list[Model | None]:
         """Build the models; None where one is faulty."""
-        if self._made is not None:
-            return [self._with_degrees(index, model) for index, model in enumerate(self._made)]
         if "models" not in self._data:
             return []
         items = self._data["models"]
@@ -196,28 +175,10 @@ class Assembly:
             if known and isinstance(part, KnownModelPart):
                 whole, called = known.filled(part, ("models", index)), part.model
             model = None if whole is None else _model(whole, defaults, estimates, called)
-            models.append(None if model is None else self._with_degrees(index, model))
+            if model is not None:
+                model = with_degrees(index, model, self._report, self._assumed)
+            models.append(model)
         return models
-
-    def _with_degrees(self, index: int, model: Model) -> Model:
-        """Return a model without the degrees that engines refuse; a fault where none is left."""
-        if not any(map(model.refused, model.tensor_parallel)):
-            return model
-        reasons = {degree: model.refused(degree) for degree in model.tensor_parallel}
-        left = tuple(degree for degree, reason in reasons.items() if not reason)
-        refused = ", ".join(f"{degree}: {reason}" for degree, reason in reasons.items() if reason)
-        if left:
-            self._assumed.append(
-                f"{model.name}: left out, as engines refuse it, a degree of {refused}"
-            )
-            resident = tuple(pair for pair in model.resident if not reasons.get(pair[0]))
-            return replace(model, tensor_parallel=left, resident=resident)
-        taken = ", ".join(map(str, model.accepted_degrees(_DEGREES)))
-        self._report.add(
-            ("models", index, "tensor_parallel"),
-            f"engines refuse {shown(model.name)} at {refused}; they take {taken}",
-        )
-        return model
 
     def _hint(self, index: int, item: object) -> None:
         """Say of a model without weights that the catalogue knows them."""
@@ -255,27 +216,6 @@ class Assembly:
             mean = mean_demand(list(found.values()), shares)
         windows = {window: _told(demand) for window, demand in found.items()}
         return {**item, "demand": _told(mean), "windows": windows}
-
-    def _cross_check(self, models: list[Model | None], objective: Objective | None) -> None:
-        """Note names given twice, and fields that the objective lacks."""
-        seen: dict[str, int] = {}
-        items = self._data.get("models")
-        if self._made is not None:
-            items = [{"name": model.name} for model in self._made]
-        for index, item in enumerate(items if isinstance(items, list) else []):
-            name = item.get("name", item.get("model")) if isinstance(item, dict) else None
-            if isinstance(name, str) and seen.setdefault(name, index) != index:
-                message = f"{shown(name)} {ALREADY} models[{seen[name]}]"
-                self._report.add(("models", index, "name"), message)
-        complete = [model for model in models if model is not None]
-        if objective is None:
-            # A faulty model may change the default; what `requests` needs is needed in any case.
-            whole = len(complete) == len(models)
-            objective = default_objective(complete) if whole else Objective.REQUESTS
-        for index, model in enumerate(models):
-            if model is not None:
-                _check_load(model, objective, ("models", index), self._report)
-                _check_objectives(model, ("models", index), self._report)
 
 
 def _told(demand: Demand) -> dict[str, float]:
@@ -320,33 +260,3 @@ def _model(part: ModelPart, defaults: DefaultsPart, estimates: Estimates, called
     )
     model: Model = part.build(**given)
     return model
-
-
-def _check_objectives(model: Model, path: Path, report: Report) -> None:
-    """Note latency objectives of 0, which nothing can keep."""
-    for name in ("ttft", "tpot", "latency"):
-        place = (*path, "slo", name)
-        if getattr(model.slo, f"{name}_seconds") == 0 and not report.covers(place):
-            report.add(place, "must be above 0s: no engine answers in no time")
-
-
-def _check_load(model: Model, objective: Objective, path: Path, report: Report) -> None:
-    """Note what keeps the load of a model from being computed."""
-    if not model.windows:
-        with suppress(InputError):  # what is told below
-            objective.load(model)
-            return
-    missing = objective.missing(model)
-    for field in missing:
-        message = f"{shown(model.name)} needs it for the objective {objective.value}"
-        if field == "slo.latency":
-            message += "; give it, or ttft and tpot together with demand.output_tokens"
-        report.add((*path, *field.split(".")), message)
-    if missing:
-        return
-    try:
-        objective.load(model)
-    except InputError as error:
-        for fault in error.faults:
-            field = fault.path.removeprefix(model.name).lstrip(".")
-            report.add((*path, *(field.split(".") if field else ())), fault.message)

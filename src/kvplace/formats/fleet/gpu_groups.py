@@ -10,7 +10,7 @@ from kvplace.core.hardware import GPU, Node, alike
 from kvplace.errors import Fault, InputError, UnitError
 from kvplace.facts.catalogue.gpus import gpu_kind
 from kvplace.formats.diagnostics import shown
-from kvplace.formats.validation.fields import MAX_GPUS
+from kvplace.formats.validation.values import MAX_GPUS
 
 __all__ = ["GPUGroup", "gpu_groups", "parse_gpus"]
 

@@ -8,8 +8,9 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from kvplace.core.models.launch import ENGINES, Launch
 from kvplace.formats.diagnostics import kind_of, shown
-from kvplace.formats.validation.fields import Count, Name, Text, refuse_value, text, word
+from kvplace.formats.validation.fields import Count, Name, Text, word
 from kvplace.formats.validation.parts import Part, Written
+from kvplace.formats.validation.values import refuse_value, text
 
 __all__ = ["LaunchPart"]
 

@@ -7,8 +7,9 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from kvplace.core.models.model import Moving
 from kvplace.formats.diagnostics import kind_of, shown
-from kvplace.formats.validation.fields import Duration, name, number, refuse_value
+from kvplace.formats.validation.fields import Duration
 from kvplace.formats.validation.parts import Part, Written
+from kvplace.formats.validation.values import name, number, refuse_value
 
 __all__ = ["MovingPart", "PlacedOn"]
 

@@ -7,8 +7,8 @@ from kvplace.errors import InputError
 from kvplace.facts.catalogue.gpus import gpu_kind
 from kvplace.formats.diagnostics import Path, Report, shown
 from kvplace.formats.fleet.schema import GPUPart, NodePart
-from kvplace.formats.validation.fields import MAX_GPUS
 from kvplace.formats.validation.models import validate_list
+from kvplace.formats.validation.values import MAX_GPUS
 from kvplace.units import bytes_text
 
 __all__ = ["build_nodes"]

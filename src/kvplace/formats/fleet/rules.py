@@ -7,9 +7,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from kvplace.core.rules.places import Places
 from kvplace.core.rules.registry import rule_kinds
 from kvplace.core.rules.rule import Rule
-from kvplace.formats.validation.fields import Count, Integer, Name, Text, name, refuse_value, word
+from kvplace.formats.validation.fields import Count, Integer, Name, Text, word
 from kvplace.formats.validation.json_text import stated
 from kvplace.formats.validation.parts import Exact, Part, Written
+from kvplace.formats.validation.values import name, refuse_value
 
 __all__ = ["Names", "PlacesPart", "RulePart", "build_rule", "rule_data"]
 

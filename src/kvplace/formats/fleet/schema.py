@@ -19,7 +19,6 @@ from kvplace.formats.fleet.moving import MovingPart, PlacedOn
 from kvplace.formats.fleet.rules import Names, RulePart
 from kvplace.formats.fleet.shape import Resident, Shape
 from kvplace.formats.validation.fields import (
-    MAX_GPUS,
     Amount,
     AmountOrBytes,
     BytesPerToken,
@@ -31,11 +30,10 @@ from kvplace.formats.validation.fields import (
     Quantile,
     Resources,
     Text,
-    count,
-    refuse_value,
     word,
 )
 from kvplace.formats.validation.parts import ALWAYS, NOTHING, Documented, Part
+from kvplace.formats.validation.values import MAX_GPUS, count, refuse_value
 
 __all__ = [
     "FLEET_SCHEMA",

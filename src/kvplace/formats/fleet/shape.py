@@ -9,16 +9,15 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema, create_mod
 
 from kvplace.core.models.architecture import Architecture, Format
 from kvplace.formats.diagnostics import kind_of, shown
-from kvplace.formats.validation.fields import (
+from kvplace.formats.validation.fields import Integer, word
+from kvplace.formats.validation.parts import Exact, Part, Written, adapter
+from kvplace.formats.validation.values import (
     MAX_GPUS,
-    Integer,
     amount,
     amount_or_bytes,
     number,
     refuse_value,
-    word,
 )
-from kvplace.formats.validation.parts import Exact, Part, Written, adapter
 from kvplace.units import bytes_text
 
 __all__ = ["Resident", "Shape", "ShapePart", "shape_of"]

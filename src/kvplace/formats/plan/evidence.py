@@ -9,14 +9,7 @@ from pydantic import ConfigDict, Field
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.claim import Certificate, Choice, Leaf, ProofTree
 from kvplace.core.problem import Problem
-from kvplace.formats.validation.fields import (
-    Integer,
-    Name,
-    NumberOrInfinity,
-    Price,
-    Text,
-    word,
-)
+from kvplace.formats.validation.fields import Integer, Name, NumberOrInfinity, Price, Text, word
 
 __all__ = [
     "METHODS",

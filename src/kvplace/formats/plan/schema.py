@@ -30,11 +30,11 @@ from kvplace.formats.validation.fields import (
     Number,
     NumberOrInfinity,
     Text,
-    refuse_value,
     word,
 )
 from kvplace.formats.validation.json_text import stated
 from kvplace.formats.validation.parts import ALWAYS, Part, Written, exact
+from kvplace.formats.validation.values import refuse_value
 
 __all__ = ["HeadPart", "PlanModelPart", "PlanPart", "ReplicaPart", "plan_data", "plan_of_part"]
 

@@ -1,8 +1,7 @@
 """The models table to a `Problem`: CSV or Parquet, of any size, as strict on all of them.
 
-A short CSV is read model by model. Of everything else, whole columns are looked at first; rows in
-which anything is out of the ordinary are then read as those of a short table, so that what is
-refused, and in which words, is the same.
+Whole columns are looked at first; rows in which anything is out of the ordinary are then read as
+models of a fleet file, so that what is refused, and in which words, is the same.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from kvplace.core.hardware import Fleet, Node
@@ -21,11 +21,9 @@ from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
 from kvplace.facts.memory.estimated_table import with_estimates
 from kvplace.forecast.share_timing import ShareTiming
-from kvplace.formats.diagnostics import MAX_FAULTS, Path, Report, shown
-from kvplace.formats.fleet.build import ALREADY, Assembly, objective_named
+from kvplace.formats.diagnostics import MAX_FAULTS, Path, Report, path_of, shown
+from kvplace.formats.fleet.checks import ALREADY, cross_check, objective_named, with_degrees
 from kvplace.formats.fleet.gpu_groups import parse_gpus
-from kvplace.formats.fleet.schema import FLEET_SCHEMA
-from kvplace.formats.fleet.shape import shape_of
 from kvplace.formats.tables.arrow import ArrowColumns, Columns
 from kvplace.formats.tables.csv_columns import CSVColumns
 from kvplace.formats.tables.model_rows import (
@@ -39,19 +37,19 @@ from kvplace.formats.tables.model_rows import (
     shape_value,
     windows_of,
 )
-from kvplace.formats.tables.split_models import Ways, split_models, ways_of
+from kvplace.formats.tables.split_models import UNDIVIDED, Ways, split_models, ways_of
 from kvplace.formats.validation.csv_rows import uneven_row
-from kvplace.formats.validation.fields import name as check_name
+from kvplace.formats.validation.values import name as check_name
 from kvplace.units import LEAST
 
 __all__ = ["parse_table", "problem_of_columns", "sound"]
 
-SHORT = 2**17
-"""Characters of a CSV up to which it is read model by model: some 3,000 rows."""
 _NONE, _UNSOUND = -1, -2
 """In place of the number of a shape: a row that states none, and one whose shape is not sound."""
 AT_ONCE = 1000
 """Rows that are looked at one by one together."""
+FEW = 3000
+"""Rows up to which models are objects of their own, with all that facts tell of each."""
 
 
 def parse_table(
@@ -91,8 +89,8 @@ def parse_table(
         for fault in error.faults:
             report.add((f"--gpus {shown(gpus)}",), fault.message)
     columns = CSVColumns(text, HEADER, report)
-    if len(text) <= SHORT:
-        return _Reader(columns, nodes, source).assemble(range(columns.rows), wanted, report)
+    if report and columns.rows <= FEW:
+        _Reader(columns, nodes, source).assemble(range(columns.rows), wanted, report)
     report.refuse()
     return _problem(columns, nodes, source, wanted)
 
@@ -116,11 +114,17 @@ def _problem(
     """Return the problem of some columns."""
     reader = _Reader(columns, nodes, source)
     table, ways = reader.table(), reader.ways()
+    if len(table) <= FEW:
+        if reader.odd:
+            return reader.assemble(range(len(table)), objective)
+        return reader.divided(table, ways or [UNDIVIDED] * len(table), objective)
     chosen = objective or (
         Objective.REQUESTS if any(table.missing(Objective.OCCUPANCY)) else Objective.OCCUPANCY
     )
     try:
-        missing = dict.fromkeys(row for row, _ in table.missing(chosen))
+        missing: dict[int, None] = {}
+        with suppress(InputError):  # numbers out of bounds, whose rows are odd
+            missing = dict.fromkeys(row for row, _ in table.missing(chosen))
         reader.look_at(reader.odd | missing, chosen)
     except InputError as error:
         # Of the rows looked at, a name given twice is told with positions among them.
@@ -204,9 +208,24 @@ class _Reader:
         rows, sound = range(len(ways)), [way for way in ways if way is not None]
         if len(sound) < len(ways):  # a cell that only a closer look could read
             return self.assemble(rows, objective)
-        models = list(split_models(table, sound, self._nodes, **self.unstated))
-        data = {"schema": FLEET_SCHEMA, "nodes": [], "models": []}
-        return Assembly(data, self._report(rows), objective, tuple(self._nodes), models).problem()
+        report, assumed = self._report(rows), list[str]()
+        models = [
+            with_degrees(row, model, report, assumed)
+            for row, model in enumerate(split_models(table, sound, self._nodes, **self.unstated))
+        ]
+        cross_check(table.names, models, objective, report)
+        report.refuse()
+        timing = ShareTiming(guess=objective is Objective.PRESSURE)
+        try:
+            return Problem(
+                tuple(models), Fleet(tuple(self._nodes)), objective, timing=timing,
+                assumed=tuple(assumed),
+            )  # fmt: skip
+        except InputError as error:  # cross-checks of the core
+            for fault in error.faults:
+                report.add(path_of(fault.path), fault.message)
+            report.refuse()
+            raise
 
     def _shapes(self) -> dict[str, Any]:
         """Return the shapes that rows state, each once, and which of them each row has.
@@ -223,6 +242,8 @@ class _Reader:
             if cells not in found:
                 pairs = zip(named, cells, strict=True)
                 given = {n: shape_value(c) for n, c in pairs if c and c != "nan"}
+                from kvplace.formats.fleet.shape import shape_of  # noqa: PLC0415 - only for these
+
                 try:
                     shape = shape_of(given) if given else None
                 except ValueError:
@@ -282,6 +303,9 @@ class _Reader:
         InputError
             With every fault of theirs.
         """
+        from kvplace.formats.fleet.build import Assembly  # noqa: PLC0415 - only for a closer look
+        from kvplace.formats.fleet.schema import FLEET_SCHEMA  # noqa: PLC0415 - same
+
         report, models = self._report(rows, report), []
         for index, cells in enumerate(self._columns.cells(rows)):
             if rows[index] in self._columns.uneven:

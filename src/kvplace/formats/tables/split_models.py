@@ -12,13 +12,11 @@ from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES, Model, Replicas
 from kvplace.core.models.model_table import ModelTable
 from kvplace.facts.memory.estimates import Estimates
 from kvplace.formats.diagnostics import Report
-from kvplace.formats.fleet.schema import ModelPart
 from kvplace.formats.tables.arrow import ArrowColumns
 from kvplace.formats.tables.csv_columns import CSVColumns
 from kvplace.formats.tables.model_rows import row_model
-from kvplace.formats.validation.models import validate
 
-__all__ = ["Ways", "split_models", "ways_of"]
+__all__ = ["UNDIVIDED", "Ways", "split_models", "ways_of"]
 
 _SPLIT = ("tensor_parallel", "replicas")
 _LEAST = {"name": "m", "weights_gib": "1", "requests_per_second": "1"}
@@ -32,6 +30,7 @@ _PLAIN = Launch()
 
 Ways = tuple[tuple[int, ...], Replicas]
 """The degrees of a model, and its numbers of copies."""
+UNDIVIDED: Ways = ((1,), Replicas())
 
 
 class _Row(NamedTuple):
@@ -57,13 +56,18 @@ def ways_of(columns: ArrowColumns | CSVColumns) -> list[Ways | None] | None:
         cells.append([known[i] for i in at])
     pairs = list(zip(*cells, strict=True))
     found = {pair: _ways(pair) for pair in set(pairs)}
-    if set(found.values()) == {((1,), Replicas())}:
+    if set(found.values()) == {UNDIVIDED}:
         return None
     return list(map(found.__getitem__, pairs))
 
 
 def _ways(pair: Sequence[str]) -> Ways | None:
     """Return the degrees and copies that two cells state; None where one is not sound."""
+    if not any(pair):
+        return UNDIVIDED
+    from kvplace.formats.fleet.schema import ModelPart  # noqa: PLC0415 - most tables split nothing
+    from kvplace.formats.validation.models import validate  # noqa: PLC0415 - same
+
     report = Report("")
     given = {name: cell for name, cell in zip(_SPLIT, pair, strict=True) if cell}
     part = validate(ModelPart, row_model(_LEAST | given, 0, report), (), report)

@@ -114,8 +114,8 @@ def _meant(part: type[Any], details: list[Any]) -> set[Path]:
 def _message(part: type[Any], location: Path, detail: Any) -> str:
     """Turn one finding of the schema library into a sentence."""
     kind = detail["type"]
-    if kind == "kvplace":
-        return str(detail["ctx"]["message"])
+    if kind == "value_error":
+        return str(detail["ctx"]["error"])
     if kind == "missing" or kind in _UNKNOWN:
         *above, key = location
         return _wrong_key(kind, str(key), _fields_at(part, tuple(above)))

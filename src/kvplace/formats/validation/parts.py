@@ -16,7 +16,6 @@ from typing import (
     Any,
     ClassVar,
     NamedTuple,
-    NoReturn,
     Self,
     TypeVar,
     Union,
@@ -28,10 +27,10 @@ from typing import (
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
 
 from kvplace.core.columns import defaults_of
 from kvplace.errors import InputError
+from kvplace.formats.validation.values import refuse_value
 
 __all__ = [
     "ALWAYS",
@@ -46,7 +45,6 @@ __all__ = [
     "cached",
     "exact",
     "fields_of",
-    "refuse_value",
     "shell",
 ]
 
@@ -109,11 +107,6 @@ _PLAIN = frozenset((bool, int, float, str))
 def cached(function: F) -> F:
     """Keep what a function returns; its types stay, which `functools.cache` forgets."""
     return cast("F", cache(function))
-
-
-def refuse_value(message: str) -> NoReturn:
-    """Refuse the value under validation with a sentence."""
-    raise PydanticCustomError("kvplace", "{message}", {"message": message})
 
 
 class Part(BaseModel):

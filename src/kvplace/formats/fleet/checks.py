@@ -1,0 +1,128 @@
+"""What must hold of the models of a fleet beside the form of each: degrees, names, objectives."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from kvplace.core.models.model import Model
+from kvplace.core.models.objective import Objective, default_objective
+from kvplace.errors import InputError
+from kvplace.formats.diagnostics import Path, Report, shown
+
+__all__ = ["ALREADY", "cross_check", "objective_named", "with_degrees"]
+
+ALREADY = "is already the name of"
+_DEGREES = 64
+"""Tensor parallel degrees up to which a message names those that engines take."""
+
+
+def objective_named(name: str | None) -> Objective | None:
+    """Return the objective of that name, None for None.
+
+    Raises
+    ------
+    InputError
+        There is no such objective.
+    """
+    if name is None:
+        return None
+    try:
+        return Objective(name)
+    except ValueError:
+        known = ", ".join(Objective)
+        raise InputError(f"there is no objective {shown(name)}; known: {known}") from None
+
+
+def with_degrees(index: int, model: Model, report: Report, assumed: list[str]) -> Model:
+    """Return a model without the degrees that engines refuse; a fault where none is left.
+
+    Parameters
+    ----------
+    index
+        Number of the model in its file.
+    model
+        The model.
+    report
+        Where faults go.
+    assumed
+        Gets a sentence for degrees that are left out.
+    """
+    if not any(map(model.refused, model.tensor_parallel)):
+        return model
+    reasons = {degree: model.refused(degree) for degree in model.tensor_parallel}
+    left = tuple(degree for degree, reason in reasons.items() if not reason)
+    refused = ", ".join(f"{degree}: {reason}" for degree, reason in reasons.items() if reason)
+    if left:
+        assumed.append(f"{model.name}: left out, as engines refuse it, a degree of {refused}")
+        resident = tuple(pair for pair in model.resident if not reasons.get(pair[0]))
+        return replace(model, tensor_parallel=left, resident=resident)
+    taken = ", ".join(map(str, model.accepted_degrees(_DEGREES)))
+    report.add(
+        ("models", index, "tensor_parallel"),
+        f"engines refuse {shown(model.name)} at {refused}; they take {taken}",
+    )
+    return model
+
+
+def cross_check(
+    names: Iterable[object],
+    models: Sequence[Model | None],
+    objective: Objective | None,
+    report: Report,
+) -> None:
+    """Note names given twice, and fields that the objective lacks.
+
+    Parameters
+    ----------
+    names
+        What the file gives as the name of each model.
+    models
+        The models; None for a faulty one.
+    objective
+        The load asked for; None for the default of the models.
+    report
+        Where faults go.
+    """
+    seen: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if isinstance(name, str) and seen.setdefault(name, index) != index:
+            report.add(("models", index, "name"), f"{shown(name)} {ALREADY} models[{seen[name]}]")
+    if objective is None:
+        complete = [model for model in models if model is not None]
+        # A faulty model may change the default; what `requests` needs is needed in any case.
+        whole = len(complete) == len(models)
+        objective = default_objective(complete) if whole else Objective.REQUESTS
+    for index, model in enumerate(models):
+        if model is not None:
+            _check_load(model, objective, ("models", index), report)
+            _check_objectives(model, ("models", index), report)
+
+
+def _check_objectives(model: Model, path: Path, report: Report) -> None:
+    """Note latency objectives of 0, which nothing can keep."""
+    for name in ("ttft", "tpot", "latency"):
+        place = (*path, "slo", name)
+        if getattr(model.slo, f"{name}_seconds") == 0 and not report.covers(place):
+            report.add(place, "must be above 0s: no engine answers in no time")
+
+
+def _check_load(model: Model, objective: Objective, path: Path, report: Report) -> None:
+    """Note what keeps the load of a model from being computed."""
+    if not model.windows:
+        with suppress(InputError):  # what is told below
+            objective.load(model)
+            return
+    missing = objective.missing(model)
+    for field in missing:
+        message = f"{shown(model.name)} needs it for the objective {objective.value}"
+        if field == "slo.latency":
+            message += "; give it, or ttft and tpot together with demand.output_tokens"
+        report.add((*path, *field.split(".")), message)
+    if missing:
+        return
+    try:
+        objective.load(model)
+    except InputError as error:
+        for fault in error.faults:
+            field = fault.path.removeprefix(model.name).lstrip(".")
+            report.add((*path, *(field.split(".") if field else ())), fault.message)
