@@ -9,6 +9,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.solver.bounds.pressure_classes import PressureClasses
 from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.clock import Watch
+from kvplace.solver.instance.door import load_instance
 from oracle_splits import solve_by_force
 from seeds import seeds
 from splits import random_split_problem
@@ -20,7 +21,7 @@ def test_it_never_exceeds_the_optimum_and_its_certificate_checks(seed):
     for _ in range(30):
         problem = random_split_problem(draw, models=4, objectives=(Objective.PRESSURE,))
         truth = solve_by_force(problem)
-        fluid = PressureBound(problem)
+        fluid = PressureBound(load_instance(problem))
         if not truth.feasible or not truth.value or not fluid.value:
             continue
         classes = PressureClasses(fluid)

@@ -9,7 +9,8 @@ import pytest
 from boards import drawn_boards
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.models.objective import Objective
-from kvplace.solver.bounds.pressures import PressureBound, best_weighting
+from kvplace.solver.bounds.pressures import PressureBound, best_weighting, by_window
+from kvplace.solver.instance.door import load_instance
 from oracle_splits import solve_by_force
 from seeds import seeds
 from splits import random_split_problem
@@ -20,7 +21,7 @@ def test_it_never_exceeds_the_optimum_and_its_certificate_checks(seed):
     draw, positive, infinite = random.Random(seed), 0, 0
     for _ in range(50):
         problem = random_split_problem(draw, models=4, objectives=(Objective.PRESSURE,))
-        found = PressureBound(problem)
+        found = PressureBound(load_instance(problem))
         bound = found.certified(problem)
         truth = solve_by_force(problem)
         assert bound.value <= found.value
@@ -42,7 +43,7 @@ def test_it_never_exceeds_the_optimum_and_its_certificate_checks(seed):
 def test_one_model_that_fits_nowhere_is_proved_beside_one_that_fits():
     draw = random.Random("9/906")  # 11 and 34 bytes on GPUs of at most 18
     problem = random_split_problem(draw, models=4, objectives=(Objective.PRESSURE,))
-    bound = PressureBound(problem).certified(problem)
+    bound = PressureBound(load_instance(problem)).certified(problem)
     assert bound.value == float("inf")
     assert check_certificate(problem, bound.certificate) == ""
 
@@ -69,7 +70,7 @@ def bounds(seed, count):
     for draw, problem, board in drawn_boards(
         seed, count, objectives=(Objective.PRESSURE,), valid=True
     ):
-        yield draw, problem, board, PressureBound(problem)
+        yield draw, problem, board, PressureBound(board.instance)
 
 
 def drawn_weighting(draw, bound):
@@ -79,43 +80,26 @@ def drawn_weighting(draw, bound):
     return parts / parts.sum()
 
 
-def rows_on(problem, board, g):
-    """Yield the option, as the problem numbers them, of each shard on a GPU."""
-    for j in board.members[g]:
-        index = board.instance.model_index[j]
-        option = board.option[j]
-        options = problem.options(index)
-        yield index, options.index((option.degree, option.copies))
-
-
 @pytest.mark.parametrize("seed", range(2))
 def test_what_a_placement_puts_on_a_gpu_is_within_every_weighted_limit(seed):
     """So no weighting calls a target impossible that some placement is below."""
     looked = 0
-    for draw, problem, board, bound in bounds(seed, 25):
+    for draw, _, board, bound in bounds(seed, 25):
         target = board.worst() * (1 + 1e-9)
         if not target:
             continue
-        kinds = sorted(
-            {(types_of(problem).index(g.type), g.usable_bytes) for g in problem.fleet.gpus}
-        )
+        columns = board.instance.columns
         for _ in range(4):
             each, _, capacity = bound.weighted(target, drawn_weighting(draw, bound))
             for g, held in enumerate(board.members):
-                gpu = problem.fleet.gpus[board.instance.gpu_index[g]]
-                kind = kinds.index((types_of(problem).index(gpu.type), gpu.usable_bytes))
-                sizes = [each[index, at] for index, at in rows_on(problem, board, g)]
+                rows = [(j, board.option[j].row - columns.starts[j]) for j in held]
+                sizes = [each[j, at] for j, at in rows]
                 finite = [size for size in sizes if size < math.inf]
-                assert sum(finite) <= capacity[kind] * (1 + 1e-9)
+                assert sum(finite) <= capacity[columns.kind_of[g]] * (1 + 1e-9)
                 uneven = any(board.instance.is_uneven(j) for j in held)
                 assert uneven or len(finite) == len(sizes)
                 looked += len(sizes)
     assert looked > 100
-
-
-def types_of(problem):
-    """Return the types of GPU as the table of pressures numbers them."""
-    return problem.pressures.table.gpu_types
 
 
 def test_the_bound_is_the_edge_of_what_is_impossible():
@@ -152,12 +136,13 @@ def test_weightings_worth_trying_sum_to_one_and_differ():
 
 
 def test_whole_weights_are_what_each_pressure_weighs_per_byte_and_share():
-    for draw, problem, _, bound in bounds(6, 15):
+    for draw, problem, board, bound in bounds(6, 15):
         weighting, target = drawn_weighting(draw, bound), draw.uniform(0.1, 2.0)
-        whole = bound.whole_weights(target, weighting)
+        whole = bound.whole_weights(problem, target, weighting)
         windows = len(problem.windows)
         memory = sum(gpu.usable_bytes for gpu in problem.fleet.gpus)
         time = len(problem.fleet.gpus) * target
         parts = [w * (memory if at < windows else time) for at, w in enumerate(whole)]
-        assert [part / sum(parts) for part in parts] == pytest.approx(weighting.tolist(), abs=1e-6)
+        stated = by_window(problem, board.instance, weighting.tolist())
+        assert [part / sum(parts) for part in parts] == pytest.approx(stated, abs=1e-6)
         assert all(isinstance(weight, int) and weight >= 0 for weight in whole)

@@ -141,7 +141,7 @@ def test_a_shard_fits_a_room_where_it_fits_a_gpu_of_that_kind_alone():
                     if fits[option.row, kind]:
                         assert may
                         assert not outside
-                    seated = instance.columns.rows.least[option.row] < math.inf
+                    seated = instance.columns.least[option.row] < math.inf
                     if may and inside and seated:
                         assert np.isfinite(rooms[kind].sizes[:, option.row]).all()
 

@@ -33,7 +33,7 @@ def drawn(seed, count, objectives=(Objective.PRESSURE,)):
 
 
 def weights_of(program, rooms, fits, seconds=60.0):
-    starts = program.instance.columns.rows.starts
+    starts = program.instance.columns.starts
     return room_weights(rooms, fits, starts, program.shards, program.count, seconds)
 
 
@@ -60,7 +60,7 @@ def test_what_they_prove_is_so_checks_and_is_no_less_than_one_weighting_proves()
     proved = 0
     for problem, program, value in drawn(6, 30):
         assert not program.quick(value * (1 + 1e-9), Watch()).impossible
-        low = PressureBound(problem).value
+        low = PressureBound(program.instance).value
         for target in (low * (1 - 1e-5), low * 1.05, value * 0.95):
             verdict = program.quick(target, Watch())
             if verdict is None:

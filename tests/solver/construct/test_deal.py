@@ -26,7 +26,7 @@ def test_what_is_dealt_holds_whatever_must(tight):
             problem = problem.with_objective(Objective.PRESSURE)
         timed = problem.goal is Objective.PRESSURE
         chooser = Chooser(load_instance(problem))
-        low = (PressureBound(problem) if timed else FluidBound(chooser)).value
+        low = (PressureBound(chooser.instance) if timed else FluidBound(chooser)).value
         if not 0 < low < math.inf:
             continue
         options = chooser.pick(4 * low, chooser.caps()[0])

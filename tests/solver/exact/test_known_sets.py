@@ -100,7 +100,7 @@ def test_a_dive_that_went_too_far_goes_back(monkeypatch):
 def test_shards_beyond_those_of_the_option_chosen_are_left_out():
     instance, _, _ = next(starts(1, seed=5))
     program = OptionSets(instance)
-    row = int(instance.columns.rows.starts[0])
+    row = int(instance.columns.starts[0])
     shards = int(program.shards[row])
     groups = [(0, (row,))] * (shards + 2)
     assert known_sets._without_surplus(program, groups) == groups[:shards]

@@ -42,17 +42,39 @@ def test_options_in_rows_are_padded_to_one_row_per_model(seed):
     draw = random.Random(seed)
     for _ in range(30):
         instance = load_instance(random_split_problem(draw))
-        rows = instance.columns.rows
-        wide = padded(rows.starts, rows.shards, -1.0)
+        columns = instance.columns
+        wide = padded(columns.starts, columns.shards, -1.0)
         for j, options in enumerate(instance.options):
             many = len(options)
             assert wide[j, :many].tolist() == [float(o.shards) for o in options]
             assert (wide[j, many:] == -1).all()
             for at, option in enumerate(options):
-                row = int(rows.starts[j]) + at
+                row = int(columns.starts[j]) + at
                 unsure = instance.is_uneven(j) and option.copies > 1
-                assert rows.sure[row] == (0.0 if unsure else option.load)
-                assert rows.least[row] in (option.size + max(1, option.keep), math.inf)
+                assert columns.sure[row] == (0.0 if unsure else option.load)
+                assert columns.least[row] in (option.size + max(1, option.keep), math.inf)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_options_are_on_kinds_with_gpus_of_wide_enough_link_domains(seed):
+    draw, ruled_out = random.Random(seed), 0
+    for _ in range(30):
+        instance = load_instance(random_split_problem(draw))
+        columns = instance.columns
+        kinds = columns.kinds
+        assert [kinds[kind] for kind in columns.kind_of] == [
+            (instance.type_at(g), memory) for g, memory in enumerate(instance.memory)
+        ]
+        found = columns.on_kinds(columns.kind_of, np.array(instance.degree))
+        for row, j in enumerate(columns.model.tolist()):
+            gpus = np.flatnonzero(columns.allowed[j])
+            wide = [
+                g for g in gpus
+                if (columns.domain_of[gpus] == columns.domain_of[g]).sum() >= instance.degree[row]
+            ]  # fmt: skip
+            assert set(np.flatnonzero(found[row])) == set(columns.kind_of[wide])
+            ruled_out += not found[row].all()
+    assert ruled_out > 10
 
 
 @settings(max_examples=100)

@@ -66,11 +66,8 @@ def rank_bounds(
         for pressure in range(instance.pressures):
             bound, worth = asked.bound(rank, pressure, most, best.bound if best else 0.0)
             if worth is not None:
-                kv = pressure < instance.kv
-                windows = instance.kv_windows if kv else instance.time_windows
-                window = windows[pressure if kv else pressure - instance.kv] if windows else 0
-                resource = "kv" if kv else "time"
-                best = RankBound(rank, bound * (1 - SLACK), worth, resource, int(window))
+                proved = bound * (1 - SLACK)
+                best = RankBound(rank, proved, worth, *instance.resource(pressure))
         if best is not None and not check_rank_bound(problem, best, profile[0]):
             found.append(best)
     return tuple(found)
@@ -141,23 +138,22 @@ class _Ranks(_FewRanks):
         super().__init__(instance, worst)
         import numpy as np  # noqa: PLC0415 - many models or options
 
-        columns, options = instance.columns, instance.columns.rows
-        self._rows = options
+        self._columns = columns = instance.columns
         self._size = columns.size.astype(np.float64)
         loads = columns.loads.min(axis=1)  # of the type of GPU where a shard takes least
         largest = self._memory[0]
         room = np.maximum(largest - self._size, 1.0)[:, None]  # sizes are whole bytes
         in_memory = np.where(self._size[:, None] < largest, loads[:, : columns.kv] / room, np.inf)
         alone = np.concatenate([in_memory, loads[:, columns.kv :]], axis=1).max(axis=1)
-        self._alone: Floats = np.where(np.isfinite(options.least), alone, np.inf)
+        self._alone: Floats = np.where(np.isfinite(columns.least), alone, np.inf)
         self._loads: Floats = np.where(columns.unsure[:, None], 0.0, loads)
 
     def _needed(self, pressure: int, target: float, worths: Sequence[float]) -> list[float]:
         import numpy as np  # noqa: PLC0415 - as above
 
         cold, hot = self._at(pressure, target), self._at(pressure, self._worst)
-        cost = self._rows.shards * np.minimum(cold, np.array(worths)[:, None] * hot)
-        needed = np.minimum.reduceat(cost, self._rows.starts[:-1], axis=1).sum(axis=1)
+        cost = self._columns.shards * np.minimum(cold, np.array(worths)[:, None] * hot)
+        needed = np.minimum.reduceat(cost, self._columns.starts[:-1], axis=1).sum(axis=1)
         return list(map(float, needed))
 
     def _at(self, pressure: int, threshold: float) -> "Floats":

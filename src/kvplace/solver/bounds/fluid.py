@@ -78,16 +78,16 @@ class FluidBound:
 
     def _impossible(self, target: float, among: list[_Scope]) -> list[_Scope | None]:
         """Return the scopes that prove a target impossible; None for a model that fits nowhere."""
-        rows = self._chooser.instance.columns.rows
-        first = rows.starts[:-1]
-        if (np.diff(rows.starts) == 0).any():
+        columns = self._chooser.instance.columns
+        first = columns.starts[:-1]
+        if (np.diff(columns.starts) == 0).any():
             return [None]
         finite = target < math.inf
-        each = rows.size + rows.load / target if finite else rows.size
-        fit = (each < self._largest) & (rows.least <= self._largest)
+        each = columns.size + columns.loads[:, 0, 0] / target if finite else columns.size
+        fit = (each < self._largest) & (columns.least <= self._largest)
         # Of uneven copies a certificate can count on the weights alone.
-        each = rows.size + rows.sure / target if finite else rows.size
-        whole = np.minimum.reduceat(np.where(fit, each * rows.shards, math.inf), first)
+        each = columns.size + columns.sure / target if finite else columns.size
+        whole = np.minimum.reduceat(np.where(fit, each * columns.shards, math.inf), first)
         found: list[_Scope | None] = [] if np.isfinite(whole).all() else [None]
         for scope in among:
             held = whole

@@ -13,6 +13,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats
 from kvplace.solver.bounds.certify import SCALE
+from kvplace.solver.bounds.pressures import by_window
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 
 __all__ = ["SAFE", "priced_options", "weightings"]
@@ -34,7 +35,7 @@ def priced_options(problem: Problem, program: OptionSets, verdict: Verdict) -> C
     raised = 1 + max(SAFE, RAISED * above)
     whole = np.floor(verdict.prices * scale).astype(np.int64).tolist()
     instance = program.instance
-    starts = instance.columns.rows.starts.tolist()
+    starts = instance.columns.starts.tolist()
     listed: list[int | tuple[int, ...]] = [0] * len(problem.names)
     for j, index in enumerate(instance.model_index):
         row = whole[starts[j] : starts[j + 1]]
@@ -68,9 +69,8 @@ def weightings(
 
     Where prices are those of room, the weighting of each kind of GPU by which they are.
     """
-    instance, windows = program.instance, len(problem.windows)
-    rows = [*instance.kv_windows, *(windows + window for window in instance.time_windows)]
-    alone = [tuple(int(at == row) for at in range(2 * windows)) for row in rows]
+    instance = program.instance
+    pressures, of_memory = range(instance.pressures), instance.kv
     largest = float(max(memory for _, memory in program.kinds))
     # A byte counts as much less than a share of time as a GPU has more of it.
     scale = 2.0**WEIGHT_BITS * max(largest / target, 1.0)
@@ -78,13 +78,13 @@ def weightings(
     for (_, memory), parts in zip(program.kinds, () if by_kind is None else by_kind, strict=False):
         most = float(parts.max())
         if most > 0:
-            one = [0] * (2 * windows)
-            for row, part in zip(rows, (parts / most).tolist(), strict=True):
-                one[row] = int(part * scale * largest / (memory if row < windows else target))
-            found[tuple(one)] = None
+            one = [
+                int(part * scale * largest / (memory if at < of_memory else target))
+                for at, part in enumerate((parts / most).tolist())
+            ]
+            found[by_window(problem, instance, one)] = None
     if found:
         return tuple(found)
-    mixed = [0] * (2 * windows)
-    for row in rows:
-        mixed[row] = max(1, int(scale * (target / largest if row < windows else 1.0)))
-    return (tuple(mixed), *alone)
+    mixed = [max(1, int(scale * (target / largest if at < of_memory else 1.0))) for at in pressures]
+    alone = [[int(at == other) for other in pressures] for at in pressures]
+    return tuple(by_window(problem, instance, weights) for weights in (mixed, *alone))

@@ -96,7 +96,7 @@ class PressureClasses:
         if self._found is None:
             return None
         table, weighting = self._found
-        weights = self._fluid.whole_weights(self.value, weighting)
+        weights = self._fluid.whole_weights(problem, self.value, weighting)
         memories = {gpu.usable_bytes for gpu in problem.fleet.gpus}
         largest = max(weighted_limit(self.value, memory, weights) for memory in memories)
         by_class: list[int] = table.prices.tolist()

@@ -10,21 +10,21 @@ pressure on any GPU is the single-model bound.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.certificate import Bound, Certificate, every_possible
 from kvplace.core.certificates.weighted import weighted_limit, weighted_sizes
-from kvplace.core.models.model import Split
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Bools, Floats
 from kvplace.solver.bisection import bisect
 from kvplace.solver.bounds.certify import checked, lowered
 from kvplace.solver.instance.columns import padded
+from kvplace.solver.instance.instance import Instance
 
-__all__ = ["BY_RULE", "PressureBound", "best_weighting", "weighted_certificate"]
+__all__ = ["BY_RULE", "PressureBound", "best_weighting", "by_window", "weighted_certificate"]
 
 CUTS = 40
 """Weightings tried per target at most."""
@@ -43,64 +43,36 @@ class PressureBound:
 
     Parameters
     ----------
-    problem
-        A problem under the objective ``pressure``.
+    instance
+        Of a problem under the objective ``pressure``.
 
     Attributes
     ----------
     value
         The bound, not yet certified; ``inf`` where even the weights are proved not to fit.
     weighting
-        (2 x windows,) the share that each pressure has in the limit that proves it, those of the
-        KV memory first.
+        (pressures,) the share that each pressure has in the limit that proves it.
+    count
+        (kinds,) GPUs of each kind.
     """
 
-    def __init__(self, problem: Problem) -> None:
-        table, options = problem.pressures.table, problem.option_table
-        self._windows = table.windows
-        self._starts = np.array(options.starts, dtype=np.int64)
-        rows, types = len(options.degrees), len(table.gpu_types)
-        self._size: Floats = np.array(options.weights_bytes, dtype=np.float64)
-        self._least = self._size + np.array(options.min_kv_bytes, dtype=np.float64)
-        self._loads = np.array(table.loads).reshape(rows, self._windows)
-        self._shares = np.array(table.shares).reshape(rows, types, self._windows)
+    def __init__(self, instance: Instance) -> None:
+        self._instance, self._kv, columns = instance, instance.kv, instance.columns
+        self._columns, self._model = columns, columns.model
+        self._loads = np.ascontiguousarray(columns.loads[:, 0, : self._kv])
+        self._shares = np.ascontiguousarray(columns.loads[:, :, self._kv :])
         self._most_load, self._most_share = self._loads.max(axis=1), self._shares.max(axis=2)
-        degrees, copies = np.array(options.degrees), np.array(options.copies)
-        self._shards = (degrees * copies).astype(np.float64)
-        self._model = np.repeat(np.arange(len(self._starts) - 1), np.diff(self._starts))
-        self._sure = np.ones(rows)  # 0 for uneven copies, of which the weights alone are sure
-        if not problem.plain:
-            uneven = [m.replicas.split is not Split.EVEN for m in problem.models]
-            self._sure = np.where(np.array(uneven)[self._model] & (copies > 1), 0.0, 1.0)
-        self._kinds(problem)
-        self._forced = rows == len(self._starts) - 1 and len(self._memory) == 1
-        self.weighting: Floats = np.full(2 * self._windows, 0.5 / self._windows)
+        # Of uneven copies the weights alone are sure.
+        self._sure = np.where(columns.unsure, 0.0, 1.0)
+        self._type = np.array([type_ for type_, _ in columns.kinds])
+        self._memory = np.array([float(memory) for _, memory in columns.kinds])
+        self.count: Floats = np.bincount(columns.kind_of).astype(np.float64)
+        self._allowed: Bools = columns.on_kinds(columns.kind_of, np.array(instance.degree))
+        self._allowed &= self._columns.least[:, None] <= self._memory
+        self._forced = len(self._model) == instance.n and len(self._memory) == 1
+        self.weighting: Floats = np.full(instance.pressures, 1 / instance.pressures)
         self._alone = False
         self.value = self._best()
-
-    def _kinds(self, problem: Problem) -> None:
-        """Note the kinds of GPU, how many there are, and which each option may be on."""
-        types = problem.pressures.table.gpu_types
-        every = [(types.index(g.type), g.usable_bytes) for g in problem.fleet.gpus]
-        kinds = sorted(set(every))
-        self._type = np.array([type_ for type_, _ in kinds])
-        self._memory = np.array([float(memory) for _, memory in kinds])
-        self._count = np.array([float(every.count(kind)) for kind in kinds])
-        if problem.plain:
-            self._allowed: Bools = self._least[:, None] <= self._memory
-            return
-        number = dict(zip((gpu.id for gpu in problem.fleet.gpus), every, strict=True))
-        masks: dict[int, Bools] = {}
-        for index in range(len(problem.names)):
-            allowed = problem.allowed(index)
-            if id(allowed) not in masks:
-                found = {number[gpu] for gpu in allowed}
-                masks[id(allowed)] = np.array([kind in found for kind in kinds])
-        of_model = np.array([masks[id(problem.allowed(i))] for i in range(len(problem.names))])
-        self._allowed = of_model[self._model] & (self._least[:, None] <= self._memory)
-        for row in np.flatnonzero(np.array(problem.option_table.degrees) > 1).tolist():
-            if not problem.seated(int(self._model[row]), row):
-                self._allowed[row] = False
 
     def _best(self) -> float:
         """Return the largest target that is impossible."""
@@ -117,25 +89,25 @@ class PressureBound:
 
     def _guess(self) -> float:
         """Return the highest level of one pressure alone, where each model has one option."""
-        if len(self._size) > len(self._starts) - 1:
+        if len(self._model) > self._instance.n:
             return 0.0
-        free = float(self._memory @ self._count - self._size @ self._shards)
-        in_memory = float((self._shards @ self._loads).max()) / free if free > 0 else 0.0
+        free = float(self._memory @ self.count - self._columns.size @ self._columns.shards)
+        in_memory = float((self._columns.shards @ self._loads).max()) / free if free > 0 else 0.0
         least = self._shares.min(axis=1)
-        return max(in_memory, float((self._shards @ least).max() / self._count.sum()))
+        return max(in_memory, float((self._columns.shards @ least).max() / self.count.sum()))
 
     def _impossible(self, target: float) -> bool:
         """Whether some weighting proves a target impossible; keeps the one that does."""
-        if (np.diff(self._starts) == 0).any():
+        if (np.diff(self._columns.starts) == 0).any():
             self._alone = True
             return True
         fit = self.fit(target)
-        if not np.logical_or.reduceat(fit.any(axis=1), self._starts[:-1]).all():
+        if not np.logical_or.reduceat(fit.any(axis=1), self._columns.starts[:-1]).all():
             self._alone = True
             return True
         limits = self._limits(target)
         sizes = self._sizes(target)
-        cuts = np.empty((0, 2 * self._windows))
+        cuts = np.empty((0, self._instance.pressures))
         weighting = self.weighting
         for _ in range(CUTS):
             used = self._used(weighting / limits, sizes, fit)
@@ -151,7 +123,7 @@ class PressureBound:
 
     def fit(self, target: float) -> Bools:
         """Return (rows, kinds) whether a shard alone is within every pressure on a kind of GPU."""
-        in_memory = self._size + self._most_load / target
+        in_memory = self._columns.size + self._most_load / target
         fit = self._allowed & (in_memory[:, None] < self._memory)
         found: Bools = fit & (self._most_share < target)[:, self._type]
         return found
@@ -168,61 +140,58 @@ class PressureBound:
         capacity
             (kinds,) weighted limit of each kind of GPU.
         """
-        w, weights = self._windows, weighting / self._limits(target)
+        w, weights = self._kv, weighting / self._limits(target)
         sure = self._sure[:, None]
-        in_memory = (self._size[:, None] + self._loads * sure / target) @ weights[:w]
+        in_memory = (self._columns.size[:, None] + self._loads * sure / target) @ weights[:w]
         in_time = (self._shares @ weights[w:]) * sure
         cost = np.where(self.fit(target), in_memory[:, None] + in_time[:, self._type], np.inf)
         capacity = self._memory * weights[:w].sum() + target * weights[w:].sum()
-        each = padded(self._starts, cost.min(axis=1))
-        return each, padded(self._starts, self._shards, 0.0), capacity
-
-    @property
-    def count(self) -> Floats:
-        """(kinds,) GPUs of each kind."""
-        return self._count
+        each = padded(self._columns.starts, cost.min(axis=1))
+        return each, padded(self._columns.starts, self._columns.shards, 0.0), capacity
 
     def weightings(self, target: float) -> list[Floats]:
         """Return weightings worth trying at a target: the best one, and each resource alone."""
-        w, limits = self._windows, self._limits(target)
+        limits, of_all = self._limits(target), np.arange(self._instance.pressures)
         sizes = self._sizes(target)
         used = self._used(self.weighting / limits, sizes, self.fit(target)) / limits
         found = [self.weighting]
-        for first in (0, w):
-            alone = np.zeros(2 * w)
-            alone[first + int(used[first : first + w].argmax())] = 1.0
+        for resource in (of_all < self._kv, of_all >= self._kv):
+            alone = np.zeros(len(of_all))
+            alone[np.where(resource, used, -np.inf).argmax()] = 1.0
             if not any(np.allclose(alone, other) for other in found):
                 found.append(alone)
         return found
 
     def _limits(self, target: float) -> Floats:
-        """Return (2 x windows,) what all GPUs together have of each pressure."""
-        bytes_, gpus = float(self._memory @ self._count), float(self._count.sum())
+        """Return (pressures,) what all GPUs together have of each pressure."""
+        bytes_, gpus = float(self._memory @ self.count), float(self.count.sum())
         time = gpus * target if target < math.inf else 1e300
-        return np.repeat([bytes_, time], self._windows)
+        return np.repeat([bytes_, time], [self._kv, self._instance.time])
 
     def _sizes(self, target: float) -> Floats:
-        """Return (rows, windows) bytes that a shard takes for sure at a target in each window."""
-        found: Floats = self._size[:, None] + self._loads * (self._sure[:, None] / target)
+        """Return (rows, kv) bytes that a shard takes for sure at a target in each window."""
+        found: Floats = self._columns.size[:, None] + self._loads * (self._sure[:, None] / target)
         return found
 
     def _used(self, weights: Floats, sizes: Floats, fit: Bools) -> Floats:
         """Return what all models take of each pressure where each takes the cheapest way."""
-        w = self._windows
+        w = self._kv
         shares = self._shares * self._sure[:, None, None]
         if self._forced:  # there is nothing to choose
-            return np.concatenate([self._shards @ sizes, self._shards @ shares[:, self._type[0]]])
+            return np.concatenate(
+                [self._columns.shards @ sizes, self._columns.shards @ shares[:, self._type[0]]]
+            )
         cost = (sizes @ weights[:w])[:, None] + (shares @ weights[w:])[:, self._type]
-        cost = np.where(fit, cost, np.inf) * self._shards[:, None]
+        cost = np.where(fit, cost, np.inf) * self._columns.shards[:, None]
         kind = cost.argmin(axis=1)
         least = cost[np.arange(len(cost)), kind]
-        whole = np.minimum.reduceat(least, self._starts[:-1])
+        whole = np.minimum.reduceat(least, self._columns.starts[:-1])
         row = np.arange(len(least))
         if len(least) > len(whole):
             at = np.flatnonzero(least == whole[self._model])
             # Of equal options the first of each model.
             row = at[np.unique(self._model[at], return_index=True)[1]]
-        many = self._shards[row]
+        many = self._columns.shards[row]
         return np.concatenate([many @ sizes[row], many @ shares[row, self._type[kind[row]]]])
 
     def certified(self, problem: Problem) -> Bound:
@@ -242,8 +211,7 @@ class PressureBound:
         """Return the bound as a rule, of many undivided models and one pressure; None if not so."""
         if not problem.plain or len(problem.names) < BY_RULE or method != "fluid":
             return None
-        at = int(self.weighting.argmax())
-        resource, window = ("kv", at) if at < self._windows else ("time", at - self._windows)
+        resource, window = self._instance.resource(int(self.weighting.argmax()))
 
         def rule(target: float) -> Bound | None:
             certificate = RuleCertificate(target, "fluid", "", resource, window)
@@ -256,7 +224,7 @@ class PressureBound:
         """Price each option at its weighted size, and each GPU at its weighted limit."""
         if math.isinf(target):
             return self._in_memory(problem)
-        weights = self.whole_weights(target, self.weighting)
+        weights = self.whole_weights(problem, target, self.weighting)
         if self._alone:  # a model that fits nowhere proves it by itself
 
             def none(_: int) -> int:
@@ -278,12 +246,22 @@ class PressureBound:
         worths = tuple((m, 0 if self._alone else m) for m in memories)
         return Certificate(math.inf, tuple(prices), worths)
 
-    def whole_weights(self, target: float, weighting: Floats) -> tuple[int, ...]:
-        """Return a weighting as integers, per byte and per share of time."""
+    def whole_weights(self, problem: Problem, target: float, weighting: Floats) -> tuple[int, ...]:
+        """Return a weighting as integers, per byte and per share of time, window by window."""
         limits = self._limits(target)
         scale = float(2**WEIGHT_BITS) * float(limits.max())
         kept = np.where(weighting > EDGE, weighting, 0.0)
-        return tuple(int(part * (scale / limit)) for part, limit in zip(kept, limits, strict=True))
+        weights = [int(part * (scale / limit)) for part, limit in zip(kept, limits, strict=True)]
+        return by_window(problem, self._instance, weights)
+
+
+def by_window(problem: Problem, instance: Instance, weights: Sequence[int]) -> tuple[int, ...]:
+    """Return weights of pressures as a certificate states them: of KV, then of time, by window."""
+    found = {"kv": [0] * len(problem.windows), "time": [0] * len(problem.windows)}
+    for at, weight in enumerate(weights):
+        resource, window = instance.resource(at)
+        found[resource][window] = weight
+    return (*found["kv"], *found["time"])
 
 
 def weighted_certificate(

@@ -73,14 +73,12 @@ class OptionSets:
     def __init__(self, instance: Instance) -> None:
         self._columns: dict[Column, None] = {}
         self.instance = instance
-        columns, rows = instance.columns, instance.columns.rows
+        columns = instance.columns
         self.model = columns.model
-        self.shards: Ints = rows.shards.astype(np.int64)
-        both = list(zip(columns.type_of.tolist(), columns.memory.tolist(), strict=True))
-        self.kinds: list[tuple[int, int]] = sorted(set(both))
-        number = {kind: at for at, kind in enumerate(self.kinds)}
+        self.shards: Ints = columns.shards.astype(np.int64)
+        self.kinds = columns.kinds
         self._base = list(range(len(self.kinds)))
-        self._number([number[kind] for kind in both])
+        self._number(columns.kind_of.tolist())
         self._plain = instance.simple
         self._usable: Bools = np.ones(len(self.model), dtype=bool)
         self.chosen: Floats = np.zeros(len(self.model))
@@ -89,19 +87,11 @@ class OptionSets:
 
     def _number(self, kind_of: list[int]) -> None:
         """Take the kind of each GPU."""
-        columns = self.instance.columns
         self.kind_of = kind_of
         self.count: Floats = np.bincount(kind_of).astype(np.float64)
         # A certificate of one pressure knows nothing of link domains.
         degree = np.array(self.instance.degree) if self.instance.pressures > 1 else self.shards * 0
-        asked = list(zip(columns.mask_of[self.model].tolist(), degree.tolist(), strict=True))
-        held: dict[tuple[int, int], Bools] = {}
-        for mask, width in set(asked):
-            gpus = np.flatnonzero(columns.masks[mask])
-            domain = columns.domain_of[gpus]
-            wide = gpus[np.bincount(domain, minlength=1)[domain] >= width]
-            held[mask, width] = np.bincount(np.array(kind_of)[wide], minlength=len(self.count)) > 0
-        self._allowed: Bools = np.array([held[of] for of in asked])
+        self._allowed: Bools = self.instance.columns.on_kinds(np.array(kind_of), degree)
 
     def divided(self, part_of: Sequence[int], within: Bools) -> "OptionSets":
         """Return the program of a case that keeps options out of parts of the cluster.
@@ -143,7 +133,7 @@ class OptionSets:
             whether a shard alone is within every limit; what is not has infinite sizes.
         """
         instance, columns = self.instance, self.instance.columns
-        size, least = columns.rows.size, columns.rows.least
+        size, least = columns.size, columns.least
         rooms, fits = [], []
         seated = np.zeros(len(size), dtype=bool)
         for at, (type_, memory) in enumerate(self.kinds):
@@ -182,7 +172,7 @@ class OptionSets:
     def _scarcity(self, limits: Floats, fit: Bools) -> Floats:
         """Return how much each limit counts in the mixed size: the scarcer, the more."""
         whole = np.where(fit[:, None], limits * self.shards[:, None], np.inf)
-        least = np.minimum.reduceat(whole, self.instance.columns.rows.starts[:-1])
+        least = np.minimum.reduceat(whole, self.instance.columns.starts[:-1])
         return scarcity(np.where(np.isfinite(least), least, 0.0).sum(axis=0))
 
     def decide(
@@ -211,7 +201,7 @@ class OptionSets:
         """
         rooms, fits = self.rooms(target, within)
         usable: Bools = np.logical_or.reduce(fits, axis=1)
-        starts = self.instance.columns.rows.starts[:-1]
+        starts = self.instance.columns.starts[:-1]
         placeable: Bools = np.asarray(np.logical_or.reduceat(usable, starts))
         if not placeable.all():  # a model is within every pressure nowhere, not even alone
             alone = (~placeable[self.model]).astype(np.float64)
@@ -242,7 +232,7 @@ class OptionSets:
         """Return what prices of room say, and rooms whose first limit mixes the others by these."""
         weights = None
         if self.instance.pressures > 1:
-            starts = self.instance.columns.rows.starts
+            starts = self.instance.columns.starts
             weights = room_weights(rooms, fits, starts, self.shards, self.count, watch.left)
         if weights is None:
             return self.fluid(target), rooms
@@ -267,7 +257,7 @@ class OptionSets:
 
     def _choices(self, usable: Bools, one: Bools) -> Iterable[list[int]]:
         """Yield the options of each model that has several."""
-        starts = self.instance.columns.rows.starts.tolist()
+        starts = self.instance.columns.starts.tolist()
         for j, (first, end) in enumerate(pairwise(starts)):
             if not one[j]:
                 yield [row for row in range(first, end) if usable[row]]
@@ -300,7 +290,7 @@ class OptionSets:
     def least(self, prices: Floats) -> Floats:
         """Return (n,) what each model is priced at in its cheapest option."""
         whole = np.where(self._usable, prices * self.shards, np.inf)
-        found: Floats = np.minimum.reduceat(whole, self.instance.columns.rows.starts[:-1])
+        found: Floats = np.minimum.reduceat(whole, self.instance.columns.starts[:-1])
         return found
 
     def cheapest(self, prices: Floats) -> Floats:

@@ -113,7 +113,7 @@ class DomainTree:
         gpus = [problem.fleet.gpus[g].id for g in instance.gpu_index]
         names = [problem.fleet.domain(gpu, "link") or "" for gpu in gpus]
         self._domain_of = [self.domains.position[name] for name in names]
-        self._starts: Ints = instance.columns.rows.starts
+        self._starts: Ints = instance.columns.starts
         self.single: Bools = np.array(instance.copies) == 1
         self._anywhere = np.zeros((len(program.model), len(self.domains.names)), dtype=bool)
         for j, index in enumerate(instance.model_index):
@@ -182,7 +182,7 @@ class _Node:
     ) -> None:
         self._tree, self._target = tree, target
         self.program, self._part_of_kind, self._part = tree.case(tree.domains.where(case))
-        self._starts = self.program.instance.columns.rows.starts
+        self._starts = self.program.instance.columns.starts
         self.prices: Floats | None = None
         if before is not None and before.prices is not None:
             kinds = [self.program.kind_of.index(kind) for kind in range(len(self.program.kinds))]

@@ -90,7 +90,7 @@ def _dived(program: OptionSets, target: float, effort: Effort, watch: Watch) -> 
     kept to one; where one alone is too many, that option is ruled out.
     """
     within = np.ones(len(program.model), dtype=bool)
-    starts = program.instance.columns.rows.starts
+    starts = program.instance.columns.starts
     chosen, kept = program.chosen, KEPT
     for _ in range(DIVES):
         most = np.maximum.reduceat(np.where(within, chosen, 0.0), starts[:-1])

@@ -1,7 +1,6 @@
 """Columns: an instance as numpy arrays."""
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -10,35 +9,10 @@ from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.instance.numbers import Numbers
 from kvplace.solver.instance.pressure import pressures
 
-__all__ = ["Columns", "OptionRows", "fluid_level", "largest", "padded", "total", "undominated"]
+__all__ = ["Columns", "fluid_level", "largest", "padded", "total", "undominated"]
 
 EXACT_TOTAL = 2**62
 """Byte sums of 64-bit integers stay exact below this."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OptionRows:
-    """The options of all models, one after the other, for arithmetic in floats.
-
-    Parameters
-    ----------
-    starts
-        (n + 1,) row of the first option of each model, and the end.
-    size, load, shards
-        (rows,) bytes and first KV load of a shard, and how many shards there are.
-    sure
-        (rows,) load that a shard is sure to have: none of uneven copies.
-    least
-        (rows,) bytes of a shard and of the KV that must be left, at least one; ``inf`` where no
-        link domain holds a copy, or link domains are not wide enough for all copies.
-    """
-
-    starts: Ints
-    size: Floats
-    load: Floats
-    shards: Floats
-    sure: Floats
-    least: Floats
 
 
 class Columns:
@@ -110,6 +84,38 @@ class Columns:
         return np.array(found or [0] * self.g, dtype=np.int64)
 
     @cached_property
+    def kinds(self) -> list[tuple[int, int]]:
+        """Load type and usable bytes of each kind of GPU, ascending."""
+        return sorted(set(zip(self.type_of.tolist(), self.memory.tolist(), strict=True)))
+
+    @cached_property
+    def kind_of(self) -> Ints:
+        """(g,) which of `kinds` each GPU is."""
+        number = {kind: at for at, kind in enumerate(self.kinds)}
+        both = zip(self.type_of.tolist(), self.memory.tolist(), strict=True)
+        return np.array([number[kind] for kind in both], dtype=np.int64)
+
+    def on_kinds(self, kind_of: Ints, width: Ints) -> Bools:
+        """Return (rows, kinds) whether options may be on GPUs of each kind.
+
+        Parameters
+        ----------
+        kind_of
+            (g,) the kind of each GPU, as `kind_of` or finer.
+        width
+            (rows,) how many GPUs a model may run on must share a link domain.
+        """
+        base = int(width.max()) + 1
+        asked, row_of = np.unique(self.mask_of[self.model] * base + width, return_inverse=True)
+        held = []
+        for at, wide in (divmod(number, base) for number in asked.tolist()):
+            gpus = np.flatnonzero(self.masks[at])
+            domain = self.domain_of[gpus]
+            gpus = gpus[np.bincount(domain, minlength=1)[domain] >= wide]
+            held.append(np.bincount(kind_of[gpus], minlength=int(kind_of.max()) + 1) > 0)
+        return np.array(held)[row_of]
+
+    @cached_property
     def domain_of(self) -> Ints:
         """(g,) link domain per GPU."""
         found = self._instance.domain_of
@@ -158,26 +164,34 @@ class Columns:
         return found
 
     @cached_property
-    def rows(self) -> OptionRows:
-        """The options for arithmetic in floats."""
-        instance = self._instance
-        starts = np.array(instance.starts, dtype=np.int64)
-        copies = np.array(instance.copies, dtype=np.float64)
-        load = self.loads[:, 0, 0].copy()
-        least = self.size.astype(np.float64) + np.maximum(1, self.keep)
-        least[~self._seated(copies, least)] = math.inf
-        return OptionRows(
-            starts,
-            self.size.astype(np.float64),
-            load,
-            np.array(instance.degree, dtype=np.float64) * copies,
-            np.where(self.unsure, 0.0, load),
-            least,
-        )
+    def starts(self) -> Ints:
+        """(n + 1,) row of the first option of each model, and the end."""
+        return np.array(self._instance.starts, dtype=np.int64)
 
-    def _seated(self, copies: Floats, least: Floats) -> Bools:
+    @cached_property
+    def shards(self) -> Floats:
+        """(rows,) how many shards all copies have together."""
+        copies = np.array(self._instance.copies, dtype=np.float64)
+        return np.array(self._instance.degree, dtype=np.float64) * copies
+
+    @cached_property
+    def sure(self) -> Floats:
+        """(rows,) first KV load that a shard is sure to have: none of uneven copies."""
+        return np.where(self.unsure, 0.0, self.loads[:, 0, 0])
+
+    @cached_property
+    def least(self) -> Floats:
+        """(rows,) bytes of a shard and of the KV that must be left, at least one.
+
+        They are ``inf`` where no link domain holds a copy, or they are not wide enough for all.
+        """
+        least: Floats = self.size.astype(np.float64) + np.maximum(1, self.keep)
+        least[~self._seated(least)] = math.inf
+        return least
+
+    def _seated(self, least: Floats) -> Bools:
         """Return per option whether a link domain holds a copy, and all are wide enough for all."""
-        degree = np.array(self._instance.degree, dtype=np.int64)
+        degree, copies = np.array(self._instance.degree), np.array(self._instance.copies)
         seated = np.ones(len(degree), dtype=bool)
         split = np.flatnonzero(degree > 1)
         mask = self.mask_of[self.model[split]]
@@ -194,13 +208,13 @@ class Columns:
         return seated
 
 
-def padded(starts: Ints, column: Floats, fill: float = math.inf) -> Floats:
+def padded(starts: Ints, column: Floats | Ints, fill: float = math.inf) -> Floats:
     """Return a column of options as one row per model, filled up where a model has fewer.
 
     Parameters
     ----------
     starts
-        (n + 1,) as in `OptionRows`.
+        (n + 1,) as in `Columns`.
     column
         (rows,) of the options.
     fill

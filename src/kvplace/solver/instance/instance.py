@@ -143,6 +143,12 @@ class Instance(Numbers):
         """Whether the copies of a model carry uneven parts where it has several."""
         return j in self.uneven
 
+    def resource(self, at: int) -> tuple[str, int]:
+        """Return what a pressure is on, ``kv`` or ``time``, and the window of demand it is of."""
+        if at < self.kv:
+            return "kv", self.kv_windows[at]
+        return "time", self.time_windows[at - self.kv]
+
     def type_at(self, g: int) -> int:
         """Return the load type of a GPU."""
         return self.type_of[g] if self.type_of else 0

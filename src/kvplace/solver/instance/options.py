@@ -46,13 +46,13 @@ class Chooser:
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
-        columns, rows = instance.columns, instance.columns.rows
-        pad = partial(padded, rows.starts)
-        self.size = pad(rows.size)
+        columns = instance.columns
+        pad = partial(padded, columns.starts)
+        self.size = pad(columns.size)
         self._load = pad(columns.loads[:, 0, : instance.kv].max(axis=1), 0.0)
-        self.sure = pad(rows.sure, 0.0)
-        self.shards = pad(rows.shards)
-        self.least = pad(rows.least)
+        self.sure = pad(columns.sure, 0.0)
+        self.shards = pad(columns.shards)
+        self.least = pad(columns.least)
         self._time = pad(_least_time(instance), 0.0) if instance.time else None
         largest = [float(columns.memory[mask].max(initial=0)) for mask in columns.masks]
         self.largest: Floats = np.array(largest)[columns.mask_of]
@@ -122,10 +122,7 @@ def _least_time(instance: Instance) -> Floats:
     time = columns.loads[:, :, instance.kv :].max(axis=2)
     if time.shape[1] == 1:
         return np.asarray(time[:, 0])
-    found = [
-        np.bincount(columns.type_of[mask], minlength=time.shape[1]) > 0 for mask in columns.masks
-    ]
-    may = np.array(found)[columns.mask_of[columns.model]]
+    may = columns.on_kinds(columns.type_of, np.ones_like(columns.model))
     return np.asarray(np.where(may, time, math.inf).min(axis=1))
 
 

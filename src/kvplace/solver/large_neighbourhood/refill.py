@@ -63,7 +63,7 @@ class Refiller:
         self._free[list(instance.uneven)] = False
         self._degree = np.array(instance.degree, dtype=np.int64)
         self._copies = np.array(instance.copies, dtype=np.int64)
-        most = np.maximum.reduceat(self._copies, columns.rows.starts[:-1])
+        most = np.maximum.reduceat(self._copies, columns.starts[:-1])
         most[~self._free] = 0
         self._first_seat: Ints = np.concatenate([[0], np.cumsum(most)])
         self._model_of: Ints = np.repeat(np.arange(instance.n), most)
@@ -205,7 +205,7 @@ class Refiller:
         g, shards = instance.g, gpu.size
         empty: Floats = np.zeros_like(cap)
         return Board(
-            columns.rows.starts, self._degree, self._copies, self._usable(target), size,
+            columns.starts, self._degree, self._copies, self._usable(target), size,
             cap, columns.type_of, self._domains, self._in_domain,
             self._masks, columns.mask_of, self._free, row, self._model_of, self._first_seat, gpu,
             empty, np.empty(g, np.int64), np.empty(shards, np.int64), np.empty(shards, np.int64),
@@ -214,7 +214,7 @@ class Refiller:
     def _usable(self, target: float) -> NDArray[np.uint8]:
         """Return (rows,) which options are worth taking at a target."""
         _, whole, fit = self._chooser.room(target)
-        counts = np.diff(self._instance.columns.rows.starts)
+        counts = np.diff(self._instance.columns.starts)
         good = fit & (whole <= LOOSE * whole.min(axis=1)[:, None])
         usable: NDArray[np.uint8] = good[np.arange(good.shape[1]) < counts[:, None]].astype(
             np.uint8

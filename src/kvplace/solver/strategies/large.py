@@ -70,7 +70,7 @@ class LargeSearch(Search):
         self.given: np.ndarray | None = None
         self._several: PressureBound | None = None
         if problem.goal is Objective.PRESSURE:
-            self._several = PressureBound(problem)
+            self._several = PressureBound(self.instance)
             self._bound = Bound(self._several.value, "fluid")
         else:
             self._bound = simple_bound(self.instance)

@@ -56,7 +56,7 @@ class ClusterState(AssignedSearch):
         self.knobs: ClusterParams = self.params.cluster
         self.chooser = Chooser(self.instance)
         several = problem.goal is Objective.PRESSURE
-        self._fluid = PressureBound(problem) if several else FluidBound(self.chooser)
+        self._fluid = PressureBound(self.instance) if several else FluidBound(self.chooser)
         self._low = self._fluid.value
         self._searched = False
         self.classes: LevelBound | PressureClasses | None = None

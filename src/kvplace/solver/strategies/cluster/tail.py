@@ -85,7 +85,7 @@ def tail_of(problem: Problem, chooser: Chooser, low: float, most: int) -> Proble
     instance = chooser.instance
     with np.errstate(invalid="ignore"):
         room = np.maximum(chooser.size + chooser.sure / low, chooser.least)
-    counts = np.diff(instance.columns.rows.starts)
+    counts = np.diff(instance.columns.starts)
     for memory in np.unique(instance.columns.memory)[:-1].tolist():
         confined = np.flatnonzero((room >= memory).all(axis=1))
         if 0 < counts[confined].sum() <= most:
