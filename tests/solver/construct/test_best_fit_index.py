@@ -27,7 +27,7 @@ def test_each_model_goes_where_the_least_room_is_left(seed):
     rooms = Rooms(board, target)
     for j in range(instance.n):
         option = instance.options[j][0]
-        need = instance.need(option, target)
+        need = option.size + option.load / target
         before = {g: room(board, g, target) for g in range(instance.g)}
         may = [
             g for g, left in before.items()

@@ -42,12 +42,11 @@ def test_options_are_read_row_by_row():
 
 def test_what_a_shard_takes_by_hand():
     instance = pressing()
-    one, two = instance.options[0]
+    columns, both = instance.columns, np.arange(2)
     # At 0.5: 8 + 4 / 0.5 bytes; 0.3 of the time, where that is least, is 0.6 of 20 bytes.
-    assert instance.need(one, 0.5) == 16
-    assert instance.need(two, 0.5) == pytest.approx(9)
-    assert instance.need(one, 0.25) == pytest.approx(24)
-    assert instance.need(one, float("inf")) == 8
+    assert columns.needs(both, 0.5) == pytest.approx([16, 9])
+    assert columns.needs(both[:1], 0.25) == pytest.approx([24])
+    assert columns.needs(both[:1], float("inf")) == pytest.approx([8])
     assert instance.takes(8, (4.0, 0.6), 0.5, 0) == pytest.approx([16, 24])
     assert instance.takes(8, (4.0, 0.3), 0.5, 1) == pytest.approx([16, 6])
     assert load_instance(byte_problem([9], [(2, 3.0)])).takes(2, (3.0,), 1.5, 0) == [4.0]

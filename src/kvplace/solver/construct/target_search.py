@@ -200,7 +200,8 @@ class _Fill:
         board = Assignment(self.instance)
         options = self._chooser.pick(target, self._cap)
         finite = target < math.inf
-        needs = [self.instance.need(option, target) for option in options]
+        rows = np.array([option.row for option in options])
+        needs = self.instance.columns.needs(rows, target).tolist()
         simple = [o.shards == 1 and board.costs.free(j) for j, o in enumerate(options)]
         apart = self._order == "apart"
         degrees = [0 if self._order == "room" else -o.degree for o in options]

@@ -55,7 +55,19 @@ class Columns:
         return bool(self.keep.any())
 
     def needs(self, rows: Ints, target: float) -> Floats:
-        """Return what `Instance.need` does of options at some rows, at a target above 0."""
+        """Return what a shard of each of some options takes of the largest GPU, in its bytes.
+
+        At a target K a GPU holds shards while their ``size + load / K`` are at most its memory,
+        for every pressure on memory, and their loads at most K, for every pressure on time. What
+        a shard takes is the largest part of either, on the GPU type where that is least.
+
+        Parameters
+        ----------
+        rows
+            Rows of the options.
+        target
+            K, above 0.
+        """
         loads = self.loads[rows]
         need: Floats = self.size[rows] + loads[:, 0, : self.kv].max(axis=1) / target
         if self.kv < loads.shape[2]:

@@ -7,7 +7,6 @@ pressure on a GPU: first those on its KV memory, where the pressure is load / fr
 on its time, where the load is the pressure. The pressure of a GPU is the largest.
 """
 
-import math
 from array import array
 from collections.abc import Sequence
 from functools import cached_property
@@ -166,21 +165,6 @@ class Instance(Numbers):
             shares = ((),) if uneven.shares is None else uneven.shares(option.degree, part)
             found.append(tuple([(*kv, *times) for times in shares]))
         return found
-
-    def need(self, option: Option, target: float) -> float:
-        """Return what a shard takes at a target of the largest GPU, in its bytes.
-
-        At a target K a GPU holds shards while their ``size + load / K`` are at most its memory,
-        for every pressure on memory, and their loads at most K, for every pressure on time. What
-        a shard takes is the largest part of either, on the GPU type where that is least.
-        """
-        if not 0 < target < math.inf:
-            return float(option.size)
-        kv = option.size + max(option.loads[0][: self.kv]) / target
-        if not self.time:
-            return kv
-        time = min([max(row[self.kv :]) for row in option.loads])
-        return max(kv, time / target * self.memory[0])
 
     def takes(self, size: int, loads: Sequence[float], target: float, g: int) -> list[float]:
         """Return what a shard takes of a GPU at a target by each pressure, in bytes of that GPU."""
