@@ -98,3 +98,4 @@ class Rules:
             raise InputError("host seconds must be at least 0")
         if not 0 <= self.slice_loss < 1:
             raise InputError(f"a slice loss is from 0 to below 1, not {self.slice_loss}")
+        object.__setattr__(self, "slice_loss", float(self.slice_loss))  # kernels know floats alone
