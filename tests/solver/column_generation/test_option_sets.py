@@ -14,6 +14,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.rules.forbid import Forbid
 from kvplace.core.rules.places import Places
 from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation import option_sets
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.instance.columns import undominated
 from kvplace.solver.instance.door import load_instance
@@ -89,6 +90,20 @@ def test_prices_say_what_the_share_is():
                 assert program.least(verdict.prices).sum() == pytest.approx(verdict.share)
 
 
+def test_the_share_does_not_depend_on_the_options_that_it_begins_with(monkeypatch):
+    for _, problem, program, _ in programs(7, 5):
+        target = 0.9 * solve_by_force(problem).value
+        if not target:
+            continue
+        said = []
+        for opened in (1.0, math.inf):
+            monkeypatch.setattr(option_sets, "OPENED", opened)
+            said.append(OptionSets(program.instance).decide(target, Watch()))
+        few, all_ = said
+        if few.exact and all_.exact and few.share < math.inf:
+            assert few.share == pytest.approx(all_.share, rel=1e-5)
+
+
 def test_the_fluid_verdict_is_the_weaker_one():
     for _, problem, program, _ in programs(5, 12):
         optimum = solve_by_force(problem).value
@@ -120,7 +135,7 @@ def test_the_sets_of_an_assignment_fit_at_its_pressure():
 
 
 def test_a_shard_fits_a_room_where_it_fits_a_gpu_of_that_kind_alone():
-    for draw, _, program, board in programs(7, 15):
+    for draw, _, program, board in programs(7, 5):
         instance, target = program.instance, board.worst() * draw.uniform(0.5, 2.0)
         if not 0 < target < math.inf:
             continue

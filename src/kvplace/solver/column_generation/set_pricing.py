@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from kvplace.core.certificates.claim import Choice
 from kvplace.solver.array_types import Floats
 from kvplace.solver.clock import Watch
@@ -98,7 +100,8 @@ class SetPricing(Pricing):
 
     def extend(self, master: Master, duals: Duals) -> bool:  # noqa: D102 - of the base class
         program, pool = self._program, self._pool
-        prices, worths = program.cheapest(duals.prices), duals.worths
+        prices, worths = np.where(program.opened, duals.prices, np.inf), duals.worths
+        prices = program.cheapest(prices)
         if program.extend(master, pool.dearer(prices, worths)):
             return True
         while True:

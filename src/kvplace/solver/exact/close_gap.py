@@ -35,8 +35,8 @@ WIDTH = 1e-5
 """Relative width at which the bisection for the program's threshold ends."""
 QUICK_WIDTH = 1e-3
 """The same for prices that take no sets, of split models: each target takes a small program."""
-RISE, CLIMBED = 1 / 4, 0.003
-"""Part of the way to the value by which the bound climbs at once, and the gap at which it ends."""
+CLIMBED = 0.003
+"""Gap at which the bound's climb towards the value ends."""
 NEAR = 0.02
 """Relative gap up to which "nothing better" is asked before anything else."""
 STEP = 5e-10
@@ -155,15 +155,14 @@ def rise_by_parts(
 
 
 def climb(program: OptionSets, proof: Proof, value: float, rounds: int, watch: Watch) -> None:
-    """Raise the bound from below, each time by a quarter of what is left below the value.
+    """Raise the bound from below, each time by half of what is left below the value.
 
     A target that is not found impossible takes the place of the value: whether it is possible often
-    stays open. Targets far below the program's threshold are soon decided, and what is learned
-    there helps further up.
+    stays open. Of targets far from the program's threshold, on either side, that is soon decided.
     """
     raise_quickly(program, proof, value, watch)
     while value - proof.value > CLIMBED * value and not watch.stop:
-        target = proof.value + (value - proof.value) * RISE
+        target = (proof.value + value) / 2
         if not _refuted(program, proof, target, value, rounds, watch):
             value = target
 

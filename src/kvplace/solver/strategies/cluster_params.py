@@ -100,17 +100,17 @@ class ClusterParams:
         Under several pressures, up to so many options of all models, and so many models per GPU,
         the configuration program with options is asked.
     tightened_options, tightened_part, aimed
-        Under one pressure, or above `quick_options`, up to so many options of all models the
-        configuration program with options raises the bound where KV must be left; the part of the
-        time left that it may take each pass; and how far above the bound known the highest target
-        is while link domains are filled beside.
+        Under one pressure, or where link domains are filled, up to so many options of all models
+        the configuration program with options is asked: under one it raises the bound where KV must
+        be left. The part of the time left that it may take each pass; and how far above the bound
+        known the highest target is while link domains are filled beside.
     tail_options
         Options up to which it is asked of the largest GPUs and the models that fit on no others.
     tail_seconds
         Time that must be left: the bound that time cuts short says not where to place the tail.
-    asked_options, asked_part
-        The options up to which it is asked before link domains are filled under several pressures,
-        and the part of the time left that it may take then.
+    asked_part
+        Part of the time left that it may take before link domains are filled under several
+        pressures.
     quick_rounds, program_rounds, limited_rounds
         Rounds of column generation of its first question, and per target then, which are doubled
         every pass; and at least where a time limit ends it while link domains are filled.
@@ -207,11 +207,6 @@ class ClusterParams:
     quick_options: int = knob(2_000, "options")
     tightened_options: int = knob(8_000, "options")
     tightened_part: float = knob(0.5, "part of the time left")
-    asked_options: int = knob(
-        2_500,
-        "options",
-        "measured: two clusters with 3,000 end 10 % and more further above their bounds at 10 s",
-    )
     asked_part: float = knob(0.5, "part of the time left")
     aimed: float = knob(0.2, "part of the bound")
     quick_density: float = knob(8, "models per GPU")

@@ -180,7 +180,7 @@ def test_the_program_is_asked_before_domains_are_filled_under_several_pressures(
     assert not supports.asking(search_of(pressures=True, **(knobs | {"divided": 1_200})))
     assert supports.asking(search_of(4, pressures=True, quick_options=0, **knobs))
     assert not supports.asking(
-        search_of(4, pressures=True, asked_options=3, quick_options=0, **knobs)
+        search_of(4, pressures=True, tightened_options=3, quick_options=0, **knobs)
     )
 
 

@@ -65,7 +65,7 @@ def _sparse(search: ClusterState) -> bool:
     knobs, instance = search.knobs, search.instance
     sparse = instance.n <= knobs.quick_density * instance.g
     filled = instance.pressures > 1 and fillable(search)
-    sparse &= len(instance.size) <= (knobs.asked_options if filled else knobs.quick_options)
+    sparse &= len(instance.size) <= (knobs.tightened_options if filled else knobs.quick_options)
     # At no pressure at all, what is left is broken soft rules, of which the program says nothing.
     return sparse and search.placed and search.value > 0
 
