@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from kvplace.core.certificates.certificate import check_certificate
+from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.model import Replicas
+from kvplace.core.models.model_table import ModelTable
 from kvplace.core.placement import Placement
 from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places
@@ -19,6 +21,7 @@ from kvplace.explain.changes import Effort, another_degree
 from kvplace.explain.explain import explain
 from kvplace.explain.levers import find_levers
 from kvplace.formats.read import read
+from kvplace.formats.tables import models
 from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
 from kvplace.units import GIB
@@ -182,3 +185,23 @@ def test_a_busy_machine_finds_the_same_levers(monkeypatch):
         (lever.change, lever.value) for lever in idle
     ]
     assert idle
+
+
+def test_a_large_table_needs_no_object_for_each_model(monkeypatch):
+    monkeypatch.setattr(models, "FEW", 0)
+    made, own = [], ModelTable.__getitem__
+    monkeypatch.setattr(
+        ModelTable, "__getitem__", lambda table, at: made.append(at) or own(table, at)
+    )
+    rows = [f"m{at},{1 + at % 7},1,2,0,0" for at in range(300)]
+    head = "name,weights_gib,requests_per_second,slo_seconds,overhead_gib,min_kv_gib"
+    fits = models.parse_table("\n".join([head, *rows]), "40x80GiB")
+    evaluation = solve(fits).evaluation
+    made.clear()
+    assert misfits(fits) == {}
+    assert bottleneck_of(fits, evaluation).cause.value > 0
+    assert made == []
+    not_ = models.parse_table("\n".join([head, *rows, "big,90,1,2,0,0"]), "40x80GiB")
+    assert list(misfits(not_)) == ["big"]
+    assert set(made) == {300}
+    assert not explain(not_, time_limit=0.05).complete

@@ -2,6 +2,8 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
+from operator import mul
 
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, kvpr_of
 from kvplace.core.models.objective import Objective
@@ -54,9 +56,10 @@ class Bottleneck:
 
 def bottleneck_of(problem: Problem, evaluation: Evaluation) -> Bottleneck:
     """Return the worst GPU of a valid placement and what holds it."""
-    worst = max(evaluation.gpus, key=lambda gpu: gpu.pressure)
-    alike = sum(gpu.pressure >= worst.pressure * (1 - NEAR) for gpu in evaluation.gpus)
-    return Bottleneck(worst, alike, _cause(problem, worst.pressure))
+    pressures = evaluation.pressures
+    value = max(pressures)
+    alike = sum(pressure >= value * (1 - NEAR) for pressure in pressures)
+    return Bottleneck(evaluation.gpus[pressures.index(value)], alike, _cause(problem, value))
 
 
 def alone(problem: Problem, index: int) -> float:
@@ -66,13 +69,12 @@ def alone(problem: Problem, index: int) -> float:
     """
     if problem.goal is Objective.PRESSURE:
         return _alone_in_time(problem, index)
-    largest = problem.largest_bytes(index)
+    largest, table = problem.largest_bytes(index), problem.option_table
     least = math.inf
-    for degree, copies in problem.options(index):
-        need = problem.need(index, degree, copies)
-        free = largest - need.weights_bytes
-        if free >= max(1, need.min_kv_bytes):
-            least = min(least, kvpr_of(need.load, free, problem.goal.memory_unit_bytes))
+    for row in range(table.starts[index], table.starts[index + 1]):
+        free = largest - table.weights_bytes[row]
+        if free >= max(1, table.min_kv_bytes[row]):
+            least = min(least, kvpr_of(table.loads[row], free, problem.goal.memory_unit_bytes))
     return least
 
 
@@ -92,8 +94,7 @@ def _alone_in_time(problem: Problem, index: int) -> float:
 
 def _cause(problem: Problem, value: float) -> Cause:
     """Return which limit a value is held by."""
-    numbers = range(len(problem.models))
-    limits = [(alone(problem, index), problem.models[index].name) for index in numbers]
+    limits = [(alone(problem, index), name) for index, name in enumerate(problem.names)]
     single, model = max(limits, key=lambda limit: limit[0])
     fluid = _fluid(problem)
     if single >= value * (1 - NEAR):
@@ -110,11 +111,12 @@ def _fluid(problem: Problem) -> float:
     """
     if problem.goal is Objective.PRESSURE:
         return _fluid_in_windows(problem)
-    load, weights = 0.0, 0
-    for index in range(len(problem.models)):
-        options = [(d, r, problem.need(index, d, r)) for d, r in problem.options(index)]
-        load += min((d * r * need.load for d, r, need in options), default=0.0)
-        weights += min((d * r * need.weights_bytes for d, r, need in options), default=0)
+    load, weights, table = 0.0, 0, problem.option_table
+    shards = list(map(mul, table.degrees, table.copies))
+    for first, end in pairwise(table.starts):
+        rows = range(first, end)
+        load += min((shards[row] * table.loads[row] for row in rows), default=0.0)
+        weights += min((shards[row] * table.weights_bytes[row] for row in rows), default=0)
     free = sum(gpu.usable_bytes for gpu in problem.fleet.gpus) - weights
     return kvpr_of(load, free, problem.goal.memory_unit_bytes)
 

@@ -21,6 +21,8 @@ from kvplace.solver.clock import Watch
 
 __all__ = ["Clash", "find_clash"]
 
+DEMAND_SECONDS = 5e-5
+"""Seconds that a question takes for each demand, before anything is searched."""
 SETS_TRIED = 400
 """Smaller sets looked at one by one after the filter, where there are no more than so many."""
 QUESTION_SHARE, QUESTION_SECONDS = 0.025, 2.0
@@ -81,9 +83,10 @@ class _Filter:
 
     def run(self) -> Clash | None:
         everything = demanded_of(self._problem)
-        if self._verdict(everything) is not Verdict.IMPOSSIBLE:
+        narrowed = self._narrowed(everything)
+        if len(narrowed) == len(everything) and self._verdict(everything) is not Verdict.IMPOSSIBLE:
             return None
-        small_first = sorted(self._narrowed(everything), key=self._dispensable)
+        small_first = sorted(narrowed, key=self._dispensable)
         rules_first = sorted(small_first, key=lambda m: m.kind in (Kind.MODEL, Kind.MIN_KV))
         found = min((self._filtered(order) for order in (small_first, rules_first)), key=len)
         found, smallest = self._smaller(everything, found)
@@ -168,7 +171,7 @@ class _Filter:
         """Return whether some demands can be met together."""
         key = frozenset(members)
         if key not in self._known:
-            if self._watch.stop:
+            if self._watch.stop or len(key) * DEMAND_SECONDS > self._watch.left:
                 return Verdict.OPEN
             part = keeping(self._problem, key)
             self._known[key] = (

@@ -44,6 +44,11 @@ class Demanded:
 def demanded_of(problem: Problem) -> list[Demanded]:
     """Return everything hard that a problem demands: models, their limits, capacities, rules."""
     found: list[Demanded] = []
+    if problem.plain:  # from columns, without an object for each model
+        for name, kept in zip(problem.names, problem.min_kv_bytes, strict=True):
+            found.append(Demanded(Kind.MODEL, name))
+            found += [Demanded(Kind.MIN_KV, name)] if kept else []
+        return found
     for model in problem.models:
         found.append(Demanded(Kind.MODEL, model.name))
         if model.least_kv_bytes(min(model.tensor_parallel)):
@@ -68,10 +73,9 @@ def keeping(problem: Problem, kept: Collection[Demanded]) -> Problem | None:
     Soft rules demand nothing and are left out.
     """
     held = frozenset(kept)
+    named = {one.subject for one in held if one.kind is Kind.MODEL}
     models = tuple(
-        _relaxed(model, held)
-        for model in problem.models
-        if Demanded(Kind.MODEL, model.name) in held
+        _relaxed(problem.models[at], held) for at, name in enumerate(problem.names) if name in named
     )
     if not models:
         return None
@@ -96,7 +100,7 @@ def without(problem: Problem, dropped: Demanded) -> Problem | None:
 
 def without_models(problem: Problem, names: Collection[str]) -> Problem | None:
     """Return the problem without some models; None where none is left."""
-    models = tuple(model for model in problem.models if model.name not in names)
+    models = tuple(problem.models[at] for at, one in enumerate(problem.names) if one not in names)
     if not models:
         return None
     return replace(problem, models=models, rules=_trimmed(problem.rules, models))

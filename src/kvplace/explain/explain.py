@@ -20,6 +20,8 @@ __all__ = ["Explanation", "explain"]
 FIRST_SHARE, CLASH_SHARE = 0.3, 0.5
 """Share of a time limit for the plan itself, and share of what is left then for the clash; the
 rest is for what follows from them."""
+MODEL_SECONDS = 3e-4
+"""Seconds that a change of the problem takes for each of its models, before it is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +93,22 @@ def explain(
     if result.evaluation is None or result.placement is None:
         return _why_not(problem, result, watch)
     shown = given or result.evaluation
+    bottleneck = bottleneck_of(problem, shown)
     watch.tell("levers", shown.value, result.bound)
-    levers = find_levers(problem, result.placement, watch, seed, before=shown.value)
+    long = _long(problem, watch)
+    levers: tuple[Lever, ...] = ()
+    if not long:
+        levers = find_levers(problem, result.placement, watch, seed, before=shown.value)
     if result.value < shown.value * (1 - GAIN):
         again = Change("plan", "", "another plan, with nothing changed", Effort.PLAN, problem)
         levers = (Lever(again, result, shown.value), *levers)
-    bottleneck = bottleneck_of(problem, shown)
-    return Explanation(result, given, None, (), bottleneck, levers, watch.stop is None)
+    whole = watch.stop is None and not long
+    return Explanation(result, given, None, (), bottleneck, levers, whole)
+
+
+def _long(problem: Problem, watch: Watch) -> bool:
+    """Whether the time left is too short to change a problem of so many models."""
+    return len(problem.models) * MODEL_SECONDS > watch.left
 
 
 def _why_not(problem: Problem, result: Result, watch: Watch) -> Explanation:
@@ -108,7 +119,9 @@ def _why_not(problem: Problem, result: Result, watch: Watch) -> Explanation:
     share = watch.left * CLASH_SHARE
     clash = find_clash(problem, Within(watch, share if share < float("inf") else None))
     repairs: tuple[Repair, ...] = ()
-    if clash is not None:
+    long = _long(problem, watch)
+    if clash is not None and not long:
         watch.tell("repairs")
         repairs = find_repairs(problem, clash, watch)
-    return Explanation(result, None, clash, repairs, None, (), watch.stop is None)
+    whole = watch.stop is None and not long
+    return Explanation(result, None, clash, repairs, None, (), whole)

@@ -135,7 +135,10 @@ class _Run:
 
     def single(self, changes: Iterable[Change]) -> list[Repair]:
         """Return the changes that are enough by themselves."""
-        return [Repair((change,)) for change in changes if self.possible(change.problem)]
+        found, each = [], iter(changes)
+        while not self.watch.stop and (change := next(each, None)) is not None:
+            found += [Repair((change,))] if self.possible(change.problem) else []
+        return found
 
     def possible(self, problem: Problem) -> bool:
         """Whether a placement of the problem was found."""

@@ -103,9 +103,9 @@ def where_and_when(problem: Problem, evaluation: Evaluation) -> str:
 
     Empty where shares of time do not count.
     """
-    held = evaluation.occupied
-    if not held or not held[0].timed:
+    if evaluation.quantity == "KVPR":
         return ""
+    held = evaluation.occupied
     kinds, when = Counter(gpu.binding[0] for gpu in held), Counter(gpu.binding[1] for gpu in held)
     parts = [
         f"{words} is fullest on {format_count(kinds[kind], 'GPU')}"
@@ -140,7 +140,7 @@ def reasons(result: Result) -> list[str]:
     if alone:
         return [f"{name!r} {reason}" for name, reason in alone.items()]
     problem = result.problem
-    taken = sum(problem.need(index).weights_bytes for index in range(len(problem.models)))
+    taken = sum(problem.undivided_bytes)
     there = sum(gpu.usable_bytes for gpu in problem.fleet.gpus)
     if taken >= there:
         room = f"all GPUs together have {format_bytes(there)} usable"

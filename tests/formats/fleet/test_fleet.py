@@ -13,6 +13,7 @@ from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES, Replicas
 from kvplace.core.models.objective import Objective
 from kvplace.errors import InputError
+from kvplace.formats.fleet import nodes
 from kvplace.formats.fleet.write import write_fleet
 from kvplace.formats.read import parse_fleet, read
 
@@ -210,3 +211,18 @@ def test_three_thousand_models_are_read():
     ]
     problem = parse_fleet(head + "\n".join(lines))
     assert len(problem.models) == 3000
+
+
+def test_a_type_of_many_nodes_is_looked_up_once(monkeypatch):
+    asked = []
+    own = nodes.gpu_kind
+    monkeypatch.setattr(nodes, "gpu_kind", lambda kind: asked.append(kind) or own(kind))
+    hosts = [{"name": f"n{at}", "gpus": 8, "gpu": "H100" if at else "H200"} for at in range(9)]
+    model = {"name": "a", "weights": "9GiB", "demand": {"requests_per_second": 1}}
+    data = {
+        "schema": "kvplace.fleet/v1",
+        "nodes": hosts,
+        "models": [model | {"slo": {"latency": "2s"}}],
+    }
+    assert len(read(data).fleet.gpus) == 72
+    assert asked == ["H200", "H100"]

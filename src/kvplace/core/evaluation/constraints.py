@@ -1,7 +1,7 @@
 """What must hold of a placement: each check names whom it concerns and by how much it fails."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kvplace.core.derived.eligibility import seats
@@ -198,7 +198,8 @@ def misfits(problem: Problem) -> dict[str, str]:
     its copies need.
     """
     reasons = {}
-    for index, model in enumerate(problem.models):
+    for index in _unsure(problem):
+        model = problem.models[index]
         allowed = problem.allowed(index)
         if not allowed:
             reasons[model.name] = "no GPU is left to it by its types and rules"
@@ -237,6 +238,17 @@ def misfits(problem: Problem) -> dict[str, str]:
             f"{degree_that_fits(problem, index, problem.rooms(index))}"
         )
     return reasons
+
+
+def _unsure(problem: Problem) -> Sequence[int]:
+    """Return the models that may fit nowhere: of plain ones, those that no largest GPU holds."""
+    every = range(len(problem.models))
+    try:
+        needs = zip(problem.undivided_bytes, problem.min_kv_bytes, strict=True)
+    except OverflowError:  # weights that no GPU holds, which a list can state
+        return every
+    most = max(problem.fleet.usable_bytes, default=0) if problem.plain else 0
+    return [at for at, (size, kept) in zip(every, needs, strict=True) if size + max(1, kept) > most]
 
 
 def _fits(problem: Problem, index: int, degree: int) -> bool:

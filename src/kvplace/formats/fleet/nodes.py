@@ -1,6 +1,7 @@
 """The nodes of a fleet file: counts written out, GPU memory from the catalogue."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 from kvplace.core.hardware import GPU, Node
 from kvplace.errors import InputError
@@ -19,13 +20,14 @@ _Device = tuple[str, int, GPUPart]  # type and memory of a GPU, and what else th
 def build_nodes(parts: Sequence[NodePart | None], report: Report) -> tuple[Node, ...]:
     """Return the nodes of a fleet; what is wrong is noted in the report."""
     nodes: list[Node] = []
+    memory_of = cache(lambda kind: gpu_kind(kind)[1].value)
     names: dict[str, int] = {}
     total = 0
     for index, part in enumerate(parts):
         if part is None or report.full:
             continue
         path: Path = ("nodes", index)
-        devices = _devices(part, path, report)
+        devices = _devices(part, path, report, memory_of)
         hosts = 1 if part.count is None else part.count
         total += hosts * _number_of_gpus(part)
         if total > MAX_GPUS:
@@ -61,7 +63,9 @@ def _number_of_gpus(part: NodePart) -> int:
     return len(part.gpus) if isinstance(part.gpus, list) else int(part.gpus)
 
 
-def _devices(part: NodePart, path: Path, report: Report) -> list[_Device]:
+def _devices(
+    part: NodePart, path: Path, report: Report, memory_of: Callable[[str], int]
+) -> list[_Device]:
     """Return the GPUs of one node; none where one is faulty."""
     if not isinstance(part.gpus, list):
         if part.gpu is None:
@@ -69,19 +73,21 @@ def _devices(part: NodePart, path: Path, report: Report) -> list[_Device]:
                 (*path, "gpu"), "is missing; write it like gpu: H200 or gpu: {memory: 139GiB}"
             )
             return []
-        device = _device(part.gpu, (*path, "gpu"), report)
+        device = _device(part.gpu, (*path, "gpu"), report, memory_of)
         return [] if device is None or part.gpus > MAX_GPUS else [device] * part.gpus
     if part.gpu is not None:
         report.add((*path, "gpu"), "is for a node that counts its GPUs; this one lists them")
     listed = validate_list(GPUPart, part.gpus, (*path, "gpus"), report)
     devices = [
-        None if gpu is None else _device(gpu, (*path, "gpus", i), report)
+        None if gpu is None else _device(gpu, (*path, "gpus", i), report, memory_of)
         for i, gpu in enumerate(listed)
     ]
     return [] if None in devices else [device for device in devices if device is not None]
 
 
-def _device(part: GPUPart, path: Path, report: Report) -> _Device | None:
+def _device(
+    part: GPUPart, path: Path, report: Report, memory_of: Callable[[str], int]
+) -> _Device | None:
     """Return type, memory and reserve of a GPU; None, and a fault, where one is wrong."""
     memory = part.memory_bytes
     if memory is None:
@@ -89,7 +95,7 @@ def _device(part: GPUPart, path: Path, report: Report) -> _Device | None:
             report.add(path, "has neither a type nor memory; write it like {memory: 80GiB}")
             return None
         try:
-            memory = gpu_kind(part.type)[1].value
+            memory = memory_of(part.type)
         except InputError as error:
             if error.source:  # the user's own catalogue is wrong, not this file
                 raise
