@@ -245,4 +245,13 @@ def test_broken_lines_of_large_logs_are_bad_rows_too(tmp_path, monkeypatch):
         read_trace(path)
     series = read_trace(path, skip_bad=True)
     assert series.requests.sum() == 3
-    assert series.notes[0] == "1 rows without a usable value were left out"
+    assert series.notes[0] == "1 row without a usable value was left out"
+
+
+def test_a_large_log_with_lines_that_are_no_objects_says_what_to_do(tmp_path, monkeypatch):
+    pytest.importorskip("duckdb")
+    monkeypatch.setattr(import_module("kvplace.demand.logs.traces"), "_SMALL", 0)
+    text = "".join(f'{{"t_s": {at}, "model": "a"}}\n' for at in range(0, 120, 40))
+    path = log(tmp_path, "[1, 2]\n" + text, "log.jsonl")
+    with pytest.raises(InputError, match=r"not every line is a JSON object.*jq -c objects"):
+        read_trace(path, skip_bad=True)

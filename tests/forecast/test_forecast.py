@@ -17,6 +17,7 @@ from kvplace.forecast.forecast import forecast
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
 from kvplace.simulate.run import simulate
+from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
 from simulate.small import model, place, problem, seconds
 
@@ -196,3 +197,23 @@ def test_kernels_that_are_interpreted_say_what_compiled_ones_do(monkeypatch, loa
     for one, other in zip(plain.models, compiled.models, strict=True):
         assert one.attainment == pytest.approx(other.attainment, rel=1e-9)
         assert one.ttft_seconds == pytest.approx(other.ttft_seconds, rel=1e-9)
+
+
+@pytest.mark.parametrize("factor", [-1, 1e308, math.inf, math.nan])
+@pytest.mark.parametrize("name", ["load", "burst"])
+def test_factors_that_mean_nothing_are_refused(name, factor):
+    given = ([model("a")], place(("a", 0)), {"a": seconds(fixed=0.1)})
+    with pytest.raises(InputError, match=f"{name}: must be a factor"):
+        settled(*given, **{name: factor})
+
+
+def test_who_waits_for_kernels_is_told(monkeypatch):
+    told = []
+    watch = Watch(None, lambda progress: told.append(progress.phase))
+    given = ([model("a")], place(("a", 0)), {"a": seconds(fixed=0.1)})
+    for known in (False, True):
+        monkeypatch.setitem(forecast.__globals__, "is_compiled", lambda _, known=known: known)
+        for few in (1, 0):
+            monkeypatch.setitem(forecast.__globals__, "FEW", few)
+            settled(*given, watch=watch)
+    assert told == ["compiling the forecast, once after an installation"]

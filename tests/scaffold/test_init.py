@@ -98,3 +98,13 @@ services:
     other = kvplace.Wishes(ttft_seconds=1, tpot_seconds=0.05, aliases={"code": "Qwen/Qwen3-14B"})
     draft = kvplace.init("1x4xH100", demand=demand, deployment=compose, wishes=other)
     assert any("Qwen/Qwen3-8B is a standby" in note for note in draft.notes)
+
+
+def test_two_names_of_one_model_in_a_demand_are_not_dropped(tmp_path):
+    log = tmp_path / "log.csv"
+    rows = [f"{at},{model},900,100" for at in range(0, 600, 5) for model in ("chat", "code")]
+    log.write_text("\n".join(["t_s,model,prompt_tokens,output_tokens", *rows]) + "\n")
+    named = dict.fromkeys(("chat", "code"), "Qwen/Qwen3-14B")
+    wishes = kvplace.Wishes(ttft_seconds=1, tpot_seconds=0.05, aliases=named)
+    with pytest.raises(InputError, match="as 'chat' and as 'code'; to add them, pass --alias"):
+        kvplace.init("1x4xH100", demand=kvplace.demand(log), wishes=wishes)

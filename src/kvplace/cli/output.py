@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from kvplace.core.problem import Problem
     from kvplace.core.result import Result
     from kvplace.report.tables.plan import Look
+    from kvplace.solver.clock import Watch
 
 __all__ = [
     "as_markdown", "emit", "emit_evidence", "emit_rows", "look", "print_result", "say_notes",
+    "telling",
 ]  # fmt: skip
 
 _INFEASIBLE, _NOT_FOUND, _OVERLOADED = 3, 4, 5
@@ -183,7 +185,10 @@ def print_result(
     if expect:
         from kvplace.forecast.forecast import forecast
 
-        expected = forecast(result.problem, result.placement, evaluation=result.evaluation)
+        expected = forecast(
+            result.problem, result.placement, evaluation=result.evaluation,
+            watch=telling(quiet=quiet),
+        )  # fmt: skip
         for note in () if quiet else expected.notes:
             say(f"kvplace: {note}")
     tabled = form == "table" and output is None and not as_markdown()
@@ -210,6 +215,13 @@ def print_result(
     if not quiet and (form != "table" or output is not None):
         say(summary(result))
     return _told(result, quiet=quiet, allow_overload=allow_overload)
+
+
+def telling(*, quiet: bool) -> "Watch":
+    """Return a watch that says what a command waits for."""
+    from kvplace.solver.clock import Watch
+
+    return Watch(None, None if quiet else lambda progress: say(f"kvplace: {progress.phase}"))
 
 
 def emit_evidence(result: "Result", form: str, output: str | None) -> None:

@@ -19,6 +19,7 @@ from kvplace.forecast.records import ENGINE, GPU, MPS, NONE, SLICE
 from kvplace.forecast.rules import Rules, Sharing
 from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.times import StepTimes
+from kvplace.solver.clock import Watch
 from kvplace.solver.kernels import interpreted, is_compiled
 
 __all__ = ["Forecast", "GPUForecast", "ModelForecast", "expected", "forecast"]
@@ -26,6 +27,9 @@ __all__ = ["Forecast", "GPUForecast", "ModelForecast", "expected", "forecast"]
 ITERATIONS = 200
 STEPS = 64
 """Batches whose step times are tabled; beyond, they grow in proportion."""
+
+MOST_FACTOR = 1e9
+"""Largest factor on rates and on the spread of arrivals."""
 
 FEW = 32
 """Engines up to which kernels that are not compiled yet are interpreted: compiling takes 10 s."""
@@ -43,6 +47,7 @@ def forecast(
     rules: Rules | None = None,
     times: StepTimes | None = None,
     evaluation: Evaluation | None = None,
+    watch: Watch | None = None,
 ) -> Forecast:
     """Forecast what a placement serves.
 
@@ -61,29 +66,39 @@ def forecast(
         Step times; computed from facts where None.
     evaluation
         The placement's, where it is known: `Result.evaluation` of a plan. Made anew where None.
+    watch
+        Is told where kernels are compiled.
 
     Raises
     ------
     InputError
-        The placement is not valid, or a model lacks what a forecast needs.
+        The placement is not valid, a model lacks what a forecast needs, or a factor means nothing.
     """
     copies = copies_of(problem, placement, times or StepTimes(), evaluation)
-    return expected(problem, copies, load=load, burst=burst, rules=rules or Rules())
+    return expected(problem, copies, load=load, burst=burst, rules=rules or Rules(), watch=watch)
 
 
 def expected(
-    problem: Problem, copies: Copies, *, load: float, burst: float, rules: Rules
+    problem: Problem,
+    copies: Copies,
+    *,
+    load: float,
+    burst: float,
+    rules: Rules,
+    watch: Watch | None = None,
 ) -> Forecast:
     """Forecast what engines serve; parameters as in `forecast`."""
     engines, gpus, lists = records_of(problem, copies, rules, load, burst)
-    took = None
-    if len(engines) <= FEW and not (is_compiled(settle) and is_compiled(attain)):
+    took, ready = None, is_compiled(settle) and is_compiled(attain)
+    if len(engines) <= FEW and not ready:
         tried = engines.copy(), gpus.copy()
         # What compiled code makes an infinite number of is an error here.
         with suppress(ArithmeticError, ValueError), np.errstate(all="ignore"):
             took = _settled(interpreted(settle), interpreted(attain), *tried, lists, rules)
             engines, gpus = tried
     if took is None:
+        if watch is not None and not ready:
+            watch.tell("compiling the forecast, once after an installation")
         took = _settled(settle, attain, engines, gpus, lists, rules)
     return _forecast(problem, copies, engines, gpus, load, took < ITERATIONS)
 
@@ -104,6 +119,11 @@ def records_of(
 ) -> tuple[Any, Any, Any]:
     """Return the engines and GPUs as records, with what they do still open."""
     faults = [
+        Fault(f"must be a factor from 0 to {MOST_FACTOR:,.0f}, not {factor}", name)
+        for name, factor in (("load", load), ("burst", burst))
+        if not 0 <= factor <= MOST_FACTOR
+    ]
+    faults += [
         Fault("a forecast needs it", f"{m.name}.demand.{name}")
         for m in problem.models
         if m.demand.requests_per_second > 0

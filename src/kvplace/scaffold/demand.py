@@ -8,6 +8,7 @@ from kvplace.core.models.demand import Demand
 from kvplace.demand.series import Array, near_name
 from kvplace.demand.summary import ModelDemand
 from kvplace.demand.windows import DemandWindows
+from kvplace.errors import InputError
 
 __all__ = ["absent_from_demand", "demand_of", "in_windows", "rate"]
 
@@ -15,9 +16,19 @@ __all__ = ["absent_from_demand", "demand_of", "in_windows", "rate"]
 def demand_of(
     name: str, asked: Mapping[str, ModelDemand], aliases: Mapping[str, str]
 ) -> ModelDemand | None:
-    """Return the demand of a model: by alias, by its name, or by the last part of it."""
-    names = (alias for alias, model in aliases.items() if model == name and alias in asked)
-    wanted = next(names, name)
+    """Return the demand of a model: by alias, by its name, or by the last part of it.
+
+    Raises
+    ------
+    InputError
+        The demand has it under several names, which summaries cannot add.
+    """
+    names = [alias for alias, model in aliases.items() if model == name and alias in asked]
+    if len(names) > 1:
+        message = f"the demand has it as {names[0]!r} and as {names[1]!r}; to add them, pass "
+        each = " and ".join(f"--alias {alias}={name}" for alias in names)
+        raise InputError(f"{message}{each} (in Python: DemandSeries.named)", name)
+    wanted = names[0] if names else name
     if wanted in asked:
         return asked[wanted]
     tail = wanted.rstrip("/").rpartition("/")[2].casefold()

@@ -50,7 +50,7 @@ def command(
     request.
     """
     from kvplace.cli.faults import say
-    from kvplace.cli.output import emit, look
+    from kvplace.cli.output import emit, look, telling
     from kvplace.cli.plans import load as load_plan
     from kvplace.cli.serving.engines import engine_rules
     from kvplace.core.result import placed
@@ -65,7 +65,7 @@ def command(
     result = load_plan(plan, fleet, gpus)
     found = forecast(
         result.problem, placed(result), load=load, burst=burst, rules=engine_rules(sharing),
-        evaluation=result.evaluation,
+        evaluation=result.evaluation, watch=telling(quiet=quiet),
     )  # fmt: skip
     if form == "table":
         emit(forecast_table(found, look(output), every=every), output, data=False)

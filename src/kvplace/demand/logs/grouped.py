@@ -51,6 +51,10 @@ class DatabaseLog:
             self._database.close()
             raise
         self.names = [str(row[0]) for row in described]
+        if self.names == ["json"]:
+            self._database.close()
+            how = "leave such lines out of so large a log first, as jq -c objects does"
+            raise InputError(f"not every line is a JSON object; {how}", str(file))
         self._end = False
 
     def _ask(self, query: str) -> Any:

@@ -97,7 +97,8 @@ def read_trace(
         if bad and not skip_bad:
             refuse_rows(log, columns, bad, file)
     if bad:
-        notes.insert(0, f"{bad:,} rows without a usable value were left out")
+        were = "row without a usable value was" if bad == 1 else "rows without a usable value were"
+        notes.insert(0, f"{bad:,} {were} left out")
     if not len(grouped["n"]):
         raise InputError("there is no usable row in it", str(file))
     series = _assemble({k: np.asarray(v) for k, v in grouped.items()}, columns, step, own, file)
