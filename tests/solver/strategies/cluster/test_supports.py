@@ -57,6 +57,13 @@ def test_without_a_valid_placement_there_is_nothing_to_better(name):
     assert not getattr(supports, name)(search)
 
 
+def test_configurations_are_a_start_of_many_models_and_gpus_under_one_pressure():
+    assert supports.configurable(search_of(4, configured=16))
+    assert not supports.configurable(search_of(4, configured=17))
+    assert supports.configurable(search_of(4, configured=17, large=15))
+    assert not supports.configurable(search_of(4, pressures=True, configured=0, large=0))
+
+
 def test_an_assignment_is_begun_before_it_is_valid():
     search = search_of(placed=False)
     assert not supports.few(search)

@@ -63,6 +63,8 @@ def _configured(search: ClusterState) -> Assignment | None:
     if few and not (keeps(search) and raise_by_tail(search, knobs.first_part)):
         search.raise_bound(None, knobs.first_part)
     search.watch.tell("configure", bound=search.low)
+    if search.closed:
+        return None
     grid = next(levels for most, levels in knobs.grids if search.instance.n <= most)
     coarse = max(knobs.coarse_grid, round(knobs.coarse_part * grid))
     configurer = Configurer(search.chooser, search.seed, grid, coarse)

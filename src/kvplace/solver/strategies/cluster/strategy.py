@@ -14,7 +14,7 @@ from kvplace.solver.strategies.stages import Beside, Stage, Strategy, run_stages
 __all__ = ["REFERENCE", "STRATEGY", "ClusterSearch"]
 
 BEGINNING: tuple[Stage[ClusterState], ...] = (
-    Stage("configurations", starts.configure, lambda s: s.large and s.instance.pressures == 1),
+    Stage("configurations", starts.configure, supports.configurable),
     Stage("start", starts.start, closed=True),
     Stage(
         "parallel-exchanges", starts.descend, lambda s: s.board is not None and s.large, closed=True

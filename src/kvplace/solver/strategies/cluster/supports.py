@@ -7,6 +7,7 @@ from kvplace.solver.strategies.cluster.search import ClusterState
 
 __all__ = [
     "asking",
+    "configurable",
     "coverable",
     "dividable",
     "domains_pay",
@@ -40,6 +41,13 @@ def rankable(search: ClusterState) -> bool:
 def few(search: ClusterState) -> bool:
     """Whether models are few enough for searches that look at each of them."""
     return search.board is not None and search.instance.n <= search.knobs.many
+
+
+def configurable(search: ClusterState) -> bool:
+    """Whether models and GPUs are so many that configurations are a better start than best fit."""
+    instance = search.instance
+    many = search.large or instance.n * instance.g >= search.knobs.configured
+    return many and instance.pressures == 1
 
 
 def ejectable(search: ClusterState) -> bool:
