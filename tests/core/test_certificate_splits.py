@@ -9,6 +9,7 @@ from itertools import product
 
 import pytest
 
+from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.certificate import (
     SCALE_BITS,
     Certificate,
@@ -214,3 +215,30 @@ def test_a_copy_has_shards_only_where_link_domains_are_wide_enough():
     assert problem.wide(0, 2) == {("small", 2 * GIB), ("large", 3 * GIB)}
     assert problem.wide(0, 4) == problem.wide(0, 3) == {("large", 3 * GIB)}
     assert not problem.wide(0, 5)
+
+
+def test_one_pressure_counts_no_shard_where_link_domains_are_too_narrow():
+    # Two models in two shards of 6 bytes each: only the pair of 10 is wide enough, which holds one.
+    models = [replace(byte_model(name, 12, 0.0), tensor_parallel=(2,)) for name in "ab"]
+    pair = Node("p", tuple(GPU(f"p/{at}", "small", 10) for at in range(2)), {})
+    lone = [Node(f"n{at}", (GPU(f"n{at}/0", "large", 30),), {}) for at in range(2)]
+    problem = Problem(tuple(models), Fleet((pair, *lone)), Objective.REQUESTS)
+    proof = Certificate(math.inf, ((1,), (1,)), ((10, 1), (30, 0)))
+    assert check_certificate(problem, proof) == ""
+    assert check_certificate(problem, RuleCertificate(math.inf, "fluid"))
+    linked = Node("l", tuple(GPU(f"l/{at}", "large", 30) for at in range(2)), {})
+    both = replace(problem, fleet=Fleet((pair, linked)))
+    assert "priced above" in check_certificate(both, proof)
+
+
+def test_an_option_too_large_for_wide_link_domains_is_none_by_hand():
+    # A shard of 6 bytes and half the load of 8: 6 + 4 / K <= 10 on the pair, in one copy.
+    model = replace(byte_model("a", 12, 8.0), tensor_parallel=(2,))
+    pair = Node("p", tuple(GPU(f"p/{at}", "small", 10) for at in range(2)), {})
+    lone = Node("n", (GPU("n/0", "large", 100),), {})
+    demand = replace(model.demand, requests_per_second=8.0 / GIB)
+    problem = Problem((replace(model, demand=demand),), Fleet((pair, lone)), Objective.REQUESTS)
+    assert solve_by_force(problem).value == pytest.approx(1.0)
+    for proof in (RuleCertificate(1.0, "fluid"), Certificate(1.0, ((0,),), ((10, 0), (100, 0)))):
+        assert check_certificate(problem, proof) == ""
+        assert check_certificate(problem, replace(proof, threshold=1.01))

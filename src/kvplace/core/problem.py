@@ -243,6 +243,10 @@ class Problem:
         """Return type and usable bytes of the GPUs on which a copy of a degree may have a shard."""
         return self._eligibility.wide(index, degree)
 
+    def widest_bytes(self, index: int, degree: int) -> int:
+        """Return the usable bytes of the largest GPU of those, 0 for none."""
+        return self._eligibility.widest_bytes(index, degree)
+
     @cached_property
     def option_table(self) -> OptionTable:
         """The options of all models with what a shard takes in each."""

@@ -247,3 +247,12 @@ def test_models_that_are_lacking_are_packed_under_several_pressures():
             assert whole.valid
             assert not whole.missing
     assert found
+
+
+def test_what_finds_no_room_displaces_small_shards_rather_than_large_ones():
+    # Both GPUs hold 10; 4 more displace 3 of one that is easily placed elsewhere, or all of 9.
+    sizes = [int(s * GIB) for s in (9, 2, 2, 2, 2, 2, 4)]
+    instance = plain(sizes, [0] * 7, [0.0] * 7, [int(11 * GIB), int(10.5 * GIB)])
+    board = Assignment(instance, [((0,),), *[((1,),)] * 5, ()])
+    assert crowd(board, 6, 1.0)
+    assert board.where[6] == ((1,),)

@@ -40,7 +40,7 @@ def test_the_room_is_what_a_shard_takes():
                     kinds.add(bool(fit[j, at]))
                     if fit[j, at]:
                         assert whole[j, at] == pytest.approx(each[j, at] * option.shards)
-                        assert each[j, at] < chooser.largest[j]
+                        assert each[j, at] < chooser.largest[j, at]
                     else:
                         assert whole[j, at] == math.inf
     assert kinds == {True, False}

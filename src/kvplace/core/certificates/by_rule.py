@@ -15,7 +15,8 @@ stands proved for G GPUs where ``sum(u_j) >= K G``. ``single-model`` then asks t
 of GPU one of the pressures is at K or above, in any window.
 
 Where models may be split, copied or tied to GPUs, ``fluid`` takes each model in the option that
-takes least room of those of which a shard fits some GPU that it may run on; the model counts as
+takes least room of those of which a shard fits some GPU that it may run on, in a link domain that
+is wide enough for a copy; the model counts as
 nothing where such a shard fits a GPU outside the scope. K stands proved where all models take more
 than the GPUs of the scope have, or where one model fits nowhere.
 
@@ -124,11 +125,12 @@ def _least_rooms(problem: Problem, threshold: float, scope: frozenset[str]) -> I
     )  # fmt: skip
     outside = outside_bytes(problem, scope) if scope else repeat(0)
     every = zip(pairwise(table.starts), problem.every_largest_bytes, outside, strict=False)
-    for index, ((first, end), largest, most) in enumerate(every):
+    for index, ((first, end), undivided, most) in enumerate(every):
         least = math.inf
         for row in range(first, end):
             degree, copies, taken, min_kv, load = rows[row]
             kept = taken + min_kv
+            largest = undivided if degree == 1 else problem.widest_bytes(index, degree)
             size = (taken + load * factor) * BELOW if finite else taken
             if kept > largest or size >= largest:
                 continue

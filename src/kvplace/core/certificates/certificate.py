@@ -15,9 +15,10 @@ together are priced above all GPUs together, there is no such placement.
 
 Where degrees or copies are to be chosen, each option of a model, t shards of each of r copies,
 has a price per shard, and the model counts with the least ``t r y`` of the options of which a
-shard fits some GPU that it may run on. Where shards lie besides is left out, and so are rules
-other than where a model may run: a relaxation, so the bound stays valid. GPUs outside the
-certificate's scope are worth nothing, which holds where nothing that is priced can be there.
+shard fits some GPU that it may run on, in a link domain with as many of these as a copy has
+shards. Where shards lie besides is left out, and so are rules other than where a model may run: a
+relaxation, so the bound stays valid. GPUs outside the certificate's scope are worth nothing, which
+holds where nothing that is priced can be there.
 
 All arithmetic is on integers: w_j is rounded down and M up on a scale of 2**-64 bytes. Floats of
 the problem are taken as the exact rationals they are.
@@ -221,25 +222,56 @@ def _check_prices(
     memories: dict[int, frozenset[int]] = {}
     usable = dict(zip(fleet.position, fleet.usable_bytes, strict=True))
     outside: dict[int, int] = {}  # largest memory outside the scope, by the set allowed
-    for index, (needed, offers) in enumerate(_priced(problem, certificate)):
+    for index, (needed, by_degree) in enumerate(_priced(problem, certificate)):
         if needed is None:
             return ""  # not one shard of this model fits anywhere below the threshold
         total += needed
-        if not offers:
+        if not by_degree:
             continue
         allowed = problem.allowed(index)
         if id(allowed) not in memories:
             memories[id(allowed)] = frozenset(map(usable.__getitem__, allowed))
             beyond = map(usable.__getitem__, allowed - scope if scope else ())
             outside[id(allowed)] = max(beyond, default=0)
-        groups.setdefault(memories[id(allowed)], []).append(offers)
+        for there, offers in _by_memories(problem, index, memories[id(allowed)], by_degree):
+            groups.setdefault(there, []).append(offers)
         most = outside[id(allowed)]
-        if most and any(size < most << SCALE_BITS and kept <= most for _, (size, kept) in offers):
+        offered = (offer for offers in by_degree.values() for offer in offers)
+        if most and any(size < most << SCALE_BITS and kept <= most for _, (size, kept) in offered):
             return f"{problem.models[index].name!r} is priced and may be outside the scope"
     available = sum(count * worths[memory] for memory, count in capacities.items())
     if total <= available:
         return f"all models are priced {total}, not above all GPUs' {available}"
     return _dearer_set({memory: worths[memory] for memory in capacities}, groups, spend)
+
+
+def _by_memories(
+    problem: Problem, index: int, memories: frozenset[int], by_degree: dict[int, Offers]
+) -> Iterator[tuple[frozenset[int], Offers]]:
+    """Yield memories that a model may be on, and what of it: link domains are wide enough for it.
+
+    Parameters
+    ----------
+    problem
+        What it is on.
+    index
+        Position of the model.
+    memories
+        Of all GPUs that it may run on.
+    by_degree
+        What is offered, by the degree of its option.
+    """
+    alike: dict[tuple[int, ...], frozenset[int]] = {(1,): memories}
+    if set(by_degree) != {1}:
+        wide = {d: {memory for _, memory in problem.wide(index, d)} for d in by_degree}
+        alike = {}
+        for memory in memories:
+            held = tuple(degree for degree in by_degree if memory in wide[degree])
+            alike[held] = alike.get(held, frozenset()) | {memory}
+    for held, there in alike.items():
+        offers = {offer for degree in held for offer in by_degree[degree]}
+        if offers:
+            yield there, tuple(sorted(offers, key=lambda o: (o.sizes[0], -o.price, o.sizes[1])))
 
 
 def _dearer_set(
@@ -269,14 +301,16 @@ def _dearer_set(
     return next(filter(None, failures), "")
 
 
-def _priced(problem: Problem, certificate: Certificate) -> Iterator[tuple[int | None, Offers]]:
-    """Yield what each model is priced at least, None for a model that fits nowhere, and offers."""
+def _priced(
+    problem: Problem, certificate: Certificate
+) -> Iterator[tuple[int | None, dict[int, Offers]]]:
+    """Yield what each model is priced at least, None for one that fits nowhere, and its offers."""
     if problem.plain:
         sizes = scaled_sizes(problem, certificate.threshold)
         rows = (certificate.prices, sizes, resident_bytes(problem), problem.min_kv_bytes)
         for price, size, taken, kept in zip(*rows, strict=True):
             assert isinstance(price, int)
-            yield price, (Offer(price, (size, taken + kept)),) if price else ()
+            yield price, {1: (Offer(price, (size, taken + kept)),)} if price else {}
         return
     table = problem.option_table
     found = every_possible(problem, certificate.threshold)
@@ -285,17 +319,16 @@ def _priced(problem: Problem, certificate: Certificate) -> Iterator[tuple[int | 
         if len(possible) == 1:  # as most have
             ((at, size, kept),) = possible
             price, row = prices[at], first + at
-            shards = table.degrees[row] * table.copies[row]
-            yield price * shards, (Offer(price, (size, kept)),) if price else ()
+            degree = table.degrees[row]
+            whole = price * degree * table.copies[row]
+            yield whole, {degree: (Offer(price, (size, kept)),)} if price else {}
             continue
         needed: int | None = None
-        offers = set()
+        offers: dict[int, Offers] = {}
         for at, size, kept in possible:
-            whole = prices[at] * table.degrees[first + at] * table.copies[first + at]
+            degree = table.degrees[first + at]
+            whole = prices[at] * degree * table.copies[first + at]
             needed = whole if needed is None or whole < needed else needed
             if prices[at]:
-                offers.add(Offer(prices[at], (size, kept)))
-        if len(offers) > 1:
-            yield needed, tuple(sorted(offers, key=lambda o: (o.sizes[0], -o.price, o.sizes[1])))
-        else:
-            yield needed, tuple(offers)
+                offers[degree] = (*offers.get(degree, ()), Offer(prices[at], (size, kept)))
+        yield needed, offers

@@ -33,6 +33,8 @@ def resident_bytes(problem: Problem) -> Sequence[int]:
 def possible_options(problem: Problem, index: int, threshold: float) -> list[tuple[int, int, int]]:
     """Return the options of a model of which a shard fits a GPU below a threshold.
 
+    The GPU is in a link domain that is wide enough for a copy.
+
     Returns
     -------
     list of tuple
@@ -53,8 +55,6 @@ def every_possible(
     starts, degrees, copies, loads = table.starts, table.degrees, table.copies, table.loads
     weights, min_kv = table.weights_bytes, table.min_kv_bytes
     for index in range(len(everyone)) if models is None else models:
-        largest = problem.largest_bytes(index)
-        capacity = largest << SCALE_BITS
         first, end = starts[index], starts[index + 1]
         found = []
         for row in range(first, end):
@@ -64,7 +64,8 @@ def every_possible(
                 part, of = load.as_integer_ratio()
                 size += part * unit // (of * top)
             kept = taken + min_kv[row]
-            fits = size < capacity and kept <= largest
+            largest = problem.widest_bytes(index, degrees[row])
+            fits = size < largest << SCALE_BITS and kept <= largest
             if fits and (degrees[row] == 1 or problem.seated(index, row)):
                 # Of copies that carry uneven parts one carries an even part or more; what the
                 # others carry is not known.

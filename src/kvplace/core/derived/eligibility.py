@@ -153,6 +153,12 @@ class Eligibility:
             )
         return self._wide[key]
 
+    def widest_bytes(self, index: int, degree: int) -> int:
+        """Return the usable bytes of the largest GPU in `wide`, 0 for none."""
+        if degree == 1:
+            return self.every_largest_bytes[index]
+        return max((memory for _, memory in self.wide(index, degree)), default=0)
+
     @cached_property
     def _wide(self) -> dict[tuple[int, int], frozenset[tuple[str, int]]]:
         return {}

@@ -141,9 +141,9 @@ class _Ranks(_FewRanks):
         self._columns = columns = instance.columns
         self._size = columns.size.astype(np.float64)
         loads = columns.loads.min(axis=1)  # of the type of GPU where a shard takes least
-        largest = self._memory[0]
+        largest = columns.widest
         room = np.maximum(largest - self._size, 1.0)[:, None]  # sizes are whole bytes
-        in_memory = np.where(self._size[:, None] < largest, loads[:, : columns.kv] / room, np.inf)
+        in_memory = np.where((self._size < largest)[:, None], loads[:, : columns.kv] / room, np.inf)
         alone = np.concatenate([in_memory, loads[:, columns.kv :]], axis=1).max(axis=1)
         self._alone: Floats = np.where(np.isfinite(columns.least), alone, np.inf)
         self._loads: Floats = np.where(columns.unsure[:, None], 0.0, loads)

@@ -55,7 +55,6 @@ class FluidBound:
         self._scopes = _scopes(chooser.instance)
         columns = chooser.instance.columns
         self._mask_of = columns.mask_of[columns.model]
-        self._largest = chooser.largest[columns.model]
         self.value = self._best()
 
     def _best(self) -> float:
@@ -84,7 +83,7 @@ class FluidBound:
             return [None]
         finite = target < math.inf
         each = columns.size + columns.loads[:, 0, 0] / target if finite else columns.size
-        fit = (each < self._largest) & (columns.least <= self._largest)
+        fit = (each < columns.widest) & (columns.least <= columns.widest)
         # Of uneven copies a certificate can count on the weights alone.
         each = columns.size + columns.sure / target if finite else columns.size
         whole = np.minimum.reduceat(np.where(fit, each * columns.shards, math.inf), first)

@@ -78,6 +78,8 @@ class LevelTargets:
     least
         (n, o) bytes that a GPU must have for a shard and the KV that must be left; None where none
         must be.
+    most
+        (n, o) bytes of the largest GPU that a shard can be on; None where that is the largest.
     grid
         Levels of the largest GPU.
     paired
@@ -97,11 +99,13 @@ class LevelTargets:
         load: Floats,
         shards: Floats,
         least: Floats | None = None,
+        most: Floats | None = None,
         grid: int = GRID,
         *,
         paired: bool = False,
     ) -> None:
         self._largest, self._grid, self._paired = int(memory[-1]), grid, paired
+        self._most = np.full(size.shape, float(self._largest)) if most is None else most
         self._unit = self._largest / grid
         self._levels: Ints = np.array([self._room(int(m)) for m in memory])
         # Bytes by which the room grows with the logarithm of the target are the load to it.
@@ -242,9 +246,9 @@ class LevelTargets:
         """Return what a target needs."""
         with np.errstate(invalid="ignore"):
             each = self._size + self._load / target
-        fit = each < self._largest
+        fit = each < self._most
         least = each if self._least is None else self._least
-        fit &= least <= self._largest
+        fit &= least <= self._most
         classes, kinds = self._floor(np.where(fit, each, 0.0)), 1
         if self._paired:
             kinds = self._grid + 1

@@ -82,7 +82,7 @@ class LevelBound:
         self._memory: list[int] = memory.tolist()
         self._type: list[int] = type_.tolist()
         least = chooser.least if self._instance.columns.keeps else None
-        parts = (memory, count, chooser.size, chooser.sure, chooser.shards, least)
+        parts = (memory, count, chooser.size, chooser.sure, chooser.shards, least, chooser.largest)
         self._targets, self._fine = LevelTargets(*parts), LevelTargets(*parts, FINE)
         self._paired: LevelTargets | None = None
         if least is not None and MANY < self._instance.n <= FEW * self._instance.g:

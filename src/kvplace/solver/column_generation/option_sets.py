@@ -96,8 +96,7 @@ class OptionSets:
         """Take the kind of each GPU."""
         self.kind_of = kind_of
         self.count: Floats = np.bincount(kind_of).astype(np.float64)
-        # A certificate of one pressure knows nothing of link domains.
-        degree = np.array(self.instance.degree) if self.instance.pressures > 1 else self.shards * 0
+        degree = np.array(self.instance.degree)
         self._allowed: Bools = self.instance.columns.on_kinds(np.array(kind_of), degree)
 
     def divided(self, part_of: Sequence[int], within: Bools) -> "OptionSets":

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kvplace.solver.array_types import Floats
+from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.assignment.subsets import Subsets
 from kvplace.solver.clock import Watch
@@ -41,7 +41,8 @@ TRIES = 24
 FIRST = 0.5
 """Part of the gap by which the first lower target is below the value, and every other at most."""
 PINNED = 100.0
-"""What a byte of excess that no exchange can lower, beside split shards alone, counts."""
+"""What a byte of excess that no exchange can lower, beside split shards alone, counts to one of a
+shard as large as the largest GPU."""
 STARTS, SHAKEN = 24, 0.7
 """Orders in which models are packed by default, and the least factor on a size that sorts them."""
 
@@ -144,9 +145,10 @@ def packed(board: Assignment, seed: int, watch: Watch, orders: int = STARTS) -> 
 
 
 def crowd(board: Assignment, j: int, target: float) -> bool:
-    """Place a model that has no place where its copies add least excess, whatever that is.
+    """Place a model that has no place where its copies displace least, and the smallest shards.
 
-    Exchanges move undivided shards only, so split ones go where other split ones leave room.
+    Exchanges move undivided shards only, so split ones go where other split ones leave room. As far
+    as memory alone is asked, an undivided one goes where it adds least excess.
 
     Returns
     -------
@@ -158,14 +160,14 @@ def crowd(board: Assignment, j: int, target: float) -> bool:
         return False
     rooms = _rooms(board, target)
     before = _over(rooms)
-    freed = _movable(board, target) if any(o.degree > 1 for o in instance.options[j]) else None
+    split = any(o.degree > 1 for o in instance.options[j])
+    movable = _Movable(board, target) if split or target < VALID else None
     alone = room_alone(board.instance.columns)
     best: tuple[float, Option, Copies] | None = None
     for option in instance.options[j]:
         size = np.array([[option.size + option.load / target], [option.size + option.keep]])
-        added = _over(rooms - size) - before
-        if option.degree > 1 and freed is not None:
-            added += PINNED * _over(rooms + freed - size)
+        added = _over(rooms - size)
+        added = added - before if movable is None else movable.displaced(added)
         added[~instance.columns.allowed[j] | (size.max() > alone)] = math.inf
         # What fits anywhere leaves more room elsewhere the fewer copies there are.
         cost = 0.0
@@ -186,13 +188,40 @@ def crowd(board: Assignment, j: int, target: float) -> bool:
     return True
 
 
-def _movable(board: Assignment, target: float) -> Floats:
-    """Return (g,) bytes of the undivided shards of each GPU at a target."""
-    found = np.zeros(board.instance.g)
-    for copies, option in zip(board.where, board.option, strict=True):
-        if option is not None and option.degree == 1:
-            found[[g for (g,) in copies]] += option.taken(target)
-    return found
+class _Movable:
+    """The undivided shards of each GPU, the smallest first.
+
+    Parameters
+    ----------
+    board
+        The assignment.
+    target
+        In load per byte, above 0.
+    """
+
+    def __init__(self, board: Assignment, target: float) -> None:
+        rows = [
+            (g, option.taken(target))
+            for copies, option in zip(board.where, board.option, strict=True)
+            if option is not None and option.degree == 1
+            for (g,) in copies
+        ]  # fmt: skip
+        table = np.array(rows, dtype=np.float64).reshape(-1, 2)
+        table = table[np.lexsort((table[:, 1], table[:, 0]))]
+        self._gpu: Ints = table[:, 0].astype(np.int64)
+        self._size = table[:, 1]
+        self._all = np.bincount(self._gpu, self._size, board.instance.g)
+        first = np.searchsorted(self._gpu, np.arange(board.instance.g))
+        taken = np.append(0.0, np.cumsum(self._size))
+        self._before: Floats = taken[:-1] - taken[first[self._gpu]]
+        self._largest = float(board.instance.memory[0])
+
+    def displaced(self, excess: Floats) -> Floats:
+        """Return (g,) what excess on GPUs counts: each byte as much as the shard it displaces."""
+        part = np.clip(excess[self._gpu] - self._before, 0.0, self._size)
+        count = np.bincount(self._gpu, part * self._size, len(excess)) / self._largest
+        found: Floats = count + PINNED * np.maximum(excess - self._all, 0.0)
+        return found
 
 
 def _exchanged(board: Assignment, target: float, watch: Watch) -> tuple[float, list[Change]]:
@@ -226,15 +255,17 @@ def _steps(subsets: Subsets, g: int, target: float) -> Iterator[tuple[int, list[
     board, count = subsets.board, subsets.count
     sizes, rooms = subsets.sizes(target).reshape(2, -1), _rooms(board, target)
     at = np.flatnonzero(np.isfinite(sizes[0]) & (np.arange(sizes.shape[1]) // count != g))
-    back, host, over = sizes[:, at], at // count, _over(rooms)
+    back, host, over = sizes.take(at, axis=1), at // count, _over(rooms)
     alone = room_alone(board.instance.columns)
-    held = (back <= alone[g]).all(axis=0)
+    larger = np.maximum(back[0], back[1])
+    # What each GPU takes beside its own, and what no GPU may be given: it does not hold it alone.
+    without, never = rooms.take(host, axis=1) + back, larger > alone[g]
+    most, before = alone.take(host), over.take(host)
     found: list[tuple[float, int, int]] = []
     for out in subsets.numbers(g)[1:].tolist() if len(at) else ():
         given = sizes[:, [g * count + out]]
-        change = _over(rooms[:, [g]] + given - back) + _over(rooms[:, host] - given + back)
-        change -= over[host]
-        change[~held | (given.max() > alone[host])] = math.inf  # what does not fit alone stays
+        change = _over(rooms[:, [g]] + given - back) + _over(without - given) - before
+        change[never | (given.max() > most)] = math.inf  # what does not fit alone stays
         few = np.argpartition(change, min(TRIES, len(change) - 1))[:TRIES]
         found += [(float(change[n]), out, n) for n in few.tolist()]
     for value, out, n in sorted(found):
@@ -255,5 +286,5 @@ def _rooms(board: Assignment, target: float) -> Floats:
 
 def _over(rooms: Floats) -> Floats:
     """Return bytes that are too much, of some GPUs."""
-    found: Floats = np.maximum(-rooms.min(axis=0), 0.0)
+    found: Floats = np.maximum(-np.minimum(rooms[0], rooms[1]), 0.0)
     return found

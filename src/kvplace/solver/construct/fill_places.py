@@ -14,6 +14,7 @@ from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.construct.excess import crowd, lower_excess
 from kvplace.solver.construct.open_domains import OpenDomains
 from kvplace.solver.construct.program_models import ProgramModels
+from kvplace.solver.construct.rematch import room_alone
 from kvplace.solver.instance.instance import Option
 
 __all__ = ["PlaceFiller"]
@@ -166,18 +167,28 @@ class PlaceFiller:
         for taken in shared.values():
             taken.sort(key=itemgetter(0, 1))
         changes: list[Change] = []
+        left = [(j, option) for _, j, option in items[:excess]]
+        # What is too large by what levels round off is exchanged later.
+        alone = room_alone(board.instance.columns) + board.instance.memory[0] / self._width
+
+        def put(item: tuple[float, int, Option], g: int) -> None:
+            room, j, option = item
+            if max(room, option.size + option.keep) <= alone[g]:
+                changes.append((j, option, ((g,),)))
+            else:
+                left.append((j, option))
+
         for number, levels in sorted(of_set.items()):
             g = self._bound(number)
             taken = max(board.arrays.load[0, g] / target, board.arrays.kept[g])
             rest = float(board.arrays.free[g] - taken)
             for level in levels[:0:-1]:
-                room, j, option = shared[level].pop()
-                rest -= room
-                changes.append((j, option, ((g,),)))
-            _, j, option = _nearest(shared[levels[0]], rest)
-            changes.append((j, option, ((g,),)))
+                item = shared[level].pop()
+                rest -= item[0]
+                put(item, g)
+            put(_nearest(shared[levels[0]], rest), g)
         board.apply(changes)
-        return [(j, option) for _, j, option in items[:excess]]
+        return left
 
     def _overfull(self) -> list[tuple[int, Option]]:
         """Take the smallest models that may go anywhere off GPUs whose memory is exceeded."""

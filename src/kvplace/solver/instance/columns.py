@@ -117,15 +117,15 @@ class Columns:
         width
             (rows,) how many GPUs a model may run on must share a link domain.
         """
-        base = int(width.max()) + 1
+        base, kinds = int(width.max(initial=0)) + 1, int(kind_of.max()) + 1
         asked, row_of = np.unique(self.mask_of[self.model] * base + width, return_inverse=True)
         held = []
         for at, wide in (divmod(number, base) for number in asked.tolist()):
             gpus = np.flatnonzero(self.masks[at])
             domain = self.domain_of[gpus]
             gpus = gpus[np.bincount(domain, minlength=1)[domain] >= wide]
-            held.append(np.bincount(kind_of[gpus], minlength=int(kind_of.max()) + 1) > 0)
-        return np.array(held)[row_of]
+            held.append(np.bincount(kind_of[gpus], minlength=kinds) > 0)
+        return np.array(held, dtype=bool).reshape(-1, kinds)[row_of]
 
     @cached_property
     def domain_of(self) -> Ints:
@@ -200,6 +200,14 @@ class Columns:
         least: Floats = self.size.astype(np.float64) + np.maximum(1, self.keep)
         least[~self._seated(least)] = math.inf
         return least
+
+    @cached_property
+    def widest(self) -> Floats:
+        """(rows,) usable bytes of the largest GPU in a link domain wide enough for a copy."""
+        sizes, kind_of = np.unique(self.memory, return_inverse=True)
+        held = self.on_kinds(kind_of, np.array(self._instance.degree))
+        found: Floats = np.where(held, sizes, 0).max(axis=1, initial=0).astype(np.float64)
+        return found
 
     def _seated(self, least: Floats) -> Bools:
         """Return per option whether a link domain holds a copy, and all are wide enough for all."""

@@ -41,7 +41,7 @@ class Chooser:
     least
         (models, options) bytes of a shard with the KV that must be left.
     largest
-        (models,) bytes of the largest GPU that each may run on.
+        (models, options) bytes of the largest GPU that a shard can be on.
     """
 
     def __init__(self, instance: Instance) -> None:
@@ -54,8 +54,7 @@ class Chooser:
         self.shards = pad(columns.shards)
         self.least = pad(columns.least)
         self._time = pad(_least_time(instance), 0.0) if instance.time else None
-        largest = [float(columns.memory[mask].max(initial=0)) for mask in columns.masks]
-        self.largest: Floats = np.array(largest)[columns.mask_of]
+        self.largest = pad(columns.widest, 0.0)
 
     def room(self, target: float) -> tuple[Floats, Floats, Bools]:
         """Return per option the room of a shard and of all shards at a target, and which fit.
@@ -66,7 +65,7 @@ class Chooser:
         finite = target < math.inf
         with np.errstate(invalid="ignore"):
             each: Floats = self.size + (self._load / target if finite else 0.0)
-            fit = (each < self.largest[:, None]) & (self.least <= self.largest[:, None])
+            fit = (each < self.largest) & (self.least <= self.largest)
             if self._time is None or not finite:
                 return each, np.where(fit, each * self.shards, math.inf), fit
             fit &= self._time <= target
