@@ -32,6 +32,8 @@ SEARCH_SHARE = 0.7
 QUESTION_SHARE = 0.15
 """Share of what is left of it for one mix."""
 LEAST_SECONDS = 0.2
+UNSEEN = ("balance", "leximax")
+"""Stages whose work a table does not show: it has the highest pressure of each fleet."""
 CELL_SECONDS = 4.0
 """Most time for one fleet of that table where the whole has a limit."""
 MOST_LINES = 200_000
@@ -345,4 +347,5 @@ def _table(
         own = Within(watch, min(share, CELL_SECONDS) if share < math.inf else None)
         known = plans.get((mix, growth))
         start = known.placement if known else None
-        yield Cell(mix, growth, solve(problem, start=start, seed=seed, watch=own))
+        result = solve(problem, start=start, seed=seed, watch=own, without=UNSEEN)
+        yield Cell(mix, growth, result)
