@@ -51,6 +51,8 @@ def test_a_plan_that_does_not_hold_gets_no_report(here, capsys):
 def test_it_must_be_said_what_to_write(here, capsys):
     assert main(["report", "plan.json"]) == 2
     assert "name what to write" in capsys.readouterr().err
+    assert main(["report", "plan.json", "--output", "page.pdf"]) == 2
+    assert "--output is a page of HTML, and .pdf is none" in capsys.readouterr().err
     assert main(["report", "plan.json", "--figure", "plan.gif"]) == 2
     assert "a figure ends in" in capsys.readouterr().err
 

@@ -8,6 +8,9 @@ from kvplace.cli.verb import verb
 
 __all__ = ["command"]
 
+_OTHER = (".csv", ".json", ".md", ".pdf", ".png", ".svg", ".txt", ".yaml")
+"""Endings of files that are no page."""
+
 _EXAMPLES = """\b
 Examples:
   kvplace report plan.json --output report.html
@@ -59,6 +62,12 @@ def command(
 
     if output is None and figure is None and markdown is None:
         raise click.UsageError("name what to write: --output, --figure or --markdown")
+    suffix = PurePath(output or "").suffix.lower()
+    if suffix in _OTHER:
+        raise click.UsageError(
+            f"--output is a page of HTML, and {suffix} is none; --figure writes pictures, and "
+            "--markdown a summary"
+        )
     shown = report(
         load(plan, fleet, gpus),
         None if baseline is None else load_other(baseline, fleet, gpus),
