@@ -178,12 +178,14 @@ def test_help_loads_no_library_but_the_command_line():
     assert done.stderr.strip() == "set()"
 
 
-def test_a_plain_table_is_planned_without_schemas_and_arrays(tmp_path):
+@pytest.mark.parametrize("degrees", ["", "1 2"])
+def test_a_table_is_planned_without_schemas(tmp_path, degrees):
     table = tmp_path / "models.csv"
-    table.write_text("name,weights_gib,requests_per_second,slo_seconds\na,15,2,3\nb,9,1,3\n")
+    head = "name,weights_gib,requests_per_second,slo_seconds,tensor_parallel,replicas"
+    table.write_text(f"{head}\na,15,2,3,{degrees},\nb,9,1,3,,1-2\n")
     code = (
         "import sys; from kvplace.cli.main import main; main(sys.argv[1:]);"
-        "print({'numpy', 'pydantic', 'importlib.metadata', 'yaml'} & set(sys.modules))"
+        "print({'pydantic', 'importlib.metadata', 'yaml'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", code, "plan", str(table), "--gpus", "2xH100", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

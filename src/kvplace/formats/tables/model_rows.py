@@ -18,6 +18,7 @@ __all__ = [
     "NUMBER",
     "REQUIRED",
     "SHAPE",
+    "cell_value",
     "column_text",
     "row_model",
     "shape_value",
@@ -108,7 +109,7 @@ def row_model(
         into = model[keys[0]] if len(keys) > 1 else model
         if cell is not None:
             try:
-                into[keys[-1]] = _value(column, cell)
+                into[keys[-1]] = cell_value(column, cell)
             except ValueError as error:
                 report.add(("models", index, *keys), str(error))
         elif column in needed and not report.covers(("models", index)):
@@ -132,7 +133,7 @@ def _in_window(cells: dict[str, str], index: int, window: str, report: Report) -
         cell = cells.get(column)
         try:
             if cell is not None:
-                found[base] = _value(base, cell)
+                found[base] = cell_value(base, cell)
         except ValueError as error:
             report.add(("models", index, column), str(error))
             found[base] = 0.0
@@ -153,7 +154,7 @@ def shape_value(cell: str) -> object:
     return int(number) if number.is_integer() and abs(number) < _EXACT else number
 
 
-def _value(column: str, cell: str) -> object:
+def cell_value(column: str, cell: str) -> object:
     """Return a cell as a fleet file would write it."""
     if column in SHAPE:
         return shape_value(cell)

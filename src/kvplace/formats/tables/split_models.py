@@ -11,16 +11,14 @@ from kvplace.core.models.launch import Launch
 from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES, Model, Replicas
 from kvplace.core.models.model_table import ModelTable
 from kvplace.facts.memory.estimates import Estimates
-from kvplace.formats.diagnostics import Report
 from kvplace.formats.tables.arrow import ArrowColumns
 from kvplace.formats.tables.csv_columns import CSVColumns
-from kvplace.formats.tables.model_rows import row_model
+from kvplace.formats.tables.model_rows import cell_value
+from kvplace.formats.validation import values
 
 __all__ = ["UNDIVIDED", "Ways", "split_models", "ways_of"]
 
 _SPLIT = ("tensor_parallel", "replicas")
-_LEAST = {"name": "m", "weights_gib": "1", "requests_per_second": "1"}
-"""Cells that a row must have."""
 _TOLD = (
     "name", "weights_bytes", "demand", "slo", "kv_bytes_per_token", "overhead_bytes",
     "min_kv_bytes", "windows", "architecture",
@@ -63,15 +61,16 @@ def ways_of(columns: ArrowColumns | CSVColumns) -> list[Ways | None] | None:
 
 def _ways(pair: Sequence[str]) -> Ways | None:
     """Return the degrees and copies that two cells state; None where one is not sound."""
-    if not any(pair):
-        return UNDIVIDED
-    from kvplace.formats.fleet.schema import ModelPart  # noqa: PLC0415 - most tables split nothing
-    from kvplace.formats.validation.models import validate  # noqa: PLC0415 - same
-
-    report = Report("")
-    given = {name: cell for name, cell in zip(_SPLIT, pair, strict=True) if cell}
-    part = validate(ModelPart, row_model(_LEAST | given, 0, report), (), report)
-    return None if report or part is None else (part.tensor_parallel, part.replicas.build())
+    given = zip(_SPLIT, pair, strict=True)
+    try:
+        stated = {name: cell_value(name, cell) for name, cell in given if cell}
+        copies = stated.get("replicas", 1)
+        span = copies.values() if isinstance(copies, dict) else (copies, copies)
+        low, high = map(values.count, span)
+        accepted = values.degrees(stated.get("tensor_parallel", 1))
+    except ValueError:
+        return None
+    return (accepted, Replicas(low, high)) if low <= high else None
 
 
 def split_models(
