@@ -16,9 +16,9 @@ from kvplace.errors import InputError
 from kvplace.facts.catalogue.models import known_model
 from kvplace.facts.memory.estimates import Estimates
 from kvplace.forecast.share_timing import ShareTiming
-from kvplace.formats.diagnostics import Report, path_of, shown
+from kvplace.formats.diagnostics import Report, shown
 from kvplace.formats.fleet.asked import WindowDemandPart, WindowPart
-from kvplace.formats.fleet.checks import cross_check, with_degrees
+from kvplace.formats.fleet.checks import core_faults, cross_check, with_degrees
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.fleet.nodes import build_nodes
 from kvplace.formats.fleet.rules import RulePart, build_rule
@@ -102,7 +102,7 @@ class Assembly:
         )
         cross_check(names, models, objective, report)
         report.refuse()
-        try:
+        with core_faults(report):
             placed = tuple(m for m in models if m is not None)
             # Who asks for pressure by name gets it, with guesses that the answer names.
             timing = ShareTiming(guess=objective is Objective.PRESSURE)
@@ -126,11 +126,6 @@ class Assembly:
             if head is None or head.robust is None:
                 return found
             return with_scenarios(found, robust_windows(found, head.robust, together=True))
-        except InputError as error:  # cross-checks of the core
-            for fault in error.faults:
-                report.add(path_of(fault.path), fault.message)
-            report.refuse()
-            raise
 
     def _built_nodes(self) -> tuple[Node, ...]:
         """Build the nodes: of a list, or of groups in one line of text."""

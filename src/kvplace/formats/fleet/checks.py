@@ -1,15 +1,15 @@
 """What must hold of the models of a fleet beside the form of each: degrees, names, objectives."""
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective, default_objective
 from kvplace.errors import InputError
-from kvplace.formats.diagnostics import Path, Report, shown
+from kvplace.formats.diagnostics import Path, Report, path_of, shown
 
-__all__ = ["ALREADY", "cross_check", "objective_named", "with_degrees"]
+__all__ = ["ALREADY", "core_faults", "cross_check", "objective_named", "with_degrees"]
 
 ALREADY = "is already the name of"
 _DEGREES = 64
@@ -62,6 +62,18 @@ def with_degrees(index: int, model: Model, report: Report, assumed: list[str]) -
         f"engines refuse {shown(model.name)} at {refused}; they take {taken}",
     )
     return model
+
+
+@contextmanager
+def core_faults(report: Report) -> Iterator[None]:
+    """Tell what the core finds wrong in the words of a file."""
+    try:
+        yield
+    except InputError as error:
+        for fault in error.faults:
+            report.add(path_of(fault.path), fault.message)
+        report.refuse()
+        raise
 
 
 def cross_check(

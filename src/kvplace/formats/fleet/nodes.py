@@ -14,6 +14,7 @@ from kvplace.units import bytes_text
 
 __all__ = ["build_nodes"]
 
+_Memory = Callable[[str], int]  # of a GPU of that type
 _Device = tuple[str, int, GPUPart]  # type and memory of a GPU, and what else the file says
 
 
@@ -63,9 +64,7 @@ def _number_of_gpus(part: NodePart) -> int:
     return len(part.gpus) if isinstance(part.gpus, list) else int(part.gpus)
 
 
-def _devices(
-    part: NodePart, path: Path, report: Report, memory_of: Callable[[str], int]
-) -> list[_Device]:
+def _devices(part: NodePart, path: Path, report: Report, memory_of: _Memory) -> list[_Device]:
     """Return the GPUs of one node; none where one is faulty."""
     if not isinstance(part.gpus, list):
         if part.gpu is None:
@@ -85,9 +84,7 @@ def _devices(
     return [] if None in devices else [device for device in devices if device is not None]
 
 
-def _device(
-    part: GPUPart, path: Path, report: Report, memory_of: Callable[[str], int]
-) -> _Device | None:
+def _device(part: GPUPart, path: Path, report: Report, memory_of: _Memory) -> _Device | None:
     """Return type, memory and reserve of a GPU; None, and a fault, where one is wrong."""
     memory = part.memory_bytes
     if memory is None:

@@ -11,19 +11,9 @@ from kvplace.formats.validation.csv_rows import Header
 from kvplace.units import parse_number
 
 __all__ = [
-    "BY_WINDOW",
-    "COLUMNS",
-    "HEADER",
-    "MOST",
-    "NUMBER",
-    "REQUIRED",
-    "SHAPE",
-    "cell_value",
-    "column_text",
-    "row_model",
-    "shape_value",
-    "windows_of",
-]
+    "BY_WINDOW", "COLUMNS", "HEADER", "MOST", "NUMBER", "REQUIRED", "SHAPE", "cell_value",
+    "column_text", "row_model", "shape_value", "windows_of",
+]  # fmt: skip
 
 SHAPE = tuple(field.name for field in fields(Architecture))
 """Columns of a model's shape, each a key of ``architecture``."""

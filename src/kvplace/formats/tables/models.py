@@ -21,8 +21,14 @@ from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
 from kvplace.facts.memory.estimated_table import with_estimates
 from kvplace.forecast.share_timing import ShareTiming
-from kvplace.formats.diagnostics import MAX_FAULTS, Path, Report, path_of, shown
-from kvplace.formats.fleet.checks import ALREADY, cross_check, objective_named, with_degrees
+from kvplace.formats.diagnostics import MAX_FAULTS, Path, Report, shown
+from kvplace.formats.fleet.checks import (
+    ALREADY,
+    core_faults,
+    cross_check,
+    objective_named,
+    with_degrees,
+)
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.tables.arrow import ArrowColumns, Columns
 from kvplace.formats.tables.csv_columns import CSVColumns
@@ -216,16 +222,11 @@ class _Reader:
         cross_check(table.names, models, objective, report)
         report.refuse()
         timing = ShareTiming(guess=objective is Objective.PRESSURE)
-        try:
+        with core_faults(report):
             return Problem(
                 tuple(models), Fleet(tuple(self._nodes)), objective, timing=timing,
                 assumed=tuple(assumed),
             )  # fmt: skip
-        except InputError as error:  # cross-checks of the core
-            for fault in error.faults:
-                report.add(path_of(fault.path), fault.message)
-            report.refuse()
-            raise
 
     def _shapes(self) -> dict[str, Any]:
         """Return the shapes that rows state, each once, and which of them each row has.
