@@ -416,10 +416,10 @@ Deleted, as the search does as well without:
 
 ### Pools and mixed clusters
 
-- A start from configurations from 100,000 models times GPUs on, under one pressure, in place of
+- A start from configurations from 25,000 models times GPUs on, under one pressure, in place of
   1,000,000 (7d96a6c): at 20 s 900 models on 600 GPUs 2.3 % for 29 (after 60 s), 640 on 320 1.4 for
   20, 600 on 400 6.8 for 25, and 2.2 for 21 where a third must be left 5 GiB; 900 on 600 at 6 s 28
-  for 41.
+  for 41; at 10 s 304 on 200 1.4 for 12, 200 on 136 10.7 for 15.7, 250 on 160 proved for 4.1.
 - Configurations rounded and filled again at targets a little higher: once only, scale-real-3k 0.6
   to 4.3 % for 0.9 to 4.2, one nearer, four further; without its last exchanges 1.2 % for 0.9.
 - Where KV must be left, a shard counts with the larger of its two sizes when shards are handed out
