@@ -39,6 +39,13 @@ def problem(*models, types=("H100-SXM-80GB", "A100-SXM-80GB")):
     return Problem(models, Fleet((Node("n", gpus),)), "pressure", timing=ShareTiming())
 
 
+def test_shares_of_several_demands_are_those_of_each():
+    timing, demands = ShareTiming(), [Demand(r, 800.0, 200.0) for r in (0.0, 1.0, 3.0)]
+    each = [timing.share(MODEL, demand, 2, 0.5, "H100-SXM-80GB") for demand in demands]
+    assert timing.shares_in(MODEL, demands, 2, 0.5, "H100-SXM-80GB") == each
+    assert each[0] == 0 < each[1] < each[2]
+
+
 def test_the_table_holds_the_share_of_every_option_type_and_window():
     of = problem(MODEL)
     table = of.pressures.table

@@ -250,7 +250,7 @@ class Pressures:
         of_rank = part * model.kv_part(degree)
         assert self.timing is not None
         demands = [model.demand_in(window) for window in self.windows]
-        shares = [self.timing.share(model, of, degree, part, gpu_type) for of in demands]
+        shares = self.timing.shares_in(model, demands, degree, part, gpu_type)
         if self.margins is not None and known:
             kind = self.gpu_types.index(gpu_type)
             shares = [

@@ -43,6 +43,12 @@ class Timing(abc.ABC):
             The type of its GPUs.
         """
 
+    def shares_in(
+        self, model: Model, demands: Sequence[Demand], degree: int, part: float, gpu_type: str
+    ) -> list[float]:
+        """Return what `share` returns of each of some demands."""
+        return [self.share(model, demand, degree, part, gpu_type) for demand in demands]
+
     @abc.abstractmethod
     def basis(self, models: Sequence[Model]) -> Iterator[object]:
         """Yield per model what its shares rest on besides demand and objectives, for the digest.
@@ -86,7 +92,5 @@ class Timing(abc.ABC):
             for row in range(options.starts[index], options.starts[index + 1]):
                 degree, part = options.degrees[row], 1 / options.copies[row]
                 for gpu_type in gpu_types:
-                    found.extend(
-                        self.share(model, demand, degree, part, gpu_type) for demand in demands
-                    )
+                    found.extend(self.shares_in(model, demands, degree, part, gpu_type))
         return found

@@ -56,13 +56,26 @@ class ShareTiming(Timing):
 
     def share(self, model: Model, demand: Demand, degree: int, part: float, gpu_type: str) -> float:
         """Return the share of one GPU's time that a shard needs to keep its objectives."""
-        found = self.parts(model, demand, degree, part, gpu_type)
-        return math.inf if found is None else round(found.total * STEPS) / STEPS
+        return self.shares_in(model, [demand], degree, part, gpu_type)[0]
+
+    def shares_in(
+        self, model: Model, demands: Sequence[Demand], degree: int, part: float, gpu_type: str
+    ) -> list[float]:
+        """Return the share for each of some demands."""
+        times = self._times(model, degree, gpu_type)
+        found = [self._parts(times, model, demand, part) for demand in demands]
+        return [math.inf if s is None else round(s.total * STEPS) / STEPS for s in found]
 
     def parts(
         self, model: Model, demand: Demand, degree: int, part: float, gpu_type: str
     ) -> TimeShare | None:
         """Return the share in parts, not rounded; None where the facts do not suffice."""
+        return self._parts(self._times(model, degree, gpu_type), model, demand, part)
+
+    def _parts(
+        self, times: StepTime | None, model: Model, demand: Demand, part: float
+    ) -> TimeShare | None:
+        """Return the share in parts of a model with such step times."""
         if demand.requests_per_second == 0:
             return TimeShare(0.0, 0.0, 0.0)
         if model.cacheless:
@@ -70,7 +83,6 @@ class ShareTiming(Timing):
             if known is None:
                 return TimeShare(0.0, 0.0, 0.0)
             (demand,) = known
-        times = self._times(model, degree, gpu_type)
         return None if times is None else time_share(times, demand, model.slo, part)
 
     @staticmethod

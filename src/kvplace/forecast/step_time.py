@@ -129,8 +129,7 @@ def prefill_seconds(times: StepTime, tokens: float, cached: float = 0.0) -> floa
 
 def _smooth_max(first: float, second: float, sharpness: float) -> float:
     """Return ``(first^s + second^s)^(1/s)``, scaled so that small numbers do not vanish."""
-    larger = max(first, second)
+    smaller, larger = (first, second) if first < second else (second, first)
     if larger == 0:
         return 0.0
-    smaller = min(first, second) / larger
-    return float(larger * (1 + smaller**sharpness) ** (1 / sharpness))
+    return float(larger * (1 + (smaller / larger) ** sharpness) ** (1 / sharpness))
