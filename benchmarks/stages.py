@@ -368,7 +368,14 @@ Deleted, as the search does as well without:
   0.08 for 0.04. All GPUs paired with their opposites: without, a million models 0.02 % for 0, five
   smaller fleets within 0.06 % either way. By trial, as under several pressures, scale-3-10k 0.23 %
   for 0.04, and others take 1.6 to 10 times as long.
-- By excess under several pressures: without, 3.1 % for 3.5 and 0.12 for 0.09, three the same.
+- By excess under several pressures: without, 3.1 % for 3.5 and 0.12 for 0.09, three the same. After
+  every eighth turn the hottest GPU exchanges with all others: 5,000 models in 24 windows come to
+  2.4 % after 12 s of CPU for 3.7.
+- Undivided models under several pressures, placed and exchanged by kernels (beside fc370c5, 8 to 10
+  s of CPU): above 600, 1,500 with 12 windows 0.9 % for 102, with 4 proved for 45, four others 49
+  for 117, 31 for 48, 13 for 42, and proved in 2.2 s for 2.8; up to 600, 500 with 24 windows 3.1 for
+  10.4, 240 with 12 1.5 for 3.5, 420 of two pressures 3.0 for 6.6, 200 and 250 within 0.2 % either
+  way. Pairs are compared in the windows first that bind both: 20 microseconds for 35.
 - Many pairs at once from 600 models on: at 5 s four of seven fleets are proved in 0.2 to 0.7 s for
   1.6 to 4.4, 2.8 % for 38, 7.1 for 16, one with two models per GPU 46 for 33. Kicks up to 5,000
   GPUs (a7a94c3): 5.4 % for 12, 6.3 for 20, 5.8 for 14, scale-3-10k 0.026 and 0.032 for 0.037 and

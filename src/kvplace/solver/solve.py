@@ -183,7 +183,7 @@ def _search(problem: Problem, settings: Settings, *, compiled: bool) -> Search:
     large, models = settings.params.large, len(problem.names)
     several, left = problem.goal is Objective.PRESSURE, settings.watch.left
     few = models <= min(large.sparse_models, large.sparse_density * len(problem.fleet.gpus))
-    many = problem.plain and models > large.models and not (few and several)
+    many = problem.plain and models > large.models
     # Without time for kernels, clusters begin by arrays alone, which take longer of very many.
     short = many and models <= large.dealt and left < large.loading * (1 + few)
     # Few models need not wait for kernels that are not compiled yet.

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from boards import undivided
+from boards import undivided, windowed
 from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import most_room_first
+from kvplace.solver.improve.pair_kernel import exchange, scratch_of
 from kvplace.solver.improve.parallel_pairs import Improver
 from kvplace.solver.instance.columns import fluid_level
 from kvplace.solver.kernels import Crew
@@ -93,3 +94,19 @@ def test_a_good_start_is_made_better():
     search.relieve(level, 30.0, 30.0)
     assert level <= packing.pressure().max() * (1 + 1e-9)
     assert packing.pressure().max() <= before
+
+
+def test_under_several_pressures_the_hottest_exchanges_with_all_until_none_helps():
+    columns = windowed(
+        1, 40, [120] * 8,
+        lambda chance, shape: chance.uniform(0, 2, shape),
+        lambda chance, shape: chance.uniform(0, 0.1, shape),
+        3, 1,
+    ).columns  # fmt: skip
+    packing = pack_rows(columns, np.arange(40) % 4)
+    before = packing.pressure().max()
+    improver(columns, packing)._settle(packing, 0.0)
+    hottest, scratch = int(packing.pressure().argmax()), scratch_of(packing, 256)
+    assert packing.pressure().max() < before
+    for other in set(range(8)) - {hottest}:
+        assert not exchange(packing.copy(), hottest, other, 0, 1e-9, scratch)

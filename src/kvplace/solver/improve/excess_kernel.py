@@ -14,7 +14,14 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.improve.pair_kernel import carry_out, pressure_of
-from kvplace.solver.improve.pair_trial import TrialScratch, fill, least, trial_scratch
+from kvplace.solver.improve.pair_trial import (
+    TrialScratch,
+    fill,
+    least,
+    rank_shared,
+    share,
+    trial_scratch,
+)
 from kvplace.solver.kernels import kernel
 
 __all__ = ["Aim", "even_out"]
@@ -91,12 +98,12 @@ def _excess(packing: Packing, g: int, aim: Aim) -> float:
 
 
 @kernel
-def _shared(packing: Packing, g: int, h: int, aim: Aim) -> float:
+def _shared(packing: Packing, g: int, h: int, aim: Aim, shared: Floats) -> float:
     """Return the weighted sum of squares of two GPUs that share what they hold as is best."""
-    total, in_memory = 0.0, 2 / (aim.target * (packing.free[g] + packing.free[h]))
-    for d in range(packing.loads.shape[1]):
-        part = in_memory if d < packing.kv else 1 / aim.target
-        total += max((packing.loads[g, d] + packing.loads[h, d]) * part - 2, 0.0) ** 2
+    total = 0.0
+    share(packing, g, h, shared)
+    for pressure in shared:
+        total += max(2 * pressure / aim.target - 2, 0.0) ** 2
     heavy, light = aim.weights[g], aim.weights[h]
     return float(total * heavy * light / (heavy + light))
 
@@ -114,13 +121,14 @@ def _relieve(
             break
         other = (b + step) % len(gpus)
         h, most = gpus[other], excess[b] + excess[other]
-        if most - _shared(packing, g, h, aim) < WORTH * excess[b]:
+        if most - _shared(packing, g, h, aim, scratch.shared) < WORTH * excess[b]:
             continue
         aim.tried[at] += 1
+        rank_shared(packing, g, h, scratch)
         if filled != packing.type_of[h]:
             filled = packing.type_of[h]
-            mine = fill(packing, g, filled, aim.turn, scratch.limits, ours)
-        many = fill(packing, h, packing.type_of[g], aim.turn, scratch.limits, theirs)
+            mine = fill(packing, g, filled, aim.turn, ours)
+        many = fill(packing, h, packing.type_of[g], aim.turn, theirs)
         most -= GAIN * excess[b]
         weights = aim.weights[g], aim.weights[h]
         one, two = least(packing, g, h, mine, many, aim.target, weights, most, scratch)

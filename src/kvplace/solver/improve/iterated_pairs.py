@@ -27,6 +27,8 @@ __all__ = ["COMPILED", "iterate_pairs"]
 KICKS, LOOKED, SEVERAL = 256, 1 << 16, 16
 """Kicks between two looks at the clock at most; GPUs that about so many look at; and GPUs that cost
 as much as one does under several pressures."""
+PAIRS = 1 << 15
+"""Pairs looked at between two kicks at most, under several pressures."""
 RETURN = 8
 """Kicks after which the search goes back to the best."""
 WORSE = 1.05
@@ -67,11 +69,13 @@ def iterate_pairs(
     """
     best, chance = packing.copy(), seeded(seed)
     found, made, stale = float(packing.pressure().max()), 0, 0
-    looked = len(packing.models) * (1 if packing.loads.shape[1] == 1 else SEVERAL)
+    one = packing.loads.shape[1] == 1
+    looked = len(packing.models) * (1 if one else SEVERAL)
     most = min(KICKS, max(2 * RETURN, LOOKED // looked))
+    pairs = math.inf if one else PAIRS
     while stale < kicks and made < limit and found > goal and not watch.stop:
         some = int(min(most, limit - made))
-        value = _search(packing, best, found, some, chance, goal, gain)
+        value = _search(packing, best, found, some, pairs, chance, goal, gain)
         stale = 0 if value < found * (1 - gain) else stale + some
         found, made = value, made + some
     packing.take(best)
@@ -84,17 +88,28 @@ def _search(
     best: Packing,
     found: float,
     kicks: int,
+    pairs: float,
     chance: Bits,
     goal: float,
     gain: float,
 ) -> float:
-    """Settle and kick so many times; return the best pressure of the worst GPU."""
+    """Settle, so many times with kicks between; return the best pressure of the worst GPU.
+
+    Each time so many pairs are looked at, at most.
+    """
     scratch = scratch_of(packing, WIDTH)
     pressures, order = np.empty(len(packing.models)), np.arange(len(packing.models))
     _measure(packing, pressures)
-    since = 0
+    since, worst = 0, found
     for kick in range(kicks):
-        _settle(packing, pressures, order, kick, gain, scratch)
+        if kick:
+            if since >= RETURN or worst > found * WORSE:
+                since = 0
+                _copy(best, packing)
+                _measure(packing, pressures)
+            for _ in range(2):
+                _kick(packing, pressures, chance)
+        _settle(packing, pressures, order, kick, pairs, gain, scratch)
         worst = pressures.max()
         if worst < found * (1 - gain):
             found, since = worst, 0
@@ -103,12 +118,6 @@ def _search(
                 break
         else:
             since += 1
-        if since >= RETURN or worst > found * WORSE:
-            since = 0
-            _copy(best, packing)
-            _measure(packing, pressures)
-        for _ in range(2):
-            _kick(packing, pressures, chance)
     return found
 
 
@@ -121,7 +130,13 @@ def _measure(packing: Packing, pressures: Floats) -> None:
 
 @kernel
 def _settle(
-    packing: Packing, pressures: Floats, order: Ints, turn: int, gain: float, scratch: Scratch
+    packing: Packing,
+    pressures: Floats,
+    order: Ints,
+    turn: int,
+    pairs: float,
+    gain: float,
+    scratch: Scratch,
 ) -> None:
     """Relieve the hottest GPU, with the coldest partners first, until nothing helps.
 
@@ -135,8 +150,9 @@ def _settle(
         g = int(order[g_count - 1])
         for at in range(g_count):
             h = int(order[at])
-            if pressures[h] >= pressures[g] * (1 - gain):
+            if pressures[h] >= pressures[g] * (1 - gain) or pairs <= 0:
                 break
+            pairs -= 1
             if exchange(packing, g, h, turn, gain, scratch):
                 pressures[g], pressures[h] = pressure_of(packing, g), pressure_of(packing, h)
                 helped = True

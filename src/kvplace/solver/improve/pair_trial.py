@@ -14,14 +14,21 @@ from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.improve.pair_search import left_enough
 from kvplace.solver.kernels import kernel
 
-__all__ = ["Side", "TrialScratch", "fill", "least", "least_pressure", "trial_scratch"]
+__all__ = [
+    "Side",
+    "TrialScratch",
+    "fill",
+    "least",
+    "least_pressure",
+    "rank_shared",
+    "share",
+    "trial_scratch",
+]
 
 SUBSETS = 64
 """Subsets of one GPU that are looked at: all of up to three of seven models, or two of ten."""
-ABREAST = 8
+ABREAST = 2
 """Pressures that are looked at before subsets that are too much are left."""
-STEPS = (5, 7, 11, 13, 17, 19)
-"""Windows between two that are looked at one after the other: the first that divides not all."""
 
 
 class Side(NamedTuple):
@@ -59,9 +66,11 @@ class TrialScratch(NamedTuple):
         The subsets.
     sums, here, there
         (subsets,) what exchanges come to, and parts of the target that a unit of load makes.
+    shared
+        (pressures,) of each of two GPUs if they shared all that they hold.
     limits
-        (pressures,) in the order in which they are looked at: windows next to each other, which are
-        alike, are not, so that what is too much shows after a few of them.
+        (pressures,) in the order in which they are looked at: the largest of `shared` first, so
+        that what is too much shows after a few of them.
     """
 
     ours: Side
@@ -69,21 +78,17 @@ class TrialScratch(NamedTuple):
     sums: Floats
     here: Floats
     there: Floats
+    shared: Floats
     limits: Ints
 
 
 @kernel
 def trial_scratch(pressures: int) -> TrialScratch:
     """Return room for subsets under so many pressures."""
-    apart = 1
-    for step in STEPS:
-        if pressures % step:
-            apart = step
-            break
     return TrialScratch(
         _side(pressures), _side(pressures),
         np.empty(SUBSETS), np.empty(SUBSETS), np.empty(SUBSETS),
-        (pressures - 1 + np.arange(pressures) * apart) % pressures,
+        np.empty(pressures), np.arange(pressures),
     )  # fmt: skip
 
 
@@ -117,13 +122,10 @@ def least_pressure(
     Parameters are those of `nearest`, under any number of pressures, with the scratch of
     `trial_scratch`.
     """
-    free, loads, kv = packing.free, packing.loads, packing.kv
-    common = 0.0
-    for d in range(loads.shape[1]):
-        room = float(free[g] + free[h]) if d < kv else 2.0
-        common = max(common, (loads[g, d] + loads[h, d]) / room)
-    mine = fill(packing, g, packing.type_of[h], turn, scratch.limits, scratch.ours)
-    many = fill(packing, h, packing.type_of[g], turn, scratch.limits, scratch.theirs)
+    rank_shared(packing, g, h, scratch)
+    common = scratch.shared[scratch.limits[0]]
+    mine = fill(packing, g, packing.type_of[h], turn, scratch.ours)
+    many = fill(packing, h, packing.type_of[g], turn, scratch.theirs)
     most = goal / common - 1
     one, two = least(packing, g, h, mine, many, common, (1.0, 1.0), most, scratch, worst=True)
     if one < 0:
@@ -133,7 +135,29 @@ def least_pressure(
 
 
 @kernel
-def fill(packing: Packing, g: int, kind: int, turn: int, limits: Ints, side: Side) -> int:
+def share(packing: Packing, g: int, h: int, shared: Floats) -> None:
+    """Fill in the pressures of two GPUs that share all they hold."""
+    free, loads, kv = packing.free, packing.loads, packing.kv
+    for d in range(len(shared)):
+        room = float(free[g] + free[h]) if d < kv else 2.0
+        shared[d] = (loads[g, d] + loads[h, d]) / room
+
+
+@kernel
+def rank_shared(packing: Packing, g: int, h: int, scratch: TrialScratch) -> None:
+    """Fill in the pressures that two GPUs share, and their order."""
+    shared, limits = scratch.shared, scratch.limits
+    share(packing, g, h, shared)
+    for i in range(1, len(limits)):  # few change from one pair to the next
+        own, at = limits[i], i
+        while at > 0 and shared[limits[at - 1]] < shared[own]:
+            limits[at] = limits[at - 1]
+            at -= 1
+        limits[at] = own
+
+
+@kernel
+def fill(packing: Packing, g: int, kind: int, turn: int, side: Side) -> int:
     """Fill in subsets of models of a GPU; return how many.
 
     Parameters
@@ -144,8 +168,6 @@ def fill(packing: Packing, g: int, kind: int, turn: int, limits: Ints, side: Sid
         Load type of the other GPU.
     turn
         Where subsets start that do not all fit.
-    limits
-        (pressures,) their order.
     side
         Filled in.
     """
@@ -174,8 +196,8 @@ def fill(packing: Packing, g: int, kind: int, turn: int, limits: Ints, side: Sid
         taken[c] = taken[one[c]] + taken[rest[c]]
     for c in range(count):
         bytes_[c] = taken[c, 0]
-    for at in range(len(limits)):
-        d, gives, keeps = limits[at], given[at], left[at]
+    for d in range(packing.loads.shape[1]):
+        gives, keeps = given[d], left[d]
         gives[0], keeps[0] = 0.0, packing.loads[g, d]
         for i in range(1, some + 1):
             loads = packing.table[packing.item[slots[i, 0]]]
@@ -218,7 +240,7 @@ def least(
     worst
         Whether the largest counts, else the sum of their squares.
     """
-    ours, theirs, sums, here, there, limits = scratch
+    ours, theirs, sums, here, there, _, limits = scratch
     best, one, two = most, -1, -1
     by_time, lowest = 1 / target, -1.0 if worst else 0.0
     heavy, light = weights
@@ -233,10 +255,10 @@ def least(
         at, below = 0, many
         while at < width and below > 0:
             until = min(at + ABREAST, width)
-            for row in range(at, until):
+            for row in limits[at:until]:
                 left, given = ours.left[row, a], ours.given[row, a]
                 lefts, givens = theirs.left[row], theirs.given[row]
-                in_memory = limits[row] < packing.kv
+                in_memory = row < packing.kv
                 for b in range(many):
                     x = (left + givens[b]) * (here[b] if in_memory else by_time) - 1.0
                     y = (lefts[b] + given) * (there[b] if in_memory else by_time) - 1.0

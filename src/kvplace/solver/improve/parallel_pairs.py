@@ -17,6 +17,8 @@ from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.excess_kernel import Aim, even_out
+from kvplace.solver.improve.iterated_pairs import COMPILED as ITERATED
+from kvplace.solver.improve.iterated_pairs import iterate_pairs
 from kvplace.solver.improve.matching import applies, colder, match, subsets_of
 from kvplace.solver.improve.pair_kernel import relieve
 from kvplace.solver.instance.pressure import pressures
@@ -25,7 +27,7 @@ from kvplace.solver.kernels import Crew, compiled_in_time, is_compiled
 __all__ = ["COMPILED", "COMPILED_SEVERAL", "WIDE", "Improver"]
 
 COMPILED: tuple[Callable[..., int], ...] = (relieve,)
-COMPILED_SEVERAL: tuple[Callable[..., int], ...] = (relieve, even_out)
+COMPILED_SEVERAL: tuple[Callable[..., float], ...] = (relieve, even_out, *ITERATED)
 """What is called under several pressures."""
 
 NARROW = 64
@@ -42,15 +44,18 @@ HOT_SHARE = 0.1
 """Share of the GPUs relieved at once at most, so that each has several partners."""
 TRIES = 16
 """Partners of a hot GPU at most, unless so few are hot that looking for them costs more."""
-BLOCK, PAIRED = 128, 1 << 16
+BLOCK, PAIRED, SHARED = 128, 1 << 16, 4
 """GPUs of a block, among which they exchange; where few look for others, as many as make so many
-pairs."""
+pairs, but no more than leaves so many blocks for threads."""
 EVENED = 4
 """Pairs of GPUs that cost as much under several pressures as one pair does under one."""
 LOW = 0.8
 """How far above the level excess counts, as a part of how far the median GPU is."""
 HOTTEST, EVERY = 0.98, 8
-"""Part of the GPUs that is no hotter than those relieved alone, except every so many turns."""
+"""Part of the GPUs that is no hotter than those relieved alone, except every so many turns, after
+which the hottest exchanges with all others."""
+SETTLED = 5_000
+"""GPUs up to which it does."""
 HEAVIER, HEAVIEST = 1.5, 64.0
 """Factor by which the excess of a GPU counts for more each time that nothing lowers it, at most."""
 BLOCKS = 256
@@ -117,7 +122,7 @@ class Improver:
         self._weights = np.ones(len(packing.models))
         self._least: float = np.inf
         self._kept: Packing | None = None
-        self._asked: set[Callable[..., int]] = set()
+        self._asked: set[Callable[..., float]] = set()
 
     @property
     def limited(self) -> bool:
@@ -182,8 +187,16 @@ class Improver:
                 self._keep(kvpr)
             spent += self._round(open_, kvpr, self._target(now, kvpr), turn)
             turn += 1
+            if self._evens and turn % EVERY == 0 and g <= SETTLED:
+                self._settle(self._packing, goal)
         if self._kept is not None and self._worst() > self._least:
             self._packing.take(self._kept)
+
+    def _settle(self, packing: Packing, goal: float) -> None:
+        """Exchange between the hottest GPU and all others until nothing helps."""
+        work = partial(iterate_pairs, goal=goal, kicks=1, seed=0, gain=self._gain, limit=1)
+        if self._compiled(*ITERATED, lambda: work(packing.copy(), watch=self._watch)):
+            work(packing, watch=self._watch)
 
     def _keep(self, pressure: Floats) -> None:
         """Keep the packing where its worst GPU is the best so far: excess may rise on one GPU."""
@@ -275,7 +288,7 @@ class Improver:
             target if turn % EVERY == EVERY - 1 or hottest >= top else max(target, hottest)
         )
         hot = np.flatnonzero(open_ > above)
-        block = min(g, max(BLOCK, PAIRED // max(1, len(hot))))
+        block = min(g, max(BLOCK, min(g // SHARED, PAIRED // max(1, len(hot)))))
         order, blocks = self._random.permutation(g), -(-g // block)
 
         tried = np.zeros(blocks, dtype=np.int64)
@@ -296,7 +309,7 @@ class Improver:
         self._weights[now <= above] = 1
         return int(tried.sum()) // EVENED + g  # each was looked at for whether it is above
 
-    def _compiled(self, kernel: Callable[..., int], call: Callable[[], object]) -> bool:
+    def _compiled(self, kernel: Callable[..., float], call: Callable[[], object]) -> bool:
         """Return whether a kernel is compiled; a search under a time limit does not wait for it."""
         waits = self._watch.left == np.inf
         if is_compiled(kernel) or waits:

@@ -37,6 +37,10 @@ REFUTED = 0.15
 """Part of the time left in which it is asked whether all models fit, where one rule fails."""
 
 
+ASKED = 0.5
+"""Part of the time left in which it is asked for a bound first, under several pressures."""
+
+
 class AssignedSearch(Search):
     """One run.
 
@@ -153,8 +157,9 @@ def ask_program(search: AssignedSearch) -> None:
     from kvplace.solver.exact.close_gap import nothing_below, raise_quickly  # noqa: PLC0415 - HiGHS: only here
 
     program, proof, value, watch = search.program, search.deciding, search.value, search.watch
-    if not nothing_below(program, proof, value, watch, search.knobs.quick_rounds):
-        raise_quickly(program, proof, value, watch)
+    with watch.part(ASKED if search.instance.pressures > 1 else 1.0):
+        if not nothing_below(program, proof, value, watch, search.knobs.quick_rounds):
+            raise_quickly(program, proof, value, watch)
     search.adopt()
 
 

@@ -276,7 +276,9 @@ def _raise_bound(search: LargeSearch) -> None:
 def _relieve(search: LargeSearch) -> None:
     """Lower the hottest GPUs."""
     knobs, usual = search.knobs, search.effort
-    patience = knobs.kicked_patience if _kicked(search) else knobs.timed_patience
+    # Under several pressures kicks take longer, and exchanges go on helping.
+    soon = _kicked(search) and search.instance.pressures == 1
+    patience = knobs.kicked_patience if soon else knobs.timed_patience
     patience = knobs.patience if search.limitless else patience
     effort = usual if search.limitless else math.inf
     search.improver.relieve(search.low * (1 + search.settings.gap), effort, patience * usual)

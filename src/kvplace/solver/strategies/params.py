@@ -131,8 +131,8 @@ class LargeParams:
     models, dealt, loading
         Above so many models it takes over, and up to so many not where less time is left.
     sparse_models, sparse_density
-        Up to so many models, where at most so many share a GPU, it does not take over under several
-        pressures, nor where twice as much time is not left or kernels are not compiled yet.
+        Up to so many models, where at most so many share a GPU, it does not take over where twice
+        as much time is not left or kernels are not compiled yet.
     pairs, least_pairs, most_pairs
         Pairs of GPUs of many models looked at without a time limit in all, and per GPU at least
         and at most; pairs of few models count less.

@@ -57,6 +57,14 @@ def test_without_a_valid_placement_there_is_nothing_to_better(name):
     assert not getattr(supports, name)(search)
 
 
+def test_many_models_of_one_way_each_are_left_to_kernels_under_several_pressures():
+    assert supports.arrayed(search_of(degrees=(1,), pressures=True, arrayed=4 * 4 * 2))
+    assert not supports.arrayed(search_of(degrees=(1,), pressures=True, arrayed=4 * 4 * 2 + 1))
+    assert not supports.arrayed(search_of(degrees=(1,), pressures=True, arrayed=0, limit=1.0))
+    assert not supports.arrayed(search_of(degrees=(1,), arrayed=0))
+    assert not supports.arrayed(search_of(degrees=(2,), pressures=True, arrayed=0))
+
+
 def test_configurations_are_a_start_of_many_models_and_gpus_under_one_pressure():
     assert supports.configurable(search_of(4, configured=16))
     assert not supports.configurable(search_of(4, configured=17))

@@ -12,7 +12,12 @@ from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.strategies.assigned import decided, effort_of, kicked
 from kvplace.solver.strategies.cluster.search import ClusterState
-from kvplace.solver.strategies.cluster.supports import dividable, filling_ready, quick, refillable
+from kvplace.solver.strategies.cluster.supports import (
+    dividable,
+    filling_ready,
+    quick,
+    refillable,
+)
 
 if TYPE_CHECKING:
     from kvplace.solver.column_generation.set_pricing import Tree

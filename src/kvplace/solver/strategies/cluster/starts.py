@@ -8,9 +8,11 @@ from kvplace.solver.construct.target_search import construct, lowered, some_assi
 from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.keep_rules import keep_rules
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
+from kvplace.solver.instance.columns import fluid_level
 from kvplace.solver.instance.regions import Regions
 from kvplace.solver.large_neighbourhood.ejection import repaired
 from kvplace.solver.strategies.assigned import refute
+from kvplace.solver.strategies.cluster import supports
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.supports import (
     domains_pay,
@@ -24,6 +26,7 @@ from kvplace.solver.strategies.cluster.supports import (
 __all__ = [
     "configure",
     "descend",
+    "exchange",
     "exchange_many",
     "mend",
     "repair",
@@ -112,6 +115,8 @@ def start(search: ClusterState) -> None:
         if search.board is None and search.watch.stop and search.large and search.low > 0:
             return  # what else is tried here takes as long
     begun = [] if search.board is None else [search.board]
+    if not (search.starts or begun) and supports.arrayed(search):
+        search.starts += _most_room_first(search)
     anew = not search.starts and not (begun and (search.watch.stop or search.closed))
     boards = construct(search.chooser, search.low, search.watch, placed=bool(begun)) if anew else ()
     for board in islice(boards, 1 if search.tiny else None):
@@ -130,6 +135,17 @@ def start(search: ClusterState) -> None:
     search.starts += begun
     search.starts.sort(key=Assignment.worth)
     search.board = search.starts[0]
+
+
+def _most_room_first(search: ClusterState) -> list[Assignment]:
+    """Return assignments of undivided models by kernels; none where these are not compiled yet."""
+    from kvplace.solver.construct.kernels import most_room_first  # noqa: PLC0415 - numba: only here
+
+    columns, waits = search.instance.columns, search.watch.limit == math.inf
+    level = max(fluid_level(columns), search.low)
+    found = most_room_first(columns, level, lambda: not waits)
+    where = [[((int(g),),) for g in packing.gpu_of(columns.n)] for packing in found]
+    return [Assignment(search.instance, copies) for copies in where]
 
 
 def _filled(search: ClusterState, rounds: int) -> Assignment | None:
@@ -203,6 +219,27 @@ def descend(search: ClusterState) -> None:
     search.starts = []
     best = search.best
     search.watch.tell("start", best.worst() if best.valid else None, search.low)
+
+
+def exchange(search: ClusterState) -> None:
+    """Exchange shards between many GPUs by compiled kernels; what is left of the start is dropped.
+
+    Where these are not compiled yet, nothing is done, and single steps follow.
+    """
+    from kvplace.solver.improve.movable_shards import improve_mobile  # noqa: PLC0415 - numba
+    from kvplace.solver.improve.parallel_pairs import COMPILED_SEVERAL  # noqa: PLC0415 - numba
+    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
+
+    watch, knobs = search.watch, search.knobs
+    if watch.limit < math.inf and not kernels_ready(COMPILED_SEVERAL):
+        return
+    with watch.part(knobs.kicked_part):
+        search.steps += improve_mobile(
+            search.best, Regions(search.instance), search.low, knobs.most_pairs, search.seed,
+            watch, limit=search.most(math.inf),
+        )  # fmt: skip
+    search.starts = []
+    watch.tell("start", search.value, search.low)
 
 
 def repair(search: ClusterState) -> None:

@@ -20,7 +20,16 @@ BEGINNING: tuple[Stage[ClusterState], ...] = (
         "parallel-exchanges", starts.descend, lambda s: s.board is not None and s.large, closed=True
     ),
     Stage(
-        "pair-exchanges", starts.descend, lambda s: s.board is not None and not s.large, closed=True
+        "parallel-exchanges",
+        starts.exchange,
+        lambda s: supports.arrayed(s) and s.placed,
+        steps=True,
+    ),
+    Stage(
+        "pair-exchanges",
+        starts.descend,
+        lambda s: s.board is not None and bool(s.starts),
+        closed=True,
     ),
     Stage("ejection", starts.mend, lambda s: supports.few(s) and not s.placed and not s.tiny),
 )

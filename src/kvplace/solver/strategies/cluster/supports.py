@@ -73,7 +73,8 @@ def _sparse(search: ClusterState) -> bool:
     knobs, instance = search.knobs, search.instance
     sparse = instance.n <= knobs.quick_density * instance.g
     filled = instance.pressures > 1 and fillable(search)
-    sparse &= len(instance.size) <= (knobs.tightened_options if filled else knobs.quick_options)
+    options = len(instance.size) * max(1.0, instance.pressures / 2)
+    sparse &= options <= (knobs.tightened_options if filled else knobs.quick_options)
     # At no pressure at all, what is left is broken soft rules, of which the program says nothing.
     return sparse and search.placed and search.value > 0
 
@@ -155,6 +156,14 @@ def long(search: ClusterState) -> bool:
     """Whether there are several pressures, and time to load the kernels."""
     knobs, several = search.knobs, search.instance.pressures > 1
     return several and few(search) and search.placed and search.watch.limit >= knobs.compiled
+
+
+def arrayed(search: ClusterState) -> bool:
+    """Whether many models of one way each, under several pressures, are left to kernels."""
+    knobs, instance = search.knobs, search.instance
+    several = instance.simple and instance.pressures > 1 and not search.large
+    size = instance.n * instance.g * instance.pressures
+    return several and size >= knobs.arrayed and search.watch.limit >= knobs.compiled
 
 
 def fillable(search: ClusterState) -> bool:
