@@ -27,7 +27,7 @@ __all__ = ["COMPILED", "iterate_pairs"]
 KICKS, LOOKED, SEVERAL = 256, 1 << 16, 16
 """Kicks between two looks at the clock at most; GPUs that about so many look at; and GPUs that cost
 as much as one does under several pressures."""
-PAIRS = 1 << 15
+PAIRS = 2.0**15
 """Pairs looked at between two kicks at most, under several pressures."""
 RETURN = 8
 """Kicks after which the search goes back to the best."""

@@ -194,9 +194,12 @@ class Improver:
 
     def _settle(self, packing: Packing, goal: float) -> None:
         """Exchange between the hottest GPU and all others until nothing helps."""
+        if self._watch.left < np.inf and not all(map(is_compiled, ITERATED)):
+            return  # it takes too long to be compiled here
         work = partial(iterate_pairs, goal=goal, kicks=1, seed=0, gain=self._gain, limit=1)
-        if self._compiled(*ITERATED, lambda: work(packing.copy(), watch=self._watch)):
-            work(packing, watch=self._watch)
+        watch, stop = self._watch, lambda: self._watch.stop
+        if compiled_in_time(*ITERATED, lambda: work(packing.copy(), watch=watch), stop):
+            work(packing, watch=watch)
 
     def _keep(self, pressure: Floats) -> None:
         """Keep the packing where its worst GPU is the best so far: excess may rise on one GPU."""
