@@ -425,7 +425,7 @@ Deleted, as the search does as well without:
 ### Pools and mixed clusters
 
 - A start from configurations from 25,000 models times GPUs on, under one pressure, in place of
-  1,000,000 (7d96a6c): at 20 s 900 models on 600 GPUs 2.3 % for 29 (after 60 s), 640 on 320 1.4 for
+  1,000,000 (7910ed8): at 20 s 900 models on 600 GPUs 2.3 % for 29 (after 60 s), 640 on 320 1.4 for
   20, 600 on 400 6.8 for 25, and 2.2 for 21 where a third must be left 5 GiB; 900 on 600 at 6 s 28
   for 41; from 25,000 beside from 100,000 at 10 s, 304 on 200 1.4 for 12, 200 on 136 10.7 for 15.7,
   250 on 160 proved for 4.1.
