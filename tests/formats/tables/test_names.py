@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvplace.formats.tables.models import sound
+from kvplace.formats.validation.values import sound
 
 
 @pytest.mark.parametrize("text", [None, "", " a", "a ", "a\n", "a\x00b", "\u202ea", "a" * 257])

@@ -1,18 +1,25 @@
 """A row of the models table: numbers in the units that the column names say."""
 
+from __future__ import annotations
+
+import math
 import re
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
 from kvplace.core.models.architecture import Architecture
+from kvplace.core.models.model_table import DemandColumns
+from kvplace.core.models.window import mean_demand
 from kvplace.formats.diagnostics import Path, Report, path_text, shown
 from kvplace.formats.validation.csv_rows import Header
 from kvplace.units import parse_number
 
 __all__ = [
     "BY_WINDOW", "COLUMNS", "HEADER", "MOST", "NUMBER", "REQUIRED", "SHAPE", "cell_value",
-    "column_text", "row_model", "shape_value", "windows_of",
+    "column_text", "row_model", "shape_value", "window_means",
+    "windows_of",
 ]  # fmt: skip
 
 SHAPE = tuple(field.name for field in fields(Architecture))
@@ -182,3 +189,17 @@ _OTHERS: dict[str, Callable[[str], object]] = {
     "replicas": _replicas,
 }
 """Columns whose cells are not plain numbers with the unit of the column."""
+
+
+def window_means(
+    windows: Sequence[DemandColumns],
+) -> tuple[array[float], array[float], array[float]]:
+    """Return the mean rate and token counts over windows of each row, as `mean_demand` has them."""
+    found = (array("d"), array("d"), array("d"))
+    weights = [1.0] * len(windows)
+    for row in range(len(windows[0].requests_per_second)):
+        mean = mean_demand([window[row] for window in windows], weights)
+        values = (mean.requests_per_second, mean.prompt_tokens, mean.output_tokens)
+        for column, value in zip(found, values, strict=True):
+            column.append(math.nan if value is None else value)
+    return found

@@ -16,7 +16,6 @@ from kvplace.core.hardware import Fleet, Node
 from kvplace.core.models.architecture import Architecture
 from kvplace.core.models.model_table import DemandColumns, ModelTable
 from kvplace.core.models.objective import Objective
-from kvplace.core.models.window import mean_demand
 from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
 from kvplace.facts.memory.estimated_table import with_estimates
@@ -41,14 +40,15 @@ from kvplace.formats.tables.model_rows import (
     column_text,
     row_model,
     shape_value,
+    window_means,
     windows_of,
 )
 from kvplace.formats.tables.split_models import UNDIVIDED, Ways, split_models, ways_of
 from kvplace.formats.validation.csv_rows import uneven_row
-from kvplace.formats.validation.values import name as check_name
+from kvplace.formats.validation.values import sound
 from kvplace.units import LEAST
 
-__all__ = ["parse_table", "problem_of_columns", "sound"]
+__all__ = ["parse_table", "problem_of_columns"]
 
 _NONE, _UNSOUND = -1, -2
 """In place of the number of a shape: a row that states none, and one whose shape is not sound."""
@@ -178,7 +178,7 @@ class _Reader:
             self.odd |= dict.fromkeys(bad)
             self.odd |= dict.fromkeys(row for row, size in enumerate(kv_bytes) if size > most)
         windows = tuple(map(self._window, self._windows))
-        means = _means(windows) if windows else None
+        means = window_means(windows) if windows else None
         return ModelTable(
             names=self._names(),
             weights_bytes=self._sizes("weights_gib"),
@@ -392,24 +392,3 @@ class _Reader:
     def unstated(self) -> dict[str, Sequence[int]]:
         """Rows of the table that state no overhead, and no least KV memory."""
         return {"overhead": self._empty["overhead_gib"], "least": self._empty["min_kv_gib"]}
-
-
-def sound(name: str | None) -> bool:
-    """Whether a file may hold that name."""
-    try:
-        check_name(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _means(windows: Sequence[DemandColumns]) -> tuple[array[float], array[float], array[float]]:
-    """Return the mean rate and token counts over windows of each row, as `mean_demand` has them."""
-    found = (array("d"), array("d"), array("d"))
-    weights = [1.0] * len(windows)
-    for row in range(len(windows[0].requests_per_second)):
-        mean = mean_demand([window[row] for window in windows], weights)
-        values = (mean.requests_per_second, mean.prompt_tokens, mean.output_tokens)
-        for column, value in zip(found, values, strict=True):
-            column.append(math.nan if value is None else value)
-    return found

@@ -13,7 +13,7 @@ __all__ = [
     "LONGEST_NAME", "MAX_BYTES_PER_TOKEN", "MAX_DEGREE", "MAX_GPUS", "MAX_RATE", "MAX_TOKENS",
     "amount", "amount_or_bytes", "bytes_per_token", "count", "degrees", "duration", "integer",
     "name", "number", "number_or_infinity", "positive", "price", "quantile", "rate",
-    "refuse_value", "text", "tokens",
+    "refuse_value", "sound", "text", "tokens",
 ]  # fmt: skip
 
 MAX_GPUS = 1_000_000
@@ -44,6 +44,15 @@ def name(value: object) -> str:
     if value != value.strip():
         refuse_value(f"{shown(value)} starts or ends with a space; remove it")
     return value
+
+
+def sound(value: object) -> bool:
+    """Whether a file may hold that name."""
+    try:
+        name(value)
+    except ValueError:
+        return False
+    return True
 
 
 def text(value: object) -> str:
