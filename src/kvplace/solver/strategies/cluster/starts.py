@@ -12,9 +12,9 @@ from kvplace.solver.instance.columns import fluid_level
 from kvplace.solver.instance.regions import Regions
 from kvplace.solver.large_neighbourhood.ejection import repaired
 from kvplace.solver.strategies.assigned import refute
-from kvplace.solver.strategies.cluster import supports
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.supports import (
+    arrayed,
     domains_pay,
     fillable,
     filling_ready,
@@ -115,7 +115,7 @@ def start(search: ClusterState) -> None:
         if search.board is None and search.watch.stop and search.large and search.low > 0:
             return  # what else is tried here takes as long
     begun = [] if search.board is None else [search.board]
-    if not (search.starts or begun) and supports.arrayed(search):
+    if not (search.starts or begun) and arrayed(search):
         search.starts += _most_room_first(search)
     anew = not search.starts and not (begun and (search.watch.stop or search.closed))
     boards = construct(search.chooser, search.low, search.watch, placed=bool(begun)) if anew else ()
