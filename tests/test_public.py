@@ -5,12 +5,15 @@ import math
 import pickle
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
 import pytest
 
 import kvplace
 from kvplace.arguments import _wrong
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def fresh(code):
@@ -85,8 +88,30 @@ def test_the_version_is_the_distribution_s():
         (lambda p, q: kvplace.simulate(p, q, loads=[1.0, -1.0]), "a load must be above 0"),
         (lambda p, q: kvplace.simulate(p, q, loads=[math.inf]), "a load must be above 0"),
         (lambda p, q: kvplace.simulate(p, q, seconds=-1), "the time must be above 0"),
-        (lambda p, q: kvplace.simulate(p, q, burst=-1.0), "the burst factor at least 0"),
+        (lambda p, q: kvplace.simulate(p, q, burst=-1.0), "the burst factor from 0"),
         (lambda p, q: kvplace.simulate(p, q, seeds=[3, -1]), "a seed must be at least 0, not -1"),
+        (lambda p, q: kvplace.served(p, q, burst=-1.0), "the burst factor from 0"),
+        (lambda p, q: kvplace.served(p, q, threads=-1), "threads must be at least 1, not -1"),
+        (lambda p, q: kvplace.simulate(p, q, threads=math.nan), "threads must be a whole number"),
+        (lambda p, _: kvplace.solve(p, seed=1.5), "seed must be a whole number of at least 0"),
+        (lambda p, _: kvplace.solve_robust(p, 2.0, most=-1), "most must be at least 1, not -1"),
+        (lambda p, _: kvplace.size_fleet(kvplace.stock_of(p), 1e-320), "the target must be above"),
+        (lambda *_: kvplace.read({}, gpus="8xH100"), "a fleet file names its GPUs itself"),
+        (lambda *_: kvplace.demand("a" * 5000 + ".csv"), "there is no such file"),
+        (
+            lambda p, q: kvplace.write_plan(kvplace.plan_of(kvplace.solve(p, start=q)), "p.json"),
+            "p.json: a file is written from a result",
+        ),
+        (
+            lambda p, q: kvplace.propose(
+                kvplace.replan(p, q), NOW.replace(tzinfo=None), timedelta(1)
+            ),
+            "names no time zone",
+        ),
+        (
+            lambda p, q: kvplace.propose(kvplace.replan(p, q), NOW, timedelta.max),
+            "valid_for must be from 0 to 100,000 days",
+        ),
         (lambda p, q: kvplace.served(p, q, level=2), "the level must be above 0 and up to 1"),
         (lambda p, _: kvplace.size_fleet(kvplace.stock_of(p), math.nan), "the target must be"),
         (lambda p, _: kvplace.size_fleet(kvplace.stock_of(p), -1), "the target must be above 0"),
@@ -137,6 +162,12 @@ def test_a_limit_beyond_all_floats_is_none():
         ),
         (lambda _p, _q: kvplace.read(5), "path must be of type str or PathLike or Mapping"),
         (lambda p, _q: kvplace.solve(p, seed="1"), "seed must be of type int, not str"),
+        (lambda p, q: kvplace.served(p, q, burst="x"), "burst must be of type float, not str"),
+        (lambda p, _q: kvplace.stock_of(p, ["n"]), "nodes must hold Node, not str"),
+        (
+            lambda p, _q: kvplace.size_fleet(kvplace.stock_of(p), 10**400),
+            "target must be a number below 1.8e",
+        ),
     ],
 )
 def test_arguments_of_a_wrong_type_are_named_with_the_way_out(call, told):
@@ -154,8 +185,9 @@ def test_a_function_that_fails_by_itself_says_what_it_said():
     )
     with pytest.raises(TypeError, match="unexpected keyword argument 'sead'"):
         kvplace.solve(problem, sead=1)
-    with pytest.raises(TypeError, match="unhashable type"):
-        kvplace.solve(problem, without=[[]])
+    placement = kvplace.Placement.single({"Qwen/Qwen3-8B": "H100/0"})
+    with pytest.raises(AttributeError, match="'NoneType' object has no attribute"):
+        kvplace.served(problem, placement, traffic=lambda _load, _seed: None)
 
 
 @pytest.mark.parametrize("name", [name for name in kvplace.__all__ if name[0].islower()])

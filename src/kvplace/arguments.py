@@ -5,13 +5,14 @@ deep inside. Only then are the arguments held against the annotations, so that a
 nothing.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, TextIO, TypeVar, Union, get_args, get_origin
 
-__all__ = ["explained"]
+__all__ = ["alternatives", "explained"]
 
 Called = TypeVar("Called", bound=Callable[..., Any])
 
@@ -31,8 +32,9 @@ def explained(function: Called) -> Called:
     def call(*args: Any, **named: Any) -> Any:
         try:
             return function(*args, **named)
-        except (AttributeError, TypeError, AssertionError) as error:
-            wrong = _wrong(function, args, named)
+        except Exception as error:
+            told = type(error).__module__ == "kvplace.errors"
+            wrong = [] if told else _wrong(function, args, named)
             if not wrong:
                 raise
             raise TypeError("\n".join(wrong)) from error
@@ -51,22 +53,39 @@ def _wrong(function: Callable[..., Any], args: tuple[Any, ...], named: dict[str,
         return []  # Python says which are missing or too many; a type may be known to checkers only
     found = []
     for name, value in bound.arguments.items():
-        hint = bound.signature.parameters[name].annotation
-        types = [get_origin(one) or one for one in (get_args(hint) if _is_union(hint) else [hint])]
-        if all(isinstance(one, type) for one in types) and not any(
-            _suits(value, one) for one in types
-        ):
-            wanted = [one.__name__ for one in types if one is not NoneType]
+        hints = alternatives(bound.signature.parameters[name].annotation)
+        types = [get_origin(one) or one for one in hints]
+        if not all(isinstance(one, type) for one in types):
+            continue
+        wanted = [one.__name__ for one in types if one is not NoneType]
+        says = f"{function.__name__}: {name} must"
+        if not any(_suits(value, one) for one in types):
             ways = "".join(f"; {_MADE_BY[one]}" for one in wanted if one in _MADE_BY)
             found.append(
-                f"{function.__name__}: {name} must be of type {' or '.join(wanted)}, "
-                f"not {type(value).__name__}{ways}"
+                f"{says} be of type {' or '.join(wanted)}, not {type(value).__name__}{ways}"
             )
+        elif float in types and isinstance(value, int) and abs(value) > sys.float_info.max:
+            found.append(f"{says} be a number below {sys.float_info.max:.1e}")
+        else:
+            other = next(filter(None, (_other_element(value, one) for one in hints)), "")
+            found += [f"{says} hold {other}"] if other else []
     return found
 
 
-def _is_union(hint: object) -> bool:
-    return get_origin(hint) in {Union, UnionType}
+def alternatives(hint: Any) -> tuple[Any, ...]:
+    """Return the types any of which will do."""
+    return get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
+
+
+def _other_element(value: object, hint: object) -> str:
+    """Return what a list should hold and what it holds; empty where nothing is wrong."""
+    kinds = [get_origin(one) or one for one in get_args(hint) if one is not ...]
+    if len(kinds) != 1 or not isinstance(kinds[0], type) or not isinstance(value, list | tuple):
+        return ""
+    for one in value:
+        if not _suits(one, kinds[0]):
+            return f"{kinds[0].__name__}, not {type(one).__name__}"
+    return ""
 
 
 def _suits(value: object, type_: type) -> bool:

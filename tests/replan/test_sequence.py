@@ -57,7 +57,7 @@ def test_what_stays_sleeps_for_a_while_and_wakes_where_nothing_else_makes_room()
     fleet = Fleet((Node("n", (GPU("n/0", "X", 21), GPU("n/1", "X", 21))),))
     sizes = {"stays": 7, "a": 5, "b": 9, "c": 9}
     models = tuple(
-        model(name, size, random, overhead=name == "stays") for name, size in sizes.items()
+        model(name, size, random, overhead=int(name == "stays")) for name, size in sizes.items()
     )
     problem = Problem(models, fleet, Objective.REQUESTS)
     before = Placement.single({"stays": "n/0", "a": "n/0", "b": "n/1", "c": "n/1"})
@@ -114,7 +114,7 @@ def test_a_sleep_is_seen_and_a_wake_counts_where_all_else_is_done():
     random = Random(0)
     fleet = Fleet((Node("n", (GPU("n/0", "X", 21), GPU("n/1", "X", 21))),))
     sizes = {"stays": 7, "a": 5, "b": 9, "c": 9}
-    models = tuple(model(n, size, random, overhead=n == "stays") for n, size in sizes.items())
+    models = tuple(model(n, size, random, overhead=int(n == "stays")) for n, size in sizes.items())
     problem = Problem(models, fleet, Objective.REQUESTS)
     before = Placement.single({"stays": "n/0", "a": "n/0", "b": "n/1", "c": "n/1"})
     after = Placement.single({"stays": "n/0", "b": "n/0", "a": "n/1", "c": "n/1"})

@@ -8,6 +8,7 @@ from itertools import chain, repeat
 from operator import attrgetter, sub
 
 from kvplace.errors import Fault, InputError
+from kvplace.field_types import hold_types
 
 __all__ = ["GPU", "Fleet", "Node", "alike", "usable"]
 
@@ -46,6 +47,7 @@ class GPU:
     watts: float | None = None
 
     def __post_init__(self) -> None:
+        hold_types(self)
         if self.memory_bytes <= 0:
             raise InputError(f"GPU {self.id!r} has {self.memory_bytes} bytes; it needs more than 0")
         if not 0 <= self.reserve_bytes < self.memory_bytes:
@@ -100,6 +102,7 @@ class Node:
     resources: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        hold_types(self)
         _check_amounts(f"node {self.name!r}", self.resources)
 
     @property

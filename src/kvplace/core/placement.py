@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from kvplace.core.columns import column_of
 from kvplace.errors import InputError
+from kvplace.field_types import hold_types
 
 __all__ = ["Assigned", "Migration", "Placement", "Replica", "copies_by_model"]
 
@@ -39,6 +40,8 @@ class Replica:
     gpus: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if type(self.gpus) is not tuple or type(self.index) is not int:  # there may be a million
+            hold_types(self)
         if self.index < 0:
             raise InputError(f"copy {self.index} of {self.model!r}: copies are numbered from 0")
 

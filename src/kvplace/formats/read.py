@@ -46,27 +46,32 @@ def read(
     InputError
         With everything that is wrong with the file, each fault with its path and line.
     """
+    name = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
+    table = is_parquet(name) or is_csv(name)
+    if gpus is not None and not table:
+        raise InputError(
+            "a fleet file names its GPUs itself; --gpus is for a table of models, whose name "
+            "ends in .csv or .parquet",
+            name,
+        )
     if isinstance(path, Mapping):
         return _assembled(dict(path), Report(""), objective_named(objective))
     if not isinstance(path, str | os.PathLike):
-        text, name = path.read(), str(getattr(path, "name", ""))
+        name = str(getattr(path, "name", ""))
+        try:
+            text = path.read()
+        except (OSError, ValueError) as error:  # such as one that is closed, or is not UTF-8
+            raise InputError(f"it cannot be read: {error}", name) from error
         if not isinstance(text, str):
             raise InputError("open this file as text; it gives bytes", name)
         return parse_fleet(text, name, objective=objective)
-    name = os.fspath(path)
-    if is_parquet(name) or is_csv(name):
+    if table:
         if gpus is None:
             raise InputError(
                 "a models table needs its GPUs too: --gpus 8x80GiB, or gpus='8x80GiB' in Python",
                 name,
             )
         return _read_table(name, gpus, objective)
-    if gpus is not None:
-        raise InputError(
-            "a fleet file names its GPUs itself; --gpus is for a table of models, whose name "
-            "ends in .csv or .parquet",
-            name,
-        )
     return parse_fleet(read_text(name), name, objective=objective)
 
 

@@ -17,6 +17,7 @@ from kvplace.core.models.launch import EngineName
 from kvplace.core.models.model import Model
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result, Stop
+from kvplace.errors import InputError
 from kvplace.formats.plan.io import plan_of
 from kvplace.formats.plan.schema import ReplicaPart, plan_data
 from kvplace.formats.proposal import (
@@ -113,7 +114,14 @@ def propose(
         How long what it rests on may be taken to hold.
     engines
         What is known of the engines that run, and what those to come are to be called.
+
+    Raises
+    ------
+    InputError
+        The time has no zone, or the proposal would hold for centuries.
     """
+    if not timedelta(0) <= valid_for <= _LONGEST:
+        raise InputError(f"valid_for must be from 0 to {_LONGEST.days:,} days, not {valid_for}")
     result = result_of(found)
     engines = engines or Engines()
     assert found.after is not None
@@ -231,9 +239,19 @@ def steps_of(proposal: Proposal) -> tuple[Step, ...]:
 
 
 def _stamp(time: datetime) -> str:
+    """Return a time as files state it.
+
+    Raises
+    ------
+    InputError
+        It has no zone.
+    """
+    if time.tzinfo is None:
+        raise InputError(f"{time} names no time zone; datetime.now(UTC) is a time with one")
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+_LONGEST = timedelta(days=100_000)
 _UNSEEN = (StepKind.SWITCH, StepKind.DRAIN, StepKind.SLEEP, StepKind.WAKE)
 """What an observation of engines and their places does not show by itself."""
 

@@ -11,6 +11,7 @@ import numpy as np
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
+from kvplace.field_types import whole_number
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
 from kvplace.simulate.answers import Answers, Usage, counted
@@ -77,12 +78,8 @@ def simulate(
     for load in loads:
         if not 0 < load < math.inf:
             raise InputError(f"a load must be above 0 and finite, not {load}")
-    if not 0 < seconds < math.inf or not 0 <= burst < math.inf:
-        raise InputError(
-            f"the time must be above 0 and the burst factor at least 0, not {seconds} and {burst}"
-        )
-    if any(seed < 0 for seed in seeds):
-        raise InputError(f"a seed must be at least 0, not {min(seeds)}")
+    seeds = [whole_number("a seed", seed) for seed in seeds]
+    threads = None if threads is None else whole_number("threads", threads, 1)
     rules, times, watch = rules or Rules(), times or StepTimes(), watch or Watch()
     made = traffic or Drawn(problem.models, seconds, burst)
     asked = [(load, seed) for load in sorted(set(loads)) for seed in dict.fromkeys(seeds)]

@@ -13,12 +13,15 @@ import numpy as np
 
 from kvplace.core.models.model import Model
 from kvplace.errors import Fault, InputError
+from kvplace.forecast.forecast import MOST_FACTOR
 from kvplace.solver.array_types import Floats, Ints
 
 __all__ = ["Drawn", "ModelTraffic", "Replayed", "Traffic", "drawn", "replayed"]
 
 MOST_REQUESTS = 100_000_000
 """Requests that are drawn at most: they take some 16 GB."""
+_EVEN = 1e-6
+"""Gaps that vary by no more than this part are as good as even."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +149,7 @@ def _arrivals(rng: np.random.Generator, rate: float, seconds: float, burst: floa
     horizon = seconds * rate  # in mean gaps, so that the draws do not depend on the rate
     found: list[Floats] = []
     clock = 0.0
-    if burst > 0:
+    if burst > _EVEN:
         shape = 1 / burst**2
         # In a process that runs since ever, the gap around time 0 is chosen by its length.
         clock = float(rng.gamma(shape + 1) * burst**2 * rng.random())
@@ -154,10 +157,15 @@ def _arrivals(rng: np.random.Generator, rate: float, seconds: float, burst: floa
         clock = float(rng.random())
     found.append(np.array([clock]))
     while clock < horizon:
-        gaps = rng.gamma(1 / burst**2, burst**2, 256) if burst > 0 else np.ones(256)
+        gaps = rng.gamma(1 / burst**2, burst**2, 256) if burst > _EVEN else np.ones(256)
         times = clock + np.cumsum(gaps)
         found.append(times)
         clock = float(times[-1])
+        if len(found) > MOST_REQUESTS / len(gaps):
+            raise InputError(
+                f"more than {MOST_REQUESTS:,} requests come at once in a burst; state a smaller "
+                "dispersion of the demand, or burst factor"
+            )
     times = np.concatenate(found)
     kept: Floats = times[times < horizon] / rate
     return kept
@@ -234,6 +242,11 @@ class Drawn:
     stretched
         Whether a load below 1 gets a stretch as much longer: the same requests, so that its
         attainment is as certain as that of the stated demand.
+
+    Raises
+    ------
+    InputError
+        The time or the burst factor means nothing.
     """
 
     models: Sequence[Model]
@@ -241,6 +254,13 @@ class Drawn:
     burst: float = 1.0
     prefix_share: float = 0.0
     stretched: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds < math.inf or not 0 <= self.burst <= MOST_FACTOR:
+            raise InputError(
+                f"the time must be above 0 and the burst factor from 0 to {MOST_FACTOR:,.0f}, not "
+                f"{self.seconds} and {self.burst}"
+            )
 
     def __call__(self, load: float, seed: int) -> Traffic:
         """Return the requests of one load and seed."""

@@ -24,6 +24,7 @@ from kvplace.size.floor import Floor, floor_of
 from kvplace.size.stock import Mix, Stock
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
+from kvplace.units import LEAST
 
 __all__ = ["size_fleet"]
 
@@ -77,7 +78,7 @@ def size_fleet(
     """
     for what, values in (("target", [target]), ("growth", growths)):
         for value in values:
-            if not 0 < value < math.inf:
+            if not LEAST <= value < math.inf:
                 raise InputError(f"the {what} must be above 0 and finite, not {value}")
     watch = watch or Watch(time_limit)
     sizes: list[Size] = []

@@ -9,6 +9,7 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
 from kvplace.core.scenarios import HOTTEST, robust_windows, with_scenarios, without_scenarios
+from kvplace.field_types import whole_number
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
 
@@ -100,6 +101,7 @@ def solve_robust(
     """
     watch = watch or Watch(time_limit)
     stated = without_scenarios(problem)
+    most = whole_number("most", most, 1)
     new = robust_windows(stated, factor, most=most, together=not one_at_a_time)
     known = {window.name for window in problem.windows}
     robust = with_scenarios(problem, [window for window in new if window.name not in known])

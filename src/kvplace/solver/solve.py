@@ -109,7 +109,7 @@ def solve(
         return _finish(search, solver, prism(problem), whole)
     few = len(problem.models) <= settings.params.spread_models
     if start is None and few and not any(problem.loads):
-        start = _spread(problem, watch, seed)
+        start = _spread(problem, watch, settings.seed)
     try:
         search.reference(start) if solver == "reference" else search.solve(start)
     except MemoryError:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kvplace.errors import Fault, InputError
+from kvplace.field_types import hold_types
 
 __all__ = ["Architecture", "Format"]
 
@@ -99,6 +100,7 @@ class Architecture:
     expert_format: Format | None = None
 
     def __post_init__(self) -> None:
+        hold_types(self)
         numbers = {
             name: value
             for name in self.__dataclass_fields__

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from kvplace.field_types import hold_types
+
 __all__ = ["SLO", "Demand"]
 
 
@@ -33,6 +35,9 @@ class Demand:
     dispersion: float = 1.0
     prompt_cv: float = 1.0
     output_cv: float = 0.8
+
+    def __post_init__(self) -> None:
+        hold_types(self)
 
     @property
     def held_variation(self) -> float:
@@ -67,3 +72,6 @@ class SLO:
     ttft_seconds: float | None = None
     tpot_seconds: float | None = None
     latency_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        hold_types(self)

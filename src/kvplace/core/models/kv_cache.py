@@ -23,6 +23,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kvplace.errors import Fault, InputError
+from kvplace.field_types import hold_types
 
 __all__ = ["SlidingWindow", "limited_mean", "mean_tokens_kept", "most_tokens_kept", "whole_blocks"]
 
@@ -51,6 +52,7 @@ class SlidingWindow:
     kv_bytes_per_token: int
 
     def __post_init__(self) -> None:
+        hold_types(self)
         faults = [
             Fault("it must be at least 1", name)
             for name in ("tokens", "kv_bytes_per_token")

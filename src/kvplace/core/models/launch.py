@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kvplace.field_types import hold_types
+
 __all__ = ["ENGINES", "EngineName", "Launch"]
 
 ENGINES = ("vllm", "sglang")
@@ -60,3 +62,6 @@ class Launch:
     secrets: tuple[str, ...] = ()
     max_num_batched_tokens: int = 0
     max_num_seqs: int = 0
+
+    def __post_init__(self) -> None:
+        hold_types(self)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from kvplace.errors import Fault, InputError
+from kvplace.field_types import hold_types
 
 __all__ = ["MeasuredStep"]
 
@@ -43,6 +44,7 @@ class MeasuredStep:
     prefill_seconds: float | None = None
 
     def __post_init__(self) -> None:
+        hold_types(self)
         faults = []
         if self.decode_seconds is None and self.prefill_seconds is None:
             faults.append(Fault("give the time of a decode step, of a prefill, or of both", ""))

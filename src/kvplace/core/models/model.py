@@ -17,6 +17,7 @@ from kvplace.core.models.kv_cache import (
 from kvplace.core.models.launch import Launch
 from kvplace.core.models.measured import MeasuredStep
 from kvplace.errors import Fault, InputError
+from kvplace.field_types import hold_types
 from kvplace.units import GIB
 
 __all__ = ["DEFAULT_OVERHEAD_BYTES", "Attention", "Model", "Moving", "Replicas", "Split"]
@@ -66,6 +67,7 @@ class Moving:
     min_stay_seconds: float = 0.0
 
     def __post_init__(self) -> None:
+        hold_types(self)
         if not self.cost > 0:
             raise InputError(f"a cost must be above 0, not {self.cost}", "move.cost")
         if not 0 <= self.min_stay_seconds < math.inf:
@@ -97,6 +99,9 @@ class Replicas:
     max: int = 1
     split: Split = Split.EVEN
     target: float | None = None
+
+    def __post_init__(self) -> None:
+        hold_types(self)
 
 
 class Attention(StrEnum):
@@ -214,6 +219,7 @@ class Model:
     kv_block_tokens: int = 1
 
     def __post_init__(self) -> None:
+        hold_types(self)
         amounts = [*_amounts(self), *(size for _, size in self.resident), *self.resources.values()]
         for demand in self.windows.values():
             amounts += _asked(demand)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kvplace.core.models.demand import Demand
 from kvplace.errors import Fault, InputError
+from kvplace.field_types import hold_types
 
 __all__ = ["ALWAYS", "Window", "mean_demand"]
 
@@ -39,6 +40,7 @@ class Window:
     models: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        hold_types(self)
         if not self.name:
             raise InputError("a window has no name")
         wrong, path = "", ""

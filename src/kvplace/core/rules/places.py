@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kvplace.core.hardware import Fleet
+from kvplace.field_types import hold_types
 
 __all__ = ["EVERYWHERE", "Places"]
 
@@ -23,6 +24,9 @@ class Places:
     gpus: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        hold_types(self)
 
     def __contains__(self, at: tuple[Fleet, str]) -> bool:
         fleet, gpu_id = at

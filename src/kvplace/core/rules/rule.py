@@ -11,6 +11,8 @@ from kvplace.core.hardware import Fleet
 from kvplace.core.placement import Replica
 from kvplace.core.rules.context import Context
 from kvplace.core.rules.places import EVERYWHERE, Places
+from kvplace.errors import InputError
+from kvplace.field_types import hold_types
 
 __all__ = ["Breach", "Rule", "chosen"]
 
@@ -47,6 +49,11 @@ class Rule(abc.ABC):
     soft
         None for a rule that must hold; else its tier, 1 being the weightiest: it is kept where
         a placement is found that keeps it, before the KVPR counts.
+
+    Raises
+    ------
+    InputError
+        No model is named, or the tier is below 1.
     """
 
     kind: ClassVar[str]
@@ -64,6 +71,13 @@ class Rule(abc.ABC):
 
     models: tuple[str, ...] = ("*",)
     soft: int | None = None
+
+    def __post_init__(self) -> None:
+        hold_types(self)
+        if not self.models:
+            raise InputError(f"a rule {self.kind} names no model; '*' stands for all")
+        if self.soft is not None and self.soft < 1:
+            raise InputError(f"the tier of a soft rule must be at least 1, not {self.soft}")
 
     @abc.abstractmethod
     def breaches(self, context: Context, copies: dict[str, list[Replica]]) -> Iterator[Breach]:

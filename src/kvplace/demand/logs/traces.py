@@ -1,5 +1,6 @@
 """Demand from logs: CSV, JSON or Parquet, of requests or of counts per window."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -120,10 +121,10 @@ def opened_log(file: Path, named: Named, *, skip_bad: bool) -> Iterator[tuple[Lo
 def _open_log(file: Path, *, skip_bad: bool) -> Log:
     """Open a log: a small one here, any other in the database."""
     suffix = Path(file.name.removesuffix(".gz")).suffix.casefold()
+    if not os.path.exists(file):  # noqa: PTH110 - Path raises where a name is too long
+        raise InputError("there is no such file", str(file))
     if file.is_dir():
         raise InputError("this is a directory; name a file in it", str(file))
-    if not file.exists():
-        raise InputError("there is no such file", str(file))
     piped = not suffix and (not file.is_file() or file.parts[:2] == ("/", "dev"))
     if (not piped and suffix not in _KINDS) or (suffix == ".parquet" and file.name.endswith(".gz")):
         raise InputError(

@@ -52,7 +52,9 @@ def write_plan(plan: Plan | Result, path: str | os.PathLike[str] | None = None) 
     """
     if path is None:
         return "".join(plan_pieces(plan))
-    assert isinstance(plan, Result)
+    if not isinstance(plan, Result):
+        told = "a file is written from a result, as kvplace.load_plan returns one; without a path"
+        raise InputError(f"{told} write_plan returns the JSON of a plan", os.fspath(path))
     write_atomic(path, _plan_content(plan, os.fspath(path)))
     return None
 

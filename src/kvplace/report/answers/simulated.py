@@ -74,6 +74,8 @@ def simulation_table(
 
 def served_sentence(found: Simulation, level: float) -> str:
     """Return how much of the stated demand is served within its objectives."""
+    if not any(outcome.requests for outcome in found.outcomes):
+        return f"no request came in {found.seconds:g} s: nothing is known; simulate a longer time"
     loads = found.loads()
     points = [(load, found.attainment(load)) for load in loads]
     load, limited = crossing(points, level)

@@ -17,6 +17,7 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, StageGain, relative_gap
 from kvplace.errors import InputError
+from kvplace.field_types import whole_number
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.strategies.params import Params
@@ -96,13 +97,11 @@ class Settings:
     params: Params = field(default_factory=Params)
 
     def __post_init__(self) -> None:
-        for name, number in (
-            ("gap", self.gap),
-            ("seed", self.seed),
-            ("iterations", self.iterations),
-        ):
-            if number is not None and not number >= 0:  # nor a nan
-                raise InputError(f"{name} must be at least 0, not {number}")
+        if not self.gap >= 0:  # nor a nan
+            raise InputError(f"gap must be at least 0, not {self.gap}")
+        object.__setattr__(self, "seed", whole_number("seed", self.seed))
+        if self.iterations is not None:
+            object.__setattr__(self, "iterations", whole_number("iterations", self.iterations))
         known = [name for name in STAGES if name not in NEEDED]
         unknown = sorted(self.without - set(known))
         if unknown:
