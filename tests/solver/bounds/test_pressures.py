@@ -2,14 +2,18 @@
 
 import math
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from boards import drawn_boards
+from boards import drawn_boards, windowed
+from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.models.objective import Objective
-from kvplace.solver.bounds.pressures import PressureBound, best_weighting, by_window
+from kvplace.solver.bounds import pressures
+from kvplace.solver.bounds.best_weighting import best_weighting
+from kvplace.solver.bounds.pressures import PressureBound, by_window
 from kvplace.solver.instance.door import load_instance
 from oracle_splits import solve_by_force
 from seeds import seeds
@@ -75,9 +79,9 @@ def bounds(seed, count):
 
 def drawn_weighting(draw, bound):
     """A random weighting, now and then of one pressure alone."""
-    parts = np.array([draw.choice([0.0, draw.random()]) for _ in bound.weighting])
+    parts = np.array([draw.choice([0.0, draw.random()]) for _ in bound.weighting.flat])
     parts[draw.randrange(len(parts))] += 0.5
-    return parts / parts.sum()
+    return (parts / parts.sum()).reshape(bound.weighting.shape)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -139,10 +143,47 @@ def test_whole_weights_are_what_each_pressure_weighs_per_byte_and_share():
     for draw, problem, board, bound in bounds(6, 15):
         weighting, target = drawn_weighting(draw, bound), draw.uniform(0.1, 2.0)
         whole = bound.whole_weights(problem, target, weighting)
-        windows = len(problem.windows)
-        memory = sum(gpu.usable_bytes for gpu in problem.fleet.gpus)
-        time = len(problem.fleet.gpus) * target
-        parts = [w * (memory if at < windows else time) for at, w in enumerate(whole)]
-        stated = by_window(problem, board.instance, weighting.tolist())
-        assert [part / sum(parts) for part in parts] == pytest.approx(stated, abs=1e-6)
-        assert all(isinstance(weight, int) and weight >= 0 for weight in whole)
+        count = Counter((gpu.type, gpu.usable_bytes) for gpu in problem.fleet.gpus)
+        assert whole.keys() == count.keys()
+        windows, columns, parts = len(problem.windows), board.instance.columns, {}
+        for (name, memory), weights in whole.items():
+            assert all(isinstance(weight, int) and weight >= 0 for weight in weights)
+            limits = [memory] * windows + [target] * windows
+            kind = columns.kinds.index((problem.gpu_types.index(name), memory))
+            parts[kind] = np.multiply(weights, limits) * count[name, memory]
+        found = np.array([parts[kind] for kind in sorted(parts)])
+        stated = [by_window(problem, board.instance, row) for row in weighting.tolist()]
+        assert found / found.sum() == pytest.approx(np.array(stated), abs=1e-6)
+
+
+def test_kinds_of_different_speed_are_weighed_each_for_itself():
+    """Each of 100 models takes 0.01 of the time of a fast GPU, or 0.03 of a slow one; 5 of each.
+
+    With x of them on fast ones 0.01 x / 5 = 0.03 (100 - x) / 5 at x = 75, which is 0.15. At one
+    weighting for both kinds all that a model takes at least is 0.01, which comes to 0.1.
+    """
+    instance = windowed(
+        1, 100, [900] * 10, lambda _, rows: np.zeros(rows),
+        lambda _, rows: np.broadcast_to([[[0.1], [0.3]]], rows), windows=1, types=2,
+    )  # fmt: skip
+    assert PressureBound(instance).value == pytest.approx(0.15, rel=1e-5)
+
+
+def test_where_there_is_no_time_for_prices_a_rule_is_the_bound(monkeypatch):
+    monkeypatch.setattr(pressures, "BY_RULE", 3)
+    draw, ruled, lower = random.Random(8), 0, 0
+    while ruled < 12:
+        problem = random_split_problem(draw, objectives=(Objective.PRESSURE,))
+        if not problem.plain:
+            continue
+        found, best = (PressureBound(load_instance(problem), priced=p) for p in (False, True))
+        if not found.ruled or not 0 < found.value < math.inf:
+            continue
+        ruled += 1
+        assert found.value <= best.value * (1 + 1e-6)
+        lower += found.value < best.value * (1 - 1e-6)
+        bound = found.certified(problem)
+        assert isinstance(bound.certificate, RuleCertificate)
+        assert check_certificate(problem, bound.certificate) == ""
+        assert bound.value >= found.value * (1 - 1e-7)
+    assert lower

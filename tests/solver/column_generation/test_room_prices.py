@@ -56,7 +56,7 @@ def test_no_set_that_fits_is_priced_above_its_gpu():
     assert looked > 150
 
 
-def test_what_they_prove_is_so_checks_and_is_no_less_than_one_weighting_proves():
+def test_what_they_prove_is_so_checks_and_is_no_less_than_the_fluid_bound():
     proved = 0
     for problem, program, value in drawn(6, 30):
         assert not program.quick(value * (1 + 1e-9), Watch()).impossible
@@ -72,7 +72,7 @@ def test_what_they_prove_is_so_checks_and_is_no_less_than_one_weighting_proves()
                 bound = checked(problem, "configuration", prices)
                 assert bound is not None
                 assert check_certificate(problem, bound.certificate) == ""
-    assert proved >= 4
+    assert proved >= 3
 
 
 def test_without_time_there_are_none():

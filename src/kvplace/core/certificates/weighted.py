@@ -100,7 +100,12 @@ def weighted_sizes(
         Weightings, as in `Certificate.weights`.
     """
     table, options = problem.pressures.table, problem.option_table
-    windows, gpu_types = range(table.windows), table.gpu_types
+    windows, gpu_types = table.windows, table.gpu_types
+    # Most weights of a weighting are 0.
+    weighed = [[(at, weight) for at, weight in enumerate(row) if weight] for row in weights]
+    every = sorted({at for row in weighed for at, _ in row})
+    of_kv = [at for at in every if at < windows]
+    of_time = [at for at in every if at >= windows]
     top, bottom = threshold.as_integer_ratio()
     share_limit = -(-(top << SCALE_BITS) // bottom)
     kinds: dict[int, list[Kind]] = {}
@@ -116,46 +121,49 @@ def weighted_sizes(
         for row in range(first, end):
             least = options.weights_bytes[row]
             kept = least + options.min_kv_bytes[row]
+            if kept > largest or not problem.seated(index, row):
+                continue
             # Of copies that carry uneven parts one carries an even part or more; what the others
             # carry is not known.
             idle = uneven and options.copies[row] > 1
-            in_memory = [least << SCALE_BITS for _ in windows]
-            most = list(in_memory)
-            for window, load in enumerate(table.loads_of(row)):
-                part, of = load.as_integer_ratio()
-                most[window] += (part * bottom << SCALE_BITS) // (of * top)
-            if kept > largest or not problem.seated(index, row):
-                continue
-            if not idle:
-                in_memory = most
+            loads, whole = table.loads_of(row), least << SCALE_BITS
+            most = whole + _scaled_load(max(loads), top, bottom)
+            taken = {
+                at: whole if idle else whole + _scaled_load(loads[at], top, bottom) for at in of_kv
+            }
             degree = options.degrees[row]
             wide = problem.wide(index, degree) if degree > 1 else of_model
             sizes, seated = {}, False
-            in_time: dict[str, list[int]] = {}
+            in_time: dict[str, Sequence[float]] = {}
             for kind in of_model:
                 if kind not in wide:
                     continue
                 gpu_type, memory = kind
                 if gpu_type not in in_time:
-                    shares = table.shares_of(row, gpu_types.index(gpu_type))
-                    in_time[gpu_type] = list(map(scaled_share, shares))
+                    in_time[gpu_type] = table.shares_of(row, gpu_types.index(gpu_type))
+                shares = in_time[gpu_type]
                 within = (
                     kept <= memory
-                    and max(most) < memory << SCALE_BITS
-                    and max(in_time[gpu_type]) < share_limit
+                    and most < memory << SCALE_BITS
+                    and scaled_share(max(shares)) < share_limit
                 )
                 seated |= within
                 if within or (idle and kept <= memory):
-                    time = [0 for _ in windows] if idle else in_time[gpu_type]
-                    both = (*in_memory, *time)
+                    for at in of_time:
+                        taken[at] = 0 if idle else scaled_share(shares[at - windows])
                     sizes[kind] = tuple(
-                        sum(weight * size for weight, size in zip(row_, both, strict=True))
-                        for row_ in weights
+                        sum(weight * taken[at] for at, weight in row_) for row_ in weighed
                     )
             if seated:
                 shards = options.degrees[row] * options.copies[row]
                 found.append(WeightedOption(row - first, shards, kept, sizes))
         yield found
+
+
+def _scaled_load(load: float, top: int, bottom: int) -> int:
+    """Return a load over the threshold ``top / bottom`` in 2**-64 of a byte, rounded down."""
+    part, of = load.as_integer_ratio()
+    return (part * bottom << SCALE_BITS) // (of * top)
 
 
 def check_weighted(

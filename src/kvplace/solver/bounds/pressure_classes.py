@@ -97,8 +97,9 @@ class PressureClasses:
             return None
         table, weighting = self._found
         weights = self._fluid.whole_weights(problem, self.value, weighting)
-        memories = {gpu.usable_bytes for gpu in problem.fleet.gpus}
-        largest = max(weighted_limit(self.value, memory, weights) for memory in memories)
+        largest = max(
+            weighted_limit(self.value, memory, of) for (_, memory), of in weights.items() if any(of)
+        )
         by_class: list[int] = table.prices.tolist()
 
         def price(size: int) -> int:

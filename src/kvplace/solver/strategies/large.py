@@ -18,7 +18,7 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Stop
 from kvplace.solver.assignment.packed import Packing, pack_rows
 from kvplace.solver.bounds.certify import certified_rule
-from kvplace.solver.bounds.pressures import BY_RULE, PressureBound
+from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
@@ -69,20 +69,23 @@ class LargeSearch(Search):
         self.prices: Prices | None = None
         self.given: np.ndarray | None = None
         self._several: PressureBound | None = None
+        self.level = fluid_level(self.columns)
         if problem.goal is Objective.PRESSURE:
-            self._several = PressureBound(self.instance)
+            pricing = self.params.pressure_priced * self.columns.n
+            priced = pricing <= self.knobs.bound_part * self.watch.left
+            self._several = PressureBound(self.instance, priced=priced)
             self._bound = Bound(self._several.value, "fluid")
+            if math.isfinite(self.low):
+                self.level = max(self.level, self.low)
+            kept = self.params.pressure_evaluation * loaded
+            if not self._several.ruled:
+                kept = max(kept, pricing)
         else:
             self._bound = simple_bound(self.instance)
+            kept = self.params.evaluation * (self.watch.seconds - began)
         self._threads = threads
         self._improver: Improver | None = None
         self._value = math.inf
-        self.level = fluid_level(self.columns)
-        kept = self.params.evaluation * (self.watch.seconds - began)
-        if self._several is not None:
-            kept = self.params.pressure_evaluation * loaded
-            if self.columns.n < BY_RULE:
-                kept = max(kept, self.params.pressure_priced * self.columns.n)
         self.watch.keep(kept)
         self.watch.tell("start", bound=self.low)
 

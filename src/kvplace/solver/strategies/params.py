@@ -215,6 +215,6 @@ class Params:
     pressure_evaluation: float = knob(
         1.1, "multiple of the loading time", "measured on 300,000 models: 1.0 to 1.1"
     )
-    pressure_priced: float = knob(1.5e-4, "seconds", "measured: 1.2e-4 to 2.4e-4 on a slow machine")
+    pressure_priced: float = knob(1e-4, "seconds", "measured: 1.4e-5 to 6.6e-5")
     cluster_evaluation: float = knob(1.4, "multiple of the loading time", "measured: 0.3 to 1.4")
     cluster_certificate: float = knob(0.6, "multiple of the loading time", "measured: 0.2 to 0.6")
