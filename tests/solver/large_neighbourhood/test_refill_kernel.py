@@ -12,7 +12,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.large_neighbourhood.refill import Refiller
-from kvplace.solver.large_neighbourhood.refill_kernel import COPIES, fill_domains
+from kvplace.solver.large_neighbourhood.refill_kernel import COPIES, Worth, fill_domains
 from kvplace.solver.large_neighbourhood.seat_board import fill_up
 from tiny import GIB
 
@@ -23,7 +23,7 @@ TINY = 1e-12
 class Filling:
     """What a filling of domains is given, and what it says."""
 
-    def __init__(self, draw, state, *, tries=3, spread=0.35):
+    def __init__(self, draw, state, *, tries=3):
         n, self.state = len(state.row), state
         best = [draw.randrange(*map(int, state.first_row[j : j + 2])) for j in range(n)]
         self.count = state.copies[np.array(best, dtype=np.int64)]
@@ -33,16 +33,18 @@ class Filling:
         each = state.size * state.degree[:, None, None]
         self.room = np.maximum(each.sum(axis=2), 1e-12)
         self.scarce = np.ones(state.cap.shape[1])
-        self.tries, self.spread = tries, spread
+        self.tries = tries
         self.chance = np.array([draw.randrange(1, 2**63)], dtype=np.uint64)
         self.beside, self.lacking = np.empty(n), np.empty(n, dtype=np.int64)
 
     def fill(self, order):
-        fill_domains(
-            self.state, self.count, self.worth, self.room, self.scarce,
-            np.array(order, dtype=np.int64), self.tries, self.spread, self.chance, self.beside,
-            self.lacking,
+        none = np.empty(0)
+        worth = Worth(
+            np.empty(0, dtype=np.uint8), self.room, none, self.scarce, none, self.count, none, none,
+            self.worth, self.beside, self.lacking,
         )  # fmt: skip
+        order = np.array(order, dtype=np.int64)
+        fill_domains(self.state, worth, order, self.tries, self.chance)
 
 
 def fillings(seed, count, *, tries=3, part=0.9):

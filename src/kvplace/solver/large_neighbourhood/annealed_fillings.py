@@ -13,10 +13,10 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.chance import Bits, drawn, drawn_part
 from kvplace.solver.kernels import kernel
-from kvplace.solver.large_neighbourhood.refill_kernel import fill_domains, ranked
-from kvplace.solver.large_neighbourhood.seat_board import Board, Bytes, fill_up
+from kvplace.solver.large_neighbourhood.refill_kernel import Worth, fill_domains, ranked
+from kvplace.solver.large_neighbourhood.seat_board import Board, fill_up
 
-__all__ = ["Known", "Worth", "fill_until", "nothing_known"]
+__all__ = ["Known", "fill_until", "nothing_known"]
 
 POWER = 1.2
 """Power of its room that a copy is worth: above 1, so that large copies go first."""
@@ -28,8 +28,6 @@ MOST = 8.0
 """Factor by which a copy is worth more than its room at most."""
 TRIES = 2
 """Fillings of each domain that are compared."""
-SPREAD = 0.6
-"""Part by which a worth is varied from one to the next."""
 FEW, MANY = 2, 6
 """Domains filled anew together at least and at most; at most half of them all."""
 PACKED = 0.05
@@ -40,46 +38,6 @@ COLDEST = 0.02
 no place is then another model, for which there may be room elsewhere."""
 AT_ONCE = 200
 """Domains filled before the clock is looked at again."""
-
-
-class Worth(NamedTuple):
-    """What copies are worth, and how often each model is copied, at one target.
-
-    Parameters
-    ----------
-    opened
-        (rows,) whether an option may be taken, with its number of copies.
-    room
-        (rows, types) what a copy takes of all pressures together.
-    rooms
-        (rows,) the least of that; infinite where an option may not be taken.
-    scarce
-        (pressures,) how much each of them counts.
-    large
-        (d,) room of each link domain.
-    copies
-        (n,) copies of each model.
-    least
-        (n,) room of a copy of each model at least.
-    base, worth
-        (n,) what a copy of each model was worth at first, and is now.
-    beside
-        (n,) how full the fullest domain of the last filling is that each model is in.
-    lacking
-        (n,) copies without a place.
-    """
-
-    opened: Bytes
-    room: Floats
-    rooms: Floats
-    scarce: Floats
-    large: Floats
-    copies: Ints
-    least: Floats
-    base: Floats
-    worth: Floats
-    beside: Floats
-    lacking: Ints
 
 
 class Known(NamedTuple):
@@ -301,10 +259,7 @@ def fill_until(
             order = ranked(varied)
         else:
             order = _kept(board, worth)
-        fill_domains(
-            board, worth.copies, worth.worth, worth.room, worth.scarce, order, TRIES, SPREAD,
-            chance, worth.beside, worth.lacking,
-        )  # fmt: skip
+        fill_domains(board, worth, order, TRIES, chance)
         known.work[0] += len(order) / number
         filled += len(order)
         made += 1

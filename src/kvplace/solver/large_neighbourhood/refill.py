@@ -20,12 +20,8 @@ from kvplace.solver.instance.options import LOOSE, Chooser, scarcity
 from kvplace.solver.instance.parts import Parts
 from kvplace.solver.instance.regions import Regions
 from kvplace.solver.kernels import Crew
-from kvplace.solver.large_neighbourhood.annealed_fillings import (
-    POWER,
-    Worth,
-    fill_until,
-    nothing_known,
-)
+from kvplace.solver.large_neighbourhood.annealed_fillings import POWER, fill_until, nothing_known
+from kvplace.solver.large_neighbourhood.refill_kernel import Worth
 from kvplace.solver.large_neighbourhood.seat_board import Board
 
 __all__ = ["Refiller", "worth_of"]

@@ -8,17 +8,61 @@ to be worth more (sequential value correction: Belov and Scheithauer, Operations
 copies.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.chance import Bits, drawn_part
 from kvplace.solver.kernels import kernel
-from kvplace.solver.large_neighbourhood.seat_board import Board, lift, place
+from kvplace.solver.large_neighbourhood.seat_board import Board, Bytes, lift, place
 
-__all__ = ["fill_domains", "ranked"]
+__all__ = ["Worth", "fill_domains", "ranked"]
 
 COPIES = 64
 """Copies on one GPU at most."""
+SPREAD = 0.6
+"""Part by which a worth is varied from one to the next."""
+
+
+class Worth(NamedTuple):
+    """What copies are worth, and how often each model is copied, at one target.
+
+    Parameters
+    ----------
+    opened
+        (rows,) whether an option may be taken, with its number of copies.
+    room
+        (rows, types) what a copy takes of all pressures together.
+    rooms
+        (rows,) the least of that; infinite where an option may not be taken.
+    scarce
+        (pressures,) how much each of them counts.
+    large
+        (d,) room of each link domain.
+    copies
+        (n,) copies of each model.
+    least
+        (n,) room of a copy of each model at least.
+    base, worth
+        (n,) what a copy of each model was worth at first, and is now.
+    beside
+        (n,) how full the fullest domain of the last filling is that each model is in.
+    lacking
+        (n,) copies without a place.
+    """
+
+    opened: Bytes
+    room: Floats
+    rooms: Floats
+    scarce: Floats
+    large: Floats
+    copies: Ints
+    least: Floats
+    base: Floats
+    worth: Floats
+    beside: Floats
+    lacking: Ints
 
 
 @kernel
@@ -183,53 +227,30 @@ def _fullness(board: Board, domain: int, scarce: Floats) -> float:
 
 
 @kernel
-def fill_domains(
-    board: Board,
-    count: Ints,
-    worth: Floats,
-    room: Floats,
-    scarce: Floats,
-    order: Ints,
-    tries: int,
-    spread: float,
-    chance: Bits,
-    beside: Floats,
-    lacking: Ints,
-) -> None:
+def fill_domains(board: Board, worth: Worth, order: Ints, tries: int, chance: Bits) -> None:
     """Fill some domains anew with what is there and has no place, of models free to go anywhere.
 
     Parameters
     ----------
     board
         Changed.
-    count
-        (n,) copies of each model.
     worth
-        (n,) of a copy of each model.
-    room
-        (rows, types) what a copy takes of all pressures together.
-    scarce
-        (pressures,) how much each of them counts.
+        What copies are worth; takes how full the domains are, and what has no place.
     order
         The domains, in the order of their filling.
     tries
         Fillings of each domain that are compared.
-    spread
-        Part by which a worth is varied from one to the next.
     chance
         State of the random numbers; changed.
-    beside
-        (n,) takes how full the fullest of these domains is that each model is in, 0 for none.
-    lacking
-        (n,) takes the copies without a place.
     """
+    lacking, beside = worth.lacking, worth.beside
     widest = 0
     for domain in order:
         _empty(board, domain)
         widest = max(widest, board.domains[domain + 1] - board.domains[domain])
-    _missing(board, count, lacking)
+    _missing(board, worth.copies, lacking)
     models = np.flatnonzero(lacking > 0)
-    taken, varied = np.zeros(len(count), np.int64), np.empty(len(count))
+    taken, varied = np.zeros(len(lacking), np.int64), np.empty(len(lacking))
     found = np.empty((COPIES * widest + 1, 3), np.int64)
     kept = np.empty((COPIES * widest + 1, 3), np.int64)
     beside[:] = 0.0
@@ -237,17 +258,18 @@ def fill_domains(
         best = -1.0
         for turn in range(tries):
             for j in models:
-                part = 1.0 if turn == 0 else 1.0 + spread * (2.0 * drawn_part(chance) - 1.0)
-                varied[j] = worth[j] * part
-            _fill_one(board, domain, lacking, varied, room, models, taken, found)
+                part = 1.0 if turn == 0 else 1.0 + SPREAD * (2.0 * drawn_part(chance) - 1.0)
+                varied[j] = worth.worth[j] * part
+            _fill_one(board, domain, lacking, varied, worth.room, models, taken, found)
             total, at = 0.0, 0
             while found[at, 0] >= 0:
-                total += worth[found[at, 0]]
+                total += worth.worth[found[at, 0]]
                 at += 1
             if total > best:
                 best = total
                 for n in range(at + 1):
                     kept[n, 0], kept[n, 1], kept[n, 2] = found[n, 0], found[n, 1], found[n, 2]
-        number, full = _seat_found(board, domain, kept, lacking), _fullness(board, domain, scarce)
+        number = _seat_found(board, domain, kept, lacking)
+        full = _fullness(board, domain, worth.scarce)
         for at in range(number):
             beside[kept[at, 0]] = max(beside[kept[at, 0]], full)
