@@ -8,6 +8,7 @@ and Johnson, SIAM J. Comput. 7, 1978).
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -69,16 +70,17 @@ def most_room_first(
     scan = several and columns.n * columns.g <= SCANNED
     found: list[Packing] = []
     for keys in (part.max(axis=1), part.sum(axis=1)) if several else (part[:, 0],):
-        gpu_of = np.empty(columns.n, dtype=np.int64)
-        order = np.argsort(-keys, kind="stable")
-        place = _scan if scan else _heap
-        items = Items(columns.size, columns.keep, columns.loads, columns.kv)
-        left = np.repeat(columns.memory[:, None].astype(np.float64), part.shape[1], axis=1)
-        rest = (items, columns.type_of, columns.memory, level, left, gpu_of)
-        if not compiled_in_time(place, partial(place, order[:0], *rest), ended):
+        order, place = np.argsort(-keys, kind="stable"), _scan if scan else _heap
+        fill = _Fill(
+            Items(columns.size, columns.keep, columns.loads, columns.kv), columns.type_of,
+            columns.memory, level, columns.memory.copy(), np.zeros_like(columns.memory),
+            np.repeat(columns.memory[:, None].astype(np.float64), part.shape[1], axis=1),
+            np.empty(columns.n, dtype=np.int64),
+        )  # fmt: skip
+        if not compiled_in_time(place, partial(place, order[:0], fill), ended):
             return found
-        if place(order, *rest) == columns.n:
-            found.append(pack_rows(columns, gpu_of))
+        if place(order, fill) == columns.n:
+            found.append(pack_rows(columns, fill.gpu_of))
             if not scan:  # another takes seconds, in which exchanges bring more
                 break
     return found
@@ -138,39 +140,51 @@ def _at(columns: Columns, target: float, models: int | None = None) -> Packing |
     return pack_rows(columns, columns.g - 1 - gpu_of) if placed == columns.n else None
 
 
+class _Fill(NamedTuple):
+    """What is placed along an order, and what GPUs have left.
+
+    Parameters
+    ----------
+    items
+        The models.
+    type_of, memory
+        (g,) load type and usable bytes of each GPU.
+    level
+        Pressure at which sizes are taken.
+    free, kept, left
+        (g,) free bytes and least KV bytes, and (g, pressures) room by each pressure.
+    gpu_of
+        (n,) filled in with the GPU of each model.
+    """
+
+    items: Items
+    type_of: Ints
+    memory: Ints
+    level: float
+    free: Ints
+    kept: Ints
+    left: Floats
+    gpu_of: Ints
+
+
 @kernel
-def _heap(
-    order: Ints, items: Items, type_of: Ints, memory: Ints, level: float, left: Floats, gpu_of: Ints
-) -> int:
+def _heap(order: Ints, fill: _Fill) -> int:
     """Place along `order` on the GPU with most room; return how many were placed.
 
-    `left` is (g, pressures) the room of each GPU, changed in place; `room` a heap, the largest on
-    top, and `gpus` what each of its places stands for: both children of a place are neighbours in
-    memory. Under several pressures it is one of its first places, where the scarcest of them leaves
-    most.
+    `room` is a heap, the largest on top, and `gpus` what each of its places stands for: both
+    children of a place are neighbours in memory. Under several pressures it is one of its first
+    places, where the scarcest of them leaves most.
     """
-    g = len(memory)
-    free, kept = memory.copy(), np.zeros_like(memory)
-    room, gpus = memory.astype(np.float64), np.arange(g)  # memory descends, so this is a heap
-    looked = 1 if items.table.shape[2] == 1 else min(g, LOOKED)
+    g, several = len(fill.memory), fill.left.shape[1] > 1
+    # Memory descends, so this is a heap.
+    room, gpus = fill.memory.astype(np.float64), np.arange(g)
     for at in range(len(order)):
-        j, here, best = order[at], -1, -np.inf
-        for place in range(looked):
-            h = gpus[place]
-            if not _fits(free[h] - items.size[j], kept[h] + items.keep[j]):
-                continue
-            value = np.inf if looked > 1 else 0.0
-            for d in range(items.table.shape[2] if looked > 1 else 0):
-                rest = left[h, d] - _taken(items, j, type_of[h], memory[h], level, d)
-                value = min(value, rest / memory[h])
-            if value > best:
-                best, here = value, place
-        if here < 0:
-            return at
+        here = _roomiest(fill, order[at], gpus[:LOOKED]) if several else 0
         top = gpus[here]
-        gpu_of[j] = top
-        _put(items, j, top, type_of[top], memory[top], level, free, kept, left)
-        value = left[top].min()
+        if here < 0 or not _holds(fill, order[at], top):
+            return at
+        _put(fill, order[at], top)
+        value = fill.left[top].min()
         while 2 * here + 1 < g:
             child = 2 * here + 1
             if child + 1 < g and room[child + 1] > room[child]:
@@ -184,31 +198,43 @@ def _heap(
 
 
 @kernel
-def _scan(
-    order: Ints, items: Items, type_of: Ints, memory: Ints, level: float, left: Floats, gpu_of: Ints
-) -> int:
+def _scan(order: Ints, fill: _Fill) -> int:
     """Place along `order` where the least part of a GPU that is left is most; return how many."""
-    g, width = len(memory), items.table.shape[2]
-    free, kept = memory.copy(), np.zeros_like(memory)
+    gpus = np.arange(len(fill.memory))
     for at in range(len(order)):
-        j = order[at]
-        best, arg = -np.inf, -1
-        for h in range(g):
-            if not _fits(free[h] - items.size[j], kept[h] + items.keep[j]):
-                continue
-            value = np.inf
-            for d in range(width):
-                rest = left[h, d] - _taken(items, j, type_of[h], memory[h], level, d)
-                value = min(value, rest / memory[h])
-                if value <= best:
-                    break
-            if value > best:
-                best, arg = value, h
-        if arg < 0:
+        g = _roomiest(fill, order[at], gpus)
+        if g < 0:
             return at
-        gpu_of[j] = arg
-        _put(items, j, arg, type_of[arg], memory[arg], level, free, kept, left)
+        _put(fill, order[at], g)
     return len(order)
+
+
+@kernel
+def _roomiest(fill: _Fill, j: int, gpus: Ints) -> int:
+    """Return the place of the GPU of which a model leaves most, by the scarcest pressure, or -1."""
+    items, type_of, memory, free, kept, left = (
+        fill.items, fill.type_of, fill.memory, fill.free, fill.kept, fill.left
+    )  # fmt: skip
+    best, arg = -np.inf, -1
+    for place in range(len(gpus)):
+        g = gpus[place]
+        if not _fits(free[g] - items.size[j], kept[g] + items.keep[j]):
+            continue
+        value = np.inf
+        for d in range(left.shape[1]):
+            taken = _taken(items, j, type_of[g], memory[g], fill.level, d)
+            value = min(value, (left[g, d] - taken) / memory[g])
+            if value <= best:
+                break
+        if value > best:
+            best, arg = value, place
+    return arg
+
+
+@kernel
+def _holds(fill: _Fill, j: int, g: int) -> bool:
+    """Return whether the memory of a GPU holds a model."""
+    return bool(_fits(fill.free[g] - fill.items.size[j], fill.kept[g] + fill.items.keep[j]))
 
 
 @kernel
@@ -219,22 +245,13 @@ def _taken(items: Items, j: int, type_: int, memory: int, level: float, d: int) 
 
 
 @kernel
-def _put(
-    items: Items,
-    j: int,
-    g: int,
-    type_: int,
-    memory: int,
-    level: float,
-    free: Ints,
-    kept: Ints,
-    left: Floats,
-) -> None:
+def _put(fill: _Fill, j: int, g: int) -> None:
     """Put a model on a GPU."""
-    free[g] -= items.size[j]
-    kept[g] += items.keep[j]
-    for d in range(left.shape[1]):
-        left[g, d] -= _taken(items, j, type_, memory, level, d)
+    fill.gpu_of[j] = g
+    fill.free[g] -= fill.items.size[j]
+    fill.kept[g] += fill.items.keep[j]
+    for d in range(fill.left.shape[1]):
+        fill.left[g, d] -= _taken(fill.items, j, fill.type_of[g], fill.memory[g], fill.level, d)
 
 
 @kernel
