@@ -42,19 +42,19 @@ def cases(count, seed=1):
         count -= 1
         state = Assignment.single(instance, gpu_of)
         low = simple_bound(instance).value
-        yield instance, state, OptionSets(instance), Proof(low), float(truth.optimum)
+        yield instance, state, Proof(OptionSets(instance), low), float(truth.optimum)
 
 
-def by_climbing(program, proof, value, effort, watch):
-    climb(program, proof, value, effort.rounds, watch)
+def by_climbing(proof, value, effort, watch):
+    climb(proof, value, effort.rounds, watch)
 
 
 @pytest.mark.parametrize("raise_bound", [program_bound, by_climbing])
 def test_bounds_never_pass_the_optimum_and_rise(raise_bound):
     raised = 0
-    for _, state, program, proof, optimum in cases(40):
+    for _, state, proof, optimum in cases(40):
         before = proof.value
-        raise_bound(program, proof, state.worst(), Effort(), Watch())
+        raise_bound(proof, state.worst(), Effort(), Watch())
         assert before <= proof.value <= optimum * (1 + 1e-9)
         targets = [verdict.target for verdict in proof.verdicts]
         assert targets == sorted(targets)
@@ -66,16 +66,16 @@ def test_hot_models_raise_the_bound_where_column_generation_has_no_time():
     # stress-7-5: 96 models on 24 GPUs, loads heavy-tailed. The fluid bound is 0.6691.
     problem = next(islice(stress(7), 5, None)).problem
     instance = load_instance(problem)
-    proof = Proof(simple_bound(instance).value)
+    proof = Proof(OptionSets(instance), simple_bound(instance).value)
     assert proof.value < 0.6692
-    program_bound(OptionSets(instance), proof, 0.6825, Effort(rounds=0), Watch())
+    program_bound(proof, 0.6825, Effort(rounds=0), Watch())
     assert proof.value > 0.6803
 
 
 def test_the_gap_closes_from_both_sides():
     closed = 0
-    for instance, state, program, proof, optimum in cases(40, seed=2):
-        found = close_gap(program, state, proof, 0.0, Effort(), Watch())
+    for instance, state, proof, optimum in cases(40, seed=2):
+        found = close_gap(proof, state, 0.0, Effort(), Watch())
         assert found.worst() <= state.worst()
         assert found.worst() >= optimum * (1 - 1e-9)
         assert proof.value <= optimum * (1 + 1e-9)
@@ -87,11 +87,11 @@ def test_the_gap_closes_from_both_sides():
 
 def test_nothing_below_the_optimum_is_proved_and_nothing_else():
     proved = 0
-    for _, _, program, proof, optimum in cases(30, seed=3):
+    for _, _, proof, optimum in cases(30, seed=3):
         low = proof.value
-        shown = nothing_below(program, proof, optimum * (1 + 1e-6), Watch(), 200)
+        shown = nothing_below(proof, optimum * (1 + 1e-6), Watch(), 200)
         assert not shown or proof.value <= optimum * (1 + 1e-9)
-        shown = nothing_below(program, proof, optimum, Watch(), 200)
+        shown = nothing_below(proof, optimum, Watch(), 200)
         proved += shown
         assert proof.value == (optimum * (1 - STEP) if shown and proof.value > low else proof.value)
     assert proved > 10
@@ -100,10 +100,10 @@ def test_nothing_below_the_optimum_is_proved_and_nothing_else():
 def test_no_time_changes_nothing():
     instance = undivided(4, gpus=4, models=14)
     state = spread(instance, 4)
-    program, proof = OptionSets(instance), Proof(simple_bound(instance).value)
+    proof = Proof(OptionSets(instance), simple_bound(instance).value)
     low = proof.value
-    assert close_gap(program, state, proof, 0.0, Effort(), Watch(0.0)) is state
-    program_bound(program, proof, state.worst(), Effort(), Watch(0.0))
+    assert close_gap(proof, state, 0.0, Effort(), Watch(0.0)) is state
+    program_bound(proof, state.worst(), Effort(), Watch(0.0))
     assert low <= proof.value <= state.worst()
 
 
@@ -118,8 +118,8 @@ def test_no_time_changes_nothing():
 )
 def test_packing_by_memory_alone_is_decided(memories, rows, packs):
     instance = load_instance(byte_problem(memories, rows))
-    proof = Proof(0.0)
-    found = pack_exactly(OptionSets(instance), proof, Effort(), Watch())
+    proof = Proof(OptionSets(instance), 0.0)
+    found = pack_exactly(proof, Effort(), Watch())
     if packs:
         assert found.valid
         assert proof.value == 0.0
@@ -148,5 +148,5 @@ def test_a_value_far_above_the_bound_is_asked_about_after_a_target_near_it(value
 
     instance = load_instance(byte_problem([100], [(50, 10.0)]))
     program = Asked(instance)
-    program_bound(program, Proof(1.0), value, Effort(), Watch())
+    program_bound(Proof(program, 1.0), value, Effort(), Watch())
     assert program.targets[0] == pytest.approx(first, rel=1e-6)

@@ -41,9 +41,8 @@ def starts(count, seed):
 def test_values_fall_to_no_less_than_what_is_possible_and_bounds_rise_to_no_more():
     lowered = best = raised = 0
     for instance, start, optimum in starts(30, seed=3):
-        value, proof = start.worst(), Proof(optimum / 4)
-        program = OptionSets(instance)
-        found = lower_by_known_sets(program, start, proof, 0.0, Effort(), Watch())
+        value, proof = start.worst(), Proof(OptionSets(instance), optimum / 4)
+        found = lower_by_known_sets(proof, start, 0.0, Effort(), Watch())
         assert found.valid
         assert optimum * (1 - 1e-9) <= found.worst() <= value
         assert proof.value <= optimum * (1 + 1e-9)
@@ -65,8 +64,8 @@ def test_a_dive_keeps_models_to_one_option_each(monkeypatch):
 
     monkeypatch.setattr(known_sets, "covered", spied)
     for instance, start, optimum in starts(10, seed=4):
-        program = OptionSets(instance)
-        lower_by_known_sets(program, start, Proof(optimum / 2), 0.0, Effort(), Watch())
+        proof = Proof(OptionSets(instance), optimum / 2)
+        lower_by_known_sets(proof, start, 0.0, Effort(), Watch())
     dived = [(program, within) for program, within in asked if not within.all()]
     assert dived
     for program, within in dived:
@@ -109,7 +108,6 @@ def test_shards_beyond_those_of_the_option_chosen_are_left_out():
 def test_no_time_finds_nothing():
     instance, start, optimum = next(starts(1, seed=6))
     value, watch = start.worst(), Watch(0.0)
-    proof = Proof(optimum / 2)
-    program = OptionSets(instance)
-    found = lower_by_known_sets(program, start, proof, 0.0, Effort(), watch)
+    proof = Proof(OptionSets(instance), optimum / 2)
+    found = lower_by_known_sets(proof, start, 0.0, Effort(), watch)
     assert (found.worst(), proof.value) == (value, optimum / 2)

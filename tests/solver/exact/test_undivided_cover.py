@@ -59,10 +59,10 @@ def test_a_gap_is_closed_from_both_sides():
         if not truth.feasible or not truth.optimum or found is None:
             continue
         optimum, state = float(truth.optimum), Assignment.single(instance, found)
-        program, proof = OptionSets(instance), Proof(optimum / 10)
-        program_bound(program, proof, state.worst(), Effort(), Watch())
+        proof = Proof(OptionSets(instance), optimum / 10)
+        program_bound(proof, state.worst(), Effort(), Watch())
         assert proof.value <= optimum * (1 + 1e-9)
-        best = close_gap(program, state, proof, 0.0, Effort(), Watch())
+        best = close_gap(proof, state, 0.0, Effort(), Watch())
         assert best.worst() <= state.worst()
         assert proof.value <= optimum * (1 + 1e-9) <= best.worst() * (1 + 2e-9)
         closed += best.worst() <= proof.value * (1 + 1e-8)
@@ -73,9 +73,9 @@ def test_weights_are_packed_where_no_rule_packs_them():
     # 7 + 3, 5 + 5 and 4 + 4 + 2 bytes fill three GPUs of 11 but for the byte that must stay free.
     rows = [(7, 0.1), (3, 0.1), (5, 0.1), (5, 0.1), (4, 0.1), (4, 0.1), (2, 0.1)]
     instance = load_instance(byte_problem([11, 11, 11], rows))
-    state = pack_exactly(OptionSets(instance), Proof(0.0), Effort(), Watch())
+    state = pack_exactly(Proof(OptionSets(instance), 0.0), Effort(), Watch())
     assert sorted(state.free) == [1, 1, 1]
     short = load_instance(byte_problem([11, 11, 11], [*rows, (1, 0.0)]))
-    proof = Proof(0.0)
-    assert pack_exactly(OptionSets(short), proof, Effort(), Watch()) is None
+    proof = Proof(OptionSets(short), 0.0)
+    assert pack_exactly(proof, Effort(), Watch()) is None
     assert proof.value == float("inf")

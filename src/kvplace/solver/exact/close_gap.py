@@ -69,6 +69,8 @@ class Proof:
 
     Parameters
     ----------
+    program
+        The configuration program that is asked.
     value
         No placement has a smaller max KVPR.
     searched
@@ -78,6 +80,7 @@ class Proof:
         Targets that the configuration program called impossible, ascending.
     """
 
+    program: OptionSets
     value: float
     searched: Verdict | None = None
     verdicts: list[Verdict] = field(default_factory=list)
@@ -92,33 +95,28 @@ class Proof:
         """Take a target that an exhaustive search with these prices proved impossible."""
         self.value, self.searched = verdict.target, verdict
 
+    def refutes(self, target: float, watch: Watch, rounds: int) -> bool:
+        """Ask whether the program proves a target impossible, and take its bound if so."""
+        verdict = self.program.decide(target, watch, rounds=rounds, settle=False)
+        if verdict.impossible:
+            self.raise_to(verdict)
+        return verdict.impossible
 
-def nothing_below(
-    program: OptionSets, proof: Proof, value: float, watch: Watch, rounds: int
-) -> bool:
+
+def nothing_below(proof: Proof, value: float, watch: Watch, rounds: int) -> bool:
     """Ask whether the configuration program proves that nothing is below a value."""
-    if value <= 0:
-        return False
-    verdict = program.decide(value * (1 - STEP), watch, rounds=rounds, settle=False)
-    if verdict.impossible:
-        proof.raise_to(verdict)
-    return verdict.impossible
+    return value > 0 and proof.refutes(value * (1 - STEP), watch, rounds)
 
 
-def _refuted(
-    program: OptionSets, proof: Proof, target: float, value: float, rounds: int, watch: Watch
-) -> bool:
+def _refuted(proof: Proof, target: float, watch: Watch, rounds: int) -> bool:
     """Ask whether the configuration program proves a target impossible, and tell if so."""
-    verdict = program.decide(target, watch, rounds=rounds, settle=False)
-    if verdict.impossible:
-        proof.raise_to(verdict)
-        watch.tell("bound", value, proof.value)
-    return verdict.impossible
+    found = proof.refutes(target, watch, rounds)
+    if found:
+        watch.tell("bound", bound=proof.value)
+    return found
 
 
-def program_bound(
-    program: OptionSets, proof: Proof, value: float, effort: Effort, watch: Watch
-) -> None:
+def program_bound(proof: Proof, value: float, effort: Effort, watch: Watch) -> None:
     """Raise the bound towards the configuration program's threshold.
 
     First by prices that cost no program. Then a quarter of the way up, as targets near the bound
@@ -126,76 +124,65 @@ def program_bound(
     value, where it did, which closes the gap if nothing is better, and which comes first where the
     two are near; then by bisection, to a twentieth of the gap left or a relative width of 1e-5.
     """
-    raise_quickly(program, proof, value, watch)
+    raise_quickly(proof, value, watch)
     near_value = value <= proof.value * (1 + NEAR)
-    if near_value and nothing_below(program, proof, value, watch, effort.rounds):
+    if near_value and nothing_below(proof, value, watch, effort.rounds):
         return
-
-    def impossible(target: float) -> bool:
-        return _refuted(program, proof, target, value, effort.rounds, watch)
-
     low, high = proof.value, value
     eighth = (high - low) / 8
     below = [] if near_value else [(value * (1 - STEP), False)]
     bisect(
-        impossible, low, high, width=WIDTH,
+        lambda target: _refuted(proof, target, watch, effort.rounds), low, high, width=WIDTH,
         probes=[(low + 2 * eighth, False), (low + eighth, True), *below],
         near=lambda low, high: high - low <= (value - low) / 20, watch=watch,
     )  # fmt: skip
 
 
-def rise_by_parts(
-    program: OptionSets, proof: Proof, value: float, most: float, effort: Effort, watch: Watch
-) -> None:
+def rise_by_parts(proof: Proof, value: float, most: float, effort: Effort, watch: Watch) -> None:
     """Raise the bound, asking for no target further above it than a part `most` of it."""
     high = 0.0
     while high < value and proof.value >= high * (1 - 2 * STEP) and watch.stop is None:
         high = min(value, proof.value * (1 + most)) if proof.value > 0 else value
-        program_bound(program, proof, high, effort, watch)
+        program_bound(proof, high, effort, watch)
 
 
-def climb(program: OptionSets, proof: Proof, value: float, rounds: int, watch: Watch) -> None:
+def climb(proof: Proof, value: float, rounds: int, watch: Watch) -> None:
     """Raise the bound from below, each time by half of what is left below the value.
 
     A target that is not found impossible takes the place of the value: whether it is possible often
     stays open. Of targets far from the program's threshold, on either side, that is soon decided.
     """
-    raise_quickly(program, proof, value, watch)
+    raise_quickly(proof, value, watch)
     while value - proof.value > CLIMBED * value and not watch.stop:
         target = (proof.value + value) / 2
-        if not _refuted(program, proof, target, value, rounds, watch):
+        if not _refuted(proof, target, watch, rounds):
             value = target
 
 
-def raise_quickly(program: OptionSets, proof: Proof, value: float, watch: Watch) -> None:
+def raise_quickly(proof: Proof, value: float, watch: Watch) -> None:
     """Raise the bound by prices that take no sets; just above it they show if they can."""
     if value <= 0:
         return
 
     def impossible(target: float) -> bool:
-        verdict = program.quick(target, watch)
+        verdict = proof.program.quick(target, watch)
         if verdict is None or not verdict.impossible:
             return False
         proof.raise_to(verdict)
         return True
 
     low = proof.value
-    width = WIDTH if program.instance.simple else QUICK_WIDTH
+    width = WIDTH if proof.program.instance.simple else QUICK_WIDTH
     bisect(impossible, low, value, width=width, probes=[(low * (1 + width), True)], watch=watch)
     if proof.value > low:
         watch.tell("bound", value, proof.value)
 
 
 def close_gap(
-    program: OptionSets,
-    state: Assignment,
-    proof: Proof,
-    gap: float,
-    effort: Effort,
-    watch: Watch,
+    proof: Proof, state: Assignment, gap: float, effort: Effort, watch: Watch
 ) -> Assignment:
     """Narrow the gap from both sides by deciding targets; return the best state."""
-    value, step, after_find = state.worst(), 1e-4, False
+    program, value, step, after_find = proof.program, state.worst(), 1e-4, False
     few = program.instance.n <= DIRECT_MODELS
     for _ in range(effort.targets):
         if value <= proof.value * (1 + max(gap, 2 * STEP)) or watch.stop:
@@ -232,14 +219,13 @@ def close_gap(
     return state
 
 
-def pack_exactly(
-    program: OptionSets, proof: Proof, effort: Effort, watch: Watch
-) -> Assignment | None:
+def pack_exactly(proof: Proof, effort: Effort, watch: Watch) -> Assignment | None:
     """Decide whether memory alone can be packed, where no packing rule found a way.
 
     Where it cannot, the bound becomes infinite; where neither is settled, None is returned and
     the bound stays.
     """
+    program = proof.program
     verdict = program.decide(math.inf, watch)
     if verdict.impossible:
         proof.raise_to(verdict)

@@ -34,20 +34,15 @@ LEAST_PART = 0.02
 
 
 def lower_by_known_sets(
-    program: OptionSets,
-    state: Assignment,
-    proof: Proof,
-    gap: float,
-    effort: Effort,
-    watch: Watch,
+    proof: Proof, state: Assignment, gap: float, effort: Effort, watch: Watch
 ) -> Assignment:
     """Lower the value target by target, nearer to it after each that is not met.
 
     Parameters
     ----------
-    program, state, proof
-        The cluster, its best assignment, and what is proved; a target that the program calls
-        impossible raises the proof.
+    proof, state
+        What is proved, which a target raises that its program calls impossible; and the best
+        assignment.
     gap
         Certified relative gap at which to stop.
     effort, watch
@@ -58,7 +53,7 @@ def lower_by_known_sets(
     Assignment
         The best one.
     """
-    nodes = effort.nodes // FEWER
+    program, nodes = proof.program, effort.nodes // FEWER
     value, part = state.worst(), 0.5
     for _ in range(effort.targets):
         near = value <= proof.value * (1 + max(gap, 2 * STEP))

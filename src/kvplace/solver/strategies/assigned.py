@@ -19,7 +19,7 @@ from kvplace.solver.strategies.stages import LOADING, Search, Settings
 
 if TYPE_CHECKING:
     from kvplace.solver.column_generation.option_sets import OptionSets
-    from kvplace.solver.exact.close_gap import Effort
+    from kvplace.solver.exact.close_gap import Effort, Proof
 
 __all__ = [
     "AssignedSearch",
@@ -60,7 +60,7 @@ class AssignedSearch(Search):
         super().__init__(problem, settings)
         self.instance = load_instance(problem)
         self.board: Assignment | None = None
-        self._program: OptionSets | None = None
+        self._proof: Proof | None = None
 
     @property
     def placed(self) -> bool:
@@ -89,15 +89,25 @@ class AssignedSearch(Search):
             self.board = board
 
     @property
-    def program(self) -> "OptionSets":
-        """The configuration program with options, with the best assignment among its columns."""
-        from kvplace.solver.column_generation.option_sets import OptionSets  # noqa: PLC0415 - numpy and HiGHS: only here
+    def deciding(self) -> "Proof":
+        """What exact decisions proved, at least the bound known.
 
-        self._program = self._program or OptionSets(self.instance)
+        The best assignment is among the columns of the configuration program that they ask.
+        """
+        from kvplace.solver.column_generation.option_sets import OptionSets  # noqa: PLC0415 - numpy and HiGHS: only here
+        from kvplace.solver.exact.close_gap import Proof  # noqa: PLC0415 - same
+
+        proof = self._proof = self._proof or Proof(OptionSets(self.instance), self.low)
+        proof.value = max(proof.value, self.low)
         if self.board is not None:
             chosen = self.board.chosen
-            self._program.add([[chosen(j).row for j in held] for held in self.board.members])
-        return self._program
+            proof.program.add([[chosen(j).row for j in held] for held in self.board.members])
+        return proof
+
+    @property
+    def program(self) -> "OptionSets":
+        """The configuration program with options, with the best assignment among its columns."""
+        return self.deciding.program
 
     @abstractmethod
     def take(self, bound: Bound) -> None:
@@ -107,9 +117,9 @@ class AssignedSearch(Search):
         """Take what is proved: a search as it is, a certificate only if it checks."""
         from kvplace.solver.bounds.option_prices import priced_options  # noqa: PLC0415 - HiGHS: only here
 
-        problem, proof, program = self.problem, self.deciding, self.program
+        problem, proof = self.problem, self.deciding
         if proof.searched is not None and proof.value > self.low:
-            prices = priced_options(problem, program, proof.searched)
+            prices = priced_options(problem, proof.program, proof.searched)
             self.take(searched(problem, prices, self.watch))
         best = proof.verdicts[::-1]
         steps = {min((2 << at) - 2, len(best) - 1) for at in range(self.knobs.certificates)}
@@ -121,7 +131,7 @@ class AssignedSearch(Search):
                 break
             # A lower target has more to spare, and is checked sooner where this one takes too long.
             watch = Within(self.watch, (self.watch.left + self.watch.late) / 2)
-            prices = priced_options(problem, program, verdict)
+            prices = priced_options(problem, proof.program, verdict)
             bound = checked(problem, "configuration", prices, watch)
             if bound is not None:
                 self.take(bound)
@@ -156,10 +166,10 @@ def ask_program(search: AssignedSearch) -> None:
     """Ask the configuration program whether nothing is better than the start."""
     from kvplace.solver.exact.close_gap import nothing_below, raise_quickly  # noqa: PLC0415 - HiGHS: only here
 
-    program, proof, value, watch = search.program, search.deciding, search.value, search.watch
+    proof, value, watch = search.deciding, search.value, search.watch
     with watch.part(ASKED if search.instance.pressures > 1 else 1.0):
-        if not nothing_below(program, proof, value, watch, search.knobs.quick_rounds):
-            raise_quickly(program, proof, value, watch)
+        if not nothing_below(proof, value, watch, search.knobs.quick_rounds):
+            raise_quickly(proof, value, watch)
     search.adopt()
 
 
@@ -169,9 +179,7 @@ def refute(search: AssignedSearch, rounds: int) -> None:
     The bound is infinite then.
     """
     watch = Within(search.watch, search.watch.left * REFUTED)
-    verdict = search.program.decide(math.inf, watch, rounds=rounds, settle=False)
-    if verdict.impossible:
-        search.deciding.raise_to(verdict)
+    if search.deciding.refutes(math.inf, watch, rounds):
         search.adopt()
 
 
@@ -179,11 +187,11 @@ def decided(search: AssignedSearch, effort: "Effort", *, closing: bool) -> None:
     """Raise the bound by the configuration program; to close the gap, decide targets, too."""
     from kvplace.solver.exact.close_gap import close_gap, program_bound  # noqa: PLC0415 - HiGHS: only here
 
-    program, proof, watch = search.program, search.deciding, search.watch
+    proof, watch = search.deciding, search.watch
     with watch.part(1 - search.knobs.checked_part):
-        program_bound(program, proof, search.value, effort, watch)
+        program_bound(proof, search.value, effort, watch)
         if closing:
-            search.offer(close_gap(program, search.best, proof, search.gap, effort, watch))
+            search.offer(close_gap(proof, search.best, search.gap, effort, watch))
     search.adopt()
 
 

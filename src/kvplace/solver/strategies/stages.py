@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.placement import Placement
@@ -21,9 +21,6 @@ from kvplace.field_types import whole_number
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.strategies.params import Params
-
-if TYPE_CHECKING:
-    from kvplace.solver.exact.close_gap import Proof
 
 __all__ = [
     "LOADING",
@@ -157,7 +154,6 @@ class Search(ABC):
         self.ranks = 0
         self.certifying = 0.0
         self.gains: dict[str, StageGain] = {}
-        self._proof: Proof | None = None
 
     @property
     @abstractmethod
@@ -225,15 +221,6 @@ class Search(ABC):
     def closed(self) -> bool:
         """Whether the gap is what was asked for."""
         return relative_gap(self.value, self.low) <= self.gap
-
-    @property
-    def deciding(self) -> "Proof":
-        """What exact decisions proved, at least the bound known."""
-        from kvplace.solver.exact.close_gap import Proof  # noqa: PLC0415 - HiGHS: only here
-
-        self._proof = self._proof or Proof(self.low)
-        self._proof.value = max(self._proof.value, self.low)
-        return self._proof
 
     @property
     def left(self) -> float:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kvplace.core.certificates.certificate import Bound
@@ -81,7 +82,7 @@ def ask_sets(search: ClusterState) -> None:
         with watch.part(FILLED_BEFORE):
             _lower_by_filling(search, refiller, knobs.fillings // 4)
     within = Within(watch, watch.left * knobs.asked_part)
-    climb(search.program, search.deciding, search.value, knobs.limited_rounds, within)
+    climb(search.deciding, search.value, knobs.limited_rounds, within)
     search.adopt()
 
 
@@ -96,10 +97,10 @@ def cover(search: ClusterState) -> None:
 
     knobs = search.knobs
     part = COVER_BEFORE if dividable(search) else knobs.covered_part
-    program, proof, best, effort = search.program, search.deciding, search.best, effort_of(search)
+    proof, best, effort = search.deciding, search.best, effort_of(search)
     with search.watch.part(part):
         gap = max(search.gap, knobs.covered_gap)
-        found = lower_by_known_sets(program, best, proof, gap, effort, search.watch)
+        found = lower_by_known_sets(proof, best, gap, effort, search.watch)
     if found.worth() < best.worth():
         search.board = found
     if dividable(search) or not quick(search):  # before exact decisions, which go on
@@ -171,12 +172,8 @@ def _question(
 
     search.asked, value = search.round, search.value
     effort = Effort(rounds=max(rounds, search.knobs.program_rounds << min(search.round, 6)))
-    program, proof = search.program, search.deciding
     watch = Within(search.watch, search.watch.left * part)
-
-    def ask() -> None:
-        rise_by_parts(program, proof, value, aimed, effort, watch)
-
+    ask = partial(rise_by_parts, search.deciding, value, aimed, effort, watch)
     return ask, search.adopt, watch.interrupt
 
 

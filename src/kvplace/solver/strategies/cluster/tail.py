@@ -37,7 +37,7 @@ class Tail:
 
     def __init__(self, whole: Problem, part: Problem, low: float) -> None:
         self._whole, self._part = whole, part
-        self._program, self._proof = OptionSets(load_instance(part)), Proof(low)
+        self._proof = Proof(OptionSets(load_instance(part)), low)
 
     def rise(self, search: ClusterState, part: float) -> bool:
         """Raise the bound of a search in a part of the time left; whether that did."""
@@ -45,9 +45,9 @@ class Tail:
         effort = Effort(rounds=knobs.limited_rounds)
         within = Within(watch, watch.left * part)
         proof.value, proof.verdicts = low, []
-        rise_by_parts(self._program, proof, search.value, knobs.aimed, effort, within)
+        rise_by_parts(proof, search.value, knobs.aimed, effort, within)
         for verdict in proof.verdicts[: -1 - knobs.certificates : -1]:
-            prices = self._of_whole(priced_options(self._part, self._program, verdict))
+            prices = self._of_whole(priced_options(self._part, proof.program, verdict))
             bound = checked(self._whole, "configuration", prices, watch)
             if bound is not None:
                 search.take(bound)

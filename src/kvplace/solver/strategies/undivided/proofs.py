@@ -64,7 +64,7 @@ def _pack_exactly(search: UndividedState) -> Assignment | None:
     from kvplace.solver.exact.close_gap import Effort, pack_exactly  # noqa: PLC0415 - numpy and HiGHS: only here
 
     effort = Effort(nodes=search.knobs.packing_nodes)
-    state = pack_exactly(search.program, search.deciding, effort, search.watch)
+    state = pack_exactly(search.deciding, effort, search.watch)
     search.adopt()
     return state
 
