@@ -1,6 +1,7 @@
 """The checker's knapsack against every set, by each of its ways to a verdict."""
 
 import random
+from collections import Counter
 from itertools import product
 from operator import le
 
@@ -162,3 +163,12 @@ def test_levels_are_those_that_prices_were_made_for(monkeypatch):
     assert isinstance(set_above(shards, [Bin((59,), 200, "small")]), TooLarge)
     assert set_above(shards, [Bin((59,), 200, "small")], whole=99) == ""
     assert set_above(shards, [Bin((59,), 199, "small")], whole=99)
+
+
+def test_offers_that_no_dear_set_holds_are_left_out_before_sets_grow():
+    """Room of 100 holds two shards for 100 each: with a cheap one in it, a set is priced 101."""
+    dear, cheap = (Offer(100, (50,)),), [(Offer(1, (60 + at,)),) for at in range(9)]
+    alike = Counter({dear: 2, **dict.fromkeys(cheap, 1)})
+    assert knapsack._worthwhile(alike, 0, 100, 199) == {dear: 2, cheap[0]: 1}
+    assert knapsack._worthwhile(alike, 0, 100, 99).total() == 11
+    assert knapsack._worthwhile(alike, 0, 100, 200) == {}

@@ -8,7 +8,7 @@ a search.
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from operator import add, le
+from operator import add, le, mul
 
 from kvplace.core.certificates.offers import Bin, Offer, Offers
 from kvplace.core.certificates.relaxations import GRID, TABLE_STEPS, densest, evidently_below
@@ -96,8 +96,10 @@ def _knapsack_above(groups: list[Offers], kind: Bin, spend: Callable[[int], obje
         for offers in groups
     )
     alike, limits = _needed(Counter(offers for offers in fitting if offers), kind.limits)
-    if any(_fractional(alike, row, limit) <= worth for row, limit in enumerate(limits)):
-        return ""
+    for row, limit in enumerate(limits):
+        alike = _worthwhile(alike, row, limit, worth)
+        if not alike:
+            return ""
     if any(_least_above(alike, row, worth, spend) > limit for row, limit in enumerate(limits)):
         return ""
     kinds = sorted(alike.items(), key=lambda kind: (-kind[0][0].sizes[0], str(kind[0])))
@@ -268,11 +270,12 @@ def _least_above(
     return least[levels]
 
 
-def _fractional(alike: Counter[Offers], row: int, room: int) -> int:
-    """Return a price that no set that fits exceeds, fractions of one model allowed (Dantzig).
+def _worthwhile(alike: Counter[Offers], row: int, room: int, worth: int) -> Counter[Offers]:
+    """Return the offers that a set priced above `worth` may hold, fractions allowed (Dantzig).
 
-    Room at any price is such a bound, plus all that offers are worth above it. The price chosen
-    is that of the last offer that fits, by falling price per size.
+    Room at any price is more than all sets are priced that fit, plus all that offers are worth
+    above it; with an offer in the set that is worth less than another in its place, less. The price
+    chosen is that of the last offer that fits, by falling price per size.
     """
     items = [[(o.price, o.sizes[row]) for o in offers] + [(0, 1)] for offers in alike]
     dense = sorted(
@@ -288,7 +291,15 @@ def _fractional(alike: Counter[Offers], row: int, room: int) -> int:
         if left < 0:
             of, per = price, size
             break
-    whole = of * room
-    for options, count in zip(items, alike.values(), strict=True):
-        whole += count * max(0, *(price * per - of * size for price, size in options))
-    return whole // per
+    gains = [[price * per - of * size for price, size in options[:-1]] for options in items]
+    most = [max(0, *options) for options in gains]
+    spare = of * room + sum(map(mul, most, alike.values())) - worth * per
+    found: Counter[Offers] = Counter()
+    if spare < per:
+        return found
+    for (offers, count), options, best in zip(alike.items(), gains, most, strict=True):
+        pairs = zip(offers, options, strict=True)
+        kept = tuple(offer for offer, gain in pairs if best - gain <= spare - per)
+        if kept:
+            found[kept] += count
+    return found

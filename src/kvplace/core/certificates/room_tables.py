@@ -31,8 +31,7 @@ def room_tables(
             lifted = list(table)
             for value, step in steps:
                 if step <= levels:
-                    shifted = [entry + value for entry in table[: levels + 1 - step]]
-                    lifted[step:] = map(max, lifted[step:], shifted)
+                    lifted[step:] = _better(lifted[step:], table, value)
             table = lifted
         if free:
             table = [entry + count * free for entry in table]
@@ -94,9 +93,8 @@ def pair_table(items: Iterable[Item], rooms: tuple[int, int], steps: int) -> lis
 
 def _better(held: list[int], before: list[int], price: int) -> list[int]:
     """Return the higher of what is held and what was held before with one shard more."""
-    return [
-        max(more, now) for now, more in zip(held, (value + price for value in before), strict=False)
-    ]
+    pairs = zip(held, before, strict=False)
+    return [now if now > (more := value + price) else more for now, value in pairs]
 
 
 def _useful(items: Iterable[Item], rooms: tuple[int, int]) -> list[Item]:
