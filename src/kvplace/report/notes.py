@@ -155,8 +155,9 @@ def _fallen_back(problem: Problem) -> Iterator[Note]:
         return
     lacking = list(problem.columns.missing(Objective.OCCUPANCY))
     missing = {index for index, _ in lacking}
-    asked = sum(1 for model in problem.models if model.demand.requests_per_second)
-    if not missing or len(missing) >= asked:
+    if not missing or len(missing) == len(problem.names):
+        return
+    if len(missing) >= sum(1 for model in problem.models if model.demand.requests_per_second):
         return
     fields = Counter(name for _, name in lacking)
     names = [problem.names[index] for index in sorted(missing)]
@@ -237,7 +238,8 @@ def _of_placement(problem: Problem, evaluation: Evaluation) -> Iterator[Note]:
         pressures = evaluation.pressures
         worst = evaluation.gpus[pressures.index(max(pressures))]
         yield Note("warning", "overload", _overload(problem, worst))
-    if len(problem.models) <= _MOST_MODELS:
+    told = evaluation.sums.time_shares or not problem.plain
+    if told and len(problem.models) <= _MOST_MODELS:
         occupied = evaluation.occupied
         yield from _slow(problem, occupied)
         yield from _degrees(problem, occupied)
@@ -246,7 +248,8 @@ def _of_placement(problem: Problem, evaluation: Evaluation) -> Iterator[Note]:
 
 def _targets(problem: Problem, occupied: Sequence[GPUEvaluation]) -> Iterator[Note]:
     """Yield which models do without copies, for which the gap is not to blame."""
-    aimed = {m.name for m in problem.models if m.replicas.target is not None}
+    listed = () if problem.plain else problem.models
+    aimed = {m.name for m in listed if m.replicas.target is not None}
     copies: dict[str, set[int]] = {}
     for shard in (held for gpu in occupied if aimed for held in gpu.shards):
         if shard.model in aimed:
@@ -330,8 +333,9 @@ def _degrees(problem: Problem, occupied: Sequence[GPUEvaluation]) -> Iterator[No
     degrees: dict[str, set[int]] = {}
     for (name, _), degree in held.items():
         degrees.setdefault(name, set()).add(degree)
-    for name, used in sorted(degrees.items()):
-        model = problem.models[problem.index_of[name]]
+    split = sorted(name for name, used in degrees.items() if used != {1})
+    for name in split:
+        model, used = problem.models[problem.index_of[name]], degrees[name]
         for degree in sorted(used):
             reason = model.refused(degree)
             if reason:

@@ -76,15 +76,16 @@ def markdown_summary(
 
 def _models(result: Result) -> list[str]:
     """Return the table of models, those on the most loaded GPUs first."""
-    rows = model_rows(result)
+    assert result.placement is not None
+    rows, count = model_rows(result, _MODELS_SHOWN), len(set(result.placement.column("model")))
     lines = ["| model | replicas | pressure | on |", "|---|---|---:|---|"]
-    for row in rows[:_MODELS_SHOWN]:
+    for row in rows:
         copies = f"{row.replicas:,}" + (f" x TP {row.degree}" if row.degree > 1 else "")
         kvpr = kvpr_text(row.pressure, occupancy=is_share(result))
         places = _cell(", ".join(copies_text(row.gpus)))
         lines.append(f"| {_cell(row.model)} | {copies} | {kvpr} | {places} |")
-    if len(rows) > _MODELS_SHOWN:
-        lines += ["", f"and {len(rows) - _MODELS_SHOWN:,} models under less pressure"]
+    if count > len(rows):
+        lines += ["", f"and {count - len(rows):,} models under less pressure"]
     return lines
 
 

@@ -1,5 +1,6 @@
 """Rows of the model table: what was decided for each model."""
 
+import math
 from typing import NamedTuple
 
 from kvplace.core.evaluation.evaluate import part_of
@@ -33,27 +34,34 @@ class ModelRow(NamedTuple):
     gpus: tuple[tuple[str, ...], ...]
 
 
-def model_rows(result: Result) -> list[ModelRow]:
-    """Return one row per placed model, the one on the most loaded GPU first."""
-    assert result.evaluation is not None
-    assert result.placement is not None
-    worst: dict[str, tuple[float, float]] = {}
-    for gpu in result.evaluation.occupied:
+def model_rows(result: Result, most: int | None = None) -> list[ModelRow]:
+    """Return one row per placed model, the one on the most loaded GPU first.
+
+    Parameters
+    ----------
+    result
+        A result with a placement.
+    most
+        Rows wanted; None for all. GPUs that are less loaded than theirs are not looked at.
+    """
+    evaluation, placement = result.evaluation, result.placement
+    assert evaluation is not None
+    assert placement is not None
+    pressures, worst = evaluation.pressures, dict[str, tuple[float, float]]()
+    before = math.inf
+    for at in sorted(evaluation.sums.busy, key=lambda at: -pressures[at]):
+        if most is not None and len(worst) >= most and pressures[at] < before:
+            break
+        before, gpu = pressures[at], evaluation.gpus[at]
         for shard in gpu.shards:
             here = (gpu.pressure, part_of(shard, gpu))
             if here > worst.get(shard.model, (-1.0, 0.0)):
                 worst[shard.model] = here
-    copies: dict[str, list[tuple[str, ...]]] = {}
-    for replica in result.placement:
-        copies.setdefault(replica.model, []).append(replica.gpus)
-    order = sorted(copies, key=lambda name: (-worst[name][0], -worst[name][1], name))
+    order = sorted(worst, key=lambda name: (-worst[name][0], -worst[name][1], name))[:most]
+    copies: dict[str, list[tuple[str, ...]]] = {name: [] for name in order}
+    for replica in placement.of_models(copies):
+        copies[replica.model].append(replica.gpus)
     return [
-        ModelRow(
-            name,
-            len(copies[name]),
-            len(copies[name][0]),
-            *worst[name],
-            tuple(copies[name]),
-        )
-        for name in order
+        ModelRow(name, len(gpus), len(gpus[0]), *worst[name], tuple(gpus))
+        for name, gpus in copies.items()
     ]

@@ -110,7 +110,9 @@ class _Tables:
 
     def __init__(self, result: Result, look: Look, *, every_gpu: bool) -> None:
         assert result.evaluation is not None
+        assert result.placement is not None
         self._result, self._evaluation, self._all = result, result.evaluation, every_gpu
+        self._placement = result.placement
         self._names = short_names(result.problem.names)
         self._paint = Paint(look.colour)
         self._full, self._used, self._free = "█▒░" if look.blocks else "#=."
@@ -128,8 +130,9 @@ class _Tables:
         """Return the table of models, ended by an empty line; nothing of a huge fleet."""
         if len(self._result.problem.models) > MOST_MODELS:
             return []
-        rows = model_rows(self._result)
-        shown = rows if self._all or len(rows) <= SHOWN_WHOLE else rows[:HOTTEST]
+        count = len(set(self._placement.column("model")))
+        few = self._all or count <= SHOWN_WHOLE
+        shown = model_rows(self._result, None if few else HOTTEST)
         names = [shorten(self._names.get(row.model, row.model), 60) for row in shown]
         copies = [_copies(row) for row in shown]
         values = [self._value(row.pressure) for row in shown]
@@ -156,8 +159,8 @@ class _Tables:
             )
             indent = " " * (self._width - where_width)
             lines += [start + where[0], *(indent + line for line in where[1:])]
-        if len(shown) < len(rows):
-            lines.append(self._note(f"{len(rows) - len(shown):,} more models, --all lists them"))
+        if len(shown) < count:
+            lines.append(self._note(f"{count - len(shown):,} more models, --all lists them"))
         return [*lines, ""]
 
     def gpus(self) -> list[str]:
