@@ -27,22 +27,21 @@ __all__ = [
 
 _INFEASIBLE, _NOT_FOUND, _OVERLOADED = 3, 4, 5
 _FORMS = {
-    "table": (3.5e-6, 0.0),
-    "markdown": (3.5e-6, 0.0),
-    "csv": (3.5e-6, 0.0),
-    "parquet": (6e-6, 2e-6),
-    "json": (12e-6, 12e-6),
+    "table": (3.5e-6, 2e-6),
+    "markdown": (3.5e-6, 2e-6),
+    "csv": (5e-6, 0.0),
+    "parquet": (9e-6, 2e-6),
+    "json": (16e-6, 16e-6),
 }
 """Time to write one model and one GPU of a plan, measured on 200,000 models and 100,000 GPUs."""
-_COPIES = 10.0
-"""Factor on the time of a model that may be split or copied, measured on 9,000 of them."""
-_READING = 7e-6, 70e-6
+_COPIES = 2.0
+"""Factor on the time of a model that may be split or copied, measured on 20,000 of them."""
+_READING = 7e-6, 60e-6
 """Time to read one model from a table into columns and from any other file, measured on 200,000
 and 20,000 of them."""
-_BUSIEST = 3.0
-"""Factor that a busy machine adds at most; what reading waits for beyond is a download."""
-
-
+_FASTEST, _BUSIEST = 0.4, 3.0
+"""Least and largest factor by which a machine differs; what reading waits for beyond is a download.
+"""
 _LATE = 0.3
 """Seconds that a command may take beyond its time limit."""
 _MARKDOWN_WIDTH = 100
@@ -133,7 +132,7 @@ def writing_seconds(problem: "Problem", form: str, output: str | None, reading: 
     problem, form, output
         What is written, how, and where.
     reading
-        Seconds that reading the fleet took: on a busy machine writing takes longer as well.
+        Seconds that reading the fleet took, which say how fast the machine is.
     """
     from kvplace.core.models.model_table import ModelTable
     from kvplace.formats.files import is_parquet
@@ -143,7 +142,7 @@ def writing_seconds(problem: "Problem", form: str, output: str | None, reading: 
     of_model, of_gpu = _FORMS["parquet" if parquet else form]
     usual = models * of_model * (1 if problem.plain else _COPIES) + gpus * of_gpu
     busy = reading / (models * _READING[not isinstance(problem.models, ModelTable)])
-    return usual * min(max(1.0, busy), _BUSIEST)
+    return usual * min(max(_FASTEST, busy), _BUSIEST)
 
 
 def print_result(

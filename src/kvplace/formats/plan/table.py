@@ -1,17 +1,17 @@
 """What the CSV and the Parquet form of a plan state: one row per shard, in columns."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import chain, pairwise, repeat
+from typing import TYPE_CHECKING, Any
 
-from kvplace.core.evaluation.evaluate import Shard
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
 
 if TYPE_CHECKING:
-    from kvplace.formats.plan.stated import Plan, PlanShard
+    from kvplace.formats.plan.stated import Plan
 
 __all__ = ["COLUMNS", "UNSTATED", "PlanTable", "table_of"]
 
@@ -100,35 +100,40 @@ class PlanTable:
 
 
 def table_of(plan: "Plan | Result") -> PlanTable:
-    """Return the rows of a plan; those of many undivided models are not made one by one."""
+    """Return the rows of a plan, none of which is made as an object."""
     if not isinstance(plan, Result):
-        shards = [s for gpu in plan.gpus for s in gpu.shards]
         held_by = [(gpu.id, len(gpu.shards)) for gpu in plan.gpus if gpu.shards]
-        return _of_shards(held_by, shards, [s.shard for s in shards])
+        own = [s for gpu in plan.gpus for s in gpu.shards]
+        stated = [(s.model, s.replica, s.shard, s.weights_bytes, s.load) for s in own]
+        return _of_rows(held_by, zip(*stated, strict=True) if stated else repeat((), 5))
     problem = plan.problem
     held = () if plan.placement is None else plan.placement.replicas
     if isinstance(held, Assigned) and held.names == problem.names:
         none = array("i", bytes(4 * len(held.names)))
         found = (held.gpu_ids, held.gpu_of), none, none
         return PlanTable(held.names, *found, problem.undivided_bytes, array("d", problem.loads))
-    evaluated = plan.evaluation.occupied if plan.evaluation else []
-    own = [s for gpu in evaluated for s in gpu.shards]
-    held_by = [(gpu.id, len(gpu.shards)) for gpu in evaluated]
-    return _of_shards(held_by, own, [s.index for s in own])
+    if plan.evaluation is None:
+        return _of_rows([], repeat((), 5))
+    sums = plan.evaluation.sums
+    (order, ends), rows = sums.every_held, sums.rows
+    counts = [end - first for first, end in pairwise(ends)]
+    gpus = zip(problem.fleet.position, counts, strict=True)
+    columns = rows.models, rows.replicas, rows.ranks, rows.weights_bytes, rows.loads
+    return _of_rows(
+        [(gpu, count) for gpu, count in gpus if count],
+        (list(map(column.__getitem__, order)) for column in columns),
+    )
 
 
-def _of_shards(
-    held_by: Sequence[tuple[str, int]],
-    shards: "Sequence[PlanShard] | Sequence[Shard]",
-    ranks: Sequence[int],
-) -> PlanTable:
-    """Return the rows of shards that were made one by one, and how many each GPU holds."""
-    at = [number for number, (_, count) in enumerate(held_by) for _ in range(count)]
+def _of_rows(held_by: Sequence[tuple[str, int]], columns: Iterable[Sequence[Any]]) -> PlanTable:
+    """Return rows by column, GPU by GPU, and how many each GPU holds."""
+    at = chain.from_iterable(repeat(number, count) for number, (_, count) in enumerate(held_by))
+    models, replicas, ranks, weights_bytes, loads = columns
     return PlanTable(
-        [shard.model for shard in shards],
+        list(models),
         ([gpu for gpu, _ in held_by], array("q", at)),
-        array("i", [shard.replica for shard in shards]),
+        array("i", replicas),
         array("i", ranks),
-        array("q", [shard.weights_bytes for shard in shards]),
-        array("d", [shard.load for shard in shards]),
+        array("q", weights_bytes),
+        array("d", loads),
     )
