@@ -145,3 +145,12 @@ def test_what_proves_nothing_is_told(claim, words):
 def test_ranks_told_are_few_and_after_the_worst():
     assert told_ranks(16) == [2, 4, 8]
     assert told_ranks(1000) == [2, 10, 50, 100, 250, 500]
+
+
+def test_no_rank_is_begun_for_which_too_little_time_is_left(monkeypatch):
+    case = problem([model(f"m{j}", 20, 1.0 + j) for j in range(40)], fleet(*[80] * 16))
+    profile, instance = solve(case).evaluation.profile(), load_instance(case)
+    assert rank_bounds(case, instance, profile, Watch(1000))
+    monkeypatch.setattr(balance, "RANK_SECONDS", 1000)
+    assert rank_bounds(case, instance, profile, Watch(1000)) == ()
+    assert rank_bounds(case, instance, profile, Watch()) != ()

@@ -15,6 +15,7 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Stop
 from kvplace.report.summary import format_kvpr, reasons, summary
+from kvplace.report.tables.models import model_rows
 from kvplace.report.tables.plan import HOTTEST, Look, plan_table
 from kvplace.solver.solve import refine, solve
 from kvplace.units import GIB
@@ -153,6 +154,18 @@ def test_large_fleets_show_the_hottest_gpus_and_how_all_are_spread():
     at = short.index("KVPR of all 100 GPUs")
     assert sum(int(line.split()[3]) for line in short[at + 1 : at + 9]) == 100
     assert sum("n/" in line for line in gpu_lines(plan_table(result, every_gpu=True))) == 100
+
+
+def test_the_hottest_models_are_found_without_looking_at_all_gpus():
+    # On equal pressure the larger part of it comes first, so that all GPUs of one are looked at.
+    problem = problem_of([(f"m{i}", 1, 1.0 + i // 4) for i in range(40)], [10] * 20)
+    result = evaluated(problem, {f"m{i}": f"n/{i // 2}" for i in range(40)})
+    whole, looked = model_rows(result), []
+    assert [model_rows(result, most) for most in range(41)] == [whole[:m] for m in range(41)]
+    rows = Rows(20, lambda at: looked.append(at) or result.evaluation.gpus[at])
+    evaluation = replace(result.evaluation, gpus=rows)
+    assert model_rows(replace(result, evaluation=evaluation), 4) == whole[:4]
+    assert sorted(looked) == [18, 19]
 
 
 def test_gpus_that_hold_nothing_are_not_looked_at():

@@ -27,6 +27,7 @@ the problem are taken as the exact rationals they are.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from operator import sub
 
 from kvplace.core.certificates.by_rule import RuleCertificate, check_rule, outside_bytes
@@ -236,8 +237,8 @@ def _check_prices(
         for there, offers in _by_memories(problem, index, memories[id(allowed)], by_degree):
             groups.setdefault(there, []).append(offers)
         most = outside[id(allowed)]
-        offered = (offer for offers in by_degree.values() for offer in offers)
-        if most and any(size < most << SCALE_BITS and kept <= most for _, (size, kept) in offered):
+        offered = chain.from_iterable(by_degree.values() if most else ())
+        if any(size < most << SCALE_BITS and kept <= most for _, (size, kept) in offered):
             return f"{problem.models[index].name!r} is priced and may be outside the scope"
     available = sum(count * worths[memory] for memory, count in capacities.items())
     if total <= available:
@@ -261,8 +262,12 @@ def _by_memories(
     by_degree
         What is offered, by the degree of its option.
     """
+    single = by_degree.get(1, ())
+    if len(by_degree) == 1 == len(single):  # as most have
+        yield memories, single
+        return
     alike: dict[tuple[int, ...], frozenset[int]] = {(1,): memories}
-    if set(by_degree) != {1}:
+    if by_degree.keys() != {1}:
         wide = {d: {memory for _, memory in problem.wide(index, d)} for d in by_degree}
         alike = {}
         for memory in memories:

@@ -27,6 +27,9 @@ PARTS = (0.01, 0.05, 0.1, 0.25, 0.5)
 """Ranks that are told, as parts of the GPUs; the second worst GPU comes before them."""
 STEPS = tuple(step / 8 for step in range(9))
 """Worths tried, as powers of the most that can pay: from that on cold GPUs up to it."""
+RANK_SECONDS = 4e-6
+"""Seconds per option and pressure that one rank may take, most of them for its check, measured on
+80,000 and 200,000 models; on a slow machine the rank before says it."""
 FEW = 300
 """Undivided models up to which numpy does not pay."""
 WIDTH, SLACK = 1e-4, 1e-7
@@ -57,9 +60,10 @@ def rank_bounds(
         return ()
     few = instance.simple and instance.pressures == 1 and instance.n <= FEW
     asked = (_FewRanks if few else _Ranks)(instance, profile[0] * (1 + NO_WORSE))
-    found = []
+    found, longest = [], rows * RANK_SECONDS
     for rank in told_ranks(instance.g):
-        if watch.stop:
+        began = watch.seconds
+        if watch.stop or watch.left < longest:
             break
         most = profile[rank - 1]
         best: RankBound | None = None
@@ -70,6 +74,7 @@ def rank_bounds(
                 best = RankBound(rank, proved, worth, *instance.resource(pressure))
         if best is not None and not check_rank_bound(problem, best, profile[0]):
             found.append(best)
+        longest = max(longest, watch.seconds - began)
     return tuple(found)
 
 

@@ -170,7 +170,7 @@ class LargeParams:
     rest_part: float = knob(0.25, "part of the effort")
     fixed: int = knob(30, "subsets")
     few: float = knob(2.7, "models per GPU")
-    certificate: float = knob(7.0, "multiple of the loading time", "200,000 models: 6.5")
+    certificate: float = knob(18.0, "multiple of the loading time", "200,000 models: 14 to 19")
     bound_part: float = knob(0.5, "part of the time left")
     packed: float = knob(0.3, "multiple of the effort")
     packings: int = knob(8, "times")
@@ -211,10 +211,10 @@ class Params:
     large: LargeParams = field(default_factory=LargeParams)
     spread_models: int = knob(1_000, "models")
     reference_steps: int = knob(50, "steps", "the iteration limit of the ADRS reference")
-    evaluation: float = knob(1.75, "multiple of the loading time", "measured on scale-10-1m")
+    evaluation: float = knob(2.75, "multiple of the loading time", "measured: 200,000 models")
     pressure_evaluation: float = knob(
         1.1, "multiple of the loading time", "measured on 300,000 models: 1.0 to 1.1"
     )
-    pressure_priced: float = knob(1e-4, "seconds", "measured: 1.4e-5 to 6.6e-5")
+    pressure_priced: float = knob(6.6e-5, "seconds", "measured: 1.1e-5 to 6.6e-5")
     cluster_evaluation: float = knob(1.4, "multiple of the loading time", "measured: 0.3 to 1.4")
     cluster_certificate: float = knob(0.6, "multiple of the loading time", "measured: 0.2 to 0.6")
