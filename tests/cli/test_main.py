@@ -1,6 +1,7 @@
 """Exit codes and stderr of the command line, whatever the verb."""
 
 import io
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -167,6 +168,29 @@ def test_the_first_signal_asks_for_the_best_so_far():
             [sys.executable, "-c", code, name], capture_output=True, text=True, check=True
         )
         assert done.stdout.split()[0] == "interrupted"
+
+
+@pytest.mark.parametrize("where", ["import click", "kvplace.cli.faults.say"])
+def test_ctrl_c_ends_without_a_traceback_also_while_loading_and_when_asked_twice(where):
+    """The first is asked for while the commands load; the second while its sentence is written."""
+    ask = "os.kill(os.getpid(), signal.SIGINT)"
+    code = f"""
+import os, signal, sys
+import kvplace.__main__ as first
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {where.removeprefix("import ")!r}:
+            {ask}
+sys.meta_path.insert(0, Finder())
+if "say" in {where!r}:
+    import kvplace.cli.main as main
+    def asks(*_): {ask}
+    main.say = main.root.invoke = asks
+sys.exit(first.run())
+"""
+    command = [sys.executable, "-c", code, "catalogue", "gpus"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 def test_help_loads_no_library_but_the_command_line():

@@ -19,9 +19,10 @@ exit code meaning
 import atexit
 import gc
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 
 import click
@@ -179,7 +180,7 @@ def _run(args: list[str]) -> int:
         if "_KVPLACE_COMPLETE" in os.environ:  # the shell asks what could come next
             root.main(args=args, prog_name="kvplace")
         # Not root.main(), which would end the process by itself when a pipe breaks.
-        with root.make_context("kvplace", args or ["--help"]) as context:
+        with _interruptible(), root.make_context("kvplace", args or ["--help"]) as context:
             outcome = root.invoke(context)
     except click.exceptions.Exit as end:
         return end.exit_code
@@ -200,6 +201,19 @@ def _run(args: list[str]) -> int:
             say(line)
         return _BAD if lines else _BUG
     return outcome if isinstance(outcome, int) else 0
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Make Ctrl-C an exception within; before and after it ends the process without a word."""
+    ends = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    if ends:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if ends:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _bug_report(error: Exception) -> list[str]:
