@@ -70,6 +70,10 @@ class InitModel:
         Names of windows, each with the demand in it, in place of one rate; empty without.
     source
         Where engines find the checkpoint, where that is not the name.
+    max_model_len
+        Most tokens of a request.
+    engine, kv_dtype
+        How engines are started: empty and ``auto`` for what exports do by themselves.
     """
 
     name: str
@@ -93,6 +97,9 @@ class InitModel:
     sliding_windows: tuple[SlidingWindow, ...] = ()
     kv_block_tokens: Fact[int] | None = None
     source: Fact[str] | None = None
+    max_model_len: Fact[int] | None = None
+    engine: str = ""
+    kv_dtype: str = "auto"
 
 
 def fleet_text(
@@ -174,9 +181,9 @@ def _model(model: InitModel) -> list[str]:
         lines.append(_line(4, "kv_bytes_per_sequence", state))
     if model.split is not None:
         lines.append(_line(4, *model.split))
-    if model.source is not None:
-        source = f"{{source: {quoted(model.source.value)}}}"
-        lines.append(f"    launch: {source}  # {_comment(model.source.origin)}")
+    if model.max_model_len is not None:
+        lines.append(_line(4, "max_model_len", model.max_model_len))
+    lines += _launch(model)
     low, high = model.replicas.value
     copies = str(low) if low == high else f"{{min: {low}, max: {high}}}"
     lines += [
@@ -212,6 +219,20 @@ def _model(model: InitModel) -> list[str]:
     for name, time in given.items():
         lines.append(f"      {name}: {_digits(1000 * time.value)}ms  # {_comment(time.origin)}")
     return lines
+
+
+def _launch(model: InitModel) -> list[str]:
+    """Return the line of how engines are started; none where exports need not be told."""
+    parts, source = [], model.source
+    if model.engine:
+        parts.append(f"engine: {model.engine}")
+    if source is not None:
+        parts.append(f"source: {quoted(source.value)}")
+    if model.kv_dtype.startswith("fp8"):  # SGLang wants to be told which
+        kind = "fp8_e4m3" if (model.engine, model.kv_dtype) == ("sglang", "fp8") else model.kv_dtype
+        parts.append(f"args: [--kv-cache-dtype, {kind}]")
+    origin = "how its engine is started" if source is None else _comment(source.origin)
+    return [f"    launch: {{{', '.join(parts)}}}  # {origin}"] if parts else []
 
 
 def _bytes(fact: Fact[int]) -> str:

@@ -17,11 +17,14 @@ from kvplace.facts.memory.degree import smallest_degree
 from kvplace.facts.memory.figures import cache_figures
 from kvplace.facts.model_facts import ModelFacts
 from kvplace.scaffold.demand import absent_from_demand, demand_of, in_windows, rate
+from kvplace.scaffold.deployments.command_line.flags import Memory
 from kvplace.scaffold.deployments.deployment import Deployment, Unread
 from kvplace.scaffold.fleet_text import InitModel, InitNodes
 
 __all__ = ["Gathered", "Wishes", "gather_models"]
 
+_MOST_TOKENS = 1_000_000
+"""Tokens of a request that a fleet file states at most."""
 _SIDE_BY_SIDE = 8
 """Look-ups at once: each waits for the hub, and retries where it is out of reach."""
 
@@ -122,11 +125,16 @@ def gather_models(
     owned = {name: demand_of(name, asked, wishes.aliases) for name in names}
     used = {own.model for own in owned.values() if own is not None}
     left = [name for name in asked if name not in used]
-    for name, facts in zip(names, _look_up(names, wishes, hub=not named_by_log), strict=True):
+    runs = {name: running_memory(name, deployment) for name in names}
+    found = _look_up(names, wishes, runs, hub=not named_by_log)
+    for name, facts in zip(names, found, strict=True):
         own = owned[name]
+        running = [i for i in deployment.instances if i.model == name] if deployment else []
         if demand and own is None:
             absent = absent_from_demand(name, left)
-            if isinstance(facts, InputError) or not used:
+            if isinstance(facts, InputError) and keep_unknown and running:
+                pass  # what cannot be read needs no demand
+            elif isinstance(facts, InputError) or not used:
                 faults.append(Fault(absent, name))
             else:
                 gathered.notes.append(f"{name} is a standby: {absent}")
@@ -141,14 +149,19 @@ def gather_models(
                     nodes=nodes,
                     wishes=wishes,
                     deployment=deployment,
+                    memory=runs[name],
                     windows=windows,
                     why_none="the demand does not name it" if demand else "no demand was given",
                 )
             )
             gathered.names.append(name)
+            if runs[name].uncounted:
+                gathered.notes.append(
+                    f"{name} runs with {', '.join(runs[name].uncounted)}, which changes what it "
+                    "takes and is not counted; kvplace measure LOG --fleet FILE writes what is"
+                )
         except InputError as error:
             own_faults = [Fault(fault.message, fault.path or name) for fault in error.faults]
-            running = [i for i in deployment.instances if i.model == name] if deployment else []
             if keep_unknown and running:
                 why = own_faults[0].message
                 gathered.unread.extend(
@@ -163,7 +176,24 @@ def gather_models(
     return gathered
 
 
-def _look_up(names: Sequence[str], wishes: Wishes, *, hub: bool) -> list[ModelFacts | InputError]:
+def running_memory(name: str, deployment: Deployment | None) -> Memory:
+    """Return what the commands of a model's copies say of memory, as far as they agree.
+
+    Of lengths of requests the longest.
+    """
+    said = [i.memory for i in deployment.instances if i.model == name] if deployment else []
+    engines, types = {one.engine for one in said}, {one.kv_dtype for one in said}
+    return Memory(
+        engines.pop() if len(engines) == 1 else "",
+        types.pop() if len(types) == 1 else "",
+        max((one.max_model_len for one in said), default=0),
+        tuple(dict.fromkeys(flag for one in said for flag in one.uncounted)),
+    )
+
+
+def _look_up(
+    names: Sequence[str], wishes: Wishes, runs: Mapping[str, Memory], *, hub: bool
+) -> list[ModelFacts | InputError]:
     """Return the facts of every model, or why they are not known; look-ups run side by side.
 
     A name that comes from a log is looked for on the hub only where it has the form of a hub id.
@@ -174,7 +204,9 @@ def _look_up(names: Sequence[str], wishes: Wishes, *, hub: bool) -> list[ModelFa
         if not hub and source == "auto" and "/" not in name and not is_there(name):
             source = "catalogue"
         try:
-            return find_facts(name, source, wishes.kv_dtype)
+            engine = runs[name].engine or "vllm"
+            kind = _kv_dtype(wishes, runs[name])  # all types of 8 bits take the same
+            return find_facts(name, source, "fp8" if kind.startswith("fp8_") else kind, engine)
         except InputError as error:
             if source == "catalogue" and wishes.facts == "auto":
                 return InputError(
@@ -189,6 +221,11 @@ def _look_up(names: Sequence[str], wishes: Wishes, *, hub: bool) -> list[ModelFa
         return list(pool.map(facts_of, names))
 
 
+def _kv_dtype(wishes: Wishes, memory: Memory) -> str:
+    """Return the type of the KV cache: asked for, or else as it runs."""
+    return wishes.kv_dtype if wishes.kv_dtype != "auto" else memory.kv_dtype or "auto"
+
+
 def _model(
     name: str,
     facts: ModelFacts,
@@ -197,6 +234,7 @@ def _model(
     nodes: Sequence[InitNodes],
     wishes: Wishes,
     deployment: Deployment | None,
+    memory: Memory,
     windows: DemandWindows | None,
     why_none: str,
 ) -> InitModel:
@@ -226,7 +264,8 @@ def _model(
         kv_bytes_per_token=cached.bytes_per_token,
         kv_bytes_per_sequence=cached.bytes_per_sequence,
         sliding_windows=cached.windows,
-        kv_block_tokens=cached.block_tokens,
+        kv_block_tokens=None if memory.engine == "sglang" else cached.block_tokens,
+        max_model_len=_length(memory),
         split=cached.split,
         shape=_new_shape(written, facts),
         tensor_parallel=degree,
@@ -242,7 +281,15 @@ def _model(
         latency_seconds=latency,
         notes=tuple(notes),
         source=_source(name, wishes),
+        engine=memory.engine if memory.engine == "sglang" else "",
+        kv_dtype=_kv_dtype(wishes, memory),
     )
+
+
+def _length(memory: Memory) -> Fact[int] | None:
+    """Return the most tokens of a request as it runs, where a fleet file can state them."""
+    tokens = memory.max_model_len
+    return Fact(tokens, "as it runs now") if 0 < tokens <= _MOST_TOKENS else None
 
 
 def _source(name: str, wishes: Wishes) -> Fact[str] | None:

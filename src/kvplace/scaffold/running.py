@@ -45,7 +45,7 @@ def running_table(
         node, size = hosts.get(instance.host, ("", 0))
         outside = [gpu for gpu in instance.gpus or () if gpu >= size]
         if instance.gpus is None:
-            message = "it does not say on which GPUs it runs, so its place is not known"
+            message = "it does not say on which GPUs it runs, so leave out --current"
             faults.append(Fault(message, instance.name))
         elif not node:
             message = f"it runs on the host {instance.host!r}, and --nodes has no host left for it"

@@ -195,7 +195,12 @@ def _service(
             own = gpus[begin : begin + command.tensor] if gpus is not None else None
             number = copy * command.copies + part
             label = f"{name}-{number}" if copies * command.copies > 1 else name
-            instances.append(Instance(label, model, command.tensor, own, served=command.served))
+            instances.append(
+                Instance(
+                    label, model, command.tensor, own,
+                    served=command.served, memory=command.memory,
+                )
+            )  # fmt: skip
     return instances, []
 
 

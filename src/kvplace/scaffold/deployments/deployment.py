@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from kvplace.scaffold.deployments.command_line.commands import EngineCommand
+from kvplace.scaffold.deployments.command_line.flags import NOTHING_SAID, Memory
 
 __all__ = ["Deployment", "Entry", "Instance", "Unread"]
 
@@ -27,6 +28,8 @@ class Instance:
         Name of the host; None for the only or first one.
     served
         Name that requests ask for; empty where the file states none.
+    memory
+        What its command says of the memory that it takes.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Instance:
     gpus: tuple[int, ...] | None
     host: str | None = None
     served: str = ""
+    memory: Memory = NOTHING_SAID
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -141,6 +145,7 @@ def _as(entry: Entry, aliases: Mapping[str, str]) -> list[Entry]:
             None if gpus is None else gpus[part * command.tensor : (part + 1) * command.tensor],
             entry.host,
             command.served,
+            command.memory,
         )
         for part in range(command.copies)
     ]

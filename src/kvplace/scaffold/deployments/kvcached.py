@@ -48,7 +48,7 @@ def read_kvcached(instances: Sequence[Any], source: str) -> Deployment:
             begin = part * command.tensor
             own = gpus[begin : begin + command.tensor] if gpus is not None else None
             label = name if command.copies == 1 else f"{name}-{part}"
-            found.append(Instance(label, command.model, command.tensor, own))
+            found.append(Instance(label, command.model, command.tensor, own, memory=command.memory))
     if faults:
         raise InputError(faults, source)
     return Deployment("kvcached", tuple(found), tuple(unread))

@@ -25,6 +25,10 @@ _SPEAKS = re.compile(
 _ELSEWHERE = ("tmux", "screen", "ssh")
 """Words that begin a command which has another as one of its words."""
 _BRANCH = re.compile(r"^[ \t]*(else|elif\b.*|\S+\))[ \t]*$", re.MULTILINE)
+_FOR = re.compile(r"[ \t]*for[ \t]+([A-Za-z_]\w*)[ \t]+in[ \t]+([^;]+?)[ \t]*;?(?:[ \t]*do)?[ \t]*")
+_LOOP = re.compile(r"[ \t]*(for|while|until|select)\b")
+_RANGE = re.compile(r"\{(\d{1,3})\.\.(\d{1,3})\}|\$\(seq[ \t]+(?:(\d{1,3})[ \t]+)?(\d{1,3})\)")
+_MOST_TURNS = 64
 _FILE = re.compile(
     r"^[ \t]*(?:docker[ -]compose|kubectl|helm|serve deploy|oc)\b.*?"
     r"(?:(?:-f|--file|--values)[ =]|deploy )\"?([^\s\"$]+\.ya?ml)",
@@ -48,7 +52,7 @@ def read_script(text: str) -> Deployment | None:
     known: dict[str, str] = {}
     exported: set[str] = set()
     arrays: dict[str, list[str]] = {}
-    for number, line in _lines(text):
+    for number, line in _unrolled(list(_lines(text))):
         name = f"line {number}"
         array = _ARRAY.match(line)
         if array:
@@ -108,6 +112,48 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
             yield here, line
     if pending:
         yield begun, pending
+
+
+def _unrolled(lines: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield lines, those of a loop over words that are written there once for each word."""
+    at = 0
+    while at < len(lines):
+        number, line = lines[at]
+        head = _FOR.fullmatch(line)
+        turns, end = (_turns(head[2]), _end(lines, at)) if head else ([], at)
+        if head is None or not turns or end == at:
+            yield number, line
+            at += 1
+            continue
+        for word in turns:
+            yield number, f"{head[1]}={shlex.quote(word)}"
+            yield from lines[at + 1 : end]
+        at = end + 1
+
+
+def _turns(text: str) -> list[str]:
+    """Return the words that a loop goes through; none where they are not written there."""
+    found = _RANGE.fullmatch(text)
+    if found:
+        first, last = int(found[1] or found[3] or "1"), int(found[2] or found[4])
+        return [str(n) for n in range(first, last + 1)][:_MOST_TURNS]
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return []
+    plain = not any(set(word) & set("$`*?{") for word in words)
+    return words if plain and len(words) <= _MOST_TURNS else []
+
+
+def _end(lines: list[tuple[int, str]], at: int) -> int:
+    """Return where the loop that begins at a line ends; the line itself where it does not."""
+    depth = 0
+    for place in range(at, len(lines)):
+        line = lines[place][1]
+        depth += (_LOOP.match(line) is not None) - line.split("#")[0].split().count("done")
+        if not depth:
+            return place
+    return at
 
 
 def _closed(text: str) -> bool:

@@ -70,6 +70,7 @@ def _instances(name: str, command: EngineCommand, gpus: tuple[int, ...] | None) 
             size,
             gpus[part * size : (part + 1) * size] if gpus is not None else None,
             served=command.served,
+            memory=command.memory,
         )
         for part in range(command.copies)
     ]

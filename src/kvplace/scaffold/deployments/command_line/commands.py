@@ -5,6 +5,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from kvplace.scaffold.deployments.command_line.flags import (
+    NOTHING_SAID,
+    Memory,
+    flag_value,
+    long_flag,
+    memory_of,
+)
 from kvplace.scaffold.deployments.command_line.shell import engine_words
 from kvplace.scaffold.deployments.command_line.variables import unset_in
 
@@ -139,12 +146,15 @@ class EngineCommand:
         Copies within the process group (data parallel), each on its own GPUs.
     served
         Name that requests ask for; empty where the command states none.
+    memory
+        What it says of the memory that the engine takes.
     """
 
     model: str
     tensor: int
     copies: int
     served: str = ""
+    memory: Memory = NOTHING_SAID
 
     @property
     def gpus(self) -> int:
@@ -251,7 +261,7 @@ def read_command(
         if not gpu:
             return None
         raise NotUnderstoodError(f"{foreign} does not say its memory in a way that is read here")
-    if engine is None and _value(words, _ANY.model, environment) is not None:
+    if engine is None and flag_value(words, _ANY.model, environment) is not None:
         engine = _ANY  # an image of somebody's own, with an engine's flags
     if engine is None:
         if not gpu:
@@ -273,7 +283,7 @@ def _read(
     gpu: bool,
 ) -> EngineCommand | None:
     """Read the command of a known engine."""
-    model = _value(words, engine.model, environment)
+    model = flag_value(words, engine.model, environment)
     if model is None:
         model = _bare(words, engine, by_image=by_image)
     if model is None:
@@ -290,22 +300,23 @@ def _read(
     copies = _count(words, engine.data, environment, "data parallel")
     if copies > 1:
         for flag in ("--enable-expert-parallel", "--enable-dp-attention", "--ep-size", "--ep"):
-            if _value(words, (flag,), environment) is not None or flag in map(_long, words):
+            if flag_value(words, (flag,), environment) is not None or flag in map(long_flag, words):
                 raise NotUnderstoodError(
                     f"it runs {model} with data parallel {copies} and {flag}, which divides its "
                     "weights in a way that kvplace does not plan"
                 )
     tensor = _count(words, engine.tensor, environment, "tensor parallel")
-    served = _value(words, ("--served-model-name",), {}) or ""
-    return EngineCommand(model, tensor, copies, "" if unset_in(served) else served)
+    served = flag_value(words, ("--served-model-name",), {}) or ""
+    served = "" if unset_in(served) else served
+    return EngineCommand(model, tensor, copies, served, memory_of(words, engine.name))
 
 
 def _refuse_split(words: Sequence[str], model: str) -> None:
     """Refuse an engine that does only the prefill or the decode of its requests."""
-    mode = _value(words, ("--disaggregation-mode",), {})
+    mode = flag_value(words, ("--disaggregation-mode",), {})
     half = mode if mode not in (None, "null", "none", "agg") else None
     role = re.search(r"kv_role\W+(kv_producer|kv_consumer)", " ".join(words))
-    flag = next((word for word in map(_long, words) if _PART_FLAGS.fullmatch(word)), None)
+    flag = next((word for word in map(long_flag, words) if _PART_FLAGS.fullmatch(word)), None)
     found = half or (role and role[1]) or flag
     if found:
         raise NotUnderstoodError(
@@ -325,49 +336,11 @@ def _bare(words: Sequence[str], engine: _Engine, *, by_image: bool) -> str | Non
     return None
 
 
-def _value(
-    words: Sequence[str], names: Sequence[str], environment: Mapping[str, str]
-) -> str | None:
-    """Return the value of the first of the flags, else of the first of the variables."""
-    for at, word in enumerate(words):
-        flag, mark, value = word.partition("=")
-        if not flag.startswith("-") or not any(_is(flag, name) for name in names):
-            continue
-        if mark:
-            return value
-        if at + 1 < len(words) and not words[at + 1].startswith("--"):
-            return words[at + 1]
-    for name in names:
-        if name.isupper() and environment.get(name):
-            return environment[name]
-    return None
-
-
-_BEGINS = {
-    # Unambiguous beginnings that argparse takes, down to the shortest.
-    "--tensor-parallel-size": "--te",
-    "--pipeline-parallel-size": "--pi",
-}
-
-
-def _is(flag: str, name: str) -> bool:
-    """Say whether a flag is one of that name: with underscores, or an unambiguous beginning."""
-    flag = _long(flag)
-    if flag == name:
-        return True
-    begin = _BEGINS.get(name)
-    return begin is not None and flag.startswith(begin) and name.startswith(flag)
-
-
-def _long(flag: str) -> str:
-    return flag.partition("=")[0].replace("_", "-") if flag.startswith("--") else flag
-
-
 def _count(
     words: Sequence[str], names: Sequence[str], environment: Mapping[str, str], what: str
 ) -> int:
     """Return a number of ranks, 1 where the command names none."""
-    text = _value(words, names, environment)
+    text = flag_value(words, names, environment)
     if text is None:
         return 1
     _refuse_unset(text)

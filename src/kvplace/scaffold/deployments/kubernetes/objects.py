@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kvplace.scaffold.deployments.deployment import Deployment, Entry, Instance, Unread
@@ -154,7 +155,7 @@ def _claim(
     if place is None:
         return found
     places.remove(place)  # a further copy in the same pool is the next one
-    return Instance(model, found.model, found.degree, place[2], place[1])
+    return replace(found, name=model, gpus=place[2], host=place[1], served="")
 
 
 def _llm_service(name: str, parsed: Mapping[str, Any]) -> list[Entry]:

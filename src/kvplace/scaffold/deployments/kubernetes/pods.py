@@ -207,7 +207,12 @@ def engine_entries(
     total = copies * command.copies
     return [
         Instance(
-            numbered(label, i, total), command.model, command.tensor, None, served=command.served
+            numbered(label, i, total),
+            command.model,
+            command.tensor,
+            None,
+            served=command.served,
+            memory=command.memory,
         )
         for i in range(total)
     ]
