@@ -84,7 +84,7 @@ def test_hot_gpus_are_relieved_and_rules_are_kept(rules):
     if not board.valid:
         pytest.skip("the start breaks the rule")
     before, flaws = board.worst(), board.flaws
-    made = improve_mobile(board, Regions(instance), 1e-9, 50.0, 0, Watch())
+    made = improve_mobile(board, 1e-9, 50.0, 0, Watch())
     assert made > 0
     assert board.worst() < before
     assert board.flaws <= flaws
@@ -96,11 +96,10 @@ def test_random_clusters_never_get_worse(search):
     moved = 0
     for _, _, board in drawn_boards(4, 60, gpus=2, valid=True):
         before, flaws = board.worst(), board.flaws
-        regions = Regions(board.instance)
         if search == "improve":
-            moved += improve_mobile(board, regions, 1e-12, 20.0, 0, Watch())
+            moved += improve_mobile(board, 1e-12, 20.0, 0, Watch())
         else:
-            moved += iterate_mobile(board, regions, 0.0, 256, 0, Watch())
+            moved += iterate_mobile(board, 0.0, 256, 0, Watch())
         assert board.worst() <= before
         assert board.flaws <= flaws
         assert_kept_up(board)
@@ -110,10 +109,10 @@ def test_random_clusters_never_get_worse(search):
 def test_a_limit_of_exchanges_and_of_time_is_kept():
     instance = load_instance(problem_of())
     board = one_node(instance)
-    assert improve_mobile(board, Regions(instance), 1e-9, 50.0, 0, Watch(), limit=1) <= 1
+    assert improve_mobile(board, 1e-9, 50.0, 0, Watch(), limit=1) <= 1
     where = list(board.where)
-    assert improve_mobile(board, Regions(instance), 1e-9, 50.0, 0, Watch(0.0)) == 0
-    assert iterate_mobile(board, Regions(instance), 1e-9, 100, 0, Watch(0.0)) == 0
+    assert improve_mobile(board, 1e-9, 50.0, 0, Watch(0.0)) == 0
+    assert iterate_mobile(board, 1e-9, 100, 0, Watch(0.0)) == 0
     assert board.where == where
 
 
@@ -121,8 +120,8 @@ def test_an_assignment_that_is_not_valid_is_left_alone():
     instance = load_instance(problem_of())
     board = one_node(instance)
     board.apply([(0, None, ())])
-    assert improve_mobile(board, Regions(instance), 1e-9, 50.0, 0, Watch()) == 0
-    assert iterate_mobile(board, Regions(instance), 1e-9, 100, 0, Watch()) == 0
+    assert improve_mobile(board, 1e-9, 50.0, 0, Watch()) == 0
+    assert iterate_mobile(board, 1e-9, 100, 0, Watch()) == 0
 
 
 def test_a_margin_is_kept():
@@ -130,7 +129,7 @@ def test_a_margin_is_kept():
     board = one_node(instance)
     board.spare(0.85)
     free = list(board.free)
-    improve_mobile(board, Regions(instance), 1e-9, 50.0, 0, Watch())
+    improve_mobile(board, 1e-9, 50.0, 0, Watch())
     for now, then, spare in zip(board.free, free, board.arrays.spare, strict=True):
         assert now >= min(then, spare)
     assert replace(problem_of(), rules=()).plain

@@ -12,7 +12,6 @@ from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.columns import Columns
-from kvplace.solver.instance.regions import Regions
 
 __all__ = ["WHOLE", "Rematch", "room_alone"]
 
@@ -55,7 +54,7 @@ class Rematch:
         self._board, instance, arrays = board, board.instance, board.arrays
         memory = instance.columns.memory.astype(np.float64)
         self._room: Floats = arrays.free - memory * 1e-12 - 1.0 - _beside(board, target)
-        regions = Regions(instance)
+        regions = instance.regions
         self._alone = (
             room_alone(instance.columns) if instance.columns.keeps else np.full(instance.g, np.inf)
         )

@@ -19,7 +19,6 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.improve.iterated_pairs import iterate_pairs
 from kvplace.solver.improve.parallel_pairs import GAIN, Improver
 from kvplace.solver.instance.columns import Columns
-from kvplace.solver.instance.regions import Regions
 from kvplace.solver.kernels import Crew
 
 __all__ = ["improve_mobile", "iterate_mobile"]
@@ -60,7 +59,6 @@ class _Shards:
 
 def improve_mobile(
     board: Assignment,
-    regions: Regions,
     bound: float,
     effort: float,
     seed: int,
@@ -76,8 +74,6 @@ def improve_mobile(
     ----------
     board
         Changed in place, its worst GPU never to a worse one.
-    regions
-        Of its instance.
     bound
         A lower bound: the level aimed at.
     effort
@@ -93,10 +89,10 @@ def improve_mobile(
     gain
         Relative gain that an exchange must exceed.
     """
-    shards, single, started = _shards(board, regions)
+    shards, single, started = _shards(board)
     if not len(started) or not board.valid:
         return 0
-    crew, made = Crew(), 0
+    crew, made, regions = Crew(), 0, board.instance.regions
 
     def relieve(turn: int, packing: Packing) -> int:
         left = None if limit is None else limit - made
@@ -119,13 +115,7 @@ def improve_mobile(
 
 
 def iterate_mobile(
-    board: Assignment,
-    regions: Regions,
-    goal: float,
-    kicks: int,
-    seed: int,
-    watch: Watch,
-    limit: float = math.inf,
+    board: Assignment, goal: float, kicks: int, seed: int, watch: Watch, limit: float = math.inf
 ) -> int:
     """Search among the mobile shards with kicks; return the kicks made.
 
@@ -134,17 +124,17 @@ def iterate_mobile(
 
     Parameters
     ----------
-    board, regions, seed, watch
+    board, seed, watch
         As of `improve_mobile`.
     goal
         Pressure at which to stop.
     kicks, limit
         Kicks without a gain after which to stop, and in all at most.
     """
-    shards, single, started = _shards(board, regions)
+    shards, single, started = _shards(board)
     if not len(started) or not board.valid:
         return 0
-    made = 0
+    made, regions = 0, board.instance.regions
 
     def search(packing: Packing) -> int:
         return iterate_pairs(packing, goal, kicks, seed, GAIN, watch, limit - made)
@@ -158,9 +148,9 @@ def iterate_mobile(
     return made
 
 
-def _shards(board: Assignment, regions: Regions) -> tuple[_Shards, Bools, Ints]:
+def _shards(board: Assignment) -> tuple[_Shards, Bools, Ints]:
     """Return the mobile shards of a board, which may go anywhere by themselves, and their GPUs."""
-    instance, columns = board.instance, board.instance.columns
+    instance, columns, regions = board.instance, board.instance.columns, board.instance.regions
     rows = []
     for j in np.flatnonzero(regions.bound).tolist():
         option = board.option[j]

@@ -6,6 +6,7 @@ Small fleets are answered by these before numpy is imported.
 import math
 
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.improve.neighbourhoods.neighbourhood import Neighbourhood
 
 __all__ = ["MoveAndSwap"]
 
@@ -13,7 +14,7 @@ Step = tuple[int, list[int], list[int]]
 """A partner, the models given to it, and those taken back."""
 
 
-class MoveAndSwap:
+class MoveAndSwap(Neighbourhood):
     """The best move off a GPU, or failing that the best swap, with any other.
 
     Parameters
@@ -24,17 +25,11 @@ class MoveAndSwap:
         Share of each GPU's memory that a step which takes memory there must leave free.
     """
 
-    adds = False
-
     def __init__(self, board: Assignment, margin: float = 0.0) -> None:
         self._spare = [margin * memory for memory in board.instance.memory]
         self._done = 0
         self._changed = [0] * board.instance.g  # steps done when a GPU changed last
         self._failed = [-1] * board.instance.g  # steps done when relieving it failed last
-
-    def applies(self, board: Assignment) -> bool:
-        """Whether there is one pressure, and no rule and no split."""
-        return board.instance.pressures == 1 and board.instance.simple
 
     def relieve(self, board: Assignment, g: int, goal: float) -> set[int] | None:
         """Make the best move or swap that leaves both GPUs below a pressure.

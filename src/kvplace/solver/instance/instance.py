@@ -19,6 +19,7 @@ from kvplace.solver.instance.rule_penalties import Copies
 if TYPE_CHECKING:
     from kvplace.solver.array_types import Floats, Ints
     from kvplace.solver.instance.columns import Columns
+    from kvplace.solver.instance.regions import Regions
 
 __all__ = ["Copies", "Instance", "Option"]
 
@@ -107,6 +108,13 @@ class Instance(Numbers):
         from kvplace.solver.instance.columns import Columns  # noqa: PLC0415 - numpy: only here
 
         return Columns(self)
+
+    @cached_property
+    def regions(self) -> "Regions":
+        """GPUs between which no rule tells a difference."""
+        from kvplace.solver.instance.regions import Regions  # noqa: PLC0415 - as above
+
+        return Regions(self)
 
     @cached_property
     def least_bytes(self) -> list[int]:

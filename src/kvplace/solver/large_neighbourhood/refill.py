@@ -18,7 +18,6 @@ from kvplace.solver.chance import seeded
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.options import LOOSE, Chooser, scarcity
 from kvplace.solver.instance.parts import Parts
-from kvplace.solver.instance.regions import Regions
 from kvplace.solver.kernels import Crew
 from kvplace.solver.large_neighbourhood.annealed_fillings import POWER, fill_until, nothing_known
 from kvplace.solver.large_neighbourhood.refill_kernel import Worth
@@ -55,7 +54,7 @@ class Refiller:
         instance, columns = chooser.instance, chooser.instance.columns
         self._chooser, self._instance, self._watch = chooser, instance, watch
         self._seed = seed * CALLS
-        self._free = Regions(instance).free
+        self._free = instance.regions.free.copy()
         self._free[list(instance.uneven)] = False
         self._degree = np.array(instance.degree, dtype=np.int64)
         self._copies = np.array(instance.copies, dtype=np.int64)

@@ -30,23 +30,23 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
 from kvplace.solver.construct.target_search import construct
 from kvplace.solver.exact import set_cover_kernel
-from kvplace.solver.improve import parallel_pairs
+from kvplace.solver.improve import iterated_pairs, parallel_pairs
 from kvplace.solver.improve.movable_shards import iterate_mobile
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import Chooser
-from kvplace.solver.instance.regions import Regions
 from kvplace.solver.kernels import Crew, is_compiled
 from kvplace.solver.large_neighbourhood.annealed_fillings import fill_until
 from kvplace.solver.large_neighbourhood.refill import Refiller
 from kvplace.units import GIB
 
-__all__ = ["EVENING", "FILLING", "PAIRS", "TIGHT", "kernels_ready"]
+__all__ = ["EVENING", "EXCHANGING", "FILLING", "PAIRS", "TIGHT", "kernels_ready"]
 
 _NICE = 10
 _started: list[int] = []
 TIGHT = set_cover_kernel.COMPILED
 FILLING: tuple[Callable[..., Any], ...] = (fill_until,)
+EXCHANGING = iterated_pairs.COMPILED
 PAIRS = parallel_pairs.COMPILED
 EVENING = parallel_pairs.COMPILED_SEVERAL
 
@@ -96,7 +96,7 @@ def _search_a_little(first: str) -> None:
     board = min(construct(chooser, 0.0, watch), key=Assignment.worth)
 
     def exchange() -> None:
-        iterate_mobile(board, Regions(instance), 0.0, 1, 0, watch)
+        iterate_mobile(board, 0.0, 1, 0, watch)
 
     def cover() -> None:
         one = np.ones(1)

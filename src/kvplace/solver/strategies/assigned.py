@@ -29,6 +29,7 @@ __all__ = [
     "kicked",
     "placed",
     "rank",
+    "ready",
     "refute",
 ]
 
@@ -195,6 +196,13 @@ def decided(search: AssignedSearch, effort: "Effort", *, closing: bool) -> None:
     search.adopt()
 
 
+def ready(search: Search, kernels: str) -> bool:
+    """Whether some of `warm` need not be compiled within a time limit; if not, that begins."""
+    from kvplace.solver.large_neighbourhood import warm  # noqa: PLC0415 - numba
+
+    return search.watch.limit == math.inf or warm.kernels_ready(getattr(warm, kernels))
+
+
 def kicked(search: AssignedSearch, kicks: int, part: float) -> None:
     """Exchange movable shards with kicks, by compiled kernels.
 
@@ -208,17 +216,13 @@ def kicked(search: AssignedSearch, kicks: int, part: float) -> None:
         Part of the time left that it may take.
     """
     search.watch.tell(LOADING)
-    from kvplace.solver.improve.iterated_pairs import COMPILED  # noqa: PLC0415 - numba
     from kvplace.solver.improve.movable_shards import iterate_mobile  # noqa: PLC0415 - numba
-    from kvplace.solver.instance.regions import Regions  # noqa: PLC0415 - numpy
-    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
 
-    if search.watch.limit < math.inf and not kernels_ready(COMPILED):
+    if not ready(search, "EXCHANGING"):
         return  # it would break the limit; a later round finds them compiled
     target, seed = search.low * (1 + search.gap), search.seed + search.round
     with search.watch.part(part):
         search.steps += iterate_mobile(
-            search.best, Regions(search.instance), target, kicks << search.round, seed,
-            search.watch, search.left,
-        )  # fmt: skip
+            search.best, target, kicks << search.round, seed, search.watch, search.left
+        )
     search.watch.tell("search", search.value, search.low)

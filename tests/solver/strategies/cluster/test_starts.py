@@ -82,7 +82,7 @@ def test_where_a_rule_leaves_models_out_link_domains_are_filled(monkeypatch):
     search = search_of(problem, watch=Watch(1000))
     lacking = Assignment(search.instance)
     monkeypatch.setattr(starts, "construct", lambda *_, **__: iter([lacking]))
-    monkeypatch.setattr(starts, "filling_ready", lambda _: True)
+    monkeypatch.setattr(starts, "ready", lambda *_: True)
     start(search)
     assert search.placed
     assert search.best.valid

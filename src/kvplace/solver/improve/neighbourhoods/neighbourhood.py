@@ -1,6 +1,6 @@
 """Neighbourhood: one kind of step that relieves a GPU, and how its steps are tried."""
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 from kvplace.solver.assignment.assignment import Assignment, Change
 
@@ -10,18 +10,22 @@ TRIED = 48
 """Steps tried in the order of what they promise."""
 
 
-class Neighbourhood(Protocol):
-    """One kind of step."""
+class Neighbourhood(ABC):
+    """One kind of step.
 
-    @property
-    def adds(self) -> bool:
-        """Whether its steps change how many shards there are, so that they must gain more."""
-        ...
+    Attributes
+    ----------
+    adds
+        Whether its steps change how many shards there are, so that they must gain more.
+    """
+
+    adds = False
 
     def applies(self, board: Assignment) -> bool:
-        """Whether the problem has such steps at all."""
-        ...
+        """Whether the problem has such steps at all: of most kinds where there is another GPU."""
+        return board.instance.g > 1
 
+    @abstractmethod
     def relieve(self, board: Assignment, g: int, goal: float) -> set[int] | None:
         """Make the first step found that leaves all GPUs it touches below a pressure.
 
@@ -39,7 +43,6 @@ class Neighbourhood(Protocol):
         set of int or None
             The GPUs touched; None where nothing helps, and the board is as it was.
         """
-        ...
 
 
 def try_changes(board: Assignment, changes: list[Change], goal: float) -> set[int] | None:

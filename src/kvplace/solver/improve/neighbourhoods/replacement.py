@@ -1,12 +1,13 @@
 """Models placed anew: a copy elsewhere, one copy more, another split."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from itertools import chain
 from operator import le
 
 from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.construct.candidates import place_model
+from kvplace.solver.improve.neighbourhoods.neighbourhood import Neighbourhood
 from kvplace.solver.instance.instance import Copies, Option
 
 __all__ = ["AnotherCopy", "AnotherSplit", "Reseat"]
@@ -14,7 +15,7 @@ __all__ = ["AnotherCopy", "AnotherSplit", "Reseat"]
 Ways = Iterator[tuple[Option, Copies | None]]
 
 
-class _Anew(ABC):
+class _Anew(Neighbourhood):
     """A model on a GPU is placed anew, the one that presses most first."""
 
     adds = True

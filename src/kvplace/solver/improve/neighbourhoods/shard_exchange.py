@@ -9,6 +9,7 @@ from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment, Change, moved
 from kvplace.solver.improve.neighbourhoods.neighbourhood import (
     TRIED,
+    Neighbourhood,
     stays,
     try_changes,
     uneven,
@@ -20,14 +21,8 @@ PARTNERS = 192
 """GPUs, the coldest first, with which one is exchanged."""
 
 
-class ShardExchange:
+class ShardExchange(Neighbourhood):
     """Moves and swaps with the coldest GPUs and those of the same link domain."""
-
-    adds = False
-
-    def applies(self, board: Assignment) -> bool:
-        """Whether there is another GPU."""
-        return board.instance.g > 1
 
     def relieve(self, board: Assignment, g: int, goal: float) -> set[int] | None:
         """Make the best move of a shard off a GPU, or swap of two, that ends below a pressure."""

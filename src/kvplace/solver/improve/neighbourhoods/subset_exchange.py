@@ -6,7 +6,11 @@ import numpy as np
 
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.assignment.subsets import Subsets
-from kvplace.solver.improve.neighbourhoods.neighbourhood import TRIED, try_changes
+from kvplace.solver.improve.neighbourhoods.neighbourhood import (
+    TRIED,
+    Neighbourhood,
+    try_changes,
+)
 
 __all__ = ["SubsetExchange"]
 
@@ -14,7 +18,7 @@ SMALL = 40_000
 """Exchanges that a small array operation looks at."""
 
 
-class SubsetExchange:
+class SubsetExchange(Neighbourhood):
     """Exchanges of shards that move by themselves.
 
     Parameters
@@ -26,14 +30,8 @@ class SubsetExchange:
         operation looks at.
     """
 
-    adds = False
-
     def __init__(self, subsets: Subsets, first: int | None = None, most: float = math.inf) -> None:
         self._subsets, self._first, self._most = subsets, first, most
-
-    def applies(self, board: Assignment) -> bool:
-        """Whether there is another GPU."""
-        return board.instance.g > 1
 
     def relieve(self, board: Assignment, g: int, goal: float) -> set[int] | None:
         """Make the best exchange that leaves both GPUs below a pressure."""

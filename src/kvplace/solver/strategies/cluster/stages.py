@@ -11,14 +11,9 @@ from kvplace.solver.clock import Within
 from kvplace.solver.exact.enumerate import Enumeration
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
-from kvplace.solver.strategies.assigned import decided, effort_of, kicked
+from kvplace.solver.strategies.assigned import decided, effort_of, kicked, ready
 from kvplace.solver.strategies.cluster.search import ClusterState
-from kvplace.solver.strategies.cluster.supports import (
-    dividable,
-    filling_ready,
-    quick,
-    refillable,
-)
+from kvplace.solver.strategies.cluster.supports import dividable, quick, refillable
 
 if TYPE_CHECKING:
     from kvplace.solver.column_generation.set_pricing import Tree
@@ -77,7 +72,7 @@ def ask_sets(search: ClusterState) -> None:
     from kvplace.solver.large_neighbourhood.refill import Refiller  # noqa: PLC0415 - numba: only here
 
     knobs, watch = search.knobs, search.watch
-    if filling_ready(search):
+    if ready(search, "FILLING"):
         refiller = Refiller(search.chooser, search.seed, watch)
         with watch.part(FILLED_BEFORE):
             _lower_by_filling(search, refiller, knobs.fillings // 4)
@@ -186,7 +181,7 @@ def refill(search: ClusterState) -> None:
     """Fill link domains anew at lower targets, again with more fillings as long as that helps."""
     from kvplace.solver.large_neighbourhood.refill import Refiller  # noqa: PLC0415 - numba: only here
 
-    if not filling_ready(search):
+    if not ready(search, "FILLING"):
         return  # it would break the limit; a later round finds them compiled
     knobs, board = search.knobs, search.best
     refiller = Refiller(search.chooser, search.seed + search.round, search.watch)

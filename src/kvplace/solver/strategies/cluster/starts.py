@@ -9,15 +9,13 @@ from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.keep_rules import keep_rules
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.instance.columns import fluid_level
-from kvplace.solver.instance.regions import Regions
 from kvplace.solver.large_neighbourhood.ejection import repaired
-from kvplace.solver.strategies.assigned import refute
+from kvplace.solver.strategies.assigned import ready, refute
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.supports import (
     arrayed,
     domains_pay,
     fillable,
-    filling_ready,
     keeps,
     refutable,
     small,
@@ -106,9 +104,7 @@ def start(search: ClusterState) -> None:
     if search.low == math.inf:
         return
     if fillable(search) and not small(search) and search.watch.limit < math.inf:
-        from kvplace.solver.large_neighbourhood.warm import FILLING, kernels_ready  # noqa: PLC0415 - numba
-
-        kernels_ready(FILLING)  # else they are compiled beside what comes first
+        ready(search, "FILLING")  # else they are compiled beside what comes first
     soon = search.watch.stop or (search.large and search.watch.limit < math.inf)
     if search.board is None and not search.starts and soon:
         search.board = _soon(search)
@@ -150,7 +146,7 @@ def _most_room_first(search: ClusterState) -> list[Assignment]:
 
 def _filled(search: ClusterState, rounds: int) -> Assignment | None:
     """Return an assignment made by filling link domains, where its kernels are at hand, or None."""
-    if not (search.low > 0 and domains_pay(search) and filling_ready(search)):
+    if not (search.low > 0 and domains_pay(search) and ready(search, "FILLING")):
         return None
     from kvplace.solver.large_neighbourhood.refill import Refiller  # noqa: PLC0415 - numba: only here
 
@@ -206,7 +202,7 @@ def descend(search: ClusterState) -> None:
             # A better bound and ejections come after it where models are few enough for them.
             few = search.instance.n <= search.knobs.many
             with search.watch.part(search.knobs.exchanged_part if few else 1.0):
-                if not few or _pairs_ready(search):
+                if not few or ready(search, "PAIRS"):
                     exchange_many(search, board)
                 else:
                     most = min(search.knobs.few_steps, search.left)
@@ -227,16 +223,14 @@ def exchange(search: ClusterState) -> None:
     Where these are not compiled yet, nothing is done, and single steps follow.
     """
     from kvplace.solver.improve.movable_shards import improve_mobile  # noqa: PLC0415 - numba
-    from kvplace.solver.improve.parallel_pairs import COMPILED_SEVERAL  # noqa: PLC0415 - numba
-    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - numba
 
     watch, knobs = search.watch, search.knobs
-    if watch.limit < math.inf and not kernels_ready(COMPILED_SEVERAL):
+    if not ready(search, "EVENING"):
         return
     with watch.part(knobs.kicked_part):
         search.steps += improve_mobile(
-            search.best, Regions(search.instance), search.low, knobs.most_pairs, search.seed,
-            watch, limit=search.most(math.inf),
+            search.best, search.low, knobs.most_pairs, search.seed, watch,
+            limit=search.most(math.inf),
         )  # fmt: skip
     search.starts = []
     watch.tell("start", search.value, search.low)
@@ -261,20 +255,12 @@ def mend(search: ClusterState) -> None:
         search.watch.tell("start", search.value, search.low)
 
 
-def _pairs_ready(search: ClusterState) -> bool:
-    """Whether the kernels of exchanges need not be compiled within a time limit."""
-    from kvplace.solver.large_neighbourhood.warm import PAIRS, kernels_ready  # noqa: PLC0415 - numba
-
-    return search.watch.limit == math.inf or kernels_ready(PAIRS)
-
-
 def exchange_many(search: ClusterState, board: Assignment, gain: float | None = None) -> None:
     """Improve the movable shards by compiled kernels, and what is not by itself, in turn."""
     from kvplace.solver.improve.movable_shards import improve_mobile  # noqa: PLC0415 - numba
 
     knobs, instance, watch = search.knobs, search.instance, search.watch
     gain = knobs.gain if gain is None else gain
-    regions = Regions(instance)
     effort = min(max(knobs.pairs / instance.g, knobs.least_pairs), knobs.most_pairs)
     every = instance.g <= knobs.wide_gpus
     kinds = wide(board) if every else nearby(board)
@@ -286,7 +272,7 @@ def exchange_many(search: ClusterState, board: Assignment, gain: float | None = 
             search.steps += settle(board, watch, most, kinds, gain)
         watch.tell("improve", board.worst(), search.low)
         search.steps += improve_mobile(
-            board, regions, aim, effort, search.seed + turn, watch, turns,
+            board, aim, effort, search.seed + turn, watch, turns,
             limit=search.most(math.inf), gain=gain,
         )  # fmt: skip
         watch.tell("improve", board.worst(), search.low)

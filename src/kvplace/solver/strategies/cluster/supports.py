@@ -3,6 +3,7 @@
 import math
 
 from kvplace.core.result import OPTIMAL_GAP
+from kvplace.solver.strategies.assigned import ready
 from kvplace.solver.strategies.cluster.search import ClusterState
 
 __all__ = [
@@ -14,7 +15,6 @@ __all__ = [
     "ejectable",
     "few",
     "fillable",
-    "filling_ready",
     "keeps",
     "long",
     "passes",
@@ -137,14 +137,7 @@ def tightened_beside(search: ClusterState) -> bool:
     Without a time limit one comes after the other, so that each run ends the same.
     """
     timed = search.watch.limit < math.inf
-    return timed and keeps(search) and tightened(search) and filling_ready(search)
-
-
-def filling_ready(search: ClusterState) -> bool:
-    """Whether the kernels that fill link domains need not be compiled within a time limit."""
-    from kvplace.solver.large_neighbourhood.warm import FILLING, kernels_ready  # noqa: PLC0415 - numba
-
-    return search.watch.limit == math.inf or kernels_ready(FILLING)
+    return timed and keeps(search) and tightened(search) and ready(search, "FILLING")
 
 
 def keeps(search: ClusterState) -> bool:

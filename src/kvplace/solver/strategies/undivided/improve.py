@@ -8,7 +8,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.moves_and_swaps import MoveAndSwap
-from kvplace.solver.strategies.assigned import kicked
+from kvplace.solver.strategies.assigned import kicked, ready
 from kvplace.solver.strategies.stages import LOADING
 from kvplace.solver.strategies.undivided.search import UndividedState
 
@@ -71,9 +71,8 @@ def cover(search: UndividedState) -> None:
     """Refill groups of GPUs exactly at lower targets, by compiled kernels."""
     search.watch.tell(LOADING)
     from kvplace.solver.large_neighbourhood.group_cover import squeeze  # noqa: PLC0415 - numba: only here
-    from kvplace.solver.large_neighbourhood.warm import TIGHT, kernels_ready  # noqa: PLC0415 - same
 
-    if not kernels_ready(TIGHT):
+    if not ready(search, "TIGHT"):
         return  # it would break the limit; a later round finds them compiled
 
     # Where targets are possible, prices may be anything; at the bound they say what is short.
