@@ -13,7 +13,7 @@ import re
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice, repeat
+from itertools import islice
 from operator import itemgetter, sub
 from typing import Any
 
@@ -26,8 +26,10 @@ from kvplace.units import GIB, MAX_BYTES, parse_bytes
 
 __all__ = ["CSVColumns", "floats_of", "sizes_of", "wholes_of"]
 
-_AT_ONCE = 50_000
-"""Rows whose cells are held as texts at the same time."""
+_AT_ONCE, _CHARACTERS = 50_000, 3_000_000
+"""Rows whose cells are held as texts at the same time, and characters of as many or more."""
+_MANY = 10_000
+"""Cells from which a library that parses numbers sooner pays for its import."""
 _PLAIN = re.compile(r"[-+.,0-9]*")
 _DIGITS = re.compile(r"[0-9,]*")
 _RECUR = 4
@@ -80,12 +82,13 @@ class CSVColumns:
         with csv_faults(reader, report):
             while reader.line_num < line:
                 next(reader)
-            while plain and (lines := list(islice(stream, _AT_ONCE))):
+            while plain and (lines := stream.read(_CHARACTERS) + stream.readline()):
+                lines = lines.removesuffix("\n") + "\n"  # at the end of the text, too
                 columns = _cut(lines, len(self.names))
                 if columns is None:
-                    self._take([of.removesuffix("\n").split(",") for of in lines])
+                    self._take([of.split(",") for of in lines[:-1].split("\n")])
                 else:
-                    self._keep(columns, len(lines))
+                    self._keep(columns, len(columns[0]))
             while chunk := list(islice(reader, _AT_ONCE)):
                 self._take(chunk)
         if not self.rows:
@@ -151,7 +154,9 @@ class CSVColumns:
         first, self.rows = self.rows, self.rows + rows
         for name, column in zip(self.names, columns, strict=True):
             if name in self._texts:
-                texts = [plain_cell(cell.strip()) or None for cell in column]
+                texts: list[str | None] = list(map(str.strip, column))
+                if "" in texts or "'" in "".join(column):
+                    texts = [plain_cell(cell or "") or None for cell in texts]
                 if name != self._header.texts[0]:  # the same ones recur: each is kept once
                     texts = [sys.intern(cell) if cell else None for cell in texts]
                 self._texts[name] += texts
@@ -162,12 +167,13 @@ class CSVColumns:
             self._bad[name] += [first + at for at in bad]
 
 
-def _cut(lines: Sequence[str], width: int) -> list[list[str]] | None:
+def _cut(lines: str, width: int) -> list[list[str]] | None:
     """Return the columns of lines; None where one is blank or of another width."""
-    if set(map(str.count, lines, repeat(","))) != {width - 1}:
+    cells = lines.replace("\n", "\n,").split(",")[:-1]
+    last = "".join(cells[width - 1 :: width])
+    if last.count("\n") * width != len(cells):  # a line ends elsewhere than in the last column
         return None
-    cells = "".join(lines).replace("\n", ",").split(",")
-    columns = [cells[at : width * len(lines) : width] for at in range(width)]
+    columns = [*(cells[at::width] for at in range(width - 1)), last.split("\n")[:-1]]
     return columns if all(map(str.strip, columns[0])) else None
 
 
@@ -210,10 +216,16 @@ def _read(
 
 def _floats(column: Sequence[str]) -> array[float] | None:
     """Return plain numbers; None where a cell is something else."""
-    if not _PLAIN.fullmatch(",".join(column)):
-        return None
+    text = ",".join(column)
     try:
-        return array("d", map(float, column))
+        if len(column) >= _MANY and "true" not in text and "false" not in text:
+            from pydantic_core import from_json  # noqa: PLC0415 - only of many
+
+            return array("d", from_json(f"[{text}]", allow_inf_nan=False))
+    except (ValueError, TypeError):
+        pass  # such as 007, which is a number here
+    try:
+        return array("d", map(float, column)) if _PLAIN.fullmatch(text) else None
     except ValueError:
         return None
 
