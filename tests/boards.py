@@ -96,6 +96,7 @@ def kernel_states(seed, count, *, part=0.8, filled=True):
     """
     from kvplace.solver.clock import Watch  # noqa: PLC0415 - same
     from kvplace.solver.instance.options import Chooser  # noqa: PLC0415 - numba: only here
+    from kvplace.solver.kernels import interpreted  # noqa: PLC0415 - same
     from kvplace.solver.large_neighbourhood.refill import Refiller  # noqa: PLC0415 - same
     from kvplace.solver.large_neighbourhood.seat_board import fill_up  # noqa: PLC0415 - same
 
@@ -106,7 +107,7 @@ def kernel_states(seed, count, *, part=0.8, filled=True):
                 continue
             state = Refiller(Chooser(board.instance), seed, Watch()).state_of(board, target)
             if filled:
-                fill_up(state)
+                interpreted(fill_up)(state)
             count -= 1
             yield draw, board, target, state
         seed += 1000

@@ -13,9 +13,11 @@ def copied(seed, count):
     for draw, problem, board in drawn_boards(seed, 150, gpus=2, valid=True):
         fewest = [min(o.copies for o in options) for options in board.instance.options]
         more = [j for j, copies in enumerate(board.where) if len(copies) > fewest[j]]
-        if more and count:
-            count -= 1
+        if more:
             yield draw, problem, board, fewest, more
+            count -= 1
+            if not count:
+                return
 
 
 def hottest_of(board, j):

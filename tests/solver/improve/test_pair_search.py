@@ -8,9 +8,15 @@ import pytest
 
 from boards import spread, undivided
 from kvplace.solver.assignment.packed import pack_rows
-from kvplace.solver.improve.pair_kernel import carry_out, exchange, pressure_of, scratch_of
-from kvplace.solver.improve.pair_search import left_enough, nearest, size_scratch
-from kvplace.solver.improve.pair_trial import least_pressure, trial_scratch
+from kvplace.solver.improve import pair_kernel, pair_search, pair_trial
+from kvplace.solver.kernels import interpreted
+
+# Searches call them compiled, as parts of others: each by itself would take long to compile.
+carry_out, exchange = map(interpreted, (pair_kernel.carry_out, pair_kernel.exchange))
+pressure_of, scratch_of = map(interpreted, (pair_kernel.pressure_of, pair_kernel.scratch_of))
+left_enough, nearest = map(interpreted, (pair_search.left_enough, pair_search.nearest))
+size_scratch, trial_scratch = map(interpreted, (pair_search.size_scratch, pair_trial.trial_scratch))
+least_pressure = interpreted(pair_trial.least_pressure)
 
 
 def starts(seed, models=7, keep=0):

@@ -19,7 +19,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.construct.target_search import construct
 from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.instance.options import Chooser
-from kvplace.solver.kernels import Crew
+from kvplace.solver.kernels import Crew, interpreted
 from kvplace.solver.large_neighbourhood.annealed_fillings import fill_until, nothing_known
 from kvplace.solver.large_neighbourhood.refill import Refiller, worth_of
 from kvplace.solver.large_neighbourhood.seat_board import fill_up
@@ -56,7 +56,7 @@ def test_what_the_kernels_keep_is_what_a_new_sum_gives():
         for whole in (2, 2, 0):
             made = fill_until(state, worth, known, made, whole, 8, 0.2, 0.5, chance)
             used = state.used.copy()
-            fill_up(state)
+            interpreted(fill_up)(state)
             assert np.allclose(used, state.used, atol=1e-9)
             assert (state.used <= np.maximum(state.cap, 0.0) + 1e-9).all()
             seats = [int(np.sum(state.gpu[a:b, 0] >= 0)) for a, b in pairwise(state.first_seat)]

@@ -11,11 +11,14 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
+from kvplace.solver.kernels import interpreted
+from kvplace.solver.large_neighbourhood import refill_kernel, seat_board
 from kvplace.solver.large_neighbourhood.refill import Refiller
-from kvplace.solver.large_neighbourhood.refill_kernel import COPIES, Worth, fill_domains
-from kvplace.solver.large_neighbourhood.seat_board import fill_up
+from kvplace.solver.large_neighbourhood.refill_kernel import COPIES, Worth
 from tiny import GIB
 
+# Searches call them compiled.
+fill_domains, fill_up = map(interpreted, (refill_kernel.fill_domains, seat_board.fill_up))
 TINY = 1e-12
 """Part of a GPU that is rounding."""
 

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from boards import kernel_states
-from kvplace.solver.large_neighbourhood.seat_board import fill_up, lift, place, put, take
+from kvplace.solver.kernels import interpreted
+from kvplace.solver.large_neighbourhood import seat_board
+
+# Fillings call them compiled.
+fill_up, lift, place, put, take = (
+    interpreted(getattr(seat_board, name)) for name in ("fill_up", "lift", "place", "put", "take")
+)
 
 
 def seated(state):
