@@ -28,7 +28,7 @@ def subsets(n):
 @given(ITEMS, st.integers(1, 40), st.integers(1, 20))
 def test_it_lists_exactly_the_sets_at_or_above_a_price(items, room, floor):
     sizes, prices = (np.array(column, dtype=float) for column in zip(*items, strict=True))
-    found = Knapsack(sizes, prices, float(room)).above(float(floor), 1000)
+    found = Knapsack(sizes[None], prices, np.array([float(room)])).above(float(floor), 1000)
     listed = {tuple(row) for group in found for row in group.tolist()}
     assert listed == {
         held
@@ -40,7 +40,7 @@ def test_it_lists_exactly_the_sets_at_or_above_a_price(items, room, floor):
 @given(ITEMS, st.integers(1, 40))
 def test_nothing_that_fits_is_priced_above_the_upper_bound(items, room):
     sizes, prices = (np.array(column, dtype=float) for column in zip(*items, strict=True))
-    table = Knapsack(sizes, prices, float(room))
+    table = Knapsack(sizes[None], prices, np.array([float(room)]))
     fitting = [
         prices[list(held)].sum() for held in subsets(len(items)) if sizes[list(held)].sum() <= room
     ]
@@ -49,7 +49,7 @@ def test_nothing_that_fits_is_priced_above_the_upper_bound(items, room):
 
 def test_too_many_sets_are_said_or_cut():
     sizes, prices = np.ones(16), np.ones(16)
-    table = Knapsack(sizes, prices, 16.0)
+    table = Knapsack(sizes[None], prices, np.array([16.0]))
     with pytest.raises(TooManyError):
         table.above(8.0, 10)
     some = table.above(8.0, 10, beam=True)

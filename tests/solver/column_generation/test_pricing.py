@@ -10,7 +10,7 @@ from kvplace.solver.column_generation.pricing import ACCURACY, Pool, Room, slack
 
 
 def pool_of(sizes, memory):
-    return Pool([Room(sizes, float(room)) for room in memory])
+    return Pool([Room(sizes[None], np.array([float(room)])) for room in memory])
 
 
 def drawn(seed, n=9):

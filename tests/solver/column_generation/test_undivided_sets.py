@@ -116,7 +116,7 @@ def test_a_model_that_fits_nowhere_decides_alone():
 
 
 def test_a_pool_knows_the_dearest_set():
-    pool = Pool([Room(np.array([6.0, 4.0, 3.0]), 10.0)])
+    pool = Pool([Room(np.array([[6.0, 4.0, 3.0]]), np.array([10.0]))])
     worths, exact = pool.refill(np.array([3.0, 2.0, 2.0]), np.array([4.0]))
     assert exact
     assert worths.tolist() == [5.0]

@@ -64,7 +64,7 @@ def hopeful(
     Parameters
     ----------
     sizes, prices, capacity, groups
-        As of `Knapsack`, sizes with a row per limit.
+        As of `Knapsack`.
     floor
         Least price.
 
@@ -119,12 +119,12 @@ class Knapsack:
     Parameters
     ----------
     sizes
-        (n,) positive sizes; or (d, n) where a set has to keep several limits. The first is the
-        one by which models are ranked.
+        (d, n) positive sizes, one for each limit that a set has to keep. The first is the one by
+        which models are ranked.
     prices
         (n,) non-negative prices.
     capacity
-        Room of the GPU, in the unit of sizes; or (d,).
+        (d,) room of the GPU, in the units of sizes.
     groups
         (n,) numbers of groups, of which a set holds one at most; None where each is of its own.
     joint
@@ -136,25 +136,24 @@ class Knapsack:
         self,
         sizes: Floats,
         prices: Floats,
-        capacity: float | Floats,
+        capacity: Floats,
         groups: Ints | None = None,
         *,
         joint: bool = False,
     ) -> None:
-        rows = np.atleast_2d(sizes)
-        self._capacity = [float(room) for room in np.atleast_1d(capacity)]
-        dense = -prices / rows[0]
+        self._capacity: list[float] = capacity.tolist()
+        dense = -prices / sizes[0]
         rank = dense
         if groups is not None:  # those of one group side by side, where its densest is
             best = np.full(int(groups.max(initial=0)) + 1, np.inf)
             np.minimum.at(best, groups, dense)
             rank = best[groups]
-        keys = (np.arange(len(prices)), rows[0], dense)
+        keys = (np.arange(len(prices)), sizes[0], dense)
         order = np.lexsort(keys if groups is None else (*keys, groups, rank))
-        for row, room in zip(rows, self._capacity, strict=True):
+        for row, room in zip(sizes, self._capacity, strict=True):
             order = order[row[order] <= room]
         self._order, self._price = order, prices[order]
-        self._sizes = [row[order] for row in rows]
+        self._sizes = [row[order] for row in sizes]
         ends: Ints = np.arange(1, len(order) + 1)
         if groups is not None and len(order):
             ends = np.append(np.flatnonzero(np.diff(groups[order])) + 1, len(order))
@@ -164,7 +163,7 @@ class Knapsack:
         self._next: Ints = ends[self._after - 1]
         # Nothing fits a GPU of one byte.
         self._scale = [GRID / room if room > 0 else 0.0 for room in self._capacity]
-        self._joint = joint and len(rows) > 1
+        self._joint = joint and len(sizes) > 1
 
     @cached_property
     def _tables(self) -> list[Floats]:

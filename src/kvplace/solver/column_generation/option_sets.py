@@ -280,8 +280,7 @@ class OptionSets:
             if held:
                 width = max(map(len, held))
                 rows = np.array([(*of, *[-1] * (width - len(of))) for of in held])
-                sizes = np.atleast_2d(rooms[kind].sizes)
-                padded = np.column_stack([sizes, np.zeros(len(sizes))])
+                padded = np.pad(rooms[kind].sizes, ((0, 0), (0, 1)))
                 taken = padded[:, rows].sum(axis=2).T
                 fit = (taken <= rooms[kind].capacity).all(axis=1)
                 known += [(kind, held[at]) for at in np.flatnonzero(fit).tolist()]
@@ -319,7 +318,7 @@ class OptionSets:
         if self._plain and self.instance.pressures == 1:
             return self.verdict(target, *self._sizes(target), exact=False)
         rooms, _ = self.rooms(target)
-        sizes = [room.sizes[0] / np.atleast_1d(room.capacity)[0] for room in rooms]
+        sizes = [room.sizes[0] / room.capacity[0] for room in rooms]
         prices = np.min(sizes, axis=0)
         prices = np.where(np.isfinite(prices), prices, 0.0)
         return self.verdict(target, prices, np.ones(len(rooms)), exact=False)
@@ -350,9 +349,9 @@ class OptionSets:
                 continue
             beside = []
             for whole in memory[memory >= sizes[j]].tolist():
-                room = whole - float(sizes[j])
+                room = np.array([whole - float(sizes[j])])
                 some = np.flatnonzero(sizes <= room)
-                most = Knapsack(sizes[some], prices[some], room).upper if len(some) else 0.0
+                most = Knapsack(sizes[None, some], prices[some], room).upper if len(some) else 0.0
                 beside.append((whole - most) * (1 - EDGE))
             prices[j] = max(prices[j], min(beside))
         return self.verdict(target, prices, memory, exact=False)

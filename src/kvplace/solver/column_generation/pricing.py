@@ -34,10 +34,10 @@ class Room:
     Parameters
     ----------
     sizes
-        (n,) positive sizes of models there; or (d, n) where several limits hold, ``inf`` for what
-        may not be there.
+        (d, n) positive sizes of models there, one for each limit that holds, ``inf`` for what may
+        not be there.
     capacity
-        What sizes sum up to at most; or (d,).
+        (d,) what sizes sum up to at most.
     groups
         (n,) group of each, of which a GPU holds one at most; None where each is its own.
     pressures
@@ -46,20 +46,19 @@ class Room:
     """
 
     sizes: Floats
-    capacity: float | Floats
+    capacity: Floats
     groups: Ints | None = None
     pressures: Ints | None = None
 
     def hopeful(self, prices: Floats, active: Ints, floor: float) -> Bools:
         """Return which of some models can be in a set priced at least `floor`."""
         groups = None if self.groups is None else self.groups[active]
-        sizes, room = np.atleast_2d(self.sizes[..., active]), np.atleast_1d(self.capacity)
-        return hopeful(sizes, prices[active], np.asarray(room, dtype=np.float64), groups, floor)
+        return hopeful(self.sizes[:, active], prices[active], self.capacity, groups, floor)
 
     def knapsack(self, prices: Floats, active: Ints, *, joint: bool = False) -> Knapsack:
         """Return the sets of some of the models, numbered anew, at some prices."""
         groups = None if self.groups is None else self.groups[active]
-        return Knapsack(self.sizes[..., active], prices[active], self.capacity, groups, joint=joint)
+        return Knapsack(self.sizes[:, active], prices[active], self.capacity, groups, joint=joint)
 
 
 class Pool:
@@ -79,7 +78,7 @@ class Pool:
 
     def look_closer(self) -> bool:
         """Look at two limits together from now on; whether there are two, and that is new."""
-        new = not self._joint and any(np.size(room.capacity) > 1 for room in self._rooms)
+        new = not self._joint and any(len(room.capacity) > 1 for room in self._rooms)
         self._joint |= new
         return new
 

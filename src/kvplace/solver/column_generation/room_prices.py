@@ -92,11 +92,11 @@ def prices_of_room(
 def mixed_room(room: Room, weights: Floats) -> Room:
     """Return a room whose first limit mixes the others by what they are worth."""
     total = float(weights.sum())
-    if np.ndim(room.capacity) == 0 or np.size(room.capacity) == 1 or total <= 0:
+    if len(room.capacity) == 1 or total <= 0:
         return room
     mix = (1 - OTHERS) * weights / total + OTHERS / len(weights)
     sizes = np.vstack([mix @ _parts(room), room.sizes[1:]])
-    capacity = np.append(mix.sum() * (1 + EDGE), np.asarray(room.capacity)[1:])
+    capacity = np.append(mix.sum() * (1 + EDGE), room.capacity[1:])
     return Room(sizes, capacity, room.groups, room.pressures)
 
 
@@ -108,5 +108,5 @@ def _stated(room: Room) -> Ints:
 
 def _parts(room: Room) -> Floats:
     """Return (limits, rows) what part of each limit a shard takes."""
-    parts: Floats = np.atleast_2d(room.sizes) / np.atleast_1d(room.capacity)[:, None]
+    parts: Floats = room.sizes / room.capacity[:, None]
     return parts[1:] if len(parts) > 1 else parts
