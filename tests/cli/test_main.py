@@ -44,6 +44,11 @@ def test_version(capsys):
         (["xyz"], "no such command 'xyz'; it is one of init, plan, refine"),
         (["--verison"], "'--version'"),
         (["plan"], "kvplace: plan: missing argument 'FLEET'"),
+        (
+            ["check", "p.json"],
+            "missing argument 'PLAN'; write kvplace check FLEET PLAN; see --help",
+        ),
+        (["forecast", "p.csv", "f.yaml"], "argument (f.yaml); write kvplace forecast PLAN; see"),
         (["plan", "x", "--fromat", "csv"], "'--format'"),
         (["plan", "x", "--format", "jsn"], "did you mean 'json'?"),
         (["plan", "x", "--solver", "refrence"], "did you mean 'reference'?"),

@@ -108,6 +108,13 @@ def test_dates_in_another_order_are_answered_with_the_form_that_is_read(tmp_path
         read_trace(str(tmp_path / "t.csv"))
 
 
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("timestamp,model,model,,\n2026-03-01T00:00:00Z,a,b,,\n")
+    with pytest.raises(InputError, match="two columns are named 'model'; rename or leave out one"):
+        read_trace(log)
+
+
 def test_a_json_array_with_nested_usage(tmp_path):
     rows = [
         {"startTime": f"2026-08-12T14:30:{second}Z", "model": "m",

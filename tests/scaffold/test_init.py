@@ -108,3 +108,13 @@ def test_two_names_of_one_model_in_a_demand_are_not_dropped(tmp_path):
     wishes = kvplace.Wishes(ttft_seconds=1, tpot_seconds=0.05, aliases=named)
     with pytest.raises(InputError, match="as 'chat' and as 'code'; to add them, pass --alias"):
         kvplace.init("1x4xH100", demand=kvplace.demand(log), wishes=wishes)
+    # One of them is its own name, the other that under which it is served.
+    log.write_text(log.read_text().replace("code", "Qwen/Qwen3-8B"))
+    compose = tmp_path / "compose.yaml"
+    command = "--model Qwen/Qwen3-8B --served-model-name chat"
+    compose.write_text(f"services: {{a: {{image: vllm/vllm-openai, command: '{command}'}}}}")
+    wishes = kvplace.Wishes(ttft_seconds=1, tpot_seconds=0.05)
+    with pytest.raises(
+        InputError, match="'chat' and as 'Qwen/Qwen3-8B'; to add them, pass --alias"
+    ):
+        kvplace.init("1x4xH100", demand=kvplace.demand(log), deployment=compose, wishes=wishes)

@@ -69,7 +69,11 @@ def fault_lines(error: Exception) -> list[str]:
         verb = error.ctx.command_path.partition(" ")[2] if error.ctx else ""
         message = error.format_message().rstrip(".")
         message = " ".join(message.split())
-        return [f"kvplace: {verb}{': ' if verb else ''}{_lower(message)}; see --help"]
+        form = ""
+        if error.ctx and ("Missing argument" in message or "extra argument" in message):
+            pieces = error.ctx.command.collect_usage_pieces(error.ctx)
+            form = f"; write kvplace {verb} {' '.join(pieces[1:])}"
+        return [f"kvplace: {verb}{': ' if verb else ''}{_lower(message)}{form}; see --help"]
     if isinstance(error, click.ClickException):
         return [f"kvplace: {error.format_message()}"]
     if isinstance(error, OSError) and error.strerror:

@@ -24,9 +24,11 @@ def demand_of(
         The demand has it under several names, which summaries cannot add.
     """
     names = [alias for alias, model in aliases.items() if model == name and alias in asked]
-    if len(names) > 1:
+    each = " and ".join(f"--alias {alias}={name}" for alias in names)
+    if names and name in asked:
+        names.append(name)
+    if len(set(names)) > 1:
         message = f"the demand has it as {names[0]!r} and as {names[1]!r}; to add them, pass "
-        each = " and ".join(f"--alias {alias}={name}" for alias in names)
         raise InputError(f"{message}{each} (in Python: DemandSeries.named)", name)
     wanted = names[0] if names else name
     if wanted in asked:

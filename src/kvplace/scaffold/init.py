@@ -126,9 +126,8 @@ def _as_served(
     taken = {*wishes.aliases, *deployment.models}
     aliases: dict[str, str] = {}
     for instance in deployment.instances:
-        known = {*wishes.aliases.values(), *aliases.values(), *asked}
         for label in instance.labels:
-            if label in asked - taken and instance.model not in known:
+            if label in asked - taken and instance.model not in wishes.aliases.values():
                 aliases[label] = instance.model
     notes = [
         f"{label} in the demand is {model}, as it is served" for label, model in aliases.items()

@@ -128,6 +128,8 @@ GPU_FAULTS = [
     ("", "gpus[0]: '' is no group of GPUs; write it like 8x80GiB"),
     ("8x80GiB,", "gpus[1]: '' is no group of GPUs; write it like 8x80GiB"),
     ("0x80GiB", "gpus[0]: '0x80GiB' counts no GPU; write at least 1"),
+    ("-1xH100", "gpus[0]: '-1xH100' is no group of GPUs; write it like 8x80GiB or 5x8xH100"),
+    ("1.5xH100", "gpus[0]: '1.5xH100' is no group of GPUs; write it like 8x80GiB or 5x8xH100"),
     ("1x0GiB", "gpus[0]: '1x0GiB' has no memory"),
     (
         "1x80GiBs",

@@ -82,6 +82,10 @@ def _table(stream: IO[str], suffix: str) -> Iterator[Row]:
         raise ValueError("it has no header")
     marks = "\t" if suffix == ".tsv" else max(",;\t", key=head.count)
     names = next(csv.reader([head], delimiter=marks))
+    named = [name for name in names if name.strip()]
+    if len(set(named)) < len(named):
+        twice = next(name for at, name in enumerate(named) if name in named[:at])
+        raise ValueError(f"two columns are named {twice!r}; rename or leave out one")
     reader = csv.reader(stream, delimiter=marks)
     for cells in reader:
         if not cells:

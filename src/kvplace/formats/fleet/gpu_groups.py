@@ -16,6 +16,8 @@ __all__ = ["GPUGroup", "gpu_groups", "parse_gpus"]
 
 _HOSTS = r"(?:([0-9]{1,20})\s*[xX]\s*(?=[0-9]{1,20}\s*[xX]))?"
 _GROUP = re.compile(_HOSTS + r"(?:([0-9]{1,20})\s*[xX]\s*)?(\S.*)", re.ASCII)
+_NO_COUNT = re.compile(r"[-+.\d]+(e\d+)?\s*[x*]", re.ASCII | re.IGNORECASE)
+"""What begins like a count and is none, such as ``-1x`` and ``1.5x``."""
 
 
 class GPUGroup(NamedTuple):
@@ -107,7 +109,7 @@ def parse_gpus(text: str) -> tuple[Node, ...]:
 def _group(text: str) -> GPUGroup:
     """Read one group."""
     match = _GROUP.fullmatch(text)
-    if match is None:
+    if match is None or _NO_COUNT.match(match[3]):
         raise InputError(f"{shown(text)} is no group of GPUs; write it like 8x80GiB or 5x8xH100")
     hosts, count = int(match[1] or 1), int(match[2] or 1)
     if not hosts or not count:
