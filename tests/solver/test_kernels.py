@@ -1,8 +1,10 @@
 """Threads that share work: every part is done once, however many there are."""
 
+import math
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -117,3 +119,14 @@ def test_kernels_are_loaded_without_scipy_and_products_of_others_work():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_flag_for_kernels_is_set_once_time_is_over_and_never_without_a_limit():
+    with kernels.halting(0.0) as halted:
+        ended = time.monotonic() + 60
+        while not halted[0] and time.monotonic() < ended:
+            time.sleep(0.001)
+        assert halted[0]
+    for seconds in (math.inf, 1e300):
+        with kernels.halting(seconds) as halted:
+            assert not halted[0]

@@ -7,16 +7,19 @@ kernel starts threads of its own.
 """
 
 import hashlib
+import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from threading import Thread
+from threading import TIMEOUT_MAX, Thread, Timer
 from types import FunctionType
 from typing import Any, TypeVar, cast
+
+import numpy as np
 
 from kvplace.errors import InputError
 
@@ -52,7 +55,7 @@ def _load_array_functions() -> None:
 
 _load_array_functions()
 
-__all__ = ["Crew", "compiled_in_time", "interpreted", "is_compiled", "kernel"]
+__all__ = ["Crew", "compiled_in_time", "halting", "interpreted", "is_compiled", "kernel"]
 
 _LOOK_SECONDS = 0.05
 """How often the clock is looked at while a kernel is compiled."""
@@ -255,6 +258,23 @@ class Crew:
         """Let the threads go."""
         if self._pool is not None:
             self._pool.shutdown()
+
+
+@contextmanager
+def halting(seconds: float) -> Iterator["np.ndarray"]:
+    """Give an array of one number, which is 1 once some seconds are over, and 0 before.
+
+    A kernel that looks at it ends then: a thread sets it meanwhile.
+    """
+    halted = np.zeros(1, dtype=np.int64)
+    timer = Timer(min(seconds, TIMEOUT_MAX), halted.fill, (1,))
+    timer.daemon = True
+    if seconds < math.inf:
+        timer.start()
+    try:
+        yield halted
+    finally:
+        timer.cancel()
 
 
 def _cores() -> int:

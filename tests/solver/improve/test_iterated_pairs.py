@@ -5,8 +5,9 @@ import pytest
 
 from boards import spread, undivided
 from kvplace.solver.assignment.packed import pack_rows
+from kvplace.solver.chance import seeded
 from kvplace.solver.clock import Watch
-from kvplace.solver.improve.iterated_pairs import KICKS, iterate_pairs
+from kvplace.solver.improve.iterated_pairs import KICKS, _search, iterate_pairs
 from kvplace.solver.improve.pair_kernel import pressure_of
 
 
@@ -73,3 +74,13 @@ def test_what_is_to_spare_stays_free_where_memory_is_taken():
     iterate_pairs(packing, 0.0, KICKS, 3, 1e-9, Watch())
     after = pack_rows(columns, packing.gpu_of(columns.n)).free
     assert (after >= np.minimum(free, packing.spare)).all()
+
+
+def test_a_search_that_is_halted_ends_within_its_kicks():
+    columns, packing = start()
+    found = float(packing.pressure().max())
+    halted, endless = np.ones(1, dtype=np.int64), 2**60
+    best = packing.copy()
+    _search(packing, best, found, endless, np.inf, seeded(1), 0.0, 1e-9, halted)
+    again = pack_rows(columns, packing.gpu_of(columns.n))
+    assert packing.free.tolist() == again.free.tolist()

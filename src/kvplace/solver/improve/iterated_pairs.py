@@ -20,7 +20,7 @@ from kvplace.solver.improve.pair_kernel import (
     pressure_of,
     scratch_of,
 )
-from kvplace.solver.kernels import kernel
+from kvplace.solver.kernels import halting, kernel
 
 __all__ = ["COMPILED", "iterate_pairs"]
 
@@ -73,11 +73,12 @@ def iterate_pairs(
     looked = len(packing.models) * (1 if one else SEVERAL)
     most = min(KICKS, max(2 * RETURN, LOOKED // looked))
     pairs = math.inf if one else PAIRS
-    while stale < kicks and made < limit and found > goal and not watch.stop:
-        some = int(min(most, limit - made))
-        value = _search(packing, best, found, some, pairs, chance, goal, gain)
-        stale = 0 if value < found * (1 - gain) else stale + some
-        found, made = value, made + some
+    with halting(watch.left) as halted:
+        while stale < kicks and made < limit and found > goal and not watch.stop:
+            some = int(min(most, limit - made))
+            value = _search(packing, best, found, some, pairs, chance, goal, gain, halted)
+            stale = 0 if value < found * (1 - gain) else stale + some
+            found, made = value, made + some
     packing.take(best)
     return made
 
@@ -92,10 +93,11 @@ def _search(
     chance: Bits,
     goal: float,
     gain: float,
+    halted: Ints,
 ) -> float:
     """Settle, so many times with kicks between; return the best pressure of the worst GPU.
 
-    Each time so many pairs are looked at, at most.
+    Each time so many pairs are looked at, at most. It ends soon once it is halted.
     """
     scratch = scratch_of(packing, WIDTH)
     pressures, order = np.empty(len(packing.models)), np.arange(len(packing.models))
@@ -109,7 +111,7 @@ def _search(
                 _measure(packing, pressures)
             for _ in range(2):
                 _kick(packing, pressures, chance)
-        _settle(packing, pressures, order, kick, pairs, gain, scratch)
+        _settle(packing, pressures, order, kick, pairs, gain, halted, scratch)
         worst = pressures.max()
         if worst < found * (1 - gain):
             found, since = worst, 0
@@ -118,6 +120,8 @@ def _search(
                 break
         else:
             since += 1
+        if halted[0]:
+            break
     return found
 
 
@@ -136,6 +140,7 @@ def _settle(
     turn: int,
     pairs: float,
     gain: float,
+    halted: Ints,
     scratch: Scratch,
 ) -> None:
     """Relieve the hottest GPU, with the coldest partners first, until nothing helps.
@@ -150,7 +155,7 @@ def _settle(
         g = int(order[g_count - 1])
         for at in range(g_count):
             h = int(order[at])
-            if pressures[h] >= pressures[g] * (1 - gain) or pairs <= 0:
+            if pressures[h] >= pressures[g] * (1 - gain) or pairs <= 0 or halted[0]:
                 break
             pairs -= 1
             if exchange(packing, g, h, turn, gain, scratch):

@@ -201,8 +201,9 @@ def descend(search: ClusterState) -> None:
         if search.large:
             # A better bound and ejections come after it where models are few enough for them.
             few = search.instance.n <= search.knobs.many
+            short = search.watch.left < search.params.large.loading
             with search.watch.part(search.knobs.exchanged_part if few else 1.0):
-                if not few or ready(search, "PAIRS"):
+                if not few or (not short and ready(search, "PAIRS")):
                     exchange_many(search, board)
                 else:
                     most = min(search.knobs.few_steps, search.left)
