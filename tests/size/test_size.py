@@ -21,6 +21,7 @@ from kvplace.core.rules.spread import Spread
 from kvplace.core.rules.together import Together
 from kvplace.errors import InputError
 from kvplace.formats.fleet.gpu_groups import parse_gpus
+from kvplace.size import floor
 from kvplace.size.floor import floor_of
 from kvplace.size.size import size_fleet
 from kvplace.size.stock import stock_of
@@ -297,3 +298,24 @@ def test_a_fleet_whose_time_is_short_is_not_called_enough():
     assert size_fleet(stock_of(made), 1.25).sizes[0].mix == (1,)
     assert floor_of(stock_of(made), 0.5).unreachable
     assert stock_of(made).grown(2.0).problem.models[0].windows["day"].requests_per_second == 4.0
+
+
+def test_undivided_models_by_columns_have_the_floor_that_each_has_by_itself():
+    draw = random.Random("floor")
+    models = [model(f"m{j}", draw.randint(1, 90), draw.uniform(0.0, 9.0)) for j in range(60)]
+    case = problem(models, fleet(80))
+    stock = stock_of(case, parse_gpus("8x80GiB,1x48GiB"))
+    offers, found = floor._Offers(stock), list(floor._needed(stock, case.loads, 0.5))
+    assert {len(kinds) for kinds, _ in found} == {0, 1, 2}
+    for index, (kinds, least) in enumerate(found):
+        assert kinds == floor._kinds(stock, offers, index, 0.5)
+        assert least == pytest.approx(floor._least(case, index, case.loads[index], 0.5))
+
+
+def test_a_large_host_is_looked_at_once_for_all_models(monkeypatch):
+    looked = []
+    room = floor._room
+    monkeypatch.setattr(floor, "_room", lambda *of: looked.append(of) or room(*of))
+    models = [model(f"m{j}", 4, 1.0, tensor_parallel=(1, 2)) for j in range(20)]
+    floor_of(stock_of(problem(models, fleet(80)), parse_gpus("100x80GiB")), 1.0)
+    assert len(looked) == 2

@@ -8,7 +8,7 @@ models are held against the number of GPUs in the same way.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kvplace.core.derived.needs import ShardNeed
@@ -69,10 +69,8 @@ def floor_of(stock: Stock, target: float) -> Floor:
     unreachable = []
     loads, timed = _loads(problem), problem.goal is Objective.PRESSURE
     types = {gpu.type for kind in stock.kinds for gpu in kind[0].gpus}
-    for index in range(len(problem.models)):
-        kinds = _kinds(stock, index, target)
+    for index, (kinds, least) in enumerate(_needed(stock, loads, target)):
         if kinds:
-            least = _least(problem, index, loads[index], target)
             bytes_needed[kinds] = bytes_needed.get(kinds, 0.0) + least
         else:
             unreachable.append(_why(stock, index, target))
@@ -156,24 +154,60 @@ def _least_times(problem: Problem, index: int, types: Iterable[str]) -> list[flo
     return found
 
 
-def _kinds(stock: Stock, index: int, target: float) -> frozenset[int]:
+def _needed(
+    stock: Stock, loads: Sequence[float], target: float
+) -> Iterator[tuple[frozenset[int], float]]:
+    """Yield the kinds of node on which each model can be, and the least memory that it takes."""
+    problem, offers = stock.problem, _Offers(stock)
+    unit = problem.goal.memory_unit_bytes
+    if problem.columns.plain and problem.goal is not Objective.PRESSURE:  # none is made
+        rooms = [offers.of(at, (), 1)[0] or 0 for at in range(len(stock.kinds))]
+        for need in map(ShardNeed, problem.undivided_bytes, problem.min_kv_bytes, loads):
+            kinds = frozenset(
+                at for at, room in enumerate(rooms) if _fits(need, room, target, unit)
+            )
+            yield kinds, need.weights_bytes + need.load * unit / target
+        return
+    for index, load in enumerate(loads):
+        kinds = _kinds(stock, offers, index, target)
+        yield kinds, _least(problem, index, load, target) if kinds else 0.0
+
+
+class _Offers:
+    """What each kind of node has for a model, looked up once for all models that ask alike."""
+
+    def __init__(self, stock: Stock) -> None:
+        self._nodes = [kind[0] for kind in stock.kinds]
+        self._found: dict[tuple[object, ...], tuple[int | None, set[str]]] = {}
+
+    def of(self, at: int, types: tuple[str, ...], degree: int) -> tuple[int | None, set[str]]:
+        """Return the room of a shard on a kind, as `_room` has it, and the types it may be on."""
+        if (at, types, degree) not in self._found:
+            node = self._nodes[at]
+            held = {gpu.type for gpu in node.gpus if usable(gpu, types)}
+            self._found[at, types, degree] = _room(node, types, degree), held
+        return self._found[at, types, degree]
+
+
+def _kinds(stock: Stock, offers: _Offers, index: int, target: float) -> frozenset[int]:
     """Return the kinds of node on which a copy of a model can be within a target."""
     problem, model = stock.problem, stock.problem.models[index]
     unit, copies = problem.goal.memory_unit_bytes, model.replicas.max
     rooms = [
-        (at, degree, room)
-        for at, kind in enumerate(stock.kinds)
+        (at, degree, room, types)
+        for at in range(len(stock.kinds))
         for degree in model.tensor_parallel
-        if (room := _room(kind[0], model.gpu_types, degree)) is not None
+        for room, types in [offers.of(at, model.gpu_types, degree)]
+        if room is not None
     ]
-    largest = max((room for _, _, room in rooms), default=0)
+    largest = max((room for _, _, room, _ in rooms), default=0)
     kinds = set()
-    for at, degree, room in rooms:
+    for at, degree, room, types in rooms:
         # Split by capacity, a copy on a small GPU has less to carry beside others on large ones.
         even = model.replicas.split is Split.EVEN
         part = 1 / copies if even else room / (room + (copies - 1) * largest)
         if _fits(problem.shard(index, degree, part), room, target, unit) and _keeps_time(
-            problem, index, degree, part, stock.kinds[at][0], room, target
+            problem, index, degree, part, types, room, target
         ):
             kinds.add(at)
     return frozenset(kinds)
@@ -209,15 +243,14 @@ def _keeps_time(
     index: int,
     degree: int,
     part: float,
-    node: Node,
+    types: Iterable[str],
     memory_bytes: int,
     target: float,
 ) -> bool:
-    """Whether a shard alone on some GPU of a node keeps a target in every window, in time too."""
+    """Whether a shard alone on a GPU of some type keeps a target in every window, in time too."""
     if problem.goal is not Objective.PRESSURE:
         return True
     free = memory_bytes - problem.shard(index, degree, part).weights_bytes
-    types = {gpu.type for gpu in node.gpus if usable(gpu, problem.models[index].gpu_types)}
     most = target * (1 + ROUNDING)
     for gpu_type in types:
         loads, shares = problem.pressures.shard(index, degree, part, gpu_type)

@@ -123,8 +123,9 @@ class _Search:
         self._known: dict[Mix, Result | bool] = {}
         self._short_of_time: Result | None = None
         self._kinds = len(stock.kinds)
-        models = stock.problem.models
-        self._most = 1 + sum(model.replicas.max for model in models)
+        problem = stock.problem
+        copies = () if problem.columns.plain else (model.replicas.max for model in problem.models)
+        self._most = 1 + (sum(copies) or len(problem.names))
 
     def run(self) -> Size:
         """Return the answer."""
@@ -302,7 +303,7 @@ class _Search:
 def in_time(result: Result) -> bool:
     """Whether no GPU of a plan needs more than all its time, as far as times are known."""
     assert result.evaluation is not None
-    return all(max(gpu.time_shares, default=0.0) <= 1 for gpu in result.evaluation.gpus)
+    return all(max(shares, default=0.0) <= 1 for shares in result.evaluation.sums.time_shares)
 
 
 def _latest(result: Result) -> str:

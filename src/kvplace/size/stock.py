@@ -52,6 +52,8 @@ class Stock:
 
     def grown(self, factor: float) -> "Stock":
         """Return the stock for every rate times a factor."""
+        if factor == 1:
+            return self
         models = tuple(_grown(model, factor) for model in self.problem.models)
         return replace(self, problem=replace(self.problem, models=models))
 
@@ -79,13 +81,14 @@ class Stock:
         types = {gpu.type for gpu in fleet.gpus}
         resources = {name for node in nodes for name in node.resources}
         resources |= {name for gpu in fleet.gpus for name in gpu.resources}
-        models = []
-        for model in self.problem.models:
+        models, plain = [], self.problem.columns.plain
+        for model in () if plain else self.problem.models:
             left = tuple(kind for kind in model.gpu_types if kind in types)
             if (model.gpu_types and not left) or not resources >= model.resources.keys():
                 return None
             models.append(model if left == model.gpu_types else replace(model, gpu_types=left))
-        bare = replace(self.problem, models=tuple(models), fleet=fleet, rules=())
+        kept = self.problem.models if plain else tuple(models)
+        bare = replace(self.problem, models=kept, fleet=fleet, rules=())
         rules = []
         for index, rule in enumerate(self.problem.rules):
             if index in self.left_out or (relaxed and not _monotone(rule)):
@@ -142,17 +145,19 @@ def stock_of(
     held = {name for node in offered for name in node.resources}
     held |= {name for node in offered for gpu in node.gpus for name in gpu.resources}
     faults += [
-        Fault(f"{model.name!r} takes of {name!r}, which no node on offer has")
-        for model in problem.models
-        for name in sorted(model.resources.keys() - held)
+        Fault(f"{problem.names[index]!r} takes of {name!r}, which no node on offer has")
+        for index, name in sorted(problem.columns.resources)
+        if name not in held
     ]
     if faults:
         raise InputError(faults)
     price = partial(_price, prices=prices)
-    models = tuple(
-        replace(model, gpu_types=tuple(t for t in model.gpu_types if t in types) or ())
-        for model in problem.models
-    )
+    models = problem.models
+    if not problem.columns.plain:
+        models = tuple(
+            replace(model, gpu_types=tuple(t for t in model.gpu_types if t in types) or ())
+            for model in models
+        )
     bare = replace(problem, models=models, fleet=Fleet(tuple(offered)), rules=())
     left_out = tuple(
         index
