@@ -162,7 +162,7 @@ def test_exchanges_keep_pins_and_spread_and_copies_apart(problem, chooser, low, 
     assert regions.count == 3  # zones
     assert regions.bound.all()
     assert 0 < regions.free.sum() < chooser.instance.n
-    improve_mobile(board, regions, low, 100.0, 0, Watch(None))
+    improve_mobile(board, low, 100.0, 0, Watch(None))
     assert board.worst() <= before
     assert not any(board.flaws)
     assert kvplace.evaluate(problem, unload_copies(problem, chooser.instance, board.where)).valid

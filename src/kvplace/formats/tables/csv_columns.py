@@ -13,6 +13,7 @@ import re
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from operator import itemgetter, sub
 from typing import Any
@@ -261,21 +262,6 @@ def _sizes(column: Sequence[str]) -> array[int] | None:
     return sizes
 
 
-def floats_of(column: Sequence[str]) -> tuple[array[float], list[int]]:
-    """Return cells as numbers, NaN for empty ones, and the positions of those that hold none."""
-    return _read(column, _floats, _float)
-
-
-def wholes_of(column: Sequence[str]) -> tuple[array[int], list[int]]:
-    """Return cells as whole numbers, -1 for empty ones, and where there is none."""
-    return _read(column, _wholes, _whole)
-
-
-def sizes_of(column: Sequence[str]) -> tuple[array[int], list[int]]:
-    """Return cells of GiB in bytes, -1 for empty ones, and the positions that hold none."""
-    return _read(column, _sizes, _size)
-
-
 def _float(cell: str) -> float:
     """Return the number in a cell; NaN where it is empty."""
     if NUMBER.fullmatch(cell):
@@ -303,3 +289,11 @@ def _size(cell: str) -> int:
         raise ValueError
     size = round(amount)
     return parse_bytes(f"{cell}GiB") if abs(amount - size) > _NEARLY_HALF else size
+
+
+floats_of = partial(_read, together=_floats, alone=_float)
+"""Returns cells as numbers, NaN for empty ones, and the positions of those that hold none."""
+wholes_of = partial(_read, together=_wholes, alone=_whole)
+"""Returns cells as whole numbers, -1 for empty ones, and where there is none."""
+sizes_of = partial(_read, together=_sizes, alone=_size)
+"""Returns cells of GiB in bytes, -1 for empty ones, and the positions that hold none."""

@@ -246,14 +246,9 @@ class PlaceFiller:
 
         GPUs of which rules tell what they tell of one that they refused are passed over.
         """
-        board, costs, allowed = (
-            self._board,
-            self._board.costs,
-            self._board.instance.columns.allowed[j],
-        )
-        copies = board.where[j]
+        board, costs = self._board, self._board.costs
+        allowed, copies = board.instance.columns.allowed[j], board.where[j]
         taken = {g for copy in copies for g in copy}
-        broken, vector = costs.broken, costs.vector
         places = self._places.get(level, [])
         for at in range(len(places) - 1, max(-1, len(places) - 1 - SETS), -1):
             number = places[at]
@@ -267,9 +262,8 @@ class PlaceFiller:
                 if labels in refused:
                     continue
                 seat = (*copies, (g,))
-                breaks, now = costs.after(j, copies, seat)
                 refused.add(labels)
-                if breaks <= broken and now <= vector:
+                if costs.spares(j, copies, seat):
                     if not bound:
                         self._gpu_of[number] = gpus.pop(len(gpus) - 1 - back)
                     board.apply([(j, option, seat)])

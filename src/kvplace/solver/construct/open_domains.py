@@ -65,7 +65,6 @@ class OpenDomains:
         """Return a domain and GPUs of it for one more copy where nothing is broken by it."""
         board, costs = self._board, self._board.costs
         allowed, copies = board.instance.columns.allowed[j], board.where[j]
-        broken, vector = costs.broken, costs.vector
         by_count = self._by_count[room]
         for count in sorted(by_count):
             if count < option.degree:
@@ -75,7 +74,6 @@ class OpenDomains:
                 if len(gpus) < option.degree:
                     continue
                 seat = tuple(sorted(gpus[: option.degree]))
-                breaks, now = costs.after(j, copies, (*copies, seat))
-                if breaks <= broken and now <= vector:
+                if costs.spares(j, copies, (*copies, seat)):
                     return domain, seat
         return None

@@ -118,6 +118,11 @@ class Costs:
         self.update(j, new, old)
         return found
 
+    def spares(self, j: int, old: Copies, new: Copies) -> bool:
+        """Whether no more were broken, tier by tier, if the copies of a model had moved."""
+        broken, vector = self.after(j, old, new)
+        return broken <= self.broken and vector <= self.vector
+
     def labels(self, j: int, g: int) -> tuple[int, ...]:
         """Return what the rules that speak of a model tell of a GPU: alike, they cost as much."""
         return tuple(self._plans[at].labels[g] for at in self._of[j])
