@@ -194,3 +194,14 @@ def test_the_log_of_a_real_engine_on_a_cpu_names_it_and_its_pool(run, tmp_path):
     code, _out, err = run("cpu.log", "--fleet", "f.yaml")
     assert code == 2
     assert "runs on a CPU; measure it on the GPU" in err
+
+
+def test_the_model_s_name_is_found_among_arguments():
+    from kvplace.facts.memory.start_log import read_start_log  # noqa: PLC0415
+
+    asked = "{'model_tag': 'org/m', 'model': 'org/m', 'speculative_config': {'model': 'org/d'}}"
+    for told in (asked, "{'port': 1, 'model': 'org/m'}", "{'a': {'model': 'org/d'}}"):
+        lines = [f"INFO [utils.py:326] non-default args: {told}", "Model loading took 15.2 GiB and"]
+        log = read_start_log(lines, "x")
+        assert log is not None
+        assert log.model == ("" if "'a'" in told else "org/m")

@@ -82,6 +82,18 @@ NEMOTRON = {
     "expand": 2,
     "dtype": "bfloat16",
 }
+PALIGEMMA = {
+    "model_type": "paligemma",
+    "text_config": {
+        "model_type": "gemma2",
+        "num_hidden_layers": 26,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "hidden_size": 2304,
+        "sliding_window": 4096,
+        "torch_dtype": "bfloat16",
+    },
+}
 LARGE_4 = MLA | {"model_type": "mistral_large4_text", "kv_source_layers": [0, 0, 2, 2]}
 
 
@@ -108,9 +120,11 @@ def refused(config) -> str:
         (MINIMAX_M3, 4 * 4 * 256 + 3 * 256, 4 * 4 * 256 + 3 * 256),
         (NEMOTRON, 2 * 256, 2 * 256),
         (LARGE_4, 2 * (1152 + 132), 2 * (1152 + 132)),
+        # PaliGemma 2 leaves out head_dim, which is 256 for 2304 / 8 hidden elements a head.
+        (PALIGEMMA, 26 * 4 * 256 * 4, 13 * 4 * 256 * 4),
     ],
     ids=["indexer", "shared indexers", "global heads", "per layer", "mimo", "minimax", "no count",
-         "shared latents"],
+         "shared latents", "paligemma"],
 )  # fmt: skip
 def test_bytes_per_token(config, within, beyond):
     found = layout(config)

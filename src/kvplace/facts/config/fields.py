@@ -30,6 +30,9 @@ _CLASS_DEFAULTS: dict[str, dict[str, Any]] = {
         "num_hidden_layers": 26,
         "sliding_window": 4096,
     },
+    # Same (GemmaConfig, Gemma2Config), as in PaliGemma: heads are no part of the hidden size.
+    "gemma": {"head_dim": 256},
+    "gemma2": {"head_dim": 256, "sliding_window": 4096},
     # Same (Gemma4TextConfig): what `per_layer_config` does not say.
     "gemma4_text": {"global_head_dim": 512, "sliding_window": 512},
 }

@@ -57,6 +57,7 @@ _TEXTS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("release", r"LLM engine \(v([0-9][0-9.]*[0-9])"),
         ("release", r"(?:API server )?version:? v?([0-9]+\.[0-9]+\.[0-9]+)"),
         ("model", r"with config: model='([^']+)'"),
+        ("model", r"non-default args: \{(?:[^{}]*, )?'model(?:_tag)?': '([^']+)'"),
         ("model", r"Starting to load model ([^\s]+?)(?:\.\.\.)?$"),
         ("model", r"model_path='([^']+)'"),
         ("degree", r"tensor_parallel_size=([0-9]+)"),
