@@ -4,6 +4,10 @@ import time
 
 __all__ = ["Command"]
 
+_MOST = 1.0
+"""Seconds that an interpreter works at most before it loads this; another one does more than that.
+"""
+
 
 class Command:
     """The command that runs now.
@@ -11,11 +15,11 @@ class Command:
     Attributes
     ----------
     began
-        When it began. The command that a process was started for began when this file was loaded,
-        which is done before anything else.
+        When it began. The command that a process was started for began with the process: as long
+        before this file was loaded as the process had worked then.
     """
 
-    began = time.perf_counter()
+    began = time.perf_counter() - min(_MOST, time.process_time())
     _first = True
 
     @classmethod

@@ -176,6 +176,8 @@ def _guessed(problem: Problem) -> Iterator[Note]:
     timing = problem.timing
     if problem.goal is not Objective.PRESSURE or not isinstance(timing, ShareTiming):
         return
+    if not timing.guess:
+        return
     names = [model.name for model in problem.models if timing.guessed(model)]
     if names:
         yield Note(
