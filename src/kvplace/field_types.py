@@ -57,17 +57,19 @@ def hold_types(thing: Any) -> None:
     """
     stated, values_of, known = _stated(thing.__class__)
     values = values_of(thing)
-    kinds = tuple(map(type, values))
+    kinds = (*map(type, values),)
     several = known.get(kinds)
-    faults: list[Fault] = []
-    if several is None:
-        faults = _hold(thing, stated)
-        if not faults and tuple(map(type, values_of(thing))) == kinds:
-            known[kinds] = tuple(at for at, kind in enumerate(kinds) if kind in {tuple, dict})
-    elif any(values[at] for at in several):
-        faults = _hold(thing, [stated[at] for at in several if values[at]])
+    if several is not None:
+        asked = [stated[at] for at in several if values[at]]
+        if not asked:
+            return
+    else:
+        asked = stated
+    faults = _hold(thing, asked)
     if faults:
         raise InputError(faults)
+    if several is None and tuple(map(type, values_of(thing))) == kinds:
+        known[kinds] = tuple(at for at, kind in enumerate(kinds) if kind in {tuple, dict})
 
 
 def _hold(thing: Any, stated: Iterable[tuple[str, "_Type"]]) -> list[Fault]:

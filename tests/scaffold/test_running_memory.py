@@ -88,3 +88,13 @@ def test_a_loop_starts_an_engine_for_each_of_its_words(words, gpus, head):
     found = read_deployment(text, "start.sh").instances
     assert [one.gpus for one in found if one.model == "org/m"] == gpus
     assert [one.model for one in found][-1] == "org/n"
+
+
+def test_a_config_file_that_is_not_read_is_named(tmp_path):
+    path = compose(
+        tmp_path,
+        a=("vllm/vllm-openai", "--config /cfg/vllm.yaml"),
+        b=("vllm/vllm-openai", "--model Qwen/Qwen3-8B"),
+    )
+    (entry,) = read_deployment(path.read_text(), str(path)).unread
+    assert entry.reason.endswith("and --config /cfg/vllm.yaml is not read; name it with --model")

@@ -289,7 +289,9 @@ def _read(
     if model is None:
         if not gpu:
             return None
-        raise NotUnderstoodError(f"its {engine.name} command names no model")
+        file = flag_value(words, ("--config",), {})
+        beside = "" if file is None else f", and --config {file} is not read; name it with --model"
+        raise NotUnderstoodError(f"its {engine.name} command names no model{beside}")
     _refuse_unset(model)
     _refuse_split(words, model)
     pipeline = _count(words, engine.pipeline, environment, "pipeline parallel")
