@@ -164,6 +164,8 @@ def test_a_limit_beyond_all_floats_is_none():
         (lambda p, _q: kvplace.solve(p, seed="1"), "seed must be of type int, not str"),
         (lambda p, q: kvplace.served(p, q, burst="x"), "burst must be of type float, not str"),
         (lambda p, _q: kvplace.stock_of(p, ["n"]), "nodes must hold Node, not str"),
+        (lambda p, _q: kvplace.stock_of(p, range(2)), "nodes must hold Node, not int"),
+        (lambda p, _q: kvplace.stock_of(p, b"n"), "nodes must be of type Sequence, not bytes"),
         (
             lambda p, _q: kvplace.size_fleet(kvplace.stock_of(p), 10**400),
             "target must be a number below 1.8e",

@@ -80,7 +80,7 @@ def alternatives(hint: Any) -> tuple[Any, ...]:
 def _other_element(value: object, hint: object) -> str:
     """Return what a list should hold and what it holds; empty where nothing is wrong."""
     kinds = [get_origin(one) or one for one in get_args(hint) if one is not ...]
-    if len(kinds) != 1 or not isinstance(kinds[0], type) or not isinstance(value, list | tuple):
+    if len(kinds) != 1 or not isinstance(kinds[0], type) or not isinstance(value, Sequence):
         return ""
     for one in value:
         if not _suits(one, kinds[0]):
@@ -94,7 +94,7 @@ def _suits(value: object, type_: type) -> bool:
         return True
     if type_ is TextIO:
         return hasattr(value, "read")
-    if type_ is Sequence and isinstance(value, str):
+    if type_ is Sequence and isinstance(value, str | bytes):
         return False  # a text is a sequence of its letters, which nobody means
     wide = {int: Integral, float: Real}.get(type_, type_)
     return isinstance(value, wide)
