@@ -319,3 +319,28 @@ def test_kicks_go_on_where_exchanges_no_longer_help(monkeypatch):
     assert search.value <= before.value
     assert search.steps > before.steps or search.closed
     assert not evaluate(problem, search.placement).violations
+
+
+def test_kicks_and_exchanges_take_turns_under_several_pressures(monkeypatch):
+    monkeypatch.setattr(warm, "kernels_ready", lambda _: True)
+    monkeypatch.setattr(LargeSearch, "closed", property(lambda _: False))
+    draw, gone_on = random.Random(4), 0
+    while gone_on < 3:
+        problem = random_split_problem(draw, objectives=(Objective.PRESSURE,))
+        if not problem.plain:
+            continue
+        before, search = (
+            search_of(problem, watch=Watch(20.0), turns=turns, few_kicks=8) for turns in (0, 3)
+        )
+        before.solve(None)
+        search.solve(None)
+        if search.placement is None:
+            continue
+        gone_on += 1
+        assert search.gains["iterated-local-search"].calls == 3
+        assert search.gains["parallel-exchanges"].calls == 4
+        assert search.value <= before.value
+        assert search.steps >= before.steps
+        evaluation = evaluate(problem, search.placement)
+        assert not evaluation.violations
+        assert evaluation.value == pytest.approx(search.value, rel=1e-9)

@@ -85,6 +85,7 @@ class LargeSearch(Search):
             kept = self.params.evaluation * (self.watch.seconds - began)
         self._threads = threads
         self._improver: Improver | None = None
+        self._counted = 0
         self._value = math.inf
         self.watch.keep(kept)
         self.watch.tell("start", bound=self.low)
@@ -160,11 +161,15 @@ class LargeSearch(Search):
         """Improves the assignment."""
         assert self.packing is not None
         if self._improver is None:
-            self._improver = Improver(
-                self.packing, self.level, self.seed, self._crew, self.watch,
+            self._improver, self._counted = Improver(
+                self.packing, self.level, self.seed + self.round, self._crew, self.watch,
                 limit=self.most(math.inf), gain=self._tolerance,
-            )  # fmt: skip
+            ), 0  # fmt: skip
         return self._improver
+
+    def renew(self) -> None:
+        """Forget what the improver remembers of GPUs that kicks have changed since."""
+        self._improver = None
 
     def refute(self, bound: Bound | None) -> None:
         """Take what proves that there is no assignment, if anything does."""
@@ -177,7 +182,8 @@ class LargeSearch(Search):
     def improved(self) -> None:
         """Note what the improver reached."""
         assert self.packing is not None
-        self.steps = self.improver.exchanges
+        self.steps += self.improver.exchanges - self._counted
+        self._counted = self.improver.exchanges
         self._value = float(self.packing.pressure().max())
 
     def kicked(self, kicks: int) -> None:
@@ -298,9 +304,18 @@ def _kick(search: LargeSearch) -> None:
     if not kernels_ready(KICKS):
         return
     goal, seed = search.low * (1 + search.gap), search.seed + search.round
-    kicks = search.knobs.kicks << search.round
+    several = search.instance.pressures > 1
+    kicks = search.knobs.few_kicks if several else search.knobs.kicks << search.round
     made = iterate_pairs(search.packing, goal, kicks, seed, GAIN, search.watch, search.left)
     search.kicked(made)
+
+
+def _relieve_again(search: LargeSearch) -> None:
+    """Lower all GPUs that kicks left near the hottest, which gives that one partners again."""
+    search.renew()
+    goal, patience = search.low * (1 + search.settings.gap), search.knobs.kicked_patience
+    search.improver.relieve(goal, math.inf, patience * search.effort)
+    search.improved()
 
 
 def _rest(search: LargeSearch) -> None:
@@ -313,6 +328,11 @@ def _kicked(search: LargeSearch) -> bool:
     """Whether time is left for kicks, of which each looks at all GPUs."""
     few = search.columns.g <= search.knobs.kicked_gpus
     return _placed(search) and few and search.watch.limit < math.inf
+
+
+def _alternating(search: LargeSearch) -> bool:
+    """Whether kicks and exchanges take turns: under several pressures either ends soon alone."""
+    return _kicked(search) and search.instance.pressures > 1
 
 
 def _placed(search: LargeSearch) -> bool:
@@ -337,9 +357,12 @@ STRATEGY: Strategy[LargeSearch] = Strategy(
         Stage("configuration-bound", _raise_bound, _wasteful, closed=True),
         Stage("parallel-exchanges", _relieve, _placed, closed=True, steps=True),
     ),
-    rounds=(Stage("iterated-local-search", _kick, _kicked, steps=True),),
+    rounds=(
+        Stage("iterated-local-search", _kick, _kicked, steps=True),
+        Stage("parallel-exchanges", _relieve_again, _alternating, steps=True),
+    ),
     last=(Stage("balance", _rest, _proved, closed=True, steps=True),),
-    repeats=lambda search: search.knobs.rounds,
+    repeats=lambda search: search.knobs.turns if _alternating(search) else search.knobs.rounds,
 )
 
 REFINE: Strategy[LargeSearch] = Strategy(
