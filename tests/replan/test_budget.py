@@ -17,6 +17,8 @@ from kvplace.replan.budget import search as budgets
 from kvplace.replan.budget.points import Point, Points
 from kvplace.replan.budget.prices import Measure, Prices
 from kvplace.replan.budget.search import Search
+from kvplace.replan.replan import _frontier
+from kvplace.solver.clock import Watch
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -160,3 +162,22 @@ def test_the_last_digit_of_the_worst_gpu_does_not_decide_before_the_next():
             points.offer(point)
         assert points.frontier(3) == [better]
     assert not points.takes(3, (rounded_down.soft, rounded_down.profile))
+
+
+def test_a_frontier_of_many_points_keeps_its_ends_where_no_time_is_left():
+    seen = 0
+    for problem, current in origins(Random(6), 10):
+        search = Search(problem, current)
+        search.run()
+        points = search.frontier()
+        whole, over = (
+            list(_frontier(problem, current, search, points, watch))
+            for watch in (Watch(), Watch(0.0))
+        )
+        assert [point.price for point in whole] == [point.price for point in points]
+        ends = points if len(points) < 3 else [points[0], points[-1]]
+        assert [(point.price, point.value) for point in over] == [
+            (point.price, point.value) for point in whole if point.price in {e.price for e in ends}
+        ]
+        seen += len(points) > 2
+    assert seen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
@@ -32,6 +32,8 @@ _FRESH_SECONDS = 10.0
 _FRESH_GAP = 0.02
 _ANY = 1e280
 """A pressure that every valid placement is below."""
+_SEARCHED = 0.7
+"""Part of the time left that is searched where all points of the frontier are evaluated again."""
 _FEW_MODELS, _FRESH_MODELS = 3, 2_000
 """More models than this, up to that, are planned afresh to compare with and to go towards."""
 
@@ -95,10 +97,12 @@ def replan(
         search = Search(
             part.problem, part.placement, prices, gain=budget.gain, watch=watch, floor=floor
         )
-        search.run(budget.price)
+        with watch.part(_SEARCHED if frontier else 1.0):
+            search.run(budget.price)
         found = _found(
-            part.problem, part.placement, search, budget, former, pricing, None, every=frontier
-        )
+            part.problem, part.placement, search, budget, former, pricing, None, watch,
+            every=frontier,
+        )  # fmt: skip
         return _whole(problem, current, before, found, part)
     search = Search(problem, alive, prices, gain=budget.gain, watch=watch)
     if fresh is None and compare and _FEW_MODELS < len(problem.models) <= _FRESH_MODELS:
@@ -109,10 +113,12 @@ def replan(
     quick = quick and len(problem.models) > FEW
     enough = _ANY if quick else 0.0
     most = math.inf if frontier else budget.price
-    search.run(most, fresh, quick=quick, enough=enough, every=frontier)
+    with watch.part(_SEARCHED if frontier else 1.0):
+        search.run(most, fresh, quick=quick, enough=enough, every=frontier)
     found = _found(
-        problem, alive, search, budget, former, pricing, fresh, every=frontier or search.exhaustive
-    )
+        problem, alive, search, budget, former, pricing, fresh, watch,
+        every=frontier or search.exhaustive,
+    )  # fmt: skip
     return _whole(problem, current, before, found, None)
 
 
@@ -156,6 +162,7 @@ def _found(
     former: Mapping[str, Model],
     pricing: Pricing | None,
     fresh: Placement | None,
+    watch: Watch,
     *,
     every: bool,
 ) -> _Found:
@@ -179,7 +186,7 @@ def _found(
         () if placement is None else tuple(changes(alive, placement)),
         bound,
         search.bounds.least(math.inf),
-        tuple(_frontier(problem, alive, search, search.frontier() if every else [])),
+        tuple(_frontier(problem, alive, search, search.frontier() if every else [], watch)),
         compared,
         schedule,
         set_aside,
@@ -275,11 +282,20 @@ def _scheduled(
 
 
 def _frontier(
-    problem: Problem, alive: Placement, search: Search, points: Iterable[Point]
+    problem: Problem, alive: Placement, search: Search, points: Sequence[Point], watch: Watch
 ) -> Iterable[FrontierPoint]:
-    """Yield points as they are shown, each evaluated again."""
+    """Yield points as they are shown, each evaluated again; of many, those that time is left for.
+
+    These lie evenly among all, the first and the last one with them.
+    """
     last: tuple[float, ...] = ()
-    for point in points:
+    shown, began = range(len(points)), watch.seconds
+    for at, point in enumerate(points):
+        if at == 1 and watch.left < math.inf:
+            most = max(1, int(watch.left / max(1e-9, watch.seconds - began)))
+            shown = range(0, len(points), -(-len(points) // most))
+        if 0 < at < len(points) - 1 and (at not in shown or watch.stop):
+            continue
         placement = renumbered(alive, search.placement(point), problem.fleet)
         found = evaluate(problem, placement)
         profile = point.profile

@@ -135,7 +135,11 @@ BYTES, TIME = _Quantity("size", parse_bytes), _Quantity("duration", duration)
     metavar="PLACE",
     help="GPU, node or label=value to be emptied: what runs there moves away.",
 )
-@click.option("--frontier", is_flag=True, help="Show what every number of changes buys.")
+@click.option(
+    "--frontier",
+    is_flag=True,
+    help="Show what every number of changes buys; of many, those that the time limit allows.",
+)
 @click.option(
     "--plot", type=click.Path(), metavar="FILE", help="Draw the frontier: .svg, .png or .pdf."
 )
