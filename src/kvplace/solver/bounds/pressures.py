@@ -38,8 +38,8 @@ WIDTH = 1e-6
 """Relative width at which the search for a weighting ends where there is something to choose."""
 EDGE = 1e-12
 """Relative excess that counts as none."""
-WEIGHT_BITS = 40
-"""Precision of the weights of a certificate, in bits of the largest."""
+WEIGHT_BITS, MOST_WEIGHT = 40, 1e300
+"""Precision of the weights of a certificate, in bits of the largest, and that at most."""
 BY_RULE = 10_000
 """Undivided models from which a certificate is the rule, not a price for each."""
 
@@ -333,11 +333,12 @@ class PressureBound:
     def whole_weights(self, problem: Problem, target: float, weighting: Floats) -> KindWeights:
         """Return a weighting as integers, per byte and per share of time, by kind of GPU."""
         limits = self._limits(target)
-        scale = float(2**WEIGHT_BITS) * float(limits.max())
+        with np.errstate(over="ignore"):  # at a target beyond all that is real
+            scale = np.minimum(2.0**WEIGHT_BITS * (limits.max() / limits), MOST_WEIGHT)
         kept = np.where(weighting > EDGE, weighting, 0.0)
         weights = [
             by_window(problem, self._instance, [int(part) for part in row])
-            for row in (kept * (scale / limits)).tolist()
+            for row in (kept * scale).tolist()
         ]
         gpus = (problem.fleet.gpus[at] for at in self._instance.gpu_index)
         pairs = zip(gpus, self._columns.kind_of.tolist(), strict=True)
