@@ -442,6 +442,13 @@ Deleted, as the search does as well without:
   anew, and exchanges mend the rest: a pool of 2026 (19,604 models) is at 0.4777 after 22 s, for
   0.4815 after 43. Handing out alone ends at 0.4875, a pool of 2023 at 0.80 for 0.75.
 - Deleted for it: the tail of a pool placed first by a dive (0.7386 after 8 s for 0.7477).
+- Levels of the load apart by the smallest GPU that holds a shard alone: the bounds of two pools of
+  2023 are 0.640 and 0.611 after 5 s, for 0.621 and 0.596 after 60; 0.605 by 2,048 levels alone.
+- Shards exchanged by kernels under both of their sums, split models that fit on one another taken
+  as one, and 0.3 % of the GPUs spared: those pools are 8.7 and 10.0 % above the bound after 25 s,
+  for 14.5 and 13.4 after 60; a third one is as before.
+- Deleted for these: only half of the KV that must be left beyond the load counted where levels are
+  filled (10.9 and 9.6 %); prices in proportion between few levels of both sizes (a lower bound).
 
 ## The tables
 

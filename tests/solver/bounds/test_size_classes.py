@@ -252,3 +252,29 @@ def test_damaged_proofs_by_both_sums_are_rejected(two_sums, monkeypatch):
             prices[j] = tuple(price * draw.choice([0, 2]) for price in prices[j])
         changed = replace(proof, prices=tuple(prices))
         assert check_certificate(problem, changed) or changed.prices == proof.prices
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bounds_where_kv_must_be_left_on_gpus_of_several_sizes_are_below_the_optimum(seed):
+    draw = random.Random(seed)
+    raised = 0
+    for _ in range(20):
+        memories = [draw.choice([40, 60, 100]) for _ in range(3)]
+        problem = byte_problem(
+            memories, [(draw.randint(5, 25), draw.uniform(1, 9)) for _ in range(5)]
+        )
+        models = tuple(replace(m, min_kv_bytes=draw.choice([0, 20])) for m in problem.models)
+        problem = replace(problem, models=models)
+        truth = solve_exactly(problem, leximax=False).optimum
+        if truth is None:
+            continue
+        chooser = Chooser(load_instance(problem))
+        bound = LevelBound(chooser)
+        bound.rise(FluidBound(chooser).value, None, Watch())
+        found = bound.certified(problem)
+        if found is None:
+            continue
+        raised += 1
+        assert found.value <= float(truth) * (1 + 1e-9)
+        assert check_certificate(problem, found.certificate) == ""
+    assert raised

@@ -6,7 +6,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pytest
 
-from kvplace.solver.column_generation.class_knapsack import Tables, fill
+from kvplace.solver.column_generation.class_knapsack import NestedTables, Tables, fill
 
 
 def by_force(prices, room):
@@ -68,3 +68,21 @@ def test_a_room_is_worth_at_most_one_split_shard_and_others_by_brute_force(seed)
         assert all(some in ([], [kind]) for some in kinds)
         if best:
             assert max(sum(table.prices[c] for c in members) for members in found) == best
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_room_is_worth_what_its_gpus_hold_of_each_kind_by_brute_force(seed):
+    width, levels = 9, (5, 7, 8)
+    prices = [drawn(seed + 100 * kind, width - 1) for kind in range(3)]
+    rooms = np.array([kind * width + level for kind, level in enumerate(levels)])
+    table = NestedTables(np.concatenate(prices), width, rooms)
+    for kind, (room, level) in enumerate(zip(rooms.tolist(), levels, strict=True)):
+        dearest = np.max(prices[: kind + 1], axis=0)
+        worth = by_force(dearest.tolist(), level)
+        assert table.worth(np.array([room])).tolist() == [worth]
+        for members in table.columns(room, 9):
+            assert sum(class_ % width for class_ in members) <= level
+            assert max(class_ // width for class_ in members) <= kind
+            assert sum(table.prices[class_] for class_ in members) <= worth
+        sets = table.columns(room, 9)
+        assert max((sum(table.prices[c] for c in one) for one in sets), default=0) == worth

@@ -29,6 +29,13 @@ def problem() -> Problem:
     return cluster(600, 400, pinned=12, seed=3)
 
 
+def build(configurer, low, watch=None):
+    """Return what is built at the lowest target that is met above a bound."""
+    watch = watch or Watch(None)
+    configurer.aim(low, watch)
+    return configurer.build(watch)
+
+
 @pytest.fixture(scope="module")
 def chooser(problem) -> Chooser:
     return Chooser(load_instance(problem))
@@ -44,7 +51,7 @@ def configured(chooser, low):
     """What builds, and what it built; a test that changes that takes a copy."""
     configurer = Configurer(chooser, 0, GRID, COARSE)
     assert configurer.prices is None
-    return configurer, configurer.build(low, Watch(None))
+    return configurer, build(configurer, low)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +93,7 @@ def test_what_is_built_is_whole_and_keeps_all_rules(problem, chooser, built):
 
 
 def test_the_same_is_built_again(chooser, low, built):
-    again = Configurer(chooser, 0, GRID, COARSE).build(low, Watch(None))
+    again = build(Configurer(chooser, 0, GRID, COARSE), low)
     assert again is not None
     assert again.where == built.where
 
@@ -126,7 +133,7 @@ def test_no_split_model_is_placed_once_time_is_up(monkeypatch):
         return place(self, j, option, apart=apart)
 
     monkeypatch.setattr(Rooms, "place", counted)
-    assert Configurer(chooser, 0, GRID, COARSE).build(low, watch) is None
+    assert build(Configurer(chooser, 0, GRID, COARSE), low, watch) is None
     assert len(placed) == 2
 
 
@@ -147,7 +154,7 @@ def test_all_is_placed_where_the_kv_that_must_be_left_takes_more_than_the_load(p
     )
     kept = replace(problem, models=models)
     chooser = Chooser(load_instance(kept))
-    board = Configurer(chooser, 0, GRID, COARSE).build(FluidBound(chooser).value, Watch(None))
+    board = build(Configurer(chooser, 0, GRID, COARSE), FluidBound(chooser).value)
     assert board is not None
     assert board.valid
     assert not any(board.flaws)

@@ -2,7 +2,8 @@
 
 Sizes at a target are rounded down to levels, so that a set that fits a GPU fits it on the grid
 too; what is impossible there is impossible. A shard is on no GPU with less memory than it needs
-with the KV that must be left.
+with the KV that must be left: where GPUs differ, what fits from each size of memory on is a kind of
+its own.
 """
 
 import math
@@ -52,17 +53,21 @@ class Prices:
         (t,) of a GPU of each size of memory, smallest first.
     paired
         Whether classes are pairs of `PAIRED` levels, of the least KV and of the load.
+    kinds
+        How many kinds of classes there are: levels of the least KV, or sizes of memory from which
+        on a shard fits.
     """
 
     target: float
     prices: Ints
     worths: Ints
     paired: bool = False
+    kinds: int = 1
 
     @property
     def grid(self) -> int:
         """Levels of the largest GPU."""
-        return len(self.prices) - 1
+        return len(self.prices) // self.kinds - 1
 
 
 class LevelTargets:
@@ -107,6 +112,9 @@ class LevelTargets:
         self._largest, self._grid, self._paired = int(memory[-1]), grid, paired
         self._most = np.full(size.shape, float(self._largest)) if most is None else most
         self._unit = self._largest / grid
+        self._memory = memory.astype(np.float64)
+        self._nested = least is not None and not paired and len(memory) > 1
+        self._kinds = grid + 1 if paired else len(memory) if self._nested else 1
         self._levels: Ints = np.array([self._room(int(m)) for m in memory])
         # Bytes by which the room grows with the logarithm of the target are the load to it.
         self._slope = float(memory @ count) / max(float(load[:, 0] @ shards[:, 0]), 1e-300)
@@ -127,14 +135,15 @@ class LevelTargets:
         Parameters
         ----------
         prices
-            (levels + 1,) of a shard by its level.
+            (classes,) of a shard by its level, kind by kind.
         low, high
             The bound and a value; ``inf`` for none.
         watch
             Is told of what is found.
         """
-        levels, others = np.linspace(0, 1, self._grid + 1), np.linspace(0, 1, len(prices))
-        centre = np.interp(levels, others, prices / max(float(prices.max()), 1e-300))
+        rows = (prices / max(float(prices.max()), 1e-300)).reshape(self._kinds, -1)
+        levels, others = np.linspace(0, 1, self._grid + 1), np.linspace(0, 1, rows.shape[1])
+        centre = np.concatenate([np.interp(levels, others, row) for row in rows])
         self._program.centre = centre
         least = low * (1 + self._close)
         table, excess = priced(self._need(least), self._rooms, centre)
@@ -160,7 +169,7 @@ class LevelTargets:
             The bound and the value; ``inf`` for none.
         groups
             Returns, at a target, the type of each GPU of the assignment, and the sizes on it; None
-            where there is no assignment, or classes are paired.
+            where there is no assignment. Those of several kinds of classes are not asked for.
         watch
             Ends it and is told of what is found.
         first
@@ -182,7 +191,7 @@ class LevelTargets:
             if watch.stop or watch.left < least_left or high <= low * (1 + self._close):
                 break
             need = self._need(target)
-            if groups is not None:
+            if groups is not None and self._kinds == 1:
                 self._program.add(
                     ((int(self._levels[type_]), self._floor(sizes).tolist())
                      for type_, sizes in groups(target)),
@@ -224,13 +233,16 @@ class LevelTargets:
                 target = middle
             else:
                 most = middle
-        found = Prices(target, table.prices, worths, self._paired)
+        found = Prices(target, table.prices, worths, self._paired, self._kinds)
         self.found.append(found)
         watch.tell("bound", bound=target)
         return found
 
     def _room(self, memory: int) -> int:
         """Return the room of an empty GPU, in levels or numbered as pairs of them are."""
+        if self._nested:
+            kind = int(np.searchsorted(self._memory, memory))
+            return memory * self._grid // self._largest + kind * (self._grid + 1)
         if not self._paired:
             return memory * self._grid // self._largest
         # On the levels of the checker, less than the whole memory may be taken.
@@ -249,8 +261,14 @@ class LevelTargets:
         fit = each < self._most
         least = each if self._least is None else self._least
         fit &= least <= self._most
-        classes, kinds = self._floor(np.where(fit, each, 0.0)), 1
+        each, least = np.where(fit, each, 0.0), np.where(fit, least, 0.0)
+        classes = self._floor(each)
         if self._paired:
-            kinds = self._grid + 1
-            classes += self._floor(np.where(fit, least, 0.0)) * kinds
-        return need_of(self._grid, classes, each, self._shards, fit, kinds, pairs=self._paired)[0]
+            classes += self._floor(least) * (self._grid + 1)
+        elif self._nested:
+            alone = np.maximum(each * (1 - MARGIN), least)
+            classes += np.searchsorted(self._memory, alone) * (self._grid + 1)
+        return need_of(
+            self._grid, classes, each, self._shards, fit, self._kinds,
+            pairs=self._paired, nested=self._nested,
+        )[0]  # fmt: skip

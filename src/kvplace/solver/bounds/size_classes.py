@@ -5,6 +5,7 @@ whose prices check is the bound.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from functools import partial
 
@@ -119,11 +120,7 @@ class LevelBound:
         high = math.inf if board is None else board.worst()
         groups = None if board is None else partial(self._groups, board)
         if self._instance.columns.keeps:
-            if (board is None and self._instance.n > CHEAP) or self.once:
-                closer = self._coarse.rise(low, high, groups, watch)
-                low = low if closer is None else closer.target
-            if self._paired is not None:
-                self._paired.rise(low, high, None, watch)
+            self._rise_kept(low, high, groups, watch)
         elif self._fine.found and prices is not None:
             self._fine.rise(low, min(high, met * (1 + ABOVE)), groups, watch)
         else:
@@ -133,6 +130,17 @@ class LevelBound:
                 high = high if prices is None else min(high, met * (1 + ABOVE))
                 self._rise_anew(low, high, groups, watch, met, prices)
         self._gather(watch)
+
+    def _rise_kept(self, low: float, high: float, groups: Groups | None, watch: Watch) -> None:
+        """Ask on the grids of models that must be left KV, the coarse one first."""
+        grids = [self._coarse]
+        if self._paired is not None:
+            grids += [self._paired] if groups is None else [self._paired, self._targets]
+        for targets in grids:
+            if targets is self._targets and self._coarse.found:
+                targets.begin(self._coarse.found[-1].prices, low, high, watch)
+            closer = targets.rise(low, high, groups, watch)
+            low = low if closer is None else closer.target
 
     def _rise_anew(
         self,
@@ -192,10 +200,14 @@ def certified_classes(problem: Problem, prices: Prices) -> Bound | None:
     def price(_: int, size: int, least: int) -> int:
         if math.isinf(prices.target):  # memory alone counts
             size = max(size, least << SCALE_BITS)
-        if not prices.paired:
+        if prices.kinds == 1:
             return by_class[min(grid, size * grid // (most << SCALE_BITS))]
-        kind, level = least * PAIRED // (most + 1), size * PAIRED // (most << SCALE_BITS)
-        return by_class[kind * (PAIRED + 1) + level]
+        if prices.paired:
+            kind = least * grid // (most + 1)
+        else:  # the first memory that is above the one size and not below the other
+            kind = max(bisect_right(memories, size >> SCALE_BITS), bisect_left(memories, least))
+            kind = min(kind, prices.kinds - 1)
+        return by_class[kind * (grid + 1) + min(grid, size * grid // (most << SCALE_BITS))]
 
     worths = zip(memories, prices.worths.tolist(), strict=True)
     certificate = priced_by_size(problem, prices.target, price, worths)

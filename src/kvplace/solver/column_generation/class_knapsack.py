@@ -10,7 +10,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Ints
 
-__all__ = ["Table", "Tables", "fill"]
+__all__ = ["NestedTables", "Table", "Tables", "fill"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,57 @@ class Tables:
             for class_, level in zip(alone, good, strict=True)
         }
         return sorted(found)
+
+
+class NestedTables:
+    """The dearest sets of each room of what GPUs of its type hold.
+
+    Parameters
+    ----------
+    prices
+        (classes,) kind by kind, of a shard by its level; each kind is of what fits GPUs of its type
+        and of those after it.
+    width
+        Classes of each kind.
+    rooms
+        (t,) rooms, numbered as the classes of their type.
+
+    Attributes
+    ----------
+    prices
+        (classes,) the price of the dearest class that goes wherever each class goes.
+    """
+
+    def __init__(self, prices: Ints, width: int, rooms: Ints) -> None:
+        rows = np.where(np.arange(width) > 0, prices.reshape(-1, width), 0)
+        self._rows: Ints = np.maximum.accumulate(np.maximum.accumulate(rows, axis=1), axis=0)
+        self.prices: Ints = self._rows.reshape(-1)
+        self._width = width
+        self._tables: dict[int, Table] = {}
+        for room in np.sort(rooms)[::-1].tolist():
+            kind, level = divmod(room, width)
+            if kind not in self._tables:
+                self._tables[kind] = fill(self._rows[kind], level)
+
+    def worth(self, rooms: Ints) -> Ints:
+        """Return the highest price of shards that fit each room."""
+        pairs = (divmod(room, self._width) for room in rooms.tolist())
+        return np.array([self._tables[k].worth[level] for k, level in pairs], dtype=np.int64)
+
+    def columns(self, room: int, most: int) -> list[tuple[int, ...]]:
+        """Return dear sets of classes for a room: for each of some levels the best that has it."""
+        kind, room = divmod(room, self._width)
+        row, table = self._rows[kind, : room + 1], self._tables[kind]
+        dearer = np.flatnonzero(np.diff(row, prepend=0) > 0)
+        value = row[dearer] + table.worth[room - dearer]
+        good = dearer[np.argsort(-value, kind="stable")][:most].tolist()
+        sets = ([level, *table.best(room - level)] for level in good)
+        return sorted({tuple(sorted(self._class(kind, level) for level in one)) for one in sets})
+
+    def _class(self, kind: int, level: int) -> int:
+        """Return the class that a level of a dearest set stands for: of the first kind so dear."""
+        first = int(np.searchsorted(self._rows[: kind + 1, level], self._rows[kind, level]))
+        return first * self._width + level
 
 
 def fill(prices: Ints, room: int) -> Table:

@@ -37,7 +37,7 @@ def falling(classes: Ints, need: Need) -> list[tuple[int, int]]:
     Those are the next lower of the same kind, and of the first kind the highest that is no larger.
     """
     kinds, levels = classes // need.width, classes % need.width
-    if need.pairs:
+    if need.pairs or need.nested:
         return _falling_pairs(kinds.tolist(), levels.tolist())
     found = [(row - 1, row) for row in range(1, len(classes)) if kinds[row - 1] == kinds[row]]
     own = np.flatnonzero(kinds == 0)
@@ -77,7 +77,7 @@ def first_fit(need: Need, rooms: LevelRooms) -> list[Column]:
     by_kind = left.reshape(need.kinds, need.width)
     for room, count in zip(rooms.levels.tolist(), rooms.count.tolist(), strict=True):
         open_ = int(count)
-        held = by_kind[: room // need.width + 1 if need.pairs else 1]
+        held = by_kind[: room // need.width + 1 if need.pairs or need.nested else 1]
         while open_ > 0:
             rest, second, members = room % need.width, len(held), Counter[int]()
             while rest > 0 and len(

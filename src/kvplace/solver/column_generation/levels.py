@@ -1,7 +1,8 @@
 """Levels: what is to be placed by size on a grid, and the room of GPUs.
 
 A class is a level of size; or a level of each of two sizes; or one of shards of split models, of
-which GPUs of one type hold one at most. Classes are numbered kind by kind.
+which GPUs of one type hold one at most; or one of what fits GPUs of a type and of larger ones.
+Classes are numbered kind by kind.
 """
 
 from collections.abc import Iterable
@@ -65,6 +66,9 @@ class Need:
     single
         Whether each kind after the first is of what the GPUs of one type hold alone, at most one
         shard of it on each; rooms are numbered as classes of their kind are.
+    nested
+        Whether each kind is of what GPUs of its type and of those after it hold; rooms are numbered
+        as classes of their type are.
     """
 
     demand: Floats
@@ -74,6 +78,7 @@ class Need:
     kinds: int = 1
     pairs: bool = False
     single: bool = False
+    nested: bool = False
 
     @property
     def width(self) -> int:
@@ -86,6 +91,8 @@ class Need:
         first, second = sum(c % width for c in whole), [c // width for c in whole]
         if self.pairs:
             return first <= room % width and sum(second) <= room // width
+        if self.nested:
+            return first <= room % width and max(second, default=0) <= room // width
         if self.single:
             apart = [kind for kind in second if kind]
             return first <= room % width and apart in ([], [room // width])
@@ -128,6 +135,7 @@ def need_of(
     *,
     pairs: bool = False,
     single: bool = False,
+    nested: bool = False,
 ) -> tuple[Need, Ints]:
     """Return a need in which every model has at first the option that takes least room.
 
@@ -139,7 +147,7 @@ def need_of(
         (n, o) class and room of a shard, and number of shards, of each option.
     fit
         (n, o) whether there is such an option and its shard fits some GPU.
-    kinds, pairs, single
+    kinds, pairs, single, nested
         As in `Need`.
 
     Returns
@@ -155,7 +163,7 @@ def need_of(
         class_[rows, chosen], whole[rows, chosen], minlength=(grid + 1) * kinds
     ).astype(np.float64)
     parts = class_[several], whole[several], chosen[several]
-    return Need(demand, *parts, kinds, pairs, single), chosen
+    return Need(demand, *parts, kinds, pairs, single, nested), chosen
 
 
 def several_of(fit: Bools) -> Ints:

@@ -13,7 +13,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.class_knapsack import Tables
+from kvplace.solver.column_generation.class_knapsack import NestedTables, Tables
 from kvplace.solver.column_generation.class_rows import class_rows, falling, first_fit
 from kvplace.solver.column_generation.levels import Column, LevelRooms, Need, Switch
 from kvplace.solver.column_generation.loop import generate
@@ -35,8 +35,8 @@ SMOOTH = 0.7
 CONVERGED = 1e-5
 """Distance of the share to what is proved at which no further column is looked for."""
 
-AnyTables = Tables | PairTables
-"""The dearest sets of each room, by either pricing."""
+AnyTables = Tables | NestedTables | PairTables
+"""The dearest sets of each room, by any pricing."""
 
 
 class Program:
@@ -61,7 +61,7 @@ class Program:
         )
         self._switches: set[Switch] = set()
         self._groups: dict[int, int] = {}
-        apart = need.pairs or need.single
+        apart = need.pairs or need.single or need.nested
         backwards = rooms.levels[::-1].tolist() if apart else [int(rooms.levels[-1])]
         alone = (
             next(((room, (c,)) for room in backwards if need.holds(room, (c,))), None)
@@ -272,7 +272,8 @@ def priced(need: Need, rooms: LevelRooms, prices: Floats) -> tuple[AnyTables, fl
     """Round prices to integers; return them with what they prove."""
     scale = SCALE / max(float(prices.max()), 1e-300)
     whole: Ints = np.floor(prices * scale).astype(np.int64)
-    table = (PairTables if need.pairs else Tables)(whole, need.width, rooms.levels)
+    pricing = PairTables if need.pairs else NestedTables if need.nested else Tables
+    table = pricing(whole, need.width, rooms.levels)
     total = need.least_price(table.prices)
     available = float((table.worth(rooms.levels) * rooms.count).sum())
     excess = total / available - 1 - 1e-12 if available > 0 else float(total > 0)

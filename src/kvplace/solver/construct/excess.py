@@ -10,7 +10,7 @@ of what both hold too much falls most: of room at the target, or of memory with 
 import math
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -22,7 +22,10 @@ from kvplace.solver.construct.candidates import RULED, best_seat, seats_by
 from kvplace.solver.construct.rematch import WHOLE, Rematch, room_alone
 from kvplace.solver.instance.instance import Copies, Option
 
-__all__ = ["STARTS", "VALID", "crowd", "fall", "lower_excess", "packed"]
+__all__ = ["STARTS", "VALID", "Sharing", "crowd", "fall", "lower_excess", "packed"]
+
+Sharing = Callable[[Assignment, float, Watch], list[Change]]
+"""Exchanges shards of two sizes between many GPUs at a target; returns what reverses that."""
 
 VALID = sys.float_info.max
 """A target at which memory alone counts."""
@@ -47,7 +50,9 @@ STARTS, SHAKEN = 24, 0.7
 """Orders in which models are packed by default, and the least factor on a size that sorts them."""
 
 
-def lower_excess(board: Assignment, target: float, watch: Watch) -> tuple[float, list[Change]]:
+def lower_excess(
+    board: Assignment, target: float, watch: Watch, sharing: Sharing | None = None
+) -> tuple[float, list[Change]]:
     """Hand shards out anew as long as that lowers the excess at a target.
 
     Parameters
@@ -58,6 +63,8 @@ def lower_excess(board: Assignment, target: float, watch: Watch) -> tuple[float,
         In load per byte, above 0 and finite.
     watch
         Ends it early.
+    sharing
+        Lowers it instead where shards have two sizes; None for nothing.
 
     Returns
     -------
@@ -69,7 +76,10 @@ def lower_excess(board: Assignment, target: float, watch: Watch) -> tuple[float,
         return math.inf, []
     single = target == VALID or not board.instance.columns.keeps
     left, undo = math.inf, list[Change]()
-    if single or (_over(_rooms(board, target)) > WHOLE).sum() > FEW:
+    over = _over(_rooms(board, target)) > WHOLE
+    if sharing is not None and not single:
+        undo = sharing(board, target, watch) if over.any() else []
+    elif single or over.sum() > FEW:
         rematch = Rematch(board, target)
         left, undo = rematch.run(watch), board.apply(rematch.changes())[0]
     if left <= WHOLE or single or sum(map(len, board.where)) > MOST:
@@ -78,7 +88,9 @@ def lower_excess(board: Assignment, target: float, watch: Watch) -> tuple[float,
     return left, [*back, *undo]
 
 
-def fall(board: Assignment, low: float, least: float, watch: Watch) -> None:
+def fall(
+    board: Assignment, low: float, least: float, watch: Watch, sharing: Sharing | None = None
+) -> None:
     """Lower the value at lower targets, nearer to it after each that is not reached.
 
     Parameters
@@ -89,15 +101,15 @@ def fall(board: Assignment, low: float, least: float, watch: Watch) -> None:
         A lower bound, above 0.
     least
         Part of the gap that is not worth a further target.
-    watch
-        Ends it early.
+    watch, sharing
+        As of `lower_excess`.
     """
     part = FIRST
     while part > least and not watch.stop:
         worst = board.worst()
         if worst <= low:
             break
-        left, undo = lower_excess(board, low + (worst - low) * (1 - part), watch)
+        left, undo = lower_excess(board, low + (worst - low) * (1 - part), watch, sharing)
         reached = left <= 0 and board.worst() < worst
         if not reached:
             board.apply(undo)

@@ -11,7 +11,7 @@ from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.diving import Configured
 from kvplace.solver.construct.candidates import place_model
-from kvplace.solver.construct.excess import crowd, lower_excess
+from kvplace.solver.construct.excess import Sharing, crowd, lower_excess
 from kvplace.solver.construct.open_domains import OpenDomains
 from kvplace.solver.construct.program_models import ProgramModels
 from kvplace.solver.construct.rematch import room_alone
@@ -45,6 +45,8 @@ class PlaceFiller:
         (g,) in which GPUs of one room are filled.
     grid
         Levels of the largest GPU.
+    sharing
+        As of `lower_excess`.
     """
 
     def __init__(
@@ -55,8 +57,9 @@ class PlaceFiller:
         levels: Ints,
         order: Ints,
         grid: int,
+        sharing: Sharing | None = None,
     ) -> None:
-        self._board, self._part = board, part
+        self._board, self._part, self._sharing = board, part, sharing
         near = max(1, round(WINDOW * grid))
         self._near = sorted(range(-near // 2, near + 1), key=lambda off: (abs(off), -off))
         self._near += [*range(near + 1, grid // 4), *range(-near // 2 - 1, -grid // 4, -1)]
@@ -92,14 +95,15 @@ class PlaceFiller:
             elif not self._place(j, option, level):
                 left.append((j, option))
         left += self._match(free, target)
-        lower_excess(board, target, watch)
+        lower_excess(board, target, watch, self._sharing)
         for j, option in sorted(left, key=lambda item: (-item[1].size, item[0])):
             if watch.stop:
                 return
             if not place_model(board, j, option, target, tight=True):
                 crowd(board, j, target)
         for above in ABOVE:
-            if lower_excess(board, target * (1 + above), watch)[0] <= 0 or watch.stop:
+            left_over, _ = lower_excess(board, target * (1 + above), watch, self._sharing)
+            if left_over <= 0 or watch.stop:
                 break
         left = [(j, option) for j, option, _ in chosen if not board.where[j]]
         for j, option in left + self._overfull():

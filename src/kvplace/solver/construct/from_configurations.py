@@ -18,9 +18,9 @@ from kvplace.solver.column_generation.diving import round_off
 from kvplace.solver.column_generation.levels import LevelRooms
 from kvplace.solver.column_generation.size_classes import LevelProgram
 from kvplace.solver.construct.best_fit_index import Rooms
-from kvplace.solver.construct.excess import fall
+from kvplace.solver.construct.excess import Sharing, fall
 from kvplace.solver.construct.fill_places import PlaceFiller
-from kvplace.solver.construct.program_models import ProgramModels
+from kvplace.solver.construct.program_models import WHOLE, ProgramModels
 from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.options import Chooser
 
@@ -28,8 +28,8 @@ __all__ = ["Configurer"]
 
 TARGETS = 16
 """Targets tried at most."""
-SPARED = 3e-4
-"""Part of the GPUs that the program leaves for what rounding costs."""
+SPARED, SPARED_KEPT = 3e-4, 3e-3
+"""Part of the GPUs that the program leaves for what rounding costs, and where KV must be left."""
 MOST = 64.0
 """Part above the bound of the last target."""
 AGAIN, AGAIN_KEPT = 40_000_000, 100_000_000
@@ -58,6 +58,9 @@ NEAR = 1e-3
 
 FILLING = 0.5
 """Part of the time that is left for filling once a target is met."""
+
+FITTING = 1.25
+"""Factor on the levels asked for, up to which others are taken at which GPUs lose less memory."""
 
 _Found = tuple[Assignment, ProgramModels, float]
 """What is split on its GPUs, the other models, and the target."""
@@ -96,6 +99,8 @@ class Configurer:
         Of the order in which GPUs of one room are filled.
     grid, coarse
         Levels of the largest GPU's memory: on which GPUs are filled, and targets are looked for.
+    sharing
+        As of `lower_excess`.
 
     Attributes
     ----------
@@ -105,31 +110,55 @@ class Configurer:
         (levels + 1,) the best it had for an undivided shard by its level; None before it was asked.
     """
 
-    def __init__(self, chooser: Chooser, seed: int, grid: int, coarse: int) -> None:
+    def __init__(
+        self,
+        chooser: Chooser,
+        seed: int,
+        grid: int,
+        coarse: int,
+        sharing: Sharing | None = None,
+    ) -> None:
         self._chooser, self._instance = chooser, chooser.instance
-        self._grid, self._coarse = grid, coarse
+        self._grid, self._coarse, self._sharing = grid, self._fitting(coarse), sharing
+        self._spared = SPARED_KEPT if self._instance.columns.keeps else SPARED
+        self._begin: _Found | None = None
         self.target: float = math.inf
         self.prices: Floats | None = None
         self._order = np.random.default_rng(seed).permutation(self._instance.g)
 
-    def build(self, low: float, watch: Watch) -> Assignment | None:
-        """Return an assignment near the first target found above a bound that the program meets.
+    def aim(self, low: float, watch: Watch, known: float = math.inf) -> None:
+        """Look for the lowest target above a bound that the program meets.
+
+        Parameters
+        ----------
+        low
+            The bound.
+        watch
+            Ends it early.
+        known
+            A target above which none is worth anything; ``inf`` for none.
+        """
+        self._begin = self._aimed(low, watch, known)
+        self.target = math.inf if self._begin is None else self._begin[2]
+
+    def build(self, watch: Watch) -> Assignment | None:
+        """Return an assignment near the target aimed at.
 
         Of a mid-sized cluster that is done again at targets a little higher, as long as rounding
         leaves shards over or the best ends above them. None where what is split finds no room, or
         time is up.
         """
-        found = self._aimed(low, watch)
+        found, enough = self._begin, watch.left * FILLING
         if found is None:
             return None
-        self.target, enough = found[2], watch.left * FILLING
         best: Assignment | None = None
         fills = tried = 0
         fewest: _Rounded | None = None
         most, tries = (AGAIN_KEPT, 1) if self._instance.columns.keeps else (AGAIN, TRIED)
         mid = self._instance.n * self._instance.g <= most
         for above, levels in AGAIN_AT if mid else AGAIN_AT[:1]:
-            target, grid = found[2] * (1 + above), levels if mid else self._grid
+            target = found[2] * (1 + above)
+            grid = self._fitting(levels if mid else self._grid)
             done = watch.stop or fills == FILLS
             if best is not None and (done or best.worst() <= target):
                 break
@@ -148,6 +177,17 @@ class Configurer:
             best = self._filled(fewest, watch)
         return best
 
+    def _fitting(self, least: int) -> int:
+        """Return levels, at least so many and few more, at which rounding GPUs down loses least."""
+        columns = self._instance.columns
+        if not columns.keeps:
+            return least
+        memory, count = np.unique(columns.memory, return_counts=True)
+        grids = np.arange(least, round(least * FITTING) + 1)
+        room = memory[:, None] / memory[-1] * grids
+        lost = ((room - np.floor(room + WHOLE)) * count[:, None]).sum(axis=0) / grids
+        return int(grids[lost.argmin()])
+
     def _rounded(
         self, board: Assignment, part: ProgramModels, target: float, watch: Watch, grid: int
     ) -> _Rounded:
@@ -156,7 +196,7 @@ class Configurer:
         need = part.need(target, grid, levels)
         found = round_off(LevelProgram(), need, _counted(levels), watch)
         left = sum(class_ % need.width * many for class_, many in found.left.items()) / grid
-        filler = PlaceFiller(board, part, found, levels, self._order, grid)
+        filler = PlaceFiller(board, part, found, levels, self._order, grid, self._sharing)
         return _Rounded(board, filler, target, left)
 
     def _filled(self, rounded: _Rounded, watch: Watch) -> Assignment:
@@ -164,22 +204,25 @@ class Configurer:
         board, target = rounded.board, rounded.target
         rounded.filler.run(target, watch)
         if board.valid:
-            fall(board, target, FALLEN, watch)
+            fall(board, target, FALLEN, watch, self._sharing)
         watch.tell("configure", board.worst() if board.valid else None)
         return board
 
-    def _aimed(self, low: float, watch: Watch) -> _Found | None:
-        """Return the lowest target found that the program meets, None for none in time."""
+    def _aimed(self, low: float, watch: Watch, known: float = math.inf) -> _Found | None:
+        """Return the lowest target found that the program meets, None for none in time.
+
+        Where another target is known, one a little lower is asked for first, and none beside it.
+        """
         program, best = LevelProgram(), None
         failed, above = low, ABOVE
-        target = low * (1 + above)
+        target = low * (1 + above) if known == math.inf else known * (1 - NEAR)
         enough = watch.left * FILLING
         for _ in range(TARGETS):
             before = watch.left
             begun = self._begun(target, watch)
             if begun is not None and self._met(program, *begun, target, watch):
                 best = (*begun, target)
-            elif watch.stop:
+            elif watch.stop or (known < math.inf and best is None):
                 break
             else:
                 failed = target
@@ -225,7 +268,7 @@ class Configurer:
         """Return whether the fleet, but for what is spared, holds the rest."""
         levels = self._room(board, part, self._coarse, target)
         need, rooms = part.need(target, self._coarse, levels), _counted(levels)
-        spared = LevelRooms(rooms.levels, rooms.count * (1 - SPARED))
+        spared = LevelRooms(rooms.levels, rooms.count * (1 - self._spared))
         return part.placeable and program.decide(need, spared, watch, rounds=ROUNDS).share <= 1
 
     def _split(
@@ -252,7 +295,7 @@ class Configurer:
         taken = np.maximum(arrays.load[0] / target, arrays.kept)
         # Down where KV must be left: little is left over then, which two sizes make hard to place.
         whole = np.floor if self._instance.columns.keeps else np.rint
-        room = whole((arrays.free - taken) / unit)
+        room = whole((arrays.free - taken) / unit + (WHOLE if whole is np.floor else 0.0))
         levels: Ints = np.clip(room, 0, grid).astype(np.int64) + part.kind * (grid + 1)
         return levels
 

@@ -7,7 +7,10 @@ from kvplace.solver.column_generation.levels import Need, need_of, several_of
 from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.options import Chooser
 
-__all__ = ["ProgramModels"]
+__all__ = ["WHOLE", "ProgramModels"]
+
+WHOLE = 1e-9
+"""Distance from a whole level that counts as none."""
 
 
 class ProgramModels:
@@ -68,7 +71,7 @@ class ProgramModels:
             each = np.maximum(each, self._chooser.least[self.models, : self._width])
         memory = np.unique(self._chooser.instance.columns.memory)
         whole_room = np.floor if keeps else np.rint  # as `Configurer` has those of GPUs
-        levels = np.concatenate([[0.0], whole_room(memory / unit)])
+        levels = np.concatenate([[0.0], whole_room(memory / unit + WHOLE * keeps)])
         size = np.where(fit, each, 0.0)
         alone = np.searchsorted(memory, size)
         level = np.clip(np.rint(size / unit), levels[alone] + 1, levels[alone + 1]).astype(np.int64)

@@ -7,6 +7,7 @@ carried.
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,13 +16,20 @@ import numpy as np
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.assignment.packed import Items, Packing, pack_items
-from kvplace.solver.clock import Watch
+from kvplace.solver.clock import Watch, Within
 from kvplace.solver.improve.iterated_pairs import iterate_pairs
 from kvplace.solver.improve.parallel_pairs import GAIN, Improver
 from kvplace.solver.instance.columns import Columns
 from kvplace.solver.kernels import Crew
 
-__all__ = ["improve_mobile", "iterate_mobile"]
+__all__ = ["improve_mobile", "iterate_mobile", "share_out"]
+
+VAST = 1 << 50
+"""Bytes of memory that never run out: of GPUs whose room is a share, as time is."""
+SHARED = 30.0
+"""Pairs looked at, per GPU, while what GPUs hold too much is shared out."""
+FULL = 1 - 1e-9
+"""Share of its room up to which a GPU is filled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +156,51 @@ def iterate_mobile(
     return made
 
 
+def share_out(board: Assignment, target: float, seed: int, watch: Watch) -> list[Change]:
+    """Exchange mobile shards so that GPUs hold less too much at a target; return what reverses it.
+
+    A shard takes a share of its GPU's room in two ways: with its load, and with the KV that must be
+    left to it. Neither may sum up to more than all; that is as if GPUs had two kinds of time.
+
+    Parameters
+    ----------
+    board
+        Changed in place; of one pressure. GPUs may hold more than their memory.
+    target
+        In load per byte, above 0 and finite.
+    seed
+        Of the order in which partners come.
+    watch
+        Ends it.
+    """
+    shards, _, started = _shards(board)
+    mobile = np.flatnonzero(board.instance.regions.free[shards.model])
+    if not len(mobile):
+        return []
+    columns, gpu = shards.columns, shards.gpu
+    memory = columns.memory.astype(np.float64)
+    rows = shards.row[mobile]
+    size = columns.size[rows].astype(np.float64)
+    taken = np.stack([size + columns.loads[rows, 0, 0] / target, size + columns.keep[rows]], axis=1)
+    arrays, base = board.arrays, np.empty((len(memory), 2))
+    base[:, 0] = memory - arrays.free + arrays.load[0] / target
+    base[:, 1] = memory - arrays.free + arrays.kept
+    np.subtract.at(base, gpu[mobile], taken)
+    kinds, kind = np.unique(memory, return_inverse=True)
+    none = np.zeros(len(mobile), dtype=np.int64)
+    items = Items(none, none, taken[:, None, :] / kinds[:, None], 0)
+    vast, nothing = np.full(len(memory), VAST), np.zeros(len(memory), dtype=np.int64)
+    others = np.maximum(base, 0.0) / memory[:, None]
+    packing = pack_items(
+        items, vast, kind.astype(np.int64), gpu[mobile],
+        others, nothing, shards.model[mobile], nothing,
+    )  # fmt: skip
+    with closing(Crew()) as crew:
+        Improver(packing, FULL, seed, crew, Within(watch, watch.left)).relieve(FULL, SHARED, SHARED)
+    gpu[mobile] = packing.gpu_of(len(mobile))
+    return board.apply(_moved(board, shards, started))[0]
+
+
 def _shards(board: Assignment) -> tuple[_Shards, Bools, Ints]:
     """Return the mobile shards of a board, which may go anywhere by themselves, and their GPUs."""
     instance, columns, regions = board.instance, board.instance.columns, board.instance.regions
@@ -203,15 +256,19 @@ def _with_packing(
 
 def _carry_out(board: Assignment, shards: _Shards, started: Ints) -> bool:
     """Move what moved on the board, unless that breaks or worsens anything."""
+    before, flaws = board.worst(), board.flaws
+    undo, _ = board.apply(_moved(board, shards, started))
+    if board.worst() > before or board.flaws > flaws:
+        board.apply(undo)
+        return False
+    return True
+
+
+def _moved(board: Assignment, shards: _Shards, started: Ints) -> list[Change]:
+    """Return the changes of models whose shards moved."""
     changes: dict[int, list[tuple[int, ...]]] = {}
     for at in np.flatnonzero(shards.gpu != started).tolist():
         j = int(shards.model[at])
         copies = changes.setdefault(j, list(board.where[j]))
         copies[int(shards.copy[at])] = (int(shards.gpu[at]),)
-    before, flaws = board.worst(), board.flaws
-    moved: list[Change] = [(j, board.option[j], tuple(c)) for j, c in changes.items()]
-    undo, _ = board.apply(moved)
-    if board.worst() > before or board.flaws > flaws:
-        board.apply(undo)
-        return False
-    return True
+    return [(j, board.option[j], tuple(copies)) for j, copies in changes.items()]

@@ -86,9 +86,11 @@ class ClusterState(AssignedSearch):
 
     @property
     def proof(self) -> Bound:  # noqa: D102 - of the base class
-        certified = self._priced
-        if certified is None and self.classes is not None:
-            certified = self._certified or self.classes.certified(self.problem)
+        certified, levels = self._priced, self.classes
+        if levels is not None and (certified is None or levels.value > certified.value):
+            found = self._certified or levels.certified(self.problem)
+            if certified is None or (found is not None and found.value > certified.value):
+                certified = found
         certified = certified or self._fluid.certified(self.problem)
         kept = self.placed and not any(self.best.flaws)
         if self._sought.value > certified.value:

@@ -13,7 +13,7 @@ from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.strategies.assigned import decided, effort_of, kicked, ready
 from kvplace.solver.strategies.cluster.search import ClusterState
-from kvplace.solver.strategies.cluster.supports import dividable, quick, refillable
+from kvplace.solver.strategies.cluster.supports import dividable, keeps, quick, refillable
 
 if TYPE_CHECKING:
     from kvplace.solver.column_generation.set_pricing import Tree
@@ -56,11 +56,14 @@ def enumerate_all(search: ClusterState) -> None:
 
 def ask_classes(search: ClusterState) -> None:
     """Ask the configuration program for a bound: that of the tail, if any, or on size classes."""
-    if search.tail is not None:
-        search.tail.rise(search, search.knobs.tightened_part)
-        return
+    tail, part = search.tail, search.knobs.tightened_part
+    if tail is not None:
+        tail.rise(search, part)
     before = dividable(search) or (search.instance.pressures > 1 and refillable(search))
-    search.raise_bound(search.board, BOUND_BEFORE if before else None)
+    if search.classes is not None and keeps(search):
+        search.raise_again(BOUND_BEFORE if refillable(search) else part)
+    elif tail is None:
+        search.raise_bound(search.board, BOUND_BEFORE if before else None)
 
 
 def ask_sets(search: ClusterState) -> None:

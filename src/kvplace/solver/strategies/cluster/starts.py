@@ -3,12 +3,15 @@
 import math
 from itertools import islice
 
-from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.assignment.assignment import Assignment, Change
+from kvplace.solver.clock import Watch
+from kvplace.solver.construct.excess import Sharing
 from kvplace.solver.construct.target_search import construct, lowered, some_assignments
 from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.keep_rules import keep_rules
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.instance.columns import fluid_level
+from kvplace.solver.instance.options import Chooser
 from kvplace.solver.large_neighbourhood.ejection import repaired
 from kvplace.solver.strategies.assigned import ready, refute
 from kvplace.solver.strategies.cluster.search import ClusterState
@@ -58,22 +61,47 @@ def configure(search: ClusterState) -> None:
 def _configured(search: ClusterState) -> Assignment | None:
     """Return an assignment built from configurations, whole or not; None for none in time."""
     from kvplace.solver.construct.from_configurations import Configurer  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.construct.stacked import stacked  # noqa: PLC0415 - same
     from kvplace.solver.strategies.cluster.tail import raise_by_tail  # noqa: PLC0415 - same
 
     knobs, few = search.knobs, search.instance.n <= search.knobs.many
-    if few and not (keeps(search) and raise_by_tail(search, knobs.first_part)):
+    if few:
+        if keeps(search):
+            raise_by_tail(search, knobs.first_part)
         search.raise_bound(None, knobs.first_part)
     search.watch.tell("configure", bound=search.low)
     if search.closed:
         return None
     grid = next(levels for most, levels in knobs.grids if search.instance.n <= most)
     coarse = max(knobs.coarse_grid, round(knobs.coarse_part * grid))
-    configurer = Configurer(search.chooser, search.seed, grid, coarse)
-    board = configurer.build(search.low, search.watch)
+    configurer = Configurer(search.chooser, search.seed, grid, coarse, _sharing(search))
+    configurer.aim(search.low, search.watch)
     search.aimed, search.aimed_at = configurer.target, configurer.prices
+    pile = stacked(search.instance, search.low) if few and search.low > 0 else None
+    if pile is not None and not search.watch.stop:
+        above = Configurer(Chooser(pile.instance), search.seed, grid, coarse, _sharing(search))
+        above.aim(search.low, search.watch, configurer.target)
+        configurer, pile = (configurer, None) if above.target == math.inf else (above, pile)
+    search.aimed = configurer.target
+    board = configurer.build(search.watch)
+    if pile is not None and board is not None:
+        board = pile.board(search.instance, board)
     if not few and configurer.target > search.low * (1 + knobs.loose):
         search.raise_bound(None)
     return board
+
+
+def _sharing(search: ClusterState) -> Sharing | None:
+    """Return what exchanges shards of two sizes by compiled kernels; None where they are not."""
+    from kvplace.solver.improve.movable_shards import share_out  # noqa: PLC0415 - numba: only here
+
+    if not (keeps(search) and ready(search, "EVENING")):
+        return None
+
+    def share(board: Assignment, target: float, watch: Watch) -> list[Change]:
+        return share_out(board, target, search.seed, watch)
+
+    return share
 
 
 def _completed(search: ClusterState, board: Assignment, target: float) -> Assignment | None:
