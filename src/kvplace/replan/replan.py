@@ -28,7 +28,8 @@ from kvplace.units import format_bytes
 
 __all__ = ["replan"]
 
-_FRESH_SECONDS = 10.0
+_FRESH_SECONDS, _FRESH_LEAST = 10.0, 0.3
+"""Most time for a plan to compare with, and least: a start of a hundred split models takes more."""
 _FRESH_GAP = 0.02
 _ANY = 1e280
 """A pressure that every valid placement is below."""
@@ -105,9 +106,10 @@ def replan(
         )  # fmt: skip
         return _whole(problem, current, before, found, part)
     search = Search(problem, alive, prices, gain=budget.gain, watch=watch)
-    if fresh is None and compare and _FEW_MODELS < len(problem.models) <= _FRESH_MODELS:
+    limit = min(_FRESH_SECONDS, watch.left * 0.4)
+    compared = compare and limit >= _FRESH_LEAST
+    if fresh is None and compared and _FEW_MODELS < len(problem.models) <= _FRESH_MODELS:
         watch.tell("a fresh plan, to compare with")
-        limit = max(0.05, min(_FRESH_SECONDS, watch.left * 0.4))
         fresh = solve(problem, gap=_FRESH_GAP, time_limit=limit).placement
     watch.tell("search")
     quick = quick and len(problem.models) > FEW
