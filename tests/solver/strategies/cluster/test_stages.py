@@ -242,3 +242,15 @@ def test_a_bound_asked_for_beside_a_stage_changes_nothing_until_it_is_taken(limi
         truth = solve_by_force(unruled(problem))
         assert search.low <= truth.value * ONE
     assert raised >= 2
+
+
+def test_fillings_that_all_break_a_rule_do_not_go_on_for_ever(monkeypatch):
+    """They overflowed a number of a kernel: a cluster with rules ended in an internal error."""
+    asked = []
+    monkeypatch.setattr(stages, "ready", lambda *_: True)
+    monkeypatch.setattr(stages, "_lower_by_filling", lambda *given: asked.append(given[2]))
+    for _, search in searches(5, 1, watch=Watch(1000)):
+        search._low, search.round = search.value / 2, 1
+        stages.refill(search)
+    assert len(asked) > 5
+    assert asked[-1] < 2**31

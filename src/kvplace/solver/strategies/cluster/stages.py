@@ -40,6 +40,8 @@ BOUND_BEFORE, COVER_BEFORE = 0.1, 0.25
 domains are filled under several pressures, and that covers by known sets may take before cases."""
 FILLED_BEFORE = 0.15
 """Part of the time left in which link domains are filled before that program is asked."""
+MOST_FILLINGS = 1 << 30
+"""Fillings that are only asked for where each breaks a rule as soon as it is made."""
 
 
 def enumerate_all(search: ClusterState) -> None:
@@ -192,7 +194,7 @@ def refill(search: ClusterState) -> None:
     part = knobs.filled_beside if search.asked == search.round else knobs.filled_part
     again = search.round > 0 and search.watch.limit < math.inf  # other stages had their turn
     with search.watch.part(part):
-        while search.left > 0 and not search.watch.stop:
+        while search.left > 0 and not search.watch.stop and rounds < MOST_FILLINGS:
             now = board.worst() - search.low
             far = again and now > knobs.filled_far * search.low
             if not 0 < now <= (1 if far else knobs.filled_gain) * gap:
