@@ -3,6 +3,7 @@
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from boards import drawn_boards, windowed
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.certificate import check_certificate
+from kvplace.core.models.model import Replicas
 from kvplace.core.models.objective import Objective
 from kvplace.solver.bounds import pressures
 from kvplace.solver.bounds.best_weighting import best_weighting
@@ -173,9 +175,12 @@ def test_where_there_is_no_time_for_prices_a_rule_is_the_bound(monkeypatch):
     monkeypatch.setattr(pressures, "BY_RULE", 3)
     draw, ruled, lower = random.Random(8), 0, 0
     while ruled < 12:
-        problem = random_split_problem(draw, objectives=(Objective.PRESSURE,))
-        if not problem.plain:
-            continue
+        drawn = random_split_problem(draw, objectives=(Objective.PRESSURE,))
+        whole = [
+            replace(m, tensor_parallel=(1,), replicas=Replicas(), gpu_types=(), resources={})
+            for m in drawn.models
+        ]
+        problem = replace(drawn, models=tuple(whole), rules=())
         found, best = (PressureBound(load_instance(problem), priced=p) for p in (False, True))
         if not found.ruled or not 0 < found.value < math.inf:
             continue

@@ -64,7 +64,9 @@ def test_an_update_and_its_reverse_leave_everything_as_it_was(seed):
         before = found.vector, found.broken
         other = random_where(draw, problem, instance)
         for j in range(instance.n):
+            spares = found.spares(j, where[j], other[j])
             found.update(j, where[j], other[j])
+            assert spares == (found.broken <= before[1] and found.vector <= before[0])
             found.update(j, other[j], where[j])
         assert (found.vector, found.broken) == before
 
