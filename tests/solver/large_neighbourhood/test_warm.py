@@ -8,6 +8,7 @@ import pytest
 
 from kvplace.core.models.objective import Objective
 from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.improve.iterated_pairs import COMPILED
 from kvplace.solver.large_neighbourhood import warm
 from kvplace.solver.strategies.cluster.stages import iterate, refill
@@ -67,6 +68,7 @@ def test_one_that_is_missing_starts_one_process_once(spawned, monkeypatch):
         (warm.TIGHT, "cover"),
         (warm.PAIRS, "pairs"),
         (warm.EVENING, "even"),
+        (warm.PRICING, "price"),
     ],
 )
 def test_what_is_asked_for_is_compiled_first(spawned, monkeypatch, needed, first):
@@ -124,7 +126,7 @@ def test_what_is_compiled_ahead_is_what_searches_call():
     """A signature that only a search has would be compiled within its time limit."""
     warm._alone()  # tests that run beside this one start no process that compiles the same
     warm._search_a_little("fill")
-    kernels = (*COMPILED, *warm.TIGHT, *warm.FILLING, *warm.PAIRS, *warm.EVENING)
+    kernels = (*COMPILED, *warm.TIGHT, *warm.FILLING, *warm.PAIRS, *warm.EVENING, *warm.PRICING)
     known = {kernel: list(kernel.signatures) for kernel in kernels}
     assert all(known.values())
     draw = random.Random(2)
@@ -136,6 +138,7 @@ def test_what_is_compiled_ahead_is_what_searches_call():
             search.reference(None)
             placed = search.placement is not None and not search.closed
         search.steps = 0
+        OptionSets(search.instance, compiled=True).decide(search.value, Watch())
         for stage in (refill, iterate):
             stage(search)
     rows = [(draw.randint(4, 14), draw.uniform(0, 20)) for _ in range(18)]

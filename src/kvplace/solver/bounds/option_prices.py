@@ -52,22 +52,35 @@ def priced_options(problem: Problem, program: OptionSets, verdict: Verdict) -> C
             by_memory[memory] = max(worth, by_memory.get(memory, 0))
         return Certificate(verdict.target, tuple(listed), tuple(by_memory.items()))
     kinds = sorted(worth_of)
+    by_kind = program.mixes(verdict) if verdict.weights is None else verdict.weights
     return Certificate(
         verdict.target,
         tuple(listed),
         tuple((memory, worth_of[kind_type, memory]) for kind_type, memory in kinds),
         (),
-        weightings(problem, program, verdict.target, verdict.weights),
+        weightings(problem, program, verdict.target, by_kind, whole=verdict.weights is not None),
         tuple(kind_type for kind_type, _ in kinds),
     )
 
 
 def weightings(
-    problem: Problem, program: OptionSets, target: float, by_kind: Floats | None = None
+    problem: Problem,
+    program: OptionSets,
+    target: float,
+    by_kind: Floats | None = None,
+    *,
+    whole: bool = False,
 ) -> tuple[tuple[int, ...], ...]:
-    """Return a weighting that mixes the pressures, and those that take one each.
+    """Return weightings that mix the pressures, and those that take one each.
 
-    Where prices are those of room, the weighting of each kind of GPU by which they are.
+    Parameters
+    ----------
+    problem, program, target
+        What is priced.
+    by_kind
+        (kinds, pressures) the weighting of each kind of GPU that says most; None for one of all.
+    whole
+        Whether these say all, so that none that takes one pressure is needed.
     """
     instance = program.instance
     pressures, of_memory = range(instance.pressures), instance.kv
@@ -83,8 +96,9 @@ def weightings(
                 for at, part in enumerate((parts / most).tolist())
             ]
             found[by_window(problem, instance, one)] = None
-    if found:
+    if found and whole:
         return tuple(found)
     mixed = [max(1, int(scale * (target / largest if at < of_memory else 1.0))) for at in pressures]
     alone = [[int(at == other) for other in pressures] for at in pressures]
-    return tuple(by_window(problem, instance, weights) for weights in (mixed, *alone))
+    rows = alone if found else [mixed, *alone]
+    return (*found, *(by_window(problem, instance, weights) for weights in rows))

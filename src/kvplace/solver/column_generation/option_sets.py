@@ -51,6 +51,8 @@ class OptionSets:
     ----------
     instance
         The problem; each model has an option.
+    compiled
+        Whether compiled kernels look for sets.
 
     Attributes
     ----------
@@ -75,7 +77,8 @@ class OptionSets:
         in a set that was priced above its GPU with the others at their models' cheapest.
     """
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, *, compiled: bool = False) -> None:
+        self.compiled = compiled
         self._columns: dict[Column, None] = {}
         self.instance = instance
         columns = instance.columns
@@ -223,7 +226,7 @@ class OptionSets:
         self.opened = usable & one[self.model]
         cheap = first.prices * self.shards <= OPENED * self.least(first.prices)[self.model]
         self._open(master, np.flatnonzero(usable & cheap))
-        pool = Pool(rooms)
+        pool = Pool(rooms, compiled=self.compiled)
         self._give(master, self._start(rooms, fits & self.opened[:, None]))
         pricing = SetPricing(self, pool, first, watch, settle=settle)
         generate(master, pricing, rounds, watch)
@@ -291,6 +294,21 @@ class OptionSets:
         rooms, fits = self.rooms(target, within)
         usable: Bools = np.logical_or.reduce(fits, axis=1)
         return self._start(rooms, fits), usable
+
+    def mixes(self, verdict: Verdict) -> Floats | None:
+        """Return (kinds, pressures) weights by which one limit leaves least; None where unknown."""
+        if not self.compiled or self.instance.pressures < 2 or not math.isfinite(verdict.share):
+            return None
+        from kvplace.solver.column_generation.compiled_knapsack import best_mix  # noqa: PLC0415 - numba
+
+        found = np.zeros((len(self.kinds), self.instance.pressures + 1))  # `MEMORY` is the last
+        rooms, fits = self.rooms(verdict.target)
+        for row, room, fit in zip(found, rooms, fits.T, strict=True):
+            some = np.flatnonzero(fit & (verdict.prices > 0))
+            if room.pressures is not None and np.size(room.capacity) > 1 and len(some):
+                parts = room.sizes[1:, some] / np.asarray(room.capacity)[1:, None]
+                row[room.pressures] = best_mix(parts, verdict.prices[some], self.model[some])
+        return found[:, :-1]
 
     def least(self, prices: Floats) -> Floats:
         """Return (n,) what each model is priced at in its cheapest option."""

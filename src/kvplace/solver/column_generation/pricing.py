@@ -19,6 +19,8 @@ PICKED = 40
 """Columns given out at once."""
 ACCURACY = 1e-7
 """Relative accuracy of prices."""
+DEAREST = 300
+"""Sets per type of GPU that compiled kernels look for."""
 REPEATS = 2
 """Columns given out at once that hold one model."""
 MEMORY = -1
@@ -68,10 +70,12 @@ class Pool:
     ----------
     rooms
         (t,) what each type of GPU holds.
+    compiled
+        Whether compiled kernels look for sets.
     """
 
-    def __init__(self, rooms: Sequence[Room]) -> None:
-        self._rooms = rooms
+    def __init__(self, rooms: Sequence[Room], *, compiled: bool = False) -> None:
+        self._rooms, self._compiled = rooms, compiled
         self._groups: list[list[Ints]] = [[] for _ in rooms]
         self._window = [0.02] * len(rooms)
         self._joint = False
@@ -124,13 +128,38 @@ class Pool:
             least = worth + slack(prices, worth)
             lowest = min(least, worth * (1 - self._window[type_]))
             some = active[room.hopeful(prices, active, lowest)]
-            table = room.knapsack(prices, some, joint=self._joint)
-            groups, floor = self._near(table, worth, least, type_)
+            if self._compiled:
+                groups, floor = self._dearest(room, prices, some, worth, type_)
+            else:
+                table = room.knapsack(prices, some, joint=self._joint)
+                groups, floor = self._near(table, worth, least, type_)
             self._groups[type_] = [some[group] for group in groups]
             dearest = [float(prices[group].sum(axis=1).max()) for group in self._groups[type_]]
             true[type_] = max([least, floor, *dearest])  # below the floor sets may be missing
             exact = exact and floor <= least
         return true, exact
+
+    def _dearest(
+        self, room: Room, prices: Floats, some: Ints, worth: float, type_: int
+    ) -> tuple[list[Ints], float]:
+        """Return what `_near` does, by compiled kernels; they find the highest price, too."""
+        from kvplace.solver.column_generation.compiled_knapsack import CompiledKnapsack  # noqa: PLC0415 - numba
+
+        groups = None if room.groups is None else room.groups[some]
+        sizes = room.sizes[..., some]
+        table = CompiledKnapsack(sizes, prices[some], room.capacity, groups, joint=self._joint)
+        window, least = self._window[type_], worth + slack(prices, worth)
+        lowest = max(min(least, worth * (1 - window)), least * 1e-9)
+        found, floor = table.dearest(lowest, DEAREST)
+        number = sum(map(len, found))
+        if lowest < least < floor and number < DEAREST:  # too long a search
+            found, floor = table.dearest(least, DEAREST)
+            number = DEAREST
+        if number >= DEAREST:
+            self._window[type_] = max(1e-5, window / 2)
+        elif number < DEAREST // 2:
+            self._window[type_] = min(0.5, window * 2)
+        return found, floor
 
     def _near(
         self, table: Knapsack, worth: float, least: float, type_: int

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m kvplace.solver.large_neighbourhood.warm [exchange|cover|fill|pairs|even]
+    python -m kvplace.solver.large_neighbourhood.warm [exchange|cover|fill|pairs|even|price]
 
 They take most of a minute to compile once after an installation, those named first. A search with
 a time limit must not wait for that: it starts this process, goes on, and uses the kernels once they
@@ -27,6 +27,8 @@ from kvplace.core.models.model import Model
 from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation import knapsack_kernel
+from kvplace.solver.column_generation.compiled_knapsack import CompiledKnapsack
 from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
 from kvplace.solver.construct.target_search import construct
 from kvplace.solver.exact import set_cover_kernel
@@ -40,7 +42,7 @@ from kvplace.solver.large_neighbourhood.annealed_fillings import fill_until
 from kvplace.solver.large_neighbourhood.refill import Refiller
 from kvplace.units import GIB
 
-__all__ = ["EVENING", "EXCHANGING", "FILLING", "PAIRS", "TIGHT", "kernels_ready"]
+__all__ = ["EVENING", "EXCHANGING", "FILLING", "PAIRS", "PRICING", "TIGHT", "kernels_ready"]
 
 _NICE = 10
 _started: list[int] = []
@@ -49,6 +51,7 @@ FILLING: tuple[Callable[..., Any], ...] = (fill_until,)
 EXCHANGING = iterated_pairs.COMPILED
 PAIRS = parallel_pairs.COMPILED
 EVENING = parallel_pairs.COMPILED_SEVERAL
+PRICING = knapsack_kernel.COMPILED
 
 
 def kernels_ready(needed: Sequence[Callable[..., Any]]) -> bool:
@@ -60,7 +63,7 @@ def kernels_ready(needed: Sequence[Callable[..., Any]]) -> bool:
         return True
     if not _started and sys.executable and hasattr(os, "posix_spawn"):
         null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0o600) for number in (0, 1, 2)]
-        names = {FILLING: "fill", TIGHT: "cover", PAIRS: "pairs", EVENING: "even"}
+        names = {FILLING: "fill", TIGHT: "cover", PAIRS: "pairs", EVENING: "even", PRICING: "price"}
         first = names.get(tuple(needed), "exchange")
         command = [sys.executable, "-m", "kvplace.solver.large_neighbourhood.warm", first]
         _started.append(0)
@@ -124,7 +127,18 @@ def _search_a_little(first: str) -> None:
             watch,
         )  # fmt: skip
 
-    kinds = {"fill": fill, "exchange": exchange, "cover": cover, "pairs": pairs, "even": even}
+    def price() -> None:
+        rooms = np.array([[1.0, 2.0], [2.0, 1.0]])
+        # Two limits need a table over both, where a search does not end.
+        table = CompiledKnapsack(
+            np.vstack([rooms.mean(axis=0), rooms]), np.ones(2), np.full(3, 3.0)
+        )
+        table.search_over_two(1.0, 1)
+
+    kinds = {
+        "fill": fill, "exchange": exchange, "cover": cover, "pairs": pairs, "even": even,
+        "price": price,
+    }  # fmt: skip
     for name in sorted(kinds, key=lambda name: name != first):
         kinds[name]()
 

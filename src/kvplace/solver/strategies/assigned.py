@@ -98,12 +98,19 @@ class AssignedSearch(Search):
         from kvplace.solver.column_generation.option_sets import OptionSets  # noqa: PLC0415 - numpy and HiGHS: only here
         from kvplace.solver.exact.close_gap import Proof  # noqa: PLC0415 - same
 
-        proof = self._proof = self._proof or Proof(OptionSets(self.instance), self.low)
+        proof = self._proof = self._proof or Proof(
+            OptionSets(self.instance, compiled=self.compiled), self.low
+        )
         proof.value = max(proof.value, self.low)
         if self.board is not None:
             chosen = self.board.chosen
             proof.program.add([[chosen(j).row for j in held] for held in self.board.members])
         return proof
+
+    @property
+    def compiled(self) -> bool:
+        """Whether compiled kernels look for sets of that program."""
+        return False
 
     @property
     def program(self) -> "OptionSets":

@@ -13,7 +13,7 @@ from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.strategies.assigned import decided, effort_of, kicked, ready
 from kvplace.solver.strategies.cluster.search import ClusterState
-from kvplace.solver.strategies.cluster.supports import dividable, keeps, quick, refillable
+from kvplace.solver.strategies.cluster.supports import dividable, keeps, quick, refillable, small
 
 if TYPE_CHECKING:
     from kvplace.solver.column_generation.set_pricing import Tree
@@ -121,7 +121,7 @@ def divide(search: ClusterState) -> None:
     def prove(target: float, tree: "Tree") -> Bound | None:
         return bound_by_cases(search.problem, search.program, target, tree, watch)
 
-    with watch.part(knobs.divided_part):
+    with watch.part(knobs.divided_part if small(search) else knobs.divided_compiled_part):
         tree = DomainTree(search.problem, search.program)
         found, bound = narrow_by_cases(tree, search.best, search.low, effort, watch, prove)
     search.offer(found)

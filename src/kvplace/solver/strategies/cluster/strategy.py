@@ -110,6 +110,10 @@ class ClusterSearch(ClusterState):
     strategy = STRATEGY
     textbook = REFERENCE
 
+    @property
+    def compiled(self) -> bool:  # noqa: D102 - of the base class
+        return supports.priced_by_kernels(self)
+
     def take_start(self, start: Placement) -> None:  # noqa: D102 - of the base class
         self.starts.append(self.board_of(start))
 

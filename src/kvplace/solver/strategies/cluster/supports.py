@@ -18,6 +18,7 @@ __all__ = [
     "keeps",
     "long",
     "passes",
+    "priced_by_kernels",
     "quick",
     "rankable",
     "refillable",
@@ -84,12 +85,16 @@ def coverable(search: ClusterState) -> bool:
 
     All soft rules are kept.
     """
-    far = search.value > search.low * (1 + search.knobs.covered_gap)
-    if asking(search) and not _few_places(search):
-        # Half of a large gap is no target for which the dive finds a plan.
-        far &= search.value <= search.low * (1 + search.knobs.covered_most)
+    near = search.value <= search.low * (1 + search.knobs.covered_most)
+    # Half of a large gap is no target for which the dive finds a plan.
     divided = search.instance.pressures > 1 or not search.instance.simple
-    return divided and _sparse(search) and far and not any(search.best.flaws)
+    return divided and _far(search) and (near or _few_places(search) or not asking(search))
+
+
+def _far(search: ClusterState) -> bool:
+    """Whether it is, and all soft rules are kept."""
+    far = search.value > search.low * (1 + search.knobs.covered_gap)
+    return _sparse(search) and far and not any(search.best.flaws)
 
 
 def small(search: ClusterState) -> bool:
@@ -115,8 +120,19 @@ def refutable(search: ClusterState) -> bool:
 
 
 def dividable(search: ClusterState) -> bool:
-    """Whether they are, several pressures hold, and the program is far from the value."""
-    return search.instance.pressures > 1 and small(search) and coverable(search)
+    """Whether they are, several pressures hold, and the program is far from the value.
+
+    Compiled kernels decide a case so fast that there may be more.
+    """
+    several = search.instance.pressures > 1
+    return several and (small(search) or _quickly_decided(search)) and _far(search)
+
+
+def _quickly_decided(search: ClusterState) -> bool:
+    knobs, instance = search.knobs, search.instance
+    places = len(instance.size) * len(set(instance.domain_of or range(instance.g)))
+    sparse = instance.n <= knobs.divided_density * instance.g
+    return search.program.compiled and sparse and places <= knobs.divided_compiled
 
 
 def tightened(search: ClusterState) -> bool:
@@ -138,6 +154,18 @@ def tightened_beside(search: ClusterState) -> bool:
     """
     timed = search.watch.limit < math.inf
     return timed and keeps(search) and tightened(search) and ready(search, "FILLING")
+
+
+def priced_by_kernels(search: ClusterState) -> bool:
+    """Whether compiled kernels look for the sets of the configuration program.
+
+    They must not be compiled within a time limit, and cost more than they bring where models are
+    few.
+    """
+    knobs, instance, limit = search.knobs, search.instance, search.watch.limit
+    timed = knobs.compiled <= limit < math.inf and instance.n * instance.g >= knobs.refilled
+    pays = fillable(search) or (instance.pressures > 1 and timed)
+    return pays and ready(search, "PRICING")
 
 
 def keeps(search: ClusterState) -> bool:

@@ -33,11 +33,13 @@ class Tail:
         The problem, and that of the models of the tail.
     low
         The bound known.
+    compiled
+        Whether compiled kernels look for sets.
     """
 
-    def __init__(self, whole: Problem, part: Problem, low: float) -> None:
+    def __init__(self, whole: Problem, part: Problem, low: float, *, compiled: bool) -> None:
         self._whole, self._part = whole, part
-        self._proof = Proof(OptionSets(load_instance(part)), low)
+        self._proof = Proof(OptionSets(load_instance(part), compiled=compiled), low)
 
     def rise(self, search: ClusterState, part: float) -> bool:
         """Raise the bound of a search in a part of the time left; whether that did."""
@@ -104,7 +106,8 @@ def raise_by_tail(search: ClusterState, part: float) -> bool:
         return False
     if search.tail is None:
         found = tail_of(search.problem, search.chooser, search.low, search.knobs.tail_options)
-        search.tail = None if found is None else Tail(search.problem, found, search.low)
+        if found is not None:
+            search.tail = Tail(search.problem, found, search.low, compiled=search.compiled)
     if search.tail is not None and not search.tail.rise(search, part):
         search.tail = None
     return search.tail is not None

@@ -1,0 +1,183 @@
+"""Exact pricing by compiled kernels: the same tables, and a search depth first."""
+
+import math
+from functools import cached_property
+
+import numpy as np
+
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.column_generation.knapsack import ENTRIES, GRID, PAIRED, Knapsack
+from kvplace.solver.column_generation.knapsack_kernel import (
+    dearest_sets,
+    joint_table,
+    level_tables,
+    weigh_limits,
+)
+
+__all__ = ["CompiledKnapsack", "best_mix"]
+
+WEIGHED = 200
+"""Prices of room looked at to mix the limits."""
+TOWARDS = (0.15, 0.4)
+"""Parts of a limit in further mixes of it and the best: what is left to add has other limits."""
+PART = 0.02
+"""Part of the best mix that a limit has at least, and leaves to others, for such mixes to pay."""
+NODES, PAIRED_NODES = 300_000, 2_400_000
+"""Rows looked at by a search, and by one with a table over two limits."""
+CLOSER = 16
+"""How many times as many where that settles nothing."""
+EDGE = 1e-11
+"""Part by which what mixes limits is wider than they are, so that rounding takes no set from it."""
+
+
+class CompiledKnapsack(Knapsack):
+    """The sets of models that fit one GPU, by price; for `Knapsack` where models are many.
+
+    Parameters
+    ----------
+    sizes, prices, capacity, groups
+        As of `Knapsack`, but that the first of several limits, which mixes the others, is mixed
+        anew for these prices.
+    joint
+        Whether a search takes longer before it gives up.
+    """
+
+    def __init__(
+        self,
+        sizes: Floats,
+        prices: Floats,
+        capacity: float | Floats,
+        groups: Ints | None = None,
+        *,
+        joint: bool = False,
+    ) -> None:
+        rows, room = np.atleast_2d(sizes), np.atleast_1d(np.asarray(capacity, dtype=np.float64))
+        self._mixes = 0
+        if len(rows) > 1 and len(prices) and room.min() > 0:
+            mixes = _mixed(rows[1:] / room[1:, None], prices, groups)
+            self._mixes = len(mixes)
+            rows, room = (
+                np.vstack([mixes, rows[1:]]),
+                np.append(np.full(len(mixes), 1 + EDGE), room[1:]),
+            )
+        super().__init__(rows, prices, room, groups)
+        self._closer = CLOSER if joint else 1
+
+    @cached_property
+    def _tables(self) -> list[Floats]:
+        steps = np.floor(self._matrix * np.array(self._scale)[:, None] * (1 - 1e-12))
+        found = np.zeros((len(self._sizes), len(self._ends) + 1, GRID + 1))
+        level_tables(steps.astype(np.int64), self._price, self._after, found)
+        return list(found)
+
+    @cached_property
+    def _matrix(self) -> Floats:
+        """The sizes, (limits, rows)."""
+        return np.array(self._sizes).reshape(len(self._sizes), len(self._price))
+
+    @cached_property
+    def _over_two(self) -> tuple[Floats, Ints, Floats]:
+        """A table over the two tightest limits, which these are, and its levels per unit."""
+        levels = min(math.isqrt(ENTRIES // (len(self._ends) + 1)), PAIRED[1])
+        tightest = [at for at in self._tightest if at >= self._mixes]
+        if levels < PAIRED[0] or len(tightest) < 2:
+            return np.zeros((0, 1, 1)), np.zeros(2, dtype=np.int64), np.zeros(2)
+        pair: Ints = np.array(tightest[:2])
+        scales = levels / np.array(self._capacity)[pair]
+        steps = np.floor(self._matrix[pair] * scales[:, None] * (1 - 1e-12)).astype(np.int64)
+        table = np.zeros((len(self._ends) + 1, levels + 1, levels + 1))
+        joint_table(steps[0], steps[1], self._price, self._after, table)
+        return table, pair, scales
+
+    def dearest(self, floor: float, most: int) -> tuple[list[Ints], float]:
+        """Return sets priced at least `floor`, the dearest where they are too many.
+
+        Parameters
+        ----------
+        floor
+            Least price, above 0.
+        most
+            Sets at most.
+
+        Returns
+        -------
+        tuple
+            The sets of k models each, as (m, k) arrays of rows, and the price from which on none
+            is missing.
+        """
+        if self.upper < floor:
+            return [], floor
+        found, least = self._search(floor, most, NODES * self._closer, None)
+        if least < math.inf or len(self._over_two[0]) == 0:
+            return found, min(least, self.upper)
+        return self.search_over_two(floor, most)
+
+    def search_over_two(self, floor: float, most: int) -> tuple[list[Ints], float]:
+        """Return what `dearest` does, by a search that knows a table over two limits, too."""
+        upper = min(self.upper, float(self._over_two[0][0, -1, -1]))
+        if upper < floor:
+            return [], floor
+        found, least = self._search(floor, most, PAIRED_NODES * self._closer, self._over_two)
+        return found, min(least, upper)
+
+    def _search(
+        self, floor: float, most: int, nodes: int, joint: tuple[Floats, Ints, Floats] | None
+    ) -> tuple[list[Ints], float]:
+        """Return what `dearest` does; the price is ``inf`` where the search did not end."""
+        groups = len(self._ends)
+        rows, lengths = np.zeros((most, groups), dtype=np.int64), np.zeros(most, dtype=np.int64)
+        # Where rounding decides, a level more is looked at than there is.
+        tables = np.array(self._tables)
+        scales = np.array(self._scale) * (1 + 1e-12)
+        none = np.zeros((0, 1, 1)), np.zeros(2, dtype=np.int64), np.zeros(2)
+        table, pair, pair_scales = none if joint is None else joint
+        count, least, whole = dearest_sets(
+            self._matrix, np.array(self._capacity), self._price, self._after, self._next,
+            tables, scales, table, pair, pair_scales * (1 + 1e-12),
+            float(floor), nodes, rows, lengths, np.zeros(most),
+        )  # fmt: skip
+        rows, lengths = rows[:count], lengths[:count]
+        found = [
+            np.sort(self._order[rows[lengths == length, :length]], axis=1)
+            for length in np.unique(lengths).tolist()
+        ]
+        return found, least if whole else math.inf
+
+
+def _mixed(parts: Floats, prices: Floats, groups: Ints | None) -> Floats:
+    """Return limits that mix several: as leaves least at these prices, and towards each of them."""
+    inside = np.where(np.isfinite(parts), parts, 1e9)  # what may not be there gains nothing
+    best = best_mix(inside, prices, groups)
+    mixes = [best]
+    for limit, part in enumerate(best.tolist()):
+        if PART <= part <= 1 - PART:
+            alone = np.eye(len(parts))[limit]
+            mixes += [(1 - towards) * best + towards * alone for towards in TOWARDS]
+    with np.errstate(invalid="ignore"):
+        mixed = np.array(mixes) @ inside
+    return np.where(np.isfinite(parts).all(axis=0), mixed, np.inf)
+
+
+def best_mix(parts: Floats, prices: Floats, groups: Ints | None) -> Floats:
+    """Return how to mix limits, so that the one mixed of them leaves least at some prices.
+
+    Parameters
+    ----------
+    parts
+        (limits, rows) what a row takes of each limit, of 1.
+    prices, groups
+        As of `Knapsack`, of one row at least.
+
+    Returns
+    -------
+    ndarray
+        (limits,) weights of which the sum is 1.
+    """
+    of: Ints = np.arange(len(prices)) if groups is None else groups
+    order = np.argsort(of, kind="stable")
+    number = np.cumsum(np.diff(of[order], prepend=of[order[0]]) != 0) + 1
+    weights = np.full(len(parts), 2 * float(prices.max()) / len(parts))
+    weigh_limits(np.ascontiguousarray(parts[:, order]), prices[order], number, weights, WEIGHED)
+    total = float(weights.sum())
+    found: Floats = weights / total if total > 0 else np.full(len(parts), 1 / len(parts))
+    return found

@@ -1,0 +1,301 @@
+"""Compiled parts of exact pricing: tables of what may be added, and the search for dear sets.
+
+Rows are options of models, those of one group side by side, of which a set holds one at most.
+Tables are made by dynamic programming over levels of room, with sizes rounded down.
+"""
+
+import numpy as np
+
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.kernels import kernel
+
+__all__ = ["COMPILED", "dearest_sets", "joint_table", "level_tables", "weigh_limits"]
+
+FIRST_STEP, SHORTER = 0.5, 0.15
+"""Step of the prices of room, to the best bound so far, and how fast later ones become shorter."""
+
+
+@kernel
+def weigh_limits(
+    parts: Floats, prices: Floats, after: Ints, weights: Floats, rounds: int
+) -> float:  # fmt: skip
+    """Weigh several limits so that one mixed of them leaves least, by subgradients.
+
+    Room at any prices bounds what a set is priced: all room, and for each group what its best row
+    is priced above the room it takes (Lagrange).
+
+    Parameters
+    ----------
+    parts
+        (limits, rows) what a row takes of each limit, of 1.
+    prices
+        (rows,) their prices.
+    after
+        (rows,) number of the group after that of each row.
+    weights
+        (limits,) prices of room to begin with; the best found are written there.
+    rounds
+        Prices looked at.
+
+    Returns
+    -------
+    float
+        No set within all limits is priced above.
+    """
+    limits, n = parts.shape
+    now, slope = weights.copy(), np.empty(limits)
+    lowest = np.inf
+    for step in range(rounds):
+        bound = 0.0
+        for limit in range(limits):
+            bound += now[limit]
+            slope[limit] = 1.0
+        row = 0
+        while row < n:
+            group, gain, best = after[row], 0.0, -1
+            while row < n and after[row] == group:
+                more = prices[row]
+                for limit in range(limits):
+                    more -= now[limit] * parts[limit, row]
+                if more > gain:
+                    gain, best = more, row
+                row += 1
+            if best >= 0:
+                bound += gain
+                for limit in range(limits):
+                    slope[limit] -= parts[limit, best]
+        if bound < lowest:
+            lowest = bound
+            weights[:] = now
+        length = 0.0
+        for limit in range(limits):
+            length += slope[limit] * slope[limit]
+        if length <= 0.0:
+            break
+        stride = FIRST_STEP * lowest / ((1.0 + SHORTER * step) * np.sqrt(length))
+        for limit in range(limits):
+            now[limit] = max(0.0, now[limit] - stride * slope[limit])
+    return lowest
+
+
+@kernel
+def level_tables(steps: Ints, prices: Floats, after: Ints, tables: Floats) -> None:
+    """Write down what the groups from one on add at most by level of room, limit by limit.
+
+    Parameters
+    ----------
+    steps
+        (limits, rows) levels that a row takes, rounded down.
+    prices, after
+        As of `weigh_limits`.
+    tables
+        (limits, groups + 1, levels + 1) what is written.
+    """
+    limits, n = steps.shape
+    levels = tables.shape[2] - 1
+    for limit in range(limits):
+        tables[limit, tables.shape[1] - 1] = 0.0
+        end = n
+        while end > 0:
+            group = after[end - 1] - 1
+            first = end - 1
+            while first > 0 and after[first - 1] - 1 == group:
+                first -= 1
+            here, rest = tables[limit, group], tables[limit, group + 1]
+            here[:] = rest
+            for row in range(first, end):
+                step, price = steps[limit, row], prices[row]
+                useless = False  # another takes no more and is priced no lower
+                for other in range(first, end):
+                    if steps[limit, other] <= step and prices[other] >= price and other != row:
+                        less = steps[limit, other] < step or prices[other] > price
+                        if less or other < row:
+                            useless = True
+                            break
+                if not useless:
+                    for level in range(levels + 1 - step):
+                        here[level + step] = max(here[level + step], rest[level] + price)
+            end = first
+
+
+@kernel
+def joint_table(down: Ints, right: Ints, prices: Floats, after: Ints, table: Floats) -> None:
+    """Write down what the groups from one on add at most by levels of room under two limits.
+
+    Parameters
+    ----------
+    down, right
+        (rows,) levels that a row takes of each limit, rounded down.
+    prices, after
+        As of `weigh_limits`.
+    table
+        (groups + 1, levels + 1, levels + 1) what is written.
+    """
+    levels = table.shape[1] - 1
+    table[table.shape[0] - 1] = 0.0
+    end = len(prices)
+    while end > 0:
+        group = after[end - 1] - 1
+        first = end - 1
+        while first > 0 and after[first - 1] - 1 == group:
+            first -= 1
+        here, rest = table[group], table[group + 1]
+        here[:] = rest
+        for row in range(first, end):
+            one, two, price = down[row], right[row], prices[row]
+            useless = False
+            for other in range(first, end):
+                inside = down[other] <= one and right[other] <= two and prices[other] >= price
+                if inside and other != row:
+                    less = down[other] < one or right[other] < two or prices[other] > price
+                    if less or other < row:
+                        useless = True
+                        break
+            if not useless:
+                for level in range(levels + 1 - one):
+                    to, of = here[level + one], rest[level]
+                    for beside in range(levels + 1 - two):
+                        to[beside + two] = max(to[beside + two], of[beside] + price)
+        end = first
+
+
+@kernel
+def _enough(
+    tables: Floats,
+    scales: Floats,
+    joint: Floats,
+    pair: Ints,
+    pair_scales: Floats,
+    group: int,
+    left: Floats,
+    short: float,
+) -> bool:
+    """Return whether the groups from one on may add what is short of a price in the room left."""
+    for limit in range(len(left)):
+        if tables[limit, group, int(left[limit] * scales[limit])] < short:
+            return False
+    if joint.shape[0] == 0:
+        return True
+    down, right = int(left[pair[0]] * pair_scales[0]), int(left[pair[1]] * pair_scales[1])
+    return bool(joint[group, down, right] >= short)
+
+
+@kernel
+def _keep(
+    price: float, path: Ints, count: int, rows: Ints, lengths: Ints, worths: Floats
+) -> int:  # fmt: skip
+    """Keep a set, where there is no room for it in place of the least; return how many there are.
+
+    They are a heap, of which the least is first.
+    """
+    most, place = len(worths), count
+    if count < most:
+        count += 1
+        while place > 0 and worths[(place - 1) // 2] > price:
+            up = (place - 1) // 2
+            worths[place], lengths[place], rows[place] = worths[up], lengths[up], rows[up]
+            place = up
+    else:
+        place = 0
+        while 2 * place + 1 < most:
+            low = 2 * place + 1
+            if low + 1 < most and worths[low + 1] < worths[low]:
+                low += 1
+            if worths[low] >= price:
+                break
+            worths[place], lengths[place], rows[place] = worths[low], lengths[low], rows[low]
+            place = low
+    worths[place], lengths[place] = price, len(path)
+    rows[place, : len(path)] = path
+    return count
+
+
+@kernel
+def dearest_sets(
+    sizes: Floats,
+    capacity: Floats,
+    prices: Floats,
+    after: Ints,
+    beyond: Ints,
+    tables: Floats,
+    scales: Floats,
+    joint: Floats,
+    pair: Ints,
+    pair_scales: Floats,
+    floor: float,
+    nodes: int,
+    rows: Ints,
+    lengths: Ints,
+    worths: Floats,
+) -> tuple[int, float, bool]:
+    """Find the sets priced at least `floor`; where those are too many, the dearest of them.
+
+    Depth first, for as long as what may still be added is enough.
+
+    Parameters
+    ----------
+    sizes, capacity
+        (limits, rows) what a row takes, and (limits,) what a set takes at most.
+    prices, after
+        As of `weigh_limits`.
+    beyond
+        (rows,) first row of the group after that of each row.
+    tables, scales
+        Of `level_tables`, and (limits,) levels per unit of room.
+    joint, pair, pair_scales
+        Of `joint_table`, or no table; the two limits that it is of; (2,) levels per unit of room.
+    floor
+        Least price, above 0.
+    nodes
+        Rows looked at, at most.
+    rows, lengths, worths
+        (most, groups), (most,), (most,) what is written: sets, how many rows each has, and prices.
+
+    Returns
+    -------
+    tuple
+        How many sets there are; the price from which on none is missing; whether all were looked
+        at, without which that price means nothing.
+    """
+    limits, n = sizes.shape
+    most, depth = rows.shape
+    path, cursor = np.zeros(depth + 1, dtype=np.int64), np.zeros(depth + 1, dtype=np.int64)
+    value, left = np.zeros(depth + 1), np.zeros((depth + 1, limits))
+    left[0] = capacity
+    count, at = 0, 0
+    while at >= 0:
+        row = cursor[at]
+        if row >= n:
+            at -= 1
+            continue
+        nodes -= 1
+        if nodes < 0:
+            return count, floor, False
+        group = after[row] - 1
+        if row == 0 or after[row - 1] - 1 != group:  # all groups from this one on
+            short = floor - value[at]
+            if not _enough(tables, scales, joint, pair, pair_scales, group, left[at], short):
+                at -= 1
+                continue
+        cursor[at] = row + 1
+        fits = True
+        for limit in range(limits):
+            left[at + 1, limit] = left[at, limit] - sizes[limit, row]
+            fits &= left[at + 1, limit] >= 0.0
+        more = value[at] + prices[row]
+        short, rest = floor - more, left[at + 1]
+        if not fits or not _enough(
+            tables, scales, joint, pair, pair_scales, group + 1, rest, short
+        ):
+            continue
+        path[at], value[at + 1], cursor[at + 1] = row, more, beyond[row]
+        at += 1
+        if more >= floor:
+            count = _keep(more, path[:at], count, rows, lengths, worths)
+            if count == most:
+                floor = max(floor, worths[0])
+    return count, floor, True
+
+
+COMPILED = (weigh_limits, level_tables, joint_table, dearest_sets)
+"""What must be compiled for exact pricing by kernels."""

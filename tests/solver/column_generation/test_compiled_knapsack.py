@@ -1,0 +1,120 @@
+"""Exact pricing by kernels: the dearest sets, none that does not fit, and what is missing said."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvplace.solver.column_generation import compiled_knapsack
+from kvplace.solver.column_generation.compiled_knapsack import CompiledKnapsack, best_mix
+from kvplace.solver.column_generation.pricing import Pool, Room
+from kvplace.solver.kernels import interpreted
+
+ROWS = st.lists(
+    st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(0, 9), st.integers(0, 3)),
+    min_size=1,
+    max_size=7,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_levels():
+    """Tables of few levels, so that sizes are rounded, made by kernels that are not compiled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled_knapsack, "GRID", 16)
+        patch.setattr(compiled_knapsack, "PAIRED", (2, 8))
+        patch.setattr("kvplace.solver.column_generation.knapsack.GRID", 16)
+        for name in ("weigh_limits", "level_tables", "joint_table", "dearest_sets"):
+            patch.setattr(compiled_knapsack, name, interpreted(getattr(compiled_knapsack, name)))
+        yield
+
+
+def sets_of(rows, rooms):
+    """Return what every set that fits is priced, one row of a group at most."""
+    first, second, prices, groups = (
+        np.array(column, dtype=float) for column in zip(*rows, strict=True)
+    )
+    found = {}
+    by_group = [[-1, *np.flatnonzero(groups == group).tolist()] for group in sorted(set(groups))]
+    for chosen in product(*by_group):
+        held = [row for row in chosen if row >= 0]
+        if held and first[held].sum() <= rooms[0] and second[held].sum() <= rooms[1]:
+            found[tuple(sorted(held))] = float(prices[held].sum())
+    return found
+
+
+def made(rows, rooms):
+    """Return the table of rows under two limits, before which both are mixed."""
+    first, second, prices, groups = (
+        np.array(column, dtype=float) for column in zip(*rows, strict=True)
+    )
+    mixed = first / rooms[0] / 2 + second / rooms[1] / 2
+    sizes, capacity = np.vstack([mixed, first, second]), np.array([1.0, *rooms])
+    return CompiledKnapsack(sizes, prices, capacity, groups.astype(np.int64))
+
+
+def listed(groups):
+    return {tuple(row) for group in groups for row in group.tolist()}
+
+
+@given(ROWS, st.integers(1, 20), st.integers(1, 20), st.integers(1, 20), st.booleans())
+def test_it_lists_the_sets_from_a_price_on(rows, one, two, floor, over_two):
+    table = made(rows, (one, two))
+    search = table.search_over_two if over_two else table.dearest
+    found, least = search(float(floor), 1000)
+    every = sets_of(rows, (one, two))
+    assert least <= floor
+    assert listed(found) == {held for held, price in every.items() if price >= floor}
+
+
+@given(ROWS, st.integers(1, 20), st.integers(1, 20), st.integers(1, 5))
+def test_of_too_many_it_lists_the_dearest(rows, one, two, most):
+    found, least = made(rows, (one, two)).dearest(1.0, most)
+    every = {held: price for held, price in sets_of(rows, (one, two)).items() if price >= 1}
+    held = listed(found)
+    assert held <= set(every)
+    assert len(held) == min(most, len(every))
+    assert all(price <= least for other, price in every.items() if other not in held)
+
+
+@given(ROWS, st.integers(1, 20), st.integers(1, 20), st.integers(1, 12))
+def test_a_search_that_is_cut_says_what_nothing_is_above(rows, one, two, nodes):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled_knapsack, "NODES", nodes)
+        patch.setattr(compiled_knapsack, "PAIRED_NODES", nodes)
+        found, least = made(rows, (one, two)).dearest(1.0, 1000)
+    every = sets_of(rows, (one, two))
+    held = listed(found)
+    assert held <= set(every)
+    assert all(price <= least for other, price in every.items() if other not in held and price >= 1)
+
+
+@given(ROWS, st.integers(2, 20), st.integers(2, 20))
+def test_what_mixes_limits_takes_no_set_from_them(rows, one, two):
+    first, second, prices, groups = (
+        np.array(column, dtype=float) for column in zip(*rows, strict=True)
+    )
+    parts = np.vstack([first / one, second / two])
+    weights = best_mix(parts, prices, groups.astype(np.int64))
+    assert weights.min() >= 0
+    assert weights.sum() == pytest.approx(1)
+    for held in sets_of(rows, (one, two)):
+        assert (weights @ parts)[list(held)].sum() <= 1 + 1e-12
+
+
+def test_a_pool_finds_the_same_worths_by_kernels():
+    draw = np.random.default_rng(3)
+    for _ in range(5):
+        sizes = draw.integers(1, 30, (2, 12)).astype(float)
+        groups, prices = np.repeat(np.arange(6), 2), draw.random(12)
+        mixed = sizes.sum(axis=0) / 120
+        room = Room(np.vstack([mixed, sizes]), np.array([1.0, 60.0, 60.0]), groups)
+        worths = []
+        for compiled in (False, True):
+            pool = Pool([room], compiled=compiled)
+            said, exact = pool.refill(prices, np.array([float(prices.sum() / 4)]))
+            assert exact or not compiled
+            worths.append(float(said[0]))
+        assert worths[0] == pytest.approx(worths[1]) or worths[0] > worths[1]
