@@ -254,6 +254,7 @@ def test_damaged_proofs_by_both_sums_are_rejected(two_sums, monkeypatch):
         assert check_certificate(problem, changed) or changed.prices == proof.prices
 
 
+@pytest.mark.usefixtures("few_pairs")
 @pytest.mark.parametrize("seed", range(3))
 def test_bounds_where_kv_must_be_left_on_gpus_of_several_sizes_are_below_the_optimum(seed):
     draw = random.Random(seed)

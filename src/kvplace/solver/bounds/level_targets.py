@@ -89,6 +89,8 @@ class LevelTargets:
         Levels of the largest GPU.
     paired
         Whether what a shard needs at least is a second size, and not only says whether it fits.
+    nested
+        Whether shards are apart by the smallest GPU that holds them alone.
 
     Attributes
     ----------
@@ -108,12 +110,13 @@ class LevelTargets:
         grid: int = GRID,
         *,
         paired: bool = False,
+        nested: bool = False,
     ) -> None:
         self._largest, self._grid, self._paired = int(memory[-1]), grid, paired
         self._most = np.full(size.shape, float(self._largest)) if most is None else most
         self._unit = self._largest / grid
         self._memory = memory.astype(np.float64)
-        self._nested = least is not None and not paired and len(memory) > 1
+        self._nested = nested and least is not None and len(memory) > 1
         self._kinds = grid + 1 if paired else len(memory) if self._nested else 1
         self._levels: Ints = np.array([self._room(int(m)) for m in memory])
         # Bytes by which the room grows with the logarithm of the target are the load to it.

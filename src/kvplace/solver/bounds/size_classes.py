@@ -84,12 +84,15 @@ class LevelBound:
         self._type: list[int] = type_.tolist()
         least = chooser.least if self._instance.columns.keeps else None
         parts = (memory, count, chooser.size, chooser.sure, chooser.shards, least, chooser.largest)
-        self._targets, self._fine = LevelTargets(*parts), LevelTargets(*parts, FINE)
+        self._fine = LevelTargets(*parts, FINE)
         self._paired: LevelTargets | None = None
         if least is not None and MANY < self._instance.n <= FEW * self._instance.g:
             self._paired = LevelTargets(*parts, PAIRED, paired=True)
         self.once = least is not None and self._paired is None
-        self._coarse = LevelTargets(*parts, ONCE if self.once else COARSE)
+        # Of few models, levels of the load alone leave more time for other programs.
+        nested = self._paired is not None
+        self._targets = LevelTargets(*parts, nested=nested)
+        self._coarse = LevelTargets(*parts, ONCE if self.once else COARSE, nested=nested)
         self._found: list[Prices] = []
         self.value, self.cut = 0.0, False
 
