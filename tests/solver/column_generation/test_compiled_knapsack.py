@@ -104,17 +104,17 @@ def test_what_mixes_limits_takes_no_set_from_them(rows, one, two):
         assert (weights @ parts)[list(held)].sum() <= 1 + 1e-12
 
 
-def test_a_pool_finds_the_same_worths_by_kernels():
+def test_a_pool_finds_the_highest_price_by_kernels():
     draw = np.random.default_rng(3)
     for _ in range(5):
-        sizes = draw.integers(1, 30, (2, 12)).astype(float)
-        groups, prices = np.repeat(np.arange(6), 2), draw.random(12)
-        mixed = sizes.sum(axis=0) / 120
-        room = Room(np.vstack([mixed, sizes]), np.array([1.0, 60.0, 60.0]), groups)
-        worths = []
-        for compiled in (False, True):
-            pool = Pool([room], compiled=compiled)
-            said, exact = pool.refill(prices, np.array([float(prices.sum() / 4)]))
-            assert exact or not compiled
-            worths.append(float(said[0]))
-        assert worths[0] == pytest.approx(worths[1]) or worths[0] > worths[1]
+        sizes, prices = draw.integers(1, 30, (2, 12)), draw.random(12)
+        groups = np.repeat(np.arange(6), 2)
+        rows = list(zip(*sizes.tolist(), prices.tolist(), groups.tolist(), strict=True))
+        highest = max(sets_of(rows, (60, 60)).values())
+        room = Room(
+            np.vstack([sizes.sum(axis=0) / 120, sizes]), np.array([1.0, 60.0, 60.0]), groups
+        )
+        for worth in (highest / 2, highest, highest * 2):
+            worths, exact = Pool([room], compiled=True).refill(prices, np.array([worth]))
+            assert worths[0] == pytest.approx(max(worth, highest))
+            assert exact or worth < highest
