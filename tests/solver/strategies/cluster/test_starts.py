@@ -265,7 +265,7 @@ def test_where_the_time_is_up_one_plan_is_made_all_the_same(monkeypatch):
 
 def test_where_even_that_takes_too_long_a_search_over_many_ends(monkeypatch):
     monkeypatch.setattr(Watch, "late", 0.0)
-    search = search_of(split_fleet(), watch=Watch(0.0), tiny=0, large=0, soon=0.0)
+    search = search_of(split_fleet(), watch=Watch(0.0), tiny=0, large=0, soon=0.0, soon_model=0.0)
     search.solve(None)
     assert search.board is None
     assert search.placement is None
