@@ -20,6 +20,8 @@ WEIGHED = 200
 """Prices of room looked at to mix the limits."""
 TOWARDS = (0.15, 0.4)
 """Parts of a limit in further mixes of it and the best: what is left to add has other limits."""
+FURTHER = 4
+"""Limits up to which there are such mixes: each has a table."""
 PART = 0.02
 """Part of the best mix that a limit has at least, and leaves to others, for such mixes to pay."""
 NODES, PAIRED_NODES = 1_000_000, 2_400_000
@@ -67,10 +69,15 @@ class CompiledKnapsack(Knapsack):
 
     @cached_property
     def _tables(self) -> list[Floats]:
+        return list(self._by_limit)
+
+    @cached_property
+    def _by_limit(self) -> Floats:
+        """The tables of all limits, (limits, groups + 1, levels + 1)."""
         steps = np.floor(self._matrix * np.array(self._scale)[:, None] * (1 - 1e-12))
         found = np.zeros((len(self._sizes), len(self._ends) + 1, GRID + 1))
         level_tables(steps.astype(np.int64), self._price, self._after, found)
-        return list(found)
+        return found
 
     @cached_property
     def _matrix(self) -> Floats:
@@ -129,13 +136,12 @@ class CompiledKnapsack(Knapsack):
         groups = len(self._ends)
         rows, lengths = np.zeros((most, groups), dtype=np.int64), np.zeros(most, dtype=np.int64)
         # Where rounding decides, a level more is looked at than there is.
-        tables = np.array(self._tables)
         scales = np.array(self._scale) * (1 + 1e-12)
         none = np.zeros((0, 1, 1)), np.zeros(2, dtype=np.int64), np.zeros(2)
         table, pair, pair_scales = none if joint is None else joint
         count, least, whole = dearest_sets(
             self._matrix, np.array(self._capacity), self._price, self._after, self._next,
-            tables, scales, table, pair, pair_scales * (1 + 1e-12),
+            self._by_limit, scales, table, pair, pair_scales * (1 + 1e-12),
             float(floor), nodes, rows, lengths, np.zeros(most),
         )  # fmt: skip
         rows, lengths = rows[:count], lengths[:count]
@@ -151,7 +157,7 @@ def _mixed(parts: Floats, prices: Floats, groups: Ints | None) -> Floats:
     inside = np.where(np.isfinite(parts), parts, 1e9)  # what may not be there gains nothing
     best = best_mix(inside, prices, groups)
     mixes = [best]
-    for limit, part in enumerate(best.tolist()):
+    for limit, part in enumerate(best.tolist() if len(best) <= FURTHER else ()):
         if PART <= part <= 1 - PART:
             alone = np.eye(len(parts))[limit]
             mixes += [(1 - towards) * best + towards * alone for towards in TOWARDS]
