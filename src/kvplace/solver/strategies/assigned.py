@@ -134,9 +134,9 @@ class AssignedSearch(Search):
         # The best, then twice as far down each time; what prices of room prove surely checks.
         tried = [best[at] for at in sorted(steps)] if best else []
         tried += [verdict for verdict in best if verdict.weights is not None][:1]
-        for verdict in tried:
-            if verdict.target <= self.low:
-                break
+        for at, verdict in enumerate(tried):
+            if verdict.target <= self.low or (at and self.watch.stop):
+                break  # one more takes as long
             # A lower target has more to spare, and is checked sooner where this one takes too long.
             watch = Within(self.watch, (self.watch.left + self.watch.late) / 2)
             prices = priced_options(problem, proof.program, verdict)
