@@ -50,21 +50,18 @@ class CompiledKnapsack(Knapsack):
         self,
         sizes: Floats,
         prices: Floats,
-        capacity: float | Floats,
+        capacity: Floats,
         groups: Ints | None = None,
         *,
         joint: bool = False,
     ) -> None:
-        rows, room = np.atleast_2d(sizes), np.atleast_1d(np.asarray(capacity, dtype=np.float64))
         self._mixes = 0
-        if len(rows) > 1 and len(prices) and room.min() > 0:
-            mixes = _mixed(rows[1:] / room[1:, None], prices, groups)
+        if len(sizes) > 1 and len(prices) and capacity.min() > 0:
+            mixes = _mixed(sizes[1:] / capacity[1:, None], prices, groups)
             self._mixes = len(mixes)
-            rows, room = (
-                np.vstack([mixes, rows[1:]]),
-                np.append(np.full(len(mixes), 1 + EDGE), room[1:]),
-            )
-        super().__init__(rows, prices, room, groups)
+            sizes = np.vstack([mixes, sizes[1:]])
+            capacity = np.append(np.full(len(mixes), 1 + EDGE), capacity[1:])
+        super().__init__(sizes, prices, capacity, groups)
         self._closer = CLOSER if joint else 1
 
     @cached_property

@@ -305,8 +305,8 @@ class OptionSets:
         rooms, fits = self.rooms(verdict.target)
         for row, room, fit in zip(found, rooms, fits.T, strict=True):
             some = np.flatnonzero(fit & (verdict.prices > 0))
-            if room.pressures is not None and np.size(room.capacity) > 1 and len(some):
-                parts = room.sizes[1:, some] / np.asarray(room.capacity)[1:, None]
+            if room.pressures is not None and len(room.capacity) > 1 and len(some):
+                parts = room.sizes[1:, some] / room.capacity[1:, None]
                 row[room.pressures] = best_mix(parts, verdict.prices[some], self.model[some])
         return found[:, :-1]
 

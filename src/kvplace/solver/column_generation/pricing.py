@@ -146,7 +146,7 @@ class Pool:
         from kvplace.solver.column_generation.compiled_knapsack import CompiledKnapsack  # noqa: PLC0415 - numba
 
         groups = None if room.groups is None else room.groups[some]
-        sizes = room.sizes[..., some]
+        sizes = room.sizes[:, some]
         table = CompiledKnapsack(sizes, prices[some], room.capacity, groups, joint=self._joint)
         window, least = self._window[type_], worth + slack(prices, worth)
         lowest = max(min(least, worth * (1 - window)), least * 1e-9)

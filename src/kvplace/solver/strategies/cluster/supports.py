@@ -107,9 +107,13 @@ def small(search: ClusterState) -> bool:
 
 
 def _few_places(search: ClusterState) -> bool:
+    return _places(search) <= search.knobs.divided
+
+
+def _places(search: ClusterState) -> int:
+    """Return options times link domains."""
     instance = search.instance
-    places = len(instance.size) * len(set(instance.domain_of or range(instance.g)))
-    return places <= search.knobs.divided
+    return len(instance.size) * len(set(instance.domain_of or range(instance.g)))
 
 
 def refutable(search: ClusterState) -> bool:
@@ -130,9 +134,8 @@ def dividable(search: ClusterState) -> bool:
 
 def _quickly_decided(search: ClusterState) -> bool:
     knobs, instance = search.knobs, search.instance
-    places = len(instance.size) * len(set(instance.domain_of or range(instance.g)))
     sparse = instance.n <= knobs.divided_density * instance.g
-    return search.program.compiled and sparse and places <= knobs.divided_compiled
+    return search.program.compiled and sparse and _places(search) <= knobs.divided_compiled
 
 
 def tightened(search: ClusterState) -> bool:
