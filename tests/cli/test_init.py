@@ -197,7 +197,9 @@ def test_what_cannot_be_read_is_named_and_kept_as_a_reservation(here, capsys):
     assert "ollama (GPU 6): Ollama" in err[1]
     assert "nim (2 GPUs, it is not known which)" in err[2]
     assert "reserve" not in (here / "fleet.yaml").read_text()
-    assert run(capsys, *args, "--keep-unknown", "--force")[0] == 0
+    code, _out, err = run(capsys, *args, "--keep-unknown", "--force")
+    assert code == 0
+    assert "reserved whole (h100-0/5, h100-0/6, h100-0/7)" in err[0]
     (rule,) = read(here / "fleet.yaml").rules
     assert rule.places.gpus == ("h100-0/5", "h100-0/6", "h100-0/7")
     assert run(capsys, "plan", "fleet.yaml")[0] == 0

@@ -12,6 +12,7 @@ import pytest
 import kvplace.solver.solve
 from kvplace.bench import families
 from kvplace.cli import main as cli
+from kvplace.cli.began import Command
 from kvplace.cli.faults import fault_lines
 from kvplace.cli.main import VERBS, main
 from kvplace.cli.options import SOLVERS
@@ -196,6 +197,21 @@ sys.exit(first.run())
     command = [sys.executable, "-c", code, "catalogue", "gpus"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def test_an_error_that_a_library_makes_of_ctrl_c_is_no_bug(monkeypatch, capsys):
+    def initialised(*_):
+        """Do as pybind11 does where a module that it initialises is interrupted."""
+        try:
+            Command.interrupt()
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+
+    monkeypatch.setattr(cli.root, "invoke", initialised)
+    assert main(["plan", "x.yaml"]) == 130
+    assert capsys.readouterr().err == "kvplace: interrupted\n"
+    monkeypatch.setattr(cli.root, "invoke", lambda _: 1 / 0)
+    assert main(["plan", "x.yaml"]) == 70
 
 
 def test_help_loads_no_library_but_the_command_line():

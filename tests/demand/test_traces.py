@@ -248,10 +248,16 @@ def test_broken_lines_of_large_logs_are_bad_rows_too(tmp_path, monkeypatch):
     assert series.notes[0] == "1 row without a usable value was left out"
 
 
-def test_a_large_log_with_lines_that_are_no_objects_says_what_to_do(tmp_path, monkeypatch):
+def test_lines_of_large_logs_that_are_no_objects_are_bad_rows_too(tmp_path, monkeypatch):
     pytest.importorskip("duckdb")
     monkeypatch.setattr(import_module("kvplace.demand.logs.traces"), "_SMALL", 0)
-    text = "".join(f'{{"t_s": {at}, "model": "a"}}\n' for at in range(0, 120, 40))
-    path = log(tmp_path, "[1, 2]\n" + text, "log.jsonl")
-    with pytest.raises(InputError, match=r"not every line is a JSON object.*jq -c objects"):
+    text = "".join(f'{{"t_s": {at}, "model": "a"}}\n' for at in (0, 40.5, 80))
+    path = log(tmp_path, f'[1, 2]\n7\n"x"\n{text}null\n{{"t_s": 30\n', "log.jsonl")
+    with pytest.raises(InputError, match=r"--skip-bad leaves such lines out"):
+        read_trace(path)
+    series = read_trace(path, skip_bad=True)
+    assert series.requests.sum() == 3
+    assert series.notes[0] == "5 rows without a usable value were left out"
+    path = log(tmp_path, "[1, 2]\n7\n", "none.jsonl")
+    with pytest.raises(InputError, match="no line of it is a JSON object"):
         read_trace(path, skip_bad=True)

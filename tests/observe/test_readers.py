@@ -190,6 +190,19 @@ def test_kubernetes_objects(tmp_path):
         read_kubernetes(str(tmp_path / "none.yaml"))
 
 
+def test_yaml_with_aliases_and_further_documents_is_read_whole(tmp_path):
+    gpu = "{deploy: {resources: {reservations: {devices: [{device_ids: ['3']}]}}}}"
+    path = tmp_path / "compose.yaml"
+    path.write_text(f"x-gpu: &gpu {gpu}\nservices:\n  a: {{<<: *gpu}}\n  b: *gpu\n")
+    assert [(e.name, e.gpus) for e in read_compose(str(path), "h").engines] == [
+        ("a", ("h/3",)), ("b", ("h/3",)),
+    ]  # fmt: skip
+    path = tmp_path / "claims.yaml"
+    claim = "kind: ModelClaim\nmetadata: {name: %s}\nspec: {modelName: %s}\n"
+    path.write_text("---\n".join(claim % (name, name) for name in "ab"))
+    assert len(read_kubernetes(str(path)).engines) == 2
+
+
 def test_a_compose_file_with_and_without_ps(tmp_path):
     device = {"driver": "nvidia", "device_ids": ["0", "1"], "capabilities": ["gpu"]}
     service = {"deploy": {"resources": {"reservations": {"devices": [device]}}}}

@@ -1,6 +1,7 @@
 """When the command began: what ``--time-limit`` counts from."""
 
 import time
+from typing import NoReturn
 
 __all__ = ["Command"]
 
@@ -17,9 +18,13 @@ class Command:
     began
         When it began. The command that a process was started for began with the process: as long
         before this file was loaded as the process had worked then.
+    interrupted
+        Whether Ctrl-C was raised in it. Libraries in other languages make errors of their own of
+        that, such as "initialization failed".
     """
 
     began = time.perf_counter() - min(_MOST, time.process_time())
+    interrupted = False
     _first = True
 
     @classmethod
@@ -27,7 +32,13 @@ class Command:
         """Note that a command begins: the one that a process was started for, or another."""
         if not (of_process and cls._first):
             cls.began = time.perf_counter()
-        cls._first = False
+        cls._first = cls.interrupted = False
+
+    @classmethod
+    def interrupt(cls, *_: object) -> NoReturn:
+        """End the command: what a signal calls."""
+        cls.interrupted = True
+        raise KeyboardInterrupt
 
     @classmethod
     def seconds(cls) -> float:

@@ -190,6 +190,9 @@ def _run(args: list[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the one place where everything ends
+        if Command.interrupted:
+            say("kvplace: interrupted")
+            return _INTERRUPTED
         if Memory.is_short(error):
             outcome = None  # what it holds goes first, so that there is memory for a sentence
             error.__traceback__ = error.__context__ = None
@@ -208,7 +211,7 @@ def _interruptible() -> Iterator[None]:
     """Make Ctrl-C an exception within; before and after it ends the process without a word."""
     ends = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
     if ends:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, Command.interrupt)
     try:
         yield
     finally:

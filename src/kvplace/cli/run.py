@@ -45,11 +45,11 @@ def watched(time_limit: float | None, *, quiet: bool) -> Iterator["Watch"]:
         signal.signal(number, before[number])
 
     before: dict[int, Any] = {}
-    number: int
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, ask_for_the_best)
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        for number in before:
+            signal.signal(number, ask_for_the_best)
         yield watch
     finally:
         for number, handler in before.items():

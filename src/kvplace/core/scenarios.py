@@ -115,14 +115,21 @@ def with_scenarios(problem: Problem, scenarios: Iterable[Window]) -> Problem:
     new = tuple(scenarios)
     if not new:
         return problem
-    if problem.goal is not Objective.PRESSURE:
-        missing = dict.fromkeys(what for _, what in problem.lacking(Objective.PRESSURE))
-        few = ", ".join(list(missing)[:3]) + (" and more" if len(missing) > 3 else "")
-        why = f"; not known here: {few}" if few else ""
-        message = f"scenarios need the objective pressure, not {problem.goal.value}{why}"
-        raise InputError([Fault(message, "objective")])
+    _need_pressure(problem)
     windows = (*problem.windows, *new)
     return replace(problem, models=imagined(problem.models, windows), windows=windows)
+
+
+def _need_pressure(problem: Problem) -> None:
+    """Refuse a problem under another objective: what it lacks has no load and no share of time."""
+    if problem.goal is not Objective.PRESSURE:
+        missing = dict.fromkeys(what for _, what in problem.lacking(Objective.PRESSURE))
+        few = ", ".join(list(missing)[:3])
+        few += f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        why = f"; not known here: {few}" if few else ""
+        message = f"scenarios need the objective pressure, not {problem.goal.value}{why}"
+        way = "ask for that objective, which estimates what GPU time it can"
+        raise InputError([Fault(f"{message}; {way}", "objective")])
 
 
 def without_scenarios(problem: Problem) -> Problem:
@@ -195,8 +202,9 @@ def robust_windows(
     Raises
     ------
     InputError
-        The factor is below 1 or not finite.
+        The factor is below 1 or not finite, or the objective is not ``pressure``.
     """
+    _need_pressure(problem)
     if not 1 <= factor < float("inf"):
         message = f"the factor {factor!r} on demand must be finite and at least 1"
         raise InputError([Fault(message, "robust")])

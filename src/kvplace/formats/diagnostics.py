@@ -60,6 +60,10 @@ class Report:
     def add(self, path: Path, message: str, line: int | None = None) -> None:
         """Note one fault at a path; `line` where it is not the path's own."""
         self._faults.append((path, message, line))
+        self.cover(path)
+
+    def cover(self, path: Path) -> None:
+        """Note that what is wrong at a path is told elsewhere."""
         self._faulty.add(path)
 
     def __bool__(self) -> bool:

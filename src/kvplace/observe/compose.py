@@ -11,10 +11,10 @@ import json
 from pathlib import Path, PurePath
 from typing import Any
 
-from kvplace.errors import Fault, InputError
+from kvplace.errors import InputError
 from kvplace.formats.files import read_text
-from kvplace.formats.text.parse import parse_tree
 from kvplace.observe.sighting import Seen, Sighting
+from kvplace.scaffold.deployments.documents import documents
 
 __all__ = ["read_compose"]
 
@@ -35,10 +35,8 @@ def read_compose(path: str, node: str = "") -> Seen:
     InputError
         The file cannot be read, or has no services.
     """
-    tree = parse_tree(read_text(path), path)
-    if not tree.readable:
-        raise InputError([Fault(f.message, line=f.line) for f in tree.faults], path)
-    services: Any = tree.data.get("services") if isinstance(tree.data, dict) else None
+    (data, *_) = documents(read_text(path), path) or [None]
+    services: Any = data.get("services") if isinstance(data, dict) else None
     if not isinstance(services, dict):
         raise InputError("there are no services in it", path)
     beside = PurePath(path).with_suffix(".ps.json")

@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from kvplace.errors import Fault, InputError
+from kvplace.errors import InputError
 from kvplace.formats.files import read_text
-from kvplace.formats.text.parse import parse_tree
 from kvplace.observe.sighting import Seen, Sighting
+from kvplace.scaffold.deployments.documents import documents
 
 __all__ = ["read_kubernetes"]
 
@@ -37,12 +37,9 @@ def read_kubernetes(path: str) -> Seen:
     InputError
         The file cannot be read, or holds no objects.
     """
-    tree = parse_tree(read_text(path), path)
-    if not tree.readable:
-        raise InputError([Fault(f.message, line=f.line) for f in tree.faults], path)
     engines: list[Sighting] = []
     notes: list[str] = []
-    objects = list(_objects(tree.data))
+    objects = list(_objects(documents(read_text(path), path)))
     if not objects:
         raise InputError("there is no Kubernetes object in it", path)
     for one in objects:

@@ -83,7 +83,7 @@ class _Copies(click.ParamType["tuple[int, int]"]):
 @click.option(
     "--keep-unknown",
     is_flag=True,
-    help="With --from: keep the GPUs of what cannot be read, as a reservation.",
+    help="With --from: keep the whole GPUs of what cannot be read, as a reservation.",
 )
 @click.option("--ttft", type=SECONDS, help="Objective: time to first token of every model (1s).")
 @click.option("--tpot", type=SECONDS, help="Objective: time per output token (50ms).")
@@ -180,7 +180,7 @@ def command(
         emit(draft.running, current, data=True)
     emit(draft.text, output, data=True)
     # What holds GPUs is said even where notes are not wanted.
-    for line in _unread(draft.unread, kept=bool(draft.reserved)):
+    for line in _unread(draft.unread, draft.reserved):
         say(line)
     if not quiet:
         for note in draft.notes:
@@ -192,15 +192,16 @@ def command(
     return 0
 
 
-def _unread(unread: "Sequence[Unread]", *, kept: bool) -> list[str]:
+def _unread(unread: "Sequence[Unread]", kept: Sequence[str]) -> list[str]:
     """Return what holds GPUs and was not read, a line each, and what became of it."""
     if not unread:
         return []
     count = f"{len(unread)} service{'s' * (len(unread) > 1)} on GPUs could not be read"
+    named = ", ".join(kept[:4]) + (f" and {len(kept) - 4} more" if len(kept) > 4 else "")
     what = (
-        "and their GPUs are reserved in the file"
+        f"and their GPUs are reserved whole ({named}), however little of one they take"
         if kept
-        else "and the file knows nothing of them; --keep-unknown reserves their GPUs"
+        else "and the file knows nothing of them; --keep-unknown reserves their whole GPUs"
     )
     return [f"warning: {count}, {what}:", *(f"  {entry.describe()}" for entry in unread)]
 

@@ -3,6 +3,7 @@
 All names and paths in its SQL are quoted by `quoted` and `text` (S608).
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ __all__ = ["DatabaseLog"]
 
 _FARTHEST_SECONDS = 1e11
 """The year 5138: a time beyond it is in another unit, or none."""
+_OBJECTS_LOOKED_AT = 20_480
+"""First objects of a log whose fields become its columns, as many as DuckDB looks at."""
 _WRONG = (
     "m IS NULL",
     f"(t IS NULL OR NOT abs(t) <= {_FARTHEST_SECONDS!r})",
@@ -46,16 +49,37 @@ class DatabaseLog:
         self._database = open_database(file)
         try:
             self._source = reader(file, skip_bad=skip_bad)
-            described = self._ask(f"DESCRIBE SELECT * FROM {self._source}").fetchall()  # noqa: S608 - names and paths are quoted
+            self.names = self._columns()
+            if self.names == ["json"] and self._source.startswith("read_ndjson("):
+                self._source = self._objects(skip_bad=skip_bad)
+                self.names = self._columns()
         except BaseException:
             self._database.close()
             raise
-        self.names = [str(row[0]) for row in described]
-        if self.names == ["json"]:
-            self._database.close()
-            how = "leave such lines out of so large a log first, as jq -c objects does"
-            raise InputError(f"not every line is a JSON object; {how}", str(file))
         self._end = False
+
+    def _columns(self) -> list[str]:
+        """Return the names of the columns of the source."""
+        described = self._ask(f"DESCRIBE SELECT * FROM {self._source}").fetchall()  # noqa: S608 - names and paths are quoted
+        return [str(row[0]) for row in described]
+
+    def _objects(self, *, skip_bad: bool) -> str:
+        """Return the source for JSON lines of which one of the first is no object.
+
+        Such a line is a row of nulls. The columns are the fields of the first objects.
+        """
+        if not skip_bad:
+            message = "not every line is a JSON object; --skip-bad leaves such lines out"
+            raise InputError(message, str(self.file))
+        lines = reader(self.file, skip_bad=True).replace("(", "_objects(", 1)
+        (fields,) = self._ask(
+            f"SELECT json_group_structure(json) FROM (SELECT json FROM {lines} "  # noqa: S608 - paths are quoted
+            f"WHERE json_type(json) = 'OBJECT' LIMIT {_OBJECTS_LOOKED_AT})"
+        ).fetchone()
+        if fields is None:
+            raise InputError("no line of it is a JSON object", str(self.file))
+        fields = re.sub(r'"U?BIGINT"', '"DOUBLE"', str(fields))  # later ones may have a fraction
+        return f"(SELECT unnest(json_transform(json, {text(fields)})) FROM {lines})"  # noqa: S608 - same
 
     def _ask(self, query: str) -> Any:
         """Run a query; what DuckDB says about the file becomes one line."""
@@ -64,14 +88,16 @@ class DatabaseLog:
         except Exception as error:
             if not type(error).__module__.startswith(("duckdb", "_duckdb")):
                 raise
-            raise InputError(one_line(error), str(self.file)) from error
+            told = one_line(error).rstrip(".")
+            way = "; --skip-bad leaves such lines out" if told.startswith("Malformed JSON") else ""
+            raise InputError(f"{told}{way}", str(self.file)) from error
 
     def time_facts(self, column: str) -> TimeFacts:
         """Say what the values of a time column look like."""
         name = quoted(column)
+        given = f"{self._source} WHERE {name} IS NOT NULL AND trim(CAST({name} AS VARCHAR)) <> ''"
         row = self._ask(
-            f"SELECT CAST({name} AS VARCHAR), typeof({name}) FROM {self._source} "  # noqa: S608 - names and paths are quoted
-            f"WHERE {name} IS NOT NULL AND trim(CAST({name} AS VARCHAR)) <> '' LIMIT 1"
+            f"SELECT CAST({name} AS VARCHAR), typeof({name}) FROM {given} LIMIT 1"  # noqa: S608 - names and paths are quoted
         ).fetchone()
         if row is None:
             raise InputError(f"the column {column!r} is empty", str(self.file))
@@ -81,7 +107,7 @@ class DatabaseLog:
         double = number(column)
         low, high, rows, whole, first = self._ask(
             f"SELECT min(d), max(d), count(d), bool_and(d = floor(d)), first(d) "  # noqa: S608 - names and paths are quoted
-            f"FROM (SELECT {double} AS d FROM {self._source})"
+            f"FROM (SELECT {double} AS d FROM {given})"
         ).fetchone()
         if first is None:
             return TimeFacts(numeric=False)

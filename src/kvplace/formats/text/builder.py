@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kvplace.formats.diagnostics import shown
+from kvplace.formats.diagnostics import Path, shown
 from kvplace.formats.text.tree import MAX_DEPTH, Spot, TreeFault
 
 __all__ = ["Builder"]
@@ -46,15 +46,20 @@ class Builder:
         """Whether what comes next is a key."""
         return bool(self._data) and self._keys[-1] is None and isinstance(self._data[-1], dict)
 
-    def fault(self, message: str, line: int | None, *, last: bool = False) -> None:
-        """Note a fault where the building stands; with `last`, ask for no more."""
+    @property
+    def path(self) -> Path:
+        """Where the building stands."""
         path: list[str | int] = []
         for depth, (data, key) in enumerate(zip(self._data, self._keys, strict=True), 1):
             if isinstance(data, list):
                 path.append(len(data) - (depth < len(self._data)))  # an open entry is in it already
             elif key is not None:
                 path.append(key[0])
-        self.faults.append(TreeFault(tuple(path), message, line))
+        return tuple(path)
+
+    def fault(self, message: str, line: int | None, *, last: bool = False) -> None:
+        """Note a fault where the building stands; with `last`, ask for no more."""
+        self.faults.append(TreeFault(self.path, message, line))
         if last or len(self.faults) >= _MAX_FAULTS:
             self.wants_more = False
 

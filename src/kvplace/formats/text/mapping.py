@@ -20,7 +20,10 @@ def mapping_of(tree: Tree, source: str, what: str) -> tuple[dict[str, Any], Repo
     """
     report = Report(source, tree.line_of)
     for fault in tree.faults:
-        report.add(fault.path, fault.message, fault.line)
+        if fault.message:
+            report.add(fault.path, fault.message, fault.line)
+        else:
+            report.cover(fault.path)
     if not tree.readable:
         report.refuse()
     if not isinstance(tree.data, dict):

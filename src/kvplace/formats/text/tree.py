@@ -27,7 +27,7 @@ class TreeFault(NamedTuple):
     path
         Where.
     message
-        A sentence.
+        A sentence; empty where another fault tells of this one, too.
     line
         Line, from 1; None where unknown.
     """

@@ -43,6 +43,7 @@ _LONGEST_INT = 64  # digits; longer ones are far beyond every limit and become f
 def parse_yaml(text: str) -> Tree:
     """Read YAML; what is wrong is in the tree's `faults`, nothing is raised."""
     builder = Builder()
+    references: list[TreeFault] = []
     documents = taken = 0
     try:
         loader = _Loader(text)
@@ -53,7 +54,7 @@ def parse_yaml(text: str) -> Tree:
                     line = _line(event)
                     builder.fault("a second document starts here; keep one", line, last=True)
             else:
-                _take(builder, event)
+                _take(builder, event, references)
             taken += 1
             if taken > MAX_VALUES:
                 message = f"more than {MAX_VALUES:,} keys and values; write so large a file as JSON"
@@ -79,7 +80,8 @@ def parse_yaml(text: str) -> Tree:
         line = text[: error.start].count("\n") + 1
         builder.fault("half of a surrogate pair is no character", line)
     spots = builder.root_spot
-    return Tree(builder.root, lambda: spots, tuple(builder.faults), readable)
+    faults = (*_as_one(references), *builder.faults)
+    return Tree(builder.root, lambda: spots, faults, readable)
 
 
 def plain_value(text: str) -> Any:
@@ -100,11 +102,15 @@ def plain_value(text: str) -> Any:
     return value
 
 
-def _take(builder: Builder, event: Any) -> None:
-    """Hand one event to the builder."""
+def _take(builder: Builder, event: Any, references: list[TreeFault]) -> None:
+    """Hand one event to the builder; anchors and aliases are noted among `references`."""
     kind, line = type(event), _line(event)
-    if kind is ScalarEvent or kind in _STARTED:
-        _refuse_extras(builder, event, line)
+    if kind is AliasEvent or getattr(event, "anchor", None):
+        what = "alias *" if kind is AliasEvent else "anchor &"
+        name = what + shown(event.anchor)[1:-1]
+        references.append(TreeFault(builder.path, name, line))
+    if (kind is ScalarEvent or kind in _STARTED) and event.tag:
+        builder.fault(f"the tag {shown(event.tag)} is not accepted; remove it", line)
     if kind is ScalarEvent:
         if builder.wants_key:
             builder.key(event.value, line)
@@ -114,23 +120,23 @@ def _take(builder: Builder, event: Any) -> None:
         builder.open(_STARTED[kind](), line)
     elif isinstance(event, CollectionEndEvent):
         builder.close()
-    elif isinstance(event, AliasEvent):
-        name = shown(event.anchor)[1:-1]
-        is_key = builder.wants_key
-        builder.fault(f"the alias *{name} is not accepted; write the value out", line, last=is_key)
-        if not is_key:
-            builder.scalar(None, line)
+    elif kind is AliasEvent and builder.wants_key:
+        builder.wants_more = False
+    elif kind is AliasEvent:
+        builder.scalar(None, line)
+
+
+def _as_one(references: list[TreeFault]) -> list[TreeFault]:
+    """Return the faults of anchors and aliases: the first tells of all."""
+    if not references:
+        return []
+    (path, what, line), *others = references
+    more = f" (and {len(others)} more anchors or aliases)" * bool(others)
+    way = "write the values out, as yq 'explode(.)' does"
+    first = TreeFault(path, f"the {what} is not accepted{more}; {way}", line)
+    return [first, *(TreeFault(other.path, "") for other in others)]
 
 
 def _line(event: Any) -> int:
     """Return the line where an event starts, from 1."""
     return int(event.start_mark.line) + 1
-
-
-def _refuse_extras(builder: Builder, event: Any, line: int) -> None:
-    """Note the anchor and the tag of a value."""
-    if event.anchor:
-        name = shown(event.anchor)[1:-1]
-        builder.fault(f"the anchor &{name} is not accepted; remove it", line)
-    if event.tag:
-        builder.fault(f"the tag {shown(event.tag)} is not accepted; remove it", line)
