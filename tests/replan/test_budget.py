@@ -14,6 +14,7 @@ from kvplace.core.problem import Problem
 from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places
 from kvplace.replan.budget import search as budgets
+from kvplace.replan.budget.make_room import relieved_with_room
 from kvplace.replan.budget.points import Point, Points
 from kvplace.replan.budget.prices import Measure, Prices
 from kvplace.replan.budget.search import Search
@@ -120,6 +121,9 @@ def test_a_hot_copy_gets_another_beside_it_where_several_others_make_room(monkey
     problem = Problem((hot, *small), fleet, Objective.REQUESTS)
     singles = (Replica(m.name, 0, (f"b/{at % 2}",)) for at, m in enumerate(small))
     search = Search(problem, Placement((Replica("hot", 0, ("a/0", "a/1")), *singles)))
+    asked = search.state, Prices(), lambda _: True, 0, 50.0 * problem.goal.memory_unit_bytes, 5
+    assert relieved_with_room(*asked, Watch()).price == 5
+    assert relieved_with_room(*asked, Watch(0)) is None
     search.run(5)
     best = search.best(5)
     unit = problem.goal.memory_unit_bytes

@@ -267,6 +267,7 @@ def _scheduled(
             former=former,
             pricing=pricing,
             may_pause=budget.downtime_seconds > 0,
+            watch=search.watch,
         )
         down, loaded = schedule.downtime_seconds, schedule.loaded_bytes
         affordable = down <= budget.downtime_seconds and loaded <= budget.loaded_bytes

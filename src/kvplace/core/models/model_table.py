@@ -27,6 +27,8 @@ _TOKENS = ("prompt_tokens", "output_tokens")
 _HELD = {name: attrgetter(name) for name in ("weights_bytes", "overhead_bytes", "min_kv_bytes")}
 _HELD["name"] = attrgetter("names")
 """Fields of models that are columns of a table."""
+_MOST_MADE = 50_000
+"""Models of a table that keeps the objects which were made of it, about 1 kB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class ModelTable(Sequence[Model]):
     max_model_len: array[int] = field(default_factory=lambda: array("q"))
     shapes: tuple[Architecture, ...] = ()
     shape_of: array[int] = field(default_factory=lambda: array("i"))
+    _made: dict[int, Model] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -117,7 +120,9 @@ class ModelTable(Sequence[Model]):
     def __getitem__(self, index: int | slice) -> Model | tuple[Model, ...]:
         if isinstance(index, slice):
             return tuple(self[i] for i in range(*index.indices(len(self))))
-        return Model(
+        if index in self._made:
+            return self._made[index]
+        model = Model(
             name=self.names[index],
             weights_bytes=self.weights_bytes[index],
             demand=self._demand[index],
@@ -129,6 +134,9 @@ class ModelTable(Sequence[Model]):
             windows=self._windows(index),
             architecture=self._shape(index),
         )
+        if len(self) <= _MOST_MADE:
+            self._made[index] = model
+        return model
 
     def column(self, name: str) -> Sequence[object]:
         """Return a field of `Model`, model by model, without making the models."""
@@ -173,7 +181,8 @@ class ModelTable(Sequence[Model]):
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, ModelTable):
-            return all(getattr(self, f.name) == getattr(other, f.name) for f in fields(self))
+            compared = (one.name for one in fields(self) if one.compare)
+            return all(getattr(self, name) == getattr(other, name) for name in compared)
         if not isinstance(other, Sequence) or len(self) != len(other):
             return False
         return all(map(eq, self, other))

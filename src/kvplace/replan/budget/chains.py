@@ -8,6 +8,7 @@ from collections.abc import Callable
 from kvplace.replan.budget.fleet_state import Copies, FleetState
 from kvplace.replan.budget.neighbours import Candidate, Rows, reliefs, swaps
 from kvplace.replan.budget.points import SAME
+from kvplace.solver.clock import Watch
 
 __all__ = ["Chains"]
 
@@ -33,8 +34,9 @@ class Chains:
         state: FleetState,
         price: Callable[[int, Copies], float],
         movable: Callable[[int], bool],
+        watch: Watch,
     ) -> None:
-        self.state, self.price, self.movable = state, price, movable
+        self.state, self.price, self.movable, self.watch = state, price, movable, watch
 
     def find(self, rows: Rows, hot: int, limit: float, left: float) -> Candidate | None:
         """Return several changes that together leave what they touch below a limit.
@@ -78,6 +80,8 @@ class Chains:
         ]
         before = state.rules.amounts()
         for one in found[:_WIDTH]:
+            if self.watch.stop:
+                break
             if not state.rules.idle and state.rules_after(one.reshape) > before:
                 continue
             back = state.apply(one.reshape)

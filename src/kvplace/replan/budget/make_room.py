@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from kvplace.replan.budget.fleet_state import BROKEN, Copies, FleetState, Reshape
 from kvplace.replan.budget.neighbours import Candidate, places_for, reliefs
 from kvplace.replan.budget.prices import Prices
+from kvplace.solver.clock import Watch
 
 __all__ = ["anywhere", "relieved_with_room", "with_one_more", "with_room"]
 
@@ -26,6 +27,7 @@ def with_room(
     model: int,
     options: Iterable[Copies],
     limit: float = BROKEN,
+    watch: Watch | None = None,
 ) -> Candidate | None:
     """Return the cheapest change that gives a model one of some copies, and the room for it.
 
@@ -41,6 +43,8 @@ def with_room(
         Who needs room, and the copies to choose from.
     limit
         Pressure below which every GPU that is touched is to stay.
+    watch
+        When to stop; None for never.
 
     Returns
     -------
@@ -64,6 +68,8 @@ def with_room(
 
     best: tuple[float, int, float, Reshape] | None = None
     for *_, copies in sorted(map(short_of, options))[:_TRIED]:
+        if watch is not None and watch.stop:
+            break
         back = _merged({}, state.apply(((model, copies),)))
         steps, most = 0, _DEPTH * max(map(len, copies), default=1)
         while steps < most and (hot := _hot(state, back, limit)) is not None:
@@ -95,6 +101,7 @@ def relieved_with_room(
     hot: int,
     limit: float,
     left: float,
+    watch: Watch,
 ) -> Candidate | None:
     """Return the cheapest change that relieves a hot GPU, and makes the room that this takes.
 
@@ -110,17 +117,19 @@ def relieved_with_room(
         Pressure below which every GPU that is touched is to stay.
     left
         What the change may cost.
+    watch
+        When to stop.
     """
     found: list[Candidate] = []
     for model in list(state.members[hot]):
-        if not movable(model):
+        if not movable(model) or watch.stop:
             continue
         copies = state.copies[model]
         options = anywhere(state, model, tuple(c for c in copies if hot not in c))
         if len(copies) < state.models[model].replicas.max:
             options += anywhere(state, model, copies)
         options = [one for one in options if one != copies]
-        one = with_room(state, prices, movable, model, options, limit)
+        one = with_room(state, prices, movable, model, options, limit, watch)
         if one is not None and one.price <= left:
             found.append(one)
     return min(found, key=lambda one: (one.price, one.worst, one.reshape), default=None)

@@ -83,7 +83,7 @@ class Search:
         self._broken_at_origin = frozenset(self.state.illegal)
         self._chained = len(self.state.ids) <= _CHAINED
         self._small = len(self.state.ids) <= _SMALL
-        self._chains = Chains(self.state, self._price, self._movable)
+        self._chains = Chains(self.state, self._price, self._movable, self.watch)
         self._kept = {
             j for j, name in enumerate(problem.names) if math.isinf(self.prices.factor(name))
         }
@@ -236,8 +236,9 @@ class Search:
                     below = min(below, BROKEN * (1 - SAME))
                 chosen = self._chains.find(rows, hot, below, left)
                 if chosen is None and roomy and self._small and not stuck:
+                    most = left * (1 + SAME) + SAME
                     chosen = relieved_with_room(
-                        state, self.prices, self._movable, hot, below, left * (1 + SAME) + SAME
+                        state, self.prices, self._movable, hot, below, most, self.watch
                     )
             if chosen is None:
                 stuck.add(hot)

@@ -17,6 +17,7 @@ from kvplace.replan.schedule.live import Live
 from kvplace.replan.schedule.operation import Found, Operation, Unit, attempt, operation_of, undo
 from kvplace.replan.schedule.turns import by_turns
 from kvplace.replan.schedule.ways import Ways
+from kvplace.solver.clock import Watch
 
 __all__ = ["find_order"]
 
@@ -33,6 +34,7 @@ def find_order(
     wanted: Sequence[Change],
     seconds: Callable[[Replica], float],
     *,
+    watch: Watch,
     may_pause: bool = True,
 ) -> Found:
     """Find a safe order of changes.
@@ -45,16 +47,18 @@ def find_order(
         What is to change.
     seconds
         How long a replica takes to start.
+    watch
+        When no more orders are tried.
     may_pause
         Whether the last serving replica of a model may be stopped before it is started elsewhere.
     """
     units = _units(live, wanted)
-    direct, proved = _direct(live, units)
+    direct, proved = _direct(live, units, watch)
     if direct is None and any(live.at_once(change.model) for change in wanted):
         # Copies that are spread may have to be switched at one time.
         proved = False
         units = _by_model(live, units)
-        direct, _ = _direct(live, units)
+        direct, _ = _direct(live, units, watch)
     if direct is not None:
         return Found(tuple(direct), complete=True)
     stuck = _blocked(live, units, proved=proved)
@@ -123,7 +127,7 @@ def _leaves(live: Live, rule: Together, change: Change) -> bool:
     }
 
 
-def _direct(live: Live, units: Sequence[Unit]) -> tuple[list[Operation] | None, bool]:
+def _direct(live: Live, units: Sequence[Unit], watch: Watch) -> tuple[list[Operation] | None, bool]:
     """Return an order in which every change is made at once, and whether none was ruled out."""
     operations = [operation_of(unit) for unit in units]
     order, waiting = _greedy(live, operations)
@@ -144,7 +148,11 @@ def _direct(live: Live, units: Sequence[Unit]) -> tuple[list[Operation] | None, 
         seen.add(mask)
         for at, operation in enumerate(operations):
             before = live.serving
-            if mask >> at & 1 or next(tries) >= _TRIES or not attempt(live, operation):
+            if mask >> at & 1:
+                continue
+            if next(tries) >= _TRIES or watch.stop:
+                return False
+            if not attempt(live, operation):
                 continue
             done.append(operation)
             if extend(mask | 1 << at):
@@ -156,7 +164,7 @@ def _direct(live: Live, units: Sequence[Unit]) -> tuple[list[Operation] | None, 
     found = extend(0)
     for operation in reversed(done):
         undo(live, operation, serving)
-    return (done if found else None), next(tries) < _TRIES
+    return (done if found else None), next(tries) < _TRIES and not watch.stop
 
 
 def _greedy(live: Live, operations: Sequence[Operation]) -> tuple[list[Operation], list[Operation]]:

@@ -18,6 +18,7 @@ from kvplace.replan.schedule.order import find_order
 from kvplace.replan.schedule.plain import plain_steps_of, sleepers_of, stops_at_last
 from kvplace.replan.schedule.restarts import restarts_of
 from kvplace.replan.schedule.steps import Pause, Pricing, Schedule, Step, StepKind
+from kvplace.solver.clock import Watch
 
 __all__ = ["sequence"]
 
@@ -30,6 +31,7 @@ def sequence(
     former: Mapping[str, Model] | None = None,
     pricing: Pricing | None = None,
     may_pause: bool = True,
+    watch: Watch | None = None,
 ) -> Schedule:
     """Find an order of steps from one placement to another that is safe at every instant.
 
@@ -54,13 +56,15 @@ def sequence(
     may_pause
         Whether a model may be without a serving copy for a while, where nothing else helps. A
         replica beside which another serves may be stopped before it starts elsewhere in any case.
+    watch
+        When no more orders are tried; None for no limit of time.
 
     Raises
     ------
     InputError
         Something runs of which nobody knows what it takes.
     """
-    pricing = pricing or Pricing()
+    pricing, watch = pricing or Pricing(), watch or Watch()
     alive = Placement(
         tuple(r for r in before if all(problem.fleet.gpu(gpu) is not None for gpu in r.gpus))
     )
@@ -78,11 +82,11 @@ def sequence(
             return pricing.waking_seconds(size, len(replica.gpus))
         return pricing.load_seconds(size, len(replica.gpus))
 
-    found = find_order(live, wanted, seconds, may_pause=may_pause)
+    found = find_order(live, wanted, seconds, watch=watch, may_pause=may_pause)
     if sleepers and (not found.complete or len(found.operations) > len(wanted)):
         # What sleeps keeps a part of its memory; without that there may be an order, or a better.
         awake = Live(problem, footprints, alive)
-        plain = find_order(awake, wanted, seconds, may_pause=may_pause)
+        plain = find_order(awake, wanted, seconds, watch=watch, may_pause=may_pause)
         if _detours(plain) < _detours(found):
             live, found = awake, plain
     if not found.complete:
