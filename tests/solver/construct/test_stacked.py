@@ -6,6 +6,7 @@ from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.clock import Watch
 from kvplace.solver.construct.stacked import stacked
 from kvplace.solver.instance.door import load_instance
 
@@ -35,7 +36,7 @@ def sizes(instance, pile):
 
 def test_models_of_one_degree_are_on_one_another_as_they_fit_best():
     instance = instance_of((2, 60), (2, 35), (2, 20), (1, 30))
-    found = stacked(instance, COLD)
+    found = stacked(instance, COLD, Watch())
     assert [sizes(instance, pile) for pile in found.piles] == [[(2, 60), (2, 35)]]
     option = found.instance.options[-1][0]
     assert (option.degree, option.size) == (2, 95)
@@ -44,7 +45,7 @@ def test_models_of_one_degree_are_on_one_another_as_they_fit_best():
 
 def test_two_narrow_models_share_the_gpus_of_a_wide_one():
     instance = instance_of((4, 60), (2, 35), (2, 30))
-    found = stacked(instance, COLD)
+    found = stacked(instance, COLD, Watch())
     assert [sizes(instance, pile) for pile in found.piles] == [[(4, 60), (2, 35), (2, 30)]]
     assert found.instance.options[-1][0].size == 95  # of the larger one beside it
     board = found.board(instance, Assignment(found.instance, [((0, 1, 2, 3),)]))
@@ -55,4 +56,9 @@ def test_two_narrow_models_share_the_gpus_of_a_wide_one():
 
 
 def test_there_are_no_piles_where_nothing_fits_on_another():
-    assert stacked(instance_of((2, 60), (2, 55), (1, 10)), COLD) is None
+    assert stacked(instance_of((2, 60), (2, 55), (1, 10)), COLD, Watch()) is None
+
+
+def test_no_pile_is_begun_once_time_is_over():
+    """Where piles came too late, a start of the models alone was taken for one of the piles."""
+    assert stacked(instance_of((2, 60), (2, 35), (2, 20), (1, 30)), COLD, Watch(0)) is None

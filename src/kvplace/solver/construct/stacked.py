@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Copies, Instance, Option
 
 __all__ = ["Stacked", "stacked"]
@@ -61,8 +62,8 @@ class Stacked(NamedTuple):
         return Assignment(whole, where)
 
 
-def stacked(instance: Instance, target: float) -> Stacked | None:
-    """Return an instance with as many piles as best fit finds at a target; None for none.
+def stacked(instance: Instance, target: float, watch: Watch) -> Stacked | None:
+    """Return an instance with as many piles as best fit finds at a target; None for none in time.
 
     Parameters
     ----------
@@ -70,6 +71,8 @@ def stacked(instance: Instance, target: float) -> Stacked | None:
         Of one pressure; models of which rules speak are in no pile.
     target
         In load per byte, above 0 and finite.
+    watch
+        When to stop.
     """
     if instance.blueprints or instance.uneven or instance.pressures > 1:
         return None
@@ -79,8 +82,8 @@ def stacked(instance: Instance, target: float) -> Stacked | None:
             option = min(options, key=lambda option: option.taken(target) * option.shards)
             if option.copies == 1:
                 single.append(_Pile((j,), option.degree, option.size, option.keep, option.load))
-    piles = _piles(single, target, instance.memory[0])
-    if not piles:
+    piles = _piles(single, target, instance.memory[0], watch)
+    if not piles or watch.stop:
         return None
     gone = {j for pile in piles for j in pile.models}
     alone = [j for j in range(instance.n) if j not in gone]
@@ -105,11 +108,11 @@ def stacked(instance: Instance, target: float) -> Stacked | None:
     return Stacked(whole, alone, [pile.models for pile in piles])
 
 
-def _piles(single: list[_Pile], target: float, memory: int) -> list[_Pile]:
-    """Return piles, the largest models first, each on what leaves least beside it."""
+def _piles(single: list[_Pile], target: float, memory: int, watch: Watch) -> list[_Pile]:
+    """Return piles, the largest models first, each on what leaves least beside it; some in time."""
     left = sorted(single, key=lambda pile: (-pile.need(target), pile.models))
     found = []
-    while left:
+    while left and not watch.stop:
         base = left.pop(0)
         best: tuple[_Pile, list[_Pile]] | None = None
         for degree in (base.degree, base.degree // 2):

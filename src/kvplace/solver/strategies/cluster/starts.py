@@ -77,8 +77,8 @@ def _configured(search: ClusterState) -> Assignment | None:
     configurer = Configurer(search.chooser, search.seed, grid, coarse, _sharing(search))
     configurer.aim(search.low, search.watch)
     search.aimed, search.aimed_at = configurer.target, configurer.prices
-    pile = stacked(search.instance, search.low) if few and search.low > 0 else None
-    if pile is not None and not search.watch.stop:
+    pile = stacked(search.instance, search.low, search.watch) if few and search.low > 0 else None
+    if pile is not None:
         above = Configurer(Chooser(pile.instance), search.seed, grid, coarse, _sharing(search))
         above.aim(search.low, search.watch, configurer.target)
         configurer, pile = (configurer, None) if above.target == math.inf else (above, pile)
