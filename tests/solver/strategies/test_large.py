@@ -141,6 +141,15 @@ def test_where_one_model_decides_the_first_start_is_as_good_as_can_be(seed, monk
     assert search.value == search.low > 2 * search.level
 
 
+def test_where_few_share_first_fit_is_the_start_without_time(monkeypatch):
+    monkeypatch.setattr(large, "most_room_first", None)  # is not asked
+    problem = fleet(3, gpus=30, models=60, memory=(100,))
+    search = search_of(problem, watch=Watch(0))
+    search.solve(None)
+    assert search.value <= search.low * 1.25 * ONE  # it begins a quarter above the bound
+    assert evaluate(problem, search.placement).valid
+
+
 def test_an_interrupt_still_gives_a_start():
     watch = Watch()
     search = search_of(fleet(7), watch=watch)

@@ -55,9 +55,9 @@ def digest_of(
     names = models.names
     order = sorted(range(len(names)), key=names.__getitem__)
     for first in range(0, len(order), AT_ONCE):
-        rows = models.digest_rows(order[first : first + AT_ONCE], loads)
+        rows = models.digest_text(order[first : first + AT_ONCE], loads)
         hashed.update(("," if first else "").encode())
-        hashed.update(_json(rows)[1:-1].encode("utf-8", "surrogatepass"))
+        hashed.update(rows.encode("utf-8", "surrogatepass"))
     hashes = sorted(sha256(_json(row).encode()).digest() for row in pressed)
     together = sha256(b"".join(hashes)).hexdigest() if hashes else ""
     ruled = sorted(rule.digest_text() for rule in rules)

@@ -1,5 +1,6 @@
 """All models at once: one protocol for models in columns and for models as objects."""
 
+import json
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -66,8 +67,8 @@ class ModelColumns(Protocol):
         """Yield per model its TPOT objective, and rate and token counts of each window."""
         ...
 
-    def digest_rows(self, order: Sequence[int], loads: Sequence[float]) -> list[list[object]]:
-        """Return what of some models enters the digest of their problem.
+    def digest_text(self, order: Sequence[int], loads: Sequence[float]) -> str:
+        """Return what of some models enters the digest of their problem, as entries of JSON.
 
         Parameters
         ----------
@@ -148,9 +149,10 @@ class ListedModels:
                 row += [demand.cached_tokens] if demand.cached_tokens else []
             yield row
 
-    def digest_rows(self, order: Sequence[int], loads: Sequence[float]) -> list[list[object]]:
-        """Return what of some models enters the digest of their problem."""
-        return [self._digest_row(index, loads[index]) for index in order]
+    def digest_text(self, order: Sequence[int], loads: Sequence[float]) -> str:
+        """Return what of some models enters the digest of their problem, as entries of JSON."""
+        rows = [self._digest_row(index, loads[index]) for index in order]
+        return json.dumps(rows, separators=(",", ":"))[1:-1]
 
     def _digest_row(self, index: int, load: float) -> list[object]:
         """Return what of a model enters the digest."""

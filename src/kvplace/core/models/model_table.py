@@ -6,11 +6,13 @@ numpy and Arrow read and write in place.
 
 from __future__ import annotations
 
+import json
 import math
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import repeat
+from json.encoder import encode_basestring_ascii
 from operator import attrgetter, eq, truediv
 from typing import overload
 
@@ -307,11 +309,15 @@ class ModelTable(Sequence[Model]):
                 ]
             yield row
 
-    def digest_rows(self, order: Sequence[int], loads: Sequence[float]) -> list[list[object]]:
-        """Return what of some models enters the digest of their problem."""
-        columns = self.names, self.weights_bytes, self.overhead_bytes, self.min_kv_bytes, loads
-        rows = zip(*(map(column.__getitem__, order) for column in columns), strict=True)
-        return [[*row, [1], 1, 1] for row in rows]
+    def digest_text(self, order: Sequence[int], loads: Sequence[float]) -> str:
+        """Return what of some models enters the digest of their problem, as entries of JSON."""
+        amounts = self.weights_bytes, self.overhead_bytes, self.min_kv_bytes
+        columns = [map(repr, map(of.__getitem__, order)) for of in amounts]
+        names = map(encode_basestring_ascii, map(self.names.__getitem__, order))
+        taken = list(map(loads.__getitem__, order))
+        written = map(repr if math.isfinite(sum(taken)) else json.dumps, taken)
+        rows = map(",".join, zip(names, *columns, written, strict=True))
+        return ",".join(f"[{row},[1],1,1]" for row in rows)
 
 
 def _whole(column: array[int], index: int) -> int | None:

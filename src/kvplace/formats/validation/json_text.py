@@ -251,6 +251,8 @@ def _floats(values: Sequence[float]) -> list[str]:
     """Return finite numbers as the standard library writes them, in a quarter of the time."""
     texts = to_json(list(values))[1:-1].decode().split(",")
     least, most = _POSITIONAL
+    if least <= min(values) and max(values) < most:
+        return texts
     for row in [row for row, value in enumerate(values) if not least <= value < most]:
         texts[row] = float.__repr__(
             values[row]

@@ -6,7 +6,6 @@ The same plan on any machine and any number of threads, as long as no time limit
 import itertools
 import math
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +19,6 @@ from kvplace.solver.assignment.packed import Packing, pack_rows
 from kvplace.solver.bounds.certify import certified_rule
 from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
-from kvplace.solver.clock import Watch
 from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
 from kvplace.solver.improve.memory_as_load import MemoryPacker
 from kvplace.solver.improve.parallel_pairs import COMPILED, COMPILED_SEVERAL, GAIN, WIDE, Improver
@@ -214,20 +212,29 @@ class LargeSearch(Search):
 
 
 def _start(search: LargeSearch) -> None:
-    """Take the best start: most room first, and first fit where that fails or few share."""
+    """Take the best start: most room first, and first fit where that fails or few share.
+
+    Where few share, first fit comes first: it is near the bound sooner.
+    """
     if search.low == math.inf:
         return
-    columns = search.columns
+    columns, watch, starts = search.columns, search.watch, list[Packing]()
     level = max(search.level, search.low)  # where one model decides, sizes at its pressure
-    # A signal ends this while a kernel is compiled; the clock does not, for a plan is wanted.
-    starts = most_room_first(columns, level, partial(_ended, search.watch, begun=False))
-    if search.watch.stop is Stop.INTERRUPTED and not starts:
-        return
-    if not starts or (search.sparse and search.instance.pressures == 1):
+    sparse = search.sparse and search.instance.pressures == 1
+
+    def ended() -> bool:
+        # A signal ends this while a kernel is compiled; the clock only where there is a plan.
+        return watch.stop is not None if starts else watch.stop is Stop.INTERRUPTED
+
+    for turn, first_fit in enumerate((True, False) if sparse else (False, True)):
         # A second start is not waited for any longer than the time limit.
-        ended = partial(_ended, search.watch, begun=bool(starts))
-        first = bisect_first_fit(columns, search.low, search.watch, ended)
-        starts += [] if first is None else [first]
+        if turn and (ended() or (starts and not sparse)):
+            break
+        if first_fit:
+            found = bisect_first_fit(columns, search.low, watch, ended)
+            starts += [] if found is None else [found]
+        else:
+            starts = [*most_room_first(columns, level, ended), *starts]
     if search.given is not None:
         starts.append(pack_rows(columns, search.given))
     if starts:
@@ -251,11 +258,6 @@ def _pack(search: LargeSearch) -> None:
             search.refute(refuted(search.problem, search.columns, watch))
         if search.low == math.inf or watch.stop or (search.limitless and turn >= knobs.packings):
             return
-
-
-def _ended(watch: Watch, *, begun: bool) -> bool:
-    """Whether no kernel of a start is waited for: one was made and time is up, or by a signal."""
-    return watch.stop is not None if begun else watch.stop is Stop.INTERRUPTED
 
 
 def _pair(search: LargeSearch) -> None:
