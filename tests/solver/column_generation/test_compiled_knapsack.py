@@ -24,7 +24,7 @@ def few_levels():
     """Tables of few levels, so that sizes are rounded, made by kernels that are not compiled."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled_knapsack, "GRID", 16)
-        patch.setattr(compiled_knapsack, "PAIRED", (2, 8))
+        patch.setattr(compiled_knapsack, "LEVELS", (2, 8))
         patch.setattr("kvplace.solver.column_generation.knapsack.GRID", 16)
         for name in ("weigh_limits", "level_tables", "joint_table", "dearest_sets"):
             patch.setattr(compiled_knapsack, name, interpreted(getattr(compiled_knapsack, name)))

@@ -81,10 +81,10 @@ def test_what_costs_more_room_than_it_is_priced_is_left_out():
 
 
 @given(LIMITED, st.integers(1, 40), st.integers(1, 40), st.integers(1, 30), st.booleans())
-def test_a_table_of_two_limits_rules_no_dear_set_out(items, first, second, floor, grouped):
+def test_two_limits_rule_no_dear_set_out(items, first, second, floor, grouped):
     one, other, prices, groups = (np.array(column) for column in zip(*items, strict=True))
     sizes, room = np.array([one, other], dtype=float), np.array([first, second], dtype=float)
-    table = Knapsack(sizes, prices.astype(float), room, groups if grouped else None, joint=True)
+    table = Knapsack(sizes, prices.astype(float), room, groups if grouped else None)
     dear = {
         held: prices[list(held)].sum()
         for held in subsets(len(items))
@@ -96,16 +96,7 @@ def test_a_table_of_two_limits_rules_no_dear_set_out(items, first, second, floor
     assert table.upper >= max(dear.values(), default=0)
 
 
-def test_two_limits_together_say_more_than_each():
-    """Wide and long models fill either limit alone, and no GPU holds two of a kind."""
-    sizes = np.array([[6.0, 6.0, 6.0, 3.0, 3.0, 3.0], [3.0, 3.0, 3.0, 6.0, 6.0, 6.0]])
-    rooms = np.array([10.0, 10.0])
-    assert Knapsack(sizes, np.ones(6), rooms).upper == 3
-    assert Knapsack(sizes, np.ones(6), rooms, joint=True).upper == 2
-
-
-@pytest.mark.parametrize("joint", [False, True])
-def test_nothing_fits_where_a_limit_is_nothing(joint):
-    table = Knapsack(np.ones((2, 3)), np.ones(3), np.array([0.0, 5.0]), joint=joint)
+def test_nothing_fits_where_a_limit_is_nothing():
+    table = Knapsack(np.ones((2, 3)), np.ones(3), np.array([0.0, 5.0]))
     assert table.upper == 0
     assert table.above(1.0, 10) == []

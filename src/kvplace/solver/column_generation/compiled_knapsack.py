@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.column_generation.knapsack import GRID, PAIRED, Knapsack
+from kvplace.solver.column_generation.knapsack import GRID, Knapsack
 from kvplace.solver.column_generation.knapsack_kernel import (
     dearest_sets,
     joint_table,
@@ -26,8 +26,9 @@ PART = 0.02
 """Part of the best mix that a limit has at least, and leaves to others, for such mixes to pay."""
 NODES, PAIRED_NODES = 1_000_000, 2_400_000
 """Rows looked at by a search, and by one with a table over two limits."""
-ENTRIES = 1_000_000
-"""Entries of that table at most: measured, eight questions take 14.8 s for 20.3 with 4,000,000."""
+ENTRIES, LEVELS = 1_000_000, (48, 512)
+"""Entries of that table at most: measured, eight questions take 14.8 s for 20.3 with 4,000,000. And
+the least and most levels of room of each limit."""
 CLOSER = 16
 """How many times as many where that settles nothing."""
 EDGE = 1e-11
@@ -42,7 +43,7 @@ class CompiledKnapsack(Knapsack):
     sizes, prices, capacity, groups
         As of `Knapsack`, but that the first of several limits, which mixes the others, is mixed
         anew for these prices.
-    joint
+    closer
         Whether a search takes longer before it gives up.
     """
 
@@ -53,7 +54,7 @@ class CompiledKnapsack(Knapsack):
         capacity: Floats,
         groups: Ints | None = None,
         *,
-        joint: bool = False,
+        closer: bool = False,
     ) -> None:
         self._mixes = 0
         if len(sizes) > 1 and len(prices) and capacity.min() > 0:
@@ -62,7 +63,7 @@ class CompiledKnapsack(Knapsack):
             sizes = np.vstack([mixes, sizes[1:]])
             capacity = np.append(np.full(len(mixes), 1 + EDGE), capacity[1:])
         super().__init__(sizes, prices, capacity, groups)
-        self._closer = CLOSER if joint else 1
+        self._closer = CLOSER if closer else 1
 
     @cached_property
     def _tables(self) -> list[Floats]:
@@ -84,9 +85,9 @@ class CompiledKnapsack(Knapsack):
     @cached_property
     def _over_two(self) -> tuple[Floats, Ints, Floats]:
         """A table over the two tightest limits, which these are, and its levels per unit."""
-        levels = min(math.isqrt(ENTRIES // (len(self._ends) + 1)), PAIRED[1])
+        levels = min(math.isqrt(ENTRIES // (len(self._ends) + 1)), LEVELS[1])
         tightest = [at for at in self._tightest if at >= self._mixes]
-        if levels < PAIRED[0] or len(tightest) < 2:
+        if levels < LEVELS[0] or len(tightest) < 2:
             return np.zeros((0, 1, 1)), np.zeros(2, dtype=np.int64), np.zeros(2)
         pair: Ints = np.array(tightest[:2])
         scales = levels / np.array(self._capacity)[pair]

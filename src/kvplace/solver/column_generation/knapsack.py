@@ -2,13 +2,11 @@
 
 A table over a grid of room, made by dynamic programming with sizes rounded down, bounds what
 the models not yet looked at can add to a partial set. Under one limit the bound is so tight that
-hardly a partial set is kept that does not lead to a set worth returning. Where that is not so under
-several, a table over the rooms of two limits together takes longer and says more.
+hardly a partial set is kept that does not lead to a set worth returning.
 """
 
 import math
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,8 +18,6 @@ CHILDREN = 200
 """Partial sets looked at per level, as a multiple of the sets asked for."""
 GRID = 2048
 """Levels of room in the table."""
-ENTRIES, PAIRED = 4_000_000, (48, 512)
-"""Entries of the table over two limits at most, and the least and most levels of room of each."""
 LOOKED_AT = 4_000
 """Partial sets from which on it is faster to sort hopeless ones out before they are made."""
 HALVINGS = 24
@@ -32,24 +28,6 @@ SAFE = 1e-9
 
 class TooManyError(Exception):
     """There are more sets than asked for; the caller asks a smaller question."""
-
-
-class _Paired(NamedTuple):
-    """What the groups from one on add at most, by levels of room in two of the limits."""
-
-    table: Floats
-    limits: list[int]
-    capacity: list[float]
-    scales: list[float]
-
-    def most(self, after: Ints, weights: dict[int, Floats]) -> Floats:
-        """Return what may be added to sets of some weights, by the number of the group after."""
-        first, second = (
-            ((room - weights[at]) * scale * (1 + 1e-12)).astype(np.int64)
-            for at, room, scale in zip(self.limits, self.capacity, self.scales, strict=True)
-        )
-        found: Floats = self.table[after, first, second]
-        return found
 
 
 def hopeful(
@@ -127,9 +105,6 @@ class Knapsack:
         (d,) room of the GPU, in the units of sizes.
     groups
         (n,) numbers of groups, of which a set holds one at most; None where each is of its own.
-    joint
-        Whether a table looks at the two tightest of several limits together: it takes longer, and
-        fewer sets seem to fit that do not.
     """
 
     def __init__(
@@ -138,8 +113,6 @@ class Knapsack:
         prices: Floats,
         capacity: Floats,
         groups: Ints | None = None,
-        *,
-        joint: bool = False,
     ) -> None:
         self._capacity: list[float] = capacity.tolist()
         dense = -prices / sizes[0]
@@ -163,7 +136,6 @@ class Knapsack:
         self._next: Ints = ends[self._after - 1]
         # Nothing fits a GPU of one byte.
         self._scale = [GRID / room if room > 0 else 0.0 for room in self._capacity]
-        self._joint = joint and len(sizes) > 1
 
     @cached_property
     def _tables(self) -> list[Floats]:
@@ -192,31 +164,6 @@ class Knapsack:
     def _tightest(self) -> list[int]:
         """The limits in ascending order of what all groups add at most within each."""
         return sorted(range(len(self._sizes)), key=lambda at: float(self._tables[at][0, GRID]))
-
-    @cached_property
-    def _paired(self) -> "_Paired | None":
-        """What they add at most by levels of room in two limits; None where that is not asked."""
-        levels = min(math.isqrt(ENTRIES // (len(self._ends) + 1)), PAIRED[1])
-        if not self._joint or levels < PAIRED[0] or min(self._capacity) <= 0:
-            return None
-        # The first of more than two mixes the others; those that leave least are the tightest.
-        tightest = [at for at in self._tightest if at or len(self._sizes) == 2][:2]
-        rooms = [self._capacity[at] for at in tightest]
-        scales = [levels / room for room in rooms]
-        down, right = (
-            np.floor(self._sizes[at] * scale * (1 - 1e-12)).astype(np.int64).tolist()
-            for at, scale in zip(tightest, scales, strict=True)
-        )
-        table = np.zeros((len(self._ends) + 1, levels + 1, levels + 1))
-        prices, starts = self._price.tolist(), [0, *self._ends.tolist()]
-        for at in range(len(self._ends) - 1, -1, -1):
-            after, here = table[at + 1], table[at]
-            here[:] = after
-            for row in range(starts[at], starts[at + 1]):
-                held = here[down[row] :, right[row] :]
-                rest = after[: levels + 1 - down[row], : levels + 1 - right[row]]
-                np.maximum(held, rest + prices[row], out=held)
-        return _Paired(table, tightest, rooms, scales)
 
     def _hopeful_end(self, value: Floats, weights: dict[int, Floats], floor: float) -> Ints:
         """Return the row from which on no model leads partial sets to a price of `floor`."""
@@ -260,17 +207,12 @@ class Knapsack:
                 more = self._tables[at][self._after[child], level.astype(np.int64)]
                 reach = np.minimum(reach, value[parent] + self._price[child] + more)
                 keep(np.flatnonzero(reach >= floor))
-        if self._paired is not None and floor > 0:
-            more = self._paired.most(self._after[child], grown)
-            reach = np.minimum(reach, value[parent] + self._price[child] + more)
-            keep(np.flatnonzero(reach >= floor))
         return parent, child, reach, grown
 
     @property
     def upper(self) -> float:
         """No set that fits has a higher price."""
-        found = min(float(table[0, GRID]) for table in self._tables)
-        return found if self._paired is None else min(found, float(self._paired.table[0, -1, -1]))
+        return min(float(table[0, GRID]) for table in self._tables)
 
     def above(self, floor: float, limit: int, *, beam: bool = False) -> list[Ints]:
         """Return every set that fits and is priced at least `floor`.

@@ -57,10 +57,10 @@ class Room:
         groups = None if self.groups is None else self.groups[active]
         return hopeful(self.sizes[:, active], prices[active], self.capacity, groups, floor)
 
-    def knapsack(self, prices: Floats, active: Ints, *, joint: bool = False) -> Knapsack:
+    def knapsack(self, prices: Floats, active: Ints) -> Knapsack:
         """Return the sets of some of the models, numbered anew, at some prices."""
         groups = None if self.groups is None else self.groups[active]
-        return Knapsack(self.sizes[:, active], prices[active], self.capacity, groups, joint=joint)
+        return Knapsack(self.sizes[:, active], prices[active], self.capacity, groups)
 
 
 class Pool:
@@ -78,12 +78,12 @@ class Pool:
         self._rooms, self._compiled = rooms, compiled
         self._groups: list[list[Ints]] = [[] for _ in rooms]
         self._window = [0.02] * len(rooms)
-        self._joint = False
+        self._closer = False
 
     def look_closer(self) -> bool:
-        """Look at two limits together from now on; whether there are two, and that is new."""
-        new = not self._joint and any(len(room.capacity) > 1 for room in self._rooms)
-        self._joint |= new
+        """Look closer from now on; whether there are several limits, and that is new."""
+        new = not self._closer and any(len(room.capacity) > 1 for room in self._rooms)
+        self._closer |= new
         return new
 
     def dearer(self, prices: Floats, worths: Floats) -> list[Column]:
@@ -131,7 +131,7 @@ class Pool:
             if self._compiled:
                 groups, floor = self._dearest(room, prices, some, worth, type_)
             else:
-                table = room.knapsack(prices, some, joint=self._joint)
+                table = room.knapsack(prices, some)
                 groups, floor = self._near(table, worth, least, type_)
             self._groups[type_] = [some[group] for group in groups]
             dearest = [float(prices[group].sum(axis=1).max()) for group in self._groups[type_]]
@@ -147,7 +147,7 @@ class Pool:
 
         groups = None if room.groups is None else room.groups[some]
         sizes = room.sizes[:, some]
-        table = CompiledKnapsack(sizes, prices[some], room.capacity, groups, joint=self._joint)
+        table = CompiledKnapsack(sizes, prices[some], room.capacity, groups, closer=self._closer)
         window, least = self._window[type_], worth + slack(prices, worth)
         lowest = max(min(least, worth * (1 - window)), least * 1e-9)
         found, floor = table.dearest(lowest, DEAREST)
@@ -187,7 +187,7 @@ class Pool:
                 if found or floor <= least:
                     return found, floor
                 high = floor
-                if not self._joint:
+                if not self._closer:
                     break  # columns are wanted, not the highest price
             floor = (low + high) / 2
         return table.above(least, SETS // 4, beam=True), high
