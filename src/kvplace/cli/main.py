@@ -170,7 +170,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if Memory.watched:
         sys.stdout.flush()
         sys.stderr.flush()
-        Memory.leave(code)
+        os._exit(code)
     return code
 
 

@@ -3,7 +3,6 @@
 import errno
 import os
 import signal
-from contextlib import suppress
 from typing import Any
 
 import click
@@ -33,7 +32,6 @@ class Memory:
 
     limit = 0
     watched = False
-    _told = -1
 
     @classmethod
     def prepare(cls) -> None:
@@ -85,8 +83,6 @@ class Memory:
         int or None
             In this process the other one's exit code; in the other one None.
         """
-        hears, cls._told = os.pipe()
-        os.set_blocking(hears, False)  # processes that the other one starts have it open, too
         child = os.fork()
         if not child:
             cls.watched = True
@@ -95,22 +91,10 @@ class Memory:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        try:
-            ended = bool(os.read(hears, 1))
-        except BlockingIOError:
-            ended = False
-        died = -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGKILL
-        if code in died or (code == 1 and not ended):
+        if code in (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGKILL):
             say(f"kvplace: {cls.sentence()}")
             return 4
         return code if code >= 0 else 128 - code
-
-    @classmethod
-    def leave(cls, code: int) -> None:
-        """End the process that is watched, and say that it is no library that ends it."""
-        with suppress(OSError):  # nobody waits any more
-            os.write(cls._told, b".")
-        os._exit(code)
 
     @classmethod
     def loosen(cls) -> None:
@@ -132,8 +116,6 @@ class Memory:
             return error.errno == errno.ENOMEM or (_COMPILER in words and cls.is_limited())
         if isinstance(error, RuntimeError):
             return _THREAD in words
-        if isinstance(error, SystemError):  # the interpreter could not even make the error
-            return cls.is_limited()
         return isinstance(error, ImportError) and any(part in words for part in _UNMAPPED)
 
     @classmethod

@@ -173,90 +173,11 @@ def test_bounds_of_clusters_hold(seed):
     assert certified > 0
 
 
-@pytest.fixture
-def few_pairs(monkeypatch):
-    """Few levels of two sizes, of any number of models."""
-    paired_on_few_levels(monkeypatch, 0)
-
-
-def paired_on_few_levels(patch, many):
-    """Let the load and the KV that must be left be two sizes above so many models."""
-    patch.setattr("kvplace.solver.bounds.size_classes.MANY", many)
-    patch.setattr("kvplace.solver.bounds.size_classes.PAIRED", 64)
-    patch.setattr("kvplace.core.certificates.relaxations.PAIRED", 64)
-
-
-@pytest.fixture(scope="module")
-def two_sums():
-    """A problem, and its bounds with the load and the KV that must be left as two sizes, and not.
-
-    Half of its models leave more KV than they use.
-    """
-    draw = random.Random(1)
-    problem = cluster(120, 80, pinned=0, seed=1)
-    models = tuple(
-        replace(model, min_kv_bytes=draw.choice([0, 10 << 30])) for model in problem.models
-    )
-    problem = replace(problem, models=models)
-    chooser = Chooser(load_instance(problem))
-    low = FluidBound(chooser).value
-    found = []
-    for many in (0, 500):
-        with pytest.MonkeyPatch.context() as patch:
-            paired_on_few_levels(patch, many)
-            bound = LevelBound(chooser)
-            bound.rise(low, None, Watch())
-            found.append(bound.certified(problem))
-    return problem, *found
-
-
-@pytest.mark.usefixtures("few_pairs")
-def test_both_sums_together_prove_more_than_either(two_sums):
-    problem, both, one = two_sums
-    assert both.value > one.value * 1.1
-    assert check_certificate(problem, both.certificate) == ""
-    board = next(some_assignments(Chooser(load_instance(problem)), both.value, Watch()))
-    assert board.valid
-    assert both.value <= board.worst()
-
-
-@pytest.mark.usefixtures("few_pairs")
-def test_a_bound_by_both_sums_that_time_ended_is_gone_on_with(two_sums):
-    problem, both, _ = two_sums
-    chooser = Chooser(load_instance(problem))
-    low, bound = FluidBound(chooser).value, LevelBound(chooser)
-    bound.rise(low, None, Watch(0.0))
-    assert (bound.value, bound.cut) == (0.0, True)
-    board = next(some_assignments(chooser, low, Watch()))
-    bound.rise(low, board, Watch())
-    assert not bound.cut
-    assert bound.value == pytest.approx(both.value, rel=0.02)
-    assert bound.certified(problem).value == bound.value
-
-
-@pytest.mark.usefixtures("few_pairs")
-def test_damaged_proofs_by_both_sums_are_rejected(two_sums, monkeypatch):
-    problem, both, _ = two_sums
-    monkeypatch.setattr("kvplace.core.certificates.knapsack.MAX_STEPS", 20_000)  # soon given up
-    proof, draw = both.certificate, random.Random(5)
-    for worth in range(len(proof.worths)):  # each is as low as it may be
-        lower = [
-            (m, w - (w // 500 if at == worth else 0)) for at, (m, w) in enumerate(proof.worths)
-        ]
-        assert check_certificate(problem, replace(proof, worths=tuple(lower)))
-    assert check_certificate(problem, replace(proof, threshold=proof.threshold * 1.02))
-    assert check_certificate(problem, replace(proof, prices=tuple(p[::-1] for p in proof.prices)))
-    for _ in range(20):
-        prices = list(proof.prices)
-        for j in draw.sample(range(len(prices)), 12):
-            prices[j] = tuple(price * draw.choice([0, 2]) for price in prices[j])
-        changed = replace(proof, prices=tuple(prices))
-        assert check_certificate(problem, changed) or changed.prices == proof.prices
-
-
-@pytest.mark.usefixtures("few_pairs")
 @pytest.mark.parametrize("seed", range(3))
-def test_bounds_where_kv_must_be_left_on_gpus_of_several_sizes_are_below_the_optimum(seed):
+def test_bounds_where_kv_must_be_left_on_gpus_of_several_sizes_are_below_the_optimum(
+    seed, monkeypatch
+):
+    monkeypatch.setattr("kvplace.solver.bounds.size_classes.MANY", 0)
     draw = random.Random(seed)
     raised = 0
     for _ in range(20):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kvplace.core.certificates.certificate import GRID, SCALE_BITS
+from kvplace.core.certificates.certificate import GRID
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.levels import LevelRooms, Need, need_of
@@ -48,20 +48,16 @@ class Prices:
     target
         K, in load per byte.
     prices
-        (levels + 1,) of a shard by its level, or by its class where these are paired.
+        (classes,) of a shard by its level, kind by kind.
     worths
         (t,) of a GPU of each size of memory, smallest first.
-    paired
-        Whether classes are pairs of `PAIRED` levels, of the least KV and of the load.
     kinds
-        How many kinds of classes there are: levels of the least KV, or sizes of memory from which
-        on a shard fits.
+        How many kinds of classes there are: sizes of memory from which on a shard fits.
     """
 
     target: float
     prices: Ints
     worths: Ints
-    paired: bool = False
     kinds: int = 1
 
     @property
@@ -87,8 +83,6 @@ class LevelTargets:
         (n, o) bytes of the largest GPU that a shard can be on; None where that is the largest.
     grid
         Levels of the largest GPU.
-    paired
-        Whether what a shard needs at least is a second size, and not only says whether it fits.
     nested
         Whether shards are apart by the smallest GPU that holds them alone.
 
@@ -109,15 +103,14 @@ class LevelTargets:
         most: Floats | None = None,
         grid: int = GRID,
         *,
-        paired: bool = False,
         nested: bool = False,
     ) -> None:
-        self._largest, self._grid, self._paired = int(memory[-1]), grid, paired
+        self._largest, self._grid = int(memory[-1]), grid
         self._most = np.full(size.shape, float(self._largest)) if most is None else most
         self._unit = self._largest / grid
         self._memory = memory.astype(np.float64)
         self._nested = nested and least is not None and len(memory) > 1
-        self._kinds = grid + 1 if paired else len(memory) if self._nested else 1
+        self._kinds = len(memory) if self._nested else 1
         self._levels: Ints = np.array([self._room(int(m)) for m in memory])
         # Bytes by which the room grows with the logarithm of the target are the load to it.
         self._slope = float(memory @ count) / max(float(load[:, 0] @ shards[:, 0]), 1e-300)
@@ -186,7 +179,7 @@ class LevelTargets:
             For the highest target found to be impossible.
         """
         best: Prices | None = None
-        part = PROVED if self._paired or (high == math.inf and self._cheap) else 0.0
+        part = PROVED if high == math.inf and self._cheap else 0.0
         step = self._close
         target = low * (1 + step) if high == math.inf else (low + high) / 2
         target = first if low < first < high else target
@@ -236,21 +229,15 @@ class LevelTargets:
                 target = middle
             else:
                 most = middle
-        found = Prices(target, table.prices, worths, self._paired, self._kinds)
+        found = Prices(target, table.prices, worths, self._kinds)
         self.found.append(found)
         watch.tell("bound", bound=target)
         return found
 
     def _room(self, memory: int) -> int:
-        """Return the room of an empty GPU, in levels or numbered as pairs of them are."""
-        if self._nested:
-            kind = int(np.searchsorted(self._memory, memory))
-            return memory * self._grid // self._largest + kind * (self._grid + 1)
-        if not self._paired:
-            return memory * self._grid // self._largest
-        # On the levels of the checker, less than the whole memory may be taken.
-        first = ((memory << SCALE_BITS) - 1) * self._grid // (self._largest << SCALE_BITS)
-        return memory * self._grid // (self._largest + 1) * (self._grid + 1) + first
+        """Return the room of an empty GPU, in levels or numbered as classes of its kind are."""
+        kind = int(np.searchsorted(self._memory, memory)) if self._nested else 0
+        return memory * self._grid // self._largest + kind * (self._grid + 1)
 
     def _floor(self, sizes: Floats) -> Ints:
         """Return the levels of some sizes; what fits no GPU at a target has the highest."""
@@ -266,12 +253,9 @@ class LevelTargets:
         fit &= least <= self._most
         each, least = np.where(fit, each, 0.0), np.where(fit, least, 0.0)
         classes = self._floor(each)
-        if self._paired:
-            classes += self._floor(least) * (self._grid + 1)
-        elif self._nested:
+        if self._nested:
             alone = np.maximum(each * (1 - MARGIN), least)
             classes += np.searchsorted(self._memory, alone) * (self._grid + 1)
         return need_of(
-            self._grid, classes, each, self._shards, fit, self._kinds,
-            pairs=self._paired, nested=self._nested,
-        )[0]  # fmt: skip
+            self._grid, classes, each, self._shards, fit, self._kinds, nested=self._nested
+        )[0]

@@ -41,14 +41,14 @@ class PressureClasses:
     ----------
     value
         The best bound, not yet certified; 0 where none was found.
-    cut, once
+    once
         As of `LevelBound`; never.
     """
 
     def __init__(self, fluid: PressureBound) -> None:
         self._fluid = fluid
         self._found: tuple[AnyTables, Floats] | None = None
-        self.value, self.cut, self.once = 0.0, False, False
+        self.value, self.once = 0.0, False
 
     def rise(self, low: float, high: float, watch: Watch) -> None:
         """Look for impossible targets between a bound and the value of an assignment.

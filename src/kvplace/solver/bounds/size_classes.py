@@ -11,13 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from kvplace.core.certificates.certificate import (
-    FINE,
-    PAIRED,
-    SCALE_BITS,
-    Bound,
-    priced_by_size,
-)
+from kvplace.core.certificates.certificate import FINE, SCALE_BITS, Bound, priced_by_size
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats
 from kvplace.solver.assignment.assignment import Assignment
@@ -52,9 +46,8 @@ TIME_SHARE = 0.5
 TRIED = 4
 """Certificates checked at most: one that rounding spoils leaves the target before it."""
 MANY, FEW = 500, 6
-"""Models above which, and models per GPU up to which, the KV that must be left is a size of its
-own: a program of single sets decides of fewer, and levels of two sizes round off too much of many
-shards."""
+"""Models above which, and models per GPU up to which, shards are apart by the smallest GPU that
+holds them with the KV that must be left: a program of single sets decides of fewer."""
 
 
 class LevelBound:
@@ -69,8 +62,6 @@ class LevelBound:
     ----------
     value
         The best bound, not yet certified; 0 where none was found.
-    cut
-        Whether time ended the search for it on pairs of levels, which may be gone on with.
     once
         Whether asking another time, with a better value known, is not worth it.
     """
@@ -85,16 +76,13 @@ class LevelBound:
         least = chooser.least if self._instance.columns.keeps else None
         parts = (memory, count, chooser.size, chooser.sure, chooser.shards, least, chooser.largest)
         self._fine = LevelTargets(*parts, FINE)
-        self._paired: LevelTargets | None = None
-        if least is not None and MANY < self._instance.n <= FEW * self._instance.g:
-            self._paired = LevelTargets(*parts, PAIRED, paired=True)
-        self.once = least is not None and self._paired is None
         # Of few models, levels of the load alone leave more time for other programs.
-        nested = self._paired is not None
+        nested = least is not None and MANY < self._instance.n <= FEW * self._instance.g
+        self.once = least is not None and not nested
         self._targets = LevelTargets(*parts, nested=nested)
         self._coarse = LevelTargets(*parts, ONCE if self.once else COARSE, nested=nested)
         self._found: list[Prices] = []
-        self.value, self.cut = 0.0, False
+        self.value = 0.0
 
     def rise(
         self,
@@ -132,14 +120,12 @@ class LevelBound:
             if low < met * (1 - FAR):
                 high = high if prices is None else min(high, met * (1 + ABOVE))
                 self._rise_anew(low, high, groups, watch, met, prices)
-        self._gather(watch)
+        self._gather()
 
     def _rise_kept(self, low: float, high: float, groups: Groups | None, watch: Watch) -> None:
         """Ask on the grids of models that must be left KV, the coarse one first."""
-        grids = [self._coarse]
-        if self._paired is not None:
-            grids += [self._paired] if groups is None else [self._paired, self._targets]
-        for targets in grids:
+        both = groups is not None and not self.once
+        for targets in [self._coarse, self._targets] if both else [self._coarse]:
             if targets is self._targets and self._coarse.found:
                 targets.begin(self._coarse.found[-1].prices, low, high, watch)
             closer = targets.rise(low, high, groups, watch)
@@ -173,13 +159,11 @@ class LevelBound:
             high = min(high, low * (1 + FINER))
             self._fine.rise(low, high, groups, watch, first=first)
 
-    def _gather(self, watch: Watch) -> None:
+    def _gather(self) -> None:
         """Sort what was found."""
-        paired = [] if self._paired is None else self._paired.found
-        found = [*self._coarse.found, *paired, *self._targets.found, *self._fine.found]
+        found = [*self._coarse.found, *self._targets.found, *self._fine.found]
         self._found = sorted(found, key=lambda prices: prices.target)
         self.value = self._found[-1].target if self._found else 0.0
-        self.cut = self._paired is not None and watch.stop is not None
 
     def _groups(self, board: Assignment, target: float) -> Iterable[tuple[int, Floats]]:
         """Yield the type of each GPU of an assignment and the sizes on it."""
@@ -205,11 +189,9 @@ def certified_classes(problem: Problem, prices: Prices) -> Bound | None:
             size = max(size, least << SCALE_BITS)
         if prices.kinds == 1:
             return by_class[min(grid, size * grid // (most << SCALE_BITS))]
-        if prices.paired:
-            kind = least * grid // (most + 1)
-        else:  # the first memory that is above the one size and not below the other
-            kind = max(bisect_right(memories, size >> SCALE_BITS), bisect_left(memories, least))
-            kind = min(kind, prices.kinds - 1)
+        # The first memory that is above the one size and not below the other.
+        kind = max(bisect_right(memories, size >> SCALE_BITS), bisect_left(memories, least))
+        kind = min(kind, prices.kinds - 1)
         return by_class[kind * (grid + 1) + min(grid, size * grid // (most << SCALE_BITS))]
 
     worths = zip(memories, prices.worths.tolist(), strict=True)

@@ -37,8 +37,8 @@ def falling(classes: Ints, need: Need) -> list[tuple[int, int]]:
     Those are the next lower of the same kind, and of the first kind the highest that is no larger.
     """
     kinds, levels = classes // need.width, classes % need.width
-    if need.pairs or need.nested:
-        return _falling_pairs(kinds.tolist(), levels.tolist())
+    if need.nested:
+        return _falling_both(kinds.tolist(), levels.tolist())
     found = [(row - 1, row) for row in range(1, len(classes)) if kinds[row - 1] == kinds[row]]
     own = np.flatnonzero(kinds == 0)
     for row in np.flatnonzero(kinds > 0).tolist():
@@ -48,7 +48,7 @@ def falling(classes: Ints, need: Need) -> list[tuple[int, int]]:
     return found
 
 
-def _falling_pairs(second: list[int], first: list[int]) -> list[tuple[int, int]]:
+def _falling_both(second: list[int], first: list[int]) -> list[tuple[int, int]]:
     """Return for each row at most two others of which it has both sizes.
 
     Those are the next lower of the same first size, and of the next lower first size that has any.
@@ -77,19 +77,14 @@ def first_fit(need: Need, rooms: LevelRooms) -> list[Column]:
     by_kind = left.reshape(need.kinds, need.width)
     for room, count in zip(rooms.levels.tolist(), rooms.count.tolist(), strict=True):
         open_ = int(count)
-        held = by_kind[: room // need.width + 1 if need.pairs or need.nested else 1]
+        held = by_kind[: room // need.width + 1 if need.nested else 1]
         while open_ > 0:
-            rest, second, members = room % need.width, len(held), Counter[int]()
-            while rest > 0 and len(
-                fits := np.flatnonzero((held[:second, 1 : rest + 1] >= 1).any(0))
-            ):
+            rest, members = room % need.width, Counter[int]()
+            while rest > 0 and len(fits := np.flatnonzero((held[:, 1 : rest + 1] >= 1).any(0))):
                 level = int(fits[-1]) + 1
-                kind = int(np.flatnonzero(held[:second, level] >= 1)[-1])
+                kind = int(np.flatnonzero(held[:, level] >= 1)[-1])
                 class_ = kind * need.width + level
                 many = int(min(rest // level, left[class_]))
-                if need.pairs:
-                    many = min(many, (second - 1) // kind if kind else many)
-                    second -= many * kind
                 members[class_] += many
                 left[class_] -= many
                 rest -= many * level

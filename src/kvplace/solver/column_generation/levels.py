@@ -1,7 +1,7 @@
 """Levels: what is to be placed by size on a grid, and the room of GPUs.
 
-A class is a level of size; or a level of each of two sizes; or one of shards of split models, of
-which GPUs of one type hold one at most; or one of what fits GPUs of a type and of larger ones.
+A class is a level of size; or one of shards of split models, of which GPUs of one type hold one at
+most; or one of what fits GPUs of a type and of larger ones.
 Classes are numbered kind by kind.
 """
 
@@ -60,9 +60,6 @@ class Need:
         (m,) the option that each has at first.
     kinds
         How many kinds of classes there are.
-    pairs
-        Whether kinds are levels of a second size, which sums up on a GPU as the first does; rooms
-        are numbered as classes are.
     single
         Whether each kind after the first is of what the GPUs of one type hold alone, at most one
         shard of it on each; rooms are numbered as classes of their kind are.
@@ -76,7 +73,6 @@ class Need:
     shards: Ints
     chosen: Ints
     kinds: int = 1
-    pairs: bool = False
     single: bool = False
     nested: bool = False
 
@@ -89,8 +85,6 @@ class Need:
         """Whether a room holds some classes together."""
         width, whole = self.width, list(classes)
         first, second = sum(c % width for c in whole), [c // width for c in whole]
-        if self.pairs:
-            return first <= room % width and sum(second) <= room // width
         if self.nested:
             return first <= room % width and max(second, default=0) <= room // width
         if self.single:
@@ -133,7 +127,6 @@ def need_of(
     fit: Bools,
     kinds: int = 1,
     *,
-    pairs: bool = False,
     single: bool = False,
     nested: bool = False,
 ) -> tuple[Need, Ints]:
@@ -147,7 +140,7 @@ def need_of(
         (n, o) class and room of a shard, and number of shards, of each option.
     fit
         (n, o) whether there is such an option and its shard fits some GPU.
-    kinds, pairs, single, nested
+    kinds, single, nested
         As in `Need`.
 
     Returns
@@ -163,7 +156,7 @@ def need_of(
         class_[rows, chosen], whole[rows, chosen], minlength=(grid + 1) * kinds
     ).astype(np.float64)
     parts = class_[several], whole[several], chosen[several]
-    return Need(demand, *parts, kinds, pairs, single, nested), chosen
+    return Need(demand, *parts, kinds, single, nested), chosen
 
 
 def several_of(fit: Bools) -> Ints:

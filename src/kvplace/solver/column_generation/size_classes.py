@@ -18,7 +18,6 @@ from kvplace.solver.column_generation.class_rows import class_rows, falling, fir
 from kvplace.solver.column_generation.levels import Column, LevelRooms, Need, Switch
 from kvplace.solver.column_generation.loop import generate
 from kvplace.solver.column_generation.master import Duals, Entry, Master
-from kvplace.solver.column_generation.pair_knapsack import PairTables
 
 __all__ = ["Answer", "AnyTables", "LevelProgram", "Program", "priced"]
 
@@ -26,8 +25,6 @@ SCALE = 10**9
 """Integer prices: worth of the dearest level."""
 PICKED = 60
 """Columns given out at once, of all rooms together or one of each."""
-PAIRS_PICKED = 200
-"""The same where classes are pairs of levels, shared out by the number of GPUs."""
 ROUNDS = 100
 """Solutions of the restricted program at most, per target."""
 SMOOTH = 0.7
@@ -35,7 +32,7 @@ SMOOTH = 0.7
 CONVERGED = 1e-5
 """Distance of the share to what is proved at which no further column is looked for."""
 
-AnyTables = Tables | NestedTables | PairTables
+AnyTables = Tables | NestedTables
 """The dearest sets of each room, by any pricing."""
 
 
@@ -61,7 +58,7 @@ class Program:
         )
         self._switches: set[Switch] = set()
         self._groups: dict[int, int] = {}
-        apart = need.pairs or need.single or need.nested
+        apart = need.single or need.nested
         backwards = rooms.levels[::-1].tolist() if apart else [int(rooms.levels[-1])]
         alone = (
             next(((room, (c,)) for room in backwards if need.holds(room, (c,))), None)
@@ -272,7 +269,7 @@ def priced(need: Need, rooms: LevelRooms, prices: Floats) -> tuple[AnyTables, fl
     """Round prices to integers; return them with what they prove."""
     scale = SCALE / max(float(prices.max()), 1e-300)
     whole: Ints = np.floor(prices * scale).astype(np.int64)
-    pricing = PairTables if need.pairs else NestedTables if need.nested else Tables
+    pricing = NestedTables if need.nested else Tables
     table = pricing(whole, need.width, rooms.levels)
     total = need.least_price(table.prices)
     available = float((table.worth(rooms.levels) * rooms.count).sum())
@@ -282,13 +279,13 @@ def priced(need: Need, rooms: LevelRooms, prices: Floats) -> tuple[AnyTables, fl
 
 def _dear(table: AnyTables, rooms: LevelRooms) -> list[Column]:
     """Return sets that are dear at some prices, for every room."""
-    most = [max(1, PICKED // len(rooms.levels))] * len(rooms.levels)
-    if isinstance(table, PairTables):
-        most = np.ceil(PAIRS_PICKED * rooms.count / rooms.count.sum()).astype(np.int64).tolist()
-    found: list[Column] = []
-    for room, some in zip(rooms.levels.tolist(), most, strict=True):
-        found += [(room, members) for members in table.columns(room, some) if members]
-    return found
+    most = max(1, PICKED // len(rooms.levels))
+    return [
+        (room, members)
+        for room in rooms.levels.tolist()
+        for members in table.columns(room, most)
+        if members
+    ]
 
 
 def _cheaper(need: Need, groups: Ints, prices: Floats) -> list[tuple[Switch, int, Counter[int]]]:

@@ -150,7 +150,7 @@ class ClusterState(AssignedSearch):
     def raise_bound(
         self, board: Assignment | None, part: float | None = None, *, again: bool = False
     ) -> None:
-        """Ask the configuration program on size classes for a bound, once unless time ended that.
+        """Ask the configuration program on size classes for a bound, once.
 
         Parameters
         ----------
@@ -163,11 +163,9 @@ class ClusterState(AssignedSearch):
             Ask another time, with what is known from the last.
         """
         several = isinstance(self._fluid, PressureBound)
-        going_on = board is not None and self.classes is not None and self.classes.cut
-        if (self.classes is not None and not (going_on or again)) or (several and board is None):
+        if (self.classes is not None and not again) or (several and board is None):
             return
-        part = part or (self.knobs.tightened_part if going_on else self.knobs.bound_part)
-        with self.watch.part(part):
+        with self.watch.part(part or self.knobs.bound_part):
             if isinstance(self._fluid, PressureBound):
                 from kvplace.solver.bounds.pressure_classes import PressureClasses  # noqa: PLC0415 - HiGHS: only here
 
