@@ -9,7 +9,12 @@ import pytest
 from kvplace.cli.faults import say
 from kvplace.cli.memory import Memory
 from kvplace.core.result import Stop
+from kvplace.solver import kernels
+from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation import master
 from kvplace.solver.solve import solve
+from kvplace.solver.strategies.assigned import ready
+from kvplace.solver.strategies.stages import Settings
 from kvplace.solver.strategies.undivided.strategy import UndividedSearch
 from tiny import byte_problem
 
@@ -62,6 +67,33 @@ def test_what_the_system_says_without_memory_is_known():
         assert Memory.is_short(error)
     assert not Memory.is_short(ValueError("memory"))
     assert Memory.sentence() == "the system gives no more memory"
+
+
+def test_what_the_interpreter_cannot_even_say_is_want_of_memory_under_a_limit(monkeypatch):
+    error = SystemError("returned NULL without setting an exception")
+    monkeypatch.setattr(Memory, "is_limited", classmethod(lambda _: False))
+    assert not Memory.is_short(error)
+    monkeypatch.setattr(Memory, "is_limited", classmethod(lambda _: True))
+    assert Memory.is_short(error)
+
+
+@pytest.mark.parametrize(("ends", "code"), [("os._exit(1)", 4), ("Memory.leave(1)", 1)])
+def test_a_library_that_ends_the_process_is_told_from_a_command_that_does(ends, code):
+    """OpenBLAS ends a process with 1, which of check and diff means something else."""
+    text = f"import os; from kvplace.cli.memory import Memory; print(Memory.watch() or {ends})"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{code}\n"
+    assert ("no more memory" in done.stderr) == (code == 4)
+
+
+def test_little_memory_leaves_libraries_out_that_would_end_the_process(monkeypatch):
+    search = UndividedSearch(byte_problem([90] * 3, [(20, 6.0)]), Settings(watch=Watch()))
+    assert ready(search, "PAIRS")
+    monkeypatch.setattr(kernels, "_FREE", 2**60)
+    assert not ready(search, "PAIRS")
+    monkeypatch.setattr(master, "_FREE", 2**60)
+    with pytest.raises(MemoryError):
+        master.quiet_highs()
 
 
 def test_a_search_without_memory_returns_the_best_so_far(monkeypatch):

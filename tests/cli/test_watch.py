@@ -1,6 +1,8 @@
 """``kvplace watch`` and ``kvplace backtest`` on a trace."""
 
 import json
+import math
+from importlib import import_module
 
 import pytest
 
@@ -54,6 +56,22 @@ def test_watch_leaves_a_calm_fleet(here, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["replan"] is False
     assert found["reasons"]
+
+
+def test_watch_keeps_a_time_limit(here, capsys, monkeypatch):
+    module = import_module("kvplace.replan.watch")
+    limits, replan = [], module.replan
+
+    def noted(*args, watch, **others):
+        limits.append(watch.limit)
+        return replan(*args, watch=watch, **others)
+
+    monkeypatch.setattr(module, "replan", noted)
+    assert main([*WATCH, "--time-limit", "9s"]) == 0
+    assert main(WATCH) == 0
+    assert 0 < limits[0] <= 9
+    assert limits[1] == math.inf
+    capsys.readouterr()
 
 
 def test_watch_refuses_a_history_that_is_none(here, capsys):

@@ -55,6 +55,19 @@ def test_a_damaged_cache_is_passed_by(damage, tmp_path, answer):
     assert all(held != damage for held in mended.values())
 
 
+def test_want_of_memory_damages_no_cache(tmp_path, answer, monkeypatch):
+    module, cache = tmp_path / "doubling.py", tmp_path / "cache"
+    module.write_text(KERNEL)
+    answer(module)
+    before = {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+    with monkeypatch.context() as short:
+        short.setattr("kvplace.solver.kernels._FREE", 2**60)
+        with pytest.raises(MemoryError):
+            answer(module)
+    assert {path: path.read_bytes() for path in before} == before
+    assert answer(module) == "42\n"
+
+
 PART = """
 from kvplace.solver.kernels import kernel
 

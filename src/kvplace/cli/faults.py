@@ -23,7 +23,7 @@ def say(line: str) -> None:
     """
     try:
         from kvplace.report.text import clean
-    except MemoryError:  # not even for what makes it harmless
+    except (MemoryError, OSError, ImportError):  # none is left for what makes it harmless
         os.write(2, ascii(line)[1:-1].encode() + b"\n")
         return
     text = line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

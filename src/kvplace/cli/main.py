@@ -170,7 +170,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if Memory.watched:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
+        Memory.leave(code)
     return code
 
 

@@ -5,6 +5,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from kvplace.formats.fleet.schema import FleetPart
 from kvplace.formats.observation import Observation
 from kvplace.formats.plan.schema import PlanPart
 from kvplace.formats.proposal import Proposal
+from kvplace.formats.validation.parts import Part
 
 __all__ = ["HOME", "schema_files", "write_schemas"]
 
@@ -40,12 +42,21 @@ def write_schemas(directory: str | Path) -> None:
 
 def _schema(name: str, part: type[BaseModel]) -> str:
     """Return the JSON Schema of one format, named after its file."""
+    for inner in _below(Part):  # the schema library writes a default by the class of it
+        inner.model_rebuild()
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"{HOME}/{name}",
         **part.model_json_schema(by_alias=True),
     }
     return json.dumps(_without_wrong_examples(schema), indent=2, ensure_ascii=False) + "\n"
+
+
+def _below(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Yield every class that is derived from another one."""
+    for inner in kind.__subclasses__():
+        yield inner
+        yield from _below(inner)
 
 
 def _without_wrong_examples(schema: Any) -> Any:

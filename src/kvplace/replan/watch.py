@@ -13,6 +13,7 @@ from kvplace.core.problem import Problem
 from kvplace.replan.history.trigger import Decision, History, Policy, Seen, decide
 from kvplace.replan.outcome import Budget, Replan
 from kvplace.replan.replan import replan
+from kvplace.solver.clock import Watch
 
 __all__ = ["Watched", "watch"]
 
@@ -44,6 +45,8 @@ def watch(
     budget: Budget | None = None,
     former: Mapping[str, Model] | None = None,
     now: float | None = None,
+    time_limit: float | None = None,
+    clock: Watch | None = None,
 ) -> Watched:
     """Look once whether a fleet is to be re-planned. Nothing is changed.
 
@@ -63,8 +66,13 @@ def watch(
         As in `kvplace.replan`.
     now
         Seconds since 1970; None for the machine's clock.
+    time_limit, clock
+        As `time_limit` and `watch` of `kvplace.solve`: when the re-plan ends with the best so far.
     """
-    found = replan(problem, current, budget=budget or _BUDGET, former=former, compare=False)
+    clock = clock or Watch(time_limit)
+    found = replan(
+        problem, current, budget=budget or _BUDGET, former=former, compare=False, watch=clock
+    )
     seen = Seen(
         time.time() if now is None else now,
         found.before.value,

@@ -10,7 +10,14 @@ from kvplace.cli.inputs.demand_source import (
     read_prometheus_options,
     read_trace_options,
 )
-from kvplace.cli.options import FLEET, IN_FILE, SHARE, input_options, output_options
+from kvplace.cli.options import (
+    FLEET,
+    IN_FILE,
+    SHARE,
+    TIME_LIMIT,
+    input_options,
+    output_options,
+)
 from kvplace.cli.running.replan import TIME
 from kvplace.cli.verb import verb
 
@@ -61,6 +68,7 @@ Examples:
               help="Be calm again below this one. Default: that of --above.")  # fmt: skip
 @demand_options
 @input_options
+@TIME_LIMIT
 @output_options
 def command(
     fleet: str,
@@ -79,6 +87,7 @@ def command(
     below: float | None,
     objective: str | None,
     gpus: str | None,
+    time_limit: float | None,
     form: str,
     output: str | None,
     quiet: bool,
@@ -91,6 +100,7 @@ def command(
     """
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit
+    from kvplace.cli.run import watched
     from kvplace.cli.running.backtest import demands_of
     from kvplace.cli.running.current import read_current
     from kvplace.formats.read import read
@@ -105,6 +115,7 @@ def command(
         raise click.UsageError("--trace and --prometheus are two sources; name one")
     if alias and trace is None and prometheus is None:
         raise click.UsageError("--alias needs --trace or --prometheus")
+    calm = min(above, above if below is None else below)
     problem = read(fleet, objective=objective, gpus=gpus)
     notes: list[str] = []
     if trace is not None or prometheus is not None:
@@ -115,16 +126,17 @@ def command(
         demands, notes = demands_of(series, problem, alias)
         problem = with_rates(problem, demands.at(demands.windows - 1))
     running = read_current(current, problem)
-    calm = min(above, above if below is None else below)
-    watched = watch(
-        problem,
-        running.placement,
-        policy=Policy(gain, cooldown, above, calm, gain_per_tib),
-        history=_read_history(history),
-        budget=Budget(moves=max_moves, gain=min_gain),
-        former=running.former,
-    )
-    decision, found = watched.decision, watched.replan
+    with watched(time_limit, quiet=quiet) as clock:
+        seen = watch(
+            problem,
+            running.placement,
+            policy=Policy(gain, cooldown, above, calm, gain_per_tib),
+            history=_read_history(history),
+            budget=Budget(moves=max_moves, gain=min_gain),
+            former=running.former,
+            clock=clock,
+        )
+    decision, found = seen.decision, seen.replan
     if history is not None:
         _write_history(history, decision.history)
     if not quiet:

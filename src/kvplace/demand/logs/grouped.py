@@ -142,7 +142,8 @@ class DatabaseLog:
         """Return the first rows with an unusable value: their number, and which it is."""
         rows = self._ask(
             f"SELECT i, {', '.join(_WRONG)} FROM "  # noqa: S608 - names and paths are quoted
-            f"(SELECT row_number() OVER () AS i, * FROM log) WHERE {_BAD} LIMIT {int(most)}"
+            f"(SELECT row_number() OVER () AS i, * FROM log) WHERE {_BAD} ORDER BY i "
+            f"LIMIT {int(most)}"
         ).fetchall()
         return [(row, wrong) for row, *wrong in rows]
 

@@ -19,6 +19,9 @@ from kvplace.solver.array_types import Floats
 
 __all__ = ["Duals", "Entry", "Master", "add_columns", "add_rows", "quiet_highs"]
 
+_FREE = 16 * 2**20
+"""Bytes that are to be free before HiGHS is asked: it ends the process where it gets no memory."""
+
 
 class Entry(NamedTuple):
     """A column of a program.
@@ -53,7 +56,14 @@ class Duals:
 
 
 def quiet_highs(**options: object) -> Any:
-    """Return an empty HiGHS model that prints nothing, with some options set."""
+    """Return an empty HiGHS model that prints nothing, with some options set.
+
+    Raises
+    ------
+    MemoryError
+        The system gives too little for what HiGHS would end the process.
+    """
+    np.empty(_FREE, dtype=np.uint8)
     highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]  # ships no types
     for name, value in {"output_flag": False, **options}.items():
         highs.setOptionValue(name, value)

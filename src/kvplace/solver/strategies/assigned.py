@@ -204,9 +204,17 @@ def decided(search: AssignedSearch, effort: "Effort", *, closing: bool) -> None:
 
 
 def ready(search: Search, kernels: str) -> bool:
-    """Whether some of `warm` need not be compiled within a time limit; if not, that begins."""
-    from kvplace.solver.large_neighbourhood import warm  # noqa: PLC0415 - numba
+    """Whether some of `warm` need not be compiled within a time limit; if not, that begins.
 
+    None are ready where memory does not suffice for the compiler.
+    """
+    try:
+        from kvplace.solver.kernels import need_memory  # noqa: PLC0415 - numba
+        from kvplace.solver.large_neighbourhood import warm  # noqa: PLC0415 - same
+
+        need_memory()
+    except MemoryError:
+        return False
     return search.watch.limit == math.inf or warm.kernels_ready(getattr(warm, kernels))
 
 
