@@ -1,7 +1,6 @@
 """The door of the simulation: loads and seeds, component by component, on all cores."""
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
+from kvplace.cores import usable_cores
 from kvplace.errors import InputError
 from kvplace.field_types import whole_number
 from kvplace.forecast.rules import Rules
@@ -118,7 +118,7 @@ def _played(
     watch.tell("compiling the simulation, once after an installation")
     if not ready(lambda: watch.stop):
         return
-    with ThreadPoolExecutor(threads or _cores()) as pool:
+    with ThreadPoolExecutor(threads or usable_cores()) as pool:
         # One outcome is prepared while the one before it runs.
         begun: list[tuple[float, int, Traffic, Running]] = []
         waiting = iter(asked)
@@ -177,12 +177,7 @@ def simulate_traffic(
     """Simulate one traffic, and return what became of every request and of every GPU."""
     rules = rules or Rules()
     engined = engines_of(problem, placement, rules, times or StepTimes())
-    with ThreadPoolExecutor(threads or _cores()) as pool:
+    with ThreadPoolExecutor(threads or usable_cores()) as pool:
         stop = np.zeros(1, np.int64)
         running = Running(problem, engined, traffic, rules, pool, stop)
         return running.result(Watch())
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

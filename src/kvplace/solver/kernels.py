@@ -8,7 +8,6 @@ kernel starts threads of its own.
 
 import hashlib
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from kvplace.cores import usable_cores
 from kvplace.errors import InputError
 
 _FREE = 32 * 2**20
@@ -257,7 +257,7 @@ class Crew:
     """
 
     def __init__(self, threads: int | None = None, spared: int = 0) -> None:
-        self.threads = threads or max(1, _cores() - spared)
+        self.threads = threads or max(1, usable_cores() - spared)
         self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
 
     def share(self, work: Callable[[int, int], int], total: int, least: int) -> int:
@@ -297,8 +297,3 @@ def halting(seconds: float) -> Iterator["np.ndarray"]:
         yield halted
     finally:
         timer.cancel()
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

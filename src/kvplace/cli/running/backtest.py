@@ -1,6 +1,5 @@
 """``kvplace backtest``: ways of re-planning over a recorded demand."""
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from kvplace.cli.options import (
 )
 from kvplace.cli.running.replan import TIME
 from kvplace.cli.verb import verb
+from kvplace.cores import usable_cores
 
 if TYPE_CHECKING:
     from kvplace.core.problem import Problem
@@ -161,7 +161,7 @@ def command(
     chosen = list(dict.fromkeys(ways)) or list(WAYS)
     plans = [Plan(Way(way), max_moves, min_gain, policy) for way in chosen]
     start = read_current(current, problem).placement if current else None
-    workers = Workers(processes or os.cpu_count() or 1, ray)
+    workers = Workers(processes or usable_cores(), ray)
     tracks = backtest(
         problem, demands, plans, start=start, simulated_seconds=simulated, workers=workers
     )
