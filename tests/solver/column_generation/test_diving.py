@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.diving import round_off
+from kvplace.solver.column_generation.level_program import LevelProgram
 from kvplace.solver.column_generation.levels import LevelRooms, Need, need_of
-from kvplace.solver.column_generation.size_classes import LevelProgram
 
 GRID = 24
 

@@ -11,8 +11,8 @@ from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.models.model import Model
 from kvplace.core.problem import Problem
 from kvplace.solver.bounds.fluid import FluidBound
+from kvplace.solver.bounds.level_bound import LevelBound
 from kvplace.solver.bounds.level_targets import LevelTargets
-from kvplace.solver.bounds.size_classes import LevelBound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.construct.from_configurations import Configurer
@@ -73,7 +73,7 @@ def test_prices_of_the_start_prove_a_bound_without_a_further_program(
 ):
     configurer, board = configured
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kvplace.solver.bounds.size_classes.FAR", 1.0)
+        patch.setattr("kvplace.solver.bounds.level_bound.FAR", 1.0)
         patch.setattr(LevelTargets, "rise", None)
         bound = LevelBound(chooser)
         bound.rise(low, board, Watch(None), configurer.target, configurer.prices)

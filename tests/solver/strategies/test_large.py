@@ -247,7 +247,7 @@ def test_the_configuration_program_is_asked_where_its_check_can_be_paid(
 ):
     left = []
     monkeypatch.setattr(
-        "kvplace.solver.bounds.size_classes.packing_bound",
+        "kvplace.solver.bounds.level_bound.packing_bound",
         lambda *given: left.append(given[-1].left),
     )
     search = search_of(fleet(1), watch=Watch(limit))

@@ -15,8 +15,8 @@ import numpy as np
 from kvplace.core.certificates.certificate import GRID
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.level_program import AnyTables, LevelProgram, priced
 from kvplace.solver.column_generation.levels import LevelRooms, Need, need_of
-from kvplace.solver.column_generation.size_classes import AnyTables, LevelProgram, priced
 
 __all__ = ["CHEAP", "Groups", "LevelTargets", "Prices"]
 

@@ -16,8 +16,8 @@ from kvplace.solver.bisection import bisect
 from kvplace.solver.bounds.certify import checked
 from kvplace.solver.bounds.pressures import PressureBound, weighted_certificate
 from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.level_program import AnyTables, LevelProgram
 from kvplace.solver.column_generation.levels import LevelRooms, need_of
-from kvplace.solver.column_generation.size_classes import AnyTables, LevelProgram
 
 __all__ = ["PressureClasses"]
 

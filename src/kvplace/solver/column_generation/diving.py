@@ -14,8 +14,8 @@ import numpy as np
 
 from kvplace.solver.array_types import Ints
 from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.level_program import LevelProgram
 from kvplace.solver.column_generation.levels import Column, LevelRooms, Need, Switch
-from kvplace.solver.column_generation.size_classes import LevelProgram
 
 __all__ = ["Configured", "round_off"]
 

@@ -15,8 +15,8 @@ from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.diving import round_off
+from kvplace.solver.column_generation.level_program import LevelProgram
 from kvplace.solver.column_generation.levels import LevelRooms
-from kvplace.solver.column_generation.size_classes import LevelProgram
 from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.construct.excess import Sharing, fall
 from kvplace.solver.construct.fill_places import PlaceFiller

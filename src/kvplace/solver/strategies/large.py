@@ -105,7 +105,7 @@ class LargeSearch(Search):
         if self._several is not None:
             return self._several.certified(self.problem)
         if self.prices is not None:
-            from kvplace.solver.bounds.size_classes import certified_classes  # noqa: PLC0415 - HiGHS: only here
+            from kvplace.solver.bounds.level_bound import certified_classes  # noqa: PLC0415 - HiGHS: only here
 
             found = certified_classes(self.problem, self.prices)
         hottest = self.instance.model_index[single_model_bound(self.instance)[1]]
@@ -243,7 +243,7 @@ def _start(search: LargeSearch) -> None:
 
 def _pack(search: LargeSearch) -> None:
     """No rule packs the memory: do it by exchanges, or prove that there is no way."""
-    from kvplace.solver.bounds.size_classes import refuted  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.bounds.level_bound import refuted  # noqa: PLC0415 - HiGHS: only here
 
     if search.low == math.inf:
         return
@@ -271,7 +271,7 @@ def _raise_bound(search: LargeSearch) -> None:
 
     It is not asked where checking its certificate would take most of the time that is left.
     """
-    from kvplace.solver.bounds.size_classes import packing_bound  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.bounds.level_bound import packing_bound  # noqa: PLC0415 - HiGHS: only here
 
     assert search.packing is not None
     watch, checking = search.watch, search.knobs.certificate * search.loaded

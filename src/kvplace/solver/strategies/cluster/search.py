@@ -21,8 +21,8 @@ from kvplace.solver.strategies.stages import Settings
 
 if TYPE_CHECKING:
     from kvplace.solver.array_types import Floats
+    from kvplace.solver.bounds.level_bound import LevelBound
     from kvplace.solver.bounds.pressure_classes import PressureClasses
-    from kvplace.solver.bounds.size_classes import LevelBound
     from kvplace.solver.strategies.cluster.tail import Tail
 
 __all__ = ["ClusterState"]
@@ -173,7 +173,7 @@ class ClusterState(AssignedSearch):
                 self.classes = PressureClasses(self._fluid)
                 self.classes.rise(self._low, board.worst(), self.watch)
             else:
-                from kvplace.solver.bounds.size_classes import LevelBound  # noqa: PLC0415 - HiGHS: only here
+                from kvplace.solver.bounds.level_bound import LevelBound  # noqa: PLC0415 - HiGHS: only here
 
                 if not isinstance(self.classes, LevelBound):
                     self.classes = LevelBound(self.chooser)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvplace.solver.column_generation.class_knapsack import Tables, fill
+from kvplace.solver.column_generation.level_program import Program
 from kvplace.solver.column_generation.levels import LevelRooms, Need
-from kvplace.solver.column_generation.size_classes import Program
 
 
 def _dearest(prices: list[int], room: int) -> int:

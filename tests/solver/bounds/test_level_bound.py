@@ -13,8 +13,8 @@ from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.bounds.fluid import FluidBound
+from kvplace.solver.bounds.level_bound import LevelBound, certified_classes, packing_bound
 from kvplace.solver.bounds.level_targets import LevelTargets
-from kvplace.solver.bounds.size_classes import LevelBound, certified_classes, packing_bound
 from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
@@ -117,7 +117,7 @@ def test_more_levels_raise_a_bound_below_a_known_value_and_check():
     found = []
     for most in (0.0, 4e-3):  # without the finer levels, and with them
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("kvplace.solver.bounds.size_classes.FINER", most)
+            patch.setattr("kvplace.solver.bounds.level_bound.FINER", most)
             bound = LevelBound(chooser)
             bound.rise(low, board, Watch())
             certified = bound.certified(problem)
@@ -138,7 +138,7 @@ def test_a_certificate_that_rounding_spoils_leaves_the_target_before_it(monkeypa
         tried.append(prices.target)
         return certified_classes(problem, prices) if len(tried) > 1 else None
 
-    monkeypatch.setattr("kvplace.solver.bounds.size_classes.certified_classes", spoiled)
+    monkeypatch.setattr("kvplace.solver.bounds.level_bound.certified_classes", spoiled)
     found = bound.certified(problem)
     assert tried[0] == bound.value > tried[1] == found.value
     assert check_certificate(problem, found.certificate) == ""
@@ -177,7 +177,7 @@ def test_bounds_of_clusters_hold(seed):
 def test_bounds_where_kv_must_be_left_on_gpus_of_several_sizes_are_below_the_optimum(
     seed, monkeypatch
 ):
-    monkeypatch.setattr("kvplace.solver.bounds.size_classes.MANY", 0)
+    monkeypatch.setattr("kvplace.solver.bounds.level_bound.MANY", 0)
     draw = random.Random(seed)
     raised = 0
     for _ in range(20):
