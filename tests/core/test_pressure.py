@@ -15,6 +15,7 @@ from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.certificate import (
     SCALE_BITS,
     Certificate,
+    TooLarge,
     check_certificate,
     spelled_out,
 )
@@ -294,6 +295,8 @@ def test_a_certificate_by_hand():
     # The weights of time alone say nothing of memory: both fit the fast GPU.
     time = replace(proof, weights=((0, 0, 1, 1),))
     assert "priced above" in check_certificate(DAYS, time)
+    many = replace(proof, weights=((0, 0, 1, 1),) * 1000)
+    assert isinstance(check_certificate(DAYS, many), TooLarge)
     several = replace(proof, weights=((0, 0, 1, 1), (1, 0, 0, 0), (0, 1, 0, 0)))
     assert check_certificate(DAYS, several) == ""
     for wrong, words in [

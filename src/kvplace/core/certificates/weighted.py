@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from kvplace.core.certificates.claim import PRICE_BITS, Certificate
-from kvplace.core.certificates.knapsack import set_above
+from kvplace.core.certificates.knapsack import TooLarge, set_above
 from kvplace.core.certificates.offers import SCALE_BITS, Bin, Offer, Offers
 from kvplace.core.models.model import Split
 from kvplace.core.models.objective import Objective
@@ -49,6 +49,8 @@ __all__ = [
 
 Kind = tuple[str, int]
 """A kind of GPU: its type, and its usable bytes."""
+MIXED = 64
+"""Weightings, beside those of one pressure each, above which the checker gives up."""
 
 
 class WeightedOption(NamedTuple):
@@ -190,6 +192,9 @@ def check_weighted(
     failure = malformed_weighted(problem, certificate, kinds)
     if failure:
         return failure
+    stated, most = len(certificate.weights), 2 * len(problem.windows) + MIXED
+    if stated > most:
+        return TooLarge(f"{stated:,} weightings are more than the {most} that are checked")
     pairs = zip(certificate.types, certificate.worths, strict=True)
     worths = {(gpu_type, memory): worth for gpu_type, (memory, worth) in pairs}
     groups: dict[Kind, list[Offers]] = {kind: [] for kind in kinds}
