@@ -1,6 +1,7 @@
 """Exit codes and stderr of the command line, whatever the verb."""
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from kvplace.cli.began import Command
 from kvplace.cli.faults import fault_lines
 from kvplace.cli.main import VERBS, main
 from kvplace.cli.options import SOLVERS
+from kvplace.cli.run import watched
 from kvplace.cli.serving.bench import FAMILIES
 from kvplace.errors import Fault, InputError, InternalError
 
@@ -174,6 +176,41 @@ def test_the_first_signal_asks_for_the_best_so_far():
             [sys.executable, "-c", code, name], capture_output=True, text=True, check=True
         )
         assert done.stdout.split()[0] == "interrupted"
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_the_first_signal_ends_a_command_that_waits_for_its_file(tmp_path, name):
+    pipe = tmp_path / "fleet.yaml"
+    os.mkfifo(pipe)
+    code = """
+import os, signal, sys, threading, time
+from kvplace.cli.main import run
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+ask = getattr(signal, sys.argv.pop(1))
+from kvplace.formats import read  # what waits comes next
+def asked():
+    while signal.getsignal(ask) in (signal.SIG_DFL, Command.interrupt):
+        time.sleep(0.01)
+    time.sleep(1)  # for it to open the file
+    os.kill(os.getpid(), ask)
+from kvplace.cli.began import Command
+threading.Thread(target=asked, daemon=True).start()
+sys.exit(run())
+"""
+    command = [sys.executable, "-c", code, name, "plan", pipe]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ended = {"SIGTERM": (-signal.SIGTERM, ""), "SIGINT": (130, "kvplace: interrupted\n")}
+    assert (done.returncode, done.stderr) == ended[name]
+
+
+def test_an_interrupt_that_the_shell_ignores_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with watched(None, quiet=True) as watch:
+            signal.raise_signal(signal.SIGINT)
+            assert watch.stop is None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("where", ["import click", "kvplace.cli.faults.say"])

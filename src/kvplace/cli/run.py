@@ -21,11 +21,12 @@ _QUIET_SECONDS = 1.0  # an answer that comes sooner needs no progress
 
 
 @contextmanager
-def watched(time_limit: float | None, *, quiet: bool) -> Iterator["Watch"]:
+def watched(time_limit: float | None, *, quiet: bool, reads: bool = False) -> Iterator["Watch"]:
     """Give a watch for one search.
 
     The first SIGINT or SIGTERM asks the search for the best it has; the second ends the process
-    in the usual way. Progress is shown on stderr, if that is a terminal, from one second on.
+    in the usual way, and so does the first while files are read. Progress is shown on stderr, if
+    that is a terminal, from one second on.
 
     Parameters
     ----------
@@ -33,6 +34,8 @@ def watched(time_limit: float | None, *, quiet: bool) -> Iterator["Watch"]:
         Seconds since the command began; None for no limit.
     quiet
         Show no progress.
+    reads
+        Whether files are read first, up to `Watch.restart`.
     """
     from kvplace.solver.clock import Watch
 
@@ -43,10 +46,14 @@ def watched(time_limit: float | None, *, quiet: bool) -> Iterator["Watch"]:
     def ask_for_the_best(number: int, _frame: FrameType | None) -> None:
         watch.interrupt()
         signal.signal(number, before[number])
+        if reads and not watch.restarted:  # there is no best yet, and a pipe may never end
+            signal.raise_signal(number)
 
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        # What a shell ignores for a command in its background stays so.
+        before = {number: of for number, of in handlers.items() if of is not signal.SIG_IGN}
     try:
         for number in before:
             signal.signal(number, ask_for_the_best)

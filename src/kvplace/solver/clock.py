@@ -59,7 +59,11 @@ class Watch:
     ----------
     limit
         Seconds allowed in all; ``inf`` without a limit.
+    restarted
+        Whether what goes before the search is over.
     """
+
+    restarted = False
 
     def __init__(
         self,
@@ -112,7 +116,7 @@ class Watch:
     def restart(self) -> None:
         """Count the search from now on; what went before is taken off the limit."""
         self.set_aside(self.seconds)
-        self._start = time.perf_counter()
+        self._start, self.restarted = time.perf_counter(), True
 
     def set_aside(self, seconds: float) -> None:
         """Take time off the limit for what is no search, such as writing a file."""

@@ -53,13 +53,14 @@ def command(
     from kvplace.report.answers.explained import explained_csv, explained_json, explained_table
     from kvplace.report.summary import summary
 
-    with watched(time_limit or _SECONDS, quiet=quiet) as watch:
+    with watched(time_limit or _SECONDS, quiet=quiet, reads=True) as watch:
         stated = None if plan is None else read_plan(plan)
         wanted = objective or getattr(stated, "objective", None)
         problem = read(fleet, objective=wanted, gpus=gpus)
         problem = problem if stated is None else under_scenarios(problem, stated)
         try:
             placement = None if stated is None else stated.placement
+            watch.restart()
             found = explain(problem, placement, seed=seed, watch=watch)
         except InputError as error:
             if error.source != "placement":

@@ -169,7 +169,7 @@ def command(
     if (within is not None or prices is not None) and least is None:
         raise click.UsageError("--within and --prices go with --least")
     told: list[str] = []
-    with watched(time_limit, quiet=quiet) as watch:
+    with watched(time_limit, quiet=quiet, reads=True) as watch:
         watch.tell("read")
         problem = read(fleet, objective=objective, gpus=gpus)
         if quantile is not None:

@@ -111,7 +111,7 @@ def command(
 
     if start is not None:
         refuse_same(output, [file], "--output")
-    with watched(time_limit, quiet=quiet) as watch:
+    with watched(time_limit, quiet=quiet, reads=True) as watch:
         by_forecast = objective == "forecast"
         problem, placement = _given(file, start, None if by_forecast else objective, gpus)
         reading = watch.seconds

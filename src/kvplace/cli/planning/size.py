@@ -109,7 +109,7 @@ def command(
     except InputError as error:
         name = "--gpu-types" if any(f.path.startswith("gpus") for f in error.faults) else "--target"
         raise InputError(error.faults, error.source or name) from error
-    with watched(time_limit or _SECONDS, quiet=quiet) as watch:
+    with watched(time_limit or _SECONDS, quiet=quiet, reads=True) as watch:
         wanted = aim.objective.value if aim.objective else objective
         if fleet.lower().endswith(".csv") and gpus is None:
             gpus = gpu_types
@@ -123,6 +123,7 @@ def command(
             stock = stock_of(problem, kinds, costs)
         except InputError as error:
             raise InputError(error.faults, prices or "--gpu-types") from error
+        watch.restart()
         found = size_fleet(stock, aim.value, growths=growths, seed=seed, watch=watch)
     if form == "table":
         emit(sized_table(found, look(output)), output, data=False)

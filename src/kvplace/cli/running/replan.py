@@ -239,7 +239,7 @@ def command(
     from kvplace.replan.failures import drained, gpus_of, restored, without_gpus
     from kvplace.replan.replan import replan
 
-    with watched(time_limit, quiet=quiet) as watch:
+    with watched(time_limit, quiet=quiet, reads=True) as watch:
         watch.tell("read")
         problem = read(fleet, objective=objective, gpus=gpus)
         lost: dict[str, str] = {}

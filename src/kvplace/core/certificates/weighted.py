@@ -189,12 +189,9 @@ def check_weighted(
     everything = frozenset(gpu.id for gpu in problem.fleet.gpus)
     scope = frozenset(certificate.scope) or everything
     kinds = kinds_of(problem, scope)
-    failure = malformed_weighted(problem, certificate, kinds)
+    failure = malformed_weighted(problem, certificate, kinds) or _too_many(problem, certificate)
     if failure:
         return failure
-    stated, most = len(certificate.weights), 2 * len(problem.windows) + MIXED
-    if stated > most:
-        return TooLarge(f"{stated:,} weightings are more than the {most} that are checked")
     pairs = zip(certificate.types, certificate.worths, strict=True)
     worths = {(gpu_type, memory): worth for gpu_type, (memory, worth) in pairs}
     groups: dict[Kind, list[Offers]] = {kind: [] for kind in kinds}
@@ -232,6 +229,14 @@ def check_weighted(
         if failure:
             return failure
     return ""
+
+
+def _too_many(problem: Problem, certificate: Certificate) -> str:
+    """Say that there are more weightings than are worked with; empty where there are not."""
+    stated, most = len(certificate.weights), 2 * len(problem.windows) + MIXED
+    if stated <= most:
+        return ""
+    return TooLarge(f"{stated:,} weightings are more than the {most} that are checked")
 
 
 def scaled_share(share: float) -> int:
