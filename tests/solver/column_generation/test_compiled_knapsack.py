@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from kvplace.solver.column_generation import compiled_knapsack
 from kvplace.solver.column_generation.compiled_knapsack import CompiledKnapsack, best_mix
+from kvplace.solver.column_generation.knapsack_kernel import COMPILED
 from kvplace.solver.column_generation.pricing import Pool, Room
 from kvplace.solver.kernels import interpreted
 
@@ -26,8 +27,8 @@ def few_levels():
         patch.setattr(compiled_knapsack, "GRID", 16)
         patch.setattr(compiled_knapsack, "LEVELS", (2, 8))
         patch.setattr("kvplace.solver.column_generation.knapsack.GRID", 16)
-        for name in ("weigh_limits", "level_tables", "joint_table", "dearest_sets"):
-            patch.setattr(compiled_knapsack, name, interpreted(getattr(compiled_knapsack, name)))
+        for kernel in COMPILED:
+            patch.setattr(compiled_knapsack, kernel.__name__, interpreted(kernel))
         yield
 
 
@@ -45,14 +46,14 @@ def sets_of(rows, rooms):
     return found
 
 
-def made(rows, rooms):
+def made(rows, rooms, grouped=True):
     """Return the table of rows under two limits, before which both are mixed."""
     first, second, prices, groups = (
         np.array(column, dtype=float) for column in zip(*rows, strict=True)
     )
     mixed = first / rooms[0] / 2 + second / rooms[1] / 2
     sizes, capacity = np.vstack([mixed, first, second]), np.array([1.0, *rooms])
-    return CompiledKnapsack(sizes, prices, capacity, groups.astype(np.int64))
+    return CompiledKnapsack(sizes, prices, capacity, groups.astype(np.int64) if grouped else None)
 
 
 def listed(groups):
@@ -91,6 +92,16 @@ def test_a_search_that_is_cut_says_what_nothing_is_above(rows, one, two, nodes):
     assert all(price <= least for other, price in every.items() if other not in held and price >= 1)
 
 
+@given(ROWS, st.integers(1, 20), st.integers(1, 20))
+def test_sets_are_filled_up_with_each_row(rows, one, two):
+    held = listed(made(rows, (one, two), grouped=False).with_each())
+    every = sets_of([(*row[:3], at) for at, row in enumerate(rows)], (one, two))
+    assert held <= set(every)
+    for members in held:  # nothing else fits beside them
+        assert not any(set(members) < set(other) for other in every)
+    assert {row for members in held for row in members} == {row for other in every for row in other}
+
+
 @given(ROWS, st.integers(2, 20), st.integers(2, 20))
 def test_what_mixes_limits_takes_no_set_from_them(rows, one, two):
     first, second, prices, groups = (
@@ -118,3 +129,18 @@ def test_a_pool_finds_the_highest_price_by_kernels():
             worths, exact = Pool([room], compiled=True).refill(prices, np.array([worth]))
             assert worths[0] == pytest.approx(max(worth, highest))
             assert exact or worth < highest
+
+
+def test_the_highest_price_is_looked_for_where_filling_up_finds_nothing_dearer():
+    draw = np.random.default_rng(4)
+    for _ in range(5):
+        sizes, prices = draw.integers(1, 30, (2, 10)), draw.random(10)
+        rows = list(zip(*sizes.tolist(), prices.tolist(), range(10), strict=True))
+        highest = max(sets_of(rows, (60, 60)).values())
+        room = Room(np.vstack([sizes.sum(axis=0) / 120, sizes]), np.array([1.0, 60.0, 60.0]))
+        pool = Pool([room], compiled=True)
+        assert pool.refill(prices, np.array([highest / 4])) == (np.array([np.inf]), False)
+        assert pool.dearer(prices, np.array([highest / 4]))
+        assert pool.refill(prices, np.array([highest])) == (pytest.approx([highest]), True)
+        kinds = {kind for kind, _ in pool.filled_up(prices)}
+        assert kinds == {0}

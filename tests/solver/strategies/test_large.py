@@ -8,10 +8,16 @@ import pytest
 
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.hardware import GPU, Fleet, Node
+from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
+from kvplace.core.problem import Problem
 from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation import compiled_knapsack, knapsack_kernel
 from kvplace.solver.construct.kernels import most_room_first
+from kvplace.solver.kernels import interpreted
 from kvplace.solver.large_neighbourhood import warm
 from kvplace.solver.strategies import large
 from kvplace.solver.strategies.large import LargeSearch
@@ -20,6 +26,7 @@ from kvplace.solver.strategies.stages import Settings
 from kvplace.solver.strategies.undivided.strategy import UndividedSearch
 from oracle import solve_exactly
 from splits import random_split_problem
+from timings import PowerTiming
 from tiny import byte_problem, random_problem
 
 ONE = 1 + 1e-9
@@ -353,3 +360,28 @@ def test_kicks_and_exchanges_take_turns_under_several_pressures(monkeypatch):
         evaluation = evaluate(problem, search.placement)
         assert not evaluation.violations
         assert evaluation.value == pytest.approx(search.value, rel=1e-9)
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_sets_are_asked_for_a_bound_where_few_share_a_gpu(monkeypatch, ready):
+    """Only two of the models fit on a GPU below 0.6, of which sums of time know nothing."""
+    monkeypatch.setattr(warm, "kernels_ready", lambda _: ready)
+    monkeypatch.setattr(compiled_knapsack, "GRID", 16)
+    monkeypatch.setattr("kvplace.solver.column_generation.knapsack.GRID", 16)
+    for kernel in knapsack_kernel.COMPILED:
+        monkeypatch.setattr(compiled_knapsack, kernel.__name__, interpreted(kernel))
+    works = {f"m{j}": 0.2 + 0.001 * j for j in range(7)}
+    demand, slo = Demand(1.0, 1.0, 1.0), SLO(1.0, 1.0)
+    models = [
+        Model(name, 10, demand, slo, kv_bytes_per_token=1, overhead_bytes=0) for name in works
+    ]
+    node = Node("n", tuple(GPU(f"n/{at}", "any", 1_000) for at in range(3)))
+    timing = PowerTiming(works, {"any": 1.0}, exponent=1.0)
+    problem = Problem(tuple(models), Fleet((node,)), Objective.PRESSURE, timing=timing)
+    search = search_of(problem, watch=Watch(20.0), priced_density=3.0, turns=1)
+    search.solve(None)
+    proof = search.proof
+    assert check_certificate(problem, proof.certificate) == ""
+    assert proof.method == ("configuration" if ready else "fluid")
+    assert proof.value <= search.value * ONE
+    assert (proof.value > 0.99 * search.value) is ready

@@ -5,18 +5,20 @@ nothing is relaxed, and before them one that mixes them all, by which a checker 
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from kvplace.core.certificates.certificate import Certificate
+from kvplace.core.certificates.certificate import Bound, Certificate
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats
-from kvplace.solver.bounds.certify import SCALE
+from kvplace.solver.bounds.certify import SCALE, checked
 from kvplace.solver.bounds.pressures import by_window
+from kvplace.solver.clock import Watch, Within
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 
-__all__ = ["SAFE", "priced_options", "weightings"]
+__all__ = ["SAFE", "first_checked", "priced_options", "weightings"]
 
 SAFE = 1e-12
 """Relative amount by which worths are raised at least, above what prices are accurate to."""
@@ -25,6 +27,39 @@ RAISED = 0.9
 look at fewer sets."""
 WEIGHT_BITS = 40
 """Precision of the mixed weighting, in bits of its largest weight."""
+
+
+def first_checked(
+    problem: Problem, program: OptionSets, verdicts: Sequence[Verdict], most: int, watch: Watch
+) -> Bound | None:
+    """Return the bound of the best of some verdicts whose certificate checks, or None.
+
+    Parameters
+    ----------
+    problem, program
+        What is proved of what.
+    verdicts
+        Targets that are impossible, ascending.
+    most
+        Certificates tried, the best first, then twice as far down each time; what prices of room
+        prove comes last, as it surely checks.
+    watch
+        Ends it once the first was tried.
+    """
+    best = verdicts[::-1]
+    steps = {min((2 << at) - 2, len(best) - 1) for at in range(most)}
+    tried = [best[at] for at in sorted(steps)] if best else []
+    tried += [verdict for verdict in best if verdict.weights is not None][:1]
+    for at, verdict in enumerate(tried):
+        if at and watch.stop:
+            break  # one more takes as long
+        # A lower target has more to spare, and is checked sooner where this one takes too long.
+        within = Within(watch, (watch.left + watch.late) / 2)
+        prices = priced_options(problem, program, verdict)
+        bound = checked(problem, "configuration", prices, within)
+        if bound is not None:
+            return bound
+    return None
 
 
 def priced_options(problem: Problem, program: OptionSets, verdict: Verdict) -> Certificate:

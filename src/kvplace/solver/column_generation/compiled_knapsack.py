@@ -11,6 +11,7 @@ from kvplace.solver.column_generation.knapsack_kernel import (
     dearest_sets,
     joint_table,
     level_tables,
+    sets_with_each,
     weigh_limits,
 )
 
@@ -31,6 +32,10 @@ ENTRIES, LEVELS = 1_000_000, (48, 512)
 the least and most levels of room of each limit."""
 CLOSER = 16
 """How many times as many where that settles nothing."""
+RANKED = (0.0, 0.5, 1.0)
+"""Powers of their sizes by which prices are divided for the order in which sets are filled up."""
+FILLED = 16
+"""Models of such a set at most."""
 EDGE = 1e-11
 """Part by which what mixes limits is wider than they are, so that rounding takes no set from it."""
 
@@ -119,6 +124,23 @@ class CompiledKnapsack(Knapsack):
             return found, min(least, self.upper)
         return self.search_over_two(floor, most)
 
+    def with_each(self) -> list[Ints]:
+        """Return dear sets with each row, as `dearest` does; no two rows are of one group."""
+        n, found = len(self._price), []
+        for power in RANKED if n else ():
+            rows, lengths = np.zeros((n, FILLED), dtype=np.int64), np.zeros(n, dtype=np.int64)
+            order = np.argsort(-self._price / self._matrix[0] ** power, kind="stable")
+            sets_with_each(self._matrix, np.array(self._capacity), order, rows, lengths)
+            found += self._numbered(rows, lengths)
+        return found
+
+    def _numbered(self, rows: Ints, lengths: Ints) -> list[Ints]:
+        """Return sets in the numbers that were given, those of a length together."""
+        return [
+            np.unique(np.sort(self._order[rows[lengths == length, :length]], axis=1), axis=0)
+            for length in np.unique(lengths).tolist()
+        ]
+
     def search_over_two(self, floor: float, most: int) -> tuple[list[Ints], float]:
         """Return what `dearest` does, by a search that knows a table over two limits, too."""
         upper = min(self.upper, float(self._over_two[0][0, -1, -1]))
@@ -142,12 +164,7 @@ class CompiledKnapsack(Knapsack):
             self._by_limit, scales, table, pair, pair_scales * (1 + 1e-12),
             float(floor), nodes, rows, lengths, np.zeros(most),
         )  # fmt: skip
-        rows, lengths = rows[:count], lengths[:count]
-        found = [
-            np.sort(self._order[rows[lengths == length, :length]], axis=1)
-            for length in np.unique(lengths).tolist()
-        ]
-        return found, least if whole else math.inf
+        return self._numbered(rows[:count], lengths[:count]), least if whole else math.inf
 
 
 def _mixed(parts: Floats, prices: Floats, groups: Ints | None) -> Floats:

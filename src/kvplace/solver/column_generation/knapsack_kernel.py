@@ -9,7 +9,14 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.kernels import kernel
 
-__all__ = ["COMPILED", "dearest_sets", "joint_table", "level_tables", "weigh_limits"]
+__all__ = [
+    "COMPILED",
+    "dearest_sets",
+    "joint_table",
+    "level_tables",
+    "sets_with_each",
+    "weigh_limits",
+]
 
 FIRST_STEP, SHORTER = 0.5, 0.15
 """Step of the prices of room, to the best bound so far, and how fast later ones become shorter."""
@@ -297,5 +304,40 @@ def dearest_sets(
     return count, floor, True
 
 
-COMPILED = (weigh_limits, level_tables, joint_table, dearest_sets)
+@kernel
+def sets_with_each(sizes: Floats, capacity: Floats, order: Ints, rows: Ints, lengths: Ints) -> None:
+    """Fill up a set that begins with each row, each time by the first of an order that fits.
+
+    Parameters
+    ----------
+    sizes, capacity
+        As of `dearest_sets`; each row fits alone.
+    order
+        (rows,) in which rows are added.
+    rows, lengths
+        (rows, most), (rows,) what is written: the sets, and how many rows each has.
+    """
+    limits, n = sizes.shape
+    left = np.empty(limits)
+    for row in range(n):
+        for limit in range(limits):
+            left[limit] = capacity[limit] - sizes[limit, row]
+        rows[row, 0], count = row, 1
+        for other in order:
+            if count == rows.shape[1]:
+                break
+            fits = other != row
+            for limit in range(limits):
+                if sizes[limit, other] > left[limit]:
+                    fits = False
+                    break
+            if fits:
+                for limit in range(limits):
+                    left[limit] -= sizes[limit, other]
+                rows[row, count] = other
+                count += 1
+        lengths[row] = count
+
+
+COMPILED = (weigh_limits, level_tables, joint_table, dearest_sets, sets_with_each)
 """What must be compiled for exact pricing by kernels."""

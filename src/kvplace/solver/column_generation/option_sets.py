@@ -228,6 +228,7 @@ class OptionSets:
         self._open(master, np.flatnonzero(usable & cheap))
         pool = Pool(rooms, compiled=self.compiled)
         self._give(master, self._start(rooms, fits & self.opened[:, None]))
+        self.extend(master, pool.filled_up(first.prices))
         pricing = SetPricing(self, pool, first, watch, settle=settle)
         generate(master, pricing, rounds, watch)
         self._chosen(master, demand > 0)
@@ -377,8 +378,9 @@ class OptionSets:
     def verdict(self, target: float, prices: Floats, worths: Floats, *, exact: bool) -> Verdict:
         """Return what prices and worths say, scaled so that all GPUs are worth 1 together."""
         total, needed = float(self.count @ worths), float(self.least(prices).sum())
-        if total <= 0:
-            return Verdict(target, math.inf, prices, worths, exact=exact)
+        if not 0 < total < math.inf:  # at `inf` it is not known yet how dear sets are
+            share = 0.0 if total > 0 else math.inf
+            return Verdict(target, share, prices, worths, exact=exact)
         return Verdict(target, needed / total, prices / total, worths / total, exact)
 
     def extend(self, master: Master, columns: list[Column]) -> bool:

@@ -15,12 +15,14 @@ Column = tuple[int, tuple[int, ...]]
 
 SETS = 4_000
 """Sets kept per type of GPU."""
-PICKED = 40
-"""Columns given out at once."""
+PICKED, PART = 40, 0.125
+"""Columns given out at once, and as a part of the models where sets are filled up with each."""
 ACCURACY = 1e-7
 """Relative accuracy of prices."""
 DEAREST = 100
 """Sets per type of GPU that compiled kernels look for: measured, 15 s for 20 with 300."""
+EXACT = 4
+"""Every so many times the dearest are looked for even where filling up finds dear sets, too."""
 REPEATS = 2
 """Columns given out at once that hold one model."""
 MEMORY = -1
@@ -72,13 +74,33 @@ class Pool:
         (t,) what each type of GPU holds.
     compiled
         Whether compiled kernels look for sets.
+
+    Attributes
+    ----------
+    filled
+        Whether sets are also filled up with each model, which the kernels do for undivided ones.
     """
 
     def __init__(self, rooms: Sequence[Room], *, compiled: bool = False) -> None:
         self._rooms, self._compiled = rooms, compiled
+        self.filled = compiled and all(room.groups is None for room in rooms)
         self._groups: list[list[Ints]] = [[] for _ in rooms]
         self._window = [0.02] * len(rooms)
-        self._closer = False
+        self._closer, self._since = False, 0
+
+    def filled_up(self, prices: Floats) -> list[Column]:
+        """Return sets with each undivided model, filled up in the order of some prices."""
+        if not self.filled:
+            return []
+        from kvplace.solver.column_generation.compiled_knapsack import CompiledKnapsack  # noqa: PLC0415 - numba
+
+        found = []
+        for type_, room in enumerate(self._rooms):
+            some = np.flatnonzero((prices > 0) & np.isfinite(room.sizes[0]))
+            table = CompiledKnapsack(room.sizes[:, some], prices[some], room.capacity)
+            sets = [row for of in table.with_each() for row in some[of].tolist()]
+            found += [(type_, tuple(members)) for members in sets]
+        return found
 
     def look_closer(self) -> bool:
         """Look closer from now on; whether there are several limits, and that is new."""
@@ -89,11 +111,12 @@ class Pool:
     def dearer(self, prices: Floats, worths: Floats) -> list[Column]:
         """Return columns priced above their worth, the dearest first, few per model."""
         best: list[tuple[float, Column]] = []
+        most = max(PICKED, int(PART * len(prices))) if self.filled else PICKED
         for type_, groups in enumerate(self._groups):
             floor = slack(prices, float(worths[type_]))
             for group in groups:
                 excess = prices[group].sum(axis=1) - worths[type_]
-                top = np.argpartition(-excess, min(5 * PICKED, len(excess) - 1))[: 5 * PICKED]
+                top = np.argpartition(-excess, min(5 * most, len(excess) - 1))[: 5 * most]
                 best.extend(
                     (-float(excess[at]), (type_, tuple(group[at].tolist())))
                     for at in top
@@ -107,7 +130,7 @@ class Pool:
                 picked.append(column)
                 for j in column[1]:
                     used[j] = used.get(j, 0) + 1
-                if len(picked) == PICKED:
+                if len(picked) == most:
                     break
         return picked
 
@@ -117,11 +140,13 @@ class Pool:
         Returns
         -------
         worths
-            (t,) valid worths at these prices: no set that fits is priced above.
+            (t,) valid worths at these prices: no set that fits is priced above; ``inf`` where sets
+            were only filled up.
         exact
             Whether no set priced above the worth given is missing from the pool.
         """
         true, exact = worths.copy(), True
+        self._since += 1
         active = np.flatnonzero(prices > 0)
         for type_, room in enumerate(self._rooms):
             worth = float(worths[type_])
@@ -149,6 +174,9 @@ class Pool:
         sizes = room.sizes[:, some]
         table = CompiledKnapsack(sizes, prices[some], room.capacity, groups, closer=self._closer)
         window, least = self._window[type_], worth + slack(prices, worth)
+        filled = table.with_each() if self.filled else []
+        if self._since % EXACT and any(prices[some[of]].sum(axis=1).max() > least for of in filled):
+            return filled, np.inf
         lowest = max(min(least, worth * (1 - window)), least * 1e-9)
         found, floor = table.dearest(lowest, DEAREST)
         number = sum(map(len, found))

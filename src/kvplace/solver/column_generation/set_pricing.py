@@ -93,7 +93,7 @@ class SetPricing(Pricing):
         self._program, self._pool, self._watch, self._settle = program, pool, watch, settle
         self.best = first
         self._centre = program.proved or self.best
-        self._parts = (0.0,) if program.instance.simple else (CENTRED, 0.0)
+        self._parts = (0.0,) if program.instance.simple and not pool.filled else (CENTRED, 0.0)
 
     def settled(self, share: float) -> bool:  # noqa: D102 - of the base class
         return self.best.impossible or (not self._settle and share <= 1 + ACCURACY)

@@ -134,6 +134,7 @@ def _search_a_little(first: str) -> None:
             np.vstack([rooms.mean(axis=0), rooms]), np.ones(2), np.full(3, 3.0)
         )
         table.search_over_two(1.0, 1)
+        table.with_each()
 
     kinds = {
         "fill": fill, "exchange": exchange, "cover": cover, "pairs": pairs, "even": even,

@@ -11,7 +11,7 @@ from kvplace.core.certificates.certificate import Bound
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.bounds.certify import checked, searched
+from kvplace.solver.bounds.certify import searched
 from kvplace.solver.clock import Within
 from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.strategies.params import ClusterParams, UndividedParams
@@ -123,27 +123,17 @@ class AssignedSearch(Search):
 
     def adopt(self) -> None:
         """Take what is proved: a search as it is, a certificate only if it checks."""
-        from kvplace.solver.bounds.option_prices import priced_options  # noqa: PLC0415 - HiGHS: only here
+        from kvplace.solver.bounds.option_prices import first_checked, priced_options  # noqa: PLC0415 - HiGHS: only here
 
         problem, proof = self.problem, self.deciding
         if proof.searched is not None and proof.value > self.low:
             prices = priced_options(problem, proof.program, proof.searched)
             self.take(searched(problem, prices, self.watch))
-        best = proof.verdicts[::-1]
-        steps = {min((2 << at) - 2, len(best) - 1) for at in range(self.knobs.certificates)}
-        # The best, then twice as far down each time; what prices of room prove surely checks.
-        tried = [best[at] for at in sorted(steps)] if best else []
-        tried += [verdict for verdict in best if verdict.weights is not None][:1]
-        for at, verdict in enumerate(tried):
-            if verdict.target <= self.low or (at and self.watch.stop):
-                break  # one more takes as long
-            # A lower target has more to spare, and is checked sooner where this one takes too long.
-            watch = Within(self.watch, (self.watch.left + self.watch.late) / 2)
-            prices = priced_options(problem, proof.program, verdict)
-            bound = checked(problem, "configuration", prices, watch)
-            if bound is not None:
-                self.take(bound)
-                break
+        better = [verdict for verdict in proof.verdicts if verdict.target > self.low]
+        most = self.knobs.certificates
+        bound = first_checked(problem, proof.program, better, most, self.watch)
+        if bound is not None:
+            self.take(bound)
         proof.value, proof.searched, proof.verdicts = self.low, None, []
         self.watch.tell("bound", self.value, self.low)
 

@@ -25,6 +25,7 @@ from kvplace.solver.improve.parallel_pairs import COMPILED, COMPILED_SEVERAL, GA
 from kvplace.solver.instance.columns import fluid_level
 from kvplace.solver.instance.door import load_instance, load_placement, unload_assignment
 from kvplace.solver.kernels import Crew, is_compiled
+from kvplace.solver.strategies.large_bounds import price_classes, price_sets, uneven, wasteful
 from kvplace.solver.strategies.params import LargeParams
 from kvplace.solver.strategies.stages import Search, Settings, Stage, Strategy, run_strategy
 
@@ -173,6 +174,14 @@ class LargeSearch(Search):
         """Take what proves that there is no assignment, if anything does."""
         self._bound = bound or self._bound
 
+    @property
+    def held(self) -> list[list[int]]:
+        """The models on each GPU."""
+        assert self.packing is not None
+        start, item = self.packing.start.tolist(), self.packing.item.tolist()
+        counts = self.packing.models.tolist()
+        return [item[first : first + k] for first, k in zip(start, counts, strict=False)]
+
     def packer(self) -> MemoryPacker:
         """Return what packs the memory alone."""
         return MemoryPacker(self.columns, self._crew, self.watch)
@@ -266,24 +275,6 @@ def _pair(search: LargeSearch) -> None:
     search.improved()
 
 
-def _raise_bound(search: LargeSearch) -> None:
-    """Ask the configuration program on size classes for a better bound.
-
-    It is not asked where checking its certificate would take most of the time that is left.
-    """
-    from kvplace.solver.bounds.level_bound import packing_bound  # noqa: PLC0415 - HiGHS: only here
-
-    assert search.packing is not None
-    watch, checking = search.watch, search.knobs.certificate * search.loaded
-    if checking > search.knobs.bound_part * watch.left:
-        return
-    kept = watch.keep(0.0)
-    watch.keep(kept + checking)
-    search.prices = packing_bound(search.columns, search.packing, search.low, watch)
-    if search.prices is None:
-        watch.keep(kept)
-
-
 def _relieve(search: LargeSearch) -> None:
     """Lower the hottest GPUs."""
     knobs, usual = search.knobs, search.effort
@@ -341,11 +332,6 @@ def _placed(search: LargeSearch) -> bool:
     return math.isfinite(search.value)
 
 
-def _wasteful(search: LargeSearch) -> bool:
-    """Whether memory that no set of models fills lies waste, which the program can see."""
-    return _placed(search) and search.sparse and search.low > 0 and search.instance.pressures == 1
-
-
 def _proved(search: LargeSearch) -> bool:
     met = search.value <= search.low * (1 + OPTIMAL_GAP)
     return _placed(search) and met and search.settings.gap < OPTIMAL_GAP
@@ -356,8 +342,9 @@ STRATEGY: Strategy[LargeSearch] = Strategy(
         Stage("start", _start, closed=True),
         Stage("exact-packing", _pack, lambda s: not _placed(s)),
         Stage("pair-exchanges", _pair, _placed, closed=True, steps=True),
-        Stage("configuration-bound", _raise_bound, _wasteful, closed=True),
+        Stage("configuration-bound", price_classes, wasteful, closed=True),
         Stage("parallel-exchanges", _relieve, _placed, closed=True, steps=True),
+        Stage("configuration-bound", price_sets, uneven),
     ),
     rounds=(
         Stage("iterated-local-search", _kick, _kicked, steps=True),

@@ -146,6 +146,12 @@ class LargeParams:
         Time kept for checking the certificate of that program, in multiples of that for loading.
     bound_part
         The program is not asked where that would be more than this part of the time left.
+    priced, priced_pressures, priced_density
+        Models, pressures and models per GPU up to which the program on single models is asked.
+    priced_part, priced_rounds
+        Part of the time left that it may take, and rounds of column generation per target.
+    certificates
+        Certificates of it tried, the best first.
     packed, packings
         Effort of packing memory that is nearly full, in multiples of the default, before it is
         asked whether there is a way; and times that it is gone on with without a time limit.
@@ -174,6 +180,12 @@ class LargeParams:
     few: float = knob(2.7, "models per GPU")
     certificate: float = knob(18.0, "multiple of the loading time", "200,000 models: 14 to 19")
     bound_part: float = knob(0.5, "part of the time left")
+    priced: int = knob(1_000, "models")
+    priced_pressures: int = knob(6, "pressures", "measured: with 8 and 12 no target is decided")
+    priced_density: float = knob(2.2, "models per GPU", "measured: 2.25 and 2.7 end further")
+    priced_part: float = knob(0.5, "part of the time left")
+    priced_rounds: int = knob(80, "rounds")
+    certificates: int = knob(3, "certificates")
     packed: float = knob(0.3, "multiple of the effort")
     packings: int = knob(8, "times")
     kicks: int = knob(2_000, "kicks")
