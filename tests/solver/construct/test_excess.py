@@ -19,7 +19,6 @@ from kvplace.solver.construct.excess import crowd, fall, lower_excess, packed
 from kvplace.solver.construct.rematch import Rematch
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.instance import Instance
-from kvplace.solver.instance.regions import Regions
 from tiny import byte_model, byte_problem
 
 
@@ -133,7 +132,7 @@ def test_copies_of_a_model_stay_apart_and_rules_are_kept():
         gpus = chance.choice(instance.g, row[0].shards, replace=False)
         copies = gpus.reshape(row[0].copies, row[0].degree)
         board.apply([(j, row[0], tuple(tuple(sorted(copy)) for copy in copies.tolist()))])
-    regions = Regions(instance)
+    regions = instance.regions
     before, kept, where = excess(board, 0.5), board.costs.vector, list(board.where)
     lower_excess(board, 0.5, Watch(None))
     assert excess(board, 0.5) < before

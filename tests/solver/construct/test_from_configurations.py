@@ -19,7 +19,6 @@ from kvplace.solver.construct.from_configurations import Configurer
 from kvplace.solver.improve.movable_shards import improve_mobile
 from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.instance.options import Chooser
-from kvplace.solver.instance.regions import Regions
 
 GRID, COARSE = 2048, 512
 
@@ -165,7 +164,7 @@ def test_all_is_placed_where_the_kv_that_must_be_left_takes_more_than_the_load(p
 def test_exchanges_keep_pins_and_spread_and_copies_apart(problem, chooser, low, built):
     board = built.copy()
     before = board.worst()
-    regions = Regions(chooser.instance)
+    regions = chooser.instance.regions
     assert regions.count == 3  # zones
     assert regions.bound.all()
     assert 0 < regions.free.sum() < chooser.instance.n

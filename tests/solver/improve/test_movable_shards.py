@@ -17,7 +17,6 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.movable_shards import improve_mobile, iterate_mobile, share_out
 from kvplace.solver.instance.door import load_instance
-from kvplace.solver.instance.regions import Regions
 from tiny import byte_model
 
 
@@ -42,7 +41,7 @@ def one_node(instance):
 
 
 def test_without_rules_there_is_one_region_and_all_are_free():
-    regions = Regions(load_instance(problem_of()))
+    regions = load_instance(problem_of()).regions
     assert regions.count == 1
     assert regions.bound.all()
     assert regions.free.all()
@@ -50,7 +49,7 @@ def test_without_rules_there_is_one_region_and_all_are_free():
 
 def test_a_rule_tells_its_domains_apart_for_the_models_it_speaks_of():
     instance = load_instance(problem_of(Apart(("m0", "m1"), over="node")))
-    regions = Regions(instance)
+    regions = instance.regions
     assert regions.count == 2
     named = [j for j, i in enumerate(instance.model_index) if i in (0, 1)]
     assert np.flatnonzero(~regions.free).tolist() == sorted(named)
@@ -64,7 +63,7 @@ def test_a_rule_tells_its_domains_apart_for_the_models_it_speaks_of():
 def test_models_under_a_rule_with_too_many_labels_stay(monkeypatch):
     monkeypatch.setattr("kvplace.solver.instance.regions.REGIONS", 3)
     instance = load_instance(problem_of(Apart(("m0", "m1"), over="gpu")))
-    regions = Regions(instance)
+    regions = instance.regions
     assert regions.count == 1
     named = [j for j, i in enumerate(instance.model_index) if i in (0, 1)]
     assert np.flatnonzero(~regions.bound).tolist() == sorted(named)

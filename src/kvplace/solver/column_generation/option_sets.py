@@ -229,7 +229,8 @@ class OptionSets:
         pool = Pool(rooms, compiled=self.compiled)
         self._give(master, self._start(rooms, fits & self.opened[:, None]))
         self.extend(master, pool.filled_up(first.prices))
-        pricing = SetPricing(self, pool, first, watch, settle=settle)
+        centred = pool.filled or not self._plain
+        pricing = SetPricing(self, pool, first, watch, settle=settle, centred=centred)
         generate(master, pricing, rounds, watch)
         self._chosen(master, demand > 0)
         return pricing.best

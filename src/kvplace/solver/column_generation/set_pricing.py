@@ -1,19 +1,16 @@
 """What the configuration program says of a target or a case, and the prices that say it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from kvplace.core.certificates.claim import Choice
-from kvplace.solver.array_types import Floats
+from kvplace.solver.array_types import Bools, Floats
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.loop import Pricing
 from kvplace.solver.column_generation.master import Duals, Master
-from kvplace.solver.column_generation.pricing import ACCURACY, Pool
-
-if TYPE_CHECKING:
-    from kvplace.solver.column_generation.option_sets import OptionSets
+from kvplace.solver.column_generation.pricing import ACCURACY, Column, Pool
 
 __all__ = ["Closed", "SetPricing", "Tree", "Verdict"]
 
@@ -78,6 +75,25 @@ Tree = list[Choice | Closed]
 """A proof in preorder, as `ProofTree` has it, with what the program says in place of leaves."""
 
 
+class SetProgram(Protocol):
+    """What pricing asks of the program (`OptionSets`)."""
+
+    proved: Verdict | None
+    opened: Bools
+
+    def cheapest(self, prices: Floats) -> Floats:
+        """Return prices at which no option of a model is dearer than its cheapest."""
+
+    def verdict(self, target: float, prices: Floats, worths: Floats, *, exact: bool) -> Verdict:
+        """Return what prices and worths say."""
+
+    def keep(self, verdict: Verdict) -> None:
+        """Keep what proves most."""
+
+    def extend(self, master: Master, columns: list[Column]) -> bool:
+        """Give columns to a master; whether any is new."""
+
+
 class SetPricing(Pricing):
     """Prices sets of models exactly, from a pool that is refilled when it has run dry.
 
@@ -88,12 +104,19 @@ class SetPricing(Pricing):
     """
 
     def __init__(
-        self, program: "OptionSets", pool: Pool, first: Verdict, watch: Watch, *, settle: bool
+        self,
+        program: SetProgram,
+        pool: Pool,
+        first: Verdict,
+        watch: Watch,
+        *,
+        settle: bool,
+        centred: bool,
     ) -> None:
         self._program, self._pool, self._watch, self._settle = program, pool, watch, settle
         self.best = first
         self._centre = program.proved or self.best
-        self._parts = (0.0,) if program.instance.simple and not pool.filled else (CENTRED, 0.0)
+        self._parts = (CENTRED, 0.0) if centred else (0.0,)
 
     def settled(self, share: float) -> bool:  # noqa: D102 - of the base class
         return self.best.impossible or (not self._settle and share <= 1 + ACCURACY)

@@ -112,9 +112,12 @@ class Instance(Numbers):
     @cached_property
     def regions(self) -> "Regions":
         """GPUs between which no rule tells a difference."""
+        import numpy as np  # noqa: PLC0415 - as above
+
         from kvplace.solver.instance.regions import Regions  # noqa: PLC0415 - as above
 
-        return Regions(self)
+        free = np.array(list(map(self.anywhere, range(self.n))), dtype=bool)
+        return Regions(self.columns.masks, free, self.blueprints)
 
     @cached_property
     def least_bytes(self) -> list[int]:

@@ -1,9 +1,11 @@
 """Regions: GPUs between which no rule tells a difference."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from kvplace.solver.array_types import Bools, Ints
-from kvplace.solver.instance.instance import Instance
+from kvplace.solver.instance.rule_penalties import Blueprint
 
 __all__ = ["Regions"]
 
@@ -13,6 +15,15 @@ REGIONS = 16
 
 class Regions:
     """The regions of an instance.
+
+    Parameters
+    ----------
+    masks
+        (masks, g) the GPUs that some models may run on.
+    free
+        (n,) whether a model may run on every GPU.
+    blueprints
+        The rules.
 
     Attributes
     ----------
@@ -24,15 +35,16 @@ class Regions:
         (n,) whether a model may go anywhere in its regions, and anywhere at all.
     """
 
-    def __init__(self, instance: Instance) -> None:
-        of = np.zeros(instance.g, dtype=np.int64)
-        masks = instance.columns.masks
+    def __init__(
+        self, masks: Sequence[Bools], free: Bools, blueprints: Sequence[Blueprint]
+    ) -> None:
+        of = np.zeros(len(masks[0]), dtype=np.int64)
         few = len(masks) <= REGIONS
         for mask in masks if few else ():
             of = _refined(of, mask.astype(np.int64))
-        self.free: Bools = np.array([instance.anywhere(j) for j in range(instance.n)], dtype=bool)
+        self.free = free.copy()
         self.bound: Bools = self.free | few
-        for plan in instance.blueprints:
+        for plan in blueprints:
             labels = np.asarray(plan.labels, dtype=np.int64)
             self.free[plan.concerned] = False
             if len(np.unique(labels)) <= REGIONS:

@@ -14,7 +14,7 @@ from kvplace.core.problem import Problem
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.target_search import some_assignments
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
-from kvplace.solver.strategies.cluster.tail import raise_by_tail, tail_of
+from kvplace.solver.strategies.cluster.tail import tail_of
 from kvplace.solver.strategies.stages import Settings
 from oracle_splits import solve_by_force
 
@@ -61,7 +61,7 @@ def test_bounds_of_tails_check_and_are_below_the_optimum():
         if search is None:
             continue
         low = search.low
-        if not raise_by_tail(search, 1.0):
+        if not search.raise_by_tail(1.0):
             assert search.low == low
             assert search.tail is None
             continue
@@ -77,7 +77,7 @@ def proved():
     problem = pool(random.Random(2), 6, 8, (9, 16))
     search = begun(problem)
     part = tail_of(problem, search.chooser, search.low, 1000)
-    assert raise_by_tail(search, 1.0)
+    assert search.raise_by_tail(1.0)
     return problem, part, search
 
 

@@ -195,3 +195,30 @@ class ClusterState(AssignedSearch):
         unproved = self.watch.limit < math.inf and self._certified is None
         if self._low <= low or unproved:
             self._certified, self._low = certified, low
+
+    def raise_by_tail(self, part: float) -> bool:
+        """Raise the bound by the tail of the cluster in a part of the time left; whether that did.
+
+        A tail that did not is not asked again.
+        """
+        from kvplace.solver.strategies.cluster.tail import Tail, tail_of  # noqa: PLC0415 - HiGHS: only here
+
+        known = 0 < self.low < self.value < math.inf
+        if not known or self.watch.left < self.knobs.tail_seconds:
+            return False
+        if self.tail is None:
+            found = tail_of(self.problem, self.chooser, self.low, self.knobs.tail_options)
+            if found is not None:
+                self.tail = Tail(self.problem, found, self.low, compiled=self.compiled)
+        if not self.ask_tail(part):
+            self.tail = None
+        return self.tail is not None
+
+    def ask_tail(self, part: float) -> bool:
+        """Ask the tail, if any, for a bound in a part of the time left; whether it gave a better."""
+        low = self.low
+        if self.tail is not None:
+            bound = self.tail.rise(low, self.value, part, self.knobs, self.watch)
+            if bound is not None:
+                self.take(bound)
+        return self.low > low

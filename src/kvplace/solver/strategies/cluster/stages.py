@@ -59,8 +59,7 @@ def enumerate_all(search: ClusterState) -> None:
 def ask_classes(search: ClusterState) -> None:
     """Ask the configuration program for a bound: that of the tail, if any, or on size classes."""
     tail, part = search.tail, search.knobs.tightened_part
-    if tail is not None:
-        tail.rise(search, part)
+    search.ask_tail(part)
     before = dividable(search) or (search.instance.pressures > 1 and refillable(search))
     if search.classes is not None and keeps(search):
         search.raise_again(BOUND_BEFORE if refillable(search) else part)

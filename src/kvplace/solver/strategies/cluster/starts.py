@@ -62,12 +62,11 @@ def _configured(search: ClusterState) -> Assignment | None:
     """Return an assignment built from configurations, whole or not; None for none in time."""
     from kvplace.solver.construct.from_configurations import Configurer  # noqa: PLC0415 - HiGHS: only here
     from kvplace.solver.construct.stacked import stacked  # noqa: PLC0415 - same
-    from kvplace.solver.strategies.cluster.tail import raise_by_tail  # noqa: PLC0415 - same
 
     knobs, few = search.knobs, search.instance.n <= search.knobs.many
     if few:
         if keeps(search):
-            raise_by_tail(search, knobs.first_part)
+            search.raise_by_tail(knobs.first_part)
         search.raise_bound(None, knobs.first_part)
     search.watch.tell("configure", bound=search.low)
     if search.closed:

@@ -5,23 +5,22 @@ GPUs while the others have room to spare. Of these few models the configuration 
 takes seconds, where levels of the whole pool round off more than the bound is worth.
 """
 
-import math
 from dataclasses import replace
 
 import numpy as np
 
-from kvplace.core.certificates.certificate import Certificate
+from kvplace.core.certificates.certificate import Bound, Certificate
 from kvplace.core.problem import Problem
 from kvplace.solver.bounds.certify import checked
 from kvplace.solver.bounds.option_prices import priced_options
-from kvplace.solver.clock import Within
+from kvplace.solver.clock import Watch, Within
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.exact.close_gap import Effort, Proof, rise_by_parts
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
-from kvplace.solver.strategies.cluster.search import ClusterState
+from kvplace.solver.strategies.cluster_params import ClusterParams
 
-__all__ = ["Tail", "raise_by_tail", "tail_of"]
+__all__ = ["Tail", "tail_of"]
 
 
 class Tail:
@@ -41,20 +40,29 @@ class Tail:
         self._whole, self._part = whole, part
         self._proof = Proof(OptionSets(load_instance(part), compiled=compiled), low)
 
-    def rise(self, search: ClusterState, part: float) -> bool:
-        """Raise the bound of a search in a part of the time left; whether that did."""
-        knobs, watch, proof, low = search.knobs, search.watch, self._proof, search.low
-        effort = Effort(rounds=knobs.limited_rounds)
-        within = Within(watch, watch.left * part)
+    def rise(
+        self, low: float, value: float, part: float, knobs: ClusterParams, watch: Watch
+    ) -> Bound | None:
+        """Look for a bound in a part of the time left.
+
+        Parameters
+        ----------
+        low, value
+            The best bound and the best value known.
+        part
+            Part of the time left that it may take.
+        knobs, watch
+            Of the search.
+        """
+        proof, within = self._proof, Within(watch, watch.left * part)
         proof.value, proof.verdicts = low, []
-        rise_by_parts(proof, search.value, knobs.aimed, effort, within)
+        rise_by_parts(proof, value, knobs.aimed, Effort(rounds=knobs.limited_rounds), within)
         for verdict in proof.verdicts[: -1 - knobs.certificates : -1]:
             prices = self._of_whole(priced_options(self._part, proof.program, verdict))
             bound = checked(self._whole, "configuration", prices, watch)
             if bound is not None:
-                search.take(bound)
-                break
-        return search.low > low
+                return bound
+        return None
 
     def _of_whole(self, certificate: Certificate) -> Certificate:
         """Return a certificate as one of the whole problem, in which other models cost nothing."""
@@ -94,20 +102,3 @@ def tail_of(problem: Problem, chooser: Chooser, low: float, most: int) -> Proble
             models = tuple(problem.models[instance.model_index[j]] for j in confined.tolist())
             return replace(problem, models=models, rules=(), timing=None)
     return None
-
-
-def raise_by_tail(search: ClusterState, part: float) -> bool:
-    """Raise the bound by the tail of a cluster in a part of the time left; whether that did.
-
-    A tail that did not is not asked again.
-    """
-    known = 0 < search.low < search.value < math.inf
-    if not known or search.watch.left < search.knobs.tail_seconds:
-        return False
-    if search.tail is None:
-        found = tail_of(search.problem, search.chooser, search.low, search.knobs.tail_options)
-        if found is not None:
-            search.tail = Tail(search.problem, found, search.low, compiled=search.compiled)
-    if search.tail is not None and not search.tail.rise(search, part):
-        search.tail = None
-    return search.tail is not None
