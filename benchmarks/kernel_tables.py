@@ -15,7 +15,7 @@ import numpy as np
 from kvplace.facts.config.architecture import architecture
 from kvplace.facts.config.attention import cache_layout
 from kvplace.forecast.steps.roofline import CacheReads
-from step_times import CONFIGS, CONSTANTS, GPUS, Columns, config_of, quantised
+from step_columns import CONFIGS, CONSTANTS, GPUS, Columns, config_of, quantised
 
 __all__ = ["Kernels", "kernel_rows"]
 

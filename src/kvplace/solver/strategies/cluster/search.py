@@ -215,7 +215,7 @@ class ClusterState(AssignedSearch):
         return self.tail is not None
 
     def ask_tail(self, part: float) -> bool:
-        """Ask the tail, if any, for a bound in a part of the time left; whether it gave a better."""
+        """Ask the tail, if any, for a bound in a part of the time left; whether it is better."""
         low = self.low
         if self.tail is not None:
             bound = self.tail.rise(low, self.value, part, self.knobs, self.watch)
