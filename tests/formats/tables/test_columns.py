@@ -18,6 +18,7 @@ from kvplace.errors import InputError, MissingExtraError
 from kvplace.formats.plan.io import read_plan, write_plan
 from kvplace.formats.plan.parquet import KEY
 from kvplace.formats.read import read
+from kvplace.formats.tables import arrow as columnar
 from kvplace.formats.tables import models
 from kvplace.formats.tables.arrow import write_parquet
 from kvplace.formats.tables.models import parse_table
@@ -159,6 +160,23 @@ def test_what_is_no_parquet_is_refused(tmp_path):
     assert "cannot be read" in faults_of(lambda: read(str(path), gpus="1x80GiB"))[0][1]
     missing = faults_of(lambda: read(str(tmp_path / "no.parquet"), gpus="1x80GiB"))
     assert missing == [("", "there is no such file")]
+
+
+def test_a_small_file_that_unpacks_to_much_is_refused_before(tmp_path, monkeypatch):
+    """4 kB of one text in 200,000 rows took 6.5 GB, and 2 MB of 150 million rows minutes."""
+    path = str(tmp_path / "m.parquet")
+    pq.write_table(pa.table({"name": ["m" * 1000] * 5, "weights_gib": [1.0] * 5}), path)
+    for limits, words in [
+        ({"_MOST_ROWS": 4}, "5 rows of 2 columns"),
+        ({"_MOST_CELLS": 9}, "5 rows of 2 columns"),
+        ({"_MOST_BYTES": 4999}, "a text of 1,000 B in 5 rows is too much"),
+    ]:
+        with monkeypatch.context() as less:
+            for name, value in limits.items():
+                less.setattr(columnar, name, value)
+            assert words in str(faults_of(lambda: read(path, gpus="2x80GiB")))
+    pq.write_table(pa.table({"name": ["m"], "weights_gib": [[1.0]]}), path)
+    assert "it holds list" in str(faults_of(lambda: read(path, gpus="2x80GiB")))
 
 
 def test_degrees_and_copies_are_read_too(tmp_path):

@@ -31,6 +31,9 @@ _LARGEST = 2.0**62
 """Number from which on a floating-point one is none of these whole ones."""
 _NAMES = frozenset(("name", "model", "node", "gpu"))
 """Columns of text that people choose."""
+_MOST_ROWS, _MOST_CELLS, _MOST_BYTES = 10_000_000, 300_000_000, 4 * GIB
+"""Rows and cells of a file, and bytes of a column of texts, that are unpacked: a kilobyte may hold
+any number."""
 
 
 def read_columns(path: str | os.PathLike[str]) -> Columns:
@@ -48,7 +51,23 @@ def read_columns(path: str | os.PathLike[str]) -> Columns:
     if os.path.isdir(name):  # noqa: PTH112 - any text, also what is no path
         raise InputError("this is a directory; name a file in it", name)
     try:
-        return _plain(arrow.parquet.read_table(name), name)
+        held = arrow.parquet.ParquetFile(name)
+        rows, schema = held.metadata.num_rows, held.schema_arrow
+        if rows > _MOST_ROWS or rows * len(schema) > _MOST_CELLS:
+            most = f"at most {_MOST_ROWS:,} and {_MOST_CELLS:,} cells are read"
+            raise InputError(f"it has {rows:,} rows of {len(schema)} columns; {most}", name)
+        targets = {at: _target(arrow, of.name, of.type) for at, of in enumerate(schema)}
+        faults = [
+            Fault(f"it holds {str(of.type)[:60]}, neither numbers nor text", of.name)
+            for at, of in enumerate(schema)
+            if targets[at] is None
+        ]
+        if faults:
+            raise InputError(faults, name)
+        # Each text once, so that their lengths are known before they are unpacked.
+        texts = [of.name for of in schema if str(of.type) in _TEXTS]
+        table = arrow.parquet.ParquetFile(name, read_dictionary=texts).read()
+        return _plain(arrow, table, targets, name)
     except FileNotFoundError:
         raise InputError("there is no such file", name) from None
     except (OSError, arrow.ArrowException, ValueError, MemoryError) as error:
@@ -56,39 +75,50 @@ def read_columns(path: str | os.PathLike[str]) -> Columns:
         raise InputError(f"this file cannot be read: {reason}", name) from None
 
 
-def _plain(table: Columns, source: str) -> Columns:
-    """Return a table whose columns are texts, or whole or floating-point numbers of 64 bits.
+def _target(arrow: Any, name: str, kind: Any) -> Any:
+    """Return the kind that a column is turned into: text, or numbers of 64 bits; None for none."""
+    kinds = arrow.types
+    if kinds.is_dictionary(kind):
+        if kinds.is_string(kind.value_type) and name in _NAMES:
+            return kind  # as they are: a million names are few different ones
+        kind = kind.value_type
+    if kinds.is_null(kind) or str(kind) in _TEXTS:
+        return arrow.string()
+    if kinds.is_integer(kind) and not kinds.is_uint64(kind):
+        return arrow.int64()
+    numeric = kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_decimal(kind)
+    return arrow.float64() if numeric else None
+
+
+def _plain(arrow: Any, table: Columns, targets: dict[int, Any], source: str) -> Columns:
+    """Return a table whose columns are of the kinds that they are to be turned into.
 
     Raises
     ------
     InputError
-        A column is of another kind: all of them at once.
+        The texts of a column take too much memory: all such columns at once.
     """
-    arrow = _arrow()
-    kinds = arrow.types
-    faults: list[Fault] = []
-    columns = []
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        kind = column.type
-        if kinds.is_dictionary(kind):
-            if kinds.is_string(kind.value_type) and name in _NAMES:
-                columns.append(column)  # as they are: a million names are few different ones
-                continue
-            kind = kind.value_type
-        if kinds.is_null(kind) or str(kind) in _TEXTS:
-            target = arrow.string()
-        elif kinds.is_integer(kind) and not kinds.is_uint64(kind):
-            target = arrow.int64()
-        elif kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_decimal(kind):
-            target = arrow.float64()
+    kinds, faults, columns = arrow.types, [], []
+    for at, column in enumerate(table.columns):
+        coded = kinds.is_dictionary(column.type) and kinds.is_string(column.type.value_type)
+        texts = (chunk.dictionary for chunk in (column.chunks if coded else ()))
+        longest = max((_longest(arrow, some) for some in texts), default=0)
+        if longest * len(column) > _MOST_BYTES:
+            message = f"a text of {longest:,} B in {len(column):,} rows is too much to unpack"
+            faults.append(Fault(message, table.column_names[at]))
+        elif kinds.is_dictionary(targets[at]):
+            columns.append(column)
         else:
-            faults.append(Fault(f"it holds {str(kind)[:60]}, neither numbers nor text", name))
-            continue
-        columns.append(column.cast(target, safe=False))
+            columns.append(column.cast(targets[at], safe=False))
     if faults:
         raise InputError(faults, source)
     plain = arrow.table(columns, names=table.column_names)
     return plain.replace_schema_metadata(table.schema.metadata)
+
+
+def _longest(arrow: Any, texts: Any) -> int:
+    """Return the bytes of the longest of some texts."""
+    return arrow.compute.max(arrow.compute.binary_length(texts)).as_py() or 0
 
 
 def write_parquet(columns: dict[str, object], metadata: dict[str, str]) -> bytes:
