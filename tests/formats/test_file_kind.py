@@ -6,7 +6,7 @@ import pytest
 
 from kvplace.cli.main import main
 from kvplace.errors import InputError
-from kvplace.formats.validation.file_kind import refuse_other_kind
+from kvplace.formats.text.document import refuse_other_kind
 
 EXAMPLE = str(Path(__file__).parents[2] / "examples/open-models.yaml")
 SPREADSHEET = str(Path(__file__).parents[2] / "examples/models.csv")

@@ -8,7 +8,6 @@ from pydantic import ConfigDict, Field
 from kvplace.core.placement import Placement, Replica
 from kvplace.formats.files import read_text
 from kvplace.formats.validation.fields import Name, Text, word
-from kvplace.formats.validation.file_kind import refuse_other_kind
 from kvplace.formats.validation.json_text import json_text
 from kvplace.formats.validation.models import parsed
 from kvplace.formats.validation.parts import Part
@@ -77,8 +76,8 @@ def parse_observation(text: str, source: str = "") -> Observation:
     InputError
         As in `read_observation`.
     """
-    refuse_other_kind(text, "observation", source)
-    return parsed(Observation, text, source, "an observation is a mapping of keys")
+    what = "an observation is a mapping of keys"
+    return parsed(Observation, text, source, what, "observation")
 
 
 def observed_placement(observation: Observation) -> Placement:

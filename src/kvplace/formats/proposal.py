@@ -28,7 +28,6 @@ from kvplace.formats.validation.fields import (
     matching,
     word,
 )
-from kvplace.formats.validation.file_kind import refuse_other_kind
 from kvplace.formats.validation.json_text import json_text, stated
 from kvplace.formats.validation.models import parsed
 from kvplace.formats.validation.parts import Part
@@ -158,9 +157,8 @@ def read_proposal(path: str | os.PathLike[str]) -> Proposal:
         With everything that is wrong with the file, each fault with its path and line.
     """
     name = os.fspath(path)
-    text = read_text(name)
-    refuse_other_kind(text, "proposal", name)
-    found = parsed(Proposal, text, name, "a proposal is a mapping of keys")
+    what = "a proposal is a mapping of keys"
+    found = parsed(Proposal, read_text(name), name, what, "proposal")
     report = Report(name)
     _refuse_infinite(found.plan, ("plan",), report)
     report.refuse()

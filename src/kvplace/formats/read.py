@@ -13,9 +13,7 @@ from kvplace.formats.diagnostics import Report
 from kvplace.formats.files import MAX_ROWS_BYTES, is_csv, is_parquet, read_text
 from kvplace.formats.fleet.checks import objective_named
 from kvplace.formats.fleet.gpu_groups import parse_gpus
-from kvplace.formats.text.mapping import mapping_of
-from kvplace.formats.text.parse import parse_tree
-from kvplace.formats.validation.file_kind import refuse_other_kind
+from kvplace.formats.text.document import mapping_of
 
 __all__ = ["parse_fleet", "parse_gpus", "read"]
 
@@ -101,9 +99,8 @@ def parse_fleet(text: str, source: str = "", *, objective: str | None = None) ->
     The text is JSON where the name `source` ends in ``.json``, else YAML.
     """
     wanted = objective_named(objective)
-    refuse_other_kind(text, "fleet", source)
     what = "a fleet file is a mapping of keys"
-    return _assembled(*mapping_of(parse_tree(text, source), source, what), wanted)
+    return _assembled(*mapping_of(text, source, what, "fleet"), wanted)
 
 
 def _assembled(data: dict[str, Any], report: Report, objective: Objective | None) -> Problem:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from kvplace.formats.diagnostics import kind_of, shown
 from kvplace.formats.files import read_text
-from kvplace.formats.text.mapping import mapping_of
-from kvplace.formats.text.parse import parse_tree
+from kvplace.formats.text.document import mapping_of
 
 __all__ = ["parse_prices", "read_prices"]
 
@@ -32,7 +31,7 @@ def read_prices(path: str | os.PathLike[str]) -> Mapping[str, float]:
 def parse_prices(text: str, source: str = "") -> Mapping[str, float]:
     """Read prices from the text of a file; as `read_prices`."""
     what = "prices are a mapping of GPU types to numbers"
-    data, report = mapping_of(parse_tree(text, source), source, what)
+    data, report = mapping_of(text, source, what, "prices")
     if not data:
         report.stop((), f"{what}, not {kind_of(data)}")
     prices: dict[str, float] = {}

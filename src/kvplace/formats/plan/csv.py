@@ -1,7 +1,5 @@
 """The CSV form of a plan: one row per shard."""
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 
@@ -13,32 +11,32 @@ from kvplace.formats.text.cells import safe_cell
 __all__ = ["parse_plan_table", "table_text"]
 
 _QUOTED = re.compile(r'[,"\r\n]')
-"""What makes the writer of a CSV put a cell in quotes."""
+"""What puts a cell of a CSV in quotes."""
+
+
+def _cells(texts: Sequence[str]) -> list[str]:
+    """Return texts as cells."""
+    cells = list(map(safe_cell, texts))
+    if _QUOTED.search("".join(cells)):
+        cells = ['"{}"'.format(c.replace('"', '""')) if _QUOTED.search(c) else c for c in cells]
+    return cells
 
 
 def table_text(table: PlanTable) -> str:
     """Return the CSV of a plan's rows, sorted by model, copy and rank."""
     ids, at = table.gpus
-    texts, gpus = (list(map(safe_cell, of)) for of in (table.models, ids))
-    nodes = [safe_cell(gpu.rpartition("/")[0]) for gpu in ids]
     order: Sequence[int] = range(len(table.models))
     keys = (table.models,) if table.undivided else (table.shards, table.replicas, table.models)
     for key in keys:  # the last decides, then the one before
         order = sorted(order, key=key.__getitem__)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    numbers = table.weights_bytes, table.loads
-    if _QUOTED.search("".join(texts)) or _QUOTED.search("".join(ids)):
-        where = (map(of.__getitem__, at) for of in (nodes, gpus))
-        rows = list(zip(texts, table.replicas, table.shards, *where, *numbers, strict=True))
-        writer.writerows(map(rows.__getitem__, order))
-    else:  # what the writer would write, in half the time
-        place = map(list(map(",".join, zip(nodes, gpus, strict=True))).__getitem__, at)
-        cells = zip(texts, table.replicas, table.shards, place, *numbers, strict=True)
-        lines = list(map("%s,%d,%d,%s,%d,%r\n".__mod__, cells))
-        buffer.write("".join(map(lines.__getitem__, order)))
-    return buffer.getvalue()
+    nodes = _cells([gpu.rpartition("/")[0] for gpu in ids])
+    places = list(map(",".join, zip(nodes, _cells(ids), strict=True)))
+    cells = zip(
+        _cells(table.models), table.replicas, table.shards, map(places.__getitem__, at),
+        table.weights_bytes, table.loads, strict=True,
+    )  # fmt: skip
+    lines = list(map("%s,%d,%d,%s,%d,%r\n".__mod__, cells))  # in half the time of a csv.writer
+    return "".join([",".join(COLUMNS) + "\n", *map(lines.__getitem__, order)])
 
 
 def parse_plan_table(text: str, source: str = "") -> PlanTable:

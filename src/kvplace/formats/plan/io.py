@@ -13,7 +13,6 @@ from kvplace.formats.plan.of_result import claims_of, plan_of
 from kvplace.formats.plan.schema import PlanPart
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import PlanTable, table_of
-from kvplace.formats.validation.file_kind import refuse_other_kind
 from kvplace.formats.validation.json_text import json_pieces
 
 __all__ = ["plan_csv", "plan_of", "plan_pieces", "read_plan", "write_plan"]
@@ -120,5 +119,4 @@ def read_plan(path: str | os.PathLike[str]) -> Plan | PlanTable:
         return parse_plan_table(text, name)
     from kvplace.formats.plan.read_json import parse_plan  # noqa: PLC0415 - most plans are written
 
-    refuse_other_kind(text, "plan", name)
     return parse_plan(text, name)

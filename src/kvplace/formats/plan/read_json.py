@@ -8,8 +8,7 @@ from kvplace.formats.fleet.asked import WindowPart
 from kvplace.formats.fleet.rules import RulePart, build_rule
 from kvplace.formats.plan.schema import PlanModelPart, PlanPart, ReplicaPart, plan_of_part
 from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
-from kvplace.formats.text.json_tree import parse_json
-from kvplace.formats.text.mapping import mapping_of
+from kvplace.formats.text.document import mapping_of
 from kvplace.formats.validation.models import built_list, validate, validate_list
 from kvplace.formats.validation.parts import shell
 
@@ -26,8 +25,7 @@ def parse_plan(text: str, source: str = "") -> Plan:
     InputError
         With every fault, each with its path and line.
     """
-    what = "a plan file is a mapping of keys"
-    data, report = mapping_of(parse_json(text), source, what)
+    data, report = mapping_of(text, source, "a plan file is a mapping of keys", "plan")
     # The long lists are validated item by item, so that a hostile file costs little.
     head = validate(shell(PlanPart, _LISTS), data, (), report)
     if head is None and "schema" in data and report.covers(("schema",)):

@@ -8,8 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import MOST_NOTED, Path, Report, closest, kind_of, nearest, shown
-from kvplace.formats.text.json_tree import parse_json
-from kvplace.formats.text.mapping import mapping_of
+from kvplace.formats.text.document import mapping_of
 from kvplace.formats.validation.parts import FieldOf, Part, adapter, fields_of
 
 __all__ = ["built_list", "parsed", "validate", "validate_list"]
@@ -43,15 +42,15 @@ def validate(part: type[P], data: object, path: Path, report: Report) -> P | Non
     return valid
 
 
-def parsed(part: type[P], text: str, source: str, what: str) -> P:
-    """Return the JSON text of a file as a part; `what` is as in `mapping_of`.
+def parsed(part: type[P], text: str, source: str, what: str, kind: str) -> P:
+    """Return the JSON text of a file as a part; `what` and `kind` are as in `mapping_of`.
 
     Raises
     ------
     InputError
         With everything that is wrong with the file, each fault with its path and line.
     """
-    data, report = mapping_of(parse_json(text), source, what)
+    data, report = mapping_of(text, source, what, kind)
     found = validate(part, data, (), report)
     report.refuse()
     assert found is not None
