@@ -1,6 +1,7 @@
 """Kubernetes objects, charts, Ray Serve, llama-swap, scripts: all that is exported and more."""
 
 import json
+import os
 
 import pytest
 import yaml
@@ -333,3 +334,12 @@ def test_any_file_is_answered(tree, kind):
         read_deployment(json.dumps(tree), "file.json")
     except InputError:
         return
+
+
+def test_a_pipe_that_a_file_names_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    path = tmp_path / "compose.yaml"
+    for entry in ("env_file: pipe", "extends: {file: pipe, service: a}"):
+        path.write_text(f"services:\n  a:\n    image: vllm/vllm-openai\n    {entry}\n")
+        with pytest.raises(InputError, match="this is a pipe or a device"):
+            read_deployment(path.read_text(), str(path))

@@ -16,7 +16,15 @@ from kvplace.scaffold.deployments.command_line.commands import (
 from kvplace.scaffold.deployments.command_line.variables import ABSENT, fill, read_env
 from kvplace.scaffold.deployments.deployment import Deployment, Instance, Unread
 from kvplace.scaffold.deployments.devices import Devices, devices_of
-from kvplace.scaffold.deployments.documents import at, documents, listed, mapping, texts, whole
+from kvplace.scaffold.deployments.documents import (
+    at,
+    documents,
+    listed,
+    mapping,
+    named_file,
+    texts,
+    whole,
+)
 
 __all__ = ["environment_of", "read_compose"]
 
@@ -106,8 +114,7 @@ def _included(parsed: Mapping[str, Any], folder: Path) -> list[Path]:
 def _read(path: Path) -> Mapping[str, Any]:
     """Read another compose file."""
     try:
-        with path.open("rb") as stream:
-            text = stream.read(_LONGEST).decode("utf-8")
+        text = named_file(path, _LONGEST).decode("utf-8")
     except (OSError, ValueError) as error:
         raise InputError(getattr(error, "strerror", None) or str(error), str(path)) from error
     parsed = documents(text, str(path))

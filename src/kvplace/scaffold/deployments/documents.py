@@ -1,24 +1,32 @@
 """Files of others, as plain data: YAML or JSON, within bounds, and safe ways into them."""
 
+import errno
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from kvplace.errors import Fault, InputError
 
-__all__ = ["at", "documents", "listed", "mapping", "texts", "whole"]
+__all__ = ["at", "documents", "listed", "mapping", "named_file", "texts", "whole"]
 
 _MOST_VALUES = 500_000
 _DEEPEST = 200
 
 
-class _Loader(yaml.SafeLoader):
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where it was built in
+
+
+class _Loader(_Safe):  # type: ignore[misc]  # one of two classes
     """Plain data only; dates stay texts, and the tags of compose (``!reset``) are known."""
 
     def fetch_flow_collection_start(self, TokenClass: Any) -> None:  # noqa: N803 - the library's
-        """Refuse what is nested too deeply at once: reading takes the square of the depth."""
+        """Refuse what is nested too deeply at once: reading takes the square of the depth.
+
+        libyaml does so itself.
+        """
         if self.flow_level > _DEEPEST:
             raise RecursionError
         super().fetch_flow_collection_start(TokenClass)
@@ -48,6 +56,20 @@ _Loader.add_constructor("!reset", _reset)
 _Loader.add_constructor("!override", _override)
 
 
+def named_file(path: Path, most: int) -> bytes:
+    """Return the beginning of a file that another one names.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is a pipe or a device, of which no end may come.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "this is a pipe or a device, and no file", str(path))
+    with path.open("rb") as stream:
+        return stream.read(most)
+
+
 def documents(text: str, source: str) -> list[Any]:
     """Return the documents of a YAML or JSON file.
 
@@ -67,7 +89,7 @@ def documents(text: str, source: str) -> list[Any]:
         _bounded(parsed)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else None
+        line = min(mark.line, text.rstrip().count("\n")) + 1 if mark else None
         what = getattr(error, "problem", None) or "it is not YAML"
         if "{{" in text:
             what = f"{what}; it looks like a template: render it first, such as with helm template"

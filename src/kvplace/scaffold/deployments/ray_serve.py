@@ -6,7 +6,7 @@ from typing import Any
 
 from kvplace.errors import InputError
 from kvplace.scaffold.deployments.deployment import Deployment, Entry, Unread
-from kvplace.scaffold.deployments.documents import at, documents, listed, mapping, whole
+from kvplace.scaffold.deployments.documents import at, documents, listed, mapping, named_file, whole
 from kvplace.scaffold.deployments.kubernetes.pods import Asked, engine_entries, numbered
 
 __all__ = ["is_ray_serve", "read_ray_serve"]
@@ -59,8 +59,7 @@ def _beside(name: str, source: str) -> tuple[Any, str]:
     """Return the config of a model in a file of its own, or why there is none."""
     path = Path(source).parent / name
     try:
-        with path.open("rb") as stream:
-            found = documents(stream.read(_LONGEST).decode("utf-8"), str(path))
+        found = documents(named_file(path, _LONGEST).decode("utf-8"), str(path))
     except (OSError, ValueError, InputError):
         return None, f"the file of its model, {name}, cannot be read"
     return (found[0] if found else None), ""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kvplace.errors import InputError
+from kvplace.scaffold.deployments.documents import named_file
 
 __all__ = ["ABSENT", "fill", "read_env", "unset_in"]
 
@@ -123,8 +124,7 @@ def read_env(path: Path) -> dict[str, str]:
         It cannot be read.
     """
     try:
-        with path.open("rb") as stream:
-            text = stream.read(_LONGEST).decode("utf-8-sig", "replace")
+        text = named_file(path, _LONGEST).decode("utf-8-sig", "replace")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return {}
     except (OSError, ValueError) as error:
