@@ -1,8 +1,6 @@
 """Rows of the program over classes, which of them serve others, and the sets it begins with."""
 
-from bisect import bisect_right
 from collections import Counter
-from itertools import pairwise
 
 import numpy as np
 
@@ -34,40 +32,22 @@ def class_rows(classes: Ints, need: Need) -> Ints:
 def falling(classes: Ints, need: Need) -> list[tuple[int, int]]:
     """Return pairs of rows of which a place for the second serves the first.
 
-    Those are the next lower of the same kind, and of the first kind the highest that is no larger.
+    Those are the next lower of the same kind, and of each lower kind, or of the first alone where
+    kinds are not nested, the highest that is no larger, unless other pairs lead to it.
     """
     kinds, levels = classes // need.width, classes % need.width
-    if need.nested:
-        return _falling_both(kinds.tolist(), levels.tolist())
-    found = [(row - 1, row) for row in range(1, len(classes)) if kinds[row - 1] == kinds[row]]
-    own = np.flatnonzero(kinds == 0)
-    for row in np.flatnonzero(kinds > 0).tolist():
-        at = int(np.searchsorted(levels[own], levels[row], side="right")) - 1
-        if at >= 0:
-            found.append((int(own[at]), row))
-    return found
-
-
-def _falling_both(second: list[int], first: list[int]) -> list[tuple[int, int]]:
-    """Return for each row at most two others of which it has both sizes.
-
-    Those are the next lower of the same first size, and of the next lower first size that has any.
-    """
-    of_first: dict[int, tuple[list[int], list[int]]] = {}
-    for row, (kind, level) in enumerate(zip(second, first, strict=True)):
-        of_first.setdefault(level, ([], []))[0].append(kind)
-        of_first[level][1].append(row)
-    levels, found = sorted(of_first), []
-    for at, level in enumerate(levels):
-        kinds, rows = of_first[level]
-        found += [(lower, row) for lower, row in pairwise(rows)]
-        for kind, row in zip(kinds, rows, strict=True):
-            for below in range(at - 1, -1, -1):
-                others, serving = of_first[levels[below]]
-                last = bisect_right(others, kind) - 1
-                if last >= 0:
-                    found.append((serving[last], row))
-                    break
+    row_of = np.full((need.kinds, need.width), -1)
+    row_of[kinds, levels] = np.arange(len(classes))
+    there = np.where(row_of >= 0, np.arange(need.width), 0)
+    up_to = np.maximum.accumulate(there, axis=1)
+    steps = [kinds - step for step in range(1, need.kinds)]
+    lower = steps if need.nested else [np.where(kinds > 0, 0, -1)]
+    best, found = np.zeros_like(levels), list[tuple[int, int]]()
+    for of, most in [(kinds, levels - 1), *((of, levels) for of in lower)]:
+        level = np.where(of >= 0, up_to[of, most], 0)
+        rows = np.flatnonzero(level > best)
+        found += zip(row_of[of[rows], level[rows]].tolist(), rows.tolist(), strict=True)
+        best = np.maximum(best, level)
     return found
 
 
