@@ -214,6 +214,22 @@ def test_windows_are_taken_from_the_models_and_checked():
     assert [loads[2] for loads in grown.pressures.window_loads] == [2.0, 2.0]
 
 
+@pytest.mark.parametrize("objective", [None, "pressure"])
+def test_each_model_is_asked_once_for_what_it_lacks(objective, monkeypatch):
+    """Of a million models in a table each is made anew for that."""
+    asked = Counter()
+
+    def missing(_, model):
+        asked[model.name] += 1
+        return []
+
+    monkeypatch.setattr(PowerTiming, "missing", missing)
+    problem = replace(DAYS, objective=objective)
+    assert problem.objective is Objective.PRESSURE
+    evaluate(problem, Placement.single({"a": "g0", "b": "g0"}))
+    assert set(asked.values()) == {1}
+
+
 def test_a_problem_survives_another_process():
     assert solve_by_force(DAYS).feasible  # with all that is worked out and kept
     copy = pickle.loads(pickle.dumps(DAYS))

@@ -79,7 +79,8 @@ class Problem:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "windows", self.windows or self._named_windows())
-        objective = Objective(self.objective or self._default_objective())
+        given = self.objective
+        objective = Objective(given or self._default_objective())
         object.__setattr__(self, "objective", objective)
         faults: list[Fault] = []
         if len(set(self.names)) < len(self.models):
@@ -96,7 +97,7 @@ class Problem:
             )
             for index, name in self.columns.missing(objective)
         )
-        if objective is Objective.PRESSURE:
+        if given and objective is Objective.PRESSURE:  # else it is known, or would not be taken
             faults.extend(
                 Fault(f"the objective pressure needs {what}", place)
                 for place, what in self.pressures.untimed()
@@ -270,6 +271,11 @@ class Problem:
             self.quantile if self.objective in (None, Objective.PRESSURE) else None,
             self.fleet.usable_bytes,
         )  # fmt: skip
+
+    @property
+    def pressed(self) -> bool:
+        """Whether what all shards press on is known, which it is where that is the objective."""
+        return self.objective is Objective.PRESSURE or self.pressures.known
 
     def __repr__(self) -> str:
         """Return all fields of a small problem, else how large it is."""

@@ -112,7 +112,7 @@ def suits(problem: Problem, assigned: Assigned) -> bool:
 
 def sum_up(problem: Problem, gpu_of: array[int]) -> Sums:
     """Return what an assignment puts on each GPU."""
-    windows = _undivided(problem, gpu_of) if problem.pressures.known else []
+    windows = _undivided(problem, gpu_of) if problem.pressed else []
     none = bytes(len(gpu_of))
     needs = problem.undivided_bytes, problem.min_kv_bytes, problem.loads
     rows = ShardRows(gpu_of, problem.names, none, none, *needs, windows)
@@ -158,7 +158,7 @@ def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> Sums:
             ]
     columns = tuple(zip(*shards, strict=True)) or ((),) * 8
     gpu_of, models, replicas, ranks, sizes, least, loads, keys = columns
-    windows = _divided(problem, gpu_of, keys) if problem.pressures.known else []
+    windows = _divided(problem, gpu_of, keys) if problem.pressed else []
     rows = ShardRows(gpu_of, models, replicas, ranks, sizes, least, loads, windows)
     return _sums(rows, len(position))
 
