@@ -435,6 +435,15 @@ Deleted, as the search does as well without:
 - Cases over options and link domains with these up to 200,000 options times domains, for 1,200: at
   10 s of CPU 24 to 5.1 % above the bound, 8.9 to 2.7, 8.8 to 7.6, 5.6 to 5.3, 4.8 to 1.6;
   worse 0.9 to 1.5 (039f0aa2).
+- Targets of cases in turns that double, each going on from where it was, checks of what they
+  prove outside their time, covers for as long as they lower the value, no targets of exact
+  decisions after cases, and a lower target where a certificate does not check (beside 03ad95d3,
+  one seed, 10 s of CPU): 16.9 to 7.4 % above the bound, 9.6 to 5.0, 9.9 to 7.5, 0.9 to 0.4; five
+  others as before. Covers with 0.12 of the time left in place of 0.17: openrouter-60 0.79 for
+  0.07; with 0.25, 9.7 for 5.0; after cases, 11.0 for 0.005.
+- Without gain: options of a model divided in half by their number of shards (9 cases for 12, 269
+  undecided for 151); prices nearer to those of room, or more mixes of pressures, in a certificate
+  that is not settled; a climb of the bound that checks each target.
 - Deleted: `lifted-bound`, `stepped-bound` and `dual-feasible-bound` (without all three, bounds of
   four fleets within 0.03 %, of stress 0.04 % lower at most), but for one idea: a model that needs
   more than half of a GPU is priced at all that it takes there (without, three of twelve cases of

@@ -94,6 +94,28 @@ def test_targets_are_decided_as_brute_force_does(seed):
     assert seen["rejected"] > 500
 
 
+def test_a_target_goes_on_from_where_it_was():
+    seen = Counter()
+    for problem, best in drawn("turns", 12):
+        program = OptionSets(load_instance(problem))
+        for target in (best * (1 - 1e-6), best * (1 + 1e-6)):
+            tree, cases, found, proof = DomainTree(problem, program), 0, None, []
+            while found is None and not proof and cases < 200 and tree.open(target, Effort()):
+                cases += 1
+                found, proof = tree.run(target, Effort(targets=cases), Watch())
+            at_once = DomainTree(problem, program).run(target, Effort(targets=200), Watch())
+            assert (found is None, bool(proof)) == (at_once[0] is None, bool(at_once[1]))
+            if proof and bound_by_cases(problem, program, target, proof, Watch()) is not None:
+                seen["proved"] += 1
+            seen["found"] += found is not None
+            seen["several"] += cases > 1
+            if found is not None or proof:
+                assert not tree.open(target, Effort(targets=200))
+    assert seen["proved"] >= 2
+    assert seen["found"] >= 3
+    assert seen["several"] >= 3
+
+
 def damages(draw, tree, best):
     """Yield trees that are damaged in one place, most of which claim what is not so."""
     for number in range(DAMAGES):

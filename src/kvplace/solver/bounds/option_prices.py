@@ -17,6 +17,7 @@ from kvplace.solver.bounds.certify import SCALE, checked
 from kvplace.solver.bounds.pressures import by_window
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
+from kvplace.solver.column_generation.set_pricing import CLEARLY
 
 __all__ = ["SAFE", "first_checked", "priced_options", "weightings"]
 
@@ -25,13 +26,16 @@ SAFE = 1e-12
 RAISED = 0.9
 """Part of what all models are priced above all GPUs by which worths are raised: a checker has to
 look at fewer sets."""
+CHECKED_PART, LAST_PART = 0.25, 0.5
+"""Parts of the time left that the check of a certificate may take, and the last one tried."""
 WEIGHT_BITS = 40
 """Precision of the mixed weighting, in bits of its largest weight."""
 
 
 def first_checked(
-    problem: Problem, program: OptionSets, verdicts: Sequence[Verdict], most: int, watch: Watch
-) -> Bound | None:
+    problem: Problem, program: OptionSets, verdicts: Sequence[Verdict], most: int, watch: Watch,
+    low: float = math.inf,
+) -> Bound | None:  # fmt: skip
     """Return the bound of the best of some verdicts whose certificate checks, or None.
 
     Parameters
@@ -45,7 +49,15 @@ def first_checked(
         prove comes last, as it surely checks.
     watch
         Ends it once the first was tried.
+    low
+        The bound known: where none checks, the program is asked half way to it; ``inf`` for not.
     """
+
+    def bound_of(verdict: Verdict, part: float) -> Bound | None:
+        within = Within(watch, part * (watch.left + watch.late))
+        prices = priced_options(problem, program, verdict)
+        return checked(problem, "configuration", prices, within)
+
     best = verdicts[::-1]
     steps = {min((2 << at) - 2, len(best) - 1) for at in range(most)}
     tried = [best[at] for at in sorted(steps)] if best else []
@@ -54,11 +66,13 @@ def first_checked(
         if at and watch.stop:
             break  # one more takes as long
         # A lower target has more to spare, and is checked sooner where this one takes too long.
-        within = Within(watch, (watch.left + watch.late) / 2)
-        prices = priced_options(problem, program, verdict)
-        bound = checked(problem, "configuration", prices, within)
+        bound = bound_of(verdict, LAST_PART if math.isinf(low) else CHECKED_PART)
         if bound is not None:
             return bound
+    if tried and not math.isinf(low) and not watch.stop:
+        target, within = (low + tried[-1].target) / 2, Within(watch, watch.left * LAST_PART)
+        verdict = program.decide(target, within, settle=False, above=CLEARLY)
+        return bound_of(verdict, LAST_PART) if verdict.impossible else None
     return None
 
 

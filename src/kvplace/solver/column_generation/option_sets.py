@@ -170,9 +170,8 @@ class OptionSets:
                 parts = limits / capacity
                 mixed = np.where(fit[:, None], parts, 0.0) @ self._scarcity(parts, fit)
                 limits, capacity = np.column_stack([mixed, limits]), np.append(1.0, capacity)
-            sizes = np.maximum(limits, TINY * capacity).T
+            sizes = np.where(fit, np.maximum(limits, TINY * capacity).T, np.inf)
             groups = None if self._plain else self.model
-            sizes = np.where(fit, sizes, np.inf)
             pressures = np.array([at if at < instance.pressures else MEMORY for at in needed])
             rooms.append(Room(sizes, capacity * (1 + EDGE), groups, pressures))
             fits.append(fit)
@@ -192,6 +191,7 @@ class OptionSets:
         rounds: int = 2000,
         settle: bool = True,
         within: Bools | None = None,
+        above: float = 1.0,
     ) -> Verdict:
         """Find the share of the fleet that a target needs, or enough to call it impossible.
 
@@ -207,6 +207,8 @@ class OptionSets:
             Go on to exact prices; else stop as soon as the target is seen to be possible.
         within
             (rows,) the options that models may take; None for all.
+        above
+            Of an impossible target, share from which it ends.
         """
         rooms, fits = self.rooms(target, within)
         usable: Bools = np.logical_or.reduce(fits, axis=1)
@@ -230,7 +232,7 @@ class OptionSets:
         self._give(master, self._start(rooms, fits & self.opened[:, None]))
         self.extend(master, pool.filled_up(first.prices))
         centred = pool.filled or not self._plain
-        pricing = SetPricing(self, pool, first, watch, settle=settle, centred=centred)
+        pricing = SetPricing(self, pool, first, watch, settle=settle, centred=centred, above=above)
         generate(master, pricing, rounds, watch)
         self._chosen(master, demand > 0)
         return pricing.best
@@ -294,8 +296,7 @@ class OptionSets:
     def known(self, target: float, within: Bools) -> tuple[list[Column], Bools]:
         """Return the columns known of some options that fit at a target, and which options do."""
         rooms, fits = self.rooms(target, within)
-        usable: Bools = np.logical_or.reduce(fits, axis=1)
-        return self._start(rooms, fits), usable
+        return self._start(rooms, fits), np.asarray(fits.any(axis=1))
 
     def mixes(self, verdict: Verdict) -> Floats | None:
         """Return (kinds, pressures) weights by which one limit leaves least; None where unknown."""
@@ -395,6 +396,5 @@ class OptionSets:
         return master.add(map(self._entry, columns)) > 0
 
     def _entry(self, column: Column) -> tuple[Column, Entry]:
-        kind, members = column
-        rows = (*members, len(self.model) + kind)
+        rows = (*column[1], len(self.model) + column[0])
         return column, Entry(rows, (1.0,) * len(rows))

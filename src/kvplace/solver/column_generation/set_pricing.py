@@ -12,8 +12,12 @@ from kvplace.solver.column_generation.loop import Pricing
 from kvplace.solver.column_generation.master import Duals, Master
 from kvplace.solver.column_generation.pricing import ACCURACY, Column, Pool
 
-__all__ = ["Closed", "SetPricing", "Tree", "Verdict"]
+__all__ = ["CLEARLY", "Closed", "SetPricing", "Tree", "Verdict"]
 
+CLEARLY = 1.002
+"""Share of the fleet up to which an impossible target may be followed, as a certificate with
+something to spare is checked sooner. Measured on 30 models: 0.4 s, for none in 1.9 at 1.0002, and
+0.1 s more for the program."""
 CENTRED = 0.8
 """Weight of the prices that prove most so far in those at which sets are looked for."""
 
@@ -112,14 +116,20 @@ class SetPricing(Pricing):
         *,
         settle: bool,
         centred: bool,
+        above: float,
     ) -> None:
         self._program, self._pool, self._watch, self._settle = program, pool, watch, settle
+        self._above = above
         self.best = first
         self._centre = program.proved or self.best
         self._parts = (CENTRED, 0.0) if centred else (0.0,)
 
     def settled(self, share: float) -> bool:  # noqa: D102 - of the base class
-        return self.best.impossible or (not self._settle and share <= 1 + ACCURACY)
+        return self._refuted or (not self._settle and share <= 1 + ACCURACY)
+
+    @property
+    def _refuted(self) -> bool:
+        return self.best.impossible and self.best.share > self._above
 
     def extend(self, master: Master, duals: Duals) -> bool:  # noqa: D102 - of the base class
         program, pool = self._program, self._pool
@@ -138,7 +148,7 @@ class SetPricing(Pricing):
                 if found.share > self.best.share:
                     self.best = self._centre = found
                     program.keep(found)
-                if self.best.impossible or self._watch.stop:
+                if self._refuted or self._watch.stop:
                     return False
                 if program.extend(master, new):
                     return True

@@ -13,6 +13,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bisection import bisect
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
+from kvplace.solver.column_generation.set_pricing import CLEARLY
 from kvplace.solver.exact.integer_cover import Answer
 from kvplace.solver.exact.option_cover import decide_cover
 from kvplace.solver.exact.seats import seated
@@ -95,9 +96,9 @@ class Proof:
         """Take a target that an exhaustive search with these prices proved impossible."""
         self.value, self.searched = verdict.target, verdict
 
-    def refutes(self, target: float, watch: Watch, rounds: int) -> bool:
+    def refutes(self, target: float, watch: Watch, rounds: int, above: float = 1.0) -> bool:
         """Ask whether the program proves a target impossible, and take its bound if so."""
-        verdict = self.program.decide(target, watch, rounds=rounds, settle=False)
+        verdict = self.program.decide(target, watch, rounds=rounds, settle=False, above=above)
         if verdict.impossible:
             self.raise_to(verdict)
         return verdict.impossible
@@ -108,9 +109,9 @@ def nothing_below(proof: Proof, value: float, watch: Watch, rounds: int) -> bool
     return value > 0 and proof.refutes(value * (1 - STEP), watch, rounds)
 
 
-def _refuted(proof: Proof, target: float, watch: Watch, rounds: int) -> bool:
+def _refuted(proof: Proof, target: float, watch: Watch, rounds: int, above: float = 1.0) -> bool:
     """Ask whether the configuration program proves a target impossible, and tell if so."""
-    found = proof.refutes(target, watch, rounds)
+    found = proof.refutes(target, watch, rounds, above)
     if found:
         watch.tell("bound", bound=proof.value)
     return found
@@ -155,7 +156,7 @@ def climb(proof: Proof, value: float, rounds: int, watch: Watch) -> None:
     raise_quickly(proof, value, watch)
     while value - proof.value > CLIMBED * value and not watch.stop:
         target = (proof.value + value) / 2
-        if not _refuted(proof, target, watch, rounds):
+        if not _refuted(proof, target, watch, rounds, CLEARLY):
             value = target
 
 

@@ -8,6 +8,7 @@ case closed proves the target impossible; a cover is a placement.
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,12 +31,15 @@ __all__ = ["DomainTree", "narrow_by_cases"]
 
 WHOLE = 1 - 1e-6
 """Part from which a model takes one option in one place."""
-PARTS = (0.5, 0.8, 0.2)
-"""Parts of the gap above the bound at which targets are asked, one after another fails."""
+PARTS = (0.5, 0.2, 0.8)
+"""Parts of the gap above the bound at which targets are asked, the last that was decided first."""
 NEAR = 0.01
 """Relative gap up to which "nothing better" is asked."""
-TARGET_PART = 0.5
-"""Part of the time left that a target may take, but the last."""
+TURN = 0.06
+"""Part of the time in which a target is decided, or the next one has its turn; twice as much once
+all had theirs, as which of them is soon decided shows only then."""
+CHECKED = 0.2
+"""Part of the time left that a turn leaves for checking what it proves."""
 FEWER = 8
 """Part of the sets and nodes of an exact decision that a search in one case has."""
 
@@ -51,11 +55,12 @@ def narrow_by_cases(
     effort: Effort,
     watch: Watch,
     prove: Prove,
+    part: float = 1.0,
 ) -> tuple[Assignment, Bound | None]:
     """Narrow the gap from both sides by targets that are decided by cases.
 
-    Half of the way up first, then nearer to the value, then nearer to what is proved; just below
-    the value once the two are near.
+    Half of the way up first, then nearer to what is proved, then nearer to the value; just below
+    the value once the two are near. Targets take turns, and each goes on from where it was.
 
     Parameters
     ----------
@@ -64,31 +69,60 @@ def narrow_by_cases(
     effort, watch
         Limits; `Effort.targets` bounds the cases of a target.
     prove
-        Checks what is proved.
+        Checks what is proved, which may take longer.
+    part
+        Part of the time left after which it ends; of what is left then where something was decided.
 
     Returns
     -------
     tuple
         The best assignment, and the best bound proved; None for none above `low`.
     """
-    value, tried, best = state.worst(), 0, None
-    while tried < len(PARTS) and not watch.stop and value > low * (1 + 2 * STEP):
+    value, best, parts = state.worst(), None, list(PARTS)
+    within, turn = Within(watch, watch.left * part), TURN * watch.left * part
+    while not within.stop and value > low * (1 + 2 * STEP):
         near = value <= low * (1 + NEAR)
-        target = value * (1 - STEP) if near else low + (value - low) * PARTS[tried]
-        within = Within(watch, watch.left * (1 if near else TARGET_PART))
-        found, proof = tree.run(target, effort, within)
-        if found is not None and found.worst() < value:
-            state, value, tried = found, found.worst(), 0
-        else:
-            bound = prove(target, proof) if proof else None
+        aims = {at: low + (value - low) * at for at in parts}
+        aims = {1.0: value * (1 - STEP)} if near else aims
+        moved, open_ = 0.0, [at for at in aims if tree.open(aims[at], effort)]
+        for at in open_:
+            time = min(turn, watch.left * (1 - CHECKED))
+            found, proof = tree.run(aims[at], effort, Within(within, time))
+            bound = prove(aims[at], proof) if proof else None
             if bound is not None:
-                low, best, tried = target, bound, 0
-            elif near:
+                low, best, moved = aims[at], bound, at
+            elif found is not None and found.worst() < value:
+                state, value, moved = found, found.worst(), at
+            watch.tell("search", value, low)
+            if moved:
                 break
-            else:
-                tried += 1
-        watch.tell("search", value, low)
+        if not open_:
+            break
+        if moved:
+            parts.sort(key=lambda at: at != moved)
+            within = Within(watch, watch.left * part)
+        else:
+            turn *= 2
     return state, best
+
+
+@dataclass(slots=True)
+class _Begun:
+    """How far a target is.
+
+    Parameters
+    ----------
+    tree
+        Its cases so far.
+    cases
+        Cases to be decided, the next one last, each with the one that it is a case of.
+    stuck
+        Whether nothing divides the next one any further.
+    """
+
+    tree: Tree
+    cases: "list[tuple[Case | None, _Node | None]]"
+    stuck: bool = False
 
 
 class DomainTree:
@@ -115,6 +149,7 @@ class DomainTree:
         self._domain_of = [self.domains.position[name] for name in names]
         self._starts: Ints = instance.columns.starts
         self.single: Bools = np.array(instance.copies) == 1
+        self._begun: dict[float, _Begun] = {}
         self._anywhere = np.zeros((len(program.model), len(self.domains.names)), dtype=bool)
         for j, index in enumerate(instance.model_index):
             self._fill(self._anywhere, j, self.domains.anywhere(index))
@@ -127,6 +162,8 @@ class DomainTree:
     def run(self, target: float, effort: Effort, watch: Watch) -> tuple[Assignment | None, Tree]:
         """Return a placement at the target, or a proof that there is none, or neither.
 
+        A target asked before goes on from where it was.
+
         Parameters
         ----------
         target
@@ -134,24 +171,34 @@ class DomainTree:
         effort, watch
             Limits; `Effort.targets` bounds the cases.
         """
-        tree: Tree = []
-        open_: list[tuple[Case | None, _Node | None]] = [(None, None)]
-        for _ in range(effort.targets):
-            case, before = open_.pop()
+        begun = self._begun.setdefault(target, _Begun([], [(None, None)]))
+        while self.open(target, effort) and not watch.stop:
+            case, before = begun.cases[-1]
             of = _Node(self, target, case, before)
             found, node = of.decide(effort, watch)
             if found is not None:
+                begun.cases.clear()
                 return found, []
             if node is None:
-                break
-            tree.append(node)
+                begun.stuck = not watch.stop
+                continue
+            begun.cases.pop()
+            begun.tree.append(node)
             if isinstance(node, Choice):
                 both = self.domains.cases(case, node)
                 assert not isinstance(both, str), both
-                open_ += [(other, of) for other in both[::-1]]
-            if not open_:
+                begun.cases += [(other, of) for other in both[::-1]]
+            elif not begun.cases:
+                tree = begun.tree
                 return None, tree if len(tree) > 1 else self._whole(tree)
         return None, []
+
+    def open(self, target: float, effort: Effort) -> bool:
+        """Whether a target was not asked before, or is not decided yet and may be."""
+        begun = self._begun.get(target)
+        if begun is None:
+            return True
+        return bool(begun.cases) and not begun.stuck and len(begun.tree) < effort.targets
 
     def _whole(self, tree: Tree) -> Tree:
         """Return a tree with a choice, on which worths by link domain rest."""

@@ -38,6 +38,8 @@ REFUTED = 0.15
 """Part of the time left in which it is asked whether all models fit, where one rule fails."""
 
 
+TINY_SECONDS = 1e-9
+"""Time left at least, so that parts of it are defined."""
 ASKED = 0.5
 """Part of the time left in which it is asked for a bound first, under several pressures."""
 
@@ -53,6 +55,8 @@ class AssignedSearch(Search):
         The best assignment, which need not be valid; None before there is one.
     knobs
         Of its strategy.
+    checking
+        Longest time, in seconds, that it took to take a bound of the configuration program.
     """
 
     knobs: UndividedParams | ClusterParams
@@ -62,6 +66,7 @@ class AssignedSearch(Search):
         self.instance = load_instance(problem)
         self.board: Assignment | None = None
         self._proof: Proof | None = None
+        self.checking = 0.0
 
     @property
     def placed(self) -> bool:
@@ -131,8 +136,10 @@ class AssignedSearch(Search):
             self.take(searched(problem, prices, self.watch))
         better = [verdict for verdict in proof.verdicts if verdict.target > self.low]
         most = self.knobs.certificates
-        bound = first_checked(problem, proof.program, better, most, self.watch)
+        began = self.watch.seconds
+        bound = first_checked(problem, proof.program, better, most, self.watch, self.low)
         if bound is not None:
+            self.checking = max(self.checking, self.watch.seconds - began)
             self.take(bound)
         proof.value, proof.searched, proof.verdicts = self.low, None, []
         self.watch.tell("bound", self.value, self.low)
@@ -186,7 +193,10 @@ def decided(search: AssignedSearch, effort: "Effort", *, closing: bool) -> None:
     from kvplace.solver.exact.close_gap import close_gap, program_bound  # noqa: PLC0415 - HiGHS: only here
 
     proof, watch = search.deciding, search.watch
-    with watch.part(1 - search.knobs.checked_part):
+    kept = max(search.knobs.checked_part, search.checking / max(watch.left, TINY_SECONDS))
+    if kept >= 1:
+        return  # what is proved could not be checked any more
+    with watch.part(1 - kept):
         program_bound(proof, search.value, effort, watch)
         if closing:
             search.offer(close_gap(proof, search.best, search.gap, effort, watch))

@@ -125,12 +125,12 @@ class ClusterParams:
     certificates
         Certificates of that program tried, the best first, then twice as far down each time.
     checked_part
-        Part of the time left that exact decisions leave for checking what they prove.
+        Part of the time left that exact decisions leave at least for checking what they prove.
     kicked_part
         Part of the time left that kicks may take each pass: what is decided next takes less.
     cases, divided_part
         Cases over options and link domains looked at per target in the first pass, four times as
-        many every pass, and the part of the time left that they may take.
+        many every pass, and the part of the time left that they may take until one decides it.
     divided, divided_density
         Options times domains, and models per GPU, up to which there are such cases.
     divided_compiled, divided_compiled_part

@@ -71,7 +71,7 @@ class UndividedParams:
     certificates
         Certificates of the configuration program tried, the best first.
     checked_part
-        Part of the time left that exact decisions leave for checking what they prove.
+        Part of the time left that exact decisions leave at least for checking what they prove.
     kicks
         Kicks without gain that end the local search of the first round; doubled every round.
     kicks_per_model

@@ -13,7 +13,11 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.rules.forbid import Forbid
 from kvplace.core.rules.places import Places
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.bounds import option_prices
+from kvplace.solver.bounds.certify import checked
 from kvplace.solver.clock import Watch
+from kvplace.solver.exact.close_gap import Effort
+from kvplace.solver.strategies import assigned
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
 from kvplace.solver.strategies.stages import Settings
 from oracle_splits import solve_by_force
@@ -202,6 +206,35 @@ def test_what_the_program_proves_is_adopted_where_it_checks(seed):
             raised += 1
             assert check_certificate(problem, search.proof.certificate) == ""
     assert raised >= 1
+
+
+def test_a_lower_bound_is_asked_for_where_the_best_does_not_check(monkeypatch):
+    raised = 0
+    for _, problem, search in searches(24, 8, objectives=(Objective.PRESSURE,)):
+        optimum, low = solve_by_force(unruled(problem)).value, search.low
+        verdict = search.program.decide(optimum * (1 - 1e-6), Watch())
+        if not (verdict.impossible and math.isfinite(verdict.share) and verdict.target > low):
+            continue
+        search.deciding.verdicts.append(verdict)
+
+        def below(problem, method, prices, watch, most=verdict.target):
+            return checked(problem, method, prices, watch) if prices.threshold < most else None
+
+        monkeypatch.setattr(option_prices, "checked", below)
+        search.adopt()
+        assert low <= search.low < verdict.target
+        if search.low > low:
+            raised += 1
+            assert search.low == (low + verdict.target) / 2
+            assert check_certificate(problem, search.proof.certificate) == ""
+    assert raised >= 1
+
+
+def test_no_bound_is_sought_that_could_not_be_checked():
+    [(_, _, search)] = searches(25, 1, objectives=(Objective.PRESSURE,), watch=Watch(100.0))
+    search.checking, columns = 200.0, len(search.program._columns)
+    assigned.decided(search, Effort(), closing=True)
+    assert (search.deciding.verdicts, len(search.program._columns)) == ([], columns)
 
 
 def test_large_and_tiny_are_products_of_models_and_gpus():

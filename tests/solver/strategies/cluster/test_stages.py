@@ -11,6 +11,7 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
+from kvplace.solver.exact import known_sets
 from kvplace.solver.large_neighbourhood import warm
 from kvplace.solver.strategies.assigned import ask_program, rank
 from kvplace.solver.strategies.cluster import stages
@@ -170,6 +171,18 @@ def test_deciding_targets_meets_the_optimum_from_both_sides():
         total += 1
         met += plain.value <= plain.low * (1 + 1e-6)
     assert met >= 0.5 * total
+
+
+def test_covers_go_on_while_they_lower_the_value(monkeypatch):
+    monkeypatch.setattr(stages, "dividable", lambda _: True)
+    [(_, search)] = searches("covers", 1, objectives=(Objective.PRESSURE,))
+    worse, better = search.best, search.best.copy()
+    better.worth = lambda: (0.0,)
+    worse.worth, answers = lambda: (1.0,), [better, better]
+    monkeypatch.setattr(known_sets, "lower_by_known_sets", lambda *_: answers.pop())
+    stages.cover(search)
+    assert answers == []
+    assert search.best is better
 
 
 def test_deciding_gives_back_the_time_it_kept():

@@ -35,9 +35,10 @@ __all__ = [
     "tighten_beside",
 ]
 
-BOUND_BEFORE, COVER_BEFORE = 0.1, 0.25
+BOUND_BEFORE, COVER_BEFORE = 0.1, 0.17
 """Parts of the time left that size classes may take before targets are decided by cases, or link
-domains are filled under several pressures, and that covers by known sets may take before cases."""
+domains are filled under several pressures, and that covers by known sets may take before cases,
+again where that lowers the value."""
 FILLED_BEFORE = 0.15
 """Part of the time left in which link domains are filled before that program is asked."""
 MOST_FILLINGS = 1 << 30
@@ -87,21 +88,26 @@ def ask_sets(search: ClusterState) -> None:
 
 def decide(search: ClusterState) -> None:
     """Raise the bound by the configuration program, then decide targets below the value."""
-    decided(search, effort_of(search), closing=not any(search.best.flaws))
+    left = small(search) or not dividable(search)  # else cases were searched for covers before
+    decided(search, effort_of(search), closing=left and not any(search.best.flaws))
 
 
 def cover(search: ClusterState) -> None:
     """Lower the value by an integer program over the sets that the configuration program knows."""
     from kvplace.solver.exact.known_sets import lower_by_known_sets  # noqa: PLC0415 - HiGHS: only here
 
-    knobs = search.knobs
-    part = COVER_BEFORE if dividable(search) else knobs.covered_part
-    proof, best, effort = search.deciding, search.best, effort_of(search)
-    with search.watch.part(part):
-        gap = max(search.gap, knobs.covered_gap)
-        found = lower_by_known_sets(proof, best, gap, effort, search.watch)
-    if found.worth() < best.worth():
-        search.board = found
+    knobs, proof, effort = search.knobs, search.deciding, effort_of(search)
+    before = dividable(search)
+    while not search.watch.stop:
+        best = search.best
+        with search.watch.part(COVER_BEFORE if before else knobs.covered_part):
+            gap = max(search.gap, knobs.covered_gap)
+            found = lower_by_known_sets(proof, best, gap, effort, search.watch)
+        lower = found.worth() < best.worth()
+        if lower:
+            search.board = found
+        if not (before and lower):
+            break
     if dividable(search) or not quick(search):  # before exact decisions, which go on
         search.adopt()
 
@@ -120,9 +126,9 @@ def divide(search: ClusterState) -> None:
     def prove(target: float, tree: "Tree") -> Bound | None:
         return bound_by_cases(search.problem, search.program, target, tree, watch)
 
-    with watch.part(knobs.divided_part if small(search) else knobs.divided_compiled_part):
-        tree = DomainTree(search.problem, search.program)
-        found, bound = narrow_by_cases(tree, search.best, search.low, effort, watch, prove)
+    part = knobs.divided_part if small(search) else knobs.divided_compiled_part
+    tree = DomainTree(search.problem, search.program)
+    found, bound = narrow_by_cases(tree, search.best, search.low, effort, watch, prove, part)
     search.offer(found)
     if bound is not None:
         search.take(bound)
