@@ -8,9 +8,12 @@ import pytest
 import made
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.objective import Objective
+from kvplace.core.rules.apart import Apart
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.clock import Watch
+from kvplace.solver.construct import deal
+from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.construct.deal import dealt
 from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.instance.options import Chooser
@@ -55,3 +58,23 @@ def test_no_model_is_dealt_once_the_time_is_up():
     chooser = Chooser(load_instance(made.problem([made.model("a", 1, 1.0)], made.fleet(80))))
     options = chooser.pick(1.0, math.inf)
     assert dealt(chooser.instance, options, 1.0, Watch(0.0), tight=True) is None
+
+
+def test_what_breaks_soft_rules_stays_where_it_was_once_the_time_is_up(monkeypatch):
+    """400 soft rules of 300 models took every second, and what was dealt was thrown away."""
+    models = [made.model(f"m{at}", 1, 6.0 - at) for at in range(6)]
+    rule = Apart(tuple(model.name for model in models), 1.0, "gpu")
+    problem = made.problem(models, made.fleet(80, gpus=3), rule)
+    chooser, watch = Chooser(load_instance(problem)), Watch()
+    low = FluidBound(chooser).value
+    options, placed = chooser.pick(9 * low, math.inf), []
+
+    def once(board, j, *others):
+        placed.append(place_model(board, j, *others))
+        watch.interrupt()
+        return placed[-1]
+
+    monkeypatch.setattr(deal, "place_model", once)
+    board = dealt(chooser.instance, options, 9 * low, watch, tight=False)
+    assert placed == [True]
+    assert board.valid

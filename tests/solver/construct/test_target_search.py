@@ -40,7 +40,7 @@ def test_some_assignments_are_whole_and_valid():
 
 
 def test_all_models_are_placed_in_the_time_kept_for_what_comes_after():
-    models = [made.model(f"m{at}", 1, 1.0) for at in range(3 * target_search.CHECKED_EVERY)]
+    models = [made.model(f"m{at}", 1, 1.0) for at in range(3 * target_search.PLACED)]
     problem = made.problem(models, made.fleet(80, 80, 80, gpus=4))
     watch = Watch(600.0)
     watch.keep(600.0)

@@ -113,7 +113,13 @@ def _best_of_domains(
 
 
 def place_model(
-    board: Assignment, j: int, option: Option, target: float = math.inf, *, tight: bool = False
+    board: Assignment,
+    j: int,
+    option: Option,
+    target: float = math.inf,
+    *,
+    tight: bool = False,
+    tried: int = RULED,
 ) -> bool:
     """Place the copies that a model lacks, one by one, at their best seats.
 
@@ -127,6 +133,8 @@ def place_model(
         The model and how it is split and copied; copies on the board stay where they are.
     target, tight
         As in `seats`.
+    tried
+        As in `best_seat`.
 
     Returns
     -------
@@ -138,7 +146,7 @@ def place_model(
         board.apply([(j, option, board.where[j])])
     while len(board.where[j]) < option.copies:
         found = seats(board, j, option, target, tight=tight)
-        seat = best_seat(board, j, found, RULED, RULED)
+        seat = best_seat(board, j, found, tried, RULED)
         if seat is None:
             board.apply([before])
             return False

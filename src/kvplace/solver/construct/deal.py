@@ -63,15 +63,23 @@ def dealt(
 
 
 def _ruled(board: Assignment, options: list[Option], target: float, watch: Watch) -> bool:
-    """Place models anew that break rules; whether all that must hold does."""
+    """Place models anew that break rules, as far as there is time; whether all found seats."""
     costs, lifted = board.costs, []
     if not any(costs.vector):
         return True
     for j, rules in enumerate(board.instance.rules_of):
-        if rules and costs.after(j, board.where[j], ())[1] < costs.vector:
+        if watch.stop:
+            break
+        seats = board.where[j]
+        if rules and costs.after(j, seats, ())[1] < costs.vector:
             board.apply([(j, None, ())])
-            lifted.append(j)
-    return all(not watch.stop and place_model(board, j, options[j], target) for j in lifted)
+            lifted.append((j, seats))
+    for j, seats in lifted:
+        if watch.stop:
+            board.apply([(j, options[j], seats)])
+        elif not place_model(board, j, options[j], target):
+            return False
+    return True
 
 
 class _Table:

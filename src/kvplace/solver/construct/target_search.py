@@ -9,7 +9,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bisection import reach_above
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_index import Rooms
-from kvplace.solver.construct.candidates import place_model
+from kvplace.solver.construct.candidates import RULED, place_model
 from kvplace.solver.construct.deal import dealt
 from kvplace.solver.construct.excess import STARTS, packed
 from kvplace.solver.instance.instance import Instance
@@ -31,8 +31,8 @@ HUGE = 1_000_000_000
 """Models times GPUs above which an assignment costs so much that few targets are tried."""
 LOOSE = 0.2
 """Part above the bound of the first target then."""
-CHECKED_EVERY = 200
-"""Models placed between two looks at the clock."""
+PLACED = 200
+"""Models that are placed at infinity also when time is up, unless that takes too long."""
 ORDERS = ("room", "degree", "apart")
 """What goes first: the shards that take most room; the models that are split most; or those that
 cannot move freely later, each where most room is left, so that others can be exchanged around."""
@@ -131,8 +131,9 @@ def _search(
     if best is None and placed:
         return None
     if best is None:
+        tried = 0 if watch.stop else RULED  # of soft rules nothing is asked where time is up
         with watch.whole():  # as above
-            board = fill.at(math.inf)
+            board = fill.at(math.inf, tried)
         assert board is not None
         return board
     most = _halvings(fill.instance) + (growth > NEXT) * MORE
@@ -192,10 +193,10 @@ class _Fill:
         counted = np.array([int(mask.sum()) for mask in self.instance.columns.masks])
         self._places: list[int] = counted[self.instance.columns.mask_of].tolist()
 
-    def at(self, target: float) -> Assignment | None:
+    def at(self, target: float, tried: int = RULED) -> Assignment | None:
         """Return the assignment at a target, or None where a model finds no seat.
 
-        At infinity such a model is left out.
+        At infinity such a model is left out. `tried` is that of `best_seat`.
         """
         board = Assignment(self.instance)
         options = self._chooser.pick(target, self._cap)
@@ -210,12 +211,19 @@ class _Fill:
             key=lambda j: (self._places[j], apart and simple[j], degrees[j], -needs[j], j),
         )
         rooms = Rooms(board, target) if finite and self.instance.pressures == 1 else None
+        watch = self._watch
+
+        def late() -> bool:
+            return watch.seconds > watch.limit + watch.late / 2
+
         for at, j in enumerate(order):
-            # At infinity the first models are placed whatever the clock says: a plan is wanted.
-            if at % CHECKED_EVERY == 0 and (finite or at) and self._watch.stop:
+            # At infinity the first models are placed though time is up: a plan is wanted.
+            wanted = not finite and at < PLACED
+            if late() if wanted else watch.stop:
                 return None if finite else board
             if rooms is None:
-                placed = place_model(board, j, options[j], target, tight=finite)
+                tried = 0 if watch.stop else tried
+                placed = place_model(board, j, options[j], target, tight=finite, tried=tried)
             else:
                 placed = rooms.place(j, options[j], apart=apart and not simple[j])
             if not placed and finite:
