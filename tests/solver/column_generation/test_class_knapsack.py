@@ -6,7 +6,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pytest
 
-from kvplace.solver.column_generation.class_knapsack import NestedTables, Tables, fill
+from kvplace.solver.column_generation.class_knapsack import Tables, fill
 
 
 def by_force(prices, room):
@@ -55,7 +55,7 @@ def test_a_room_is_worth_at_most_one_split_shard_and_others_by_brute_force(seed)
     width, room = 9, 8
     prices = [drawn(seed, room), drawn(seed + 100, room), drawn(seed + 200, room)]
     rooms = np.array([room, width + 7, 2 * width + room])
-    table = Tables(np.concatenate(prices), width, rooms)
+    table = Tables(np.concatenate(prices), width, rooms, nested=False)
     whole = [by_force(prices[0].tolist(), size) for size in range(width)]
     for kind, (numbered, most) in enumerate(zip(rooms.tolist(), (8, 7, 8), strict=True)):
         split = np.maximum.accumulate(np.maximum(prices[kind], prices[0]))
@@ -75,7 +75,7 @@ def test_a_room_is_worth_what_its_gpus_hold_of_each_kind_by_brute_force(seed):
     width, levels = 9, (5, 7, 8)
     prices = [drawn(seed + 100 * kind, width - 1) for kind in range(3)]
     rooms = np.array([kind * width + level for kind, level in enumerate(levels)])
-    table = NestedTables(np.concatenate(prices), width, rooms)
+    table = Tables(np.concatenate(prices), width, rooms, nested=True)
     for kind, (room, level) in enumerate(zip(rooms.tolist(), levels, strict=True)):
         dearest = np.max(prices[: kind + 1], axis=0)
         worth = by_force(dearest.tolist(), level)

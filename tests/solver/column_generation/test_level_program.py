@@ -76,7 +76,7 @@ def test_tables_hold_the_dearest_set_of_each_room(offers, rooms):
     rooms, prices = np.array(sorted(rooms)), np.zeros(9, dtype=np.int64)
     for level, price in offers:
         prices[level] = max(price, prices[level])
-    tables = Tables(prices, 9, rooms)
+    tables = Tables(prices, 9, rooms, nested=False)
     for room, worth in zip(rooms.tolist(), tables.worth(rooms).tolist(), strict=True):
         assert worth == _dearest(prices.tolist(), room)
         found = tables.columns(room, 4)

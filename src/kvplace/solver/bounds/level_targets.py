@@ -15,7 +15,8 @@ import numpy as np
 from kvplace.core.certificates.certificate import GRID
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.level_program import AnyTables, LevelProgram, priced
+from kvplace.solver.column_generation.class_knapsack import Tables
+from kvplace.solver.column_generation.level_program import LevelProgram, priced
 from kvplace.solver.column_generation.levels import LevelRooms, Need, need_of
 
 __all__ = ["CHEAP", "Groups", "LevelTargets", "Prices"]
@@ -218,7 +219,7 @@ class LevelTargets:
         found = self._program.decide(self._need(math.inf), self._rooms, watch)
         return None if found.excess <= 0 else self._proved(math.inf, math.inf, found.table, watch)
 
-    def _proved(self, target: float, high: float, table: AnyTables, watch: Watch) -> Prices:
+    def _proved(self, target: float, high: float, table: Tables, watch: Watch) -> Prices:
         """Take the prices of a table for the highest target that they prove impossible."""
         worths = table.worth(self._levels)
         available = float(table.worth(self._rooms.levels) @ self._rooms.count)

@@ -16,7 +16,8 @@ from kvplace.solver.bisection import bisect
 from kvplace.solver.bounds.certify import checked
 from kvplace.solver.bounds.pressures import PressureBound, weighted_certificate
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.level_program import AnyTables, LevelProgram
+from kvplace.solver.column_generation.class_knapsack import Tables
+from kvplace.solver.column_generation.level_program import LevelProgram
 from kvplace.solver.column_generation.levels import LevelRooms, need_of
 
 __all__ = ["PressureClasses"]
@@ -47,7 +48,7 @@ class PressureClasses:
 
     def __init__(self, fluid: PressureBound) -> None:
         self._fluid = fluid
-        self._found: tuple[AnyTables, Floats] | None = None
+        self._found: tuple[Tables, Floats] | None = None
         self.value, self.once = 0.0, False
 
     def rise(self, low: float, high: float, watch: Watch) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Ints
 
-__all__ = ["NestedTables", "Table", "Tables", "fill"]
+__all__ = ["Table", "Tables", "fill"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,19 @@ class Table:
 
 
 class Tables:
-    """The dearest sets of each room with at most one shard of a split model each.
+    """The dearest sets of each room of shards of several kinds.
 
     Parameters
     ----------
     prices
-        (classes,) kind by kind, of a shard by its level; the first kind is of undivided models.
+        (classes,) kind by kind, of a shard by its level.
     width
         Classes of each kind.
     rooms
-        (t,) rooms, numbered as the classes of the kind that each may hold one shard of.
+        (t,) rooms, numbered as the classes of their kind.
+    nested
+        Whether a room holds shards of its kind and of those before it; else it holds one of its
+        kind at most, and any number of the first kind.
 
     Attributes
     ----------
@@ -57,90 +60,52 @@ class Tables:
         (classes,) the price of the dearest class that goes wherever each class goes.
     """
 
-    def __init__(self, prices: Ints, width: int, rooms: Ints) -> None:
-        self._width, self._levels = width, np.arange(width)
-        rows = np.maximum.accumulate(
-            np.where(self._levels > 0, prices.reshape(-1, width), 0), axis=1
+    def __init__(self, prices: Ints, width: int, rooms: Ints, *, nested: bool) -> None:
+        self._width, self._nested = width, nested
+        rows = np.where(np.arange(width) > 0, prices.reshape(-1, width), 0)
+        rows = np.maximum.accumulate(rows, axis=1)
+        self._rows: Ints = (
+            np.maximum.accumulate(rows, axis=0) if nested else np.maximum(rows, rows[0])
         )
-        self._rows: Ints = np.maximum(rows, rows[0])
         self.prices: Ints = self._rows.reshape(-1)
-        self._table = fill(rows[0], int((rooms % width).max()))
+        largest: dict[int, int] = {}
+        for kind, level in (divmod(room, width) for room in rooms.tolist()):
+            among = self._others(kind)
+            largest[among] = max(largest.get(among, 0), level)
+        self._tables = {kind: fill(self._rows[kind], level) for kind, level in largest.items()}
+
+    def _others(self, kind: int) -> int:
+        """Return the kind of which a room holds any number."""
+        return kind if self._nested else 0
 
     def worth(self, rooms: Ints) -> Ints:
         """Return the highest price of shards that fit each room."""
         return np.array([self._with_one(room).max() for room in rooms.tolist()], dtype=np.int64)
 
     def _with_one(self, room: int) -> Ints:
-        """Return the price of the dearest set of a room by the level of the shard that is alone."""
-        most = room % self._width
-        found: Ints = self._rows[room // self._width, : most + 1] + self._table.worth[most::-1]
+        """Return the price of the dearest set of a room by the level of a shard of its kind."""
+        kind, most = divmod(room, self._width)
+        others = self._tables[self._others(kind)].worth
+        found: Ints = self._rows[kind, : most + 1] + others[most::-1]
         return found
 
     def columns(self, room: int, most: int) -> list[tuple[int, ...]]:
-        """Return dear sets of classes for a room."""
-        width, row = self._width, self._rows[room // self._width]
-        value = self._with_one(room)
-        dearer = np.flatnonzero(np.diff(row[: len(value)], prepend=0) > 0)
-        good = dearer[np.argsort(-value[dearer], kind="stable")][:most].tolist()
-        alone = [
-            level + room // width * width * int(row[level] > self._rows[0, level]) for level in good
-        ]
-        found = {
-            tuple(sorted([class_, *self._table.best(room % width - level)]))
-            for class_, level in zip(alone, good, strict=True)
-        }
+        """Return dear sets of classes for a room: for each of some levels the best that has it."""
+        kind, size = divmod(room, self._width)
+        value, others = self._with_one(room), self._others(kind)
+        dearer = np.flatnonzero(np.diff(self._rows[kind, : size + 1], prepend=0) > 0)
+        found = set()
+        for level in dearer[np.argsort(-value[dearer], kind="stable")][:most].tolist():
+            beside = self._tables[others].best(size - level)
+            one = [self._class(kind, level), *(self._class(others, level) for level in beside)]
+            found.add(tuple(sorted(one)))
         return sorted(found)
 
-
-class NestedTables:
-    """The dearest sets of each room of what GPUs of its type hold.
-
-    Parameters
-    ----------
-    prices
-        (classes,) kind by kind, of a shard by its level; each kind is of what fits GPUs of its type
-        and of those after it.
-    width
-        Classes of each kind.
-    rooms
-        (t,) rooms, numbered as the classes of their type.
-
-    Attributes
-    ----------
-    prices
-        (classes,) the price of the dearest class that goes wherever each class goes.
-    """
-
-    def __init__(self, prices: Ints, width: int, rooms: Ints) -> None:
-        rows = np.where(np.arange(width) > 0, prices.reshape(-1, width), 0)
-        self._rows: Ints = np.maximum.accumulate(np.maximum.accumulate(rows, axis=1), axis=0)
-        self.prices: Ints = self._rows.reshape(-1)
-        self._width = width
-        self._tables: dict[int, Table] = {}
-        for room in np.sort(rooms)[::-1].tolist():
-            kind, level = divmod(room, width)
-            if kind not in self._tables:
-                self._tables[kind] = fill(self._rows[kind], level)
-
-    def worth(self, rooms: Ints) -> Ints:
-        """Return the highest price of shards that fit each room."""
-        pairs = (divmod(room, self._width) for room in rooms.tolist())
-        return np.array([self._tables[k].worth[level] for k, level in pairs], dtype=np.int64)
-
-    def columns(self, room: int, most: int) -> list[tuple[int, ...]]:
-        """Return dear sets of classes for a room: for each of some levels the best that has it."""
-        kind, room = divmod(room, self._width)
-        row, table = self._rows[kind, : room + 1], self._tables[kind]
-        dearer = np.flatnonzero(np.diff(row, prepend=0) > 0)
-        value = row[dearer] + table.worth[room - dearer]
-        good = dearer[np.argsort(-value, kind="stable")][:most].tolist()
-        sets = ([level, *table.best(room - level)] for level in good)
-        return sorted({tuple(sorted(self._class(kind, level) for level in one)) for one in sets})
-
     def _class(self, kind: int, level: int) -> int:
-        """Return the class that a level of a dearest set stands for: of the first kind so dear."""
-        first = int(np.searchsorted(self._rows[: kind + 1, level], self._rows[kind, level]))
-        return first * self._width + level
+        """Return the class that a level stands for: of the first kind in the room so dear."""
+        step = 1 if self._nested else max(kind, 1)
+        first = np.searchsorted(self._rows[: kind + 1 : step, level], self._rows[kind, level])
+        return int(first) * step * self._width + level
 
 
 def fill(prices: Ints, room: int) -> Table:

@@ -13,13 +13,13 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.class_knapsack import NestedTables, Tables
+from kvplace.solver.column_generation.class_knapsack import Tables
 from kvplace.solver.column_generation.class_rows import class_rows, falling, first_fit
 from kvplace.solver.column_generation.levels import Column, LevelRooms, Need, Switch
 from kvplace.solver.column_generation.loop import generate
 from kvplace.solver.column_generation.master import Duals, Entry, Master
 
-__all__ = ["Answer", "AnyTables", "LevelProgram", "Program", "priced"]
+__all__ = ["Answer", "LevelProgram", "Program", "priced"]
 
 SCALE = 10**9
 """Integer prices: worth of the dearest level."""
@@ -31,9 +31,6 @@ SMOOTH = 0.7
 """Part of the best prices known in the prices asked about next (Wentges, 1997)."""
 CONVERGED = 1e-5
 """Distance of the share to what is proved at which no further column is looked for."""
-
-AnyTables = Tables | NestedTables
-"""The dearest sets of each room, by any pricing."""
 
 
 class Program:
@@ -140,7 +137,7 @@ class Answer:
         Holds the solution of that share.
     """
 
-    table: AnyTables
+    table: Tables
     excess: float
     share: float
     program: Program
@@ -265,19 +262,18 @@ class _ClassPricing:
         return bool(added or changes)
 
 
-def priced(need: Need, rooms: LevelRooms, prices: Floats) -> tuple[AnyTables, float]:
+def priced(need: Need, rooms: LevelRooms, prices: Floats) -> tuple[Tables, float]:
     """Round prices to integers; return them with what they prove."""
     scale = SCALE / max(float(prices.max()), 1e-300)
     whole: Ints = np.floor(prices * scale).astype(np.int64)
-    pricing = NestedTables if need.nested else Tables
-    table = pricing(whole, need.width, rooms.levels)
+    table = Tables(whole, need.width, rooms.levels, nested=need.nested)
     total = need.least_price(table.prices)
     available = float((table.worth(rooms.levels) * rooms.count).sum())
     excess = total / available - 1 - 1e-12 if available > 0 else float(total > 0)
     return table, excess
 
 
-def _dear(table: AnyTables, rooms: LevelRooms) -> list[Column]:
+def _dear(table: Tables, rooms: LevelRooms) -> list[Column]:
     """Return sets that are dear at some prices, for every room."""
     most = max(1, PICKED // len(rooms.levels))
     return [
