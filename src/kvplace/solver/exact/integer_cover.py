@@ -53,14 +53,14 @@ class Sets:
     loss, kind
         (m,) what each loses, and its kind of GPU.
     members
-        (m, k) options on it, filled up by their number.
+        (m,) the options on it.
     excess
-        (rows + 1,) what an option costs above the cheapest of its model.
+        (rows,) what an option costs above the cheapest of its model.
     """
 
     loss: Floats
     kind: Ints
-    members: Ints
+    members: list[tuple[int, ...]]
     excess: Floats
 
 
@@ -95,14 +95,13 @@ def integer_cover(
     limits = [(0.0, math.inf if surplus else 0.0)] * number + [(1.0, 1.0)] * n
     limits += [(-math.inf, float(k)) for k in program.count]
     shards: list[int] = program.shards.tolist()
-    usable = np.flatnonzero(sets.excess[:-1] <= budget).tolist()
+    usable = np.flatnonzero(sets.excess <= budget).tolist()
     choices = [
         Entry((row, number + int(program.model[row])), (-float(shards[row]), 1.0)) for row in usable
     ]
-    members = [[row for row in rows if row < number] for rows in sets.members.tolist()]
     groups = [
         Entry((*rows, number + n + kind), (1.0,) * (len(rows) + 1))
-        for rows, kind in zip(members, sets.kind.tolist(), strict=True)
+        for rows, kind in zip(sets.members, sets.kind.tolist(), strict=True)
     ]
     options: dict[str, object] = {"mip_max_nodes": max(1, node_limit // 200)}
     if watch.left < math.inf:
@@ -121,5 +120,5 @@ def integer_cover(
         return Decision(Answer.IMPOSSIBLE if proved else Answer.GAVE_UP, [])
     taken = np.round(np.array(highs.getSolution().col_value)).astype(np.int64)
     times = dict(enumerate(taken[len(choices) :].tolist()))
-    found = [(int(sets.kind[c]), tuple(members[c])) for c in sorted(Counter(times).elements())]
+    found = [(int(sets.kind[c]), sets.members[c]) for c in sorted(Counter(times).elements())]
     return Decision(Answer.FOUND, found)

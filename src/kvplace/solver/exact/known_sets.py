@@ -121,15 +121,11 @@ def covered(
 ) -> Assignment | None:
     """Return an assignment at a target, of some options; None where none was found."""
     known, usable = program.known(target, within)
-    number = len(program.model)
-    width = max((len(members) for _, members in known), default=1)
-    rows = [[*members, *[number] * (width - len(members))] for _, members in known]
-    excess = np.append(np.where(usable, 0.0, np.inf), 0.0)
     sets = Sets(
         np.zeros(len(known)),
         np.array([kind for kind, _ in known], dtype=np.int64),
-        np.array(rows, dtype=np.int64).reshape(-1, width),
-        excess,
+        [members for _, members in known],
+        np.where(usable, 0.0, np.inf),
     )
     decision = integer_cover(program, sets, 0.0, nodes, watch, surplus=True)
     if decision.answer is not Answer.FOUND:

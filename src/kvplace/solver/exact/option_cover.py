@@ -65,8 +65,8 @@ def _sets(program: OptionSets, verdict: Verdict, budget: float, limit: int) -> S
     rooms, fits = program.rooms(verdict.target)
     excess = prices * program.shards - program.least(prices)[program.model]
     usable = fits & (excess <= budget)[:, None]
-    number = len(prices)
-    loss, kinds, rows = [np.zeros(0)], [np.zeros(0, dtype=np.int64)], []
+    loss, kinds = [np.zeros(0)], [np.zeros(0, dtype=np.int64)]
+    members: list[tuple[int, ...]] = []
     for kind, room in enumerate(rooms):
         wide = Room(room.sizes, room.capacity * (1 + SAFETY * 1e-3), room.groups)
         active = np.flatnonzero(usable[:, kind])
@@ -76,24 +76,16 @@ def _sets(program: OptionSets, verdict: Verdict, budget: float, limit: int) -> S
         except TooManyError:
             return None
         for group in groups:
-            members = active[group]
-            loss.append(np.maximum(worth - prices[members].sum(axis=1), 0.0))
-            kinds.append(np.full(len(members), kind))
-            rows.append(members)
-    width = max((members.shape[1] for members in rows), default=1)
-    if sum(map(len, rows)) > limit:
+            rows = active[group]
+            loss.append(np.maximum(worth - prices[rows].sum(axis=1), 0.0))
+            kinds.append(np.full(len(rows), kind))
+            members += map(tuple, rows.tolist())
+    if len(members) > limit:
         return None
-    padded = [np.full((0, width), number)]
-    for members in rows:
-        more = width - members.shape[1]
-        padded.append(np.pad(members, ((0, 0), (0, more)), constant_values=number))
     lost = np.concatenate(loss)
     order = np.argsort(lost, kind="stable")
     return Sets(
-        lost[order],
-        np.concatenate(kinds)[order],
-        np.concatenate(padded)[order],
-        np.append(excess, 0.0),
+        lost[order], np.concatenate(kinds)[order], [members[at] for at in order.tolist()], excess
     )
 
 
@@ -110,7 +102,11 @@ class _Cover:
         self._model = np.append(program.model, self._n)
         self._shards: list[int] = [*program.shards.tolist(), 0]
         self._rows = [slice(a, b) for a, b in pairwise(program.instance.starts)]
-        self._models = self._model[sets.members]
+        # Sets are filled up by an option that is none.
+        number, width = len(program.model), max(map(len, sets.members), default=1)
+        rows = [(*held, *[number] * (width - len(held))) for held in sets.members]
+        self._members: Ints = np.array(rows, dtype=np.int64).reshape(-1, width)
+        self._models, self._excess = self._model[self._members], np.append(sets.excess, 0.0)
 
     def run(self, budget: float, node_limit: int, watch: Watch) -> Decision:
         """Search."""
@@ -127,11 +123,7 @@ class _Cover:
         return Decision(Answer.GAVE_UP if gave_up else Answer.IMPOSSIBLE, [])
 
     def _groups(self, chosen: list[int]) -> list[tuple[int, tuple[int, ...]]]:
-        number, sets = len(self._model) - 1, self._sets
-        return [
-            (int(sets.kind[c]), tuple(r for r in sets.members[c].tolist() if r < number))
-            for c in chosen
-        ]
+        return [(int(self._sets.kind[c]), self._sets.members[c]) for c in chosen]
 
     def _descend(
         self, live: Ints, blocked: Bools, lacking: Ints, left: Ints, rest: float, chosen: list[int]
@@ -154,7 +146,7 @@ class _Cover:
             return None
         holding = live[(self._models[live] == pivot).any(axis=1)]
         open_ = np.append(lacking, 0)[self._models[holding]] < 0
-        cost = sets.loss[holding] + np.where(open_, sets.excess[sets.members[holding]], 0).sum(1)
+        cost = sets.loss[holding] + np.where(open_, self._excess[self._members[holding]], 0).sum(1)
         tried = np.zeros(len(sets.loss), dtype=bool)
         for at in np.argsort(cost, kind="stable").tolist():
             if cost[at] > rest:
@@ -164,7 +156,7 @@ class _Cover:
             self._take(c, now, lack)
             room[sets.kind[c]] -= 1
             budget = rest - float(cost[at])
-            keep = ~(now[sets.members[live]].any(axis=1) | tried[live])
+            keep = ~(now[self._members[live]].any(axis=1) | tried[live])
             keep &= (sets.loss[live] <= budget) & (room[sets.kind[live]] > 0)
             found = self._descend(live[keep], now, lack, room, budget, [*chosen, c])
             if found is not None or self._nodes > self._limit:
@@ -174,10 +166,8 @@ class _Cover:
 
     def _take(self, c: int, blocked: Bools, lacking: Ints) -> None:
         """Use a set: its models get its options, and lack one shard less."""
-        for row in self._sets.members[c].tolist():
+        for row in self._sets.members[c]:
             j = int(self._model[row])
-            if j == self._n:
-                break
             if lacking[j] < 0:
                 lacking[j] = self._shards[row]
                 blocked[self._rows[j]] = True
