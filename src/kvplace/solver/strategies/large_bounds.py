@@ -43,10 +43,13 @@ def price_sets(search: "LargeSearch") -> None:
     knobs, watch, rounds = search.knobs, search.watch, search.knobs.priced_rounds
     proof = Proof(OptionSets(search.instance, compiled=True), search.low)
     proof.program.add(search.held)
-    first = search.low + FIRST * (search.value - search.low)
+    first = proof.value + FIRST * (search.value - proof.value)
     with watch.part(knobs.priced_part):
         if proof.refutes(first, watch, rounds):
-            climb(proof, search.value, rounds, watch)
+            # Near the program's threshold a question takes longest: again a little further first.
+            second = proof.value + FIRST * (search.value - proof.value)
+            high = search.value if proof.refutes(second, watch, rounds) else second
+            climb(proof, high, rounds, watch)
     program, verdicts = proof.program, proof.verdicts
     search.refute(first_checked(search.problem, program, verdicts, knobs.certificates, watch))
     watch.tell("bound", search.value, search.low)

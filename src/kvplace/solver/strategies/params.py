@@ -184,7 +184,7 @@ class LargeParams:
     priced_pressures: int = knob(6, "pressures", "measured: with 8 and 12 no target is decided")
     priced_density: float = knob(2.2, "models per GPU", "measured: 2.25 and 2.7 end further")
     priced_part: float = knob(0.5, "part of the time left")
-    priced_rounds: int = knob(80, "rounds")
+    priced_rounds: int = knob(50, "rounds")
     certificates: int = knob(3, "certificates")
     packed: float = knob(0.3, "multiple of the effort")
     packings: int = knob(8, "times")
