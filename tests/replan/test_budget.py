@@ -1,5 +1,7 @@
 from dataclasses import replace
+from importlib import import_module
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from budgets import check_search, check_tiny, origins
@@ -18,7 +20,9 @@ from kvplace.replan.budget.make_room import relieved_with_room
 from kvplace.replan.budget.points import Point, Points
 from kvplace.replan.budget.prices import Measure, Prices
 from kvplace.replan.budget.search import Search
+from kvplace.replan.outcome import Budget
 from kvplace.replan.replan import _frontier
+from kvplace.replan.schedule.steps import Schedule
 from kvplace.solver.clock import Watch
 
 
@@ -185,3 +189,22 @@ def test_a_frontier_of_many_points_keeps_its_ends_where_no_time_is_left():
         ]
         seen += len(points) > 2
     assert seen
+
+
+@pytest.mark.parametrize(("stop", "tried"), [(None, [5, 4, 3, 2, 1]), ("time", [5, 1])])
+def test_once_time_is_over_only_the_fewest_changes_are_still_put_in_order(monkeypatch, stop, tried):
+    module, asked = import_module("kvplace.replan.replan"), []
+
+    def none(_problem, _alive, price, **_others):
+        asked.append(price)
+        return Schedule(found=False)
+
+    monkeypatch.setattr(module, "sequence", none)
+    search = SimpleNamespace(
+        worthwhile=lambda points: points[-1],
+        placement=lambda point: point.price,
+        watch=SimpleNamespace(stop=stop),
+    )
+    points = [Point(price, (), (1.0,), {}) for price in range(1, 6)]
+    found = module._scheduled(None, None, search, points, Budget(), {}, None)
+    assert (found[0], asked) == (None, tried)

@@ -281,6 +281,8 @@ def _scheduled(
         if not set_aside:
             set_aside = f"{chosen.profile[0]:.6g} at a price of {chosen.price:g}: {why}"
         left = [point for point in left if point.price < chosen.price]
+        if search.watch.stop:
+            left = left[:1]  # of the fewest changes there is an order soonest, if there is any
     return None, schedule, set_aside
 
 
