@@ -10,7 +10,7 @@ import pytest
 
 from kvplace.solver import kernels
 from kvplace.solver.kernels import Crew, compiled_in_time, interpreted, kernel
-from kvplace.solver.strategies.large import LargeSearch
+from kvplace.solver.strategies.large.strategy import LargeSearch
 from kvplace.solver.strategies.stages import Settings
 from tiny import byte_problem
 

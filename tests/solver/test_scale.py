@@ -28,7 +28,7 @@ from kvplace.solver.instance.columns import fluid_level, largest, total
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.kernels import Crew
 from kvplace.solver.solve import solve
-from kvplace.solver.strategies.large import LargeSearch
+from kvplace.solver.strategies.large.strategy import LargeSearch
 from kvplace.solver.strategies.params import LargeParams, Params
 from kvplace.solver.strategies.stages import Settings
 from oracle import solve_exactly

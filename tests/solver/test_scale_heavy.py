@@ -8,7 +8,7 @@ import pytest
 from kvplace.bench.scale import SIZES, scale_problem
 from kvplace.core.certificates.certificate import check_certificate
 from kvplace.solver.solve import solve
-from kvplace.solver.strategies.large import LargeSearch
+from kvplace.solver.strategies.large.strategy import LargeSearch
 from kvplace.solver.strategies.stages import Settings
 
 BIG = [("scale-10", "1m"), ("scale-mixed", "1m"), ("scale-3", "300k"), ("scale-hot", "1m")]

@@ -191,7 +191,7 @@ def _search(problem: Problem, settings: Settings, *, compiled: bool) -> Search:
     if compiled and many and not short and (waits or _pairs_ready()):
         # The kernels take half a second to load, and pay from here on.
         settings.watch.tell(LOADING)
-        from kvplace.solver.strategies.large import LargeSearch  # noqa: PLC0415 - numba: only here
+        from kvplace.solver.strategies.large.strategy import LargeSearch  # noqa: PLC0415 - numba: only here
 
         return LargeSearch(problem, settings)
     if (short and not few) or not problem.plain or several:

@@ -13,7 +13,7 @@ from kvplace.solver.improve.iterated_pairs import COMPILED
 from kvplace.solver.large_neighbourhood import warm
 from kvplace.solver.strategies.cluster.stages import iterate, refill
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
-from kvplace.solver.strategies.large import LargeSearch
+from kvplace.solver.strategies.large.strategy import LargeSearch
 from kvplace.solver.strategies.stages import Settings
 from kvplace.solver.strategies.undivided.improve import iterate as iterate_undivided
 from kvplace.solver.strategies.undivided.strategy import UndividedSearch

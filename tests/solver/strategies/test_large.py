@@ -19,8 +19,8 @@ from kvplace.solver.column_generation import compiled_knapsack, knapsack_kernel
 from kvplace.solver.construct.kernels import most_room_first
 from kvplace.solver.kernels import interpreted
 from kvplace.solver.large_neighbourhood import warm
-from kvplace.solver.strategies import large
-from kvplace.solver.strategies.large import LargeSearch
+from kvplace.solver.strategies.large import search, stages
+from kvplace.solver.strategies.large.strategy import LargeSearch
 from kvplace.solver.strategies.params import LargeParams, Params
 from kvplace.solver.strategies.stages import Settings
 from kvplace.solver.strategies.undivided.strategy import UndividedSearch
@@ -140,7 +140,7 @@ def test_a_start_is_taken_where_it_is_the_best():
 
 @pytest.mark.parametrize("seed", [1, 6, 23])
 def test_where_one_model_decides_the_first_start_is_as_good_as_can_be(seed, monkeypatch):
-    monkeypatch.setattr(large, "bisect_first_fit", lambda *_: None)
+    monkeypatch.setattr(stages, "bisect_first_fit", lambda *_: None)
     draw = random.Random(seed)
     rows = [(draw.choice([3, 8, 11, 20, 35, 69]), draw.lognormvariate(0, 1.2)) for _ in range(44)]
     search = search_of(byte_problem([100] * 12, [(93, 60.0), *rows]), watch=Watch(0.0))
@@ -149,7 +149,7 @@ def test_where_one_model_decides_the_first_start_is_as_good_as_can_be(seed, monk
 
 
 def test_where_few_share_first_fit_is_the_start_without_time(monkeypatch):
-    monkeypatch.setattr(large, "most_room_first", None)  # is not asked
+    monkeypatch.setattr(stages, "most_room_first", None)  # is not asked
     problem = fleet(3, gpus=30, models=60, memory=(100,))
     search = search_of(problem, watch=Watch(0))
     search.solve(None)
@@ -277,7 +277,7 @@ def test_kernels_that_a_limit_left_no_time_for_are_compiled_afterwards(
 ):
     """Else every run with such a limit would begin to compile them, and none would end it."""
     found = []
-    monkeypatch.setattr(large, "is_compiled", lambda _: ready)
+    monkeypatch.setattr(search, "is_compiled", lambda _: ready)
     monkeypatch.setattr(warm, "kernels_ready", found.append)
     search_of(fleet(1), watch=Watch(limit)).solve(None)
     assert found.count(warm.PAIRS) == asked  # kicks ask for kernels of their own
@@ -378,7 +378,7 @@ def test_sets_are_asked_for_a_bound_where_few_share_a_gpu(monkeypatch, ready):
     node = Node("n", tuple(GPU(f"n/{at}", "any", 1_000) for at in range(3)))
     timing = PowerTiming(works, {"any": 1.0}, exponent=1.0)
     problem = Problem(tuple(models), Fleet((node,)), Objective.PRESSURE, timing=timing)
-    search = search_of(problem, watch=Watch(20.0), priced_density=3.0, turns=1)
+    search = search_of(problem, watch=Watch(600.0), priced_density=3.0, turns=1)
     search.solve(None)
     proof = search.proof
     assert check_certificate(problem, proof.certificate) == ""

@@ -12,7 +12,7 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.objective import Objective
 from kvplace.solver.clock import Watch
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
-from kvplace.solver.strategies.large import LargeSearch
+from kvplace.solver.strategies.large.strategy import LargeSearch
 from kvplace.solver.strategies.stages import Settings
 from kvplace.solver.strategies.undivided.strategy import UndividedSearch
 from splits import random_split_problem

@@ -11,8 +11,9 @@ from kvplace.core.result import Status
 from kvplace.errors import InputError
 from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
-from kvplace.solver.strategies import large, params
+from kvplace.solver.strategies import params
 from kvplace.solver.strategies.cluster import strategy as cluster
+from kvplace.solver.strategies.large import strategy as large
 from kvplace.solver.strategies.stages import (
     NEEDED,
     STAGES,

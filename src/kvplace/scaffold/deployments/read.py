@@ -10,8 +10,8 @@ from kvplace.scaffold.deployments.documents import at, documents, listed
 from kvplace.scaffold.deployments.kubernetes.charts import read_production_stack
 from kvplace.scaffold.deployments.kubernetes.objects import is_kubernetes, read_kubernetes
 from kvplace.scaffold.deployments.kubernetes.pods import all_gpus
+from kvplace.scaffold.deployments.kubernetes.ray_serve import is_ray_serve, read_ray_serve
 from kvplace.scaffold.deployments.kvcached import read_kvcached
-from kvplace.scaffold.deployments.ray_serve import is_ray_serve, read_ray_serve
 from kvplace.scaffold.deployments.scripts import (
     is_unit,
     read_script,

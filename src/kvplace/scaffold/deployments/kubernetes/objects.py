@@ -22,7 +22,7 @@ from kvplace.scaffold.deployments.kubernetes.pods import (
     pod_entries,
     pods_of,
 )
-from kvplace.scaffold.deployments.ray_serve import read_ray_serve
+from kvplace.scaffold.deployments.kubernetes.ray_serve import read_ray_serve
 
 __all__ = ["is_kubernetes", "read_kubernetes"]
 

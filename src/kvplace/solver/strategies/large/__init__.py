@@ -1,0 +1,1 @@
+"""The strategy for thousands of undivided models and more, by compiled kernels."""
