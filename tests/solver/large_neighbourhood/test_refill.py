@@ -21,7 +21,7 @@ from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.kernels import Crew, interpreted
 from kvplace.solver.large_neighbourhood.annealed_fillings import fill_until, nothing_known
-from kvplace.solver.large_neighbourhood.refill import Refiller, worth_of
+from kvplace.solver.large_neighbourhood.refill import SEVERAL, Refiller, worth_of
 from kvplace.solver.large_neighbourhood.seat_board import fill_up
 from oracle_splits import solve_by_force, worth
 from timings import PowerTiming
@@ -53,8 +53,9 @@ def test_what_the_kernels_keep_is_what_a_new_sum_gives():
     for _, chooser, target, state in _states(5, 10):
         worth, known, made = worth_of(state, chooser, target), nothing_known(state), 0
         chance = np.array([3], dtype=np.uint64)
+        course = SEVERAL._replace(moved=0.5, recounted=0.5)
         for whole in (2, 2, 0):
-            made = fill_until(state, worth, known, made, whole, 8, 0.2, 0.5, chance)
+            made = fill_until(state, worth, known, made, whole, 8, 0.2, course, chance)
             used = state.used.copy()
             interpreted(fill_up)(state)
             assert np.allclose(used, state.used, atol=1e-9)
@@ -72,7 +73,7 @@ def test_what_exceeds_no_target_stays_where_it_is():
         if not all(state.usable[row] for row in state.row[state.row >= 0]):
             continue
         before = state.gpu.copy()
-        fill_until(state, worth, known, 0, 0, 1, 0.1, 0.0, np.array([3], dtype=np.uint64))
+        fill_until(state, worth, known, 0, 0, 1, 0.1, SEVERAL, np.array([3], dtype=np.uint64))
         assert (state.gpu == before).all()
 
 

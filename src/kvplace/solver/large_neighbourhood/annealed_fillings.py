@@ -1,9 +1,9 @@
 """Compiled annealing over fillings of link domains.
 
-All domains are filled several times; then some of them, again and again, from the best that was
-found, kept as in simulated annealing (Kirkpatrick, Gelatt and Vecchi, Science 220, 1983). What has
-no place counts by its room; of two fillings that leave the same over, the one that leaves room in
-fewer places is better.
+All domains are filled several times; then some of them, or single copies move between them, again
+and again, from the best that was found, kept as in simulated annealing (Kirkpatrick, Gelatt and
+Vecchi, Science 220, 1983). What has no place counts by its room; of two fillings that leave the
+same over, the one that leaves room in fewer places is better.
 """
 
 from typing import NamedTuple
@@ -13,10 +13,11 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.chance import Bits, drawn, drawn_part
 from kvplace.solver.kernels import kernel
+from kvplace.solver.large_neighbourhood.move_kernel import move_copy
 from kvplace.solver.large_neighbourhood.refill_kernel import Worth, fill_domains, ranked
 from kvplace.solver.large_neighbourhood.seat_board import Board, fill_up
 
-__all__ = ["Known", "fill_until", "nothing_known"]
+__all__ = ["Course", "Known", "fill_until", "nothing_known"]
 
 POWER = 1.2
 """Power of its room that a copy is worth: above 1, so that large copies go first."""
@@ -26,8 +27,6 @@ DEARER = 1.15
 """Factor by which what was left over is worth more."""
 MOST = 8.0
 """Factor by which a copy is worth more than its room at most."""
-TRIES = 2
-"""Fillings of each domain that are compared."""
 FEW, MANY = 2, 6
 """Domains filled anew together at least and at most; at most half of them all."""
 PACKED = 0.05
@@ -38,6 +37,30 @@ COLDEST = 0.02
 no place is then another model, for which there may be room elsewhere."""
 AT_ONCE = 200
 """Domains filled before the clock is looked at again."""
+
+
+class Course(NamedTuple):
+    """How fillings go.
+
+    Parameters
+    ----------
+    whole
+        Part of the fillings that are of all domains, where they are all filled anew.
+    hottest
+        First temperature then, in GPUs, at which a change is kept that leaves more.
+    tries
+        Fillings of each domain that are compared.
+    moved
+        Part of the changes of some domains that move a copy, and fill none.
+    recounted
+        Part of the changes before which a model may have another number of copies.
+    """
+
+    whole: float
+    hottest: float
+    tries: int
+    moved: float
+    recounted: float
 
 
 class Known(NamedTuple):
@@ -171,6 +194,15 @@ def _kept(board: Board, worth: Worth) -> Ints:
 
 
 @kernel
+def _varied(worth: Worth, made: int, chance: Bits) -> Ints:
+    """Return all domains, the largest first, with more chance in two of three fillings."""
+    large = np.empty(len(worth.large))
+    for d in range(len(large)):
+        large[d] = -worth.large[d] * (1.0 + 0.5 * (made % 3) * drawn_part(chance))
+    return ranked(large)
+
+
+@kernel
 def _left(worth: Worth) -> float:
     """Return the room of what has no place."""
     left = 0.0
@@ -204,6 +236,21 @@ def _correct(worth: Worth) -> None:
 
 
 @kernel
+def _change(board: Board, worth: Worth, shuffled: Ints, course: Course, chance: Bits) -> int:
+    """Move a copy, or fill a few domains anew; return as how many filled domains that counts."""
+    if course.moved > 0 and drawn_part(chance) < course.moved:
+        move_copy(board, worth, chance)
+        return 1
+    number = len(shuffled)
+    few = min(number, FEW + drawn(chance, max(FEW, min(MANY, number // 2)) - FEW + 1))
+    for at in range(few):
+        other = at + drawn(chance, number - at)
+        shuffled[at], shuffled[other] = shuffled[other], shuffled[at]
+    fill_domains(board, worth, shuffled[:few], course.tries, chance)
+    return few
+
+
+@kernel
 def fill_until(
     board: Board,
     worth: Worth,
@@ -212,7 +259,7 @@ def fill_until(
     whole: int,
     rounds: int,
     hottest: float,
-    recounted: float,
+    course: Course,
     chance: Bits,
 ) -> int:
     """Fill domains for a moment, or until all copies have a place; return how often in all.
@@ -229,13 +276,13 @@ def fill_until(
         Work at most, in fillings of all domains.
     hottest
         First temperature, in GPUs.
-    recounted
-        Part of the fillings of some domains before which a model may have another number of copies.
+    course
+        How fillings go.
     chance
         State of the random numbers; changed.
     """
     number = len(board.domains) - 1
-    most, filled, shuffled = max(FEW, min(MANY, number // 2)), 0, np.arange(number)
+    filled, shuffled = 0, np.arange(number)
     first = max(1, whole)  # of the fillings of some domains
     if made == 0:
         fill_up(board)
@@ -245,23 +292,15 @@ def fill_until(
                 _go_back(board, worth, known.best)
                 _note(board, worth, known.last)
                 known.energy[0] = _energy(board, worth)
-            if drawn_part(chance) < recounted:
+            if drawn_part(chance) < course.recounted:
                 _recount(board, worth, chance)
-            few = min(number, FEW + drawn(chance, most - FEW + 1))
-            for at in range(few):
-                other = at + drawn(chance, number - at)
-                shuffled[at], shuffled[other] = shuffled[other], shuffled[at]
-            order = shuffled[:few]
-        elif whole:
-            varied = np.empty(number)
-            for d in range(number):
-                varied[d] = -worth.large[d] * (1.0 + 0.5 * (made % 3) * drawn_part(chance))
-            order = ranked(varied)
+            changed = _change(board, worth, shuffled, course, chance)
         else:
-            order = _kept(board, worth)
-        fill_domains(board, worth, order, TRIES, chance)
-        known.work[0] += len(order) / number
-        filled += len(order)
+            order = _varied(worth, made, chance) if whole else _kept(board, worth)
+            fill_domains(board, worth, order, course.tries, chance)
+            changed = len(order)
+        known.work[0] += changed / number
+        filled += changed
         made += 1
         left = _left(worth)
         if left <= known.left[0]:

@@ -19,20 +19,23 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.instance.options import LOOSE, Chooser, scarcity
 from kvplace.solver.instance.parts import Parts
 from kvplace.solver.kernels import Crew
-from kvplace.solver.large_neighbourhood.annealed_fillings import POWER, fill_until, nothing_known
+from kvplace.solver.large_neighbourhood.annealed_fillings import (
+    POWER,
+    Course,
+    fill_until,
+    nothing_known,
+)
 from kvplace.solver.large_neighbourhood.refill_kernel import Worth
 from kvplace.solver.large_neighbourhood.seat_board import Board
 
-__all__ = ["Refiller", "worth_of"]
+__all__ = ["SEVERAL", "Refiller", "worth_of"]
 
-WHOLE = 0.15
-"""Part of the fillings that are of all domains, where they are all filled anew."""
-HOTTEST, WARM = 0.2, 0.07
-"""First temperature, in GPUs, at which a filling of some domains is kept that leaves more, where
-all were filled anew and where they were not."""
-RECOUNTED = 0.3
-"""Part of the fillings of some domains before which a model may have another number of copies,
-where pressures are several: with one, no gain was measured."""
+WARM = 0.07
+"""First temperature, in GPUs, at which a change is kept that leaves more, where not all domains are
+filled anew first."""
+ONE, SEVERAL = Course(0.05, 0.1, 1, 0.5, 0.0), Course(0.15, 0.2, 2, 0.0, 0.3)
+"""Under one pressure, and under several, where moves end higher and other numbers of copies help:
+each measured."""
 CALLS = 1_000_003
 """Seeds of searches are apart by so much, and those of the targets of one search by one."""
 
@@ -143,11 +146,11 @@ class Refiller:
         if worth is None:
             return None, 0
         known = nothing_known(state)
-        whole, hottest = (math.ceil(WHOLE * rounds), HOTTEST) if anew else (0, WARM)
-        recounted = RECOUNTED if self._instance.pressures > 1 else 0.0
+        course = SEVERAL if self._instance.pressures > 1 else ONE
+        whole, hottest = (math.ceil(course.whole * rounds), course.hottest) if anew else (0, WARM)
         chance, made = seeded(seed), 0
         while known.work[0] < rounds and not self._watch.stop and not ended():
-            made = fill_until(state, worth, known, made, whole, rounds, hottest, recounted, chance)
+            made = fill_until(state, worth, known, made, whole, rounds, hottest, course, chance)
             if known.left[0] <= 0:
                 return state, made
         return None, made

@@ -74,6 +74,9 @@ class ClusterParams:
     packed_large, ejected_large
         Where GPUs are many, the same in the first pass, and the part of the gap by which the first
         target is below the value.
+    ejected_part
+        Part of the time left that ejection may take each pass, where domains are filled under one
+        pressure.
     kicks, compiled
         Kicks without gain that end the search of movable shards in the first pass, doubled every
         pass; and the time limit from which it has time to load its kernels.
@@ -81,10 +84,11 @@ class ClusterParams:
         Models times GPUs from which link domains are filled anew, with a time limit and without,
         and options times GPUs up to which they are: above, one filling takes long.
     fillings
-        Fillings of all link domains at each target in the first pass; doubled every pass.
+        Fillings of all link domains at each target in the first pass; doubled every pass, and
+        where none is reached.
     most_part, least_filled
-        Parts of the gap by which the target is below the value: the first and largest, halved
-        after every failure, and the one below which the pass ends.
+        Parts of the gap by which the target is below the value: the first and largest, and the one
+        down to which it is tried.
     filled_part, filled_beside
         Parts of the time left that fillings may take each pass: alone, and with a bound beside.
     filled_gain
@@ -94,8 +98,8 @@ class ClusterParams:
         Part of the bound that the value is above it, beyond which one is tried anyway after the
         first pass, where there is a time limit.
     filled_anew
-        Part of the gap by which the target is below the value from which on all domains are filled
-        anew; at those nearer to it some are, from what is there.
+        Part of the gap by which a target is below the value at least at which all domains are
+        filled anew; at others some are, from what is there.
     repairs
         Times that a start which breaks something is mended by ejection, each with four times the
         effort, before all is placed anew.
@@ -199,6 +203,7 @@ class ClusterParams:
     ejected_large: float = knob(
         0.05, "part of the gap", "measured: 0.7 and 0.5 % on two fills of a pool in 60 s"
     )
+    ejected_part: float = knob(0.2, "part of the time left")
     kicks: int = knob(20_000, "kicks")
     compiled: float = knob(5.0, "seconds")
     refilled: int = knob(
@@ -218,7 +223,7 @@ class ClusterParams:
     filled_beside: float = knob(0.8, "part of the time left")
     filled_gain: float = knob(0.75, "part of the gap")
     filled_far: float = knob(0.05, "part of the bound")
-    filled_anew: float = knob(0.2, "part of the gap")
+    filled_anew: float = knob(0.25, "part of the gap")
     most_part: float = knob(0.5, "part of the gap")
     least_filled: float = knob(0.04, "part of the gap")
     repairs: int = knob(3, "repairs")

@@ -44,6 +44,9 @@ class ClusterState(AssignedSearch):
         (levels + 1,) the prices of that program; None before.
     tail
         What raised the bound by the models of the tail; None for none.
+    fillings, aimed_part
+        Fillings of link domains at the next target, and the part of the gap that it is below the
+        value, under one pressure.
     asked
         Last round in which the configuration program was asked for a bound; -1 before the first.
     """
@@ -66,6 +69,7 @@ class ClusterState(AssignedSearch):
         self._sought = Bound(0.0, "trivial")
         self.starts: list[Assignment] = []
         self.asked, self.aimed = -1, math.inf
+        self.fillings, self.aimed_part = self.knobs.fillings, self.knobs.most_part
         self.aimed_at: Floats | None = None
         self.packer = Packer(self.chooser, self.seed, self.watch)
         loaded = self.watch.seconds - began

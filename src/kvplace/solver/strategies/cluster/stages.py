@@ -196,6 +196,8 @@ def refill(search: ClusterState) -> None:
     knobs, board = search.knobs, search.best
     refiller = Refiller(search.chooser, search.seed + search.round, search.watch)
     rounds, gap = knobs.fillings << search.round, math.inf
+    if search.instance.pressures == 1:
+        rounds = max(rounds, search.fillings)
     part = knobs.filled_beside if search.asked == search.round else knobs.filled_part
     again = search.round > 0 and search.watch.limit < math.inf  # other stages had their turn
     with search.watch.part(part):
@@ -206,37 +208,68 @@ def refill(search: ClusterState) -> None:
                 break
             gap = now
             _lower_by_filling(search, refiller, rounds)
-            rounds *= 2
+            rounds *= 1 if search.watch.stop else 2
+    search.fillings = rounds
 
 
 def _lower_by_filling(search: ClusterState, refiller: "Refiller", rounds: int) -> None:
     """Fill at several targets below the value, until none of them is reached.
 
-    Those far below what was reached are not tried again.
+    Under one pressure they are further below it after each that is, nearer after each that is not,
+    and begin where they were: how far below the value fillings succeed, the bound does not say.
+    Otherwise those far below what was reached are not tried again.
     """
     from kvplace.solver.kernels import Crew  # noqa: PLC0415 - numba: only here
 
-    board, knobs = search.best, search.knobs
-    parts = [knobs.most_part]
-    while parts[-1] / 2 > knobs.least_filled:
-        parts.append(parts[-1] / 2)
+    board, knobs, one = search.best, search.knobs, search.instance.pressures == 1
+    part = search.aimed_part if one else knobs.most_part
     with closing(Crew(spared=int(search.asked == search.round))) as crew:
-        packed = True
-        while packed and search.left > 0 and not search.watch.stop:
+        while part > knobs.least_filled and search.left > 0 and not search.watch.stop:
             if search.closed or not board.worst():  # at 0 only soft rules are left to keep
                 break
             gap, most = board.worst() - search.low, int(min(rounds, search.left))
-            aims = [(search.low + gap * (1 - part), part >= knobs.filled_anew) for part in parts]
+            aims = [(search.low + gap * (1 - at), anew) for at, anew in _parts(search, part)]
             reached, tried = refiller.pack_lowest(board, aims, most, crew)
             search.steps += tried
-            packed = reached is not None
             if reached is not None:
-                parts = parts[max(0, reached - 1) :]
+                part = min(knobs.most_part if one else part, 2 * part / 2**reached)
                 search.watch.tell("fill", board.worst())
+            elif one:
+                part /= 4
+            else:
+                break
+    search.aimed_part = max(part, 2 * knobs.least_filled)
+
+
+def _parts(search: ClusterState, part: float) -> list[tuple[float, bool]]:
+    """Return by what parts of the gap targets are below the value, and if all domains are filled.
+
+    Parameters
+    ----------
+    search
+        The search.
+    part
+        The largest, under several pressures.
+    """
+    knobs = search.knobs
+    if search.instance.pressures == 1:
+        return [(max(part, knobs.filled_anew), True), (part / 2, False)]
+    halvings = int(math.log2(part / knobs.least_filled))
+    parts = [part / 2**at for at in range(halvings + 1)]
+    return [(part, part >= knobs.filled_anew) for part in parts]
 
 
 def eject(search: ClusterState) -> None:
-    """Pack at lower and lower targets, nearer to the value each time that fails twice."""
+    """Pack at lower and lower targets, nearer to the value each time that fails twice.
+
+    Under one pressure fillings have most of the time, where there are any.
+    """
+    filled = search.instance.pressures == 1 and refillable(search)
+    with search.watch.part(search.knobs.ejected_part if filled else 1.0):
+        _eject(search)
+
+
+def _eject(search: ClusterState) -> None:
     board, knobs = search.best, search.knobs
     # Of many GPUs few are at the value: each step relieves some of them.
     rounds = (knobs.packed_large if search.large else search.packed) << search.round
