@@ -58,12 +58,12 @@ class Report:
         self._faulty: set[Path] = set()
 
     def add(self, path: Path, message: str, line: int | None = None) -> None:
-        """Note one fault at a path; `line` where it is not the path's own."""
-        self._faults.append((path, message, line))
-        self.cover(path)
+        """Note one fault at a path; `line` where it is not the path's own.
 
-    def cover(self, path: Path) -> None:
-        """Note that what is wrong at a path is told elsewhere."""
+        Without a message it is one that another fault tells of.
+        """
+        if message:
+            self._faults.append((path, message, line))
         self._faulty.add(path)
 
     def __bool__(self) -> bool:

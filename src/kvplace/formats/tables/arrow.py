@@ -102,7 +102,8 @@ def _plain(arrow: Any, table: Columns, targets: dict[int, Any], source: str) -> 
     for at, column in enumerate(table.columns):
         coded = kinds.is_dictionary(column.type) and kinds.is_string(column.type.value_type)
         texts = (chunk.dictionary for chunk in (column.chunks if coded else ()))
-        longest = max((_longest(arrow, some) for some in texts), default=0)
+        lengths = map(arrow.compute.max, map(arrow.compute.binary_length, texts))
+        longest = max((length.as_py() or 0 for length in lengths), default=0)
         if longest * len(column) > _MOST_BYTES:
             message = f"a text of {longest:,} B in {len(column):,} rows is too much to unpack"
             faults.append(Fault(message, table.column_names[at]))
@@ -114,11 +115,6 @@ def _plain(arrow: Any, table: Columns, targets: dict[int, Any], source: str) -> 
         raise InputError(faults, source)
     plain = arrow.table(columns, names=table.column_names)
     return plain.replace_schema_metadata(table.schema.metadata)
-
-
-def _longest(arrow: Any, texts: Any) -> int:
-    """Return the bytes of the longest of some texts."""
-    return arrow.compute.max(arrow.compute.binary_length(texts)).as_py() or 0
 
 
 def write_parquet(columns: dict[str, object], metadata: dict[str, str]) -> bytes:

@@ -46,10 +46,7 @@ def mapping_of(text: str, source: str, what: str, kind: str) -> tuple[dict[str, 
     tree, report = _tree(text, source, kind), Report(source)
     report.line_of = tree.line_of
     for fault in tree.faults:
-        if fault.message:
-            report.add(fault.path, fault.message, fault.line)
-        else:
-            report.cover(fault.path)
+        report.add(fault.path, fault.message, fault.line)
     if not tree.readable:
         report.refuse()
     if not isinstance(tree.data, dict):
