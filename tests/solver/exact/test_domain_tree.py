@@ -116,6 +116,38 @@ def test_a_target_goes_on_from_where_it_was():
     assert seen["several"] >= 3
 
 
+class Stepped(Watch):
+    """A clock that goes on only where a test says so."""
+
+    now = 0.0
+
+    @property
+    def seconds(self):
+        return self.now
+
+
+def test_no_target_is_asked_whose_proof_could_not_be_checked_in_time():
+    seen = 0
+    for problem, best in drawn("late", 10):
+        instance, watch, asked = load_instance(problem), Stepped(100.0), []
+        start = solve(problem, solver="reference").placement
+        if start is None:
+            continue
+        program = OptionSets(instance)
+
+        def prove(target, tree, problem=problem, program=program, watch=watch, asked=asked):
+            asked.append(target)
+            watch.now += 60.0
+            return bound_by_cases(problem, program, target, tree, Watch())
+
+        board = Assignment(instance, load_copies(problem, instance, start))
+        tree = DomainTree(problem, program)
+        narrow_by_cases(tree, board, best / 2, Effort(), watch, prove)
+        assert len(asked) <= 1
+        seen += len(asked)
+    assert seen >= 2
+
+
 def damages(draw, tree, best):
     """Yield trees that are damaged in one place, most of which claim what is not so."""
     for number in range(DAMAGES):

@@ -35,11 +35,12 @@ PARTS = (0.5, 0.2, 0.8)
 """Parts of the gap above the bound at which targets are asked, the last that was decided first."""
 NEAR = 0.01
 """Relative gap up to which "nothing better" is asked."""
-TURN = 0.06
+TURN = 0.15
 """Part of the time in which a target is decided, or the next one has its turn; twice as much once
 all had theirs, as which of them is soon decided shows only then."""
 CHECKED = 0.2
-"""Part of the time left that a turn leaves for checking what it proves."""
+"""Part of the time left, at least, that a turn leaves for checking what it proves; as much as the
+longest check took, where that is more."""
 FEWER = 8
 """Part of the sets and nodes of an exact decision that a search in one case has."""
 
@@ -78,17 +79,19 @@ def narrow_by_cases(
     tuple
         The best assignment, and the best bound proved; None for none above `low`.
     """
-    value, best, parts = state.worst(), None, list(PARTS)
+    value, best, parts, longest = state.worst(), None, list(PARTS), 0.0
     within, turn = Within(watch, watch.left * part), TURN * watch.left * part
-    while not within.stop and value > low * (1 + 2 * STEP):
+    while not within.stop and longest < watch.left and value > low * (1 + 2 * STEP):
         near = value <= low * (1 + NEAR)
         aims = {at: low + (value - low) * at for at in parts}
         aims = {1.0: value * (1 - STEP)} if near else aims
         moved, open_ = 0.0, [at for at in aims if tree.open(aims[at], effort)]
         for at in open_:
-            time = min(turn, watch.left * (1 - CHECKED))
+            time = min(turn, watch.left * (1 - CHECKED), watch.left - longest)
             found, proof = tree.run(aims[at], effort, Within(within, time))
+            began = watch.seconds
             bound = prove(aims[at], proof) if proof else None
+            longest = max(longest, watch.seconds - began)
             if bound is not None:
                 low, best, moved = aims[at], bound, at
             elif found is not None and found.worst() < value:
