@@ -103,3 +103,34 @@ def test_each_set_has_one_split_shard_of_its_room_at_most_and_nothing_is_lost(ca
     assert held + found.left == _asked(need, found.option)
     for room, count in zip(rooms.levels.tolist(), rooms.count.tolist(), strict=True):
         assert used[room] <= count
+
+
+@st.composite
+def _nested_needs(draw):
+    """Draw shards apart by the smallest of three types of GPU that holds them."""
+    n, width, kinds = draw(st.integers(1, 30)), GRID + 1, 3
+    level = np.array(draw(st.lists(st.integers(1, 14), min_size=n, max_size=n)))
+    kind = np.array(draw(st.lists(st.integers(0, kinds - 1), min_size=n, max_size=n)))
+    fit = np.column_stack([np.ones(n, dtype=bool), kind > 0])
+    classes = np.column_stack([level + kind * width, level // 2 + 1])
+    each, shards = (classes % width).astype(float), np.tile([1.0, 2.0], (n, 1))
+    need = need_of(GRID, np.where(fit, classes, 0), each, shards, fit, kinds, nested=True)[0]
+    rooms = np.array([draw(st.integers(14, GRID)) + kind * width for kind in range(kinds)])
+    count = np.array([float(draw(st.integers(1, 15))) for _ in range(kinds)])
+    return need, LevelRooms(rooms, count)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_nested_needs())
+def test_no_shard_is_on_a_smaller_gpu_than_holds_it_and_nothing_is_lost(case):
+    need, rooms = case
+    found = round_off(LevelProgram(), need, rooms, Watch(None))
+    held, used = Counter[int](), Counter[int]()
+    for (room, members), times in found.held.items():
+        assert need.holds(room, members)
+        used[room] += times
+        for class_ in members:
+            held[class_] += times
+    assert held + found.left == _asked(need, found.option)
+    for room, count in zip(rooms.levels.tolist(), rooms.count.tolist(), strict=True):
+        assert used[room] <= count

@@ -59,3 +59,24 @@ def test_a_split_model_has_a_class_for_each_type_of_gpu_wide_enough():
     assert set(held) == {(80, 3), (80, 2), (40, 1), (40, 0)}
     part.need(1.0, grid, levels[:1] * 0 + 20)  # half of what the largest model takes of a GPU
     assert not part.placeable
+
+
+def test_shards_are_apart_by_the_smallest_gpu_that_holds_them_alone():
+    nodes = [Node(f"n{gib}", (GPU(f"n{gib}/0", f"{gib}GiB", gib * GIB),)) for gib in (24, 40, 80)]
+    models = tuple(
+        Model(
+            f"m{gib}", gib * GIB, Demand(1.0), SLO(latency_seconds=1.0),
+            overhead_bytes=0, min_kv_bytes=kept * GIB,
+        )
+        for gib, kept in [(10, 3), (20, 5), (30, 3), (36, 6), (60, 9)]
+    )  # fmt: skip
+    chooser = Chooser(load_instance(Problem(models, Fleet(tuple(nodes)), Objective.REQUESTS)))
+    part = ProgramModels(chooser, list(range(5)), split=False, common=40.0 * GIB)
+    columns, grid = chooser.instance.columns, 160
+    rooms = columns.memory * grid // (80 * GIB) + part.kind * (grid + 1)
+    need = part.need(1e15, grid, rooms)
+    found = {int(columns.size[j] / GIB): divmod(int(part.class_[j, 0]), grid + 1) for j in range(5)}
+    # Half of the KV that must be left counts up to 40 GiB, and all of it beyond.
+    assert found == {10: (0, 23), 20: (1, 45), 30: (1, 63), 36: (2, 84), 60: (2, 138)}
+    assert need.nested
+    assert part.placeable

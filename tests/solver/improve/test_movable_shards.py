@@ -145,6 +145,7 @@ def test_shards_are_shared_out_by_their_load_and_by_the_kv_that_must_be_left():
     board = Assignment(instance, [((0 if j in loaded else 1,),) for j in range(4)])
     before, seen = board.where[:], []
     watch = Watch(None, seen.append)
+    assert not share_out(board, 2.0**30, 0, watch, fixed=range(4))
     undo = share_out(board, 2.0**30, 0, watch)
     assert board.worst() <= 2.0**30
     assert [len({j in loaded for j in held}) for held in board.members] == [2, 2]

@@ -66,7 +66,7 @@ class _Dive:
         count = np.array([float(self.bins[room]) for room in levels.tolist()])
         rest = Need(
             self.left.astype(np.float64), need.class_[open_], need.shards[open_],
-            self.option[open_], need.kinds, single=need.single,
+            self.option[open_], need.kinds, single=need.single, nested=need.nested,
         )  # fmt: skip
         return rest, LevelRooms(levels, count)
 
@@ -106,7 +106,7 @@ class _Dive:
         placed = 0
         for room, members, many in used:
             for _ in range(many):
-                sources = (served[c] or served[c % self.need.width] for c in members)
+                sources = (served[c] or served[self._else(c)] for c in members)
                 found = tuple(sorted(source.pop() for source in sources if source))
                 if found:
                     self.held[room, found] += 1
@@ -122,7 +122,8 @@ class _Dive:
         """
         width = self.need.width
         served: dict[int, list[int]] = {level: [] for level in range(width)}
-        for begin in range(len(supply) - width, -1, -width):
+        begins = range(0, len(supply), width)
+        for begin in begins if self.need.nested else reversed(begins):
             below: list[int] = []
             some = slice(begin, begin + width)
             for level in np.flatnonzero((supply[some] > 0) | (self.left[some] > 0)).tolist():
@@ -136,10 +137,30 @@ class _Dive:
                     self.left[below[-1]] -= many
                     if not self.left[below[-1]]:
                         below.pop()
+                while self.need.nested and len(found) < supply[class_]:
+                    lower = self._lower(begin // width, level)
+                    if lower < 0:
+                        break
+                    many = min(int(supply[class_]) - len(found), int(self.left[lower]))
+                    found += [lower] * many
+                    self.left[lower] -= many
                 served[class_] = found
-                if begin:
+                if begin and not self.need.nested:
                     supply[level] += supply[class_] - len(found)
         return served
+
+    def _else(self, class_: int) -> int:
+        """Return the class whose shards take a place of one that has none left."""
+        return class_ if self.need.nested else class_ % self.need.width
+
+    def _lower(self, kind: int, level: int) -> int:
+        """Return the largest class left that goes wherever a class goes, -1 for none."""
+        rows = self.left.reshape(-1, self.need.width)[:kind, 1 : level + 1]
+        at = np.flatnonzero(rows.any(axis=0))
+        if not len(at):
+            return -1
+        of = int(np.flatnonzero(rows[:, at[-1]])[-1])
+        return of * self.need.width + int(at[-1]) + 1
 
 
 def round_off(program: LevelProgram, need: Need, rooms: LevelRooms, watch: Watch) -> Configured:
@@ -160,9 +181,10 @@ def round_off(program: LevelProgram, need: Need, rooms: LevelRooms, watch: Watch
         rest, where = dive.rest()
         if watch.stop or not rest.demand.any() or not len(where.levels):
             break
-        columns, switches = program.decide(
-            rest, where, watch, part=1.0, enough=0.0
-        ).program.solution()
+        answer = program.decide(rest, where, watch, part=1.0, enough=0.0)
+        columns, switches = answer.program.solution()
+        if need.nested:  # what needs a share of the GPUs of each room, often of one, may have all
+            columns = [(column, value / min(1.0, answer.share)) for column, value in columns]
         dive.settle(rest.groups(), switches)
         placed = dive.take((column, int(value + WHOLE)) for column, value in columns)
         parts = sorted(

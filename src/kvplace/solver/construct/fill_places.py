@@ -79,10 +79,19 @@ class PlaceFiller:
                 self._sets.append(room)
         self._gpu_of = [-1] * len(self._sets)
 
-    def run(self, target: float, watch: Watch) -> None:
+    def run(self, target: float, watch: Watch, near: float = math.inf) -> None:
         """Place all models, those of which rules speak first; what finds no place goes last.
 
         What levels made of sizes is evened out by exchanges before.
+
+        Parameters
+        ----------
+        target
+            In load per byte.
+        watch
+            Ends it early.
+        near
+            Part above the target up to which what GPUs hold too much is exchanged away.
         """
         board, free = self._board, []
         chosen = self._part.chosen
@@ -101,7 +110,7 @@ class PlaceFiller:
                 return
             if not place_model(board, j, option, target, tight=True):
                 crowd(board, j, target)
-        for above in ABOVE:
+        for above in (above for above in ABOVE if above <= near):
             left_over, _ = lower_excess(board, target * (1 + above), watch, self._sharing)
             if left_over <= 0 or watch.stop:
                 break
@@ -173,7 +182,9 @@ class PlaceFiller:
         changes: list[Change] = []
         left = [(j, option) for _, j, option in items[:excess]]
         # What is too large by what levels round off is exchanged later.
-        alone = room_alone(board.instance.columns) + board.instance.memory[0] / self._width
+        alone = room_alone(board.instance.columns)
+        if not self._part.nested:  # where GPUs of each size have classes of their own
+            alone += board.instance.memory[0] / self._width
 
         def put(item: tuple[float, int, Option], g: int) -> None:
             room, j, option = item

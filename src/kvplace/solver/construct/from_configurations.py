@@ -18,6 +18,7 @@ from kvplace.solver.column_generation.diving import round_off
 from kvplace.solver.column_generation.level_program import LevelProgram
 from kvplace.solver.column_generation.levels import LevelRooms
 from kvplace.solver.construct.best_fit_index import Rooms
+from kvplace.solver.construct.confined import Confined
 from kvplace.solver.construct.excess import Sharing, fall
 from kvplace.solver.construct.fill_places import PlaceFiller
 from kvplace.solver.construct.program_models import WHOLE, ProgramModels
@@ -40,6 +41,10 @@ AGAIN_AT = (
 )  # fmt: skip
 """Parts above the first target at which it is rounded and filled then, and on what grid: how many
 shards rounding leaves over differs from one to the next."""
+PACKED, STEP, NEARLY, BESIDE = 5, (5e-3, 3e-2), 4e-3, 1e-2
+"""Times that it is where models were packed before, and what the target rises by each time at least
+and at most: a quarter of what a filling ends above it; the part above a target that is near enough,
+and up to which a filling there exchanges what is too much."""
 TRIED = 3
 """Times that it is rounded, as long as shards are left over, before the best of them is filled;
 once where KV must be left."""
@@ -56,6 +61,8 @@ ABOVE = 8e-3
 NEAR = 1e-3
 """Relative distance of two targets, one met and one not, at which no other is tried."""
 
+PACKED_NEAR = 4e-3
+"""The same for what only the largest GPUs hold."""
 FILLING = 0.5
 """Part of the time that is left for filling once a target is met."""
 
@@ -101,6 +108,10 @@ class Configurer:
         Levels of the largest GPU's memory: on which GPUs are filled, and targets are looked for.
     sharing
         As of `lower_excess`.
+    beside
+        The same, but what was packed before stays where it is.
+    confined
+        Packs models before the program is asked; None for no such models.
 
     Attributes
     ----------
@@ -117,7 +128,11 @@ class Configurer:
         grid: int,
         coarse: int,
         sharing: Sharing | None = None,
+        beside: Sharing | None = None,
+        confined: Confined | None = None,
     ) -> None:
+        self._confined, self._beside = confined, beside
+        self._packed: Assignment | None = None
         self._chooser, self._instance = chooser, chooser.instance
         self._grid, self._coarse, self._sharing = grid, self._fitting(coarse), sharing
         self._spared = SPARED_KEPT if self._instance.columns.keeps else SPARED
@@ -138,8 +153,28 @@ class Configurer:
         known
             A target above which none is worth anything; ``inf`` for none.
         """
+        if self._confined is not None:
+            low = self._pack(self._confined, low, watch)
         self._begin = self._aimed(low, watch, known)
+        if self._packed is not None and self._begin is not None and self._begin[2] > low:
+            assert self._confined is not None
+            self._packed = self._confined.packed(self._begin[2], watch) or self._packed
+            self._begin = self._aimed(low, watch, self._begin[2]) or self._begin
         self.target = math.inf if self._begin is None else self._begin[2]
+
+    def _pack(self, confined: Confined, low: float, watch: Watch) -> float:
+        """Pack the models that only the largest GPUs hold; return the target, or the bound."""
+        failed, above, met, enough = low, NEAR, math.inf, watch.left * FILLING
+        while met > failed * (1 + PACKED_NEAR) and failed < low * (1 + MOST) and not watch.stop:
+            if watch.left < enough:
+                break
+            target = failed * (1 + above) if met == math.inf else (failed + met) / 2
+            found = confined.packed(target, watch)
+            if found is None:
+                failed, above = target, above * 2
+            else:
+                self._packed, met = found, target
+        return low if self._packed is None else met
 
     def build(self, watch: Watch) -> Assignment | None:
         """Return an assignment near the target aimed at.
@@ -151,6 +186,8 @@ class Configurer:
         found, enough = self._begin, watch.left * FILLING
         if found is None:
             return None
+        if self._packed is not None:
+            return self._built_beside(found[2], watch)
         best: Assignment | None = None
         fills = tried = 0
         fewest: _Rounded | None = None
@@ -175,6 +212,27 @@ class Configurer:
                 fewest, fills, tried = None, fills + again.valid, 0
         if best is None and fewest is not None:
             best = self._filled(fewest, watch)
+        return best
+
+    def _built_beside(self, met: float, watch: Watch) -> Assignment | None:
+        """Return an assignment with what only the largest GPUs hold packed for each target anew."""
+        best: Assignment | None = None
+        sharing, self._sharing = self._sharing, self._beside
+        target = met
+        for turn in range(PACKED):
+            if turn and self._confined is not None:
+                self._packed = self._confined.packed(target, watch) or self._packed
+            begun = self._begun(target, watch)
+            if begun is None or (best is not None and watch.stop):
+                break
+            rounded = self._rounded(*begun, target, watch, self._fitting(self._grid))
+            again = self._filled(rounded, watch)
+            best = again if best is None else min(best, again, key=Assignment.worth)
+            over = again.worst() / target - 1
+            if over <= NEARLY:
+                break
+            target *= 1 + min(max(over / 4, STEP[0]), STEP[1])
+            self._sharing = sharing
         return best
 
     def _fitting(self, least: int) -> int:
@@ -202,7 +260,8 @@ class Configurer:
     def _filled(self, rounded: _Rounded, watch: Watch) -> Assignment:
         """Fill a board that has what is split with the rest, near a target."""
         board, target = rounded.board, rounded.target
-        rounded.filler.run(target, watch)
+        near = math.inf if self._packed is None else BESIDE
+        rounded.filler.run(target, watch, near)
         if board.valid:
             fall(board, target, FALLEN, watch, self._sharing)
         watch.tell("configure", board.worst() if board.valid else None)
@@ -216,6 +275,8 @@ class Configurer:
         program, best = LevelProgram(), None
         failed, above = low, ABOVE
         target = low * (1 + above) if known == math.inf else known * (1 - NEAR)
+        if known == math.inf and self._packed is not None:
+            target = low  # below it, what is packed already does not fit
         enough = watch.left * FILLING
         for _ in range(TARGETS):
             before = watch.left
@@ -247,15 +308,19 @@ class Configurer:
         Where few GPUs hold split shards, the program has those too, and the board is empty.
         """
         options = self._chooser.pick(target, self._chooser.caps()[0])
-        if 0 < sum(o.shards for o in options if o.degree > 1) <= ALONE * self._instance.g:
+        split, columns = sum(o.shards for o in options if o.degree > 1), self._instance.columns
+        if self._packed is None and 0 < split <= ALONE * columns.g:
             every = [*range(self._instance.n)]
             return Assignment(self._instance), ProgramModels(self._chooser, every, split=True)
         held = self._split(options, target, watch, apart=True)
         held = held or self._split(options, target, watch, apart=False)
         if held is None:
             return None
-        whole = [j for j, option in enumerate(options) if option.degree == 1]
-        return held, ProgramModels(self._chooser, whole, split=False)
+        whole = [j for j, copies in enumerate(held.where) if not copies]
+        common = 0.0
+        if self._confined is not None and self._packed is not None:
+            common = self._confined.common
+        return held, ProgramModels(self._chooser, whole, split=False, common=common)
 
     def _met(
         self,
@@ -279,9 +344,9 @@ class Configurer:
         Each goes where most room is left, or, where that leaves none for some, least. None where
         one finds no room, or time is up.
         """
-        board = Assignment(self._instance)
+        board = Assignment(self._instance) if self._packed is None else self._packed.copy()
         rooms = Rooms(board, target)
-        split = [j for j, option in enumerate(options) if option.degree > 1]
+        split = [j for j, option in enumerate(options) if option.degree > 1 and not board.where[j]]
         split.sort(key=lambda j: (-options[j].degree, -options[j].size, j))
         for j in split:
             if watch.stop or not rooms.place(j, options[j], apart=apart):

@@ -14,7 +14,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Copies, Instance, Option
 
-__all__ = ["Stacked", "stacked"]
+__all__ = ["Stacked", "instance_of", "stacked"]
 
 
 class _Pile(NamedTuple):
@@ -89,12 +89,30 @@ def stacked(instance: Instance, target: float, watch: Watch) -> Stacked | None:
     alone = [j for j in range(instance.n) if j not in gone]
     rows: list[list[Option]] = [instance.options[j] for j in alone]
     rows += [[Option(0, pile.degree, 1, pile.size, pile.keep, ((pile.load,),))] for pile in piles]
+    firsts = [*alone, *(pile.models[0] for pile in piles)]
+    whole = instance_of(instance, rows, firsts)
+    return Stacked(whole, alone, [pile.models for pile in piles])
+
+
+def instance_of(
+    instance: Instance, rows: Sequence[Sequence[Option]], firsts: Sequence[int]
+) -> Instance:
+    """Return an instance of other models on the same GPUs.
+
+    Parameters
+    ----------
+    instance
+        Of one pressure.
+    rows
+        Options of each model.
+    firsts
+        The model that each stands for.
+    """
     starts = [0]
     for row in rows:
         starts.append(starts[-1] + len(row))
     every = [option for row in rows for option in row]
-    firsts = [*alone, *(pile.models[0] for pile in piles)]
-    whole = replace(
+    return replace(
         instance,
         starts=array("q", starts),
         degree=array("i", [option.degree for option in every]),
@@ -105,7 +123,6 @@ def stacked(instance: Instance, target: float, watch: Watch) -> Stacked | None:
         model_index=array("q", [instance.model_index[j] for j in firsts]),
         mask_of=array("i", [instance.mask_of[j] for j in firsts] if instance.masks else []),
     )
-    return Stacked(whole, alone, [pile.models for pile in piles])
 
 
 def _piles(single: list[_Pile], target: float, memory: int, watch: Watch) -> list[_Pile]:

@@ -6,7 +6,7 @@ carried.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +28,8 @@ VAST = 1 << 50
 """Bytes of memory that never run out: of GPUs whose room is a share, as time is."""
 SHARED = 30.0
 """Pairs looked at, per GPU, while what GPUs hold too much is shared out."""
+BEYOND = 8.0
+"""Factor on what a shard takes where it would not fit alone, as no exchange mends that later."""
 FULL = 1 - 1e-9
 """Share of its room up to which a GPU is filled."""
 
@@ -156,7 +158,9 @@ def iterate_mobile(
     return made
 
 
-def share_out(board: Assignment, target: float, seed: int, watch: Watch) -> list[Change]:
+def share_out(
+    board: Assignment, target: float, seed: int, watch: Watch, fixed: Sequence[int] = ()
+) -> list[Change]:
     """Exchange mobile shards so that GPUs hold less too much at a target; return what reverses it.
 
     A shard takes a share of its GPU's room in two ways: with its load, and with the KV that must be
@@ -172,9 +176,12 @@ def share_out(board: Assignment, target: float, seed: int, watch: Watch) -> list
         Of the order in which partners come.
     watch
         Ends it.
+    fixed
+        Models that stay where they are.
     """
     shards, _, started = _shards(board)
-    mobile = np.flatnonzero(board.instance.regions.free[shards.model])
+    stays = np.isin(shards.model, fixed)
+    mobile = np.flatnonzero(board.instance.regions.free[shards.model] & ~stays)
     if not len(mobile):
         return []
     columns, gpu = shards.columns, shards.gpu
@@ -188,7 +195,9 @@ def share_out(board: Assignment, target: float, seed: int, watch: Watch) -> list
     np.subtract.at(base, gpu[mobile], taken)
     kinds, kind = np.unique(memory, return_inverse=True)
     none = np.zeros(len(mobile), dtype=np.int64)
-    items = Items(none, none, taken[:, None, :] / kinds[:, None], 0)
+    part = taken[:, None, :] / kinds[:, None]
+    part[part.max(axis=2) > FULL] *= BEYOND  # else a little too much alone is taken for little
+    items = Items(none, none, part, 0)
     vast, nothing = np.full(len(memory), VAST), np.zeros(len(memory), dtype=np.int64)
     others = np.maximum(base, 0.0) / memory[:, None]
     packing = pack_items(

@@ -1,7 +1,9 @@
 """How a search over clusters begins: constructions, and descents from the best of them."""
 
 import math
+from collections.abc import Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.clock import Watch
@@ -24,6 +26,9 @@ from kvplace.solver.strategies.cluster.supports import (
     small,
 )
 
+if TYPE_CHECKING:
+    from kvplace.solver.construct.stacked import Stacked
+
 __all__ = [
     "configure",
     "descend",
@@ -37,6 +42,8 @@ __all__ = [
 
 FILLED_ABOVE = 1e6
 """Factor of the bound at which link domains are filled for a start: memory alone counts there."""
+PACKED_PART = 0.5
+"""Part of the time left that a start with what only the largest GPUs hold packed first may take."""
 SOME, LOWERED = 8, 8
 """Fillings made before it is asked whether there is room at all, and targets tried below the value
 of one that was found."""
@@ -73,11 +80,14 @@ def _configured(search: ClusterState) -> Assignment | None:
         return None
     grid = next(levels for most, levels in knobs.grids if search.instance.n <= most)
     coarse = max(knobs.coarse_grid, round(knobs.coarse_part * grid))
+    pile = stacked(search.instance, search.low, search.watch) if few and search.low > 0 else None
+    packed = _packed_first(search, pile, grid)
+    if packed is not None and packed.worst() <= search.low * (1 + knobs.loose):
+        return packed
     configurer = Configurer(search.chooser, search.seed, grid, coarse, _sharing(search))
     configurer.aim(search.low, search.watch)
     search.aimed, search.aimed_at = configurer.target, configurer.prices
-    pile = stacked(search.instance, search.low, search.watch) if few and search.low > 0 else None
-    if pile is not None:
+    if pile is not None and not search.watch.stop:
         above = Configurer(Chooser(pile.instance), search.seed, grid, coarse, _sharing(search))
         above.aim(search.low, search.watch, configurer.target)
         configurer, pile = (configurer, None) if above.target == math.inf else (above, pile)
@@ -85,20 +95,51 @@ def _configured(search: ClusterState) -> Assignment | None:
     board = configurer.build(search.watch)
     if pile is not None and board is not None:
         board = pile.board(search.instance, board)
+    if packed is not None and (board is None or packed.worth() < board.worth()):
+        board, search.aimed = packed, min(search.aimed, packed.worst())
     if not few and configurer.target > search.low * (1 + knobs.loose):
         search.raise_bound(None)
     return board
 
 
-def _sharing(search: ClusterState) -> Sharing | None:
-    """Return what exchanges shards of two sizes by compiled kernels; None where they are not."""
+def _packed_first(search: ClusterState, pile: "Stacked | None", grid: int) -> Assignment | None:
+    """Return an assignment with what only the largest GPUs hold packed first.
+
+    None where the bound is not that of these models, or none is found in time.
+    """
+    from kvplace.solver.construct.confined import Confined  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.construct.from_configurations import Configurer  # noqa: PLC0415 - same
+
+    instance, watch = search.instance, search.watch
+    if search.tail is None or instance.blueprints or instance.uneven:
+        return None
+    chooser = search.chooser if pile is None else Chooser(pile.instance)
+    confined = Confined(chooser, search.low, search.knobs.tail_options)
+    if not confined.models:
+        return None
+    sharing = _sharing(search), _sharing(search, confined.models)
+    with watch.part(PACKED_PART):
+        configurer = Configurer(chooser, search.seed, grid, grid, *sharing, confined)
+        configurer.aim(search.low, watch)
+        board = configurer.build(watch)
+    search.aimed = configurer.target
+    if pile is not None and board is not None:
+        board = pile.board(instance, board)
+    return board
+
+
+def _sharing(search: ClusterState, fixed: Sequence[int] = ()) -> Sharing | None:
+    """Return what exchanges shards of two sizes by compiled kernels; None where they are not.
+
+    Some models stay where they are.
+    """
     from kvplace.solver.improve.movable_shards import share_out  # noqa: PLC0415 - numba: only here
 
     if not (keeps(search) and ready(search, "EVENING")):
         return None
 
     def share(board: Assignment, target: float, watch: Watch) -> list[Change]:
-        return share_out(board, target, search.seed, watch)
+        return share_out(board, target, search.seed, watch, fixed)
 
     return share
 

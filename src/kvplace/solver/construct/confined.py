@@ -1,0 +1,194 @@
+"""Confined: models that only GPUs with more memory than most hold, packed by an integer program.
+
+A mixed pool is short of its largest GPUs first. Few models fit on no others, one or two of them
+beside one another, so that whole sets of their shards are soon found: those that the configuration
+program made, and all pairs that are nearly as dear as their GPU at its prices.
+"""
+
+import math
+
+import highspy
+import numpy as np
+
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.clock import Watch
+from kvplace.solver.column_generation.master import Entry, add_columns, add_rows, quiet_highs
+from kvplace.solver.column_generation.option_sets import OptionSets
+from kvplace.solver.construct.open_domains import OpenDomains
+from kvplace.solver.construct.stacked import instance_of
+from kvplace.solver.instance.instance import Copies
+from kvplace.solver.instance.options import Chooser
+
+__all__ = ["Confined"]
+
+PART = 1e-6
+"""Part of a model from which an option of it counts."""
+NEAR = 0.06
+"""Part of a GPU's worth by which a pair of shards may be cheaper than the GPU."""
+SECONDS = 2.0
+"""Time that one integer program may take at most."""
+EXACT = 1e-12
+"""Part of a GPU's memory left to rounding."""
+SCALE = 1e3
+"""Factor on what GPUs are worth, so that tolerances are far below it."""
+FREE = 1e-6
+"""What a GPU costs at least, in parts of the worth of all."""
+
+FEASIBLE = 2
+"""What HiGHS says of a solution that keeps all limits."""
+GAP = 1e-3
+"""Relative gap at which it ends."""
+
+_Set = tuple[int, tuple[int, ...]]
+"""Kind of a GPU, and the options, by number, of which it has a shard each."""
+
+
+class Confined:
+    """The models of a cluster that fit only on the GPUs with most memory.
+
+    Parameters
+    ----------
+    chooser
+        The options of the cluster's models; of one pressure.
+    low
+        A lower bound: the target at which they are looked for.
+    most
+        Options of all of them together at most.
+
+    Attributes
+    ----------
+    models
+        Which they are; none where there are no such models, or too many.
+    common
+        Bytes of the largest GPU that holds none of them.
+    """
+
+    def __init__(self, chooser: Chooser, low: float, most: int) -> None:
+        self._instance, columns = chooser.instance, chooser.instance.columns
+        with np.errstate(invalid="ignore"):
+            room = np.maximum(chooser.size + chooser.sure / low, chooser.least)
+        counts, self.models, self.common = np.diff(columns.starts), list[int](), 0.0
+        for memory in np.unique(columns.memory)[:-1].tolist():
+            some = np.flatnonzero((room >= memory).all(axis=1))
+            if 0 < counts[some].sum() <= most and all(map(self._instance.anywhere, some.tolist())):
+                self.models, self.common = some.tolist(), float(memory)
+                break
+        rows = [self._instance.options[j] for j in self.models]
+        part = instance_of(self._instance, rows, self.models)
+        self._program = OptionSets(part) if rows else None
+
+    def packed(self, target: float, watch: Watch) -> Assignment | None:
+        """Return the cluster with these models alone, on few GPUs; None where none is found."""
+        program = self._program
+        if program is None:
+            return None
+        verdict = program.decide(target, watch)
+        if verdict.impossible or not verdict.exact or watch.stop:
+            return None
+        rows = np.flatnonzero(program.chosen > PART)
+        worths = np.maximum(verdict.worths, FREE)
+        sets = _sets(program, rows, verdict.prices[rows], worths, target)
+        found = _cover(program, rows, sets, worths, min(SECONDS, watch.left))
+        return None if found is None else self._seated(rows, found)
+
+    def _seated(self, rows: Ints, sets: list[_Set]) -> Assignment | None:
+        """Put sets of options on GPUs, those of one copy of a split model in one link domain."""
+        program, instance = self._program, self._instance
+        assert program is not None
+        board, starts = Assignment(instance), program.instance.columns.starts
+        model = [self.models[part] for part in program.model[rows].tolist()]
+        first = starts[program.model[rows]]
+        options = [
+            instance.options[j][at] for j, at in zip(model, (rows - first).tolist(), strict=True)
+        ]
+        used = {k for _, members in sets for k in members}
+        split = {k for k in used if options[k].degree > 1}
+        gpus: dict[int, list[int]] = {}
+        for g in range(instance.g - 1, -1, -1):
+            gpus.setdefault(int(program.kind_of[g]), []).append(g)
+        domains = OpenDomains(board, gpus)
+        gpu_of: dict[int, int] = {}
+        for k in sorted(split, key=lambda k: (-options[k].degree, k)):
+            own = [at for at, (_, members) in enumerate(sets) if k in members]
+            kind = sets[own[0]][0]
+            if not domains.place(model[k], options[k], kind):
+                return None
+            taken = [g for copy in board.where[model[k]] for g in copy]
+            gpu_of.update(zip(own, taken, strict=False))
+        open_ = {kind: [g for g in some if not board.members[g]] for kind, some in gpus.items()}
+        where: dict[int, Copies] = {}
+        for at, (kind, members) in enumerate(sets):
+            g = gpu_of[at] if at in gpu_of else open_[kind].pop()
+            for k in members:
+                if k not in split:
+                    where[k] = (*where.get(k, ()), (g,))
+        board.apply([(model[k], options[k], copies) for k, copies in where.items()])
+        return board if all(board.where[j] for j in self.models) else None
+
+
+def _sets(
+    program: OptionSets, rows: Ints, prices: Floats, worths: Floats, target: float
+) -> list[_Set]:
+    """Return sets of some options that fit a kind of GPU at a target."""
+    columns, number = program.instance.columns, {int(row): k for k, row in enumerate(rows)}
+    size = columns.size[rows].astype(np.float64)
+    loaded, kept = size + columns.loads[rows, 0, 0] / target, size + columns.keep[rows]
+    split = np.array(program.instance.degree)[rows] > 1
+    found: dict[_Set, None] = {}
+    for kind, (_, memory) in enumerate(program.kinds):
+        room = memory * (1 - EXACT) - 1.0
+        fits = (loaded < room) & (kept <= memory)
+        both = (loaded[:, None] + loaded < room) & (kept[:, None] + kept <= memory)
+        both &= (prices[:, None] + prices >= worths[kind] * (1 - NEAR)) & ~(split[:, None] & split)
+        found.update(dict.fromkeys((kind, (k,)) for k in np.flatnonzero(fits).tolist()))
+        found.update(dict.fromkeys(
+            (kind, (k, other)) for k, other in np.argwhere(np.triu(both, 1)).tolist()
+        ))  # fmt: skip
+    known, _ = program.known(target, np.isin(np.arange(len(program.model)), rows))
+    for kind, members in known:
+        some = tuple(sorted(number[row] for row in members))
+        if split[list(some)].sum() <= 1:
+            found[kind, some] = None
+    # Shards of a copy go on GPUs of one kind: the one with most memory that has room for it.
+    most = {
+        k: max((kind for kind, some in found if some == (k,)), default=-1)
+        for k in np.flatnonzero(split).tolist()
+    }
+    return [one for one in found if all(most.get(k, one[0]) == one[0] for k in one[1])]
+
+
+def _cover(
+    program: OptionSets, rows: Ints, sets: list[_Set], worths: Floats, seconds: float
+) -> list[_Set] | None:
+    """Return sets that hold all shards and are worth least, None where none are found in time."""
+    n, shards, kinds = len(rows), program.shards[rows], len(worths)
+    highs = quiet_highs(time_limit=max(seconds, 0.0), mip_rel_gap=GAP)
+    model, count = np.unique(program.model[rows], return_inverse=True)
+    one = [1.0] * len(model)  # each takes one option
+    low, high = [0.0] * n + [-math.inf] * kinds, [math.inf] * n + program.count.tolist()
+    add_rows(highs, low + one, high + one)
+    entries = [Entry((*some, n + kind), (1.0,) * (len(some) + 1)) for kind, some in sets]
+    add_columns(highs, entries, upper=float(shards.max()))
+    add_columns(highs, [
+        Entry((k, n + kinds + of), (-float(shards[k]), 1.0)) for k, of in enumerate(count.tolist())
+    ], upper=1.0)  # fmt: skip
+    every = np.arange(len(sets) + n, dtype=np.int32)
+    highs.changeColsCost(len(sets), every[: len(sets)], SCALE * worths[[kind for kind, _ in sets]])
+    highs.changeColsIntegrality(
+        len(every), every, np.array([highspy.HighsVarType.kInteger] * len(every))
+    )
+    highs.run()
+    values = np.array(highs.getSolution().col_value)
+    if len(values) != len(every) or highs.getInfo().primal_solution_status != FEASIBLE:
+        return None
+    taken = np.round(values).astype(np.int64)
+    left, found = (shards * taken[len(sets) :]).tolist(), list[_Set]()
+    for (kind, some), times in zip(sets, taken.tolist(), strict=False):
+        for _ in range(times):
+            members = tuple(k for k in some if left[k] > 0)
+            for k in members:
+                left[k] -= 1
+            if members:
+                found.append((kind, members))
+    return found if not any(left) else None
