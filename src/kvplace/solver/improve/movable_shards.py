@@ -159,7 +159,7 @@ def iterate_mobile(
 
 
 def share_out(
-    board: Assignment, target: float, seed: int, watch: Watch, fixed: Sequence[int] = ()
+    board: Assignment, target: float, seed: int, watch: Watch, fixed: Sequence[int] | None = None
 ) -> list[Change]:
     """Exchange mobile shards so that GPUs hold less too much at a target; return what reverses it.
 
@@ -177,10 +177,11 @@ def share_out(
     watch
         Ends it.
     fixed
-        Models that stay where they are.
+        Models that stay where they are, where each lies on a GPU that holds it; None where shards
+        may be a little too large for theirs.
     """
     shards, _, started = _shards(board)
-    stays = np.isin(shards.model, fixed)
+    stays = np.isin(shards.model, fixed or ())
     mobile = np.flatnonzero(board.instance.regions.free[shards.model] & ~stays)
     if not len(mobile):
         return []
@@ -196,7 +197,8 @@ def share_out(
     kinds, kind = np.unique(memory, return_inverse=True)
     none = np.zeros(len(mobile), dtype=np.int64)
     part = taken[:, None, :] / kinds[:, None]
-    part[part.max(axis=2) > FULL] *= BEYOND  # else a little too much alone is taken for little
+    if fixed is not None:
+        part[part.max(axis=2) > FULL] *= BEYOND  # else a little too much is taken for little
     items = Items(none, none, part, 0)
     vast, nothing = np.full(len(memory), VAST), np.zeros(len(memory), dtype=np.int64)
     others = np.maximum(base, 0.0) / memory[:, None]

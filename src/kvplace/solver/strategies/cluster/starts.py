@@ -117,7 +117,7 @@ def _packed_first(search: ClusterState, pile: "Stacked | None", grid: int) -> As
     confined = Confined(chooser, search.low, search.knobs.tail_options)
     if not confined.models:
         return None
-    sharing = _sharing(search), _sharing(search, confined.models)
+    sharing = _sharing(search, ()), _sharing(search, confined.models)
     with watch.part(PACKED_PART):
         configurer = Configurer(chooser, search.seed, grid, grid, *sharing, confined)
         configurer.aim(search.low, watch)
@@ -128,10 +128,10 @@ def _packed_first(search: ClusterState, pile: "Stacked | None", grid: int) -> As
     return board
 
 
-def _sharing(search: ClusterState, fixed: Sequence[int] = ()) -> Sharing | None:
+def _sharing(search: ClusterState, fixed: Sequence[int] | None = None) -> Sharing | None:
     """Return what exchanges shards of two sizes by compiled kernels; None where they are not.
 
-    Some models stay where they are.
+    Some models stay where they are, as `share_out` says.
     """
     from kvplace.solver.improve.movable_shards import share_out  # noqa: PLC0415 - numba: only here
 
