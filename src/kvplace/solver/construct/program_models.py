@@ -84,7 +84,7 @@ class ProgramModels:
         least = np.where(fit, self._chooser.least[self.models, : self._width], 0.0)
         larger = np.maximum(each, least) if keeps else each
         part = np.where(larger <= self._common, KEPT, 1.0)
-        size = each + part * (larger - each)
+        size = larger - (1 - part) * (larger - each)
         alone = np.searchsorted(self._memory, larger)
         whole_room = np.floor if keeps else np.rint  # as `Configurer` has those of GPUs
         levels = np.concatenate([[0.0], whole_room(self._memory / unit + WHOLE * keeps)])
