@@ -356,7 +356,9 @@ Deleted, as the search does as well without:
   each that is not, for four from half of the gap down; single copies that move between fillings;
   and a fifth of the time left for ejection (beside 03ad95d). By occupancy, 8 s of CPU: of nine
   drawn clusters 26 to 13 %, 30 to proved, 10.4 to 7.9, 72 to 69, one 2.8 as before, four proved
-  before and after. openrouter-103 at 20 s 4.2 to 2.3 and 2.3 to 3.4. A target of 0.904 is reached
+  before and after. openrouter-103 at 20 s 2.3 to 3.4, 4.2 to 2.3, 4.6 as before; once the bound is
+  known fillings have its core, too: on two cores 3.4 to 3.2, 2.3 to 1.9, 4.9 to 4.2, and 2.9 to 1.9
+  at 60 s. A target of 0.904 is reached
   there four times in eight within 3 s, where two fillings of a domain are compared once in eight
   within 5. Under several pressures all this is worse: 1.6 to 6.6, 3.6 to 15.6, 0.8 to 3.5 %, and
   with the targets alone one is at 36 that is proved without.

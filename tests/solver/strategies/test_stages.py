@@ -3,7 +3,7 @@
 import math
 import random
 from dataclasses import fields
-from threading import get_ident
+from threading import Event, get_ident
 
 import pytest
 
@@ -139,6 +139,26 @@ def test_a_stage_runs_alone_where_the_question_is_left_out(given):
     events, search = run_beside(**given)
     assert events == ["stage"]
     assert list(search.gains) == ["domain-filling"]
+
+
+def test_a_stage_knows_when_the_question_beside_it_has_an_answer():
+    begun, known, seen = Event(), Event(), []
+
+    def question():
+        begun.wait(10)
+
+    def run(search):
+        seen.append(search.asking)
+        begun.set()
+        search.beside.result()
+        seen.append(search.asking)
+
+    search = undivided.UndividedSearch(random_problem(random.Random(1), 3, 6), Settings())
+    assert not search.asking
+    beside = Beside("configuration-bound", lambda _: (question, known.set, None), lambda _: True)
+    run_stages(search, [Stage("domain-filling", run, closed=True, beside=beside)])
+    assert seen == [True, False]
+    assert known.is_set()
 
 
 def test_an_error_of_the_question_is_not_lost():

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.placement import Placement
@@ -21,6 +21,9 @@ from kvplace.field_types import whole_number
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.strategies.params import Params
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = [
     "LOADING",
@@ -134,9 +137,12 @@ class Search(ABC):
         What each stage brought so far, by its name.
     certifying
         Seconds that a certificate of the bound may take.
+    beside
+        What a thread of its own is asked; None for nothing.
     """
 
     instance: Instance
+    beside: "Future[object] | None" = None
     repaired_before = True
     """Whether `refine` needs a placement within the memory of every GPU."""
 
@@ -154,6 +160,11 @@ class Search(ABC):
         self.ranks = 0
         self.certifying = 0.0
         self.gains: dict[str, StageGain] = {}
+
+    @property
+    def asking(self) -> bool:
+        """Whether a thread of its own is at work beside the search."""
+        return self.beside is not None and not self.beside.done()
 
     @property
     @abstractmethod
@@ -331,7 +342,7 @@ def _run_beside(search: S, stage: Stage[S], beside: Beside[S]) -> None:
 
     question, take, end = beside.begin(search)
     with ThreadPoolExecutor(1) as thread:
-        answer = thread.submit(question)
+        search.beside = answer = thread.submit(question)
         with _noted(search, stage.name):
             stage.run(search)
         if search.closed and search.watch.limit < math.inf:

@@ -223,21 +223,21 @@ def _lower_by_filling(search: ClusterState, refiller: "Refiller", rounds: int) -
 
     board, knobs, one = search.best, search.knobs, search.instance.pressures == 1
     part = search.aimed_part if one else knobs.most_part
-    with closing(Crew(spared=int(search.asked == search.round))) as crew:
-        while part > knobs.least_filled and search.left > 0 and not search.watch.stop:
-            if search.closed or not board.worst():  # at 0 only soft rules are left to keep
-                break
-            gap, most = board.worst() - search.low, int(min(rounds, search.left))
-            aims = [(search.low + gap * (1 - at), anew) for at, anew in _parts(search, part)]
+    while part > knobs.least_filled and search.left > 0 and not search.watch.stop:
+        if search.closed or not board.worst():  # at 0 only soft rules are left to keep
+            break
+        gap, most = board.worst() - search.low, int(min(rounds, search.left))
+        aims = [(search.low + gap * (1 - at), anew) for at, anew in _parts(search, part)]
+        with closing(Crew(spared=int(search.asking))) as crew:
             reached, tried = refiller.pack_lowest(board, aims, most, crew)
-            search.steps += tried
-            if reached is not None:
-                part = min(knobs.most_part if one else part, 2 * part / 2**reached)
-                search.watch.tell("fill", board.worst())
-            elif one:
-                part /= 4
-            else:
-                break
+        search.steps += tried
+        if reached is not None:
+            part = min(knobs.most_part if one else part, 2 * part / 2**reached)
+            search.watch.tell("fill", board.worst())
+        elif one:
+            part /= 4
+        else:
+            break
     search.aimed_part = max(part, 2 * knobs.least_filled)
 
 
