@@ -89,10 +89,8 @@ def _split_needs(draw):
     return need, LevelRooms(rooms, count)
 
 
-@settings(max_examples=60, deadline=None)
-@given(_split_needs())
-def test_each_set_has_one_split_shard_of_its_room_at_most_and_nothing_is_lost(case):
-    need, rooms = case
+def _round_off_and_count(need, rooms):
+    """Round off, and count what is on every kind of GPU and what is left."""
     found = round_off(LevelProgram(), need, rooms, Watch(None))
     held, used = Counter[int](), Counter[int]()
     for (room, members), times in found.held.items():
@@ -103,6 +101,12 @@ def test_each_set_has_one_split_shard_of_its_room_at_most_and_nothing_is_lost(ca
     assert held + found.left == _asked(need, found.option)
     for room, count in zip(rooms.levels.tolist(), rooms.count.tolist(), strict=True):
         assert used[room] <= count
+
+
+@settings(max_examples=60, deadline=None)
+@given(_split_needs())
+def test_each_set_has_one_split_shard_of_its_room_at_most_and_nothing_is_lost(case):
+    _round_off_and_count(*case)
 
 
 @st.composite
@@ -123,14 +127,4 @@ def _nested_needs(draw):
 @settings(max_examples=60, deadline=None)
 @given(_nested_needs())
 def test_no_shard_is_on_a_smaller_gpu_than_holds_it_and_nothing_is_lost(case):
-    need, rooms = case
-    found = round_off(LevelProgram(), need, rooms, Watch(None))
-    held, used = Counter[int](), Counter[int]()
-    for (room, members), times in found.held.items():
-        assert need.holds(room, members)
-        used[room] += times
-        for class_ in members:
-            held[class_] += times
-    assert held + found.left == _asked(need, found.option)
-    for room, count in zip(rooms.levels.tolist(), rooms.count.tolist(), strict=True):
-        assert used[room] <= count
+    _round_off_and_count(*case)

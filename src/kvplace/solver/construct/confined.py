@@ -65,13 +65,10 @@ class Confined:
     """
 
     def __init__(self, chooser: Chooser, low: float, most: int) -> None:
-        self._instance, columns = chooser.instance, chooser.instance.columns
-        with np.errstate(invalid="ignore"):
-            room = np.maximum(chooser.size + chooser.sure / low, chooser.least)
-        counts, self.models, self.common = np.diff(columns.starts), list[int](), 0.0
-        for memory in np.unique(columns.memory)[:-1].tolist():
-            some = np.flatnonzero((room >= memory).all(axis=1))
-            if 0 < counts[some].sum() <= most and all(map(self._instance.anywhere, some.tolist())):
+        self._instance = chooser.instance
+        self.models, self.common = list[int](), 0.0
+        for memory, some in chooser.confined(low, most):
+            if all(map(self._instance.anywhere, some.tolist())):
                 self.models, self.common = some.tolist(), float(memory)
                 break
         rows = [self._instance.options[j] for j in self.models]

@@ -41,10 +41,14 @@ AGAIN_AT = (
 )  # fmt: skip
 """Parts above the first target at which it is rounded and filled then, and on what grid: how many
 shards rounding leaves over differs from one to the next."""
-PACKED, STEP, NEARLY, BESIDE = 5, (5e-3, 3e-2), 4e-3, 1e-2
-"""Times that it is where models were packed before, and what the target rises by each time at least
-and at most: a quarter of what a filling ends above it; the part above a target that is near enough,
-and up to which a filling there exchanges what is too much."""
+PACKED = 5
+"""Targets at which GPUs are filled, where models were packed on the largest ones before."""
+STEP = 5e-3, 3e-2
+"""Part such a target rises by at least and at most: a quarter of what a filling is above it."""
+NEARLY = 4e-3
+"""Part above such a target at which a filling is near enough."""
+BESIDE = 1e-2
+"""Part above such a target up to which what GPUs hold too much is exchanged away."""
 TRIED = 3
 """Times that it is rounded, as long as shards are left over, before the best of them is filled;
 once where KV must be left."""
@@ -60,9 +64,9 @@ ABOVE = 8e-3
 """Relative distance from the bound of the first target; doubled after each that is not met."""
 NEAR = 1e-3
 """Relative distance of two targets, one met and one not, at which no other is tried."""
-
 PACKED_NEAR = 4e-3
-"""The same for what only the largest GPUs hold."""
+"""Relative distance of two targets, one at which the models that only the largest GPUs hold are
+packed and one at which they are not, at which no other is tried."""
 FILLING = 0.5
 """Part of the time that is left for filling once a target is met."""
 
@@ -109,7 +113,7 @@ class Configurer:
     sharing
         As of `lower_excess`.
     beside
-        The same, but what was packed before stays where it is.
+        Exchanges shards of two sizes, but for those that were packed before.
     confined
         Packs models before the program is asked; None for no such models.
 

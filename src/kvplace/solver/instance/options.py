@@ -6,6 +6,7 @@ GPU: water-filling. A hot model gets copies exactly as far as K makes one shard 
 """
 
 import math
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -77,6 +78,30 @@ class Chooser:
             kv_part, time_part = scarcity(np.array(scarce))
             whole = np.where(fit, kv_all * kv_part + time_all * time_part, math.inf)
         return np.maximum(each, time), whole, fit
+
+    def confined(self, low: float, most: int) -> Iterator[tuple[int, Ints]]:
+        """Yield models that fit only on GPUs with more memory than others, most models first.
+
+        Parameters
+        ----------
+        low
+            Max pressure.
+        most
+            Options of all of them together at most.
+
+        Yields
+        ------
+        tuple
+            Bytes of the largest GPU that holds none of them, and which they are.
+        """
+        columns = self.instance.columns
+        with np.errstate(invalid="ignore"):
+            room = np.maximum(self.size + self.sure / low, self.least)
+        counts = np.diff(columns.starts)
+        for memory in np.unique(columns.memory)[:-1].tolist():
+            some = np.flatnonzero((room >= memory).all(axis=1))
+            if 0 < counts[some].sum() <= most:
+                yield memory, some
 
     def caps(self) -> list[float]:
         """Return the sizes of shard worth aiming at: parts of the largest GPU, and other GPUs."""

@@ -7,8 +7,6 @@ takes seconds, where levels of the whole pool round off more than the bound is w
 
 from dataclasses import replace
 
-import numpy as np
-
 from kvplace.core.certificates.certificate import Bound, Certificate
 from kvplace.core.problem import Problem
 from kvplace.solver.bounds.certify import checked
@@ -92,13 +90,8 @@ def tail_of(problem: Problem, chooser: Chooser, low: float, most: int) -> Proble
     most
         Options of all models of the tail at most.
     """
-    instance = chooser.instance
-    with np.errstate(invalid="ignore"):
-        room = np.maximum(chooser.size + chooser.sure / low, chooser.least)
-    counts = np.diff(instance.columns.starts)
-    for memory in np.unique(instance.columns.memory)[:-1].tolist():
-        confined = np.flatnonzero((room >= memory).all(axis=1))
-        if 0 < counts[confined].sum() <= most:
-            models = tuple(problem.models[instance.model_index[j]] for j in confined.tolist())
-            return replace(problem, models=models, rules=(), timing=None)
+    for _, some in chooser.confined(low, most):
+        index = chooser.instance.model_index
+        models = tuple(problem.models[index[j]] for j in some.tolist())
+        return replace(problem, models=models, rules=(), timing=None)
     return None
