@@ -492,10 +492,11 @@ Deleted, as the search does as well without:
   dive in its place had brought 1.2 % (0.7386 after 8 s for 0.7477).
 - Levels of the load apart by the smallest GPU that holds a shard alone: the bounds of two pools of
   2023 are 0.640 and 0.611 after 5 s, for 0.621 and 0.596 after 60; 0.605 by 2,048 levels alone.
-- Shards exchanged by kernels under both of their sums, split models that fit on one another taken
-  as one, and 0.3 % of the GPUs spared: those pools are 8.7 and 10.0 % above the bound after 25 s,
-  for 14.5 and 13.4 after 60; two drawn afterwards are at 14.4 and 5.4 % after 25 s, for 28.8 and
-  10.4; one is as before, and one of 2026 at a value of 0.4793 after 29 s, for 0.4776.
+- Shards exchanged by kernels under both of their sums, and 0.3 % of the GPUs spared: those pools
+  are 8.7 and 10.0 % above the bound after 25 s, for 14.5 and 13.4 after 60; two drawn afterwards
+  are at 14.4 and 5.4 % after 25 s, for 28.8 and 10.4; one is as before, and one of 2026 at a value
+  of 0.4793 after 29 s, for 0.4776. Split models that fit on one another, taken as one: deleted, as
+  five pools end the same without.
 - Deleted for these: only half of the KV that must be left beyond the load counted where levels are
   filled (10.9 and 9.6 %); prices in proportion between few levels of both sizes (a lower bound);
   levels of both sizes in pairs for the bound (six pools and parts of them: five the same, 700

@@ -145,21 +145,11 @@ class Configurer:
         self.prices: Floats | None = None
         self._order = np.random.default_rng(seed).permutation(self._instance.g)
 
-    def aim(self, low: float, watch: Watch, known: float = math.inf) -> None:
-        """Look for the lowest target above a bound that the program meets.
-
-        Parameters
-        ----------
-        low
-            The bound.
-        watch
-            Ends it early.
-        known
-            A target above which none is worth anything; ``inf`` for none.
-        """
+    def aim(self, low: float, watch: Watch) -> None:
+        """Look for the lowest target above a bound that the program meets."""
         if self._confined is not None:
             low = self._pack(self._confined, low, watch)
-        self._begin = self._aimed(low, watch, known)
+        self._begin = self._aimed(low, watch)
         if self._packed is not None and self._begin is not None and self._begin[2] > low:
             assert self._confined is not None
             self._packed = self._confined.packed(self._begin[2], watch) or self._packed
