@@ -2,7 +2,6 @@
 
 import math
 import random
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +14,7 @@ from kvplace.core.models.model import Replicas
 from kvplace.core.models.objective import Objective
 from kvplace.solver.bounds import pressures
 from kvplace.solver.bounds.best_weighting import best_weighting
-from kvplace.solver.bounds.pressures import PressureBound, by_window
+from kvplace.solver.bounds.pressures import PressureBound, by_window, whole_weights
 from kvplace.solver.instance.door import load_instance
 from oracle_splits import solve_by_force
 from seeds import seeds
@@ -96,10 +95,11 @@ def test_what_a_placement_puts_on_a_gpu_is_within_every_weighted_limit(seed):
             continue
         columns = board.instance.columns
         for _ in range(4):
-            each, _, capacity = bound.weighted(target, drawn_weighting(draw, bound))
+            weighting, limits = drawn_weighting(draw, bound), bound._limits(target)
+            each = bound._costs(target, weighting / limits).min(axis=1)
+            capacity = weighting.sum(axis=1) / np.bincount(columns.kind_of)
             for g, held in enumerate(board.members):
-                rows = [(j, board.option[j].row - columns.starts[j]) for j in held]
-                sizes = [each[j, at] for j, at in rows]
+                sizes = [each[board.option[j].row] for j in held]
                 finite = [size for size in sizes if size < math.inf]
                 assert sum(finite) <= capacity[columns.kind_of[g]] * (1 + 1e-9)
                 uneven = any(board.instance.is_uneven(j) for j in held)
@@ -121,39 +121,17 @@ def test_the_bound_is_the_edge_of_what_is_impossible():
     assert edges > 10
 
 
-def test_shards_fit_alone_at_higher_targets_where_they_do_at_lower_ones():
-    for draw, _, _, bound in bounds(4, 25):
-        low, high = sorted(draw.uniform(0.01, 3.0) for _ in range(2))
-        assert (bound.fit(high) | ~bound.fit(low)).all()
-        assert (bound.fit(math.inf) | ~bound.fit(high)).all()
-
-
-def test_weightings_worth_trying_sum_to_one_and_differ():
-    for _, _, _, bound in bounds(5, 20):
-        if not 0 < bound.value < math.inf:
-            continue
-        found = bound.weightings(bound.value)
-        assert 1 <= len(found) <= 3
-        assert found[0] is bound.weighting
-        for at, weighting in enumerate(found):
-            assert weighting.sum() == pytest.approx(1.0)
-            assert (weighting >= 0).all()
-            assert not any(np.allclose(weighting, other) for other in found[:at])
-
-
 def test_whole_weights_are_what_each_pressure_weighs_per_byte_and_share():
     for draw, problem, board, bound in bounds(6, 15):
         weighting, target = drawn_weighting(draw, bound), draw.uniform(0.1, 2.0)
-        whole = bound.whole_weights(problem, target, weighting)
-        count = Counter((gpu.type, gpu.usable_bytes) for gpu in problem.fleet.gpus)
-        assert whole.keys() == count.keys()
-        windows, columns, parts = len(problem.windows), board.instance.columns, {}
-        for (name, memory), weights in whole.items():
+        columns, windows, found = board.instance.columns, len(problem.windows), []
+        memory, count = bound._memory, np.bincount(columns.kind_of)
+        parts = weighting / count[:, None]
+        whole = whole_weights(problem, board.instance, memory, target, parts)
+        for weights, (_, most), gpus in zip(whole, columns.kinds, count, strict=True):
             assert all(isinstance(weight, int) and weight >= 0 for weight in weights)
-            limits = [memory] * windows + [target] * windows
-            kind = columns.kinds.index((problem.gpu_types.index(name), memory))
-            parts[kind] = np.multiply(weights, limits) * count[name, memory]
-        found = np.array([parts[kind] for kind in sorted(parts)])
+            found.append(np.multiply(weights, [most] * windows + [target] * windows) * gpus)
+        found = np.array(found)
         stated = [by_window(problem, board.instance, row) for row in weighting.tolist()]
         assert found / found.sum() == pytest.approx(np.array(stated), abs=1e-6)
 

@@ -14,7 +14,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats
 from kvplace.solver.bounds.certify import SCALE, checked
-from kvplace.solver.bounds.pressures import by_window
+from kvplace.solver.bounds.pressures import by_window, whole_weights
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 from kvplace.solver.column_generation.set_pricing import CLEARLY
@@ -28,8 +28,6 @@ RAISED = 0.9
 look at fewer sets."""
 CHECKED_PART, LAST_PART = 0.25, 0.5
 """Parts of the time left that the check of a certificate may take, and the last one tried."""
-WEIGHT_BITS = 40
-"""Precision of the mixed weighting, in bits of its largest weight."""
 
 
 def first_checked(
@@ -131,23 +129,18 @@ def weightings(
     whole
         Whether these say all, so that none that takes one pressure is needed.
     """
-    instance = program.instance
-    pressures, of_memory = range(instance.pressures), instance.kv
-    largest = float(max(memory for _, memory in program.kinds))
-    # A byte counts as much less than a share of time as a GPU has more of it.
-    scale = 2.0**WEIGHT_BITS * max(largest / target, 1.0)
+    instance, every = program.instance, range(program.instance.pressures)
+    memory = np.array([float(memory) for _, memory in program.kinds])
     found: dict[tuple[int, ...], None] = {}
-    for (_, memory), parts in zip(program.kinds, () if by_kind is None else by_kind, strict=False):
-        most = float(parts.max())
-        if most > 0:
-            one = [
-                int(part * scale * largest / (memory if at < of_memory else target))
-                for at, part in enumerate((parts / most).tolist())
-            ]
-            found[by_window(problem, instance, one)] = None
-    if found and whole:
-        return tuple(found)
-    mixed = [max(1, int(scale * (target / largest if at < of_memory else 1.0))) for at in pressures]
-    alone = [[int(at == other) for other in pressures] for at in pressures]
-    rows = alone if found else [mixed, *alone]
-    return (*found, *(by_window(problem, instance, weights) for weights in rows))
+    if by_kind is not None:
+        parts = by_kind / np.maximum(by_kind.max(axis=1, keepdims=True), 1e-300)
+        found = dict.fromkeys(filter(any, whole_weights(problem, instance, memory, target, parts)))
+        if found and whole:
+            return tuple(found)
+    alone = [by_window(problem, instance, [int(at == other) for other in every]) for at in every]
+    if not found:
+        alike = np.ones((1, len(every)))
+        found = dict.fromkeys(
+            whole_weights(problem, instance, memory.max(keepdims=True), target, alike)
+        )
+    return (*found, *alone)

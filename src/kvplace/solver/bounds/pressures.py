@@ -12,23 +12,22 @@ GPU is the single-model bound.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from kvplace.core.certificates.by_rule import RuleCertificate
-from kvplace.core.certificates.certificate import Bound, Certificate, every_possible
-from kvplace.core.certificates.weighted import Kind, weighted_limit, weighted_sizes
+from kvplace.core.certificates.certificate import Bound, Certificate
+from kvplace.core.certificates.weighted import weighted_limit, weighted_sizes
 from kvplace.core.problem import Problem
-from kvplace.solver.array_types import Bools, Floats
+from kvplace.solver.array_types import Floats
 from kvplace.solver.bisection import bisect
 from kvplace.solver.bounds.best_weighting import best_weighting
 from kvplace.solver.bounds.certify import checked, lowered
-from kvplace.solver.instance.columns import padded
 from kvplace.solver.instance.instance import Instance
 
-__all__ = ["BY_RULE", "PressureBound", "by_window", "weighted_certificate"]
+__all__ = ["BY_RULE", "PressureBound", "by_window", "whole_weights"]
 
 CUTS = 40
 """Weightings tried per target at most."""
@@ -42,10 +41,6 @@ WEIGHT_BITS, MOST_WEIGHT = 40, 1e300
 """Precision of the weights of a certificate, in bits of the largest, and that at most."""
 BY_RULE = 10_000
 """Undivided models from which a certificate is the rule, not a price for each."""
-
-
-KindWeights = dict[Kind, tuple[int, ...]]
-"""The weighting of each kind of GPU in whole numbers, as in `Certificate.weights`."""
 
 
 class _Choice(NamedTuple):
@@ -90,8 +85,6 @@ class PressureBound:
     weighting
         (kinds, pressures) the share that each pressure on each kind of GPU has in the limit that
         proves it.
-    count
-        (kinds,) GPUs of each kind.
     """
 
     def __init__(self, instance: Instance, *, priced: bool = True) -> None:
@@ -102,7 +95,7 @@ class PressureBound:
         shares = np.ascontiguousarray(columns.loads[:, :, self._kv :].transpose(1, 2, 0))
         self._type = np.array([type_ for type_, _ in columns.kinds])
         self._memory = np.array([float(memory) for _, memory in columns.kinds])
-        self.count: Floats = np.bincount(columns.kind_of).astype(np.float64)
+        self._count = np.bincount(columns.kind_of).astype(np.float64)
         allowed = columns.on_kinds(columns.kind_of, np.array(instance.degree))
         allowed &= columns.least[:, None] <= self._memory
         room = np.maximum(self._memory - columns.size[:, None], 1.0)
@@ -146,9 +139,9 @@ class PressureBound:
         if len(self._model) > self._instance.n:
             return np.zeros(self._instance.pressures)
         shards = self._columns.shards
-        free = max(float(self._memory @ self.count - self._columns.size @ shards), 0.0)
+        free = max(float(self._memory @ self._count - self._columns.size @ shards), 0.0)
         in_memory = self._loads @ shards / free if free else np.zeros(self._kv)
-        in_time = self._shares.min(axis=0) @ shards / self.count.sum()
+        in_time = self._shares.min(axis=0) @ shards / self._count.sum()
         return np.concatenate([in_memory, in_time])
 
     def _impossible(self, target: float) -> bool:
@@ -191,44 +184,7 @@ class PressureBound:
         """Whether the weights alone take more than all memory."""
         each = np.where(np.isfinite(self._alone).any(axis=1), self._columns.size, np.inf)
         least = np.minimum.reduceat(each * self._columns.shards, self._columns.starts[:-1])
-        return float(least.sum()) > float(self._memory @ self.count) * (1 + EDGE)
-
-    def fit(self, target: float) -> Bools:
-        """Return (rows, kinds) whether a shard alone is within every pressure on a kind of GPU."""
-        found: Bools = self._alone < target
-        return found
-
-    def weighted(self, target: float, weighting: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return weighted sizes at a target.
-
-        Returns
-        -------
-        each
-            (n, o) least weighted size of a shard of each option, ``inf`` where it fits nowhere.
-        shards
-            (n, o) shards of each option, 0 where a model has fewer.
-        capacity
-            (kinds,) weighted limit of each kind of GPU.
-        """
-        limits = self._limits(target)
-        cost = self._costs(target, weighting / limits)
-        each = padded(self._columns.starts, cost.min(axis=1))
-        shards = padded(self._columns.starts, self._columns.shards, 0.0)
-        return each, shards, weighting.sum(axis=1) / self.count
-
-    def weightings(self, target: float) -> list[Floats]:
-        """Return weightings worth trying at a target: the best one, and each resource alone."""
-        limits, of_all = self._limits(target), np.arange(self._instance.pressures)
-        choice = self._choose(target, self.weighting / limits)
-        used = ((choice.excess(target, limits) + 1) * limits).sum(axis=0) / limits.sum(axis=0)
-        found = [self.weighting]
-        for resource in (of_all < self._kv, of_all >= self._kv):
-            alone = np.zeros(len(of_all))
-            alone[np.where(resource, used, -np.inf).argmax()] = 1.0
-            alone = self._over_kinds(alone, target)
-            if not any(np.allclose(alone, other) for other in found):
-                found.append(alone)
-        return found
+        return float(least.sum()) > float(self._memory @ self._count) * (1 + EDGE)
 
     def _over_kinds(self, weights: Floats, target: float) -> Floats:
         """Return (kinds, pressures) the weighting that weighs pressures alike on all kinds."""
@@ -238,7 +194,7 @@ class PressureBound:
 
     def _limits(self, target: float) -> Floats:
         """Return (kinds, pressures) what all GPUs of a kind have of each pressure."""
-        kv, time = (self._memory * self.count)[:, None], (target * self.count)[:, None]
+        kv, time = (self._memory * self._count)[:, None], (target * self._count)[:, None]
         return np.hstack([kv.repeat(self._kv, axis=1), time.repeat(self._instance.time, axis=1)])
 
     def _costs(self, target: float, weights: Floats) -> Floats:
@@ -284,65 +240,70 @@ class PressureBound:
             self._still(self.value)  # which says by what
         method = "single-model" if self._by_one else "fluid"
 
+        def by_rule(target: float) -> Bound | None:
+            return checked(problem, method, self._rule(problem, target))
+
         def priced(target: float) -> Bound | None:
             return checked(problem, method, self._certificate(problem, target))
 
-        rule = self._by_rule(problem, method) if self.ruled and finite else None
-        return rule or lowered(self.value, priced)
+        found = lowered(self.value, by_rule if self.ruled or not finite else priced)
+        return lowered(self.value, priced) if finite and found.value <= 0 else found
 
-    def _by_rule(self, problem: Problem, method: str) -> Bound | None:
-        """Return the bound as a rule, of many undivided models and one pressure; None if not so."""
-        resource, window = self._instance.resource(int(self.weighting.sum(axis=0).argmax()))
-        hottest = problem.names[self._instance.model_index[self._alone.min(axis=1).argmax()]]
-        of = ("", resource, window) if method == "fluid" else (hottest,)
-
-        def rule(target: float) -> Bound | None:
-            return checked(problem, method, RuleCertificate(target, method, *of))
-
-        found = lowered(self.value, rule)
-        return found if found.value > 0 else None
+    def _rule(self, problem: Problem, target: float) -> RuleCertificate:
+        """Return the bound as a rule, of undivided models and one pressure, or of memory alone."""
+        if self._by_one and problem.plain:
+            hottest = self._instance.model_index[self._alone.min(axis=1).argmax()]
+            return RuleCertificate(target, "single-model", problem.names[hottest])
+        if math.isinf(target):
+            return RuleCertificate(target, "fluid")
+        at = int(self.weighting.sum(axis=0).argmax())
+        return RuleCertificate(target, "fluid", "", *self._instance.resource(at))
 
     def _certificate(self, problem: Problem, target: float) -> Certificate:
-        """Price each option at its weighted size, and each GPU at its weighted limit."""
-        if math.isinf(target):
-            return self._in_memory(problem)
-        if self._by_one:  # a model that fits nowhere proves it by itself
+        """Price each option at its weighted size, and each GPU at its weighted limit.
 
-            def none(_: int) -> int:
-                return 0
-
-            alike = np.ones(self.weighting.shape)
-            weights = self.whole_weights(problem, target, self._over_kinds(alike, target))
-            return weighted_certificate(problem, target, weights, none, none, nowhere=1)
-        weights = self.whole_weights(problem, target, self.weighting)
-        return weighted_certificate(problem, target, weights, int, int)
-
-    def _in_memory(self, problem: Problem) -> Certificate:
-        """Price each option at the bytes that it needs at least: memory alone does not suffice."""
-        options, prices = problem.option_table, []
-        for index, possible in enumerate(every_possible(problem, math.inf)):
-            first, end = options.starts[index], options.starts[index + 1]
-            row = [options.weights_bytes[at] + options.min_kv_bytes[at] for at in range(first, end)]
-            if self._by_one:
-                row = [int(not possible)] * len(row)
+        On a kind of GPU where nothing has a weight, nothing is worth anything. Where one model fits
+        nowhere, it alone is priced.
+        """
+        parts = np.where(self.weighting > EDGE, self.weighting, 0.0) / self._count[:, None]
+        kinds = [(problem.gpu_types[type_], memory) for type_, memory in self._columns.kinds]
+        every = whole_weights(problem, self._instance, self._memory, target, parts)
+        stated = list(dict.fromkeys(filter(any, every)))
+        used = {kind: stated.index(of) for kind, of in zip(kinds, every, strict=True) if any(of)}
+        prices: list[int | tuple[int, ...]] = []
+        for index, options in enumerate(weighted_sizes(problem, target, stated)):
+            row = [int(self._by_one and not options)] * problem.option_table.count(index)
+            for at, *_, sizes in () if self._by_one else options:
+                row[at] = min(sizes[kind][used[kind]] if kind in used else 0 for kind in sizes)
             prices.append(row[0] if problem.plain else tuple(row))
-        memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
-        worths = tuple((m, 0 if self._by_one else m) for m in memories)
-        return Certificate(math.inf, tuple(prices), worths)
+        worths = dict.fromkeys(sorted(kinds), 0)
+        for kind, at in () if self._by_one else used.items():
+            worths[kind] = weighted_limit(target, kind[1], stated[at])
+        pairs = tuple((memory, worth) for (_, memory), worth in worths.items())
+        types = tuple(of for of, _ in worths)
+        return Certificate(target, tuple(prices), pairs, (), tuple(stated), types)
 
-    def whole_weights(self, problem: Problem, target: float, weighting: Floats) -> KindWeights:
-        """Return a weighting as integers, per byte and per share of time, by kind of GPU."""
-        limits = self._limits(target)
-        with np.errstate(over="ignore"):  # at a target beyond all that is real
-            scale = np.minimum(2.0**WEIGHT_BITS * (limits.max() / limits), MOST_WEIGHT)
-        kept = np.where(weighting > EDGE, weighting, 0.0)
-        weights = [
-            by_window(problem, self._instance, [int(part) for part in row])
-            for row in (kept * scale).tolist()
-        ]
-        gpus = (problem.fleet.gpus[at] for at in self._instance.gpu_index)
-        pairs = zip(gpus, self._columns.kind_of.tolist(), strict=True)
-        return {(gpu.type, gpu.usable_bytes): weights[kind] for gpu, kind in pairs}
+
+def whole_weights(
+    problem: Problem, instance: Instance, memory: Floats, target: float, parts: Floats
+) -> list[tuple[int, ...]]:
+    """Return a weighting for each kind of GPU in integers, per byte and per share of time.
+
+    Parameters
+    ----------
+    problem, instance, target
+        What is proved of what.
+    memory
+        (kinds,) usable bytes.
+    parts
+        (kinds, pressures) what each pressure counts in the limit of one GPU.
+    """
+    limits = np.full(parts.shape, target)
+    limits[:, : instance.kv] = memory[:, None]
+    with np.errstate(over="ignore"):  # at a target beyond all that is real
+        scale = np.minimum(2.0**WEIGHT_BITS * (limits.max() / limits), MOST_WEIGHT)
+    rows = (parts / max(float(parts.max()), 1e-300) * scale).tolist()
+    return [by_window(problem, instance, list(map(int, row))) for row in rows]
 
 
 def by_window(problem: Problem, instance: Instance, weights: Sequence[int]) -> tuple[int, ...]:
@@ -352,47 +313,3 @@ def by_window(problem: Problem, instance: Instance, weights: Sequence[int]) -> t
         resource, window = instance.resource(at)
         found[resource][window] = weight
     return (*found["kv"], *found["time"])
-
-
-def weighted_certificate(
-    problem: Problem,
-    target: float,
-    weights: KindWeights,
-    price: Callable[[int], int],
-    worth: Callable[[int], int],
-    nowhere: int = 0,
-) -> Certificate:
-    """Return the certificate of a weighting of the pressures on each kind of GPU.
-
-    Parameters
-    ----------
-    problem, target
-        What is proved of what.
-    weights
-        The weightings; on a kind where nothing weighs anything, models and GPUs are worth nothing.
-    price, worth
-        Return the price of an option by its least weighted size, and the worth of a GPU by its
-        weighted limit.
-    nowhere
-        Price of the options of a model that fits nowhere.
-    """
-    stated = list(dict.fromkeys(of for of in weights.values() if any(of)))
-    of_kind = {kind: stated.index(of) for kind, of in weights.items() if any(of)}
-    kinds = sorted(weights)
-    worths = tuple(
-        (memory, worth(weighted_limit(target, memory, weights[type_, memory])))
-        if (type_, memory) in of_kind
-        else (memory, 0)
-        for type_, memory in kinds
-    )
-    prices: list[int | tuple[int, ...]] = []
-    for index, options in enumerate(weighted_sizes(problem, target, stated)):
-        row = [0 if options else nowhere] * problem.option_table.count(index)
-        for option in options:
-            sizes = option.sizes
-            row[option.at] = price(
-                min(sizes[kind][of_kind[kind]] if kind in of_kind else 0 for kind in sizes)
-            )
-        prices.append(row[0] if problem.plain else tuple(row))
-    types = tuple(gpu_type for gpu_type, _ in kinds)
-    return Certificate(target, tuple(prices), worths, (), tuple(stated), types)

@@ -22,7 +22,6 @@ from kvplace.solver.strategies.stages import Settings
 if TYPE_CHECKING:
     from kvplace.solver.array_types import Floats
     from kvplace.solver.bounds.level_bound import LevelBound
-    from kvplace.solver.bounds.pressure_classes import PressureClasses
     from kvplace.solver.strategies.cluster.tail import Tail
 
 __all__ = ["ClusterState"]
@@ -62,7 +61,7 @@ class ClusterState(AssignedSearch):
         self._fluid = PressureBound(self.instance) if several else FluidBound(self.chooser)
         self._low = self._fluid.value
         self._searched = False
-        self.classes: LevelBound | PressureClasses | None = None
+        self.classes: LevelBound | None = None
         self.tail: Tail | None = None
         self._priced: Bound | None = None
         self._certified: Bound | None = None
@@ -154,7 +153,7 @@ class ClusterState(AssignedSearch):
     def raise_bound(
         self, board: Assignment | None, part: float | None = None, *, again: bool = False
     ) -> None:
-        """Ask the configuration program on size classes for a bound, once.
+        """Ask the configuration program on size classes for a bound, once, under one pressure.
 
         Parameters
         ----------
@@ -166,22 +165,13 @@ class ClusterState(AssignedSearch):
         again
             Ask another time, with what is known from the last.
         """
-        several = isinstance(self._fluid, PressureBound)
-        if (self.classes is not None and not again) or (several and board is None):
+        if self.instance.pressures > 1 or (self.classes is not None and not again):
             return
+        from kvplace.solver.bounds.level_bound import LevelBound  # noqa: PLC0415 - HiGHS: only here
+
+        self.classes = self.classes or LevelBound(self.chooser)
         with self.watch.part(part or self.knobs.bound_part):
-            if isinstance(self._fluid, PressureBound):
-                from kvplace.solver.bounds.pressure_classes import PressureClasses  # noqa: PLC0415 - HiGHS: only here
-
-                assert board is not None
-                self.classes = PressureClasses(self._fluid)
-                self.classes.rise(self._low, board.worst(), self.watch)
-            else:
-                from kvplace.solver.bounds.level_bound import LevelBound  # noqa: PLC0415 - HiGHS: only here
-
-                if not isinstance(self.classes, LevelBound):
-                    self.classes = LevelBound(self.chooser)
-                self.classes.rise(self._low, board, self.watch, self.aimed, self.aimed_at)
+            self.classes.rise(self._low, board, self.watch, self.aimed, self.aimed_at)
         self._low = max(self._low, self.classes.value)
         if self.watch.limit < math.inf and self.classes.value:
             self._certified = self.classes.certified(self.problem)  # while there is time for it
