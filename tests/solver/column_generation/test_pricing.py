@@ -52,3 +52,14 @@ def test_the_slack_is_the_accuracy_of_prices():
     prices = np.array([1.0, 5.0])
     assert slack(prices, 2.0) == ACCURACY * 2.0
     assert slack(prices, 0.0) == ACCURACY * 5e-3
+
+
+@pytest.mark.parametrize("asked", range(3))
+def test_worths_stay_valid_where_the_search_for_sets_ends_early(asked):
+    sizes, prices = drawn(1)
+    answers = iter([False] * asked)
+    room = Room(sizes[None], np.array([20.0]))
+    pool = Pool([room], stopped=lambda: next(answers, True))
+    best = max(prices[list(c)].sum() for c in fitting(sizes, 20))
+    true, _ = pool.refill(prices, np.array([best / 2]))
+    assert true[0] >= best * (1 - 1e-9)

@@ -228,7 +228,7 @@ class OptionSets:
         self.opened = usable & one[self.model]
         cheap = first.prices * self.shards <= OPENED * self.least(first.prices)[self.model]
         self._open(master, np.flatnonzero(usable & cheap))
-        pool = Pool(rooms, compiled=self.compiled)
+        pool = Pool(rooms, compiled=self.compiled, stopped=lambda: watch.stop)
         self._give(master, self._start(rooms, fits & self.opened[:, None]))
         self.extend(master, pool.filled_up(first.prices))
         centred = pool.filled or not self._plain

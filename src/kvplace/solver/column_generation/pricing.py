@@ -1,6 +1,6 @@
 """Pool: sets of models near the top price, from which good columns are picked without a search."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +74,8 @@ class Pool:
         (t,) what each type of GPU holds.
     compiled
         Whether compiled kernels look for sets.
+    stopped
+        Asked before each search, which may take a tenth of a second; then none is begun.
 
     Attributes
     ----------
@@ -81,8 +83,14 @@ class Pool:
         Whether sets are also filled up with each model, which the kernels do for undivided ones.
     """
 
-    def __init__(self, rooms: Sequence[Room], *, compiled: bool = False) -> None:
-        self._rooms, self._compiled = rooms, compiled
+    def __init__(
+        self,
+        rooms: Sequence[Room],
+        *,
+        compiled: bool = False,
+        stopped: Callable[[], object] = bool,
+    ) -> None:
+        self._rooms, self._compiled, self._stopped = rooms, compiled, stopped
         self.filled = compiled and all(room.groups is None for room in rooms)
         self._groups: list[list[Ints]] = [[] for _ in rooms]
         self._window = [0.02] * len(rooms)
@@ -149,6 +157,8 @@ class Pool:
         self._since += 1
         active = np.flatnonzero(prices > 0)
         for type_, room in enumerate(self._rooms):
+            if self._stopped():
+                return np.full(len(true), np.inf), False
             worth = float(worths[type_])
             least = worth + slack(prices, worth)
             lowest = min(least, worth * (1 - self._window[type_]))
@@ -201,6 +211,8 @@ class Pool:
         low, high = least, table.upper
         floor = worth * (1 - window) if worth > 0 and high <= worth * 1.05 else least
         for _ in range(FLOORS):
+            if self._stopped():
+                break
             try:
                 found = table.above(max(floor, least * 1e-9), SETS)
             except TooManyError:
