@@ -75,22 +75,18 @@ def read(
 
 def _read_table(name: str, gpus: str, objective: str | None) -> Problem:
     """Read a problem from a table of models."""
-    from kvplace.formats.tables.arrow import read_columns  # noqa: PLC0415 - only for a table
-    from kvplace.formats.tables.models import (  # noqa: PLC0415 - same
-        parse_table,
-        problem_of_columns,
-    )
+    from kvplace.formats.tables.models import parse_table, read_models  # noqa: PLC0415 - only for a table
 
     nodes: str | tuple[Node, ...] = gpus
     if is_parquet(gpus):
-        from kvplace.formats.tables.gpus_columns import nodes_of_columns  # noqa: PLC0415 - as above
+        from kvplace.formats.tables.gpus_columns import read_gpus  # noqa: PLC0415 - as above
 
-        nodes = nodes_of_columns(read_columns(gpus), gpus)
+        nodes = read_gpus(gpus)
     if not is_parquet(name):
         return parse_table(read_text(name, MAX_ROWS_BYTES), nodes, name, objective=objective)
     wanted = objective_named(objective)
     placed = parse_gpus(nodes) if isinstance(nodes, str) else nodes
-    return problem_of_columns(read_columns(name), placed, name, wanted)
+    return read_models(name, placed, wanted)
 
 
 def parse_fleet(text: str, source: str = "", *, objective: str | None = None) -> Problem:

@@ -165,18 +165,42 @@ def test_what_is_no_parquet_is_refused(tmp_path):
 def test_a_small_file_that_unpacks_to_much_is_refused_before(tmp_path, monkeypatch):
     """4 kB of one text in 200,000 rows took 6.5 GB, and 2 MB of 150 million rows minutes."""
     path = str(tmp_path / "m.parquet")
-    pq.write_table(pa.table({"name": ["m" * 1000] * 5, "weights_gib": [1.0] * 5}), path)
+    rest = {"weights_gib": [1.0] * 5, "requests_per_second": [1.0] * 5}
+    pq.write_table(pa.table({"name": ["m" * 1000] * 5, **rest}), path)
     for limits, words in [
-        ({"_MOST_ROWS": 4}, "5 rows of 2 columns"),
-        ({"_MOST_CELLS": 9}, "5 rows of 2 columns"),
+        ({"_MOST_ROWS": 4}, "5 rows of 3 columns"),
+        ({"_MOST_CELLS": 14}, "5 rows of 3 columns"),
         ({"_MOST_BYTES": 4999}, "a text of 1,000 B in 5 rows is too much"),
     ]:
         with monkeypatch.context() as less:
             for name, value in limits.items():
                 less.setattr(columnar, name, value)
             assert words in str(faults_of(lambda: read(path, gpus="2x80GiB")))
-    pq.write_table(pa.table({"name": ["m"], "weights_gib": [[1.0]]}), path)
+    pq.write_table(pa.table({"name": [["m"]] * 5, **rest}), path)
     assert "it holds list" in str(faults_of(lambda: read(path, gpus="2x80GiB")))
+
+
+def test_text_that_is_not_utf_8_is_refused(tmp_path):
+    names = pa.array([b"\xed\xa0\x80", b"b"]).view(pa.string())
+    for column in (names, names.dictionary_encode()):
+        table = {"name": column, "weights_gib": [1.0, 2.0], "requests_per_second": [1.0, 1.0]}
+        pq.write_table(pa.table(table), tmp_path / "m.parquet")
+        found = faults_of(lambda: read(tmp_path / "m.parquet", gpus="2x80GiB"))
+        assert found == [("name", "it holds text that is not UTF-8")]
+
+
+def test_columns_are_known_before_anything_is_unpacked(tmp_path, monkeypatch):
+    path = parquet(tmp_path / "m.parquet", ROWS, ("name", "size", "rate", "slo_seconds"))
+    monkeypatch.setattr(columnar, "_plain", None)
+    assert "unknown column 'size'" in str(faults_of(lambda: read(path, gpus="1x80GiB")))
+
+
+def test_truth_values_of_a_shape_are_read(tmp_path):
+    head = (*HEAD, "layers", "hidden_size", "parameters", "active_parameters", "latent")
+    rows = [(*ROWS[0], 32, 4096, 8 * 10**9, 8 * 10**9, True)]
+    problem = read(parquet(tmp_path / "m.parquet", rows, head), gpus="1x80GiB")
+    assert problem.models[0].architecture.latent is True
+    assert problem.digest == parse_table(csv_text(rows, head), "1x80GiB").digest
 
 
 def test_degrees_and_copies_are_read_too(tmp_path):

@@ -108,10 +108,9 @@ def read_plan(path: str | os.PathLike[str]) -> Plan | PlanTable:
     """
     name = os.fspath(path)
     if is_parquet(name):
-        from kvplace.formats.plan.parquet import plan_of_columns  # noqa: PLC0415 - only for Parquet
-        from kvplace.formats.tables.arrow import read_columns  # noqa: PLC0415 - same
+        from kvplace.formats.plan.parquet import read_plan_table  # noqa: PLC0415 - only for Parquet
 
-        return plan_of_columns(read_columns(name), name)
+        return read_plan_table(name)
     text = read_text(name, MAX_ROWS_BYTES)
     if is_csv(name):
         from kvplace.formats.plan.csv import parse_plan_table  # noqa: PLC0415 - only for CSV

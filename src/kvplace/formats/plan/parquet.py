@@ -22,13 +22,13 @@ from kvplace.formats.plan.of_result import rule_of, tree_of
 from kvplace.formats.plan.schema import HeadPart, plan_of_part
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import PlanTable, table_of
-from kvplace.formats.tables.arrow import ArrowColumns, Columns, write_parquet
+from kvplace.formats.tables.arrow import ArrowColumns, read_columns, write_parquet
 from kvplace.formats.validation.fields import NumberOrInfinity
 from kvplace.formats.validation.json_text import stated
 from kvplace.formats.validation.models import validate
 from kvplace.formats.validation.parts import Part
 
-__all__ = ["plan_bytes", "plan_of_columns"]
+__all__ = ["plan_bytes", "read_plan_table"]
 
 KEY = "kvplace.plan"
 """Where in the file's metadata the rest of the plan is."""
@@ -108,18 +108,17 @@ def _head(result: Result, claims: Plan) -> dict[str, Any]:
     return head
 
 
-def plan_of_columns(columns: Columns, source: str) -> PlanTable:
-    """Return a plan that was written by `plan_bytes`, or rows alone.
+def read_plan_table(source: str) -> PlanTable:
+    """Read a plan that was written by `plan_bytes`, or rows alone.
 
     Raises
     ------
     InputError
         The columns are not those of a plan, or an entry is missing or no number.
     """
-    report = Report(source)
-    rows = ArrowColumns(columns, HEADER, report)
+    columns, report = read_columns(source, HEADER), Report(source)
     head = _read_head((columns.schema.metadata or {}).get(KEY.encode()), report)
-    return table_of_columns(rows, report, head)
+    return table_of_columns(ArrowColumns(columns), report, head)
 
 
 def _read_head(text: bytes | None, report: Report) -> Plan | None:

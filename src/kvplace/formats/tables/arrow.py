@@ -31,18 +31,18 @@ _LARGEST = 2.0**62
 """Number from which on a floating-point one is none of these whole ones."""
 _NAMES = frozenset(("name", "model", "node", "gpu"))
 """Columns of text that people choose."""
-_MOST_ROWS, _MOST_CELLS, _MOST_BYTES = 10_000_000, 300_000_000, 4 * GIB
+_MOST_ROWS, _MOST_CELLS, _MOST_BYTES = 10_000_000, 300_000_000, 2 * GIB
 """Rows and cells of a file, and bytes of a column of texts, that are unpacked: a kilobyte may hold
 any number."""
 
 
-def read_columns(path: str | os.PathLike[str]) -> Columns:
+def read_columns(path: str | os.PathLike[str], header: Header) -> Columns:
     """Read a Parquet file whole.
 
     Raises
     ------
     InputError
-        The file is missing, cannot be read, or is not what its name says.
+        The file is missing, cannot be read, has other columns than a header names, or no rows.
     MissingExtraError
         The library is not installed.
     """
@@ -56,6 +56,10 @@ def read_columns(path: str | os.PathLike[str]) -> Columns:
         if rows > _MOST_ROWS or rows * len(schema) > _MOST_CELLS:
             most = f"at most {_MOST_ROWS:,} and {_MOST_CELLS:,} cells are read"
             raise InputError(f"it has {rows:,} rows of {len(schema)} columns; {most}", name)
+        report = Report(name)
+        check_header(schema.names, header, report)
+        if not rows:
+            report.stop((), "the table has no rows")
         targets = {at: _target(arrow, of.name, of.type) for at, of in enumerate(schema)}
         faults = [
             Fault(f"it holds {str(of.type)[:60]}, neither numbers nor text", of.name)
@@ -82,7 +86,7 @@ def _target(arrow: Any, name: str, kind: Any) -> Any:
         if kinds.is_string(kind.value_type) and name in _NAMES:
             return kind  # as they are: a million names are few different ones
         kind = kind.value_type
-    if kinds.is_null(kind) or str(kind) in _TEXTS:
+    if kinds.is_null(kind) or kinds.is_boolean(kind) or str(kind) in _TEXTS:
         return arrow.string()
     if kinds.is_integer(kind) and not kinds.is_uint64(kind):
         return arrow.int64()
@@ -96,10 +100,15 @@ def _plain(arrow: Any, table: Columns, targets: dict[int, Any], source: str) -> 
     Raises
     ------
     InputError
-        The texts of a column take too much memory: all such columns at once.
+        The texts of a column take too much memory, or are none: all such columns at once.
     """
     kinds, faults, columns = arrow.types, [], []
     for at, column in enumerate(table.columns):
+        try:
+            column.validate(full=True)
+        except arrow.ArrowInvalid:
+            faults.append(Fault("it holds text that is not UTF-8", table.column_names[at]))
+            continue
         coded = kinds.is_dictionary(column.type) and kinds.is_string(column.type.value_type)
         texts = (chunk.dictionary for chunk in (column.chunks if coded else ()))
         lengths = map(arrow.compute.max, map(arrow.compute.binary_length, texts))
@@ -152,14 +161,11 @@ def _written(arrow: Any, column: Any) -> Any:
 class ArrowColumns:
     """The columns of a table, as `kvplace.formats.tables.csv_columns` has them."""
 
-    def __init__(self, table: Columns, header: Header, report: Report) -> None:
+    def __init__(self, table: Columns) -> None:
         self._table = table
         self.names: list[str] = list(table.column_names)
         self.rows = int(table.num_rows)
         self.uneven: dict[int, int] = {}
-        check_header(self.names, header, report)
-        if not self.rows:
-            report.stop((), "the table has no rows")
 
     def line_of(self, row: int) -> int | None:  # noqa: ARG002 - columns have no lines
         """Return None: a row is named by its number alone."""

@@ -8,27 +8,25 @@ from kvplace.core.hardware import Node
 from kvplace.formats.diagnostics import Path, Report, path_text
 from kvplace.formats.fleet.nodes import build_nodes
 from kvplace.formats.fleet.schema import NodePart
-from kvplace.formats.tables.arrow import Columns
-from kvplace.formats.validation.csv_rows import Header, check_header
+from kvplace.formats.tables.arrow import read_columns
+from kvplace.formats.validation.csv_rows import Header
 from kvplace.formats.validation.models import validate
 
-__all__ = ["nodes_of_columns"]
+__all__ = ["read_gpus"]
 
-HEADER = Header(("node",), ("type", "memory_gib", "reserve_gib", "zone"))
+_HEADER = Header(("node",), ("type", "memory_gib", "reserve_gib", "zone"))
 _AMOUNTS = {"memory": "memory_gib", "reserve": "reserve_gib"}
 """Columns of GiB by the key of a fleet file that they stand for."""
 
 
-def nodes_of_columns(columns: Columns, source: str) -> tuple[Node, ...]:
-    """Return the nodes of a table with a row per GPU; rows of one node make up that node.
+def read_gpus(source: str) -> tuple[Node, ...]:
+    """Read the nodes of a Parquet file with a row per GPU; rows of one node make up that node.
 
     Parameters
     ----------
-    columns
-        ``node`` and ``type`` or ``memory_gib``; optionally ``reserve_gib``, and ``zone``, which
-        becomes a label of the node.
     source
-        Name of the file, for messages.
+        The file. Its columns are ``node`` and ``type`` or ``memory_gib``; optionally
+        ``reserve_gib``, and ``zone``, which becomes a label of the node.
 
     Raises
     ------
@@ -50,10 +48,7 @@ def nodes_of_columns(columns: Columns, source: str) -> tuple[Node, ...]:
         return path_text(("gpus", row, *(_AMOUNTS.get(str(key), str(key)) for key in keys)))
 
     report = Report(source, text_of=text_of)
-    check_header(columns.column_names, HEADER, report)
-    if not columns.num_rows:
-        report.stop((), "the table has no rows")
-    entries = columns.to_pylist()
+    entries = read_columns(source, _HEADER).to_pylist()
     for row, entry in enumerate(entries):
         first = rows.setdefault(entry["node"], [row])[0]
         if first != row:

@@ -29,7 +29,7 @@ from kvplace.formats.fleet.checks import (
     with_degrees,
 )
 from kvplace.formats.fleet.gpu_groups import parse_gpus
-from kvplace.formats.tables.arrow import ArrowColumns, Columns
+from kvplace.formats.tables.arrow import ArrowColumns, read_columns
 from kvplace.formats.tables.csv_columns import CSVColumns
 from kvplace.formats.tables.model_rows import (
     BY_WINDOW,
@@ -48,7 +48,7 @@ from kvplace.formats.validation.csv_rows import uneven_row
 from kvplace.formats.validation.values import sound
 from kvplace.units import LEAST
 
-__all__ = ["parse_table", "problem_of_columns"]
+__all__ = ["parse_table", "read_models"]
 
 _NONE, _UNSOUND = -1, -2
 """In place of the number of a shape: a row that states none, and one whose shape is not sound."""
@@ -101,14 +101,12 @@ def parse_table(
     return _problem(columns, nodes, source, wanted)
 
 
-def problem_of_columns(
-    columns: Columns, nodes: Sequence[Node], source: str, objective: Objective | None
-) -> Problem:
-    """Return the problem of a table of models that the columnar library has read.
+def read_models(source: str, nodes: Sequence[Node], objective: Objective | None) -> Problem:
+    """Read a problem from a Parquet file of models.
 
     It is as that of `parse_table`; faults name the row, counted from 0, in place of the line.
     """
-    return _problem(ArrowColumns(columns, HEADER, Report(source)), nodes, source, objective)
+    return _problem(ArrowColumns(read_columns(source, HEADER)), nodes, source, objective)
 
 
 def _problem(
