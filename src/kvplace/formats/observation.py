@@ -32,12 +32,16 @@ STATES = ("serving", "loading", "asleep", "stopped", "broken", "unknown")
 class EnginePart(Part):
     """One engine as it was seen."""
 
-    model: Name = Field(description="Name of the model, as in the fleet file where that is known.")
-    gpus: tuple[Name, ...] = Field(default=(), description="GPUs in rank order; empty: not known.")
+    model: Name
+    """Name of the model, as in the fleet file where that is known."""
+    gpus: tuple[Name, ...] = ()
+    """GPUs in rank order; empty: not known."""
     state: Annotated[str, *word(*STATES)] = "serving"
     runtime: Text = ""
-    address: Text = Field(default="", description="Where it was asked.")
-    since: Text = Field(default="", description="UTC time at which it began to serve.")
+    address: Text = ""
+    """Where it was asked."""
+    since: Text = ""
+    """UTC time at which it began to serve."""
 
 
 class Observation(Part):
@@ -46,9 +50,11 @@ class Observation(Part):
     model_config = ConfigDict(title=OBSERVATION_SCHEMA)
 
     schema_: Annotated[str, *word(OBSERVATION_SCHEMA)] = Field(alias="schema")
-    observed: Text = Field(default="", description="UTC, as in 2026-08-13T12:00:00Z.")
+    observed: Text = ""
+    """UTC, as in 2026-08-13T12:00:00Z."""
     engines: tuple[EnginePart, ...]
-    notes: tuple[str, ...] = Field(default=(), description="What was not understood or not seen.")
+    notes: tuple[str, ...] = ()
+    """What was not understood or not seen."""
 
 
 def write_observation(observation: Observation) -> str:

@@ -66,15 +66,14 @@ class MovePart(Part):
 class RunningPart(ReplicaPart):
     """A replica that ran when the proposal was made, and its engine as far as it is known."""
 
-    label: LabelOrNone = Field(default="", description="What its engine is called.")
-    port: PortOrZero = Field(default=0, description="Where its engine listens; 0: not known.")
-    footprint_bytes: Integer = Field(
-        default=0, description="Weights and overhead on each of its GPUs; 0: not known."
-    )
-    kv_bytes: Integer = Field(
-        default=0,
-        description="Its part of each GPU's KV memory under a static split; 0: not known.",
-    )
+    label: LabelOrNone = ""
+    """What its engine is called."""
+    port: PortOrZero = 0
+    """Where its engine listens; 0: not known."""
+    footprint_bytes: Integer = 0
+    """Weights and overhead on each of its GPUs; 0: not known."""
+    kv_bytes: Integer = 0
+    """Its part of each GPU's KV memory under a static split; 0: not known."""
 
 
 class StepPart(Part):
@@ -83,14 +82,14 @@ class StepPart(Part):
     number: Integer
     kind: Annotated[str, *word("load", "switch", "drain", "unload", "sleep", "wake")]
     replicas: tuple[ReplicaPart, ...]
-    replaced: tuple[ReplicaPart, ...] = Field(
-        default=(), description="Of a switch: copies that end to serve."
-    )
+    replaced: tuple[ReplicaPart, ...] = ()
+    """Of a switch: copies that end to serve."""
     after: tuple[Integer, ...] = ()
     seconds: Number
     begins_seconds: Number
     loaded_bytes: Integer = 0
-    level: Integer = Field(default=0, description="Of a sleep and a wake: how deep, 1 or 2.")
+    level: Integer = 0
+    """Of a sleep and a wake: how deep, 1 or 2."""
 
 
 class PausePart(Part):
@@ -106,13 +105,16 @@ class WorthPart(Part):
     """What the proposal is worth; null is infinity."""
 
     objective: Annotated[str, *word(*Objective)]
-    before: NumberOrInfinity = Field(description="KVPR of the worst GPU as things are.")
-    after: NumberOrInfinity = Field(description="The same once all steps are done, computed.")
-    bound: NumberOrInfinity = Field(description="No placement within the budget has less.")
-    measured: NumberOrInfinity | None = Field(
-        default=None, description="The same, from what was observed after the steps."
-    )
-    measured_at: Text = Field(default="", description="UTC; when that was observed.")
+    before: NumberOrInfinity
+    """KVPR of the worst GPU as things are."""
+    after: NumberOrInfinity
+    """The same once all steps are done, computed."""
+    bound: NumberOrInfinity
+    """No placement within the budget has less."""
+    measured: NumberOrInfinity | None = None
+    """The same, from what was observed after the steps."""
+    measured_at: Text = ""
+    """UTC; when that was observed."""
 
 
 class Proposal(Part):
@@ -123,24 +125,25 @@ class Proposal(Part):
     schema_: Annotated[str, *word(PROPOSAL_SCHEMA)] = Field(alias="schema")
     kvplace_version: Text
     id: Annotated[str, *matching("[0-9a-f]{16}", "ef85ebf45a4cd8bd")]
-    created: Moment = Field(description="UTC, as in 2026-08-13T12:00:00Z.")
-    expires: Moment = Field(description="UTC; after that the fleet is to be looked at again.")
+    created: Moment
+    """UTC, as in 2026-08-13T12:00:00Z."""
+    expires: Moment
+    """UTC; after that the fleet is to be looked at again."""
     problem_digest: Text
-    state_digest: Text = Field(description="Of what ran when the proposal was made.")
+    state_digest: Text
+    """Of what ran when the proposal was made."""
     worth: WorthPart
     current: tuple[RunningPart, ...]
     moves: tuple[MovePart, ...]
     steps: tuple[StepPart, ...]
     pauses: tuple[PausePart, ...] = ()
     parked: tuple[ReplicaPart, ...] = ()
-    restarted: tuple[ReplicaPart, ...] = Field(
-        default=(), description="What starts again although it stays, on the runtime planned for."
-    )
-    former: tuple[PlanModelPart, ...] = Field(
-        default=(),
-        description="Models that ran and are no longer to be served, for the way back.",
-    )
-    plan: dict[str, Any] = Field(description="What is to run, as kvplace.plan/v1.")
+    restarted: tuple[ReplicaPart, ...] = ()
+    """What starts again although it stays, on the runtime planned for."""
+    former: tuple[PlanModelPart, ...] = ()
+    """Models that ran and are no longer to be served, for the way back."""
+    plan: dict[str, Any]
+    """What is to run, as kvplace.plan/v1."""
 
 
 def write_proposal(proposal: Proposal) -> str:

@@ -39,22 +39,15 @@ class DemandPart(Part):
     requests_per_second: Rate = Field(examples=["2.1"])
     prompt_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
-    cached_tokens: Tokens = Field(
-        default=0.0, description="Of prompt_tokens, those that a prefix cache holds on average."
-    )
-    dispersion: Number = Field(
-        default=1.0,
-        description="Index of dispersion of arrivals, variance over mean of their number; 1 is "
-        "Poisson. Counts with `quantile`.",
-    )
-    prompt_cv: Number = Field(
-        default=1.0,
-        description="Coefficient of variation of prompt_tokens. Counts with `quantile`.",
-    )
-    output_cv: Number = Field(
-        default=0.8,
-        description="Coefficient of variation of output_tokens. Counts with `quantile`.",
-    )
+    cached_tokens: Tokens = 0.0
+    """Of prompt_tokens, those that a prefix cache holds on average."""
+    dispersion: Number = 1.0
+    """Index of dispersion of arrivals, variance over mean of their number; 1 is Poisson. Counts
+    with `quantile`."""
+    prompt_cv: Number = 1.0
+    """Coefficient of variation of prompt_tokens. Counts with `quantile`."""
+    output_cv: Number = 0.8
+    """Coefficient of variation of output_tokens. Counts with `quantile`."""
 
     @model_validator(mode="after")
     def _cached(self) -> Self:
@@ -75,19 +68,14 @@ class WindowPart(Part):
     core = Window
 
     name: Name = Field(examples=["day"])
-    weight: Rate = Field(
-        default=1.0, description="How much of all time it stands for, in any unit."
-    )
-    like: Name | None = Field(
-        default=None,
-        description="Of a what-if, the window that it is like; models state no demand in it.",
-    )
-    factor: Number = Field(
-        default=1.0, description="In a what-if, the factor on the rate of the models named."
-    )
-    models: Names | None = Field(
-        default=None, description="In a what-if, the models that the factor hits."
-    )
+    weight: Rate = 1.0
+    """How much of all time it stands for, in any unit."""
+    like: Name | None = None
+    """Of a what-if, the window that it is like; models state no demand in it."""
+    factor: Number = 1.0
+    """In a what-if, the factor on the rate of the models named."""
+    models: Names | None = None
+    """In a what-if, the models that the factor hits."""
 
 
 class SLOPart(Part):
@@ -95,17 +83,12 @@ class SLOPart(Part):
 
     core = SLO
 
-    ttft_seconds: Duration | None = Field(
-        default=None, alias="ttft", description="Time to first token."
-    )
-    tpot_seconds: Duration | None = Field(
-        default=None, alias="tpot", description="Time per output token."
-    )
-    latency_seconds: Duration | None = Field(
-        default=None,
-        alias="latency",
-        description="Time of a whole request; by default ttft + output_tokens x tpot.",
-    )
+    ttft_seconds: Duration | None = Field(default=None, alias="ttft")
+    """Time to first token."""
+    tpot_seconds: Duration | None = Field(default=None, alias="tpot")
+    """Time per output token."""
+    latency_seconds: Duration | None = Field(default=None, alias="latency")
+    """Time of a whole request; by default ttft + output_tokens x tpot."""
 
 
 class SlidingWindowPart(Part):
@@ -113,10 +96,10 @@ class SlidingWindowPart(Part):
 
     core = SlidingWindow
 
-    tokens: Count = Field(examples=["4096"], description="How many they keep.")
-    kv_bytes_per_token: BytesPerToken = Field(
-        description="What one token takes in all of them together."
-    )
+    tokens: Count = Field(examples=["4096"])
+    """How many they keep."""
+    kv_bytes_per_token: BytesPerToken
+    """What one token takes in all of them together."""
 
 
 class MeasuredStepPart(Part):
@@ -126,17 +109,15 @@ class MeasuredStepPart(Part):
 
     gpu_type: Name = Field(examples=["H100-SXM-80GB"])
     tensor_parallel: Count = 1
-    batch: Tokens = Field(default=1.0, description="Sequences in the decode step.")
-    context_tokens: Tokens | None = Field(
-        default=None, description="Mean tokens that each of them held."
-    )
-    decode_seconds: Duration | None = Field(
-        default=None, alias="decode", description="Time of the decode step."
-    )
+    batch: Tokens = 1.0
+    """Sequences in the decode step."""
+    context_tokens: Tokens | None = None
+    """Mean tokens that each of them held."""
+    decode_seconds: Duration | None = Field(default=None, alias="decode")
+    """Time of the decode step."""
     prompt_tokens: Tokens | None = None
-    prefill_seconds: Duration | None = Field(
-        default=None, alias="prefill", description="Time of a prefill of prompt_tokens."
-    )
+    prefill_seconds: Duration | None = Field(default=None, alias="prefill")
+    """Time of a prefill of prompt_tokens."""
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

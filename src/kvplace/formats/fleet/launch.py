@@ -81,16 +81,18 @@ class LaunchPart(Part):
     core = Launch
 
     engine: Annotated[str, *word(*ENGINES)] = Field(default=ENGINES[0])
-    source: Text = Field(
-        default="", description="Hub id, directory or URL; by default the model's name."
-    )
-    image: Text = Field(default="", description="Container image; by default that of the export.")
-    venv: Text = Field(default="", description="Virtual environment that holds the engine.")
+    source: Text = ""
+    """Hub id, directory or URL; by default the model's name."""
+    image: Text = ""
+    """Container image; by default that of the export."""
+    venv: Text = ""
+    """Virtual environment that holds the engine."""
     args: Annotated[
         tuple[str, ...],
         BeforeValidator(_arguments),
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": _WORD}]}),
-    ] = Field(default=(), description="Further arguments: a list of words, or one line.")
+    ] = ()
+    """Further arguments: a list of words, or one line."""
     env: Annotated[
         tuple[tuple[str, str], ...],
         BeforeValidator(_environment),
@@ -102,19 +104,16 @@ class LaunchPart(Part):
                 "additionalProperties": {"type": ["string", "number"]},
             }
         ),
-    ] = Field(default=(), description="Environment variables, written as they stand.")
-    secrets: tuple[_Variable, ...] = Field(
-        default=(), description="Environment variables that are referenced, never written."
-    )
+    ] = ()
+    """Environment variables, written as they stand."""
+    secrets: tuple[_Variable, ...] = ()
+    """Environment variables that are referenced, never written."""
 
-    max_num_batched_tokens: Count | None = Field(
-        default=None,
-        description="Most tokens of one step; by default the engine's own on GPUs of this size, "
-        "or 2,048 where more copies than GPUs share the fleet.",
-    )
-    max_num_seqs: Count | None = Field(
-        default=None, description="Most sequences of one step; 256 where copies share GPUs."
-    )
+    max_num_batched_tokens: Count | None = None
+    """Most tokens of one step; by default the engine's own on GPUs of this size, or 2,048 where
+    more copies than GPUs share the fleet."""
+    max_num_seqs: Count | None = None
+    """Most sequences of one step; 256 where copies share GPUs."""
 
     @model_validator(mode="after")
     def _apart(self) -> "LaunchPart":

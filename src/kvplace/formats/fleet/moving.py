@@ -40,12 +40,10 @@ class MovingPart(Part):
         BeforeValidator(_cost),
         Written(_cost_text),
         WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "never"}]}),
-    ] = Field(default=1.0, description="How many times each change counts in a budget, or never.")
-    min_stay_seconds: Duration = Field(
-        default=0.0,
-        alias="min_stay",
-        description="A copy that serves for less than this time is not moved.",
-    )
+    ] = 1.0
+    """How many times each change counts in a budget, or never."""
+    min_stay_seconds: Duration = Field(default=0.0, alias="min_stay")
+    """A copy that serves for less than this time is not moved."""
 
 
 def _placed_on(value: object) -> tuple[tuple[str, ...], ...]:

@@ -71,26 +71,17 @@ class RulePart(Part):
     """One rule; which keys it takes depends on its kind."""
 
     rule: Annotated[str, *word(*_KEYS)] = Field(examples=["spread"])
-    models: Names | None = Field(
-        default=None,
-        examples=['["org/*"]'],
-        description="Names of models; * and ? stand for any letters and any letter.",
-    )
+    models: Names | None = Field(default=None, examples=['["org/*"]'])
+    """Names of models; * and ? stand for any letters and any letter."""
     places: PlacesPart | None = Field(default=None, examples=["{nodes: [h200-0]}"])
-    over: Name | None = Field(
-        default=None,
-        examples=["zone"],
-        description="gpu, link, node, or a label of nodes, whose values are then the domains.",
-    )
-    most: Integer | None = Field(
-        default=None, examples=["4"], description="Engine processes in one domain at most."
-    )
-    max_skew: Count | None = Field(
-        default=None, description="Most copies that one domain may have above another; 1."
-    )
-    soft: Count | None = Field(
-        default=None, description="Tier of a rule that is kept where possible; 1 weighs most."
-    )
+    over: Name | None = Field(default=None, examples=["zone"])
+    """gpu, link, node, or a label of nodes, whose values are then the domains."""
+    most: Integer | None = Field(default=None, examples=["4"])
+    """Engine processes in one domain at most."""
+    max_skew: Count | None = None
+    """Most copies that one domain may have above another; 1."""
+    soft: Count | None = None
+    """Tier of a rule that is kept where possible; 1 weighs most."""
 
     @model_validator(mode="after")
     def _fits_kind(self) -> Self:

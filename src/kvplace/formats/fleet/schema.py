@@ -55,26 +55,18 @@ _Objective = Annotated[str, *word(*Objective)]
 class GPUPart(Part):
     """A GPU; `type` or `memory` or both."""
 
-    type: Name | None = Field(default=None, description="Name of the hardware.")
-    memory_bytes: Amount | None = Field(
-        default=None,
-        alias="memory",
-        description="What a process can allocate; by default what the catalogue says of the type.",
-    )
-    reserve_bytes: Amount = Field(
-        default=0,
-        alias="reserve",
-        description="Kept for others: neither weights nor KV cache.",
-    )
-    resources: Resources = Field(
-        default=NOTHING, description="Further capacities that its shards share, by name."
-    )
-    price_per_hour: Positive | None = Field(
-        default=None, description="What it costs while in use, in any one currency."
-    )
-    watts: Positive | None = Field(
-        default=None, description="What it draws at most; by default the rated power of its type."
-    )
+    type: Name | None = None
+    """Name of the hardware."""
+    memory_bytes: Amount | None = Field(default=None, alias="memory")
+    """What a process can allocate; by default what the catalogue says of the type."""
+    reserve_bytes: Amount = Field(default=0, alias="reserve")
+    """Kept for others: neither weights nor KV cache."""
+    resources: Resources = NOTHING
+    """Further capacities that its shards share, by name."""
+    price_per_hour: Positive | None = None
+    """What it costs while in use, in any one currency."""
+    watts: Positive | None = None
+    """What it draws at most; by default the rated power of its type."""
 
 
 def _gpu(value: object) -> object:
@@ -98,9 +90,8 @@ class NodePart(Part):
     """A host, or `count` hosts alike."""
 
     name: Name = Field(examples=["h200"])
-    count: Count | None = Field(
-        default=None, description="Hosts alike, named name-0, name-1 and so on."
-    )
+    count: Count | None = None
+    """Hosts alike, named name-0, name-1 and so on."""
     gpus: Annotated[
         Any,
         BeforeValidator(_gpus),
@@ -112,20 +103,16 @@ class NodePart(Part):
                 ]
             }
         ),
-    ] = Field(examples=["8"], description="GPUs that are all as `gpu` says, or each one by itself.")
-    gpu: Annotated[GPUPart | None, BeforeValidator(_gpu), Documented(_gpu_schema)] = Field(
-        default=None,
-        description="Every GPU of a node that counts them: a mapping, or a type or memory alone.",
-    )
-    labels: dict[Name, Text] = Field(default=NOTHING, description="Topology and other facts.")
-    link_size: Count | None = Field(
-        default=None,
-        description="GPUs in a row that share a fast link; by default all of the node.",
-    )
-    resources: Resources = Field(
-        default=NOTHING,
-        description="Further capacities that the shards on its GPUs share, by name.",
-    )
+    ] = Field(examples=["8"])
+    """GPUs that are all as `gpu` says, or each one by itself."""
+    gpu: Annotated[GPUPart | None, BeforeValidator(_gpu), Documented(_gpu_schema)] = None
+    """Every GPU of a node that counts them: a mapping, or a type or memory alone."""
+    labels: dict[Name, Text] = NOTHING
+    """Topology and other facts."""
+    link_size: Count | None = None
+    """GPUs in a row that share a fast link; by default all of the node."""
+    resources: Resources = NOTHING
+    """Further capacities that the shards on its GPUs share, by name."""
 
 
 class ReplicasPart(Part):
@@ -135,14 +122,11 @@ class ReplicasPart(Part):
 
     min: Annotated[Count, ALWAYS] = 1
     max: Count = Field(examples=["8"])
-    split: Annotated[Split, *word(*Split)] = Field(
-        default=Split.EVEN, description="How demand is divided: even, or by capacity of the GPUs."
-    )
-    target: Number | None = Field(
-        default=None,
-        description="Pressure of the model's GPUs that is good enough, such as 0.7: the plan takes "
-        "the fewest copies found that stay at or below it.",
-    )
+    split: Annotated[Split, *word(*Split)] = Split.EVEN
+    """How demand is divided: even, or by capacity of the GPUs."""
+    target: Number | None = None
+    """Pressure of the model's GPUs that is good enough, such as 0.7: the plan takes the fewest
+    copies found that stay at or below it."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -167,49 +151,31 @@ class ModelPart(Part):
     core = Model
 
     name: Name = Field(examples=["org/model"])
-    weights_bytes: Amount = Field(
-        alias="weights", examples=["14.958GiB"], description="One copy, before any split."
-    )
-    overhead_bytes: Annotated[Amount | None, ALWAYS] = Field(
-        default=None,
-        alias="overhead",
-        description="Of each engine process on each GPU; by default as `defaults` says.",
-    )
-    resident: Resident = Field(
-        default=(),
-        description="What one engine process takes of each of its GPUs besides KV cache, by "
-        "tensor parallel degree, as measured; goes before weights and overhead.",
-    )
-    min_kv_bytes: Amount | None = Field(
-        default=None,
-        alias="min_kv",
-        description="KV memory that the model must be left at least; by default room for one "
-        "request of max_model_len.",
-    )
-    max_model_len: Count | None = Field(
-        default=None,
-        description="Most tokens of one request; by default four times the mean request, rounded "
-        "up to 1,024, and no more than the model's context.",
-    )
-    kv_bytes_per_token: BytesPerToken | None = Field(
-        default=None, description="KV cache that one token takes, over all layers."
-    )
-    kv_bytes_per_sequence: AmountOrBytes = Field(
-        default=0, description="Fixed state of one running request besides its tokens."
-    )
-    sliding_windows: tuple[SlidingWindowPart, ...] = Field(
-        default=(),
-        description="Layers that keep the last tokens only: what a token takes there, which is "
-        "part of kv_bytes_per_token.",
-    )
-    kv_block_tokens: Count = Field(
-        default=1,
-        description="Tokens of a block of KV cache, which a request takes whole, such as 16; by "
-        "default tokens are counted exactly.",
-    )
-    tensor_parallel: Degrees = Field(
-        default=(1,), description="Degree, or a list of allowed degrees."
-    )
+    weights_bytes: Amount = Field(alias="weights", examples=["14.958GiB"])
+    """One copy, before any split."""
+    overhead_bytes: Annotated[Amount | None, ALWAYS] = Field(default=None, alias="overhead")
+    """Of each engine process on each GPU; by default as `defaults` says."""
+    resident: Resident = ()
+    """What one engine process takes of each of its GPUs besides KV cache, by tensor parallel
+    degree, as measured; goes before weights and overhead."""
+    min_kv_bytes: Amount | None = Field(default=None, alias="min_kv")
+    """KV memory that the model must be left at least; by default room for one request of
+    max_model_len."""
+    max_model_len: Count | None = None
+    """Most tokens of one request; by default four times the mean request, rounded up to 1,024, and
+    no more than the model's context."""
+    kv_bytes_per_token: BytesPerToken | None = None
+    """KV cache that one token takes, over all layers."""
+    kv_bytes_per_sequence: AmountOrBytes = 0
+    """Fixed state of one running request besides its tokens."""
+    sliding_windows: tuple[SlidingWindowPart, ...] = ()
+    """Layers that keep the last tokens only: what a token takes there, which is part of
+    kv_bytes_per_token."""
+    kv_block_tokens: Count = 1
+    """Tokens of a block of KV cache, which a request takes whole, such as 16; by default tokens are
+    counted exactly."""
+    tensor_parallel: Degrees = (1,)
+    """Degree, or a list of allowed degrees."""
     replicas: Annotated[
         ReplicasPart,
         BeforeValidator(_replicas),
@@ -217,49 +183,33 @@ class ModelPart(Part):
             lambda: {"anyOf": [{"type": "integer", "minimum": 1}, ReplicasPart.model_json_schema()]}
         ),
     ] = ReplicasPart.model_construct(min=1, max=1)
-    attention: Annotated[Attention, *word(*Attention)] = Field(
-        default=Attention.GROUPED,
-        description="grouped: KV heads split over the ranks; mla: whole on every rank.",
-    )
-    kv_heads: Count | None = Field(
-        default=None, description="KV heads of grouped attention; by default KV splits evenly."
-    )
-    gpu_types: Names | None = Field(
-        default=(), description="GPU types that it may run on; by default all."
-    )
-    resources: Resources = Field(
-        default=NOTHING, description="What each shard takes of further capacities, by name."
-    )
+    attention: Annotated[Attention, *word(*Attention)] = Attention.GROUPED
+    """grouped: KV heads split over the ranks; mla: whole on every rank."""
+    kv_heads: Count | None = None
+    """KV heads of grouped attention; by default KV splits evenly."""
+    gpu_types: Names | None = ()
+    """GPU types that it may run on; by default all."""
+    resources: Resources = NOTHING
+    """What each shard takes of further capacities, by name."""
     demand: Annotated[DemandPart, Documented(_demand_schema)] = Field(
-        examples=["{requests_per_second: 2.1}"],
-        description="Of all time, or a list of the demand in each window.",
+        examples=["{requests_per_second: 2.1}"]
     )
-    windows: dict[Name, DemandPart] = Field(
-        default=NOTHING, description="Demand by window, where `demand` states the mean beside it."
-    )
+    """Of all time, or a list of the demand in each window."""
+    windows: dict[Name, DemandPart] = NOTHING
+    """Demand by window, where `demand` states the mean beside it."""
     slo: SLOPart = SLOPart.model_construct()
-    launch: LaunchPart | None = Field(
-        default=None, description="How its engine is started; what it leaves out `defaults` gives."
-    )
-    architecture: Shape | None = Field(
-        default=None,
-        description="Its shape, which its overhead and its step times are computed from; by "
-        "default that of the model of this name.",
-    )
-    step_times: tuple[MeasuredStepPart, ...] = Field(
-        default=(),
-        description="Times of steps, as measured on a running engine; they go before what is "
-        "computed, on that GPU type at that degree.",
-    )
-    placed_on: PlacedOn = Field(
-        default=(),
-        examples=["h100-0/3"],
-        description="Where it runs now: a GPU, or a list with the GPU, or the GPUs in rank order, "
-        "of each copy.",
-    )
-    move: MovingPart = Field(
-        default=MovingPart.model_construct(), description="What it takes to move it, for replan."
-    )
+    launch: LaunchPart | None = None
+    """How its engine is started; what it leaves out `defaults` gives."""
+    architecture: Shape | None = None
+    """Its shape, which its overhead and its step times are computed from; by default that of the
+    model of this name."""
+    step_times: tuple[MeasuredStepPart, ...] = ()
+    """Times of steps, as measured on a running engine; they go before what is computed, on that GPU
+    type at that degree."""
+    placed_on: PlacedOn = Field(default=(), examples=["h100-0/3"])
+    """Where it runs now: a GPU, or a list with the GPU, or the GPUs in rank order, of each copy."""
+    move: MovingPart = MovingPart.model_construct()
+    """What it takes to move it, for replan."""
 
     @model_validator(mode="after")
     def _heads(self) -> Self:
@@ -274,26 +224,23 @@ _AnyDemand = Annotated[DemandPart | None, Documented(_demand_schema)]
 class KnownModelPart(ModelPart):
     """A model of the catalogue, which gives what is left out."""
 
-    model: Name = Field(
-        examples=["Qwen/Qwen3-8B"],
-        description="Name in the catalogue: weights, KV cache, shape and degree come from there.",
-    )
-    name: Name | None = Field(  # type: ignore[assignment]  # only what is required differs
-        default=None, description="By default that in the catalogue."
-    )
-    weights_bytes: Amount | None = Field(  # type: ignore[assignment]  # as above
-        default=None, alias="weights", description="By default as the catalogue says."
-    )
-    demand: _AnyDemand = Field(  # type: ignore[assignment]  # as above
-        default=None, description="By default none: a standby."
-    )
+    model: Name = Field(examples=["Qwen/Qwen3-8B"])
+    """Name in the catalogue: weights, KV cache, shape and degree come from there."""
+    name: Name | None = None  # type: ignore[assignment]  # only what is required differs
+    """By default that in the catalogue."""
+    weights_bytes: Amount | None = Field(default=None, alias="weights")  # type: ignore[assignment]  # as above
+    """By default as the catalogue says."""
+    demand: _AnyDemand = None  # type: ignore[assignment]  # as above
+    """By default none: a standby."""
 
 
 class DefaultsPart(Part):
     """Values for models that do not give their own."""
 
-    overhead: Amount | None = Field(default=None, description="Estimated where not given.")
-    launch: LaunchPart | None = Field(default=None, description="How engines are started.")
+    overhead: Amount | None = None
+    """Estimated where not given."""
+    launch: LaunchPart | None = None
+    """How engines are started."""
 
 
 class FleetPart(Part):
@@ -302,9 +249,8 @@ class FleetPart(Part):
     model_config = ConfigDict(title=FLEET_SCHEMA)
 
     schema_: _Schema = Field(alias="schema", examples=[FLEET_SCHEMA])
-    objective: _Objective | None = Field(
-        default=None, description="Load to plan for; by default what the models give enough for."
-    )
+    objective: _Objective | None = None
+    """Load to plan for; by default what the models give enough for."""
     defaults: DefaultsPart = DefaultsPart.model_construct()
     nodes: Annotated[
         list[NodePart],
@@ -316,23 +262,14 @@ class FleetPart(Part):
                 ]
             }
         ),
-    ] = Field(
-        examples=["5x8xH100"],
-        description="Hosts; or in one line, hosts x GPUs x type, as --gpus takes them.",
-    )
+    ] = Field(examples=["5x8xH100"])
+    """Hosts; or in one line, hosts x GPUs x type, as --gpus takes them."""
     models: list[KnownModelPart | ModelPart] = Field(examples=["[{model: Qwen/Qwen3-8B}]"])
-    windows: list[WindowPart] = Field(
-        default=[], description="Windows of demand; by default those that the models name."
-    )
-    robust: Number | None = Field(
-        default=None,
-        description="Plan for the hottest models all asked for this many times more, such as 1.5.",
-    )
-    quantile: Quantile | None = Field(
-        default=None,
-        description="Plan for what models need in this share of the time, such as 95%, and not for "
-        "means.",
-    )
-    rules: list[RulePart] = Field(
-        default=[], description="What is demanded besides that everything fits."
-    )
+    windows: list[WindowPart] = Field(default=[])
+    """Windows of demand; by default those that the models name."""
+    robust: Number | None = None
+    """Plan for the hottest models all asked for this many times more, such as 1.5."""
+    quantile: Quantile | None = None
+    """Plan for what models need in this share of the time, such as 95%, and not for means."""
+    rules: list[RulePart] = Field(default=[])
+    """What is demanded besides that everything fits."""

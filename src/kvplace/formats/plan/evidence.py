@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.claim import Certificate, Choice, Leaf, ProofTree
 from kvplace.core.problem import Problem
 from kvplace.formats.validation.fields import Integer, Name, NumberOrInfinity, Price, Text, word
+from kvplace.formats.validation.parts import Told
 
 __all__ = [
     "METHODS",
@@ -32,7 +33,7 @@ METHODS = (
 """How bounds are found; ``counting`` stands in older plans only."""
 
 
-class Stated:
+class Stated(Told):
     """A mapping of a plan file that is its own part: known keys only."""
 
     __slots__ = ()
@@ -63,22 +64,14 @@ class PlanCertificate(Stated):
 
     method: Annotated[str, *word(*METHODS)]
     threshold: NumberOrInfinity
-    prices: Annotated[
-        dict[str, Price],
-        Field(
-            description="Price of each model by its name, or of each of its options, degree by "
-            "degree and within that copies by copies."
-        ),
-    ]
+    prices: dict[str, Price]
+    """Price of each model by its name, or of each of its options, degree by degree and within that
+    copies by copies."""
     worths: tuple[PlanWorth, ...]
-    scope: Annotated[
-        tuple[Name, ...],
-        Field(description="GPUs that are worth anything; all where it is left out."),
-    ] = ()
-    weights: Annotated[
-        tuple[tuple[PlanWeight, ...], ...],
-        Field(description="Weightings of all pressures, each of which makes one limit."),
-    ] = ()
+    scope: tuple[Name, ...] = ()
+    """GPUs that are worth anything; all where it is left out."""
+    weights: tuple[tuple[PlanWeight, ...], ...] = ()
+    """Weightings of all pressures, each of which makes one limit."""
 
     def for_problem(self, problem: Problem) -> Certificate | str:
         """Return the certificate in the order of a problem's models, or why there is none."""
@@ -120,38 +113,21 @@ class PlanRule(Stated):
 class PlanTreeNode(Stated):
     """A choice of a proof tree, which names a model, or a leaf, which has prices."""
 
-    model: Annotated[
-        Text,
-        Field(
-            description="Of a choice: the case that the model takes one of the options, in one of "
-            "the link domains, is next, then the case that it does not."
-        ),
-    ] = ""
-    options: Annotated[
-        tuple[Integer, ...],
-        Field(description="Of a choice: positions of options in the order of their prices."),
-    ] = ()
-    domains: Annotated[
-        tuple[Text, ...], Field(description="Of a choice: link domains; all where left out.")
-    ] = ()
-    prices: Annotated[
-        tuple[Price, ...],
-        Field(
-            description="Of a leaf: as in a certificate, in the order of the tree's models, or "
-            "what all shards of a model are priced together."
-        ),
-    ] = ()
-    worths: Annotated[
-        tuple[PlanWorth, ...],
-        Field(
-            description="Of a leaf: by kind of GPU, and after a choice for the link domains that "
-            "are alike, in the order of the fleet."
-        ),
-    ] = ()
-    weights: Annotated[
-        tuple[tuple[PlanWeight, ...], ...],
-        Field(description="Of a leaf: as in a certificate; left out where the last leaf's hold."),
-    ] = ()
+    model: Text = ""
+    """Of a choice: the case that the model takes one of the options, in one of the link domains, is
+    next, then the case that it does not."""
+    options: tuple[Integer, ...] = ()
+    """Of a choice: positions of options in the order of their prices."""
+    domains: tuple[Text, ...] = ()
+    """Of a choice: link domains; all where left out."""
+    prices: tuple[Price, ...] = ()
+    """Of a leaf: as in a certificate, in the order of the tree's models, or what all shards of a
+    model are priced together."""
+    worths: tuple[PlanWorth, ...] = ()
+    """Of a leaf: by kind of GPU, and after a choice for the link domains that are alike, in the
+    order of the fleet."""
+    weights: tuple[tuple[PlanWeight, ...], ...] = ()
+    """Of a leaf: as in a certificate; left out where the last leaf's hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +136,8 @@ class PlanTree(Stated):
 
     threshold: NumberOrInfinity
     models: tuple[Name, ...]
-    nodes: Annotated[
-        tuple[PlanTreeNode, ...],
-        Field(description="In preorder: a choice, all of its first case, all of its second."),
-    ]
+    nodes: tuple[PlanTreeNode, ...]
+    """In preorder: a choice, all of its first case, all of its second."""
 
     def for_problem(self, problem: Problem) -> ProofTree | str:
         """Return the tree in the order of a problem's models, or why there is none."""

@@ -50,24 +50,20 @@ class ObjectivePart(Part):
     """The value and what is proved of it; null is infinity."""
 
     objective: Annotated[str, *word(*Objective)] = Field(alias="name")
-    value: NumberOrInfinity = Field(description="KVPR of the worst GPU; null without placement.")
-    bound: NumberOrInfinity = Field(
-        description="No placement has less that keeps the soft rules as well as can be; null: "
-        "none is valid."
-    )
-    gap: NumberOrInfinity = Field(description="(value - bound) / bound.")
+    value: NumberOrInfinity
+    """KVPR of the worst GPU; null without placement."""
+    bound: NumberOrInfinity
+    """No placement has less that keeps the soft rules as well as can be; null: none is valid."""
+    gap: NumberOrInfinity
+    """(value - bound) / bound."""
     bound_method: Annotated[str, *word(*METHODS)]
-    soft_rules: tuple[PlanTier, ...] = Field(
-        default=(), description="The soft rules tier by tier, the weightiest first."
-    )
-    ranks: Integer = Field(
-        default=0,
-        description="How many GPUs, from the worst on, are proved to be balanced as well as can "
-        "be (leximax); 0: not stated.",
-    )
-    balance: Annotated[tuple[PlanRank, ...], Field(max_length=MOST_RANKS)] = Field(
-        default=(), description="What is proved of some GPUs after the worst, of larger fleets."
-    )
+    soft_rules: tuple[PlanTier, ...] = ()
+    """The soft rules tier by tier, the weightiest first."""
+    ranks: Integer = 0
+    """How many GPUs, from the worst on, are proved to be balanced as well as can be (leximax); 0:
+    not stated."""
+    balance: Annotated[tuple[PlanRank, ...], Field(max_length=MOST_RANKS)] = ()
+    """What is proved of some GPUs after the worst, of larger fleets."""
 
 
 def _some(gpus: tuple[str, ...]) -> tuple[str, ...]:
@@ -105,17 +101,15 @@ class FailurePart(Part):
     core = Failure
 
     name: Name
-    outcome: Annotated[str, *word(*Recovery)] = Field(
-        description="Whether everything can be restored on what is left: restored, impossible "
-        "(proved), not_found (the search found no way) or not_tried (the search was ended before)."
-    )
-    value: NumberOrInfinity = Field(
-        description="KVPR of the worst GPU once everything is restored; null where it is not."
-    )
-    bound: NumberOrInfinity = Field(
-        description="No placement on what is left has less; null: none is valid."
-    )
-    moves: Integer = Field(description="Replicas that are started or moved to restore everything.")
+    outcome: Annotated[str, *word(*Recovery)]
+    """Whether everything can be restored on what is left: restored, impossible (proved), not_found
+    (the search found no way) or not_tried (the search was ended before)."""
+    value: NumberOrInfinity
+    """KVPR of the worst GPU once everything is restored; null where it is not."""
+    bound: NumberOrInfinity
+    """No placement on what is left has less; null: none is valid."""
+    moves: Integer
+    """Replicas that are started or moved to restore everything."""
 
     def build(self, **given: Any) -> Any:
         """Return what becomes of the placement in the failure."""
@@ -141,37 +135,28 @@ class PlanPart(Part):
     seed: AnyInteger
     iterations: Integer
     seconds: Number
-    nodes: tuple[PlanNode, ...] = Field(default=(), description="Hosts that were planned for.")
-    models: tuple[PlanModelPart, ...] = Field(
-        default=(), description="Models that were planned for."
-    )
-    rules: tuple[Annotated[RulePart, Written(rule_data)], ...] = Field(
-        default=(), description="Rules that were planned for."
-    )
-    progress: tuple[StepPart, ...] = Field(
-        default=(), description="How value and bound came together, oldest first."
-    )
-    windows: tuple[WindowPart, ...] = Field(
-        default=(), description="Windows of demand, where there are several."
-    )
-    quantile: Number | None = Field(
-        default=None, description="Share of the time that was planned for; means where left out."
-    )
-    kv_parts: tuple[PlanKVPart, ...] = Field(
-        default=(), description="Parts of the KV memory that engines have and are to keep."
-    )
-    engine_names: tuple[PlanEngineName, ...] = Field(
-        default=(), description="Labels and ports that engines have and are to keep."
-    )
-    rule: PlanRule | None = Field(
-        default=None, description="The rule of a certificate that is not spelled out as prices."
-    )
-    tree: PlanTree | None = Field(
-        default=None, description="A bound by exhaustive search as a proof by cases."
-    )
-    failures: tuple[FailurePart, ...] = Field(
-        default=(), description="Each failure that room was to be left for, by itself."
-    )
+    nodes: tuple[PlanNode, ...] = ()
+    """Hosts that were planned for."""
+    models: tuple[PlanModelPart, ...] = ()
+    """Models that were planned for."""
+    rules: tuple[Annotated[RulePart, Written(rule_data)], ...] = ()
+    """Rules that were planned for."""
+    progress: tuple[StepPart, ...] = ()
+    """How value and bound came together, oldest first."""
+    windows: tuple[WindowPart, ...] = ()
+    """Windows of demand, where there are several."""
+    quantile: Number | None = None
+    """Share of the time that was planned for; means where left out."""
+    kv_parts: tuple[PlanKVPart, ...] = ()
+    """Parts of the KV memory that engines have and are to keep."""
+    engine_names: tuple[PlanEngineName, ...] = ()
+    """Labels and ports that engines have and are to keep."""
+    rule: PlanRule | None = None
+    """The rule of a certificate that is not spelled out as prices."""
+    tree: PlanTree | None = None
+    """A bound by exhaustive search as a proof by cases."""
+    failures: tuple[FailurePart, ...] = ()
+    """Each failure that room was to be left for, by itself."""
 
 
 class HeadPart(PlanPart):

@@ -6,9 +6,7 @@ The annotations say how a field is read and written; see `kvplace.formats.valida
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Annotated, ClassVar
-
-from pydantic import Field
+from typing import ClassVar
 
 from kvplace.core.certificates.balance import RankBound
 from kvplace.core.certificates.claim import Bound
@@ -58,10 +56,8 @@ class PlanShard(Stated):
     shard: Integer
     weights_bytes: Integer
     load: Number
-    time_shares: Annotated[
-        dict[Name, Number],
-        Field(description="Share of the GPU's time that it needs in each window, where known."),
-    ] = field(default_factory=dict)
+    time_shares: dict[Name, Number] = field(default_factory=dict)
+    """Share of the GPU's time that it needs in each window, where known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +85,17 @@ class PlanGPU(Stated):
 
     id: Name
     type: Text
-    memory_bytes: Annotated[Integer, Field(description="Usable memory: less the reserve.")]
+    memory_bytes: Integer
+    """Usable memory: less the reserve."""
     weights_bytes: Integer
     free_bytes: AnyInteger
     load: Number
     kvpr: NumberOrInfinity
     shards: tuple[PlanShard, ...]
-    occupancies: Annotated[
-        dict[Name, NumberOrInfinity],
-        Field(description="Mean share of the KV pool in use in each window, where known."),
-    ] = field(default_factory=dict)
-    time_shares: Annotated[
-        dict[Name, Number],
-        Field(description="Share of its time that its shards need in each window, where known."),
-    ] = field(default_factory=dict)
+    occupancies: dict[Name, NumberOrInfinity] = field(default_factory=dict)
+    """Mean share of the KV pool in use in each window, where known."""
+    time_shares: dict[Name, Number] = field(default_factory=dict)
+    """Share of its time that its shards need in each window, where known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +105,8 @@ class PlanNode(Stated):
     name: Name
     gpus: tuple[Name, ...]
     labels: dict[Name, Text] = field(default_factory=dict)
-    links: Annotated[
-        tuple[Text, ...], Field(description="Link domain of each GPU, by default one.")
-    ] = ()
+    links: tuple[Text, ...] = ()
+    """Link domain of each GPU, by default one."""
     resources: Resources = field(default_factory=dict)
     gpu_resources: tuple[Resources, ...] = ()
 
@@ -139,19 +131,20 @@ class PlanTier(Stated):
 
     tier: Integer
     broken: Number
-    bound: Annotated[
-        Number,
-        Field(description="Tier by tier, the weightiest first, no placement breaks less."),
-    ]
+    bound: Number
+    """Tier by tier, the weightiest first, no placement breaks less."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanRank(Stated):
     """What is proved of the GPU at a rank, where the worst GPU is no worse than it is."""
 
-    rank: Annotated[Integer, Field(description="1 for the worst GPU, 2 for the next.")]
-    bound: Annotated[Number, Field(description="Its pressure is no less.")]
-    worth: Annotated[Number, Field(description="Evidence: of room on the GPUs before it.")]
+    rank: Integer
+    """1 for the worst GPU, 2 for the next."""
+    bound: Number
+    """Its pressure is no less."""
+    worth: Number
+    """Evidence: of room on the GPUs before it."""
     resource: Text = "kv"
     window: Text = ""
 

@@ -1,15 +1,20 @@
 """Parts: each field of a file stated once, for reading, for writing and for the JSON Schema.
 
 A part is a pydantic model whose fields have the names of a class of `kvplace.core` or, where it
-differs, the key of the file as their alias. The kind of a field, one of those in
+differs, the key of the file as their alias. The text below a field is what the JSON Schema says of
+it (`Told`). The kind of a field, one of those in
 `kvplace.formats.validation.fields`, says how a value is read, how it is written (`Written`), and
 what stands for it in a plan file, which states exact numbers under names that hold the unit
 (`Exact`).
 """
 
+import ast
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
+from itertools import pairwise
 from types import UnionType
 from typing import (
     Annotated,
@@ -40,6 +45,7 @@ __all__ = [
     "Exact",
     "FieldOf",
     "Part",
+    "Told",
     "Written",
     "adapter",
     "cached",
@@ -109,7 +115,38 @@ def cached(function: F) -> F:
     return cast("F", cache(function))
 
 
-class Part(BaseModel):
+class Told:
+    """A mapping of a file; its JSON Schema says of each field the text below it in the source."""
+
+    __slots__ = ()
+    same_as: ClassVar[type[Any] | None] = None
+    """The class in the source that states the same; None for the class itself."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        """Return the JSON Schema."""
+        made: dict[str, Any] = handler(schema)
+        texts, told = _texts(cls.same_as or cls), handler.resolve_ref_schema(made)["properties"]
+        for field in fields_of(cls).values():
+            told[field.key] |= texts.get(field.name, {})
+        return made
+
+
+def _texts(kind: type[Any]) -> dict[str, dict[str, str]]:
+    """Return what is below each field in the source of a class and of those that it is made of."""
+    found: dict[str, dict[str, str]] = {}
+    for base in reversed(kind.__mro__):
+        if issubclass(base, Told) and base.__module__ != __name__:
+            with suppress(OSError):  # a class that is made of data
+                tree: Any = ast.parse(inspect.getsource(base)).body[0]
+                for field, text in pairwise(tree.body):
+                    if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+                        words = " ".join(ast.literal_eval(text.value).split())
+                        found[ast.unparse(field.target)] = {"description": words}
+    return found
+
+
+class Part(Told, BaseModel):
     """One mapping of a file: known keys only, values taken as they stand."""
 
     model_config = ConfigDict(
@@ -241,13 +278,13 @@ def exact(part: type[Part]) -> type[Part]:
         if default is not None and type(None) in get_args(kind):
             kind = Union[tuple(k for k in get_args(kind) if k is not type(None))]  # noqa: UP007 - made of a list of types
         same = same and kind == kinds[name] and not always and info.alias is None
-        fields[name] = (kind, Field(default=default, description=info.description))
+        fields[name] = (kind, Field(default=default))
     if same:
         return part
     made: type[Part] = create_model(
         f"Plan{part.__name__}", __base__=Part, __doc__=part.__doc__, **fields
     )
-    made.core = part.core
+    made.core, made.same_as = part.core, part
     return made
 
 
@@ -275,11 +312,7 @@ def _infos(part: type[Any], kinds: Mapping[str, Any]) -> list[tuple[str, FieldIn
             default = MISSING if none else defaults.get(name, info.get_default())
             found.append((name, info, default))
         return found
-    for field in dataclasses.fields(part):
-        extras = getattr(kinds[field.name], "__metadata__", ())
-        info = next((extra for extra in extras if isinstance(extra, FieldInfo)), FieldInfo())
-        found.append((field.name, info, _default(field)))
-    return found
+    return [(field.name, FieldInfo(), _default(field)) for field in dataclasses.fields(part)]
 
 
 def _core_defaults(core: Any) -> Mapping[str, Any]:
