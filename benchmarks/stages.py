@@ -320,8 +320,6 @@ Kept:
   leaves models out. Drawn clusters of 80 to 250 GPUs under pressure, 10 s (820b471): three had no
   plan, and are proved, at 1.9 and at 86 %; proved for 31 %; 21.9 for 27.8, 23.7 for 25.3, 16.8 for
   12.7 (at a lower value), 43 for 40.
-- The sorted index for best fit: without it 7.5, 8.2 and 10.5 % for 4.9, 6.5 and 7.0 (300 to 1,200
-  models, 8 to 12 s), with all models dealt out at once in its place 6.6, 27 and 42 %.
 - Up to nine limits on the size of a shard: with one, a cluster with rules 12.1 % for 4.1 (40d1f85).
 - First fit at a bisected target as a second start of large fleets with few models per GPU: without,
   2 to 2.4 models per GPU 21, 19, 3.4 and 0.9 % for 0.8, 1.5, 1.5 and 0.4; seven others end nearer
@@ -341,6 +339,8 @@ Kept:
 
 Deleted, as the search does as well without:
 
+- A sorted index for best fit: without it, of ten clusters of 16 to 900 models seven end the same,
+  three nearer (9.5 to 6.6 %, 6.5 to 6.1, 0.25 to 0.23). Starts from configurations have come since.
 - Rules that put a model where least pressure is afterwards: six of seven clusters the same, one to
   a value 1.8 % lower. Further constructions of a tiny cluster: six the same (d78c42d).
 - Runs of undivided models placed together: six clusters of 300 to 700 models the same; three pools

@@ -9,7 +9,6 @@ import pytest
 from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.construct.candidates import place_model, seats
 from kvplace.solver.construct.target_search import construct
 from kvplace.solver.instance.door import load_instance
@@ -75,8 +74,7 @@ def test_best_fit_takes_the_gpu_with_the_least_room():
     # At pressure 1, 4 + 4 bytes need 8: of 20, 12 and 9 bytes the last fits best.
     board = Assignment(load_instance(byte_problem([20, 12, 9], [(4, 4.0)])))
     unit = board.instance.load[0] / 4.0
-    rooms = Rooms(board, unit)
-    assert rooms.place(0, board.instance.options[0][0])
+    assert place_model(board, 0, board.instance.options[0][0], unit, tight=True)
     assert board.where[0] == ((2,),)
 
 

@@ -14,7 +14,8 @@ from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.level_bound import LevelBound
 from kvplace.solver.bounds.level_targets import LevelTargets
 from kvplace.solver.clock import Watch
-from kvplace.solver.construct.best_fit_index import Rooms
+from kvplace.solver.construct import from_configurations
+from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.construct.from_configurations import Configurer
 from kvplace.solver.improve.movable_shards import improve_mobile
 from kvplace.solver.instance.door import load_instance, unload_copies
@@ -123,15 +124,15 @@ def test_no_split_model_is_placed_once_time_is_up(monkeypatch):
     # So many split shards that they go before the program.
     chooser = Chooser(load_instance(cluster(1_500, 400, pinned=0, seed=3)))
     low, placed = FluidBound(chooser).value, []
-    watch, place = Watch(None), Rooms.place
+    watch = Watch(None)
 
-    def counted(self, j, option, *, apart=False):
+    def counted(board, j, option, target, *, tight):
         placed.append(j)
         if len(placed) == 2:
             watch.interrupt()
-        return place(self, j, option, apart=apart)
+        return place_model(board, j, option, target, tight=tight)
 
-    monkeypatch.setattr(Rooms, "place", counted)
+    monkeypatch.setattr(from_configurations, "place_model", counted)
     assert build(Configurer(chooser, 0, GRID, COARSE), low, watch) is None
     assert len(placed) == 2
 

@@ -17,7 +17,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.diving import round_off
 from kvplace.solver.column_generation.level_program import LevelProgram
 from kvplace.solver.column_generation.levels import LevelRooms
-from kvplace.solver.construct.best_fit_index import Rooms
+from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.construct.confined import Confined
 from kvplace.solver.construct.excess import Sharing, fall
 from kvplace.solver.construct.fill_places import PlaceFiller
@@ -339,11 +339,10 @@ class Configurer:
         one finds no room, or time is up.
         """
         board = Assignment(self._instance) if self._packed is None else self._packed.copy()
-        rooms = Rooms(board, target)
         split = [j for j, option in enumerate(options) if option.degree > 1 and not board.where[j]]
         split.sort(key=lambda j: (-options[j].degree, -options[j].size, j))
         for j in split:
-            if watch.stop or not rooms.place(j, options[j], apart=apart):
+            if watch.stop or not place_model(board, j, options[j], target, tight=not apart):
                 return None
         return board
 

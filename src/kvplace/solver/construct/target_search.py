@@ -8,7 +8,6 @@ import numpy as np
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bisection import reach_above
 from kvplace.solver.clock import Watch
-from kvplace.solver.construct.best_fit_index import Rooms
 from kvplace.solver.construct.candidates import RULED, place_model
 from kvplace.solver.construct.deal import dealt
 from kvplace.solver.construct.excess import STARTS, packed
@@ -210,7 +209,6 @@ class _Fill:
             range(self.instance.n),
             key=lambda j: (self._places[j], apart and simple[j], degrees[j], -needs[j], j),
         )
-        rooms = Rooms(board, target) if finite and self.instance.pressures == 1 else None
         watch = self._watch
 
         def late() -> bool:
@@ -221,11 +219,9 @@ class _Fill:
             wanted = not finite and at < PLACED
             if late() if wanted else watch.stop:
                 return None if finite else board
-            if rooms is None:
-                tried = 0 if watch.stop else tried
-                placed = place_model(board, j, options[j], target, tight=finite, tried=tried)
-            else:
-                placed = rooms.place(j, options[j], apart=apart and not simple[j])
+            tried = 0 if watch.stop else tried
+            tight = finite and not (apart and not simple[j])
+            placed = place_model(board, j, options[j], target, tight=tight, tried=tried)
             if not placed and finite:
                 return None
         return board
