@@ -353,22 +353,25 @@ Deleted, as the search does as well without:
   occupancy at 0.937 after 10 s, for 0.940 after 20. Room left in fewer places decides between
   fillings that leave as much over: 0.68 of a GPU is left for 1.18.
 - Under one pressure targets further below the value after each that is reached, and nearer after
-  each that is not, for four from half of the gap down; single copies that move between fillings;
-  and a fifth of the time left for ejection (beside 03ad95d). By occupancy, 8 s of CPU: of nine
-  drawn clusters 26 to 13 %, 30 to proved, 10.4 to 7.9, 72 to 69, one 2.8 as before, four proved
-  before and after. openrouter-103 at 20 s 2.3 to 3.4, 4.2 to 2.3, 4.6 as before; once the bound is
-  known fillings have its core, too: on two cores 3.4 to 3.2, 2.3 to 1.9, 4.9 to 4.2, and 2.9 to 1.9
-  at 60 s. A target of 0.904 is reached
-  there four times in eight within 3 s, where two fillings of a domain are compared once in eight
-  within 5. Under several pressures all this is worse: 1.6 to 6.6, 3.6 to 15.6, 0.8 to 3.5 %, and
-  with the targets alone one is at 36 that is proved without.
+  each that is not, for four from half of the gap down; single copies that move between fillings
+  (deleted since); and a fifth of the time left for ejection (beside 03ad95d). By occupancy, 8 s of
+  CPU: of nine drawn clusters 26 to 13 %, 30 to proved, 10.4 to 7.9, 72 to 69, one 2.8 as before,
+  four proved before and after. openrouter-103 at 20 s 2.3 to 3.4, 4.2 to 2.3, 4.6 as before; once
+  the bound is known fillings have its core, too: on two cores 3.4 to 3.2, 2.3 to 1.9, 4.9 to 4.2,
+  and 2.9 to 1.9 at 60 s. A target of 0.904 is reached there four times in eight within 3 s, where
+  two fillings of a domain are compared once in eight within 5. Under several pressures all this is
+  worse: 1.6 to 6.6, 3.6 to 15.6, 0.8 to 3.5 %, and with the targets alone one is at 36 that is
+  proved without.
 - From 128 models times GPUs on, in place of 1,000 (1a6f5a9): of 28 clusters under pressure 13 end
   nearer (15.0 to 1.7, 13.3 to proved, 10.7 to 4.6, 10.1 to 2.4 %), two further (7.7 to 9.4, 1.6 to
   2.0); by occupancy three of five nearer, one further (2.7 to 5.9). Below, two lose their proof.
 - Other numbers of copies for what finds no place, under several pressures alone: without, four of
   four clusters end 5 to 19 % higher. Under one pressure eight of 19 end nearer without.
-- Deleted: fillings by dynamic programs (`domain-patterns`; openrouter-103 without least KV 8.0 and
-  6.4 % for 7.5 and 7.5); annealing of copies and moves of whole ones after each filling
+- Deleted: moves of single copies between fillings, which push out what is in the way (eight drawn
+  clusters by occupancy, 8 s of CPU: five the same, 3.3 to 3.1 %, 6.7 to 7.2, 0.6 to 0.9 without;
+  openrouter-103 4.6 to 4.2 at 12 s); fillings by dynamic programs (`domain-patterns`;
+  openrouter-103 without least KV 8.0 and 6.4 % for 7.5 and 7.5); annealing of copies and moves of
+  whole ones after each filling
   (openrouter-60 0.35 to 0.40 for 0.40); a copy of a split model traded for shards of another domain
   (made 5 times in 12 searches; 17 of 18 cases the same, one 4 % better).
 - Not taken, on openrouter-103 by occupancy: guided ejection by compiled kernels (2.3 GPUs of room

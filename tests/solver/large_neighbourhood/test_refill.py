@@ -53,7 +53,7 @@ def test_what_the_kernels_keep_is_what_a_new_sum_gives():
     for _, chooser, target, state in _states(5, 10):
         worth, known, made = worth_of(state, chooser, target), nothing_known(state), 0
         chance = np.array([3], dtype=np.uint64)
-        course = SEVERAL._replace(moved=0.5, recounted=0.5)
+        course = SEVERAL._replace(recounted=0.5)
         for whole in (2, 2, 0):
             made = fill_until(state, worth, known, made, whole, 8, 0.2, course, chance)
             used = state.used.copy()

@@ -15,7 +15,7 @@ from kvplace.solver.strategies.cluster.stages import iterate, refill
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
 from kvplace.solver.strategies.large.strategy import LargeSearch
 from kvplace.solver.strategies.stages import Settings
-from kvplace.solver.strategies.undivided.improve import iterate as iterate_undivided
+from kvplace.solver.strategies.undivided.stages import iterate as iterate_undivided
 from kvplace.solver.strategies.undivided.strategy import UndividedSearch
 from splits import random_split_problem
 from tiny import byte_problem

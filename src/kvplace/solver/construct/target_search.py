@@ -204,6 +204,7 @@ class _Fill:
         needs = self.instance.columns.needs(rows, target).tolist()
         simple = [o.shards == 1 and board.costs.free(j) for j, o in enumerate(options)]
         apart = self._order == "apart"
+        spread = apart and self.instance.pressures == 1
         degrees = [0 if self._order == "room" else -o.degree for o in options]
         order = sorted(
             range(self.instance.n),
@@ -220,7 +221,7 @@ class _Fill:
             if late() if wanted else watch.stop:
                 return None if finite else board
             tried = 0 if watch.stop else tried
-            tight = finite and not (apart and not simple[j])
+            tight = finite and (simple[j] or not spread)
             placed = place_model(board, j, options[j], target, tight=tight, tried=tried)
             if not placed and finite:
                 return None

@@ -1,9 +1,9 @@
 """Compiled annealing over fillings of link domains.
 
-All domains are filled several times; then some of them, or single copies move between them, again
-and again, from the best that was found, kept as in simulated annealing (Kirkpatrick, Gelatt and
-Vecchi, Science 220, 1983). What has no place counts by its room; of two fillings that leave the
-same over, the one that leaves room in fewer places is better.
+All domains are filled several times; then some of them, again and again, from the best that was
+found, kept as in simulated annealing (Kirkpatrick, Gelatt and Vecchi, Science 220, 1983). What has
+no place counts by its room; of two fillings that leave the same over, the one that leaves room in
+fewer places is better.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,6 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.chance import Bits, drawn, drawn_part
 from kvplace.solver.kernels import kernel
-from kvplace.solver.large_neighbourhood.move_kernel import move_copy
 from kvplace.solver.large_neighbourhood.refill_kernel import Worth, fill_domains, ranked
 from kvplace.solver.large_neighbourhood.seat_board import Board, fill_up
 
@@ -50,8 +49,6 @@ class Course(NamedTuple):
         First temperature then, in GPUs, at which a change is kept that leaves more.
     tries
         Fillings of each domain that are compared.
-    moved
-        Part of the changes of some domains that move a copy, and fill none.
     recounted
         Part of the changes before which a model may have another number of copies.
     """
@@ -59,7 +56,6 @@ class Course(NamedTuple):
     whole: float
     hottest: float
     tries: int
-    moved: float
     recounted: float
 
 
@@ -237,10 +233,7 @@ def _correct(worth: Worth) -> None:
 
 @kernel
 def _change(board: Board, worth: Worth, shuffled: Ints, course: Course, chance: Bits) -> int:
-    """Move a copy, or fill a few domains anew; return as how many filled domains that counts."""
-    if course.moved > 0 and drawn_part(chance) < course.moved:
-        move_copy(board, worth, chance)
-        return 1
+    """Fill a few domains anew; return how many."""
     number = len(shuffled)
     few = min(number, FEW + drawn(chance, max(FEW, min(MANY, number // 2)) - FEW + 1))
     for at in range(few):

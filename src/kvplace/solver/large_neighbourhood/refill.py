@@ -33,9 +33,8 @@ __all__ = ["SEVERAL", "Refiller", "worth_of"]
 WARM = 0.07
 """First temperature, in GPUs, at which a change is kept that leaves more, where not all domains are
 filled anew first."""
-ONE, SEVERAL = Course(0.05, 0.1, 1, 0.5, 0.0), Course(0.15, 0.2, 2, 0.0, 0.3)
-"""Under one pressure, and under several, where moves end higher and other numbers of copies help:
-each measured."""
+ONE, SEVERAL = Course(0.05, 0.1, 1, 0.0), Course(0.15, 0.2, 2, 0.3)
+"""Under one pressure, and under several, where other numbers of copies help: measured."""
 CALLS = 1_000_003
 """Seeds of searches are apart by so much, and those of the targets of one search by one."""
 

@@ -14,8 +14,8 @@ from kvplace.solver.instance.door import unload_copies
 from kvplace.solver.large_neighbourhood import warm
 from kvplace.solver.strategies.params import Params, UndividedParams
 from kvplace.solver.strategies.stages import Settings
-from kvplace.solver.strategies.undivided import improve
-from kvplace.solver.strategies.undivided.improve import (
+from kvplace.solver.strategies.undivided import stages
+from kvplace.solver.strategies.undivided.stages import (
     balance,
     cover,
     iterate,
@@ -229,7 +229,7 @@ def test_steps_of_the_balance_are_limited_by_their_own_knobs(plain):
 
 
 def test_nothing_is_loaded_to_balance_once_time_is_up(monkeypatch):
-    monkeypatch.setattr(improve, "level", lambda *_: pytest.fail("time is up"))
+    monkeypatch.setattr(stages, "level", lambda *_: pytest.fail("time is up"))
     problem = byte_problem([400] * 80, [(30 + j % 7, 1.0 + j % 5) for j in range(350)])
     search = UndividedSearch(problem, Settings(watch=Watch(0.0)))
     search.solve(None)

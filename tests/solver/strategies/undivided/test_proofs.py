@@ -19,8 +19,7 @@ from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.strategies.assigned import ask_program, rank, refute
 from kvplace.solver.strategies.params import Params, UndividedParams
 from kvplace.solver.strategies.stages import Settings
-from kvplace.solver.strategies.undivided.improve import start
-from kvplace.solver.strategies.undivided.proofs import decide, enumerate_all, pack
+from kvplace.solver.strategies.undivided.stages import decide, enumerate_all, pack, start
 from kvplace.solver.strategies.undivided.strategy import UndividedSearch
 from oracle import exact_profile, solve_exactly
 from tiny import byte_problem, random_problem

@@ -7,28 +7,28 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.instance.door import load_placement
 from kvplace.solver.strategies.assigned import ask_program, placed, rank
 from kvplace.solver.strategies.stages import Stage, Strategy
-from kvplace.solver.strategies.undivided import improve, proofs, supports
+from kvplace.solver.strategies.undivided import stages, supports
 from kvplace.solver.strategies.undivided.search import UndividedState
 
 __all__ = ["REFERENCE", "STRATEGY", "UndividedSearch"]
 
 STRATEGY: Strategy[UndividedState] = Strategy(
     once=(
-        Stage("start", improve.start, closed=True),
-        Stage("exact-packing", proofs.pack, lambda s: not s.placed),
+        Stage("start", stages.start, closed=True),
+        Stage("exact-packing", stages.pack, lambda s: not s.placed),
         Stage("configuration-bound", ask_program, supports.quick),
-        Stage("exact-decisions", proofs.decide, supports.tiny),
-        Stage("enumeration", proofs.enumerate_all, supports.tiny),
+        Stage("exact-decisions", stages.decide, supports.tiny),
+        Stage("enumeration", stages.enumerate_all, supports.tiny),
     ),
     rounds=(
-        Stage("iterated-local-search", improve.iterate, placed, steps=True),
-        Stage("exact-decisions", proofs.decide, lambda s: s.placed and supports.small(s)),
+        Stage("iterated-local-search", stages.iterate, placed, steps=True),
+        Stage("exact-decisions", stages.decide, lambda s: s.placed and supports.small(s)),
         # What loads compiled kernels comes after what often needs none: that takes up to a second.
-        Stage("group-cover", improve.cover, supports.covered, steps=True),
-        Stage("iterated-local-search", improve.kick, lambda s: s.placed and s.long, steps=True),
+        Stage("group-cover", stages.cover, supports.covered, steps=True),
+        Stage("iterated-local-search", stages.kick, lambda s: s.placed and s.long, steps=True),
     ),
     last=(
-        Stage("balance", improve.balance, placed, closed=True),
+        Stage("balance", stages.balance, placed, closed=True),
         Stage("leximax", rank, lambda s: supports.optimal(s) and not s.watch.stop, closed=True),
     ),
     repeats=supports.rounds,
@@ -36,7 +36,7 @@ STRATEGY: Strategy[UndividedState] = Strategy(
 )
 
 REFERENCE: Strategy[UndividedState] = Strategy(
-    once=(Stage("start", improve.start_as_reference, closed=True),),
+    once=(Stage("start", stages.start_as_reference, closed=True),),
     last=(
         Stage(
             "balance",
