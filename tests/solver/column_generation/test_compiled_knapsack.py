@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvplace.solver.column_generation import compiled_knapsack
-from kvplace.solver.column_generation.compiled_knapsack import CompiledKnapsack, best_mix
+from kvplace.solver.column_generation.compiled_knapsack import CompiledKnapsack, _mixed
 from kvplace.solver.column_generation.knapsack_kernel import COMPILED
 from kvplace.solver.column_generation.pricing import Pool, Room
 from kvplace.solver.kernels import interpreted
@@ -24,8 +24,6 @@ ROWS = st.lists(
 def few_levels():
     """Tables of few levels, so that sizes are rounded, made by kernels that are not compiled."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled_knapsack, "GRID", 16)
-        patch.setattr(compiled_knapsack, "LEVELS", (2, 8))
         patch.setattr("kvplace.solver.column_generation.knapsack.GRID", 16)
         for kernel in COMPILED:
             patch.setattr(compiled_knapsack, kernel.__name__, interpreted(kernel))
@@ -60,11 +58,9 @@ def listed(groups):
     return {tuple(row) for group in groups for row in group.tolist()}
 
 
-@given(ROWS, st.integers(1, 20), st.integers(1, 20), st.integers(1, 20), st.booleans())
-def test_it_lists_the_sets_from_a_price_on(rows, one, two, floor, over_two):
-    table = made(rows, (one, two))
-    search = table.search_over_two if over_two else table.dearest
-    found, least = search(float(floor), 1000)
+@given(ROWS, st.integers(1, 20), st.integers(1, 20), st.integers(1, 20))
+def test_it_lists_the_sets_from_a_price_on(rows, one, two, floor):
+    found, least = made(rows, (one, two)).dearest(float(floor), 1000)
     every = sets_of(rows, (one, two))
     assert least <= floor
     assert listed(found) == {held for held, price in every.items() if price >= floor}
@@ -84,7 +80,6 @@ def test_of_too_many_it_lists_the_dearest(rows, one, two, most):
 def test_a_search_that_is_cut_says_what_nothing_is_above(rows, one, two, nodes):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled_knapsack, "NODES", nodes)
-        patch.setattr(compiled_knapsack, "PAIRED_NODES", nodes)
         found, least = made(rows, (one, two)).dearest(1.0, 1000)
     every = sets_of(rows, (one, two))
     held = listed(found)
@@ -108,11 +103,9 @@ def test_what_mixes_limits_takes_no_set_from_them(rows, one, two):
         np.array(column, dtype=float) for column in zip(*rows, strict=True)
     )
     parts = np.vstack([first / one, second / two])
-    weights = best_mix(parts, prices, groups.astype(np.int64))
-    assert weights.min() >= 0
-    assert weights.sum() == pytest.approx(1)
+    mixed = _mixed(parts, prices, groups.astype(np.int64))
     for held in sets_of(rows, (one, two)):
-        assert (weights @ parts)[list(held)].sum() <= 1 + 1e-12
+        assert mixed[list(held)].sum() <= 1 + 1e-12
 
 
 def test_a_pool_finds_the_highest_price_by_kernels():

@@ -28,7 +28,7 @@ def test_quick_prices_price_no_set_above_its_gpu_and_prove_no_less_than_fluid_on
         columns, memory = instance.columns, np.array([room for _, room in program.kinds])
         for target in (low * 1.05, low * 1.3, low * 2):
             sizes = columns.size + columns.load / target
-            verdict = program.quick(target, Watch())
+            verdict = program.quick(target)
             fluid = program.fluid(target).share
             lifted += verdict.share > fluid * (1 + 1e-9)
             assert verdict.share >= fluid * (1 - 1e-9)

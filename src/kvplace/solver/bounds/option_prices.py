@@ -12,7 +12,6 @@ import numpy as np
 from kvplace.core.certificates.certificate import Bound, Certificate
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
-from kvplace.solver.array_types import Floats
 from kvplace.solver.bounds.certify import SCALE, checked
 from kvplace.solver.bounds.pressures import by_window, whole_weights
 from kvplace.solver.clock import Watch, Within
@@ -43,8 +42,7 @@ def first_checked(
     verdicts
         Targets that are impossible, ascending.
     most
-        Certificates tried, the best first, then twice as far down each time; what prices of room
-        prove comes last, as it surely checks.
+        Certificates tried, the best first, then twice as far down each time.
     watch
         Ends it once the first was tried.
     low
@@ -59,7 +57,6 @@ def first_checked(
     best = verdicts[::-1]
     steps = {min((2 << at) - 2, len(best) - 1) for at in range(most)}
     tried = [best[at] for at in sorted(steps)] if best else []
-    tried += [verdict for verdict in best if verdict.weights is not None][:1]
     for at, verdict in enumerate(tried):
         if at and watch.stop:
             break  # one more takes as long
@@ -99,48 +96,21 @@ def priced_options(problem: Problem, program: OptionSets, verdict: Verdict) -> C
             by_memory[memory] = max(worth, by_memory.get(memory, 0))
         return Certificate(verdict.target, tuple(listed), tuple(by_memory.items()))
     kinds = sorted(worth_of)
-    by_kind = program.mixes(verdict) if verdict.weights is None else verdict.weights
     return Certificate(
         verdict.target,
         tuple(listed),
         tuple((memory, worth_of[kind_type, memory]) for kind_type, memory in kinds),
         (),
-        weightings(problem, program, verdict.target, by_kind, whole=verdict.weights is not None),
+        weightings(problem, program, verdict.target),
         tuple(kind_type for kind_type, _ in kinds),
     )
 
 
-def weightings(
-    problem: Problem,
-    program: OptionSets,
-    target: float,
-    by_kind: Floats | None = None,
-    *,
-    whole: bool = False,
-) -> tuple[tuple[int, ...], ...]:
-    """Return weightings that mix the pressures, and those that take one each.
-
-    Parameters
-    ----------
-    problem, program, target
-        What is priced.
-    by_kind
-        (kinds, pressures) the weighting of each kind of GPU that says most; None for one of all.
-    whole
-        Whether these say all, so that none that takes one pressure is needed.
-    """
+def weightings(problem: Problem, program: OptionSets, target: float) -> tuple[tuple[int, ...], ...]:
+    """Return a weighting that mixes the pressures, and those that take one each."""
     instance, every = program.instance, range(program.instance.pressures)
-    memory = np.array([float(memory) for _, memory in program.kinds])
-    found: dict[tuple[int, ...], None] = {}
-    if by_kind is not None:
-        parts = by_kind / np.maximum(by_kind.max(axis=1, keepdims=True), 1e-300)
-        found = dict.fromkeys(filter(any, whole_weights(problem, instance, memory, target, parts)))
-        if found and whole:
-            return tuple(found)
+    largest = np.array([float(max(memory for _, memory in program.kinds))])
+    alike = np.ones((1, len(every)))
+    mixed = whole_weights(problem, instance, largest, target, alike)
     alone = [by_window(problem, instance, [int(at == other) for other in every]) for at in every]
-    if not found:
-        alike = np.ones((1, len(every)))
-        found = dict.fromkeys(
-            whole_weights(problem, instance, memory.max(keepdims=True), target, alike)
-        )
-    return (*found, *alone)
+    return (*mixed, *alone)

@@ -123,10 +123,9 @@ class Knapsack:
             rank = best[groups]
         keys = (np.arange(len(prices)), sizes[0], dense)
         order = np.lexsort(keys if groups is None else (*keys, groups, rank))
-        for row, room in zip(sizes, self._capacity, strict=True):
-            order = order[row[order] <= room]
-        self._order, self._price = order, prices[order]
-        self._sizes = [row[order] for row in sizes]
+        fit: Bools = np.logical_and.reduce(sizes <= capacity[:, None])
+        self._order = order = order[fit[order]]
+        self._price, self._sizes = prices[order], sizes.take(order, axis=1)
         ends: Ints = np.arange(1, len(order) + 1)
         if groups is not None and len(order):
             ends = np.append(np.flatnonzero(np.diff(groups[order])) + 1, len(order))
@@ -135,35 +134,41 @@ class Knapsack:
         self._after: Ints = np.repeat(np.arange(1, len(ends) + 1), np.diff(ends, prepend=0))
         self._next: Ints = ends[self._after - 1]
         # Nothing fits a GPU of one byte.
-        self._scale = [GRID / room if room > 0 else 0.0 for room in self._capacity]
+        self._scale: Floats = np.divide(
+            GRID, capacity, out=np.zeros(len(capacity)), where=capacity > 0
+        )
 
     @cached_property
-    def _tables(self) -> list[Floats]:
-        """What the groups from one on add at most, by level of room, in each dimension."""
-        return list(map(self._table, self._sizes, self._scale))
+    def _tables(self) -> Floats:
+        """What the groups from one on add at most, by limit, group and level of room."""
+        levels = np.floor(self._sizes * self._scale[:, None] * (1 - 1e-12)).astype(np.int64)
+        found = np.zeros((len(levels), len(self._ends) + 1, GRID + 1))
+        self._fill(levels, found)
+        return found
 
-    def _table(self, sizes: Floats, scale: float) -> Floats:
-        steps = np.floor(sizes * scale * (1 - 1e-12)).astype(np.int64)
-        order = np.lexsort((-self._price, steps, self._after)).tolist()
-        prices, steps, starts = self._price.tolist(), steps.tolist(), [0, *self._ends.tolist()]
-        table, lifted = np.zeros((len(self._ends) + 1, GRID + 1)), np.empty(GRID + 1)
-        first = len(steps)
-        for at in range(len(self._ends) - 1, -1, -1):
-            after, here, highest = table[at + 1], table[at], 0.0
-            here[:] = after
-            end, first = first, starts[at]
-            for row in order[first:end]:
-                # What is priced no higher than what takes no more steps is left out.
-                if prices[row] > highest:
-                    step, highest = steps[row], prices[row]
-                    more = np.add(after[: GRID + 1 - step], highest, out=lifted[step:])
-                    np.maximum(here[step:], more, out=here[step:])
-        return table
+    def _fill(self, levels: Ints, tables: Floats) -> None:
+        """Write down the tables, of rows that each take (limits, rows) levels."""
+        prices, starts = self._price.tolist(), [0, *self._ends.tolist()]
+        lifted = np.empty(GRID + 1)
+        for of_rows, table in zip(levels, tables, strict=True):
+            order = np.lexsort((-self._price, of_rows, self._after)).tolist()
+            steps, first = of_rows.tolist(), len(prices)
+            for at in range(len(self._ends) - 1, -1, -1):
+                after, here, highest = table[at + 1], table[at], 0.0
+                here[:] = after
+                end, first = first, starts[at]
+                for row in order[first:end]:
+                    # What is priced no higher than what takes no more steps is left out.
+                    if prices[row] > highest:
+                        step, highest = steps[row], prices[row]
+                        more = np.add(after[: GRID + 1 - step], highest, out=lifted[step:])
+                        np.maximum(here[step:], more, out=here[step:])
 
     @cached_property
     def _tightest(self) -> list[int]:
         """The limits in ascending order of what all groups add at most within each."""
-        return sorted(range(len(self._sizes)), key=lambda at: float(self._tables[at][0, GRID]))
+        found: list[int] = self._tables[:, 0, GRID].argsort(kind="stable").tolist()
+        return found
 
     def _hopeful_end(self, value: Floats, weights: dict[int, Floats], floor: float) -> Ints:
         """Return the row from which on no model leads partial sets to a price of `floor`."""
@@ -177,7 +182,7 @@ class Knapsack:
         # What groups from one on add falls with the group.
         for _ in range(len(self._ends).bit_length()):
             middle = (low + high) // 2
-            most = np.min([self._tables[at][middle, level] for at, level in levels.items()], axis=0)
+            most = np.min([self._tables[at, middle, level] for at, level in levels.items()], axis=0)
             low, high = np.where(most >= lacking, (middle + 1, high), (low, middle))
         return np.append(0, self._ends)[np.minimum(low, len(self._ends))]
 
@@ -204,7 +209,7 @@ class Knapsack:
             keep(np.flatnonzero(grown[at] <= self._capacity[at]))
             if floor > 0:
                 level = (self._capacity[at] - grown[at]) * self._scale[at] * (1 + 1e-12)
-                more = self._tables[at][self._after[child], level.astype(np.int64)]
+                more = self._tables[at, self._after[child], level.astype(np.int64)]
                 reach = np.minimum(reach, value[parent] + self._price[child] + more)
                 keep(np.flatnonzero(reach >= floor))
         return parent, child, reach, grown
@@ -212,7 +217,7 @@ class Knapsack:
     @property
     def upper(self) -> float:
         """No set that fits has a higher price."""
-        return min(float(table[0, GRID]) for table in self._tables)
+        return float(self._tables[:, 0, GRID].min())
 
     def above(self, floor: float, limit: int, *, beam: bool = False) -> list[Ints]:
         """Return every set that fits and is priced at least `floor`.

@@ -12,7 +12,6 @@ from kvplace.solver.kernels import kernel
 __all__ = [
     "COMPILED",
     "dearest_sets",
-    "joint_table",
     "level_tables",
     "sets_with_each",
     "weigh_limits",
@@ -126,65 +125,12 @@ def level_tables(steps: Ints, prices: Floats, after: Ints, tables: Floats) -> No
 
 
 @kernel
-def joint_table(down: Ints, right: Ints, prices: Floats, after: Ints, table: Floats) -> None:
-    """Write down what the groups from one on add at most by levels of room under two limits.
-
-    Parameters
-    ----------
-    down, right
-        (rows,) levels that a row takes of each limit, rounded down.
-    prices, after
-        As of `weigh_limits`.
-    table
-        (groups + 1, levels + 1, levels + 1) what is written.
-    """
-    levels = table.shape[1] - 1
-    table[table.shape[0] - 1] = 0.0
-    end = len(prices)
-    while end > 0:
-        group = after[end - 1] - 1
-        first = end - 1
-        while first > 0 and after[first - 1] - 1 == group:
-            first -= 1
-        here, rest = table[group], table[group + 1]
-        here[:] = rest
-        for row in range(first, end):
-            one, two, price = down[row], right[row], prices[row]
-            useless = False
-            for other in range(first, end):
-                inside = down[other] <= one and right[other] <= two and prices[other] >= price
-                if inside and other != row:
-                    less = down[other] < one or right[other] < two or prices[other] > price
-                    if less or other < row:
-                        useless = True
-                        break
-            if not useless:
-                for level in range(levels + 1 - one):
-                    to, of = here[level + one], rest[level]
-                    for beside in range(levels + 1 - two):
-                        to[beside + two] = max(to[beside + two], of[beside] + price)
-        end = first
-
-
-@kernel
-def _enough(
-    tables: Floats,
-    scales: Floats,
-    joint: Floats,
-    pair: Ints,
-    pair_scales: Floats,
-    group: int,
-    left: Floats,
-    short: float,
-) -> bool:
+def _enough(tables: Floats, scales: Floats, group: int, left: Floats, short: float) -> bool:
     """Return whether the groups from one on may add what is short of a price in the room left."""
     for limit in range(len(left)):
         if tables[limit, group, int(left[limit] * scales[limit])] < short:
             return False
-    if joint.shape[0] == 0:
-        return True
-    down, right = int(left[pair[0]] * pair_scales[0]), int(left[pair[1]] * pair_scales[1])
-    return bool(joint[group, down, right] >= short)
+    return True
 
 
 @kernel
@@ -226,9 +172,6 @@ def dearest_sets(
     beyond: Ints,
     tables: Floats,
     scales: Floats,
-    joint: Floats,
-    pair: Ints,
-    pair_scales: Floats,
     floor: float,
     nodes: int,
     rows: Ints,
@@ -249,8 +192,6 @@ def dearest_sets(
         (rows,) first row of the group after that of each row.
     tables, scales
         Of `level_tables`, and (limits,) levels per unit of room.
-    joint, pair, pair_scales
-        Of `joint_table`, or no table; the two limits that it is of; (2,) levels per unit of room.
     floor
         Least price, above 0.
     nodes
@@ -281,7 +222,7 @@ def dearest_sets(
         group = after[row] - 1
         if row == 0 or after[row - 1] - 1 != group:  # all groups from this one on
             short = floor - value[at]
-            if not _enough(tables, scales, joint, pair, pair_scales, group, left[at], short):
+            if not _enough(tables, scales, group, left[at], short):
                 at -= 1
                 continue
         cursor[at] = row + 1
@@ -291,9 +232,7 @@ def dearest_sets(
             fits &= left[at + 1, limit] >= 0.0
         more = value[at] + prices[row]
         short, rest = floor - more, left[at + 1]
-        if not fits or not _enough(
-            tables, scales, joint, pair, pair_scales, group + 1, rest, short
-        ):
+        if not fits or not _enough(tables, scales, group + 1, rest, short):
             continue
         path[at], value[at + 1], cursor[at + 1] = row, more, beyond[row]
         at += 1
@@ -339,5 +278,5 @@ def sets_with_each(sizes: Floats, capacity: Floats, order: Ints, rows: Ints, len
         lengths[row] = count
 
 
-COMPILED = (weigh_limits, level_tables, joint_table, dearest_sets, sets_with_each)
+COMPILED = (weigh_limits, level_tables, dearest_sets, sets_with_each)
 """What must be compiled for exact pricing by kernels."""

@@ -23,7 +23,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.knapsack import Knapsack
 from kvplace.solver.column_generation.loop import generate
 from kvplace.solver.column_generation.master import Entry, Master
-from kvplace.solver.column_generation.pricing import ACCURACY, MEMORY, Column, Pool, Room
+from kvplace.solver.column_generation.pricing import ACCURACY, Column, Pool, Room
 from kvplace.solver.column_generation.room_prices import mixed_room, prices_of_room, room_weights
 from kvplace.solver.column_generation.set_pricing import SetPricing, Verdict
 from kvplace.solver.instance.columns import undominated
@@ -172,8 +172,7 @@ class OptionSets:
                 limits, capacity = np.column_stack([mixed, limits]), np.append(1.0, capacity)
             sizes = np.where(fit, np.maximum(limits, TINY * capacity).T, np.inf)
             groups = None if self._plain else self.model
-            pressures = np.array([at if at < instance.pressures else MEMORY for at in needed])
-            rooms.append(Room(sizes, capacity * (1 + EDGE), groups, pressures))
+            rooms.append(Room(sizes, capacity * (1 + EDGE), groups))
             fits.append(fit)
         return rooms, np.column_stack(fits) & seated[:, None]
 
@@ -248,10 +247,7 @@ class OptionSets:
         if weights is None:
             return self.fluid(target), rooms
         said = self.verdict(target, *prices_of_room(rooms, fits, weights), exact=False)
-        of = np.zeros((len(rooms), self.instance.pressures + 1))  # `MEMORY` is the last
-        for row, room, worths in zip(of, rooms, weights, strict=True):
-            row[room.pressures] = worths
-        return replace(said, weights=of[:, :-1]), list(map(mixed_room, rooms, weights))
+        return said, list(map(mixed_room, rooms, weights))
 
     def _chosen(self, master: Master, only: Bools) -> None:
         """Note what part of each model takes which option."""
@@ -298,21 +294,6 @@ class OptionSets:
         rooms, fits = self.rooms(target, within)
         return self._start(rooms, fits), np.asarray(fits.any(axis=1))
 
-    def mixes(self, verdict: Verdict) -> Floats | None:
-        """Return (kinds, pressures) weights by which one limit leaves least; None where unknown."""
-        if not self.compiled or self.instance.pressures < 2 or not math.isfinite(verdict.share):
-            return None
-        from kvplace.solver.column_generation.compiled_knapsack import best_mix  # noqa: PLC0415 - numba
-
-        found = np.zeros((len(self.kinds), self.instance.pressures + 1))  # `MEMORY` is the last
-        rooms, fits = self.rooms(verdict.target)
-        for row, room, fit in zip(found, rooms, fits.T, strict=True):
-            some = np.flatnonzero(fit & (verdict.prices > 0))
-            if room.pressures is not None and len(room.capacity) > 1 and len(some):
-                parts = room.sizes[1:, some] / room.capacity[1:, None]
-                row[room.pressures] = best_mix(parts, verdict.prices[some], self.model[some])
-        return found[:, :-1]
-
     def least(self, prices: Floats) -> Floats:
         """Return (n,) what each model is priced at in its cheapest option."""
         whole = np.where(self._usable, prices * self.shards, np.inf)
@@ -349,20 +330,13 @@ class OptionSets:
         columns, memory = self.instance.columns, np.array([float(room) for _, room in self.kinds])
         return np.maximum(columns.size + columns.load / target, TINY * memory[0]), memory
 
-    def quick(self, target: float, watch: Watch) -> Verdict | None:
+    def quick(self, target: float) -> Verdict:
         """Return what the fluid bound says with hot models priced at all they take of a GPU.
 
-        Of an undivided model that needs more than half of the largest GPU, that is the GPU less the
-        dearest set which fits beside it: no two of them share one, so no set is priced above its
-        GPU. Several pressures: what prices of room say. None: no place, or split under one.
+        That is for undivided models under one pressure. Of one that needs more than half of the
+        largest GPU, it is the GPU less the dearest set which fits beside it: no two of them share
+        one, so no set is priced above its GPU.
         """
-        if self.instance.pressures > 1:
-            rooms, fits = self.rooms(target)
-            self._usable = np.asarray(fits.any(axis=1))
-            placeable = np.isfinite(self.least(np.ones(len(fits)))).all()
-            return self._by_room(target, rooms, fits, watch)[0] if placeable else None
-        if not self._plain:
-            return None
         sizes, memory = self._sizes(target)
         prices, largest = sizes * (1 - EDGE), memory[-1]
         for j in np.argsort(-sizes, kind="stable")[:LIFTED].tolist():

@@ -8,7 +8,7 @@ import numpy as np
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.column_generation.knapsack import Knapsack, TooManyError, hopeful
 
-__all__ = ["ACCURACY", "MEMORY", "Column", "Pool", "Room", "slack"]
+__all__ = ["ACCURACY", "Column", "Pool", "Room", "slack"]
 
 Column = tuple[int, tuple[int, ...]]
 """Type of GPU, and the models on it in ascending order."""
@@ -25,8 +25,6 @@ EXACT = 4
 """Every so many times the dearest are looked for even where filling up finds dear sets, too."""
 REPEATS = 2
 """Columns given out at once that hold one model."""
-MEMORY = -1
-"""The limit of weights and the least KV, which is of no pressure."""
 FLOORS = 8
 """Least prices tried in turn: those between one that too many sets have and one that none has."""
 
@@ -44,15 +42,11 @@ class Room:
         (d,) what sizes sum up to at most.
     groups
         (n,) group of each, of which a GPU holds one at most; None where each is its own.
-    pressures
-        Which pressure each limit is of, `MEMORY` for none, a first one that mixes them left out;
-        None where nobody asks.
     """
 
     sizes: Floats
     capacity: Floats
     groups: Ints | None = None
-    pressures: Ints | None = None
 
     def hopeful(self, prices: Floats, active: Ints, floor: float) -> Bools:
         """Return which of some models can be in a set priced at least `floor`."""

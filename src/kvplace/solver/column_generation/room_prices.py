@@ -14,7 +14,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.column_generation.master import add_rows, quiet_highs
-from kvplace.solver.column_generation.pricing import MEMORY, Room
+from kvplace.solver.column_generation.pricing import Room
 
 __all__ = ["mixed_room", "prices_of_room", "room_weights"]
 
@@ -44,8 +44,7 @@ def room_weights(
     seconds
         Time limit.
     """
-    stated = [_stated(room) for room in rooms]
-    parts = [_parts(room)[rows] for room, rows in zip(rooms, stated, strict=True)]
+    parts = list(map(_parts, rooms))
     numbers = [len(part) for part in parts]
     first, n = np.cumsum([0, *numbers]), len(starts) - 1
     model = np.repeat(np.arange(n, dtype=np.int32), np.diff(starts))
@@ -71,10 +70,7 @@ def room_weights(
     if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         return None
     duals = np.maximum(-np.array(highs.getSolution().row_dual)[n:], 0.0)
-    found = [np.zeros(len(_parts(room))) for room in rooms]
-    for worths, of, dual in zip(found, stated, np.split(duals, first[1:-1]), strict=True):
-        worths[of] = dual
-    return found
+    return np.split(duals, first[1:-1])
 
 
 def prices_of_room(
@@ -97,13 +93,7 @@ def mixed_room(room: Room, weights: Floats) -> Room:
     mix = (1 - OTHERS) * weights / total + OTHERS / len(weights)
     sizes = np.vstack([mix @ _parts(room), room.sizes[1:]])
     capacity = np.append(mix.sum() * (1 + EDGE), room.capacity[1:])
-    return Room(sizes, capacity, room.groups, room.pressures)
-
-
-def _stated(room: Room) -> Ints:
-    """Return the limits that a certificate can weigh: not memory alone, where there are others."""
-    found = np.flatnonzero(room.pressures != MEMORY)
-    return found if len(found) else np.arange(len(_parts(room)))
+    return Room(sizes, capacity, room.groups)
 
 
 def _parts(room: Room) -> Floats:

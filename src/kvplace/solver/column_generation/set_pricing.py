@@ -38,9 +38,6 @@ class Verdict:
         (kinds,) worth of a GPU of each kind.
     exact
         Whether no column is missing, so that the reduced costs are what they seem.
-    weights
-        (kinds, pressures) what a GPU's whole room is worth, pressure by pressure, where prices are
-        those of room; None where they are of sets.
     """
 
     target: float
@@ -48,7 +45,6 @@ class Verdict:
     prices: Floats
     worths: Floats
     exact: bool
-    weights: Floats | None = None
 
     @property
     def impossible(self) -> bool:

@@ -34,8 +34,6 @@ DIRECT_MODELS = 24
 """Up to so many models "nothing better" is asked at once, without a climb towards it."""
 WIDTH = 1e-5
 """Relative width at which the bisection for the program's threshold ends."""
-QUICK_WIDTH = 1e-3
-"""The same for prices that take no sets, of split models: each target takes a small program."""
 CLIMBED = 0.003
 """Gap at which the bound's climb towards the value ends."""
 NEAR = 0.02
@@ -162,19 +160,18 @@ def climb(proof: Proof, value: float, rounds: int, watch: Watch) -> None:
 
 def raise_quickly(proof: Proof, value: float, watch: Watch) -> None:
     """Raise the bound by prices that take no sets; just above it they show if they can."""
-    if value <= 0:
+    instance = proof.program.instance
+    if value <= 0 or not instance.simple or instance.pressures > 1:
         return
 
     def impossible(target: float) -> bool:
-        verdict = proof.program.quick(target, watch)
-        if verdict is None or not verdict.impossible:
-            return False
-        proof.raise_to(verdict)
-        return True
+        verdict = proof.program.quick(target)
+        if verdict.impossible:
+            proof.raise_to(verdict)
+        return verdict.impossible
 
     low = proof.value
-    width = WIDTH if proof.program.instance.simple else QUICK_WIDTH
-    bisect(impossible, low, value, width=width, probes=[(low * (1 + width), True)], watch=watch)
+    bisect(impossible, low, value, width=WIDTH, probes=[(low * (1 + WIDTH), True)], watch=watch)
     if proof.value > low:
         watch.tell("bound", value, proof.value)
 

@@ -129,11 +129,10 @@ def _search_a_little(first: str) -> None:
 
     def price() -> None:
         rooms = np.array([[1.0, 2.0], [2.0, 1.0]])
-        # Two limits need a table over both, where a search does not end.
         table = CompiledKnapsack(
             np.vstack([rooms.mean(axis=0), rooms]), np.ones(2), np.full(3, 3.0)
         )
-        table.search_over_two(1.0, 1)
+        table.dearest(1.0, 1)
         table.with_each()
 
     kinds = {
