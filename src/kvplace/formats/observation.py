@@ -6,10 +6,9 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from kvplace.core.placement import Placement, Replica
-from kvplace.formats.files import read_text
 from kvplace.formats.validation.fields import Name, Text, word
 from kvplace.formats.validation.json_text import json_text
-from kvplace.formats.validation.models import parsed
+from kvplace.formats.validation.models import read_part
 from kvplace.formats.validation.parts import Part
 
 __all__ = [
@@ -18,7 +17,6 @@ __all__ = [
     "EnginePart",
     "Observation",
     "observed_placement",
-    "parse_observation",
     "read_observation",
     "write_observation",
 ]
@@ -70,20 +68,8 @@ def read_observation(path: str | os.PathLike[str]) -> Observation:
     InputError
         With everything that is wrong with the file, each fault with its path and line.
     """
-    name = os.fspath(path)
-    return parse_observation(read_text(name), name)
-
-
-def parse_observation(text: str, source: str = "") -> Observation:
-    """Read the JSON of an observation.
-
-    Raises
-    ------
-    InputError
-        As in `read_observation`.
-    """
     what = "an observation is a mapping of keys"
-    return parsed(Observation, text, source, what, "observation")
+    return read_part(Observation, path, what, "observation")
 
 
 def observed_placement(observation: Observation) -> Placement:

@@ -12,7 +12,6 @@ from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.formats.diagnostics import Path, Report
-from kvplace.formats.files import read_text
 from kvplace.formats.plan.read_json import parse_plan, replicas_of
 from kvplace.formats.plan.schema import PlanModelPart, ReplicaPart
 from kvplace.formats.plan.stated import Plan
@@ -29,7 +28,7 @@ from kvplace.formats.validation.fields import (
     word,
 )
 from kvplace.formats.validation.json_text import json_text, stated
-from kvplace.formats.validation.models import parsed
+from kvplace.formats.validation.models import read_part
 from kvplace.formats.validation.parts import Part
 
 __all__ = [
@@ -159,10 +158,8 @@ def read_proposal(path: str | os.PathLike[str]) -> Proposal:
     InputError
         With everything that is wrong with the file, each fault with its path and line.
     """
-    name = os.fspath(path)
-    what = "a proposal is a mapping of keys"
-    found = parsed(Proposal, read_text(name), name, what, "proposal")
-    report = Report(name)
+    found = read_part(Proposal, path, "a proposal is a mapping of keys", "proposal")
+    report = Report(os.fspath(path))
     _refuse_infinite(found.plan, ("plan",), report)
     report.refuse()
     return found

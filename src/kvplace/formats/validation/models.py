@@ -1,6 +1,7 @@
 """Plain data against a part, every fault told in the file's own words."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_args
 
@@ -8,10 +9,11 @@ from pydantic import BaseModel, ValidationError
 
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import MOST_NOTED, Path, Report, closest, kind_of, nearest, shown
+from kvplace.formats.files import read_text
 from kvplace.formats.text.document import mapping_of
 from kvplace.formats.validation.parts import FieldOf, Part, adapter, fields_of
 
-__all__ = ["built_list", "parsed", "validate", "validate_list"]
+__all__ = ["built_list", "read_part", "validate", "validate_list"]
 
 P = TypeVar("P")
 
@@ -42,15 +44,16 @@ def validate(part: type[P], data: object, path: Path, report: Report) -> P | Non
     return valid
 
 
-def parsed(part: type[P], text: str, source: str, what: str, kind: str) -> P:
-    """Return the JSON text of a file as a part; `what` and `kind` are as in `mapping_of`.
+def read_part(part: type[P], path: str | os.PathLike[str], what: str, kind: str) -> P:
+    """Read a file of JSON as a part; `what` and `kind` are as in `mapping_of`.
 
     Raises
     ------
     InputError
         With everything that is wrong with the file, each fault with its path and line.
     """
-    data, report = mapping_of(text, source, what, kind)
+    name = os.fspath(path)
+    data, report = mapping_of(read_text(name), name, what, kind)
     found = validate(part, data, (), report)
     report.refuse()
     assert found is not None

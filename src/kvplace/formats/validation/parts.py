@@ -31,7 +31,6 @@ from typing import (
 )
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
-from pydantic.fields import FieldInfo
 
 from kvplace.core.columns import defaults_of
 from kvplace.errors import InputError
@@ -245,9 +244,14 @@ def adapter(part: Any) -> TypeAdapter[Any]:
 def fields_of(part: type[Any]) -> Mapping[str, FieldOf]:
     """Return the fields of a part or of a dataclass by the key in the file."""
     kinds = get_type_hints(part, include_extras=True)
-    found: dict[str, FieldOf] = {}
-    for name, info, default in _infos(part, kinds):
-        key = info.alias or name
+    if not issubclass(part, BaseModel):
+        defaults = defaults_of(part)
+        names = (field.name for field in dataclasses.fields(part))
+        return {n: FieldOf(n, n, kinds[n], defaults.get(n, MISSING), ()) for n in names}
+    found, defaults = dict[str, FieldOf](), _core_defaults(getattr(part, "core", None))
+    for name, info in part.model_fields.items():
+        key, always = info.alias or name, _marked(kinds[name]) or info.is_required()
+        default = MISSING if always else defaults.get(name, info.get_default())
         found[key] = FieldOf(name, key, kinds[name], default, tuple(info.examples or ()))
     return found
 
@@ -302,28 +306,9 @@ def _exact_kind(kind: Any) -> Any:
     return exact(kind) if isinstance(kind, type) and issubclass(kind, Part) else kind
 
 
-def _infos(part: type[Any], kinds: Mapping[str, Any]) -> list[tuple[str, FieldInfo, Any]]:
-    """Return name, description and unwritten default of each field."""
-    found = []
-    if issubclass(part, BaseModel):
-        defaults = _core_defaults(getattr(part, "core", None))
-        for name, info in part.model_fields.items():
-            none = _marked(kinds[name]) or info.is_required()
-            default = MISSING if none else defaults.get(name, info.get_default())
-            found.append((name, info, default))
-        return found
-    return [(field.name, FieldInfo(), _default(field)) for field in dataclasses.fields(part)]
-
-
 def _core_defaults(core: Any) -> Mapping[str, Any]:
     """Return the defaults of the class that a part states."""
     return defaults_of(core) if dataclasses.is_dataclass(core) else {}  # type: ignore[arg-type]  # seen as an object too
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    if field.default is not dataclasses.MISSING:
-        return field.default
-    return MISSING if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _marked(kind: Any) -> bool:
