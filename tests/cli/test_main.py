@@ -65,6 +65,8 @@ def test_version(capsys):
         (["plan", "x", "--seed", "-1"], "range"),
         (["refine"], "missing argument 'PLAN|FLEET'"),
         (["refine", "x", "--gpus", "2x80GiB"], "with --start PLAN"),
+        (["init", "--gpus", "2xH100"], "no such option '--gpus'; did you mean '--nodes'?"),
+        (["demand", "--trace", "x"], "no such option '--trace'; write kvplace demand trace"),
         (["bench", "adsr"], "'adsr' is neither a family nor a fleet file; did you mean 'adrs'?"),
         (["bench", "fleet"], "'fleet' is neither a family (adrs"),
         (["bench", "adrs", "\x1b[31mx"], "\\x1b[31mx"),

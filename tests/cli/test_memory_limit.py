@@ -43,9 +43,7 @@ def test_too_little_is_one_line_and_an_earlier_file_stays(tmp_path):
     done = run(tmp_path, "--memory-limit", "40MiB", "-o", str(output), rows=rows)
     assert done.returncode == 4
     assert done.stdout == ""
-    assert done.stderr == (
-        "kvplace: no more than 0.04 GiB of memory may be taken (--memory-limit)\n"
-    )
+    assert done.stderr == "kvplace: no more than 40MiB of memory may be taken (--memory-limit)\n"
     assert output.read_text() == "good"
 
 

@@ -146,11 +146,15 @@ def test_only_star_and_question_mark_stand_for_other_letters(patterns, names, fo
     ("rule", "message"),
     [
         (Pin(("none*",), places=X), "no model is named 'none*'"),
+        (Pin(("bigg",), places=X), "no model is named 'bigg'; did you mean 'big'?"),
         (Pin(("big",)), "names no places"),
         (Forbid(places=Places(gpus=("x/9",))), "there is no GPU 'x/9'"),
         (Reserve(places=Places(nodes=("v",))), "there is no node 'v'"),
         (Limit(places=Places(labels=(("zone", "c"),))), "no node has the labels zone=c"),
-        (Spread(over="rack"), "no node has the label 'rack'"),
+        (
+            Spread(over="rack"),
+            "no node has the label 'rack'; over is one of gpu, link, node, zone",
+        ),
     ],
 )
 def test_a_rule_that_names_what_there_is_not_is_refused(rule, message):

@@ -78,7 +78,7 @@ def test_the_outcome_is_the_same_on_two_processes():
 
 
 def test_one_window_is_too_few():
-    with pytest.raises(InputError, match="two are needed"):
+    with pytest.raises(InputError, match="needs two windows; this has 1 window"):
         backtest(PROBLEM, Demands({"a": (1.0,)}, 1.0), [Plan(Way.NEVER)], start=START)
 
 

@@ -112,8 +112,9 @@ class _Verbs(click.Group):
 def root() -> None:
     """Decide which LLM runs on which GPU.
 
-    The GPU with the highest KV-cache pressure is made as good as it can be, and every answer
-    says how near to the optimum it is proved to be. Data goes to stdout, the rest to stderr.
+    The GPU with the highest pressure, on its KV memory or its time, is made as good as it can be,
+    and every answer says how near to the optimum it is proved to be. Data goes to stdout, the rest
+    to stderr.
 
     Exit codes: 0 done, 1 check found a disagreement, diff a difference, verify a drift or watch
     advises a re-plan, 2 bad input or usage, 3 proved infeasible, 4 stopped without a placement,

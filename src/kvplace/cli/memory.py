@@ -10,7 +10,7 @@ import click
 
 from kvplace.cli.faults import say
 from kvplace.errors import UnitError
-from kvplace.units import format_bytes, parse_bytes
+from kvplace.units import bytes_text, parse_bytes
 
 __all__ = ["MEMORY_LIMIT", "Memory"]
 
@@ -140,7 +140,7 @@ class Memory:
     def sentence(cls) -> str:
         """Return what to say then."""
         if cls.limit:
-            most = format_bytes(cls.limit, 2)
+            most = bytes_text(cls.limit)
             return f"no more than {most} of memory may be taken (--memory-limit)"
         return "the system gives no more memory"
 

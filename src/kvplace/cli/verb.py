@@ -25,6 +25,21 @@ class _Verb(click.Command):
         super().__init__(*args, **options)
         self._replaces = replaces
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name, word = error.option_name, error.option_name.removeprefix("--")
+            arguments = [of for of in self.params if isinstance(of, click.Argument)]
+            other = _OTHERS_SAY.get(name, "")
+            if any(word in getattr(of.type, "choices", ()) for of in arguments):
+                meant = f"write kvplace {self.name} {word}"
+            elif any(other in of.opts for of in self.params):
+                meant = f"did you mean {other!r}?"
+            else:
+                raise
+            raise click.UsageError(f"no such option {name!r}; {meant}", ctx) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         for option in self.params:
             if option.name not in _WRITTEN or option.type is IN_FILE:
@@ -35,6 +50,9 @@ class _Verb(click.Command):
                     refuse_same(ctx.params[option.name], values, option.opts[0])
         return super().invoke(ctx)
 
+
+_OTHERS_SAY = {"--gpus": "--nodes", "--nodes": "--gpus"}
+"""Options that stand for one another in different commands."""
 
 verb = partial(click.command, cls=_Verb)
 """Decorator of the function of a verb."""

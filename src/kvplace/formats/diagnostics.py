@@ -179,7 +179,8 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     words = list(known)
     plain = "".join(filter(str.isalnum, word[:_LONGEST].casefold()))
     for name in words:
-        if plain == name.replace("_", "") or plain in _OTHERS_SAY.get(name, ()):
+        whole, base = name.replace("_", ""), name.rpartition("_")[0].replace("_", "")
+        if plain in (whole, base, *_OTHERS_SAY.get(name, ())) and plain:
             return name
     import difflib  # noqa: PLC0415 - only for an error
 

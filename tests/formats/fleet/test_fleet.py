@@ -181,7 +181,15 @@ def test_splits_copies_and_rules_read_and_write_back_equal():
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ("{rule: pin, models: one}", "rules[0], line 30: a pin rule needs places"),
+        (
+            "{rule: pin, models: one}",
+            "rules[0], line 30: a pin rule needs places; write it like places: {nodes: [h200-0]}",
+        ),
+        (
+            "{rule: apart}",
+            "rules[0], line 30: an apart rule needs models and over; write it like models: "
+            '["org/*"], over: zone',
+        ),
         (
             "{rule: pin, models: x, places: {nodes: n-0}}",
             "rules[0], line 30: no model is named 'x'",

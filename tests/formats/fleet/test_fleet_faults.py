@@ -113,8 +113,7 @@ REPLACED = [
         "slo: {}",
         (
             "models[0].slo.latency, line 10: 'org/one' needs it for the objective requests; "
-            "give it, or "
-            "ttft and tpot together with demand.output_tokens"
+            "give it, or slo.ttft and slo.tpot together with demand.output_tokens"
         ),
     ),
     (

@@ -56,6 +56,7 @@ FAULTS = [
         f"{HEADER},wieghts_gib\n",
         "line 1: unknown column 'wieghts_gib'; did you mean 'weights_gib'?",
     ),
+    (f"{HEADER},ttft\n", "line 1: unknown column 'ttft'; did you mean 'ttft_seconds'?"),
     (
         f"{HEADER}\na,10GiB,2,1\n",
         "models[0].weights_gib, line 2: '10GiB' is not a number; the column names the unit",
@@ -78,8 +79,7 @@ FAULTS = [
         f"{HEADER}\na,1,2,\n",
         (
             "models[0].slo_seconds, line 2: 'a' needs it for the objective requests; give it, "
-            "or ttft "
-            "and tpot together with demand.output_tokens"
+            "or ttft_seconds and tpot_seconds together with output_tokens"
         ),
     ),
     (

@@ -146,7 +146,8 @@ def command(
 
     FLEET is a kvplace.fleet/v1 file in YAML or JSON, or a table of models, CSV or Parquet, together
     with --gpus. An --output that ends in .parquet is written in columns, one row per shard.
-    The GPU with the highest KV-cache pressure (KVPR) is made as good as it can be, then the next.
+    The GPU with the highest pressure, on its KV memory or its time, is made as good as it can be,
+    then the next.
     With --survive the exit code is 3 where it is proved that no plan survives, 4 where none was
     shown to: a loss could not be restored, or the search ended before every loss was tried. JSON
     names the outcome of each loss (failures), also then.

@@ -107,7 +107,7 @@ class Rule(abc.ABC):
         """Yield a sentence for each thing in the rule that the problem does not have."""
         for pattern in self.models:
             if pattern not in context.index_of and not chosen((pattern,), context.index_of):
-                yield f"no model is named {pattern!r}"
+                yield f"no model is named {pattern!r}{_meant(pattern, context.index_of)}"
 
     def concerned(self, names: Iterable[str]) -> list[str]:
         """Return the names of models that the rule concerns, in order."""
@@ -158,3 +158,11 @@ def _frozen(value: object) -> str:
         parts = (f"{name}={getattr(value, name)!r}" for name in ("gpus", "nodes", "labels"))
         return f"Places({', '.join(parts)})"
     return repr(value)
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """Return a question for the known name that one may be meant to be; empty for none."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only for an error
+
+    near = get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -10,6 +10,9 @@ from kvplace.core.rules.rule import Rule
 
 __all__ = ["NOWHERE", "TopologyRule", "listed"]
 
+_LISTED = 8
+"""Labels that a message names."""
+
 NOWHERE = "(no domain)"
 """Stands for the domain of a GPU whose node lacks the label."""
 
@@ -33,7 +36,9 @@ class TopologyRule(Rule):
         yield from super(TopologyRule, self).faults(context)
         fleet = context.fleet
         if not any(fleet.domain(node.gpus[0].id, self.over) for node in fleet.nodes if node.gpus):
-            yield f"no node has the label {self.over!r}"
+            labels = sorted({label for node in fleet.nodes for label in node.labels})
+            known = ", ".join(["gpu", "link", "node", *labels[:_LISTED]])
+            yield f"no node has the label {self.over!r}; over is one of {known}"
 
     def domains_of(self, context: Context) -> set[str] | None:
         """Return all domains; None where a GPU is in none."""

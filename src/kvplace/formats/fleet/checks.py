@@ -128,7 +128,9 @@ def _check_load(model: Model, objective: Objective, path: Path, report: Report) 
     for field in missing:
         message = f"{shown(model.name)} needs it for the objective {objective.value}"
         if field == "slo.latency":
-            message += "; give it, or ttft and tpot together with demand.output_tokens"
+            keys = ("slo", "ttft"), ("slo", "tpot"), ("demand", "output_tokens")
+            ttft, tpot, tokens = (report.text_of((*path, *key)).partition("].")[2] for key in keys)
+            message += f"; give it, or {ttft} and {tpot} together with {tokens}"
         report.add((*path, *field.split(".")), message)
     if missing:
         return

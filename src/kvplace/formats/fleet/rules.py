@@ -9,7 +9,7 @@ from kvplace.core.rules.registry import rule_kinds
 from kvplace.core.rules.rule import Rule
 from kvplace.formats.validation.fields import Count, Integer, Name, Text, word
 from kvplace.formats.validation.json_text import stated
-from kvplace.formats.validation.parts import Exact, Part, Written
+from kvplace.formats.validation.parts import Exact, Part, Written, fields_of
 from kvplace.formats.validation.values import name, refuse_value
 
 __all__ = ["Names", "PlacesPart", "RulePart", "build_rule", "rule_data"]
@@ -87,12 +87,15 @@ class RulePart(Part):
     def _fits_kind(self) -> Self:
         given = self.model_fields_set - {"rule"}
         takes, needs = _KEYS[self.rule]
+        article = "an" if self.rule == "apart" else "a"
         for key in sorted(given.difference(takes)):
             known = ", ".join(sorted(takes))
-            refuse_value(f"a {self.rule} rule takes no {key}; it takes {known}")
+            refuse_value(f"{article} {self.rule} rule takes no {key}; it takes {known}")
         missing = sorted(set(needs) - given)
         if missing:
-            refuse_value(f"a {self.rule} rule needs {' and '.join(missing)}")
+            examples = (f"{key}: {fields_of(RulePart)[key].examples[0]}" for key in missing)
+            needed = f"{' and '.join(missing)}; write it like {', '.join(examples)}"
+            refuse_value(f"{article} {self.rule} rule needs {needed}")
         return self
 
 

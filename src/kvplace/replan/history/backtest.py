@@ -21,6 +21,7 @@ from kvplace.replan.history.served import served_shares
 from kvplace.replan.history.trigger import History, Policy, Seen, decide
 from kvplace.replan.schedule.changes import changes, renumbered
 from kvplace.solver.solve import solve
+from kvplace.units import format_count
 from kvplace.workers import Workers
 
 __all__ = ["Plan", "Track", "Way", "backtest"]
@@ -156,7 +157,9 @@ def backtest(
         what a simulation needs.
     """
     if demands.windows < 2:
-        raise InputError(f"{demands.windows} windows are too few to replay; two are needed")
+        raise InputError(
+            f"a replay needs two windows; this has {format_count(demands.windows, 'window')}"
+        )
     first = with_rates(problem, demands.at(0))
     running = start or _fresh(first)
     if running is None or not evaluate(first, running).valid:
