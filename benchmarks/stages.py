@@ -283,19 +283,22 @@ HEAD = """\
 
 A search is an ordered list of stages: `src/kvplace/solver/strategies/` holds the list for undivided
 models, the one for clusters and the one for large fleets. [How kvplace searches](algorithm.md) says
-what they do. This page says where each stage pays, what was tried beside it, and by which figures
-it was kept or deleted; then come the tables.
+what they do. This page is for who changes the search. It has three parts: on which cases each stage
+pays; what was tried beside it, and by which figures it was kept or deleted; tables of measurements.
 
 ## Where each stage shows
 
-| stage | family, and what the search is without the stage |
+The value of a plan is the pressure of its worst GPU. A percentage says how much higher the value is
+where the stage is left out. The names of cases are those of `kvplace bench`.
+
+| stage | cases on which leaving it out shows, and what then gets worse |
 |---|---|
-| `balance` | nearly all: GPUs after the worst |
-| `configuration-bound` | adrs, 20x40, 700 models on 330 GPUs in 3 windows: the bound itself |
+| `balance` | nearly all: the GPUs after the worst |
+| `configuration-bound` | adrs, 20x40, 700 models on 330 GPUs in 3 windows: the bound |
 | `configurations` | alibaba-2023: value twice as high, bound a third lower; scale-real-3k: 3.7 % |
-| `domain-cases` | 14 to 17 models under pressure: 34.9 % above the bound for 3.5, 8.4 for none |
+| `domain-cases` | 14 to 17 models under pressure: a gap of 34.9 % for 3.5, and of 8.4 for 0 |
 | `domain-filling` | openrouter-103-occupancy: 33 %; openrouter-103: 1.3 %; openrouter-60: 0.4 % |
-| `drop-copies` | none by this measure: it takes out copies that bring nothing |
+| `drop-copies` | none: it takes out copies that are of no use, which the value does not show |
 | `ejection` | clusters-24: 14 % |
 | `enumeration` | tiny-clusters: it proves what bounds do not |
 | `exact-decisions` | 50x100: bound 3.5 % lower; 20x60: value and bound; 50x150 |
@@ -307,10 +310,11 @@ it was kept or deleted; then come the tables.
 
 ## What was tried
 
-A percentage is how far a search ends above its bound, at equal CPU seconds; "a for b" is a search
-as the line says, for one as it was. Nearly all are of one seed and on a busy machine, so that
-differences of a few parts in a hundred between single runs are noise. Commits name the state that
-was compared with.
+A percentage is the gap at the end of a search: how far its value is above its bound. "4.4 % for
+22.6" gives two gaps: that of a search as the line says, and that of the search that it is compared
+with, after equal processor time. "Proved" is a gap of 0. Nearly all figures are of one seed on a
+busy machine, so that small differences between single runs are noise. A commit in brackets is the
+state that was compared with.
 
 ### Starts
 
