@@ -186,9 +186,8 @@ def test_splits_copies_and_rules_read_and_write_back_equal():
             "rules[0], line 30: a pin rule needs places; write it like places: {nodes: [h200-0]}",
         ),
         (
-            "{rule: apart}",
-            "rules[0], line 30: an apart rule needs models and over; write it like models: "
-            '["org/*"], over: zone',
+            "{rule: apart, models: one}",
+            "rules[0], line 30: an apart rule needs over; write it like over: zone",
         ),
         (
             "{rule: pin, models: x, places: {nodes: n-0}}",
