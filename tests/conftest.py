@@ -14,6 +14,7 @@ runs in other processes does not count.
 import gc
 import json
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -21,6 +22,9 @@ import pytest
 
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")  # a busy machine is no fault of what is tested
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell ignores it for jobs in its background, and so would the commands that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FLOOR = 85.0
 """Per cent of the lines."""
