@@ -2,14 +2,14 @@
 
 import re
 import shlex
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
 from kvplace.core.models.launch import ENGINES, Launch
 from kvplace.formats.diagnostics import kind_of, shown
-from kvplace.formats.validation.fields import Count, Name, Text, word
-from kvplace.formats.validation.parts import Part, Written
+from kvplace.formats.validation.fields import Count, Name, Text, kind, word
+from kvplace.formats.validation.parts import Part
 from kvplace.formats.validation.values import refuse_value, text
 
 __all__ = ["LaunchPart"]
@@ -70,9 +70,9 @@ def _environment(value: object) -> object:
     return tuple(sorted(accepted.items()))
 
 
-_NAMED = {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
+_NAMED: dict[str, Any] = {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
 _WORD = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "number"}]}
-_Variable = Annotated[Name, BeforeValidator(_variable), WithJsonSchema(_NAMED)]
+_Variable = Annotated[Name, *kind(_variable, **_NAMED)]
 
 
 class LaunchPart(Part):
@@ -89,20 +89,17 @@ class LaunchPart(Part):
     """Virtual environment that holds the engine."""
     args: Annotated[
         tuple[str, ...],
-        BeforeValidator(_arguments),
-        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": _WORD}]}),
+        *kind(_arguments, anyOf=[{"type": "string"}, {"type": "array", "items": _WORD}]),
     ] = ()
     """Further arguments: a list of words, or one line."""
     env: Annotated[
         tuple[tuple[str, str], ...],
-        BeforeValidator(_environment),
-        Written(dict),
-        WithJsonSchema(
-            {
-                "type": "object",
-                "propertyNames": _NAMED,
-                "additionalProperties": {"type": ["string", "number"]},
-            }
+        *kind(
+            _environment,
+            dict,
+            type="object",
+            propertyNames=_NAMED,
+            additionalProperties={"type": ["string", "number"]},
         ),
     ] = ()
     """Environment variables, written as they stand."""

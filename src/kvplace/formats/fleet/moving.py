@@ -1,14 +1,14 @@
 """Where a model runs now, and what it takes to move it, as files state them."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import Field
 
 from kvplace.core.models.model import Moving
 from kvplace.formats.diagnostics import kind_of, shown
-from kvplace.formats.validation.fields import Duration
-from kvplace.formats.validation.parts import Part, Written
+from kvplace.formats.validation.fields import Duration, kind
+from kvplace.formats.validation.parts import Part
 from kvplace.formats.validation.values import name, number, refuse_value
 
 __all__ = ["MovingPart", "PlacedOn"]
@@ -37,9 +37,9 @@ class MovingPart(Part):
 
     cost: Annotated[
         float,
-        BeforeValidator(_cost),
-        Written(_cost_text),
-        WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "never"}]}),
+        *kind(
+            _cost, _cost_text, anyOf=[{"type": "number", "exclusiveMinimum": 0}, {"const": "never"}]
+        ),
     ] = 1.0
     """How many times each change counts in a budget, or never."""
     min_stay_seconds: Duration = Field(default=0.0, alias="min_stay")
@@ -67,21 +67,10 @@ def _placed_text(copies: tuple[tuple[str, ...], ...]) -> list[str | list[str]]:
     return [copy[0] if len(copy) == 1 else list(copy) for copy in copies]
 
 
-_GPU = {"type": "string", "minLength": 1}
+_GPU: dict[str, Any] = {"type": "string", "minLength": 1}
+_GPU_OR_GPUS = {"anyOf": [_GPU, {"type": "array", "items": _GPU, "minItems": 1}]}
 PlacedOn = Annotated[
     tuple[tuple[str, ...], ...],
-    BeforeValidator(_placed_on),
-    Written(_placed_text),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                _GPU,
-                {
-                    "type": "array",
-                    "items": {"anyOf": [_GPU, {"type": "array", "items": _GPU, "minItems": 1}]},
-                },
-            ]
-        }
-    ),
+    *kind(_placed_on, _placed_text, anyOf=[_GPU, {"type": "array", "items": _GPU_OR_GPUS}]),
 ]
 """GPUs of each copy of a model that runs."""

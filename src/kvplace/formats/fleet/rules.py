@@ -2,14 +2,14 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from kvplace.core.rules.places import Places
 from kvplace.core.rules.registry import rule_kinds
 from kvplace.core.rules.rule import Rule
-from kvplace.formats.validation.fields import Count, Integer, Name, Text, word
+from kvplace.formats.validation.fields import Count, Integer, Name, Text, kind, word
 from kvplace.formats.validation.json_text import stated
-from kvplace.formats.validation.parts import Exact, Part, Written, fields_of
+from kvplace.formats.validation.parts import Part, Written, fields_of
 from kvplace.formats.validation.values import name, refuse_value
 
 __all__ = ["Names", "PlacesPart", "RulePart", "build_rule", "rule_data"]
@@ -34,17 +34,14 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(name(entry) for entry in listed)
 
 
+_NAME = {"type": "string", "minLength": 1}
 Names = Annotated[
     tuple[str, ...],
-    BeforeValidator(_names),
-    Exact(tuple[Name, ...]),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "minLength": 1},
-                {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
-            ]
-        }
+    *kind(
+        _names,
+        None,
+        tuple[Name, ...],
+        anyOf=[_NAME, {"type": "array", "items": _NAME, "minItems": 1}],
     ),
 ]
 

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema, create_model
+from pydantic import AfterValidator, create_model
 
 from kvplace.core.models.architecture import Architecture, Format
 from kvplace.formats.diagnostics import kind_of, shown
-from kvplace.formats.validation.fields import Integer, word
-from kvplace.formats.validation.parts import Exact, Part, Written, adapter
+from kvplace.formats.validation.fields import Integer, kind, word
+from kvplace.formats.validation.parts import Exact, Part, adapter
 from kvplace.formats.validation.values import (
     MAX_GPUS,
     amount,
@@ -38,10 +38,8 @@ def _flag(value: object) -> bool:
 
 _KINDS: dict[Any, Any] = {
     int: Integer,
-    float: Annotated[
-        int | float, BeforeValidator(_real), WithJsonSchema({"type": "number", "minimum": 0})
-    ],
-    bool: Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"type": "boolean"})],
+    float: Annotated[int | float, *kind(_real, type="number", minimum=0)],
+    bool: Annotated[bool, *kind(_flag, type="boolean")],
     Format: Annotated[Format, *word(*Format)],
 }
 
@@ -89,11 +87,12 @@ def _kind_by_degree(
     read: Callable[[object], int], write: Callable[[int], object], size: dict[str, Any]
 ) -> tuple[Any, ...]:
     """Return the annotations of sizes by degree, each read, written and documented so."""
-    names = {"type": "string", "pattern": "^[1-9][0-9]*$"}
-    return (
-        BeforeValidator(partial(_by_degree, size=read)),
-        Written(lambda pairs: {str(degree): write(size) for degree, size in pairs}),
-        WithJsonSchema({"type": "object", "propertyNames": names, "additionalProperties": size}),
+    return kind(
+        partial(_by_degree, size=read),
+        lambda pairs: {str(degree): write(size) for degree, size in pairs},
+        type="object",
+        propertyNames={"type": "string", "pattern": "^[1-9][0-9]*$"},
+        additionalProperties=size,
     )
 
 

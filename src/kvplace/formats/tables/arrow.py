@@ -193,9 +193,7 @@ class ArrowColumns:
             return sizes_of(self._filled(column))
         values = [value * GIB for value in self.numbers(column)[0]]
         found = [round(value) if 0 <= value <= MAX_BYTES else -1 for value in values]
-        return array("q", found), [
-            row for row, size in enumerate(found) if size < 0 and not math.isnan(values[row])
-        ]
+        return _with_bad(found, values)
 
     def whole(self, column: str) -> tuple[array[int], list[int]]:
         """Return a column of whole numbers, -1 where missing, and the rows that hold none."""
@@ -206,11 +204,9 @@ class ArrowColumns:
             found = _taken(held, "q")
             return found, [row for row, value in enumerate(found) if value < 0]
         values = self.numbers(column)[0]
-        sound = [value.is_integer() and 0 <= value < _LARGEST for value in values]
-        found = array("q", [int(v) if good else -1 for v, good in zip(values, sound, strict=True)])
-        return found, [
-            row for row, value in enumerate(values) if not (sound[row] or math.isnan(value))
-        ]
+        sound = (value.is_integer() and 0 <= value < _LARGEST for value in values)
+        whole = [int(value) if good else -1 for value, good in zip(values, sound, strict=True)]
+        return _with_bad(whole, values)
 
     def numbers(self, column: str) -> tuple[array[float], list[int]]:
         """Return a column of numbers, NaN where missing, and the rows that hold none."""
@@ -236,6 +232,12 @@ class ArrowColumns:
                 for column, value in row.items()
                 if value is not None and value != ""
             }
+
+
+def _with_bad(found: list[int], values: Sequence[float]) -> tuple[array[int], list[int]]:
+    """Return a column, and the rows where it is -1 though there is a value."""
+    bad = [row for row, one in enumerate(found) if one < 0 and not math.isnan(values[row])]
+    return array("q", found), bad
 
 
 def _cell(column: str, value: Any) -> str:

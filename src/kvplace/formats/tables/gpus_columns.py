@@ -76,8 +76,6 @@ def _gpu(entry: dict[str, Any]) -> dict[str, Any]:
     if entry.get("type") is not None:
         gpu["type"] = entry["type"]
     for key, column in _AMOUNTS.items():
-        amount = entry.get(column)
-        if amount is not None:
-            numeric = isinstance(amount, int | float) and not isinstance(amount, bool)
-            gpu[key] = f"{amount}GiB" if numeric or isinstance(amount, str) else amount
+        if entry.get(column) is not None:
+            gpu[key] = f"{entry[column]}GiB"
     return gpu

@@ -17,7 +17,7 @@ __all__ = [
     "Amount", "AmountOrBytes", "AnyInteger", "BytesPerToken", "Count", "Degrees", "Duration",
     "Integer", "Label", "LabelOrNone", "Moment", "Name", "Number", "NumberOrInfinity", "Port",
     "PortOrZero", "Positive", "Price", "Quantile", "Rate", "Resources", "Text", "Tokens",
-    "matching", "word",
+    "kind", "matching", "word",
 ]  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def word(*known: str) -> tuple[Any, ...]:
         return str(value)
 
     allowed = {"const": known[0]} if len(known) == 1 else {"enum": list(known)}
-    return _kind(check, type="string", **allowed)
+    return kind(check, type="string", **allowed)
 
 
 def matching(pattern: str, example: str) -> tuple[Any, ...]:
@@ -45,10 +45,10 @@ def matching(pattern: str, example: str) -> tuple[Any, ...]:
             of.refuse_value(f"must be such as {example}, not {kind_of(value)}")
         return value
 
-    return _kind(check, type="string", pattern=f"^{pattern}$", examples=[example])
+    return kind(check, type="string", pattern=f"^{pattern}$", examples=[example])
 
 
-def _kind(
+def kind(
     check: Callable[[Any], Any],
     write: Callable[[Any], Any] | None = None,
     exact: Any = None,
@@ -80,17 +80,17 @@ _NATURAL = {"type": "integer", "minimum": 0}
 _LAST_PORT = 65_535
 _DEGREE = {"type": "integer", "minimum": 1, "maximum": of.MAX_DEGREE}
 
-Integer = Annotated[int, *_kind(of.integer, **_NATURAL)]
-AnyInteger = Annotated[int, *_kind(partial(of.integer, least=-(2**63)), type="integer")]
+Integer = Annotated[int, *kind(of.integer, **_NATURAL)]
+AnyInteger = Annotated[int, *kind(partial(of.integer, least=-(2**63)), type="integer")]
 Price = Annotated[
     int | tuple[int, ...],
-    *_kind(of.price, anyOf=[_NATURAL, {"type": "array", "items": _NATURAL}]),
+    *kind(of.price, anyOf=[_NATURAL, {"type": "array", "items": _NATURAL}]),
 ]
-Number = Annotated[float, *_kind(of.number, type="number", minimum=0)]
-Positive = Annotated[float, *_kind(of.positive, None, Number, type="number", exclusiveMinimum=0)]
+Number = Annotated[float, *kind(of.number, type="number", minimum=0)]
+Positive = Annotated[float, *kind(of.positive, None, Number, type="number", exclusiveMinimum=0)]
 Quantile = Annotated[
     float,
-    *_kind(
+    *kind(
         of.quantile,
         None,
         Number,
@@ -102,13 +102,13 @@ Quantile = Annotated[
 ]
 NumberOrInfinity = Annotated[
     float,
-    *_kind(
+    *kind(
         of.number_or_infinity,
         _finite,
         anyOf=[{"type": "number", "minimum": 0}, {"type": "null"}],
     ),
 ]
-Name = Annotated[str, *_kind(of.name, type="string", minLength=1, maxLength=of.LONGEST_NAME)]
+Name = Annotated[str, *kind(of.name, type="string", minLength=1, maxLength=of.LONGEST_NAME)]
 Label = Annotated[str, *matching("[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "qwen3-8b")]
 LabelOrNone = Annotated[str, *matching("([a-z]([-a-z0-9]{0,61}[a-z0-9])?)?", "qwen3-8b")]
 Moment = Annotated[
@@ -116,17 +116,17 @@ Moment = Annotated[
 ]
 _PORTS = {"type": "integer", "maximum": _LAST_PORT}
 Port = Annotated[
-    int, *_kind(partial(of.integer, least=1024, most=_LAST_PORT), **_PORTS, minimum=1024)
+    int, *kind(partial(of.integer, least=1024, most=_LAST_PORT), **_PORTS, minimum=1024)
 ]
-PortOrZero = Annotated[int, *_kind(partial(of.integer, most=_LAST_PORT), **_PORTS, minimum=0)]
-Text = Annotated[str, *_kind(of.text, type="string", maxLength=of.LONGEST_NAME)]
+PortOrZero = Annotated[int, *kind(partial(of.integer, most=_LAST_PORT), **_PORTS, minimum=0)]
+Text = Annotated[str, *kind(of.text, type="string", maxLength=of.LONGEST_NAME)]
 Amount = Annotated[
     int,
-    *_kind(of.amount, bytes_text, Integer, type="string", pattern=_MEMORY, examples=["14.958GiB"]),
+    *kind(of.amount, bytes_text, Integer, type="string", pattern=_MEMORY, examples=["14.958GiB"]),
 ]
 AmountOrBytes = Annotated[
     int,
-    *_kind(
+    *kind(
         of.amount_or_bytes,
         bytes_text,
         Integer,
@@ -135,13 +135,11 @@ AmountOrBytes = Annotated[
 ]
 Duration = Annotated[
     float,
-    *_kind(
-        of.duration, _seconds_text, Number, type="string", pattern=_DURATION, examples=["572ms"]
-    ),
+    *kind(of.duration, _seconds_text, Number, type="string", pattern=_DURATION, examples=["572ms"]),
 ]
 Rate = Annotated[
     float,
-    *_kind(
+    *kind(
         of.rate,
         None,
         Number,
@@ -152,23 +150,23 @@ Rate = Annotated[
     ),
 ]
 Tokens = Annotated[
-    float, *_kind(of.tokens, None, Number, type="number", minimum=0, maximum=of.MAX_TOKENS)
+    float, *kind(of.tokens, None, Number, type="number", minimum=0, maximum=of.MAX_TOKENS)
 ]
 Resources = Annotated[
     dict[
-        Annotated[str, *_kind(of.name, type="string", minLength=1)],
-        Annotated[float, *_kind(of.number, type="number", minimum=0)],
+        Annotated[str, *kind(of.name, type="string", minLength=1)],
+        Annotated[float, *kind(of.number, type="number", minimum=0)],
     ],
     Written(dict),
 ]
 BytesPerToken = Annotated[
     int,
-    *_kind(of.bytes_per_token, None, Integer, **_NATURAL, maximum=of.MAX_BYTES_PER_TOKEN),
+    *kind(of.bytes_per_token, None, Integer, **_NATURAL, maximum=of.MAX_BYTES_PER_TOKEN),
 ]
-Count = Annotated[int, *_kind(of.count, type="integer", minimum=1, maximum=of.MAX_GPUS)]
+Count = Annotated[int, *kind(of.count, type="integer", minimum=1, maximum=of.MAX_GPUS)]
 Degrees = Annotated[
     tuple[int, ...],
-    *_kind(
+    *kind(
         of.degrees,
         anyOf=[
             _DEGREE,
