@@ -96,6 +96,7 @@ def proposed(here, *more):
 
 def test_a_proposal_is_verified_from_ready_to_done(here, capsys):
     data = proposed(here, "--plan", "plan.json")
+    assert capsys.readouterr().err.startswith("max KVPR 0.9000 -> 0.1250 (-86.1 %)")
     jsonschema.validate(data, json.loads(schema_files()["kvplace.proposal.v1.json"]))
     assert [m["model"] for m in data["moves"]] == ["b"]
     assert [s["kind"] for s in data["steps"]] == ["load", "switch", "drain", "unload"]

@@ -166,9 +166,11 @@ class _Checker(Findings):
         for index, model in enumerate(plan.models):
             found = real.pop(model.name, None)
             if found is None:
-                self.differ(f"models[{index}]", f"{model.name!r} is no model left to place")
+                self.differ(
+                    f"models[{index}]", f"{model.name!r} is stated twice, or the problem has none"
+                )
             elif model != found and replace(model, launch=found.launch) != found:
-                self.differ(f"models[{index}]", f"{model.name!r} is stated otherwise than it is")
+                self.differ(f"models[{index}]", f"{model.name!r} differs from the problem's")
         if plan.models and real:
             self.differ("models", f"the plan leaves out {next(iter(real))!r}")
         if not plan.nodes:
@@ -180,7 +182,7 @@ class _Checker(Findings):
             return
         for index, part in enumerate(plan.nodes):
             if part != nodes[part.name]:
-                self.differ(f"nodes[{index}]", f"{part.name!r} is stated otherwise than it is")
+                self.differ(f"nodes[{index}]", f"{part.name!r} differs from the problem's")
         if Counter(plan.rules) != Counter(self.problem.rules):
             self.differ("rules", "the plan states other rules than there are")
 

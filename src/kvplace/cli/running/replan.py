@@ -290,6 +290,10 @@ def command(
         engines=engines,
     )  # fmt: skip
     if found.placement is not None:
+        from kvplace.report.answers.replanned import worth_lines
+
+        for line in worth_lines(found) if form != "table" and not quiet else ():
+            say(line)
         return 0
     return _INFEASIBLE if math.isinf(found.bound) else _NOT_FOUND
 

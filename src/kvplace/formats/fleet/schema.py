@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from kvplace.core.models.model import Attention, Model, Replicas, Split
 from kvplace.core.models.objective import Objective
+from kvplace.formats.diagnostics import kind_of
 from kvplace.formats.fleet.asked import (
     DemandPart,
     MeasuredStepPart,
@@ -137,6 +138,8 @@ class ReplicasPart(Part):
 
 def _replicas(value: object) -> object:
     """Accept a number of copies for a range of one."""
+    if isinstance(value, str):
+        refuse_value(f"must be a number of copies or {{min: 1, max: 4}}, not {kind_of(value)}")
     return value if isinstance(value, dict) else dict.fromkeys(("min", "max"), count(value))
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "moves_csv",
     "replan_lines",
     "steps_table",
+    "worth_lines",
 ]
 
 _MARKS = {"move": ("~", "yellow"), "start": ("+", "green"), "stop": ("-", "red")}
@@ -53,11 +54,11 @@ def replan_lines(found: "Replan", look: Look | None = None) -> list[str]:
         lines.append(f"  and {len(pairs) - _MOST_CHANGES} more")
     if lines:
         lines.append("")
-    lines += _worth(found)
+    lines += worth_lines(found)
     return lines
 
 
-def _worth(found: "Replan") -> list[str]:
+def worth_lines(found: "Replan") -> list[str]:
     """Return what it is worth and what it costs."""
     if found.after is None:
         lines = [_not_found(found), *(f"now: {clean(v.message)}" for v in _wrong(found))]
