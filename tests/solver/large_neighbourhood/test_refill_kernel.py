@@ -110,7 +110,7 @@ def test_what_is_filled_fits_and_nobody_is_lost(seed):
             for copy in now:
                 assert len({domain_of(state, g) for g in copy}) == 1
                 assert all(mask[g] for g in copy)
-        for g in range(len(state.head)):
+        for g in range(len(state.used)):
             if g not in filled:
                 assert (state.used[g] == before[g]).all()
         held = {g for j in np.flatnonzero(~state.free) for c in stay[j] for g in c}

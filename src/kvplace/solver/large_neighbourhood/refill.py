@@ -63,7 +63,6 @@ class Refiller:
         most = np.maximum.reduceat(self._copies, columns.starts[:-1])
         most[~self._free] = 0
         self._first_seat: Ints = np.concatenate([[0], np.cumsum(most)])
-        self._model_of: Ints = np.repeat(np.arange(instance.n), most)
         order = np.argsort(columns.domain_of, kind="stable")
         counts = np.bincount(columns.domain_of)
         self._domains: Ints = np.concatenate([[0], np.cumsum(counts[counts > 0])])
@@ -186,7 +185,7 @@ class Refiller:
         instance, columns = self._instance, self._instance.columns
         size, cap = self._parts.of_options(target), self._parts.has.copy()
         row = np.full(instance.n, -1, dtype=np.int64)
-        gpu = np.full((len(self._model_of), int(self._degree.max())), -1, dtype=np.int64)
+        gpu = np.full((self._first_seat[-1], int(self._degree.max())), -1, dtype=np.int64)
         for j, copies in enumerate(board.where):
             option = board.option[j]
             if option is None:
@@ -199,13 +198,10 @@ class Refiller:
             for g in (g for copy in copies for g in copy):
                 loads = board.shard_loads(j, g)
                 cap[g] -= self._parts.taken(option.size, option.keep, np.array(loads), target)
-        g, shards = instance.g, gpu.size
-        empty: Floats = np.zeros_like(cap)
         return Board(
-            columns.starts, self._degree, self._copies, self._usable(target), size,
-            cap, columns.type_of, self._domains, self._in_domain,
-            self._masks, columns.mask_of, self._free, row, self._model_of, self._first_seat, gpu,
-            empty, np.empty(g, np.int64), np.empty(shards, np.int64), np.empty(shards, np.int64),
+            columns.starts, self._degree, self._copies, self._usable(target), size, cap,
+            columns.type_of, self._domains, self._in_domain, self._masks, columns.mask_of,
+            self._free, row, self._first_seat, gpu, np.zeros_like(cap),
         )  # fmt: skip
 
     def _usable(self, target: float) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.chance import Bits, drawn_part
 from kvplace.solver.kernels import kernel
-from kvplace.solver.large_neighbourhood.seat_board import Board, Bytes, lift, place
+from kvplace.solver.large_neighbourhood.seat_board import Board, Bytes, place
 
 __all__ = ["Worth", "fill_domains", "ranked"]
 
@@ -167,16 +167,26 @@ def _fill_one(
 
 
 @kernel
-def _missing(board: Board, count: Ints, lacking: Ints) -> None:
-    """Count the copies without a place, and let models without any choose their option anew."""
+def _empty(board: Board, order: Ints, count: Ints, lacking: Ints) -> None:
+    """Take all copies in some domains off, and count those without a place.
+
+    Models without any may choose their option anew.
+    """
+    emptied = np.zeros(len(board.used), np.bool_)
+    for domain in order:
+        for at in range(board.domains[domain], board.domains[domain + 1]):
+            g = board.in_domain[at]
+            emptied[g], board.used[g] = True, 0.0
     for j in range(len(board.row)):
-        lacking[j] = 0
-        if board.free[j]:
-            seated = 0
-            for seat in range(board.first_seat[j], board.first_seat[j + 1]):
-                seated += board.gpu[seat, 0] >= 0
-            lacking[j] = count[j] - seated
-            board.row[j] = board.row[j] if seated > 0 else -1
+        lacking[j] = count[j] if board.free[j] else 0
+        for seat in range(board.first_seat[j], board.first_seat[j + 1]):
+            g = board.gpu[seat, 0]
+            if g >= 0 and emptied[g]:
+                board.gpu[seat] = -1
+            elif g >= 0:
+                lacking[j] -= 1
+        if lacking[j] == count[j]:
+            board.row[j] = -1
 
 
 @kernel
@@ -196,22 +206,6 @@ def _seat_found(board: Board, domain: int, found: Ints, lacking: Ints) -> int:
         lacking[j] -= 1
         at += 1
     return at
-
-
-@kernel
-def _empty(board: Board, domain: int) -> None:
-    """Take all copies in a domain off that may go anywhere."""
-    width = board.gpu.shape[1]
-    for at in range(board.domains[domain], board.domains[domain + 1]):
-        shard = board.head[board.in_domain[at]]
-        while shard >= 0:
-            seat = shard // width
-            j = board.model_of[seat]
-            if board.free[j]:
-                lift(board, seat, board.row[j])
-                shard = board.head[board.in_domain[at]]
-            else:
-                shard = board.after[shard]
 
 
 @kernel
@@ -246,9 +240,8 @@ def fill_domains(board: Board, worth: Worth, order: Ints, tries: int, chance: Bi
     lacking, beside = worth.lacking, worth.beside
     widest = 0
     for domain in order:
-        _empty(board, domain)
         widest = max(widest, board.domains[domain + 1] - board.domains[domain])
-    _missing(board, worth.copies, lacking)
+    _empty(board, order, worth.copies, lacking)
     models = np.flatnonzero(lacking > 0)
     taken, varied = np.zeros(len(lacking), np.int64), np.empty(len(lacking))
     found = np.empty((COPIES * widest + 1, 3), np.int64)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.kernels import kernel
 
-__all__ = ["Board", "Bytes", "fill_up", "lift", "place", "put", "take"]
+__all__ = ["Board", "Bytes", "fill_up", "place"]
 
 Bytes = NDArray[np.uint8]
 
@@ -38,15 +38,13 @@ class Board(NamedTuple):
         (n,) whether the copies may go anywhere; the others stay.
     row
         (n,) option of each model, -1 for those that stay.
-    model_of, first_seat
-        (seats,) model of each seat, and (n + 1,) first seat of each model; a seat is a row of `gpu`
-        and there for one copy.
+    first_seat
+        (n + 1,) first seat of each model that is free; a seat is a row of `gpu`, and there for one
+        copy.
     gpu
         (seats, degree) GPUs of each copy, -1 for none.
     used
         (g, pressures) room taken.
-    head, after, before
-        Chains of the shards on each GPU; a shard is seat x degree + rank.
     """
 
     first_row: Ints
@@ -62,68 +60,28 @@ class Board(NamedTuple):
     mask_of: Ints
     free: Bools
     row: Ints
-    model_of: Ints
     first_seat: Ints
     gpu: Ints
     used: Floats
-    head: Ints
-    after: Ints
-    before: Ints
-
-
-@kernel
-def put(board: Board, seat: int, rank: int, g: int, row: int) -> None:
-    """Put a shard of a copy on a GPU."""
-    shard = seat * board.gpu.shape[1] + rank
-    board.gpu[seat, rank] = g
-    board.before[shard], board.after[shard] = -1, board.head[g]
-    if board.head[g] >= 0:
-        board.before[board.head[g]] = shard
-    board.head[g] = shard
-    t = board.type_of[g]
-    for p in range(board.cap.shape[1]):
-        board.used[g, p] += board.size[row, t, p]
-
-
-@kernel
-def take(board: Board, seat: int, rank: int, row: int) -> None:
-    """Take a shard of a copy off its GPU."""
-    shard, g = seat * board.gpu.shape[1] + rank, board.gpu[seat, rank]
-    before, after = board.before[shard], board.after[shard]
-    if before >= 0:
-        board.after[before] = after
-    else:
-        board.head[g] = after
-    if after >= 0:
-        board.before[after] = before
-    board.gpu[seat, rank] = -1
-    t = board.type_of[g]
-    for p in range(board.cap.shape[1]):
-        board.used[g, p] -= board.size[row, t, p]
 
 
 @kernel
 def place(board: Board, seat: int, row: int, gpus: Ints) -> None:
     """Put all shards of a copy on GPUs."""
     for rank in range(board.degree[row]):
-        put(board, seat, rank, gpus[rank], row)
-
-
-@kernel
-def lift(board: Board, seat: int, row: int) -> None:
-    """Take all shards of a copy off."""
-    for rank in range(board.degree[row]):
-        take(board, seat, rank, row)
+        g = gpus[rank]
+        board.gpu[seat, rank] = g
+        for p in range(board.cap.shape[1]):
+            board.used[g, p] += board.size[row, board.type_of[g], p]
 
 
 @kernel
 def fill_up(board: Board) -> None:
-    """Sum up what is on each GPU, and chain the shards, from `Board.gpu`."""
+    """Sum up what is on each GPU, from `Board.gpu`."""
     board.used[:] = 0.0
-    board.head[:] = -1
     for j in range(len(board.row)):
         row = board.row[j]
         for at in range(board.copies[row] if row >= 0 else 0):
             seat = board.first_seat[j] + at
-            for rank in range(board.degree[row] if board.gpu[seat, 0] >= 0 else 0):
-                put(board, seat, rank, board.gpu[seat, rank], row)
+            if board.gpu[seat, 0] >= 0:
+                place(board, seat, row, board.gpu[seat])
