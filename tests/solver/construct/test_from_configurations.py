@@ -142,8 +142,7 @@ def test_filling_ends_with_the_time_and_leaves_models_out(chooser, low):
     configurer = Configurer(chooser, 0, GRID, COARSE)
     found = configurer._aimed(low, watch)
     watch.interrupt()
-    rounded = configurer._rounded(*found, watch, GRID)
-    assert configurer._filled(rounded, watch).missing
+    assert configurer._filled(*found, watch, GRID).missing
 
 
 @pytest.mark.parametrize("gib", [5, 10])

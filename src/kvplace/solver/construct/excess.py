@@ -22,10 +22,10 @@ from kvplace.solver.construct.candidates import RULED, best_seat, seats_by
 from kvplace.solver.construct.rematch import WHOLE, Rematch, room_alone
 from kvplace.solver.instance.instance import Copies, Option
 
-__all__ = ["STARTS", "VALID", "Sharing", "crowd", "fall", "lower_excess", "packed"]
+__all__ = ["STARTS", "VALID", "Sharing", "crowd", "lower_excess", "packed"]
 
-Sharing = Callable[[Assignment, float, Watch], list[Change]]
-"""Exchanges shards of two sizes between many GPUs at a target; returns what reverses that."""
+Sharing = Callable[[Assignment, float, Watch], object]
+"""Exchanges shards of two sizes between many GPUs at a target."""
 
 VALID = sys.float_info.max
 """A target at which memory alone counts."""
@@ -41,8 +41,6 @@ SHARDS = 8
 """Shards of a GPU that are exchanged in pairs and alone; of those beyond, none are."""
 TRIES = 24
 """Exchanges tried for what is given until one keeps copies apart and rules as they are."""
-FIRST = 0.5
-"""Part of the gap by which the first lower target is below the value, and every other at most."""
 PINNED = 100.0
 """What a byte of excess that no exchange can lower, beside split shards alone, counts to one of a
 shard as large as the largest GPU."""
@@ -52,7 +50,7 @@ STARTS, SHAKEN = 24, 0.7
 
 def lower_excess(
     board: Assignment, target: float, watch: Watch, sharing: Sharing | None = None
-) -> tuple[float, list[Change]]:
+) -> float:
     """Hand shards out anew as long as that lowers the excess at a target.
 
     Parameters
@@ -68,52 +66,24 @@ def lower_excess(
 
     Returns
     -------
-    tuple
-        Bytes that GPUs still hold too much, all of them together, ``inf`` where nothing is done;
-        and what reverses the changes.
+    float
+        Bytes that GPUs still hold too much, all of them together; ``inf`` where nothing is done.
     """
     if watch.stop:
-        return math.inf, []
+        return math.inf
     single = target == VALID or not board.instance.columns.keeps
-    left, undo = math.inf, list[Change]()
+    left = math.inf
     over = _over(_rooms(board, target)) > WHOLE
     if sharing is not None and not single:
-        undo = sharing(board, target, watch) if over.any() else []
+        if over.any():
+            sharing(board, target, watch)
     elif single or over.sum() > FEW:
         rematch = Rematch(board, target)
-        left, undo = rematch.run(watch), board.apply(rematch.changes())[0]
+        left = rematch.run(watch)
+        board.apply(rematch.changes())
     if left <= WHOLE or single or sum(map(len, board.where)) > MOST:
-        return left, undo
-    left, back = _exchanged(board, target, watch)
-    return left, [*back, *undo]
-
-
-def fall(
-    board: Assignment, low: float, least: float, watch: Watch, sharing: Sharing | None = None
-) -> None:
-    """Lower the value at lower targets, nearer to it after each that is not reached.
-
-    Parameters
-    ----------
-    board
-        Valid, and changed in place where a target is reached; of one pressure.
-    low
-        A lower bound, above 0.
-    least
-        Part of the gap that is not worth a further target.
-    watch, sharing
-        As of `lower_excess`.
-    """
-    part = FIRST
-    while part > least and not watch.stop:
-        worst = board.worst()
-        if worst <= low:
-            break
-        left, undo = lower_excess(board, low + (worst - low) * (1 - part), watch, sharing)
-        reached = left <= 0 and board.worst() < worst
-        if not reached:
-            board.apply(undo)
-        part = min(part * 1.5, FIRST) if reached else part / 2
+        return left
+    return _exchanged(board, target, watch)
 
 
 def packed(board: Assignment, seed: int, watch: Watch, orders: int = STARTS) -> Assignment | None:
@@ -236,27 +206,26 @@ class _Movable:
         return found
 
 
-def _exchanged(board: Assignment, target: float, watch: Watch) -> tuple[float, list[Change]]:
+def _exchanged(board: Assignment, target: float, watch: Watch) -> float:
     """Relieve GPUs with the most excess first by exchanges, until none lowers it.
 
     Returns
     -------
-    tuple
-        Bytes that GPUs still hold too much, and what reverses the exchanges.
+    float
+        Bytes that GPUs still hold too much.
     """
-    subsets, undo = Subsets(board, models=SHARDS), list[Change]()
+    subsets = Subsets(board, models=SHARDS)
     stuck = np.zeros(board.instance.g, dtype=bool)
     while True:
         over = _over(_rooms(board, target))
         g = int(np.where(stuck, 0.0, over).argmax())
         if stuck[g] or over[g] <= WHOLE or watch.stop:
-            return float(over[over > WHOLE].sum()), undo
+            return float(over[over > WHOLE].sum())
         stuck[g] = True
         for h, changes in _steps(subsets, g, target):
             flaws = board.flaws
             back, _ = board.apply(changes)
             if board.flaws <= flaws:
-                undo = [*back, *undo]
                 stuck[[g, h]] = False
                 break
             board.apply(back)

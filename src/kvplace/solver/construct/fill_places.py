@@ -111,8 +111,8 @@ class PlaceFiller:
             if not place_model(board, j, option, target, tight=True):
                 crowd(board, j, target)
         for above in (above for above in ABOVE if above <= near):
-            left_over, _ = lower_excess(board, target * (1 + above), watch, self._sharing)
-            if left_over <= 0 or watch.stop:
+            excess = lower_excess(board, target * (1 + above), watch, self._sharing)
+            if excess <= 0 or watch.stop:
                 break
         left = [(j, option) for j, option, _ in chosen if not board.where[j]]
         for j, option in left + self._overfull():

@@ -7,7 +7,6 @@ program is asked, each where most room is left.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from kvplace.solver.column_generation.level_program import LevelProgram
 from kvplace.solver.column_generation.levels import LevelRooms
 from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.construct.confined import Confined
-from kvplace.solver.construct.excess import Sharing, fall
+from kvplace.solver.construct.excess import Sharing
 from kvplace.solver.construct.fill_places import PlaceFiller
 from kvplace.solver.construct.program_models import WHOLE, ProgramModels
 from kvplace.solver.instance.instance import Option
@@ -39,8 +38,7 @@ AGAIN_AT = (
     (0.0, 512), (0.0005, 512), (0.001, 256), (0.001, 512), (0.0015, 1024), (0.002, 512),
     (0.002, 256), (0.003, 512), (0.004, 512),
 )  # fmt: skip
-"""Parts above the first target at which it is rounded and filled then, and on what grid: how many
-shards rounding leaves over differs from one to the next."""
+"""Parts above the first target at which it is rounded and filled then, and on what grid."""
 PACKED = 5
 """Targets at which GPUs are filled, where models were packed on the largest ones before."""
 STEP = 5e-3, 3e-2
@@ -49,13 +47,8 @@ NEARLY = 4e-3
 """Part above such a target at which a filling is near enough."""
 BESIDE = 1e-2
 """Part above such a target up to which what GPUs hold too much is exchanged away."""
-TRIED = 3
-"""Times that it is rounded, as long as shards are left over, before the best of them is filled;
-once where KV must be left."""
 FILLS = 2
 """Times that all is placed at most."""
-FALLEN = 0.04
-"""Part of the distance to the target that is not worth another try to come nearer."""
 ROUNDS = 200
 """Solutions of the restricted program after which a target counts as not met."""
 ALONE = 0.6
@@ -75,28 +68,6 @@ FITTING = 1.25
 
 _Found = tuple[Assignment, ProgramModels, float]
 """What is split on its GPUs, the other models, and the target."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Rounded:
-    """Whole configurations, and the shards that they leave over.
-
-    Parameters
-    ----------
-    board
-        What is split already.
-    filler
-        Fills it by the configurations.
-    target
-        At which they are.
-    left
-        GPUs that the shards left over would take.
-    """
-
-    board: Assignment
-    filler: PlaceFiller
-    target: float
-    left: float
 
 
 class Configurer:
@@ -173,39 +144,29 @@ class Configurer:
     def build(self, watch: Watch) -> Assignment | None:
         """Return an assignment near the target aimed at.
 
-        Of a mid-sized cluster that is done again at targets a little higher, as long as rounding
-        leaves shards over or the best ends above them. None where what is split finds no room, or
-        time is up.
+        Of a mid-sized cluster that is done again at targets a little higher, where the best ends
+        above them. None where what is split finds no room, or time is up.
         """
-        found, enough = self._begin, watch.left * FILLING
+        found = self._begin
         if found is None:
             return None
         if self._packed is not None:
             return self._built_beside(found[2], watch)
         best: Assignment | None = None
-        fills = tried = 0
-        fewest: _Rounded | None = None
-        most, tries = (AGAIN_KEPT, 1) if self._instance.columns.keeps else (AGAIN, TRIED)
+        fills = 0
+        most = AGAIN_KEPT if self._instance.columns.keeps else AGAIN
         mid = self._instance.n * self._instance.g <= most
         for above, levels in AGAIN_AT if mid else AGAIN_AT[:1]:
             target = found[2] * (1 + above)
-            grid = self._fitting(levels if mid else self._grid)
             done = watch.stop or fills == FILLS
             if best is not None and (done or best.worst() <= target):
                 break
             begun = self._begun(target, watch) if above else found[:2]
             if begun is None:
                 break
-            rounded = self._rounded(*begun, target, watch, grid)
-            if fewest is None or rounded.left < fewest.left:
-                fewest = rounded
-            tried += 1
-            if not fewest.left or tried == tries or watch.stop or watch.left < enough:
-                again = self._filled(fewest, watch)
-                best = again if best is None else min(best, again, key=Assignment.worth)
-                fewest, fills, tried = None, fills + again.valid, 0
-        if best is None and fewest is not None:
-            best = self._filled(fewest, watch)
+            again = self._filled(*begun, target, watch, levels if mid else self._grid)
+            best = again if best is None else min(best, again, key=Assignment.worth)
+            fills += again.valid
         return best
 
     def _built_beside(self, met: float, watch: Watch) -> Assignment | None:
@@ -219,8 +180,7 @@ class Configurer:
             begun = self._begun(target, watch)
             if begun is None or (best is not None and watch.stop):
                 break
-            rounded = self._rounded(*begun, target, watch, self._fitting(self._grid))
-            again = self._filled(rounded, watch)
+            again = self._filled(*begun, target, watch, self._grid)
             best = again if best is None else min(best, again, key=Assignment.worth)
             over = again.worst() / target - 1
             if over <= NEARLY:
@@ -240,24 +200,15 @@ class Configurer:
         lost = ((room - np.floor(room + WHOLE)) * count[:, None]).sum(axis=0) / grids
         return int(grids[lost.argmin()])
 
-    def _rounded(
-        self, board: Assignment, part: ProgramModels, target: float, watch: Watch, grid: int
-    ) -> _Rounded:
-        """Return whole configurations at a target."""
-        levels = self._room(board, part, grid, target)
-        need = part.need(target, grid, levels)
-        found = round_off(LevelProgram(), need, _counted(levels), watch)
-        left = sum(class_ % need.width * many for class_, many in found.left.items()) / grid
-        filler = PlaceFiller(board, part, found, levels, self._order, grid, self._sharing)
-        return _Rounded(board, filler, target, left)
-
-    def _filled(self, rounded: _Rounded, watch: Watch) -> Assignment:
-        """Fill a board that has what is split with the rest, near a target."""
-        board, target = rounded.board, rounded.target
-        near = math.inf if self._packed is None else BESIDE
-        rounded.filler.run(target, watch, near)
-        if board.valid:
-            fall(board, target, FALLEN, watch, self._sharing)
+    def _filled(
+        self, board: Assignment, part: ProgramModels, target: float, watch: Watch, levels: int
+    ) -> Assignment:
+        """Fill a board that has what is split with the rest, near a target, on so many levels."""
+        grid = self._fitting(levels)
+        rooms = self._room(board, part, grid, target)
+        found = round_off(LevelProgram(), part.need(target, grid, rooms), _counted(rooms), watch)
+        filler = PlaceFiller(board, part, found, rooms, self._order, grid, self._sharing)
+        filler.run(target, watch, math.inf if self._packed is None else BESIDE)
         watch.tell("configure", board.worst() if board.valid else None)
         return board
 

@@ -159,9 +159,9 @@ def iterate_mobile(
 
 
 def share_out(
-    board: Assignment, target: float, seed: int, watch: Watch, fixed: Sequence[int] | None = None
-) -> list[Change]:
-    """Exchange mobile shards so that GPUs hold less too much at a target; return what reverses it.
+    board: Assignment, target: float, watch: Watch, seed: int, fixed: Sequence[int] | None = None
+) -> None:
+    """Exchange mobile shards so that GPUs hold less too much at a target.
 
     A shard takes a share of its GPU's room in two ways: with its load, and with the KV that must be
     left to it. Neither may sum up to more than all; that is as if GPUs had two kinds of time.
@@ -172,10 +172,10 @@ def share_out(
         Changed in place; of one pressure. GPUs may hold more than their memory.
     target
         In load per byte, above 0 and finite.
-    seed
-        Of the order in which partners come.
     watch
         Ends it.
+    seed
+        Of the order in which partners come.
     fixed
         Models that stay where they are, where each lies on a GPU that holds it; None where shards
         may be a little too large for theirs.
@@ -184,7 +184,7 @@ def share_out(
     stays = np.isin(shards.model, fixed or ())
     mobile = np.flatnonzero(board.instance.regions.free[shards.model] & ~stays)
     if not len(mobile):
-        return []
+        return
     columns, gpu = shards.columns, shards.gpu
     memory = columns.memory.astype(np.float64)
     rows = shards.row[mobile]
@@ -209,7 +209,7 @@ def share_out(
     with closing(Crew()) as crew:
         Improver(packing, FULL, seed, crew, Within(watch, watch.left)).relieve(FULL, SHARED, SHARED)
     gpu[mobile] = packing.gpu_of(len(mobile))
-    return board.apply(_moved(board, shards, started))[0]
+    board.apply(_moved(board, shards, started))
 
 
 def _shards(board: Assignment) -> tuple[_Shards, Bools, Ints]:

@@ -7,7 +7,7 @@ pushes out have been the least trouble to place so far.
 
 import math
 import random
-from operator import add, sub
+from operator import add, itemgetter, sub
 
 import numpy as np
 
@@ -85,19 +85,19 @@ class Packer:
                 continue
             self._trouble[j] += self._hardness[j]
             lacking |= self._eject_for(board, j, option, target)
-            if board.option[j] is not None and len(board.where[j]) == option.copies:
+            if _whole(board, j):
                 lacking.discard(j)
             if self._chance.random() < STIRRED:
                 self._stir(board, target)
         return None, rounds
 
-    def _feasible(self, target: float) -> list[list[tuple[float, Option]]]:
+    def _feasible(self, target: float) -> list[list[Option]]:
         """Return per model the options of which a shard fits at a target, least room first."""
         _, whole, fit = self._chooser.room(target)
         found = []
         for j, options in enumerate(self._instance.options):
-            rows = [(float(whole[j, at]), o) for at, o in enumerate(options) if fit[j, at]]
-            found.append(sorted(rows, key=lambda row: (row[0], row[1].degree)))
+            rows = [(whole[j, at], o.degree, o) for at, o in enumerate(options) if fit[j, at]]
+            found.append([option for *_, option in sorted(rows, key=itemgetter(0, 1))])
         return found
 
     def _hard(self, target: float) -> list[float]:
@@ -120,19 +120,15 @@ class Packer:
         """Return the trouble that a model is expected to be, and was."""
         return self._hardness[j] + self._trouble[j]
 
-    def _clear(
-        self, board: Assignment, target: float, feasible: list[list[tuple[float, Option]]]
-    ) -> set[int]:
+    def _clear(self, board: Assignment, target: float, feasible: list[list[Option]]) -> set[int]:
         """Take off what keeps GPUs above a target; return the models that lack copies."""
         for g in np.flatnonzero(board.arrays.pressure > target).tolist():
             while board.arrays.pressure[g] > target and board.members[g]:
                 j = self._leaver(board, g, target)
-                options = [option for _, option in feasible[j]]
                 rest = tuple(copy for copy in board.where[j] if g not in copy)
-                board.apply([(j, board.option[j], rest if board.option[j] in options else ())])
+                board.apply([(j, board.option[j], rest if board.option[j] in feasible[j] else ())])
         for j, copies in enumerate(board.where):
-            options = [option for _, option in feasible[j]]
-            if copies and board.option[j] not in options:
+            if copies and board.option[j] not in feasible[j]:
                 board.apply([(j, None, ())])
         return {j for j in range(self._instance.n) if not _whole(board, j)}
 
@@ -148,9 +144,7 @@ class Packer:
         enough = [entry for entry in held if entry[0] >= over]
         return min(enough)[1] if enough else max(held)[1]
 
-    def _option(
-        self, board: Assignment, j: int, feasible: list[tuple[float, Option]]
-    ) -> Option | None:
+    def _option(self, board: Assignment, j: int, feasible: list[Option]) -> Option | None:
         """Return how a model is to be split: as it is, or most often what takes least room."""
         now = board.option[j]
         if now is not None and self._chance.random() > STIRRED:
@@ -162,7 +156,7 @@ class Packer:
         at = 0
         while at + 1 < len(feasible) and self._chance.random() < 0.35:
             at += 1
-        return feasible[at][1]
+        return feasible[at]
 
     def _eject_for(self, board: Assignment, j: int, option: Option, target: float) -> set[int]:
         """Make room for one copy of a model and place it; return the models pushed out."""

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 
-from kvplace.solver.assignment.assignment import Assignment, Change
-from kvplace.solver.clock import Watch
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.construct.excess import Sharing
 from kvplace.solver.construct.target_search import construct, lowered, some_assignments
 from kvplace.solver.improve.descent import settle
@@ -119,11 +119,7 @@ def _sharing(search: ClusterState, fixed: Sequence[int] | None = None) -> Sharin
 
     if not (keeps(search) and ready(search, "EVENING")):
         return None
-
-    def share(board: Assignment, target: float, watch: Watch) -> list[Change]:
-        return share_out(board, target, search.seed, watch, fixed)
-
-    return share
+    return partial(share_out, seed=search.seed, fixed=fixed)
 
 
 def _completed(search: ClusterState, board: Assignment, target: float) -> Assignment | None:
