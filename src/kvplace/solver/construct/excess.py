@@ -2,21 +2,19 @@
 
 Where a start is filled by sizes on levels, or models go where they are least too much, many GPUs
 end a little above what they hold and as many a little below: shards are handed out anew. Where KV
-must be left, each counts with the larger of its two sizes then, and steps mend what that leaves:
-one or two shards of a GPU above it are exchanged for none, one or two of another, so that the sum
-of what both hold too much falls most: of room at the target, or of memory with the least KV.
+must be left, each counts with the larger of its two sizes then, unless kernels exchange shards of
+two sizes.
 """
 
 import math
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.assignment.assignment import Assignment, Change
-from kvplace.solver.assignment.subsets import Subsets
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.candidates import RULED, best_seat, seats_by
 from kvplace.solver.construct.rematch import WHOLE, Rematch, room_alone
@@ -31,16 +29,7 @@ VALID = sys.float_info.max
 """A target at which memory alone counts."""
 
 MOST = 100_000
-"""Models above which none are packed, and copies above which none are exchanged one by one."""
-FEW = 32
-"""GPUs above a target up to which shards of two sizes are exchanged one by one alone: handed out
-anew, one large shard too many ends on several GPUs where nothing helps."""
-GAIN = 2.0**10
-"""Bytes by which a step lowers the excess at least."""
-SHARDS = 8
-"""Shards of a GPU that are exchanged in pairs and alone; of those beyond, none are."""
-TRIES = 24
-"""Exchanges tried for what is given until one keeps copies apart and rules as they are."""
+"""Models above which none are packed."""
 PINNED = 100.0
 """What a byte of excess that no exchange can lower, beside split shards alone, counts to one of a
 shard as large as the largest GPU."""
@@ -71,19 +60,19 @@ def lower_excess(
     """
     if watch.stop:
         return math.inf
-    single = target == VALID or not board.instance.columns.keeps
-    left = math.inf
-    over = _over(_rooms(board, target)) > WHOLE
-    if sharing is not None and not single:
-        if over.any():
-            sharing(board, target, watch)
-    elif single or over.sum() > FEW:
+    if sharing is None or target == VALID:
         rematch = Rematch(board, target)
-        left = rematch.run(watch)
+        rematch.run(watch)
         board.apply(rematch.changes())
-    if left <= WHOLE or single or sum(map(len, board.where)) > MOST:
-        return left
-    return _exchanged(board, target, watch)
+    elif _excess(board, target):
+        sharing(board, target, watch)
+    return _excess(board, target)
+
+
+def _excess(board: Assignment, target: float) -> float:
+    """Return the bytes that GPUs hold too much, all of them together."""
+    over = _over(_rooms(board, target))
+    return float(over[over > WHOLE].sum())
 
 
 def packed(board: Assignment, seed: int, watch: Watch, orders: int = STARTS) -> Assignment | None:
@@ -204,58 +193,6 @@ class _Movable:
         count = np.bincount(self._gpu, part * self._size, len(excess)) / self._largest
         found: Floats = count + PINNED * np.maximum(excess - self._all, 0.0)
         return found
-
-
-def _exchanged(board: Assignment, target: float, watch: Watch) -> float:
-    """Relieve GPUs with the most excess first by exchanges, until none lowers it.
-
-    Returns
-    -------
-    float
-        Bytes that GPUs still hold too much.
-    """
-    subsets = Subsets(board, models=SHARDS)
-    stuck = np.zeros(board.instance.g, dtype=bool)
-    while True:
-        over = _over(_rooms(board, target))
-        g = int(np.where(stuck, 0.0, over).argmax())
-        if stuck[g] or over[g] <= WHOLE or watch.stop:
-            return float(over[over > WHOLE].sum())
-        stuck[g] = True
-        for h, changes in _steps(subsets, g, target):
-            flaws = board.flaws
-            back, _ = board.apply(changes)
-            if board.flaws <= flaws:
-                stuck[[g, h]] = False
-                break
-            board.apply(back)
-
-
-def _steps(subsets: Subsets, g: int, target: float) -> Iterator[tuple[int, list[Change]]]:
-    """Yield exchanges of a GPU that lower the excess, with the other GPU, the best first."""
-    board, count = subsets.board, subsets.count
-    sizes, rooms = subsets.sizes(target).reshape(2, -1), _rooms(board, target)
-    at = np.flatnonzero(np.isfinite(sizes[0]) & (np.arange(sizes.shape[1]) // count != g))
-    back, host, over = sizes.take(at, axis=1), at // count, _over(rooms)
-    alone = room_alone(board.instance.columns)
-    larger = np.maximum(back[0], back[1])
-    # What each GPU takes beside its own, and what no GPU may be given: it does not hold it alone.
-    without, never = rooms.take(host, axis=1) + back, larger > alone[g]
-    most, before = alone.take(host), over.take(host)
-    found: list[tuple[float, int, int]] = []
-    for out in subsets.numbers(g)[1:].tolist() if len(at) else ():
-        given = sizes[:, [g * count + out]]
-        change = _over(rooms[:, [g]] + given - back) + _over(without - given) - before
-        change[never | (given.max() > most)] = math.inf  # what does not fit alone stays
-        few = np.argpartition(change, min(TRIES, len(change) - 1))[:TRIES]
-        found += [(float(change[n]), out, n) for n in few.tolist()]
-    for value, out, n in sorted(found):
-        if value >= over[g] - GAIN:
-            break
-        h, number = divmod(int(at[n]), count)
-        models = subsets.subset(g, out), h, subsets.subset(h, number)
-        if subsets.may(g, *models):
-            yield h, subsets.changes(g, *models)
 
 
 def _rooms(board: Assignment, target: float) -> Floats:
