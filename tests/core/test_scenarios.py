@@ -91,7 +91,7 @@ def test_a_what_if_says_both_what_it_is_like_and_whom_it_hits():
 
 
 def test_another_objective_has_no_scenarios():
-    with pytest.raises(InputError, match="need the objective pressure"):
+    with pytest.raises(InputError, match="need pressure, not occupancy"):
         with_scenarios(THREE.with_objective("occupancy"), [Window("x", 1.0, "always", 2.0, ("a",))])
     with pytest.raises(InputError, match="ask for that objective"):
         robust_windows(THREE.with_objective("occupancy"), 1.5)

@@ -145,6 +145,8 @@ def test_power_is_that_of_the_type_or_as_given():
     gpus = (GPU("a", "H100-SXM-80GB", 10), GPU("b", "t", 10, watts=90.0))
     both = replace(problem, fleet=Fleet((Node("n", gpus),)))
     assert costs_of(both, Saving.POWER) == {"a": 700.0, "b": 90.0}
+    short = replace(both, fleet=Fleet((Node("n", (GPU("a", "H100", 10), GPU("b", "H200", 10))),)))
+    assert costs_of(short, Saving.POWER) == {"a": 700.0, "b": 700.0}  # of the usual H100
     for wrong in ({"watts": 0.0}, {"price_per_hour": math.inf}):
         with pytest.raises(InputError, match="must be above 0"):
             GPU("a", "t", 10, **wrong)

@@ -127,7 +127,7 @@ def _need_pressure(problem: Problem) -> None:
         few = ", ".join(list(missing)[:3])
         few += f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         why = f"; not known here: {few}" if few else ""
-        message = f"scenarios need the objective pressure, not {problem.goal.value}{why}"
+        message = f"what-if windows and robust plans need pressure, not {problem.goal.value}{why}"
         way = "ask for that objective, which estimates what GPU time it can"
         raise InputError([Fault(f"{message}; {way}", "objective")])
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from itertools import accumulate
 
 from kvplace.core.evaluation.evaluate import evaluate
@@ -19,7 +20,7 @@ from kvplace.core.result import Result, Stop
 from kvplace.core.rules.places import Places
 from kvplace.core.rules.reserve import Reserve
 from kvplace.errors import Fault, InputError
-from kvplace.facts.catalogue.gpus import gpu_types
+from kvplace.facts.catalogue.gpus import find_gpu_type
 from kvplace.size.answer import PROVED
 from kvplace.size.floor import ROUNDING, least_sums
 from kvplace.solver.clock import Watch, Within
@@ -113,7 +114,7 @@ def costs_of(
     InputError
         A price or a power is not known: each type that lacks it.
     """
-    types = gpu_types() if saving is Saving.POWER else {}
+    meant = cache(find_gpu_type)
     found: dict[str, float] = {}
     missing: dict[str, None] = {}
     for gpu in problem.fleet.gpus:
@@ -121,7 +122,7 @@ def costs_of(
         if saving is Saving.COST:
             known = (prices or {}).get(gpu.type, gpu.price_per_hour)
         elif saving is Saving.POWER:
-            listed = types.get(gpu.type)
+            listed = meant(gpu.type)
             known = gpu.watts or (None if listed is None else listed.tdp_watts)
         if known is None:
             missing[gpu.type] = None

@@ -98,7 +98,8 @@ class Known:
         try:
             return facts_of(known, self._kv_dtype(part.launch))
         except InputError as error:
-            self._report.add(place, error.faults[0].message)
+            way = f"kvplace init --models {part.model} --facts hub writes what its checkpoint says"
+            self._report.add(place, f"{error.faults[0].message.partition(';')[0]}; {way}")
             return None
 
     def _degree(self, part: KnownModelPart, facts: ModelFacts) -> int:
