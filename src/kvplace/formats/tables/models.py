@@ -59,11 +59,7 @@ FEW = 3000
 
 
 def parse_table(
-    text: str,
-    gpus: str | Sequence[Node],
-    source: str = "",
-    *,
-    objective: str | None = None,
+    text: str, gpus: str | Sequence[Node], source: str = "", *, objective: str | None = None
 ) -> Problem:
     """Read a problem from a table of models.
 

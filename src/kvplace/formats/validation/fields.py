@@ -83,8 +83,7 @@ _DEGREE = {"type": "integer", "minimum": 1, "maximum": of.MAX_DEGREE}
 Integer = Annotated[int, *kind(of.integer, **_NATURAL)]
 AnyInteger = Annotated[int, *kind(partial(of.integer, least=-(2**63)), type="integer")]
 Price = Annotated[
-    int | tuple[int, ...],
-    *kind(of.price, anyOf=[_NATURAL, {"type": "array", "items": _NATURAL}]),
+    int | tuple[int, ...], *kind(of.price, anyOf=[_NATURAL, {"type": "array", "items": _NATURAL}])
 ]
 Number = Annotated[float, *kind(of.number, type="number", minimum=0)]
 Positive = Annotated[float, *kind(of.positive, None, Number, type="number", exclusiveMinimum=0)]
@@ -103,9 +102,7 @@ Quantile = Annotated[
 NumberOrInfinity = Annotated[
     float,
     *kind(
-        of.number_or_infinity,
-        _finite,
-        anyOf=[{"type": "number", "minimum": 0}, {"type": "null"}],
+        of.number_or_infinity, _finite, anyOf=[{"type": "number", "minimum": 0}, {"type": "null"}]
     ),
 ]
 Name = Annotated[str, *kind(of.name, type="string", minLength=1, maxLength=of.LONGEST_NAME)]
@@ -160,17 +157,13 @@ Resources = Annotated[
     Written(dict),
 ]
 BytesPerToken = Annotated[
-    int,
-    *kind(of.bytes_per_token, None, Integer, **_NATURAL, maximum=of.MAX_BYTES_PER_TOKEN),
+    int, *kind(of.bytes_per_token, None, Integer, **_NATURAL, maximum=of.MAX_BYTES_PER_TOKEN)
 ]
 Count = Annotated[int, *kind(of.count, type="integer", minimum=1, maximum=of.MAX_GPUS)]
 Degrees = Annotated[
     tuple[int, ...],
     *kind(
         of.degrees,
-        anyOf=[
-            _DEGREE,
-            {"type": "array", "items": _DEGREE, "minItems": 1, "uniqueItems": True},
-        ],
+        anyOf=[_DEGREE, {"type": "array", "items": _DEGREE, "minItems": 1, "uniqueItems": True}],
     ),
 ]
