@@ -135,6 +135,10 @@ def test_refine_says_which_plan_carries_no_fleet(plan, tmp_path, capsys):
     for name in (table, str(bare)):
         assert main(["refine", name]) == 2
         assert f"kvplace refine FLEET --start {name}" in capsys.readouterr().err
+    bare.write_text(json.dumps(stated | {"gpus": [], "placements": []}))
+    for args in ([str(bare)], [fleet, "--start", str(bare)]):
+        assert main(["refine", *args]) == 2
+        assert "this plan places nothing that could be improved" in capsys.readouterr().err
     assert main(["refine", fleet]) == 2
     assert "a fleet file, and a plan is wanted" in capsys.readouterr().err
 

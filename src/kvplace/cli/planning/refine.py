@@ -153,14 +153,17 @@ def _given(
     from kvplace.formats.plan.table import PlanTable
     from kvplace.formats.read import read
 
-    if start is not None:
-        problem, stated = read(file, objective=objective, gpus=gpus), read_plan(start)
-        return under_scenarios(problem, stated), stated.placement
-    if gpus is not None:
+    if start is None and gpus is not None:
         message = "a plan names its GPUs itself; --gpus is for a table of models, with --start PLAN"
         raise InputError(message, file)
-    stated = read_plan(file)
-    if isinstance(stated, PlanTable) or not stated.models or not stated.gpus:
+    problem = read(file, objective=objective, gpus=gpus) if start is not None else None
+    stated = read_plan(start or file)
+    if not isinstance(stated, PlanTable) and not stated.gpus:
+        message = "this plan places nothing that could be improved; kvplace plan makes one"
+        raise InputError(message, start or file)
+    if problem is not None:
+        return under_scenarios(problem, stated), stated.placement
+    if isinstance(stated, PlanTable) or not stated.models:
         message = "this plan does not carry its models and where they are; name its fleet file: "
         raise InputError(f"{message}kvplace refine FLEET --start {file}", file)
     return problem_of(stated, file).with_objective(objective), stated.placement
