@@ -40,3 +40,22 @@ def test_the_first_version_of_groups_is_understood_too(tmp_path):
     assert usable_cores(tmp_path) == OWN
     (group / "cpu.cfs_quota_us").write_text("30000\n")
     assert usable_cores(tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "root"),
+    [("0::/system.slice/run.scope\n", ""), ("3:cpu,cpuacct:/system.slice/run.scope\n", "cpu")],
+)
+@pytest.mark.parametrize("limited", ["system.slice", "system.slice/run.scope"])
+def test_a_service_has_the_least_of_its_groups(tmp_path, line, root, limited):
+    own, group = tmp_path / "own", tmp_path / root / limited
+    own.write_text(f"9:name=systemd:/other\n{line}")
+    group.mkdir(parents=True)
+    if root:
+        (group / "cpu.cfs_period_us").write_text("100000\n")
+        (group / "cpu.cfs_quota_us").write_text("40000\n")
+    else:
+        (group / "cpu.max").write_text("40000 100000\n")
+    assert usable_cores(tmp_path, own) == 1
+    own.write_text("no such line\n")
+    assert usable_cores(tmp_path, own) == OWN
