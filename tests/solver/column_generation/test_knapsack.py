@@ -7,18 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvplace.solver.column_generation import knapsack
-from kvplace.solver.column_generation.knapsack import Knapsack, TooManyError, hopeful
+from kvplace.solver.column_generation.knapsack import Knapsack, TooManyError
 
 ITEMS = st.lists(st.tuples(st.integers(1, 20), st.integers(0, 9)), min_size=1, max_size=7)
-
-
-@pytest.fixture(autouse=True, scope="module", params=[0, knapsack.LOOKED_AT])
-def looked_at(request):
-    """Sort hopeless partial sets out before they are made, always or where they are many."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(knapsack, "LOOKED_AT", request.param)
-        yield
 
 
 def subsets(n):
@@ -61,23 +52,6 @@ LIMITED = st.lists(
     min_size=1,
     max_size=7,
 )
-
-
-@given(LIMITED, st.integers(1, 40), st.integers(1, 40), st.integers(0, 30), st.booleans())
-def test_what_a_dear_set_can_hold_is_kept(items, first, second, floor, grouped):
-    one, other, prices, groups = (np.array(column) for column in zip(*items, strict=True))
-    sizes, room = np.array([one, other], dtype=float), np.array([first, second], dtype=float)
-    kept = hopeful(sizes, prices.astype(float), room, groups if grouped else None, float(floor))
-    for held in map(list, subsets(len(items))):
-        alone = not grouped or len(set(groups[held].tolist())) == len(held)
-        if alone and (sizes[:, held].sum(axis=1) <= room).all() and prices[held].sum() >= floor:
-            assert kept[held].all()
-
-
-def test_what_costs_more_room_than_it_is_priced_is_left_out():
-    sizes, prices = np.array([[5.0, 5.0, 5.0]]), np.array([10.0, 10.0, 4.0])
-    kept = hopeful(sizes, prices, np.array([10.0]), None, 19.0)
-    assert kept.tolist() == [True, True, False]
 
 
 @given(LIMITED, st.integers(1, 40), st.integers(1, 40), st.integers(1, 30), st.booleans())

@@ -9,7 +9,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.exact import option_cover
-from kvplace.solver.exact.close_gap import Effort, Proof, close_gap, pack_exactly, program_bound
+from kvplace.solver.exact.close_gap import Effort, Proof, climb, close_gap, pack_exactly
 from kvplace.solver.exact.integer_cover import Answer
 from kvplace.solver.exact.option_cover import decide_cover
 from kvplace.solver.instance.door import load_instance
@@ -60,7 +60,7 @@ def test_a_gap_is_closed_from_both_sides():
             continue
         optimum, state = float(truth.optimum), Assignment.single(instance, found)
         proof = Proof(OptionSets(instance), optimum / 10)
-        program_bound(proof, state.worst(), Effort(), Watch())
+        climb(proof, state.worst(), 60, Watch())
         assert proof.value <= optimum * (1 + 1e-9)
         best = close_gap(proof, state, 0.0, Effort(), Watch())
         assert best.worst() <= state.worst()

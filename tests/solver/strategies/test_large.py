@@ -366,7 +366,6 @@ def test_kicks_and_exchanges_take_turns_under_several_pressures(monkeypatch):
 def test_sets_are_asked_for_a_bound_where_few_share_a_gpu(monkeypatch, ready):
     """Only two of the models fit on a GPU below 0.6, of which sums of time know nothing."""
     monkeypatch.setattr(warm, "kernels_ready", lambda _: ready)
-    monkeypatch.setattr(compiled_knapsack, "GRID", 16)
     monkeypatch.setattr("kvplace.solver.column_generation.knapsack.GRID", 16)
     for kernel in knapsack_kernel.COMPILED:
         monkeypatch.setattr(compiled_knapsack, kernel.__name__, interpreted(kernel))

@@ -12,83 +12,18 @@ import numpy as np
 
 from kvplace.solver.array_types import Bools, Floats, Ints
 
-__all__ = ["Knapsack", "TooManyError", "hopeful"]
+__all__ = ["Knapsack", "TooManyError"]
 
 CHILDREN = 200
 """Partial sets looked at per level, as a multiple of the sets asked for."""
 GRID = 2048
 """Levels of room in the table."""
-LOOKED_AT = 4_000
-"""Partial sets from which on it is faster to sort hopeless ones out before they are made."""
-HALVINGS = 24
-"""Prices of room looked at most, for each limit, to see what can be in a dear set."""
 SAFE = 1e-9
 """Relative distance from the floor at which rounding might decide."""
 
 
 class TooManyError(Exception):
     """There are more sets than asked for; the caller asks a smaller question."""
-
-
-def hopeful(
-    sizes: Floats, prices: Floats, capacity: Floats, groups: Ints | None, floor: float
-) -> Bools:
-    """Return which models can be in a set that fits and is priced at least `floor`.
-
-    Room at any price bounds what a set is priced: the whole room, and for each group what its
-    best model is priced above the room it takes. A set with another model than the best of its
-    group is priced less by the difference.
-
-    Parameters
-    ----------
-    sizes, prices, capacity, groups
-        As of `Knapsack`.
-    floor
-        Least price.
-
-    Returns
-    -------
-    (n,) array
-        Whether it can, or that is not ruled out.
-    """
-    n = len(prices)
-    kept: Bools = np.ones(n, dtype=bool)
-    if not n:
-        return kept
-    of: Ints = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
-    order = np.argsort(of, kind="stable")
-    starts = np.flatnonzero(np.diff(of[order], prepend=-1))
-    for size, room in zip(sizes, capacity.tolist(), strict=True):
-        fits = size <= room
-        kept &= fits
-        finite = np.where(fits, size, 0.0)
-        dense = np.sort(prices[fits] / size[fits])
-        low, high, best = 0, len(dense) - 1, np.inf
-        for _ in range(HALVINGS):
-            if low > high:
-                break
-            middle = (low + high) // 2
-            rate = float(dense[middle])
-            above = np.where(fits, prices - rate * finite, -np.inf)
-            tops = np.maximum.reduceat(above[order], starts)
-            gain = np.maximum(tops, 0.0)
-            whole = rate * room + float(gain.sum())
-            if whole < best:
-                best = whole
-                most = whole - gain[of] + above
-            # The bound falls with the rate for as long as what is dearer takes more than the room.
-            taken = float(_taken(above, finite, order, starts, tops))
-            low, high = (middle + 1, high) if taken > room else (low, middle - 1)
-        if best < np.inf:
-            kept &= most >= floor - SAFE * max(best, abs(floor))
-    return kept
-
-
-def _taken(above: Floats, sizes: Floats, order: Ints, starts: Ints, tops: Floats) -> float:
-    """Return the room that the best of each group takes, where that is priced above its room."""
-    counts = np.diff(starts, append=len(order))
-    best = (above[order] == np.repeat(tops, counts)) & (above[order] > 0)
-    return float(sizes[order][best].sum())
 
 
 class Knapsack:
@@ -170,22 +105,6 @@ class Knapsack:
         found: list[int] = self._tables[:, 0, GRID].argsort(kind="stable").tolist()
         return found
 
-    def _hopeful_end(self, value: Floats, weights: dict[int, Floats], floor: float) -> Ints:
-        """Return the row from which on no model leads partial sets to a price of `floor`."""
-        levels = {
-            at: ((self._capacity[at] - weight) * self._scale[at] * (1 + 1e-12)).astype(np.int64)
-            for at, weight in weights.items()
-        }
-        lacking = floor * (1 - SAFE) - value
-        low = np.zeros(len(value), dtype=np.int64)
-        high = np.full(len(value), len(self._ends))
-        # What groups from one on add falls with the group.
-        for _ in range(len(self._ends).bit_length()):
-            middle = (low + high) // 2
-            most = np.min([self._tables[at, middle, level] for at, level in levels.items()], axis=0)
-            low, high = np.where(most >= lacking, (middle + 1, high), (low, middle))
-        return np.append(0, self._ends)[np.minimum(low, len(self._ends))]
-
     def _fitting(
         self, parent: Ints, child: Ints, value: Floats, weights: dict[int, Floats], floor: float
     ) -> tuple[Ints, Ints, Floats, dict[int, Floats]]:
@@ -250,8 +169,6 @@ class Knapsack:
         total = 0
         while len(rows):
             count = n - first
-            if floor > 0 and count.sum() > LOOKED_AT:
-                count = self._hopeful_end(value, weights, floor) - first
             if count.sum() > CHILDREN * limit:
                 if not beam:
                     raise TooManyError

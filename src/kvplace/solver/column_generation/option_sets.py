@@ -40,8 +40,8 @@ OPENED = 1.05
 """Price of an option, to that of its model's cheapest by room, up to which the program begins with
 it: measured, of 3,272 options it is 2 to 20 times faster than with all of them."""
 EDGE = 1e-12
-"""Part by which those prices are lowered, so that rounding lifts no set above its GPU, and by which
-limits are raised, so that it takes none from a GPU."""
+"""Part by which limits are raised, so that rounding takes no set from a GPU, and by which prices
+above sizes are lowered, so that it lifts none above its GPU."""
 
 
 class OptionSets:
@@ -316,40 +316,19 @@ class OptionSets:
         self.proved = Verdict(target, 0.0, prices, worths, exact=False)
 
     def fluid(self, target: float) -> Verdict:
-        """Return what the fluid bound says: prices as sizes, worths as room."""
+        """Return what the fluid bound says: prices as sizes, worths as room.
+
+        Undivided models under one pressure that need more than half of the largest GPU are priced
+        at all that they take of it.
+        """
         if self._plain and self.instance.pressures == 1:
-            return self.verdict(target, *self._sizes(target), exact=False)
+            columns, memory = self.instance.columns, np.array([float(m) for _, m in self.kinds])
+            sizes = np.maximum(columns.size + columns.load / target, TINY * memory[0])
+            return self.verdict(target, _lifted(sizes, memory), memory, exact=False)
         rooms, _ = self.rooms(target)
-        sizes = [room.sizes[0] / room.capacity[0] for room in rooms]
-        prices = np.min(sizes, axis=0)
+        prices = np.min([room.sizes[0] / room.capacity[0] for room in rooms], axis=0)
         prices = np.where(np.isfinite(prices), prices, 0.0)
         return self.verdict(target, prices, np.ones(len(rooms)), exact=False)
-
-    def _sizes(self, target: float) -> tuple[Floats, Floats]:
-        """Return the sizes of undivided models under one pressure, and the room of each kind."""
-        columns, memory = self.instance.columns, np.array([float(room) for _, room in self.kinds])
-        return np.maximum(columns.size + columns.load / target, TINY * memory[0]), memory
-
-    def quick(self, target: float) -> Verdict:
-        """Return what the fluid bound says with hot models priced at all they take of a GPU.
-
-        That is for undivided models under one pressure. Of one that needs more than half of the
-        largest GPU, it is the GPU less the dearest set which fits beside it: no two of them share
-        one, so no set is priced above its GPU.
-        """
-        sizes, memory = self._sizes(target)
-        prices, largest = sizes * (1 - EDGE), memory[-1]
-        for j in np.argsort(-sizes, kind="stable")[:LIFTED].tolist():
-            if not largest < 2 * sizes[j] <= 2 * largest:
-                continue
-            beside = []
-            for whole in memory[memory >= sizes[j]].tolist():
-                room = np.array([whole - float(sizes[j])])
-                some = np.flatnonzero(sizes <= room)
-                most = Knapsack(sizes[None, some], prices[some], room).upper if len(some) else 0.0
-                beside.append((whole - most) * (1 - EDGE))
-            prices[j] = max(prices[j], min(beside))
-        return self.verdict(target, prices, memory, exact=False)
 
     def verdict(self, target: float, prices: Floats, worths: Floats, *, exact: bool) -> Verdict:
         """Return what prices and worths say, scaled so that all GPUs are worth 1 together."""
@@ -372,3 +351,23 @@ class OptionSets:
     def _entry(self, column: Column) -> tuple[Column, Entry]:
         rows = (*column[1], len(self.model) + column[0])
         return column, Entry(rows, (1.0,) * len(rows))
+
+
+def _lifted(sizes: Floats, memory: Floats) -> Floats:
+    """Return sizes as prices, those of models that need more than half of the largest GPU higher.
+
+    A GPU less the dearest set that fits beside such a model: no two of them share one, so no set is
+    priced above its GPU.
+    """
+    prices, largest = sizes * (1 - EDGE), memory[-1]
+    for j in np.argsort(-sizes, kind="stable")[:LIFTED].tolist():
+        if not largest < 2 * sizes[j] <= 2 * largest:
+            continue
+        beside = []
+        for whole in memory[memory >= sizes[j]].tolist():
+            room = np.array([whole - float(sizes[j])])
+            some = np.flatnonzero(sizes <= room)
+            most = Knapsack(sizes[None, some], prices[some], room).upper if len(some) else 0.0
+            beside.append((whole - most) * (1 - EDGE))
+        prices[j] = max(prices[j], min(beside))
+    return prices

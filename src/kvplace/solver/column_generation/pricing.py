@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kvplace.solver.array_types import Bools, Floats, Ints
-from kvplace.solver.column_generation.knapsack import Knapsack, TooManyError, hopeful
+from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.column_generation.knapsack import Knapsack, TooManyError
 
 __all__ = ["ACCURACY", "Column", "Pool", "Room", "slack"]
 
@@ -47,11 +47,6 @@ class Room:
     sizes: Floats
     capacity: Floats
     groups: Ints | None = None
-
-    def hopeful(self, prices: Floats, active: Ints, floor: float) -> Bools:
-        """Return which of some models can be in a set priced at least `floor`."""
-        groups = None if self.groups is None else self.groups[active]
-        return hopeful(self.sizes[:, active], prices[active], self.capacity, groups, floor)
 
     def knapsack(self, prices: Floats, active: Ints) -> Knapsack:
         """Return the sets of some of the models, numbered anew, at some prices."""
@@ -155,14 +150,11 @@ class Pool:
                 return np.full(len(true), np.inf), False
             worth = float(worths[type_])
             least = worth + slack(prices, worth)
-            lowest = min(least, worth * (1 - self._window[type_]))
-            some = active[room.hopeful(prices, active, lowest)]
             if self._compiled:
-                groups, floor = self._dearest(room, prices, some, worth, type_)
+                groups, floor = self._dearest(room, prices, active, worth, type_)
             else:
-                table = room.knapsack(prices, some)
-                groups, floor = self._near(table, worth, least, type_)
-            self._groups[type_] = [some[group] for group in groups]
+                groups, floor = self._near(room.knapsack(prices, active), worth, least, type_)
+            self._groups[type_] = [active[group] for group in groups]
             dearest = [float(prices[group].sum(axis=1).max()) for group in self._groups[type_]]
             true[type_] = max([least, floor, *dearest])  # below the floor sets may be missing
             exact = exact and floor <= least

@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass, field
 
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.bisection import bisect
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 from kvplace.solver.column_generation.set_pricing import CLEARLY
@@ -25,17 +24,13 @@ __all__ = [
     "close_gap",
     "nothing_below",
     "pack_exactly",
-    "program_bound",
-    "raise_quickly",
-    "rise_by_parts",
 ]
 
 DIRECT_MODELS = 24
 """Up to so many models "nothing better" is asked at once, without a climb towards it."""
-WIDTH = 1e-5
-"""Relative width at which the bisection for the program's threshold ends."""
-CLIMBED = 0.003
-"""Gap at which the bound's climb towards the value ends."""
+WIDTH, CLIMBED, PART = 1e-5, 1e-3, 0.05
+"""Relative widths at which a climb of the bound ends, at least and most, and what part of the gap
+that is left is enough."""
 NEAR = 0.02
 """Relative gap up to which "nothing better" is asked before anything else."""
 STEP = 5e-10
@@ -107,73 +102,38 @@ def nothing_below(proof: Proof, value: float, watch: Watch, rounds: int) -> bool
     return value > 0 and proof.refutes(value * (1 - STEP), watch, rounds)
 
 
-def _refuted(proof: Proof, target: float, watch: Watch, rounds: int, above: float = 1.0) -> bool:
-    """Ask whether the configuration program proves a target impossible, and tell if so."""
-    found = proof.refutes(target, watch, rounds, above)
-    if found:
-        watch.tell("bound", bound=proof.value)
-    return found
-
-
-def program_bound(proof: Proof, value: float, effort: Effort, watch: Watch) -> None:
-    """Raise the bound towards the configuration program's threshold.
-
-    First by prices that cost no program. Then a quarter of the way up, as targets near the bound
-    take the longest to decide; an eighth, where that does not help, or all ends; just below the
-    value, where it did, which closes the gap if nothing is better, and which comes first where the
-    two are near; then by bisection, to a twentieth of the gap left or a relative width of 1e-5.
-    """
-    raise_quickly(proof, value, watch)
-    near_value = value <= proof.value * (1 + NEAR)
-    if near_value and nothing_below(proof, value, watch, effort.rounds):
-        return
-    low, high = proof.value, value
-    eighth = (high - low) / 8
-    below = [] if near_value else [(value * (1 - STEP), False)]
-    bisect(
-        lambda target: _refuted(proof, target, watch, effort.rounds), low, high, width=WIDTH,
-        probes=[(low + 2 * eighth, False), (low + eighth, True), *below],
-        near=lambda low, high: high - low <= (value - low) / 20, watch=watch,
-    )  # fmt: skip
-
-
-def rise_by_parts(proof: Proof, value: float, most: float, effort: Effort, watch: Watch) -> None:
-    """Raise the bound, asking for no target further above it than a part `most` of it."""
-    high = 0.0
-    while high < value and proof.value >= high * (1 - 2 * STEP) and watch.stop is None:
-        high = min(value, proof.value * (1 + most)) if proof.value > 0 else value
-        program_bound(proof, high, effort, watch)
-
-
-def climb(proof: Proof, value: float, rounds: int, watch: Watch) -> None:
+def climb(proof: Proof, value: float, rounds: int, watch: Watch, aimed: float = math.inf) -> None:
     """Raise the bound from below, each time by half of what is left below the value.
 
     A target that is not found impossible takes the place of the value: whether it is possible often
     stays open. Of targets far from the program's threshold, on either side, that is soon decided.
+    It ends near that threshold, for exact decisions just above it are far easier than further up.
+
+    Parameters
+    ----------
+    proof
+        The bound, and what proves it.
+    value
+        Of an assignment; where the bound is near it, it is asked first if nothing is better.
+    rounds, watch
+        Limits of a target, and of all.
+    aimed
+        Part of the bound that a target is above it at most.
     """
-    raise_quickly(proof, value, watch)
-    while value - proof.value > CLIMBED * value and not watch.stop:
-        target = (proof.value + value) / 2
-        if not _refuted(proof, target, watch, rounds, CLEARLY):
-            value = target
-
-
-def raise_quickly(proof: Proof, value: float, watch: Watch) -> None:
-    """Raise the bound by prices that take no sets; just above it they show if they can."""
-    instance = proof.program.instance
-    if value <= 0 or not instance.simple or instance.pressures > 1:
+    if value <= proof.value * (1 + NEAR) and nothing_below(proof, value, watch, rounds):
         return
-
-    def impossible(target: float) -> bool:
-        verdict = proof.program.quick(target)
-        if verdict.impossible:
-            proof.raise_to(verdict)
-        return verdict.impossible
-
-    low = proof.value
-    bisect(impossible, low, value, width=WIDTH, probes=[(low * (1 + WIDTH), True)], watch=watch)
-    if proof.value > low:
-        watch.tell("bound", value, proof.value)
+    high = value
+    while not watch.stop:
+        near = max(WIDTH * high, min(CLIMBED * high, PART * (value - proof.value)))
+        if high - proof.value <= near:
+            break
+        target = (proof.value + high) / 2
+        if proof.value > 0:
+            target = min(target, proof.value * (1 + aimed))
+        if proof.refutes(target, watch, rounds, CLEARLY):
+            watch.tell("bound", bound=proof.value)
+        else:
+            high = target
 
 
 def close_gap(

@@ -169,12 +169,10 @@ def effort_of(search: AssignedSearch, further: int = 0) -> "Effort":
 
 def ask_program(search: AssignedSearch) -> None:
     """Ask the configuration program whether nothing is better than the start."""
-    from kvplace.solver.exact.close_gap import nothing_below, raise_quickly  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.exact.close_gap import nothing_below  # noqa: PLC0415 - HiGHS: only here
 
-    proof, value, watch = search.deciding, search.value, search.watch
-    with watch.part(ASKED if search.instance.pressures > 1 else 1.0):
-        if not nothing_below(proof, value, watch, search.knobs.quick_rounds):
-            raise_quickly(proof, value, watch)
+    with search.watch.part(ASKED if search.instance.pressures > 1 else 1.0):
+        nothing_below(search.deciding, search.value, search.watch, search.knobs.quick_rounds)
     search.adopt()
 
 
@@ -190,14 +188,14 @@ def refute(search: AssignedSearch, rounds: int) -> None:
 
 def decided(search: AssignedSearch, effort: "Effort", *, closing: bool) -> None:
     """Raise the bound by the configuration program; to close the gap, decide targets, too."""
-    from kvplace.solver.exact.close_gap import close_gap, program_bound  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.exact.close_gap import climb, close_gap  # noqa: PLC0415 - HiGHS: only here
 
     proof, watch = search.deciding, search.watch
     kept = max(search.knobs.checked_part, search.checking / max(watch.left, TINY_SECONDS))
     if kept >= 1:
         return  # what is proved could not be checked any more
     with watch.part(1 - kept):
-        program_bound(proof, search.value, effort, watch)
+        climb(proof, search.value, effort.rounds, watch)
         if closing:
             search.offer(close_gap(proof, search.best, search.gap, effort, watch))
     search.adopt()

@@ -173,12 +173,12 @@ def _question(
     Asking takes a part of the time left, and changes neither the best assignment nor the bound. No
     target is further above what is proved than a part `aimed` of it.
     """
-    from kvplace.solver.exact.close_gap import Effort, rise_by_parts  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.exact.close_gap import climb  # noqa: PLC0415 - HiGHS: only here
 
     search.asked, value = search.round, search.value
-    effort = Effort(rounds=max(rounds, search.knobs.program_rounds << min(search.round, 6)))
+    rounds = max(rounds, search.knobs.program_rounds << min(search.round, 6))
     watch = Within(search.watch, search.watch.left * part)
-    ask = partial(rise_by_parts, search.deciding, value, aimed, effort, watch)
+    ask = partial(climb, search.deciding, value, rounds, watch, aimed)
     return ask, search.adopt, watch.interrupt
 
 

@@ -13,7 +13,7 @@ from kvplace.solver.bounds.certify import checked
 from kvplace.solver.bounds.option_prices import priced_options
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.column_generation.option_sets import OptionSets
-from kvplace.solver.exact.close_gap import Effort, Proof, rise_by_parts
+from kvplace.solver.exact.close_gap import Proof, climb
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.strategies.cluster_params import ClusterParams
@@ -54,7 +54,7 @@ class Tail:
         """
         proof, within = self._proof, Within(watch, watch.left * part)
         proof.value, proof.verdicts = low, []
-        rise_by_parts(proof, value, knobs.aimed, Effort(rounds=knobs.limited_rounds), within)
+        climb(proof, value, knobs.limited_rounds, within, knobs.aimed)
         for verdict in proof.verdicts[: -1 - knobs.certificates : -1]:
             prices = self._of_whole(priced_options(self._part, proof.program, verdict))
             bound = checked(self._whole, "configuration", prices, watch)
