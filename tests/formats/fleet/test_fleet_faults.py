@@ -427,6 +427,8 @@ JSON_FAULTS = [
         '{"schema": "kvplace.fleet/v1",\n "nodes": [}',
         "line 2: not valid JSON: expecting value (column 12)",
     ),
+    ('{"nodes": [1,\n ]}', ": not valid JSON: illegal trailing comma"),
+    ('{"nodes": 1,\n }', ": not valid JSON: illegal trailing comma"),
     (
         '{"schema": 1,\n "schema": 2}',
         "schema, line 2: the key 'schema' is given twice, first in line 1",

@@ -36,7 +36,10 @@ def parse_json(text: str) -> Tree:
         except ValueError:  # an integer of thousands of digits
             data = json.loads(text, object_pairs_hook=mapping, parse_int=_integer)
     except json.JSONDecodeError as error:
-        words = f"{error.msg[:1].lower()}{error.msg[1:]} (column {error.colno})"
+        said = error.msg
+        if text[error.pos : error.pos + 1] in ("}", "]") and text[: error.pos].rstrip()[-1:] == ",":
+            said = "Illegal trailing comma"  # as Python 3.13 says
+        words = f"{said[:1].lower()}{said[1:]} (column {error.colno})"
         fault = TreeFault((), f"not valid JSON: {words}", error.lineno)
         return Tree(None, lambda: 1, (fault,), readable=False)
     except RecursionError:
