@@ -180,5 +180,6 @@ MEMORY_LIMIT = click.option(
     expose_value=False,
     is_eager=True,
     callback=_take,
-    help="Take no more memory than this (4GiB); then end with the best plan so far, or with 4.",
+    help="Take no more memory than this (4GiB); then end with the best answer so far, or with exit "
+    "code 4.",
 )

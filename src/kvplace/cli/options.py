@@ -49,6 +49,10 @@ _NOT_WRITTEN = frozenset({
 """Endings of files that programs would open as what they are not: an answer is no such file."""
 _ALSO_CALLED = {"k8s": "kubernetes", "docker": "compose", "bash": "shell", "ray": "ray-serve"}
 _OBJECTIVES = ("requests", "tokens", "occupancy", "pressure")
+_DEFAULT_OBJECTIVE = (
+    "pressure (KV memory and time) when shares of GPU time are known of every model, else "
+    "occupancy when every model gives what it needs, else requests"
+)
 # The names in kvplace.solver.solve.SOLVERS, which costs too much to import for --help alone; a
 # test keeps the two equal.
 SOLVERS = ("auto", "reference", "prism-greedy")
@@ -218,16 +222,24 @@ def stacked(options: list[Callable[[Command], Command]], command: Command) -> Co
     return command
 
 
-def input_options(command: Command, *more: str) -> Command:
-    """Add what decides how the fleet file is read; `more` are further values of the objective."""
+def input_options(command: Command, *more: str, default: str = _DEFAULT_OBJECTIVE) -> Command:
+    """Add what decides how the fleet file is read.
+
+    Parameters
+    ----------
+    command
+        The function of a verb.
+    more
+        Further values of the objective.
+    default
+        Which it is where none is named.
+    """
     return stacked(
         [
             click.option(
                 "--objective",
                 type=_Near([*_OBJECTIVES, *more]),
-                help="What presses on a GPU. Default: pressure (KV memory and time) when shares of "
-                "GPU time are known of every model, else occupancy when every model gives what it "
-                "needs, else requests.",
+                help=f"What presses on a GPU. Default: {default}.",
             ),
             click.option(
                 "--gpus",
@@ -257,8 +269,8 @@ TIME_LIMIT = click.option(
     "--time-limit",
     type=SECONDS,
     metavar="SECONDS",
-    help="End after this time, reading and writing included, with the best plan so far (10, 500ms, "
-    "2min).",
+    help="End after this time, reading and writing included, with the best answer so far (10, "
+    "500ms, 2min).",
 )
 
 

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kvplace.cli.options import FLEET, PLAN_FILE, TIME_LIMIT, input_options, output_options
+from kvplace.cli.options import (
+    FLEET,
+    PLAN_FILE,
+    TIME_LIMIT,
+    Command,
+    input_options,
+    output_options,
+)
 from kvplace.cli.verb import verb
 
 if TYPE_CHECKING:
@@ -23,10 +30,15 @@ Example:
 """
 
 
+def _input_options(command: Command) -> Command:
+    """Add the input options; a plan names its objective."""
+    return input_options(command, default="that of the plan")
+
+
 @verb("check", epilog=_EXAMPLES)
 @FLEET
 @PLAN_FILE
-@input_options
+@_input_options
 @click.option(
     "--strict", is_flag=True, help="Exit with 1 also where something is claimed and not verified."
 )

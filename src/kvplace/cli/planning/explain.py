@@ -37,8 +37,8 @@ def command(
     """Explain why a FLEET cannot be placed, or what holds its plan and what would help.
 
     Where no placement exists: a smallest set of demands that clash, proved and with numbers, and
-    ways out, each verified by a placement. Otherwise: what holds the GPU with the highest KVPR,
-    and what would lower it most, each with the KVPR that it would give, found by planning the
+    ways out, each verified by a placement. Otherwise: what holds the GPU with the highest pressure,
+    and what would lower it most, each with the pressure that it would give, found by planning the
     changed fleet. With a PLAN, that one is explained, else the best that is found. Without
     --time-limit it takes 30 seconds at most. Exits with 3 where no placement exists.
     """

@@ -33,7 +33,7 @@ Examples:
 
 def _input_options(command: Command) -> Command:
     """Add the input options, with the one objective that only this verb has."""
-    return input_options(command, "forecast")
+    return input_options(command, "forecast", default="that of the plan; with --start, as in plan")
 
 
 @verb("refine", epilog=_EXAMPLES, replaces=("file", "start"))
@@ -92,7 +92,7 @@ def command(
 ) -> int:
     """Improve a PLAN by moving and swapping models: for its own fleet, or for a FLEET file.
 
-    Takes the GPU with the highest KVPR, moves one of its models or swaps it with another GPU's
+    Takes the GPU with the highest pressure, moves one of its models or swaps it with another GPU's
     where that lowers the larger of the two, and repeats. The plan returned is never worse than
     the one given; any plan of these models and GPUs will do, wherever it comes from. What breaks
     a rule or exceeds a GPU is repaired first, by as few changes as are found to be enough, and
@@ -100,7 +100,7 @@ def command(
 
     With --objective forecast the search moves and swaps models so that more of the demand is
     forecast to be served within its objectives. The forecast has no bound, so nothing is proved
-    about it; the plan's KVPR and bound are those of the fleet's own objective.
+    about it; the plan's pressure and bound are those of the fleet's own objective.
     """
     from kvplace.cli.faults import say
     from kvplace.cli.output import print_result, writing_seconds

@@ -43,7 +43,8 @@ class _Growths(click.ParamType[tuple[float, ...]]):
     "--target",
     required=True,
     metavar="TARGET",
-    help="Most KVPR of any GPU: 'occupancy<=0.8' (in quotes), or 0.8 for the fleet's objective.",
+    help="Highest pressure of any GPU: 0.8 or 80% for the fleet's objective, or that of another "
+    "one, as 'occupancy<=0.8' (in quotes).",
 )
 @click.option(
     "--gpu-types",

@@ -49,8 +49,8 @@ Examples:
     "--history",
     type=click.Path(),
     metavar="FILE",
-    help="Where is kept when the last re-plan was and whether the fleet is alarmed (JSON); written "
-    "anew as if the advice were followed.",
+    help="Keeps the time of the last re-plan, and whether the fleet is alarmed (JSON). It is "
+    "written as if the advice were followed.",
 )
 @click.option("--max-moves", type=click.IntRange(0), default=3, show_default=True, metavar="N",
               help="Changes allowed.")  # fmt: skip
