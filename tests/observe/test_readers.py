@@ -191,7 +191,7 @@ def test_kubernetes_objects(tmp_path):
 
 
 def test_yaml_with_aliases_and_further_documents_is_read_whole(tmp_path):
-    gpu = "{deploy: {resources: {reservations: {devices: [{device_ids: ['3']}]}}}}"
+    gpu = "{deploy: {resources: {reservations: {devices: [{driver: nvidia, device_ids: ['3']}]}}}}"
     path = tmp_path / "compose.yaml"
     path.write_text(f"x-gpu: &gpu {gpu}\nservices:\n  a: {{<<: *gpu}}\n  b: *gpu\n")
     assert [(e.name, e.gpus) for e in read_compose(str(path), "h").engines] == [
@@ -220,6 +220,24 @@ def test_a_compose_file_with_and_without_ps(tmp_path):
     (tmp_path / "compose.ps.json").write_text("nonsense")
     with pytest.raises(InputError, match="docker compose ps"):
         read_compose(str(path))
+
+
+def test_a_compose_service_whose_gpus_have_no_numbers_is_seen_and_named(tmp_path):
+    services = {
+        "inside": {"environment": {"CUDA_VISIBLE_DEVICES": "1,2"}},
+        "named": {"environment": ["NVIDIA_VISIBLE_DEVICES=GPU-7f"]},
+        "all": {"gpus": "all"},
+        "db": {"image": "postgres"},
+        "odd": None,
+    }
+    path = tmp_path / "compose.yaml"
+    path.write_text(json.dumps({"services": services}))
+    seen = read_compose(str(path), "h")
+    found = {engine.name: engine.gpus for engine in seen.engines}
+    assert found == {"inside": ("h/1", "h/2"), "named": (), "all": ()}
+    assert [name for name in services if f"which GPUs {name!r} has" in str(seen.notes)] == [
+        "named", "all",
+    ]  # fmt: skip
 
 
 def test_engines_are_found_in_the_plan_by_name_port_and_gpus():

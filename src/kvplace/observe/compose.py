@@ -14,6 +14,8 @@ from typing import Any
 from kvplace.errors import InputError
 from kvplace.formats.files import read_text
 from kvplace.observe.sighting import Seen, Sighting
+from kvplace.scaffold.deployments.compose import environment_of
+from kvplace.scaffold.deployments.devices import devices_of
 from kvplace.scaffold.deployments.documents import documents
 
 __all__ = ["read_compose"]
@@ -45,10 +47,13 @@ def read_compose(path: str, node: str = "") -> Seen:
     if states is None:
         notes.append(f"{path}: whether its services run is not known: there is no {beside.name}")
     for name, service in services.items():
-        devices = _devices(service)
-        if not devices:
+        stated = service if isinstance(service, dict) else {}
+        devices = devices_of(stated, environment_of(stated.get("environment")))
+        if not devices.any:
             continue
-        gpus = tuple(f"{node}/{device}" for device in devices) if node else ()
+        if devices.gpus is None:
+            notes.append(f"{path}: which GPUs {name!r} has is not known: it names none by number")
+        gpus = tuple(f"{node}/{number}" for number in devices.gpus or ()) if node else ()
         state = "unknown" if states is None else states.get(str(name), "stopped")
         engines.append(Sighting(str(name), state, "compose", path, gpus))
     engines += [
@@ -57,18 +62,6 @@ def read_compose(path: str, node: str = "") -> Seen:
         if name not in services and state != "stopped"
     ]
     return Seen(tuple(engines), tuple(notes))
-
-
-def _devices(service: Any) -> list[str]:
-    """Return the numbers of the GPUs that a service reserves."""
-    data = service
-    for key in ("deploy", "resources", "reservations", "devices"):
-        data = data.get(key) if isinstance(data, dict) else None
-    found: list[str] = []
-    for device in data if isinstance(data, list) else ():
-        ids = device.get("device_ids") if isinstance(device, dict) else None
-        found += [str(one) for one in ids] if isinstance(ids, list) else []
-    return found
 
 
 def _states(path: str) -> dict[str, str]:
