@@ -298,6 +298,7 @@ where the stage is left out. The names of cases are those of `kvplace bench`.
 | `configurations` | alibaba-2023: value twice as high, bound a third lower; scale-real-3k: 3.7 % |
 | `domain-cases` | 14 to 17 models under pressure: a gap of 34.9 % for 3.5, and of 8.4 for 0 |
 | `domain-filling` | openrouter-103-occupancy: 33 %; openrouter-103: 1.3 %; openrouter-60: 0.4 % |
+| `domain-program` | openrouter-103: a gap of 20.7 % for 9.6 at 20 s; by occupancy 3.4 for 2.4 |
 | `drop-copies` | none: it takes out copies that are of no use, which the value does not show |
 | `ejection` | clusters-24: 14 % |
 | `enumeration` | tiny-clusters: it proves what bounds do not |
@@ -381,6 +382,28 @@ Deleted, as the search does as well without:
 - Not taken, on openrouter-103 by occupancy: guided ejection by compiled kernels (2.3 GPUs of room
   are left over after 28,000 steps as before, for 0.8); moves without fillings; what copies are
   worth from the prices of the configuration program; targets that rise from what was left over.
+
+### The program of whole link domains
+
+Kept, all on openrouter-103 (before: 20.7 % at 20 s by pressure, 3.4 by occupancy):
+
+- Fillings that annealing made as columns, and dives (beside c239d2b3). Annealing alone leaves 0.5
+  to 1.5 GPUs over at 6.9 by pressure in 12 s; the program over all that it filled meanwhile leaves
+  none, and the fifth dive into it, 5 s later, is a plan. So is one at 6.3 (bound 5.79). By
+  occupancy the first or second dive at 0.892 is one (bound 0.878), for 0.905 at best before.
+- 20 s of CPU: by pressure 9.6 % for 20.7, by occupancy 2.5 and 1.6 % (two seeds) for 3.4. Drawn
+  clusters under pressure at 10 s: 4.6 % for 6.8, one 3.0 for 2.6, others proved as before.
+- A small price on each domain: without, a program that leaves nothing over has no prices, and a
+  dive takes any fillings that do; at 0.90 by occupancy eight dives leave 0.14 of a GPU, with it the
+  first is a plan.
+- Many short searches for dear fillings: from 16 fillings 50 steps each the program leaves none over
+  at 6.3 after 2 s, from three 300 steps each 0.12 of a GPU, from one 1,000 steps 0.19. Prices
+  smoothed by 0.3 to 0.6 halve what is left after 2.5 s at 6.0, by 0.8 they do not.
+- Options with other numbers of copies in the program: 0.17 of a GPU over at 6.0 for 0.28.
+
+Not taken: an integer program over 5,600 fillings (0.58 of a GPU over after 7 s, where the best
+filling alone leaves 0.51); annealing from what a dive leaves over (it placed nothing in 24 tries);
+a fifth to a third of the domains filled anew by the next dive (the same fillings again).
 
 ### Exchanges and kicks
 

@@ -11,7 +11,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.improve.iterated_pairs import COMPILED
 from kvplace.solver.large_neighbourhood import warm
-from kvplace.solver.strategies.cluster.stages import iterate, refill
+from kvplace.solver.strategies.cluster.stages import fill_by_program, iterate, refill
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
 from kvplace.solver.strategies.large.strategy import LargeSearch
 from kvplace.solver.strategies.stages import Settings
@@ -139,7 +139,7 @@ def test_what_is_compiled_ahead_is_what_searches_call():
             placed = search.placement is not None and not search.closed
         search.steps = 0
         OptionSets(search.instance, compiled=True).decide(search.value, Watch())
-        for stage in (refill, iterate):
+        for stage in (refill, fill_by_program, iterate):
             stage(search)
     rows = [(draw.randint(4, 14), draw.uniform(0, 20)) for _ in range(18)]
     search = UndividedSearch(byte_problem([70, 90, 70], rows), Settings(watch=Watch(60.0)))

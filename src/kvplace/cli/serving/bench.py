@@ -46,6 +46,7 @@ STAGES = (
     "configurations",
     "domain-cases",
     "domain-filling",
+    "domain-program",
     "drop-copies",
     "ejection",
     "enumeration",

@@ -79,14 +79,19 @@ def add_rows(highs: Any, lower: Sequence[float], upper: Sequence[float]) -> None
     )  # fmt: skip
 
 
-def add_columns(highs: Any, columns: Sequence[Entry], upper: float = highspy.kHighsInf) -> None:
-    """Add columns without cost between 0 and an upper bound."""
+def add_columns(
+    highs: Any,
+    columns: Sequence[Entry],
+    upper: Floats | float = highspy.kHighsInf,
+    cost: Floats | float = 0.0,
+) -> None:
+    """Add columns between 0 and an upper bound."""
     number = len(columns)
     lengths = np.array([len(column.rows) for column in columns], dtype=np.int64)
     rows = [row for column in columns for row in column.rows]
     values = [value for column in columns for value in column.values]
     highs.addCols(
-        number, np.zeros(number), np.zeros(number), np.full(number, upper),
+        number, np.full(number, cost), np.zeros(number), np.full(number, upper),
         len(rows), (np.cumsum(lengths) - lengths).astype(np.int32),
         np.array(rows, dtype=np.int32), np.array(values, dtype=np.float64),
     )  # fmt: skip

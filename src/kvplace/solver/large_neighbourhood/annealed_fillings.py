@@ -85,7 +85,7 @@ class Known(NamedTuple):
 def nothing_known(board: Board) -> Known:
     """Return what is known before the first filling."""
     size = 3 * len(board.row) + board.gpu.size
-    last, best = np.empty(size, np.int64), np.empty(size, np.int64)
+    last, best = np.full(size, -1), np.full(size, -1)
     return Known(last, best, np.zeros(1), np.full(1, np.inf), np.zeros(1))
 
 

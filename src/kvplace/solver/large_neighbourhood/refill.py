@@ -22,6 +22,7 @@ from kvplace.solver.kernels import Crew
 from kvplace.solver.large_neighbourhood.annealed_fillings import (
     POWER,
     Course,
+    Known,
     fill_until,
     nothing_known,
 )
@@ -128,15 +129,38 @@ class Refiller:
             end = found[0] + 1 if found else len(aims)
             steps += sum(made for _, made in tried[begun:end])
             state = tried[end - 1][0]
-            if state is not None and self._carry_out(board, state, aims[end - 1][0]):
+            if state is not None and self.carry_out(board, state, aims[end - 1][0]):
                 return end - 1, steps
             begun = end  # what was above it was not looked at to its end
             tried[begun:] = [(None, 0)] * (len(aims) - begun)
         return None, steps
 
+    def fill(
+        self,
+        board: Assignment,
+        target: float,
+        rounds: int,
+        note: Callable[[Board, Known], object],
+    ) -> tuple[Board | None, int]:
+        """Return a board on which all copies have a place, None for none, and the steps made.
+
+        Parameters
+        ----------
+        board
+            Not changed.
+        target
+            Max pressure.
+        rounds
+            Work at most, in fillings of all domains.
+        note
+            Told what is known now and then.
+        """
+        self._seed += 1
+        return self._fill(board, target, True, rounds, self._seed - 1, lambda: False, note)  # noqa: FBT003
+
     def _fill(
         self, board: Assignment, target: float, anew: bool, rounds: int, seed: int,
-        ended: Callable[[], bool],
+        ended: Callable[[], bool], note: Callable[[Board, Known], object] | None = None,
     ) -> tuple[Board | None, int]:  # fmt: skip
         """Return a board on which all copies have a place, None for none, and the steps made."""
         state = self.state_of(board, target)
@@ -149,11 +173,13 @@ class Refiller:
         chance, made = seeded(seed), 0
         while known.work[0] < rounds and not self._watch.stop and not ended():
             made = fill_until(state, worth, known, made, whole, rounds, hottest, course, chance)
+            if note is not None:
+                note(state, known)
             if known.left[0] <= 0:
                 return state, made
         return None, made
 
-    def _carry_out(self, board: Assignment, state: Board, target: float) -> bool:
+    def carry_out(self, board: Assignment, state: Board, target: float) -> bool:
         """Move what moved on the board, unless that breaks anything or misses the target.
 
         Returns

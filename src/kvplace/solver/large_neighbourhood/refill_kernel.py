@@ -17,7 +17,7 @@ from kvplace.solver.chance import Bits, drawn_part
 from kvplace.solver.kernels import kernel
 from kvplace.solver.large_neighbourhood.seat_board import Board, Bytes, place
 
-__all__ = ["Worth", "fill_domains", "ranked"]
+__all__ = ["COPIES", "Worth", "fill_domains", "ranked", "tightest"]
 
 COPIES = 64
 """Copies on one GPU at most."""
@@ -66,7 +66,7 @@ class Worth(NamedTuple):
 
 
 @kernel
-def _tightest(
+def tightest(
     board: Board, mine: Floats, held: Ints, j: int, row: int, start: int, width: int
 ) -> int:
     """Return the first of some GPUs in a row that have least left with a copy; -1 for none."""
@@ -150,7 +150,7 @@ def _fill_one(
         if taken[j] > 0:  # with another option
             continue
         while number < most and taken[j] < lacking[j]:
-            first = _tightest(board, mine, held, j, row, start, width)
+            first = tightest(board, mine, held, j, row, start, width)
             if first < 0:
                 break
             for near in range(first, first + board.degree[row]):

@@ -39,6 +39,8 @@ from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.kernels import Crew, is_compiled
 from kvplace.solver.large_neighbourhood.annealed_fillings import fill_until
+from kvplace.solver.large_neighbourhood.dear_fillings import dear_fillings, that_fit
+from kvplace.solver.large_neighbourhood.domain_program import DomainProgram
 from kvplace.solver.large_neighbourhood.refill import Refiller
 from kvplace.units import GIB
 
@@ -47,7 +49,7 @@ __all__ = ["EVENING", "EXCHANGING", "FILLING", "PAIRS", "PRICING", "TIGHT", "ker
 _NICE = 10
 _started: list[int] = []
 TIGHT = set_cover_kernel.COMPILED
-FILLING: tuple[Callable[..., Any], ...] = (fill_until,)
+FILLING: tuple[Callable[..., Any], ...] = (fill_until, dear_fillings, that_fit)
 EXCHANGING = iterated_pairs.COMPILED
 PAIRS = parallel_pairs.COMPILED
 EVENING = parallel_pairs.COMPILED_SEVERAL
@@ -108,6 +110,8 @@ def _search_a_little(first: str) -> None:
     def fill() -> None:
         target = 2 * board.worst()
         Refiller(chooser, 0, watch).pack_lowest(board, [(target, False)], 1, Crew(1))
+        # No filling reaches a target so low, so that the program is asked.
+        DomainProgram(chooser, 0, watch).pack(board, target / 3, 1, 1)
 
     def pairs() -> None:
         whole = [replace(model, tensor_parallel=(1,)) for model in models]

@@ -89,8 +89,8 @@ class ClusterParams:
     most_part, least_filled
         Parts of the gap by which the target is below the value: the first and largest, and the one
         down to which it is tried.
-    filled_part, filled_beside
-        Parts of the time left that fillings may take each pass: alone, and with a bound beside.
+    filled_part
+        Part of the time left that fillings may take each pass.
     filled_gain
         Part of the gap at most that a row of targets leaves after which another one is tried with
         twice the fillings.
@@ -103,6 +103,10 @@ class ClusterParams:
     repairs
         Times that a start which breaks something is mended by ejection, each with four times the
         effort, before all is placed anew.
+    learned, dives, programmed_part
+        Fillings of all domains before the program of link domains is asked, and dives into it, at
+        each target in the first pass, doubled every pass; and the part of the time left that all
+        may take, and a bound beside.
     passes, timed_passes
         Passes without and with a time or step limit.
     quick_options, quick_density
@@ -219,14 +223,16 @@ class ClusterParams:
     )
     filled: int = knob(2_000_000, "options x GPUs")
     fillings: int = knob(160, "fillings")
-    filled_part: float = knob(0.4, "part of the time left")
-    filled_beside: float = knob(0.8, "part of the time left")
+    filled_part: float = knob(0.15, "part of the time left")
     filled_gain: float = knob(0.75, "part of the gap")
     filled_far: float = knob(0.05, "part of the bound")
     filled_anew: float = knob(0.25, "part of the gap")
     most_part: float = knob(0.5, "part of the gap")
     least_filled: float = knob(0.04, "part of the gap")
     repairs: int = knob(3, "repairs")
+    learned: int = knob(400, "fillings")
+    dives: int = knob(6, "dives")
+    programmed_part: float = knob(0.7, "part of the time left")
     passes: int = knob(2, "passes")
     timed_passes: int = knob(12, "passes")
     quick_options: int = knob(2_000, "options")

@@ -44,6 +44,7 @@ STAGES = (
     "configurations",
     "domain-cases",
     "domain-filling",
+    "domain-program",
     "drop-copies",
     "ejection",
     "enumeration",

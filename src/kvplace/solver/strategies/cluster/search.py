@@ -22,6 +22,7 @@ from kvplace.solver.strategies.stages import Settings
 if TYPE_CHECKING:
     from kvplace.solver.array_types import Floats
     from kvplace.solver.bounds.level_bound import LevelBound
+    from kvplace.solver.large_neighbourhood.domain_program import DomainProgram
     from kvplace.solver.strategies.cluster.tail import Tail
 
 __all__ = ["ClusterState"]
@@ -46,6 +47,8 @@ class ClusterState(AssignedSearch):
     fillings, aimed_part
         Fillings of link domains at the next target, and the part of the gap that it is below the
         value, under one pressure.
+    filling_program
+        The program of whole link domains, which keeps the fillings it knows; None before.
     asked
         Last round in which the configuration program was asked for a bound; -1 before the first.
     """
@@ -70,6 +73,7 @@ class ClusterState(AssignedSearch):
         self.asked, self.aimed = -1, math.inf
         self.fillings, self.aimed_part = self.knobs.fillings, self.knobs.most_part
         self.aimed_at: Floats | None = None
+        self.filling_program: DomainProgram | None = None
         self.packer = Packer(self.chooser, self.seed, self.watch)
         loaded = self.watch.seconds - began
         self.certifying = self.params.cluster_certificate * loaded

@@ -28,6 +28,7 @@ __all__ = [
     "divide",
     "eject",
     "enumerate_all",
+    "fill_by_program",
     "iterate",
     "lower",
     "refill",
@@ -155,14 +156,14 @@ def tighten(search: ClusterState) -> None:
 def tighten_beside(
     search: ClusterState,
 ) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
-    """Return what raises the bound while link domains are filled, what takes it, what ends it.
+    """Return what raises the bound while the program is asked, what takes it, what ends it.
 
-    Within a time limit it goes on as long as the filling, which decides when that ends. No target
+    Within a time limit it goes on as long as the program, which decides when that ends. No target
     is far above what is proved: the value comes down meanwhile.
     """
     knobs, limited = search.knobs, search.watch.limit < math.inf
     rounds = knobs.limited_rounds if limited else 0
-    return _question(search, knobs.filled_beside, rounds, knobs.aimed)
+    return _question(search, knobs.programmed_part, rounds, knobs.aimed)
 
 
 def _question(
@@ -198,9 +199,8 @@ def refill(search: ClusterState) -> None:
     rounds, gap = knobs.fillings << search.round, math.inf
     if search.instance.pressures == 1:
         rounds = max(rounds, search.fillings)
-    part = knobs.filled_beside if search.asked == search.round else knobs.filled_part
     again = search.round > 0 and search.watch.limit < math.inf  # other stages had their turn
-    with search.watch.part(part):
+    with search.watch.part(knobs.filled_part):
         while search.left > 0 and not search.watch.stop and rounds < MOST_FILLINGS:
             now = board.worst() - search.low
             far = again and now > knobs.filled_far * search.low
@@ -210,6 +210,34 @@ def refill(search: ClusterState) -> None:
             _lower_by_filling(search, refiller, rounds)
             rounds *= 1 if search.watch.stop else 2
     search.fillings = rounds
+
+
+def fill_by_program(search: ClusterState) -> None:
+    """Bring all GPUs to lower targets by a program of whole link domains.
+
+    Each target that is reached is followed by one as far below it again, in parts of the gap; each
+    that is not by a nearer one.
+    """
+    from kvplace.solver.large_neighbourhood.domain_program import DomainProgram  # noqa: PLC0415 - HiGHS: only here
+
+    if not ready(search, "FILLING"):
+        return
+    board, knobs, watch, seed = search.best, search.knobs, search.watch, search.seed
+    if search.filling_program is None:
+        search.filling_program = DomainProgram(search.chooser, seed, watch)
+    part, round_ = knobs.most_part, min(search.round, 6)
+    with watch.part(knobs.programmed_part):
+        while part > knobs.least_filled and search.left > 0 and not watch.stop:
+            if search.closed or not board.worst():
+                break
+            target = board.worst() - part * (board.worst() - search.low)
+            reached, made = search.filling_program.pack(
+                board, target, knobs.learned << round_, knobs.dives << round_
+            )
+            search.steps += made
+            part = min(2 * part, knobs.most_part) if reached else part / 2
+            if reached:
+                watch.tell("fill", board.worst())
 
 
 def _lower_by_filling(search: ClusterState, refiller: "Refiller", rounds: int) -> None:

@@ -61,6 +61,12 @@ STRATEGY: Strategy[ClusterState] = Strategy(
             stages.refill,
             supports.refillable,
             steps=True,
+        ),
+        Stage(
+            "domain-program",
+            stages.fill_by_program,
+            supports.refillable,
+            steps=True,
             beside=Beside("configuration-bound", stages.tighten_beside, supports.tightened_beside),
         ),
         # Models of one way each are exchanged first: no exact search lowers their value as fast.
