@@ -1,8 +1,7 @@
 """Searches on a target: for where an answer changes, and for the least that is reached."""
 
 import math
-from collections.abc import Callable, Iterable
-from itertools import chain, repeat
+from collections.abc import Callable
 from typing import TypeVar
 
 from kvplace.solver.clock import Watch
@@ -19,9 +18,6 @@ def bisect(
     *,
     width: float = 1e-9,
     most: int = 60,
-    probes: Iterable[tuple[float, bool]] = (),
-    near: Callable[[float, float], bool] | None = None,
-    watch: Watch | None = None,
 ) -> tuple[float, float]:
     """Narrow the interval between a target that is impossible and one that may be possible.
 
@@ -35,44 +31,21 @@ def bisect(
         Relative width of the interval at which to stop.
     most
         Targets asked about at most.
-    probes
-        Targets asked about before the interval is halved, those outside it left out, each with
-        whether to end unless it is impossible.
-    near
-        Whether the two ends are near enough besides.
-    watch
-        Ends it early.
 
     Returns
     -------
     tuple of float
         The highest target found impossible, or `low`, and the lowest found not to be, or `high`.
     """
-    asked = 0
-
-    def closed() -> bool:
-        return (
-            asked >= most
-            or (watch is not None and watch.stop is not None)
-            or high - low <= width * high
-            or (near is not None and near(low, high))
-        )
-
-    halves = repeat((None, False))
-    for probe, needed in chain(probes, halves):
-        target = (low + high) / 2 if probe is None else probe
+    for _ in range(most):
+        target = (low + high) / 2
         inside = low < target < high and math.isfinite(target)
-        if closed() or (probe is None and not inside):
+        if high - low <= width * high or not inside:
             break
-        if not inside:
-            continue
-        asked += 1
         if impossible(target):
             low = target
         else:
             high = target
-            if needed:
-                break
     return low, high
 
 
@@ -137,8 +110,10 @@ def best_below(
         What is known already, and is returned where nothing is better.
     low
         A target that is not reached.
-    width, most, watch
+    width, most
         As of `bisect`.
+    watch
+        Ends it early.
     """
     high = worth(best)
     for _ in range(most):

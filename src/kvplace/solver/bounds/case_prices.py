@@ -11,7 +11,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.column_generation.set_pricing import Tree
 
-__all__ = ["bound_by_cases", "proof_tree"]
+__all__ = ["bound_by_cases"]
 
 TREE_SCALE = 10**10
 """Integer worth of the dearest GPU in a leaf of a proof tree: so short that many leaves are."""
@@ -21,15 +21,9 @@ def bound_by_cases(
     problem: Problem, program: OptionSets, target: float, tree: Tree, watch: Watch
 ) -> Bound | None:
     """Return the bound of a search by cases, None where its proof tree does not check in time."""
-    return treed(problem, proof_tree(problem, program, target, tree), watch)
-
-
-def proof_tree(problem: Problem, program: OptionSets, target: float, tree: Tree) -> ProofTree:
-    """Return a search by cases in whole numbers."""
     instance = program.instance
-    weights: tuple[tuple[int, ...], ...] = ()
-    if problem.goal is Objective.PRESSURE:
-        weights = weightings(problem, program, target)
+    typed = problem.goal is Objective.PRESSURE
+    weights = weightings(problem, program, target) if typed else ()
     nodes: list[Choice | Leaf] = []
     for node in tree:
         if isinstance(node, Choice):
@@ -40,7 +34,6 @@ def proof_tree(problem: Problem, program: OptionSets, target: float, tree: Tree)
         for index, price in zip(instance.model_index, (node.prices * scale).tolist(), strict=True):
             prices[index] = int(price)
         gpus = [problem.fleet.gpus[instance.gpu_index[g]] for g in node.kinds]
-        typed = problem.goal is Objective.PRESSURE
         bins: dict[tuple[str, int, int], int] = {}
         for gpu, part, worth in zip(gpus, node.parts, worths.tolist(), strict=True):
             key = (gpu.type if typed else "", gpu.usable_bytes, part)
@@ -55,4 +48,4 @@ def proof_tree(problem: Problem, program: OptionSets, target: float, tree: Tree)
             )
         )
         weights = ()
-    return ProofTree(target, tuple(nodes))
+    return treed(problem, ProofTree(target, tuple(nodes)), watch)

@@ -84,26 +84,19 @@ def priced_options(problem: Problem, program: OptionSets, verdict: Verdict) -> C
     for j, index in enumerate(instance.model_index):
         row = whole[starts[j] : starts[j + 1]]
         listed[index] = row[0] if problem.plain else tuple(row)
-    gpus = [problem.fleet.gpus[g] for g in instance.gpu_index]
-    worth_of = {
-        (gpu.type, gpu.usable_bytes): math.ceil(float(worths[kind]) * scale * raised)
-        for gpu, kind in zip(gpus, program.kind_of, strict=True)
-    }
-    if problem.goal is not Objective.PRESSURE or math.isinf(verdict.target):
+    typed = problem.goal is Objective.PRESSURE and math.isfinite(verdict.target)
+    worth_of: dict[tuple[str, int], int] = {}
+    for g, kind in zip(instance.gpu_index, program.kind_of, strict=True):
+        gpu = problem.fleet.gpus[g]
         # Where memory alone counts, GPUs of one memory are worth what the dearest of them is.
-        by_memory: dict[int, int] = {}
-        for (_, memory), worth in sorted(worth_of.items()):
-            by_memory[memory] = max(worth, by_memory.get(memory, 0))
-        return Certificate(verdict.target, tuple(listed), tuple(by_memory.items()))
+        key = gpu.type if typed else "", gpu.usable_bytes
+        worth_of[key] = max(worth_of.get(key, 0), math.ceil(float(worths[kind]) * scale * raised))
     kinds = sorted(worth_of)
-    return Certificate(
-        verdict.target,
-        tuple(listed),
-        tuple((memory, worth_of[kind_type, memory]) for kind_type, memory in kinds),
-        (),
-        weightings(problem, program, verdict.target),
-        tuple(kind_type for kind_type, _ in kinds),
-    )
+    pairs = tuple((memory, worth_of[of, memory]) for of, memory in kinds)
+    if not typed:
+        return Certificate(verdict.target, tuple(listed), pairs)
+    weights, types = weightings(problem, program, verdict.target), tuple(of for of, _ in kinds)
+    return Certificate(verdict.target, tuple(listed), pairs, (), weights, types)
 
 
 def weightings(problem: Problem, program: OptionSets, target: float) -> tuple[tuple[int, ...], ...]:

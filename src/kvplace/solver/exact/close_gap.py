@@ -28,7 +28,7 @@ __all__ = [
 
 DIRECT_MODELS = 24
 """Up to so many models "nothing better" is asked at once, without a climb towards it."""
-WIDTH, CLIMBED, PART = 1e-5, 1e-3, 0.05
+WIDTH, CLIMBED, PART = 1e-5, 3e-3, 0.05
 """Relative widths at which a climb of the bound ends, at least and most, and what part of the gap
 that is left is enough."""
 NEAR = 0.02

@@ -248,21 +248,18 @@ class _Node:
         if verdict.impossible:
             return None, self._closed(verdict)
         self._keep(verdict)
-        share = self._shares()
-        first = self._mixed(verdict, share)
+        first = self._mixed(verdict, self._shares())
         if first is None and not watch.stop:
             verdict = program.decide(self._target, watch, rounds=rounds)
             if verdict.impossible:
                 return None, self._closed(verdict)
-            share = self._shares()
-            first = self._mixed(verdict, share)
+            first = self._mixed(verdict, self._shares())
             if first is None and verdict.exact:
                 answer, found = self._searched(verdict, effort, watch)
                 if found is not None:
                     return found, None
                 if answer is Answer.IMPOSSIBLE:
                     return None, self._closed(verdict)
-                first = self._dearest(verdict, share)
         if first is None or watch.stop:
             return None, None
         row, part = first
@@ -330,19 +327,4 @@ class _Node:
             cost = np.where(spread, least, -1.0)
         model = int(cost.argmax())
         row = int(starts[model]) + int(most[starts[model] : starts[model + 1]].argmax())
-        return row, int(share[row].argmax()) if single[row] else -1
-
-    def _dearest(self, verdict: Verdict, share: Floats) -> tuple[int, int] | None:
-        """Return the option and part taken of the dearest model that has others; None without."""
-        program, starts, single = self.program, self._starts, self._tree.single
-        _, fits = program.rooms(self._target)
-        ways = np.where(single, fits.sum(axis=1), fits.any(axis=1))
-        usable = np.add.reduceat(ways, starts[:-1])
-        cost = np.where(usable > 1, program.least(verdict.prices), -1.0)
-        model = int(cost.argmax())
-        if cost[model] < 0:
-            return None
-        row = int(starts[model]) + int(
-            share[starts[model] : starts[model + 1]].sum(axis=1).argmax()
-        )
         return row, int(share[row].argmax()) if single[row] else -1
