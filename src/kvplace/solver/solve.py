@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from kvplace.collector import paused_collector
 from kvplace.core.certificates.balance import RankBound
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.certificates.standing import least_breaches
@@ -320,6 +321,7 @@ def _balance(search: Search, evaluation: Evaluation | None, ranks: int) -> tuple
     return rank_bounds(search.problem, search.instance, evaluation.profile(), search.watch)
 
 
+@paused_collector()
 def _finish(search: Search, solver: str, placement: Placement | None, whole: Problem) -> Result:
     """Re-evaluate a placement by core and wrap it up; the only door one leaves by.
 

@@ -6,6 +6,7 @@ import random
 import pytest
 
 import made
+from kvplace.bench.clusters import cluster
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.objective import Objective
 from kvplace.core.rules.apart import Apart
@@ -14,7 +15,7 @@ from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct import deal
 from kvplace.solver.construct.candidates import place_model
-from kvplace.solver.construct.deal import dealt
+from kvplace.solver.construct.deal import dealt, dealt_near
 from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.instance.options import Chooser
 from splits import random_split_problem
@@ -78,3 +79,47 @@ def test_what_breaks_soft_rules_stays_where_it_was_once_the_time_is_up(monkeypat
     board = dealt(chooser.instance, options, 9 * low, watch, tight=False)
     assert placed == [True]
     assert board.valid
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_models_dealt_near_the_bound_end_near_it_and_keep_all_rules(seed):
+    problem = cluster(1_200, 600, pinned=20, seed=seed)
+    chooser = Chooser(load_instance(problem))
+    low = FluidBound(chooser).value
+    board = dealt_near(chooser, low, Watch())
+    seen = evaluate(problem, unload_copies(problem, chooser.instance, board.where))
+    assert not seen.violations
+    assert seen.value == pytest.approx(board.worst())
+    assert low <= board.worst() <= 1.1 * low
+
+
+def test_what_is_dealt_near_the_bound_holds_whatever_must():
+    draw, found = random.Random(8), 0
+    for _ in range(60):
+        problem = random_split_problem(draw, models=8)
+        chooser = Chooser(load_instance(problem))
+        low = FluidBound(chooser).value
+        if not 0 < low < math.inf:
+            continue
+        board = dealt_near(chooser, low, Watch())
+        if board is None or not board.valid:
+            continue
+        found += 1
+        seen = evaluate(problem, unload_copies(problem, chooser.instance, board.where))
+        assert not seen.violations
+        assert seen.value == pytest.approx(board.worst())
+    assert found >= 10
+
+
+def test_what_was_dealt_is_whole_though_time_ends_before_it_is_handed_out_anew(monkeypatch):
+    chooser, watch = Chooser(load_instance(cluster(300, 160, pinned=0, seed=0))), Watch()
+    pile = deal._Table.pile
+
+    def once(table, models):
+        watch.interrupt()
+        return pile(table, models)
+
+    monkeypatch.setattr(deal._Table, "pile", once)
+    board = dealt_near(chooser, FluidBound(chooser).value, watch)
+    assert not board.missing
+    assert dealt_near(chooser, FluidBound(chooser).value, watch) is None

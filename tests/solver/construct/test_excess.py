@@ -14,6 +14,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
+from kvplace.solver.construct import rematch as rematches
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.construct.excess import crowd, lower_excess, packed
 from kvplace.solver.construct.rematch import Rematch
@@ -112,15 +113,39 @@ def test_handed_out_anew_shards_count_with_the_larger_size_and_fit_where_they_go
         held = [sum(board.chosen(j).taken(0.7) for j in some) for some in board.members]
         return sum(max(0.0, of - room) for of, room in zip(held, memory, strict=True))
 
-    rematch = Rematch(board, 0.7)
+    rematch = Rematch.of(board, 0.7)
     before = rematch.excess
     assert before == pytest.approx(taken(), abs=100 * g)
     left = rematch.run(Watch(None))
-    board.apply(rematch.changes())
+    board.apply(rematch.changes(board))
     assert left == pytest.approx(taken(), abs=100 * g)
     assert left < before / 2
     assert excess(board, 0.7) <= left + 100 * g
     assert max(board.gpu_of[j] for j in large.tolist()) < g // 2
+
+
+def test_shards_given_on_together_leave_some_gpus_one_fewer_and_no_excess_rises(monkeypatch):
+    monkeypatch.setattr(rematches, "JOINED_GPUS", 0)
+    monkeypatch.setattr(rematches, "JOINED", 0.1)
+    chance = np.random.default_rng(3)
+    g = 100
+    # On every fifth GPU a shard lies beside one that leaves no room for the smallest.
+    alone = [int(35 * GIB)] * (g // 5) + [int(5.5 * GIB)] * (g // 5)
+    sizes = [*alone, *(chance.uniform(5, 14, 3 * g) * GIB).astype(int).tolist()]
+    where = [*range(g // 5), *range(g // 5), *(g // 5 + np.arange(3 * g) % (4 * g // 5)).tolist()]
+    n = len(sizes)
+    instance = plain(sizes, [0] * n, [0.0] * n, [int(40 * GIB)] * g)
+    room = 40 * GIB - np.bincount(where, sizes, g)
+    model, gpu, size = np.arange(n), np.array(where), np.array(sizes, dtype=float)
+    rematch = Rematch(instance, room, model, gpu, size)
+    first = before = rematch.excess
+    for _ in range(60):
+        rematch.run(Watch(), patience=1)
+        left = 40 * GIB - np.bincount(rematch.gpu, sizes, g)
+        assert rematch.excess == pytest.approx(-left[left < 0].sum(), abs=100 * g)
+        assert rematch.excess <= before + 1
+        before = rematch.excess
+    assert before < first / 10
 
 
 def test_copies_of_a_model_stay_apart_and_rules_are_kept():

@@ -61,9 +61,9 @@ def lower_excess(
     if watch.stop:
         return math.inf
     if sharing is None or target == VALID:
-        rematch = Rematch(board, target)
+        rematch = Rematch.of(board, target)
         rematch.run(watch)
-        board.apply(rematch.changes())
+        board.apply(rematch.changes(board))
     elif _excess(board, target):
         sharing(board, target, watch)
     return _excess(board, target)

@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from kvplace.collector import paused_collector
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.assignment.packed import Items, Packing, pack_items
@@ -212,6 +213,7 @@ def share_out(
     board.apply(_moved(board, shards, started))
 
 
+@paused_collector()
 def _shards(board: Assignment) -> tuple[_Shards, Bools, Ints]:
     """Return the mobile shards of a board, which may go anywhere by themselves, and their GPUs."""
     instance, columns, regions = board.instance, board.instance.columns, board.instance.regions
@@ -265,6 +267,7 @@ def _with_packing(
     return made
 
 
+@paused_collector()
 def _carry_out(board: Assignment, shards: _Shards, started: Ints) -> bool:
     """Move what moved on the board, unless that breaks or worsens anything."""
     before, flaws = board.worst(), board.flaws

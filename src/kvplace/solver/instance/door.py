@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from kvplace.collector import paused_collector
 from kvplace.core.models.model import Split
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Assigned, Placement, Replica
@@ -34,6 +35,7 @@ MOST_BYTES = 2**62
 """What is larger fits no GPU, whose memory is below this."""
 
 
+@paused_collector()
 def load_instance(problem: Problem) -> Instance:
     """Turn a problem into numbers."""
     one_pressure = problem.goal is not Objective.PRESSURE
@@ -226,6 +228,7 @@ def unload_assignment(problem: Problem, instance: Instance, gpu_of: "Ints") -> P
     return Placement(Assigned(problem.names, ids, array("q", real.tobytes())))
 
 
+@paused_collector()
 def unload_copies(problem: Problem, instance: Instance, where: Sequence[Copies]) -> Placement:
     """Turn the GPUs of the copies of each model into a placement."""
     ids = [problem.fleet.gpus[g].id for g in instance.gpu_index]

@@ -77,7 +77,8 @@ class ClusterState(AssignedSearch):
         self.packer = Packer(self.chooser, self.seed, self.watch)
         loaded = self.watch.seconds - began
         self.certifying = self.params.cluster_certificate * loaded
-        self.watch.keep(self.params.cluster_evaluation * loaded + self.certifying)
+        one, more = self.params.cluster_evaluation, self.params.cluster_pressure_evaluation
+        self.watch.keep((more if several else one) * loaded + self.certifying)
         self.watch.tell("bound", bound=self._low)
 
     @property

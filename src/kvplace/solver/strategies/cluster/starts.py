@@ -6,6 +6,7 @@ from functools import partial
 from itertools import islice
 
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.construct.deal import dealt_near
 from kvplace.solver.construct.excess import Sharing
 from kvplace.solver.construct.target_search import construct, lowered, some_assignments
 from kvplace.solver.improve.descent import settle
@@ -45,8 +46,15 @@ of one that was found."""
 
 
 def configure(search: ClusterState) -> None:
-    """Build a start from configurations, ended so early that time is left for another one."""
+    """Build a start from configurations, ended so early that time is left for another one.
+
+    Very many models are dealt near the bound instead.
+    """
     watch = search.watch
+    if search.instance.n > search.knobs.many:
+        near = dealt_near(search.chooser, search.low, watch) if search.low > 0 else None
+        search.starts += [near] if near is not None and near.valid else []
+        return
     if watch.left < math.inf and not search.starts:
         search.board = _soon(search)
         watch.tell("start", search.value, search.low)
@@ -64,11 +72,10 @@ def _configured(search: ClusterState) -> Assignment | None:
     """Return an assignment built from configurations, whole or not; None for none in time."""
     from kvplace.solver.construct.from_configurations import Configurer  # noqa: PLC0415 - HiGHS: only here
 
-    knobs, few = search.knobs, search.instance.n <= search.knobs.many
-    if few:
-        if keeps(search):
-            search.raise_by_tail(knobs.first_part)
-        search.raise_bound(None, knobs.first_part)
+    knobs = search.knobs
+    if keeps(search):
+        search.raise_by_tail(knobs.first_part)
+    search.raise_bound(None, knobs.first_part)
     search.watch.tell("configure", bound=search.low)
     if search.closed:
         return None
@@ -83,8 +90,6 @@ def _configured(search: ClusterState) -> Assignment | None:
     board = configurer.build(search.watch)
     if packed is not None and (board is None or packed.worth() < board.worth()):
         board, search.aimed = packed, min(search.aimed, packed.worst())
-    if not few and configurer.target > search.low * (1 + knobs.loose):
-        search.raise_bound(None)
     return board
 
 
