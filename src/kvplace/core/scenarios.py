@@ -128,7 +128,7 @@ def _need_pressure(problem: Problem) -> None:
         few += f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         why = f"; not known here: {few}" if few else ""
         message = f"what-if windows and robust plans need pressure, not {problem.goal.value}{why}"
-        way = "ask for that objective, which estimates what GPU time it can"
+        way = "ask for that objective (--objective pressure), and GPU time is estimated"
         raise InputError([Fault(f"{message}; {way}", "objective")])
 
 

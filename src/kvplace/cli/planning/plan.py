@@ -226,7 +226,7 @@ def _for_quantile(problem: "Problem", quantile: float) -> "Problem":
     from kvplace.errors import InputError
 
     if problem.goal is not Objective.PRESSURE:
-        message = f"it needs the objective pressure, not {problem.goal.value}"
+        message = f"it needs the objective pressure (--objective), not {problem.goal.value}"
         raise InputError(message, "--quantile")
     try:
         return replace(problem, quantile=quantile)
