@@ -44,9 +44,9 @@ ROUNDS, ROUNDS_DIVING = 40, 2
 """Times that fillings are looked for before the first dive, and before each of its steps."""
 VARIED = 0.8
 """Part by which the fractions of fillings are varied from the second dive on."""
-FREED = 1 / 3
+FREED = 0.4
 """Part of the domains that a dive fills anew at least, and up to twice as many."""
-HOPELESS = 0.3
+HOPELESS = 0.05
 """Room in GPUs that the program leaves over from which no dive is made."""
 MANY = 2_000
 """Fillings in the program above which half as many are kept, those of least reduced cost."""

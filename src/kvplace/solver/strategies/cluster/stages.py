@@ -213,31 +213,33 @@ def refill(search: ClusterState) -> None:
 
 
 def fill_by_program(search: ClusterState) -> None:
-    """Bring all GPUs to lower targets by a program of whole link domains.
+    """Bring all GPUs to lower targets by a program of whole link domains, by bisection.
 
-    Each target that is reached is followed by one as far below it again, in parts of the gap; each
-    that is not by a nearer one.
+    A target that is not reached may be by a later pass, which takes more effort.
     """
     from kvplace.solver.large_neighbourhood.domain_program import DomainProgram  # noqa: PLC0415 - HiGHS: only here
 
     if not ready(search, "FILLING"):
         return
-    board, knobs, watch, seed = search.best, search.knobs, search.watch, search.seed
+    board, knobs, watch = search.best, search.knobs, search.watch
     if search.filling_program is None:
-        search.filling_program = DomainProgram(search.chooser, seed, watch)
-    part, round_ = knobs.most_part, min(search.round, 6)
+        search.filling_program = DomainProgram(search.chooser, search.seed, watch)
+    missed, round_ = 0.0, min(search.round, 6)
     with watch.part(knobs.programmed_part):
-        while part > knobs.least_filled and search.left > 0 and not watch.stop:
-            if search.closed or not board.worst():
+        while search.left > 0 and not (watch.stop or search.closed) and board.worst():
+            value, low = board.worst(), search.low
+            above = max(missed, low) if missed < value else low
+            if value - above <= knobs.least_filled * (value - low):
                 break
-            target = board.worst() - part * (board.worst() - search.low)
+            target = (value + above) / 2
             reached, made = search.filling_program.pack(
                 board, target, knobs.learned << round_, knobs.dives << round_
             )
             search.steps += made
-            part = min(2 * part, knobs.most_part) if reached else part / 2
             if reached:
                 watch.tell("fill", board.worst())
+            else:
+                missed = target
 
 
 def _lower_by_filling(search: ClusterState, refiller: "Refiller", rounds: int) -> None:
