@@ -79,7 +79,8 @@ def test_memory_that_differs_by_less_than_a_level_is_one_room(seed):
     for memory, count in (([22_000, 44_000], [14, 2]), ([22_000, 22_004, 44_000], [7, 7, 2])):
         low = load.sum() / (np.dot(memory, count) - size.sum())
         targets = LevelTargets(np.array(memory), np.array(count), size, load, one)
-        found.append(targets.rise(low, math.inf, None, Watch()))
+        assert targets.rise(low, math.inf, None, Watch()) > low
+        found.append(targets.found[-1])
     apart = found[1]
     assert apart.worths[0] == apart.worths[1]
     assert apart.target == pytest.approx(found[0].target, rel=2e-3)

@@ -115,8 +115,7 @@ class LevelBound:
         elif self._fine.found and prices is not None:
             self._fine.rise(low, min(high, met * (1 + ABOVE)), groups, watch)
         else:
-            closer = None if prices is None else self._fine.begin(prices, low, high, watch)
-            low = low if closer is None else closer.target
+            low = low if prices is None else self._fine.begin(prices, low, high, watch)
             if low < met * (1 - FAR):
                 high = high if prices is None else min(high, met * (1 + ABOVE))
                 self._rise_anew(low, high, groups, watch, met, prices)
@@ -124,12 +123,11 @@ class LevelBound:
 
     def _rise_kept(self, low: float, high: float, groups: Groups | None, watch: Watch) -> None:
         """Ask on the grids of models that must be left KV, the coarse one first."""
-        both = groups is not None and not self.once
-        for targets in [self._coarse, self._targets] if both else [self._coarse]:
-            if targets is self._targets and self._coarse.found:
-                targets.begin(self._coarse.found[-1].prices, low, high, watch)
-            closer = targets.rise(low, high, groups, watch)
-            low = low if closer is None else closer.target
+        low = self._coarse.rise(low, high, groups, watch)
+        if groups is not None and not self.once:
+            for begun in self._coarse.found[-1:]:
+                self._targets.begin(begun.prices, low, high, watch)
+            self._targets.rise(low, high, groups, watch)
 
     def _rise_anew(
         self,
@@ -143,19 +141,16 @@ class LevelBound:
         """Ask on several grids, the coarse ones first; `groups` are those of `LevelTargets`."""
         coarse, first = self._coarse, met * (1 - BELOW)
         if groups is None and self._instance.n > CHEAP:
-            closer = coarse.rise(low, high, groups, watch)
-            low = low if closer is None else closer.target
+            low = coarse.rise(low, high, groups, watch)
         # Without a value the coarse levels say enough.
         if groups is not None or not coarse.found:
             for begun in [prices] if prices is not None else [p.prices for p in coarse.found[-1:]]:
                 self._targets.begin(begun, low, high, watch)
-            closer = self._targets.rise(low, high, groups, watch, first=first)
-            low = low if closer is None else closer.target
+            low = self._targets.rise(low, high, groups, watch, first=first)
         if groups is not None:
             known = self._targets.found or ([] if self._fine.found else coarse.found)
             for last in known[-1:]:
-                closer = self._fine.begin(last.prices, low, high, watch)
-                low = low if closer is None else closer.target
+                low = self._fine.begin(last.prices, low, high, watch)
             high = min(high, low * (1 + FINER))
             self._fine.rise(low, high, groups, watch, first=first)
 
@@ -230,7 +225,7 @@ def packing_bound(columns: Columns, packing: Packing, low: float, watch: Watch) 
     rows = [(int(type_[g]), slice(packing.start[g], packing.start[g] + packing.models[g]))
             for g in some]  # fmt: skip
     left = watch.left
-    return program.rise(
+    program.rise(
         low,
         float(packing.pressure().max()),
         lambda target: (
@@ -239,3 +234,4 @@ def packing_bound(columns: Columns, packing: Packing, low: float, watch: Watch) 
         watch,
         least_left=left * (1 - TIME_SHARE) if left < np.inf else 0.0,
     )
+    return program.found[-1] if program.found else None

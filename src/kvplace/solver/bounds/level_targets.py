@@ -124,8 +124,8 @@ class LevelTargets:
         self._program = LevelProgram()
         self.found: list[Prices] = []
 
-    def begin(self, prices: Floats | Ints, low: float, high: float, watch: Watch) -> Prices | None:
-        """Begin with prices of other levels; return what they prove above a bound, if anything.
+    def begin(self, prices: Floats | Ints, low: float, high: float, watch: Watch) -> float:
+        """Begin with prices of other levels; return the bound, or what they prove above it.
 
         The price of a size between two of those levels is in proportion.
 
@@ -145,8 +145,8 @@ class LevelTargets:
         least = low * (1 + self._close)
         table, excess = priced(self._need(least), self._rooms, centre)
         if excess <= 0 or high <= least:
-            return None
-        return self._proved(least, high, table, watch)
+            return low
+        return self._proved(least, high, table, watch).target
 
     def rise(
         self,
@@ -157,7 +157,7 @@ class LevelTargets:
         *,
         first: float = 0.0,
         least_left: float = 0.0,
-    ) -> Prices | None:
+    ) -> float:
         """Look for targets between a bound and the value of an assignment that are impossible.
 
         Parameters
@@ -176,10 +176,9 @@ class LevelTargets:
 
         Returns
         -------
-        Prices or None
-            For the highest target found to be impossible.
+        float
+            The highest target found to be impossible, or the bound.
         """
-        best: Prices | None = None
         part = PROVED if high == math.inf and self._cheap else 0.0
         step = self._close
         target = low * (1 + step) if high == math.inf else (low + high) / 2
@@ -196,8 +195,7 @@ class LevelTargets:
                 )  # fmt: skip
             found = self._program.decide(need, self._rooms, watch, part=part)
             if found.excess > 0:
-                best = self._proved(target, high, found.table, watch)
-                low = best.target
+                low = self._proved(target, high, found.table, watch).target
             else:
                 high = target
             if high < math.inf:
@@ -206,7 +204,7 @@ class LevelTargets:
                 target *= 1 + min(found.excess * self._slope * target, 1.0)
                 target = max(target, low * (1 + step))
                 step *= 2
-        return best
+        return low
 
     def refute(self, watch: Watch) -> Prices | None:
         """Return prices that prove every target impossible, None where none are found.

@@ -99,12 +99,6 @@ class Knapsack:
                         more = np.add(after[: GRID + 1 - step], highest, out=lifted[step:])
                         np.maximum(here[step:], more, out=here[step:])
 
-    @cached_property
-    def _tightest(self) -> list[int]:
-        """The limits in ascending order of what all groups add at most within each."""
-        found: list[int] = self._tables[:, 0, GRID].argsort(kind="stable").tolist()
-        return found
-
     def _fitting(
         self, parent: Ints, child: Ints, value: Floats, weights: dict[int, Floats], floor: float
     ) -> tuple[Ints, Ints, Floats, dict[int, Floats]]:
@@ -162,7 +156,9 @@ class Knapsack:
         """
         n = len(self._order)
         rows = np.empty((1, 0), dtype=np.int64)
-        limits = self._tightest if floor > 0 else range(len(self._sizes))
+        # The limits within which least can be added come first.
+        most_added = self._tables[:, 0, GRID] if floor > 0 else np.zeros(len(self._sizes))
+        limits: list[int] = most_added.argsort(kind="stable").tolist()
         weights, value = {at: np.zeros(1) for at in limits}, np.zeros(1)
         first = np.zeros(1, dtype=np.int64)
         found: list[Ints] = []

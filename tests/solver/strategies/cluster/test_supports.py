@@ -179,14 +179,6 @@ def test_domains_are_filled_again_before_one_pressure_is_lowered_by_ejection():
     assert supports.ejectable(search_of(degrees=(1,), **knobs))
 
 
-@pytest.mark.parametrize(("pressures", "part"), [(True, stages.BOUND_BEFORE), (False, None)])
-def test_size_classes_leave_time_for_filling_under_several_pressures(pressures, part, monkeypatch):
-    search, asked = search_of(pressures=pressures, limit=60.0, refilled=0, divided=0), []
-    monkeypatch.setattr(search, "raise_bound", lambda _, part: asked.append(part))
-    stages.ask_classes(search)
-    assert asked == [part]
-
-
 def test_the_program_is_asked_before_domains_are_filled_under_several_pressures():
     knobs = {"limit": 60.0, "refilled": 0, "divided": 0}
     assert supports.asking(search_of(pressures=True, **knobs))

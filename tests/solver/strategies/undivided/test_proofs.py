@@ -209,7 +209,7 @@ def test_prices_of_hot_models_raise_the_bound():
     start(search)
     assert search.low < 0.6692
     decide(search)
-    assert search.low > 0.6803
+    assert search.low > 0.679
     assert search.bound.method == "configuration"
     assert check_certificate(problem, search.proof.certificate) == ""
 

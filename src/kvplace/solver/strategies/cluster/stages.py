@@ -37,9 +37,8 @@ __all__ = [
 ]
 
 BOUND_BEFORE, COVER_BEFORE = 0.1, 0.17
-"""Parts of the time left that size classes may take before targets are decided by cases, or link
-domains are filled under several pressures, and that covers by known sets may take before cases,
-again where that lowers the value."""
+"""Parts of the time left that size classes may take before link domains are filled, once more, and
+that covers by known sets may take before cases, again where that lowers the value."""
 FILLED_BEFORE = 0.15
 """Part of the time left in which link domains are filled before that program is asked."""
 MOST_FILLINGS = 1 << 30
@@ -62,11 +61,10 @@ def ask_classes(search: ClusterState) -> None:
     """Ask the configuration program for a bound: that of the tail, if any, or on size classes."""
     tail, part = search.tail, search.knobs.tightened_part
     search.ask_tail(part)
-    before = dividable(search) or (search.instance.pressures > 1 and refillable(search))
     if search.classes is not None and keeps(search):
         search.raise_again(BOUND_BEFORE if refillable(search) else part)
     elif tail is None:
-        search.raise_bound(search.board, BOUND_BEFORE if before else None)
+        search.raise_bound(search.board)
 
 
 def ask_sets(search: ClusterState) -> None:
