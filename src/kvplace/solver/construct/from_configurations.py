@@ -7,6 +7,9 @@ program is asked, each where most room is left.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -66,6 +69,8 @@ FILLING = 0.5
 FITTING = 1.25
 """Factor on the levels asked for, up to which others are taken at which GPUs lose less memory."""
 
+T = TypeVar("T")
+
 _Found = tuple[Assignment, ProgramModels, float]
 """What is split on its GPUs, the other models, and the target."""
 
@@ -119,27 +124,12 @@ class Configurer:
     def aim(self, low: float, watch: Watch) -> None:
         """Look for the lowest target above a bound that the program meets."""
         if self._confined is not None:
-            low = self._pack(self._confined, low, watch)
+            pack = partial(self._confined.packed, watch=watch)
+            packed = _lowest_met(pack, low * (1 + NEAR), low, NEAR, PACKED_NEAR, watch)
+            if packed is not None:
+                self._packed, low = packed
         self._begin = self._aimed(low, watch)
-        if self._packed is not None and self._begin is not None and self._begin[2] > low:
-            assert self._confined is not None
-            self._packed = self._confined.packed(self._begin[2], watch) or self._packed
-            self._begin = self._aimed(low, watch, self._begin[2]) or self._begin
         self.target = math.inf if self._begin is None else self._begin[2]
-
-    def _pack(self, confined: Confined, low: float, watch: Watch) -> float:
-        """Pack the models that only the largest GPUs hold; return the target, or the bound."""
-        failed, above, met, enough = low, NEAR, math.inf, watch.left * FILLING
-        while met > failed * (1 + PACKED_NEAR) and failed < low * (1 + MOST) and not watch.stop:
-            if watch.left < enough:
-                break
-            target = failed * (1 + above) if met == math.inf else (failed + met) / 2
-            found = confined.packed(target, watch)
-            if found is None:
-                failed, above = target, above * 2
-            else:
-                self._packed, met = found, target
-        return low if self._packed is None else met
 
     def build(self, watch: Watch) -> Assignment | None:
         """Return an assignment near the target aimed at.
@@ -212,40 +202,21 @@ class Configurer:
         watch.tell("configure", board.worst() if board.valid else None)
         return board
 
-    def _aimed(self, low: float, watch: Watch, known: float = math.inf) -> _Found | None:
-        """Return the lowest target found that the program meets, None for none in time.
+    def _aimed(self, low: float, watch: Watch) -> _Found | None:
+        """Return the lowest target found that the program meets, None for none in time."""
+        program = LevelProgram()
 
-        Where another target is known, one a little lower is asked for first, and none beside it.
-        """
-        program, best = LevelProgram(), None
-        failed, above = low, ABOVE
-        target = low * (1 + above) if known == math.inf else known * (1 - NEAR)
-        if known == math.inf and self._packed is not None:
-            target = low  # below it, what is packed already does not fit
-        enough = watch.left * FILLING
-        for _ in range(TARGETS):
-            before = watch.left
-            begun = self._begun(target, watch)
-            if begun is not None and self._met(program, *begun, target, watch):
-                best = (*begun, target)
-            elif watch.stop or (known < math.inf and best is None):
-                break
-            else:
-                failed = target
-            if best is not None:
-                if best[2] <= failed * (1 + NEAR):
-                    break
-                if before < math.inf and watch.left - (before - watch.left) < enough:
-                    break  # another target that takes as long leaves too little for the filling
-                target = (failed + best[2]) / 2
-            elif target > low * (1 + MOST):
-                break
-            else:
-                above *= 2
-                target *= 1 + above
+        def begun(target: float) -> tuple[Assignment, ProgramModels] | None:
+            found = self._begun(target, watch)
+            met = found is not None and self._met(program, *found, target, watch)
+            return found if met else None
+
+        # Below the target at which models were packed before, these do not fit.
+        first = low * (1 + ABOVE) if self._packed is None else low
+        found = _lowest_met(begun, first, low, ABOVE, NEAR, watch)
         if program.centre is not None:
             self.prices = program.centre[: self._coarse + 1]
-        return best
+        return None if found is None else (*found[0], found[1])
 
     def _begun(self, target: float, watch: Watch) -> tuple[Assignment, ProgramModels] | None:
         """Return a board with what is split at a target, if it finds room, and the rest.
@@ -307,6 +278,54 @@ class Configurer:
         room = whole((arrays.free - taken) / unit + (WHOLE if whole is np.floor else 0.0))
         levels: Ints = np.clip(room, 0, grid).astype(np.int64) + part.kind * (grid + 1)
         return levels
+
+
+def _lowest_met(
+    ask: Callable[[float], T | None],
+    target: float,
+    low: float,
+    step: float,
+    near: float,
+    watch: Watch,
+) -> tuple[T, float] | None:
+    """Return what the lowest target met gives, and that target; None for none met in time.
+
+    Parameters
+    ----------
+    ask
+        Returns what meets a target, or None.
+    target, low
+        The first one, and a bound.
+    step
+        Part by which the next one is higher, doubled before it is taken, until one is met.
+    near
+        Relative distance of two, one met and one not, at which no other is asked for.
+    watch
+        Ends it, and before that half of the time is left for filling.
+    """
+    best: tuple[T, float] | None = None
+    failed, enough = low, watch.left * FILLING
+    for _ in range(TARGETS):
+        before = watch.left
+        found = ask(target)
+        if found is not None:
+            best = found, target
+        elif watch.stop:
+            break
+        else:
+            failed = target
+        if best is None:
+            if target > low * (1 + MOST):
+                break
+            step *= 2
+            target *= 1 + step
+            continue
+        if best[1] <= failed * (1 + near):
+            break
+        if before < math.inf and watch.left - (before - watch.left) < enough:
+            break  # another target that takes as long leaves too little for the filling
+        target = (failed + best[1]) / 2
+    return best
 
 
 def _counted(levels: Ints) -> LevelRooms:
