@@ -22,7 +22,7 @@ from kvplace.solver import solve as door
 from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
-from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
+from kvplace.solver.construct.compiled_starts import bisect_first_fit, most_room_first
 from kvplace.solver.improve.pair_kernel import relieve
 from kvplace.solver.instance.columns import fluid_level, largest, total
 from kvplace.solver.instance.door import load_instance
@@ -61,7 +61,7 @@ def test_a_signal_is_heeded_while_the_start_is_compiled(monkeypatch, at_scale):
         watch.interrupt()
         return not ended()
 
-    monkeypatch.setattr("kvplace.solver.construct.kernels.compiled_in_time", compiling)
+    monkeypatch.setattr("kvplace.solver.construct.compiled_starts.compiled_in_time", compiling)
     found = solve(drawn(40, 4, 1), watch=watch)
     assert (found.placement, found.stop) == (None, Stop.INTERRUPTED)
 

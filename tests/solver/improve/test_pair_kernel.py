@@ -8,7 +8,7 @@ import pytest
 from boards import windowed
 from kvplace.solver.assignment.packed import Items, pack_items, pack_rows
 from kvplace.solver.clock import Watch
-from kvplace.solver.construct.kernels import most_room_first
+from kvplace.solver.construct.compiled_starts import most_room_first
 from kvplace.solver.improve.iterated_pairs import iterate_pairs
 from kvplace.solver.improve.pair_kernel import relieve
 from kvplace.solver.improve.parallel_pairs import Improver

@@ -6,7 +6,7 @@ import pytest
 from boards import undivided, windowed
 from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.clock import Watch
-from kvplace.solver.construct.kernels import most_room_first
+from kvplace.solver.construct.compiled_starts import most_room_first
 from kvplace.solver.improve.pair_kernel import exchange, scratch_of
 from kvplace.solver.improve.parallel_pairs import Improver
 from kvplace.solver.instance.columns import fluid_level

@@ -16,7 +16,7 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation import compiled_knapsack, knapsack_kernel
-from kvplace.solver.construct.kernels import most_room_first
+from kvplace.solver.construct.compiled_starts import most_room_first
 from kvplace.solver.kernels import interpreted
 from kvplace.solver.large_neighbourhood import warm
 from kvplace.solver.strategies.large import search, stages

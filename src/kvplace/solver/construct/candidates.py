@@ -146,7 +146,7 @@ def place_model(
         board.apply([(j, option, board.where[j])])
     while len(board.where[j]) < option.copies:
         found = seats(board, j, option, target, tight=tight)
-        seat = best_seat(board, j, found, tried, RULED)
+        seat = best_seat(board, j, found, tried)
         if seat is None:
             board.apply([before])
             return False
@@ -155,7 +155,7 @@ def place_model(
 
 
 def best_seat(
-    board: Assignment, j: int, found: Iterable[tuple[int, ...]], tried: int, most: int
+    board: Assignment, j: int, found: Iterable[tuple[int, ...]], tried: int = RULED
 ) -> tuple[int, ...] | None:
     """Return the first of some seats that leaves the rules as they are, or what is nearest to it.
 
@@ -167,8 +167,8 @@ def best_seat(
         The assignment, and the model.
     found
         Seats for one more copy, the best first.
-    tried, most
-        Seats looked at once one is known that only breaks soft rules, and without one.
+    tried
+        Seats looked at once one is known that only breaks soft rules; without one, `RULED` are.
     """
     costs, copies = board.costs, board.where[j]
     if costs.free(j):
@@ -182,6 +182,6 @@ def best_seat(
             return seat
         if held and (best is None or now < best[0]):
             best = now, seat
-        if number >= (most if best is None else tried):
+        if number >= (RULED if best is None else tried):
             break
     return best[1] if best else None

@@ -143,7 +143,7 @@ def crowd(board: Assignment, j: int, target: float) -> bool:
         # What fits anywhere leaves more room elsewhere the fewer copies there are.
         cost = 0.0
         while len(board.where[j]) < option.copies:
-            seat = best_seat(board, j, seats_by(board, option, added, RULED), RULED, RULED)
+            seat = best_seat(board, j, seats_by(board, option, added, RULED))
             if seat is None:
                 cost = math.inf
                 break

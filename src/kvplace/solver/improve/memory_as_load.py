@@ -9,7 +9,7 @@ import numpy as np
 from kvplace.solver.array_types import Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.clock import Watch
-from kvplace.solver.construct.kernels import most_room_first
+from kvplace.solver.construct.compiled_starts import most_room_first
 from kvplace.solver.improve.parallel_pairs import Improver
 from kvplace.solver.instance.columns import Columns
 from kvplace.solver.instance.instance import Instance

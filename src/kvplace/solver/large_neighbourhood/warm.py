@@ -29,7 +29,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation import knapsack_kernel
 from kvplace.solver.column_generation.compiled_knapsack import CompiledKnapsack
-from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
+from kvplace.solver.construct.compiled_starts import bisect_first_fit, most_room_first
 from kvplace.solver.construct.target_search import construct
 from kvplace.solver.exact import set_cover_kernel
 from kvplace.solver.improve import iterated_pairs, parallel_pairs

@@ -186,7 +186,7 @@ def start(search: ClusterState) -> None:
 
 def _most_room_first(search: ClusterState) -> list[Assignment]:
     """Return assignments of undivided models by kernels; none where these are not compiled yet."""
-    from kvplace.solver.construct.kernels import most_room_first  # noqa: PLC0415 - numba: only here
+    from kvplace.solver.construct.compiled_starts import most_room_first  # noqa: PLC0415 - numba: only here
 
     columns, waits = search.instance.columns, search.watch.limit == math.inf
     level = max(fluid_level(columns), search.low)

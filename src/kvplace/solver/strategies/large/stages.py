@@ -5,7 +5,7 @@ import math
 
 from kvplace.core.result import Stop
 from kvplace.solver.assignment.packed import Packing, pack_rows
-from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
+from kvplace.solver.construct.compiled_starts import bisect_first_fit, most_room_first
 from kvplace.solver.improve.parallel_pairs import GAIN
 from kvplace.solver.strategies.assigned import ready
 from kvplace.solver.strategies.large.search import LargeState

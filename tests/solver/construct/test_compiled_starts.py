@@ -10,8 +10,8 @@ import pytest
 from boards import undivided
 from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.clock import Watch
-from kvplace.solver.construct import kernels
-from kvplace.solver.construct.kernels import bisect_first_fit, most_room_first
+from kvplace.solver.construct import compiled_starts
+from kvplace.solver.construct.compiled_starts import bisect_first_fit, most_room_first
 from kvplace.solver.instance.columns import fluid_level
 from kvplace.solver.instance.instance import Instance
 
@@ -66,7 +66,7 @@ def test_first_fit_decreasing_is_the_rule(seed):
     instance = undivided(seed, gpus=5, models=18, memory=(60, 90, 140))
     for part in (1.1, 1.5, 3.0):
         target = fluid_level(instance.columns) * part
-        expected, found = first_fit(instance, target), kernels._at(instance.columns, target)
+        expected, found = first_fit(instance, target), compiled_starts._at(instance.columns, target)
         assert (found is None) == (expected is None)
         if found is not None:
             assert found.gpu_of(instance.n).tolist() == expected
@@ -82,7 +82,7 @@ def test_the_best_target_of_first_fit_is_found(seed):
     assert packing is not None
     best = packing.pressure().max()
     for part in np.linspace(1, 2, 21):
-        found = kernels._at(columns, level / 2 * part)
+        found = compiled_starts._at(columns, level / 2 * part)
         assert found is None or found.pressure().max() >= best * (1 - 1e-3)
 
 
@@ -114,9 +114,9 @@ def test_first_fit_is_not_waited_for_once_the_search_ends(monkeypatch):
         asked.append((compiled, ended()))
         return False
 
-    monkeypatch.setattr(kernels, "compiled_in_time", never)
+    monkeypatch.setattr(compiled_starts, "compiled_in_time", never)
     assert bisect_first_fit(columns, 0.1, Watch(), lambda: True) is None
-    assert asked == [(kernels._first_fit, True)]
+    assert asked == [(compiled_starts._first_fit, True)]
 
 
 def drawn(seed, models=14, memory=(60, 60, 50), windows=2, types=1):
@@ -168,11 +168,11 @@ def is_scarcest_first(instance, level, keys, gpu_of):
     return True
 
 
-@pytest.mark.parametrize("scanned", [kernels.SCANNED, 0], ids=["every GPU", "the roomiest"])
+@pytest.mark.parametrize("scanned", [compiled_starts.SCANNED, 0], ids=["every GPU", "the roomiest"])
 @pytest.mark.parametrize("types", [1, 2])
 @pytest.mark.parametrize("seed", range(4))
 def test_under_several_pressures_the_scarcest_decides(seed, types, scanned, monkeypatch):
-    monkeypatch.setattr(kernels, "SCANNED", scanned)  # of three GPUs the roomiest are all
+    monkeypatch.setattr(compiled_starts, "SCANNED", scanned)  # of three GPUs the roomiest are all
     instance = drawn(seed, types=types)
     level = fluid_level(instance.columns)
     parts = []
@@ -189,7 +189,7 @@ def test_under_several_pressures_the_scarcest_decides(seed, types, scanned, monk
 
 @pytest.mark.parametrize("seed", range(3))
 def test_many_gpus_of_which_the_roomiest_are_looked_at_hold_all_models(seed, monkeypatch):
-    monkeypatch.setattr(kernels, "SCANNED", 0)
+    monkeypatch.setattr(compiled_starts, "SCANNED", 0)
     instance = drawn(seed, models=160, memory=(60,) * 40, types=2)
     for packing in most_room_first(instance.columns, fluid_level(instance.columns)):
         assert packing.gpu_of(instance.n).min() >= 0
