@@ -530,11 +530,12 @@ a fifth to two fifths of the domains filled anew by the next dive (the same fill
   dive in its place had brought 1.2 % (0.7386 after 8 s for 0.7477).
 - Levels of the load apart by the smallest GPU that holds a shard alone: the bounds of two pools of
   2023 are 0.640 and 0.611 after 5 s, for 0.621 and 0.596 after 60; 0.605 by 2,048 levels alone.
-- Shards exchanged by kernels under both of their sums, and 0.3 % of the GPUs spared: those pools
-  are 8.7 and 10.0 % above the bound after 25 s, for 14.5 and 13.4 after 60; two drawn afterwards
-  are at 14.4 and 5.4 % after 25 s, for 28.8 and 10.4; one is as before, and one of 2026 at a value
-  of 0.4793 after 29 s, for 0.4776. Split models that fit on one another, taken as one: deleted, as
-  five pools end the same without.
+- Shards exchanged by kernels under both of their sums, split models that fit on one another taken
+  as one, and 0.3 % of the GPUs spared: those pools are 8.7 and 10.0 % above the bound after 25 s,
+  for 14.5 and 13.4 after 60; two drawn afterwards are at 14.4 and 5.4 % after 25 s, for 28.8 and
+  10.4; one is as before, and one of 2026 at a value of 0.4793 after 29 s, for 0.4776. Without split
+  models taken as one, five pools end the same after a minute, but of three of 2023 after 22 to 24 s
+  one at 12.7 % for 8.7, one the same.
 - Deleted for these, as eight clusters of 250 to 3,000 models and a pool end the same without or
   nearer (1.4 to 0.9, 9.3 to 6.7 %): the best of three roundings; shards handed out anew at lower
   targets than the program's; exchanges of one or two shards of two sizes after those by kernels.

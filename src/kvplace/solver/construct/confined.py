@@ -6,10 +6,6 @@ program made, and all pairs that are nearly as dear as their GPU at its prices.
 """
 
 import math
-from array import array
-from collections.abc import Sequence
-from dataclasses import replace
-from itertools import accumulate
 
 import highspy
 import numpy as np
@@ -20,7 +16,8 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.master import Entry, add_columns, add_rows, quiet_highs
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.construct.open_domains import OpenDomains
-from kvplace.solver.instance.instance import Copies, Instance
+from kvplace.solver.construct.stacked import instance_of
+from kvplace.solver.instance.instance import Copies
 from kvplace.solver.instance.options import Chooser
 
 __all__ = ["Confined"]
@@ -74,7 +71,9 @@ class Confined:
             if all(map(self._instance.anywhere, some.tolist())):
                 self.models, self.common = some.tolist(), float(memory)
                 break
-        self._program = OptionSets(_only(self._instance, self.models)) if self.models else None
+        rows = [self._instance.options[j] for j in self.models]
+        part = instance_of(self._instance, rows, self.models)
+        self._program = OptionSets(part) if rows else None
 
     def packed(self, target: float, watch: Watch) -> Assignment | None:
         """Return the cluster with these models alone, on few GPUs; None where none is found."""
@@ -123,23 +122,6 @@ class Confined:
                     where[k] = (*where.get(k, ()), (g,))
         board.apply([(model[k], options[k], copies) for k, copies in where.items()])
         return board if all(board.where[j] for j in self.models) else None
-
-
-def _only(instance: Instance, models: Sequence[int]) -> Instance:
-    """Return an instance of one pressure with some of its models alone, on all GPUs."""
-    rows = [instance.options[j] for j in models]
-    every = [option for row in rows for option in row]
-    return replace(
-        instance,
-        starts=array("q", [0, *accumulate(map(len, rows))]),
-        degree=array("i", [option.degree for option in every]),
-        copies=array("i", [option.copies for option in every]),
-        size=array("q", [option.size for option in every]),
-        keep=array("q", [option.keep for option in every]),
-        loads=array("d", [option.load for option in every]),
-        model_index=array("q", [instance.model_index[j] for j in models]),
-        mask_of=array("i", [instance.mask_of[j] for j in models] if instance.masks else []),
-    )
 
 
 def _sets(

@@ -121,14 +121,24 @@ class Configurer:
         self.prices: Floats | None = None
         self._order = np.random.default_rng(seed).permutation(self._instance.g)
 
-    def aim(self, low: float, watch: Watch) -> None:
-        """Look for the lowest target above a bound that the program meets."""
+    def aim(self, low: float, watch: Watch, known: float = math.inf) -> None:
+        """Look for the lowest target above a bound that the program meets.
+
+        Parameters
+        ----------
+        low
+            The bound.
+        watch
+            Ends it early.
+        known
+            A target above which none is worth anything; ``inf`` for none.
+        """
         if self._confined is not None:
             pack = partial(self._confined.packed, watch=watch)
             packed = _lowest_met(pack, low * (1 + NEAR), low, NEAR, PACKED_NEAR, watch)
             if packed is not None:
                 self._packed, low = packed
-        self._begin = self._aimed(low, watch)
+        self._begin = self._aimed(low, watch, known)
         self.target = math.inf if self._begin is None else self._begin[2]
 
     def build(self, watch: Watch) -> Assignment | None:
@@ -202,8 +212,11 @@ class Configurer:
         watch.tell("configure", board.worst() if board.valid else None)
         return board
 
-    def _aimed(self, low: float, watch: Watch) -> _Found | None:
-        """Return the lowest target found that the program meets, None for none in time."""
+    def _aimed(self, low: float, watch: Watch, known: float = math.inf) -> _Found | None:
+        """Return the lowest target found that the program meets, None for none in time.
+
+        Where another target is known, one a little lower is asked for first, and none beside it.
+        """
         program = LevelProgram()
 
         def begun(target: float) -> tuple[Assignment, ProgramModels] | None:
@@ -213,7 +226,9 @@ class Configurer:
 
         # Below the target at which models were packed before, these do not fit.
         first = low * (1 + ABOVE) if self._packed is None else low
-        found = _lowest_met(begun, first, low, ABOVE, NEAR, watch)
+        if known < math.inf:
+            first = known * (1 - NEAR)
+        found = _lowest_met(begun, first, low, ABOVE, NEAR, watch, most=known)
         if program.centre is not None:
             self.prices = program.centre[: self._coarse + 1]
         return None if found is None else (*found[0], found[1])
@@ -287,6 +302,7 @@ def _lowest_met(
     step: float,
     near: float,
     watch: Watch,
+    most: float = math.inf,
 ) -> tuple[T, float] | None:
     """Return what the lowest target met gives, and that target; None for none met in time.
 
@@ -302,6 +318,8 @@ def _lowest_met(
         Relative distance of two, one met and one not, at which no other is asked for.
     watch
         Ends it, and before that half of the time is left for filling.
+    most
+        A target above which none is asked for.
     """
     best: tuple[T, float] | None = None
     failed, enough = low, watch.left * FILLING
@@ -315,10 +333,10 @@ def _lowest_met(
         else:
             failed = target
         if best is None:
-            if target > low * (1 + MOST):
-                break
             step *= 2
             target *= 1 + step
+            if target > min(low * (1 + MOST), most):
+                break
             continue
         if best[1] <= failed * (1 + near):
             break
