@@ -6,6 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from kvplace.core.certificates.certificate import Bound
+from kvplace.core.certificates.standing import never_kept
 from kvplace.core.evaluation.evaluate import Rows, evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.demand import SLO, Demand
@@ -14,6 +15,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Stop
+from kvplace.core.rules.apart import Apart
 from kvplace.report.summary import format_kvpr, reasons, summary
 from kvplace.report.tables.models import model_rows
 from kvplace.report.tables.plan import HOTTEST, Look, plan_table
@@ -238,6 +240,18 @@ def test_models_that_fit_nowhere_are_named_with_the_reason():
     assert summary(result).startswith(
         "infeasible: no placement of 2 models on 2 GPUs fits, which is proved, 0.0"
     )
+
+
+def test_rules_that_counting_shows_to_be_never_kept_are_named():
+    problem = problem_of([("a", 1, 1.0), ("b", 1, 1.0), ("c", 1, 1.0)], [10, 10])
+    apart = Apart(("a", "b", "c"), over="gpu")
+    result = solve(replace(problem, rules=(Apart(("a", "b"), over="gpu"), apart)))
+    assert reasons(result) == [
+        "rules[1] can never be kept, as counting shows: no two of all models share a gpu"
+    ]
+    kept = replace(problem, rules=(replace(apart, soft=1),))
+    assert solve(kept).placement is not None
+    assert never_kept(kept) == []
 
 
 def test_too_little_memory_in_all_is_said():

@@ -164,6 +164,7 @@ def print_result(
     is written and has an exit code of its own, unless that is allowed. Where it is asked what to
     `expect`, the table has a forecast of each model; other forms have it said beside them.
     """
+    from kvplace.core.certificates.standing import never_kept
     from kvplace.formats.files import is_parquet
     from kvplace.report.summary import forecast_sentence, reasons, summary
 
@@ -177,7 +178,8 @@ def print_result(
         for reason in reasons(result):
             say(f"kvplace: cannot be placed: {reason}")
         say(f"kvplace: {summary(result)}")
-        more = "" if result.status == "infeasible" else "; more --time-limit may find a plan"
+        none = result.status == "infeasible" or never_kept(result.problem)
+        more = "" if none else "; more --time-limit may find a plan"
         say(f"kvplace: kvplace explain, with the same file, looks for what would help{more}")
         return _INFEASIBLE if result.status == "infeasible" else _NOT_FOUND
     expected = None

@@ -10,7 +10,9 @@ from kvplace.explain.clash import Clash
 from kvplace.explain.demanded import Demanded, Kind
 from kvplace.units import format_bytes
 
-__all__ = ["Room", "clash_in_words", "demand_in_words", "names_in_words", "room_of"]
+__all__ = [
+    "Room", "clash_in_words", "demand_in_words", "names_in_words", "room_of", "rule_in_words",
+]  # fmt: skip
 
 _FEW = 4
 
@@ -88,7 +90,7 @@ def clash_in_words(clash: Clash) -> str:
 def demand_in_words(problem: Problem, demand: Demanded) -> str:
     """Return one demand as a sentence."""
     if demand.kind is Kind.RULE:
-        return _rule_in_words(problem, problem.rules[demand.rule])
+        return rule_in_words(problem, problem.rules[demand.rule])
     if demand.kind is Kind.RESOURCE:
         scope = problem.resource_scopes[demand.subject]
         total = sum(model.resources.get(demand.subject, 0) for model in problem.models)
@@ -112,7 +114,7 @@ def demand_in_words(problem: Problem, demand: Demanded) -> str:
     return f"{name} is placed: {need} with overhead{split}"
 
 
-def _rule_in_words(problem: Problem, rule: Rule) -> str:
+def rule_in_words(problem: Problem, rule: Rule) -> str:
     """Return a rule as a sentence."""
     names = rule.concerned(problem.index_of)
     who = "all models" if len(names) == len(problem.models) > 1 else names_in_words(names)

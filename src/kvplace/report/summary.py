@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from kvplace.core.certificates.standing import never_kept
 from kvplace.core.evaluation.constraints import misfits
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation
 from kvplace.core.models.objective import Objective
@@ -140,6 +141,11 @@ def reasons(result: Result) -> list[str]:
     if alone:
         return [f"{name!r} {reason}" for name, reason in alone.items()]
     problem = result.problem
+    if wrong := never_kept(problem):
+        from kvplace.explain.words import rule_in_words  # noqa: PLC0415 - only where a rule is wrong
+
+        rules = ((at, rule_in_words(problem, problem.rules[at])) for at in wrong)
+        return [f"rules[{at}] can never be kept, as counting shows: {rule}" for at, rule in rules]
     taken = sum(problem.undivided_bytes)
     there = sum(gpu.usable_bytes for gpu in problem.fleet.gpus)
     if taken >= there:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.problem import Problem
 
-__all__ = ["ROUNDING", "Standing", "least_breaches", "standing_of", "tiers_of"]
+__all__ = ["ROUNDING", "Standing", "least_breaches", "never_kept", "standing_of", "tiers_of"]
 
 ROUNDING = 1e-9
 """Relative distance of two pressures that counts as none."""
@@ -66,11 +66,23 @@ def least_breaches(problem: Problem) -> tuple[float, ...]:
     least = dict.fromkeys(tiers_of(problem), 0.0)
     if not least:  # models of a large fleet are not made for nothing
         return ()
-    shards = {m.name: m.replicas.min * min(m.tensor_parallel) for m in problem.models}
+    shards = _fewest_shards(problem)
     for rule in problem.rules:
         if rule.soft is not None:
             least[rule.soft] += rule.least(problem, shards)
     return tuple(least.values())
+
+
+def never_kept(problem: Problem) -> list[int]:
+    """Return the positions of hard rules that no placement keeps, as counting tells."""
+    hard = [at for at, rule in enumerate(problem.rules) if rule.soft is None]
+    shards = _fewest_shards(problem) if hard else {}
+    return [at for at in hard if problem.rules[at].least(problem, shards) > 0]
+
+
+def _fewest_shards(problem: Problem) -> dict[str, int]:
+    """Return the fewest shards that a placement has of each model."""
+    return {m.name: m.replicas.min * min(m.tensor_parallel) for m in problem.models}
 
 
 def standing_of(problem: Problem, evaluation: Evaluation, ranks: int | None = None) -> Standing:
