@@ -251,6 +251,8 @@ class _Target:
         room = np.ascontiguousarray(self._worth.room[:, type_])
         offer = Offer(self._model, program.prices, most, room)
         for _ in range(BEGUN):
+            if self._watch.stop:
+                break
             copies = np.zeros((0, 2), dtype=np.int64)
             if begun:
                 of = begun[drawn(self._chance, len(begun))]

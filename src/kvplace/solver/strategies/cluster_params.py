@@ -90,7 +90,7 @@ class ClusterParams:
         Parts of the gap by which the target is below the value: the first and largest, and the one
         down to which it is tried.
     filled_part
-        Part of the time left that fillings may take each pass.
+        Part of the time left that fillings may take, and again where they lower the value much.
     filled_gain
         Part of the gap at most that a row of targets leaves after which another one is tried with
         twice the fillings.

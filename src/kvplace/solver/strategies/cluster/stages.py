@@ -198,13 +198,13 @@ def refill(search: ClusterState) -> None:
     if search.instance.pressures == 1:
         rounds = max(rounds, search.fillings)
     again = search.round > 0 and search.watch.limit < math.inf  # other stages had their turn
-    with search.watch.part(knobs.filled_part):
-        while search.left > 0 and not search.watch.stop and rounds < MOST_FILLINGS:
-            now = board.worst() - search.low
-            far = again and now > knobs.filled_far * search.low
-            if not 0 < now <= (1 if far else knobs.filled_gain) * gap:
-                break
-            gap = now
+    while search.left > 0 and not search.watch.stop and rounds < MOST_FILLINGS:
+        now = board.worst() - search.low
+        far = again and now > knobs.filled_far * search.low
+        if not 0 < now <= (1 if far else knobs.filled_gain) * gap:
+            break
+        gap = now
+        with search.watch.part(knobs.filled_part):
             _lower_by_filling(search, refiller, rounds)
             rounds *= 1 if search.watch.stop else 2
     search.fillings = rounds
