@@ -341,6 +341,15 @@ Kept:
 - Shards that rounding leaves over go where they displace the smallest ones, and none goes where it
   would not fit alone: 4.4 % for 22.6, 41 for 547 (2,076 and 2,279 models, 20 s, fc370c5). Ejection
   of them took 15 ms a copy and placed nothing in 4,000.
+- More than 20,000 models dealt just above the bound and handed out anew (ce58263b beside 9b31fa59,
+  20 s of CPU). 200,000 models on 100,000 GPUs: scale-real-200k 0.66 % for 25.6, in 20.0 s for 24.2;
+  a quarter split, 0.5 for 41; three kinds of GPU and rules, 1.0 for 88, in 18 s for 26; two kinds,
+  0.8 (the start alone) for 41 (after 60 s). 30,000 models on 8,000 GPUs, a third left 2 GiB: 0.6
+  for 4.1. The configuration program took all of the time there, or met no target.
+- Shards of two GPUs given on to one: without, that start of scale-real-200k ends at 2.7 %. Split
+  shards dealt as all others where they are few: 8.0 % for 0.7 on two kinds of GPU. Split shards
+  dealt before all others where they need more GPUs than there are: one GPU in fifty is left 2 to
+  5 % too full. What finds no room put where most room is left: 11 to 13 %.
 
 Deleted, as the search does as well without:
 
