@@ -1,5 +1,6 @@
 """What counting says of soft rules: never above what some placement breaks, and checked as said."""
 
+import math
 from dataclasses import replace
 from itertools import product
 from random import Random
@@ -8,7 +9,7 @@ import pytest
 
 import made
 from kvplace.checking.check import check
-from kvplace.core.certificates.standing import least_breaches, standing_of
+from kvplace.core.certificates.standing import least_breaches, never_kept, standing_of
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.model import Replicas
 from kvplace.core.placement import Placement, Replica
@@ -87,3 +88,23 @@ def test_a_plan_that_keeps_soft_rules_as_well_as_counting_allows_is_optimal_and_
     (entry,) = stated.soft_rules
     forged = replace(stated, soft_rules=(replace(entry, bound=2.0),))
     assert not check(problem, forged).holds
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_hard_rules_that_are_never_kept_prove_that_nothing_can_be_placed(seed):
+    soft = drawn(Random(seed))
+    problem = replace(soft, rules=tuple(replace(rule, soft=None) for rule in soft.rules))
+    wrong, result = never_kept(problem), solve(problem)
+    plan = plan_of(result)
+    if wrong:
+        assert (result.status, result.stop, result.proof.method) == (
+            "infeasible", "infeasible", "counting",
+        )  # fmt: skip
+        assert check(problem, plan).holds
+    # What counting does not show is not believed of a plan that says so.
+    forged = replace(
+        plan, bound=math.inf, gap=0.0, bound_method="counting", certificate=None, tree=None,
+        status="infeasible", stop="infeasible", proof="none", placement=Placement(()), gpus=(),
+        value=math.inf, ranks=0,
+    )  # fmt: skip
+    assert check(problem, forged).agrees == bool(wrong)

@@ -6,7 +6,13 @@ from kvplace.checking.findings import Findings, shown
 from kvplace.core.certificates.balance import check_rank_bound
 from kvplace.core.certificates.certificate import Bound, TooLarge, check_certificate
 from kvplace.core.certificates.listing import look_for_better
-from kvplace.core.certificates.standing import Standing, least_breaches, standing_of, tiers_of
+from kvplace.core.certificates.standing import (
+    Standing,
+    least_breaches,
+    never_kept,
+    standing_of,
+    tiers_of,
+)
 from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.problem import Problem
 from kvplace.core.result import Status, Stop, status_of
@@ -133,6 +139,8 @@ class _Claims:
             elif why:
                 to.differ("objective.bound", why)
             sentence = "the bound is proved: all placements were gone through"
+        elif plan.bound_method == "counting" and never_kept(self._problem):
+            sentence = "that nothing can be placed: counting shows that a hard rule is never kept"
         else:
             if bound > 0:
                 to.differ("objective.bound", f"nothing supports the bound {shown(bound)}")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from kvplace.collector import paused_collector
 from kvplace.core.certificates.balance import RankBound
 from kvplace.core.certificates.certificate import Bound
-from kvplace.core.certificates.standing import least_breaches
+from kvplace.core.certificates.standing import least_breaches, never_kept
 from kvplace.core.evaluation.constraints import Violation
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.models.demand import SLO, Demand
@@ -108,6 +108,8 @@ def solve(
         from kvplace.solver.baselines.schedulers import prism  # noqa: PLC0415 - a rival
 
         return _finish(search, solver, prism(problem), whole)
+    if never_kept(whole):
+        return _finish(search, solver, None, whole)
     few = len(problem.models) <= settings.params.spread_models
     if start is None and few and not any(problem.loads):
         start = _spread(problem, watch, settings.seed)
@@ -336,6 +338,8 @@ def _finish(search: Search, solver: str, placement: Placement | None, whole: Pro
     over, certifying = watch.seconds - watch.limit, search.certifying
     late = over > 0 if placement is None else over + certifying > watch.late < certifying
     bound = Bound(0.0, "trivial") if late and search.low < math.inf else search.proof
+    if placement is None and never_kept(whole):
+        bound = Bound(math.inf, "counting")
     if not bound.breaches and any(least := least_breaches(whole)):
         bound = replace(bound, breaches=least)
     if placement is not None and evaluation is not None:

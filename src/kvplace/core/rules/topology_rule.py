@@ -42,7 +42,9 @@ class TopologyRule(Rule):
 
     def domains_of(self, context: Context) -> set[str] | None:
         """Return all domains; None where a GPU is in none."""
-        found = {context.fleet.domain(gpu.id, self.over) for gpu in context.fleet.gpus}
+        fleet, every = context.fleet, self.over in {"gpu", "link"}
+        gpus = fleet.gpus if every else [node.gpus[0] for node in fleet.nodes if node.gpus]
+        found = {fleet.domain(gpu.id, self.over) for gpu in gpus}
         return None if None in found else {domain for domain in found if domain is not None}
 
     def domains(self, context: Context, replica: Replica) -> set[str]:

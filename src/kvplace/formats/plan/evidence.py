@@ -30,7 +30,7 @@ METHODS = (
     "trivial", "fluid", "single-model", "counting", "lifted", "dual-feasible", "configuration",
     "search",
 )  # fmt: skip
-"""How bounds are found; ``counting`` stands in older plans only."""
+"""How bounds are found; ``counting`` is that a hard rule can never be kept, or of older plans."""
 
 
 class Stated(Told):
