@@ -42,8 +42,11 @@ class TopologyRule(Rule):
 
     def domains_of(self, context: Context) -> set[str] | None:
         """Return all domains; None where a GPU is in none."""
-        fleet, every = context.fleet, self.over in {"gpu", "link"}
-        gpus = fleet.gpus if every else [node.gpus[0] for node in fleet.nodes if node.gpus]
+        fleet = context.fleet
+        if self.over == "gpu":
+            return set(fleet.position)
+        first = (node.gpus[0] for node in fleet.nodes if node.gpus)
+        gpus = fleet.gpus if self.over == "link" else first
         found = {fleet.domain(gpu.id, self.over) for gpu in gpus}
         return None if None in found else {domain for domain in found if domain is not None}
 
