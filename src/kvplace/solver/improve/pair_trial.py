@@ -15,13 +15,9 @@ from kvplace.solver.improve.pair_search import left_enough
 from kvplace.solver.kernels import kernel
 
 __all__ = [
-    "Side",
     "TrialScratch",
-    "fill",
-    "least",
     "least_pressure",
     "rank_shared",
-    "share",
     "trial_scratch",
 ]
 
@@ -31,7 +27,7 @@ ABREAST = 2
 """Pressures that are looked at before subsets that are too much are left."""
 
 
-class Side(NamedTuple):
+class _Side(NamedTuple):
     """The subsets of one GPU of a pair, the empty one first.
 
     Parameters
@@ -73,8 +69,8 @@ class TrialScratch(NamedTuple):
         that what is too much shows after a few of them.
     """
 
-    ours: Side
-    theirs: Side
+    ours: _Side
+    theirs: _Side
     sums: Floats
     here: Floats
     there: Floats
@@ -93,9 +89,9 @@ def trial_scratch(pressures: int) -> TrialScratch:
 
 
 @kernel
-def _side(pressures: int) -> Side:
+def _side(pressures: int) -> _Side:
     """Return room for the subsets of a GPU."""
-    return Side(
+    return _Side(
         np.empty((SUBSETS, 3), np.int64),
         np.empty((SUBSETS, 2), np.int64),
         np.empty(SUBSETS, np.int64),
@@ -122,12 +118,12 @@ def least_pressure(
     Parameters are those of `nearest`, under any number of pressures, with the scratch of
     `trial_scratch`.
     """
-    rank_shared(packing, g, h, scratch)
+    rank_shared(packing, g, h, scratch.shared, scratch.limits)
     common = scratch.shared[scratch.limits[0]]
-    mine = fill(packing, g, packing.type_of[h], turn, scratch.ours)
-    many = fill(packing, h, packing.type_of[g], turn, scratch.theirs)
+    mine = _fill(packing, g, packing.type_of[h], turn, scratch.ours)
+    many = _fill(packing, h, packing.type_of[g], turn, scratch.theirs)
     most = goal / common - 1
-    one, two = least(packing, g, h, mine, many, common, (1.0, 1.0), most, scratch, worst=True)
+    one, two = _least(packing, g, h, mine, many, common, most, scratch)
     if one < 0:
         return False
     out[:], back[:] = scratch.ours.slots[one], scratch.theirs.slots[two]
@@ -135,19 +131,12 @@ def least_pressure(
 
 
 @kernel
-def share(packing: Packing, g: int, h: int, shared: Floats) -> None:
-    """Fill in the pressures of two GPUs that share all they hold."""
+def rank_shared(packing: Packing, g: int, h: int, shared: Floats, limits: Ints) -> None:
+    """Fill in the pressures of two GPUs that share all they hold, and the order of these."""
     free, loads, kv = packing.free, packing.loads, packing.kv
     for d in range(len(shared)):
         room = float(free[g] + free[h]) if d < kv else 2.0
         shared[d] = (loads[g, d] + loads[h, d]) / room
-
-
-@kernel
-def rank_shared(packing: Packing, g: int, h: int, scratch: TrialScratch) -> None:
-    """Fill in the pressures that two GPUs share, and their order."""
-    shared, limits = scratch.shared, scratch.limits
-    share(packing, g, h, shared)
     for i in range(1, len(limits)):  # few change from one pair to the next
         own, at = limits[i], i
         while at > 0 and shared[limits[at - 1]] < shared[own]:
@@ -157,7 +146,7 @@ def rank_shared(packing: Packing, g: int, h: int, scratch: TrialScratch) -> None
 
 
 @kernel
-def fill(packing: Packing, g: int, kind: int, turn: int, side: Side) -> int:
+def _fill(packing: Packing, g: int, kind: int, turn: int, side: _Side) -> int:
     """Fill in subsets of models of a GPU; return how many.
 
     Parameters
@@ -209,19 +198,17 @@ def fill(packing: Packing, g: int, kind: int, turn: int, side: Side) -> int:
 
 
 @kernel
-def least(
+def _least(
     packing: Packing,
     g: int,
     h: int,
     mine: int,
     many: int,
     target: float,
-    weights: tuple[float, float],
     most: float,
     scratch: TrialScratch,
-    worst: bool = False,
 ) -> tuple[int, int]:
-    """Return the subsets whose exchange leaves two GPUs least above a target, or -1.
+    """Return the subsets whose exchange leaves the hotter of two GPUs least above a target, or -1.
 
     Parameters
     ----------
@@ -230,20 +217,15 @@ def least(
     mine, many
         Subsets of the one and the other, filled in.
     target
-        Pressure above which parts of it count.
-    weights
-        How much they count on the one GPU and on the other.
+        Pressure; what is above is counted in parts of it.
     most
-        What they come to must be below it.
+        It must be below this.
     scratch
         Holds the subsets.
-    worst
-        Whether the largest counts, else the sum of their squares.
     """
     ours, theirs, sums, here, there, _, limits = scratch
     best, one, two = most, -1, -1
-    by_time, lowest = 1 / target, -1.0 if worst else 0.0
-    heavy, light = weights
+    by_time, lowest = 1 / target, -1.0
     free_g, free_h = float(packing.free[g]), float(packing.free[h])
     width = len(limits)
     for a in range(mine):
@@ -262,11 +244,7 @@ def least(
                 for b in range(many):
                     x = (left + givens[b]) * (here[b] if in_memory else by_time) - 1.0
                     y = (lefts[b] + given) * (there[b] if in_memory else by_time) - 1.0
-                    if worst:
-                        sums[b] = max(sums[b], x, y)
-                    else:
-                        x, y = max(x, 0.0), max(y, 0.0)
-                        sums[b] += heavy * x * x + light * y * y
+                    sums[b] = max(sums[b], x, y)
             at, below = until, 0
             for b in range(many):
                 below += sums[b] < best

@@ -16,10 +16,10 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.clock import Watch
-from kvplace.solver.improve.excess_kernel import Aim, even_out
 from kvplace.solver.improve.iterated_pairs import COMPILED as ITERATED
 from kvplace.solver.improve.iterated_pairs import iterate_pairs
 from kvplace.solver.improve.matching import applies, colder, match, subsets_of
+from kvplace.solver.improve.pair_annealing import Heat, anneal
 from kvplace.solver.improve.pair_kernel import relieve
 from kvplace.solver.instance.pressure import pressures
 from kvplace.solver.kernels import Crew, compiled_in_time, is_compiled
@@ -27,7 +27,7 @@ from kvplace.solver.kernels import Crew, compiled_in_time, is_compiled
 __all__ = ["COMPILED", "COMPILED_SEVERAL", "WIDE", "Improver"]
 
 COMPILED: tuple[Callable[..., int], ...] = (relieve,)
-COMPILED_SEVERAL: tuple[Callable[..., float], ...] = (relieve, even_out, *ITERATED)
+COMPILED_SEVERAL: tuple[Callable[..., float], ...] = (relieve, anneal, *ITERATED)
 """What is called under several pressures."""
 
 NARROW = 64
@@ -44,16 +44,19 @@ HOT_SHARE = 0.1
 """Share of the GPUs relieved at once at most, so that each has several partners."""
 TRIES = 16
 """Partners of a hot GPU at most, unless so few are hot that looking for them costs more."""
-BLOCK, PAIRED, SHARED = 128, 1 << 16, 4
-"""GPUs of a block, among which they exchange; where few look for others, as many as make so many
-pairs, but no more than leaves so many blocks for threads."""
-EVENED = 4
-"""Pairs of GPUs that cost as much under several pressures as one pair does under one."""
+BLOCK, PAIRED = 64, 1 << 16
+"""GPUs of a block, among which they are paired under several pressures, and pairs of a turn."""
+WARM, WIDEST = 0.004, 0.05
+"""Temperature, as a part of the square of how far the target is above the level; and how far that
+counts at most, as a part of the target."""
+EVENED = 8
+"""Pairs under several pressures that count as one where nothing helps a GPU."""
+SEEDS = 1 << 30
 LOW = 0.8
 """How far above the level excess counts, as a part of how far the median GPU is."""
-HOTTEST, EVERY = 0.98, 8
-"""Part of the GPUs that is no hotter than those relieved alone, except every so many turns, after
-which the hottest exchanges with all others."""
+HOTTEST, EVERY = 0.98, 24
+"""Part of the GPUs that is no hotter than those relieved, and turns after which the hottest
+exchanges with all others."""
 SETTLED = 5_000
 """GPUs up to which it does."""
 HEAVIER, HEAVIEST = 1.5, 64.0
@@ -226,7 +229,7 @@ class Improver:
         """Relieve the GPUs above a target once; return the pairs that could be looked at."""
         g = len(kvpr)
         if self._evens:
-            return self._even(open_, kvpr, turn)
+            return self._even(open_, kvpr)
         hot = self._hottest(open_, target)
         looked = self._matched(hot, open_, kvpr, target)
         if looked:
@@ -282,22 +285,22 @@ class Improver:
         self.exchanges += done
         return max(1, count // SORTED_PER_PAIR)
 
-    def _even(self, open_: Floats, pressure: Floats, turn: int) -> int:
+    def _even(self, open_: Floats, pressure: Floats) -> int:
         """Lower what GPUs exceed a target by, once; return the pairs that this stands for."""
         packing, g, top = self._packing, len(pressure), float(pressure.max())
         median, hottest = np.quantile(pressure, (0.5, HOTTEST))
         target = self._level + max(LOW * (median - self._level), (top - self._level) * CLOSE)
-        above = float(
-            target if turn % EVERY == EVERY - 1 or hottest >= top else max(target, hottest)
-        )
+        above = float(target if hottest >= top else max(target, hottest))
         hot = np.flatnonzero(open_ > above)
-        block = min(g, max(BLOCK, min(g // SHARED, PAIRED // max(1, len(hot)))))
-        order, blocks = self._random.permutation(g), -(-g // block)
-
-        tried = np.zeros(blocks, dtype=np.int64)
-        aim = Aim(self._weights, target, above, turn, tried)
-        work = partial(even_out, packing, order, block, aim)
-        if not self._in_time(even_out, work):
+        tries = max(1, min(BLOCK, PAIRED // max(1, len(hot))))
+        warm = WARM if self._gain <= GAIN else 0.0  # where few are to move, none does for nothing
+        temperature = warm * min(1 - self._level / target, WIDEST) ** 2
+        heat = Heat(
+            self._weights, target, above, temperature, tries, int(self._random.integers(SEEDS))
+        )
+        order, blocks = self._random.permutation(g), -(-g // BLOCK)
+        work = partial(anneal, packing, order, BLOCK, heat)
+        if not self._in_time(anneal, work):
             return g
         for begin in range(0, blocks, BLOCKS):
             if self._watch.stop:
@@ -307,10 +310,10 @@ class Improver:
             self.exchanges += self._crew.share(share, part, 1)
         now = packing.pressure()
         same = now[hot] >= open_[hot] * (1 - CLOSE)
-        self._failed[hot] = np.where(same, self._failed[hot] + block // EVENED, 0)
+        self._failed[hot] = np.where(same, self._failed[hot] + tries // EVENED, 0)
         self._weights[hot[same]] = np.minimum(self._weights[hot[same]] * HEAVIER, HEAVIEST)
         self._weights[now <= above] = 1
-        return int(tried.sum()) // EVENED + g  # each was looked at for whether it is above
+        return tries * len(hot) + g  # each was looked at for whether it is above
 
     def _compiled(self, kernel: Callable[..., float], call: Callable[[], object]) -> bool:
         """Return whether a kernel is compiled; a search under a time limit does not wait for it."""

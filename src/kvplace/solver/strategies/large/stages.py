@@ -25,6 +25,11 @@ __all__ = [
 
 FIRST = 0.125
 """Part of the gap at which the target asked first is: if it is not refuted, sums say as much."""
+LEAST_KICKS, LOOKED = 8, 25_600
+"""Kicks under several pressures without a gain that end a round of them, at least; and GPUs that so
+many look at."""
+LONGER = 3
+"""Rounds, at most, in which exchanges under several pressures go on twice as long as before."""
 
 
 def start(search: LargeState) -> None:
@@ -105,7 +110,8 @@ def kick(search: LargeState) -> None:
         return
     goal, seed = search.low * (1 + search.gap), search.seed + search.round
     several = search.instance.pressures > 1
-    kicks = search.knobs.few_kicks if several else search.knobs.kicks << search.round
+    few = max(LEAST_KICKS, min(search.knobs.few_kicks, LOOKED // search.columns.g))
+    kicks = few if several else search.knobs.kicks << search.round
     made = iterate_pairs(search.packing, goal, kicks, seed, GAIN, search.watch, search.left)
     search.kicked(made)
 
@@ -113,7 +119,8 @@ def kick(search: LargeState) -> None:
 def relieve_again(search: LargeState) -> None:
     """Lower all GPUs that kicks left near the hottest, which gives that one partners again."""
     search.renew()
-    goal, patience = search.low * (1 + search.settings.gap), search.knobs.kicked_patience
+    goal = search.low * (1 + search.settings.gap)
+    patience = search.knobs.timed_patience * (1 << min(search.round + 1, LONGER))
     search.improver.relieve(goal, math.inf, patience * search.effort)
     search.improved()
 

@@ -1,11 +1,11 @@
-"""Exchanges that lower excess: sums stay exact, the excess falls, GPUs that are cool stay."""
+"""Pairs shared out anew: sums stay exact, the excess falls, GPUs that are cool stay."""
 
 import numpy as np
 import pytest
 
 from boards import windowed
 from kvplace.solver.assignment.packed import Items, pack_items, pack_rows
-from kvplace.solver.improve.excess_kernel import Aim, even_out
+from kvplace.solver.improve.pair_annealing import Heat, anneal
 
 
 def drawn(seed, models, memory, windows, types):
@@ -18,20 +18,27 @@ def drawn(seed, models, memory, windows, types):
     ).columns  # fmt: skip
 
 
-def even(packing, target, order=None, block=64, above=0.0, weights=None, turn=0):
+def even(packing, target, order=None, block=64, above=0.0, weights=None, turn=0, temperature=0.0):
     g = len(packing.models)
-    blocks = -(-g // block)
-    aim = Aim(
+    heat = Heat(
         np.ones(g) if weights is None else weights,
-        target, max(target, above), turn, np.zeros(blocks, np.int64),
+        target, max(target, above), temperature, 8, turn,
     )  # fmt: skip
-    return even_out(packing, np.arange(g) if order is None else order, block, aim, 0, blocks)
+    return anneal(packing, np.arange(g) if order is None else order, block, heat, 0, -(-g // block))
 
 
 def excess(packing, target):
     each = packing.loads.copy()
     each[:, : packing.kv] /= packing.free[:, None]
     return float((np.maximum(each / target - 1, 0) ** 2).sum())
+
+
+def room_excess(packing, target, room):
+    """Return the excess where memory counts in parts of the room of a GPU."""
+    each = packing.loads / target - 1
+    kv = packing.kv
+    each[:, :kv] = (packing.loads[:, :kv] / target - packing.free[:, None]) / room
+    return float((np.maximum(each, 0) ** 2).sum())
 
 
 def hours(*time):
@@ -110,11 +117,39 @@ def test_parts_of_the_blocks_do_what_the_whole_does():
     columns = drawn(5, 120, [60] * 24, 2, 1)
     packings = [pack_rows(columns, np.arange(120) % 24) for _ in range(2)]
     target = float(np.quantile(packings[0].pressure(), 0.5))
-    aim = Aim(np.ones(24), target, target, 0, np.zeros(6, np.int64))
-    whole = even_out(packings[0], np.arange(24), 4, aim, 0, 6)
-    parts = sum(even_out(packings[1], np.arange(24), 4, aim, at, at + 2) for at in (4, 0, 2))
+    heat = Heat(np.ones(24), target, target, 1e-3, 4, 0)
+    whole = anneal(packings[0], np.arange(24), 4, heat, 0, 6)
+    parts = sum(anneal(packings[1], np.arange(24), 4, heat, at, at + 2) for at in (4, 0, 2))
     assert whole == parts > 0
     assert packings[0].gpu_of(120).tolist() == packings[1].gpu_of(120).tolist()
+
+
+def test_the_best_of_all_ways_is_found():
+    for seed in range(30):
+        columns = drawn(seed, 8, [90, 80], 2, 1 + seed % 2)
+        packing = pack_rows(columns, np.arange(8) % 2)
+        target = 0.8 * float(packing.pressure().min())
+        least = np.inf
+        for way in range(256):
+            other = pack_rows(columns, np.array([way >> at & 1 for at in range(8)]))
+            if (other.free >= np.maximum(other.kept, 1)).all():
+                least = min(least, room_excess(other, target, packing.free.mean()))
+        for turn in range(4):
+            even(packing, target, turn=turn)
+        assert room_excess(packing, target, packing.free.mean()) <= least * (1 + 1e-3) + 1e-9
+
+
+def test_with_a_temperature_excess_rises_now_and_then():
+    columns = drawn(7, 60, [60] * 12, 2, 1)
+    packing = pack_rows(columns, np.arange(60) % 12)
+    target = float(np.quantile(packing.pressure(), 0.3))
+    for turn in range(8):
+        even(packing, target, turn=turn)
+    before, rose = excess(packing, target), False
+    for turn in range(8):
+        even(packing, target, turn=turn, temperature=1.0)
+        rose = rose or excess(packing, target) > before
+    assert rose
 
 
 def test_what_must_stay_free_stays_free():
