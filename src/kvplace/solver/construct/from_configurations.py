@@ -139,6 +139,10 @@ class Configurer:
             if packed is not None:
                 self._packed, low = packed
         self._begin = self._aimed(low, watch, known)
+        if self._packed is not None and self._begin is not None and self._begin[2] > low:
+            assert self._confined is not None
+            self._packed = self._confined.packed(self._begin[2], watch) or self._packed
+            self._begin = self._aimed(low, watch, self._begin[2]) or self._begin
         self.target = math.inf if self._begin is None else self._begin[2]
 
     def build(self, watch: Watch) -> Assignment | None:
