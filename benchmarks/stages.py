@@ -565,9 +565,10 @@ a fifth to two fifths of the domains filled anew by the next dive (the same fill
   10.4; one is as before, and one of 2026 at a value of 0.4793 after 29 s, for 0.4776. Without split
   models taken as one, five pools end the same after a minute, but of three of 2023 after 22 to 24 s
   one at 12.7 % for 8.7, one the same.
-- Deleted for these, as eight clusters of 250 to 3,000 models and a pool end the same without or
-  nearer (1.4 to 0.9, 9.3 to 6.7 %): the best of three roundings; shards handed out anew at lower
-  targets than the program's; exchanges of one or two shards of two sizes after those by kernels.
+- Deleted for these, as seven clusters of 250 to 3,000 models and two pools end the same without or
+  nearer (1.4 to 0.9, 0.81 to 0.68, 9.3 to 6.7 %): the best of three roundings; shards handed out
+  anew at lower targets than the program's; exchanges of one or two shards of two sizes after those
+  by kernels.
 - Deleted for these before: only half of the KV that must be left beyond the load counted where
   levels are filled (10.9 and 9.6 %); prices in proportion between few levels of both sizes (a lower
   bound); levels of both sizes in pairs for the bound (six pools and parts of them: five the same,
