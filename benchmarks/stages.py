@@ -438,8 +438,12 @@ a fifth to two fifths of the domains filled anew by the next dive (the same fill
   hours in three zones 0.017 for 0.024; a cosine of any phase 0.68 for 0.63. At 8 s: 700 models in
   12 windows 4.5 for 5.5, 240 in 24 1.48 for 1.78, 900 in 24 2.17 for 2.49, 1,500 in 6 0.49 for
   0.54. Fresh ones: 3,000 models on three kinds 0.50 for 0.68, 1,000 in 8 windows 2.2 for 2.7, 5,000
-  on two kinds in 24 windows 6.6 for 8.8 (20 s), 800 on 60 GPUs 0.014 for 0.009. Kicks of 1,000 GPUs
-  take seconds and bring 0.03 %, so that fewer are made.
+  on two kinds in 24 windows 6.6 for 8.8 (20 s), 800 on 60 GPUs 0.014 for 0.009. 60,000 on 6,000
+  GPUs under four pressures 1.05 for 2.9 (15 s). Up to 500 models in 2 to 4 windows, 6 s: of seven
+  three end nearer (0.21 for 0.25, 0.89 for 0.96, 0.62 for 0.73), two the same within 0.003, two
+  further (0.38 for 0.18, 0.44 for 0.31). There the hottest exchanges with all others after every
+  eighth turn: after every 24th, as for 500 GPUs and more, 0.27 and 1.15. Kicks of 1,000 GPUs take
+  seconds and bring 0.03 %, so that fewer are made.
 - Undivided models under several pressures, placed and exchanged by kernels (beside fc370c5, 8 to 10
   s of CPU): above 600, 1,500 with 12 windows 0.9 % for 102, with 4 proved for 45, four others 49
   for 117, 31 for 48, 13 for 42, and proved in 2.2 s for 2.8; up to 600, 500 with 24 windows 3.1 for

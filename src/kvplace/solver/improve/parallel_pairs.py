@@ -54,9 +54,11 @@ EVENED = 8
 SEEDS = 1 << 30
 LOW = 0.8
 """How far above the level excess counts, as a part of how far the median GPU is."""
-HOTTEST, EVERY = 0.98, 24
+HOTTEST, EVERY, SELDOM = 0.98, 8, 24
 """Part of the GPUs that is no hotter than those relieved, and turns after which the hottest
-exchanges with all others."""
+exchanges with all others: so many where GPUs are few, and where they are many."""
+PER_TURN = 20
+"""GPUs that take about as long then as one turn."""
 SETTLED = 5_000
 """GPUs up to which it does."""
 HEAVIER, HEAVIEST = 1.5, 64.0
@@ -175,6 +177,7 @@ class Improver:
         done_with = (self._packing.models <= 1) & (memory == memory.max())
         self._failed = np.where(done_with, STUCK, 0)
         spent, gained, turn, top = 0, 0, 0, np.inf
+        every = max(EVERY, min(SELDOM, g // PER_TURN))
         while spent < effort * g and spent - gained < patience * g:
             if self._watch.stop or self.limited:
                 break
@@ -190,7 +193,7 @@ class Improver:
                 self._keep(kvpr)
             spent += self._round(open_, kvpr, self._target(now, kvpr), turn)
             turn += 1
-            if self._evens and turn % EVERY == 0 and g <= SETTLED:
+            if self._evens and turn % every == 0 and g <= SETTLED:
                 self._settle(self._packing, goal)
         if self._kept is not None and self._worst() > self._least:
             self._packing.take(self._kept)
