@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvplace.solver.column_generation import compiled_knapsack
-from kvplace.solver.column_generation.compiled_knapsack import CompiledKnapsack, _mixed
+from kvplace.solver.column_generation.compiled_knapsack import CompiledKnapsack, best_mix
 from kvplace.solver.column_generation.knapsack_kernel import COMPILED
 from kvplace.solver.column_generation.pricing import Pool, Room
 from kvplace.solver.kernels import interpreted
@@ -103,9 +103,11 @@ def test_what_mixes_limits_takes_no_set_from_them(rows, one, two):
         np.array(column, dtype=float) for column in zip(*rows, strict=True)
     )
     parts = np.vstack([first / one, second / two])
-    mixed = _mixed(parts, prices, groups.astype(np.int64))
+    weights = best_mix(parts, prices, groups.astype(np.int64))
+    assert weights.min() >= 0
+    assert weights.sum() == pytest.approx(1)
     for held in sets_of(rows, (one, two)):
-        assert mixed[list(held)].sum() <= 1 + 1e-12
+        assert (weights @ parts)[list(held)].sum() <= 1 + 1e-12
 
 
 def test_a_pool_finds_the_highest_price_by_kernels():

@@ -95,15 +95,32 @@ def priced_options(problem: Problem, program: OptionSets, verdict: Verdict) -> C
     pairs = tuple((memory, worth_of[of, memory]) for of, memory in kinds)
     if not typed:
         return Certificate(verdict.target, tuple(listed), pairs)
-    weights, types = weightings(problem, program, verdict.target), tuple(of for of, _ in kinds)
+    weights, types = (
+        weightings(problem, program, verdict.target, verdict),
+        tuple(of for of, _ in kinds),
+    )
     return Certificate(verdict.target, tuple(listed), pairs, (), weights, types)
 
 
-def weightings(problem: Problem, program: OptionSets, target: float) -> tuple[tuple[int, ...], ...]:
-    """Return a weighting that mixes the pressures, and those that take one each."""
+def weightings(
+    problem: Problem, program: OptionSets, target: float, verdict: Verdict | None = None
+) -> tuple[tuple[int, ...], ...]:
+    """Return weightings that mix the pressures for each kind of GPU, and that take one each.
+
+    By a mix made for the prices of a verdict, the check finds the dearest set soonest. Without a
+    verdict, one mix weighs all pressures alike.
+    """
     instance, every = program.instance, range(program.instance.pressures)
-    largest = np.array([float(max(memory for _, memory in program.kinds))])
-    alike = np.ones((1, len(every)))
-    mixed = whole_weights(problem, instance, largest, target, alike)
+    memory = np.array([float(memory) for _, memory in program.kinds])
+    by_kind = None if verdict is None else program.mixes(verdict)
+    mixed: dict[tuple[int, ...], None] = {}
+    if by_kind is not None:
+        parts = by_kind / np.maximum(by_kind.max(axis=1, keepdims=True), 1e-300)
+        whole = whole_weights(problem, instance, memory, target, parts)
+        mixed = dict.fromkeys(filter(any, whole))
+    if not mixed:
+        alike, largest = np.ones((1, len(every))), memory.max(keepdims=True)
+        whole = whole_weights(problem, instance, largest, target, alike)
+        mixed = dict.fromkeys(whole)
     alone = [by_window(problem, instance, [int(at == other) for other in every]) for at in every]
     return (*mixed, *alone)

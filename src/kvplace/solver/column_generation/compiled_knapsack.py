@@ -11,7 +11,7 @@ from kvplace.solver.column_generation.knapsack_kernel import (
     weigh_limits,
 )
 
-__all__ = ["CompiledKnapsack"]
+__all__ = ["CompiledKnapsack", "best_mix"]
 
 WEIGHED = 200
 """Prices of room looked at to mix the limits."""
@@ -106,26 +106,32 @@ class CompiledKnapsack(Knapsack):
 
 
 def _mixed(parts: Floats, prices: Floats, groups: Ints | None) -> Floats:
-    """Return the one limit, mixed of several, that leaves least at some prices.
+    """Return (rows,) what a row takes, of 1, of the limit mixed of all that leaves least."""
+    inside = np.where(np.isfinite(parts), parts, 1e9)  # what may not be there gains nothing
+    mix = best_mix(inside, prices, groups)
+    return np.where(np.isfinite(parts).all(axis=0), mix @ inside, np.inf)
+
+
+def best_mix(parts: Floats, prices: Floats, groups: Ints | None) -> Floats:
+    """Return how to mix limits, so that the one mixed of them leaves least at some prices.
 
     Parameters
     ----------
     parts
-        (limits, rows) what a row takes of each limit, of 1; ``inf`` for what may not be there.
+        (limits, rows) what a row takes of each limit, of 1.
     prices, groups
         As of `Knapsack`, of one row at least.
 
     Returns
     -------
     ndarray
-        (rows,) what a row takes of it, of 1.
+        (limits,) weights of which the sum is 1.
     """
-    inside = np.where(np.isfinite(parts), parts, 1e9)  # what may not be there gains nothing
     of: Ints = np.arange(len(prices)) if groups is None else groups
     order = np.argsort(of, kind="stable")
     number = np.cumsum(np.diff(of[order], prepend=of[order[0]]) != 0) + 1
     weights = np.full(len(parts), 2 * float(prices.max()) / len(parts))
-    weigh_limits(np.ascontiguousarray(inside[:, order]), prices[order], number, weights, WEIGHED)
+    weigh_limits(np.ascontiguousarray(parts[:, order]), prices[order], number, weights, WEIGHED)
     total = float(weights.sum())
-    mix = weights / total if total > 0 else np.full(len(parts), 1 / len(parts))
-    return np.where(np.isfinite(parts).all(axis=0), mix @ inside, np.inf)
+    found: Floats = weights / total if total > 0 else np.full(len(parts), 1 / len(parts))
+    return found

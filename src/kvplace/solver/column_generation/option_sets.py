@@ -172,7 +172,8 @@ class OptionSets:
                 limits, capacity = np.column_stack([mixed, limits]), np.append(1.0, capacity)
             sizes = np.where(fit, np.maximum(limits, TINY * capacity).T, np.inf)
             groups = None if self._plain else self.model
-            rooms.append(Room(sizes, capacity * (1 + EDGE), groups))
+            pressures = np.array([at if at < instance.pressures else -1 for at in needed])
+            rooms.append(Room(sizes, capacity * (1 + EDGE), groups, pressures))
             fits.append(fit)
         return rooms, np.column_stack(fits) & seated[:, None]
 
@@ -293,6 +294,21 @@ class OptionSets:
         """Return the columns known of some options that fit at a target, and which options do."""
         rooms, fits = self.rooms(target, within)
         return self._start(rooms, fits), np.asarray(fits.any(axis=1))
+
+    def mixes(self, verdict: Verdict) -> Floats | None:
+        """Return (kinds, pressures) weights by which one limit leaves least; None where unknown."""
+        if not self.compiled or self.instance.pressures < 2 or not math.isfinite(verdict.share):
+            return None
+        from kvplace.solver.column_generation.compiled_knapsack import best_mix  # noqa: PLC0415 - numba
+
+        found = np.zeros((len(self.kinds), self.instance.pressures + 1))  # the last: the least KV
+        rooms, fits = self.rooms(verdict.target)
+        for row, room, fit in zip(found, rooms, fits.T, strict=True):
+            some = np.flatnonzero(fit & (verdict.prices > 0))
+            if room.pressures is not None and len(room.capacity) > 1 and len(some):
+                parts = room.sizes[1:, some] / room.capacity[1:, None]
+                row[room.pressures] = best_mix(parts, verdict.prices[some], self.model[some])
+        return found[:, :-1]
 
     def least(self, prices: Floats) -> Floats:
         """Return (n,) what each model is priced at in its cheapest option."""

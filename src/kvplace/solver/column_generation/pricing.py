@@ -42,11 +42,15 @@ class Room:
         (d,) what sizes sum up to at most.
     groups
         (n,) group of each, of which a GPU holds one at most; None where each is its own.
+    pressures
+        Which pressure each limit is of, but for a first one that mixes them, and -1 for the least
+        KV, which is of none; None where nobody asks.
     """
 
     sizes: Floats
     capacity: Floats
     groups: Ints | None = None
+    pressures: Ints | None = None
 
     def knapsack(self, prices: Floats, active: Ints) -> Knapsack:
         """Return the sets of some of the models, numbered anew, at some prices."""
