@@ -93,6 +93,13 @@ def test_many_models_dealt_near_the_bound_end_near_it_and_keep_all_rules(seed):
     assert low <= board.worst() <= 1.1 * low
 
 
+def test_where_time_is_short_models_are_dealt_further_from_the_bound():
+    chooser = Chooser(load_instance(cluster(1_200, 600, pinned=0, seed=1)))
+    low = FluidBound(chooser).value
+    near, soon = (dealt_near(chooser, low, Watch(600.0), loading) for loading in (0.0, 300.0))
+    assert near.worst() < 1.06 * low < soon.worst() < 1.16 * low
+
+
 def test_what_is_dealt_near_the_bound_holds_whatever_must():
     draw, found = random.Random(8), 0
     for _ in range(60):

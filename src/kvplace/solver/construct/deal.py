@@ -29,9 +29,10 @@ PARTS = 16
 APART, SMALL = 0.75, 0.6
 """Part of the GPUs up to which split shards are dealt before all others, each where most room is
 left; and part of a GPU's memory up to which such a shard goes to no larger one."""
-NEAR = 0.003, 0.02, 0.1, 0.5, 2.0, 8.0
+NEAR = (0.003, 7.0), (0.01, 5.0), (0.03, 2.5), (0.1, 0.0), (0.5, 0.0), (2.0, 0.0), (8.0, 0.0)
 """Parts above the bound of the targets at which very many models are dealt, until memory holds what
-finds no room."""
+finds no room. And the time that dealing near so and handing out anew takes, in times of loading
+the problem: measured with 200,000 models on 100,000 GPUs."""
 EVENED = 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 1.0, 4.0
 """Parts above the bound of the targets at which shards are handed out anew then."""
 GAIN, PATIENCE = 0.02, 12
@@ -65,7 +66,9 @@ def dealt(
 
 
 @paused_collector()
-def dealt_near(chooser: Chooser, bound: float, watch: Watch) -> Assignment | None:
+def dealt_near(
+    chooser: Chooser, bound: float, watch: Watch, loading: float = 0.0
+) -> Assignment | None:
     """Return an assignment of very many models near a bound, or None where none is found.
 
     Shards are dealt tightly just above the bound. The few that find no room go on top of those that
@@ -79,9 +82,13 @@ def dealt_near(chooser: Chooser, bound: float, watch: Watch) -> Assignment | Non
         A lower bound on the optimum, above 0.
     watch
         Ends it early. An assignment that was begun is whole all the same, however far above.
+    loading
+        Seconds that loading the problem took: nearer targets need more of what is left.
     """
     instance, cap = chooser.instance, chooser.caps()[0]
-    for above in NEAR:
+    for above, needed in NEAR:
+        if needed * loading > watch.left:
+            continue
         began = watch.seconds
         if watch.stop:
             return None

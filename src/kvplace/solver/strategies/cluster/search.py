@@ -35,6 +35,8 @@ class ClusterState(AssignedSearch):
     ----------
     chooser
         The options of the models.
+    loading
+        Seconds that it took to load the problem.
     starts
         Assignments to begin with.
     aimed
@@ -75,10 +77,10 @@ class ClusterState(AssignedSearch):
         self.aimed_at: Floats | None = None
         self.filling_program: DomainProgram | None = None
         self.packer = Packer(self.chooser, self.seed, self.watch)
-        loaded = self.watch.seconds - began
-        self.certifying = self.params.cluster_certificate * loaded
+        self.loading = self.watch.seconds - began
+        self.certifying = self.params.cluster_certificate * self.loading
         one, more = self.params.cluster_evaluation, self.params.cluster_pressure_evaluation
-        self.watch.keep((more if several else one) * loaded + self.certifying)
+        self.watch.keep((more if several else one) * self.loading + self.certifying)
         self.watch.tell("bound", bound=self._low)
 
     @property

@@ -57,7 +57,8 @@ def configure(search: ClusterState) -> None:
     """
     watch = search.watch
     if search.instance.n > search.knobs.many:
-        near = dealt_near(search.chooser, search.low, watch) if search.low > 0 else None
+        chooser, low = search.chooser, search.low
+        near = dealt_near(chooser, low, watch, search.loading) if low > 0 else None
         search.starts += [near] if near is not None and near.valid else []
         return
     if watch.left < math.inf and not search.starts:
