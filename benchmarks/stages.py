@@ -446,6 +446,9 @@ a fifth to two fifths of the domains filled anew by the next dive (the same fill
   further (0.38 for 0.18, 0.44 for 0.31). There the hottest exchanges with all others after every
   eighth turn: after every 24th, as for 500 GPUs and more, 0.27 and 1.15. Kicks of 1,000 GPUs take
   seconds and bring 0.03 %, so that fewer are made.
+  Where few GPUs are hot, these have a quarter of all as partners, and the only shard of one may
+  change sides: without, shards of pools are handed out less well, and alibaba-2026-5 ends at 14 %
+  for 1.9, alibaba-2023-0 at 5.7 for 1.0 (60 s).
 - Undivided models under several pressures, placed and exchanged by kernels (beside fc370c5, 8 to 10
   s of CPU): above 600, 1,500 with 12 windows 0.9 % for 102, with 4 proved for 45, four others 49
   for 117, 31 for 48, 13 for 42, and proved in 2.2 s for 2.8; up to 600, 500 with 24 windows 3.1 for

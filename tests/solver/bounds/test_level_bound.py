@@ -135,9 +135,9 @@ def test_a_certificate_that_rounding_spoils_leaves_the_target_before_it(monkeypa
     bound.rise(FluidBound(chooser).value, None, Watch(None))
     tried = []
 
-    def spoiled(problem, prices):
+    def spoiled(problem, prices, watch):
         tried.append(prices.target)
-        return certified_classes(problem, prices) if len(tried) > 1 else None
+        return certified_classes(problem, prices, watch) if len(tried) > 1 else None
 
     monkeypatch.setattr("kvplace.solver.bounds.level_bound.certified_classes", spoiled)
     found = bound.certified(problem)

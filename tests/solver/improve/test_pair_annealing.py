@@ -89,6 +89,15 @@ def test_memory_is_never_exceeded_and_groups_stay_apart():
     assert gpu_of[0] not in gpu_of[2:]
 
 
+@pytest.mark.parametrize("memory", [100, 200])
+def test_two_models_alone_change_sides_where_that_is_another_way(memory):
+    loads = np.array([[45.0], [60.0]])[:, None]
+    items = Items(np.ones(2, np.int64), np.zeros(2, np.int64), loads, 1)
+    packing = pack_items(items, np.array([memory, 100]), np.zeros(2, np.int64), np.array([0, 1]))
+    assert even(packing, 0.5) == (1 if memory > 100 else 0)
+    assert packing.gpu_of(2).tolist() == ([1, 0] if memory > 100 else [0, 1])
+
+
 @pytest.mark.parametrize("types", [1, 2])
 @pytest.mark.parametrize("block", [3, 7, 64])
 def test_sums_stay_exact_and_the_excess_falls(types, block):

@@ -167,14 +167,15 @@ class LevelBound:
                 options = map(board.chosen, members)
                 yield type_, np.array([o.size + o.load / target for o in options])
 
-    def certified(self, problem: Problem) -> Bound | None:
-        """Return the highest bound with a certificate that checks, None where there is none."""
-        tried = (certified_classes(problem, prices) for prices in self._found[: -TRIED - 1 : -1])
+    def certified(self, problem: Problem, watch: Watch | None = None) -> Bound | None:
+        """Return the highest bound with a certificate that checks, None where none does in time."""
+        last = self._found[: -TRIED - 1 : -1]
+        tried = (certified_classes(problem, prices, watch) for prices in last)
         return next((bound for bound in tried if bound is not None), None)
 
 
-def certified_classes(problem: Problem, prices: Prices) -> Bound | None:
-    """Return the bound of some prices with its certificate, None where that does not check."""
+def certified_classes(problem: Problem, prices: Prices, watch: Watch | None = None) -> Bound | None:
+    """Return the bound of some prices, None where no certificate checks, or not in time."""
     memories = sorted({gpu.usable_bytes for gpu in problem.fleet.gpus})
     most, grid = memories[-1], prices.grid
     by_class: list[int] = prices.prices.tolist()
@@ -191,7 +192,7 @@ def certified_classes(problem: Problem, prices: Prices) -> Bound | None:
 
     worths = zip(memories, prices.worths.tolist(), strict=True)
     certificate = priced_by_size(problem, prices.target, price, worths)
-    return checked(problem, "configuration", certificate)
+    return checked(problem, "configuration", certificate, watch)
 
 
 def refuted(problem: Problem, columns: Columns, watch: Watch) -> Bound | None:

@@ -95,7 +95,7 @@ def dealt_near(
         target = bound * (1 + above)
         options = chooser.pick(target, cap)
         table = _Table(instance, options, target, tight=True)
-        if not table.pile(np.concatenate([*table.deal_all(Watch())])):
+        if not table.pile(np.concatenate([*table.deal_all(Watch(), apart=True)])):
             continue
         kept = watch.keep(0.0)  # what is made of it takes about as long again
         watch.keep(kept + watch.seconds - began)
@@ -167,18 +167,25 @@ class _Table:
         found: Floats = np.maximum(columns.needs(rows, target), least)
         return found
 
-    def deal_all(self, watch: Watch) -> Iterator[Ints]:
+    def deal_all(self, watch: Watch, *, apart: bool = False) -> Iterator[Ints]:
         """Deal all models; yield those, once per copy, of each part that find no seat.
 
         Those that few GPUs may hold go first, and of these the largest; where each is to fit
         tightly, of some at a time the ones that are split most. Copies of a model of which rules
         speak are apart by region.
+
+        Parameters
+        ----------
+        watch
+            Ends it early.
+        apart
+            Deal split shards, where these are few, before all others where most room is left.
         """
         instance, columns = self._instance, self._columns
         need, split = self._need(self._target), self._degree > 1
         places = np.array([int(mask.sum()) for mask in columns.masks])[columns.mask_of]
         order = np.lexsort((-need, places))
-        if self._tight and (self._degree * self._copies)[split].sum() <= APART * instance.g:
+        if apart and (self._degree * self._copies)[split].sum() <= APART * instance.g:
             for models, mask in self._alike(order[split[order]]):
                 yield self._deal_apart(models, need, mask, watch)
             order = order[~split[order]]

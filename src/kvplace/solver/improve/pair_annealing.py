@@ -154,7 +154,9 @@ def _share_out(
 ) -> int:
     """Draw a way for two GPUs to share out some models; return 1 where models moved."""
     ours, theirs = packing.models[g], packing.models[h]
-    mine = min(max(ours - 1, 0), max(MOVABLE - theirs, (MOVABLE + 1) // 2))  # one always stays
+    alike = packing.type_of[g] == packing.type_of[h] and packing.memory[g] == packing.memory[h]
+    stays = 1 if alike or ours + theirs > MOVABLE else 0  # to change all sides is no other way
+    mine = min(max(ours - stays, 0), max(MOVABLE - theirs, (MOVABLE + 1) // 2))
     movable = mine + min(theirs, MOVABLE - mine)
     slots = scratch.slots
     _draw(packing, g, mine, chance, scratch.held, slots[:mine])

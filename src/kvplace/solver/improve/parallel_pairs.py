@@ -295,14 +295,15 @@ class Improver:
         target = self._level + max(LOW * (median - self._level), (top - self._level) * CLOSE)
         above = float(target if hottest >= top else max(target, hottest))
         hot = np.flatnonzero(open_ > above)
-        tries = max(1, min(BLOCK, PAIRED // max(1, len(hot))))
+        block = min(g, max(BLOCK, min(g // 4, PAIRED // max(1, len(hot)))))
+        tries = max(1, min(block, PAIRED // max(1, len(hot))))
         warm = WARM if self._gain <= GAIN else 0.0  # where few are to move, none does for nothing
         temperature = warm * min(1 - self._level / target, WIDEST) ** 2
         heat = Heat(
             self._weights, target, above, temperature, tries, int(self._random.integers(SEEDS))
         )
-        order, blocks = self._random.permutation(g), -(-g // BLOCK)
-        work = partial(anneal, packing, order, BLOCK, heat)
+        order, blocks = self._random.permutation(g), -(-g // block)
+        work = partial(anneal, packing, order, block, heat)
         if not self._in_time(anneal, work):
             return g
         for begin in range(0, blocks, BLOCKS):
@@ -316,7 +317,7 @@ class Improver:
         self._failed[hot] = np.where(same, self._failed[hot] + tries // EVENED, 0)
         self._weights[hot[same]] = np.minimum(self._weights[hot[same]] * HEAVIER, HEAVIEST)
         self._weights[now <= above] = 1
-        return tries * len(hot) + g  # each was looked at for whether it is above
+        return tries * len(hot) // EVENED + g  # each was looked at for whether it is above
 
     def _compiled(self, kernel: Callable[..., float], call: Callable[[], object]) -> bool:
         """Return whether a kernel is compiled; a search under a time limit does not wait for it."""

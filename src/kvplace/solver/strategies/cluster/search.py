@@ -12,6 +12,7 @@ from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.pressures import PressureBound
+from kvplace.solver.clock import Within
 from kvplace.solver.instance.door import load_copies
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.large_neighbourhood.ejection import Packer
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from kvplace.solver.strategies.cluster.tail import Tail
 
 __all__ = ["ClusterState"]
+
+CERTIFIED = 0.5
+"""Part of the time left that the check of a bound on size classes may take, once it is found."""
 
 
 class ClusterState(AssignedSearch):
@@ -98,7 +102,8 @@ class ClusterState(AssignedSearch):
     def proof(self) -> Bound:  # noqa: D102 - of the base class
         certified, levels = self._priced, self.classes
         if levels is not None and (certified is None or levels.value > certified.value):
-            found = self._certified or levels.certified(self.problem)
+            ended = self._certified is not None or self.watch.limit < math.inf  # it was tried
+            found = self._certified if ended else levels.certified(self.problem)
             if certified is None or (found is not None and found.value > certified.value):
                 certified = found
         certified = certified or self._fluid.certified(self.problem)
@@ -181,7 +186,8 @@ class ClusterState(AssignedSearch):
             self.classes.rise(self._low, board, self.watch, self.aimed, self.aimed_at)
         self._low = max(self._low, self.classes.value)
         if self.watch.limit < math.inf and self.classes.value:
-            self._certified = self.classes.certified(self.problem)  # while there is time for it
+            within = Within(self.watch, self.watch.left * CERTIFIED)
+            self._certified = self.classes.certified(self.problem, within)
 
     def raise_again(self, part: float) -> None:
         """Ask size classes once more, for targets up to a value that was not known before.
