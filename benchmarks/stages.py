@@ -483,11 +483,17 @@ a fifth to two fifths of the domains filled anew by the next dive (the same fill
 - Deleted: annealing, ruin and recreate; other company for a hot model after every fourth kick (of
   42 cases four 0.01 to 0.07 % worse without, eight 0.01 to 0.25 % better); one of two kernels for
   several pressures (of twelve fleets ten the same, two by 0.02 and 0.04 %).
+- Deleted: exchanges of up to three models for up to three under several pressures, for which the
+  ways to share out nine models of both GPUs are taken, as where excess is lowered (24b94831, 6 s of
+  CPU). 150 models in 4 windows 1.9 and 1.6 % (two seeds) for 1.8 and 2.3, 240 in 24 2.8 and 3.0 for
+  2.7 and 2.7, 200 in 8 1.9 and 1.9 for 1.7 and 1.8, 160 in 10 1.9 for 2.2, 350 in 24 2.5 for 2.4,
+  100 in 6 at a value 0.4 % lower; four others within 0.03, three clusters the same.
 
 ### Bounds, covers and exact decisions
 
 - `group-cover`: without, seven of eight cases of 50x150 end 0.03 to 0.27 % higher; a cover by known
-  sets does not replace it (0.34 and 0.17 % for 0.16 and 0.09).
+  sets does not replace it (0.34 and 0.17 % for 0.16 and 0.09), nor does annealing of pairs of GPUs
+  (two cases stay at 0.54 and 0.35 % for 6 s, where it ends at 0.02 and 0.03).
 - Fluid weights for each kind of GPU in place of one for all (beside f7f6d3b): 57.9 % to 0.04, 63 to
   3.0, 56 to 1.6, 9.3 to 0.14 (1,000 to 20,000 models on two or three kinds). Size classes beside it
   raise one of 12 bounds of large sparse fleets (by 6.3 %), and pairs of levels of memory and time
