@@ -383,6 +383,10 @@ Deleted, as the search does as well without:
   2.0); by occupancy three of five nearer, one further (2.7 to 5.9). Below, two lose their proof.
 - Other numbers of copies for what finds no place, under several pressures alone: without, four of
   four clusters end 5 to 19 % higher. Under one pressure eight of 19 end nearer without.
+- Deleted: fillings that go on with the same effort while the value is far above the bound. They
+  took all time of the second pass, which the program of whole domains has now. Three drawn clusters
+  of 45 models, 20 s of CPU (beside 24b94831): 14 % for 53, 8.9 for 10.1, 136 for 136; eight more of
+  36 to 75 models at 12 s the same.
 - Deleted: moves of single copies between fillings, which push out what is in the way (eight drawn
   clusters by occupancy, 8 s of CPU: five the same, 3.3 to 3.1 %, 6.7 to 7.2, 0.6 to 0.9 without;
   openrouter-103 4.6 to 4.2 at 12 s); fillings by dynamic programs (`domain-patterns`;

@@ -99,6 +99,7 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         Stage("leximax", rank, supports.rankable, closed=True),
     ),
     repeats=supports.passes,
+    kept=lambda s: s.knobs.balanced_part if supports.few(s) else 0.0,
 )
 
 REFERENCE: Strategy[ClusterState] = Strategy(
