@@ -578,6 +578,15 @@ a fifth to two fifths of the domains filled anew by the next dive (the same fill
   0.725 (bounds 0.734 and 0.681 then) for 0.783 and 0.759. One of three starts so is worse, so the
   other is made, too. Where the bound is of all GPUs, a pool of 2026 is at 0.4917 so, for 0.4793. A
   dive in its place had brought 1.2 % (0.7386 after 8 s for 0.7477).
+- What is too hot at a lower target is placed anew in any of its options, and shards are shared out
+  until that fits, by bisection, in place of ejection of single copies: a second for each target
+  (beside 24b94831, 60 s). alibaba-2026-5 1.8 % for 3.5, where the hottest GPUs held one model each
+  that fits on no GPU of its size below and ejection placed 400 copies in 14 s without gain;
+  alibaba-2026-0 2.2 for 2.4, alibaba-2023-7 5.5 for 5.6; two of scale-real-3k the same.
+- Models of the largest GPUs packed anew for each target that the program is asked for, as those
+  packed for a target do not fit at a lower one: alibaba-2023-0 0.7 % for 1.0 (in 9 s for 18),
+  alibaba-2023-51 7.9 for 8.9, alibaba-2023-41 5.9 for 9. Shares of GPUs by load had not been seen
+  when shards were shared out, nor had excess in all been what ends it.
 - Levels of the load apart by the smallest GPU that holds a shard alone: the bounds of two pools of
   2023 are 0.640 and 0.611 after 5 s, for 0.621 and 0.596 after 60; 0.605 by 2,048 levels alone.
 - Shards exchanged by kernels under both of their sums, split models that fit on one another taken

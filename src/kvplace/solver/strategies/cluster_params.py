@@ -71,9 +71,12 @@ class ClusterParams:
         Copies placed at each target by ejection in the first pass; doubled every pass.
     packed_per_missing
         The same, at each target, per model that a start left without a place.
+    relieved_near, relieved_part
+        Where GPUs are many, under one pressure, how near targets of ejection come to one another,
+        and the part of the time left that they may take.
     packed_large, ejected_large
-        Where GPUs are many, the same in the first pass, and the part of the gap by which the first
-        target is below the value.
+        Where GPUs are many, under several pressures, copies placed at each target in the first
+        pass, and the part of the gap by which the first target is below the value.
     ejected_part
         Part of the time left that ejection may take each pass, where domains are filled under one
         pressure.
@@ -203,6 +206,8 @@ class ClusterParams:
     packed: int = knob(200, "copies")
     packed_per_model: int = knob(8, "copies per model")
     packed_per_missing: int = knob(40, "copies per model")
+    relieved_near: float = knob(1e-3, "relative distance")
+    relieved_part: float = knob(0.5, "part of the time left")
     packed_large: int = knob(400, "copies")
     ejected_large: float = knob(
         0.05, "part of the gap", "measured: 0.7 and 0.5 % on two fills of a pool in 60 s"
