@@ -17,7 +17,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from kvplace.arguments import alternatives
 from kvplace.errors import Fault, InputError
 
-__all__ = ["hold_types", "whole_number"]
+__all__ = ["hold_types", "plain_types", "whole_number"]
 
 _WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text"}
 
@@ -70,6 +70,16 @@ def hold_types(thing: Any) -> None:
         raise InputError(faults)
     if several is None and tuple(map(type, values_of(thing))) == kinds:
         known[kinds] = tuple(at for at, kind in enumerate(kinds) if kind in {tuple, dict})
+
+
+@cache
+def plain_types(of: Any) -> dict[str, frozenset[type]]:
+    """Return the types of which a value of a field, but for its parts, is held as it is."""
+    found = {}
+    for name, wanted in _stated(of)[0]:
+        kind = dict if wanted.kind is Mapping else wanted.kind
+        found[name] = frozenset((kind, NoneType) if wanted.optional else (kind,))
+    return found
 
 
 def _hold(thing: Any, stated: Iterable[tuple[str, "_Type"]]) -> list[Fault]:

@@ -31,14 +31,16 @@ _FORMS = {
     "markdown": (3.5e-6, 2e-6),
     "csv": (5e-6, 0.0),
     "parquet": (9e-6, 2e-6),
-    "json": (13e-6, 13e-6),
+    "json": (10e-6, 10e-6),
 }
 """Time to write one model and one GPU of a plan, measured on 200,000 models and 100,000 GPUs."""
 _COPIES = 2.0
 """Factor on the time of a model that may be split or copied, measured on 20,000 of them."""
-_READING = 7e-6, 60e-6
-"""Time to read one model from a table into columns and from any other file, measured on 200,000
-and 20,000 of them."""
+_COLUMNS, _READING = 7e-6, {".csv": 20e-6, ".parquet": 20e-6, ".json": 25e-6}
+"""Time to read one model from a table into columns, and into an object from files by the ending
+of their names, measured on 200,000 of them."""
+_YAML = 80e-6
+"""The same of YAML, measured on 20,000."""
 _FASTEST, _BUSIEST = 0.4, 3.0
 """Least and largest factor by which a machine differs; what reading waits for beyond is a download.
 """
@@ -124,15 +126,18 @@ def emit_rows(rows: "Sequence[Mapping[str, str]]", output: str | None, after: st
         emit(table + ending, output, data=False)
 
 
-def writing_seconds(problem: "Problem", form: str, output: str | None, reading: float) -> float:
+def writing_seconds(
+    problem: "Problem", form: str, output: str | None, fleet: str, reading: float
+) -> float:
     """Return how long writing a plan may take, to be kept from the time of the search.
 
     Parameters
     ----------
     problem, form, output
         What is written, how, and where.
-    reading
-        Seconds that reading the fleet took, which say how fast the machine is.
+    fleet, reading
+        The file of the fleet and the seconds that reading it took, which say how fast the machine
+        is.
     """
     from kvplace.core.models.model_table import ModelTable
     from kvplace.formats.files import is_parquet
@@ -141,8 +146,9 @@ def writing_seconds(problem: "Problem", form: str, output: str | None, reading: 
     parquet = output is not None and is_parquet(output)
     of_model, of_gpu = _FORMS["parquet" if parquet else form]
     usual = models * of_model * (1 if problem.plain else _COPIES) + gpus * of_gpu
-    busy = reading / (models * _READING[not isinstance(problem.models, ModelTable)])
-    return usual * min(max(_FASTEST, busy), _BUSIEST)
+    of_file = _READING.get(Path(fleet).suffix.lower(), _YAML)
+    usually = models * (_COLUMNS if isinstance(problem.models, ModelTable) else of_file)
+    return usual * min(max(_FASTEST, reading / usually), _BUSIEST)
 
 
 def print_result(
@@ -169,7 +175,7 @@ def print_result(
     from kvplace.report.summary import forecast_sentence, reasons, summary
 
     if result.placement is None:
-        writing = writing_seconds(result.problem, form, output, 0) if form == "json" else 0.0
+        writing = writing_seconds(result.problem, form, output, "", 0) if form == "json" else 0.0
         late = time_limit is not None and Command.seconds() + writing > time_limit
         if late and writing > _LATE and result.status == "unknown":
             say("kvplace: the time limit leaves none to write what was tried")

@@ -11,7 +11,6 @@ from kvplace.cli.options import (
     COUNT_OR_NONE,
     FACTOR,
     FLEET,
-    IN_FILE,
     QUANTILE,
     SHARE,
     input_options,
@@ -106,7 +105,7 @@ Examples:
 )
 @click.option(
     "--prices",
-    type=IN_FILE,
+    type=click.Path(),
     metavar="FILE",
     help="With --least cost: YAML of GPU types and what one costs per hour.",
 )
@@ -178,7 +177,7 @@ def command(
             problem = _for_quantile(problem, quantile)
         reading = watch.seconds
         watch.restart()
-        watch.set_aside(writing_seconds(problem, form, output, reading))
+        watch.set_aside(writing_seconds(problem, form, output, fleet, reading))
         steps = None if iterations is None else int(min(iterations, 2**62))
         if survive is not None:
             if expect:

@@ -36,7 +36,7 @@ def _input_options(command: Command) -> Command:
     return input_options(command, "forecast", default="that of the plan; with --start, as in plan")
 
 
-@verb("refine", epilog=_EXAMPLES, replaces={"output": ("file", "start")})
+@verb("refine", epilog=_EXAMPLES, replaces=("file", "start"))
 @click.argument("file", type=IN_FILE, metavar="PLAN|FLEET")
 @click.option(
     "--start",
@@ -116,7 +116,7 @@ def command(
         problem, placement = _given(file, start, None if by_forecast else objective, gpus)
         reading = watch.seconds
         watch.restart()
-        watch.set_aside(writing_seconds(problem, form, output, reading))
+        watch.set_aside(writing_seconds(problem, form, output, file, reading))
         try:
             if by_forecast:
                 from kvplace.forecast.search import refine_forecast

@@ -8,10 +8,7 @@ from typing import Any, NamedTuple
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.problem import Problem
 
-__all__ = [
-    "PRICE_BITS", "Bound", "Certificate", "Choice", "Evidence", "Leaf", "ProofTree",
-    "malformed_prices",
-]  # fmt: skip
+__all__ = ["PRICE_BITS", "Bound", "Certificate", "Choice", "Leaf", "ProofTree", "malformed_prices"]
 
 PRICE_BITS = 256
 """Most bits of a price, a worth or a weight; sizes at a threshold have some 110."""
@@ -104,10 +101,6 @@ class ProofTree:
     nodes: tuple[Choice | Leaf, ...]
 
 
-Evidence = Certificate | RuleCertificate | ProofTree
-"""What proves a bound."""
-
-
 @dataclass(frozen=True, slots=True)
 class Bound:
     """A proved lower limit on the optimum.
@@ -130,7 +123,7 @@ class Bound:
 
     value: float
     method: str
-    certificate: Evidence | None = None
+    certificate: Certificate | RuleCertificate | ProofTree | None = None
     breaches: tuple[float, ...] = ()
 
 

@@ -1,6 +1,7 @@
 """Demand and SLO: what is asked of a model, and how fast it is to answer."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from kvplace.field_types import hold_types
 
@@ -35,6 +36,12 @@ class Demand:
     dispersion: float = 1.0
     prompt_cv: float = 1.0
     output_cv: float = 0.8
+
+    ALONE: ClassVar = frozenset((
+        "requests_per_second", "prompt_tokens", "output_tokens", "dispersion", "prompt_cv",
+        "output_cv",
+    ))  # fmt: skip
+    """Fields that are checked by themselves, as `kvplace.core.columns.made` says."""
 
     def __post_init__(self) -> None:
         hold_types(self)
@@ -72,6 +79,9 @@ class SLO:
     ttft_seconds: float | None = None
     tpot_seconds: float | None = None
     latency_seconds: float | None = None
+
+    ALONE: ClassVar = frozenset(("ttft_seconds", "tpot_seconds", "latency_seconds"))
+    """As of `Demand`."""
 
     def __post_init__(self) -> None:
         hold_types(self)

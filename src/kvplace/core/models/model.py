@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from operator import attrgetter
+from typing import ClassVar
 
 from kvplace.core.models.architecture import Architecture
 from kvplace.core.models.demand import SLO, Demand
@@ -217,6 +218,12 @@ class Model:
     move: Moving = _MOVING
     sliding_windows: tuple[SlidingWindow, ...] = ()
     kv_block_tokens: int = 1
+
+    ALONE: ClassVar = frozenset((
+        "name", "weights_bytes", "kv_bytes_per_token", "kv_bytes_per_sequence", "overhead_bytes",
+        "min_kv_bytes", "launch", "max_model_len", "architecture", "move",
+    ))  # fmt: skip
+    """Fields that are checked by themselves, as `kvplace.core.columns.made` says."""
 
     def __post_init__(self) -> None:
         hold_types(self)

@@ -1,4 +1,4 @@
-"""What a large table of models leaves out of memory, row by row, as `Estimates` has it."""
+"""What many models leave out of memory, in columns, row by row, as `Estimates` has it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import mul
+from typing import Any, NamedTuple
 
+from kvplace.core.columns import Columns, column_of, made
 from kvplace.core.hardware import Node
+from kvplace.core.models.architecture import Architecture
+from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES, Model
 from kvplace.core.models.model_table import ModelTable
-from kvplace.facts.catalogue.models import known_models
-from kvplace.facts.catalogue.shapes import known_names
 from kvplace.facts.memory.estimates import Estimates, typical_longest
 from kvplace.facts.memory.overhead import overhead_of_unknown
 
-__all__ = ["with_estimates"]
+__all__ = ["models_with_estimates", "with_estimates"]
 
 
 def with_estimates(
@@ -52,11 +55,8 @@ def with_estimates(
             lengths[row] = typical_longest(mean)
     estimates = Estimates(nodes, len(table))
     unsure, short = _rows(overhead), _rows(least)
-    known = {name.casefold() for names in (known_names(), known_models()) for name in names}
     sized: dict[tuple[int, int], int] = {}
-    folded = list(map(str.casefold, table.names))
-    some = not known.isdisjoint(folded)
-    listed = dict.fromkeys(row for row, name in enumerate(folded if some else ()) if name in known)
+    listed = dict.fromkeys(estimates.listed_among(table.names))
     for row in listed:
         name = table.names[row]
         filled = estimates.filled(table[row], name, memory=row in unsure, length=row in short)
@@ -75,6 +75,59 @@ def with_estimates(
         if lengths[row] > 0:
             kept[row] = lengths[row] * max(0, table.kv_bytes_per_token[row])
     return replace(table, overhead_bytes=beside, min_kv_bytes=kept, max_model_len=lengths)
+
+
+class _Asked(NamedTuple):
+    """What estimates need of the demand of a model."""
+
+    prompt_tokens: float | None
+    output_tokens: float | None
+
+
+class _Row(NamedTuple):
+    """What estimates need of a model, as `kvplace.facts.memory.estimates.Stated` has it."""
+
+    weights_bytes: int
+    architecture: Architecture | None
+    max_model_len: int | None
+    tensor_parallel: tuple[int, ...]
+    gpu_types: tuple[str, ...]
+    demand: _Asked
+
+
+def models_with_estimates(
+    stated: Columns[Model], nodes: Sequence[Node], *, overhead: Sequence[int], least: Sequence[int]
+) -> list[Model]:
+    """Return models that may be split or copied, with what their file leaves out.
+
+    Parameters
+    ----------
+    stated
+        Columns of what is stated.
+    nodes, overhead, least
+        As in `with_estimates`.
+    """
+    names, copies = stated.column("name"), column_of(stated.column("replicas"), "min")
+    shards = map(mul, map(min, stated.column("tensor_parallel")), copies)
+    estimates = Estimates(nodes, sum(shards))
+    unsure, short = _rows(overhead), _rows(least)
+    looked_at = sorted({*overhead, *least, *estimates.listed_among(names)})
+    if not looked_at:
+        return made(stated)
+    left_out: dict[str, list[Any]] = {
+        name: list(stated.column(name))
+        for name in ("architecture", "max_model_len", "launch", "resident", "overhead_bytes")
+    }
+    asked = map(_Asked, *(column_of(stated.column("demand"), of) for of in _Asked._fields))
+    rows = list(map(_Row, *map(stated.column, _Row._fields[:-1]), asked))
+    for row in overhead:
+        left_out["overhead_bytes"][row] = DEFAULT_OVERHEAD_BYTES
+    for row in looked_at:
+        launch, memory, length = left_out["launch"][row], row in unsure, row in short
+        found = estimates.left_out(rows[row], launch, names[row], memory=memory, length=length)
+        for name, value in found.items():
+            left_out[name][row] = value
+    return made(Columns(Model, {**stated.columns, **left_out}))
 
 
 def _rows(rows: Sequence[int]) -> range | frozenset[int]:

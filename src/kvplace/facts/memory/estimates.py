@@ -158,6 +158,13 @@ class Estimates:
             found["resident"] = self._resident(model, known, shape, launch)
         return found
 
+    def listed_among(self, names: Sequence[str]) -> list[int]:
+        """Return the positions of names that are in the catalogue."""
+        folded = list(map(str.casefold, names))
+        if self._listed.isdisjoint(folded):
+            return []
+        return [at for at, name in enumerate(folded) if name in self._listed]
+
     @cached_property
     def _listed(self) -> frozenset[str]:
         """Names of the catalogue, folded: a name that is not there need not be looked for."""

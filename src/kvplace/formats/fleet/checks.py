@@ -1,7 +1,7 @@
 """What must hold of the models of a fleet beside the form of each: degrees, names, objectives."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 
 from kvplace.core.models.model import Model
@@ -112,6 +112,9 @@ def cross_check(
 
 def _check_objectives(model: Model, path: Path, report: Report) -> None:
     """Note latency objectives of 0, which nothing can keep."""
+    slo = model.slo
+    if 0 not in (slo.ttft_seconds, slo.tpot_seconds, slo.latency_seconds):
+        return
     for name in ("ttft", "tpot", "latency"):
         place = (*path, "slo", name)
         if getattr(model.slo, f"{name}_seconds") == 0 and not report.covers(place):
@@ -121,8 +124,11 @@ def _check_objectives(model: Model, path: Path, report: Report) -> None:
 def _check_load(model: Model, objective: Objective, path: Path, report: Report) -> None:
     """Note what keeps the load of a model from being computed."""
     if not model.windows:
-        with suppress(InputError):  # what is told below
+        try:
             objective.load(model)
+        except InputError:
+            pass  # what is told below
+        else:
             return
     missing = objective.missing(model)
     for field in missing:

@@ -1,9 +1,10 @@
 """The nodes of a fleet file: counts written out, GPU memory from the catalogue."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import chain, islice
 
-from kvplace.core.hardware import GPU, Node
+from kvplace.core.hardware import GPU, Node, alike
 from kvplace.errors import InputError
 from kvplace.facts.catalogue.gpus import gpu_kind
 from kvplace.formats.diagnostics import Path, Report, shown
@@ -37,27 +38,32 @@ def build_nodes(parts: Sequence[NodePart | None], report: Report) -> tuple[Node,
         hosts_named = (
             [part.name] if part.count is None else [f"{part.name}-{i}" for i in range(hosts)]
         )
+        gpus = _gpus(hosts_named, devices, part)
         for name in hosts_named:
             first = names.setdefault(name, index)
             if first != index:
                 of = f"nodes[{first}]"
                 report.add((*path, "name"), f"{shown(name)} is already the name of {of}")
                 break
-            nodes.append(_node(name, devices, part))
+            held = tuple(islice(gpus, len(devices)))
+            nodes.append(Node(name, held, dict(part.labels), dict(part.resources)))
     return tuple(nodes)
 
 
-def _node(name: str, devices: list[_Device], part: NodePart) -> Node:
-    """Return one host."""
-    gpus = tuple(
-        GPU(
-            f"{name}/{i}", type_, memory, of.reserve_bytes,
-            str(i // part.link_size) if part.link_size else "", dict(of.resources),
-            of.price_per_hour, of.watts,
+def _gpus(hosts: list[str], devices: list[_Device], part: NodePart) -> Iterator[GPU]:
+    """Return the GPUs of some hosts alike, host by host."""
+    columns = [
+        alike(
+            GPU(
+                "", type_, memory, of.reserve_bytes,
+                str(i // part.link_size) if part.link_size else "", dict(of.resources),
+                of.price_per_hour, of.watts,
+            ),
+            [f"{host}/{i}" for host in hosts],
         )
         for i, (type_, memory, of) in enumerate(devices)
-    )  # fmt: skip
-    return Node(name, gpus, dict(part.labels), dict(part.resources))
+    ]  # fmt: skip
+    return chain.from_iterable(zip(*columns, strict=True))
 
 
 def _number_of_gpus(part: NodePart) -> int:

@@ -18,7 +18,7 @@ from kvplace.core.models.model_table import DemandColumns, ModelTable
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
-from kvplace.facts.memory.estimated_table import with_estimates
+from kvplace.facts.memory.estimated_table import models_with_estimates, with_estimates
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.diagnostics import MAX_FAULTS, Path, Report, shown
 from kvplace.formats.fleet.checks import (
@@ -43,7 +43,7 @@ from kvplace.formats.tables.model_rows import (
     window_means,
     windows_of,
 )
-from kvplace.formats.tables.split_models import UNDIVIDED, Ways, split_models, ways_of
+from kvplace.formats.tables.split_models import UNDIVIDED, Ways, split_columns, ways_of
 from kvplace.formats.validation.csv_rows import uneven_row
 from kvplace.formats.validation.values import sound
 from kvplace.units import LEAST
@@ -209,9 +209,10 @@ class _Reader:
         if len(sound) < len(ways):  # a cell that only a closer look could read
             return self.assemble(rows, objective)
         report, assumed = self._report(rows), list[str]()
+        stated = split_columns(table, sound)
         models = [
             with_degrees(row, model, report, assumed)
-            for row, model in enumerate(split_models(table, sound, self._nodes, **self.unstated))
+            for row, model in enumerate(models_with_estimates(stated, self._nodes, **self.unstated))
         ]
         cross_check(table.names, models, objective, report)
         report.refuse()

@@ -1,22 +1,17 @@
-"""Models of a table that may be split or copied, made from whole columns."""
+"""Models of a table that may be split or copied, as columns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import repeat
-from typing import NamedTuple
 
-from kvplace.core.hardware import Node
-from kvplace.core.models.architecture import Architecture
-from kvplace.core.models.demand import Demand
-from kvplace.core.models.launch import Launch
-from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES, Model, Replicas
+from kvplace.core.columns import Columns
+from kvplace.core.models.model import Model, Replicas
 from kvplace.core.models.model_table import ModelTable
-from kvplace.facts.memory.estimates import Estimates
 from kvplace.formats.tables.arrow import ArrowColumns
 from kvplace.formats.tables.csv_columns import CSVColumns
 from kvplace.formats.tables.model_rows import cell_value
 from kvplace.formats.validation import values
 
-__all__ = ["UNDIVIDED", "Ways", "split_models", "ways_of"]
+__all__ = ["UNDIVIDED", "Ways", "split_columns", "ways_of"]
 
 _SPLIT = ("tensor_parallel", "replicas")
 _TOLD = (
@@ -24,22 +19,10 @@ _TOLD = (
     "min_kv_bytes", "windows", "architecture",
 )  # fmt: skip
 """Fields of a model that a table states besides those."""
-_PLAIN = Launch()
 
 Ways = tuple[tuple[int, ...], Replicas]
 """The degrees of a model, and its numbers of copies."""
 UNDIVIDED: Ways = ((1,), Replicas())
-
-
-class _Row(NamedTuple):
-    """What estimates need of a model, as `kvplace.facts.memory.estimates.Stated` has it."""
-
-    weights_bytes: int
-    architecture: Architecture | None
-    demand: Demand
-    tensor_parallel: tuple[int, ...]
-    max_model_len: None = None
-    gpu_types: tuple[str, ...] = ()
 
 
 def ways_of(columns: ArrowColumns | CSVColumns) -> list[Ways | None] | None:
@@ -73,36 +56,8 @@ def _ways(pair: Sequence[str]) -> Ways | None:
     return (accepted, Replicas(low, high)) if low <= high else None
 
 
-def split_models(
-    table: ModelTable,
-    ways: Sequence[Ways],
-    nodes: Sequence[Node],
-    *,
-    overhead: Sequence[int],
-    least: Sequence[int],
-) -> Iterator[Model]:
-    """Yield the models of a table.
-
-    Parameters
-    ----------
-    table
-        All that is stated besides degrees and copies.
-    ways
-        Degrees and copies of each row.
-    nodes
-        Where the models go.
-    overhead, least
-        Rows whose overhead, and whose least KV memory, is to be estimated.
-    """
-    estimates = Estimates(nodes, sum(min(degrees) * copies.min for degrees, copies in ways))
-    unsure, short = set(overhead), set(least)
-    rows = zip(*map(table.column, _TOLD), strict=True)
-    for row, (told, (degrees, copies)) in enumerate(zip(rows, ways, strict=True)):
-        given = dict(zip(_TOLD, told, strict=True))
-        if row in unsure:
-            given["overhead_bytes"] = DEFAULT_OVERHEAD_BYTES
-        stated = _Row(given["weights_bytes"], given["architecture"], given["demand"], degrees)
-        given |= estimates.left_out(
-            stated, _PLAIN, given["name"], memory=row in unsure, length=row in short
-        )
-        yield Model(**given, tensor_parallel=degrees, replicas=copies)
+def split_columns(table: ModelTable, ways: Sequence[Ways]) -> Columns[Model]:
+    """Return the columns of models of a table, each with its degrees and copies."""
+    degrees, copies = zip(*ways, strict=True)
+    told = {name: table.column(name) for name in _TOLD}
+    return Columns(Model, {**told, "tensor_parallel": degrees, "replicas": copies})

@@ -2,18 +2,29 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, get_args
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from kvplace.core.columns import Columns, defaults_of
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import MOST_NOTED, Path, Report, closest, kind_of, nearest, shown
 from kvplace.formats.files import read_text
 from kvplace.formats.text.document import mapping_of
-from kvplace.formats.validation.parts import FieldOf, Part, adapter, fields_of
+from kvplace.formats.validation.parts import (
+    PLAIN,
+    Documented,
+    FieldOf,
+    Part,
+    adapter,
+    built,
+    fields_of,
+)
 
-__all__ = ["built_list", "read_part", "validate", "validate_list"]
+__all__ = ["built_list", "columns_of", "read_part", "validate", "validate_list"]
 
 P = TypeVar("P")
 
@@ -99,6 +110,43 @@ def built_list(
                 field = fault.path.removeprefix(f"{getattr(item, 'name', '')}.")
                 report.add((key, index, field), fault.message)
     return found
+
+
+def columns_of(part: type[Part], items: Sequence[Any]) -> Columns[Any] | None:
+    """Return what items of a list state, column by column, as `Part.build` does item by item.
+
+    None where one of them is not sound: then `validate` tells what is wrong.
+    """
+    with suppress(ValueError):  # which that of the schema library is
+        return _columns(part, items)
+    return None
+
+
+def _columns(part: type[Part], items: Sequence[Any]) -> Columns[Any]:
+    """Return columns; a `ValueError` where an item is not sound."""
+    known, core = fields_of(part), defaults_of(part.core)  # type: ignore[arg-type]  # a dataclass
+    used = set(chain.from_iterable(items)) if set(map(type, items)) == {dict} else {None}
+    if not used <= known.keys():
+        raise ValueError
+    columns: dict[str, Sequence[Any]] = {}
+    for key, (name, _, kind, *_) in known.items():
+        if key not in used and name in core:
+            continue
+        held, *others = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+        part_of = isinstance(held, type) and issubclass(held, Part)
+        if part_of and all(isinstance(other, Documented) for other in others):
+            columns[name] = _columns(held, [item.get(key, {}) for item in items])
+            continue
+        rows = [row for row, item in enumerate(items) if key in item]
+        if len(rows) < len(items) and name not in core:
+            raise ValueError
+        values = adapter(list[kind]).validate_python([items[row][key] for row in rows])  # type: ignore[valid-type]  # made here
+        column = [core.get(name)] * len(items)
+        for row, value in zip(rows, values, strict=True):
+            if value is not None:
+                column[row] = value if type(value) in PLAIN else built(value)
+        columns[name] = column
+    return Columns(part.core, columns)  # type: ignore[arg-type]  # as above
 
 
 def _meant(part: type[Any], details: list[Any]) -> set[Path]:

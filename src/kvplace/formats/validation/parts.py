@@ -40,6 +40,7 @@ __all__ = [
     "ALWAYS",
     "MISSING",
     "NOTHING",
+    "PLAIN",
     "Documented",
     "Exact",
     "FieldOf",
@@ -47,6 +48,7 @@ __all__ = [
     "Told",
     "Written",
     "adapter",
+    "built",
     "cached",
     "exact",
     "fields_of",
@@ -105,7 +107,7 @@ class Exact(NamedTuple):
     kind: Any
 
 
-_PLAIN = frozenset((bool, int, float, str))
+PLAIN = frozenset((bool, int, float, str))
 """Types of which a value states itself."""
 
 
@@ -171,7 +173,7 @@ class Part(Told, BaseModel):
         assert self.core is not None
         values = self.__dict__
         own = {
-            name: value if type(value) in _PLAIN else _built(value)
+            name: value if type(value) in PLAIN else built(value)
             for name in self.model_fields_set | _without_default(type(self))
             if (value := values[name]) is not None
         }
@@ -199,16 +201,16 @@ def _without_default(part: type[Part]) -> frozenset[str]:
     return frozenset(part.model_fields) - _core_defaults(part.core).keys()
 
 
-def _built(value: Any) -> Any:
+def built(value: Any) -> Any:
     """Return what a value states: a part, or a mapping or a list of parts, or what is none."""
-    if type(value) in _PLAIN:
+    if type(value) in PLAIN:
         return value
     if isinstance(value, Part):
         return value.build()
     if isinstance(value, dict):
-        return {key: _built(inner) for key, inner in value.items()}
+        return {key: built(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return tuple(map(_built, value))
+        return tuple(map(built, value))
     return value
 
 
