@@ -418,6 +418,15 @@ Kept, all on openrouter-103 (before: 20.7 % at 20 s by pressure, 3.4 by occupanc
   at 6.3 after 2 s, from three 300 steps each 0.12 of a GPU, from one 1,000 steps 0.19. Prices
   smoothed by 0.3 to 0.6 halve what is left after 2.5 s at 6.0, by 0.8 they do not.
 - Options with other numbers of copies in the program: 0.17 of a GPU over at 6.0 for 0.28.
+- Under several pressures, numbers of copies that the configuration program chooses at each target,
+  where that was asked before, and dives that choose them first (beside 24b94831, 10 s of CPU, drawn
+  clusters under pressure): 12.9 to 3.6 % above the bound, 8.0 to 0.3, 2.8 to proved, one 0.79 to
+  0.87, 12 as before. With the numbers that take least room, that program proves that of these
+  clusters one cannot be below 1.5, where it is below 1.39 with others. openrouter-103 at 20 s 8.3
+  and 9.5 % (two seeds) for 8.6 and 9.5, by occupancy 1.6 for 1.7. Asked before the first fillings,
+  when no set is known, one is at 13.4 % for 11.5, and proofs take 0.7 s longer. No other numbers
+  tried by fillings beside: 19.8 % for 11.5, 5.4 for 3.0. In the program only the numbers chosen:
+  9.6 and 8.8 % for 8.3 and 9.5, by occupancy 1.5 for 1.7.
 
 Not taken: an integer program over 5,600 fillings (0.58 of a GPU over after 7 s, where the best
 filling alone leaves 0.51); annealing from what a dive leaves over (it placed nothing in 24 tries);

@@ -159,3 +159,18 @@ def test_a_model_takes_one_option_with_all_its_copies():
     assert program.solve() == pytest.approx(1)
     program.release()
     assert program.solve() == pytest.approx(half)
+
+
+def test_the_option_taken_most_is_chosen_alone():
+    """Of three domains one holds a copy of option 0, or of 1, which needs two; two hold another."""
+    program = program_of([1, 2, 1], [0, 0, 1], [1, 2], rooms=[1.0, 1.0, 1.0])
+    program.add([(0, (0,)), (1, (1,)), (1, (2,))])
+    assert program.solve() == pytest.approx(0)
+    assert program.undecided() == [(pytest.approx(1), 0)]
+    program.choose(1)
+    assert program.undecided() == []
+    assert program.solve() == pytest.approx(1)
+    program.release()
+    program.solve()
+    program.choose(0)
+    assert program.solve() == pytest.approx(0)

@@ -130,6 +130,20 @@ def test_under_several_pressures_more_copies_are_tried_than_take_the_least_room(
     assert max(map(len, found.where)) == 2
 
 
+def test_a_model_is_copied_as_often_as_most_of_it_should_be():
+    """A third of the hot model takes one copy and the rest two, the other is told nothing."""
+    models = [made.model(name, 6, 8.0, replicas=Replicas(1, 2)) for name in ("a", "b")]
+    chooser = Chooser(load_instance(made.problem(models, made.fleet(80, 80))))
+    board = min(construct(chooser, 1e-6, Watch()), key=Assignment.worth)
+    state = Refiller(chooser, 0, Watch()).state_of(board, 1.0)
+    assert worth_of(state, chooser, 1.0).copies.tolist() == [1, 1]
+    state = Refiller(chooser, 0, Watch()).state_of(board, 1.0)
+    chosen = np.where(state.copies == 1, 1 / 3, 2 / 3)
+    chosen[state.first_row[1] :] = 0.0
+    assert worth_of(state, chooser, 1.0, chosen).copies.tolist() == [2, 1]
+    assert (state.usable[: state.first_row[1]] == (state.copies[: state.first_row[1]] == 2)).all()
+
+
 def test_the_same_seed_fills_the_same():
     for _, _, board in drawn_boards(9, 5, valid=True):
         found = []

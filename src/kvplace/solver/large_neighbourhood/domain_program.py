@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from kvplace.solver.array_types import Bools, Ints
+from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.chance import Bits, drawn, drawn_part, seeded
 from kvplace.solver.clock import Watch
@@ -22,7 +22,7 @@ from kvplace.solver.instance.options import Chooser
 from kvplace.solver.large_neighbourhood.annealed_fillings import Known
 from kvplace.solver.large_neighbourhood.dear_fillings import Offer, dear_fillings, that_fit
 from kvplace.solver.large_neighbourhood.filling_program import Filling, FillingProgram, Wanted
-from kvplace.solver.large_neighbourhood.refill import Refiller, worth_of
+from kvplace.solver.large_neighbourhood.refill import Chosen, Refiller, worth_of
 from kvplace.solver.large_neighbourhood.refill_kernel import Worth
 from kvplace.solver.large_neighbourhood.seat_board import Board
 
@@ -65,10 +65,14 @@ class DomainProgram:
         Of the choices.
     watch
         Ends it.
+    chosen
+        What the configuration program chooses at a target.
     """
 
-    def __init__(self, chooser: Chooser, seed: int, watch: Watch) -> None:
-        self._refiller = Refiller(chooser, seed, watch)
+    def __init__(
+        self, chooser: Chooser, seed: int, watch: Watch, chosen: Chosen = lambda _: None
+    ) -> None:
+        self._refiller = Refiller(chooser, seed, watch, chosen)
         self._chooser, self._watch, self._chance = chooser, watch, seeded(seed)
         self._known: Layouts = {}
         self._domains: list[list[int]] = []
@@ -88,15 +92,15 @@ class DomainProgram:
             Dives at most.
         """
         state = self._refiller.state_of(board, target)
-        opened = state.usable > 0
-        worth = worth_of(state, self._chooser, target)
+        chosen = self._refiller.chosen(target)
+        worth = worth_of(state, self._chooser, target, chosen)
         if worth is None:
             return False, 0
-        asked = _Target(state, worth, opened, self._chance, self._watch)
+        asked = _Target(state, worth, chosen, self._chance, self._watch)
         if asked.domains == self._domains:
             asked.known = self._known
         asked.learn(state.row, state.gpu)
-        found, steps = self._refiller.fill(board, target, fillings, asked.note)
+        found, steps = self._refiller.fill(board, target, fillings, asked.note, chosen)
         if found is None:
             found, made = asked.dive(dives)
             steps += made
@@ -111,8 +115,8 @@ class _Target:
     ----------
     state, worth
         The cluster at the target, and what copies are worth.
-    opened
-        (rows,) the options that may be taken.
+    chosen
+        (rows,) what part of its model an option should be taken by; None where nothing says.
     chance, watch
         State of the random numbers, and what ends it.
 
@@ -125,7 +129,7 @@ class _Target:
     """
 
     def __init__(
-        self, state: Board, worth: Worth, opened: Bools, chance: Bits, watch: Watch
+        self, state: Board, worth: Worth, chosen: Floats | None, chance: Bits, watch: Watch
     ) -> None:
         self._state, self._worth = state, worth
         self._chance, self._watch = chance, watch
@@ -133,10 +137,13 @@ class _Target:
         starts = state.first_row
         self._model: Ints = np.repeat(np.arange(len(state.row)), np.diff(starts))
         self._owner: Ints = np.repeat(np.arange(len(state.row)), np.diff(state.first_seat))
-        whole = np.where(opened, worth.rooms * state.copies, math.inf)
+        whole = np.where(worth.opened, worth.rooms * state.copies, math.inf)
         least = np.minimum.reduceat(whole, starts[:-1])[self._model]
         taken = (state.copies == worth.copies[self._model]) | (whole <= WIDER * least)
-        self._most: Ints = np.where(opened & taken & state.free[self._model], state.copies, 0)
+        if chosen is not None:
+            taken |= chosen > 0
+        taken &= (worth.opened > 0) & state.free[self._model]
+        self._most: Ints = np.where(taken, state.copies, 0)
         self._domain, self._rank = np.empty((2, len(state.in_domain)), np.int64)
         kinds: dict[tuple[bytes, ...], list[int]] = {}
         for d, (begin, end) in enumerate(pairwise(state.domains.tolist())):
@@ -290,11 +297,29 @@ class _Target:
                 left = program.solve()
                 if program.complete:
                     break
-            taking = self._rounded(program.taken(), varied)
-            if not taking:
+            open_, taking = program.undecided(), []
+            if open_:
+                self._choose(program, most, open_, varied)
+            elif not (taking := self._rounded(program.taken(), varied)):
                 break
         program.release()
         return chosen, left
+
+    def _choose(
+        self, program: FillingProgram, most: Ints, open_: Sequence[tuple[float, int]], varied: float
+    ) -> None:
+        """Let models take one option that take one anyway, and half of the others.
+
+        These take what most of them does, those of which more does first.
+        """
+        whole = [row for part, row in open_ if part > 1 - WHOLE]
+        mixed = sorted(
+            (-self._varied(part, varied), row) for part, row in open_ if part <= 1 - WHOLE
+        )
+        for row in [*whole, *(row for _, row in mixed[: math.ceil(len(mixed) / 2)])]:
+            program.choose(row)
+            other = (self._model == self._model[row]) & (np.arange(len(most)) != row)
+            most[other & ((most > 1) | (most[row] > 1))] = 0
 
     def _rounded(
         self, taken: Sequence[tuple[Filling, float]], varied: float
@@ -304,8 +329,12 @@ class _Target:
         whole = [(filling, times) for filling, times in whole if times]
         if whole or not taken:
             return whole
-        parts = [times * (1 + varied * (drawn_part(self._chance) - 0.5)) for _, times in taken]
+        parts = [self._varied(times, varied) for _, times in taken]
         return [(taken[int(np.argmax(parts))][0], 1)]
+
+    def _varied(self, part: float, varied: float) -> float:
+        """Return a part that is varied by chance."""
+        return part * (1 + varied * (drawn_part(self._chance) - 0.5))
 
     def _cover(self, most: Ints, rows: Sequence[int], times: int) -> None:
         """Leave out copies that are placed, and other options of their models."""

@@ -72,6 +72,7 @@ class FillingProgram:
         self._row[several] = n + np.arange(len(several))
         self._columns: dict[Filling, int] = {}
         self._fixed: Counter[Filling] = Counter()
+        self._decided: set[int] = set()
         self._first_kind = n + len(several)
         self.prices: Floats = np.zeros(len(wanted.model))
         self.worths: Floats = np.zeros(len(count))
@@ -150,9 +151,26 @@ class FillingProgram:
         self._fixed[filling] += times
         self._bound(self._columns[filling], self._fixed[filling], self._count[filling[0]])
         for row in self._choices.keys() & filling[1]:
-            for other, column in self._choices.items():
-                if self._wanted.model[other] == self._wanted.model[row]:
-                    self._bound(column, other == row, other == row)
+            self.choose(row)
+
+    def undecided(self) -> list[tuple[float, int]]:
+        """Return how much of each model whose option is open takes the one it takes most of."""
+        parts: dict[int, list[tuple[float, int]]] = {}
+        for row, column in self._choices.items():
+            if (j := int(self._wanted.model[row])) not in self._decided:
+                parts.setdefault(j, []).append((float(self._values[column]), row))
+        for j, of in parts.items():
+            once = np.flatnonzero((self._wanted.model == j) & (self._wanted.most == 1))
+            of += [(1.0 - sum(part for part, _ in of), int(row)) for row in once[:1]]
+        return list(map(max, parts.values()))
+
+    def choose(self, row: int) -> None:
+        """Take an option as the only one of its model, those of one copy as one."""
+        j = int(self._wanted.model[row])
+        self._decided.add(j)
+        for other, column in self._choices.items():
+            if self._wanted.model[other] == j:
+                self._bound(column, other == row, other == row)
 
     def release(self) -> None:
         """Fix nothing any more."""
@@ -161,6 +179,7 @@ class FillingProgram:
         for column in self._choices.values():
             self._bound(column, 0, 1)
         self._fixed.clear()
+        self._decided.clear()
 
     def _bound(self, column: int, lower: float, upper: float) -> None:
         self._highs.changeColBounds(column, float(lower), float(upper))

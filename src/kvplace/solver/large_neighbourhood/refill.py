@@ -1,9 +1,10 @@
 """Refill: pack a cluster at a target by filling its link domains anew, one by one.
 
 See `kvplace.solver.large_neighbourhood.refill_kernel` for one filling, and `annealed_fillings`
-beside it for many. A model is copied as often as takes the least room at the target; under several
-pressures one that has no place so is tried with other numbers of copies. So copies, degrees and
-places are chosen together. What rules bind stays where it is.
+beside it for many. A model is copied as often as takes the least room at the target, or as the
+configuration program says: least by a mix of pressures may be too much of one. Under several
+pressures a model that has no place so is tried with other numbers of copies. So copies, degrees
+and places are chosen together. What rules bind stays where it is.
 """
 
 import math
@@ -31,6 +32,10 @@ from kvplace.solver.large_neighbourhood.seat_board import Board
 
 __all__ = ["SEVERAL", "Refiller", "worth_of"]
 
+Chosen = Callable[[float], Floats | None]
+"""Returns (rows,) what part of its model should take each option at a target, as the configuration
+program says; None for the number of copies that takes least room."""
+
 WARM = 0.07
 """First temperature, in GPUs, at which a change is kept that leaves more, where not all domains are
 filled anew first."""
@@ -51,10 +56,15 @@ class Refiller:
         Of the choices.
     watch
         Ends it.
+    chosen
+        What the configuration program chooses at a target.
     """
 
-    def __init__(self, chooser: Chooser, seed: int, watch: Watch) -> None:
+    def __init__(
+        self, chooser: Chooser, seed: int, watch: Watch, chosen: Chosen = lambda _: None
+    ) -> None:
         instance, columns = chooser.instance, chooser.instance.columns
+        self.chosen = chosen
         self._chooser, self._instance, self._watch = chooser, instance, watch
         self._seed = seed * CALLS
         self._free = instance.regions.free.copy()
@@ -110,6 +120,7 @@ class Refiller:
             Which one was reached, None for none, and the steps made for it and those below it.
         """
         tried: list[tuple[Board | None, int]] = [(None, 0)] * len(aims)
+        chosen = [self.chosen(target) for target, _ in aims]
         first_seed, steps, begun = self._seed, 0, 0
         self._seed += len(aims)
 
@@ -120,7 +131,9 @@ class Refiller:
                     return any(state is not None for state, _ in tried[begun:at])
 
                 if not lower():
-                    tried[at] = self._fill(board, *aims[at], rounds, first_seed + at, lower)
+                    tried[at] = self._fill(
+                        board, *aims[at], rounds, first_seed + at, lower, chosen[at]
+                    )
             return 0
 
         while begun < len(aims):
@@ -141,6 +154,7 @@ class Refiller:
         target: float,
         rounds: int,
         note: Callable[[Board, Known], object],
+        chosen: Floats | None,
     ) -> tuple[Board | None, int]:
         """Return a board on which all copies have a place, None for none, and the steps made.
 
@@ -156,15 +170,16 @@ class Refiller:
             Told what is known now and then.
         """
         self._seed += 1
-        return self._fill(board, target, True, rounds, self._seed - 1, lambda: False, note)  # noqa: FBT003
+        return self._fill(board, target, True, rounds, self._seed - 1, lambda: False, chosen, note)  # noqa: FBT003
 
     def _fill(
         self, board: Assignment, target: float, anew: bool, rounds: int, seed: int,
-        ended: Callable[[], bool], note: Callable[[Board, Known], object] | None = None,
+        ended: Callable[[], bool], chosen: Floats | None,
+        note: Callable[[Board, Known], object] | None = None,
     ) -> tuple[Board | None, int]:  # fmt: skip
         """Return a board on which all copies have a place, None for none, and the steps made."""
         state = self.state_of(board, target)
-        worth = worth_of(state, self._chooser, target)
+        worth = worth_of(state, self._chooser, target, chosen)
         if worth is None:
             return None, 0
         known = nothing_known(state)
@@ -241,16 +256,24 @@ class Refiller:
         return usable
 
 
-def worth_of(state: Board, chooser: Chooser, target: float) -> Worth | None:
+def worth_of(
+    state: Board, chooser: Chooser, target: float, chosen: Floats | None = None
+) -> Worth | None:
     """Return what copies are worth at a target; None where a model fits nowhere.
 
-    Each model gets the number of copies that takes least room, and `Board.usable` becomes that.
+    Each model gets the number of copies that most of it should take, or that takes least room, and
+    `Board.usable` becomes that.
     """
     _, whole, fit = chooser.room(target)
     if not (fit.any(axis=1) | ~state.free).all():
         return None
     starts = state.first_row[:-1]
     count: Ints = state.copies[starts + np.where(fit, whole, math.inf).argmin(axis=1)]
+    if chosen is not None:
+        parts = np.zeros((len(starts), 1 + int(state.copies.max())))
+        np.add.at(parts, (chooser.instance.columns.model, state.copies), chosen)
+        count = np.where(parts.any(axis=1), parts.argmax(axis=1), count)
+        state.usable[chosen > 0] = 1
     opened = state.usable > 0
     state.usable[:] = usable = opened & (state.copies == count[chooser.instance.columns.model])
     each = state.size * state.degree[:, None, None]

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from boards import assert_kept_up, drawn_boards
@@ -99,6 +100,19 @@ def test_a_limit_is_not_spent_on_compiling(name, monkeypatch):
         assert search.best.where == where
         assert search.steps == 0
     assert len(asked) == 3
+
+
+def test_the_program_chooses_options_at_targets_it_does_not_call_impossible():
+    told = 0
+    for _, search in searches("chosen", 8):
+        starts = search.instance.columns.starts[:-1]
+        found = stages._chosen(search, search.value * ONE)
+        assert (found is None) == (search.instance.pressures == 1)
+        if found is not None:
+            told += 1
+            assert (np.add.reduceat(found, starts) >= 1 - 1e-6).all()
+            assert stages._chosen(search, search.value * 1e-6) is None
+    assert told >= 2
 
 
 @pytest.mark.parametrize("name", ["eject", "refill"])

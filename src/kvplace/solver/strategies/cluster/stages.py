@@ -16,6 +16,7 @@ from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.supports import dividable, keeps, quick, refillable, small
 
 if TYPE_CHECKING:
+    from kvplace.solver.array_types import Floats
     from kvplace.solver.column_generation.set_pricing import Tree
     from kvplace.solver.large_neighbourhood.refill import Refiller
 
@@ -193,7 +194,8 @@ def refill(search: ClusterState) -> None:
     if not ready(search, "FILLING"):
         return  # it would break the limit; a later round finds them compiled
     knobs, board = search.knobs, search.best
-    refiller = Refiller(search.chooser, search.seed + search.round, search.watch)
+    chosen = partial(_chosen, search)
+    refiller = Refiller(search.chooser, search.seed + search.round, search.watch, chosen)
     rounds, gap = knobs.fillings << search.round, math.inf
     if search.instance.pressures == 1:
         rounds = max(rounds, search.fillings)
@@ -221,7 +223,8 @@ def fill_by_program(search: ClusterState) -> None:
         return
     board, knobs, watch = search.best, search.knobs, search.watch
     if search.filling_program is None:
-        search.filling_program = DomainProgram(search.chooser, search.seed, watch)
+        chosen = partial(_chosen, search)
+        search.filling_program = DomainProgram(search.chooser, search.seed, watch, chosen)
     missed, round_ = 0.0, min(search.round, 6)
     with watch.part(knobs.programmed_part):
         while search.left > 0 and not (watch.stop or search.closed) and board.worst():
@@ -238,6 +241,18 @@ def fill_by_program(search: ClusterState) -> None:
                 watch.tell("fill", board.worst())
             else:
                 missed = target
+
+
+def _chosen(search: ClusterState, target: float) -> "Floats | None":
+    """Return what the configuration program chooses at a target, where its sets are known by now.
+
+    Which number of copies is best under several pressures depends on what other models take.
+    """
+    if not quick(search):
+        return None
+    program, rounds = search.program, search.knobs.program_rounds
+    impossible = program.decide(target, search.watch, rounds=rounds, settle=False).impossible
+    return None if impossible else program.chosen
 
 
 def _lower_by_filling(search: ClusterState, refiller: "Refiller", rounds: int) -> None:
