@@ -383,6 +383,10 @@ Deleted, as the search does as well without:
   2.0); by occupancy three of five nearer, one further (2.7 to 5.9). Below, two lose their proof.
 - Other numbers of copies for what finds no place, under several pressures alone: without, four of
   four clusters end 5 to 19 % higher. Under one pressure eight of 19 end nearer without.
+- Deleted: fillings that go on with the same effort while the value is far above the bound. They
+  took all time of the second pass, which the program of whole domains has now. Three drawn clusters
+  of 45 models, 20 s of CPU (beside 24b94831): 14 % for 53, 8.9 for 10.1, 136 for 136; eight more of
+  36 to 75 models at 12 s the same.
 - Deleted: moves of single copies between fillings, which push out what is in the way (eight drawn
   clusters by occupancy, 8 s of CPU: five the same, 3.3 to 3.1 %, 6.7 to 7.2, 0.6 to 0.9 without;
   openrouter-103 4.6 to 4.2 at 12 s); fillings by dynamic programs (`domain-patterns`;
@@ -492,11 +496,17 @@ a fifth to two fifths of the domains filled anew by the next dive (the same fill
 - Deleted: annealing, ruin and recreate; other company for a hot model after every fourth kick (of
   42 cases four 0.01 to 0.07 % worse without, eight 0.01 to 0.25 % better); one of two kernels for
   several pressures (of twelve fleets ten the same, two by 0.02 and 0.04 %).
+- Deleted: exchanges of up to three models for up to three under several pressures, for which the
+  ways to share out nine models of both GPUs are taken, as where excess is lowered (24b94831, 6 s of
+  CPU). 150 models in 4 windows 1.9 and 1.6 % (two seeds) for 1.8 and 2.3, 240 in 24 2.8 and 3.0 for
+  2.7 and 2.7, 200 in 8 1.9 and 1.9 for 1.7 and 1.8, 160 in 10 1.9 for 2.2, 350 in 24 2.5 for 2.4,
+  100 in 6 at a value 0.4 % lower; four others within 0.03, three clusters the same.
 
 ### Bounds, covers and exact decisions
 
 - `group-cover`: without, seven of eight cases of 50x150 end 0.03 to 0.27 % higher; a cover by known
-  sets does not replace it (0.34 and 0.17 % for 0.16 and 0.09).
+  sets does not replace it (0.34 and 0.17 % for 0.16 and 0.09), nor does annealing of pairs of GPUs
+  (two cases stay at 0.54 and 0.35 % for 6 s, where it ends at 0.02 and 0.03).
 - Fluid weights for each kind of GPU in place of one for all (beside f7f6d3b): 57.9 % to 0.04, 63 to
   3.0, 56 to 1.6, 9.3 to 0.14 (1,000 to 20,000 models on two or three kinds). Size classes beside it
   raise one of 12 bounds of large sparse fleets (by 6.3 %), and pairs of levels of memory and time
@@ -577,6 +587,15 @@ a fifth to two fifths of the domains filled anew by the next dive (the same fill
   0.725 (bounds 0.734 and 0.681 then) for 0.783 and 0.759. One of three starts so is worse, so the
   other is made, too. Where the bound is of all GPUs, a pool of 2026 is at 0.4917 so, for 0.4793. A
   dive in its place had brought 1.2 % (0.7386 after 8 s for 0.7477).
+- What is too hot at a lower target is placed anew in any of its options, and shards are shared out
+  until that fits, by bisection, in place of ejection of single copies: a second for each target
+  (beside 24b94831, 60 s). alibaba-2026-5 1.8 % for 3.5, where the hottest GPUs held one model each
+  that fits on no GPU of its size below and ejection placed 400 copies in 14 s without gain;
+  alibaba-2026-0 2.2 for 2.4, alibaba-2023-7 5.5 for 5.6; two of scale-real-3k the same.
+- Models of the largest GPUs packed anew for each target that the program is asked for, as those
+  packed for a target do not fit at a lower one: alibaba-2023-0 0.7 % for 1.0 (in 9 s for 18),
+  alibaba-2023-51 7.9 for 8.9, alibaba-2023-41 5.9 for 9. Shares of GPUs by load had not been seen
+  when shards were shared out, nor had excess in all been what ends it.
 - Levels of the load apart by the smallest GPU that holds a shard alone: the bounds of two pools of
   2023 are 0.640 and 0.611 after 5 s, for 0.621 and 0.596 after 60; 0.605 by 2,048 levels alone.
 - Shards exchanged by kernels under both of their sums, split models that fit on one another taken

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import math
 import random
 
 import pytest
@@ -11,7 +12,9 @@ from kvplace.checking import claims
 from kvplace.checking.check import check
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.certificates.knapsack import TooLarge
+from kvplace.core.certificates.standing import Standing
 from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.failure import Failure, Recovery
 from kvplace.core.models.launch import EngineName
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result, Stop
@@ -243,8 +246,36 @@ def test_ranks_are_verified_refuted_or_claimed(problem, monkeypatch):
 
 
 def test_a_search_from_scratch_refutes_or_supports_a_claim(problem, plan):
-    assert repeat(problem, plan.value * 2).refuted
-    assert not repeat(problem, plan.bound).refuted
+    assert repeat(problem, [Standing((), (plan.value * 2,))]).refuted
+    assert repeat(problem, [Standing((math.inf,), ())]).refuted
+    assert not repeat(problem, [Standing((), (plan.bound,))]).refuted
+    found = evaluate(problem, plan.placement).profile()
+    assert not repeat(problem, [Standing((), found)]).refuted
+    assert repeat(problem, [Standing((), (found[0], found[1] * 1.01))]).refuted
+
+
+def test_a_proof_of_the_bound_settles_the_bound_alone(problem, monkeypatch):
+    # A search that proved the bound let every other claim pass, such as one of the second rank.
+    monkeypatch.setattr(claims, "look_for_better", lambda *_: TooLarge("it takes too long"))
+    proved = solve(problem)
+    assert proved.proof.certificate is not None
+    plan = dataclasses.replace(
+        plan_of(proved), bound_method="search", certificate=None, proof="exhaustive search"
+    )
+    found = check(problem, plan)
+    assert [standing.profile[:1] for standing in found.open] == [(plan.bound,), (plan.value,)]
+    again = check(problem, plan, proved.proof.certificate)
+    assert len(found.claimed) == 3
+    assert [words.startswith("that no placement balances") for words in again.claimed] == [True]
+    lower = dataclasses.replace(proved.proof.certificate, threshold=plan.bound / 2)
+    assert len(check(problem, plan, lower).claimed) == 3
+
+
+def test_losses_are_only_claimed(problem, plan):
+    loss = Failure("n/0", Recovery.RESTORED, 0.0, 0.0, 0)
+    found = check(problem, dataclasses.replace(plan, failures=(loss,)))
+    assert found.agrees
+    assert not found.holds
 
 
 def test_a_lost_model_and_an_unknown_gpu_are_named(problem, plan):

@@ -321,6 +321,8 @@ def test_a_good_file_is_never_replaced_by_nothing(tmp_path, capsys):
         ("report PLAN --markdown PLAN", "--markdown"),
         ("demand trace LOG -o LOG", "--output"),
         ("export PROPOSAL --to shell -o HERE", "--output"),
+        ("verify PROPOSAL --observed PLAN --fleet FLEET --record PLAN", "--record"),
+        ("observe compose=PLAN -o PLAN", "--output"),
     ],
 )
 def test_a_file_that_is_read_is_never_written_over(words, option, tmp_path, capsys):
@@ -336,10 +338,43 @@ def test_a_file_that_is_read_is_never_written_over(words, option, tmp_path, caps
     of = {"FLEET": fleet, "PLAN": plan, "LOG": log, "PROPOSAL": proposal, "HERE": tmp_path}
     before = [path.read_bytes() for path in (fleet, plan, log, proposal)]
     capsys.readouterr()
-    assert main([str(of.get(word, word)) for word in words.split()]) == 2
+    given = (word.partition("=") for word in words.split())
+    asked = [
+        f"{runtime}={of[place]}" if place else str(of.get(runtime, runtime))
+        for runtime, _, place in given
+    ]
+    assert main(asked) == 2
     assert f"{option} {tmp_path}" in (told := capsys.readouterr().err)
     assert "which is read; name another file" in told
     assert [path.read_bytes() for path in (fleet, plan, log, proposal)] == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "report PLAN -o NEW --markdown NEW",
+        "replan FLEET --current PLAN --plan NEW -o ./NEW",
+        "watch FLEET --once --current PLAN --history NEW -o NEW",
+    ],
+)
+def test_two_options_never_write_one_file(words, plan_file, tmp_path, monkeypatch, capsys):
+    # The later one took the place of what the first had written, and nothing said so.
+    monkeypatch.chdir(tmp_path)
+    of = {"PLAN": str(plan_file), "FLEET": str(plan_file)}
+    assert main([of.get(word, word) for word in words.split()]) == 2
+    assert "both name" in capsys.readouterr().err
+    assert not Path("NEW").exists()
+
+
+def test_a_dash_as_output_is_stdout_and_no_name_is_no_file(
+    plan_file, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["diff", str(plan_file), str(plan_file), "-o", "-"]) == 0
+    assert capsys.readouterr().out
+    assert main(["export", str(plan_file), "--to", "shell", "-o", ""]) == 2
+    assert "the name is empty" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_refined_plan_may_take_the_place_of_the_plan(plan_file, tmp_path):

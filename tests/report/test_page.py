@@ -251,6 +251,11 @@ def test_the_profile_is_drawn_to_scale():
     assert sum(area["path"].count("L") for area in many["areas"]) < 2500
 
 
+def test_a_profile_below_all_normal_numbers_is_drawn():
+    chart = profile_chart([1.5e-323, 0.0], None, None, occupancy=True)
+    assert chart["ticks"]
+
+
 def test_the_search_is_drawn_only_where_there_is_one():
     assert convergence_chart((), occupancy=True) is None
     assert convergence_chart(STEPS[1:2], occupancy=True) is None

@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 
+from kvplace.checking.check import check
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.objective import Objective
@@ -14,6 +15,7 @@ from kvplace.core.placement import Placement
 from kvplace.errors import InputError
 from kvplace.facts.catalogue.gpus import gpu_types
 from kvplace.formats.fleet.write import write_fleet
+from kvplace.formats.plan.io import plan_of
 from kvplace.formats.read import parse_fleet
 from kvplace.report.answers.fewer import fewer_lines
 from kvplace.size.fewer import Saving, costs_of, solve_fewer
@@ -80,6 +82,16 @@ def test_divided_models_and_rules_keep_the_bound():
         assert not found.result.evaluation.violations
         assert found.result.value <= found.limit
         assert found.least <= found.spent <= found.spent_before
+
+
+def test_what_is_proved_of_the_best_plan_is_not_said_of_one_on_fewer_gpus():
+    # Bounds on the GPUs after the worst hold where the worst is as good as it was.
+    problem = byte_problem([100] * 16, [(1, 9.0), *((5 + j % 7, 1.0) for j in range(20))])
+    assert solve(problem).balance
+    found = solve_fewer(problem, within=9.0)
+    assert found.spent < found.spent_before
+    assert check(problem, plan_of(found.result)).agrees
+    assert fewer_lines(found)[0].startswith("2 GPUs in use, 16 GPUs")
 
 
 def test_what_a_gpu_less_costs_by_hand():

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from kvplace.checking.claims import check_claims
 from kvplace.checking.engines import check_engines
 from kvplace.checking.findings import Disagreement, Findings, same
+from kvplace.core.certificates.claim import Evidence
+from kvplace.core.certificates.standing import Standing
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, evaluate
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
@@ -35,8 +37,8 @@ class Check:
     claimed
         What the plan states and what was not verified here, each with the reason: it takes more
         work than the checker spends.
-    bound
-        The bound that the plan states; None where it states none.
+    open
+        What no placement is better than, as far as that is claimed and was not verified.
     evaluation
         What the placement is really worth; None where the plan has none.
     """
@@ -45,7 +47,7 @@ class Check:
     verified: tuple[str, ...]
     evaluation: Evaluation | None
     claimed: tuple[str, ...] = ()
-    bound: float | None = None
+    open: tuple[Standing, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -64,7 +66,9 @@ class Check:
         return len(self.disagreements)
 
 
-def check(problem: Problem, plan: Plan | PlanTable | Placement) -> Check:
+def check(
+    problem: Problem, plan: Plan | PlanTable | Placement, evidence: Evidence | None = None
+) -> Check:
     """Recompute everything that a plan states, knowing nothing of the solver that made it.
 
     Parameters
@@ -73,6 +77,8 @@ def check(problem: Problem, plan: Plan | PlanTable | Placement) -> Check:
         What the plan is for. It must be under the plan's objective.
     plan
         What a plan file states; or a bare placement, of which less can be checked.
+    evidence
+        Proves the plan's bound where the plan has nothing that is checked; None for none.
 
     Returns
     -------
@@ -80,23 +86,22 @@ def check(problem: Problem, plan: Plan | PlanTable | Placement) -> Check:
         Every disagreement, what was verified, and what is only claimed. Whole numbers must be
         equal, others to a relative 1e-12. The name of a method is never evidence.
     """
-    checker = _Checker(problem)
+    checker = _Checker(problem, evidence)
     if isinstance(plan, Placement):
         checker.check_placement(plan)
     else:
         checker.check_plan(plan)
     found, verified = tuple(checker.found), tuple(checker.verified)
-    head = plan.head if isinstance(plan, PlanTable) else plan
-    bound = head.bound if isinstance(head, Plan) else None
-    return Check(found, verified, checker.evaluation, tuple(checker.claimed), bound)
+    claimed, open_ = tuple(checker.claimed), tuple(checker.open)
+    return Check(found, verified, checker.evaluation, claimed, open_)
 
 
 class _Checker(Findings):
     """Collects disagreements while it goes through a plan."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, evidence: Evidence | None) -> None:
         super().__init__()
-        self.problem = problem
+        self.problem, self._evidence = problem, evidence
         self.evaluation: Evaluation | None = None
 
     def check_placement(self, placement: Placement, path: str = "placements") -> None:
@@ -129,7 +134,7 @@ class _Checker(Findings):
         self.compare("objective.gap", head.gap, relative_gap(value, head.bound))
         if len(self.found) == before and isinstance(plan, Plan) and self.evaluation:
             self.verified.append("every number of every GPU is right")
-        check_claims(self, self.problem, head, self.evaluation)
+        check_claims(self, self.problem, head, self.evaluation, self._evidence)
         if isinstance(plan, Plan) and self.evaluation and self.evaluation.valid:
             check_engines(self, self.problem, plan, self.evaluation)
 

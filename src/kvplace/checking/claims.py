@@ -5,6 +5,7 @@ import math
 from kvplace.checking.findings import Findings, shown
 from kvplace.core.certificates.balance import check_rank_bound
 from kvplace.core.certificates.certificate import Bound, TooLarge, check_certificate
+from kvplace.core.certificates.claim import Evidence
 from kvplace.core.certificates.listing import look_for_better
 from kvplace.core.certificates.standing import (
     Standing,
@@ -15,7 +16,7 @@ from kvplace.core.certificates.standing import (
 )
 from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.problem import Problem
-from kvplace.core.result import Status, Stop, status_of
+from kvplace.core.result import OPTIMAL_GAP, Status, Stop, status_of
 from kvplace.formats.plan.evidence import PlanCertificate
 from kvplace.formats.plan.stated import Plan
 
@@ -23,7 +24,11 @@ __all__ = ["check_claims"]
 
 
 def check_claims(
-    findings: Findings, problem: Problem, plan: Plan, evaluation: Evaluation | None
+    findings: Findings,
+    problem: Problem,
+    plan: Plan,
+    evaluation: Evaluation | None,
+    evidence: Evidence | None,
 ) -> None:
     """Check the claims of a plan by its evidence and, where it has none, by going through all.
 
@@ -35,26 +40,36 @@ def check_claims(
         The problem, and what is stated.
     evaluation
         Of the plan's placement; None where it has none.
+    evidence
+        Of somebody else, for a bound that is only claimed otherwise; None for none.
     """
-    claims = _Claims(findings, problem, plan, evaluation)
+    claims = _Claims(findings, problem, plan, evaluation, evidence)
     claims.check_proof()
     claims.check_tiers()
     proved = claims.check_bound()
     claims.check_status(proved=proved)
     claims.check_ranks()
     claims.check_balance()
+    if plan.failures:
+        findings.claimed.append("what becomes of the plan in each loss: that takes a plan for each")
 
 
 class _Claims:
     """The claims of one plan."""
 
     def __init__(
-        self, findings: Findings, problem: Problem, plan: Plan, evaluation: Evaluation | None
+        self,
+        findings: Findings,
+        problem: Problem,
+        plan: Plan,
+        evaluation: Evaluation | None,
+        evidence: Evidence | None,
     ) -> None:
         self._to, self._problem, self._plan = findings, problem, plan
-        self._evaluation = evaluation
-        self._standing = Standing((), ())
+        self._evaluation, self._evidence = evaluation, evidence
+        self._standing, self._value = Standing((), ()), math.inf
         if evaluation is not None:
+            self._value = evaluation.value
             self._standing = standing_of(problem, evaluation)
         self._stated_tiers = tuple(entry.bound for entry in plan.soft_rules)
 
@@ -106,15 +121,25 @@ class _Claims:
 
     def check_bound(self) -> bool:
         """Check a bound and what it rests on; return whether it is proved here."""
-        plan, to, value = self._plan, self._to, math.inf
-        if self._evaluation is not None:
-            value = self._evaluation.value
+        to, bound, before = self._to, self._plan.bound, len(self._to.found)
+        if not bound <= self._value:
+            message = f"the bound {shown(bound)} is above the value {shown(self._value)}"
+            to.differ("objective.bound", message)
+        open_, sentence = self._rests_on(bound)
+        if len(to.found) > before:
+            return False
+        if open_ and self._backed(bound):
+            open_, sentence = "", "the bound is proved by evidence that the plan does not hold"
+        if open_:
+            to.open.append(self._best(bound))
+        (to.claimed if open_ else to.verified).append(open_ or sentence)
+        return not open_
+
+    def _rests_on(self, bound: float) -> tuple[str, str]:
+        """Note what is wrong with the evidence; return what stays open, and what it proves else."""
+        plan, to = self._plan, self._to
         known = plan.bound_for(self._problem)
         claim = known if isinstance(known, str) else known.certificate
-        bound, before, open_ = plan.bound, len(to.found), ""
-        if not bound <= value:
-            message = f"the bound {shown(bound)} is above the value {shown(value)}"
-            to.differ("objective.bound", message)
         if claim is not None:
             if not isinstance(claim, str) and not bound <= claim.threshold:
                 message = (
@@ -124,40 +149,45 @@ class _Claims:
                 to.differ("objective.bound", message)
             why = claim if isinstance(claim, str) else check_certificate(self._problem, claim)
             if isinstance(why, TooLarge):
-                open_ = f"the bound {shown(bound)}: its certificate is too large to check: {why}"
-            elif why:
-                path = "certificate" if plan.certificate is not None else "tree"
+                return f"the bound {shown(bound)}: its certificate is too large to check: {why}", ""
+            path = "certificate" if plan.certificate is not None else "tree"
+            if why:
                 to.differ(path, f"it does not prove the bound: {why}")
-            sentence = f"the bound is proved by the certificate ({plan.bound_method})"
-            if plan.certificate is None:
-                sentence = "the bound is proved by the proof tree"
-        elif plan.bound_method == "search":
-            why = self._search(bound) if len(to.found) == before else ""
+            method = f" ({plan.bound_method})" if plan.certificate is not None else ""
+            evidence = "proof tree" if plan.certificate is None else "certificate"
+            return "", f"the bound is proved by the {evidence}{method}"
+        if plan.bound_method == "search":
+            why = self._search(bound) if bound <= self._value else ""
             if isinstance(why, TooLarge):
-                open_ = f"the bound {shown(bound)}: an exhaustive search, which leaves no evidence"
-                open_ += f"; {why}"
-            elif why:
+                reason = f"an exhaustive search, which leaves no evidence; {why}"
+                return f"the bound {shown(bound)}: {reason}", ""
+            if why:
                 to.differ("objective.bound", why)
-            sentence = "the bound is proved: all placements were gone through"
-        elif plan.bound_method == "counting" and never_kept(self._problem):
-            sentence = "that nothing can be placed: counting shows that a hard rule is never kept"
-        else:
-            if bound > 0:
-                to.differ("objective.bound", f"nothing supports the bound {shown(bound)}")
-            sentence = "no bound above 0 is stated"
-        if len(to.found) > before:
+            return "", "the bound is proved: all placements were gone through"
+        if plan.bound_method == "counting" and never_kept(self._problem):
+            return "", ("that nothing can be placed: counting shows that a hard rule is never kept")
+        if bound > 0:
+            to.differ("objective.bound", f"nothing supports the bound {shown(bound)}")
+        return "", "no bound above 0 is stated"
+
+    def _backed(self, bound: float) -> bool:
+        """Whether the evidence of somebody else proves a bound."""
+        evidence = self._evidence
+        if evidence is None or evidence.threshold < bound * (1 - OPTIMAL_GAP):
             return False
-        (to.claimed if open_ else to.verified).append(open_ or sentence)
-        return not open_
+        return not check_certificate(self._problem, evidence)
 
     def _search(self, bound: float) -> str:
         """Say what going through all placements says of a bound."""
+        best = None if math.isinf(bound) else self._best(bound)
+        return look_for_better(self._problem, best)
+
+    def _best(self, bound: float) -> Standing:
+        """Return what no placement is better than, if a bound holds."""
         if math.isinf(bound):
-            return look_for_better(self._problem, None)
-        breaches = self._standing.breaches
-        if self._plan.soft_rules:
-            breaches = self._stated_tiers
-        return look_for_better(self._problem, Standing(breaches, (bound,)))
+            return Standing((math.inf,), ())  # any is
+        stated = self._plan.soft_rules
+        return Standing(self._stated_tiers if stated else self._standing.breaches, (bound,))
 
     def check_status(self, *, proved: bool) -> None:
         """Check that the status follows from the value and the bound."""
@@ -225,6 +255,7 @@ class _Claims:
         why = look_for_better(self._problem, known)
         if isinstance(why, TooLarge):
             self._to.claimed.append(f"{what}: {why}")
+            self._to.open.append(known)
         elif why:
             self._to.differ(path, why)
         else:

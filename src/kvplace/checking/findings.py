@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from kvplace.core.certificates.standing import Standing
+
 __all__ = ["Disagreement", "Findings", "same", "shown"]
 
 TOLERANCE = 1e-12
@@ -37,12 +39,15 @@ class Findings:
         What is wrong.
     verified, claimed
         In sentences, what holds and what was not verified.
+    open
+        What no placement is better than, as far as that was not verified.
     """
 
     def __init__(self) -> None:
         self.found: list[Disagreement] = []
         self.verified: list[str] = []
         self.claimed: list[str] = []
+        self.open: list[Standing] = []
 
     def differ(self, path: str, message: str) -> None:
         """Note that something is wrong."""

@@ -20,6 +20,8 @@ __all__ = [
     "FACTOR",
     "FLEET",
     "IN_FILE",
+    "NAMED_FILE",
+    "OUT_FILE",
     "PLAN_FILE",
     "QUANTILE",
     "RAY",
@@ -180,17 +182,26 @@ class _CountOrNone(click.ParamType[int | float]):
         return int(value)
 
 
-class _InFile(click.Path):
-    """A file that is read, by code that says itself what is wrong with it; ``-`` is stdin."""
+class _File(click.Path):
+    """A file, and what ``-`` stands for; what is wrong with it, the code that opens it says.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    dash
+        What ``-`` becomes.
+    """
+
+    def __init__(self, dash: str | None = "-") -> None:
         super().__init__(readable=False)
+        self._dash = dash
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return "/dev/stdin" if value == "-" else super().convert(value, param, ctx)
+        if not value:
+            self.fail("the name is empty", param, ctx)
+        return self._dash if value == "-" else super().convert(value, param, ctx)
 
 
-IN_FILE = _InFile()
+IN_FILE, OUT_FILE, NAMED_FILE = _File("/dev/stdin"), _File(None), _File()
 SECONDS, SHARE, QUANTILE, COUNT_OR_NONE = _Seconds(), _Share(), _Quantile(), _CountOrNone()
 FACTOR = _Factor()
 
@@ -306,7 +317,7 @@ def output_options(command: Command) -> Command:
             click.option(
                 "--output",
                 "-o",
-                type=click.Path(),
+                type=OUT_FILE,
                 metavar="FILE",
                 help="Write to this file, whole or not at all, instead of stdout.",
             ),

@@ -1,7 +1,9 @@
 """The decorator of a verb's function, and its promise to lose no file that is read."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,14 @@ class _Verb(click.Command):
     Parameters
     ----------
     replaces
-        Inputs that its answer may replace, since it is a later state of the same.
+        Inputs that what an option writes may replace, since it is a later state of the same.
     """
 
-    def __init__(self, *args: Any, replaces: Sequence[str] = (), **options: Any) -> None:
+    def __init__(
+        self, *args: Any, replaces: Mapping[str, Sequence[str]] | None = None, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
-        self._replaces = replaces
+        self._replaces = replaces or {}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -41,14 +45,26 @@ class _Verb(click.Command):
             raise click.UsageError(f"no such option {name!r}; {meant}", ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        for option in self.params:
-            if option.name not in _WRITTEN or option.type is IN_FILE:
-                continue
+        written = {
+            option.name: option.opts[0]
+            for option in self.params
+            if option.name in _WRITTEN and option.type is not IN_FILE and ctx.params[option.name]
+        }
+        for one, other in combinations(written, 2):
+            _refuse_one_file(ctx, written[one], ctx.params[one], written[other], ctx.params[other])
+        for option, words in written.items():
             for name, value in ctx.params.items():
-                if name != option.name and name not in self._replaces:
+                if name not in written and name not in self._replaces.get(option, ()):
                     values = value if isinstance(value, tuple) else (value,)
-                    refuse_same(ctx.params[option.name], values, option.opts[0])
+                    refuse_same(ctx.params[option], values, words)
         return super().invoke(ctx)
+
+
+def _refuse_one_file(ctx: click.Context, one: str, first: str, other: str, second: str) -> None:
+    """Refuse that two options write one file, which would lose what the first wrote."""
+    path = os.path.realpath(first)
+    if path == os.path.realpath(second) and (Path(path).is_file() or not Path(path).exists()):
+        raise click.UsageError(f"{one} and {other} both name {second}; name two files", ctx)
 
 
 _OTHERS_SAY = {"--gpus": "--nodes", "--nodes": "--gpus"}
@@ -56,7 +72,9 @@ _OTHERS_SAY = {"--gpus": "--nodes", "--nodes": "--gpus"}
 
 verb = partial(click.command, cls=_Verb)
 """Decorator of the function of a verb."""
-_WRITTEN = frozenset({"output", "plot", "figure", "markdown", "plan_file", "current"})
+_WRITTEN = frozenset({
+    "output", "plot", "figure", "markdown", "plan_file", "current", "history", "record",
+})  # fmt: skip
 
 
 def refuse_same(written: str | None, read: Sequence[Any], option: str) -> None:
@@ -67,7 +85,7 @@ def refuse_same(written: str | None, read: Sequence[Any], option: str) -> None:
     written, option
         The file to be written, and the option that names it.
     read
-        Values of parameters, of which the names of files count.
+        Values of parameters, of which the names of files count, such as that of RUNTIME=FILE.
 
     Raises
     ------
@@ -75,9 +93,10 @@ def refuse_same(written: str | None, read: Sequence[Any], option: str) -> None:
         Two of the paths lead to one file.
     """
     target = Path(written or "")
-    for path in read if target.is_file() else ():
+    paths = [of for path in read if isinstance(path, str) for of in (path, path.partition("=")[2])]
+    for path in paths if target.is_file() else ():
         try:
-            same = isinstance(path, str) and target.samefile(path)
+            same = target.samefile(path)
         except (OSError, ValueError):  # there is no such file
             continue
         if same:

@@ -1,9 +1,11 @@
-"""Decide a claim anew: a plan states a bound for which it leaves no evidence."""
+"""Decide claims anew: a plan states that nothing is better, and leaves no evidence for that."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kvplace.core.certificates.standing import Standing, standing_of
 from kvplace.core.problem import Problem
-from kvplace.core.result import OPTIMAL_GAP, Result
+from kvplace.core.result import Result
 from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
 
@@ -15,48 +17,45 @@ SEED = 1
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """What a search from scratch says of a claimed bound.
+    """What a search from scratch says of claims.
 
     Parameters
     ----------
     result
         Of the search, which knew nothing of the plan.
-    refuted, proved
-        Whether a placement below the bound was found, and whether a checkable certificate
-        proves the bound. Neither: it may be so.
+    refuted
+        Whether it found a placement that is better than claimed.
     """
 
     result: Result
     refuted: bool
-    proved: bool
 
     @property
     def sentence(self) -> str:
         """The outcome, for people."""
         value = f"{self.result.value:.4g}"
         if self.refuted:
-            return f"a search from scratch found a placement of {value}, which is below the bound"
-        if self.proved:
-            method = self.result.proof.method
-            return f"a search from scratch proved the bound by a {method} certificate"
+            return f"a search from scratch found a better placement, of {value}"
         if self.result.placement is None:
             return "a search from scratch found no placement either"
-        return f"a search from scratch found nothing below it, and came to {value}"
+        return f"a search from scratch found nothing better, and came to {value}"
 
 
-def repeat(problem: Problem, bound: float, watch: Watch | None = None) -> Repeated:
-    """Search from scratch for a placement below a bound, and for a proof of it.
+def repeat(problem: Problem, claims: Sequence[Standing], watch: Watch | None = None) -> Repeated:
+    """Search from scratch for a placement better than claimed.
 
     Parameters
     ----------
     problem
         What is placed on what.
-    bound
-        What the plan claims that no placement is below; ``inf`` that none is valid.
+    claims
+        What no placement is said to be better than.
     watch
         Clock and interrupt.
     """
     result = solve(problem, seed=SEED, watch=watch)
-    refuted = result.placement is not None and result.value < bound * (1 - OPTIMAL_GAP)
-    proved = result.proof.certificate is not None and result.bound >= bound * (1 - OPTIMAL_GAP)
-    return Repeated(result, refuted, proved and not refuted)
+    found = result.evaluation
+    refuted = found is not None and any(
+        standing_of(problem, found, len(claim.profile)).betters(claim) for claim in claims
+    )
+    return Repeated(result, refuted)

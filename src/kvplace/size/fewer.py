@@ -198,7 +198,7 @@ def solve_fewer(
     if search.placement is not best.placement:
         result = replace(
             best, placement=search.placement, evaluation=evaluation, stop=Stop.LOCAL_OPTIMUM,
-            progress=(), seconds=watch.seconds, ranks=0,
+            progress=(), seconds=watch.seconds, ranks=0, balance=(),
         )  # fmt: skip
     idle = tuple(gpu.id for gpu in evaluation.gpus if not gpu.shards)
     least, proof = search.least()

@@ -16,7 +16,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct import rematch as rematches
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
-from kvplace.solver.construct.excess import crowd, lower_excess, packed
+from kvplace.solver.construct.excess import crowd, lower_excess, packed, relieved
 from kvplace.solver.construct.rematch import Rematch
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.instance import Instance
@@ -53,6 +53,36 @@ def test_two_shards_are_exchanged_for_one():
     assert lower_excess(board, 1.0, Watch(None)) == 0
     assert board.valid
     assert sorted(map(len, board.members)) == [2, 3]
+
+
+def test_what_is_too_hot_for_its_gpu_goes_to_a_larger_one_and_others_make_room():
+    # At 0.5 the hot model takes 4 + 4 / 0.5 = 12 GiB, for which only the GPU of 21 has room, and
+    # the others 3 + 0.5 / 0.5 = 4 each. At 0.2 it takes 24, which none has.
+    sizes, loads = [int(s * GIB) for s in (4, 3, 3)], [load * GIB for load in (4, 0.5, 0.5)]
+    instance = plain(sizes, [0] * 3, loads, [int(21 * GIB), int(10 * GIB)])
+    board = Assignment.single(instance, [1, 0, 0])
+    assert board.worst() == pytest.approx(4 / 6)
+    found = relieved(board, 0.5, Watch(None))
+    assert found is not None
+    assert found.valid
+    assert found.where[0] == ((0,),)
+    assert found.worst() <= 0.5
+    assert relieved(board, 0.2, Watch(None)) is None
+    assert board.where == [((1,),), ((0,),), ((0,),)]
+
+
+def test_split_models_that_are_too_hot_together_are_taken_apart():
+    # Two models of two shards on the same two of four GPUs of 10 GiB: at 0.4 a shard takes
+    # 3 + 1 / 0.4 GiB, and two take 11. A request per second is a load of 1 GiB.
+    model = replace(byte_model("a", 6 * 2**30, 2.0), tensor_parallel=(2,))
+    gpus = tuple(GPU(f"n/{i}", "t", 10 * 2**30) for i in range(4))
+    problem = Problem(
+        (model, replace(model, name="b")), Fleet((Node("n", gpus),)), Objective.REQUESTS
+    )
+    board = Assignment(load_instance(problem), [((0, 1),), ((0, 1),)])
+    found = relieved(board, 0.4, Watch(None))
+    assert found is not None
+    assert sorted(g for copies in found.where for g in copies[0]) == [0, 1, 2, 3]
 
 
 def test_nothing_is_done_where_no_shard_can_move():

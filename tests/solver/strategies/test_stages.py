@@ -20,7 +20,9 @@ from kvplace.solver.strategies.stages import (
     Beside,
     Settings,
     Stage,
+    Strategy,
     run_stages,
+    run_strategy,
 )
 from kvplace.solver.strategies.undivided import strategy as undivided
 from oracle import solve_exactly
@@ -169,3 +171,14 @@ def test_an_error_of_the_question_is_not_lost():
     beside = Beside("configuration-bound", lambda _: (fail, fail, fail), lambda _: True)
     with pytest.raises(MemoryError):
         run_stages(search, [Stage("domain-filling", lambda _: None, closed=True, beside=beside)])
+
+
+@pytest.mark.parametrize(("limit", "left"), [(None, [math.inf] * 3), (100.0, [75, 75, 100])])
+def test_rounds_leave_time_to_the_last_stages(limit, left):
+    seen = []
+    stage = Stage("balance", lambda s: seen.append(s.watch.left), closed=True)
+    search = undivided.UndividedSearch(
+        random_problem(random.Random(2), 3, 6), Settings(watch=Watch(limit))
+    )
+    run_strategy(search, Strategy((), [stage], [stage], lambda _: 2, kept=lambda _: 0.25))
+    assert seen == pytest.approx(left, abs=20)

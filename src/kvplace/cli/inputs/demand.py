@@ -11,7 +11,7 @@ from kvplace.cli.inputs.demand_source import (
     read_prometheus_options,
     read_trace_options,
 )
-from kvplace.cli.options import nearest_choice, output_options
+from kvplace.cli.options import NAMED_FILE, nearest_choice, output_options
 from kvplace.cli.verb import verb
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ Examples:
 @click.option("--only", multiple=True, metavar="MODEL", help="Only this model; may be given again.")
 @click.option(
     "--plot",
-    type=click.Path(),
+    type=NAMED_FILE,
     metavar="FILE",
     help="Draw the rates over time into a .png, .svg or .pdf file.",
 )

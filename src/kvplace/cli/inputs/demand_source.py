@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from kvplace.cli.options import QUANTILE, SECONDS
+from kvplace.cli.options import IN_FILE, QUANTILE, SECONDS
 from kvplace.errors import InputError
 
 if TYPE_CHECKING:
@@ -130,21 +130,21 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--user", metavar="NAME", cls=PrometheusOption, help="basic authentication."),
     click.option(
         "--password-file",
-        type=click.Path(),
+        type=IN_FILE,
         metavar="FILE",
         cls=PrometheusOption,
         help="password of --user.",
     ),
     click.option(
         "--bearer-token-file",
-        type=click.Path(),
+        type=IN_FILE,
         metavar="FILE",
         cls=PrometheusOption,
         help="bearer token.",
     ),
     click.option(
         "--ca-file",
-        type=click.Path(),
+        type=IN_FILE,
         metavar="FILE",
         cls=PrometheusOption,
         help="certificates to trust.",

@@ -14,7 +14,7 @@ from kvplace.cli.inputs.demand_source import (
     read_trace_options,
 )
 from kvplace.cli.inputs.model import FACTS, KV_DTYPE
-from kvplace.cli.options import IN_FILE, SECONDS
+from kvplace.cli.options import IN_FILE, NAMED_FILE, OUT_FILE, SECONDS
 from kvplace.cli.verb import verb
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class _Copies(click.ParamType["tuple[int, int]"]):
     metavar="SPEC",
     help="Hosts x GPUs x type, such as 4x8xH100,2x4x80GiB; 8xH100 is one host.",
 )
-@click.option("--trace", type=click.Path(), metavar="FILE", help="Demand: a request log.")
+@click.option("--trace", type=NAMED_FILE, metavar="FILE", help="Demand: a request log.")
 @click.option("--prometheus", metavar="URL", help="Demand: a Prometheus server.")
 @click.option(
     "--from",
@@ -76,7 +76,7 @@ class _Copies(click.ParamType["tuple[int, int]"]):
 )
 @click.option(
     "--current",
-    type=click.Path(),
+    type=NAMED_FILE,
     metavar="FILE",
     help="With --from: write the placement that runs now to this file, as the CSV of a plan.",
 )
@@ -113,7 +113,7 @@ class _Copies(click.ParamType["tuple[int, int]"]):
 @click.option(
     "--output",
     "-o",
-    type=click.Path(),
+    type=OUT_FILE,
     metavar="FILE",
     help="Write to this file, if it is new.",
 )

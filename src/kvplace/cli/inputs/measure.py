@@ -21,7 +21,7 @@ Examples:
 """
 
 
-@verb("measure", epilog=_EXAMPLES, replaces=("fleet",))
+@verb("measure", epilog=_EXAMPLES, replaces={"output": ("fleet",)})
 @click.argument("logs", nargs=-1, required=True, type=IN_FILE, metavar="LOG...")
 @click.option("--model", metavar="NAME", help="Name of the model. Default: what the log says.")
 @click.option("--gpu", metavar="TYPE", help="GPU that it ran on, as in kvplace catalogue gpus.")

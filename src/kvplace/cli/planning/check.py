@@ -18,6 +18,8 @@ from kvplace.cli.verb import verb
 if TYPE_CHECKING:
     from kvplace.checking.check import Check
     from kvplace.core.problem import Problem
+    from kvplace.formats.plan.stated import Plan
+    from kvplace.formats.plan.table import PlanTable
 
 __all__ = ["command"]
 
@@ -83,7 +85,7 @@ def command(
     problem = under_scenarios(problem, stated)
     found = check(problem, stated)
     if again and found.claimed and found.agrees:
-        found = _repeated(problem, found, time_limit, quiet=quiet)
+        found = _repeated(problem, stated, found, time_limit, quiet=quiet)
     if form == "table":
         verified = () if quiet else found.verified
         emit(checked_table(plan, found.disagreements, verified, found.claimed), output, data=False)
@@ -96,19 +98,23 @@ def command(
 
 
 def _repeated(
-    problem: "Problem", found: "Check", time_limit: float | None, *, quiet: bool
+    problem: "Problem",
+    stated: "Plan | PlanTable",
+    found: "Check",
+    time_limit: float | None,
+    *,
+    quiet: bool,
 ) -> "Check":
     """Return the check with what a search from scratch says of the claims."""
-    from kvplace.checking.check import Disagreement
+    from kvplace.checking.check import Disagreement, check
     from kvplace.cli.run import watched
     from kvplace.explain.repeat import repeat
 
-    assert found.bound is not None
     with watched(time_limit, quiet=quiet) as watch:
-        outcome = repeat(problem, found.bound, watch)
+        outcome = repeat(problem, found.open, watch)
     if outcome.refuted:
         wrong = Disagreement("objective.bound", outcome.sentence)
         return replace(found, disagreements=(wrong,), claimed=())
-    if outcome.proved and not (found.evaluation and found.evaluation.preferences):
-        return replace(found, verified=(*found.verified, outcome.sentence), claimed=())
-    return replace(found, claimed=(*found.claimed, outcome.sentence))
+    if (evidence := outcome.result.proof.certificate) is not None:
+        found = check(problem, stated, evidence)
+    return replace(found, claimed=(*found.claimed, outcome.sentence)) if found.claimed else found

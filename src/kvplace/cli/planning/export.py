@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kvplace.cli.options import IN_FILE, PLAN_FILE, nearest_choice
+from kvplace.cli.options import IN_FILE, NAMED_FILE, PLAN_FILE, nearest_choice
 from kvplace.cli.plans import fleet_option, load, load_other, schema_of
 from kvplace.cli.verb import refuse_same, verb
 
@@ -55,7 +55,7 @@ Examples:
     "--output",
     "-o",
     required=True,
-    type=click.Path(),
+    type=NAMED_FILE,
     metavar="DIR",
     help="Directory to write to; each file is written whole or not at all.",
 )

@@ -11,6 +11,7 @@ from kvplace.cli.options import (
     COUNT_OR_NONE,
     FACTOR,
     FLEET,
+    IN_FILE,
     QUANTILE,
     SHARE,
     input_options,
@@ -105,7 +106,7 @@ Examples:
 )
 @click.option(
     "--prices",
-    type=click.Path(),
+    type=IN_FILE,
     metavar="FILE",
     help="With --least cost: YAML of GPU types and what one costs per hour.",
 )

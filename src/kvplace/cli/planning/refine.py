@@ -36,7 +36,7 @@ def _input_options(command: Command) -> Command:
     return input_options(command, "forecast", default="that of the plan; with --start, as in plan")
 
 
-@verb("refine", epilog=_EXAMPLES, replaces=("file", "start"))
+@verb("refine", epilog=_EXAMPLES, replaces={"output": ("file", "start")})
 @click.argument("file", type=IN_FILE, metavar="PLAN|FLEET")
 @click.option(
     "--start",

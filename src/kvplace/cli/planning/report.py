@@ -2,7 +2,7 @@
 
 import click
 
-from kvplace.cli.options import IN_FILE, PLAN_FILE
+from kvplace.cli.options import IN_FILE, NAMED_FILE, OUT_FILE, PLAN_FILE
 from kvplace.cli.plans import fleet_option, load, load_other
 from kvplace.cli.verb import verb
 
@@ -26,14 +26,14 @@ Examples:
 )
 @fleet_option
 @click.option(
-    "--output", "-o", type=click.Path(), metavar="FILE", help="Write the page, one HTML file."
+    "--output", "-o", type=OUT_FILE, metavar="FILE", help="Write the page, one HTML file."
 )
 @click.option(
-    "--figure", type=click.Path(), metavar="FILE", help="Write the main figure: .svg, .png or .pdf."
+    "--figure", type=NAMED_FILE, metavar="FILE", help="Write the main figure: .svg, .png or .pdf."
 )
 @click.option(
     "--markdown",
-    type=click.Path(),
+    type=NAMED_FILE,
     metavar="FILE",
     help="Write a summary for a pull request; - for stdout.",
 )

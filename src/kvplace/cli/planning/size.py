@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from kvplace.cli.options import FLEET, input_options, limit_options, output_options
+from kvplace.cli.options import FLEET, IN_FILE, input_options, limit_options, output_options
 from kvplace.cli.verb import verb
 from kvplace.units import parse_number
 
@@ -54,7 +54,7 @@ class _Growths(click.ParamType[tuple[float, ...]]):
 )
 @click.option(
     "--prices",
-    type=click.Path(),
+    type=IN_FILE,
     metavar="FILE",
     help="YAML of GPU types and what one costs per hour. The cheapest fleet is found then, "
     "else the one with the fewest GPUs.",

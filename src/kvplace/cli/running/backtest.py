@@ -9,6 +9,7 @@ from kvplace.cli.inputs.demand_source import aliases_of, demand_options, read_tr
 from kvplace.cli.options import (
     FLEET,
     IN_FILE,
+    NAMED_FILE,
     RAY,
     SHARE,
     input_options,
@@ -111,7 +112,7 @@ Examples:
 )
 @RAY
 @click.option(
-    "--plot", type=click.Path(), metavar="FILE", help="Draw pressure over time: .svg, .png or .pdf."
+    "--plot", type=NAMED_FILE, metavar="FILE", help="Draw pressure over time: .svg, .png or .pdf."
 )
 @demand_options
 @input_options

@@ -8,6 +8,7 @@ import click
 from kvplace.cli.options import (
     FLEET,
     IN_FILE,
+    NAMED_FILE,
     SHARE,
     duration,
     input_options,
@@ -141,10 +142,10 @@ BYTES, TIME = _Quantity("size", parse_bytes), _Quantity("duration", duration)
     help="Show what every number of changes buys; of many, those that the time limit allows.",
 )
 @click.option(
-    "--plot", type=click.Path(), metavar="FILE", help="Draw the frontier: .svg, .png or .pdf."
+    "--plot", type=NAMED_FILE, metavar="FILE", help="Draw the frontier: .svg, .png or .pdf."
 )
 @click.option(
-    "--plan", "plan_file", type=click.Path(), metavar="FILE", help="Also write the plan (JSON)."
+    "--plan", "plan_file", type=NAMED_FILE, metavar="FILE", help="Also write the plan (JSON)."
 )
 @click.option(
     "--load-rate",

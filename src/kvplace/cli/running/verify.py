@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kvplace.cli.options import IN_FILE, output_options
+from kvplace.cli.options import IN_FILE, NAMED_FILE, output_options
 from kvplace.cli.running.observe import AT, TOKEN, asked
 from kvplace.cli.verb import verb
 
@@ -25,7 +25,7 @@ Examples:
 """
 
 
-@verb("verify", epilog=_EXAMPLES)
+@verb("verify", epilog=_EXAMPLES, replaces={"record": ("proposal",)})
 @click.argument("proposal", type=IN_FILE, metavar="PROPOSAL")
 @click.option(
     "--observed",
@@ -51,7 +51,7 @@ Examples:
 )
 @click.option(
     "--record",
-    type=click.Path(),
+    type=NAMED_FILE,
     metavar="FILE",
     help="Once all steps are done, write the proposal with what it is worth measured, beside "
     "before and predicted; FILE may be the proposal itself. Needs --fleet.",

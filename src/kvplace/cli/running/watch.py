@@ -13,6 +13,7 @@ from kvplace.cli.inputs.demand_source import (
 from kvplace.cli.options import (
     FLEET,
     IN_FILE,
+    NAMED_FILE,
     SHARE,
     TIME_LIMIT,
     input_options,
@@ -47,7 +48,7 @@ Examples:
 @click.option("--prometheus", metavar="URL", help="Demand from Prometheus: the last window counts.")
 @click.option(
     "--history",
-    type=click.Path(),
+    type=NAMED_FILE,
     metavar="FILE",
     help="Keeps the time of the last re-plan, and whether the fleet is alarmed (JSON). It is "
     "written as if the advice were followed.",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kvplace.cli.options import SECONDS, SOLVERS, nearest_choice, output_options
+from kvplace.cli.options import NAMED_FILE, SECONDS, SOLVERS, nearest_choice, output_options
 from kvplace.cli.verb import verb
 from kvplace.errors import MissingExtraError
 
@@ -141,7 +141,7 @@ class _Seeds(click.ParamType[tuple[int, ...]]):
 @click.option("--cases", "by_case", is_flag=True, help="Also list every case (CSV: only those).")
 @click.option(
     "--plot",
-    type=click.Path(),
+    type=NAMED_FILE,
     metavar="FILE",
     help="Draw the gap over time into a .png, .svg or .pdf file (extra 'plots').",
 )

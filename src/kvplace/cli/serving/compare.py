@@ -2,7 +2,7 @@
 
 import click
 
-from kvplace.cli.options import IN_FILE, output_options
+from kvplace.cli.options import IN_FILE, NAMED_FILE, output_options
 from kvplace.cli.plans import fleet_option
 from kvplace.cli.serving.engines import Play, play_options
 from kvplace.cli.verb import verb
@@ -24,11 +24,11 @@ Examples:
 @play_options("0,1,2", "every plan gets the same ones")
 @click.option(
     "--prices",
-    type=click.Path(),
+    type=IN_FILE,
     metavar="FILE",
     help="YAML of GPU types and what one costs per hour.",
 )
-@click.option("--plot", type=click.Path(), metavar="FILE", help="Draw what each plan serves.")
+@click.option("--plot", type=NAMED_FILE, metavar="FILE", help="Draw what each plan serves.")
 @output_options
 def command(
     plans: tuple[str, ...],

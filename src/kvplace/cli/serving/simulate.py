@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvplace.cli.options import IN_FILE, PLAN_FILE, output_options
+from kvplace.cli.options import IN_FILE, NAMED_FILE, PLAN_FILE, output_options
 from kvplace.cli.plans import fleet_option
 from kvplace.cli.serving.engines import LOADS, Play, play_options
 from kvplace.cli.verb import verb
@@ -53,7 +53,7 @@ Examples:
     help="Part of each prompt that is one of 16 beginnings that requests of its model share.",
 )
 @play_options("0", "each is simulated at every load")
-@click.option("--plot", type=click.Path(), metavar="FILE", help="Draw attainment over load.")
+@click.option("--plot", type=NAMED_FILE, metavar="FILE", help="Draw attainment over load.")
 @click.option(
     "--threads",
     type=click.IntRange(1, 4096),

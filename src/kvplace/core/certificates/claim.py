@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.problem import Problem
 
-__all__ = ["PRICE_BITS", "Bound", "Certificate", "Choice", "Leaf", "ProofTree", "malformed_prices"]
+__all__ = [
+    "PRICE_BITS", "Bound", "Certificate", "Choice", "Evidence", "Leaf", "ProofTree",
+    "malformed_prices",
+]  # fmt: skip
 
 PRICE_BITS = 256
 """Most bits of a price, a worth or a weight; sizes at a threshold have some 110."""
@@ -101,6 +104,10 @@ class ProofTree:
     nodes: tuple[Choice | Leaf, ...]
 
 
+Evidence = Certificate | RuleCertificate | ProofTree
+"""What proves a bound."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
     """A proved lower limit on the optimum.
@@ -123,7 +130,7 @@ class Bound:
 
     value: float
     method: str
-    certificate: Certificate | RuleCertificate | ProofTree | None = None
+    certificate: Evidence | None = None
     breaches: tuple[float, ...] = ()
 
 

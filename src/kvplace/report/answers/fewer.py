@@ -1,11 +1,12 @@
 """What a plan on fewer, cheaper or thriftier GPUs saves, for people."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kvplace.report.answers.differences import change_in_words
 from kvplace.report.summary import format_kvpr
 from kvplace.report.text import clean
-from kvplace.units import format_percent
+from kvplace.units import format_count, format_percent
 
 if TYPE_CHECKING:
     from kvplace.size.fewer import Fewer
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["fewer_lines"]
 
 _NAMED = 16
-_UNITS = {"gpus": "{:,.0f} GPUs", "cost": "{:,.2f} per hour", "power": "{:,.0f} W of rated power"}
+_UNITS: dict[str, Callable[[float], str]] = {
+    "gpus": lambda number: format_count(round(number), "GPU"),
+    "cost": "{:,.2f} per hour".format,
+    "power": "{:,.0f} W of rated power".format,
+}
 
 
 def fewer_lines(found: "Fewer") -> list[str]:
@@ -21,12 +26,12 @@ def fewer_lines(found: "Fewer") -> list[str]:
     if found.result.placement is None:
         return []
     unit = _UNITS[found.saving]
-    spent, before = unit.format(found.spent), unit.format(found.spent_before)
+    spent, before = unit(found.spent), unit(found.spent_before)
     saved = change_in_words(found.spent_before, found.spent) or "nothing less"
     value, limit = format_kvpr(found.result.value), format_kvpr(found.limit)
     within = f"within {format_percent(found.within)} of it: {value}, limit {limit}"
     lines = [f"{spent} in use, {before} at the best pressure found ({saved}), {within}"]
-    least = unit.format(found.least)
+    least = unit(found.least)
     by = "the solver proved one less too few" if found.proof == "search" else "by sums"
     if found.proved:
         lines.append(f"no plan within the limit takes less, which is proved ({by})")

@@ -1,6 +1,7 @@
 """Charts of the page as SVG that takes its colours from the page."""
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -203,7 +204,7 @@ def _step(raw: float) -> float:
 
 def _ticks(top: float) -> list[float]:
     """Return three to six round numbers from 0 to at least `top`."""
-    if not top > 0 or math.isinf(top):
+    if not top > sys.float_info.min or math.isinf(top):
         return [0.0, 1.0]
     step = _step(top / 4)
     count = math.ceil(top / step - 1e-9)

@@ -20,7 +20,7 @@ from kvplace.solver.construct.candidates import RULED, best_seat, seats_by
 from kvplace.solver.construct.rematch import WHOLE, Rematch, room_alone
 from kvplace.solver.instance.instance import Copies, Option
 
-__all__ = ["STARTS", "VALID", "Sharing", "crowd", "lower_excess", "packed"]
+__all__ = ["STARTS", "VALID", "Sharing", "crowd", "lower_excess", "packed", "relieved"]
 
 Sharing = Callable[[Assignment, float, Watch], object]
 """Exchanges shards of two sizes between many GPUs at a target."""
@@ -67,6 +67,46 @@ def lower_excess(
     elif _excess(board, target):
         sharing(board, target, watch)
     return _excess(board, target)
+
+
+def relieved(
+    board: Assignment, target: float, watch: Watch, sharing: Sharing | None = None
+) -> Assignment | None:
+    """Return an assignment at or below a target, made from one above it; None where none is found.
+
+    A model that is too large for its GPU is placed anew, in any of its options. So is the smallest
+    of split ones that are too large for one GPU together. Other shards make room.
+
+    Parameters
+    ----------
+    board
+        Not changed; all models are placed.
+    target
+        In load per byte, above 0 and finite; of one pressure.
+    watch, sharing
+        As of `lower_excess`.
+    """
+    found, options = board.copy(), board.instance.options
+    alone, split, hot = room_alone(board.instance.columns), np.zeros(board.instance.g), set[int]()
+    for j, (option, copies) in enumerate(zip(board.option, board.where, strict=True)):
+        taken, gpus = (
+            0.0 if option is None else option.taken(target),
+            [g for c in copies for g in c],
+        )
+        if (taken > alone[gpus]).any():
+            hot.add(j)
+        elif option is not None and option.degree > 1:
+            split[gpus] += taken
+    for g in np.flatnonzero(split > alone).tolist():
+        held = [j for j in board.members[g] if board.chosen(j).degree > 1]
+        hot.add(min(held, key=lambda j: (board.chosen(j).taken(target), j)))
+    found.apply([(j, None, ()) for j in hot])
+    room = {j: min(option.taken(target) * option.shards for option in options[j]) for j in hot}
+    for j in sorted(hot, key=lambda j: (-room[j], j)):
+        if watch.stop or not crowd(found, j, target):
+            return None
+    lower_excess(found, target, watch, sharing)
+    return found if found.worth() < board.worth() else None
 
 
 def _excess(board: Assignment, target: float) -> float:

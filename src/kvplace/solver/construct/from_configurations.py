@@ -8,7 +8,6 @@ program is asked, each where most room is left.
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -133,16 +132,7 @@ class Configurer:
         known
             A target above which none is worth anything; ``inf`` for none.
         """
-        if self._confined is not None:
-            pack = partial(self._confined.packed, watch=watch)
-            packed = _lowest_met(pack, low * (1 + NEAR), low, NEAR, PACKED_NEAR, watch)
-            if packed is not None:
-                self._packed, low = packed
         self._begin = self._aimed(low, watch, known)
-        if self._packed is not None and self._begin is not None and self._begin[2] > low:
-            assert self._confined is not None
-            self._packed = self._confined.packed(self._begin[2], watch) or self._packed
-            self._begin = self._aimed(low, watch, self._begin[2]) or self._begin
         self.target = math.inf if self._begin is None else self._begin[2]
 
     def build(self, watch: Watch) -> Assignment | None:
@@ -224,15 +214,18 @@ class Configurer:
         program = LevelProgram()
 
         def begun(target: float) -> tuple[Assignment, ProgramModels] | None:
+            if self._confined is not None:
+                packed = self._confined.packed(target, watch)
+                if packed is None:
+                    return None
+                self._packed = packed
             found = self._begun(target, watch)
             met = found is not None and self._met(program, *found, target, watch)
             return found if met else None
 
-        # Below the target at which models were packed before, these do not fit.
-        first = low * (1 + ABOVE) if self._packed is None else low
-        if known < math.inf:
-            first = known * (1 - NEAR)
-        found = _lowest_met(begun, first, low, ABOVE, NEAR, watch, most=known)
+        first = known * (1 - NEAR) if known < math.inf else low * (1 + ABOVE)
+        near = NEAR if self._confined is None else PACKED_NEAR
+        found = _lowest_met(begun, first, low, ABOVE, near, watch, most=known)
         if program.centre is not None:
             self.prices = program.centre[: self._coarse + 1]
         return None if found is None else (*found[0], found[1])

@@ -27,8 +27,9 @@ __all__ = ["improve_mobile", "iterate_mobile", "share_out"]
 
 VAST = 1 << 50
 """Bytes of memory that never run out: of GPUs whose room is a share, as time is."""
-SHARED = 30.0
-"""Pairs looked at, per GPU, while what GPUs hold too much is shared out."""
+SHARED, PATIENT = 150.0, 40.0
+"""Pairs looked at at most, per GPU, while what GPUs hold too much is shared out; and without less
+of it."""
 BEYOND = 8.0
 """Factor on what a shard takes where it would not fit alone, as no exchange mends that later."""
 FULL = 1 - 1e-9
@@ -208,7 +209,8 @@ def share_out(
         others, nothing, shards.model[mobile], nothing,
     )  # fmt: skip
     with closing(Crew()) as crew:
-        Improver(packing, FULL, seed, crew, Within(watch, watch.left)).relieve(FULL, SHARED, SHARED)
+        within = Within(watch, watch.left)
+        Improver(packing, FULL, seed, crew, within, summed=True).relieve(FULL, SHARED, PATIENT)
     gpu[mobile] = packing.gpu_of(len(mobile))
     board.apply(_moved(board, shards, started))
 

@@ -1,15 +1,23 @@
 """Kernels: the best exchange within a pair of GPUs, for many disjoint pairs.
 
 Which exchange of a pair is best, one of two searches says: by sizes where there is one pressure,
-and else by trying what can gain. All around it is the same for both.
+and else by all ways to share out some models. All around it is the same for both.
 """
 
 import numpy as np
 
 from kvplace.solver.array_types import Ints
 from kvplace.solver.assignment.packed import Packing
+from kvplace.solver.chance import MIX, Bits
 from kvplace.solver.improve.pair_search import SizeScratch, left_enough, nearest, size_scratch
-from kvplace.solver.improve.pair_trial import TrialScratch, least_pressure, trial_scratch
+from kvplace.solver.improve.pair_ways import (
+    MOVABLE,
+    Ways,
+    add_up,
+    change_of,
+    draw_ways,
+    room_for_ways,
+)
 from kvplace.solver.instance.pressure import pressure
 from kvplace.solver.kernels import kernel
 
@@ -24,8 +32,12 @@ __all__ = [
     "sum_up",
 ]
 
-Scratch = tuple[SizeScratch, TrialScratch, Ints, Ints]
-"""Room for either search, and for the slots that are exchanged, -1 for none."""
+DRAWS = 4
+"""Times that models are drawn of a pair that holds too many for all ways."""
+
+Scratch = tuple[SizeScratch, Ways, Bits, Ints, Ints]
+"""Room for either search, what draws for the second, and the slots that the first exchanges, -1 for
+none."""
 
 _pressure = kernel(pressure)
 
@@ -48,7 +60,8 @@ def scratch_of(packing: Packing, width: int) -> Scratch:
     """Return room for exchanges of which up to `width` subsets of either side are looked at."""
     return (
         size_scratch(width),
-        trial_scratch(packing.loads.shape[1]),
+        room_for_ways(packing, np.empty(0)),
+        np.empty(1, np.uint64),
         np.empty(3, np.int64),
         np.empty(3, np.int64),
     )
@@ -110,13 +123,35 @@ def exchange(packing: Packing, g: int, h: int, turn: int, gain: float, scratch: 
         g, h, here = h, g, there
     if not 0 < here < np.inf:
         return 0
-    by_size, by_trial, out, back = scratch
+    by_size, ways, chance, out, back = scratch
     goal = here * (1 - gain)
     if packing.loads.shape[1] == 1 and packing.kv == 1 and packing.table.shape[1] == 1:
         found = nearest(packing, g, h, goal, turn, by_size, out, back)
-    else:
-        found = least_pressure(packing, g, h, goal, turn, by_trial, out, back)
-    return carry_out(packing, g, h, out, back) if found else 0
+        return carry_out(packing, g, h, out, back) if found else 0
+    pair = (turn * len(packing.models) + g) * len(packing.models) + h
+    chance[0] = 2 * pair + 1
+    chance *= np.uint64(MIX)
+    for _ in range(DRAWS if packing.models[g] + packing.models[h] > MOVABLE + 1 else 1):
+        if _share_out(packing, g, h, goal, chance, ways):
+            return 1
+    return 0
+
+
+@kernel
+def _share_out(packing: Packing, g: int, h: int, goal: float, chance: Bits, ways: Ways) -> int:
+    """Share out models of two GPUs in the best way below a pressure; return 1 where some moved."""
+    mine, movable = draw_ways(packing, g, h, goal, chance, ways)
+    found = add_up(mine, movable, 0.0, 0.0, 0.0, ways)
+    excess = ways.excess[: 1 << movable]
+    while found:
+        way = int(excess.argmin())
+        found = excess[way] < 0
+        if found:
+            out, back = change_of(way, mine, movable, ways)
+            if carry_out(packing, g, h, out, back):
+                return 1
+            excess[way] = np.inf  # memory has no room for it, or models of a group would meet
+    return 0
 
 
 @kernel

@@ -94,6 +94,8 @@ class Improver:
         Exchanges at most; None for no limit.
     gain
         Relative gain that an exchange must exceed.
+    summed
+        Whether what GPUs are above the level is to be little in all, and not the worst GPU low.
 
     Attributes
     ----------
@@ -111,8 +113,9 @@ class Improver:
         *,
         limit: int | None = None,
         gain: float = GAIN,
+        summed: bool = False,
     ) -> None:
-        self._limit, self._gain = limit, gain
+        self._limit, self._gain, self._summed = limit, gain, summed
         self._packing = packing
         self._level = level
         self._crew = crew
@@ -186,8 +189,9 @@ class Improver:
             now = float(open_.max())
             if now <= self._level * (1 + CLOSE) or float(kvpr.max()) <= goal:
                 break
-            if now < top * (1 - CLOSE):
-                top, gained = now, spent
+            counted = self._counted(open_)
+            if counted < top * (1 - CLOSE):
+                top, gained = counted, spent
                 self._watch.tell("improve", self._worst())
             if self._evens:
                 self._keep(kvpr)
@@ -195,7 +199,7 @@ class Improver:
             turn += 1
             if self._evens and turn % every == 0 and g <= SETTLED:
                 self._settle(self._packing, goal)
-        if self._kept is not None and self._worst() > self._least:
+        if self._kept is not None and self._counted(self._packing.pressure()) > self._least:
             self._packing.take(self._kept)
 
     def _settle(self, packing: Packing, goal: float) -> None:
@@ -208,10 +212,16 @@ class Improver:
             work(packing, watch=watch)
 
     def _keep(self, pressure: Floats) -> None:
-        """Keep the packing where its worst GPU is the best so far: excess may rise on one GPU."""
-        worst = float(pressure.max())
-        if worst < self._least:
-            self._least, self._kept = worst, self._packing.copy()
+        """Keep the packing where it is the best so far: excess may rise on one GPU."""
+        counted = self._counted(pressure)
+        if counted < self._least:
+            self._least, self._kept = counted, self._packing.copy()
+
+    def _counted(self, pressure: Floats) -> float:
+        """Return what is to be low: the worst GPU, or what all are above the level."""
+        if self._summed:
+            return float(np.maximum(pressure - self._level, 0.0).sum())
+        return float(pressure.max())
 
     def _target(self, now: float, pressure: Floats) -> float:
         """Return the pressure down to which GPUs are relieved: half-way down to the level.

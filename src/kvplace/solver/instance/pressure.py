@@ -79,8 +79,9 @@ def fullest(free: "Floats | Ints", loads: "Sequence[Floats]", kv: int) -> "Float
     most = np.maximum(loads[0], 0.0, out=loads[0])
     for load in loads[1:kv]:
         np.maximum(most, load, out=most)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        np.divide(most, free, out=most)
-    for load in loads[kv:]:
+    if kv:  # else the first is on time
+        with np.errstate(divide="ignore", invalid="ignore"):
+            np.divide(most, free, out=most)
+    for load in loads[max(kv, 1) :]:
         np.maximum(most, load, out=most)
     return most

@@ -71,9 +71,12 @@ class ClusterParams:
         Copies placed at each target by ejection in the first pass; doubled every pass.
     packed_per_missing
         The same, at each target, per model that a start left without a place.
+    relieved_near, relieved_part
+        Where GPUs are many, under one pressure, how near targets of ejection come to one another,
+        and the part of the time left that they may take.
     packed_large, ejected_large
-        Where GPUs are many, the same in the first pass, and the part of the gap by which the first
-        target is below the value.
+        Where GPUs are many, under several pressures, copies placed at each target in the first
+        pass, and the part of the gap by which the first target is below the value.
     ejected_part
         Part of the time left that ejection may take each pass, where domains are filled under one
         pressure.
@@ -94,9 +97,6 @@ class ClusterParams:
     filled_gain
         Part of the gap at most that a row of targets leaves after which another one is tried with
         twice the fillings.
-    filled_far
-        Part of the bound that the value is above it, beyond which one is tried anyway after the
-        first pass, where there is a time limit.
     filled_anew
         Part of the gap by which a target is below the value at least at which all domains are
         filled anew; at others some are, from what is there.
@@ -134,6 +134,9 @@ class ClusterParams:
         Certificates of that program tried, the best first, then twice as far down each time.
     checked_part
         Part of the time left that exact decisions leave at least for checking what they prove.
+    balanced_part
+        Part of the time left after the starts that is kept for balancing what the maximum leaves
+        open.
     kicked_part
         Part of the time left that kicks may take each pass: what is decided next takes less.
     cases, divided_part
@@ -203,6 +206,8 @@ class ClusterParams:
     packed: int = knob(200, "copies")
     packed_per_model: int = knob(8, "copies per model")
     packed_per_missing: int = knob(40, "copies per model")
+    relieved_near: float = knob(1e-3, "relative distance")
+    relieved_part: float = knob(0.5, "part of the time left")
     packed_large: int = knob(400, "copies")
     ejected_large: float = knob(
         0.05, "part of the gap", "measured: 0.7 and 0.5 % on two fills of a pool in 60 s"
@@ -225,7 +230,6 @@ class ClusterParams:
     fillings: int = knob(160, "fillings")
     filled_part: float = knob(0.15, "part of the time left")
     filled_gain: float = knob(0.75, "part of the gap")
-    filled_far: float = knob(0.05, "part of the bound")
     filled_anew: float = knob(0.25, "part of the gap")
     most_part: float = knob(0.5, "part of the gap")
     least_filled: float = knob(0.04, "part of the gap")
@@ -271,4 +275,10 @@ class ClusterParams:
     covered_part: float = knob(0.6, "part of the time left")
     covered_gap: float = knob(0.003, "relative gap")
     covered_most: float = knob(0.2, "relative gap")
+    balanced_part: float = knob(
+        0.03,
+        "part of the time left",
+        "measured: clusters of 45 to 100 models take 0.1 to 0.4 s; without, their GPUs stay as "
+        "they were filled",
+    )
     kicked_part: float = knob(0.4, "part of the time left")

@@ -309,6 +309,8 @@ class Strategy(Generic[S]):
         Returns how many rounds there are at most.
     idle
         Returns the rounds without a gain after which the rounds end.
+    kept
+        Returns the part of the time left that rounds leave to the last stages.
     """
 
     once: Sequence[Stage[S]]
@@ -316,6 +318,7 @@ class Strategy(Generic[S]):
     last: Sequence[Stage[S]] = ()
     repeats: Callable[[S], int] = lambda _: 1
     idle: Callable[[S], float] = lambda _: math.inf
+    kept: Callable[[S], float] = lambda _: 0.0
 
 
 def run_stages(search: S, stages: Sequence[Stage[S]]) -> None:
@@ -377,6 +380,13 @@ def _ratio(now: float, before: float) -> float:
 def run_strategy(search: S, strategy: Strategy[S]) -> None:
     """Run a strategy: once, in rounds until they bring nothing, and to its end."""
     run_stages(search, strategy.once)
+    with search.watch.part(1 - strategy.kept(search)):
+        _run_rounds(search, strategy)
+    run_stages(search, strategy.last)
+
+
+def _run_rounds(search: S, strategy: Strategy[S]) -> None:
+    """Run the rounds of a strategy until they bring nothing."""
     idle, known = 0, (math.inf, 0.0)
     for number in range(strategy.repeats(search) if strategy.rounds else 0):
         now = (search.value, search.low)
@@ -387,4 +397,3 @@ def run_strategy(search: S, strategy: Strategy[S]) -> None:
             break
         search.round = number
         run_stages(search, strategy.rounds)
-    run_stages(search, strategy.last)

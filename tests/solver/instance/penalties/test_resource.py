@@ -10,9 +10,13 @@ from kvplace.core.problem import Problem
 from kvplace.solver.solve import solve
 
 
-@pytest.mark.parametrize("amount", [2.7e-118, 1e-20, 0.5])
-def test_nothing_fits_where_there_is_none_of_a_resource(amount):
-    capacities = zip(made.fleet(80, 80).gpus, (100.0, 0.0), strict=True)
+@pytest.mark.parametrize(
+    ("amount", "least"),
+    [(2.7e-118, 0.0), (1e-20, 0.0), (0.5, 0.0), (0.5, 5e-324), (3e-20, 1e-20)],
+)
+def test_nothing_fits_where_there_is_less_of_a_resource(amount, least):
+    # What is little beside the largest capacity counted as enough: the plan failed its evaluation.
+    capacities = zip(made.fleet(80, 80).gpus, (100.0, least), strict=True)
     gpus = [replace(gpu, resources={"slots": most}) for gpu, most in capacities]
     nodes = tuple(Node(f"n{at}", (gpu,)) for at, gpu in enumerate(gpus))
     models = tuple(made.model(name, 10, resources={"slots": amount}) for name in "ab")

@@ -1,15 +1,15 @@
 """What shards take of each domain above what it may hold: limits, forbidden GPUs, capacities."""
 
 import math
+import sys
 from collections.abc import Sequence
+from fractions import Fraction
 
 from kvplace.core.evaluation.constraints import ROUNDING
 from kvplace.solver.instance.penalties.tracker import Copies, Tracker
 
 __all__ = ["ExcessTracker", "capacity_tracker"]
 
-STEPS = 2**52
-"""Steps of the largest amount or capacity of a resource."""
 AMOUNT_BITS = 26
 """Bits of the amount by which a capacity of 1 or more is exceeded; a smaller one counts as 1."""
 
@@ -27,9 +27,9 @@ class ExcessTracker(Tracker):
         What each domain may hold; a number for all alike.
     taken
         What a shard of each model takes; a number for all alike.
-    unit, units
+    unit, bits
         The amount is rounded up to so many of a unit, a power of two, so that sums of the amounts
-        of several rules leave nothing of rounding either; and how many of it a step is.
+        of several rules leave nothing of rounding either; a step is the unit over two to so many.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class ExcessTracker(Tracker):
         most: Sequence[int] | int,
         taken: Sequence[int] | int = 1,
         unit: float = 1,
-        units: float = 1,
+        bits: int = 0,
     ) -> None:
         super().__init__()
         every = max(domain, default=-1) + 1
         self._domain = domain
         self._most = [most] * every if isinstance(most, int) else most
-        self._taken, self._unit, self._units = taken, unit, units
+        self._taken, self._unit, self._bits = taken, unit, bits
         self._total = [0] * every
         self._above = 0
 
@@ -59,13 +59,15 @@ class ExcessTracker(Tracker):
                     most, before = self._most[domain], self._total[domain]
                     self._total[domain] = before + step
                     self._above += max(0, before + step - most) - max(0, before - most)
-        self.amount = math.ceil(self._above * self._units) * self._unit
+        self.amount = -(-self._above >> self._bits) * self._unit
 
 
 def capacity_tracker(
     holder: Sequence[int], capacity: Sequence[float], taken: Sequence[float]
 ) -> ExcessTracker:
     """Return a tracker of what shards take of a capacity above what there is.
+
+    Its steps are so fine that each number is a whole number of them.
 
     Parameters
     ----------
@@ -76,12 +78,10 @@ def capacity_tracker(
     taken
         (n,) what a shard of each model takes.
     """
-    largest = max(*capacity, *taken, 1e-300)
-    step = largest / STEPS
-    # Below a step, what is there suffices, and where there is nothing, nothing fits.
-    most = [
-        int(amount * (1 + ROUNDING / 2) / step) or (STEPS if amount else 0) for amount in capacity
-    ]
-    steps = [round(amount / step) or int(amount > 0) for amount in taken]
-    unit = 2.0 ** max(math.frexp(largest)[1] - AMOUNT_BITS, -AMOUNT_BITS)
-    return ExcessTracker(holder, most, steps, unit, step / unit)
+    allowed = [min(amount * (1 + ROUNDING), sys.float_info.max) for amount in capacity]
+    exact = [Fraction(amount) for amount in (*allowed, *taken)]
+    finest = max(AMOUNT_BITS, *(amount.denominator.bit_length() - 1 for amount in exact))
+    steps = [int(amount * 2**finest) for amount in exact]
+    coarse = max(math.frexp(max(*capacity, *taken))[1] - AMOUNT_BITS, -AMOUNT_BITS)
+    of_holder, of_model = steps[: len(allowed)], steps[len(allowed) :]
+    return ExcessTracker(holder, of_holder, of_model, 2.0**coarse, coarse + finest)

@@ -199,11 +199,9 @@ def refill(search: ClusterState) -> None:
     rounds, gap = knobs.fillings << search.round, math.inf
     if search.instance.pressures == 1:
         rounds = max(rounds, search.fillings)
-    again = search.round > 0 and search.watch.limit < math.inf  # other stages had their turn
     while search.left > 0 and not search.watch.stop and rounds < MOST_FILLINGS:
         now = board.worst() - search.low
-        far = again and now > knobs.filled_far * search.low
-        if not 0 < now <= (1 if far else knobs.filled_gain) * gap:
+        if not 0 < now <= knobs.filled_gain * gap:
             break
         gap = now
         with search.watch.part(knobs.filled_part):

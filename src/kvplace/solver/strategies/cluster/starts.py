@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.construct.deal import dealt_near
-from kvplace.solver.construct.excess import Sharing
+from kvplace.solver.construct.excess import Sharing, relieved
 from kvplace.solver.construct.target_search import construct, lowered, some_assignments
 from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.keep_rules import keep_rules
@@ -35,6 +35,7 @@ __all__ = [
     "descend",
     "exchange",
     "exchange_many",
+    "make_room",
     "mend",
     "repair",
     "start",
@@ -132,7 +133,9 @@ def _packed_first(search: ClusterState, pile: "Stacked | None", grid: int) -> As
     return board if pile is None or board is None else pile.board(instance, board)
 
 
-def _sharing(search: ClusterState, fixed: Sequence[int] | None = None) -> Sharing | None:
+def _sharing(
+    search: ClusterState, fixed: Sequence[int] | None = None, turn: int = 0
+) -> Sharing | None:
     """Return what exchanges shards of two sizes by compiled kernels; None where they are not.
 
     Some models stay where they are, as `share_out` says.
@@ -141,7 +144,7 @@ def _sharing(search: ClusterState, fixed: Sequence[int] | None = None) -> Sharin
 
     if not (keeps(search) and ready(search, "EVENING")):
         return None
-    return partial(share_out, seed=search.seed, fixed=fixed)
+    return partial(share_out, seed=search.seed + turn, fixed=fixed)
 
 
 def _completed(search: ClusterState, board: Assignment, target: float) -> Assignment | None:
@@ -303,6 +306,22 @@ def exchange(search: ClusterState) -> None:
         )  # fmt: skip
     search.starts = []
     watch.tell("start", search.value, search.low)
+
+
+def make_room(search: ClusterState) -> None:
+    """Place what is too hot at lower targets anew, for which others make room, by bisection."""
+    board, watch, near = search.best, search.watch, search.knobs.relieved_near
+    missed = search.low
+    with watch.part(search.knobs.relieved_part):
+        while board.worst() > missed * (1 + near) and search.left > 0 and not watch.stop:
+            target = (board.worst() + missed) / 2
+            found = relieved(board, target, watch, _sharing(search, (), search.steps))
+            search.steps += 1
+            if found is None:
+                missed = target
+            else:
+                board.reset(found.where)
+                watch.tell("pack", board.worst())
 
 
 def repair(search: ClusterState) -> None:

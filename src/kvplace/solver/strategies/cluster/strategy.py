@@ -16,6 +16,7 @@ __all__ = ["REFERENCE", "STRATEGY", "ClusterSearch"]
 BEGINNING: tuple[Stage[ClusterState], ...] = (
     Stage("configurations", starts.configure, supports.configurable),
     Stage("start", starts.start, closed=True),
+    Stage("ejection", starts.make_room, supports.roomy, steps=True),
     Stage(
         "parallel-exchanges", starts.descend, lambda s: s.board is not None and s.large, closed=True
     ),
@@ -91,6 +92,7 @@ STRATEGY: Strategy[ClusterState] = Strategy(
             lambda s: supports.long(s) and not s.instance.simple,
             steps=True,
         ),
+        Stage("ejection", starts.make_room, supports.roomy, steps=True),
         Stage("ejection", stages.eject, supports.ejectable, steps=True),
     ),
     last=(
@@ -99,6 +101,7 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         Stage("leximax", rank, supports.rankable, closed=True),
     ),
     repeats=supports.passes,
+    kept=lambda s: s.knobs.balanced_part if supports.few(s) else 0.0,
 )
 
 REFERENCE: Strategy[ClusterState] = Strategy(

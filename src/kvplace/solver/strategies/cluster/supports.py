@@ -57,7 +57,13 @@ def ejectable(search: ClusterState) -> bool:
     Under several pressures fillings end soon, and ejection goes on from them.
     """
     later = search.round > 0 or search.instance.pressures > 1
-    return few(search) and search.placed and (later or not refillable(search))
+    fit = few(search) and search.placed and not roomy(search)
+    return fit and (later or not refillable(search))
+
+
+def roomy(search: ClusterState) -> bool:
+    """Whether GPUs are many, under one pressure: there is room somewhere for what is too hot."""
+    return search.large and search.instance.pressures == 1 and few(search) and search.placed
 
 
 def quick(search: ClusterState) -> bool:
