@@ -1,6 +1,7 @@
 """Robust plans: never worse than the plain plan where they were planned for, by brute force."""
 
 import random
+from dataclasses import replace
 
 from kvplace.checking.load import load_plan
 from kvplace.core.evaluation.evaluate import evaluate
@@ -10,6 +11,7 @@ from kvplace.formats.plan.io import write_plan
 from kvplace.formats.read import parse_fleet
 from kvplace.report.answers.robust import robust_lines
 from kvplace.solver.robust import solve_robust
+from kvplace.solver.solve import refine, solve
 from oracle_splits import solve_by_force
 from splits import random_split_problem
 
@@ -72,7 +74,16 @@ def test_a_fleet_file_may_ask_for_robustness(tmp_path):
     file.write_text(write_plan(found.result))
     # The plan names its scenarios: it is read back, with and without the fleet that lacks them.
     assert load_plan(file).value == found.result.value
-    assert load_plan(file, _written(tmp_path, FLEET)).problem == robust
+    fleet = _written(tmp_path, FLEET)
+    assert load_plan(file, fleet).problem == robust
+    # A plan in columns named none, and check called it wrong; so did it under another objective.
+    columns = tmp_path / "plan.parquet"
+    for result in (found.result, solve(replace(plain, quantile=0.9))):
+        write_plan(result, columns)
+        assert load_plan(columns, fleet).value == result.value
+    other = refine(robust, found.result.placement, objective="occupancy")
+    file.write_text(write_plan(other))
+    assert load_plan(file, fleet).value == other.value
 
 
 def _written(folder, text):

@@ -60,8 +60,6 @@ def plan_of(result: Result) -> Plan:
         models=problem.models,
         rules=problem.rules,
         progress=result.progress,
-        windows=() if problem.windows == (ALWAYS,) else problem.windows,
-        quantile=problem.quantile,
         kv_parts=tuple(
             PlanKVPart(model, index, part)
             for (model, index), part in sorted(result.kv_parts.items())
@@ -75,7 +73,7 @@ def plan_of(result: Result) -> Plan:
 
 def claims_of(result: Result) -> Plan:
     """Return the plan without its lists and its certificate: what is said of the placement."""
-    evidence, proof = "none", result.proof.certificate
+    evidence, proof, problem = "none", result.proof.certificate, result.problem
     if isinstance(proof, ProofTree) and written_down(proof):
         evidence = "proof tree"
     elif result.proof.method == "search":
@@ -84,11 +82,11 @@ def claims_of(result: Result) -> Plan:
         evidence = "certificate"
     return Plan(
         kvplace_version=__version__,
-        problem_digest=result.problem.digest,
+        problem_digest=problem.digest,
         status=result.status.value,
         stop=result.stop.value,
         proof=evidence,
-        objective=result.problem.goal.value,
+        objective=problem.goal.value,
         value=result.value,
         bound=result.bound,
         gap=result.gap,
@@ -103,7 +101,9 @@ def claims_of(result: Result) -> Plan:
         soft_rules=_tiers(result),
         ranks=result.ranks,
         failures=result.failures,
-        balance=tuple(PlanRank.of(result.problem, claim) for claim in result.balance),
+        balance=tuple(PlanRank.of(problem, claim) for claim in result.balance),
+        windows=() if problem.windows == (ALWAYS,) else problem.windows,
+        quantile=problem.quantile,
     )
 
 

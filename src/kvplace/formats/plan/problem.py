@@ -6,7 +6,7 @@ from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.core.scenarios import with_scenarios
+from kvplace.core.scenarios import imagined
 from kvplace.errors import InputError
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
@@ -66,14 +66,15 @@ def problem_of(plan: Plan, source: str = "") -> Problem:
 def under_scenarios(problem: Problem, plan: Plan | PlanTable | Placement) -> Problem:
     """Return a problem with the quantile and the what-if windows that a plan of it was made for."""
     head = plan.head if isinstance(plan, PlanTable) else plan
-    if not isinstance(head, Plan) or problem.goal is not Objective.PRESSURE:
+    if not isinstance(head, Plan):
         return problem
-    if head.quantile is not None:
+    if head.quantile is not None and problem.goal is Objective.PRESSURE:
         problem = replace(problem, quantile=head.quantile)
     known = {window.name for window in problem.windows}
     new = tuple(w for w in head.windows if w.like and w.name not in known)
+    windows = (*problem.windows, *new)
     try:
-        return with_scenarios(problem, new)
+        return replace(problem, models=imagined(problem.models, windows), windows=windows)
     except InputError:
         return problem  # scenarios of other models: the plan is for another problem
 
