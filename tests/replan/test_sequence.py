@@ -114,6 +114,42 @@ def test_copies_that_are_spread_are_paired_within_their_node_or_switched_at_once
     assert sorted(r.gpus for r in end) == [("n0/1",), ("n1/1",)]
 
 
+def proposed(problem, before, after, schedule):
+    """Return a time and the proposal of a schedule at it."""
+    found = replan(problem, before, budget=Budget(moves=0), compare=False)
+    todo = tuple(changes(before, after))
+    moved = replace(
+        found, placement=after, after=evaluate(problem, after), changes=todo,
+        reasons=("",) * len(todo), schedule=schedule,
+    )  # fmt: skip
+    now = datetime(2026, 11, 26, tzinfo=UTC)
+    return now, propose(moved, now, timedelta(hours=1))
+
+
+def test_a_replica_by_way_of_another_gpu_is_followed_from_place_to_place():
+    # The GPU on its way seemed to be left already, and a fleet that was as it was had drifted.
+    random = Random(0)
+    fleet = Fleet((Node("n", tuple(GPU(f"n/{at}", "X", 21) for at in range(3))),))
+    problem = Problem(tuple(model(name, 12, random) for name in "ab"), fleet, Objective.REQUESTS)
+    before = Placement.single({"a": "n/0", "b": "n/1"})
+    after = Placement.single({"a": "n/1", "b": "n/0"})
+    schedule = sequence(problem, before, after, may_pause=False)
+    assert schedule.parked
+    now, proposal = proposed(problem, before, after, schedule)
+    here, done = set(before), []
+    assert verify(proposal, before, now).verdict == "ready"
+    for step in schedule.steps:
+        if step.kind.value not in {"load", "unload"}:
+            continue
+        here = here | set(step.replicas) if step.kind.value == "load" else here - set(step.replicas)
+        done.append(step.number)
+        seen = verify(proposal, Placement(tuple(here)), now)
+        assert not seen.differences
+        visible = [s.number for s in schedule.steps if s.kind.value in {"load", "unload"}]
+        assert [number for number in seen.done if number in visible] == done
+    assert verify(proposal, after, now).verdict == "done"
+
+
 def test_a_sleep_is_seen_and_a_wake_counts_where_all_else_is_done():
     random = Random(0)
     fleet = Fleet((Node("n", (GPU("n/0", "X", 21), GPU("n/1", "X", 21))),))
@@ -122,16 +158,8 @@ def test_a_sleep_is_seen_and_a_wake_counts_where_all_else_is_done():
     problem = Problem(models, fleet, Objective.REQUESTS)
     before = Placement.single({"stays": "n/0", "a": "n/0", "b": "n/1", "c": "n/1"})
     after = Placement.single({"stays": "n/0", "b": "n/0", "a": "n/1", "c": "n/1"})
-    found = replan(problem, before, budget=Budget(moves=0), compare=False)
     schedule = sequence(problem, before, after, pricing=Pricing(sleep=1))
-    todo = tuple(changes(before, after))
-    worth = evaluate(problem, after)
-    reasons = ("",) * len(todo)
-    moved = replace(
-        found, placement=after, after=worth, changes=todo, reasons=reasons, schedule=schedule
-    )
-    now = datetime(2026, 11, 26, tzinfo=UTC)
-    proposal = propose(moved, now, timedelta(hours=1))
+    now, proposal = proposed(problem, before, after, schedule)
     numbers = {(s.kind.value, s.replicas[0].model): s.number for s in schedule.steps}
     asleep = [r for r in before if r.model == "stays"]
     assert verify(proposal, before, now).verdict == "ready"

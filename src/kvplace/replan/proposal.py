@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -252,6 +252,9 @@ def _stamp(time: datetime) -> str:
 
 
 _LONGEST = timedelta(days=100_000)
+_Place = tuple[str, tuple[str, ...]]
+"""A model and the GPUs of a copy of it, in order."""
+_Places = set[_Place]
 _UNSEEN = (StepKind.SWITCH, StepKind.DRAIN, StepKind.SLEEP, StepKind.WAKE)
 """What an observation of engines and their places does not show by itself."""
 
@@ -339,20 +342,32 @@ def verify(
     return Verification(verdict, tuple(sorted(done)), expired, tuple(found))
 
 
-def _kept(proposal: Proposal) -> set[tuple[str, tuple[str, ...]]]:
+def _kept(proposal: Proposal) -> _Places:
     """Return what is to run at the end."""
     return {_key(replica) for replica in end_of(proposal).replicas}
 
 
-def _key(replica: Replica) -> tuple[str, tuple[str, ...]]:
+def _key(replica: Replica) -> _Place:
     return replica.model, tuple(sorted(replica.gpus))
 
 
-def _done(
-    steps: Iterable[Step],
-    here: set[tuple[str, tuple[str, ...]]],
-    asleep: set[tuple[str, tuple[str, ...]]],
-) -> set[int]:
+def _reached(key: tuple[str, int], steps: Sequence[Step], here: _Places, asleep: _Places) -> int:
+    """Return the position of the last step of a replica that is seen to be done; -1 for none."""
+    reached, loaded = -1, dict[_Place, int]()
+    for at, step in enumerate(steps):
+        own = next((_key(r) for r in step.replicas if (r.model, r.index) == key), None)
+        if own is None:
+            continue
+        seen = step.kind is StepKind.SLEEP and own in here & asleep
+        if step.kind is StepKind.LOAD:
+            seen, loaded[own] = own in here, at
+        elif step.kind is StepKind.UNLOAD:  # it has left a place that it had come to
+            seen = own not in here and loaded.get(own, -1) <= reached
+        reached = at if seen else reached
+    return reached
+
+
+def _done(steps: Iterable[Step], here: _Places, asleep: _Places) -> set[int]:
     """Return the steps that are done, judged by what is resident.
 
     A replica goes from place to place: the last place at which it is seen says how far it is.
@@ -364,19 +379,7 @@ def _done(
         for replica in (*step.replicas, *step.replaced):
             by_replica.setdefault((replica.model, replica.index), []).append(step)
     for key, mine in by_replica.items():
-        reached = -1
-        for at, step in enumerate(mine):
-            own = [r for r in step.replicas if (r.model, r.index) == key]
-            if step.kind is StepKind.LOAD and _key(own[0]) in here:
-                reached = max(reached, at)
-            if step.kind is StepKind.SLEEP and _key(own[0]) in here & asleep:
-                reached = max(reached, at)
-            if step.kind is StepKind.UNLOAD and _key(own[0]) not in here:
-                again = any(
-                    other.kind is StepKind.LOAD and _key(other.replicas[0]) == _key(own[0])
-                    for other in mine[at + 1 :]
-                )
-                reached = reached if again and _key(own[0]) in here else max(reached, at)
+        reached = _reached(key, mine, here, asleep)
         done.update(step.number for step in mine[: reached + 1])
     # A switch that is not followed by anything of its replica is done with what it waits for.
     for step in steps:
