@@ -6,7 +6,7 @@ import pytest
 from test_export_accepted import GIB, model, node
 
 from kvplace.core.hardware import Fleet
-from kvplace.core.models.model import Attention
+from kvplace.core.models.model import Attention, Demand
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 from kvplace.export.advice import advice
@@ -43,6 +43,16 @@ def test_what_a_rank_holds_of_a_request_depends_on_the_attention(split, said):
     """79 - 46.5 = 32.5 GiB on each of two GPUs, for a request of 40 GiB."""
     one = model("m", 90, degree=2, args=("--max-model-len", str(40 * GIB // 131072)))
     assert bool(advice(laid_out(replace(one, **split)), "compose")) is said
+
+
+@pytest.mark.parametrize("to", sorted(EXPORTS))
+def test_a_limit_that_nobody_stated_is_said(to):
+    """The mean request has 900 tokens; four times that is 3,600, in whole 1,024s 4,096."""
+    asked = replace(model("a", 8), demand=Demand(1.0, prompt_tokens=800.0, output_tokens=100.0))
+    found = advice(laid_out(replace(asked, max_model_len=4096)), to, "kvcached")
+    said = [] if to == "prometheus" else [True]
+    assert ["'a' (4,096 tokens)" in note for note in found] == said
+    assert advice(laid_out(replace(asked, max_model_len=8192)), to, "kvcached") == []
 
 
 @pytest.mark.parametrize("args", [(), ("--max-model-len", "auto"), ("8192",)])

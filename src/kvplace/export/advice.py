@@ -6,6 +6,7 @@ from kvplace.export.commands import STATIC
 from kvplace.export.flags import stated_length
 from kvplace.export.layout import Engine, Layout
 from kvplace.facts.catalogue.models import known_model
+from kvplace.facts.memory.estimates import typical_longest
 from kvplace.units import format_bytes
 
 __all__ = ["advice"]
@@ -31,6 +32,12 @@ def advice(layout: Layout, to: str, pool: str = STATIC, bursting: Sequence[str] 
         Models whose bursts their part of it does not hold.
     """
     notes = []
+    cut = [text for engine in layout.engines if (text := _cut(engine))]
+    if cut and to != "prometheus":
+        notes.append(
+            "engines refuse requests longer than --max-model-len, which is four times the mean "
+            f"request where the fleet file states no max_model_len: {_listed(cut)}"
+        )
     if to not in _POOLED and pool == STATIC:
         unstated = [text for engine in layout.engines if (text := _unstated(engine))]
         if unstated:
@@ -63,6 +70,15 @@ def advice(layout: Layout, to: str, pool: str = STATIC, bursting: Sequence[str] 
                 "GPU, or use another runtime"
             )
     return notes
+
+
+def _cut(engine: Engine) -> str:
+    """Return the engine and its longest request, where that is estimated from the mean one."""
+    model, tokens = engine.model, engine.model.max_model_len
+    mean = (model.demand.prompt_tokens or 0) + (model.demand.output_tokens or 0)
+    if stated_length(model.launch.args) or not tokens or tokens != typical_longest(mean):
+        return ""
+    return f"{engine.served_name!r} ({tokens:,} tokens)"
 
 
 def _unstated(engine: Engine) -> str:
