@@ -14,6 +14,8 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Stop
 from kvplace.explain.bottleneck import alone, bottleneck_of
 from kvplace.report.answers.differences import diff, differences_table
+from kvplace.report.page.data import page_values
+from kvplace.report.page.page import page
 from kvplace.report.summary import summary
 from kvplace.report.tables.plan import Look, plan_table
 from oracle_splits import solve_by_force
@@ -51,6 +53,21 @@ def test_the_table_shows_memory_and_time_and_the_last_line_says_what_binds():
     assert "80 %" in slow
     models = next(line for line in text.splitlines() if line.startswith("model"))
     assert "pressure" in models
+
+
+def test_the_page_explains_pressure_and_tells_the_parts_of_what_binds():
+    """Together on the slow GPU time binds: its parts are those of time, not of KV in use."""
+    found = result(problem(), {"a": "n/1", "b": "n/1"})
+    gpu = found.evaluation.gpus[1]
+    assert gpu.binding[0] == "time"
+    parts = {shard.model: part_of(shard, gpu) for shard in gpu.shards}
+    rows = {row["name"]: row["part"] for row in page_values(found)["models"]}
+    assert rows == {name: f"{100 * part:.0f} %" for name, part in parts.items()}
+    text = page(found)
+    assert "The pressure of a GPU is the larger of two shares" in text
+    assert "part of its GPU's pressure" in text
+    assert "KVPR" not in text
+    assert "how full the pool is" not in text
 
 
 def test_memory_binds_where_it_does():

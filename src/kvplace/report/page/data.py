@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kvplace.core.certificates.claim import ProofTree
-from kvplace.core.evaluation.evaluate import GPUEvaluation, Shard
+from kvplace.core.evaluation.evaluate import GPUEvaluation, Shard, part_of
 from kvplace.core.hardware import Node
 from kvplace.core.models.objective import Objective
 from kvplace.core.result import Result, Status, evaluated, placed
@@ -174,11 +174,9 @@ def _models(result: Result) -> list[dict[str, Any]]:
     evaluation, placement, occupancy = evaluated(result), placed(result), is_share(result)
     kvpr = {gpu.id: gpu.pressure for gpu in evaluation.gpus}
     load: dict[str, float] = {}
-    loads = {gpu.id: gpu.load for gpu in evaluation.gpus}
     for gpu in evaluation.gpus:
         for shard in gpu.shards:
-            part = shard.load / loads[gpu.id] if loads[gpu.id] else 0.0
-            load[shard.model] = max(load.get(shard.model, 0.0), part)
+            load[shard.model] = max(load.get(shard.model, 0.0), part_of(shard, gpu))
     placed_on: dict[str, list[tuple[str, ...]]] = {}
     degrees = {replica.model: len(replica.gpus) for replica in placement}
     found_by: dict[str, list[str]] = {}  # ids that a short form does not spell out
@@ -219,7 +217,7 @@ def _legend(*, occupancy: bool) -> list[str]:
     """Return what each class of pressure means."""
     tight = f"{100 * TIGHT:.0f} %"
     if occupancy:
-        return [f"under {tight} full", f"{tight} to full", "over full"]
+        return [f"under {tight}", f"{tight} to 100 %", "over 100 %"]
     return [f"under {tight} of the worst", f"{tight} of the worst and more"]
 
 
