@@ -171,10 +171,10 @@ def test_bad_arguments_are_one_line(args, said, capsys):
 
 def test_prices_that_lack_a_type_are_refused(capsys, tmp_path):
     prices = tmp_path / "prices.yaml"
-    prices.write_text("H100: 2.5\n", "utf-8")
+    prices.write_text("H200: 2.5\n", "utf-8")
     assert main(["size", EXAMPLE, "--target", "0.8", "--prices", str(prices)]) == 2
     error = capsys.readouterr().err
     assert (
-        f"{prices}: 'H100-SXM-80GB' has no price; prices, per GPU and hour, are given for H100"
+        f"{prices}: 'H100-SXM-80GB' has no price; prices, per GPU and hour, are given for H200"
         in error
     )

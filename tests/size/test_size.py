@@ -20,6 +20,7 @@ from kvplace.core.rules.places import Places
 from kvplace.core.rules.spread import Spread
 from kvplace.core.rules.together import Together
 from kvplace.errors import InputError
+from kvplace.facts.catalogue.gpus import price_of
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.size import floor
 from kvplace.size.floor import floor_of
@@ -172,6 +173,15 @@ def test_a_type_without_a_price_and_a_resource_that_nobody_has_are_refused():
         InputError, match="'80GiB' has no price; prices, per GPU and hour, are given for 40GiB"
     ):
         stock_of(made, (), {"40GiB": 1.0})
+
+
+@pytest.mark.parametrize("named", ["H200", "NVIDIA H200", "H200-SXM-141GB"])
+@pytest.mark.parametrize("offered", ["h200", "H200-SXM-141GB"])
+def test_a_price_may_name_a_type_as_it_may_be_named_elsewhere(named, offered):
+    nodes = parse_gpus(f"8x{offered}")
+    assert stock_of(problem([model("a", 1)], fleet(80)), nodes, {named: 3.0}).prices == (24.0,)
+    twice = {"H100-SXM-80GB": 1.0, "H100": 2.0}
+    assert [price_of(twice, name) for name in ("H100", "h100", "L4-24GB")] == [2.0, 1.0, None]
 
 
 @pytest.mark.parametrize(

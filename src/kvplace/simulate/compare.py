@@ -11,6 +11,7 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result, evaluated, placed
 from kvplace.errors import InputError
+from kvplace.facts.catalogue.gpus import price_of
 from kvplace.forecast.forecast import forecast
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
@@ -184,7 +185,8 @@ def _cost(plan: Result, prices: Mapping[str, float] | None, name: str) -> float 
     if prices is None:
         return None
     types = [gpu.type for gpu in evaluated(plan).gpus if gpu.shards]
-    missing = sorted(set(types) - prices.keys())
+    known = {kind: price_of(prices, kind) for kind in set(types)}
+    missing = sorted(kind for kind, price in known.items() if price is None)
     if missing:
         raise InputError(f"there is no price for {', '.join(missing)}", name)
-    return sum(prices[kind] for kind in types)
+    return sum(known[kind] or 0.0 for kind in types)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from itertools import accumulate
 
 from kvplace.core.evaluation.evaluate import evaluate
@@ -20,7 +20,7 @@ from kvplace.core.result import Result, Stop
 from kvplace.core.rules.places import Places
 from kvplace.core.rules.reserve import Reserve
 from kvplace.errors import Fault, InputError
-from kvplace.facts.catalogue.gpus import find_gpu_type
+from kvplace.facts.catalogue.gpus import find_gpu_type, price_of
 from kvplace.size.answer import PROVED
 from kvplace.size.floor import ROUNDING, least_sums
 from kvplace.solver.clock import Watch, Within
@@ -115,12 +115,14 @@ def costs_of(
         A price or a power is not known: each type that lacks it.
     """
     meant = cache(find_gpu_type)
+    price_at = cache(partial(price_of, prices or {}))
     found: dict[str, float] = {}
     missing: dict[str, None] = {}
     for gpu in problem.fleet.gpus:
         known: float | None = 1.0
         if saving is Saving.COST:
-            known = (prices or {}).get(gpu.type, gpu.price_per_hour)
+            stated = price_at(gpu.type)
+            known = gpu.price_per_hour if stated is None else stated
         elif saving is Saving.POWER:
             listed = meant(gpu.type)
             known = gpu.watts or (None if listed is None else listed.tdp_watts)

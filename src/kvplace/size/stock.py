@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from kvplace.core.hardware import Fleet, Node
 from kvplace.core.models.demand import Demand
@@ -10,6 +9,7 @@ from kvplace.core.models.model import Model
 from kvplace.core.problem import Problem
 from kvplace.core.rules.rule import Rule
 from kvplace.errors import Fault, InputError
+from kvplace.facts.catalogue.gpus import price_of
 
 __all__ = ["Mix", "Stock", "stock_of"]
 
@@ -134,13 +134,14 @@ def stock_of(
     shapes = dict.fromkeys(node.shape for node in offered)
     kinds = tuple(tuple(node for node in offered if node.shape == shape) for shape in shapes)
     types = {gpu.type for kind in kinds for gpu in kind[0].gpus}
-    known = types if prices is None else prices.keys()
+    costs = {kind: 1.0 if prices is None else price_of(prices, kind) for kind in types}
     faults = [
         Fault(
             f"{name!r} has no price; prices, per GPU and hour, are given "
-            f"for {', '.join(sorted(known))}"
+            f"for {', '.join(sorted(prices or ()))}"
         )
-        for name in sorted(types - known)
+        for name, cost in sorted(costs.items())
+        if cost is None
     ]
     held = {name for node in offered for name in node.resources}
     held |= {name for node in offered for gpu in node.gpus for name in gpu.resources}
@@ -151,7 +152,6 @@ def stock_of(
     ]
     if faults:
         raise InputError(faults)
-    price = partial(_price, prices=prices)
     models = problem.models
     if not problem.columns.plain:
         models = tuple(
@@ -164,12 +164,8 @@ def stock_of(
         for index, rule in enumerate(problem.rules)
         if _names_hosts(rule) or any(rule.faults(bare))
     )
-    return Stock(problem, kinds, tuple(map(price, kinds)), prices is not None, left_out)
-
-
-def _price(kind: tuple[Node, ...], prices: Mapping[str, float] | None) -> float:
-    """Return what a node of a kind costs per hour, or its number of GPUs."""
-    return sum(1.0 if prices is None else prices[gpu.type] for gpu in kind[0].gpus)
+    per_node = tuple(sum(costs[gpu.type] or 0.0 for gpu in kind[0].gpus) for kind in kinds)
+    return Stock(problem, kinds, per_node, prices is not None, left_out)
 
 
 def _several(number: int, node: Node) -> str:

@@ -10,7 +10,15 @@ from kvplace.errors import InputError
 from kvplace.facts.catalogue.tables import gibibytes, named, number, read_tables
 from kvplace.units import format_bytes, parse_bytes
 
-__all__ = ["GPUType", "find_gpu_type", "gpu_kind", "gpu_type", "gpu_types", "types_meant"]
+__all__ = [
+    "GPUType",
+    "find_gpu_type",
+    "gpu_kind",
+    "gpu_type",
+    "gpu_types",
+    "price_of",
+    "types_meant",
+]
 
 _SAID_BY_VENDORS = {
     "nvidia", "amd", "intel", "tesla", "geforce", "instinct", "blackwell", "edition",
@@ -186,3 +194,11 @@ def gpu_kind(text: str) -> tuple[str, Fact[int]]:
     usual = find_gpu_type(text)
     speed = f"; its speed is that of {usual.name}" if usual else ""
     return text, Fact(near[0].memory_bytes, f"usable by a process, the same for {names}{speed}")
+
+
+def price_of(prices: Mapping[str, float], name: str) -> float | None:
+    """Return the price of a GPU type: that of its name, else of another name of the same type."""
+    if name in prices:
+        return prices[name]
+    meant = find_gpu_type(name)
+    return next((p for n, p in prices.items() if meant and find_gpu_type(n) is meant), None)
