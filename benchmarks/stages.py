@@ -596,6 +596,10 @@ a fifth to two fifths of the domains filled anew by the next dive (the same fill
   packed for a target do not fit at a lower one: alibaba-2023-0 0.7 % for 1.0 (in 9 s for 18),
   alibaba-2023-51 7.9 for 8.9, alibaba-2023-41 5.9 for 9. Shares of GPUs by load had not been seen
   when shards were shared out, nor had excess in all been what ends it.
+- Two split models on the same GPUs in that integer program, a column for each pair: without, no
+  packing was found below 0.7207 for alibaba-2023-7, with it one at 0.6983, and the pool ends at
+  2.2 % for 5.5 (43 s of CPU, for 60); alibaba-2023-51 the same. Deleted for it: split models that
+  fit on one another taken as one before all.
 - Levels of the load apart by the smallest GPU that holds a shard alone: the bounds of two pools of
   2023 are 0.640 and 0.611 after 5 s, for 0.621 and 0.596 after 60; 0.605 by 2,048 levels alone.
 - Shards exchanged by kernels under both of their sums, split models that fit on one another taken

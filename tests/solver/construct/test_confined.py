@@ -1,5 +1,7 @@
 """Models that only the largest GPUs hold, packed by an integer program."""
 
+import pytest
+
 from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.model import Model
@@ -58,14 +60,24 @@ def test_what_must_be_left_counts_on_a_gpu():
     assert confined(1, *[(1, 41, 10)] * 8).packed(COLD, Watch(None)) is None
 
 
-def test_a_copy_is_in_one_link_domain_and_no_two_split_shards_are_together():
+def test_a_copy_is_in_one_link_domain():
     found = confined(2, (2, 60, 0), (4, 48, 0), (2, 45, 0), (1, 42, 0), (1, 44, 0))
     board = found.packed(COLD, Watch(None))
     assert board is not None
     domain = board.instance.columns.domain_of
     copies = [copy for j in found.models for copy in board.where[j] if len(copy) > 1]
     assert all(len({domain[g] for g in copy}) == 1 for copy in copies)
-    assert len({g for copy in copies for g in copy}) == sum(map(len, copies))
+    assert all(len(set(copy)) == len(copy) for copy in copies)
+
+
+@pytest.mark.parametrize("narrow", [2, 4])
+def test_split_models_share_gpus_where_there_are_few(narrow):
+    # One link domain of four GPUs of 100 bytes; what is narrower is on GPUs of one other alone.
+    models = [(4, 55, 0), *[(narrow, 43, 0)] * (4 // narrow)]
+    board = confined(1, *models).packed(COLD, Watch(None))
+    assert board is not None
+    assert loads(board) == [98] * 4
+    assert confined(1, *models, (2, 41, 0)).packed(COLD, Watch(None)) is None
 
 
 def test_a_pool_without_such_models_has_none_to_pack():

@@ -6,6 +6,10 @@ program made, and all pairs that are nearly as dear as their GPU at its prices.
 """
 
 import math
+from array import array
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
 
 import highspy
 import numpy as np
@@ -16,8 +20,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.master import Entry, add_columns, add_rows, quiet_highs
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.construct.open_domains import OpenDomains
-from kvplace.solver.construct.stacked import instance_of
-from kvplace.solver.instance.instance import Copies
+from kvplace.solver.instance.instance import Copies, Instance, Option
 from kvplace.solver.instance.options import Chooser
 
 __all__ = ["Confined"]
@@ -41,7 +44,8 @@ GAP = 1e-3
 """Relative gap at which it ends."""
 
 _Set = tuple[int, tuple[int, ...]]
-"""Kind of a GPU, and the options, by number, of which it has a shard each."""
+"""Kind of a GPU, and the options, by number, of which it has a shard each. Where two are of split
+models, that stands for as many GPUs as the narrower has shards."""
 
 
 class Confined:
@@ -72,7 +76,7 @@ class Confined:
                 self.models, self.common = some.tolist(), float(memory)
                 break
         rows = [self._instance.options[j] for j in self.models]
-        part = instance_of(self._instance, rows, self.models)
+        part = _instance_of(self._instance, rows, self.models)
         self._program = OptionSets(part) if rows else None
 
     def packed(self, target: float, watch: Watch) -> Assignment | None:
@@ -108,8 +112,11 @@ class Confined:
         gpu_of: dict[int, int] = {}
         for k in sorted(split, key=lambda k: (-options[k].degree, k)):
             own = [at for at, (_, members) in enumerate(sets) if k in members]
-            kind = sets[own[0]][0]
-            if not domains.place(model[k], options[k], kind):
+            kind, beside = sets[own[0]][0], [gpu_of[at] for at in own if at in gpu_of]
+            if len(beside) == options[k].degree:
+                board.apply([(model[k], options[k], (tuple(sorted(beside)),))])
+                continue
+            if beside or not domains.place(model[k], options[k], kind):
                 return None
             taken = [g for copy in board.where[model[k]] for g in copy]
             gpu_of.update(zip(own, taken, strict=False))
@@ -131,13 +138,16 @@ def _sets(
     columns, number = program.instance.columns, {int(row): k for k, row in enumerate(rows)}
     size = columns.size[rows].astype(np.float64)
     loaded, kept = size + columns.loads[rows, 0, 0] / target, size + columns.keep[rows]
-    split = np.array(program.instance.degree)[rows] > 1
+    degree, copies = _degree(program, rows), np.array(program.instance.copies)[rows]
+    split = degree > 1
+    two = split[:, None] & split & ~((copies > 1)[:, None] | (copies > 1))
     found: dict[_Set, None] = {}
     for kind, (_, memory) in enumerate(program.kinds):
         room = memory * (1 - EXACT) - 1.0
         fits = (loaded < room) & (kept <= memory)
         both = (loaded[:, None] + loaded < room) & (kept[:, None] + kept <= memory)
-        both &= (prices[:, None] + prices >= worths[kind] * (1 - NEAR)) & ~(split[:, None] & split)
+        dear = prices[:, None] + prices >= worths[kind] * (1 - NEAR)
+        both &= two | (dear & ~(split[:, None] & split))
         found.update(dict.fromkeys((kind, (k,)) for k in np.flatnonzero(fits).tolist()))
         found.update(dict.fromkeys(
             (kind, (k, other)) for k, other in np.argwhere(np.triu(both, 1)).tolist()
@@ -165,13 +175,19 @@ def _cover(
     one = [1.0] * len(model)  # each takes one option
     low, high = [0.0] * n + [-math.inf] * kinds, [math.inf] * n + program.count.tolist()
     add_rows(highs, low + one, high + one)
-    entries = [Entry((*some, n + kind), (1.0,) * (len(some) + 1)) for kind, some in sets]
+    degree = _degree(program, rows)
+    wide = [degree[[*some]].min() if (degree[[*some]] > 1).sum() > 1 else 1 for _, some in sets]
+    entries = [
+        Entry((*some, n + kind), (float(times),) * (len(some) + 1))
+        for (kind, some), times in zip(sets, wide, strict=True)
+    ]
     add_columns(highs, entries, upper=float(shards.max()))
     add_columns(highs, [
         Entry((k, n + kinds + of), (-float(shards[k]), 1.0)) for k, of in enumerate(count.tolist())
     ], upper=1.0)  # fmt: skip
     every = np.arange(len(sets) + n, dtype=np.int32)
-    highs.changeColsCost(len(sets), every[: len(sets)], SCALE * worths[[kind for kind, _ in sets]])
+    costs = SCALE * worths[[kind for kind, _ in sets]] * wide
+    highs.changeColsCost(len(sets), every[: len(sets)], costs)
     highs.changeColsIntegrality(
         len(every), every, np.array([highspy.HighsVarType.kInteger] * len(every))
     )
@@ -181,7 +197,7 @@ def _cover(
         return None
     taken = np.round(values).astype(np.int64)
     left, found = (shards * taken[len(sets) :]).tolist(), list[_Set]()
-    for (kind, some), times in zip(sets, taken.tolist(), strict=False):
+    for (kind, some), times in zip(sets, (taken[: len(sets)] * wide).tolist(), strict=True):
         for _ in range(times):
             members = tuple(k for k in some if left[k] > 0)
             for k in members:
@@ -189,3 +205,37 @@ def _cover(
             if members:
                 found.append((kind, members))
     return found if not any(left) else None
+
+
+def _degree(program: OptionSets, rows: Ints) -> Ints:
+    """Return the shards of a copy of some options."""
+    found: Ints = np.array(program.instance.degree)[rows]
+    return found
+
+
+def _instance_of(
+    instance: Instance, rows: Sequence[Sequence[Option]], firsts: Sequence[int]
+) -> Instance:
+    """Return an instance of other models on the same GPUs.
+
+    Parameters
+    ----------
+    instance
+        Of one pressure.
+    rows
+        Options of each model.
+    firsts
+        The model that each stands for.
+    """
+    every = [option for row in rows for option in row]
+    return replace(
+        instance,
+        starts=array("q", [0, *accumulate(map(len, rows))]),
+        degree=array("i", [option.degree for option in every]),
+        copies=array("i", [option.copies for option in every]),
+        size=array("q", [option.size for option in every]),
+        keep=array("q", [option.keep for option in every]),
+        loads=array("d", [option.load for option in every]),
+        model_index=array("q", [instance.model_index[j] for j in firsts]),
+        mask_of=array("i", [instance.mask_of[j] for j in firsts] if instance.masks else []),
+    )

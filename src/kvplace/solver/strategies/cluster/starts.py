@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.construct.deal import dealt_near
@@ -14,7 +13,6 @@ from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.keep_rules import keep_rules
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.instance.columns import fluid_level
-from kvplace.solver.instance.options import Chooser
 from kvplace.solver.large_neighbourhood.ejection import repaired
 from kvplace.solver.strategies.assigned import ready, refute
 from kvplace.solver.strategies.cluster.search import ClusterState
@@ -26,9 +24,6 @@ from kvplace.solver.strategies.cluster.supports import (
     refutable,
     small,
 )
-
-if TYPE_CHECKING:
-    from kvplace.solver.construct.stacked import Stacked
 
 __all__ = [
     "configure",
@@ -78,7 +73,6 @@ def configure(search: ClusterState) -> None:
 def _configured(search: ClusterState) -> Assignment | None:
     """Return an assignment built from configurations, whole or not; None for none in time."""
     from kvplace.solver.construct.from_configurations import Configurer  # noqa: PLC0415 - HiGHS: only here
-    from kvplace.solver.construct.stacked import stacked  # noqa: PLC0415 - same
 
     knobs = search.knobs
     if keeps(search):
@@ -89,27 +83,19 @@ def _configured(search: ClusterState) -> Assignment | None:
         return None
     grid = next(levels for most, levels in knobs.grids if search.instance.n <= most)
     coarse = max(knobs.coarse_grid, round(knobs.coarse_part * grid))
-    pile = stacked(search.instance, search.low, search.watch) if search.low > 0 else None
-    packed = _packed_first(search, pile, grid)
+    packed = _packed_first(search, grid)
     if packed is not None and packed.worst() <= search.low * (1 + knobs.loose):
         return packed
     configurer = Configurer(search.chooser, search.seed, grid, coarse, _sharing(search))
     configurer.aim(search.low, search.watch)
     search.aimed, search.aimed_at = configurer.target, configurer.prices
-    if pile is not None and not search.watch.stop:
-        above = Configurer(Chooser(pile.instance), search.seed, grid, coarse, _sharing(search))
-        above.aim(search.low, search.watch, configurer.target)
-        configurer, pile = (configurer, None) if above.target == math.inf else (above, pile)
-    search.aimed = configurer.target
     board = configurer.build(search.watch)
-    if pile is not None and board is not None:
-        board = pile.board(search.instance, board)
     if packed is not None and (board is None or packed.worth() < board.worth()):
         board, search.aimed = packed, min(search.aimed, packed.worst())
     return board
 
 
-def _packed_first(search: ClusterState, pile: "Stacked | None", grid: int) -> Assignment | None:
+def _packed_first(search: ClusterState, grid: int) -> Assignment | None:
     """Return an assignment with what only the largest GPUs hold packed first.
 
     None where the bound is not that of these models, or none is found in time.
@@ -120,17 +106,16 @@ def _packed_first(search: ClusterState, pile: "Stacked | None", grid: int) -> As
     instance, watch = search.instance, search.watch
     if search.tail is None or instance.blueprints or instance.uneven:
         return None
-    chooser = search.chooser if pile is None else Chooser(pile.instance)
-    confined = Confined(chooser, search.low, search.knobs.tail_options)
+    confined = Confined(search.chooser, search.low, search.knobs.tail_options)
     if not confined.models:
         return None
     sharing = _sharing(search, ()), _sharing(search, confined.models)
     with watch.part(PACKED_PART):
-        configurer = Configurer(chooser, search.seed, grid, grid, *sharing, confined)
+        configurer = Configurer(search.chooser, search.seed, grid, grid, *sharing, confined)
         configurer.aim(search.low, watch)
         board = configurer.build(watch)
     search.aimed = configurer.target
-    return board if pile is None or board is None else pile.board(instance, board)
+    return board
 
 
 def _sharing(
