@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -33,6 +33,7 @@ from kvplace.formats.proposal import (
     placement_of,
 )
 from kvplace.replan.outcome import Replan
+from kvplace.replan.progress import Place, place_of, steps_done
 from kvplace.replan.schedule.steps import Step, StepKind
 
 __all__ = [
@@ -252,11 +253,6 @@ def _stamp(time: datetime) -> str:
 
 
 _LONGEST = timedelta(days=100_000)
-_Place = tuple[str, tuple[str, ...]]
-"""A model and the GPUs of a copy of it, in order."""
-_Places = set[_Place]
-_UNSEEN = (StepKind.SWITCH, StepKind.DRAIN, StepKind.SLEEP, StepKind.WAKE)
-"""What an observation of engines and their places does not show by itself."""
 
 
 class Verdict(StrEnum):
@@ -316,18 +312,18 @@ def verify(
     """
     steps = steps_of(proposal)
     expired = _stamp(now) > proposal.expires
-    here = {_key(r) for r in observed}
-    start = {_key(r) for r in placement_of(proposal.current)}
-    done = _done(steps, here, {_key(r) for r in asleep})
+    here = {place_of(r) for r in observed}
+    start = {place_of(r) for r in placement_of(proposal.current)}
+    done = steps_done(steps, here, {place_of(r) for r in asleep})
     expected = set(start)
     for step in steps:
         if step.number in done:
             if step.kind is StepKind.LOAD:
-                expected |= {_key(r) for r in step.replicas}
+                expected |= {place_of(r) for r in step.replicas}
             elif step.kind is StepKind.UNLOAD:
-                expected -= {_key(r) for r in step.replicas}
+                expected -= {place_of(r) for r in step.replicas}
     # Copies on GPUs that are gone were never seen and need not be.
-    lost = start - {_key(r) for s in steps for r in s.replicas} - _kept(proposal)
+    lost = start - {place_of(r) for s in steps for r in s.replicas} - _kept(proposal)
     extra, missing = sorted(here - expected), sorted(expected - here - lost)
     found = [f"{m!r} runs on {', '.join(gpus)}, which is not foreseen" for m, gpus in extra]
     found += [f"{m!r} does not run on {', '.join(gpus)} any more" for m, gpus in missing]
@@ -342,57 +338,6 @@ def verify(
     return Verification(verdict, tuple(sorted(done)), expired, tuple(found))
 
 
-def _kept(proposal: Proposal) -> _Places:
+def _kept(proposal: Proposal) -> set[Place]:
     """Return what is to run at the end."""
-    return {_key(replica) for replica in end_of(proposal).replicas}
-
-
-def _key(replica: Replica) -> _Place:
-    return replica.model, tuple(sorted(replica.gpus))
-
-
-def _reached(key: tuple[str, int], steps: Sequence[Step], here: _Places, asleep: _Places) -> int:
-    """Return the position of the last step of a replica that is seen to be done; -1 for none."""
-    reached, loaded = -1, dict[_Place, int]()
-    for at, step in enumerate(steps):
-        own = next((_key(r) for r in step.replicas if (r.model, r.index) == key), None)
-        if own is None:
-            continue
-        seen = step.kind is StepKind.SLEEP and own in here & asleep
-        if step.kind is StepKind.LOAD:
-            seen, loaded[own] = own in here, at
-        elif step.kind is StepKind.UNLOAD:  # it has left a place that it had come to
-            seen = own not in here and loaded.get(own, -1) <= reached
-        reached = at if seen else reached
-    return reached
-
-
-def _done(steps: Iterable[Step], here: _Places, asleep: _Places) -> set[int]:
-    """Return the steps that are done, judged by what is resident.
-
-    A replica goes from place to place: the last place at which it is seen says how far it is.
-    """
-    steps = list(steps)
-    done: set[int] = set()
-    by_replica: dict[tuple[str, int], list[Step]] = {}
-    for step in steps:
-        for replica in (*step.replicas, *step.replaced):
-            by_replica.setdefault((replica.model, replica.index), []).append(step)
-    for key, mine in by_replica.items():
-        reached = _reached(key, mine, here, asleep)
-        done.update(step.number for step in mine[: reached + 1])
-    # A switch that is not followed by anything of its replica is done with what it waits for.
-    for step in steps:
-        if step.kind is StepKind.SWITCH and step.number not in done and not step.replaced:
-            loads = [s.number for s in steps if s.kind is StepKind.LOAD and s.number in step.after]
-            if loads and all(number in done for number in loads):
-                done.add(step.number)
-    # Of what cannot be seen, what others waited for is done; and where all else is, so is the rest.
-    for step in reversed(steps):
-        if step.number in done:
-            done.update(n for n in step.after if steps[n - 1].kind in _UNSEEN)
-    seen = {step.number for step in steps if step.kind not in _UNSEEN}
-    woken = {_key(r) for step in steps if step.kind is StepKind.WAKE for r in step.replicas}
-    if seen and seen <= done and not woken & asleep:
-        done.update(step.number for step in steps)
-    return done
+    return {place_of(replica) for replica in end_of(proposal).replicas}
