@@ -117,10 +117,11 @@ def solve(
         search.reference(start) if solver == "reference" else search.solve(start)
     except MemoryError:
         watch.exhaust()
-    found = search.placement
-    if found is not None and not problem.plain and watch.stop is not Stop.MEMORY_LIMIT:
-        found = _at_targets(problem, search, found)
-    return _finish(search, solver, found, whole)
+    with paused_collector():  # one look for all that is made from here on
+        found = search.placement
+        if found is not None and not problem.plain and watch.stop is not Stop.MEMORY_LIMIT:
+            found = _at_targets(problem, search, found)
+        return _finish(search, solver, found, whole)
 
 
 def refine(

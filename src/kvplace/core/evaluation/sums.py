@@ -143,7 +143,9 @@ def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> Sums:
         index = problem.index_of.get(name)
         if index is None:
             continue
-        parts = problem.demand_parts(index, [replica.gpus for replica in held])
+        parts = [1.0]
+        if len(held) > 1:
+            parts = problem.demand_parts(index, [replica.gpus for replica in held])
         degree, before = -1, -1.0
         for replica, part in zip(held, parts, strict=True):
             gpus = replica.gpus

@@ -9,6 +9,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from kvplace.collector import paused_collector
+from kvplace.core.columns import filled
 from kvplace.core.models.model import Split
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Assigned, Placement, Replica
@@ -233,13 +234,14 @@ def unload_copies(problem: Problem, instance: Instance, where: Sequence[Copies])
     """Turn the GPUs of the copies of each model into a placement."""
     ids = [problem.fleet.gpus[g].id for g in instance.gpu_index]
     names = [problem.names[i] for i in instance.model_index]
-    return Placement(
-        tuple(
-            Replica(names[j], index, tuple([ids[g] for g in copy]))
-            for j in sorted(range(instance.n), key=names.__getitem__)  # as placements are
-            for index, copy in enumerate(sorted(where[j]))
-        )
-    )
+    order = sorted(range(instance.n), key=names.__getitem__)  # as placements are
+    held = [sorted(where[j]) for j in order]
+    columns: dict[str, list[Any]] = {
+        "model": [names[j] for j, copies in zip(order, held, strict=True) for _ in copies],
+        "index": [index for copies in held for index in range(len(copies))],
+        "gpus": [tuple([ids[g] for g in copy]) for copies in held for copy in copies],
+    }
+    return Placement(tuple(filled(Replica, len(columns["model"]), columns)))
 
 
 def load_placement(problem: Problem, instance: Instance, placement: Placement) -> list[int]:
