@@ -493,6 +493,12 @@ a fifth to two fifths of the domains filled anew by the next dive (the same fill
   15 s). What is hard is noise: with 10 % for each model and hour, of 54 million random sets of five
   models that share a GPU none is within 3 % of the bound in all windows, and one in a million
   within 4.
+- Exchanges of up to two shards for up to two by arrays. In place of them, moves and swaps between
+  kicks of undivided models: 31 fleets of 20x50 to 100x200, stress and adrs-like the same, but of
+  five with 3 to 4 models per GPU at 0.8 to 4 s of CPU four end further, 0.58 % for 0.23, 0.12 for
+  0.08, 0.11 for 0.05, 0.55 for 0.20. In descents of clusters: six of 100 to 180 models 3.9, 3.4,
+  2.7, 5.5, 3.0 and 2.6 % for 1.3, 3.4, 3.0, 2.6, 2.0 and 2.6; with kernels in their place 3.9, 3.4,
+  2.0, 3.3, 1.9 and 2.5.
 - Deleted: annealing, ruin and recreate; other company for a hot model after every fourth kick (of
   42 cases four 0.01 to 0.07 % worse without, eight 0.01 to 0.25 % better); one of two kernels for
   several pressures (of twelve fleets ten the same, two by 0.02 and 0.04 %).

@@ -71,12 +71,11 @@ def test_a_table_follows_moves_and_grows_with_the_gpu_that_holds_most():
     assert subsets.count >= fresh.count
 
 
-@pytest.mark.parametrize("width", [1, 2])
-def test_only_so_many_shards_are_looked_at(width):
+def test_only_so_many_shards_are_looked_at():
     instance = undivided(8, gpus=2, models=10, memory=(200, 210))
     board = Assignment.single(instance, [0] * 10)
-    subsets = Subsets(board, width, models=4)
-    assert subsets.count == 1 + 4 + (6 if width == 2 else 0)
+    subsets = Subsets(board, models=4)
+    assert subsets.count == 1 + 4 + 6
     seen = {j for at in subsets.numbers(0) for j in subsets.subset(0, at)}
     assert seen == set(board.members[0][:4])
     assert subsets.numbers(1).tolist() == [subsets.count and 0]
@@ -146,7 +145,6 @@ def test_the_least_come_first_and_equals_as_they_come(most):
 
 
 def test_subsets_are_pairs_of_positions():
-    first, second = _subset_pairs(3, 2)
+    first, second = _subset_pairs(3)
     pairs = list(zip(first.tolist(), second.tolist(), strict=True))
     assert pairs == [(3, 3), (0, 3), (1, 3), (2, 3), (0, 1), (0, 2), (1, 2)]
-    assert len(_subset_pairs(5, 1)[0]) == 6

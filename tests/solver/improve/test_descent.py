@@ -5,12 +5,11 @@ import math
 import pytest
 
 from boards import assert_kept_up, drawn_boards, spread, undivided
-from kvplace.solver.assignment.subsets import Subsets
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.descent import COPY_GAIN, level, settle
 from kvplace.solver.improve.moves_and_swaps import MoveAndSwap
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
-from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange
+from kvplace.solver.improve.neighbourhoods.shard_exchange import ShardExchange
 
 
 class Scripted:
@@ -98,16 +97,15 @@ def test_steps_that_add_shards_must_gain_more_in_the_balance():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_moves_and_swaps_and_subsets_of_one_come_to_the_same_end(seed):
+def test_moves_and_swaps_in_python_and_by_arrays_come_to_the_same_end(seed):
     instance = undivided(seed, gpus=4, models=14)
     start = spread(instance, seed)
     plain, arrays = start.copy(), start.copy()
     level(plain, Watch(), math.inf, [MoveAndSwap(plain)], 1e-9, again=True)
-    one = SubsetExchange(Subsets(arrays, width=1), 10)
-    level(arrays, Watch(), math.inf, [one], 1e-9, again=True)
+    level(arrays, Watch(), math.inf, [ShardExchange()], 1e-9, again=True)
     for board in (plain, arrays):
         assert sorted(board.pressure, reverse=True) <= sorted(start.pressure, reverse=True)
-        rest = MoveAndSwap(board), SubsetExchange(Subsets(board, width=1), 10)
+        rest = MoveAndSwap(board), ShardExchange()
         for kind in rest:
             for g in range(4):
                 assert kind.relieve(board, g, board.pressure[g] * (1 - 1e-9)) is None

@@ -24,14 +24,12 @@ BATCH = 200_000
 
 
 class Subsets:
-    """The totals of every subset of up to so many shards of every GPU.
+    """The totals of every subset of up to two shards of every GPU.
 
     Parameters
     ----------
     board
         Followed through its `Assignment.changed`, which this empties.
-    width
-        Most shards in a subset: 1 or 2.
     models
         Shards of a GPU that are looked at; None for all.
 
@@ -41,9 +39,9 @@ class Subsets:
         Subsets that a GPU has at most.
     """
 
-    def __init__(self, board: Assignment, width: int = 2, models: int | None = None) -> None:
+    def __init__(self, board: Assignment, models: int | None = None) -> None:
         self.board = board
-        self._width, self._most = width, models
+        self._most = models
         self._held: list[list[int]] = [[] for _ in range(board.instance.g)]
         # Bytes, KV to be left and loads of each option; then of what is not, and of nothing.
         columns = board.instance.columns
@@ -57,7 +55,7 @@ class Subsets:
         """Make the table anew, as wide as the GPU with the most shards needs it."""
         instance, board = self.board.instance, self.board
         self._wide = self._most or max(len(held) for held in board.members)
-        self._first, self._second = _subset_pairs(self._wide, self._width)
+        self._first, self._second = _subset_pairs(self._wide)
         self.count = len(self._first)
         self._totals = np.empty((len(self._rows), instance.g, self.count))
         board.changed.clear()
@@ -91,7 +89,7 @@ class Subsets:
 
     def numbers(self, g: int) -> Ints:
         """Return the numbers of a GPU's subsets, the empty one included."""
-        return _numbers(len(self._held[g]), self._wide, self._width)
+        return _numbers(len(self._held[g]), self._wide)
 
     def subset(self, g: int, number: int) -> list[int]:
         """Return the models of a subset of a GPU by its number."""
@@ -168,18 +166,6 @@ class Subsets:
             ]
         return self.board.arrays.exchanged(g, batch[:, None], size, keep, here, there)
 
-    def sizes(self, target: float) -> Floats:
-        """Return what subsets take of each GPU at a target, and with the KV that must be left.
-
-        Returns
-        -------
-        array
-            (2, g, subsets) of one pressure, ``inf`` for what is no subset of a GPU.
-        """
-        self.follow()
-        size, keep, load, *_ = self._totals
-        return np.array([size + load / target, size + keep])
-
     def changes(self, g: int, out: list[int], h: int, back: list[int]) -> list[Change]:
         """Return the changes that exchange models of two GPUs."""
         board = self.board
@@ -219,20 +205,20 @@ def _ascending(
 
 
 @cache
-def _subset_pairs(models: int, width: int) -> tuple[Ints, Ints]:
-    """Return the subsets of up to `width` of some models as pairs of positions.
+def _subset_pairs(models: int) -> tuple[Ints, Ints]:
+    """Return the subsets of up to two of some models as pairs of positions.
 
     Position `models` stands for none.
     """
-    chosen = [c for k in range(width + 1) for c in combinations(range(models), k)]
+    chosen = [c for k in range(3) for c in combinations(range(models), k)]
     padded = [(*c, models, models)[:2] for c in chosen]
     array = np.array(padded, dtype=np.int64)
     return array[:, 0], array[:, 1]
 
 
 @cache
-def _numbers(held: int, models: int, width: int) -> Ints:
+def _numbers(held: int, models: int) -> Ints:
     """Return the subsets of so many models, by their numbers among those of more."""
-    first, second = _subset_pairs(models, width)
+    first, second = _subset_pairs(models)
     there = [(at < held) | (at == models) for at in (first, second)]
     return np.flatnonzero(there[0] & there[1])

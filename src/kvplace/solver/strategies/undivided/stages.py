@@ -99,14 +99,10 @@ def balance(search: UndividedState) -> None:
     most = knobs.balance_per_gpu * search.instance.g + knobs.balance_steps
     if search.instance.n <= knobs.plain_models:
         search.balance(most, knobs.balance_gain)
-        return
-    if search.watch.stop:
-        return  # before arrays are loaded for nothing
-    from kvplace.solver.assignment.subsets import Subsets  # noqa: PLC0415 - same
-    from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange  # noqa: PLC0415 - numpy: only here
+    elif not search.watch.stop:  # else arrays are loaded for nothing
+        from kvplace.solver.improve.neighbourhoods.shard_exchange import ShardExchange  # noqa: PLC0415 - numpy: only here
 
-    kinds = [SubsetExchange(Subsets(state, width=1), search.instance.g)]
-    search.steps += level(state, search.watch, most, kinds, knobs.balance_gain)
+        search.steps += level(state, search.watch, most, [ShardExchange()], knobs.balance_gain)
 
 
 def pack(search: UndividedState) -> None:
