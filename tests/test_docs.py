@@ -127,6 +127,17 @@ def test_links_between_pages_lead_somewhere():
         for target in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+        for target, anchor in re.findall(
+            r"\]\(([^)#\s]*\.md)?#([^)\s]+)\)", page.read_text("utf-8")
+        ):
+            held = (page.parent / target if target else page).read_text("utf-8")
+            heads = re.findall(r"^#+ (.*)$", held, re.MULTILINE)
+            assert anchor in {_anchor(head) for head in heads}, f"{page.name}: {target}#{anchor}"
+
+
+def _anchor(heading):
+    """Return the address of a heading on its page, as GitHub and Markdown readers make it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def test_pictures_are_well_formed():
