@@ -8,10 +8,12 @@ from importlib.util import find_spec
 
 import pytest
 
-from kvplace.bench.families import FAMILIES
+from kvplace.bench.families import FAMILIES, family
 from kvplace.bench.solvers import POLICIES, RIVALS
 from kvplace.cli.main import main
 from kvplace.cli.serving import bench
+from kvplace.core.evaluation.evaluate import evaluate
+from kvplace.core.placement import Placement
 from kvplace.report.tables.scores import rows_csv, rows_json
 from kvplace.solver.strategies.stages import NEEDED, STAGES
 
@@ -65,6 +67,50 @@ def test_a_stage_is_left_out_beside_the_whole(capsys):
     assert main(args) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["solver"] for row in rows] == ["auto", "auto without group-cover"]
+
+
+def test_an_algorithm_of_one_s_own_runs_beside_the_others(capsys, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "import kvplace\n"
+        "def first(problem):\n"
+        "    gpus = [gpu.id for gpu in problem.fleet.gpus]\n"
+        "    named = (model.name for model in problem.models)\n"
+        "    return kvplace.Placement.single({n: gpus[i // 2] for i, n in enumerate(named)})\n"
+        "def none(problem): return None\n"
+        "def fails(problem): raise KeyError('x')\n"
+        "def other(problem): return {}\n",
+        "utf-8",
+    )
+    names = [f"{mine}:{name}" for name in ("first", "none", "fails", "other")]
+    own = [word for name in names for word in ("--own", name)]
+    args = ["bench", "20x40", "--solver", "prism-greedy", *own]
+    assert main([*args, "--format", "json"]) == 0
+    captured = capsys.readouterr()
+    runs = {run["solver"]: run for run in json.loads(captured.out)["runs"]}
+    assert list(runs) == ["prism-greedy", *names]
+    case = next(family("20x40", [0]))
+    gpus = [gpu.id for gpu in case.problem.fleet.gpus]
+    placed = {model.name: gpus[i // 2] for i, model in enumerate(case.problem.models)}
+    evaluation = evaluate(case.problem, Placement.single(placed))
+    expected = evaluation.value if evaluation.valid else None
+    assert runs[names[0]]["value"] == expected
+    assert [runs[name]["evidence"] for name in names[1:3]] == ["none", "failed: KeyError: 'x'"]
+    assert f"kvplace: {names[2]} on {case.name}: failed: KeyError: 'x'" in captured.err
+    assert "it returns dict; return a kvplace.Placement or None" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("mine.py", "'mine.py' is not FILE:FUNCTION"),
+        ("nowhere.py:place", "nowhere.py: it cannot be run: FileNotFoundError"),
+        (f"{__file__}:nothing", "it has no function 'nothing'"),
+    ],
+)
+def test_an_algorithm_that_cannot_be_loaded_is_refused(named, said, capsys):
+    assert main(["bench", "adrs", "--own", named]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_several_families_ranges_of_seeds_and_cases_as_csv(capsys):

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 
 from kvplace.bench.families import Case, build
+from kvplace.bench.own import is_own, own_placement
 from kvplace.bench.rivals.apart import Apart
 from kvplace.bench.rivals.narrow import PROVED_GAP, Answer, Tell
 from kvplace.bench.scale import scale_problem
@@ -95,6 +96,7 @@ def absent(solver: str) -> str:
     if (
         solver in (*OWN, *POLICIES)
         or solver.startswith(WITHOUT)
+        or is_own(solver)
         or find_spec(RIVALS[solver][0]) is not None
     ):
         return ""
@@ -136,7 +138,7 @@ _Run = Callable[[str, Case, int, float | None, "_History"], Outcome]
 
 def _runner(solver: str, problem: Problem) -> _Run:
     """Return what runs a solver on a problem."""
-    if solver in POLICIES:
+    if solver in POLICIES or is_own(solver):
         return _policy
     if solver in OWN or solver.startswith(WITHOUT):
         return _own
@@ -201,6 +203,8 @@ def _policy(
         )
         fewest = replace(case.problem, models=models)
         placement = solve(fewest, seed=seed, time_limit=time_limit).placement
+    elif is_own(solver):
+        placement = own_placement(solver, case.problem)
     else:
         placement = SCHEDULERS[solver](case.problem)
     seconds = history.seconds

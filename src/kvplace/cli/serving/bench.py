@@ -69,6 +69,7 @@ Examples:
   kvplace bench 20x60 --solver all --time-limit 10 --plot gaps.svg
   kvplace bench stress --solver auto --without group-cover --time-limit 2
   kvplace bench fleet.yaml --objective tokens --objective occupancy
+  kvplace bench 20x40 --own mine.py:place
 """
 
 
@@ -110,6 +111,13 @@ class _Seeds(click.ParamType[tuple[int, ...]]):
     "that is installed. Ratios are to the reference.",
 )
 @click.option(
+    "--own",
+    metavar="FILE:FUNCTION",
+    multiple=True,
+    help="Also run a function of a Python file: it takes a kvplace.Problem and returns a "
+    "kvplace.Placement, or None. --time-limit does not stop it.",
+)
+@click.option(
     "--without",
     "without",
     type=nearest_choice(STAGES),
@@ -149,6 +157,7 @@ class _Seeds(click.ParamType[tuple[int, ...]]):
 def command(
     families: tuple[str, ...],
     solvers: tuple[str, ...],
+    own: tuple[str, ...],
     without: tuple[str, ...],
     seeds: tuple[tuple[int, ...], ...],
     time_limit: float | None,
@@ -177,11 +186,15 @@ def command(
     from kvplace.bench.document import document, rows
     from kvplace.bench.environment import environment
     from kvplace.bench.measure import measure, scores
+    from kvplace.bench.own import own_placement
     from kvplace.cli.faults import say
     from kvplace.cli.output import emit
     from kvplace.report.tables.scores import rows_csv, rows_json
 
+    for name in own:
+        own_placement(name)
     names, absent = _available(solvers, quiet=quiet)
+    names += dict.fromkeys(own)
     names += [f"auto without {stage}" for stage in dict.fromkeys(without)]
     chosen = list(dict.fromkeys(seed for part in seeds for seed in part)) or [0]
     cases = cases_of(list(dict.fromkeys(families)), chosen, objectives=objectives, gpus=gpus)
@@ -195,6 +208,11 @@ def command(
     runs = measure(cases, names, time_limit=time_limit, told=tell if shown else None)
     if shown:
         sys.stderr.write("\r\x1b[2K")
+    failed = {
+        run.solver: run for run in reversed(runs) if run.outcome.evidence.startswith("failed")
+    }
+    for name in () if quiet else (name for name in own if name in failed):
+        say(f"kvplace: {name} on {failed[name].case}: {failed[name].outcome.evidence}")
     soft = [case.name for _, case in cases if any(r.soft is not None for r in case.problem.rules)]
     if soft and not quiet:
         say(
