@@ -16,19 +16,26 @@ from json.encoder import encode_basestring_ascii
 from operator import attrgetter, eq, truediv
 from typing import overload
 
-from kvplace.core.columns import Columns, defaults_of
+from kvplace.core.columns import Columns, defaults_of, made
 from kvplace.core.models.architecture import Architecture
 from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 
-__all__ = ["DemandColumns", "ModelTable"]
+__all__ = ["STATED", "DemandColumns", "ModelTable"]
 
 _OBJECTIVES = ("ttft_seconds", "tpot_seconds", "latency_seconds")
 _TOKENS = ("prompt_tokens", "output_tokens")
 _HELD = {name: attrgetter(name) for name in ("weights_bytes", "overhead_bytes", "min_kv_bytes")}
 _HELD["name"] = attrgetter("names")
 """Fields of models that are columns of a table."""
+STATED = (
+    "name", "weights_bytes", "demand", "slo", "kv_bytes_per_token", "overhead_bytes",
+    "min_kv_bytes", "max_model_len", "windows", "architecture",
+)  # fmt: skip
+"""All fields of `Model` that a table states."""
+_AT_ONCE = 5000
+"""Models that are made together, which takes a quarter of the time."""
 _MOST_MADE = 50_000
 """Models of a table that keeps the objects which were made of it, about 1 kB each."""
 
@@ -58,6 +65,11 @@ class DemandColumns:
             _given(self.prompt_tokens, index),
             _given(self.output_tokens, index),
         )
+
+    def part(self, rows: slice) -> DemandColumns:
+        """Return the demand of some of the models."""
+        columns = (self.requests_per_second, self.prompt_tokens, self.output_tokens)
+        return DemandColumns(self.name, *(column[rows] for column in columns))
 
     @property
     def objects(self) -> Columns[Demand]:
@@ -139,6 +151,26 @@ class ModelTable(Sequence[Model]):
         if len(self) <= _MOST_MADE:
             self._made[index] = model
         return model
+
+    def __iter__(self) -> Iterator[Model]:
+        for first in range(0, len(self), _AT_ONCE):
+            rows = range(first, min(first + _AT_ONCE, len(self)))
+            if rows[0] in self._made and rows[-1] in self._made:
+                yield from map(self.__getitem__, rows)
+                continue
+            part = self._part(slice(rows.start, rows.stop))
+            models = made(Columns(Model, {name: part.column(name) for name in STATED}))
+            if len(self) <= _MOST_MADE:
+                self._made.update(zip(rows, models, strict=True))
+            yield from models
+
+    def _part(self, rows: slice) -> ModelTable:
+        """Return some of the models."""
+        held = {one.name: getattr(self, one.name) for one in fields(self) if one.init}
+        windows, shapes = held.pop("windows_of_demand"), held.pop("shapes")
+        parts = tuple(window.part(rows) for window in windows)
+        columns = {name: column[rows] for name, column in held.items()}
+        return ModelTable(**columns, windows_of_demand=parts, shapes=shapes)
 
     def column(self, name: str) -> Sequence[object]:
         """Return a field of `Model`, model by model, without making the models."""

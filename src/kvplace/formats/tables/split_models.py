@@ -5,7 +5,7 @@ from itertools import repeat
 
 from kvplace.core.columns import Columns
 from kvplace.core.models.model import Model, Replicas
-from kvplace.core.models.model_table import ModelTable
+from kvplace.core.models.model_table import STATED, ModelTable
 from kvplace.formats.tables.arrow import ArrowColumns
 from kvplace.formats.tables.csv_columns import CSVColumns
 from kvplace.formats.tables.model_rows import cell_value
@@ -14,12 +14,6 @@ from kvplace.formats.validation import values
 __all__ = ["UNDIVIDED", "Ways", "split_columns", "ways_of"]
 
 _SPLIT = ("tensor_parallel", "replicas")
-_TOLD = (
-    "name", "weights_bytes", "demand", "slo", "kv_bytes_per_token", "overhead_bytes",
-    "min_kv_bytes", "windows", "architecture",
-)  # fmt: skip
-"""Fields of a model that a table states besides those."""
-
 Ways = tuple[tuple[int, ...], Replicas]
 """The degrees of a model, and its numbers of copies."""
 UNDIVIDED: Ways = ((1,), Replicas())
@@ -59,5 +53,5 @@ def _ways(pair: Sequence[str]) -> Ways | None:
 def split_columns(table: ModelTable, ways: Sequence[Ways]) -> Columns[Model]:
     """Return the columns of models of a table, each with its degrees and copies."""
     degrees, copies = zip(*ways, strict=True)
-    told = {name: table.column(name) for name in _TOLD}
+    told = {name: table.column(name) for name in STATED}
     return Columns(Model, {**told, "tensor_parallel": degrees, "replicas": copies})
