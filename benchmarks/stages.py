@@ -431,6 +431,11 @@ Kept, all on openrouter-103 (before: 20.7 % at 20 s by pressure, 3.4 by occupanc
   when no set is known, one is at 13.4 % for 11.5, and proofs take 0.7 s longer. No other numbers
   tried by fillings beside: 19.8 % for 11.5, 5.4 for 3.0. In the program only the numbers chosen:
   9.6 and 8.8 % for 8.3 and 9.5, by occupancy 1.5 for 1.7.
+  Under one pressure as well (the two before it beside, 12 and 20 s of CPU, drawn clusters by
+  occupancy): 136 to 7.3 %, 13.9 to proved in 1.2 s, 2.2 to 0.8, 1.94 to 1.87, one proved in 4 s for
+  11, one 3.4, 6.9 and 6.2 to 6.1, 7.5 and 6.1 (three seeds), six as before; openrouter-103 1.55 and
+  1.60 for 1.59 and 1.74. There, where small GPUs are idle, four copies on them may cost less than
+  one on GPUs that others need. Covers by known sets of up to 8,000 options beside: one 2.5 for 1.9.
 
 Not taken: an integer program over 5,600 fillings (0.58 of a GPU over after 7 s, where the best
 filling alone leaves 0.51); annealing from what a dive leaves over (it placed nothing in 24 tries);

@@ -116,8 +116,9 @@ class ClusterParams:
     tightened_options, tightened_part, aimed
         Under one pressure, or where link domains are filled, up to so many options of all models
         the configuration program with options is asked: under one it raises the bound where KV must
-        be left. The part of the time left that it may take each pass; and how far above the bound
-        known the highest target is while link domains are filled beside.
+        be left, and says how many copies link domains are filled with. The part of the time left
+        that it may take each pass; and how far above the bound its targets are at most while link
+        domains are filled beside.
     tail_options
         Options up to which it is asked of the largest GPUs and the models that fit on no others.
     tail_seconds

@@ -13,7 +13,14 @@ from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.strategies.assigned import decided, effort_of, kicked, ready
 from kvplace.solver.strategies.cluster.search import ClusterState
-from kvplace.solver.strategies.cluster.supports import dividable, keeps, quick, refillable, small
+from kvplace.solver.strategies.cluster.supports import (
+    choosable,
+    dividable,
+    keeps,
+    quick,
+    refillable,
+    small,
+)
 
 if TYPE_CHECKING:
     from kvplace.solver.array_types import Floats
@@ -244,9 +251,10 @@ def fill_by_program(search: ClusterState) -> None:
 def _chosen(search: ClusterState, target: float) -> "Floats | None":
     """Return what the configuration program chooses at a target, where its sets are known by now.
 
-    Which number of copies is best under several pressures depends on what other models take.
+    Which number of copies is best depends on what other models take: where small GPUs are idle,
+    many copies there may cost less than one on GPUs that others need.
     """
-    if not quick(search):
+    if not choosable(search):
         return None
     program, rounds = search.program, search.knobs.program_rounds
     impossible = program.decide(target, search.watch, rounds=rounds, settle=False).impossible

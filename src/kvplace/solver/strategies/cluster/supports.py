@@ -8,6 +8,7 @@ from kvplace.solver.strategies.cluster.search import ClusterState
 
 __all__ = [
     "asking",
+    "choosable",
     "configurable",
     "coverable",
     "dividable",
@@ -76,12 +77,19 @@ def asking(search: ClusterState) -> bool:
     return quick(search) and refillable(search) and not small(search)
 
 
-def _sparse(search: ClusterState) -> bool:
+def choosable(search: ClusterState) -> bool:
+    """Whether that program says which options to take where link domains are filled."""
+    return _sparse(search, search.knobs.tightened_options)
+
+
+def _sparse(search: ClusterState, most: int | None = None) -> bool:
+    """Whether models are few enough for that program, and their options no more than that."""
     knobs, instance = search.knobs, search.instance
+    if most is None:
+        filled = instance.pressures > 1 and fillable(search)
+        most = knobs.tightened_options if filled else knobs.quick_options
     sparse = instance.n <= knobs.quick_density * instance.g
-    filled = instance.pressures > 1 and fillable(search)
-    options = len(instance.size) * max(1.0, instance.pressures / 2)
-    sparse &= options <= (knobs.tightened_options if filled else knobs.quick_options)
+    sparse &= len(instance.size) * max(1.0, instance.pressures / 2) <= most
     # At no pressure at all, what is left is broken soft rules, of which the program says nothing.
     return sparse and search.placed and search.value > 0
 
