@@ -437,9 +437,14 @@ Kept, all on openrouter-103 (before: 20.7 % at 20 s by pressure, 3.4 by occupanc
   1.60 for 1.59 and 1.74. There, where small GPUs are idle, four copies on them may cost less than
   one on GPUs that others need. Covers by known sets of up to 8,000 options beside: one 2.5 for 1.9.
 
-Not taken: an integer program over 5,600 fillings (0.58 of a GPU over after 7 s, where the best
-filling alone leaves 0.51); annealing from what a dive leaves over (it placed nothing in 24 tries);
-a fifth to two fifths of the domains filled anew by the next dive (the same fillings again).
+Not taken: openrouter-103 by pressure, up to 200 rounds of fillings, with the last prices where the
+smoothed ones find none: 0.21 of a GPU is left over at 6.07, 0.19 at 6.15, 0.07 at 6.22 and 0.06 at
+6.28, where plans at 6.27 exist; worth for room by random mixes of the pressures leaves 0.21, too.
+The configuration program asked for up to 8,000 options whatever the number of pressures: in 6
+windows 18.8 to 9.8 % above the bound (10 s), in 3 windows 7.2 to 10.0 (20 s). Also: an integer
+program over 5,600 fillings (0.58 of a GPU over after 7 s, where the best filling alone leaves
+0.51); annealing from what a dive leaves over (it placed nothing in 24 tries); a fifth to two fifths
+of the domains filled anew by the next dive (the same fillings again).
 
 ### Exchanges and kicks
 
