@@ -70,7 +70,7 @@ X, A, Z0 = Places(nodes=("x",)), Places(labels=(("zone", "a"),)), Places(gpus=("
         (Forbid(("bi?",), places=X), {"big": ["x/0"], "bit": ["y/0"], "small": ["x/0"]},
          [("big", 1)]),
         (Reserve(places=Z0), {"big": ["z/0 z/1"], "bit": ["z/1"]}, [("big", 1)]),
-        (Reserve(("bit",), places=Z0), {"big": ["z/0"]}, [("big", 1)]),
+        (Reserve(places=Z0), {"big": ["z/0"]}, [("big", 1)]),
         (Together(("big", "bit"), over="node"), {"big": ["x/0"], "bit": ["x/1"]}, []),
         (Together(("big", "bit"), over="zone"), {"big": ["y/0"], "bit": ["z/1"]}, []),
         (Together(("big", "bit"), over="gpu"), {"big": ["x/0"], "bit": ["x/1"]}, [("big", 1)]),
@@ -176,6 +176,27 @@ def loaded(scope, amount, **gpus):
     problem = Problem(models, Fleet(nodes), Objective.REQUESTS)
     replicas = [Replica(name, 0, tuple(copy.split())) for name, copy in gpus.items()]
     return [(v.subject, v.amount) for v in rule_violations(problem, Placement(tuple(replicas)))]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Spread(("a",), None, "node", 0), "at least 1, not 0"),
+        (lambda: Limit(("a",), most=-1), "at least 0 shards, not -1"),
+        (lambda: Reserve(("a",), places=Z0), "speaks of all models"),
+        (lambda: Reserve(soft=1, places=Z0), "must hold"),
+        (lambda: Places(labels=(("zone", "a"), ("zone", "b"))), "each label once"),
+    ],
+)
+def test_a_rule_that_no_file_states_is_none(make, message):
+    # A plan was made under it and written, and nothing could read it again.
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_degrees_come_in_any_order():
+    # A plan of a model of degrees (2, 1) was another problem's once it was read.
+    assert replace(byte_model("a", 2, 1.0), tensor_parallel=(4, 1, 4)).tensor_parallel == (1, 4)
 
 
 def test_capacities_of_gpus_and_nodes_by_hand():

@@ -242,6 +242,8 @@ class Model:
                 faults.append(Fault(message, f"{self.name}.{place}.cached_tokens"))
         if not self.tensor_parallel or any(degree < 1 for degree in self.tensor_parallel):
             faults.append(Fault("degrees must be at least 1", f"{self.name}.tensor_parallel"))
+        elif len(self.tensor_parallel) > 1:
+            object.__setattr__(self, "tensor_parallel", tuple(sorted(set(self.tensor_parallel))))
         if self.kv_block_tokens < 1:
             faults.append(Fault("it must be at least 1", f"{self.name}.kv_block_tokens"))
         in_windows = sum(window.kv_bytes_per_token for window in self.sliding_windows)

@@ -10,6 +10,7 @@ from kvplace.core.rules.context import Context
 from kvplace.core.rules.places import EVERYWHERE, Places
 from kvplace.core.rules.rule import Breach
 from kvplace.core.rules.topology_rule import TopologyRule
+from kvplace.errors import InputError
 
 __all__ = ["Limit"]
 
@@ -32,6 +33,11 @@ class Limit(TopologyRule):
     over: str = "gpu"
     most: int = 1
     places: Places = EVERYWHERE
+
+    def __post_init__(self) -> None:
+        super(Limit, self).__post_init__()
+        if self.most < 0:
+            raise InputError(f"a rule limit allows at least 0 shards, not {self.most}")
 
     @property
     def named_places(self) -> Places:

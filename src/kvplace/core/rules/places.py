@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kvplace.core.hardware import Fleet
+from kvplace.errors import InputError
 from kvplace.field_types import hold_types
 
 __all__ = ["EVERYWHERE", "Places"]
@@ -27,6 +28,8 @@ class Places:
 
     def __post_init__(self) -> None:
         hold_types(self)
+        if len(dict(self.labels)) < len(self.labels):
+            raise InputError(f"each label once in {_pairs(self.labels)}")
 
     def __contains__(self, at: tuple[Fleet, str]) -> bool:
         fleet, gpu_id = at

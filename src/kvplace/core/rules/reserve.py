@@ -1,23 +1,24 @@
 """Reserve: some places are left to others."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from kvplace.core.rules.forbid import Forbid
+from kvplace.errors import InputError
 
 __all__ = ["Reserve"]
 
 
 @dataclass(frozen=True, slots=True)
 class Reserve(Forbid):
-    """The places are used by others: no model runs there, whatever `models` says."""
+    """The places are used by others: no model runs there."""
 
     kind: ClassVar[str] = "reserve"
 
-    def concerned(self, names: Iterable[str]) -> list[str]:
-        """Return all names."""
-        return list(names)
+    def __post_init__(self) -> None:
+        super(Reserve, self).__post_init__()
+        if self.models != ("*",) or self.soft is not None:
+            raise InputError("a rule reserve speaks of all models and must hold")
 
     def describe(self, models: str, be: str) -> str:  # noqa: ARG002 - of the interface
         """Return the rule as a sentence."""

@@ -8,6 +8,7 @@ from kvplace.core.placement import Replica
 from kvplace.core.rules.context import Context
 from kvplace.core.rules.rule import Breach
 from kvplace.core.rules.topology_rule import TopologyRule
+from kvplace.errors import InputError
 
 __all__ = ["Spread"]
 
@@ -28,6 +29,11 @@ class Spread(TopologyRule):
     digested: ClassVar[tuple[str, ...]] = ("models", "soft", "over", "max_skew")
 
     max_skew: int = 1
+
+    def __post_init__(self) -> None:
+        super(Spread, self).__post_init__()
+        if self.max_skew < 1:
+            raise InputError(f"the skew of a rule spread must be at least 1, not {self.max_skew}")
 
     def breaches(self, context: Context, copies: dict[str, list[Replica]]) -> Iterator[Breach]:
         """Yield each model that is spread too unevenly."""
