@@ -616,6 +616,8 @@ of the domains filled anew by the next dive (the same fillings again).
   packing was found below 0.7207 for alibaba-2023-7, with it one at 0.6983, and the pool ends at
   2.2 % for 5.5 (43 s of CPU, for 60); alibaba-2023-51 the same. Deleted for it: split models that
   fit on one another taken as one before all.
+- Not taken: these models packed again, up to twice at each target, by what the room that is left
+  of GPUs is worth to the other models: of alibaba-2023-51 no further target is met in 10 s.
 - Levels of the load apart by the smallest GPU that holds a shard alone: the bounds of two pools of
   2023 are 0.640 and 0.611 after 5 s, for 0.621 and 0.596 after 60; 0.605 by 2,048 levels alone.
 - Shards exchanged by kernels under both of their sums, split models that fit on one another taken
