@@ -508,7 +508,9 @@ of the domains filled anew by the next dive (the same fillings again).
   five with 3 to 4 models per GPU at 0.8 to 4 s of CPU four end further, 0.58 % for 0.23, 0.12 for
   0.08, 0.11 for 0.05, 0.55 for 0.20. In descents of clusters: six of 100 to 180 models 3.9, 3.4,
   2.7, 5.5, 3.0 and 2.6 % for 1.3, 3.4, 3.0, 2.6, 2.0 and 2.6; with kernels in their place 3.9, 3.4,
-  2.0, 3.3, 1.9 and 2.5.
+  2.0, 3.3, 1.9 and 2.5. In large clusters, where kernels exchange, too: scale-real-3k and two of
+  1,300 and 4,000 models the same without, 1,500 on 800 GPUs 1.1 and 2.0 % (two orders) for 1.8,
+  2,500 on 640 0.31 for 0.21, 3,000 on 600 0.04 for 0.02.
 - Deleted: annealing, ruin and recreate; other company for a hot model after every fourth kick (of
   42 cases four 0.01 to 0.07 % worse without, eight 0.01 to 0.25 % better); one of two kernels for
   several pressures (of twelve fleets ten the same, two by 0.02 and 0.04 %).
