@@ -78,3 +78,22 @@ def test_tables_are_compared_with_the_fleet_file(here):
     text = (here / "report.html").read_text("utf-8")
     assert "The plan file states no bound." in text
     assert "Before and after" in text
+
+
+@pytest.mark.parametrize("rate", [0, 3])
+def test_a_plan_with_a_standby_of_unknown_shape_is_read_again(rate, tmp_path, capsys):
+    """By default such a fleet is planned for pressure, and its plan was taken for another's."""
+    fleet, plan = str(tmp_path / "fleet.yaml"), str(tmp_path / "plan.json")
+    Path(fleet).write_text(
+        "schema: kvplace.fleet/v1\nnodes: 1x2xH100\nmodels:\n"
+        "  - model: Qwen/Qwen3-8B\n    slo: {ttft: 1s, tpot: 50ms}\n    demand: "
+        f"{{requests_per_second: {rate}, prompt_tokens: 800, output_tokens: 200}}\n"
+        "  - {name: mine, weights: 3GiB, kv_bytes_per_token: 131072,"
+        " demand: {requests_per_second: 0}}\n",
+        "utf-8",
+    )
+    assert main(["plan", fleet, "--output", plan, "--quiet"]) == 0
+    assert json.loads(Path(plan).read_text("utf-8"))["objective"]["name"] == "pressure"
+    assert main(["check", fleet, plan]) == 0
+    assert main(["export", plan, "--to", "shell", "--output", str(tmp_path / "deploy")]) == 0
+    capsys.readouterr()

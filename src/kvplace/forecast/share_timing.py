@@ -106,9 +106,10 @@ class ShareTiming(Timing):
         return None if found is None else found[0]
 
     def guessed(self, model: Model) -> bool:
-        """Whether the shape of a model is a guess."""
+        """Whether the shape of a model is a guess; without demand none is needed."""
         no_shape = model.architecture is None and not model.step_times
-        return self.guess and no_shape and not model.cacheless
+        asked = any(d.requests_per_second for d in (model.demand, *model.windows.values()))
+        return self.guess and no_shape and asked and not model.cacheless
 
     def _shape(self, model: Model) -> Architecture | None:
         """Return the shape of a model; None where it is not known and not to be guessed.
