@@ -48,6 +48,21 @@ def test_forecast(plan, capsys):
     assert capsys.readouterr().out.startswith("model,requests_per_second,attainment,ttft_seconds")
 
 
+@pytest.mark.parametrize("rate", [0, 2])
+def test_gpus_without_requests_are_counted_and_not_listed(rate, tmp_path, capsys):
+    """Of four GPUs two hold a model; without its rate nothing but standbys is there."""
+    fleet = FLEET.replace("gpus: 2", "gpus: 4").replace("per_second: 1,", f"per_second: {rate},")
+    (tmp_path / "fleet.yaml").write_text(fleet.replace("per_second: 2,", f"per_second: {rate},"))
+    path = str(tmp_path / "plan.json")
+    assert main(["plan", str(tmp_path / "fleet.yaml"), "--output", path, "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["forecast", path]) == 0
+    out = capsys.readouterr().out
+    assert f"{2 if rate else 4} GPUs without requests" in out
+    assert out.count("\na/") == (2 if rate else 0)
+    assert "worst ratio: the largest of" in out
+
+
 def test_simulate_finds_the_load_that_is_served(plan, capsys):
     assert main(["simulate", plan, "--seconds", "20"]) == 0
     out = capsys.readouterr().out

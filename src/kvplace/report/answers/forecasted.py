@@ -1,15 +1,22 @@
 """A forecast for people, as JSON and as CSV."""
 
-from kvplace.forecast.outcome import Forecast
+from collections.abc import Sequence
+
+from kvplace.forecast.outcome import Forecast, GPUForecast
 from kvplace.forecast.search import Refined
 from kvplace.report.summary import forecast_sentence, format_kvpr
 from kvplace.report.tables.plan import Look
 from kvplace.report.tables.scores import Cell, rows_csv, rows_json, rows_table
 from kvplace.report.text import clean, shorten
-from kvplace.units import format_latency, format_percent
+from kvplace.units import format_count, format_latency, format_percent
 
 __all__ = ["forecast_csv", "forecast_gain", "forecast_json", "forecast_table"]
 
+_COLUMNS = (
+    "in time: requests that keep their objectives; requests: in the system at a time; slower: than "
+    "alone on the GPUs; busy: part of the time in which a step runs; overflow: part in which "
+    "the pool is too small; worst ratio: the largest of latency over objective and pool used"
+)
 _SHOWN = 32
 _NAME = 44
 
@@ -18,7 +25,8 @@ def forecast_table(found: Forecast, look: Look | None = None, *, every: bool = F
     """Return a table of models, one of GPUs, and a closing sentence; the worst come first."""
     look = look or Look()
     models = sorted(found.models, key=lambda one: (one.attainment, one.name))
-    gpus = sorted(found.gpus, key=lambda one: (-one.pressure, one.id))
+    gpus = sorted((one for one in found.gpus if one.busy), key=lambda one: (-one.pressure, one.id))
+    idle = len(found.gpus) - len(gpus)
     shown = max(len(models), len(gpus)) if every else _SHOWN
     lines = [
         rows_table(
@@ -38,27 +46,31 @@ def forecast_table(found: Forecast, look: Look | None = None, *, every: bool = F
         ),
         *_more(len(models), shown, "models"),
         "",
-        rows_table(
-            [
-                {
-                    "GPU": clean(one.id),
-                    "in time": format_percent(one.attainment),
-                    "busy": format_percent(one.busy),
-                    "pool used": format_percent(one.pool_used),
-                    "overflow": format_percent(one.pool_overflow),
-                    "worst ratio": format_kvpr(one.pressure),
-                }
-                for one in gpus[:shown]
-            ],
-            colour=look.colour,
-            width=look.longest,
-        ),
+        *_gpu_rows(gpus[:shown], look),
         *_more(len(gpus), shown, "GPUs"),
+        *([f"{format_count(idle, 'GPU')} without requests"] if idle else []),
         "",
+        _COLUMNS,
         forecast_sentence(found),
         *(f"note: {clean(note)}" for note in found.notes),
     ]
     return "\n".join(lines)
+
+
+def _gpu_rows(gpus: Sequence[GPUForecast], look: Look) -> list[str]:
+    """Return the table of GPUs; none where no GPU has requests."""
+    rows = [
+        {
+            "GPU": clean(one.id),
+            "in time": format_percent(one.attainment),
+            "busy": format_percent(one.busy),
+            "pool used": format_percent(one.pool_used),
+            "overflow": format_percent(one.pool_overflow),
+            "worst ratio": format_kvpr(one.pressure),
+        }
+        for one in gpus
+    ]
+    return [rows_table(rows, colour=look.colour, width=look.longest)] if rows else []
 
 
 def _more(count: int, shown: int, what: str) -> list[str]:
