@@ -74,3 +74,10 @@ def test_the_figures_are_those_of_the_table_they_come_from():
     rows = csv.DictReader(DATA.read_text(encoding="utf-8").splitlines())
     expected = {row["name"]: round(float(row["usable_gib"]) * GIB) for row in rows}
     assert {name: fact.memory_bytes for name, fact in gpu_types().items()} == expected
+
+
+def test_a_file_in_place_of_gpus_is_answered_with_how_they_are_written():
+    with pytest.raises(
+        InputError, match=r"'inventory\.csv' is no GPU type .* 400x8xH100,300x4xL40S"
+    ):
+        gpu_type("inventory.csv")

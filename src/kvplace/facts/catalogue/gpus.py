@@ -158,6 +158,11 @@ def gpu_type(name: str) -> GPUType:
     shown = repr(name if len(name) <= 60 else name[:59] + "…")
     close = difflib.get_close_matches(name[:60].casefold(), folded, n=1, cutoff=0.5)
     hint = f"did you mean {folded[close[0]]!r}" if close else f"known: {', '.join(folded.values())}"
+    if name.casefold().endswith((".csv", ".tsv", ".json", ".yaml", ".yml")):
+        hint = (
+            "write GPUs like 400x8xH100,300x4xL40S (--gpus takes a Parquet file with a row per GPU "
+            "as well)"
+        )
     raise InputError(f"{shown} is no GPU type of the catalogue; {hint}")
 
 
