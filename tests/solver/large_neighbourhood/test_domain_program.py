@@ -1,5 +1,6 @@
 """The program of whole link domains: by hand, against all fillings, and against brute force."""
 
+import math
 from itertools import chain, product
 
 import numpy as np
@@ -174,3 +175,13 @@ def test_the_option_taken_most_is_chosen_alone():
     program.solve()
     program.choose(0)
     assert program.solve() == pytest.approx(0)
+
+
+def test_a_program_without_time_takes_nothing():
+    wanted = Wanted(np.array([0]), np.array([1]), np.array([0.5]), np.array([True]))
+    program = FillingProgram(wanted, np.array([1]), np.array([1.0]))
+    program.add([(0, (0,))])
+    assert program.solve(0.0) == math.inf
+    assert program.taken() == []
+    assert program.solve(60.0) == pytest.approx(0)
+    assert program.taken() == [((0, (0,)), pytest.approx(1))]

@@ -17,7 +17,7 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats
 
-__all__ = ["Duals", "Entry", "Master", "add_columns", "add_rows", "quiet_highs"]
+__all__ = ["Duals", "Entry", "Master", "add_columns", "add_rows", "limit_time", "quiet_highs"]
 
 _FREE = 16 * 2**20
 """Bytes that are to be free before HiGHS is asked: it ends the process where it gets no memory."""
@@ -68,6 +68,12 @@ def quiet_highs(**options: object) -> Any:
     for name, value in {"output_flag": False, **options}.items():
         highs.setOptionValue(name, value)
     return highs
+
+
+def limit_time(highs: Any, seconds: float) -> None:
+    """Let the next run take so long at most: HiGHS counts all the runs of one program."""
+    if seconds < math.inf:
+        highs.setOptionValue("time_limit", highs.getRunTime() + max(seconds, 0.0))
 
 
 def add_rows(highs: Any, lower: Sequence[float], upper: Sequence[float]) -> None:
@@ -152,9 +158,7 @@ class Master:
 
     def solve(self, seconds: float = math.inf) -> Duals | None:
         """Return the duals, or None where some item has no column or the time is too short."""
-        if seconds < math.inf:  # HiGHS counts all the runs of one program
-            spent = self._highs.getRunTime()
-            self._highs.setOptionValue("time_limit", spent + max(seconds, 0.0))
+        limit_time(self._highs, seconds)
         self._highs.run()
         if self._highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None

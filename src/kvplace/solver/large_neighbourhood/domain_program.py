@@ -208,9 +208,8 @@ class _Target:
 
     def _pruned(self, program: FillingProgram, kept: Iterable[Filling]) -> FillingProgram:
         """Return a program with the best of its fillings and some others, where there are many."""
-        if len(program.fillings) <= MANY:
+        if len(program.fillings) <= MANY or math.isinf(program.solve(self._watch.left)):
             return program
-        program.solve()
         return self._new([*program.best(MANY // 2), *kept])
 
     def _that_fit(self) -> list[Filling]:
@@ -227,12 +226,12 @@ class _Target:
 
     def _begin(self, program: FillingProgram) -> float:
         """Look for fillings at the prices of the whole program; return what it leaves over."""
-        left = program.solve()
+        left = program.solve(self._watch.left)
         prices, worths = program.prices, program.worths
         for _ in range(ROUNDS):
             if self._watch.stop or not self._extend(program, self._most, self._count):
                 break
-            left = program.solve()
+            left = program.solve(self._watch.left)
             program.prices = prices = SMOOTHED * prices + (1 - SMOOTHED) * program.prices
             program.worths = worths = SMOOTHED * worths + (1 - SMOOTHED) * program.worths
         return left
@@ -288,13 +287,13 @@ class _Target:
                 chosen[filling] += times
                 count[filling[0]] -= times
                 self._cover(most, filling[1], times)
-            left = program.solve()
+            left = program.solve(self._watch.left)
             if not count.any() or self._watch.stop:
                 break
             for _ in range(ROUNDS_DIVING):
                 if not self._extend(program, most, count):
                     break
-                left = program.solve()
+                left = program.solve(self._watch.left)
                 if program.complete:
                     break
             open_, taking = program.undecided(), []

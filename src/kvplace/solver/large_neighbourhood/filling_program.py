@@ -9,10 +9,17 @@ from collections import Counter
 from collections.abc import Iterable, KeysView
 from typing import NamedTuple
 
+import highspy
 import numpy as np
 
 from kvplace.solver.array_types import Bools, Floats, Ints
-from kvplace.solver.column_generation.master import Entry, add_columns, add_rows, quiet_highs
+from kvplace.solver.column_generation.master import (
+    Entry,
+    add_columns,
+    add_rows,
+    limit_time,
+    quiet_highs,
+)
 
 __all__ = ["Filling", "FillingProgram", "Wanted"]
 
@@ -114,13 +121,15 @@ class FillingProgram:
         covered = Counter(self._row[list(rows)].tolist())
         return Entry((*covered, self._first_kind + kind), (*map(float, covered.values()), 1.0))
 
-    def solve(self) -> float:
-        """Return the room of what is left over; ``inf`` where HiGHS found no solution."""
+    def solve(self, seconds: float = INFINITE) -> float:
+        """Return the room of what is left over; ``inf`` where HiGHS found no solution in time."""
+        limit_time(self._highs, seconds)
         self._highs.run()
+        if self._highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            self._values = np.zeros(self._highs.getNumCol())
+            return INFINITE
         solution = self._highs.getSolution()
         dual = np.array(solution.row_dual)
-        if not len(dual):
-            return INFINITE
         self._values = np.array(solution.col_value)
         self.prices = np.where(self._wanted.most > 0, np.maximum(dual[self._row], 0.0), 0.0)
         self.worths = self._cost + np.maximum(-dual[self._first_kind :], 0.0)

@@ -85,7 +85,8 @@ class ClusterParams:
         pass; and the time limit from which it has time to load its kernels.
     refilled, refilled_untimed, filled
         Models times GPUs from which link domains are filled anew, with a time limit and without,
-        and options times GPUs up to which they are: above, one filling takes long.
+        and models times options times GPUs up to which they are: above, the program of whole
+        domains takes long.
     fillings
         Fillings of all link domains at each target in the first pass; doubled every pass, and
         where none is reached.
@@ -227,7 +228,7 @@ class ClusterParams:
         "measured: without a limit 50 models on 104 GPUs are proved in 16 s, where 153 ended 34 % "
         "above the bound; two clusters below this were 0.3 and 1.3 % further from it after 70 s",
     )
-    filled: int = knob(2_000_000, "options x GPUs")
+    filled: float = knob(8e9, "models x options x GPUs")
     fillings: int = knob(160, "fillings")
     filled_part: float = knob(0.15, "part of the time left")
     filled_gain: float = knob(0.75, "part of the gap")

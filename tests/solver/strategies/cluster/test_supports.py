@@ -126,10 +126,10 @@ def test_filling_needs_a_limit_that_leaves_time_or_a_large_cluster(limit, suppor
 
 def test_refilling_needs_models_that_split_and_options_few_enough():
     knobs = {"refilled": 1, "limit": 60.0}
-    assert supports.refillable(search_of(4, filled=16, **knobs))
-    assert not supports.refillable(search_of(4, filled=15, **knobs))
-    assert not supports.refillable(search_of(4, degrees=(1, 2), filled=16, **knobs))
-    assert not supports.refillable(search_of(4, degrees=(1,), filled=16, **knobs))
+    assert supports.refillable(search_of(4, filled=64, **knobs))
+    assert not supports.refillable(search_of(4, filled=63, **knobs))
+    assert not supports.refillable(search_of(4, degrees=(1, 2), filled=64, **knobs))
+    assert not supports.refillable(search_of(4, degrees=(1,), filled=64, **knobs))
 
 
 def test_ranks_are_asked_for_where_the_maximum_is_proved_and_no_copy_is_to_be_chosen():

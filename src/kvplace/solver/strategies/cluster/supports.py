@@ -216,7 +216,7 @@ def domains_pay(search: ClusterState) -> bool:
     """Whether models may be split, over link domains that are neither too few nor too many."""
     knobs, instance = search.knobs, search.instance
     many = instance.n * instance.g >= knobs.refilled
-    few = len(instance.size) * instance.g <= knobs.filled
+    few = instance.n * len(instance.size) * instance.g <= knobs.filled
     return max(instance.degree, default=1) > 1 and many and few
 
 
