@@ -28,7 +28,7 @@ def _function(name: str) -> Callable[[Problem], object]:
         raise InputError(f"it cannot be run: {type(error).__name__}: {error}", path) from error
     if not callable(found := held.get(wanted)):
         raise InputError(f"it has no function {wanted!r}", path)
-    return found  # type: ignore[no-any-return]
+    return found  # type: ignore[no-any-return]  # of a file that is not ours
 
 
 def own_placement(name: str, problem: Problem | None = None) -> Placement | None:

@@ -170,7 +170,7 @@ class Refiller:
             Told what is known now and then.
         """
         self._seed += 1
-        return self._fill(board, target, True, rounds, self._seed - 1, lambda: False, chosen, note)  # noqa: FBT003
+        return self._fill(board, target, True, rounds, self._seed - 1, lambda: False, chosen, note)  # noqa: FBT003 - all anew
 
     def _fill(
         self, board: Assignment, target: float, anew: bool, rounds: int, seed: int,
