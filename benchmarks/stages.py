@@ -524,7 +524,12 @@ of the domains filled anew by the next dive (the same fillings again).
   CPU). 150 models in 4 windows 1.9 and 1.6 % (two seeds) for 1.8 and 2.3, 240 in 24 2.8 and 3.0 for
   2.7 and 2.7, 200 in 8 1.9 and 1.9 for 1.7 and 1.8, 160 in 10 1.9 for 2.2, 350 in 24 2.5 for 2.4,
   100 in 6 at a value 0.4 % lower; four others within 0.03 (one draw for each
-  pair), three clusters the same.
+  pair), three clusters the same. Under one pressure as well, where those were found by sorted sizes
+  (c10dd66e, one seed, 4 to 8 s of CPU): six drawn fleets of 2.2 to 2.7 models per GPU 0.70, 2.06,
+  0.16, 0.09, 0.97 and 0.64 % for 0.75, 2.25, 0.82, 0.13, 0.82 and 0.52; three per GPU 0.060, 0.034
+  and 0.069 for 0.065, 0.031 and 0.059, without a limit 0.31, 0.20 and 0.031 for 0.22, 0.17 and
+  0.037, a million 0.045 for 0.065 (30 s); ten or more per GPU within 0.002 % of the bound, for
+  0.001 before; 50x150 and six others the same.
 
 ### Bounds, covers and exact decisions
 

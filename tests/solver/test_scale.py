@@ -86,8 +86,8 @@ def test_bound_optimum_and_value_come_in_this_order(problem):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.sampled_from([2, 5, 40, 200]))
-def test_an_exchange_keeps_every_sum_and_never_heats_the_pair(seed, per, width):
+@given(st.integers(0, 2**32 - 1), st.integers(2, 40))
+def test_an_exchange_keeps_every_sum_and_never_heats_the_pair(seed, per):
     chance = np.random.RandomState(seed)
     problem = drawn(per * 2, 2, seed, fill=0.7, memory=(80, 40))
     instance = load_instance(problem)
@@ -97,7 +97,7 @@ def test_an_exchange_keeps_every_sum_and_never_heats_the_pair(seed, per, width):
     packing = pack_rows(numbers, gpu_of)
     before = packing.pressure()
     turn = int(seed % 7)
-    made = relieve(packing, np.array([0]), np.array([1]), 1, 0.0, width + 2, turn, 1e-9, 0, 1)
+    made = relieve(packing, np.array([0]), np.array([1]), 1, 0.0, turn, 1e-9, 0, 1)
     after = pack_rows(numbers, packing.gpu_of(numbers.n))
     assert sorted(packing.gpu_of(numbers.n).tolist()) == sorted(after.gpu_of(numbers.n).tolist())
     assert (packing.gpu_of(numbers.n) >= 0).all()
@@ -117,7 +117,7 @@ def test_one_exchange_finds_the_exact_balance():
     numbers = load_instance(problem).columns
     sides = {3: 0, 5: 0, 8: 0, 2: 1, 4: 1}
     packing = pack_rows(numbers, np.array([sides[int(s)] for s in numbers.size]))
-    assert relieve(packing, np.array([0]), np.array([1]), 1, 0.0, 64, 0, 1e-9, 0, 1) == 1
+    assert relieve(packing, np.array([0]), np.array([1]), 1, 0.0, 0, 1e-9, 0, 1) == 1
     assert sorted(packing.free.tolist()) == [20, 20]
     assert sorted(packing.loads[:, 0].tolist()) == [12.0 * GIB, 12.0 * GIB]
 

@@ -81,6 +81,6 @@ def test_a_search_that_is_halted_ends_within_its_kicks():
     found = float(packing.pressure().max())
     halted, endless = np.ones(1, dtype=np.int64), 2**60
     best = packing.copy()
-    _search(packing, best, found, endless, np.inf, seeded(1), 0.0, 1e-9, halted)
+    _search(packing, best, found, endless, seeded(1), 0.0, 1e-9, halted)
     again = pack_rows(columns, packing.gpu_of(columns.n))
     assert packing.free.tolist() == again.free.tolist()

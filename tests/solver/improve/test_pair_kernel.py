@@ -47,7 +47,7 @@ def test_a_pair_exchanges_until_no_way_to_share_out_is_better(types):
             continue
         expected = best_by_force(columns)
         pair = np.array([0]), np.array([1])
-        while relieve(packing, *pair, 1, 0.0, 64, seed, 1e-9, 0, 1):
+        while relieve(packing, *pair, 1, 0.0, seed, 1e-9, 0, 1):
             made += 1
         again = pack_rows(columns, packing.gpu_of(columns.n))
         assert packing.free.tolist() == again.free.tolist()
@@ -69,7 +69,7 @@ def test_of_gpus_that_are_nearly_full_only_exchanges_that_gain_are_made():
         items = Items(sizes, np.zeros(8, np.int64), loads, 1)
         packing = pack_items(items, memory, np.zeros(2, np.int64), gpu_of)
         before = packing.pressure().max()
-        if relieve(packing, np.array([0]), np.array([1]), 1, 0.0, 64, 0, 1e-9, 0, 1):
+        if relieve(packing, np.array([0]), np.array([1]), 1, 0.0, 0, 1e-9, 0, 1):
             assert packing.pressure().max() < before
             made += 1
     assert made > 5

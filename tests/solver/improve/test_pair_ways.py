@@ -35,7 +35,7 @@ def test_where_the_best_way_would_let_a_group_meet_the_next_is_made():
         packing.group[:] = np.maximum(np.arange(columns.n) - 1, 0)
         for _ in range(3):
             before = worst(packing)
-            done = exchange(packing, 0, 1, 0, 1e-9, scratch_of(packing, 8))
+            done = exchange(packing, 0, 1, 0, 1e-9, scratch_of(packing))
             made += done
             assert worst(packing) < before or not done
             gpu_of = packing.gpu_of(columns.n)

@@ -106,7 +106,7 @@ def test_under_several_pressures_the_hottest_exchanges_with_all_until_none_helps
     packing = pack_rows(columns, np.arange(40) % 4)
     before = packing.pressure().max()
     improver(columns, packing)._settle(packing, 0.0)
-    hottest, scratch = int(packing.pressure().argmax()), interpreted(scratch_of)(packing, 256)
+    hottest, scratch = int(packing.pressure().argmax()), interpreted(scratch_of)(packing)
     assert packing.pressure().max() < before
     for other in set(range(8)) - {hottest}:
         assert not interpreted(exchange)(packing.copy(), hottest, other, 0, 1e-9, scratch)

@@ -24,19 +24,16 @@ from kvplace.solver.kernels import halting, kernel
 
 __all__ = ["COMPILED", "iterate_pairs"]
 
-KICKS, LOOKED, SEVERAL = 256, 1 << 16, 16
-"""Kicks between two looks at the clock at most; GPUs that about so many look at; and GPUs that cost
-as much as one does under several pressures."""
-PAIRS = 2.0**15
-"""Pairs looked at between two kicks at most, under several pressures."""
+KICKS, LOOKED = 256, 1 << 12
+"""Kicks between two looks at the clock at most; and GPUs that about so many look at."""
+PAIRS = 1 << 15
+"""Pairs looked at between two kicks at most."""
 RETURN = 8
 """Kicks after which the search goes back to the best."""
 WORSE = 1.05
 """Part of the best pressure above which it goes back at once."""
 TRIES = 8
 """Random exchanges tried for one that fits."""
-WIDTH = 256
-"""Subsets of either side that are looked at."""
 
 
 def iterate_pairs(
@@ -69,14 +66,11 @@ def iterate_pairs(
     """
     best, chance = packing.copy(), seeded(seed)
     found, made, stale = float(packing.pressure().max()), 0, 0
-    one = packing.loads.shape[1] == 1
-    looked = len(packing.models) * (1 if one else SEVERAL)
-    most = min(KICKS, max(2 * RETURN, LOOKED // looked))
-    pairs = math.inf if one else PAIRS
+    most = min(KICKS, max(2 * RETURN, LOOKED // len(packing.models)))
     with halting(watch.left) as halted:
         while stale < kicks and made < limit and found > goal and not watch.stop:
             some = int(min(most, limit - made))
-            value = _search(packing, best, found, some, pairs, chance, goal, gain, halted)
+            value = _search(packing, best, found, some, chance, goal, gain, halted)
             stale = 0 if value < found * (1 - gain) else stale + some
             found, made = value, made + some
     packing.take(best)
@@ -89,7 +83,6 @@ def _search(
     best: Packing,
     found: float,
     kicks: int,
-    pairs: float,
     chance: Bits,
     goal: float,
     gain: float,
@@ -97,9 +90,9 @@ def _search(
 ) -> float:
     """Settle, so many times with kicks between; return the best pressure of the worst GPU.
 
-    Each time so many pairs are looked at, at most. It ends soon once it is halted.
+    It ends soon once it is halted.
     """
-    scratch = scratch_of(packing, WIDTH)
+    scratch = scratch_of(packing)
     pressures, order = np.empty(len(packing.models)), np.arange(len(packing.models))
     _measure(packing, pressures)
     since, worst = 0, found
@@ -111,7 +104,7 @@ def _search(
                 _measure(packing, pressures)
             for _ in range(2):
                 _kick(packing, pressures, chance)
-        _settle(packing, pressures, order, kick, pairs, gain, halted, scratch)
+        _settle(packing, pressures, order, kick, gain, halted, scratch)
         worst = pressures.max()
         if worst < found * (1 - gain):
             found, since = worst, 0
@@ -138,7 +131,6 @@ def _settle(
     pressures: Floats,
     order: Ints,
     turn: int,
-    pairs: float,
     gain: float,
     halted: Ints,
     scratch: Scratch,
@@ -147,8 +139,7 @@ def _settle(
 
     The order of the GPUs is kept from one time to the next, as few change in between.
     """
-    g_count = len(pressures)
-    helped = True
+    g_count, pairs, helped = len(pressures), PAIRS, True
     while helped:
         helped = False
         _rank(pressures, order)

@@ -13,7 +13,6 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.improve.pair_kernel import carry_out
-from kvplace.solver.improve.pair_search import slots_of
 from kvplace.solver.kernels import kernel
 
 __all__ = ["applies", "colder", "match", "subsets_of"]
@@ -62,7 +61,7 @@ def subsets_of(packing: Packing, gpus: Ints, target: float) -> tuple[Floats, Int
     """Return the subsets of some GPUs in ascending order: sizes at a target, and codes.
 
     A code is the place in `gpus` and the positions of the models in the GPU's row, counted from 1,
-    eight bits each, as `slots_of` reads them.
+    eight bits each, as `_slots_of` reads them.
     """
     count = int(_counts(packing.models[gpus]).sum())
     sizes, codes = np.empty(count), np.empty(count, dtype=np.int64)
@@ -137,8 +136,8 @@ def match(
             if at < 0:
                 continue
             place = codes[at] >> (MEMBERS * POSITION_BITS)
-            slots_of(own_codes[a], packing.start[g], out)
-            slots_of(codes[at], packing.start[cold[place]], back)
+            _slots_of(own_codes[a], packing.start[g], out)
+            _slots_of(codes[at], packing.start[cold[place]], back)
             if carry_out(packing, g, cold[place], out, back):
                 room[place] = -1.0  # its subsets are no longer what was sorted
                 done += 1
@@ -170,3 +169,11 @@ def _size(packing: Packing, slot: int, target: float) -> float:
 def _room(packing: Packing, g: int, target: float) -> float:
     """Return the bytes that a GPU has left at a target; what is missing, below 0."""
     return float(packing.free[g] - packing.loads[g, 0] / target)
+
+
+@kernel
+def _slots_of(code: int, at: int, slots: Ints) -> None:
+    """Fill in the slots of a subset, the last first, and -1 for those that it has not."""
+    for i in range(MEMBERS):
+        position = (code >> (i * POSITION_BITS)) & ((1 << POSITION_BITS) - 1)
+        slots[i] = at + position - 1 if position else -1

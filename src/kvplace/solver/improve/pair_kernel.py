@@ -1,15 +1,10 @@
-"""Kernels: the best exchange within a pair of GPUs, for many disjoint pairs.
-
-Which exchange of a pair is best, one of two searches says: by sizes where there is one pressure,
-and else by all ways to share out some models. All around it is the same for both.
-"""
+"""Kernels: the best exchange within a pair of GPUs, for many disjoint pairs."""
 
 import numpy as np
 
 from kvplace.solver.array_types import Ints
 from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.chance import MIX, Bits
-from kvplace.solver.improve.pair_search import SizeScratch, left_enough, nearest, size_scratch
 from kvplace.solver.improve.pair_ways import (
     MOVABLE,
     Ways,
@@ -18,13 +13,14 @@ from kvplace.solver.improve.pair_ways import (
     draw_ways,
     room_for_ways,
 )
-from kvplace.solver.instance.pressure import pressure
+from kvplace.solver.instance.pressure import fits, pressure
 from kvplace.solver.kernels import kernel
 
 __all__ = [
     "Scratch",
     "carry_out",
     "exchange",
+    "left_enough",
     "move",
     "pressure_of",
     "relieve",
@@ -35,11 +31,10 @@ __all__ = [
 DRAWS = 4
 """Times that models are drawn of a pair that holds too many for all ways."""
 
-Scratch = tuple[SizeScratch, Ways, Bits, Ints, Ints]
-"""Room for either search, what draws for the second, and the slots that the first exchanges, -1 for
-none."""
+Scratch = tuple[Ways, Bits]
+"""Room for all ways to share out models, and what draws these."""
 
-_pressure = kernel(pressure)
+_fits, _pressure = kernel(fits), kernel(pressure)
 
 
 @kernel
@@ -56,15 +51,9 @@ def pressure_of(packing: Packing, g: int) -> float:
 
 
 @kernel
-def scratch_of(packing: Packing, width: int) -> Scratch:
-    """Return room for exchanges of which up to `width` subsets of either side are looked at."""
-    return (
-        size_scratch(width),
-        room_for_ways(packing, np.empty(0)),
-        np.empty(1, np.uint64),
-        np.empty(3, np.int64),
-        np.empty(3, np.int64),
-    )
+def scratch_of(packing: Packing) -> Scratch:
+    """Return room for exchanges between GPUs of a packing."""
+    return room_for_ways(packing, np.empty(0)), np.empty(1, np.uint64)
 
 
 @kernel
@@ -74,7 +63,6 @@ def relieve(
     pool: Ints,
     tries: int,
     target: float,
-    width: int,
     turn: int,
     gain: float,
     first: int,
@@ -96,16 +84,14 @@ def relieve(
         Partners of each.
     target
         Pressure at which a GPU is left alone.
-    width
-        Subsets looked at on either side under one pressure.
     turn
-        Where subsets start that do not all fit.
+        Seed of the models drawn of pairs that hold too many for all ways.
     gain
         Relative gain that an exchange must exceed.
     first, end
         Part of the hot GPUs to do.
     """
-    scratch = scratch_of(packing, width)
+    scratch = scratch_of(packing)
     done = 0
     for p in range(first, end):
         for t in range(p * tries, p * tries + tries):
@@ -123,11 +109,8 @@ def exchange(packing: Packing, g: int, h: int, turn: int, gain: float, scratch: 
         g, h, here = h, g, there
     if not 0 < here < np.inf:
         return 0
-    by_size, ways, chance, out, back = scratch
+    ways, chance = scratch
     goal = here * (1 - gain)
-    if packing.loads.shape[1] == 1 and packing.kv == 1 and packing.table.shape[1] == 1:
-        found = nearest(packing, g, h, goal, turn, by_size, out, back)
-        return carry_out(packing, g, h, out, back) if found else 0
     pair = (turn * len(packing.models) + g) * len(packing.models) + h
     chance[0] = 2 * pair + 1
     chance *= np.uint64(MIX)
@@ -152,6 +135,16 @@ def _share_out(packing: Packing, g: int, h: int, goal: float, chance: Bits, ways
                 return 1
             excess[way] = np.inf  # memory has no room for it, or models of a group would meet
     return 0
+
+
+@kernel
+def left_enough(packing: Packing, g: int, moved: int, more: int) -> bool:
+    """Whether a GPU that gives so many bytes, and so much KV that must be left, has enough left.
+
+    Only where an exchange takes memory must some be spared.
+    """
+    least = packing.spare[g] if moved < 0 else 1
+    return bool(_fits(packing.free[g] + moved, max(least, packing.kept[g] - more)))
 
 
 @kernel

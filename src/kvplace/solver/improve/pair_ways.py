@@ -1,9 +1,8 @@
-"""Kernels: all ways in which two GPUs can share out some of their models, under several pressures.
+"""Kernels: all ways in which two GPUs can share out some of their models.
 
-What two GPUs have together is a vector then, and no order of subsets leads to the best exchange. So
-all ways are looked at side by side, pressure by pressure, the scarcest first: what a GPU holds of
-so many models is what it holds without the last, with and without that. Most pairs show after a few
-pressures that no other way comes near.
+They are looked at side by side, pressure by pressure, the scarcest first: what a GPU holds of so
+many models is what it holds without the last, with and without that. Under several pressures most
+pairs show after a few of them that no other way comes near.
 """
 
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.chance import Bits, drawn
 from kvplace.solver.kernels import kernel
 
-__all__ = ["MOVABLE", "Ways", "add_up", "change_of", "draw_ways", "room_for_ways"]
+__all__ = ["MOVABLE", "WAYS", "Ways", "add_up", "change_of", "draw_ways", "room_for_ways"]
 
 MOVABLE = 9
 """Models of a pair that may change sides at once: all but one of ten."""

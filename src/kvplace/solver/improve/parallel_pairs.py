@@ -24,16 +24,12 @@ from kvplace.solver.improve.pair_kernel import relieve
 from kvplace.solver.instance.pressure import pressures
 from kvplace.solver.kernels import Crew, compiled_in_time, is_compiled
 
-__all__ = ["COMPILED", "COMPILED_SEVERAL", "WIDE", "Improver"]
+__all__ = ["COMPILED", "COMPILED_SEVERAL", "Improver"]
 
 COMPILED: tuple[Callable[..., int], ...] = (relieve,)
 COMPILED_SEVERAL: tuple[Callable[..., float], ...] = (relieve, anneal, *ITERATED)
 """What is called under several pressures."""
 
-NARROW = 64
-"""Subsets of each GPU where all GPUs are paired: all of up to two of ten models."""
-WIDE = 256
-"""The same for the hottest: all of up to three of eleven."""
 ROUNDS = 6
 """Rounds of all GPUs at most."""
 LIVELY = 0.4
@@ -150,7 +146,7 @@ class Improver:
                 break
             order = np.argsort(-self._packing.pressure(), kind="stable")
             hot, cold = order[:half], order[::-1][:half].copy()
-            work = partial(relieve, self._packing, hot, cold, 1, 0.0, NARROW, turn, self._gain)
+            work = partial(relieve, self._packing, hot, cold, 1, 0.0, turn, self._gain)
             if not self._in_time(relieve, work):
                 break
             done = self._crew.share(work, pairs, WORTH_A_THREAD)
@@ -176,16 +172,16 @@ class Improver:
         """
         g = len(self._packing.models)
         # A model alone on the largest GPU is as cool as it gets.
-        memory = self._packing.memory
-        done_with = (self._packing.models <= 1) & (memory == memory.max())
-        self._failed = np.where(done_with, STUCK, 0)
+        largest = self._packing.memory == self._packing.memory.max()
+        self._failed = np.zeros(g, dtype=np.int64)
         spent, gained, turn, top = 0, 0, 0, np.inf
         every = max(EVERY, min(SELDOM, g // PER_TURN))
         while spent < effort * g and spent - gained < patience * g:
             if self._watch.stop or self.limited:
                 break
             kvpr = self._packing.pressure()
-            open_ = np.where(self._failed < STUCK, kvpr, -1.0)
+            done_with = (self._packing.models <= 1) & largest
+            open_ = np.where((self._failed < STUCK) & ~done_with, kvpr, -1.0)
             now = float(open_.max())
             if now <= self._level * (1 + CLOSE) or float(kvpr.max()) <= goal:
                 break
@@ -264,7 +260,7 @@ class Improver:
         hot = hot[: left // tries]
         packing = self._packing
         before = kvpr[hot]
-        work = partial(relieve, packing, hot, pool, tries, target, WIDE, turn, self._gain)
+        work = partial(relieve, packing, hot, pool, tries, target, turn, self._gain)
         if not self._in_time(relieve, work):
             return g
         self.exchanges += self._crew.share(work, len(hot), WORTH_A_THREAD)

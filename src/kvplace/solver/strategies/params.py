@@ -139,7 +139,7 @@ class LargeParams:
     rest_part
         Part of that effort for what a proved optimum leaves open.
     fixed
-        Subsets that cost as much as finding two GPUs' models in memory.
+        Ways to share out a pair that cost as much as finding two GPUs' models in memory.
     few
         Models per GPU up to which first fit is tried as well, and the configuration program asked.
     certificate
@@ -172,11 +172,11 @@ class LargeParams:
     loading: float = knob(0.5, "seconds")
     sparse_models: int = knob(2_000, "models")
     sparse_density: float = knob(6.0, "models per GPU")
-    pairs: float = knob(1.2e6, "pairs")
-    least_pairs: float = knob(10.0, "pairs per GPU")
-    most_pairs: float = knob(40.0, "pairs per GPU")
+    pairs: float = knob(1.7e6, "pairs")
+    least_pairs: float = knob(14.0, "pairs per GPU")
+    most_pairs: float = knob(56.0, "pairs per GPU")
     rest_part: float = knob(0.25, "part of the effort")
-    fixed: int = knob(30, "subsets")
+    fixed: int = knob(80, "ways")
     few: float = knob(2.7, "models per GPU")
     certificate: float = knob(18.0, "multiple of the loading time", "200,000 models: 14 to 19")
     bound_part: float = knob(0.5, "part of the time left")

@@ -15,7 +15,8 @@ from kvplace.solver.bounds.certify import certified_rule
 from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.bounds.trivial import simple_bound, single_model_bound
 from kvplace.solver.improve.memory_as_load import MemoryPacker
-from kvplace.solver.improve.parallel_pairs import COMPILED, COMPILED_SEVERAL, GAIN, WIDE, Improver
+from kvplace.solver.improve.pair_ways import MOVABLE, WAYS
+from kvplace.solver.improve.parallel_pairs import COMPILED, COMPILED_SEVERAL, GAIN, Improver
 from kvplace.solver.instance.columns import fluid_level
 from kvplace.solver.instance.door import load_instance, load_placement, unload_assignment
 from kvplace.solver.kernels import Crew, is_compiled
@@ -181,10 +182,10 @@ class LargeState(Search):
 
     @property
     def effort(self) -> float:
-        """Pairs to look at per GPU, more where a pair has fewer subsets to look at."""
-        knobs, k = self.knobs, self.columns.n / self.columns.g
-        subsets = min(1 + k + k * (k - 1) / 2 + k * (k - 1) * (k - 2) / 6, WIDE)
-        cost = (knobs.fixed + subsets) / (knobs.fixed + WIDE)
+        """Pairs to look at per GPU, more where a pair has fewer ways to share its models out."""
+        knobs = self.knobs
+        ways = math.pow(2, min(2 * self.columns.n / self.columns.g - 1, MOVABLE))
+        cost = (knobs.fixed + ways) / (knobs.fixed + WAYS)
         pairs = max(knobs.pairs / self.columns.g, knobs.least_pairs)
         return min(pairs, knobs.most_pairs) / cost
 

@@ -1,4 +1,4 @@
-"""The search by sizes, and what exchanges of a pair keep to."""
+"""What exchanges of a pair keep to."""
 
 import math
 
@@ -7,70 +7,22 @@ import pytest
 
 from boards import spread, undivided
 from kvplace.solver.assignment.packed import pack_rows
-from kvplace.solver.improve import pair_kernel, pair_search
+from kvplace.solver.improve import pair_kernel
 from kvplace.solver.kernels import interpreted
 
 # Searches call them compiled, as parts of others: each by itself would take long to compile.
 carry_out, exchange = map(interpreted, (pair_kernel.carry_out, pair_kernel.exchange))
 pressure_of, scratch_of = map(interpreted, (pair_kernel.pressure_of, pair_kernel.scratch_of))
-left_enough, nearest = map(interpreted, (pair_search.left_enough, pair_search.nearest))
-size_scratch = interpreted(pair_search.size_scratch)
+left_enough = interpreted(pair_kernel.left_enough)
 
 
-def starts(seed, models=7, keep=0):
-    """A packing of two GPUs, the hotter first; None where none was drawn."""
-    instance = undivided(seed, gpus=2, models=models, memory=(70, 90), size=(4, 14), keep=keep)
-    board = spread(instance, seed)
-    if board is None or not board.worst() > 0:
-        return None
-    hot = board.pressure.index(board.worst())
-    return instance, pack_rows(instance.columns, np.array(board.gpu_of)), hot, 1 - hot
-
-
-@pytest.mark.parametrize("keep", [0, 4])
-def test_the_search_by_sizes_finds_exchanges_that_hold_what_they_promise(keep):
-    gained = 0
-    for seed in range(40):
-        drawn = starts(seed, keep=keep)
-        if drawn is None:
-            continue
-        instance, packing, hot, cold = drawn
-        goal = float(packing.pressure().max()) * (1 - 1e-9)
-        out, back = np.full(3, -1), np.full(3, -1)
-        if not nearest(packing, hot, cold, goal, 0, size_scratch(256), out, back):
-            continue
-        gained += 1
-        moved = packing.gpu_of(instance.n)
-        given, taken = (packing.item[some[some >= 0]] for some in (out, back))
-        moved[given], moved[taken] = cold, hot
-        assert pack_rows(instance.columns, moved).pressure().max() < goal
-    assert gained > 10
-
-
-def test_by_size_three_models_go_at_once_the_last_slot_first():
-    better = 0
-    for seed in range(60):
-        drawn = starts(seed, models=9)
-        if drawn is None:
-            continue
-        _, packing, hot, cold = drawn
-        goal = float(packing.pressure().max()) * (1 - 1e-9)
-        out, back = np.full(3, -1), np.full(3, -1)
-        if nearest(packing, hot, cold, goal, 0, size_scratch(256), out, back):
-            better += bool((out >= 0).sum() == 3 or (back >= 0).sum() == 3)
-            assert out.tolist() == sorted(out.tolist(), reverse=True)
-            assert back.tolist() == sorted(back.tolist(), reverse=True)
-    assert better > 0
-
-
-@pytest.mark.parametrize("width", [8, 16, 64])
-def test_where_not_all_subsets_fit_the_turn_says_which_are_looked_at(width):
+def test_of_many_models_the_turn_says_which_are_drawn():
     instance = undivided(5, gpus=2, models=24, memory=(300, 320), size=(4, 14))
     board = spread(instance, 5)
     for turn in range(30):
         packing = pack_rows(instance.columns, np.array(board.gpu_of))
         before = packing.pressure().max()
-        made = exchange(packing, 0, 1, turn, 1e-9, scratch_of(packing, width))
+        made = exchange(packing, 0, 1, turn, 1e-9, scratch_of(packing))
         assert packing.pressure().max() < before or not made
         again = pack_rows(instance.columns, packing.gpu_of(instance.n))
         assert packing.pressure() == pytest.approx(again.pressure(), rel=1e-12)
